@@ -1,0 +1,84 @@
+//! The disk: everything that waits on storage goes through these two traits.
+//!
+//! A [`Disk`] is a tree of names, a [`File`] is bytes. The real one ([`real`]) is the operating
+//! system's; [`memory`] keeps everything in memory; [`simulated`] remembers what was synced and what was not,
+//! so that a test can lose, reorder and tear the rest.
+//!
+//! What the rest of the store relies on, and what the simulated disk therefore breaks:
+//! * a write is durable only after [`File::sync`] of that file returned `Ok`;
+//! * a name (created, linked, renamed or removed) is durable only after [`Disk::sync_folder`] of its folder;
+//! * unsynced writes may reach the disk in any order, in part, or not at all;
+//! * a sync that failed may have dropped the pages: calling it again proves nothing.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub mod memory;
+pub mod real;
+pub mod simulated;
+
+/// A tree of names.
+pub trait Disk: Debug + Send + Sync + 'static {
+    /// Opens an existing file for reading and writing (for reading alone on a read-only disk).
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Creates a file that must not exist (`ErrorKind::AlreadyExists` if it does).
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Whether the name exists.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// Gives the file `from` a second name `to`, which must not exist.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Renames, replacing `to`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a name.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a folder durable.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// The path with symbolic links and `..` resolved; the last component need not exist.
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
+
+    /// Takes the advisory lock of an existing file, without waiting. It is held until the returned guard is dropped.
+    fn lock(&self, path: &Path, mode: LockMode) -> Result<Box<dyn Lock>, LockError>;
+}
+
+/// Bytes at offsets. Reads and writes are exact, or an error.
+pub trait File: Debug + Send + Sync + 'static {
+    fn len(&self) -> io::Result<u64>;
+    /// Fills `out`; `ErrorKind::UnexpectedEof` where the file is shorter.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+    /// Writes all of `data`, growing the file if needed.
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Truncates, or extends with zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes the bytes and the length durable (`fdatasync`).
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A lock that is held while this lives.
+pub trait Lock: Debug + Send + Sync {}
+
+/// How many may hold a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Any number of readers.
+    Shared,
+    /// One writer, and nobody beside it.
+    Exclusive,
+}
+
+/// Why a lock was not had.
+#[derive(Debug)]
+pub enum LockError {
+    /// Somebody else holds it: the process number, where the system tells.
+    Held { process: Option<u32> },
+    /// The file could not be opened or locked.
+    Io(io::Error),
+}
