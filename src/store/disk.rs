@@ -15,10 +15,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub mod memory;
-pub mod real;
-pub mod simulated;
-
 /// A tree of names.
 pub trait Disk: Debug + Send + Sync + 'static {
     /// Opens an existing file for reading and writing (for reading alone on a read-only disk).

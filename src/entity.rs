@@ -1,0 +1,266 @@
+//! Names: entities, event types, positions, versions. Each is parsed once and never travels as bare text.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, shorten};
+
+/// An event's place in the log: 1, 2, 3 … dense, gapless, never reused. `Position::START` (0) is before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// Before the first event.
+    pub const START: Position = Position(0);
+
+    /// The place after this one.
+    pub fn next(self) -> Position {
+        Position(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// An event's place in the history of its entity: 1, 2, 3 … `Version::NONE` (0) is an entity without events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub u64);
+
+impl Version {
+    /// No event yet.
+    pub const NONE: Version = Version(0);
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {}", self.0)
+    }
+}
+
+/// A thing with a history: its kind and its id, like `Order 42`. Ids are text, kept verbatim.
+///
+/// ```
+/// use bygone::Entity;
+/// let order: Entity = ("Order", 42).into();
+/// assert_eq!(order.to_string(), "Order 42");
+/// assert_eq!(Entity::new("Order", "it's")?.to_string(), "Order 'it''s'");
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Entity {
+    kind: Arc<str>,
+    id: Arc<str>,
+}
+
+impl Entity {
+    /// An entity of a kind (not empty, without a dot) and an id (not empty).
+    pub fn new(kind: &str, id: &str) -> Result<Entity> {
+        let entity = Entity { kind: kind.into(), id: id.into() };
+        entity.check()?;
+        Ok(entity)
+    }
+
+    /// What it is: `Order`.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Which one it is: `42`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// A tuple becomes an entity without a check, so that `("Order", 42).into()` reads well; appending checks it.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.kind.is_empty() || self.kind.contains(['.', '*']) || self.kind.chars().any(char::is_control) {
+            return Err(Error::invalid(
+                "the kind of an entity",
+                "a name without a dot, like Order",
+                quote(&self.kind),
+            ));
+        }
+        if self.id.is_empty() {
+            return Err(Error::invalid(format!("the id of {}", self.kind), "a text that is not empty", "''"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", Name(&self.kind), Id(&self.id))
+    }
+}
+
+impl<K: AsRef<str>, I: ToString> From<(K, I)> for Entity {
+    fn from((kind, id): (K, I)) -> Entity {
+        Entity { kind: kind.as_ref().into(), id: id.to_string().into() }
+    }
+}
+
+impl From<&Entity> for Entity {
+    fn from(entity: &Entity) -> Entity {
+        entity.clone()
+    }
+}
+
+impl FromStr for Entity {
+    type Err = Error;
+
+    /// Reads `User ann`, `User 'ann b'`: the kind, space, the id (in quotes if need be).
+    fn from_str(text: &str) -> Result<Entity> {
+        let fault = || Error::invalid("entity", "a kind and an id, like User ann", quote(text));
+        let (kind, id) = text.trim().split_once(char::is_whitespace).ok_or_else(fault)?;
+        let id = id.trim();
+        for quote in ['\'', '"'] {
+            if let Some(inner) = id.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
+                return Entity::new(kind, &inner.replace(&format!("{quote}{quote}"), &quote.to_string()));
+            }
+        }
+        if id.contains(char::is_whitespace) {
+            return Err(fault());
+        }
+        Entity::new(kind, id)
+    }
+}
+
+/// What kind of event: always with its prefix, `Order.paid`. A type that begins with `$` is the database's own.
+///
+/// ```
+/// use bygone::EventType;
+/// let paid = EventType::new("Order.paid")?;
+/// assert_eq!((paid.prefix(), paid.name(), paid.last()), ("Order", "paid", "paid"));
+/// assert!(EventType::new("paid").is_err());
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventType(Arc<str>);
+
+impl EventType {
+    /// Checks that there is a prefix, and that no part between the dots is empty.
+    pub fn new(text: &str) -> Result<EventType> {
+        let fault = |expected: &str| Err(Error::invalid("the type of an event", expected, quote(text)));
+        if !text.contains('.') {
+            return fault("a prefix, a dot and a name, like Order.paid");
+        }
+        if text.split('.').any(str::is_empty) {
+            return fault("names joined by single dots, like Order.paid");
+        }
+        if text.contains(['*', ',']) || text.chars().any(|c| c.is_control()) {
+            return fault("names without '*', ',' or control characters (those are for patterns)");
+        }
+        Ok(EventType(text.into()))
+    }
+
+    /// The whole of it: `Order.item.added`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What comes before the first dot: `Order`.
+    pub fn prefix(&self) -> &str {
+        self.0.split_once('.').map_or(&self.0, |(prefix, _)| prefix)
+    }
+
+    /// What comes after the first dot: `item.added`.
+    pub fn name(&self) -> &str {
+        self.0.split_once('.').map_or("", |(_, name)| name)
+    }
+
+    /// What comes after the last dot: `added`.
+    pub fn last(&self) -> &str {
+        self.0.rsplit_once('.').map_or("", |(_, last)| last)
+    }
+
+    /// Whether it is the database's own: its types begin with `$`.
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with('$')
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for EventType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<EventType> {
+        EventType::new(text)
+    }
+}
+
+fn quote(text: &str) -> String {
+    format!("'{}'", shorten(text))
+}
+
+/// Whether a text can be written as a bare name of the language.
+pub(crate) fn is_word(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+        && chars.all(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// Displays a name of the language, in backticks where it is no bare word.
+pub(crate) struct Name<'a>(pub &'a str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_word(self.0) { f.write_str(self.0) } else { write!(f, "`{}`", self.0.replace('`', "``")) }
+    }
+}
+
+/// Displays an id of the language: digits bare, words bare, anything else in quotes.
+pub(crate) struct Id<'a>(pub &'a str);
+
+impl fmt::Display for Id<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.bytes().all(|b| b.is_ascii_digit()) && !self.0.is_empty();
+        if digits || is_word(self.0) {
+            f.write_str(self.0)
+        } else {
+            write!(f, "'{}'", self.0.replace('\'', "''"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entity_reads_as_it_prints() {
+        for text in ["Order 42", "User ann", "Invoice 'INV-9'", "User 'it''s'"] {
+            assert_eq!(text.parse::<Entity>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "Order", "Order ", "Or.der 1", "Order a b"] {
+            assert!(wrong.parse::<Entity>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ids_are_kept_verbatim() {
+        assert_ne!(Entity::from(("Order", "007")), Entity::from(("Order", 7)));
+        assert_eq!(Entity::from(("Order", "42")), Entity::from(("Order", 42)));
+    }
+
+    #[test]
+    fn a_type_has_its_prefix() {
+        assert_eq!(EventType::new("Order.item.added").unwrap().name(), "item.added");
+        assert_eq!(EventType::new("Order.item.added").unwrap().last(), "added");
+        for wrong in ["", "paid", ".paid", "Order.", "Order..paid", "Order.*", "Order.a\n"] {
+            assert!(EventType::new(wrong).is_err(), "{wrong}");
+        }
+        assert!(EventType::new("$verb.defined").unwrap().is_internal());
+    }
+}

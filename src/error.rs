@@ -1,0 +1,216 @@
+//! The one error: what was expected, what was found, where, and what to do.
+//!
+//! Few variants, one for each thing a caller can do about it; [`Error::class`] sorts them into the classes
+//! that a program's exit code tells apart.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong. Cheap to clone: one failed sync answers a whole group of callers.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text is not a statement of the language.
+    #[error("{0}")]
+    Syntax(Box<Fault>),
+
+    /// A value breaks a rule of its type: a type without a prefix, `data` that is no object, a size over its limit.
+    #[error("{what}: expected {expected}, found {found}")]
+    Invalid { what: String, expected: String, found: String },
+
+    /// A guard, checked at the moment of commit, did not hold; nothing was written.
+    #[error("refused: {what}: expected {expected}, found {found}")]
+    Refused { what: String, expected: String, found: String },
+
+    /// Another handle, here or in another process, has the file open.
+    #[error(
+        "{} is held by another process{}; close it there, or work on a copy",
+        path.display(),
+        process.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+    )]
+    Held { path: PathBuf, process: Option<u32> },
+
+    /// The file cannot be opened as a database.
+    #[error("cannot open {}: {reason}; {advice}", path.display())]
+    Unopenable { path: PathBuf, reason: String, advice: String },
+
+    /// Stored bytes are not what was written.
+    #[error("corrupt: {place}: {found}; {advice}")]
+    Corrupt { place: String, found: String, advice: String },
+
+    /// The disk, or the system below it, refused.
+    #[error("{doing}: {source}")]
+    Io { doing: String, source: Arc<io::Error> },
+
+    /// The handle takes no more of this: it was closed, or a failure of the disk stopped it.
+    #[error("stopped: {reason}")]
+    Stopped { reason: String },
+
+    /// A form of the language whose meaning comes with later work.
+    #[error("{what}: not available yet")]
+    Unavailable { what: String },
+}
+
+/// What a caller can do about an error: each has its own exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Class {
+    /// Write it differently (exit code 2).
+    Usage,
+    /// Look again at the state, then decide (exit code 3).
+    Refused,
+    /// The file: held, not a database, damaged, not permitted (exit code 4).
+    Unopenable,
+    /// It failed (exit code 1).
+    Failed,
+}
+
+/// Where and why a text is no statement of the language.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fault {
+    /// What is wrong, in a sentence without a full stop; when empty, it is "expected … found …".
+    pub message: String,
+    /// The byte offset in the text where the fault begins.
+    pub offset: usize,
+    /// How many bytes the fault covers (0 at the end of the text).
+    pub length: usize,
+    /// The line of the fault, counted from 1.
+    pub line: usize,
+    /// The column of the fault in characters, counted from 1.
+    pub column: usize,
+    /// The text of that line.
+    pub source_line: String,
+    /// What would have been accepted there, most likely first.
+    pub expected: Vec<String>,
+    /// What stands there instead; empty at the end of the text.
+    pub found: String,
+    /// What was probably meant.
+    pub suggestion: Option<String>,
+    /// True when the text is right as far as it goes and only stops too early.
+    pub incomplete: bool,
+    /// Which statement of the text, counted from 1.
+    pub statement: usize,
+}
+
+impl Fault {
+    /// The sentence that says it, in one line.
+    pub fn sentence(&self) -> String {
+        if !self.message.is_empty() {
+            return self.message.clone();
+        }
+        let expected = match self.expected.as_slice() {
+            [] => "the end".to_owned(),
+            [one] => one.clone(),
+            some => {
+                let shown = some.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
+                if some.len() > 8 { format!("{shown}, …") } else { shown }
+            }
+        };
+        if self.found.is_empty() {
+            format!("expected {expected}, found the end of the statement")
+        } else {
+            format!("expected {expected}, found {}", self.found)
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.sentence())?;
+        match &self.suggestion {
+            Some(meant) => write!(f, " (did you mean {meant}?)"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    /// The class of the error: what the caller can do about it.
+    ///
+    /// ```
+    /// use bygone::{EventType, error::Class};
+    /// assert_eq!(EventType::new("paid").unwrap_err().class(), Class::Usage);
+    /// ```
+    pub fn class(&self) -> Class {
+        match self {
+            Error::Syntax(_) | Error::Invalid { .. } => Class::Usage,
+            Error::Refused { .. } => Class::Refused,
+            Error::Held { .. } | Error::Unopenable { .. } => Class::Unopenable,
+            Error::Corrupt { .. } | Error::Io { .. } | Error::Stopped { .. } | Error::Unavailable { .. } => {
+                Class::Failed
+            }
+        }
+    }
+
+    /// A word for the error, as JSON answers carry it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Error::Syntax(_) => "syntax",
+            Error::Invalid { .. } => "invalid",
+            Error::Refused { .. } => "refused",
+            Error::Held { .. } => "held",
+            Error::Unopenable { .. } => "unopenable",
+            Error::Corrupt { .. } => "corrupt",
+            Error::Io { .. } => "io",
+            Error::Stopped { .. } => "stopped",
+            Error::Unavailable { .. } => "unavailable",
+        }
+    }
+
+    /// Whether a guard refused it: nothing was written, and looking again may help.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Error::Refused { .. })
+    }
+
+    pub(crate) fn invalid(
+        what: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Error {
+        Error::Invalid { what: what.into(), expected: expected.into(), found: found.into() }
+    }
+
+    pub(crate) fn refused(
+        what: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Error {
+        Error::Refused { what: what.into(), expected: expected.into(), found: found.into() }
+    }
+
+    pub(crate) fn corrupt(place: impl Into<String>, found: impl Into<String>) -> Error {
+        Error::Corrupt {
+            place: place.into(),
+            found: found.into(),
+            advice: "run VERIFY, and restore a copy if it names damage".to_owned(),
+        }
+    }
+
+    pub(crate) fn io(doing: impl Into<String>, source: io::Error) -> Error {
+        Error::Io { doing: doing.into(), source: Arc::new(source) }
+    }
+
+    pub(crate) fn unopenable(path: &Path, reason: impl fmt::Display, advice: impl Into<String>) -> Error {
+        Error::Unopenable { path: path.to_owned(), reason: reason.to_string(), advice: advice.into() }
+    }
+
+    pub(crate) fn stopped(reason: impl Into<String>) -> Error {
+        Error::Stopped { reason: reason.into() }
+    }
+}
+
+/// Cuts a text that a message quotes: a message is for reading.
+pub(crate) fn shorten(text: &str) -> String {
+    const MOST: usize = 60;
+    if text.chars().count() <= MOST {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(MOST - 1).collect();
+    short.push('…');
+    short
+}

@@ -1,0 +1,189 @@
+//! Patterns over event types: `Order.created`, `Order.*`, `*.created`, `*`, and several with a comma.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::entity::EventType;
+use crate::error::{Error, Result, shorten};
+
+/// Which event types are meant.
+///
+/// `*` is any run of characters, dots too; a comma means or. A `*` never stands for the `$` that the
+/// database's own types begin with: write `$*` to mean them.
+///
+/// ```
+/// use bygone::{EventType, Pattern};
+/// let orders: Pattern = "Order.*".parse()?;
+/// assert!(orders.matches(&EventType::new("Order.item.added")?));
+/// assert!(!orders.matches(&EventType::new("Orders.x")?));
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pattern {
+    alternatives: Vec<Glob>,
+}
+
+/// One alternative: the pieces between the stars.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Glob {
+    text: Box<str>,
+}
+
+impl Pattern {
+    /// Every event but the database's own.
+    pub fn all() -> Pattern {
+        Pattern { alternatives: vec![Glob { text: "*".into() }] }
+    }
+
+    /// Exactly one type.
+    pub fn exactly(kind: &EventType) -> Pattern {
+        Pattern { alternatives: vec![Glob { text: kind.as_str().into() }] }
+    }
+
+    /// Whether the type is meant.
+    pub fn matches(&self, kind: &EventType) -> bool {
+        self.matches_text(kind.as_str())
+    }
+
+    pub(crate) fn matches_text(&self, kind: &str) -> bool {
+        self.alternatives.iter().any(|glob| glob.matches(kind))
+    }
+
+    /// Whether it is `*` alone: every event, the database's own apart.
+    pub fn is_all(&self) -> bool {
+        self.alternatives.iter().any(|glob| glob.is_all())
+    }
+
+    pub(crate) fn alternatives(&self) -> &[Glob] {
+        &self.alternatives
+    }
+}
+
+impl Glob {
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        // A star at the front does not reach into the database's own types.
+        if text.starts_with('$') && !self.text.starts_with('$') {
+            return false;
+        }
+        let mut pieces = self.text.split('*');
+        let first = pieces.next().unwrap_or_default();
+        let Some(mut rest) = text.strip_prefix(first) else { return false };
+        let mut pieces = pieces.peekable();
+        if pieces.peek().is_none() {
+            return rest.is_empty();
+        }
+        while let Some(piece) = pieces.next() {
+            if pieces.peek().is_none() {
+                return rest.ends_with(piece);
+            }
+            // The leftmost place for each piece between two stars leaves the most for those that follow.
+            match rest.find(piece) {
+                Some(at) => rest = &rest[at + piece.len()..],
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// What every match begins with.
+    pub(crate) fn prefix(&self) -> &str {
+        self.text.split('*').next().unwrap_or_default()
+    }
+
+    /// The one type it means, if it has no star.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        (!self.text.contains('*')).then_some(&self.text)
+    }
+
+    pub(crate) fn is_all(&self) -> bool {
+        self.text.bytes().all(|b| b == b'*')
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Pattern> {
+        let fault = |found: &str| {
+            let expected = "types or patterns like Order.paid, Order.*, *.created or *, joined by commas";
+            Err(Error::invalid("pattern", expected, format!("'{}'", shorten(found))))
+        };
+        let mut alternatives = Vec::new();
+        for part in text.split(',') {
+            let part = part.trim();
+            let literal = !part.contains('*');
+            if part.is_empty()
+                || part.chars().any(char::is_control)
+                || (literal && EventType::new(part).is_err())
+            {
+                return fault(if part.is_empty() { text } else { part });
+            }
+            alternatives.push(Glob { text: part.into() });
+        }
+        Ok(Pattern { alternatives })
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, glob) in self.alternatives.iter().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            f.write_str(&glob.text)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        pattern.parse::<Pattern>().unwrap().matches_text(text)
+    }
+
+    #[test]
+    fn a_star_is_any_run_of_characters() {
+        assert!(matches("Order.*", "Order.item.added"));
+        assert!(!matches("Order.*", "Order") && !matches("Order.*", "Orders.x"));
+        assert!(matches("*.created", "A.b.created") && matches("*", "A.b"));
+        assert!(
+            matches("Order.*.failed", "Order.pay.retry.failed") && !matches("Order.*.failed", "Order.failed")
+        );
+        assert!(matches("*a*b*", "xaxbx") && !matches("*a*b*", "xbxax"));
+        assert!(!matches("a*a", "a") && matches("a*a", "aa"));
+        assert!(matches("Order.paid, Order.sent", "Order.sent") && !matches("Order.paid", "Order.paid2"));
+    }
+
+    #[test]
+    fn a_star_does_not_mean_the_databases_own() {
+        assert!(!matches("*", "$verb.defined") && !matches("*.defined", "$verb.defined"));
+        assert!(matches("$*", "$verb.defined") && !matches("$*", "Order.paid"));
+    }
+
+    #[test]
+    fn a_pattern_without_sense_is_refused() {
+        for wrong in ["", "Order", "Order.a,,B.c", ",", "Order..x"] {
+            assert!(wrong.parse::<Pattern>().is_err(), "{wrong}");
+        }
+    }
+
+    /// The plain meaning of a glob, by recursion on every split.
+    fn model(glob: &[u8], text: &[u8]) -> bool {
+        match glob.split_first() {
+            None => text.is_empty(),
+            Some((b'*', rest)) => (0..=text.len()).any(|i| model(rest, &text[i..])),
+            Some((c, rest)) => text.first() == Some(c) && model(rest, &text[1..]),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn matching_equals_the_plain_meaning(glob in "[ab.*]{1,8}", text in "[ab.]{0,8}") {
+            let glob = Glob { text: glob.into() };
+            proptest::prop_assert_eq!(glob.matches(&text), model(glob.text.as_bytes(), text.as_bytes()));
+        }
+    }
+}
