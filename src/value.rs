@@ -1,0 +1,395 @@
+//! Values: JSON, with numbers that are i64, u64 or f64 and nothing else.
+//!
+//! A [`Value`] is in memory; a `Document` is an object as it is stored. Objects keep the
+//! order they were written in and are equal in any order. A key that appears twice is refused, not dropped.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, Result, shorten};
+
+/// How deep values nest at most: enough for any record, little enough for any stack.
+pub(crate) const MAX_DEPTH: usize = 100;
+
+/// A JSON value.
+///
+/// ```
+/// use bygone::Value;
+/// let value: Value = r#"{"total": 10, "tags": ["a"]}"#.parse()?;
+/// assert_eq!(value.get("total"), Some(&Value::from(10)));
+/// assert_eq!(value.to_string(), r#"{"total":10,"tags":["a"]}"#);
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Value {
+    #[default]
+    Null,
+    Bool(bool),
+    /// An integer that fits.
+    Int(i64),
+    /// An integer over `i64::MAX`; smaller ones are always [`Value::Int`].
+    UInt(u64),
+    /// A finite float.
+    Float(f64),
+    Text(String),
+    Array(Vec<Value>),
+    Object(Object),
+}
+
+/// The members of an object, in the order they were written.
+pub type Object = IndexMap<String, Value>;
+
+impl Value {
+    /// Any serde type as a value, by the rules of JSON: what has no JSON form (a NaN, a map with compound keys) is
+    /// an error.
+    pub fn of<T: Serialize + ?Sized>(data: &T) -> Result<Value> {
+        let text = serde_json::to_vec(data).map_err(|e| unfit("data", &e))?;
+        serde_json::from_slice(&text).map_err(|e| unfit("data", &e))
+    }
+
+    /// The value as any serde type, by the rules of JSON.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        let text = serde_json::to_vec(self).map_err(|e| unfit("data", &e))?;
+        serde_json::from_slice(&text).map_err(|e| unfit("data", &e))
+    }
+
+    /// The member of an object; none for anything else.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        match self {
+            Value::Object(members) => members.get(name),
+            _ => None,
+        }
+    }
+
+    /// What kind of value, for messages: `an object`, `text`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Int(_) | Value::UInt(_) | Value::Float(_) => "a number",
+            Value::Text(_) => "text",
+            Value::Array(_) => "an array",
+            Value::Object(_) => "an object",
+        }
+    }
+
+    /// The text of a text.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Folds a JSON merge patch (RFC 7396) into this value: null removes, objects merge, anything else replaces.
+    pub fn merge(&mut self, patch: Value) {
+        let Value::Object(patch) = patch else {
+            *self = patch;
+            return;
+        };
+        if !matches!(self, Value::Object(_)) {
+            *self = Value::Object(Object::new());
+        }
+        let Value::Object(members) = self else { return };
+        for (name, change) in patch {
+            match change {
+                Value::Null => {
+                    members.shift_remove(&name);
+                }
+                change => members.entry(name).or_default().merge(change),
+            }
+        }
+    }
+}
+
+fn unfit(what: &str, why: &serde_json::Error) -> Error {
+    // serde_json ends its messages with a place in a text that the caller never saw.
+    let why = why.to_string();
+    let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why);
+    Error::invalid(what, "a value with a form in JSON that fits", shorten(why))
+}
+
+impl fmt::Display for Value {
+    /// Writes it as JSON, in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl std::str::FromStr for Value {
+    type Err = Error;
+
+    /// Reads JSON. An integer too wide for 64 bits, a float too large and a key that appears twice are errors.
+    fn from_str(text: &str) -> Result<Value> {
+        let fault = |why: String| Error::invalid("JSON", "one value", why);
+        if let Some(number) = wide_integer(text.as_bytes()) {
+            return Err(fault(format!("{}, an integer that 64 bits cannot hold", shorten(number))));
+        }
+        serde_json::from_str(text).map_err(|e| fault(e.to_string()))
+    }
+}
+
+/// Finds an integer outside strings that neither i64 nor u64 holds: read as JSON it would silently become a float.
+pub(crate) fn wide_integer(json: &[u8]) -> Option<&str> {
+    let mut at = 0;
+    while at < json.len() {
+        match json[at] {
+            b'"' => {
+                at += 1;
+                while at < json.len() && json[at] != b'"' {
+                    at += if json[at] == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+            }
+            b'0'..=b'9' | b'-' => {
+                let start = at;
+                at += 1;
+                while at < json.len() && matches!(json[at], b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-') {
+                    at += 1;
+                }
+                if at - start >= 19
+                    && let Ok(number) = std::str::from_utf8(&json[start..at])
+                    && !number.contains(['.', 'e', 'E'])
+                    && number.parse::<i64>().is_err()
+                    && number.parse::<u64>().is_err()
+                {
+                    return Some(number);
+                }
+            }
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Value::Null => serializer.serialize_unit(),
+            Value::Bool(b) => serializer.serialize_bool(*b),
+            Value::Int(n) => serializer.serialize_i64(*n),
+            Value::UInt(n) => serializer.serialize_u64(*n),
+            Value::Float(n) => serializer.serialize_f64(*n),
+            Value::Text(text) => serializer.serialize_str(text),
+            Value::Array(items) => serializer.collect_seq(items),
+            Value::Object(members) => serializer.collect_map(members),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Value, D::Error> {
+        deserializer.deserialize_any(Builder { depth: 0 })
+    }
+}
+
+/// Builds a value from whatever comes, no deeper than allowed.
+struct Builder {
+    depth: usize,
+}
+
+impl<'de> serde::de::DeserializeSeed<'de> for Builder {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Builder {
+    fn deeper<E: serde::de::Error>(&self) -> std::result::Result<usize, E> {
+        if self.depth >= MAX_DEPTH {
+            return Err(E::custom(format!("nested deeper than {MAX_DEPTH}")));
+        }
+        Ok(self.depth + 1)
+    }
+}
+
+impl<'de> Visitor<'de> for Builder {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> std::result::Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_bool<E>(self, b: bool) -> std::result::Result<Value, E> {
+        Ok(Value::Bool(b))
+    }
+
+    fn visit_i64<E>(self, n: i64) -> std::result::Result<Value, E> {
+        Ok(Value::Int(n))
+    }
+
+    fn visit_u64<E>(self, n: u64) -> std::result::Result<Value, E> {
+        Ok(Value::from(n))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, n: f64) -> std::result::Result<Value, E> {
+        if n.is_finite() { Ok(Value::Float(n)) } else { Err(E::custom("a number that is not finite")) }
+    }
+
+    fn visit_str<E>(self, text: &str) -> std::result::Result<Value, E> {
+        Ok(Value::Text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> std::result::Result<Value, E> {
+        Ok(Value::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Value, A::Error> {
+        let depth = self.deeper()?;
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(Builder { depth })? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Value, A::Error> {
+        let depth = self.deeper()?;
+        let mut members = Object::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let value = map.next_value_seed(Builder { depth })?;
+            let (at, replaced) = members.insert_full(name, value);
+            if replaced.is_some() {
+                let name = members.get_index(at).map_or("", |(name, _)| name);
+                return Err(A::Error::custom(format!("the key {name:?} twice")));
+            }
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+impl From<bool> for Value {
+    fn from(b: bool) -> Value {
+        Value::Bool(b)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(n: i64) -> Value {
+        Value::Int(n)
+    }
+}
+
+impl From<i32> for Value {
+    fn from(n: i32) -> Value {
+        Value::Int(n.into())
+    }
+}
+
+impl From<u64> for Value {
+    fn from(n: u64) -> Value {
+        i64::try_from(n).map_or(Value::UInt(n), Value::Int)
+    }
+}
+
+impl From<f64> for Value {
+    /// A float that is not finite has no form in JSON: it becomes null.
+    fn from(n: f64) -> Value {
+        if n.is_finite() { Value::Float(n) } else { Value::Null }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::Text(text)
+    }
+}
+
+impl From<Object> for Value {
+    fn from(members: Object) -> Value {
+        Value::Object(members)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Any value, of moderate size.
+    pub(crate) fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::Int),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::Text),
+        ];
+        leaf.prop_recursive(3, 24, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
+                prop::collection::vec(("[a-e]", inner), 0..5)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn merged(target: &str, patch: &str) -> String {
+        let mut value: Value = target.parse().unwrap();
+        value.merge(patch.parse().unwrap());
+        value.to_string()
+    }
+
+    #[test]
+    fn merging_follows_the_examples_of_rfc_7396() {
+        for (target, patch, result) in [
+            (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+            (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
+            (r#"{"a":"b"}"#, r#"{"a":null}"#, r#"{}"#),
+            (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
+            (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+            (r#"{"a":"c"}"#, r#"{"a":["b"]}"#, r#"{"a":["b"]}"#),
+            (r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#),
+            (r#"["a","b"]"#, r#"["c","d"]"#, r#"["c","d"]"#),
+            (r#"{"a":"foo"}"#, "null", "null"),
+            (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"e":null,"a":1}"#),
+            (r#"{}"#, r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
+        ] {
+            assert_eq!(merged(target, patch), result);
+        }
+    }
+
+    #[test]
+    fn what_json_would_change_silently_is_refused() {
+        for wrong in
+            ["123456789012345678901", "-9223372036854775809", r#"{"a":1,"a":2}"#, "1e999", "[1", "NaN"]
+        {
+            assert!(wrong.parse::<Value>().is_err(), "{wrong}");
+        }
+        assert!(format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)).parse::<Value>().is_err());
+        assert_eq!("18446744073709551615".parse::<Value>().unwrap(), Value::UInt(u64::MAX));
+        assert_eq!(r#""123456789012345678901""#.parse::<Value>().unwrap().kind(), "text");
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_prints_as_it_parses(value in any_value()) {
+            prop_assert_eq!(value.to_string().parse::<Value>().unwrap(), value);
+        }
+    }
+}
