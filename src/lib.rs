@@ -1,6 +1,8 @@
 #![forbid(unsafe_code)]
+pub mod document;
 pub mod entity;
 pub mod error;
+pub mod event;
 pub mod pattern;
 pub mod store {
     pub mod disk;
@@ -8,8 +10,10 @@ pub mod store {
 pub mod time;
 pub mod value;
 
+pub use document::Document;
 pub use entity::*;
 pub use error::{Error, Result};
+pub use event::*;
 pub use pattern::Pattern;
 pub use time::*;
 pub use value::{Object, Value};

@@ -1,0 +1,150 @@
+//! Events: immutable records of what happened, with all that is needed to understand them.
+//!
+//! A program writes a [`NewEvent`]; only a commit makes an [`Event`] of it, by giving it its place. [`codec`] is the form in
+//! which it is stored, [`json`] the form in which it is shown and taken back.
+
+pub(crate) mod codec;
+pub(crate) mod id;
+mod json;
+mod new;
+
+use serde::de::DeserializeOwned;
+
+pub use id::EventId;
+pub use new::{Expect, NewEvent};
+
+use crate::document::Document;
+use crate::entity::{Entity, EventType, Position, Version};
+use crate::error::{Error, Result};
+use crate::time::Timestamp;
+use crate::value::{Object, Value};
+
+/// An event in the log.
+///
+/// Serializes as the JSON line that the shell prints and `import` takes back; what is absent is left out.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Event {
+    /// Its place in the log.
+    pub position: Position,
+    /// Its place in the history of its target; none without a target.
+    pub version: Option<Version>,
+    /// A UUIDv7 that the database made, or the caller's.
+    pub id: EventId,
+    /// What happened: `Order.paid`.
+    pub kind: EventType,
+    /// When it occurred.
+    pub timestamp: Timestamp,
+    /// When it was appended; never decreases along the log.
+    pub recorded: Timestamp,
+    /// The entity whose history it belongs to.
+    pub target: Option<Entity>,
+    /// On whose behalf.
+    pub actor: Option<Entity>,
+    /// The model that made it, where that is not simply the target.
+    pub producer: Option<Producer>,
+    /// What brought it about.
+    pub cause: Option<Cause>,
+    /// The root of the chain of causes.
+    pub correlation: Option<String>,
+    /// The namespace of the model.
+    pub namespace: Option<String>,
+    /// Values it can be found by, beside those of the catalog's indexes.
+    pub tags: Vec<Tag>,
+    /// The idempotency key.
+    pub key: Option<String>,
+    pub(crate) seal: Option<Seal>,
+    /// What is to be known of it.
+    pub data: Document,
+    /// What is to be known of how it came here.
+    pub metadata: Document,
+}
+
+/// An index value on an event: a name, and text, a number or a boolean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tag {
+    pub name: String,
+    pub value: Value,
+}
+
+/// The model that made an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Producer {
+    /// The model and its id.
+    pub model: Entity,
+    /// Its version.
+    pub version: Option<u64>,
+    /// Its vector clock, `node:count;…`.
+    pub vector: Option<String>,
+}
+
+/// What brought an event about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cause {
+    /// An event of this log.
+    Event(Position),
+    /// An event or command from elsewhere, by its type and id.
+    Named { kind: String, id: String },
+}
+
+/// What a keyed group promised, kept on its first event: to tell a repetition from a different request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seal {
+    /// A hash of the content of the whole group.
+    pub content: [u8; 16],
+    /// How many events the group has.
+    pub count: u32,
+}
+
+impl Event {
+    /// `data` as a typed event: a serde enum with `tag = "type", content = "data"`, its variants named as the events of the
+    /// kind are (`paid` for `Order.paid`), or by the whole type.
+    ///
+    /// ```
+    /// use bygone::{Db, Entity};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    /// #[serde(tag = "type", content = "data", rename_all = "camelCase")]
+    /// enum OrderEvent {
+    ///     Created { total: u32 },
+    ///     Paid { amount: u32 },
+    /// }
+    ///
+    /// let db = Db::in_memory()?;
+    /// let event = db.emit(("Order", 42), &OrderEvent::Paid { amount: 10 })?;
+    /// assert_eq!(event.kind.as_str(), "Order.paid");
+    /// assert_eq!(event.parse::<OrderEvent>()?, OrderEvent::Paid { amount: 10 });
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        let data = self.data.to_value()?;
+        let variant = |name: &str, data: Option<&Value>| -> Result<T> {
+            let data = data.map(|data| ("data".to_owned(), data.clone()));
+            let form = std::iter::once(("type".to_owned(), Value::from(name))).chain(data);
+            Value::Object(form.collect()).parse()
+        };
+        let short = match variant(self.kind.name(), Some(&data)) {
+            Ok(event) => return Ok(event),
+            Err(error) => error,
+        };
+        variant(self.kind.as_str(), Some(&data))
+            // A variant without content is written without `data`, and is read without it.
+            .or_else(|e| if self.data.is_empty() { variant(self.kind.name(), None) } else { Err(e) })
+            .or_else(|e| if self.data.is_empty() { variant(self.kind.as_str(), None) } else { Err(e) })
+            .map_err(|_| short)
+    }
+}
+
+/// Reads the parts of a typed event: the name of the variant, and its content.
+pub(crate) fn typed_parts<T: serde::Serialize + ?Sized>(event: &T) -> Result<(String, Value)> {
+    let fault = |found: String| {
+        Err(Error::invalid("a typed event", "a serde enum with tag = \"type\", content = \"data\"", found))
+    };
+    let Value::Object(mut form) = Value::of(event)? else { return fault("no object".to_owned()) };
+    match (form.shift_remove("type"), form.shift_remove("data"), form.is_empty()) {
+        (Some(Value::Text(name)), data, true) => Ok((name, data.unwrap_or(Value::Object(Object::new())))),
+        (Some(Value::Text(_)), _, false) => fault("members beside type and data".to_owned()),
+        _ => fault("no member `type`".to_owned()),
+    }
+}

@@ -1,0 +1,288 @@
+//! What a caller says of an event; the rest is the database's to add.
+
+use serde::Serialize;
+
+use super::{Cause, EventId, Producer, Tag, typed_parts};
+use crate::document::Document;
+use crate::entity::{Entity, EventType, Position, Version};
+use crate::error::{Error, Result, shorten};
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// An event to be appended.
+///
+/// A method that is handed something wrong remembers the first fault; appending answers with it.
+///
+/// ```
+/// use bygone::{Db, Expect, NewEvent, Position};
+/// let db = Db::in_memory()?;
+/// db.append(NewEvent::new("Order.created").on(("Order", 42)).member("total", 10).expect(Expect::New))?;
+/// let paid = NewEvent::new("Order.paid")
+///     .on(("Order", 42))
+///     .by(("User", "ann"))
+///     .key("req-7f3")
+///     .caused_by(Position(1))
+///     .index("customer", "c-7");
+/// assert_eq!(db.append(paid)?.position, Position(2));
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    pub(crate) kind: Option<EventType>,
+    pub(crate) target: Target,
+    pub(crate) id: Option<EventId>,
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) actor: Option<Entity>,
+    pub(crate) producer: Option<Producer>,
+    pub(crate) cause: Option<Cause>,
+    pub(crate) correlation: Option<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) key: Option<String>,
+    pub(crate) expect: Vec<Expect>,
+    pub(crate) data: Document,
+    pub(crate) metadata: Document,
+    /// When it was recorded in the log that it is restored from.
+    pub(crate) recorded: Option<Timestamp>,
+    fault: Option<Error>,
+}
+
+/// Whose history the event joins.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Target {
+    /// Nothing was said: the actor, if its kind is the type's prefix; else nobody's.
+    Unsaid,
+    Nobody,
+    Entity(Entity),
+}
+
+/// A guard on the event's target, checked at the moment of commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Expect {
+    /// It has no event, ever.
+    New,
+    /// It has a state: events, and the last of them is no deletion.
+    Exists,
+    /// It has exactly so many events.
+    Version(Version),
+}
+
+impl NewEvent {
+    /// An event of a type like `Order.paid`.
+    pub fn new(kind: &str) -> NewEvent {
+        let (kind, fault) = match EventType::new(kind) {
+            Ok(kind) => (Some(kind), None),
+            Err(fault) => (None, Some(fault)),
+        };
+        NewEvent {
+            kind,
+            target: Target::Unsaid,
+            id: None,
+            timestamp: None,
+            actor: None,
+            producer: None,
+            cause: None,
+            correlation: None,
+            namespace: None,
+            tags: Vec::new(),
+            key: None,
+            expect: Vec::new(),
+            data: Document::empty(),
+            metadata: Document::empty(),
+            recorded: None,
+            fault,
+        }
+    }
+
+    /// An event of a serde enum with `tag = "type", content = "data"`: the variant `paid` on an `Order` is `Order.paid`.
+    pub fn typed<T: Serialize + ?Sized>(target: impl Into<Entity>, event: &T) -> NewEvent {
+        let target = target.into();
+        match typed_parts(event) {
+            Ok((name, data)) => {
+                let whole = if name.contains('.') { name } else { format!("{}.{name}", target.kind()) };
+                NewEvent::new(&whole).on(target).data(&data)
+            }
+            Err(fault) => NewEvent { fault: Some(fault), ..NewEvent::new("") },
+        }
+    }
+
+    /// The entity whose history it joins. Without this, that is the actor if its kind is the type's prefix, else none.
+    pub fn on(mut self, target: impl Into<Entity>) -> NewEvent {
+        self.target = Target::Entity(target.into());
+        self
+    }
+
+    /// It joins no entity's history, whoever the actor is.
+    pub fn on_nobody(mut self) -> NewEvent {
+        self.target = Target::Nobody;
+        self
+    }
+
+    /// On whose behalf.
+    pub fn by(mut self, actor: impl Into<Entity>) -> NewEvent {
+        self.actor = Some(actor.into());
+        self
+    }
+
+    /// When it occurred, where that is not now.
+    pub fn at(mut self, timestamp: Timestamp) -> NewEvent {
+        self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// An id of the caller's. An id is in the log once.
+    pub fn id(mut self, id: &str) -> NewEvent {
+        match EventId::new(id) {
+            Ok(id) => self.id = Some(id),
+            Err(fault) => self.fail(fault),
+        }
+        self
+    }
+
+    /// What is to be known of it: any serde type with the form of a JSON object.
+    pub fn data<T: Serialize + ?Sized>(mut self, data: &T) -> NewEvent {
+        match Document::of(data) {
+            Ok(data) => self.data = data,
+            Err(fault) => self.fail(fault),
+        }
+        self
+    }
+
+    /// Adds one member to `data`.
+    pub fn member(mut self, name: &str, value: impl Into<Value>) -> NewEvent {
+        let added = self.data.to_value().and_then(|data| {
+            let Value::Object(mut members) = data else { return Ok(Document::empty()) };
+            members.insert(name.to_owned(), value.into());
+            Document::from_object(&members)
+        });
+        match added {
+            Ok(data) => self.data = data,
+            Err(fault) => self.fail(fault),
+        }
+        self
+    }
+
+    /// What is to be known of how it came here: an object, as for `data`.
+    pub fn metadata<T: Serialize + ?Sized>(mut self, metadata: &T) -> NewEvent {
+        match Document::of(metadata) {
+            Ok(metadata) => self.metadata = metadata,
+            Err(fault) => self.fail(fault),
+        }
+        self
+    }
+
+    /// The model that made it, where that is not simply the target.
+    pub fn produced_by(mut self, producer: Producer) -> NewEvent {
+        self.producer = Some(producer);
+        self
+    }
+
+    /// The event of this log that brought it about. Its correlation is inherited, or begins there.
+    pub fn caused_by(mut self, position: Position) -> NewEvent {
+        self.cause = Some(Cause::Event(position));
+        self
+    }
+
+    /// The event or command from elsewhere that brought it about.
+    pub fn caused_by_named(mut self, kind: &str, id: &str) -> NewEvent {
+        self.cause = Some(Cause::Named { kind: kind.to_owned(), id: id.to_owned() });
+        self
+    }
+
+    /// The root of its chain of causes, where that is known.
+    pub fn correlation(mut self, correlation: &str) -> NewEvent {
+        self.correlation = Some(correlation.to_owned());
+        self
+    }
+
+    /// The namespace of the model.
+    pub fn namespace(mut self, namespace: &str) -> NewEvent {
+        self.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// A value it can be found by: text, a number or a boolean.
+    pub fn index(mut self, name: &str, value: impl Into<Value>) -> NewEvent {
+        let value = value.into();
+        if matches!(value, Value::Null | Value::Array(_) | Value::Object(_)) {
+            let found = format!("{} ({})", value.kind(), shorten(&value.to_string()));
+            self.fail(Error::invalid(
+                format!("the index value {name}"),
+                "text, a number or a boolean",
+                found,
+            ));
+        } else if name.is_empty() || self.tags.iter().any(|tag| tag.name == name) {
+            self.fail(Error::invalid("index values", "each name once, not empty", format!("'{name}' again")));
+        } else {
+            self.tags.push(Tag { name: name.to_owned(), value });
+        }
+        self
+    }
+
+    /// The members of `data` it can be found by. Say `data` first.
+    pub fn index_by<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> NewEvent {
+        for name in names {
+            self = match self.data.get(name) {
+                Some(value) => self.index(name, value),
+                None => {
+                    let expected = format!("a member `{name}` in data");
+                    self.fail(Error::invalid("index by", expected, "no such member"));
+                    self
+                }
+            };
+        }
+        self
+    }
+
+    /// The idempotency key: appended again with the same key, the first outcome is given back and nothing is written.
+    pub fn key(mut self, key: &str) -> NewEvent {
+        if key.is_empty() {
+            self.fail(Error::invalid("key", "a text that is not empty", "''"));
+        }
+        self.key = Some(key.to_owned());
+        self
+    }
+
+    /// A guard on the target, checked at the moment of commit.
+    pub fn expect(mut self, expect: Expect) -> NewEvent {
+        self.expect.push(expect);
+        self
+    }
+
+    pub(crate) fn fail(&mut self, fault: Error) {
+        self.fault.get_or_insert(fault);
+    }
+
+    /// The type, once everything that can be checked without the log holds.
+    pub(crate) fn checked(&self) -> Result<&EventType> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
+        let Some(kind) = &self.kind else {
+            return Err(Error::invalid("the type of an event", "a type like Order.paid", "none"));
+        };
+        if let Target::Entity(target) = &self.target {
+            target.check()?;
+        }
+        if let Some(actor) = &self.actor {
+            actor.check()?;
+        }
+        if let Some(producer) = &self.producer {
+            producer.model.check()?;
+        }
+        Ok(kind)
+    }
+
+    /// The entity whose history it joins, after the default.
+    pub(crate) fn owner(&self) -> Option<&Entity> {
+        match &self.target {
+            Target::Entity(entity) => Some(entity),
+            Target::Nobody => None,
+            Target::Unsaid => {
+                let prefix = self.kind.as_ref().map(EventType::prefix);
+                self.actor.as_ref().filter(|actor| Some(actor.kind()) == prefix)
+            }
+        }
+    }
+}
