@@ -1,0 +1,447 @@
+//! The cold part: redb tables with every position up to the checkpoint C.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `log` | position, 8 bytes big-endian | the event's bytes ([`crate::event::codec`]) |
+//! | `postings` | term, first position | a chunk ([`super::posting`]) |
+//! | `zones` | first position of a run | [`Zone`] |
+//! | `meta` | a name | see [`Meta`] |
+//!
+//! Every write goes through [`Cold::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
+//! error of its backend; [`Cold::reopen`] gets over one.
+
+use std::fmt;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, Table, TableDefinition, WriteTransaction};
+
+use super::disk::{Disk, File};
+use super::journal::{DatabaseId, Salt};
+use super::posting::{self, Chunk};
+use crate::error::{Error, Result};
+use crate::time::Timestamp;
+
+pub(crate) type Bytes = &'static [u8];
+
+const LOG: TableDefinition<Bytes, Bytes> = TableDefinition::new("log");
+const POSTINGS: TableDefinition<Bytes, Bytes> = TableDefinition::new("postings");
+const ZONES: TableDefinition<Bytes, Bytes> = TableDefinition::new("zones");
+const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
+
+/// The version of everything this crate writes: a file of another one is refused, not guessed at.
+const FORMAT: u64 = 1;
+
+/// redb, and how to open it again.
+pub(crate) struct Cold {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    cache: usize,
+    database: RwLock<Option<Database>>,
+}
+
+impl fmt::Debug for Cold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cold({})", self.path.display())
+    }
+}
+
+impl Cold {
+    /// Opens an existing file of tables, or makes them in an empty one.
+    pub fn open(disk: Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Cold> {
+        let database = open(&*disk, path, cache)?;
+        Ok(Cold { disk, path: path.to_owned(), cache, database: RwLock::new(Some(database)) })
+    }
+
+    /// Makes all tables in a new file.
+    pub fn initialize(&self, id: DatabaseId) -> Result<()> {
+        self.write("creating the tables", |tables| {
+            tables.set_meta("format", &FORMAT.to_be_bytes())?;
+            tables.set_meta("database", &id.0)?;
+            tables.set_meta("checkpoint", &0u64.to_be_bytes())
+        })
+    }
+
+    /// Begins a read at what is committed now. Keep it short: it holds back a reopening, and pins pages.
+    pub fn read(&self) -> Result<ColdRead<'_>> {
+        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let transaction = match guard.as_ref() {
+            Some(database) => database.begin_read().map_err(|e| failed("reading", e))?,
+            None => return Err(Error::stopped("the database is closed")),
+        };
+        Ok(ColdRead { transaction, _guard: guard })
+    }
+
+    /// One write transaction: all of it, or nothing.
+    pub fn write(&self, doing: &str, write: impl FnOnce(&mut Tables) -> Result<()>) -> Result<()> {
+        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = guard.as_ref() else { return Err(Error::stopped("the database is closed")) };
+        let mut transaction = database.begin_write().map_err(|e| failed(doing, e))?;
+        transaction.set_quick_repair(true);
+        let written = Tables::open(&transaction).and_then(|mut tables| write(&mut tables));
+        match written {
+            Ok(()) => transaction.commit().map_err(|e| failed(doing, e)),
+            Err(error) => {
+                // Dropping it would abort too; the first error is the one worth telling.
+                let _ = transaction.abort();
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes and opens the tables again, after an error of the disk. The caller's lock on the file stays.
+    pub fn reopen(&self) -> Result<()> {
+        let mut guard = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        drop(guard.take());
+        *guard = Some(open(&*self.disk, &self.path, self.cache)?);
+        Ok(())
+    }
+
+    /// Closes the tables. Reads that are under way end first.
+    pub fn close(&self) -> Result<()> {
+        let mut guard = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        guard.take().map_or(Ok(()), |database| database.close().map_err(|e| failed("closing", e)))
+    }
+}
+
+fn open(disk: &dyn Disk, path: &Path, cache: usize) -> Result<Database> {
+    let file = disk.open(path).map_err(|e| Error::unopenable(path, e, "check the path and its permissions"))?;
+    // A damaged page can make redb panic where it would rather not check: that is this file's fault, and told so.
+    let opened = std::panic::catch_unwind(move || {
+        redb::Builder::new().set_cache_size(cache).create_with_backend(Backend(file))
+    });
+    let not_ours = |reason: String| Error::unopenable(path, reason, "restore a copy, or create a new database under another name");
+    match opened {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(io)))) if io.kind() != std::io::ErrorKind::InvalidData && io.kind() != std::io::ErrorKind::UnexpectedEof => {
+            Err(Error::io(format!("opening {}", path.display()), io))
+        }
+        Ok(Err(error)) => Err(not_ours(format!("not a Bygone database, or a damaged one ({error})"))),
+        Err(_) => Err(not_ours("the database is damaged".to_owned())),
+    }
+}
+
+fn failed(doing: &str, error: impl Into<redb::Error>) -> Error {
+    match error.into() {
+        redb::Error::Io(io) => Error::io(doing, io),
+        redb::Error::Corrupted(found) => Error::corrupt(doing, found),
+        other => Error::io(doing, std::io::Error::other(other.to_string())),
+    }
+}
+
+/// redb's file, every method handed on.
+#[derive(Debug)]
+struct Backend(Arc<dyn File>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read_at(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.0.write_at(offset, data)
+    }
+
+    fn close(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What stands beside the log, as of one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Meta {
+    pub id: DatabaseId,
+    /// C: every position up to here is in these tables.
+    pub checkpoint: u64,
+    /// The journal that holds what comes after C.
+    pub journal: Option<Salt>,
+    /// The last journal that was taken in whole: what is left of it may be removed.
+    pub retired: Option<Salt>,
+    /// When the event at C was recorded.
+    pub recorded: Option<Timestamp>,
+    /// The chain hash at C.
+    pub chain: [u8; 32],
+}
+
+/// What a run of positions spans.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Zone {
+    pub last: u64,
+    pub occurred: (Timestamp, Timestamp),
+    pub recorded: (Timestamp, Timestamp),
+    /// hₙ at the last event: hₙ = BLAKE3(hₙ₋₁ ‖ header ‖ BLAKE3(payload)).
+    pub chain: [u8; 32],
+}
+
+type ZoneRow = (u64, [(i64, i32); 4], [u8; 32]);
+
+impl Zone {
+    fn encode(&self) -> Result<Vec<u8>> {
+        let times = [self.occurred.0, self.occurred.1, self.recorded.0, self.recorded.1].map(Timestamp::parts);
+        let row: ZoneRow = (self.last, times, self.chain);
+        rmp_serde::to_vec(&row).map_err(|e| Error::corrupt("a zone", e.to_string()))
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Zone> {
+        let (last, times, chain): ZoneRow =
+            rmp_serde::from_slice(bytes).map_err(|e| Error::corrupt("a zone", e.to_string()))?;
+        let at = |i: usize| Timestamp::from_parts(times[i].0, times[i].1);
+        Ok(Zone { last, occurred: (at(0)?, at(1)?), recorded: (at(2)?, at(3)?), chain })
+    }
+}
+
+/// The tables within one write.
+pub(crate) struct Tables<'t> {
+    log: Table<'t, Bytes, Bytes>,
+    postings: Table<'t, Bytes, Bytes>,
+    zones: Table<'t, Bytes, Bytes>,
+    meta: Table<'t, &'static str, Bytes>,
+    buffer: Vec<u8>,
+}
+
+impl<'t> Tables<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Tables<'t>> {
+        let fault = |e| failed("opening the tables", redb::Error::from(e));
+        Ok(Tables {
+            log: transaction.open_table(LOG).map_err(fault)?,
+            postings: transaction.open_table(POSTINGS).map_err(fault)?,
+            zones: transaction.open_table(ZONES).map_err(fault)?,
+            meta: transaction.open_table(META).map_err(fault)?,
+            buffer: Vec::new(),
+        })
+    }
+
+    pub fn put_event(&mut self, position: u64, bytes: &[u8]) -> Result<()> {
+        self.log.insert(position.to_be_bytes().as_slice(), bytes).map_err(|e| failed("writing the log", e))?;
+        Ok(())
+    }
+
+    pub fn put_zone(&mut self, first: u64, zone: &Zone) -> Result<()> {
+        let row = zone.encode()?;
+        self.zones.insert(first.to_be_bytes().as_slice(), row.as_slice()).map_err(|e| failed("writing zones", e))?;
+        Ok(())
+    }
+
+    /// Appends positions, ascending and after all that the list has, to the list of a term.
+    pub fn append_postings(&mut self, term: &[u8], mut positions: &[u64]) -> Result<()> {
+        let last = {
+            let range = (Bound::Included(posting::key(term, 0)), Bound::Included(posting::key(term, u64::MAX)));
+            let mut found = self
+                .postings
+                .range::<&[u8]>((as_slice(&range.0), as_slice(&range.1)))
+                .map_err(|e| failed("reading postings", e))?;
+            match found.next_back() {
+                None => None,
+                Some(row) => {
+                    let (key, value) = row.map_err(|e| failed("reading postings", e))?;
+                    Some((key.value().to_vec(), posting::decode(key.value(), value.value())?))
+                }
+            }
+        };
+        let mut before = 0;
+        if let Some((key, mut chunk)) = last {
+            let room = posting::FULL.saturating_sub(chunk.positions.len()).min(positions.len());
+            if room > 0 {
+                chunk.positions.extend_from_slice(&positions[..room]);
+                positions = &positions[room..];
+                self.put_chunk(&key, &chunk)?;
+            }
+            before = chunk.through();
+        }
+        for part in positions.chunks(posting::FULL) {
+            let chunk = Chunk { before: if posting_counted(term) { before } else { 0 }, positions: part.to_vec() };
+            self.put_chunk(&posting::key(term, part[0]), &chunk)?;
+            before += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn put_chunk(&mut self, key: &[u8], chunk: &Chunk) -> Result<()> {
+        posting::encode(key, chunk, &mut self.buffer);
+        self.postings.insert(key, self.buffer.as_slice()).map_err(|e| failed("writing postings", e))?;
+        Ok(())
+    }
+
+    pub fn set_meta(&mut self, name: &'static str, value: &[u8]) -> Result<()> {
+        self.meta.insert(name, value).map_err(|e| failed("writing meta", e))?;
+        Ok(())
+    }
+
+    pub fn clear_meta(&mut self, name: &'static str) -> Result<()> {
+        self.meta.remove(name).map_err(|e| failed("writing meta", e))?;
+        Ok(())
+    }
+}
+
+fn posting_counted(term: &[u8]) -> bool {
+    super::term::is_counted(term)
+}
+
+fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    bound.as_ref().map(Vec::as_slice)
+}
+
+/// A read of the tables at one commit.
+pub(crate) struct ColdRead<'c> {
+    transaction: ReadTransaction,
+    // After the transaction, so that it is dropped after it.
+    _guard: RwLockReadGuard<'c, Option<Database>>,
+}
+
+impl ColdRead<'_> {
+    fn table(&self, definition: TableDefinition<Bytes, Bytes>) -> Result<ReadOnlyTable<Bytes, Bytes>> {
+        self.transaction.open_table(definition).map_err(|e| failed("opening a table", redb::Error::from(e)))
+    }
+
+    fn meta_value<const N: usize>(&self, name: &str) -> Result<Option<[u8; N]>> {
+        let table = self.transaction.open_table(META).map_err(|e| failed("opening meta", redb::Error::from(e)))?;
+        let found = table.get(name).map_err(|e| failed("reading meta", e))?;
+        let Some(found) = found else { return Ok(None) };
+        let bytes = found.value();
+        bytes.try_into().map(Some).map_err(|_| Error::corrupt(format!("meta.{name}"), format!("{} bytes", bytes.len())))
+    }
+
+    /// C, alone.
+    pub fn checkpoint(&self) -> Result<u64> {
+        let value = self.meta_value("checkpoint")?;
+        value.map(u64::from_be_bytes).ok_or_else(|| Error::corrupt("meta.checkpoint", "nothing"))
+    }
+
+    pub fn meta(&self, path: &Path) -> Result<Meta> {
+        let other = |found: String| {
+            Error::unopenable(path, format!("{found}; this version reads format {FORMAT}"), "open it with the version that wrote it")
+        };
+        match self.meta_value("format").map(|f| f.map(u64::from_be_bytes)) {
+            Ok(Some(FORMAT)) => {}
+            Ok(Some(format)) => return Err(other(format!("its format is {format}"))),
+            Ok(None) | Err(_) => return Err(other("it is a redb file without Bygone's format".to_owned())),
+        }
+        let id = self.meta_value("database")?.ok_or_else(|| Error::corrupt("meta.database", "nothing"))?;
+        let recorded = match self.meta_value::<12>("recorded")? {
+            None => None,
+            Some(bytes) => {
+                let (seconds, nanos) = bytes.split_at(8);
+                // Both halves have their length from the type above.
+                let seconds = i64::from_be_bytes(seconds.try_into().unwrap_or_default());
+                Some(Timestamp::from_parts(seconds, i32::from_be_bytes(nanos.try_into().unwrap_or_default()))?)
+            }
+        };
+        Ok(Meta {
+            id: DatabaseId(id),
+            checkpoint: self.checkpoint()?,
+            journal: self.meta_value("journal")?.map(Salt),
+            retired: self.meta_value("retired")?.map(Salt),
+            recorded,
+            chain: self.meta_value("chain")?.unwrap_or([0; 32]),
+        })
+    }
+
+    pub fn log(&self) -> Result<Log> {
+        Ok(Log(self.table(LOG)?))
+    }
+
+    pub fn postings(&self) -> Result<Postings> {
+        Ok(Postings(self.table(POSTINGS)?))
+    }
+
+    pub fn zones(&self) -> Result<Vec<(u64, Zone)>> {
+        let table = self.table(ZONES)?;
+        let rows = table.iter().map_err(|e| failed("reading zones", e))?;
+        rows.map(|row| {
+            let (key, value) = row.map_err(|e| failed("reading zones", e))?;
+            Ok((row_position(key.value())?, Zone::decode(value.value())?))
+        })
+        .collect()
+    }
+}
+
+fn row_position(key: &[u8]) -> Result<u64> {
+    let bytes = key.try_into().map_err(|_| Error::corrupt("the log", format!("a key of {} bytes", key.len())))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// The table `log`.
+pub(crate) struct Log(ReadOnlyTable<Bytes, Bytes>);
+
+impl Log {
+    pub fn get(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
+        let found = self.0.get(position.to_be_bytes().as_slice()).map_err(|e| failed("reading the log", e))?;
+        Ok(found.map(|bytes| Arc::from(bytes.value())))
+    }
+
+    /// Hands over rows from `first` to `last` until it is told to stop; a row's bytes are lent, not copied.
+    pub fn scan(&self, first: u64, last: u64, descending: bool, mut row: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<()> {
+        let (first, last) = (first.to_be_bytes(), last.to_be_bytes());
+        let mut rows =
+            self.0.range::<&[u8]>(first.as_slice()..=last.as_slice()).map_err(|e| failed("reading the log", e))?;
+        loop {
+            let next = if descending { rows.next_back() } else { rows.next() };
+            let Some(next) = next else { return Ok(()) };
+            let (key, value) = next.map_err(|e| failed("reading the log", e))?;
+            if !row(row_position(key.value())?, value.value())? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The table `postings`.
+pub(crate) struct Postings(ReadOnlyTable<Bytes, Bytes>);
+
+impl Postings {
+    /// The last chunk of a term that begins at or before a position.
+    pub fn chunk_before(&self, term: &[u8], position: u64) -> Result<Option<Chunk>> {
+        self.edge(term, 0, position, true)
+    }
+
+    /// The first chunk of a term that begins at or after a position.
+    pub fn chunk_after(&self, term: &[u8], position: u64) -> Result<Option<Chunk>> {
+        self.edge(term, position, u64::MAX, false)
+    }
+
+    fn edge(&self, term: &[u8], first: u64, last: u64, back: bool) -> Result<Option<Chunk>> {
+        let (first, last) = (posting::key(term, first), posting::key(term, last));
+        let mut rows =
+            self.0.range::<&[u8]>(first.as_slice()..=last.as_slice()).map_err(|e| failed("reading postings", e))?;
+        let Some(row) = (if back { rows.next_back() } else { rows.next() }) else { return Ok(None) };
+        let (key, value) = row.map_err(|e| failed("reading postings", e))?;
+        posting::decode(key.value(), value.value()).map(Some)
+    }
+
+    /// How many entries a counted list has, and the last of them.
+    pub fn count(&self, term: &[u8]) -> Result<(u64, u64)> {
+        let last = self.chunk_before(term, u64::MAX)?;
+        Ok(last.map_or((0, 0), |chunk| (chunk.through(), chunk.positions.last().copied().unwrap_or(0))))
+    }
+
+    /// The first term at or after some bytes, whatever its list.
+    pub fn term_at(&self, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut rows = self.0.range::<&[u8]>(from..).map_err(|e| failed("reading postings", e))?;
+        let Some(row) = rows.next() else { return Ok(None) };
+        let (key, _) = row.map_err(|e| failed("reading postings", e))?;
+        Ok(Some(posting::split_key(key.value())?.0.to_vec()))
+    }
+
+    /// Hands over every chunk in key order.
+    pub fn scan(&self, mut row: impl FnMut(&[u8], Chunk) -> Result<()>) -> Result<()> {
+        for next in self.0.iter().map_err(|e| failed("reading postings", e))? {
+            let (key, value) = next.map_err(|e| failed("reading postings", e))?;
+            let chunk = posting::decode(key.value(), value.value())?;
+            row(posting::split_key(key.value())?.0, chunk)?;
+        }
+        Ok(())
+    }
+}

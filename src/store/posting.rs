@@ -1,0 +1,142 @@
+//! Posting lists: the positions of a term's events, in chunks.
+//!
+//! A chunk is a row of the table `postings`. Its key is the term, then its first position (8 bytes, big-endian); its value is
+//!
+//! | part | bytes |
+//! |---|---|
+//! | before | varint, in counted lists only: how many entries the chunks before this one hold |
+//! | entries | varint: how many |
+//! | deltas | varints: each entry but the first, as the distance from the one before |
+//! | checksum | CRC-32 over key and value, 4 bytes |
+//!
+//! The last chunk of a list is rewritten until it is full.
+
+use super::term::is_counted;
+use crate::error::{Error, Result};
+
+/// How many entries fill a chunk: a few hundred, so that rewriting the last one stays cheap.
+pub(crate) const FULL: usize = 256;
+
+/// A chunk in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    /// How many entries the list has before this chunk; always 0 in lists that are not counted.
+    pub before: u64,
+    /// Positions, ascending, at least one.
+    pub positions: Vec<u64>,
+}
+
+impl Chunk {
+    /// How many entries the list has up to the end of this chunk.
+    pub fn through(&self) -> u64 {
+        self.before + self.positions.len() as u64
+    }
+}
+
+/// The key of the chunk that begins with this position.
+pub(crate) fn key(term: &[u8], first: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(term.len() + 8);
+    key.extend_from_slice(term);
+    key.extend_from_slice(&first.to_be_bytes());
+    key
+}
+
+/// Takes a key apart: the term and the first position.
+pub(crate) fn split_key(key: &[u8]) -> Result<(&[u8], u64)> {
+    match key.split_last_chunk::<8>() {
+        Some((term, first)) if !term.is_empty() => Ok((term, u64::from_be_bytes(*first))),
+        _ => Err(Error::corrupt("a posting list", "a key too short")),
+    }
+}
+
+pub(crate) fn encode(key: &[u8], chunk: &Chunk, out: &mut Vec<u8>) {
+    out.clear();
+    if is_counted(key) {
+        put(out, chunk.before);
+    }
+    put(out, chunk.positions.len() as u64);
+    for pair in chunk.positions.windows(2) {
+        put(out, pair[1] - pair[0]);
+    }
+    out.extend_from_slice(&checksum(key, out).to_be_bytes());
+}
+
+pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Chunk> {
+    let (_, first) = split_key(key)?;
+    let damaged = |found: &str| Error::corrupt(format!("the posting list that begins at #{first}"), found);
+    let (mut body, stored) = value.split_last_chunk::<4>().ok_or_else(|| damaged("no checksum"))?;
+    if checksum(key, body) != u32::from_be_bytes(*stored) {
+        return Err(damaged("its checksum does not fit its bytes"));
+    }
+    let mut next = || take(&mut body);
+    let cut = || damaged("its entries do not fit its length");
+    let before = if is_counted(key) { next().ok_or_else(cut)? } else { 0 };
+    let count = next().ok_or_else(cut)?;
+    if count == 0 || count > value.len() as u64 {
+        return Err(cut());
+    }
+    let mut positions = Vec::with_capacity(count as usize);
+    positions.push(first);
+    let mut last = first;
+    for _ in 1..count {
+        last = next().and_then(|delta| last.checked_add(delta)).ok_or_else(cut)?;
+        positions.push(last);
+    }
+    Ok(Chunk { before, positions })
+}
+
+fn checksum(key: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+fn put(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut n = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        n |= u64::from(byte & 0x7f).checked_shl(shift).filter(|part| part >> shift == u64::from(byte & 0x7f))?;
+        if byte < 0x80 {
+            return Some(n);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_chunk_comes_back(counted: bool, before: u64, first in 1u64..1 << 60, deltas in prop::collection::vec(1u64..1 << 40, 0..50)) {
+            let mut positions = vec![first];
+            positions.extend(deltas.iter().scan(first, |at, delta| { *at += delta; Some(*at) }));
+            let chunk = Chunk { before: if counted { before } else { 0 }, positions };
+            let key = key(if counted { &[1, 9] } else { &[2, 9] }, first);
+            let mut out = Vec::new();
+            encode(&key, &chunk, &mut out);
+            prop_assert_eq!(decode(&key, &out).unwrap(), chunk);
+            prop_assert_eq!(split_key(&key).unwrap().1, first);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(key in prop::collection::vec(any::<u8>(), 0..20), mut body in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = decode(&key, &body);
+            body.extend_from_slice(&checksum(&key, &body).to_be_bytes());
+            let _ = decode(&key, &body);
+        }
+    }
+}

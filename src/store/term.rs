@@ -1,0 +1,318 @@
+//! Terms: what an event can be found by, as bytes that sort.
+//!
+//! One mechanism serves every index. A term is a *space* (which index), then values; values sort as they compare: text is
+//! escaped (`00` becomes `00 FF`) and ends with `00 00`, so that no term is the beginning of another; integers and floats share
+//! one exact order (1 = 1.0, −0 = 0).
+//!
+//! | space | of | values |
+//! |---|---|---|
+//! | 1 | entity | kind, id: the events of its history; these lists alone carry counts |
+//! | 2 | type | the type |
+//! | 3 | actor | kind, id |
+//! | 4 | id | the event's id, unless the id's own time leads to it |
+//! | 5 | key | the idempotency key |
+//! | 6 | cause | the position; or type, id |
+//! | 7 | correlation | the text |
+//! | 8 | tag | name, value |
+
+use crate::entity::{Entity, EventType, Position};
+use crate::error::{Error, Result};
+use crate::event::{Cause, Event, EventId, NewEvent, Tag};
+use crate::value::Value;
+
+/// The most bytes a term has.
+pub(crate) const MAX_TERM: usize = 512;
+
+const FALSE: u8 = 2;
+const TRUE: u8 = 3;
+const NUMBER: u8 = 4;
+const TEXT: u8 = 6;
+
+/// Which index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Space {
+    Entity = 1,
+    Type = 2,
+    Actor = 3,
+    Id = 4,
+    Key = 5,
+    Cause = 6,
+    Correlation = 7,
+    Tag = 8,
+}
+
+/// What an event can be found by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Term(Box<[u8]>);
+
+impl Term {
+    pub fn entity(entity: &Entity) -> Result<Term> {
+        Builder::new(Space::Entity).text(entity.kind()).text(entity.id()).term(|| format!("the id of {}", entity.kind()))
+    }
+
+    pub fn kind(kind: &EventType) -> Result<Term> {
+        Builder::new(Space::Type).text(kind.as_str()).term(|| "the type of an event".to_owned())
+    }
+
+    pub fn actor(actor: &Entity) -> Result<Term> {
+        Builder::new(Space::Actor).text(actor.kind()).text(actor.id()).term(|| format!("the id of {}", actor.kind()))
+    }
+
+    pub fn id(id: &EventId) -> Result<Term> {
+        Builder::new(Space::Id).text(&id.to_string()).term(|| "the id of an event".to_owned())
+    }
+
+    pub fn key(key: &str) -> Result<Term> {
+        Builder::new(Space::Key).text(key).term(|| "the key of an event".to_owned())
+    }
+
+    pub fn cause(cause: &Cause) -> Result<Term> {
+        let builder = Builder::new(Space::Cause);
+        let builder = match cause {
+            Cause::Event(position) => builder.value(&Value::from(position.0)),
+            Cause::Named { kind, id } => builder.text(kind).text(id),
+        };
+        builder.term(|| "the cause of an event".to_owned())
+    }
+
+    pub fn correlation(correlation: &str) -> Result<Term> {
+        Builder::new(Space::Correlation).text(correlation).term(|| "the correlation of an event".to_owned())
+    }
+
+    pub fn tag(name: &str, value: &Value) -> Result<Term> {
+        Builder::new(Space::Tag).text(name).value(value).term(|| format!("the index value {name}"))
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Term {
+        Term(bytes.into())
+    }
+
+    /// Whether its list carries counts: an entity's version is the length of its list.
+    pub fn is_counted(&self) -> bool {
+        is_counted(&self.0)
+    }
+
+    /// The type that a term of that space stands for.
+    pub fn as_type(&self) -> Option<String> {
+        let (&space, rest) = self.0.split_first()?;
+        if space != Space::Type as u8 {
+            return None;
+        }
+        read_text(rest)
+    }
+}
+
+pub(crate) fn is_counted(term: &[u8]) -> bool {
+    term.first() == Some(&(Space::Entity as u8))
+}
+
+/// The bytes that every type with this prefix begins with: `Order.*` is a range of keys.
+pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
+    let mut bytes = Builder::new(Space::Type).0;
+    bytes.push(TEXT);
+    escape(&mut bytes, prefix);
+    bytes
+}
+
+/// All terms of an event that is to be appended. An id that the database makes has none yet.
+pub(crate) fn terms_of_new(new: &NewEvent, kind: &EventType, target: Option<&Entity>) -> Result<Vec<Term>> {
+    terms(kind, target, new.actor.as_ref(), new.id.as_ref(), new.key.as_deref(), new.cause.as_ref(), new.correlation.as_deref(), &new.tags)
+}
+
+/// All terms of an event in the log.
+pub(crate) fn terms_of(event: &Event) -> Result<Vec<Term>> {
+    let id = (!event.id.tells_its_place(event.recorded)).then_some(&event.id);
+    terms(
+        &event.kind,
+        event.target.as_ref(),
+        event.actor.as_ref(),
+        id,
+        event.key.as_deref(),
+        event.cause.as_ref(),
+        event.correlation.as_deref(),
+        &event.tags,
+    )
+}
+
+#[allow(clippy::too_many_arguments)] // one for each row of the table above
+fn terms(
+    kind: &EventType,
+    target: Option<&Entity>,
+    actor: Option<&Entity>,
+    id: Option<&EventId>,
+    key: Option<&str>,
+    cause: Option<&Cause>,
+    correlation: Option<&str>,
+    tags: &[Tag],
+) -> Result<Vec<Term>> {
+    let mut terms = Vec::with_capacity(4 + tags.len());
+    terms.push(Term::kind(kind)?);
+    target.map(|t| Ok(terms.push(Term::entity(t)?))).transpose()?;
+    actor.map(|a| Ok(terms.push(Term::actor(a)?))).transpose()?;
+    id.map(|i| Ok(terms.push(Term::id(i)?))).transpose()?;
+    key.map(|k| Ok(terms.push(Term::key(k)?))).transpose()?;
+    cause.map(|c| Ok(terms.push(Term::cause(c)?))).transpose()?;
+    correlation.map(|c| Ok(terms.push(Term::correlation(c)?))).transpose()?;
+    for tag in tags {
+        terms.push(Term::tag(&tag.name, &tag.value)?);
+    }
+    Ok(terms)
+}
+
+struct Builder(Vec<u8>);
+
+impl Builder {
+    fn new(space: Space) -> Builder {
+        let mut bytes = Vec::with_capacity(32);
+        bytes.push(space as u8);
+        Builder(bytes)
+    }
+
+    fn text(mut self, text: &str) -> Builder {
+        self.0.push(TEXT);
+        escape(&mut self.0, text);
+        self.0.extend_from_slice(&[0, 0]);
+        self
+    }
+
+    fn value(mut self, value: &Value) -> Builder {
+        match value {
+            Value::Text(text) => return self.text(text),
+            Value::Bool(false) => self.0.push(FALSE),
+            Value::Bool(true) => self.0.push(TRUE),
+            Value::Int(n) => self.integer(i128::from(*n)),
+            Value::UInt(n) => self.integer(i128::from(*n)),
+            Value::Float(n) => self.number(*n, 0),
+            // A tag is made of scalars only; anything else cannot be looked up and has one place of its own.
+            Value::Null | Value::Array(_) | Value::Object(_) => self.0.push(0),
+        }
+        self
+    }
+
+    /// The nearest float, then how far the integer lies from it: together they order exactly.
+    fn integer(&mut self, n: i128) {
+        let nearest = n as f64;
+        self.number(nearest, (n - nearest as i128) as i16);
+    }
+
+    fn number(&mut self, nearest: f64, rest: i16) {
+        let bits = if nearest == 0.0 { 0 } else { nearest.to_bits() };
+        let sortable = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+        self.0.push(NUMBER);
+        self.0.extend_from_slice(&sortable.to_be_bytes());
+        self.0.extend_from_slice(&((rest as u16) ^ 0x8000).to_be_bytes());
+    }
+
+    fn term(self, what: impl Fn() -> String) -> Result<Term> {
+        if self.0.len() > MAX_TERM {
+            let found = format!("{} bytes", self.0.len());
+            return Err(Error::invalid(what(), format!("at most {MAX_TERM} bytes in an index"), found));
+        }
+        Ok(Term(self.0.into()))
+    }
+}
+
+fn escape(out: &mut Vec<u8>, text: &str) {
+    for (i, piece) in text.split('\0').enumerate() {
+        if i > 0 {
+            out.extend_from_slice(&[0, 0xff]);
+        }
+        out.extend_from_slice(piece.as_bytes());
+    }
+}
+
+fn read_text(bytes: &[u8]) -> Option<String> {
+    let bytes = bytes.strip_prefix(&[TEXT])?.strip_suffix(&[0, 0])?;
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&byte, after)) = rest.split_first() {
+        out.push(byte);
+        rest = if byte == 0 { after.strip_prefix(&[0xff])? } else { after };
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tag(value: Value) -> Term {
+        Term::tag("x", &value).unwrap()
+    }
+
+    /// The exact order of two numbers, by arithmetic that loses nothing.
+    fn exact(a: &Value, b: &Value) -> Ordering {
+        let integer = |v: &Value| match v {
+            Value::Int(n) => Some(i128::from(*n)),
+            Value::UInt(n) => Some(i128::from(*n)),
+            _ => None,
+        };
+        match (integer(a), integer(b), a, b) {
+            (Some(a), Some(b), ..) => a.cmp(&b),
+            (None, None, Value::Float(a), Value::Float(b)) => a.partial_cmp(b).unwrap(),
+            (Some(a), None, _, Value::Float(b)) => int_float(a, *b),
+            (None, Some(b), Value::Float(a), _) => int_float(b, *a).reverse(),
+            _ => unreachable!(),
+        }
+    }
+
+    fn int_float(n: i128, x: f64) -> Ordering {
+        if x >= 1e30 || x <= -1e30 {
+            return 0.0.partial_cmp(&x).unwrap();
+        }
+        n.cmp(&(x.floor() as i128)).then(if x.fract() == 0.0 { Ordering::Equal } else { Ordering::Less })
+    }
+
+    fn number() -> impl Strategy<Value = Value> {
+        let near = (0u32..64, -3i128..4).prop_map(|(shift, by)| {
+            let n = (1i128 << shift) + by;
+            i64::try_from(n).map_or_else(|_| Value::from(n as u64), Value::Int)
+        });
+        let float = (0u32..64, -2i32..3).prop_map(|(shift, by)| Value::Float((1u128 << shift) as f64 * (1.0 + f64::from(by) * f64::EPSILON)));
+        prop_oneof![any::<i64>().prop_map(Value::Int), any::<u64>().prop_map(Value::from), any::<f64>().prop_filter_map("finite", |x| x.is_finite().then_some(Value::Float(x))), near, float]
+    }
+
+    #[test]
+    fn one_is_one_and_zero_is_zero() {
+        assert_eq!(tag(Value::Int(1)), tag(Value::Float(1.0)));
+        assert_eq!(tag(Value::Float(-0.0)), tag(Value::Int(0)));
+    }
+
+    #[test]
+    fn a_term_has_a_limit() {
+        assert!(Term::key(&"k".repeat(600)).is_err());
+        assert!(Term::key(&"k".repeat(500)).is_ok());
+    }
+
+    #[test]
+    fn a_type_term_is_read_back_and_lies_in_the_range_of_its_prefix() {
+        let term = Term::kind(&EventType::new("Order.paid").unwrap()).unwrap();
+        assert_eq!(term.as_type().as_deref(), Some("Order.paid"));
+        assert!(term.as_bytes().starts_with(&type_prefix("Order.")));
+        assert!(!term.as_bytes().starts_with(&type_prefix("Orders")));
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_sort_exactly(a in number(), b in number()) {
+            prop_assert_eq!(tag(a.clone()).cmp(&tag(b.clone())), exact(&a, &b), "{} {}", a, b);
+        }
+
+        #[test]
+        fn text_sorts_as_bytes_and_no_term_begins_another(a in "[\0ab]{0,5}", b in "[\0ab]{0,5}") {
+            let (x, y) = (tag(Value::Text(a.clone())), tag(Value::Text(b.clone())));
+            prop_assert_eq!(x.cmp(&y), a.as_bytes().cmp(b.as_bytes()));
+            prop_assert!(a == b || !x.as_bytes().starts_with(y.as_bytes()));
+            prop_assert_eq!(read_text(&x.as_bytes()[4..]), Some(a));
+        }
+    }
+}
