@@ -1,0 +1,375 @@
+//! Reading: the log up to a head, whatever is appended meanwhile.
+//!
+//! A [`Snapshot`] is a head and nothing else, so that it may be kept at a user's pace: the log below it never changes. To
+//! read, it opens a [`View`], which takes the tails *first* and then begins a read of the tables, so that what a
+//! checkpoint moves in between is seen in one of them at least; C, read inside, tells which. A view is short-lived:
+//! iterators open one a page.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Shared;
+use super::cold::{ColdRead, Log, Postings};
+use super::tail::Tails;
+use super::term::{self, Term};
+use crate::entity::{Entity, Position, Version};
+use crate::error::{Error, Result};
+use crate::event::{Event, EventId, codec};
+use crate::time::Timestamp;
+
+/// How many positions or events are read at a time.
+const PAGE: usize = 256;
+
+/// Which way along the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Ascending,
+    Descending,
+}
+
+/// The log up to a head.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    shared: Arc<Shared>,
+    head: u64,
+}
+
+impl Snapshot {
+    pub(super) fn new(shared: Arc<Shared>, head: u64) -> Snapshot {
+        Snapshot { shared, head }
+    }
+
+    /// The newest position it shows.
+    pub fn head(&self) -> Position {
+        Position(self.head)
+    }
+
+    /// The same log, up to an earlier head.
+    pub fn until(&self, head: Position) -> Snapshot {
+        Snapshot { shared: self.shared.clone(), head: head.0.min(self.head) }
+    }
+
+    /// Opens a view for a moment of reading.
+    pub fn view(&self) -> Result<View<'_>> {
+        View::open(&self.shared, self.head)
+    }
+
+    /// The event at a position; none beyond the head.
+    pub fn event(&self, position: Position) -> Result<Option<Event>> {
+        let bytes = self.view()?.event(position.0)?;
+        bytes.map(|bytes| codec::decode(position, bytes)).transpose()
+    }
+
+    /// How many events an entity has.
+    pub fn version(&self, entity: &Entity) -> Result<Version> {
+        Ok(Version(self.view()?.count(&Term::entity(entity)?)?.0))
+    }
+
+    /// Where the event with this id is.
+    pub fn position_of(&self, id: &EventId) -> Result<Option<Position>> {
+        self.view()?.position_of(id)
+    }
+
+    /// The positions of a term, from `first` to `last`, one way or the other.
+    pub fn list(&self, term: Term, first: u64, last: u64, direction: Direction) -> List {
+        List { snapshot: self.clone(), term, first, last: last.min(self.head), direction, page: VecDeque::new(), done: false }
+    }
+
+    /// Every event from `first` to `last`, one way or the other.
+    pub fn log(&self, first: u64, last: u64, direction: Direction) -> LogScan {
+        LogScan {
+            snapshot: self.clone(),
+            first: first.max(1),
+            last: last.min(self.head),
+            direction,
+            page: VecDeque::new(),
+        }
+    }
+
+    /// The types in use, with the prefix given, in order.
+    pub fn types(&self, prefix: &str) -> Result<Vec<(String, Term)>> {
+        let view = self.view()?;
+        let prefix = term::type_prefix(prefix);
+        let mut types = Vec::new();
+        let mut from = prefix.clone();
+        while let Some(term) = view.term_at(&from)?.filter(|term| term.as_bytes().starts_with(&prefix)) {
+            let kind = term.as_type().ok_or_else(|| Error::corrupt("the index of types", "a term that is none"))?;
+            from = term.as_bytes().to_vec();
+            // Terms are never the beginning of others, so this lies after all of this term's keys, and before the next's.
+            from.extend_from_slice(&[0xff; 9]);
+            types.push((kind, term));
+        }
+        Ok(types)
+    }
+}
+
+/// One moment of reading.
+pub(crate) struct View<'s> {
+    tails: Tails,
+    log: Log,
+    postings: Postings,
+    /// C: up to here in the tables, from here in the tails.
+    checkpoint: u64,
+    _read: ColdRead<'s>,
+}
+
+impl<'s> View<'s> {
+    pub(super) fn open(shared: &'s Shared, head: u64) -> Result<View<'s>> {
+        // Tails before tables: what a checkpoint moves in between is then in both, never in neither.
+        let mut tails = shared.tails();
+        tails.head = tails.head.min(head);
+        let read = shared.cold.read()?;
+        let checkpoint = read.checkpoint()?;
+        if checkpoint < tails.base() {
+            return Err(Error::corrupt("the tables", format!("C is #{checkpoint}, and the tails begin after #{}", tails.base())));
+        }
+        Ok(View { log: read.log()?, postings: read.postings()?, tails, checkpoint, _read: read })
+    }
+
+    /// C, as this view sees it.
+    pub fn checkpoint(&self) -> u64 {
+        self.checkpoint
+    }
+
+    fn head(&self) -> u64 {
+        self.tails.head
+    }
+
+    pub fn event(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
+        if position == 0 || position > self.head() {
+            return Ok(None);
+        }
+        let found = if position <= self.checkpoint { self.log.get(position)? } else { self.tails.get(position) };
+        match found {
+            Some(bytes) => Ok(Some(bytes)),
+            None => Err(Error::corrupt("the log", format!("no event at #{position}, and the head is #{}", self.head()))),
+        }
+    }
+
+    /// How many entries a counted list has, and the last of them (0 if none).
+    pub fn count(&self, term: &Term) -> Result<(u64, u64)> {
+        let head = self.head();
+        let (mut count, mut last) = (0, 0);
+        // The last chunk that begins below the head may reach beyond it: a snapshot may be older than C.
+        if let Some(chunk) = self.postings.chunk_before(term.as_bytes(), head)? {
+            let below = chunk.positions.partition_point(|&p| p <= head);
+            count = chunk.before + below as u64;
+            last = below.checked_sub(1).map_or(0, |at| chunk.positions[at]);
+        }
+        let (more, newer) = self.tails.count(term, self.checkpoint + 1);
+        Ok((count + more, newer.unwrap_or(last)))
+    }
+
+    /// The first position of a term, if it has one.
+    pub fn first(&self, term: &Term) -> Result<Option<u64>> {
+        if let Some(chunk) = self.postings.chunk_after(term.as_bytes(), 0)? {
+            return Ok(chunk.positions.first().copied().filter(|&p| p <= self.head()));
+        }
+        Ok(self.tails.list(term, self.checkpoint + 1, u64::MAX).first().copied())
+    }
+
+    /// A page of a term's positions from `first` to `last`; empty when there are no more.
+    fn page(&self, term: &Term, first: u64, last: u64, direction: Direction) -> Result<Vec<u64>> {
+        let last = last.min(self.head());
+        if first > last {
+            return Ok(Vec::new());
+        }
+        let within = |positions: Vec<u64>| positions.into_iter().filter(|p| (first..=last).contains(p)).collect::<Vec<_>>();
+        match direction {
+            Direction::Ascending => {
+                let cold = last.min(self.checkpoint);
+                let mut page = Vec::new();
+                if first <= cold {
+                    if let Some(chunk) = self.postings.chunk_before(term.as_bytes(), first)? {
+                        page = within(chunk.positions);
+                    }
+                    if page.is_empty()
+                        && let Some(chunk) = self.postings.chunk_after(term.as_bytes(), first)?
+                    {
+                        page = within(chunk.positions);
+                    }
+                }
+                if page.is_empty() {
+                    page = self.tails.list(term, first.max(self.checkpoint + 1), last);
+                }
+                Ok(page)
+            }
+            Direction::Descending => {
+                let mut page = self.tails.list(term, first.max(self.checkpoint + 1), last);
+                if page.is_empty()
+                    && let Some(chunk) = self.postings.chunk_before(term.as_bytes(), last.min(self.checkpoint))?
+                {
+                    page = within(chunk.positions);
+                }
+                page.reverse();
+                Ok(page)
+            }
+        }
+    }
+
+    /// The first term at or after some bytes that has an entry below the head.
+    fn term_at(&self, start: &[u8]) -> Result<Option<Term>> {
+        let mut from = start.to_vec();
+        let cold = loop {
+            let Some(term) = self.postings.term_at(&from)? else { break None };
+            let first = self.postings.chunk_after(&term, 0)?.and_then(|chunk| chunk.positions.first().copied());
+            if first.is_some_and(|first| first <= self.head()) {
+                break Some(Term::from_bytes(&term));
+            }
+            from = term;
+            from.extend_from_slice(&[0xff; 9]);
+        };
+        let warm = self.tails.each().filter_map(|tail| tail.term_at(start, self.head())).min();
+        Ok(cold.into_iter().chain(warm).min())
+    }
+
+    /// Where the event with this id is: by its own time if the database made it, else by the index.
+    pub fn position_of(&self, id: &EventId) -> Result<Option<Position>> {
+        let indexed = self.page(&Term::id(id)?, 1, u64::MAX, Direction::Ascending)?;
+        if let Some(position) = indexed.first() {
+            return Ok(Some(Position(*position)));
+        }
+        let Some(millis) = id.millis() else { return Ok(None) };
+        // `recorded` never decreases: find the first event of that millisecond, then look along it.
+        let (mut low, mut high) = (1, self.head() + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.recorded(middle)? {
+                Some(recorded) if recorded.as_millis() < millis => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        while low <= self.head() {
+            let Some(bytes) = self.event(low)? else { break };
+            let event = codec::decode(Position(low), bytes)?;
+            if event.recorded.as_millis() != millis {
+                break;
+            }
+            if event.id == *id {
+                return Ok(Some(Position(low)));
+            }
+            low += 1;
+        }
+        Ok(None)
+    }
+
+    fn recorded(&self, position: u64) -> Result<Option<Timestamp>> {
+        let bytes = self.event(position)?;
+        bytes.map(|bytes| codec::decode(Position(position), bytes).map(|event| event.recorded)).transpose()
+    }
+}
+
+/// The positions of a term, read a page at a time.
+#[derive(Debug)]
+pub(crate) struct List {
+    snapshot: Snapshot,
+    term: Term,
+    first: u64,
+    last: u64,
+    direction: Direction,
+    page: VecDeque<u64>,
+    done: bool,
+}
+
+impl List {
+    /// Leaves out everything before a position, in the direction of the list.
+    pub fn seek(&mut self, to: u64) {
+        let passed = |p: u64| match self.direction {
+            Direction::Ascending => p < to,
+            Direction::Descending => p > to,
+        };
+        while self.page.front().is_some_and(|&p| passed(p)) {
+            self.page.pop_front();
+        }
+        match self.direction {
+            Direction::Ascending => self.first = self.first.max(to),
+            Direction::Descending => self.last = self.last.min(to),
+        }
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let page = self.snapshot.view()?.page(&self.term, self.first, self.last, self.direction)?;
+        match (page.last(), self.direction) {
+            (None, _) => self.done = true,
+            (Some(&end), Direction::Ascending) => self.first = end + 1,
+            // Positions begin with 1: below it there is nothing.
+            (Some(&end), Direction::Descending) => self.last = end - 1,
+        }
+        self.done |= self.first > self.last;
+        self.page = page.into();
+        Ok(())
+    }
+}
+
+impl Iterator for List {
+    type Item = Result<u64>;
+
+    fn next(&mut self) -> Option<Result<u64>> {
+        if self.page.is_empty() && !self.done {
+            if let Err(error) = self.fill() {
+                self.done = true;
+                return Some(Err(error));
+            }
+        }
+        self.page.pop_front().map(Ok)
+    }
+}
+
+/// Every event of a run of the log, read a page at a time.
+#[derive(Debug)]
+pub(crate) struct LogScan {
+    snapshot: Snapshot,
+    first: u64,
+    last: u64,
+    direction: Direction,
+    page: VecDeque<(u64, Arc<[u8]>)>,
+}
+
+impl LogScan {
+    fn fill(&mut self) -> Result<()> {
+        let view = self.snapshot.view()?;
+        let cold = self.last.min(view.checkpoint());
+        let descending = self.direction == Direction::Descending;
+        let page = &mut self.page;
+        let from_tails = if descending { self.last > cold } else { self.first > cold };
+        if from_tails {
+            // A tail's events are in memory: a page is a handful of pointers.
+            let span = if descending {
+                (self.first.max(cold + 1).max(self.last.saturating_sub(PAGE as u64 - 1)), self.last)
+            } else {
+                (self.first, self.last.min(self.first + PAGE as u64 - 1))
+            };
+            for position in span.0..=span.1 {
+                let Some(bytes) = view.event(position)? else { break };
+                if descending { page.push_front((position, bytes)) } else { page.push_back((position, bytes)) };
+            }
+        } else {
+            view.log.scan(self.first, cold, descending, |position, bytes| {
+                page.push_back((position, Arc::from(bytes)));
+                Ok(page.len() < PAGE)
+            })?;
+        }
+        let Some(&(end, _)) = page.back() else {
+            return Err(Error::corrupt("the log", format!("no event from #{} to #{}", self.first, self.last)));
+        };
+        if descending { self.last = end - 1 } else { self.first = end + 1 };
+        Ok(())
+    }
+}
+
+impl Iterator for LogScan {
+    type Item = Result<(u64, Arc<[u8]>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.page.is_empty() && self.first <= self.last {
+            if let Err(error) = self.fill() {
+                // An error ends it: what follows could not be told to be whole.
+                self.first = 1;
+                self.last = 0;
+                self.page.clear();
+                return Some(Err(error));
+            }
+        }
+        self.page.pop_front().map(Ok)
+    }
+}

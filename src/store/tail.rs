@@ -1,0 +1,152 @@
+//! Tails: what is in the journal and not yet in the tables, ready to read.
+//!
+//! A tail holds the encoded events of one journal segment and the posting lists of their terms. There is one active tail, which
+//! grows, and at most one frozen, which the checkpointer is moving into the tables. Together they hold every position
+//! from C to the head.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use super::journal::Side;
+use super::term::Term;
+
+/// What an entry costs beside its bytes: the allocation, the node of the map, the position.
+const EVENT_COST: usize = 48;
+const TERM_COST: usize = 24;
+
+/// Events in memory, and their posting lists.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    /// The journal segment that makes it durable.
+    pub side: Side,
+    /// The position of its first event.
+    pub first: u64,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Inner {
+    events: Vec<Arc<[u8]>>,
+    terms: BTreeMap<Term, Vec<u64>>,
+    bytes: usize,
+}
+
+/// An event on its way into a tail.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub bytes: Arc<[u8]>,
+    pub terms: Vec<Term>,
+}
+
+impl Tail {
+    pub fn new(side: Side, first: u64) -> Tail {
+        Tail { side, first, inner: RwLock::default() }
+    }
+
+    /// Adds events at the end. Readers do not see them before the head says so.
+    pub fn extend(&self, events: impl IntoIterator<Item = Staged>) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        for event in events {
+            let position = self.first + inner.events.len() as u64;
+            inner.bytes += event.bytes.len() + EVENT_COST;
+            inner.events.push(event.bytes);
+            for term in event.terms {
+                inner.bytes += term.as_bytes().len() + TERM_COST;
+                inner.terms.entry(term).or_default().push(position);
+            }
+        }
+    }
+
+    pub fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many events it has, and how many bytes of memory it takes, roughly.
+    pub fn size(&self) -> (usize, usize) {
+        let inner = self.read();
+        (inner.events.len(), inner.bytes)
+    }
+
+    pub fn get(&self, position: u64) -> Option<Arc<[u8]>> {
+        let at = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        self.read().events.get(at).cloned()
+    }
+
+    /// The entries of a list within the bounds, both included.
+    pub fn list(&self, term: &Term, first: u64, last: u64) -> Vec<u64> {
+        let inner = self.read();
+        let Some(list) = inner.terms.get(term) else { return Vec::new() };
+        let start = list.partition_point(|&p| p < first);
+        let end = list.partition_point(|&p| p <= last);
+        list.get(start..end).unwrap_or_default().to_vec()
+    }
+
+    /// How many entries a list has within the bounds, and the last of them.
+    pub fn count(&self, term: &Term, first: u64, last: u64) -> (u64, Option<u64>) {
+        let inner = self.read();
+        let Some(list) = inner.terms.get(term) else { return (0, None) };
+        let start = list.partition_point(|&p| p < first);
+        let end = list.partition_point(|&p| p <= last);
+        let within = list.get(start..end).unwrap_or_default();
+        (within.len() as u64, within.last().copied())
+    }
+
+    /// The first term at or after some bytes that has an entry within the bounds.
+    pub fn term_at(&self, from: &[u8], last: u64) -> Option<Term> {
+        let inner = self.read();
+        let mut after = inner.terms.range(Term::from_bytes(from)..);
+        after.find(|(_, list)| list.first().is_some_and(|&p| p <= last)).map(|(term, _)| term.clone())
+    }
+}
+
+impl Inner {
+    pub fn events(&self) -> &[Arc<[u8]>] {
+        &self.events
+    }
+
+    pub fn terms(&self) -> &BTreeMap<Term, Vec<u64>> {
+        &self.terms
+    }
+}
+
+/// The tails as of one moment, and the head they lead up to. Cloning is cheap; what is cloned does not change below its head.
+#[derive(Debug, Clone)]
+pub(crate) struct Tails {
+    pub frozen: Option<Arc<Tail>>,
+    pub active: Arc<Tail>,
+    /// The newest position a reader sees.
+    pub head: u64,
+}
+
+impl Tails {
+    /// The newest position that is in no tail: all up to it are in the tables.
+    pub fn base(&self) -> u64 {
+        self.frozen.as_ref().unwrap_or(&self.active).first - 1
+    }
+
+    /// Oldest first.
+    pub fn each(&self) -> impl DoubleEndedIterator<Item = &Arc<Tail>> {
+        self.frozen.iter().chain(std::iter::once(&self.active))
+    }
+
+    pub fn get(&self, position: u64) -> Option<Arc<[u8]>> {
+        if position > self.head {
+            return None;
+        }
+        self.each().find_map(|tail| tail.get(position))
+    }
+
+    /// The entries of a list within the bounds, both included, and never past the head.
+    pub fn list(&self, term: &Term, first: u64, last: u64) -> Vec<u64> {
+        let last = last.min(self.head);
+        self.each().flat_map(|tail| tail.list(term, first, last)).collect()
+    }
+
+    /// How many entries a list has from `first` on, and the last of them.
+    pub fn count(&self, term: &Term, first: u64) -> (u64, Option<u64>) {
+        self.each().fold((0, None), |(count, last), tail| {
+            let (more, newer) = tail.count(term, first, self.head);
+            (count + more, newer.or(last))
+        })
+    }
+}
