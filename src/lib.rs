@@ -4,9 +4,7 @@ pub mod entity;
 pub mod error;
 pub mod event;
 pub mod pattern;
-pub mod store {
-    pub mod disk;
-}
+pub mod store;
 pub mod time;
 pub mod value;
 

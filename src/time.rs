@@ -47,6 +47,11 @@ impl Timestamp {
         self.0.as_millisecond()
     }
 
+    /// The instant without what is smaller than a microsecond.
+    pub(crate) fn to_micros(self) -> Timestamp {
+        jiff::Timestamp::from_microsecond(self.0.as_microsecond()).map_or(self, Timestamp)
+    }
+
     /// Seconds and nanoseconds since 1970-01-01T00:00:00Z; both have one sign.
     pub(crate) fn parts(self) -> (i64, i32) {
         (self.0.as_second(), self.0.subsec_nanosecond())

@@ -12,10 +12,14 @@
 
 use std::fmt;
 use std::ops::Bound;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, Table,
+    TableDefinition, WriteTransaction,
+};
 
 use super::disk::{Disk, File};
 use super::journal::{DatabaseId, Salt};
@@ -106,15 +110,21 @@ impl Cold {
 }
 
 fn open(disk: &dyn Disk, path: &Path, cache: usize) -> Result<Database> {
-    let file = disk.open(path).map_err(|e| Error::unopenable(path, e, "check the path and its permissions"))?;
+    let file =
+        disk.open(path).map_err(|e| Error::unopenable(path, e, "check the path and its permissions"))?;
     // A damaged page can make redb panic where it would rather not check: that is this file's fault, and told so.
-    let opened = std::panic::catch_unwind(move || {
+    let opened = std::panic::catch_unwind(AssertUnwindSafe(|| {
         redb::Builder::new().set_cache_size(cache).create_with_backend(Backend(file))
-    });
-    let not_ours = |reason: String| Error::unopenable(path, reason, "restore a copy, or create a new database under another name");
+    }));
+    let not_ours = |reason: String| {
+        Error::unopenable(path, reason, "restore a copy, or create a new database under another name")
+    };
     match opened {
         Ok(Ok(database)) => Ok(database),
-        Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(io)))) if io.kind() != std::io::ErrorKind::InvalidData && io.kind() != std::io::ErrorKind::UnexpectedEof => {
+        Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(io))))
+            if io.kind() != std::io::ErrorKind::InvalidData
+                && io.kind() != std::io::ErrorKind::UnexpectedEof =>
+        {
             Err(Error::io(format!("opening {}", path.display()), io))
         }
         Ok(Err(error)) => Err(not_ours(format!("not a Bygone database, or a damaged one ({error})"))),
@@ -190,7 +200,8 @@ type ZoneRow = (u64, [(i64, i32); 4], [u8; 32]);
 
 impl Zone {
     fn encode(&self) -> Result<Vec<u8>> {
-        let times = [self.occurred.0, self.occurred.1, self.recorded.0, self.recorded.1].map(Timestamp::parts);
+        let times =
+            [self.occurred.0, self.occurred.1, self.recorded.0, self.recorded.1].map(Timestamp::parts);
         let row: ZoneRow = (self.last, times, self.chain);
         rmp_serde::to_vec(&row).map_err(|e| Error::corrupt("a zone", e.to_string()))
     }
@@ -225,20 +236,25 @@ impl<'t> Tables<'t> {
     }
 
     pub fn put_event(&mut self, position: u64, bytes: &[u8]) -> Result<()> {
-        self.log.insert(position.to_be_bytes().as_slice(), bytes).map_err(|e| failed("writing the log", e))?;
+        self.log
+            .insert(position.to_be_bytes().as_slice(), bytes)
+            .map_err(|e| failed("writing the log", e))?;
         Ok(())
     }
 
     pub fn put_zone(&mut self, first: u64, zone: &Zone) -> Result<()> {
         let row = zone.encode()?;
-        self.zones.insert(first.to_be_bytes().as_slice(), row.as_slice()).map_err(|e| failed("writing zones", e))?;
+        self.zones
+            .insert(first.to_be_bytes().as_slice(), row.as_slice())
+            .map_err(|e| failed("writing zones", e))?;
         Ok(())
     }
 
     /// Appends positions, ascending and after all that the list has, to the list of a term.
     pub fn append_postings(&mut self, term: &[u8], mut positions: &[u64]) -> Result<()> {
         let last = {
-            let range = (Bound::Included(posting::key(term, 0)), Bound::Included(posting::key(term, u64::MAX)));
+            let range =
+                (Bound::Included(posting::key(term, 0)), Bound::Included(posting::key(term, u64::MAX)));
             let mut found = self
                 .postings
                 .range::<&[u8]>((as_slice(&range.0), as_slice(&range.1)))
@@ -262,7 +278,10 @@ impl<'t> Tables<'t> {
             before = chunk.through();
         }
         for part in positions.chunks(posting::FULL) {
-            let chunk = Chunk { before: if posting_counted(term) { before } else { 0 }, positions: part.to_vec() };
+            let chunk = Chunk {
+                before: if super::term::is_counted(term) { before } else { 0 },
+                positions: part.to_vec(),
+            };
             self.put_chunk(&posting::key(term, part[0]), &chunk)?;
             before += part.len() as u64;
         }
@@ -286,10 +305,6 @@ impl<'t> Tables<'t> {
     }
 }
 
-fn posting_counted(term: &[u8]) -> bool {
-    super::term::is_counted(term)
-}
-
 fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
     bound.as_ref().map(Vec::as_slice)
 }
@@ -307,11 +322,15 @@ impl ColdRead<'_> {
     }
 
     fn meta_value<const N: usize>(&self, name: &str) -> Result<Option<[u8; N]>> {
-        let table = self.transaction.open_table(META).map_err(|e| failed("opening meta", redb::Error::from(e)))?;
+        let table =
+            self.transaction.open_table(META).map_err(|e| failed("opening meta", redb::Error::from(e)))?;
         let found = table.get(name).map_err(|e| failed("reading meta", e))?;
         let Some(found) = found else { return Ok(None) };
         let bytes = found.value();
-        bytes.try_into().map(Some).map_err(|_| Error::corrupt(format!("meta.{name}"), format!("{} bytes", bytes.len())))
+        bytes
+            .try_into()
+            .map(Some)
+            .map_err(|_| Error::corrupt(format!("meta.{name}"), format!("{} bytes", bytes.len())))
     }
 
     /// C, alone.
@@ -320,9 +339,18 @@ impl ColdRead<'_> {
         value.map(u64::from_be_bytes).ok_or_else(|| Error::corrupt("meta.checkpoint", "nothing"))
     }
 
+    /// The chain hash at C.
+    pub fn chain(&self) -> Result<[u8; 32]> {
+        Ok(self.meta_value("chain")?.unwrap_or([0; 32]))
+    }
+
     pub fn meta(&self, path: &Path) -> Result<Meta> {
         let other = |found: String| {
-            Error::unopenable(path, format!("{found}; this version reads format {FORMAT}"), "open it with the version that wrote it")
+            Error::unopenable(
+                path,
+                format!("{found}; this version reads format {FORMAT}"),
+                "open it with the version that wrote it",
+            )
         };
         match self.meta_value("format").map(|f| f.map(u64::from_be_bytes)) {
             Ok(Some(FORMAT)) => {}
@@ -336,7 +364,10 @@ impl ColdRead<'_> {
                 let (seconds, nanos) = bytes.split_at(8);
                 // Both halves have their length from the type above.
                 let seconds = i64::from_be_bytes(seconds.try_into().unwrap_or_default());
-                Some(Timestamp::from_parts(seconds, i32::from_be_bytes(nanos.try_into().unwrap_or_default()))?)
+                Some(Timestamp::from_parts(
+                    seconds,
+                    i32::from_be_bytes(nanos.try_into().unwrap_or_default()),
+                )?)
             }
         };
         Ok(Meta {
@@ -345,7 +376,7 @@ impl ColdRead<'_> {
             journal: self.meta_value("journal")?.map(Salt),
             retired: self.meta_value("retired")?.map(Salt),
             recorded,
-            chain: self.meta_value("chain")?.unwrap_or([0; 32]),
+            chain: self.chain()?,
         })
     }
 
@@ -369,7 +400,8 @@ impl ColdRead<'_> {
 }
 
 fn row_position(key: &[u8]) -> Result<u64> {
-    let bytes = key.try_into().map_err(|_| Error::corrupt("the log", format!("a key of {} bytes", key.len())))?;
+    let bytes =
+        key.try_into().map_err(|_| Error::corrupt("the log", format!("a key of {} bytes", key.len())))?;
     Ok(u64::from_be_bytes(bytes))
 }
 
@@ -378,15 +410,24 @@ pub(crate) struct Log(ReadOnlyTable<Bytes, Bytes>);
 
 impl Log {
     pub fn get(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
-        let found = self.0.get(position.to_be_bytes().as_slice()).map_err(|e| failed("reading the log", e))?;
+        let found =
+            self.0.get(position.to_be_bytes().as_slice()).map_err(|e| failed("reading the log", e))?;
         Ok(found.map(|bytes| Arc::from(bytes.value())))
     }
 
     /// Hands over rows from `first` to `last` until it is told to stop; a row's bytes are lent, not copied.
-    pub fn scan(&self, first: u64, last: u64, descending: bool, mut row: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<()> {
+    pub fn scan(
+        &self,
+        first: u64,
+        last: u64,
+        descending: bool,
+        mut row: impl FnMut(u64, &[u8]) -> Result<bool>,
+    ) -> Result<()> {
         let (first, last) = (first.to_be_bytes(), last.to_be_bytes());
-        let mut rows =
-            self.0.range::<&[u8]>(first.as_slice()..=last.as_slice()).map_err(|e| failed("reading the log", e))?;
+        let mut rows = self
+            .0
+            .range::<&[u8]>(first.as_slice()..=last.as_slice())
+            .map_err(|e| failed("reading the log", e))?;
         loop {
             let next = if descending { rows.next_back() } else { rows.next() };
             let Some(next) = next else { return Ok(()) };
@@ -414,17 +455,13 @@ impl Postings {
 
     fn edge(&self, term: &[u8], first: u64, last: u64, back: bool) -> Result<Option<Chunk>> {
         let (first, last) = (posting::key(term, first), posting::key(term, last));
-        let mut rows =
-            self.0.range::<&[u8]>(first.as_slice()..=last.as_slice()).map_err(|e| failed("reading postings", e))?;
+        let mut rows = self
+            .0
+            .range::<&[u8]>(first.as_slice()..=last.as_slice())
+            .map_err(|e| failed("reading postings", e))?;
         let Some(row) = (if back { rows.next_back() } else { rows.next() }) else { return Ok(None) };
         let (key, value) = row.map_err(|e| failed("reading postings", e))?;
         posting::decode(key.value(), value.value()).map(Some)
-    }
-
-    /// How many entries a counted list has, and the last of them.
-    pub fn count(&self, term: &[u8]) -> Result<(u64, u64)> {
-        let last = self.chunk_before(term, u64::MAX)?;
-        Ok(last.map_or((0, 0), |chunk| (chunk.through(), chunk.positions.last().copied().unwrap_or(0))))
     }
 
     /// The first term at or after some bytes, whatever its list.

@@ -105,7 +105,9 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;
         *bytes = rest;
-        n |= u64::from(byte & 0x7f).checked_shl(shift).filter(|part| part >> shift == u64::from(byte & 0x7f))?;
+        n |= u64::from(byte & 0x7f)
+            .checked_shl(shift)
+            .filter(|part| part >> shift == u64::from(byte & 0x7f))?;
         if byte < 0x80 {
             return Some(n);
         }

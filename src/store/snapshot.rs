@@ -72,7 +72,15 @@ impl Snapshot {
 
     /// The positions of a term, from `first` to `last`, one way or the other.
     pub fn list(&self, term: Term, first: u64, last: u64, direction: Direction) -> List {
-        List { snapshot: self.clone(), term, first, last: last.min(self.head), direction, page: VecDeque::new(), done: false }
+        List {
+            snapshot: self.clone(),
+            term,
+            first,
+            last: last.min(self.head),
+            direction,
+            page: VecDeque::new(),
+            done: false,
+        }
     }
 
     /// Every event from `first` to `last`, one way or the other.
@@ -93,7 +101,8 @@ impl Snapshot {
         let mut types = Vec::new();
         let mut from = prefix.clone();
         while let Some(term) = view.term_at(&from)?.filter(|term| term.as_bytes().starts_with(&prefix)) {
-            let kind = term.as_type().ok_or_else(|| Error::corrupt("the index of types", "a term that is none"))?;
+            let kind =
+                term.as_type().ok_or_else(|| Error::corrupt("the index of types", "a term that is none"))?;
             from = term.as_bytes().to_vec();
             // Terms are never the beginning of others, so this lies after all of this term's keys, and before the next's.
             from.extend_from_slice(&[0xff; 9]);
@@ -121,7 +130,10 @@ impl<'s> View<'s> {
         let read = shared.cold.read()?;
         let checkpoint = read.checkpoint()?;
         if checkpoint < tails.base() {
-            return Err(Error::corrupt("the tables", format!("C is #{checkpoint}, and the tails begin after #{}", tails.base())));
+            return Err(Error::corrupt(
+                "the tables",
+                format!("C is #{checkpoint}, and the tails begin after #{}", tails.base()),
+            ));
         }
         Ok(View { log: read.log()?, postings: read.postings()?, tails, checkpoint, _read: read })
     }
@@ -131,18 +143,29 @@ impl<'s> View<'s> {
         self.checkpoint
     }
 
-    fn head(&self) -> u64 {
+    /// The newest position it shows.
+    pub fn head(&self) -> u64 {
         self.tails.head
+    }
+
+    /// How many entries a counted list has in the tables alone, and the last of them (0 if none).
+    pub fn cold_count(&self, term: &Term) -> Result<(u64, u64)> {
+        let last = self.postings.chunk_before(term.as_bytes(), u64::MAX)?;
+        Ok(last.map_or((0, 0), |chunk| (chunk.through(), chunk.positions.last().copied().unwrap_or(0))))
     }
 
     pub fn event(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
         if position == 0 || position > self.head() {
             return Ok(None);
         }
-        let found = if position <= self.checkpoint { self.log.get(position)? } else { self.tails.get(position) };
+        let found =
+            if position <= self.checkpoint { self.log.get(position)? } else { self.tails.get(position) };
         match found {
             Some(bytes) => Ok(Some(bytes)),
-            None => Err(Error::corrupt("the log", format!("no event at #{position}, and the head is #{}", self.head()))),
+            None => Err(Error::corrupt(
+                "the log",
+                format!("no event at #{position}, and the head is #{}", self.head()),
+            )),
         }
     }
 
@@ -174,7 +197,9 @@ impl<'s> View<'s> {
         if first > last {
             return Ok(Vec::new());
         }
-        let within = |positions: Vec<u64>| positions.into_iter().filter(|p| (first..=last).contains(p)).collect::<Vec<_>>();
+        let within = |positions: Vec<u64>| {
+            positions.into_iter().filter(|p| (first..=last).contains(p)).collect::<Vec<_>>()
+        };
         match direction {
             Direction::Ascending => {
                 let cold = last.min(self.checkpoint);
@@ -197,7 +222,8 @@ impl<'s> View<'s> {
             Direction::Descending => {
                 let mut page = self.tails.list(term, first.max(self.checkpoint + 1), last);
                 if page.is_empty()
-                    && let Some(chunk) = self.postings.chunk_before(term.as_bytes(), last.min(self.checkpoint))?
+                    && let Some(chunk) =
+                        self.postings.chunk_before(term.as_bytes(), last.min(self.checkpoint))?
                 {
                     page = within(chunk.positions);
                 }
@@ -212,7 +238,8 @@ impl<'s> View<'s> {
         let mut from = start.to_vec();
         let cold = loop {
             let Some(term) = self.postings.term_at(&from)? else { break None };
-            let first = self.postings.chunk_after(&term, 0)?.and_then(|chunk| chunk.positions.first().copied());
+            let first =
+                self.postings.chunk_after(&term, 0)?.and_then(|chunk| chunk.positions.first().copied());
             if first.is_some_and(|first| first <= self.head()) {
                 break Some(Term::from_bytes(&term));
             }
@@ -341,7 +368,11 @@ impl LogScan {
             };
             for position in span.0..=span.1 {
                 let Some(bytes) = view.event(position)? else { break };
-                if descending { page.push_front((position, bytes)) } else { page.push_back((position, bytes)) };
+                if descending {
+                    page.push_front((position, bytes))
+                } else {
+                    page.push_back((position, bytes))
+                };
             }
         } else {
             view.log.scan(self.first, cold, descending, |position, bytes| {
@@ -350,9 +381,16 @@ impl LogScan {
             })?;
         }
         let Some(&(end, _)) = page.back() else {
-            return Err(Error::corrupt("the log", format!("no event from #{} to #{}", self.first, self.last)));
+            return Err(Error::corrupt(
+                "the log",
+                format!("no event from #{} to #{}", self.first, self.last),
+            ));
         };
-        if descending { self.last = end - 1 } else { self.first = end + 1 };
+        if descending {
+            self.last = end - 1
+        } else {
+            self.first = end + 1
+        };
         Ok(())
     }
 }

@@ -67,6 +67,11 @@ impl Tail {
         (inner.events.len(), inner.bytes)
     }
 
+    /// The position of its last event; one before its first if it has none.
+    pub fn last(&self) -> u64 {
+        self.first + self.read().events.len() as u64 - 1
+    }
+
     pub fn get(&self, position: u64) -> Option<Arc<[u8]>> {
         let at = usize::try_from(position.checked_sub(self.first)?).ok()?;
         self.read().events.get(at).cloned()

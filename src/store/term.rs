@@ -48,7 +48,10 @@ pub(crate) struct Term(Box<[u8]>);
 
 impl Term {
     pub fn entity(entity: &Entity) -> Result<Term> {
-        Builder::new(Space::Entity).text(entity.kind()).text(entity.id()).term(|| format!("the id of {}", entity.kind()))
+        Builder::new(Space::Entity)
+            .text(entity.kind())
+            .text(entity.id())
+            .term(|| format!("the id of {}", entity.kind()))
     }
 
     pub fn kind(kind: &EventType) -> Result<Term> {
@@ -56,7 +59,10 @@ impl Term {
     }
 
     pub fn actor(actor: &Entity) -> Result<Term> {
-        Builder::new(Space::Actor).text(actor.kind()).text(actor.id()).term(|| format!("the id of {}", actor.kind()))
+        Builder::new(Space::Actor)
+            .text(actor.kind())
+            .text(actor.id())
+            .term(|| format!("the id of {}", actor.kind()))
     }
 
     pub fn id(id: &EventId) -> Result<Term> {
@@ -121,7 +127,16 @@ pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
 
 /// All terms of an event that is to be appended. An id that the database makes has none yet.
 pub(crate) fn terms_of_new(new: &NewEvent, kind: &EventType, target: Option<&Entity>) -> Result<Vec<Term>> {
-    terms(kind, target, new.actor.as_ref(), new.id.as_ref(), new.key.as_deref(), new.cause.as_ref(), new.correlation.as_deref(), &new.tags)
+    terms(
+        kind,
+        target,
+        new.actor.as_ref(),
+        new.id.as_ref(),
+        new.key.as_deref(),
+        new.cause.as_ref(),
+        new.correlation.as_deref(),
+        &new.tags,
+    )
 }
 
 /// All terms of an event in the log.
@@ -152,12 +167,12 @@ fn terms(
 ) -> Result<Vec<Term>> {
     let mut terms = Vec::with_capacity(4 + tags.len());
     terms.push(Term::kind(kind)?);
-    target.map(|t| Ok(terms.push(Term::entity(t)?))).transpose()?;
-    actor.map(|a| Ok(terms.push(Term::actor(a)?))).transpose()?;
-    id.map(|i| Ok(terms.push(Term::id(i)?))).transpose()?;
-    key.map(|k| Ok(terms.push(Term::key(k)?))).transpose()?;
-    cause.map(|c| Ok(terms.push(Term::cause(c)?))).transpose()?;
-    correlation.map(|c| Ok(terms.push(Term::correlation(c)?))).transpose()?;
+    terms.extend(target.map(Term::entity).transpose()?);
+    terms.extend(actor.map(Term::actor).transpose()?);
+    terms.extend(id.map(Term::id).transpose()?);
+    terms.extend(key.map(Term::key).transpose()?);
+    terms.extend(cause.map(Term::cause).transpose()?);
+    terms.extend(correlation.map(Term::correlation).transpose()?);
     for tag in tags {
         terms.push(Term::tag(&tag.name, &tag.value)?);
     }
@@ -277,8 +292,16 @@ mod tests {
             let n = (1i128 << shift) + by;
             i64::try_from(n).map_or_else(|_| Value::from(n as u64), Value::Int)
         });
-        let float = (0u32..64, -2i32..3).prop_map(|(shift, by)| Value::Float((1u128 << shift) as f64 * (1.0 + f64::from(by) * f64::EPSILON)));
-        prop_oneof![any::<i64>().prop_map(Value::Int), any::<u64>().prop_map(Value::from), any::<f64>().prop_filter_map("finite", |x| x.is_finite().then_some(Value::Float(x))), near, float]
+        let float = (0u32..64, -2i32..3).prop_map(|(shift, by)| {
+            Value::Float((1u128 << shift) as f64 * (1.0 + f64::from(by) * f64::EPSILON))
+        });
+        prop_oneof![
+            any::<i64>().prop_map(Value::Int),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_filter_map("finite", |x| x.is_finite().then_some(Value::Float(x))),
+            near,
+            float
+        ]
     }
 
     #[test]

@@ -1,0 +1,404 @@
+//! The store: the log, made durable, and found again.
+//!
+//! The life of an append: a [`group`] is checked and looked up on the caller's thread, meets others in the [`queue`], is
+//! taken by a leader who [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`tail`]. In the
+//! background a [`checkpoint`] moves frozen tails into the [`cold`] tables. A [`snapshot`] reads both. After a crash, opening
+//! [`recover`]s what the journal holds; [`check`] compares everything that follows from the log with the log.
+//!
+//! Beside `shop.bygone`, while it is written or after a crash, stand the two segments of its journal; after a clean close
+//! the database is one file.
+
+pub(crate) mod check;
+pub(crate) mod checkpoint;
+pub(crate) mod cold;
+pub(crate) mod commit;
+pub mod disk;
+pub(crate) mod group;
+pub(crate) mod journal;
+pub(crate) mod options;
+pub(crate) mod posting;
+pub(crate) mod queue;
+pub(crate) mod recover;
+pub(crate) mod snapshot;
+pub(crate) mod tail;
+pub(crate) mod term;
+pub(crate) mod upkeep;
+pub(crate) mod watch;
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+
+pub use options::{Durability, Options};
+pub use recover::Recovery;
+
+use crate::error::{Error, Result};
+use checkpoint::JournalAfter;
+use cold::Cold;
+use commit::Committer;
+use disk::{Disk, Lock, LockError, LockMode};
+use group::{Group, Outcome, Prepared};
+use journal::{DatabaseId, Journal, Salt, Side, Sizes};
+use queue::{Pending, Queue};
+use snapshot::Snapshot;
+use tail::{Tail, Tails};
+use upkeep::Upkeep;
+use watch::Watch;
+
+/// An open database. Dropping it closes it; [`Store::close`] does so and tells what went wrong.
+#[derive(Debug)]
+pub(crate) struct Store {
+    shared: Arc<Shared>,
+    open: Mutex<Option<Open>>,
+    recovery: Recovery,
+}
+
+/// What is held while a database is open.
+#[derive(Debug)]
+struct Open {
+    threads: Vec<JoinHandle<()>>,
+    _lock: Box<dyn Lock>,
+}
+
+/// What the threads of an open database share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub options: Options,
+    pub disk: Arc<dyn Disk>,
+    pub path: PathBuf,
+    pub id: DatabaseId,
+    pub cold: Cold,
+    tails: RwLock<Tails>,
+    pub queue: Queue,
+    pub committer: Mutex<Committer>,
+    /// The journal of this session, from its first write on.
+    pub journal: OnceLock<Journal>,
+    pub upkeep: Upkeep,
+    pub watch: Watch,
+    /// How many batches were committed.
+    pub appended: AtomicU64,
+}
+
+/// Ways to break a protocol on purpose: a test that does not notice one of them holds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code))]
+pub(crate) enum Sabotage {
+    /// Acknowledge without syncing the journal.
+    NoSync,
+    /// Replay frames of any salt.
+    IgnoreSalt,
+    /// Write into a segment again before the tail it held is in the tables.
+    EarlyReuse,
+    /// Read the tables before the tails.
+    ColdFirst,
+}
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What the locks guard is changed in single steps: a thread that panicked left nothing half-done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    /// Opens an existing database, recovering what a crash left in its journal.
+    pub fn open(path: &Path, options: Options) -> Result<Store> {
+        options.check()?;
+        let disk = options.disk_to_use();
+        let path = disk.canonical(path).map_err(|e| Error::unopenable(path, e, "check the path"))?;
+        let lock = take_lock(&*disk, &path, options.read_only)?;
+        check_file(&*disk, &path)?;
+        let cold = Cold::open(disk.clone(), &path, options.cache)?;
+        let (meta, recovery) = recover::recover(&disk, &path, &cold, &options)?;
+        let first = meta.checkpoint + 1;
+        let tails =
+            Tails { frozen: None, active: Arc::new(Tail::new(Side::A, first)), head: meta.checkpoint };
+        let shared = Arc::new(Shared {
+            queue: Queue::new(options.queue_bytes),
+            committer: Mutex::new(Committer::new(Salt::random()?, meta.recorded)),
+            journal: OnceLock::new(),
+            upkeep: Upkeep::default(),
+            watch: Watch::default(),
+            appended: AtomicU64::new(0),
+            tails: RwLock::new(tails),
+            id: meta.id,
+            options,
+            disk,
+            path,
+            cold,
+        });
+        shared.watch.set_synced(meta.checkpoint);
+        let threads = Upkeep::start(&shared)?;
+        Ok(Store { shared, open: Mutex::new(Some(Open { threads, _lock: lock })), recovery })
+    }
+
+    /// Creates a database under a name that must be free, and opens it.
+    pub fn create(path: &Path, options: Options) -> Result<Store> {
+        options.check()?;
+        if options.read_only {
+            return Err(Error::unopenable(
+                path,
+                "a new database cannot be read only",
+                "open it for writing first",
+            ));
+        }
+        recover::create(&*options.disk_to_use(), path, &options)?;
+        Store::open(path, options)
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// What opening found.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Appends a group and waits until it is durable.
+    pub fn append(&self, group: Group) -> Result<Outcome> {
+        let prepared = Prepared::new(&self.shared, group)?;
+        if prepared.events.is_empty() {
+            return Ok(Outcome { events: Vec::new(), repeated: false });
+        }
+        self.shared.commit(prepared)
+    }
+
+    /// Queues a group. Somebody commits it, whether the ticket is waited on or not.
+    pub fn submit(&self, group: Group) -> Result<Submitted> {
+        let pending = Pending::new(Prepared::new(&self.shared, group)?);
+        if self.shared.queue.push(&pending)? {
+            self.shared.upkeep.ask(|asked| asked.lead = true);
+        }
+        Ok(Submitted { shared: self.shared.clone(), pending })
+    }
+
+    /// The log as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.snapshot()
+    }
+
+    /// Moves everything into the tables now.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.shared.checkpoint_now()
+    }
+
+    /// Closes: what is queued is committed, all of the log moves into the one file, and the journal goes. A second call does nothing.
+    pub fn close(&self) -> Result<()> {
+        let Some(open) = locked(&self.open).take() else { return Ok(()) };
+        let shared = &self.shared;
+        shared.queue.shut(Error::stopped("the database is closed"));
+        while !shared.queue.is_idle() {
+            shared.queue.drain(shared);
+            std::thread::yield_now();
+        }
+        shared.upkeep.stop();
+        for thread in open.threads {
+            // A thread of the upkeep that panicked has nothing left to say; what it left undone is done below.
+            let _ = thread.join();
+        }
+        let closed = shared.settle();
+        shared.watch.close();
+        let tables = shared.cold.close();
+        // The lock is given back last: `open` lives until here.
+        closed.and(tables)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Whoever wants the error calls `close`. What was acknowledged is in the journal.
+        let _ = self.close();
+    }
+}
+
+/// A group that was queued.
+#[derive(Debug)]
+pub(crate) struct Submitted {
+    shared: Arc<Shared>,
+    pending: Arc<Pending>,
+}
+
+impl Submitted {
+    /// Waits for the outcome.
+    pub fn wait(&self) -> Result<Outcome> {
+        self.shared.wait(&self.pending)
+    }
+
+    pub fn poll(self: Pin<&Self>, context: &mut Context) -> Poll<Result<Outcome>> {
+        self.pending.poll(context.waker()).map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Shared {
+    /// The tails, and the head they lead up to, as of now.
+    pub fn tails(&self) -> Tails {
+        self.tails.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn tails_mut(&self) -> RwLockWriteGuard<'_, Tails> {
+        self.tails.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn head(&self) -> u64 {
+        self.tails.read().unwrap_or_else(PoisonError::into_inner).head
+    }
+
+    pub fn snapshot(self: &Arc<Shared>) -> Snapshot {
+        Snapshot::new(self.clone(), self.head())
+    }
+
+    /// How many batches were committed since it was opened.
+    pub fn batches(&self) -> u64 {
+        self.appended.load(Ordering::Relaxed)
+    }
+
+    fn sizes(&self) -> Sizes {
+        let (first_step, max_step) = self.options.fill_steps;
+        // Terms count in a tail but not in its frames: a segment of the tail's bound is enough, and a large frame grows it.
+        Sizes { first_step, max_step, segment: self.options.tail_bytes as u64 }
+    }
+
+    /// Freezes what is there and waits until it is in the tables.
+    fn checkpoint_now(&self) -> Result<()> {
+        let committer = locked(&self.committer);
+        self.upkeep.wait_for_checkpoint(|| self.tails().frozen.is_none())?;
+        if self.tails().active.size().0 > 0 {
+            self.freeze()?;
+        }
+        drop(committer);
+        let target = self.head();
+        self.upkeep.wait_for_checkpoint(|| self.tails().base() >= target || self.tails().frozen.is_none())
+    }
+
+    /// The end of a session: the tails into the tables, the journal away.
+    fn settle(&self) -> Result<()> {
+        let Some(journal) = self.journal.get() else { return Ok(()) };
+        let tails = self.tails();
+        let written = || {
+            // A checkpoint that came through without telling has moved the frozen tail already.
+            let checkpoint = self.cold.read()?.checkpoint()?;
+            let left: Vec<_> = tails.each().filter(|tail| tail.last() > checkpoint).collect();
+            checkpoint::write(&self.cold, &left, JournalAfter::Retired(Some(journal.salt())))
+        };
+        if let Err(first) = written() {
+            self.cold.reopen().and_then(|()| written()).map_err(|_| first)?;
+        }
+        journal::remove(&*self.disk, &self.path)
+    }
+
+    /// Whether a protocol is to be broken, to see whether a test notices.
+    #[cfg(test)]
+    pub fn sabotaged(&self, sabotage: Sabotage) -> bool {
+        self.options.sabotage == Some(sabotage)
+    }
+
+    /// Nothing is broken on purpose outside tests.
+    #[cfg(not(test))]
+    pub fn sabotaged(&self, _: Sabotage) -> bool {
+        false
+    }
+}
+
+fn take_lock(disk: &dyn Disk, path: &Path, read_only: bool) -> Result<Box<dyn Lock>> {
+    let mode = if read_only { LockMode::Shared } else { LockMode::Exclusive };
+    disk.lock(path, mode).map_err(|error| match error {
+        LockError::Held { process } => Error::Held { path: path.to_owned(), process },
+        LockError::Io(error) => Error::unopenable(path, error, "check the path and its permissions"),
+    })
+}
+
+/// Tells what is plainly no database before the tables look at it.
+fn check_file(disk: &dyn Disk, path: &Path) -> Result<()> {
+    const MAGIC: &[u8] = b"redb";
+    let unopenable = |reason: String| {
+        Error::unopenable(path, reason, "choose another path; create a database under a new name")
+    };
+    let file =
+        disk.open(path).map_err(|e| Error::unopenable(path, e, "check the path and its permissions"))?;
+    let length = file.len().map_err(|e| Error::unopenable(path, e, "check the path"))?;
+    if length == 0 {
+        return Err(unopenable("it is empty".to_owned()));
+    }
+    let mut start = [0; 4];
+    if length < 4096 || file.read_at(0, &mut start).is_err() || start != MAGIC {
+        return Err(unopenable("it is not a Bygone database".to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::disk::memory::MemoryDisk;
+    use super::*;
+    use crate::entity::{Entity, Position};
+    use crate::event::{Expect, NewEvent};
+    use snapshot::Direction;
+    use term::Term;
+
+    fn tiny(disk: &MemoryDisk) -> Options {
+        Options::new().disk(Arc::new(disk.clone())).tail(10, 1 << 20).journal_steps(4096, 8192)
+    }
+
+    fn one(event: NewEvent) -> Group {
+        Group { events: vec![event], ..Group::default() }
+    }
+
+    fn order(id: u64) -> NewEvent {
+        NewEvent::new("Order.paid").on(("Order", id)).by(("User", id % 3)).member("amount", 5)
+    }
+
+    #[test]
+    fn what_is_appended_is_read_before_and_after_checkpoints_and_reopening() {
+        let disk = MemoryDisk::new();
+        let path = Path::new("/shop.bygone");
+        let store = Store::create(path, tiny(&disk)).unwrap();
+        for round in 0..3 {
+            for n in 0..25u64 {
+                let outcome = store.append(one(order(n % 4))).unwrap();
+                assert_eq!(outcome.events[0].0, round * 25 + n + 1);
+            }
+            let snapshot = store.snapshot();
+            assert_eq!(snapshot.head(), Position((round + 1) * 25));
+            let entity = Entity::from(("Order", 1));
+            let positions = |direction| -> Vec<u64> {
+                snapshot
+                    .list(Term::entity(&entity).unwrap(), 1, u64::MAX, direction)
+                    .map(Result::unwrap)
+                    .collect()
+            };
+            let mut list = positions(Direction::Ascending);
+            let all = snapshot.log(1, u64::MAX, Direction::Ascending).map(|row| row.unwrap().0);
+            let expected: Vec<u64> = all
+                .filter(|&p| snapshot.event(Position(p)).unwrap().unwrap().target.as_ref() == Some(&entity))
+                .collect();
+            assert_eq!(list, expected);
+            list.reverse();
+            assert_eq!(list, positions(Direction::Descending));
+            assert_eq!(snapshot.version(&entity).unwrap().0, list.len() as u64);
+            assert_eq!(snapshot.types("").unwrap()[0].0, "Order.paid");
+        }
+        store.close().unwrap();
+        assert!(!disk.exists(&Side::A.path(path)).unwrap());
+        let store = Store::open(path, tiny(&disk)).unwrap();
+        assert_eq!(store.snapshot().head(), Position(75));
+        assert!(Store::open(path, tiny(&disk)).unwrap_err().to_string().contains("held"));
+    }
+
+    #[test]
+    fn a_guard_that_fails_writes_nothing_and_a_key_gives_the_first_outcome() {
+        let store = Store::create(Path::new("/shop.bygone"), tiny(&MemoryDisk::new())).unwrap();
+        let first = store.append(one(order(1).expect(Expect::New).key("k"))).unwrap();
+        let again = store.append(one(order(1).expect(Expect::New).key("k"))).unwrap();
+        assert!(again.repeated && again.events[0].0 == first.events[0].0);
+        let other = store.append(one(order(1).member("amount", 6).key("k"))).unwrap_err();
+        assert!(other.is_refused() && other.to_string().contains("#1"), "{other}");
+        let refused = store.append(one(order(1).expect(Expect::New))).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "refused: Order 1: expected no event yet, found version 1, last Order.paid at #1"
+        );
+        assert_eq!(store.snapshot().head(), Position(1));
+    }
+}

@@ -1,0 +1,126 @@
+//! The checkpoint: a frozen tail moves into the tables, in one transaction and in key order.
+
+use std::sync::Arc;
+
+use super::Shared;
+use super::cold::{Cold, Tables, Zone};
+use super::journal::Salt;
+use super::tail::Tail;
+use crate::entity::Position;
+use crate::error::Result;
+use crate::event::codec;
+use crate::time::Timestamp;
+
+/// How many events a zone spans at most.
+const ZONE: usize = 1024;
+
+/// What a checkpoint does beside moving events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JournalAfter {
+    /// The session goes on.
+    Kept,
+    /// The journal with this salt has been taken in whole, and may be removed.
+    Retired(Option<Salt>),
+}
+
+impl Shared {
+    /// Moves the frozen tail, if there is one, and lets its journal segment be used again.
+    pub fn checkpoint_frozen(&self) -> Result<()> {
+        let Some(frozen) = self.tails().frozen else { return Ok(()) };
+        let moved = write(&self.cold, &[&frozen], JournalAfter::Kept);
+        if let Err(error) = moved {
+            // redb takes nothing more after an error of its disk. The commit may have come through all the same.
+            self.cold.reopen()?;
+            if self.cold.read()?.checkpoint()? < frozen.last() {
+                return Err(error);
+            }
+        }
+        self.release(&frozen);
+        Ok(())
+    }
+
+    fn release(&self, frozen: &Arc<Tail>) {
+        // The segment first: whoever finds no frozen tail may switch to it at once.
+        if let Some(journal) = self.journal.get() {
+            journal.release(frozen.side);
+        }
+        self.tails_mut().frozen = None;
+    }
+}
+
+/// Writes tails, oldest first, into the tables: events, postings, zones, and C.
+pub(crate) fn write(cold: &Cold, tails: &[&Arc<Tail>], after: JournalAfter) -> Result<()> {
+    let mut chain = cold.read()?.chain()?;
+    cold.write("a checkpoint", |tables| {
+        for tail in tails {
+            chain = write_tail(tables, tail, chain)?;
+        }
+        if let JournalAfter::Retired(salt) = after {
+            tables.clear_meta("journal")?;
+            if let Some(salt) = salt {
+                tables.set_meta("retired", &salt.0)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn write_tail(tables: &mut Tables, tail: &Tail, mut chain: [u8; 32]) -> Result<[u8; 32]> {
+    let inner = tail.read();
+    if inner.events().is_empty() {
+        return Ok(chain);
+    }
+    for (position, bytes) in (tail.first..).zip(inner.events()) {
+        tables.put_event(position, bytes)?;
+    }
+    for (term, positions) in inner.terms() {
+        tables.append_postings(term.as_bytes(), positions)?;
+    }
+    let mut recorded = None;
+    let mut first = tail.first;
+    for run in inner.events().chunks(ZONE) {
+        let zone = zone(first, run, chain)?;
+        tables.put_zone(first, &zone)?;
+        first = zone.last + 1;
+        chain = zone.chain;
+        recorded = Some(zone.recorded.1);
+    }
+    tables.set_meta("checkpoint", &(first - 1).to_be_bytes())?;
+    tables.set_meta("chain", &chain)?;
+    if let Some(recorded) = recorded {
+        let (seconds, nanos) = recorded.parts();
+        let mut bytes = seconds.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&nanos.to_be_bytes());
+        tables.set_meta("recorded", &bytes)?;
+    }
+    Ok(chain)
+}
+
+/// What a run of events spans, and the chain at its end.
+pub(crate) fn zone(first: u64, run: &[Arc<[u8]>], mut chain: [u8; 32]) -> Result<Zone> {
+    let mut span = None;
+    for (position, bytes) in (first..).zip(run) {
+        let event = codec::decode(Position(position), bytes.clone())?;
+        chain = link(chain, position, bytes)?;
+        let (occurred, recorded) = (event.timestamp, event.recorded);
+        let ((low, high), (begin, _)) = span.unwrap_or(((occurred, occurred), (recorded, recorded)));
+        span = Some(((low.min(occurred), high.max(occurred)), (begin, recorded)));
+    }
+    // A run comes from `chunks`, which gives none that is empty.
+    let (occurred, recorded) =
+        span.unwrap_or(((Timestamp::MIN, Timestamp::MAX), (Timestamp::MIN, Timestamp::MAX)));
+    Ok(Zone { last: first + run.len() as u64 - 1, occurred, recorded, chain })
+}
+
+/// hₙ = BLAKE3(hₙ₋₁ ‖ header ‖ BLAKE3(payload)), over stored bytes.
+pub(crate) fn link(chain: [u8; 32], position: u64, bytes: &[u8]) -> Result<[u8; 32]> {
+    let parts = codec::parts(Position(position), bytes)?;
+    let mut payload = blake3::Hasher::new();
+    payload.update(parts.data);
+    payload.update(parts.metadata);
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&chain);
+    hasher.update(parts.header);
+    hasher.update(payload.finalize().as_bytes());
+    Ok(*hasher.finalize().as_bytes())
+}

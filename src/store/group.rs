@@ -1,0 +1,269 @@
+//! Groups: events that are appended together or not at all, checked and looked up before they queue.
+//!
+//! All that does not depend on the events before is done on the caller's thread: rules, terms, the content hash of a key,
+//! and the look-ups in the tables. What was looked up is stamped with C; the leader adds the tails, and looks again only
+//! if C has moved past them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Shared;
+use super::snapshot::View;
+use super::term::{self, Space, Term};
+use crate::document::Document;
+use crate::entity::{Entity, EventType, Position, Version};
+use crate::error::{Error, Result, shorten};
+use crate::event::codec::{self, Assigned};
+use crate::event::{Cause, Event, EventId, NewEvent, Seal};
+use crate::time::Timestamp;
+use crate::value::{Object, Value};
+
+/// What a caller asks for: all of it, or nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Group {
+    pub events: Vec<NewEvent>,
+    /// A key for the whole of it.
+    pub key: Option<String>,
+    /// The content hash, where the caller has one at hand.
+    pub content: Option<[u8; 16]>,
+    /// Events whose id is in the log already are left out, instead of refused.
+    pub skip_known: bool,
+    /// Events keep the instant they were recorded at.
+    pub restore: bool,
+    /// The database's own types are allowed.
+    pub internal: bool,
+}
+
+/// A group that is ready to be committed.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub events: Vec<PreparedEvent>,
+    /// Each key with the events that it stands for.
+    pub keys: Vec<Keyed>,
+    pub skip_known: bool,
+    pub restore: bool,
+    /// What the tables were at when `events` and `keys` were looked up.
+    pub checkpoint: u64,
+    /// What it takes in the queue.
+    pub bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct PreparedEvent {
+    pub new: NewEvent,
+    pub kind: EventType,
+    pub target: Option<Entity>,
+    pub terms: Vec<Term>,
+    /// How many events the target has in the tables, and the last of them.
+    pub cold: (u64, u64),
+    /// Where an event with the given id is.
+    pub known: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Keyed {
+    pub term: Term,
+    pub key: String,
+    /// The event that carries it, and how many follow that it stands for too.
+    pub first: usize,
+    pub seal: Seal,
+    /// Where it was met before.
+    pub known: Option<u64>,
+}
+
+/// What became of a group.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    pub events: Vec<(u64, Arc<[u8]>)>,
+    /// The key was known: these are the events of the first time.
+    pub repeated: bool,
+}
+
+impl PreparedEvent {
+    pub fn entity_term(&self) -> Option<&Term> {
+        self.terms.iter().find(|term| term.is_counted())
+    }
+
+    pub fn id_term(&self) -> Option<&Term> {
+        self.terms.iter().find(|term| term.as_bytes().first() == Some(&(Space::Id as u8)))
+    }
+}
+
+impl Prepared {
+    /// Checks everything that can be checked before the commit, and looks up what the tables know.
+    pub fn new(shared: &Shared, group: Group) -> Result<Prepared> {
+        let options = &shared.options;
+        let keyed = group.events.iter().filter(|event| event.key.is_some()).count();
+        if keyed != 0 && (group.key.is_some() || keyed != group.events.len()) {
+            let expected = "a key on each of its events, or one on the group";
+            return Err(Error::invalid(
+                "the keys of a group",
+                expected,
+                format!("{keyed} of {}", group.events.len()),
+            ));
+        }
+        if group.key.is_some() && group.events.is_empty() {
+            return Err(Error::invalid("a group with a key", "an event at least", "none"));
+        }
+        let view = View::open(shared, u64::MAX)?;
+        let mut events = Vec::with_capacity(group.events.len());
+        let mut bytes = 0;
+        for mut new in group.events {
+            let kind = new.checked()?.clone();
+            if kind.is_internal() && !group.internal {
+                let found = format!("'{kind}'");
+                return Err(Error::invalid(
+                    "the type of an event",
+                    "a type of your own: '$' begins the database's",
+                    found,
+                ));
+            }
+            inherit(&view, &mut new)?;
+            let target = new.owner().cloned();
+            if target.is_none() && !new.expect.is_empty() {
+                return Err(Error::invalid(
+                    "EXPECT",
+                    "an event with a target",
+                    format!("'{kind}' without one"),
+                ));
+            }
+            let terms = term::terms_of_new(&new, &kind, target.as_ref())?;
+            let size = new.data.as_bytes().len() + new.metadata.as_bytes().len();
+            if size > options.max_event {
+                let expected = format!("at most {} bytes in data and metadata", options.max_event);
+                return Err(Error::invalid(format!("the event {kind}"), expected, size.to_string()));
+            }
+            bytes += size + 256;
+            events.push(PreparedEvent { new, kind, target, terms, cold: (0, 0), known: None });
+        }
+        if bytes > options.max_group {
+            let expected = format!("at most {} bytes", options.max_group);
+            return Err(Error::invalid(
+                "a group",
+                expected,
+                format!("{bytes} bytes in {} events", events.len()),
+            ));
+        }
+        let mut keys = Vec::new();
+        let mut keyed =
+            |key: &str, first: usize, events: &[PreparedEvent], content: Option<[u8; 16]>| -> Result<()> {
+                let seal = Seal {
+                    content: content.map_or_else(|| content_hash(events), Ok)?,
+                    count: events.len() as u32,
+                };
+                keys.push(Keyed { term: Term::key(key)?, key: key.to_owned(), first, seal, known: None });
+                Ok(())
+            };
+        match &group.key {
+            Some(key) => {
+                keyed(key, 0, &events, group.content)?;
+                let first = &mut events[0];
+                first.terms.push(Term::key(key)?);
+                first.new.key = Some(key.clone());
+            }
+            None => {
+                for (at, event) in events.iter().enumerate() {
+                    if let Some(key) = &event.new.key {
+                        keyed(key, at, &events[at..=at], None)?;
+                    }
+                }
+            }
+        }
+        let mut prepared = Prepared {
+            events,
+            keys,
+            skip_known: group.skip_known,
+            restore: group.restore,
+            checkpoint: 0,
+            bytes,
+        };
+        prepared.look_up(&view)?;
+        Ok(prepared)
+    }
+
+    /// Looks up versions, keys and ids as the tables have them now.
+    pub fn look_up(&mut self, view: &View) -> Result<()> {
+        self.checkpoint = view.checkpoint();
+        let mut counts: HashMap<Term, (u64, u64)> = HashMap::new();
+        for event in &mut self.events {
+            if let Some(term) = event.terms.iter().find(|term| term.is_counted()) {
+                event.cold = match counts.get(term) {
+                    Some(found) => *found,
+                    None => {
+                        let found = view.cold_count(term)?;
+                        counts.insert(term.clone(), found);
+                        found
+                    }
+                };
+            }
+            if let Some(id) = &event.new.id {
+                event.known = view.position_of(id)?.map(|position| position.0);
+            }
+        }
+        for key in &mut self.keys {
+            key.known = view.first(&key.term)?;
+        }
+        Ok(())
+    }
+}
+
+/// An event caused by another of this log belongs to its chain.
+fn inherit(view: &View, new: &mut NewEvent) -> Result<()> {
+    let Some(Cause::Event(position)) = new.cause else { return Ok(()) };
+    let Some(bytes) = view.event(position.0)? else {
+        let expected = format!("an event of this log, up to #{}", view.head());
+        return Err(Error::invalid("the cause", expected, position.to_string()));
+    };
+    if new.correlation.is_none() {
+        let cause = codec::decode(position, bytes)?;
+        new.correlation = Some(cause.correlation.unwrap_or_else(|| cause.id.to_string()));
+    }
+    Ok(())
+}
+
+/// A hash of what the caller said, the same for the same content in whatever order members come.
+fn content_hash(events: &[PreparedEvent]) -> Result<[u8; 16]> {
+    let mut hasher = blake3::Hasher::new();
+    let nobody = EventId::from_uuid([0; 16]);
+    for event in events {
+        let mut bytes = Vec::new();
+        let mut said = event.new.clone();
+        said.data = canonical(&event.new.data)?;
+        said.metadata = canonical(&event.new.metadata)?;
+        let assigned = Assigned {
+            position: Position::START,
+            version: Version::NONE,
+            id: event.new.id.as_ref().unwrap_or(&nobody),
+            recorded: Timestamp::MIN,
+            seal: None,
+        };
+        codec::encode(&mut bytes, &said, &event.kind, event.target.as_ref(), &assigned);
+        hasher.update(&(bytes.len() as u64).to_be_bytes());
+        hasher.update(&bytes);
+    }
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    Ok(hash)
+}
+
+fn canonical(document: &Document) -> Result<Document> {
+    fn sorted(value: Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let mut members: Object =
+                    members.into_iter().map(|(name, value)| (name, sorted(value))).collect();
+                members.sort_keys();
+                Value::Object(members)
+            }
+            Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+            other => other,
+        }
+    }
+    Document::of(&sorted(document.to_value()?))
+}
+
+/// Says how a repeated key differs from the first time.
+pub(crate) fn other_content(key: &Keyed, position: u64, first: &Event) -> Error {
+    let found = format!("{} at #{position}: {}", first.kind, shorten(&first.data.to_string()));
+    Error::refused(format!("key '{}'", shorten(&key.key)), "the content it was first used with", found)
+}

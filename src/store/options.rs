@@ -1,0 +1,197 @@
+//! How a database is opened.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::disk::Disk;
+use super::disk::overlay::Overlay;
+use super::disk::real::RealDisk;
+use crate::error::{Error, Result};
+use crate::event::EventId;
+use crate::time::Clock;
+
+/// When an append is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When the disk has it (the default). Nothing is seen by a reader before that.
+    #[default]
+    Sync,
+    /// When the system has it; the disk follows within this time. A crash of the machine may lose that much, a crash of the
+    /// program nothing. Subscriptions see only what the disk has.
+    Interval(Duration),
+}
+
+/// How a database is opened. The defaults are right for most.
+///
+/// ```
+/// use bygone::{Clock, Options, Timestamp};
+/// let db = Options::new()
+///     .cache(16 << 20)
+///     .clock(Clock::new(|| Timestamp::from_millis(0)))
+///     .in_memory()?;
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    disk: Option<Arc<dyn Disk>>,
+    pub(crate) read_only: bool,
+    pub(crate) accept_lost_journal: bool,
+    pub(crate) cache: usize,
+    pub(crate) tail_events: usize,
+    pub(crate) tail_bytes: usize,
+    pub(crate) queue_bytes: usize,
+    pub(crate) frame_bytes: usize,
+    pub(crate) max_event: usize,
+    pub(crate) max_group: usize,
+    pub(crate) fill_steps: (u64, u64),
+    pub(crate) durability: Durability,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Option<Ids>,
+    #[cfg(test)]
+    pub(crate) sabotage: Option<super::Sabotage>,
+}
+
+pub(crate) type Ids = Arc<dyn Fn() -> Result<EventId> + Send + Sync>;
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            disk: None,
+            read_only: false,
+            accept_lost_journal: false,
+            cache: 64 << 20,
+            tail_events: 100_000,
+            tail_bytes: 32 << 20,
+            queue_bytes: 64 << 20,
+            frame_bytes: 4 << 20,
+            max_event: 16 << 20,
+            max_group: 32 << 20,
+            fill_steps: (256 << 10, 8 << 20),
+            durability: Durability::Sync,
+            clock: Clock::system(),
+            ids: None,
+            #[cfg(test)]
+            sabotage: None,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// The disk that the file is on; by default the operating system's.
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Options {
+        self.disk = Some(disk);
+        self
+    }
+
+    /// Opens for reading alone: nothing is written, not even what a crash left to be recovered (that is read into
+    /// memory), and other readers may have the file open too.
+    pub fn read_only(mut self, read_only: bool) -> Options {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Opens a file whose journal is gone, with all that the file itself holds. What was appended last is lost, and this says
+    /// that one knows.
+    pub fn accept_lost_journal(mut self, accept: bool) -> Options {
+        self.accept_lost_journal = accept;
+        self
+    }
+
+    /// Memory for pages of the file, in bytes (64 MiB by default).
+    pub fn cache(mut self, bytes: usize) -> Options {
+        self.cache = bytes;
+        self
+    }
+
+    /// How much may be in the journal and not yet in the tables: events, and bytes of memory (100,000 and 32 MiB by
+    /// default). Twice that is held while a checkpoint runs.
+    pub fn tail(mut self, events: usize, bytes: usize) -> Options {
+        self.tail_events = events.max(1);
+        self.tail_bytes = bytes.max(1);
+        self
+    }
+
+    /// The most bytes that wait to be committed (64 MiB by default); more callers wait for room.
+    pub fn queue(mut self, bytes: usize) -> Options {
+        self.queue_bytes = bytes;
+        self
+    }
+
+    /// The largest event and the largest atomic group, in bytes (16 and 32 MiB by default and at most).
+    pub fn limits(mut self, event: usize, group: usize) -> Options {
+        let default = Options::default();
+        self.max_event = event.min(default.max_event);
+        self.max_group = group.min(default.max_group);
+        self
+    }
+
+    /// By how many bytes the journal's space grows ahead of need: the first step, and the largest one.
+    pub fn journal_steps(mut self, first: u64, largest: u64) -> Options {
+        self.fill_steps = (first, largest.max(first));
+        self
+    }
+
+    /// When an append is acknowledged.
+    pub fn durability(mut self, durability: Durability) -> Options {
+        self.durability = durability;
+        self
+    }
+
+    /// Where the database reads the time.
+    pub fn clock(mut self, clock: Clock) -> Options {
+        self.clock = clock;
+        self
+    }
+
+    /// Where the ids of events come from that are given none; by default UUIDv7.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use bygone::{NewEvent, Options};
+    /// let next = AtomicU32::new(1);
+    /// let db = Options::new().ids(move || format!("e{}", next.fetch_add(1, Ordering::Relaxed))).in_memory()?;
+    /// assert_eq!(db.append(NewEvent::new("Order.paid"))?.id.to_string(), "e1");
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn ids(mut self, ids: impl Fn() -> String + Send + Sync + 'static) -> Options {
+        self.ids = Some(Arc::new(move || EventId::new(&ids())));
+        self
+    }
+
+    /// The disk to work on. One that is only read keeps what recovery would write in memory.
+    pub(crate) fn disk_to_use(&self) -> Arc<dyn Disk> {
+        match (&self.disk, self.read_only) {
+            (Some(disk), false) => disk.clone(),
+            (None, false) => Arc::new(RealDisk::new()),
+            (Some(disk), true) => Arc::new(Overlay::new(disk.clone())),
+            (None, true) => Arc::new(Overlay::new(Arc::new(RealDisk::read_only()))),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.durability {
+            Durability::Interval(every) if every.is_zero() => {
+                Err(Error::invalid("durability", "an interval longer than nothing", "0s"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("disk", &self.disk)
+            .field("read_only", &self.read_only)
+            .field("cache", &self.cache)
+            .field("tail", &(self.tail_events, self.tail_bytes))
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
+}

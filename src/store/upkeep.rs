@@ -1,0 +1,168 @@
+//! Upkeep: the two threads behind a database.
+//!
+//! The *checkpointer* moves frozen tails into the tables. The *attendant* does what must not wait for that: it fills the
+//! journal's space ahead of need, syncs at intervals, and leads for tickets that nobody waits on.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::{Durability, Shared, locked};
+use crate::error::{Error, Result};
+
+/// How long after a failed checkpoint the next try comes, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// What the threads have been asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    pub checkpoint: bool,
+    pub fill: bool,
+    pub lead: bool,
+    pub sync: bool,
+    stop: bool,
+    /// Why the last checkpoint failed, while it has not succeeded since.
+    failure: Option<Error>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Upkeep {
+    asked: Mutex<Asked>,
+    changed: Condvar,
+}
+
+impl Upkeep {
+    pub fn ask(&self, ask: impl FnOnce(&mut Asked)) {
+        ask(&mut locked(&self.asked));
+        self.changed.notify_all();
+    }
+
+    /// Why checkpoints fail, if they do.
+    pub fn failure(&self) -> Option<Error> {
+        locked(&self.asked).failure.clone()
+    }
+
+    /// Waits until a checkpoint is done; its error if it failed, so that nobody hangs while it is tried again.
+    pub fn wait_for_checkpoint(&self, done: impl Fn() -> bool) -> Result<()> {
+        let mut asked = locked(&self.asked);
+        while !done() {
+            if let Some(failure) = &asked.failure {
+                return Err(failure.clone());
+            }
+            if asked.stop {
+                return Err(Error::stopped("the database is being closed"));
+            }
+            asked = self.changed.wait(asked).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
+    pub fn stop(&self) {
+        self.ask(|asked| asked.stop = true);
+    }
+
+    /// Starts the threads.
+    pub fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
+        let spawn = |name: &str, run: fn(&Arc<Shared>)| {
+            let shared = shared.clone();
+            let thread = thread::Builder::new().name(format!("bygone-{name}")).spawn(move || run(&shared));
+            thread.map_err(|e| Error::io(format!("starting the {name}"), e))
+        };
+        let checkpointer = spawn("checkpointer", checkpointer)?;
+        match spawn("attendant", attendant) {
+            Ok(attendant) => Ok(vec![checkpointer, attendant]),
+            Err(error) => {
+                shared.upkeep.stop();
+                let _ = checkpointer.join();
+                Err(error)
+            }
+        }
+    }
+}
+
+fn checkpointer(shared: &Arc<Shared>) {
+    let upkeep = &shared.upkeep;
+    let mut pause = RETRY.0;
+    loop {
+        let mut asked = locked(&upkeep.asked);
+        while !asked.checkpoint && !asked.stop {
+            asked = upkeep.changed.wait(asked).unwrap_or_else(PoisonError::into_inner);
+        }
+        if asked.stop {
+            return;
+        }
+        asked.checkpoint = false;
+        drop(asked);
+        match shared.checkpoint_frozen() {
+            Ok(()) => {
+                pause = RETRY.0;
+                upkeep.ask(|asked| asked.failure = None);
+            }
+            Err(error) => {
+                upkeep.ask(|asked| {
+                    asked.failure = Some(error);
+                    asked.checkpoint = true;
+                });
+                let until = Instant::now() + pause;
+                pause = (pause * 2).min(RETRY.1);
+                let mut asked = locked(&upkeep.asked);
+                while !asked.stop && Instant::now() < until {
+                    let left = until.saturating_duration_since(Instant::now());
+                    asked = upkeep
+                        .changed
+                        .wait_timeout(asked, left)
+                        .map_or_else(|e| e.into_inner().0, |(guard, _)| guard);
+                }
+            }
+        }
+    }
+}
+
+fn attendant(shared: &Arc<Shared>) {
+    let upkeep = &shared.upkeep;
+    let interval = match shared.options.durability {
+        Durability::Sync => None,
+        Durability::Interval(every) => Some(every),
+    };
+    let mut sync_at: Option<Instant> = None;
+    loop {
+        let mut asked = locked(&upkeep.asked);
+        let (lead, fill) = loop {
+            if std::mem::take(&mut asked.sync) && sync_at.is_none() {
+                sync_at = interval.map(|every| Instant::now() + every);
+            }
+            let due = sync_at.is_some_and(|at| at <= Instant::now());
+            if asked.lead || asked.fill || asked.stop || due {
+                break (std::mem::take(&mut asked.lead), std::mem::take(&mut asked.fill));
+            }
+            asked = match sync_at {
+                None => upkeep.changed.wait(asked).unwrap_or_else(PoisonError::into_inner),
+                Some(at) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    upkeep
+                        .changed
+                        .wait_timeout(asked, left)
+                        .map_or_else(|e| e.into_inner().0, |(guard, _)| guard)
+                }
+            };
+        };
+        let stop = asked.stop;
+        drop(asked);
+        if lead {
+            shared.lead();
+        }
+        if stop {
+            return;
+        }
+        if let Some(journal) = shared.journal.get() {
+            if fill {
+                // Space ahead of need is a convenience: whoever needs it gets the error, if there is one.
+                let _ = journal.fill_ahead();
+            }
+            if sync_at.take_if(|at| *at <= Instant::now()).is_some() {
+                // A failed sync stops the writers; there is nobody else here to tell.
+                let _ = shared.sync_journal(journal);
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The watch: how far the log may be told to those who follow it, and their waiting for more.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Instant;
+
+use super::locked;
+
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    synced: AtomicU64,
+    waiting: AtomicUsize,
+    closed: Mutex<bool>,
+    moved: Condvar,
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// There is more, up to here.
+    To(u64),
+    TimedOut,
+    /// There will be no more.
+    Closed,
+}
+
+impl Watch {
+    /// The newest position known to be durable.
+    pub fn synced(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    pub fn set_synced(&self, position: u64) {
+        self.synced.fetch_max(position, Ordering::AcqRel);
+        self.wake();
+    }
+
+    /// Wakes all who wait, to look for themselves.
+    pub fn wake(&self) {
+        // Nobody waiting is the common case, and the lock is not free.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            drop(locked(&self.closed));
+            self.moved.notify_all();
+        }
+    }
+
+    pub fn close(&self) {
+        *locked(&self.closed) = true;
+        self.moved.notify_all();
+    }
+
+    /// Waits until there is something durable after a position, or the deadline, or `cancelled` says so (it is asked at each wake).
+    pub fn wait_past(&self, position: u64, deadline: Option<Instant>, cancelled: &dyn Fn() -> bool) -> Moved {
+        let mut closed = locked(&self.closed);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let moved = loop {
+            let synced = self.synced();
+            if synced > position {
+                break Moved::To(synced);
+            }
+            if *closed || cancelled() {
+                break Moved::Closed;
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            closed = match left {
+                Some(left) if left.is_zero() => break Moved::TimedOut,
+                Some(left) => self
+                    .moved
+                    .wait_timeout(closed, left)
+                    .map_or_else(|e| e.into_inner().0, |(guard, _)| guard),
+                None => self.moved.wait(closed).unwrap_or_else(std::sync::PoisonError::into_inner),
+            };
+        };
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        moved
+    }
+}
