@@ -1,17 +1,34 @@
+//! placeholder
 #![forbid(unsafe_code)]
-pub mod document;
-pub mod entity;
-pub mod error;
-pub mod event;
-pub mod pattern;
-pub mod store;
-pub mod time;
-pub mod value;
 
+mod cancel;
+mod db;
+mod document;
+mod entity;
+pub mod error;
+mod event;
+mod live;
+mod pattern;
+mod store;
+mod time;
+mod value;
+
+pub use cancel::Cancel;
+pub use db::{Db, Ticket};
 pub use document::Document;
-pub use entity::*;
+pub use entity::{Entity, EventType, Position, Version};
 pub use error::{Error, Result};
-pub use event::*;
+pub use event::{Cause, Event, EventId, Expect, NewEvent, Producer, Tag};
+pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
-pub use time::*;
+pub use store::{Durability, Options, Recovery};
+pub use time::{Clock, Timestamp};
 pub use value::{Object, Value};
+
+/// What a database stands on: see [`disk::Disk`].
+pub mod disk {
+    pub use crate::store::disk::memory::MemoryDisk;
+    pub use crate::store::disk::real::RealDisk;
+    pub use crate::store::disk::simulated::SimulatedDisk;
+    pub use crate::store::disk::{Disk, File, Lock, LockError, LockMode};
+}
