@@ -11,6 +11,7 @@ mod live;
 mod pattern;
 mod store;
 mod time;
+mod transfer;
 mod value;
 
 pub use cancel::Cancel;
@@ -23,6 +24,7 @@ pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
 pub use store::{Durability, Options, Recovery};
 pub use time::{Clock, Timestamp};
+pub use transfer::{ImportOptions, Imported};
 pub use value::{Object, Value};
 
 /// What a database stands on: see [`disk::Disk`].
