@@ -1,8 +1,9 @@
 //! The disk: everything that waits on storage goes through these two traits.
 //!
 //! A [`Disk`] is a tree of names, a [`File`] is bytes. The real one ([`real`]) is the operating
-//! system's; [`memory`] keeps everything in memory; [`simulated`] remembers what was synced and what was not,
-//! so that a test can lose, reorder and tear the rest.
+//! system's; [`memory`] keeps everything in memory; [`overlay`] reads another disk and keeps every change to
+//! itself; [`simulated`] remembers what was synced and what was not, so that a test can lose, reorder and tear
+//! the rest.
 //!
 //! What the rest of the store relies on, and what the simulated disk therefore breaks:
 //! * a write is durable only after [`File::sync`] of that file returned `Ok`;
@@ -14,6 +15,15 @@ use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+#[cfg(test)]
+mod contract;
+mod lock;
+pub mod memory;
+pub mod overlay;
+mod pages;
+pub mod real;
+pub mod simulated;
 
 /// A tree of names.
 pub trait Disk: Debug + Send + Sync + 'static {
@@ -46,7 +56,9 @@ pub trait Disk: Debug + Send + Sync + 'static {
 }
 
 /// Bytes at offsets. Reads and writes are exact, or an error.
+#[allow(clippy::len_without_is_empty)] // asking the system is no cheaper for emptiness than for the length
 pub trait File: Debug + Send + Sync + 'static {
+    /// How many bytes the file has.
     fn len(&self) -> io::Result<u64>;
     /// Fills `out`; `ErrorKind::UnexpectedEof` where the file is shorter.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;

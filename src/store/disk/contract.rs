@@ -1,0 +1,142 @@
+//! What every disk answers alike. Each disk's own tests call this, so that a test of the store on the simulated
+//! disk says something about the real one.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::{Disk, LockError, LockMode};
+
+/// Goes through the contract in an empty, existing folder.
+pub(super) fn holds(disk: &dyn Disk, folder: &Path) {
+    names(disk, folder);
+    bytes(disk, folder);
+    paths(disk, folder);
+    locks(disk, folder);
+}
+
+fn names(disk: &dyn Disk, folder: &Path) {
+    let (a, b, c) = (folder.join("a"), folder.join("b"), folder.join("c"));
+    assert_eq!(disk.open(&a).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(disk.remove(&a).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(disk.rename(&a, &b).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(disk.link(&a, &b).unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(!disk.exists(&a).unwrap());
+
+    disk.create(&a).unwrap().write_at(0, b"first").unwrap();
+    assert!(disk.exists(&a).unwrap());
+    assert_eq!(disk.create(&a).unwrap_err().kind(), ErrorKind::AlreadyExists);
+
+    // A link is a second name of the same bytes.
+    disk.link(&a, &b).unwrap();
+    assert_eq!(disk.link(&a, &b).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    disk.open(&a).unwrap().write_at(0, b"FIRST").unwrap();
+    assert_eq!(content(disk, &b), b"FIRST");
+    disk.remove(&a).unwrap();
+    assert!(!disk.exists(&a).unwrap());
+    assert_eq!(content(disk, &b), b"FIRST");
+
+    // A rename replaces; who has the replaced file open still reads it.
+    let replaced = disk.create(&c).unwrap();
+    replaced.write_at(0, b"second").unwrap();
+    disk.rename(&b, &c).unwrap();
+    assert!(!disk.exists(&b).unwrap());
+    assert_eq!(content(disk, &c), b"FIRST");
+    let mut out = [0; 6];
+    replaced.read_at(0, &mut out).unwrap();
+    assert_eq!(&out, b"second");
+    disk.rename(&c, &c).unwrap();
+    assert!(disk.exists(&c).unwrap());
+
+    // A name used again is a new file.
+    disk.remove(&c).unwrap();
+    assert_eq!(disk.create(&c).unwrap().len().unwrap(), 0);
+    disk.remove(&c).unwrap();
+    disk.sync_folder(folder).unwrap();
+}
+
+fn bytes(disk: &dyn Disk, folder: &Path) {
+    let path = folder.join("bytes");
+    let file = disk.create(&path).unwrap();
+    assert_eq!(file.len().unwrap(), 0);
+    file.write_at(10_000, b"far").unwrap();
+    assert_eq!(file.len().unwrap(), 10_003);
+    let mut out = [7; 6];
+    file.read_at(9_997, &mut out).unwrap();
+    assert_eq!(&out, b"\0\0\0far");
+    assert_eq!(file.read_at(9_998, &mut out).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert_eq!(file.read_at(20_000, &mut out).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    file.read_at(10_003, &mut []).unwrap();
+
+    // What was cut off comes back as zeros.
+    file.write_at(0, &[1; 5_000]).unwrap();
+    file.set_len(4_500).unwrap();
+    assert_eq!(file.len().unwrap(), 4_500);
+    file.set_len(12_000).unwrap();
+    let mut out = vec![7; 12_000];
+    file.read_at(0, &mut out).unwrap();
+    assert!(out[..4_500].iter().all(|&byte| byte == 1));
+    assert!(out[4_500..].iter().all(|&byte| byte == 0));
+
+    // Nothing written grows nothing.
+    file.write_at(50_000, b"").unwrap();
+    assert_eq!(file.len().unwrap(), 12_000);
+    file.sync().unwrap();
+
+    // Two handles see one file.
+    let other = disk.open(&path).unwrap();
+    other.write_at(1, b"xyz").unwrap();
+    let mut out = [0; 5];
+    file.read_at(0, &mut out).unwrap();
+    assert_eq!(&out, b"\x01xyz\x01");
+    disk.remove(&path).unwrap();
+}
+
+fn paths(disk: &dyn Disk, folder: &Path) {
+    let direct = disk.canonical(&folder.join("new")).unwrap();
+    let around = disk.canonical(&folder.join(".").join("..").join(folder.file_name().unwrap()).join("new"));
+    assert_eq!(around.unwrap(), direct);
+    assert!(direct.is_absolute());
+}
+
+fn locks(disk: &dyn Disk, folder: &Path) {
+    let path = folder.join("locked");
+    let missing = disk.lock(&path, LockMode::Exclusive).unwrap_err();
+    assert!(matches!(missing, LockError::Io(error) if error.kind() == ErrorKind::NotFound));
+
+    let file = disk.create(&path).unwrap();
+    let reader = disk.lock(&path, LockMode::Shared).unwrap();
+    let another = disk.lock(&path, LockMode::Shared).unwrap();
+    file.write_at(0, b"a lock is advice").unwrap();
+    drop((reader, another));
+    let writer = disk.lock(&path, LockMode::Exclusive).unwrap();
+    file.write_at(0, b"to all").unwrap();
+    drop(writer);
+    drop(disk.lock(&path, LockMode::Exclusive).unwrap());
+    disk.remove(&path).unwrap();
+}
+
+/// Beside the rest of the contract, for every disk but an overlay, which takes every lock as shared.
+pub(super) fn locks_exclude(disk: &dyn Disk, folder: &Path) {
+    let path = folder.join("excluded");
+    disk.create(&path).unwrap();
+    let refused = |mode| match disk.lock(&path, mode) {
+        Err(LockError::Held { process }) => process.is_none_or(|process| process == std::process::id()),
+        _ => false,
+    };
+    let reader = disk.lock(&path, LockMode::Shared).unwrap();
+    assert!(refused(LockMode::Exclusive));
+    drop(reader);
+    let writer = disk.lock(&path, LockMode::Exclusive).unwrap();
+    assert!(refused(LockMode::Exclusive));
+    assert!(refused(LockMode::Shared));
+    drop(writer);
+    assert!(disk.lock(&path, LockMode::Shared).is_ok());
+    disk.remove(&path).unwrap();
+}
+
+fn content(disk: &dyn Disk, path: &Path) -> Vec<u8> {
+    let file = disk.open(path).unwrap();
+    let mut out = vec![0; file.len().unwrap() as usize];
+    file.read_at(0, &mut out).unwrap();
+    out
+}

@@ -1,0 +1,390 @@
+//! The operating system's disk.
+//!
+//! It promises what the trait says, no more: a write is in the page cache until [`File::sync`], a name until
+//! [`Disk::sync_folder`]. Syncing a file is `fdatasync` (a full flush of the drive where the system has one),
+//! which carries the length when it changed.
+//!
+//! A lock is `flock`, taken on a handle of its own: it goes when the guard or the process does, however that
+//! ends, and it excludes a second opener in the same process too. On Windows, where a lock on a file would also
+//! stop this process's other handles from reading it, the lock is on an empty file beside it, named with `-lock`
+//! appended, which stays there.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Disk, File, Lock, LockError, LockMode};
+
+/// The operating system's disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk {
+    read_only: bool,
+}
+
+impl RealDisk {
+    /// A disk whose files are opened for reading and writing. A file that may not be written is an error
+    /// (`ErrorKind::PermissionDenied` or `ErrorKind::ReadOnlyFilesystem`).
+    pub fn new() -> RealDisk {
+        RealDisk { read_only: false }
+    }
+
+    /// A disk whose files are opened for reading alone. Every change is an error
+    /// (`ErrorKind::ReadOnlyFilesystem`), whether or not the system would allow it.
+    pub fn read_only() -> RealDisk {
+        RealDisk { read_only: true }
+    }
+
+    fn check_writable(self) -> io::Result<()> {
+        if self.read_only {
+            return Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "opened for reading only"));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: fs::File,
+    disk: RealDisk,
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = OpenOptions::new().read(true).write(!self.read_only).open(path)?;
+        // Opened for reading alone, a folder would be told from a file only by its first read.
+        if self.read_only && file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Ok(Arc::new(RealFile { file, disk: *self }))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.check_writable()?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(RealFile { file, disk: *self }))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        // The name, not what a symbolic link points to: a dangling link is in the way of `create` and `link` too.
+        match fs::symlink_metadata(path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check_writable()?;
+        fs::hard_link(from, to)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check_writable()?;
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.check_writable()?;
+        fs::remove_file(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        if self.read_only {
+            return Ok(());
+        }
+        sync_names(or_current(folder))
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        match fs::canonicalize(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(error) };
+                Ok(fs::canonicalize(or_current(folder))?.join(name))
+            }
+            found => found,
+        }
+    }
+
+    fn lock(&self, path: &Path, mode: LockMode) -> Result<Box<dyn Lock>, LockError> {
+        let Some(file) = lockable(path, mode).map_err(LockError::Io)? else {
+            return Ok(Box::new(Held { _file: None }));
+        };
+        let taken = match mode {
+            LockMode::Shared => file.try_lock_shared(),
+            LockMode::Exclusive => file.try_lock(),
+        };
+        match taken {
+            Ok(()) => Ok(Box::new(Held { _file: Some(file) })),
+            Err(fs::TryLockError::WouldBlock) => Err(LockError::Held { process: holder(&file) }),
+            Err(fs::TryLockError::Error(error)) => Err(LockError::Io(error)),
+        }
+    }
+}
+
+impl File for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        read_exact_at(&self.file, offset, out)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.disk.check_writable()?;
+        write_all_at(&self.file, offset, data)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.check_writable()?;
+        self.file.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.disk.read_only {
+            return Ok(());
+        }
+        self.file.sync_data()
+    }
+}
+
+/// A lock that closing the handle gives back.
+#[derive(Debug)]
+struct Held {
+    /// None where there is nothing to lock: see `lockable`.
+    _file: Option<fs::File>,
+}
+
+impl Lock for Held {}
+
+/// The folder of a bare file name is the current one.
+fn or_current(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
+}
+
+/// Whether the system does not let this file be written.
+fn is_unwritable(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &fs::File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
+}
+
+#[cfg(unix)]
+fn write_all_at(file: &fs::File, offset: u64, data: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, data, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &fs::File, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
+    use std::os::windows::fs::FileExt;
+    while !out.is_empty() {
+        match file.seek_read(out, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                out = &mut out[n..];
+                offset += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(windows)]
+fn write_all_at(file: &fs::File, mut offset: u64, mut data: &[u8]) -> io::Result<()> {
+    use std::os::windows::fs::FileExt;
+    while !data.is_empty() {
+        match file.seek_write(data, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                data = &data[n..];
+                offset += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(windows))]
+fn sync_names(folder: &Path) -> io::Result<()> {
+    match fs::File::open(folder)?.sync_all() {
+        // Some network file systems cannot sync a folder at all and say so; there is nothing more to ask of them.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Windows has no way to flush a folder: NTFS logs a name in its own journal, in order with other changes.
+#[cfg(windows)]
+fn sync_names(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// The handle to take the lock on; None where none is needed.
+#[cfg(not(windows))]
+fn lockable(path: &Path, mode: LockMode) -> io::Result<Option<fs::File>> {
+    // To `flock` any handle will do; but NFS makes it a byte-range lock, which for writing wants a writable one.
+    let writable = OpenOptions::new().read(true).write(mode == LockMode::Exclusive).open(path);
+    match writable {
+        Err(error) if mode == LockMode::Exclusive && is_unwritable(&error) => fs::File::open(path).map(Some),
+        opened => opened.map(Some),
+    }
+}
+
+#[cfg(windows)]
+fn lockable(path: &Path, mode: LockMode) -> io::Result<Option<fs::File>> {
+    fs::metadata(path)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("-lock");
+    match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(beside) {
+        // Where no file can be made nobody writes: a reader needs no lock.
+        Err(error) if mode == LockMode::Shared && is_unwritable(&error) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// The process that holds the lock of the file, if the system tells.
+#[cfg(target_os = "linux")]
+fn holder(file: &fs::File) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = file.metadata().ok()?;
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    holder_among(&locks, metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn holder(_file: &fs::File) -> Option<u32> {
+    None
+}
+
+/// Finds the holder in the text of `/proc/locks`, whose lines are
+/// `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`: process, then device (hexadecimal) and inode (decimal).
+///
+/// A process of another namespace is shown as 0 or not at all. One that waits has `->` before its `FLOCK`.
+#[cfg(any(target_os = "linux", test))]
+fn holder_among(locks: &str, device: u64, inode: u64) -> Option<u32> {
+    // How Linux packs a device number: the low bits where they always were, the high ones above them.
+    let major = ((device >> 8) & 0xfff) | ((device >> 32) & !0xfff);
+    let minor = (device & 0xff) | ((device >> 12) & 0xffff_ff00);
+    let wanted = format!("{major:02x}:{minor:02x}:{inode}");
+    locks.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        if fields.next()? != "FLOCK" {
+            return None;
+        }
+        let process = fields.nth(2)?;
+        if fields.next()? != wanted {
+            return None;
+        }
+        process.parse().ok().filter(|&process| process > 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract;
+    use super::*;
+
+    #[test]
+    fn it_holds_the_contract() {
+        let folder = tempfile::tempdir().unwrap();
+        contract::holds(&RealDisk::new(), folder.path());
+        contract::locks_exclude(&RealDisk::new(), folder.path());
+    }
+
+    #[test]
+    fn read_only_opens_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a"), folder.path().join("b"));
+        fs::write(&path, b"bytes").unwrap();
+        let disk = RealDisk::read_only();
+        let file = disk.open(&path).unwrap();
+        let mut out = [0; 5];
+        file.read_at(0, &mut out).unwrap();
+        assert_eq!(&out, b"bytes");
+
+        let refused = [
+            file.write_at(0, b"BYTES"),
+            file.set_len(1),
+            disk.create(&other).map(drop),
+            disk.link(&path, &other),
+            disk.rename(&path, &other),
+            disk.remove(&path),
+        ];
+        for result in refused {
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::ReadOnlyFilesystem);
+        }
+        file.sync().unwrap();
+        disk.sync_folder(folder.path()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"bytes");
+        assert_eq!(disk.open(folder.path()).unwrap_err().kind(), io::ErrorKind::IsADirectory);
+    }
+
+    #[test]
+    fn it_locks_a_file_it_may_only_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, b"bytes").unwrap();
+        let mut permissions = fs::metadata(&path).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&path, permissions).unwrap();
+        drop(RealDisk::new().lock(&path, LockMode::Exclusive).unwrap());
+        drop(RealDisk::read_only().lock(&path, LockMode::Shared).unwrap());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_symbolic_link_is_followed_to_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(folder.path()).unwrap();
+        fs::create_dir(root.join("real")).unwrap();
+        fs::write(root.join("real/shop"), b"").unwrap();
+        std::os::unix::fs::symlink("real/shop", root.join("link")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("folder")).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("dangling")).unwrap();
+        let disk = RealDisk::new();
+        assert_eq!(disk.canonical(&root.join("link")).unwrap(), root.join("real/shop"));
+        assert_eq!(disk.canonical(&root.join("folder/new")).unwrap(), root.join("real/new"));
+        let missing = disk.canonical(&root.join("missing/new")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        assert!(disk.exists(&root.join("dangling")).unwrap());
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_current_folder() {
+        let here = fs::canonicalize(".").unwrap();
+        assert_eq!(RealDisk::new().canonical(Path::new("no-such")).unwrap(), here.join("no-such"));
+        RealDisk::new().sync_folder(Path::new("")).unwrap();
+    }
+
+    #[test]
+    fn the_holder_is_found_among_the_locks() {
+        let locks = "\
+1: POSIX  ADVISORY  WRITE 11 fe:01:1234 0 EOF
+2: FLOCK  ADVISORY  WRITE 0 103:1a:77 0 EOF
+3: FLOCK  ADVISORY  READ 13 fe:01:12345 0 EOF
+4: FLOCK  ADVISORY  WRITE 14 fe:01:1234 0 EOF
+4: -> FLOCK  ADVISORY  WRITE 15 fe:01:99 0 EOF
+5: OFDLCK ADVISORY  READ -1 00:19:1 0 EOF
+6: FLOCK
+";
+        let device = |major: u64, minor: u64| {
+            (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12) | ((major & !0xfff) << 32)
+        };
+        assert_eq!(holder_among(locks, device(0xfe, 1), 1234), Some(14));
+        assert_eq!(holder_among(locks, device(0xfe, 1), 12345), Some(13));
+        assert_eq!(holder_among(locks, device(0xfe, 2), 1234), None);
+        assert_eq!(holder_among(locks, device(0x103, 0x1a), 77), None, "a process of another namespace");
+        assert_eq!(holder_among(locks, device(0xfe, 1), 99), None, "it waits");
+        assert_eq!(holder_among("", 1, 1), None);
+    }
+}

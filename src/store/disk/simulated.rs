@@ -1,0 +1,1 @@
+//! A disk that remembers what was synced and what was not.
