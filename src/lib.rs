@@ -4,6 +4,7 @@ pub mod error;
 pub mod pattern;
 pub mod store {
     pub mod disk;
+    pub mod journal;
 }
 pub mod time;
 

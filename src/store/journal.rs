@@ -1,0 +1,454 @@
+//! The journal: what was appended and is not yet in the database, durable.
+//!
+//! It is two files beside the database, the *segments* `shop.bygone-journal-a` and `-journal-b`. Each is a header
+//! block and then frames: one frame a group commit, or some moves of cursors. The layouts are in [`frame`] and
+//! [`segment`].
+//!
+//! What it promises:
+//! * A frame that was appended and then synced is read back by [`Replay`], with its content, in order; or that it
+//!   is missing is reported as corruption. The one exception is the last such frame: nothing behind it says that it
+//!   was durable, so damage to it is reported as a cut of the log.
+//! * Nothing that was not appended is ever read back: not a frame of another session, of an earlier use of the
+//!   segment, or with another's payload.
+//! * Each segment holds one tail. [`Journal::switch`] lets the other one follow; it is used only after
+//!   [`Journal::release`] said that what it holds is committed in the database.
+//!
+//! Frames are written into space that was filled with zeros and synced before, because then the sync of a frame
+//! need not make a new file size durable as well. [`Journal::fill_ahead`] makes such space on a background thread;
+//! where it was not fast enough, [`Journal::append`] does it itself.
+//!
+//! Locks are taken in this order: the turn (append, switch), the growth of a segment, its gate (syncs), the state.
+
+pub mod frame;
+pub mod replay;
+mod scan;
+pub mod segment;
+mod space;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use frame::{FrameBuffer, Kind, MAX_PAYLOAD};
+pub use replay::{Cut, Frames, Replay};
+pub use scan::highest_position;
+pub use segment::{Found, Remnant, SegmentHeader, Side, find, remove};
+pub use space::Sizes;
+
+use crate::error::{Error, Result};
+use crate::store::disk::Disk;
+use frame::{END_MARK, Stamp};
+use segment::{START, Segment};
+use space::Space;
+
+/// The random bytes of a session: a frame with another salt is none of its frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Salt(pub [u8; 16]);
+
+impl Salt {
+    /// A new one from the system's source of randomness.
+    pub fn random() -> Result<Salt> {
+        random().map(Salt)
+    }
+}
+
+/// Which database a file belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DatabaseId(pub [u8; 16]);
+
+impl DatabaseId {
+    /// A new one from the system's source of randomness.
+    pub fn random() -> Result<DatabaseId> {
+        random().map(DatabaseId)
+    }
+}
+
+fn random() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Error::io("asking the system for random bytes", io::Error::other(e.to_string())))?;
+    Ok(bytes)
+}
+
+/// A frame as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// What it carries.
+    pub kind: Kind,
+    /// The position of its first event; of cursor moves the position that came next.
+    pub first: u64,
+    /// How many events; 0 for cursor moves.
+    pub count: u32,
+    /// What was appended.
+    pub payload: Vec<u8>,
+}
+
+/// Why a frame was not appended.
+#[derive(Debug, Clone)]
+pub enum AppendError {
+    /// There was no room and none could be made, or the frame breaks a rule. It was not written, and the journal is
+    /// as sound as before: only this request fails.
+    NoSpace(Error),
+    /// The journal failed, now or before, and takes nothing more. The frame may or may not be read back.
+    Failed(Error),
+}
+
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Error {
+        match error {
+            AppendError::NoSpace(error) | AppendError::Failed(error) => error,
+        }
+    }
+}
+
+/// The journal of a session, to write.
+#[derive(Debug)]
+pub struct Journal {
+    disk: Arc<dyn Disk>,
+    database: PathBuf,
+    salt: Salt,
+    sizes: Sizes,
+    segments: [Segment; 2],
+    /// Held while a frame is written and while segments are switched.
+    turn: Mutex<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    active: Side,
+    spaces: [Space; 2],
+    /// The number of the last frame whose write was begun.
+    begun: u64,
+    /// The number of the last frame that was written; those before it were too.
+    written: u64,
+    /// The number of the last frame known to be durable; those before it are too.
+    synced: u64,
+    /// The position that follows the last frame, once there is one.
+    next_position: Option<u64>,
+    /// The first error that left something in doubt. It is never cleared.
+    failed: Option<Error>,
+}
+
+impl State {
+    fn sound(&self) -> Result<()> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn space(&mut self, side: Side) -> &mut Space {
+        &mut self.spaces[side.index()]
+    }
+
+    /// Up to where a segment is to be filled ahead of need, if it is.
+    fn wants(&self, side: Side, sizes: &Sizes) -> Option<u64> {
+        let (space, active) = (&self.spaces[side.index()], &self.spaces[self.active.index()]);
+        let due = if side == self.active { space.runs_short(sizes) } else { space.lags(active, sizes) };
+        due.then(|| space.ahead(sizes))
+    }
+}
+
+impl Journal {
+    /// Creates both segments with a first step of room. When it returns, they and their names are durable.
+    ///
+    /// # Errors
+    /// If one of the names exists; nothing is overwritten. What was created is removed again.
+    pub fn create(
+        disk: Arc<dyn Disk>,
+        database: &Path,
+        id: DatabaseId,
+        salt: Salt,
+        sizes: Sizes,
+    ) -> Result<Journal> {
+        let sizes = sizes.sane();
+        let space = Space::new(&sizes);
+        let filled = space.filled;
+        let mut made = Vec::new();
+        let segments: Result<[Segment; 2]> = (|| {
+            let a = Segment::create(
+                &*disk,
+                database,
+                SegmentHeader { id, salt, side: Side::A },
+                filled,
+                &mut made,
+            )?;
+            let b = Segment::create(
+                &*disk,
+                database,
+                SegmentHeader { id, salt, side: Side::B },
+                filled,
+                &mut made,
+            )?;
+            segment::sync_folder(&*disk, database)?;
+            Ok([a, b])
+        })();
+        let segments = segments.inspect_err(|_| {
+            // The first error is the one to tell; what cannot be removed is found as an interrupted creation.
+            for path in &made {
+                let _ = disk.remove(path);
+            }
+            let _ = segment::sync_folder(&*disk, database);
+        })?;
+        let state = State {
+            active: Side::A,
+            spaces: [Space { free: false, ..space }, space],
+            begun: 0,
+            written: 0,
+            synced: 0,
+            next_position: None,
+            failed: None,
+        };
+        Ok(Journal {
+            disk,
+            database: database.to_owned(),
+            salt,
+            sizes,
+            segments,
+            turn: Mutex::new(()),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The salt of the session.
+    pub fn salt(&self) -> Salt {
+        self.salt
+    }
+
+    /// The segment that is appended to.
+    pub fn active(&self) -> Side {
+        self.state().active
+    }
+
+    /// How many bytes of frames still fit into the filled part of the active segment.
+    pub fn remaining(&self) -> u64 {
+        let mut state = self.state();
+        let active = state.active;
+        let space = state.space(active);
+        space.left().saturating_sub(END_MARK as u64)
+    }
+
+    /// Whether [`Journal::fill_ahead`] has something to do.
+    pub fn wants_fill(&self) -> bool {
+        let state = self.state();
+        state.failed.is_none() && Side::BOTH.iter().any(|&side| state.wants(side, &self.sizes).is_some())
+    }
+
+    /// Writes a frame behind the last one. It is durable after the next [`Journal::sync`].
+    ///
+    /// `first` is the position of its first event (of cursor moves, the next position), `count` its number of
+    /// events (0), `durable_through` the highest position known to be durable (0: none). The frame is to be begun
+    /// with the salt of this journal; after an error of the kind [`AppendError::NoSpace`] it can be appended again.
+    pub fn append(
+        &self,
+        frame: &mut FrameBuffer,
+        first: u64,
+        count: u32,
+        durable_through: u64,
+    ) -> Result<(), AppendError> {
+        let _turn = lock(&self.turn);
+        let (side, offset, stamp) = {
+            let mut state = self.state();
+            state.sound().map_err(AppendError::Failed)?;
+            let stamp = Stamp { number: state.written + 1, settled: state.synced == state.written };
+            let (active, next) = (state.active, state.next_position);
+            // A gap would make everything behind it unreadable.
+            if let Some(next) = next.filter(|&next| next != first) {
+                let error = Error::invalid("a frame's first position", next.to_string(), first.to_string());
+                return Err(AppendError::NoSpace(error));
+            }
+            (active, state.space(active).used, stamp)
+        };
+        let header = frame.header(stamp, first, count, durable_through).map_err(AppendError::NoSpace)?;
+        if header.salt != self.salt {
+            let error = Error::invalid("a frame's salt", "the one of this journal", "another one");
+            return Err(AppendError::NoSpace(error));
+        }
+        let end = offset + header.size(); // a file's length and at most some MiB
+        self.make_room(side, end + END_MARK as u64)?;
+
+        self.state().begun = stamp.number;
+        let segment = &self.segments[side.index()];
+        if let Err(e) = segment.file.write_at(offset, frame.finish(&header)) {
+            let error = Error::io(format!("writing {}", segment.path.display()), e);
+            return Err(AppendError::Failed(self.fail(error)));
+        }
+        let mut state = self.state();
+        state.written = stamp.number;
+        state.next_position = Some(header.next());
+        let space = state.space(side);
+        space.used = end;
+        space.worn = true;
+        Ok(())
+    }
+
+    /// Makes every frame that was appended durable.
+    ///
+    /// # Errors
+    /// After an error nobody knows what is durable: the journal takes nothing more, and each further call fails.
+    pub fn sync(&self) -> Result<()> {
+        // What was switched away from was synced, so the active segment is all there is to sync.
+        let (side, written) = {
+            let state = self.state();
+            state.sound()?;
+            if state.synced == state.written {
+                return Ok(());
+            }
+            (state.active, state.written)
+        };
+        let segment = &self.segments[side.index()];
+        let _gate = lock(&segment.gate);
+        let result = segment.file.sync();
+        if let Err(e) = result {
+            return Err(self.fail(Error::io(format!("syncing {}", segment.path.display()), e)));
+        }
+        let mut state = self.state();
+        state.sound()?;
+        state.synced = state.synced.max(written);
+        Ok(())
+    }
+
+    /// Fills the next step with zeros, if there is need; `false` if there is none. For a background thread.
+    ///
+    /// # Errors
+    /// The space is not there then; whether the journal failed, the next append or sync tells.
+    pub fn fill_ahead(&self) -> Result<bool> {
+        let active = self.active();
+        for side in [active, active.other()] {
+            let growth = lock(&self.segments[side.index()].growth);
+            let wanted = {
+                let state = self.state();
+                state.sound()?;
+                state.wants(side, &self.sizes)
+            };
+            if let Some(to) = wanted {
+                self.grow(side, to, &growth)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Lets the following frames go to the other segment, from its start; `false`, and nothing changes, if that is
+    /// not free yet. What was appended so far is durable then.
+    ///
+    /// While the active segment holds no frame there is nothing to leave: it stays the active one.
+    ///
+    /// # Errors
+    /// The active segment stays the same. If its sync failed, so has the journal.
+    pub fn switch(&self) -> Result<bool> {
+        let _turn = lock(&self.turn);
+        let (active, worn) = {
+            let mut state = self.state();
+            state.sound()?;
+            let active = state.active;
+            if state.space(active).used == START {
+                return Ok(true);
+            }
+            let other = state.space(active.other());
+            if !other.free {
+                return Ok(false);
+            }
+            (active, other.worn)
+        };
+        // A later sync is of the other file. And no frame there may outlive one here that came before it.
+        self.sync()?;
+        let other = active.other();
+        if worn {
+            self.end_at_start(other)?;
+        }
+        let mut state = self.state();
+        state.active = other;
+        let space = state.space(other);
+        space.used = START;
+        space.free = false;
+        Ok(true)
+    }
+
+    /// An end mark at the start of a segment: otherwise, should the first frame of its new use be torn, its earlier
+    /// use could be taken for the present one.
+    fn end_at_start(&self, side: Side) -> Result<()> {
+        let segment = &self.segments[side.index()];
+        let _gate = lock(&segment.gate);
+        segment::write_zeros(&*segment.file, START, START + END_MARK as u64)
+            .and_then(|()| segment.file.sync())
+            .map_err(|e| Error::io(format!("clearing {}", segment.path.display()), e))
+    }
+
+    /// Says that everything in a segment is committed in the database, so that it can be used again. The active
+    /// segment is never free: for it, this does nothing.
+    pub fn release(&self, side: Side) {
+        let mut state = self.state();
+        if side != state.active {
+            state.space(side).free = true;
+        }
+    }
+
+    /// Removes both segments and makes that durable. The database must no longer name this journal.
+    pub fn remove(self) -> Result<()> {
+        let Journal { disk, database, segments, .. } = self;
+        drop(segments);
+        segment::remove(&*disk, &database)
+    }
+
+    /// Sees to it that a segment is filled at least up to `need`; if the filler is at it, it is waited for.
+    fn make_room(&self, side: Side, need: u64) -> Result<(), AppendError> {
+        if self.state().space(side).filled >= need {
+            return Ok(());
+        }
+        let growth = lock(&self.segments[side.index()].growth);
+        let to = {
+            let mut state = self.state();
+            let space = *state.space(side);
+            if space.filled >= need {
+                return Ok(());
+            }
+            // A large frame may go beyond the size of a segment; growing ahead may not.
+            space.ahead(&self.sizes).max(need.next_multiple_of(START))
+        };
+        self.grow(side, to, &growth).map_err(|error| match self.state().sound() {
+            Ok(()) => AppendError::NoSpace(error),
+            Err(failed) => AppendError::Failed(failed),
+        })
+    }
+
+    /// Fills a segment with zeros up to `to` and makes them durable; only then they count.
+    fn grow(&self, side: Side, to: u64, _growth: &MutexGuard<'_, ()>) -> Result<()> {
+        let segment = &self.segments[side.index()];
+        let from = self.state().space(side).filled;
+        let error = |e| Error::io(format!("growing {}", segment.path.display()), e);
+        let result = segment::write_zeros(&*segment.file, from, to).map_err(error).and_then(|()| {
+            let _gate = lock(&segment.gate);
+            segment.file.sync().map_err(|e| {
+                // The pages of a frame that is not yet synced may have been dropped with the zeros.
+                let in_doubt = {
+                    let state = self.state();
+                    state.active == side && state.begun > state.synced
+                };
+                if in_doubt { self.fail(error(e)) } else { error(e) }
+            })
+        });
+        if let Err(error) = result {
+            // A full disk has other use for half a step. If this fails too, the next growth writes over it.
+            let _ = segment.file.set_len(from);
+            return Err(error);
+        }
+        let mut state = self.state();
+        state.space(side).grown(to, &self.sizes);
+        Ok(())
+    }
+
+    /// Takes note of the first failure; whoever comes later is told that one.
+    fn fail(&self, error: Error) -> Error {
+        self.state().failed.get_or_insert(error).clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// No lock here is held over a half-made change, so one whose holder unwound is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
