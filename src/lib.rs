@@ -1,13 +1,5 @@
 //! placeholder
 #![forbid(unsafe_code)]
-pub mod entity;
-pub mod error;
-pub mod pattern;
-pub mod store {
-    pub mod disk;
-    pub mod journal;
-}
-pub mod time;
 
 mod cancel;
 mod db;
