@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 pub mod entity;
 pub mod error;
+pub(crate) mod lang;
 pub mod pattern;
 pub mod store {
     pub mod disk;
