@@ -7,6 +7,8 @@ mod document;
 mod entity;
 pub mod error;
 mod event;
+
+mod lang;
 mod live;
 mod pattern;
 mod store;
