@@ -12,6 +12,8 @@ pub(crate) mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod cold;
 pub(crate) mod commit;
+#[cfg(test)]
+mod crash;
 pub mod disk;
 pub(crate) mod group;
 pub(crate) mod journal;
