@@ -86,9 +86,9 @@ pub(crate) fn recover(
         check_segment(disk, path, &meta, segment, options)?;
     }
     if let Some(salt) = meta.journal {
-        let whole =
-            found.iter().filter(|segment| matches!(segment.remnant, Remnant::Segment(_))).count() == 2;
-        if whole {
+        // A segment of another session is here only if one's own was given up: see above.
+        let own = |found: &&Found| matches!(&found.remnant, Remnant::Segment(header) if header.salt == salt);
+        if found.iter().filter(own).count() == 2 {
             recovery = replay(disk, path, cold, &meta, salt)?;
         } else if options.accept_lost_journal {
             checkpoint::write(cold, &[], JournalAfter::Retired(Some(salt)))?;
