@@ -6,8 +6,11 @@
 //! promises, a file for each kind.
 
 mod controls;
+mod ghosts;
 mod held;
 mod images;
+mod readers;
+mod recovery;
 mod script;
 
 use std::path::Path;

@@ -188,9 +188,10 @@ impl Player {
     fn let_checkpointer_go_on(&mut self, store: &Store) {
         let idle = || store.shared().tails().frozen.is_none();
         let full = store.shared().tails().active.size().0 >= store.shared().options.tail_events;
-        let sabotaged = store.shared().sabotaged(Sabotage::EarlyReuse);
         match self.random.below(8) {
-            _ if full && !sabotaged => self.gate.allow(u64::MAX, idle),
+            // Whoever does not wait for the checkpointer is to meet one that is slow.
+            _ if store.shared().sabotaged(Sabotage::EarlyReuse) => {}
+            _ if full => self.gate.allow(u64::MAX, idle),
             0 => self.gate.allow(u64::MAX, idle),
             n if n < 5 => {
                 let operations = self.random.below(16);
