@@ -14,7 +14,7 @@
 use std::ops::Range;
 
 pub(crate) use self::ast::{Script, Sourced};
-pub(crate) use self::highlight::Class;
+pub use self::highlight::Class;
 pub(crate) use self::keyword::Keyword;
 pub(crate) use self::parse::Completion;
 #[allow(unused_imports, reason = "for who fills completions from a catalog")]
