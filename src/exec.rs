@@ -4,4 +4,4 @@
 
 pub(crate) mod answer;
 
-pub use answer::{Answer, Moment, Row, Rows, State};
+pub use answer::{Answer, Row, Rows, State};

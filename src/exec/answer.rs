@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::Event;
+use crate::plan::Moment;
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
@@ -120,25 +121,6 @@ impl Serialize for State {
         }
         map.serialize_entry("state", &self.state)?;
         map.end()
-    }
-}
-
-/// A time, or a place in the log. Serializes as text, or as a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Moment {
-    /// An instant.
-    Time(Timestamp),
-    /// Up to and with this event.
-    Position(Position),
-}
-
-impl fmt::Display for Moment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Moment::Time(time) => time.fmt(f),
-            Moment::Position(position) => position.fmt(f),
-        }
     }
 }
 

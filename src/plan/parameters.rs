@@ -30,6 +30,11 @@ impl Parameters {
         self.0.get(name)
     }
 
+    /// The names that have values.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Refuses values that no statement of a text asks for: a misspelt name would pass unnoticed.
     pub(crate) fn check_used(&self, names: &[&str]) -> Result<()> {
         match self.0.keys().find(|given| !names.contains(&given.as_str())) {
