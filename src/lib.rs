@@ -1,20 +1,42 @@
+//! placeholder
 #![forbid(unsafe_code)]
-pub mod document;
-pub mod entity;
-pub mod error;
-pub mod event;
-pub(crate) mod exec;
-pub(crate) mod lang;
-pub mod pattern;
-pub(crate) mod plan;
-pub mod store;
-pub mod time;
-pub mod value;
 
+mod cancel;
+mod db;
+mod document;
+mod entity;
+pub mod error;
+mod event;
+mod exec;
+mod lang;
+mod live;
+mod pattern;
+mod plan;
+mod store;
+mod time;
+mod transfer;
+mod value;
+
+pub use cancel::Cancel;
+pub use db::{Db, Ticket};
 pub use document::Document;
-pub use entity::*;
+pub use entity::{Entity, EventType, Position, Version};
 pub use error::{Error, Result};
-pub use event::*;
+pub use event::{Cause, Event, EventId, Expect, NewEvent, Producer, Tag};
+pub use exec::{Answer, Row, Rows, State};
+pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
-pub use time::*;
+pub use plan::{Moment, Parameters};
+pub use store::check::Verification;
+pub use store::{Durability, Options, Recovery};
+pub use time::{Clock, Timestamp};
+pub use transfer::{ImportOptions, Imported};
 pub use value::{Object, Value};
+
+/// What a database stands on: see [`disk::Disk`].
+pub mod disk {
+    pub use crate::store::disk::memory::MemoryDisk;
+    pub use crate::store::disk::real::RealDisk;
+    pub use crate::store::disk::simulated::SimulatedDisk;
+    pub use crate::store::disk::{Disk, File, Lock, LockError, LockMode};
+}

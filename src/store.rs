@@ -26,10 +26,9 @@ pub(crate) mod upkeep;
 pub(crate) mod watch;
 
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
-use std::task::{Context, Poll};
+use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 
 pub use options::{Durability, Options};
@@ -226,8 +225,9 @@ impl Submitted {
         self.shared.wait(&self.pending)
     }
 
-    pub fn poll(self: Pin<&Self>, context: &mut Context) -> Poll<Result<Outcome>> {
-        self.pending.poll(context.waker()).map_or(Poll::Pending, Poll::Ready)
+    /// The outcome, if it has come; else this waker is called when it does.
+    pub fn poll(&self, waker: &Waker) -> Poll<Result<Outcome>> {
+        self.pending.poll(waker).map_or(Poll::Pending, Poll::Ready)
     }
 }
 

@@ -5,6 +5,11 @@
 //! so that the depth of a tree is the depth of its brackets, which the parser caps.
 //! The `Display` of each node is its canonical text; see [`print`](super::print).
 
+#![allow(
+    clippy::large_enum_variant,
+    reason = "a statement has one tree, and it is matched on more often than moved"
+)]
+
 use std::ops::Range;
 use std::time::Duration;
 

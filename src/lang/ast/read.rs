@@ -1,6 +1,6 @@
 //! What a statement reads, and the clauses that narrow and shape it.
 
-use super::{Comparison, Count, EntityRef, EventRef, Expr, Id, Name, Param, Point, Span, Start, Text};
+use super::{Comparison, Count, EntityRef, EventRef, Expr, Id, Name, Point, Span, Start, Text};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Read {

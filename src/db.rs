@@ -1,0 +1,238 @@
+//! The embedded API: a database, opened as a library.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use serde::Serialize;
+
+use crate::entity::{Entity, Position, Version};
+use crate::error::{Error, Result};
+use crate::event::{Event, NewEvent, codec};
+use crate::live::Subscription;
+use crate::pattern::Pattern;
+use crate::store::disk::memory::MemoryDisk;
+use crate::store::group::{Group, Outcome};
+use crate::store::{Options, Recovery, Store, Submitted};
+
+/// A database. Clones are handles to the same one; it may be used from any number of threads.
+///
+/// ```
+/// use bygone::{Db, NewEvent};
+/// let db = Db::in_memory()?;
+/// db.append(NewEvent::new("Order.created").on(("Order", 42)).member("total", 10))?;
+/// for event in db.history(("Order", 42))? {
+///     println!("{}", event?.kind);
+/// }
+/// db.close()?;
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Db {
+    store: Arc<Store>,
+    actor: Option<Entity>,
+}
+
+impl Options {
+    /// Opens an existing database with these options.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Db> {
+        Store::open(path.as_ref(), self).map(Db::of)
+    }
+
+    /// Creates a database with these options, under a name that must be free.
+    pub fn create(self, path: impl AsRef<Path>) -> Result<Db> {
+        Store::create(path.as_ref(), self).map(Db::of)
+    }
+
+    /// A database in memory with these options; its disk is a new one.
+    pub fn in_memory(self) -> Result<Db> {
+        self.disk(Arc::new(MemoryDisk::new())).create("/memory.bygone")
+    }
+}
+
+impl Db {
+    fn of(store: Store) -> Db {
+        Db { store: Arc::new(store), actor: None }
+    }
+
+    /// Opens an existing database.
+    ///
+    /// # Errors
+    /// [`Error::Held`] if another handle has it open; [`Error::Unopenable`] if it is not there, not permitted, or not a
+    /// database of this format.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("shop.bygone");
+    /// use bygone::Db;
+    /// let db = Db::create(&path)?;
+    /// assert!(Db::open(&path).unwrap_err().to_string().contains("held by another process"));
+    /// db.close()?;
+    /// assert!(Db::open(&path).is_ok());
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn open(path: impl AsRef<Path>) -> Result<Db> {
+        Options::new().open(path)
+    }
+
+    /// Creates a database, under a name that must be free.
+    pub fn create(path: impl AsRef<Path>) -> Result<Db> {
+        Options::new().create(path)
+    }
+
+    /// A database that lives as long as its handles.
+    pub fn in_memory() -> Result<Db> {
+        Options::new().in_memory()
+    }
+
+    /// The same database, with this as the actor of all that is appended without one.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// let ann = db.as_actor(("User", "ann"));
+    /// assert_eq!(ann.append(NewEvent::new("Order.paid").on(("Order", 1)))?.actor, Some(("User", "ann").into()));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn as_actor(&self, actor: impl Into<Entity>) -> Db {
+        Db { store: self.store.clone(), actor: Some(actor.into()) }
+    }
+
+    /// Appends a typed event: a serde enum with `tag = "type", content = "data"`. Returns when it is durable.
+    ///
+    /// ```
+    /// use bygone::Db;
+    /// #[derive(serde::Serialize)]
+    /// #[serde(tag = "type", content = "data", rename_all = "camelCase")]
+    /// enum OrderEvent {
+    ///     Paid { amount: u32 },
+    /// }
+    /// let db = Db::in_memory()?;
+    /// let event = db.emit(("Order", 42), &OrderEvent::Paid { amount: 10 })?;
+    /// assert_eq!(event.kind.as_str(), "Order.paid");
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn emit<T: Serialize + ?Sized>(&self, target: impl Into<Entity>, event: &T) -> Result<Event> {
+        self.append(NewEvent::typed(target, event))
+    }
+
+    /// Appends an event. Returns when it is durable.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if a guard does not hold or a key was used with other content: nothing is written then.
+    ///
+    /// ```
+    /// use bygone::{Db, Expect, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// let created = NewEvent::new("Order.created").on(("Order", 42)).expect(Expect::New);
+    /// db.append(created.clone())?;
+    /// assert!(db.append(created).unwrap_err().is_refused());
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn append(&self, event: NewEvent) -> Result<Event> {
+        let events = self.emit_all([event])?;
+        events.into_iter().next().ok_or_else(|| Error::corrupt("the answer to an append", "no event"))
+    }
+
+    /// Appends several events, all or none. Returns when they are durable.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// let events = db.emit_all([
+    ///     NewEvent::new("Order.paid").on(("Order", 42)),
+    ///     NewEvent::new("Stock.reserved").on(("Stock", "sku-9")).member("qty", 2),
+    /// ])?;
+    /// assert_eq!(events.len(), 2);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn emit_all(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
+        decoded(self.store.append(self.group(events))?)
+    }
+
+    /// Queues events, all or none, and returns at once (unless the queue is full). They are committed whether or
+    /// not the ticket is waited on.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// let tickets: Vec<_> =
+    ///     (0..10).map(|n| db.submit([NewEvent::new("Order.paid").on(("Order", n))])).collect::<Result<_, _>>()?;
+    /// for ticket in tickets {
+    ///     assert_eq!(ticket.wait()?.len(), 1);
+    /// }
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn submit(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Ticket> {
+        self.store.submit(self.group(events)).map(Ticket)
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn group(&self, events: impl IntoIterator<Item = NewEvent>) -> Group {
+        let actor = |mut event: NewEvent| {
+            event.actor = event.actor.or_else(|| self.actor.clone());
+            event
+        };
+        Group { events: events.into_iter().map(actor).collect(), ..Group::default() }
+    }
+
+    /// Subscribes to a pattern, from now on; [`Subscription::from_start`] and others say otherwise.
+    pub fn subscribe(&self, pattern: Pattern) -> Subscription {
+        Subscription::new(self.store.shared().clone(), pattern)
+    }
+
+    /// The position of the newest event.
+    pub fn head(&self) -> Position {
+        self.store.snapshot().head()
+    }
+
+    /// How many events an entity has.
+    ///
+    /// ```
+    /// use bygone::{Db, Version};
+    /// assert_eq!(Db::in_memory()?.version(("Order", 42))?, Version::NONE);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn version(&self, entity: impl Into<Entity>) -> Result<Version> {
+        self.store.snapshot().version(&entity.into())
+    }
+
+    /// What opening the database found: what a crash had left.
+    pub fn recovery(&self) -> &Recovery {
+        self.store.recovery()
+    }
+
+    /// Closes the database: all of it is then in its one file. Other handles to it answer [`Error::Stopped`] from then on.
+    /// Dropping the last handle closes too, but has nobody to tell an error.
+    pub fn close(&self) -> Result<()> {
+        self.store.close()
+    }
+}
+
+fn decoded(outcome: Outcome) -> Result<Vec<Event>> {
+    outcome.events.into_iter().map(|(position, bytes)| codec::decode(Position(position), bytes)).collect()
+}
+
+/// A group that was queued: [`Ticket::wait`] for it, or await it as a future.
+#[derive(Debug)]
+pub struct Ticket(Submitted);
+
+impl Ticket {
+    /// Waits until it is durable, and gives the events.
+    pub fn wait(self) -> Result<Vec<Event>> {
+        decoded(self.0.wait()?)
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Vec<Event>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(context.waker()).map(|outcome| decoded(outcome?))
+    }
+}
