@@ -17,6 +17,7 @@ pub(crate) use self::ast::{Script, Sourced};
 pub(crate) use self::highlight::Class;
 pub(crate) use self::keyword::Keyword;
 pub(crate) use self::parse::Completion;
+#[allow(unused_imports, reason = "for who fills completions from a catalog")]
 pub(crate) use self::trail::{Expectation, Noun};
 use crate::error::{Error, Fault, Result};
 

@@ -8,7 +8,8 @@ use nom::sequence::{delimited, preceded, separated_pair};
 
 use super::cursor::{Cursor, Parsed, Rule, flag, keyword, list, symbol};
 use super::name::{
-    bare, begins_plain_id, date, duration, name, param, plain_id, refuse_zeros, too_wide, unquoted, whole,
+    bare, begins_id, begins_plain_id, date, duration, id, name, param, plain_id, refuse_zeros, too_wide,
+    unquoted, whole,
 };
 use crate::lang::ast::{
     Comparison, EntityRef, Expr, ExprKind, Literal, Name, ObjectExpr, Operator, Path, Step,
@@ -171,7 +172,7 @@ fn unary(c: Cursor<'_>) -> Parsed<'_, Expr> {
     let kind = match inner.kind {
         ExprKind::Literal(Literal::Value(Value::UInt(n))) => match 0_i64.checked_sub_unsigned(n) {
             Some(n) => ExprKind::Literal(Literal::Value(Value::Int(n))),
-            None => return too_wide(c, rest.slice(span)),
+            None => return too_wide(c, span),
         },
         ExprKind::Literal(Literal::Value(Value::Int(n))) => {
             let negative = n.checked_neg().map_or(Value::UInt(n.unsigned_abs()), Value::Int);
@@ -241,7 +242,7 @@ fn float(c: Cursor<'_>) -> Parsed<'_, f64> {
     refuse_zeros(c)?;
     match c.source().parse::<f64>() {
         Ok(number) if number.is_finite() => Ok((c.next(), number)),
-        _ => too_wide(c, c.source()),
+        _ => too_wide(c, c.token().span),
     }
 }
 
@@ -249,16 +250,18 @@ fn float(c: Cursor<'_>) -> Parsed<'_, f64> {
 pub(super) fn value(c: Cursor<'_>) -> Parsed<'_, Expr> {
     match c.kind() {
         Kind::Param => Ok((c.next(), Expr { kind: ExprKind::Param(param(c)), span: c.token().span })),
-        Kind::Symbol(Symbol::Minus) if matches!(c.next().kind(), Kind::Int | Kind::Number) => unary(c),
+        Kind::Symbol(Symbol::Minus) => match c.next().kind() {
+            Kind::Int | Kind::Number => unary(c),
+            _ => c.next().missing_noun(Noun::Number),
+        },
         kind if begins_field(kind) => {
             let (rest, kind) = bare(c)?;
-            let (rest, id) = if matches!(rest.kind(), Kind::End) || super::name::begins_id(rest) {
-                super::name::id(rest)?
-            } else {
+            if !begins_id(rest) {
                 rest.expect_noun(Noun::Id);
                 let message = format!("{} alone is no value; a text is quoted", c.source());
                 return rest.wrong_for(c.token().span, message, Some(format!("'{}'", c.source())));
-            };
+            }
+            let (rest, id) = id(rest)?;
             let entity = EntityRef { kind, id, span: rest.span_from(c) };
             Ok((rest, Expr { span: entity.span, kind: ExprKind::Entity(entity) }))
         }

@@ -162,11 +162,27 @@ pub(super) fn selector(c: Cursor<'_>) -> Parsed<'_, Selector> {
         Kind::Text | Kind::Param => text(Noun::Pattern).map(Some).parse(c)?,
         _ => {
             c.expect_noun(Noun::Pattern);
+            refuse_unquoted(c)?;
             (c, None)
         }
     };
     let (rest, tags) = optional(K::By, list(tag)).parse(rest)?;
     Ok((rest, Selector { pattern, tags: tags.unwrap_or_default() }))
+}
+
+/// `EVENTS Order.*` without quotes. ORDER begins a clause too, but none that a dot follows.
+fn refuse_unquoted(c: Cursor<'_>) -> Result<(), nom::Err<super::cursor::Stop>> {
+    let next = c.next();
+    let dotted = next.is_adjacent() && matches!(next.kind(), Kind::Symbol(Symbol::Dot | Symbol::Star));
+    let kind = c.kind() == Kind::Keyword(K::Order)
+        && next.kind() != Kind::Keyword(K::By)
+        && c.source().contains(char::is_lowercase)
+        && c.source().contains(char::is_uppercase);
+    if kind || dotted && matches!(c.kind(), Kind::Word | Kind::Keyword(_)) {
+        let wrong = super::habit::unquoted_pattern(c);
+        let _: (Cursor<'_>, ()) = c.wrong_for(wrong.span, wrong.message, wrong.suggestion)?;
+    }
+    Ok(())
 }
 
 fn tag(c: Cursor<'_>) -> Parsed<'_, Tag> {
