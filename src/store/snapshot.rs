@@ -94,6 +94,19 @@ impl Snapshot {
         }
     }
 
+    /// Whether an event was ever found by an index value of this name.
+    pub fn has_tag(&self, name: &str) -> Result<bool> {
+        let prefix = term::tag_prefix(name);
+        let found = self.view()?.term_at(&prefix)?;
+        Ok(found.is_some_and(|term| term.as_bytes().starts_with(&prefix)))
+    }
+
+    /// How many bytes the file has.
+    pub fn file_bytes(&self) -> Result<u64> {
+        let file = self.shared.disk.open(&self.shared.path);
+        file.and_then(|file| file.len()).map_err(|e| Error::io("asking for the size of the file", e))
+    }
+
     /// The types in use, with the prefix given, in order.
     pub fn types(&self, prefix: &str) -> Result<Vec<(String, Term)>> {
         let view = self.view()?;

@@ -125,6 +125,11 @@ pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
     bytes
 }
 
+/// The bytes that every index value of this name begins with.
+pub(crate) fn tag_prefix(name: &str) -> Vec<u8> {
+    Builder::new(Space::Tag).text(name).0
+}
+
 /// All terms of an event that is to be appended. An id that the database makes has none yet.
 pub(crate) fn terms_of_new(new: &NewEvent, kind: &EventType, target: Option<&Entity>) -> Result<Vec<Term>> {
     terms(
