@@ -134,7 +134,8 @@ impl Db {
             Plan::Read(read) => exec::read(&snapshot, &read),
             Plan::Write(write) => exec::write(store, &write),
             Plan::Subscribe(subscription) => {
-                let subscription = Subscription::new(store.shared().clone(), subscription).cancelled_by(cancel);
+                let subscription =
+                    Subscription::new(store.shared().clone(), subscription).cancelled_by(cancel);
                 Ok(Answer::rows(subscription.map(|delivery| {
                     Ok(match delivery? {
                         Delivery::Event(event) => event.into(),

@@ -67,7 +67,9 @@ fn imports_only_go_down() {
                 Some(_) => faults.push(format!("{} looks up at {import}", relative.display())),
                 // A name of the crate's root is a re-export: only the top floors may lean on those.
                 None if own >= 7 => {}
-                None => faults.push(format!("{} uses crate::{import} by way of the root", relative.display())),
+                None => {
+                    faults.push(format!("{} uses crate::{import} by way of the root", relative.display()))
+                }
             }
         }
     }

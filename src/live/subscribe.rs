@@ -190,7 +190,9 @@ impl Subscription {
             match self.shared.watch.wait_past(self.after, wake, &|| cancel.is_cancelled()) {
                 Moved::To(_) => {}
                 Moved::TimedOut if self.is_over() => break,
-                Moved::TimedOut if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return None,
+                Moved::TimedOut if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                    return None;
+                }
                 Moved::TimedOut => {}
                 Moved::Closed => break,
             }
@@ -221,7 +223,9 @@ impl Subscription {
             Box::new(Scan::past(&snapshot, &self.plan, Position(self.after))?)
         } else {
             let rows = snapshot.log(self.after + 1, goal, Direction::Ascending);
-            Box::new(rows.map(|row| row.and_then(|(position, bytes)| codec::decode(Position(position), bytes))))
+            Box::new(
+                rows.map(|row| row.and_then(|(position, bytes)| codec::decode(Position(position), bytes))),
+            )
         };
         Ok(Leg { goal, events })
     }

@@ -21,7 +21,8 @@ pub(super) enum Names {
 
 impl Binder<'_> {
     pub(super) fn expr(&self, expr: &Expr, names: Names) -> Result<Node> {
-        let each = |exprs: &[Expr]| -> Result<Vec<Node>> { exprs.iter().map(|e| self.expr(e, names)).collect() };
+        let each =
+            |exprs: &[Expr]| -> Result<Vec<Node>> { exprs.iter().map(|e| self.expr(e, names)).collect() };
         let boxed = |expr: &Expr| self.expr(expr, names).map(Box::new);
         let turned = |negated: bool, node: Node| if negated { Node::Not(Box::new(node)) } else { node };
         Ok(match &expr.kind {
@@ -53,7 +54,9 @@ impl Binder<'_> {
             ExprKind::Matches { subject, negated, pattern } => {
                 let subject = boxed(subject)?;
                 let Node::Constant(Constant::Value(Value::Text(text))) = self.expr(pattern, names)? else {
-                    return Err(self.fault(pattern.span, "MATCHES: expected a pattern in quotes, like 'Order.*'"));
+                    return Err(
+                        self.fault(pattern.span, "MATCHES: expected a pattern in quotes, like 'Order.*'")
+                    );
                 };
                 let pattern = self.at(pattern.span, text.parse())?;
                 turned(*negated, Node::Matches { subject, pattern })
@@ -101,7 +104,9 @@ impl Binder<'_> {
         let first = &path.first.text;
         if names == Names::None {
             let meant = path.steps.is_empty().then(|| format!("'{first}'"));
-            let message = format!("'{first}' names a field, and there is no event here to take it from; text goes in quotes");
+            let message = format!(
+                "'{first}' names a field, and there is no event here to take it from; text goes in quotes"
+            );
             return Err(self.fault_meaning(path.first.span, message, meant));
         }
         let mut field = Field::named(first).ok_or_else(|| {
@@ -124,7 +129,11 @@ impl Binder<'_> {
             field = field.step(step).map_err(|others| {
                 let message = match others {
                     [] => format!("{so_far} has no parts"),
-                    some => format!("{so_far} has no '{}'; it has {}", written.trim_start_matches('.'), some.join(", ")),
+                    some => format!(
+                        "{so_far} has no '{}'; it has {}",
+                        written.trim_start_matches('.'),
+                        some.join(", ")
+                    ),
                 };
                 let meant = nearest(written.trim_start_matches('.'), others.iter().copied());
                 self.fault_meaning(span, message, meant.map(str::to_owned))
@@ -136,7 +145,9 @@ impl Binder<'_> {
 
     fn beside<const N: usize>(&self, exprs: [&Expr; N], names: Names) -> Result<[Node; N]> {
         let nodes = self.beside_all(&exprs, names)?;
-        nodes.try_into().map_err(|_| Error::invalid("an expression", "as many values as were written", "others"))
+        nodes
+            .try_into()
+            .map_err(|_| Error::invalid("an expression", "as many values as were written", "others"))
     }
 
     /// Expressions that are compared: beside a time a constant is a time, beside an id it is text.

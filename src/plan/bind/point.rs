@@ -55,7 +55,9 @@ impl Binder<'_> {
             let found = shorten(text);
             self.fault(
                 span,
-                format!("expected a time like 2024-01-01 or the id of an event, found '{found}', which is neither"),
+                format!(
+                    "expected a time like 2024-01-01 or the id of an event, found '{found}', which is neither"
+                ),
             )
         })?;
         self.notice(format!("'{}' is {position}", shorten(text)));
@@ -101,9 +103,8 @@ impl Binder<'_> {
     }
 
     fn known(&self, id: &str, span: Span) -> Result<Position> {
-        self.position_of(id, span)?.ok_or_else(|| {
-            self.fault(span, format!("no event of this log has the id '{}'", shorten(id)))
-        })
+        self.position_of(id, span)?
+            .ok_or_else(|| self.fault(span, format!("no event of this log has the id '{}'", shorten(id))))
     }
 
     /// The newest position that was recorded by then, or strictly before then.
