@@ -16,6 +16,7 @@ use crate::exec::{self, Scan, State};
 use crate::live::Subscription;
 use crate::pattern::Pattern;
 use crate::plan::{self, By, Moment, Replay, Take, Window, source_of};
+use crate::store::check::{self, Verification};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::group::{Group, Outcome};
 use crate::store::{Options, Recovery, Store, Submitted};
@@ -288,6 +289,19 @@ impl Db {
     /// ```
     pub fn version(&self, entity: impl Into<Entity>) -> Result<Version> {
         self.store.snapshot().version(&entity.into())
+    }
+
+    /// Compares everything that follows from the log with the log, as it is now. Reads all of it.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// assert!(db.verify()?.faults.is_empty());
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn verify(&self) -> Result<Verification> {
+        check::verify(&self.store.snapshot(), &mut |_, _| {})
     }
 
     /// What opening the database found: what a crash had left.

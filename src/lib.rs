@@ -82,7 +82,7 @@ pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
 pub use plan::{Moment, Parameters};
 pub use query::{Script, Statement};
-pub use store::{Durability, Options, Recovery};
+pub use store::{Durability, Options, Recovery, Verification};
 pub use time::{Clock, Timestamp};
 pub use transfer::{ImportOptions, Imported};
 pub use value::{Object, Value};
@@ -94,3 +94,8 @@ pub mod disk {
     pub use crate::store::disk::simulated::SimulatedDisk;
     pub use crate::store::disk::{Disk, File, Lock, LockError, LockMode};
 }
+
+/// The README's example runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

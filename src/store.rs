@@ -33,6 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWri
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 
+pub use check::Verification;
 pub use options::{Durability, Options};
 pub use recover::Recovery;
 
