@@ -128,7 +128,7 @@ fn log_is_right(snapshot: &Snapshot, run: &Run, expected: &Expected, promised: u
 }
 
 /// After recovery all is in the tables: they are compared whole.
-fn tables_are_right(store: &Store, expected: &Expected, head: u64) -> Result<(), String> {
+pub(super) fn tables_are_right(store: &Store, expected: &Expected, head: u64) -> Result<(), String> {
     let fault = |e: crate::Error| e.to_string();
     let cold = store.shared().cold.read().map_err(fault)?;
     let meta = cold.meta(path()).map_err(fault)?;
