@@ -9,8 +9,10 @@ pub mod error;
 mod event;
 mod live;
 mod pattern;
+mod query;
 mod store;
 mod time;
+mod transfer;
 mod value;
 
 pub use cancel::Cancel;
@@ -21,8 +23,10 @@ pub use error::{Error, Result};
 pub use event::{Cause, Event, EventId, Expect, NewEvent, Producer, Tag};
 pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
+pub use query::{Answer, Parameters, Row, Rows, Script, State, Statement, text};
 pub use store::{Durability, Options, Recovery};
 pub use time::{Clock, Timestamp};
+pub use transfer::{ImportOptions, Imported, Progress};
 pub use value::{Object, Value};
 
 /// What a database stands on: see [`disk::Disk`].

@@ -1,0 +1,203 @@
+//! A stand-in until the language is here: just enough to build the shell against.
+
+use crate::cancel::Cancel;
+use crate::db::Db;
+use crate::entity::Position;
+use crate::error::{Error, Fault, Result};
+use crate::event::{Event, NewEvent};
+use crate::live::Delivery;
+use crate::value::{Object, Value};
+use serde::Serialize;
+use serde::ser::SerializeMap;
+
+#[derive(Debug, Clone)]
+pub struct Script(Vec<Statement>);
+#[derive(Debug, Clone)]
+pub struct Statement(String);
+
+impl Script {
+    pub fn parse(text: &str) -> Result<Script> {
+        let mut all = Vec::new();
+        for (i, part) in text.split(';').enumerate() {
+            let part = part.trim();
+            if part.is_empty() {
+                continue;
+            }
+            let word = part.split_whitespace().next().unwrap_or_default();
+            if !["EMIT", "EVENTS", "SUBSCRIBE", "SHOW", "AT"].contains(&word) {
+                return Err(Error::Syntax(Box::new(Fault {
+                    line: 1,
+                    column: 1,
+                    length: word.len(),
+                    source_line: part.lines().next().unwrap_or_default().into(),
+                    expected: vec!["EMIT".into(), "EVENTS".into()],
+                    found: word.into(),
+                    statement: i + 1,
+                    ..Fault::default()
+                })));
+            }
+            all.push(Statement(part.to_owned()));
+        }
+        Ok(Script(all))
+    }
+    pub fn statements(&self) -> &[Statement] {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Statement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Statement {
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+    pub fn parameters(&self) -> Vec<String> {
+        Vec::new()
+    }
+    pub fn is_subscription(&self) -> bool {
+        self.0.starts_with("SUBSCRIBE")
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Parameters(Object);
+impl Parameters {
+    pub fn new() -> Parameters {
+        Parameters::default()
+    }
+    pub fn set(mut self, name: &str, value: impl Into<Value>) -> Parameters {
+        self.0.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+pub struct Answer {
+    pub notices: Vec<String>,
+    pub rows: Rows,
+}
+pub struct Rows(Box<dyn Iterator<Item = Result<Row>> + Send>);
+impl Iterator for Rows {
+    type Item = Result<Row>;
+    fn next(&mut self) -> Option<Result<Row>> {
+        self.0.next()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct State {
+    pub state: Value,
+}
+
+#[derive(Debug, Clone)]
+pub enum Row {
+    Event { event: Event, repeated: bool },
+    State(State),
+    Fields(Object),
+    CaughtUp(Position),
+}
+
+impl Serialize for Row {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Row::Event { event, .. } => event.serialize(s),
+            Row::State(state) => {
+                let mut map = s.serialize_map(None)?;
+                map.serialize_entry("target", &crate::Entity::from(("Order", 1)))?;
+                map.serialize_entry("version", &1)?;
+                map.serialize_entry("events", &1)?;
+                map.serialize_entry("state", &state.state)?;
+                map.end()
+            }
+            Row::Fields(fields) => fields.serialize(s),
+            Row::CaughtUp(position) => {
+                let mut map = s.serialize_map(None)?;
+                map.serialize_entry("mark", "caughtUp")?;
+                map.serialize_entry("position", position)?;
+                map.end()
+            }
+        }
+    }
+}
+
+impl Db {
+    pub fn query(&self, text: &str, parameters: &Parameters) -> Result<Answer> {
+        self.query_with(text, parameters, &Cancel::new())
+    }
+    pub fn query_with(&self, text: &str, parameters: &Parameters, cancel: &Cancel) -> Result<Answer> {
+        self.run(&Script::parse(text)?.0[0], parameters, cancel)
+    }
+    pub fn run(&self, statement: &Statement, _: &Parameters, cancel: &Cancel) -> Result<Answer> {
+        let mut words = statement.0.splitn(4, ' ');
+        let rows: Box<dyn Iterator<Item = Result<Row>> + Send> = match words.next() {
+            Some("EMIT") => {
+                let kind = words.next().unwrap_or_default();
+                let id = words.next().unwrap_or_default();
+                let data: Value = words.next().unwrap_or("{}").parse()?;
+                let prefix = kind.split('.').next().unwrap_or_default();
+                let event = self.append(NewEvent::new(kind).on((prefix, id)).data(&data))?;
+                Box::new(std::iter::once(Ok(Row::Event { event, repeated: false })))
+            }
+            Some("AT") => Box::new(std::iter::once(Ok(Row::State(State {
+                state: r#"{"total":10,"lines":[{"a":1}]}"#.parse()?,
+            })))),
+            Some("SHOW") => {
+                let fields: Value = r#"{"type":"Order.paid","events":3,"more":{"a":[1,2]}}"#.parse()?;
+                let Value::Object(fields) = fields else { unreachable!() };
+                Box::new(std::iter::once(Ok(Row::Fields(fields))))
+            }
+            word => {
+                let mut scan = self.subscribe(crate::Pattern::all()).from_start().cancelled_by(cancel);
+                if word == Some("EVENTS") {
+                    scan = scan.until(self.head());
+                }
+                Box::new(scan.map(|d| {
+                    d.map(|d| match d {
+                        Delivery::Event(event) => Row::Event { event, repeated: false },
+                        Delivery::CaughtUp(position) => Row::CaughtUp(position),
+                    })
+                }))
+            }
+        };
+        Ok(Answer { notices: Vec::new(), rows: Rows(rows) })
+    }
+}
+
+pub mod text {
+    use std::ops::Range;
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Class {
+        Keyword,
+        Name,
+        Text,
+        Number,
+        Position,
+        Param,
+        Comment,
+        Symbol,
+        Error,
+    }
+    #[derive(Debug, Clone)]
+    pub struct Completion {
+        pub typed: Range<usize>,
+        pub text: String,
+    }
+    pub fn complete(text: &str, at: usize) -> Vec<Completion> {
+        let start = text[..at].rfind(' ').map_or(0, |i| i + 1);
+        let words = ["EMIT", "EVENTS", "SUBSCRIBE", "SHOW"];
+        words.iter().map(|w| Completion { typed: start..at, text: (*w).to_owned() }).collect()
+    }
+    pub fn is_incomplete(text: &str) -> bool {
+        text.matches('(').count() > text.matches(')').count()
+    }
+    pub fn highlight(text: &str) -> Vec<(Range<usize>, Class)> {
+        text.find(' ').map(|end| vec![(0..end, Class::Keyword)]).unwrap_or_default()
+    }
+    pub fn report(fault: &crate::error::Fault) -> String {
+        format!("{}\n^ {}", fault.source_line, fault.sentence())
+    }
+}
