@@ -169,6 +169,10 @@ impl Db {
         self.store.submit(self.group(events)).map(Ticket)
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     fn group(&self, events: impl IntoIterator<Item = NewEvent>) -> Group {
         let actor = |mut event: NewEvent| {
             event.actor = event.actor.or_else(|| self.actor.clone());

@@ -7,10 +7,13 @@ mod document;
 mod entity;
 pub mod error;
 mod event;
+
+mod lang;
 mod live;
 mod pattern;
 mod query;
 mod store;
+pub mod text;
 mod time;
 mod transfer;
 mod value;
@@ -23,10 +26,10 @@ pub use error::{Error, Result};
 pub use event::{Cause, Event, EventId, Expect, NewEvent, Producer, Tag};
 pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
-pub use query::{Answer, Parameters, Row, Rows, Script, State, Statement, text};
+pub use query::{Answer, Parameters, Row, Rows, Script, State, Statement};
 pub use store::{Durability, Options, Recovery};
 pub use time::{Clock, Timestamp};
-pub use transfer::{ImportOptions, Imported, Progress};
+pub use transfer::{ImportOptions, Imported};
 pub use value::{Object, Value};
 
 /// What a database stands on: see [`disk::Disk`].

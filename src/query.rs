@@ -3,7 +3,7 @@
 use crate::cancel::Cancel;
 use crate::db::Db;
 use crate::entity::Position;
-use crate::error::{Error, Fault, Result};
+use crate::error::Result;
 use crate::event::{Event, NewEvent};
 use crate::live::Delivery;
 use crate::value::{Object, Value};
@@ -13,32 +13,13 @@ use serde::ser::SerializeMap;
 #[derive(Debug, Clone)]
 pub struct Script(Vec<Statement>);
 #[derive(Debug, Clone)]
-pub struct Statement(String);
+pub struct Statement(String, Vec<String>);
 
 impl Script {
     pub fn parse(text: &str) -> Result<Script> {
-        let mut all = Vec::new();
-        for (i, part) in text.split(';').enumerate() {
-            let part = part.trim();
-            if part.is_empty() {
-                continue;
-            }
-            let word = part.split_whitespace().next().unwrap_or_default();
-            if !["EMIT", "EVENTS", "SUBSCRIBE", "SHOW", "AT"].contains(&word) {
-                return Err(Error::Syntax(Box::new(Fault {
-                    line: 1,
-                    column: 1,
-                    length: word.len(),
-                    source_line: part.lines().next().unwrap_or_default().into(),
-                    expected: vec!["EMIT".into(), "EVENTS".into()],
-                    found: word.into(),
-                    statement: i + 1,
-                    ..Fault::default()
-                })));
-            }
-            all.push(Statement(part.to_owned()));
-        }
-        Ok(Script(all))
+        let parsed = crate::lang::parse(text)?;
+        let one = |s: crate::lang::Sourced| Statement(text[s.span.range()].to_owned(), s.params);
+        Ok(Script(parsed.statements.into_iter().map(one).collect()))
     }
     pub fn statements(&self) -> &[Statement] {
         &self.0
@@ -55,8 +36,8 @@ impl Statement {
     pub fn text(&self) -> &str {
         &self.0
     }
-    pub fn parameters(&self) -> Vec<String> {
-        Vec::new()
+    pub fn parameters(&self) -> Vec<&str> {
+        self.1.iter().map(String::as_str).collect()
     }
     pub fn is_subscription(&self) -> bool {
         self.0.starts_with("SUBSCRIBE")
@@ -163,41 +144,5 @@ impl Db {
             }
         };
         Ok(Answer { notices: Vec::new(), rows: Rows(rows) })
-    }
-}
-
-pub mod text {
-    use std::ops::Range;
-
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub enum Class {
-        Keyword,
-        Name,
-        Text,
-        Number,
-        Position,
-        Param,
-        Comment,
-        Symbol,
-        Error,
-    }
-    #[derive(Debug, Clone)]
-    pub struct Completion {
-        pub typed: Range<usize>,
-        pub text: String,
-    }
-    pub fn complete(text: &str, at: usize) -> Vec<Completion> {
-        let start = text[..at].rfind(' ').map_or(0, |i| i + 1);
-        let words = ["EMIT", "EVENTS", "SUBSCRIBE", "SHOW"];
-        words.iter().map(|w| Completion { typed: start..at, text: (*w).to_owned() }).collect()
-    }
-    pub fn is_incomplete(text: &str) -> bool {
-        text.matches('(').count() > text.matches(')').count()
-    }
-    pub fn highlight(text: &str) -> Vec<(Range<usize>, Class)> {
-        text.find(' ').map(|end| vec![(0..end, Class::Keyword)]).unwrap_or_default()
-    }
-    pub fn report(fault: &crate::error::Fault) -> String {
-        format!("{}\n^ {}", fault.source_line, fault.sentence())
     }
 }

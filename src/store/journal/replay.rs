@@ -11,6 +11,11 @@
 //!
 //! Ghosts prove nothing: a segment is used again only after its tail was committed, so that their positions are at
 //! most C, and their numbers are lower.
+//!
+//! **Limits.** If the very first frame of a segment is bad, that may be a torn write after a switch; so it proves
+//! nothing against the other segment, whose frames may continue from C. Events cannot be lost by that, for their
+//! positions would be missing. But if a tail was nothing but cursor moves, and the first of its frames is damaged
+//! later, this is taken for a cut: the moves are lost, and their subscribers see some events again.
 
 use std::path::Path;
 
