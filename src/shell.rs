@@ -23,6 +23,7 @@ use clap::Parser;
 use cli::{Cli, Command, Run};
 use exit::Exit;
 use failure::{Failure, Speech};
+use input::Patience;
 use session::Session;
 use signal::Signals;
 use terminal::Terminal;
@@ -82,9 +83,9 @@ fn converse(run: &Run, session: &mut Session, prompt: bool, read_only: bool) -> 
         return repl::run(session, &run.file, read_only);
     }
     let result = if run.statements.is_empty() {
-        input::run_stream(session, std::io::stdin().lock(), "stdin")
+        input::run_stream(session, std::io::stdin().lock(), "standard input", Patience::Needed)
     } else {
-        run.statements.iter().try_for_each(|text| session.run_script(text))
+        session.run_scripts(&run.statements)
     };
     // What was answered before a failure is shown before it.
     session.flush().and(result)

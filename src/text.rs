@@ -45,7 +45,9 @@ pub enum Wanted {
 /// ```
 pub fn complete(text: &str, at: usize) -> Vec<Completion> {
     let completions = lang::complete(text, at).into_iter();
-    completions.map(|completion| Completion { wanted: wanted(completion.expectation), typed: completion.typed }).collect()
+    completions
+        .map(|completion| Completion { wanted: wanted(completion.expectation), typed: completion.typed })
+        .collect()
 }
 
 fn wanted(expectation: Expectation) -> Wanted {

@@ -10,8 +10,20 @@ use bygone::{Error, Script};
 use super::failure::Failure;
 use super::session::{Place, Session};
 
+/// Whether the stream keeps one waiting, so that Ctrl-C must get through meanwhile. A file does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    None,
+    Needed,
+}
+
 /// Runs all statements of a stream; `name` is for messages.
-pub fn run_stream(session: &mut Session, mut stream: impl BufRead, name: &str) -> Result<(), Failure> {
+pub fn run_stream(
+    session: &mut Session,
+    mut stream: impl BufRead,
+    name: &str,
+    patience: Patience,
+) -> Result<(), Failure> {
     let mut part = Part::default();
     let mut place = Place::default();
     let mut line = Vec::new();
@@ -19,7 +31,8 @@ pub fn run_stream(session: &mut Session, mut stream: impl BufRead, name: &str) -
     loop {
         line.clear();
         let signals = session.signals.clone();
-        let read = signals.waiting(|| stream.read_until(b'\n', &mut line));
+        let mut read = || stream.read_until(b'\n', &mut line);
+        let read = if patience == Patience::Needed { signals.waiting(read) } else { read() };
         let ended = read.map_err(|e| Failure::reading(name, e))? == 0;
         lines += 1;
         match std::str::from_utf8(&line) {

@@ -6,6 +6,8 @@ mod json;
 mod line;
 mod table;
 
+pub use table::shortened;
+
 use std::io::{self, Write};
 
 use bygone::Row;

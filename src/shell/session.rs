@@ -7,7 +7,7 @@ use bygone::error::Fault;
 use bygone::{Db, Entity, Error, Object, Parameters, Row, Script, Statement, Value};
 
 use super::cli::{Format, Run};
-use super::failure::{Failure, Speech};
+use super::failure::{Failure, Speech, say};
 use super::render::{self, Renderer};
 use super::signal::Signals;
 use super::terminal::{Terminal, count};
@@ -40,8 +40,12 @@ pub struct Session {
     pub timer: bool,
     renderer: Box<dyn Renderer>,
     out: BufWriter<Stdout>,
-    /// Statements of scripts before the current one.
+    /// Statements of texts before the current one.
     ran: usize,
+    /// There is more than one statement, so messages say which.
+    several: bool,
+    /// Somebody types, and goes on typing when a statement was ended.
+    prompt: bool,
 }
 
 impl Session {
@@ -54,7 +58,10 @@ impl Session {
         run: &Run,
     ) -> Result<Session, Failure> {
         if run.envelope && format != Format::Json {
-            return Err(Failure::Usage(format!("--envelope is for JSON, not for --format {}", format.name())));
+            return Err(Failure::Usage(format!(
+                "--envelope is for JSON, not for --format {}",
+                format.name()
+            )));
         }
         Ok(Session {
             db,
@@ -70,7 +77,16 @@ impl Session {
             renderer: render::new(format, run.envelope, &terminal),
             out: BufWriter::with_capacity(BUFFER, io::stdout()),
             ran: 0,
+            several: false,
+            prompt: false,
         })
+    }
+
+    /// Somebody is at the prompt.
+    pub fn talk_to_a_person(&mut self) {
+        self.prompt = true;
+        self.footer = true;
+        self.speech = self.speech.to_a_person(&self.terminal);
     }
 
     /// The database, with the actor of this session.
@@ -116,6 +132,31 @@ impl Session {
         self.run_part(text, Place { statements: self.ran, lines: 0 })
     }
 
+    /// Runs several texts, one after the other. All are parsed before the first runs: what is wrong is wrong before anything is
+    /// written.
+    pub fn run_scripts(&mut self, texts: &[String]) -> Result<(), Failure> {
+        let mut scripts = Vec::new();
+        let mut place = Place::default();
+        for text in texts {
+            let script = Script::parse(text).map_err(|error| placed(error, place))?;
+            scripts.push((place, script));
+            place.statements += scripts.last().map_or(0, |(_, script)| script.statements().len());
+        }
+        self.check_parameters(&scripts)?;
+        self.several = place.statements > 1;
+        scripts.iter().try_for_each(|(place, script)| self.run_statements(script, *place))
+    }
+
+    /// A value that no statement asks for is a name misspelt.
+    fn check_parameters(&self, scripts: &[(Place, Script)]) -> Result<(), Failure> {
+        let statements = || scripts.iter().flat_map(|(_, script)| script.statements());
+        let used = |name: &str| statements().any(|statement| statement.parameters().contains(&name));
+        match self.parameters.keys().find(|name| !used(name)) {
+            Some(name) => Err(Failure::Usage(format!("no statement has a parameter ${name}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Runs what somebody entered at the prompt: it is counted for itself.
     pub fn run_entry(&mut self, text: &str) -> Result<(), Failure> {
         self.ran = 0;
@@ -131,11 +172,10 @@ impl Session {
     /// Runs statements that were parsed before.
     pub fn run_statements(&mut self, script: &Script, place: Place) -> Result<(), Failure> {
         let statements = script.statements();
-        let several = place.statements + statements.len() > 1;
-        let parameters = self.bound();
+        let several = self.several || place.statements + statements.len() > 1;
         for (i, statement) in statements.iter().enumerate() {
             let number = place.statements + i + 1;
-            let outcome = self.run_statement(statement, &parameters, number);
+            let outcome = self.run_statement(statement, number);
             self.ran = number;
             outcome.map_err(|failure| match failure {
                 Failure::Error { error, .. } => {
@@ -147,21 +187,20 @@ impl Session {
         Ok(())
     }
 
-    fn bound(&self) -> Parameters {
-        self.parameters
-            .iter()
-            .fold(Parameters::new(), |parameters, (name, value)| parameters.set(name, value.clone()))
+    /// The values of the parameters that a statement has; whether one is missing is for the library to say.
+    fn bound(&self, statement: &Statement) -> Parameters {
+        statement.parameters().into_iter().fold(Parameters::new(), |bound, name| {
+            match self.parameters.get(name) {
+                Some(value) => bound.set(name, value.clone()),
+                None => bound,
+            }
+        })
     }
 
-    fn run_statement(
-        &mut self,
-        statement: &Statement,
-        parameters: &Parameters,
-        number: usize,
-    ) -> Result<(), Failure> {
+    fn run_statement(&mut self, statement: &Statement, number: usize) -> Result<(), Failure> {
         let started = Instant::now();
         let cancel = self.signals.statement();
-        let answer = self.db().run(statement, parameters, &cancel);
+        let answer = self.db().run(statement, &self.bound(statement), &cancel);
         // A statement that was cancelled may say so as an error; to whoever cancelled it, it is none.
         let interrupted = |error: Error| match cancel.is_cancelled() && !error.is_refused() {
             true => Failure::Interrupted,
@@ -200,7 +239,13 @@ impl Session {
         }
         self.renderer.end(&mut self.out).map_err(Failure::output)?;
         if cancel.is_cancelled() {
-            return Err(Failure::Interrupted);
+            // At a prompt this is how one ends a subscription: nothing went wrong.
+            if !(self.prompt && statement.is_subscription()) {
+                return Err(Failure::Interrupted);
+            }
+            self.signals.forget();
+            self.flush()?;
+            say("");
         }
         self.renderer.done(number, rows, &mut self.out).map_err(Failure::output)?;
         if repeated && self.format != Format::Json {

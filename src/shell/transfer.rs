@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bygone::{Db, ImportOptions, Pattern, Progress};
+use bygone::{Db, ImportOptions, Imported, Pattern};
 
 use super::cli::{Export, Import, Opening};
 use super::failure::{Failure, Speech};
@@ -35,9 +35,8 @@ pub fn export_file(
 ) -> Result<(), Failure> {
     let db = open::open(&arguments.file, opening, Missing::Fail, speech, false)?;
     signals.opened(&db);
-    let pattern = arguments.pattern.clone().unwrap_or_else(Pattern::all);
     let place = "standard output";
-    export(&db, &pattern, &mut io::stdout().lock(), place, speech, signals)
+    export(&db, arguments.pattern.as_ref(), &mut io::stdout().lock(), place, speech, signals)
 }
 
 /// Opens a file of events; `-` is standard input.
@@ -58,13 +57,18 @@ pub fn import(
     signals: &Signals,
 ) -> Result<(), Failure> {
     let mut meter = Meter::new("imported", speech);
-    let options = ImportOptions { restore, ..ImportOptions::default() };
+    let options = ImportOptions::new().restore(restore);
     let source = Until { inner: source, signals };
-    let outcome = db.import(source, &options, &mut |progress: &Progress| meter.show(progress.events));
+    let outcome =
+        db.import(source, &options, &mut |so_far: &Imported| meter.show(so_far.added + so_far.known));
     meter.clear();
     match outcome {
         Ok(imported) => {
-            speech.notice(&meter.summary(imported.events));
+            let known = match imported.known {
+                0 => String::new(),
+                known => format!(" ({} there before)", count(known, "more event")),
+            };
+            speech.notice(&format!("{}{known}", meter.summary(imported.added)));
             Ok(())
         }
         Err(_) if signals.interrupted() => Err(meter.interrupted()),
@@ -75,7 +79,7 @@ pub fn import(
 /// Exports events, and says how many where the events themselves do not.
 pub fn export(
     db: &Db,
-    pattern: &Pattern,
+    pattern: Option<&Pattern>,
     target: &mut dyn Write,
     place: &str,
     speech: Speech,
@@ -86,7 +90,7 @@ pub fn export(
     let outcome = {
         let guarded = Until { inner: Keeping { inner: target, broken: &mut broken }, signals };
         let mut writer = BufWriter::with_capacity(256 << 10, guarded);
-        let outcome = db.export(pattern, &mut writer, &mut |progress: &Progress| meter.show(progress.events));
+        let outcome = db.export(pattern, &mut writer, &mut |events| meter.show(events));
         outcome.and_then(|events| match writer.flush() {
             Ok(()) => Ok(events),
             Err(e) => Err(bygone::Error::Io { doing: format!("writing {place}"), source: e.into() }),
@@ -208,7 +212,11 @@ impl Meter {
         let seconds = self.started.elapsed().as_secs_f64();
         let told = count(events, "event");
         // The pace of a moment says nothing.
-        if seconds < 0.2 { told } else { format!("{told}, {} a second", grouped((events as f64 / seconds) as u64)) }
+        if seconds < 0.2 {
+            told
+        } else {
+            format!("{told}, {} a second", grouped((events as f64 / seconds) as u64))
+        }
     }
 
     fn summary(&self, events: u64) -> String {

@@ -199,9 +199,6 @@ mod tests {
 
     #[test]
     fn an_entity_takes_two_columns() {
-        assert_eq!(
-            csv(&[r#"{"target":{"type":"Order","id":"7"}}"#]),
-            "target.type,target.id\r\nOrder,7\r\n"
-        );
+        assert_eq!(csv(&[r#"{"target":{"type":"Order","id":"7"}}"#]), "target.type,target.id\r\nOrder,7\r\n");
     }
 }

@@ -308,8 +308,13 @@ mod tests {
     }
 
     fn table(rows: &[&str]) -> String {
-        let terminal =
-            Terminal { input: false, output: false, errors: false, output_colors: false, error_colors: false };
+        let terminal = Terminal {
+            input: false,
+            output: false,
+            errors: false,
+            output_colors: false,
+            error_colors: false,
+        };
         let mut out = Vec::new();
         let mut table = Table::new(&terminal);
         table.begin(1);
