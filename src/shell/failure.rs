@@ -82,7 +82,14 @@ impl Failure {
     }
 }
 
-/// The line that a program gets on standard error: `{"error":{…}}`.
+/// A line that a program gets on standard error.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Said<'a> {
+    Notice(&'a str),
+    Error(Line<'a>),
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     kind: &'a str,
@@ -158,7 +165,7 @@ impl Speech {
     /// Says something that is neither a result nor an error.
     pub fn notice(self, text: &str) {
         if self.json {
-            say(&serde_json::json!({ "notice": text }).to_string());
+            say_json(&Said::Notice(text));
         } else {
             say(&Style::Dim.paint(text, self.colors));
         }
@@ -168,10 +175,7 @@ impl Speech {
     pub fn failure(self, failure: &Failure) {
         match failure {
             Failure::Closed => {}
-            _ if self.json => {
-                let line = serde_json::json!({ "error": Line::of(failure) });
-                say(&line.to_string());
-            }
+            _ if self.json => say_json(&Said::Error(Line::of(failure))),
             Failure::Interrupted => say("interrupted"),
             Failure::Error { error: Error::Syntax(fault), .. } => say(&self.report(fault)),
             Failure::Error { statement: Some(n), .. } => self.error(&format!("statement {n}: "), failure),
@@ -191,6 +195,13 @@ impl Speech {
             line => line.to_owned(),
         };
         report.lines().map(paint).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn say_json(said: &Said<'_>) {
+    // Text and numbers always have a JSON form.
+    if let Ok(line) = serde_json::to_string(said) {
+        say(&line);
     }
 }
 
