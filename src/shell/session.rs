@@ -160,6 +160,7 @@ impl Session {
     /// Runs what somebody entered at the prompt: it is counted for itself.
     pub fn run_entry(&mut self, text: &str) -> Result<(), Failure> {
         self.ran = 0;
+        self.renderer = render::new(self.format, self.envelope, &self.terminal);
         self.run_script(text)
     }
 

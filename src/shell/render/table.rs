@@ -36,6 +36,8 @@ pub struct Table {
 struct Column {
     width: usize,
     right: bool,
+    /// It had to give: what does not fit is shortened.
+    tight: bool,
 }
 
 impl Table {
@@ -123,11 +125,12 @@ impl Table {
                 *width = (*width).max(usual(name));
             }
         }
+        let mut widths = natural.clone();
         if let Some(width) = self.terminal.width() {
-            fit(&mut natural, columns, width);
+            fit(&mut widths, columns, width);
         }
-        let layout: Vec<Column> =
-            natural.into_iter().zip(right).map(|(width, right)| Column { width, right }).collect();
+        let column = |i: usize| Column { width: widths[i], right: right[i], tight: widths[i] < natural[i] };
+        let layout: Vec<Column> = (0..columns.len()).map(column).collect();
         let header: Vec<Option<Cell>> = columns.iter().map(|name| Some(Cell::text(harmless(name)))).collect();
         let header = self.line(&header, &layout);
         let rule: Vec<String> = layout.iter().map(|column| "─".repeat(column.width)).collect();
@@ -159,6 +162,7 @@ impl Table {
             let room = match limit {
                 None => usize::MAX,
                 Some(limit) if last => limit.saturating_sub(used).max(1),
+                Some(_) if column.tight => column.width,
                 // What this column may take beyond its own, so that the last keeps some.
                 Some(limit) => {
                     let others: usize = layout[i + 1..layout.len() - 1].iter().map(|c| c.width + GAP).sum();
@@ -204,16 +208,16 @@ fn usual(name: &str) -> usize {
 fn fit(widths: &mut [usize], columns: &[String], width: usize) {
     let available = width.saturating_sub(GAP * widths.len().saturating_sub(1));
     let total = |widths: &[usize]| widths.iter().sum::<usize>();
+    if total(widths) <= available {
+        return;
+    }
     for (column, name) in widths.iter_mut().zip(columns) {
         if matches!(name.as_str(), "timestamp" | "recorded" | "at" | "asOf") {
             *column = (*column).min(SHORT_TIME);
         }
     }
     let (mut low, mut high) = (1, widths.iter().copied().max().unwrap_or(1));
-    if total(widths) <= available {
-        return;
-    }
-    // The widest cap under which all fit.
+    // The widest cap under which all fit. (The first is for a screen where nothing does.)
     while low < high {
         let cap = (low + high).div_ceil(2);
         if widths.iter().map(|width| *width.min(&cap)).sum::<usize>() <= available {

@@ -171,7 +171,7 @@ impl Highlighter for Assistant {
                 return line.into();
             };
             colored.push_str(between);
-            match style(class) {
+            match style(class).filter(|_| !is_capitalized(piece, class)) {
                 Some(style) => colored.push_str(&style.paint(piece, true)),
                 None => colored.push_str(piece),
             }
@@ -184,6 +184,11 @@ impl Highlighter for Assistant {
     fn highlight_char(&self, line: &str, _at: usize, kind: CmdKind) -> bool {
         self.colors && line.len() <= LONGEST && kind != CmdKind::MoveCursor
     }
+}
+
+/// Some keywords are good names too: `Order` is a kind, and nobody writes `Order BY`.
+fn is_capitalized(piece: &str, class: Class) -> bool {
+    class == Class::Keyword && piece.starts_with(char::is_uppercase) && piece.ends_with(char::is_lowercase)
 }
 
 fn style(class: Class) -> Option<Style> {
