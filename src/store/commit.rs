@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, other_content};
 use super::journal::{self, AppendError, Found, FrameBuffer, Journal, Kind, Remnant, Salt};
@@ -171,7 +170,7 @@ impl Shared {
         if let Some(outcome) = self.repeated(batch, &request)? {
             return Ok(outcome);
         }
-        let mark = (batch.next, committer.frame.payload_mut().len(), batch.recorded);
+        let mark = (batch.next, committer.frame.payload_len(), batch.recorded);
         let mut undo = Vec::new();
         let outcome = self.stage_events(committer, batch, request, &mut undo);
         if outcome.is_err() {
@@ -491,7 +490,6 @@ impl Shared {
 
     fn publish(&self, head: u64) {
         self.tails_mut().head = head;
-        self.appended.fetch_add(1, Ordering::Relaxed);
         if self.options.durability == Durability::Sync {
             self.watch.set_synced(head);
         } else {
