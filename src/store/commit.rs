@@ -513,6 +513,8 @@ impl Drop for Duty<'_> {
         for pending in self.batch.iter().chain(&rest) {
             pending.answer(Err(error.clone()));
         }
+        // Whoever closes the database waits until nobody leads.
+        self.shared.queue.hand_over();
     }
 }
 

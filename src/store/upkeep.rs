@@ -3,6 +3,7 @@
 //! The *checkpointer* moves frozen tails into the tables. The *attendant* does what must not wait for that: it fills the
 //! journal's space ahead of need, syncs at intervals, and leads for tickets that nobody waits on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -149,7 +150,8 @@ fn attendant(shared: &Arc<Shared>) {
         let stop = asked.stop;
         drop(asked);
         if lead {
-            shared.lead();
+            // A panic was answered for on its way; there is more to do here than to lead.
+            let _ = catch_unwind(AssertUnwindSafe(|| shared.lead()));
         }
         if stop {
             return;
