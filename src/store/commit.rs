@@ -19,7 +19,7 @@ use crate::entity::{Position, Version};
 use crate::error::{Error, Result};
 use crate::event::codec::{self, Assigned};
 use crate::event::id::IdSource;
-use crate::event::{Expect, Seal};
+use crate::event::{EventId, Expect, Seal};
 use crate::time::Timestamp;
 
 /// What only the leader touches.
@@ -260,8 +260,13 @@ impl Shared {
         for (at, mut event) in request.events.into_iter().enumerate() {
             let key = keys.next_if(|key| key.first == at);
             if let Some(term) = event.id_term() {
-                let newer = || batch.tails.list(term, 1, u64::MAX).first().copied();
-                if let Some(position) = batch.ids.get(term).copied().or(event.known).or_else(newer) {
+                let known = batch.ids.get(term).copied().or(event.known);
+                let known = known.or_else(|| batch.tails.list(term, 1, u64::MAX).first().copied());
+                let known = match (known, &event.new.id) {
+                    (None, Some(id)) => self.appended_since(batch, id, request.head)?,
+                    _ => known,
+                };
+                if let Some(position) = known {
                     if request.skip_known {
                         continue;
                     }
@@ -326,6 +331,22 @@ impl Shared {
             batch.recorded = Some(recorded);
         }
         Ok(Outcome { events, repeated: false })
+    }
+
+    /// Where an id went after the request was looked up, if it is one that its own time leads to: no list tells of those.
+    fn appended_since(&self, batch: &Batch, id: &EventId, looked_up: u64) -> Result<Option<u64>> {
+        let Some(millis) = id.millis() else { return Ok(None) };
+        for position in looked_up + 1..=batch.tails.head {
+            let event = codec::decode(Position(position), self.stored(batch, position)?)?;
+            if event.id == *id {
+                return Ok(Some(position));
+            }
+            // `recorded` never decreases: behind this there is none of that millisecond.
+            if event.recorded.as_millis() > millis {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     fn check(
