@@ -94,7 +94,9 @@ fn checkpointer(shared: &Arc<Shared>) {
         }
         asked.checkpoint = false;
         drop(asked);
-        match shared.checkpoint_frozen() {
+        let moved = catch_unwind(AssertUnwindSafe(|| shared.checkpoint_frozen()));
+        // Whoever waits for it is not to wait for ever.
+        match moved.unwrap_or_else(|_| Err(Error::stopped("a checkpoint was interrupted by a panic"))) {
             Ok(()) => {
                 pause = RETRY.0;
                 upkeep.ask(|asked| asked.failure = None);
