@@ -49,7 +49,8 @@ impl Script {
         let parameters = script.params().into_iter().map(str::to_owned).collect();
         let text: Arc<str> = text.into();
         let numbered = script.statements.into_iter().zip(1..);
-        let statements = numbered.map(|(tree, number)| Statement { text: text.clone(), number, tree }).collect();
+        let statements =
+            numbered.map(|(tree, number)| Statement { text: text.clone(), number, tree }).collect();
         Ok(Script { statements, parameters })
     }
 

@@ -13,6 +13,7 @@ mod images;
 mod readers;
 mod recovery;
 mod script;
+mod threads;
 
 use std::path::Path;
 use std::sync::Arc;

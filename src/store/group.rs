@@ -45,6 +45,8 @@ pub(crate) struct Prepared {
     pub restore: bool,
     /// What the tables were at when `events` and `keys` were looked up.
     pub checkpoint: u64,
+    /// What the head was then.
+    pub head: u64,
     /// What it takes in the queue.
     pub bytes: usize,
 }
@@ -148,8 +150,15 @@ impl Prepared {
             ));
         }
         let keys = keys(&mut events, &group.key, group.content, group.import)?;
-        let mut prepared =
-            Prepared { events, keys, import: group.import, restore: group.restore, checkpoint: 0, bytes };
+        let mut prepared = Prepared {
+            events,
+            keys,
+            import: group.import,
+            restore: group.restore,
+            checkpoint: 0,
+            head: 0,
+            bytes,
+        };
         prepared.look_up(&view)?;
         Ok(prepared)
     }
@@ -157,6 +166,7 @@ impl Prepared {
     /// Looks up versions, keys and ids as the tables have them now.
     pub fn look_up(&mut self, view: &View) -> Result<()> {
         self.checkpoint = view.checkpoint();
+        self.head = view.head();
         let mut counts: HashMap<Term, (u64, u64)> = HashMap::new();
         for event in &mut self.events {
             if let Some(term) = event.terms.iter().find(|term| term.is_counted()) {
