@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Append, Emit, Events, Owner, Plan, Read, ReadKind, Replay, Source, Subscription, Take, Until, When, Window,
-    Write,
+    Append, Emit, Events, Owner, Plan, Read, ReadKind, Replay, Source, Subscription, Take, Until, When,
+    Window, Write,
 };
 
 /// Up to so many lists of a union are named.
@@ -30,7 +30,9 @@ impl Display for Read {
             ReadKind::Types => f.write_str("count the list of each type"),
             ReadKind::Stats => f.write_str("count the log, its types and its bytes"),
             ReadKind::Head => f.write_str("read the newest event and the chain of hashes up to it"),
-            ReadKind::Verify => f.write_str("read all of the log and compare with it all that follows from it"),
+            ReadKind::Verify => {
+                f.write_str("read all of the log and compare with it all that follows from it")
+            }
         }
     }
 }

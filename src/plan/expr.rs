@@ -30,12 +30,32 @@ pub(crate) enum Node {
     And(Vec<Node>),
     Not(Box<Node>),
     Negate(Box<Node>),
-    Arithmetic { first: Box<Node>, rest: Vec<(Operator, Node)> },
-    Compare { left: Box<Node>, comparison: Comparison, right: Box<Node> },
-    Matches { subject: Box<Node>, pattern: Pattern },
-    Contains { subject: Box<Node>, item: Box<Node> },
-    Between { subject: Box<Node>, low: Box<Node>, high: Box<Node> },
-    In { subject: Box<Node>, items: Vec<Node> },
+    Arithmetic {
+        first: Box<Node>,
+        rest: Vec<(Operator, Node)>,
+    },
+    Compare {
+        left: Box<Node>,
+        comparison: Comparison,
+        right: Box<Node>,
+    },
+    Matches {
+        subject: Box<Node>,
+        pattern: Pattern,
+    },
+    Contains {
+        subject: Box<Node>,
+        item: Box<Node>,
+    },
+    Between {
+        subject: Box<Node>,
+        low: Box<Node>,
+        high: Box<Node>,
+    },
+    In {
+        subject: Box<Node>,
+        items: Vec<Node>,
+    },
     IsNull(Box<Node>),
 }
 

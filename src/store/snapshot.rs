@@ -132,7 +132,7 @@ pub(crate) struct View<'s> {
     postings: Postings,
     /// C: up to here in the tables, from here in the tails.
     checkpoint: u64,
-    _read: ColdRead<'s>,
+    read: ColdRead<'s>,
 }
 
 impl<'s> View<'s> {
@@ -148,7 +148,7 @@ impl<'s> View<'s> {
                 format!("C is #{checkpoint}, and the tails begin after #{}", tails.base()),
             ));
         }
-        Ok(View { log: read.log()?, postings: read.postings()?, tails, checkpoint, _read: read })
+        Ok(View { log: read.log()?, postings: read.postings()?, tails, checkpoint, read })
     }
 
     /// C, as this view sees it.
@@ -159,6 +159,20 @@ impl<'s> View<'s> {
     /// The newest position it shows.
     pub fn head(&self) -> u64 {
         self.tails.head
+    }
+
+    /// The tables below this view.
+    pub(super) fn cold(&self) -> &ColdRead<'s> {
+        &self.read
+    }
+
+    /// The index entries that are in no table yet, up to the head.
+    pub(super) fn warm_entries(&self) -> u64 {
+        let within = |list: &[u64]| {
+            let start = list.partition_point(|&p| p <= self.checkpoint);
+            list.partition_point(|&p| p <= self.head()).saturating_sub(start) as u64
+        };
+        self.tails.each().map(|tail| tail.read().terms().values().map(|list| within(list)).sum::<u64>()).sum()
     }
 
     /// How many entries a counted list has in the tables alone, and the last of them (0 if none).
@@ -205,7 +219,7 @@ impl<'s> View<'s> {
     }
 
     /// A page of a term's positions from `first` to `last`; empty when there are no more.
-    fn page(&self, term: &Term, first: u64, last: u64, direction: Direction) -> Result<Vec<u64>> {
+    pub(super) fn page(&self, term: &Term, first: u64, last: u64, direction: Direction) -> Result<Vec<u64>> {
         let last = last.min(self.head());
         if first > last {
             return Ok(Vec::new());

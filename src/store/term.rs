@@ -103,6 +103,27 @@ impl Term {
         is_counted(&self.0)
     }
 
+    /// What to call it in a message: its texts, or its bytes.
+    pub fn name(&self) -> String {
+        let space = match self.0.first() {
+            Some(1) => "entity",
+            Some(2) => "type",
+            Some(3) => "actor",
+            Some(4) => "id",
+            Some(5) => "key",
+            Some(6) => "cause",
+            Some(7) => "correlation",
+            Some(8) => "index value",
+            _ => "term",
+        };
+        let shown: String = String::from_utf8_lossy(self.0.get(1..).unwrap_or_default())
+            .split(|c: char| c.is_control())
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+        format!("{space} {shown}")
+    }
+
     /// The type that a term of that space stands for.
     pub fn as_type(&self) -> Option<String> {
         let (&space, rest) = self.0.split_first()?;

@@ -1,13 +1,14 @@
 //! Binding of expressions.
 
 use super::Binder;
+use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Path, Span};
 use crate::plan::expr::{Constant, Node};
 use crate::plan::fault::nearest;
 use crate::plan::field::{Field, NAMES, Sort, Step};
 use crate::plan::later::Later;
-use crate::time::{Timestamp, display_duration};
+use crate::time::Timestamp;
 use crate::value::Value;
 
 /// Which names an expression may use.
@@ -21,7 +22,8 @@ pub(super) enum Names {
 
 impl Binder<'_> {
     pub(super) fn expr(&self, expr: &Expr, names: Names) -> Result<Node> {
-        let each = |exprs: &[Expr]| -> Result<Vec<Node>> { exprs.iter().map(|e| self.expr(e, names)).collect() };
+        let each =
+            |exprs: &[Expr]| -> Result<Vec<Node>> { exprs.iter().map(|e| self.expr(e, names)).collect() };
         let boxed = |expr: &Expr| self.expr(expr, names).map(Box::new);
         let turned = |negated: bool, node: Node| if negated { Node::Not(Box::new(node)) } else { node };
         Ok(match &expr.kind {
@@ -53,7 +55,9 @@ impl Binder<'_> {
             ExprKind::Matches { subject, negated, pattern } => {
                 let subject = boxed(subject)?;
                 let Node::Constant(Constant::Value(Value::Text(text))) = self.expr(pattern, names)? else {
-                    return Err(self.fault(pattern.span, "MATCHES: expected a pattern in quotes, like 'Order.*'"));
+                    return Err(
+                        self.fault(pattern.span, "MATCHES: expected a pattern in quotes, like 'Order.*'")
+                    );
                 };
                 let pattern = self.at(pattern.span, text.parse())?;
                 turned(*negated, Node::Matches { subject, pattern })
@@ -101,7 +105,9 @@ impl Binder<'_> {
         let first = &path.first.text;
         if names == Names::None {
             let meant = path.steps.is_empty().then(|| format!("'{first}'"));
-            let message = format!("'{first}' names a field, and there is no event here to take it from; text goes in quotes");
+            let message = format!(
+                "'{first}' names a field, and there is no event here to take it from; text goes in quotes"
+            );
             return Err(self.fault_meaning(path.first.span, message, meant));
         }
         let mut field = Field::named(first).ok_or_else(|| {
@@ -124,7 +130,11 @@ impl Binder<'_> {
             field = field.step(step).map_err(|others| {
                 let message = match others {
                     [] => format!("{so_far} has no parts"),
-                    some => format!("{so_far} has no '{}'; it has {}", written.trim_start_matches('.'), some.join(", ")),
+                    some => format!(
+                        "{so_far} has no '{}'; it has {}",
+                        written.trim_start_matches('.'),
+                        some.join(", ")
+                    ),
                 };
                 let meant = nearest(written.trim_start_matches('.'), others.iter().copied());
                 self.fault_meaning(span, message, meant.map(str::to_owned))
@@ -136,7 +146,9 @@ impl Binder<'_> {
 
     fn beside<const N: usize>(&self, exprs: [&Expr; N], names: Names) -> Result<[Node; N]> {
         let nodes = self.beside_all(&exprs, names)?;
-        nodes.try_into().map_err(|_| Error::invalid("an expression", "as many values as were written", "others"))
+        nodes
+            .try_into()
+            .map_err(|_| Error::invalid("an expression", "as many values as were written", "others"))
     }
 
     /// Expressions that are compared: beside a time a constant is a time, beside an id it is text.
@@ -151,7 +163,7 @@ impl Binder<'_> {
             }
             if entity && let Constant::Value(Value::Text(text)) = constant {
                 let message = "a text beside an entity: expected an entity, like User 7";
-                let meant = text.parse::<crate::Entity>().ok().map(|entity| entity.to_string());
+                let meant = text.parse::<Entity>().ok().map(|entity| entity.to_string());
                 return Err(self.fault_meaning(expr.span, message, meant));
             }
             if id && let Constant::Value(value @ (Value::Int(_) | Value::UInt(_))) = constant {
@@ -177,9 +189,8 @@ impl Binder<'_> {
                 let nanos = u64::try_from(-*nanos).unwrap_or(u64::MAX);
                 self.now()?.saturating_sub(std::time::Duration::from_nanos(nanos))
             }
-            Constant::Span(nanos) => {
-                let nanos = u64::try_from(*nanos).unwrap_or(u64::MAX);
-                let said = display_duration(std::time::Duration::from_nanos(nanos));
+            Constant::Span(_) => {
+                let said = self.context.text.get(span.range()).unwrap_or_default();
                 let message = "a length of time beside an instant: expected a time";
                 return Err(self.fault_meaning(span, message, Some(format!("NOW - {said}"))));
             }

@@ -55,7 +55,9 @@ impl Binder<'_> {
             let found = shorten(text);
             self.fault(
                 span,
-                format!("expected a time like 2024-01-01 or the id of an event, found '{found}', which is neither"),
+                format!(
+                    "expected a time like 2024-01-01 or the id of an event, found '{found}', which is neither"
+                ),
             )
         })?;
         self.notice(format!("'{}' is {position}", shorten(text)));
@@ -81,6 +83,9 @@ impl Binder<'_> {
         if wanted > newest {
             return Err(self.fault(span, format!("{entity} has no version {wanted}; its newest is {newest}")));
         }
+        if wanted == 0 {
+            return Ok(Position::START);
+        }
         let count = |head: Position| Ok(self.snapshot().until(head).version(entity)?.0 >= wanted);
         let position = first_that(self.snapshot().head(), count)?;
         self.notice(format!("VERSION {wanted} is {position}"));
@@ -101,9 +106,8 @@ impl Binder<'_> {
     }
 
     fn known(&self, id: &str, span: Span) -> Result<Position> {
-        self.position_of(id, span)?.ok_or_else(|| {
-            self.fault(span, format!("no event of this log has the id '{}'", shorten(id)))
-        })
+        self.position_of(id, span)?
+            .ok_or_else(|| self.fault(span, format!("no event of this log has the id '{}'", shorten(id))))
     }
 
     /// The newest position that was recorded by then, or strictly before then.

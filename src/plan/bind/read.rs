@@ -1,8 +1,10 @@
 //! Binding of reads.
 
 use super::{Binder, expr::Names};
+use crate::entity::EventType;
 use crate::entity::{Entity, Position};
 use crate::error::Result;
+use crate::event::{Cause, EventId};
 use crate::lang::ast::{
     Clauses, Comparison, Count, EntityRef, Expr, Literal, Point, PointKind, Selector, Source, Subscribe, Tag,
     TagTest,
@@ -11,8 +13,6 @@ use crate::pattern::Pattern;
 use crate::plan::expr::{Constant, Node};
 use crate::plan::later::Later;
 use crate::plan::{By, Events, Moment, Predicate, ReadKind, Replay, Subscription, Take, Until, source_of};
-use crate::event::{Cause, EventId};
-use crate::entity::EventType;
 use crate::value::Value;
 
 impl Binder<'_> {
@@ -132,13 +132,15 @@ impl Binder<'_> {
                     let id = self.at(tag.span, EventId::new(id))?;
                     match self.snapshot().position_of(&id)? {
                         Some(position) => Ok(By::Cause(Cause::Event(position))),
-                        None => Err(self.fault(tag.span, format!("BY cause: no event of this log has the id '{id}'"))),
+                        None => {
+                            Err(self
+                                .fault(tag.span, format!("BY cause: no event of this log has the id '{id}'")))
+                        }
                     }
                 }
-                Constant::Entity(entity) => Ok(By::Cause(Cause::Named {
-                    kind: entity.kind().to_owned(),
-                    id: entity.id().to_owned(),
-                })),
+                Constant::Entity(entity) => {
+                    Ok(By::Cause(Cause::Named { kind: entity.kind().to_owned(), id: entity.id().to_owned() }))
+                }
                 _ => Err(self.fault(tag.span, "BY cause: expected a position, like cause = 1207, or an id")),
             },
             _ => match constant {

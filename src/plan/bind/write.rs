@@ -90,7 +90,8 @@ impl Binder<'_> {
                     Node::Object(_) => Ok(node),
                     Node::Constant(crate::plan::expr::Constant::Value(Value::Object(_))) => Ok(node),
                     _ => {
-                        let message = "WITH: expected an object, like WITH {total: 10} or a parameter that is one";
+                        let message =
+                            "WITH: expected an object, like WITH {total: 10} or a parameter that is one";
                         Err(self.fault(expr.span, message))
                     }
                 }
