@@ -28,6 +28,7 @@ pub(super) enum Later {
     ByRange,
     ExpectNone,
     IdExpression,
+    Form,
 }
 
 impl Later {
@@ -55,6 +56,7 @@ impl Later {
             Later::ByRange => "BY with <, <=, >, >=, !=, IN or BETWEEN",
             Later::ExpectNone => "EXPECT NONE",
             Later::IdExpression => "an id that is worked out",
+            Later::Form => "this statement",
         }
     }
 

@@ -390,7 +390,7 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn put_chunk(&mut self, key: &[u8], chunk: &Chunk) -> Result<()> {
+    pub fn put_chunk(&mut self, key: &[u8], chunk: &Chunk) -> Result<()> {
         posting::encode(key, chunk, &mut self.buffer);
         self.postings.insert(key, self.buffer.as_slice()).map_err(|e| failed("writing postings", e))?;
         Ok(())
