@@ -170,7 +170,7 @@ impl Shared {
         if let Some(outcome) = self.repeated(batch, &request)? {
             return Ok(outcome);
         }
-        let mark = (batch.next, committer.frame.payload_len(), batch.recorded);
+        let mark = (batch.next, committer.frame.payload_mut().len(), batch.recorded);
         let mut undo = Vec::new();
         let outcome = self.stage_events(committer, batch, request, &mut undo);
         if outcome.is_err() {

@@ -6,8 +6,7 @@ use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::{Cause, EventId};
 use crate::lang::ast::{
-    Clauses, Comparison, Count, EntityRef, Expr, Literal, Point, PointKind, Selector, Source, Subscribe, Tag,
-    TagTest,
+    Clauses, Comparison, Count, EntityRef, Expr, Point, PointKind, Selector, Source, Subscribe, Tag, TagTest,
 };
 use crate::pattern::Pattern;
 use crate::plan::expr::{Constant, Node};
