@@ -6,6 +6,8 @@
 //! promises, a file for each kind.
 
 mod controls;
+mod durable;
+mod failures;
 mod faults;
 mod ghosts;
 mod held;
