@@ -128,6 +128,13 @@ symbols! {
     Percent "%"
 }
 
+impl Symbol {
+    /// Whether it ends what a bracket began.
+    pub(crate) fn closes(self) -> bool {
+        matches!(self, Symbol::RightParen | Symbol::RightBracket | Symbol::RightBrace)
+    }
+}
+
 /// The tokens of a text, comments too, and [`Kind::End`] behind the last.
 pub(crate) fn lex(text: &str) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();

@@ -80,10 +80,12 @@ nouns! {
     Event "an event like #1207"
     Position "a position like #1207"
     Count "a number"
+    /// Behind a sign.
+    Number "a number"
     Period "a duration like 30s"
     Arithmetic "an operator"
     Comparison "a comparison"
-    End "the end"
+    End "; or the end"
 }
 
 impl Expectation {
@@ -109,8 +111,9 @@ impl Expectation {
     fn rank(self) -> u8 {
         match self {
             Expectation::Noun(Noun::End) => 3,
-            Expectation::Noun(Noun::Arithmetic | Noun::Comparison | Noun::EntityId)
-            | Expectation::Symbol(_) => 2,
+            Expectation::Noun(Noun::Arithmetic | Noun::Comparison | Noun::EntityId) => 2,
+            Expectation::Symbol(symbol) if symbol.closes() => 0,
+            Expectation::Symbol(_) => 2,
             Expectation::Keyword(_) => 1,
             Expectation::Noun(_) => 0,
         }

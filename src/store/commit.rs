@@ -424,6 +424,9 @@ impl Shared {
         if events < self.options.tail_events && bytes < self.options.tail_bytes {
             return Ok(());
         }
+        if self.sabotaged(super::Sabotage::EarlyReuse) && self.tails().frozen.is_some() {
+            return self.switch().map(drop);
+        }
         self.upkeep.wait_for_checkpoint(|| self.tails().frozen.is_none())?;
         self.freeze()
     }
@@ -434,11 +437,9 @@ impl Shared {
         if self.options.durability != Durability::Sync {
             self.sync_journal(journal)?;
         }
-        if !self.sabotaged(super::Sabotage::EarlyReuse) {
-            // The tail before is in the tables, and its segment was released: there is nothing to wait for.
-            if !journal.switch()? {
-                return Err(Error::stopped("the journal's other segment is still needed"));
-            }
+        // The tail before is in the tables, and its segment was released: there is nothing to wait for.
+        if !self.switch()? {
+            return Err(Error::stopped("the journal's other segment is still needed"));
         }
         let mut tails = self.tails_mut();
         let active = Arc::new(Tail::new(journal.active(), tails.head + 1));
@@ -446,6 +447,15 @@ impl Shared {
         drop(tails);
         self.upkeep.ask(|asked| asked.checkpoint = true);
         Ok(())
+    }
+
+    /// Lets the journal go on in its other segment, if that is free.
+    fn switch(&self) -> Result<bool> {
+        let Some(journal) = self.journal.get() else { return Ok(false) };
+        if self.sabotaged(super::Sabotage::EarlyReuse) {
+            journal.release(journal.active().other());
+        }
+        journal.switch()
     }
 
     /// Syncs what was appended so far, and lets subscriptions see it.

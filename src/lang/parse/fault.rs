@@ -1,5 +1,8 @@
 //! From the trail to the fault: what to say where a parse stopped.
 
+use std::cell::RefCell;
+
+use super::cursor::{Cursor, Input};
 use super::habit::habit;
 use crate::error::{Fault, shorten};
 use crate::lang::ast::Span;
@@ -28,7 +31,7 @@ impl Stopped<'_> {
             let fault = self.say(Wrong { span, message, suggestion: None }, self.trail);
             return Fault { incomplete: bad.is_unclosed(), ..fault };
         }
-        if let Some(wrong) = habit(self.text, self.tokens, self.trail) {
+        if let Some(wrong) = self.habit() {
             return self.say(wrong, self.trail);
         }
         let suggestion = match token.kind {
@@ -43,6 +46,14 @@ impl Stopped<'_> {
         let suggestion = suggestion.map(|k| k.text().to_owned());
         let fault = self.say(Wrong { span, message: String::new(), suggestion }, self.trail);
         Fault { incomplete: token.kind == Kind::End, ..fault }
+    }
+
+    fn habit(&self) -> Option<Wrong> {
+        let place = self.trail.place();
+        let before = place.checked_sub(1).and_then(|at| self.token(at));
+        let unused = RefCell::new(Trail::default());
+        let input = Input { text: self.text, tokens: self.tokens, trail: &unused };
+        habit(Cursor::new(&input, place), before, self.trail)
     }
 
     /// A misspelt keyword may have passed as an id: `EMIT Order.paid BYY User 7`. Then the word before is the fault.

@@ -1,54 +1,68 @@
 //! Habits from elsewhere: known only to say what is right.
 
+use super::cursor::Cursor;
+use super::name::joins;
 use crate::error::shorten;
-use crate::lang::ast::Span;
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::{Kind, Symbol, Token};
 use crate::lang::trail::{Expectation, Noun, Trail, Wrong};
 
 /// What to say where a parse stopped, if it stopped at a habit.
-pub(super) fn habit(text: &str, tokens: &[Token], trail: &Trail) -> Option<Wrong> {
-    let place = trail.place();
-    let here = *tokens.get(place)?;
-    let before = place.checked_sub(1).and_then(|at| tokens.get(at)).copied();
-    let source = |token: Token| text.get(token.span.range()).unwrap_or_default();
+pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
+    let here = c.token();
+    let source = |token: Token| c.slice(token.span);
+    let expects = |noun: Noun| trail.expects(Expectation::Noun(noun));
 
     if trail.expects(Expectation::Keyword(K::History)) && trail.expects(Expectation::Keyword(K::Compact)) {
         let message = opening(source(here))?;
         return Some(Wrong { span: here.span, message: message.to_owned(), suggestion: None });
     }
-    if trail.expects(Expectation::Noun(Noun::Pattern)) && unquoted_begins(here) {
-        return unquoted_pattern(text, tokens, trail);
+    if expects(Noun::Pattern) && unquoted_begins(here) {
+        let alone = !c.next().is_adjacent();
+        let slip = alone && trail.nearest(source(here), 2).is_some();
+        return if slip { None } else { Some(unquoted_pattern(c)) };
     }
     if let Kind::Keyword(_) = here.kind
-        && trail.expects(Expectation::Noun(Noun::Id))
+        && expects(Noun::Id)
     {
         return Some(keyword_as_id(here, source(here)));
     }
-    if let Some(before) = before.filter(|t| t.kind == Kind::Word)
+    // In an expression or a tag, `paid LIKE 'x'` reads as an entity, and stops behind it.
+    let behind_entity = expects(Noun::Arithmetic) || trail.expects(Expectation::Symbol(Symbol::Comma));
+    if let Some(before) = before.filter(|t| t.kind == Kind::Word && behind_entity)
         && let Some(wrong) = word(before, source(before))
     {
         return Some(wrong);
     }
     match here.kind {
         Kind::Word => word(here, source(here)),
-        Kind::Symbol(Symbol::Star) if before.is_some_and(|t| t.kind == Kind::Symbol(Symbol::LeftParen)) => {
-            wrong(here, "a call takes no *: count() counts", Some("count()"))
-        }
-        Kind::Symbol(symbol) => operator(here, symbol),
-        Kind::Keyword(_)
-            if trail.expects(Expectation::Noun(Noun::EntityId)) && follows_kind(before, text) =>
-        {
+        Kind::Keyword(_) if expects(Noun::EntityId) && before.is_some_and(|b| is_kind(source(b))) => {
             Some(keyword_as_id(here, source(here)))
         }
+        Kind::Int if before.is_some_and(|b| b.kind == Kind::Date) => {
+            wrong(here, "a time stands with its date, like 2024-01-01T10:00, or both are quoted", None)
+        }
+        Kind::Symbol(Symbol::Dot) if expects(Noun::Id) => {
+            wrong(here, "a kind has no dot; the events of a type are in EVENTS 'Order.paid'", None)
+        }
+        Kind::Symbol(Symbol::Minus) if trail.expects(Expectation::Symbol(Symbol::Colon)) => {
+            wrong(here, "a key with other signs than letters and digits is quoted", None)
+        }
+        Kind::Symbol(Symbol::Star) if before.is_some_and(|b| b.kind == Kind::Symbol(Symbol::LeftParen)) => {
+            wrong(here, "a call takes no *: count() counts", Some("count()"))
+        }
+        Kind::Symbol(Symbol::Star) if before.is_some_and(|b| b.kind == Kind::Keyword(K::Select)) => {
+            wrong(here, "there is no SELECT *: without SELECT it comes whole", None)
+        }
+        Kind::Symbol(Symbol::Bang) if !expects(Noun::Expression) => None,
+        Kind::Symbol(symbol) => operator(here, symbol),
         _ => None,
     }
 }
 
-/// Kinds are written with a capital: a field before a keyword is a field.
-fn follows_kind(before: Option<Token>, text: &str) -> bool {
-    let before = before.and_then(|t| text.get(t.span.range())).unwrap_or_default();
-    before.starts_with(char::is_uppercase)
+/// Kinds are written with a capital: another word before a keyword is a field.
+fn is_kind(word: &str) -> bool {
+    word.starts_with(char::is_uppercase)
 }
 
 fn wrong(token: Token, message: &str, suggestion: Option<&str>) -> Option<Wrong> {
@@ -84,7 +98,7 @@ fn opening(word: &str) -> Option<&'static str> {
         "HELP" | "?" => {
             "help is for the prompt; statements begin with EMIT, HISTORY, EVENTS, AT, FIND, SHOW and others"
         }
-        "EXIT" | "QUIT" | "\\Q" => "leaving is for the prompt; it is no statement",
+        "EXIT" | "QUIT" => "leaving is for the prompt; it is no statement",
         "USE" => "a database is one file, named when it is opened",
         _ => return None,
     };
@@ -121,25 +135,14 @@ fn unquoted_begins(token: Token) -> bool {
 }
 
 /// `EVENTS Order.*`: what stands there without space is the pattern that was meant.
-fn unquoted_pattern(text: &str, tokens: &[Token], trail: &Trail) -> Option<Wrong> {
-    let first = *tokens.get(trail.place())?;
-    let mut span = first.span;
-    for token in tokens.iter().skip(trail.place() + 1) {
-        let joins = super::name::joins(token.kind) || token.kind == Kind::Symbol(Symbol::Star);
-        if !joins || token.span.start != span.end {
-            break;
-        }
-        span = span.to(token.span);
+pub(super) fn unquoted_pattern(c: Cursor<'_>) -> Wrong {
+    let mut end = c.next();
+    while end.is_adjacent() && (joins(end.kind()) || end.kind() == Kind::Symbol(Symbol::Star)) {
+        end = end.next();
     }
-    let pattern = text.get(span.range()).unwrap_or_default();
-    let alone = span.range() == first.span.range();
-    if alone && trail.nearest(pattern, 2).is_some() {
-        return None;
-    }
-    let meant = if alone && pattern != "*" { format!("'{pattern}.*'") } else { format!("'{pattern}'") };
-    Some(Wrong {
-        span: Span::new(span.start, span.end),
-        message: "a pattern is quoted".to_owned(),
-        suggestion: Some(shorten(&meant)),
-    })
+    let span = end.span_from(c);
+    let pattern = c.slice(span);
+    let alone = end.place() == c.next().place() && pattern != "*";
+    let meant = if alone { format!("'{pattern}.*'") } else { format!("'{pattern}'") };
+    Wrong { span, message: "a pattern is quoted".to_owned(), suggestion: Some(shorten(&meant)) }
 }

@@ -1,10 +1,10 @@
 //! Names, ids, types, and the other small things that statements are made of.
 
 use nom::Parser;
-use nom::sequence::{delimited, preceded};
+use nom::sequence::preceded;
 
-use super::cursor::{Cursor, Parsed, keyword, symbol};
-use super::expr::expr;
+use super::cursor::{Cursor, Parsed, keyword};
+use super::expr::parenthesized;
 use crate::entity::{EventType, Position};
 use crate::lang::ast::{
     Count, EntityRef, EventRef, Happening, Id, Name, Param, Period, Point, PointKind, Span, Start, Text,
@@ -79,7 +79,7 @@ pub(super) fn whole(c: Cursor<'_>) -> Parsed<'_, u64> {
     refuse_zeros(c)?;
     match c.source().parse() {
         Ok(number) => Ok((c.next(), number)),
-        Err(_) => too_wide(c, c.source()),
+        Err(_) => too_wide(c, c.token().span),
     }
 }
 
@@ -87,6 +87,10 @@ pub(super) fn whole(c: Cursor<'_>) -> Parsed<'_, u64> {
 pub(super) fn refuse_zeros(c: Cursor<'_>) -> Parsed<'_, ()> {
     let digits = c.source();
     if digits.starts_with('0') && digits[1..].starts_with(|d: char| d.is_ascii_digit()) {
+        if c.is_adjacent() {
+            let message = "a number does not begin with 0; a date has all its digits, like 2024-01-05";
+            return c.wrong(c.token().span, message);
+        }
         return c.wrong_for(
             c.token().span,
             "a number does not begin with 0; a text is quoted",
@@ -96,9 +100,9 @@ pub(super) fn refuse_zeros(c: Cursor<'_>) -> Parsed<'_, ()> {
     Ok((c, ()))
 }
 
-pub(super) fn too_wide<'a, T>(c: Cursor<'a>, number: &str) -> Parsed<'a, T> {
-    let number = crate::error::shorten(number);
-    c.wrong(c.token().span, format!("{number} does not fit 64 bits; quote it, and it is kept as a text"))
+/// Numbers are i64, u64 or f64; anything else would be changed silently.
+pub(super) fn too_wide<T>(c: Cursor<'_>, number: Span) -> Parsed<'_, T> {
+    c.wrong(number, format!("{} does not fit 64 bits", crate::error::shorten(c.slice(number))))
 }
 
 pub(super) fn period(c: Cursor<'_>) -> Parsed<'_, Period> {
@@ -134,7 +138,7 @@ pub(super) fn date(c: Cursor<'_>) -> Parsed<'_, Timestamp> {
 pub(super) fn position(c: Cursor<'_>) -> Parsed<'_, Position> {
     match c.source().trim_start_matches('#').parse() {
         Ok(number) => Ok((c.next(), Position(number))),
-        Err(_) => too_wide(c, c.source()),
+        Err(_) => too_wide(c, c.token().span),
     }
 }
 
@@ -184,10 +188,7 @@ pub(super) fn entity(c: Cursor<'_>) -> Parsed<'_, EntityRef> {
 
 pub(super) fn id(c: Cursor<'_>) -> Parsed<'_, Id> {
     match c.kind() {
-        Kind::Symbol(Symbol::LeftParen) => {
-            let inner = delimited(symbol(Symbol::LeftParen), expr, symbol(Symbol::RightParen));
-            c.nested(inner.map(|expr| Id::Expr(Box::new(expr))))
-        }
+        Kind::Symbol(Symbol::LeftParen) => parenthesized(c).map(|(rest, expr)| (rest, Id::Expr(expr))),
         Kind::Keyword(_) => verbatim(c),
         _ => plain_id(c, Noun::Id),
     }
@@ -248,7 +249,7 @@ fn verbatim_end(c: Cursor<'_>) -> Cursor<'_> {
 }
 
 /// Whether a token can be a piece of an id.
-pub(crate) fn joins(kind: Kind) -> bool {
+pub(super) fn joins(kind: Kind) -> bool {
     matches!(
         kind,
         Kind::Word
@@ -278,6 +279,11 @@ pub(super) fn point(c: Cursor<'_>) -> Parsed<'_, Point> {
             Kind::Duration => duration(c.next()).map(|(c, ago)| (c, PointKind::Ago(ago)))?,
             _ => return c.next().missing_noun(Noun::Period),
         },
+        Kind::Duration => {
+            c.expect_noun(Noun::Point);
+            let message = "so long before now is written with a minus";
+            return c.wrong_for(c.token().span, message, Some(format!("-{}", c.source())));
+        }
         _ => {
             c.expect_noun(Noun::Point);
             c.sees(K::Now);
@@ -300,6 +306,11 @@ pub(super) fn event(c: Cursor<'_>) -> Parsed<'_, EventRef> {
     if c.kind() == Kind::Position {
         let (rest, position) = position(c)?;
         return Ok((rest, EventRef::Position { position, span: c.token().span }));
+    }
+    if c.kind() == Kind::Int {
+        c.expect_noun(Noun::Event);
+        let message = "a position begins with #";
+        return c.wrong_for(c.token().span, message, Some(format!("#{}", c.source())));
     }
     text(Noun::Event).map(EventRef::Id).parse(c)
 }

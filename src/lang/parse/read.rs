@@ -1,10 +1,10 @@
 //! Reads, and the clauses that follow them.
 
 use nom::Parser;
-use nom::sequence::{preceded, separated_pair};
+use nom::sequence::{delimited, preceded, separated_pair};
 
-use super::cursor::{Cursor, Parsed, flag, keyword, list, once, once_list, optional};
-use super::expr::{comparison, expr, parenthesized, value};
+use super::cursor::{Cursor, Parsed, flag, keyword, list, once, once_list, optional, symbol};
+use super::expr::{comparison, expr, value};
 use super::name::{begins_id, count, entity, event, id, name, point, start, text};
 use crate::lang::ast::{
     Clauses, Direction, Item, Order, Point, Query, Read, Selector, Source, Subscribe, Tag, TagTest,
@@ -162,6 +162,7 @@ pub(super) fn selector(c: Cursor<'_>) -> Parsed<'_, Selector> {
         Kind::Text | Kind::Param => text(Noun::Pattern).map(Some).parse(c)?,
         _ => {
             c.expect_noun(Noun::Pattern);
+            refuse_unquoted(c)?;
             (c, None)
         }
     };
@@ -169,12 +170,29 @@ pub(super) fn selector(c: Cursor<'_>) -> Parsed<'_, Selector> {
     Ok((rest, Selector { pattern, tags: tags.unwrap_or_default() }))
 }
 
+/// `EVENTS Order.*` without quotes. ORDER begins a clause too, but none that a dot follows.
+fn refuse_unquoted(c: Cursor<'_>) -> Result<(), nom::Err<super::cursor::Stop>> {
+    let next = c.next();
+    let dotted = next.is_adjacent() && matches!(next.kind(), Kind::Symbol(Symbol::Dot | Symbol::Star));
+    let kind = c.kind() == Kind::Keyword(K::Order)
+        && next.kind() != Kind::Keyword(K::By)
+        && c.source().contains(char::is_lowercase)
+        && c.source().contains(char::is_uppercase);
+    if kind || dotted && matches!(c.kind(), Kind::Word | Kind::Keyword(_)) {
+        let wrong = super::habit::unquoted_pattern(c);
+        let _: (Cursor<'_>, ()) = c.wrong_for(wrong.span, wrong.message, wrong.suggestion)?;
+    }
+    Ok(())
+}
+
 fn tag(c: Cursor<'_>) -> Parsed<'_, Tag> {
     let (rest, name) = name(Noun::Tag).parse(c)?;
     let (rest, test) = if let Some(comparison) = comparison(rest) {
         value.map(|value| TagTest::Compare(comparison, value)).parse(rest.next())?
     } else if rest.sees(K::In) {
-        parenthesized(list(value)).map(TagTest::In).parse(rest.next())?
+        delimited(symbol(Symbol::LeftParen), list(value), symbol(Symbol::RightParen))
+            .map(TagTest::In)
+            .parse(rest.next())?
     } else if rest.sees(K::Between) {
         let bounds = separated_pair(value, keyword(K::And), value);
         bounds.map(|(low, high)| TagTest::Between(low, high)).parse(rest.next())?
