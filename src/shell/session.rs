@@ -206,10 +206,10 @@ impl Session {
             false => Failure::from(error),
         };
         let answer = answer.map_err(interrupted)?;
+        self.renderer.begin(number, &mut self.out).map_err(Failure::output)?;
         for notice in &answer.notices {
             self.notice(notice);
         }
-        self.renderer.begin(number);
         let (mut rows, mut live, mut repeated) = (0, false, false);
         for row in answer.rows {
             let row = match row {
