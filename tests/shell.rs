@@ -56,13 +56,17 @@ fn steps(transcript: &str) -> Vec<Step> {
             steps.last_mut().expect("a command before its input").input.push_str(&format!("{input}\n"));
         } else if line.starts_with('#') || line.is_empty() {
             before.push_str(&format!("{line}\n"));
+        } else {
+            // An empty line of the output stood before this one.
+            before.clear();
         }
     }
     steps
 }
 
 fn perform(step: &mut Step, folder: &Path) {
-    let path = format!("{}:{}", Path::new(PROGRAM).parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let path =
+        format!("{}:{}", Path::new(PROGRAM).parent().unwrap().display(), std::env::var("PATH").unwrap());
     let mut child = Command::new("sh")
         .args(["-c", &step.command])
         .current_dir(folder)
@@ -147,7 +151,8 @@ fn transcripts_hold() {
         if bless {
             fs::write(&file, &actual).unwrap();
         } else if actual.trim_end() != transcript.trim_end() {
-            let differs = actual.lines().zip(transcript.lines()).find(|(actual, expected)| actual != expected);
+            let differs =
+                actual.lines().zip(transcript.lines()).find(|(actual, expected)| actual != expected);
             failed.push(format!("{}: first difference {differs:#?}\n{actual}", file.display()));
         }
     }
@@ -248,7 +253,8 @@ fn a_killed_program_leaves_what_it_acknowledged() {
 #[test]
 fn a_reader_that_has_enough_is_no_error() {
     let folder = TempDir::new().unwrap();
-    let input: String = (0..2000).map(|n| format!("EMIT Order.created {n} {{note: '{}'}};", "x".repeat(200))).collect();
+    let input: String =
+        (0..2000).map(|n| format!("EMIT Order.created {n} {{note: '{}'}};", "x".repeat(200))).collect();
     assert_eq!(run(&folder, &["a.bygone"], input.as_bytes()).0, 0);
     for arguments in [&["a.bygone", "-c", "EVENTS"] as &[&str], &["export", "a.bygone"]] {
         let mut child = bygone(&folder, arguments).spawn().unwrap();

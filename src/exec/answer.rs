@@ -36,19 +36,20 @@ impl Answer {
     pub(crate) fn done() -> Answer {
         Answer::rows(std::iter::empty())
     }
-
-    pub(crate) fn notice(mut self, notice: impl Into<String>) -> Answer {
-        self.notices.push(notice.into());
-        self
-    }
 }
 
 /// One line of an answer. Serializes as that line of JSON.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant)] // nearly all of them are events
 pub enum Row {
     /// An event; `repeated` where a key was met again and this is the first outcome.
-    Event { event: Event, repeated: bool },
+    Event {
+        /// The event.
+        event: Event,
+        /// Whether it was there before.
+        repeated: bool,
+    },
     /// The state of an entity.
     State(State),
     /// Named values.

@@ -157,7 +157,7 @@ impl Session {
     /// A value that no statement asks for is a name misspelt.
     fn check_parameters(&self, scripts: &[(Place, Script)]) -> Result<(), Failure> {
         let statements = || scripts.iter().flat_map(|(_, script)| script.statements());
-        let used = |name: &str| statements().any(|statement| statement.parameters().any(|n| n == name));
+        let used = |name: &str| statements().any(|statement| statement.parameters().any(|used| used == name));
         match self.parameters.keys().find(|name| !used(name)) {
             Some(name) => Err(Failure::Usage(format!("no statement has a parameter ${name}"))),
             None => Ok(()),

@@ -6,6 +6,7 @@
 //! promises, a file for each kind.
 
 mod controls;
+mod faults;
 mod ghosts;
 mod held;
 mod images;

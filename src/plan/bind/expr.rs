@@ -162,7 +162,7 @@ impl Binder<'_> {
             }
             if entity && let Constant::Value(Value::Text(text)) = constant {
                 let message = "a text beside an entity: expected an entity, like User 7";
-                let meant = text.parse::<crate::Entity>().ok().map(|entity| entity.to_string());
+                let meant = text.parse::<crate::entity::Entity>().ok().map(|entity| entity.to_string());
                 return Err(self.fault_meaning(expr.span, message, meant));
             }
             if id && let Constant::Value(value @ (Value::Int(_) | Value::UInt(_))) = constant {

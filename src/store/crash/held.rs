@@ -128,8 +128,8 @@ fn log_is_right(snapshot: &Snapshot, run: &Run, expected: &Expected, promised: u
 }
 
 /// After recovery all is in the tables: they are compared whole.
-fn tables_are_right(store: &Store, expected: &Expected, head: u64) -> Result<(), String> {
-    let fault = |e: crate::Error| e.to_string();
+pub(super) fn tables_are_right(store: &Store, expected: &Expected, head: u64) -> Result<(), String> {
+    let fault = |e: crate::error::Error| e.to_string();
     let cold = store.shared().cold.read().map_err(fault)?;
     let meta = cold.meta(path()).map_err(fault)?;
     if meta.checkpoint != head || meta.journal.is_some() {
@@ -192,7 +192,8 @@ fn lists_are_right(snapshot: &Snapshot, expected: &Expected, head: u64, variant:
         if (at as u64 + variant).is_multiple_of(4) {
             for direction in [Direction::Ascending, Direction::Descending] {
                 let list = snapshot.list(Term::from_bytes(term), 1, u64::MAX, direction);
-                let mut list: Vec<_> = list.collect::<crate::Result<_>>().map_err(|e| e.to_string())?;
+                let mut list: Vec<_> =
+                    list.collect::<crate::error::Result<_>>().map_err(|e| e.to_string())?;
                 if direction == Direction::Descending {
                     list.reverse();
                 }

@@ -67,7 +67,7 @@ pub(super) fn read_while_written(sabotage: Option<Sabotage>) -> Result<(), Strin
 
 /// Every way of reading tells of the same log, dense up to its head.
 fn is_one_log(snapshot: &Snapshot, random: &mut Random) -> Result<(), String> {
-    let fault = |e: crate::Error| e.to_string();
+    let fault = |e: crate::error::Error| e.to_string();
     let head = snapshot.head().0;
     let log = rows(snapshot, Direction::Ascending)?;
     let entity = Entity::from(("Order", random.below(7)));
@@ -94,7 +94,7 @@ fn is_one_log(snapshot: &Snapshot, random: &mut Random) -> Result<(), String> {
             let within: Vec<_> = all.iter().copied().filter(|p| (first..=last).contains(p)).collect();
             for direction in [Direction::Ascending, Direction::Descending] {
                 let list = snapshot.list(term.clone(), first, last, direction);
-                let mut list: Vec<_> = list.collect::<crate::Result<_>>().map_err(fault)?;
+                let mut list: Vec<_> = list.collect::<crate::error::Result<_>>().map_err(fault)?;
                 if direction == Direction::Descending {
                     list.reverse();
                 }
