@@ -38,6 +38,12 @@ impl Upkeep {
         self.changed.notify_all();
     }
 
+    /// Why checkpoints fail, if they do.
+    #[cfg(test)]
+    pub fn failure(&self) -> Option<Error> {
+        locked(&self.asked).failure.clone()
+    }
+
     /// Waits until a checkpoint is done; its error if it failed, so that nobody hangs while it is tried again.
     pub fn wait_for_checkpoint(&self, done: impl Fn() -> bool) -> Result<()> {
         let mut asked = locked(&self.asked);
