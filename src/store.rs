@@ -179,6 +179,9 @@ impl Store {
 
     /// Moves everything into the tables now.
     pub fn checkpoint(&self) -> Result<()> {
+        if locked(&self.open).is_none() {
+            return Err(Error::stopped("the database is closed"));
+        }
         self.shared.checkpoint_now()
     }
 

@@ -165,7 +165,7 @@ impl Shared {
         mut request: Prepared,
     ) -> Result<Outcome> {
         if request.checkpoint < batch.tails.base() {
-            request.look_up(&View::open(self, u64::MAX)?)?;
+            View::read(self, u64::MAX, |view| request.look_up(view))?;
         }
         if let Some(outcome) = self.repeated(batch, &request)? {
             return Ok(outcome);
@@ -243,7 +243,7 @@ impl Shared {
         }
         let bytes = match batch.tails.get(position) {
             Some(bytes) => Some(bytes),
-            None => View::open(self, u64::MAX)?.event(position)?,
+            None => View::read(self, u64::MAX, |view| view.event(position))?,
         };
         bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at #{position}")))
     }

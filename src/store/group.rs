@@ -110,7 +110,6 @@ impl Prepared {
         if group.key.is_some() && group.events.is_empty() {
             return Err(Error::invalid("a group with a key", "an event at least", "none"));
         }
-        let view = View::open(shared, u64::MAX)?;
         let mut events = Vec::with_capacity(group.events.len());
         let mut bytes = 0;
         for mut new in group.events {
@@ -123,7 +122,7 @@ impl Prepared {
                     found,
                 ));
             }
-            inherit(&view, &mut new)?;
+            inherit(shared, &mut new)?;
             let target = new.owner().cloned();
             if target.is_none() && !new.expect.is_empty() {
                 return Err(Error::invalid(
@@ -159,7 +158,7 @@ impl Prepared {
             head: 0,
             bytes,
         };
-        prepared.look_up(&view)?;
+        View::read(shared, u64::MAX, |view| prepared.look_up(view))?;
         Ok(prepared)
     }
 
@@ -233,10 +232,11 @@ fn keys(
 pub(crate) const ANY_CONTENT: [u8; 16] = [0; 16];
 
 /// An event caused by another of this log belongs to its chain.
-fn inherit(view: &View, new: &mut NewEvent) -> Result<()> {
+fn inherit(shared: &Shared, new: &mut NewEvent) -> Result<()> {
     let Some(position) = new.cause_position().filter(|_| new.correlation.is_none()) else { return Ok(()) };
-    let Some(bytes) = view.event(position.0)? else {
-        let expected = format!("an event of this log, up to #{}", view.head());
+    let (bytes, head) = View::read(shared, u64::MAX, |view| Ok((view.event(position.0)?, view.head())))?;
+    let Some(bytes) = bytes else {
+        let expected = format!("an event of this log, up to #{head}");
         return Err(Error::invalid("the cause", expected, position.to_string()));
     };
     let cause = codec::decode(position, bytes)?;
