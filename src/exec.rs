@@ -16,6 +16,7 @@ mod write;
 mod tests;
 
 pub use answer::{Answer, Row, Rows, State};
+pub(crate) use fold::state;
 pub(crate) use scan::Scan;
 pub(crate) use write::write;
 
@@ -27,7 +28,7 @@ use crate::store::snapshot::Snapshot;
 pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
     let mut answer = match &plan.kind {
         ReadKind::Events(events) => Answer::rows(Scan::new(snapshot, events)?.map(|event| Ok(event?.into()))),
-        ReadKind::State(replay) => fold::state(snapshot, replay)?,
+        ReadKind::State(replay) => fold::answer(snapshot, replay)?,
         ReadKind::Steps(replay) => Answer::rows(fold::steps(snapshot, replay)?),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),

@@ -7,14 +7,14 @@
 //!    Names and parameters stay what they are; binding, which comes next, looks them up.
 //! 3. Where it does not fit, every terminal that failed has left on the [`trail`] what it would have accepted. That
 //!    record becomes the [`Fault`], its "did you mean", and what a prompt completes.
-//! 4. [`print`] makes a text of the tree again, the canonical one; [`report`](report()) makes a text of a fault.
+//! 4. [`print`](mod@print) makes a text of the tree again, the canonical one; [`report`](report()) makes a text of a fault.
 //!
 //! Nothing here knows of a store: a text is parsed without a database.
 
 use std::ops::Range;
 
 pub(crate) use self::ast::{Script, Sourced};
-pub(crate) use self::highlight::Class;
+pub use self::highlight::Class;
 pub(crate) use self::keyword::Keyword;
 pub(crate) use self::parse::Completion;
 #[allow(unused_imports, reason = "for who fills completions from a catalog")]

@@ -36,19 +36,31 @@ impl Answer {
     pub(crate) fn done() -> Answer {
         Answer::rows(std::iter::empty())
     }
-
-    pub(crate) fn notice(mut self, notice: impl Into<String>) -> Answer {
-        self.notices.push(notice.into());
-        self
-    }
+}
 }
 
 /// One line of an answer. Serializes as that line of JSON.
+///
+/// ```
+/// use bygone::{Db, Parameters, Row};
+/// let db = Db::in_memory()?;
+/// for row in db.query("EMIT Order.created 42 {total: 10}", &Parameters::new())?.rows {
+///     let Row::Event { event, repeated: false } = row? else { continue };
+///     assert_eq!(event.kind.as_str(), "Order.created");
+/// }
+/// # Ok::<(), bygone::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant)] // most rows are events, and one is looked at at a time
 pub enum Row {
-    /// An event; `repeated` where a key was met again and this is the first outcome.
-    Event { event: Event, repeated: bool },
+    /// An event.
+    Event {
+        /// The event.
+        event: Event,
+        /// A key was met again: this is the first outcome, and nothing was written.
+        repeated: bool,
+    },
     /// The state of an entity.
     State(State),
     /// Named values.

@@ -46,14 +46,22 @@ fn events(snapshot: &Snapshot, replay: &Replay, window: Window, take: Take) -> R
 }
 
 /// `AT`, `REPLAY`.
-pub(super) fn state(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
+pub(super) fn answer(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
+    let state = state(snapshot, replay)?;
+    let notice = state.first.map(|first| format!("{} has its first event at {first}", state.target));
+    let mut answer = Answer::row(Row::State(state));
+    answer.notices.extend(notice);
+    Ok(answer)
+}
+
+/// The state of an entity.
+pub(crate) fn state(snapshot: &Snapshot, replay: &Replay) -> Result<State> {
     let mut fold = Fold::default();
     for event in events(snapshot, replay, replay.window, Take::All)? {
         fold.add(&event?)?;
     }
     let first = if fold.events == 0 { earliest(snapshot, replay)? } else { None };
-    let notice = first.map(|first| format!("{} has its first event at {first}", replay.entity));
-    let state = State {
+    Ok(State {
         target: replay.entity.clone(),
         version: fold.version,
         events: fold.events,
@@ -61,10 +69,7 @@ pub(super) fn state(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
         as_of: replay.as_of,
         state: fold.state,
         first,
-    };
-    let mut answer = Answer::row(Row::State(state));
-    answer.notices.extend(notice);
-    Ok(answer)
+    })
 }
 
 /// When the first of an entity's events occurred, of all there are by now.

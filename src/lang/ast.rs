@@ -13,6 +13,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use indexmap::IndexSet;
+
 use crate::entity::{EventType, Position};
 use crate::time::Timestamp;
 
@@ -68,13 +70,8 @@ pub(crate) struct Script {
 impl Script {
     /// The names of the parameters of all statements, each once, in order of appearance.
     pub(crate) fn params(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
-        for name in self.statements.iter().flat_map(|s| &s.params) {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
-        }
-        names
+        let names = self.statements.iter().flat_map(|s| &s.params).map(String::as_str);
+        names.collect::<IndexSet<_>>().into_iter().collect()
     }
 }
 

@@ -6,7 +6,7 @@ use super::token::{Bad, Kind, Symbol, lex};
 
 /// What a piece of a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
+pub enum Class {
     Keyword,
     Name,
     Text,

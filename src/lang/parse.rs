@@ -7,7 +7,9 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use self::cursor::{Cursor, Parsed};
+use indexmap::IndexSet;
+
+use self::cursor::{Cursor, Input, Parsed};
 use self::fault::Stopped;
 use crate::error::{Error, Fault, Result};
 use crate::lang::ast::{Script, Sourced, Span, Statement};
@@ -52,16 +54,13 @@ impl<'a> Source<'a> {
     /// Parses the statement that begins at a place, and says where it ends.
     fn statement(&self, place: usize, trail: &RefCell<Trail>) -> Option<(usize, Sourced)> {
         trail.borrow_mut().clear();
-        let start = Cursor::at(self.text, &self.tokens, place, trail);
+        let input = Input { text: self.text, tokens: &self.tokens, trail };
+        let start = Cursor::new(&input, place);
         let (rest, statement) = whole_statement(start).ok()?;
         let span = rest.span_from(start);
-        let mut params: Vec<String> = Vec::new();
-        for token in self.tokens.iter().take(rest.place()).skip(place).filter(|t| t.kind == Kind::Param) {
-            let name = self.text.get(token.span.range()).unwrap_or_default().trim_start_matches('$');
-            if !params.iter().any(|p| p == name) {
-                params.push(name.to_owned());
-            }
-        }
+        let tokens = self.tokens.iter().take(rest.place()).skip(place).filter(|t| t.kind == Kind::Param);
+        let names = tokens.filter_map(|t| self.text.get(t.span.start + 1..t.span.end));
+        let params = names.collect::<IndexSet<_>>().into_iter().map(str::to_owned).collect();
         Some((rest.place(), Sourced { statement, span, params }))
     }
 
@@ -76,7 +75,8 @@ impl<'a> Source<'a> {
         let end = tokens.last().map_or(0, |t| t.span.end);
         tokens.push(Token { kind: Kind::End, span: Span::new(end, end) });
         let trail = RefCell::new(Trail::default());
-        let _ = whole_statement(Cursor::at(self.text, &tokens, start, &trail));
+        let input = Input { text: self.text, tokens: &tokens, trail: &trail };
+        let _ = whole_statement(Cursor::new(&input, start));
         trail.into_inner()
     }
 }

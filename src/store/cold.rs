@@ -14,6 +14,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{
@@ -21,6 +22,7 @@ use redb::{
     TableDefinition, WriteTransaction,
 };
 
+use super::disk::overlay::Overlay;
 use super::disk::{Disk, File};
 use super::journal::{DatabaseId, Salt};
 use super::posting::{self, Chunk};
@@ -42,7 +44,16 @@ pub(crate) struct Cold {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     cache: usize,
-    database: RwLock<Option<Database>>,
+    handle: RwLock<Option<Handle>>,
+}
+
+/// redb, open.
+struct Handle {
+    database: Database,
+    /// An operation of its file failed: redb refuses all that follow.
+    latched: Arc<AtomicBool>,
+    /// Why this is open for reading alone, if it is.
+    read_only: Option<Error>,
 }
 
 impl fmt::Debug for Cold {
@@ -54,8 +65,8 @@ impl fmt::Debug for Cold {
 impl Cold {
     /// Opens an existing file of tables, or makes them in an empty one.
     pub fn open(disk: Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Cold> {
-        let database = open(&*disk, path, cache)?;
-        Ok(Cold { disk, path: path.to_owned(), cache, database: RwLock::new(Some(database)) })
+        let handle = open(&*disk, path, cache)?;
+        Ok(Cold { disk, path: path.to_owned(), cache, handle: RwLock::new(Some(handle)) })
     }
 
     /// Makes all tables in a new file.
@@ -69,19 +80,32 @@ impl Cold {
 
     /// Begins a read at what is committed now. Keep it short: it holds back a reopening, and pins pages.
     pub fn read(&self) -> Result<ColdRead<'_>> {
-        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.handle();
+        if guard.as_ref().is_some_and(Handle::is_latched) {
+            drop(guard);
+            // Reads go on even where this fails.
+            let _ = self.reopen_if(Handle::is_latched);
+            guard = self.handle();
+        }
         let transaction = match guard.as_ref() {
-            Some(database) => database.begin_read().map_err(|e| failed("reading", e))?,
+            Some(handle) => handle.database.begin_read().map_err(|e| failed("reading", e))?,
             None => return Err(Error::stopped("the database is closed")),
         };
         Ok(ColdRead { transaction, _guard: guard })
     }
 
+    fn handle(&self) -> RwLockReadGuard<'_, Option<Handle>> {
+        self.handle.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One write transaction: all of it, or nothing.
     pub fn write(&self, doing: &str, write: impl FnOnce(&mut Tables) -> Result<()>) -> Result<()> {
-        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(database) = guard.as_ref() else { return Err(Error::stopped("the database is closed")) };
-        let mut transaction = database.begin_write().map_err(|e| failed(doing, e))?;
+        let guard = self.handle();
+        let Some(handle) = guard.as_ref() else { return Err(Error::stopped("the database is closed")) };
+        if let Some(error) = &handle.read_only {
+            return Err(error.clone());
+        }
+        let mut transaction = handle.database.begin_write().map_err(|e| failed(doing, e))?;
         transaction.set_quick_repair(true);
         let written = Tables::open(&transaction).and_then(|mut tables| write(&mut tables));
         match written {
@@ -95,32 +119,65 @@ impl Cold {
     }
 
     /// Closes and opens the tables again, after an error of the disk. The caller's lock on the file stays.
+    ///
+    /// # Errors
+    /// If they cannot be opened to write. If they can be read at all, reads go on.
     pub fn reopen(&self) -> Result<()> {
-        let mut guard = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        drop(guard.take());
-        *guard = Some(open(&*self.disk, &self.path, self.cache)?);
-        Ok(())
+        self.reopen_if(|_| true)
+    }
+
+    fn reopen_if(&self, needed: impl Fn(&Handle) -> bool) -> Result<()> {
+        let mut guard = self.handle.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(handle) = guard.as_ref() else { return Err(Error::stopped("the database is closed")) };
+        if !needed(handle) {
+            return Ok(());
+        }
+        // First the old one goes: two of them must not write into one file. It must not stay away, though.
+        let read_only = handle.read_only.clone();
+        *guard = None;
+        let opened = open(&*self.disk, &self.path, self.cache);
+        let (handle, result) = match opened {
+            Ok(handle) => (handle, Ok(())),
+            Err(error) => {
+                // redb repairs the file as it opens it. To read, it may do so in memory.
+                let overlay = Overlay::new(self.disk.clone());
+                match open(&overlay, &self.path, self.cache) {
+                    Ok(handle) => (Handle { read_only: Some(error.clone()), ..handle }, Err(error)),
+                    Err(worse) => return Err(read_only.unwrap_or(worse)),
+                }
+            }
+        };
+        *guard = Some(handle);
+        result
     }
 
     /// Closes the tables. Reads that are under way end first.
     pub fn close(&self) -> Result<()> {
-        let mut guard = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        guard.take().map_or(Ok(()), |database| database.close().map_err(|e| failed("closing", e)))
+        let mut guard = self.handle.write().unwrap_or_else(PoisonError::into_inner);
+        guard.take().map_or(Ok(()), |handle| handle.database.close().map_err(|e| failed("closing", e)))
     }
 }
 
-fn open(disk: &dyn Disk, path: &Path, cache: usize) -> Result<Database> {
+impl Handle {
+    fn is_latched(&self) -> bool {
+        self.latched.load(Ordering::Acquire)
+    }
+}
+
+fn open(disk: &dyn Disk, path: &Path, cache: usize) -> Result<Handle> {
     let file =
         disk.open(path).map_err(|e| Error::unopenable(path, e, "check the path and its permissions"))?;
+    let latched = Arc::<AtomicBool>::default();
+    let backend = Backend { file, latched: latched.clone() };
     // A damaged page can make redb panic where it would rather not check: that is this file's fault, and told so.
     let opened = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        redb::Builder::new().set_cache_size(cache).create_with_backend(Backend(file))
+        redb::Builder::new().set_cache_size(cache).create_with_backend(backend)
     }));
     let not_ours = |reason: String| {
         Error::unopenable(path, reason, "restore a copy, or create a new database under another name")
     };
     match opened {
-        Ok(Ok(database)) => Ok(database),
+        Ok(Ok(database)) => Ok(Handle { database, latched, read_only: None }),
         Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(io))))
             if io.kind() != std::io::ErrorKind::InvalidData
                 && io.kind() != std::io::ErrorKind::UnexpectedEof =>
@@ -142,27 +199,39 @@ fn failed(doing: &str, error: impl Into<redb::Error>) -> Error {
 
 /// redb's file, every method handed on.
 #[derive(Debug)]
-struct Backend(Arc<dyn File>);
+struct Backend {
+    file: Arc<dyn File>,
+    latched: Arc<AtomicBool>,
+}
+
+impl Backend {
+    fn noting<T>(&self, result: std::io::Result<T>) -> std::io::Result<T> {
+        if result.is_err() {
+            self.latched.store(true, Ordering::Release);
+        }
+        result
+    }
+}
 
 impl StorageBackend for Backend {
     fn len(&self) -> std::io::Result<u64> {
-        self.0.len()
+        self.noting(self.file.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.0.read_at(offset, out)
+        self.noting(self.file.read_at(offset, out))
     }
 
     fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.0.set_len(len)
+        self.noting(self.file.set_len(len))
     }
 
     fn sync_data(&self) -> std::io::Result<()> {
-        self.0.sync()
+        self.noting(self.file.sync())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.0.write_at(offset, data)
+        self.noting(self.file.write_at(offset, data))
     }
 
     fn close(&self) -> std::io::Result<()> {
@@ -313,7 +382,7 @@ fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
 pub(crate) struct ColdRead<'c> {
     transaction: ReadTransaction,
     // After the transaction, so that it is dropped after it.
-    _guard: RwLockReadGuard<'c, Option<Database>>,
+    _guard: RwLockReadGuard<'c, Option<Handle>>,
 }
 
 impl ColdRead<'_> {

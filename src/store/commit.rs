@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, other_content};
-use super::journal::{AppendError, FrameBuffer, Journal, Kind, Salt};
+use super::journal::{self, AppendError, Found, FrameBuffer, Journal, Kind, Remnant, Salt};
 use super::queue::{Next, Pending, Queue, Turn};
 use super::snapshot::View;
 use super::tail::{Staged, Tail, Tails};
 use super::term::Term;
 use super::{Durability, Shared};
-use crate::entity::{Position, Version};
+use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::codec::{self, Assigned};
 use crate::event::id::IdSource;
@@ -343,7 +343,7 @@ impl Shared {
         &self,
         batch: &Batch,
         expect: &Expect,
-        target: &Option<crate::Entity>,
+        target: &Option<Entity>,
         count: u64,
         last: u64,
     ) -> Result<()> {
@@ -396,15 +396,36 @@ impl Shared {
         if self.options.read_only {
             return Err(Error::stopped("the database was opened for reading only"));
         }
+        self.clear_the_way(salt)?;
         let journal = Journal::create(self.disk.clone(), &self.path, self.id, salt, self.sizes())?;
-        let noted = self.cold.write("beginning a journal", |tables| tables.set_meta("journal", &salt.0));
-        match noted {
-            Ok(()) => Ok(journal),
-            Err(error) => {
-                // Whether the salt is durable is not known: the files stay, empty, and opening again finds out.
-                Err(self.stop(error))
-            }
+        let note = || self.cold.write("beginning a journal", |tables| tables.set_meta("journal", &salt.0));
+        let Err(error) = note() else { return Ok(journal) };
+        // redb takes nothing more after an error of its disk. Opened again, it knows of the journal for sure, or of none.
+        let again = self.cold.reopen().and_then(|()| note());
+        if again.is_ok() {
+            return Ok(journal);
         }
+        let unknown =
+            self.cold.reopen().and_then(|()| Ok(self.cold.read()?.meta(&self.path)?.journal.is_none()));
+        match unknown {
+            Ok(true) if journal.remove().is_ok() => Err(error),
+            // Whether the salt is durable is not known: the files stay, empty, and opening again finds out.
+            _ => Err(self.stop(error)),
+        }
+    }
+
+    /// Removes what an earlier try of this session to begin its journal could not take back.
+    fn clear_the_way(&self, salt: Salt) -> Result<()> {
+        let found = journal::find(&*self.disk, &self.path)?;
+        let own = |found: &Found| match &found.remnant {
+            Remnant::Blank => true,
+            Remnant::Segment(header) => (header.id, header.salt) == (self.id, salt),
+            Remnant::Foreign(_) => false,
+        };
+        if found.is_empty() || !found.iter().all(own) {
+            return Ok(());
+        }
+        journal::remove(&*self.disk, &self.path)
     }
 
     /// Takes no more writes: what the journal holds is not known any more. Reads go on.
@@ -424,6 +445,9 @@ impl Shared {
         if events < self.options.tail_events && bytes < self.options.tail_bytes {
             return Ok(());
         }
+        if self.sabotaged(super::Sabotage::EarlyReuse) && self.tails().frozen.is_some() {
+            return self.switch().map(drop);
+        }
         self.upkeep.wait_for_checkpoint(|| self.tails().frozen.is_none())?;
         self.freeze()
     }
@@ -434,11 +458,9 @@ impl Shared {
         if self.options.durability != Durability::Sync {
             self.sync_journal(journal)?;
         }
-        if !self.sabotaged(super::Sabotage::EarlyReuse) {
-            // The tail before is in the tables, and its segment was released: there is nothing to wait for.
-            if !journal.switch()? {
-                return Err(Error::stopped("the journal's other segment is still needed"));
-            }
+        // The tail before is in the tables, and its segment was released: there is nothing to wait for.
+        if !self.switch()? {
+            return Err(Error::stopped("the journal's other segment is still needed"));
         }
         let mut tails = self.tails_mut();
         let active = Arc::new(Tail::new(journal.active(), tails.head + 1));
@@ -446,6 +468,15 @@ impl Shared {
         drop(tails);
         self.upkeep.ask(|asked| asked.checkpoint = true);
         Ok(())
+    }
+
+    /// Lets the journal go on in its other segment, if that is free.
+    fn switch(&self) -> Result<bool> {
+        let Some(journal) = self.journal.get() else { return Ok(false) };
+        if self.sabotaged(super::Sabotage::EarlyReuse) {
+            journal.release(journal.active().other());
+        }
+        journal.switch()
     }
 
     /// Syncs what was appended so far, and lets subscriptions see it.

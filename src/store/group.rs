@@ -206,7 +206,7 @@ fn keys(
         // What an import leaves out because it is known must not take the group's key with it.
         let first = events.iter().position(|event| !(import && event.new.is_known_by_itself())).unwrap_or(0);
         let seal = match content {
-            // What an import leaves out is not counted, so that its key stands for one event alone.
+            // Of an import only the first of its events is ever asked for again.
             Some(content) => Seal { content, count: if import { 1 } else { events.len() as u32 } },
             None => Seal { content: content_hash(events)?, count: events.len() as u32 },
         };

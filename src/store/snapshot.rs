@@ -138,9 +138,14 @@ pub(crate) struct View<'s> {
 impl<'s> View<'s> {
     pub(super) fn open(shared: &'s Shared, head: u64) -> Result<View<'s>> {
         // Tails before tables: what a checkpoint moves in between is then in both, never in neither.
-        let mut tails = shared.tails();
+        let (mut tails, read) = if shared.sabotaged(super::Sabotage::ColdFirst) {
+            let read = shared.cold.read()?;
+            std::thread::yield_now();
+            (shared.tails(), read)
+        } else {
+            (shared.tails(), shared.cold.read()?)
+        };
         tails.head = tails.head.min(head);
-        let read = shared.cold.read()?;
         let checkpoint = read.checkpoint()?;
         if checkpoint < tails.base() {
             return Err(Error::corrupt(

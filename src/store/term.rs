@@ -361,7 +361,7 @@ mod tests {
             let (x, y) = (tag(Value::Text(a.clone())), tag(Value::Text(b.clone())));
             prop_assert_eq!(x.cmp(&y), a.as_bytes().cmp(b.as_bytes()));
             prop_assert!(a == b || !x.as_bytes().starts_with(y.as_bytes()));
-            prop_assert_eq!(read_text(&x.as_bytes()[4..]), Some(a));
+            prop_assert_eq!(read_text(&x.as_bytes()[5..]), Some(a));
         }
     }
 }

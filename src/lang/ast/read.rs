@@ -88,7 +88,7 @@ pub(crate) struct Tag {
     pub(crate) span: Span,
 }
 
-/// The values are literals, parameters or entities: [`ExprKind::Literal`], `Param`, `Entity`.
+/// The values are literals, parameters or entities: [`ExprKind::Literal`](super::ExprKind), `Param`, `Entity`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TagTest {
     Compare(Comparison, Expr),

@@ -17,15 +17,21 @@ use crate::lang::token::{Kind, Symbol, Token};
 use crate::lang::trail::{Expectation, Noun, Trail, Wrong};
 use crate::value::MAX_DEPTH;
 
-/// A place in the tokens.
+/// What a statement is parsed from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Input<'a> {
+    pub(super) text: &'a str,
+    /// The last is [`Kind::End`].
+    pub(super) tokens: &'a [Token],
+    pub(super) trail: &'a RefCell<Trail>,
+}
+
+/// A place in the tokens. Small: many of them are on the stack at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cursor<'a> {
-    text: &'a str,
-    /// The last is [`Kind::End`].
-    tokens: &'a [Token],
+    input: &'a Input<'a>,
     at: usize,
     depth: usize,
-    trail: &'a RefCell<Trail>,
 }
 
 /// That a parser stopped. Why, the trail knows.
@@ -50,14 +56,14 @@ pub(super) trait Rule<'a, T>: Parser<Cursor<'a>, Output = T, Error = Stop> {}
 impl<'a, T, P: Parser<Cursor<'a>, Output = T, Error = Stop>> Rule<'a, T> for P {}
 
 impl<'a> Cursor<'a> {
-    pub(super) fn at(text: &'a str, tokens: &'a [Token], at: usize, trail: &'a RefCell<Trail>) -> Cursor<'a> {
-        Cursor { text, tokens, at, depth: 0, trail }
+    pub(super) fn new(input: &'a Input<'a>, at: usize) -> Cursor<'a> {
+        Cursor { input, at, depth: 0 }
     }
 
     /// The token here.
     pub(super) fn token(self) -> Token {
-        let end = Token { kind: Kind::End, span: Span::new(self.text.len(), self.text.len()) };
-        self.tokens.get(self.at).copied().unwrap_or(end)
+        let end = Token { kind: Kind::End, span: Span::new(self.input.text.len(), self.input.text.len()) };
+        self.input.tokens.get(self.at).copied().unwrap_or(end)
     }
 
     pub(super) fn kind(self) -> Kind {
@@ -70,7 +76,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn slice(self, span: Span) -> &'a str {
-        self.text.get(span.range()).unwrap_or_default()
+        self.input.text.get(span.range()).unwrap_or_default()
     }
 
     /// The index of the token here.
@@ -85,13 +91,13 @@ impl<'a> Cursor<'a> {
 
     /// Whether no space is between the token here and the one before.
     pub(super) fn is_adjacent(self) -> bool {
-        let before = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
+        let before = self.at.checked_sub(1).and_then(|at| self.input.tokens.get(at));
         before.is_some_and(|t| t.span.end == self.token().span.start)
     }
 
     /// From the token at an earlier place to the one before this.
     pub(super) fn span_from(self, start: Cursor<'a>) -> Span {
-        let last = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
+        let last = self.at.checked_sub(1).and_then(|at| self.input.tokens.get(at));
         last.map_or(start.token().span, |last| start.token().span.to(last.span))
     }
 
@@ -114,7 +120,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn expect(self, expectation: Expectation) {
-        self.trail.borrow_mut().expect(self.at, expectation);
+        self.input.trail.borrow_mut().expect(self.at, expectation);
     }
 
     pub(super) fn expect_noun(self, noun: Noun) {
@@ -143,17 +149,22 @@ impl<'a> Cursor<'a> {
         message: impl Into<String>,
         suggestion: Option<String>,
     ) -> Parsed<'a, T> {
-        self.trail.borrow_mut().blame(Wrong { span, message: message.into(), suggestion });
+        self.input.trail.borrow_mut().blame(Wrong { span, message: message.into(), suggestion });
         Err(nom::Err::Failure(Stop))
     }
 
-    /// Runs what may contain itself, one level deeper; not deeper than values nest.
-    pub(super) fn nested<T>(self, mut inner: impl Rule<'a, T>) -> Parsed<'a, T> {
+    /// One level deeper: for what may contain itself. Not deeper than values nest.
+    pub(super) fn deeper(self) -> Result<Cursor<'a>, nom::Err<Stop>> {
         if self.depth >= MAX_DEPTH {
-            return self.wrong(self.token().span, format!("nested deeper than {MAX_DEPTH}"));
+            let _: (Cursor<'a>, ()) =
+                self.wrong(self.token().span, format!("nested deeper than {MAX_DEPTH}"))?;
         }
-        let (rest, value) = inner.parse(Cursor { depth: self.depth + 1, ..self })?;
-        Ok((Cursor { depth: self.depth, ..rest }, value))
+        Ok(Cursor { depth: self.depth + 1, ..self })
+    }
+
+    /// As deep as another place.
+    pub(super) fn level_with(self, other: Cursor<'a>) -> Cursor<'a> {
+        Cursor { depth: other.depth, ..self }
     }
 }
 

@@ -4,103 +4,162 @@ use std::collections::HashSet;
 
 use nom::Parser;
 use nom::combinator::cut;
-use nom::sequence::{delimited, preceded, separated_pair};
+use nom::sequence::separated_pair;
 
-use super::cursor::{Cursor, Parsed, Rule, flag, keyword, list, symbol};
+use super::cursor::{Cursor, Parsed, Stop, flag, keyword, symbol};
 use super::name::{
     bare, begins_id, begins_plain_id, date, duration, id, name, param, plain_id, refuse_zeros, too_wide,
     unquoted, whole,
 };
 use crate::lang::ast::{
-    Comparison, EntityRef, Expr, ExprKind, Literal, Name, ObjectExpr, Operator, Path, Step,
+    Comparison, EntityRef, Expr, ExprKind, Literal, Name, ObjectExpr, Operator, Path, Span, Step,
 };
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::{Kind, Symbol};
 use crate::lang::trail::Noun;
 use crate::value::Value;
 
+/// An expression on the heap. Between two brackets of a nest stands one frame of each rule; they are kept few and
+/// small, so that the deepest nest allowed fits the smallest stack in use, without optimization too.
+type Boxed<'a> = Parsed<'a, Box<Expr>>;
+
+fn boxed(kind: ExprKind, span: Span) -> Box<Expr> {
+    Box::new(Expr { kind, span })
+}
+
+#[allow(clippy::boxed_local, reason = "unboxed here, so that it is not in a frame of the nest")]
+fn push(exprs: &mut Vec<Expr>, expr: Box<Expr>) {
+    exprs.push(*expr);
+}
+
 pub(super) fn expr(c: Cursor<'_>) -> Parsed<'_, Expr> {
-    chain(c, K::Or, and, ExprKind::Or)
+    disjunction(c).map(|(rest, expr)| (rest, *expr))
 }
 
-fn and(c: Cursor<'_>) -> Parsed<'_, Expr> {
-    chain(c, K::And, not, ExprKind::And)
-}
-
-/// One operand, or several joined by a keyword: flat, however many.
-fn chain<'a>(
-    c: Cursor<'a>,
-    joint: K,
-    operand: fn(Cursor<'a>) -> Parsed<'a, Expr>,
-    kind: fn(Vec<Expr>) -> ExprKind,
-) -> Parsed<'a, Expr> {
-    let (mut rest, first) = operand(c)?;
-    if !rest.sees(joint) {
-        return Ok((rest, first));
-    }
-    let mut operands = vec![first];
-    while rest.sees(joint) {
-        let (next, operand) = operand(rest.next())?;
-        operands.push(operand);
+/// Operands joined by AND, and those joined by OR: two rules in one frame. Flat, however many.
+fn disjunction(c: Cursor<'_>) -> Boxed<'_> {
+    let mut operands = Vec::new();
+    let mut rest = c;
+    loop {
+        let start = rest;
+        let (next, mut operand) = negation(rest)?;
         rest = next;
+        if rest.sees(K::And) {
+            let mut joined = Vec::new();
+            push(&mut joined, operand);
+            while rest.sees(K::And) {
+                let (next, operand) = negation(rest.next())?;
+                push(&mut joined, operand);
+                rest = next;
+            }
+            operand = boxed(ExprKind::And(joined), rest.span_from(start));
+        }
+        let more = rest.sees(K::Or);
+        if !more && operands.is_empty() {
+            return Ok((rest, operand));
+        }
+        push(&mut operands, operand);
+        if !more {
+            return Ok((rest, boxed(ExprKind::Or(operands), rest.span_from(c))));
+        }
+        rest = rest.next();
     }
-    Ok((rest, Expr { kind: kind(operands), span: rest.span_from(c) }))
 }
 
-fn not(c: Cursor<'_>) -> Parsed<'_, Expr> {
-    if c.kind() != Kind::Keyword(K::Not) {
-        return test(c);
+/// A test behind any number of NOT.
+fn negation(c: Cursor<'_>) -> Boxed<'_> {
+    let inner = behind(c, Kind::Keyword(K::Not))?;
+    let (rest, expr) = test(inner)?;
+    Ok((rest.level_with(c), wrap(c, inner, rest, expr, ExprKind::Not)))
+}
+
+/// Behind all signs of a kind; each is a level of its own.
+fn behind(mut c: Cursor<'_>, sign: Kind) -> Result<Cursor<'_>, nom::Err<Stop>> {
+    while c.kind() == sign {
+        c = c.deeper()?.next();
     }
-    let (rest, inner) = c.next().nested(not)?;
-    Ok((rest, Expr { kind: ExprKind::Not(Box::new(inner)), span: rest.span_from(c) }))
+    Ok(c)
+}
+
+/// The expression as often wrapped as there are signs before it.
+fn wrap(
+    c: Cursor<'_>,
+    inner: Cursor<'_>,
+    rest: Cursor<'_>,
+    mut expr: Box<Expr>,
+    kind: fn(Box<Expr>) -> ExprKind,
+) -> Box<Expr> {
+    let mut starts = Vec::new();
+    let mut sign = c;
+    while sign.place() < inner.place() {
+        starts.push(sign);
+        sign = sign.next();
+    }
+    while let Some(start) = starts.pop() {
+        expr = boxed(kind(expr), rest.span_from(start));
+    }
+    expr
 }
 
 /// A sum, alone or tested.
-fn test(c: Cursor<'_>) -> Parsed<'_, Expr> {
+fn test(c: Cursor<'_>) -> Boxed<'_> {
     let (rest, subject) = sum(c)?;
-    let (rest, kind) = if let Some(comparison) = comparison(rest) {
+    if let Some(comparison) = comparison(rest) {
         let (rest, right) = sum(rest.next())?;
-        (rest, ExprKind::Compare { left: Box::new(subject), comparison, right: Box::new(right) })
-    } else if rest.sees(K::Is) {
-        let (rest, (negated, _)) = (flag(K::Not), keyword(K::Null)).parse(rest.next())?;
-        (rest, ExprKind::IsNull { subject: Box::new(subject), negated })
-    } else {
-        let (tested, negated) = flag(K::Not).parse(rest)?;
-        match relation(tested, subject, negated)? {
-            (_, Err(subject)) if !negated => return Ok((rest, subject)),
-            (tested, Err(_)) => return tested.missing(),
-            (rest, Ok(kind)) => (rest, kind),
-        }
-    };
-    Ok((rest, Expr { kind, span: rest.span_from(c) }))
-}
-
-/// A test that may have a NOT before it; without one, the subject comes back.
-fn relation(c: Cursor<'_>, subject: Expr, negated: bool) -> Parsed<'_, Result<ExprKind, Expr>> {
-    let (rest, kind) = if c.sees(K::Matches) {
-        let (rest, pattern) = sum(c.next())?;
-        (rest, ExprKind::Matches { subject: Box::new(subject), negated, pattern: Box::new(pattern) })
-    } else if c.sees(K::Contains) {
-        let (rest, item) = sum(c.next())?;
-        (rest, ExprKind::Contains { subject: Box::new(subject), negated, item: Box::new(item) })
-    } else if c.sees(K::Between) {
-        let (rest, (low, high)) = separated_pair(sum, keyword(K::And), sum).parse(c.next())?;
-        let (subject, low, high) = (Box::new(subject), Box::new(low), Box::new(high));
-        (rest, ExprKind::Between { subject, negated, low, high })
-    } else if c.sees(K::In) {
-        let (rest, items) = parenthesized(list(expr)).parse(c.next())?;
-        (rest, ExprKind::In { subject: Box::new(subject), negated, items })
-    } else {
-        return Ok((c, Err(subject)));
-    };
-    Ok((rest, Ok(kind)))
-}
-
-/// `( … )`, one level deeper.
-pub(super) fn parenthesized<'a, T>(mut inner: impl Rule<'a, T>) -> impl Rule<'a, T> {
-    move |c: Cursor<'a>| {
-        c.nested(delimited(symbol(Symbol::LeftParen), |c| inner.parse(c), symbol(Symbol::RightParen)))
+        return Ok((rest, boxed(ExprKind::Compare { left: subject, comparison, right }, rest.span_from(c))));
     }
+    if rest.sees(K::Is) {
+        let (rest, (negated, _)) = (flag(K::Not), keyword(K::Null)).parse(rest.next())?;
+        return Ok((rest, boxed(ExprKind::IsNull { subject, negated }, rest.span_from(c))));
+    }
+    let negated = rest.sees(K::Not);
+    let tested = if negated { rest.next() } else { rest };
+    if tested.sees(K::Matches) {
+        let (rest, pattern) = sum(tested.next())?;
+        Ok((rest, boxed(ExprKind::Matches { subject, negated, pattern }, rest.span_from(c))))
+    } else if tested.sees(K::Contains) {
+        let (rest, item) = sum(tested.next())?;
+        Ok((rest, boxed(ExprKind::Contains { subject, negated, item }, rest.span_from(c))))
+    } else if tested.sees(K::Between) {
+        let (rest, low) = sum(tested.next())?;
+        let (rest, _) = keyword(K::And).parse(rest)?;
+        let (rest, high) = sum(rest)?;
+        Ok((rest, boxed(ExprKind::Between { subject, negated, low, high }, rest.span_from(c))))
+    } else if tested.sees(K::In) {
+        let (rest, items) = bracketed(tested.next(), Symbol::LeftParen, Symbol::RightParen, 1)?;
+        Ok((rest, boxed(ExprKind::In { subject, negated, items }, rest.span_from(c))))
+    } else if negated {
+        tested.missing()
+    } else {
+        Ok((rest, subject))
+    }
+}
+
+/// `( … )`: the expression inside.
+pub(super) fn parenthesized(c: Cursor<'_>) -> Boxed<'_> {
+    let (rest, _) = symbol(Symbol::LeftParen).parse(c.deeper()?)?;
+    let (rest, expr) = disjunction(rest)?;
+    let (rest, _) = symbol(Symbol::RightParen).parse(rest)?;
+    Ok((rest.level_with(c), expr))
+}
+
+/// Expressions with commas between, in brackets; at least so many.
+fn bracketed(c: Cursor<'_>, open: Symbol, close: Symbol, least: usize) -> Parsed<'_, Vec<Expr>> {
+    let (mut rest, _) = symbol(open).parse(c.deeper()?)?;
+    let mut items = Vec::new();
+    if least > 0 || !rest.sees_symbol(close) {
+        loop {
+            let (next, item) = disjunction(rest)?;
+            push(&mut items, item);
+            rest = next;
+            if !rest.sees_symbol(Symbol::Comma) {
+                break;
+            }
+            rest = rest.next();
+        }
+    }
+    let (rest, _) = symbol(close).parse(rest)?;
+    Ok((rest.level_with(c), items))
 }
 
 /// The comparison that is here.
@@ -120,77 +179,132 @@ pub(super) fn comparison(c: Cursor<'_>) -> Option<Comparison> {
     Some(comparison)
 }
 
-fn sum(c: Cursor<'_>) -> Parsed<'_, Expr> {
-    arithmetic(c, product, |symbol| match symbol {
-        Symbol::Plus => Some(Operator::Add),
-        Symbol::Minus => Some(Operator::Subtract),
-        _ => None,
-    })
-}
-
-fn product(c: Cursor<'_>) -> Parsed<'_, Expr> {
-    arithmetic(c, unary, |symbol| match symbol {
-        Symbol::Star => Some(Operator::Multiply),
-        Symbol::Slash => Some(Operator::Divide),
-        Symbol::Percent => Some(Operator::Remainder),
-        _ => None,
-    })
-}
-
-/// One operand, or several joined by operators that bind alike: flat, however many.
-fn arithmetic<'a>(
-    c: Cursor<'a>,
-    operand: fn(Cursor<'a>) -> Parsed<'a, Expr>,
-    operator: fn(Symbol) -> Option<Operator>,
-) -> Parsed<'a, Expr> {
-    let here = |c: Cursor<'_>| match c.kind() {
-        Kind::Symbol(symbol) => operator(symbol),
-        _ => None,
-    };
-    let (mut rest, first) = operand(c)?;
-    let mut operands = Vec::new();
-    while let Some(operator) = here(rest) {
-        let (next, operand) = operand(rest.next())?;
-        operands.push((operator, operand));
-        rest = next;
+/// Factors joined by `*`, `/`, `%`, and terms joined by `+`, `-`: two rules in one frame. Flat, however many.
+fn sum(c: Cursor<'_>) -> Boxed<'_> {
+    let mut terms = Chain::default();
+    let mut rest = c;
+    loop {
+        let start = rest;
+        let mut factors = Chain::default();
+        loop {
+            let (next, factor) = unary(rest)?;
+            factors.push(factor);
+            rest = next;
+            match product_operator(rest) {
+                Some(operator) => factors.operators.push(operator),
+                None => break,
+            }
+            rest = rest.next();
+        }
+        terms.push(factors.close(rest.span_from(start)));
+        match sum_operator(rest) {
+            Some(operator) => terms.operators.push(operator),
+            None => break,
+        }
+        rest = rest.next();
     }
     rest.expect_noun(Noun::Arithmetic);
-    if operands.is_empty() {
-        return Ok((rest, first));
-    }
-    let kind = ExprKind::Arithmetic { first: Box::new(first), rest: operands };
-    Ok((rest, Expr { kind, span: rest.span_from(c) }))
+    Ok((rest, terms.close(rest.span_from(c))))
 }
 
-fn unary(c: Cursor<'_>) -> Parsed<'_, Expr> {
-    if c.kind() != Kind::Symbol(Symbol::Minus) {
-        return primary(c);
-    }
-    let (rest, inner) = c.next().nested(unary)?;
-    let span = rest.span_from(c);
-    // A number takes its sign: the least integer has no positive one to negate.
-    let kind = match inner.kind {
-        ExprKind::Literal(Literal::Value(Value::UInt(n))) => match 0_i64.checked_sub_unsigned(n) {
-            Some(n) => ExprKind::Literal(Literal::Value(Value::Int(n))),
-            None => return too_wide(c, span),
-        },
-        ExprKind::Literal(Literal::Value(Value::Int(n))) => {
-            let negative = n.checked_neg().map_or(Value::UInt(n.unsigned_abs()), Value::Int);
-            ExprKind::Literal(Literal::Value(negative))
-        }
-        ExprKind::Literal(Literal::Value(Value::Float(n))) => {
-            ExprKind::Literal(Literal::Value(Value::Float(-n)))
-        }
-        kind => ExprKind::Negate(Box::new(Expr { kind, span: inner.span })),
-    };
-    Ok((rest, Expr { kind, span }))
+/// Operands and the operators between them.
+#[derive(Default)]
+struct Chain {
+    first: Option<Box<Expr>>,
+    operators: Vec<Operator>,
+    operands: Vec<Expr>,
 }
 
-fn primary(c: Cursor<'_>) -> Parsed<'_, Expr> {
+impl Chain {
+    fn push(&mut self, operand: Box<Expr>) {
+        match self.first {
+            None => self.first = Some(operand),
+            Some(_) => push(&mut self.operands, operand),
+        }
+    }
+
+    fn close(self, span: Span) -> Box<Expr> {
+        let first = self.first.unwrap_or_else(|| boxed(ExprKind::Literal(Literal::Value(Value::Null)), span));
+        if self.operands.is_empty() {
+            return first;
+        }
+        boxed(
+            ExprKind::Arithmetic { first, rest: self.operators.into_iter().zip(self.operands).collect() },
+            span,
+        )
+    }
+}
+
+fn product_operator(c: Cursor<'_>) -> Option<Operator> {
+    match c.kind() {
+        Kind::Symbol(Symbol::Star) => Some(Operator::Multiply),
+        Kind::Symbol(Symbol::Slash) => Some(Operator::Divide),
+        Kind::Symbol(Symbol::Percent) => Some(Operator::Remainder),
+        _ => None,
+    }
+}
+
+fn sum_operator(c: Cursor<'_>) -> Option<Operator> {
+    match c.kind() {
+        Kind::Symbol(Symbol::Plus) => Some(Operator::Add),
+        Kind::Symbol(Symbol::Minus) => Some(Operator::Subtract),
+        _ => None,
+    }
+}
+
+/// What stands alone, behind any number of `-`.
+fn unary(c: Cursor<'_>) -> Boxed<'_> {
+    let inner = behind(c, Kind::Symbol(Symbol::Minus))?;
+    let (rest, expr) = primary(inner)?;
+    let rest = rest.level_with(c);
+    if let ExprKind::Literal(Literal::Value(Value::Int(_) | Value::UInt(_) | Value::Float(_))) = expr.kind {
+        return signed(c, inner, rest, expr);
+    }
+    Ok((rest, wrap(c, inner, rest, expr, ExprKind::Negate)))
+}
+
+/// A number takes its signs: the least integer has no positive one to negate.
+fn signed<'a>(c: Cursor<'a>, inner: Cursor<'a>, rest: Cursor<'a>, mut expr: Box<Expr>) -> Boxed<'a> {
+    for _ in c.place()..inner.place() {
+        expr.span = rest.span_from(c);
+        let negative = match &expr.kind {
+            ExprKind::Literal(Literal::Value(Value::UInt(n))) => {
+                0_i64.checked_sub_unsigned(*n).map(Value::Int)
+            }
+            ExprKind::Literal(Literal::Value(Value::Int(n))) => {
+                Some(n.checked_neg().map_or(Value::UInt(n.unsigned_abs()), Value::Int))
+            }
+            ExprKind::Literal(Literal::Value(Value::Float(n))) => Some(Value::Float(-n)),
+            _ => None,
+        };
+        let Some(negative) = negative else { return too_wide(c, expr.span) };
+        expr.kind = ExprKind::Literal(Literal::Value(negative));
+    }
+    Ok((rest, expr))
+}
+
+fn primary(c: Cursor<'_>) -> Boxed<'_> {
+    match c.kind() {
+        Kind::Symbol(Symbol::LeftParen) => parenthesized(c),
+        Kind::Symbol(Symbol::LeftBrace) => {
+            object(c).map(|(rest, object)| (rest, boxed(ExprKind::Object(object), rest.span_from(c))))
+        }
+        Kind::Symbol(Symbol::LeftBracket) => bracketed(c, Symbol::LeftBracket, Symbol::RightBracket, 0)
+            .map(|(rest, items)| (rest, boxed(ExprKind::Array(items), rest.span_from(c)))),
+        kind if begins_field(kind) && c.next().kind() == Kind::Symbol(Symbol::LeftParen) => call(c),
+        _ => simple(c),
+    }
+}
+
+fn call(c: Cursor<'_>) -> Boxed<'_> {
+    let (rest, name) = bare(c)?;
+    let (rest, args) = bracketed(rest, Symbol::LeftParen, Symbol::RightParen, 0)?;
+    Ok((rest, boxed(ExprKind::Call { name, args }, rest.span_from(c))))
+}
+
+/// What contains no expression.
+fn simple(c: Cursor<'_>) -> Boxed<'_> {
     let (rest, kind) = match c.kind() {
-        Kind::Symbol(Symbol::LeftParen) => return parenthesized(expr).parse(c),
-        Kind::Symbol(Symbol::LeftBrace) => object.map(ExprKind::Object).parse(c)?,
-        Kind::Symbol(Symbol::LeftBracket) => array.map(ExprKind::Array).parse(c)?,
         Kind::Param => (c.next(), ExprKind::Param(param(c))),
         kind if begins_field(kind) => field(c)?,
         _ => match literal(c)? {
@@ -203,7 +317,7 @@ fn primary(c: Cursor<'_>) -> Parsed<'_, Expr> {
             }
         },
     };
-    Ok((rest, Expr { kind, span: rest.span_from(c) }))
+    Ok((rest, boxed(kind, rest.span_from(c))))
 }
 
 fn expect_constants(c: Cursor<'_>) {
@@ -251,7 +365,7 @@ pub(super) fn value(c: Cursor<'_>) -> Parsed<'_, Expr> {
     match c.kind() {
         Kind::Param => Ok((c.next(), Expr { kind: ExprKind::Param(param(c)), span: c.token().span })),
         Kind::Symbol(Symbol::Minus) => match c.next().kind() {
-            Kind::Int | Kind::Number => unary(c),
+            Kind::Int | Kind::Number => unary(c).map(|(rest, expr)| (rest, *expr)),
             _ => c.next().missing_noun(Noun::Number),
         },
         kind if begins_field(kind) => {
@@ -286,17 +400,10 @@ fn begins_field(kind: Kind) -> bool {
     }
 }
 
-/// What begins with a name: a call, an entity, or a field. The next token tells which.
+/// What begins with a name and is no call: an entity, or a field. The next token tells which.
 fn field(c: Cursor<'_>) -> Parsed<'_, ExprKind> {
     let (rest, first) = bare(c)?;
-    if rest.sees_symbol(Symbol::LeftParen) {
-        let (rest, args) = rest.nested(delimited(
-            symbol(Symbol::LeftParen),
-            until(Symbol::RightParen, expr),
-            symbol(Symbol::RightParen),
-        ))?;
-        return Ok((rest, ExprKind::Call { name: first, args }));
-    }
+    rest.sees_symbol(Symbol::LeftParen);
     if begins_plain_id(rest.kind()) {
         let (rest, id) = plain_id(rest, Noun::Id)?;
         return Ok((rest, ExprKind::Entity(EntityRef { kind: first, id, span: rest.span_from(c) })));
@@ -336,33 +443,48 @@ fn subscript(c: Cursor<'_>) -> Parsed<'_, Step> {
     }
 }
 
-/// None, or a list, before a closing symbol.
-fn until<'a, T>(close: Symbol, mut item: impl Rule<'a, T>) -> impl Rule<'a, Vec<T>> {
-    move |c: Cursor<'a>| {
-        if c.sees_symbol(close) { Ok((c, Vec::new())) } else { list(|c| item.parse(c)).parse(c) }
+pub(super) fn object(c: Cursor<'_>) -> Parsed<'_, ObjectExpr> {
+    let (mut rest, _) = symbol(Symbol::LeftBrace).parse(c.deeper()?)?;
+    let mut members = Members::default();
+    if !rest.sees_symbol(Symbol::RightBrace) {
+        loop {
+            let (next, key) = members.key(rest)?;
+            let (next, _) = symbol(Symbol::Colon).parse(next)?;
+            let (next, value) = disjunction(next)?;
+            members.push(key, value);
+            rest = next;
+            if !rest.sees_symbol(Symbol::Comma) {
+                break;
+            }
+            rest = rest.next();
+        }
     }
+    let (rest, _) = symbol(Symbol::RightBrace).parse(rest)?;
+    Ok((rest.level_with(c), ObjectExpr { members: members.members, span: rest.span_from(c) }))
 }
 
-fn array(c: Cursor<'_>) -> Parsed<'_, Vec<Expr>> {
-    let items = until(Symbol::RightBracket, expr);
-    c.nested(delimited(symbol(Symbol::LeftBracket), items, symbol(Symbol::RightBracket)))
+/// The members of an object, and which keys there were.
+#[derive(Default)]
+struct Members {
+    members: Vec<(Name, Expr)>,
+    keys: HashSet<String>,
 }
 
-pub(super) fn object<'a>(c: Cursor<'a>) -> Parsed<'a, ObjectExpr> {
-    let mut keys = HashSet::new();
-    let pair = |c: Cursor<'a>| -> Parsed<'a, (Name, Expr)> {
+impl Members {
+    /// The key that is here, for the first time.
+    fn key<'a>(&mut self, c: Cursor<'a>) -> Parsed<'a, Name> {
         let (rest, key) = key(c)?;
-        if !keys.insert(key.text.clone()) {
+        if !self.keys.insert(key.text.clone()) {
             let message = format!("the key {} comes twice", crate::error::shorten(&key.text));
             return c.wrong(key.span, message);
         }
-        let (rest, value) = preceded(symbol(Symbol::Colon), expr).parse(rest)?;
-        Ok((rest, (key, value)))
-    };
-    let members = until(Symbol::RightBrace, pair);
-    let (rest, members) =
-        c.nested(delimited(symbol(Symbol::LeftBrace), members, symbol(Symbol::RightBrace)))?;
-    Ok((rest, ObjectExpr { members, span: rest.span_from(c) }))
+        Ok((rest, key))
+    }
+
+    #[allow(clippy::boxed_local, reason = "unboxed here, so that it is not in a frame of the nest")]
+    fn push(&mut self, key: Name, value: Box<Expr>) {
+        self.members.push((key, *value));
+    }
 }
 
 fn key(c: Cursor<'_>) -> Parsed<'_, Name> {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Input};
 use super::habit::habit;
 use crate::error::{Fault, shorten};
 use crate::lang::ast::Span;
@@ -52,7 +52,8 @@ impl Stopped<'_> {
         let place = self.trail.place();
         let before = place.checked_sub(1).and_then(|at| self.token(at));
         let unused = RefCell::new(Trail::default());
-        habit(Cursor::at(self.text, self.tokens, place, &unused), before, self.trail)
+        let input = Input { text: self.text, tokens: self.tokens, trail: &unused };
+        habit(Cursor::new(&input, place), before, self.trail)
     }
 
     /// A misspelt keyword may have passed as an id: `EMIT Order.paid BYY User 7`. Then the word before is the fault.

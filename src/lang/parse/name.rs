@@ -1,10 +1,10 @@
 //! Names, ids, types, and the other small things that statements are made of.
 
 use nom::Parser;
-use nom::sequence::{delimited, preceded};
+use nom::sequence::preceded;
 
-use super::cursor::{Cursor, Parsed, keyword, symbol};
-use super::expr::expr;
+use super::cursor::{Cursor, Parsed, keyword};
+use super::expr::parenthesized;
 use crate::entity::{EventType, Position};
 use crate::lang::ast::{
     Count, EntityRef, EventRef, Happening, Id, Name, Param, Period, Point, PointKind, Span, Start, Text,
@@ -188,10 +188,7 @@ pub(super) fn entity(c: Cursor<'_>) -> Parsed<'_, EntityRef> {
 
 pub(super) fn id(c: Cursor<'_>) -> Parsed<'_, Id> {
     match c.kind() {
-        Kind::Symbol(Symbol::LeftParen) => {
-            let inner = delimited(symbol(Symbol::LeftParen), expr, symbol(Symbol::RightParen));
-            c.nested(inner.map(|expr| Id::Expr(Box::new(expr))))
-        }
+        Kind::Symbol(Symbol::LeftParen) => parenthesized(c).map(|(rest, expr)| (rest, Id::Expr(expr))),
         Kind::Keyword(_) => verbatim(c),
         _ => plain_id(c, Noun::Id),
     }

@@ -1,10 +1,10 @@
 //! Reads, and the clauses that follow them.
 
 use nom::Parser;
-use nom::sequence::{preceded, separated_pair};
+use nom::sequence::{delimited, preceded, separated_pair};
 
-use super::cursor::{Cursor, Parsed, flag, keyword, list, once, once_list, optional};
-use super::expr::{comparison, expr, parenthesized, value};
+use super::cursor::{Cursor, Parsed, flag, keyword, list, once, once_list, optional, symbol};
+use super::expr::{comparison, expr, value};
 use super::name::{begins_id, count, entity, event, id, name, point, start, text};
 use crate::lang::ast::{
     Clauses, Direction, Item, Order, Point, Query, Read, Selector, Source, Subscribe, Tag, TagTest,
@@ -190,7 +190,9 @@ fn tag(c: Cursor<'_>) -> Parsed<'_, Tag> {
     let (rest, test) = if let Some(comparison) = comparison(rest) {
         value.map(|value| TagTest::Compare(comparison, value)).parse(rest.next())?
     } else if rest.sees(K::In) {
-        parenthesized(list(value)).map(TagTest::In).parse(rest.next())?
+        delimited(symbol(Symbol::LeftParen), list(value), symbol(Symbol::RightParen))
+            .map(TagTest::In)
+            .parse(rest.next())?
     } else if rest.sees(K::Between) {
         let bounds = separated_pair(value, keyword(K::And), value);
         bounds.map(|(low, high)| TagTest::Between(low, high)).parse(rest.next())?

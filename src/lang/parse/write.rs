@@ -1,7 +1,7 @@
 //! Writes: `EMIT`, `PERFORM`, `ATOMIC`, and the facts beside an event.
 
 use nom::Parser;
-use nom::sequence::preceded;
+use nom::sequence::{delimited, preceded};
 
 use super::cursor::{Cursor, Parsed, keyword, list, once, once_list, optional, symbol};
 use super::expr::{expr, object};
@@ -164,7 +164,8 @@ fn guard(c: Cursor<'_>) -> Parsed<'_, Guard> {
         count.map(GuardKind::Version).parse(c.next())?
     } else if c.sees(K::None) {
         let inner = (selector, optional(K::Since, point));
-        super::expr::parenthesized(inner.map(|(selector, since)| GuardKind::None { selector, since }))
+        delimited(symbol(Symbol::LeftParen), inner, symbol(Symbol::RightParen))
+            .map(|(selector, since)| GuardKind::None { selector, since })
             .parse(c.next())?
     } else {
         return c.missing();

@@ -191,13 +191,19 @@ proptest! {
     }
 }
 
-/// The most levels that a form takes, and its text with so many.
+/// An expression so many levels deep.
 fn nested(open: &str, levels: usize, inner: &str, close: &str) -> String {
     format!("EVENTS WHERE x = 1 AND {}{inner}{}", open.repeat(levels), close.repeat(levels))
 }
 
+/// On three quarters of the stack that a thread has by default, so that a caller may be deep in its own.
 #[test]
 fn nesting_has_a_limit_and_no_overflow() {
+    let small = std::thread::Builder::new().stack_size(1_500_000);
+    small.spawn(nesting_has_a_limit).unwrap().join().unwrap();
+}
+
+fn nesting_has_a_limit() {
     for (open, inner, close) in [
         ("(", "a", ")"),
         ("[", "1", "]"),

@@ -1,0 +1,92 @@
+//! The shell: a database at a prompt, in a pipe, or in a script.
+//!
+//! The life of a run: [`cli`] reads the command line; [`open`] opens or creates the file; statements come from `-c`, from
+//! standard input ([`input`]) or from the prompt ([`repl`]); a [`session`] runs them one after the other and [`render`]s
+//! what they answer. Results go to standard output, everything else to standard error. What goes wrong is a [`failure`],
+//! and [`exit`] tells its code.
+
+mod cli;
+mod commands;
+mod exit;
+mod failure;
+mod input;
+mod open;
+mod render;
+mod repl;
+mod session;
+mod signal;
+mod terminal;
+mod transfer;
+
+use clap::Parser;
+
+use cli::{Cli, Command, Run};
+use exit::Exit;
+use failure::{Failure, Speech};
+use input::Patience;
+use session::Session;
+use signal::Signals;
+use terminal::Terminal;
+
+/// All of the program.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are errors to clap, but not to anybody else. A closed output is no reason to fail.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
+        }
+    };
+    let terminal = Terminal::detect();
+    let speech = Speech::new(&terminal, cli.format(&terminal), cli.format.is_some());
+    let signals = Signals::install();
+    let result = run(cli, terminal, speech, &signals);
+    let exit = match &result {
+        Ok(()) => Exit::Success,
+        Err(failure) => {
+            speech.failure(failure);
+            failure.exit()
+        }
+    };
+    match signals.close() {
+        Err(error) if exit == Exit::Success => {
+            let failure = Failure::from(error);
+            speech.failure(&failure);
+            failure.exit()
+        }
+        _ => exit,
+    }
+}
+
+fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Result<(), Failure> {
+    let format = cli.format(&terminal);
+    match cli.command {
+        Some(Command::Import(import)) => transfer::import_file(&import, &cli.opening, speech, signals),
+        Some(Command::Export(export)) => transfer::export_file(&export, &cli.opening, speech, signals),
+        None => {
+            let Some(run) = cli.run else {
+                // clap requires it where there is no command.
+                return Err(Failure::Usage("a FILE is missing".to_owned()));
+            };
+            let prompt = run.statements.is_empty() && terminal.input;
+            let db = open::open(&run.file, &cli.opening, open::Missing::Create, speech, prompt)?;
+            signals.opened(&db);
+            let mut session = Session::new(db, terminal, speech, signals.clone(), format, &run)?;
+            converse(&run, &mut session, prompt, cli.opening.read_only)
+        }
+    }
+}
+
+fn converse(run: &Run, session: &mut Session, prompt: bool, read_only: bool) -> Result<(), Failure> {
+    if prompt {
+        return repl::run(session, &run.file, read_only);
+    }
+    let result = if run.statements.is_empty() {
+        input::run_stream(session, std::io::stdin().lock(), "standard input", Patience::Needed)
+    } else {
+        session.run_scripts(&run.statements)
+    };
+    // What was answered before a failure is shown before it.
+    session.flush().and(result)
+}

@@ -1,0 +1,193 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use bygone::{Entity, Pattern, Value};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::exit;
+use super::terminal::Terminal;
+
+/// An embedded event database: one file, one small language.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bygone",
+    version,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = exit::HELP,
+    override_usage = "bygone [OPTIONS] FILE\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]",
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub run: Option<Run>,
+
+    /// How results are shown: a table on a terminal, JSON lines elsewhere, if not said
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<Format>,
+
+    #[command(flatten)]
+    pub opening: Opening,
+
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Running statements: what `bygone FILE` does.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The database; it is created if it is not there. Statements come from the prompt, or from standard input
+    pub file: PathBuf,
+
+    /// Run this and end; may be given several times
+    #[arg(short = 'c', long = "command", value_name = "STATEMENT")]
+    pub statements: Vec<String>,
+
+    /// The value of $NAME in statements: JSON, or else text
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub parameters: Vec<(String, Value)>,
+
+    /// On whose behalf events are appended, like 'User ann'
+    #[arg(long, value_name = "ENTITY")]
+    pub actor: Option<Entity>,
+
+    /// Wrap each line of JSON with the number of its statement, and close each statement
+    #[arg(long)]
+    pub envelope: bool,
+}
+
+/// How the file is opened.
+#[derive(Debug, Clone, Args)]
+pub struct Opening {
+    /// Write nothing; other readers may have the file open too
+    #[arg(long, global = true)]
+    pub read_only: bool,
+
+    /// Open a file whose journal is gone, without the events that only the journal had
+    #[arg(long, global = true)]
+    pub accept_lost_journal: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Append events from lines of JSON
+    Import(Import),
+    /// Write events as lines of JSON
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub struct Import {
+    /// The database; it is created if it is not there
+    pub file: PathBuf,
+
+    /// A file of events, one JSON object a line; - for standard input
+    pub events: PathBuf,
+
+    /// Rebuild a log from its export: positions, ids and times are kept, and the database must be empty
+    #[arg(long)]
+    pub restore: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub struct Export {
+    /// The database
+    pub file: PathBuf,
+
+    /// Which event types, like 'Order.*'; all if not said
+    pub pattern: Option<Pattern>,
+}
+
+/// How results are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns, for reading
+    Table,
+    /// One JSON object a line, for programs
+    Json,
+    /// Comma-separated values (RFC 4180), for spreadsheets
+    Csv,
+    /// One `name = value` a line, for wide rows
+    Line,
+}
+
+impl Format {
+    pub const ALL: [Format; 4] = [Format::Table, Format::Json, Format::Csv, Format::Line];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Table => "table",
+            Format::Json => "json",
+            Format::Csv => "csv",
+            Format::Line => "line",
+        }
+    }
+}
+
+impl Cli {
+    /// The format of the results: what was asked for, or what suits the reader.
+    pub fn format(&self, terminal: &Terminal) -> Format {
+        let enveloped = self.run.as_ref().is_some_and(|run| run.envelope);
+        match self.format {
+            Some(format) => format,
+            None if terminal.output && !enveloped => Format::Table,
+            None => Format::Json,
+        }
+    }
+}
+
+/// Reads `name=value`.
+pub fn parameter(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("it needs a name and a value, like total=10")?;
+    let name = name.trim();
+    let name = name.strip_prefix('$').unwrap_or(name);
+    if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+        return Err(format!("'{name}' is not the name of a parameter: letters, digits and _ make one"));
+    }
+    // Text needs no quotes here: the shell around this one already took one pair.
+    let value = value.parse().unwrap_or_else(|_| Value::from(value));
+    Ok((name.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_parameter_is_json_or_else_text() {
+        let value = |text: &str| parameter(text).unwrap().1;
+        assert_eq!(value("n=42"), Value::from(42));
+        assert_eq!(value("n=007"), Value::from("007"));
+        assert_eq!(value("$n=\"42\""), Value::from("42"));
+        assert_eq!(value("n=a=b"), Value::from("a=b"));
+        assert_eq!(value("n={\"a\":[1]}").to_string(), r#"{"a":[1]}"#);
+        assert_eq!(value("n=null"), Value::Null);
+        assert_eq!(value("n="), Value::from(""));
+        for wrong in ["n", "=1", "a b=1", "$=1"] {
+            assert!(parameter(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn commands_stand_apart_from_statements() {
+        assert!(Cli::try_parse_from(["bygone"]).is_err());
+        assert!(Cli::try_parse_from(["bygone", "import", "x"]).is_err());
+        assert!(Cli::try_parse_from(["bygone", "x", "import"]).is_err());
+        let cli = Cli::try_parse_from(["bygone", "x", "-c", "SHOW HEAD", "-c", "SHOW TYPES"]).unwrap();
+        assert_eq!(cli.run.unwrap().statements.len(), 2);
+        let cli = Cli::try_parse_from(["bygone", "export", "x", "--read-only", "Order.*"]).unwrap();
+        assert!(cli.opening.read_only && cli.run.is_none());
+    }
+}

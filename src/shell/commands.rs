@@ -1,0 +1,260 @@
+//! The commands of the prompt: about the session, not the data. Each begins with a dot.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use bygone::Pattern;
+
+use super::cli::{self, Format};
+use super::failure::{Failure, say};
+use super::input;
+use super::repl::{LineEditor, Watches};
+use super::session::Session;
+use super::transfer;
+
+/// A command, as `.help` and completion know it.
+pub struct Command {
+    pub name: &'static str,
+    pub arguments: &'static str,
+    about: &'static str,
+}
+
+/// What may come after the name of a command, for completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Argument {
+    File,
+    Pattern,
+    Command,
+    Choice(&'static [&'static str]),
+    Other,
+}
+
+/// What comes after a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    Continue,
+    End,
+}
+
+const fn command(name: &'static str, arguments: &'static str, about: &'static str) -> Command {
+    Command { name, arguments, about }
+}
+
+/// All of them, in the order of `.help`.
+pub const COMMANDS: &[Command] = &[
+    command("help", "", "this list, and a few statements to begin with"),
+    command("quit", "", "leave; so do .exit and Ctrl-D"),
+    command("exit", "", "leave"),
+    command("types", "", "the types of events, and how many of each"),
+    command("kinds", "", "the kinds of entities"),
+    command("stats", "", "how big everything is"),
+    command("format", "[table|json|csv|line]", "how results are shown"),
+    command("actor", "[KIND ID|none]", "on whose behalf events are appended"),
+    command("param", "[NAME=VALUE|NAME]", "give $NAME a value, or forget it; without anything, list them"),
+    command("timer", "[on|off]", "say how long each statement took"),
+    command("watch", "[PATTERN]", "print events above the prompt as they happen"),
+    command("unwatch", "[PATTERN]", "stop that, or all of it"),
+    command("read", "FILE", "run the statements of a file"),
+    command("import", "FILE [--restore]", "append events from lines of JSON"),
+    command("export", "FILE [PATTERN]", "write events as lines of JSON into a new file"),
+];
+
+const BEGINNING: &str = "
+To begin with:
+  EMIT Order.created 42 {total: 10} BY User ann
+  HISTORY Order 42
+  AT Order 42 '2024-01-01'
+  EVENTS 'Order.*' WHERE data.total > 5 SINCE -30d
+  SUBSCRIBE 'Order.*'
+
+Tab completes. A statement that is not finished goes on in the next line; an empty line ends it.";
+
+/// The command that an entry is; none if it is a statement. What people type to leave or to ask for help, they mean.
+pub fn of(entry: &str) -> Option<&str> {
+    match entry.trim_end_matches(';').trim_end() {
+        word if word.eq_ignore_ascii_case("quit") || word.eq_ignore_ascii_case("exit") || word == "\\q" => {
+            Some("quit")
+        }
+        word if word.eq_ignore_ascii_case("help") || word == "?" || word == "\\?" => Some("help"),
+        _ => entry.strip_prefix('.'),
+    }
+}
+
+/// What may come after a name.
+pub fn argument(name: &str) -> Argument {
+    match name {
+        "read" | "import" | "export" => Argument::File,
+        "watch" | "unwatch" => Argument::Pattern,
+        "help" => Argument::Command,
+        "format" => Argument::Choice(&["table", "json", "csv", "line"]),
+        "timer" => Argument::Choice(&["on", "off"]),
+        _ => Argument::Other,
+    }
+}
+
+/// Runs a command, given without its dot.
+pub fn run(
+    command: &str,
+    session: &mut Session,
+    watches: &mut Watches,
+    editor: &mut LineEditor,
+) -> Result<Flow, Failure> {
+    let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let rest = rest.trim();
+    let arguments = words(rest)?;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match (name, arguments.as_slice()) {
+        ("quit" | "exit", []) => return Ok(Flow::End),
+        ("help", _) => help(),
+        ("types" | "kinds" | "stats", []) => session.run_entry(&format!("SHOW {name}"))?,
+        ("format", []) => say(session.format().name()),
+        ("format", [name]) => session.set_format(format(name)?),
+        ("actor", []) => match session.actor() {
+            Some(actor) => say(&actor.to_string()),
+            None => say("none"),
+        },
+        ("actor", ["none"]) => session.set_actor(None),
+        ("actor", _) => session.set_actor(Some(rest.parse()?)),
+        ("param", []) => {
+            for (name, value) in session.parameters() {
+                say(&format!("${name} = {value}"));
+            }
+        }
+        ("param", _) if rest.contains('=') => {
+            let (name, value) = cli::parameter(rest).map_err(Failure::Usage)?;
+            session.set_parameter(name, value);
+        }
+        ("param", [name]) => {
+            if !session.unset_parameter(name.trim_start_matches('$')) {
+                return Err(Failure::Usage(format!(
+                    "there is no parameter {name}; .param NAME=VALUE makes one"
+                )));
+            }
+        }
+        ("timer", []) => session.timer = !session.timer,
+        ("timer", ["on"]) => session.timer = true,
+        ("timer", ["off"]) => session.timer = false,
+        ("watch", []) => watches.patterns().for_each(say),
+        ("watch", [pattern]) => watch(pattern, session, watches, editor)?,
+        ("unwatch", []) => {
+            watches.stop_all();
+        }
+        ("unwatch", [pattern]) => {
+            if !watches.stop(&pattern.parse()?) {
+                return Err(Failure::Usage(format!("'{pattern}' is not watched; .watch lists what is")));
+            }
+        }
+        ("read", [file]) => read(file, session)?,
+        ("import", [file]) => import(file, false, session)?,
+        ("import", [file, "--restore"] | ["--restore", file]) => import(file, true, session)?,
+        ("export", [file]) => export(file, None, session)?,
+        ("export", [file, pattern]) => export(file, Some(pattern.parse()?), session)?,
+        _ => return Err(Failure::Usage(misuse(name))),
+    }
+    Ok(Flow::Continue)
+}
+
+fn help() {
+    let widest = COMMANDS.iter().map(|command| usage(command).len()).max().unwrap_or(0);
+    for command in COMMANDS {
+        say(&format!("{:widest$}  {}", usage(command), command.about));
+    }
+    say(BEGINNING);
+}
+
+fn usage(command: &Command) -> String {
+    format!(".{} {}", command.name, command.arguments).trim_end().to_owned()
+}
+
+fn misuse(name: &str) -> String {
+    if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
+        return format!("it is used like this: {}", usage(command));
+    }
+    let near = COMMANDS.iter().map(|command| (strsim::damerau_levenshtein(name, command.name), command.name));
+    match near.min().filter(|(distance, near)| *distance <= 2 && *distance < near.len()) {
+        Some((_, near)) => format!("there is no command .{name}; did you mean .{near}?"),
+        None => format!("there is no command .{name}; .help lists them"),
+    }
+}
+
+fn format(name: &str) -> Result<Format, Failure> {
+    let known = || Format::ALL.map(Format::name).join(", ");
+    let format = Format::ALL.into_iter().find(|format| format.name().eq_ignore_ascii_case(name));
+    format.ok_or_else(|| Failure::Usage(format!("there is no format {name}; there are {}", known())))
+}
+
+fn watch(
+    pattern: &str,
+    session: &Session,
+    watches: &mut Watches,
+    editor: &mut LineEditor,
+) -> Result<(), Failure> {
+    let pattern: Pattern = pattern.parse()?;
+    let printer = editor
+        .create_external_printer()
+        .map_err(|e| Failure::Usage(format!("this terminal cannot show what happens meanwhile: {e}")))?;
+    if !watches.start(&session.db(), pattern, printer, session.terminal.output_colors)? {
+        session.speech.notice("that is watched already");
+    }
+    Ok(())
+}
+
+fn read(file: &str, session: &mut Session) -> Result<(), Failure> {
+    let stream = File::open(file).map_err(|e| Failure::reading(file, e))?;
+    input::run_stream(session, BufReader::new(stream), file, input::Patience::None)
+}
+
+fn import(file: &str, restore: bool, session: &mut Session) -> Result<(), Failure> {
+    let source = transfer::open_events(Path::new(file))?;
+    transfer::import(&session.db(), source, restore, session.speech, &session.signals)
+}
+
+fn export(file: &str, pattern: Option<Pattern>, session: &mut Session) -> Result<(), Failure> {
+    let mut target = File::create_new(file).map_err(|e| Failure::writing(file, e))?;
+    transfer::export(&session.db(), pattern.as_ref(), &mut target, file, session.speech, &session.signals)
+}
+
+/// The words of a text; quotes hold one together.
+fn words(text: &str) -> Result<Vec<String>, Failure> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let (word, after) = match first {
+            '\'' | '"' => rest[1..]
+                .split_once(first)
+                .ok_or_else(|| Failure::Usage(format!("the quote {first} is not closed")))?,
+            _ => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
+        };
+        words.push(word.to_owned());
+        rest = after.trim_start();
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_may_have_quotes() {
+        assert_eq!(words("a 'b c'  \"d\"").unwrap(), ["a", "b c", "d"]);
+        assert!(words("").unwrap().is_empty());
+        assert!(words("'a").is_err());
+    }
+
+    #[test]
+    fn a_slip_finds_its_command() {
+        assert_eq!(misuse("typs"), "there is no command .typs; did you mean .types?");
+        assert_eq!(misuse("zzzz"), "there is no command .zzzz; .help lists them");
+        assert_eq!(misuse("read"), "it is used like this: .read FILE");
+    }
+
+    #[test]
+    fn leaving_needs_no_dot() {
+        assert_eq!(of("exit;"), Some("quit"));
+        assert_eq!(of("HELP"), Some("help"));
+        assert_eq!(of(".types"), Some("types"));
+        assert_eq!(of("SHOW TYPES"), None);
+    }
+}

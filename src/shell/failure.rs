@@ -1,0 +1,211 @@
+//! What goes wrong, and how it is said: to a person, or as a line of JSON to a program.
+
+use std::io::{self, Write};
+
+use bygone::Error;
+use bygone::error::Fault;
+use serde::Serialize;
+
+use super::cli::Format;
+use super::exit::Exit;
+use super::terminal::{Style, Terminal};
+
+/// Why a run ended early.
+#[derive(Debug)]
+pub enum Failure {
+    /// The library refused or failed; in which statement, if it was in one of several.
+    Error { error: Error, statement: Option<usize> },
+    /// The command line, a dot command or an input is wrong in a way that only the shell knows.
+    Usage(String),
+    /// An input cannot be read, an output cannot be written.
+    Io { doing: String, source: io::Error },
+    /// Whoever read the output has gone. Nothing is wrong: `| head` had enough.
+    Closed,
+    /// Ctrl-C, or a signal like it.
+    Interrupted,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Error { error, statement: None }
+    }
+}
+
+impl Failure {
+    /// An error on the way to standard output.
+    pub fn output(source: io::Error) -> Failure {
+        Failure::writing("standard output", source)
+    }
+
+    /// An error on the way to a place that has a name.
+    pub fn writing(place: &str, source: io::Error) -> Failure {
+        match source.kind() {
+            io::ErrorKind::BrokenPipe => Failure::Closed,
+            _ => Failure::Io { doing: format!("writing {place}"), source },
+        }
+    }
+
+    /// An error on the way from a place that has a name.
+    pub fn reading(place: &str, source: io::Error) -> Failure {
+        Failure::Io { doing: format!("reading {place}"), source }
+    }
+
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Failure::Error { error, .. } => error.class().into(),
+            Failure::Usage(_) => Exit::Usage,
+            Failure::Io { .. } => Exit::Failed,
+            Failure::Closed => Exit::Success,
+            Failure::Interrupted => Exit::Interrupted,
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Failure::Error { error, .. } => error.kind(),
+            Failure::Usage(_) => "usage",
+            Failure::Io { .. } | Failure::Closed => "io",
+            Failure::Interrupted => "interrupted",
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Failure::Error { error: Error::Syntax(fault), .. } => fault.sentence(),
+            Failure::Error { error, .. } => error.to_string(),
+            Failure::Usage(message) => message.clone(),
+            Failure::Io { doing, source } => format!("{doing}: {source}"),
+            Failure::Closed => "the output was closed".to_owned(),
+            Failure::Interrupted => "interrupted".to_owned(),
+        }
+    }
+}
+
+/// A line that a program gets on standard error.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Said<'a> {
+    Notice(&'a str),
+    Error(Line<'a>),
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    kind: &'a str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statement: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    expected: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggestion: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    fn of(failure: &'a Failure) -> Line<'a> {
+        let mut line = Line {
+            kind: failure.kind(),
+            message: failure.message(),
+            statement: None,
+            line: None,
+            column: None,
+            expected: Vec::new(),
+            found: None,
+            suggestion: None,
+        };
+        let Failure::Error { error, statement } = failure else { return line };
+        line.statement = *statement;
+        match error {
+            Error::Syntax(fault) => {
+                line.statement = Some(fault.statement);
+                line.line = Some(fault.line);
+                line.column = Some(fault.column);
+                line.expected = fault.expected.iter().map(String::as_str).collect();
+                line.found = Some(&fault.found);
+                line.suggestion = fault.suggestion.as_deref();
+            }
+            Error::Invalid { expected, found, .. } | Error::Refused { expected, found, .. } => {
+                line.expected = vec![expected];
+                line.found = Some(found);
+            }
+            _ => {}
+        }
+        line
+    }
+}
+
+/// How the shell speaks on standard error.
+#[derive(Debug, Clone, Copy)]
+pub struct Speech {
+    json: bool,
+    colors: bool,
+    /// Somebody reads along: a line may be rewritten in place.
+    pub live: bool,
+}
+
+impl Speech {
+    /// JSON for a program: where JSON was asked for, or is the default and nobody reads standard error.
+    pub fn new(terminal: &Terminal, format: Format, asked: bool) -> Speech {
+        let json = format == Format::Json && (asked || !terminal.errors);
+        Speech { json, colors: terminal.error_colors, live: terminal.errors && !json }
+    }
+
+    /// At a prompt somebody reads, whatever the format of the results.
+    pub fn to_a_person(self, terminal: &Terminal) -> Speech {
+        Speech { json: false, live: terminal.errors, ..self }
+    }
+
+    /// Says something that is neither a result nor an error.
+    pub fn notice(self, text: &str) {
+        if self.json {
+            say_json(&Said::Notice(text));
+        } else {
+            say(&Style::Dim.paint(text, self.colors));
+        }
+    }
+
+    /// Says what went wrong. There is nothing to say when the reader has gone.
+    pub fn failure(self, failure: &Failure) {
+        match failure {
+            Failure::Closed => {}
+            _ if self.json => say_json(&Said::Error(Line::of(failure))),
+            Failure::Interrupted => say("interrupted"),
+            Failure::Error { error: Error::Syntax(fault), .. } => say(&self.report(fault)),
+            Failure::Error { statement: Some(n), .. } => self.error(&format!("statement {n}: "), failure),
+            _ => self.error("", failure),
+        }
+    }
+
+    fn error(self, place: &str, failure: &Failure) {
+        say(&format!("{} {place}{}", Style::Red.paint("error:", self.colors), failure.message()));
+    }
+
+    fn report(self, fault: &Fault) -> String {
+        let report = bygone::text::report(fault);
+        let carets = |line: &str| line.trim_start().starts_with('^');
+        let paint = |line: &str| match line {
+            line if carets(line) => Style::Red.paint(line, self.colors).into_owned(),
+            line => line.to_owned(),
+        };
+        report.lines().map(paint).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn say_json(said: &Said<'_>) {
+    // Text and numbers always have a JSON form.
+    if let Ok(line) = serde_json::to_string(said) {
+        say(&line);
+    }
+}
+
+/// Writes to standard error. If that is closed there is nobody left to tell.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,93 @@
+//! Statements from a stream: a pipe, a file.
+//!
+//! A statement runs as soon as it is complete, with its semicolon at the end of a line: a program may keep the pipe open
+//! and read its answers. Messages count statements and lines from the beginning of the stream.
+
+use std::io::BufRead;
+
+use bygone::{Error, Script};
+
+use super::failure::Failure;
+use super::session::{Place, Session};
+
+/// Whether the stream keeps one waiting, so that Ctrl-C must get through meanwhile. A file does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    None,
+    Needed,
+}
+
+/// Runs all statements of a stream; `name` is for messages.
+pub fn run_stream(
+    session: &mut Session,
+    mut stream: impl BufRead,
+    name: &str,
+    patience: Patience,
+) -> Result<(), Failure> {
+    let mut part = Part::default();
+    let mut place = Place::default();
+    let mut line = Vec::new();
+    let mut lines = 0;
+    loop {
+        line.clear();
+        let signals = session.signals.clone();
+        let mut read = || stream.read_until(b'\n', &mut line);
+        let read = if patience == Patience::Needed { signals.waiting(read) } else { read() };
+        let ended = read.map_err(|e| Failure::reading(name, e))? == 0;
+        lines += 1;
+        match std::str::from_utf8(&line) {
+            Ok(text) => part.push(text),
+            Err(error) => {
+                let column = String::from_utf8_lossy(&line[..error.valid_up_to()]).chars().count() + 1;
+                return Err(Failure::Usage(format!(
+                    "{name}, line {lines}, column {column}: not UTF-8, the only encoding that statements have"
+                )));
+            }
+        }
+        if !ended && !part.may_be_complete() {
+            continue;
+        }
+        match Script::parse(&part.text) {
+            Err(Error::Syntax(fault)) if fault.incomplete && !ended => part.next_look(),
+            Err(_) => return session.run_part(&part.text, place),
+            Ok(script) => {
+                session.run_statements(&script, place)?;
+                session.flush()?;
+                place.statements += script.statements().len();
+                place.lines = lines;
+                part = Part::default();
+            }
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+/// What was read and not yet run.
+#[derive(Default)]
+struct Part {
+    text: String,
+    /// Looking again pays from this length on.
+    look: usize,
+}
+
+impl Part {
+    fn push(&mut self, text: &str) {
+        // A mark that some editors put before everything.
+        let text = if self.text.is_empty() { text.trim_start_matches('\u{feff}') } else { text };
+        self.text.push_str(text);
+    }
+
+    fn may_be_complete(&self) -> bool {
+        self.text.len() >= self.look && self.text.trim_end().ends_with(';')
+    }
+
+    /// A long block has many semicolons before its last: each look takes as long as the text, so looks become rarer as it grows.
+    fn next_look(&mut self) {
+        const SHORT: usize = 64 << 10;
+        if self.text.len() > SHORT {
+            self.look = self.text.len() + self.text.len() / 4;
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Opening the file, and saying what was found.
+
+use std::path::Path;
+
+use bygone::{Db, Options};
+
+use super::cli::Opening;
+use super::failure::{Failure, Speech};
+
+/// What to do when there is no file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    Create,
+    Fail,
+}
+
+/// Opens the database, or makes one. `tell` says so when it is made.
+pub fn open(
+    path: &Path,
+    opening: &Opening,
+    missing: Missing,
+    speech: Speech,
+    tell: bool,
+) -> Result<Db, Failure> {
+    let options =
+        Options::new().read_only(opening.read_only).accept_lost_journal(opening.accept_lost_journal);
+    // Only a name that is surely free is created; everything else is for opening to judge.
+    let free = matches!(path.try_exists(), Ok(false)) && !path.is_symlink();
+    if free && missing == Missing::Create && !opening.read_only {
+        let db = options.create(path)?;
+        if tell {
+            speech.notice(&format!("created {}", path.display()));
+        }
+        return Ok(db);
+    }
+    let db = options.open(path)?;
+    let found = db.recovery();
+    if found.replayed > 0 {
+        let events = super::terminal::count(found.replayed, "event");
+        speech.notice(&format!("the file was not closed last time; recovered {events} from its journal"));
+    }
+    if let Some(cut) = found.cut {
+        speech.notice(&format!("the log was cut at {cut}: an append under way there was never acknowledged"));
+    }
+    Ok(db)
+}

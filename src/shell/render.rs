@@ -1,0 +1,52 @@
+//! How results are shown: one trait, one file a format.
+
+mod csv;
+mod grid;
+mod json;
+mod line;
+mod table;
+
+pub use table::shortened;
+
+use std::io::{self, Write};
+
+use bygone::Row;
+
+use super::cli::Format;
+use super::terminal::Terminal;
+
+/// Writes rows as they come.
+///
+/// A renderer may hold rows back to learn how wide they are; it lets go of them at [`settle`](Renderer::settle).
+pub trait Renderer {
+    /// A statement begins; they are counted from 1.
+    fn begin(&mut self, _statement: usize) {}
+
+    /// A row of the statement.
+    fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Nothing more is coming for now: writes what is held back.
+    fn settle(&mut self, _out: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Nothing more is coming from this statement.
+    fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.settle(out)
+    }
+
+    /// The statement ended well, after so many rows.
+    fn done(&mut self, _statement: usize, _rows: u64, _out: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The renderer of a format.
+pub fn new(format: Format, envelope: bool, terminal: &Terminal) -> Box<dyn Renderer> {
+    match format {
+        Format::Json => Box::new(json::Json::new(envelope)),
+        Format::Csv => Box::new(csv::Csv::default()),
+        Format::Line => Box::new(line::Line::new(terminal)),
+        Format::Table => Box::new(table::Table::new(terminal)),
+    }
+}

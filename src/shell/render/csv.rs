@@ -1,0 +1,204 @@
+//! Comma-separated values as RFC 4180 has them: lines end with CRLF, what needs quotes has them.
+//!
+//! A header comes first, and again after an empty line where the columns change. An entity takes two columns, its type
+//! and its id; other objects are JSON. Null is an empty field, an empty text is `""`.
+
+use std::io::{self, Write};
+
+use bygone::{Entity, Event, Object, Row, Value};
+
+use super::Renderer;
+use super::grid::{self, Block, Cell, Kind, Record, SAMPLE};
+
+/// The columns of events: always all of them, so that every file of events has the same.
+const EVENT: [&str; 18] = [
+    "position",
+    "version",
+    "id",
+    "type",
+    "timestamp",
+    "recorded",
+    "target.type",
+    "target.id",
+    "actor.type",
+    "actor.id",
+    "producer",
+    "cause",
+    "correlation",
+    "namespace",
+    "tags",
+    "key",
+    "data",
+    "metadata",
+];
+
+#[derive(Default)]
+pub struct Csv {
+    /// The header that stands above what comes next.
+    header: Vec<String>,
+    block: Block,
+    /// Rows that are still learnt from.
+    sample: Vec<Record<'static>>,
+    sampled: bool,
+}
+
+impl Renderer for Csv {
+    fn begin(&mut self, _statement: usize) {
+        self.block = Block::default();
+        self.sampled = false;
+    }
+
+    fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
+        if let Row::Event { event, .. } = row {
+            self.settle(out)?;
+            self.head(EVENT.map(str::to_owned).to_vec(), out)?;
+            return write_row(&event_cells(event), out);
+        }
+        let record = flat(grid::members(row));
+        if !self.sampled {
+            self.block.adopt(&record);
+            self.sample.push(record);
+            return if self.sample.len() < SAMPLE { Ok(()) } else { self.settle(out) };
+        }
+        if !self.block.fits(&record) {
+            self.block = Block::default();
+            self.block.adopt(&record);
+        }
+        self.write(record, out)
+    }
+
+    fn settle(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.sampled |= !self.sample.is_empty();
+        for record in std::mem::take(&mut self.sample) {
+            self.write(record, out)?;
+        }
+        Ok(())
+    }
+}
+
+impl Csv {
+    fn write(&mut self, record: Record<'_>, out: &mut dyn Write) -> io::Result<()> {
+        self.head(self.block.columns.clone(), out)?;
+        write_row(&self.block.arrange(record), out)
+    }
+
+    fn head(&mut self, columns: Vec<String>, out: &mut dyn Write) -> io::Result<()> {
+        if self.header == columns {
+            return Ok(());
+        }
+        if !self.header.is_empty() {
+            out.write_all(b"\r\n")?;
+        }
+        write_row(&columns.iter().map(|name| Some(Cell::text(name.as_str()))).collect::<Vec<_>>(), out)?;
+        self.header = columns;
+        Ok(())
+    }
+}
+
+fn flat(members: Object) -> Record<'static> {
+    let mut record = Record::new();
+    for (name, value) in members {
+        match &value {
+            Value::Object(object) if grid::entity(object).is_some() => {
+                for (part, value) in object {
+                    record.push((format!("{name}.{part}").into(), Cell::plain(value)));
+                }
+            }
+            value => record.push((name.into(), Cell::plain(value))),
+        }
+    }
+    record
+}
+
+fn event_cells(event: &Event) -> Vec<Option<Cell>> {
+    let json =
+        |value: &dyn Fn() -> bygone::Result<Value>| value().ok().map(|value| Cell::text(value.to_string()));
+    let entity = |entity: &Option<Entity>| {
+        let kind = entity.as_ref().map(|e| Cell::text(e.kind()));
+        (kind, entity.as_ref().map(|e| Cell::text(e.id())))
+    };
+    let (target_type, target_id) = entity(&event.target);
+    let (actor_type, actor_id) = entity(&event.actor);
+    let tags: Object = event.tags.iter().map(|tag| (tag.name.clone(), tag.value.clone())).collect();
+    vec![
+        Some(Cell::number(event.position.0)),
+        event.version.map(|version| Cell::number(version.0)),
+        Some(Cell::text(event.id.to_string())),
+        Some(Cell::text(event.kind.as_str())),
+        Some(Cell::text(event.timestamp.to_string())),
+        Some(Cell::text(event.recorded.to_string())),
+        target_type,
+        target_id,
+        actor_type,
+        actor_id,
+        event.producer.as_ref().and_then(|producer| json(&|| Value::of(producer))),
+        event.cause.as_ref().and_then(|cause| json(&|| Value::of(cause))),
+        event.correlation.as_deref().map(Cell::text),
+        event.namespace.as_deref().map(Cell::text),
+        (!tags.is_empty()).then(|| Cell::text(Value::from(tags).to_string())),
+        event.key.as_deref().map(Cell::text),
+        Some(Cell::text(event.data.to_string())),
+        (!event.metadata.is_empty()).then(|| Cell::text(event.metadata.to_string())),
+    ]
+}
+
+fn write_row(cells: &[Option<Cell>], out: &mut dyn Write) -> io::Result<()> {
+    for (i, cell) in cells.iter().enumerate() {
+        if i > 0 {
+            out.write_all(b",")?;
+        }
+        if let Some(cell) = cell {
+            write_field(cell, out)?;
+        }
+    }
+    out.write_all(b"\r\n")
+}
+
+fn write_field(cell: &Cell, out: &mut dyn Write) -> io::Result<()> {
+    let text = &cell.text;
+    let empty = text.is_empty() && cell.kind == Kind::Text;
+    let space = text.starts_with(' ') || text.ends_with(' ');
+    if empty || space || text.contains(['"', ',', '\r', '\n']) {
+        write!(out, "\"{}\"", text.replace('"', "\"\""))
+    } else {
+        out.write_all(text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn csv(rows: &[&str]) -> String {
+        let mut out = Vec::new();
+        let mut csv = Csv::default();
+        csv.begin(1);
+        for row in rows {
+            let Value::Object(fields) = row.parse().unwrap() else { panic!("{row}") };
+            csv.row(&Row::Fields(fields), &mut out).unwrap();
+        }
+        csv.end(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn fields_have_quotes_where_they_need_them() {
+        assert_eq!(
+            csv(&[r#"{"a":"x,y","b":"say \"no\"","c":"two\nlines","d":"","e":null,"f":1.5}"#]),
+            "a,b,c,d,e,f\r\n\"x,y\",\"say \"\"no\"\"\",\"two\nlines\",\"\",,1.5\r\n"
+        );
+    }
+
+    #[test]
+    fn rows_with_fewer_members_have_empty_fields() {
+        assert_eq!(
+            csv(&[r#"{"op":"remove","path":"/a"}"#, r#"{"op":"add","path":"/b","value":{"x":1}}"#]),
+            "op,path,value\r\nremove,/a,\r\nadd,/b,\"{\"\"x\"\":1}\"\r\n"
+        );
+    }
+
+    #[test]
+    fn an_entity_takes_two_columns() {
+        assert_eq!(csv(&[r#"{"target":{"type":"Order","id":"7"}}"#]), "target.type,target.id\r\nOrder,7\r\n");
+    }
+}

@@ -1,0 +1,192 @@
+//! Rows as columns, for the formats that have any.
+//!
+//! Rows of one statement need not have the same members (a JSON Patch has a `value` only where it adds one), and nobody
+//! knows them before they come. So a [`Block`] first learns its columns from a sample; a later row with a member that
+//! none had so far begins another block.
+
+use std::borrow::Cow;
+
+use bygone::{Entity, Event, Object, Row, Value};
+
+use crate::shell::terminal::harmless;
+
+/// How many rows are looked at before the first is written.
+pub const SAMPLE: usize = 100;
+
+/// One value, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    pub text: String,
+    pub kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Number,
+    Null,
+}
+
+impl Cell {
+    pub fn text(text: impl Into<String>) -> Cell {
+        Cell { text: text.into(), kind: Kind::Text }
+    }
+
+    pub fn number(text: impl ToString) -> Cell {
+        Cell { text: text.to_string(), kind: Kind::Number }
+    }
+
+    /// For a program: text as it is, all else as JSON, null as nothing.
+    pub fn plain(value: &Value) -> Cell {
+        match value {
+            Value::Null => Cell { text: String::new(), kind: Kind::Null },
+            Value::Text(text) => Cell::text(text.as_str()),
+            Value::Int(_) | Value::UInt(_) | Value::Float(_) => Cell::number(value),
+            value => Cell::text(value.to_string()),
+        }
+    }
+
+    /// For a person: as the language would write it, and harmless to a terminal.
+    pub fn shown(value: &Value) -> Cell {
+        match value {
+            Value::Null => Cell { text: "null".to_owned(), kind: Kind::Null },
+            Value::Int(_) | Value::UInt(_) | Value::Float(_) => Cell::number(value),
+            value => Cell::text(shown(value)),
+        }
+    }
+}
+
+fn shown(value: &Value) -> String {
+    let text: Cow<'_, str> = match value {
+        Value::Text(text) => text.into(),
+        Value::Object(members) => match (entity(members), brief_event(members)) {
+            (Some(entity), _) => entity.to_string().into(),
+            (_, Some(event)) => event.into(),
+            _ => value.to_string().into(),
+        },
+        value => value.to_string().into(),
+    };
+    harmless(&text).into_owned()
+}
+
+/// The entity that an object of exactly a type and an id is.
+pub fn entity(members: &Object) -> Option<Entity> {
+    match (members.len(), members.get("type")?, members.get("id")?) {
+        (2, Value::Text(kind), Value::Text(id)) => Some(Entity::from((kind, id))),
+        _ => None,
+    }
+}
+
+/// An event within another row takes a place and a type: the rest is a statement away.
+fn brief_event(members: &Object) -> Option<String> {
+    let (kind, position) = (members.get("type")?.as_text()?, members.get("position")?);
+    (members.contains_key("recorded") && members.contains_key("data")).then(|| format!("#{position} {kind}"))
+}
+
+/// A row: the names of its columns, and what stands there.
+pub type Record<'a> = Vec<(Cow<'a, str>, Cell)>;
+
+/// A row for a table: of an event what one looks for, of anything else all it has.
+pub fn brief(row: &Row) -> Record<'static> {
+    match row {
+        Row::Event { event, .. } => brief_record(event),
+        row => {
+            let all = |(name, value): (String, Value)| (name.into(), Cell::shown(&value));
+            members(row).into_iter().map(all).collect()
+        }
+    }
+}
+
+fn brief_record(event: &Event) -> Record<'static> {
+    let entity = |entity: &Option<Entity>| entity.as_ref().map(|e| Cell::text(harmless(&e.to_string())));
+    let columns = [
+        ("position", Some(Cell::number(event.position))),
+        ("timestamp", Some(Cell::text(event.timestamp.to_string()))),
+        ("type", Some(Cell::text(harmless(event.kind.as_str())))),
+        ("target", entity(&event.target)),
+        ("actor", entity(&event.actor)),
+        ("data", Some(Cell::text(harmless(&event.data.to_string())))),
+    ];
+    columns.into_iter().filter_map(|(name, cell)| Some((name.into(), cell?))).collect()
+}
+
+/// All members of a row's line of JSON.
+pub fn members(row: &Row) -> Object {
+    match row {
+        Row::Fields(fields) => fields.clone(),
+        // A row that has no JSON form does not exist; it would show as an empty one.
+        row => match Value::of(row) {
+            Ok(Value::Object(members)) => members,
+            _ => Object::new(),
+        },
+    }
+}
+
+/// Rows that have the same columns.
+#[derive(Debug, Default)]
+pub struct Block {
+    pub columns: Vec<String>,
+}
+
+impl Block {
+    /// Takes in the columns of one more row; where it has a new one, that goes before the first that it shares and follows.
+    pub fn adopt(&mut self, record: &Record<'_>) {
+        let mut next = 0;
+        for (name, _) in record {
+            match self.columns.iter().position(|column| column == name) {
+                Some(at) => next = at + 1,
+                None => {
+                    self.columns.insert(next, name.clone().into_owned());
+                    next += 1;
+                }
+            }
+        }
+    }
+
+    /// Whether a row has no other columns.
+    pub fn fits(&self, record: &Record<'_>) -> bool {
+        record.iter().all(|(name, _)| self.columns.iter().any(|column| column == name))
+    }
+
+    /// The cells of a row in the order of the columns; none where it has nothing there.
+    pub fn arrange(&self, record: Record<'_>) -> Vec<Option<Cell>> {
+        let mut cells = vec![None; self.columns.len()];
+        for (name, cell) in record {
+            if let Some(at) = self.columns.iter().position(|column| *column == name) {
+                cells[at] = Some(cell);
+            }
+        }
+        cells
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(names: &[&'static str]) -> Record<'static> {
+        names.iter().map(|name| ((*name).into(), Cell::text(*name))).collect()
+    }
+
+    #[test]
+    fn columns_keep_the_order_that_rows_have() {
+        let mut block = Block::default();
+        block.adopt(&record(&["position", "type", "data"]));
+        block.adopt(&record(&["position", "type", "actor", "data"]));
+        assert_eq!(block.columns, ["position", "type", "actor", "data"]);
+        assert!(block.fits(&record(&["data"])) && !block.fits(&record(&["other"])));
+        let cells = block.arrange(record(&["data", "position"]));
+        assert_eq!(cells[0], Some(Cell::text("position")));
+        assert_eq!((&cells[1], &cells[2]), (&None, &None));
+    }
+
+    #[test]
+    fn values_are_shown_as_the_language_writes_them() {
+        let shown = |json: &str| Cell::shown(&json.parse().unwrap()).text;
+        assert_eq!(shown(r#"{"type":"Order","id":"42"}"#), "Order 42");
+        assert_eq!(shown(r#"{"type":"Order","id":"42","x":1}"#), r#"{"type":"Order","id":"42","x":1}"#);
+        assert_eq!(shown(r#"{"position":3,"type":"Order.paid","recorded":"","data":{}}"#), "#3 Order.paid");
+        assert_eq!(shown("null"), "null");
+        assert_eq!(shown(r#""a\u001b[2J""#), "a\\u{1b}[2J");
+    }
+}

@@ -1,0 +1,37 @@
+//! One `name = value` a line, an empty line between rows: for rows that are wider than any terminal.
+
+use std::io::{self, Write};
+
+use bygone::Row;
+use unicode_width::UnicodeWidthStr;
+
+use super::Renderer;
+use super::grid::{self, Cell};
+use crate::shell::terminal::{Style, Terminal, harmless};
+
+pub struct Line {
+    colors: bool,
+    first: bool,
+}
+
+impl Line {
+    pub fn new(terminal: &Terminal) -> Line {
+        Line { colors: terminal.output_colors, first: true }
+    }
+}
+
+impl Renderer for Line {
+    fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
+        if !std::mem::replace(&mut self.first, false) {
+            writeln!(out)?;
+        }
+        let members = grid::members(row);
+        let widest = members.keys().map(|name| name.width()).max().unwrap_or(0);
+        for (name, value) in &members {
+            let space = " ".repeat(widest - name.width());
+            let name = harmless(name);
+            writeln!(out, "{space}{} = {}", Style::Bold.paint(&name, self.colors), Cell::shown(value).text)?;
+        }
+        Ok(())
+    }
+}

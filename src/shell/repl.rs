@@ -1,0 +1,98 @@
+//! The prompt.
+
+mod assistant;
+mod history;
+mod watch;
+
+use std::path::Path;
+
+use rustyline::config::Configurer;
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{Behavior, ColorMode, CompletionType, Config, Editor};
+
+use super::commands::{self, Flow};
+use super::failure::{Failure, say};
+use super::session::Session;
+use super::terminal::count;
+use assistant::Assistant;
+use history::History;
+pub use watch::Watches;
+
+/// The line editor of this prompt.
+pub type LineEditor = Editor<Assistant, FileHistory>;
+
+/// Reads and runs until the person has enough.
+pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), Failure> {
+    session.talk_to_a_person();
+    let mut editor = editor(session)?;
+    let history = History::load(&mut editor);
+    let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+    let prompt = if read_only { format!("{name} (read-only)> ") } else { format!("{name}> ") };
+    let events = count(session.db().head().0, "event");
+    let version = env!("CARGO_PKG_VERSION");
+    session
+        .speech
+        .notice(&format!("Bygone {version}, {events}. Type .help for help, .quit or Ctrl-D to leave."));
+
+    let mut watches = Watches::default();
+    let mut cleared = false;
+    loop {
+        let signals = session.signals.clone();
+        let line = match signals.waiting(|| editor.readline(&prompt)) {
+            Ok(line) => line,
+            Err(ReadlineError::Interrupted) => {
+                // Once clears the line. Who does it again wants something else.
+                if std::mem::replace(&mut cleared, true) {
+                    session.speech.notice("Ctrl-D or .quit leaves");
+                }
+                continue;
+            }
+            Err(ReadlineError::Eof) => return Ok(()),
+            Err(ReadlineError::Io(error)) => return Err(Failure::reading("the prompt", error)),
+            Err(ReadlineError::Errno(error)) => return Err(Failure::reading("the prompt", error.into())),
+            // A signal, a window that changed its size: nothing was entered.
+            Err(_) => continue,
+        };
+        cleared = false;
+        let entry = line.trim();
+        if entry.is_empty() {
+            continue;
+        }
+        history.add(&mut editor, entry);
+        let outcome = match commands::of(entry) {
+            Some(command) => commands::run(command, session, &mut watches, &mut editor),
+            None => session.run_entry(entry).map(|()| Flow::Continue),
+        };
+        let outcome = session.flush().and(outcome);
+        match outcome {
+            Ok(Flow::Continue) => {}
+            Ok(Flow::End) => return Ok(()),
+            Err(Failure::Closed) => return Err(Failure::Closed),
+            Err(failure) => {
+                if matches!(failure, Failure::Interrupted) {
+                    // The terminal wrote ^C where the cursor was.
+                    say("");
+                    session.signals.forget();
+                }
+                session.speech.failure(&failure);
+            }
+        }
+    }
+}
+
+fn editor(session: &Session) -> Result<LineEditor, Failure> {
+    let colors = session.terminal.output_colors;
+    let config = Config::builder()
+        .completion_type(CompletionType::List)
+        .completion_show_all_if_ambiguous(true)
+        .color_mode(if colors { ColorMode::Enabled } else { ColorMode::Disabled })
+        // Results may go elsewhere; the prompt is for the terminal.
+        .behavior(if session.terminal.output { Behavior::Stdio } else { Behavior::PreferTerm })
+        .build();
+    let failed = |e: ReadlineError| Failure::reading("the prompt", std::io::Error::other(e));
+    let mut editor = LineEditor::with_config(config).map_err(failed)?;
+    editor.set_auto_add_history(false);
+    editor.set_helper(Some(Assistant::new(session.db(), colors)));
+    Ok(editor)
+}

@@ -1,0 +1,217 @@
+//! What helps while one types: colours, the next line where a statement goes on, and what could come next.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use bygone::text::{self, Class, Wanted};
+use bygone::{Db, Parameters, Position, Row, Value};
+use rustyline::completion::{Completer, FilenameCompleter, Pair};
+use rustyline::highlight::{CmdKind, Highlighter};
+use rustyline::hint::Hinter;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{Context, Helper};
+
+use crate::shell::commands::{self, Argument};
+use crate::shell::terminal::Style;
+
+/// Beyond this a text is not coloured or completed: it was pasted, and every key would cost what it is long.
+const LONGEST: usize = 32 << 10;
+
+/// The fields that every event may have, for completion.
+const FIELDS: [&str; 14] = [
+    "type",
+    "timestamp",
+    "recorded",
+    "position",
+    "version",
+    "id",
+    "key",
+    "target.type",
+    "target.id",
+    "actor",
+    "cause",
+    "correlation",
+    "data.",
+    "metadata.",
+];
+
+pub struct Assistant {
+    db: Db,
+    colors: bool,
+    types: RefCell<Types>,
+    files: FilenameCompleter,
+}
+
+/// The types of events that were seen, as of a place in the log.
+#[derive(Default)]
+struct Types {
+    head: Option<Position>,
+    names: BTreeSet<String>,
+}
+
+impl Assistant {
+    pub fn new(db: Db, colors: bool) -> Assistant {
+        Assistant { db, colors, types: RefCell::default(), files: FilenameCompleter::new() }
+    }
+
+    fn types(&self) -> Vec<String> {
+        let mut types = self.types.borrow_mut();
+        let head = self.db.head();
+        if types.head != Some(head) {
+            types.head = Some(head);
+            types.names.extend(self.ask_types());
+        }
+        types.names.iter().cloned().collect()
+    }
+
+    fn ask_types(&self) -> Vec<String> {
+        // Completion that fails is no completion; the statement itself will say why.
+        let Ok(answer) = self.db.query("SHOW TYPES", &Parameters::new()) else { return Vec::new() };
+        let name = |row| match row {
+            Ok(Row::Fields(fields)) => fields.get("type").and_then(Value::as_text).map(str::to_owned),
+            _ => None,
+        };
+        answer.rows.filter_map(name).collect()
+    }
+
+    /// What a class of words means in this database.
+    fn words(&self, wanted: &Wanted) -> Vec<String> {
+        let kinds = || -> BTreeSet<String> {
+            self.types().iter().filter_map(|name| Some(name.split_once('.')?.0.to_owned())).collect()
+        };
+        match wanted {
+            Wanted::Word(word) if word.starts_with(char::is_alphabetic) => vec![format!("{word} ")],
+            Wanted::Kind => kinds().into_iter().map(|kind| kind + " ").collect(),
+            Wanted::Type => self.types().into_iter().map(|name| name + " ").collect(),
+            Wanted::Pattern => {
+                let all = kinds().into_iter().map(|kind| format!("'{kind}.*'"));
+                all.chain(self.types().iter().map(|name| format!("'{name}'"))).collect()
+            }
+            Wanted::Field => FIELDS.map(str::to_owned).to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn statement(&self, line: &str, at: usize) -> (usize, Vec<String>) {
+        let wanted = text::complete(line, at);
+        let Some(start) = wanted.first().map(|completion| completion.typed.start) else {
+            return (at, Vec::new());
+        };
+        let typed = line.get(start..at).unwrap_or_default().to_lowercase();
+        let mut words: Vec<String> = Vec::new();
+        for completion in wanted.iter().filter(|completion| completion.typed.start == start) {
+            for word in self.words(&completion.wanted) {
+                if word.to_lowercase().starts_with(&typed) && !words.contains(&word) {
+                    words.push(word);
+                }
+            }
+        }
+        (start, words)
+    }
+
+    fn command(&self, line: &str, at: usize) -> (usize, Vec<String>) {
+        let typed = line.get(..at).unwrap_or_default();
+        let Some(space) = typed.find(' ') else {
+            let names = commands::COMMANDS.iter().map(|command| format!(".{} ", command.name));
+            return (0, names.filter(|name| name.starts_with(typed)).collect());
+        };
+        let word = typed.rfind(' ').map_or(0, |space| space + 1);
+        let choices: Vec<String> = match commands::argument(&typed[1..space]) {
+            Argument::Choice(choices) => choices.iter().map(|choice| (*choice).to_owned()).collect(),
+            Argument::Command => commands::COMMANDS.iter().map(|command| command.name.to_owned()).collect(),
+            Argument::Pattern => self.words(&Wanted::Pattern),
+            Argument::File | Argument::Other => Vec::new(),
+        };
+        (word, choices.into_iter().filter(|choice| choice.starts_with(&typed[word..])).collect())
+    }
+}
+
+impl Helper for Assistant {}
+
+impl Hinter for Assistant {
+    type Hint = String;
+}
+
+impl Completer for Assistant {
+    type Candidate = Pair;
+
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        context: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        if line.len() > LONGEST {
+            return Ok((at, Vec::new()));
+        }
+        let (start, words) = if line.starts_with('.') {
+            let name = line[1..].split(' ').next().unwrap_or_default();
+            if line.contains(' ') && commands::argument(name) == Argument::File {
+                return self.files.complete(line, at, context);
+            }
+            self.command(line, at)
+        } else {
+            self.statement(line, at)
+        };
+        let pair = |word: String| Pair { display: word.trim_end().to_owned(), replacement: word };
+        Ok((start, words.into_iter().map(pair).collect()))
+    }
+}
+
+impl Highlighter for Assistant {
+    fn highlight<'l>(&self, line: &'l str, _at: usize) -> Cow<'l, str> {
+        if !self.colors || line.len() > LONGEST || line.starts_with('.') {
+            return line.into();
+        }
+        let mut colored = String::with_capacity(line.len() * 2);
+        let mut done = 0;
+        for (range, class) in text::highlight(line) {
+            let (Some(between), Some(piece)) = (line.get(done..range.start), line.get(range.clone())) else {
+                return line.into();
+            };
+            colored.push_str(between);
+            match style(class).filter(|_| !is_capitalized(piece, class)) {
+                Some(style) => colored.push_str(&style.paint(piece, true)),
+                None => colored.push_str(piece),
+            }
+            done = range.end;
+        }
+        colored.push_str(line.get(done..).unwrap_or_default());
+        colored.into()
+    }
+
+    fn highlight_char(&self, line: &str, _at: usize, kind: CmdKind) -> bool {
+        self.colors && line.len() <= LONGEST && kind != CmdKind::MoveCursor
+    }
+}
+
+/// Some keywords are good names too: `Order` is a kind, and nobody writes `Order BY`.
+fn is_capitalized(piece: &str, class: Class) -> bool {
+    class == Class::Keyword && piece.starts_with(char::is_uppercase) && piece.ends_with(char::is_lowercase)
+}
+
+fn style(class: Class) -> Option<Style> {
+    match class {
+        Class::Keyword => Some(Style::Blue),
+        Class::Text => Some(Style::Green),
+        Class::Number | Class::Position => Some(Style::Cyan),
+        Class::Param => Some(Style::Magenta),
+        Class::Comment => Some(Style::Dim),
+        Class::Error => Some(Style::Red),
+        _ => None,
+    }
+}
+
+impl Validator for Assistant {
+    /// Enter runs what is complete, and what is wrong. What only stops too early goes on in another line; an empty line
+    /// runs it all the same, so that the message can say what is missing.
+    fn validate(&self, context: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
+        let input = context.input();
+        let ends = input.trim().is_empty() || input.ends_with('\n') || commands::of(input.trim()).is_some();
+        if !ends && text::is_incomplete(input) {
+            return Ok(ValidationResult::Incomplete);
+        }
+        Ok(ValidationResult::Valid(None))
+    }
+}

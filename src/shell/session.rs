@@ -1,0 +1,323 @@
+//! A run of statements: one after the other, up to the first that fails.
+
+use std::io::{self, BufWriter, Stdout, Write};
+use std::time::Instant;
+
+use bygone::error::Fault;
+use bygone::{Db, Entity, Error, Object, Parameters, Row, Script, Statement, Value};
+
+use super::cli::{Format, Run};
+use super::failure::{Failure, Speech, say};
+use super::render::{self, Renderer};
+use super::signal::Signals;
+use super::terminal::{Terminal, count};
+
+/// How much output is gathered before it goes on its way.
+const BUFFER: usize = 64 << 10;
+
+/// Where a text stands in the input it was taken from, so that messages name the place there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Place {
+    /// Statements before it.
+    pub statements: usize,
+    /// Lines before it.
+    pub lines: usize,
+}
+
+/// A database, and how one talks with it.
+pub struct Session {
+    db: Db,
+    actor: Option<Entity>,
+    parameters: Object,
+    pub terminal: Terminal,
+    pub speech: Speech,
+    pub signals: Signals,
+    format: Format,
+    envelope: bool,
+    /// Somebody is told how many rows there were.
+    pub footer: bool,
+    /// And how long it took.
+    pub timer: bool,
+    renderer: Box<dyn Renderer>,
+    out: BufWriter<Stdout>,
+    /// Statements of texts before the current one.
+    ran: usize,
+    /// There is more than one statement, so messages say which.
+    several: bool,
+    /// Somebody types, and goes on typing when a statement was ended.
+    prompt: bool,
+}
+
+impl Session {
+    pub fn new(
+        db: Db,
+        terminal: Terminal,
+        speech: Speech,
+        signals: Signals,
+        format: Format,
+        run: &Run,
+    ) -> Result<Session, Failure> {
+        if run.envelope && format != Format::Json {
+            return Err(Failure::Usage(format!(
+                "--envelope is for JSON, not for --format {}",
+                format.name()
+            )));
+        }
+        Ok(Session {
+            db,
+            actor: run.actor.clone(),
+            parameters: run.parameters.iter().cloned().collect(),
+            terminal,
+            speech,
+            signals,
+            format,
+            envelope: run.envelope,
+            footer: false,
+            timer: false,
+            renderer: render::new(format, run.envelope, &terminal),
+            out: BufWriter::with_capacity(BUFFER, io::stdout()),
+            ran: 0,
+            several: false,
+            prompt: false,
+        })
+    }
+
+    /// Somebody is at the prompt.
+    pub fn talk_to_a_person(&mut self) {
+        self.prompt = true;
+        self.footer = true;
+        self.speech = self.speech.to_a_person(&self.terminal);
+    }
+
+    /// The database, with the actor of this session.
+    pub fn db(&self) -> Db {
+        match &self.actor {
+            Some(actor) => self.db.as_actor(actor),
+            None => self.db.clone(),
+        }
+    }
+
+    pub fn actor(&self) -> Option<&Entity> {
+        self.actor.as_ref()
+    }
+
+    pub fn set_actor(&mut self, actor: Option<Entity>) {
+        self.actor = actor;
+    }
+
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    pub fn set_format(&mut self, format: Format) {
+        self.format = format;
+        self.envelope &= format == Format::Json;
+        self.renderer = render::new(format, self.envelope, &self.terminal);
+    }
+
+    pub fn parameters(&self) -> &Object {
+        &self.parameters
+    }
+
+    pub fn set_parameter(&mut self, name: String, value: Value) {
+        self.parameters.insert(name, value);
+    }
+
+    pub fn unset_parameter(&mut self, name: &str) -> bool {
+        self.parameters.shift_remove(name).is_some()
+    }
+
+    /// Runs a text of its own: its statements go on counting where the last text ended.
+    pub fn run_script(&mut self, text: &str) -> Result<(), Failure> {
+        self.run_part(text, Place { statements: self.ran, lines: 0 })
+    }
+
+    /// Runs several texts, one after the other. All are parsed before the first runs: what is wrong is wrong before anything is
+    /// written.
+    pub fn run_scripts(&mut self, texts: &[String]) -> Result<(), Failure> {
+        let mut scripts = Vec::new();
+        let mut place = Place::default();
+        for text in texts {
+            let script = Script::parse(text).map_err(|error| placed(error, place))?;
+            scripts.push((place, script));
+            place.statements += scripts.last().map_or(0, |(_, script)| script.statements().len());
+        }
+        self.check_parameters(&scripts)?;
+        self.several = place.statements > 1;
+        scripts.iter().try_for_each(|(place, script)| self.run_statements(script, *place))
+    }
+
+    /// A value that no statement asks for is a name misspelt.
+    fn check_parameters(&self, scripts: &[(Place, Script)]) -> Result<(), Failure> {
+        let statements = || scripts.iter().flat_map(|(_, script)| script.statements());
+        let used = |name: &str| statements().any(|statement| statement.parameters().any(|used| used == name));
+        match self.parameters.keys().find(|name| !used(name)) {
+            Some(name) => Err(Failure::Usage(format!("no statement has a parameter ${name}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs what somebody entered at the prompt: it is counted for itself.
+    pub fn run_entry(&mut self, text: &str) -> Result<(), Failure> {
+        self.ran = 0;
+        self.renderer = render::new(self.format, self.envelope, &self.terminal);
+        self.run_script(text)
+    }
+
+    /// Runs a part of a longer text.
+    pub fn run_part(&mut self, text: &str, place: Place) -> Result<(), Failure> {
+        let script = Script::parse(text).map_err(|error| placed(error, place))?;
+        self.run_statements(&script, place)
+    }
+
+    /// Runs statements that were parsed before.
+    pub fn run_statements(&mut self, script: &Script, place: Place) -> Result<(), Failure> {
+        let statements = script.statements();
+        let several = self.several || place.statements + statements.len() > 1;
+        for (i, statement) in statements.iter().enumerate() {
+            let number = place.statements + i + 1;
+            let outcome = self.run_statement(statement, number);
+            self.ran = number;
+            outcome.map_err(|failure| match failure {
+                Failure::Error { error, .. } => {
+                    Failure::Error { error, statement: several.then_some(number) }
+                }
+                other => other,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The values of the parameters that a statement has; whether one is missing is for the library to say.
+    fn bound(&self, statement: &Statement) -> Parameters {
+        statement.parameters().into_iter().fold(Parameters::new(), |bound, name| {
+            match self.parameters.get(name) {
+                Some(value) => bound.set(name, value.clone()),
+                None => bound,
+            }
+        })
+    }
+
+    fn run_statement(&mut self, statement: &Statement, number: usize) -> Result<(), Failure> {
+        let started = Instant::now();
+        let cancel = self.signals.statement();
+        let answer = self.db().run(statement, &self.bound(statement), &cancel);
+        // A statement that was cancelled may say so as an error; to whoever cancelled it, it is none.
+        let interrupted = |error: Error| match cancel.is_cancelled() && !error.is_refused() {
+            true => Failure::Interrupted,
+            false => Failure::from(error),
+        };
+        let answer = answer.map_err(interrupted)?;
+        for notice in &answer.notices {
+            self.notice(notice);
+        }
+        self.renderer.begin(number);
+        let (mut rows, mut live, mut repeated) = (0, false, false);
+        for row in answer.rows {
+            let row = match row {
+                Ok(row) => row,
+                Err(error) => {
+                    // What came before the error is shown before it.
+                    self.renderer.end(&mut self.out).map_err(Failure::output)?;
+                    return Err(interrupted(error));
+                }
+            };
+            if let Row::CaughtUp(position) = &row {
+                live = true;
+                self.caught_up(&row, *position, statement)?;
+                continue;
+            }
+            repeated |= matches!(row, Row::Event { repeated: true, .. });
+            rows += 1;
+            self.renderer.row(&row, &mut self.out).map_err(Failure::output)?;
+            // The past comes at once and may gather; what is live is waited for by somebody.
+            if live {
+                self.settle()?;
+            }
+            if cancel.is_cancelled() {
+                break;
+            }
+        }
+        self.renderer.end(&mut self.out).map_err(Failure::output)?;
+        if cancel.is_cancelled() {
+            // At a prompt this is how one ends a subscription: nothing went wrong.
+            if !(self.prompt && statement.is_subscription()) {
+                return Err(Failure::Interrupted);
+            }
+            self.signals.forget();
+            self.flush()?;
+            say("");
+        }
+        self.renderer.done(number, rows, &mut self.out).map_err(Failure::output)?;
+        if repeated && self.format != Format::Json {
+            self.notice("the key was met before: this is the first outcome, nothing was written");
+        }
+        self.say_footer(rows, started)
+    }
+
+    /// The mark is a line among the lines of JSON; elsewhere it is told apart from the rows.
+    fn caught_up(
+        &mut self,
+        row: &Row,
+        position: bygone::Position,
+        statement: &Statement,
+    ) -> Result<(), Failure> {
+        if self.format == Format::Json {
+            self.renderer.row(row, &mut self.out).map_err(Failure::output)?;
+        }
+        self.settle()?;
+        if self.footer && self.format != Format::Json && statement.is_subscription() {
+            self.speech.notice(&format!("caught up at {position}; Ctrl-C ends it"));
+        }
+        Ok(())
+    }
+
+    fn say_footer(&mut self, rows: u64, started: Instant) -> Result<(), Failure> {
+        let rows = match rows {
+            _ if !self.footer => None,
+            0 => Some("no rows".to_owned()),
+            1 if !self.timer => None,
+            rows => Some(count(rows, "row")),
+        };
+        let took = self.timer.then(|| format!("{:.1} ms", started.elapsed().as_secs_f64() * 1000.0));
+        let parts: Vec<String> = rows.into_iter().chain(took).collect();
+        if !parts.is_empty() {
+            self.flush()?;
+            self.speech.notice(&parts.join(", "));
+        }
+        Ok(())
+    }
+
+    /// Says something beside the results, in its place among them.
+    pub fn notice(&mut self, text: &str) {
+        // An output that fails will fail again, where it can be said.
+        let _ = self.settle();
+        self.speech.notice(text);
+    }
+
+    /// Shows all there is so far.
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.renderer.settle(&mut self.out).map_err(Failure::output)?;
+        self.flush()
+    }
+
+    /// Sends the output on its way.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(Failure::output)
+    }
+}
+
+/// A syntax error as of the whole input.
+fn placed(error: Error, place: Place) -> Failure {
+    match error {
+        Error::Syntax(fault) => {
+            let fault = Fault {
+                statement: fault.statement + place.statements,
+                line: fault.line + place.lines,
+                ..*fault
+            };
+            Error::Syntax(Box::new(fault)).into()
+        }
+        error => error.into(),
+    }
+}

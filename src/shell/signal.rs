@@ -1,0 +1,93 @@
+//! Ctrl-C, and the signals like it.
+//!
+//! The first ends what is running, in good order; a second one ends the program on the spot (the journal keeps what was
+//! acknowledged). While the program waits for input nothing is running that could notice, so the signal itself closes
+//! the database and ends the program.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bygone::{Cancel, Db};
+
+use super::exit::Exit;
+
+/// What a signal finds. Clones are one.
+#[derive(Clone, Default)]
+pub struct Signals(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    db: Option<Db>,
+    /// What the running statement hangs on.
+    statement: Cancel,
+    interrupted: bool,
+    waiting: bool,
+}
+
+impl Signals {
+    /// Listens from now on. Where the system does not let us, Ctrl-C does what it does to any program.
+    pub fn install() -> Signals {
+        let signals = Signals::default();
+        let heard = signals.clone();
+        let _ = ctrlc::set_handler(move || heard.arrived());
+        signals
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arrived(&self) {
+        let (repeated, waiting, statement) = {
+            let mut state = self.state();
+            let repeated = std::mem::replace(&mut state.interrupted, true);
+            (repeated, state.waiting, state.statement.clone())
+        };
+        if waiting {
+            let _ = self.close();
+        }
+        if waiting || repeated {
+            std::process::exit(Exit::Interrupted.code().into());
+        }
+        statement.cancel();
+    }
+
+    /// From now on there is a database to close.
+    pub fn opened(&self, db: &Db) {
+        self.state().db = Some(db.clone());
+    }
+
+    /// Closes the database, if one was opened.
+    pub fn close(&self) -> bygone::Result<()> {
+        // The lock is not held meanwhile: a second signal must get through.
+        let db = self.state().db.take();
+        db.map_or(Ok(()), |db| db.close())
+    }
+
+    /// What the next statement is to hang on; cancelled already if a signal came before it.
+    pub fn statement(&self) -> Cancel {
+        let mut state = self.state();
+        state.statement = Cancel::new();
+        if state.interrupted {
+            state.statement.cancel();
+        }
+        state.statement.clone()
+    }
+
+    /// Whether a signal came.
+    pub fn interrupted(&self) -> bool {
+        self.state().interrupted
+    }
+
+    /// A prompt has said that it was interrupted, and goes on.
+    pub fn forget(&self) {
+        self.state().interrupted = false;
+    }
+
+    /// Waits for input.
+    pub fn waiting<T>(&self, wait: impl FnOnce() -> T) -> T {
+        self.state().waiting = true;
+        let got = wait();
+        self.state().waiting = false;
+        got
+    }
+}

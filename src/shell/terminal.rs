@@ -1,0 +1,131 @@
+//! What stands at the other end of the three streams, and what may be sent there.
+
+use std::borrow::Cow;
+use std::io::IsTerminal;
+
+/// Which streams are terminals, and which of them take colours.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    /// Somebody types: there is a prompt.
+    pub input: bool,
+    /// Somebody reads the results.
+    pub output: bool,
+    /// Somebody reads the notices and errors.
+    pub errors: bool,
+    /// Results have colours.
+    pub output_colors: bool,
+    /// Notices and errors have colours.
+    pub error_colors: bool,
+}
+
+impl Terminal {
+    /// Looks at the streams and the environment.
+    pub fn detect() -> Terminal {
+        let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
+        let colors = unset("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let output = std::io::stdout().is_terminal();
+        let errors = std::io::stderr().is_terminal();
+        Terminal {
+            input: std::io::stdin().is_terminal(),
+            output,
+            errors,
+            output_colors: colors && output,
+            error_colors: colors && errors,
+        }
+    }
+
+    /// How many columns a result has; none where it goes on into a file or a pipe, which have no width.
+    pub fn width(&self) -> Option<usize> {
+        self.output.then(columns)
+    }
+}
+
+/// The width of the terminal; a usual one where it says nothing or nonsense (some say 0 while they are being made).
+pub fn columns() -> usize {
+    const USUAL: usize = 80;
+    const LEAST: usize = 20;
+    match terminal_size::terminal_size() {
+        Some((width, _)) if usize::from(width.0) >= LEAST => width.0.into(),
+        _ => USUAL,
+    }
+}
+
+/// A way to set text apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Bold,
+    Dim,
+    Red,
+    Green,
+    Blue,
+    Magenta,
+    Cyan,
+}
+
+impl Style {
+    fn code(self) -> u8 {
+        match self {
+            Style::Bold => 1,
+            Style::Dim => 2,
+            Style::Red => 31,
+            Style::Green => 32,
+            Style::Blue => 34,
+            Style::Magenta => 35,
+            Style::Cyan => 36,
+        }
+    }
+
+    /// The text in this style, where there are colours.
+    pub fn paint(self, text: &str, colors: bool) -> Cow<'_, str> {
+        if colors { format!("\x1b[{}m{text}\x1b[0m", self.code()).into() } else { text.into() }
+    }
+}
+
+/// The text without what a terminal would obey: data may come from anywhere.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return text.into();
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() { safe.extend(c.escape_default()) } else { safe.push(c) }
+    }
+    safe.into()
+}
+
+/// A number with its thousands set apart: `1,234,567`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// So many of something: `1 event`, `1,234 events`.
+pub fn count(n: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_for_reading() {
+        assert_eq!(count(0, "event"), "0 events");
+        assert_eq!(count(1, "event"), "1 event");
+        assert_eq!(count(1234567, "event"), "1,234,567 events");
+        assert_eq!(grouped(100), "100");
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_comes_through() {
+        assert_eq!(harmless("a\x1b[2Jb\n\tc"), "a\\u{1b}[2Jb\\n\\tc");
+        assert_eq!(harmless("naïve 東京"), "naïve 東京");
+    }
+}

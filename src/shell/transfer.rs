@@ -1,0 +1,232 @@
+//! Import and export, with their progress.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bygone::{Db, ImportOptions, Imported, Pattern};
+
+use super::cli::{Export, Import, Opening};
+use super::failure::{Failure, Speech};
+use super::open::{self, Missing};
+use super::signal::Signals;
+use super::terminal::{count, grouped};
+
+/// `bygone import`.
+pub fn import_file(
+    arguments: &Import,
+    opening: &Opening,
+    speech: Speech,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let source = open_events(&arguments.events)?;
+    let db = open::open(&arguments.file, opening, Missing::Create, speech, false)?;
+    signals.opened(&db);
+    import(&db, source, arguments.restore, speech, signals)
+}
+
+/// `bygone export`.
+pub fn export_file(
+    arguments: &Export,
+    opening: &Opening,
+    speech: Speech,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let db = open::open(&arguments.file, opening, Missing::Fail, speech, false)?;
+    signals.opened(&db);
+    let place = "standard output";
+    export(&db, arguments.pattern.as_ref(), &mut io::stdout().lock(), place, speech, signals)
+}
+
+/// Opens a file of events; `-` is standard input.
+pub fn open_events(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let file = File::open(path).map_err(|e| Failure::reading(&path.display().to_string(), e))?;
+    Ok(Box::new(BufReader::with_capacity(256 << 10, file)))
+}
+
+/// Imports events, and says how many.
+pub fn import(
+    db: &Db,
+    source: impl BufRead,
+    restore: bool,
+    speech: Speech,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let mut meter = Meter::new("imported", speech);
+    let options = ImportOptions::new().restore(restore);
+    let source = Until { inner: source, signals };
+    let outcome =
+        db.import(source, &options, &mut |so_far: &Imported| meter.show(so_far.added + so_far.known));
+    meter.clear();
+    match outcome {
+        Ok(imported) => {
+            let known = match imported.known {
+                0 => String::new(),
+                known => format!(" ({} there before)", count(known, "more event")),
+            };
+            speech.notice(&format!("{}{known}", meter.summary(imported.added)));
+            Ok(())
+        }
+        Err(_) if signals.interrupted() => Err(meter.interrupted()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Exports events, and says how many where the events themselves do not.
+pub fn export(
+    db: &Db,
+    pattern: Option<&Pattern>,
+    target: &mut dyn Write,
+    place: &str,
+    speech: Speech,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let mut meter = Meter::new("exported", speech);
+    let mut broken = None;
+    let outcome = {
+        let guarded = Until { inner: Keeping { inner: target, broken: &mut broken }, signals };
+        let mut writer = BufWriter::with_capacity(256 << 10, guarded);
+        let outcome = db.export(pattern, &mut writer, &mut |events| meter.show(events));
+        outcome.and_then(|events| match writer.flush() {
+            Ok(()) => Ok(events),
+            Err(e) => Err(bygone::Error::Io { doing: format!("writing {place}"), source: e.into() }),
+        })
+    };
+    meter.clear();
+    match (outcome, broken) {
+        (Ok(events), _) => {
+            speech.notice(&meter.summary(events));
+            Ok(())
+        }
+        (Err(_), _) if signals.interrupted() => Err(meter.interrupted()),
+        (Err(_), Some(source)) => Err(Failure::writing(place, source)),
+        (Err(error), None) => Err(error.into()),
+    }
+}
+
+/// A stream that fails once a signal has come: so what reads or writes it ends.
+struct Until<'a, T> {
+    inner: T,
+    signals: &'a Signals,
+}
+
+impl<T> Until<'_, T> {
+    fn check(&self) -> io::Result<()> {
+        // Not `Interrupted`: that kind means to try again.
+        if self.signals.interrupted() { Err(io::Error::other("interrupted")) } else { Ok(()) }
+    }
+}
+
+impl<T: Read> Read for Until<'_, T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
+        self.inner.read(buffer)
+    }
+}
+
+impl<T: BufRead> BufRead for Until<'_, T> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.check()?;
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.inner.consume(amount);
+    }
+}
+
+impl<T: Write> Write for Until<'_, T> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.check()?;
+        self.inner.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// A writer that keeps its error: the library wraps it, and a closed pipe must be known as one.
+struct Keeping<'a> {
+    inner: &'a mut dyn Write,
+    broken: &'a mut Option<io::Error>,
+}
+
+impl Keeping<'_> {
+    fn keep<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
+            let kind = error.kind();
+            *self.broken = Some(error);
+            kind.into()
+        })
+    }
+}
+
+impl Write for Keeping<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let result = self.inner.write(buffer);
+        self.keep(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.inner.flush();
+        self.keep(result)
+    }
+}
+
+/// One line on standard error, rewritten a few times a second, where somebody looks.
+struct Meter {
+    done: &'static str,
+    speech: Speech,
+    started: Instant,
+    shown: Option<Instant>,
+    events: u64,
+}
+
+impl Meter {
+    fn new(done: &'static str, speech: Speech) -> Meter {
+        Meter { done, speech, started: Instant::now(), shown: None, events: 0 }
+    }
+
+    fn show(&mut self, events: u64) {
+        const EVERY: Duration = Duration::from_millis(100);
+        self.events = events;
+        if !self.speech.live || self.shown.unwrap_or(self.started).elapsed() < EVERY {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let _ = write!(io::stderr(), "\r\x1b[K{} {}", self.done, self.told(events));
+    }
+
+    fn clear(&mut self) {
+        if self.shown.take().is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+
+    fn told(&self, events: u64) -> String {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let told = count(events, "event");
+        // The pace of a moment says nothing.
+        if seconds < 0.2 {
+            told
+        } else {
+            format!("{told}, {} a second", grouped((events as f64 / seconds) as u64))
+        }
+    }
+
+    fn summary(&self, events: u64) -> String {
+        format!("{} {}", self.done, self.told(events))
+    }
+
+    fn interrupted(&self) -> Failure {
+        if self.events > 0 {
+            self.speech.notice(&format!("{} {} before that", self.done, count(self.events, "event")));
+        }
+        Failure::Interrupted
+    }
+}
