@@ -37,7 +37,6 @@ impl Answer {
         Answer::rows(std::iter::empty())
     }
 }
-}
 
 /// One line of an answer. Serializes as that line of JSON.
 ///

@@ -19,6 +19,7 @@ pub(super) enum Later {
     Find,
     View,
     SubscribeView,
+    SubscribeAs,
     Diff,
     Trace,
     Blame,
@@ -47,6 +48,7 @@ impl Later {
             Later::Find => "FIND",
             Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
+            Later::SubscribeAs => "SUBSCRIBE … AS, which keeps its place",
             Later::Diff => "DIFF",
             Later::Trace => "TRACE",
             Later::Blame => "BLAME",
@@ -90,9 +92,10 @@ fn read(read: &Read) -> Option<Later> {
         Read::Query(Query::Events { .. }) => None,
         Read::Query(Query::Find { .. }) => Some(Later::Find),
         Read::View { .. } => Some(Later::View),
-        Read::Subscribe(subscribe) => {
-            matches!(subscribe.source, Source::View(_)).then_some(Later::SubscribeView)
-        }
+        Read::Subscribe(subscribe) => match subscribe.source {
+            Source::View(_) => Some(Later::SubscribeView),
+            Source::Events(_) => subscribe.name.as_ref().map(|_| Later::SubscribeAs),
+        },
         Read::Diff { .. } => Some(Later::Diff),
         Read::Trace { .. } => Some(Later::Trace),
         Read::Blame { .. } => Some(Later::Blame),

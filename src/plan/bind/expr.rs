@@ -1,6 +1,7 @@
 //! Binding of expressions.
 
 use super::Binder;
+use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Path, Span};
 use crate::plan::expr::{Constant, Node};
