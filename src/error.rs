@@ -21,11 +21,25 @@ pub enum Error {
 
     /// A value breaks a rule of its type: a type without a prefix, `data` that is no object, a size over its limit.
     #[error("{what}: expected {expected}, found {found}")]
-    Invalid { what: String, expected: String, found: String },
+    Invalid {
+        /// What breaks it.
+        what: String,
+        /// The rule.
+        expected: String,
+        /// The value.
+        found: String,
+    },
 
     /// A guard, checked at the moment of commit, did not hold; nothing was written.
     #[error("refused: {what}: expected {expected}, found {found}")]
-    Refused { what: String, expected: String, found: String },
+    Refused {
+        /// What the guard is about.
+        what: String,
+        /// What was to hold.
+        expected: String,
+        /// What the log says.
+        found: String,
+    },
 
     /// Another handle, here or in another process, has the file open.
     #[error(
@@ -33,27 +47,57 @@ pub enum Error {
         path.display(),
         process.map(|pid| format!(" (process {pid})")).unwrap_or_default()
     )]
-    Held { path: PathBuf, process: Option<u32> },
+    Held {
+        /// The file.
+        path: PathBuf,
+        /// The number of that process, where the system tells.
+        process: Option<u32>,
+    },
 
     /// The file cannot be opened as a database.
     #[error("cannot open {}: {reason}; {advice}", path.display())]
-    Unopenable { path: PathBuf, reason: String, advice: String },
+    Unopenable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// What to do.
+        advice: String,
+    },
 
     /// Stored bytes are not what was written.
     #[error("corrupt: {place}: {found}; {advice}")]
-    Corrupt { place: String, found: String, advice: String },
+    Corrupt {
+        /// Where.
+        place: String,
+        /// What is there.
+        found: String,
+        /// What to do.
+        advice: String,
+    },
 
     /// The disk, or the system below it, refused.
     #[error("{doing}: {source}")]
-    Io { doing: String, source: Arc<io::Error> },
+    Io {
+        /// What was being done.
+        doing: String,
+        /// What the system says.
+        source: Arc<io::Error>,
+    },
 
     /// The handle takes no more of this: it was closed, or a failure of the disk stopped it.
     #[error("stopped: {reason}")]
-    Stopped { reason: String },
+    Stopped {
+        /// Why, and what to do.
+        reason: String,
+    },
 
     /// A form of the language whose meaning comes with later work.
     #[error("{what}: not available yet")]
-    Unavailable { what: String },
+    Unavailable {
+        /// The form.
+        what: String,
+    },
 }
 
 /// What a caller can do about an error: each has its own exit code.

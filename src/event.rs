@@ -64,7 +64,9 @@ pub struct Event {
 /// An index value on an event: a name, and text, a number or a boolean.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tag {
+    /// The name of the index.
     pub name: String,
+    /// The value it is found by.
     pub value: Value,
 }
 
@@ -85,7 +87,12 @@ pub enum Cause {
     /// An event of this log.
     Event(Position),
     /// An event or command from elsewhere, by its type and id.
-    Named { kind: String, id: String },
+    Named {
+        /// Its type.
+        kind: String,
+        /// Its id.
+        id: String,
+    },
 }
 
 /// What a keyed group promised, kept on its first event: to tell a repetition from a different request.

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 pub(crate) use self::ast::{Script, Sourced};
 pub use self::highlight::Class;
-pub(crate) use self::keyword::Keyword;
+
 pub(crate) use self::parse::Completion;
 #[allow(unused_imports, reason = "for who fills completions from a catalog")]
 pub(crate) use self::trail::{Expectation, Noun};
@@ -65,9 +65,4 @@ pub(crate) fn highlight(text: &str) -> Vec<(Range<usize>, Class)> {
 /// A fault in several lines: the line of the text, a caret below the place, what was expected or meant.
 pub(crate) fn report(fault: &Fault) -> String {
     report::report(fault)
-}
-
-/// Every keyword, sorted.
-pub(crate) fn keywords() -> &'static [Keyword] {
-    Keyword::ALL
 }

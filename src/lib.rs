@@ -91,7 +91,7 @@ pub use value::{Object, Value};
 pub mod disk {
     pub use crate::store::disk::memory::MemoryDisk;
     pub use crate::store::disk::real::RealDisk;
-    pub use crate::store::disk::simulated::SimulatedDisk;
+    pub use crate::store::disk::simulated;
     pub use crate::store::disk::{Disk, File, Lock, LockError, LockMode};
 }
 

@@ -24,7 +24,10 @@ use crate::plan::{self, Context, Parameters, Plan};
 /// # Ok::<(), bygone::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Script(Vec<Statement>);
+pub struct Script {
+    statements: Vec<Statement>,
+    parameters: Vec<String>,
+}
 
 /// One statement that was parsed. Displays as its canonical text.
 #[derive(Debug, Clone)]
@@ -42,26 +45,23 @@ impl Script {
     /// # Errors
     /// [`Error::Syntax`](crate::Error::Syntax), with the place, what was expected there, and what was probably meant.
     pub fn parse(text: &str) -> Result<Script> {
-        let trees = lang::parse(text)?.statements;
+        let script = lang::parse(text)?;
+        let parameters = script.params().into_iter().map(str::to_owned).collect();
         let text: Arc<str> = text.into();
-        let numbered = trees.into_iter().zip(1..);
-        Ok(Script(numbered.map(|(tree, number)| Statement { text: text.clone(), number, tree }).collect()))
+        let numbered = script.statements.into_iter().zip(1..);
+        let statements =
+            numbered.map(|(tree, number)| Statement { text: text.clone(), number, tree }).collect();
+        Ok(Script { statements, parameters })
     }
 
     /// The statements, in order.
     pub fn statements(&self) -> &[Statement] {
-        &self.0
+        &self.statements
     }
 
     /// The names of their parameters, each once.
-    pub fn parameters(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
-        for name in self.0.iter().flat_map(|statement| statement.parameters()) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+    pub fn parameters(&self) -> &[String] {
+        &self.parameters
     }
 }
 

@@ -41,7 +41,11 @@ pub fn main() -> Exit {
     let terminal = Terminal::detect();
     let speech = Speech::new(&terminal, cli.format(&terminal), cli.format.is_some());
     let signals = Signals::install();
-    let result = run(cli, terminal, speech, &signals);
+    let result = match run(cli, terminal, speech, &signals) {
+        // A signal may come just when everything was done; whoever sent it is told that it came.
+        Ok(()) if signals.interrupted() => Err(Failure::Interrupted),
+        result => result,
+    };
     let exit = match &result {
         Ok(()) => Exit::Success,
         Err(failure) => {

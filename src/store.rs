@@ -28,7 +28,6 @@ pub(crate) mod upkeep;
 pub(crate) mod watch;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
@@ -80,8 +79,6 @@ pub(crate) struct Shared {
     pub journal: OnceLock<Journal>,
     pub upkeep: Upkeep,
     pub watch: Watch,
-    /// How many batches were committed.
-    pub appended: AtomicU64,
 }
 
 /// Ways to break a protocol on purpose: a test that does not notice one of them holds nothing.
@@ -122,7 +119,6 @@ impl Store {
             journal: OnceLock::new(),
             upkeep: Upkeep::default(),
             watch: Watch::default(),
-            appended: AtomicU64::new(0),
             tails: RwLock::new(tails),
             id: meta.id,
             options,
@@ -250,11 +246,6 @@ impl Shared {
 
     pub fn snapshot(self: &Arc<Shared>) -> Snapshot {
         Snapshot::new(self.clone(), self.head())
-    }
-
-    /// How many batches were committed since it was opened.
-    pub fn batches(&self) -> u64 {
-        self.appended.load(Ordering::Relaxed)
     }
 
     fn sizes(&self) -> Sizes {

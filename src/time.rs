@@ -63,16 +63,6 @@ impl Timestamp {
             .map_err(|e| Error::corrupt("a stored timestamp", e.to_string()))
     }
 
-    /// Eight bytes of seconds and four of nanoseconds that sort as the instants do.
-    pub(crate) fn sortable(self) -> [u8; 12] {
-        let nanos = self.0.as_nanosecond();
-        let (seconds, rest) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
-        let mut bytes = [0; 12];
-        bytes[..8].copy_from_slice(&((seconds as i64 as u64) ^ (1 << 63)).to_be_bytes());
-        bytes[8..].copy_from_slice(&(rest as u32).to_be_bytes());
-        bytes
-    }
-
     /// This instant moved back; the earliest one if there is none so early.
     pub fn saturating_sub(self, by: Duration) -> Timestamp {
         Timestamp(self.0.saturating_sub(by).unwrap_or(jiff::Timestamp::MIN))
@@ -211,18 +201,6 @@ mod tests {
         {
             assert!(at(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn sortable_bytes_sort_as_instants() {
-        let times = [
-            "-000044-03-15T00:00:00Z",
-            "1969-12-31T23:59:59.5Z",
-            "1970-01-01T00:00:00Z",
-            "2024-01-01T00:00:00.000000001Z",
-        ];
-        let bytes: Vec<_> = times.iter().map(|t| t.parse::<Timestamp>().unwrap().sortable()).collect();
-        assert!(bytes.is_sorted() && bytes.windows(2).all(|w| w[0] != w[1]));
     }
 
     #[test]

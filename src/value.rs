@@ -26,7 +26,9 @@ pub(crate) const MAX_DEPTH: usize = 100;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value {
     #[default]
+    /// Nothing.
     Null,
+    /// True or false.
     Bool(bool),
     /// An integer that fits.
     Int(i64),
@@ -34,8 +36,11 @@ pub enum Value {
     UInt(u64),
     /// A finite float.
     Float(f64),
+    /// Text.
     Text(String),
+    /// Values in order.
     Array(Vec<Value>),
+    /// Named values.
     Object(Object),
 }
 

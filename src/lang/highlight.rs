@@ -7,14 +7,21 @@ use super::token::{Bad, Kind, Symbol, lex};
 /// What a piece of a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
+    /// A word of the language.
     Keyword,
+    /// A kind, a type, a field.
     Name,
+    /// In quotes.
     Text,
     /// Numbers, durations and dates.
     Number,
+    /// `#1207`.
     Position,
+    /// `$name`.
     Param,
+    /// What is not read.
     Comment,
+    /// Brackets, commas, operators.
     Symbol,
     /// What no token begins with.
     Error,

@@ -143,7 +143,7 @@ impl Subscription {
     pub fn channel(mut self, capacity: usize) -> Result<Receiver<Result<Delivery>>> {
         let (sender, receiver) = crossbeam_channel::bounded(capacity);
         let pump = move || {
-            while let Some(delivery) = self.next() {
+            for delivery in self.by_ref() {
                 if sender.send(delivery).is_err() {
                     return;
                 }

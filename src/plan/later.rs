@@ -48,7 +48,7 @@ impl Later {
             Later::Find => "FIND",
             Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
-            Later::SubscribeAs => "SUBSCRIBE … AS, which keeps its place",
+            Later::SubscribeAs => "SUBSCRIBE … AS name",
             Later::Diff => "DIFF",
             Later::Trace => "TRACE",
             Later::Blame => "BLAME",
@@ -92,9 +92,10 @@ fn read(read: &Read) -> Option<Later> {
         Read::Query(Query::Events { .. }) => None,
         Read::Query(Query::Find { .. }) => Some(Later::Find),
         Read::View { .. } => Some(Later::View),
-        Read::Subscribe(subscribe) => match subscribe.source {
-            Source::View(_) => Some(Later::SubscribeView),
-            Source::Events(_) => subscribe.name.as_ref().map(|_| Later::SubscribeAs),
+        Read::Subscribe(subscribe) => match (&subscribe.source, &subscribe.name) {
+            (Source::View(_), _) => Some(Later::SubscribeView),
+            (Source::Events(_), Some(_)) => Some(Later::SubscribeAs),
+            (Source::Events(_), None) => None,
         },
         Read::Diff { .. } => Some(Later::Diff),
         Read::Trace { .. } => Some(Later::Trace),

@@ -19,8 +19,9 @@ use super::terminal::Terminal;
 ///
 /// A renderer may hold rows back to learn how wide they are; it lets go of them at [`settle`](Renderer::settle).
 pub trait Renderer {
-    /// A statement begins; they are counted from 1.
-    fn begin(&mut self, _statement: usize) {}
+    /// A statement begins; they are counted from 1. What sets its rows apart from those before is written now, so that its
+    /// notices stand with them.
+    fn begin(&mut self, statement: usize, out: &mut dyn Write) -> io::Result<()>;
 
     /// A row of the statement.
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()>;

@@ -29,6 +29,8 @@ pub struct Session {
     db: Db,
     actor: Option<Entity>,
     parameters: Object,
+    /// The same, as statements take them.
+    bound: Parameters,
     pub terminal: Terminal,
     pub speech: Speech,
     pub signals: Signals,
@@ -63,10 +65,12 @@ impl Session {
                 format.name()
             )));
         }
+        let parameters: Object = run.parameters.iter().cloned().collect();
         Ok(Session {
             db,
             actor: run.actor.clone(),
-            parameters: run.parameters.iter().cloned().collect(),
+            bound: parameters.clone().into(),
+            parameters,
             terminal,
             speech,
             signals,
@@ -121,10 +125,13 @@ impl Session {
 
     pub fn set_parameter(&mut self, name: String, value: Value) {
         self.parameters.insert(name, value);
+        self.bound = self.parameters.clone().into();
     }
 
     pub fn unset_parameter(&mut self, name: &str) -> bool {
-        self.parameters.shift_remove(name).is_some()
+        let known = self.parameters.shift_remove(name).is_some();
+        self.bound = self.parameters.clone().into();
+        known
     }
 
     /// Runs a text of its own: its statements go on counting where the last text ended.
@@ -179,6 +186,7 @@ impl Session {
             let outcome = self.run_statement(statement, number);
             self.ran = number;
             outcome.map_err(|failure| match failure {
+                Failure::Error { error: error @ Error::Syntax(_), .. } => placed(error, place),
                 Failure::Error { error, .. } => {
                     Failure::Error { error, statement: several.then_some(number) }
                 }
@@ -188,30 +196,20 @@ impl Session {
         Ok(())
     }
 
-    /// The values of the parameters that a statement has; whether one is missing is for the library to say.
-    fn bound(&self, statement: &Statement) -> Parameters {
-        statement.parameters().into_iter().fold(Parameters::new(), |bound, name| {
-            match self.parameters.get(name) {
-                Some(value) => bound.set(name, value.clone()),
-                None => bound,
-            }
-        })
-    }
-
     fn run_statement(&mut self, statement: &Statement, number: usize) -> Result<(), Failure> {
         let started = Instant::now();
         let cancel = self.signals.statement();
-        let answer = self.db().run(statement, &self.bound(statement), &cancel);
+        let answer = self.db().run(statement, &self.bound, &cancel);
         // A statement that was cancelled may say so as an error; to whoever cancelled it, it is none.
         let interrupted = |error: Error| match cancel.is_cancelled() && !error.is_refused() {
             true => Failure::Interrupted,
             false => Failure::from(error),
         };
         let answer = answer.map_err(interrupted)?;
+        self.renderer.begin(number, &mut self.out).map_err(Failure::output)?;
         for notice in &answer.notices {
             self.notice(notice);
         }
-        self.renderer.begin(number);
         let (mut rows, mut live, mut repeated) = (0, false, false);
         for row in answer.rows {
             let row = match row {

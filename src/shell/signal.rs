@@ -12,7 +12,11 @@ use super::exit::Exit;
 
 /// What a signal finds. Clones are one.
 #[derive(Clone, Default)]
-pub struct Signals(Arc<Mutex<State>>);
+pub struct Signals {
+    state: Arc<Mutex<State>>,
+    /// Held while the database is closed: the program does not end under whoever closes it.
+    closing: Arc<Mutex<()>>,
+}
 
 #[derive(Default)]
 struct State {
@@ -33,7 +37,7 @@ impl Signals {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn arrived(&self) {
@@ -58,7 +62,8 @@ impl Signals {
 
     /// Closes the database, if one was opened.
     pub fn close(&self) -> bygone::Result<()> {
-        // The lock is not held meanwhile: a second signal must get through.
+        let _closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        // The state is not locked meanwhile: others look at it.
         let db = self.state().db.take();
         db.map_or(Ok(()), |db| db.close())
     }

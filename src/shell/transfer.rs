@@ -66,7 +66,8 @@ pub fn import(
         Ok(imported) => {
             let known = match imported.known {
                 0 => String::new(),
-                known => format!(" ({} there before)", count(known, "more event")),
+                1 => "; 1 was there before".to_owned(),
+                known => format!("; {} were there before", grouped(known)),
             };
             speech.notice(&format!("{}{known}", meter.summary(imported.added)));
             Ok(())
@@ -211,8 +212,8 @@ impl Meter {
     fn told(&self, events: u64) -> String {
         let seconds = self.started.elapsed().as_secs_f64();
         let told = count(events, "event");
-        // The pace of a moment says nothing.
-        if seconds < 0.2 {
+        // The pace of a few, or of a moment, says nothing.
+        if events < 1000 || seconds < 0.2 {
             told
         } else {
             format!("{told}, {} a second", grouped((events as f64 / seconds) as u64))

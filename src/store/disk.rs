@@ -86,7 +86,10 @@ pub enum LockMode {
 #[derive(Debug)]
 pub enum LockError {
     /// Somebody else holds it: the process number, where the system tells.
-    Held { process: Option<u32> },
+    Held {
+        /// The number of the process, where the system tells.
+        process: Option<u32>,
+    },
     /// The file could not be opened or locked.
     Io(io::Error),
 }

@@ -31,8 +31,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use frame::{FrameBuffer, Kind, MAX_PAYLOAD};
-pub use replay::{Cut, Frames, Replay};
+pub use frame::{FrameBuffer, Kind};
+pub use replay::Replay;
 pub use scan::highest_position;
 pub use segment::{Found, Remnant, SegmentHeader, Side, find, remove};
 pub use space::Sizes;
@@ -228,6 +228,7 @@ impl Journal {
     }
 
     /// How many bytes of frames still fit into the filled part of the active segment.
+    #[cfg(test)]
     pub fn remaining(&self) -> u64 {
         let mut state = self.state();
         let active = state.active;

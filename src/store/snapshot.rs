@@ -289,6 +289,13 @@ impl<'s> View<'s> {
             return Ok(Some(Position(*position)));
         }
         let Some(millis) = id.millis() else { return Ok(None) };
+        // Most ids that are asked for come from elsewhere, and lie outside of all that was recorded here.
+        let millis_at = |position| -> Result<_> { Ok(self.recorded(position)?.map(Timestamp::as_millis)) };
+        if millis_at(1)?.is_none_or(|first| millis < first)
+            || millis_at(self.head())?.is_none_or(|last| millis > last)
+        {
+            return Ok(None);
+        }
         // `recorded` never decreases: find the first event of that millisecond, then look along it.
         let (mut low, mut high) = (1, self.head() + 1);
         while low < high {
@@ -364,11 +371,12 @@ impl Iterator for List {
     type Item = Result<u64>;
 
     fn next(&mut self) -> Option<Result<u64>> {
-        if self.page.is_empty() && !self.done {
-            if let Err(error) = self.fill() {
-                self.done = true;
-                return Some(Err(error));
-            }
+        if self.page.is_empty()
+            && !self.done
+            && let Err(error) = self.fill()
+        {
+            self.done = true;
+            return Some(Err(error));
         }
         self.page.pop_front().map(Ok)
     }
@@ -431,14 +439,14 @@ impl Iterator for LogScan {
     type Item = Result<(u64, Arc<[u8]>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.page.is_empty() && self.first <= self.last {
-            if let Err(error) = self.fill() {
-                // An error ends it: what follows could not be told to be whole.
-                self.first = 1;
-                self.last = 0;
-                self.page.clear();
-                return Some(Err(error));
-            }
+        if self.page.is_empty()
+            && self.first <= self.last
+            && let Err(error) = self.fill()
+        {
+            // An error ends it: what follows could not be told to be whole.
+            (self.first, self.last) = (1, 0);
+            self.page.clear();
+            return Some(Err(error));
         }
         self.page.pop_front().map(Ok)
     }

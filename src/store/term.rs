@@ -15,7 +15,7 @@
 //! | 7 | correlation | the text |
 //! | 8 | tag | name, value |
 
-use crate::entity::{Entity, EventType, Position};
+use crate::entity::{Entity, EventType};
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event, EventId, NewEvent, Tag};
 use crate::value::Value;

@@ -251,7 +251,7 @@ fn a_subscription_wants_what_the_same_events_would_show() {
             &snapshot,
             &crate::plan::Subscription {
                 tags: Vec::new(),
-                pattern: crate::Pattern::all(),
+                pattern: crate::pattern::Pattern::all(),
                 predicate: None,
                 ..subscription.clone()
             },
@@ -269,7 +269,7 @@ fn a_subscription_wants_what_the_same_events_would_show() {
         Plan::Subscribe(subscription) => subscription.until,
         _ => None,
     };
-    assert_eq!(until("SUBSCRIBE UNTIL NOW"), Some(crate::plan::Until::Position(crate::Position(8))));
+    assert_eq!(until("SUBSCRIBE UNTIL NOW"), Some(crate::plan::Until::Position(crate::entity::Position(8))));
     assert_eq!(until("SUBSCRIBE UNTIL 2030-01-01"), Some(crate::plan::Until::Recorded(time("2030-01-01"))));
 }
 

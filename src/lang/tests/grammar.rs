@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::lang::Keyword;
+use crate::lang::keyword::Keyword;
 
 /// The right side of a rule.
 #[derive(Debug, Clone)]

@@ -192,7 +192,6 @@ impl Binder<'_> {
             }),
         };
         Ok(Subscription {
-            name: subscribe.name.as_ref().map(|name| name.text.clone()),
             pattern: self.pattern(selector)?,
             tags: self.tags(selector)?,
             predicate: subscribe.filter.as_ref().map(|filter| self.predicate(filter)).transpose()?,

@@ -43,9 +43,10 @@ pub struct Csv {
 }
 
 impl Renderer for Csv {
-    fn begin(&mut self, _statement: usize) {
+    fn begin(&mut self, _statement: usize, _out: &mut dyn Write) -> io::Result<()> {
         self.block = Block::default();
         self.sampled = false;
+        Ok(())
     }
 
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
@@ -172,7 +173,7 @@ mod tests {
     fn csv(rows: &[&str]) -> String {
         let mut out = Vec::new();
         let mut csv = Csv::default();
-        csv.begin(1);
+        csv.begin(1, &mut out).unwrap();
         for row in rows {
             let Value::Object(fields) = row.parse().unwrap() else { panic!("{row}") };
             csv.row(&Row::Fields(fields), &mut out).unwrap();

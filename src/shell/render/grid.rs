@@ -46,7 +46,8 @@ impl Cell {
         }
     }
 
-    /// For a person: as the language would write it, and harmless to a terminal.
+    /// For a person, in a table: as the language would write it, and harmless to a terminal. An event in it takes a place
+    /// and a type: the rest is a statement away.
     pub fn shown(value: &Value) -> Cell {
         match value {
             Value::Null => Cell { text: "null".to_owned(), kind: Kind::Null },
@@ -54,16 +55,29 @@ impl Cell {
             value => Cell::text(shown(value)),
         }
     }
+
+    /// For a person, with nothing left out.
+    pub fn whole(value: &Value) -> Cell {
+        match value {
+            Value::Object(_) => Cell::text(whole(value)),
+            value => Cell::shown(value),
+        }
+    }
 }
 
 fn shown(value: &Value) -> String {
+    match value {
+        Value::Object(members) => brief_event(members).unwrap_or_else(|| whole(value)),
+        value => whole(value),
+    }
+}
+
+fn whole(value: &Value) -> String {
     let text: Cow<'_, str> = match value {
         Value::Text(text) => text.into(),
-        Value::Object(members) => match (entity(members), brief_event(members)) {
-            (Some(entity), _) => entity.to_string().into(),
-            (_, Some(event)) => event.into(),
-            _ => value.to_string().into(),
-        },
+        Value::Object(members) => {
+            entity(members).map_or_else(|| value.to_string(), |entity| entity.to_string()).into()
+        }
         value => value.to_string().into(),
     };
     harmless(&text).into_owned()
@@ -77,10 +91,10 @@ pub fn entity(members: &Object) -> Option<Entity> {
     }
 }
 
-/// An event within another row takes a place and a type: the rest is a statement away.
 fn brief_event(members: &Object) -> Option<String> {
     let (kind, position) = (members.get("type")?.as_text()?, members.get("position")?);
-    (members.contains_key("recorded") && members.contains_key("data")).then(|| format!("#{position} {kind}"))
+    let event = members.contains_key("recorded") && members.contains_key("data");
+    event.then(|| harmless(&format!("#{position} {kind}")).into_owned())
 }
 
 /// A row: the names of its columns, and what stands there.

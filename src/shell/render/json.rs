@@ -18,8 +18,9 @@ impl Json {
 }
 
 impl Renderer for Json {
-    fn begin(&mut self, statement: usize) {
+    fn begin(&mut self, statement: usize, _out: &mut dyn Write) -> io::Result<()> {
         self.statement = statement;
+        Ok(())
     }
 
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {

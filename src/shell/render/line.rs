@@ -11,18 +11,23 @@ use crate::shell::terminal::{Style, Terminal, harmless};
 
 pub struct Line {
     colors: bool,
-    first: bool,
+    /// There is a row above.
+    follows: bool,
 }
 
 impl Line {
     pub fn new(terminal: &Terminal) -> Line {
-        Line { colors: terminal.output_colors, first: true }
+        Line { colors: terminal.output_colors, follows: false }
     }
 }
 
 impl Renderer for Line {
+    fn begin(&mut self, _statement: usize, out: &mut dyn Write) -> io::Result<()> {
+        if std::mem::replace(&mut self.follows, false) { writeln!(out) } else { Ok(()) }
+    }
+
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
-        if !std::mem::replace(&mut self.first, false) {
+        if std::mem::replace(&mut self.follows, true) {
             writeln!(out)?;
         }
         let members = grid::members(row);
@@ -30,7 +35,7 @@ impl Renderer for Line {
         for (name, value) in &members {
             let space = " ".repeat(widest - name.width());
             let name = harmless(name);
-            writeln!(out, "{space}{} = {}", Style::Bold.paint(&name, self.colors), Cell::shown(value).text)?;
+            writeln!(out, "{space}{} = {}", Style::Bold.paint(&name, self.colors), Cell::whole(value).text)?;
         }
         Ok(())
     }

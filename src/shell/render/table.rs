@@ -29,7 +29,8 @@ pub struct Table {
     /// The only row so far, if it is a state.
     lone: Option<Object>,
     rows: usize,
-    blocks: usize,
+    /// There is a table above.
+    follows: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,14 +50,15 @@ impl Table {
             layout: None,
             lone: None,
             rows: 0,
-            blocks: 0,
+            follows: false,
         }
     }
 }
 
 impl Renderer for Table {
-    fn begin(&mut self, _statement: usize) {
+    fn begin(&mut self, _statement: usize, out: &mut dyn Write) -> io::Result<()> {
         (self.block, self.layout, self.rows) = (Block::default(), None, 0);
+        if std::mem::replace(&mut self.follows, false) { writeln!(out) } else { Ok(()) }
     }
 
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
@@ -101,8 +103,7 @@ impl Renderer for Table {
 impl Table {
     /// An empty line between a table and the one before.
     fn separate(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        self.blocks += 1;
-        if self.blocks > 1 { writeln!(out) } else { Ok(()) }
+        if std::mem::replace(&mut self.follows, true) { writeln!(out) } else { Ok(()) }
     }
 
     /// Decides the widths, and writes the header and the rows that were held back. Rows of a live table differ from
@@ -112,11 +113,13 @@ impl Table {
         let columns = &self.block.columns;
         let mut natural: Vec<usize> = columns.iter().map(|name| name.width()).collect();
         let mut right = vec![true; columns.len()];
+        let mut times = vec![true; columns.len()];
         for record in &self.sample {
             for (name, cell) in record {
                 if let Some(at) = columns.iter().position(|column| column == name) {
                     natural[at] = natural[at].max(cell.text.width());
                     right[at] &= cell.kind != Kind::Text;
+                    times[at] &= is_time(&cell.text);
                 }
             }
         }
@@ -127,7 +130,7 @@ impl Table {
         }
         let mut widths = natural.clone();
         if let Some(width) = self.terminal.width() {
-            fit(&mut widths, columns, width);
+            fit(&mut widths, &times, width);
         }
         let column = |i: usize| Column { width: widths[i], right: right[i], tight: widths[i] < natural[i] };
         let layout: Vec<Column> = (0..columns.len()).map(column).collect();
@@ -205,19 +208,19 @@ fn usual(name: &str) -> usize {
 }
 
 /// Makes the columns fit a width: times give their fractions first, then whoever has most gives most.
-fn fit(widths: &mut [usize], columns: &[String], width: usize) {
+fn fit(widths: &mut [usize], times: &[bool], width: usize) {
     let available = width.saturating_sub(GAP * widths.len().saturating_sub(1));
     let total = |widths: &[usize]| widths.iter().sum::<usize>();
     if total(widths) <= available {
         return;
     }
-    for (column, name) in widths.iter_mut().zip(columns) {
-        if matches!(name.as_str(), "timestamp" | "recorded" | "at" | "asOf") {
+    for (column, time) in widths.iter_mut().zip(times) {
+        if *time {
             *column = (*column).min(SHORT_TIME);
         }
     }
     let (mut low, mut high) = (1, widths.iter().copied().max().unwrap_or(1));
-    // The widest cap under which all fit. (The first is for a screen where nothing does.)
+    // The widest cap under which all fit; one column each, where nothing does.
     while low < high {
         let cap = (low + high).div_ceil(2);
         if widths.iter().map(|width| *width.min(&cap)).sum::<usize>() <= available {
@@ -234,6 +237,13 @@ fn fit(widths: &mut [usize], columns: &[String], width: usize) {
     if let Some(last) = widths.last_mut() {
         *last += rest;
     }
+}
+
+fn is_time(text: &str) -> bool {
+    text.len() >= "2024-01-01T00:00:00Z".len()
+        && text.as_bytes()[10] == b'T'
+        && text.ends_with('Z')
+        && text.bytes().all(|b| b.is_ascii_digit() || b"-:.TZ".contains(&b))
 }
 
 /// The text in so many columns, with a mark where something is missing.
@@ -288,8 +298,8 @@ mod tests {
 
     fn fitted(widths: &[usize], width: usize) -> Vec<usize> {
         let mut widths = widths.to_vec();
-        let columns = vec!["x".to_owned(); widths.len()];
-        fit(&mut widths, &columns, width);
+        let times = vec![false; widths.len()];
+        fit(&mut widths, &times, width);
         widths
     }
 
@@ -321,7 +331,7 @@ mod tests {
         };
         let mut out = Vec::new();
         let mut table = Table::new(&terminal);
-        table.begin(1);
+        table.begin(1, &mut out).unwrap();
         for row in rows {
             let Value::Object(fields) = row.parse().unwrap() else { panic!("{row}") };
             table.row(&Row::Fields(fields), &mut out).unwrap();

@@ -192,7 +192,8 @@ fn lists_are_right(snapshot: &Snapshot, expected: &Expected, head: u64, variant:
         if (at as u64 + variant).is_multiple_of(4) {
             for direction in [Direction::Ascending, Direction::Descending] {
                 let list = snapshot.list(Term::from_bytes(term), 1, u64::MAX, direction);
-                let mut list: Vec<_> = list.collect::<crate::error::Result<_>>().map_err(|e| e.to_string())?;
+                let mut list: Vec<_> =
+                    list.collect::<crate::error::Result<_>>().map_err(|e| e.to_string())?;
                 if direction == Direction::Descending {
                     list.reverse();
                 }

@@ -117,6 +117,7 @@ impl Replay {
     }
 
     /// The last position of the log: of the last frame, or `after`.
+    #[cfg(test)]
     pub fn last_position(&self) -> u64 {
         self.runs.last().map_or(self.after, |run| self.after.max(run.next_position - 1)) // positions begin at 1
     }

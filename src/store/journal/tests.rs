@@ -7,6 +7,8 @@ mod scenarios;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::frame::MAX_PAYLOAD;
+use super::replay::Cut;
 use super::*;
 
 const SALT: Salt = Salt([0xA7; 16]);

@@ -1,0 +1,317 @@
+//! The program as a person meets it.
+//!
+//! Each file in `tests/shell` is a transcript: `$` lines are run by `sh` in an empty folder, `<` lines are its standard
+//! input, `!` lines its standard error, `[exit n]` its exit code unless that is 0, and the rest is its standard output.
+//! What differs from run to run is replaced in both: ids, times of the clock, process numbers, the folder.
+//! `BLESS=1 cargo test --test shell` writes the transcripts anew; read the difference before you commit it.
+//!
+//! What needs two programs at a time, or a signal, is in Rust below.
+#![cfg(all(unix, feature = "shell"))]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_bygone");
+
+/// A command of a transcript, and what came of it.
+#[derive(Default)]
+struct Step {
+    /// Comments and empty lines before it, as they stand.
+    before: String,
+    command: String,
+    input: String,
+    output: String,
+    errors: String,
+    code: i32,
+}
+
+impl Step {
+    fn text(&self) -> String {
+        let mut text = format!("{}$ {}\n", self.before, self.command);
+        for (mark, lines) in [("< ", &self.input), ("", &self.output), ("! ", &self.errors)] {
+            for line in lines.lines() {
+                text.push_str(format!("{mark}{line}").trim_end());
+                text.push('\n');
+            }
+        }
+        if self.code != 0 {
+            text.push_str(&format!("[exit {}]\n", self.code));
+        }
+        text
+    }
+}
+
+fn steps(transcript: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut before = String::new();
+    for line in transcript.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            let before = std::mem::take(&mut before);
+            steps.push(Step { before, command: command.to_owned(), ..Step::default() });
+        } else if let Some(input) = line.strip_prefix("< ").or((line == "<").then_some("")) {
+            steps.last_mut().expect("a command before its input").input.push_str(&format!("{input}\n"));
+        } else if line.starts_with('#') || line.is_empty() {
+            before.push_str(&format!("{line}\n"));
+        } else {
+            // An empty line of the output stood before this one.
+            before.clear();
+        }
+    }
+    steps
+}
+
+fn perform(step: &mut Step, folder: &Path) {
+    let path =
+        format!("{}:{}", Path::new(PROGRAM).parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let mut child = Command::new("sh")
+        .args(["-c", &step.command])
+        .current_dir(folder)
+        .env("PATH", path)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that does not read its input may have ended before it is written.
+    let _ = child.stdin.take().unwrap().write_all(step.input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    step.code = status.code().expect("an exit code");
+    step.output = settled(&String::from_utf8_lossy(&stdout), folder);
+    step.errors = settled(&String::from_utf8_lossy(&stderr), folder);
+}
+
+/// The text without what differs from run to run.
+fn settled(text: &str, folder: &Path) -> String {
+    let text = text.replace(&folder.canonicalize().unwrap().display().to_string(), "<folder>");
+    let mut settled = String::new();
+    let mut rest = text.as_str();
+    while let Some(c) = rest.chars().next() {
+        let (length, mark) = [(id(rest), "<id>"), (moment(rest), "<now>"), (process(rest), "process <n>")]
+            .into_iter()
+            .find(|(length, _)| *length > 0)
+            .unwrap_or((0, ""));
+        if length > 0 {
+            settled.push_str(mark);
+            rest = &rest[length..];
+        } else {
+            settled.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    settled.replace('\r', "\\r")
+}
+
+/// The length of a UUID that the text begins with.
+fn id(text: &str) -> usize {
+    matches(text, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
+}
+
+/// The length of an instant with a fraction, which only the clock has.
+fn moment(text: &str) -> usize {
+    let whole = matches(text, "dddd-dd-ddTdd:dd:dd.");
+    let fraction = text[whole..].bytes().take_while(u8::is_ascii_digit).count();
+    if whole > 0 && text[whole + fraction..].starts_with('Z') { whole + fraction + 1 } else { 0 }
+}
+
+fn process(text: &str) -> usize {
+    let word = matches(text, "process d");
+    if word == 0 { 0 } else { word + text[word..].bytes().take_while(u8::is_ascii_digit).count() }
+}
+
+fn matches(text: &str, shape: &str) -> usize {
+    let fits = |(shape, byte): (u8, u8)| match shape {
+        b'x' => byte.is_ascii_hexdigit(),
+        b'd' => byte.is_ascii_digit(),
+        shape => shape == byte,
+    };
+    let whole = text.len() >= shape.len() && shape.bytes().zip(text.bytes()).all(fits);
+    if whole { shape.len() } else { 0 }
+}
+
+#[test]
+fn transcripts_hold() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shell");
+    let bless = std::env::var_os("BLESS").is_some();
+    let mut failed = Vec::new();
+    let mut files: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        let transcript = fs::read_to_string(&file).unwrap();
+        let folder = TempDir::new().unwrap();
+        let mut actual = String::new();
+        for mut step in steps(&transcript) {
+            perform(&mut step, folder.path());
+            actual.push_str(&step.text());
+        }
+        if bless {
+            fs::write(&file, &actual).unwrap();
+        } else if actual.trim_end() != transcript.trim_end() {
+            let differs =
+                actual.lines().zip(transcript.lines()).find(|(actual, expected)| actual != expected);
+            failed.push(format!("{}: first difference {differs:#?}\n{actual}", file.display()));
+        }
+    }
+    assert!(failed.is_empty(), "(is, was) in\n{}", failed.join("\n"));
+}
+
+fn bygone(folder: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(folder.path()).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs the program with an input. Gives its exit code and what it wrote.
+fn run(folder: &TempDir, arguments: &[&str], input: &[u8]) -> (i32, String, String) {
+    let mut child = bygone(folder, arguments).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        // It may end before it has read everything.
+        scope.spawn(move || stdin.write_all(input).ok());
+        child.wait_with_output().unwrap()
+    });
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    line
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+fn files(folder: &TempDir) -> usize {
+    fs::read_dir(folder.path()).unwrap().count()
+}
+
+/// The program, at work on `a.bygone`, after it answered one statement from a pipe that stays open.
+fn at_work(folder: &TempDir) -> Child {
+    let mut child = bygone(folder, &["a.bygone"]).spawn().unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"EMIT Order.created 1;\n").unwrap();
+    assert!(first_line(&mut child).starts_with(r#"{"position":1,"#));
+    child
+}
+
+#[test]
+fn answers_come_while_the_pipe_is_open_and_the_file_is_held_meanwhile() {
+    let folder = TempDir::new().unwrap();
+    let mut child = at_work(&folder);
+    let (code, output, errors) = run(&folder, &["a.bygone", "-c", "SHOW HEAD"], b"");
+    assert_eq!((code, output.as_str()), (4, ""));
+    assert!(errors.starts_with(r#"{"error":{"kind":"held","#), "{errors}");
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(run(&folder, &["a.bygone", "-c", "HISTORY Order 1"], b"").0, 0);
+}
+
+#[test]
+fn an_interrupt_while_it_waits_closes_the_database() {
+    let folder = TempDir::new().unwrap();
+    let mut child = at_work(&folder);
+    assert!(files(&folder) > 1, "a journal stands beside it");
+    // Waiting for a child closes its input, which would end it, too.
+    let input = child.stdin.take();
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(files(&folder), 1);
+    drop(input);
+}
+
+#[test]
+fn an_interrupt_ends_a_subscription_in_good_order() {
+    let folder = TempDir::new().unwrap();
+    run(&folder, &["a.bygone", "-c", "EMIT Order.created 1"], b"");
+    let mut child = bygone(&folder, &["a.bygone", "-c", "SUBSCRIBE '*' FROM START"]).spawn().unwrap();
+    assert!(first_line(&mut child).starts_with(r#"{"position":1,"#), "what is there is shown at once");
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(files(&folder), 1);
+}
+
+#[test]
+fn a_killed_program_leaves_what_it_acknowledged() {
+    let folder = TempDir::new().unwrap();
+    let mut child = at_work(&folder);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (code, output, errors) = run(&folder, &["a.bygone", "-c", "HISTORY Order 1"], b"");
+    assert_eq!((code, output.lines().count()), (0, 1));
+    assert!(errors.contains("recovered 1 event from its journal"), "{errors}");
+    assert_eq!(files(&folder), 1);
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_error() {
+    let folder = TempDir::new().unwrap();
+    let input: String =
+        (0..2000).map(|n| format!("EMIT Order.created {n} {{note: '{}'}};", "x".repeat(200))).collect();
+    assert_eq!(run(&folder, &["a.bygone"], input.as_bytes()).0, 0);
+    for arguments in [&["a.bygone", "-c", "EVENTS"] as &[&str], &["export", "a.bygone"]] {
+        let mut child = bygone(&folder, arguments).spawn().unwrap();
+        first_line(&mut child);
+        drop(child.stdout.take());
+        let mut errors = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        assert!(!errors.contains("error") && !errors.contains("panic"), "{errors}");
+    }
+}
+
+#[test]
+fn a_statement_of_five_megabytes_works() {
+    let folder = TempDir::new().unwrap();
+    let statement = format!("EMIT Note.written 1 {{text: '{}'}};\n", "long ".repeat(1 << 20));
+    let (code, output, errors) = run(&folder, &["a.bygone"], statement.as_bytes());
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert!(output.len() > 5 << 20);
+    let (code, output, _) = run(&folder, &["a.bygone", "--format", "table", "-c", "SHOW TYPES"], b"");
+    assert_eq!(code, 0);
+    assert!(output.contains("Note.written"));
+}
+
+#[test]
+fn nesting_has_a_limit_that_is_an_answer() {
+    let folder = TempDir::new().unwrap();
+    let statement = format!("EMIT Note.written 1 {{a: {}1{}}};\n", "[".repeat(10_000), "]".repeat(10_000));
+    let (code, output, errors) = run(&folder, &["a.bygone"], statement.as_bytes());
+    assert_eq!((code, output.as_str()), (2, ""));
+    assert!(errors.contains("nest"), "{errors}");
+    assert!(errors.len() < 1000, "a message is for reading: {errors}");
+}
+
+#[test]
+fn many_lines_before_the_semicolon_take_no_longer_than_they_are_long() {
+    let folder = TempDir::new().unwrap();
+    let mut block = String::from("ATOMIC (\n");
+    for n in 0..20_000 {
+        block.push_str(&format!("EMIT Order.created {n} {{n: {n}}};\n"));
+    }
+    block.push_str(");\n");
+    let (code, output, errors) = run(&folder, &["a.bygone"], block.as_bytes());
+    assert_eq!((code, output.lines().count(), errors.as_str()), (0, 20_000, ""));
+}
+
+#[test]
+fn a_file_that_may_not_be_read_says_so() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    run(&folder, &["a.bygone", "-c", "EMIT Order.created 1"], b"");
+    let path = folder.path().join("a.bygone");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    if fs::File::open(&path).is_ok() {
+        return; // Root may read anything.
+    }
+    let (code, _, errors) = run(&folder, &["a.bygone", "-c", "SHOW HEAD"], b"");
+    assert_eq!(code, 4);
+    assert!(errors.contains("Permission denied"), "{errors}");
+}
