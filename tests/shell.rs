@@ -307,7 +307,7 @@ fn a_file_that_may_not_be_read_says_so() {
     let folder = TempDir::new().unwrap();
     run(&folder, &["a.bygone", "-c", "EMIT Order.created 1"], b"");
     let path = folder.path().join("a.bygone");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_ok() {
         return; // Root may read anything.
     }
