@@ -264,7 +264,6 @@ impl Db {
     /// Subscribes to a pattern, from now on; [`Subscription::from_start`] and others say otherwise.
     pub fn subscribe(&self, pattern: Pattern) -> Subscription {
         let plan = plan::Subscription {
-            name: None,
             pattern,
             tags: Vec::new(),
             predicate: None,

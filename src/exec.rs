@@ -12,6 +12,9 @@ pub(crate) mod scan;
 mod show;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::{Answer, Row, Rows, State};
 pub(crate) use fold::state;
 pub(crate) use scan::Scan;

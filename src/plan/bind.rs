@@ -67,7 +67,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Admin(Admin::Verify { .. }) => read(ReadKind::Verify),
         Statement::Admin(Admin::Checkpoint) => Ok(Plan::Write(Write::Checkpoint)),
         // Whatever else there is was answered above.
-        _ => Err(Error::Unavailable { what: "this statement".to_owned() }),
+        _ => Err(Later::Form.error()),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::store::term::Term;
 const MOST_LISTS: usize = 1000;
 
 /// More types than this are checked on each event, where another list narrows already.
-const FEW_TYPES: usize = 8;
+const FEW_TYPES: usize = 4;
 
 /// Where positions come from.
 #[derive(Debug, Clone, PartialEq)]

@@ -202,3 +202,41 @@ fn integer_to_float(n: i128, x: f64) -> Ordering {
     }
     n.cmp(&(x.floor() as i128)).then(if x.fract() == 0.0 { Ordering::Equal } else { Ordering::Less })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::term::Term;
+
+    fn number() -> impl Strategy<Value = Value> {
+        let near = (0u32..64, -3i128..4).prop_map(|(shift, by)| {
+            let n = (1i128 << shift) + by;
+            i64::try_from(n).map_or_else(|_| Value::from(n as u64), Value::Int)
+        });
+        let float = (0u32..64, -2i32..3).prop_map(|(shift, by)| {
+            Value::Float((1u128 << shift) as f64 * (1.0 + f64::from(by) * f64::EPSILON))
+        });
+        prop_oneof![any::<i64>().prop_map(Value::Int), any::<u64>().prop_map(Value::from), near, float]
+    }
+
+    proptest! {
+        /// A filter and an index agree, whichever answers.
+        #[test]
+        fn numbers_compare_as_they_are_indexed(a in number(), b in number()) {
+            let (x, y) = (Number::of(&a).unwrap(), Number::of(&b).unwrap());
+            let indexed = Term::tag("x", &a).unwrap().cmp(&Term::tag("x", &b).unwrap());
+            prop_assert_eq!(x.compare(y), indexed, "{} {}", a, b);
+            prop_assert_eq!(same(&a, &b), indexed.is_eq());
+        }
+
+        #[test]
+        fn arithmetic_never_panics(a in number(), b in number()) {
+            use Operator::*;
+            for operator in [Add, Subtract, Multiply, Divide, Remainder] {
+                let _ = Number::of(&a).unwrap().calculate(operator, Number::of(&b).unwrap());
+            }
+        }
+    }
+}

@@ -19,6 +19,7 @@ pub(super) enum Later {
     Find,
     View,
     SubscribeView,
+    SubscribeAs,
     Diff,
     Trace,
     Blame,
@@ -28,6 +29,7 @@ pub(super) enum Later {
     ByRange,
     ExpectNone,
     IdExpression,
+    Form,
 }
 
 impl Later {
@@ -46,6 +48,7 @@ impl Later {
             Later::Find => "FIND",
             Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
+            Later::SubscribeAs => "SUBSCRIBE … AS name",
             Later::Diff => "DIFF",
             Later::Trace => "TRACE",
             Later::Blame => "BLAME",
@@ -55,6 +58,7 @@ impl Later {
             Later::ByRange => "BY with <, <=, >, >=, !=, IN or BETWEEN",
             Later::ExpectNone => "EXPECT NONE",
             Later::IdExpression => "an id that is worked out",
+            Later::Form => "this statement",
         }
     }
 
@@ -88,9 +92,11 @@ fn read(read: &Read) -> Option<Later> {
         Read::Query(Query::Events { .. }) => None,
         Read::Query(Query::Find { .. }) => Some(Later::Find),
         Read::View { .. } => Some(Later::View),
-        Read::Subscribe(subscribe) => {
-            matches!(subscribe.source, Source::View(_)).then_some(Later::SubscribeView)
-        }
+        Read::Subscribe(subscribe) => match (&subscribe.source, &subscribe.name) {
+            (Source::View(_), _) => Some(Later::SubscribeView),
+            (Source::Events(_), Some(_)) => Some(Later::SubscribeAs),
+            (Source::Events(_), None) => None,
+        },
         Read::Diff { .. } => Some(Later::Diff),
         Read::Trace { .. } => Some(Later::Trace),
         Read::Blame { .. } => Some(Later::Blame),

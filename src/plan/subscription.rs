@@ -11,14 +11,12 @@ use super::Predicate;
 /// `SUBSCRIBE`, with everything looked up.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscription {
-    /// `AS`: the name that keeps its place.
-    pub name: Option<String>,
     pub pattern: Pattern,
     /// All of them must hold.
     pub tags: Vec<By>,
     /// `WHERE`.
     pub predicate: Option<Predicate>,
-    /// `FROM`: after this position. None was said: from the head on, or from where the name left off.
+    /// `FROM`: after this position. None was said: from the head on.
     pub from: Option<Position>,
     pub until: Option<Until>,
     /// Of matches.

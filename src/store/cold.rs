@@ -12,7 +12,7 @@
 
 use std::fmt;
 use std::ops::Bound;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -44,7 +44,14 @@ pub(crate) struct Cold {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     cache: usize,
-    handle: RwLock<Option<Handle>>,
+    state: RwLock<State>,
+}
+
+enum State {
+    Open(Handle),
+    /// It could not be opened again, and this is why.
+    Lost(Error),
+    Closed,
 }
 
 /// redb, open.
@@ -66,7 +73,7 @@ impl Cold {
     /// Opens an existing file of tables, or makes them in an empty one.
     pub fn open(disk: Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Cold> {
         let handle = open(&*disk, path, cache)?;
-        Ok(Cold { disk, path: path.to_owned(), cache, handle: RwLock::new(Some(handle)) })
+        Ok(Cold { disk, path: path.to_owned(), cache, state: RwLock::new(State::Open(handle)) })
     }
 
     /// Makes all tables in a new file.
@@ -80,42 +87,45 @@ impl Cold {
 
     /// Begins a read at what is committed now. Keep it short: it holds back a reopening, and pins pages.
     pub fn read(&self) -> Result<ColdRead<'_>> {
-        let mut guard = self.handle();
-        if guard.as_ref().is_some_and(Handle::is_latched) {
+        let mut guard = self.state();
+        if guard.needs_reopening() {
             drop(guard);
-            // Reads go on even where this fails.
-            let _ = self.reopen_if(Handle::is_latched);
-            guard = self.handle();
+            // Reads may go on even where this fails.
+            let _ = self.reopen_if(State::needs_reopening);
+            guard = self.state();
         }
-        let transaction = match guard.as_ref() {
-            Some(handle) => handle.database.begin_read().map_err(|e| failed("reading", e))?,
-            None => return Err(Error::stopped("the database is closed")),
-        };
+        let transaction = guard.handle()?.database.begin_read().map_err(|e| failed("reading", e))?;
         Ok(ColdRead { transaction, _guard: guard })
     }
 
-    fn handle(&self) -> RwLockReadGuard<'_, Option<Handle>> {
-        self.handle.read().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One write transaction: all of it, or nothing.
     pub fn write(&self, doing: &str, write: impl FnOnce(&mut Tables) -> Result<()>) -> Result<()> {
-        let guard = self.handle();
-        let Some(handle) = guard.as_ref() else { return Err(Error::stopped("the database is closed")) };
+        let guard = self.state();
+        let handle = guard.handle()?;
         if let Some(error) = &handle.read_only {
             return Err(error.clone());
         }
-        let mut transaction = handle.database.begin_write().map_err(|e| failed(doing, e))?;
-        transaction.set_quick_repair(true);
-        let written = Tables::open(&transaction).and_then(|mut tables| write(&mut tables));
-        match written {
-            Ok(()) => transaction.commit().map_err(|e| failed(doing, e)),
-            Err(error) => {
-                // Dropping it would abort too; the first error is the one worth telling.
-                let _ = transaction.abort();
-                Err(error)
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            let mut transaction = handle.database.begin_write().map_err(|e| failed(doing, e))?;
+            transaction.set_quick_repair(true);
+            match Tables::open(&transaction).and_then(|mut tables| write(&mut tables)) {
+                Ok(()) => transaction.commit().map_err(|e| failed(doing, e)),
+                Err(error) => {
+                    // Dropping it would abort too; the first error is the one worth telling.
+                    let _ = transaction.abort();
+                    Err(error)
+                }
             }
-        }
+        }));
+        written.unwrap_or_else(|_| {
+            // Its locks are poisoned: it is as good as one whose disk failed.
+            handle.latched.store(true, Ordering::Release);
+            Err(Error::stopped(format!("{doing} was interrupted by a panic")))
+        })
     }
 
     /// Closes and opens the tables again, after an error of the disk. The caller's lock on the file stays.
@@ -126,42 +136,65 @@ impl Cold {
         self.reopen_if(|_| true)
     }
 
-    fn reopen_if(&self, needed: impl Fn(&Handle) -> bool) -> Result<()> {
-        let mut guard = self.handle.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(handle) = guard.as_ref() else { return Err(Error::stopped("the database is closed")) };
-        if !needed(handle) {
+    fn reopen_if(&self, needed: impl Fn(&State) -> bool) -> Result<()> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::Closed) {
+            return Err(closed());
+        }
+        if !needed(&state) {
             return Ok(());
         }
-        // First the old one goes: two of them must not write into one file. It must not stay away, though.
-        let read_only = handle.read_only.clone();
-        *guard = None;
-        let opened = open(&*self.disk, &self.path, self.cache);
-        let (handle, result) = match opened {
-            Ok(handle) => (handle, Ok(())),
-            Err(error) => {
-                // redb repairs the file as it opens it. To read, it may do so in memory.
-                let overlay = Overlay::new(self.disk.clone());
-                match open(&overlay, &self.path, self.cache) {
-                    Ok(handle) => (Handle { read_only: Some(error.clone()), ..handle }, Err(error)),
-                    Err(worse) => return Err(read_only.unwrap_or(worse)),
-                }
+        // First the old one goes: two of them must not write into one file.
+        let old = std::mem::replace(&mut *state, State::Lost(Error::stopped("the tables are being opened")));
+        // One that panicked before may panic again as it is dropped.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
+        let error = match open(&*self.disk, &self.path, self.cache) {
+            Ok(handle) => {
+                *state = State::Open(handle);
+                return Ok(());
             }
+            Err(error) => error,
         };
-        *guard = Some(handle);
-        result
+        // redb repairs a file as it opens it. To read, it may do so in memory.
+        let overlay = Overlay::new(self.disk.clone());
+        *state = match open(&overlay, &self.path, self.cache) {
+            Ok(handle) => State::Open(Handle { read_only: Some(error.clone()), ..handle }),
+            Err(_) => State::Lost(error.clone()),
+        };
+        Err(error)
     }
 
     /// Closes the tables. Reads that are under way end first.
     pub fn close(&self) -> Result<()> {
-        let mut guard = self.handle.write().unwrap_or_else(PoisonError::into_inner);
-        guard.take().map_or(Ok(()), |handle| handle.database.close().map_err(|e| failed("closing", e)))
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *state, State::Closed) {
+            State::Open(handle) => handle.database.close().map_err(|e| failed("closing", e)),
+            State::Lost(error) => Err(error),
+            State::Closed => Ok(()),
+        }
     }
 }
 
-impl Handle {
-    fn is_latched(&self) -> bool {
-        self.latched.load(Ordering::Acquire)
+impl State {
+    fn handle(&self) -> Result<&Handle> {
+        match self {
+            State::Open(handle) => Ok(handle),
+            State::Lost(error) => Err(error.clone()),
+            State::Closed => Err(closed()),
+        }
     }
+
+    fn needs_reopening(&self) -> bool {
+        match self {
+            State::Open(handle) => handle.latched.load(Ordering::Acquire),
+            State::Lost(_) => true,
+            State::Closed => false,
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::stopped("the database is closed")
 }
 
 fn open(disk: &dyn Disk, path: &Path, cache: usize) -> Result<Handle> {
@@ -170,7 +203,7 @@ fn open(disk: &dyn Disk, path: &Path, cache: usize) -> Result<Handle> {
     let latched = Arc::<AtomicBool>::default();
     let backend = Backend { file, latched: latched.clone() };
     // A damaged page can make redb panic where it would rather not check: that is this file's fault, and told so.
-    let opened = std::panic::catch_unwind(AssertUnwindSafe(|| {
+    let opened = catch_unwind(AssertUnwindSafe(|| {
         redb::Builder::new().set_cache_size(cache).create_with_backend(backend)
     }));
     let not_ours = |reason: String| {
@@ -357,7 +390,7 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn put_chunk(&mut self, key: &[u8], chunk: &Chunk) -> Result<()> {
+    pub fn put_chunk(&mut self, key: &[u8], chunk: &Chunk) -> Result<()> {
         posting::encode(key, chunk, &mut self.buffer);
         self.postings.insert(key, self.buffer.as_slice()).map_err(|e| failed("writing postings", e))?;
         Ok(())
@@ -382,7 +415,7 @@ fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
 pub(crate) struct ColdRead<'c> {
     transaction: ReadTransaction,
     // After the transaction, so that it is dropped after it.
-    _guard: RwLockReadGuard<'c, Option<Handle>>,
+    _guard: RwLockReadGuard<'c, State>,
 }
 
 impl ColdRead<'_> {

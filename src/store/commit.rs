@@ -18,7 +18,7 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::codec::{self, Assigned};
 use crate::event::id::IdSource;
-use crate::event::{Expect, NewEvent, Seal};
+use crate::event::{EventId, Expect, NewEvent, Seal};
 use crate::time::Timestamp;
 
 /// What only the leader touches.
@@ -170,7 +170,7 @@ impl Shared {
         if let Some(outcome) = self.repeated(batch, &request)? {
             return Ok(outcome);
         }
-        let mark = (batch.next, committer.frame.payload_len(), batch.recorded);
+        let mark = (batch.next, committer.frame.payload_mut().len(), batch.recorded);
         let mut undo = Vec::new();
         let outcome = self.stage_events(committer, batch, request, &mut undo);
         if outcome.is_err() {
@@ -265,8 +265,13 @@ impl Shared {
                 continue;
             }
             if let Some(term) = event.id_term() {
-                let newer = || batch.tails.list(term, 1, u64::MAX).first().copied();
-                if let Some(position) = batch.ids.get(term).copied().or(event.known).or_else(newer) {
+                let known = batch.ids.get(term).copied().or(event.known);
+                let known = known.or_else(|| batch.tails.list(term, 1, u64::MAX).first().copied());
+                let known = match (known, &event.new.id) {
+                    (None, Some(id)) => self.appended_since(batch, id, request.head)?,
+                    _ => known,
+                };
+                if let Some(position) = known {
                     if request.import {
                         continue;
                     }
@@ -336,6 +341,23 @@ impl Shared {
             batch.recorded = Some(recorded);
         }
         Ok(Outcome { events, repeated: false })
+    }
+
+    /// Where an id went after the request was looked up, if it is one that its own time leads to: no list tells of those.
+    fn appended_since(&self, batch: &Batch, id: &EventId, looked_up: u64) -> Result<Option<u64>> {
+        let Some(millis) = id.millis() else { return Ok(None) };
+        for position in (looked_up + 1..=batch.tails.head).rev() {
+            let event = codec::decode(Position(position), self.stored(batch, position)?)?;
+            if event.id == *id {
+                return Ok(Some(position));
+            }
+            // `recorded` never decreases, and the database's own ids grow: before this there is none that fits.
+            let earlier = event.recorded.as_millis() < millis;
+            if earlier || (event.id.tells_its_place(event.recorded) && event.id < *id) {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     fn check(
@@ -538,6 +560,8 @@ impl Drop for Duty<'_> {
         for pending in self.batch.iter().chain(&rest) {
             pending.answer(Err(error.clone()));
         }
+        // Whoever closes the database waits until nobody leads.
+        self.shared.queue.hand_over();
     }
 }
 

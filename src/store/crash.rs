@@ -6,6 +6,8 @@
 //! promises, a file for each kind.
 
 mod controls;
+mod durable;
+mod failures;
 mod faults;
 mod ghosts;
 mod held;
@@ -13,6 +15,7 @@ mod images;
 mod readers;
 mod recovery;
 mod script;
+mod threads;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -45,6 +45,8 @@ pub(crate) struct Prepared {
     pub restore: bool,
     /// What the tables were at when `events` and `keys` were looked up.
     pub checkpoint: u64,
+    /// What the head was then.
+    pub head: u64,
     /// What it takes in the queue.
     pub bytes: usize,
 }
@@ -148,8 +150,15 @@ impl Prepared {
             ));
         }
         let keys = keys(&mut events, &group.key, group.content, group.import)?;
-        let mut prepared =
-            Prepared { events, keys, import: group.import, restore: group.restore, checkpoint: 0, bytes };
+        let mut prepared = Prepared {
+            events,
+            keys,
+            import: group.import,
+            restore: group.restore,
+            checkpoint: 0,
+            head: 0,
+            bytes,
+        };
         prepared.look_up(&view)?;
         Ok(prepared)
     }
@@ -157,6 +166,7 @@ impl Prepared {
     /// Looks up versions, keys and ids as the tables have them now.
     pub fn look_up(&mut self, view: &View) -> Result<()> {
         self.checkpoint = view.checkpoint();
+        self.head = view.head();
         let mut counts: HashMap<Term, (u64, u64)> = HashMap::new();
         for event in &mut self.events {
             if let Some(term) = event.terms.iter().find(|term| term.is_counted()) {
@@ -206,7 +216,7 @@ fn keys(
         // What an import leaves out because it is known must not take the group's key with it.
         let first = events.iter().position(|event| !(import && event.new.is_known_by_itself())).unwrap_or(0);
         let seal = match content {
-            // Of an import only the first of its events is ever asked for again.
+            // What an import leaves out is not counted, so that its key stands for one event alone.
             Some(content) => Seal { content, count: if import { 1 } else { events.len() as u32 } },
             None => Seal { content: content_hash(events)?, count: events.len() as u32 },
         };

@@ -3,6 +3,7 @@
 //! The *checkpointer* moves frozen tails into the tables. The *attendant* does what must not wait for that: it fills the
 //! journal's space ahead of need, syncs at intervals, and leads for tickets that nobody waits on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -35,6 +36,12 @@ impl Upkeep {
     pub fn ask(&self, ask: impl FnOnce(&mut Asked)) {
         ask(&mut locked(&self.asked));
         self.changed.notify_all();
+    }
+
+    /// Why checkpoints fail, if they do.
+    #[cfg(test)]
+    pub fn failure(&self) -> Option<Error> {
+        locked(&self.asked).failure.clone()
     }
 
     /// Waits until a checkpoint is done; its error if it failed, so that nobody hangs while it is tried again.
@@ -88,7 +95,9 @@ fn checkpointer(shared: &Arc<Shared>) {
         }
         asked.checkpoint = false;
         drop(asked);
-        match shared.checkpoint_frozen() {
+        let moved = catch_unwind(AssertUnwindSafe(|| shared.checkpoint_frozen()));
+        // Whoever waits for it is not to wait for ever.
+        match moved.unwrap_or_else(|_| Err(Error::stopped("a checkpoint was interrupted by a panic"))) {
             Ok(()) => {
                 pause = RETRY.0;
                 upkeep.ask(|asked| asked.failure = None);
@@ -144,7 +153,8 @@ fn attendant(shared: &Arc<Shared>) {
         let stop = asked.stop;
         drop(asked);
         if lead {
-            shared.lead();
+            // A panic was answered for on its way; there is more to do here than to lead.
+            let _ = catch_unwind(AssertUnwindSafe(|| shared.lead()));
         }
         if stop {
             return;

@@ -1,13 +1,14 @@
 //! Binding of expressions.
 
 use super::Binder;
+use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Path, Span};
 use crate::plan::expr::{Constant, Node};
 use crate::plan::fault::nearest;
 use crate::plan::field::{Field, NAMES, Sort, Step};
 use crate::plan::later::Later;
-use crate::time::{Timestamp, display_duration};
+use crate::time::Timestamp;
 use crate::value::Value;
 
 /// Which names an expression may use.
@@ -162,7 +163,7 @@ impl Binder<'_> {
             }
             if entity && let Constant::Value(Value::Text(text)) = constant {
                 let message = "a text beside an entity: expected an entity, like User 7";
-                let meant = text.parse::<crate::entity::Entity>().ok().map(|entity| entity.to_string());
+                let meant = text.parse::<Entity>().ok().map(|entity| entity.to_string());
                 return Err(self.fault_meaning(expr.span, message, meant));
             }
             if id && let Constant::Value(value @ (Value::Int(_) | Value::UInt(_))) = constant {
@@ -188,9 +189,8 @@ impl Binder<'_> {
                 let nanos = u64::try_from(-*nanos).unwrap_or(u64::MAX);
                 self.now()?.saturating_sub(std::time::Duration::from_nanos(nanos))
             }
-            Constant::Span(nanos) => {
-                let nanos = u64::try_from(*nanos).unwrap_or(u64::MAX);
-                let said = display_duration(std::time::Duration::from_nanos(nanos));
+            Constant::Span(_) => {
+                let said = self.context.text.get(span.range()).unwrap_or_default();
                 let message = "a length of time beside an instant: expected a time";
                 return Err(self.fault_meaning(span, message, Some(format!("NOW - {said}"))));
             }

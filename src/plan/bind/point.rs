@@ -83,6 +83,9 @@ impl Binder<'_> {
         if wanted > newest {
             return Err(self.fault(span, format!("{entity} has no version {wanted}; its newest is {newest}")));
         }
+        if wanted == 0 {
+            return Ok(Position::START);
+        }
         let count = |head: Position| Ok(self.snapshot().until(head).version(entity)?.0 >= wanted);
         let position = first_that(self.snapshot().head(), count)?;
         self.notice(format!("VERSION {wanted} is {position}"));

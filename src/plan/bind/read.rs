@@ -6,8 +6,7 @@ use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::{Cause, EventId};
 use crate::lang::ast::{
-    Clauses, Comparison, Count, EntityRef, Expr, Literal, Point, PointKind, Selector, Source, Subscribe, Tag,
-    TagTest,
+    Clauses, Comparison, Count, EntityRef, Expr, Point, PointKind, Selector, Source, Subscribe, Tag, TagTest,
 };
 use crate::pattern::Pattern;
 use crate::plan::expr::{Constant, Node};
@@ -192,7 +191,6 @@ impl Binder<'_> {
             }),
         };
         Ok(Subscription {
-            name: subscribe.name.as_ref().map(|name| name.text.clone()),
             pattern: self.pattern(selector)?,
             tags: self.tags(selector)?,
             predicate: subscribe.filter.as_ref().map(|filter| self.predicate(filter)).transpose()?,

@@ -219,11 +219,6 @@ impl FrameBuffer {
         &mut self.bytes
     }
 
-    /// How many bytes the payload has so far.
-    pub fn payload_len(&self) -> usize {
-        self.bytes.len().saturating_sub(HEADER)
-    }
-
     /// What the frame will say of itself, if it can be replayed.
     pub(super) fn header(
         &self,
@@ -292,7 +287,6 @@ mod tests {
         let mut frame = FrameBuffer::new();
         frame.begin(Kind::Events, Salt([7; 16]));
         frame.payload_mut().extend_from_slice(b"hello");
-        assert_eq!(frame.payload_len(), 5);
         let made = frame.header(Stamp { number: 3, settled: true }, 11, 2, 10).unwrap();
         assert_eq!(made, header(5));
         let bytes = frame.finish(&made);

@@ -1,0 +1,102 @@
+//! Statements against a store with tiny tails: each answer is the same whatever is in the tables already.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Row, read, write};
+use crate::entity::Entity;
+use crate::error::{Error, Result};
+use crate::lang;
+use crate::plan::{Context, Parameters, Plan, bind};
+use crate::store::disk::memory::MemoryDisk;
+use crate::store::snapshot::Snapshot;
+use crate::store::{Options, Store};
+use crate::time::{Clock, Timestamp};
+
+mod against_naive;
+mod facts;
+mod reads;
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+const NOW: &str = "2024-06-01T12:00:00Z";
+
+/// A store whose clock stands still and whose ids count.
+fn store(tail: usize) -> Store {
+    let next = std::sync::atomic::AtomicU32::new(1);
+    let options = Options::new()
+        .disk(Arc::new(MemoryDisk::new()))
+        .tail(tail, 1 << 20)
+        .journal_steps(4096, 8192)
+        .clock(Clock::new(|| time(NOW)))
+        .ids(move || format!("e{}", next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
+    Store::create(Path::new("/shop.bygone"), options).unwrap()
+}
+
+struct Session<'a> {
+    store: &'a Store,
+    parameters: Parameters,
+    actor: Option<Entity>,
+}
+
+impl<'a> Session<'a> {
+    fn new(store: &'a Store) -> Session<'a> {
+        Session { store, parameters: Parameters::new(), actor: None }
+    }
+
+    fn plan(&self, text: &str, snapshot: &Snapshot) -> Result<Plan> {
+        let parsed = lang::parse_one(text)?;
+        let context = Context {
+            text,
+            statement: 1,
+            parameters: &self.parameters,
+            default_actor: self.actor.as_ref(),
+            snapshot,
+            now: time(NOW),
+        };
+        bind(&parsed.statement, &context)
+    }
+
+    fn run(&self, text: &str) -> Result<(Vec<Row>, Vec<String>)> {
+        let snapshot = self.store.snapshot();
+        let answer = match self.plan(text, &snapshot)? {
+            Plan::Read(plan) => read(&snapshot, &plan)?,
+            Plan::Write(plan) => write(self.store, &plan)?,
+            Plan::Subscribe(_) => return Err(Error::stopped("a subscription is no answer")),
+        };
+        Ok((answer.rows.collect::<Result<_>>()?, answer.notices))
+    }
+
+    fn rows(&self, text: &str) -> Vec<Row> {
+        self.run(text).unwrap_or_else(|error| panic!("{text}: {error}")).0
+    }
+
+    /// The rows as lines of JSON.
+    fn lines(&self, text: &str) -> Vec<String> {
+        self.rows(text).iter().map(|row| serde_json::to_string(row).unwrap()).collect()
+    }
+
+    fn positions(&self, text: &str) -> Vec<u64> {
+        let position = |row: &Row| match row {
+            Row::Event { event, .. } => event.position.0,
+            other => panic!("{other:?}"),
+        };
+        self.rows(text).iter().map(position).collect()
+    }
+
+    fn error(&self, text: &str) -> String {
+        match self.run(text) {
+            Ok((rows, _)) => panic!("{text}: {rows:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+fn state(rows: &[Row]) -> String {
+    match rows {
+        [Row::State(state)] => state.state.to_string(),
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,273 @@
+//! Reads, one form at a time.
+
+use super::*;
+
+/// An order's life, with a late fact and one in the future, others' events between.
+fn shop() -> Store {
+    let store = store(4);
+    let session = Session::new(&store);
+    for text in [
+        "EMIT Order.created 42 {total: 10, items: [{price: 3}, {price: 7}], 'odd name': 1} AT '2024-01-01' BY User ann INDEX BY customer = 'c-7'",
+        "EMIT Order.created 43 {total: 1.5, note: null} AT '2024-01-02' BY User bob INDEX BY customer = 'c-8'",
+        "EMIT Order.paid 42 {paid: true} AT '2024-03-01' BY User ann INDEX BY customer = 'c-7' META {ip: '::1'}",
+        "EMIT Order.noted 42 {note: 'late', total: 11} AT '2024-02-01' BY Till 1 CAUSED BY #3",
+        "EMIT Order.due 42 {due: true} AT '2030-01-01' KEY 'k5'",
+        "EMIT Order.deleted 43 AT '2024-04-01'",
+        "EMIT Order.created 43 {total: 2} AT '2024-05-01'",
+        "EMIT Invoice.sent 9 {for: 'Order 42'} AT '2024-05-02' CAUSED BY #3",
+    ] {
+        session.rows(text);
+    }
+    store
+}
+
+#[test]
+fn states() {
+    let store = shop();
+    let session = Session::new(&store);
+    for (text, expected) in [
+        (
+            "AT Order 42 '2024-01-01'",
+            r#"{"target":{"type":"Order","id":"42"},"version":1,"events":1,"at":"2024-01-01T00:00:00Z","state":{"total":10,"items":[{"price":3},{"price":7}],"odd name":1}}"#,
+        ),
+        (
+            "AT Order 42 2024-02-15",
+            r#""version":3,"events":2,"at":"2024-02-15T00:00:00Z","state":{"total":11,"items":[{"price":3},{"price":7}],"odd name":1,"note":"late"}}"#,
+        ),
+        ("AT Order 42 NOW", r#""version":3,"events":3,"at":"2024-06-01T12:00:00Z""#),
+        ("AT Order 42", r#""version":4,"events":4,"state":{"total":11,"#),
+        ("REPLAY Order 42", r#""note":"late","due":true}}"#),
+        ("AT Order 42 VERSION 1", r#""version":1,"events":1,"at":1,"state":{"total":10"#),
+        ("AT Order 42 #3", r#""version":2,"events":2,"at":3,"#),
+        ("AT Order 42 'e3'", r#""version":2,"events":2,"at":3,"#),
+        (
+            "AT Order 42 '2024-02-15' AS OF #3",
+            r#""version":1,"events":1,"at":"2024-02-15T00:00:00Z","asOf":3,"#,
+        ),
+        (
+            "AT Order 42 AS OF '2024-01-01'",
+            r#""version":0,"events":0,"asOf":"2024-01-01T00:00:00Z","state":null}"#,
+        ),
+        ("REPLAY Order 43", r#""version":3,"events":3,"state":{"total":2}}"#),
+        ("AT Order 43 '2024-04-02'", r#""version":2,"events":2,"at":"2024-04-02T00:00:00Z","state":null}"#),
+        ("REPLAY Order 99", r#"{"target":{"type":"Order","id":"99"},"version":0,"events":0,"state":null}"#),
+    ] {
+        let lines = session.lines(text);
+        assert!(lines.len() == 1 && lines[0].contains(expected), "{text}\n{lines:?}");
+    }
+    let (rows, notices) = session.run("AT Order 42 '2023-01-01'").unwrap();
+    assert!(matches!(&rows[..], [Row::State(state)] if state.first == Some(time("2024-01-01"))));
+    assert_eq!(
+        notices,
+        ["as of #8, 2024-06-01T12:00:00Z", "Order 42 has its first event at 2024-01-01T00:00:00Z"]
+    );
+    assert_eq!(session.run("AT Order 42 VERSION 2").unwrap().1[0], "VERSION 2 is #3");
+}
+
+#[test]
+fn steps() {
+    let store = shop();
+    let lines = Session::new(&store).lines("REPLAY Order 42 STEPS");
+    assert_eq!(lines.len(), 4);
+    assert!(lines[0].starts_with(r#"{"event":{"position":1,"#), "{}", lines[0]);
+    assert!(lines[0].contains(r#""changes":[{"op":"replace","path":"","value":{"total":10"#), "{}", lines[0]);
+    assert!(
+        lines[2].ends_with(
+            r#""changes":[{"op":"replace","path":"/total","value":11},{"op":"add","path":"/note","value":"late"}],"late":true}"#
+        ),
+        "{}",
+        lines[2]
+    );
+}
+
+#[test]
+fn conditions() {
+    let store = shop();
+    let mut session = Session::new(&store);
+    session.parameters = Parameters::from([("total", 10)]);
+    for (condition, expected) in [
+        ("data.total = 10", &[1][..]),
+        ("data.total = 10.0", &[1]),
+        ("data.total > 1", &[1, 2, 4, 7]),
+        ("data.total > 1.5", &[1, 4, 7]),
+        ("data.total >= $total", &[1, 4]),
+        ("NOT data.total > 1.5", &[2]),
+        ("data.total != 10", &[2, 3, 4, 5, 6, 7, 8]),
+        ("data.total IS NULL", &[3, 5, 6, 8]),
+        ("data.note = null", &[1, 2, 3, 5, 6, 7, 8]),
+        ("data.total IN (10, 2)", &[1, 7]),
+        ("data.total NOT IN (10, 2, null)", &[2, 4]),
+        ("data.total BETWEEN 1.5 AND 2", &[2, 7]),
+        ("data.items[1].price = 7", &[1]),
+        ("data.items[0].price + data.items[1].price = data.total", &[1, 3, 5, 6, 8]), // null = null
+        ("data.items[0].price + data.items[1].price >= data.total", &[1]),
+        ("data['odd name'] = 1", &[1]),
+        ("data.total / 4 = 2.5", &[1]),
+        ("data.total % 4 = 2", &[1, 7]),
+        ("data.items CONTAINS {price: 7.0}", &[1]),
+        ("data.note CONTAINS 'at'", &[4]),
+        ("data.paid", &[3]),
+        ("NOT data.paid", &[]),
+        ("data.paid OR data.due", &[3, 5]),
+        ("data.total > 5 AND actor = User ann", &[1]),
+        ("actor.type = 'Till' OR target.id = 43", &[2, 4, 6, 7]),
+        ("target = Invoice 9", &[8]),
+        ("target != Order 42 AND actor IS NULL", &[6, 7, 8]),
+        ("type MATCHES 'Order.*' AND type NOT MATCHES '*.created'", &[3, 4, 5, 6]),
+        ("timestamp > -7d", &[5]),
+        ("timestamp < '2024-01-02'", &[1]),
+        ("timestamp BETWEEN '2024-01-02' AND 2024-02-01", &[2, 4]),
+        ("timestamp < recorded - 100d", &[1, 2, 4]),
+        ("recorded - timestamp < 60d", &[5, 7, 8]),
+        ("version = 3 OR position = 1", &[1, 4, 7]),
+        ("key = 'k5'", &[5]),
+        ("id = 'e2'", &[2]),
+        ("cause.position = 3", &[4, 8]),
+        ("correlation = 'e3'", &[4, 8]),
+        ("tags.customer = 'c-8'", &[2]),
+        ("metadata.ip = '::1'", &[3]),
+        ("data.total = 'x' OR data.total < 'x'", &[]),
+        ("producer.id = 9", &[8]),
+        ("-data.total < -10", &[4]),
+    ] {
+        assert_eq!(session.positions(&format!("EVENTS WHERE {condition}")), expected, "{condition}");
+    }
+}
+
+#[test]
+fn events_and_their_windows() {
+    let store = shop();
+    let session = Session::new(&store);
+    for (text, expected) in [
+        ("EVENTS", &[1, 2, 3, 4, 5, 6, 7, 8][..]),
+        ("HISTORY Order 42", &[1, 3, 4, 5]),
+        ("HISTORY Order 42 LAST 2", &[4, 5]),
+        ("HISTORY Order 42 SINCE VERSION 1 UNTIL VERSION 3", &[3, 4]),
+        ("HISTORY Order 42 WHERE data.total > 1 LIMIT 1", &[1]),
+        ("HISTORY Order 99", &[]),
+        ("EVENTS 'Order.created'", &[1, 2, 7]),
+        ("EVENTS '*.created, Invoice.*' LAST 2", &[7, 8]),
+        ("EVENTS '$*'", &[]),
+        ("EVENTS 'Nothing.*'", &[]),
+        ("EVENTS SINCE #2 UNTIL #4", &[3, 4]),
+        ("EVENTS SINCE '2024-01-02' UNTIL '2024-03-01'", &[2, 4]),
+        ("EVENTS SINCE -60d UNTIL NOW", &[7, 8]),
+        ("EVENTS SINCE 'e6'", &[7, 8]),
+        ("EVENTS AS OF #2", &[1, 2]),
+        ("EVENTS AS OF NOW LIMIT 0", &[]),
+        ("EVENTS AS OF 2024-01-01", &[]),
+        ("EVENTS BY User ann", &[1, 3]),
+        ("EVENTS 'Order.paid' BY User ann", &[3]),
+        ("EVENTS BY User ann, customer = 'c-8'", &[]),
+        ("EVENTS BY customer = 'c-7'", &[1, 3]),
+        ("EVENTS BY customer = 'c-9'", &[]),
+        ("EVENTS 'Order.created' BY customer = 'c-7', actor = User ann LAST 1", &[1]),
+        ("EVENTS BY cause = 3", &[4, 8]),
+        ("EVENTS BY correlation = 'e3'", &[4, 8]),
+        ("EVENTS BY key = 'k5'", &[5]),
+        ("EVENTS BY id = 'e5'", &[5]),
+        ("EVENTS BY id = 'e5', target = Order 42 LAST 3", &[5]),
+        ("EVENTS BY id = 'none'", &[]),
+        ("EVENTS BY target = Order 42, type = 'Order.paid'", &[3]),
+    ] {
+        assert_eq!(session.positions(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_told() {
+    let store = shop();
+    let mut session = Session::new(&store);
+    session.parameters = Parameters::from([("n", -1)]);
+    for (text, expected) in [
+        (
+            "EVENTS BY colour = 'red'",
+            "line 1, column 11: BY colour: no index answers it, and no event was emitted with INDEX BY colour; write DEFINE INDEX colour ON '*' AS data.colour, or WHERE data.colour = 'red'",
+        ),
+        ("EVENTS WHERE total > 1", "an event has no field 'total'; it has type, timestamp"),
+        ("EVENTS WHERE total > 1", "(did you mean data.total?)"),
+        ("EVENTS WHERE timstamp > -7d", "(did you mean timestamp?)"),
+        ("EVENTS WHERE target.kind = 'x'", "target has no 'kind'; it has type, id"),
+        ("EVENTS WHERE type.x = 'x'", "type has no parts"),
+        ("EVENTS WHERE timestamp > 'yesterday'", "line 1, column 26: a text beside a time"),
+        ("EVENTS WHERE timestamp > 7d", "(did you mean NOW - 7d?)"),
+        ("EVENTS WHERE actor = 'User 7'", "(did you mean User 7?)"),
+        ("EVENTS SINCE #99", "#99 is beyond the head, which is #8"),
+        ("EVENTS SINCE 'what'", "neither"),
+        ("EVENTS SINCE VERSION 1", "VERSION counts the events of one entity"),
+        ("HISTORY Order 42 UNTIL VERSION 9", "Order 42 has no version 9; its newest is 4"),
+        ("EVENTS LIMIT $n", "LIMIT: expected a number from 0 on, found $n = -1"),
+        ("EVENTS BY customer > 'c'", "not available yet"),
+        ("EVENTS WHERE lower(data.x) = 'x'", "functions: not available yet"),
+        ("EVENTS SELECT count()", "not available yet"),
+        ("EVENTS ORDER BY timestamp", "ORDER BY: not available yet"),
+        ("FIND Order WHERE state.total > 1", "FIND: not available yet"),
+        ("EVENTS '..'", "pattern: expected"),
+    ] {
+        let error = session.error(text);
+        assert!(error.contains(expected), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn what_is_shown() {
+    let store = shop();
+    let session = Session::new(&store);
+    assert_eq!(
+        session.lines("SHOW TYPES")[0],
+        r#"{"type":"Invoice.sent","count":1,"first":"2024-05-02T00:00:00Z","last":"2024-05-02T00:00:00Z"}"#
+    );
+    assert!(session.lines("SHOW STATS")[0].starts_with(r#"{"events":8,"types":6,"fileBytes":"#));
+    let before = session.lines("SHOW HEAD");
+    assert!(before[0].starts_with(r#"{"position":8,"recorded":"2024-06-01T12:00:00Z","chain":""#));
+    session.rows("CHECKPOINT");
+    assert_eq!(session.lines("SHOW HEAD"), before);
+    assert!(session.lines("SHOW STATS")[0].ends_with(r#""checkpoint":8,"tailEvents":0}"#));
+    let verified = session.lines("VERIFY");
+    assert_eq!(verified.len(), 1);
+    assert!(verified[0].starts_with(r#"{"ok":true,"events":8,"entries":"#), "{verified:?}");
+}
+
+#[test]
+fn a_subscription_wants_what_the_same_events_would_show() {
+    let store = shop();
+    let session = Session::new(&store);
+    let snapshot = store.snapshot();
+    for (text, from, past) in [
+        ("SUBSCRIBE 'Order.*' FROM START", Some(0), &[1, 2, 3, 4, 5, 6, 7][..]),
+        ("SUBSCRIBE 'Order.*' BY User ann FROM #1 WHERE data.paid", Some(1), &[3]),
+        ("SUBSCRIBE BY customer = 'c-7', User ann", None, &[1, 3]),
+        ("SUBSCRIBE BY colour = 'red'", None, &[]),
+        ("SUBSCRIBE FROM '2024-06-01'", Some(0), &[1, 2, 3, 4, 5, 6, 7, 8]),
+    ] {
+        let Plan::Subscribe(subscription) = session.plan(text, &snapshot).unwrap() else { panic!("{text}") };
+        assert_eq!(subscription.from.map(|from| from.0), from, "{text}");
+        let after = subscription.from.unwrap_or_default();
+        let found = crate::exec::Scan::past(&snapshot, &subscription, after).unwrap();
+        let found: Vec<u64> = found.map(|event| event.unwrap().position.0).collect();
+        assert_eq!(found, past, "{text}");
+        let wanted = crate::exec::Scan::past(
+            &snapshot,
+            &crate::plan::Subscription {
+                tags: Vec::new(),
+                pattern: crate::Pattern::all(),
+                predicate: None,
+                ..subscription.clone()
+            },
+            after,
+        );
+        let wanted: Vec<u64> = wanted
+            .unwrap()
+            .map(Result::unwrap)
+            .filter(|e| subscription.wants(e))
+            .map(|e| e.position.0)
+            .collect();
+        assert_eq!(wanted, past, "{text}");
+    }
+    let until = |text: &str| match session.plan(text, &snapshot).unwrap() {
+        Plan::Subscribe(subscription) => subscription.until,
+        _ => None,
+    };
+    assert_eq!(until("SUBSCRIBE UNTIL NOW"), Some(crate::plan::Until::Position(crate::Position(8))));
+    assert_eq!(until("SUBSCRIBE UNTIL 2030-01-01"), Some(crate::plan::Until::Recorded(time("2030-01-01"))));
+}

@@ -1,0 +1,116 @@
+//! Planted faults: each is found, and named by where it is.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+use crate::event::NewEvent;
+use crate::store::cold::Tables;
+use crate::store::disk::memory::MemoryDisk;
+use crate::store::group::Group;
+use crate::store::posting::{self, Chunk};
+use crate::store::{Options, Store};
+
+/// Seven events in the tables, two orders' in turn, and two in the tail.
+fn store() -> Store {
+    let options = Options::new().disk(Arc::new(MemoryDisk::new())).journal_steps(4096, 8192);
+    let store = Store::create(Path::new("/shop.bygone"), options).unwrap();
+    for n in 1..=9u64 {
+        let event = NewEvent::new("Order.paid").on(("Order", n % 2)).index("n", n % 3);
+        store.append(Group { events: vec![event], ..Group::default() }).unwrap();
+        if n == 7 {
+            store.checkpoint().unwrap();
+        }
+    }
+    store
+}
+
+fn faults(store: &Store) -> Vec<String> {
+    verify(&store.snapshot(), &mut |_, _| {}).unwrap().faults
+}
+
+fn plant(what: &str, expected: &[&str], plant: impl FnOnce(&Store, &mut Tables) -> Result<()>) {
+    let store = store();
+    assert_eq!(faults(&store), Vec::<String>::new());
+    store.shared().cold.write("planting", |tables| plant(&store, tables)).unwrap();
+    let found = faults(&store);
+    for expected in expected {
+        assert!(
+            found.iter().any(|fault| fault.contains(expected)),
+            "{what}: expected {expected}, found {found:?}"
+        );
+    }
+}
+
+fn bytes(store: &Store, position: u64) -> Vec<u8> {
+    store.snapshot().view().unwrap().event(position).unwrap().unwrap().to_vec()
+}
+
+fn tag(n: u64) -> Term {
+    Term::tag("n", &n.into()).unwrap()
+}
+
+fn order(n: u64) -> Term {
+    Term::entity(&Entity::from(("Order", n))).unwrap()
+}
+
+#[test]
+fn what_is_planted_is_found() {
+    plant("a changed byte", &["the event at #3", "checksum"], |store, tables| {
+        let mut bytes = bytes(store, 3);
+        *bytes.last_mut().unwrap() ^= 1;
+        tables.put_event(3, &bytes)
+    });
+    plant("an event in another's place", &["the event at #3"], |store, tables| {
+        tables.put_event(3, &bytes(store, 4))
+    });
+    plant(
+        "an event of its own making",
+        &["the chain of hashes does not hold from #1 to #7"],
+        |store, tables| {
+            let event = codec::decode(Position(3), bytes(store, 3).into())?;
+            let new = NewEvent::new("Order.paid").on(("Order", 1)).index("n", 0).member("total", 1);
+            let mut forged = Vec::new();
+            let assigned = codec::Assigned {
+                position: Position(3),
+                version: event.version.unwrap(),
+                id: &event.id,
+                recorded: event.recorded,
+                seal: None,
+            };
+            codec::encode(&mut forged, &new, &event.kind, event.target.as_ref(), &assigned);
+            tables.put_event(3, &forged)
+        },
+    );
+    plant(
+        "an entry too many, where the term is known",
+        &["index value", "#7 does not belong"],
+        |_, tables| tables.append_postings(tag(0).as_bytes(), &[7]),
+    );
+    plant("an entry too many, of a term that no event has", &["the lists have 28 entries"], |_, tables| {
+        tables.append_postings(tag(77).as_bytes(), &[5])
+    });
+    plant("an entry too few", &["#4 is missing"], |_, tables| {
+        let chunk = Chunk { before: 0, positions: vec![1, 7] };
+        tables.put_chunk(&posting::key(tag(1).as_bytes(), 1), &chunk)
+    });
+    plant("a count that is wrong", &["a chunk counts 1 before it, not 0"], |_, tables| {
+        let chunk = Chunk { before: 1, positions: vec![2, 4, 6] };
+        tables.put_chunk(&posting::key(order(0).as_bytes(), 2), &chunk)
+    });
+    plant("a zone of other times", &["spans other times"], |store, tables| {
+        let (first, mut zone) = store.shared().cold.read()?.zones()?.remove(0);
+        zone.occurred.0 = Timestamp::MIN;
+        tables.put_zone(first, &zone)
+    });
+    plant("a zone with another hash", &["the chain of hashes"], |store, tables| {
+        let (first, mut zone) = store.shared().cold.read()?.zones()?.remove(0);
+        zone.chain[5] ^= 1;
+        tables.put_zone(first, &zone)
+    });
+    plant("a zone that ends early", &["the zones end at #5"], |store, tables| {
+        let (first, mut zone) = store.shared().cold.read()?.zones()?.remove(0);
+        zone.last = 5;
+        tables.put_zone(first, &zone)
+    });
+}
