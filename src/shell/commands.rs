@@ -43,7 +43,7 @@ const fn command(name: &'static str, arguments: &'static str, about: &'static st
 
 /// All of them, in the order of `.help`.
 pub const COMMANDS: &[Command] = &[
-    command("help", "", "this list, and a few statements to begin with"),
+    command("help", "", "this list, and statements to begin with"),
     command("quit", "", "leave; so do .exit and Ctrl-D"),
     command("exit", "", "leave"),
     command("types", "", "the types of events, and how many of each"),
@@ -51,13 +51,13 @@ pub const COMMANDS: &[Command] = &[
     command("stats", "", "how big everything is"),
     command("format", "[table|json|csv|line]", "how results are shown"),
     command("actor", "[KIND ID|none]", "on whose behalf events are appended"),
-    command("param", "[NAME=VALUE|NAME]", "give $NAME a value, or forget it; without anything, list them"),
-    command("timer", "[on|off]", "say how long each statement took"),
-    command("watch", "[PATTERN]", "print events above the prompt as they happen"),
+    command("param", "[NAME=VALUE|NAME]", "give $NAME a value, or forget it"),
+    command("timer", "[on|off]", "say how long statements took"),
+    command("watch", "[PATTERN]", "print events above the prompt as they come"),
     command("unwatch", "[PATTERN]", "stop that, or all of it"),
     command("read", "FILE", "run the statements of a file"),
     command("import", "FILE [--restore]", "append events from lines of JSON"),
-    command("export", "FILE [PATTERN]", "write events as lines of JSON into a new file"),
+    command("export", "FILE [PATTERN]", "write events as JSON into a new file"),
 ];
 
 const BEGINNING: &str = "
@@ -68,7 +68,8 @@ To begin with:
   EVENTS 'Order.*' WHERE data.total > 5 SINCE -30d
   SUBSCRIBE 'Order.*'
 
-Tab completes. A statement that is not finished goes on in the next line; an empty line ends it.";
+Tab completes. A statement that is not finished goes on in the next line;
+an empty line ends it.";
 
 /// The command that an entry is; none if it is a statement. What people type to leave or to ask for help, they mean.
 pub fn of(entry: &str) -> Option<&str> {
@@ -117,6 +118,9 @@ pub fn run(
         ("actor", ["none"]) => session.set_actor(None),
         ("actor", _) => session.set_actor(Some(rest.parse()?)),
         ("param", []) => {
+            if session.parameters().is_empty() {
+                session.speech.notice("no parameter has a value; .param NAME=VALUE gives it one");
+            }
             for (name, value) in session.parameters() {
                 say(&format!("${name} = {value}"));
             }
@@ -135,6 +139,9 @@ pub fn run(
         ("timer", []) => session.timer = !session.timer,
         ("timer", ["on"]) => session.timer = true,
         ("timer", ["off"]) => session.timer = false,
+        ("watch", []) if watches.is_empty() => {
+            session.speech.notice("nothing is watched; .watch 'Order.*' begins to");
+        }
         ("watch", []) => watches.patterns().for_each(say),
         ("watch", [pattern]) => watch(pattern, session, watches, editor)?,
         ("unwatch", []) => {

@@ -48,7 +48,13 @@ pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), Fa
                 }
                 continue;
             }
-            Err(ReadlineError::Eof) => return Ok(()),
+            Err(ReadlineError::Eof) => {
+                // An editor leaves its line, a terminal without one stays behind the prompt.
+                if std::env::var_os("TERM").is_none_or(|term| term == "dumb") {
+                    say("");
+                }
+                return Ok(());
+            }
             Err(ReadlineError::Io(error)) => return Err(Failure::reading("the prompt", error)),
             Err(ReadlineError::Errno(error)) => return Err(Failure::reading("the prompt", error.into())),
             // A signal, a window that changed its size: nothing was entered.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bygone::{Cancel, Db};
 
 use super::exit::Exit;
+use super::terminal::Mode;
 
 /// What a signal finds. Clones are one.
 #[derive(Clone, Default)]
@@ -32,7 +33,8 @@ impl Signals {
     pub fn install() -> Signals {
         let signals = Signals::default();
         let heard = signals.clone();
-        let _ = ctrlc::set_handler(move || heard.arrived());
+        let mode = Mode::now();
+        let _ = ctrlc::set_handler(move || heard.arrived(&mode));
         signals
     }
 
@@ -40,7 +42,7 @@ impl Signals {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn arrived(&self) {
+    fn arrived(&self, mode: &Mode) {
         let (repeated, waiting, statement) = {
             let mut state = self.state();
             let repeated = std::mem::replace(&mut state.interrupted, true);
@@ -50,6 +52,7 @@ impl Signals {
             let _ = self.close();
         }
         if waiting || repeated {
+            mode.restore();
             std::process::exit(Exit::Interrupted.code().into());
         }
         statement.cancel();

@@ -40,6 +40,33 @@ impl Terminal {
     }
 }
 
+/// How the terminal on standard input was set up before anybody changed that.
+#[derive(Clone)]
+pub struct Mode {
+    #[cfg(unix)]
+    termios: Option<rustix::termios::Termios>,
+}
+
+impl Mode {
+    /// As it is now; nothing if there is no terminal.
+    pub fn now() -> Mode {
+        Mode {
+            #[cfg(unix)]
+            termios: rustix::termios::tcgetattr(rustix::stdio::stdin()).ok(),
+        }
+    }
+
+    /// Sets it up like that again: a line editor that a signal ended cannot do so itself.
+    pub fn restore(&self) {
+        #[cfg(unix)]
+        if let Some(termios) = &self.termios {
+            use rustix::termios::{OptionalActions, tcsetattr};
+            // Nobody is left to tell.
+            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, termios);
+        }
+    }
+}
+
 /// The width of the terminal; a usual one where it says nothing or nonsense (some say 0 while they are being made).
 pub fn columns() -> usize {
     const USUAL: usize = 80;

@@ -18,7 +18,7 @@ const GAP: usize = 2;
 /// A time to the second and the mark that there is more of it.
 const SHORT_TIME: usize = "2024-01-01T00:00:00…".len() - "…".len() + 1;
 /// The last column takes what is left, but is left that much.
-const LAST: usize = 16;
+const LAST: usize = 12;
 
 pub struct Table {
     terminal: Terminal,
@@ -123,14 +123,13 @@ impl Table {
                 }
             }
         }
+        let limit = self.terminal.width();
         if live {
-            for (width, name) in natural.iter_mut().zip(columns) {
-                *width = (*width).max(usual(name));
-            }
+            widen(&mut natural, columns, limit);
         }
         let mut widths = natural.clone();
-        if let Some(width) = self.terminal.width() {
-            fit(&mut widths, &times, width);
+        if let Some(limit) = limit {
+            fit(&mut widths, &times, limit);
         }
         let column = |i: usize| Column { width: widths[i], right: right[i], tight: widths[i] < natural[i] };
         let layout: Vec<Column> = (0..columns.len()).map(column).collect();
@@ -207,7 +206,17 @@ fn usual(name: &str) -> usize {
     }
 }
 
-/// Makes the columns fit a width: times give their fractions first, then whoever has most gives most.
+/// Gives the columns of a live table their usual widths, if that leaves enough for the last.
+fn widen(widths: &mut [usize], columns: &[String], limit: Option<usize>) {
+    let wide: Vec<usize> =
+        widths.iter().zip(columns).map(|(width, name)| (*width).max(usual(name))).collect();
+    let before_last = wide.split_last().map_or(0, |(_, others)| others.iter().map(|w| w + GAP).sum());
+    if limit.is_none_or(|limit| before_last + 2 * LAST <= limit) {
+        widths.copy_from_slice(&wide);
+    }
+}
+
+/// Makes the columns fit a width: times give their fractions first, then the last gives, then whoever has most.
 fn fit(widths: &mut [usize], times: &[bool], width: usize) {
     let available = width.saturating_sub(GAP * widths.len().saturating_sub(1));
     let total = |widths: &[usize]| widths.iter().sum::<usize>();
@@ -217,6 +226,14 @@ fn fit(widths: &mut [usize], times: &[bool], width: usize) {
     for (column, time) in widths.iter_mut().zip(times) {
         if *time {
             *column = (*column).min(SHORT_TIME);
+        }
+    }
+    // The last is the data, mostly, and nobody expects to see all of it.
+    if let Some((last, others)) = widths.split_last_mut() {
+        let rest = available.saturating_sub(total(others));
+        if rest >= LAST {
+            *last = rest.min(*last);
+            return;
         }
     }
     let (mut low, mut high) = (1, widths.iter().copied().max().unwrap_or(1));
@@ -232,7 +249,7 @@ fn fit(widths: &mut [usize], times: &[bool], width: usize) {
     for column in widths.iter_mut() {
         *column = (*column).min(low);
     }
-    // What is left over goes to the last column: it is the data, mostly.
+    // What is left over goes to the last column.
     let rest = available.saturating_sub(total(widths));
     if let Some(last) = widths.last_mut() {
         *last += rest;

@@ -145,8 +145,8 @@ impl Completer for Assistant {
         if line.len() > LONGEST {
             return Ok((at, Vec::new()));
         }
-        let (start, words) = if line.starts_with('.') {
-            let name = line[1..].split(' ').next().unwrap_or_default();
+        let (start, words) = if let Some(command) = line.strip_prefix('.') {
+            let name = command.split(' ').next().unwrap_or_default();
             if line.contains(' ') && commands::argument(name) == Argument::File {
                 return self.files.complete(line, at, context);
             }

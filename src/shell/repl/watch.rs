@@ -57,6 +57,10 @@ impl Watches {
         watches.len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The patterns that are watched.
     pub fn patterns(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
