@@ -1,5 +1,6 @@
 //! The embedded API: a database, opened as a library.
 
+use std::fmt;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -11,11 +12,15 @@ use serde::Serialize;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent, codec};
+use crate::exec::{self, Scan, State};
 use crate::live::Subscription;
 use crate::pattern::Pattern;
+use crate::plan::{self, By, Moment, Replay, Take, Window, source_of};
+use crate::store::check::{self, Verification};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::group::{Group, Outcome};
 use crate::store::{Options, Recovery, Store, Submitted};
+use crate::time::Timestamp;
 
 /// A database. Clones are handles to the same one; it may be used from any number of threads.
 ///
@@ -169,6 +174,14 @@ impl Db {
         self.store.submit(self.group(events)).map(Ticket)
     }
 
+    pub(crate) fn actor(&self) -> Option<&Entity> {
+        self.actor.as_ref()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     fn group(&self, events: impl IntoIterator<Item = NewEvent>) -> Group {
         let actor = |mut event: NewEvent| {
             event.actor = event.actor.or_else(|| self.actor.clone());
@@ -177,9 +190,89 @@ impl Db {
         Group { events: events.into_iter().map(actor).collect(), ..Group::default() }
     }
 
+    /// The history of an entity, in version order, as it is now.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.created").on(("Order", 42)))?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// let kinds: Vec<_> = db.history(("Order", 42))?.map(|event| event.unwrap().kind.to_string()).collect();
+    /// assert_eq!(kinds, ["Order.created", "Order.paid"]);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn history(&self, entity: impl Into<Entity>) -> Result<Events> {
+        self.scan(None, &[By::Target(entity.into())])
+    }
+
+    /// The events of a pattern, in log order, as the log is now.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent, Pattern};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// db.append(NewEvent::new("Stock.reserved").on(("Stock", "sku-9")))?;
+    /// assert_eq!(db.events(&"*.paid, Stock.*".parse::<Pattern>()?)?.count(), 2);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn events(&self, pattern: &Pattern) -> Result<Events> {
+        self.scan(Some(pattern), &[])
+    }
+
+    fn scan(&self, pattern: Option<&Pattern>, tags: &[By]) -> Result<Events> {
+        let snapshot = self.store.snapshot();
+        let (source, pattern) = source_of(&snapshot, pattern.cloned(), tags)?;
+        let window = Window::through(snapshot.head().0);
+        let events = plan::Events { source, pattern, window, predicate: None, take: Take::All };
+        Scan::new(&snapshot, &events).map(Events)
+    }
+
+    /// The state of an entity as of all its events.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.created").on(("Order", 42)).member("total", 10))?;
+    /// assert_eq!(db.state(("Order", 42))?.state.get("total"), Some(&10.into()));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn state(&self, entity: impl Into<Entity>) -> Result<State> {
+        self.fold(entity.into(), None)
+    }
+
+    /// The state of an entity as of what had occurred by an instant.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent, Value};
+    /// let db = Db::in_memory()?;
+    /// let created = NewEvent::new("Order.created").on(("Order", 42)).at("2024-01-01".parse()?);
+    /// db.append(created.member("total", 10))?;
+    /// assert_eq!(db.state_at(("Order", 42), "2024-01-02".parse()?)?.version.0, 1);
+    /// assert_eq!(db.state_at(("Order", 42), "2023-12-31".parse()?)?.state, Value::Null);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn state_at(&self, entity: impl Into<Entity>, at: Timestamp) -> Result<State> {
+        self.fold(entity.into(), Some(at))
+    }
+
+    fn fold(&self, entity: Entity, at: Option<Timestamp>) -> Result<State> {
+        let snapshot = self.store.snapshot();
+        let window = Window { by: at, ..Window::through(snapshot.head().0) };
+        exec::state(&snapshot, &Replay { entity, window, at: at.map(Moment::Time), as_of: None })
+    }
+
     /// Subscribes to a pattern, from now on; [`Subscription::from_start`] and others say otherwise.
     pub fn subscribe(&self, pattern: Pattern) -> Subscription {
-        Subscription::new(self.store.shared().clone(), pattern)
+        let plan = plan::Subscription {
+            name: None,
+            pattern,
+            tags: Vec::new(),
+            predicate: None,
+            from: None,
+            until: None,
+            limit: None,
+        };
+        Subscription::new(self.store.shared().clone(), plan)
     }
 
     /// The position of the newest event.
@@ -198,6 +291,19 @@ impl Db {
         self.store.snapshot().version(&entity.into())
     }
 
+    /// Compares everything that follows from the log with the log, as it is now. Reads all of it.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// assert!(db.verify()?.faults.is_empty());
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn verify(&self) -> Result<Verification> {
+        check::verify(&self.store.snapshot(), &mut |_, _| {})
+    }
+
     /// What opening the database found: what a crash had left.
     pub fn recovery(&self) -> &Recovery {
         self.store.recovery()
@@ -207,6 +313,23 @@ impl Db {
     /// Dropping the last handle closes too, but has nobody to tell an error.
     pub fn close(&self) -> Result<()> {
         self.store.close()
+    }
+}
+
+/// Events, read as they are pulled.
+pub struct Events(Scan);
+
+impl Iterator for Events {
+    type Item = Result<Event>;
+
+    fn next(&mut self) -> Option<Result<Event>> {
+        self.0.next()
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Events(…)")
     }
 }
 

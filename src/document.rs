@@ -160,6 +160,18 @@ impl<'a> Raw<'a> {
         None
     }
 
+    /// An item of an array by its place, counted from 0.
+    pub fn element(self, index: usize) -> Option<Raw<'a>> {
+        let (Head::Array(count), mut rest) = self.head()? else { return None };
+        if index >= count {
+            return None;
+        }
+        for _ in 0..index {
+            rest = Raw(rest).skip()?;
+        }
+        Some(Raw(rest))
+    }
+
     /// This value alone, decoded.
     pub fn to_value(self) -> Result<Value> {
         rmp_serde::from_slice(self.0).map_err(|e| Error::corrupt("stored data", e.to_string()))

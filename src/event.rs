@@ -11,6 +11,7 @@ mod new;
 use serde::de::DeserializeOwned;
 
 pub use id::EventId;
+pub(crate) use json::read as read_line;
 pub use new::{Expect, NewEvent};
 
 use crate::document::Document;

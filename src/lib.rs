@@ -1,5 +1,57 @@
-//! placeholder
+//! **Bygone** is an embedded event database: one file, one binary, one small language.
+//!
+//! It is to events what SQLite is to rows. The log is the truth: an event gets a position (1, 2, 3 …) and is never changed, and
+//! everything else follows from the log. An application opens the file as a library; a person opens the same file in a shell.
+//!
+//! ```
+//! use bygone::{Db, Parameters, Row};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Debug, Serialize, Deserialize)]
+//! #[serde(tag = "type", content = "data", rename_all = "camelCase")]
+//! enum OrderEvent {
+//!     Created { total: u32 },
+//!     Paid { amount: u32 },
+//! }
+//!
+//! let db = Db::in_memory()?; // or Db::create("shop.bygone")
+//! db.emit(("Order", 42), &OrderEvent::Created { total: 10 })?;
+//! db.emit(("Order", 42), &OrderEvent::Paid { amount: 10 })?;
+//!
+//! for event in db.history(("Order", 42))? {
+//!     println!("{:?}", event?.parse::<OrderEvent>()?);
+//! }
+//! let mut answer = db.query("AT Order 42 NOW", &Parameters::new())?;
+//! let Some(Row::State(order)) = answer.rows.next().transpose()? else { panic!() };
+//! assert_eq!(order.state.to_string(), r#"{"total":10,"amount":10}"#);
+//! # Ok::<(), bygone::Error>(())
+//! ```
+//!
+//! # The life of an event
+//!
+//! 1. A caller says what happened: a [`NewEvent`] (`event/new.rs`), from Rust, from a statement, or from a line of JSON
+//!    (`event/json.rs`).
+//! 2. It joins a group, all or nothing, which is checked and looked up on the caller's own thread (`store/group.rs`).
+//! 3. Groups meet in a queue (`store/queue.rs`); one of those who wait leads.
+//! 4. The leader checks each group in order, gives each event its position, version, id and instant, and writes all of
+//!    them as one frame of the journal (`store/commit.rs`, `store/journal.rs`). When the disk has it, readers see it.
+//! 5. It is read from the active tail in memory (`store/tail.rs`), by its position or by any of its terms (`store/term.rs`).
+//! 6. A checkpoint moves the frozen tail into the tables, in one transaction (`store/checkpoint.rs`, `store/cold.rs`), with
+//!    its place in every posting list (`store/posting.rs`).
+//! 7. Followers see it, from wherever they are in the log (`live/subscribe.rs`).
+//! 8. After a crash, the journal gives back what the tables do not have yet (`store/recover.rs`).
+//!
+//! # The life of a statement
+//!
+//! 1. A text is cut into tokens (`lang/token.rs`) and parsed to a tree (`lang/parse.rs`, `lang/ast.rs`); what would
+//!    have been accepted where it fails is on record (`lang/trail.rs`), for the message and for completion.
+//! 2. Binding looks up its names, parameters and points in time (`plan/bind.rs`), and chooses what answers it (`plan/choose.rs`).
+//! 3. A read runs against a snapshot of the log and cannot write (`exec/scan.rs`, `exec/fold.rs`, `store/snapshot.rs`); a
+//!    write becomes a group (`exec/write.rs`) and goes the way of every event.
+//! 4. Rows are pulled, one by one ([`Rows`]); the shell renders them (`shell/render.rs`).
+
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod cancel;
 mod db;
@@ -7,28 +59,43 @@ mod document;
 mod entity;
 pub mod error;
 mod event;
+mod exec;
+mod lang;
 mod live;
 mod pattern;
+mod plan;
+mod query;
 mod store;
+pub mod text;
 mod time;
+mod transfer;
 mod value;
 
 pub use cancel::Cancel;
-pub use db::{Db, Ticket};
+pub use db::{Db, Events, Ticket};
 pub use document::Document;
 pub use entity::{Entity, EventType, Position, Version};
 pub use error::{Error, Result};
 pub use event::{Cause, Event, EventId, Expect, NewEvent, Producer, Tag};
+pub use exec::{Answer, Row, Rows, State};
 pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
-pub use store::{Durability, Options, Recovery};
+pub use plan::{Moment, Parameters};
+pub use query::{Script, Statement};
+pub use store::{Durability, Options, Recovery, Verification};
 pub use time::{Clock, Timestamp};
+pub use transfer::{ImportOptions, Imported};
 pub use value::{Object, Value};
 
-/// What a database stands on: see [`disk::Disk`].
+/// What a database stands on: a disk of the operating system, of memory, or of one's own.
 pub mod disk {
     pub use crate::store::disk::memory::MemoryDisk;
     pub use crate::store::disk::real::RealDisk;
     pub use crate::store::disk::simulated::SimulatedDisk;
     pub use crate::store::disk::{Disk, File, Lock, LockError, LockMode};
 }
+
+/// The README's example runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

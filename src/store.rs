@@ -12,6 +12,8 @@ pub(crate) mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod cold;
 pub(crate) mod commit;
+#[cfg(test)]
+mod crash;
 pub mod disk;
 pub(crate) mod group;
 pub(crate) mod journal;
@@ -31,6 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWri
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 
+pub use check::Verification;
 pub use options::{Durability, Options};
 pub use recover::Recovery;
 
@@ -289,15 +292,8 @@ impl Shared {
     }
 
     /// Whether a protocol is to be broken, to see whether a test notices.
-    #[cfg(test)]
     pub fn sabotaged(&self, sabotage: Sabotage) -> bool {
-        self.options.sabotage == Some(sabotage)
-    }
-
-    /// Nothing is broken on purpose outside tests.
-    #[cfg(not(test))]
-    pub fn sabotaged(&self, _: Sabotage) -> bool {
-        false
+        self.options.sabotaged(sabotage)
     }
 }
 

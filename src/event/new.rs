@@ -44,6 +44,10 @@ pub struct NewEvent {
     pub(crate) metadata: Document,
     /// When it was recorded in the log that it is restored from.
     pub(crate) recorded: Option<Timestamp>,
+    /// Where it has to land, for what is said of it to be true.
+    pub(crate) placed: Option<Position>,
+    /// The version it has to get.
+    pub(crate) versioned: Option<u64>,
     fault: Option<Error>,
 }
 
@@ -91,6 +95,8 @@ impl NewEvent {
             data: Document::empty(),
             metadata: Document::empty(),
             recorded: None,
+            placed: None,
+            versioned: None,
             fault,
         }
     }
@@ -272,6 +278,19 @@ impl NewEvent {
             producer.model.check()?;
         }
         Ok(kind)
+    }
+
+    /// The event of this log that it names as its cause.
+    pub(crate) fn cause_position(&self) -> Option<Position> {
+        match self.cause {
+            Some(Cause::Event(position)) => Some(position),
+            _ => None,
+        }
+    }
+
+    /// Whether it can be told from its id or key that it is in the log already.
+    pub(crate) fn is_known_by_itself(&self) -> bool {
+        self.id.is_some() || self.key.is_some()
     }
 
     /// The entity whose history it joins, after the default.

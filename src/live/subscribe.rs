@@ -14,9 +14,10 @@ use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::{Event, codec};
-use crate::pattern::Pattern;
+use crate::exec::Scan;
+use crate::plan::{self, Until};
 use crate::store::Shared;
-use crate::store::snapshot::{Direction, LogScan};
+use crate::store::snapshot::Direction;
 use crate::store::watch::Moved;
 
 /// What a subscription delivers.
@@ -50,43 +51,35 @@ pub enum Delivery {
 /// ```
 pub struct Subscription {
     shared: Arc<Shared>,
-    pattern: Pattern,
-    filter: Option<Filter>,
+    plan: plan::Subscription,
     /// Everything up to here has been looked at.
     after: u64,
-    /// It ends here.
-    until: Option<u64>,
-    limit: Option<u64>,
-    leg: Option<LogScan>,
+    leg: Option<Leg>,
     caught_up: bool,
     cancel: Cancel,
     ended: bool,
 }
 
-type Filter = Box<dyn Fn(&Event) -> bool + Send>;
+/// A stretch of the log that is being read, up to a position.
+struct Leg {
+    goal: u64,
+    events: Box<dyn Iterator<Item = Result<Event>> + Send>,
+}
+
+/// A leg longer than this is read by way of the indexes, if they lead to what is wanted.
+const LONG: u64 = 256;
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Subscription('{}' after #{})", self.pattern, self.after)
+        write!(f, "Subscription('{}' after #{})", self.plan.pattern, self.after)
     }
 }
 
 impl Subscription {
-    /// From now on, until something changes that.
-    pub(crate) fn new(shared: Arc<Shared>, pattern: Pattern) -> Subscription {
-        let after = shared.watch.synced();
-        Subscription {
-            shared,
-            pattern,
-            filter: None,
-            after,
-            until: None,
-            limit: None,
-            leg: None,
-            caught_up: false,
-            cancel: Cancel::new(),
-            ended: false,
-        }
+    /// From where the plan says, or from now on.
+    pub(crate) fn new(shared: Arc<Shared>, plan: plan::Subscription) -> Subscription {
+        let after = plan.from.map_or_else(|| shared.watch.synced(), |from| from.0);
+        Subscription { shared, plan, after, leg: None, caught_up: false, cancel: Cancel::new(), ended: false }
     }
 
     /// From the first event on.
@@ -103,13 +96,13 @@ impl Subscription {
 
     /// Ends after this position.
     pub fn until(mut self, position: Position) -> Subscription {
-        self.until = Some(position.0);
+        self.plan.until = Some(Until::Position(position));
         self
     }
 
     /// Ends after so many events.
     pub fn limit(mut self, events: u64) -> Subscription {
-        self.limit = Some(events);
+        self.plan.limit = Some(events);
         self
     }
 
@@ -122,12 +115,6 @@ impl Subscription {
                 shared.watch.wake();
             }
         });
-        self
-    }
-
-    /// Delivers only what this holds for.
-    pub fn filter(mut self, filter: impl Fn(&Event) -> bool + Send + 'static) -> Subscription {
-        self.filter = Some(Box::new(filter));
         self
     }
 
@@ -169,38 +156,44 @@ impl Subscription {
 
     fn advance(&mut self, deadline: Option<Instant>) -> Option<Result<Delivery>> {
         while !self.ended {
-            if self.cancel.is_cancelled() || self.limit == Some(0) {
+            if self.cancel.is_cancelled() || self.plan.limit == Some(0) {
                 break;
             }
-            match self.next_of_leg() {
-                Some(Ok(event)) => {
-                    self.limit = self.limit.map(|left| left - 1);
-                    return Some(Ok(Delivery::Event(event)));
-                }
-                Some(Err(error)) => {
-                    self.ended = true;
-                    return Some(Err(error));
-                }
-                None => {}
+            if let Some(next) = self.next_of_leg().transpose() {
+                self.ended = next.is_err();
+                return Some(next.map(Delivery::Event));
             }
             let synced = self.shared.watch.synced();
-            let goal = self.until.map_or(synced, |until| until.min(synced));
+            let goal = match self.plan.until {
+                Some(Until::Position(until)) => until.0.min(synced),
+                _ => synced,
+            };
             if self.after < goal {
-                let snapshot = self.shared.snapshot();
-                self.leg = Some(snapshot.log(self.after + 1, goal, Direction::Ascending));
+                match self.begin_leg(goal) {
+                    Ok(leg) => self.leg = Some(leg),
+                    Err(error) => {
+                        self.ended = true;
+                        return Some(Err(error));
+                    }
+                }
                 continue;
             }
-            if self.until.is_some_and(|until| self.after >= until) {
+            if self.is_over() {
                 break;
             }
             if !self.caught_up {
                 self.caught_up = true;
                 return Some(Ok(Delivery::CaughtUp(Position(self.after))));
             }
+            let wake = [deadline, self.last_instant()].into_iter().flatten().min();
             let cancel = self.cancel.clone();
-            match self.shared.watch.wait_past(self.after, deadline, &|| cancel.is_cancelled()) {
+            match self.shared.watch.wait_past(self.after, wake, &|| cancel.is_cancelled()) {
                 Moved::To(_) => {}
-                Moved::TimedOut => return None,
+                Moved::TimedOut if self.is_over() => break,
+                Moved::TimedOut if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                    return None;
+                }
+                Moved::TimedOut => {}
                 Moved::Closed => break,
             }
         }
@@ -208,23 +201,52 @@ impl Subscription {
         None
     }
 
-    fn next_of_leg(&mut self) -> Option<Result<Event>> {
-        while let Some(row) = self.leg.as_mut()?.next() {
-            let decoded = row.and_then(|(position, bytes)| {
-                self.after = position;
-                codec::decode(Position(position), bytes)
-            });
-            match decoded {
-                Ok(event) if !self.wants(&event) => {}
-                other => return Some(other),
-            }
+    /// Whether nothing that comes from now on is wanted.
+    fn is_over(&self) -> bool {
+        match self.plan.until {
+            Some(Until::Position(until)) => self.after >= until.0,
+            Some(Until::Recorded(until)) => self.shared.options.clock.now() >= until,
+            None => false,
         }
-        self.leg = None;
-        None
     }
 
-    fn wants(&self, event: &Event) -> bool {
-        self.pattern.matches(&event.kind) && self.filter.as_ref().is_none_or(|filter| filter(event))
+    /// When `is_over` is to be asked again.
+    fn last_instant(&self) -> Option<Instant> {
+        let Some(Until::Recorded(until)) = self.plan.until else { return None };
+        let left = until.as_millis().saturating_sub(self.shared.options.clock.now().as_millis());
+        Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0) + 1))
+    }
+
+    fn begin_leg(&self, goal: u64) -> Result<Leg> {
+        let snapshot = self.shared.snapshot().until(Position(goal));
+        let events: Box<dyn Iterator<Item = _> + Send> = if goal - self.after > LONG {
+            Box::new(Scan::past(&snapshot, &self.plan, Position(self.after))?)
+        } else {
+            let rows = snapshot.log(self.after + 1, goal, Direction::Ascending);
+            Box::new(
+                rows.map(|row| row.and_then(|(position, bytes)| codec::decode(Position(position), bytes))),
+            )
+        };
+        Ok(Leg { goal, events })
+    }
+
+    fn next_of_leg(&mut self) -> Result<Option<Event>> {
+        let Some(leg) = &mut self.leg else { return Ok(None) };
+        for event in &mut leg.events {
+            let event = event?;
+            self.after = event.position.0;
+            if matches!(self.plan.until, Some(Until::Recorded(until)) if event.recorded >= until) {
+                self.ended = true;
+                return Ok(None);
+            }
+            if self.plan.wants(&event) {
+                self.plan.limit = self.plan.limit.map(|left| left - 1);
+                return Ok(Some(event));
+            }
+        }
+        self.after = leg.goal;
+        self.leg = None;
+        Ok(None)
     }
 }
 

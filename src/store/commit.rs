@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::group::{Keyed, Outcome, Prepared, other_content};
+use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, other_content};
 use super::journal::{AppendError, FrameBuffer, Journal, Kind, Salt};
 use super::queue::{Next, Pending, Queue, Turn};
 use super::snapshot::View;
@@ -19,7 +19,7 @@ use crate::entity::{Position, Version};
 use crate::error::{Error, Result};
 use crate::event::codec::{self, Assigned};
 use crate::event::id::IdSource;
-use crate::event::{Expect, Seal};
+use crate::event::{Expect, NewEvent, Seal};
 use crate::time::Timestamp;
 
 /// What only the leader touches.
@@ -194,10 +194,11 @@ impl Shared {
     fn repeated(self: &Arc<Shared>, batch: &Batch, request: &Prepared) -> Result<Option<Outcome>> {
         let mut events = Vec::new();
         let mut unknown = None;
-        for key in &request.keys {
+        let keys: Vec<_> = request.keys.iter().filter(|key| !key.own).collect();
+        for key in &keys {
             match self.first_use(batch, key)? {
                 None => unknown = Some(key),
-                Some((position, seal)) if seal == key.seal => {
+                Some((position, seal)) if seal == key.seal || seal.content == ANY_CONTENT => {
                     for position in position..position + u64::from(seal.count) {
                         events.push((position, self.stored(batch, position)?));
                     }
@@ -209,11 +210,11 @@ impl Shared {
             }
         }
         match unknown {
-            None if request.keys.is_empty() => Ok(None),
+            None if keys.is_empty() => Ok(None),
             None => Ok(Some(Outcome { events, repeated: true })),
             Some(_) if events.is_empty() => Ok(None),
             Some(key) => {
-                let what = format!("a group of {} keys", request.keys.len());
+                let what = format!("a group of {} keys", keys.len());
                 Err(Error::refused(what, "all of its keys known, or none", format!("'{}' is new", key.key)))
             }
         }
@@ -259,10 +260,15 @@ impl Shared {
         let mut keys = request.keys.into_iter().peekable();
         for (at, mut event) in request.events.into_iter().enumerate() {
             let key = keys.next_if(|key| key.first == at);
+            if let Some(key) = key.as_ref().filter(|key| key.own)
+                && self.first_use(batch, key)?.is_some()
+            {
+                continue;
+            }
             if let Some(term) = event.id_term() {
                 let newer = || batch.tails.list(term, 1, u64::MAX).first().copied();
                 if let Some(position) = batch.ids.get(term).copied().or(event.known).or_else(newer) {
-                    if request.skip_known {
+                    if request.import {
                         continue;
                     }
                     let id = event.new.id.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -275,6 +281,7 @@ impl Shared {
                 }
             }
             let position = batch.next;
+            check_place(&event.new, position)?;
             let mut version = 0;
             let entity = event.entity_term().cloned();
             if let Some(term) = &entity {
@@ -287,6 +294,10 @@ impl Shared {
                     self.check(batch, expect, &event.target, count, last)?;
                 }
                 version = count + 1;
+                if let Some(expected) = event.new.versioned.filter(|expected| *expected != version) {
+                    let what = format!("the version of #{position}");
+                    return Err(Error::invalid(what, version.to_string(), expected.to_string()));
+                }
                 batch.entities.insert(term.clone(), (version, position));
                 undo.push(Undo::Entity(term.clone(), before));
             }
@@ -413,6 +424,9 @@ impl Shared {
         if events < self.options.tail_events && bytes < self.options.tail_bytes {
             return Ok(());
         }
+        if self.sabotaged(super::Sabotage::EarlyReuse) && self.tails().frozen.is_some() {
+            return self.switch().map(drop);
+        }
         self.upkeep.wait_for_checkpoint(|| self.tails().frozen.is_none())?;
         self.freeze()
     }
@@ -423,11 +437,9 @@ impl Shared {
         if self.options.durability != Durability::Sync {
             self.sync_journal(journal)?;
         }
-        if !self.sabotaged(super::Sabotage::EarlyReuse) {
-            // The tail before is in the tables, and its segment was released: there is nothing to wait for.
-            if !journal.switch()? {
-                return Err(Error::stopped("the journal's other segment is still needed"));
-            }
+        // The tail before is in the tables, and its segment was released: there is nothing to wait for.
+        if !self.switch()? {
+            return Err(Error::stopped("the journal's other segment is still needed"));
         }
         let mut tails = self.tails_mut();
         let active = Arc::new(Tail::new(journal.active(), tails.head + 1));
@@ -435,6 +447,15 @@ impl Shared {
         drop(tails);
         self.upkeep.ask(|asked| asked.checkpoint = true);
         Ok(())
+    }
+
+    /// Lets the journal go on in its other segment, if that is free.
+    fn switch(&self) -> Result<bool> {
+        let Some(journal) = self.journal.get() else { return Ok(false) };
+        if self.sabotaged(super::Sabotage::EarlyReuse) {
+            journal.release(journal.active().other());
+        }
+        journal.switch()
     }
 
     /// Syncs what was appended so far, and lets subscriptions see it.
@@ -455,6 +476,22 @@ impl Shared {
         } else {
             self.upkeep.ask(|asked| asked.sync = true);
         }
+    }
+}
+
+/// Whether an event may land at this position, after what is said of it.
+fn check_place(new: &NewEvent, position: u64) -> Result<()> {
+    if let Some(cause) = new.cause_position().filter(|cause| cause.0 == 0 || cause.0 >= position) {
+        return Err(Error::invalid("the cause", format!("an event before #{position}"), cause.to_string()));
+    }
+    match new.placed {
+        Some(placed) if placed.0 != position => {
+            let what = format!("the event that was {placed}");
+            let expected = "that position again, since it is restored or names its cause by position (use --restore \
+                            with a whole export and a new database)";
+            Err(Error::invalid(what, expected, format!("#{position}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
-use crate::event::{Cause, Event, EventId, NewEvent, Seal};
+use crate::event::{Event, EventId, NewEvent, Seal};
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
@@ -26,8 +26,9 @@ pub(crate) struct Group {
     pub key: Option<String>,
     /// The content hash, where the caller has one at hand.
     pub content: Option<[u8; 16]>,
-    /// Events whose id is in the log already are left out, instead of refused.
-    pub skip_known: bool,
+    /// Events whose id or key is in the log already are left out, instead of refused; the group's key goes to an event that has
+    /// neither.
+    pub import: bool,
     /// Events keep the instant they were recorded at.
     pub restore: bool,
     /// The database's own types are allowed.
@@ -40,7 +41,7 @@ pub(crate) struct Prepared {
     pub events: Vec<PreparedEvent>,
     /// Each key with the events that it stands for.
     pub keys: Vec<Keyed>,
-    pub skip_known: bool,
+    pub import: bool,
     pub restore: bool,
     /// What the tables were at when `events` and `keys` were looked up.
     pub checkpoint: u64,
@@ -69,6 +70,8 @@ pub(crate) struct Keyed {
     pub seal: Seal,
     /// Where it was met before.
     pub known: Option<u64>,
+    /// It came with an imported event, and stands for that one alone.
+    pub own: bool,
 }
 
 /// What became of a group.
@@ -94,7 +97,7 @@ impl Prepared {
     pub fn new(shared: &Shared, group: Group) -> Result<Prepared> {
         let options = &shared.options;
         let keyed = group.events.iter().filter(|event| event.key.is_some()).count();
-        if keyed != 0 && (group.key.is_some() || keyed != group.events.len()) {
+        if !group.import && keyed != 0 && (group.key.is_some() || keyed != group.events.len()) {
             let expected = "a key on each of its events, or one on the group";
             return Err(Error::invalid(
                 "the keys of a group",
@@ -144,39 +147,9 @@ impl Prepared {
                 format!("{bytes} bytes in {} events", events.len()),
             ));
         }
-        let mut keys = Vec::new();
-        let mut keyed =
-            |key: &str, first: usize, events: &[PreparedEvent], content: Option<[u8; 16]>| -> Result<()> {
-                let seal = Seal {
-                    content: content.map_or_else(|| content_hash(events), Ok)?,
-                    count: events.len() as u32,
-                };
-                keys.push(Keyed { term: Term::key(key)?, key: key.to_owned(), first, seal, known: None });
-                Ok(())
-            };
-        match &group.key {
-            Some(key) => {
-                keyed(key, 0, &events, group.content)?;
-                let first = &mut events[0];
-                first.terms.push(Term::key(key)?);
-                first.new.key = Some(key.clone());
-            }
-            None => {
-                for (at, event) in events.iter().enumerate() {
-                    if let Some(key) = &event.new.key {
-                        keyed(key, at, &events[at..=at], None)?;
-                    }
-                }
-            }
-        }
-        let mut prepared = Prepared {
-            events,
-            keys,
-            skip_known: group.skip_known,
-            restore: group.restore,
-            checkpoint: 0,
-            bytes,
-        };
+        let keys = keys(&mut events, &group.key, group.content, group.import)?;
+        let mut prepared =
+            Prepared { events, keys, import: group.import, restore: group.restore, checkpoint: 0, bytes };
         prepared.look_up(&view)?;
         Ok(prepared)
     }
@@ -207,17 +180,57 @@ impl Prepared {
     }
 }
 
+/// The keys of a group, each on its event.
+fn keys(
+    events: &mut [PreparedEvent],
+    group: &Option<String>,
+    content: Option<[u8; 16]>,
+    import: bool,
+) -> Result<Vec<Keyed>> {
+    let mut keys = Vec::new();
+    for (at, event) in events.iter().enumerate() {
+        if let Some(key) = &event.new.key {
+            let content = if import { ANY_CONTENT } else { content_hash(&events[at..=at])? };
+            let seal = Seal { content, count: 1 };
+            keys.push(Keyed {
+                term: Term::key(key)?,
+                key: key.clone(),
+                first: at,
+                seal,
+                known: None,
+                own: import,
+            });
+        }
+    }
+    if let Some(key) = group {
+        // What an import leaves out because it is known must not take the group's key with it.
+        let first = events.iter().position(|event| !(import && event.new.is_known_by_itself())).unwrap_or(0);
+        let seal = match content {
+            // Of an import only the first of its events is ever asked for again.
+            Some(content) => Seal { content, count: if import { 1 } else { events.len() as u32 } },
+            None => Seal { content: content_hash(events)?, count: events.len() as u32 },
+        };
+        let term = Term::key(key)?;
+        events[first].terms.push(term.clone());
+        events[first].new.key = Some(key.clone());
+        keys.push(Keyed { term, key: key.clone(), first, seal, known: None, own: false });
+        keys.sort_by_key(|key| key.first);
+    }
+    Ok(keys)
+}
+
+/// The content of an imported event's key: what it was first used with is not told in a line of JSON.
+pub(crate) const ANY_CONTENT: [u8; 16] = [0; 16];
+
 /// An event caused by another of this log belongs to its chain.
 fn inherit(view: &View, new: &mut NewEvent) -> Result<()> {
-    let Some(Cause::Event(position)) = new.cause else { return Ok(()) };
+    let Some(position) = new.cause_position().filter(|_| new.correlation.is_none()) else { return Ok(()) };
     let Some(bytes) = view.event(position.0)? else {
         let expected = format!("an event of this log, up to #{}", view.head());
         return Err(Error::invalid("the cause", expected, position.to_string()));
     };
-    if new.correlation.is_none() {
-        let cause = codec::decode(position, bytes)?;
-        new.correlation = Some(cause.correlation.unwrap_or_else(|| cause.id.to_string()));
-    }
+    let cause = codec::decode(position, bytes)?;
+    new.correlation = Some(cause.correlation.unwrap_or_else(|| cause.id.to_string()));
     Ok(())
 }
 

@@ -23,6 +23,7 @@ pub mod frame;
 pub mod replay;
 mod scan;
 pub mod segment;
+mod space;
 #[cfg(test)]
 mod tests;
 
@@ -34,17 +35,26 @@ pub use frame::{FrameBuffer, Kind, MAX_PAYLOAD};
 pub use replay::{Cut, Frames, Replay};
 pub use scan::highest_position;
 pub use segment::{Found, Remnant, SegmentHeader, Side, find, remove};
+pub use space::Sizes;
 
 use crate::error::{Error, Result};
-use crate::store::disk::{Disk, File};
+use crate::store::disk::Disk;
 use frame::{END_MARK, Stamp};
-use segment::START;
+use segment::{START, Segment};
+use space::Space;
 
 /// The random bytes of a session: a frame with another salt is none of its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Salt(pub [u8; 16]);
 
 impl Salt {
+    /// Stands for every salt. Only a test that breaks recovery on purpose reads with it; no session has it.
+    pub const ANY: Salt = Salt([0xff; 16]);
+
+    fn accepts(self, other: Salt) -> bool {
+        self == other || (cfg!(test) && self == Salt::ANY)
+    }
+
     /// A new one from the system's source of randomness.
     pub fn random() -> Result<Salt> {
         random().map(Salt)
@@ -67,29 +77,6 @@ fn random() -> Result<[u8; 16]> {
     getrandom::fill(&mut bytes)
         .map_err(|e| Error::io("asking the system for random bytes", io::Error::other(e.to_string())))?;
     Ok(bytes)
-}
-
-/// How the segments grow, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
-    /// What is filled when a segment is created; each further step is twice the one before.
-    pub first_step: u64,
-    /// The largest step.
-    pub max_step: u64,
-    /// Where growing ahead of need ends: what the frames of one tail take.
-    pub segment: u64,
-}
-
-impl Sizes {
-    /// A step is at least a block, so that growing comes to an end.
-    fn sane(self) -> Sizes {
-        let first_step = self.first_step.clamp(START, 1 << 40);
-        Sizes {
-            first_step,
-            max_step: self.max_step.max(first_step),
-            segment: self.segment.clamp(START, 1 << 40),
-        }
-    }
 }
 
 /// A frame as it is read back.
@@ -137,17 +124,6 @@ pub struct Journal {
 }
 
 #[derive(Debug)]
-struct Segment {
-    path: PathBuf,
-    file: Arc<dyn File>,
-    /// Held while zeros are written behind what is filled.
-    growth: Mutex<()>,
-    /// Held during a sync. The system tells of a failed write once, to whoever syncs next: without the gate, the
-    /// filler could be told and the leader's sync, which lost its frame, succeed.
-    gate: Mutex<()>,
-}
-
-#[derive(Debug)]
 struct State {
     active: Side,
     spaces: [Space; 2],
@@ -163,21 +139,6 @@ struct State {
     failed: Option<Error>,
 }
 
-/// The room in a segment, as offsets in its file.
-#[derive(Debug, Clone, Copy)]
-struct Space {
-    /// Where the next frame begins.
-    used: u64,
-    /// Up to here zeros or frames are durable in the file.
-    filled: u64,
-    /// By how much it grows next.
-    step: u64,
-    /// Whether nothing in it is needed any more.
-    free: bool,
-    /// Whether frames of an earlier use may stand in it.
-    worn: bool,
-}
-
 impl State {
     fn sound(&self) -> Result<()> {
         self.failed.clone().map_or(Ok(()), Err)
@@ -187,20 +148,11 @@ impl State {
         &mut self.spaces[side.index()]
     }
 
-    /// Up to where a segment is to be filled now, if it is.
-    ///
-    /// The active one grows when less is left than half the next step. The other one grows to the size of the
-    /// active one once that is half full, if it is free: a switch is coming.
+    /// Up to where a segment is to be filled ahead of need, if it is.
     fn wants(&self, side: Side, sizes: &Sizes) -> Option<u64> {
-        let limit = START + sizes.segment;
-        let space = &self.spaces[side.index()];
-        let active = &self.spaces[self.active.index()];
-        let due = if side == self.active {
-            space.filled.saturating_sub(space.used) < space.step / 2
-        } else {
-            space.free && active.used > START + sizes.segment / 2 && space.filled < active.filled
-        };
-        (due && space.filled < limit).then(|| (space.filled + space.step).min(limit))
+        let (space, active) = (&self.spaces[side.index()], &self.spaces[self.active.index()]);
+        let due = if side == self.active { space.runs_short(sizes) } else { space.lags(active, sizes) };
+        due.then(|| space.ahead(sizes))
     }
 }
 
@@ -217,7 +169,8 @@ impl Journal {
         sizes: Sizes,
     ) -> Result<Journal> {
         let sizes = sizes.sane();
-        let filled = START + sizes.first_step.min(sizes.segment);
+        let space = Space::new(&sizes);
+        let filled = space.filled;
         let mut made = Vec::new();
         let segments: Result<[Segment; 2]> = (|| {
             let a = Segment::create(
@@ -244,8 +197,6 @@ impl Journal {
             }
             let _ = segment::sync_folder(&*disk, database);
         })?;
-        let step = (sizes.first_step * 2).min(sizes.max_step);
-        let space = Space { used: START, filled, step, free: true, worn: false };
         let state = State {
             active: Side::A,
             spaces: [Space { free: false, ..space }, space],
@@ -281,7 +232,7 @@ impl Journal {
         let mut state = self.state();
         let active = state.active;
         let space = state.space(active);
-        space.filled.saturating_sub(space.used + END_MARK as u64)
+        space.left().saturating_sub(END_MARK as u64)
     }
 
     /// Whether [`Journal::fill_ahead`] has something to do.
@@ -460,8 +411,7 @@ impl Journal {
                 return Ok(());
             }
             // A large frame may go beyond the size of a segment; growing ahead may not.
-            let ahead = (space.filled + space.step).min(START + self.sizes.segment);
-            ahead.max(need.next_multiple_of(START))
+            space.ahead(&self.sizes).max(need.next_multiple_of(START))
         };
         self.grow(side, to, &growth).map_err(|error| match self.state().sound() {
             Ok(()) => AppendError::NoSpace(error),
@@ -491,9 +441,7 @@ impl Journal {
             return Err(error);
         }
         let mut state = self.state();
-        let space = state.space(side);
-        space.filled = to;
-        space.step = (space.step * 2).min(self.sizes.max_step);
+        state.space(side).grown(to, &self.sizes);
         Ok(())
     }
 
@@ -504,34 +452,6 @@ impl Journal {
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
-    }
-}
-
-impl Segment {
-    /// Creates the file, with its header and zeros up to `filled`, and syncs it. Its path is noted in `made` as soon
-    /// as the file exists.
-    fn create(
-        disk: &dyn Disk,
-        database: &Path,
-        header: SegmentHeader,
-        filled: u64,
-        made: &mut Vec<PathBuf>,
-    ) -> Result<Segment> {
-        let path = header.side.path(database);
-        let file = disk.create(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::AlreadyExists => Error::unopenable(
-                &path,
-                "a journal stands there already",
-                "open its database to bring it in, or move it away if the database is not needed",
-            ),
-            _ => Error::io(format!("creating {}", path.display()), e),
-        })?;
-        made.push(path.clone());
-        file.write_at(0, &header.encode())
-            .and_then(|()| segment::write_zeros(&*file, START, filled))
-            .and_then(|()| file.sync())
-            .map_err(|e| Error::io(format!("writing {}", path.display()), e))?;
-        Ok(Segment { path, file, growth: Mutex::new(()), gate: Mutex::new(()) })
     }
 }
 

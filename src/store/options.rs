@@ -174,6 +174,18 @@ impl Options {
         }
     }
 
+    /// Whether a protocol is to be broken, to see whether a test notices.
+    #[cfg(test)]
+    pub(crate) fn sabotaged(&self, sabotage: super::Sabotage) -> bool {
+        self.sabotage == Some(sabotage)
+    }
+
+    /// Nothing is broken on purpose outside tests.
+    #[cfg(not(test))]
+    pub(crate) fn sabotaged(&self, _: super::Sabotage) -> bool {
+        false
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         match self.durability {
             Durability::Interval(every) if every.is_zero() => {

@@ -94,6 +94,19 @@ impl Snapshot {
         }
     }
 
+    /// Whether an event was ever found by an index value of this name.
+    pub fn has_tag(&self, name: &str) -> Result<bool> {
+        let prefix = term::tag_prefix(name);
+        let found = self.view()?.term_at(&prefix)?;
+        Ok(found.is_some_and(|term| term.as_bytes().starts_with(&prefix)))
+    }
+
+    /// How many bytes the file has.
+    pub fn file_bytes(&self) -> Result<u64> {
+        let file = self.shared.disk.open(&self.shared.path);
+        file.and_then(|file| file.len()).map_err(|e| Error::io("asking for the size of the file", e))
+    }
+
     /// The types in use, with the prefix given, in order.
     pub fn types(&self, prefix: &str) -> Result<Vec<(String, Term)>> {
         let view = self.view()?;
@@ -119,15 +132,20 @@ pub(crate) struct View<'s> {
     postings: Postings,
     /// C: up to here in the tables, from here in the tails.
     checkpoint: u64,
-    _read: ColdRead<'s>,
+    read: ColdRead<'s>,
 }
 
 impl<'s> View<'s> {
     pub(super) fn open(shared: &'s Shared, head: u64) -> Result<View<'s>> {
         // Tails before tables: what a checkpoint moves in between is then in both, never in neither.
-        let mut tails = shared.tails();
+        let (mut tails, read) = if shared.sabotaged(super::Sabotage::ColdFirst) {
+            let read = shared.cold.read()?;
+            std::thread::yield_now();
+            (shared.tails(), read)
+        } else {
+            (shared.tails(), shared.cold.read()?)
+        };
         tails.head = tails.head.min(head);
-        let read = shared.cold.read()?;
         let checkpoint = read.checkpoint()?;
         if checkpoint < tails.base() {
             return Err(Error::corrupt(
@@ -135,7 +153,7 @@ impl<'s> View<'s> {
                 format!("C is #{checkpoint}, and the tails begin after #{}", tails.base()),
             ));
         }
-        Ok(View { log: read.log()?, postings: read.postings()?, tails, checkpoint, _read: read })
+        Ok(View { log: read.log()?, postings: read.postings()?, tails, checkpoint, read })
     }
 
     /// C, as this view sees it.
@@ -146,6 +164,20 @@ impl<'s> View<'s> {
     /// The newest position it shows.
     pub fn head(&self) -> u64 {
         self.tails.head
+    }
+
+    /// The tables below this view.
+    pub(super) fn cold(&self) -> &ColdRead<'s> {
+        &self.read
+    }
+
+    /// The index entries that are in no table yet, up to the head.
+    pub(super) fn warm_entries(&self) -> u64 {
+        let within = |list: &[u64]| {
+            let start = list.partition_point(|&p| p <= self.checkpoint);
+            list.partition_point(|&p| p <= self.head()).saturating_sub(start) as u64
+        };
+        self.tails.each().map(|tail| tail.read().terms().values().map(|list| within(list)).sum::<u64>()).sum()
     }
 
     /// How many entries a counted list has in the tables alone, and the last of them (0 if none).
@@ -192,7 +224,7 @@ impl<'s> View<'s> {
     }
 
     /// A page of a term's positions from `first` to `last`; empty when there are no more.
-    fn page(&self, term: &Term, first: u64, last: u64, direction: Direction) -> Result<Vec<u64>> {
+    pub(super) fn page(&self, term: &Term, first: u64, last: u64, direction: Direction) -> Result<Vec<u64>> {
         let last = last.min(self.head());
         if first > last {
             return Ok(Vec::new());

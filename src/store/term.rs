@@ -103,6 +103,27 @@ impl Term {
         is_counted(&self.0)
     }
 
+    /// What to call it in a message: its texts, or its bytes.
+    pub fn name(&self) -> String {
+        let space = match self.0.first() {
+            Some(1) => "entity",
+            Some(2) => "type",
+            Some(3) => "actor",
+            Some(4) => "id",
+            Some(5) => "key",
+            Some(6) => "cause",
+            Some(7) => "correlation",
+            Some(8) => "index value",
+            _ => "term",
+        };
+        let shown: String = String::from_utf8_lossy(self.0.get(1..).unwrap_or_default())
+            .split(|c: char| c.is_control())
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+        format!("{space} {shown}")
+    }
+
     /// The type that a term of that space stands for.
     pub fn as_type(&self) -> Option<String> {
         let (&space, rest) = self.0.split_first()?;
@@ -123,6 +144,11 @@ pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
     bytes.push(TEXT);
     escape(&mut bytes, prefix);
     bytes
+}
+
+/// The bytes that every index value of this name begins with.
+pub(crate) fn tag_prefix(name: &str) -> Vec<u8> {
+    Builder::new(Space::Tag).text(name).0
 }
 
 /// All terms of an event that is to be appended. An id that the database makes has none yet.
@@ -335,7 +361,7 @@ mod tests {
             let (x, y) = (tag(Value::Text(a.clone())), tag(Value::Text(b.clone())));
             prop_assert_eq!(x.cmp(&y), a.as_bytes().cmp(b.as_bytes()));
             prop_assert!(a == b || !x.as_bytes().starts_with(y.as_bytes()));
-            prop_assert_eq!(read_text(&x.as_bytes()[4..]), Some(a));
+            prop_assert_eq!(read_text(&x.as_bytes()[5..]), Some(a));
         }
     }
 }

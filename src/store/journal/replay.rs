@@ -11,6 +11,11 @@
 //!
 //! Ghosts prove nothing: a segment is used again only after its tail was committed, so that their positions are at
 //! most C, and their numbers are lower.
+//!
+//! **Limits.** If the very first frame of a segment is bad, that may be a torn write after a switch; so it proves
+//! nothing against the other segment, whose frames may continue from C. Events cannot be lost by that, for their
+//! positions would be missing. But if a tail was nothing but cursor moves, and the first of its frames is damaged
+//! later, this is taken for a cut: the moves are lost, and their subscribers see some events again.
 
 use std::path::Path;
 
@@ -127,7 +132,7 @@ fn expect_both(disk: &dyn Disk, database: &Path, salt: Salt) -> Result<()> {
     let found = segment::find(disk, database)?;
     for side in Side::BOTH {
         let reason = match found.iter().find(|found| found.side == side).map(|found| &found.remnant) {
-            Some(Remnant::Segment(header)) if header.salt == salt => continue,
+            Some(Remnant::Segment(header)) if salt.accepts(header.salt) => continue,
             Some(Remnant::Segment(_)) => "it belongs to another session".to_owned(),
             Some(Remnant::Foreign(reason)) => reason.clone(),
             Some(Remnant::Blank) => "its header is missing".to_owned(),
@@ -151,7 +156,7 @@ fn walk(scans: &[Scan; 2], side: Side, salt: Salt, after: u64) -> Result<Walk> {
             Place::Frame(found) => found,
         };
         let header = found.header;
-        if header.salt != salt {
+        if !salt.accepts(header.salt) {
             break Some("the frame belongs to another session");
         }
         if let Some(run) = &run {
@@ -243,7 +248,7 @@ fn proof(scans: &[Scan; 2], runs: &[Run], salt: Salt, end: &End) -> Result<Proof
         let scan = &scans[side.index()];
         scan.frames(from, |found| {
             let header = found.header;
-            if header.salt == salt {
+            if salt.accepts(header.salt) {
                 let later = header.number > end.number && header.first >= end.position;
                 if header.durable_through >= end.position || (later && header.settled) {
                     proof = Proof::Durable(scan.name(found.at));

@@ -15,7 +15,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::frame::array;
 use super::{DatabaseId, Salt};
@@ -132,6 +132,46 @@ impl SegmentHeader {
     }
 }
 
+/// A segment's file, to write.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub path: PathBuf,
+    pub file: Arc<dyn File>,
+    /// Held while zeros are written behind what is filled.
+    pub growth: Mutex<()>,
+    /// Held during a sync. The system tells of a failed write once, to whoever syncs next: without the gate, the
+    /// filler could be told and the leader's sync, which lost its frame, succeed.
+    pub gate: Mutex<()>,
+}
+
+impl Segment {
+    /// Creates the file, with its header and zeros up to `filled`, and syncs it. Its path is noted in `made` as soon
+    /// as the file exists.
+    pub fn create(
+        disk: &dyn Disk,
+        database: &Path,
+        header: SegmentHeader,
+        filled: u64,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<Segment> {
+        let path = header.side.path(database);
+        let file = disk.create(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => Error::unopenable(
+                &path,
+                "a journal stands there already",
+                "open its database to bring it in, or move it away if the database is not needed",
+            ),
+            _ => Error::io(format!("creating {}", path.display()), e),
+        })?;
+        made.push(path.clone());
+        file.write_at(0, &header.encode())
+            .and_then(|()| write_zeros(&*file, START, filled))
+            .and_then(|()| file.sync())
+            .map_err(|e| Error::io(format!("writing {}", path.display()), e))?;
+        Ok(Segment { path, file, growth: Mutex::new(()), gate: Mutex::new(()) })
+    }
+}
+
 /// A file that stands where a segment belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -190,14 +230,15 @@ fn inspect(file: &dyn File, side: Side) -> io::Result<Remnant> {
     }
 }
 
-/// Whether the block can be what a crash left of a header that was being written: where there is anything at all
-/// it is ours, and some of it is still missing.
+/// Whether the block can be what a crash left of a header that was being written: it is not whole, and what is there
+/// begins like ours.
 fn is_torn_header(block: &[u8]) -> bool {
     let mut known = [0; 12];
     known[..8].copy_from_slice(&MAGIC);
     known[8..].copy_from_slice(&VERSION.to_be_bytes());
-    let ours = block.iter().zip(known).all(|(&byte, known)| byte == 0 || byte == known);
-    ours && block[SAID..].iter().all(|&byte| byte == 0)
+    crc32fast::hash(&block[..48]).to_be_bytes() != block[48..SAID]
+        && block.iter().zip(known).all(|(&byte, known)| byte == 0 || byte == known)
+        && block[SAID..].iter().all(|&byte| byte == 0)
 }
 
 /// Whether the file holds nothing but zeros from `from` on.

@@ -1,6 +1,5 @@
-//! The journal as a whole, on a disk that loses, reorders and tears what was not synced.
+//! The journal as a whole.
 
-mod crash;
 mod damage;
 mod model;
 mod scenarios;
@@ -37,16 +36,21 @@ impl Written {
 
     /// Appends a frame of `count` events (cursor moves if 0) with a payload that no other frame has.
     fn try_append(&mut self, count: u32, size: usize) -> Result<(), AppendError> {
+        let frame = self.next_frame(count, size);
+        let mut buffer = FrameBuffer::new();
+        buffer.begin(frame.kind, SALT);
+        buffer.payload_mut().extend_from_slice(&frame.payload);
+        self.journal.append(&mut buffer, self.next, count, self.durable)?;
+        self.frames.push(frame);
+        self.next += u64::from(count);
+        Ok(())
+    }
+
+    fn next_frame(&self, count: u32, size: usize) -> Frame {
         let kind = if count == 0 { Kind::Cursors } else { Kind::Events };
         let mut payload = format!("frame {} ", self.frames.len()).into_bytes();
         payload.resize(size.max(payload.len()), b'.');
-        let mut buffer = FrameBuffer::new();
-        buffer.begin(kind, SALT);
-        buffer.payload_mut().extend_from_slice(&payload);
-        self.journal.append(&mut buffer, self.next, count, self.durable)?;
-        self.frames.push(Frame { kind, first: self.next, count, payload });
-        self.next += u64::from(count);
-        Ok(())
+        Frame { kind, first: self.next, count, payload }
     }
 
     fn append(&mut self, count: u32, size: usize) {

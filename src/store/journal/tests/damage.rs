@@ -6,8 +6,12 @@ use proptest::sample::Index;
 use super::*;
 use crate::store::disk::memory::MemoryDisk;
 
-/// A journal whose frames were each synced, and where they lie: side, offset, end.
-fn history(frames: &[(u32, usize, bool)]) -> (Arc<dyn Disk>, Written, Vec<(Side, usize, usize)>, u64) {
+/// Where a frame lies: its segment, from here, to there.
+type Lies = (Side, usize, usize);
+
+/// A journal whose frames were each synced: what was written, where the frames lie that are not in the database, and
+/// the last position that is. A frame is given by its count, its size, and whether it comes after a switch.
+fn history(frames: &[(u32, usize, bool)]) -> (Arc<dyn Disk>, Written, Vec<Lies>, u64) {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let mut written = Written::new(&disk);
     let mut places = Vec::new();
@@ -15,7 +19,9 @@ fn history(frames: &[(u32, usize, bool)]) -> (Arc<dyn Disk>, Written, Vec<(Side,
     let mut at = START as usize;
     let mut after = 0;
     for &(count, size, switch) in frames {
-        if switch && at > START as usize {
+        // See "Limits" in `replay`.
+        let has_events = written.frames[*starts.last().unwrap()..].iter().any(|frame| frame.count > 0);
+        if switch && has_events {
             // What the segment held that is used now was committed.
             if starts.len() > 1 {
                 written.journal.release(written.journal.active().other());
@@ -42,7 +48,7 @@ fn frames() -> impl Strategy<Value = Vec<(u32, usize, bool)>> {
 }
 
 /// The frames that must come back, from the first that is not committed.
-fn live(written: &Written, places: &[(Side, usize, usize)]) -> Vec<Frame> {
+fn live(written: &Written, places: &[Lies]) -> Vec<Frame> {
     written.frames[written.frames.len() - places.len()..].to_vec()
 }
 
@@ -191,6 +197,27 @@ fn a_frame_lost_before_one_that_was_not_synced_is_a_cut() {
     let cut = cut.unwrap();
     assert_eq!(cut.at, 2);
     assert!(cut.reason.contains("later ones"), "{}", cut.reason);
+}
+
+#[test]
+fn a_frame_that_was_not_synced_can_prove_that_an_earlier_one_was() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let mut written = Written::new(&disk);
+    written.append_durable(1, 10);
+    written.append(1, 10);
+    written.append(1, 10);
+    write(&*disk, Side::A, START as usize, &[0; 160]);
+    assert_eq!(replay(&*disk, 0).unwrap_err().kind(), "corrupt");
+}
+
+#[test]
+fn a_lost_cursor_move_between_the_segments_is_corruption() {
+    let (disk, _, places, _) = history(&[(1, 10, false), (0, 10, false), (0, 10, false), (1, 10, true)]);
+    let (side, start, end) = places[2];
+    write(&*disk, side, start, &vec![0; end - start]);
+    assert_eq!(replay(&*disk, 0).unwrap_err().kind(), "corrupt");
+    // These moves may be all there is of a tail.
+    assert_eq!(replay(&*disk, 1).unwrap_err().kind(), "corrupt");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! One thing after the other.
 
-use super::crash::CrashDisk;
 use super::*;
 use crate::error::Class;
 use crate::store::disk::memory::MemoryDisk;
+use crate::store::disk::real::RealDisk;
+use crate::store::disk::simulated::{Dropped, Failure, Fate, Kind as Does, SimulatedDisk};
 
 fn memory() -> Arc<dyn Disk> {
     Arc::new(MemoryDisk::new())
@@ -63,6 +64,32 @@ fn frames_come_back_over_switches() {
 }
 
 #[test]
+fn real_files_hold_a_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("shop.bygone");
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
+    let journal = Journal::create(Arc::clone(&disk), &database, ID, SALT, SIZES).unwrap();
+    let mut frame = FrameBuffer::new();
+    for first in 1..=50 {
+        frame.begin(Kind::Events, SALT);
+        frame.payload_mut().resize(frame::HEADER + 500, first as u8);
+        journal.append(&mut frame, first, 1, first - 1).unwrap();
+        journal.sync().unwrap();
+        journal.fill_ahead().unwrap();
+        if first == 30 {
+            assert!(journal.switch().unwrap());
+        }
+    }
+    let replay = Replay::open(&*disk, &database, SALT, 10).unwrap();
+    let frames: Vec<_> = replay.frames().map(|frame| frame.unwrap()).collect();
+    assert!(frames.iter().zip(11..).all(|(frame, first)| frame.payload == [first; 500]));
+    assert_eq!((frames.len(), replay.cut(), replay.last_position()), (40, None, 50));
+    assert_eq!(highest_position(&*disk, &database).unwrap(), Some(50));
+    journal.remove().unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_segment_is_used_again_only_when_it_was_released() {
     let disk = memory();
     let mut written = Written::new(&disk);
@@ -92,6 +119,7 @@ fn ghosts_of_an_earlier_use_are_not_served() {
         written.append_durable(1, 100);
     }
     written.append_durable(0, 100);
+    let before = read(&*disk, Side::A);
     written.switch();
     assert_eq!(replay(&*disk, 10).unwrap().0, written.frames[10..]);
     written.append_durable(1, 100);
@@ -101,11 +129,11 @@ fn ghosts_of_an_earlier_use_are_not_served() {
     written.append_durable(1, 100);
     written.append_durable(0, 100);
     assert_eq!(replay(&*disk, 10).unwrap(), (written.frames[11..].to_vec(), None));
-    // Without the end mark it is the number that tells.
+    // Should the end mark be lost with a torn write, it is the number that tells.
     let end = START as usize + 2 * 176;
     assert_eq!(read(&*disk, Side::A)[end..end + 16], [0; 16]);
-    write(&*disk, Side::A, end, &frame::MAGIC);
-    assert_eq!(replay(&*disk, 10).unwrap().0, written.frames[11..]);
+    write(&*disk, Side::A, end, &before[end..end + 16]);
+    assert_eq!(replay(&*disk, 10).unwrap(), (written.frames[11..].to_vec(), None));
 }
 
 #[test]
@@ -142,23 +170,11 @@ fn the_space_grows_in_steps_ahead_of_need() {
         }
         written.append_durable(1, 1000);
     }
-    let k = |a: u64, b: u64| (a << 10, b << 10);
-    assert_eq!(
-        steps,
-        [
-            k(12, 4),
-            k(28, 4),
-            k(44, 4),
-            k(60, 4),
-            k(60, 12),
-            k(60, 28),
-            k(60, 44),
-            k(60, 60),
-            k(64, 60),
-            k(64, 64)
-        ],
-        "never beyond the size of a segment"
-    );
+    let k = |steps: &[(u64, u64)]| steps.iter().map(|(a, b)| (a << 10, b << 10)).collect::<Vec<_>>();
+    // The other one follows when the active one is half full; neither grows beyond the size of a segment.
+    let alone = [(12, 4), (28, 4), (44, 4)];
+    let both = [(44, 12), (44, 28), (44, 44), (60, 44), (60, 60), (64, 60), (64, 64)];
+    assert_eq!(steps, k(&[&alone[..], &both].concat()));
     assert!(!written.journal.fill_ahead().unwrap());
     assert_eq!(replay(&*disk, 0).unwrap(), (written.frames, None));
 }
@@ -192,34 +208,37 @@ fn what_would_make_a_gap_is_refused() {
 
 #[test]
 fn a_full_disk_fails_the_request_and_nothing_else() {
-    let crash = CrashDisk::default();
-    let disk: Arc<dyn Disk> = Arc::new(crash.clone());
+    let simulated = SimulatedDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
     let mut written = Written::new(&disk);
     written.append_durable(1, 100);
-    crash.full_at(&path(Side::A), Some(START + 6000));
+    let both = 2 * (START + 4096);
+    simulated.faults().full_at(both + 2000);
     assert!(written.journal.fill_ahead().is_err());
     assert!(matches!(written.try_append(1, 5000), Err(AppendError::NoSpace(_))));
     assert_eq!(read(&*disk, Side::A).len() as u64, START + 4096, "half a step was given back");
     written.append_durable(1, 1000);
-    crash.full_at(&path(Side::A), None);
+    simulated.faults().not_full();
     written.append_durable(1, 5000);
-    crash.fail_sync(&path(Side::A));
+    simulated.faults().fail_sync_dropping_pages("-a", Dropped::ShowsNew);
     assert!(matches!(written.try_append(1, 50_000), Err(AppendError::NoSpace(_))));
     written.append_durable(1, 50_000);
-    let after = crash.crash(&mut rng(1));
-    assert_eq!(replay(&*after, 0).unwrap(), (written.frames, None));
+    for fate in Fate::ALL {
+        assert_eq!(replay(&simulated.crash(fate, 1), 0).unwrap(), (written.frames.clone(), None));
+    }
 }
 
 #[test]
 fn a_failed_growth_fails_the_frames_that_were_not_synced() {
-    for filler in [true, false] {
-        let crash = CrashDisk::default();
-        let disk: Arc<dyn Disk> = Arc::new(crash.clone());
+    for (filler, shows) in [(true, Dropped::ShowsNew), (false, Dropped::ShowsNew), (true, Dropped::ShowsOld)]
+    {
+        let simulated = SimulatedDisk::new();
+        let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
         let mut written = Written::new(&disk);
         written.append_durable(1, 100);
         written.append(1, 100);
         // The system drops the pages of the frame, and would not say so again.
-        crash.fail_sync(&path(Side::A));
+        simulated.faults().fail_sync_dropping_pages("-a", shows);
         if filler {
             written.journal.fill_ahead().unwrap_err();
         } else {
@@ -228,37 +247,130 @@ fn a_failed_growth_fails_the_frames_that_were_not_synced() {
         assert!(written.journal.sync().is_err());
         assert!(written.journal.switch().is_err());
         assert!(matches!(written.try_append(1, 1), Err(AppendError::Failed(_))));
-        let (frames, _) = replay(&*crash.crash(&mut rng(1)), 0).unwrap();
+        let (frames, _) = replay(&simulated.crash(Fate::KeepAll, 1), 0).unwrap();
         assert_eq!(frames, written.frames[..1]);
     }
 }
 
 #[test]
 fn after_a_failure_nothing_more_is_taken() {
-    let crash = CrashDisk::default();
-    let disk: Arc<dyn Disk> = Arc::new(crash.clone());
+    let simulated = SimulatedDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
     let mut written = Written::new(&disk);
     written.append_durable(1, 100);
-    crash.fail_write(&path(Side::A));
-    assert!(matches!(written.try_append(1, 1000), Err(AppendError::Failed(_))));
-    assert!(matches!(written.try_append(1, 1), Err(AppendError::Failed(_))));
-    assert!(written.journal.sync().is_err());
+    simulated.faults().fail_after(1, Failure::of(Does::Write).named("-a"));
+    let first = match written.try_append(1, 1000) {
+        Err(AppendError::Failed(error)) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    match written.try_append(1, 1) {
+        Err(AppendError::Failed(error)) => assert_eq!(error.to_string(), first),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(written.journal.sync().unwrap_err().to_string(), first);
     assert!(!written.journal.wants_fill());
+    assert_eq!(replay(&*disk, 0).unwrap(), (written.frames, None));
+}
+
+#[test]
+fn a_torn_frame_is_cut_and_the_cut_names_its_place() {
+    let disk = memory();
+    let mut written = Written::new(&disk);
+    written.append_durable(1, 100);
+    written.append(3, 1000);
+    write(&*disk, Side::A, START as usize + 176 + 512, &[0; 512]);
     let (frames, cut) = replay(&*disk, 0).unwrap();
-    assert_eq!((frames, cut.map(|cut| cut.at)), (written.frames, Some(2)));
+    assert_eq!(frames, written.frames[..1]);
+    let cut = cut.unwrap();
+    assert_eq!(cut.at, 2);
+    assert!(cut.reason.contains("journal-a at byte 4272: the checksum"), "{}", cut.reason);
 }
 
 #[test]
 fn a_switch_syncs_what_it_leaves() {
-    let crash = CrashDisk::default();
-    let disk: Arc<dyn Disk> = Arc::new(crash.clone());
+    let simulated = SimulatedDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
     let mut written = Written::new(&disk);
     written.append(1, 100);
     written.switch();
     written.append_durable(1, 100);
-    for seed in 0..20 {
-        let after = crash.crash(&mut rng(seed));
-        assert_eq!(replay(&*after, 0).unwrap(), (written.frames.clone(), None));
+    assert_eq!(replay(&simulated.crash(Fate::LoseAll, 1), 0).unwrap(), (written.frames.clone(), None));
+}
+
+#[test]
+fn a_sync_does_not_speak_for_what_is_appended_meanwhile() {
+    let simulated = SimulatedDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
+    let journal = Arc::new(create(&disk));
+    let append = |journal: &Journal, first| {
+        let mut frame = FrameBuffer::new();
+        frame.begin(Kind::Events, SALT);
+        journal.append(&mut frame, first, 1, 0).unwrap();
+    };
+    append(&journal, 1);
+    let (shared, once) = (Arc::clone(&journal), std::sync::Once::new());
+    simulated.on_operation(move |does, _| {
+        if does == Does::Sync {
+            once.call_once(|| append(&shared, 2));
+        }
+    });
+    journal.sync().unwrap();
+    let syncs = simulated.counts().syncs;
+    journal.sync().unwrap();
+    assert_eq!(simulated.counts().syncs, syncs + 1);
+}
+
+#[test]
+fn a_switch_that_failed_can_be_tried_again() {
+    let simulated = SimulatedDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
+    let mut written = Written::new(&disk);
+    written.append_durable(1, 100);
+    written.switch();
+    written.append_durable(1, 100);
+    written.journal.release(Side::A);
+    simulated.faults().fail_sync_dropping_pages("-a", Dropped::ShowsNew);
+    assert!(written.journal.switch().is_err());
+    written.append_durable(1, 100);
+    assert_eq!(written.journal.active(), Side::B);
+    written.switch();
+    written.append_durable(1, 100);
+    assert_eq!(replay(&simulated.crash(Fate::LoseAll, 1), 1).unwrap(), (written.frames[1..].to_vec(), None));
+}
+
+#[test]
+fn creation_can_be_interrupted_anywhere() {
+    let simulated = SimulatedDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
+    create(&disk);
+    let mut crashes = simulated.trace().crashes();
+    loop {
+        for seed in 0..20 {
+            let disk = crashes.image(Fate::Tear, seed);
+            let found = find(&disk, database()).unwrap();
+            assert!(found.iter().all(|found| !matches!(found.remnant, Remnant::Foreign(_))), "{found:?}");
+            assert_eq!(highest_position(&disk, database()).unwrap(), None);
+            remove(&disk, database()).unwrap();
+        }
+        if !crashes.advance() {
+            break;
+        }
+    }
+    for fate in Fate::ALL {
+        assert_eq!(replay(&simulated.crash(fate, 1), 0).unwrap(), (vec![], None));
+    }
+}
+
+#[test]
+fn a_creation_that_fails_leaves_nothing() {
+    for n in 1.. {
+        let simulated = SimulatedDisk::new();
+        simulated.faults().fail_after(n, Failure::any());
+        let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
+        match Journal::create(Arc::clone(&disk), database(), ID, SALT, SIZES) {
+            Ok(_) => break,
+            Err(_) => assert_eq!(find(&*disk, database()).unwrap(), []),
+        }
     }
 }
 
@@ -294,8 +406,4 @@ fn one_fills_while_another_appends() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     assert_eq!(replay(&*disk, 1900).unwrap(), (written.frames[1900..].to_vec(), None));
-}
-
-fn rng(seed: u64) -> proptest::test_runner::TestRng {
-    model::rng(seed)
 }

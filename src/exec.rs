@@ -1,0 +1,37 @@
+//! Execution: a plan against a snapshot, or against the store.
+//!
+//! [`read`] is given a snapshot and cannot write; [`write`] is given the store. Rows are pulled: what nobody asks for is not
+//! read, and what was read is not kept.
+
+pub(crate) mod answer;
+mod cursor;
+mod diff;
+pub(crate) mod eval;
+mod fold;
+pub(crate) mod scan;
+mod show;
+mod write;
+
+pub use answer::{Answer, Row, Rows, State};
+pub(crate) use fold::state;
+pub(crate) use scan::Scan;
+pub(crate) use write::write;
+
+use crate::error::Result;
+use crate::plan::{Read, ReadKind};
+use crate::store::snapshot::Snapshot;
+
+/// Answers a read.
+pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
+    let mut answer = match &plan.kind {
+        ReadKind::Events(events) => Answer::rows(Scan::new(snapshot, events)?.map(|event| Ok(event?.into()))),
+        ReadKind::State(replay) => fold::answer(snapshot, replay)?,
+        ReadKind::Steps(replay) => Answer::rows(fold::steps(snapshot, replay)?),
+        ReadKind::Types => Answer::rows(show::types(snapshot)?),
+        ReadKind::Stats => Answer::row(show::stats(snapshot)?),
+        ReadKind::Head => Answer::row(show::head(snapshot)?),
+        ReadKind::Verify => Answer::rows(show::verify(snapshot)?),
+    };
+    answer.notices.splice(0..0, plan.notices.iter().cloned());
+    Ok(answer)
+}

@@ -1,0 +1,148 @@
+//! Answers: rows, pulled one by one, and notices of what was used to find them.
+
+use std::fmt;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use crate::entity::{Entity, Position, Version};
+use crate::error::Result;
+use crate::event::Event;
+use crate::plan::Moment;
+use crate::time::Timestamp;
+use crate::value::{Object, Value};
+
+/// What a statement is answered with.
+#[derive(Debug)]
+pub struct Answer {
+    /// What was used that the statement left open ("as of #1207, 2024-01-01T10:00:00Z"), for people to read.
+    pub notices: Vec<String>,
+    /// The rows. Dropping them early costs nothing.
+    pub rows: Rows,
+}
+
+impl Answer {
+    /// Rows and nothing to say of them.
+    pub(crate) fn rows(rows: impl Iterator<Item = Result<Row>> + Send + 'static) -> Answer {
+        Answer { notices: Vec::new(), rows: Rows::new(rows) }
+    }
+
+    /// One row.
+    pub(crate) fn row(row: Row) -> Answer {
+        Answer::rows(std::iter::once(Ok(row)))
+    }
+
+    /// Nothing: it is done.
+    pub(crate) fn done() -> Answer {
+        Answer::rows(std::iter::empty())
+    }
+
+    pub(crate) fn notice(mut self, notice: impl Into<String>) -> Answer {
+        self.notices.push(notice.into());
+        self
+    }
+}
+
+/// One line of an answer. Serializes as that line of JSON.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Row {
+    /// An event; `repeated` where a key was met again and this is the first outcome.
+    Event { event: Event, repeated: bool },
+    /// The state of an entity.
+    State(State),
+    /// Named values.
+    Fields(Object),
+    /// A subscription has delivered everything up to here and waits for more.
+    CaughtUp(Position),
+}
+
+impl From<Event> for Row {
+    fn from(event: Event) -> Row {
+        Row::Event { event, repeated: false }
+    }
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Row::Event { event, repeated: false } => event.serialize(serializer),
+            Row::Event { event, repeated: true } => {
+                let mut map = serializer.serialize_map(None)?;
+                event.members(&mut map)?;
+                map.serialize_entry("repeated", &true)?;
+                map.end()
+            }
+            Row::State(state) => state.serialize(serializer),
+            Row::Fields(members) => serializer.collect_map(members),
+            Row::CaughtUp(position) => {
+                let mut map = serializer.serialize_map(Some(2))?;
+                map.serialize_entry("mark", "caughtUp")?;
+                map.serialize_entry("position", position)?;
+                map.end()
+            }
+        }
+    }
+}
+
+/// The state of an entity: its events, folded.
+///
+/// Serializes as `{"target","version","events","at","asOf","state"}`; `at` and `asOf` are left out where nothing was said.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct State {
+    /// Whose state.
+    pub target: Entity,
+    /// The version of the newest event that was folded; none where there was nothing to fold.
+    pub version: Version,
+    /// How many events were folded. Fewer than the version where some had not occurred yet.
+    pub events: u64,
+    /// What had occurred by then, or up to there.
+    pub at: Option<Moment>,
+    /// What the log knew by then, or up to there.
+    pub as_of: Option<Moment>,
+    /// Null before the first event and after a deletion.
+    pub state: Value,
+    /// When nothing was folded though there are events: when the earliest of them occurred.
+    pub first: Option<Timestamp>,
+}
+
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("target", &self.target)?;
+        map.serialize_entry("version", &self.version)?;
+        map.serialize_entry("events", &self.events)?;
+        if let Some(at) = &self.at {
+            map.serialize_entry("at", at)?;
+        }
+        if let Some(as_of) = &self.as_of {
+            map.serialize_entry("asOf", as_of)?;
+        }
+        map.serialize_entry("state", &self.state)?;
+        map.end()
+    }
+}
+
+/// The rows of an answer, read as they are pulled. After an error there are no more.
+pub struct Rows(Box<dyn Iterator<Item = Result<Row>> + Send>);
+
+impl Rows {
+    pub(crate) fn new(rows: impl Iterator<Item = Result<Row>> + Send + 'static) -> Rows {
+        Rows(Box::new(rows))
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Result<Row>> {
+        self.0.next()
+    }
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rows")
+    }
+}

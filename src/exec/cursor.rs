@@ -1,0 +1,196 @@
+//! Cursors: positions in the order of the log, one way or the other, that can leap.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use crate::error::Result;
+use crate::plan::Source;
+use crate::store::snapshot::{Direction, List, Snapshot};
+
+/// Positions, each once, in one direction.
+pub(super) enum Cursor {
+    List { list: List, next: Option<u64>, started: bool },
+    Positions(VecDeque<u64>),
+    Union { members: Vec<Cursor>, heads: Heads, started: bool },
+    Intersection(Vec<Cursor>),
+}
+
+/// The next position of each member, the nearest on top.
+pub(super) enum Heads {
+    Ascending(BinaryHeap<Reverse<(u64, usize)>>),
+    Descending(BinaryHeap<(u64, usize)>),
+}
+
+impl Heads {
+    fn new(direction: Direction) -> Heads {
+        match direction {
+            Direction::Ascending => Heads::Ascending(BinaryHeap::new()),
+            Direction::Descending => Heads::Descending(BinaryHeap::new()),
+        }
+    }
+
+    fn push(&mut self, position: u64, member: usize) {
+        match self {
+            Heads::Ascending(heap) => heap.push(Reverse((position, member))),
+            Heads::Descending(heap) => heap.push((position, member)),
+        }
+    }
+
+    fn peek(&self) -> Option<(u64, usize)> {
+        match self {
+            Heads::Ascending(heap) => heap.peek().map(|head| head.0),
+            Heads::Descending(heap) => heap.peek().copied(),
+        }
+    }
+
+    fn pop(&mut self) {
+        match self {
+            Heads::Ascending(heap) => drop(heap.pop()),
+            Heads::Descending(heap) => drop(heap.pop()),
+        }
+    }
+}
+
+/// Whether `a` comes before `b`.
+fn before(direction: Direction, a: u64, b: u64) -> bool {
+    match direction {
+        Direction::Ascending => a < b,
+        Direction::Descending => a > b,
+    }
+}
+
+impl Cursor {
+    /// The positions of a source from `first` to `last`. [`Source::Log`] has no list: it is scanned, not looked up.
+    pub fn new(
+        snapshot: &Snapshot,
+        source: &Source,
+        first: u64,
+        last: u64,
+        direction: Direction,
+    ) -> Option<Cursor> {
+        let list = |term: &crate::store::term::Term| Cursor::List {
+            list: snapshot.list(term.clone(), first.max(1), last, direction),
+            next: None,
+            started: false,
+        };
+        Some(match source {
+            Source::Log => return None,
+            Source::List(lookup) => list(&lookup.term),
+            Source::Positions(positions) => {
+                let within = positions.iter().copied().filter(|p| (first..=last).contains(p));
+                let mut within: VecDeque<u64> = within.collect();
+                if direction == Direction::Descending {
+                    within.make_contiguous().reverse();
+                }
+                Cursor::Positions(within)
+            }
+            Source::Union(lookups) => Cursor::Union {
+                members: lookups.iter().map(|lookup| list(&lookup.term)).collect(),
+                heads: Heads::new(direction),
+                started: false,
+            },
+            Source::Intersection(sources) => {
+                let members =
+                    sources.iter().map(|source| Cursor::new(snapshot, source, first, last, direction));
+                Cursor::Intersection(members.collect::<Option<_>>()?)
+            }
+        })
+    }
+
+    /// The next position, left where it is.
+    pub fn peek(&mut self, direction: Direction) -> Result<Option<u64>> {
+        match self {
+            Cursor::List { list, next, started } => {
+                if !*started {
+                    *next = list.next().transpose()?;
+                    *started = true;
+                }
+                Ok(*next)
+            }
+            Cursor::Positions(positions) => Ok(positions.front().copied()),
+            Cursor::Union { members, heads, started } => {
+                if !*started {
+                    for (at, member) in members.iter_mut().enumerate() {
+                        if let Some(head) = member.peek(direction)? {
+                            heads.push(head, at);
+                        }
+                    }
+                    *started = true;
+                }
+                Ok(heads.peek().map(|(head, _)| head))
+            }
+            Cursor::Intersection(members) => {
+                // Leapfrog: whoever lags leaps to the farthest, until all stand on one position.
+                let Some((first, others)) = members.split_first_mut() else { return Ok(None) };
+                let Some(mut target) = first.peek(direction)? else { return Ok(None) };
+                'all: loop {
+                    for member in others.iter_mut() {
+                        member.seek(target, direction)?;
+                        match member.peek(direction)? {
+                            None => return Ok(None),
+                            Some(found) if found != target => {
+                                first.seek(found, direction)?;
+                                let Some(found) = first.peek(direction)? else { return Ok(None) };
+                                target = found;
+                                continue 'all;
+                            }
+                            Some(_) => {}
+                        }
+                    }
+                    return Ok(Some(target));
+                }
+            }
+        }
+    }
+
+    /// The next position, taken.
+    pub fn next(&mut self, direction: Direction) -> Result<Option<u64>> {
+        let Some(position) = self.peek(direction)? else { return Ok(None) };
+        match direction {
+            Direction::Ascending => self.seek(position + 1, direction)?,
+            // Positions begin with 1.
+            Direction::Descending => self.seek(position - 1, direction)?,
+        }
+        Ok(Some(position))
+    }
+
+    /// Leaves out everything before a position.
+    pub fn seek(&mut self, to: u64, direction: Direction) -> Result<()> {
+        match self {
+            Cursor::List { list, next, started } => {
+                if *started && next.is_none_or(|next| !before(direction, next, to)) {
+                    return Ok(());
+                }
+                list.seek(to);
+                *next = list.next().transpose()?;
+                *started = true;
+            }
+            Cursor::Positions(positions) => {
+                while positions.front().is_some_and(|&p| before(direction, p, to)) {
+                    positions.pop_front();
+                }
+            }
+            Cursor::Union { .. } => {
+                self.peek(direction)?;
+                let Cursor::Union { members, heads, .. } = self else { return Ok(()) };
+                while let Some((head, at)) = heads.peek().filter(|(head, _)| before(direction, *head, to)) {
+                    debug_assert!(before(direction, head, to));
+                    heads.pop();
+                    if let Some(member) = members.get_mut(at) {
+                        member.seek(to, direction)?;
+                        if let Some(head) = member.peek(direction)? {
+                            heads.push(head, at);
+                        }
+                    }
+                }
+            }
+            Cursor::Intersection(members) => {
+                // The others follow when somebody looks.
+                if let Some(first) = members.first_mut() {
+                    first.seek(to, direction)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

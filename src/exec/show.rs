@@ -1,0 +1,85 @@
+//! What the database tells of itself.
+
+use super::answer::Row;
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::store::check;
+use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::term::Term;
+use crate::value::{Object, Value};
+
+fn fields<const N: usize>(members: [(&str, Value); N]) -> Row {
+    Row::Fields(Object::from_iter(members.map(|(name, value)| (name.to_owned(), value))))
+}
+
+/// `SHOW TYPES`: each type with how many events it has, and when the first and the last in the log occurred.
+pub(super) fn types(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
+    let types = snapshot.types("")?;
+    let own = types.into_iter().filter(|(kind, _)| !kind.starts_with('$'));
+    let snapshot = snapshot.clone();
+    Ok(own.map(move |(kind, term)| one_type(&snapshot, &kind, term)))
+}
+
+fn one_type(snapshot: &Snapshot, kind: &str, term: Term) -> Result<Row> {
+    let (mut count, mut first, mut last) = (0u64, None, None);
+    for position in snapshot.list(term, 1, u64::MAX, Direction::Ascending) {
+        let position = position?;
+        count += 1;
+        first = first.or(Some(position));
+        last = Some(position);
+    }
+    let occurred = |position: Option<u64>| -> Result<Value> {
+        let event = position.map_or(Ok(None), |position| snapshot.event(Position(position)))?;
+        Ok(event.map_or(Value::Null, |event| event.timestamp.to_string().into()))
+    };
+    Ok(fields([
+        ("type", kind.into()),
+        ("count", count.into()),
+        ("first", occurred(first)?),
+        ("last", occurred(last)?),
+    ]))
+}
+
+/// `SHOW STATS`.
+pub(super) fn stats(snapshot: &Snapshot) -> Result<Row> {
+    let types = snapshot.types("")?.len() as u64;
+    let checkpoint = snapshot.view()?.checkpoint().min(snapshot.head().0);
+    Ok(fields([
+        ("events", snapshot.head().0.into()),
+        ("types", types.into()),
+        ("fileBytes", snapshot.file_bytes()?.into()),
+        ("checkpoint", checkpoint.into()),
+        ("tailEvents", (snapshot.head().0 - checkpoint).into()),
+    ]))
+}
+
+/// `SHOW HEAD`: to be noted elsewhere, and compared later.
+pub(super) fn head(snapshot: &Snapshot) -> Result<Row> {
+    let head = snapshot.event(snapshot.head())?;
+    Ok(fields([
+        ("position", snapshot.head().0.into()),
+        ("recorded", head.map_or(Value::Null, |head| head.recorded.to_string().into())),
+        ("chain", check::hex(&check::chain(snapshot)?).into()),
+    ]))
+}
+
+/// `VERIFY`: one row of counts; before it a row for each fault, and after it an error if there was one.
+pub(super) fn verify(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
+    let found = check::verify(snapshot, &mut |_, _| {})?;
+    let ok = found.faults.is_empty();
+    let mut rows: Vec<Result<Row>> = Vec::new();
+    rows.extend(found.faults.iter().map(|fault| Ok(fields([("fault", fault.as_str().into())]))));
+    rows.push(Ok(fields([
+        ("ok", ok.into()),
+        ("events", found.events.into()),
+        ("entries", found.entries.into()),
+    ])));
+    if !ok {
+        rows.push(Err(Error::Corrupt {
+            place: "the database".to_owned(),
+            found: format!("{} faults", found.faults.len()),
+            advice: "restore a copy".to_owned(),
+        }));
+    }
+    Ok(rows.into_iter())
+}

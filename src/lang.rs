@@ -1,0 +1,73 @@
+//! The language: from a text to its tree, and back.
+//!
+//! The life of a text:
+//!
+//! 1. [`token`] cuts it into tokens, each with its place. Nothing is wrong yet.
+//! 2. [`parse`](parse()) reads the tokens by the rules of `grammar/bygone.ebnf` and makes the tree of [`ast`].
+//!    Names and parameters stay what they are; binding, which comes next, looks them up.
+//! 3. Where it does not fit, every terminal that failed has left on the [`trail`] what it would have accepted. That
+//!    record becomes the [`Fault`], its "did you mean", and what a prompt completes.
+//! 4. [`print`](mod@print) makes a text of the tree again, the canonical one; [`report`](report()) makes a text of a fault.
+//!
+//! Nothing here knows of a store: a text is parsed without a database.
+
+use std::ops::Range;
+
+pub(crate) use self::ast::{Script, Sourced};
+pub use self::highlight::Class;
+pub(crate) use self::keyword::Keyword;
+pub(crate) use self::parse::Completion;
+#[allow(unused_imports, reason = "for who fills completions from a catalog")]
+pub(crate) use self::trail::{Expectation, Noun};
+use crate::error::{Error, Fault, Result};
+
+pub(crate) mod ast;
+mod highlight;
+mod keyword;
+mod parse;
+mod print;
+mod report;
+mod token;
+mod trail;
+
+#[cfg(test)]
+mod tests;
+
+/// The statements of a text, separated by semicolons; empty ones are skipped.
+///
+/// The error is always [`Error::Syntax`]; it names the statement, counted from 1, and the place.
+pub(crate) fn parse(text: &str) -> Result<Script> {
+    parse::script(text)
+}
+
+/// Exactly one statement; a semicolon may end it.
+pub(crate) fn parse_one(text: &str) -> Result<Sourced> {
+    parse::one(text)
+}
+
+/// What may come at a place in a text, most likely first, and which bytes it replaces.
+///
+/// Classes of words ([`Noun`]) are for the caller to fill. Nothing is filtered by what is typed already.
+pub(crate) fn complete(text: &str, at: usize) -> Vec<Completion> {
+    parse::complete(text, at)
+}
+
+/// Whether a text is right as far as it goes and only stops too early, so that a prompt should ask for more.
+pub(crate) fn is_incomplete(text: &str) -> bool {
+    matches!(parse(text), Err(Error::Syntax(fault)) if fault.incomplete)
+}
+
+/// What each piece of a text is, for colours; of wrong and unfinished texts too.
+pub(crate) fn highlight(text: &str) -> Vec<(Range<usize>, Class)> {
+    highlight::highlight(text)
+}
+
+/// A fault in several lines: the line of the text, a caret below the place, what was expected or meant.
+pub(crate) fn report(fault: &Fault) -> String {
+    report::report(fault)
+}
+
+/// Every keyword, sorted.
+pub(crate) fn keywords() -> &'static [Keyword] {
+    Keyword::ALL
+}

@@ -1,0 +1,266 @@
+//! The tree: what a text says, before anything in it has been looked up.
+//!
+//! Names are not resolved here, parameters are still parameters, and a quoted time is still a text: binding decides.
+//! Every node that a later message may point at carries its [`Span`]. Chains (`a AND b AND c`, `a + b - c`) are flat,
+//! so that the depth of a tree is the depth of its brackets, which the parser caps.
+//! The `Display` of each node is its canonical text; see [`print`](super::print).
+
+#![allow(
+    clippy::large_enum_variant,
+    reason = "a statement has one tree, and it is matched on more often than moved"
+)]
+
+use std::ops::Range;
+use std::time::Duration;
+
+use indexmap::IndexSet;
+
+use crate::entity::{EventType, Position};
+use crate::time::Timestamp;
+
+mod define;
+mod expr;
+mod read;
+mod write;
+
+pub(crate) use define::*;
+pub(crate) use expr::*;
+pub(crate) use read::*;
+pub(crate) use write::*;
+
+/// Where in the text something stands, in bytes.
+///
+/// All spans are *equal*: two trees are the same when they say the same, wherever they stand. That is what
+/// "print, then parse, is the same tree" means.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Span {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl PartialEq for Span {
+    fn eq(&self, _: &Span) -> bool {
+        true
+    }
+}
+
+impl Eq for Span {}
+
+impl Span {
+    pub(crate) fn new(start: usize, end: usize) -> Span {
+        Span { start, end }
+    }
+
+    /// From where this begins to where the other ends.
+    pub(crate) fn to(self, end: Span) -> Span {
+        Span { start: self.start, end: end.end.max(self.start) }
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
+}
+
+/// A whole text: its statements in order.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Script {
+    pub(crate) statements: Vec<Sourced>,
+}
+
+impl Script {
+    /// The names of the parameters of all statements, each once, in order of appearance.
+    pub(crate) fn params(&self) -> Vec<&str> {
+        let names = self.statements.iter().flat_map(|s| &s.params).map(String::as_str);
+        names.collect::<IndexSet<_>>().into_iter().collect()
+    }
+}
+
+/// A statement and where it stands: its text is `&text[span.range()]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sourced {
+    pub(crate) statement: Statement,
+    pub(crate) span: Span,
+    /// The names of its parameters, each once, in order of appearance.
+    pub(crate) params: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Statement {
+    /// `EXPLAIN [ANALYZE]` of a write, a read or a definition.
+    Explain {
+        analyze: bool,
+        statement: Box<Statement>,
+    },
+    Write(Write),
+    Read(Read),
+    Define(Definition),
+    Drop {
+        kind: DefinedKind,
+        name: Name,
+    },
+    Show(Shown),
+    Describe(Name),
+    Admin(Admin),
+}
+
+/// A name as written: of a kind, a field, a view. Case matters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) text: String,
+    pub(crate) span: Span,
+}
+
+/// A parameter: `$name`. Its value is given beside the text, and so can never become syntax.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Param {
+    /// Without the `$`.
+    pub(crate) name: String,
+    pub(crate) span: Span,
+}
+
+/// A text that a statement wants as such: a pattern, a key, a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Text {
+    Literal { text: String, span: Span },
+    Param(Param),
+}
+
+impl Text {
+    pub(crate) fn span(&self) -> Span {
+        match self {
+            Text::Literal { span, .. } => *span,
+            Text::Param(param) => param.span,
+        }
+    }
+}
+
+/// How many: `LIMIT 3`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Count {
+    Number { number: u64, span: Span },
+    Param(Param),
+}
+
+/// How long: `EVERY 1d`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Period {
+    Fixed { duration: Duration, span: Span },
+    Param(Param),
+}
+
+/// The type of an event, with its prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TypeRef {
+    pub(crate) event_type: EventType,
+    pub(crate) span: Span,
+}
+
+/// An entity, as a statement says it: its id may come from a parameter or an expression.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EntityRef {
+    pub(crate) kind: Name,
+    pub(crate) id: Id,
+    pub(crate) span: Span,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Id {
+    /// Verbatim: `42`, `'42'` and `"42"` are one.
+    Text {
+        text: String,
+        span: Span,
+    },
+    Param(Param),
+    /// In parentheses.
+    Expr(Box<Expr>),
+}
+
+impl Id {
+    pub(crate) fn span(&self) -> Span {
+        match self {
+            Id::Text { span, .. } => *span,
+            Id::Param(param) => param.span,
+            Id::Expr(expr) => expr.span,
+        }
+    }
+}
+
+/// A place in time or in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Point {
+    pub(crate) kind: PointKind,
+    pub(crate) span: Span,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum PointKind {
+    /// Quoted: a time, or the id of an event; binding decides.
+    Text(String),
+    /// A bare date, also with a time.
+    Time(Timestamp),
+    /// `#1207`.
+    Position(Position),
+    Param(Param),
+    Now,
+    /// `-7d`: so long before now.
+    Ago(Duration),
+    /// `VERSION 3`.
+    Version(Count),
+}
+
+/// Where a range begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Start {
+    /// `START`: before the first event.
+    Beginning(Span),
+    Point(Point),
+}
+
+/// One event of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum EventRef {
+    Position {
+        position: Position,
+        span: Span,
+    },
+    /// The id of the event.
+    Id(Text),
+}
+
+/// What can be defined, and a subscription, which is made by its first use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DefinedKind {
+    Entity,
+    Verb,
+    Index,
+    View,
+    Reaction,
+    Webhook,
+    Schedule,
+    Subscription,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Kinds,
+    Types,
+    Verbs,
+    Indexes,
+    Views,
+    Reactions,
+    Webhooks,
+    Schedules,
+    Subscriptions,
+    Stats,
+    Head,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Admin {
+    Backup { to: Text },
+    Verify { against: Option<Text> },
+    Compact,
+    Checkpoint,
+    Retry { kind: DefinedKind, name: Name, position: Option<Position> },
+    Skip { kind: DefinedKind, name: Name, position: Option<Position> },
+}

@@ -1,0 +1,79 @@
+//! Colours for a text, from its tokens alone: a text that is wrong, or not finished, has them too.
+
+use std::ops::Range;
+
+use super::token::{Bad, Kind, Symbol, lex};
+
+/// What a piece of a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    Keyword,
+    Name,
+    Text,
+    /// Numbers, durations and dates.
+    Number,
+    Position,
+    Param,
+    Comment,
+    Symbol,
+    /// What no token begins with.
+    Error,
+}
+
+/// The pieces in order; the space between them has no class.
+pub(super) fn highlight(text: &str) -> Vec<(Range<usize>, Class)> {
+    let mut after_dot = false;
+    let mut pieces = Vec::new();
+    for token in lex(text) {
+        let class = match token.kind {
+            // What follows a dot is a name, whatever the word.
+            Kind::Keyword(_) if after_dot => Class::Name,
+            Kind::Keyword(_) => Class::Keyword,
+            Kind::Word | Kind::Quoted | Kind::Bad(Bad::UnclosedName) => Class::Name,
+            Kind::Text | Kind::Bad(Bad::UnclosedText) => Class::Text,
+            Kind::Int | Kind::Number | Kind::Duration | Kind::Date | Kind::Mixed => Class::Number,
+            Kind::Position => Class::Position,
+            Kind::Param => Class::Param,
+            Kind::Comment | Kind::Bad(Bad::UnclosedComment) => Class::Comment,
+            Kind::Symbol(_) => Class::Symbol,
+            Kind::Bad(_) => Class::Error,
+            Kind::End => continue,
+        };
+        after_dot = token.kind == Kind::Symbol(Symbol::Dot);
+        pieces.push((token.span.range(), class));
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_has_its_class() {
+        use Class::*;
+        let text = "emit Order.at 42 {a: 'x'} -- c\n#1 $p \0 'open";
+        let pieces: Vec<_> =
+            highlight(text).into_iter().map(|(range, class)| (&text[range], class)).collect();
+        assert_eq!(
+            pieces,
+            [
+                ("emit", Keyword),
+                ("Order", Keyword),
+                (".", Symbol),
+                ("at", Name),
+                ("42", Number),
+                ("{", Symbol),
+                ("a", Name),
+                (":", Symbol),
+                ("'x'", Text),
+                ("}", Symbol),
+                ("-- c", Comment),
+                ("#1", Position),
+                ("$p", Param),
+                ("\0", Error),
+                ("'open", Text),
+            ]
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! From tokens to the tree, by recursive descent with the combinators of nom.
+//!
+//! The grammar is `grammar/bygone.ebnf`; a function here is a rule there. It is LL(1): the next token always tells
+//! which way to go, nothing is tried twice, and so parsing takes time linear in the text, whatever the text. What may
+//! contain itself counts its depth and stops at a limit.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use indexmap::IndexSet;
+
+use self::cursor::{Cursor, Input, Parsed};
+use self::fault::Stopped;
+use crate::error::{Error, Fault, Result};
+use crate::lang::ast::{Script, Sourced, Span, Statement};
+use crate::lang::token::{Kind, Symbol, Token, lex};
+use crate::lang::trail::{Expectation, Noun, Trail};
+
+mod cursor;
+mod define;
+mod expr;
+mod fault;
+mod habit;
+mod name;
+mod read;
+mod statement;
+mod write;
+
+/// A text and its tokens, without comments.
+struct Source<'a> {
+    text: &'a str,
+    tokens: Vec<Token>,
+}
+
+impl<'a> Source<'a> {
+    fn new(text: &'a str) -> Source<'a> {
+        let mut tokens = lex(text);
+        tokens.retain(|t| t.kind != Kind::Comment);
+        Source { text, tokens }
+    }
+
+    fn kind(&self, place: usize) -> Kind {
+        self.tokens.get(place).map_or(Kind::End, |t| t.kind)
+    }
+
+    /// The place of the next statement, behind any semicolons.
+    fn skip_empty(&self, mut place: usize) -> usize {
+        while self.kind(place) == Kind::Symbol(Symbol::Semicolon) {
+            place += 1;
+        }
+        place
+    }
+
+    /// Parses the statement that begins at a place, and says where it ends.
+    fn statement(&self, place: usize, trail: &RefCell<Trail>) -> Option<(usize, Sourced)> {
+        trail.borrow_mut().clear();
+        let input = Input { text: self.text, tokens: &self.tokens, trail };
+        let start = Cursor::new(&input, place);
+        let (rest, statement) = whole_statement(start).ok()?;
+        let span = rest.span_from(start);
+        let tokens = self.tokens.iter().take(rest.place()).skip(place).filter(|t| t.kind == Kind::Param);
+        let names = tokens.filter_map(|t| self.text.get(t.span.start + 1..t.span.end));
+        let params = names.collect::<IndexSet<_>>().into_iter().map(str::to_owned).collect();
+        Some((rest.place(), Sourced { statement, span, params }))
+    }
+
+    fn fault(&self, start: usize, statement: usize, trail: &Trail) -> Fault {
+        let stopped = Stopped { text: self.text, tokens: &self.tokens, trail, statement };
+        stopped.fault(|place| self.expected_before(start, place))
+    }
+
+    /// The trail of a statement that is cut off before a token.
+    fn expected_before(&self, start: usize, place: usize) -> Trail {
+        let mut tokens: Vec<Token> = self.tokens.iter().take(place).copied().collect();
+        let end = tokens.last().map_or(0, |t| t.span.end);
+        tokens.push(Token { kind: Kind::End, span: Span::new(end, end) });
+        let trail = RefCell::new(Trail::default());
+        let input = Input { text: self.text, tokens: &tokens, trail: &trail };
+        let _ = whole_statement(Cursor::new(&input, start));
+        trail.into_inner()
+    }
+}
+
+/// A statement, and what must follow one.
+fn whole_statement(c: Cursor<'_>) -> Parsed<'_, Statement> {
+    let (rest, statement) = statement::statement(c)?;
+    if rest.sees_symbol(Symbol::Semicolon) || rest.kind() == Kind::End {
+        rest.expect_noun(Noun::End);
+        return Ok((rest, statement));
+    }
+    rest.missing_noun(Noun::End)
+}
+
+/// Every statement of a text.
+pub(super) fn script(text: &str) -> Result<Script> {
+    let source = Source::new(text);
+    let trail = RefCell::new(Trail::default());
+    let mut statements = Vec::new();
+    let mut place = source.skip_empty(0);
+    while source.kind(place) != Kind::End {
+        match source.statement(place, &trail) {
+            Some((end, statement)) => {
+                statements.push(statement);
+                place = source.skip_empty(end);
+            }
+            None => {
+                let fault = source.fault(place, statements.len() + 1, &trail.borrow());
+                return Err(Error::Syntax(Box::new(fault)));
+            }
+        }
+    }
+    Ok(Script { statements })
+}
+
+/// The one statement of a text.
+pub(super) fn one(text: &str) -> Result<Sourced> {
+    let source = Source::new(text);
+    let trail = RefCell::new(Trail::default());
+    let start = source.skip_empty(0);
+    let syntax = |fault: Fault| Err(Error::Syntax(Box::new(fault)));
+    let Some((end, statement)) = source.statement(start, &trail) else {
+        return syntax(source.fault(start, 1, &trail.borrow()));
+    };
+    let second = source.skip_empty(end);
+    if source.kind(second) == Kind::End {
+        return Ok(statement);
+    }
+    let mut trail = Trail::default();
+    trail.expect(second, Expectation::Noun(Noun::End));
+    let fault = source.fault(start, 2, &trail);
+    syntax(Fault { message: "one statement is expected here, and a second begins".to_owned(), ..fault })
+}
+
+/// What may come at a place, and the piece of it that is there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Completion {
+    pub(crate) expectation: Expectation,
+    /// The bytes of the text that what comes replaces; empty where nothing is typed yet.
+    pub(crate) typed: Range<usize>,
+}
+
+/// What may come at a place in a text, most likely first.
+pub(super) fn complete(text: &str, at: usize) -> Vec<Completion> {
+    let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let text = &text[..at];
+    let lexed = lex(text);
+    let last = lexed.iter().rev().find(|t| t.kind != Kind::End);
+    if last.is_some_and(|t| t.span.end == at && is_comment(*t, text)) {
+        return Vec::new();
+    }
+    let mut source = Source { text, tokens: lexed };
+    source.tokens.retain(|t| !matches!(t.kind, Kind::Comment | Kind::End));
+
+    let whole =
+        |noun: Noun| matches!(noun, Noun::Type | Noun::Happening | Noun::Expression | Noun::StatePath);
+    let mut completions = Vec::new();
+    for (joins, wanted) in [
+        (is_dotted as fn(Kind) -> bool, &whole as &dyn Fn(Noun) -> bool),
+        (name::joins, &|noun| matches!(noun, Noun::Id | Noun::EntityId)),
+    ] {
+        let (start, length) = run(&source.tokens, at, joins);
+        if length > 1 {
+            completions.extend(
+                expected_at(&source, start, at)
+                    .into_iter()
+                    .filter(|c| matches!(c.expectation, Expectation::Noun(noun) if wanted(noun))),
+            );
+        }
+    }
+    let typed = source.tokens.last().filter(|t| t.span.end == at && is_typed(t.kind));
+    let start = source.tokens.len() - usize::from(typed.is_some());
+    completions.extend(expected_at(&source, start, at));
+    completions
+}
+
+fn is_comment(token: Token, text: &str) -> bool {
+    let open = text.get(token.span.range()).is_some_and(|t| t.starts_with("--"));
+    matches!(token.kind, Kind::Bad(crate::lang::token::Bad::UnclosedComment)) || open
+}
+
+/// Whether a token is what somebody is still typing, rather than a sign between.
+fn is_typed(kind: Kind) -> bool {
+    match kind {
+        Kind::Symbol(_) | Kind::Comment | Kind::End => false,
+        Kind::Bad(bad) => bad != crate::lang::token::Bad::Character,
+        _ => true,
+    }
+}
+
+fn is_dotted(kind: Kind) -> bool {
+    matches!(kind, Kind::Word | Kind::Keyword(_) | Kind::Quoted | Kind::Symbol(Symbol::Dot))
+}
+
+/// Where the tokens without space between begin that end at a place, and how many they are.
+fn run(tokens: &[Token], at: usize, joins: impl Fn(Kind) -> bool) -> (usize, usize) {
+    let mut start = tokens.len();
+    let mut next = at;
+    while let Some(token) = start.checked_sub(1).and_then(|i| tokens.get(i))
+        && token.span.end == next
+        && joins(token.kind)
+    {
+        next = token.span.start;
+        start -= 1;
+    }
+    (start, tokens.len() - start)
+}
+
+/// What is expected in place of the token at `place`, where the text is cut off.
+fn expected_at(source: &Source<'_>, place: usize, at: usize) -> Vec<Completion> {
+    let typed = source.tokens.get(place).map_or(at, |t| t.span.start)..at;
+    let trail = RefCell::new(Trail::default());
+    let mut start = source.skip_empty(0);
+    // An earlier statement may be wrong: what follows its semicolon is another.
+    while start < place {
+        let end = match source.statement(start, &trail) {
+            Some((end, _)) if end < place => end,
+            Some(_) => break,
+            None if trail.borrow().place() >= place => break,
+            None => {
+                let wrong = trail.borrow().place();
+                let semicolon = (wrong..place).find(|at| source.kind(*at) == Kind::Symbol(Symbol::Semicolon));
+                let Some(end) = semicolon else { break };
+                end
+            }
+        };
+        start = source.skip_empty(end);
+    }
+    let trail = source.expected_before(start.min(place), place);
+    if trail.place() != place {
+        return Vec::new();
+    }
+    let completion = |expectation| Completion { expectation, typed: typed.clone() };
+    trail.expected().into_iter().map(completion).collect()
+}

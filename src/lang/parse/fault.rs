@@ -1,0 +1,123 @@
+//! From the trail to the fault: what to say where a parse stopped.
+
+use std::cell::RefCell;
+
+use super::cursor::{Cursor, Input};
+use super::habit::habit;
+use crate::error::{Fault, shorten};
+use crate::lang::ast::Span;
+use crate::lang::token::{Kind, Symbol, Token};
+use crate::lang::trail::{Expectation, Noun, Trail, Wrong};
+
+/// A parse that stopped: over which text, and what its terminals recorded.
+pub(super) struct Stopped<'a> {
+    pub(super) text: &'a str,
+    pub(super) tokens: &'a [Token],
+    pub(super) trail: &'a Trail,
+    /// Of the text, counted from 1.
+    pub(super) statement: usize,
+}
+
+impl Stopped<'_> {
+    /// The fault. `shorter` parses the same statement again up to a token and gives its trail.
+    pub(super) fn fault(&self, shorter: impl Fn(usize) -> Trail) -> Fault {
+        if let Some(wrong) = self.trail.wrong() {
+            return self.say(wrong.clone(), self.trail);
+        }
+        let Some(token) = self.token(self.trail.place()) else { return Fault::default() };
+        let span = token.span;
+        if let Kind::Bad(bad) = token.kind {
+            let message = bad.message(self.source(span));
+            let fault = self.say(Wrong { span, message, suggestion: None }, self.trail);
+            return Fault { incomplete: bad.is_unclosed(), ..fault };
+        }
+        if let Some(wrong) = self.habit() {
+            return self.say(wrong, self.trail);
+        }
+        let suggestion = match token.kind {
+            Kind::Word | Kind::Keyword(_) => self.trail.nearest(self.source(span), 2),
+            _ => None,
+        };
+        if suggestion.is_none()
+            && let Some(fault) = self.slip_before(&shorter)
+        {
+            return fault;
+        }
+        let suggestion = suggestion.map(|k| k.text().to_owned());
+        let fault = self.say(Wrong { span, message: String::new(), suggestion }, self.trail);
+        Fault { incomplete: token.kind == Kind::End, ..fault }
+    }
+
+    fn habit(&self) -> Option<Wrong> {
+        let place = self.trail.place();
+        let before = place.checked_sub(1).and_then(|at| self.token(at));
+        let unused = RefCell::new(Trail::default());
+        let input = Input { text: self.text, tokens: self.tokens, trail: &unused };
+        habit(Cursor::new(&input, place), before, self.trail)
+    }
+
+    /// A misspelt keyword may have passed as an id: `EMIT Order.paid BYY User 7`. Then the word before is the fault.
+    fn slip_before(&self, shorter: impl Fn(usize) -> Trail) -> Option<Fault> {
+        let place = self.trail.place().checked_sub(1)?;
+        let token = self.token(place).filter(|t| t.kind == Kind::Word)?;
+        let trail = shorter(place);
+        if trail.place() != place || trail.wrong().is_some() {
+            return None;
+        }
+        let meant = trail.nearest(self.source(token.span), 1)?;
+        let suggestion = Some(meant.text().to_owned());
+        Some(self.say(Wrong { span: token.span, message: String::new(), suggestion }, &trail))
+    }
+
+    fn token(&self, place: usize) -> Option<Token> {
+        self.tokens.get(place).copied()
+    }
+
+    fn source(&self, span: Span) -> &str {
+        self.text.get(span.range()).unwrap_or_default()
+    }
+
+    fn say(&self, wrong: Wrong, trail: &Trail) -> Fault {
+        let Wrong { span, message, suggestion } = wrong;
+        let (line, column, source_line) = locate(self.text, span.start);
+        Fault {
+            message,
+            offset: span.start,
+            length: span.end - span.start,
+            line,
+            column,
+            source_line: source_line.to_owned(),
+            expected: texts(&trail.expected()),
+            found: shorten(self.source(span)),
+            suggestion,
+            incomplete: false,
+            statement: self.statement,
+        }
+    }
+}
+
+/// Each text once; the end of the statement only where nothing else could follow.
+fn texts(expected: &[Expectation]) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for expectation in expected {
+        let text = expectation.text();
+        let end =
+            matches!(expectation, Expectation::Noun(Noun::End) | Expectation::Symbol(Symbol::Semicolon));
+        if !end && !texts.iter().any(|t| t == text) {
+            texts.push(text.to_owned());
+        }
+    }
+    if texts.is_empty() {
+        texts.push(Noun::End.text().to_owned());
+    }
+    texts
+}
+
+/// The line, the column in characters, and the text of the line.
+fn locate(text: &str, offset: usize) -> (usize, usize, &str) {
+    let before = text.get(..offset).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+    let source = text[start..].split('\n').next().unwrap_or_default();
+    (line, before[start..].chars().count() + 1, source.trim_end_matches('\r'))
+}

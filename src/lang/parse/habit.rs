@@ -1,0 +1,148 @@
+//! Habits from elsewhere: known only to say what is right.
+
+use super::cursor::Cursor;
+use super::name::joins;
+use crate::error::shorten;
+use crate::lang::keyword::Keyword as K;
+use crate::lang::token::{Kind, Symbol, Token};
+use crate::lang::trail::{Expectation, Noun, Trail, Wrong};
+
+/// What to say where a parse stopped, if it stopped at a habit.
+pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
+    let here = c.token();
+    let source = |token: Token| c.slice(token.span);
+    let expects = |noun: Noun| trail.expects(Expectation::Noun(noun));
+
+    if trail.expects(Expectation::Keyword(K::History)) && trail.expects(Expectation::Keyword(K::Compact)) {
+        let message = opening(source(here))?;
+        return Some(Wrong { span: here.span, message: message.to_owned(), suggestion: None });
+    }
+    if expects(Noun::Pattern) && unquoted_begins(here) {
+        let alone = !c.next().is_adjacent();
+        let slip = alone && trail.nearest(source(here), 2).is_some();
+        return if slip { None } else { Some(unquoted_pattern(c)) };
+    }
+    if let Kind::Keyword(_) = here.kind
+        && expects(Noun::Id)
+    {
+        return Some(keyword_as_id(here, source(here)));
+    }
+    // In an expression or a tag, `paid LIKE 'x'` reads as an entity, and stops behind it.
+    let behind_entity = expects(Noun::Arithmetic) || trail.expects(Expectation::Symbol(Symbol::Comma));
+    if let Some(before) = before.filter(|t| t.kind == Kind::Word && behind_entity)
+        && let Some(wrong) = word(before, source(before))
+    {
+        return Some(wrong);
+    }
+    match here.kind {
+        Kind::Word => word(here, source(here)),
+        Kind::Keyword(_) if expects(Noun::EntityId) && before.is_some_and(|b| is_kind(source(b))) => {
+            Some(keyword_as_id(here, source(here)))
+        }
+        Kind::Int if before.is_some_and(|b| b.kind == Kind::Date) => {
+            wrong(here, "a time stands with its date, like 2024-01-01T10:00, or both are quoted", None)
+        }
+        Kind::Symbol(Symbol::Dot) if expects(Noun::Id) => {
+            wrong(here, "a kind has no dot; the events of a type are in EVENTS 'Order.paid'", None)
+        }
+        Kind::Symbol(Symbol::Minus) if trail.expects(Expectation::Symbol(Symbol::Colon)) => {
+            wrong(here, "a key with other signs than letters and digits is quoted", None)
+        }
+        Kind::Symbol(Symbol::Star) if before.is_some_and(|b| b.kind == Kind::Symbol(Symbol::LeftParen)) => {
+            wrong(here, "a call takes no *: count() counts", Some("count()"))
+        }
+        Kind::Symbol(Symbol::Star) if before.is_some_and(|b| b.kind == Kind::Keyword(K::Select)) => {
+            wrong(here, "there is no SELECT *: without SELECT it comes whole", None)
+        }
+        Kind::Symbol(Symbol::Bang) if !expects(Noun::Expression) => None,
+        Kind::Symbol(symbol) => operator(here, symbol),
+        _ => None,
+    }
+}
+
+/// Kinds are written with a capital: another word before a keyword is a field.
+fn is_kind(word: &str) -> bool {
+    word.starts_with(char::is_uppercase)
+}
+
+fn wrong(token: Token, message: &str, suggestion: Option<&str>) -> Option<Wrong> {
+    Some(Wrong { span: token.span, message: message.to_owned(), suggestion: suggestion.map(str::to_owned) })
+}
+
+fn keyword_as_id(token: Token, source: &str) -> Wrong {
+    let message = format!("expected an id, found {source}; an id that is a keyword must be quoted");
+    Wrong { span: token.span, message, suggestion: Some(format!("'{source}'")) }
+}
+
+/// What other languages begin a statement with.
+fn opening(word: &str) -> Option<&'static str> {
+    let message = match word.to_ascii_uppercase().as_str() {
+        "SELECT" => {
+            "events are read with EVENTS, as in EVENTS 'Order.*' WHERE data.total > 100; \
+             states with FIND, views with READ"
+        }
+        "INSERT" => "events are appended with EMIT, as in EMIT Order.created 42 {total: 10}",
+        "UPDATE" => {
+            "nothing is changed in place: EMIT what happened, as in EMIT Order.renamed 42 {name: 'x'}"
+        }
+        "DELETE" => {
+            "nothing is deleted: EMIT what happened, as in EMIT Order.deleted 42, and the state is null"
+        }
+        "CREATE" | "ALTER" => {
+            "nothing need be created before it is used; what has a definition has it by DEFINE, \
+             as in DEFINE INDEX customer ON 'Order.*' AS data.customer"
+        }
+        "BEGIN" | "START" | "COMMIT" | "ROLLBACK" => {
+            "several writes take effect together in ATOMIC (EMIT …; EMIT …)"
+        }
+        "HELP" | "?" => {
+            "help is for the prompt; statements begin with EMIT, HISTORY, EVENTS, AT, FIND, SHOW and others"
+        }
+        "EXIT" | "QUIT" => "leaving is for the prompt; it is no statement",
+        "USE" => "a database is one file, named when it is opened",
+        _ => return None,
+    };
+    Some(message)
+}
+
+fn word(token: Token, source: &str) -> Option<Wrong> {
+    match source.to_ascii_uppercase().as_str() {
+        "LIKE" | "ILIKE" | "GLOB" | "RLIKE" | "REGEXP" => {
+            wrong(token, "a pattern is tested with MATCHES, as in type MATCHES 'Order.*'", Some("MATCHES"))
+        }
+        "OFFSET" => wrong(
+            token,
+            "there is no OFFSET: go on from the last position seen, as in SINCE #1207",
+            Some("SINCE"),
+        ),
+        _ => None,
+    }
+}
+
+fn operator(token: Token, symbol: Symbol) -> Option<Wrong> {
+    match symbol {
+        Symbol::EqualEqual => wrong(token, "equal is written =", Some("=")),
+        Symbol::LessGreater => wrong(token, "not equal is written !=", Some("!=")),
+        Symbol::PipePipe => wrong(token, "|| is no operator: or is written OR", Some("OR")),
+        Symbol::AmpersandAmpersand => wrong(token, "&& is no operator: and is written AND", Some("AND")),
+        Symbol::Bang => wrong(token, "! is no operator: not is written NOT", Some("NOT")),
+        _ => None,
+    }
+}
+
+fn unquoted_begins(token: Token) -> bool {
+    matches!(token.kind, Kind::Word | Kind::Keyword(_) | Kind::Symbol(Symbol::Star))
+}
+
+/// `EVENTS Order.*`: what stands there without space is the pattern that was meant.
+pub(super) fn unquoted_pattern(c: Cursor<'_>) -> Wrong {
+    let mut end = c.next();
+    while end.is_adjacent() && (joins(end.kind()) || end.kind() == Kind::Symbol(Symbol::Star)) {
+        end = end.next();
+    }
+    let span = end.span_from(c);
+    let pattern = c.slice(span);
+    let alone = end.place() == c.next().place() && pattern != "*";
+    let meant = if alone { format!("'{pattern}.*'") } else { format!("'{pattern}'") };
+    Wrong { span, message: "a pattern is quoted".to_owned(), suggestion: Some(shorten(&meant)) }
+}

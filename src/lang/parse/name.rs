@@ -1,0 +1,316 @@
+//! Names, ids, types, and the other small things that statements are made of.
+
+use nom::Parser;
+use nom::sequence::preceded;
+
+use super::cursor::{Cursor, Parsed, keyword};
+use super::expr::parenthesized;
+use crate::entity::{EventType, Position};
+use crate::lang::ast::{
+    Count, EntityRef, EventRef, Happening, Id, Name, Param, Period, Point, PointKind, Span, Start, Text,
+    TypeRef,
+};
+use crate::lang::keyword::Keyword as K;
+use crate::lang::token::{Kind, Symbol, unquote};
+use crate::lang::trail::Noun;
+use crate::time::{Timestamp, parse_duration};
+
+/// A name of a certain class: a word, a keyword too, or anything in backticks.
+pub(super) fn name<'a>(noun: Noun) -> impl super::cursor::Rule<'a, Name> {
+    move |c: Cursor<'a>| match c.kind() {
+        Kind::Word | Kind::Quoted => bare(c),
+        Kind::Keyword(keyword) if keyword != K::AsOf => bare(c),
+        _ => c.missing_noun(noun),
+    }
+}
+
+/// The name that is here.
+pub(super) fn bare(c: Cursor<'_>) -> Parsed<'_, Name> {
+    let (rest, text) = match c.kind() {
+        Kind::Quoted => unquoted(c)?,
+        _ => (c.next(), c.source().to_owned()),
+    };
+    Ok((rest, Name { text, span: c.token().span }))
+}
+
+/// What the quotes here say.
+pub(super) fn unquoted(c: Cursor<'_>) -> Parsed<'_, String> {
+    match unquote(c.source()) {
+        Ok(text) => Ok((c.next(), text)),
+        Err(within) => {
+            let start = c.token().span.start;
+            let span = Span::new(start + within.start, start + within.end);
+            let message = format!("{} is no escape; a backslash itself is \\\\", c.slice(span));
+            c.wrong(span, message)
+        }
+    }
+}
+
+/// The parameter that is here.
+pub(super) fn param(c: Cursor<'_>) -> Param {
+    Param { name: c.source().trim_start_matches('$').to_owned(), span: c.token().span }
+}
+
+/// A text in quotes, or a parameter.
+pub(super) fn text<'a>(noun: Noun) -> impl super::cursor::Rule<'a, Text> {
+    move |c: Cursor<'a>| match c.kind() {
+        Kind::Text => {
+            let (rest, text) = unquoted(c)?;
+            Ok((rest, Text::Literal { text, span: c.token().span }))
+        }
+        Kind::Param => Ok((c.next(), Text::Param(param(c)))),
+        _ => c.missing_noun(noun),
+    }
+}
+
+pub(super) fn count(c: Cursor<'_>) -> Parsed<'_, Count> {
+    match c.kind() {
+        Kind::Int => {
+            let (rest, number) = whole(c)?;
+            Ok((rest, Count::Number { number, span: c.token().span }))
+        }
+        Kind::Param => Ok((c.next(), Count::Param(param(c)))),
+        _ => c.missing_noun(Noun::Count),
+    }
+}
+
+/// The digits here, as a number that 64 bits hold.
+pub(super) fn whole(c: Cursor<'_>) -> Parsed<'_, u64> {
+    refuse_zeros(c)?;
+    match c.source().parse() {
+        Ok(number) => Ok((c.next(), number)),
+        Err(_) => too_wide(c, c.token().span),
+    }
+}
+
+/// A number that begins with a zero is likely an id or a code: as a number it would silently lose the zero.
+pub(super) fn refuse_zeros(c: Cursor<'_>) -> Parsed<'_, ()> {
+    let digits = c.source();
+    if digits.starts_with('0') && digits[1..].starts_with(|d: char| d.is_ascii_digit()) {
+        if c.is_adjacent() {
+            let message = "a number does not begin with 0; a date has all its digits, like 2024-01-05";
+            return c.wrong(c.token().span, message);
+        }
+        return c.wrong_for(
+            c.token().span,
+            "a number does not begin with 0; a text is quoted",
+            Some(format!("'{}'", crate::error::shorten(digits))),
+        );
+    }
+    Ok((c, ()))
+}
+
+/// Numbers are i64, u64 or f64; anything else would be changed silently.
+pub(super) fn too_wide<T>(c: Cursor<'_>, number: Span) -> Parsed<'_, T> {
+    c.wrong(number, format!("{} does not fit 64 bits", crate::error::shorten(c.slice(number))))
+}
+
+pub(super) fn period(c: Cursor<'_>) -> Parsed<'_, Period> {
+    match c.kind() {
+        Kind::Duration => {
+            let (rest, duration) = duration(c)?;
+            Ok((rest, Period::Fixed { duration, span: c.token().span }))
+        }
+        Kind::Param => Ok((c.next(), Period::Param(param(c)))),
+        _ => c.missing_noun(Noun::Period),
+    }
+}
+
+/// The duration that is here.
+pub(super) fn duration(c: Cursor<'_>) -> Parsed<'_, std::time::Duration> {
+    match parse_duration(c.source()) {
+        Ok(duration) => Ok((c.next(), duration)),
+        Err(_) => c.wrong(c.token().span, "a duration longer than can be counted"),
+    }
+}
+
+/// The date that is here.
+pub(super) fn date(c: Cursor<'_>) -> Parsed<'_, Timestamp> {
+    let what = if c.source().len() > "2024-01-01".len() { "time" } else { "date" };
+    match c.source().parse::<Timestamp>() {
+        // Moved to UTC it may leave the years that a bare date can say.
+        Ok(time) if !time.to_string().starts_with('-') => Ok((c.next(), time)),
+        _ => c.wrong(c.token().span, format!("{} is no {what} of the calendar", c.source())),
+    }
+}
+
+/// The position that is here.
+pub(super) fn position(c: Cursor<'_>) -> Parsed<'_, Position> {
+    match c.source().trim_start_matches('#').parse() {
+        Ok(number) => Ok((c.next(), Position(number))),
+        Err(_) => too_wide(c, c.token().span),
+    }
+}
+
+/// The type of an event: with its prefix.
+pub(super) fn event_type(c: Cursor<'_>) -> Parsed<'_, TypeRef> {
+    let (rest, first) = name(Noun::Type).parse(c)?;
+    if !rest.sees_symbol(Symbol::Dot) {
+        let message = "the type of an event has a prefix, like Order.paid";
+        return rest.wrong(first.span, message);
+    }
+    let (rest, text) = dotted(rest, first.text)?;
+    let span = rest.span_from(c);
+    match EventType::new(&text) {
+        Ok(event_type) => Ok((rest, TypeRef { event_type, span })),
+        Err(_) => rest.wrong(span, "a type is names joined by dots, without '*' or ','"),
+    }
+}
+
+/// The parts that follow a first, with their dots.
+fn dotted(mut c: Cursor<'_>, mut text: String) -> Parsed<'_, String> {
+    while c.sees_symbol(Symbol::Dot) {
+        let (rest, part) = name(Noun::Part).parse(c.next())?;
+        text.push('.');
+        text.push_str(&part.text);
+        c = rest;
+    }
+    Ok((c, text))
+}
+
+/// `paid`, `item.added`, or anything in quotes.
+pub(super) fn happening(c: Cursor<'_>) -> Parsed<'_, Happening> {
+    let (rest, text) = match c.kind() {
+        Kind::Text => unquoted(c)?,
+        _ => {
+            let (rest, first) = name(Noun::Happening).parse(c)?;
+            dotted(rest, first.text)?
+        }
+    };
+    Ok((rest, Happening { text, span: rest.span_from(c) }))
+}
+
+/// A kind and an id.
+pub(super) fn entity(c: Cursor<'_>) -> Parsed<'_, EntityRef> {
+    let (rest, (kind, id)) = (name(Noun::Kind), id).parse(c)?;
+    Ok((rest, EntityRef { kind, id, span: rest.span_from(c) }))
+}
+
+pub(super) fn id(c: Cursor<'_>) -> Parsed<'_, Id> {
+    match c.kind() {
+        Kind::Symbol(Symbol::LeftParen) => parenthesized(c).map(|(rest, expr)| (rest, Id::Expr(expr))),
+        Kind::Keyword(_) => verbatim(c),
+        _ => plain_id(c, Noun::Id),
+    }
+}
+
+/// An id that is no expression and does not begin with a keyword.
+pub(super) fn plain_id(c: Cursor<'_>, noun: Noun) -> Parsed<'_, Id> {
+    match c.kind() {
+        Kind::Text => {
+            let (rest, text) = unquoted(c)?;
+            Ok((rest, Id::Text { text, span: c.token().span }))
+        }
+        Kind::Param => Ok((c.next(), Id::Param(param(c)))),
+        kind if begins_plain_id(kind) => verbatim(c),
+        _ => c.missing_noun(noun),
+    }
+}
+
+/// Whether an id is here.
+pub(super) fn begins_id(c: Cursor<'_>) -> bool {
+    match c.kind() {
+        Kind::Symbol(symbol) => symbol == Symbol::LeftParen,
+        Kind::Keyword(_) => verbatim_end(c).place() > c.next().place(),
+        kind => begins_plain_id(kind),
+    }
+}
+
+pub(super) fn begins_plain_id(kind: Kind) -> bool {
+    match kind {
+        Kind::Text | Kind::Param => true,
+        Kind::Keyword(_) | Kind::Position => false,
+        kind => joins(kind) && !is_sign(kind),
+    }
+}
+
+/// Tokens without space between are one id, kept as written. A keyword alone is none: it must be quoted.
+fn verbatim(c: Cursor<'_>) -> Parsed<'_, Id> {
+    let end = verbatim_end(c);
+    if matches!(c.kind(), Kind::Keyword(_)) && end.place() == c.next().place() {
+        return c.missing_noun(Noun::Id);
+    }
+    let span = end.span_from(c);
+    Ok((end, Id::Text { text: c.slice(span).to_owned(), span }))
+}
+
+/// Behind the last token of the id that begins here; a sign at its end is not its own.
+fn verbatim_end(c: Cursor<'_>) -> Cursor<'_> {
+    let mut end = c.next();
+    let mut ahead = end;
+    while ahead.is_adjacent() && joins(ahead.kind()) {
+        let sign = is_sign(ahead.kind());
+        ahead = ahead.next();
+        if !sign {
+            end = ahead;
+        }
+    }
+    end
+}
+
+/// Whether a token can be a piece of an id.
+pub(super) fn joins(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Word
+            | Kind::Keyword(_)
+            | Kind::Int
+            | Kind::Number
+            | Kind::Duration
+            | Kind::Date
+            | Kind::Mixed
+            | Kind::Position
+    ) || is_sign(kind)
+}
+
+fn is_sign(kind: Kind) -> bool {
+    use Symbol::{AtSign, Colon, Dot, Minus, Plus, Slash};
+    matches!(kind, Kind::Symbol(Minus | Dot | Colon | Slash | Plus | AtSign))
+}
+
+pub(super) fn point(c: Cursor<'_>) -> Parsed<'_, Point> {
+    let (rest, kind) = match c.kind() {
+        Kind::Text => unquoted(c).map(|(c, text)| (c, PointKind::Text(text)))?,
+        Kind::Date => date(c).map(|(c, time)| (c, PointKind::Time(time)))?,
+        Kind::Position => position(c).map(|(c, position)| (c, PointKind::Position(position)))?,
+        Kind::Param => (c.next(), PointKind::Param(param(c))),
+        Kind::Keyword(K::Now) => (c.next(), PointKind::Now),
+        Kind::Symbol(Symbol::Minus) => match c.next().kind() {
+            Kind::Duration => duration(c.next()).map(|(c, ago)| (c, PointKind::Ago(ago)))?,
+            _ => return c.next().missing_noun(Noun::Period),
+        },
+        Kind::Duration => {
+            c.expect_noun(Noun::Point);
+            let message = "so long before now is written with a minus";
+            return c.wrong_for(c.token().span, message, Some(format!("-{}", c.source())));
+        }
+        _ => {
+            c.expect_noun(Noun::Point);
+            c.sees(K::Now);
+            preceded(keyword(K::Version), count).map(PointKind::Version).parse(c)?
+        }
+    };
+    Ok((rest, Point { kind, span: rest.span_from(c) }))
+}
+
+/// `START`, or a point.
+pub(super) fn start(c: Cursor<'_>) -> Parsed<'_, Start> {
+    if c.sees(K::Start) {
+        return Ok((c.next(), Start::Beginning(c.token().span)));
+    }
+    point.map(Start::Point).parse(c)
+}
+
+/// An event of the log, by position or id.
+pub(super) fn event(c: Cursor<'_>) -> Parsed<'_, EventRef> {
+    if c.kind() == Kind::Position {
+        let (rest, position) = position(c)?;
+        return Ok((rest, EventRef::Position { position, span: c.token().span }));
+    }
+    if c.kind() == Kind::Int {
+        c.expect_noun(Noun::Event);
+        let message = "a position begins with #";
+        return c.wrong_for(c.token().span, message, Some(format!("#{}", c.source())));
+    }
+    text(Noun::Event).map(EventRef::Id).parse(c)
+}

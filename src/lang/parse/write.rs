@@ -1,0 +1,182 @@
+//! Writes: `EMIT`, `PERFORM`, `ATOMIC`, and the facts beside an event.
+
+use nom::Parser;
+use nom::sequence::{delimited, preceded};
+
+use super::cursor::{Cursor, Parsed, keyword, list, once, once_list, optional, symbol};
+use super::expr::{expr, object};
+use super::name::{begins_id, count, entity, event, event_type, id, name, point, text};
+use super::read::selector;
+use crate::lang::ast::{Act, Body, Cause, Emit, EmitId, Facts, Guard, GuardKind, IndexTag, Perform, Write};
+use crate::lang::keyword::Keyword as K;
+use crate::lang::token::{Kind, Symbol};
+use crate::lang::trail::Noun;
+
+/// A write, if one begins here.
+pub(super) fn write(c: Cursor<'_>) -> Parsed<'_, Option<Write>> {
+    if c.kind() == Kind::Keyword(K::Atomic) {
+        let (rest, (acts, facts)) = (block, facts).parse(c.next())?;
+        return Ok((rest, Some(Write::Atomic { acts, facts })));
+    }
+    let (rest, act) = some_act(c)?;
+    c.sees(K::Atomic);
+    Ok((rest, act.map(Write::Act)))
+}
+
+fn some_act(c: Cursor<'_>) -> Parsed<'_, Option<Act>> {
+    if c.sees(K::Emit) {
+        return emit.map(|emit| Some(Act::Emit(emit))).parse(c);
+    }
+    if c.sees(K::Perform) {
+        return perform.map(|perform| Some(Act::Perform(perform))).parse(c);
+    }
+    Ok((c, None))
+}
+
+pub(super) fn act(c: Cursor<'_>) -> Parsed<'_, Act> {
+    match some_act(c)? {
+        (rest, Some(act)) => Ok((rest, act)),
+        (rest, None) => rest.missing(),
+    }
+}
+
+/// `(act; act)`.
+pub(super) fn block(c: Cursor<'_>) -> Parsed<'_, Vec<Act>> {
+    let (rest, (_, first)) = (symbol(Symbol::LeftParen), act).parse(c)?;
+    let (mut c, mut acts) = (rest, vec![first]);
+    while c.sees_symbol(Symbol::Semicolon) {
+        c = c.next();
+        if let (rest, Some(act)) = some_act(c)? {
+            acts.push(act);
+            c = rest;
+        }
+    }
+    symbol(Symbol::RightParen).map(|_| std::mem::take(&mut acts)).parse(c)
+}
+
+/// What a reaction or a schedule does: one act, or several in parentheses.
+pub(super) fn acts(c: Cursor<'_>) -> Parsed<'_, Vec<Act>> {
+    if c.kind() == Kind::Symbol(Symbol::LeftParen) {
+        return block(c);
+    }
+    match some_act(c)? {
+        (rest, Some(act)) => Ok((rest, vec![act])),
+        (rest, None) => {
+            rest.sees_symbol(Symbol::LeftParen);
+            rest.missing()
+        }
+    }
+}
+
+fn emit(c: Cursor<'_>) -> Parsed<'_, Emit> {
+    let (rest, (event_type, id, owner, body, facts)) =
+        (event_type, emit_id, optional(K::On, entity), body, facts).parse(c.next())?;
+    Ok((rest, Emit { event_type, id, owner, body, facts, span: rest.span_from(c) }))
+}
+
+/// An id, `NEW`, or neither. What begins with the keyword of a fact is that fact, even without space.
+fn emit_id(c: Cursor<'_>) -> Parsed<'_, Option<EmitId>> {
+    if c.sees(K::New) {
+        return Ok((c.next(), Some(EmitId::New(c.token().span))));
+    }
+    let fact = matches!(
+        c.kind(),
+        Kind::Keyword(K::On | K::With | K::By | K::At | K::Meta | K::Key | K::Caused | K::Expect | K::Index)
+    );
+    if !fact && begins_id(c) {
+        return id.map(|id| Some(EmitId::Id(id))).parse(c);
+    }
+    c.expect_noun(Noun::Id);
+    Ok((c, None))
+}
+
+fn perform(c: Cursor<'_>) -> Parsed<'_, Perform> {
+    let (rest, (verb, entity, body, facts)) = (name(Noun::Verb), entity, body, facts).parse(c.next())?;
+    Ok((rest, Perform { verb, entity, body, facts, span: rest.span_from(c) }))
+}
+
+/// The data, if any.
+pub(super) fn body(c: Cursor<'_>) -> Parsed<'_, Option<Body>> {
+    if c.sees_symbol(Symbol::LeftBrace) {
+        return object.map(|object| Some(Body::Object(object))).parse(c);
+    }
+    if c.sees(K::With) {
+        return expr.map(|expr| Some(Body::With(expr))).parse(c.next());
+    }
+    let span = c.token().span;
+    match c.kind() {
+        Kind::Symbol(Symbol::LeftBracket | Symbol::Minus) | Kind::Text | Kind::Int | Kind::Number => {
+            c.wrong(span, "data is an object, like {amount: 5}")
+        }
+        Kind::Param => {
+            c.wrong_for(span, "data from a parameter is said WITH it", Some(format!("WITH {}", c.source())))
+        }
+        _ => Ok((c, None)),
+    }
+}
+
+/// What is said of an event beside its data.
+pub(super) fn facts(mut c: Cursor<'_>) -> Parsed<'_, Facts> {
+    let mut facts = Facts::default();
+    loop {
+        c = if c.sees(K::By) {
+            once(&mut facts.actor, c, entity)?
+        } else if c.sees(K::At) {
+            once(&mut facts.at, c, point)?
+        } else if c.sees(K::Meta) {
+            once(&mut facts.meta, c, braced)?
+        } else if c.sees(K::Key) {
+            once(&mut facts.key, c, text(Noun::Text))?
+        } else if c.sees(K::Caused) {
+            once(&mut facts.cause, c, preceded(keyword(K::By), cause))?
+        } else if c.sees(K::Expect) {
+            once(&mut facts.expect, c, guard)?
+        } else if c.sees(K::Index) {
+            once_list(&mut facts.index, c, preceded(keyword(K::By), list(index_tag)))?
+        } else {
+            return Ok((c, facts));
+        };
+    }
+}
+
+/// An object, where nothing else may stand.
+pub(super) fn braced(c: Cursor<'_>) -> Parsed<'_, crate::lang::ast::ObjectExpr> {
+    if c.sees_symbol(Symbol::LeftBrace) { object(c) } else { c.missing() }
+}
+
+fn cause(c: Cursor<'_>) -> Parsed<'_, Cause> {
+    match c.kind() {
+        Kind::Position | Kind::Text | Kind::Param => event.map(Cause::Event).parse(c),
+        _ => {
+            c.expect_noun(Noun::Event);
+            let (rest, (event_type, id)) = (event_type, id).parse(c)?;
+            Ok((rest, Cause::Elsewhere { event_type, id }))
+        }
+    }
+}
+
+fn guard(c: Cursor<'_>) -> Parsed<'_, Guard> {
+    let (rest, kind) = if c.sees(K::New) {
+        (c.next(), GuardKind::New)
+    } else if c.sees(K::Exists) {
+        (c.next(), GuardKind::Exists)
+    } else if c.sees(K::Version) {
+        count.map(GuardKind::Version).parse(c.next())?
+    } else if c.sees(K::None) {
+        let inner = (selector, optional(K::Since, point));
+        delimited(symbol(Symbol::LeftParen), inner, symbol(Symbol::RightParen))
+            .map(|(selector, since)| GuardKind::None { selector, since })
+            .parse(c.next())?
+    } else {
+        return c.missing();
+    };
+    Ok((rest, Guard { kind, span: rest.span_from(c) }))
+}
+
+fn index_tag(c: Cursor<'_>) -> Parsed<'_, IndexTag> {
+    let (rest, name) = name(Noun::Index).parse(c)?;
+    if !rest.sees_symbol(Symbol::Equal) {
+        return Ok((rest, IndexTag { name, value: None }));
+    }
+    expr.map(|value| IndexTag { name: name.clone(), value: Some(value) }).parse(rest.next())
+}

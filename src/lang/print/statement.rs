@@ -1,0 +1,393 @@
+//! Statements as text.
+
+use super::{Display, Formatter, List, fmt, listed, optional};
+use crate::lang::ast::*;
+
+impl Display for Script {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (i, sourced) in self.statements.iter().enumerate() {
+            let separator = if i > 0 { ";\n" } else { "" };
+            write!(f, "{separator}{}", sourced.statement)?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Statement {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Statement::Explain { analyze, statement } => {
+                write!(f, "EXPLAIN {}{statement}", if *analyze { "ANALYZE " } else { "" })
+            }
+            Statement::Write(write) => write!(f, "{write}"),
+            Statement::Read(read) => write!(f, "{read}"),
+            Statement::Define(definition) => write!(f, "DEFINE {definition}"),
+            Statement::Drop { kind, name } => write!(f, "DROP {kind} {name}"),
+            Statement::Show(shown) => write!(f, "SHOW {shown}"),
+            Statement::Describe(name) => write!(f, "DESCRIBE {name}"),
+            Statement::Admin(admin) => write!(f, "{admin}"),
+        }
+    }
+}
+
+impl Display for Write {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Write::Act(act) => write!(f, "{act}"),
+            Write::Atomic { acts, facts } => write!(f, "ATOMIC {}{facts}", Block(acts)),
+        }
+    }
+}
+
+/// Acts in parentheses.
+struct Block<'a>(&'a [Act]);
+
+impl Display for Block<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (i, act) in self.0.iter().enumerate() {
+            write!(f, "{}{act}", if i > 0 { "; " } else { "(" })?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// One act, or several in parentheses.
+struct Do<'a>(&'a [Act]);
+
+impl Display for Do<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [act] => write!(f, " DO {act}"),
+            acts => write!(f, " DO {}", Block(acts)),
+        }
+    }
+}
+
+impl Display for Act {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Act::Emit(emit) => {
+                write!(f, "EMIT {}", emit.event_type)?;
+                match &emit.id {
+                    Some(EmitId::Id(id)) => write!(f, " {id}")?,
+                    Some(EmitId::New(_)) => f.write_str(" NEW")?,
+                    None => {}
+                }
+                optional(f, "ON", emit.owner.as_ref())?;
+                body(f, emit.body.as_ref())?;
+                write!(f, "{}", emit.facts)
+            }
+            Act::Perform(perform) => {
+                write!(f, "PERFORM {} {}", perform.verb, perform.entity)?;
+                body(f, perform.body.as_ref())?;
+                write!(f, "{}", perform.facts)
+            }
+        }
+    }
+}
+
+fn body(f: &mut Formatter<'_>, body: Option<&Body>) -> fmt::Result {
+    match body {
+        Some(Body::Object(object)) => write!(f, " {object}"),
+        Some(Body::With(expr)) => write!(f, " WITH {expr}"),
+        None => Ok(()),
+    }
+}
+
+impl Display for Facts {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        optional(f, "BY", self.actor.as_ref())?;
+        optional(f, "AT", self.at.as_ref())?;
+        optional(f, "META", self.meta.as_ref())?;
+        optional(f, "KEY", self.key.as_ref())?;
+        optional(f, "CAUSED BY", self.cause.as_ref())?;
+        optional(f, "EXPECT", self.expect.as_ref())?;
+        listed(f, "INDEX BY", &self.index)
+    }
+}
+
+impl Display for Cause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Event(event) => write!(f, "{event}"),
+            Cause::Elsewhere { event_type, id } => write!(f, "{event_type} {id}"),
+        }
+    }
+}
+
+impl Display for Guard {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            GuardKind::New => f.write_str("NEW"),
+            GuardKind::Exists => f.write_str("EXISTS"),
+            GuardKind::Version(count) => write!(f, "VERSION {count}"),
+            GuardKind::None { selector, since } => {
+                let since = since.as_ref().map(|since| format!(" SINCE {since}")).unwrap_or_default();
+                write!(f, "NONE ({})", format!("{selector}{since}").trim_start())
+            }
+        }
+    }
+}
+
+impl Display for IndexTag {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name)?;
+        optional(f, "=", self.value.as_ref())
+    }
+}
+
+impl Display for Read {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Read::History { entity, clauses } => write!(f, "HISTORY {entity}{clauses}"),
+            Read::Query(query) => write!(f, "{query}"),
+            Read::View { view, clauses } => write!(f, "READ {view}{clauses}"),
+            Read::At { entity, point, as_of } => {
+                write!(f, "AT {entity}")?;
+                optional_point(f, point.as_ref())?;
+                optional(f, "AS OF", as_of.as_ref())
+            }
+            Read::Replay { entity, steps, as_of } => {
+                write!(f, "REPLAY {entity}{}", if *steps { " STEPS" } else { "" })?;
+                optional(f, "AS OF", as_of.as_ref())
+            }
+            Read::Diff { entity, from, to, as_of } => {
+                write!(f, "DIFF {entity} FROM {from}")?;
+                optional(f, "TO", to.as_ref())?;
+                optional(f, "AS OF", as_of.as_ref())
+            }
+            Read::Trace { direction, event } => {
+                let direction = match direction {
+                    Direction::Both => "",
+                    Direction::Causes => "CAUSES ",
+                    Direction::Effects => "EFFECTS ",
+                };
+                write!(f, "TRACE {direction}{event}")
+            }
+            Read::Blame { entity, point, as_of } => {
+                write!(f, "BLAME {entity}")?;
+                optional_point(f, point.as_ref())?;
+                optional(f, "AS OF", as_of.as_ref())
+            }
+            Read::Subscribe(subscribe) => write!(f, "{subscribe}"),
+        }
+    }
+}
+
+fn optional_point(f: &mut Formatter<'_>, point: Option<&Point>) -> fmt::Result {
+    point.map_or(Ok(()), |point| write!(f, " {point}"))
+}
+
+impl Display for Query {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Query::Events { selector, clauses } => write!(f, "EVENTS{selector}{clauses}"),
+            Query::Find { kind, clauses } => write!(f, "FIND {kind}{clauses}"),
+        }
+    }
+}
+
+impl Display for Subscribe {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Source::View(view) => write!(f, "SUBSCRIBE VIEW {view}")?,
+            Source::Events(selector) => write!(f, "SUBSCRIBE{selector}")?,
+        }
+        optional(f, "AS", self.name.as_ref())?;
+        optional(f, "FROM", self.from.as_ref())?;
+        optional(f, "UNTIL", self.until.as_ref())?;
+        optional(f, "WHERE", self.filter.as_ref())?;
+        optional(f, "LIMIT", self.limit.as_ref())
+    }
+}
+
+/// With a space before it, as every part that may be absent.
+impl Display for Selector {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(pattern) = &self.pattern {
+            write!(f, " {pattern}")?;
+        }
+        listed(f, "BY", &self.tags)
+    }
+}
+
+impl Display for Tag {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.name)?;
+        match &self.test {
+            TagTest::Compare(comparison, value) => write!(f, "{comparison} {value}"),
+            TagTest::In(values) => write!(f, "IN ({})", List(values)),
+            TagTest::Between(low, high) => write!(f, "BETWEEN {low} AND {high}"),
+            TagTest::Is(id) => write!(f, "{id}"),
+        }
+    }
+}
+
+impl Display for Clauses {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        optional(f, "WHERE", self.filter.as_ref())?;
+        optional(f, "SINCE", self.since.as_ref())?;
+        optional(f, "UNTIL", self.until.as_ref())?;
+        optional(f, "AT", self.at.as_ref())?;
+        optional(f, "AS OF", self.as_of.as_ref())?;
+        listed(f, "GROUP BY", &self.group)?;
+        listed(f, "SELECT", &self.select)?;
+        optional(f, "HAVING", self.having.as_ref())?;
+        listed(f, "ORDER BY", &self.order)?;
+        optional(f, "LIMIT", self.limit.as_ref())?;
+        optional(f, "LAST", self.last.as_ref())
+    }
+}
+
+impl Display for Item {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.expr)?;
+        optional(f, "AS", self.alias.as_ref())
+    }
+}
+
+impl Display for Order {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.expr, if self.descending { " DESC" } else { "" })
+    }
+}
+
+impl Display for Definition {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Definition::Entity(entity) => write!(f, "{entity}"),
+            Definition::Verb(verb) => write!(f, "{verb}"),
+            Definition::Index { name, pattern, expr } => write!(f, "INDEX {name} ON {pattern} AS {expr}"),
+            Definition::Schedule { name, every, at, acts } => {
+                write!(f, "SCHEDULE {name} EVERY {every}")?;
+                optional(f, "AT", at.as_ref())?;
+                write!(f, "{}", Do(acts))
+            }
+            Definition::View { name, query } => write!(f, "VIEW {name} AS {query}"),
+            Definition::Reaction(reaction) => {
+                write!(f, "REACTION {} ON {}", reaction.name, reaction.pattern)?;
+                optional(f, "FROM", reaction.from.as_ref())?;
+                optional(f, "WHERE", reaction.filter.as_ref())?;
+                if let Some(after) = &reaction.after {
+                    write!(f, " AFTER {}", after.period)?;
+                    optional(f, "UNLESS", after.unless.as_ref())?;
+                }
+                write!(f, "{}", Do(&reaction.acts))
+            }
+            Definition::Webhook(webhook) => {
+                write!(f, "WEBHOOK {} ON {}", webhook.name, webhook.pattern)?;
+                optional(f, "FROM", webhook.from.as_ref())?;
+                optional(f, "WHERE", webhook.filter.as_ref())?;
+                write!(f, " TO {}", webhook.to)?;
+                optional(f, "SECRET", webhook.secret.as_ref())
+            }
+        }
+    }
+}
+
+impl Display for EntityDefinition {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "ENTITY {}", self.name)?;
+        optional(f, "NAMESPACE", self.namespace.as_ref())?;
+        optional(f, "INITIAL", self.initial.as_ref())?;
+        optional(f, "SNAPSHOT EVERY", self.snapshot.as_ref())?;
+        for include in &self.includes {
+            write!(f, " INCLUDE {} BY {}", include.pattern, include.tag)?;
+        }
+        for rule in &self.rules {
+            write!(f, " ON {} {}", rule.on, rule.change)?;
+        }
+        optional(f, "ELSE", self.otherwise.as_ref())
+    }
+}
+
+impl Display for Change {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Merge => f.write_str("MERGE"),
+            Change::Ignore => f.write_str("IGNORE"),
+            Change::Delete => f.write_str("DELETE"),
+            Change::Set(assigns) => write!(f, "SET {}", List(assigns)),
+        }
+    }
+}
+
+impl Display for Assign {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.path, self.value)
+    }
+}
+
+impl Display for VerbDefinition {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "VERB {} ON {}", self.name, self.kind)?;
+        listed(f, "BY", &self.actors)?;
+        for require in &self.requires {
+            write!(f, " REQUIRE {}", require.condition)?;
+            optional(f, "ELSE", require.otherwise.as_ref())?;
+        }
+        for emit in &self.emits {
+            write!(f, " EMIT {}", emit.happening)?;
+            optional(f, "ON", emit.owner.as_ref())?;
+            body(f, emit.body.as_ref())?;
+            write!(f, "{}", emit.facts)?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for DefinedKind {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DefinedKind::Entity => "ENTITY",
+            DefinedKind::Verb => "VERB",
+            DefinedKind::Index => "INDEX",
+            DefinedKind::View => "VIEW",
+            DefinedKind::Reaction => "REACTION",
+            DefinedKind::Webhook => "WEBHOOK",
+            DefinedKind::Schedule => "SCHEDULE",
+            DefinedKind::Subscription => "SUBSCRIPTION",
+        })
+    }
+}
+
+impl Display for Shown {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Shown::Kinds => "KINDS",
+            Shown::Types => "TYPES",
+            Shown::Verbs => "VERBS",
+            Shown::Indexes => "INDEXES",
+            Shown::Views => "VIEWS",
+            Shown::Reactions => "REACTIONS",
+            Shown::Webhooks => "WEBHOOKS",
+            Shown::Schedules => "SCHEDULES",
+            Shown::Subscriptions => "SUBSCRIPTIONS",
+            Shown::Stats => "STATS",
+            Shown::Head => "HEAD",
+        })
+    }
+}
+
+impl Display for Admin {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut follower = |verb: &str, kind: &DefinedKind, name: &Name, position| {
+            write!(f, "{verb} {kind} {name}")?;
+            match position {
+                Some(position) => write!(f, " {position}"),
+                None => Ok(()),
+            }
+        };
+        match self {
+            Admin::Retry { kind, name, position } => follower("RETRY", kind, name, *position),
+            Admin::Skip { kind, name, position } => follower("SKIP", kind, name, *position),
+            Admin::Backup { to } => write!(f, "BACKUP TO {to}"),
+            Admin::Verify { against } => {
+                f.write_str("VERIFY")?;
+                optional(f, "AGAINST", against.as_ref())
+            }
+            Admin::Compact => f.write_str("COMPACT"),
+            Admin::Checkpoint => f.write_str("CHECKPOINT"),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What is said of a wrong text, and where.
+
+use super::fault;
+use crate::lang::report;
+
+/// Each paragraph of the file is a text of one line and the report of its fault: the caret stands where it stands.
+#[test]
+fn each_error_is_said_at_its_place() {
+    let mut count = 0;
+    for paragraph in include_str!("errors.txt").split("\n\n").map(|p| p.trim_end_matches('\n')) {
+        if paragraph.starts_with('#') {
+            continue;
+        }
+        let text = paragraph.lines().next().unwrap();
+        assert_eq!(report(&fault(text)), paragraph);
+        count += 1;
+    }
+    assert!(count > 100);
+}
+
+#[test]
+fn a_fault_has_all_its_fields() {
+    let text = "SHOW HEAD;\n-- é\nHISTORY Order 'é' WHRE x";
+    let fault = fault(text);
+    assert_eq!((fault.statement, fault.line, fault.column), (2, 3, 19));
+    assert_eq!((fault.offset, fault.length), (text.find("WHRE").unwrap(), 4));
+    assert_eq!(fault.source_line, "HISTORY Order 'é' WHRE x");
+    assert_eq!(fault.found, "WHRE");
+    assert_eq!(fault.suggestion.as_deref(), Some("WHERE"));
+    assert_eq!(fault.expected[..4], ["WHERE", "SINCE", "UNTIL", "LIMIT"]);
+    assert!(fault.message.is_empty() && !fault.incomplete);
+    assert!(report(&fault).starts_with("statement 2, line 3:\nHISTORY"));
+}
+
+#[test]
+fn what_stops_too_early_is_said_behind_its_end() {
+    let fault = fault("HISTORY Trip 42 WHERE  -- and then\n");
+    assert_eq!((fault.line, fault.column, fault.length), (1, 22, 0));
+    assert!(fault.found.is_empty() && fault.incomplete);
+    assert_eq!(
+        fault.sentence(),
+        "expected an expression, NULL, TRUE, FALSE, NOW, NOT, found the end of the statement"
+    );
+}
+
+#[test]
+fn an_unclosed_text_is_said_where_it_opens() {
+    for (text, opens) in [
+        ("EVENTS\n'a\nb", "'a"),
+        ("EVENTS WHERE x = \"a\\\"\n", "\"a"),
+        ("EVENTS WHERE `a\n", "`a"),
+        ("SHOW HEAD /* a\n *", "/*"),
+    ] {
+        let fault = fault(text);
+        assert_eq!(fault.offset, text.find(opens).unwrap(), "{text}");
+        assert!(fault.message.ends_with("not closed") || fault.message.ends_with("*/"), "{}", fault.message);
+        assert!(fault.incomplete);
+    }
+}
+
+#[test]
+fn odd_characters_are_named() {
+    for (text, message) in [
+        ("SHOW \0", "the character U+0000 means nothing outside quotes"),
+        ("SHOW \u{feff}", "the character U+FEFF means nothing outside quotes"),
+        ("SHOW ^", "^ means nothing outside quotes"),
+    ] {
+        assert_eq!(fault(text).sentence(), message);
+    }
+    assert!(crate::lang::parse("EVENTS '\0' -- \0").is_ok());
+}

@@ -1,0 +1,126 @@
+//! Plans: statements with everything looked up that can be looked up before they run.
+//!
+//! [`bind`](bind()) resolves names, parameters and points against a snapshot, and checks what the grammar cannot;
+//! [`choose`] says which lists answer; a [`Plan`] is what is left to do. Its `Display` is what `EXPLAIN` prints. What the
+//! grammar has and the plans have not yet is listed in one place, [`later`].
+
+pub(crate) mod bind;
+mod choose;
+mod explain;
+pub(crate) mod expr;
+mod fault;
+pub(crate) mod field;
+mod later;
+mod moment;
+mod parameters;
+mod subscription;
+mod write;
+
+use crate::entity::Entity;
+use crate::pattern::Pattern;
+use crate::time::Timestamp;
+
+pub(crate) use bind::{Context, bind};
+pub(crate) use choose::{Source, source_of};
+pub(crate) use expr::Predicate;
+pub use moment::Moment;
+pub use parameters::Parameters;
+pub(crate) use subscription::{By, Subscription, Until};
+pub(crate) use write::{Append, Emit, Owner, When};
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a statement has one plan, and it is matched on more often than moved
+pub(crate) enum Plan {
+    Read(Read),
+    Write(Write),
+    Subscribe(Subscription),
+}
+
+/// What a snapshot answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Read {
+    pub kind: ReadKind,
+    /// What points turned out to mean, for people to read.
+    pub notices: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum ReadKind {
+    /// `EVENTS`, `HISTORY`.
+    Events(Events),
+    /// `AT`, `REPLAY`.
+    State(Replay),
+    /// `REPLAY … STEPS`.
+    Steps(Replay),
+    Types,
+    Stats,
+    Head,
+    Verify,
+}
+
+/// What needs the store itself.
+#[derive(Debug, Clone)]
+pub(crate) enum Write {
+    Append(Append),
+    Checkpoint,
+}
+
+/// Events in the order of the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Events {
+    pub source: Source,
+    /// What the source does not see to itself.
+    pub pattern: Option<Pattern>,
+    pub window: Window,
+    pub predicate: Option<Predicate>,
+    pub take: Take,
+}
+
+/// How many of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Take {
+    All,
+    First(u64),
+    /// The newest so many, the oldest of them first.
+    Last(u64),
+}
+
+/// A part of the log. Since `recorded` never decreases, `AS OF` a time is a prefix too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// Positions greater than this.
+    pub after: u64,
+    /// Positions up to and with this.
+    pub through: u64,
+    /// Occurred at this instant or later.
+    pub since: Option<Timestamp>,
+    /// Occurred before this instant.
+    pub before: Option<Timestamp>,
+    /// Occurred by this instant.
+    pub by: Option<Timestamp>,
+}
+
+impl Window {
+    /// All of the log up to a position.
+    pub fn through(position: u64) -> Window {
+        Window { after: 0, through: position, since: None, before: None, by: None }
+    }
+
+    /// Whether what occurred then is within. Positions are for the scan.
+    pub fn occurred(&self, at: Timestamp) -> bool {
+        self.since.is_none_or(|since| at >= since)
+            && self.before.is_none_or(|before| at < before)
+            && self.by.is_none_or(|by| at <= by)
+    }
+}
+
+/// The fold of an entity's events.
+#[derive(Debug, Clone)]
+pub(crate) struct Replay {
+    pub entity: Entity,
+    pub window: Window,
+    /// What was said, for the answer to repeat.
+    pub at: Option<Moment>,
+    pub as_of: Option<Moment>,
+}

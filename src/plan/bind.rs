@@ -1,0 +1,184 @@
+//! Binding: from a tree to a plan, by looking up every name, parameter and point.
+//!
+//! A parameter's value is put where the parameter stood, as a value: it is never parsed as language. What does not fit is a
+//! fault that points at the text.
+
+mod expr;
+mod point;
+mod read;
+mod write;
+
+use std::cell::{OnceCell, RefCell};
+
+use super::expr::{Constant, Node};
+use super::later::{self, Later};
+use super::{Plan, Read, ReadKind, Write, fault};
+use crate::entity::Entity;
+use crate::error::{Error, Result, shorten};
+use crate::lang::ast::{self, Admin, Count, EntityRef, Id, Param, Query, Shown, Span, Statement, Text};
+use crate::plan::Parameters;
+use crate::store::snapshot::Snapshot;
+use crate::time::Timestamp;
+use crate::value::Value;
+use expr::Names;
+
+/// What a statement is bound against.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'a> {
+    /// The text that the statement's spans point into.
+    pub text: &'a str,
+    /// Which statement of the text, counted from 1.
+    pub statement: usize,
+    /// Callers check once for the whole text that all are used: [`Parameters::check_used`].
+    pub parameters: &'a Parameters,
+    /// On whose behalf, where a write does not say.
+    pub default_actor: Option<&'a Entity>,
+    pub snapshot: &'a Snapshot,
+    /// What the clock shows.
+    pub now: Timestamp,
+}
+
+/// Makes a plan of a statement.
+pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
+    if let Some(later) = later::statement(statement) {
+        return Err(later.error());
+    }
+    let binder = Binder { context, now: OnceCell::new(), notices: RefCell::default() };
+    let read = |kind| Ok(Plan::Read(Read { kind, notices: binder.notices.take() }));
+    match statement {
+        Statement::Write(write) => Ok(Plan::Write(Write::Append(binder.append(write)?))),
+        Statement::Read(ast::Read::History { entity, clauses }) => read(binder.history(entity, clauses)?),
+        Statement::Read(ast::Read::Query(Query::Events { selector, clauses })) => {
+            read(binder.events(selector, clauses)?)
+        }
+        Statement::Read(ast::Read::At { entity, point, as_of }) => {
+            read(ReadKind::State(binder.replay(entity, point.as_ref(), as_of.as_ref())?))
+        }
+        Statement::Read(ast::Read::Replay { entity, steps, as_of }) => {
+            let replay = binder.replay(entity, None, as_of.as_ref())?;
+            read(if *steps { ReadKind::Steps(replay) } else { ReadKind::State(replay) })
+        }
+        Statement::Read(ast::Read::Subscribe(subscribe)) => {
+            binder.subscription(subscribe).map(Plan::Subscribe)
+        }
+        Statement::Show(Shown::Types) => read(ReadKind::Types),
+        Statement::Show(Shown::Stats) => read(ReadKind::Stats),
+        Statement::Show(Shown::Head) => read(ReadKind::Head),
+        Statement::Admin(Admin::Verify { .. }) => read(ReadKind::Verify),
+        Statement::Admin(Admin::Checkpoint) => Ok(Plan::Write(Write::Checkpoint)),
+        // Whatever else there is was answered above.
+        _ => Err(Error::Unavailable { what: "this statement".to_owned() }),
+    }
+}
+
+struct Binder<'a> {
+    context: &'a Context<'a>,
+    now: OnceCell<Timestamp>,
+    notices: RefCell<Vec<String>>,
+}
+
+impl<'a> Binder<'a> {
+    fn fault(&self, span: Span, message: impl Into<String>) -> Error {
+        self.fault_meaning(span, message, None)
+    }
+
+    fn fault_meaning(&self, span: Span, message: impl Into<String>, meant: Option<String>) -> Error {
+        fault::fault(self.context.text, self.context.statement, span, message.into(), meant)
+    }
+
+    /// Turns an error of a value into one that points at it.
+    fn at<T>(&self, span: Span, result: Result<T>) -> Result<T> {
+        result.map_err(|error| match error {
+            Error::Invalid { .. } => self.fault(span, error.to_string()),
+            other => other,
+        })
+    }
+
+    fn notice(&self, notice: String) {
+        self.notices.borrow_mut().push(notice);
+    }
+
+    fn snapshot(&self) -> &'a Snapshot {
+        self.context.snapshot
+    }
+
+    /// The instant that `NOW` is: the later of the clock and the head's `recorded`.
+    fn now(&self) -> Result<Timestamp> {
+        if let Some(now) = self.now.get() {
+            return Ok(*now);
+        }
+        let head = self.snapshot().event(self.snapshot().head())?;
+        let now = head.map_or(self.context.now, |head| head.recorded.max(self.context.now));
+        Ok(*self.now.get_or_init(|| now))
+    }
+
+    fn parameter(&self, param: &Param) -> Result<&'a Value> {
+        self.context.parameters.get(&param.name).ok_or_else(|| {
+            let given = self.context.parameters.names().collect::<Vec<_>>();
+            let meant = fault::nearest(&param.name, given.iter().copied()).map(|name| format!("${name}"));
+            self.fault_meaning(param.span, format!("the parameter ${} was given no value", param.name), meant)
+        })
+    }
+
+    fn text(&self, text: &Text, what: &str) -> Result<String> {
+        match text {
+            Text::Literal { text, .. } => Ok(text.clone()),
+            Text::Param(param) => match self.parameter(param)? {
+                Value::Text(text) => Ok(text.clone()),
+                other => Err(self.wrong(param, what, "a text", other)),
+            },
+        }
+    }
+
+    fn count(&self, count: &Count, what: &str) -> Result<u64> {
+        match count {
+            Count::Number { number, .. } => Ok(*number),
+            Count::Param(param) => match self.parameter(param)? {
+                Value::Int(n) if *n >= 0 => Ok(n.unsigned_abs()),
+                Value::UInt(n) => Ok(*n),
+                other => Err(self.wrong(param, what, "a number from 0 on", other)),
+            },
+        }
+    }
+
+    fn wrong(&self, param: &Param, what: &str, expected: &str, found: &Value) -> Error {
+        let found = shorten(&found.to_string());
+        self.fault(param.span, format!("{what}: expected {expected}, found ${} = {found}", param.name))
+    }
+
+    fn entity(&self, entity: &EntityRef) -> Result<Entity> {
+        self.one(&entity.kind.text, &entity.id, entity.span)
+    }
+
+    fn one(&self, kind: &str, id: &Id, span: Span) -> Result<Entity> {
+        let text = self.id(id)?;
+        self.at(span, Entity::new(kind, &text))
+    }
+
+    /// An id is text; numbers become the digits they are written with.
+    fn id(&self, id: &Id) -> Result<String> {
+        let value = match id {
+            Id::Text { text, .. } => return Ok(text.clone()),
+            Id::Param(param) => {
+                let value = self.parameter(param)?;
+                return id_text(value)
+                    .ok_or_else(|| self.wrong(param, "an id", "a text or a whole number", value));
+            }
+            Id::Expr(expr) => match self.expr(expr, Names::None)? {
+                Node::Constant(Constant::Value(value)) => value,
+                _ => return Err(Later::IdExpression.error()),
+            },
+        };
+        id_text(&value).ok_or_else(|| {
+            self.fault(id.span(), format!("an id: expected a text or a whole number, found {}", value.kind()))
+        })
+    }
+}
+
+fn id_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Int(_) | Value::UInt(_) => Some(value.to_string()),
+        _ => None,
+    }
+}

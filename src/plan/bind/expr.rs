@@ -1,0 +1,202 @@
+//! Binding of expressions.
+
+use super::Binder;
+use crate::error::{Error, Result, shorten};
+use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Path, Span};
+use crate::plan::expr::{Constant, Node};
+use crate::plan::fault::nearest;
+use crate::plan::field::{Field, NAMES, Sort, Step};
+use crate::plan::later::Later;
+use crate::time::{Timestamp, display_duration};
+use crate::value::Value;
+
+/// Which names an expression may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// The fields of an event.
+    Event,
+    /// None: it says what an event is to be.
+    None,
+}
+
+impl Binder<'_> {
+    pub(super) fn expr(&self, expr: &Expr, names: Names) -> Result<Node> {
+        let each =
+            |exprs: &[Expr]| -> Result<Vec<Node>> { exprs.iter().map(|e| self.expr(e, names)).collect() };
+        let boxed = |expr: &Expr| self.expr(expr, names).map(Box::new);
+        let turned = |negated: bool, node: Node| if negated { Node::Not(Box::new(node)) } else { node };
+        Ok(match &expr.kind {
+            ExprKind::Literal(literal) => self.literal(literal, names)?,
+            ExprKind::Param(param) => Node::value(self.parameter(param)?.clone()),
+            ExprKind::Field(path) => Node::Field(self.field(path, names)?),
+            ExprKind::Entity(entity) => Node::Constant(Constant::Entity(self.entity(entity)?)),
+            ExprKind::Call { .. } => return Err(Later::Functions.error()),
+            ExprKind::Object(object) => self.object(object, names)?,
+            ExprKind::Array(items) => Node::Array(each(items)?),
+            ExprKind::Or(terms) => Node::Or(each(terms)?),
+            ExprKind::And(terms) => Node::And(each(terms)?),
+            ExprKind::Not(inner) => Node::Not(boxed(inner)?),
+            ExprKind::Negate(inner) => match self.expr(inner, names)? {
+                Node::Constant(Constant::Span(nanos)) => Node::Constant(Constant::Span(-nanos)),
+                node => Node::Negate(Box::new(node)),
+            },
+            ExprKind::Arithmetic { first, rest } => {
+                let mut nodes = Vec::with_capacity(rest.len());
+                for (operator, operand) in rest {
+                    nodes.push((*operator, self.expr(operand, names)?));
+                }
+                Node::Arithmetic { first: boxed(first)?, rest: nodes }
+            }
+            ExprKind::Compare { left, comparison, right } => {
+                let [left, right] = self.beside([left, right], names)?;
+                Node::Compare { left: Box::new(left), comparison: *comparison, right: Box::new(right) }
+            }
+            ExprKind::Matches { subject, negated, pattern } => {
+                let subject = boxed(subject)?;
+                let Node::Constant(Constant::Value(Value::Text(text))) = self.expr(pattern, names)? else {
+                    return Err(
+                        self.fault(pattern.span, "MATCHES: expected a pattern in quotes, like 'Order.*'")
+                    );
+                };
+                let pattern = self.at(pattern.span, text.parse())?;
+                turned(*negated, Node::Matches { subject, pattern })
+            }
+            ExprKind::Contains { subject, negated, item } => {
+                turned(*negated, Node::Contains { subject: boxed(subject)?, item: boxed(item)? })
+            }
+            ExprKind::Between { subject, negated, low, high } => {
+                let [subject, low, high] = self.beside([subject, low, high], names)?.map(Box::new);
+                turned(*negated, Node::Between { subject, low, high })
+            }
+            ExprKind::In { subject, negated, items } => {
+                let mut all = vec![&**subject];
+                all.extend(items);
+                let mut nodes = self.beside_all(&all, names)?.into_iter();
+                let subject = nodes.next().unwrap_or(Node::value(Value::Null));
+                turned(*negated, Node::In { subject: Box::new(subject), items: nodes.collect() })
+            }
+            ExprKind::IsNull { subject, negated } => turned(*negated, Node::IsNull(boxed(subject)?)),
+        })
+    }
+
+    pub(super) fn object(&self, object: &ObjectExpr, names: Names) -> Result<Node> {
+        let members = object.members.iter();
+        let members = members.map(|(name, expr)| Ok((name.text.clone(), self.expr(expr, names)?)));
+        Ok(Node::Object(members.collect::<Result<_>>()?))
+    }
+
+    fn literal(&self, literal: &Literal, names: Names) -> Result<Node> {
+        Ok(match literal {
+            Literal::Value(value) => Node::value(value.clone()),
+            Literal::Time(time) => Node::Constant(Constant::Time(*time)),
+            Literal::Duration(duration) => {
+                // A u64 of milliseconds at most: far below.
+                Node::Constant(Constant::Span(i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)))
+            }
+            Literal::Now => match names {
+                Names::Event => Node::Constant(Constant::Time(self.now()?)),
+                Names::None => Node::Now,
+            },
+        })
+    }
+
+    fn field(&self, path: &Path, names: Names) -> Result<Field> {
+        let first = &path.first.text;
+        if names == Names::None {
+            let meant = path.steps.is_empty().then(|| format!("'{first}'"));
+            let message = format!(
+                "'{first}' names a field, and there is no event here to take it from; text goes in quotes"
+            );
+            return Err(self.fault_meaning(path.first.span, message, meant));
+        }
+        let mut field = Field::named(first).ok_or_else(|| {
+            let meant = match nearest(first, NAMES) {
+                Some(name) => name.to_owned(),
+                None => format!("data.{first}"),
+            };
+            let message = format!("an event has no field '{first}'; it has {}", NAMES.join(", "));
+            self.fault_meaning(path.first.span, message, Some(meant))
+        })?;
+        let mut so_far = first.clone();
+        for step in &path.steps {
+            let (step, span) = match step {
+                ast::Step::Member(name) => (Step::Member(name.text.clone()), name.span),
+                ast::Step::Element { index, span } => {
+                    (Step::Element(usize::try_from(*index).unwrap_or(usize::MAX)), *span)
+                }
+            };
+            let written = step.to_string();
+            field = field.step(step).map_err(|others| {
+                let message = match others {
+                    [] => format!("{so_far} has no parts"),
+                    some => format!(
+                        "{so_far} has no '{}'; it has {}",
+                        written.trim_start_matches('.'),
+                        some.join(", ")
+                    ),
+                };
+                let meant = nearest(written.trim_start_matches('.'), others.iter().copied());
+                self.fault_meaning(span, message, meant.map(str::to_owned))
+            })?;
+            so_far.push_str(&written);
+        }
+        Ok(field)
+    }
+
+    fn beside<const N: usize>(&self, exprs: [&Expr; N], names: Names) -> Result<[Node; N]> {
+        let nodes = self.beside_all(&exprs, names)?;
+        nodes
+            .try_into()
+            .map_err(|_| Error::invalid("an expression", "as many values as were written", "others"))
+    }
+
+    /// Expressions that are compared: beside a time a constant is a time, beside an id it is text.
+    fn beside_all(&self, exprs: &[&Expr], names: Names) -> Result<Vec<Node>> {
+        let mut nodes: Vec<Node> = exprs.iter().map(|expr| self.expr(expr, names)).collect::<Result<_>>()?;
+        let is = |sort: Sort, nodes: &[Node]| nodes.iter().any(|node| node.sort() == sort);
+        let (time, entity, id) = (is(Sort::Time, &nodes), is(Sort::Entity, &nodes), is(Sort::Id, &nodes));
+        for (node, expr) in nodes.iter_mut().zip(exprs) {
+            let Node::Constant(constant) = node else { continue };
+            if time {
+                self.beside_time(constant, expr.span)?;
+            }
+            if entity && let Constant::Value(Value::Text(text)) = constant {
+                let message = "a text beside an entity: expected an entity, like User 7";
+                let meant = text.parse::<crate::Entity>().ok().map(|entity| entity.to_string());
+                return Err(self.fault_meaning(expr.span, message, meant));
+            }
+            if id && let Constant::Value(value @ (Value::Int(_) | Value::UInt(_))) = constant {
+                *value = Value::Text(value.to_string());
+            }
+        }
+        Ok(nodes)
+    }
+
+    fn beside_time(&self, constant: &mut Constant, span: Span) -> Result<()> {
+        let time: Timestamp = match constant {
+            Constant::Value(Value::Text(text)) => match text.parse() {
+                Ok(time) => time,
+                Err(_) => {
+                    let message = format!(
+                        "a text beside a time: expected a time like 2024-01-01 or 2024-01-01T12:00:00Z, found '{}'",
+                        shorten(text)
+                    );
+                    return Err(self.fault(span, message));
+                }
+            },
+            Constant::Span(nanos) if *nanos <= 0 => {
+                let nanos = u64::try_from(-*nanos).unwrap_or(u64::MAX);
+                self.now()?.saturating_sub(std::time::Duration::from_nanos(nanos))
+            }
+            Constant::Span(nanos) => {
+                let nanos = u64::try_from(*nanos).unwrap_or(u64::MAX);
+                let said = display_duration(std::time::Duration::from_nanos(nanos));
+                let message = "a length of time beside an instant: expected a time";
+                return Err(self.fault_meaning(span, message, Some(format!("NOW - {said}"))));
+            }
+            _ => return Ok(()),
+        };
+        *constant = Constant::Time(time);
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! Points: what a place in time or in the log turns out to be.
+
+use super::Binder;
+use crate::entity::{Entity, Position, Version};
+use crate::error::{Result, shorten};
+use crate::event::EventId;
+use crate::lang::ast::{Clauses, Count, EventRef, Point, PointKind, Span, Start, Text};
+use crate::plan::{Moment, Window};
+use crate::time::Timestamp;
+use crate::value::Value;
+
+impl Binder<'_> {
+    /// A point as a time or a position. `VERSION n` is one of the entity's, where there is one.
+    pub(super) fn point(&self, point: &Point, entity: Option<&Entity>) -> Result<Moment> {
+        let span = point.span;
+        match &point.kind {
+            PointKind::Time(time) => Ok(Moment::Time(*time)),
+            PointKind::Text(text) => self.point_of_text(text, span),
+            PointKind::Position(position) => self.position(*position, span).map(Moment::Position),
+            PointKind::Now => {
+                let now = self.now()?;
+                self.notice(format!("NOW is {now}"));
+                Ok(Moment::Time(now))
+            }
+            PointKind::Ago(duration) => {
+                let then = self.now()?.saturating_sub(*duration);
+                self.notice(format!("-{} is {then}", crate::time::display_duration(*duration)));
+                Ok(Moment::Time(then))
+            }
+            PointKind::Version(count) => match entity {
+                Some(entity) => self.version(count, entity, span).map(Moment::Position),
+                None => Err(self.fault(
+                    span,
+                    "VERSION counts the events of one entity, and there is none here; say #n or a time",
+                )),
+            },
+            PointKind::Param(param) => match self.parameter(param)? {
+                Value::Text(text) => self.point_of_text(text, span),
+                Value::Int(n) if *n >= 0 => {
+                    self.position(Position(n.unsigned_abs()), span).map(Moment::Position)
+                }
+                Value::UInt(n) => self.position(Position(*n), span).map(Moment::Position),
+                other => {
+                    Err(self.wrong(param, "a point", "a time, the id of an event, or a position", other))
+                }
+            },
+        }
+    }
+
+    fn point_of_text(&self, text: &str, span: Span) -> Result<Moment> {
+        if let Ok(time) = text.parse() {
+            return Ok(Moment::Time(time));
+        }
+        let position = self.position_of(text, span)?.ok_or_else(|| {
+            let found = shorten(text);
+            self.fault(
+                span,
+                format!(
+                    "expected a time like 2024-01-01 or the id of an event, found '{found}', which is neither"
+                ),
+            )
+        })?;
+        self.notice(format!("'{}' is {position}", shorten(text)));
+        Ok(Moment::Position(position))
+    }
+
+    fn position_of(&self, id: &str, span: Span) -> Result<Option<Position>> {
+        let id = self.at(span, EventId::new(id))?;
+        self.snapshot().position_of(&id)
+    }
+
+    fn position(&self, position: Position, span: Span) -> Result<Position> {
+        let head = self.snapshot().head();
+        if position > head {
+            return Err(self.fault(span, format!("{position} is beyond the head, which is {head}")));
+        }
+        Ok(position)
+    }
+
+    fn version(&self, count: &Count, entity: &Entity, span: Span) -> Result<Position> {
+        let wanted = self.count(count, "VERSION")?;
+        let Version(newest) = self.snapshot().version(entity)?;
+        if wanted > newest {
+            return Err(self.fault(span, format!("{entity} has no version {wanted}; its newest is {newest}")));
+        }
+        let count = |head: Position| Ok(self.snapshot().until(head).version(entity)?.0 >= wanted);
+        let position = first_that(self.snapshot().head(), count)?;
+        self.notice(format!("VERSION {wanted} is {position}"));
+        Ok(position)
+    }
+
+    /// The event of this log that is meant.
+    pub(super) fn event(&self, event: &EventRef) -> Result<Position> {
+        match event {
+            EventRef::Position { position, span } => self.position(*position, *span),
+            EventRef::Id(Text::Param(param)) => match self.parameter(param)? {
+                Value::Text(id) => self.known(id, param.span),
+                Value::Int(n) if *n >= 0 => self.position(Position(n.unsigned_abs()), param.span),
+                other => Err(self.wrong(param, "an event", "its id or its position", other)),
+            },
+            EventRef::Id(Text::Literal { text, span }) => self.known(text, *span),
+        }
+    }
+
+    fn known(&self, id: &str, span: Span) -> Result<Position> {
+        self.position_of(id, span)?
+            .ok_or_else(|| self.fault(span, format!("no event of this log has the id '{}'", shorten(id))))
+    }
+
+    /// The newest position that was recorded by then, or strictly before then.
+    pub(super) fn recorded(&self, time: Timestamp, strictly: bool) -> Result<Position> {
+        let later = |position: Position| {
+            let event = self.snapshot().event(position)?;
+            Ok(event.is_none_or(|event| event.recorded > time || (strictly && event.recorded == time)))
+        };
+        let first = first_that(Position(self.snapshot().head().0 + 1), later)?;
+        Ok(Position(first.0 - 1))
+    }
+
+    /// How far `AS OF` sees; the head without it.
+    pub(super) fn as_of(
+        &self,
+        as_of: Option<&Point>,
+        entity: Option<&Entity>,
+    ) -> Result<(Position, Option<Moment>)> {
+        let moment = as_of.map(|point| self.point(point, entity)).transpose()?;
+        let through = match moment {
+            None => self.snapshot().head(),
+            Some(Moment::Position(position)) => position,
+            Some(Moment::Time(time)) => self.recorded(time, false)?,
+        };
+        let recorded = self.snapshot().event(through)?.map(|event| event.recorded);
+        self.notice(match recorded {
+            Some(recorded) => format!("as of {through}, {recorded}"),
+            None => "as of the start: no event yet".to_owned(),
+        });
+        Ok((through, moment))
+    }
+
+    /// `SINCE`, `UNTIL` and `AS OF`.
+    pub(super) fn window(&self, clauses: &Clauses, entity: Option<&Entity>) -> Result<Window> {
+        let since = clauses.since.as_ref().map(|point| self.point(point, entity)).transpose()?;
+        let until = clauses.until.as_ref().map(|point| self.point(point, entity)).transpose()?;
+        let (through, _) = self.as_of(clauses.as_of.as_ref(), entity)?;
+        let mut window = Window::through(through.0);
+        match since {
+            Some(Moment::Position(position)) => window.after = position.0,
+            Some(Moment::Time(time)) => window.since = Some(time),
+            None => {}
+        }
+        match until {
+            Some(Moment::Position(position)) => window.through = window.through.min(position.0),
+            Some(Moment::Time(time)) => window.before = Some(time),
+            None => {}
+        }
+        Ok(window)
+    }
+
+    /// Where a subscription begins: after this position. Its times are those of recording.
+    pub(super) fn start(&self, start: &Start) -> Result<Position> {
+        match start {
+            Start::Beginning(_) => Ok(Position::START),
+            Start::Point(point) => match self.point(point, None)? {
+                Moment::Position(position) => Ok(position),
+                Moment::Time(time) if time > self.now()? => Err(self.fault(
+                    point.span,
+                    format!("FROM a time that lies ahead ({time}); leave FROM out to begin with what comes"),
+                )),
+                Moment::Time(time) => self.recorded(time, true),
+            },
+        }
+    }
+}
+
+/// The first position from 1 to `last` for which it holds; it holds at `last`, and from the first on.
+fn first_that(last: Position, holds: impl Fn(Position) -> Result<bool>) -> Result<Position> {
+    let (mut low, mut high) = (1, last.0.max(1));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if holds(Position(middle))? {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Ok(Position(high))
+}

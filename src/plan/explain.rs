@@ -1,0 +1,157 @@
+//! A plan as text: what `EXPLAIN` prints.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::{
+    Append, Emit, Events, Owner, Plan, Read, ReadKind, Replay, Source, Subscription, Take, Until, When,
+    Window, Write,
+};
+
+/// Up to so many lists of a union are named.
+const NAMED: usize = 5;
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Plan::Read(read) => read.fmt(f),
+            Plan::Write(Write::Append(append)) => append.fmt(f),
+            Plan::Write(Write::Checkpoint) => f.write_str("move everything into the tables"),
+            Plan::Subscribe(subscription) => subscription.fmt(f),
+        }
+    }
+}
+
+impl Display for Read {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            ReadKind::Events(events) => events.fmt(f),
+            ReadKind::State(replay) => write!(f, "fold {replay}"),
+            ReadKind::Steps(replay) => write!(f, "fold, step by step, {replay}"),
+            ReadKind::Types => f.write_str("count the list of each type"),
+            ReadKind::Stats => f.write_str("count the log, its types and its bytes"),
+            ReadKind::Head => f.write_str("read the newest event and the chain of hashes up to it"),
+            ReadKind::Verify => {
+                f.write_str("read all of the log and compare with it all that follows from it")
+            }
+        }
+    }
+}
+
+impl Display for Events {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.take {
+            Take::All => f.write_str("events")?,
+            Take::First(n) => write!(f, "the first {n} events")?,
+            Take::Last(n) => write!(f, "the last {n} events, read backwards")?,
+        }
+        let line = |f: &mut Formatter<'_>| f.write_str("\n  ");
+        if let Some(predicate) = &self.predicate {
+            line(f)?;
+            write!(f, "where {}", predicate.text)?;
+        }
+        if let Some(pattern) = self.pattern.as_ref().filter(|pattern| pattern.to_string() != "*") {
+            line(f)?;
+            write!(f, "of a type like '{pattern}'")?;
+        }
+        line(f)?;
+        self.window.fmt(f)?;
+        line(f)?;
+        f.write_str("from ")?;
+        self.source.fmt(f)
+    }
+}
+
+impl Display for Window {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "after #{} through #{}", self.after, self.through)?;
+        if let Some(since) = self.since {
+            write!(f, ", occurred since {since}")?;
+        }
+        if let Some(before) = self.before {
+            write!(f, ", occurred before {before}")?;
+        }
+        if let Some(by) = self.by {
+            write!(f, ", occurred by {by}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Source {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Log => f.write_str("the whole log"),
+            Source::List(list) => write!(f, "the list of {}", list.name),
+            Source::Positions(positions) => match positions.as_slice() {
+                [] => f.write_str("nothing: no such id"),
+                [one] => write!(f, "the one event #{one}"),
+                some => write!(f, "{} events", some.len()),
+            },
+            Source::Union(lists) if lists.is_empty() => f.write_str("nothing: no such type"),
+            Source::Union(lists) => {
+                let named = lists.iter().take(NAMED).map(|list| list.name.trim_start_matches("type "));
+                let named = named.collect::<Vec<_>>().join(", ");
+                let more = if lists.len() > NAMED { ", …" } else { "" };
+                write!(f, "the union of the lists of {} types: {named}{more}", lists.len())
+            }
+            Source::Intersection(sources) => {
+                f.write_str("what is in all of")?;
+                sources.iter().try_for_each(|source| write!(f, "\n    {source}"))
+            }
+        }
+    }
+}
+
+impl Display for Replay {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "the events of {}\n  {}", self.entity, self.window)
+    }
+}
+
+impl Display for Subscription {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "deliver events like '{}'", self.pattern)?;
+        if let Some(predicate) = &self.predicate {
+            write!(f, "\n  where {}", predicate.text)?;
+        }
+        match self.from {
+            Some(from) => write!(f, "\n  after {from}")?,
+            None => f.write_str("\n  after the head, or where it left off")?,
+        }
+        match self.until {
+            Some(Until::Position(position)) => write!(f, "\n  through {position}"),
+            Some(Until::Recorded(time)) => write!(f, "\n  recorded before {time}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Display for Append {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.emits.as_slice() {
+            [one] => write!(f, "append {one}")?,
+            some => {
+                write!(f, "append all of {} events or none", some.len())?;
+                some.iter().try_for_each(|emit| write!(f, "\n  {emit}"))?;
+            }
+        }
+        self.key.iter().try_for_each(|key| write!(f, "\n  once for the key '{key}'"))
+    }
+}
+
+impl Display for Emit {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)?;
+        match &self.owner {
+            Owner::Unsaid => {}
+            Owner::New => write!(f, " on a new {}", self.kind.prefix())?,
+            Owner::Entity(entity) => write!(f, " on {entity}")?,
+        }
+        self.actor.iter().try_for_each(|actor| write!(f, " by {actor}"))?;
+        match self.at {
+            Some(When::Time(time)) => write!(f, " at {time}"),
+            Some(When::Ago(ago)) => write!(f, " {} ago", crate::time::display_duration(ago)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Expressions with their names looked up.
+
+use std::cmp::Ordering;
+
+use super::field::{Field, Sort};
+use crate::entity::Entity;
+use crate::lang::ast::{Comparison, Operator};
+use crate::pattern::Pattern;
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// A condition on an event.
+#[derive(Debug, Clone)]
+pub(crate) struct Predicate {
+    pub(crate) node: Node,
+    /// As it was written.
+    pub(crate) text: String,
+}
+
+/// A bound expression. Chains are flat, so its depth is the depth of brackets, which the parser caps.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Node {
+    Constant(Constant),
+    /// The instant of the write; in a read `NOW` is a constant.
+    Now,
+    Field(Field),
+    Array(Vec<Node>),
+    Object(Vec<(String, Node)>),
+    Or(Vec<Node>),
+    And(Vec<Node>),
+    Not(Box<Node>),
+    Negate(Box<Node>),
+    Arithmetic {
+        first: Box<Node>,
+        rest: Vec<(Operator, Node)>,
+    },
+    Compare {
+        left: Box<Node>,
+        comparison: Comparison,
+        right: Box<Node>,
+    },
+    Matches {
+        subject: Box<Node>,
+        pattern: Pattern,
+    },
+    Contains {
+        subject: Box<Node>,
+        item: Box<Node>,
+    },
+    Between {
+        subject: Box<Node>,
+        low: Box<Node>,
+        high: Box<Node>,
+    },
+    In {
+        subject: Box<Node>,
+        items: Vec<Node>,
+    },
+    IsNull(Box<Node>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Constant {
+    Value(Value),
+    Time(Timestamp),
+    /// A length of time in nanoseconds, also backwards.
+    Span(i128),
+    Entity(Entity),
+}
+
+impl Node {
+    pub fn value(value: impl Into<Value>) -> Node {
+        Node::Constant(Constant::Value(value.into()))
+    }
+
+    /// What it is known to be, whatever the event.
+    pub fn sort(&self) -> Sort {
+        match self {
+            Node::Constant(Constant::Time(_)) | Node::Now => Sort::Time,
+            Node::Constant(Constant::Entity(_)) => Sort::Entity,
+            Node::Field(field) => field.sort(),
+            // The one kind of arithmetic with a time that is a time again; time minus time is not.
+            Node::Arithmetic { first, rest } if first.sort() == Sort::Time => {
+                let times = rest.iter().filter(|(_, node)| node.sort() == Sort::Time).count();
+                if times == 0 { Sort::Time } else { Sort::Other }
+            }
+            _ => Sort::Other,
+        }
+    }
+
+    /// Whether `NOW` of a write is somewhere in it.
+    pub fn has_now(&self) -> bool {
+        match self {
+            Node::Now => true,
+            Node::Constant(_) | Node::Field(_) => false,
+            Node::Array(nodes) | Node::Or(nodes) | Node::And(nodes) => nodes.iter().any(Node::has_now),
+            Node::Object(members) => members.iter().any(|(_, node)| node.has_now()),
+            Node::Not(node) | Node::Negate(node) | Node::IsNull(node) => node.has_now(),
+            Node::Matches { subject, .. } => subject.has_now(),
+            Node::Arithmetic { first, rest } => {
+                first.has_now() || rest.iter().any(|(_, node)| node.has_now())
+            }
+            Node::Compare { left, right, .. } => left.has_now() || right.has_now(),
+            Node::Contains { subject, item } => subject.has_now() || item.has_now(),
+            Node::Between { subject, low, high } => subject.has_now() || low.has_now() || high.has_now(),
+            Node::In { subject, items } => subject.has_now() || items.iter().any(Node::has_now),
+        }
+    }
+}
+
+/// Whether two values are equal, numbers by what they are worth: 1 = 1.0.
+pub(crate) fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same(a, b)))
+        }
+        _ => match (Number::of(a), Number::of(b)) {
+            (Some(a), Some(b)) => a.compare(b).is_eq(),
+            _ => a == b,
+        },
+    }
+}
+
+/// A number, compared exactly whatever its form.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Number {
+    /// Of 64 bits, signed or not.
+    Integer(i128),
+    /// Finite.
+    Float(f64),
+}
+
+impl Number {
+    pub fn of(value: &Value) -> Option<Number> {
+        match value {
+            Value::Int(n) => Some(Number::Integer((*n).into())),
+            Value::UInt(n) => Some(Number::Integer((*n).into())),
+            Value::Float(x) => Some(Number::Float(*x)),
+            _ => None,
+        }
+    }
+
+    /// As a value; none where 64 bits cannot hold it.
+    pub fn to_value(self) -> Option<Value> {
+        match self {
+            Number::Integer(n) => {
+                i64::try_from(n).map(Value::Int).or_else(|_| u64::try_from(n).map(Value::UInt)).ok()
+            }
+            Number::Float(x) => x.is_finite().then_some(Value::Float(x)),
+        }
+    }
+
+    pub fn compare(self, other: Number) -> Ordering {
+        match (self, other) {
+            (Number::Integer(a), Number::Integer(b)) => a.cmp(&b),
+            // No float here is not finite, so this is an order.
+            (Number::Float(a), Number::Float(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+            (Number::Integer(a), Number::Float(b)) => integer_to_float(a, b),
+            (Number::Float(a), Number::Integer(b)) => integer_to_float(b, a).reverse(),
+        }
+    }
+
+    /// One step of arithmetic; none where it has no result that 64 bits hold.
+    pub fn calculate(self, operator: Operator, other: Number) -> Option<Number> {
+        let result = match (self, other) {
+            (Number::Integer(a), Number::Integer(b)) => match operator {
+                Operator::Add => Number::Integer(a + b),
+                Operator::Subtract => Number::Integer(a - b),
+                Operator::Multiply => Number::Integer(a.checked_mul(b)?),
+                // Division stays whole where it comes out even.
+                Operator::Divide if a.checked_rem(b)? == 0 => Number::Integer(a / b),
+                Operator::Divide => Number::Float(a as f64 / b as f64),
+                Operator::Remainder => Number::Integer(a.checked_rem(b)?),
+            },
+            (a, b) => {
+                let (a, b) = (a.to_float(), b.to_float());
+                Number::Float(match operator {
+                    Operator::Add => a + b,
+                    Operator::Subtract => a - b,
+                    Operator::Multiply => a * b,
+                    Operator::Divide => a / b,
+                    Operator::Remainder => a % b,
+                })
+            }
+        };
+        result.to_value().map(|_| result)
+    }
+
+    fn to_float(self) -> f64 {
+        match self {
+            Number::Integer(n) => n as f64,
+            Number::Float(x) => x,
+        }
+    }
+}
+
+fn integer_to_float(n: i128, x: f64) -> Ordering {
+    // Integers here have 64 bits: far below.
+    if x.abs() >= 1e30 {
+        return if x > 0.0 { Ordering::Less } else { Ordering::Greater };
+    }
+    n.cmp(&(x.floor() as i128)).then(if x.fract() == 0.0 { Ordering::Equal } else { Ordering::Less })
+}

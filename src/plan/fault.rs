@@ -1,0 +1,67 @@
+//! Faults of binding: like those of parsing, they point at the text.
+
+use crate::error::{Error, Fault, shorten};
+use crate::lang::ast::Span;
+
+/// A fault at a place of a text.
+pub(super) fn fault(
+    text: &str,
+    statement: usize,
+    span: Span,
+    message: String,
+    suggestion: Option<String>,
+) -> Error {
+    let before = text.get(..span.start).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    let source_line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    Error::Syntax(Box::new(Fault {
+        message,
+        offset: span.start,
+        length: span.end.saturating_sub(span.start),
+        line: before.bytes().filter(|b| *b == b'\n').count() + 1,
+        column: before.get(start..).unwrap_or_default().chars().count() + 1,
+        source_line: source_line.to_owned(),
+        expected: Vec::new(),
+        found: shorten(text.get(span.range()).unwrap_or_default()),
+        suggestion,
+        incomplete: false,
+        statement,
+    }))
+}
+
+/// The candidate that differs least from a word, if it is near enough to have been meant.
+pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (word.chars().count() / 3).max(1);
+    let near = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
+    near.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
+}
+
+/// How many letters must be changed, added or left out; upper and lower case are one.
+fn distance(a: &str, b: &str) -> usize {
+    let letters = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<_>>();
+    let (a, b) = (letters(a), letters(b));
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_is_near() {
+        let names = ["timestamp", "target", "type", "data"];
+        assert_eq!(nearest("timstamp", names), Some("timestamp"));
+        assert_eq!(nearest("Data", names), Some("data"));
+        assert_eq!(nearest("total", names), None);
+    }
+}

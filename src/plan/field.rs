@@ -1,0 +1,181 @@
+//! The fields of an event that expressions name.
+
+use std::fmt;
+
+use crate::entity::Name;
+
+/// What an event's names lead to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Field {
+    Position,
+    Version,
+    Id,
+    Type,
+    Timestamp,
+    Recorded,
+    Target(Part),
+    Actor(Part),
+    Producer(Maker),
+    Cause(Caused),
+    Correlation,
+    Namespace,
+    Key,
+    /// All of them, as an object; or one, and the way on from it.
+    Tags(Vec<Step>),
+    Data(Vec<Step>),
+    Metadata(Vec<Step>),
+}
+
+/// A part of an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Whole,
+    Type,
+    Id,
+}
+
+/// A part of a producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Maker {
+    Model(Part),
+    Version,
+    Vector,
+}
+
+/// A part of a cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caused {
+    Whole,
+    Position,
+    Type,
+    Id,
+}
+
+/// A step into data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    Member(String),
+    Element(usize),
+}
+
+/// The names that a path may begin with.
+pub(crate) const NAMES: [&str; 16] = [
+    "type",
+    "timestamp",
+    "recorded",
+    "position",
+    "version",
+    "id",
+    "target",
+    "actor",
+    "data",
+    "metadata",
+    "tags",
+    "key",
+    "cause",
+    "correlation",
+    "producer",
+    "namespace",
+];
+
+/// What a field is known to be before there is an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    Time,
+    Entity,
+    /// Text that looks like a number as often as not.
+    Id,
+    Other,
+}
+
+impl Field {
+    /// The field of this name, and whether it takes further steps as it likes (`data`), before any steps.
+    pub fn named(name: &str) -> Option<Field> {
+        Some(match name {
+            "position" => Field::Position,
+            "version" => Field::Version,
+            "id" => Field::Id,
+            "type" => Field::Type,
+            "timestamp" => Field::Timestamp,
+            "recorded" => Field::Recorded,
+            "target" => Field::Target(Part::Whole),
+            "actor" => Field::Actor(Part::Whole),
+            "producer" => Field::Producer(Maker::Model(Part::Whole)),
+            "cause" => Field::Cause(Caused::Whole),
+            "correlation" => Field::Correlation,
+            "namespace" => Field::Namespace,
+            "key" => Field::Key,
+            "tags" => Field::Tags(Vec::new()),
+            "data" => Field::Data(Vec::new()),
+            "metadata" => Field::Metadata(Vec::new()),
+            _ => return None,
+        })
+    }
+
+    /// The field that a step leads to; else the names that would have.
+    pub fn step(self, step: Step) -> Result<Field, &'static [&'static str]> {
+        let part = |step: &Step| match step {
+            Step::Member(name) if name == "type" => Some(Part::Type),
+            Step::Member(name) if name == "id" => Some(Part::Id),
+            _ => None,
+        };
+        const PARTS: &[&str] = &["type", "id"];
+        match self {
+            Field::Target(Part::Whole) => part(&step).map(Field::Target).ok_or(PARTS),
+            Field::Actor(Part::Whole) => part(&step).map(Field::Actor).ok_or(PARTS),
+            Field::Producer(Maker::Model(Part::Whole)) => {
+                let maker = match &step {
+                    Step::Member(name) if name == "version" => Some(Maker::Version),
+                    Step::Member(name) if name == "vector" => Some(Maker::Vector),
+                    other => part(other).map(Maker::Model),
+                };
+                maker.map(Field::Producer).ok_or(&["type", "id", "version", "vector"])
+            }
+            Field::Cause(Caused::Whole) => match &step {
+                Step::Member(name) if name == "position" => Ok(Field::Cause(Caused::Position)),
+                Step::Member(name) if name == "type" => Ok(Field::Cause(Caused::Type)),
+                Step::Member(name) if name == "id" => Ok(Field::Cause(Caused::Id)),
+                _ => Err(&["position", "type", "id"]),
+            },
+            Field::Tags(mut steps) => {
+                steps.push(step);
+                Ok(Field::Tags(steps))
+            }
+            Field::Data(mut steps) => {
+                steps.push(step);
+                Ok(Field::Data(steps))
+            }
+            Field::Metadata(mut steps) => {
+                steps.push(step);
+                Ok(Field::Metadata(steps))
+            }
+            _ => Err(&[]),
+        }
+    }
+
+    pub fn sort(&self) -> Sort {
+        match self {
+            Field::Timestamp | Field::Recorded => Sort::Time,
+            Field::Target(Part::Whole)
+            | Field::Actor(Part::Whole)
+            | Field::Producer(Maker::Model(Part::Whole)) => Sort::Entity,
+            Field::Id
+            | Field::Key
+            | Field::Correlation
+            | Field::Target(Part::Id)
+            | Field::Actor(Part::Id)
+            | Field::Producer(Maker::Model(Part::Id))
+            | Field::Cause(Caused::Id) => Sort::Id,
+            _ => Sort::Other,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Member(name) => write!(f, ".{}", Name(name)),
+            Step::Element(index) => write!(f, "[{index}]"),
+        }
+    }
+}

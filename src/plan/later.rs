@@ -1,0 +1,112 @@
+//! The one list of what the grammar has and the plans have not yet. It is to become empty.
+
+use crate::error::Error;
+use crate::lang::ast::{Act, Admin, Query, Read, Shown, Source, Statement, Write};
+
+/// A form of the language whose meaning comes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Later {
+    Explain,
+    Perform,
+    Define,
+    Drop,
+    Describe,
+    Show(&'static str),
+    Backup,
+    VerifyAgainst,
+    Compact,
+    Retry,
+    Find,
+    View,
+    SubscribeView,
+    Diff,
+    Trace,
+    Blame,
+    Group,
+    Order,
+    Functions,
+    ByRange,
+    ExpectNone,
+    IdExpression,
+}
+
+impl Later {
+    fn what(self) -> &'static str {
+        match self {
+            Later::Explain => "EXPLAIN",
+            Later::Perform => "PERFORM",
+            Later::Define => "DEFINE",
+            Later::Drop => "DROP",
+            Later::Describe => "DESCRIBE",
+            Later::Show(what) => what,
+            Later::Backup => "BACKUP",
+            Later::VerifyAgainst => "VERIFY AGAINST",
+            Later::Compact => "COMPACT",
+            Later::Retry => "RETRY and SKIP",
+            Later::Find => "FIND",
+            Later::View => "READ",
+            Later::SubscribeView => "SUBSCRIBE VIEW",
+            Later::Diff => "DIFF",
+            Later::Trace => "TRACE",
+            Later::Blame => "BLAME",
+            Later::Group => "GROUP BY, SELECT and HAVING",
+            Later::Order => "ORDER BY",
+            Later::Functions => "functions",
+            Later::ByRange => "BY with <, <=, >, >=, !=, IN or BETWEEN",
+            Later::ExpectNone => "EXPECT NONE",
+            Later::IdExpression => "an id that is worked out",
+        }
+    }
+
+    pub fn error(self) -> Error {
+        Error::Unavailable { what: self.what().to_owned() }
+    }
+}
+
+/// The statements that as a whole come later.
+pub(super) fn statement(statement: &Statement) -> Option<Later> {
+    match statement {
+        Statement::Explain { .. } => Some(Later::Explain),
+        Statement::Write(Write::Act(Act::Perform(_))) => Some(Later::Perform),
+        Statement::Write(_) => None,
+        Statement::Read(read) => self::read(read),
+        Statement::Define(_) => Some(Later::Define),
+        Statement::Drop { .. } => Some(Later::Drop),
+        Statement::Show(shown) => show(*shown),
+        Statement::Describe(_) => Some(Later::Describe),
+        Statement::Admin(Admin::Verify { against: None } | Admin::Checkpoint) => None,
+        Statement::Admin(Admin::Verify { .. }) => Some(Later::VerifyAgainst),
+        Statement::Admin(Admin::Backup { .. }) => Some(Later::Backup),
+        Statement::Admin(Admin::Compact) => Some(Later::Compact),
+        Statement::Admin(Admin::Retry { .. } | Admin::Skip { .. }) => Some(Later::Retry),
+    }
+}
+
+fn read(read: &Read) -> Option<Later> {
+    match read {
+        Read::History { .. } | Read::At { .. } | Read::Replay { .. } => None,
+        Read::Query(Query::Events { .. }) => None,
+        Read::Query(Query::Find { .. }) => Some(Later::Find),
+        Read::View { .. } => Some(Later::View),
+        Read::Subscribe(subscribe) => {
+            matches!(subscribe.source, Source::View(_)).then_some(Later::SubscribeView)
+        }
+        Read::Diff { .. } => Some(Later::Diff),
+        Read::Trace { .. } => Some(Later::Trace),
+        Read::Blame { .. } => Some(Later::Blame),
+    }
+}
+
+fn show(shown: Shown) -> Option<Later> {
+    Some(Later::Show(match shown {
+        Shown::Types | Shown::Stats | Shown::Head => return None,
+        Shown::Kinds => "SHOW KINDS",
+        Shown::Verbs => "SHOW VERBS",
+        Shown::Indexes => "SHOW INDEXES",
+        Shown::Views => "SHOW VIEWS",
+        Shown::Reactions => "SHOW REACTIONS",
+        Shown::Webhooks => "SHOW WEBHOOKS",
+        Shown::Schedules => "SHOW SCHEDULES",
+        Shown::Subscriptions => "SHOW SUBSCRIPTIONS",
+    }))
+}

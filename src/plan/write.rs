@@ -1,0 +1,62 @@
+//! What a statement appends, before the values in it are worked out.
+
+use std::time::Duration;
+
+use super::expr::Node;
+use crate::entity::{Entity, EventType};
+use crate::event::{Cause, Expect};
+use crate::time::Timestamp;
+
+/// `EMIT`, or `ATOMIC` with several.
+#[derive(Debug, Clone)]
+pub(crate) struct Append {
+    pub emits: Vec<Emit>,
+    /// For all of it.
+    pub key: Option<String>,
+    /// What `NOW` is.
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Emit {
+    pub kind: EventType,
+    pub owner: Owner,
+    pub data: Option<Node>,
+    pub metadata: Option<Node>,
+    pub actor: Option<Entity>,
+    /// None: when it is recorded.
+    pub at: Option<When>,
+    pub key: Option<String>,
+    pub cause: Option<Cause>,
+    pub expect: Option<Expect>,
+    /// Names with values; without one it is the member of `data`.
+    pub index: Vec<(String, Option<Node>)>,
+}
+
+/// Whose history it joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The actor's, if its kind is the prefix of the type.
+    Unsaid,
+    /// That of one whose id is yet to be made.
+    New,
+    Entity(Entity),
+}
+
+/// When it occurred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    Time(Timestamp),
+    Ago(Duration),
+}
+
+impl Emit {
+    /// Whether the same statement, run later, would say the same: made ids and `NOW` differ from run to run.
+    pub fn is_steady(&self) -> bool {
+        let nodes = self.data.iter().chain(&self.metadata);
+        let index = self.index.iter().filter_map(|(_, value)| value.as_ref());
+        self.owner != Owner::New
+            && !matches!(self.at, Some(When::Ago(_)))
+            && !nodes.chain(index).any(Node::has_now)
+    }
+}

@@ -1,0 +1,72 @@
+//! The store, broken on purpose: crashes at every point, failures of the disk, threads that race.
+//!
+//! A [`script`] is run on a disk that records all that is done to it, and notes what was promised when. At each point of the
+//! record the disk could have crashed: [`images`] takes what would be found, and [`held`] holds it to the promises.
+//! [`controls`] breaks the protocols one at a time, to see that the same eyes notice. The rest is about single
+//! promises, a file for each kind.
+
+mod controls;
+mod ghosts;
+mod held;
+mod images;
+mod readers;
+mod recovery;
+mod script;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::disk::Disk;
+use super::group::Group;
+use super::options::Options;
+use crate::event::NewEvent;
+use crate::time::{Clock, Timestamp};
+
+const PATH: &str = "/shop.bygone";
+
+fn path() -> &'static Path {
+    Path::new(PATH)
+}
+
+/// Tails of a few events, a journal that grows in small steps, a small cache, and a clock of its own.
+fn tiny(disk: &(impl Disk + Clone)) -> Options {
+    Options::new()
+        .disk(Arc::new(disk.clone()))
+        .tail(10, 1 << 20)
+        .journal_steps(4096, 8192)
+        .cache(256 << 10)
+        .clock(steady())
+}
+
+/// A clock that goes on by a third of a millisecond each time it is looked at.
+fn steady() -> Clock {
+    let nanos = AtomicI64::new(0);
+    Clock::new(move || {
+        let passed = nanos.fetch_add(333_000, Ordering::Relaxed);
+        let base = Timestamp::from_millis(1_700_000_000_000);
+        base.saturating_add(std::time::Duration::from_nanos(passed.unsigned_abs()))
+    })
+}
+
+fn one(event: NewEvent) -> Group {
+    Group { events: vec![event], ..Group::default() }
+}
+
+/// Numbers that follow from a seed (splitmix64).
+#[derive(Debug, Clone)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}

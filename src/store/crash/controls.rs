@@ -1,0 +1,35 @@
+//! Each protocol broken on purpose: the eyes that hold it must notice.
+
+use super::images::try_all;
+use super::script::Script;
+use super::{ghosts, readers};
+use crate::store::Sabotage;
+
+fn is_noticed_in_images(sabotage: Sabotage) {
+    let run = Script { sabotage: Some(sabotage), ..Script::new(1) }.run();
+    let (images, broken) = try_all(&run, 0..2, 1);
+    let fault = broken.first().unwrap_or_else(|| panic!("{sabotage:?} broke a protocol: not noticed"));
+    println!("control {sabotage:?}: noticed after {images} images (seed 1): {fault}");
+}
+
+#[test]
+fn an_acknowledgement_without_a_sync_is_noticed() {
+    is_noticed_in_images(Sabotage::NoSync);
+}
+
+#[test]
+fn a_segment_written_again_before_its_tail_is_in_the_tables_is_noticed() {
+    is_noticed_in_images(Sabotage::EarlyReuse);
+}
+
+#[test]
+fn a_recovery_that_ignores_the_salt_is_noticed() {
+    let fault = ghosts::no_ghost_is_spliced_on(Some(Sabotage::IgnoreSalt)).unwrap_err();
+    println!("control IgnoreSalt: noticed: {fault}");
+}
+
+#[test]
+fn a_reader_that_takes_the_tables_first_is_noticed() {
+    let fault = readers::read_while_written(Some(Sabotage::ColdFirst)).unwrap_err();
+    println!("control ColdFirst: noticed: {fault}");
+}

@@ -1,0 +1,94 @@
+//! What a program that lets people type statements needs to know of a text: whether it goes on, what may come next, what each
+//! piece of it is, and what is wrong with it, drawn.
+
+use std::ops::Range;
+
+use crate::error::Fault;
+use crate::lang::{self, Expectation, Noun};
+
+pub use crate::lang::Class;
+
+/// What may come at a place in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// What is wanted there.
+    pub wanted: Wanted,
+    /// The bytes of the text that it replaces: what is typed of it already.
+    pub typed: Range<usize>,
+}
+
+/// A word, or a class of words for the caller to fill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wanted {
+    /// A keyword or a symbol, as it is written.
+    Word(&'static str),
+    /// The kind of an entity, like `Order`.
+    Kind,
+    /// The type of an event, like `Order.paid`.
+    Type,
+    /// A pattern over types, in quotes.
+    Pattern,
+    /// A field of an event, like `data.total`.
+    Field,
+    /// Something else, in words.
+    Other(&'static str),
+}
+
+/// What may come at a place, most likely first. Nothing is filtered by what is typed already.
+///
+/// ```
+/// use bygone::text::{Wanted, complete};
+/// let next = complete("HISTORY Order 42 ", 17);
+/// assert!(next.iter().any(|completion| completion.wanted == Wanted::Word("WHERE")));
+/// assert!(complete("HISTORY ", 8).iter().any(|completion| completion.wanted == Wanted::Kind));
+/// ```
+pub fn complete(text: &str, at: usize) -> Vec<Completion> {
+    let completions = lang::complete(text, at).into_iter();
+    completions
+        .map(|completion| Completion { wanted: wanted(completion.expectation), typed: completion.typed })
+        .collect()
+}
+
+fn wanted(expectation: Expectation) -> Wanted {
+    match expectation {
+        Expectation::Noun(Noun::Kind) => Wanted::Kind,
+        Expectation::Noun(Noun::Type | Noun::Happening) => Wanted::Type,
+        Expectation::Noun(Noun::Pattern) => Wanted::Pattern,
+        Expectation::Noun(Noun::Expression | Noun::Member) => Wanted::Field,
+        Expectation::Noun(noun) => Wanted::Other(noun.text()),
+        word => Wanted::Word(word.text()),
+    }
+}
+
+/// Whether a text is right as far as it goes and only stops too early, so that a prompt should ask for more.
+///
+/// ```
+/// use bygone::text::is_incomplete;
+/// assert!(is_incomplete("EMIT Order.paid 42 {total:"));
+/// assert!(!is_incomplete("HISTORY Order 42"));
+/// ```
+pub fn is_incomplete(text: &str) -> bool {
+    lang::is_incomplete(text)
+}
+
+/// What each piece of a text is, for colours; of wrong and unfinished texts too. The space between pieces has no class.
+///
+/// ```
+/// use bygone::text::{Class, highlight};
+/// assert_eq!(highlight("HISTORY Order 42")[0], (0..7, Class::Keyword));
+/// ```
+pub fn highlight(text: &str) -> Vec<(Range<usize>, Class)> {
+    lang::highlight(text)
+}
+
+/// A fault in several lines: the line of the text, a caret below the place, what was expected or meant.
+///
+/// ```
+/// use bygone::{Error, Script, text::report};
+/// let Err(Error::Syntax(fault)) = Script::parse("HISTORY Order 42 WHRE data.total > 1") else { panic!() };
+/// assert!(report(&fault).contains("did you mean WHERE?"));
+/// ```
+pub fn report(fault: &Fault) -> String {
+    lang::report(fault)
+}

@@ -1,0 +1,396 @@
+//! Import and export: events as lines of JSON.
+//!
+//! Import streams: a batch of lines is parsed while the one before it is committed. Run again it adds nothing. An event with an id (or
+//! a key) is known by it. For lines without, each batch is atomic under a key that is the hash of the whole input up to its
+//! end: a batch whose key is known is skipped, and so is the part of a batch that an earlier import ended within.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, Read, Write};
+
+use crate::db::Db;
+use crate::entity::Position;
+use crate::error::{Error, Result, shorten};
+use crate::event::{Event, NewEvent, codec, read_line};
+use crate::pattern::Pattern;
+use crate::store::group::{Group, Outcome, Prepared};
+use crate::store::snapshot::Direction;
+use crate::store::term::Term;
+use crate::store::{Store, Submitted};
+
+/// A batch ends after so many lines, or so many bytes of input. Where batches end follows from the input alone, so that running
+/// again finds the same ends.
+const BATCH_LINES: usize = 1000;
+const BATCH_BYTES: usize = 2 << 20;
+
+/// The longest line that is read.
+const MAX_LINE: u64 = 64 << 20;
+
+/// How many batches are under way at a time.
+const UNDER_WAY: usize = 2;
+
+/// How an import is done.
+///
+/// ```
+/// use bygone::{Db, ImportOptions};
+/// let lines = r#"{"type":"Order.paid","target":{"type":"Order","id":"42"},"data":{"amount":10}}"#;
+/// let db = Db::in_memory()?;
+/// let first = db.import(lines.as_bytes(), &ImportOptions::new(), &mut |_| {})?;
+/// let again = db.import(lines.as_bytes(), &ImportOptions::new(), &mut |_| {})?;
+/// assert_eq!((first.added, again.added, again.known), (1, 0, 1));
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct ImportOptions {
+    restore: bool,
+}
+
+impl ImportOptions {
+    /// The database assigns position, version and `recorded`.
+    pub fn new() -> ImportOptions {
+        ImportOptions::default()
+    }
+
+    /// Keeps position, version and `recorded` of each line: into a new database only, from a whole export.
+    pub fn restore(mut self, restore: bool) -> ImportOptions {
+        self.restore = restore;
+        self
+    }
+}
+
+/// How far an import has come, or how it ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Lines read.
+    pub lines: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Events that are new, and durable.
+    pub added: u64,
+    /// Events that were there before.
+    pub known: u64,
+}
+
+impl NewEvent {
+    /// Reads an event from a line of JSON, in the form that events serialize to or in the underscore form.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let line = r#"{"type":"paid","_actorType":"Order","_actorId":"42","_indexBy":["amount"],"amount":10}"#;
+    /// let event = Db::in_memory()?.append(NewEvent::from_json(line)?)?;
+    /// assert_eq!((event.kind.as_str(), event.tags.len()), ("Order.paid", 1));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn from_json(line: &str) -> Result<NewEvent> {
+        let event = read_line(line)?.event;
+        event.checked()?;
+        Ok(event)
+    }
+}
+
+impl Db {
+    /// Appends the events of an input, one JSON object a line. `progress` is called after each batch.
+    ///
+    /// # Errors
+    /// A bad line ends it: the error names the line, and how many events before it are safely in.
+    pub fn import(
+        &self,
+        input: impl BufRead,
+        options: &ImportOptions,
+        progress: &mut dyn FnMut(&Imported),
+    ) -> Result<Imported> {
+        if options.restore && self.head() != Position::START {
+            let found = format!("one with events up to {}", self.head());
+            return Err(Error::invalid("restoring", "a new database", found));
+        }
+        let mut import = Import {
+            store: self.store(),
+            restore: options.restore,
+            done: Imported::default(),
+            under_way: VecDeque::new(),
+            skipping: true,
+            hash: blake3::Hasher::new(),
+        };
+        import.run(input, progress)
+    }
+
+    /// Writes events as lines of JSON, in log order: those of a pattern, or all, the database's own too. Gives their number.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// let mut lines = Vec::new();
+    /// assert_eq!(db.export(None, &mut lines, &mut |_| {})?, 1);
+    /// assert!(lines.starts_with(br#"{"position":1,"version":1,"#));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn export(
+        &self,
+        pattern: Option<&Pattern>,
+        output: &mut dyn Write,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64> {
+        let failed = |e: std::io::Error| Error::io("writing the export", e);
+        let mut written = 0;
+        for row in self.store().snapshot().log(1, u64::MAX, Direction::Ascending) {
+            let (position, bytes) = row?;
+            let event = codec::decode(Position(position), bytes)?;
+            if pattern.is_some_and(|pattern| !pattern.matches(&event.kind)) {
+                continue;
+            }
+            write_line(&event, output).map_err(failed)?;
+            written += 1;
+            if written % 10_000 == 0 {
+                progress(written);
+            }
+        }
+        output.flush().map_err(failed)?;
+        Ok(written)
+    }
+}
+
+fn write_line(event: &Event, output: &mut dyn Write) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *output, event)?;
+    output.write_all(b"\n")
+}
+
+/// An import under way.
+struct Import<'d> {
+    store: &'d Store,
+    restore: bool,
+    done: Imported,
+    under_way: VecDeque<(Submitted, usize)>,
+    /// Everything so far was known: what follows may be, too.
+    skipping: bool,
+    /// The hash of all lines so far.
+    hash: blake3::Hasher,
+}
+
+/// Lines that are appended together.
+#[derive(Default)]
+struct Batch {
+    lines: Vec<Parsed>,
+    bytes: usize,
+}
+
+struct Parsed {
+    number: u64,
+    length: usize,
+    event: NewEvent,
+    /// The hash of the input through this line.
+    hash: [u8; 32],
+}
+
+impl Import<'_> {
+    fn run(&mut self, input: impl BufRead, progress: &mut dyn FnMut(&Imported)) -> Result<Imported> {
+        let mut lines = Lines { input, buffer: Vec::new() };
+        let mut batch = Batch::default();
+        loop {
+            let line = match self.next_line(&mut lines) {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(fault) => {
+                    // What stands before the bad line is good: it goes in.
+                    self.finish(&mut batch)?;
+                    return Err(self.at_line(self.done.lines, fault));
+                }
+            };
+            batch.bytes += line.length;
+            batch.lines.push(line);
+            if batch.lines.len() >= BATCH_LINES || batch.bytes >= BATCH_BYTES {
+                self.flush(&mut batch)?;
+                progress(&self.done);
+            }
+        }
+        self.finish(&mut batch)?;
+        progress(&self.done);
+        Ok(self.done)
+    }
+
+    /// Brings in what is left, and waits until it is durable.
+    fn finish(&mut self, batch: &mut Batch) -> Result<()> {
+        while !batch.lines.is_empty() {
+            self.flush(batch)?;
+        }
+        self.settle(0)
+    }
+
+    fn at_line(&self, number: u64, fault: Error) -> Error {
+        self.placed(fault, &format!("line {number}"))
+    }
+
+    /// A batch is refused whole: it follows the last event that is in.
+    fn in_batch(&self, fault: Error) -> Error {
+        self.placed(fault, &format!("the batch from event {} on", self.done.added + self.done.known + 1))
+    }
+
+    fn placed(&self, fault: Error, place: &str) -> Error {
+        let place = match self.done.added + self.done.known {
+            1 => format!("{place} (1 event before it is safely in)"),
+            n => format!("{place} ({n} events before it are safely in)"),
+        };
+        match fault {
+            Error::Invalid { what, expected, found } => {
+                Error::Invalid { what: format!("{place}: {what}"), expected, found }
+            }
+            Error::Refused { what, expected, found } => {
+                Error::Refused { what: format!("{place}: {what}"), expected, found }
+            }
+            other => other,
+        }
+    }
+
+    /// The next line that is not blank, parsed.
+    fn next_line(&mut self, lines: &mut Lines<impl BufRead>) -> Result<Option<Parsed>> {
+        loop {
+            let line = lines.next()?;
+            let Some(line) = line else { return Ok(None) };
+            self.done.lines += 1;
+            self.done.bytes += line.len() as u64;
+            let text =
+                std::str::from_utf8(line).map_err(|e| Error::invalid("the text", "UTF-8", e.to_string()))?;
+            let text = if self.done.lines == 1 { text.trim_start_matches('\u{feff}') } else { text };
+            let text = text.trim();
+            if text.is_empty() {
+                continue;
+            }
+            let length = line.len();
+            let parsed = read_line(text)?;
+            let mut event = parsed.event;
+            event.checked()?;
+            if self.restore {
+                if parsed.position.is_none() || event.recorded.is_none() {
+                    return Err(Error::invalid(
+                        "restoring",
+                        "`position` and `recorded` on each line",
+                        "a line without",
+                    ));
+                }
+                event.placed = parsed.position;
+                event.versioned = parsed.version;
+            } else {
+                event.recorded = None;
+                // A cause that is told by its position means that event only where positions are the same.
+                event.placed = parsed.position.filter(|_| event.cause_position().is_some());
+            }
+            self.hash.update(text.as_bytes());
+            self.hash.update(b"\n");
+            let hash = *self.hash.finalize().as_bytes();
+            return Ok(Some(Parsed { number: self.done.lines, length, event, hash }));
+        }
+    }
+
+    /// Sends a batch on its way; leaves out what an earlier import has brought in. What is left of a batch that an earlier
+    /// import ended within stays, and the batch is filled up again: ends fall where running again will look for them.
+    fn flush(&mut self, batch: &mut Batch) -> Result<()> {
+        if self.skipping && !self.restore {
+            let known = self.known_through(&batch.lines)?;
+            self.done.known += known as u64;
+            batch.lines.drain(..known);
+            batch.bytes = batch.lines.iter().map(|line| line.length).sum();
+            // Imports go from the start on: what follows something new is new.
+            self.skipping = known > 0;
+            if known > 0 {
+                return Ok(());
+            }
+        }
+        batch.bytes = 0;
+        let lines = std::mem::take(&mut batch.lines);
+        self.send(lines)
+    }
+
+    /// How many of these lines an earlier import has brought in, by the key of a batch that ended there.
+    fn known_through(&self, lines: &[Parsed]) -> Result<usize> {
+        let snapshot = self.store.snapshot();
+        let view = snapshot.view()?;
+        for (at, line) in lines.iter().enumerate().rev() {
+            if view.first(&Term::key(&key_of(&line.hash))?)?.is_some() {
+                return Ok(at + 1);
+            }
+        }
+        Ok(0)
+    }
+
+    fn send(&mut self, lines: Vec<Parsed>) -> Result<()> {
+        let Some(last) = lines.last() else { return Ok(()) };
+        let (key, content) = (key_of(&last.hash), content_of(&last.hash));
+        self.settle(UNDER_WAY - 1)?;
+        let count = lines.len();
+        let numbers: Vec<u64> = lines.iter().map(|line| line.number).collect();
+        let events: Vec<NewEvent> = lines.into_iter().map(|line| line.event).collect();
+        match self.store.submit(self.group(events.clone(), Some((key, content)))) {
+            Ok(submitted) => {
+                self.under_way.push_back((submitted, count));
+                Ok(())
+            }
+            Err(fault @ Error::Invalid { .. }) => self.send_until_fault(events, &numbers, fault),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One of these lines breaks a rule that parsing does not know of: those before it go in, and it is named.
+    fn send_until_fault(&mut self, events: Vec<NewEvent>, numbers: &[u64], fault: Error) -> Result<()> {
+        self.settle(0)?;
+        for (event, number) in events.into_iter().zip(numbers) {
+            let group = self.group(vec![event], None);
+            if let Err(fault) = Prepared::new(self.store.shared(), group.clone()) {
+                return Err(self.at_line(*number, fault));
+            }
+            let outcome = self.store.append(group)?;
+            self.count(1, &outcome);
+        }
+        Err(fault)
+    }
+
+    fn group(&self, events: Vec<NewEvent>, key: Option<(String, [u8; 16])>) -> Group {
+        // A key is needed where an event is not known by itself.
+        let key = key.filter(|_| !self.restore && events.iter().any(|event| !event.is_known_by_itself()));
+        let (key, content) = key.unzip();
+        Group { events, key, content, import: true, restore: self.restore, internal: self.restore }
+    }
+
+    /// Waits until no more than so many batches are under way.
+    fn settle(&mut self, most: usize) -> Result<()> {
+        while self.under_way.len() > most {
+            let Some((submitted, count)) = self.under_way.pop_front() else { break };
+            let outcome = submitted.wait().map_err(|fault| self.in_batch(fault))?;
+            self.count(count, &outcome);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, sent: usize, outcome: &Outcome) {
+        let added = if outcome.repeated { 0 } else { outcome.events.len() as u64 };
+        self.done.added += added;
+        self.done.known += sent as u64 - added.min(sent as u64);
+    }
+}
+
+fn key_of(hash: &[u8; 32]) -> String {
+    format!("import:{}", blake3::Hash::from_bytes(*hash).to_hex())
+}
+
+fn content_of(hash: &[u8; 32]) -> [u8; 16] {
+    let mut content = [0; 16];
+    content.copy_from_slice(&hash[..16]);
+    content
+}
+
+/// Lines of bytes, each bounded.
+struct Lines<R> {
+    input: R,
+    buffer: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn next(&mut self) -> Result<Option<&[u8]>> {
+        self.buffer.clear();
+        let failed = |e| Error::io("reading the input", e);
+        (&mut self.input).take(MAX_LINE).read_until(b'\n', &mut self.buffer).map_err(failed)?;
+        if self.buffer.len() as u64 == MAX_LINE {
+            let start = shorten(&String::from_utf8_lossy(&self.buffer[..100]));
+            return Err(Error::invalid("a line", format!("at most {MAX_LINE} bytes"), start));
+        }
+        Ok((!self.buffer.is_empty()).then_some(self.buffer.as_slice()))
+    }
+}
