@@ -6,13 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Slice};
 use crate::contestant::{self, BYGONE, Contestant, SQLITE, Store};
 use crate::event::{Random, Sample};
 use crate::table::{Measured, Table, quantile};
 
-/// What is in each store before it is measured, so that none is measured empty.
-const PRELOAD: usize = 100_000;
 /// The events of a batch.
 const BATCH: usize = 1000;
 
@@ -68,7 +66,7 @@ fn compare(scenario: &Scenario, arguments: &Arguments) -> Result<()> {
         if arguments.wants_contestant(contestant.name) {
             let home = folder.path().join(entrants.len().to_string());
             std::fs::create_dir(&home)?;
-            preload(contestant, &home)?;
+            preload(contestant, &home, arguments.preload)?;
             entrants.push((*contestant, home));
         }
     }
@@ -93,12 +91,13 @@ fn compare(scenario: &Scenario, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn preload(contestant: &Contestant, home: &Path) -> Result<()> {
+/// What is in each store before it is measured, so that none is measured empty.
+fn preload(contestant: &Contestant, home: &Path, events: usize) -> Result<()> {
     let store = (contestant.open)(home)?;
     {
         let mut writer = store.writer()?;
         let mut random = Random(0);
-        for _ in 0..PRELOAD / BATCH {
+        for _ in 0..events / BATCH {
             let events: Vec<_> = (0..BATCH).map(|_| Sample::new(&mut random)).collect();
             writer.append(&events)?;
         }
@@ -113,21 +112,33 @@ fn settle_disk() {
     }
 }
 
+/// When a caller is done.
+#[derive(Clone, Copy)]
+enum End {
+    At(Instant),
+    /// After so many appends.
+    After(usize),
+}
+
 /// One turn: open, write for a while, close. What a store puts off is done before it is closed, and counts.
 fn slice(
     scenario: &Scenario,
     contestant: &Contestant,
     home: &Path,
-    length: Duration,
+    length: Slice,
     round: u64,
 ) -> Result<Measured> {
     let store = (contestant.open)(home)?;
     let seed = round << 32 | 1;
     let begin = Instant::now();
+    let end = match length {
+        Slice::Time(time) => End::At(begin + time),
+        Slice::Events(events) => End::After(events / scenario.batch / scenario.callers),
+    };
     let mut latencies = if scenario.callers == 1 {
-        write_until(&*store, begin + length, scenario.batch, seed)?
+        write_until(&*store, end, scenario.batch, seed)?
     } else {
-        write_together(&*store, begin + length, scenario, seed)?
+        write_together(&*store, end, scenario, seed)?
     };
     let running = begin.elapsed();
     store.close()?;
@@ -141,12 +152,7 @@ fn slice(
     })
 }
 
-fn write_together(
-    store: &dyn Store,
-    until: Instant,
-    scenario: &Scenario,
-    seed: u64,
-) -> Result<Vec<Duration>> {
+fn write_together(store: &dyn Store, end: End, scenario: &Scenario, seed: u64) -> Result<Vec<Duration>> {
     let start = Barrier::new(scenario.callers);
     thread::scope(|scope| {
         let callers: Vec<_> = (0..scenario.callers as u64)
@@ -154,7 +160,7 @@ fn write_together(
                 let start = &start;
                 scope.spawn(move || {
                     start.wait();
-                    write_until(store, until, scenario.batch, seed ^ (caller << 16))
+                    write_until(store, end, scenario.batch, seed ^ (caller << 16))
                 })
             })
             .collect();
@@ -166,14 +172,17 @@ fn write_together(
     })
 }
 
-/// Appends until the time is over; how long each append took.
-fn write_until(store: &dyn Store, until: Instant, batch: usize, seed: u64) -> Result<Vec<Duration>> {
+/// Appends until it is done; how long each append took.
+fn write_until(store: &dyn Store, end: End, batch: usize, seed: u64) -> Result<Vec<Duration>> {
     let mut random = Random(seed);
     let mut writer = store.writer()?;
     let mut latencies = Vec::new();
     let mut before = Instant::now();
     let mut events = Vec::with_capacity(batch);
-    while before < until {
+    while match end {
+        End::At(time) => before < time,
+        End::After(appends) => latencies.len() < appends,
+    } {
         events.clear();
         events.extend((0..batch).map(|_| Sample::new(&mut random)));
         writer.append(&events)?;
