@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, other_content};
+use super::group::{ANY_CONTENT, Keyed, Lookup, Outcome, Prepared, other_content};
 use super::journal::{AppendError, FrameBuffer, Journal, Kind, Salt};
 use super::queue::{Next, Pending, Queue, Turn};
 use super::snapshot::View;
@@ -165,8 +165,8 @@ impl Shared {
         batch: &mut Batch,
         mut request: Prepared,
     ) -> Result<Outcome> {
-        if request.checkpoint < batch.tails.base() {
-            request.look_up(&View::open(self, u64::MAX)?)?;
+        if request.base < batch.tails.base() {
+            request.look_up(&mut Lookup::new(self))?;
         }
         if let Some(outcome) = self.repeated(batch, &request)? {
             return Ok(outcome);
@@ -286,10 +286,7 @@ impl Shared {
             let entity = event.entity_term().cloned();
             if let Some(term) = &entity {
                 let before = batch.entities.get(term).copied();
-                let (count, last) = before.unwrap_or_else(|| {
-                    let (more, newer) = batch.tails.count(term, request.checkpoint + 1);
-                    (event.cold.0 + more, newer.unwrap_or(event.cold.1))
-                });
+                let (count, last) = before.unwrap_or_else(|| batch.tails.total(term).unwrap_or(event.cold));
                 for expect in &event.new.expect {
                     self.check(batch, expect, &event.target, count, last)?;
                 }
@@ -332,7 +329,7 @@ impl Shared {
             payload[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
             let bytes: Arc<[u8]> = Arc::from(&payload[start + 4..]);
             events.push((position, bytes.clone()));
-            batch.staged.push(Staged { bytes, terms: event.terms });
+            batch.staged.push(Staged { bytes, terms: event.terms, version });
             batch.next += 1;
             batch.recorded = Some(recorded);
         }

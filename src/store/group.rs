@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::snapshot::View;
+use super::tail::Tails;
 use super::term::{self, Space, Term};
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
@@ -43,8 +44,8 @@ pub(crate) struct Prepared {
     pub keys: Vec<Keyed>,
     pub import: bool,
     pub restore: bool,
-    /// What the tables were at when `events` and `keys` were looked up.
-    pub checkpoint: u64,
+    /// Where the tails began when `events` and `keys` were looked up: what was in none of them was in the tables.
+    pub base: u64,
     /// What it takes in the queue.
     pub bytes: usize,
 }
@@ -55,7 +56,7 @@ pub(crate) struct PreparedEvent {
     pub kind: EventType,
     pub target: Option<Entity>,
     pub terms: Vec<Term>,
-    /// How many events the target has in the tables, and the last of them.
+    /// How many events the target has in the tables, and the last of them; not looked up if a tail knows it.
     pub cold: (u64, u64),
     /// Where an event with the given id is.
     pub known: Option<u64>,
@@ -108,7 +109,7 @@ impl Prepared {
         if group.key.is_some() && group.events.is_empty() {
             return Err(Error::invalid("a group with a key", "an event at least", "none"));
         }
-        let view = View::open(shared, u64::MAX)?;
+        let mut lookup = Lookup::new(shared);
         let mut events = Vec::with_capacity(group.events.len());
         let mut bytes = 0;
         for mut new in group.events {
@@ -121,7 +122,7 @@ impl Prepared {
                     found,
                 ));
             }
-            inherit(&view, &mut new)?;
+            inherit(&mut lookup, &mut new)?;
             let target = new.owner().cloned();
             if target.is_none() && !new.expect.is_empty() {
                 return Err(Error::invalid(
@@ -149,34 +150,57 @@ impl Prepared {
         }
         let keys = keys(&mut events, &group.key, group.content, group.import)?;
         let mut prepared =
-            Prepared { events, keys, import: group.import, restore: group.restore, checkpoint: 0, bytes };
-        prepared.look_up(&view)?;
+            Prepared { events, keys, import: group.import, restore: group.restore, base: 0, bytes };
+        prepared.look_up(&mut lookup)?;
         Ok(prepared)
     }
 
     /// Looks up versions, keys and ids as the tables have them now.
-    pub fn look_up(&mut self, view: &View) -> Result<()> {
-        self.checkpoint = view.checkpoint();
+    pub fn look_up(&mut self, lookup: &mut Lookup) -> Result<()> {
+        self.base = lookup.tails.base();
         let mut counts: HashMap<Term, (u64, u64)> = HashMap::new();
         for event in &mut self.events {
             if let Some(term) = event.terms.iter().find(|term| term.is_counted()) {
                 event.cold = match counts.get(term) {
                     Some(found) => *found,
+                    None if lookup.tails.total(term).is_some() => (0, 0),
                     None => {
-                        let found = view.cold_count(term)?;
+                        let found = lookup.view()?.cold_count(term)?;
                         counts.insert(term.clone(), found);
                         found
                     }
                 };
             }
             if let Some(id) = &event.new.id {
-                event.known = view.position_of(id)?.map(|position| position.0);
+                event.known = lookup.view()?.position_of(id)?.map(|position| position.0);
             }
         }
         for key in &mut self.keys {
-            key.known = view.first(&key.term)?;
+            key.known = lookup.view()?.first(&key.term)?;
         }
         Ok(())
+    }
+}
+
+/// The tails, and below them the tables, which are opened only when they are asked for something: most appends are to
+/// entities that a tail knows.
+pub(crate) struct Lookup<'s> {
+    shared: &'s Shared,
+    tails: Tails,
+    view: Option<View<'s>>,
+}
+
+impl<'s> Lookup<'s> {
+    pub fn new(shared: &'s Shared) -> Lookup<'s> {
+        // Tails before tables, as everywhere: what moves in between is then found in the tables.
+        Lookup { shared, tails: shared.tails(), view: None }
+    }
+
+    fn view(&mut self) -> Result<&View<'s>> {
+        match &mut self.view {
+            Some(view) => Ok(view),
+            closed => Ok(closed.insert(View::open(self.shared, u64::MAX)?)),
+        }
     }
 }
 
@@ -223,8 +247,9 @@ fn keys(
 pub(crate) const ANY_CONTENT: [u8; 16] = [0; 16];
 
 /// An event caused by another of this log belongs to its chain.
-fn inherit(view: &View, new: &mut NewEvent) -> Result<()> {
+fn inherit(lookup: &mut Lookup, new: &mut NewEvent) -> Result<()> {
     let Some(position) = new.cause_position().filter(|_| new.correlation.is_none()) else { return Ok(()) };
+    let view = lookup.view()?;
     let Some(bytes) = view.event(position.0)? else {
         let expected = format!("an event of this log, up to #{}", view.head());
         return Err(Error::invalid("the cause", expected, position.to_string()));
