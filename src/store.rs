@@ -377,6 +377,24 @@ mod tests {
     }
 
     #[test]
+    fn versions_count_up_while_checkpoints_come_between() {
+        let disk = MemoryDisk::new();
+        let store = Store::create(Path::new("/shop.bygone"), tiny(&disk)).unwrap();
+        let mut versions = [0; 40];
+        for n in 0..400usize {
+            // Some entities are in every tail, some in few, and a group meets its own events.
+            let entities = [n % 3, 3 + n * 7 % 37, n % 3];
+            let events = entities.map(|entity| order(entity as u64)).to_vec();
+            let outcome = store.append(Group { events, ..Group::default() }).unwrap();
+            for ((position, bytes), entity) in outcome.events.into_iter().zip(entities) {
+                versions[entity] += 1;
+                let event = crate::event::codec::decode(Position(position), bytes).unwrap();
+                assert_eq!(event.version.unwrap().0, versions[entity], "Order {entity} at #{position}");
+            }
+        }
+    }
+
+    #[test]
     fn a_guard_that_fails_writes_nothing_and_a_key_gives_the_first_outcome() {
         let store = Store::create(Path::new("/shop.bygone"), tiny(&MemoryDisk::new())).unwrap();
         let first = store.append(one(order(1).expect(Expect::New).key("k"))).unwrap();

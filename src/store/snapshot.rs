@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::cold::{ColdRead, Log, Postings, was_interrupted};
-use super::tail::Tails;
+use super::tail::{Tail, Tails};
 use super::term::{self, Term};
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
@@ -196,7 +196,9 @@ impl<'s> View<'s> {
             let start = list.partition_point(|&p| p <= self.checkpoint);
             list.partition_point(|&p| p <= self.head()).saturating_sub(start) as u64
         };
-        self.tails.each().map(|tail| tail.read().terms().values().map(|list| within(list)).sum::<u64>()).sum()
+        let entries =
+            |tail: &Tail| tail.read().terms().values().map(|list| within(list.positions())).sum::<u64>();
+        self.tails.each().map(|tail| entries(tail)).sum()
     }
 
     /// How many entries a counted list has in the tables alone, and the last of them (0 if none).
