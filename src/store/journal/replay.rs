@@ -202,6 +202,13 @@ fn join(scans: &[Scan; 2], walks: &[Walk; 2], after: u64) -> (Vec<Run>, End) {
     let place = |side: Side| scans[side.index()].name(walks[side.index()].end);
     let bad = |side: Side| walks[side.index()].bad;
 
+    if let Some(first) = runs.first()
+        && first.first_position > next
+    {
+        let bad = Some("the frames before this one are missing");
+        let place = scans[first.side.index()].name(START);
+        return (Vec::new(), End { number: first.first_number.saturating_sub(1), position: next, place, bad });
+    }
     if let [low, high] = runs[..] {
         let follows = (low.next_number, low.next_position) == (high.first_number, high.first_position);
         if !follows && low.next_position <= after && high.first_position <= next {
@@ -215,16 +222,11 @@ fn join(scans: &[Scan; 2], walks: &[Walk; 2], after: u64) -> (Vec<Run>, End) {
             return (runs, End { number, position, place: place(low.side), bad });
         }
     }
-    let (Some(first), Some(last)) = (runs.first().copied(), runs.last().copied()) else {
+    let Some(last) = runs.last().copied() else {
         // Nothing at all: the session's first frame is what is missing, or bad.
         let side = if bad(Side::A).is_none() && bad(Side::B).is_some() { Side::B } else { Side::A };
         return (runs, End { number: 1, position: next, place: place(side), bad: bad(side) });
     };
-    if first.first_position > next {
-        let bad = Some("the frames before this one are missing");
-        let place = scans[first.side.index()].name(START);
-        return (Vec::new(), End { number: first.first_number - 1, position: next, place, bad });
-    }
     // The frame that follows belongs behind the last one, or, after a switch, to the start of the other segment.
     let other = last.side.other();
     let side = if bad(last.side).is_none()
