@@ -4,6 +4,8 @@
 //! skips what stands before it and decodes nothing else. Only the forms that JSON has are ever written: nil, booleans,
 //! integers, 64-bit floats, text, arrays, and maps with text keys.
 
+mod write;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,6 +34,9 @@ pub struct Document {
 impl Document {
     /// Any serde type with the form of an object.
     pub fn of<T: Serialize + ?Sized>(data: &T) -> Result<Document> {
+        if let Some(bytes) = write::object(data) {
+            return Ok(Document::from_bytes(bytes.into()));
+        }
         match Value::of(data)? {
             Value::Object(members) => Document::from_object(&members),
             other => {

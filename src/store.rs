@@ -179,6 +179,9 @@ impl Store {
 
     /// Moves everything into the tables now.
     pub fn checkpoint(&self) -> Result<()> {
+        if locked(&self.open).is_none() {
+            return Err(Error::stopped("the database is closed"));
+        }
         self.shared.checkpoint_now()
     }
 
@@ -371,6 +374,24 @@ mod tests {
         let store = Store::open(path, tiny(&disk)).unwrap();
         assert_eq!(store.snapshot().head(), Position(75));
         assert!(Store::open(path, tiny(&disk)).unwrap_err().to_string().contains("held"));
+    }
+
+    #[test]
+    fn versions_count_up_while_checkpoints_come_between() {
+        let disk = MemoryDisk::new();
+        let store = Store::create(Path::new("/shop.bygone"), tiny(&disk)).unwrap();
+        let mut versions = [0; 40];
+        for n in 0..400usize {
+            // Some entities are in every tail, some in few, and a group meets its own events.
+            let entities = [n % 3, 3 + n * 7 % 37, n % 3];
+            let events = entities.map(|entity| order(entity as u64)).to_vec();
+            let outcome = store.append(Group { events, ..Group::default() }).unwrap();
+            for ((position, bytes), entity) in outcome.events.into_iter().zip(entities) {
+                versions[entity] += 1;
+                let event = crate::event::codec::decode(Position(position), bytes).unwrap();
+                assert_eq!(event.version.unwrap().0, versions[entity], "Order {entity} at #{position}");
+            }
+        }
     }
 
     #[test]

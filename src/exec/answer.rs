@@ -39,15 +39,25 @@ impl Answer {
 }
 
 /// One line of an answer. Serializes as that line of JSON.
+///
+/// ```
+/// use bygone::{Db, Parameters, Row};
+/// let db = Db::in_memory()?;
+/// for row in db.query("EMIT Order.created 42 {total: 10}", &Parameters::new())?.rows {
+///     let Row::Event { event, repeated: false } = row? else { continue };
+///     assert_eq!(event.kind.as_str(), "Order.created");
+/// }
+/// # Ok::<(), bygone::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-#[allow(clippy::large_enum_variant)] // nearly all of them are events
+#[allow(clippy::large_enum_variant)] // most rows are events, and one is looked at at a time
 pub enum Row {
-    /// An event; `repeated` where a key was met again and this is the first outcome.
+    /// An event.
     Event {
         /// The event.
         event: Event,
-        /// Whether it was there before.
+        /// A key was met again: this is the first outcome, and nothing was written.
         repeated: bool,
     },
     /// The state of an entity.

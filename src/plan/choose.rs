@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use super::By;
 use crate::entity::EventType;
 use crate::error::Result;
-use crate::event::Cause;
 use crate::pattern::Pattern;
 use crate::store::snapshot::Snapshot;
 use crate::store::term::Term;
@@ -101,16 +100,5 @@ fn source_of_one(snapshot: &Snapshot, by: &By) -> Result<Source> {
         By::Correlation(correlation) => Term::correlation(correlation),
         By::Tag { name, value } => Term::tag(name, value),
     };
-    let name = match by {
-        By::Target(entity) => format!("history of {entity}"),
-        By::Type(kind) => format!("type {kind}"),
-        By::Actor(actor) => format!("actor {actor}"),
-        By::Id(id) => format!("id '{id}'"),
-        By::Key(key) => format!("key '{key}'"),
-        By::Cause(Cause::Event(position)) => format!("cause {position}"),
-        By::Cause(Cause::Named { kind, id }) => format!("cause {kind} '{id}'"),
-        By::Correlation(correlation) => format!("correlation '{correlation}'"),
-        By::Tag { name, value } => format!("{name} = {value}"),
-    };
-    Ok(Source::List(Lookup { term: term?, name }))
+    Ok(Source::List(Lookup { term: term?, name: by.to_string() }))
 }

@@ -2,8 +2,10 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::event::Cause;
+
 use super::{
-    Append, Emit, Events, Owner, Plan, Read, ReadKind, Replay, Source, Subscription, Take, Until, When,
+    Append, By, Emit, Events, Owner, Plan, Read, ReadKind, Replay, Source, Subscription, Take, Until, When,
     Window, Write,
 };
 
@@ -102,6 +104,22 @@ impl Display for Source {
     }
 }
 
+impl Display for By {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            By::Target(entity) => write!(f, "history of {entity}"),
+            By::Type(kind) => write!(f, "type {kind}"),
+            By::Actor(entity) => write!(f, "actor {entity}"),
+            By::Id(id) => write!(f, "id '{id}'"),
+            By::Key(key) => write!(f, "key '{key}'"),
+            By::Cause(Cause::Event(position)) => write!(f, "cause {position}"),
+            By::Cause(Cause::Named { kind, id }) => write!(f, "cause {kind} '{id}'"),
+            By::Correlation(correlation) => write!(f, "correlation '{correlation}'"),
+            By::Tag { name, value } => write!(f, "{name} = {value}"),
+        }
+    }
+}
+
 impl Display for Replay {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "the events of {}\n  {}", self.entity, self.window)
@@ -111,6 +129,7 @@ impl Display for Replay {
 impl Display for Subscription {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "deliver events like '{}'", self.pattern)?;
+        self.tags.iter().try_for_each(|by| write!(f, "\n  of {by}"))?;
         if let Some(predicate) = &self.predicate {
             write!(f, "\n  where {}", predicate.text)?;
         }

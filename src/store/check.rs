@@ -20,6 +20,15 @@ use crate::time::Timestamp;
 
 /// What a check found.
 ///
+/// ```
+/// use bygone::{Db, NewEvent};
+/// let db = Db::in_memory()?;
+/// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+/// let found = db.verify()?;
+/// assert_eq!((found.events, found.entries), (1, 2)); // found by its type, and by its target
+/// assert!(found.faults.is_empty());
+/// # Ok::<(), bygone::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verification {
     /// How many events were read.

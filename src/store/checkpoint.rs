@@ -73,8 +73,8 @@ fn write_tail(tables: &mut Tables, tail: &Tail, mut chain: [u8; 32]) -> Result<[
     for (position, bytes) in (tail.first..).zip(inner.events()) {
         tables.put_event(position, bytes)?;
     }
-    for (term, positions) in inner.terms() {
-        tables.append_postings(term.as_bytes(), positions)?;
+    for (term, list) in inner.terms() {
+        tables.append_postings(term.as_bytes(), list.positions())?;
     }
     let mut recorded = None;
     let mut first = tail.first;

@@ -222,10 +222,16 @@ fn open(disk: &dyn Disk, path: &Path, cache: usize) -> Result<Handle> {
     }
 }
 
+/// Whether an operation failed only because another one had before: what is opened again does not know of it.
+pub(crate) fn was_interrupted(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::Interrupted)
+}
+
 fn failed(doing: &str, error: impl Into<redb::Error>) -> Error {
     match error.into() {
         redb::Error::Io(io) => Error::io(doing, io),
         redb::Error::Corrupted(found) => Error::corrupt(doing, found),
+        redb::Error::PreviousIo => Error::io(doing, std::io::Error::from(std::io::ErrorKind::Interrupted)),
         other => Error::io(doing, std::io::Error::other(other.to_string())),
     }
 }

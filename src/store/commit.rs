@@ -164,8 +164,8 @@ impl Shared {
         batch: &mut Batch,
         mut request: Prepared,
     ) -> Result<Outcome> {
-        if request.checkpoint < batch.tails.base() {
-            request.look_up(&View::open(self, u64::MAX)?)?;
+        if request.base < batch.tails.base() {
+            request.look_up(self)?;
         }
         if let Some(outcome) = self.repeated(batch, &request)? {
             return Ok(outcome);
@@ -243,7 +243,7 @@ impl Shared {
         }
         let bytes = match batch.tails.get(position) {
             Some(bytes) => Some(bytes),
-            None => View::open(self, u64::MAX)?.event(position)?,
+            None => View::read(self, u64::MAX, |view| view.event(position))?,
         };
         bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at #{position}")))
     }
@@ -290,10 +290,7 @@ impl Shared {
             let entity = event.entity_term().cloned();
             if let Some(term) = &entity {
                 let before = batch.entities.get(term).copied();
-                let (count, last) = before.unwrap_or_else(|| {
-                    let (more, newer) = batch.tails.count(term, request.checkpoint + 1);
-                    (event.cold.0 + more, newer.unwrap_or(event.cold.1))
-                });
+                let (count, last) = before.unwrap_or_else(|| batch.tails.total(term).unwrap_or(event.cold));
                 for expect in &event.new.expect {
                     self.check(batch, expect, &event.target, count, last)?;
                 }
@@ -336,7 +333,7 @@ impl Shared {
             payload[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
             let bytes: Arc<[u8]> = Arc::from(&payload[start + 4..]);
             events.push((position, bytes.clone()));
-            batch.staged.push(Staged { bytes, terms: event.terms });
+            batch.staged.push(Staged { bytes, terms: event.terms, version });
             batch.next += 1;
             batch.recorded = Some(recorded);
         }

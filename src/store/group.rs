@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::snapshot::View;
+use super::tail::Tails;
 use super::term::{self, Space, Term};
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
@@ -43,8 +44,8 @@ pub(crate) struct Prepared {
     pub keys: Vec<Keyed>,
     pub import: bool,
     pub restore: bool,
-    /// What the tables were at when `events` and `keys` were looked up.
-    pub checkpoint: u64,
+    /// Where the tails began when `events` and `keys` were looked up: what was in none of them was in the tables.
+    pub base: u64,
     /// What the head was then.
     pub head: u64,
     /// What it takes in the queue.
@@ -57,7 +58,7 @@ pub(crate) struct PreparedEvent {
     pub kind: EventType,
     pub target: Option<Entity>,
     pub terms: Vec<Term>,
-    /// How many events the target has in the tables, and the last of them.
+    /// How many events the target has in the tables, and the last of them; not looked up if a tail knows it.
     pub cold: (u64, u64),
     /// Where an event with the given id is.
     pub known: Option<u64>,
@@ -110,7 +111,6 @@ impl Prepared {
         if group.key.is_some() && group.events.is_empty() {
             return Err(Error::invalid("a group with a key", "an event at least", "none"));
         }
-        let view = View::open(shared, u64::MAX)?;
         let mut events = Vec::with_capacity(group.events.len());
         let mut bytes = 0;
         for mut new in group.events {
@@ -123,7 +123,7 @@ impl Prepared {
                     found,
                 ));
             }
-            inherit(&view, &mut new)?;
+            inherit(shared, &mut new)?;
             let target = new.owner().cloned();
             if target.is_none() && !new.expect.is_empty() {
                 return Err(Error::invalid(
@@ -150,28 +150,35 @@ impl Prepared {
             ));
         }
         let keys = keys(&mut events, &group.key, group.content, group.import)?;
-        let mut prepared = Prepared {
-            events,
-            keys,
-            import: group.import,
-            restore: group.restore,
-            checkpoint: 0,
-            head: 0,
-            bytes,
-        };
-        prepared.look_up(&view)?;
+        let mut prepared =
+            Prepared { events, keys, import: group.import, restore: group.restore, base: 0, head: 0, bytes };
+        prepared.look_up(shared)?;
         Ok(prepared)
     }
 
     /// Looks up versions, keys and ids as the tables have them now.
-    pub fn look_up(&mut self, view: &View) -> Result<()> {
-        self.checkpoint = view.checkpoint();
-        self.head = view.head();
+    pub fn look_up(&mut self, shared: &Shared) -> Result<()> {
+        // Tails before tables, as everywhere: what moves in between is then found in the tables.
+        let tails = shared.tails();
+        (self.base, self.head) = (tails.base(), tails.head);
+        let in_tails =
+            |event: &PreparedEvent| event.entity_term().is_none_or(|term| tails.total(term).is_some());
+        // Most appends are to entities that a tail knows: the tables are opened only where they are asked for something.
+        let tables = !self.keys.is_empty()
+            || self.events.iter().any(|event| event.new.id.is_some() || !in_tails(event));
+        if tables {
+            View::read(shared, u64::MAX, |view| self.look_up_in(view, &tails))?;
+        }
+        Ok(())
+    }
+
+    fn look_up_in(&mut self, view: &View, tails: &Tails) -> Result<()> {
         let mut counts: HashMap<Term, (u64, u64)> = HashMap::new();
         for event in &mut self.events {
             if let Some(term) = event.terms.iter().find(|term| term.is_counted()) {
                 event.cold = match counts.get(term) {
                     Some(found) => *found,
+                    None if tails.total(term).is_some() => (0, 0),
                     None => {
                         let found = view.cold_count(term)?;
                         counts.insert(term.clone(), found);
@@ -233,10 +240,11 @@ fn keys(
 pub(crate) const ANY_CONTENT: [u8; 16] = [0; 16];
 
 /// An event caused by another of this log belongs to its chain.
-fn inherit(view: &View, new: &mut NewEvent) -> Result<()> {
+fn inherit(shared: &Shared, new: &mut NewEvent) -> Result<()> {
     let Some(position) = new.cause_position().filter(|_| new.correlation.is_none()) else { return Ok(()) };
-    let Some(bytes) = view.event(position.0)? else {
-        let expected = format!("an event of this log, up to #{}", view.head());
+    let (bytes, head) = View::read(shared, u64::MAX, |view| Ok((view.event(position.0)?, view.head())))?;
+    let Some(bytes) = bytes else {
+        let expected = format!("an event of this log, up to #{head}");
         return Err(Error::invalid("the cause", expected, position.to_string()));
     };
     let cause = codec::decode(position, bytes)?;

@@ -174,7 +174,8 @@ fn decode_frame(mut payload: &[u8], next: &mut u64, count: u32) -> Result<Vec<St
             rest.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(damaged)?;
         let bytes: Arc<[u8]> = Arc::from(bytes);
         let event = codec::decode(Position(*next), bytes.clone())?;
-        events.push(Staged { bytes, terms: terms_of(&event)? });
+        let version = event.version.map_or(0, |version| version.0);
+        events.push(Staged { bytes, terms: terms_of(&event)?, version });
         *next += 1;
         payload = rest;
     }

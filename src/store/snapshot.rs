@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Shared;
-use super::cold::{ColdRead, Log, Postings};
-use super::tail::Tails;
+use super::cold::{ColdRead, Log, Postings, was_interrupted};
+use super::tail::{Tail, Tails};
 use super::term::{self, Term};
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
@@ -54,20 +54,25 @@ impl Snapshot {
         View::open(&self.shared, self.head)
     }
 
+    fn read<T>(&self, read: impl FnMut(&View) -> Result<T>) -> Result<T> {
+        View::read(&self.shared, self.head, read)
+    }
+
     /// The event at a position; none beyond the head.
     pub fn event(&self, position: Position) -> Result<Option<Event>> {
-        let bytes = self.view()?.event(position.0)?;
+        let bytes = self.read(|view| view.event(position.0))?;
         bytes.map(|bytes| codec::decode(position, bytes)).transpose()
     }
 
     /// How many events an entity has.
     pub fn version(&self, entity: &Entity) -> Result<Version> {
-        Ok(Version(self.view()?.count(&Term::entity(entity)?)?.0))
+        let term = Term::entity(entity)?;
+        Ok(Version(self.read(|view| view.count(&term))?.0))
     }
 
     /// Where the event with this id is.
     pub fn position_of(&self, id: &EventId) -> Result<Option<Position>> {
-        self.view()?.position_of(id)
+        self.read(|view| view.position_of(id))
     }
 
     /// The positions of a term, from `first` to `last`, one way or the other.
@@ -109,22 +114,10 @@ impl Snapshot {
 
     /// The types in use, with the prefix given, in order.
     pub fn types(&self, prefix: &str) -> Result<Vec<(String, Term)>> {
-        let view = self.view()?;
         let prefix = term::type_prefix(prefix);
-        let mut types = Vec::new();
-        let mut from = prefix.clone();
-        while let Some(term) = view.term_at(&from)?.filter(|term| term.as_bytes().starts_with(&prefix)) {
-            let kind =
-                term.as_type().ok_or_else(|| Error::corrupt("the index of types", "a term that is none"))?;
-            from = term.as_bytes().to_vec();
-            // Terms are never the beginning of others, so this lies after all of this term's keys, and before the next's.
-            from.extend_from_slice(&[0xff; 9]);
-            types.push((kind, term));
-        }
-        Ok(types)
+        self.read(|view| view.types(&prefix))
     }
 }
-
 /// One moment of reading.
 pub(crate) struct View<'s> {
     tails: Tails,
@@ -156,6 +149,32 @@ impl<'s> View<'s> {
         Ok(View { log: read.log()?, postings: read.postings()?, tails, checkpoint, read })
     }
 
+    /// Reads within a view. Where another's failure comes between, which redb then tells to all, it reads once more.
+    pub(super) fn read<T>(shared: &Shared, head: u64, mut read: impl FnMut(&View) -> Result<T>) -> Result<T> {
+        let mut again = 0..3;
+        loop {
+            match View::open(shared, head).and_then(|view| read(&view)) {
+                Err(error) if was_interrupted(&error) && again.next().is_some() => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The types whose terms begin with these bytes, in order.
+    fn types(&self, prefix: &[u8]) -> Result<Vec<(String, Term)>> {
+        let mut types = Vec::new();
+        let mut from = prefix.to_vec();
+        while let Some(term) = self.term_at(&from)?.filter(|term| term.as_bytes().starts_with(prefix)) {
+            let kind =
+                term.as_type().ok_or_else(|| Error::corrupt("the index of types", "a term that is none"))?;
+            from = term.as_bytes().to_vec();
+            // Terms are never the beginning of others, so this lies after all of this term's keys, and before the next's.
+            from.extend_from_slice(&[0xff; 9]);
+            types.push((kind, term));
+        }
+        Ok(types)
+    }
+
     /// C, as this view sees it.
     pub fn checkpoint(&self) -> u64 {
         self.checkpoint
@@ -177,7 +196,9 @@ impl<'s> View<'s> {
             let start = list.partition_point(|&p| p <= self.checkpoint);
             list.partition_point(|&p| p <= self.head()).saturating_sub(start) as u64
         };
-        self.tails.each().map(|tail| tail.read().terms().values().map(|list| within(list)).sum::<u64>()).sum()
+        let entries =
+            |tail: &Tail| tail.read().terms().values().map(|list| within(list.positions())).sum::<u64>();
+        self.tails.each().map(|tail| entries(tail)).sum()
     }
 
     /// How many entries a counted list has in the tables alone, and the last of them (0 if none).
@@ -354,7 +375,7 @@ impl List {
     }
 
     fn fill(&mut self) -> Result<()> {
-        let page = self.snapshot.view()?.page(&self.term, self.first, self.last, self.direction)?;
+        let page = self.snapshot.read(|view| view.page(&self.term, self.first, self.last, self.direction))?;
         match (page.last(), self.direction) {
             (None, _) => self.done = true,
             (Some(&end), Direction::Ascending) => self.first = end + 1,
@@ -394,10 +415,27 @@ pub(crate) struct LogScan {
 
 impl LogScan {
     fn fill(&mut self) -> Result<()> {
-        let view = self.snapshot.view()?;
+        let page = self.snapshot.read(|view| self.page_of(view))?;
+        let Some(&(end, _)) = page.back() else {
+            return Err(Error::corrupt(
+                "the log",
+                format!("no event from #{} to #{}", self.first, self.last),
+            ));
+        };
+        if self.direction == Direction::Descending {
+            self.last = end - 1
+        } else {
+            self.first = end + 1
+        };
+        self.page = page;
+        Ok(())
+    }
+
+    /// The next events in the direction of the scan.
+    fn page_of(&self, view: &View) -> Result<VecDeque<(u64, Arc<[u8]>)>> {
         let cold = self.last.min(view.checkpoint());
         let descending = self.direction == Direction::Descending;
-        let page = &mut self.page;
+        let mut page = VecDeque::new();
         let from_tails = if descending { self.last > cold } else { self.first > cold };
         if from_tails {
             // A tail's events are in memory: a page is a handful of pointers.
@@ -420,18 +458,7 @@ impl LogScan {
                 Ok(page.len() < PAGE)
             })?;
         }
-        let Some(&(end, _)) = page.back() else {
-            return Err(Error::corrupt(
-                "the log",
-                format!("no event from #{} to #{}", self.first, self.last),
-            ));
-        };
-        if descending {
-            self.last = end - 1
-        } else {
-            self.first = end + 1
-        };
-        Ok(())
+        Ok(page)
     }
 }
 

@@ -27,8 +27,30 @@ pub(crate) struct Tail {
 #[derive(Debug, Default)]
 pub(crate) struct Inner {
     events: Vec<Arc<[u8]>>,
-    terms: BTreeMap<Term, Vec<u64>>,
+    terms: BTreeMap<Term, List>,
     bytes: usize,
+}
+
+/// The part of a posting list that is in a tail.
+#[derive(Debug, Default)]
+pub(crate) struct List {
+    /// How many entries the whole list has before these; 0 in lists that are not counted.
+    before: u64,
+    positions: Vec<u64>,
+}
+
+impl List {
+    /// Its positions, ascending.
+    pub fn positions(&self) -> &[u64] {
+        &self.positions
+    }
+
+    /// Those within the bounds, both included.
+    fn within(&self, first: u64, last: u64) -> &[u64] {
+        let start = self.positions.partition_point(|&p| p < first);
+        let end = self.positions.partition_point(|&p| p <= last);
+        self.positions.get(start..end).unwrap_or_default()
+    }
 }
 
 /// An event on its way into a tail.
@@ -36,6 +58,8 @@ pub(crate) struct Inner {
 pub(crate) struct Staged {
     pub bytes: Arc<[u8]>,
     pub terms: Vec<Term>,
+    /// Its place in the history of its entity; 0 if it has none.
+    pub version: u64,
 }
 
 impl Tail {
@@ -52,7 +76,9 @@ impl Tail {
             inner.events.push(event.bytes);
             for term in event.terms {
                 inner.bytes += term.as_bytes().len() + TERM_COST;
-                inner.terms.entry(term).or_default().push(position);
+                let before = if term.is_counted() { event.version.saturating_sub(1) } else { 0 };
+                let list = inner.terms.entry(term).or_insert_with(|| List { before, positions: Vec::new() });
+                list.positions.push(position);
             }
         }
     }
@@ -79,28 +105,30 @@ impl Tail {
 
     /// The entries of a list within the bounds, both included.
     pub fn list(&self, term: &Term, first: u64, last: u64) -> Vec<u64> {
-        let inner = self.read();
-        let Some(list) = inner.terms.get(term) else { return Vec::new() };
-        let start = list.partition_point(|&p| p < first);
-        let end = list.partition_point(|&p| p <= last);
-        list.get(start..end).unwrap_or_default().to_vec()
+        self.read().terms.get(term).map_or_else(Vec::new, |list| list.within(first, last).to_vec())
     }
 
     /// How many entries a list has within the bounds, and the last of them.
     pub fn count(&self, term: &Term, first: u64, last: u64) -> (u64, Option<u64>) {
         let inner = self.read();
-        let Some(list) = inner.terms.get(term) else { return (0, None) };
-        let start = list.partition_point(|&p| p < first);
-        let end = list.partition_point(|&p| p <= last);
-        let within = list.get(start..end).unwrap_or_default();
+        let within = inner.terms.get(term).map_or([].as_slice(), |list| list.within(first, last));
         (within.len() as u64, within.last().copied())
+    }
+
+    /// How many entries a counted list has in all, and the last of them, if one of them is here.
+    fn total(&self, term: &Term) -> Option<(u64, u64)> {
+        let inner = self.read();
+        let list = inner.terms.get(term)?;
+        Some((list.before + list.positions.len() as u64, list.positions.last().copied()?))
     }
 
     /// The first term at or after some bytes that has an entry within the bounds.
     pub fn term_at(&self, from: &[u8], last: u64) -> Option<Term> {
         let inner = self.read();
         let mut after = inner.terms.range(Term::from_bytes(from)..);
-        after.find(|(_, list)| list.first().is_some_and(|&p| p <= last)).map(|(term, _)| term.clone())
+        after
+            .find(|(_, list)| list.positions.first().is_some_and(|&p| p <= last))
+            .map(|(term, _)| term.clone())
     }
 }
 
@@ -109,7 +137,7 @@ impl Inner {
         &self.events
     }
 
-    pub fn terms(&self) -> &BTreeMap<Term, Vec<u64>> {
+    pub fn terms(&self) -> &BTreeMap<Term, List> {
         &self.terms
     }
 }
@@ -145,6 +173,12 @@ impl Tails {
     pub fn list(&self, term: &Term, first: u64, last: u64) -> Vec<u64> {
         let last = last.min(self.head);
         self.each().flat_map(|tail| tail.list(term, first, last)).collect()
+    }
+
+    /// How many entries a counted list has in all, those in the tables included, and the last of them; none if no tail has
+    /// any. For whoever commits: it does not stop at the head.
+    pub fn total(&self, term: &Term) -> Option<(u64, u64)> {
+        self.each().rev().find_map(|tail| tail.total(term))
     }
 
     /// How many entries a list has from `first` on, and the last of them.

@@ -203,7 +203,7 @@ impl Question {
         let chosen = match self.history {
             Some(id) => event.target == Some(Entity::from(("Order", id))),
             None => {
-                PATTERNS[self.pattern].parse::<crate::Pattern>().unwrap().matches(&event.kind)
+                PATTERNS[self.pattern].parse::<crate::pattern::Pattern>().unwrap().matches(&event.kind)
                     && self.actor.is_none_or(|actor| event.actor == Some(Entity::from(("User", actor))))
                     && self
                         .customer

@@ -6,7 +6,8 @@ use super::*;
 fn the_facts_of_an_event() {
     let store = store(3);
     let mut session = Session::new(&store);
-    session.parameters = Parameters::from([("id", 7)]).set("data", crate::Value::Object(Default::default()));
+    session.parameters =
+        Parameters::from([("id", 7)]).set("data", crate::value::Value::Object(Default::default()));
     for (text, expected) in [
         (
             "EMIT Order.created 42 {total: 10, big: 2 * 21} BY User ann",

@@ -203,6 +203,7 @@ fn what_cannot_be_read_is_told() {
         ("EVENTS ORDER BY timestamp", "ORDER BY: not available yet"),
         ("FIND Order WHERE state.total > 1", "FIND: not available yet"),
         ("EVENTS '..'", "pattern: expected"),
+        ("SUBSCRIBE '*' AS billing", "not available yet"),
     ] {
         let error = session.error(text);
         assert!(error.contains(expected), "{text}\n{error}");
@@ -250,7 +251,7 @@ fn a_subscription_wants_what_the_same_events_would_show() {
             &snapshot,
             &crate::plan::Subscription {
                 tags: Vec::new(),
-                pattern: crate::Pattern::all(),
+                pattern: crate::pattern::Pattern::all(),
                 predicate: None,
                 ..subscription.clone()
             },
@@ -268,6 +269,39 @@ fn a_subscription_wants_what_the_same_events_would_show() {
         Plan::Subscribe(subscription) => subscription.until,
         _ => None,
     };
-    assert_eq!(until("SUBSCRIBE UNTIL NOW"), Some(crate::plan::Until::Position(crate::Position(8))));
+    assert_eq!(until("SUBSCRIBE UNTIL NOW"), Some(crate::plan::Until::Position(crate::entity::Position(8))));
     assert_eq!(until("SUBSCRIBE UNTIL 2030-01-01"), Some(crate::plan::Until::Recorded(time("2030-01-01"))));
+}
+
+#[test]
+fn a_plan_says_what_will_be_read() {
+    let store = shop();
+    let session = Session::new(&store);
+    for (text, expected) in [
+        (
+            "EVENTS 'Order.created' BY customer = 'c-7' WHERE data.total > 1 SINCE 2024-01-01 LIMIT 3",
+            "the first 3 events\n  where data.total > 1\n  after #0 through #8, occurred since 2024-01-01T00:00:00Z\n  \
+             from what is in all of\n    the list of customer = \"c-7\"\n    the list of type Order.created",
+        ),
+        ("EVENTS", "events\n  after #0 through #8\n  from the whole log"),
+        (
+            "EVENTS '*' BY id = 'e3' LAST 1",
+            "the last 1 events, read backwards\n  after #0 through #8\n  from the one event #3",
+        ),
+        (
+            "EVENTS '*.created, Order.paid'",
+            "events\n  after #0 through #8\n  from the union of the lists of 2 types: Order.created, Order.paid",
+        ),
+        (
+            "AT Order 42 '2024-02-01' AS OF #3",
+            "fold the events of Order 42\n  after #0 through #3, occurred by 2024-02-01T00:00:00Z",
+        ),
+        (
+            "SUBSCRIBE 'Order.*' BY User ann FROM #2 WHERE data.paid",
+            "deliver events like 'Order.*'\n  of actor User ann\n  where data.paid\n  after #2",
+        ),
+        ("EMIT Order.paid NEW BY User 7 AT -1d", "append Order.paid on a new Order by User 7 1d ago"),
+    ] {
+        assert_eq!(session.plan(text, &store.snapshot()).unwrap().to_string(), expected, "{text}");
+    }
 }

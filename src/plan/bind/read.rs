@@ -1,8 +1,7 @@
 //! Binding of reads.
 
 use super::{Binder, expr::Names};
-use crate::entity::EventType;
-use crate::entity::{Entity, Position};
+use crate::entity::{Entity, EventType, Position};
 use crate::error::Result;
 use crate::event::{Cause, EventId};
 use crate::lang::ast::{
@@ -11,7 +10,9 @@ use crate::lang::ast::{
 use crate::pattern::Pattern;
 use crate::plan::expr::{Constant, Node};
 use crate::plan::later::Later;
-use crate::plan::{By, Events, Moment, Predicate, ReadKind, Replay, Subscription, Take, Until, source_of};
+use crate::plan::{
+    By, Events, Moment, Predicate, ReadKind, Replay, Subscription, Take, Until, Window, source_of,
+};
 use crate::value::Value;
 
 impl Binder<'_> {
@@ -169,7 +170,7 @@ impl Binder<'_> {
         let entity = self.entity(entity)?;
         let at = at.map(|point| self.point(point, Some(&entity))).transpose()?;
         let (through, as_of) = self.as_of(as_of, Some(&entity))?;
-        let mut window = crate::plan::Window::through(through.0);
+        let mut window = Window::through(through.0);
         match at {
             Some(Moment::Position(position)) => window.through = window.through.min(position.0),
             Some(Moment::Time(time)) => window.by = Some(time),

@@ -45,6 +45,10 @@ impl Expected {
         expected
     }
 
+    pub fn chain_at(&self, position: u64) -> [u8; 32] {
+        self.chain[position as usize]
+    }
+
     pub fn lists(&self, head: u64) -> Lists {
         let mut lists = Lists::new();
         for (position, terms) in (1..=head).zip(&self.terms) {

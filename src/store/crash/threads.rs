@@ -115,7 +115,7 @@ fn a_guard_on_a_version_lets_one_of_many_through() {
                     scope.spawn(move || store.append(one(event)))
                 })
                 .collect();
-            threads.into_iter().filter(|_| true).map(|t| usize::from(t.join().unwrap().is_ok())).sum()
+            threads.into_iter().map(|t| usize::from(t.join().unwrap().is_ok())).sum()
         });
         assert_eq!(won, 1, "at version {version}");
     }
@@ -282,8 +282,9 @@ fn submitters_wait_for_room_in_the_queue() {
         }
         thread::sleep(Duration::from_millis(60));
         let queued = submitted.load(Ordering::SeqCst);
-        assert!((1..12).contains(&queued), "{queued} requests of 1.3 KB in a queue of 10 KB");
         go_on.store(true, Ordering::SeqCst);
+        // Eight fill the queue; the leader may have taken as many before.
+        assert!((1..20).contains(&queued), "{queued} requests of 1.3 KB before a queue of 10 KB");
     });
     store.close().unwrap();
     assert_eq!(Store::open(path(), tiny(&disk)).unwrap().snapshot().head(), Position(31));

@@ -1,0 +1,41 @@
+//! Bygone beside what else one would use, measured in one run.
+//!
+//! Absolute times of a disk drift by the hour. So the contestants take turns in short slices, each round in another order,
+//! and what counts is the ratio of two contestants within a round; of these the median is shown.
+
+mod arguments;
+mod contestant;
+mod event;
+mod table;
+mod write;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use arguments::Arguments;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::read(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}\n\n{}", arguments::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.wants("write") {
+        write::run(arguments)?;
+    }
+    Ok(())
+}
