@@ -63,6 +63,8 @@ impl Mode {
             use rustix::termios::{OptionalActions, tcsetattr};
             // Nobody is left to tell.
             let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, termios);
+            // What comes next does not stand behind the prompt.
+            super::failure::say("");
         }
     }
 }

@@ -63,6 +63,11 @@ impl Renderer for Table {
 
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
         self.rows += 1;
+        if let Some(text) = drawn(row) {
+            self.settle(out)?;
+            self.follows = true;
+            return text.lines().try_for_each(|line| writeln!(out, "{}", harmless(line)));
+        }
         let record = match row {
             Row::State(_) => {
                 let members = grid::members(row);
@@ -193,6 +198,13 @@ impl Table {
         line.truncate(line.trim_end().len());
         line
     }
+}
+
+/// A row that is one text of several lines, as a plan is: its lines are its layout.
+fn drawn(row: &Row) -> Option<&str> {
+    let Row::Fields(fields) = row else { return None };
+    let text = fields.first()?.1.as_text()?;
+    (fields.len() == 1 && text.contains('\n')).then_some(text)
 }
 
 /// What a column of a live table is given at least.
@@ -363,6 +375,11 @@ mod tests {
             table(&[r#"{"name":"paid","total":5}"#, r#"{"name":"refunded","total":1250}"#]),
             "name      total\n────────  ─────\npaid          5\nrefunded   1250\n"
         );
+    }
+
+    #[test]
+    fn a_text_of_lines_is_written_as_lines() {
+        assert_eq!(table(&[r#"{"plan":"Scan\n  Filter\u001b"}"#]), "Scan\n  Filter\\u{1b}\n");
     }
 
     #[test]
