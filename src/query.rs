@@ -121,7 +121,7 @@ impl Db {
     /// Runs a statement that was parsed before. Parameters that it does not use are for others of its script.
     pub fn run(&self, statement: &Statement, parameters: &Parameters, cancel: &Cancel) -> Result<Answer> {
         let store = self.store();
-        let snapshot = store.snapshot();
+        let snapshot = store.snapshot().cancelled_by(cancel);
         let context = Context {
             text: &statement.text,
             statement: statement.number,
@@ -144,5 +144,23 @@ impl Db {
                 })))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::NewEvent;
+
+    #[test]
+    fn a_long_read_ends_when_it_is_cancelled() {
+        let db = Db::in_memory().unwrap();
+        db.emit_all((0..3000).map(|n| NewEvent::new("Order.paid").on(("Order", n)))).unwrap();
+        let cancel = Cancel::new();
+        let mut rows =
+            db.query_with("EVENTS WHERE data.never = 1", &Parameters::new(), &cancel).unwrap().rows;
+        cancel.cancel();
+        assert!(rows.next().unwrap().unwrap_err().to_string().contains("cancelled"));
+        assert!(rows.next().is_none());
     }
 }

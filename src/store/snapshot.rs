@@ -12,6 +12,7 @@ use super::Shared;
 use super::cold::{ColdRead, Log, Postings, was_interrupted};
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
+use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, codec};
@@ -32,11 +33,17 @@ pub(crate) enum Direction {
 pub(crate) struct Snapshot {
     shared: Arc<Shared>,
     head: u64,
+    cancel: Cancel,
 }
 
 impl Snapshot {
     pub(super) fn new(shared: Arc<Shared>, head: u64) -> Snapshot {
-        Snapshot { shared, head }
+        Snapshot { shared, head, cancel: Cancel::new() }
+    }
+
+    /// The same log, whose reading ends with an error at the next page once this handle is cancelled.
+    pub fn cancelled_by(self, cancel: &Cancel) -> Snapshot {
+        Snapshot { cancel: cancel.clone(), ..self }
     }
 
     /// The newest position it shows.
@@ -46,15 +53,21 @@ impl Snapshot {
 
     /// The same log, up to an earlier head.
     pub fn until(&self, head: Position) -> Snapshot {
-        Snapshot { shared: self.shared.clone(), head: head.0.min(self.head) }
+        Snapshot { head: head.0.min(self.head), ..self.clone() }
     }
 
     /// Opens a view for a moment of reading.
     pub fn view(&self) -> Result<View<'_>> {
+        self.go_on()?;
         View::open(&self.shared, self.head)
     }
 
+    fn go_on(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::stopped("it was cancelled")) } else { Ok(()) }
+    }
+
     fn read<T>(&self, read: impl FnMut(&View) -> Result<T>) -> Result<T> {
+        self.go_on()?;
         View::read(&self.shared, self.head, read)
     }
 

@@ -207,7 +207,10 @@ fn join(scans: &[Scan; 2], walks: &[Walk; 2], after: u64) -> (Vec<Run>, End) {
     {
         let bad = Some("the frames before this one are missing");
         let place = scans[first.side.index()].name(START);
-        return (Vec::new(), End { number: first.first_number.saturating_sub(1), position: next, place, bad });
+        return (
+            Vec::new(),
+            End { number: first.first_number.saturating_sub(1), position: next, place, bad },
+        );
     }
     if let [low, high] = runs[..] {
         let follows = (low.next_number, low.next_position) == (high.first_number, high.first_position);
