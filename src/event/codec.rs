@@ -204,6 +204,16 @@ pub(crate) fn parts(position: Position, bytes: &[u8]) -> Result<Parts<'_>> {
     Ok(Parts { header, data, metadata })
 }
 
+/// When a stored event occurred, and when it was recorded; the rest stays as it is.
+pub(crate) fn times(position: Position, parts: &Parts) -> Result<(Timestamp, Timestamp)> {
+    let mut read = Reader::new(parts.header, position);
+    let mask: u32 = read.get()?;
+    let (_version, _id, _kind): (u64, _, _) = (read.get()?, read.id()?, read.text()?);
+    let recorded = read.time()?;
+    let occurred = if mask & TIMESTAMP != 0 { read.time()? } else { recorded };
+    Ok((occurred, recorded))
+}
+
 /// Decodes a stored event; `data` and `metadata` stay as they are and share its bytes.
 pub(crate) fn decode(position: Position, bytes: Arc<[u8]>) -> Result<Event> {
     let parts = parts(position, &bytes)?;
@@ -404,6 +414,9 @@ mod tests {
         let new = full();
         let event = decode(Position(7), encoded(&new, 7).into()).unwrap();
         assert_eq!((event.position, event.version), (Position(7), Some(Version(3))));
+        let bytes = encoded(&new, 7);
+        let times = times(Position(7), &parts(Position(7), &bytes).unwrap()).unwrap();
+        assert_eq!(times, (event.timestamp, event.recorded));
         assert_eq!(event.id.to_string(), "mine");
         assert_eq!(event.kind.as_str(), "Order.paid");
         assert_eq!(Some(event.timestamp), new.timestamp);

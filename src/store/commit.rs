@@ -309,14 +309,15 @@ impl Shared {
                 (None, None) => committer.ids.next(recorded)?,
             };
             // An id needs an entry of its own exactly where its own time does not lead to it.
-            let id_term = Term::id(&id)?;
-            event.terms.retain(|term| *term != id_term);
-            if event.new.id.is_some() {
-                batch.ids.insert(id_term.clone(), position);
-                undo.push(Undo::Id(id_term.clone()));
-            }
-            if !id.tells_its_place(recorded) {
-                event.terms.push(id_term);
+            let tells = id.tells_its_place(recorded);
+            if let Some(term) = event.id_term().cloned() {
+                if tells {
+                    event.terms.retain(|other| *other != term);
+                }
+                batch.ids.insert(term.clone(), position);
+                undo.push(Undo::Id(term));
+            } else if !tells {
+                event.terms.push(Term::id(&id)?);
             }
             let seal = key.as_ref().map(|key| key.seal);
             if let Some(key) = key {

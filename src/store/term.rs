@@ -15,6 +15,8 @@
 //! | 7 | correlation | the text |
 //! | 8 | tag | name, value |
 
+use std::sync::Arc;
+
 use crate::entity::{Entity, EventType};
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event, EventId, NewEvent, Tag};
@@ -42,9 +44,9 @@ pub(crate) enum Space {
     Tag = 8,
 }
 
-/// What an event can be found by.
+/// What an event can be found by. Clones share their bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Term(Box<[u8]>);
+pub(crate) struct Term(Arc<[u8]>);
 
 impl Term {
     pub fn entity(entity: &Entity) -> Result<Term> {
@@ -209,7 +211,7 @@ struct Builder(Vec<u8>);
 
 impl Builder {
     fn new(space: Space) -> Builder {
-        let mut bytes = Vec::with_capacity(32);
+        let mut bytes = Vec::with_capacity(64);
         bytes.push(space as u8);
         Builder(bytes)
     }
