@@ -1,7 +1,7 @@
 //! The store: the log, made durable, and found again.
 //!
 //! The life of an append: a [`group`] is checked and looked up on the caller's thread, meets others in the [`queue`], is
-//! taken by a leader who [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`tail`]. In the
+//! taken by a leader who [`stage`]s and [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`tail`]. In the
 //! background a [`checkpoint`] moves frozen tails into the [`cold`] tables. A [`snapshot`] reads both. After a crash, opening
 //! [`recover`]s what the journal holds; [`check`] compares everything that follows from the log with the log.
 //!
@@ -22,6 +22,7 @@ pub(crate) mod posting;
 pub(crate) mod queue;
 pub(crate) mod recover;
 pub(crate) mod snapshot;
+mod stage;
 pub(crate) mod tail;
 pub(crate) mod term;
 pub(crate) mod upkeep;

@@ -12,7 +12,7 @@ use crate::entity::Position;
 use crate::error::{Error, Result, shorten};
 use crate::event::{Event, NewEvent, codec, read_line};
 use crate::pattern::Pattern;
-use crate::store::group::{Group, Outcome, Prepared};
+use crate::store::group::{Group, Outcome, Prepared, content_of};
 use crate::store::snapshot::Direction;
 use crate::store::term::Term;
 use crate::store::{Store, Submitted};
@@ -368,12 +368,6 @@ impl Import<'_> {
 
 fn key_of(hash: &[u8; 32]) -> String {
     format!("import:{}", blake3::Hash::from_bytes(*hash).to_hex())
-}
-
-fn content_of(hash: &[u8; 32]) -> [u8; 16] {
-    let mut content = [0; 16];
-    content.copy_from_slice(&hash[..16]);
-    content
 }
 
 /// Lines of bytes, each bounded.

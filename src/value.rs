@@ -89,6 +89,20 @@ impl Value {
         }
     }
 
+    /// The same value with the members of its objects in one order, whatever order they were written in.
+    pub(crate) fn canonical(self) -> Value {
+        match self {
+            Value::Object(members) => {
+                let mut members: Object =
+                    members.into_iter().map(|(name, value)| (name, value.canonical())).collect();
+                members.sort_unstable_keys();
+                Value::Object(members)
+            }
+            Value::Array(items) => Value::Array(items.into_iter().map(Value::canonical).collect()),
+            other => other,
+        }
+    }
+
     /// Folds a JSON merge patch (RFC 7396) into this value: null removes, objects merge, anything else replaces.
     pub fn merge(&mut self, patch: Value) {
         let Value::Object(patch) = patch else {

@@ -8,7 +8,7 @@ use crate::event::id::IdSource;
 use crate::event::{NewEvent, codec};
 use crate::plan::{Append, Emit, Owner, When, Write};
 use crate::store::Store;
-use crate::store::group::Group;
+use crate::store::group::{Group, content_of};
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
@@ -113,7 +113,7 @@ fn content(append: &Append) -> Result<[u8; 16]> {
         let mut event = event(emit, None, never)?;
         // The members in one order, whatever order they were written in.
         let mut said = Object::new();
-        let mut say = |name: &str, value: Value| said.insert(name.to_owned(), sorted(value));
+        let mut say = |name: &str, value: Value| said.insert(name.to_owned(), value.canonical());
         say("type", emit.kind.as_str().into());
         say(
             "target",
@@ -141,20 +141,5 @@ fn content(append: &Append) -> Result<[u8; 16]> {
         hasher.update(&(text.len() as u64).to_be_bytes());
         hasher.update(text.as_bytes());
     }
-    let mut hash = [0; 16];
-    hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    Ok(hash)
-}
-
-fn sorted(value: Value) -> Value {
-    match value {
-        Value::Object(members) => {
-            let mut members: Object =
-                members.into_iter().map(|(name, value)| (name, sorted(value))).collect();
-            members.sort_keys();
-            Value::Object(members)
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
-        other => other,
-    }
+    Ok(content_of(hasher.finalize().as_bytes()))
 }

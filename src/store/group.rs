@@ -17,7 +17,6 @@ use crate::error::{Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
 use crate::event::{Event, EventId, NewEvent, Seal};
 use crate::time::Timestamp;
-use crate::value::{Object, Value};
 
 /// What a caller asks for: all of it, or nothing.
 #[derive(Debug, Clone, Default)]
@@ -272,25 +271,18 @@ fn content_hash(events: &[PreparedEvent]) -> Result<[u8; 16]> {
         hasher.update(&(bytes.len() as u64).to_be_bytes());
         hasher.update(&bytes);
     }
-    let mut hash = [0; 16];
-    hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    Ok(hash)
+    Ok(content_of(hasher.finalize().as_bytes()))
+}
+
+/// What a seal keeps of a hash.
+pub(crate) fn content_of(hash: &[u8; 32]) -> [u8; 16] {
+    let mut content = [0; 16];
+    content.copy_from_slice(&hash[..16]);
+    content
 }
 
 fn canonical(document: &Document) -> Result<Document> {
-    fn sorted(value: Value) -> Value {
-        match value {
-            Value::Object(members) => {
-                let mut members: Object =
-                    members.into_iter().map(|(name, value)| (name, sorted(value))).collect();
-                members.sort_keys();
-                Value::Object(members)
-            }
-            Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
-            other => other,
-        }
-    }
-    Document::of(&sorted(document.to_value()?))
+    Document::of(&document.to_value()?.canonical())
 }
 
 /// Says how a repeated key differs from the first time.
