@@ -149,7 +149,9 @@ fn holds(disk: &SimulatedDisk, options: &Options, acknowledged: &[(u64, Arc<[u8]
     let mut sizes: BTreeMap<u64, u64> = BTreeMap::new();
     for (position, bytes) in (1..).zip(&log) {
         let event = codec::decode(Position(position), bytes.clone()).map_err(|e| e.to_string())?;
-        let Some(crate::Value::Int(n)) = event.data.get("group") else { return Err("no group".to_owned()) };
+        let Some(crate::value::Value::Int(n)) = event.data.get("group") else {
+            return Err("no group".to_owned());
+        };
         *sizes.entry(n as u64).or_default() += 1;
     }
     // A group whose answer was an error may be there all the same, and then again.
