@@ -144,11 +144,12 @@ impl Feed {
                         return Ok(None);
                     }
                     *size = (*size * 2).min(LARGEST_PAGE);
-                    let view = snapshot.view()?;
-                    for position in positions {
+                    *page = snapshot.read(|view| {
                         // A list may not lead beyond the head: `event` would say so.
-                        page.extend(view.event(position)?.map(|bytes| (position, bytes)));
-                    }
+                        let event = |&position: &u64| Some((position, view.event(position).transpose()?));
+                        let events = positions.iter().filter_map(event);
+                        events.map(|(position, bytes)| Ok((position, bytes?))).collect()
+                    })?;
                 }
                 Ok(page.pop_front())
             }

@@ -10,24 +10,26 @@
 //! Every write goes through [`Cold::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
 //! error of its backend; [`Cold::reopen`] gets over one.
 
+mod handle;
+
 use std::fmt;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{
-    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, Table,
-    TableDefinition, WriteTransaction,
+    ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
 };
 
+use super::disk::Disk;
 use super::disk::overlay::Overlay;
-use super::disk::{Disk, File};
 use super::journal::{DatabaseId, Salt};
 use super::posting::{self, Chunk};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
+use handle::{Handle, State, closed, open};
 
 pub(crate) type Bytes = &'static [u8];
 
@@ -45,22 +47,6 @@ pub(crate) struct Cold {
     path: PathBuf,
     cache: usize,
     state: RwLock<State>,
-}
-
-enum State {
-    Open(Handle),
-    /// It could not be opened again, and this is why.
-    Lost(Error),
-    Closed,
-}
-
-/// redb, open.
-struct Handle {
-    database: Database,
-    /// An operation of its file failed: redb refuses all that follow.
-    latched: Arc<AtomicBool>,
-    /// Why this is open for reading alone, if it is.
-    read_only: Option<Error>,
 }
 
 impl fmt::Debug for Cold {
@@ -175,53 +161,6 @@ impl Cold {
     }
 }
 
-impl State {
-    fn handle(&self) -> Result<&Handle> {
-        match self {
-            State::Open(handle) => Ok(handle),
-            State::Lost(error) => Err(error.clone()),
-            State::Closed => Err(closed()),
-        }
-    }
-
-    fn needs_reopening(&self) -> bool {
-        match self {
-            State::Open(handle) => handle.latched.load(Ordering::Acquire),
-            State::Lost(_) => true,
-            State::Closed => false,
-        }
-    }
-}
-
-fn closed() -> Error {
-    Error::stopped("the database is closed")
-}
-
-fn open(disk: &dyn Disk, path: &Path, cache: usize) -> Result<Handle> {
-    let file =
-        disk.open(path).map_err(|e| Error::unopenable(path, e, "check the path and its permissions"))?;
-    let latched = Arc::<AtomicBool>::default();
-    let backend = Backend { file, latched: latched.clone() };
-    // A damaged page can make redb panic where it would rather not check: that is this file's fault, and told so.
-    let opened = catch_unwind(AssertUnwindSafe(|| {
-        redb::Builder::new().set_cache_size(cache).create_with_backend(backend)
-    }));
-    let not_ours = |reason: String| {
-        Error::unopenable(path, reason, "restore a copy, or create a new database under another name")
-    };
-    match opened {
-        Ok(Ok(database)) => Ok(Handle { database, latched, read_only: None }),
-        Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(io))))
-            if io.kind() != std::io::ErrorKind::InvalidData
-                && io.kind() != std::io::ErrorKind::UnexpectedEof =>
-        {
-            Err(Error::io(format!("opening {}", path.display()), io))
-        }
-        Ok(Err(error)) => Err(not_ours(format!("not a Bygone database, or a damaged one ({error})"))),
-        Err(_) => Err(not_ours("the database is damaged".to_owned())),
-    }
-}
-
 /// Whether an operation failed only because another one had before: what is opened again does not know of it.
 pub(crate) fn was_interrupted(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::Interrupted)
@@ -233,48 +172,6 @@ fn failed(doing: &str, error: impl Into<redb::Error>) -> Error {
         redb::Error::Corrupted(found) => Error::corrupt(doing, found),
         redb::Error::PreviousIo => Error::io(doing, std::io::Error::from(std::io::ErrorKind::Interrupted)),
         other => Error::io(doing, std::io::Error::other(other.to_string())),
-    }
-}
-
-/// redb's file, every method handed on.
-#[derive(Debug)]
-struct Backend {
-    file: Arc<dyn File>,
-    latched: Arc<AtomicBool>,
-}
-
-impl Backend {
-    fn noting<T>(&self, result: std::io::Result<T>) -> std::io::Result<T> {
-        if result.is_err() {
-            self.latched.store(true, Ordering::Release);
-        }
-        result
-    }
-}
-
-impl StorageBackend for Backend {
-    fn len(&self) -> std::io::Result<u64> {
-        self.noting(self.file.len())
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.noting(self.file.read_at(offset, out))
-    }
-
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.noting(self.file.set_len(len))
-    }
-
-    fn sync_data(&self) -> std::io::Result<()> {
-        self.noting(self.file.sync())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.noting(self.file.write_at(offset, data))
-    }
-
-    fn close(&self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

@@ -66,7 +66,8 @@ impl Snapshot {
         if self.cancel.is_cancelled() { Err(Error::stopped("it was cancelled")) } else { Ok(()) }
     }
 
-    fn read<T>(&self, read: impl FnMut(&View) -> Result<T>) -> Result<T> {
+    /// Reads within a view, and once more where another's failure comes between.
+    pub fn read<T>(&self, read: impl FnMut(&View) -> Result<T>) -> Result<T> {
         self.go_on()?;
         View::read(&self.shared, self.head, read)
     }
@@ -115,7 +116,7 @@ impl Snapshot {
     /// Whether an event was ever found by an index value of this name.
     pub fn has_tag(&self, name: &str) -> Result<bool> {
         let prefix = term::tag_prefix(name);
-        let found = self.view()?.term_at(&prefix)?;
+        let found = self.read(|view| view.term_at(&prefix))?;
         Ok(found.is_some_and(|term| term.as_bytes().starts_with(&prefix)))
     }
 

@@ -174,7 +174,7 @@ fn the_chain_is_the_same_whatever_the_bounds_of_checkpoints() {
         let store = Store::create(path(), tiny(&disk).tail(tail, 1 << 20).ids(ids)).unwrap();
         for n in 0..50 {
             let event = NewEvent::new("Order.paid").on(("Order", n % 3)).member("n", n);
-            store.append(one(event.metadata(&crate::document::Document::empty()))).unwrap();
+            store.append(one(event)).unwrap();
         }
         store.checkpoint().unwrap();
         let log = rows(&store.snapshot(), Direction::Ascending).unwrap();
