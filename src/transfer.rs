@@ -301,14 +301,14 @@ impl Import<'_> {
 
     /// How many of these lines an earlier import has brought in, by the key of a batch that ended there.
     fn known_through(&self, lines: &[Parsed]) -> Result<usize> {
-        let snapshot = self.store.snapshot();
-        let view = snapshot.view()?;
-        for (at, line) in lines.iter().enumerate().rev() {
-            if view.first(&Term::key(&key_of(&line.hash))?)?.is_some() {
-                return Ok(at + 1);
+        self.store.snapshot().read(|view| {
+            for (at, line) in lines.iter().enumerate().rev() {
+                if view.first(&Term::key(&key_of(&line.hash))?)?.is_some() {
+                    return Ok(at + 1);
+                }
             }
-        }
-        Ok(0)
+            Ok(0)
+        })
     }
 
     fn send(&mut self, lines: Vec<Parsed>) -> Result<()> {
