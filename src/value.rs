@@ -9,6 +9,8 @@ use indexmap::IndexMap;
 use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::document::Raw;
+use crate::document::write::{self, Unusual};
 use crate::error::{Error, Result, shorten};
 
 /// How deep values nest at most: enough for any record, little enough for any stack.
@@ -51,8 +53,15 @@ impl Value {
     /// Any serde type as a value, by the rules of JSON: what has no JSON form (a NaN, a map with compound keys) is
     /// an error.
     pub fn of<T: Serialize + ?Sized>(data: &T) -> Result<Value> {
-        let text = serde_json::to_vec(data).map_err(|e| unfit("data", &e))?;
-        serde_json::from_slice(&text).map_err(|e| unfit("data", &e))
+        match write::value(data) {
+            Ok(bytes) => return Raw(&bytes).to_value(),
+            Err(Unusual(Some(found))) => {
+                return Err(Error::invalid("data", "a value with a form in JSON", found));
+            }
+            Err(Unusual(None)) => {}
+        }
+        let text = serde_json::to_string(data).map_err(|e| unfit("data", &e))?;
+        text.parse()
     }
 
     /// The value as any serde type, by the rules of JSON.
