@@ -90,6 +90,48 @@ impl Value {
         }
     }
 
+    /// The number of an integer that fits.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Value::Int(n) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// The number of any number, to the precision of a float.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Value::Int(n) => Some(*n as f64),
+            Value::UInt(n) => Some(*n as f64),
+            Value::Float(n) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// True or false.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(b) => Some(*b),
+            _ => None,
+        }
+    }
+
+    /// The items of an array.
+    pub fn as_array(&self) -> Option<&[Value]> {
+        match self {
+            Value::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The members of an object.
+    pub fn as_object(&self) -> Option<&Object> {
+        match self {
+            Value::Object(members) => Some(members),
+            _ => None,
+        }
+    }
+
     /// The text of a text.
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -309,15 +351,21 @@ impl From<bool> for Value {
     }
 }
 
+macro_rules! from_integers {
+    ($($integer:ty as $wide:ty),*) => {$(
+        impl From<$integer> for Value {
+            fn from(n: $integer) -> Value {
+                Value::from(<$wide>::from(n))
+            }
+        }
+    )*};
+}
+
+from_integers! { i8 as i64, i16 as i64, i32 as i64, u8 as u64, u16 as u64, u32 as u64 }
+
 impl From<i64> for Value {
     fn from(n: i64) -> Value {
         Value::Int(n)
-    }
-}
-
-impl From<i32> for Value {
-    fn from(n: i32) -> Value {
-        Value::Int(n.into())
     }
 }
 
@@ -331,6 +379,18 @@ impl From<f64> for Value {
     /// A float that is not finite has no form in JSON: it becomes null.
     fn from(n: f64) -> Value {
         if n.is_finite() { Value::Float(n) } else { Value::Null }
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(items: Vec<T>) -> Value {
+        Value::Array(items.into_iter().map(Into::into).collect())
     }
 }
 
