@@ -6,7 +6,7 @@
 use std::fmt;
 
 use indexmap::IndexMap;
-use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed as _, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::document::Raw;
@@ -194,11 +194,20 @@ impl std::str::FromStr for Value {
 
     /// Reads JSON. An integer too wide for 64 bits, a float too large and a key that appears twice are errors.
     fn from_str(text: &str) -> Result<Value> {
+        Value::read(text, 0)
+    }
+}
+
+impl Value {
+    /// Reads JSON that may nest so many levels deeper than a value may: those of the envelope that values come in.
+    pub(crate) fn read(text: &str, envelope: usize) -> Result<Value> {
         let fault = |why: String| Error::invalid("JSON", "one value", why);
         if let Some(number) = wide_integer(text.as_bytes()) {
             return Err(fault(format!("{}, an integer that 64 bits cannot hold", shorten(number))));
         }
-        serde_json::from_str(text).map_err(|e| fault(e.to_string()))
+        let mut json = serde_json::Deserializer::from_str(text);
+        let value = Builder { left: MAX_DEPTH + envelope }.deserialize(&mut json);
+        value.and_then(|value| json.end().map(|()| value)).map_err(|e| fault(e.to_string()))
     }
 }
 
@@ -252,13 +261,14 @@ impl Serialize for Value {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Value, D::Error> {
-        deserializer.deserialize_any(Builder { depth: 0 })
+        deserializer.deserialize_any(Builder { left: MAX_DEPTH })
     }
 }
 
 /// Builds a value from whatever comes, no deeper than allowed.
 struct Builder {
-    depth: usize,
+    /// How many levels more.
+    left: usize,
 }
 
 impl<'de> serde::de::DeserializeSeed<'de> for Builder {
@@ -271,10 +281,7 @@ impl<'de> serde::de::DeserializeSeed<'de> for Builder {
 
 impl Builder {
     fn deeper<E: serde::de::Error>(&self) -> std::result::Result<usize, E> {
-        if self.depth >= MAX_DEPTH {
-            return Err(E::custom(format!("nested deeper than {MAX_DEPTH}")));
-        }
-        Ok(self.depth + 1)
+        self.left.checked_sub(1).ok_or_else(|| E::custom(format!("nested deeper than {MAX_DEPTH}")))
     }
 }
 
@@ -322,19 +329,19 @@ impl<'de> Visitor<'de> for Builder {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Value, A::Error> {
-        let depth = self.deeper()?;
+        let left = self.deeper()?;
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Builder { depth })? {
+        while let Some(item) = seq.next_element_seed(Builder { left })? {
             items.push(item);
         }
         Ok(Value::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Value, A::Error> {
-        let depth = self.deeper()?;
+        let left = self.deeper()?;
         let mut members = Object::new();
         while let Some(name) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Builder { depth })?;
+            let value = map.next_value_seed(Builder { left })?;
             let (at, replaced) = members.insert_full(name, value);
             if replaced.is_some() {
                 let name = members.get_index(at).map_or("", |(name, _)| name);

@@ -155,3 +155,190 @@ fn odd_inputs_are_answered() {
     assert!(db.import(bytes, &ImportOptions::new(), &mut |_| {}).unwrap_err().to_string().contains("UTF-8"));
     assert_eq!(db.head().0, 2);
 }
+
+/// Numbers that are the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % most as u64) as usize
+    }
+}
+
+/// A line that tells its number: event `n` of a log of nothing else.
+fn numbered(n: usize, more: &str) -> String {
+    format!(r#"{{"type":"A.b"{more},"data":{{"n":{n}}}}}"#)
+}
+
+/// The log holds the numbered lines, each once.
+fn holds(db: &Db, count: usize) {
+    let exported = export(db);
+    let numbers = exported.lines().map(|line| {
+        let line: Value = line.parse().unwrap();
+        line.get("data").unwrap().get("n").unwrap().clone()
+    });
+    assert!(numbers.eq((1..=count).map(|n| Value::from(n as i64))));
+}
+
+#[test]
+fn lines_without_ids_are_found_again_behind_lines_with_ids() {
+    let db = tiny();
+    let lines: Vec<String> = (1..=1020)
+        .map(|n| numbered(n, &if n <= 1000 { format!(r#","id":"i{n}""#) } else { String::new() }))
+        .collect();
+    for (end, added) in [(1010, 1010), (1020, 10), (1020, 0)] {
+        assert_eq!(import(&db, &lines[..end].join("\n")).unwrap().added, added);
+    }
+    holds(&db, 1020);
+}
+
+#[test]
+fn any_mix_of_lines_that_grows_is_brought_in_once() {
+    for seed in 1..=12 {
+        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15 ^ (seed << 32));
+        let mut lines: Vec<String> = Vec::new();
+        while lines.len() < 4000 {
+            let (kind, most) = (numbers.below(4), [20, 400, 1500][numbers.below(3)]);
+            for _ in 0..=numbers.below(most) {
+                let n = lines.len() + 1;
+                let known = kind == 0 || (kind == 1 && numbers.below(2) == 0);
+                let mut more = match known {
+                    true if n.is_multiple_of(3) => format!(r#","key":"k{n}""#),
+                    true => format!(r#","id":"i{n}""#),
+                    false => String::new(),
+                };
+                // A cause in the same batch, and a line that ends one.
+                match numbers.below(300) {
+                    0 if n > 5 => more += &format!(r#","cause":{{"position":{}}}"#, n - 1 - numbers.below(5)),
+                    1 => more += &format!(r#","metadata":{{"long":"{}"}}"#, "x".repeat(700_000)),
+                    _ => {}
+                }
+                lines.push(numbered(n, &more));
+            }
+        }
+        let db = Db::in_memory().unwrap();
+        let mut end = 0;
+        while end < lines.len() {
+            let before = end;
+            let step = [3, 500, 2500][numbers.below(3)];
+            end = (end + 1 + numbers.below(step)).min(lines.len());
+            let imported = import(&db, &lines[..end].join("\n")).unwrap();
+            let found = (imported.added, imported.known);
+            assert_eq!(found, ((end - before) as u64, before as u64), "seed {seed}, {before} to {end}");
+        }
+        holds(&db, lines.len());
+    }
+}
+
+#[test]
+fn a_cause_may_be_an_earlier_line() {
+    let db = tiny();
+    let lines =
+        [r#"{"type":"A.b"}"#, r#"{"type":"A.c","cause":{"position":1}}"#, r#"{"type":"A.d"}"#].join("\n");
+    assert_eq!(import(&db, &lines).unwrap().added, 3);
+    assert_eq!(import(&db, &lines).unwrap().known, 3);
+    assert_eq!(db.head().0, 3);
+}
+
+#[test]
+fn what_stands_before_a_line_that_cannot_be_prepared_is_known_again() {
+    let db = tiny();
+    let mut lines: Vec<String> = (1..=1500).map(|n| numbered(n, "")).collect();
+    for at in [3, 700, 1300] {
+        let good = lines[at].clone();
+        lines[at] = numbered(at + 1, &format!(r#","tags":{{"t":"{}"}}"#, "x".repeat(600)));
+        for _ in 0..2 {
+            let error = import(&db, &lines.join("\n")).unwrap_err().to_string();
+            let place = format!("line {} ({at} events before it are safely in)", at + 1);
+            assert!(error.starts_with(&place) && error.contains("512 bytes"), "{error}");
+            assert_eq!(db.head().0, at as u64);
+        }
+        lines[at] = good;
+    }
+    assert_eq!(import(&db, &lines.join("\n")).unwrap().added, 200);
+    holds(&db, 1500);
+}
+
+#[test]
+fn lines_that_are_too_much_for_a_group_go_in_as_several() {
+    let db = Options::new().limits(4000, 5000).in_memory().unwrap();
+    let lines: Vec<String> = (1..=200).map(|n| numbered(n, "")).collect();
+    assert_eq!(import(&db, &lines.join("\n")).unwrap().added, 200);
+    assert_eq!(import(&db, &lines.join("\n")).unwrap().known, 200);
+    holds(&db, 200);
+}
+
+#[test]
+fn a_line_that_is_too_long_is_named() {
+    let error = import(&tiny(), &"x".repeat(40 << 20)).unwrap_err().to_string();
+    assert!(error.starts_with("line 1 (0 events") && error.contains("at most 32 MiB"), "{error}");
+}
+
+#[test]
+fn a_database_that_stops_midway_says_what_is_safely_in() {
+    let db = tiny();
+    let lines: Vec<String> = (1..=5000).map(|n| numbered(n, "")).collect();
+    let mut batches = 0;
+    let stopped = db.import(lines.join("\n").as_bytes(), &ImportOptions::new(), &mut |_| {
+        batches += 1;
+        if batches == 2 {
+            db.close().unwrap();
+        }
+    });
+    let error = stopped.unwrap_err();
+    assert!(matches!(error, bygone::Error::Stopped { .. }), "{error}");
+    assert!(error.to_string().contains("2000 events are safely in"), "{error}");
+
+    struct Broken(usize);
+    impl std::io::Read for Broken {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            self.0 += 1;
+            if self.0 > 2 {
+                return Err(std::io::Error::other("it broke"));
+            }
+            let line = b"{\"type\":\"A.b\"}\n";
+            into[..line.len()].copy_from_slice(line);
+            Ok(line.len())
+        }
+    }
+    let db = tiny();
+    let input = std::io::BufReader::new(Broken(0));
+    let error = db.import(input, &ImportOptions::new(), &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("2 events are safely in") && error.contains("it broke"), "{error}");
+    assert_eq!(db.head().0, 2);
+}
+
+#[test]
+fn data_as_deep_as_it_may_be_comes_back() {
+    let nested =
+        |levels: usize| -> Value { format!("{}{}", "[".repeat(levels), "]".repeat(levels)).parse().unwrap() };
+    let db = tiny();
+    let mut event = NewEvent::new("A.deep").member("a", nested(99));
+    event = event.metadata(&std::collections::BTreeMap::from([("a", nested(99))]));
+    db.append(event).unwrap();
+    for restore in [false, true] {
+        let back = tiny();
+        let options = ImportOptions::new().restore(restore);
+        back.import(export(&db).as_bytes(), &options, &mut |_| {}).unwrap();
+        let data = |db: &Db| {
+            export(db)
+                .lines()
+                .map(|line| line.split_once("\"data\"").unwrap().1.to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(data(&back), data(&db));
+    }
+    // Deeper is refused in either form.
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    for line in [
+        format!(r#"{{"type":"A.b","data":{{"a":{deep}}}}}"#),
+        format!(r#"{{"type":"A.b","metadata":{{"a":{deep}}}}}"#),
+        format!(r#"{{"_type":"A.b","a":{deep}}}"#),
+    ] {
+        let error = import(&db, &line).unwrap_err().to_string();
+        assert!(error.contains("nested deeper than 100"), "{error}");
+    }
+}
