@@ -6,6 +6,8 @@
 mod arguments;
 mod contestant;
 mod event;
+mod import;
+mod read;
 mod table;
 mod write;
 
@@ -17,14 +19,22 @@ use arguments::Arguments;
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::read(std::env::args().skip(1)) {
+    let mut given = std::env::args().skip(1).peekable();
+    if given.next_if(|first| first == import::CHILD).is_some() {
+        return ended(import::child(given));
+    }
+    let arguments = match Arguments::read(given) {
         Ok(arguments) => arguments,
         Err(error) => {
             eprintln!("{error}\n\n{}", arguments::USAGE);
             return ExitCode::from(2);
         }
     };
-    match run(&arguments) {
+    ended(run(&arguments))
+}
+
+fn ended(result: Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -36,6 +46,12 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     if arguments.wants("write") {
         write::run(arguments)?;
+    }
+    if arguments.wants("read") {
+        read::run(arguments)?;
+    }
+    if arguments.wants("import") {
+        import::run(arguments)?;
     }
     Ok(())
 }

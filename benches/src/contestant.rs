@@ -1,11 +1,11 @@
 //! Who is measured: each stores events with three indexes, and answers when they are durable.
 
 mod bare;
-mod bygone;
+pub mod bygone;
 mod fjall;
 mod grouped;
 mod redb;
-mod sqlite;
+pub mod sqlite;
 mod tephra;
 
 use std::path::Path;

@@ -11,8 +11,10 @@ use crate::contestant::{self, BYGONE, Contestant, SQLITE, Store};
 use crate::event::{Random, Sample};
 use crate::table::{Measured, Table, quantile};
 
+/// How many different events there are for all callers, made before anything is measured.
+const POOL: usize = 1 << 16;
 /// The events of a batch.
-const BATCH: usize = 1000;
+pub const BATCH: usize = 1000;
 
 struct Scenario {
     number: usize,
@@ -106,7 +108,7 @@ fn preload(contestant: &Contestant, home: &Path, events: usize) -> Result<()> {
 }
 
 /// What others have left to write would slow down whoever comes next.
-fn settle_disk() {
+pub fn settle_disk() {
     if cfg!(unix) {
         let _ = std::process::Command::new("sync").status();
     }
@@ -128,17 +130,22 @@ fn slice(
     length: Slice,
     round: u64,
 ) -> Result<Measured> {
+    let pools: Vec<Vec<Sample>> = (0..scenario.callers as u64)
+        .map(|caller| {
+            let mut random = Random(round << 32 | caller << 16 | 1);
+            (0..POOL / scenario.callers).map(|_| Sample::new(&mut random)).collect()
+        })
+        .collect();
     let store = (contestant.open)(home)?;
-    let seed = round << 32 | 1;
     let begin = Instant::now();
     let end = match length {
         Slice::Time(time) => End::At(begin + time),
         Slice::Events(events) => End::After(events / scenario.batch / scenario.callers),
     };
     let mut latencies = if scenario.callers == 1 {
-        write_until(&*store, end, scenario.batch, seed)?
+        write_until(&*store, end, scenario.batch, &pools[0])?
     } else {
-        write_together(&*store, end, scenario, seed)?
+        write_together(&*store, end, scenario.batch, &pools)?
     };
     let running = begin.elapsed();
     store.close()?;
@@ -152,15 +159,16 @@ fn slice(
     })
 }
 
-fn write_together(store: &dyn Store, end: End, scenario: &Scenario, seed: u64) -> Result<Vec<Duration>> {
-    let start = Barrier::new(scenario.callers);
+fn write_together(store: &dyn Store, end: End, batch: usize, pools: &[Vec<Sample>]) -> Result<Vec<Duration>> {
+    let start = Barrier::new(pools.len());
     thread::scope(|scope| {
-        let callers: Vec<_> = (0..scenario.callers as u64)
-            .map(|caller| {
+        let callers: Vec<_> = pools
+            .iter()
+            .map(|pool| {
                 let start = &start;
                 scope.spawn(move || {
                     start.wait();
-                    write_until(store, end, scenario.batch, seed ^ (caller << 16))
+                    write_until(store, end, batch, pool)
                 })
             })
             .collect();
@@ -173,19 +181,16 @@ fn write_together(store: &dyn Store, end: End, scenario: &Scenario, seed: u64) -
 }
 
 /// Appends until it is done; how long each append took.
-fn write_until(store: &dyn Store, end: End, batch: usize, seed: u64) -> Result<Vec<Duration>> {
-    let mut random = Random(seed);
+fn write_until(store: &dyn Store, end: End, batch: usize, pool: &[Sample]) -> Result<Vec<Duration>> {
     let mut writer = store.writer()?;
     let mut latencies = Vec::new();
     let mut before = Instant::now();
-    let mut events = Vec::with_capacity(batch);
+    let mut events = pool.chunks_exact(batch).cycle();
     while match end {
         End::At(time) => before < time,
         End::After(appends) => latencies.len() < appends,
     } {
-        events.clear();
-        events.extend((0..batch).map(|_| Sample::new(&mut random)));
-        writer.append(&events)?;
+        writer.append(events.next().ok_or("no events to write")?)?;
         let now = Instant::now();
         latencies.push(now - before);
         before = now;

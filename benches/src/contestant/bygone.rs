@@ -1,6 +1,6 @@
 //! Bygone, with its defaults.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bygone::{Db, NewEvent};
 
@@ -10,8 +10,12 @@ use crate::event::Sample;
 
 struct Bygone(Db);
 
+pub fn file(folder: &Path) -> PathBuf {
+    folder.join("events.bygone")
+}
+
 pub fn open(folder: &Path) -> Result<Box<dyn Store>> {
-    let path = folder.join("events.bygone");
+    let path = file(folder);
     let db = if path.exists() { Db::open(path)? } else { Db::create(path)? };
     Ok(Box::new(Bygone(db)))
 }

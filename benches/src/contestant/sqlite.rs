@@ -25,7 +25,7 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS by_type ON events (type);
     CREATE INDEX IF NOT EXISTS by_actor ON events (actor);";
 
-const INSERT: &str =
+pub const INSERT: &str =
     "INSERT INTO events (type, target_type, target_id, actor, data) VALUES (?1, ?2, ?3, ?4, ?5)";
 
 pub fn connect(path: &Path) -> Result<Connection> {
