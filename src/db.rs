@@ -348,7 +348,7 @@ impl Db {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn verify(&self) -> Result<Verification> {
-        check::verify(&self.store.snapshot(), &mut |_, _| {})
+        check::verify(&self.store.snapshot())
     }
 
     /// What opening the database found: what a crash had left.

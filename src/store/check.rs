@@ -7,10 +7,10 @@
 //! that its events say. What else a list might hold is found by counting: all lists together have as many entries as
 //! the events have terms.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::checkpoint::link;
-use super::cold::Zone;
+use super::cold::{Zone, ZoneFound};
 use super::snapshot::{Direction, Snapshot};
 use super::term::{Term, is_counted, terms_of};
 use crate::entity::{Entity, Position};
@@ -49,10 +49,26 @@ const REMEMBERED: usize = 100_000;
 const RUN: u64 = 4096;
 const RUN_ENTRIES: usize = 65_536;
 
+/// How many zones are read at a time.
+const ZONES: usize = 256;
+
 impl Verification {
     fn fault(&mut self, fault: impl Into<String>) {
-        if self.faults.len() < MOST_FAULTS {
-            self.faults.push(fault.into());
+        let fault = fault.into();
+        if !self.full() && !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
+    /// What was read; or, where it is damaged, a fault. Any other error ends the check.
+    fn or_fault<T>(&mut self, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error @ Error::Corrupt { .. }) => {
+                self.fault(words(&error));
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -61,29 +77,43 @@ impl Verification {
     }
 }
 
-/// Compares all that a snapshot shows. `progress` is told how many events of how many have been read.
-pub(crate) fn verify(snapshot: &Snapshot, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification> {
+/// An error as a fault tells it: whoever reads that has run the check.
+fn words(error: &Error) -> String {
+    match error {
+        Error::Corrupt { place, found, .. } => format!("{place}: {found}"),
+        error => error.to_string(),
+    }
+}
+
+/// Compares all that a snapshot shows.
+pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
+    compare(snapshot).map_err(|error| match error {
+        Error::Corrupt { place, found, .. } => {
+            Error::Corrupt { place, found, advice: "restore a copy".to_owned() }
+        }
+        error => error,
+    })
+}
+
+fn compare(snapshot: &Snapshot) -> Result<Verification> {
     let head = snapshot.head().0;
-    // Both of one moment: a checkpoint may come through at any time.
-    let (zones, checkpoint) = {
-        let view = snapshot.view()?;
-        (view.cold().zones()?, view.checkpoint())
-    };
+    // Zones of later checkpoints may be found too: they span the same log.
+    let checkpoint = snapshot.read(|view| Ok(view.checkpoint()))?;
     let mut check = Check {
         snapshot,
         found: Verification::default(),
         recorded: None,
         versions: HashMap::new(),
-        chain: Chain { hash: Some([0; 32]), zones, next: 0, span: None },
+        chain: Chain { hash: Some([0; 32]), ..Chain::default() },
         run: Run::default(),
     };
-    check.zones_are_dense(checkpoint.min(head));
+    check.next_zone()?;
     let mut expected = 1;
     for row in snapshot.log(1, head, Direction::Ascending) {
         let (position, bytes) = match row {
             Ok(row) => row,
             Err(error) => {
-                check.found.fault(error.to_string());
+                check.found.fault(words(&error));
                 break;
             }
         };
@@ -95,7 +125,6 @@ pub(crate) fn verify(snapshot: &Snapshot, progress: &mut dyn FnMut(u64, u64)) ->
         check.event(position, &bytes)?;
         if position % RUN == 0 || check.run.entries >= RUN_ENTRIES {
             check.end_of_run(position)?;
-            progress(position, head);
         }
         if check.found.full() {
             return Ok(check.found);
@@ -105,17 +134,16 @@ pub(crate) fn verify(snapshot: &Snapshot, progress: &mut dyn FnMut(u64, u64)) ->
         check.found.fault(format!("the log ends at #{}, and the head is #{head}", expected - 1));
     }
     check.end_of_run(head)?;
+    check.zones_reach(checkpoint.min(head))?;
     check.lists_hold_nothing_else(head)?;
-    progress(head, head);
     Ok(check.found)
 }
 
 /// The chain hash at the head of a snapshot: it tells whether two logs are the same up to there.
 pub(crate) fn chain(snapshot: &Snapshot) -> Result<[u8; 32]> {
     let head = snapshot.head().0;
-    let zones = snapshot.view()?.cold().zones()?;
-    let zone = zones.into_iter().rev().find(|(_, zone)| zone.last <= head);
-    let (mut last, mut hash) = zone.map_or((0, [0; 32]), |(_, zone)| (zone.last, zone.chain));
+    let zone = snapshot.read(|view| view.cold().zone_until(head))?;
+    let (mut last, mut hash) = zone.map_or((0, [0; 32]), |zone| (zone.last, zone.chain));
     for row in snapshot.log(last + 1, head, Direction::Ascending) {
         let (position, bytes) = row?;
         if position != last + 1 {
@@ -142,12 +170,20 @@ struct Check<'s> {
 }
 
 /// The hash so far, and the zone that the log is in.
+#[derive(Default)]
 struct Chain {
     /// None once an event could not be hashed: the next zone begins anew.
     hash: Option<[u8; 32]>,
-    zones: Vec<(u64, Zone)>,
-    next: usize,
+    /// The zone that the log is in, or comes to next; none after the last.
+    zone: Option<(u64, Zone)>,
     span: Option<Span>,
+    /// Zones that were read ahead, and the key of the last of them.
+    page: VecDeque<ZoneFound>,
+    key: Vec<u8>,
+    /// Where the zones so far end.
+    covered: u64,
+    /// After a zone that cannot be read, none knows where the next begins.
+    gap: bool,
 }
 
 /// Times of the events of a zone: occurred, then recorded.
@@ -169,18 +205,42 @@ struct Run {
 }
 
 impl Check<'_> {
-    fn zones_are_dense(&mut self, through: u64) {
-        let mut expected = 1;
-        for (first, zone) in &self.chain.zones {
-            if *first != expected || zone.last < *first {
+    /// Goes on to the next zone that can be read.
+    fn next_zone(&mut self) -> Result<()> {
+        let chain = &mut self.chain;
+        chain.zone = None;
+        chain.span = None;
+        loop {
+            if chain.page.is_empty() {
+                let page = self.snapshot.read(|view| view.cold().zones_after(&chain.key, ZONES));
+                chain.page = self.found.or_fault(page)?.unwrap_or_default().into();
+            }
+            let Some((key, zone)) = chain.page.pop_front() else { return Ok(()) };
+            chain.key = key;
+            let Some((first, zone)) = self.found.or_fault(zone)? else {
+                chain.gap = true;
+                continue;
+            };
+            let expected = chain.covered + 1;
+            if (first != expected && !chain.gap) || zone.last < first {
                 self.found.fault(format!("the zone at #{first}: expected one that begins at #{expected}"));
             }
-            expected = zone.last + 1;
+            chain.covered = zone.last;
+            chain.gap = false;
+            chain.zone = Some((first, zone));
+            return Ok(());
         }
-        let covered = expected - 1;
-        if covered < through {
+    }
+
+    fn zones_reach(&mut self, through: u64) -> Result<()> {
+        while self.chain.zone.is_some() && !self.found.full() {
+            self.next_zone()?;
+        }
+        let covered = self.chain.covered;
+        if covered < through && !self.chain.gap {
             self.found.fault(format!("the zones end at #{covered}, the tables at #{through} or later"));
         }
+        Ok(())
     }
 
     fn event(&mut self, position: u64, bytes: &std::sync::Arc<[u8]>) -> Result<()> {
@@ -188,7 +248,7 @@ impl Check<'_> {
         let event = match codec::decode(Position(position), bytes.clone()) {
             Ok(event) => event,
             Err(error) => {
-                self.found.fault(error.to_string());
+                self.found.fault(words(&error));
                 self.chain.lose();
                 return Ok(());
             }
@@ -199,7 +259,7 @@ impl Check<'_> {
         self.recorded = Some(event.recorded);
         self.version(&event)?;
         self.link(&event, bytes)?;
-        for term in terms_of(&event)? {
+        for term in self.found.or_fault(terms_of(&event))?.unwrap_or_default() {
             self.run.terms.entry(term).or_default().push(position);
             self.run.entries += 1;
         }
@@ -215,10 +275,14 @@ impl Check<'_> {
         };
         let before = match self.versions.get(target) {
             Some(before) => *before,
-            None => self.snapshot.until(Position(event.position.0 - 1)).version(target)?.0,
+            None => {
+                let before = self.snapshot.until(Position(event.position.0 - 1)).version(target);
+                // What cannot be read is told; the versions after this one count from it.
+                self.found.or_fault(before)?.map_or(version.0.wrapping_sub(1), |before| before.0)
+            }
         };
-        if version.0 != before + 1 {
-            let expected = before + 1;
+        if version.0 != before.wrapping_add(1) {
+            let expected = before.wrapping_add(1);
             self.found.fault(format!("{} is {version} of {target}: expected {expected}", event.position));
         }
         if self.versions.len() >= REMEMBERED {
@@ -230,13 +294,17 @@ impl Check<'_> {
 
     fn link(&mut self, event: &Event, bytes: &[u8]) -> Result<()> {
         let position = event.position.0;
-        let chain = &mut self.chain;
-        let Some((first, zone)) = chain.zones.get(chain.next) else { return Ok(()) };
-        if position == *first {
-            chain.span = None;
+        while self.chain.zone.as_ref().is_some_and(|(_, zone)| zone.last < position) {
+            self.next_zone()?;
         }
+        let chain = &mut self.chain;
+        // Where a zone is missing the hash goes on, and the next one proves it.
         if let Some(hash) = chain.hash {
             chain.hash = Some(link(hash, position, bytes)?);
+        }
+        let Some((first, zone)) = &chain.zone else { return Ok(()) };
+        if position == *first {
+            chain.span = None;
         }
         let (occurred, recorded) = (event.timestamp, event.recorded);
         if position == *first || chain.span.is_some() {
@@ -254,8 +322,7 @@ impl Check<'_> {
                 ));
             }
             chain.hash = Some(zone.chain);
-            chain.span = None;
-            chain.next += 1;
+            self.next_zone()?;
         }
         Ok(())
     }
@@ -282,7 +349,7 @@ impl Check<'_> {
                 }
             };
             match read {
-                Err(error) => self.found.fault(format!("the list of {}: {error}", term.name())),
+                Err(error) => self.found.fault(format!("the list of {}: {}", term.name(), words(&error))),
                 Ok(()) if listed == said => {}
                 Ok(()) => {
                     let odd = said.iter().find(|p| !listed.contains(p)).map(|p| format!("#{p} is missing"));
@@ -304,15 +371,24 @@ impl Check<'_> {
     fn lists_hold_nothing_else(&mut self, head: u64) -> Result<()> {
         let view = self.snapshot.view()?;
         let mut entries = view.warm_entries();
-        let mut current: (Vec<u8>, u64, u64) = (Vec::new(), 0, 0);
+        // A term, how many entries its list has so far (none knows after a chunk that cannot be read), and the last.
+        let mut current: (Vec<u8>, Option<u64>, u64) = (Vec::new(), Some(0), 0);
         let found = &mut self.found;
         let scanned = view.cold().postings()?.scan(|term, chunk| {
             let (last_term, count, last) = &mut current;
             if last_term != term {
                 *last_term = term.to_vec();
-                (*count, *last) = (0, 0);
+                (*count, *last) = (Some(0), 0);
             }
-            if is_counted(term) && chunk.before != *count {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    found.fault(format!("the list of {}: {}", Term::from_bytes(term).name(), words(&error)));
+                    *count = None;
+                    return Ok(());
+                }
+            };
+            if let Some(count) = count.filter(|&count| is_counted(term) && chunk.before != count) {
                 let name = Term::from_bytes(term).name();
                 found.fault(format!(
                     "the list of {name}: a chunk counts {} before it, not {count}",
@@ -324,13 +400,13 @@ impl Check<'_> {
             {
                 found.fault(format!("the list of {} is not in order", Term::from_bytes(term).name()));
             }
-            *count += chunk.positions.len() as u64;
+            *count = Some(count.unwrap_or(chunk.before) + chunk.positions.len() as u64);
             *last = chunk.positions.last().copied().unwrap_or(*last);
             entries += chunk.positions.partition_point(|&p| p <= head) as u64;
             Ok(())
         });
         match scanned {
-            Err(error) => self.found.fault(error.to_string()),
+            Err(error) => self.found.fault(words(&error)),
             // Where an entry is missing the numbers differ too, and that has been told.
             Ok(()) if self.found.faults.is_empty() && entries != self.found.entries => {
                 let said = self.found.entries;

@@ -7,12 +7,15 @@
 //! | `zones` | first position of a run | [`Zone`] |
 //! | `meta` | a name | see [`Meta`] |
 //!
+//! An event's bytes and a chunk carry their own checksum; a zone and a value of `meta` end with a CRC-32 over key and value.
+//!
 //! Every write goes through [`Cold::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
 //! error of its backend; [`Cold::reopen`] gets over one.
 
 mod handle;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -56,8 +59,13 @@ impl fmt::Debug for Cold {
 }
 
 impl Cold {
-    /// Opens an existing file of tables, or makes them in an empty one.
+    /// Opens an existing file of tables.
     pub fn open(disk: Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Cold> {
+        Cold::open_or_make(disk, path, cache).map_err(|error| at_opening(path, error))
+    }
+
+    /// The same, or makes a file of tables of an empty one.
+    pub fn open_or_make(disk: Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Cold> {
         let handle = open(&*disk, path, cache)?;
         Ok(Cold { disk, path: path.to_owned(), cache, state: RwLock::new(State::Open(handle)) })
     }
@@ -163,14 +171,34 @@ impl Cold {
 
 /// Whether an operation failed only because another one had before: what is opened again does not know of it.
 pub(crate) fn was_interrupted(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::Interrupted)
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::Interrupted)
+}
+
+/// What an error means to whoever opens a database: it stays closed.
+pub(crate) fn at_opening(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Corrupt { place, found, .. } => {
+            Error::unopenable(path, format!("corrupt: {place}: {found}"), "restore a copy")
+        }
+        Error::Io { source, .. } => {
+            let first = match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room",
+                _ => "check the disk",
+            };
+            let advice = format!(
+                "{first}, or open it read-only (--read-only), which reads what the journal holds without writing"
+            );
+            Error::unopenable(path, source, advice)
+        }
+        error => error,
+    }
 }
 
 fn failed(doing: &str, error: impl Into<redb::Error>) -> Error {
     match error.into() {
         redb::Error::Io(io) => Error::io(doing, io),
         redb::Error::Corrupted(found) => Error::corrupt(doing, found),
-        redb::Error::PreviousIo => Error::io(doing, std::io::Error::from(std::io::ErrorKind::Interrupted)),
+        redb::Error::PreviousIo => Error::io(doing, std::io::Error::from(ErrorKind::Interrupted)),
         other => Error::io(doing, std::io::Error::other(other.to_string())),
     }
 }
@@ -201,21 +229,44 @@ pub(crate) struct Zone {
     pub chain: [u8; 32],
 }
 
+/// A zone's key, and the zone with its first position.
+pub(crate) type ZoneFound = (Vec<u8>, Result<(u64, Zone)>);
+
 type ZoneRow = (u64, [(i64, i32); 4], [u8; 32]);
 
 impl Zone {
-    fn encode(&self) -> Result<Vec<u8>> {
+    fn encode(&self, key: &[u8]) -> Result<Vec<u8>> {
         let times =
             [self.occurred.0, self.occurred.1, self.recorded.0, self.recorded.1].map(Timestamp::parts);
         let row: ZoneRow = (self.last, times, self.chain);
-        rmp_serde::to_vec(&row).map_err(|e| Error::corrupt("a zone", e.to_string()))
+        rmp_serde::to_vec(&row)
+            .map(|bytes| sealed(key, bytes))
+            .map_err(|e| Error::corrupt("a zone", e.to_string()))
     }
 
-    fn decode(bytes: &[u8]) -> Result<Zone> {
+    fn decode(key: &[u8], value: &[u8]) -> Result<(u64, Zone)> {
+        let first = row_position("the zones", key)?;
+        let place = || format!("the zone at #{first}");
+        let bytes = unsealed(key, value, place)?;
         let (last, times, chain): ZoneRow =
-            rmp_serde::from_slice(bytes).map_err(|e| Error::corrupt("a zone", e.to_string()))?;
+            rmp_serde::from_slice(bytes).map_err(|e| Error::corrupt(place(), e.to_string()))?;
         let at = |i: usize| Timestamp::from_parts(times[i].0, times[i].1);
-        Ok(Zone { last, occurred: (at(0)?, at(1)?), recorded: (at(2)?, at(3)?), chain })
+        Ok((first, Zone { last, occurred: (at(0)?, at(1)?), recorded: (at(2)?, at(3)?), chain }))
+    }
+}
+
+/// A value, and its checksum.
+fn sealed(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+    let checksum = posting::checksum(key, &value);
+    value.extend_from_slice(&checksum.to_be_bytes());
+    value
+}
+
+/// The value, if its checksum is right.
+fn unsealed<'v>(key: &[u8], value: &'v [u8], place: impl Fn() -> String) -> Result<&'v [u8]> {
+    match value.split_last_chunk::<4>() {
+        Some((bytes, stored)) if posting::checksum(key, bytes) == u32::from_be_bytes(*stored) => Ok(bytes),
+        _ => Err(Error::corrupt(place(), "its checksum does not fit its bytes")),
     }
 }
 
@@ -241,17 +292,22 @@ impl<'t> Tables<'t> {
     }
 
     pub fn put_event(&mut self, position: u64, bytes: &[u8]) -> Result<()> {
-        self.log
+        let before = self
+            .log
             .insert(position.to_be_bytes().as_slice(), bytes)
             .map_err(|e| failed("writing the log", e))?;
-        Ok(())
+        match before {
+            Some(_) => {
+                Err(Error::corrupt("the log", format!("an event at #{position}, where a new one goes")))
+            }
+            None => Ok(()),
+        }
     }
 
     pub fn put_zone(&mut self, first: u64, zone: &Zone) -> Result<()> {
-        let row = zone.encode()?;
-        self.zones
-            .insert(first.to_be_bytes().as_slice(), row.as_slice())
-            .map_err(|e| failed("writing zones", e))?;
+        let key = first.to_be_bytes();
+        let row = zone.encode(&key)?;
+        self.zones.insert(key.as_slice(), row.as_slice()).map_err(|e| failed("writing zones", e))?;
         Ok(())
     }
 
@@ -300,7 +356,8 @@ impl<'t> Tables<'t> {
     }
 
     pub fn set_meta(&mut self, name: &'static str, value: &[u8]) -> Result<()> {
-        self.meta.insert(name, value).map_err(|e| failed("writing meta", e))?;
+        let value = sealed(name.as_bytes(), value.to_vec());
+        self.meta.insert(name, value.as_slice()).map_err(|e| failed("writing meta", e))?;
         Ok(())
     }
 
@@ -331,7 +388,7 @@ impl ColdRead<'_> {
             self.transaction.open_table(META).map_err(|e| failed("opening meta", redb::Error::from(e)))?;
         let found = table.get(name).map_err(|e| failed("reading meta", e))?;
         let Some(found) = found else { return Ok(None) };
-        let bytes = found.value();
+        let bytes = unsealed(name.as_bytes(), found.value(), || format!("meta.{name}"))?;
         bytes
             .try_into()
             .map(Some)
@@ -360,6 +417,7 @@ impl ColdRead<'_> {
         match self.meta_value("format").map(|f| f.map(u64::from_be_bytes)) {
             Ok(Some(FORMAT)) => {}
             Ok(Some(format)) => return Err(other(format!("its format is {format}"))),
+            Err(error @ Error::Corrupt { .. }) => return Err(error),
             Ok(None) | Err(_) => return Err(other("it is a redb file without Bygone's format".to_owned())),
         }
         let id = self.meta_value("database")?.ok_or_else(|| Error::corrupt("meta.database", "nothing"))?;
@@ -393,20 +451,71 @@ impl ColdRead<'_> {
         Ok(Postings(self.table(POSTINGS)?))
     }
 
-    pub fn zones(&self) -> Result<Vec<(u64, Zone)>> {
+    /// Refuses tables whose `meta` tells of another log than they have.
+    pub fn check_ends(&self, meta: &Meta) -> Result<()> {
+        let differs =
+            |what: &str| Err(Error::corrupt(format!("the tables up to #{}", meta.checkpoint), what));
+        let log = self.table(LOG)?;
+        let last = match log.last().map_err(|e| failed("reading the log", e))? {
+            Some((key, _)) => row_position("the log", key.value())?,
+            None => 0,
+        };
+        if last != meta.checkpoint {
+            return differs(&format!("the log in them ends at #{last}"));
+        }
+        let zones = self.table(ZONES)?;
+        let zone = match zones.last().map_err(|e| failed("reading zones", e))? {
+            Some((key, value)) => Some(Zone::decode(key.value(), value.value())?.1),
+            None => None,
+        };
+        let end = zone.as_ref().map_or(0, |zone| zone.last);
+        if end != meta.checkpoint {
+            return differs(&format!("the zones in them end at #{end}"));
+        }
+        let (chain, recorded) = zone.map_or(([0; 32], None), |zone| (zone.chain, Some(zone.recorded.1)));
+        if (chain, recorded) != (meta.chain, meta.recorded) {
+            return differs("their last zone has another hash or time than meta");
+        }
+        Ok(())
+    }
+
+    /// The next zones after a key, in its order: each with its key, and as far as it can be read.
+    pub fn zones_after(&self, key: &[u8], most: usize) -> Result<Vec<ZoneFound>> {
         let table = self.table(ZONES)?;
-        let rows = table.iter().map_err(|e| failed("reading zones", e))?;
-        rows.map(|row| {
+        let rows = table
+            .range::<&[u8]>((Bound::Excluded(key), Bound::Unbounded))
+            .map_err(|e| failed("reading zones", e))?;
+        let found = rows.take(most).map(|row| {
             let (key, value) = row.map_err(|e| failed("reading zones", e))?;
-            Ok((row_position(key.value())?, Zone::decode(value.value())?))
-        })
-        .collect()
+            Ok((key.value().to_vec(), Zone::decode(key.value(), value.value())))
+        });
+        found.collect()
+    }
+
+    /// The newest zone that ends at or before a position, and can be read.
+    pub fn zone_until(&self, position: u64) -> Result<Option<Zone>> {
+        let table = self.table(ZONES)?;
+        let end = position.to_be_bytes();
+        let rows = table.range::<&[u8]>(..=end.as_slice()).map_err(|e| failed("reading zones", e))?;
+        for row in rows.rev() {
+            let (key, value) = row.map_err(|e| failed("reading zones", e))?;
+            if let Ok((_, zone)) = Zone::decode(key.value(), value.value())
+                && zone.last <= position
+            {
+                return Ok(Some(zone));
+            }
+        }
+        Ok(None)
+    }
+
+    #[cfg(test)]
+    pub fn zones(&self) -> Result<Vec<(u64, Zone)>> {
+        self.zones_after(&[], usize::MAX)?.into_iter().map(|(_, zone)| zone).collect()
     }
 }
 
-fn row_position(key: &[u8]) -> Result<u64> {
-    let bytes =
-        key.try_into().map_err(|_| Error::corrupt("the log", format!("a key of {} bytes", key.len())))?;
+fn row_position(table: &str, key: &[u8]) -> Result<u64> {
+    let bytes = key.try_into().map_err(|_| Error::corrupt(table, format!("a key of {} bytes", key.len())))?;
     Ok(u64::from_be_bytes(bytes))
 }
 
@@ -437,7 +546,7 @@ impl Log {
             let next = if descending { rows.next_back() } else { rows.next() };
             let Some(next) = next else { return Ok(()) };
             let (key, value) = next.map_err(|e| failed("reading the log", e))?;
-            if !row(row_position(key.value())?, value.value())? {
+            if !row(row_position("the log", key.value())?, value.value())? {
                 return Ok(());
             }
         }
@@ -477,13 +586,16 @@ impl Postings {
         Ok(Some(posting::split_key(key.value())?.0.to_vec()))
     }
 
-    /// Hands over every chunk in key order.
-    pub fn scan(&self, mut row: impl FnMut(&[u8], Chunk) -> Result<()>) -> Result<()> {
+    /// Hands over every chunk in key order, as far as it can be read: with its term, or its key if that is none.
+    pub fn scan(&self, mut row: impl FnMut(&[u8], Result<Chunk>) -> Result<()>) -> Result<()> {
         for next in self.0.iter().map_err(|e| failed("reading postings", e))? {
             let (key, value) = next.map_err(|e| failed("reading postings", e))?;
-            let chunk = posting::decode(key.value(), value.value())?;
-            row(posting::split_key(key.value())?.0, chunk)?;
+            let key = key.value();
+            row(posting::split_key(key).map_or(key, |(term, _)| term), posting::decode(key, value.value()))?;
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

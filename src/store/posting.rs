@@ -85,7 +85,8 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Chunk> {
     Ok(Chunk { before, positions })
 }
 
-fn checksum(key: &[u8], body: &[u8]) -> u32 {
+/// CRC-32 over the key and the value of a row.
+pub(crate) fn checksum(key: &[u8], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key);
     hasher.update(body);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Sabotage;
 use super::checkpoint::{self, JournalAfter};
-use super::cold::{Cold, Meta};
+use super::cold::{Cold, Meta, at_opening};
 use super::disk::Disk;
 use super::journal::{self, DatabaseId, Found, Kind, Remnant, Replay, Salt, Side};
 use super::options::Options;
@@ -47,7 +47,7 @@ pub(crate) fn create(disk: &dyn Disk, path: &Path, options: &Options) -> Result<
     let temporary = temporary_name(&path, id);
     let made = (|| {
         disk.create(&temporary).map_err(failed)?;
-        let cold = Cold::open(options.disk_to_use(), &temporary, options.cache)?;
+        let cold = Cold::open_or_make(options.disk_to_use(), &temporary, options.cache)?;
         cold.initialize(id)?;
         cold.close()?;
         let file = disk.open(&temporary).map_err(failed)?;
@@ -80,7 +80,16 @@ pub(crate) fn recover(
     cold: &Cold,
     options: &Options,
 ) -> Result<(Meta, Recovery)> {
-    let meta = cold.read()?.meta(path)?;
+    bring_up(disk, path, cold, options).map_err(|error| at_opening(path, error))
+}
+
+fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -> Result<(Meta, Recovery)> {
+    let meta = {
+        let read = cold.read()?;
+        let meta = read.meta(path)?;
+        read.check_ends(&meta)?;
+        meta
+    };
     let found = journal::find(&**disk, path)?;
     let mut recovery = Recovery::default();
     for segment in &found {

@@ -256,3 +256,37 @@ fn a_store_that_is_dropped_after_a_failure_lets_go_of_its_lock() {
     disk.faults().clear();
     assert_eq!(length(&Store::open(path(), tiny(&disk)).unwrap()), 6);
 }
+
+#[test]
+fn a_database_that_has_no_room_to_recover_says_what_to_do() {
+    for full in [true, false] {
+        let disk = SimulatedDisk::new();
+        let store = begun(&disk);
+        // More than there is room for in the tables, until they grow.
+        store.append(one(NewEvent::new("Order.paid").member("text", "x".repeat(4_000_000)))).unwrap();
+        let found = disk.crash(Fate::KeepAll, 0);
+        drop(store);
+        if full {
+            found.faults().full_at(0);
+        }
+        let mut refused = 0;
+        for n in 1..60 {
+            let tried = if full { found.clone() } else { found.crash(Fate::KeepAll, 0) };
+            if !full {
+                tried.faults().fail_after(n, Failure::of(Kind::Write).forever());
+            }
+            let Err(error) = Store::open(path(), tiny(&tried)).map(drop) else { break };
+            refused += 1;
+            let text = error.to_string();
+            assert_eq!(error.kind(), "unopenable", "{text}");
+            assert!(text.contains("shop.bygone") && text.contains("--read-only"), "{text}");
+            assert!(!full || text.contains("make room"), "{text}");
+            let store = Store::open(path(), tiny(&tried).read_only(true)).unwrap();
+            assert_eq!(length(&store), 7);
+            if full {
+                break;
+            }
+        }
+        assert!(refused > 0);
+    }
+}

@@ -247,7 +247,7 @@ fn damage_to_what_was_durable_is_corruption_and_damage_to_the_last_frame_a_cut()
         let before = [path(), &*segment].map(|path| bytes_of(&found, path));
         match Store::open(path(), tiny(&found)) {
             Err(error) => {
-                assert_eq!(error.kind(), "corrupt", "{error}");
+                assert_eq!(error.kind(), "unopenable", "{error}");
                 assert!(frame < 4 && error.to_string().contains(&format!("position {frame}")), "{error}");
                 assert_eq!(bytes_of(&found, &segment), before[1]);
             }

@@ -159,6 +159,7 @@ pub(super) fn tables_are_right(store: &Store, expected: &Expected, head: u64) ->
     let mut miscounted = None;
     let scanned = cold.postings().and_then(|postings| {
         postings.scan(|term, chunk| {
+            let chunk = chunk?;
             let list = lists.entry(term.to_vec()).or_default();
             let before = if is_counted(term) { list.len() as u64 } else { 0 };
             if chunk.before != before || chunk.positions.len() > posting::FULL {

@@ -1,0 +1,135 @@
+//! Values that changed on the disk: told, and never taken for another log.
+
+use redb::Key;
+
+use super::*;
+use crate::event::NewEvent;
+use crate::store::disk::memory::MemoryDisk;
+use crate::store::group::Group;
+use crate::store::{Options, Store};
+
+/// What only tests do to tables.
+impl Tables<'_> {
+    pub fn remove_event(&mut self, position: u64) {
+        self.log.remove(position.to_be_bytes().as_slice()).unwrap();
+    }
+
+    pub fn damage_zone(&mut self, first: u64) {
+        flip(&mut self.zones, first.to_be_bytes().as_slice(), 3);
+    }
+
+    pub fn damage_chunk(&mut self, key: &[u8]) {
+        flip(&mut self.postings, key, 1);
+    }
+}
+
+fn flip<K: Key>(table: &mut Table<K, Bytes>, key: K::SelfType<'_>, at: usize) {
+    let mut value = table.get(&key).unwrap().unwrap().value().to_vec();
+    value[at] ^= 1;
+    table.insert(&key, value.as_slice()).unwrap();
+}
+
+fn path() -> &'static Path {
+    Path::new("/shop.bygone")
+}
+
+fn options(disk: &MemoryDisk) -> Options {
+    Options::new().disk(Arc::new(disk.clone())).journal_steps(4096, 8192)
+}
+
+fn append(store: &Store) {
+    let events = vec![NewEvent::new("Order.paid").on(("Order", 1))];
+    store.append(Group { events, ..Group::default() }).unwrap();
+}
+
+/// Two sessions, the second of them not ended: three events in the tables, two in the journal.
+fn left_open() -> (MemoryDisk, Store) {
+    let disk = MemoryDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    (0..2).for_each(|_| append(&store));
+    store.close().unwrap();
+    let store = Store::open(path(), options(&disk)).unwrap();
+    append(&store);
+    store.checkpoint().unwrap();
+    (0..2).for_each(|_| append(&store));
+    (disk, store)
+}
+
+fn copy(disk: &MemoryDisk) -> MemoryDisk {
+    let to = MemoryDisk::new();
+    for name in ["/shop.bygone", "/shop.bygone-journal-a", "/shop.bygone-journal-b"] {
+        let Ok(from) = disk.open(Path::new(name)) else { continue };
+        let mut bytes = vec![0; from.len().unwrap() as usize];
+        from.read_at(0, &mut bytes).unwrap();
+        to.create(Path::new(name)).unwrap().write_at(0, &bytes).unwrap();
+    }
+    to
+}
+
+fn change(disk: &MemoryDisk, change: impl FnOnce(&mut Tables)) {
+    let handle = open(disk, path(), 1 << 20).unwrap();
+    let transaction = handle.database.begin_write().unwrap();
+    change(&mut Tables::open(&transaction).unwrap());
+    transaction.commit().unwrap();
+}
+
+fn is_refused(disk: &MemoryDisk, what: &str, expected: &str) {
+    for read_only in [false, true] {
+        let error = Store::open(path(), options(disk).read_only(read_only)).map(drop).expect_err(what);
+        assert_eq!(error.kind(), "unopenable", "{what}: {error}");
+        assert!(error.to_string().contains(expected), "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_byte_that_changed_beside_the_log_keeps_it_from_being_opened() {
+    let (disk, _store) = left_open();
+    let whole = copy(&disk);
+    assert_eq!(Store::open(path(), options(&copy(&whole))).unwrap().snapshot().head().0, 5);
+    for name in ["format", "database", "checkpoint", "chain", "recorded", "journal", "retired"] {
+        let mut length = 0;
+        change(&copy(&whole), |tables| length = tables.meta.get(name).unwrap().unwrap().value().len());
+        for at in 0..length {
+            let disk = copy(&whole);
+            change(&disk, |tables| flip(&mut tables.meta, name, at));
+            is_refused(&disk, &format!("meta.{name}, byte {at}"), &format!("meta.{name}: its checksum"));
+        }
+    }
+    let last = 3u64.to_be_bytes();
+    let mut length = 0;
+    change(&copy(&whole), |tables| {
+        length = tables.zones.get(last.as_slice()).unwrap().unwrap().value().len();
+    });
+    for at in 0..length {
+        let disk = copy(&whole);
+        change(&disk, |tables| flip(&mut tables.zones, last.as_slice(), at));
+        is_refused(&disk, &format!("the zone, byte {at}"), "the zone at #3: its checksum");
+    }
+}
+
+#[test]
+fn tables_that_do_not_end_together_are_not_opened() {
+    let (disk, _store) = left_open();
+    let plant = |expected: &str, planted: &dyn Fn(&mut Tables)| {
+        let disk = copy(&disk);
+        change(&disk, planted);
+        is_refused(&disk, expected, expected);
+    };
+    plant("up to #2: the log in them ends at #3", &|tables| {
+        tables.set_meta("checkpoint", &2u64.to_be_bytes()).unwrap();
+    });
+    plant("up to #3: the log in them ends at #2", &|tables| tables.remove_event(3));
+    plant("up to #3: the zones in them end at #2", &|tables| {
+        drop(tables.zones.remove(3u64.to_be_bytes().as_slice()).unwrap());
+    });
+    plant("another hash or time", &|tables| tables.clear_meta("chain").unwrap());
+    plant("another hash or time", &|tables| tables.clear_meta("recorded").unwrap());
+}
+
+#[test]
+fn an_event_is_not_written_over() {
+    let (_, store) = left_open();
+    let error = store.shared().cold.write("planting", |tables| tables.put_event(2, b"other")).unwrap_err();
+    assert_eq!(error.kind(), "corrupt");
+    assert!(error.to_string().contains("#2"), "{error}");
+}
