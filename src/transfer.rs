@@ -4,7 +4,6 @@
 //! a key) is known by it. For lines without, each batch is atomic under a key that is the hash of the whole input up to its
 //! end: a batch whose key is known is skipped, and so is the part of a batch that an earlier import ended within.
 
-use std::collections::VecDeque;
 use std::io::{BufRead, Read, Write};
 
 use crate::db::Db;
@@ -24,9 +23,6 @@ const BATCH_BYTES: usize = 2 << 20;
 
 /// The longest line that is read: twice the largest event.
 const MAX_LINE: u64 = 32 << 20;
-
-/// How many batches are under way at a time.
-const UNDER_WAY: usize = 2;
 
 /// How an import is done.
 ///
@@ -106,7 +102,7 @@ impl Db {
             store: self.store(),
             restore: options.restore,
             done: Imported::default(),
-            under_way: VecDeque::new(),
+            under_way: None,
             skipping: true,
             hash: blake3::Hasher::new(),
         };
@@ -159,7 +155,8 @@ struct Import<'d> {
     store: &'d Store,
     restore: bool,
     done: Imported,
-    under_way: VecDeque<(Submitted, usize)>,
+    /// The batch that is being committed while the next one is parsed. Never two: if one fails, none behind it is in.
+    under_way: Option<(Submitted, usize)>,
     /// Everything so far was known: what follows may be, too.
     skipping: bool,
     /// The hash of all lines so far.
@@ -224,7 +221,7 @@ impl Import<'_> {
         while !batch.lines.is_empty() {
             self.flush(batch)?;
         }
-        self.settle(0)
+        self.settle()
     }
 
     fn at_line(&self, number: u64, fault: Error) -> Error {
@@ -238,10 +235,10 @@ impl Import<'_> {
 
     /// A failure that no line is to blame for says what is safely in: with it, what is still under way.
     fn ended(&mut self, fault: Error) -> Error {
-        while let Some((submitted, count)) = self.under_way.pop_front() {
-            if let Ok(outcome) = submitted.wait() {
-                self.count(count, &outcome);
-            }
+        if let Some((submitted, count)) = self.under_way.take()
+            && let Ok(outcome) = submitted.wait()
+        {
+            self.count(count, &outcome);
         }
         let safe = match self.done.added + self.done.known {
             1 => "1 event is safely in".to_owned(),
@@ -346,16 +343,16 @@ impl Import<'_> {
         let mut sent = 0;
         while sent < lines.len() {
             let rest = &lines[sent..];
-            self.settle(UNDER_WAY - 1)?;
+            self.settle()?;
             match self.submit(rest) {
                 Err(Error::Invalid { .. }) => {}
                 submitted => return submitted.map(|()| lines.len()),
             }
             // A line breaks a rule that parsing does not know of, or needs one before it to be in the log already.
-            self.settle(0)?;
+            self.settle()?;
             let good = self.preparable(rest)?;
             self.submit(&rest[..good])?;
-            self.settle(0)?;
+            self.settle()?;
             sent += good;
             if self.group(&rest[..good]).key.is_some() {
                 break;
@@ -366,7 +363,7 @@ impl Import<'_> {
 
     fn submit(&mut self, lines: &[Parsed]) -> Result<()> {
         let submitted = self.store.submit(self.group(lines))?;
-        self.under_way.push_back((submitted, lines.len()));
+        self.under_way = Some((submitted, lines.len()));
         Ok(())
     }
 
@@ -396,10 +393,9 @@ impl Import<'_> {
         Group { events, key, content, import: true, restore: self.restore, internal: self.restore }
     }
 
-    /// Waits until no more than so many batches are under way.
-    fn settle(&mut self, most: usize) -> Result<()> {
-        while self.under_way.len() > most {
-            let Some((submitted, count)) = self.under_way.pop_front() else { break };
+    /// Waits until what is under way is in.
+    fn settle(&mut self) -> Result<()> {
+        if let Some((submitted, count)) = self.under_way.take() {
             let outcome = submitted.wait().map_err(|fault| self.in_batch(fault))?;
             self.count(count, &outcome);
         }
