@@ -1,6 +1,6 @@
 //! Execution: a plan against a snapshot, or against the store.
 //!
-//! [`read`] is given a snapshot and cannot write; [`write`] is given the store. Rows are pulled: what nobody asks for is not
+//! [`read()`] is given a snapshot and cannot write; [`write()`] is given the store. Rows are pulled: what nobody asks for is not
 //! read, and what was read is not kept.
 
 pub(crate) mod answer;
