@@ -2,26 +2,34 @@
 # The main job, start to end: real events in, three questions answered, then a prompt if there is a terminal.
 # The events are 1,753 of the departures, landings and cancellations of three planes in 2013 (public domain data).
 set -eu
-cd "$(dirname "$0")/.."
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+cd "$root"
 
+echo 'building… (a few minutes the first time)' >&2
 cargo build --release --quiet
-bygone=$PWD/target/release/bygone
+PATH=$(CDPATH='' cd -- "${CARGO_TARGET_DIR:-target}" && pwd)/release:$PATH
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-file=$folder/plane.bygone
+cd "$folder"
 
-show() {
-    printf '\n\033[1m$ bygone plane.bygone -c "%s"\033[0m\n' "$1"
-    "$bygone" "$file" --format "${2:-table}" -c "$1"
+if [ -t 1 ]; then bold='\033[1m' plain='\033[0m'; else bold='' plain=''; fi
+
+say() {
+    printf "\n$bold%s$plain\n" "\$ $1"
 }
 
-printf '\033[1m$ bygone import plane.bygone examples/flights.jsonl\033[0m\n'
-"$bygone" import "$file" examples/flights.jsonl
-show "HISTORY Plane N14228 LIMIT 3"
-show "AT Plane N14228 '2013-06-01'"
-show "SUBSCRIBE 'Plane.c*' FROM START LIMIT 5"
+ask() {
+    say "bygone plane.bygone -c \"$1\""
+    bygone plane.bygone --format table -c "$1"
+}
+
+say 'bygone import plane.bygone examples/flights.jsonl'
+bygone import plane.bygone "$root/examples/flights.jsonl"
+ask "HISTORY Plane N14228 LIMIT 3"
+ask "AT Plane N14228 '2013-06-01'"
+ask "SUBSCRIBE 'Plane.c*' FROM START LIMIT 5"
 
 if [ -t 0 ] && [ -t 1 ]; then
     printf '\nYour turn: EVENTS, HISTORY, AT, REPLAY, EMIT, SUBSCRIBE, SHOW TYPES … (.help for more, Ctrl-D to leave)\n'
-    "$bygone" "$file"
+    bygone plane.bygone
 fi

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// A handle that ends a statement or a subscription from another thread. Clones are one handle.
 ///
@@ -22,7 +22,8 @@ pub struct Cancel(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     cancelled: AtomicBool,
-    wake: Mutex<Vec<Box<dyn Fn() + Send>>>,
+    /// What wakes those who wait, while they live.
+    wake: Mutex<Vec<Weak<dyn Fn() + Send + Sync>>>,
 }
 
 impl Cancel {
@@ -34,7 +35,8 @@ impl Cancel {
     /// Ends what hangs on this handle, now and later.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::SeqCst);
-        for wake in self.0.wake.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        let wakes = std::mem::take(&mut *self.0.wake.lock().unwrap_or_else(PoisonError::into_inner));
+        for wake in wakes.iter().filter_map(Weak::upgrade) {
             wake();
         }
     }
@@ -45,9 +47,13 @@ impl Cancel {
     }
 
     /// Calls this when it is cancelled: at once if it is already.
-    pub(crate) fn on_cancel(&self, wake: impl Fn() + Send + 'static) {
+    pub(crate) fn on_cancel(&self, wake: &Arc<dyn Fn() + Send + Sync>) {
         let mut wakes = self.0.wake.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_cancelled() { wake() } else { wakes.push(Box::new(wake)) }
+        if self.is_cancelled() {
+            return wake();
+        }
+        wakes.retain(|wake| wake.strong_count() > 0);
+        wakes.push(Arc::downgrade(wake));
     }
 }
 

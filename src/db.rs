@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
-use crate::event::{Event, NewEvent, codec};
+use crate::event::{Event, EventId, NewEvent, codec};
 use crate::exec::{self, Scan, State};
 use crate::live::Subscription;
 use crate::pattern::Pattern;
@@ -157,6 +157,27 @@ impl Db {
         decoded(self.store.append(self.group(events))?)
     }
 
+    /// Appends several events, all or none, under one key: again with this key, the first outcome is given back and nothing is
+    /// written. `ATOMIC (…) KEY …` of the language.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent, Position};
+    /// let db = Db::in_memory()?;
+    /// let pay = || {
+    ///     [
+    ///         NewEvent::new("Order.paid").on(("Order", 42)),
+    ///         NewEvent::new("Stock.reserved").on(("Stock", "sku-9")),
+    ///     ]
+    /// };
+    /// db.emit_all_once("pay-42", pay())?;
+    /// assert_eq!(db.emit_all_once("pay-42", pay())?[1].position, Position(2));
+    /// assert_eq!(db.head(), Position(2));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn emit_all_once(&self, key: &str, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
+        decoded(self.store.append(Group { key: Some(key.to_owned()), ..self.group(events) })?)
+    }
+
     /// Queues events, all or none, and returns at once (unless the queue is full). They are committed whether or
     /// not the ticket is waited on.
     ///
@@ -203,6 +224,33 @@ impl Db {
     /// ```
     pub fn history(&self, entity: impl Into<Entity>) -> Result<Events> {
         self.scan(None, &[By::Target(entity.into())])
+    }
+
+    /// The event at a position; none beyond the head.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent, Position};
+    /// let db = Db::in_memory()?;
+    /// let paid = db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// assert_eq!(db.event(Position(1))?, Some(paid));
+    /// assert_eq!(db.event(Position(2))?, None);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn event(&self, position: Position) -> Result<Option<Event>> {
+        self.store.snapshot().event(position)
+    }
+
+    /// Where the event with this id is.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent, Position};
+    /// let db = Db::in_memory()?;
+    /// let paid = db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// assert_eq!(db.position_of(&paid.id)?, Some(Position(1)));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn position_of(&self, id: &EventId) -> Result<Option<Position>> {
+        self.store.snapshot().position_of(id)
     }
 
     /// The events of a pattern, in log order, as the log is now.

@@ -4,7 +4,7 @@
 //! skips what stands before it and decodes nothing else. Only the forms that JSON has are ever written: nil, booleans,
 //! integers, 64-bit floats, text, arrays, and maps with text keys.
 
-mod write;
+pub(crate) mod write;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -34,8 +34,11 @@ pub struct Document {
 impl Document {
     /// Any serde type with the form of an object.
     pub fn of<T: Serialize + ?Sized>(data: &T) -> Result<Document> {
-        if let Some(bytes) = write::object(data) {
-            return Ok(Document::from_bytes(bytes.into()));
+        match write::value(data) {
+            Ok(bytes) if matches!(bytes.first(), Some(0x80..=0x8f | 0xde | 0xdf)) => {
+                return Ok(Document::from_bytes(bytes.into()));
+            }
+            _ => {}
         }
         match Value::of(data)? {
             Value::Object(members) => Document::from_object(&members),

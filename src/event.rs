@@ -54,6 +54,8 @@ pub struct Event {
     pub tags: Vec<Tag>,
     /// The idempotency key.
     pub key: Option<String>,
+    /// The database made the id, or would have: its own ids grow along the log, and their time leads to them.
+    pub(crate) own_id: bool,
     pub(crate) seal: Option<Seal>,
     /// What is to be known of it.
     pub data: Document,

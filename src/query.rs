@@ -76,6 +76,20 @@ impl Statement {
         self.tree.params.iter().map(String::as_str)
     }
 
+    /// Whether it is there to add to the log: `EMIT`, `PERFORM`, `ATOMIC`, `DEFINE` and `DROP` are.
+    ///
+    /// ```
+    /// use bygone::Script;
+    /// let script = Script::parse("HISTORY Order 42; EMIT Order.paid 42")?;
+    /// let writes: Vec<bool> = script.statements().iter().map(|statement| statement.is_write()).collect();
+    /// assert_eq!(writes, [false, true]);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn is_write(&self) -> bool {
+        use lang::ast::Statement;
+        matches!(self.tree.statement, Statement::Write(_) | Statement::Define(_) | Statement::Drop { .. })
+    }
+
     /// Whether its answer runs on into the present, and waits for what comes.
     pub fn is_subscription(&self) -> bool {
         matches!(self.tree.statement, lang::ast::Statement::Read(lang::ast::Read::Subscribe(_)))

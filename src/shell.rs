@@ -24,7 +24,8 @@ use cli::{Cli, Command, Run};
 use exit::Exit;
 use failure::{Failure, Speech};
 use input::Patience;
-use session::Session;
+use open::Missing;
+use session::{Scripts, Session};
 use signal::Signals;
 use terminal::Terminal;
 
@@ -73,23 +74,28 @@ fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Resul
                 // clap requires it where there is no command.
                 return Err(Failure::Usage("a FILE is missing".to_owned()));
             };
-            let prompt = run.statements.is_empty() && terminal.input;
-            let db = open::open(&run.file, &cli.opening, open::Missing::Create, speech, prompt)?;
+            run.check(format)?;
+            // Before the file is touched: what is wrong is wrong before anything is made or written.
+            let scripts = Scripts::parse(&run.statements)?;
+            scripts.check_parameters(&run)?;
+            let creates = run.statements.is_empty() || scripts.has_write();
+            let missing = if creates { Missing::Create } else { Missing::Fail };
+            let db = open::open(&run.file, &cli.opening, missing, speech)?;
             signals.opened(&db);
-            let mut session = Session::new(db, terminal, speech, signals.clone(), format, &run)?;
-            converse(&run, &mut session, prompt, cli.opening.read_only)
+            let mut session = Session::new(db, terminal, speech, signals.clone(), format, &run);
+            converse(&run, &scripts, &mut session, cli.opening.read_only)
         }
     }
 }
 
-fn converse(run: &Run, session: &mut Session, prompt: bool, read_only: bool) -> Result<(), Failure> {
-    if prompt {
+fn converse(run: &Run, scripts: &Scripts, session: &mut Session, read_only: bool) -> Result<(), Failure> {
+    if run.statements.is_empty() && session.terminal.input {
         return repl::run(session, &run.file, read_only);
     }
     let result = if run.statements.is_empty() {
         input::run_stream(session, std::io::stdin().lock(), "standard input", Patience::Needed)
     } else {
-        session.run_scripts(&run.statements)
+        session.run_scripts(scripts)
     };
     // What was answered before a failure is shown before it.
     session.flush().and(result)

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 pub use check::Verification;
 pub use options::{Durability, Options};
@@ -188,12 +189,14 @@ impl Store {
 
     /// Closes: what is queued is committed, all of the log moves into the one file, and the journal goes. A second call does nothing.
     pub fn close(&self) -> Result<()> {
-        let Some(open) = locked(&self.open).take() else { return Ok(()) };
+        // Held until it is done: whoever closes meanwhile finds it closed.
+        let mut guard = locked(&self.open);
+        let Some(open) = guard.take() else { return Ok(()) };
         let shared = &self.shared;
         shared.queue.shut(Error::stopped("the database is closed"));
         while !shared.queue.is_idle() {
             shared.queue.drain(shared);
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_micros(200));
         }
         shared.upkeep.stop();
         for thread in open.threads {
@@ -325,6 +328,7 @@ mod tests {
     use super::*;
     use crate::entity::{Entity, Position};
     use crate::event::{Expect, NewEvent};
+    use crate::time::{Clock, Timestamp};
     use snapshot::Direction;
     use term::Term;
 
@@ -409,5 +413,72 @@ mod tests {
             "refused: Order 1: expected no event yet, found version 1, last Order.paid at #1"
         );
         assert_eq!(store.snapshot().head(), Position(1));
+    }
+
+    #[test]
+    fn a_key_stands_once_in_a_group() {
+        let store = Store::create(Path::new("/shop.bygone"), tiny(&MemoryDisk::new())).unwrap();
+        let events = vec![order(1).key("k"), order(2).key("k")];
+        let error = store.append(Group { events, ..Group::default() }).unwrap_err();
+        assert!(error.to_string().contains("'k' twice"), "{error}");
+        assert_eq!(store.snapshot().head(), Position(0));
+    }
+
+    #[test]
+    fn every_text_counts_in_the_size_of_an_event() {
+        let options = tiny(&MemoryDisk::new()).limits(1000, 2000);
+        let store = Store::create(Path::new("/shop.bygone"), options).unwrap();
+        let long = "x".repeat(1000);
+        for event in [
+            order(1).namespace(&long),
+            order(1).metadata(&[("long", &long)].into_iter().collect::<std::collections::BTreeMap<_, _>>()),
+            order(1).member("long", &long),
+        ] {
+            let error = store.append(one(event)).unwrap_err();
+            assert!(error.to_string().contains("at most 1000 bytes"), "{error}");
+        }
+    }
+
+    #[test]
+    fn ids_are_found_between_those_that_callers_gave() {
+        let disk = MemoryDisk::new();
+        let clock = Clock::new(|| Timestamp::from_millis(1_700_000_000_000));
+        let store = Store::create(Path::new("/shop.bygone"), tiny(&disk).clock(clock)).unwrap();
+        let mut ids = Vec::new();
+        for n in 0..60u64 {
+            // All in one millisecond; some given by the caller, with that millisecond or without.
+            let event = match n % 4 {
+                0 => order(1).id(&format!("018bcfe5-6800-7000-8000-{n:012x}")),
+                1 => order(1).id(&format!("given-{n}")),
+                _ => order(1),
+            };
+            let outcome = store.append(one(event)).unwrap();
+            let event = crate::event::codec::decode(Position(n + 1), outcome.events[0].1.clone()).unwrap();
+            assert_eq!(event.own_id, n % 4 > 1);
+            ids.push(event.id);
+        }
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(store.snapshot().position_of(id).unwrap(), Some(Position(n as u64 + 1)), "{id}");
+            let again = store.append(one(order(1).id(&id.to_string())));
+            assert!(again.unwrap_err().is_refused(), "{id} again");
+        }
+    }
+
+    #[test]
+    fn whoever_closes_last_finds_it_closed() {
+        let disk = MemoryDisk::new();
+        let path = Path::new("/shop.bygone");
+        let store = Arc::new(Store::create(path, tiny(&disk)).unwrap());
+        store.append(one(order(1))).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let (store, disk) = (store.clone(), disk.clone());
+                scope.spawn(move || {
+                    store.close().unwrap();
+                    assert!(!disk.exists(&Side::A.path(path)).unwrap(), "its journal is still there");
+                });
+            }
+        });
+        assert!(Store::open(path, tiny(&disk)).is_ok());
     }
 }

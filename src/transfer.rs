@@ -22,8 +22,8 @@ use crate::store::{Store, Submitted};
 const BATCH_LINES: usize = 1000;
 const BATCH_BYTES: usize = 2 << 20;
 
-/// The longest line that is read.
-const MAX_LINE: u64 = 64 << 20;
+/// The longest line that is read: twice the largest event.
+const MAX_LINE: u64 = 32 << 20;
 
 /// How many batches are under way at a time.
 const UNDER_WAY: usize = 2;
@@ -110,7 +110,7 @@ impl Db {
             skipping: true,
             hash: blake3::Hasher::new(),
         };
-        import.run(input, progress)
+        import.run(input, progress).map_err(|fault| import.ended(fault))
     }
 
     /// Writes events as lines of JSON, in log order: those of a pattern, or all, the database's own too. Gives their number.
@@ -173,6 +173,17 @@ struct Batch {
     bytes: usize,
 }
 
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.lines.len() >= BATCH_LINES || self.bytes >= BATCH_BYTES
+    }
+
+    fn drop_first(&mut self, count: usize) {
+        self.lines.drain(..count);
+        self.bytes = self.lines.iter().map(|line| line.length).sum();
+    }
+}
+
 struct Parsed {
     number: u64,
     length: usize,
@@ -197,7 +208,8 @@ impl Import<'_> {
             };
             batch.bytes += line.length;
             batch.lines.push(line);
-            if batch.lines.len() >= BATCH_LINES || batch.bytes >= BATCH_BYTES {
+            // What is left of a batch may be a whole one, too.
+            while batch.is_full() {
                 self.flush(&mut batch)?;
                 progress(&self.done);
             }
@@ -224,6 +236,24 @@ impl Import<'_> {
         self.placed(fault, &format!("the batch from event {} on", self.done.added + self.done.known + 1))
     }
 
+    /// A failure that no line is to blame for says what is safely in: with it, what is still under way.
+    fn ended(&mut self, fault: Error) -> Error {
+        while let Some((submitted, count)) = self.under_way.pop_front() {
+            if let Ok(outcome) = submitted.wait() {
+                self.count(count, &outcome);
+            }
+        }
+        let safe = match self.done.added + self.done.known {
+            1 => "1 event is safely in".to_owned(),
+            n => format!("{n} events are safely in"),
+        };
+        match fault {
+            Error::Io { doing, source } => Error::Io { doing: format!("{doing} ({safe})"), source },
+            Error::Stopped { reason } => Error::Stopped { reason: format!("{reason} ({safe})") },
+            other => other,
+        }
+    }
+
     fn placed(&self, fault: Error, place: &str) -> Error {
         let place = match self.done.added + self.done.known {
             1 => format!("{place} (1 event before it is safely in)"),
@@ -243,7 +273,7 @@ impl Import<'_> {
     /// The next line that is not blank, parsed.
     fn next_line(&mut self, lines: &mut Lines<impl BufRead>) -> Result<Option<Parsed>> {
         loop {
-            let line = lines.next()?;
+            let line = lines.next().inspect_err(|_| self.done.lines += 1)?;
             let Some(line) = line else { return Ok(None) };
             self.done.lines += 1;
             self.done.bytes += line.len() as u64;
@@ -286,66 +316,83 @@ impl Import<'_> {
         if self.skipping && !self.restore {
             let known = self.known_through(&batch.lines)?;
             self.done.known += known as u64;
-            batch.lines.drain(..known);
-            batch.bytes = batch.lines.iter().map(|line| line.length).sum();
-            // Imports go from the start on: what follows something new is new.
-            self.skipping = known > 0;
+            batch.drop_first(known);
             if known > 0 {
                 return Ok(());
             }
+            // Imports go from the start on: what follows something new is new. Lines that are all known by themselves leave no
+            // key, and so do not tell.
+            self.skipping = batch.lines.iter().all(|line| line.event.is_known_by_itself());
         }
-        batch.bytes = 0;
-        let lines = std::mem::take(&mut batch.lines);
-        self.send(lines)
+        let sent = self.send(&batch.lines)?;
+        batch.drop_first(sent);
+        Ok(())
     }
 
     /// How many of these lines an earlier import has brought in, by the key of a batch that ended there.
     fn known_through(&self, lines: &[Parsed]) -> Result<usize> {
-        let snapshot = self.store.snapshot();
-        let view = snapshot.view()?;
-        for (at, line) in lines.iter().enumerate().rev() {
-            if view.first(&Term::key(&key_of(&line.hash))?)?.is_some() {
-                return Ok(at + 1);
+        self.store.snapshot().read(|view| {
+            for (at, line) in lines.iter().enumerate().rev() {
+                if view.first(&Term::key(&key_of(&line.hash))?)?.is_some() {
+                    return Ok(at + 1);
+                }
             }
-        }
-        Ok(0)
+            Ok(0)
+        })
     }
 
-    fn send(&mut self, lines: Vec<Parsed>) -> Result<()> {
-        let Some(last) = lines.last() else { return Ok(()) };
-        let (key, content) = (key_of(&last.hash), content_of(&last.hash));
-        self.settle(UNDER_WAY - 1)?;
-        let count = lines.len();
-        let numbers: Vec<u64> = lines.iter().map(|line| line.number).collect();
-        let events: Vec<NewEvent> = lines.into_iter().map(|line| line.event).collect();
-        match self.store.submit(self.group(events.clone(), Some((key, content)))) {
-            Ok(submitted) => {
-                self.under_way.push_back((submitted, count));
-                Ok(())
+    /// Sends lines on their way, and gives how many: all, or those through a key within them, from which running again goes on.
+    fn send(&mut self, lines: &[Parsed]) -> Result<usize> {
+        let mut sent = 0;
+        while sent < lines.len() {
+            let rest = &lines[sent..];
+            self.settle(UNDER_WAY - 1)?;
+            match self.submit(rest) {
+                Err(Error::Invalid { .. }) => {}
+                submitted => return submitted.map(|()| lines.len()),
             }
-            Err(fault @ Error::Invalid { .. }) => self.send_until_fault(events, &numbers, fault),
-            Err(error) => Err(error),
+            // A line breaks a rule that parsing does not know of, or needs one before it to be in the log already.
+            self.settle(0)?;
+            let good = self.preparable(rest)?;
+            self.submit(&rest[..good])?;
+            self.settle(0)?;
+            sent += good;
+            if self.group(&rest[..good]).key.is_some() {
+                break;
+            }
         }
+        Ok(sent)
     }
 
-    /// One of these lines breaks a rule that parsing does not know of: those before it go in, and it is named.
-    fn send_until_fault(&mut self, events: Vec<NewEvent>, numbers: &[u64], fault: Error) -> Result<()> {
-        self.settle(0)?;
-        for (event, number) in events.into_iter().zip(numbers) {
-            let group = self.group(vec![event], None);
-            if let Err(fault) = Prepared::new(self.store.shared(), group.clone()) {
-                return Err(self.at_line(*number, fault));
-            }
-            let outcome = self.store.append(group)?;
-            self.count(1, &outcome);
-        }
-        Err(fault)
+    fn submit(&mut self, lines: &[Parsed]) -> Result<()> {
+        let submitted = self.store.submit(self.group(lines))?;
+        self.under_way.push_back((submitted, lines.len()));
+        Ok(())
     }
 
-    fn group(&self, events: Vec<NewEvent>, key: Option<(String, [u8; 16])>) -> Group {
+    /// How many of these lines, from the first on, can be a group as the log is now. If not even the first, that is an error.
+    fn preparable(&self, lines: &[Parsed]) -> Result<usize> {
+        let prepared = |count: usize| Prepared::new(self.store.shared(), self.group(&lines[..count]));
+        prepared(1).map_err(|fault| self.at_line(lines[0].number, fault))?;
+        // So many can; so many cannot, if there are as many.
+        let (mut good, mut bad) = (1, lines.len() + 1);
+        while bad - good > 1 {
+            let middle = good + (bad - good) / 2;
+            match prepared(middle) {
+                Ok(_) => good = middle,
+                Err(Error::Invalid { .. }) => bad = middle,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(good)
+    }
+
+    fn group(&self, lines: &[Parsed]) -> Group {
+        let events: Vec<NewEvent> = lines.iter().map(|line| line.event.clone()).collect();
         // A key is needed where an event is not known by itself.
-        let key = key.filter(|_| !self.restore && events.iter().any(|event| !event.is_known_by_itself()));
-        let (key, content) = key.unzip();
+        let needed = !self.restore && events.iter().any(|event| !event.is_known_by_itself());
+        let last = lines.last().filter(|_| needed);
+        let (key, content) = last.map(|line| (key_of(&line.hash), content_of(&line.hash))).unzip();
         Group { events, key, content, import: true, restore: self.restore, internal: self.restore }
     }
 
@@ -380,10 +427,10 @@ impl<R: BufRead> Lines<R> {
     fn next(&mut self) -> Result<Option<&[u8]>> {
         self.buffer.clear();
         let failed = |e| Error::io("reading the input", e);
-        (&mut self.input).take(MAX_LINE).read_until(b'\n', &mut self.buffer).map_err(failed)?;
-        if self.buffer.len() as u64 == MAX_LINE {
+        (&mut self.input).take(MAX_LINE + 1).read_until(b'\n', &mut self.buffer).map_err(failed)?;
+        if self.buffer.len() as u64 > MAX_LINE {
             let start = shorten(&String::from_utf8_lossy(&self.buffer[..100]));
-            return Err(Error::invalid("a line", format!("at most {MAX_LINE} bytes"), start));
+            return Err(Error::invalid("a line", format!("at most {} MiB", MAX_LINE >> 20), start));
         }
         Ok((!self.buffer.is_empty()).then_some(self.buffer.as_slice()))
     }

@@ -6,9 +6,11 @@
 use std::fmt;
 
 use indexmap::IndexMap;
-use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed as _, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::document::Raw;
+use crate::document::write::{self, Unusual};
 use crate::error::{Error, Result, shorten};
 
 /// How deep values nest at most: enough for any record, little enough for any stack.
@@ -51,8 +53,15 @@ impl Value {
     /// Any serde type as a value, by the rules of JSON: what has no JSON form (a NaN, a map with compound keys) is
     /// an error.
     pub fn of<T: Serialize + ?Sized>(data: &T) -> Result<Value> {
-        let text = serde_json::to_vec(data).map_err(|e| unfit("data", &e))?;
-        serde_json::from_slice(&text).map_err(|e| unfit("data", &e))
+        match write::value(data) {
+            Ok(bytes) => return Raw(&bytes).to_value(),
+            Err(Unusual(Some(found))) => {
+                return Err(Error::invalid("data", "a value with a form in JSON", found));
+            }
+            Err(Unusual(None)) => {}
+        }
+        let text = serde_json::to_string(data).map_err(|e| unfit("data", &e))?;
+        text.parse()
     }
 
     /// The value as any serde type, by the rules of JSON.
@@ -78,6 +87,48 @@ impl Value {
             Value::Text(_) => "text",
             Value::Array(_) => "an array",
             Value::Object(_) => "an object",
+        }
+    }
+
+    /// The number of an integer that fits.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Value::Int(n) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// The number of any number, to the precision of a float.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Value::Int(n) => Some(*n as f64),
+            Value::UInt(n) => Some(*n as f64),
+            Value::Float(n) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// True or false.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(b) => Some(*b),
+            _ => None,
+        }
+    }
+
+    /// The items of an array.
+    pub fn as_array(&self) -> Option<&[Value]> {
+        match self {
+            Value::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The members of an object.
+    pub fn as_object(&self) -> Option<&Object> {
+        match self {
+            Value::Object(members) => Some(members),
+            _ => None,
         }
     }
 
@@ -143,11 +194,20 @@ impl std::str::FromStr for Value {
 
     /// Reads JSON. An integer too wide for 64 bits, a float too large and a key that appears twice are errors.
     fn from_str(text: &str) -> Result<Value> {
+        Value::read(text, 0)
+    }
+}
+
+impl Value {
+    /// Reads JSON that may nest so many levels deeper than a value may: those of the envelope that values come in.
+    pub(crate) fn read(text: &str, envelope: usize) -> Result<Value> {
         let fault = |why: String| Error::invalid("JSON", "one value", why);
         if let Some(number) = wide_integer(text.as_bytes()) {
             return Err(fault(format!("{}, an integer that 64 bits cannot hold", shorten(number))));
         }
-        serde_json::from_str(text).map_err(|e| fault(e.to_string()))
+        let mut json = serde_json::Deserializer::from_str(text);
+        let value = Builder { left: MAX_DEPTH + envelope }.deserialize(&mut json);
+        value.and_then(|value| json.end().map(|()| value)).map_err(|e| fault(e.to_string()))
     }
 }
 
@@ -201,13 +261,14 @@ impl Serialize for Value {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Value, D::Error> {
-        deserializer.deserialize_any(Builder { depth: 0 })
+        deserializer.deserialize_any(Builder { left: MAX_DEPTH })
     }
 }
 
 /// Builds a value from whatever comes, no deeper than allowed.
 struct Builder {
-    depth: usize,
+    /// How many levels more.
+    left: usize,
 }
 
 impl<'de> serde::de::DeserializeSeed<'de> for Builder {
@@ -220,10 +281,7 @@ impl<'de> serde::de::DeserializeSeed<'de> for Builder {
 
 impl Builder {
     fn deeper<E: serde::de::Error>(&self) -> std::result::Result<usize, E> {
-        if self.depth >= MAX_DEPTH {
-            return Err(E::custom(format!("nested deeper than {MAX_DEPTH}")));
-        }
-        Ok(self.depth + 1)
+        self.left.checked_sub(1).ok_or_else(|| E::custom(format!("nested deeper than {MAX_DEPTH}")))
     }
 }
 
@@ -271,19 +329,19 @@ impl<'de> Visitor<'de> for Builder {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Value, A::Error> {
-        let depth = self.deeper()?;
+        let left = self.deeper()?;
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Builder { depth })? {
+        while let Some(item) = seq.next_element_seed(Builder { left })? {
             items.push(item);
         }
         Ok(Value::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Value, A::Error> {
-        let depth = self.deeper()?;
+        let left = self.deeper()?;
         let mut members = Object::new();
         while let Some(name) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Builder { depth })?;
+            let value = map.next_value_seed(Builder { left })?;
             let (at, replaced) = members.insert_full(name, value);
             if replaced.is_some() {
                 let name = members.get_index(at).map_or("", |(name, _)| name);
@@ -300,15 +358,21 @@ impl From<bool> for Value {
     }
 }
 
+macro_rules! from_integers {
+    ($($integer:ty as $wide:ty),*) => {$(
+        impl From<$integer> for Value {
+            fn from(n: $integer) -> Value {
+                Value::from(<$wide>::from(n))
+            }
+        }
+    )*};
+}
+
+from_integers! { i8 as i64, i16 as i64, i32 as i64, u8 as u64, u16 as u64, u32 as u64 }
+
 impl From<i64> for Value {
     fn from(n: i64) -> Value {
         Value::Int(n)
-    }
-}
-
-impl From<i32> for Value {
-    fn from(n: i32) -> Value {
-        Value::Int(n.into())
     }
 }
 
@@ -322,6 +386,18 @@ impl From<f64> for Value {
     /// A float that is not finite has no form in JSON: it becomes null.
     fn from(n: f64) -> Value {
         if n.is_finite() { Value::Float(n) } else { Value::Null }
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(items: Vec<T>) -> Value {
+        Value::Array(items.into_iter().map(Into::into).collect())
     }
 }
 

@@ -17,6 +17,9 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bygone");
 
+/// What a program is told when the file was not there.
+const CREATED: &str = "{\"notice\":\"created a.bygone\"}\n";
+
 /// A command of a transcript, and what came of it.
 #[derive(Default)]
 struct Step {
@@ -228,6 +231,27 @@ fn an_interrupt_while_it_waits_closes_the_database() {
 }
 
 #[test]
+fn an_interrupt_ends_an_import_that_waits_and_keeps_what_it_read() {
+    let folder = TempDir::new().unwrap();
+    let mut child = bygone(&folder, &["import", "a.bygone", "-"]).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"{\"type\":\"Order.paid\",\"target\":{\"type\":\"Order\",\"id\":\"1\"}}\n").unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert_eq!(errors.next().unwrap().unwrap(), r#"{"notice":"created a.bygone"}"#);
+    // Nothing says that the line was read: it has time enough.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let errors: Vec<String> = errors.map(Result::unwrap).collect();
+    assert_eq!(errors[0], r#"{"notice":"imported 1 event before that"}"#);
+    assert!(errors[1].starts_with(r#"{"error":{"kind":"interrupted""#), "{errors:?}");
+    assert_eq!(files(&folder), 1, "it was closed");
+    let (code, output, errors) = run(&folder, &["a.bygone", "-c", "HISTORY Order 1"], b"");
+    assert_eq!((code, output.lines().count()), (0, 1), "{errors}");
+    drop(input);
+}
+
+#[test]
 fn an_interrupt_ends_a_subscription_in_good_order() {
     let folder = TempDir::new().unwrap();
     run(&folder, &["a.bygone", "-c", "EMIT Order.created 1"], b"");
@@ -272,7 +296,7 @@ fn a_statement_of_five_megabytes_works() {
     let folder = TempDir::new().unwrap();
     let statement = format!("EMIT Note.written 1 {{text: '{}'}};\n", "long ".repeat(1 << 20));
     let (code, output, errors) = run(&folder, &["a.bygone"], statement.as_bytes());
-    assert_eq!((code, errors.as_str()), (0, ""));
+    assert_eq!((code, errors.as_str()), (0, CREATED));
     assert!(output.len() > 5 << 20);
     let (code, output, _) = run(&folder, &["a.bygone", "--format", "table", "-c", "SHOW TYPES"], b"");
     assert_eq!(code, 0);
@@ -298,7 +322,7 @@ fn many_lines_before_the_semicolon_take_no_longer_than_they_are_long() {
     }
     block.push_str(");\n");
     let (code, output, errors) = run(&folder, &["a.bygone"], block.as_bytes());
-    assert_eq!((code, output.lines().count(), errors.as_str()), (0, 20_000, ""));
+    assert_eq!((code, output.lines().count(), errors.as_str()), (0, 20_000, CREATED));
 }
 
 #[test]

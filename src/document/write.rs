@@ -1,8 +1,7 @@
 //! Writes any serde type as a document in one pass: what its JSON would be, without making the JSON.
 //!
-//! It knows the usual forms only. Where the rules of JSON would change what is written (a number of 32 bits, keys that are
-//! numbers), where they have to be enforced (a key that appears twice, nesting), or where a length is not known before, it gives
-//! up, and [`Value::of`](crate::value::Value::of) goes the long way through JSON itself.
+//! It knows the usual forms only. Where the rules of JSON would change what is written (keys that are numbers) or have to be
+//! enforced (a key that appears twice, nesting), it gives up, and [`Value::of`](crate::value::Value::of) goes the long way through JSON itself.
 
 use std::fmt;
 
@@ -11,30 +10,29 @@ use serde::ser::{self, Serialize};
 use crate::value::MAX_DEPTH;
 
 /// The most members of an object that are compared with each other here.
-const MANY: usize = 32;
+const MANY: usize = 256;
 
-/// The bytes of an object; none if the long way has to be gone, be it only to tell what is wrong.
-pub(super) fn object<T: Serialize + ?Sized>(data: &T) -> Option<Vec<u8>> {
+/// The bytes of a value; an error without words if the long way has to be gone, be it only to tell what is wrong.
+pub(crate) fn value<T: Serialize + ?Sized>(data: &T) -> Result<Vec<u8>, Unusual> {
     let mut writer = Writer { out: Vec::with_capacity(256), names: Vec::new(), depth: 0 };
-    data.serialize(&mut writer).ok()?;
-    is_map(*writer.out.first()?).then_some(writer.out)
-}
-
-fn is_map(marker: u8) -> bool {
-    matches!(marker, 0x80..=0x8f | 0xde | 0xdf)
+    data.serialize(&mut writer)?;
+    Ok(writer.out)
 }
 
 fn is_text(marker: u8) -> bool {
     matches!(marker, 0xa0..=0xbf | 0xd9..=0xdb)
 }
 
-/// Not a usual form.
+/// Not a usual form; and, if it has no form at all, what it is.
 #[derive(Debug)]
-struct Unusual;
+pub(crate) struct Unusual(pub Option<String>);
+
+/// A form that the long way through JSON takes.
+const LONG_WAY: Unusual = Unusual(None);
 
 impl fmt::Display for Unusual {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a usual form")
+        f.write_str(self.0.as_deref().unwrap_or("not a usual form"))
     }
 }
 
@@ -42,7 +40,7 @@ impl std::error::Error for Unusual {}
 
 impl ser::Error for Unusual {
     fn custom<T: fmt::Display>(_: T) -> Unusual {
-        Unusual
+        LONG_WAY
     }
 }
 
@@ -57,28 +55,30 @@ struct Writer {
 
 impl Writer {
     fn put<T: Serialize + ?Sized>(&mut self, scalar: &T) -> Written {
-        rmp_serde::encode::write(&mut self.out, scalar).map_err(|_| Unusual)
+        rmp_serde::encode::write(&mut self.out, scalar).map_err(|_| LONG_WAY)
     }
 
     /// Begins an array (its markers: `few` for less than 16 elements, then two or four bytes of length) or an object.
     fn begin(&mut self, length: Option<usize>, few: u8, two: u8, closes: usize) -> Written<Compound<'_>> {
-        let length = length.ok_or(Unusual)?;
         if self.depth + closes > MAX_DEPTH {
-            return Err(Unusual);
+            return Err(LONG_WAY);
         }
         self.depth += closes;
+        let at = self.out.len();
         match length {
-            0..16 => self.out.push(few | length as u8),
-            16..0x1_0000 => {
+            Some(length @ 0..16) => self.out.push(few | length as u8),
+            Some(length @ 16..0x1_0000) => {
                 self.out.push(two);
                 self.out.extend_from_slice(&(length as u16).to_be_bytes());
             }
+            // What is not known yet is written when it is: it takes the widest form.
             _ => {
                 self.out.push(two + 1);
-                self.out.extend_from_slice(&u32::try_from(length).map_err(|_| Unusual)?.to_be_bytes());
+                let length = u32::try_from(length.unwrap_or(0)).map_err(|_| LONG_WAY)?;
+                self.out.extend_from_slice(&length.to_be_bytes());
             }
         }
-        Ok(Compound { left: length, first_name: self.names.len(), closes, writer: self })
+        Ok(Compound { announced: length, at, count: 0, first_name: self.names.len(), closes, writer: self })
     }
 
     fn array(&mut self, length: Option<usize>) -> Written<Compound<'_>> {
@@ -86,16 +86,13 @@ impl Writer {
     }
 
     fn map(&mut self, length: Option<usize>) -> Written<Compound<'_>> {
-        if length > Some(MANY) {
-            return Err(Unusual);
-        }
         self.begin(length, 0x80, 0xde, 1)
     }
 
     /// Begins the object around a variant's content: `{"variant": …`.
     fn variant(&mut self, variant: &str) -> Written {
         if self.depth >= MAX_DEPTH {
-            return Err(Unusual);
+            return Err(LONG_WAY);
         }
         self.out.push(0x81);
         self.put(variant)
@@ -105,7 +102,10 @@ impl Writer {
 /// An array or an object that is being written.
 struct Compound<'w> {
     writer: &'w mut Writer,
-    left: usize,
+    /// How many there are to be, if that was said; else the count is written at `at` in the end.
+    announced: Option<usize>,
+    at: usize,
+    count: usize,
     first_name: usize,
     /// How many levels end with it: two for a variant's content.
     closes: usize,
@@ -113,7 +113,7 @@ struct Compound<'w> {
 
 impl Compound<'_> {
     fn next(&mut self) -> Written {
-        self.left = self.left.checked_sub(1).ok_or(Unusual)?;
+        self.count += 1;
         Ok(())
     }
 
@@ -123,9 +123,12 @@ impl Compound<'_> {
         let start = writer.out.len();
         name.serialize(&mut *writer)?;
         let (before, name) = writer.out.split_at(start);
+        if writer.names.len() - self.first_name > MANY {
+            return Err(LONG_WAY);
+        }
         let twice = writer.names[self.first_name..].iter().any(|&(start, end)| before[start..end] == *name);
         if twice || !name.first().is_some_and(|&marker| is_text(marker)) {
-            return Err(Unusual);
+            return Err(LONG_WAY);
         }
         writer.names.push((start, writer.out.len()));
         Ok(())
@@ -139,8 +142,16 @@ impl Compound<'_> {
     fn close(self) -> Written {
         self.writer.names.truncate(self.first_name);
         self.writer.depth -= self.closes;
-        // A length that was announced and is not kept would make all that follows unreadable.
-        if self.left == 0 { Ok(()) } else { Err(Unusual) }
+        match self.announced {
+            Some(announced) if announced == self.count => Ok(()),
+            // A length that was announced and is not kept would make all that follows unreadable.
+            Some(_) => Err(LONG_WAY),
+            None => {
+                let count = u32::try_from(self.count).map_err(|_| LONG_WAY)?;
+                self.writer.out[self.at + 1..self.at + 5].copy_from_slice(&count.to_be_bytes());
+                Ok(())
+            }
+        }
     }
 }
 
@@ -191,12 +202,31 @@ impl<'w> ser::Serializer for &'w mut Writer {
         self.put(&v)
     }
 
-    fn serialize_f32(self, _: f32) -> Written {
-        Err(Unusual) // JSON has its shortest decimal form, which is another number of 64 bits
+    fn serialize_f32(self, v: f32) -> Written {
+        // JSON has its shortest decimal form, which is another number of 64 bits.
+        let shortest = v.to_string();
+        self.serialize_f64(shortest.parse().map_err(|_| LONG_WAY)?)
     }
 
     fn serialize_f64(self, v: f64) -> Written {
-        if v.is_finite() { self.put(&v) } else { Err(Unusual) }
+        if v.is_finite() {
+            self.put(&v)
+        } else {
+            Err(Unusual(Some(format!("{v}, which is no number of JSON"))))
+        }
+    }
+
+    fn serialize_i128(self, v: i128) -> Written {
+        let refused = || Unusual(Some(format!("{v}, an integer that 64 bits cannot hold")));
+        match i64::try_from(v) {
+            Ok(v) => self.serialize_i64(v),
+            Err(_) => self.serialize_u64(u64::try_from(v).map_err(|_| refused())?),
+        }
+    }
+
+    fn serialize_u128(self, v: u128) -> Written {
+        let refused = || Unusual(Some(format!("{v}, an integer that 64 bits cannot hold")));
+        self.serialize_u64(u64::try_from(v).map_err(|_| refused())?)
     }
 
     fn serialize_char(self, v: char) -> Written {
@@ -208,7 +238,7 @@ impl<'w> ser::Serializer for &'w mut Writer {
     }
 
     fn serialize_bytes(self, _: &[u8]) -> Written {
-        Err(Unusual) // in JSON an array of numbers
+        Err(LONG_WAY) // in JSON an array of numbers
     }
 
     fn serialize_none(self) -> Written {
@@ -279,7 +309,7 @@ impl<'w> ser::Serializer for &'w mut Writer {
     fn serialize_struct(self, name: &'static str, length: usize) -> Written<Compound<'w>> {
         // serde_json hands itself JSON that is not to be parsed, and numbers, as structs with such names.
         if name.starts_with('$') {
-            return Err(Unusual);
+            return Err(LONG_WAY);
         }
         self.map(Some(length))
     }
@@ -292,9 +322,6 @@ impl<'w> ser::Serializer for &'w mut Writer {
         length: usize,
     ) -> Written<Compound<'w>> {
         self.variant(variant)?;
-        if length > MANY {
-            return Err(Unusual);
-        }
         self.begin(Some(length), 0x80, 0xde, 2)
     }
 }
@@ -366,7 +393,7 @@ mod tests {
     use proptest::prelude::*;
     use serde::Serialize;
 
-    use super::object;
+    use super::{Unusual, value};
     use crate::document::Document;
     use crate::value::tests::any_value;
     use crate::value::{Object, Value};
@@ -416,6 +443,10 @@ mod tests {
         }
     }
 
+    fn object<T: Serialize + ?Sized>(data: &T) -> Option<Vec<u8>> {
+        value(data).ok()
+    }
+
     fn long_way<T: Serialize>(data: &T) -> Document {
         let Value::Object(members) = Value::of(data).unwrap() else { panic!("an object") };
         Document::from_object(&members).unwrap()
@@ -455,11 +486,34 @@ mod tests {
         assert!(object(&Raw { raw: Inner { value: 1 } }).is_none());
         assert!(object(&BTreeMap::from([(1, 2)])).is_none());
         assert_eq!(Document::of(&BTreeMap::from([(1, 2)])).unwrap().get("1"), Some(Value::from(2)));
-        assert!(object(&BTreeMap::from([("f", 0.1f32)])).is_none());
         assert_eq!(Document::of(&BTreeMap::from([("f", 0.1f32)])).unwrap().get("f"), Some(Value::Float(0.1)));
-        assert!(object(&[1]).is_none() && object("text").is_none());
-        let many: BTreeMap<String, u8> = (0..100).map(|n| (n.to_string(), 0)).collect();
+        let many: BTreeMap<String, u8> = (0..1000).map(|n| (n.to_string(), 0)).collect();
         assert!(object(&many).is_none() && Document::of(&many).is_ok());
+    }
+
+    #[test]
+    fn what_json_would_change_silently_is_refused() {
+        for refused in [value(&f64::NAN), value(&[f32::INFINITY]), value(&u128::MAX), value(&i128::MIN)] {
+            assert!(matches!(refused, Err(Unusual(Some(_)))));
+        }
+        let error = Value::of(&BTreeMap::from([("x", f64::NAN)])).unwrap_err().to_string();
+        assert!(error.contains("NaN"), "{error}");
+        assert_eq!(Value::of(&7u128).unwrap(), Value::Int(7));
+    }
+
+    #[test]
+    fn a_length_that_is_not_known_before_is_written_in_the_end() {
+        #[derive(Serialize)]
+        struct Outer {
+            a: u8,
+            #[serde(flatten)]
+            rest: BTreeMap<String, u8>,
+        }
+        let outer = Outer { a: 1, rest: [("b".to_owned(), 2)].into() };
+        let document = Document::of(&outer).unwrap();
+        assert!(object(&outer).is_some());
+        assert_eq!(document, long_way(&outer));
+        assert_eq!(document.get("b"), Some(Value::Int(2)));
     }
 
     #[test]

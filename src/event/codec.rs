@@ -40,6 +40,7 @@ const NAMESPACE: u32 = 1 << 10;
 const TAGS: u32 = 1 << 11;
 const KEY: u32 = 1 << 12;
 const SEAL: u32 = 1 << 13;
+const GIVEN_ID: u32 = 1 << 14;
 
 /// The bytes before the header: checksum and length.
 const LEAD: usize = 8;
@@ -50,6 +51,8 @@ pub(crate) struct Assigned<'a> {
     pub position: Position,
     pub version: Version,
     pub id: &'a EventId,
+    /// Whether the id is the database's own.
+    pub own_id: bool,
     pub recorded: Timestamp,
     pub seal: Option<Seal>,
 }
@@ -82,6 +85,7 @@ pub(crate) fn encode(
     has(TAGS, !new.tags.is_empty());
     has(KEY, new.key.is_some());
     has(SEAL, assigned.seal.is_some());
+    has(GIVEN_ID, !assigned.own_id);
 
     let mut header = Header(out);
     header.put(&mask);
@@ -279,6 +283,7 @@ pub(crate) fn decode(position: Position, bytes: Arc<[u8]>) -> Result<Event> {
         namespace,
         tags,
         key,
+        own_id: !has(GIVEN_ID),
         seal,
         data: Document::slice(&bytes, data_start, data_end),
         metadata,
@@ -381,6 +386,7 @@ mod tests {
             position: Position(position),
             version: Version(3),
             id: new.id.as_ref().unwrap_or(&id),
+            own_id: new.id.is_none(),
             recorded: Timestamp::from_millis(1_700_000_000_123),
             seal: new.key.as_ref().map(|_| Seal { content: [7; 16], count: 2 }),
         };

@@ -57,7 +57,7 @@ impl EventId {
         }
     }
 
-    /// Whether its own time leads to it: an index entry would say nothing more.
+    /// Whether its time is when the event was recorded.
     pub(crate) fn tells_its_place(&self, recorded: Timestamp) -> bool {
         self.millis() == Some(recorded.as_millis())
     }
@@ -82,6 +82,19 @@ pub(crate) struct IdSource {
 
 impl IdSource {
     const REST: u128 = (1 << 74) - 1;
+
+    /// Takes an id that was restored as its own, if it grows like one: it has the time it was recorded at, and follows those before.
+    pub fn adopt(&mut self, id: &EventId, recorded: Timestamp) -> bool {
+        let (Some(millis), Some(bytes)) = (id.millis(), id.uuid()) else { return false };
+        let high = u128::from(u16::from_be_bytes([bytes[6], bytes[7]]) & 0x0fff);
+        let low = bytes[8..].iter().fold(0, |n, &byte| n << 8 | u128::from(byte)) & ((1 << 62) - 1);
+        let place = (millis, high << 62 | low);
+        let grows = id.tells_its_place(recorded) && place > (self.millis, self.rest);
+        if grows {
+            (self.millis, self.rest) = place;
+        }
+        grows
+    }
 
     /// The next id for an event recorded at this instant. Instants never go back: the caller sees to that.
     pub fn next(&mut self, recorded: Timestamp) -> Result<EventId> {
@@ -120,6 +133,17 @@ mod tests {
             assert!(id.to_string() > last.as_ref().map(EventId::to_string).unwrap_or_default());
             last = Some(id);
         }
+    }
+
+    #[test]
+    fn an_id_is_adopted_if_it_grows() {
+        let (mut made, mut source) = (IdSource::default(), IdSource::default());
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let [first, second] = [made.next(at).unwrap(), made.next(at).unwrap()];
+        assert!(source.adopt(&first, at) && !source.adopt(&first, at) && source.adopt(&second, at));
+        assert!(source.next(at).unwrap() > second);
+        assert!(!source.adopt(&made.next(at).unwrap(), Timestamp::from_millis(5)));
+        assert!(!source.adopt(&EventId::new("mine").unwrap(), at));
     }
 
     #[test]

@@ -110,7 +110,8 @@ pub(crate) struct Line {
 
 /// Reads an event from a line of JSON, in either form.
 pub(crate) fn read(line: &str) -> Result<Line> {
-    let value: Value = line.parse()?;
+    // The object of the event is one level around its data.
+    let value = Value::read(line, 1)?;
     let kind = value.kind();
     let Value::Object(members) = value else {
         return Err(Error::invalid("an event", "a JSON object", kind));
@@ -221,7 +222,7 @@ fn underscore_form(members: Object) -> Result<Line> {
             format!("`{name}`"),
         ));
     }
-    event.data = Document::from_object(&form.0)?;
+    event.data = Document::of(&form.0)?;
     match index {
         None | Some(Value::Null) => {}
         Some(Value::Object(tags)) => {

@@ -156,10 +156,10 @@ impl NewEvent {
     }
 
     /// Adds one member to `data`.
-    pub fn member(mut self, name: &str, value: impl Into<Value>) -> NewEvent {
+    pub fn member<T: Serialize>(mut self, name: &str, value: T) -> NewEvent {
         let added = self.data.to_value().and_then(|data| {
             let Value::Object(mut members) = data else { return Ok(Document::empty()) };
-            members.insert(name.to_owned(), value.into());
+            members.insert(name.to_owned(), Value::of(&value)?);
             Document::from_object(&members)
         });
         match added {
@@ -209,8 +209,14 @@ impl NewEvent {
     }
 
     /// A value it can be found by: text, a number or a boolean.
-    pub fn index(mut self, name: &str, value: impl Into<Value>) -> NewEvent {
-        let value = value.into();
+    pub fn index<T: Serialize>(mut self, name: &str, value: T) -> NewEvent {
+        let value = match Value::of(&value) {
+            Ok(value) => value,
+            Err(fault) => {
+                self.fail(fault);
+                return self;
+            }
+        };
         if matches!(value, Value::Null | Value::Array(_) | Value::Object(_)) {
             let found = format!("{} ({})", value.kind(), shorten(&value.to_string()));
             self.fail(Error::invalid(
@@ -278,6 +284,27 @@ impl NewEvent {
             producer.model.check()?;
         }
         Ok(kind)
+    }
+
+    /// How many bytes it takes, all that a caller says counted.
+    pub(crate) fn size(&self) -> usize {
+        let entity = |entity: &Entity| entity.kind().len() + entity.id().len();
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let tag = |tag: &Tag| tag.name.len() + tag.value.as_text().map_or(9, str::len);
+        self.data.as_bytes().len()
+            + self.metadata.as_bytes().len()
+            + self.kind.as_ref().map_or(0, |kind| kind.as_str().len())
+            + self.owner().map_or(0, entity)
+            + self.actor.as_ref().map_or(0, entity)
+            + self.producer.as_ref().map_or(0, |producer| entity(&producer.model) + text(&producer.vector))
+            + match &self.cause {
+                Some(Cause::Named { kind, id }) => kind.len() + id.len(),
+                _ => 0,
+            }
+            + text(&self.correlation)
+            + text(&self.namespace)
+            + text(&self.key)
+            + self.tags.iter().map(tag).sum::<usize>()
     }
 
     /// The event of this log that it names as its cause.

@@ -43,7 +43,7 @@ fn one_type(snapshot: &Snapshot, kind: &str, term: Term) -> Result<Row> {
 /// `SHOW STATS`.
 pub(super) fn stats(snapshot: &Snapshot) -> Result<Row> {
     let types = snapshot.types("")?.len() as u64;
-    let checkpoint = snapshot.view()?.checkpoint().min(snapshot.head().0);
+    let checkpoint = snapshot.read(|view| Ok(view.checkpoint()))?.min(snapshot.head().0);
     Ok(fields([
         ("events", snapshot.head().0.into()),
         ("types", types.into()),

@@ -57,6 +57,8 @@ pub struct Subscription {
     leg: Option<Leg>,
     caught_up: bool,
     cancel: Cancel,
+    /// Kept so that the handle can wake it while it lives.
+    wake: Option<Arc<dyn Fn() + Send + Sync>>,
     ended: bool,
 }
 
@@ -79,7 +81,16 @@ impl Subscription {
     /// From where the plan says, or from now on.
     pub(crate) fn new(shared: Arc<Shared>, plan: plan::Subscription) -> Subscription {
         let after = plan.from.map_or_else(|| shared.watch.synced(), |from| from.0);
-        Subscription { shared, plan, after, leg: None, caught_up: false, cancel: Cancel::new(), ended: false }
+        Subscription {
+            shared,
+            plan,
+            after,
+            leg: None,
+            caught_up: false,
+            cancel: Cancel::new(),
+            wake: None,
+            ended: false,
+        }
     }
 
     /// From the first event on.
@@ -109,12 +120,10 @@ impl Subscription {
     /// Ends when this handle is cancelled.
     pub fn cancelled_by(mut self, cancel: &Cancel) -> Subscription {
         self.cancel = cancel.clone();
-        let shared = Arc::downgrade(&self.shared);
-        cancel.on_cancel(move || {
-            if let Some(shared) = shared.upgrade() {
-                shared.watch.wake();
-            }
-        });
+        let shared = self.shared.clone();
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || shared.watch.wake());
+        cancel.on_cancel(&wake);
+        self.wake = Some(wake);
         self
     }
 
@@ -128,7 +137,8 @@ impl Subscription {
         self.ended
     }
 
-    /// Delivers on a channel, from a thread of its own: to select on several. Drop the receiver to end it.
+    /// Delivers on a channel, from a thread of its own: to select on several. When the receiver is dropped, it ends with the next
+    /// delivery; cancel it to end it at once.
     ///
     /// ```
     /// use bygone::{Db, Delivery, NewEvent, Pattern};
@@ -161,6 +171,9 @@ impl Subscription {
             }
             if let Some(next) = self.next_of_leg().transpose() {
                 self.ended = next.is_err();
+                if self.ended && self.shared.watch.is_closed() {
+                    break;
+                }
                 return Some(next.map(Delivery::Event));
             }
             let synced = self.shared.watch.synced();

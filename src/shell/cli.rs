@@ -6,6 +6,7 @@ use bygone::{Entity, Pattern, Value};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit;
+use super::failure::Failure;
 use super::terminal::Terminal;
 
 /// An embedded event database: one file, one small language.
@@ -39,7 +40,8 @@ pub struct Cli {
 /// Running statements: what `bygone FILE` does.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The database; it is created if it is not there. Statements come from the prompt, or from standard input
+    /// The database. One that is not there is created, unless each STATEMENT only reads. Statements come from the prompt, or
+    /// from standard input
     pub file: PathBuf,
 
     /// Run this and end; may be given several times
@@ -57,6 +59,17 @@ pub struct Run {
     /// Wrap each line of JSON with the number of its statement, and close each statement
     #[arg(long)]
     pub envelope: bool,
+}
+
+impl Run {
+    /// What fits together only in some formats.
+    pub fn check(&self, format: Format) -> Result<(), Failure> {
+        if self.envelope && format != Format::Json {
+            let format = format.name();
+            return Err(Failure::Usage(format!("--envelope is for JSON, not for --format {format}")));
+        }
+        Ok(())
+    }
 }
 
 /// How the file is opened.

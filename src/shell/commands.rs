@@ -47,7 +47,7 @@ pub const COMMANDS: &[Command] = &[
     command("quit", "", "leave; so do .exit and Ctrl-D"),
     command("exit", "", "leave"),
     command("types", "", "the types of events, and how many of each"),
-    command("kinds", "", "the kinds of entities"),
+    // command("kinds", "", "the kinds of entities"), once SHOW KINDS is answered
     command("stats", "", "how big everything is"),
     command("format", "[table|json|csv|line]", "how results are shown"),
     command("actor", "[KIND ID|none]", "on whose behalf events are appended"),
@@ -213,7 +213,10 @@ fn read(file: &str, session: &mut Session) -> Result<(), Failure> {
 }
 
 fn import(file: &str, restore: bool, session: &mut Session) -> Result<(), Failure> {
-    let source = transfer::open_events(Path::new(file))?;
+    if file == "-" {
+        return Err(Failure::Usage("standard input is the prompt's; name a file of events".to_owned()));
+    }
+    let source = transfer::open_events(Path::new(file), &session.signals)?;
     transfer::import(&session.db(), source, restore, session.speech, &session.signals)
 }
 

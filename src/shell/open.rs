@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bygone::{Db, Options};
+use bygone::{Db, Error, Options};
 
 use super::cli::Opening;
 use super::failure::{Failure, Speech};
@@ -14,23 +14,22 @@ pub enum Missing {
     Fail,
 }
 
-/// Opens the database, or makes one. `tell` says so when it is made.
-pub fn open(
-    path: &Path,
-    opening: &Opening,
-    missing: Missing,
-    speech: Speech,
-    tell: bool,
-) -> Result<Db, Failure> {
+/// Opens the database, or makes one and says so: a name mistyped must not pass for an empty database.
+pub fn open(path: &Path, opening: &Opening, missing: Missing, speech: Speech) -> Result<Db, Failure> {
     let options =
         Options::new().read_only(opening.read_only).accept_lost_journal(opening.accept_lost_journal);
     // Only a name that is surely free is created; everything else is for opening to judge.
     let free = matches!(path.try_exists(), Ok(false)) && !path.is_symlink();
-    if free && missing == Missing::Create && !opening.read_only {
+    if free && (missing == Missing::Fail || opening.read_only) {
+        return Err(Failure::from(Error::Unopenable {
+            path: path.to_owned(),
+            reason: "no such file".to_owned(),
+            advice: "check its name; what writes, or the prompt, creates a new one".to_owned(),
+        }));
+    }
+    if free {
         let db = options.create(path)?;
-        if tell {
-            speech.notice(&format!("created {}", path.display()));
-        }
+        speech.notice(&format!("created {}", path.display()));
         return Ok(db);
     }
     let db = options.open(path)?;

@@ -24,6 +24,40 @@ pub struct Place {
     pub lines: usize,
 }
 
+/// Several texts whose statements are counted on from one to the next. All are parsed before the first runs.
+pub struct Scripts(Vec<(Place, Script)>);
+
+impl Scripts {
+    pub fn parse(texts: &[String]) -> Result<Scripts, Failure> {
+        let mut scripts = Vec::new();
+        let mut place = Place::default();
+        for text in texts {
+            let script = Script::parse(text).map_err(|error| placed(error, place))?;
+            let statements = script.statements().len();
+            scripts.push((place, script));
+            place.statements += statements;
+        }
+        Ok(Scripts(scripts))
+    }
+
+    fn statements(&self) -> impl Iterator<Item = &Statement> {
+        self.0.iter().flat_map(|(_, script)| script.statements())
+    }
+
+    pub fn has_write(&self) -> bool {
+        self.statements().any(Statement::is_write)
+    }
+
+    /// A value that no statement asks for is a name misspelt; in a stream, or at the prompt, one may yet ask.
+    pub fn check_parameters(&self, run: &Run) -> Result<(), Failure> {
+        let used = |name: &str| self.statements().any(|s| s.parameters().any(|used| used == name));
+        match run.parameters.iter().find(|(name, _)| !run.statements.is_empty() && !used(name)) {
+            Some((name, _)) => Err(Failure::Usage(format!("no statement has a parameter ${name}"))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A database, and how one talks with it.
 pub struct Session {
     db: Db,
@@ -58,15 +92,9 @@ impl Session {
         signals: Signals,
         format: Format,
         run: &Run,
-    ) -> Result<Session, Failure> {
-        if run.envelope && format != Format::Json {
-            return Err(Failure::Usage(format!(
-                "--envelope is for JSON, not for --format {}",
-                format.name()
-            )));
-        }
+    ) -> Session {
         let parameters: Object = run.parameters.iter().cloned().collect();
-        Ok(Session {
+        Session {
             db,
             actor: run.actor.clone(),
             bound: parameters.clone().into(),
@@ -83,7 +111,7 @@ impl Session {
             ran: 0,
             several: false,
             prompt: false,
-        })
+        }
     }
 
     /// Somebody is at the prompt.
@@ -139,29 +167,10 @@ impl Session {
         self.run_part(text, Place { statements: self.ran, lines: 0 })
     }
 
-    /// Runs several texts, one after the other. All are parsed before the first runs: what is wrong is wrong before anything is
-    /// written.
-    pub fn run_scripts(&mut self, texts: &[String]) -> Result<(), Failure> {
-        let mut scripts = Vec::new();
-        let mut place = Place::default();
-        for text in texts {
-            let script = Script::parse(text).map_err(|error| placed(error, place))?;
-            scripts.push((place, script));
-            place.statements += scripts.last().map_or(0, |(_, script)| script.statements().len());
-        }
-        self.check_parameters(&scripts)?;
-        self.several = place.statements > 1;
-        scripts.iter().try_for_each(|(place, script)| self.run_statements(script, *place))
-    }
-
-    /// A value that no statement asks for is a name misspelt.
-    fn check_parameters(&self, scripts: &[(Place, Script)]) -> Result<(), Failure> {
-        let statements = || scripts.iter().flat_map(|(_, script)| script.statements());
-        let used = |name: &str| statements().any(|statement| statement.parameters().any(|used| used == name));
-        match self.parameters.keys().find(|name| !used(name)) {
-            Some(name) => Err(Failure::Usage(format!("no statement has a parameter ${name}"))),
-            None => Ok(()),
-        }
+    /// Runs several texts, one after the other.
+    pub fn run_scripts(&mut self, scripts: &Scripts) -> Result<(), Failure> {
+        self.several = scripts.statements().count() > 1;
+        scripts.0.iter().try_for_each(|(place, script)| self.run_statements(script, *place))
     }
 
     /// Runs what somebody entered at the prompt: it is counted for itself.

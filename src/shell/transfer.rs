@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use bygone::{Db, ImportOptions, Imported, Pattern};
@@ -13,6 +14,9 @@ use super::open::{self, Missing};
 use super::signal::Signals;
 use super::terminal::{count, grouped};
 
+/// How much is read or written at a time.
+const CHUNK: usize = 256 << 10;
+
 /// `bygone import`.
 pub fn import_file(
     arguments: &Import,
@@ -20,8 +24,8 @@ pub fn import_file(
     speech: Speech,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let source = open_events(&arguments.events)?;
-    let db = open::open(&arguments.file, opening, Missing::Create, speech, false)?;
+    let source = open_events(&arguments.events, signals)?;
+    let db = open::open(&arguments.file, opening, Missing::Create, speech)?;
     signals.opened(&db);
     import(&db, source, arguments.restore, speech, signals)
 }
@@ -33,19 +37,19 @@ pub fn export_file(
     speech: Speech,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let db = open::open(&arguments.file, opening, Missing::Fail, speech, false)?;
+    let db = open::open(&arguments.file, opening, Missing::Fail, speech)?;
     signals.opened(&db);
     let place = "standard output";
     export(&db, arguments.pattern.as_ref(), &mut io::stdout().lock(), place, speech, signals)
 }
 
 /// Opens a file of events; `-` is standard input.
-pub fn open_events(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
+pub fn open_events(path: &Path, signals: &Signals) -> Result<Box<dyn BufRead>, Failure> {
     if path == Path::new("-") {
-        return Ok(Box::new(io::stdin().lock()));
+        return Ok(Box::new(BufReader::with_capacity(CHUNK, Waiting::new(io::stdin(), signals.clone()))));
     }
     let file = File::open(path).map_err(|e| Failure::reading(&path.display().to_string(), e))?;
-    Ok(Box::new(BufReader::with_capacity(256 << 10, file)))
+    Ok(Box::new(BufReader::with_capacity(CHUNK, file)))
 }
 
 /// Imports events, and says how many.
@@ -58,6 +62,7 @@ pub fn import(
 ) -> Result<(), Failure> {
     let mut meter = Meter::new("imported", speech);
     let options = ImportOptions::new().restore(restore);
+    let before = db.head().0;
     let source = Until { inner: source, signals };
     let outcome =
         db.import(source, &options, &mut |so_far: &Imported| meter.show(so_far.added + so_far.known));
@@ -72,7 +77,11 @@ pub fn import(
             speech.notice(&format!("{}{known}", meter.summary(imported.added)));
             Ok(())
         }
-        Err(_) if signals.interrupted() => Err(meter.interrupted()),
+        Err(_) if signals.interrupted() => {
+            // What was read before the signal went in, too.
+            meter.events = db.head().0 - before;
+            Err(meter.interrupted())
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -90,7 +99,7 @@ pub fn export(
     let mut broken = None;
     let outcome = {
         let guarded = Until { inner: Keeping { inner: target, broken: &mut broken }, signals };
-        let mut writer = BufWriter::with_capacity(256 << 10, guarded);
+        let mut writer = BufWriter::with_capacity(CHUNK, guarded);
         let outcome = db.export(pattern, &mut writer, &mut |events| meter.show(events));
         outcome.and_then(|events| match writer.flush() {
             Ok(()) => Ok(events),
@@ -148,6 +157,56 @@ impl<T: Write> Write for Until<'_, T> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+/// A stream that may have nothing to give for long: it is read aside, so that a signal ends the wait for it.
+struct Waiting {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    chunk: io::Cursor<Vec<u8>>,
+    signals: Signals,
+}
+
+impl Waiting {
+    fn new(mut stream: impl Read + Send + 'static, signals: Signals) -> Waiting {
+        let (sender, chunks) = mpsc::sync_channel(2);
+        // Ends with the stream, or with the program.
+        std::thread::spawn(move || {
+            loop {
+                let mut chunk = vec![0; CHUNK];
+                let read = match stream.read(&mut chunk) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    read => read,
+                };
+                let last = !matches!(read, Ok(1..));
+                let sent = sender.send(read.map(|length| {
+                    chunk.truncate(length);
+                    chunk
+                }));
+                if last || sent.is_err() {
+                    return;
+                }
+            }
+        });
+        Waiting { chunks, chunk: io::Cursor::default(), signals }
+    }
+}
+
+impl Read for Waiting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        const LOOK: Duration = Duration::from_millis(50);
+        loop {
+            let read = self.chunk.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            Until { inner: (), signals: &self.signals }.check()?;
+            match self.chunks.recv_timeout(LOOK) {
+                Ok(chunk) => self.chunk = io::Cursor::new(chunk?),
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! and the look-ups in the tables. What was looked up is stamped with C; the leader adds the tails, and looks again only
 //! if C has moved past them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Shared;
@@ -132,9 +132,9 @@ impl Prepared {
                 ));
             }
             let terms = term::terms_of_new(&new, &kind, target.as_ref())?;
-            let size = new.data.as_bytes().len() + new.metadata.as_bytes().len();
+            let size = new.size();
             if size > options.max_event {
-                let expected = format!("at most {} bytes in data and metadata", options.max_event);
+                let expected = format!("at most {} bytes", options.max_event);
                 return Err(Error::invalid(format!("the event {kind}"), expected, size.to_string()));
             }
             bytes += size + 256;
@@ -203,7 +203,7 @@ fn keys(
     content: Option<[u8; 16]>,
     import: bool,
 ) -> Result<Vec<Keyed>> {
-    let mut keys = Vec::new();
+    let mut keys: Vec<Keyed> = Vec::new();
     for (at, event) in events.iter().enumerate() {
         if let Some(key) = &event.new.key {
             let content = if import { ANY_CONTENT } else { content_hash(&events[at..=at])? };
@@ -217,6 +217,11 @@ fn keys(
                 own: import,
             });
         }
+    }
+    let mut seen = HashSet::new();
+    if !import && let Some(twice) = keys.iter().find(|key| !seen.insert(key.key.as_str())) {
+        let found = format!("'{}' twice", shorten(&twice.key));
+        return Err(Error::invalid("the keys of a group", "each key once", found));
     }
     if let Some(key) = group {
         // What an import leaves out because it is known must not take the group's key with it.
@@ -264,6 +269,7 @@ fn content_hash(events: &[PreparedEvent]) -> Result<[u8; 16]> {
             position: Position::START,
             version: Version::NONE,
             id: event.new.id.as_ref().unwrap_or(&nobody),
+            own_id: event.new.id.is_none(),
             recorded: Timestamp::MIN,
             seal: None,
         };

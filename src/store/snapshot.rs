@@ -5,6 +5,7 @@
 //! checkpoint moves in between is seen in one of them at least; C, read inside, tells which. A view is short-lived:
 //! iterators open one a page.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -16,7 +17,6 @@ use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, codec};
-use crate::time::Timestamp;
 
 /// How many positions or events are read at a time.
 const PAGE: usize = 256;
@@ -323,41 +323,55 @@ impl<'s> View<'s> {
         if let Some(position) = indexed.first() {
             return Ok(Some(Position(*position)));
         }
-        let Some(millis) = id.millis() else { return Ok(None) };
-        // Most ids that are asked for come from elsewhere, and lie outside of all that was recorded here.
-        let millis_at = |position| -> Result<_> { Ok(self.recorded(position)?.map(Timestamp::as_millis)) };
-        if millis_at(1)?.is_none_or(|first| millis < first)
-            || millis_at(self.head())?.is_none_or(|last| millis > last)
-        {
-            return Ok(None);
-        }
-        // `recorded` never decreases: find the first event of that millisecond, then look along it.
-        let (mut low, mut high) = (1, self.head() + 1);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.recorded(middle)? {
-                Some(recorded) if recorded.as_millis() < millis => low = middle + 1,
-                _ => high = middle,
-            }
-        }
-        while low <= self.head() {
-            let Some(bytes) = self.event(low)? else { break };
-            let event = codec::decode(Position(low), bytes)?;
-            if event.recorded.as_millis() != millis {
-                break;
-            }
-            if event.id == *id {
-                return Ok(Some(Position(low)));
-            }
-            low += 1;
-        }
-        Ok(None)
+        let found = find_own_id(id, 1, self.head(), |position| {
+            let bytes = self.event(position)?;
+            let bytes = bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at #{position}")))?;
+            codec::decode(Position(position), bytes)
+        })?;
+        Ok(found.map(Position))
     }
+}
 
-    fn recorded(&self, position: u64) -> Result<Option<Timestamp>> {
-        let bytes = self.event(position)?;
-        bytes.map(|bytes| codec::decode(Position(position), bytes).map(|event| event.recorded)).transpose()
+/// Where one of the database's own ids is, from `first` to `last`. Its time is when its event was recorded, which never
+/// decreases, and such ids grow along the log: they are found by halving, between those that callers gave.
+pub(super) fn find_own_id(
+    id: &EventId,
+    first: u64,
+    last: u64,
+    event: impl Fn(u64) -> Result<Event>,
+) -> Result<Option<u64>> {
+    let Some(millis) = id.millis() else { return Ok(None) };
+    if first > last {
+        return Ok(None);
     }
+    let order = |event: &Event| event.recorded.as_millis().cmp(&millis);
+    // Most ids that are asked for come from elsewhere, and lie outside of all that was recorded here.
+    if order(&event(first)?).is_gt() || order(&event(last)?).is_lt() {
+        return Ok(None);
+    }
+    let (mut low, mut high) = (first, last + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let mut at = middle;
+        let order = loop {
+            if at == high {
+                // All from the middle on were given by callers, in that millisecond: they say nothing.
+                break Ordering::Greater;
+            }
+            let event = event(at)?;
+            match order(&event) {
+                Ordering::Equal if event.own_id => break event.id.cmp(id),
+                Ordering::Equal => at += 1,
+                other => break other,
+            }
+        };
+        match order {
+            Ordering::Less => low = at + 1,
+            Ordering::Equal => return Ok(Some(at)),
+            Ordering::Greater => high = middle,
+        }
+    }
+    Ok(None)
 }
 
 /// The positions of a term, read a page at a time.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::commit::Committer;
 use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, other_content};
-use super::snapshot::View;
+use super::snapshot::{View, find_own_id};
 use super::tail::{Staged, Tails};
 use super::term::Term;
 use crate::entity::{Entity, Position, Version};
@@ -214,20 +214,23 @@ impl Shared {
                 undo.push(Undo::Entity(term.clone(), before));
             }
             let recorded = batch.instant(event.new.recorded.filter(|_| request.restore))?;
-            let id = match (&event.new.id, &self.options.ids) {
-                (Some(id), _) => id.clone(),
-                (None, Some(ids)) => ids()?,
-                (None, None) => committer.ids.next(recorded)?,
+            let (id, own_id) = match (&event.new.id, &self.options.ids) {
+                (Some(id), _) => (id.clone(), request.restore && committer.ids.adopt(id, recorded)),
+                (None, Some(ids)) => (ids()?, false),
+                (None, None) => {
+                    let id = committer.ids.next(recorded)?;
+                    let own_id = id.tells_its_place(recorded);
+                    (id, own_id)
+                }
             };
-            // An id needs an entry of its own exactly where its own time does not lead to it.
-            let tells = id.tells_its_place(recorded);
+            // An id needs an entry exactly where it is not the database's own.
             if let Some(term) = event.id_term().cloned() {
-                if tells {
+                if own_id {
                     event.terms.retain(|other| *other != term);
                 }
                 batch.ids.insert(term.clone(), position);
                 undo.push(Undo::Id(term));
-            } else if !tells {
+            } else if !own_id {
                 event.terms.push(Term::id(&id)?);
             }
             let seal = key.as_ref().map(|key| key.seal);
@@ -235,8 +238,14 @@ impl Shared {
                 batch.keys.insert(key.term.clone(), (position, key.seal));
                 undo.push(Undo::Key(key.term));
             }
-            let assigned =
-                Assigned { position: Position(position), version: Version(version), id: &id, recorded, seal };
+            let assigned = Assigned {
+                position: Position(position),
+                version: Version(version),
+                id: &id,
+                own_id,
+                recorded,
+                seal,
+            };
             let payload = committer.frame.payload_mut();
             let start = payload.len();
             payload.extend_from_slice(&[0; 4]);
@@ -252,21 +261,11 @@ impl Shared {
         Ok(Outcome { events, repeated: false })
     }
 
-    /// Where an id went after the request was looked up, if it is one that its own time leads to: no list tells of those.
+    /// Where an id went after the request was looked up, if it is one of the database's own: no list tells of those.
     fn appended_since(&self, batch: &Batch, id: &EventId, looked_up: u64) -> Result<Option<u64>> {
-        let Some(millis) = id.millis() else { return Ok(None) };
-        for position in (looked_up + 1..=batch.tails.head).rev() {
-            let event = codec::decode(Position(position), self.stored(batch, position)?)?;
-            if event.id == *id {
-                return Ok(Some(position));
-            }
-            // `recorded` never decreases, and the database's own ids grow: before this there is none that fits.
-            let earlier = event.recorded.as_millis() < millis;
-            if earlier || (event.id.tells_its_place(event.recorded) && event.id < *id) {
-                break;
-            }
-        }
-        Ok(None)
+        find_own_id(id, looked_up + 1, batch.tails.head, |position| {
+            codec::decode(Position(position), self.stored(batch, position)?)
+        })
     }
 
     fn check(

@@ -9,7 +9,7 @@
 //! | 1 | entity | kind, id: the events of its history; these lists alone carry counts |
 //! | 2 | type | the type |
 //! | 3 | actor | kind, id |
-//! | 4 | id | the event's id, unless the id's own time leads to it |
+//! | 4 | id | the event's id, unless it is the database's own: those grow along the log, and their time leads to them |
 //! | 5 | key | the idempotency key |
 //! | 6 | cause | the position; or type, id |
 //! | 7 | correlation | the text |
@@ -169,7 +169,7 @@ pub(crate) fn terms_of_new(new: &NewEvent, kind: &EventType, target: Option<&Ent
 
 /// All terms of an event in the log.
 pub(crate) fn terms_of(event: &Event) -> Result<Vec<Term>> {
-    let id = (!event.id.tells_its_place(event.recorded)).then_some(&event.id);
+    let id = (!event.own_id).then_some(&event.id);
     terms(
         &event.kind,
         event.target.as_ref(),

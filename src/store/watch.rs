@@ -27,11 +27,12 @@ pub(crate) enum Moved {
 impl Watch {
     /// The newest position known to be durable.
     pub fn synced(&self) -> u64 {
-        self.synced.load(Ordering::Acquire)
+        // In one order with `waiting`: whoever is about to wait sees this, or is seen waiting.
+        self.synced.load(Ordering::SeqCst)
     }
 
     pub fn set_synced(&self, position: u64) {
-        self.synced.fetch_max(position, Ordering::AcqRel);
+        self.synced.fetch_max(position, Ordering::SeqCst);
         self.wake();
     }
 
@@ -42,6 +43,10 @@ impl Watch {
             drop(locked(&self.closed));
             self.moved.notify_all();
         }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        *locked(&self.closed)
     }
 
     pub fn close(&self) {

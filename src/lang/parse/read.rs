@@ -68,10 +68,14 @@ fn history(c: Cursor<'_>) -> Parsed<'_, Read> {
                 )
         );
         if clause {
-            let message = format!(
+            let mut message = format!(
                 "a history is of one entity, as in HISTORY {} 42; the events of all are in EVENTS",
                 kind.text
             );
+            if let Kind::Keyword(_) = id.kind() {
+                let word = id.slice(id.token().span);
+                message.push_str(&format!("; an id that is a keyword is quoted, like '{word}'"));
+            }
             let suggestion = Some(format!("EVENTS '{}.*'", kind.text));
             return id.wrong_for(id.token().span, message, suggestion);
         }

@@ -75,6 +75,7 @@ fn what_is_planted_is_found() {
                 position: Position(3),
                 version: event.version.unwrap(),
                 id: &event.id,
+                own_id: true,
                 recorded: event.recorded,
                 seal: None,
             };

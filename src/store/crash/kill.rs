@@ -22,9 +22,8 @@ fn options() -> Options {
     Options::new().tail(100, 1 << 20).journal_steps(64 << 10, 1 << 20).cache(1 << 20)
 }
 
-/// Not a test of its own: the process that is to be killed.
+/// Not a test of its own: the process that is to be killed, when the test below runs it.
 #[test]
-#[ignore = "run by the test below, which kills it"]
 fn emit_until_killed() {
     let Ok(file) = std::env::var(FILE) else { return };
     let store = Store::open(Path::new(&file), options()).unwrap();
@@ -58,7 +57,7 @@ fn what_a_killed_process_had_acknowledged_is_in_the_file() {
     let mut random = Random(1);
     for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::crash::kill::emit_until_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "store::crash::kill::emit_until_killed", "--nocapture"])
             .env(FILE, &file)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

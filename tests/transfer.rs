@@ -1,0 +1,344 @@
+//! Import and export, through the library: nothing lost, nothing twice, and a bad line says where.
+
+use std::path::Path;
+
+use bygone::{Db, ImportOptions, Imported, NewEvent, Options, Value};
+
+/// Real events: the departures, landings and cancellations of three planes.
+fn flights() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flights.jsonl");
+    std::fs::read_to_string(file).unwrap()
+}
+
+/// A database whose tails are so small that an import goes through many checkpoints.
+fn tiny() -> Db {
+    Options::new().tail(300, 1 << 20).in_memory().unwrap()
+}
+
+fn import(db: &Db, lines: &str) -> bygone::Result<Imported> {
+    db.import(lines.as_bytes(), &ImportOptions::new(), &mut |_| {})
+}
+
+fn export(db: &Db) -> String {
+    let mut lines = Vec::new();
+    db.export(None, &mut lines, &mut |_| {}).unwrap();
+    String::from_utf8(lines).unwrap()
+}
+
+#[test]
+fn real_events_come_back_equal_and_a_second_import_adds_none() {
+    let (db, lines) = (tiny(), flights());
+    assert_eq!(import(&db, &lines).unwrap().added, 1753);
+    let exported = export(&db);
+    assert_eq!(exported.lines().count(), 1753);
+    for (line, back) in lines.lines().zip(exported.lines()) {
+        let (line, back): (Value, Value) = (line.parse().unwrap(), back.parse().unwrap());
+        let Value::Object(members) = line else { panic!("an object") };
+        for (name, value) in members {
+            assert_eq!(back.get(&name), Some(&value), "{name}");
+        }
+    }
+    let again = import(&db, &lines).unwrap();
+    assert_eq!((again.added, again.known), (0, 1753));
+    assert!(db.verify().unwrap().faults.is_empty());
+}
+
+#[test]
+fn lines_added_to_the_end_of_a_file_are_all_that_is_new() {
+    let (db, lines) = (tiny(), flights());
+    let lines: Vec<&str> = lines.lines().collect();
+    // Ends within the first batch, at its end, and within a later one.
+    let mut before = 0;
+    for end in [1, 2, 999, 1000, 1001, 1500, 1753] {
+        let imported = import(&db, &lines[..end].join("\n")).unwrap();
+        assert_eq!((imported.added, imported.known), ((end - before) as u64, before as u64));
+        before = end;
+    }
+    assert_eq!(db.head().0, 1753);
+}
+
+#[test]
+fn a_bad_line_names_itself_and_what_is_safely_in() {
+    let (db, lines) = (tiny(), flights());
+    let mut lines: Vec<&str> = lines.lines().collect();
+    let good = std::mem::replace(&mut lines[1200], r#"{"type":"departed","data":{}}"#);
+    let error = import(&db, &lines.join("\n")).unwrap_err().to_string();
+    assert!(error.starts_with("line 1201 (1200 events before it are safely in)"), "{error}");
+    assert_eq!(db.head().0, 1200);
+    lines[1200] = good;
+    let imported = import(&db, &lines.join("\n")).unwrap();
+    assert_eq!((imported.added, imported.known), (553, 1200));
+}
+
+#[test]
+fn a_line_that_only_the_commit_refuses_is_named_too() {
+    let db = tiny();
+    let long = "x".repeat(600);
+    let lines = format!(
+        "{}\n{}\n",
+        r#"{"type":"A.b","data":{}}"#,
+        format_args!(r#"{{"type":"A.b","target":{{"type":"A","id":"{long}"}}}}"#)
+    );
+    let error = import(&db, &lines).unwrap_err().to_string();
+    assert!(error.starts_with("line 2 (1 event before it is safely in)"), "{error}");
+    assert!(error.contains("512 bytes"), "{error}");
+    assert_eq!(db.head().0, 1);
+}
+
+#[test]
+fn a_whole_export_is_restored_as_it_was() {
+    let db = tiny();
+    import(&db, &flights()).unwrap();
+    for n in 0..50 {
+        let event = NewEvent::new("Order.paid").on(("Order", n % 7)).by(("User", n)).member("n", n);
+        db.append(event.key(&format!("k{n}")).caused_by(bygone::Position(5)).index("n", n)).unwrap();
+    }
+    let exported = export(&db);
+    let restored = tiny();
+    let options = ImportOptions::new().restore(true);
+    restored.import(exported.as_bytes(), &options, &mut |_| {}).unwrap();
+    assert_eq!(export(&restored), exported);
+    assert!(restored.verify().unwrap().faults.is_empty());
+
+    let error = restored.import(exported.as_bytes(), &options, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("a new database"), "{error}");
+    // Without --restore, events with ids are known by them.
+    assert_eq!(import(&restored, &exported).unwrap().added, 0);
+}
+
+#[test]
+fn a_part_of_an_export_is_not_restored() {
+    let db = tiny();
+    import(&db, &flights()).unwrap();
+    let part: Vec<String> = export(&db).lines().skip(3).map(str::to_owned).collect();
+    let restored = tiny();
+    let options = ImportOptions::new().restore(true);
+    let error = restored.import(part.join("\n").as_bytes(), &options, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("#4") && error.contains("#1"), "{error}");
+    assert_eq!(restored.head().0, 0);
+}
+
+#[test]
+fn a_cause_told_by_position_is_not_taken_for_another_event() {
+    let db = tiny();
+    db.append(NewEvent::new("A.first")).unwrap();
+    db.append(NewEvent::new("A.second").caused_by(bygone::Position(1))).unwrap();
+    let other = tiny();
+    other.append(NewEvent::new("B.unrelated")).unwrap();
+    let error = import(&other, &export(&db)).unwrap_err().to_string();
+    assert!(error.contains("#2") && error.contains("--restore"), "{error}");
+    // Into a new database positions are the same, and it means the same.
+    let new = tiny();
+    import(&new, &export(&db)).unwrap();
+    assert_eq!(new.head().0, 2);
+}
+
+#[test]
+fn odd_inputs_are_answered() {
+    let db = tiny();
+    assert_eq!(import(&db, "").unwrap().added, 0);
+    assert_eq!(import(&db, "\n\r\n  \n").unwrap().added, 0);
+    assert_eq!(import(&db, "\u{feff}{\"type\":\"A.b\"}\r\n{\"type\":\"A.c\"}").unwrap().added, 2);
+    for (wrong, named) in [
+        ("[]", "a JSON object"),
+        ("{", "EOF"),
+        (r#"{"type":"A.b","n":1}"#, "`n`"),
+        (r#"{"type":"A.b","data":{"n":123456789012345678901}}"#, "123456789012345678901"),
+        (r#"{"type":"$verb.defined"}"#, "database's"),
+    ] {
+        let error = import(&db, wrong).unwrap_err().to_string();
+        assert!(error.contains(named) && error.contains("line 1"), "{wrong}: {error}");
+    }
+    let deep = format!(r#"{{"type":"A.b","data":{{"x":{}{}}}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+    assert!(import(&db, &deep).is_err());
+    let bytes: &[u8] = b"{\"type\":\"A.\xff\"}";
+    assert!(db.import(bytes, &ImportOptions::new(), &mut |_| {}).unwrap_err().to_string().contains("UTF-8"));
+    assert_eq!(db.head().0, 2);
+}
+
+/// Numbers that are the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % most as u64) as usize
+    }
+}
+
+/// A line that tells its number: event `n` of a log of nothing else.
+fn numbered(n: usize, more: &str) -> String {
+    format!(r#"{{"type":"A.b"{more},"data":{{"n":{n}}}}}"#)
+}
+
+/// The log holds the numbered lines, each once.
+fn holds(db: &Db, count: usize) {
+    let exported = export(db);
+    let numbers = exported.lines().map(|line| {
+        let line: Value = line.parse().unwrap();
+        line.get("data").unwrap().get("n").unwrap().clone()
+    });
+    assert!(numbers.eq((1..=count).map(|n| Value::from(n as i64))));
+}
+
+#[test]
+fn lines_without_ids_are_found_again_behind_lines_with_ids() {
+    let db = tiny();
+    let lines: Vec<String> = (1..=1020)
+        .map(|n| numbered(n, &if n <= 1000 { format!(r#","id":"i{n}""#) } else { String::new() }))
+        .collect();
+    for (end, added) in [(1010, 1010), (1020, 10), (1020, 0)] {
+        assert_eq!(import(&db, &lines[..end].join("\n")).unwrap().added, added);
+    }
+    holds(&db, 1020);
+}
+
+#[test]
+fn any_mix_of_lines_that_grows_is_brought_in_once() {
+    for seed in 1..=12 {
+        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15 ^ (seed << 32));
+        let mut lines: Vec<String> = Vec::new();
+        while lines.len() < 4000 {
+            let (kind, most) = (numbers.below(4), [20, 400, 1500][numbers.below(3)]);
+            for _ in 0..=numbers.below(most) {
+                let n = lines.len() + 1;
+                let known = kind == 0 || (kind == 1 && numbers.below(2) == 0);
+                let mut more = match known {
+                    true if n.is_multiple_of(3) => format!(r#","key":"k{n}""#),
+                    true => format!(r#","id":"i{n}""#),
+                    false => String::new(),
+                };
+                // A cause in the same batch, and a line that ends one.
+                match numbers.below(300) {
+                    0 if n > 5 => more += &format!(r#","cause":{{"position":{}}}"#, n - 1 - numbers.below(5)),
+                    1 => more += &format!(r#","metadata":{{"long":"{}"}}"#, "x".repeat(700_000)),
+                    _ => {}
+                }
+                lines.push(numbered(n, &more));
+            }
+        }
+        let db = Db::in_memory().unwrap();
+        let mut end = 0;
+        while end < lines.len() {
+            let before = end;
+            let step = [3, 500, 2500][numbers.below(3)];
+            end = (end + 1 + numbers.below(step)).min(lines.len());
+            let imported = import(&db, &lines[..end].join("\n")).unwrap();
+            let found = (imported.added, imported.known);
+            assert_eq!(found, ((end - before) as u64, before as u64), "seed {seed}, {before} to {end}");
+        }
+        holds(&db, lines.len());
+    }
+}
+
+#[test]
+fn a_cause_may_be_an_earlier_line() {
+    let db = tiny();
+    let lines =
+        [r#"{"type":"A.b"}"#, r#"{"type":"A.c","cause":{"position":1}}"#, r#"{"type":"A.d"}"#].join("\n");
+    assert_eq!(import(&db, &lines).unwrap().added, 3);
+    assert_eq!(import(&db, &lines).unwrap().known, 3);
+    assert_eq!(db.head().0, 3);
+}
+
+#[test]
+fn what_stands_before_a_line_that_cannot_be_prepared_is_known_again() {
+    let db = tiny();
+    let mut lines: Vec<String> = (1..=1500).map(|n| numbered(n, "")).collect();
+    for at in [3, 700, 1300] {
+        let good = lines[at].clone();
+        lines[at] = numbered(at + 1, &format!(r#","tags":{{"t":"{}"}}"#, "x".repeat(600)));
+        for _ in 0..2 {
+            let error = import(&db, &lines.join("\n")).unwrap_err().to_string();
+            let place = format!("line {} ({at} events before it are safely in)", at + 1);
+            assert!(error.starts_with(&place) && error.contains("512 bytes"), "{error}");
+            assert_eq!(db.head().0, at as u64);
+        }
+        lines[at] = good;
+    }
+    assert_eq!(import(&db, &lines.join("\n")).unwrap().added, 200);
+    holds(&db, 1500);
+}
+
+#[test]
+fn lines_that_are_too_much_for_a_group_go_in_as_several() {
+    let db = Options::new().limits(4000, 5000).in_memory().unwrap();
+    let lines: Vec<String> = (1..=200).map(|n| numbered(n, "")).collect();
+    assert_eq!(import(&db, &lines.join("\n")).unwrap().added, 200);
+    assert_eq!(import(&db, &lines.join("\n")).unwrap().known, 200);
+    holds(&db, 200);
+}
+
+#[test]
+fn a_line_that_is_too_long_is_named() {
+    let error = import(&tiny(), &"x".repeat(40 << 20)).unwrap_err().to_string();
+    assert!(error.starts_with("line 1 (0 events") && error.contains("at most 32 MiB"), "{error}");
+}
+
+#[test]
+fn a_database_that_stops_midway_says_what_is_safely_in() {
+    let db = tiny();
+    let lines: Vec<String> = (1..=5000).map(|n| numbered(n, "")).collect();
+    let mut batches = 0;
+    let stopped = db.import(lines.join("\n").as_bytes(), &ImportOptions::new(), &mut |_| {
+        batches += 1;
+        if batches == 2 {
+            db.close().unwrap();
+        }
+    });
+    let error = stopped.unwrap_err();
+    assert!(matches!(error, bygone::Error::Stopped { .. }), "{error}");
+    assert!(error.to_string().contains("2000 events are safely in"), "{error}");
+
+    struct Broken(usize);
+    impl std::io::Read for Broken {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            self.0 += 1;
+            if self.0 > 2 {
+                return Err(std::io::Error::other("it broke"));
+            }
+            let line = b"{\"type\":\"A.b\"}\n";
+            into[..line.len()].copy_from_slice(line);
+            Ok(line.len())
+        }
+    }
+    let db = tiny();
+    let input = std::io::BufReader::new(Broken(0));
+    let error = db.import(input, &ImportOptions::new(), &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("2 events are safely in") && error.contains("it broke"), "{error}");
+    assert_eq!(db.head().0, 2);
+}
+
+#[test]
+fn data_as_deep_as_it_may_be_comes_back() {
+    let nested =
+        |levels: usize| -> Value { format!("{}{}", "[".repeat(levels), "]".repeat(levels)).parse().unwrap() };
+    let db = tiny();
+    let mut event = NewEvent::new("A.deep").member("a", nested(99));
+    event = event.metadata(&std::collections::BTreeMap::from([("a", nested(99))]));
+    db.append(event).unwrap();
+    for restore in [false, true] {
+        let back = tiny();
+        let options = ImportOptions::new().restore(restore);
+        back.import(export(&db).as_bytes(), &options, &mut |_| {}).unwrap();
+        let data = |db: &Db| {
+            export(db)
+                .lines()
+                .map(|line| line.split_once("\"data\"").unwrap().1.to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(data(&back), data(&db));
+    }
+    // Deeper is refused in either form.
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    for line in [
+        format!(r#"{{"type":"A.b","data":{{"a":{deep}}}}}"#),
+        format!(r#"{{"type":"A.b","metadata":{{"a":{deep}}}}}"#),
+        format!(r#"{{"_type":"A.b","a":{deep}}}"#),
+    ] {
+        let error = import(&db, &line).unwrap_err().to_string();
+        assert!(error.contains("nested deeper than 100"), "{error}");
+    }
+}
