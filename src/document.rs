@@ -7,7 +7,7 @@
 pub(crate) mod write;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
@@ -58,7 +58,8 @@ impl Document {
 
     /// No members.
     pub fn empty() -> Document {
-        Document::from_bytes(Arc::from([0x80].as_slice()))
+        static EMPTY: LazyLock<Arc<[u8]>> = LazyLock::new(|| Arc::from([0x80].as_slice()));
+        Document::from_bytes(EMPTY.clone())
     }
 
     pub(crate) fn from_bytes(bytes: Arc<[u8]>) -> Document {

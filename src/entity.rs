@@ -160,6 +160,11 @@ impl EventType {
         Ok(EventType(text.into()))
     }
 
+    /// One that was checked before it was stored.
+    pub(crate) fn stored(text: &str) -> EventType {
+        EventType(text.into())
+    }
+
     /// The whole of it: `Order.item.added`.
     pub fn as_str(&self) -> &str {
         &self.0

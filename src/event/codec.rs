@@ -227,7 +227,7 @@ pub(crate) fn decode(position: Position, bytes: Arc<[u8]>) -> Result<Event> {
     let has = |bit: u32| mask & bit != 0;
     let version = Version(read.get()?);
     let id = read.id()?;
-    let kind = EventType::new(read.text()?)?;
+    let kind = EventType::stored(read.text()?);
     let recorded = read.time()?;
     let timestamp = if has(TIMESTAMP) { read.time()? } else { recorded };
     let target = if has(TARGET) {
