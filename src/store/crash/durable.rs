@@ -13,7 +13,12 @@ use crate::store::group::{Group, Prepared};
 use crate::store::queue::Pending;
 use crate::store::snapshot::Direction;
 use crate::store::watch::Moved;
-use crate::store::{Durability, Shared, Store, locked};
+use crate::store::{Durability, Options, Shared, Store, locked};
+
+/// A journal with room from the start: nobody but the leader syncs its first segment.
+fn roomy(disk: &SimulatedDisk) -> Options {
+    tiny(disk).journal_steps(64 << 10, 64 << 10)
+}
 
 struct Ignored;
 
@@ -37,7 +42,7 @@ fn mixed_batch(shared: &Arc<Shared>) -> Vec<Arc<Pending>> {
 #[test]
 fn nothing_is_seen_or_answered_before_its_sync() {
     let disk = SimulatedDisk::new();
-    let store = Store::create(path(), tiny(&disk)).unwrap();
+    let store = Store::create(path(), roomy(&disk)).unwrap();
     store.append(one(NewEvent::new("Order.first"))).unwrap();
     let batch = mixed_batch(store.shared());
     let syncs = Arc::new(AtomicU64::new(0));
@@ -66,7 +71,7 @@ fn nothing_is_seen_or_answered_before_its_sync() {
 fn a_failed_sync_fails_all_answers_of_its_batch() {
     for shows in [Dropped::ShowsOld, Dropped::ShowsNew] {
         let disk = SimulatedDisk::new();
-        let store = Store::create(path(), tiny(&disk)).unwrap();
+        let store = Store::create(path(), roomy(&disk)).unwrap();
         store.append(one(NewEvent::new("Order.first"))).unwrap();
         let batch = mixed_batch(store.shared());
         disk.faults().fail_sync_dropping_pages("-a", shows);
@@ -80,7 +85,7 @@ fn a_failed_sync_fails_all_answers_of_its_batch() {
         let error = store.append(one(NewEvent::new("Order.paid"))).unwrap_err();
         assert_eq!(error.kind(), "stopped", "{error}");
         store.close().unwrap();
-        let store = Store::open(path(), tiny(&disk)).unwrap();
+        let store = Store::open(path(), roomy(&disk)).unwrap();
         assert_eq!(store.snapshot().head().0, 1, "what was not acknowledged is gone");
         store.append(one(NewEvent::new("Order.paid"))).unwrap();
     }
@@ -90,14 +95,14 @@ fn a_failed_sync_fails_all_answers_of_its_batch() {
 fn what_is_served_after_a_failed_sync_is_durable() {
     // The frame is in the cache of the system and not on the disk. The program dies; the machine does not.
     let disk = SimulatedDisk::new();
-    let store = Store::create(path(), tiny(&disk)).unwrap();
+    let store = Store::create(path(), roomy(&disk)).unwrap();
     store.append(one(NewEvent::new("Order.first"))).unwrap();
     disk.faults().fail_sync_dropping_pages("-a", Dropped::ShowsNew);
     store.append(one(NewEvent::new("Order.paid"))).unwrap_err();
     // The lock goes with the process.
     drop(locked(&store.open).take());
     std::mem::forget(store);
-    let again = Store::open(path(), tiny(&disk)).unwrap();
+    let again = Store::open(path(), roomy(&disk)).unwrap();
     let served = rows(&again.snapshot(), Direction::Ascending).unwrap();
     assert_eq!(served.len(), 2, "the cache still shows the frame");
     for fate in Fate::ALL {
@@ -109,7 +114,7 @@ fn what_is_served_after_a_failed_sync_is_durable() {
 #[test]
 fn at_intervals_readers_see_the_head_and_followers_what_is_synced() {
     let disk = SimulatedDisk::new();
-    let lazy = tiny(&disk).durability(Durability::Interval(Duration::from_secs(3600)));
+    let lazy = roomy(&disk).durability(Durability::Interval(Duration::from_secs(3600)));
     // Room enough: the sync of new space would take the frames along.
     let store = Store::create(path(), lazy.journal_steps(1 << 20, 1 << 20)).unwrap();
     store.append(one(NewEvent::new("Order.first"))).unwrap();
@@ -126,13 +131,13 @@ fn at_intervals_readers_see_the_head_and_followers_what_is_synced() {
     }
     assert_eq!(store.shared().watch.synced(), 10);
     store.close().unwrap();
-    assert_eq!(Store::open(path(), tiny(&disk)).unwrap().snapshot().head().0, 11);
+    assert_eq!(Store::open(path(), roomy(&disk)).unwrap().snapshot().head().0, 11);
 }
 
 #[test]
 fn the_disk_follows_within_the_interval() {
     let disk = SimulatedDisk::new();
-    let lazy = tiny(&disk).durability(Durability::Interval(Duration::from_millis(20)));
+    let lazy = roomy(&disk).durability(Durability::Interval(Duration::from_millis(20)));
     let store = Store::create(path(), lazy).unwrap();
     for position in 1..=3 {
         store.append(one(NewEvent::new("Order.paid"))).unwrap();
@@ -147,7 +152,7 @@ fn the_disk_follows_within_the_interval() {
 #[test]
 fn a_sync_that_fails_at_its_interval_stops_the_writers() {
     let disk = SimulatedDisk::new();
-    let lazy = tiny(&disk).durability(Durability::Interval(Duration::from_millis(5)));
+    let lazy = roomy(&disk).durability(Durability::Interval(Duration::from_millis(5)));
     let store = Store::create(path(), lazy).unwrap();
     store.append(one(NewEvent::new("Order.first"))).unwrap();
     store.shared().sync_journal(store.shared().journal.get().unwrap()).unwrap();
@@ -161,14 +166,14 @@ fn a_sync_that_fails_at_its_interval_stops_the_writers() {
     let seen = rows(&store.snapshot(), Direction::Ascending).unwrap();
     // Closing brings what readers saw into the tables: nothing of it depends on the journal any more.
     store.close().unwrap();
-    let store = Store::open(path(), tiny(&disk)).unwrap();
+    let store = Store::open(path(), roomy(&disk)).unwrap();
     assert_eq!(rows(&store.snapshot(), Direction::Ascending).unwrap(), seen);
 }
 
 #[test]
 fn an_empty_group_is_answered_and_writes_nothing() {
     let disk = SimulatedDisk::new();
-    let store = Store::create(path(), tiny(&disk)).unwrap();
+    let store = Store::create(path(), roomy(&disk)).unwrap();
     let before = disk.trace().len();
     assert!(store.append(Group::default()).unwrap().events.is_empty());
     let ticket = store.submit(Group::default()).unwrap();
@@ -179,7 +184,7 @@ fn an_empty_group_is_answered_and_writes_nothing() {
 #[test]
 fn batches_grow_while_a_sync_takes_its_time() {
     let disk = SimulatedDisk::new();
-    let store = Store::create(path(), tiny(&disk).tail(10_000, 1 << 24)).unwrap();
+    let store = Store::create(path(), roomy(&disk).tail(10_000, 1 << 24)).unwrap();
     store.append(one(NewEvent::new("Order.first"))).unwrap();
     let before = disk.counts();
     let slow = Mutex::new(());
