@@ -36,6 +36,13 @@ fn path() -> &'static Path {
     Path::new(PATH)
 }
 
+/// Says what a test went through, in the log of a run that passes too: output that is printed is only shown of one that fails.
+fn report(what: std::fmt::Arguments) {
+    use std::io::Write;
+    // A closed standard error is no fault of the store.
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
 /// Tails of a few events, a journal that grows in small steps, a small cache, and a clock of its own.
 fn tiny(disk: &(impl Disk + Clone)) -> Options {
     Options::new()

@@ -9,7 +9,7 @@ fn is_noticed_in_images(sabotage: Sabotage) {
     let run = Script { sabotage: Some(sabotage), ..Script::new(1) }.run();
     let (images, broken) = try_all(&run, 0..2, 1);
     let fault = broken.first().unwrap_or_else(|| panic!("{sabotage:?} broke a protocol: not noticed"));
-    println!("control {sabotage:?}: noticed after {images} images (seed 1): {fault}");
+    super::report(format_args!("control {sabotage:?}: noticed after {images} images (seed 1): {fault}"));
 }
 
 #[test]
@@ -25,11 +25,11 @@ fn a_segment_written_again_before_its_tail_is_in_the_tables_is_noticed() {
 #[test]
 fn a_recovery_that_ignores_the_salt_is_noticed() {
     let fault = ghosts::no_ghost_is_spliced_on(Some(Sabotage::IgnoreSalt)).unwrap_err();
-    println!("control IgnoreSalt: noticed: {fault}");
+    super::report(format_args!("control IgnoreSalt: noticed: {fault}"));
 }
 
 #[test]
 fn a_reader_that_takes_the_tables_first_is_noticed() {
     let fault = readers::read_while_written(Some(Sabotage::ColdFirst)).unwrap_err();
-    println!("control ColdFirst: noticed: {fault}");
+    super::report(format_args!("control ColdFirst: noticed: {fault}"));
 }

@@ -205,7 +205,11 @@ fn all_survive(name: &str, faults: Vec<Fault>) {
         faults.len(),
         &broken[..broken.len().min(4)]
     );
-    println!("{name}: {} faults, {} of them noticed by who appended", faults.len(), struck.into_inner());
+    super::report(format_args!(
+        "{name}: {} faults, {} of them noticed by who appended",
+        faults.len(),
+        struck.into_inner()
+    ));
 }
 
 #[test]

@@ -65,13 +65,13 @@ fn all_hold(name: &str, script: Script, seeds: std::ops::Range<u64>) -> u64 {
     let run = script.run();
     let (images, broken) = try_all(&run, seeds, 5);
     assert!(broken.is_empty(), "{name}, script {script:?}: {broken:#?}");
-    println!(
+    super::report(format_args!(
         "{name}: {images} images of {} events and {} points (seed {}) in {:.1?}",
         run.log.len(),
         run.trace.len(),
         script.seed,
         started.elapsed()
-    );
+    ));
     images
 }
 
@@ -86,6 +86,6 @@ fn what_was_acknowledged_survives_a_crash_at_any_point() {
         let script = Script { durability: lazy, ..Script::new(seed) };
         images += all_hold("durable at intervals", script, 0..3);
     }
-    println!("crash images: {images} (seed 1)");
+    super::report(format_args!("crash images: {images} (seed 1)"));
     assert!(images >= 20_000, "{images}");
 }

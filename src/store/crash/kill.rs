@@ -103,5 +103,5 @@ fn what_a_killed_process_had_acknowledged_is_in_the_file() {
         tables_are_right(&store, &Expected::new(&log), log.len() as u64).unwrap();
         store.close().unwrap();
     }
-    println!("{} acknowledged events survived {ROUNDS} kills", acknowledged.len());
+    super::report(format_args!("{} acknowledged events survived {ROUNDS} kills", acknowledged.len()));
 }

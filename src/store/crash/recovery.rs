@@ -71,6 +71,6 @@ fn a_crash_during_recovery_loses_nothing_either() {
         }
     });
     let images = images.into_inner().unwrap();
-    println!("crash images in recovery: {images} (seed 11)");
+    super::report(format_args!("crash images in recovery: {images} (seed 11)"));
     assert!(images >= 3_000, "{images}");
 }
