@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::disk::Disk;
+use super::disk::simulated::random::Random;
 use super::group::Group;
 use super::options::Options;
 use crate::event::NewEvent;
@@ -67,19 +68,7 @@ fn one(event: NewEvent) -> Group {
     Group { events: vec![event], ..Group::default() }
 }
 
-/// Numbers that follow from a seed (splitmix64).
-#[derive(Debug, Clone)]
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }

@@ -15,6 +15,7 @@
 mod crash;
 mod fault;
 mod platter;
+pub(crate) mod random;
 mod state;
 mod trace;
 

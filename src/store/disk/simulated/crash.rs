@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use super::super::pages::Pages;
 use super::SimulatedDisk;
 use super::platter::{Change, Platter, Stored, write};
+use super::random::Random;
 use super::trace::{Names, Operation, Trace};
 
 /// What is written in one piece: a part of a sector never survives without the rest.
@@ -196,19 +197,7 @@ fn write_torn(pages: &mut Pages, mut offset: u64, mut data: &[u8], random: &mut 
     }
 }
 
-/// Numbers that follow from a seed (splitmix64).
-#[derive(Debug)]
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     /// How likely each change is to be kept, in eighths. Drawn anew for each file and folder: an even coin would
     /// hardly ever keep nearly all of one file and nearly nothing of another.
     fn odds(&mut self) -> u64 {
