@@ -6,12 +6,15 @@
 
 pub(crate) mod bind;
 mod choose;
+pub(crate) mod datum;
 mod explain;
 pub(crate) mod expr;
 mod fault;
 pub(crate) mod field;
+pub(crate) mod function;
 mod later;
 mod moment;
+pub(crate) mod order;
 mod parameters;
 mod subscription;
 mod write;
