@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::document::{Document, Raw};
-use crate::entity::Entity;
+use crate::document::Raw;
+use crate::entity::EntityStr;
 use crate::error::{Error, Result, shorten};
-use crate::event::{Cause, Event};
+use crate::event::record::{CauseStr, Record};
 use crate::lang::ast::{Comparison, Operator};
 use crate::plan::Predicate;
 use crate::plan::datum::{Datum, calculate, equal, negated, order};
@@ -18,11 +18,11 @@ use crate::plan::expr::Node;
 use crate::plan::field::{Caused, Field, Maker, Part, Step};
 use crate::plan::function::{Function, Work};
 use crate::time::Timestamp;
-use crate::value::Value;
+use crate::value::{Object, Value};
 
 impl Predicate {
     /// Whether it is true of an event; neither false nor null is.
-    pub fn holds(&self, event: &Event) -> bool {
+    pub fn holds(&self, event: &Record) -> bool {
         Scope::of(event).truth(&self.node) == Some(true)
     }
 }
@@ -101,7 +101,7 @@ fn sign(operator: Operator) -> char {
 
 /// What names stand for.
 pub(super) struct Scope<'a> {
-    event: Option<&'a Event>,
+    event: Option<&'a Record<'a>>,
     /// What a group has.
     slots: &'a [Datum<'static>],
     /// What `NOW` is in what is written; elsewhere it is a constant.
@@ -110,8 +110,8 @@ pub(super) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     /// The fields of an event.
-    pub fn of(event: &'a Event) -> Scope<'a> {
-        Scope { event: Some(event), slots: &[], now: event.recorded }
+    pub fn of(event: &'a Record<'a>) -> Scope<'a> {
+        Scope { event: Some(event), slots: &[], now: event.recorded() }
     }
 
     /// What a group has.
@@ -134,8 +134,7 @@ impl<'a> Scope<'a> {
             }
             Node::Object(members) => {
                 let members = members.iter();
-                let members = members
-                    .map(|(name, node)| (name.clone(), self.datum(node).into_value()));
+                let members = members.map(|(name, node)| (name.clone(), self.datum(node).into_value()));
                 Datum::Json(Cow::Owned(Value::Object(members.collect())))
             }
             Node::Negate(node) => negated(&self.datum(node)).unwrap_or(Datum::Null),
@@ -253,6 +252,7 @@ impl<'a> Scope<'a> {
 fn contains(subject: &Datum, item: &Datum) -> Option<bool> {
     match (subject, item) {
         (Datum::Text(text), Datum::Text(part)) => Some(text.contains(&**part)),
+        (Datum::Stored(raw), item) => Some(raw.items()?.any(|one| equal(&Datum::stored(one), item))),
         (Datum::Json(value), item) => match &**value {
             Value::Array(items) => Some(items.iter().any(|one| equal(&Datum::borrowed(one), item))),
             _ => None,
@@ -261,72 +261,72 @@ fn contains(subject: &Datum, item: &Datum) -> Option<bool> {
     }
 }
 
-fn field_of<'a>(event: &'a Event, field: &'a Field) -> Datum<'a> {
-    let text =
-        |text: &'a Option<String>| text.as_deref().map_or(Datum::Null, |t| Datum::Text(Cow::Borrowed(t)));
+fn field_of<'a>(event: &Record<'a>, field: &Field) -> Datum<'a> {
+    let text = |text: Option<&'a str>| text.map_or(Datum::Null, |text| Datum::Text(Cow::Borrowed(text)));
     match field {
-        Field::Position => Datum::number(event.position.0),
-        Field::Version => event.version.map_or(Datum::Null, |version| Datum::number(version.0)),
-        Field::Id => Datum::text(&event.id),
-        Field::Type => Datum::Text(Cow::Borrowed(event.kind.as_str())),
-        Field::Timestamp => Datum::Time(event.timestamp),
-        Field::Recorded => Datum::Time(event.recorded),
-        Field::Target(part) => part_of(event.target.as_ref(), *part),
-        Field::Actor(part) => part_of(event.actor.as_ref(), *part),
+        Field::Position => Datum::number(event.position().0),
+        Field::Version => event.version().map_or(Datum::Null, |version| Datum::number(version.0)),
+        Field::Id => event.id().map_or(Datum::Null, Datum::text),
+        Field::Type => text(Some(event.kind())),
+        Field::Timestamp => Datum::Time(event.timestamp()),
+        Field::Recorded => Datum::Time(event.recorded()),
+        Field::Target(part) => part_of(event.target(), *part),
+        Field::Actor(part) => part_of(event.actor(), *part),
         Field::Producer(maker) => {
             // The model that made it is the target, where nothing else was said.
-            let producer = event.producer.as_ref();
+            let producer = event.producer();
             match maker {
-                Maker::Model(part) => part_of(producer.map(|p| &p.model).or(event.target.as_ref()), *part),
+                Maker::Model(part) => part_of(producer.map(|p| p.model).or_else(|| event.target()), *part),
                 Maker::Version => producer.and_then(|p| p.version).map_or(Datum::Null, Datum::number),
-                Maker::Vector => producer.map_or(Datum::Null, |producer| text(&producer.vector)),
+                Maker::Vector => text(producer.and_then(|producer| producer.vector)),
             }
         }
-        Field::Cause(part) => match (&event.cause, part) {
+        Field::Cause(part) => match (event.cause(), part) {
             (None, _) => Datum::Null,
-            (Some(Cause::Event(position)), Caused::Position) => Datum::number(position.0),
-            (Some(Cause::Named { kind, .. }), Caused::Type) => Datum::Text(Cow::Borrowed(kind)),
-            (Some(Cause::Named { id, .. }), Caused::Id) => Datum::Text(Cow::Borrowed(id)),
-            (Some(cause), Caused::Whole) => Value::of(cause).map_or(Datum::Null, Datum::of),
+            (Some(CauseStr::Event(position)), Caused::Position) => Datum::number(position.0),
+            (Some(CauseStr::Named { kind, .. }), Caused::Type) => text(Some(kind)),
+            (Some(CauseStr::Named { id, .. }), Caused::Id) => text(Some(id)),
+            (Some(cause), Caused::Whole) => Value::of(&cause.to_cause()).map_or(Datum::Null, Datum::of),
             (Some(_), _) => Datum::Null,
         },
-        Field::Correlation => text(&event.correlation),
-        Field::Namespace => text(&event.namespace),
-        Field::Key => text(&event.key),
+        Field::Correlation => text(event.correlation()),
+        Field::Namespace => text(event.namespace()),
+        Field::Key => text(event.key()),
         Field::Tags(steps) => match steps.split_first() {
-            None if event.tags.is_empty() => Datum::Null,
             None => {
-                let tags = event.tags.iter().map(|tag| (tag.name.clone(), tag.value.clone()));
-                Datum::of(Value::Object(tags.collect()))
+                let tags = event.tags().map(|(name, value)| Some((name.to_owned(), value.to_value().ok()?)));
+                let tags: Object = tags.map_while(|tag| tag).collect();
+                if tags.is_empty() { Datum::Null } else { Datum::of(Value::Object(tags)) }
             }
-            Some((Step::Member(name), [])) => {
-                let tag = event.tags.iter().find(|tag| tag.name == *name);
-                tag.map_or(Datum::Null, |tag| Datum::borrowed(&tag.value))
+            Some((Step::Member(wanted), [])) => {
+                let tag = event.tags().find(|(name, _)| name == wanted);
+                tag.map_or(Datum::Null, |(_, value)| Datum::stored(value))
             }
             // Tags hold scalars: there is no way on.
             Some(_) => Datum::Null,
         },
-        Field::Data(steps) => in_document(&event.data, steps),
-        Field::Metadata(steps) => in_document(&event.metadata, steps),
+        Field::Data(steps) => within(event.data(), steps),
+        // Where there is none, there is an object without members.
+        Field::Metadata(steps) if steps.is_empty() && event.metadata().0.is_empty() => {
+            Datum::of(Value::Object(Object::new()))
+        }
+        Field::Metadata(steps) => within(event.metadata(), steps),
     }
 }
 
-fn part_of<'a>(entity: Option<&'a Entity>, part: Part) -> Datum<'a> {
+fn part_of<'a>(entity: Option<EntityStr<'a>>, part: Part) -> Datum<'a> {
     let Some(entity) = entity else { return Datum::Null };
     match part {
-        Part::Whole => Datum::entity(entity),
-        Part::Type => Datum::Text(Cow::Borrowed(entity.kind())),
-        Part::Id => Datum::Text(Cow::Borrowed(entity.id())),
+        Part::Whole => Datum::lent(entity),
+        Part::Type => Datum::Text(Cow::Borrowed(entity.kind)),
+        Part::Id => Datum::Text(Cow::Borrowed(entity.id)),
     }
 }
 
-fn in_document<'a>(document: &'a Document, steps: &[Step]) -> Datum<'a> {
-    let leaf = steps.iter().try_fold(document.raw(), |raw: Raw<'a>, step| match step {
+fn within<'a>(document: Raw<'a>, steps: &[Step]) -> Datum<'a> {
+    let leaf = steps.iter().try_fold(document, |raw, step| match step {
         Step::Member(name) => raw.member(name),
         Step::Element(index) => raw.element(*index),
     });
-    match leaf.and_then(|raw| raw.to_value().ok()) {
-        Some(value) => Datum::of(value),
-        None => Datum::Null,
-    }
+    leaf.map_or(Datum::Null, Datum::stored)
 }

@@ -8,7 +8,8 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::expr::{Constant, Number, same};
-use crate::entity::Entity;
+use crate::document::{Form, Raw};
+use crate::entity::{Entity, EntityStr};
 use crate::lang::ast::Operator;
 use crate::time::{Timestamp, display_duration};
 use crate::value::{Object, Value};
@@ -29,6 +30,8 @@ pub(crate) enum Datum<'a> {
     },
     /// An array or an object.
     Json(Cow<'a, Value>),
+    /// An array or an object where it is stored.
+    Stored(Raw<'a>),
 }
 
 impl<'a> Datum<'a> {
@@ -50,12 +53,37 @@ impl<'a> Datum<'a> {
         }
     }
 
+    /// What is stored. Damage is null: who reads the event whole is told of it.
+    pub fn stored(raw: Raw<'a>) -> Datum<'a> {
+        match raw.form() {
+            Some((Form::Bool(b), _)) => Datum::Bool(b),
+            Some((Form::Int(n), _)) => Datum::Number(Number::Integer(n.into())),
+            Some((Form::UInt(n), _)) => Datum::Number(Number::Integer(n.into())),
+            Some((Form::Float(x), _)) => Datum::Number(Number::Float(x)),
+            Some((Form::Text(bytes), _)) => match std::str::from_utf8(bytes) {
+                Ok(text) => Datum::Text(Cow::Borrowed(text)),
+                Err(_) => Datum::Null,
+            },
+            Some((Form::Array(_) | Form::Map(_), _)) => Datum::Stored(raw),
+            Some((Form::Null, _)) | None => Datum::Null,
+        }
+    }
+
+    /// An array or an object, decoded.
+    pub fn json(&self) -> Option<Cow<'_, Value>> {
+        match self {
+            Datum::Json(value) => Some(Cow::Borrowed(value)),
+            Datum::Stored(raw) => raw.to_value().ok().map(Cow::Owned),
+            _ => None,
+        }
+    }
+
     pub fn constant(constant: &'a Constant) -> Datum<'a> {
         match constant {
             Constant::Value(value) => Datum::borrowed(value),
             Constant::Time(time) => Datum::Time(*time),
             Constant::Span(span) => Datum::Span(*span),
-            Constant::Entity(entity) => Datum::entity(entity),
+            Constant::Entity(entity) => Datum::lent(entity.into()),
         }
     }
 
@@ -67,8 +95,8 @@ impl<'a> Datum<'a> {
         Datum::Number(Number::Integer(n.into()))
     }
 
-    pub fn entity(entity: &'a Entity) -> Datum<'a> {
-        Datum::Entity { kind: Cow::Borrowed(entity.kind()), id: Cow::Borrowed(entity.id()) }
+    pub fn lent(entity: EntityStr<'a>) -> Datum<'a> {
+        Datum::Entity { kind: Cow::Borrowed(entity.kind), id: Cow::Borrowed(entity.id) }
     }
 
     pub fn is_null(&self) -> bool {
@@ -84,10 +112,9 @@ impl<'a> Datum<'a> {
             Datum::Text(text) => Datum::Text(Cow::Borrowed(text)),
             Datum::Time(time) => Datum::Time(*time),
             Datum::Span(span) => Datum::Span(*span),
-            Datum::Entity { kind, id } => {
-                Datum::Entity { kind: Cow::Borrowed(kind), id: Cow::Borrowed(id) }
-            }
+            Datum::Entity { kind, id } => Datum::Entity { kind: Cow::Borrowed(kind), id: Cow::Borrowed(id) },
             Datum::Json(value) => Datum::Json(Cow::Borrowed(value)),
+            Datum::Stored(raw) => Datum::Stored(*raw),
         }
     }
 
@@ -103,6 +130,7 @@ impl<'a> Datum<'a> {
             Datum::Span(span) => Datum::Span(span),
             Datum::Entity { kind, id } => Datum::Entity { kind: owned(kind), id: owned(id) },
             Datum::Json(value) => Datum::Json(Cow::Owned(value.into_owned())),
+            Datum::Stored(raw) => Datum::of(raw.to_value().unwrap_or_default()),
         }
     }
 
@@ -134,6 +162,7 @@ impl<'a> Datum<'a> {
                 ("id".to_owned(), Value::Text(id.into_owned())),
             ])),
             Datum::Json(value) => value.into_owned(),
+            Datum::Stored(raw) => raw.to_value().unwrap_or_default(),
         }
     }
 
@@ -147,10 +176,21 @@ impl<'a> Datum<'a> {
             Datum::Time(_) => "time",
             Datum::Span(_) => "duration",
             Datum::Entity { .. } => "entity",
-            Datum::Json(value) => match **value {
-                Value::Array(_) => "array",
-                _ => "object",
-            },
+            Datum::Json(_) | Datum::Stored(_) => {
+                if self.is_array() {
+                    "array"
+                } else {
+                    "object"
+                }
+            }
+        }
+    }
+
+    pub fn is_array(&self) -> bool {
+        match self {
+            Datum::Json(value) => matches!(**value, Value::Array(_)),
+            Datum::Stored(raw) => matches!(raw.form(), Some((Form::Array(_), _))),
+            _ => false,
         }
     }
 
@@ -160,6 +200,7 @@ impl<'a> Datum<'a> {
             Datum::Text(text) => text.len(),
             Datum::Entity { kind, id } => kind.len() + id.len(),
             Datum::Json(value) => held(value),
+            Datum::Stored(raw) => raw.0.len(),
             _ => 0,
         }
     }
@@ -198,8 +239,10 @@ pub(crate) fn equal(a: &Datum, b: &Datum) -> bool {
         (Datum::Time(a), Datum::Time(b)) => a == b,
         (Datum::Span(a), Datum::Span(b)) => a == b,
         (Datum::Entity { kind: a, id: x }, Datum::Entity { kind: b, id: y }) => a == b && x == y,
-        (Datum::Json(a), Datum::Json(b)) => same(a, b),
-        _ => false,
+        _ => match (a.json(), b.json()) {
+            (Some(a), Some(b)) => same(&a, &b),
+            _ => false,
+        },
     }
 }
 
@@ -242,9 +285,7 @@ pub(crate) fn calculate<'a>(a: &Datum, operator: Operator, b: &Datum) -> Option<
 /// `-x`; none of what has no sign.
 pub(crate) fn negated<'a>(a: &Datum) -> Option<Datum<'a>> {
     match a {
-        Datum::Number(number) => {
-            Number::Integer(0).calculate(Operator::Subtract, *number).map(Datum::Number)
-        }
+        Datum::Number(number) => Number::Integer(0).calculate(Operator::Subtract, *number).map(Datum::Number),
         Datum::Span(span) => span.checked_neg().map(Datum::Span),
         _ => None,
     }

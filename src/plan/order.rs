@@ -34,8 +34,11 @@ pub(crate) fn total(a: &Datum, b: &Datum) -> Ordering {
         (Datum::Bool(a), Datum::Bool(b)) => a.cmp(b),
         (Datum::Span(a), Datum::Span(b)) => a.cmp(b),
         (Datum::Entity { kind: a, id: x }, Datum::Entity { kind: b, id: y }) => a.cmp(b).then(x.cmp(y)),
-        (Datum::Json(a), Datum::Json(b)) => total_of_values(a, b),
-        _ => rank(a).cmp(&rank(b)),
+        // Null and null, or two types: their ranks tell; arrays and objects are looked into.
+        _ => rank(a).cmp(&rank(b)).then_with(|| match (a.json(), b.json()) {
+            (Some(a), Some(b)) => total_of_values(&a, &b),
+            _ => Ordering::Equal,
+        }),
     }
 }
 
@@ -48,10 +51,13 @@ fn rank(datum: &Datum) -> u8 {
         Datum::Time(_) => TIME,
         Datum::Span(_) => SPAN,
         Datum::Entity { .. } => ENTITY,
-        Datum::Json(value) => match **value {
-            Value::Array(_) => ARRAY,
-            _ => OBJECT,
-        },
+        Datum::Json(_) | Datum::Stored(_) => {
+            if datum.is_array() {
+                ARRAY
+            } else {
+                OBJECT
+            }
+        }
     }
 }
 
@@ -99,6 +105,7 @@ pub(crate) fn write_key(datum: &Datum, out: &mut Vec<u8>) {
             term::write_text(out, id);
         }
         Datum::Json(value) => write_value(value, out),
+        Datum::Stored(raw) => write_value(&raw.to_value().unwrap_or_default(), out),
     }
 }
 
@@ -144,7 +151,8 @@ pub(crate) mod tests {
             Datum::Number(if float { Number::Float(n as f64) } else { Number::Integer(n) })
         });
         let few = prop::sample::select(vec!["null", "[]", "{}", "[1,[]]", "[1.0]", "[1,null]", "[[]]"]);
-        let objects = prop::sample::select(vec![r#"{"a":1,"b":2}"#, r#"{"b":2.0,"a":1}"#, r#"{"a":1,"c":0}"#]);
+        let objects =
+            prop::sample::select(vec![r#"{"a":1,"b":2}"#, r#"{"b":2.0,"a":1}"#, r#"{"a":1,"c":0}"#]);
         prop_oneof![
             any_value().prop_map(Datum::of),
             near,
@@ -196,9 +204,29 @@ pub(crate) mod tests {
     #[test]
     fn types_have_their_places() {
         let all = [
-            "null", "false", "true", "-1.5", "0", "0.5", "1", "18446744073709551615", "1e30", r#""""#, r#""a""#,
-            r#""a\u0000""#, r#""b""#, "[]", "[null]", "[1]", "[1,0]", "[2]", "[[]]", "{}", r#"{"a":1}"#,
-            r#"{"a":1,"b":0}"#, r#"{"b":0}"#,
+            "null",
+            "false",
+            "true",
+            "-1.5",
+            "0",
+            "0.5",
+            "1",
+            "18446744073709551615",
+            "1e30",
+            r#""""#,
+            r#""a""#,
+            r#""a\u0000""#,
+            r#""b""#,
+            "[]",
+            "[null]",
+            "[1]",
+            "[1,0]",
+            "[2]",
+            "[[]]",
+            "{}",
+            r#"{"a":1}"#,
+            r#"{"a":1,"b":0}"#,
+            r#"{"b":0}"#,
         ];
         let data: Vec<Datum> = all.iter().map(|json| Datum::of(json.parse().unwrap())).collect();
         for (i, a) in data.iter().enumerate() {

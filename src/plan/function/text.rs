@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::number::whole_of;
+use crate::document::Form;
 use crate::plan::datum::{Datum, span_text};
 use crate::value::Value;
 
@@ -44,12 +45,16 @@ pub(super) fn trim<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
 pub(super) fn length<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
     let length = match given.first()? {
         Datum::Text(text) => text.chars().count(),
-        Datum::Json(value) => match &**value {
+        // The head of what is stored tells.
+        Datum::Stored(raw) => match raw.form()? {
+            (Form::Array(count) | Form::Map(count), _) => count,
+            _ => return None,
+        },
+        other => match &*other.json()? {
             Value::Array(items) => items.len(),
             Value::Object(members) => members.len(),
             _ => return None,
         },
-        _ => return None,
     };
     Some(Datum::number(length as u64))
 }
@@ -117,13 +122,13 @@ fn said(datum: &Datum) -> String {
 }
 
 pub(super) fn keys<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
-    let Datum::Json(value) = given.first()? else { return None };
+    let value = given.first()?.json()?;
     let members = value.as_object()?;
     Some(Datum::of(Value::Array(members.keys().map(|name| Value::from(name.as_str())).collect())))
 }
 
 pub(super) fn values<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
-    let Datum::Json(value) = given.first()? else { return None };
+    let value = given.first()?.json()?;
     let members = value.as_object()?;
     Some(Datum::of(Value::Array(members.values().cloned().collect())))
 }
