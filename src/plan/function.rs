@@ -232,10 +232,6 @@ impl PartialEq for Function {
 }
 
 impl Function {
-    pub fn is_aggregate(&self) -> bool {
-        matches!(self.work, Work::Aggregate(_))
-    }
-
     /// As one writes it: `substring(text, start[, length])`.
     pub fn form(&self) -> String {
         format!("{}({})", self.name, self.arguments)
