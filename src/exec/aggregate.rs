@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(of_json(Kind::Sum, "[1, 2, 3]"), "6");
         assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, 1]")), u64::MAX.to_string());
         assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, {max}, -{max}, -{max}]")), max.to_string());
-        assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, {max}]")), "2.7670116110564327e19");
+        assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, {max}]")), "2.7670116110564327e+19");
         assert_eq!(of_json(Kind::Sum, "[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]"), "2.8");
         assert_eq!(of_json(Kind::Sum, "[1e100, 1.0, -1e100]"), "1.0");
         assert_eq!(of_json(Kind::Sum, "[9007199254740993, -9007199254740992.0]"), "1.0");

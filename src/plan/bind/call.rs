@@ -226,7 +226,7 @@ fn elsewhere(name: &str) -> Option<&'static str> {
         "to_number" | "int" | "float" => "number",
         "to_timestamp" | "datetime" => "time",
         "regexp" | "regexp_like" | "rlike" => "regex",
-        "now" | "current_timestamp" => "NOW",
+        "current_timestamp" => "NOW",
         "type_of" | "type" => "typeof",
         _ => return None,
     })

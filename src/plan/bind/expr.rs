@@ -27,10 +27,10 @@ pub(super) enum Names<'f> {
 
 impl Binder<'_> {
     pub(super) fn expr(&self, expr: &Expr, names: Names) -> Result<Node> {
-        let Names::Frame(frame) = names else { return self.node(expr, names) };
-        let before = frame.so_far();
-        let node = self.node(expr, names)?;
-        Ok(frame.keyed(node, before))
+        match names {
+            Names::Frame(frame) => frame.key(expr).map_or_else(|| self.node(expr, names), Ok),
+            _ => self.node(expr, names),
+        }
     }
 
     fn node(&self, expr: &Expr, names: Names) -> Result<Node> {
@@ -192,16 +192,12 @@ impl Binder<'_> {
     pub(super) fn beside_all(&self, exprs: &[&Expr], names: Names) -> Result<Vec<Node>> {
         let mut nodes: Vec<Node> = exprs.iter().map(|expr| self.expr(expr, names)).collect::<Result<_>>()?;
         let is = |sort: Sort, nodes: &[Node]| nodes.iter().any(|node| node.sort() == sort);
+        if is(Sort::Date, &nodes) {
+            nodes.iter_mut().for_each(beside_date);
+        }
         let (time, entity, id) = (is(Sort::Time, &nodes), is(Sort::Entity, &nodes), is(Sort::Id, &nodes));
-        let date = is(Sort::Date, &nodes);
         for (node, expr) in nodes.iter_mut().zip(exprs) {
             let Node::Constant(constant) = node else { continue };
-            if date
-                && !time
-                && let Constant::Time(instant) = constant
-            {
-                *constant = Constant::Value(Value::Text(instant.civil().date().to_string()));
-            }
             if time {
                 self.beside_time(constant, expr.span)?;
             }
@@ -242,5 +238,12 @@ impl Binder<'_> {
         };
         *constant = Constant::Time(time);
         Ok(())
+    }
+}
+
+/// A day is text.
+fn beside_date(node: &mut Node) {
+    if let Node::Constant(Constant::Time(instant)) = node {
+        *node = Node::value(instant.civil().date().to_string());
     }
 }

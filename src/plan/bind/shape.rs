@@ -5,25 +5,25 @@ use std::cell::RefCell;
 use super::Binder;
 use super::expr::Names;
 use crate::error::{Result, shorten};
-use crate::lang::ast::{Clauses, Count, Item, Order, Span};
+use crate::lang::ast::{Clauses, Count, Expr, Item, Order, Span};
 use crate::plan::expr::Node;
-use crate::plan::field::Field;
+use crate::plan::field::{Field, Sort};
 use crate::plan::function::{Function, Work};
 use crate::plan::shape::{Aggregate, Column, Group, Shape, Shaped, SortKey};
 use crate::plan::{Events, ReadKind, Take};
 
 /// What the columns of an answer are bound against: the keys of a group, its aggregates, and columns by their names.
 pub(super) struct Frame {
-    keys: Vec<Node>,
+    keys: Vec<(Expr, Sort)>,
     aggregates: RefCell<Vec<Aggregate>>,
-    /// For `HAVING` and `ORDER BY`.
+    /// Those of keys first; then, for `HAVING` and `ORDER BY`, all.
     columns: Vec<(String, Node)>,
     /// The fields met outside aggregates and keys.
     loose: RefCell<Vec<(String, Span)>>,
 }
 
 impl Frame {
-    fn new(keys: Vec<Node>) -> Frame {
+    fn new(keys: Vec<(Expr, Sort)>) -> Frame {
         Frame { keys, aggregates: RefCell::default(), columns: Vec::new(), loose: RefCell::default() }
     }
 
@@ -49,24 +49,15 @@ impl Frame {
         self.columns.iter().map(|(name, _)| name.as_str())
     }
 
-    /// A field was met: unless it turns out to be part of a key, it is no one value of a group.
+    /// A field was met that is part of no key: it is no one value of a group.
     pub fn met(&self, name: String, span: Span) {
         self.loose.borrow_mut().push((name, span));
     }
 
-    pub fn so_far(&self) -> usize {
-        self.loose.borrow().len()
-    }
-
-    /// The slot of a key, if the expression is one. The fields met in it were those of the key.
-    pub fn keyed(&self, node: Node, before: usize) -> Node {
-        match self.keys.iter().position(|key| *key == node) {
-            Some(index) => {
-                self.loose.borrow_mut().truncate(before);
-                Node::Slot { index, sort: node.sort() }
-            }
-            None => node,
-        }
+    /// The slot of a key, if the expression is one: if it says the same.
+    pub fn key(&self, expr: &Expr) -> Option<Node> {
+        let index = self.keys.iter().position(|(key, _)| key == expr)?;
+        Some(Node::Slot { index, sort: self.keys[index].1 })
     }
 
     fn is_grouped(&self) -> bool {
@@ -85,14 +76,19 @@ impl Binder<'_> {
         let first = limit.map_or(events.take, Take::First);
 
         let keys = self.items(&clauses.group, Names::Event, "GROUP BY")?;
-        let mut frame = Frame::new(keys.iter().map(|key| key.node.clone()).collect());
+        let sorts = clauses.group.iter().zip(&keys).map(|(item, key)| (item.expr.clone(), key.node.sort()));
+        let mut frame = Frame::new(sorts.collect());
         let mut columns = keys.clone();
         for (index, column) in columns.iter_mut().enumerate() {
             column.node = Node::Slot { index, sort: column.node.sort() };
         }
+        let named = |columns: &[Column]| {
+            columns.iter().map(|column| (column.name.clone(), column.node.clone())).collect()
+        };
+        frame.columns = named(&columns);
         columns.extend(self.items(&clauses.select, Names::Frame(&frame), "SELECT")?);
         self.check_names(clauses, &columns)?;
-        frame.columns = columns.iter().map(|column| (column.name.clone(), column.node.clone())).collect();
+        frame.columns = named(&columns);
 
         let having = clauses.having.as_ref().map(|having| self.predicate(having, Names::Frame(&frame)));
         let having = having.transpose()?;
