@@ -118,6 +118,11 @@ impl Snapshot {
         }
     }
 
+    /// How many bytes a query may hold.
+    pub fn query_memory(&self) -> usize {
+        self.shared.options.query_memory
+    }
+
     /// Whether an event was ever found by an index value of this name.
     pub fn has_tag(&self, name: &str) -> Result<bool> {
         let prefix = term::tag_prefix(name);
