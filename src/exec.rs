@@ -10,6 +10,7 @@ mod cursor;
 mod diff;
 pub(crate) mod eval;
 mod fold;
+mod gather;
 mod group;
 mod project;
 pub(crate) mod scan;

@@ -105,28 +105,28 @@ pub(super) struct Scope<'a> {
     /// What a group has.
     slots: &'a [Datum<'static>],
     /// What `NOW` is in what is written; elsewhere it is a constant.
-    now: Timestamp,
+    now: Option<Timestamp>,
 }
 
 impl<'a> Scope<'a> {
     /// The fields of an event.
     pub fn of(event: &'a Record<'a>) -> Scope<'a> {
-        Scope { event: Some(event), slots: &[], now: event.recorded() }
+        Scope { event: Some(event), slots: &[], now: None }
     }
 
     /// What a group has.
     pub fn group(slots: &'a [Datum<'static>]) -> Scope<'a> {
-        Scope { event: None, slots, now: Timestamp::MIN }
+        Scope { event: None, slots, now: None }
     }
 
     fn writing(now: Timestamp) -> Scope<'a> {
-        Scope { event: None, slots: &[], now }
+        Scope { event: None, slots: &[], now: Some(now) }
     }
 
     pub fn datum(&self, node: &'a Node) -> Datum<'a> {
         match node {
             Node::Constant(constant) => Datum::constant(constant),
-            Node::Now => Datum::Time(self.now),
+            Node::Now => self.now.map_or(Datum::Null, Datum::Time),
             Node::Field(field) => self.event.map_or(Datum::Null, |event| field_of(event, field)),
             Node::Array(items) => {
                 let items = items.iter().map(|node| self.datum(node).into_value());

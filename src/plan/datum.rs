@@ -49,7 +49,9 @@ impl<'a> Datum<'a> {
         match value {
             Value::Text(text) => Datum::Text(Cow::Borrowed(text)),
             Value::Array(_) | Value::Object(_) => Datum::Json(Cow::Borrowed(value)),
-            scalar => Datum::of(scalar.clone()),
+            Value::Null => Datum::Null,
+            Value::Bool(b) => Datum::Bool(*b),
+            number => Number::of(number).map_or(Datum::Null, Datum::Number),
         }
     }
 
