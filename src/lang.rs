@@ -22,11 +22,15 @@ pub(crate) use self::trail::{Expectation, Noun};
 use crate::error::{Error, Fault, Result};
 
 pub(crate) mod ast;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod grammar;
 mod highlight;
 mod keyword;
 mod parse;
 mod print;
 mod report;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod sentence;
 mod token;
 mod trail;
 
