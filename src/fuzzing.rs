@@ -54,6 +54,11 @@ fn prints_as_it_parses(statement: &lang::ast::Statement) {
     assert_eq!(again.statement.to_string(), canonical);
 }
 
+/// Texts of many shapes, that grow with a number: for measuring that parsing is linear.
+pub fn shapes() -> &'static [(&'static str, fn(usize) -> String)] {
+    lang::shapes::SHAPES
+}
+
 /// The keywords and symbols of the grammar, in the form that fuzzers take: `fuzz/keywords.dict`.
 pub fn dictionary() -> String {
     let mut dictionary = String::from("# Written from grammar/bygone.ebnf: BLESS=1 cargo test dictionary\n");

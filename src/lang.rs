@@ -31,6 +31,10 @@ mod print;
 mod report;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod sentence;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod shapes;
+#[cfg(test)]
+mod steps;
 mod token;
 mod trail;
 

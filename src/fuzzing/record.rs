@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::document::Raw;
-use crate::entity::{Position, Version};
+use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::codec::{self, Assigned};
+use crate::event::record::Record;
 use crate::event::{Event, EventId, NewEvent, read_line};
 use crate::store::cold::{Zone, unsealed};
 use crate::store::{journal, posting, recover, term};
@@ -49,7 +50,8 @@ fn event(bytes: &[u8], right: bool, flip: usize) -> bool {
     }
     let Ok(event) = codec::decode(position, bytes.clone().into()) else { return false };
     assert!(codec::decode(position, flipped(&bytes, flip).into()).is_err(), "a changed bit is not noticed");
-    assert!(codec::decode(Position(8), bytes.into()).is_err(), "another place is not noticed");
+    assert!(codec::decode(Position(8), bytes.clone().into()).is_err(), "another place is not noticed");
+    read_where_it_lies(position, &bytes, &event);
     let _ = (term::terms_of(&event), serde_json::to_string(&event), event.data.to_value());
     // Written again, each value has its one form: from there on the bytes stay as they are.
     let first = encoded(&event);
@@ -57,6 +59,28 @@ fn event(bytes: &[u8], right: bool, flip: usize) -> bool {
     assert_eq!(encoded(&again), first);
     assert_eq!(format!("{again:?}"), format!("{event:?}"));
     true
+}
+
+/// What a scan reads of the stored bytes is what the whole event has.
+fn read_where_it_lies(position: Position, bytes: &[u8], event: &Event) {
+    let record = Record::open(position, bytes).expect("what is decoded can be opened");
+    assert_eq!((record.position(), record.version()), (event.position, event.version));
+    assert_eq!((record.kind(), record.id().as_ref().ok()), (event.kind.as_str(), Some(&event.id)));
+    assert_eq!((record.timestamp(), record.recorded()), (event.timestamp, event.recorded));
+    assert_eq!(record.target().map(Entity::from), event.target);
+    assert_eq!(record.actor().map(Entity::from), event.actor);
+    assert_eq!(record.cause().map(|cause| cause.to_cause()), event.cause);
+    assert_eq!(
+        record.producer().map(|producer| Entity::from(producer.model)),
+        event.producer.as_ref().map(|p| p.model.clone())
+    );
+    assert_eq!(
+        (record.correlation(), record.namespace()),
+        (event.correlation.as_deref(), event.namespace.as_deref())
+    );
+    assert_eq!(record.key(), event.key.as_deref());
+    assert!(record.tags().map(|(name, _)| name).eq(event.tags.iter().map(|tag| tag.name.as_str())));
+    assert_eq!(record.data().0, event.data.as_bytes());
 }
 
 /// The event, as if it were appended once more.
