@@ -8,6 +8,8 @@ mod cursor;
 mod diff;
 pub(crate) mod eval;
 mod fold;
+#[allow(dead_code)] // groups are gathered with it as soon as there are groups
+mod gather;
 pub(crate) mod scan;
 mod show;
 mod write;

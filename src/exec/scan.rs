@@ -91,8 +91,16 @@ impl Scan {
         Scan::new(snapshot, &Events { source, pattern, window, predicate, take: Take::All })
     }
 
+    /// Those of a plan in a part of its window, oldest first.
+    pub fn within(snapshot: &Snapshot, events: &Events, window: Window) -> Scan {
+        Scan::of(snapshot, events, window, Direction::Ascending, u64::MAX)
+    }
+
     fn one_way(snapshot: &Snapshot, events: &Events, direction: Direction, left: u64) -> Scan {
-        let window = events.window;
+        Scan::of(snapshot, events, events.window, direction, left)
+    }
+
+    fn of(snapshot: &Snapshot, events: &Events, window: Window, direction: Direction, left: u64) -> Scan {
         let (first, last) = (window.after.saturating_add(1), window.through);
         let feed = match Cursor::new(snapshot, &events.source, first, last, direction) {
             None => Feed::Log(snapshot.log(first, last, direction)),

@@ -38,6 +38,7 @@ pub struct Options {
     pub(crate) read_only: bool,
     pub(crate) accept_lost_journal: bool,
     pub(crate) cache: usize,
+    pub(crate) threads: usize,
     pub(crate) tail_events: usize,
     pub(crate) tail_bytes: usize,
     pub(crate) queue_bytes: usize,
@@ -54,6 +55,9 @@ pub struct Options {
 
 pub(crate) type Ids = Arc<dyn Fn() -> Result<EventId> + Send + Sync>;
 
+/// More are rarely worth what they take from the program that this is a part of.
+const MOST_THREADS: usize = 4;
+
 impl Default for Options {
     fn default() -> Options {
         Options {
@@ -61,6 +65,7 @@ impl Default for Options {
             read_only: false,
             accept_lost_journal: false,
             cache: 64 << 20,
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
             tail_events: 100_000,
             tail_bytes: 32 << 20,
             queue_bytes: 64 << 20,
@@ -106,6 +111,13 @@ impl Options {
     /// Memory for pages of the file, in bytes (64 MiB by default).
     pub fn cache(mut self, bytes: usize) -> Options {
         self.cache = bytes;
+        self
+    }
+
+    /// How many threads may work on one query that counts, sums or groups much of the log (by default as many as the machine has,
+    /// and at most 4). What it is answered does not depend on them.
+    pub fn threads(mut self, threads: usize) -> Options {
+        self.threads = threads.max(1);
         self
     }
 

@@ -51,6 +51,11 @@ impl Snapshot {
         Position(self.head)
     }
 
+    /// How many threads may work on one query.
+    pub fn threads(&self) -> usize {
+        self.shared.options.threads
+    }
+
     /// The same log, up to an earlier head.
     pub fn until(&self, head: Position) -> Snapshot {
         Snapshot { head: head.0.min(self.head), ..self.clone() }
