@@ -25,7 +25,7 @@ pub(crate) mod ast;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod grammar;
 mod highlight;
-mod keyword;
+pub(crate) mod keyword;
 mod parse;
 mod print;
 mod report;
@@ -35,7 +35,7 @@ pub(crate) mod sentence;
 pub(crate) mod shapes;
 #[cfg(test)]
 mod steps;
-mod token;
+pub(crate) mod token;
 mod trail;
 
 #[cfg(test)]
