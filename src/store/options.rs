@@ -42,6 +42,7 @@ pub struct Options {
     pub(crate) tail_events: usize,
     pub(crate) tail_bytes: usize,
     pub(crate) queue_bytes: usize,
+    pub(crate) query_memory: usize,
     pub(crate) frame_bytes: usize,
     pub(crate) max_event: usize,
     pub(crate) max_group: usize,
@@ -69,6 +70,7 @@ impl Default for Options {
             tail_events: 100_000,
             tail_bytes: 32 << 20,
             queue_bytes: 64 << 20,
+            query_memory: 256 << 20,
             frame_bytes: 4 << 20,
             max_event: 16 << 20,
             max_group: 32 << 20,
@@ -132,6 +134,23 @@ impl Options {
     /// The most bytes that wait to be committed (64 MiB by default); more callers wait for room.
     pub fn queue(mut self, bytes: usize) -> Options {
         self.queue_bytes = bytes;
+        self
+    }
+
+    /// The most bytes that one query holds to sort, to group and to count what is different (256 MiB by default); one that needs
+    /// more ends with an error. Rows that are pulled one by one take none of it.
+    ///
+    /// ```
+    /// use bygone::{NewEvent, Options, Parameters};
+    /// let db = Options::new().query_memory(1000).in_memory()?;
+    /// db.emit_all((0..100).map(|n| NewEvent::new("Order.paid").on(("Order", n))))?;
+    /// let count = |text: &str| Ok::<_, bygone::Error>(db.query(text, &Parameters::new())?.rows.count());
+    /// assert_eq!(count("EVENTS ORDER BY target.id LIMIT 5")?, 5);
+    /// assert!(count("EVENTS ORDER BY target.id").is_err());
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn query_memory(mut self, bytes: usize) -> Options {
+        self.query_memory = bytes;
         self
     }
 
@@ -214,6 +233,7 @@ impl fmt::Debug for Options {
             .field("disk", &self.disk)
             .field("read_only", &self.read_only)
             .field("cache", &self.cache)
+            .field("query_memory", &self.query_memory)
             .field("tail", &(self.tail_events, self.tail_bytes))
             .field("durability", &self.durability)
             .finish_non_exhaustive()

@@ -68,7 +68,7 @@ impl Snapshot {
     }
 
     fn go_on(&self) -> Result<()> {
-        if self.cancel.is_cancelled() { Err(Error::stopped("it was cancelled")) } else { Ok(()) }
+        self.cancel.check()
     }
 
     /// Reads within a view, and once more where another's failure comes between.
@@ -116,6 +116,11 @@ impl Snapshot {
             direction,
             page: VecDeque::new(),
         }
+    }
+
+    /// How many bytes a query may hold.
+    pub fn query_memory(&self) -> usize {
+        self.shared.options.query_memory
     }
 
     /// Whether an event was ever found by an index value of this name.

@@ -25,10 +25,10 @@ use crate::value::Value;
 /// The most bytes a term has.
 pub(crate) const MAX_TERM: usize = 512;
 
-const FALSE: u8 = 2;
-const TRUE: u8 = 3;
-const NUMBER: u8 = 4;
-const TEXT: u8 = 6;
+pub(crate) const FALSE: u8 = 2;
+pub(crate) const TRUE: u8 = 3;
+pub(crate) const NUMBER: u8 = 4;
+pub(crate) const TEXT: u8 = 6;
 
 /// Which index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,9 +217,7 @@ impl Builder {
     }
 
     fn text(mut self, text: &str) -> Builder {
-        self.0.push(TEXT);
-        escape(&mut self.0, text);
-        self.0.extend_from_slice(&[0, 0]);
+        write_text(&mut self.0, text);
         self
     }
 
@@ -228,27 +226,13 @@ impl Builder {
             Value::Text(text) => return self.text(text),
             Value::Bool(false) => self.0.push(FALSE),
             Value::Bool(true) => self.0.push(TRUE),
-            Value::Int(n) => self.integer(i128::from(*n)),
-            Value::UInt(n) => self.integer(i128::from(*n)),
-            Value::Float(n) => self.number(*n, 0),
+            Value::Int(n) => write_integer(&mut self.0, i128::from(*n)),
+            Value::UInt(n) => write_integer(&mut self.0, i128::from(*n)),
+            Value::Float(n) => write_float(&mut self.0, *n),
             // A tag is made of scalars only; anything else cannot be looked up and has one place of its own.
             Value::Null | Value::Array(_) | Value::Object(_) => self.0.push(0),
         }
         self
-    }
-
-    /// The nearest float, then how far the integer lies from it: together they order exactly.
-    fn integer(&mut self, n: i128) {
-        let nearest = n as f64;
-        self.number(nearest, (n - nearest as i128) as i16);
-    }
-
-    fn number(&mut self, nearest: f64, rest: i16) {
-        let bits = if nearest == 0.0 { 0 } else { nearest.to_bits() };
-        let sortable = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
-        self.0.push(NUMBER);
-        self.0.extend_from_slice(&sortable.to_be_bytes());
-        self.0.extend_from_slice(&((rest as u16) ^ 0x8000).to_be_bytes());
     }
 
     fn term(self, what: impl Fn() -> String) -> Result<Term> {
@@ -258,6 +242,32 @@ impl Builder {
         }
         Ok(Term(self.0.into()))
     }
+}
+
+/// A text as it sorts.
+pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
+    out.push(TEXT);
+    escape(out, text);
+    out.extend_from_slice(&[0, 0]);
+}
+
+/// An integer of 64 bits as it sorts among all numbers: the nearest float, then how far it lies from it.
+pub(crate) fn write_integer(out: &mut Vec<u8>, n: i128) {
+    let nearest = n as f64;
+    write_number(out, nearest, (n - nearest as i128) as i16);
+}
+
+/// A float as it sorts among all numbers.
+pub(crate) fn write_float(out: &mut Vec<u8>, x: f64) {
+    write_number(out, x, 0);
+}
+
+fn write_number(out: &mut Vec<u8>, nearest: f64, rest: i16) {
+    let bits = if nearest == 0.0 { 0 } else { nearest.to_bits() };
+    let sortable = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+    out.push(NUMBER);
+    out.extend_from_slice(&sortable.to_be_bytes());
+    out.extend_from_slice(&((rest as u16) ^ 0x8000).to_be_bytes());
 }
 
 fn escape(out: &mut Vec<u8>, text: &str) {
