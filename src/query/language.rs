@@ -21,6 +21,7 @@ use crate::lang::grammar::{Grammar, Node};
 use crate::lang::keyword::Keyword;
 use crate::lang::token::{Kind, Token, lex};
 use crate::plan::Parameters;
+use crate::plan::function::{FUNCTIONS, Work};
 use crate::query::{Script, Statement};
 use crate::store::Options;
 use crate::time::{Clock, Timestamp};
@@ -207,6 +208,7 @@ fn tables(document: &str) -> String {
     let mut out = document.to_owned();
     for (name, text) in [
         ("keywords", format!("`{}`", keywords.join("` `"))),
+        ("functions", functions()),
         ("reserved", format!("`{}`", reserved.collect::<Vec<_>>().join("` `"))),
     ] {
         let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
@@ -215,6 +217,15 @@ fn tables(document: &str) -> String {
         out.replace_range(start..end, &format!("{text}\n"));
     }
     out
+}
+
+fn functions() -> String {
+    let mut table = String::from("| function | gives |\n|---|---|");
+    for function in FUNCTIONS {
+        let kind = if matches!(function.work, Work::Aggregate(_)) { "of many events: " } else { "" };
+        table.push_str(&format!("\n| `{}` | {kind}{} |", function.form(), function.doc));
+    }
+    table
 }
 
 #[test]
@@ -254,6 +265,15 @@ fn the_language_reference_has_an_example_of_every_form() {
     }
     missing.sort();
     assert!(missing.is_empty(), "no example of\n{}", missing.join("\n"));
+}
+
+#[test]
+fn the_language_reference_has_an_example_of_every_function() {
+    let texts: Vec<String> = examples();
+    for function in FUNCTIONS {
+        let call = format!("{}(", function.name);
+        assert!(texts.iter().any(|text| text.contains(&call)), "no example of {}", function.name);
+    }
 }
 
 /// A recognizer that the grammar itself drives: it is LL(1), so the next token tells which way to go. It notes each way it went.
