@@ -51,6 +51,17 @@ impl Sum {
         }
     }
 
+    /// Adds what was summed later.
+    fn join(&mut self, later: Sum) {
+        self.count += later.count;
+        self.integers += later.integers;
+        if later.any_float {
+            self.any_float = true;
+            self.add_float(later.floats);
+            self.lost += later.lost;
+        }
+    }
+
     fn add_float(&mut self, x: f64) {
         let sum = self.floats + x;
         self.lost +=
@@ -140,6 +151,33 @@ impl Accumulator {
         Ok(())
     }
 
+    /// Adds what the same aggregate kept of values that come later.
+    pub fn join(&mut self, later: Accumulator, budget: &mut Budget, key: &mut Vec<u8>) -> Result<()> {
+        match (self, later) {
+            (Accumulator::Count(count), Accumulator::Count(more)) => *count += more,
+            (Accumulator::Sum(sum), Accumulator::Sum(more))
+            | (Accumulator::Average(sum), Accumulator::Average(more)) => sum.join(more),
+            (Accumulator::Distinct(seen), Accumulator::Distinct(more)) => {
+                for value in more {
+                    budget.take(ENTRY + value.len())?;
+                    if let Some(again) = seen.replace(value) {
+                        budget.give(ENTRY + again.len());
+                    }
+                }
+            }
+            (
+                own,
+                Accumulator::Least(datum)
+                | Accumulator::Greatest(datum)
+                | Accumulator::First(datum)
+                | Accumulator::Last(datum),
+            ) => own.add(&datum, budget, key)?,
+            // A query has the same aggregates in all of its parts.
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// What it comes to.
     pub fn result(self) -> Datum<'static> {
         match self {
@@ -189,6 +227,47 @@ mod tests {
             accumulator.add(datum, &mut budget, &mut Vec::new()).unwrap();
         }
         accumulator.result().into_value()
+    }
+
+    const KINDS: [Kind; 8] = [
+        Kind::Count,
+        Kind::Sum,
+        Kind::Average,
+        Kind::Least,
+        Kind::Greatest,
+        Kind::First,
+        Kind::Last,
+        Kind::Distinct,
+    ];
+
+    proptest! {
+        /// However the values are cut into parts.
+        #[test]
+        fn parts_come_to_what_the_whole_comes_to(
+            values in prop::collection::vec(any_datum(), 0..20),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        ) {
+            // Sums of floats from afar may differ in what rounding loses; `sums_are_exact` looks at those.
+            let values: Vec<Datum> = values
+                .into_iter()
+                .filter(|datum| !matches!(datum, Datum::Number(Number::Float(x)) if x.abs() > 1e15 || x.abs() < 1e-3))
+                .collect();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(values.len() + 1)).collect();
+            cuts.extend([0, values.len()]);
+            cuts.sort_unstable();
+            for kind in KINDS {
+                let mut budget = Budget::endless();
+                let mut whole = Accumulator::new(kind);
+                for part in cuts.windows(2) {
+                    let mut later = Accumulator::new(kind);
+                    for datum in &values[part[0]..part[1]] {
+                        later.add(datum, &mut budget, &mut Vec::new()).unwrap();
+                    }
+                    whole.join(later, &mut budget, &mut Vec::new()).unwrap();
+                }
+                prop_assert_eq!(whole.result().into_value(), of(kind, &values), "{:?}", kind);
+            }
+        }
     }
 
     fn of_json(kind: Kind, json: &str) -> String {

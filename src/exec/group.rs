@@ -9,15 +9,16 @@ use super::aggregate::Accumulator;
 use super::answer::Row;
 use super::budget::{Budget, ENTRY};
 use super::eval::Scope;
+use super::gather::{Gather, gather};
 use super::project::row;
 use super::scan::Scan;
 use super::sort::write_sort_key;
 use crate::error::Result;
 use crate::event::record::Record;
-use crate::plan::Events;
 use crate::plan::datum::Datum;
 use crate::plan::order::write_key;
 use crate::plan::shape;
+use crate::plan::{Events, Take};
 use crate::store::snapshot::Snapshot;
 
 /// The groups of a query, so far.
@@ -43,8 +44,15 @@ pub(super) fn rows(
     events: &Events,
     plan: &shape::Group,
 ) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
-    let mut groups = Groups::new(plan, Budget::new(snapshot, groups_of(plan)));
-    Scan::to_lend(snapshot, events)?.each(|record| groups.take(record).map(|()| true))?;
+    let grouping = Grouping { plan, budget: Budget::new(snapshot, groups_of(plan)) };
+    let groups = match events.take {
+        Take::All => gather(snapshot, events, &grouping)?,
+        _ => {
+            let mut groups = grouping.begin();
+            Scan::to_lend(snapshot, events)?.each(|record| groups.take(record).map(|()| true))?;
+            groups
+        }
+    };
     let found = groups.finish()?;
     let columns = plan.columns.clone();
     Ok(found.into_iter().map(move |slots| Ok(row(&Scope::group(&slots), &columns))))
@@ -52,6 +60,28 @@ pub(super) fn rows(
 
 fn groups_of(plan: &shape::Group) -> &'static str {
     if plan.keys.is_empty() { "what the aggregates keep" } else { "GROUP BY" }
+}
+
+/// What the threads of a query share.
+struct Grouping<'p> {
+    plan: &'p shape::Group,
+    budget: Budget,
+}
+
+impl<'p> Gather for Grouping<'p> {
+    type Part = Groups<'p>;
+
+    fn begin(&self) -> Groups<'p> {
+        Groups::new(self.plan, self.budget.part())
+    }
+
+    fn take(&self, part: &mut Groups<'p>, event: &Record) -> Result<()> {
+        part.take(event)
+    }
+
+    fn join(&self, whole: &mut Groups<'p>, later: Groups<'p>) -> Result<()> {
+        whole.join(later)
+    }
 }
 
 impl<'p> Groups<'p> {
@@ -91,6 +121,26 @@ impl<'p> Groups<'p> {
         Ok(())
     }
 
+    /// Adds the groups of events that come later.
+    fn join(&mut self, mut later: Groups<'p>) -> Result<()> {
+        if self.plan.keys.is_empty() {
+            later.places.insert(Box::default(), 0);
+        }
+        let mut groups: Vec<Option<Group>> = later.groups.drain(..).map(Some).collect();
+        for (key, place) in later.places.drain() {
+            let Some(group) = groups.get_mut(place).and_then(Option::take) else { continue };
+            let own = if self.plan.keys.is_empty() { Some(0) } else { self.places.get(&key).copied() };
+            let own = match own {
+                Some(own) => own,
+                None => self.insert(key, group.keys)?,
+            };
+            for (own, later) in self.groups[own].accumulators.iter_mut().zip(group.accumulators) {
+                own.join(later, &mut self.budget, &mut self.room)?;
+            }
+        }
+        Ok(())
+    }
+
     fn place(&mut self, scope: &Scope) -> Result<usize> {
         self.key.clear();
         for key in &self.plan.keys {
@@ -100,12 +150,15 @@ impl<'p> Groups<'p> {
             return Ok(*place);
         }
         let keys: Vec<_> = self.plan.keys.iter().map(|key| scope.datum(&key.node).into_owned()).collect();
+        self.insert(self.key.as_slice().into(), keys)
+    }
+
+    fn insert(&mut self, key: Box<[u8]>, keys: Vec<Datum<'static>>) -> Result<usize> {
         let accumulators = self.accumulators();
         let held = keys.iter().map(|key| size_of::<Datum>() + key.held()).sum::<usize>();
-        self.budget
-            .take(2 * ENTRY + self.key.len() + held + accumulators.len() * size_of::<Accumulator>())?;
+        self.budget.take(2 * ENTRY + key.len() + held + accumulators.len() * size_of::<Accumulator>())?;
         let place = self.groups.len();
-        self.places.insert(self.key.as_slice().into(), place);
+        self.places.insert(key, place);
         self.groups.push(Group { keys, accumulators });
         Ok(place)
     }
