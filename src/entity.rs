@@ -94,6 +94,25 @@ impl Entity {
     }
 }
 
+/// An entity whose parts are lent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EntityStr<'a> {
+    pub kind: &'a str,
+    pub id: &'a str,
+}
+
+impl<'a> From<&'a Entity> for EntityStr<'a> {
+    fn from(entity: &'a Entity) -> EntityStr<'a> {
+        EntityStr { kind: &entity.kind, id: &entity.id }
+    }
+}
+
+impl From<EntityStr<'_>> for Entity {
+    fn from(entity: EntityStr) -> Entity {
+        Entity { kind: entity.kind.into(), id: entity.id.into() }
+    }
+}
+
 impl fmt::Display for Entity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", Name(&self.kind), Id(&self.id))
@@ -172,7 +191,7 @@ impl EventType {
 
     /// What comes before the first dot: `Order`.
     pub fn prefix(&self) -> &str {
-        self.0.split_once('.').map_or(&self.0, |(prefix, _)| prefix)
+        prefix(&self.0)
     }
 
     /// What comes after the first dot: `item.added`.
@@ -189,6 +208,11 @@ impl EventType {
     pub fn is_internal(&self) -> bool {
         self.0.starts_with('$')
     }
+}
+
+/// What comes before the first dot of a type.
+pub(crate) fn prefix(kind: &str) -> &str {
+    kind.split_once('.').map_or(kind, |(prefix, _)| prefix)
 }
 
 impl fmt::Display for EventType {

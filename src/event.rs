@@ -7,6 +7,7 @@ pub(crate) mod codec;
 pub(crate) mod id;
 mod json;
 mod new;
+pub(crate) mod record;
 
 use serde::de::DeserializeOwned;
 

@@ -17,30 +17,27 @@
 
 use std::sync::Arc;
 
-use serde::de::{Deserialize, DeserializeOwned};
-
-use super::{Cause, Event, EventId, NewEvent, Producer, Seal, Tag};
-use crate::document::Document;
+use super::record::Record;
+use super::{Cause, Event, EventId, NewEvent, Seal};
 use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
-use crate::value::Value;
 
-const TIMESTAMP: u32 = 1;
-const TARGET: u32 = 1 << 1;
-const TARGET_KIND: u32 = 1 << 2;
-const ACTOR: u32 = 1 << 3;
-const PRODUCER: u32 = 1 << 4;
-const PRODUCER_VERSION: u32 = 1 << 5;
-const PRODUCER_VECTOR: u32 = 1 << 6;
-const CAUSE_EVENT: u32 = 1 << 7;
-const CAUSE_NAMED: u32 = 1 << 8;
-const CORRELATION: u32 = 1 << 9;
-const NAMESPACE: u32 = 1 << 10;
-const TAGS: u32 = 1 << 11;
-const KEY: u32 = 1 << 12;
-const SEAL: u32 = 1 << 13;
-const GIVEN_ID: u32 = 1 << 14;
+pub(super) const TIMESTAMP: u32 = 1;
+pub(super) const TARGET: u32 = 1 << 1;
+pub(super) const TARGET_KIND: u32 = 1 << 2;
+pub(super) const ACTOR: u32 = 1 << 3;
+pub(super) const PRODUCER: u32 = 1 << 4;
+pub(super) const PRODUCER_VERSION: u32 = 1 << 5;
+pub(super) const PRODUCER_VECTOR: u32 = 1 << 6;
+pub(super) const CAUSE_EVENT: u32 = 1 << 7;
+pub(super) const CAUSE_NAMED: u32 = 1 << 8;
+pub(super) const CORRELATION: u32 = 1 << 9;
+pub(super) const NAMESPACE: u32 = 1 << 10;
+pub(super) const TAGS: u32 = 1 << 11;
+pub(super) const KEY: u32 = 1 << 12;
+pub(super) const SEAL: u32 = 1 << 13;
+pub(super) const GIVEN_ID: u32 = 1 << 14;
 
 /// The bytes before the header: checksum and length.
 const LEAD: usize = 8;
@@ -208,175 +205,16 @@ pub(crate) fn parts(position: Position, bytes: &[u8]) -> Result<Parts<'_>> {
     Ok(Parts { header, data, metadata })
 }
 
-/// When a stored event occurred, and when it was recorded; the rest stays as it is.
-pub(crate) fn times(position: Position, parts: &Parts) -> Result<(Timestamp, Timestamp)> {
-    let mut read = Reader::new(parts.header, position);
-    let mask: u32 = read.get()?;
-    let (_version, _id, _kind): (u64, _, _) = (read.get()?, read.id()?, read.text()?);
-    let recorded = read.time()?;
-    let occurred = if mask & TIMESTAMP != 0 { read.time()? } else { recorded };
-    Ok((occurred, recorded))
-}
-
 /// Decodes a stored event; `data` and `metadata` stay as they are and share its bytes.
 pub(crate) fn decode(position: Position, bytes: Arc<[u8]>) -> Result<Event> {
-    let parts = parts(position, &bytes)?;
-    let (header, data) = (parts.header, parts.data);
-    let mut read = Reader::new(header, position);
-    let mask: u32 = read.get()?;
-    let has = |bit: u32| mask & bit != 0;
-    let version = Version(read.get()?);
-    let id = read.id()?;
-    let kind = EventType::stored(read.text()?);
-    let recorded = read.time()?;
-    let timestamp = if has(TIMESTAMP) { read.time()? } else { recorded };
-    let target = if has(TARGET) {
-        let target_kind = if has(TARGET_KIND) { Some(read.text()?) } else { None };
-        Some(Entity::from((target_kind.unwrap_or(kind.prefix()), read.text()?)))
-    } else {
-        None
-    };
-    let actor = if has(ACTOR) { Some(read.entity()?) } else { None };
-    let producer = if has(PRODUCER) {
-        Some(Producer {
-            model: read.entity()?,
-            version: read.when(has(PRODUCER_VERSION))?,
-            vector: read.when(has(PRODUCER_VECTOR))?,
-        })
-    } else {
-        None
-    };
-    let cause = if has(CAUSE_EVENT) {
-        Some(Cause::Event(Position(read.get()?)))
-    } else if has(CAUSE_NAMED) {
-        Some(Cause::Named { kind: read.get()?, id: read.get()? })
-    } else {
-        None
-    };
-    let correlation = read.when(has(CORRELATION))?;
-    let namespace = read.when(has(NAMESPACE))?;
-    let tags = (0..read.when::<u32>(has(TAGS))?.unwrap_or(0))
-        .map(|_| Ok(Tag { name: read.get()?, value: read.get::<Value>()? }))
-        .collect::<Result<Vec<_>>>()?;
-    let key = read.when(has(KEY))?;
-    let seal = if has(SEAL) { Some(Seal { content: read.sixteen()?, count: read.get()? }) } else { None };
-
-    let data_start = LEAD + header.len() + 4;
-    let data_end = data_start + data.len();
-    let metadata = if parts.metadata.is_empty() {
-        Document::empty()
-    } else {
-        Document::slice(&bytes, data_end, bytes.len())
-    };
-    Ok(Event {
-        position,
-        version: target.is_some().then_some(version),
-        id,
-        kind,
-        timestamp,
-        recorded,
-        target,
-        actor,
-        producer,
-        cause,
-        correlation,
-        namespace,
-        tags,
-        key,
-        own_id: !has(GIVEN_ID),
-        seal,
-        data: Document::slice(&bytes, data_start, data_end),
-        metadata,
-    })
-}
-
-/// Reads header values, one after another.
-struct Reader<'a> {
-    decoder: rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'a, [u8]>>,
-    position: Position,
-}
-
-impl<'a> Reader<'a> {
-    fn new(header: &'a [u8], position: Position) -> Reader<'a> {
-        Reader { decoder: rmp_serde::Deserializer::from_read_ref(header), position }
-    }
-
-    fn damaged(&self, found: impl ToString) -> Error {
-        Error::corrupt(format!("the header of the event at {}", self.position), found.to_string())
-    }
-
-    fn get<T: DeserializeOwned>(&mut self) -> Result<T> {
-        T::deserialize(&mut self.decoder).map_err(|e| self.damaged(e))
-    }
-
-    fn when<T: DeserializeOwned>(&mut self, there: bool) -> Result<Option<T>> {
-        if there { self.get().map(Some) } else { Ok(None) }
-    }
-
-    fn text(&mut self) -> Result<&'a str> {
-        <&str>::deserialize(&mut self.decoder).map_err(|e| self.damaged(e))
-    }
-
-    fn entity(&mut self) -> Result<Entity> {
-        Ok(Entity::from((self.text()?, self.text()?)))
-    }
-
-    fn time(&mut self) -> Result<Timestamp> {
-        Timestamp::from_parts(self.get()?, self.get()?)
-    }
-
-    fn id(&mut self) -> Result<EventId> {
-        match IdForm::deserialize(&mut self.decoder).map_err(|e| self.damaged(e))? {
-            IdForm::Uuid(bytes) => Ok(EventId::from_uuid(bytes)),
-            IdForm::Text(text) => EventId::new(text),
-        }
-    }
-
-    fn sixteen(&mut self) -> Result<[u8; 16]> {
-        match IdForm::deserialize(&mut self.decoder).map_err(|e| self.damaged(e))? {
-            IdForm::Uuid(bytes) => Ok(bytes),
-            IdForm::Text(_) => Err(self.damaged("text where sixteen bytes belong")),
-        }
-    }
-}
-
-/// Sixteen bytes, or text.
-enum IdForm<'a> {
-    Uuid([u8; 16]),
-    Text(&'a str),
-}
-
-impl<'de> Deserialize<'de> for IdForm<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(
-        deserializer: D,
-    ) -> std::result::Result<IdForm<'de>, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = IdForm<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("sixteen bytes or text")
-            }
-
-            fn visit_borrowed_bytes<E: serde::de::Error>(
-                self,
-                bytes: &'de [u8],
-            ) -> std::result::Result<IdForm<'de>, E> {
-                bytes.try_into().map(IdForm::Uuid).map_err(|_| E::invalid_length(bytes.len(), &self))
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> std::result::Result<IdForm<'de>, E> {
-                Ok(IdForm::Text(text))
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
+    Record::open(position, &bytes)?.to_event(&bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Producer;
     use super::*;
 
     fn encoded(new: &NewEvent, position: u64) -> Vec<u8> {
@@ -420,9 +258,6 @@ mod tests {
         let new = full();
         let event = decode(Position(7), encoded(&new, 7).into()).unwrap();
         assert_eq!((event.position, event.version), (Position(7), Some(Version(3))));
-        let bytes = encoded(&new, 7);
-        let times = times(Position(7), &parts(Position(7), &bytes).unwrap()).unwrap();
-        assert_eq!(times, (event.timestamp, event.recorded));
         assert_eq!(event.id.to_string(), "mine");
         assert_eq!(event.kind.as_str(), "Order.paid");
         assert_eq!(Some(event.timestamp), new.timestamp);
@@ -446,7 +281,66 @@ mod tests {
         assert!(decode(Position(8), encoded(&full(), 7).into()).is_err());
     }
 
+    /// An event with some of the facts, one bit each.
+    fn some(facts: u16) -> NewEvent {
+        let all = full();
+        let has = |bit: u16| facts & 1 << bit != 0;
+        let mut new = NewEvent::new("Order.paid").data(&serde_json::json!({"amount": 5}));
+        if has(0) {
+            new = if has(1) { new.on(("Invoice", "INV-9")) } else { new.on(("Order", 42)) };
+        }
+        new.actor = all.actor.filter(|_| has(2));
+        new.producer = all.producer.filter(|_| has(3));
+        if let Some(producer) = &mut new.producer {
+            producer.version = producer.version.filter(|_| has(4));
+            producer.vector = producer.vector.take().filter(|_| has(5));
+        }
+        new.cause = all.cause.filter(|_| has(6));
+        if has(7) {
+            new.cause = Some(Cause::Event(Position(3)));
+        }
+        new.correlation = all.correlation.filter(|_| has(8));
+        new.namespace = all.namespace.filter(|_| has(9));
+        new.tags = if has(10) { all.tags } else { Vec::new() };
+        new.key = all.key.filter(|_| has(11));
+        new.timestamp = all.timestamp.filter(|_| has(12));
+        new.id = all.id.filter(|_| has(13));
+        if has(14) {
+            new = new.metadata(&serde_json::json!({"ip": "::1"}));
+        }
+        new
+    }
+
     proptest! {
+        #[test]
+        fn what_is_read_in_place_is_what_is_decoded(facts in any::<u16>()) {
+            let bytes: Arc<[u8]> = encoded(&some(facts), 7).into();
+            let event = decode(Position(7), bytes.clone()).unwrap();
+            let record = Record::open(Position(7), &bytes).unwrap();
+            prop_assert_eq!(record.position(), event.position);
+            prop_assert_eq!(record.version(), event.version);
+            prop_assert_eq!(record.id().unwrap(), event.id);
+            prop_assert_eq!(record.kind(), event.kind.as_str());
+            prop_assert_eq!((record.timestamp(), record.recorded()), (event.timestamp, event.recorded));
+            prop_assert_eq!(record.target().map(Entity::from), event.target);
+            prop_assert_eq!(record.actor().map(Entity::from), event.actor);
+            let producer = record.producer().map(|producer| Producer {
+                model: producer.model.into(),
+                version: producer.version,
+                vector: producer.vector.map(str::to_owned),
+            });
+            prop_assert_eq!(producer, event.producer);
+            prop_assert_eq!(record.cause().map(|cause| cause.to_cause()), event.cause);
+            prop_assert_eq!(record.correlation(), event.correlation.as_deref());
+            prop_assert_eq!(record.namespace(), event.namespace.as_deref());
+            prop_assert_eq!(record.key(), event.key.as_deref());
+            let tags = record.tags().map(|(name, value)| (name.to_owned(), value.to_value().unwrap()));
+            let expected = event.tags.into_iter().map(|tag| (tag.name, tag.value));
+            prop_assert_eq!(tags.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+            prop_assert_eq!(record.data().0, event.data.as_bytes());
+            prop_assert_eq!(record.metadata().0.is_empty(), event.metadata.is_empty());
+        }
+
         #[test]
         fn a_changed_byte_is_noticed(at in any::<prop::sample::Index>(), flip in 1u8..) {
             let mut bytes = encoded(&full(), 7);
@@ -459,6 +353,10 @@ mod tests {
         fn arbitrary_bytes_with_a_right_checksum_never_panic(body in prop::collection::vec(any::<u8>(), 0..80)) {
             let mut bytes = checksum(Position(1), &body).to_be_bytes().to_vec();
             bytes.extend_from_slice(&body);
+            if let Ok(record) = Record::open(Position(1), &bytes) {
+                let _ = (record.target(), record.actor(), record.producer(), record.cause(), record.correlation());
+                let _ = (record.namespace(), record.tags().count(), record.key(), record.id());
+            }
             let _ = decode(Position(1), bytes.into());
         }
     }

@@ -1,38 +1,49 @@
 //! Scans: the events of a source in the order of the log, filtered, as they are pulled.
 //!
-//! A page of positions is looked up at a time, in one view of the log; pages begin small, so that a `LIMIT` reads little.
+//! Rows are looked at where they lie, within one view of the log; only what passes the filter becomes an event. Who needs no
+//! events, because they are counted or summed, is lent the [`Record`]s instead. Pages begin small, so that a `LIMIT` reads little.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::cursor::Cursor;
 use crate::entity::Position;
-use crate::error::Result;
-use crate::event::{Event, codec};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::event::record::Record;
 use crate::pattern::Pattern;
 use crate::plan::{Events, Predicate, Source, Subscription, Take, Window, source_of};
 use crate::store::snapshot::{Direction, LogScan, Snapshot};
 
-/// How many positions are looked up at a time, at first and at most.
+/// How many events are found, and how many positions looked up, at a time: at first and at most.
 const FIRST_PAGE: usize = 8;
 const LARGEST_PAGE: usize = 256;
 
+/// How many rows are looked at within one view, which pins what it sees, and before somebody may cancel.
+const ROWS: usize = 4096;
+
 /// The events of a plan. After an error there are no more.
 pub(crate) struct Scan {
+    snapshot: Snapshot,
     feed: Feed,
     filter: Filter,
     left: u64,
+    /// Found, and not pulled yet.
+    page: VecDeque<Event>,
+    size: usize,
+    /// Met after what was found, and told after it.
+    failed: Option<Error>,
     done: bool,
 }
 
-/// Bytes of events, before they are filtered.
+/// Stored events, before they are filtered.
 enum Feed {
     Log(LogScan),
     Cursor {
-        snapshot: Snapshot,
         cursor: Cursor,
         direction: Direction,
-        page: VecDeque<(u64, Arc<[u8]>)>,
+        /// Next to be looked up.
+        ahead: VecDeque<u64>,
         size: usize,
     },
 }
@@ -49,10 +60,21 @@ impl Scan {
             Take::All => Ok(Scan::one_way(snapshot, events, Direction::Ascending, u64::MAX)),
             Take::First(n) => Ok(Scan::one_way(snapshot, events, Direction::Ascending, n)),
             Take::Last(n) => {
-                // Found backwards, told forwards. Positions are kept, not events: n may be large.
-                let backwards = Scan::one_way(snapshot, events, Direction::Descending, n);
-                let found = backwards.map(|event| Ok(event?.position.0)).collect::<Result<Vec<_>>>()?;
-                let source = Source::Positions(found.into_iter().rev().collect());
+                // Found backwards, told forwards.
+                let mut backwards = Scan::one_way(snapshot, events, Direction::Descending, n);
+                if n <= LARGEST_PAGE as u64 {
+                    let mut found = backwards.by_ref().collect::<Result<VecDeque<_>>>()?;
+                    found.make_contiguous().reverse();
+                    return Ok(Scan { page: found, left: n, ..backwards });
+                }
+                // Positions are kept, not events: n may be large.
+                let mut found = Vec::new();
+                backwards.each(|record| {
+                    found.push(record.position().0);
+                    Ok(true)
+                })?;
+                found.reverse();
+                let source = Source::Positions(found);
                 let chosen =
                     Events { source, pattern: None, predicate: None, take: Take::All, window: events.window };
                 Ok(Scan::one_way(snapshot, &chosen, Direction::Ascending, u64::MAX))
@@ -74,26 +96,44 @@ impl Scan {
         let (first, last) = (window.after.saturating_add(1), window.through);
         let feed = match Cursor::new(snapshot, &events.source, first, last, direction) {
             None => Feed::Log(snapshot.log(first, last, direction)),
-            Some(cursor) => Feed::Cursor {
-                snapshot: snapshot.clone(),
-                cursor,
-                direction,
-                page: VecDeque::new(),
-                size: FIRST_PAGE,
-            },
+            Some(cursor) => Feed::Cursor { cursor, direction, ahead: VecDeque::new(), size: FIRST_PAGE },
         };
         let filter = Filter { pattern: events.pattern.clone(), window, predicate: events.predicate.clone() };
-        Scan { feed, filter, left, done: left == 0 }
+        let (snapshot, page) = (snapshot.clone(), VecDeque::new());
+        Scan { snapshot, feed, filter, left, page, size: FIRST_PAGE, failed: None, done: left == 0 }
     }
 
-    fn pull(&mut self) -> Result<Option<Event>> {
-        while let Some((position, bytes)) = self.feed.next()? {
-            let event = codec::decode(Position(position), bytes)?;
-            if self.filter.admits(&event) {
-                return Ok(Some(event));
-            }
+    /// Lends each event that is left until it is told to stop.
+    pub fn each(&mut self, mut take: impl FnMut(&Record) -> Result<bool>) -> Result<()> {
+        let Scan { snapshot, feed, filter, left, done, .. } = self;
+        while !*done {
+            let more = feed.lend(snapshot, |position, bytes| {
+                let record = Record::open(Position(position), bytes)?;
+                if filter.admits(&record) {
+                    *left -= 1;
+                    *done = !take(&record)? || *left == 0;
+                }
+                Ok(!*done)
+            });
+            *done |= !more?;
         }
-        Ok(None)
+        Ok(())
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let Scan { snapshot, feed, filter, left, page, size, done, .. } = self;
+        let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(*size);
+        while page.len() < wanted && !*done {
+            *done = !feed.lend(snapshot, |position, bytes| {
+                let record = Record::open(Position(position), bytes)?;
+                if filter.admits(&record) {
+                    page.push_back(record.to_event(&Arc::from(bytes))?);
+                }
+                Ok(page.len() < wanted)
+            })?;
+        }
+        *size = (*size * 2).min(LARGEST_PAGE);
+        Ok(())
     }
 }
 
@@ -101,57 +141,58 @@ impl Iterator for Scan {
     type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Result<Event>> {
-        if self.done {
-            return None;
+        if self.page.is_empty()
+            && !self.done
+            && let Err(error) = self.fill()
+        {
+            self.done = true;
+            self.failed = Some(error);
         }
-        let next = self.pull().transpose();
-        self.left -= 1;
-        self.done = self.left == 0 || !matches!(next, Some(Ok(_)));
-        next
+        match self.page.pop_front() {
+            Some(event) => {
+                self.left -= 1;
+                self.done |= self.left == 0;
+                Some(Ok(event))
+            }
+            None => self.failed.take().map(Err),
+        }
     }
 }
 
 impl Filter {
-    fn admits(&self, event: &Event) -> bool {
-        self.window.occurred(event.timestamp)
-            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(&event.kind))
+    fn admits(&self, event: &Record) -> bool {
+        self.window.occurred(event.timestamp())
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches_text(event.kind()))
             && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
     }
 }
 
 impl Subscription {
     /// Whether an event is one of those it delivers, wherever it stands.
-    pub fn wants(&self, event: &Event) -> bool {
-        self.pattern.matches(&event.kind)
+    pub fn wants(&self, event: &Record) -> bool {
+        self.pattern.matches_text(event.kind())
             && self.tags.iter().all(|by| by.holds(event))
             && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
     }
 }
 
 impl Feed {
-    fn next(&mut self) -> Result<Option<(u64, Arc<[u8]>)>> {
+    /// Lends rows within one view, until it is told to stop or the view has been held long enough; whether there may be more.
+    fn lend(&mut self, snapshot: &Snapshot, mut row: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<bool> {
         match self {
-            Feed::Log(scan) => scan.next().transpose(),
-            Feed::Cursor { snapshot, cursor, direction, page, size } => {
-                if page.is_empty() {
-                    let mut positions = Vec::with_capacity(*size);
-                    while positions.len() < *size
-                        && let Some(position) = cursor.next(*direction)?
-                    {
-                        positions.push(position);
-                    }
-                    if positions.is_empty() {
-                        return Ok(None);
-                    }
-                    *size = (*size * 2).min(LARGEST_PAGE);
-                    *page = snapshot.read(|view| {
-                        // A list may not lead beyond the head: `event` would say so.
-                        let event = |&position: &u64| Some((position, view.event(position).transpose()?));
-                        let events = positions.iter().filter_map(event);
-                        events.map(|(position, bytes)| Ok((position, bytes?))).collect()
-                    })?;
+            Feed::Log(scan) => scan.lend(ROWS, row),
+            Feed::Cursor { cursor, direction, ahead, size } => {
+                while ahead.len() < *size
+                    && let Some(position) = cursor.next(*direction)?
+                {
+                    ahead.push_back(position);
                 }
-                Ok(page.pop_front())
+                *size = (*size * 2).min(LARGEST_PAGE);
+                if ahead.is_empty() {
+                    return Ok(false);
+                }
+                snapshot.read(|view| view.lend(ahead, &mut row))?;
+                Ok(true)
             }
         }
     }

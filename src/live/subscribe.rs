@@ -13,11 +13,12 @@ use crossbeam_channel::Receiver;
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
-use crate::event::{Event, codec};
+use crate::event::Event;
+use crate::event::record::Record;
 use crate::exec::Scan;
 use crate::plan::{self, Until};
 use crate::store::Shared;
-use crate::store::snapshot::Direction;
+use crate::store::snapshot::{Direction, LogScan};
 use crate::store::watch::Moved;
 
 /// What a subscription delivers.
@@ -65,7 +66,14 @@ pub struct Subscription {
 /// A stretch of the log that is being read, up to a position.
 struct Leg {
     goal: u64,
-    events: Box<dyn Iterator<Item = Result<Event>> + Send>,
+    events: Feed,
+}
+
+enum Feed {
+    /// Of what is wanted.
+    Found(Box<Scan>),
+    /// Of everything.
+    Every(LogScan),
 }
 
 /// A leg longer than this is read by way of the indexes, if they lead to what is wanted.
@@ -232,34 +240,47 @@ impl Subscription {
 
     fn begin_leg(&self, goal: u64) -> Result<Leg> {
         let snapshot = self.shared.snapshot().until(Position(goal));
-        let events: Box<dyn Iterator<Item = _> + Send> = if goal - self.after > LONG {
-            Box::new(Scan::past(&snapshot, &self.plan, Position(self.after))?)
+        let events = if goal - self.after > LONG {
+            Feed::Found(Box::new(Scan::past(&snapshot, &self.plan, Position(self.after))?))
         } else {
-            let rows = snapshot.log(self.after + 1, goal, Direction::Ascending);
-            Box::new(
-                rows.map(|row| row.and_then(|(position, bytes)| codec::decode(Position(position), bytes))),
-            )
+            Feed::Every(snapshot.log(self.after + 1, goal, Direction::Ascending))
         };
         Ok(Leg { goal, events })
     }
 
     fn next_of_leg(&mut self) -> Result<Option<Event>> {
         let Some(leg) = &mut self.leg else { return Ok(None) };
-        for event in &mut leg.events {
-            let event = event?;
+        if let Some(event) = leg.events.next(&self.plan)? {
             self.after = event.position.0;
             if matches!(self.plan.until, Some(Until::Recorded(until)) if event.recorded >= until) {
                 self.ended = true;
                 return Ok(None);
             }
-            if self.plan.wants(&event) {
-                self.plan.limit = self.plan.limit.map(|left| left - 1);
-                return Ok(Some(event));
-            }
+            self.plan.limit = self.plan.limit.map(|left| left - 1);
+            return Ok(Some(event));
         }
         self.after = leg.goal;
         self.leg = None;
         Ok(None)
+    }
+}
+
+impl Feed {
+    /// The next event that is wanted.
+    fn next(&mut self, plan: &plan::Subscription) -> Result<Option<Event>> {
+        match self {
+            Feed::Found(scan) => scan.next().transpose(),
+            Feed::Every(rows) => {
+                for row in rows {
+                    let (position, bytes) = row?;
+                    let record = Record::open(Position(position), &bytes)?;
+                    if plan.wants(&record) {
+                        return record.to_event(&bytes).map(Some);
+                    }
+                }
+                Ok(None)
+            }
+        }
     }
 }
 

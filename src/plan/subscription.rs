@@ -1,7 +1,8 @@
 //! A subscription: which events, from where, until when.
 
 use crate::entity::{Entity, EventType, Position};
-use crate::event::{Cause, Event, EventId};
+use crate::event::record::Record;
+use crate::event::{Cause, EventId};
 use crate::pattern::Pattern;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -47,18 +48,18 @@ pub(crate) enum By {
 
 impl By {
     /// Whether an event carries it.
-    pub fn holds(&self, event: &Event) -> bool {
+    pub fn holds(&self, event: &Record) -> bool {
         match self {
-            By::Target(entity) => event.target.as_ref() == Some(entity),
-            By::Type(kind) => event.kind == *kind,
-            By::Actor(entity) => event.actor.as_ref() == Some(entity),
-            By::Id(id) => event.id == *id,
-            By::Key(key) => event.key.as_ref() == Some(key),
-            By::Cause(cause) => event.cause.as_ref() == Some(cause),
-            By::Correlation(correlation) => event.correlation.as_ref() == Some(correlation),
-            By::Tag { name, value } => {
-                event.tags.iter().any(|tag| tag.name == *name && super::expr::same(&tag.value, value))
-            }
+            By::Target(entity) => event.target() == Some(entity.into()),
+            By::Type(kind) => event.kind() == kind.as_str(),
+            By::Actor(entity) => event.actor() == Some(entity.into()),
+            By::Id(id) => event.id().is_ok_and(|found| found == *id),
+            By::Key(key) => event.key() == Some(key),
+            By::Cause(cause) => event.cause().is_some_and(|found| found.to_cause() == *cause),
+            By::Correlation(correlation) => event.correlation() == Some(correlation),
+            By::Tag { name, value } => event.tags().any(|(found, of)| {
+                found == name && of.to_value().is_ok_and(|of| super::expr::same(&of, value))
+            }),
         }
     }
 }

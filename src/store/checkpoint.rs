@@ -8,7 +8,7 @@ use super::journal::Salt;
 use super::tail::Tail;
 use crate::entity::Position;
 use crate::error::Result;
-use crate::event::codec::{self, Parts};
+use crate::event::record::Record;
 use crate::time::Timestamp;
 
 /// How many events a zone spans at most.
@@ -100,9 +100,9 @@ fn write_tail(tables: &mut Tables, tail: &Tail, mut chain: [u8; 32]) -> Result<[
 pub(crate) fn zone(first: u64, run: &[Arc<[u8]>], mut chain: [u8; 32]) -> Result<Zone> {
     let mut span = None;
     for (position, bytes) in (first..).zip(run) {
-        let parts = codec::parts(Position(position), bytes)?;
-        let (occurred, recorded) = codec::times(Position(position), &parts)?;
-        chain = link_parts(chain, &parts);
+        let event = Record::open(Position(position), bytes)?;
+        let (occurred, recorded) = (event.timestamp(), event.recorded());
+        chain = link_record(chain, &event);
         let ((low, high), (begin, _)) = span.unwrap_or(((occurred, occurred), (recorded, recorded)));
         span = Some(((low.min(occurred), high.max(occurred)), (begin, recorded)));
     }
@@ -114,16 +114,16 @@ pub(crate) fn zone(first: u64, run: &[Arc<[u8]>], mut chain: [u8; 32]) -> Result
 
 /// hₙ = BLAKE3(hₙ₋₁ ‖ header ‖ BLAKE3(payload)), over stored bytes.
 pub(crate) fn link(chain: [u8; 32], position: u64, bytes: &[u8]) -> Result<[u8; 32]> {
-    Ok(link_parts(chain, &codec::parts(Position(position), bytes)?))
+    Ok(link_record(chain, &Record::open(Position(position), bytes)?))
 }
 
-fn link_parts(chain: [u8; 32], parts: &Parts) -> [u8; 32] {
+fn link_record(chain: [u8; 32], event: &Record) -> [u8; 32] {
     let mut payload = blake3::Hasher::new();
-    payload.update(parts.data);
-    payload.update(parts.metadata);
+    payload.update(event.data().0);
+    payload.update(event.metadata().0);
     let mut hasher = blake3::Hasher::new();
     hasher.update(&chain);
-    hasher.update(parts.header);
+    hasher.update(event.header());
     hasher.update(payload.finalize().as_bytes());
     *hasher.finalize().as_bytes()
 }

@@ -229,11 +229,39 @@ impl<'s> View<'s> {
             if position <= self.checkpoint { self.log.get(position)? } else { self.tails.get(position) };
         match found {
             Some(bytes) => Ok(Some(bytes)),
-            None => Err(Error::corrupt(
-                "the log",
-                format!("no event at #{position}, and the head is #{}", self.head()),
-            )),
+            None => Err(self.missing(position)),
         }
+    }
+
+    /// Lends the events at these positions, which ascend or descend, and takes each from the front once it was lent; until it is
+    /// told to stop.
+    pub fn lend(
+        &self,
+        positions: &mut VecDeque<u64>,
+        mut row: impl FnMut(u64, &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        while let Some(&position) = positions.front() {
+            let go_on = if position == 0 || position > self.head() {
+                // A list may not lead beyond the head: `event` would say so.
+                true
+            } else if position <= self.checkpoint {
+                let bytes = self.log.row(position)?;
+                let bytes = bytes.ok_or_else(|| self.missing(position))?;
+                row(position, bytes.value())?
+            } else {
+                let bytes = self.tails.get(position).ok_or_else(|| self.missing(position))?;
+                row(position, &bytes)?
+            };
+            positions.pop_front();
+            if !go_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn missing(&self, position: u64) -> Error {
+        Error::corrupt("the log", format!("no event at #{position}, and the head is #{}", self.head()))
     }
 
     /// How many entries a counted list has, and the last of them (0 if none).
@@ -442,6 +470,56 @@ pub(crate) struct LogScan {
 }
 
 impl LogScan {
+    /// Lends the next events, at most so many and within one view, until it is told to stop; whether there may be more.
+    pub fn lend(&mut self, most: usize, mut row: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<bool> {
+        let snapshot = self.snapshot.clone();
+        let (mut left, mut go_on) = (most, true);
+        // What was lent is passed at once: a read that is interrupted goes on where it was.
+        snapshot.read(|view| {
+            while go_on && left > 0 && self.first <= self.last {
+                let next = self.next_position();
+                if next > view.checkpoint {
+                    let bytes = view.tails.get(next).ok_or_else(|| view.missing(next))?;
+                    go_on = row(next, &bytes)?;
+                    left -= 1;
+                    self.pass(next);
+                    continue;
+                }
+                let (first, cold) = (self.first, self.last.min(view.checkpoint));
+                let descending = self.direction == Direction::Descending;
+                view.log.scan(first, cold, descending, |position, bytes| {
+                    if position != self.next_position() {
+                        return Err(view.missing(self.next_position()));
+                    }
+                    go_on = row(position, bytes)?;
+                    left -= 1;
+                    self.pass(position);
+                    Ok(go_on && left > 0)
+                })?;
+                if go_on && left > 0 && self.first <= self.last && self.next_position() <= view.checkpoint {
+                    return Err(view.missing(self.next_position()));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(self.first <= self.last)
+    }
+
+    fn next_position(&self) -> u64 {
+        match self.direction {
+            Direction::Ascending => self.first,
+            Direction::Descending => self.last,
+        }
+    }
+
+    fn pass(&mut self, position: u64) {
+        match self.direction {
+            Direction::Ascending => self.first = position + 1,
+            // Positions begin with 1.
+            Direction::Descending => self.last = position - 1,
+        }
+    }
+
     fn fill(&mut self) -> Result<()> {
         let page = self.snapshot.read(|view| self.page_of(view))?;
         let Some(&(end, _)) = page.back() else {

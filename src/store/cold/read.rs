@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, RwLockReadGuard};
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition};
+use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition};
 
 use super::super::journal::{DatabaseId, Salt};
 use super::super::posting::{self, Chunk};
@@ -163,9 +163,12 @@ pub(crate) struct Log(ReadOnlyTable<Bytes, Bytes>);
 
 impl Log {
     pub fn get(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
-        let found =
-            self.0.get(position.to_be_bytes().as_slice()).map_err(|e| failed("reading the log", e))?;
-        Ok(found.map(|bytes| Arc::from(bytes.value())))
+        Ok(self.row(position)?.map(|bytes| Arc::from(bytes.value())))
+    }
+
+    /// A row's bytes, lent.
+    pub fn row(&self, position: u64) -> Result<Option<AccessGuard<'_, Bytes>>> {
+        self.0.get(position.to_be_bytes().as_slice()).map_err(|e| failed("reading the log", e))
     }
 
     /// Hands over rows from `first` to `last` until it is told to stop; a row's bytes are lent, not copied.

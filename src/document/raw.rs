@@ -1,0 +1,187 @@
+//! MessagePack read where it lies: a walk to what is asked for, past what is not.
+//!
+//! Arbitrary bytes give `None` or an error, never a panic; nesting costs no stack.
+
+use crate::error::{Error, Result};
+use crate::value::Value;
+
+/// One MessagePack value and whatever follows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Raw<'a>(pub &'a [u8]);
+
+/// What a value is. Of arrays and maps it tells how many items or members follow.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Form<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    /// Greater than any `i64`.
+    UInt(u64),
+    Float(f64),
+    Text(&'a [u8]),
+    Array(usize),
+    Map(usize),
+}
+
+impl<'a> Raw<'a> {
+    /// The member of a map by its name.
+    pub fn member(self, name: &str) -> Option<Raw<'a>> {
+        let (Form::Map(count), mut rest) = self.form()? else { return None };
+        for _ in 0..count {
+            let (Form::Text(key), value) = Raw(rest).form()? else { return None };
+            if key == name.as_bytes() {
+                return Some(Raw(value));
+            }
+            rest = Raw(value).skip()?;
+        }
+        None
+    }
+
+    /// An item of an array by its place, counted from 0.
+    pub fn element(self, index: usize) -> Option<Raw<'a>> {
+        self.items()?.nth(index)
+    }
+
+    /// The items of an array.
+    pub fn items(self) -> Option<impl Iterator<Item = Raw<'a>>> {
+        let (Form::Array(count), rest) = self.form()? else { return None };
+        let mut rest = Some(rest);
+        Some((0..count).map_while(move |_| {
+            let item = Raw(rest?);
+            rest = item.skip();
+            // An item whose end is not found is damage, not an item.
+            rest.map(|_| item)
+        }))
+    }
+
+    /// This value alone, decoded.
+    pub fn to_value(self) -> Result<Value> {
+        rmp_serde::from_slice(self.0).map_err(|e| Error::corrupt("stored data", e.to_string()))
+    }
+
+    /// What follows this value. Walks without recursion: nesting costs nothing.
+    pub fn skip(self) -> Option<&'a [u8]> {
+        let (mut left, mut rest) = (1usize, self.0);
+        while left > 0 {
+            let (form, after) = Raw(rest).form()?;
+            left -= 1;
+            left += match form {
+                Form::Array(count) => count,
+                Form::Map(count) => count.checked_mul(2)?,
+                _ => 0,
+            };
+            // Each value takes a byte at least: a count that the bytes cannot hold is damage.
+            if left > after.len() {
+                return None;
+            }
+            rest = after;
+        }
+        Some(rest)
+    }
+
+    /// What it is, and the bytes after it; after the head of it where it has items or members.
+    #[inline]
+    pub fn form(self) -> Option<(Form<'a>, &'a [u8])> {
+        let (&marker, rest) = self.0.split_first()?;
+        let text = |(len, rest): (u64, &'a [u8])| {
+            let (text, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+            Some((Form::Text(text), rest))
+        };
+        let count = |form: fn(usize) -> Form<'a>, (count, rest): (u64, &'a [u8])| {
+            Some((form(usize::try_from(count).ok()?), rest))
+        };
+        match marker {
+            0x00..=0x7f => Some((Form::Int(i64::from(marker)), rest)),
+            0xe0..=0xff => Some((Form::Int(i64::from(marker as i8)), rest)),
+            0x80..=0x8f => Some((Form::Map(usize::from(marker & 0x0f)), rest)),
+            0x90..=0x9f => Some((Form::Array(usize::from(marker & 0x0f)), rest)),
+            0xa0..=0xbf => text((u64::from(marker & 0x1f), rest)),
+            0xc0 => Some((Form::Null, rest)),
+            0xc2 | 0xc3 => Some((Form::Bool(marker == 0xc3), rest)),
+            0xca => {
+                let (bytes, rest) = rest.split_first_chunk()?;
+                Some((Form::Float(f64::from(f32::from_be_bytes(*bytes))), rest))
+            }
+            0xcb => {
+                let (bytes, rest) = rest.split_first_chunk()?;
+                Some((Form::Float(f64::from_be_bytes(*bytes)), rest))
+            }
+            0xcc => unsigned::<1>(rest).map(natural),
+            0xcd => unsigned::<2>(rest).map(natural),
+            0xce => unsigned::<4>(rest).map(natural),
+            0xcf => unsigned::<8>(rest).map(natural),
+            0xd0 => unsigned::<1>(rest).map(|(n, rest)| (Form::Int(i64::from(n as u8 as i8)), rest)),
+            0xd1 => unsigned::<2>(rest).map(|(n, rest)| (Form::Int(i64::from(n as u16 as i16)), rest)),
+            0xd2 => unsigned::<4>(rest).map(|(n, rest)| (Form::Int(i64::from(n as u32 as i32)), rest)),
+            0xd3 => unsigned::<8>(rest).map(|(n, rest)| (Form::Int(n as i64), rest)),
+            0xd9 => text(unsigned::<1>(rest)?),
+            0xda => text(unsigned::<2>(rest)?),
+            0xdb => text(unsigned::<4>(rest)?),
+            0xdc => count(Form::Array, unsigned::<2>(rest)?),
+            0xdd => count(Form::Array, unsigned::<4>(rest)?),
+            0xde => count(Form::Map, unsigned::<2>(rest)?),
+            0xdf => count(Form::Map, unsigned::<4>(rest)?),
+            // Bytes, extensions and the reserved marker have no form in JSON: nobody here wrote them.
+            _ => None,
+        }
+    }
+}
+
+/// So many bytes as a number, the most significant first.
+#[inline]
+fn unsigned<const N: usize>(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (digits, rest) = bytes.split_first_chunk::<N>()?;
+    Some((digits.iter().fold(0, |n, &b| n << 8 | u64::from(b)), rest))
+}
+
+#[inline]
+fn natural<'a>((n, rest): (u64, &'a [u8])) -> (Form<'a>, &'a [u8]) {
+    (i64::try_from(n).map_or(Form::UInt(n), Form::Int), rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::value::tests::any_value;
+
+    /// By the forms alone, as the decoder has it.
+    fn built(raw: Raw) -> Option<Value> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+        let (form, mut rest) = raw.form()?;
+        Some(match form {
+            Form::Null => Value::Null,
+            Form::Bool(b) => Value::Bool(b),
+            Form::Int(n) => Value::Int(n),
+            Form::UInt(n) => Value::UInt(n),
+            Form::Float(x) => Value::Float(x),
+            Form::Text(bytes) => Value::Text(text(bytes)?),
+            Form::Array(_) => Value::Array(raw.items()?.map(built).collect::<Option<_>>()?),
+            Form::Map(count) => {
+                let mut members = crate::value::Object::new();
+                for _ in 0..count {
+                    let (Form::Text(name), value) = Raw(rest).form()? else { return None };
+                    members.insert(text(name)?, built(Raw(value))?);
+                    rest = Raw(value).skip()?;
+                }
+                Value::Object(members)
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn forms_tell_what_the_decoder_tells(value in any_value()) {
+            let bytes = rmp_serde::to_vec(&value).unwrap();
+            prop_assert_eq!(built(Raw(&bytes)), Some(Raw(&bytes).to_value().unwrap()));
+            prop_assert_eq!(Raw(&bytes).skip(), Some([].as_slice()));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let raw = Raw(&bytes);
+            let _ = (raw.skip(), raw.member("a"), raw.element(1), raw.to_value(), built(raw));
+        }
+    }
+}

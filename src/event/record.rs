@@ -1,0 +1,381 @@
+//! A stored event, read where it lies.
+//!
+//! A scan looks at a great many events and wants little of most: the type, the time, a field of `data`. A [`Record`] borrows the
+//! stored bytes and reads of them what is asked for; an [`Event`] is what becomes of one that somebody wants whole.
+//! How the bytes are laid out is told in [`codec`](super::codec).
+
+use std::sync::Arc;
+
+use super::codec::{self, Parts};
+use super::{Cause, Event, EventId, Producer, Seal, Tag};
+use crate::document::{Document, Form, Raw};
+use crate::entity::{self, Entity, EntityStr, EventType, Position, Version};
+use crate::error::{Error, Result};
+use crate::time::Timestamp;
+
+/// A stored event whose checksum was found right.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
+    position: Position,
+    mask: u32,
+    version: u64,
+    id: Id<'a>,
+    kind: &'a str,
+    recorded: Timestamp,
+    timestamp: Timestamp,
+    header: &'a [u8],
+    /// The header from the target on.
+    facts: Values<'a>,
+    data: &'a [u8],
+    metadata: &'a [u8],
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Id<'a> {
+    Uuid([u8; 16]),
+    Given(&'a str),
+}
+
+/// What brought an event about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CauseStr<'a> {
+    Event(Position),
+    Named { kind: &'a str, id: &'a str },
+}
+
+impl CauseStr<'_> {
+    pub fn to_cause(self) -> Cause {
+        match self {
+            CauseStr::Event(position) => Cause::Event(position),
+            CauseStr::Named { kind, id } => Cause::Named { kind: kind.to_owned(), id: id.to_owned() },
+        }
+    }
+}
+
+/// The model that made an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProducerStr<'a> {
+    pub model: EntityStr<'a>,
+    pub version: Option<u64>,
+    pub vector: Option<&'a str>,
+}
+
+impl<'a> Record<'a> {
+    /// The event that is stored at a position. Damaged bytes are an error.
+    pub fn open(position: Position, bytes: &'a [u8]) -> Result<Record<'a>> {
+        let Parts { header, data, metadata } = codec::parts(position, bytes)?;
+        let damaged = || {
+            Error::corrupt(format!("the header of the event at {position}"), "values that it does not have")
+        };
+        let mut values = Values(header);
+        let mut head = || {
+            let mask = u32::try_from(values.number()?).ok()?;
+            let (version, id) = (values.number()?, values.id()?);
+            let kind = values.text()?;
+            let recorded = values.time()?;
+            let timestamp = if mask & codec::TIMESTAMP != 0 { values.time()? } else { recorded };
+            Some((mask, version, id, kind, recorded, timestamp))
+        };
+        let (mask, version, id, kind, recorded, timestamp) = head().ok_or_else(damaged)?;
+        let time = |(seconds, nanos)| Timestamp::from_parts(seconds, nanos);
+        Ok(Record {
+            position,
+            mask,
+            version,
+            id,
+            kind,
+            timestamp: time(timestamp)?,
+            recorded: time(recorded)?,
+            header,
+            facts: values,
+            data,
+            metadata,
+        })
+    }
+
+    fn has(&self, bit: u32) -> bool {
+        self.mask & bit != 0
+    }
+
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// None without a target.
+    pub fn version(&self) -> Option<Version> {
+        self.has(codec::TARGET).then_some(Version(self.version))
+    }
+
+    pub fn id(&self) -> Result<EventId> {
+        match self.id {
+            Id::Uuid(bytes) => Ok(EventId::from_uuid(bytes)),
+            Id::Given(text) => EventId::new(text),
+        }
+    }
+
+    pub fn kind(&self) -> &'a str {
+        self.kind
+    }
+
+    pub fn recorded(&self) -> Timestamp {
+        self.recorded
+    }
+
+    /// When it occurred.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
+    /// The bytes of the header.
+    pub fn header(&self) -> &'a [u8] {
+        self.header
+    }
+
+    pub fn data(&self) -> Raw<'a> {
+        Raw(self.data)
+    }
+
+    /// No bytes where there is none.
+    pub fn metadata(&self) -> Raw<'a> {
+        Raw(self.metadata)
+    }
+
+    // The facts stand one after another, so each is found behind those before it. Where the bytes do not hold what the mask says,
+    // there is none: `to_event` tells of it.
+
+    pub fn target(&self) -> Option<EntityStr<'a>> {
+        let mut values = self.facts;
+        let there = self.has(codec::TARGET);
+        if there { self.read_target(&mut values) } else { None }
+    }
+
+    fn read_target(&self, values: &mut Values<'a>) -> Option<EntityStr<'a>> {
+        let kind = if self.has(codec::TARGET_KIND) { values.text()? } else { entity::prefix(self.kind) };
+        Some(EntityStr { kind, id: values.text()? })
+    }
+
+    pub fn actor(&self) -> Option<EntityStr<'a>> {
+        let mut values = self.after(codec::ACTOR)?;
+        values.entity()
+    }
+
+    pub fn producer(&self) -> Option<ProducerStr<'a>> {
+        let mut values = self.after(codec::PRODUCER)?;
+        self.read_producer(&mut values)
+    }
+
+    fn read_producer(&self, values: &mut Values<'a>) -> Option<ProducerStr<'a>> {
+        let model = values.entity()?;
+        let version = if self.has(codec::PRODUCER_VERSION) { Some(values.number()?) } else { None };
+        let vector = if self.has(codec::PRODUCER_VECTOR) { Some(values.text()?) } else { None };
+        Some(ProducerStr { model, version, vector })
+    }
+
+    pub fn cause(&self) -> Option<CauseStr<'a>> {
+        if self.has(codec::CAUSE_EVENT) {
+            let mut values = self.after(codec::CAUSE_EVENT)?;
+            Some(CauseStr::Event(Position(values.number()?)))
+        } else {
+            let mut values = self.after(codec::CAUSE_NAMED)?;
+            Some(CauseStr::Named { kind: values.text()?, id: values.text()? })
+        }
+    }
+
+    pub fn correlation(&self) -> Option<&'a str> {
+        self.after(codec::CORRELATION)?.text()
+    }
+
+    pub fn namespace(&self) -> Option<&'a str> {
+        self.after(codec::NAMESPACE)?.text()
+    }
+
+    /// Names with values, in the order they were given.
+    pub fn tags(&self) -> impl Iterator<Item = (&'a str, Raw<'a>)> + use<'a> {
+        let mut values = self.after(codec::TAGS);
+        let count = values.as_mut().and_then(Values::number).unwrap_or(0);
+        let mut left = values.map(|values| (count, values));
+        std::iter::from_fn(move || {
+            let (count, mut values) = left?;
+            left = None;
+            let name = if count > 0 { values.text()? } else { return None };
+            let value = Raw(values.0);
+            values.skip()?;
+            left = Some((count - 1, values));
+            Some((name, value))
+        })
+    }
+
+    pub fn key(&self) -> Option<&'a str> {
+        self.after(codec::KEY)?.text()
+    }
+
+    /// The values from a fact on; none where there is no such fact.
+    fn after(&self, fact: u32) -> Option<Values<'a>> {
+        if !self.has(fact) {
+            return None;
+        }
+        let mut values = self.facts;
+        // The bits are in the order of the facts: each one below stands for a value before it, or for more.
+        const ONES: u32 = codec::TARGET
+            | codec::TARGET_KIND
+            | codec::PRODUCER_VERSION
+            | codec::PRODUCER_VECTOR
+            | codec::CAUSE_EVENT
+            | codec::CORRELATION
+            | codec::NAMESPACE
+            | codec::KEY;
+        const TWOS: u32 = codec::ACTOR | codec::PRODUCER | codec::CAUSE_NAMED;
+        let before = self.mask & (fact - 1);
+        for _ in 0..(before & ONES).count_ones() + 2 * (before & TWOS).count_ones() {
+            values.skip()?;
+        }
+        if before & codec::TAGS != 0 {
+            for _ in 0..values.number()?.checked_mul(2)? {
+                values.skip()?;
+            }
+        }
+        Some(values)
+    }
+
+    /// All of it; `data` and `metadata` share `bytes`, which must be the bytes that the record was opened on.
+    pub fn to_event(self, bytes: &Arc<[u8]>) -> Result<Event> {
+        let facts = self.facts().ok_or_else(|| {
+            Error::corrupt(
+                format!("the header of the event at {}", self.position),
+                "facts that it does not have",
+            )
+        })?;
+        let data_end = bytes.len().saturating_sub(self.metadata.len());
+        Ok(Event {
+            position: self.position,
+            version: self.version(),
+            id: self.id()?,
+            kind: EventType::stored(self.kind),
+            timestamp: self.timestamp,
+            recorded: self.recorded,
+            target: facts.target.map(Entity::from),
+            actor: facts.actor.map(Entity::from),
+            producer: facts.producer,
+            cause: facts.cause,
+            correlation: facts.correlation,
+            namespace: facts.namespace,
+            tags: facts.tags,
+            key: facts.key,
+            own_id: !self.has(codec::GIVEN_ID),
+            seal: facts.seal,
+            data: Document::slice(bytes, data_end.saturating_sub(self.data.len()), data_end),
+            metadata: if self.metadata.is_empty() {
+                Document::empty()
+            } else {
+                Document::slice(bytes, data_end, bytes.len())
+            },
+        })
+    }
+
+    /// The facts one after another; none where the bytes do not hold them all.
+    fn facts(&self) -> Option<Facts<'a>> {
+        let mut values = self.facts;
+        let values = &mut values;
+        let text = |values: &mut Values<'a>, bit: u32| -> Option<Option<String>> {
+            if self.has(bit) { values.text().map(|text| Some(text.to_owned())) } else { Some(None) }
+        };
+        let target = if self.has(codec::TARGET) { Some(self.read_target(values)?) } else { None };
+        let actor = if self.has(codec::ACTOR) { Some(values.entity()?) } else { None };
+        let producer = if self.has(codec::PRODUCER) { Some(self.read_producer(values)?) } else { None };
+        let cause = if self.has(codec::CAUSE_EVENT) {
+            Some(Cause::Event(Position(values.number()?)))
+        } else if self.has(codec::CAUSE_NAMED) {
+            Some(Cause::Named { kind: values.text()?.to_owned(), id: values.text()?.to_owned() })
+        } else {
+            None
+        };
+        let correlation = text(values, codec::CORRELATION)?;
+        let namespace = text(values, codec::NAMESPACE)?;
+        let mut tags = Vec::new();
+        if self.has(codec::TAGS) {
+            for _ in 0..values.number()? {
+                let name = values.text()?.to_owned();
+                let value = Raw(values.0).to_value().ok()?;
+                values.skip()?;
+                tags.push(Tag { name, value });
+            }
+        }
+        let key = text(values, codec::KEY)?;
+        let seal = if self.has(codec::SEAL) {
+            let Id::Uuid(content) = values.id()? else { return None };
+            Some(Seal { content, count: u32::try_from(values.number()?).ok()? })
+        } else {
+            None
+        };
+        let producer = producer.map(|producer| Producer {
+            model: producer.model.into(),
+            version: producer.version,
+            vector: producer.vector.map(str::to_owned),
+        });
+        Some(Facts { target, actor, producer, cause, correlation, namespace, tags, key, seal })
+    }
+}
+
+struct Facts<'a> {
+    target: Option<EntityStr<'a>>,
+    actor: Option<EntityStr<'a>>,
+    producer: Option<Producer>,
+    cause: Option<Cause>,
+    correlation: Option<String>,
+    namespace: Option<String>,
+    tags: Vec<Tag>,
+    key: Option<String>,
+    seal: Option<Seal>,
+}
+
+/// Header values, one after another.
+#[derive(Debug, Clone, Copy)]
+struct Values<'a>(&'a [u8]);
+
+impl<'a> Values<'a> {
+    fn next(&mut self) -> Option<Form<'a>> {
+        let (form, rest) = Raw(self.0).form()?;
+        self.0 = rest;
+        Some(form)
+    }
+
+    fn skip(&mut self) -> Option<()> {
+        self.0 = Raw(self.0).skip()?;
+        Some(())
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        match self.next()? {
+            Form::Int(n) => u64::try_from(n).ok(),
+            Form::UInt(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let Form::Text(bytes) = self.next()? else { return None };
+        std::str::from_utf8(bytes).ok()
+    }
+
+    fn entity(&mut self) -> Option<EntityStr<'a>> {
+        Some(EntityStr { kind: self.text()?, id: self.text()? })
+    }
+
+    /// Seconds and nanoseconds.
+    fn time(&mut self) -> Option<(i64, i32)> {
+        match (self.next()?, self.next()?) {
+            (Form::Int(seconds), Form::Int(nanos)) => Some((seconds, i32::try_from(nanos).ok()?)),
+            _ => None,
+        }
+    }
+
+    /// Sixteen bytes, or text.
+    fn id(&mut self) -> Option<Id<'a>> {
+        if let Some((&[0xc4, 16], rest)) = self.0.split_first_chunk::<2>() {
+            let (bytes, rest) = rest.split_first_chunk::<16>()?;
+            self.0 = rest;
+            return Some(Id::Uuid(*bytes));
+        }
+        self.text().map(Id::Given)
+    }
+}
