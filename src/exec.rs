@@ -4,18 +4,22 @@
 //! read, and what was read is not kept.
 
 pub(crate) mod answer;
+mod bitmap;
 mod cursor;
 mod diff;
 pub(crate) mod eval;
+mod explain;
 mod fold;
 pub(crate) mod scan;
 mod show;
 mod write;
+mod zones;
 
 #[cfg(test)]
 mod tests;
 
 pub use answer::{Answer, Row, Rows, State};
+pub(crate) use explain::explain;
 pub(crate) use fold::state;
 pub(crate) use scan::Scan;
 pub(crate) use write::write;

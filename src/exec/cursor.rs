@@ -3,16 +3,57 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
+use super::bitmap::Bitmap;
 use crate::error::Result;
 use crate::plan::Source;
 use crate::store::snapshot::{Direction, List, Snapshot};
+use crate::store::term::{Term, TermRange};
+
+/// How many bytes a set of positions may take.
+const MEMORY: u64 = 256 << 20;
 
 /// Positions, each once, in one direction.
 pub(super) enum Cursor {
     List { list: List, next: Option<u64>, started: bool },
     Positions(VecDeque<u64>),
     Union { members: Vec<Cursor>, heads: Heads, started: bool },
+    Swept(Swept),
     Intersection(Vec<Cursor>),
+}
+
+/// The positions of many lists, gathered when the first of them is wanted.
+pub(super) struct Swept {
+    snapshot: Snapshot,
+    ranges: Vec<TermRange>,
+    first: u64,
+    last: u64,
+    gathered: Option<Bitmap>,
+    /// Where to go on; none at the end.
+    next: Option<u64>,
+}
+
+impl Swept {
+    fn peek(&mut self, direction: Direction) -> Result<Option<u64>> {
+        let gathered = match &mut self.gathered {
+            Some(gathered) => gathered,
+            none => {
+                let mut gathered = Bitmap::default();
+                for range in &self.ranges {
+                    let take = |entries: &[u64]| {
+                        entries.iter().try_for_each(|&position| gathered.insert(position, MEMORY))
+                    };
+                    self.snapshot.sweep(range, self.first, self.last, take)?;
+                }
+                none.insert(gathered)
+            }
+        };
+        let found = self.next.and_then(|next| match direction {
+            Direction::Ascending => gathered.at_or_after(next),
+            Direction::Descending => gathered.at_or_before(next),
+        });
+        self.next = found;
+        Ok(found)
+    }
 }
 
 /// The next position of each member, the nearest on top.
@@ -68,7 +109,7 @@ impl Cursor {
         last: u64,
         direction: Direction,
     ) -> Option<Cursor> {
-        let list = |term: &crate::store::term::Term| Cursor::List {
+        let list = |term: &Term| Cursor::List {
             list: snapshot.list(term.clone(), first.max(1), last, direction),
             next: None,
             started: false,
@@ -84,8 +125,16 @@ impl Cursor {
                 }
                 Cursor::Positions(within)
             }
-            Source::Union(lookups) => Cursor::Union {
-                members: lookups.iter().map(|lookup| list(&lookup.term)).collect(),
+            Source::Ranges { ranges, .. } => Cursor::Swept(Swept {
+                snapshot: snapshot.clone(),
+                ranges: ranges.clone(),
+                first: first.max(1),
+                last,
+                gathered: None,
+                next: Some(if direction == Direction::Ascending { first.max(1) } else { last }),
+            }),
+            Source::Union { lists, .. } => Cursor::Union {
+                members: lists.iter().map(|lookup| list(&lookup.term)).collect(),
                 heads: Heads::new(direction),
                 started: false,
             },
@@ -108,6 +157,7 @@ impl Cursor {
                 Ok(*next)
             }
             Cursor::Positions(positions) => Ok(positions.front().copied()),
+            Cursor::Swept(swept) => swept.peek(direction),
             Cursor::Union { members, heads, started } => {
                 if !*started {
                     for (at, member) in members.iter_mut().enumerate() {
@@ -168,6 +218,11 @@ impl Cursor {
             Cursor::Positions(positions) => {
                 while positions.front().is_some_and(|&p| before(direction, p, to)) {
                     positions.pop_front();
+                }
+            }
+            Cursor::Swept(swept) => {
+                if swept.next.is_some_and(|next| before(direction, next, to)) {
+                    swept.next = Some(to);
                 }
             }
             Cursor::Union { .. } => {

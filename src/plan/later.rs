@@ -6,7 +6,6 @@ use crate::lang::ast::{Act, Admin, Query, Read, Shown, Source, Statement, Write}
 /// A form of the language whose meaning comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Later {
-    Explain,
     Perform,
     Define,
     Drop,
@@ -26,7 +25,6 @@ pub(super) enum Later {
     Group,
     Order,
     Functions,
-    ByRange,
     ExpectNone,
     IdExpression,
     Form,
@@ -35,7 +33,6 @@ pub(super) enum Later {
 impl Later {
     fn what(self) -> &'static str {
         match self {
-            Later::Explain => "EXPLAIN",
             Later::Perform => "PERFORM",
             Later::Define => "DEFINE",
             Later::Drop => "DROP",
@@ -55,7 +52,6 @@ impl Later {
             Later::Group => "GROUP BY, SELECT and HAVING",
             Later::Order => "ORDER BY",
             Later::Functions => "functions",
-            Later::ByRange => "BY with <, <=, >, >=, !=, IN or BETWEEN",
             Later::ExpectNone => "EXPECT NONE",
             Later::IdExpression => "an id that is worked out",
             Later::Form => "this statement",
@@ -70,7 +66,7 @@ impl Later {
 /// The statements that as a whole come later.
 pub(super) fn statement(statement: &Statement) -> Option<Later> {
     match statement {
-        Statement::Explain { .. } => Some(Later::Explain),
+        Statement::Explain { statement, .. } => self::statement(statement),
         Statement::Write(Write::Act(Act::Perform(_))) => Some(Later::Perform),
         Statement::Write(_) => None,
         Statement::Read(read) => self::read(read),

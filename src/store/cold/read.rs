@@ -152,6 +152,32 @@ impl ColdRead<'_> {
         Ok(None)
     }
 
+    /// The zone that holds a position and those that follow it one way or the other, up to so many; beyond the zones none.
+    pub fn zones_from(&self, from: u64, descending: bool, most: usize) -> Result<Vec<(u64, Zone)>> {
+        let table = self.table(ZONES)?;
+        let from = from.to_be_bytes();
+        let fault = |e| failed("reading zones", e);
+        let mut zones = Vec::new();
+        let mut before = table.range::<&[u8]>(..=from.as_slice()).map_err(fault)?.rev();
+        while let Some(row) = before.next()
+            && zones.len() < most
+        {
+            let (key, value) = row.map_err(fault)?;
+            zones.push(Zone::decode(key.value(), value.value())?);
+            if !descending {
+                break;
+            }
+        }
+        if !descending {
+            let after = (Bound::Excluded(from.as_slice()), Bound::Unbounded);
+            for row in table.range::<&[u8]>(after).map_err(fault)?.take(most.saturating_sub(zones.len())) {
+                let (key, value) = row.map_err(fault)?;
+                zones.push(Zone::decode(key.value(), value.value())?);
+            }
+        }
+        Ok(zones)
+    }
+
     #[cfg(test)]
     pub fn zones(&self) -> Result<Vec<(u64, Zone)>> {
         self.zones_after(&[], usize::MAX)?.into_iter().map(|(_, zone)| zone).collect()
@@ -226,6 +252,25 @@ impl Postings {
         let Some(row) = rows.next() else { return Ok(None) };
         let (key, _) = row.map_err(|e| failed("reading postings", e))?;
         Ok(Some(posting::split_key(key.value())?.0.to_vec()))
+    }
+
+    /// Hands over the chunks from one key on and before another, in key order, those apart that begin beyond a position, until it
+    /// is told to stop; then it tells the key to go on with.
+    pub fn sweep(
+        &self,
+        from: &[u8],
+        until: &[u8],
+        last: u64,
+        mut row: impl FnMut(Chunk) -> bool,
+    ) -> Result<Option<Vec<u8>>> {
+        for next in self.0.range::<&[u8]>(from..until).map_err(|e| failed("reading postings", e))? {
+            let (key, value) = next.map_err(|e| failed("reading postings", e))?;
+            let key = key.value();
+            if posting::split_key(key)?.1 <= last && !row(posting::decode(key, value.value())?) {
+                return Ok(Some([key, &[0]].concat()));
+            }
+        }
+        Ok(None)
     }
 
     /// Hands over every chunk in key order, as far as it can be read: with its term, or its key if that is none.

@@ -1,0 +1,285 @@
+//! Sources: where positions come from, and how many there are.
+
+use std::collections::BTreeMap;
+
+use super::conditions::Kinds;
+use super::{CHUNK, ENTRY, IN_CHUNK};
+use crate::entity::{EventType, Position};
+use crate::error::Result;
+use crate::event::record::Record;
+use crate::pattern::Pattern;
+use crate::plan::{By, Test};
+use crate::store::snapshot::{Estimate, Snapshot};
+use crate::store::term::{self, Term, TermRange};
+
+/// A union of more lists than this takes more memory than it saves.
+const MOST_LISTS: usize = 1000;
+
+/// A range of more terms than this is swept into a set instead of merged.
+const FEW_TERMS: usize = 64;
+
+/// So many lists of a union are looked at to know how many entries all of them have.
+const LOOKED_AT: usize = 16;
+
+/// So many events are looked at to know how many pass a condition, where no list tells.
+const EVENTS: u64 = 64;
+
+/// What an entry of a swept range costs: many terms have few entries each, and each has a chunk of its own.
+const SWEPT: f64 = 150.0;
+
+/// Where positions come from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Source {
+    /// Every event of the log.
+    Log,
+    List(Lookup),
+    /// These, ascending.
+    Positions(Vec<u64>),
+    /// Merged as they are read.
+    Union {
+        lists: Vec<Lookup>,
+        name: String,
+        estimate: Estimate,
+    },
+    /// All terms of some ranges, swept into a set before the first is read.
+    Ranges {
+        ranges: Vec<TermRange>,
+        name: String,
+        estimate: Estimate,
+    },
+    Intersection(Vec<Source>),
+}
+
+/// A list, what it is to be called, and how many entries it has within the window.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Lookup {
+    pub term: Term,
+    pub name: String,
+    pub estimate: Estimate,
+}
+
+impl Source {
+    /// How many positions it has; an intersection has fewer than any of its members.
+    pub fn estimate(&self) -> Estimate {
+        match self {
+            Source::Log => Estimate::about(u64::MAX),
+            Source::List(list) => list.estimate,
+            Source::Positions(positions) => Estimate::exactly(positions.len() as u64),
+            Source::Union { estimate, .. } | Source::Ranges { estimate, .. } => *estimate,
+            Source::Intersection(sources) => {
+                let least = sources.iter().map(Source::estimate).min_by_key(|estimate| estimate.entries);
+                least.map_or(Estimate::NONE, |least| Estimate::about(least.entries))
+            }
+        }
+    }
+
+    /// What it costs to read so many of its entries, or that part of all of them.
+    pub(super) fn cost(&self, entries: f64, part: f64) -> f64 {
+        let list = |entries: f64| (entries / IN_CHUNK).ceil() * CHUNK + entries * ENTRY;
+        match self {
+            Source::Log => f64::INFINITY,
+            Source::Positions(_) => 0.0,
+            Source::List(_) => list(entries * part),
+            Source::Union { lists, .. } => {
+                let several = lists.len() as f64;
+                several * CHUNK + list(entries * part) * (1.0 + several.log2().max(0.0))
+            }
+            Source::Ranges { estimate, .. } => CHUNK + estimate.entries as f64 * SWEPT,
+            Source::Intersection(sources) => sources.iter().map(|source| source.cost(entries, part)).sum(),
+        }
+    }
+}
+
+/// Makes sources of conditions, by looking at how long the lists are.
+pub(super) struct Reader<'s> {
+    pub snapshot: &'s Snapshot,
+    /// The window.
+    pub first: u64,
+    pub last: u64,
+}
+
+impl Reader<'_> {
+    pub fn source(&self, by: &By) -> Result<Source> {
+        let term = match by {
+            // An id that the database made is found by its time, not by a list.
+            By::Id(id) => {
+                let found = self.snapshot.position_of(id)?;
+                return Ok(Source::Positions(found.iter().map(|position| position.0).collect()));
+            }
+            By::Target(entity) => Term::entity(entity),
+            By::Type(kind) => Term::kind(kind),
+            By::Actor(actor) => Term::actor(actor),
+            By::Key(key) => Term::key(key),
+            By::Cause(cause) => Term::cause(cause),
+            By::Correlation(correlation) => Term::correlation(correlation),
+            By::Tag { name, test } => return self.tagged(by, name, test),
+            By::Any(some) => return self.any(by, some),
+        };
+        Ok(Source::List(self.lookup(term?, by.to_string())?))
+    }
+
+    fn lookup(&self, term: Term, name: String) -> Result<Lookup> {
+        let estimate = self.snapshot.estimate(&term, self.first, self.last)?;
+        Ok(Lookup { term, name, estimate })
+    }
+
+    /// The merged lists of several terms; of many, only some are looked at to know how long all of them are.
+    fn union(&self, terms: Vec<(Term, String)>, name: String) -> Result<Source> {
+        let step = terms.len().div_ceil(LOOKED_AT).max(1);
+        let mut lists = Vec::with_capacity(terms.len());
+        let mut estimate = Estimate::NONE;
+        for (at, (term, name)) in terms.into_iter().enumerate() {
+            if at % step == 0 {
+                estimate = self.snapshot.estimate(&term, self.first, self.last)?;
+            }
+            let estimate = Estimate { exact: estimate.exact && step == 1, ..estimate };
+            lists.push(Lookup { term, name, estimate });
+        }
+        if lists.len() == 1 {
+            return Ok(Source::List(lists.swap_remove(0)));
+        }
+        let estimate = lists.iter().map(|list| list.estimate).sum::<Estimate>();
+        Ok(Source::Union { lists, name, estimate: estimate.at_most(self.span()) })
+    }
+
+    fn span(&self) -> u64 {
+        (self.last.min(self.snapshot.head().0) + 1).saturating_sub(self.first)
+    }
+
+    fn tagged(&self, by: &By, name: &str, test: &Test) -> Result<Source> {
+        let prefix = term::tag_prefix(name);
+        let ranges = match test {
+            Test::Is(value) => {
+                return Ok(Source::List(self.lookup(Term::tag(name, value)?, by.to_string())?));
+            }
+            Test::In(values) => {
+                let mut terms = BTreeMap::new();
+                for value in values {
+                    terms.insert(Term::tag(name, value)?, Test::Is(value.clone()));
+                }
+                let named = |(term, test)| (term, By::Tag { name: name.to_owned(), test }.to_string());
+                return self.union(terms.into_iter().map(named).collect(), by.to_string());
+            }
+            Test::Not(value) => TermRange::other_than(&prefix, value).to_vec(),
+            Test::Between(low, high) => vec![TermRange::between(&prefix, low.as_ref(), high.as_ref())],
+        };
+        self.ranges(by, ranges)
+    }
+
+    fn ranges(&self, by: &By, mut ranges: Vec<TermRange>) -> Result<Source> {
+        ranges.retain(|range| !range.is_empty());
+        let mut terms = Vec::new();
+        for range in &ranges {
+            let few = if super::every() { 1 } else { FEW_TERMS };
+            match self.snapshot.terms_in(range, few - terms.len().min(few))? {
+                Some(more) => terms.extend(more),
+                None => {
+                    let estimate = self.swept(by, &ranges)?;
+                    return Ok(Source::Ranges { ranges, name: by.to_string(), estimate });
+                }
+            }
+        }
+        self.union(terms.into_iter().map(|term| (term, by.to_string())).collect(), by.to_string())
+    }
+
+    /// How many events of the window pass, by looking at a few chunks, and then at a few events.
+    fn swept(&self, by: &By, ranges: &[TermRange]) -> Result<Estimate> {
+        let (mut entries, mut whole) = (0, true);
+        for range in ranges {
+            let page = self.snapshot.sweep_page(range, self.first, self.last)?;
+            entries += page.0;
+            whole &= page.1;
+        }
+        if whole {
+            // An event with several values of the name is in several lists.
+            return Ok(Estimate::about(entries).at_most(self.span()));
+        }
+        let (span, mut hits) = (self.span(), 0);
+        for sample in 0..EVENTS {
+            let position = self.first + span / (2 * EVENTS) * (2 * sample + 1);
+            let found = self.snapshot.read(|view| view.event(position))?;
+            if let Some(bytes) = found
+                && by.holds(&Record::open(Position(position), &bytes)?)
+            {
+                hits += 1;
+            }
+        }
+        Ok(Estimate::about((span * hits / EVENTS).max(entries)))
+    }
+
+    /// One of several conditions.
+    fn any(&self, by: &By, some: &[By]) -> Result<Source> {
+        let mut terms = Vec::new();
+        let mut positions = Vec::new();
+        for one in some {
+            match self.source(one)? {
+                Source::List(list) => terms.push((list.term, list.name)),
+                Source::Positions(found) => positions.extend(found),
+                // What `IN` says of built-in names is lists and positions, of one sort all of them.
+                _ => {}
+            }
+        }
+        positions.sort_unstable();
+        positions.dedup();
+        terms.sort();
+        terms.dedup_by(|a, b| a.0 == b.0);
+        if terms.is_empty() { Ok(Source::Positions(positions)) } else { self.union(terms, by.to_string()) }
+    }
+
+    /// The lists of the types that a pattern and conditions mean; none where neither says anything, or they are too many.
+    pub fn types(&self, pattern: Option<&Pattern>, kinds: &[Kinds]) -> Result<Option<Source>> {
+        let Some(types) = self.types_meant(pattern, kinds)? else { return Ok(None) };
+        if types.len() > MOST_LISTS {
+            return Ok(None);
+        }
+        let name = match (types.len(), pattern) {
+            (0, Some(pattern)) => format!("a type like '{pattern}'"),
+            (0, None) => "such a type".to_owned(),
+            (types, _) => format!("{types} types"),
+        };
+        let named = types.into_iter().map(|(kind, term)| (term, format!("type {kind}")));
+        self.union(named.collect(), name).map(Some)
+    }
+
+    fn types_meant(
+        &self,
+        pattern: Option<&Pattern>,
+        kinds: &[Kinds],
+    ) -> Result<Option<BTreeMap<String, Term>>> {
+        let meant = |kind: &str| {
+            pattern.is_none_or(|pattern| pattern.matches_text(kind)) && kinds.iter().all(|k| k.mean(kind))
+        };
+        let these = kinds.iter().find_map(|kinds| match kinds {
+            Kinds::These(kinds) => Some(kinds),
+            Kinds::Like(_) => None,
+        });
+        let mut found = BTreeMap::new();
+        if let Some(these) = these {
+            for kind in these.iter().filter(|kind| meant(kind.as_str())) {
+                found.insert(kind.as_str().to_owned(), Term::kind(kind)?);
+            }
+            return Ok(Some(found));
+        }
+        let like = kinds.iter().find_map(|kinds| match kinds {
+            Kinds::Like(pattern) => Some(pattern),
+            Kinds::These(_) => None,
+        });
+        let narrow = pattern.into_iter().chain(like).find(|pattern| !pattern.is_all());
+        let Some(narrow) = narrow else { return Ok(None) };
+        for glob in narrow.alternatives() {
+            match glob.literal() {
+                Some(kind) => {
+                    let kind = EventType::new(kind)?;
+                    if meant(kind.as_str()) {
+                        found.insert(kind.as_str().to_owned(), Term::kind(&kind)?);
+                    }
+                }
+                None => {
+                    let types = self.snapshot.types(glob.prefix())?;
+                    found.extend(types.into_iter().filter(|(kind, _)| glob.matches(kind) && meant(kind)));
+                }
+            }
+        }
+        Ok(Some(found))
+    }
+}
