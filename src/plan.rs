@@ -118,6 +118,11 @@ impl Window {
         Window { after: 0, through: position, since: None, before: None, by: None }
     }
 
+    /// Whether it matters when something occurred.
+    pub fn is_timed(&self) -> bool {
+        self.since.is_some() || self.before.is_some() || self.by.is_some()
+    }
+
     /// Whether what occurred then is within. Positions are for the scan.
     pub fn occurred(&self, at: Timestamp) -> bool {
         self.since.is_none_or(|since| at >= since)

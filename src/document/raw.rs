@@ -28,13 +28,42 @@ impl<'a> Raw<'a> {
     pub fn member(self, name: &str) -> Option<Raw<'a>> {
         let (Form::Map(count), mut rest) = self.form()? else { return None };
         for _ in 0..count {
-            let (Form::Text(key), value) = Raw(rest).form()? else { return None };
+            let (key, value) = Raw(rest).text()?;
             if key == name.as_bytes() {
                 return Some(Raw(value));
             }
             rest = Raw(value).skip()?;
         }
         None
+    }
+
+    /// The bytes of a text, and what follows it.
+    #[inline]
+    pub fn text(self) -> Option<(&'a [u8], &'a [u8])> {
+        match self.0.split_first()? {
+            // Nearly all names are as short as this.
+            (&marker @ 0xa0..=0xbf, rest) => rest.split_at_checked(usize::from(marker & 0x1f)),
+            _ => match self.form()? {
+                (Form::Text(text), rest) => Some((text, rest)),
+                _ => None,
+            },
+        }
+    }
+
+    /// An integer that an `i64` holds, and what follows it.
+    #[inline]
+    pub fn int(self) -> Option<(i64, &'a [u8])> {
+        match self.0.split_first()? {
+            (&marker @ 0x00..=0x7f, rest) => Some((i64::from(marker), rest)),
+            (0xce, rest) => {
+                let (bytes, rest) = rest.split_first_chunk()?;
+                Some((i64::from(u32::from_be_bytes(*bytes)), rest))
+            }
+            _ => match self.form()? {
+                (Form::Int(n), rest) => Some((n, rest)),
+                _ => None,
+            },
+        }
     }
 
     /// An item of an array by its place, counted from 0.
@@ -60,7 +89,21 @@ impl<'a> Raw<'a> {
     }
 
     /// What follows this value. Walks without recursion: nesting costs nothing.
+    #[inline]
     pub fn skip(self) -> Option<&'a [u8]> {
+        let (&marker, rest) = self.0.split_first()?;
+        match marker {
+            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => Some(rest),
+            0xa0..=0xbf => rest.get(usize::from(marker & 0x1f)..),
+            0xcc | 0xd0 => rest.get(1..),
+            0xcd | 0xd1 => rest.get(2..),
+            0xce | 0xd2 => rest.get(4..),
+            0xcb | 0xcf | 0xd3 => rest.get(8..),
+            _ => self.skip_any(),
+        }
+    }
+
+    fn skip_any(self) -> Option<&'a [u8]> {
         let (mut left, mut rest) = (1usize, self.0);
         while left > 0 {
             let (form, after) = Raw(rest).form()?;
@@ -161,7 +204,7 @@ mod tests {
             Form::Map(count) => {
                 let mut members = crate::value::Object::new();
                 for _ in 0..count {
-                    let (Form::Text(name), value) = Raw(rest).form()? else { return None };
+                    let (name, value) = Raw(rest).text()?;
                     members.insert(text(name)?, built(Raw(value))?);
                     rest = Raw(value).skip()?;
                 }

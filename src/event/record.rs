@@ -21,8 +21,8 @@ pub(crate) struct Record<'a> {
     version: u64,
     id: Id<'a>,
     kind: &'a str,
-    recorded: Timestamp,
-    timestamp: Timestamp,
+    recorded: Instant,
+    timestamp: Instant,
     header: &'a [u8],
     /// The header from the target on.
     facts: Values<'a>,
@@ -35,6 +35,9 @@ enum Id<'a> {
     Uuid([u8; 16]),
     Given(&'a str),
 }
+
+/// Seconds and nanoseconds, as they are stored.
+type Instant = (i64, i32);
 
 /// What brought an event about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +72,7 @@ impl<'a> Record<'a> {
         };
         let mut values = Values(header);
         let mut head = || {
-            let mask = u32::try_from(values.number()?).ok()?;
+            let mask = u32::try_from(values.int()?).ok()?;
             let (version, id) = (values.number()?, values.id()?);
             let kind = values.text()?;
             let recorded = values.time()?;
@@ -77,15 +80,14 @@ impl<'a> Record<'a> {
             Some((mask, version, id, kind, recorded, timestamp))
         };
         let (mask, version, id, kind, recorded, timestamp) = head().ok_or_else(damaged)?;
-        let time = |(seconds, nanos)| Timestamp::from_parts(seconds, nanos);
         Ok(Record {
             position,
             mask,
             version,
             id,
             kind,
-            timestamp: time(timestamp)?,
-            recorded: time(recorded)?,
+            timestamp,
+            recorded,
             header,
             facts: values,
             data,
@@ -118,12 +120,12 @@ impl<'a> Record<'a> {
     }
 
     pub fn recorded(&self) -> Timestamp {
-        self.recorded
+        clamped(self.recorded)
     }
 
     /// When it occurred.
     pub fn timestamp(&self) -> Timestamp {
-        self.timestamp
+        clamped(self.timestamp)
     }
 
     /// The bytes of the header.
@@ -245,14 +247,15 @@ impl<'a> Record<'a> {
                 "facts that it does not have",
             )
         })?;
+        let time = |(seconds, nanos): Instant| Timestamp::from_parts(seconds, nanos);
         let data_end = bytes.len().saturating_sub(self.metadata.len());
         Ok(Event {
             position: self.position,
             version: self.version(),
             id: self.id()?,
             kind: EventType::stored(self.kind),
-            timestamp: self.timestamp,
-            recorded: self.recorded,
+            timestamp: time(self.timestamp)?,
+            recorded: time(self.recorded)?,
             target: facts.target.map(Entity::from),
             actor: facts.actor.map(Entity::from),
             producer: facts.producer,
@@ -316,6 +319,12 @@ impl<'a> Record<'a> {
     }
 }
 
+/// The instant; no other than what can be said is ever written, and `to_event` tells of it.
+fn clamped((seconds, nanos): Instant) -> Timestamp {
+    let limit = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_parts(seconds, nanos).unwrap_or(limit)
+}
+
 struct Facts<'a> {
     target: Option<EntityStr<'a>>,
     actor: Option<EntityStr<'a>>,
@@ -333,27 +342,39 @@ struct Facts<'a> {
 struct Values<'a>(&'a [u8]);
 
 impl<'a> Values<'a> {
-    fn next(&mut self) -> Option<Form<'a>> {
-        let (form, rest) = Raw(self.0).form()?;
-        self.0 = rest;
-        Some(form)
-    }
-
+    #[inline]
     fn skip(&mut self) -> Option<()> {
         self.0 = Raw(self.0).skip()?;
         Some(())
     }
 
+    #[inline]
+    fn int(&mut self) -> Option<i64> {
+        let (n, rest) = Raw(self.0).int()?;
+        self.0 = rest;
+        Some(n)
+    }
+
     fn number(&mut self) -> Option<u64> {
-        match self.next()? {
-            Form::Int(n) => u64::try_from(n).ok(),
-            Form::UInt(n) => Some(n),
-            _ => None,
+        match Raw(self.0).int() {
+            Some((n, rest)) => {
+                self.0 = rest;
+                u64::try_from(n).ok()
+            }
+            None => match Raw(self.0).form()? {
+                (Form::UInt(n), rest) => {
+                    self.0 = rest;
+                    Some(n)
+                }
+                _ => None,
+            },
         }
     }
 
+    #[inline]
     fn text(&mut self) -> Option<&'a str> {
-        let Form::Text(bytes) = self.next()? else { return None };
+        let (bytes, rest) = Raw(self.0).text()?;
+        self.0 = rest;
         std::str::from_utf8(bytes).ok()
     }
 
@@ -362,11 +383,9 @@ impl<'a> Values<'a> {
     }
 
     /// Seconds and nanoseconds.
-    fn time(&mut self) -> Option<(i64, i32)> {
-        match (self.next()?, self.next()?) {
-            (Form::Int(seconds), Form::Int(nanos)) => Some((seconds, i32::try_from(nanos).ok()?)),
-            _ => None,
-        }
+    #[inline]
+    fn time(&mut self) -> Option<Instant> {
+        Some((self.int()?, i32::try_from(self.int()?).ok()?))
     }
 
     /// Sixteen bytes, or text.

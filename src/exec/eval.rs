@@ -38,14 +38,14 @@ pub(crate) enum Datum<'a> {
 impl Predicate {
     /// Whether it is true of an event; neither false nor null is.
     pub fn holds(&self, event: &Record) -> bool {
-        let scope = Scope { event: Some(event), now: event.recorded() };
+        let scope = Scope { event: Some(event), now: None };
         scope.truth(&self.node) == Some(true)
     }
 }
 
 /// What an expression that says what is to be written is worth. Here a wrong type is an error.
 pub(super) fn value(node: &Node, now: Timestamp) -> Result<Value> {
-    let scope = Scope { event: None, now };
+    let scope = Scope { event: None, now: Some(now) };
     match node {
         Node::Object(members) => {
             let members = members.iter().map(|(name, node)| Ok((name.clone(), value(node, now)?)));
@@ -131,7 +131,9 @@ impl<'a> Datum<'a> {
         match value {
             Value::Text(text) => Datum::Text(Cow::Borrowed(text)),
             Value::Array(_) | Value::Object(_) => Datum::Json(Cow::Borrowed(value)),
-            scalar => Datum::of(scalar.clone()),
+            Value::Null => Datum::Null,
+            Value::Bool(b) => Datum::Bool(*b),
+            number => Number::of(number).map_or(Datum::Null, Datum::Number),
         }
     }
 
@@ -242,7 +244,8 @@ fn moved(time: Timestamp, by: i128) -> Timestamp {
 /// What names stand for.
 struct Scope<'a> {
     event: Option<&'a Record<'a>>,
-    now: Timestamp,
+    /// What `NOW` of a write is; in a read it is a constant.
+    now: Option<Timestamp>,
 }
 
 impl<'a> Scope<'a> {
@@ -252,7 +255,7 @@ impl<'a> Scope<'a> {
             Node::Constant(Constant::Time(time)) => Datum::Time(*time),
             Node::Constant(Constant::Span(span)) => Datum::Span(*span),
             Node::Constant(Constant::Entity(entity)) => Datum::Entity(entity.into()),
-            Node::Now => Datum::Time(self.now),
+            Node::Now => self.now.map_or(Datum::Null, Datum::Time),
             Node::Field(field) => self.event.map_or(Datum::Null, |event| field_of(event, field)),
             Node::Array(items) => {
                 let items = items.iter().map(|node| to_value(self.datum(node)).unwrap_or_default());

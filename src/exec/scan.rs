@@ -193,8 +193,8 @@ impl Iterator for Scan {
 
 impl Filter {
     fn admits(&self, event: &Record) -> bool {
-        self.window.occurred(event.timestamp())
-            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches_text(event.kind()))
+        self.pattern.as_ref().is_none_or(|pattern| pattern.matches_text(event.kind()))
+            && (!self.window.is_timed() || self.window.occurred(event.timestamp()))
             && self.checks.iter().all(|by| by.holds(event))
             && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
     }

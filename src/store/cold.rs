@@ -5,14 +5,16 @@
 //! | `log` | position, 8 bytes big-endian | the event's bytes ([`crate::event::codec`]) |
 //! | `postings` | term, first position | a chunk ([`super::posting`]) |
 //! | `zones` | first position of a run | [`Zone`] |
+//! | `indexes` | the position of a definition | up to where its index is backfilled ([`indexes`]) |
 //! | `meta` | a name | see [`Meta`] |
 //!
-//! An event's bytes and a chunk carry their own checksum; a zone and a value of `meta` end with a CRC-32 over key and value.
+//! An event's bytes and a chunk carry their own checksum; a zone, a row of `indexes` and a value of `meta` end with a CRC-32 over key and value.
 //!
 //! Every write goes through [`Cold::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
 //! error of its backend; [`Cold::reopen`] gets over one.
 
 mod handle;
+mod indexes;
 mod read;
 
 use std::fmt;
@@ -29,6 +31,7 @@ use super::disk::Disk;
 use super::disk::overlay::Overlay;
 use super::journal::{DatabaseId, Salt};
 use super::posting::{self, Chunk};
+use super::term::definition_of;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use handle::{Handle, State, closed, open};
@@ -39,6 +42,7 @@ pub(crate) type Bytes = &'static [u8];
 const LOG: TableDefinition<Bytes, Bytes> = TableDefinition::new("log");
 const POSTINGS: TableDefinition<Bytes, Bytes> = TableDefinition::new("postings");
 const ZONES: TableDefinition<Bytes, Bytes> = TableDefinition::new("zones");
+const INDEXES: TableDefinition<Bytes, Bytes> = TableDefinition::new("indexes");
 const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 
 /// The version of everything this crate writes: a file of another one is refused, not guessed at.
@@ -275,6 +279,7 @@ pub(crate) struct Tables<'t> {
     log: Table<'t, Bytes, Bytes>,
     postings: Table<'t, Bytes, Bytes>,
     zones: Table<'t, Bytes, Bytes>,
+    indexes: Table<'t, Bytes, Bytes>,
     meta: Table<'t, &'static str, Bytes>,
     buffer: Vec<u8>,
 }
@@ -286,6 +291,7 @@ impl<'t> Tables<'t> {
             log: transaction.open_table(LOG).map_err(fault)?,
             postings: transaction.open_table(POSTINGS).map_err(fault)?,
             zones: transaction.open_table(ZONES).map_err(fault)?,
+            indexes: transaction.open_table(INDEXES).map_err(fault)?,
             meta: transaction.open_table(META).map_err(fault)?,
             buffer: Vec::new(),
         })
@@ -311,11 +317,17 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Appends positions, ascending and after all that the list has, to the list of a term.
+    /// Appends positions, ascending and after all that the list has, to the list of a term. The list of an index has two sides,
+    /// which grow each for itself: what lies before its definition, up to it, and what comes after.
     pub fn append_postings(&mut self, term: &[u8], mut positions: &[u64]) -> Result<()> {
         let last = {
+            let (first, last) = match (definition_of(term), positions.first()) {
+                (Some(definition), Some(first)) if *first <= definition.0 => (0, definition.0),
+                (Some(definition), _) => (definition.0.saturating_add(1), u64::MAX),
+                (None, _) => (0, u64::MAX),
+            };
             let range =
-                (Bound::Included(posting::key(term, 0)), Bound::Included(posting::key(term, u64::MAX)));
+                (Bound::Included(posting::key(term, first)), Bound::Included(posting::key(term, last)));
             let mut found = self
                 .postings
                 .range::<&[u8]>((as_slice(&range.0), as_slice(&range.1)))

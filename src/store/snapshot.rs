@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Shared;
+use super::catalog::Catalog;
 use super::cold::{ColdRead, Log, Postings, was_interrupted};
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
@@ -42,13 +43,14 @@ pub(crate) enum Direction {
 pub(crate) struct Snapshot {
     shared: Arc<Shared>,
     head: u64,
+    catalog: Arc<Catalog>,
     cancel: Cancel,
     tally: Arc<Tally>,
 }
 
 impl Snapshot {
-    pub(super) fn new(shared: Arc<Shared>, head: u64) -> Snapshot {
-        Snapshot { shared, head, cancel: Cancel::new(), tally: Arc::default() }
+    pub(super) fn new(shared: Arc<Shared>, head: u64, catalog: Arc<Catalog>) -> Snapshot {
+        Snapshot { shared, head, catalog, cancel: Cancel::new(), tally: Arc::default() }
     }
 
     /// The same log, whose reading ends with an error at the next page once this handle is cancelled.
@@ -69,6 +71,16 @@ impl Snapshot {
     /// The newest position it shows.
     pub fn head(&self) -> Position {
         Position(self.head)
+    }
+
+    /// The indexes. As long as this snapshot or a clone of it lives, their lists are not dropped.
+    pub fn indexes(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The definitions whose lists are being dropped.
+    pub fn dropping(&self) -> Result<Vec<Position>> {
+        self.shared.stale()
     }
 
     /// The same log, up to an earlier head.
@@ -239,15 +251,24 @@ impl<'s> View<'s> {
         &self.read
     }
 
-    /// The index entries that are in no table yet, up to the head.
-    pub(super) fn warm_entries(&self) -> u64 {
+    /// The index entries that are in no table yet, up to the head, of the terms that count.
+    pub(super) fn warm_entries(&self, counts: impl Fn(&Term) -> bool) -> u64 {
         let within = |list: &[u64]| {
             let start = list.partition_point(|&p| p <= self.checkpoint);
             list.partition_point(|&p| p <= self.head()).saturating_sub(start) as u64
         };
-        let entries =
-            |tail: &Tail| tail.read().terms().values().map(|list| within(list.positions())).sum::<u64>();
+        let entries = |tail: &Tail| {
+            let tail = tail.read();
+            let lists = tail.terms().iter().filter(|(term, _)| counts(term));
+            lists.map(|(_, list)| within(list.positions())).sum::<u64>()
+        };
         self.tails.each().map(|tail| entries(tail)).sum()
+    }
+
+    /// Up to where the entries of a term are in the tables, and from where in the tails. What lies before the definition of an
+    /// index comes to the tables by itself, wherever its events are.
+    fn cold_through(&self, term: &Term) -> u64 {
+        term.definition().map_or(self.checkpoint, |definition| definition.0.max(self.checkpoint))
     }
 
     /// How many entries a counted list has in the tables alone, and the last of them (0 if none).
@@ -327,12 +348,13 @@ impl<'s> View<'s> {
         if first > last {
             return Ok(Vec::new());
         }
+        let checkpoint = self.cold_through(term);
         let within = |positions: Vec<u64>| {
             positions.into_iter().filter(|p| (first..=last).contains(p)).collect::<Vec<_>>()
         };
         match direction {
             Direction::Ascending => {
-                let cold = last.min(self.checkpoint);
+                let cold = last.min(checkpoint);
                 let mut page = Vec::new();
                 if first <= cold {
                     if let Some(chunk) = self.postings.chunk_before(term.as_bytes(), first)? {
@@ -345,15 +367,14 @@ impl<'s> View<'s> {
                     }
                 }
                 if page.is_empty() {
-                    page = self.tails.list(term, first.max(self.checkpoint + 1), last);
+                    page = self.tails.list(term, first.max(checkpoint + 1), last);
                 }
                 Ok(page)
             }
             Direction::Descending => {
-                let mut page = self.tails.list(term, first.max(self.checkpoint + 1), last);
+                let mut page = self.tails.list(term, first.max(checkpoint + 1), last);
                 if page.is_empty()
-                    && let Some(chunk) =
-                        self.postings.chunk_before(term.as_bytes(), last.min(self.checkpoint))?
+                    && let Some(chunk) = self.postings.chunk_before(term.as_bytes(), last.min(checkpoint))?
                 {
                     page = within(chunk.positions);
                 }

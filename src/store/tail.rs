@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use super::catalog::Catalog;
 use super::journal::Side;
 use super::term::{Term, TermRange};
 
@@ -157,6 +158,8 @@ impl Inner {
 pub(crate) struct Tails {
     pub frozen: Option<Arc<Tail>>,
     pub active: Arc<Tail>,
+    /// The indexes defined up to the head.
+    pub catalog: Arc<Catalog>,
     /// The newest position a reader sees.
     pub head: u64,
 }

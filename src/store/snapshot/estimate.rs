@@ -71,9 +71,10 @@ impl Snapshot {
 impl View<'_> {
     fn estimate(&self, term: &Term, first: u64, last: u64) -> Result<Estimate> {
         let last = last.min(self.head());
-        let from = first.max(self.checkpoint + 1);
+        let checkpoint = self.cold_through(term);
+        let from = first.max(checkpoint + 1);
         let warm = self.tails.each().map(|tail| tail.count(term, from, last).0).sum();
-        let last = last.min(self.checkpoint);
+        let last = last.min(checkpoint);
         let cold = match (first <= last, term.is_counted()) {
             (false, _) => Estimate::NONE,
             (true, true) => {
