@@ -271,7 +271,8 @@ impl Db {
         let snapshot = self.store.snapshot();
         let window = Window::through(snapshot.head().0);
         let (pattern, by) = (pattern.cloned(), tags.to_vec());
-        let question = Question { pattern, by, predicate: None, window, take: Take::All };
+        let question =
+            Question { pattern, by, predicate: None, window, take: Take::All, indexed: Vec::new() };
         Scan::new(&snapshot, &choose(&snapshot, question)?).map(Events)
     }
 

@@ -21,8 +21,8 @@ use crate::entity::Entity;
 use crate::time::Timestamp;
 
 pub(crate) use bind::{Context, bind};
-pub(crate) use by::{By, Test};
-pub(crate) use choose::{Access, Question, Source, Times, choose};
+pub(crate) use by::{By, Derived, Tagged, Test};
+pub(crate) use choose::{Access, Indexed, Question, Source, Times, choose};
 #[cfg(test)]
 pub(crate) use choose::{FORCED, Forced};
 pub(crate) use expr::Predicate;

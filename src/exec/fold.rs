@@ -41,7 +41,13 @@ impl Fold {
 
 fn events(snapshot: &Snapshot, replay: &Replay, window: Window, take: Take) -> Result<Scan> {
     let by = vec![By::Target(replay.entity.clone())];
-    Scan::new(snapshot, &choose(snapshot, Question { pattern: None, by, predicate: None, window, take })?)
+    Scan::new(
+        snapshot,
+        &choose(
+            snapshot,
+            Question { pattern: None, by, predicate: None, window, take, indexed: Vec::new() },
+        )?,
+    )
 }
 
 /// `AT`, `REPLAY`.

@@ -105,6 +105,7 @@ impl Scan {
             predicate: subscription.predicate.clone(),
             window: Window { after: after.0, ..Window::through(snapshot.head().0) },
             take: Take::All,
+            indexed: Vec::new(),
         };
         Scan::new(snapshot, &choose(snapshot, question)?)
     }

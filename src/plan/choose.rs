@@ -9,11 +9,12 @@ mod conditions;
 mod source;
 mod times;
 
-use super::{By, Events, Predicate, Take, Window};
+use super::{By, Events, Predicate, Tagged, Take, Window};
 use crate::error::Result;
 use crate::pattern::Pattern;
 use crate::store::snapshot::{Estimate, Snapshot};
 use conditions::Conditions;
+pub(crate) use conditions::Indexed;
 pub(crate) use source::Source;
 pub(crate) use times::Times;
 
@@ -27,6 +28,8 @@ pub(crate) struct Question {
     pub predicate: Option<Predicate>,
     pub window: Window,
     pub take: Take,
+    /// What `WHERE` may find in indexes.
+    pub indexed: Vec<Indexed>,
 }
 
 /// How events are come by.
@@ -79,6 +82,8 @@ struct Candidate {
 #[derive(Debug, Clone, PartialEq)]
 enum Check {
     By(By),
+    /// It holds more than is wanted: the condition is checked all the same.
+    Always(By),
     Pattern,
     /// `WHERE` is checked anyhow.
     Nothing,
@@ -86,17 +91,18 @@ enum Check {
 
 /// Answers a question with the events of a plan.
 pub(crate) fn choose(snapshot: &Snapshot, question: Question) -> Result<Events> {
-    let Question { pattern, by, predicate, mut window, take } = question;
+    let Question { pattern, by, predicate, mut window, take, indexed } = question;
     let mut conditions = Conditions::default();
     if let Some(predicate) = &predicate {
-        conditions.read(&predicate.node, &mut window);
+        conditions.read(&predicate.node, &mut window, &indexed);
     }
     conditions.times.narrow(&window);
     let reader = source::Reader { snapshot, first: window.after.saturating_add(1), last: window.through };
     let mut candidates = Vec::new();
     for by in by {
-        let source = reader.source(&by)?;
-        candidates.push(Candidate { estimate: source.estimate(), source, check: Check::By(by) });
+        let (source, exact) = reader.source(&by)?;
+        let check = if exact { Check::By(by) } else { Check::Always(by) };
+        candidates.push(Candidate { estimate: source.estimate(), source, check });
     }
     if let Some(source) = reader.types(pattern.as_ref(), &conditions.kinds)? {
         // The types are those of the pattern and of WHERE.
@@ -104,8 +110,14 @@ pub(crate) fn choose(snapshot: &Snapshot, question: Question) -> Result<Events> 
         candidates.push(Candidate { estimate: source.estimate(), source, check });
     }
     for by in &conditions.by {
+        // An index that does not hold all of the types in question would leave some out.
+        if let By::Tag(Tagged { own: false, index: Some(index), .. }) = by
+            && !reader.covers(&index.0, pattern.as_ref(), &conditions.kinds)?
+        {
+            continue;
+        }
         // What an index cannot hold is no reason not to answer.
-        let Ok(source) = reader.source(by) else { continue };
+        let Ok((source, _)) = reader.source(by) else { continue };
         candidates.push(Candidate { estimate: source.estimate(), source, check: Check::Nothing });
     }
     let span = window.through.min(snapshot.head().0).saturating_sub(window.after);
@@ -175,8 +187,11 @@ impl Weighing {
                 (true, check) => {
                     pattern_seen |= check == Check::Pattern;
                     sources.push(candidate.source);
+                    if let Check::Always(by) = check {
+                        access.checks.push(by);
+                    }
                 }
-                (false, Check::By(by)) => access.checks.push(by),
+                (false, Check::By(by) | Check::Always(by)) => access.checks.push(by),
                 (false, Check::Pattern | Check::Nothing) => {}
             }
         }

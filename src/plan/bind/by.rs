@@ -10,7 +10,8 @@ use crate::lang::ast::{Comparison, Expr, Selector, Tag, TagTest};
 use crate::plan::by::{Shown, order};
 use crate::plan::expr::{Constant, Node};
 use crate::plan::fault::nearest;
-use crate::plan::{By, Test};
+use crate::plan::{By, Derived, Tagged, Test};
+use crate::store::term::Key;
 use crate::value::Value;
 
 /// What `BY` finds without any index having been asked for.
@@ -30,7 +31,7 @@ impl Binder<'_> {
             return self.one(name, id, tag.span).map(By::Actor);
         }
         if !BUILT_IN.contains(&name) {
-            return Ok(By::Tag { name: name.to_owned(), test: self.test(name, tag)? });
+            return self.tagged(name, tag).map(By::Tag);
         }
         let one = |expr: &Expr| self.built_in(name, tag, &self.constant(name, expr, tag)?);
         match &tag.test {
@@ -94,12 +95,43 @@ impl Binder<'_> {
         }
     }
 
+    fn tagged(&self, name: &str, tag: &Tag) -> Result<Tagged> {
+        let test = self.test(name, tag)?;
+        // A quoted time is a text, and beside times a time.
+        let times = test.map(|key| match key {
+            Key::Value(Value::Text(text)) => text.parse().ok().map(Key::Time),
+            _ => None,
+        });
+        let catalog = self.snapshot().indexes();
+        let index = catalog.usable(name).map(|index| Derived(index.clone()));
+        if index.is_none()
+            && let Some(index) = catalog.get(name)
+        {
+            let field = Name(name);
+            let message = if index.is_understood() {
+                format!(
+                    "BY {field}: its index is still being built, {} % so far; WHERE {} {test} asks the same without it",
+                    index.percent(),
+                    index.text()
+                )
+            } else {
+                format!(
+                    "BY {field}: this version does not understand what its index, defined at {}, is of: {}",
+                    index.position,
+                    index.text()
+                )
+            };
+            return Err(self.fault(tag.span, message));
+        }
+        Ok(Tagged { name: name.to_owned(), test, times, index, own: true })
+    }
+
     fn test(&self, name: &str, tag: &Tag) -> Result<Test> {
         let value = |expr: &Expr| match self.constant(name, expr, tag)? {
             Constant::Value(
                 value @ (Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_)),
-            ) => Ok(value),
-            Constant::Time(time) => Ok(Value::Text(time.to_string())),
+            ) => Ok(Key::Value(value)),
+            Constant::Time(time) => Ok(Key::Value(Value::Text(time.to_string()))),
             _ => {
                 let message =
                     format!("BY {name}: expected text, a number or a boolean: an index holds no others");
@@ -139,7 +171,7 @@ impl Binder<'_> {
     /// An error for a name that no index answers.
     pub(super) fn check_names(&self, selector: &Selector, tags: &[By]) -> Result<()> {
         for (tag, by) in selector.tags.iter().zip(tags) {
-            if let By::Tag { name, test } = by
+            if let By::Tag(Tagged { name, test, index: None, .. }) = by
                 && !self.snapshot().has_tag(name)?
             {
                 return Err(self.unknown_name(selector, tag, name, test)?);
@@ -156,7 +188,8 @@ impl Binder<'_> {
              write DEFINE INDEX {field} ON '{on}' AS data.{field}, or WHERE data.{field} {test}"
         );
         let known = self.snapshot().tag_names(NAMES)?;
-        let known = known.iter().map(String::as_str).chain(BUILT_IN);
+        let indexes = self.snapshot().indexes().iter().map(|index| index.name());
+        let known = known.iter().map(String::as_str).chain(indexes).chain(BUILT_IN);
         let meant = nearest(name, known).map(|name| Name(name).to_string());
         Ok(self.fault_meaning(tag.span, message, meant))
     }

@@ -3,11 +3,15 @@
 use super::{Binder, expr::Names};
 use crate::entity::Entity;
 use crate::error::Result;
-use crate::lang::ast::{Clauses, Count, EntityRef, Expr, Point, PointKind, Selector, Source, Subscribe};
+use crate::lang;
+use crate::lang::ast::{
+    Clauses, Count, EntityRef, Expr, Point, PointKind, Query, Read, Selector, Source, Statement, Subscribe,
+};
 use crate::pattern::Pattern;
 use crate::plan::later::Later;
 use crate::plan::{
-    By, Moment, Predicate, Question, ReadKind, Replay, Subscription, Take, Until, Window, choose,
+    By, Derived, Indexed, Moment, Predicate, Question, ReadKind, Replay, Subscription, Take, Until, Window,
+    choose,
 };
 
 impl Binder<'_> {
@@ -56,8 +60,21 @@ impl Binder<'_> {
             (None, Some(last)) => Take::Last(self.count(last, "LAST")?),
             (None, None) => Take::All,
         };
-        let question = Question { pattern, by: tags, predicate, window, take };
+        let indexed = if predicate.is_some() { self.indexed() } else { Vec::new() };
+        let question = Question { pattern, by: tags, predicate, window, take, indexed };
         choose(self.snapshot(), question).map(ReadKind::Events)
+    }
+
+    /// The indexes that are complete, with what they are of. One that cannot be read is of no use here, and no harm.
+    fn indexed(&self) -> Vec<Indexed> {
+        let usable = self.snapshot().indexes().iter().filter(|index| index.is_complete());
+        let indexed = usable.filter_map(|index| {
+            let sentence = lang::parse_one(&format!("EVENTS WHERE {}", index.text())).ok()?.statement;
+            let Statement::Read(Read::Query(Query::Events { clauses, .. })) = sentence else { return None };
+            let node = self.expr(&clauses.filter?, Names::Event).ok()?;
+            Some(Indexed { node, index: Derived(index.clone()) })
+        });
+        indexed.collect()
     }
 
     pub(super) fn predicate(&self, filter: &Expr) -> Result<Predicate> {

@@ -13,7 +13,8 @@ use crate::pattern::Pattern;
 use crate::plan::by::order;
 use crate::plan::expr::{Constant, Node, Number};
 use crate::plan::field::{Caused, Field, Part, Step};
-use crate::plan::{By, Test, Window};
+use crate::plan::{By, Derived, Tagged, Test, Window};
+use crate::store::term::Key;
 use crate::value::Value;
 
 #[derive(Debug, Default)]
@@ -23,6 +24,13 @@ pub(super) struct Conditions {
     /// Of the type.
     pub kinds: Vec<Kinds>,
     pub times: Times,
+}
+
+/// What an index is of, so that `WHERE` may find it there.
+#[derive(Debug, Clone)]
+pub(crate) struct Indexed {
+    pub node: Node,
+    pub index: Derived,
 }
 
 /// Which types are meant.
@@ -49,24 +57,24 @@ enum Against<'n> {
 }
 
 impl Conditions {
-    pub fn read(&mut self, node: &Node, window: &mut Window) {
+    pub fn read(&mut self, node: &Node, window: &mut Window, indexed: &[Indexed]) {
         match node {
-            Node::And(terms) => terms.iter().for_each(|term| self.read(term, window)),
+            Node::And(terms) => terms.iter().for_each(|term| self.read(term, window, indexed)),
             Node::Matches { subject, pattern } if **subject == Node::Field(Field::Type) => {
                 self.kinds.push(Kinds::Like(pattern.clone()));
             }
             Node::Compare { left, comparison, right } => match (&**left, &**right) {
                 (subject, Node::Constant(constant)) => {
-                    self.subject(subject, Against::One(*comparison, constant), window)
+                    self.subject(subject, Against::One(*comparison, constant), window, indexed)
                 }
                 (Node::Constant(constant), subject) => {
-                    self.subject(subject, Against::One(turned(*comparison), constant), window)
+                    self.subject(subject, Against::One(turned(*comparison), constant), window, indexed)
                 }
                 _ => {}
             },
             Node::Between { subject, low, high } => {
                 if let (Node::Constant(low), Node::Constant(high)) = (&**low, &**high) {
-                    self.subject(subject, Against::Between(low, high), window);
+                    self.subject(subject, Against::Between(low, high), window, indexed);
                 }
             }
             Node::In { subject, items } => {
@@ -75,14 +83,20 @@ impl Conditions {
                     _ => None,
                 });
                 if let Some(items) = items.collect::<Option<Vec<_>>>() {
-                    self.subject(subject, Against::In(items), window);
+                    self.subject(subject, Against::In(items), window, indexed);
                 }
             }
             _ => {}
         }
     }
 
-    fn subject(&mut self, subject: &Node, against: Against, window: &mut Window) {
+    fn subject(&mut self, subject: &Node, against: Against, window: &mut Window, indexed: &[Indexed]) {
+        if let Some(Indexed { index, .. }) = indexed.iter().find(|indexed| indexed.node == *subject)
+            && let Some(test) = against.test()
+        {
+            let (name, index) = (index.0.name().to_owned(), Some(index.clone()));
+            self.by.push(By::Tag(Tagged { name, test, times: None, index, own: false }));
+        }
         let Node::Field(field) = subject else { return };
         match field {
             Field::Position => against.narrow(window),
@@ -116,7 +130,8 @@ impl Conditions {
                 if let [Step::Member(name)] = steps.as_slice()
                     && let Some(test) = against.test()
                 {
-                    self.by.push(By::Tag { name: name.clone(), test });
+                    let name = name.clone();
+                    self.by.push(By::Tag(Tagged { name, test, times: None, index: None, own: true }));
                 }
             }
             _ => {}
@@ -197,7 +212,8 @@ impl Against<'_> {
     fn test(&self) -> Option<Test> {
         let scalar = |constant: &Constant| match constant {
             Constant::Value(Value::Null | Value::Array(_) | Value::Object(_)) => None,
-            Constant::Value(value) => Some(value.clone()),
+            Constant::Value(value) => Some(Key::Value(value.clone())),
+            Constant::Time(time) => Some(Key::Time(*time)),
             _ => None,
         };
         Some(match self {

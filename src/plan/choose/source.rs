@@ -1,16 +1,19 @@
 //! Sources: where positions come from, and how many there are.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::conditions::Kinds;
 use super::{CHUNK, ENTRY, IN_CHUNK};
-use crate::entity::{EventType, Position};
+use crate::entity::{EventType, Name, Position};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
-use crate::plan::{By, Test};
+use crate::plan::by::Shown;
+use crate::plan::{By, Tagged, Test};
+use crate::store::catalog::Index;
 use crate::store::snapshot::{Estimate, Snapshot};
-use crate::store::term::{self, Term, TermRange};
+use crate::store::term::{self, Key, Term, TermRange};
 
 /// A union of more lists than this takes more memory than it saves.
 const MOST_LISTS: usize = 1000;
@@ -99,12 +102,13 @@ pub(super) struct Reader<'s> {
 }
 
 impl Reader<'_> {
-    pub fn source(&self, by: &By) -> Result<Source> {
+    /// The source of what a condition holds for, and whether it holds for all of it.
+    pub fn source(&self, by: &By) -> Result<(Source, bool)> {
         let term = match by {
             // An id that the database made is found by its time, not by a list.
             By::Id(id) => {
                 let found = self.snapshot.position_of(id)?;
-                return Ok(Source::Positions(found.iter().map(|position| position.0).collect()));
+                return Ok((Source::Positions(found.iter().map(|position| position.0).collect()), true));
             }
             By::Target(entity) => Term::entity(entity),
             By::Type(kind) => Term::kind(kind),
@@ -112,10 +116,10 @@ impl Reader<'_> {
             By::Key(key) => Term::key(key),
             By::Cause(cause) => Term::cause(cause),
             By::Correlation(correlation) => Term::correlation(correlation),
-            By::Tag { name, test } => return self.tagged(by, name, test),
-            By::Any(some) => return self.any(by, some),
+            By::Tag(tagged) => return self.tagged(by, tagged),
+            By::Any(some) => return Ok((self.any(by, some)?, true)),
         };
-        Ok(Source::List(self.lookup(term?, by.to_string())?))
+        Ok((Source::List(self.lookup(term?, by.to_string())?), true))
     }
 
     fn lookup(&self, term: Term, name: String) -> Result<Lookup> {
@@ -146,24 +150,68 @@ impl Reader<'_> {
         (self.last.min(self.snapshot.head().0) + 1).saturating_sub(self.first)
     }
 
-    fn tagged(&self, by: &By, name: &str, test: &Test) -> Result<Source> {
-        let prefix = term::tag_prefix(name);
-        let ranges = match test {
-            Test::Is(value) => {
-                return Ok(Source::List(self.lookup(Term::tag(name, value)?, by.to_string())?));
-            }
-            Test::In(values) => {
-                let mut terms = BTreeMap::new();
-                for value in values {
-                    terms.insert(Term::tag(name, value)?, Test::Is(value.clone()));
+    fn tagged(&self, by: &By, tagged: &Tagged) -> Result<(Source, bool)> {
+        let tests = [Some(&tagged.test), tagged.times.as_ref()].into_iter().flatten();
+        let keys: Vec<&Key> = tests.clone().flat_map(Test::keys).collect();
+        let derived = tagged.index.as_ref().map(|index| &index.0);
+        let is_cut = |key: &&Key| derived.and_then(|index| index.term(key)).is_some_and(|term| term.is_cut());
+        let exact = !keys.iter().any(is_cut);
+        if let Test::Is(_) | Test::In(_) = tagged.test {
+            let mut terms = BTreeMap::new();
+            for key in keys {
+                let name = || match tagged.test {
+                    Test::Is(_) => by.to_string(),
+                    _ => format!("{} = {}", Name(&tagged.name), Shown(key)),
+                };
+                if let (true, Key::Value(value)) = (tagged.own, key) {
+                    terms.insert(Term::tag(&tagged.name, value)?, name());
                 }
-                let named = |(term, test)| (term, By::Tag { name: name.to_owned(), test }.to_string());
-                return self.union(terms.into_iter().map(named).collect(), by.to_string());
+                if let Some(term) = derived.and_then(|index| index.term(key)) {
+                    terms.insert(term, name());
+                }
             }
-            Test::Not(value) => TermRange::other_than(&prefix, value).to_vec(),
-            Test::Between(low, high) => vec![TermRange::between(&prefix, low.as_ref(), high.as_ref())],
+            return Ok((self.union(terms.into_iter().collect(), by.to_string())?, exact));
+        }
+        let own = tagged.own.then(|| term::tag_prefix(&tagged.name));
+        let derived = derived.map(|index| term::derived_prefix(index.position));
+        let mut ranges = Vec::new();
+        for prefix in own.into_iter().chain(derived) {
+            match tagged.test {
+                Test::Not(_) => {
+                    let all = vec![TermRange::between(&prefix, Bound::Unbounded, Bound::Unbounded)];
+                    let without = |ranges, key: &&Key| TermRange::without(&prefix, key, ranges);
+                    ranges.extend(keys.iter().fold(all, without));
+                }
+                _ => ranges.extend(tests.clone().filter_map(|test| match test {
+                    Test::Between(low, high) => {
+                        Some(TermRange::between(&prefix, low.as_ref(), high.as_ref()))
+                    }
+                    _ => None,
+                })),
+            }
+        }
+        Ok((self.ranges(by, ranges)?, exact))
+    }
+
+    /// Whether an index holds every event of the types in question that it has a value for.
+    pub fn covers(&self, index: &Index, pattern: Option<&Pattern>, kinds: &[Kinds]) -> Result<bool> {
+        // A history may hold the database's own events.
+        let Some(pattern) = pattern else { return Ok(false) };
+        if index.on() == pattern {
+            return Ok(true);
+        }
+        let own = pattern.alternatives().iter().any(|glob| glob.prefix().starts_with('$'));
+        if index.on().is_all() && !own {
+            return Ok(true);
+        }
+        let types = match self.types_meant(Some(pattern), kinds)? {
+            Some(types) => types,
+            None => {
+                let types = self.snapshot.types("")?.into_iter();
+                types.filter(|(kind, _)| pattern.matches_text(kind)).collect()
+            }
         };
-        self.ranges(by, ranges)
+        Ok(types.keys().all(|kind| index.on().matches_text(kind)))
     }
 
     fn ranges(&self, by: &By, mut ranges: Vec<TermRange>) -> Result<Source> {
@@ -212,7 +260,7 @@ impl Reader<'_> {
         let mut terms = Vec::new();
         let mut positions = Vec::new();
         for one in some {
-            match self.source(one)? {
+            match self.source(one)?.0 {
                 Source::List(list) => terms.push((list.term, list.name)),
                 Source::Positions(found) => positions.extend(found),
                 // What `IN` says of built-in names is lists and positions, of one sort all of them.
