@@ -8,6 +8,7 @@ mod cursor;
 mod diff;
 pub(crate) mod eval;
 mod fold;
+mod index;
 pub(crate) mod scan;
 mod show;
 mod write;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use answer::{Answer, Row, Rows, State};
 pub(crate) use fold::state;
+pub(crate) use index::Compiler;
 pub(crate) use scan::Scan;
 pub(crate) use write::write;
 
@@ -31,6 +33,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::State(replay) => fold::answer(snapshot, replay)?,
         ReadKind::Steps(replay) => Answer::rows(fold::steps(snapshot, replay)?),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
+        ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),
         ReadKind::Head => Answer::row(show::head(snapshot)?),
         ReadKind::Verify => Answer::rows(show::verify(snapshot)?),

@@ -20,13 +20,13 @@ use crate::entity::Entity;
 use crate::pattern::Pattern;
 use crate::time::Timestamp;
 
-pub(crate) use bind::{Context, bind};
+pub(crate) use bind::{Context, bind, index_expression};
 pub(crate) use choose::{Source, source_of};
 pub(crate) use expr::Predicate;
 pub use moment::Moment;
 pub use parameters::Parameters;
 pub(crate) use subscription::{By, Subscription, Until};
-pub(crate) use write::{Append, Emit, Owner, When};
+pub(crate) use write::{Append, DefineIndex, DropIndex, Emit, Owner, When};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -54,6 +54,7 @@ pub(crate) enum ReadKind {
     /// `REPLAY … STEPS`.
     Steps(Replay),
     Types,
+    Indexes,
     Stats,
     Head,
     Verify,
@@ -63,6 +64,8 @@ pub(crate) enum ReadKind {
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
     Append(Append),
+    Define(DefineIndex),
+    Drop(DropIndex),
     Checkpoint,
 }
 

@@ -26,7 +26,7 @@ impl Binder<'_> {
         let tags = self.tags(selector)?;
         for (tag, by) in selector.tags.iter().zip(&tags) {
             if let By::Tag { name, value } = by
-                && !self.snapshot().has_tag(name)?
+                && !self.snapshot()?.has_tag(name)?
             {
                 let on = selector.pattern.as_ref().map_or("*".to_owned(), |_| pattern.to_string());
                 let field = crate::entity::Name(name);
@@ -74,7 +74,7 @@ impl Binder<'_> {
             (None, Some(last)) => Take::Last(self.count(last, "LAST")?),
             (None, None) => Take::All,
         };
-        let (source, pattern) = source_of(self.snapshot(), pattern, &tags)?;
+        let (source, pattern) = source_of(self.snapshot()?, pattern, &tags)?;
         Ok(ReadKind::Events(Events { source, pattern, window, predicate, take }))
     }
 
@@ -130,7 +130,7 @@ impl Binder<'_> {
                 }
                 Constant::Value(Value::Text(id)) => {
                     let id = self.at(tag.span, EventId::new(id))?;
-                    match self.snapshot().position_of(&id)? {
+                    match self.snapshot()?.position_of(&id)? {
                         Some(position) => Ok(By::Cause(Cause::Event(position))),
                         None => {
                             Err(self
@@ -184,7 +184,7 @@ impl Binder<'_> {
         let until = match &subscribe.until {
             None => None,
             // What has been recorded by now is what there is: the head, though it was recorded at this very instant.
-            Some(Point { kind: PointKind::Now, .. }) => Some(Until::Position(self.snapshot().head())),
+            Some(Point { kind: PointKind::Now, .. }) => Some(Until::Position(self.snapshot()?.head())),
             Some(point) => Some(match self.point(point, None)? {
                 Moment::Position(position) => Until::Position(position),
                 Moment::Time(time) if time > self.now()? => Until::Recorded(time),
