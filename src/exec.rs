@@ -10,6 +10,7 @@ mod diff;
 pub(crate) mod eval;
 mod explain;
 mod fold;
+mod index;
 pub(crate) mod scan;
 mod show;
 mod write;
@@ -21,6 +22,7 @@ mod tests;
 pub use answer::{Answer, Row, Rows, State};
 pub(crate) use explain::explain;
 pub(crate) use fold::state;
+pub(crate) use index::Compiler;
 pub(crate) use scan::Scan;
 pub(crate) use write::write;
 
@@ -35,6 +37,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::State(replay) => fold::answer(snapshot, replay)?,
         ReadKind::Steps(replay) => Answer::rows(fold::steps(snapshot, replay)?),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
+        ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),
         ReadKind::Head => Answer::row(show::head(snapshot)?),
         ReadKind::Verify => Answer::rows(show::verify(snapshot)?),

@@ -20,7 +20,7 @@ mod write;
 use crate::entity::Entity;
 use crate::time::Timestamp;
 
-pub(crate) use bind::{Context, bind};
+pub(crate) use bind::{Context, bind, index_expression};
 pub(crate) use by::{By, Derived, Tagged, Test};
 pub(crate) use choose::{Access, Indexed, Question, Source, Times, choose};
 #[cfg(test)]
@@ -29,7 +29,7 @@ pub(crate) use expr::Predicate;
 pub use moment::Moment;
 pub use parameters::Parameters;
 pub(crate) use subscription::{Subscription, Until};
-pub(crate) use write::{Append, Emit, Owner, When};
+pub(crate) use write::{Append, DefineIndex, DropIndex, Emit, Owner, When};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -67,6 +67,7 @@ pub(crate) enum ReadKind {
     /// `REPLAY … STEPS`.
     Steps(Replay),
     Types,
+    Indexes,
     Stats,
     Head,
     Verify,
@@ -76,6 +77,8 @@ pub(crate) enum ReadKind {
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
     Append(Append),
+    Define(DefineIndex),
+    Drop(DropIndex),
     Checkpoint,
 }
 

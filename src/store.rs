@@ -42,6 +42,7 @@ pub use recover::Recovery;
 
 use crate::error::{Error, Result};
 use backfill::Retired;
+use catalog::Index;
 use checkpoint::JournalAfter;
 use cold::Cold;
 use commit::Committer;
@@ -188,6 +189,24 @@ impl Store {
     /// The log as it is now.
     pub fn snapshot(&self) -> Snapshot {
         self.shared.snapshot()
+    }
+
+    /// Waits until every index that is defined now is complete, for so long at most. Says whether they are.
+    pub fn wait_for_indexes(&self, timeout: Duration) -> Result<bool> {
+        let catalog = self.shared.tails().catalog;
+        let wanted: Vec<_> = catalog.iter().filter_map(|index| catalog.get(index.name())).collect();
+        let replaced = |index: &Index| {
+            let now = self.shared.tails().catalog;
+            now.get(index.name()).is_none_or(|newest| newest.position != index.position)
+        };
+        // One that was dropped or replaced meanwhile is not waited for.
+        let done = || wanted.iter().all(|index| index.is_complete() || replaced(index));
+        if self.shared.options.read_only && !done() {
+            return Err(Error::stopped(
+                "an index is not complete, and the database was opened for reading only",
+            ));
+        }
+        self.shared.upkeep.wait_for_indexes(timeout, done)
     }
 
     /// Moves everything into the tables now.

@@ -15,6 +15,7 @@ use crate::lang::ast::{Comparison, Operator};
 use crate::plan::Predicate;
 use crate::plan::expr::{Constant, Node, Number, same};
 use crate::plan::field::{Caused, Field, Maker, Part, Step};
+use crate::store::term::Key;
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
@@ -77,6 +78,22 @@ pub(super) fn value(node: &Node, now: Timestamp) -> Result<Value> {
             (result, _) => to_value(result),
         },
         _ => to_value(scope.datum(node)),
+    }
+}
+
+/// What an index holds an event under: what the expression is worth for it, or the items of that. Null, objects, entities and
+/// lengths of time are no keys.
+pub(super) fn keys(node: &Node, event: &Record, found: &mut Vec<Key>) {
+    let scope = Scope { event: Some(event), now: Some(event.recorded()) };
+    let datum = scope.datum(node);
+    match datum {
+        Datum::Null | Datum::Span(_) | Datum::Entity(_) => {}
+        Datum::Time(time) => found.push(Key::Time(time)),
+        datum => match to_value(datum) {
+            Ok(Value::Array(items)) => found.extend(items.into_iter().map(Key::Value)),
+            Ok(value) => found.push(Key::Value(value)),
+            Err(_) => {}
+        },
     }
 }
 

@@ -15,6 +15,7 @@ use crate::time::{Clock, Timestamp};
 
 mod against_naive;
 mod facts;
+mod indexes;
 mod reads;
 
 fn time(text: &str) -> Timestamp {
@@ -30,6 +31,7 @@ fn store(tail: usize) -> Store {
         .disk(Arc::new(MemoryDisk::new()))
         .tail(tail, 1 << 20)
         .journal_steps(4096, 8192)
+        .compiler(Arc::new(super::Compiler))
         .clock(Clock::new(|| time(NOW)))
         .ids(move || format!("e{}", next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
     Store::create(Path::new("/shop.bygone"), options).unwrap()

@@ -4,6 +4,7 @@
 //! fault that points at the text.
 
 mod by;
+mod define;
 mod expr;
 mod point;
 mod read;
@@ -21,6 +22,7 @@ use crate::plan::Parameters;
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
+pub(crate) use define::index_expression;
 use expr::Names;
 
 /// What a statement is bound against.
@@ -44,7 +46,14 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
     if let Some(later) = later::statement(statement) {
         return Err(later.error());
     }
-    let binder = Binder { context, now: OnceCell::new(), notices: RefCell::default() };
+    let said = Said {
+        text: context.text,
+        statement: context.statement,
+        parameters: context.parameters,
+        default_actor: context.default_actor,
+        now: context.now,
+    };
+    let binder = Binder::new(said, Some(context.snapshot));
     let read = |kind| Ok(Plan::Read(Read { kind, notices: binder.notices.take() }));
     match statement {
         Statement::Explain { analyze, statement } => {
@@ -72,6 +81,9 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Read(ast::Read::Subscribe(subscribe)) => {
             binder.subscription(subscribe).map(Plan::Subscribe)
         }
+        Statement::Define(definition) => binder.define(definition).map(Plan::Write),
+        Statement::Drop { kind, name } => binder.drop_definition(*kind, name).map(Plan::Write),
+        Statement::Show(Shown::Indexes) => read(ReadKind::Indexes),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
         Statement::Show(Shown::Stats) => read(ReadKind::Stats),
         Statement::Show(Shown::Head) => read(ReadKind::Head),
@@ -82,17 +94,34 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
     }
 }
 
+/// Why `ANALYZE` is not for this.
 fn explain_only(why: &str) -> Error {
     Error::invalid("EXPLAIN ANALYZE", "a read; EXPLAIN alone tells the plan", why.to_owned())
 }
 
+/// What can be known of a statement without a log.
+#[derive(Debug, Clone, Copy)]
+struct Said<'a> {
+    text: &'a str,
+    statement: usize,
+    parameters: &'a Parameters,
+    default_actor: Option<&'a Entity>,
+    now: Timestamp,
+}
+
 struct Binder<'a> {
-    context: &'a Context<'a>,
+    context: Said<'a>,
+    /// None in a definition: it means the same whatever the log holds, and whenever it is read.
+    snapshot: Option<&'a Snapshot>,
     now: OnceCell<Timestamp>,
     notices: RefCell<Vec<String>>,
 }
 
 impl<'a> Binder<'a> {
+    fn new(context: Said<'a>, snapshot: Option<&'a Snapshot>) -> Binder<'a> {
+        Binder { context, snapshot, now: OnceCell::new(), notices: RefCell::default() }
+    }
+
     fn fault(&self, span: Span, message: impl Into<String>) -> Error {
         self.fault_meaning(span, message, None)
     }
@@ -113,8 +142,20 @@ impl<'a> Binder<'a> {
         self.notices.borrow_mut().push(notice);
     }
 
-    fn snapshot(&self) -> &'a Snapshot {
-        self.context.snapshot
+    fn snapshot(&self) -> Result<&'a Snapshot> {
+        let none =
+            || Error::invalid("a definition", "what means the same whatever the log holds", "a look at it");
+        self.snapshot.ok_or_else(none)
+    }
+
+    /// `NOW`, or what is counted from it, at a place of the text.
+    fn now_at(&self, span: Span) -> Result<Timestamp> {
+        if self.snapshot.is_none() {
+            let message =
+                "a definition means the same at any time: there is no NOW in it, nor what is counted from it";
+            return Err(self.fault(span, message));
+        }
+        self.now()
     }
 
     /// The instant that `NOW` is: the later of the clock and the head's `recorded`.
@@ -122,7 +163,8 @@ impl<'a> Binder<'a> {
         if let Some(now) = self.now.get() {
             return Ok(*now);
         }
-        let head = self.snapshot().event(self.snapshot().head())?;
+        let snapshot = self.snapshot()?;
+        let head = snapshot.event(snapshot.head())?;
         let now = head.map_or(self.context.now, |head| head.recorded.max(self.context.now));
         Ok(*self.now.get_or_init(|| now))
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::entity::Name;
 use crate::store::snapshot::Estimate;
 
 use super::{
@@ -17,6 +18,23 @@ impl Display for Plan {
         match self {
             Plan::Read(read) => read.fmt(f),
             Plan::Write(Write::Append(append)) => append.fmt(f),
+            Plan::Write(Write::Define(index)) => {
+                write!(
+                    f,
+                    "append the definition of the index {} on '{}' as {}",
+                    Name(&index.name),
+                    index.on,
+                    index.text
+                )?;
+                f.write_str("\n  and build it from the whole log in the background")
+            }
+            Plan::Write(Write::Drop(index)) => {
+                write!(
+                    f,
+                    "append the end of the index {}\n  and drop its lists in the background",
+                    Name(&index.name)
+                )
+            }
             Plan::Write(Write::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
             Plan::Explain(explain) => explain.plan.fmt(f),
@@ -31,6 +49,7 @@ impl Display for Read {
             ReadKind::State(replay) => write!(f, "fold {replay}"),
             ReadKind::Steps(replay) => write!(f, "fold, step by step, {replay}"),
             ReadKind::Types => f.write_str("count the list of each type"),
+            ReadKind::Indexes => f.write_str("list the catalog"),
             ReadKind::Stats => f.write_str("count the log, its types and its bytes"),
             ReadKind::Head => f.write_str("read the newest event and the chain of hashes up to it"),
             ReadKind::Verify => {

@@ -1,7 +1,7 @@
 //! The one list of what the grammar has and the plans have not yet. It is to become empty.
 
 use crate::error::Error;
-use crate::lang::ast::{Act, Admin, Query, Read, Shown, Source, Statement, Write};
+use crate::lang::ast::{Act, Admin, DefinedKind, Definition, Query, Read, Shown, Source, Statement, Write};
 
 /// A form of the language whose meaning comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +34,8 @@ impl Later {
     fn what(self) -> &'static str {
         match self {
             Later::Perform => "PERFORM",
-            Later::Define => "DEFINE",
-            Later::Drop => "DROP",
+            Later::Define => "DEFINE of anything but an index",
+            Later::Drop => "DROP of anything but an index",
             Later::Describe => "DESCRIBE",
             Later::Show(what) => what,
             Later::Backup => "BACKUP",
@@ -70,7 +70,9 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
         Statement::Write(Write::Act(Act::Perform(_))) => Some(Later::Perform),
         Statement::Write(_) => None,
         Statement::Read(read) => self::read(read),
+        Statement::Define(Definition::Index { .. }) => None,
         Statement::Define(_) => Some(Later::Define),
+        Statement::Drop { kind: DefinedKind::Index, .. } => None,
         Statement::Drop { .. } => Some(Later::Drop),
         Statement::Show(shown) => show(*shown),
         Statement::Describe(_) => Some(Later::Describe),
@@ -101,10 +103,9 @@ fn read(read: &Read) -> Option<Later> {
 
 fn show(shown: Shown) -> Option<Later> {
     Some(Later::Show(match shown {
-        Shown::Types | Shown::Stats | Shown::Head => return None,
+        Shown::Types | Shown::Indexes | Shown::Stats | Shown::Head => return None,
         Shown::Kinds => "SHOW KINDS",
         Shown::Verbs => "SHOW VERBS",
-        Shown::Indexes => "SHOW INDEXES",
         Shown::Views => "SHOW VIEWS",
         Shown::Reactions => "SHOW REACTIONS",
         Shown::Webhooks => "SHOW WEBHOOKS",

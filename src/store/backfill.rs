@@ -20,13 +20,9 @@ use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 
-/// What a slice reads at most: so many events, so many bytes of terms, for so long.
-const EVENTS: usize = 50_000;
+/// What a slice reads at most beside a number of events: so many bytes of terms, for so long.
 const BYTES: usize = 4 << 20;
 const READING: Duration = Duration::from_millis(50);
-
-/// How many chunks are dropped in a slice.
-const CHUNKS: usize = 4096;
 
 /// An index that the catalog has no more.
 #[derive(Debug)]
@@ -72,8 +68,9 @@ impl Shared {
         };
         if let Some(definition) = stale.iter().find(|definition| !held(definition)) {
             self.through_errors(|| {
-                self.cold
-                    .write("dropping an index", |tables| tables.remove_index(*definition, CHUNKS).map(drop))
+                self.cold.write("dropping an index", |tables| {
+                    tables.remove_index(*definition, self.options.index_slice.1).map(drop)
+                })
             })?;
             return Ok(Step::Worked);
         }
@@ -138,7 +135,7 @@ impl Shared {
         let mut lists: BTreeMap<Term, Vec<u64>> = BTreeMap::new();
         let (mut through, mut bytes, mut terms) = (done, 0, Vec::new());
         let mut log = self.snapshot().log(done + 1, definition.0, Direction::Ascending);
-        log.lend(EVENTS, |position, event| {
+        log.lend(self.options.index_slice.0, |position, event| {
             index.terms(&Record::open(Position(position), event)?, &mut terms);
             for term in terms.drain(..) {
                 bytes += term.as_bytes().len() + 16;

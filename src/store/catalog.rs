@@ -224,10 +224,6 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    pub fn is_empty(&self) -> bool {
-        self.indexes.is_empty()
-    }
-
     /// All of them, in the order of their definitions; those that are being built, too.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Index>> {
         self.indexes.iter()
@@ -238,7 +234,7 @@ impl Catalog {
         self.iter().rev().find(|index| index.name() == name)
     }
 
-    /// The index of this name to be used: the newest that is complete.
+    /// The index of this name to be used: the newest that is complete. Ask once for a question: another may be completed meanwhile.
     pub fn usable(&self, name: &str) -> Option<&Arc<Index>> {
         self.iter().rev().find(|index| index.name() == name && index.is_complete())
     }
@@ -363,3 +359,6 @@ pub(super) fn listed(postings: &Postings) -> Result<Vec<Position>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -50,6 +50,8 @@ pub struct Options {
     pub(crate) clock: Clock,
     pub(crate) ids: Option<Ids>,
     compiler: Option<Arc<dyn Compile>>,
+    /// How many events are read for an index in a slice, and how many chunks of one are dropped, at most.
+    pub(crate) index_slice: (usize, usize),
     /// Indexes are built and dropped only as a test says.
     #[cfg(test)]
     pub(crate) by_hand: bool,
@@ -77,6 +79,7 @@ impl Default for Options {
             clock: Clock::system(),
             ids: None,
             compiler: None,
+            index_slice: (50_000, 4096),
             #[cfg(test)]
             by_hand: false,
             #[cfg(test)]

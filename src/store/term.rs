@@ -18,7 +18,7 @@
 //!
 //! A term of a list that is looked up has at most 512 bytes, and saying a longer one is an error. Nobody says what an index
 //! derives: there a longer text is *cut*. Its term ends with `00 01` instead, so it sorts behind the text that is just as long
-//! as what was kept, and before all others that begin so; its list is of all events whose text begins so, and whoever
+//! as what was kept, and before all others that begin so; its list is of events whose text begins so, and whoever
 //! reads it looks at each of them again.
 
 mod range;
@@ -46,6 +46,7 @@ const TEXT: u8 = 6;
 const CUT: [u8; 2] = [0, 1];
 
 /// Where the value of a derived term begins.
+#[allow(dead_code, reason = "for who chooses lists")]
 const DERIVED: usize = 9;
 
 /// Which index.
@@ -140,7 +141,8 @@ impl Term {
         Some(Term(bytes.into()))
     }
 
-    /// Whether its list is of all events whose text begins like this: each of them is to be looked at again.
+    /// Whether its list is of events whose text only begins like this: each of them is to be looked at again.
+    #[allow(dead_code, reason = "for who chooses lists")]
     pub fn is_cut(&self) -> bool {
         definition_of(&self.0).is_some() && self.0.get(DERIVED) == Some(&TEXT) && self.0.ends_with(&CUT)
     }

@@ -81,7 +81,7 @@ impl Binder<'_> {
             Constant::Value(Value::Int(n)) if *n >= 0 => Ok(Cause::Event(Position(n.unsigned_abs()))),
             Constant::Value(Value::Text(id)) => {
                 let id = self.at(tag.span, EventId::new(id))?;
-                match self.snapshot().position_of(&id)? {
+                match self.snapshot()?.position_of(&id)? {
                     Some(position) => Ok(Cause::Event(position)),
                     None => {
                         Err(self.fault(tag.span, format!("BY cause: no event of this log has the id '{id}'")))
@@ -102,7 +102,7 @@ impl Binder<'_> {
             Key::Value(Value::Text(text)) => text.parse().ok().map(Key::Time),
             _ => None,
         });
-        let catalog = self.snapshot().indexes();
+        let catalog = self.snapshot()?.indexes();
         let index = catalog.usable(name).map(|index| Derived(index.clone()));
         if index.is_none()
             && let Some(index) = catalog.get(name)
@@ -172,7 +172,7 @@ impl Binder<'_> {
     pub(super) fn check_names(&self, selector: &Selector, tags: &[By]) -> Result<()> {
         for (tag, by) in selector.tags.iter().zip(tags) {
             if let By::Tag(Tagged { name, test, index: None, .. }) = by
-                && !self.snapshot().has_tag(name)?
+                && !self.snapshot()?.has_tag(name)?
             {
                 return Err(self.unknown_name(selector, tag, name, test)?);
             }
@@ -187,8 +187,8 @@ impl Binder<'_> {
             "BY {name}: no index answers it, and no event was emitted with INDEX BY {name}; \
              write DEFINE INDEX {field} ON '{on}' AS data.{field}, or WHERE data.{field} {test}"
         );
-        let known = self.snapshot().tag_names(NAMES)?;
-        let indexes = self.snapshot().indexes().iter().map(|index| index.name());
+        let known = self.snapshot()?.tag_names(NAMES)?;
+        let indexes = self.snapshot()?.indexes().iter().map(|index| index.name());
         let known = known.iter().map(String::as_str).chain(indexes).chain(BUILT_IN);
         let meant = nearest(name, known).map(|name| Name(name).to_string());
         Ok(self.fault_meaning(tag.span, message, meant))

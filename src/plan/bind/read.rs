@@ -3,10 +3,7 @@
 use super::{Binder, expr::Names};
 use crate::entity::Entity;
 use crate::error::Result;
-use crate::lang;
-use crate::lang::ast::{
-    Clauses, Count, EntityRef, Expr, Point, PointKind, Query, Read, Selector, Source, Statement, Subscribe,
-};
+use crate::lang::ast::{Clauses, Count, EntityRef, Expr, Point, PointKind, Selector, Source, Subscribe};
 use crate::pattern::Pattern;
 use crate::plan::later::Later;
 use crate::plan::{
@@ -60,21 +57,19 @@ impl Binder<'_> {
             (None, Some(last)) => Take::Last(self.count(last, "LAST")?),
             (None, None) => Take::All,
         };
-        let indexed = if predicate.is_some() { self.indexed() } else { Vec::new() };
+        let indexed = if predicate.is_some() { self.indexed()? } else { Vec::new() };
         let question = Question { pattern, by: tags, predicate, window, take, indexed };
-        choose(self.snapshot(), question).map(ReadKind::Events)
+        choose(self.snapshot()?, question).map(ReadKind::Events)
     }
 
     /// The indexes that are complete, with what they are of. One that cannot be read is of no use here, and no harm.
-    fn indexed(&self) -> Vec<Indexed> {
-        let usable = self.snapshot().indexes().iter().filter(|index| index.is_complete());
+    fn indexed(&self) -> Result<Vec<Indexed>> {
+        let usable = self.snapshot()?.indexes().iter().filter(|index| index.is_complete());
         let indexed = usable.filter_map(|index| {
-            let sentence = lang::parse_one(&format!("EVENTS WHERE {}", index.text())).ok()?.statement;
-            let Statement::Read(Read::Query(Query::Events { clauses, .. })) = sentence else { return None };
-            let node = self.expr(&clauses.filter?, Names::Event).ok()?;
+            let node = super::index_expression(index.text()).ok()?;
             Some(Indexed { node, index: Derived(index.clone()) })
         });
-        indexed.collect()
+        Ok(indexed.collect())
     }
 
     pub(super) fn predicate(&self, filter: &Expr) -> Result<Predicate> {
@@ -112,7 +107,7 @@ impl Binder<'_> {
         let until = match &subscribe.until {
             None => None,
             // What has been recorded by now is what there is: the head, though it was recorded at this very instant.
-            Some(Point { kind: PointKind::Now, .. }) => Some(Until::Position(self.snapshot().head())),
+            Some(Point { kind: PointKind::Now, .. }) => Some(Until::Position(self.snapshot()?.head())),
             Some(point) => Some(match self.point(point, None)? {
                 Moment::Position(position) => Until::Position(position),
                 Moment::Time(time) if time > self.now()? => Until::Recorded(time),
