@@ -7,13 +7,17 @@
 pub(crate) mod bind;
 mod by;
 mod choose;
+pub(crate) mod datum;
 mod explain;
 pub(crate) mod expr;
 mod fault;
 pub(crate) mod field;
+pub(crate) mod function;
 mod later;
 mod moment;
+pub(crate) mod order;
 mod parameters;
+pub(crate) mod shape;
 mod subscription;
 mod write;
 
@@ -22,12 +26,13 @@ use crate::time::Timestamp;
 
 pub(crate) use bind::{Context, bind, index_expression};
 pub(crate) use by::{By, Derived, Tagged, Test};
-pub(crate) use choose::{Access, Indexed, Question, Source, Times, choose};
+pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};
 #[cfg(test)]
 pub(crate) use choose::{FORCED, Forced};
 pub(crate) use expr::Predicate;
 pub use moment::Moment;
 pub use parameters::Parameters;
+pub(crate) use shape::{Shape, Shaped};
 pub(crate) use subscription::{Subscription, Until};
 pub(crate) use write::{Append, DefineIndex, DropIndex, Emit, Owner, When};
 
@@ -62,6 +67,8 @@ pub(crate) struct Read {
 pub(crate) enum ReadKind {
     /// `EVENTS`, `HISTORY`.
     Events(Events),
+    /// The same with `GROUP BY`, `SELECT` or `ORDER BY`.
+    Shaped(Shaped),
     /// `AT`, `REPLAY`.
     State(Replay),
     /// `REPLAY … STEPS`.
@@ -98,6 +105,8 @@ pub(crate) enum Take {
     First(u64),
     /// The newest so many, the oldest of them first.
     Last(u64),
+    /// The newest so many, the newest first.
+    Newest(u64),
 }
 
 /// A part of the log. Since `recorded` never decreases, `AS OF` a time is a prefix too.

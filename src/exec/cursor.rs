@@ -2,15 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
 
-use super::bitmap::Bitmap;
 use crate::error::Result;
-use crate::plan::Source;
+use crate::plan::{Bitmap, Gathered, Source};
 use crate::store::snapshot::{Direction, List, Snapshot};
 use crate::store::term::{Term, TermRange};
-
-/// How many bytes a set of positions may take.
-const MEMORY: u64 = 256 << 20;
 
 /// Positions, each once, in one direction.
 pub(super) enum Cursor {
@@ -25,34 +22,51 @@ pub(super) enum Cursor {
 pub(super) struct Swept {
     snapshot: Snapshot,
     ranges: Vec<TermRange>,
-    first: u64,
-    last: u64,
-    gathered: Option<Bitmap>,
-    /// Where to go on; none at the end.
-    next: Option<u64>,
+    within: (u64, u64),
+    gathered: Gathered,
+    set: Option<Arc<Bitmap>>,
+    /// What is left, both ends included; none at the end.
+    left: Option<(u64, u64)>,
 }
 
 impl Swept {
     fn peek(&mut self, direction: Direction) -> Result<Option<u64>> {
-        let gathered = match &mut self.gathered {
-            Some(gathered) => gathered,
-            none => {
-                let mut gathered = Bitmap::default();
-                for range in &self.ranges {
-                    let take = |entries: &[u64]| {
-                        entries.iter().try_for_each(|&position| gathered.insert(position, MEMORY))
-                    };
-                    self.snapshot.sweep(range, self.first, self.last, take)?;
-                }
-                none.insert(gathered)
+        let Some((first, last)) = self.left else { return Ok(None) };
+        let set = match &self.set {
+            Some(set) => set,
+            None => {
+                let set = self.gathered.get(|| {
+                    let mut set = Bitmap::default();
+                    let memory = self.snapshot.query_memory() as u64;
+                    for range in &self.ranges {
+                        let take = |entries: &[u64]| {
+                            entries.iter().try_for_each(|&position| set.insert(position, memory))
+                        };
+                        self.snapshot.sweep(range, self.within.0, self.within.1, take)?;
+                    }
+                    Ok(set)
+                })?;
+                self.set.insert(set)
             }
         };
-        let found = self.next.and_then(|next| match direction {
-            Direction::Ascending => gathered.at_or_after(next),
-            Direction::Descending => gathered.at_or_before(next),
+        let found = match direction {
+            Direction::Ascending => set.at_or_after(first),
+            Direction::Descending => set.at_or_before(last),
+        };
+        let found = found.filter(|found| (first..=last).contains(found));
+        self.left = found.map(|found| match direction {
+            Direction::Ascending => (found, last),
+            Direction::Descending => (first, found),
         });
-        self.next = found;
         Ok(found)
+    }
+
+    fn seek(&mut self, to: u64, direction: Direction) {
+        self.left = self.left.map(|(first, last)| match direction {
+            Direction::Ascending => (first.max(to), last),
+            Direction::Descending => (first, last.min(to)),
+        });
+        self.left = self.left.filter(|(first, last)| first <= last);
     }
 }
 
@@ -125,13 +139,13 @@ impl Cursor {
                 }
                 Cursor::Positions(within)
             }
-            Source::Ranges { ranges, .. } => Cursor::Swept(Swept {
+            Source::Ranges { ranges, within, gathered, .. } => Cursor::Swept(Swept {
                 snapshot: snapshot.clone(),
                 ranges: ranges.clone(),
-                first: first.max(1),
-                last,
-                gathered: None,
-                next: Some(if direction == Direction::Ascending { first.max(1) } else { last }),
+                within: *within,
+                gathered: gathered.clone(),
+                set: None,
+                left: Some((first.max(1), last)),
             }),
             Source::Union { lists, .. } => Cursor::Union {
                 members: lists.iter().map(|lookup| list(&lookup.term)).collect(),
@@ -220,11 +234,7 @@ impl Cursor {
                     positions.pop_front();
                 }
             }
-            Cursor::Swept(swept) => {
-                if swept.next.is_some_and(|next| before(direction, next, to)) {
-                    swept.next = Some(to);
-                }
-            }
+            Cursor::Swept(swept) => swept.seek(to, direction),
             Cursor::Union { .. } => {
                 self.peek(direction)?;
                 let Cursor::Union { members, heads, .. } = self else { return Ok(()) };

@@ -9,7 +9,9 @@ use super::{read, write};
 use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::{Event, Expect};
-use crate::plan::{Access, Append, Emit, Explain, Owner, Plan, Read, ReadKind, Window, Write};
+use crate::plan::{
+    Access, Append, DefineIndex, Emit, Explain, Owner, Plan, Read, ReadKind, Shaped, Window, Write,
+};
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
 use crate::value::Value;
@@ -23,14 +25,20 @@ pub(crate) fn explain(snapshot: &Snapshot, explain: &Explain) -> Result<Answer> 
     let mut notices = Vec::new();
     if let Plan::Read(read) = &mut plan {
         notices.extend(read.notices.iter().cloned());
-        if let ReadKind::Events(events) = &mut read.kind {
-            count_runs(snapshot, &mut events.access, &events.window)?;
+        match &mut read.kind {
+            ReadKind::Events(events) | ReadKind::Shaped(Shaped { events, .. }) => {
+                count_runs(snapshot, &mut events.access, &events.window)?;
+            }
+            _ => {}
         }
     }
     let mut lines: Vec<String> = plan.to_string().lines().map(str::to_owned).collect();
-    if let Plan::Write(Write::Append(append)) = &plan {
-        lines.extend(dry_run(snapshot, append)?.into_iter().map(|line| format!("  {line}")));
-    }
+    let outcome = match &plan {
+        Plan::Write(Write::Append(append)) => dry_run(snapshot, append)?,
+        Plan::Write(Write::Define(define)) => vec![defining(snapshot, define)],
+        _ => Vec::new(),
+    };
+    lines.extend(outcome.into_iter().map(|line| format!("  {line}")));
     let mut rows: Vec<Row> = lines.into_iter().map(|line| fields([("plan", line.into())])).collect();
     if let Plan::Read(read) = &plan
         && explain.analyze
@@ -81,6 +89,21 @@ fn analyze(snapshot: &Snapshot, plan: &Read) -> Result<Row> {
         ("runsPassedOver", tally.passed_over().into()),
         ("milliseconds", Value::Float((elapsed * 1000.0).round() / 1000.0)),
     ]))
+}
+
+/// What would come of a definition, were it made now.
+fn defining(snapshot: &Snapshot, define: &DefineIndex) -> String {
+    match snapshot.indexes().get(&define.name) {
+        Some(index) if *index.on() == define.on && index.text() == define.text => {
+            format!("it is defined like this at {}: nothing would be written", index.position)
+        }
+        Some(index) => format!(
+            "would be built from {} events beside the one of {}, and replace it when it is complete",
+            snapshot.head().0,
+            index.position
+        ),
+        None => format!("would be built from {} events in the background", snapshot.head().0),
+    }
 }
 
 /// What would come of a write, were it carried out now.

@@ -5,6 +5,7 @@
 //! left is checked on each event. Where even that costs more than reading the log from end to end, the log is read.
 //! Whatever is chosen, the answer is the same: candidates narrow, and checks decide.
 
+mod bitmap;
 mod conditions;
 mod source;
 mod times;
@@ -13,6 +14,7 @@ use super::{By, Events, Predicate, Tagged, Take, Window};
 use crate::error::Result;
 use crate::pattern::Pattern;
 use crate::store::snapshot::{Estimate, Snapshot};
+pub(crate) use bitmap::{Bitmap, Gathered};
 use conditions::Conditions;
 pub(crate) use conditions::Indexed;
 pub(crate) use source::Source;
@@ -48,6 +50,12 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// All of the log.
+    #[cfg(test)]
+    pub fn log() -> Access {
+        Access { source: Source::Log, ..Access::positions(Vec::new()) }
+    }
+
     /// By positions that were found already, ascending.
     pub fn positions(positions: Vec<u64>) -> Access {
         let estimate = Estimate::exactly(positions.len() as u64);
@@ -124,7 +132,7 @@ pub(crate) fn choose(snapshot: &Snapshot, question: Question) -> Result<Events> 
     let known = if predicate.is_some() { UNKNOWN } else { 1.0 };
     let wanted = match take {
         Take::All => f64::INFINITY,
-        Take::First(n) | Take::Last(n) => n as f64 / known,
+        Take::First(n) | Take::Last(n) | Take::Newest(n) => n as f64 / known,
     };
     let mut access = Weighing { span: span as f64, wanted }.take(candidates, pattern);
     access.times = conditions.times;

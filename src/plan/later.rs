@@ -22,11 +22,7 @@ pub(super) enum Later {
     Diff,
     Trace,
     Blame,
-    Group,
-    Order,
-    Functions,
     ExpectNone,
-    IdExpression,
     Form,
 }
 
@@ -49,11 +45,7 @@ impl Later {
             Later::Diff => "DIFF",
             Later::Trace => "TRACE",
             Later::Blame => "BLAME",
-            Later::Group => "GROUP BY, SELECT and HAVING",
-            Later::Order => "ORDER BY",
-            Later::Functions => "functions",
             Later::ExpectNone => "EXPECT NONE",
-            Later::IdExpression => "an id that is worked out",
             Later::Form => "this statement",
         }
     }

@@ -169,7 +169,7 @@ impl Binder<'_> {
     }
 
     /// An error for a name that no index answers.
-    pub(super) fn check_names(&self, selector: &Selector, tags: &[By]) -> Result<()> {
+    pub(super) fn check_indexed(&self, selector: &Selector, tags: &[By]) -> Result<()> {
         for (tag, by) in selector.tags.iter().zip(tags) {
             if let By::Tag(Tagged { name, test, index: None, .. }) = by
                 && !self.snapshot()?.has_tag(name)?

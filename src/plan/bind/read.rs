@@ -3,7 +3,7 @@
 use super::{Binder, expr::Names};
 use crate::entity::Entity;
 use crate::error::Result;
-use crate::lang::ast::{Clauses, Count, EntityRef, Expr, Point, PointKind, Selector, Source, Subscribe};
+use crate::lang::ast::{Clauses, EntityRef, Expr, Point, PointKind, Selector, Source, Subscribe};
 use crate::pattern::Pattern;
 use crate::plan::later::Later;
 use crate::plan::{
@@ -20,7 +20,7 @@ impl Binder<'_> {
     pub(super) fn events(&self, selector: &Selector, clauses: &Clauses) -> Result<ReadKind> {
         let pattern = self.pattern(selector)?;
         let tags = self.tags(selector)?;
-        self.check_names(selector, &tags)?;
+        self.check_indexed(selector, &tags)?;
         self.query(Some(pattern), tags, clauses, None)
     }
 
@@ -31,12 +31,6 @@ impl Binder<'_> {
         clauses: &Clauses,
         entity: Option<&Entity>,
     ) -> Result<ReadKind> {
-        if !clauses.group.is_empty() || !clauses.select.is_empty() || clauses.having.is_some() {
-            return Err(Later::Group.error());
-        }
-        if !clauses.order.is_empty() {
-            return Err(Later::Order.error());
-        }
         if let Some(point) = &clauses.at {
             return Err(self.fault(
                 point.span,
@@ -44,22 +38,26 @@ impl Binder<'_> {
             ));
         }
         let window = self.window(clauses, entity)?;
-        let predicate = clauses.filter.as_ref().map(|filter| self.predicate(filter)).transpose()?;
-        let take = match (&clauses.limit, &clauses.last) {
-            (Some(_), Some(last)) => {
-                let span = match last {
-                    Count::Number { span, .. } => *span,
-                    Count::Param(param) => param.span,
-                };
-                return Err(self.fault(span, "LAST and LIMIT together: which of the two is meant?"));
-            }
+        let predicate =
+            clauses.filter.as_ref().map(|filter| self.predicate(filter, Names::Event)).transpose()?;
+        let indexed = if predicate.is_some() { self.indexed()? } else { Vec::new() };
+        let take = self.enough(clauses)?;
+        let question = Question { pattern, by: tags, predicate, window, take, indexed };
+        let mut events = choose(self.snapshot()?, question)?;
+        events.take = Take::All;
+        self.shape(clauses, events, entity.is_some())
+    }
+
+    /// How many events will do: where they are put in an order or in groups, all of them are needed.
+    fn enough(&self, clauses: &Clauses) -> Result<Take> {
+        if !clauses.group.is_empty() || !clauses.order.is_empty() || !clauses.select.is_empty() {
+            return Ok(Take::All);
+        }
+        Ok(match (&clauses.limit, &clauses.last) {
             (Some(limit), None) => Take::First(self.count(limit, "LIMIT")?),
             (None, Some(last)) => Take::Last(self.count(last, "LAST")?),
-            (None, None) => Take::All,
-        };
-        let indexed = if predicate.is_some() { self.indexed()? } else { Vec::new() };
-        let question = Question { pattern, by: tags, predicate, window, take, indexed };
-        choose(self.snapshot()?, question).map(ReadKind::Events)
+            _ => Take::All,
+        })
     }
 
     /// The indexes that are complete, with what they are of. One that cannot be read is of no use here, and no harm.
@@ -72,9 +70,9 @@ impl Binder<'_> {
         Ok(indexed.collect())
     }
 
-    pub(super) fn predicate(&self, filter: &Expr) -> Result<Predicate> {
+    pub(super) fn predicate(&self, filter: &Expr, names: Names) -> Result<Predicate> {
         let text = self.context.text.get(filter.span.range()).unwrap_or_default();
-        Ok(Predicate { node: self.expr(filter, Names::Event)?, text: text.to_owned() })
+        Ok(Predicate { node: self.expr(filter, names)?, text: text.to_owned() })
     }
 
     fn pattern(&self, selector: &Selector) -> Result<Pattern> {
@@ -117,7 +115,11 @@ impl Binder<'_> {
         Ok(Subscription {
             pattern: self.pattern(selector)?,
             tags: self.tags(selector)?,
-            predicate: subscribe.filter.as_ref().map(|filter| self.predicate(filter)).transpose()?,
+            predicate: subscribe
+                .filter
+                .as_ref()
+                .map(|filter| self.predicate(filter, Names::Event))
+                .transpose()?,
             from: subscribe.from.as_ref().map(|start| self.start(start)).transpose()?,
             until,
             limit: subscribe.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::conditions::Kinds;
-use super::{CHUNK, ENTRY, IN_CHUNK};
+use super::{CHUNK, ENTRY, Gathered, IN_CHUNK};
 use crate::entity::{EventType, Name, Position};
 use crate::error::Result;
 use crate::event::record::Record;
@@ -47,6 +47,9 @@ pub(crate) enum Source {
     /// All terms of some ranges, swept into a set before the first is read.
     Ranges {
         ranges: Vec<TermRange>,
+        /// The window, both ends included.
+        within: (u64, u64),
+        gathered: Gathered,
         name: String,
         estimate: Estimate,
     },
@@ -223,7 +226,13 @@ impl Reader<'_> {
                 Some(more) => terms.extend(more),
                 None => {
                     let estimate = self.swept(by, &ranges)?;
-                    return Ok(Source::Ranges { ranges, name: by.to_string(), estimate });
+                    return Ok(Source::Ranges {
+                        ranges,
+                        within: (self.first, self.last),
+                        gathered: Gathered::default(),
+                        name: by.to_string(),
+                        estimate,
+                    });
                 }
             }
         }

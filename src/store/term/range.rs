@@ -80,7 +80,7 @@ fn bytes(prefix: &[u8], key: &Key) -> (Vec<u8>, bool) {
     let mut builder = Builder(prefix.to_vec());
     match key {
         Key::Value(value) => builder = builder.value(value),
-        Key::Time(time) => builder.time(*time),
+        Key::Time(time) => super::write_time(&mut builder.0, *time),
     }
     (builder.0, false)
 }

@@ -1,6 +1,7 @@
 //! Sets of positions: a bit each, in blocks that are there where one of them is.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 
@@ -11,7 +12,7 @@ const BLOCK: u64 = WORDS as u64 * 64;
 
 /// Positions in no order, told in order.
 #[derive(Debug, Default)]
-pub(super) struct Bitmap {
+pub(crate) struct Bitmap {
     blocks: BTreeMap<u64, Box<[u64; WORDS]>>,
 }
 
@@ -71,6 +72,28 @@ impl Bitmap {
             }
         }
         None
+    }
+}
+
+/// What a source of ranges holds, gathered once for all that read it: a query may read on several threads.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gathered(Arc<Mutex<Option<Arc<Bitmap>>>>);
+
+impl PartialEq for Gathered {
+    /// What was gathered follows from the ranges.
+    fn eq(&self, _: &Gathered) -> bool {
+        true
+    }
+}
+
+impl Gathered {
+    /// What was gathered, or is gathered now. Others wait for it.
+    pub fn get(&self, gather: impl FnOnce() -> Result<Bitmap>) -> Result<Arc<Bitmap>> {
+        let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gathered) = &*gathered {
+            return Ok(gathered.clone());
+        }
+        Ok(gathered.insert(Arc::new(gather()?)).clone())
     }
 }
 
