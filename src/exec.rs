@@ -3,14 +3,21 @@
 //! [`read()`] is given a snapshot and cannot write; [`write()`] is given the store. Rows are pulled: what nobody asks for is not
 //! read, and what was read is not kept.
 
+mod aggregate;
 pub(crate) mod answer;
+mod budget;
 mod cursor;
 mod diff;
 pub(crate) mod eval;
 mod fold;
+#[allow(dead_code)] // groups are gathered with it as soon as there are groups
+mod gather;
+mod group;
 mod index;
+mod project;
 pub(crate) mod scan;
 mod show;
+mod sort;
 mod write;
 
 #[cfg(test)]
@@ -23,13 +30,20 @@ pub(crate) use scan::Scan;
 pub(crate) use write::write;
 
 use crate::error::Result;
-use crate::plan::{Read, ReadKind};
+use crate::plan::{Read, ReadKind, Shape, Shaped};
 use crate::store::snapshot::Snapshot;
 
 /// Answers a read.
 pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
     let mut answer = match &plan.kind {
         ReadKind::Events(events) => Answer::rows(Scan::new(snapshot, events)?.map(|event| Ok(event?.into()))),
+        ReadKind::Shaped(Shaped { events, shape }) => match shape.clone() {
+            Shape::Select(columns) => Answer::rows(project::select(snapshot, events, columns)?),
+            Shape::Sort { order, limit, columns } => {
+                Answer::rows(sort::rows(snapshot, events, &order, limit, columns)?)
+            }
+            Shape::Group(group) => Answer::rows(group::rows(snapshot, events, &group)?),
+        },
         ReadKind::State(replay) => fold::answer(snapshot, replay)?,
         ReadKind::Steps(replay) => Answer::rows(fold::steps(snapshot, replay)?),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),

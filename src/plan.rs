@@ -6,13 +6,17 @@
 
 pub(crate) mod bind;
 mod choose;
+pub(crate) mod datum;
 mod explain;
 pub(crate) mod expr;
 mod fault;
 pub(crate) mod field;
+pub(crate) mod function;
 mod later;
 mod moment;
+pub(crate) mod order;
 mod parameters;
+pub(crate) mod shape;
 mod subscription;
 mod write;
 
@@ -25,6 +29,7 @@ pub(crate) use choose::{Source, source_of};
 pub(crate) use expr::Predicate;
 pub use moment::Moment;
 pub use parameters::Parameters;
+pub(crate) use shape::{Shape, Shaped};
 pub(crate) use subscription::{By, Subscription, Until};
 pub(crate) use write::{Append, DefineIndex, DropIndex, Emit, Owner, When};
 
@@ -49,6 +54,8 @@ pub(crate) struct Read {
 pub(crate) enum ReadKind {
     /// `EVENTS`, `HISTORY`.
     Events(Events),
+    /// The same with `GROUP BY`, `SELECT` or `ORDER BY`.
+    Shaped(Shaped),
     /// `AT`, `REPLAY`.
     State(Replay),
     /// `REPLAY … STEPS`.
@@ -87,6 +94,8 @@ pub(crate) enum Take {
     First(u64),
     /// The newest so many, the oldest of them first.
     Last(u64),
+    /// The newest so many, the newest first.
+    Newest(u64),
 }
 
 /// A part of the log. Since `recorded` never decreases, `AS OF` a time is a prefix too.

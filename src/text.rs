@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::error::Fault;
 use crate::lang::{self, Expectation, Noun};
+use crate::plan::function::{FUNCTIONS, Work};
 
 pub use crate::lang::Class;
 
@@ -59,6 +60,36 @@ fn wanted(expectation: Expectation) -> Wanted {
         Expectation::Noun(noun) => Wanted::Other(noun.text()),
         word => Wanted::Word(word.text()),
     }
+}
+
+/// A function of the language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Function {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is called: `substring(text, start[, length])`.
+    pub form: String,
+    /// What it gives, in a line.
+    pub gives: &'static str,
+    /// Whether it is worked out from many events, as `count` is.
+    pub is_aggregate: bool,
+}
+
+/// All functions of the language; aggregates come first.
+///
+/// ```
+/// use bygone::text::functions;
+/// let lower = functions().find(|function| function.name == "lower").unwrap();
+/// assert_eq!((lower.form.as_str(), lower.gives), ("lower(text)", "in small letters"));
+/// ```
+pub fn functions() -> impl Iterator<Item = Function> {
+    FUNCTIONS.iter().map(|function| Function {
+        name: function.name,
+        form: function.form(),
+        gives: function.doc,
+        is_aggregate: matches!(function.work, Work::Aggregate(_)),
+    })
 }
 
 /// Whether a text is right as far as it goes and only stops too early, so that a prompt should ask for more.

@@ -63,6 +63,11 @@ impl Timestamp {
             .map_err(|e| Error::corrupt("a stored timestamp", e.to_string()))
     }
 
+    /// Its date and its time of day in UTC.
+    pub(crate) fn civil(self) -> jiff::civil::DateTime {
+        jiff::tz::Offset::UTC.to_datetime(self.0)
+    }
+
     /// This instant moved back; the earliest one if there is none so early.
     pub fn saturating_sub(self, by: Duration) -> Timestamp {
         Timestamp(self.0.saturating_sub(by).unwrap_or(jiff::Timestamp::MIN))

@@ -7,46 +7,29 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::document::{Form, Raw};
+use crate::document::Raw;
 use crate::entity::EntityStr;
 use crate::error::{Error, Result, shorten};
 use crate::event::record::{CauseStr, Record};
 use crate::lang::ast::{Comparison, Operator};
 use crate::plan::Predicate;
-use crate::plan::expr::{Constant, Node, Number, same};
+use crate::plan::datum::{Datum, calculate, equal, negated, order};
+use crate::plan::expr::Node;
 use crate::plan::field::{Caused, Field, Maker, Part, Step};
+use crate::plan::function::{Function, Work};
 use crate::store::term::Key;
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
-/// What an expression is worth.
-#[derive(Debug, Clone)]
-pub(crate) enum Datum<'a> {
-    Null,
-    Bool(bool),
-    Number(Number),
-    Text(Cow<'a, str>),
-    Time(Timestamp),
-    /// A length of time in nanoseconds.
-    Span(i128),
-    Entity(EntityStr<'a>),
-    /// An array or an object.
-    Json(Cow<'a, Value>),
-    /// An array or an object where it is stored.
-    Stored(Raw<'a>),
-}
-
 impl Predicate {
     /// Whether it is true of an event; neither false nor null is.
     pub fn holds(&self, event: &Record) -> bool {
-        let scope = Scope { event: Some(event), now: None };
-        scope.truth(&self.node) == Some(true)
+        Scope::of(event).truth(&self.node) == Some(true)
     }
 }
 
 /// What an expression that says what is to be written is worth. Here a wrong type is an error.
 pub(super) fn value(node: &Node, now: Timestamp) -> Result<Value> {
-    let scope = Scope { event: None, now: Some(now) };
     match node {
         Node::Object(members) => {
             let members = members.iter().map(|(name, node)| Ok((name.clone(), value(node, now)?)));
@@ -55,51 +38,69 @@ pub(super) fn value(node: &Node, now: Timestamp) -> Result<Value> {
         Node::Array(items) => {
             Ok(Value::Array(items.iter().map(|node| value(node, now)).collect::<Result<_>>()?))
         }
-        Node::Arithmetic { first, rest } => {
-            // Step by step, so that the step which has no result can be told.
-            let mut left = scope.datum(first);
-            for (operator, operand) in rest {
-                let right = scope.datum(operand);
-                let result = calculate(&left, *operator, &right);
-                if matches!(result, Datum::Null) {
-                    let found = format!("{} {} {}", said(&left), sign(*operator), said(&right));
-                    return Err(Error::invalid(
-                        "arithmetic",
-                        "numbers, with a result that 64 bits hold",
-                        found,
-                    ));
-                }
-                left = result;
+        _ => match strict(&Scope::writing(now), node)? {
+            Datum::Span(_) => {
+                let found = "a length of time";
+                Err(Error::invalid("a value to be written", "a value of JSON; lengths in quotes", found))
             }
-            to_value(left)
-        }
-        Node::Negate(inner) => match (scope.datum(node), scope.datum(inner)) {
-            (Datum::Null, operand) => Err(Error::invalid("-", "a number", said(&operand))),
-            (result, _) => to_value(result),
+            datum => Ok(datum.into_value()),
         },
-        _ => to_value(scope.datum(node)),
+    }
+}
+
+/// What an expression is worth, step by step, so that the step which has no result can be told.
+fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>> {
+    match node {
+        Node::Arithmetic { first, rest } => {
+            let mut left = strict(scope, first)?;
+            for (operator, operand) in rest {
+                let right = strict(scope, operand)?;
+                left = calculate(&left, *operator, &right).ok_or_else(|| {
+                    let found = format!("{} {} {}", said(&left), sign(*operator), said(&right));
+                    Error::invalid("arithmetic", "numbers, with a result that 64 bits hold", found)
+                })?;
+            }
+            Ok(left)
+        }
+        Node::Negate(inner) => {
+            let operand = strict(scope, inner)?;
+            negated(&operand).ok_or_else(|| Error::invalid("-", "a number", said(&operand)))
+        }
+        Node::Call { function, arguments } => match function.work {
+            Work::Plain(work) => {
+                let given = arguments.iter().map(|node| strict(scope, node)).collect::<Result<Vec<_>>>()?;
+                work(&given).ok_or_else(|| {
+                    let found = given.iter().map(said).collect::<Vec<_>>().join(", ");
+                    Error::invalid(function.name, function.form(), format!("{}({found})", function.name))
+                })
+            }
+            Work::If => match arguments.as_slice() {
+                [condition, yes, no] => {
+                    strict(scope, if scope.truth(condition) == Some(true) { yes } else { no })
+                }
+                _ => Ok(Datum::Null),
+            },
+            _ => Ok(scope.datum(node)),
+        },
+        _ => Ok(scope.datum(node)),
     }
 }
 
 /// What an index holds an event under: what the expression is worth for it, or the items of that. Null, objects, entities and
 /// lengths of time are no keys.
 pub(super) fn keys(node: &Node, event: &Record, found: &mut Vec<Key>) {
-    let scope = Scope { event: Some(event), now: Some(event.recorded()) };
-    let datum = scope.datum(node);
-    match datum {
-        Datum::Null | Datum::Span(_) | Datum::Entity(_) => {}
+    match Scope::of(event).datum(node) {
+        Datum::Null | Datum::Span(_) | Datum::Entity { .. } => {}
         Datum::Time(time) => found.push(Key::Time(time)),
-        datum => match to_value(datum) {
-            Ok(Value::Array(items)) => found.extend(items.into_iter().map(Key::Value)),
-            Ok(value) => found.push(Key::Value(value)),
-            Err(_) => {}
+        datum => match datum.into_value() {
+            Value::Array(items) => found.extend(items.into_iter().map(Key::Value)),
+            value => found.push(Key::Value(value)),
         },
     }
 }
 
 fn said(datum: &Datum) -> String {
-    to_value(datum.clone())
-        .map_or_else(|_| "a length of time".to_owned(), |value| shorten(&value.to_string()))
+    shorten(&datum.clone().into_value().to_string())
 }
 
 fn sign(operator: Operator) -> char {
@@ -112,198 +113,87 @@ fn sign(operator: Operator) -> char {
     }
 }
 
-/// A datum in its JSON form: times are text, entities are objects.
-fn to_value(datum: Datum) -> Result<Value> {
-    Ok(match datum {
-        Datum::Null => Value::Null,
-        Datum::Bool(b) => Value::Bool(b),
-        Datum::Number(number) => number.to_value().unwrap_or_default(),
-        Datum::Text(text) => Value::Text(text.into_owned()),
-        Datum::Time(time) => Value::Text(time.to_string()),
-        Datum::Span(_) => {
-            let found = "a length of time";
-            return Err(Error::invalid("a value to be written", "a value of JSON; lengths in quotes", found));
-        }
-        Datum::Entity(entity) => Value::Object(Object::from_iter([
-            ("type".to_owned(), Value::from(entity.kind)),
-            ("id".to_owned(), Value::from(entity.id)),
-        ])),
-        Datum::Json(value) => value.into_owned(),
-        Datum::Stored(raw) => raw.to_value()?,
-    })
-}
-
-impl<'a> Datum<'a> {
-    fn of(value: Value) -> Datum<'a> {
-        match value {
-            Value::Null => Datum::Null,
-            Value::Bool(b) => Datum::Bool(b),
-            Value::Text(text) => Datum::Text(Cow::Owned(text)),
-            Value::Array(_) | Value::Object(_) => Datum::Json(Cow::Owned(value)),
-            number => Number::of(&number).map_or(Datum::Null, Datum::Number),
-        }
-    }
-
-    fn borrowed(value: &'a Value) -> Datum<'a> {
-        match value {
-            Value::Text(text) => Datum::Text(Cow::Borrowed(text)),
-            Value::Array(_) | Value::Object(_) => Datum::Json(Cow::Borrowed(value)),
-            Value::Null => Datum::Null,
-            Value::Bool(b) => Datum::Bool(*b),
-            number => Number::of(number).map_or(Datum::Null, Datum::Number),
-        }
-    }
-
-    /// What is stored. Damage is null: who reads the event whole is told of it.
-    fn stored(raw: Raw<'a>) -> Datum<'a> {
-        match raw.form() {
-            Some((Form::Bool(b), _)) => Datum::Bool(b),
-            Some((Form::Int(n), _)) => Datum::Number(Number::Integer(n.into())),
-            Some((Form::UInt(n), _)) => Datum::Number(Number::Integer(n.into())),
-            Some((Form::Float(x), _)) => Datum::Number(Number::Float(x)),
-            Some((Form::Text(bytes), _)) => match std::str::from_utf8(bytes) {
-                Ok(text) => Datum::Text(Cow::Borrowed(text)),
-                Err(_) => Datum::Null,
-            },
-            Some((Form::Array(_) | Form::Map(_), _)) => Datum::Stored(raw),
-            Some((Form::Null, _)) | None => Datum::Null,
-        }
-    }
-
-    /// An array or an object, decoded.
-    fn json(&self) -> Option<Cow<'_, Value>> {
-        match self {
-            Datum::Json(value) => Some(Cow::Borrowed(value)),
-            Datum::Stored(raw) => raw.to_value().ok().map(Cow::Owned),
-            _ => None,
-        }
-    }
-
-    fn text(text: impl ToString) -> Datum<'a> {
-        Datum::Text(Cow::Owned(text.to_string()))
-    }
-
-    fn number(n: u64) -> Datum<'a> {
-        Datum::Number(Number::Integer(n.into()))
-    }
-
-    fn is_null(&self) -> bool {
-        matches!(self, Datum::Null)
-    }
-}
-
-/// Two-valued, across all types.
-fn equal(a: &Datum, b: &Datum) -> bool {
-    match (a, b) {
-        (Datum::Null, Datum::Null) => true,
-        (Datum::Bool(a), Datum::Bool(b)) => a == b,
-        (Datum::Number(a), Datum::Number(b)) => a.compare(*b).is_eq(),
-        (Datum::Text(a), Datum::Text(b)) => a == b,
-        (Datum::Time(a), Datum::Time(b)) => a == b,
-        (Datum::Span(a), Datum::Span(b)) => a == b,
-        (Datum::Entity(a), Datum::Entity(b)) => a == b,
-        _ => match (a.json(), b.json()) {
-            (Some(a), Some(b)) => same(&a, &b),
-            _ => false,
-        },
-    }
-}
-
-/// None across types, and where there is no order.
-fn order(a: &Datum, b: &Datum) -> Option<Ordering> {
-    match (a, b) {
-        (Datum::Bool(a), Datum::Bool(b)) => Some(a.cmp(b)),
-        (Datum::Number(a), Datum::Number(b)) => Some(a.compare(*b)),
-        (Datum::Text(a), Datum::Text(b)) => Some(a.cmp(b)),
-        (Datum::Time(a), Datum::Time(b)) => Some(a.cmp(b)),
-        (Datum::Span(a), Datum::Span(b)) => Some(a.cmp(b)),
-        _ => None,
-    }
-}
-
-fn calculate<'a>(a: &Datum, operator: Operator, b: &Datum) -> Datum<'a> {
-    let result = match (a, b) {
-        (Datum::Number(a), Datum::Number(b)) => a.calculate(operator, *b).map(Datum::Number),
-        (Datum::Time(time), Datum::Span(span)) => match operator {
-            Operator::Add => Some(Datum::Time(moved(*time, *span))),
-            Operator::Subtract => Some(Datum::Time(moved(*time, -*span))),
-            _ => None,
-        },
-        (Datum::Span(span), Datum::Time(time)) if operator == Operator::Add => {
-            Some(Datum::Time(moved(*time, *span)))
-        }
-        (Datum::Time(a), Datum::Time(b)) if operator == Operator::Subtract => {
-            Some(Datum::Span(nanos(*a) - nanos(*b)))
-        }
-        (Datum::Span(a), Datum::Span(b)) => match operator {
-            Operator::Add => a.checked_add(*b).map(Datum::Span),
-            Operator::Subtract => a.checked_sub(*b).map(Datum::Span),
-            _ => None,
-        },
-        _ => None,
-    };
-    result.unwrap_or(Datum::Null)
-}
-
-fn nanos(time: Timestamp) -> i128 {
-    let (seconds, nanos) = time.parts();
-    i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
-}
-
-fn moved(time: Timestamp, by: i128) -> Timestamp {
-    let length = by.unsigned_abs();
-    let seconds = u64::try_from(length / 1_000_000_000).unwrap_or(u64::MAX);
-    // Less than a second's nanoseconds.
-    let length = std::time::Duration::new(seconds, (length % 1_000_000_000) as u32);
-    if by < 0 { time.saturating_sub(length) } else { time.saturating_add(length) }
-}
-
 /// What names stand for.
-struct Scope<'a> {
+pub(super) struct Scope<'a> {
     event: Option<&'a Record<'a>>,
-    /// What `NOW` of a write is; in a read it is a constant.
+    /// What a group has.
+    slots: &'a [Datum<'static>],
+    /// What `NOW` is in what is written; elsewhere it is a constant.
     now: Option<Timestamp>,
 }
 
 impl<'a> Scope<'a> {
-    fn datum(&self, node: &'a Node) -> Datum<'a> {
+    /// The fields of an event.
+    pub fn of(event: &'a Record<'a>) -> Scope<'a> {
+        Scope { event: Some(event), slots: &[], now: None }
+    }
+
+    /// What a group has.
+    pub fn group(slots: &'a [Datum<'static>]) -> Scope<'a> {
+        Scope { event: None, slots, now: None }
+    }
+
+    fn writing(now: Timestamp) -> Scope<'a> {
+        Scope { event: None, slots: &[], now: Some(now) }
+    }
+
+    pub fn datum(&self, node: &'a Node) -> Datum<'a> {
         match node {
-            Node::Constant(Constant::Value(value)) => Datum::borrowed(value),
-            Node::Constant(Constant::Time(time)) => Datum::Time(*time),
-            Node::Constant(Constant::Span(span)) => Datum::Span(*span),
-            Node::Constant(Constant::Entity(entity)) => Datum::Entity(entity.into()),
+            Node::Constant(constant) => Datum::constant(constant),
             Node::Now => self.now.map_or(Datum::Null, Datum::Time),
             Node::Field(field) => self.event.map_or(Datum::Null, |event| field_of(event, field)),
             Node::Array(items) => {
-                let items = items.iter().map(|node| to_value(self.datum(node)).unwrap_or_default());
+                let items = items.iter().map(|node| self.datum(node).into_value());
                 Datum::Json(Cow::Owned(Value::Array(items.collect())))
             }
             Node::Object(members) => {
                 let members = members.iter();
-                let members = members
-                    .map(|(name, node)| (name.clone(), to_value(self.datum(node)).unwrap_or_default()));
+                let members = members.map(|(name, node)| (name.clone(), self.datum(node).into_value()));
                 Datum::Json(Cow::Owned(Value::Object(members.collect())))
             }
-            Node::Negate(node) => match self.datum(node) {
-                Datum::Number(number) => Number::Integer(0)
-                    .calculate(Operator::Subtract, number)
-                    .map_or(Datum::Null, Datum::Number),
-                Datum::Span(span) => Datum::Span(-span),
-                _ => Datum::Null,
-            },
+            Node::Negate(node) => negated(&self.datum(node)).unwrap_or(Datum::Null),
             Node::Arithmetic { first, rest } => {
                 let mut left = self.datum(first);
                 for (operator, operand) in rest {
-                    left = calculate(&left, *operator, &self.datum(operand));
+                    left = calculate(&left, *operator, &self.datum(operand)).unwrap_or(Datum::Null);
                 }
                 left
             }
+            Node::Slot { index, .. } => self.slots.get(*index).map_or(Datum::Null, Datum::reborrow),
+            Node::Call { function, arguments } => self.call(function, arguments),
             _ => self.truth(node).map_or(Datum::Null, Datum::Bool),
         }
     }
 
+    fn call(&self, function: &Function, arguments: &'a [Node]) -> Datum<'a> {
+        match function.work {
+            Work::Plain(work) => self.with_each(arguments, work).unwrap_or(Datum::Null),
+            Work::If => match arguments {
+                [condition, yes, no] => {
+                    self.datum(if self.truth(condition) == Some(true) { yes } else { no })
+                }
+                _ => Datum::Null,
+            },
+            Work::Coalesce => {
+                let mut each = arguments.iter().map(|node| self.datum(node));
+                each.find(|datum| !datum.is_null()).unwrap_or(Datum::Null)
+            }
+            // These are bound to nodes of their own.
+            Work::Regex | Work::Aggregate(_) => Datum::Null,
+        }
+    }
+
+    /// The few arguments that most functions have stand on the stack.
+    fn with_each<T>(&self, arguments: &'a [Node], work: impl FnOnce(&[Datum<'a>]) -> T) -> T {
+        match arguments {
+            [one] => work(&[self.datum(one)]),
+            [one, two] => work(&[self.datum(one), self.datum(two)]),
+            many => work(&many.iter().map(|node| self.datum(node)).collect::<Vec<_>>()),
+        }
+    }
+
     /// Whether it is true; none where that is unknown, or it is nothing that could be.
-    fn truth(&self, node: &'a Node) -> Option<bool> {
+    pub fn truth(&self, node: &'a Node) -> Option<bool> {
         match node {
             Node::Or(terms) => self.any_is(terms, true),
             Node::And(terms) => self.any_is(terms, false).map(|found| !found),
@@ -339,8 +229,14 @@ impl<'a> Scope<'a> {
                 Some(items.iter().any(|item| equal(&subject, &self.datum(item))))
             }
             Node::IsNull(node) => Some(self.datum(node).is_null()),
+            Node::Regex { subject, regex } => match self.datum(subject) {
+                Datum::Text(text) => Some(regex.is_match(&text)),
+                _ => None,
+            },
             Node::Constant(_)
             | Node::Now
+            | Node::Slot { .. }
+            | Node::Call { .. }
             | Node::Field(_)
             | Node::Array(_)
             | Node::Object(_)
@@ -435,7 +331,7 @@ fn field_of<'a>(event: &Record<'a>, field: &Field) -> Datum<'a> {
 fn part_of<'a>(entity: Option<EntityStr<'a>>, part: Part) -> Datum<'a> {
     let Some(entity) = entity else { return Datum::Null };
     match part {
-        Part::Whole => Datum::Entity(entity),
+        Part::Whole => Datum::lent(entity),
         Part::Type => Datum::Text(Cow::Borrowed(entity.kind)),
         Part::Id => Datum::Text(Cow::Borrowed(entity.id)),
     }

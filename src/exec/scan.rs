@@ -55,21 +55,30 @@ struct Filter {
 }
 
 impl Scan {
+    /// To be pulled.
     pub fn new(snapshot: &Snapshot, events: &Events) -> Result<Scan> {
+        match events.take {
+            // Found backwards, told forwards.
+            Take::Last(n) if n <= LARGEST_PAGE as u64 => {
+                let mut backwards = Scan::one_way(snapshot, events, Direction::Descending, n);
+                let mut found = backwards.by_ref().collect::<Result<VecDeque<_>>>()?;
+                found.make_contiguous().reverse();
+                Ok(Scan { page: found, left: n, ..backwards })
+            }
+            _ => Scan::to_lend(snapshot, events),
+        }
+    }
+
+    /// To be lent: see [`each`](Scan::each).
+    pub fn to_lend(snapshot: &Snapshot, events: &Events) -> Result<Scan> {
         match events.take {
             Take::All => Ok(Scan::one_way(snapshot, events, Direction::Ascending, u64::MAX)),
             Take::First(n) => Ok(Scan::one_way(snapshot, events, Direction::Ascending, n)),
+            Take::Newest(n) => Ok(Scan::one_way(snapshot, events, Direction::Descending, n)),
             Take::Last(n) => {
-                // Found backwards, told forwards.
-                let mut backwards = Scan::one_way(snapshot, events, Direction::Descending, n);
-                if n <= LARGEST_PAGE as u64 {
-                    let mut found = backwards.by_ref().collect::<Result<VecDeque<_>>>()?;
-                    found.make_contiguous().reverse();
-                    return Ok(Scan { page: found, left: n, ..backwards });
-                }
                 // Positions are kept, not events: n may be large.
                 let mut found = Vec::new();
-                backwards.each(|record| {
+                Scan::one_way(snapshot, events, Direction::Descending, n).each(|record| {
                     found.push(record.position().0);
                     Ok(true)
                 })?;
@@ -82,6 +91,18 @@ impl Scan {
         }
     }
 
+    /// The events at these positions, in whatever order they are.
+    pub fn chosen(snapshot: &Snapshot, positions: VecDeque<u64>) -> Scan {
+        let window = Window::through(u64::MAX);
+        let none = Source::Positions(Vec::new());
+        let events = Events { source: none, pattern: None, predicate: None, take: Take::All, window };
+        let mut scan = Scan::one_way(snapshot, &events, Direction::Ascending, positions.len() as u64);
+        if let Feed::Cursor { ahead, .. } = &mut scan.feed {
+            *ahead = positions;
+        }
+        scan
+    }
+
     /// What a subscription wants of the past, after a position.
     pub fn past(snapshot: &Snapshot, subscription: &Subscription, after: Position) -> Result<Scan> {
         let (source, _) = source_of(snapshot, Some(subscription.pattern.clone()), &subscription.tags)?;
@@ -91,8 +112,16 @@ impl Scan {
         Scan::new(snapshot, &Events { source, pattern, window, predicate, take: Take::All })
     }
 
+    /// Those of a plan in a part of its window, oldest first.
+    pub fn within(snapshot: &Snapshot, events: &Events, window: Window) -> Scan {
+        Scan::of(snapshot, events, window, Direction::Ascending, u64::MAX)
+    }
+
     fn one_way(snapshot: &Snapshot, events: &Events, direction: Direction, left: u64) -> Scan {
-        let window = events.window;
+        Scan::of(snapshot, events, events.window, direction, left)
+    }
+
+    fn of(snapshot: &Snapshot, events: &Events, window: Window, direction: Direction, left: u64) -> Scan {
         let (first, last) = (window.after.saturating_add(1), window.through);
         let feed = match Cursor::new(snapshot, &events.source, first, last, direction) {
             None => Feed::Log(snapshot.log(first, last, direction)),
@@ -120,20 +149,69 @@ impl Scan {
         Ok(())
     }
 
-    fn fill(&mut self) -> Result<()> {
-        let Scan { snapshot, feed, filter, left, page, size, done, .. } = self;
-        let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(*size);
-        while page.len() < wanted && !*done {
+    /// Finds more of what is left, within a view or several, and puts what is made of each behind what was found before.
+    fn find<T>(
+        &mut self,
+        wanted: usize,
+        found: &mut VecDeque<T>,
+        mut make: impl FnMut(&Record, &[u8]) -> Result<T>,
+    ) -> Result<()> {
+        let Scan { snapshot, feed, filter, done, .. } = self;
+        while found.len() < wanted && !*done {
             *done = !feed.lend(snapshot, |position, bytes| {
                 let record = Record::open(Position(position), bytes)?;
                 if filter.admits(&record) {
-                    page.push_back(record.to_event(&Arc::from(bytes))?);
+                    found.push_back(make(&record, bytes)?);
                 }
-                Ok(page.len() < wanted)
+                Ok(found.len() < wanted)
             })?;
         }
-        *size = (*size * 2).min(LARGEST_PAGE);
         Ok(())
+    }
+
+    /// How many to find at a time, this time.
+    fn next_page(&mut self) -> usize {
+        let size = self.size;
+        self.size = (size * 2).min(LARGEST_PAGE);
+        usize::try_from(self.left).unwrap_or(usize::MAX).min(size)
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let wanted = self.next_page();
+        let mut page = std::mem::take(&mut self.page);
+        let found = self.find(wanted, &mut page, |record, bytes| record.to_event(&Arc::from(bytes)));
+        self.page = page;
+        found
+    }
+
+    /// What is made of each event that is left, as it is pulled.
+    pub fn made<T, M: FnMut(&Record, &[u8]) -> Result<T>>(self, make: M) -> Made<T, M> {
+        Made { scan: self, make, page: VecDeque::new() }
+    }
+}
+
+/// What is made of the events of a scan. After an error there is no more.
+pub(crate) struct Made<T, M> {
+    scan: Scan,
+    make: M,
+    page: VecDeque<T>,
+}
+
+impl<T, M: FnMut(&Record, &[u8]) -> Result<T>> Iterator for Made<T, M> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        let Made { scan, make, page } = self;
+        if page.is_empty() && !scan.done {
+            let wanted = scan.next_page();
+            if let Err(error) = scan.find(wanted, page, make) {
+                scan.done = true;
+                scan.failed = Some(error);
+            }
+            scan.left -= page.len() as u64;
+            scan.done |= scan.left == 0;
+        }
+        page.pop_front().map(Ok).or_else(|| scan.failed.take().map(Err))
     }
 }
 

@@ -15,8 +15,11 @@ use crate::time::{Clock, Timestamp};
 
 mod against_naive;
 mod facts;
+mod functions;
 mod indexes;
 mod reads;
+mod shaped;
+mod shaped_naively;
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -26,8 +29,12 @@ const NOW: &str = "2024-06-01T12:00:00Z";
 
 /// A store whose clock stands still and whose ids count.
 fn store(tail: usize) -> Store {
+    store_with(tail, Options::new())
+}
+
+fn store_with(tail: usize, options: Options) -> Store {
     let next = std::sync::atomic::AtomicU32::new(1);
-    let options = Options::new()
+    let options = options
         .disk(Arc::new(MemoryDisk::new()))
         .tail(tail, 1 << 20)
         .journal_steps(4096, 8192)

@@ -3,10 +3,12 @@
 //! A parameter's value is put where the parameter stood, as a value: it is never parsed as language. What does not fit is a
 //! fault that points at the text.
 
+mod call;
 mod define;
 mod expr;
 mod point;
 mod read;
+mod shape;
 mod write;
 
 use std::cell::{OnceCell, RefCell};
@@ -207,7 +209,15 @@ impl<'a> Binder<'a> {
             }
             Id::Expr(expr) => match self.expr(expr, Names::None)? {
                 Node::Constant(Constant::Value(value)) => value,
-                _ => return Err(Later::IdExpression.error()),
+                node if node.has_now() => {
+                    let message =
+                        "an id made of NOW would be another one each time: say NEW for a new one, or an id";
+                    return Err(self.fault(expr.span, message));
+                }
+                _ => {
+                    let message = "an id: expected a text or a whole number, found what is neither";
+                    return Err(self.fault(expr.span, message));
+                }
             },
         };
         id_text(&value).ok_or_else(|| {

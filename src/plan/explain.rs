@@ -45,6 +45,7 @@ impl Display for Read {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
             ReadKind::Events(events) => events.fmt(f),
+            ReadKind::Shaped(shaped) => shaped.fmt(f),
             ReadKind::State(replay) => write!(f, "fold {replay}"),
             ReadKind::Steps(replay) => write!(f, "fold, step by step, {replay}"),
             ReadKind::Types => f.write_str("count the list of each type"),
@@ -64,6 +65,8 @@ impl Display for Events {
             Take::All => f.write_str("events")?,
             Take::First(n) => write!(f, "the first {n} events")?,
             Take::Last(n) => write!(f, "the last {n} events, read backwards")?,
+            Take::Newest(u64::MAX) => f.write_str("events, newest first")?,
+            Take::Newest(n) => write!(f, "the newest {n} events, newest first")?,
         }
         let line = |f: &mut Formatter<'_>| f.write_str("\n  ");
         if let Some(predicate) = &self.predicate {

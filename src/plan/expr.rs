@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::field::{Field, Sort};
+use super::function::Function;
 use crate::entity::Entity;
 use crate::lang::ast::{Comparison, Operator};
 use crate::pattern::Pattern;
@@ -57,6 +58,42 @@ pub(crate) enum Node {
         items: Vec<Node>,
     },
     IsNull(Box<Node>),
+    /// Not of an aggregate: those are slots.
+    Call {
+        function: &'static Function,
+        arguments: Vec<Node>,
+    },
+    Regex {
+        subject: Box<Node>,
+        regex: Regex,
+    },
+    /// What a group has: its keys, then its aggregates.
+    Slot {
+        index: usize,
+        sort: Sort,
+    },
+}
+
+/// A regular expression, compiled once. Matching takes time linear in the text.
+#[derive(Debug, Clone)]
+pub(crate) struct Regex(regex_lite::Regex);
+
+impl Regex {
+    /// Compiles it; else what is wrong with it.
+    pub fn new(pattern: &str) -> Result<Regex, String> {
+        regex_lite::Regex::new(pattern).map(Regex).map_err(|error| error.to_string())
+    }
+
+    /// Whether it is found in a text.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
+impl PartialEq for Regex {
+    fn eq(&self, other: &Regex) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -73,12 +110,19 @@ impl Node {
         Node::Constant(Constant::Value(value.into()))
     }
 
+    /// Whether it is the constant null.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Node::Constant(Constant::Value(Value::Null)))
+    }
+
     /// What it is known to be, whatever the event.
     pub fn sort(&self) -> Sort {
         match self {
             Node::Constant(Constant::Time(_)) | Node::Now => Sort::Time,
             Node::Constant(Constant::Entity(_)) => Sort::Entity,
             Node::Field(field) => field.sort(),
+            Node::Slot { sort, .. } => *sort,
+            Node::Call { function, arguments } => function.sort(arguments),
             // The one kind of arithmetic with a time that is a time again; time minus time is not.
             Node::Arithmetic { first, rest } if first.sort() == Sort::Time => {
                 let times = rest.iter().filter(|(_, node)| node.sort() == Sort::Time).count();
@@ -92,8 +136,10 @@ impl Node {
     pub fn has_now(&self) -> bool {
         match self {
             Node::Now => true,
-            Node::Constant(_) | Node::Field(_) => false,
+            Node::Constant(_) | Node::Field(_) | Node::Slot { .. } => false,
             Node::Array(nodes) | Node::Or(nodes) | Node::And(nodes) => nodes.iter().any(Node::has_now),
+            Node::Call { arguments, .. } => arguments.iter().any(Node::has_now),
+            Node::Regex { subject, .. } => subject.has_now(),
             Node::Object(members) => members.iter().any(|(_, node)| node.has_now()),
             Node::Not(node) | Node::Negate(node) | Node::IsNull(node) => node.has_now(),
             Node::Matches { subject, .. } => subject.has_now(),
@@ -187,7 +233,7 @@ impl Number {
         result.to_value().map(|_| result)
     }
 
-    fn to_float(self) -> f64 {
+    pub fn to_float(self) -> f64 {
         match self {
             Number::Integer(n) => n as f64,
             Number::Float(x) => x,

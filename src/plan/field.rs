@@ -82,6 +82,8 @@ pub(crate) const NAMES: [&str; 16] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sort {
     Time,
+    /// The text of a day, like `2024-01-01`.
+    Date,
     Entity,
     /// Text that looks like a number as often as not.
     Id,

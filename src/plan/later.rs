@@ -23,12 +23,8 @@ pub(super) enum Later {
     Diff,
     Trace,
     Blame,
-    Group,
-    Order,
-    Functions,
     ByRange,
     ExpectNone,
-    IdExpression,
     Form,
 }
 
@@ -52,12 +48,8 @@ impl Later {
             Later::Diff => "DIFF",
             Later::Trace => "TRACE",
             Later::Blame => "BLAME",
-            Later::Group => "GROUP BY, SELECT and HAVING",
-            Later::Order => "ORDER BY",
-            Later::Functions => "functions",
             Later::ByRange => "BY with <, <=, >, >=, !=, IN or BETWEEN",
             Later::ExpectNone => "EXPECT NONE",
-            Later::IdExpression => "an id that is worked out",
             Later::Form => "this statement",
         }
     }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bygone::{Entity, Pattern, Value};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -56,6 +57,10 @@ pub struct Run {
     #[arg(long, value_name = "ENTITY")]
     pub actor: Option<Entity>,
 
+    /// End a statement with an error once it has taken so long
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub time_limit: Option<Duration>,
+
     /// Wrap each line of JSON with the number of its statement, and close each statement
     #[arg(long)]
     pub envelope: bool,
@@ -82,6 +87,10 @@ pub struct Opening {
     /// Open a file whose journal is gone, without the events that only the journal had
     #[arg(long, global = true)]
     pub accept_lost_journal: bool,
+
+    /// How much memory one query may take to sort and to group, like 64MB or 1GB; 256MB if not said
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
+    pub memory: Option<usize>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -154,6 +163,27 @@ impl Cli {
     }
 }
 
+/// Reads a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| format!("'{text}' is no number of seconds, like 5 or 0.5"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("{text} seconds are no length of time"))
+}
+
+/// Reads a size in bytes: `1000`, `64KB`, `512MB`, `2GB`, in steps of 1024.
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        _ => return Err("expected a number and KB, MB or GB, like 512MB".to_owned()),
+    };
+    let number: usize =
+        digits.trim().parse().map_err(|_| "expected a number and KB, MB or GB, like 512MB")?;
+    number.checked_mul(1 << shift).ok_or_else(|| "more than any memory".to_owned())
+}
+
 /// Reads `name=value`.
 pub fn parameter(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("it needs a name and a value, like total=10")?;
@@ -190,6 +220,22 @@ mod tests {
         assert_eq!(value("n="), Value::from(""));
         for wrong in ["n", "=1", "a b=1", "$=1"] {
             assert!(parameter(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_time_limit_is_in_seconds() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert!(["x", "-1", "NaN", "1e99"].iter().all(|wrong| seconds(wrong).is_err()));
+    }
+
+    #[test]
+    fn a_size_has_a_unit() {
+        assert_eq!(size("1000"), Ok(1000));
+        assert_eq!(size("64kb"), Ok(64 << 10));
+        assert_eq!(size("2GB"), Ok(2 << 30));
+        for wrong in ["", "MB", "1.5MB", "-1", "5 parsecs", "99999999999GB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -16,8 +16,11 @@ pub enum Missing {
 
 /// Opens the database, or makes one and says so: a name mistyped must not pass for an empty database.
 pub fn open(path: &Path, opening: &Opening, missing: Missing, speech: Speech) -> Result<Db, Failure> {
-    let options =
+    let mut options =
         Options::new().read_only(opening.read_only).accept_lost_journal(opening.accept_lost_journal);
+    if let Some(bytes) = opening.memory {
+        options = options.query_memory(bytes);
+    }
     // Only a name that is surely free is created; everything else is for opening to judge.
     let free = matches!(path.try_exists(), Ok(false)) && !path.is_symlink();
     if free && (missing == Missing::Fail || opening.read_only) {

@@ -39,9 +39,11 @@ pub struct Options {
     pub(crate) read_only: bool,
     pub(crate) accept_lost_journal: bool,
     pub(crate) cache: usize,
+    pub(crate) threads: usize,
     pub(crate) tail_events: usize,
     pub(crate) tail_bytes: usize,
     pub(crate) queue_bytes: usize,
+    pub(crate) query_memory: usize,
     pub(crate) frame_bytes: usize,
     pub(crate) max_event: usize,
     pub(crate) max_group: usize,
@@ -61,6 +63,9 @@ pub struct Options {
 
 pub(crate) type Ids = Arc<dyn Fn() -> Result<EventId> + Send + Sync>;
 
+/// More are rarely worth what they take from the program that this is a part of.
+const MOST_THREADS: usize = 4;
+
 impl Default for Options {
     fn default() -> Options {
         Options {
@@ -68,9 +73,11 @@ impl Default for Options {
             read_only: false,
             accept_lost_journal: false,
             cache: 64 << 20,
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
             tail_events: 100_000,
             tail_bytes: 32 << 20,
             queue_bytes: 64 << 20,
+            query_memory: 256 << 20,
             frame_bytes: 4 << 20,
             max_event: 16 << 20,
             max_group: 32 << 20,
@@ -120,6 +127,13 @@ impl Options {
         self
     }
 
+    /// How many threads may work on one query that counts, sums or groups much of the log (by default as many as the machine has,
+    /// and at most 4). What it is answered does not depend on them.
+    pub fn threads(mut self, threads: usize) -> Options {
+        self.threads = threads.max(1);
+        self
+    }
+
     /// How much may be in the journal and not yet in the tables: events, and bytes of memory (100,000 and 32 MiB by
     /// default). Twice that is held while a checkpoint runs.
     pub fn tail(mut self, events: usize, bytes: usize) -> Options {
@@ -131,6 +145,23 @@ impl Options {
     /// The most bytes that wait to be committed (64 MiB by default); more callers wait for room.
     pub fn queue(mut self, bytes: usize) -> Options {
         self.queue_bytes = bytes;
+        self
+    }
+
+    /// The most bytes that one query holds to sort, to group and to count what is different (256 MiB by default); one that needs
+    /// more ends with an error. Rows that are pulled one by one take none of it.
+    ///
+    /// ```
+    /// use bygone::{NewEvent, Options, Parameters};
+    /// let db = Options::new().query_memory(1000).in_memory()?;
+    /// db.emit_all((0..100).map(|n| NewEvent::new("Order.paid").on(("Order", n))))?;
+    /// let count = |text: &str| Ok::<_, bygone::Error>(db.query(text, &Parameters::new())?.rows.count());
+    /// assert_eq!(count("EVENTS ORDER BY target.id LIMIT 5")?, 5);
+    /// assert!(count("EVENTS ORDER BY target.id").is_err());
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn query_memory(mut self, bytes: usize) -> Options {
+        self.query_memory = bytes;
         self
     }
 
@@ -236,6 +267,7 @@ impl fmt::Debug for Options {
             .field("disk", &self.disk)
             .field("read_only", &self.read_only)
             .field("cache", &self.cache)
+            .field("query_memory", &self.query_memory)
             .field("tail", &(self.tail_events, self.tail_bytes))
             .field("durability", &self.durability)
             .finish_non_exhaustive()

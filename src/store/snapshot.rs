@@ -63,6 +63,11 @@ impl Snapshot {
         self.shared.stale()
     }
 
+    /// How many threads may work on one query.
+    pub fn threads(&self) -> usize {
+        self.shared.options.threads
+    }
+
     /// The same log, up to an earlier head.
     pub fn until(&self, head: Position) -> Snapshot {
         Snapshot { head: head.0.min(self.head), ..self.clone() }
@@ -75,7 +80,7 @@ impl Snapshot {
     }
 
     fn go_on(&self) -> Result<()> {
-        if self.cancel.is_cancelled() { Err(Error::stopped("it was cancelled")) } else { Ok(()) }
+        self.cancel.check()
     }
 
     /// Reads within a view, and once more where another's failure comes between.
@@ -123,6 +128,11 @@ impl Snapshot {
             direction,
             page: VecDeque::new(),
         }
+    }
+
+    /// How many bytes a query may hold.
+    pub fn query_memory(&self) -> usize {
+        self.shared.options.query_memory
     }
 
     /// Whether an event was ever found by an index value of this name.

@@ -13,13 +13,13 @@ use crate::store::snapshot::Direction;
 use crate::value::{Object, Value};
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Append(Vec<Draft>),
     Checkpoint,
 }
 
 #[derive(Debug, Clone)]
-struct Draft {
+pub(super) struct Draft {
     kind: usize,
     id: u8,
     actor: Option<u8>,
@@ -45,7 +45,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         .prop_map(|(kind, id, actor, day, total, customer)| Draft { kind, id, actor, day, total, customer })
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => prop::collection::vec(draft(), 1..6).prop_map(Step::Append),
         1 => Just(Step::Checkpoint),
@@ -53,7 +53,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..12)
 }
 
-fn day(day: u8) -> String {
+pub(super) fn day(day: u8) -> String {
     format!("2024-01-{:02}", day + 1)
 }
 
@@ -223,7 +223,7 @@ impl Question {
     }
 }
 
-fn all(snapshot: &Snapshot) -> Vec<Event> {
+pub(super) fn all(snapshot: &Snapshot) -> Vec<Event> {
     let log = snapshot.log(1, u64::MAX, Direction::Ascending);
     log.map(|row| {
         let (position, bytes) = row.unwrap();
@@ -232,7 +232,7 @@ fn all(snapshot: &Snapshot) -> Vec<Event> {
     .collect()
 }
 
-fn filled(steps: &[Step], tail: usize) -> Store {
+pub(super) fn filled(steps: &[Step], tail: usize) -> Store {
     let store = store(tail);
     for step in steps {
         match step {

@@ -1,27 +1,39 @@
 //! Binding of expressions.
 
 use super::Binder;
+use super::call::folded;
+use super::shape::Frame;
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Path, Span};
 use crate::plan::expr::{Constant, Node};
 use crate::plan::fault::nearest;
 use crate::plan::field::{Field, NAMES, Sort, Step};
-use crate::plan::later::Later;
 use crate::time::Timestamp;
 use crate::value::Value;
 
 /// Which names an expression may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Names {
+#[derive(Clone, Copy)]
+pub(super) enum Names<'f> {
     /// The fields of an event.
     Event,
+    /// The same, within an aggregate.
+    Inside,
+    /// The fields of an event, aggregates, and columns that have names already.
+    Frame(&'f Frame),
     /// None: it says what an event is to be.
     None,
 }
 
 impl Binder<'_> {
     pub(super) fn expr(&self, expr: &Expr, names: Names) -> Result<Node> {
+        match names {
+            Names::Frame(frame) => frame.key(expr).map_or_else(|| self.node(expr, names), Ok),
+            _ => self.node(expr, names),
+        }
+    }
+
+    fn node(&self, expr: &Expr, names: Names) -> Result<Node> {
         let each =
             |exprs: &[Expr]| -> Result<Vec<Node>> { exprs.iter().map(|e| self.expr(e, names)).collect() };
         let boxed = |expr: &Expr| self.expr(expr, names).map(Box::new);
@@ -29,9 +41,9 @@ impl Binder<'_> {
         Ok(match &expr.kind {
             ExprKind::Literal(literal) => self.literal(literal, expr.span, names)?,
             ExprKind::Param(param) => Node::value(self.parameter(param)?.clone()),
-            ExprKind::Field(path) => Node::Field(self.field(path, names)?),
+            ExprKind::Field(path) => self.named(path, names)?,
             ExprKind::Entity(entity) => Node::Constant(Constant::Entity(self.entity(entity)?)),
-            ExprKind::Call { .. } => return Err(Later::Functions.error()),
+            ExprKind::Call { name, args } => self.call(name, args, expr.span, names)?,
             ExprKind::Object(object) => self.object(object, names)?,
             ExprKind::Array(items) => Node::Array(each(items)?),
             ExprKind::Or(terms) => Node::Or(each(terms)?),
@@ -39,14 +51,14 @@ impl Binder<'_> {
             ExprKind::Not(inner) => Node::Not(boxed(inner)?),
             ExprKind::Negate(inner) => match self.expr(inner, names)? {
                 Node::Constant(Constant::Span(nanos)) => Node::Constant(Constant::Span(-nanos)),
-                node => Node::Negate(Box::new(node)),
+                node => folded(Node::Negate(Box::new(node))),
             },
             ExprKind::Arithmetic { first, rest } => {
                 let mut nodes = Vec::with_capacity(rest.len());
                 for (operator, operand) in rest {
                     nodes.push((*operator, self.expr(operand, names)?));
                 }
-                Node::Arithmetic { first: boxed(first)?, rest: nodes }
+                folded(Node::Arithmetic { first: boxed(first)?, rest: nodes })
             }
             ExprKind::Compare { left, comparison, right } => {
                 let [left, right] = self.beside([left, right], names)?;
@@ -95,15 +107,28 @@ impl Binder<'_> {
                 Node::Constant(Constant::Span(i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)))
             }
             Literal::Now => match names {
-                Names::Event => Node::Constant(Constant::Time(self.now_at(span)?)),
                 Names::None => Node::Now,
+                _ => Node::Constant(Constant::Time(self.now_at(span)?)),
             },
         })
     }
 
+    /// A column, where one has the name; else a field.
+    fn named(&self, path: &Path, names: Names) -> Result<Node> {
+        let Names::Frame(frame) = names else { return self.field(path, names).map(Node::Field) };
+        if path.steps.is_empty()
+            && let Some(column) = frame.column(&path.first.text)
+        {
+            return Ok(column);
+        }
+        let field = self.field(path, names)?;
+        frame.met(path.to_string(), path.span);
+        Ok(Node::Field(field))
+    }
+
     fn field(&self, path: &Path, names: Names) -> Result<Field> {
         let first = &path.first.text;
-        if names == Names::None {
+        if matches!(names, Names::None) {
             let meant = path.steps.is_empty().then(|| format!("'{first}'"));
             let message = format!(
                 "'{first}' names a field, and there is no event here to take it from; text goes in quotes"
@@ -111,11 +136,22 @@ impl Binder<'_> {
             return Err(self.fault_meaning(path.first.span, message, meant));
         }
         let mut field = Field::named(first).ok_or_else(|| {
-            let meant = match nearest(first, NAMES) {
+            let columns: Vec<&str> = match names {
+                Names::Frame(frame) => frame.names().collect(),
+                _ => Vec::new(),
+            };
+            let meant = match nearest(first, columns.iter().copied().chain(NAMES)) {
                 Some(name) => name.to_owned(),
                 None => format!("data.{first}"),
             };
-            let message = format!("an event has no field '{first}'; it has {}", NAMES.join(", "));
+            let fields = NAMES.join(", ");
+            let message = match columns.as_slice() {
+                [] => format!("an event has no field '{first}'; it has {fields}"),
+                some => format!(
+                    "there is no column and no field '{first}'; the columns are {}, the fields {fields}",
+                    some.join(", ")
+                ),
+            };
             self.fault_meaning(path.first.span, message, Some(meant))
         })?;
         let mut so_far = first.clone();
@@ -151,10 +187,14 @@ impl Binder<'_> {
             .map_err(|_| Error::invalid("an expression", "as many values as were written", "others"))
     }
 
-    /// Expressions that are compared: beside a time a constant is a time, beside an id it is text.
-    fn beside_all(&self, exprs: &[&Expr], names: Names) -> Result<Vec<Node>> {
+    /// Expressions that are compared: beside a time a constant is a time, beside a date
+    /// and an id it is text.
+    pub(super) fn beside_all(&self, exprs: &[&Expr], names: Names) -> Result<Vec<Node>> {
         let mut nodes: Vec<Node> = exprs.iter().map(|expr| self.expr(expr, names)).collect::<Result<_>>()?;
         let is = |sort: Sort, nodes: &[Node]| nodes.iter().any(|node| node.sort() == sort);
+        if is(Sort::Date, &nodes) {
+            nodes.iter_mut().for_each(beside_date);
+        }
         let (time, entity, id) = (is(Sort::Time, &nodes), is(Sort::Entity, &nodes), is(Sort::Id, &nodes));
         for (node, expr) in nodes.iter_mut().zip(exprs) {
             let Node::Constant(constant) = node else { continue };
@@ -198,5 +238,12 @@ impl Binder<'_> {
         };
         *constant = Constant::Time(time);
         Ok(())
+    }
+}
+
+/// A day is text.
+fn beside_date(node: &mut Node) {
+    if let Node::Constant(Constant::Time(instant)) = node {
+        *node = Node::value(instant.civil().date().to_string());
     }
 }

@@ -5,7 +5,7 @@ use crate::entity::{Entity, EventType, Position};
 use crate::error::Result;
 use crate::event::{Cause, EventId};
 use crate::lang::ast::{
-    Clauses, Comparison, Count, EntityRef, Expr, Point, PointKind, Selector, Source, Subscribe, Tag, TagTest,
+    Clauses, Comparison, EntityRef, Expr, Point, PointKind, Selector, Source, Subscribe, Tag, TagTest,
 };
 use crate::pattern::Pattern;
 use crate::plan::expr::{Constant, Node};
@@ -48,12 +48,6 @@ impl Binder<'_> {
         clauses: &Clauses,
         entity: Option<&Entity>,
     ) -> Result<ReadKind> {
-        if !clauses.group.is_empty() || !clauses.select.is_empty() || clauses.having.is_some() {
-            return Err(Later::Group.error());
-        }
-        if !clauses.order.is_empty() {
-            return Err(Later::Order.error());
-        }
         if let Some(point) = &clauses.at {
             return Err(self.fault(
                 point.span,
@@ -61,26 +55,16 @@ impl Binder<'_> {
             ));
         }
         let window = self.window(clauses, entity)?;
-        let predicate = clauses.filter.as_ref().map(|filter| self.predicate(filter)).transpose()?;
-        let take = match (&clauses.limit, &clauses.last) {
-            (Some(_), Some(last)) => {
-                let span = match last {
-                    Count::Number { span, .. } => *span,
-                    Count::Param(param) => param.span,
-                };
-                return Err(self.fault(span, "LAST and LIMIT together: which of the two is meant?"));
-            }
-            (Some(limit), None) => Take::First(self.count(limit, "LIMIT")?),
-            (None, Some(last)) => Take::Last(self.count(last, "LAST")?),
-            (None, None) => Take::All,
-        };
+        let predicate =
+            clauses.filter.as_ref().map(|filter| self.predicate(filter, Names::Event)).transpose()?;
         let (source, pattern) = source_of(self.snapshot()?, pattern, &tags)?;
-        Ok(ReadKind::Events(Events { source, pattern, window, predicate, take }))
+        let events = Events { source, pattern, window, predicate, take: Take::All };
+        self.shape(clauses, events, entity.is_some())
     }
 
-    pub(super) fn predicate(&self, filter: &Expr) -> Result<Predicate> {
+    pub(super) fn predicate(&self, filter: &Expr, names: Names) -> Result<Predicate> {
         let text = self.context.text.get(filter.span.range()).unwrap_or_default();
-        Ok(Predicate { node: self.expr(filter, Names::Event)?, text: text.to_owned() })
+        Ok(Predicate { node: self.expr(filter, names)?, text: text.to_owned() })
     }
 
     fn pattern(&self, selector: &Selector) -> Result<Pattern> {
@@ -194,7 +178,11 @@ impl Binder<'_> {
         Ok(Subscription {
             pattern: self.pattern(selector)?,
             tags: self.tags(selector)?,
-            predicate: subscribe.filter.as_ref().map(|filter| self.predicate(filter)).transpose()?,
+            predicate: subscribe
+                .filter
+                .as_ref()
+                .map(|filter| self.predicate(filter, Names::Event))
+                .transpose()?,
             from: subscribe.from.as_ref().map(|start| self.start(start)).transpose()?,
             until,
             limit: subscribe.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?,

@@ -88,7 +88,10 @@ impl Assistant {
                 let all = kinds().into_iter().map(|kind| format!("'{kind}.*'"));
                 all.chain(self.types().iter().map(|name| format!("'{name}'"))).collect()
             }
-            Wanted::Field => FIELDS.map(str::to_owned).to_vec(),
+            Wanted::Field => {
+                let functions = text::functions().map(|function| format!("{}(", function.name));
+                FIELDS.map(str::to_owned).into_iter().chain(functions).collect()
+            }
             _ => Vec::new(),
         }
     }

@@ -1,0 +1,233 @@
+//! Binding of calls: which function, of what, and what it is worth already.
+
+use super::Binder;
+use super::expr::Names;
+use crate::error::{Result, shorten};
+use crate::lang::ast::{Expr, Name, Span};
+use crate::plan::datum::{Datum, calculate, negated};
+use crate::plan::expr::{Constant, Node, Regex};
+use crate::plan::fault::nearest;
+use crate::plan::function::{self, FUNCTIONS, Function, Work};
+use crate::value::Value;
+
+impl Binder<'_> {
+    pub(super) fn call(&self, name: &Name, arguments: &[Expr], span: Span, names: Names) -> Result<Node> {
+        let function = self.function(name)?;
+        self.count_arguments(function, arguments, span)?;
+        match (function.work, arguments) {
+            (Work::Aggregate(_), _) => self.aggregate(function, arguments, span, names),
+            (Work::Regex, [subject, pattern]) => self.regex(subject, pattern, names),
+            _ => {
+                let nodes = self.arguments(function, arguments, names)?;
+                self.worked_out(function, nodes, span, names)
+            }
+        }
+    }
+
+    fn function(&self, name: &Name) -> Result<&'static Function> {
+        if let Some(function) = function::named(&name.text) {
+            return Ok(function);
+        }
+        let all = FUNCTIONS.iter().map(|function| function.name);
+        let meant = elsewhere(&name.text).or_else(|| nearest(&name.text, all));
+        let message = format!("there is no function '{}'", shorten(&name.text));
+        Err(self.fault_meaning(name.span, message, meant.map(str::to_owned)))
+    }
+
+    fn count_arguments(&self, function: &Function, arguments: &[Expr], span: Span) -> Result<()> {
+        let Function { name, least, most, .. } = *function;
+        let found = arguments.len();
+        if (least..=most).contains(&found) {
+            return Ok(());
+        }
+        let of = |n: usize| if n == 1 { "1 argument".to_owned() } else { format!("{n} arguments") };
+        let taken = match most {
+            usize::MAX => format!("{} or more", of(least)),
+            _ if least == most => of(least),
+            _ => format!("{least} to {}", of(most)),
+        };
+        let message = format!("{name} takes {taken}, found {found}: {}", function.form());
+        let several = match name {
+            "min" => Some("least"),
+            "max" => Some("greatest"),
+            _ => None,
+        };
+        Err(self.fault_meaning(span, message, several.filter(|_| found > 1).map(str::to_owned)))
+    }
+
+    fn arguments(&self, function: &Function, arguments: &[Expr], names: Names) -> Result<Vec<Node>> {
+        let Some(from) = function.compares_from() else {
+            return arguments.iter().map(|argument| self.expr(argument, names)).collect();
+        };
+        let (before, beside) = arguments.split_at(from.min(arguments.len()));
+        let mut nodes =
+            before.iter().map(|argument| self.expr(argument, names)).collect::<Result<Vec<_>>>()?;
+        nodes.extend(self.beside_all(&beside.iter().collect::<Vec<_>>(), names)?);
+        Ok(nodes)
+    }
+
+    /// The call; or what it is worth, where that is known.
+    fn worked_out(
+        &self,
+        function: &'static Function,
+        mut nodes: Vec<Node>,
+        span: Span,
+        names: Names,
+    ) -> Result<Node> {
+        if function.name == "bucket"
+            && let Some(Node::Constant(width)) = nodes.get(1)
+            && !is_width(width)
+        {
+            let message = "bucket: expected a width over 0: a length of time like 1h, or a number";
+            return Err(self.fault(span, message));
+        }
+        let work = match function.work {
+            Work::Plain(work) => work,
+            Work::If => {
+                return Ok(match nodes.as_slice() {
+                    [Node::Constant(condition), yes, no] => {
+                        let holds = matches!(condition, Constant::Value(Value::Bool(true)));
+                        if holds { yes.clone() } else { no.clone() }
+                    }
+                    _ => Node::Call { function, arguments: nodes },
+                });
+            }
+            _ => {
+                // The nulls before the first that is none say nothing.
+                nodes.retain(|node| !node.is_null());
+                return Ok(match nodes.first() {
+                    None => Node::value(Value::Null),
+                    Some(first @ Node::Constant(_)) => first.clone(),
+                    Some(_) => Node::Call { function, arguments: nodes },
+                });
+            }
+        };
+        let Some(given) = constants(&nodes) else {
+            return Ok(Node::Call { function, arguments: nodes });
+        };
+        match work(&given) {
+            Some(result) => Ok(Node::Constant(result.into_constant())),
+            None if matches!(names, Names::None) => {
+                let given: Vec<String> =
+                    given.into_iter().map(|datum| shorten(&datum.into_value().to_string())).collect();
+                let message =
+                    format!("expected {}, found {}({})", function.form(), function.name, given.join(", "));
+                Err(self.fault(span, message))
+            }
+            None => Ok(Node::value(Value::Null)),
+        }
+    }
+
+    fn regex(&self, subject: &Expr, pattern: &Expr, names: Names) -> Result<Node> {
+        let subject = self.expr(subject, names)?;
+        let Node::Constant(Constant::Value(Value::Text(text))) = self.expr(pattern, names)? else {
+            let message = "regex: expected a regular expression in quotes, like '^A[0-9]+$'";
+            return Err(self.fault(pattern.span, message));
+        };
+        let regex = Regex::new(&text)
+            .map_err(|why| self.fault(pattern.span, format!("no regular expression: {}", shorten(&why))))?;
+        if let Node::Constant(Constant::Value(Value::Text(subject))) = &subject {
+            return Ok(Node::value(regex.is_match(subject)));
+        }
+        Ok(Node::Regex { subject: Box::new(subject), regex })
+    }
+
+    /// An aggregate is a slot of the group that is being bound.
+    fn aggregate(
+        &self,
+        function: &'static Function,
+        arguments: &[Expr],
+        span: Span,
+        names: Names,
+    ) -> Result<Node> {
+        let name = function.name;
+        match names {
+            Names::Frame(frame) => {
+                let argument =
+                    arguments.first().map(|argument| self.expr(argument, Names::Inside)).transpose()?;
+                let text = match arguments.first() {
+                    Some(argument) => format!("{name}({argument})"),
+                    None => format!("{name}()"),
+                };
+                Ok(frame.aggregate(function, argument, text))
+            }
+            Names::Inside => {
+                let message = format!("{name}() within an aggregate: aggregates do not nest");
+                Err(self.fault(span, message))
+            }
+            Names::Event => {
+                let message = format!(
+                    "{name}() is worked out from many events: it belongs in SELECT, HAVING or ORDER BY"
+                );
+                Err(self.fault(span, message))
+            }
+            Names::None => {
+                let message = format!("{name}() is worked out from many events, and there are none here");
+                Err(self.fault(span, message))
+            }
+        }
+    }
+}
+
+/// Arithmetic of constants is a constant; where it has no result it is left to tell so when it is run.
+pub(super) fn folded(node: Node) -> Node {
+    let worth = match &node {
+        Node::Negate(inner) => match &**inner {
+            Node::Constant(constant) => negated(&Datum::constant(constant)),
+            _ => None,
+        },
+        Node::Arithmetic { first, rest } => match &**first {
+            Node::Constant(first) => {
+                let first = Datum::constant(first);
+                rest.iter().try_fold(first, |left, (operator, operand)| match operand {
+                    Node::Constant(right) => calculate(&left, *operator, &Datum::constant(right)),
+                    _ => None,
+                })
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    worth.map(|datum| Node::Constant(datum.into_constant())).unwrap_or(node)
+}
+
+fn constants(nodes: &[Node]) -> Option<Vec<Datum<'_>>> {
+    let constant = |node| match node {
+        &Node::Constant(ref constant) => Some(Datum::constant(constant)),
+        _ => None,
+    };
+    nodes.iter().map(constant).collect()
+}
+
+fn is_width(constant: &Constant) -> bool {
+    match constant {
+        Constant::Span(nanos) => *nanos > 0,
+        Constant::Value(value @ (Value::Int(_) | Value::UInt(_) | Value::Float(_))) => {
+            value.as_f64().is_some_and(|width| width > 0.0)
+        }
+        _ => false,
+    }
+}
+
+/// What other languages call it.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "average" | "mean" => "avg",
+        "len" | "size" | "char_length" | "cardinality" => "length",
+        "substr" | "mid" => "substring",
+        "ifnull" | "nvl" | "isnull" => "coalesce",
+        "iif" | "case" => "if",
+        "date_trunc" | "time_bucket" | "trunc" => "bucket",
+        "lcase" => "lower",
+        "ucase" => "upper",
+        "ceiling" => "ceil",
+        "dow" | "dayofweek" => "weekday",
+        "cast" | "to_text" | "str" | "string" => "text",
+        "to_number" | "int" | "float" => "number",
+        "to_timestamp" | "datetime" => "time",
+        "regexp" | "regexp_like" | "rlike" => "regex",
+        "current_timestamp" => "NOW",
+        "type_of" | "type" => "typeof",
+        _ => return None,
+    })
+}

@@ -1,0 +1,219 @@
+//! Binding of `GROUP BY`, `SELECT`, `HAVING`, `ORDER BY` and of what `LIMIT` and `LAST` mean beside them.
+
+use std::cell::RefCell;
+
+use super::Binder;
+use super::expr::Names;
+use crate::error::{Result, shorten};
+use crate::lang::ast::{Clauses, Count, Expr, Item, Order, Span};
+use crate::plan::expr::Node;
+use crate::plan::field::{Field, Sort};
+use crate::plan::function::{Function, Work};
+use crate::plan::shape::{Aggregate, Column, Group, Shape, Shaped, SortKey};
+use crate::plan::{Events, ReadKind, Take};
+
+/// What the columns of an answer are bound against: the keys of a group, its aggregates, and columns by their names.
+pub(super) struct Frame {
+    keys: Vec<(Expr, Sort)>,
+    aggregates: RefCell<Vec<Aggregate>>,
+    /// Those of keys first; then, for `HAVING` and `ORDER BY`, all.
+    columns: Vec<(String, Node)>,
+    /// The fields met outside aggregates and keys.
+    loose: RefCell<Vec<(String, Span)>>,
+}
+
+impl Frame {
+    fn new(keys: Vec<(Expr, Sort)>) -> Frame {
+        Frame { keys, aggregates: RefCell::default(), columns: Vec::new(), loose: RefCell::default() }
+    }
+
+    /// The slot of an aggregate; the same one twice is worked out once.
+    pub fn aggregate(&self, function: &'static Function, argument: Option<Node>, text: String) -> Node {
+        let Work::Aggregate(kind) = function.work else { return Node::value(crate::value::Value::Null) };
+        let sort = function.sort(argument.as_slice());
+        let mut aggregates = self.aggregates.borrow_mut();
+        let known = aggregates.iter().position(|one| one.kind == kind && one.argument == argument);
+        let place = known.unwrap_or_else(|| {
+            aggregates.push(Aggregate { kind, argument, text });
+            aggregates.len() - 1
+        });
+        Node::Slot { index: self.keys.len() + place, sort }
+    }
+
+    /// The column of this name.
+    pub fn column(&self, name: &str) -> Option<Node> {
+        self.columns.iter().find(|(column, _)| column == name).map(|(_, node)| node.clone())
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// A field was met that is part of no key: it is no one value of a group.
+    pub fn met(&self, name: String, span: Span) {
+        self.loose.borrow_mut().push((name, span));
+    }
+
+    /// The slot of a key, if the expression is one: if it says the same.
+    pub fn key(&self, expr: &Expr) -> Option<Node> {
+        let index = self.keys.iter().position(|(key, _)| key == expr)?;
+        Some(Node::Slot { index, sort: self.keys[index].1 })
+    }
+
+    fn is_grouped(&self) -> bool {
+        !self.keys.is_empty() || !self.aggregates.borrow().is_empty()
+    }
+}
+
+impl Binder<'_> {
+    /// Events as the clauses shape them. `take` of the events is for here to say.
+    pub(super) fn shape(&self, clauses: &Clauses, mut events: Events, history: bool) -> Result<ReadKind> {
+        let limit = clauses.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?;
+        self.check_last(clauses)?;
+        if let Some(last) = &clauses.last {
+            events.take = Take::Last(self.count(last, "LAST")?);
+        }
+        let first = limit.map_or(events.take, Take::First);
+
+        let keys = self.items(&clauses.group, Names::Event, "GROUP BY")?;
+        let sorts = clauses.group.iter().zip(&keys).map(|(item, key)| (item.expr.clone(), key.node.sort()));
+        let mut frame = Frame::new(sorts.collect());
+        let mut columns = keys.clone();
+        for (index, column) in columns.iter_mut().enumerate() {
+            column.node = Node::Slot { index, sort: column.node.sort() };
+        }
+        let named = |columns: &[Column]| {
+            columns.iter().map(|column| (column.name.clone(), column.node.clone())).collect()
+        };
+        frame.columns = named(&columns);
+        columns.extend(self.items(&clauses.select, Names::Frame(&frame), "SELECT")?);
+        self.check_names(clauses, &columns)?;
+        frame.columns = named(&columns);
+
+        let having = clauses.having.as_ref().map(|having| self.predicate(having, Names::Frame(&frame)));
+        let having = having.transpose()?;
+        let order = clauses.order.iter().map(|order| self.sort_key(order, &frame));
+        let order = order.collect::<Result<Vec<_>>>()?;
+
+        if frame.is_grouped() {
+            self.check_grouped(clauses, &frame)?;
+            let aggregates = frame.aggregates.into_inner();
+            let group = Group { keys, aggregates, having, order, limit, columns };
+            return Ok(ReadKind::Shaped(Shaped { events, shape: Shape::Group(group) }));
+        }
+        if let Some(having) = &clauses.having {
+            let message = "HAVING chooses among groups, and there are none; events are chosen by WHERE";
+            return Err(self.fault_meaning(having.span, message, Some("WHERE".to_owned())));
+        }
+        let columns = (!columns.is_empty()).then_some(columns);
+        if let Some(take) = along_the_log(&order, limit, first, history) {
+            events.take = take;
+            return Ok(match columns {
+                None => ReadKind::Events(events),
+                Some(columns) => ReadKind::Shaped(Shaped { events, shape: Shape::Select(columns) }),
+            });
+        }
+        Ok(ReadKind::Shaped(Shaped { events, shape: Shape::Sort { order, limit, columns } }))
+    }
+
+    fn check_last(&self, clauses: &Clauses) -> Result<()> {
+        let Some(last) = &clauses.last else { return Ok(()) };
+        let span = match last {
+            Count::Number { span, .. } => *span,
+            Count::Param(param) => param.span,
+        };
+        let message = if clauses.limit.is_some() {
+            "LAST and LIMIT together: which of the two is meant?"
+        } else if !clauses.group.is_empty() {
+            "LAST takes the newest events, and GROUP BY makes rows of many: say LIMIT for rows, SINCE for events"
+        } else if !clauses.order.is_empty() {
+            "LAST takes the newest events in the order of the log: with ORDER BY say LIMIT"
+        } else {
+            return Ok(());
+        };
+        Err(self.fault(span, message))
+    }
+
+    fn items(&self, items: &[Item], names: Names, clause: &str) -> Result<Vec<Column>> {
+        let column = |item: &Item| {
+            let node = self.expr(&item.expr, names)?;
+            if clause == "GROUP BY" && matches!(node, Node::Constant(_)) {
+                let message = format!(
+                    "{clause}: {} is the same for every event; say the expression itself",
+                    shorten(&item.expr.to_string())
+                );
+                return Err(self.fault(item.expr.span, message));
+            }
+            let text = item.expr.to_string();
+            let name = item.alias.as_ref().map_or_else(|| text.clone(), |alias| alias.text.clone());
+            Ok(Column { name, node, text })
+        };
+        items.iter().map(column).collect()
+    }
+
+    /// No two columns have one name.
+    fn check_names(&self, clauses: &Clauses, columns: &[Column]) -> Result<()> {
+        let items = clauses.group.iter().chain(&clauses.select);
+        for (i, (column, item)) in columns.iter().zip(items).enumerate() {
+            let Some(other) = columns[..i].iter().position(|other| other.name == column.name) else {
+                continue;
+            };
+            let span = item.alias.as_ref().map_or(item.expr.span, |alias| alias.span);
+            let name = shorten(&column.name);
+            let message = if other < clauses.group.len() && i >= clauses.group.len() {
+                format!("{name} is in GROUP BY, which comes first in the row: leave it out of SELECT")
+            } else {
+                format!("two columns are called {name}: give one another name with AS")
+            };
+            return Err(self.fault(span, message));
+        }
+        Ok(())
+    }
+
+    fn sort_key(&self, order: &Order, frame: &Frame) -> Result<SortKey> {
+        let node = self.expr(&order.expr, Names::Frame(frame))?;
+        if matches!(node, Node::Constant(_)) {
+            let message = format!(
+                "ORDER BY: {} is the same for every row; say the name of a column, or an expression",
+                shorten(&order.expr.to_string())
+            );
+            return Err(self.fault(order.expr.span, message));
+        }
+        Ok(SortKey { node, descending: order.descending, text: order.expr.to_string() })
+    }
+
+    fn check_grouped(&self, clauses: &Clauses, frame: &Frame) -> Result<()> {
+        if let Some((name, span)) = frame.loose.borrow().first() {
+            let message = format!(
+                "{name} is not one value of a group: put it in GROUP BY, or say which is meant, like max({name})"
+            );
+            return Err(self.fault(*span, message));
+        }
+        if clauses.group.is_empty() && clauses.select.is_empty() {
+            let span = clauses.having.as_ref().map(|having| having.span);
+            let span =
+                span.or_else(|| clauses.order.first().map(|order| order.expr.span)).unwrap_or_default();
+            let message = "an aggregate, and nothing that makes rows of many events: add GROUP BY or SELECT";
+            return Err(self.fault(span, message));
+        }
+        Ok(())
+    }
+}
+
+/// What to take where the order that is asked for is that of the log, one way or the other.
+fn along_the_log(order: &[SortKey], limit: Option<u64>, first: Take, history: bool) -> Option<Take> {
+    let Some(key) = order.first() else { return Some(first) };
+    let along = match &key.node {
+        // No two events have one position: what comes after it does not matter.
+        Node::Field(Field::Position) => true,
+        Node::Field(Field::Version) => history,
+        // It never decreases; but backwards those that are equal would be turned too.
+        Node::Field(Field::Recorded) => order.len() == 1 && !key.descending,
+        _ => false,
+    };
+    match key.descending {
+        _ if !along => None,
+        false => Some(first),
+        true => Some(Take::Newest(limit.unwrap_or(u64::MAX))),
+    }
+}

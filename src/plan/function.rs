@@ -1,0 +1,304 @@
+//! The functions of the language: one list, which binding, "did you mean", completion and the reference all read.
+//!
+//! A function is given data of any type. What it cannot work with has no result: that is null in a filter and in a column, and an error
+//! in a value that is to be written. Functions see no clock and no log, so that one of constants is a constant.
+
+mod number;
+mod text;
+mod time;
+
+use super::datum::Datum;
+use super::expr::{Constant, Node};
+use super::field::Sort;
+use super::order::total;
+
+/// A function, as it is called.
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub name: &'static str,
+    /// What stands between the brackets, for people to read.
+    pub arguments: &'static str,
+    pub least: usize,
+    pub most: usize,
+    /// What it gives, in a line.
+    pub doc: &'static str,
+    pub work: Work,
+    gives: Gives,
+}
+
+/// How it is worked out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Work {
+    /// From what its arguments are worth; none where they are of a wrong type.
+    Plain(for<'a> fn(&[Datum<'a>]) -> Option<Datum<'a>>),
+    /// Only the branch that is chosen is looked at.
+    If,
+    /// Only as far as the first that is not null.
+    Coalesce,
+    /// Its pattern is compiled once.
+    Regex,
+    /// From many events.
+    Aggregate(Kind),
+}
+
+/// What an aggregate keeps of many values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Count,
+    Sum,
+    Average,
+    Least,
+    Greatest,
+    First,
+    Last,
+    Distinct,
+}
+
+/// What the result is known to be, whatever the event.
+#[derive(Debug, Clone, Copy)]
+enum Gives {
+    Other,
+    Time,
+    Date,
+    /// What these arguments are, from this one on, if they are all one.
+    Like(usize),
+    /// A time where a length of time is what it counts in.
+    Bucket,
+}
+
+/// As many as one likes.
+const ANY: usize = usize::MAX;
+
+const fn plain(
+    name: &'static str,
+    arguments: &'static str,
+    (least, most): (usize, usize),
+    gives: Gives,
+    work: for<'a> fn(&[Datum<'a>]) -> Option<Datum<'a>>,
+    doc: &'static str,
+) -> Function {
+    Function { name, arguments, least, most, doc, work: Work::Plain(work), gives }
+}
+
+const fn special(
+    name: &'static str,
+    arguments: &'static str,
+    (least, most): (usize, usize),
+    gives: Gives,
+    work: Work,
+    doc: &'static str,
+) -> Function {
+    Function { name, arguments, least, most, doc, work, gives }
+}
+
+const fn aggregate(
+    name: &'static str,
+    arguments: &'static str,
+    least: usize,
+    gives: Gives,
+    kind: Kind,
+    doc: &'static str,
+) -> Function {
+    Function { name, arguments, least, most: 1, doc, work: Work::Aggregate(kind), gives }
+}
+
+use Gives::{Bucket, Date, Like, Other, Time};
+
+/// All functions there are: aggregates, then the others by what they work on.
+pub(crate) const FUNCTIONS: &[Function] = &[
+    aggregate("count", "[x]", 0, Other, Kind::Count, "how many events; of x, how many are not null"),
+    aggregate(
+        "sum",
+        "x",
+        1,
+        Other,
+        Kind::Sum,
+        "the numbers added up, integers exactly; null if there are none",
+    ),
+    aggregate(
+        "avg",
+        "x",
+        1,
+        Other,
+        Kind::Average,
+        "the sum of the numbers by their count; null if there are none",
+    ),
+    aggregate("min", "x", 1, Like(0), Kind::Least, "the least value that is not null"),
+    aggregate("max", "x", 1, Like(0), Kind::Greatest, "the greatest value that is not null"),
+    aggregate("first", "x", 1, Like(0), Kind::First, "the first value in the log that is not null"),
+    aggregate("last", "x", 1, Like(0), Kind::Last, "the last value in the log that is not null"),
+    aggregate("distinct", "x", 1, Other, Kind::Distinct, "how many different values that are not null"),
+    special(
+        "if",
+        "condition, a, b",
+        (3, 3),
+        Like(1),
+        Work::If,
+        "a where the condition is true, b where it is false or null",
+    ),
+    special("coalesce", "a, …", (1, ANY), Like(0), Work::Coalesce, "the first that is not null"),
+    plain("least", "a, …", (1, ANY), Like(0), least, "the least of them, nulls left out"),
+    plain("greatest", "a, …", (1, ANY), Like(0), greatest, "the greatest of them, nulls left out"),
+    plain(
+        "bucket",
+        "x, width",
+        (2, 2),
+        Bucket,
+        time::bucket,
+        "where the tile that x lies in begins: of times (bucket(timestamp, 1h)) or of numbers (bucket(data.total, 100))",
+    ),
+    plain(
+        "typeof",
+        "x",
+        (1, 1),
+        Other,
+        type_of,
+        "'null', 'boolean', 'number', 'text', 'time', 'duration', 'entity', 'array' or 'object'",
+    ),
+    plain("lower", "text", (1, 1), Other, text::lower, "in small letters"),
+    plain("upper", "text", (1, 1), Other, text::upper, "in capital letters"),
+    plain("trim", "text", (1, 1), Other, text::trim, "without the space around it"),
+    plain("length", "x", (1, 1), Other, text::length, "how many characters, items or members"),
+    plain(
+        "substring",
+        "text, start[, length]",
+        (2, 3),
+        Other,
+        text::substring,
+        "the characters from start on, counted from 0",
+    ),
+    plain("concat", "a, …", (1, ANY), Other, text::concat, "as text, one behind the other, nulls left out"),
+    plain(
+        "split",
+        "text, separator",
+        (2, 2),
+        Other,
+        text::split,
+        "the pieces between the separators, as an array",
+    ),
+    plain("starts_with", "text, beginning", (2, 2), Other, text::starts_with, "whether it begins so"),
+    plain("ends_with", "text, end", (2, 2), Other, text::ends_with, "whether it ends so"),
+    special(
+        "regex",
+        "text, 'pattern'",
+        (2, 2),
+        Other,
+        Work::Regex,
+        "whether the regular expression is found in it",
+    ),
+    plain(
+        "round",
+        "x[, digits]",
+        (1, 2),
+        Other,
+        number::round,
+        "to the nearest whole number, or to so many digits; halves away from zero",
+    ),
+    plain("floor", "x", (1, 1), Other, number::floor, "the next whole number below"),
+    plain("ceil", "x", (1, 1), Other, number::ceil, "the next whole number above"),
+    plain("abs", "x", (1, 1), Other, number::abs, "without its sign"),
+    plain("year", "time", (1, 1), Other, time::year, "the year, in UTC"),
+    plain("month", "time", (1, 1), Other, time::month, "the month from 1 to 12, in UTC"),
+    plain("day", "time", (1, 1), Other, time::day, "the day of the month, in UTC"),
+    plain("hour", "time", (1, 1), Other, time::hour, "the hour from 0 to 23, in UTC"),
+    plain("minute", "time", (1, 1), Other, time::minute, "the minute from 0 to 59"),
+    plain("second", "time", (1, 1), Other, time::second, "the second from 0 to 59"),
+    plain("weekday", "time", (1, 1), Other, time::weekday, "the day of the week, Monday is 1, in UTC"),
+    plain("date", "time", (1, 1), Date, time::date, "the day as text, like '2024-01-01', in UTC"),
+    plain("keys", "object", (1, 1), Other, text::keys, "the names of its members, as an array"),
+    plain("values", "object", (1, 1), Other, text::values, "the values of its members, as an array"),
+    plain("text", "x", (1, 1), Other, text::text, "x as text; arrays and objects as JSON"),
+    plain(
+        "number",
+        "x",
+        (1, 1),
+        Other,
+        number::number,
+        "the number that a text says, or the seconds of a duration; null where it is none",
+    ),
+    plain("time", "x", (1, 1), Time, time::time, "the time that a text says; null where it is none"),
+];
+
+/// The function of this name.
+pub(crate) fn named(name: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().find(|function| function.name == name)
+}
+
+impl PartialEq for Function {
+    /// There is one of a name.
+    fn eq(&self, other: &Function) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Function {
+    /// As one writes it: `substring(text, start[, length])`.
+    pub fn form(&self) -> String {
+        format!("{}({})", self.name, self.arguments)
+    }
+
+    /// What it is known to give.
+    pub fn sort(&self, arguments: &[Node]) -> Sort {
+        match self.gives {
+            Gives::Other => Sort::Other,
+            Gives::Time => Sort::Time,
+            Gives::Date => Sort::Date,
+            Gives::Like(from) => {
+                let mut sorts = arguments.iter().skip(from).filter(|node| !node.is_null()).map(Node::sort);
+                match sorts.next() {
+                    Some(sort) if sorts.all(|other| other == sort) => sort,
+                    _ => Sort::Other,
+                }
+            }
+            Gives::Bucket => match arguments {
+                [_, Node::Constant(Constant::Span(_))] => Sort::Time,
+                _ => Sort::Other,
+            },
+        }
+    }
+
+    /// Whether its arguments from some place on stand beside each other as those of a comparison do.
+    pub fn compares_from(&self) -> Option<usize> {
+        match (self.gives, self.most) {
+            (Gives::Like(from), most) if most > 1 => Some(from),
+            _ => None,
+        }
+    }
+}
+
+fn least<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
+    let known = given.iter().filter(|datum| !datum.is_null());
+    Some(known.min_by(|a, b| total(a, b)).cloned().unwrap_or(Datum::Null))
+}
+
+fn greatest<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
+    let known = given.iter().filter(|datum| !datum.is_null());
+    // Of equal ones the first, as in `least`.
+    Some(known.rev().max_by(|a, b| total(a, b)).cloned().unwrap_or(Datum::Null))
+}
+
+fn type_of<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
+    let [one] = given else { return None };
+    Some(Datum::Text(one.kind().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_has_a_name_of_its_own_and_a_line_that_says_what_it_gives() {
+        for (i, function) in FUNCTIONS.iter().enumerate() {
+            assert!(FUNCTIONS[..i].iter().all(|other| other.name != function.name), "{}", function.name);
+            assert!(function.least <= function.most && !function.doc.is_empty());
+            let named = function.arguments.split(", ").filter(|name| *name != "…").count();
+            let optional = function.arguments.matches('[').count();
+            assert!(function.arguments.contains('…') == (function.most == ANY), "{}", function.name);
+            if function.most != ANY {
+                let inner = function.arguments.matches("[, ").count();
+                assert_eq!(named.max(inner), function.most, "{}", function.name);
+                assert_eq!(function.most - optional, function.least, "{}", function.name);
+            }
+        }
+    }
+}
