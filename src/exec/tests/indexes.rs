@@ -108,7 +108,7 @@ fn an_index_holds_texts_numbers_booleans_times_and_the_items_of_arrays() {
         "DEFINE INDEX sum ON 'A.*' AS data.v + 1",
         "DEFINE INDEX big ON 'A.*' AS data.v > 0 AND data.at IS NULL",
         "DEFINE INDEX both ON 'A.*' AS [data.v, data.at]",
-        "DEFINE INDEX who ON 'A.*' AS target.id",
+        "DEFINE INDEX who ON 'A.*' AS coalesce(target.id, 'x')",
         "EMIT A.b 2 {v: 1} AT '2024-01-02'",
     ] {
         session.rows(text);
@@ -152,6 +152,8 @@ fn what_is_no_index_is_told() {
         ("DEFINE INDEX x ON '*' AS timestamp > NOW", "column 38: a definition means the same at any time"),
         ("DEFINE INDEX x ON '*' AS timestamp > -7d", "column 38: a definition means the same at any time"),
         ("DEFINE INDEX x ON '*' AS actor", "found an entity (did you mean actor.id?)"),
+        ("DEFINE INDEX x ON '*' AS lower(count())", "count"),
+        ("DEFINE INDEX x ON '*' AS day(NOW)", "column 30: a definition means the same at any time"),
         ("DEFINE INDEX x ON '*' AS total", "did you mean data.total?"),
         ("DEFINE INDEX x ON '*' AS data.a = $x", "$x was given no value"),
         ("DEFINE INDEX x ON 'a b' AS data.a", "pattern: expected types"),
