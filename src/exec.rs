@@ -9,20 +9,25 @@ mod budget;
 mod cursor;
 mod diff;
 pub(crate) mod eval;
+mod explain;
 mod fold;
 mod gather;
 mod group;
+mod index;
 mod project;
 pub(crate) mod scan;
 mod show;
 mod sort;
 mod write;
+mod zones;
 
 #[cfg(test)]
 mod tests;
 
 pub use answer::{Answer, Row, Rows, State};
+pub(crate) use explain::explain;
 pub(crate) use fold::state;
+pub(crate) use index::Compiler;
 pub(crate) use scan::Scan;
 pub(crate) use write::write;
 
@@ -44,6 +49,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::State(replay) => fold::answer(snapshot, replay)?,
         ReadKind::Steps(replay) => Answer::rows(fold::steps(snapshot, replay)?),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
+        ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),
         ReadKind::Head => Answer::row(show::head(snapshot)?),
         ReadKind::Verify => Answer::rows(show::verify(snapshot)?),

@@ -17,6 +17,7 @@ use crate::plan::datum::{Datum, calculate, equal, negated, order};
 use crate::plan::expr::{Constant, Node};
 use crate::plan::field::{Caused, Field, Maker, Part, Step};
 use crate::plan::function::{Function, Work};
+use crate::store::term::Key;
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
@@ -82,6 +83,19 @@ fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>> {
             _ => Ok(scope.datum(node)),
         },
         _ => Ok(scope.datum(node)),
+    }
+}
+
+/// What an index holds an event under: what the expression is worth for it, or the items of that. Null, objects, entities and
+/// lengths of time are no keys.
+pub(super) fn keys(node: &Node, event: &Record, found: &mut Vec<Key>) {
+    match Scope::of(event).datum(node) {
+        Datum::Null | Datum::Span(_) | Datum::Entity { .. } => {}
+        Datum::Time(time) => found.push(Key::Time(time)),
+        datum => match datum.into_value() {
+            Value::Array(items) => found.extend(items.into_iter().map(Key::Value)),
+            value => found.push(Key::Value(value)),
+        },
     }
 }
 
