@@ -1,10 +1,13 @@
-//! Cancelling what takes long, from another thread.
+//! Ending what takes long: from another thread, or after a time.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
-/// A handle that ends a statement or a subscription from another thread. Clones are one handle.
+use crate::error::{Error, Result};
+
+/// A handle that ends a statement or a subscription from another thread, or after a time. Clones are one handle.
 ///
 /// ```
 /// use bygone::{Cancel, Db, Parameters};
@@ -22,14 +25,58 @@ pub struct Cancel(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     cancelled: AtomicBool,
+    limit: Option<Limit>,
     /// What wakes those who wait, while they live.
     wake: Mutex<Vec<Weak<dyn Fn() + Send + Sync>>>,
+}
+
+#[derive(Clone, Copy)]
+struct Limit {
+    after: Duration,
+    /// None where the time is longer than the clock can tell.
+    deadline: Option<Instant>,
 }
 
 impl Cancel {
     /// A handle that nothing hangs on yet.
     pub fn new() -> Cancel {
         Cancel::default()
+    }
+
+    /// A handle that also ends what hangs on it once this time has passed, counted from now: with
+    /// [`Error::Stopped`](crate::Error::Stopped), between two rows or while rows are sought.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bygone::{Cancel, Db, Error, Parameters};
+    /// let db = Db::in_memory()?;
+    /// let limit = Cancel::after(Duration::from_millis(1));
+    /// let mut rows = db.query_with("SUBSCRIBE '*'", &Parameters::new(), &limit)?.rows;
+    /// assert!(matches!(rows.find(|row| row.is_err()), Some(Err(Error::Stopped { .. }))));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn after(limit: Duration) -> Cancel {
+        let limit = Limit { after: limit, deadline: Instant::now().checked_add(limit) };
+        Cancel(Arc::new(Inner { limit: Some(limit), ..Inner::default() }))
+    }
+
+    /// Whether to go on: an error once it was cancelled, or its time has passed.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.is_cancelled() {
+            return Err(Error::stopped("it was cancelled"));
+        }
+        match self.0.limit {
+            Some(limit) if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) => {
+                let limit = crate::time::display_duration(limit.after);
+                Err(Error::stopped(format!("it took longer than its time limit of {limit}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// When its time has passed, if it has a limit.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.0.limit.and_then(|limit| limit.deadline)
     }
 
     /// Ends what hangs on this handle, now and later.

@@ -167,6 +167,24 @@ mod tests {
     use crate::event::NewEvent;
 
     #[test]
+    fn a_read_and_a_wait_end_at_their_time_limit() {
+        let db = Db::in_memory().unwrap();
+        db.append(NewEvent::new("Order.paid").on(("Order", 1))).unwrap();
+        let limit = Cancel::after(std::time::Duration::ZERO);
+        let error = match db.query_with("EVENTS", &Parameters::new(), &limit) {
+            Ok(mut answer) => answer.rows.next().unwrap().unwrap_err(),
+            Err(error) => error,
+        };
+        assert_eq!(error.to_string(), "stopped: it took longer than its time limit of 0s");
+        let limit = Cancel::after(std::time::Duration::from_millis(20));
+        let mut live = db.subscribe("*".parse::<crate::Pattern>().unwrap()).cancelled_by(&limit);
+        assert!(live.any(|delivery| delivery.is_err_and(|error| error.to_string().contains("20ms"))));
+        // A limit that is not reached changes nothing.
+        let limit = Cancel::after(std::time::Duration::MAX);
+        assert_eq!(db.query_with("EVENTS", &Parameters::new(), &limit).unwrap().rows.count(), 1);
+    }
+
+    #[test]
     fn a_long_read_ends_when_it_is_cancelled() {
         let db = Db::in_memory().unwrap();
         db.emit_all((0..3000).map(|n| NewEvent::new("Order.paid").on(("Order", n)))).unwrap();

@@ -177,6 +177,10 @@ impl Subscription {
             if self.cancel.is_cancelled() || self.plan.limit == Some(0) {
                 break;
             }
+            if let Err(error) = self.cancel.check() {
+                self.ended = true;
+                return Some(Err(error));
+            }
             if let Some(next) = self.next_of_leg().transpose() {
                 self.ended = next.is_err();
                 if self.ended && self.shared.watch.is_closed() {
@@ -206,7 +210,7 @@ impl Subscription {
                 self.caught_up = true;
                 return Some(Ok(Delivery::CaughtUp(Position(self.after))));
             }
-            let wake = [deadline, self.last_instant()].into_iter().flatten().min();
+            let wake = [deadline, self.last_instant(), self.cancel.deadline()].into_iter().flatten().min();
             let cancel = self.cancel.clone();
             match self.shared.watch.wait_past(self.after, wake, &|| cancel.is_cancelled()) {
                 Moved::To(_) => {}

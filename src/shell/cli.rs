@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bygone::{Entity, Pattern, Value};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -55,6 +56,10 @@ pub struct Run {
     /// On whose behalf events are appended, like 'User ann'
     #[arg(long, value_name = "ENTITY")]
     pub actor: Option<Entity>,
+
+    /// End a statement with an error once it has taken so long
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub time_limit: Option<Duration>,
 
     /// Wrap each line of JSON with the number of its statement, and close each statement
     #[arg(long)]
@@ -158,6 +163,12 @@ impl Cli {
     }
 }
 
+/// Reads a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| format!("'{text}' is no number of seconds, like 5 or 0.5"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("{text} seconds are no length of time"))
+}
+
 /// Reads a size in bytes: `1000`, `64KB`, `512MB`, `2GB`, in steps of 1024.
 fn size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -210,6 +221,12 @@ mod tests {
         for wrong in ["n", "=1", "a b=1", "$=1"] {
             assert!(parameter(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_time_limit_is_in_seconds() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert!(["x", "-1", "NaN", "1e99"].iter().all(|wrong| seconds(wrong).is_err()));
     }
 
     #[test]

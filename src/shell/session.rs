@@ -1,7 +1,7 @@
 //! A run of statements: one after the other, up to the first that fails.
 
 use std::io::{self, BufWriter, Stdout, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bygone::error::Fault;
 use bygone::{Db, Entity, Error, Object, Parameters, Row, Script, Statement, Value};
@@ -70,6 +70,8 @@ pub struct Session {
     pub signals: Signals,
     format: Format,
     envelope: bool,
+    /// How long a statement may take.
+    limit: Option<Duration>,
     /// Somebody is told how many rows there were.
     pub footer: bool,
     /// And how long it took.
@@ -104,6 +106,7 @@ impl Session {
             signals,
             format,
             envelope: run.envelope,
+            limit: run.time_limit,
             footer: false,
             timer: false,
             renderer: render::new(format, run.envelope, &terminal),
@@ -207,7 +210,7 @@ impl Session {
 
     fn run_statement(&mut self, statement: &Statement, number: usize) -> Result<(), Failure> {
         let started = Instant::now();
-        let cancel = self.signals.statement();
+        let cancel = self.signals.statement(self.limit);
         let answer = self.db().run(statement, &self.bound, &cancel);
         // A statement that was cancelled may say so as an error; to whoever cancelled it, it is none.
         let interrupted = |error: Error| match cancel.is_cancelled() && !error.is_refused() {

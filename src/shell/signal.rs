@@ -5,6 +5,7 @@
 //! the database and ends the program.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bygone::{Cancel, Db};
 
@@ -72,9 +73,9 @@ impl Signals {
     }
 
     /// What the next statement is to hang on; cancelled already if a signal came before it.
-    pub fn statement(&self) -> Cancel {
+    pub fn statement(&self, limit: Option<Duration>) -> Cancel {
         let mut state = self.state();
-        state.statement = Cancel::new();
+        state.statement = limit.map_or_else(Cancel::new, Cancel::after);
         if state.interrupted {
             state.statement.cancel();
         }

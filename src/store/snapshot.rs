@@ -68,7 +68,7 @@ impl Snapshot {
     }
 
     fn go_on(&self) -> Result<()> {
-        if self.cancel.is_cancelled() { Err(Error::stopped("it was cancelled")) } else { Ok(()) }
+        self.cancel.check()
     }
 
     /// Reads within a view, and once more where another's failure comes between.

@@ -99,7 +99,7 @@ impl Binder<'_> {
             self.check_grouped(clauses, &frame)?;
             let aggregates = frame.aggregates.into_inner();
             let group = Group { keys, aggregates, having, order, limit, columns };
-            return Ok(ReadKind::Shaped(Shaped { events, shape: Shape::Group(group) }));
+            return Ok(shaped(events, Shape::Group(group)));
         }
         if let Some(having) = &clauses.having {
             let message = "HAVING chooses among groups, and there are none; events are chosen by WHERE";
@@ -110,10 +110,10 @@ impl Binder<'_> {
             events.take = take;
             return Ok(match columns {
                 None => ReadKind::Events(events),
-                Some(columns) => ReadKind::Shaped(Shaped { events, shape: Shape::Select(columns) }),
+                Some(columns) => shaped(events, Shape::Select(columns)),
             });
         }
-        Ok(ReadKind::Shaped(Shaped { events, shape: Shape::Sort { order, limit, columns } }))
+        Ok(shaped(events, Shape::Sort { order, limit, columns }))
     }
 
     fn items(&self, items: &[Item], names: Names, clause: &str) -> Result<Vec<Column>> {
@@ -180,6 +180,10 @@ impl Binder<'_> {
         }
         Ok(())
     }
+}
+
+fn shaped(events: Events, shape: Shape) -> ReadKind {
+    ReadKind::Shaped(Box::new(Shaped { events, shape }))
 }
 
 /// What to take where the order that is asked for is that of the log, one way or the other.
