@@ -173,7 +173,7 @@ fn replay(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, meta: &Meta, salt: Sal
 }
 
 /// The events of a frame's payload: each its length, then its bytes.
-fn decode_frame(mut payload: &[u8], next: &mut u64, count: u32) -> Result<Vec<Staged>> {
+pub(crate) fn decode_frame(mut payload: &[u8], next: &mut u64, count: u32) -> Result<Vec<Staged>> {
     let mut events = Vec::new();
     for _ in 0..count {
         let damaged =
