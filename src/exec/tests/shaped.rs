@@ -240,7 +240,7 @@ fn what_a_query_holds_is_bounded() {
 #[test]
 fn answers_do_not_depend_on_threads() {
     const EVENTS: u64 = 70_000;
-    let place = |n: u64| if n % 5 == 0 { None } else { Some(n % 7) };
+    let place = |n: u64| if n.is_multiple_of(5) { None } else { Some(n % 7) };
     for threads in [1, 3] {
         let store = store_with(100_000, Options::new().threads(threads));
         for batch in 0..EVENTS / 5000 {
