@@ -10,7 +10,6 @@ mod cursor;
 mod diff;
 pub(crate) mod eval;
 mod fold;
-#[allow(dead_code)] // groups are gathered with it as soon as there are groups
 mod gather;
 mod group;
 mod index;

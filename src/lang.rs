@@ -22,12 +22,20 @@ pub(crate) use self::trail::{Expectation, Noun};
 use crate::error::{Error, Fault, Result};
 
 pub(crate) mod ast;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod grammar;
 mod highlight;
-mod keyword;
+pub(crate) mod keyword;
 mod parse;
 mod print;
 mod report;
-mod token;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod sentence;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod shapes;
+#[cfg(test)]
+mod steps;
+pub(crate) mod token;
 mod trail;
 
 #[cfg(test)]

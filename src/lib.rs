@@ -61,6 +61,9 @@ mod entity;
 pub mod error;
 mod event;
 mod exec;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lang;
 mod live;
 mod pattern;

@@ -145,7 +145,7 @@ pub(crate) fn encode(
     out[start..start + 4].copy_from_slice(&checksum.to_be_bytes());
 }
 
-fn checksum(position: Position, bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(position: Position, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&position.0.to_be_bytes());
     hasher.update(bytes);

@@ -58,6 +58,15 @@ impl Sum {
         self.floats = sum;
     }
 
+    /// Adds the sum of what comes later.
+    fn join(&mut self, later: Sum) {
+        self.count += later.count;
+        self.integers += later.integers;
+        self.any_float |= later.any_float;
+        self.add_float(later.floats);
+        self.lost += later.lost;
+    }
+
     fn total(mut self) -> Number {
         if !self.any_float {
             return Number::Integer(self.integers);
@@ -101,7 +110,7 @@ impl Accumulator {
     }
 
     /// One more value. `key` is room to work in.
-    pub fn add(&mut self, datum: &Datum, budget: &mut Budget, key: &mut Vec<u8>) -> Result<()> {
+    pub fn add(&mut self, datum: &Datum, budget: &Budget, key: &mut Vec<u8>) -> Result<()> {
         if datum.is_null() {
             return Ok(());
         }
@@ -140,6 +149,37 @@ impl Accumulator {
         Ok(())
     }
 
+    /// Adds what was kept of values that come later in the log.
+    pub fn join(&mut self, later: Accumulator, budget: &Budget) -> Result<()> {
+        match (self, later) {
+            (Accumulator::Count(count), Accumulator::Count(more)) => *count += more,
+            (Accumulator::Sum(sum), Accumulator::Sum(more))
+            | (Accumulator::Average(sum), Accumulator::Average(more)) => sum.join(more),
+            (Accumulator::Distinct(seen), Accumulator::Distinct(more)) => {
+                for key in more {
+                    let held = ENTRY + key.len();
+                    if !seen.insert(key) {
+                        budget.give(held);
+                    }
+                }
+            }
+            (
+                held,
+                Accumulator::Least(datum)
+                | Accumulator::Greatest(datum)
+                | Accumulator::First(datum)
+                | Accumulator::Last(datum),
+            ) => {
+                budget.give(datum.held());
+                // What is kept of one value is kept of two in the same way.
+                held.add(&datum, budget, &mut Vec::new())?;
+            }
+            // Both were made for one aggregate.
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// What it comes to.
     pub fn result(self) -> Datum<'static> {
         match self {
@@ -161,7 +201,7 @@ impl Accumulator {
     }
 }
 
-fn replace(held: &mut Datum<'static>, by: &Datum, budget: &mut Budget) -> Result<()> {
+fn replace(held: &mut Datum<'static>, by: &Datum, budget: &Budget) -> Result<()> {
     budget.give(held.held());
     // The room of a text is used again: `last` replaces with every event.
     match (&mut *held, by) {
@@ -184,9 +224,9 @@ mod tests {
 
     fn of(kind: Kind, values: &[Datum]) -> Value {
         let mut accumulator = Accumulator::new(kind);
-        let mut budget = Budget::endless();
+        let budget = Budget::endless();
         for datum in values {
-            accumulator.add(datum, &mut budget, &mut Vec::new()).unwrap();
+            accumulator.add(datum, &budget, &mut Vec::new()).unwrap();
         }
         accumulator.result().into_value()
     }
@@ -238,24 +278,49 @@ mod tests {
 
     #[test]
     fn what_is_held_is_bounded() {
-        let mut budget = Budget::of(1 << 20, "distinct");
+        let budget = Budget::of(1 << 20, "distinct");
         let mut accumulator = Accumulator::new(Kind::Distinct);
-        let error = (0..1_000_000)
-            .find_map(|n| accumulator.add(&Datum::number(n), &mut budget, &mut Vec::new()).err());
+        let error =
+            (0..1_000_000).find_map(|n| accumulator.add(&Datum::number(n), &budget, &mut Vec::new()).err());
         assert_eq!(
             error.unwrap().to_string(),
             "stopped: distinct takes more than the 1 MiB that a query may hold in memory; narrow it with WHERE, SINCE \
              or LIMIT, or raise Options::query_memory (--memory)"
         );
         // What is replaced is given back.
-        let mut budget = Budget::of(100, "last");
+        let budget = Budget::of(100, "last");
         let mut accumulator = Accumulator::new(Kind::Last);
         for _ in 0..1000 {
-            accumulator.add(&Datum::text("a text"), &mut budget, &mut Vec::new()).unwrap();
+            accumulator.add(&Datum::text("a text"), &budget, &mut Vec::new()).unwrap();
         }
     }
 
     proptest! {
+        /// Wherever the values are cut in two.
+        #[test]
+        fn parts_join_to_the_whole(values in prop::collection::vec(any_datum(), 0..8), at in any::<prop::sample::Index>()) {
+            use Kind::*;
+            let budget = Budget::endless();
+            let cut = at.index(values.len() + 1);
+            for kind in [Count, Sum, Average, Least, Greatest, First, Last, Distinct] {
+                // Float sums differ in their last digits, as they may.
+                let integers = |datum: &&Datum| !matches!(datum, Datum::Number(Number::Float(_)));
+                let values: Vec<Datum> = match kind {
+                    Sum | Average => values.iter().filter(integers).cloned().collect(),
+                    _ => values.clone(),
+                };
+                let (before, after) = values.split_at(cut.min(values.len()));
+                let part = |values: &[Datum]| {
+                    let mut part = Accumulator::new(kind);
+                    values.iter().for_each(|datum| part.add(datum, &budget, &mut Vec::new()).unwrap());
+                    part
+                };
+                let mut whole = part(before);
+                whole.join(part(after), &budget).unwrap();
+                prop_assert_eq!(whole.result().into_value(), of(kind, &values), "{:?}", kind);
+            }
+        }
+
         #[test]
         fn least_and_greatest_are_the_ends_of_the_order(values in prop::collection::vec(any_datum(), 0..6)) {
             let mut known: Vec<_> = values.iter().filter(|datum| !datum.is_null()).cloned().collect();

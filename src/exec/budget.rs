@@ -3,30 +3,32 @@
 //! Everything that grows with the log asks here first. What is counted is what was asked for and about what an allocation costs
 //! beside it; rows that are pulled one by one cost nothing.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::error::{Error, Result};
 use crate::store::snapshot::Snapshot;
 
 /// What an entry of a table or a list costs beside its bytes.
 pub(super) const ENTRY: usize = 64;
 
-/// How much is left.
+/// How much is left, for all threads of a query.
 #[derive(Debug)]
 pub(super) struct Budget {
     allowed: usize,
-    held: usize,
+    held: AtomicUsize,
     /// Whose it is, for the message.
     what: &'static str,
 }
 
 impl Budget {
     pub fn new(snapshot: &Snapshot, what: &'static str) -> Budget {
-        Budget { allowed: snapshot.query_memory(), held: 0, what }
+        Budget { allowed: snapshot.query_memory(), held: AtomicUsize::new(0), what }
     }
 
     /// Asks for so many bytes.
-    pub fn take(&mut self, bytes: usize) -> Result<()> {
-        self.held = self.held.saturating_add(bytes);
-        if self.held <= self.allowed {
+    pub fn take(&self, bytes: usize) -> Result<()> {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if held <= self.allowed {
             return Ok(());
         }
         Err(Error::stopped(format!(
@@ -38,8 +40,8 @@ impl Budget {
     }
 
     /// Gives some back.
-    pub fn give(&mut self, bytes: usize) {
-        self.held = self.held.saturating_sub(bytes);
+    pub fn give(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -56,7 +58,7 @@ fn size(bytes: usize) -> String {
 #[cfg(test)]
 impl Budget {
     pub fn of(allowed: usize, what: &'static str) -> Budget {
-        Budget { allowed, held: 0, what }
+        Budget { allowed, held: AtomicUsize::new(0), what }
     }
 
     pub fn endless() -> Budget {

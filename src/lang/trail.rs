@@ -141,6 +141,8 @@ pub(crate) struct Trail {
 impl Trail {
     /// Records that the token at a place is not what was expected there.
     pub(crate) fn expect(&mut self, place: usize, expectation: Expectation) {
+        #[cfg(test)]
+        super::steps::took(1);
         if place < self.place {
             return;
         }
