@@ -239,7 +239,7 @@ impl Iterator for Scan {
 
 impl Filter {
     fn admits(&self, event: &Record) -> bool {
-        self.pattern.as_ref().is_none_or(|pattern| pattern.matches_text(event.kind()))
+        self.pattern.as_ref().is_none_or(|pattern| pattern.matches_bytes(event.kind_bytes()))
             && (!self.window.is_timed() || self.window.occurred(event.timestamp()))
             && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
     }
@@ -248,7 +248,7 @@ impl Filter {
 impl Subscription {
     /// Whether an event is one of those it delivers, wherever it stands.
     pub fn wants(&self, event: &Record) -> bool {
-        self.pattern.matches_text(event.kind())
+        self.pattern.matches_bytes(event.kind_bytes())
             && self.tags.iter().all(|by| by.holds(event))
             && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
     }
