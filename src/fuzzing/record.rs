@@ -210,7 +210,8 @@ fn line(bytes: &[u8]) -> bool {
 
 fn document(bytes: &[u8]) -> bool {
     let mut next = 7;
-    if recover::decode_frame(bytes, &mut next, 1, &mut Catalog::default(), &Options::new()).is_ok() {
+    let (mut catalog, options) = (Catalog::default(), Options::new());
+    if recover::decode_frame(bytes, &mut next, 1, &mut catalog, &options).is_ok() {
         return true;
     }
     let raw = Raw(bytes);

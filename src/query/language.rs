@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::db::Db;
@@ -122,6 +123,8 @@ impl Runner {
                 let row = serde_json::to_string(&row?).unwrap();
                 shown.push(format!("--> {}", terse(row.parse().unwrap())));
             }
+            // What is built in the background is shown as it is when it is done.
+            assert!(self.db.wait_for_indexes(Duration::from_secs(60))?);
         }
         Ok(())
     }
@@ -158,6 +161,10 @@ fn terse(row: Value) -> Value {
             members.shift_remove("timestamp");
         }
         members.shift_remove("id");
+    }
+    // It is a hash of the ids, too.
+    if let Some(chain) = members.get_mut("chain") {
+        *chain = "…".into();
     }
     let inner = |(name, value)| (name, if matches!(value, Value::Object(_)) { terse(value) } else { value });
     Value::Object(members.into_iter().map(inner).collect::<Object>())
