@@ -191,14 +191,9 @@ fn clauses_that_do_not_fit_are_told() {
             "EVENTS ORDER BY count()",
             "line 1, column 17: an aggregate, and nothing that makes rows of many events: add GROUP BY or SELECT",
         ),
-        ("EVENTS LAST 2 LIMIT 2", "line 1, column 13: LAST and LIMIT together: which of the two is meant?"),
         (
             "EVENTS LAST 2 ORDER BY type",
-            "line 1, column 13: LAST takes the newest events in the order of the log: with ORDER BY say LIMIT",
-        ),
-        (
-            "EVENTS GROUP BY type LAST 2",
-            "line 1, column 27: LAST takes the newest events, and GROUP BY makes rows of many: say LIMIT for rows, SINCE for events",
+            "line 1, column 15: LAST is the newest events, in order: it does not go together with ORDER BY",
         ),
         (
             "EVENTS GROUP BY type SELECT count() AS many ORDER BY mny",

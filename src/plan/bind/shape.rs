@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::Binder;
 use super::expr::Names;
 use crate::error::{Result, shorten};
-use crate::lang::ast::{Clauses, Count, Expr, Item, Order, Span};
+use crate::lang::ast::{Clauses, Expr, Item, Order, Span};
 use crate::plan::expr::Node;
 use crate::plan::field::{Field, Sort};
 use crate::plan::function::{Function, Work};
@@ -69,7 +69,7 @@ impl Binder<'_> {
     /// Events as the clauses shape them. `take` of the events is for here to say.
     pub(super) fn shape(&self, clauses: &Clauses, mut events: Events, history: bool) -> Result<ReadKind> {
         let limit = clauses.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?;
-        self.check_last(clauses)?;
+        // The parser refuses LAST beside GROUP BY, ORDER BY and LIMIT.
         if let Some(last) = &clauses.last {
             events.take = Take::Last(self.count(last, "LAST")?);
         }
@@ -114,24 +114,6 @@ impl Binder<'_> {
             });
         }
         Ok(ReadKind::Shaped(Shaped { events, shape: Shape::Sort { order, limit, columns } }))
-    }
-
-    fn check_last(&self, clauses: &Clauses) -> Result<()> {
-        let Some(last) = &clauses.last else { return Ok(()) };
-        let span = match last {
-            Count::Number { span, .. } => *span,
-            Count::Param(param) => param.span,
-        };
-        let message = if clauses.limit.is_some() {
-            "LAST and LIMIT together: which of the two is meant?"
-        } else if !clauses.group.is_empty() {
-            "LAST takes the newest events, and GROUP BY makes rows of many: say LIMIT for rows, SINCE for events"
-        } else if !clauses.order.is_empty() {
-            "LAST takes the newest events in the order of the log: with ORDER BY say LIMIT"
-        } else {
-            return Ok(());
-        };
-        Err(self.fault(span, message))
     }
 
     fn items(&self, items: &[Item], names: Names, clause: &str) -> Result<Vec<Column>> {
