@@ -16,7 +16,7 @@ use crate::event::{Event, EventId, NewEvent, codec};
 use crate::exec::{self, Compiler, Scan, State};
 use crate::live::Subscription;
 use crate::pattern::Pattern;
-use crate::plan::{self, By, Moment, Replay, Take, Window, source_of};
+use crate::plan::{self, By, Moment, Question, Replay, Take, Window, choose};
 use crate::store::check::{self, Verification};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::group::{Group, Outcome};
@@ -270,10 +270,11 @@ impl Db {
 
     fn scan(&self, pattern: Option<&Pattern>, tags: &[By]) -> Result<Events> {
         let snapshot = self.store.snapshot();
-        let (source, pattern) = source_of(&snapshot, pattern.cloned(), tags)?;
         let window = Window::through(snapshot.head().0);
-        let events = plan::Events { source, pattern, window, predicate: None, take: Take::All };
-        Scan::new(&snapshot, &events).map(Events)
+        let (pattern, by) = (pattern.cloned(), tags.to_vec());
+        let question =
+            Question { pattern, by, predicate: None, window, take: Take::All, indexed: Vec::new() };
+        Scan::new(&snapshot, &choose(&snapshot, question)?).map(Events)
     }
 
     /// The state of an entity as of all its events.

@@ -3,11 +3,14 @@
 //!
 //! A body panics where what it holds does not hold. It is given arbitrary bytes, and must take any.
 
+mod naive;
+mod query;
 mod record;
 mod roundtrip;
 #[cfg(test)]
 mod tests;
 
+pub use query::query;
 pub use record::record;
 pub use roundtrip::roundtrip;
 

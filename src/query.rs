@@ -150,6 +150,7 @@ impl Db {
         match plan::bind(&statement.tree.statement, &context)? {
             Plan::Read(read) => exec::read(&snapshot, &read),
             Plan::Write(write) => exec::write(store, &write),
+            Plan::Explain(explain) => exec::explain(&snapshot, &explain),
             Plan::Subscribe(subscription) => {
                 let subscription =
                     Subscription::new(store.shared().clone(), subscription).cancelled_by(cancel);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Row, read, write};
+use super::{Row, explain, read, write};
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::lang;
@@ -73,6 +73,7 @@ impl<'a> Session<'a> {
         let answer = match self.plan(text, &snapshot)? {
             Plan::Read(plan) => read(&snapshot, &plan)?,
             Plan::Write(plan) => write(self.store, &plan)?,
+            Plan::Explain(plan) => explain(&snapshot, &plan)?,
             Plan::Subscribe(_) => return Err(Error::stopped("a subscription is no answer")),
         };
         Ok((answer.rows.collect::<Result<_>>()?, answer.notices))
@@ -88,11 +89,7 @@ impl<'a> Session<'a> {
     }
 
     fn positions(&self, text: &str) -> Vec<u64> {
-        let position = |row: &Row| match row {
-            Row::Event { event, .. } => event.position.0,
-            other => panic!("{other:?}"),
-        };
-        self.rows(text).iter().map(position).collect()
+        positions(&self.rows(text))
     }
 
     fn error(&self, text: &str) -> String {
@@ -101,6 +98,14 @@ impl<'a> Session<'a> {
             Err(error) => error.to_string(),
         }
     }
+}
+
+fn positions(rows: &[Row]) -> Vec<u64> {
+    let position = |row: &Row| match row {
+        Row::Event { event, .. } => event.position.0,
+        other => panic!("{other:?}"),
+    };
+    rows.iter().map(position).collect()
 }
 
 fn state(rows: &[Row]) -> String {

@@ -73,7 +73,7 @@ fn keyed(append: &Append, mut events: Vec<NewEvent>) -> Result<Group> {
     Ok(Group { events, key, content, ..Group::default() })
 }
 
-fn event(emit: &Emit, target: Option<Entity>, now: Timestamp) -> Result<NewEvent> {
+pub(super) fn event(emit: &Emit, target: Option<Entity>, now: Timestamp) -> Result<NewEvent> {
     let mut event = NewEvent::new(emit.kind.as_str());
     if let Some(target) = target {
         event = event.on(target);

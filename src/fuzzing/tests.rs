@@ -57,7 +57,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             let errors = errors.filter_map(|paragraph| paragraph.lines().next());
             forms.chain(errors).map(|text| text.as_bytes().to_vec()).collect()
         }
-        "roundtrip" => (0..200).map(|_| bytes(200)).collect(),
+        "roundtrip" | "query" => (0..200).map(|_| bytes(200)).collect(),
         _ => super::record::seeds(),
     }
 }
@@ -77,12 +77,27 @@ fn the_seeds_hold() {
 #[test]
 #[ignore = "it writes into fuzz/corpus"]
 fn write_the_seeds() {
-    for target in ["parse", "roundtrip", "record"] {
+    for target in ["parse", "roundtrip", "record", "query"] {
         for seed in seeds(target) {
             let name = &blake3::hash(&seed).to_hex()[..12];
             fs::write(folder("corpus").join(target).join(name), seed).unwrap();
         }
     }
+}
+
+#[test]
+fn the_corpus_of_query_holds() {
+    replay("query", 40, |bytes| {
+        query(bytes);
+    });
+}
+
+/// Most of what is asked is answered: what the target holds, it holds of something.
+#[test]
+fn most_questions_have_an_answer() {
+    let seeds = seeds("query");
+    let answered = seeds.iter().filter(|bytes| query(bytes)).count();
+    assert!(answered > seeds.len() / 2, "{answered} of {}", seeds.len());
 }
 
 #[test]
@@ -98,10 +113,11 @@ fn the_dictionary_is_that_of_the_grammar() {
 #[test]
 fn random_bytes_are_taken() {
     let mut random = Random::new(11);
-    for _ in 0..20_000 {
+    for _ in 0..10_000 {
         let length = random.below(120);
         let bytes: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
         roundtrip(&bytes);
         record(&bytes);
+        query(&bytes[..length.min(60)]);
     }
 }

@@ -16,14 +16,17 @@ pub(crate) trait Choices {
 }
 
 /// Numbers that look random and are the same in every run.
+#[cfg(test)]
 pub(crate) struct Random(u64);
 
+#[cfg(test)]
 impl Random {
     pub(crate) fn new(seed: u64) -> Random {
         Random(seed)
     }
 }
 
+#[cfg(test)]
 impl Choices for Random {
     fn below(&mut self, most: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

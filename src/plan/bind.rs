@@ -3,6 +3,7 @@
 //! A parameter's value is put where the parameter stood, as a value: it is never parsed as language. What does not fit is a
 //! fault that points at the text.
 
+mod by;
 mod call;
 mod define;
 mod expr;
@@ -15,7 +16,7 @@ use std::cell::{OnceCell, RefCell};
 
 use super::expr::{Constant, Node};
 use super::later::{self, Later};
-use super::{Plan, Read, ReadKind, Write, fault};
+use super::{Explain, Plan, Read, ReadKind, Write, fault};
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Admin, Count, EntityRef, Id, Param, Query, Shown, Span, Statement, Text};
@@ -57,6 +58,16 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
     let binder = Binder::new(said, Some(context.snapshot));
     let read = |kind| Ok(Plan::Read(Read { kind, notices: binder.notices.take() }));
     match statement {
+        Statement::Explain { analyze, statement } => {
+            let plan = bind(statement, context)?;
+            match &plan {
+                Plan::Write(_) if *analyze => {
+                    Err(explain_only("a write is not carried out to see what it costs"))
+                }
+                Plan::Subscribe(_) if *analyze => Err(explain_only("a subscription has no end")),
+                _ => Ok(Plan::Explain(Explain { plan: Box::new(plan), analyze: *analyze })),
+            }
+        }
         Statement::Write(write) => Ok(Plan::Write(Write::Append(binder.append(write)?))),
         Statement::Read(ast::Read::History { entity, clauses }) => read(binder.history(entity, clauses)?),
         Statement::Read(ast::Read::Query(Query::Events { selector, clauses })) => {
@@ -83,6 +94,11 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         // Whatever else there is was answered above.
         _ => Err(Later::Form.error()),
     }
+}
+
+/// Why `ANALYZE` is not for this.
+fn explain_only(why: &str) -> Error {
+    Error::invalid("EXPLAIN ANALYZE", "a read; EXPLAIN alone tells the plan", why.to_owned())
 }
 
 /// What can be known of a statement without a log.

@@ -6,7 +6,6 @@ use crate::lang::ast::{Act, Admin, DefinedKind, Definition, Query, Read, Shown, 
 /// A form of the language whose meaning comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Later {
-    Explain,
     Perform,
     Define(&'static str),
     Drop,
@@ -23,7 +22,6 @@ pub(super) enum Later {
     Diff,
     Trace,
     Blame,
-    ByRange,
     ExpectNone,
     Form,
 }
@@ -31,7 +29,6 @@ pub(super) enum Later {
 impl Later {
     fn what(self) -> &'static str {
         match self {
-            Later::Explain => "EXPLAIN",
             Later::Perform => "PERFORM",
             Later::Define(what) | Later::Show(what) => what,
             Later::Drop => "DROP of anything but an index",
@@ -47,7 +44,6 @@ impl Later {
             Later::Diff => "DIFF",
             Later::Trace => "TRACE",
             Later::Blame => "BLAME",
-            Later::ByRange => "BY with <, <=, >, >=, !=, IN or BETWEEN",
             Later::ExpectNone => "EXPECT NONE",
             Later::Form => "this statement",
         }
@@ -61,7 +57,7 @@ impl Later {
 /// The statements that as a whole come later.
 pub(super) fn statement(statement: &Statement) -> Option<Later> {
     match statement {
-        Statement::Explain { .. } => Some(Later::Explain),
+        Statement::Explain { statement, .. } => self::statement(statement),
         Statement::Write(Write::Act(Act::Perform(_))) => Some(Later::Perform),
         Statement::Write(_) => None,
         Statement::Read(read) => self::read(read),

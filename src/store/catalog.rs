@@ -181,19 +181,24 @@ impl Index {
     }
 
     /// The list of what it holds under a key; none for a key that it cannot hold.
-    #[allow(dead_code, reason = "for who chooses lists")]
     pub fn term(&self, key: &Key) -> Option<Term> {
         Term::derived(self.position, key)
     }
 
+    /// What it holds an event under; nothing, if it is not of such events.
+    pub fn keys(&self, event: &Record) -> Vec<Key> {
+        let mut keys = Vec::new();
+        if let Some(derive) = &self.definition.derive
+            && self.definition.on.matches_text(event.kind())
+        {
+            derive.keys(event, &mut keys);
+        }
+        keys
+    }
+
     /// Adds the terms of an event, each once.
     pub(super) fn terms(&self, event: &Record, terms: &mut Vec<Term>) {
-        let Some(derive) = &self.definition.derive else { return };
-        if !self.definition.on.matches_text(event.kind()) {
-            return;
-        }
-        let mut keys = Vec::new();
-        derive.keys(event, &mut keys);
+        let keys = self.keys(event);
         let first = terms.len();
         terms.extend(keys.iter().filter_map(|key| Term::derived(self.position, key)));
         if terms.len() > first + 1 {

@@ -5,6 +5,11 @@
 //! checkpoint moves in between is seen in one of them at least; C, read inside, tells which. A view is short-lived:
 //! iterators open one a page.
 
+mod estimate;
+mod runs;
+mod sweep;
+mod tally;
+
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,6 +23,10 @@ use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, codec};
+
+pub(crate) use estimate::Estimate;
+pub(crate) use runs::Run;
+pub(crate) use tally::Tally;
 
 /// How many positions or events are read at a time.
 const PAGE: usize = 256;
@@ -36,16 +45,27 @@ pub(crate) struct Snapshot {
     head: u64,
     catalog: Arc<Catalog>,
     cancel: Cancel,
+    tally: Arc<Tally>,
 }
 
 impl Snapshot {
     pub(super) fn new(shared: Arc<Shared>, head: u64, catalog: Arc<Catalog>) -> Snapshot {
-        Snapshot { shared, head, catalog, cancel: Cancel::new() }
+        Snapshot { shared, head, catalog, cancel: Cancel::new(), tally: Arc::default() }
     }
 
     /// The same log, whose reading ends with an error at the next page once this handle is cancelled.
     pub fn cancelled_by(self, cancel: &Cancel) -> Snapshot {
         Snapshot { cancel: cancel.clone(), ..self }
+    }
+
+    /// What was read by it so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The same log, with counts that begin anew.
+    pub fn tallied(&self) -> Snapshot {
+        Snapshot { tally: Arc::default(), ..self.clone() }
     }
 
     /// The newest position it shows.
@@ -140,6 +160,21 @@ impl Snapshot {
         let prefix = term::tag_prefix(name);
         let found = self.read(|view| view.term_at(&prefix))?;
         Ok(found.is_some_and(|term| term.as_bytes().starts_with(&prefix)))
+    }
+
+    /// The names of index values, in order, up to so many.
+    pub fn tag_names(&self, most: usize) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let prefix = term::tags_prefix();
+        let mut from = prefix.clone();
+        while names.len() < most
+            && let Some(found) = self.read(|view| view.term_at(&from))?
+            && let Some(name) = found.as_tag_name()
+        {
+            from = [term::tag_prefix(&name).as_slice(), &term::AFTER_TERM].concat();
+            names.push(name);
+        }
+        Ok(names)
     }
 
     /// How many bytes the file has.
@@ -463,6 +498,7 @@ impl List {
 
     fn fill(&mut self) -> Result<()> {
         let page = self.snapshot.read(|view| view.page(&self.term, self.first, self.last, self.direction))?;
+        self.snapshot.tally.add_chunks(1);
         match (page.last(), self.direction) {
             (None, _) => self.done = true,
             (Some(&end), Direction::Ascending) => self.first = end + 1,
@@ -533,6 +569,7 @@ impl LogScan {
             }
             Ok(())
         })?;
+        snapshot.tally.add_events((most - left) as u64);
         Ok(self.first <= self.last)
     }
 

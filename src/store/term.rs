@@ -21,6 +21,8 @@
 //! as what was kept, and before all others that begin so; its list is of events whose text begins so, and whoever
 //! reads it looks at each of them again.
 
+mod range;
+
 use std::sync::Arc;
 
 use crate::entity::{Entity, EventType, Position};
@@ -28,6 +30,8 @@ use crate::error::{Error, Result};
 use crate::event::{Cause, Event, EventId, NewEvent, Tag};
 use crate::time::Timestamp;
 use crate::value::Value;
+
+pub(crate) use range::{AFTER_TERM, TermRange};
 
 /// The most bytes a term has.
 pub(crate) const MAX_TERM: usize = 512;
@@ -183,6 +187,14 @@ impl Term {
         format!("{space} {shown}")
     }
 
+    /// The name that a term of an index value begins with.
+    pub fn as_tag_name(&self) -> Option<String> {
+        let rest = self.0.strip_prefix(&[Space::Tag as u8, TEXT])?;
+        // Within a text a zero is followed by FF; what follows the one that ends it never is.
+        let end = rest.windows(2).position(|pair| pair == [0, 0])?;
+        read_text(self.0.get(1..end + 4)?)
+    }
+
     /// The type that a term of that space stands for.
     pub fn as_type(&self) -> Option<String> {
         let (&space, rest) = self.0.split_first()?;
@@ -217,6 +229,11 @@ pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
     bytes.push(TEXT);
     escape(&mut bytes, prefix);
     bytes
+}
+
+/// The bytes that every index value begins with, whatever its name.
+pub(crate) fn tags_prefix() -> Vec<u8> {
+    Builder::new(Space::Tag).0
 }
 
 /// The bytes that every index value of this name begins with.
