@@ -73,9 +73,7 @@ fn write_tail(tables: &mut Tables, tail: &Tail, mut chain: [u8; 32]) -> Result<[
     if inner.events().is_empty() {
         return Ok(chain);
     }
-    for (position, bytes) in (tail.first..).zip(inner.events()) {
-        tables.put_event(position, bytes)?;
-    }
+    tables.put_events(tail.first, inner.events().iter().map(|bytes| &**bytes))?;
     for (term, list) in inner.terms() {
         tables.append_postings(term.as_bytes(), list.positions())?;
     }

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `log` | position, 8 bytes big-endian | the event's bytes ([`crate::event::codec`]) |
+//! | `log` | first position, 8 bytes big-endian | a pack ([`super::pack`]) of events ([`crate::event::codec`]) |
 //! | `postings` | term, first position | a chunk ([`super::posting`]) |
 //! | `zones` | first position of a run | [`Zone`] |
 //! | `indexes` | the position of a definition | up to where its index is backfilled ([`indexes`]) |
@@ -30,12 +30,13 @@ use redb::{ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransac
 use super::disk::Disk;
 use super::disk::overlay::Overlay;
 use super::journal::{DatabaseId, Salt};
+use super::pack::{self, Events};
 use super::posting::{self, Chunk};
 use super::term::definition_of;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use handle::{Handle, State, closed, open};
-pub(crate) use read::{ColdRead, Log, Postings};
+pub(crate) use read::{ColdRead, Log, Postings, Row};
 
 pub(crate) type Bytes = &'static [u8];
 
@@ -46,7 +47,7 @@ const INDEXES: TableDefinition<Bytes, Bytes> = TableDefinition::new("indexes");
 const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 
 /// The version of everything this crate writes: a file of another one is refused, not guessed at.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// redb, and how to open it again.
 pub(crate) struct Cold {
@@ -259,6 +260,14 @@ impl Zone {
     }
 }
 
+/// The position of the last event of a row of the log.
+fn last_event(key: &[u8], value: &[u8]) -> Result<u64> {
+    let first = row_position("the log", key)?;
+    let last = Events::of(first, value).last().transpose()?;
+    last.map(|(position, _)| position)
+        .ok_or_else(|| Error::corrupt("the log", format!("no event in the row of #{first}")))
+}
+
 /// A value, and its checksum.
 fn sealed(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
     let checksum = posting::checksum(key, &value);
@@ -297,17 +306,21 @@ impl<'t> Tables<'t> {
         })
     }
 
-    pub fn put_event(&mut self, position: u64, bytes: &[u8]) -> Result<()> {
-        let before = self
-            .log
-            .insert(position.to_be_bytes().as_slice(), bytes)
-            .map_err(|e| failed("writing the log", e))?;
-        match before {
-            Some(_) => {
-                Err(Error::corrupt("the log", format!("an event at #{position}, where a new one goes")))
+    /// Appends events, of which the first gets this position: it must be the next one.
+    pub fn put_events<'e>(&mut self, first: u64, events: impl IntoIterator<Item = &'e [u8]>) -> Result<()> {
+        let reading = |e| failed("reading the log", e);
+        if let Some((key, value)) = self.log.last().map_err(reading)? {
+            let last = last_event(key.value(), value.value())?;
+            if first != last + 1 {
+                let found = format!("an event to go to #{first}, and its last one is #{last}");
+                return Err(Error::corrupt("the log", found));
             }
-            None => Ok(()),
         }
+        pack::pack(first, events, |first, value| {
+            let key = first.to_be_bytes();
+            self.log.insert(key.as_slice(), value).map_err(|e| failed("writing the log", e))?;
+            Ok(())
+        })
     }
 
     pub fn put_zone(&mut self, first: u64, zone: &Zone) -> Result<()> {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::catalog::Catalog;
-use super::cold::{ColdRead, Log, Postings, was_interrupted};
+use super::cold::{ColdRead, Log, Postings, Row, was_interrupted};
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
 use crate::cancel::Cancel;
@@ -304,19 +304,23 @@ impl<'s> View<'s> {
     pub fn lend(
         &self,
         positions: &mut VecDeque<u64>,
-        mut row: impl FnMut(u64, &[u8]) -> Result<bool>,
+        mut take: impl FnMut(u64, &[u8]) -> Result<bool>,
     ) -> Result<()> {
+        let mut row: Option<Row> = None;
         while let Some(&position) = positions.front() {
             let go_on = if position == 0 || position > self.head() {
                 // A list may not lead beyond the head: `event` would say so.
                 true
             } else if position <= self.checkpoint {
-                let bytes = self.log.row(position)?;
-                let bytes = bytes.ok_or_else(|| self.missing(position))?;
-                row(position, bytes.value())?
+                // Positions that follow closely are often in one row.
+                if !row.as_ref().is_some_and(|row| row.has(position)) {
+                    row = self.log.row(position)?;
+                }
+                let found = row.as_ref().map_or(Ok(None), |row| row.event(position))?;
+                take(position, found.ok_or_else(|| self.missing(position))?)?
             } else {
                 let bytes = self.tails.get(position).ok_or_else(|| self.missing(position))?;
-                row(position, &bytes)?
+                take(position, &bytes)?
             };
             positions.pop_front();
             if !go_on {

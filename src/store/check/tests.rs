@@ -59,13 +59,13 @@ fn what_is_planted_is_found() {
     plant("a changed byte", &["the event at #3", "checksum"], |store, tables| {
         let mut bytes = bytes(store, 3);
         *bytes.last_mut().unwrap() ^= 1;
-        tables.remove_event(3);
-        tables.put_event(3, &bytes)
+        tables.replace_event(3, &bytes);
+        Ok(())
     });
     plant("an event in another's place", &["the event at #3"], |store, tables| {
         let other = bytes(store, 4);
-        tables.remove_event(3);
-        tables.put_event(3, &other)
+        tables.replace_event(3, &other);
+        Ok(())
     });
     plant(
         "an event of its own making",
@@ -83,8 +83,8 @@ fn what_is_planted_is_found() {
                 seal: None,
             };
             codec::encode(&mut forged, &new, &event.kind, event.target.as_ref(), &assigned);
-            tables.remove_event(3);
-            tables.put_event(3, &forged)
+            tables.replace_event(3, &forged);
+            Ok(())
         },
     );
     plant(

@@ -7,10 +7,12 @@ use std::sync::{Arc, RwLockReadGuard};
 use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition};
 
 use super::super::journal::{DatabaseId, Salt};
+use super::super::pack::{self, Events};
 use super::super::posting::{self, Chunk};
 use super::handle::State;
 use super::{
-    Bytes, FORMAT, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneFound, failed, row_position, unsealed,
+    Bytes, FORMAT, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneFound, failed, last_event, row_position,
+    unsealed,
 };
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
@@ -101,7 +103,7 @@ impl ColdRead<'_> {
             |what: &str| Err(Error::corrupt(format!("the tables up to #{}", meta.checkpoint), what));
         let log = self.table(LOG)?;
         let last = match log.last().map_err(|e| failed("reading the log", e))? {
-            Some((key, _)) => row_position("the log", key.value())?,
+            Some((key, value)) => last_event(key.value(), value.value())?,
             None => 0,
         };
         if last != meta.checkpoint {
@@ -189,38 +191,88 @@ pub(crate) struct Log(ReadOnlyTable<Bytes, Bytes>);
 
 impl Log {
     pub fn get(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
-        Ok(self.row(position)?.map(|bytes| Arc::from(bytes.value())))
+        let Some(row) = self.row(position)? else { return Ok(None) };
+        Ok(row.event(position)?.map(Arc::from))
     }
 
-    /// A row's bytes, lent.
-    pub fn row(&self, position: u64) -> Result<Option<AccessGuard<'_, Bytes>>> {
-        self.0.get(position.to_be_bytes().as_slice()).map_err(|e| failed("reading the log", e))
+    /// The row that has the event at a position, if any has.
+    pub fn row(&self, position: u64) -> Result<Option<Row<'_>>> {
+        let position = position.to_be_bytes();
+        let mut rows = self.range((Bound::Unbounded, Bound::Included(position.as_slice())))?;
+        let Some(row) = rows.next_back() else { return Ok(None) };
+        let (key, value) = row.map_err(|e| failed("reading the log", e))?;
+        Ok(Some(Row { first: row_position("the log", key.value())?, value }))
     }
 
-    /// Hands over rows from `first` to `last` until it is told to stop; a row's bytes are lent, not copied.
+    fn range(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<redb::Range<'static, Bytes, Bytes>> {
+        self.0.range::<&[u8]>(bounds).map_err(|e| failed("reading the log", e))
+    }
+
+    /// Hands over events from `first` to `last` until it is told to stop; their bytes are lent, not copied.
     pub fn scan(
         &self,
         first: u64,
         last: u64,
         descending: bool,
-        mut row: impl FnMut(u64, &[u8]) -> Result<bool>,
+        mut event: impl FnMut(u64, &[u8]) -> Result<bool>,
     ) -> Result<()> {
-        // One end is left open: the table would compare each key with it, and what lies beyond is seen by its position.
-        let (low, high) = (first.to_be_bytes(), last.to_be_bytes());
-        let range = match descending {
-            false => (Bound::Included(low.as_slice()), Bound::Unbounded),
-            true => (Bound::Unbounded, Bound::Included(high.as_slice())),
+        let mut rows = if descending {
+            self.range((Bound::Unbounded, Bound::Included(last.to_be_bytes().as_slice())))?
+        } else {
+            // The other end is left open: the table would compare each key with it.
+            let start = self.row(first)?.map_or(first, |row| row.first).to_be_bytes();
+            self.range((Bound::Included(start.as_slice()), Bound::Unbounded))?
         };
-        let mut rows = self.0.range::<&[u8]>(range).map_err(|e| failed("reading the log", e))?;
         loop {
             let next = if descending { rows.next_back() } else { rows.next() };
             let Some(next) = next else { return Ok(()) };
             let (key, value) = next.map_err(|e| failed("reading the log", e))?;
-            let position = row_position("the log", key.value())?;
-            if position < first || position > last || !row(position, value.value())? {
-                return Ok(());
+            let events = Events::of(row_position("the log", key.value())?, value.value());
+            let within = |position: u64| (first..=last).contains(&position);
+            if descending {
+                let mut several = [(0, [].as_slice()); pack::MOST];
+                let mut count = 0;
+                for next in events {
+                    let slot = several.get_mut(count).ok_or_else(|| {
+                        Error::corrupt("the log", format!("more than {} events in a row", pack::MOST))
+                    })?;
+                    (*slot, count) = (next?, count + 1);
+                }
+                for &(position, bytes) in several[..count].iter().rev() {
+                    if position < first || (within(position) && !event(position, bytes)?) {
+                        return Ok(());
+                    }
+                }
+            } else {
+                for next in events {
+                    let (position, bytes) = next?;
+                    if position > last || (within(position) && !event(position, bytes)?) {
+                        return Ok(());
+                    }
+                }
             }
         }
+    }
+}
+
+/// A row of the log: events at consecutive positions.
+pub(crate) struct Row<'t> {
+    first: u64,
+    value: AccessGuard<'t, Bytes>,
+}
+
+impl Row<'_> {
+    pub fn has(&self, position: u64) -> bool {
+        self.event(position).is_ok_and(|event| event.is_some())
+    }
+
+    /// The event at a position, if it is in this row.
+    pub fn event(&self, position: u64) -> Result<Option<&[u8]>> {
+        let Some(at) = position.checked_sub(self.first).filter(|at| *at < pack::MOST as u64) else {
+            return Ok(None);
+        };
+        let found = Events::of(self.first, self.value.value()).nth(at as usize).transpose()?;
+        Ok(found.map(|(_, bytes)| bytes))
     }
 }
 

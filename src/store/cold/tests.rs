@@ -10,8 +10,34 @@ use crate::store::{Options, Store};
 
 /// What only tests do to tables.
 impl Tables<'_> {
-    pub fn remove_event(&mut self, position: u64) {
-        self.log.remove(position.to_be_bytes().as_slice()).unwrap();
+    /// Takes the last event away.
+    pub fn remove_last_event(&mut self) {
+        let (first, mut events) = self.row_of(u64::MAX);
+        events.pop();
+        self.put_row(first, &events);
+    }
+
+    /// Puts other bytes where an event is.
+    pub fn replace_event(&mut self, position: u64, bytes: &[u8]) {
+        let (first, mut events) = self.row_of(position);
+        events[(position - first) as usize] = bytes.to_vec();
+        self.put_row(first, &events);
+    }
+
+    fn row_of(&self, position: u64) -> (u64, Vec<Vec<u8>>) {
+        let row = self.log.range::<&[u8]>(..=position.to_be_bytes().as_slice()).unwrap().next_back();
+        let (key, value) = row.unwrap().unwrap();
+        let first = row_position("the log", key.value()).unwrap();
+        (first, Events::of(first, value.value()).map(|event| event.unwrap().1.to_vec()).collect())
+    }
+
+    fn put_row(&mut self, first: u64, events: &[Vec<u8>]) {
+        self.log.remove(first.to_be_bytes().as_slice()).unwrap();
+        let put = |first: u64, value: &[u8]| {
+            self.log.insert(first.to_be_bytes().as_slice(), value).unwrap();
+            Ok(())
+        };
+        pack::pack(first, events.iter().map(Vec::as_slice), put).unwrap();
     }
 
     pub fn damage_zone(&mut self, first: u64) {
@@ -118,7 +144,7 @@ fn tables_that_do_not_end_together_are_not_opened() {
     plant("up to #2: the log in them ends at #3", &|tables| {
         tables.set_meta("checkpoint", &2u64.to_be_bytes()).unwrap();
     });
-    plant("up to #3: the log in them ends at #2", &|tables| tables.remove_event(3));
+    plant("up to #3: the log in them ends at #2", &|tables| tables.remove_last_event());
     plant("up to #3: the zones in them end at #2", &|tables| {
         drop(tables.zones.remove(3u64.to_be_bytes().as_slice()).unwrap());
     });
@@ -129,7 +155,11 @@ fn tables_that_do_not_end_together_are_not_opened() {
 #[test]
 fn an_event_is_not_written_over() {
     let (_, store) = left_open();
-    let error = store.shared().cold.write("planting", |tables| tables.put_event(2, b"other")).unwrap_err();
+    let error = store
+        .shared()
+        .cold
+        .write("planting", |tables| tables.put_events(2, [b"other".as_slice()]))
+        .unwrap_err();
     assert_eq!(error.kind(), "corrupt");
     assert!(error.to_string().contains("#2"), "{error}");
 }

@@ -1,0 +1,112 @@
+//! Packs: events at consecutive positions, in one row of the table `log`.
+//!
+//! To find a row, or to pass over it, costs more than to read most events; so a row holds as many events as make half a page of
+//! the file, at most sixteen. Its key is the position of the first. Its value is each event's length (4 bytes, big-endian) and the event's
+//! bytes, one after another. A pack is written once, by a checkpoint, and has no checksum: each event carries its own, which
+//! covers its position.
+
+use crate::error::{Error, Result};
+
+/// How many events a pack has at most.
+pub(super) const MOST: usize = 16;
+
+/// So long is a pack at most, of which two fit in a page. A longer event is a pack of its own.
+const BYTES: usize = 2000;
+
+/// The bytes of a length.
+const LENGTH: usize = size_of::<u32>();
+
+/// Writes events as packs: hands over each one's first position and bytes.
+pub(super) fn pack<'e>(
+    mut first: u64,
+    events: impl IntoIterator<Item = &'e [u8]>,
+    mut put: impl FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let (mut value, mut count) = (Vec::with_capacity(BYTES), 0);
+    for event in events {
+        if count == MOST || (count > 0 && value.len() + LENGTH + event.len() > BYTES) {
+            put(first, &value)?;
+            first += count as u64;
+            (count, _) = (0, value.clear());
+        }
+        // An event is 16 MiB at most.
+        value.extend_from_slice(&(event.len() as u32).to_be_bytes());
+        value.extend_from_slice(event);
+        count += 1;
+    }
+    if count > 0 { put(first, &value) } else { Ok(()) }
+}
+
+/// The events of a pack, with their positions. A damaged length is an error, and the last that is told.
+#[derive(Debug, Clone)]
+pub(super) struct Events<'a> {
+    position: u64,
+    rest: &'a [u8],
+}
+
+impl<'a> Events<'a> {
+    pub fn of(first: u64, value: &'a [u8]) -> Events<'a> {
+        Events { position: first, rest: value }
+    }
+}
+
+impl<'a> Iterator for Events<'a> {
+    type Item = Result<(u64, &'a [u8])>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Result<(u64, &'a [u8])>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let position = self.position;
+        let split = self.rest.split_first_chunk::<LENGTH>();
+        let split =
+            split.and_then(|(length, rest)| rest.split_at_checked(u32::from_be_bytes(*length) as usize));
+        let Some((event, rest)) = split else {
+            self.rest = &[];
+            return Some(Err(Error::corrupt(
+                format!("the row of the event at #{position}"),
+                "lengths that do not fit its bytes",
+            )));
+        };
+        self.rest = rest;
+        self.position += 1;
+        Some(Ok((position, event)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_packed_comes_back(lengths in prop::collection::vec(prop_oneof![0usize..300, 1500usize..5000], 0..60)) {
+            let events: Vec<Vec<u8>> =
+                lengths.iter().enumerate().map(|(at, length)| vec![at as u8; *length]).collect();
+            let mut packs = Vec::new();
+            pack(7, events.iter().map(Vec::as_slice), |first, value| {
+                packs.push((first, value.to_vec()));
+                Ok(())
+            })
+            .unwrap();
+            let mut found = Vec::new();
+            for (first, value) in &packs {
+                let several = Events::of(*first, value).collect::<Result<Vec<_>>>().unwrap();
+                prop_assert!(several.len() <= MOST && (several.len() == 1 || value.len() <= BYTES));
+                prop_assert_eq!(several[0].0, *first);
+                found.extend(several);
+            }
+            prop_assert!(found.iter().map(|(position, _)| *position).eq(7..7 + events.len() as u64));
+            prop_assert!(found.iter().map(|(_, bytes)| *bytes).eq(events.iter().map(Vec::as_slice)));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let found: Vec<_> = Events::of(1, &bytes).collect();
+            prop_assert!(found.iter().rev().skip(1).all(Result::is_ok));
+        }
+    }
+}
