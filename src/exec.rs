@@ -39,13 +39,7 @@ use crate::store::snapshot::Snapshot;
 pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
     let mut answer = match &plan.kind {
         ReadKind::Events(events) => Answer::rows(Scan::new(snapshot, events)?.map(|event| Ok(event?.into()))),
-        ReadKind::Shaped(Shaped { events, shape }) => match shape.clone() {
-            Shape::Select(columns) => Answer::rows(project::select(snapshot, events, columns)?),
-            Shape::Sort { order, limit, columns } => {
-                Answer::rows(sort::rows(snapshot, events, &order, limit, columns)?)
-            }
-            Shape::Group(group) => Answer::rows(group::rows(snapshot, events, &group)?),
-        },
+        ReadKind::Shaped(shaped) => self::shaped(snapshot, shaped)?,
         ReadKind::State(replay) => fold::answer(snapshot, replay)?,
         ReadKind::Steps(replay) => Answer::rows(fold::steps(snapshot, replay)?),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
@@ -56,4 +50,15 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
     };
     answer.notices.splice(0..0, plan.notices.iter().cloned());
     Ok(answer)
+}
+
+/// Rows of columns, or events in an order of their own.
+fn shaped(snapshot: &Snapshot, Shaped { events, shape }: &Shaped) -> Result<Answer> {
+    Ok(match shape {
+        Shape::Select(columns) => Answer::rows(project::select(snapshot, events, columns.clone())?),
+        Shape::Sort { order, limit, columns } => {
+            Answer::rows(sort::rows(snapshot, events, order, *limit, columns.clone())?)
+        }
+        Shape::Group(group) => Answer::rows(group::rows(snapshot, events, group)?),
+    })
 }

@@ -18,16 +18,24 @@ pub use self::highlight::Class;
 
 pub(crate) use self::parse::Completion;
 #[allow(unused_imports, reason = "for who fills completions from a catalog")]
-pub(crate) use self::trail::{Expectation, Noun};
+pub(crate) use self::trail::{Expectation, Noun, distance};
 use crate::error::{Error, Fault, Result};
 
 pub(crate) mod ast;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod grammar;
 mod highlight;
-mod keyword;
+pub(crate) mod keyword;
 mod parse;
 mod print;
 mod report;
-mod token;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod sentence;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod shapes;
+#[cfg(test)]
+mod steps;
+pub(crate) mod token;
 mod trail;
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub(crate) enum ReadKind {
     /// `EVENTS`, `HISTORY`.
     Events(Events),
     /// The same with `GROUP BY`, `SELECT` or `ORDER BY`.
-    Shaped(Shaped),
+    Shaped(Box<Shaped>),
     /// `AT`, `REPLAY`.
     State(Replay),
     /// `REPLAY … STEPS`.

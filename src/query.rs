@@ -1,5 +1,8 @@
 //! Statements, from Rust: parsed once, run with parameters, answered row by row.
 
+#[cfg(test)]
+mod language;
+
 use std::fmt;
 use std::sync::Arc;
 

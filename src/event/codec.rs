@@ -40,7 +40,7 @@ pub(super) const SEAL: u32 = 1 << 13;
 pub(super) const GIVEN_ID: u32 = 1 << 14;
 
 /// The bytes before the header: checksum and length.
-const LEAD: usize = 8;
+pub(super) const LEAD: usize = 8;
 
 /// What the commit adds to what the caller said.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ pub(crate) fn encode(
     out[start..start + 4].copy_from_slice(&checksum.to_be_bytes());
 }
 
-fn checksum(position: Position, bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(position: Position, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&position.0.to_be_bytes());
     hasher.update(bytes);

@@ -1,9 +1,8 @@
 //! What a query may hold in memory while it sorts, groups and counts.
 //!
 //! Everything that grows with the log asks here first. What is counted is what was asked for and about what an allocation costs
-//! beside it; rows that are pulled one by one cost nothing. The threads of a query share what it may hold.
+//! beside it; rows that are pulled one by one cost nothing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
@@ -12,32 +11,24 @@ use crate::store::snapshot::Snapshot;
 /// What an entry of a table or a list costs beside its bytes.
 pub(super) const ENTRY: usize = 64;
 
-/// What one part of a query holds of what all of it may. Gives it back when it is dropped.
+/// How much is left, for all threads of a query.
 #[derive(Debug)]
 pub(super) struct Budget {
     allowed: usize,
-    /// By all parts.
-    held: Arc<AtomicUsize>,
-    own: usize,
+    held: AtomicUsize,
     /// Whose it is, for the message.
     what: &'static str,
 }
 
 impl Budget {
     pub fn new(snapshot: &Snapshot, what: &'static str) -> Budget {
-        Budget { allowed: snapshot.query_memory(), held: Arc::default(), own: 0, what }
-    }
-
-    /// For another part of the query, which holds nothing yet.
-    pub fn part(&self) -> Budget {
-        Budget { held: self.held.clone(), own: 0, ..*self }
+        Budget { allowed: snapshot.query_memory(), held: AtomicUsize::new(0), what }
     }
 
     /// Asks for so many bytes.
-    pub fn take(&mut self, bytes: usize) -> Result<()> {
-        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
-        self.own += bytes;
-        if before.saturating_add(bytes) <= self.allowed {
+    pub fn take(&self, bytes: usize) -> Result<()> {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if held <= self.allowed {
             return Ok(());
         }
         Err(Error::stopped(format!(
@@ -49,16 +40,8 @@ impl Budget {
     }
 
     /// Gives some back.
-    pub fn give(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.own);
+    pub fn give(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
-        self.own -= bytes;
-    }
-}
-
-impl Drop for Budget {
-    fn drop(&mut self) {
-        self.give(self.own);
     }
 }
 
@@ -75,7 +58,7 @@ fn size(bytes: usize) -> String {
 #[cfg(test)]
 impl Budget {
     pub fn of(allowed: usize, what: &'static str) -> Budget {
-        Budget { allowed, held: Arc::default(), own: 0, what }
+        Budget { allowed, held: AtomicUsize::new(0), what }
     }
 
     pub fn endless() -> Budget {

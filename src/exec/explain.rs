@@ -9,9 +9,7 @@ use super::{read, write};
 use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::{Event, Expect};
-use crate::plan::{
-    Access, Append, DefineIndex, Emit, Explain, Owner, Plan, Read, ReadKind, Shaped, Window, Write,
-};
+use crate::plan::{Access, Append, DefineIndex, Emit, Explain, Owner, Plan, Read, ReadKind, Window, Write};
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
 use crate::value::Value;
@@ -25,11 +23,13 @@ pub(crate) fn explain(snapshot: &Snapshot, explain: &Explain) -> Result<Answer> 
     let mut notices = Vec::new();
     if let Plan::Read(read) = &mut plan {
         notices.extend(read.notices.iter().cloned());
-        match &mut read.kind {
-            ReadKind::Events(events) | ReadKind::Shaped(Shaped { events, .. }) => {
-                count_runs(snapshot, &mut events.access, &events.window)?;
-            }
-            _ => {}
+        let events = match &mut read.kind {
+            ReadKind::Events(events) => Some(events),
+            ReadKind::Shaped(shaped) => Some(&mut shaped.events),
+            _ => None,
+        };
+        if let Some(events) = events {
+            count_runs(snapshot, &mut events.access, &events.window)?;
         }
     }
     let mut lines: Vec<String> = plan.to_string().lines().map(str::to_owned).collect();

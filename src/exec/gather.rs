@@ -30,7 +30,7 @@ pub(super) trait Gather: Sync {
 }
 
 /// Gathers all events of a plan, which must want them all.
-pub(super) fn gather<G: Gather>(snapshot: &Snapshot, events: &Events, with: &G) -> Result<G::Part> {
+fn gather<G: Gather>(snapshot: &Snapshot, events: &Events, with: &G) -> Result<G::Part> {
     debug_assert!(events.take == Take::All, "a part of them has no stretches of its own");
     let stretches = stretches(&events.window);
     let threads = u64::try_from(snapshot.threads()).unwrap_or(1).min(stretches.count);
@@ -82,6 +82,16 @@ pub(super) fn gather<G: Gather>(snapshot: &Snapshot, events: &Events, with: &G) 
         }
         Ok(whole)
     })
+}
+
+/// Gathers the events of a plan, all of them or those it takes.
+pub(super) fn gather_all<G: Gather>(snapshot: &Snapshot, events: &Events, with: &G) -> Result<G::Part> {
+    if events.take == Take::All {
+        return gather(snapshot, events, with);
+    }
+    let mut whole = with.begin();
+    Scan::to_lend(snapshot, events)?.each(|event| with.take(&mut whole, event).map(|()| true))?;
+    Ok(whole)
 }
 
 /// The threads of a query end only when they are not asked any more.

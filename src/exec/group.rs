@@ -9,25 +9,30 @@ use super::aggregate::Accumulator;
 use super::answer::Row;
 use super::budget::{Budget, ENTRY};
 use super::eval::Scope;
-use super::gather::{Gather, gather};
+use super::gather::{Gather, gather_all};
 use super::project::row;
-use super::scan::Scan;
 use super::sort::write_sort_key;
 use crate::error::Result;
 use crate::event::record::Record;
+use crate::plan::Events;
 use crate::plan::datum::Datum;
 use crate::plan::order::write_key;
 use crate::plan::shape;
-use crate::plan::{Events, Take};
 use crate::store::snapshot::Snapshot;
 
-/// The groups of a query, so far.
-pub(super) struct Groups<'p> {
+/// How events are folded into groups.
+struct Folding<'p> {
     plan: &'p shape::Group,
+    budget: Budget,
+}
+
+/// The groups of some events.
+#[derive(Default)]
+struct Groups {
     /// Where each is, by the bytes of its keys.
     places: HashMap<Box<[u8]>, usize>,
     groups: Vec<Group>,
-    budget: Budget,
+    /// Room to work in.
     key: Vec<u8>,
     room: Vec<u8>,
 }
@@ -44,133 +49,102 @@ pub(super) fn rows(
     events: &Events,
     plan: &shape::Group,
 ) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
-    let grouping = Grouping { plan, budget: Budget::new(snapshot, groups_of(plan)) };
-    let groups = match events.take {
-        Take::All => gather(snapshot, events, &grouping)?,
-        _ => {
-            let mut groups = grouping.begin();
-            Scan::to_lend(snapshot, events)?.each(|record| groups.take(record).map(|()| true))?;
-            groups
-        }
-    };
-    let found = groups.finish()?;
+    let what = if plan.keys.is_empty() { "what the aggregates keep" } else { "GROUP BY" };
+    let folding = Folding { plan, budget: Budget::new(snapshot, what) };
+    let groups = gather_all(snapshot, events, &folding)?;
+    let found = folding.finish(groups)?;
     let columns = plan.columns.clone();
     Ok(found.into_iter().map(move |slots| Ok(row(&Scope::group(&slots), &columns))))
 }
 
-fn groups_of(plan: &shape::Group) -> &'static str {
-    if plan.keys.is_empty() { "what the aggregates keep" } else { "GROUP BY" }
-}
+impl Gather for Folding<'_> {
+    type Part = Groups;
 
-/// What the threads of a query share.
-struct Grouping<'p> {
-    plan: &'p shape::Group,
-    budget: Budget,
-}
-
-impl<'p> Gather for Grouping<'p> {
-    type Part = Groups<'p>;
-
-    fn begin(&self) -> Groups<'p> {
-        Groups::new(self.plan, self.budget.part())
-    }
-
-    fn take(&self, part: &mut Groups<'p>, event: &Record) -> Result<()> {
-        part.take(event)
-    }
-
-    fn join(&self, whole: &mut Groups<'p>, later: Groups<'p>) -> Result<()> {
-        whole.join(later)
-    }
-}
-
-impl<'p> Groups<'p> {
-    pub fn new(plan: &'p shape::Group, budget: Budget) -> Groups<'p> {
-        let mut groups = Groups {
-            plan,
-            places: HashMap::new(),
-            groups: Vec::new(),
-            budget,
-            key: Vec::new(),
-            room: Vec::new(),
-        };
-        if plan.keys.is_empty() {
+    fn begin(&self) -> Groups {
+        let mut groups = Groups::default();
+        if self.plan.keys.is_empty() {
             // Of nothing there is a row, too.
-            groups.groups.push(Group { keys: Vec::new(), accumulators: groups.accumulators() });
+            groups.groups.push(Group { keys: Vec::new(), accumulators: self.accumulators() });
         }
         groups
     }
 
-    fn accumulators(&self) -> Vec<Accumulator> {
-        self.plan.aggregates.iter().map(|aggregate| Accumulator::new(aggregate.kind)).collect()
-    }
-
-    /// Folds the next event in.
-    pub fn take(&mut self, record: &Record) -> Result<()> {
+    fn take(&self, part: &mut Groups, record: &Record) -> Result<()> {
         let scope = Scope::of(record);
-        let place = if self.plan.keys.is_empty() { 0 } else { self.place(&scope)? };
-        for (accumulator, aggregate) in self.groups[place].accumulators.iter_mut().zip(&self.plan.aggregates)
-        {
+        let place = if self.plan.keys.is_empty() { 0 } else { self.place(part, &scope)? };
+        let Groups { groups, room, .. } = part;
+        for (accumulator, aggregate) in groups[place].accumulators.iter_mut().zip(&self.plan.aggregates) {
             match &aggregate.argument {
                 None => accumulator.count(),
-                Some(argument) => {
-                    accumulator.add(&scope.datum(argument), &mut self.budget, &mut self.room)?
+                Some(argument) => accumulator.add(&scope.datum(argument), &self.budget, room)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn join(&self, whole: &mut Groups, later: Groups) -> Result<()> {
+        if self.plan.keys.is_empty() {
+            return later.groups.into_iter().try_for_each(|group| self.join_one(&mut whole.groups[0], group));
+        }
+        let mut groups: Vec<Option<Group>> = later.groups.into_iter().map(Some).collect();
+        for (key, place) in later.places {
+            let Some(group) = groups[place].take() else { continue };
+            match whole.places.get(&key) {
+                Some(place) => {
+                    self.budget.give(held(&key, &group));
+                    self.join_one(&mut whole.groups[*place], group)?;
+                }
+                None => {
+                    whole.places.insert(key, whole.groups.len());
+                    whole.groups.push(group);
                 }
             }
         }
         Ok(())
     }
+}
 
-    /// Adds the groups of events that come later.
-    fn join(&mut self, mut later: Groups<'p>) -> Result<()> {
-        if self.plan.keys.is_empty() {
-            later.places.insert(Box::default(), 0);
-        }
-        let mut groups: Vec<Option<Group>> = later.groups.drain(..).map(Some).collect();
-        for (key, place) in later.places.drain() {
-            let Some(group) = groups.get_mut(place).and_then(Option::take) else { continue };
-            let own = if self.plan.keys.is_empty() { Some(0) } else { self.places.get(&key).copied() };
-            let own = match own {
-                Some(own) => own,
-                None => self.insert(key, group.keys)?,
-            };
-            for (own, later) in self.groups[own].accumulators.iter_mut().zip(group.accumulators) {
-                own.join(later, &mut self.budget, &mut self.room)?;
-            }
-        }
-        Ok(())
+/// What a group holds beside what its aggregates keep.
+fn held(key: &[u8], group: &Group) -> usize {
+    let keys = group.keys.iter().map(|key| size_of::<Datum>() + key.held()).sum::<usize>();
+    2 * ENTRY + key.len() + keys + group.accumulators.len() * size_of::<Accumulator>()
+}
+
+impl Folding<'_> {
+    fn accumulators(&self) -> Vec<Accumulator> {
+        self.plan.aggregates.iter().map(|aggregate| Accumulator::new(aggregate.kind)).collect()
     }
 
-    fn place(&mut self, scope: &Scope) -> Result<usize> {
-        self.key.clear();
+    fn join_one(&self, group: &mut Group, later: Group) -> Result<()> {
+        let pairs = group.accumulators.iter_mut().zip(later.accumulators);
+        pairs.into_iter().try_for_each(|(whole, later)| whole.join(later, &self.budget))
+    }
+
+    fn place(&self, part: &mut Groups, scope: &Scope) -> Result<usize> {
+        part.key.clear();
         for key in &self.plan.keys {
-            write_key(&scope.datum(&key.node), &mut self.key);
+            write_key(&scope.datum(&key.node), &mut part.key);
         }
-        if let Some(place) = self.places.get(self.key.as_slice()) {
+        if let Some(place) = part.places.get(part.key.as_slice()) {
             return Ok(*place);
         }
-        let keys: Vec<_> = self.plan.keys.iter().map(|key| scope.datum(&key.node).into_owned()).collect();
-        self.insert(self.key.as_slice().into(), keys)
-    }
-
-    fn insert(&mut self, key: Box<[u8]>, keys: Vec<Datum<'static>>) -> Result<usize> {
-        let accumulators = self.accumulators();
-        let held = keys.iter().map(|key| size_of::<Datum>() + key.held()).sum::<usize>();
-        self.budget.take(2 * ENTRY + key.len() + held + accumulators.len() * size_of::<Accumulator>())?;
-        let place = self.groups.len();
-        self.places.insert(key, place);
-        self.groups.push(Group { keys, accumulators });
+        let keys = self.plan.keys.iter().map(|key| scope.datum(&key.node).into_owned()).collect();
+        let group = Group { keys, accumulators: self.accumulators() };
+        self.budget.take(held(&part.key, &group))?;
+        let place = part.groups.len();
+        part.places.insert(part.key.as_slice().into(), place);
+        part.groups.push(group);
         Ok(place)
     }
 
     /// The slots of each group that is wanted, in the order that is wanted.
-    pub fn finish(mut self) -> Result<Vec<Vec<Datum<'static>>>> {
-        let mut by_key: Vec<(Box<[u8]>, usize)> = self.places.drain().collect();
+    fn finish(&self, groups: Groups) -> Result<Vec<Vec<Datum<'static>>>> {
+        let mut by_key: Vec<(Box<[u8]>, usize)> = groups.places.into_iter().collect();
         by_key.sort_unstable();
         if self.plan.keys.is_empty() {
             by_key.push((Box::default(), 0));
         }
-        let mut groups: Vec<Option<Group>> = self.groups.into_iter().map(Some).collect();
+        let mut groups: Vec<Option<Group>> = groups.groups.into_iter().map(Some).collect();
         let mut found = Vec::with_capacity(by_key.len());
         for (_, place) in by_key {
             let Some(group) = groups[place].take() else { continue };

@@ -273,7 +273,7 @@ impl Iterator for Scan {
 
 impl Filter {
     fn admits(&self, event: &Record) -> bool {
-        self.pattern.as_ref().is_none_or(|pattern| pattern.matches_text(event.kind()))
+        self.pattern.as_ref().is_none_or(|pattern| pattern.matches_bytes(event.kind_bytes()))
             && (!self.window.is_timed() || self.window.occurred(event.timestamp()))
             && self.checks.iter().all(|by| by.holds(event))
             && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
@@ -283,7 +283,7 @@ impl Filter {
 impl Subscription {
     /// Whether an event is one of those it delivers, wherever it stands.
     pub fn wants(&self, event: &Record) -> bool {
-        self.pattern.matches_text(event.kind())
+        self.pattern.matches_bytes(event.kind_bytes())
             && self.tags.iter().all(|by| by.holds(event))
             && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
     }

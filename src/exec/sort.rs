@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::answer::Row;
 use super::budget::{Budget, ENTRY};
 use super::eval::Scope;
+use super::gather::{Gather, gather_all};
 use super::project::row;
 use super::scan::Scan;
 use crate::error::Result;
@@ -31,52 +32,82 @@ pub(super) fn write_sort_key(scope: &Scope, order: &[SortKey], out: &mut Vec<u8>
     }
 }
 
-/// The best of the events so far.
-pub(super) struct Sorter<'p> {
+/// How events are sorted.
+struct Sorting<'p> {
     order: &'p [SortKey],
+    /// No more than these are kept.
     most: usize,
-    /// The worst on top.
-    best: BinaryHeap<(Box<[u8]>, u64)>,
-    /// With no limit a heap would only be in the way.
-    all: Vec<(Box<[u8]>, u64)>,
     budget: Budget,
+}
+
+/// The best of some events.
+#[derive(Default)]
+struct Best {
+    /// With a limit: the worst on top.
+    heap: BinaryHeap<(Box<[u8]>, u64)>,
+    /// Without one a heap would only be in the way.
+    all: Vec<(Box<[u8]>, u64)>,
+    /// Room to work in.
     key: Vec<u8>,
 }
 
-impl<'p> Sorter<'p> {
-    pub fn new(order: &'p [SortKey], limit: Option<u64>, budget: Budget) -> Sorter<'p> {
-        let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        Sorter { order, most, best: BinaryHeap::new(), all: Vec::new(), budget, key: Vec::new() }
+impl Gather for Sorting<'_> {
+    type Part = Best;
+
+    fn begin(&self) -> Best {
+        Best::default()
     }
 
-    /// Looks at the next event, in the order of the log.
-    pub fn take(&mut self, record: &Record) -> Result<()> {
-        self.key.clear();
-        write_sort_key(&Scope::of(record), self.order, &mut self.key);
+    fn take(&self, best: &mut Best, record: &Record) -> Result<()> {
+        let mut key = std::mem::take(&mut best.key);
+        key.clear();
+        write_sort_key(&Scope::of(record), self.order, &mut key);
         let position = record.position().0;
-        if self.most == usize::MAX {
-            self.budget.take(ENTRY + self.key.len())?;
-            self.all.push((self.key.as_slice().into(), position));
-            return Ok(());
+        if self.makes_room(best, &key) {
+            self.budget.take(ENTRY + key.len())?;
+            let entry = (key.as_slice().into(), position);
+            if self.most == usize::MAX { best.all.push(entry) } else { best.heap.push(entry) }
         }
-        if self.best.len() == self.most {
-            // What comes later is behind its equals.
-            let Some(worst) = self.best.peek().filter(|worst| self.key.as_slice() < &*worst.0) else {
-                return Ok(());
-            };
-            self.budget.give(ENTRY + worst.0.len());
-            self.best.pop();
-        }
-        self.budget.take(ENTRY + self.key.len())?;
-        self.best.push((self.key.as_slice().into(), position));
+        best.key = key;
         Ok(())
     }
 
+    fn join(&self, whole: &mut Best, later: Best) -> Result<()> {
+        whole.all.extend(later.all);
+        for (key, position) in later.heap.into_sorted_vec() {
+            if self.makes_room(whole, &key) {
+                whole.heap.push((key, position));
+            } else {
+                self.budget.give(ENTRY + key.len());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sorting<'_> {
+    /// Whether a key is among the best; what it displaces is let go of. What comes later is behind its equals.
+    fn makes_room(&self, best: &mut Best, key: &[u8]) -> bool {
+        if best.heap.len() < self.most {
+            return true;
+        }
+        match best.heap.peek() {
+            Some(worst) if *key < *worst.0 => {
+                self.budget.give(ENTRY + worst.0.len());
+                best.heap.pop();
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Best {
     /// The positions, the best first.
-    pub fn finish(mut self) -> VecDeque<u64> {
+    fn positions(mut self) -> VecDeque<u64> {
+        self.all.extend(self.heap);
         self.all.sort_unstable();
-        let sorted = if self.most == usize::MAX { self.all } else { self.best.into_sorted_vec() };
-        sorted.into_iter().map(|(_, position)| position).collect()
+        self.all.into_iter().map(|(_, position)| position).collect()
     }
 }
 
@@ -88,11 +119,14 @@ pub(super) fn rows(
     limit: Option<u64>,
     columns: Option<Vec<Column>>,
 ) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
-    let mut sorter = Sorter::new(order, limit, Budget::new(snapshot, "ORDER BY"));
-    if limit != Some(0) {
-        Scan::to_lend(snapshot, events)?.each(|record| sorter.take(record).map(|()| true))?;
-    }
-    let sorted = Scan::chosen(snapshot, sorter.finish());
+    let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let best = match most {
+        0 => Best::default(),
+        _ => {
+            gather_all(snapshot, events, &Sorting { order, most, budget: Budget::new(snapshot, "ORDER BY") })?
+        }
+    };
+    let sorted = Scan::chosen(snapshot, best.positions());
     Ok(sorted.made(move |record, bytes| match &columns {
         Some(columns) => Ok(row(&Scope::of(record), columns)),
         None => record.to_event(&Arc::from(bytes)).map(Row::from),

@@ -6,6 +6,7 @@ mod completion;
 mod errors;
 mod forms;
 mod grammar;
+mod linear;
 mod sentences;
 
 /// The fault of a text that is wrong.

@@ -146,6 +146,8 @@ pub(crate) fn lex(text: &str) -> Vec<Token> {
         }
         let (kind, length) = token(&text[at..], c);
         let span = Span::new(at, at + length);
+        #[cfg(test)]
+        super::steps::took(length);
         at = span.end;
         match tokens.last_mut() {
             // Two words, one terminal: what follows AS is a name, and the grammar needs no second look.

@@ -141,6 +141,8 @@ pub(crate) struct Trail {
 impl Trail {
     /// Records that the token at a place is not what was expected there.
     pub(crate) fn expect(&mut self, place: usize, expectation: Expectation) {
+        #[cfg(test)]
+        super::steps::took(1);
         if place < self.place {
             return;
         }
@@ -209,7 +211,7 @@ impl Trail {
 }
 
 /// How many letters to add, drop, change or swap with their neighbour.
-fn distance(a: &[char], b: &[char]) -> usize {
+pub(crate) fn distance(a: &[char], b: &[char]) -> usize {
     let width = b.len() + 1;
     let mut rows: Vec<usize> = vec![0; width * (a.len() + 1)];
     for i in 0..=a.len() {

@@ -7,7 +7,7 @@ use crate::lang::ast::{Act, Admin, DefinedKind, Definition, Query, Read, Shown, 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Later {
     Perform,
-    Define,
+    Define(&'static str),
     Drop,
     Describe,
     Show(&'static str),
@@ -30,10 +30,9 @@ impl Later {
     fn what(self) -> &'static str {
         match self {
             Later::Perform => "PERFORM",
-            Later::Define => "DEFINE of anything but an index",
+            Later::Define(what) | Later::Show(what) => what,
             Later::Drop => "DROP of anything but an index",
             Later::Describe => "DESCRIBE",
-            Later::Show(what) => what,
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
             Later::Compact => "COMPACT",
@@ -62,8 +61,7 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
         Statement::Write(Write::Act(Act::Perform(_))) => Some(Later::Perform),
         Statement::Write(_) => None,
         Statement::Read(read) => self::read(read),
-        Statement::Define(Definition::Index { .. }) => None,
-        Statement::Define(_) => Some(Later::Define),
+        Statement::Define(definition) => define(definition),
         Statement::Drop { kind: DefinedKind::Index, .. } => None,
         Statement::Drop { .. } => Some(Later::Drop),
         Statement::Show(shown) => show(*shown),
@@ -91,6 +89,18 @@ fn read(read: &Read) -> Option<Later> {
         Read::Trace { .. } => Some(Later::Trace),
         Read::Blame { .. } => Some(Later::Blame),
     }
+}
+
+fn define(definition: &Definition) -> Option<Later> {
+    Some(Later::Define(match definition {
+        Definition::Index { .. } => return None,
+        Definition::Entity(_) => "DEFINE ENTITY",
+        Definition::Verb(_) => "DEFINE VERB",
+        Definition::View { .. } => "DEFINE VIEW",
+        Definition::Reaction(_) => "DEFINE REACTION",
+        Definition::Webhook(_) => "DEFINE WEBHOOK",
+        Definition::Schedule { .. } => "DEFINE SCHEDULE",
+    }))
 }
 
 fn show(shown: Shown) -> Option<Later> {

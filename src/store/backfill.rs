@@ -37,8 +37,9 @@ pub(crate) struct Retired {
 pub(crate) enum Step {
     /// A slice of something; there may be more.
     Worked,
-    /// Nothing, but lists are to be dropped that are still in use.
+    /// Nothing, but lists are to be dropped that are still read. Whoever reads them does not tell when it is done.
     Held,
+    /// Nothing, until something is defined or dropped, or a tail has moved into the tables.
     Nothing,
 }
 
@@ -74,7 +75,8 @@ impl Shared {
             })?;
             return Ok(Step::Worked);
         }
-        Ok(if stale.is_empty() { Step::Nothing } else { Step::Held })
+        let read = locked(&self.retired).iter().any(|retired| Arc::strong_count(&retired.index) > 1);
+        Ok(if read { Step::Held } else { Step::Nothing })
     }
 
     /// redb takes nothing more after an error of its disk, until it is opened again.

@@ -239,7 +239,7 @@ pub(crate) type ZoneFound = (Vec<u8>, Result<(u64, Zone)>);
 type ZoneRow = (u64, [(i64, i32); 4], [u8; 32]);
 
 impl Zone {
-    fn encode(&self, key: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn encode(&self, key: &[u8]) -> Result<Vec<u8>> {
         let times =
             [self.occurred.0, self.occurred.1, self.recorded.0, self.recorded.1].map(Timestamp::parts);
         let row: ZoneRow = (self.last, times, self.chain);
@@ -248,7 +248,7 @@ impl Zone {
             .map_err(|e| Error::corrupt("a zone", e.to_string()))
     }
 
-    fn decode(key: &[u8], value: &[u8]) -> Result<(u64, Zone)> {
+    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(u64, Zone)> {
         let first = row_position("the zones", key)?;
         let place = || format!("the zone at #{first}");
         let bytes = unsealed(key, value, place)?;
@@ -267,7 +267,7 @@ fn sealed(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
 }
 
 /// The value, if its checksum is right.
-fn unsealed<'v>(key: &[u8], value: &'v [u8], place: impl Fn() -> String) -> Result<&'v [u8]> {
+pub(crate) fn unsealed<'v>(key: &[u8], value: &'v [u8], place: impl Fn() -> String) -> Result<&'v [u8]> {
     match value.split_last_chunk::<4>() {
         Some((bytes, stored)) if posting::checksum(key, bytes) == u32::from_be_bytes(*stored) => Ok(bytes),
         _ => Err(Error::corrupt(place(), "its checksum does not fit its bytes")),

@@ -20,6 +20,8 @@
 //! Locks are taken in this order: the turn (append, switch), the growth of a segment, its gate (syncs), the state.
 
 pub mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod replay;
 mod scan;
 pub mod segment;

@@ -193,7 +193,7 @@ fn replay(
 }
 
 /// The events of a frame's payload: each its length, then its bytes.
-fn decode_frame(
+pub(crate) fn decode_frame(
     mut payload: &[u8],
     next: &mut u64,
     count: u32,

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// How long until it is looked again whether the lists of an index are still read.
-const HELD: Duration = Duration::from_millis(50);
+const HELD: Duration = Duration::from_millis(250);
 
 /// Longer than anybody waits.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
@@ -81,14 +81,15 @@ impl Upkeep {
             let thread = thread::Builder::new().name(format!("bygone-{name}")).spawn(move || run(&shared));
             thread.map_err(|e| Error::io(format!("starting the {name}"), e))
         };
-        let mut all: Vec<(&str, fn(&Arc<Shared>))> =
-            vec![("checkpointer", checkpointer), ("attendant", attendant)];
-        if shared.options.keeps_indexes() {
-            all.push(("indexer", indexer));
-        }
         let mut threads: Vec<JoinHandle<()>> = Vec::new();
-        for (name, run) in all {
-            match spawn(name, run) {
+        for name in ["checkpointer", "attendant", "indexer"] {
+            let thread = match name {
+                "checkpointer" => spawn(name, checkpointer),
+                "attendant" => spawn(name, attendant),
+                _ if shared.options.keeps_indexes() => spawn(name, indexer),
+                _ => continue,
+            };
+            match thread {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     shared.upkeep.stop();

@@ -62,6 +62,8 @@ impl<'a> Cursor<'a> {
 
     /// The token here.
     pub(super) fn token(self) -> Token {
+        #[cfg(test)]
+        crate::lang::steps::took(1);
         let end = Token { kind: Kind::End, span: Span::new(self.input.text.len(), self.input.text.len()) };
         self.input.tokens.get(self.at).copied().unwrap_or(end)
     }

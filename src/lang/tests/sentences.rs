@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::grammar::{Deriver, Grammar, Random};
 use crate::error::{Error, Fault};
+use crate::lang::grammar::Grammar;
+use crate::lang::sentence::{Choices, Deriver, Random};
 use crate::lang::token::{Kind as Shape, Symbol, lex};
 use crate::lang::{Expectation, Noun, complete, highlight, is_incomplete, parse, parse_one, report};
 use crate::value::MAX_DEPTH;
@@ -11,10 +12,10 @@ use crate::value::MAX_DEPTH;
 /// Sentences of moderate size.
 fn sentences(seed: u64, count: usize) -> Vec<Vec<String>> {
     let grammar = Grammar::read();
-    let mut deriver = Deriver::new(&grammar, seed);
+    let mut deriver = Deriver::new(&grammar, Random::new(seed));
     let mut sentences = Vec::new();
     while sentences.len() < count {
-        let depth = 4 + deriver.random.below(20);
+        let depth = 4 + deriver.choices.below(20);
         let tokens = deriver.sentence("statement", depth);
         if tokens.len() < 200 {
             sentences.push(tokens);
@@ -25,7 +26,7 @@ fn sentences(seed: u64, count: usize) -> Vec<Vec<String>> {
 
 #[test]
 fn a_sentence_prints_as_it_parses() {
-    for tokens in sentences(1, 5000) {
+    for tokens in sentences(1, 40_000) {
         let text = tokens.join(" ");
         let parsed = parse_one(&text).unwrap_or_else(|e| panic!("{text}\n{e}"));
         let printed = parsed.statement.to_string();
@@ -171,6 +172,27 @@ fn a_mutated_sentence_is_handled() {
             }
         }
         is_handled(&text, random.below(text.len() + 1));
+    }
+}
+
+/// What a slip of the pen makes of a sentence: a token is missing, is another, or stands in the wrong place.
+#[test]
+fn a_sentence_with_a_token_dropped_swapped_or_replaced_is_handled() {
+    let mut random = Random::new(6);
+    let sentences = sentences(7, 4000);
+    for (i, tokens) in sentences.iter().enumerate() {
+        let at = random.below(tokens.len());
+        let mut dropped = tokens.clone();
+        dropped.remove(at);
+        let mut swapped = tokens.clone();
+        swapped.swap(at, random.below(tokens.len()));
+        let mut replaced = tokens.clone();
+        let other = &sentences[(i + 1) % sentences.len()];
+        replaced[at].clone_from(random.pick(other));
+        for tokens in [dropped, swapped, replaced] {
+            let text = tokens.join(" ");
+            is_handled(&text, random.below(text.len() + 1));
+        }
     }
 }
 

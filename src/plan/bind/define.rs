@@ -38,7 +38,7 @@ pub(crate) fn index_expression(text: &str) -> Result<Node> {
 
 impl Binder<'_> {
     pub(super) fn define(&self, definition: &Definition) -> Result<Write> {
-        let Definition::Index { name, pattern, expr } = definition else { return Err(Later::Define.error()) };
+        let Definition::Index { name, pattern, expr } = definition else { return Err(Later::Form.error()) };
         self.index_name(name)?;
         let on = self.pattern_text(pattern)?;
         Binder::new(self.context, None).index(expr)?;

@@ -1,0 +1,6 @@
+//! See `bygone::fuzzing::roundtrip`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| bygone::fuzzing::roundtrip(bytes));

@@ -1,0 +1,279 @@
+//! Arbitrary questions to a small database, answered twice: by it, and by a plain evaluation over the list of its events.
+
+use std::sync::LazyLock;
+
+use super::naive;
+use crate::cancel::Cancel;
+use crate::db::Db;
+use crate::error::Error;
+use crate::event::Event;
+use crate::exec::Row;
+use crate::lang;
+use crate::lang::sentence::{Bytes, Choices};
+use crate::plan::Parameters;
+use crate::query::Script;
+use crate::store::Options;
+use crate::time::{Clock, Timestamp};
+use crate::value::Value;
+
+/// The database and its events. Half of them are in the tables, half in memory.
+struct Small {
+    db: Db,
+    events: Vec<Event>,
+}
+
+const TYPES: [&str; 5] = ["Order.created", "Order.paid", "Order.item.added", "Invoice.paid", "User.signedIn"];
+const TOTALS: [&str; 10] = ["NULL", "0", "-3", "2.5", "10", "10.0", "'10'", "TRUE", "[1, 2]", "{k: 1}"];
+const NAMES: [&str; 6] = ["'tea'", "'Tea pot'", "''", "NULL", "'größe'", "7"];
+
+static SMALL: LazyLock<Small> = LazyLock::new(|| {
+    let start: Timestamp = "2024-06-01T12:00:00Z".parse().expect("it is a time");
+    let db = Options::new().clock(Clock::new(move || start)).in_memory().expect("a database in memory");
+    let ask = |text: &str| {
+        let answer = db.query(text, &Parameters::new()).unwrap_or_else(|e| panic!("{text}\n{e}"));
+        answer.rows.collect::<Result<Vec<_>, _>>().unwrap_or_else(|e| panic!("{text}\n{e}"))
+    };
+    for index in INDEXES {
+        // Where indexes cannot be defined, no question names one.
+        let _ = db.query(index, &Parameters::new());
+    }
+    for n in 0..60_usize {
+        // Steps that have nothing in common, so that all values meet.
+        let kind = TYPES[n * 3 % 5];
+        let (total, name) = (TOTALS[n * 7 % 10], NAMES[n * 5 % 6]);
+        let mut text = format!("EMIT {kind} e{} {{total: {total}, name: {name}", n * 11 % 4);
+        if n % 3 == 0 {
+            text += &format!(", part: {{k{}: {total}}}, items: [{total}, {name}, {n}]", n % 2);
+        }
+        text += &format!("}} AT '2024-01-{:02}T{:02}:00'", 1 + n * 13 % 28, n % 24);
+        if n % 4 != 1 {
+            text += &format!(" BY User u{}", n % 3);
+        }
+        if n % 5 != 2 {
+            text += &format!(" INDEX BY customer = 'c{}', size = {}", n % 3, n as f64 / 2.0);
+        }
+        ask(&text);
+        if n == 29 {
+            ask("CHECKPOINT");
+        }
+    }
+    let events = ask("EVENTS").into_iter().filter_map(|row| match row {
+        Row::Event { event, .. } => Some(event),
+        _ => None,
+    });
+    let events = events.collect();
+    Small { db, events }
+});
+
+const INDEXES: [&str; 2] =
+    ["DEFINE INDEX name ON '*' AS data.name", "DEFINE INDEX total ON 'Order.*' AS data.total"];
+
+/// The bytes choose a question. Its answer is that of the plain evaluation: the same rows in the same order.
+///
+/// Whether there was one: a question may be refused, for what it compares or selects.
+pub fn query(bytes: &[u8]) -> bool {
+    let text = question(&mut Bytes(bytes));
+    let small = &*SMALL;
+    let script = Script::parse(&text).unwrap_or_else(|e| panic!("{text}\n{e}"));
+    let rows = small.db.run(&script.statements()[0], &Parameters::new(), &Cancel::new());
+    let rows = match rows.and_then(|answer| answer.rows.collect::<Result<Vec<_>, _>>()) {
+        Ok(rows) => rows,
+        Err(Error::Syntax(_) | Error::Unavailable { .. }) => return false,
+        Err(other) => panic!("{text}\n{other}"),
+    };
+    let found: Vec<Value> = rows
+        .iter()
+        .map(|row| match row {
+            Row::Event { event, .. } => event.position.0.into(),
+            row => Value::of(row).unwrap_or_else(|e| panic!("{text}\n{e}")),
+        })
+        .collect();
+    let tree = lang::parse_one(&text).unwrap_or_else(|e| panic!("{text}\n{e}"));
+    let expected = naive::answer(&tree.statement, &small.events);
+    assert!(
+        found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| naive::alike(a, b)),
+        "{text}\nfound    {found:?}\nexpected {expected:?}"
+    );
+    true
+}
+
+/// What the bytes ask.
+pub(super) fn question(choices: &mut Bytes<'_>) -> String {
+    let mut text = match choices.below(4) {
+        0 => format!("HISTORY Order e{}", choices.below(5)),
+        1 => format!("EVENTS{}", tags(choices)),
+        _ => {
+            let patterns =
+                ["Order.*", "*", "*.paid", "Order.paid, User.*", "Nothing.*", "*e*d", "Order.created"];
+            let pattern = choices.pick(&patterns);
+            format!("EVENTS '{pattern}'{}", if choices.below(3) == 0 { tags(choices) } else { String::new() })
+        }
+    };
+    if choices.below(2) == 1 {
+        text += &format!(" WHERE {}", condition(choices, 3));
+    }
+    for clause in ["SINCE", "UNTIL", "AS OF"] {
+        if choices.below(4) == 3 {
+            let point = match choices.below(3) {
+                0 => format!("#{}", choices.below(61)),
+                _ => format!("'2024-01-{:02}'", 1 + choices.below(28)),
+            };
+            text += &format!(" {clause} {point}");
+        }
+    }
+    match choices.below(5) {
+        0 => {}
+        1 => text += &format!(" LAST {}", choices.below(20)),
+        2 => {
+            text +=
+                &format!(" ORDER BY {}", order(choices, &["data.total", "type", "data.name", "position"]));
+            limit(choices, &mut text);
+        }
+        3 => {
+            let one = value(choices, 2);
+            text += &format!(" SELECT position AS p, {one} AS x, {} AS y", condition(choices, 1));
+            if choices.below(2) == 1 {
+                text += &format!(" ORDER BY {}", order(choices, &["x", "y", "p"]));
+            }
+            limit(choices, &mut text);
+        }
+        _ => {
+            let keys: &[&str] =
+                &["type", "data.total", "data.name", "actor.id", "data.part", "data.total > 2"];
+            let key = choices.pick(keys);
+            let aggregates =
+                ["count()", "count(data.total)", "sum(data.total)", "min(data.total)", "max(data.name)"];
+            let others = ["avg(data.total)", "first(data.name)", "last(data.total)", "distinct(data.total)"];
+            text += &format!(" GROUP BY {key} AS k");
+            if choices.below(3) == 0 {
+                text += ", target.type AS t";
+            }
+            text += &format!(" SELECT {} AS a, {} AS b", choices.pick(&aggregates), choices.pick(&others));
+            if choices.below(3) == 0 {
+                text += &format!(" HAVING count() > {}", choices.below(4));
+            }
+            if choices.below(2) == 1 {
+                text += &format!(" ORDER BY {}", order(choices, &["a", "b", "k"]));
+            }
+            limit(choices, &mut text);
+        }
+    }
+    text
+}
+
+fn limit(choices: &mut Bytes<'_>, text: &mut String) {
+    if choices.below(3) == 0 {
+        *text += &format!(" LIMIT {}", choices.below(20));
+    }
+}
+
+fn order(choices: &mut Bytes<'_>, keys: &[&str]) -> String {
+    let count = 1 + choices.below(2);
+    let first = choices.below(keys.len());
+    let direction = |choices: &mut Bytes<'_>| *choices.pick(&["", " DESC", " ASC"]);
+    let keys = (0..count).map(|i| format!("{}{}", keys[(first + i) % keys.len()], direction(choices)));
+    keys.collect::<Vec<_>>().join(", ")
+}
+
+fn tags(choices: &mut Bytes<'_>) -> String {
+    let count = 1 + choices.below(2);
+    let tags = (0..count).map(|_| {
+        let size = |choices: &mut Bytes<'_>| choices.below(64) as f64 / 2.0;
+        let comparison = |choices: &mut Bytes<'_>| *choices.pick(&["=", "<", "<=", ">", ">=", "!="]);
+        match choices.below(9) {
+            0 => format!("User u{}", choices.below(4)),
+            1 => format!("actor = User u{}", choices.below(4)),
+            2 => format!("type = '{}'", choices.pick(&TYPES)),
+            3 => format!("customer = 'c{}'", choices.below(4)),
+            4 => format!("size {} {}", comparison(choices), size(choices)),
+            5 => format!("size BETWEEN {} AND {}", size(choices), size(choices)),
+            6 => format!("size IN ({}, {})", size(choices), size(choices)),
+            7 => format!(
+                "name {} {}",
+                comparison(choices),
+                choices.pick(&["'tea'", "'Tea pot'", "''", "7", "'u'"])
+            ),
+            _ => format!(
+                "total {} {}",
+                comparison(choices),
+                choices.pick(&["0", "-3", "2.5", "10", "'10'", "TRUE"])
+            ),
+        }
+    });
+    format!(" BY {}", tags.collect::<Vec<_>>().join(", "))
+}
+
+/// No ids: beside one a number is taken for its digits, which the plain evaluation does not know.
+const FIELDS: [&str; 13] = [
+    "data.total",
+    "data.name",
+    "data.part.k0",
+    "data.part",
+    "data.items[0]",
+    "data.items",
+    "data.nothing",
+    "type",
+    "position",
+    "version",
+    "target.type",
+    "timestamp",
+    "actor",
+];
+
+/// An expression that has any worth.
+fn value(choices: &mut Bytes<'_>, depth: usize) -> String {
+    let most = if depth == 0 { 2 } else { 7 };
+    match choices.below(most) {
+        0 => (*choices.pick(&FIELDS)).to_owned(),
+        1 => match choices.below(2) {
+            0 => (*choices.pick(&TOTALS)).to_owned(),
+            _ => (*choices.pick(&NAMES)).to_owned(),
+        },
+        2 => format!("coalesce({}, {})", value(choices, depth - 1), value(choices, depth - 1)),
+        3 => format!(
+            "if({}, {}, {})",
+            condition(choices, depth - 1),
+            value(choices, depth - 1),
+            value(choices, depth - 1)
+        ),
+        4 => format!("length({})", value(choices, depth - 1)),
+        5 => format!("-({})", value(choices, depth - 1)),
+        _ => {
+            let operator = *choices.pick(&["+", "-", "*", "/", "%"]);
+            format!("({} {operator} {})", value(choices, depth - 1), value(choices, depth - 1))
+        }
+    }
+}
+
+/// An expression that is true, false or null.
+fn condition(choices: &mut Bytes<'_>, depth: usize) -> String {
+    let most = if depth == 0 { 2 } else { 9 };
+    let not = |choices: &mut Bytes<'_>| if choices.below(2) == 0 { "" } else { "NOT " };
+    match choices.below(most) {
+        0 => {
+            let comparison = *choices.pick(&["=", "!=", "<", "<=", ">", ">="]);
+            format!("{} {comparison} {}", value(choices, depth.min(1)), value(choices, depth.min(1)))
+        }
+        1 => format!("{} IS {}NULL", value(choices, depth.min(1)), not(choices)),
+        2 => format!("({} AND {})", condition(choices, depth - 1), condition(choices, depth - 1)),
+        3 => format!("({} OR {})", condition(choices, depth - 1), condition(choices, depth - 1)),
+        4 => format!("NOT ({})", condition(choices, depth - 1)),
+        5 => {
+            let (a, b) = (value(choices, 0), value(choices, 0));
+            format!("{} {}IN ({a}, {b})", value(choices, 0), not(choices))
+        }
+        6 => {
+            let (a, b) = (value(choices, 0), value(choices, 0));
+            format!("{} {}BETWEEN {a} AND {b}", value(choices, 0), not(choices))
+        }
+        7 => format!("{} {}CONTAINS {}", value(choices, 0), not(choices), value(choices, 0)),
+        _ => {
+            let pattern = *choices.pick(&["'Order.*'", "'*e*'", "'tea, Tea *'", "'*'"]);
+            format!(
+                "{} {}MATCHES {pattern}",
+                choices.pick(&["type", "data.name", "data.total"]),
+                not(choices)
+            )
+        }
+    }
+}
