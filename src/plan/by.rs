@@ -16,6 +16,7 @@ use crate::value::Value;
 
 /// A condition that an index answers: `BY customer = 'c-7'`.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // a question has a few of them
 pub(crate) enum By {
     Target(Entity),
     Type(EventType),

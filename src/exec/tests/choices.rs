@@ -45,7 +45,8 @@ fn lists_of_entities_are_counted_and_others_are_estimated() {
         let event = |n: u64| {
             let at = batch * 1000 + n;
             // Dense in the first half, sparse in the second.
-            let kind = if at < 20_000 && at % 2 == 0 || at % 50 == 1 { "Order.paid" } else { "Order.sent" };
+            let kind =
+                if at < 20_000 && at.is_multiple_of(2) || at % 50 == 1 { "Order.paid" } else { "Order.sent" };
             NewEvent::new(kind).on(("Order", at % 7)).index("rare", (at % 1000 == 3) as i64)
         };
         append(&store, (0..1000).map(event));
@@ -123,7 +124,7 @@ fn a_list_is_taken_where_it_is_short_and_the_log_where_it_is_not() {
     for batch in 0..10u64 {
         let event = |n: u64| {
             let at = batch * 1000 + n;
-            let event = NewEvent::new(if at % 20 == 0 { "Order.paid" } else { "Order.sent" });
+            let event = NewEvent::new(if at.is_multiple_of(20) { "Order.paid" } else { "Order.sent" });
             event.on(("Order", at)).by(("User", at % 400)).index("at", at as i64)
         };
         append(&store, (0..1000).map(event));
