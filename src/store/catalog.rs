@@ -107,7 +107,14 @@ impl Change {
                 let derive = match options.compile(&text) {
                     Ok(derive) => Some(derive),
                     Err(_) if lenient => None,
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        let found = format!("{} ({error})", shorten(&text));
+                        return Err(Error::invalid(
+                            format!("{kind} of {name}"),
+                            "an expression that is understood",
+                            found,
+                        ));
+                    }
                 };
                 Ok(Some(Change::Defined(Definition { name, on, text, derive })))
             }
