@@ -90,6 +90,10 @@ impl Tagged {
     }
 
     fn passes(&self, key: &Key) -> bool {
+        // No list holds those.
+        if let Key::Value(Value::Null | Value::Array(_) | Value::Object(_)) = key {
+            return false;
+        }
         match (&self.test, &self.times) {
             (test, None) => test.holds(key),
             // To be another one is to be neither.

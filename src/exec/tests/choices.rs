@@ -207,6 +207,7 @@ fn value() -> impl Strategy<Value = Value> {
         1 => "[ab]{1,2}".prop_map(|end| Value::Text("a".repeat(510) + &end)),
         1 => (1..9u8).prop_map(|day| Value::Text(format!("2024-01-0{day}"))),
         1 => Just(Value::Null),
+        1 => Just(Value::Object(Object::from_iter([("k".to_owned(), 1.into())]))),
         1 => prop::collection::vec((-3..6i64).prop_map(Value::Int), 0..3).prop_map(Value::Array),
     ]
 }
@@ -219,7 +220,8 @@ fn literal(value: &Value) -> String {
 }
 
 fn scalar() -> impl Strategy<Value = Value> {
-    value().prop_filter("a scalar", |value| !matches!(value, Value::Null | Value::Array(_)))
+    value()
+        .prop_filter("a scalar", |value| !matches!(value, Value::Null | Value::Array(_) | Value::Object(_)))
 }
 
 /// A comparison as the language writes it.

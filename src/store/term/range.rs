@@ -23,7 +23,8 @@ impl TermRange {
     pub fn between(prefix: &[u8], low: Bound<&Key>, high: Bound<&Key>) -> TermRange {
         let sorts = |bound: &Bound<&Key>| match bound {
             Bound::Included(key) | Bound::Excluded(key) => sort(key),
-            Bound::Unbounded => (0, u8::MAX),
+            // What is no value has a place of its own, before all sorts.
+            Bound::Unbounded => (FALSE, u8::MAX),
         };
         let (first, last) = match (low, high) {
             (Bound::Unbounded, bound) | (bound, _) => sorts(&bound),
