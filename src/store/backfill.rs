@@ -127,6 +127,10 @@ impl Shared {
 
     fn backfill(self: &Arc<Shared>, index: &Index) -> Result<()> {
         let definition = index.position;
+        // A definition that a crash takes away must leave no lists behind: another one may come to its place.
+        if let Some(journal) = self.journal.get().filter(|_| self.watch.synced() < definition.0) {
+            self.sync_journal(journal)?;
+        }
         // What is told as failed may have come through all the same: the table knows.
         let done = self.cold.read()?.backfilled(definition)?;
         index.set_backfilled(done);

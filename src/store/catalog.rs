@@ -305,10 +305,15 @@ impl Catalog {
         for position in positions(&postings)? {
             catalog = catalog.changed(Position(position), stored(&log, position, options)?);
         }
-        for index in &catalog.indexes {
+        catalog.caught_up(read)
+    }
+
+    /// The catalog with what the tables know of each index: also of one whose definition is not in them yet.
+    pub(super) fn caught_up(self, read: &ColdRead) -> Result<Catalog> {
+        for index in &self.indexes {
             index.set_backfilled(read.backfilled(index.position)?);
         }
-        Ok(catalog.pruned().unwrap_or(catalog))
+        Ok(self.pruned().unwrap_or(self))
     }
 
     /// Refuses to go on, where something is to be written, with an index that cannot be kept up.

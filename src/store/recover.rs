@@ -123,7 +123,8 @@ fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -
     if !found.is_empty() {
         journal::remove(&**disk, path)?;
     }
-    Ok(Recovered { meta: cold.read()?.meta(path)?, catalog, recovery })
+    let read = cold.read()?;
+    Ok(Recovered { meta: read.meta(path)?, catalog: catalog.caught_up(&read)?, recovery })
 }
 
 /// Refuses a segment that holds something that is not this database's, or that it does not know of.

@@ -299,6 +299,15 @@ fn play(ops: &[Op]) -> Result<(), String> {
     Ok(())
 }
 
+#[test]
+fn what_was_built_before_a_crash_is_known_of_a_definition_from_the_journal() {
+    let zero = || Value::Int(0);
+    let mut ops =
+        vec![Op::Together(1, 0, zero()), Op::Append(vec![(false, zero())]), Op::Slice, Op::Crash(0, 0)];
+    ops.extend([Op::Together(1, 0, zero()), Op::Slice, Op::Append(vec![(false, zero())]), Op::Reopen]);
+    play(&ops).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
     #[test]

@@ -205,16 +205,19 @@ impl Log {
         descending: bool,
         mut row: impl FnMut(u64, &[u8]) -> Result<bool>,
     ) -> Result<()> {
-        let (first, last) = (first.to_be_bytes(), last.to_be_bytes());
-        let mut rows = self
-            .0
-            .range::<&[u8]>(first.as_slice()..=last.as_slice())
-            .map_err(|e| failed("reading the log", e))?;
+        // One end is left open: the table would compare each key with it, and what lies beyond is seen by its position.
+        let (low, high) = (first.to_be_bytes(), last.to_be_bytes());
+        let range = match descending {
+            false => (Bound::Included(low.as_slice()), Bound::Unbounded),
+            true => (Bound::Unbounded, Bound::Included(high.as_slice())),
+        };
+        let mut rows = self.0.range::<&[u8]>(range).map_err(|e| failed("reading the log", e))?;
         loop {
             let next = if descending { rows.next_back() } else { rows.next() };
             let Some(next) = next else { return Ok(()) };
             let (key, value) = next.map_err(|e| failed("reading the log", e))?;
-            if !row(row_position("the log", key.value())?, value.value())? {
+            let position = row_position("the log", key.value())?;
+            if position < first || position > last || !row(position, value.value())? {
                 return Ok(());
             }
         }

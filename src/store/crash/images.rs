@@ -97,6 +97,9 @@ fn indexes_survive_a_crash_at_any_point() {
         let script = Script { indexes: true, sessions: &[26, 18, 5], ..Script::new(seed) };
         images += all_hold("with indexes", script, 0..2);
     }
+    let lazy = Durability::Interval(Duration::from_secs(3600));
+    let script = Script { indexes: true, durability: lazy, sessions: &[26, 18, 5], ..Script::new(24) };
+    images += all_hold("with indexes, at intervals", script, 0..2);
     super::report(format_args!("crash images with indexes: {images} (seed 21)"));
     assert!(images >= 3_000, "{images}");
 }
