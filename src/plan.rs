@@ -64,6 +64,7 @@ pub(crate) struct Read {
 }
 
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a statement has one
 pub(crate) enum ReadKind {
     /// `EVENTS`, `HISTORY`.
     Events(Events),

@@ -106,7 +106,20 @@ fn settled(text: &str, folder: &Path) -> String {
             rest = &rest[c.len_utf8()..];
         }
     }
-    settled.replace('\r', "\\r")
+    without_duration(&settled.replace('\r', "\\r"))
+}
+
+/// The text without how long something took.
+fn without_duration(text: &str) -> String {
+    const NAME: &str = "\"milliseconds\":";
+    let mut parts = text.split(NAME);
+    let mut settled = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        settled += NAME;
+        settled += "<n>";
+        settled += part.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    }
+    settled
 }
 
 /// The length of a UUID that the text begins with.

@@ -139,35 +139,46 @@ fn selects(selector: &Selector, event: &Event) -> bool {
 
 /// Whether an event is found by a condition of `BY`.
 fn tagged(tag: &Tag, event: &Event) -> bool {
-    let found = match tag.name.text.as_str() {
-        "actor" => entity(event.actor.as_ref()),
-        "type" => Worth::Text(event.kind.as_str().to_owned()),
-        name => match event.tags.iter().find(|tag| tag.name == name) {
-            Some(tag) => of(&tag.value),
-            // Those that are defined.
-            None if name == "name" => of(&event.data.get("name").unwrap_or_default()),
-            None if name == "total" && event.kind.as_str().starts_with("Order.") => {
-                of(&event.data.get("total").unwrap_or_default())
-            }
-            None => Null,
-        },
+    let derived = |name: &str| match event.data.get(name).unwrap_or_default() {
+        // An array is held under each of its items.
+        Value::Array(items) => items.iter().map(of).collect(),
+        value => vec![of(&value)],
     };
+    let found = match tag.name.text.as_str() {
+        "actor" => vec![entity(event.actor.as_ref())],
+        "type" => vec![Worth::Text(event.kind.as_str().to_owned())],
+        name => {
+            let own = event.tags.iter().filter(|tag| tag.name == name).map(|tag| of(&tag.value));
+            let mut found: Vec<Worth> = own.collect();
+            // And those that are defined.
+            if name == "name" || name == "total" && event.kind.as_str().starts_with("Order.") {
+                found.extend(derived(name));
+            }
+            found
+        }
+    };
+    if let TagTest::Is(id) = &tag.test {
+        let id = id.to_string();
+        return is(event.actor.as_ref(), &format!("{} {}", tag.name.text, id.trim_matches('\'')));
+    }
+    found.iter().any(|found| passes(&tag.test, found))
+}
+
+/// Whether one of the values of an event is what is asked for.
+fn passes(test: &TagTest, found: &Worth) -> bool {
     // An index holds text, numbers and booleans; who has nothing there is not found, by `!=` neither.
     let nowhere = Scope::Nothing;
     let held = matches!(found, Bool(_) | Number(_) | Worth::Text(_) | Entity(..));
-    match &tag.test {
-        TagTest::Is(id) => {
-            let id = id.to_string();
-            is(event.actor.as_ref(), &format!("{} {}", tag.name.text, id.trim_matches('\'')))
-        }
+    match test {
+        TagTest::Is(_) => false,
         _ if !held => false,
         TagTest::Compare(comparison, expr) => {
-            compare(&found, *comparison, &worth(expr, &nowhere)) == Some(true)
+            compare(found, *comparison, &worth(expr, &nowhere)) == Some(true)
         }
-        TagTest::In(exprs) => exprs.iter().any(|expr| equal(&found, &worth(expr, &nowhere))),
+        TagTest::In(exprs) => exprs.iter().any(|expr| equal(found, &worth(expr, &nowhere))),
         TagTest::Between(low, high) => {
-            compare(&found, Comparison::GreaterOrEqual, &worth(low, &nowhere)) == Some(true)
-                && compare(&found, Comparison::LessOrEqual, &worth(high, &nowhere)) == Some(true)
+            compare(found, Comparison::GreaterOrEqual, &worth(low, &nowhere)) == Some(true)
+                && compare(found, Comparison::LessOrEqual, &worth(high, &nowhere)) == Some(true)
         }
     }
 }

@@ -62,9 +62,9 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
             let plan = bind(statement, context)?;
             match &plan {
                 Plan::Write(_) if *analyze => {
-                    Err(explain_only("a write is not carried out to see what it costs"))
+                    Err(explain_only("a write, which is not carried out to see what it costs"))
                 }
-                Plan::Subscribe(_) if *analyze => Err(explain_only("a subscription has no end")),
+                Plan::Subscribe(_) if *analyze => Err(explain_only("a subscription, which has no end")),
                 _ => Ok(Plan::Explain(Explain { plan: Box::new(plan), analyze: *analyze })),
             }
         }
@@ -98,7 +98,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
 
 /// Why `ANALYZE` is not for this.
 fn explain_only(why: &str) -> Error {
-    Error::invalid("EXPLAIN ANALYZE", "a read; EXPLAIN alone tells the plan", why.to_owned())
+    Error::invalid("EXPLAIN ANALYZE", "a read", format!("{why}; EXPLAIN alone tells its plan"))
 }
 
 /// What can be known of a statement without a log.

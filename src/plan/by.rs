@@ -16,6 +16,7 @@ use crate::value::Value;
 
 /// A condition that an index answers: `BY customer = 'c-7'`.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // a question has a few of them
 pub(crate) enum By {
     Target(Entity),
     Type(EventType),
@@ -89,6 +90,10 @@ impl Tagged {
     }
 
     fn passes(&self, key: &Key) -> bool {
+        // No list holds those.
+        if let Key::Value(Value::Null | Value::Array(_) | Value::Object(_)) = key {
+            return false;
+        }
         match (&self.test, &self.times) {
             (test, None) => test.holds(key),
             // To be another one is to be neither.

@@ -65,8 +65,8 @@ impl Access {
 }
 
 /// Nanoseconds, roughly: what reading an event costs, in the order of the log and by its position.
-const IN_ORDER: f64 = 350.0;
-const BY_POSITION: f64 = 1000.0;
+const IN_ORDER: f64 = 450.0;
+const BY_POSITION: f64 = 1600.0;
 
 /// What reading a chunk of a list costs, looked for and decoded; and each entry of it, in a set.
 const CHUNK: f64 = 2500.0;

@@ -167,7 +167,12 @@ impl Reader<'_> {
                     _ => format!("{} = {}", Name(&tagged.name), Shown(key)),
                 };
                 if let (true, Key::Value(value)) = (tagged.own, key) {
-                    terms.insert(Term::tag(&tagged.name, value)?, name());
+                    match Term::tag(&tagged.name, value) {
+                        Ok(term) => drop(terms.insert(term, name())),
+                        // No event carries such a value; an index may derive it.
+                        Err(_) if derived.is_some() => {}
+                        Err(error) => return Err(error),
+                    }
                 }
                 if let Some(term) = derived.and_then(|index| index.term(key)) {
                     terms.insert(term, name());

@@ -23,7 +23,8 @@ impl TermRange {
     pub fn between(prefix: &[u8], low: Bound<&Key>, high: Bound<&Key>) -> TermRange {
         let sorts = |bound: &Bound<&Key>| match bound {
             Bound::Included(key) | Bound::Excluded(key) => sort(key),
-            Bound::Unbounded => (0, u8::MAX),
+            // What is no value has a place of its own, before all sorts.
+            Bound::Unbounded => (FALSE, u8::MAX),
         };
         let (first, last) = match (low, high) {
             (Bound::Unbounded, bound) | (bound, _) => sorts(&bound),
@@ -93,5 +94,82 @@ fn sort(key: &Key) -> (u8, u8) {
         Key::Value(Value::Text(_)) => (TEXT, TEXT),
         Key::Value(Value::Null | Value::Array(_) | Value::Object(_)) => (0, 0),
         Key::Time(_) => (TIME, TIME),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::entity::Position;
+    use crate::store::posting;
+    use crate::store::term::{derived_prefix, tag_prefix};
+    use crate::time::Timestamp;
+
+    fn key() -> impl Strategy<Value = Key> {
+        let text = (0..3usize, "[\0ab]{0,2}").prop_map(|(long, end)| "a".repeat([0, 500, 700][long]) + &end);
+        prop_oneof![
+            any::<bool>().prop_map(|b| Key::Value(b.into())),
+            (-3..4i64).prop_map(|n| Key::Value(n.into())),
+            (-3..4i64).prop_map(|n| Key::Time(Timestamp::from_millis(n))),
+            text.prop_map(|text| Key::Value(text.into())),
+        ]
+    }
+
+    /// None across sorts.
+    fn plain(a: &Key, b: &Key) -> Option<std::cmp::Ordering> {
+        match (a, b) {
+            (Key::Time(a), Key::Time(b)) => Some(a.cmp(b)),
+            (Key::Value(Value::Int(a)), Key::Value(Value::Int(b))) => Some(a.cmp(b)),
+            (Key::Value(Value::Bool(a)), Key::Value(Value::Bool(b))) => Some(a.cmp(b)),
+            (Key::Value(Value::Text(a)), Key::Value(Value::Text(b))) => Some(a.cmp(b)),
+            _ => None,
+        }
+    }
+
+    fn bound(key: Key, kind: usize) -> Bound<Key> {
+        [Bound::Included(key.clone()), Bound::Excluded(key), Bound::Unbounded][kind].clone()
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_holds_what_lies_between(low in key(), high in key(), kinds in (0..3usize, 0..3usize), one in key(), position in 1..1u64 << 40) {
+            let (low, high) = (bound(low, kinds.0), bound(high, kinds.1));
+            let above = match &low {
+                Bound::Included(low) => plain(&one, low).is_some_and(|order| order.is_ge()),
+                Bound::Excluded(low) => plain(&one, low).is_some_and(|order| order.is_gt()),
+                Bound::Unbounded => true,
+            };
+            let below = match &high {
+                Bound::Included(high) => plain(&one, high).is_some_and(|order| order.is_le()),
+                Bound::Excluded(high) => plain(&one, high).is_some_and(|order| order.is_lt()),
+                Bound::Unbounded => true,
+            };
+            // Bounds of two sorts are refused before it comes to a range.
+            let sorts = [&low, &high].map(|bound| match bound {
+                Bound::Included(key) | Bound::Excluded(key) => Some(sort(key)),
+                Bound::Unbounded => None,
+            });
+            prop_assume!(sorts[0].is_none() || sorts[1].is_none() || sorts[0] == sorts[1]);
+            for prefix in [tag_prefix("x"), derived_prefix(Position(7))] {
+                let range = TermRange::between(&prefix, low.as_ref(), high.as_ref());
+                let (term, cut) = bytes(&prefix, &one);
+                let lies_within = |term: &[u8]| range.from.as_slice() <= term && term < range.until.as_slice();
+                let within = lies_within(&term);
+                // A term and the keys of its chunks lie on one side.
+                prop_assert_eq!(lies_within(&posting::key(&term, position)), within);
+                // Where terms are cut, a range may hold more, and never less.
+                prop_assert!(within == (above && below) || within && cut, "{:?} in {:?} {:?}", one, low, high);
+                if let Bound::Included(key) = &low {
+                    let all = vec![TermRange::between(&prefix, Bound::Unbounded, Bound::Unbounded)];
+                    let without = TermRange::without(&prefix, key, all);
+                    let within = without
+                        .iter()
+                        .any(|range| range.from.as_slice() <= term.as_slice() && term < range.until);
+                    prop_assert!(within == (one != *key) || within && cut);
+                }
+            }
+        }
     }
 }
