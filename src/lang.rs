@@ -18,7 +18,7 @@ pub use self::highlight::Class;
 
 pub(crate) use self::parse::Completion;
 #[allow(unused_imports, reason = "for who fills completions from a catalog")]
-pub(crate) use self::trail::{Expectation, Noun};
+pub(crate) use self::trail::{Expectation, Noun, distance};
 use crate::error::{Error, Fault, Result};
 
 pub(crate) mod ast;

@@ -24,7 +24,7 @@ use crate::entity::Entity;
 use crate::pattern::Pattern;
 use crate::time::Timestamp;
 
-pub(crate) use bind::{Context, bind};
+pub(crate) use bind::{Context, bind, hints};
 pub(crate) use choose::{Source, source_of};
 pub(crate) use expr::Predicate;
 pub use moment::Moment;

@@ -211,7 +211,7 @@ impl Trail {
 }
 
 /// How many letters to add, drop, change or swap with their neighbour.
-fn distance(a: &[char], b: &[char]) -> usize {
+pub(crate) fn distance(a: &[char], b: &[char]) -> usize {
     let width = b.len() + 1;
     let mut rows: Vec<usize> = vec![0; width * (a.len() + 1)];
     for i in 0..=a.len() {

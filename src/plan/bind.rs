@@ -5,6 +5,7 @@
 
 mod call;
 mod expr;
+mod hint;
 mod point;
 mod read;
 mod shape;
@@ -23,6 +24,8 @@ use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
 use expr::Names;
+
+pub(crate) use hint::hints;
 
 /// What a statement is bound against.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +48,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
     if let Some(later) = later::statement(statement) {
         return Err(later.error());
     }
-    let binder = Binder { context, now: OnceCell::new(), notices: RefCell::default() };
+    let binder = Binder::new(context);
     let read = |kind| Ok(Plan::Read(Read { kind, notices: binder.notices.take() }));
     match statement {
         Statement::Write(write) => Ok(Plan::Write(Write::Append(binder.append(write)?))),
@@ -80,6 +83,10 @@ struct Binder<'a> {
 }
 
 impl<'a> Binder<'a> {
+    fn new(context: &'a Context<'a>) -> Binder<'a> {
+        Binder { context, now: OnceCell::new(), notices: RefCell::default() }
+    }
+
     fn fault(&self, span: Span, message: impl Into<String>) -> Error {
         self.fault_meaning(span, message, None)
     }

@@ -36,21 +36,10 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     near.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
 }
 
-/// How many letters must be changed, added or left out; upper and lower case are one.
+/// How many letters to add, drop, change or swap with their neighbour; upper and lower case are one.
 fn distance(a: &str, b: &str) -> usize {
     let letters = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<_>>();
-    let (a, b) = (letters(a), letters(b));
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    crate::lang::distance(&letters(a), &letters(b))
 }
 
 #[cfg(test)]
@@ -62,6 +51,7 @@ mod tests {
         let names = ["timestamp", "target", "type", "data"];
         assert_eq!(nearest("timstamp", names), Some("timestamp"));
         assert_eq!(nearest("Data", names), Some("data"));
+        assert_eq!(nearest("tagret", names), Some("target"));
         assert_eq!(nearest("total", names), None);
     }
 }

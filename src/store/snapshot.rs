@@ -130,6 +130,13 @@ impl Snapshot {
         Ok(found.is_some_and(|term| term.as_bytes().starts_with(&prefix)))
     }
 
+    /// Whether an entity of this kind has events.
+    pub fn has_kind(&self, kind: &str) -> Result<bool> {
+        let prefix = term::kind_prefix(kind);
+        let found = self.read(|view| view.term_at(&prefix))?;
+        Ok(found.is_some_and(|term| term.as_bytes().starts_with(&prefix)))
+    }
+
     /// How many bytes the file has.
     pub fn file_bytes(&self) -> Result<u64> {
         let file = self.shared.disk.open(&self.shared.path);

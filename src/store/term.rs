@@ -148,6 +148,11 @@ pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
     bytes
 }
 
+/// The bytes that every entity of this kind begins with.
+pub(crate) fn kind_prefix(kind: &str) -> Vec<u8> {
+    Builder::new(Space::Entity).text(kind).0
+}
+
 /// The bytes that every index value of this name begins with.
 pub(crate) fn tag_prefix(name: &str) -> Vec<u8> {
     Builder::new(Space::Tag).text(name).0
