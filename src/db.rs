@@ -6,16 +6,17 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, NewEvent, codec};
-use crate::exec::{self, Scan, State};
+use crate::exec::{self, Compiler, Scan, State};
 use crate::live::Subscription;
 use crate::pattern::Pattern;
-use crate::plan::{self, By, Moment, Replay, Take, Window, source_of};
+use crate::plan::{self, By, Moment, Question, Replay, Take, Window, choose};
 use crate::store::check::{self, Verification};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::group::{Group, Outcome};
@@ -43,12 +44,12 @@ pub struct Db {
 impl Options {
     /// Opens an existing database with these options.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Db> {
-        Store::open(path.as_ref(), self).map(Db::of)
+        Store::open(path.as_ref(), self.compiler(Arc::new(Compiler))).map(Db::of)
     }
 
     /// Creates a database with these options, under a name that must be free.
     pub fn create(self, path: impl AsRef<Path>) -> Result<Db> {
-        Store::create(path.as_ref(), self).map(Db::of)
+        Store::create(path.as_ref(), self.compiler(Arc::new(Compiler))).map(Db::of)
     }
 
     /// A database in memory with these options; its disk is a new one.
@@ -269,10 +270,11 @@ impl Db {
 
     fn scan(&self, pattern: Option<&Pattern>, tags: &[By]) -> Result<Events> {
         let snapshot = self.store.snapshot();
-        let (source, pattern) = source_of(&snapshot, pattern.cloned(), tags)?;
         let window = Window::through(snapshot.head().0);
-        let events = plan::Events { source, pattern, window, predicate: None, take: Take::All };
-        Scan::new(&snapshot, &events).map(Events)
+        let (pattern, by) = (pattern.cloned(), tags.to_vec());
+        let question =
+            Question { pattern, by, predicate: None, window, take: Take::All, indexed: Vec::new() };
+        Scan::new(&snapshot, &choose(&snapshot, question)?).map(Events)
     }
 
     /// The state of an entity as of all its events.
@@ -349,6 +351,28 @@ impl Db {
     /// ```
     pub fn verify(&self) -> Result<Verification> {
         check::verify(&self.store.snapshot())
+    }
+
+    /// Waits until every index that is defined now is complete, for so long at most; says whether they all are.
+    ///
+    /// An index is built in the background, and used once it is complete; until then `BY` goes without it. Building goes on where
+    /// it was when the database is opened again. `SHOW INDEXES` tells how far each is.
+    ///
+    /// # Errors
+    /// Why an index cannot be built, if it cannot. With a database that was opened for reading only, one that is not complete stays so:
+    /// that is an error, too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bygone::{Db, NewEvent, Parameters};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)).member("customer", "c-7"))?;
+    /// db.query("DEFINE INDEX customer ON 'Order.*' AS data.customer", &Parameters::new())?;
+    /// assert!(db.wait_for_indexes(Duration::from_secs(60))?);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn wait_for_indexes(&self, timeout: Duration) -> Result<bool> {
+        self.store.wait_for_indexes(timeout)
     }
 
     /// What opening the database found: what a crash had left.

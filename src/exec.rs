@@ -9,20 +9,25 @@ mod budget;
 mod cursor;
 mod diff;
 pub(crate) mod eval;
+mod explain;
 mod fold;
 mod gather;
 mod group;
+mod index;
 mod project;
 pub(crate) mod scan;
 mod show;
 mod sort;
 mod write;
+mod zones;
 
 #[cfg(test)]
 mod tests;
 
 pub use answer::{Answer, Row, Rows, State};
+pub(crate) use explain::explain;
 pub(crate) use fold::state;
+pub(crate) use index::Compiler;
 pub(crate) use scan::Scan;
 pub(crate) use write::write;
 
@@ -34,20 +39,26 @@ use crate::store::snapshot::Snapshot;
 pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
     let mut answer = match &plan.kind {
         ReadKind::Events(events) => Answer::rows(Scan::new(snapshot, events)?.map(|event| Ok(event?.into()))),
-        ReadKind::Shaped(Shaped { events, shape }) => match shape.clone() {
-            Shape::Select(columns) => Answer::rows(project::select(snapshot, events, columns)?),
-            Shape::Sort { order, limit, columns } => {
-                Answer::rows(sort::rows(snapshot, events, &order, limit, columns)?)
-            }
-            Shape::Group(group) => Answer::rows(group::rows(snapshot, events, &group)?),
-        },
+        ReadKind::Shaped(shaped) => self::shaped(snapshot, shaped)?,
         ReadKind::State(replay) => fold::answer(snapshot, replay)?,
         ReadKind::Steps(replay) => Answer::rows(fold::steps(snapshot, replay)?),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
+        ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),
         ReadKind::Head => Answer::row(show::head(snapshot)?),
         ReadKind::Verify => Answer::rows(show::verify(snapshot)?),
     };
     answer.notices.splice(0..0, plan.notices.iter().cloned());
     Ok(answer)
+}
+
+/// Rows of columns, or events in an order of their own.
+fn shaped(snapshot: &Snapshot, Shaped { events, shape }: &Shaped) -> Result<Answer> {
+    Ok(match shape {
+        Shape::Select(columns) => Answer::rows(project::select(snapshot, events, columns.clone())?),
+        Shape::Sort { order, limit, columns } => {
+            Answer::rows(sort::rows(snapshot, events, order, *limit, columns.clone())?)
+        }
+        Shape::Group(group) => Answer::rows(group::rows(snapshot, events, group)?),
+    })
 }

@@ -47,8 +47,8 @@
 //! 1. A text is cut into tokens (`lang/token.rs`) and parsed to a tree (`lang/parse.rs`, `lang/ast.rs`); what would
 //!    have been accepted where it fails is on record (`lang/trail.rs`), for the message and for completion.
 //! 2. Binding looks up its names, parameters and points in time (`plan/bind.rs`), and chooses what answers it (`plan/choose.rs`).
-//! 3. A read runs against a snapshot of the log and cannot write (`exec/scan.rs`, `exec/fold.rs`, `store/snapshot.rs`); a
-//!    write becomes a group (`exec/write.rs`) and goes the way of every event.
+//! 3. A read runs against a snapshot of the log and cannot write (`exec/scan.rs`, `exec/fold.rs`, `store/snapshot.rs`), events
+//!    become rows of columns, in groups and in order (`plan/shape.rs`, `exec/group.rs`, `exec/sort.rs`); a write becomes a group (`exec/write.rs`) and goes the way of every event.
 //! 4. Rows are pulled, one by one ([`Rows`]); the shell renders them (`shell/render.rs`).
 
 #![forbid(unsafe_code)]

@@ -23,21 +23,23 @@ pub struct Pattern {
     alternatives: Vec<Glob>,
 }
 
-/// One alternative: the pieces between the stars.
+/// One alternative.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Glob {
     text: Box<str>,
+    /// Where the first star is.
+    star: Option<usize>,
 }
 
 impl Pattern {
     /// Every event but the database's own.
     pub fn all() -> Pattern {
-        Pattern { alternatives: vec![Glob { text: "*".into() }] }
+        Pattern { alternatives: vec![Glob::new("*")] }
     }
 
     /// Exactly one type.
     pub fn exactly(kind: &EventType) -> Pattern {
-        Pattern { alternatives: vec![Glob { text: kind.as_str().into() }] }
+        Pattern { alternatives: vec![Glob::new(kind.as_str())] }
     }
 
     /// Whether the type is meant.
@@ -46,7 +48,12 @@ impl Pattern {
     }
 
     pub(crate) fn matches_text(&self, kind: &str) -> bool {
-        self.alternatives.iter().any(|glob| glob.matches(kind))
+        self.matches_bytes(kind.as_bytes())
+    }
+
+    /// The same of the bytes of a text.
+    pub(crate) fn matches_bytes(&self, kind: &[u8]) -> bool {
+        self.alternatives.iter().any(|glob| glob.matches_bytes(kind))
     }
 
     /// Whether it is `*` alone: every event, the database's own apart.
@@ -60,24 +67,30 @@ impl Pattern {
 }
 
 impl Glob {
+    fn new(text: &str) -> Glob {
+        Glob { text: text.into(), star: text.find('*') }
+    }
+
     pub(crate) fn matches(&self, text: &str) -> bool {
+        self.matches_bytes(text.as_bytes())
+    }
+
+    fn matches_bytes(&self, text: &[u8]) -> bool {
+        let own = self.text.as_bytes();
+        let Some(star) = self.star else { return text == own };
         // A star at the front does not reach into the database's own types.
-        if text.starts_with('$') && !self.text.starts_with('$') {
+        if star == 0 && text.first() == Some(&b'$') {
             return false;
         }
-        let mut pieces = self.text.split('*');
-        let first = pieces.next().unwrap_or_default();
+        let (first, pieces) = (&own[..star], &own[star + 1..]);
         let Some(mut rest) = text.strip_prefix(first) else { return false };
-        let mut pieces = pieces.peekable();
-        if pieces.peek().is_none() {
-            return rest.is_empty();
-        }
+        let mut pieces = pieces.split(|b| *b == b'*').peekable();
         while let Some(piece) = pieces.next() {
             if pieces.peek().is_none() {
                 return rest.ends_with(piece);
             }
             // The leftmost place for each piece between two stars leaves the most for those that follow.
-            match rest.find(piece) {
+            match find(rest, piece) {
                 Some(at) => rest = &rest[at + piece.len()..],
                 None => return false,
             }
@@ -87,17 +100,21 @@ impl Glob {
 
     /// What every match begins with.
     pub(crate) fn prefix(&self) -> &str {
-        self.text.split('*').next().unwrap_or_default()
+        &self.text[..self.star.unwrap_or(self.text.len())]
     }
 
     /// The one type it means, if it has no star.
     pub(crate) fn literal(&self) -> Option<&str> {
-        (!self.text.contains('*')).then_some(&self.text)
+        self.star.is_none().then_some(&self.text)
     }
 
     pub(crate) fn is_all(&self) -> bool {
         self.text.bytes().all(|b| b == b'*')
     }
+}
+
+fn find(text: &[u8], piece: &[u8]) -> Option<usize> {
+    if piece.is_empty() { Some(0) } else { text.windows(piece.len()).position(|window| window == piece) }
 }
 
 impl FromStr for Pattern {
@@ -118,7 +135,7 @@ impl FromStr for Pattern {
             {
                 return fault(if part.is_empty() { text } else { part });
             }
-            alternatives.push(Glob { text: part.into() });
+            alternatives.push(Glob::new(part));
         }
         Ok(Pattern { alternatives })
     }
@@ -182,7 +199,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn matching_equals_the_plain_meaning(glob in "[ab.*]{1,8}", text in "[ab.]{0,8}") {
-            let glob = Glob { text: glob.into() };
+            let glob = Glob::new(&glob);
             proptest::prop_assert_eq!(glob.matches(&text), model(glob.text.as_bytes(), text.as_bytes()));
         }
     }

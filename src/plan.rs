@@ -1,10 +1,11 @@
 //! Plans: statements with everything looked up that can be looked up before they run.
 //!
 //! [`bind`](bind()) resolves names, parameters and points against a snapshot, and checks what the grammar cannot;
-//! [`choose`] says which lists answer; a [`Plan`] is what is left to do. Its `Display` is what `EXPLAIN` prints. What the
+//! [`choose`](choose()) says which lists answer; a [`Plan`] is what is left to do. Its `Display` is what `EXPLAIN` prints. What the
 //! grammar has and the plans have not yet is listed in one place, [`later`].
 
 pub(crate) mod bind;
+mod by;
 mod choose;
 pub(crate) mod datum;
 mod explain;
@@ -21,17 +22,19 @@ mod subscription;
 mod write;
 
 use crate::entity::Entity;
-use crate::pattern::Pattern;
 use crate::time::Timestamp;
 
-pub(crate) use bind::{Context, bind, hints};
-pub(crate) use choose::{Source, source_of};
+pub(crate) use bind::{Context, bind, hints, index_expression};
+pub(crate) use by::{By, Derived, Tagged, Test};
+pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};
+#[cfg(test)]
+pub(crate) use choose::{FORCED, Forced};
 pub(crate) use expr::Predicate;
 pub use moment::Moment;
 pub use parameters::Parameters;
 pub(crate) use shape::{Shape, Shaped};
-pub(crate) use subscription::{By, Subscription, Until};
-pub(crate) use write::{Append, Emit, Owner, When};
+pub(crate) use subscription::{Subscription, Until};
+pub(crate) use write::{Append, DefineIndex, DropIndex, Emit, Owner, When};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -40,6 +43,16 @@ pub(crate) enum Plan {
     Read(Read),
     Write(Write),
     Subscribe(Subscription),
+    /// `EXPLAIN`.
+    Explain(Explain),
+}
+
+/// A plan that is told instead of carried out.
+#[derive(Debug, Clone)]
+pub(crate) struct Explain {
+    pub plan: Box<Plan>,
+    /// It is a read, which is carried out all the same, to tell what that took.
+    pub analyze: bool,
 }
 
 /// What a snapshot answers.
@@ -55,12 +68,13 @@ pub(crate) enum ReadKind {
     /// `EVENTS`, `HISTORY`.
     Events(Events),
     /// The same with `GROUP BY`, `SELECT` or `ORDER BY`.
-    Shaped(Shaped),
+    Shaped(Box<Shaped>),
     /// `AT`, `REPLAY`.
     State(Replay),
     /// `REPLAY … STEPS`.
     Steps(Replay),
     Types,
+    Indexes,
     Stats,
     Head,
     Verify,
@@ -70,15 +84,15 @@ pub(crate) enum ReadKind {
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
     Append(Append),
+    Define(DefineIndex),
+    Drop(DropIndex),
     Checkpoint,
 }
 
 /// Events in the order of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
-    pub source: Source,
-    /// What the source does not see to itself.
-    pub pattern: Option<Pattern>,
+    pub access: Access,
     pub window: Window,
     pub predicate: Option<Predicate>,
     pub take: Take,

@@ -2,12 +2,14 @@
 //!
 //! The life of an append: a [`group`] is checked and looked up on the caller's thread, meets others in the [`queue`], is
 //! taken by a leader who [`stage`]s and [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`tail`]. In the
-//! background a [`checkpoint`] moves frozen tails into the [`cold`] tables. A [`snapshot`] reads both. After a crash, opening
+//! background a [`checkpoint`] moves frozen tails into the [`cold`] tables, and new indexes of the [`catalog`] are [`backfill`]ed. A [`snapshot`] reads both. After a crash, opening
 //! [`recover`]s what the journal holds; [`check`] compares everything that follows from the log with the log.
 //!
 //! Beside `shop.bygone`, while it is written or after a crash, stand the two segments of its journal; after a clean close
 //! the database is one file.
 
+mod backfill;
+pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod cold;
@@ -39,6 +41,8 @@ pub use options::{Durability, Options};
 pub use recover::Recovery;
 
 use crate::error::{Error, Result};
+use backfill::Retired;
+use catalog::Index;
 use checkpoint::JournalAfter;
 use cold::Cold;
 use commit::Committer;
@@ -46,6 +50,7 @@ use disk::{Disk, Lock, LockError, LockMode};
 use group::{Group, Outcome, Prepared};
 use journal::{DatabaseId, Journal, Salt, Side, Sizes};
 use queue::{Pending, Queue};
+use recover::Recovered;
 use snapshot::Snapshot;
 use tail::{Tail, Tails};
 use upkeep::Upkeep;
@@ -80,6 +85,8 @@ pub(crate) struct Shared {
     /// The journal of this session, from its first write on.
     pub journal: OnceLock<Journal>,
     pub upkeep: Upkeep,
+    /// Indexes whose lists are still being read, or written.
+    pub retired: Mutex<Vec<Retired>>,
     pub watch: Watch,
 }
 
@@ -111,15 +118,20 @@ impl Store {
         let lock = take_lock(&*disk, &path, options.read_only)?;
         check_file(&*disk, &path)?;
         let cold = Cold::open(disk.clone(), &path, options.cache)?;
-        let (meta, recovery) = recover::recover(&disk, &path, &cold, &options)?;
+        let Recovered { meta, catalog, recovery } = recover::recover(&disk, &path, &cold, &options)?;
         let first = meta.checkpoint + 1;
-        let tails =
-            Tails { frozen: None, active: Arc::new(Tail::new(Side::A, first)), head: meta.checkpoint };
+        let tails = Tails {
+            frozen: None,
+            active: Arc::new(Tail::new(Side::A, first)),
+            catalog: Arc::new(catalog),
+            head: meta.checkpoint,
+        };
         let shared = Arc::new(Shared {
             queue: Queue::new(options.queue_bytes),
             committer: Mutex::new(Committer::new(Salt::random()?, meta.recorded)),
             journal: OnceLock::new(),
             upkeep: Upkeep::default(),
+            retired: Mutex::default(),
             watch: Watch::default(),
             tails: RwLock::new(tails),
             id: meta.id,
@@ -177,6 +189,24 @@ impl Store {
     /// The log as it is now.
     pub fn snapshot(&self) -> Snapshot {
         self.shared.snapshot()
+    }
+
+    /// Waits until every index that is defined now is complete, for so long at most. Says whether they are.
+    pub fn wait_for_indexes(&self, timeout: Duration) -> Result<bool> {
+        let catalog = self.shared.tails().catalog;
+        let wanted: Vec<_> = catalog.iter().filter_map(|index| catalog.get(index.name())).collect();
+        let replaced = |index: &Index| {
+            let now = self.shared.tails().catalog;
+            now.get(index.name()).is_none_or(|newest| newest.position != index.position)
+        };
+        // One that was dropped or replaced meanwhile is not waited for.
+        let done = || wanted.iter().all(|index| index.is_complete() || replaced(index));
+        if self.shared.options.read_only && !done() {
+            return Err(Error::stopped(
+                "an index is not complete, and the database was opened for reading only",
+            ));
+        }
+        self.shared.upkeep.wait_for_indexes(timeout, done)
     }
 
     /// Moves everything into the tables now.
@@ -252,7 +282,11 @@ impl Shared {
     }
 
     pub fn snapshot(self: &Arc<Shared>) -> Snapshot {
-        Snapshot::new(self.clone(), self.head())
+        let (head, catalog) = {
+            let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
+            (tails.head, tails.catalog.clone())
+        };
+        Snapshot::new(self.clone(), head, catalog)
     }
 
     fn sizes(&self) -> Sizes {

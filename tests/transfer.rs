@@ -107,6 +107,40 @@ fn a_whole_export_is_restored_as_it_was() {
 }
 
 #[test]
+fn an_index_is_restored_as_it_was_and_works() {
+    let db = tiny();
+    let run = |db: &Db, text: &str| {
+        let rows = db.query(text, &bygone::Parameters::new()).unwrap().rows;
+        rows.map(|row| serde_json::to_string(&row.unwrap()).unwrap()).collect::<Vec<_>>()
+    };
+    import(&db, &flights()).unwrap();
+    run(&db, "DEFINE INDEX from ON '*.departed' AS data.origin");
+    run(&db, "DEFINE INDEX gone ON '*' AS data.origin");
+    run(&db, "EMIT Plane.departed X {origin: 'JFK'}");
+    run(&db, "DROP INDEX gone");
+    let exported = export(&db);
+    let restored = tiny();
+    restored.import(exported.as_bytes(), &ImportOptions::new().restore(true), &mut |_| {}).unwrap();
+    for db in [&db, &restored] {
+        assert!(db.wait_for_indexes(std::time::Duration::from_secs(60)).unwrap());
+    }
+    let of = |db: &Db| {
+        let ready = |line: &String| line.contains(r#""state":"ready""#);
+        run(db, "SHOW INDEXES").into_iter().filter(ready).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&restored), of(&db));
+    assert_eq!(of(&db).len(), 1);
+    let (one, other) = (db.verify().unwrap(), restored.verify().unwrap());
+    assert!(one.faults.is_empty() && one == other, "{one:?} {other:?}");
+    assert_eq!(export(&restored), exported);
+
+    let bad = exported.replace("data.origin", "data.origin +");
+    let error = tiny().import(bad.as_bytes(), &ImportOptions::new().restore(true), &mut |_| {});
+    let error = error.unwrap_err().to_string();
+    assert!(error.starts_with("line 1754") && error.contains("expected"), "{error}");
+}
+
+#[test]
 fn a_part_of_an_export_is_not_restored() {
     let db = tiny();
     import(&db, &flights()).unwrap();

@@ -27,9 +27,10 @@ impl<'a> Raw<'a> {
     /// The member of a map by its name.
     pub fn member(self, name: &str) -> Option<Raw<'a>> {
         let (Form::Map(count), mut rest) = self.form()? else { return None };
+        let name = name.as_bytes();
         for _ in 0..count {
             let (key, value) = Raw(rest).text()?;
-            if key == name.as_bytes() {
+            if key == name {
                 return Some(Raw(value));
             }
             rest = Raw(value).skip()?;
@@ -91,15 +92,9 @@ impl<'a> Raw<'a> {
     /// What follows this value. Walks without recursion: nesting costs nothing.
     #[inline]
     pub fn skip(self) -> Option<&'a [u8]> {
-        let (&marker, rest) = self.0.split_first()?;
-        match marker {
-            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => Some(rest),
-            0xa0..=0xbf => rest.get(usize::from(marker & 0x1f)..),
-            0xcc | 0xd0 => rest.get(1..),
-            0xcd | 0xd1 => rest.get(2..),
-            0xce | 0xd2 => rest.get(4..),
-            0xcb | 0xcf | 0xd3 => rest.get(8..),
-            _ => self.skip_any(),
+        match LENGTHS[usize::from(*self.0.first()?)] {
+            0 => self.skip_any(),
+            length => self.0.get(usize::from(length)..),
         }
     }
 
@@ -169,6 +164,25 @@ impl<'a> Raw<'a> {
         }
     }
 }
+
+/// How long a value is by its first byte; 0 where that alone does not tell.
+const LENGTHS: [u8; 256] = {
+    let mut lengths = [0; 256];
+    let mut marker = 0;
+    while marker < 256 {
+        lengths[marker] = match marker {
+            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => 1,
+            0xa0..=0xbf => 1 + (marker & 0x1f) as u8,
+            0xcc | 0xd0 => 2,
+            0xcd | 0xd1 => 3,
+            0xca | 0xce | 0xd2 => 5,
+            0xcb | 0xcf | 0xd3 => 9,
+            _ => 0,
+        };
+        marker += 1;
+    }
+    lengths
+};
 
 /// So many bytes as a number, the most significant first.
 #[inline]

@@ -40,7 +40,7 @@ pub(super) const SEAL: u32 = 1 << 13;
 pub(super) const GIVEN_ID: u32 = 1 << 14;
 
 /// The bytes before the header: checksum and length.
-const LEAD: usize = 8;
+pub(super) const LEAD: usize = 8;
 
 /// What the commit adds to what the caller said.
 #[derive(Debug)]

@@ -13,21 +13,18 @@ use crate::entity::{self, Entity, EntityStr, EventType, Position, Version};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
-/// A stored event whose checksum was found right.
+/// A stored event whose checksum was found right. Small: a scan makes one of every row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Record<'a> {
     position: Position,
+    bytes: &'a [u8],
     mask: u32,
-    version: u64,
-    id: Id<'a>,
-    kind: &'a str,
-    recorded: Instant,
-    timestamp: Instant,
-    header: &'a [u8],
-    /// The header from the target on.
-    facts: Values<'a>,
-    data: &'a [u8],
-    metadata: &'a [u8],
+    /// Where these begin in the bytes: the type, the times behind it, the facts behind them, `data`, `metadata`.
+    kind: u32,
+    times: u32,
+    facts: u32,
+    data: u32,
+    metadata: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,36 +64,36 @@ impl<'a> Record<'a> {
     /// The event that is stored at a position. Damaged bytes are an error.
     pub fn open(position: Position, bytes: &'a [u8]) -> Result<Record<'a>> {
         let Parts { header, data, metadata } = codec::parts(position, bytes)?;
-        let damaged = || {
-            Error::corrupt(format!("the header of the event at {position}"), "values that it does not have")
-        };
         let mut values = Values(header);
+        // No event is longer than a u32 can tell: its parts have lengths of 32 bits.
+        let here = |values: &Values| (codec::LEAD + header.len() - values.0.len()) as u32;
         let mut head = || {
             let mask = u32::try_from(values.int()?).ok()?;
-            let (version, id) = (values.number()?, values.id()?);
-            let kind = values.text()?;
-            let recorded = values.time()?;
-            let timestamp = if mask & codec::TIMESTAMP != 0 { values.time()? } else { recorded };
-            Some((mask, version, id, kind, recorded, timestamp))
+            values.skip()?;
+            values.skip_id()?;
+            let kind = here(&values);
+            values.skip()?;
+            let times = here(&values);
+            for _ in 0..if mask & codec::TIMESTAMP != 0 { 4 } else { 2 } {
+                values.skip()?;
+            }
+            Some((mask, kind, times, here(&values)))
         };
-        let (mask, version, id, kind, recorded, timestamp) = head().ok_or_else(damaged)?;
-        Ok(Record {
-            position,
-            mask,
-            version,
-            id,
-            kind,
-            timestamp,
-            recorded,
-            header,
-            facts: values,
-            data,
-            metadata,
-        })
+        let Some((mask, kind, times, facts)) = head() else {
+            let place = format!("the header of the event at {position}");
+            return Err(Error::corrupt(place, "values that it does not have"));
+        };
+        let metadata = (bytes.len() - metadata.len()) as u32;
+        Ok(Record { position, bytes, mask, kind, times, facts, data: metadata - data.len() as u32, metadata })
     }
 
     fn has(&self, bit: u32) -> bool {
         self.mask & bit != 0
+    }
+
+    fn values(&self, from: u32) -> Values<'a> {
+        let end = self.data as usize - size_of::<u32>();
+        Values(self.bytes.get(from as usize..end).unwrap_or_default())
     }
 
     pub fn position(&self) -> Position {
@@ -105,54 +102,78 @@ impl<'a> Record<'a> {
 
     /// None without a target.
     pub fn version(&self) -> Option<Version> {
-        self.has(codec::TARGET).then_some(Version(self.version))
+        if !self.has(codec::TARGET) {
+            return None;
+        }
+        let mut values = self.values(codec::LEAD as u32);
+        values.skip()?;
+        values.number().map(Version)
     }
 
     pub fn id(&self) -> Result<EventId> {
-        match self.id {
-            Id::Uuid(bytes) => Ok(EventId::from_uuid(bytes)),
-            Id::Given(text) => EventId::new(text),
+        let mut values = self.values(codec::LEAD as u32);
+        let mut id = || {
+            values.skip()?;
+            values.skip()?;
+            values.id()
+        };
+        match id() {
+            Some(Id::Uuid(bytes)) => Ok(EventId::from_uuid(bytes)),
+            Some(Id::Given(text)) => EventId::new(text),
+            None => Err(self.damaged("no id")),
         }
     }
 
     pub fn kind(&self) -> &'a str {
-        self.kind
+        self.values(self.kind).text().unwrap_or_default()
+    }
+
+    /// The bytes of its type.
+    pub fn kind_bytes(&self) -> &'a [u8] {
+        Raw(self.values(self.kind).0).text().map_or(&[], |(kind, _)| kind)
     }
 
     pub fn recorded(&self) -> Timestamp {
-        clamped(self.recorded)
+        self.values(self.times).time().map_or(Timestamp::MIN, clamped)
     }
 
     /// When it occurred.
     pub fn timestamp(&self) -> Timestamp {
-        clamped(self.timestamp)
+        let mut values = self.values(self.times);
+        let recorded = values.time();
+        let timestamp = if self.has(codec::TIMESTAMP) { values.time() } else { recorded };
+        timestamp.map_or(Timestamp::MIN, clamped)
     }
 
     /// The bytes of the header.
     pub fn header(&self) -> &'a [u8] {
-        self.header
+        self.values(codec::LEAD as u32).0
     }
 
     pub fn data(&self) -> Raw<'a> {
-        Raw(self.data)
+        Raw(self.bytes.get(self.data as usize..self.metadata as usize).unwrap_or_default())
     }
 
     /// No bytes where there is none.
     pub fn metadata(&self) -> Raw<'a> {
-        Raw(self.metadata)
+        Raw(self.bytes.get(self.metadata as usize..).unwrap_or_default())
+    }
+
+    fn damaged(&self, found: &str) -> Error {
+        Error::corrupt(format!("the header of the event at {}", self.position), found)
     }
 
     // The facts stand one after another, so each is found behind those before it. Where the bytes do not hold what the mask says,
     // there is none: `to_event` tells of it.
 
     pub fn target(&self) -> Option<EntityStr<'a>> {
-        let mut values = self.facts;
+        let mut values = self.values(self.facts);
         let there = self.has(codec::TARGET);
         if there { self.read_target(&mut values) } else { None }
     }
 
     fn read_target(&self, values: &mut Values<'a>) -> Option<EntityStr<'a>> {
-        let kind = if self.has(codec::TARGET_KIND) { values.text()? } else { entity::prefix(self.kind) };
+        let kind = if self.has(codec::TARGET_KIND) { values.text()? } else { entity::prefix(self.kind()) };
         Some(EntityStr { kind, id: values.text()? })
     }
 
@@ -216,7 +237,7 @@ impl<'a> Record<'a> {
         if !self.has(fact) {
             return None;
         }
-        let mut values = self.facts;
+        let mut values = self.values(self.facts);
         // The bits are in the order of the facts: each one below stands for a value before it, or for more.
         const ONES: u32 = codec::TARGET
             | codec::TARGET_KIND
@@ -241,21 +262,27 @@ impl<'a> Record<'a> {
 
     /// All of it; `data` and `metadata` share `bytes`, which must be the bytes that the record was opened on.
     pub fn to_event(self, bytes: &Arc<[u8]>) -> Result<Event> {
-        let facts = self.facts().ok_or_else(|| {
-            Error::corrupt(
-                format!("the header of the event at {}", self.position),
-                "facts that it does not have",
-            )
-        })?;
-        let time = |(seconds, nanos): Instant| Timestamp::from_parts(seconds, nanos);
-        let data_end = bytes.len().saturating_sub(self.metadata.len());
+        let facts = self.facts().ok_or_else(|| self.damaged("facts that it does not have"))?;
+        let kind = self.values(self.kind).text().ok_or_else(|| self.damaged("a type that is no text"))?;
+        let mut times = self.values(self.times);
+        let mut time = || -> Result<Timestamp> {
+            let (seconds, nanos) = times.time().ok_or_else(|| self.damaged("a time that is none"))?;
+            Timestamp::from_parts(seconds, nanos)
+        };
+        let recorded = time()?;
+        let timestamp = if self.has(codec::TIMESTAMP) { time()? } else { recorded };
+        let version = match (self.has(codec::TARGET), self.version()) {
+            (true, None) => return Err(self.damaged("a version that is none")),
+            (_, version) => version,
+        };
+        let (data, metadata) = (self.data as usize, self.metadata as usize);
         Ok(Event {
             position: self.position,
-            version: self.version(),
+            version,
             id: self.id()?,
-            kind: EventType::stored(self.kind),
-            timestamp: time(self.timestamp)?,
-            recorded: time(self.recorded)?,
+            kind: EventType::stored(kind),
+            timestamp,
+            recorded,
             target: facts.target.map(Entity::from),
             actor: facts.actor.map(Entity::from),
             producer: facts.producer,
@@ -266,18 +293,18 @@ impl<'a> Record<'a> {
             key: facts.key,
             own_id: !self.has(codec::GIVEN_ID),
             seal: facts.seal,
-            data: Document::slice(bytes, data_end.saturating_sub(self.data.len()), data_end),
-            metadata: if self.metadata.is_empty() {
+            data: Document::slice(bytes, data, metadata),
+            metadata: if self.metadata().0.is_empty() {
                 Document::empty()
             } else {
-                Document::slice(bytes, data_end, bytes.len())
+                Document::slice(bytes, metadata, bytes.len())
             },
         })
     }
 
     /// The facts one after another; none where the bytes do not hold them all.
     fn facts(&self) -> Option<Facts<'a>> {
-        let mut values = self.facts;
+        let mut values = self.values(self.facts);
         let values = &mut values;
         let text = |values: &mut Values<'a>, bit: u32| -> Option<Option<String>> {
             if self.has(bit) { values.text().map(|text| Some(text.to_owned())) } else { Some(None) }
@@ -386,6 +413,14 @@ impl<'a> Values<'a> {
     #[inline]
     fn time(&mut self) -> Option<Instant> {
         Some((self.int()?, i32::try_from(self.int()?).ok()?))
+    }
+
+    fn skip_id(&mut self) -> Option<()> {
+        if self.0.starts_with(&[0xc4, 16]) {
+            self.0 = self.0.get(2 + 16..)?;
+            return Some(());
+        }
+        self.skip()
     }
 
     /// Sixteen bytes, or text.

@@ -2,17 +2,72 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
 
 use crate::error::Result;
-use crate::plan::Source;
+use crate::plan::{Bitmap, Gathered, Source};
 use crate::store::snapshot::{Direction, List, Snapshot};
+use crate::store::term::{Term, TermRange};
 
 /// Positions, each once, in one direction.
 pub(super) enum Cursor {
     List { list: List, next: Option<u64>, started: bool },
     Positions(VecDeque<u64>),
     Union { members: Vec<Cursor>, heads: Heads, started: bool },
+    Swept(Swept),
     Intersection(Vec<Cursor>),
+}
+
+/// The positions of many lists, gathered when the first of them is wanted.
+pub(super) struct Swept {
+    snapshot: Snapshot,
+    ranges: Vec<TermRange>,
+    within: (u64, u64),
+    gathered: Gathered,
+    set: Option<Arc<Bitmap>>,
+    /// What is left, both ends included; none at the end.
+    left: Option<(u64, u64)>,
+}
+
+impl Swept {
+    fn peek(&mut self, direction: Direction) -> Result<Option<u64>> {
+        let Some((first, last)) = self.left else { return Ok(None) };
+        let set = match &self.set {
+            Some(set) => set,
+            None => {
+                let set = self.gathered.get(|| {
+                    let mut set = Bitmap::default();
+                    let memory = self.snapshot.query_memory() as u64;
+                    for range in &self.ranges {
+                        let take = |entries: &[u64]| {
+                            entries.iter().try_for_each(|&position| set.insert(position, memory))
+                        };
+                        self.snapshot.sweep(range, self.within.0, self.within.1, take)?;
+                    }
+                    Ok(set)
+                })?;
+                self.set.insert(set)
+            }
+        };
+        let found = match direction {
+            Direction::Ascending => set.at_or_after(first),
+            Direction::Descending => set.at_or_before(last),
+        };
+        let found = found.filter(|found| (first..=last).contains(found));
+        self.left = found.map(|found| match direction {
+            Direction::Ascending => (found, last),
+            Direction::Descending => (first, found),
+        });
+        Ok(found)
+    }
+
+    fn seek(&mut self, to: u64, direction: Direction) {
+        self.left = self.left.map(|(first, last)| match direction {
+            Direction::Ascending => (first.max(to), last),
+            Direction::Descending => (first, last.min(to)),
+        });
+        self.left = self.left.filter(|(first, last)| first <= last);
+    }
 }
 
 /// The next position of each member, the nearest on top.
@@ -68,7 +123,7 @@ impl Cursor {
         last: u64,
         direction: Direction,
     ) -> Option<Cursor> {
-        let list = |term: &crate::store::term::Term| Cursor::List {
+        let list = |term: &Term| Cursor::List {
             list: snapshot.list(term.clone(), first.max(1), last, direction),
             next: None,
             started: false,
@@ -84,8 +139,16 @@ impl Cursor {
                 }
                 Cursor::Positions(within)
             }
-            Source::Union(lookups) => Cursor::Union {
-                members: lookups.iter().map(|lookup| list(&lookup.term)).collect(),
+            Source::Ranges { ranges, within, gathered, .. } => Cursor::Swept(Swept {
+                snapshot: snapshot.clone(),
+                ranges: ranges.clone(),
+                within: *within,
+                gathered: gathered.clone(),
+                set: None,
+                left: Some((first.max(1), last)),
+            }),
+            Source::Union { lists, .. } => Cursor::Union {
+                members: lists.iter().map(|lookup| list(&lookup.term)).collect(),
                 heads: Heads::new(direction),
                 started: false,
             },
@@ -108,6 +171,7 @@ impl Cursor {
                 Ok(*next)
             }
             Cursor::Positions(positions) => Ok(positions.front().copied()),
+            Cursor::Swept(swept) => swept.peek(direction),
             Cursor::Union { members, heads, started } => {
                 if !*started {
                     for (at, member) in members.iter_mut().enumerate() {
@@ -170,6 +234,7 @@ impl Cursor {
                     positions.pop_front();
                 }
             }
+            Cursor::Swept(swept) => swept.seek(to, direction),
             Cursor::Union { .. } => {
                 self.peek(direction)?;
                 let Cursor::Union { members, heads, .. } = self else { return Ok(()) };

@@ -7,16 +7,17 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::document::Raw;
+use crate::document::{Form, Raw};
 use crate::entity::EntityStr;
 use crate::error::{Error, Result, shorten};
 use crate::event::record::{CauseStr, Record};
 use crate::lang::ast::{Comparison, Operator};
 use crate::plan::Predicate;
 use crate::plan::datum::{Datum, calculate, equal, negated, order};
-use crate::plan::expr::Node;
+use crate::plan::expr::{Constant, Node};
 use crate::plan::field::{Caused, Field, Maker, Part, Step};
 use crate::plan::function::{Function, Work};
+use crate::store::term::Key;
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
@@ -82,6 +83,19 @@ fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>> {
             _ => Ok(scope.datum(node)),
         },
         _ => Ok(scope.datum(node)),
+    }
+}
+
+/// What an index holds an event under: what the expression is worth for it, or the items of that. Null, objects, entities and
+/// lengths of time are no keys.
+pub(super) fn keys(node: &Node, event: &Record, found: &mut Vec<Key>) {
+    match Scope::of(event).datum(node) {
+        Datum::Null | Datum::Span(_) | Datum::Entity { .. } => {}
+        Datum::Time(time) => found.push(Key::Time(time)),
+        datum => match datum.into_value() {
+            Value::Array(items) => found.extend(items.into_iter().map(Key::Value)),
+            value => found.push(Key::Value(value)),
+        },
     }
 }
 
@@ -185,6 +199,9 @@ impl<'a> Scope<'a> {
             Node::And(terms) => self.any_is(terms, false).map(|found| !found),
             Node::Not(term) => self.truth(term).map(|truth| !truth),
             Node::Compare { left, comparison, right } => {
+                if let Some(truth) = self.compare_stored(left, *comparison, right) {
+                    return Some(truth);
+                }
                 let (left, right) = (self.datum(left), self.datum(right));
                 match comparison {
                     Comparison::Equal => Some(equal(&left, &right)),
@@ -232,6 +249,29 @@ impl<'a> Scope<'a> {
                 _ => None,
             },
         }
+    }
+
+    /// What most filters are, without a detour: stored data beside a whole number or a text.
+    fn compare_stored(&self, left: &Node, comparison: Comparison, right: &Node) -> Option<bool> {
+        let (Node::Field(Field::Data(steps)), Node::Constant(Constant::Value(constant))) = (left, right)
+        else {
+            return None;
+        };
+        let (form, _) = leaf(self.event?.data(), steps)?.form()?;
+        let order = match (form, constant) {
+            (Form::Int(n), Value::Int(constant)) => n.cmp(constant),
+            // The order of bytes is that of characters.
+            (Form::Text(text), Value::Text(constant)) => text.cmp(constant.as_bytes()),
+            _ => return None,
+        };
+        Some(match comparison {
+            Comparison::Equal => order.is_eq(),
+            Comparison::NotEqual => order.is_ne(),
+            Comparison::Less => order.is_lt(),
+            Comparison::LessOrEqual => order.is_le(),
+            Comparison::Greater => order.is_gt(),
+            Comparison::GreaterOrEqual => order.is_ge(),
+        })
     }
 
     /// Whether one of the terms has this truth; none where one is unknown and none has it.
@@ -324,9 +364,13 @@ fn part_of<'a>(entity: Option<EntityStr<'a>>, part: Part) -> Datum<'a> {
 }
 
 fn within<'a>(document: Raw<'a>, steps: &[Step]) -> Datum<'a> {
-    let leaf = steps.iter().try_fold(document, |raw, step| match step {
+    leaf(document, steps).map_or(Datum::Null, Datum::stored)
+}
+
+/// Where the steps lead.
+fn leaf<'a>(document: Raw<'a>, steps: &[Step]) -> Option<Raw<'a>> {
+    steps.iter().try_fold(document, |raw, step| match step {
         Step::Member(name) => raw.member(name),
         Step::Element(index) => raw.element(*index),
-    });
-    leaf.map_or(Datum::Null, Datum::stored)
+    })
 }

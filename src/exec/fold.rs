@@ -8,8 +8,7 @@ use super::scan::Scan;
 use crate::entity::Version;
 use crate::error::Result;
 use crate::event::Event;
-use crate::plan::By;
-use crate::plan::{Events, Replay, Source, Take, Window, source_of};
+use crate::plan::{By, Question, Replay, Take, Window, choose};
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
@@ -41,8 +40,14 @@ impl Fold {
 }
 
 fn events(snapshot: &Snapshot, replay: &Replay, window: Window, take: Take) -> Result<Scan> {
-    let (source, _): (Source, _) = source_of(snapshot, None, &[By::Target(replay.entity.clone())])?;
-    Scan::new(snapshot, &Events { source, pattern: None, window, predicate: None, take })
+    let by = vec![By::Target(replay.entity.clone())];
+    Scan::new(
+        snapshot,
+        &choose(
+            snapshot,
+            Question { pattern: None, by, predicate: None, window, take, indexed: Vec::new() },
+        )?,
+    )
 }
 
 /// `AT`, `REPLAY`.

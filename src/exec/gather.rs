@@ -124,7 +124,7 @@ impl Stretches {
 mod tests {
     use super::*;
     use crate::event::NewEvent;
-    use crate::plan::Source;
+    use crate::plan::Access;
     use crate::store::group::Group;
     use crate::store::{Options, Store};
 
@@ -185,8 +185,7 @@ mod tests {
             }
             let snapshot = store.snapshot();
             let window = Window { after: 3, ..Window::through(count - 1) };
-            let events =
-                Events { source: Source::Log, pattern: None, window, predicate: None, take: Take::All };
+            let events = Events { access: Access::log(), window, predicate: None, take: Take::All };
             let found = gather(&snapshot, &events, &Positions { bad: 0 }).unwrap();
             assert!(found.iter().copied().eq(4..count), "{threads} threads: {} of {count}", found.len());
             let failed = gather(&snapshot, &events, &Positions { bad: STRETCH + 5 });

@@ -7,12 +7,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::cursor::Cursor;
+use super::zones::Zones;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
-use crate::plan::{Events, Predicate, Source, Subscription, Take, Window, source_of};
+use crate::plan::{Access, By, Events, Predicate, Question, Subscription, Take, Window, choose};
 use crate::store::snapshot::{Direction, LogScan, Snapshot};
 
 /// How many events are found, and how many positions looked up, at a time: at first and at most.
@@ -39,8 +40,18 @@ pub(crate) struct Scan {
 /// Stored events, before they are filtered.
 enum Feed {
     Log(LogScan),
+    /// What is left of the log when the runs are passed over that hold nothing wanted.
+    Runs {
+        run: LogScan,
+        zones: Zones,
+        direction: Direction,
+        /// What is left, both included.
+        first: u64,
+        last: u64,
+    },
     Cursor {
         cursor: Cursor,
+        zones: Option<Zones>,
         direction: Direction,
         /// Next to be looked up.
         ahead: VecDeque<u64>,
@@ -50,6 +61,7 @@ enum Feed {
 
 struct Filter {
     pattern: Option<Pattern>,
+    checks: Vec<By>,
     window: Window,
     predicate: Option<Predicate>,
 }
@@ -83,9 +95,12 @@ impl Scan {
                     Ok(true)
                 })?;
                 found.reverse();
-                let source = Source::Positions(found);
-                let chosen =
-                    Events { source, pattern: None, predicate: None, take: Take::All, window: events.window };
+                let chosen = Events {
+                    access: Access::positions(found),
+                    predicate: None,
+                    take: Take::All,
+                    window: events.window,
+                };
                 Ok(Scan::one_way(snapshot, &chosen, Direction::Ascending, u64::MAX))
             }
         }
@@ -94,8 +109,8 @@ impl Scan {
     /// The events at these positions, in whatever order they are.
     pub fn chosen(snapshot: &Snapshot, positions: VecDeque<u64>) -> Scan {
         let window = Window::through(u64::MAX);
-        let none = Source::Positions(Vec::new());
-        let events = Events { source: none, pattern: None, predicate: None, take: Take::All, window };
+        let access = Access::positions(Vec::new());
+        let events = Events { access, predicate: None, take: Take::All, window };
         let mut scan = Scan::one_way(snapshot, &events, Direction::Ascending, positions.len() as u64);
         if let Feed::Cursor { ahead, .. } = &mut scan.feed {
             *ahead = positions;
@@ -105,11 +120,15 @@ impl Scan {
 
     /// What a subscription wants of the past, after a position.
     pub fn past(snapshot: &Snapshot, subscription: &Subscription, after: Position) -> Result<Scan> {
-        let (source, _) = source_of(snapshot, Some(subscription.pattern.clone()), &subscription.tags)?;
-        let window = Window { after: after.0, ..Window::through(snapshot.head().0) };
-        let pattern = Some(subscription.pattern.clone());
-        let predicate = subscription.predicate.clone();
-        Scan::new(snapshot, &Events { source, pattern, window, predicate, take: Take::All })
+        let question = Question {
+            pattern: Some(subscription.pattern.clone()),
+            by: subscription.tags.clone(),
+            predicate: subscription.predicate.clone(),
+            window: Window { after: after.0, ..Window::through(snapshot.head().0) },
+            take: Take::All,
+            indexed: Vec::new(),
+        };
+        Scan::new(snapshot, &choose(snapshot, question)?)
     }
 
     /// Those of a plan in a part of its window, oldest first.
@@ -122,12 +141,25 @@ impl Scan {
     }
 
     fn of(snapshot: &Snapshot, events: &Events, window: Window, direction: Direction, left: u64) -> Scan {
+        let access = &events.access;
         let (first, last) = (window.after.saturating_add(1), window.through);
-        let feed = match Cursor::new(snapshot, &events.source, first, last, direction) {
-            None => Feed::Log(snapshot.log(first, last, direction)),
-            Some(cursor) => Feed::Cursor { cursor, direction, ahead: VecDeque::new(), size: FIRST_PAGE },
+        let zones = Zones::new(snapshot, access.times, direction);
+        let feed = match (Cursor::new(snapshot, &access.source, first, last, direction), zones) {
+            (None, None) => Feed::Log(snapshot.log(first, last, direction)),
+            (None, Some(zones)) => {
+                let (first, last) = (first.max(1), last.min(snapshot.head().0));
+                Feed::Runs { run: snapshot.log(1, 0, direction), zones, direction, first, last }
+            }
+            (Some(cursor), zones) => {
+                Feed::Cursor { cursor, zones, direction, ahead: VecDeque::new(), size: FIRST_PAGE }
+            }
         };
-        let filter = Filter { pattern: events.pattern.clone(), window, predicate: events.predicate.clone() };
+        let filter = Filter {
+            pattern: access.pattern.clone(),
+            checks: access.checks.clone(),
+            window,
+            predicate: events.predicate.clone(),
+        };
         let (snapshot, page) = (snapshot.clone(), VecDeque::new());
         Scan { snapshot, feed, filter, left, page, size: FIRST_PAGE, failed: None, done: left == 0 }
     }
@@ -139,6 +171,7 @@ impl Scan {
             let more = feed.lend(snapshot, |position, bytes| {
                 let record = Record::open(Position(position), bytes)?;
                 if filter.admits(&record) {
+                    snapshot.tally().add_admitted(1);
                     *left -= 1;
                     *done = !take(&record)? || *left == 0;
                 }
@@ -161,6 +194,7 @@ impl Scan {
             *done = !feed.lend(snapshot, |position, bytes| {
                 let record = Record::open(Position(position), bytes)?;
                 if filter.admits(&record) {
+                    snapshot.tally().add_admitted(1);
                     found.push_back(make(&record, bytes)?);
                 }
                 Ok(found.len() < wanted)
@@ -239,8 +273,9 @@ impl Iterator for Scan {
 
 impl Filter {
     fn admits(&self, event: &Record) -> bool {
-        self.pattern.as_ref().is_none_or(|pattern| pattern.matches_text(event.kind()))
+        self.pattern.as_ref().is_none_or(|pattern| pattern.matches_bytes(event.kind_bytes()))
             && (!self.window.is_timed() || self.window.occurred(event.timestamp()))
+            && self.checks.iter().all(|by| by.holds(event))
             && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
     }
 }
@@ -248,7 +283,7 @@ impl Filter {
 impl Subscription {
     /// Whether an event is one of those it delivers, wherever it stands.
     pub fn wants(&self, event: &Record) -> bool {
-        self.pattern.matches_text(event.kind())
+        self.pattern.matches_bytes(event.kind_bytes())
             && self.tags.iter().all(|by| by.holds(event))
             && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
     }
@@ -259,17 +294,46 @@ impl Feed {
     fn lend(&mut self, snapshot: &Snapshot, mut row: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<bool> {
         match self {
             Feed::Log(scan) => scan.lend(ROWS, row),
-            Feed::Cursor { cursor, direction, ahead, size } => {
+            Feed::Runs { run, zones, direction, first, last } => {
+                if run.lend(ROWS, row)? {
+                    return Ok(true);
+                }
+                if first > last {
+                    return Ok(false);
+                }
+                let (begin, end) = match direction {
+                    Direction::Ascending => zones.stretch(*first)?,
+                    Direction::Descending => zones.stretch(*last)?,
+                };
+                let (begin, end) = (begin.max(*first), end.min(*last));
+                *run = snapshot.log(begin, end, *direction);
+                match direction {
+                    Direction::Ascending => *first = end.saturating_add(1),
+                    Direction::Descending => *last = begin.saturating_sub(1),
+                }
+                Ok(begin <= end)
+            }
+            Feed::Cursor { cursor, zones, direction, ahead, size } => {
                 while ahead.len() < *size
-                    && let Some(position) = cursor.next(*direction)?
+                    && let Some(position) = cursor.peek(*direction)?
                 {
+                    if let Some(zones) = zones {
+                        let nearest = zones.nearest(position)?;
+                        if nearest != position {
+                            cursor.seek(nearest, *direction)?;
+                            continue;
+                        }
+                    }
+                    cursor.next(*direction)?;
                     ahead.push_back(position);
                 }
                 *size = (*size * 2).min(LARGEST_PAGE);
                 if ahead.is_empty() {
                     return Ok(false);
                 }
+                let before = ahead.len();
                 snapshot.read(|view| view.lend(ahead, &mut row))?;
+                snapshot.tally().add_events((before - ahead.len()) as u64);
                 Ok(true)
             }
         }

@@ -8,7 +8,7 @@ use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
 use crate::value::{Object, Value};
 
-fn fields<const N: usize>(members: [(&str, Value); N]) -> Row {
+pub(super) fn fields<const N: usize>(members: [(&str, Value); N]) -> Row {
     Row::Fields(Object::from_iter(members.map(|(name, value)| (name.to_owned(), value))))
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Row, read, write};
+use super::{Row, explain, read, write};
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::lang;
@@ -16,6 +16,7 @@ use crate::time::{Clock, Timestamp};
 mod against_naive;
 mod facts;
 mod functions;
+mod indexes;
 mod reads;
 mod shaped;
 mod shaped_naively;
@@ -37,6 +38,7 @@ fn store_with(tail: usize, options: Options) -> Store {
         .disk(Arc::new(MemoryDisk::new()))
         .tail(tail, 1 << 20)
         .journal_steps(4096, 8192)
+        .compiler(Arc::new(super::Compiler))
         .clock(Clock::new(|| time(NOW)))
         .ids(move || format!("e{}", next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
     Store::create(Path::new("/shop.bygone"), options).unwrap()
@@ -71,6 +73,7 @@ impl<'a> Session<'a> {
         let answer = match self.plan(text, &snapshot)? {
             Plan::Read(plan) => read(&snapshot, &plan)?,
             Plan::Write(plan) => write(self.store, &plan)?,
+            Plan::Explain(plan) => explain(&snapshot, &plan)?,
             Plan::Subscribe(_) => return Err(Error::stopped("a subscription is no answer")),
         };
         Ok((answer.rows.collect::<Result<_>>()?, answer.notices))
@@ -86,11 +89,7 @@ impl<'a> Session<'a> {
     }
 
     fn positions(&self, text: &str) -> Vec<u64> {
-        let position = |row: &Row| match row {
-            Row::Event { event, .. } => event.position.0,
-            other => panic!("{other:?}"),
-        };
-        self.rows(text).iter().map(position).collect()
+        positions(&self.rows(text))
     }
 
     fn error(&self, text: &str) -> String {
@@ -99,6 +98,14 @@ impl<'a> Session<'a> {
             Err(error) => error.to_string(),
         }
     }
+}
+
+fn positions(rows: &[Row]) -> Vec<u64> {
+    let position = |row: &Row| match row {
+        Row::Event { event, .. } => event.position.0,
+        other => panic!("{other:?}"),
+    };
+    rows.iter().map(position).collect()
 }
 
 fn state(rows: &[Row]) -> String {

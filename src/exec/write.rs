@@ -1,7 +1,7 @@
 //! Writing: from a plan to a group of events, and from the outcome to rows.
 
 use super::answer::{Answer, Row};
-use super::eval;
+use super::{eval, index};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
@@ -16,6 +16,8 @@ use crate::value::{Object, Value};
 pub(crate) fn write(store: &Store, plan: &Write) -> Result<Answer> {
     match plan {
         Write::Append(append) => self::append(store, append),
+        Write::Define(define) => index::define(store, define),
+        Write::Drop(drop) => index::drop(store, drop),
         Write::Checkpoint => store.checkpoint().map(|()| Answer::done()),
     }
 }
@@ -71,7 +73,7 @@ fn keyed(append: &Append, mut events: Vec<NewEvent>) -> Result<Group> {
     Ok(Group { events, key, content, ..Group::default() })
 }
 
-fn event(emit: &Emit, target: Option<Entity>, now: Timestamp) -> Result<NewEvent> {
+pub(super) fn event(emit: &Emit, target: Option<Entity>, now: Timestamp) -> Result<NewEvent> {
     let mut event = NewEvent::new(emit.kind.as_str());
     if let Some(target) = target {
         event = event.on(target);

@@ -152,22 +152,30 @@ fn tagged(tag: &Tag, event: &Event) -> bool {
             None => Null,
         },
     };
+    if let TagTest::Is(id) = &tag.test {
+        let id = id.to_string();
+        return is(event.actor.as_ref(), &format!("{} {}", tag.name.text, id.trim_matches('\'')));
+    }
+    // Of an array each item is held.
+    match found {
+        Json(Value::Array(items)) => items.iter().any(|item| found_by(&of(item), &tag.test)),
+        found => found_by(&found, &tag.test),
+    }
+}
+
+fn found_by(found: &Worth, test: &TagTest) -> bool {
+    let worth = |expr: &Expr| worth(expr, &Scope::Nothing);
     // An index holds text, numbers and booleans; who has nothing there is not found, by `!=` neither.
-    let nowhere = Scope::Nothing;
-    let held = matches!(found, Bool(_) | Number(_) | Worth::Text(_) | Entity(..));
-    match &tag.test {
-        TagTest::Is(id) => {
-            let id = id.to_string();
-            is(event.actor.as_ref(), &format!("{} {}", tag.name.text, id.trim_matches('\'')))
-        }
-        _ if !held => false,
-        TagTest::Compare(comparison, expr) => {
-            compare(&found, *comparison, &worth(expr, &nowhere)) == Some(true)
-        }
-        TagTest::In(exprs) => exprs.iter().any(|expr| equal(&found, &worth(expr, &nowhere))),
+    if !matches!(found, Bool(_) | Number(_) | Worth::Text(_) | Entity(..)) {
+        return false;
+    }
+    match test {
+        TagTest::Is(_) => false,
+        TagTest::Compare(comparison, expr) => compare(found, *comparison, &worth(expr)) == Some(true),
+        TagTest::In(exprs) => exprs.iter().any(|expr| equal(found, &worth(expr))),
         TagTest::Between(low, high) => {
-            compare(&found, Comparison::GreaterOrEqual, &worth(low, &nowhere)) == Some(true)
-                && compare(&found, Comparison::LessOrEqual, &worth(high, &nowhere)) == Some(true)
+            compare(found, Comparison::GreaterOrEqual, &worth(low)) == Some(true)
+                && compare(found, Comparison::LessOrEqual, &worth(high)) == Some(true)
         }
     }
 }

@@ -8,8 +8,9 @@ use crate::error::Result;
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
 use crate::event::{Event, EventId, NewEvent, read_line};
+use crate::store::catalog::Catalog;
 use crate::store::cold::{Zone, unsealed};
-use crate::store::{journal, posting, recover, term};
+use crate::store::{Options, journal, posting, recover, term};
 
 /// The first byte chooses what the rest is taken for, the second whether its checksum is made right before, so that what lies
 /// behind a checksum is reached too. Nothing panics; what is read is written as bytes that read as the same; and of what was read, a
@@ -209,7 +210,8 @@ fn line(bytes: &[u8]) -> bool {
 
 fn document(bytes: &[u8]) -> bool {
     let mut next = 7;
-    if recover::decode_frame(bytes, &mut next, 1).is_ok() {
+    let (mut catalog, options) = (Catalog::default(), Options::new());
+    if recover::decode_frame(bytes, &mut next, 1, &mut catalog, &options).is_ok() {
         return true;
     }
     let raw = Raw(bytes);

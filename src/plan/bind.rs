@@ -3,7 +3,9 @@
 //! A parameter's value is put where the parameter stood, as a value: it is never parsed as language. What does not fit is a
 //! fault that points at the text.
 
+mod by;
 mod call;
+mod define;
 mod expr;
 mod hint;
 mod point;
@@ -15,7 +17,7 @@ use std::cell::{OnceCell, RefCell};
 
 use super::expr::{Constant, Node};
 use super::later::{self, Later};
-use super::{Plan, Read, ReadKind, Write, fault};
+use super::{Explain, Plan, Read, ReadKind, Write, fault};
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Admin, Count, EntityRef, Id, Param, Query, Shown, Span, Statement, Text};
@@ -23,6 +25,7 @@ use crate::plan::Parameters;
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
+pub(crate) use define::index_expression;
 use expr::Names;
 
 pub(crate) use hint::hints;
@@ -48,9 +51,19 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
     if let Some(later) = later::statement(statement) {
         return Err(later.error());
     }
-    let binder = Binder::new(context);
+    let binder = Binder::of(context);
     let read = |kind| Ok(Plan::Read(Read { kind, notices: binder.notices.take() }));
     match statement {
+        Statement::Explain { analyze, statement } => {
+            let plan = bind(statement, context)?;
+            match &plan {
+                Plan::Write(_) if *analyze => {
+                    Err(explain_only("a write is not carried out to see what it costs"))
+                }
+                Plan::Subscribe(_) if *analyze => Err(explain_only("a subscription has no end")),
+                _ => Ok(Plan::Explain(Explain { plan: Box::new(plan), analyze: *analyze })),
+            }
+        }
         Statement::Write(write) => Ok(Plan::Write(Write::Append(binder.append(write)?))),
         Statement::Read(ast::Read::History { entity, clauses }) => read(binder.history(entity, clauses)?),
         Statement::Read(ast::Read::Query(Query::Events { selector, clauses })) => {
@@ -66,6 +79,9 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Read(ast::Read::Subscribe(subscribe)) => {
             binder.subscription(subscribe).map(Plan::Subscribe)
         }
+        Statement::Define(definition) => binder.define(definition).map(Plan::Write),
+        Statement::Drop { kind, name } => binder.drop_definition(*kind, name).map(Plan::Write),
+        Statement::Show(Shown::Indexes) => read(ReadKind::Indexes),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
         Statement::Show(Shown::Stats) => read(ReadKind::Stats),
         Statement::Show(Shown::Head) => read(ReadKind::Head),
@@ -76,15 +92,43 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
     }
 }
 
+/// Why `ANALYZE` is not for this.
+fn explain_only(why: &str) -> Error {
+    Error::invalid("EXPLAIN ANALYZE", "a read; EXPLAIN alone tells the plan", why.to_owned())
+}
+
+/// What can be known of a statement without a log.
+#[derive(Debug, Clone, Copy)]
+struct Said<'a> {
+    text: &'a str,
+    statement: usize,
+    parameters: &'a Parameters,
+    default_actor: Option<&'a Entity>,
+    now: Timestamp,
+}
+
 struct Binder<'a> {
-    context: &'a Context<'a>,
+    context: Said<'a>,
+    /// None in a definition: it means the same whatever the log holds, and whenever it is read.
+    snapshot: Option<&'a Snapshot>,
     now: OnceCell<Timestamp>,
     notices: RefCell<Vec<String>>,
 }
 
 impl<'a> Binder<'a> {
-    fn new(context: &'a Context<'a>) -> Binder<'a> {
-        Binder { context, now: OnceCell::new(), notices: RefCell::default() }
+    fn of(context: &'a Context<'a>) -> Binder<'a> {
+        let said = Said {
+            text: context.text,
+            statement: context.statement,
+            parameters: context.parameters,
+            default_actor: context.default_actor,
+            now: context.now,
+        };
+        Binder::new(said, Some(context.snapshot))
+    }
+
+    fn new(context: Said<'a>, snapshot: Option<&'a Snapshot>) -> Binder<'a> {
+        Binder { context, snapshot, now: OnceCell::new(), notices: RefCell::default() }
     }
 
     fn fault(&self, span: Span, message: impl Into<String>) -> Error {
@@ -107,8 +151,20 @@ impl<'a> Binder<'a> {
         self.notices.borrow_mut().push(notice);
     }
 
-    fn snapshot(&self) -> &'a Snapshot {
-        self.context.snapshot
+    fn snapshot(&self) -> Result<&'a Snapshot> {
+        let none =
+            || Error::invalid("a definition", "what means the same whatever the log holds", "a look at it");
+        self.snapshot.ok_or_else(none)
+    }
+
+    /// `NOW`, or what is counted from it, at a place of the text.
+    fn now_at(&self, span: Span) -> Result<Timestamp> {
+        if self.snapshot.is_none() {
+            let message =
+                "a definition means the same at any time: there is no NOW in it, nor what is counted from it";
+            return Err(self.fault(span, message));
+        }
+        self.now()
     }
 
     /// The instant that `NOW` is: the later of the clock and the head's `recorded`.
@@ -116,7 +172,8 @@ impl<'a> Binder<'a> {
         if let Some(now) = self.now.get() {
             return Ok(*now);
         }
-        let head = self.snapshot().event(self.snapshot().head())?;
+        let snapshot = self.snapshot()?;
+        let head = snapshot.event(snapshot.head())?;
         let now = head.map_or(self.context.now, |head| head.recorded.max(self.context.now));
         Ok(*self.now.get_or_init(|| now))
     }

@@ -1,104 +1,251 @@
 //! Choosing: which lists answer.
 //!
-//! What `BY` says is an intersection of lists. A pattern is the union of the lists of the types it means; `*` is the log
-//! itself. Where a list is short anyhow, or the types are many, the pattern is left to be checked on each event.
+//! What `BY`, the pattern and `WHERE` ask for gives *candidates*: sources that hold all that is wanted, and perhaps more. The one
+//! that costs least to read drives; another is intersected with it where that spares more events than it costs chunks; what is
+//! left is checked on each event. Where even that costs more than reading the log from end to end, the log is read.
+//! Whatever is chosen, the answer is the same: candidates narrow, and checks decide.
 
-use std::collections::BTreeMap;
+mod bitmap;
+mod conditions;
+mod source;
+mod times;
 
-use super::By;
-use crate::entity::EventType;
+use super::{By, Events, Predicate, Tagged, Take, Window};
 use crate::error::Result;
 use crate::pattern::Pattern;
-use crate::store::snapshot::Snapshot;
-use crate::store::term::Term;
+use crate::store::snapshot::{Estimate, Snapshot};
+pub(crate) use bitmap::{Bitmap, Gathered};
+use conditions::Conditions;
+pub(crate) use conditions::Indexed;
+pub(crate) use source::Source;
+pub(crate) use times::Times;
 
-/// A union of more lists than this takes more memory than it saves.
-const MOST_LISTS: usize = 1000;
+/// What is asked of the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    /// None: of whatever type, the database's own too.
+    pub pattern: Option<Pattern>,
+    /// All of them must hold.
+    pub by: Vec<By>,
+    pub predicate: Option<Predicate>,
+    pub window: Window,
+    pub take: Take,
+    /// What `WHERE` may find in indexes.
+    pub indexed: Vec<Indexed>,
+}
 
-/// More types than this are checked on each event, where another list narrows already.
-const FEW_TYPES: usize = 4;
+/// How events are come by.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    pub source: Source,
+    /// How many positions the source gives, within the window.
+    pub estimate: Estimate,
+    /// What the source does not see to is checked on each event.
+    pub pattern: Option<Pattern>,
+    pub checks: Vec<By>,
+    /// Runs of the log in which nothing happened then are passed over.
+    pub times: Times,
+    /// How many runs those leave, and of how many, where somebody counted.
+    pub runs: Option<(u64, u64)>,
+}
 
-/// Where positions come from.
+impl Access {
+    /// All of the log.
+    #[cfg(test)]
+    pub fn log() -> Access {
+        Access { source: Source::Log, ..Access::positions(Vec::new()) }
+    }
+
+    /// By positions that were found already, ascending.
+    pub fn positions(positions: Vec<u64>) -> Access {
+        let estimate = Estimate::exactly(positions.len() as u64);
+        let (source, times) = (Source::Positions(positions), Times::default());
+        Access { source, estimate, pattern: None, checks: Vec::new(), times, runs: None }
+    }
+}
+
+/// Nanoseconds, roughly: what reading an event costs, in the order of the log and by its position.
+const IN_ORDER: f64 = 350.0;
+const BY_POSITION: f64 = 1000.0;
+
+/// What reading a chunk of a list costs, looked for and decoded; and each entry of it, in a set.
+const CHUNK: f64 = 2500.0;
+const ENTRY: f64 = 10.0;
+const IN_CHUNK: f64 = 256.0;
+
+/// How much a condition that no index knows lets through, as long as nothing better is known.
+const UNKNOWN: f64 = 0.3;
+
+/// Fewer positions than this are not worth a thought.
+const FEW: u64 = 16;
+
+/// A source that holds all that is wanted.
+struct Candidate {
+    source: Source,
+    estimate: Estimate,
+    check: Check,
+}
+
+/// What is to be checked on each event where a candidate is not taken.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Source {
-    /// Every event of the log.
-    Log,
-    List(Lookup),
-    /// These, ascending.
-    Positions(Vec<u64>),
-    Union(Vec<Lookup>),
-    Intersection(Vec<Source>),
+enum Check {
+    By(By),
+    /// It holds more than is wanted: the condition is checked all the same.
+    Always(By),
+    Pattern,
+    /// `WHERE` is checked anyhow.
+    Nothing,
 }
 
-/// A list, and what it is to be called.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Lookup {
-    pub term: Term,
-    pub name: String,
-}
-
-/// The source for a pattern and all of some conditions, and the pattern where the source does not see to it.
-pub(crate) fn source_of(
-    snapshot: &Snapshot,
-    pattern: Option<Pattern>,
-    tags: &[By],
-) -> Result<(Source, Option<Pattern>)> {
-    let mut sources = tags.iter().map(|by| source_of_one(snapshot, by)).collect::<Result<Vec<_>>>()?;
-    let Some(pattern) = pattern else { return Ok((join(sources), None)) };
-    if pattern.is_all() {
-        return Ok((join(sources), Some(pattern)));
+/// Answers a question with the events of a plan.
+pub(crate) fn choose(snapshot: &Snapshot, question: Question) -> Result<Events> {
+    let Question { pattern, by, predicate, mut window, take, indexed } = question;
+    let mut conditions = Conditions::default();
+    if let Some(predicate) = &predicate {
+        conditions.read(&predicate.node, &mut window, &indexed);
     }
-    let types = types(snapshot, &pattern)?;
-    let most = if sources.is_empty() { MOST_LISTS } else { FEW_TYPES };
-    if types.len() > most {
-        return Ok((join(sources), Some(pattern)));
+    conditions.times.narrow(&window);
+    let reader = source::Reader { snapshot, first: window.after.saturating_add(1), last: window.through };
+    let mut candidates = Vec::new();
+    for by in by {
+        let (source, exact) = reader.source(&by)?;
+        let check = if exact { Check::By(by) } else { Check::Always(by) };
+        candidates.push(Candidate { estimate: source.estimate(), source, check });
     }
-    sources.push(match <[Lookup; 1]>::try_from(types) {
-        Ok([one]) => Source::List(one),
-        Err(several) => Source::Union(several),
-    });
-    Ok((join(sources), None))
-}
-
-fn join(mut sources: Vec<Source>) -> Source {
-    match sources.len() {
-        0 => Source::Log,
-        1 => sources.swap_remove(0),
-        _ => Source::Intersection(sources),
+    if let Some(source) = reader.types(pattern.as_ref(), &conditions.kinds)? {
+        // The types are those of the pattern and of WHERE.
+        let check = if pattern.is_some() { Check::Pattern } else { Check::Nothing };
+        candidates.push(Candidate { estimate: source.estimate(), source, check });
     }
-}
-
-fn types(snapshot: &Snapshot, pattern: &Pattern) -> Result<Vec<Lookup>> {
-    let mut found = BTreeMap::new();
-    for glob in pattern.alternatives() {
-        match glob.literal() {
-            Some(kind) => {
-                let kind = EventType::new(kind)?;
-                found.insert(kind.as_str().to_owned(), Term::kind(&kind)?);
-            }
-            None => {
-                let types = snapshot.types(glob.prefix())?;
-                found.extend(types.into_iter().filter(|(kind, _)| glob.matches(kind)));
-            }
+    for by in &conditions.by {
+        // An index that does not hold all of the types in question would leave some out.
+        if let By::Tag(Tagged { own: false, index: Some(index), .. }) = by
+            && !reader.covers(&index.0, pattern.as_ref(), &conditions.kinds)?
+        {
+            continue;
         }
+        // What an index cannot hold is no reason not to answer.
+        let Ok((source, _)) = reader.source(by) else { continue };
+        candidates.push(Candidate { estimate: source.estimate(), source, check: Check::Nothing });
     }
-    Ok(found.into_iter().map(|(kind, term)| Lookup { term, name: format!("type {kind}") }).collect())
-}
-
-fn source_of_one(snapshot: &Snapshot, by: &By) -> Result<Source> {
-    let term = match by {
-        // An id that the database made is found by its time, not by a list.
-        By::Id(id) => {
-            let found = snapshot.position_of(id)?;
-            return Ok(Source::Positions(found.iter().map(|position| position.0).collect()));
-        }
-        By::Target(entity) => Term::entity(entity),
-        By::Type(kind) => Term::kind(kind),
-        By::Actor(actor) => Term::actor(actor),
-        By::Key(key) => Term::key(key),
-        By::Cause(cause) => Term::cause(cause),
-        By::Correlation(correlation) => Term::correlation(correlation),
-        By::Tag { name, value } => Term::tag(name, value),
+    let span = window.through.min(snapshot.head().0).saturating_sub(window.after);
+    let known = if predicate.is_some() { UNKNOWN } else { 1.0 };
+    let wanted = match take {
+        Take::All => f64::INFINITY,
+        Take::First(n) | Take::Last(n) | Take::Newest(n) => n as f64 / known,
     };
-    Ok(Source::List(Lookup { term: term?, name: by.to_string() }))
+    let mut access = Weighing { span: span as f64, wanted }.take(candidates, pattern);
+    access.times = conditions.times;
+    access.estimate = access.estimate.at_most(span);
+    Ok(Events { access, window, predicate, take })
+}
+
+struct Weighing {
+    /// How many events the window has.
+    span: f64,
+    /// How many that pass all candidates are enough.
+    wanted: f64,
+}
+
+impl Weighing {
+    fn take(&self, mut candidates: Vec<Candidate>, pattern: Option<Pattern>) -> Access {
+        candidates.sort_by_key(|candidate| candidate.estimate.entries);
+        let shares: Vec<f64> = candidates.iter().map(|candidate| self.share(candidate)).collect();
+        let all: f64 = shares.iter().product();
+        // To find what is wanted, so much of whatever is read has to be read.
+        let part = (self.wanted / (self.span * all).max(1.0)).min(1.0);
+        let mut used = vec![false; candidates.len()];
+        let mut cost = self.span * part * IN_ORDER;
+        let mut estimate = Estimate::exactly(self.span as u64);
+        if let Some(first) = candidates.first() {
+            let mut positions = first.estimate.entries as f64;
+            let mut lists = first.source.cost(first.estimate.entries as f64, part);
+            let mut taken = vec![false; candidates.len()];
+            taken[0] = true;
+            let mut narrowed = first.estimate;
+            for (at, candidate) in candidates.iter().enumerate().skip(1) {
+                let spared = positions * part * (1.0 - shares[at]) * BY_POSITION;
+                let chunks = (candidate.estimate.entries as f64 / IN_CHUNK).min(positions);
+                let price = candidate.source.cost(chunks * IN_CHUNK, part);
+                if every() || (first.estimate.entries > FEW && price < spared) {
+                    taken[at] = true;
+                    positions *= shares[at];
+                    lists += price;
+                    narrowed = Estimate::about(positions.ceil() as u64);
+                }
+            }
+            lists += positions * part * BY_POSITION;
+            if preferred(lists < cost) {
+                (cost, used, estimate) = (lists, taken, narrowed);
+            }
+        }
+        let _ = cost;
+        let mut access = Access {
+            source: Source::Log,
+            estimate,
+            pattern: None,
+            checks: Vec::new(),
+            times: Times::default(),
+            runs: None,
+        };
+        let mut sources = Vec::new();
+        let mut pattern_seen = false;
+        for (candidate, used) in candidates.into_iter().zip(used) {
+            match (used, candidate.check) {
+                (true, check) => {
+                    pattern_seen |= check == Check::Pattern;
+                    sources.push(candidate.source);
+                    if let Check::Always(by) = check {
+                        access.checks.push(by);
+                    }
+                }
+                (false, Check::By(by) | Check::Always(by)) => access.checks.push(by),
+                (false, Check::Pattern | Check::Nothing) => {}
+            }
+        }
+        access.pattern = pattern.filter(|_| !pattern_seen);
+        access.source = match sources.len() {
+            0 => Source::Log,
+            1 => sources.swap_remove(0),
+            _ => Source::Intersection(sources),
+        };
+        access
+    }
+
+    /// How much of the window a candidate holds.
+    fn share(&self, candidate: &Candidate) -> f64 {
+        (candidate.estimate.entries as f64 / self.span.max(1.0)).clamp(0.0, 1.0)
+    }
+}
+
+/// Whether lists are taken: where they cost less, unless a test wants to see the other.
+fn preferred(lists: bool) -> bool {
+    #[cfg(test)]
+    if let Some(forced) = FORCED.get() {
+        return forced != Forced::Log;
+    }
+    lists
+}
+
+/// Whether every list is taken, because a test wants to see that.
+fn every() -> bool {
+    #[cfg(test)]
+    return FORCED.get() == Some(Forced::Every);
+    #[cfg(not(test))]
+    false
+}
+
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forced {
+    Log,
+    /// The one that seems the best, and those that seem to be worth it.
+    Lists,
+    Every,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// What is chosen in this thread, whatever it costs.
+    pub(crate) static FORCED: std::cell::Cell<Option<Forced>> = const { std::cell::Cell::new(None) };
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::event::Cause;
+use crate::entity::Name;
+use crate::store::snapshot::Estimate;
 
 use super::{
-    Append, By, Emit, Events, Owner, Plan, Read, ReadKind, Replay, Source, Subscription, Take, Until, When,
+    Append, Emit, Events, Owner, Plan, Read, ReadKind, Replay, Source, Subscription, Take, Until, When,
     Window, Write,
 };
 
@@ -17,8 +18,26 @@ impl Display for Plan {
         match self {
             Plan::Read(read) => read.fmt(f),
             Plan::Write(Write::Append(append)) => append.fmt(f),
+            Plan::Write(Write::Define(index)) => {
+                write!(
+                    f,
+                    "append the definition of the index {} on '{}' as {}",
+                    Name(&index.name),
+                    index.on,
+                    index.text
+                )?;
+                f.write_str("\n  and build it from the whole log in the background")
+            }
+            Plan::Write(Write::Drop(index)) => {
+                write!(
+                    f,
+                    "append the end of the index {}\n  and drop its lists in the background",
+                    Name(&index.name)
+                )
+            }
             Plan::Write(Write::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
+            Plan::Explain(explain) => explain.plan.fmt(f),
         }
     }
 }
@@ -31,6 +50,7 @@ impl Display for Read {
             ReadKind::State(replay) => write!(f, "fold {replay}"),
             ReadKind::Steps(replay) => write!(f, "fold, step by step, {replay}"),
             ReadKind::Types => f.write_str("count the list of each type"),
+            ReadKind::Indexes => f.write_str("list the catalog"),
             ReadKind::Stats => f.write_str("count the log, its types and its bytes"),
             ReadKind::Head => f.write_str("read the newest event and the chain of hashes up to it"),
             ReadKind::Verify => {
@@ -54,15 +74,50 @@ impl Display for Events {
             line(f)?;
             write!(f, "where {}", predicate.text)?;
         }
-        if let Some(pattern) = self.pattern.as_ref().filter(|pattern| pattern.to_string() != "*") {
+        let access = &self.access;
+        if let Some(pattern) = access.pattern.as_ref().filter(|pattern| pattern.to_string() != "*") {
             line(f)?;
             write!(f, "of a type like '{pattern}'")?;
         }
+        for check in &access.checks {
+            line(f)?;
+            write!(f, "by {check}")?;
+        }
         line(f)?;
         self.window.fmt(f)?;
+        match access.runs {
+            Some((kept, all)) => {
+                line(f)?;
+                write!(f, "in {kept} of {all} runs of the log, by their times")?;
+            }
+            None if !access.times.is_open() => {
+                line(f)?;
+                f.write_str("passing over runs of other times")?;
+            }
+            None => {}
+        }
         line(f)?;
         f.write_str("from ")?;
-        self.source.fmt(f)
+        match &access.source {
+            Source::Log => write!(f, "the whole log: {}", Counted(access.estimate)),
+            Source::Intersection(sources) => {
+                write!(f, "what is in all of, {}", Counted(access.estimate))?;
+                sources.iter().try_for_each(|source| {
+                    f.write_str("\n    ")?;
+                    source.tell(f, "\n      ")
+                })
+            }
+            source => source.tell(f, "\n    "),
+        }
+    }
+}
+
+/// So many events.
+struct Counted(Estimate);
+
+impl Display for Counted {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} event{}", self.0, if self.0.entries == 1 { "" } else { "s" })
     }
 }
 
@@ -82,43 +137,39 @@ impl Display for Window {
     }
 }
 
-impl Display for Source {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+impl Source {
+    /// What it is and how much of it there is; its parts on lines of their own.
+    fn tell(&self, f: &mut Formatter<'_>, line: &str) -> fmt::Result {
         match self {
             Source::Log => f.write_str("the whole log"),
-            Source::List(list) => write!(f, "the list of {}", list.name),
+            Source::List(list) => write!(f, "the list of {}: {}", list.name, Counted(list.estimate)),
             Source::Positions(positions) => match positions.as_slice() {
                 [] => f.write_str("nothing: no such id"),
                 [one] => write!(f, "the one event #{one}"),
                 some => write!(f, "{} events", some.len()),
             },
-            Source::Union(lists) if lists.is_empty() => f.write_str("nothing: no such type"),
-            Source::Union(lists) => {
-                let named = lists.iter().take(NAMED).map(|list| list.name.trim_start_matches("type "));
-                let named = named.collect::<Vec<_>>().join(", ");
-                let more = if lists.len() > NAMED { ", …" } else { "" };
-                write!(f, "the union of the lists of {} types: {named}{more}", lists.len())
+            Source::Ranges { name, estimate, .. } => {
+                write!(f, "the lists of {name}, gathered: {}", Counted(*estimate))
+            }
+            Source::Union { lists, name, .. } if lists.is_empty() => write!(f, "nothing: no event of {name}"),
+            Source::Union { lists, name, estimate } => {
+                write!(f, "the lists of {name}, merged: {}", Counted(*estimate))?;
+                let named = lists.iter().filter(|list| list.name != *name);
+                for list in named.clone().take(NAMED) {
+                    write!(f, "{line}the list of {}: {}", list.name, Counted(list.estimate))?;
+                }
+                if named.count() == lists.len() && lists.len() <= NAMED {
+                    return Ok(());
+                }
+                write!(f, "{line}{} lists in all", lists.len())
             }
             Source::Intersection(sources) => {
                 f.write_str("what is in all of")?;
-                sources.iter().try_for_each(|source| write!(f, "\n    {source}"))
+                sources.iter().try_for_each(|source| {
+                    f.write_str(line)?;
+                    source.tell(f, line)
+                })
             }
-        }
-    }
-}
-
-impl Display for By {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            By::Target(entity) => write!(f, "history of {entity}"),
-            By::Type(kind) => write!(f, "type {kind}"),
-            By::Actor(entity) => write!(f, "actor {entity}"),
-            By::Id(id) => write!(f, "id '{id}'"),
-            By::Key(key) => write!(f, "key '{key}'"),
-            By::Cause(Cause::Event(position)) => write!(f, "cause {position}"),
-            By::Cause(Cause::Named { kind, id }) => write!(f, "cause {kind} '{id}'"),
-            By::Correlation(correlation) => write!(f, "correlation '{correlation}'"),
-            By::Tag { name, value } => write!(f, "{name} = {value}"),
         }
     }
 }

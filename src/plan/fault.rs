@@ -36,7 +36,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     near.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
 }
 
-/// How many letters to add, drop, change or swap with their neighbour; upper and lower case are one.
+/// How far apart two words are; upper and lower case are one.
 fn distance(a: &str, b: &str) -> usize {
     let letters = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<_>>();
     crate::lang::distance(&letters(a), &letters(b))
@@ -51,7 +51,7 @@ mod tests {
         let names = ["timestamp", "target", "type", "data"];
         assert_eq!(nearest("timstamp", names), Some("timestamp"));
         assert_eq!(nearest("Data", names), Some("data"));
-        assert_eq!(nearest("tagret", names), Some("target"));
+        assert_eq!(nearest("tpye", names), Some("type"));
         assert_eq!(nearest("total", names), None);
     }
 }

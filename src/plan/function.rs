@@ -284,7 +284,10 @@ fn type_of<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::plan::order::tests::any_datum;
 
     #[test]
     fn every_function_has_a_name_of_its_own_and_a_line_that_says_what_it_gives() {
@@ -298,6 +301,28 @@ mod tests {
                 let inner = function.arguments.matches("[, ").count();
                 assert_eq!(named.max(inner), function.most, "{}", function.name);
                 assert_eq!(function.most - optional, function.least, "{}", function.name);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+        /// Whatever it is given, and what it gives are data that can be told.
+        #[test]
+        fn no_function_panics(given in prop::collection::vec(any_datum(), 1..4)) {
+            for function in FUNCTIONS {
+                let Work::Plain(work) = function.work else { continue };
+                if !(function.least..=function.most).contains(&given.len()) {
+                    continue;
+                }
+                let result = work(&given);
+                if let Some(Datum::Number(number)) = result {
+                    prop_assert!(number.to_value().is_some(), "{}({given:?}) = {number:?}", function.name);
+                }
+                let borrowed: Vec<Datum> = given.iter().map(Datum::reborrow).collect();
+                let told = |datum: Option<Datum>| datum.map(|datum| datum.into_value());
+                prop_assert_eq!(told(work(&borrowed)), told(result));
             }
         }
     }

@@ -1,14 +1,13 @@
 //! The one list of what the grammar has and the plans have not yet. It is to become empty.
 
 use crate::error::Error;
-use crate::lang::ast::{Act, Admin, Query, Read, Shown, Source, Statement, Write};
+use crate::lang::ast::{Act, Admin, DefinedKind, Definition, Query, Read, Shown, Source, Statement, Write};
 
 /// A form of the language whose meaning comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Later {
-    Explain,
     Perform,
-    Define,
+    Define(&'static str),
     Drop,
     Describe,
     Show(&'static str),
@@ -23,7 +22,6 @@ pub(super) enum Later {
     Diff,
     Trace,
     Blame,
-    ByRange,
     ExpectNone,
     Form,
 }
@@ -31,12 +29,10 @@ pub(super) enum Later {
 impl Later {
     fn what(self) -> &'static str {
         match self {
-            Later::Explain => "EXPLAIN",
             Later::Perform => "PERFORM",
-            Later::Define => "DEFINE",
-            Later::Drop => "DROP",
+            Later::Define(what) | Later::Show(what) => what,
+            Later::Drop => "DROP of anything but an index",
             Later::Describe => "DESCRIBE",
-            Later::Show(what) => what,
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
             Later::Compact => "COMPACT",
@@ -48,7 +44,6 @@ impl Later {
             Later::Diff => "DIFF",
             Later::Trace => "TRACE",
             Later::Blame => "BLAME",
-            Later::ByRange => "BY with <, <=, >, >=, !=, IN or BETWEEN",
             Later::ExpectNone => "EXPECT NONE",
             Later::Form => "this statement",
         }
@@ -62,11 +57,12 @@ impl Later {
 /// The statements that as a whole come later.
 pub(super) fn statement(statement: &Statement) -> Option<Later> {
     match statement {
-        Statement::Explain { .. } => Some(Later::Explain),
+        Statement::Explain { statement, .. } => self::statement(statement),
         Statement::Write(Write::Act(Act::Perform(_))) => Some(Later::Perform),
         Statement::Write(_) => None,
         Statement::Read(read) => self::read(read),
-        Statement::Define(_) => Some(Later::Define),
+        Statement::Define(definition) => define(definition),
+        Statement::Drop { kind: DefinedKind::Index, .. } => None,
         Statement::Drop { .. } => Some(Later::Drop),
         Statement::Show(shown) => show(*shown),
         Statement::Describe(_) => Some(Later::Describe),
@@ -95,12 +91,23 @@ fn read(read: &Read) -> Option<Later> {
     }
 }
 
+fn define(definition: &Definition) -> Option<Later> {
+    Some(Later::Define(match definition {
+        Definition::Index { .. } => return None,
+        Definition::Entity(_) => "DEFINE ENTITY",
+        Definition::Verb(_) => "DEFINE VERB",
+        Definition::View { .. } => "DEFINE VIEW",
+        Definition::Reaction(_) => "DEFINE REACTION",
+        Definition::Webhook(_) => "DEFINE WEBHOOK",
+        Definition::Schedule { .. } => "DEFINE SCHEDULE",
+    }))
+}
+
 fn show(shown: Shown) -> Option<Later> {
     Some(Later::Show(match shown {
-        Shown::Types | Shown::Stats | Shown::Head => return None,
+        Shown::Types | Shown::Indexes | Shown::Stats | Shown::Head => return None,
         Shown::Kinds => "SHOW KINDS",
         Shown::Verbs => "SHOW VERBS",
-        Shown::Indexes => "SHOW INDEXES",
         Shown::Views => "SHOW VIEWS",
         Shown::Reactions => "SHOW REACTIONS",
         Shown::Webhooks => "SHOW WEBHOOKS",

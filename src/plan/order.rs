@@ -10,16 +10,14 @@
 
 use std::cmp::Ordering;
 
-use super::datum::{Datum, nanos};
+use super::datum::Datum;
 use super::expr::Number;
 use crate::store::term;
-use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
 /// Ends a list of items: smaller than any item.
 const END: u8 = 0;
 const NULL: u8 = 1;
-const TIME: u8 = 7;
 const SPAN: u8 = 8;
 const ENTITY: u8 = 9;
 const ARRAY: u8 = 10;
@@ -48,7 +46,7 @@ fn rank(datum: &Datum) -> u8 {
         Datum::Bool(_) => term::TRUE,
         Datum::Number(_) => term::NUMBER,
         Datum::Text(_) => term::TEXT,
-        Datum::Time(_) => TIME,
+        Datum::Time(_) => term::TIME,
         Datum::Span(_) => SPAN,
         Datum::Entity { .. } => ENTITY,
         Datum::Json(_) | Datum::Stored(_) => {
@@ -91,10 +89,7 @@ pub(crate) fn write_key(datum: &Datum, out: &mut Vec<u8>) {
         Datum::Number(Number::Integer(n)) => term::write_integer(out, *n),
         Datum::Number(Number::Float(x)) => term::write_float(out, *x),
         Datum::Text(text) => term::write_text(out, text),
-        Datum::Time(time) => {
-            out.push(TIME);
-            write_time(*time, out);
-        }
+        Datum::Time(time) => term::write_time(out, *time),
         Datum::Span(span) => {
             out.push(SPAN);
             out.extend_from_slice(&sortable(*span));
@@ -128,10 +123,6 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-fn write_time(time: Timestamp, out: &mut Vec<u8>) {
-    out.extend_from_slice(&sortable(nanos(time)));
-}
-
 fn sortable(n: i128) -> [u8; 16] {
     ((n as u128) ^ (1 << 127)).to_be_bytes()
 }
@@ -159,7 +150,7 @@ pub(crate) mod tests {
             few.prop_map(|json| Datum::of(json.parse().unwrap())),
             objects.prop_map(|json| Datum::of(json.parse().unwrap())),
             "[\0ab]{0,3}".prop_map(Datum::text),
-            (-3i64..3).prop_map(|n| Datum::Time(Timestamp::from_millis(n))),
+            (-3i64..3).prop_map(|n| Datum::Time(crate::time::Timestamp::from_millis(n))),
             (-3i128..3).prop_map(Datum::Span),
             ("[AB]", "[\0ab]{0,2}").prop_map(|(kind, id)| Datum::Entity { kind: kind.into(), id: id.into() }),
             any::<bool>().prop_map(Datum::Bool),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::expr::Node;
 use crate::entity::{Entity, EventType};
 use crate::event::{Cause, Expect};
+use crate::pattern::Pattern;
 use crate::time::Timestamp;
 
 /// `EMIT`, or `ATOMIC` with several.
@@ -31,6 +32,24 @@ pub(crate) struct Emit {
     pub expect: Option<Expect>,
     /// Names with values; without one it is the member of `data`.
     pub index: Vec<(String, Option<Node>)>,
+}
+
+/// `DEFINE INDEX`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DefineIndex {
+    pub name: String,
+    /// Of which events.
+    pub on: Pattern,
+    /// What of them: the canonical text of the expression, values in the place of parameters.
+    pub text: String,
+    pub actor: Option<Entity>,
+}
+
+/// `DROP INDEX`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DropIndex {
+    pub name: String,
+    pub actor: Option<Entity>,
 }
 
 /// Whose history it joins.

@@ -8,13 +8,16 @@
 //! the events have terms.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
+use super::catalog::Index;
 use super::checkpoint::link;
 use super::cold::{Zone, ZoneFound};
 use super::snapshot::{Direction, Snapshot};
-use super::term::{Term, is_counted, terms_of};
+use super::term::{Term, definition_of, is_counted, terms_of};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
+use crate::event::record::Record;
 use crate::event::{Event, codec};
 use crate::time::Timestamp;
 
@@ -106,6 +109,7 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
         versions: HashMap::new(),
         chain: Chain { hash: Some([0; 32]), ..Chain::default() },
         run: Run::default(),
+        indexes: Indexes::of(snapshot),
     };
     check.next_zone()?;
     let mut expected = 1;
@@ -167,6 +171,47 @@ struct Check<'s> {
     versions: HashMap<Entity, u64>,
     chain: Chain,
     run: Run,
+    indexes: Indexes,
+}
+
+/// The indexes that are compared, each with the position up to which it is backfilled for sure.
+///
+/// What lies between that and the definition may be added meanwhile, and the lists of other definitions are to be dropped, or are
+/// of a later one: those say nothing.
+struct Indexes(Vec<(Arc<Index>, u64)>);
+
+impl Indexes {
+    fn of(snapshot: &Snapshot) -> Indexes {
+        let understood = snapshot.indexes().iter().filter(|index| index.is_understood());
+        Indexes(understood.map(|index| (index.clone(), index.backfilled())).collect())
+    }
+
+    /// Adds the terms that an event must be found by.
+    fn terms(&self, event: &Record, terms: &mut Vec<Term>) {
+        for (index, backfilled) in &self.0 {
+            let position = event.position().0;
+            if position <= *backfilled || position > index.position.0 {
+                index.terms(event, terms);
+            }
+        }
+    }
+
+    /// How many of some positions count, ascending, in the list of a term.
+    fn counted(&self, term: &[u8], positions: &[u64]) -> u64 {
+        let Some(definition) = definition_of(term) else { return positions.len() as u64 };
+        let Some((_, backfilled)) = self.0.iter().find(|(index, _)| index.position == definition) else {
+            return 0;
+        };
+        let before = positions.partition_point(|p| p <= backfilled);
+        let after = positions.len() - positions.partition_point(|&p| p <= definition.0.max(*backfilled));
+        (before + after) as u64
+    }
+
+    /// Whether the list of a term may have more than what counts.
+    fn partly(&self, term: &Term) -> bool {
+        let index = |definition| self.0.iter().find(|(index, _)| index.position == definition);
+        term.definition().and_then(index).is_some_and(|(index, backfilled)| *backfilled < index.position.0)
+    }
 }
 
 /// The hash so far, and the zone that the log is in.
@@ -243,7 +288,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn event(&mut self, position: u64, bytes: &std::sync::Arc<[u8]>) -> Result<()> {
+    fn event(&mut self, position: u64, bytes: &Arc<[u8]>) -> Result<()> {
         self.found.events += 1;
         let event = match codec::decode(Position(position), bytes.clone()) {
             Ok(event) => event,
@@ -259,7 +304,11 @@ impl Check<'_> {
         self.recorded = Some(event.recorded);
         self.version(&event)?;
         self.link(&event, bytes)?;
-        for term in self.found.or_fault(terms_of(&event))?.unwrap_or_default() {
+        let mut terms = self.found.or_fault(terms_of(&event))?.unwrap_or_default();
+        if !self.indexes.0.is_empty() {
+            self.indexes.terms(&Record::open(Position(position), bytes)?, &mut terms);
+        }
+        for term in terms {
             self.run.terms.entry(term).or_default().push(position);
             self.run.entries += 1;
         }
@@ -351,6 +400,11 @@ impl Check<'_> {
             match read {
                 Err(error) => self.found.fault(format!("the list of {}: {}", term.name(), words(&error))),
                 Ok(()) if listed == said => {}
+                Ok(()) if self.indexes.partly(&term) => {
+                    if let Some(p) = said.iter().find(|p| !listed.contains(p)) {
+                        self.found.fault(format!("the list of {}: #{p} is missing", term.name()));
+                    }
+                }
                 Ok(()) => {
                     let odd = said.iter().find(|p| !listed.contains(p)).map(|p| format!("#{p} is missing"));
                     let odd = odd.or_else(|| {
@@ -370,7 +424,8 @@ impl Check<'_> {
     /// All lists together have as many entries as were found in the events; and their chunks are in order.
     fn lists_hold_nothing_else(&mut self, head: u64) -> Result<()> {
         let view = self.snapshot.view()?;
-        let mut entries = view.warm_entries();
+        let indexes = &self.indexes;
+        let mut entries = view.warm_entries(|term| indexes.counted(term.as_bytes(), &[u64::MAX]) > 0);
         // A term, how many entries its list has so far (none knows after a chunk that cannot be read), and the last.
         let mut current: (Vec<u8>, Option<u64>, u64) = (Vec::new(), Some(0), 0);
         let found = &mut self.found;
@@ -402,7 +457,8 @@ impl Check<'_> {
             }
             *count = Some(count.unwrap_or(chunk.before) + chunk.positions.len() as u64);
             *last = chunk.positions.last().copied().unwrap_or(*last);
-            entries += chunk.positions.partition_point(|&p| p <= head) as u64;
+            let below = chunk.positions.partition_point(|&p| p <= head);
+            entries += indexes.counted(term, &chunk.positions[..below]);
             Ok(())
         });
         match scanned {

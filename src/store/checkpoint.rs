@@ -45,6 +45,9 @@ impl Shared {
             journal.release(frozen.side);
         }
         self.tails_mut().frozen = None;
+        if !super::locked(&self.retired).is_empty() {
+            self.upkeep.ask(|asked| asked.index = true);
+        }
     }
 }
 

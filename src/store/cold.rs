@@ -5,14 +5,17 @@
 //! | `log` | position, 8 bytes big-endian | the event's bytes ([`crate::event::codec`]) |
 //! | `postings` | term, first position | a chunk ([`super::posting`]) |
 //! | `zones` | first position of a run | [`Zone`] |
+//! | `indexes` | the position of a definition | up to where its index is backfilled ([`indexes`]) |
 //! | `meta` | a name | see [`Meta`] |
 //!
-//! An event's bytes and a chunk carry their own checksum; a zone and a value of `meta` end with a CRC-32 over key and value.
+//! An event's bytes and a chunk carry their own checksum; a zone, a row of `indexes` and a value of `meta` end with a CRC-32 over key and value.
 //!
 //! Every write goes through [`Cold::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
 //! error of its backend; [`Cold::reopen`] gets over one.
 
 mod handle;
+mod indexes;
+mod read;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -22,24 +25,24 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use redb::{
-    AccessGuard, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition,
-    WriteTransaction,
-};
+use redb::{ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::disk::Disk;
 use super::disk::overlay::Overlay;
 use super::journal::{DatabaseId, Salt};
 use super::posting::{self, Chunk};
+use super::term::definition_of;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use handle::{Handle, State, closed, open};
+pub(crate) use read::{ColdRead, Log, Postings};
 
 pub(crate) type Bytes = &'static [u8];
 
 const LOG: TableDefinition<Bytes, Bytes> = TableDefinition::new("log");
 const POSTINGS: TableDefinition<Bytes, Bytes> = TableDefinition::new("postings");
 const ZONES: TableDefinition<Bytes, Bytes> = TableDefinition::new("zones");
+const INDEXES: TableDefinition<Bytes, Bytes> = TableDefinition::new("indexes");
 const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 
 /// The version of everything this crate writes: a file of another one is refused, not guessed at.
@@ -276,6 +279,7 @@ pub(crate) struct Tables<'t> {
     log: Table<'t, Bytes, Bytes>,
     postings: Table<'t, Bytes, Bytes>,
     zones: Table<'t, Bytes, Bytes>,
+    indexes: Table<'t, Bytes, Bytes>,
     meta: Table<'t, &'static str, Bytes>,
     buffer: Vec<u8>,
 }
@@ -287,6 +291,7 @@ impl<'t> Tables<'t> {
             log: transaction.open_table(LOG).map_err(fault)?,
             postings: transaction.open_table(POSTINGS).map_err(fault)?,
             zones: transaction.open_table(ZONES).map_err(fault)?,
+            indexes: transaction.open_table(INDEXES).map_err(fault)?,
             meta: transaction.open_table(META).map_err(fault)?,
             buffer: Vec::new(),
         })
@@ -312,11 +317,17 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Appends positions, ascending and after all that the list has, to the list of a term.
+    /// Appends positions, ascending and after all that the list has, to the list of a term. The list of an index has two sides,
+    /// which grow each for itself: what lies before its definition, up to it, and what comes after.
     pub fn append_postings(&mut self, term: &[u8], mut positions: &[u64]) -> Result<()> {
         let last = {
+            let (first, last) = match (definition_of(term), positions.first()) {
+                (Some(definition), Some(first)) if *first <= definition.0 => (0, definition.0),
+                (Some(definition), _) => (definition.0.saturating_add(1), u64::MAX),
+                (None, _) => (0, u64::MAX),
+            };
             let range =
-                (Bound::Included(posting::key(term, 0)), Bound::Included(posting::key(term, u64::MAX)));
+                (Bound::Included(posting::key(term, first)), Bound::Included(posting::key(term, last)));
             let mut found = self
                 .postings
                 .range::<&[u8]>((as_slice(&range.0), as_slice(&range.1)))
@@ -368,237 +379,13 @@ impl<'t> Tables<'t> {
     }
 }
 
-fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    bound.as_ref().map(Vec::as_slice)
-}
-
-/// A read of the tables at one commit.
-pub(crate) struct ColdRead<'c> {
-    transaction: ReadTransaction,
-    // After the transaction, so that it is dropped after it.
-    _guard: RwLockReadGuard<'c, State>,
-}
-
-impl ColdRead<'_> {
-    fn table(&self, definition: TableDefinition<Bytes, Bytes>) -> Result<ReadOnlyTable<Bytes, Bytes>> {
-        self.transaction.open_table(definition).map_err(|e| failed("opening a table", redb::Error::from(e)))
-    }
-
-    fn meta_value<const N: usize>(&self, name: &str) -> Result<Option<[u8; N]>> {
-        let table =
-            self.transaction.open_table(META).map_err(|e| failed("opening meta", redb::Error::from(e)))?;
-        let found = table.get(name).map_err(|e| failed("reading meta", e))?;
-        let Some(found) = found else { return Ok(None) };
-        let bytes = unsealed(name.as_bytes(), found.value(), || format!("meta.{name}"))?;
-        bytes
-            .try_into()
-            .map(Some)
-            .map_err(|_| Error::corrupt(format!("meta.{name}"), format!("{} bytes", bytes.len())))
-    }
-
-    /// C, alone.
-    pub fn checkpoint(&self) -> Result<u64> {
-        let value = self.meta_value("checkpoint")?;
-        value.map(u64::from_be_bytes).ok_or_else(|| Error::corrupt("meta.checkpoint", "nothing"))
-    }
-
-    /// The chain hash at C.
-    pub fn chain(&self) -> Result<[u8; 32]> {
-        Ok(self.meta_value("chain")?.unwrap_or([0; 32]))
-    }
-
-    pub fn meta(&self, path: &Path) -> Result<Meta> {
-        let other = |found: String| {
-            Error::unopenable(
-                path,
-                format!("{found}; this version reads format {FORMAT}"),
-                "open it with the version that wrote it",
-            )
-        };
-        match self.meta_value("format").map(|f| f.map(u64::from_be_bytes)) {
-            Ok(Some(FORMAT)) => {}
-            Ok(Some(format)) => return Err(other(format!("its format is {format}"))),
-            Err(error @ Error::Corrupt { .. }) => return Err(error),
-            Ok(None) | Err(_) => return Err(other("it is a redb file without Bygone's format".to_owned())),
-        }
-        let id = self.meta_value("database")?.ok_or_else(|| Error::corrupt("meta.database", "nothing"))?;
-        let recorded = match self.meta_value::<12>("recorded")? {
-            None => None,
-            Some(bytes) => {
-                let (seconds, nanos) = bytes.split_at(8);
-                // Both halves have their length from the type above.
-                let seconds = i64::from_be_bytes(seconds.try_into().unwrap_or_default());
-                Some(Timestamp::from_parts(
-                    seconds,
-                    i32::from_be_bytes(nanos.try_into().unwrap_or_default()),
-                )?)
-            }
-        };
-        Ok(Meta {
-            id: DatabaseId(id),
-            checkpoint: self.checkpoint()?,
-            journal: self.meta_value("journal")?.map(Salt),
-            retired: self.meta_value("retired")?.map(Salt),
-            recorded,
-            chain: self.chain()?,
-        })
-    }
-
-    pub fn log(&self) -> Result<Log> {
-        Ok(Log(self.table(LOG)?))
-    }
-
-    pub fn postings(&self) -> Result<Postings> {
-        Ok(Postings(self.table(POSTINGS)?))
-    }
-
-    /// Refuses tables whose `meta` tells of another log than they have.
-    pub fn check_ends(&self, meta: &Meta) -> Result<()> {
-        let differs =
-            |what: &str| Err(Error::corrupt(format!("the tables up to #{}", meta.checkpoint), what));
-        let log = self.table(LOG)?;
-        let last = match log.last().map_err(|e| failed("reading the log", e))? {
-            Some((key, _)) => row_position("the log", key.value())?,
-            None => 0,
-        };
-        if last != meta.checkpoint {
-            return differs(&format!("the log in them ends at #{last}"));
-        }
-        let zones = self.table(ZONES)?;
-        let zone = match zones.last().map_err(|e| failed("reading zones", e))? {
-            Some((key, value)) => Some(Zone::decode(key.value(), value.value())?.1),
-            None => None,
-        };
-        let end = zone.as_ref().map_or(0, |zone| zone.last);
-        if end != meta.checkpoint {
-            return differs(&format!("the zones in them end at #{end}"));
-        }
-        let (chain, recorded) = zone.map_or(([0; 32], None), |zone| (zone.chain, Some(zone.recorded.1)));
-        if (chain, recorded) != (meta.chain, meta.recorded) {
-            return differs("their last zone has another hash or time than meta");
-        }
-        Ok(())
-    }
-
-    /// The next zones after a key, in its order: each with its key, and as far as it can be read.
-    pub fn zones_after(&self, key: &[u8], most: usize) -> Result<Vec<ZoneFound>> {
-        let table = self.table(ZONES)?;
-        let rows = table
-            .range::<&[u8]>((Bound::Excluded(key), Bound::Unbounded))
-            .map_err(|e| failed("reading zones", e))?;
-        let found = rows.take(most).map(|row| {
-            let (key, value) = row.map_err(|e| failed("reading zones", e))?;
-            Ok((key.value().to_vec(), Zone::decode(key.value(), value.value())))
-        });
-        found.collect()
-    }
-
-    /// The newest zone that ends at or before a position, and can be read.
-    pub fn zone_until(&self, position: u64) -> Result<Option<Zone>> {
-        let table = self.table(ZONES)?;
-        let end = position.to_be_bytes();
-        let rows = table.range::<&[u8]>(..=end.as_slice()).map_err(|e| failed("reading zones", e))?;
-        for row in rows.rev() {
-            let (key, value) = row.map_err(|e| failed("reading zones", e))?;
-            if let Ok((_, zone)) = Zone::decode(key.value(), value.value())
-                && zone.last <= position
-            {
-                return Ok(Some(zone));
-            }
-        }
-        Ok(None)
-    }
-
-    #[cfg(test)]
-    pub fn zones(&self) -> Result<Vec<(u64, Zone)>> {
-        self.zones_after(&[], usize::MAX)?.into_iter().map(|(_, zone)| zone).collect()
-    }
-}
-
 fn row_position(table: &str, key: &[u8]) -> Result<u64> {
     let bytes = key.try_into().map_err(|_| Error::corrupt(table, format!("a key of {} bytes", key.len())))?;
     Ok(u64::from_be_bytes(bytes))
 }
 
-/// The table `log`.
-pub(crate) struct Log(ReadOnlyTable<Bytes, Bytes>);
-
-impl Log {
-    pub fn get(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
-        Ok(self.row(position)?.map(|bytes| Arc::from(bytes.value())))
-    }
-
-    /// A row's bytes, lent.
-    pub fn row(&self, position: u64) -> Result<Option<AccessGuard<'_, Bytes>>> {
-        self.0.get(position.to_be_bytes().as_slice()).map_err(|e| failed("reading the log", e))
-    }
-
-    /// Hands over rows from `first` to `last` until it is told to stop; a row's bytes are lent, not copied.
-    pub fn scan(
-        &self,
-        first: u64,
-        last: u64,
-        descending: bool,
-        mut row: impl FnMut(u64, &[u8]) -> Result<bool>,
-    ) -> Result<()> {
-        let (first, last) = (first.to_be_bytes(), last.to_be_bytes());
-        let mut rows = self
-            .0
-            .range::<&[u8]>(first.as_slice()..=last.as_slice())
-            .map_err(|e| failed("reading the log", e))?;
-        loop {
-            let next = if descending { rows.next_back() } else { rows.next() };
-            let Some(next) = next else { return Ok(()) };
-            let (key, value) = next.map_err(|e| failed("reading the log", e))?;
-            if !row(row_position("the log", key.value())?, value.value())? {
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// The table `postings`.
-pub(crate) struct Postings(ReadOnlyTable<Bytes, Bytes>);
-
-impl Postings {
-    /// The last chunk of a term that begins at or before a position.
-    pub fn chunk_before(&self, term: &[u8], position: u64) -> Result<Option<Chunk>> {
-        self.edge(term, 0, position, true)
-    }
-
-    /// The first chunk of a term that begins at or after a position.
-    pub fn chunk_after(&self, term: &[u8], position: u64) -> Result<Option<Chunk>> {
-        self.edge(term, position, u64::MAX, false)
-    }
-
-    fn edge(&self, term: &[u8], first: u64, last: u64, back: bool) -> Result<Option<Chunk>> {
-        let (first, last) = (posting::key(term, first), posting::key(term, last));
-        let mut rows = self
-            .0
-            .range::<&[u8]>(first.as_slice()..=last.as_slice())
-            .map_err(|e| failed("reading postings", e))?;
-        let Some(row) = (if back { rows.next_back() } else { rows.next() }) else { return Ok(None) };
-        let (key, value) = row.map_err(|e| failed("reading postings", e))?;
-        posting::decode(key.value(), value.value()).map(Some)
-    }
-
-    /// The first term at or after some bytes, whatever its list.
-    pub fn term_at(&self, from: &[u8]) -> Result<Option<Vec<u8>>> {
-        let mut rows = self.0.range::<&[u8]>(from..).map_err(|e| failed("reading postings", e))?;
-        let Some(row) = rows.next() else { return Ok(None) };
-        let (key, _) = row.map_err(|e| failed("reading postings", e))?;
-        Ok(Some(posting::split_key(key.value())?.0.to_vec()))
-    }
-
-    /// Hands over every chunk in key order, as far as it can be read: with its term, or its key if that is none.
-    pub fn scan(&self, mut row: impl FnMut(&[u8], Result<Chunk>) -> Result<()>) -> Result<()> {
-        for next in self.0.iter().map_err(|e| failed("reading postings", e))? {
-            let (key, value) = next.map_err(|e| failed("reading postings", e))?;
-            let key = key.value();
-            row(posting::split_key(key).map_or(key, |(term, _)| term), posting::decode(key, value.value()))?;
-        }
-        Ok(())
-    }
+fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    bound.as_ref().map(Vec::as_slice)
 }
 
 #[cfg(test)]

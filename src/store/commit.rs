@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::catalog::Catalog;
 use super::group::{Outcome, Prepared};
 use super::journal::{self, AppendError, Found, FrameBuffer, Journal, Kind, Remnant, Salt};
 use super::queue::{Next, Pending, Queue, Turn};
@@ -108,7 +109,7 @@ impl Shared {
         committer.reopened = false;
         let head = batch.next - 1;
         batch.tails.active.extend(batch.staged);
-        self.publish(head);
+        self.publish(head, batch.catalog);
         answers
     }
 
@@ -236,8 +237,14 @@ impl Shared {
         Ok(())
     }
 
-    fn publish(&self, head: u64) {
-        self.tails_mut().head = head;
+    fn publish(&self, head: u64, catalog: Arc<Catalog>) {
+        let changed = self.retire(&self.tails().catalog, &catalog, head);
+        let mut tails = self.tails_mut();
+        (tails.head, tails.catalog) = (head, catalog);
+        drop(tails);
+        if changed {
+            self.upkeep.ask(|asked| asked.index = true);
+        }
         if self.options.durability == Durability::Sync {
             self.watch.set_synced(head);
         } else {

@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::catalog::tests::members;
 use super::disk::Disk;
 use super::disk::simulated::random::Random;
 use super::group::Group;
@@ -44,14 +45,19 @@ fn report(what: std::fmt::Arguments) {
     let _ = writeln!(std::io::stderr(), "{what}");
 }
 
-/// Tails of a few events, a journal that grows in small steps, a small cache, and a clock of its own.
+/// Tails of a few events, a journal that grows in small steps, a small cache, and a clock of its own. Indexes are built and
+/// dropped when a test says so, in slices of a few events.
 fn tiny(disk: &(impl Disk + Clone)) -> Options {
-    Options::new()
+    let mut options = Options::new()
         .disk(Arc::new(disk.clone()))
         .tail(10, 1 << 20)
         .journal_steps(4096, 8192)
         .cache(256 << 10)
         .clock(steady())
+        .compiler(members());
+    options.by_hand = true;
+    options.index_slice = (5, 3);
+    options
 }
 
 /// A clock that goes on by a third of a millisecond each time it is looked at.

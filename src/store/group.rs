@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Shared;
+use super::catalog::Change;
 use super::snapshot::View;
 use super::tail::Tails;
 use super::term::{self, Space, Term};
@@ -61,6 +62,8 @@ pub(crate) struct PreparedEvent {
     pub cold: (u64, u64),
     /// Where an event with the given id is.
     pub known: Option<u64>,
+    /// What it makes of the indexes.
+    pub change: Option<Change>,
 }
 
 #[derive(Debug)]
@@ -124,6 +127,12 @@ impl Prepared {
             }
             inherit(shared, &mut new)?;
             let target = new.owner().cloned();
+            if let Some(target) =
+                target.as_ref().filter(|target| !group.internal && target.kind().starts_with('$'))
+            {
+                let expected = "an entity of your own: '$' begins the database's kinds";
+                return Err(Error::invalid("the target of an event", expected, target.to_string()));
+            }
             if target.is_none() && !new.expect.is_empty() {
                 return Err(Error::invalid(
                     "EXPECT",
@@ -138,7 +147,8 @@ impl Prepared {
                 return Err(Error::invalid(format!("the event {kind}"), expected, size.to_string()));
             }
             bytes += size + 256;
-            events.push(PreparedEvent { new, kind, target, terms, cold: (0, 0), known: None });
+            let change = Change::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
+            events.push(PreparedEvent { new, kind, target, terms, cold: (0, 0), known: None, change });
         }
         if bytes > options.max_group {
             let expected = format!("at most {} bytes", options.max_group);

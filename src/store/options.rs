@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::catalog::{Compile, Derive};
 use super::disk::Disk;
 use super::disk::overlay::Overlay;
 use super::disk::real::RealDisk;
@@ -50,6 +51,12 @@ pub struct Options {
     pub(crate) durability: Durability,
     pub(crate) clock: Clock,
     pub(crate) ids: Option<Ids>,
+    compiler: Option<Arc<dyn Compile>>,
+    /// How many events are read for an index in a slice, and how many chunks of one are dropped, at most.
+    pub(crate) index_slice: (usize, usize),
+    /// Indexes are built and dropped only as a test says.
+    #[cfg(test)]
+    pub(crate) by_hand: bool,
     #[cfg(test)]
     pub(crate) sabotage: Option<super::Sabotage>,
 }
@@ -78,6 +85,10 @@ impl Default for Options {
             durability: Durability::Sync,
             clock: Clock::system(),
             ids: None,
+            compiler: None,
+            index_slice: (50_000, 4096),
+            #[cfg(test)]
+            by_hand: false,
             #[cfg(test)]
             sabotage: None,
         }
@@ -193,6 +204,29 @@ impl Options {
     pub fn ids(mut self, ids: impl Fn() -> String + Send + Sync + 'static) -> Options {
         self.ids = Some(Arc::new(move || EventId::new(&ids())));
         self
+    }
+
+    /// What understands the expressions of indexes.
+    pub(crate) fn compiler(mut self, compiler: Arc<dyn Compile>) -> Options {
+        self.compiler = Some(compiler);
+        self
+    }
+
+    /// What works out the expression of an index.
+    pub(crate) fn compile(&self, text: &str) -> Result<Arc<dyn Derive>> {
+        match &self.compiler {
+            Some(compiler) => compiler.compile(text),
+            None => Err(Error::stopped("nothing here understands the expressions of indexes")),
+        }
+    }
+
+    /// Whether a thread builds and drops indexes.
+    pub(crate) fn keeps_indexes(&self) -> bool {
+        #[cfg(test)]
+        if self.by_hand {
+            return false;
+        }
+        !self.read_only
     }
 
     /// The disk to work on. One that is only read keeps what recovery would write in memory.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Sabotage;
+use super::catalog::{Catalog, Change};
 use super::checkpoint::{self, JournalAfter};
 use super::cold::{Cold, Meta, at_opening};
 use super::disk::Disk;
@@ -79,19 +80,28 @@ pub(crate) fn recover(
     path: &Path,
     cold: &Cold,
     options: &Options,
-) -> Result<(Meta, Recovery)> {
+) -> Result<Recovered> {
     bring_up(disk, path, cold, options).map_err(|error| at_opening(path, error))
 }
 
-fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -> Result<(Meta, Recovery)> {
-    let meta = {
+/// What a database is that was brought up.
+pub(crate) struct Recovered {
+    pub meta: Meta,
+    pub catalog: Catalog,
+    pub recovery: Recovery,
+}
+
+fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -> Result<Recovered> {
+    let (meta, mut catalog) = {
         let read = cold.read()?;
         let meta = read.meta(path)?;
         read.check_ends(&meta)?;
-        meta
+        (meta, Catalog::load(&read, options)?)
     };
     let found = journal::find(&**disk, path)?;
     let mut recovery = Recovery::default();
+    // Nothing is taken in, and no journal removed, of a file whose indexes cannot be kept up.
+    catalog.check(path, options)?;
     for segment in &found {
         check_segment(disk, path, &meta, segment, options)?;
     }
@@ -100,7 +110,7 @@ fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -
         let own = |found: &&Found| matches!(&found.remnant, Remnant::Segment(header) if header.salt == salt);
         if found.iter().filter(own).count() == 2 {
             let salt = if options.sabotaged(Sabotage::IgnoreSalt) { Salt::ANY } else { salt };
-            recovery = replay(disk, path, cold, &meta, salt)?;
+            recovery = replay(disk, path, cold, &meta, salt, &mut catalog, options)?;
         } else if options.accept_lost_journal {
             checkpoint::write(cold, &[], JournalAfter::Retired(Some(salt)))?;
         } else {
@@ -113,7 +123,7 @@ fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -
     if !found.is_empty() {
         journal::remove(&**disk, path)?;
     }
-    Ok((cold.read()?.meta(path)?, recovery))
+    Ok(Recovered { meta: cold.read()?.meta(path)?, catalog, recovery })
 }
 
 /// Refuses a segment that holds something that is not this database's, or that it does not know of.
@@ -156,7 +166,15 @@ fn check_segment(
     }
 }
 
-fn replay(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, meta: &Meta, salt: Salt) -> Result<Recovery> {
+fn replay(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    cold: &Cold,
+    meta: &Meta,
+    salt: Salt,
+    catalog: &mut Catalog,
+    options: &Options,
+) -> Result<Recovery> {
     let replay = Replay::open(&**disk, path, salt, meta.checkpoint)?;
     let first = meta.checkpoint + 1;
     let tail = Arc::new(Tail::new(Side::A, first));
@@ -164,16 +182,24 @@ fn replay(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, meta: &Meta, salt: Sal
     for frame in replay.frames() {
         let frame = frame?;
         if frame.kind == Kind::Events {
-            tail.extend(decode_frame(&frame.payload, &mut next, frame.count)?);
+            tail.extend(decode_frame(&frame.payload, &mut next, frame.count, catalog, options)?);
         }
     }
+    // What was replayed without the terms of an index must not be taken in.
+    catalog.check(path, options)?;
     let cut = replay.cut().map(|cut| Position(cut.at));
     checkpoint::write(cold, &[&tail], JournalAfter::Retired(Some(salt)))?;
     Ok(Recovery { replayed: next - first, cut })
 }
 
 /// The events of a frame's payload: each its length, then its bytes.
-pub(crate) fn decode_frame(mut payload: &[u8], next: &mut u64, count: u32) -> Result<Vec<Staged>> {
+pub(crate) fn decode_frame(
+    mut payload: &[u8],
+    next: &mut u64,
+    count: u32,
+    catalog: &mut Catalog,
+    options: &Options,
+) -> Result<Vec<Staged>> {
     let mut events = Vec::new();
     for _ in 0..count {
         let damaged =
@@ -184,7 +210,12 @@ pub(crate) fn decode_frame(mut payload: &[u8], next: &mut u64, count: u32) -> Re
         let bytes: Arc<[u8]> = Arc::from(bytes);
         let event = codec::decode(Position(*next), bytes.clone())?;
         let version = event.version.map_or(0, |version| version.0);
-        events.push(Staged { bytes, terms: terms_of(&event)?, version });
+        let mut terms = terms_of(&event)?;
+        catalog.terms(Position(*next), &bytes, &mut terms)?;
+        if let Some(change) = Change::of(&event, options)? {
+            *catalog = catalog.changed(Position(*next), change);
+        }
+        events.push(Staged { bytes, terms, version });
         *next += 1;
         payload = rest;
     }

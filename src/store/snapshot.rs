@@ -5,11 +5,17 @@
 //! checkpoint moves in between is seen in one of them at least; C, read inside, tells which. A view is short-lived:
 //! iterators open one a page.
 
+mod estimate;
+mod runs;
+mod sweep;
+mod tally;
+
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Shared;
+use super::catalog::Catalog;
 use super::cold::{ColdRead, Log, Postings, was_interrupted};
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
@@ -17,6 +23,10 @@ use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, codec};
+
+pub(crate) use estimate::Estimate;
+pub(crate) use runs::Run;
+pub(crate) use tally::Tally;
 
 /// How many positions or events are read at a time.
 const PAGE: usize = 256;
@@ -33,12 +43,14 @@ pub(crate) enum Direction {
 pub(crate) struct Snapshot {
     shared: Arc<Shared>,
     head: u64,
+    catalog: Arc<Catalog>,
     cancel: Cancel,
+    tally: Arc<Tally>,
 }
 
 impl Snapshot {
-    pub(super) fn new(shared: Arc<Shared>, head: u64) -> Snapshot {
-        Snapshot { shared, head, cancel: Cancel::new() }
+    pub(super) fn new(shared: Arc<Shared>, head: u64, catalog: Arc<Catalog>) -> Snapshot {
+        Snapshot { shared, head, catalog, cancel: Cancel::new(), tally: Arc::default() }
     }
 
     /// The same log, whose reading ends with an error at the next page once this handle is cancelled.
@@ -46,9 +58,29 @@ impl Snapshot {
         Snapshot { cancel: cancel.clone(), ..self }
     }
 
+    /// What was read by it so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The same log, with counts that begin anew.
+    pub fn tallied(&self) -> Snapshot {
+        Snapshot { tally: Arc::default(), ..self.clone() }
+    }
+
     /// The newest position it shows.
     pub fn head(&self) -> Position {
         Position(self.head)
+    }
+
+    /// The indexes. As long as this snapshot or a clone of it lives, their lists are not dropped.
+    pub fn indexes(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The definitions whose lists are being dropped.
+    pub fn dropping(&self) -> Result<Vec<Position>> {
+        self.shared.stale()
     }
 
     /// How many threads may work on one query.
@@ -137,6 +169,21 @@ impl Snapshot {
         Ok(found.is_some_and(|term| term.as_bytes().starts_with(&prefix)))
     }
 
+    /// The names of index values, in order, up to so many.
+    pub fn tag_names(&self, most: usize) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let prefix = term::tags_prefix();
+        let mut from = prefix.clone();
+        while names.len() < most
+            && let Some(found) = self.read(|view| view.term_at(&from))?
+            && let Some(name) = found.as_tag_name()
+        {
+            from = [term::tag_prefix(&name).as_slice(), &term::AFTER_TERM].concat();
+            names.push(name);
+        }
+        Ok(names)
+    }
+
     /// How many bytes the file has.
     pub fn file_bytes(&self) -> Result<u64> {
         let file = self.shared.disk.open(&self.shared.path);
@@ -221,15 +268,24 @@ impl<'s> View<'s> {
         &self.read
     }
 
-    /// The index entries that are in no table yet, up to the head.
-    pub(super) fn warm_entries(&self) -> u64 {
+    /// The index entries that are in no table yet, up to the head, of the terms that count.
+    pub(super) fn warm_entries(&self, counts: impl Fn(&Term) -> bool) -> u64 {
         let within = |list: &[u64]| {
             let start = list.partition_point(|&p| p <= self.checkpoint);
             list.partition_point(|&p| p <= self.head()).saturating_sub(start) as u64
         };
-        let entries =
-            |tail: &Tail| tail.read().terms().values().map(|list| within(list.positions())).sum::<u64>();
+        let entries = |tail: &Tail| {
+            let tail = tail.read();
+            let lists = tail.terms().iter().filter(|(term, _)| counts(term));
+            lists.map(|(_, list)| within(list.positions())).sum::<u64>()
+        };
         self.tails.each().map(|tail| entries(tail)).sum()
+    }
+
+    /// Up to where the entries of a term are in the tables, and from where in the tails. What lies before the definition of an
+    /// index comes to the tables by itself, wherever its events are.
+    fn cold_through(&self, term: &Term) -> u64 {
+        term.definition().map_or(self.checkpoint, |definition| definition.0.max(self.checkpoint))
     }
 
     /// How many entries a counted list has in the tables alone, and the last of them (0 if none).
@@ -309,12 +365,13 @@ impl<'s> View<'s> {
         if first > last {
             return Ok(Vec::new());
         }
+        let checkpoint = self.cold_through(term);
         let within = |positions: Vec<u64>| {
             positions.into_iter().filter(|p| (first..=last).contains(p)).collect::<Vec<_>>()
         };
         match direction {
             Direction::Ascending => {
-                let cold = last.min(self.checkpoint);
+                let cold = last.min(checkpoint);
                 let mut page = Vec::new();
                 if first <= cold {
                     if let Some(chunk) = self.postings.chunk_before(term.as_bytes(), first)? {
@@ -327,15 +384,14 @@ impl<'s> View<'s> {
                     }
                 }
                 if page.is_empty() {
-                    page = self.tails.list(term, first.max(self.checkpoint + 1), last);
+                    page = self.tails.list(term, first.max(checkpoint + 1), last);
                 }
                 Ok(page)
             }
             Direction::Descending => {
-                let mut page = self.tails.list(term, first.max(self.checkpoint + 1), last);
+                let mut page = self.tails.list(term, first.max(checkpoint + 1), last);
                 if page.is_empty()
-                    && let Some(chunk) =
-                        self.postings.chunk_before(term.as_bytes(), last.min(self.checkpoint))?
+                    && let Some(chunk) = self.postings.chunk_before(term.as_bytes(), last.min(checkpoint))?
                 {
                     page = within(chunk.positions);
                 }
@@ -449,6 +505,7 @@ impl List {
 
     fn fill(&mut self) -> Result<()> {
         let page = self.snapshot.read(|view| view.page(&self.term, self.first, self.last, self.direction))?;
+        self.snapshot.tally.add_chunks(1);
         match (page.last(), self.direction) {
             (None, _) => self.done = true,
             (Some(&end), Direction::Ascending) => self.first = end + 1,
@@ -519,6 +576,7 @@ impl LogScan {
             }
             Ok(())
         })?;
+        snapshot.tally.add_events((most - left) as u64);
         Ok(self.first <= self.last)
     }
 

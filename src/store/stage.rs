@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Shared;
+use super::catalog::Catalog;
 use super::commit::Committer;
 use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, other_content};
 use super::snapshot::{View, find_own_id};
@@ -24,6 +25,8 @@ pub(super) struct Batch {
     /// The position after the last staged.
     pub next: u64,
     pub staged: Vec<Staged>,
+    /// The indexes as of the last staged.
+    pub catalog: Arc<Catalog>,
     /// How many events an entity has, and the last of them.
     entities: HashMap<Term, (u64, u64)>,
     ids: HashMap<Term, u64>,
@@ -38,6 +41,7 @@ impl Batch {
     pub fn new(tails: Tails, now: Timestamp, recorded: Option<Timestamp>) -> Batch {
         Batch {
             next: tails.head + 1,
+            catalog: tails.catalog.clone(),
             tails,
             staged: Vec::new(),
             entities: HashMap::new(),
@@ -82,12 +86,14 @@ impl Shared {
             return Ok(outcome);
         }
         let mark = (batch.next, committer.frame.payload_mut().len(), batch.recorded);
+        let catalog = batch.catalog.clone();
         let mut undo = Vec::new();
         let outcome = self.stage_events(committer, batch, request, &mut undo);
         if outcome.is_err() {
             batch.staged.truncate(batch.staged.len() - (batch.next - mark.0) as usize);
             committer.frame.payload_mut().truncate(mark.1);
             (batch.next, batch.recorded) = (mark.0, mark.2);
+            batch.catalog = catalog;
             for step in undo.into_iter().rev() {
                 match step {
                     Undo::Entity(term, Some(before)) => drop(batch.entities.insert(term, before)),
@@ -253,6 +259,10 @@ impl Shared {
             let length = payload.len() - start - 4;
             payload[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
             let bytes: Arc<[u8]> = Arc::from(&payload[start + 4..]);
+            batch.catalog.terms(Position(position), &bytes, &mut event.terms)?;
+            if let Some(change) = event.change {
+                batch.catalog = Arc::new(batch.catalog.changed(Position(position), change));
+            }
             events.push((position, bytes.clone()));
             batch.staged.push(Staged { bytes, terms: event.terms, version });
             batch.next += 1;

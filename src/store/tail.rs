@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use super::catalog::Catalog;
 use super::journal::Side;
-use super::term::Term;
+use super::term::{Term, TermRange};
 
 /// What an entry costs beside its bytes: the allocation, the node of the map, the position.
 const EVENT_COST: usize = 48;
@@ -115,6 +116,16 @@ impl Tail {
         (within.len() as u64, within.last().copied())
     }
 
+    /// Adds the entries within the bounds of all terms in a range.
+    pub fn sweep(&self, range: &TermRange, first: u64, last: u64, entries: &mut Vec<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let inner = self.read();
+        let terms = inner.terms.range(Term::from_bytes(&range.from)..Term::from_bytes(&range.until));
+        terms.for_each(|(_, list)| entries.extend_from_slice(list.within(first, last)));
+    }
+
     /// How many entries a counted list has in all, and the last of them, if one of them is here.
     fn total(&self, term: &Term) -> Option<(u64, u64)> {
         let inner = self.read();
@@ -147,6 +158,8 @@ impl Inner {
 pub(crate) struct Tails {
     pub frozen: Option<Arc<Tail>>,
     pub active: Arc<Tail>,
+    /// The indexes defined up to the head.
+    pub catalog: Arc<Catalog>,
     /// The newest position a reader sees.
     pub head: u64,
 }

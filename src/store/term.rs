@@ -14,13 +14,24 @@
 //! | 6 | cause | the position; or type, id |
 //! | 7 | correlation | the text |
 //! | 8 | tag | name, value |
+//! | 9 | derived: an index of the catalog | the position of its definition, 8 bytes big-endian; a value |
+//!
+//! A term of a list that is looked up has at most 512 bytes, and saying a longer one is an error. Nobody says what an index
+//! derives: there a longer text is *cut*. Its term ends with `00 01` instead, so it sorts behind the text that is just as long
+//! as what was kept, and before all others that begin so; its list is of events whose text begins so, and whoever
+//! reads it looks at each of them again.
+
+mod range;
 
 use std::sync::Arc;
 
-use crate::entity::{Entity, EventType};
+use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event, EventId, NewEvent, Tag};
+use crate::time::Timestamp;
 use crate::value::Value;
+
+pub(crate) use range::{AFTER_TERM, TermRange};
 
 /// The most bytes a term has.
 pub(crate) const MAX_TERM: usize = 512;
@@ -29,6 +40,14 @@ pub(crate) const FALSE: u8 = 2;
 pub(crate) const TRUE: u8 = 3;
 pub(crate) const NUMBER: u8 = 4;
 pub(crate) const TEXT: u8 = 6;
+pub(crate) const TIME: u8 = 7;
+
+/// How the text of a cut term ends.
+const CUT: [u8; 2] = [0, 1];
+
+/// Where the value of a derived term begins.
+#[allow(dead_code, reason = "for who chooses lists")]
+const DERIVED: usize = 9;
 
 /// Which index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +61,16 @@ pub(crate) enum Space {
     Cause = 6,
     Correlation = 7,
     Tag = 8,
+    Derived = 9,
+}
+
+/// What an index of the catalog holds an event under.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Key {
+    /// Text, a number or a boolean: there is no entry for anything else.
+    Value(Value),
+    /// Times sort as instants, behind text.
+    Time(Timestamp),
 }
 
 /// What an event can be found by. Clones share their bytes.
@@ -92,6 +121,37 @@ impl Term {
         Builder::new(Space::Tag).text(name).value(value).term(|| format!("the index value {name}"))
     }
 
+    /// What the index of a definition holds an event under: none if that is no text, number, boolean or time.
+    pub fn derived(definition: Position, key: &Key) -> Option<Term> {
+        let mut builder = Builder(derived_prefix(definition));
+        match key {
+            Key::Value(Value::Null | Value::Array(_) | Value::Object(_)) => return None,
+            Key::Value(value) => builder = builder.value(value),
+            Key::Time(time) => write_time(&mut builder.0, *time),
+        }
+        let mut bytes = builder.0;
+        if bytes.len() > MAX_TERM {
+            bytes.truncate(MAX_TERM - CUT.len());
+            // An escaped zero stays whole, or goes.
+            if bytes.last() == Some(&0) {
+                bytes.pop();
+            }
+            bytes.extend_from_slice(&CUT);
+        }
+        Some(Term(bytes.into()))
+    }
+
+    /// Whether its list is of events whose text only begins like this: each of them is to be looked at again.
+    #[allow(dead_code, reason = "for who chooses lists")]
+    pub fn is_cut(&self) -> bool {
+        definition_of(&self.0).is_some() && self.0.get(DERIVED) == Some(&TEXT) && self.0.ends_with(&CUT)
+    }
+
+    /// The definition that a derived term belongs to.
+    pub fn definition(&self) -> Option<Position> {
+        definition_of(&self.0)
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -116,6 +176,7 @@ impl Term {
             Some(6) => "cause",
             Some(7) => "correlation",
             Some(8) => "index value",
+            Some(9) => "derived",
             _ => "term",
         };
         let shown: String = String::from_utf8_lossy(self.0.get(1..).unwrap_or_default())
@@ -124,6 +185,14 @@ impl Term {
             .collect::<Vec<_>>()
             .join(" ");
         format!("{space} {shown}")
+    }
+
+    /// The name that a term of an index value begins with.
+    pub fn as_tag_name(&self) -> Option<String> {
+        let rest = self.0.strip_prefix(&[Space::Tag as u8, TEXT])?;
+        // Within a text a zero is followed by FF; what follows the one that ends it never is.
+        let end = rest.windows(2).position(|pair| pair == [0, 0])?;
+        read_text(self.0.get(1..end + 4)?)
     }
 
     /// The type that a term of that space stands for.
@@ -140,6 +209,20 @@ pub(crate) fn is_counted(term: &[u8]) -> bool {
     term.first() == Some(&(Space::Entity as u8))
 }
 
+/// The definition that a derived term, or the key of one of its chunks, belongs to.
+pub(crate) fn definition_of(term: &[u8]) -> Option<Position> {
+    let (&space, rest) = term.split_first()?;
+    let definition = rest.first_chunk::<8>().filter(|_| space == Space::Derived as u8)?;
+    Some(Position(u64::from_be_bytes(*definition)))
+}
+
+/// The bytes that every term of an index begins with.
+pub(crate) fn derived_prefix(definition: Position) -> Vec<u8> {
+    let mut bytes = Builder::new(Space::Derived).0;
+    bytes.extend_from_slice(&definition.0.to_be_bytes());
+    bytes
+}
+
 /// The bytes that every type with this prefix begins with: `Order.*` is a range of keys.
 pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
     let mut bytes = Builder::new(Space::Type).0;
@@ -151,6 +234,11 @@ pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
 /// The bytes that every entity of this kind begins with.
 pub(crate) fn kind_prefix(kind: &str) -> Vec<u8> {
     Builder::new(Space::Entity).text(kind).0
+}
+
+/// The bytes that every index value begins with, whatever its name.
+pub(crate) fn tags_prefix() -> Vec<u8> {
+    Builder::new(Space::Tag).0
 }
 
 /// The bytes that every index value of this name begins with.
@@ -267,6 +355,15 @@ pub(crate) fn write_float(out: &mut Vec<u8>, x: f64) {
     write_number(out, x, 0);
 }
 
+/// A time as it sorts: seconds, then nanoseconds onward from them.
+pub(crate) fn write_time(out: &mut Vec<u8>, time: Timestamp) {
+    let (seconds, nanos) = time.parts();
+    let (seconds, nanos) = if nanos < 0 { (seconds - 1, nanos + 1_000_000_000) } else { (seconds, nanos) };
+    out.push(TIME);
+    out.extend_from_slice(&((seconds as u64) ^ 1 << 63).to_be_bytes());
+    out.extend_from_slice(&nanos.to_be_bytes());
+}
+
 fn write_number(out: &mut Vec<u8>, nearest: f64, rest: i16) {
     let bits = if nearest == 0.0 { 0 } else { nearest.to_bits() };
     let sortable = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
@@ -367,7 +464,52 @@ mod tests {
         assert!(!term.as_bytes().starts_with(&type_prefix("Orders")));
     }
 
+    fn derived(text: &str) -> Term {
+        Term::derived(Position(7), &Key::Value(text.into())).unwrap()
+    }
+
+    #[test]
+    fn a_long_text_is_cut_where_an_index_derives_it() {
+        let room = MAX_TERM - DERIVED - 3;
+        let (fits, longer) = ("a".repeat(room), "a".repeat(room + 1));
+        assert!(!derived(&fits).is_cut() && derived(&fits).as_bytes().len() == MAX_TERM);
+        assert!(derived(&longer).is_cut() && derived(&longer).as_bytes().len() <= MAX_TERM);
+        assert_eq!(derived(&longer), derived(&(longer.clone() + "b")));
+        assert_eq!(derived(&longer).definition(), Some(Position(7)));
+        assert!(!Term::tag("x", &"a".into()).unwrap().is_cut());
+        for nothing in [Value::Null, Value::Array(Vec::new()), Value::Object(Default::default())] {
+            assert_eq!(Term::derived(Position(7), &Key::Value(nothing)), None);
+        }
+    }
+
     proptest! {
+        /// Cut or not, the order of terms never contradicts that of their texts, and only texts that are cut share a term.
+        #[test]
+        fn cut_terms_sort_as_their_texts(a in "[\0ab]{0,3}", b in "[\0ab]{0,3}", long in 495usize..505, zeros: bool) {
+            let start = if zeros { "\0".repeat(long / 2) } else { "a".repeat(long) };
+            let (a, b) = (start.clone() + &a, start + &b);
+            let (x, y) = (derived(&a), derived(&b));
+            prop_assert!(x.as_bytes().len() <= MAX_TERM);
+            let order = x.cmp(&y);
+            prop_assert!(order == a.cmp(&b) || order.is_eq() && x.is_cut(), "{:?} {:?}", a, b);
+            prop_assert!(x == y || !x.as_bytes().starts_with(y.as_bytes()));
+        }
+
+        #[test]
+        fn times_sort_as_instants_behind_text(a in -9_000_000_000_000i64..9_000_000_000_000, b: i16, nanos in -999i32..1000) {
+            let near = Timestamp::from_millis(a.saturating_add(b.into()));
+            let near = if nanos < 0 {
+                near.saturating_sub(std::time::Duration::from_nanos(nanos.unsigned_abs().into()))
+            } else {
+                near.saturating_add(std::time::Duration::from_nanos(nanos.unsigned_abs().into()))
+            };
+            let term = |time| Term::derived(Position(7), &Key::Time(time)).unwrap();
+            let (x, y) = (Timestamp::from_millis(a), near);
+            prop_assert_eq!(term(x).cmp(&term(y)), x.cmp(&y));
+            let last = derived(&char::MAX.to_string().repeat(300));
+            prop_assert!(last < term(x));
+        }
+
         #[test]
         fn numbers_sort_exactly(a in number(), b in number()) {
             prop_assert_eq!(tag(a.clone()).cmp(&tag(b.clone())), exact(&a, &b), "{} {}", a, b);

@@ -1,18 +1,26 @@
-//! Upkeep: the two threads behind a database.
+//! Upkeep: the three threads behind a database.
 //!
 //! The *checkpointer* moves frozen tails into the tables. The *attendant* does what must not wait for that: it fills the
 //! journal's space ahead of need, syncs at intervals, and leads for tickets that nobody waits on.
+//! The *indexer* builds and drops indexes ([`backfill`](super::backfill)); where nothing is to be written there is none.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::backfill::Step;
 use super::{Durability, Shared, locked};
 use crate::error::{Error, Result};
 
 /// How long after a failed checkpoint the next try comes, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// How long until it is looked again whether the lists of an index are still read.
+const HELD: Duration = Duration::from_millis(250);
+
+/// Longer than anybody waits.
+const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
 /// What the threads have been asked for.
 #[derive(Debug, Default)]
@@ -21,9 +29,12 @@ pub(crate) struct Asked {
     pub fill: bool,
     pub lead: bool,
     pub sync: bool,
+    pub index: bool,
     stop: bool,
     /// Why the last checkpoint failed, while it has not succeeded since.
     failure: Option<Error>,
+    /// Why an index is not built, while that has not gone on since.
+    index_failure: Option<Error>,
 }
 
 #[derive(Debug, Default)]
@@ -70,15 +81,67 @@ impl Upkeep {
             let thread = thread::Builder::new().name(format!("bygone-{name}")).spawn(move || run(&shared));
             thread.map_err(|e| Error::io(format!("starting the {name}"), e))
         };
-        let checkpointer = spawn("checkpointer", checkpointer)?;
-        match spawn("attendant", attendant) {
-            Ok(attendant) => Ok(vec![checkpointer, attendant]),
-            Err(error) => {
-                shared.upkeep.stop();
-                let _ = checkpointer.join();
-                Err(error)
+        let mut threads: Vec<JoinHandle<()>> = Vec::new();
+        for name in ["checkpointer", "attendant", "indexer"] {
+            let thread = match name {
+                "checkpointer" => spawn(name, checkpointer),
+                "attendant" => spawn(name, attendant),
+                _ if shared.options.keeps_indexes() => spawn(name, indexer),
+                _ => continue,
+            };
+            match thread {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    shared.upkeep.stop();
+                    for thread in threads {
+                        let _ = thread.join();
+                    }
+                    return Err(error);
+                }
             }
         }
+        Ok(threads)
+    }
+
+    /// Waits until something is done, for so long at most; an error if indexes cannot be built. Says whether it is done.
+    pub fn wait_for_indexes(&self, timeout: Duration, done: impl Fn() -> bool) -> Result<bool> {
+        let until = Instant::now().checked_add(timeout);
+        let mut asked = locked(&self.asked);
+        loop {
+            if done() {
+                return Ok(true);
+            }
+            if let Some(failure) = &asked.index_failure {
+                return Err(failure.clone());
+            }
+            if asked.stop {
+                return Err(Error::stopped("the database is being closed"));
+            }
+            // Whoever cannot say when it is to end waits as long as it takes.
+            let left = until.map_or(FOR_EVER, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(false);
+            }
+            asked = self.wait(asked, left);
+        }
+    }
+
+    fn wait<'a>(&self, asked: MutexGuard<'a, Asked>, at_most: Duration) -> MutexGuard<'a, Asked> {
+        self.changed.wait_timeout(asked, at_most).map_or_else(|e| e.into_inner().0, |(guard, _)| guard)
+    }
+
+    /// Waits so long, or until the threads are to stop.
+    fn pause(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        let mut asked = locked(&self.asked);
+        while !asked.stop && Instant::now() < until {
+            asked = self.wait(asked, until.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Whether the threads are to stop.
+    pub fn stopping(&self) -> bool {
+        locked(&self.asked).stop
     }
 }
 
@@ -107,16 +170,40 @@ fn checkpointer(shared: &Arc<Shared>) {
                     asked.failure = Some(error);
                     asked.checkpoint = true;
                 });
-                let until = Instant::now() + pause;
+                upkeep.pause(pause);
                 pause = (pause * 2).min(RETRY.1);
+            }
+        }
+    }
+}
+
+fn indexer(shared: &Arc<Shared>) {
+    let upkeep = &shared.upkeep;
+    let mut pause = RETRY.0;
+    while !upkeep.stopping() {
+        let step = catch_unwind(AssertUnwindSafe(|| shared.keep_indexes()));
+        match step.unwrap_or_else(|_| Err(Error::stopped("building an index was interrupted by a panic"))) {
+            Ok(step) => {
+                pause = RETRY.0;
                 let mut asked = locked(&upkeep.asked);
-                while !asked.stop && Instant::now() < until {
-                    let left = until.saturating_duration_since(Instant::now());
-                    asked = upkeep
-                        .changed
-                        .wait_timeout(asked, left)
-                        .map_or_else(|e| e.into_inner().0, |(guard, _)| guard);
+                asked.index_failure = None;
+                upkeep.changed.notify_all();
+                while step != Step::Worked && !asked.index && !asked.stop {
+                    asked = match step {
+                        // Nobody tells when a reader is done.
+                        Step::Held => upkeep.wait(asked, HELD),
+                        _ => upkeep.changed.wait(asked).unwrap_or_else(PoisonError::into_inner),
+                    };
+                    if step == Step::Held {
+                        break;
+                    }
                 }
+                asked.index = false;
+            }
+            Err(error) => {
+                upkeep.ask(|asked| asked.index_failure = Some(error));
+                upkeep.pause(pause);
+                pause = (pause * 2).min(RETRY.1);
             }
         }
     }
@@ -141,13 +228,7 @@ fn attendant(shared: &Arc<Shared>) {
             }
             asked = match sync_at {
                 None => upkeep.changed.wait(asked).unwrap_or_else(PoisonError::into_inner),
-                Some(at) => {
-                    let left = at.saturating_duration_since(Instant::now());
-                    upkeep
-                        .changed
-                        .wait_timeout(asked, left)
-                        .map_or_else(|e| e.into_inner().0, |(guard, _)| guard)
-                }
+                Some(at) => upkeep.wait(asked, at.saturating_duration_since(Instant::now())),
             };
         };
         let stop = asked.stop;

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::entity::Position;
-use crate::event::{Event, NewEvent};
+use crate::event::{Cause, Event, NewEvent};
+use crate::plan::{FORCED, Forced};
 use crate::store::check;
 use crate::store::group::Group;
 use crate::store::snapshot::Direction;
@@ -27,6 +28,7 @@ pub(super) struct Draft {
     day: u8,
     total: Option<i8>,
     customer: Option<u8>,
+    cause: Option<u8>,
 }
 
 const TYPES: [&str; 7] = [
@@ -41,8 +43,174 @@ const TYPES: [&str; 7] = [
 
 fn draft() -> impl Strategy<Value = Draft> {
     let some = |most: u8| prop::option::of(0..most);
-    (0..TYPES.len(), 0..3u8, some(3), 0..20u8, prop::option::of(-5..5i8), some(3))
-        .prop_map(|(kind, id, actor, day, total, customer)| Draft { kind, id, actor, day, total, customer })
+    let facts = (some(3), 0..20u8, prop::option::of(-5..5i8), some(9), some(6));
+    (0..TYPES.len(), 0..3u8, facts).prop_map(|(kind, id, (actor, day, total, customer, cause))| Draft {
+        kind,
+        id,
+        actor,
+        day,
+        total,
+        customer,
+        cause,
+    })
+}
+
+/// Numbers, texts and a boolean, so that some are not to be compared.
+fn customer(n: u8) -> Value {
+    match n {
+        0..=4 => i64::from(n).into(),
+        5 => Value::Float(1.5),
+        6 => "1".into(),
+        7 => "c-7".into(),
+        _ => true.into(),
+    }
+}
+
+/// What is asked of a value, in the words of `BY` and of `WHERE`, and plainly.
+#[derive(Debug, Clone)]
+enum Ask {
+    Compare(usize, u8),
+    In(Vec<u8>),
+    Between(u8, u8),
+}
+
+const COMPARISONS: [&str; 6] = ["=", "!=", "<", "<=", ">", ">="];
+
+fn ask() -> impl Strategy<Value = Ask> {
+    prop_oneof![
+        4 => (0..COMPARISONS.len(), 0..9u8).prop_map(|(comparison, value)| Ask::Compare(comparison, value)),
+        1 => prop::collection::vec(0..9u8, 1..4).prop_map(Ask::In),
+        // Of one sort: numbers.
+        1 => (0..6u8, 0..6u8).prop_map(|(low, high)| Ask::Between(low, high)),
+    ]
+}
+
+fn plain_order(a: &Value, b: &Value) -> Option<std::cmp::Ordering> {
+    let number = |value: &Value| match value {
+        Value::Int(n) => Some(*n as f64),
+        Value::Float(x) => Some(*x),
+        _ => None,
+    };
+    match (a, b) {
+        (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
+        (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
+        _ => number(a)?.partial_cmp(&number(b)?),
+    }
+}
+
+impl Ask {
+    fn text(&self) -> String {
+        let shown = |n: &u8| match customer(*n) {
+            Value::Text(text) => format!("'{text}'"),
+            other => other.to_string(),
+        };
+        match self {
+            Ask::Compare(comparison, value) => format!("{} {}", COMPARISONS[*comparison], shown(value)),
+            Ask::In(values) => format!("IN ({})", values.iter().map(shown).collect::<Vec<_>>().join(", ")),
+            Ask::Between(low, high) => format!("BETWEEN {} AND {}", shown(low), shown(high)),
+        }
+    }
+
+    fn holds(&self, value: &Value) -> bool {
+        let order = |n: &u8| plain_order(value, &customer(*n));
+        match self {
+            Ask::Compare(comparison, wanted) => match (COMPARISONS[*comparison], order(wanted)) {
+                ("!=", order) => order.is_none_or(|order| order.is_ne()),
+                (_, None) => false,
+                ("=", Some(order)) => order.is_eq(),
+                ("<", Some(order)) => order.is_lt(),
+                ("<=", Some(order)) => order.is_le(),
+                (">", Some(order)) => order.is_gt(),
+                (_, Some(order)) => order.is_ge(),
+            },
+            Ask::In(values) => values.iter().any(|wanted| order(wanted).is_some_and(|order| order.is_eq())),
+            Ask::Between(low, high) => {
+                order(low).is_some_and(|order| order.is_ge())
+                    && order(high).is_some_and(|order| order.is_le())
+            }
+        }
+    }
+}
+
+/// A condition that lists, positions or runs know something of.
+#[derive(Debug, Clone)]
+enum Known {
+    Type(usize),
+    Types(Vec<usize>),
+    Like(usize),
+    Actor(u8),
+    Targets(u8, u8),
+    Customer(Ask),
+    Cause(u8),
+    Position(usize, u8),
+    Occurred(usize, u8),
+}
+
+fn known() -> impl Strategy<Value = Known> {
+    prop_oneof![
+        (0..TYPES.len()).prop_map(Known::Type),
+        prop::collection::vec(0..TYPES.len(), 1..4).prop_map(Known::Types),
+        (0..PATTERNS.len()).prop_map(Known::Like),
+        (0..4u8).prop_map(Known::Actor),
+        (0..4u8, 0..4u8).prop_map(|(a, b)| Known::Targets(a, b)),
+        ask().prop_map(Known::Customer),
+        (0..6u8).prop_map(Known::Cause),
+        (0..COMPARISONS.len(), 0..20u8).prop_map(|(comparison, at)| Known::Position(comparison, at)),
+        (0..COMPARISONS.len(), 0..20u8).prop_map(|(comparison, day)| Known::Occurred(comparison, day)),
+    ]
+}
+
+/// Whether a comparison of that sign holds, given the order.
+fn is(comparison: usize, order: std::cmp::Ordering) -> bool {
+    [order.is_eq(), order.is_ne(), order.is_lt(), order.is_le(), order.is_gt(), order.is_ge()][comparison]
+}
+
+impl Known {
+    fn text(&self) -> String {
+        match self {
+            Known::Type(kind) => format!("type = '{}'", TYPES[*kind]),
+            Known::Types(kinds) => {
+                let kinds: Vec<_> = kinds.iter().map(|kind| format!("'{}'", TYPES[*kind])).collect();
+                format!("type IN ({})", kinds.join(", "))
+            }
+            Known::Like(pattern) => format!("type MATCHES '{}'", PATTERNS[*pattern]),
+            Known::Actor(actor) => format!("User {actor} = actor"),
+            Known::Targets(a, b) => format!("target IN (Order {a}, Invoice {b})"),
+            // No value: null, which is not equal to any.
+            Known::Customer(ask) => format!("tags.customer {}", ask.text()),
+            Known::Cause(position) => format!("cause.position = {position}.0"),
+            Known::Position(comparison, at) => {
+                format!("position {} {}", COMPARISONS[*comparison], f64::from(*at) / 2.0)
+            }
+            Known::Occurred(comparison, at) => {
+                format!("timestamp {} '{}'", COMPARISONS[*comparison], day(*at))
+            }
+        }
+    }
+
+    fn holds(&self, event: &Event) -> bool {
+        match self {
+            Known::Type(kind) => event.kind.as_str() == TYPES[*kind],
+            Known::Types(kinds) => kinds.iter().any(|kind| event.kind.as_str() == TYPES[*kind]),
+            Known::Like(pattern) => matches(PATTERNS[*pattern], event),
+            Known::Actor(actor) => event.actor == Some(Entity::from(("User", *actor))),
+            Known::Targets(a, b) => {
+                let target = event.target.clone();
+                target == Some(Entity::from(("Order", *a))) || target == Some(Entity::from(("Invoice", *b)))
+            }
+            Known::Customer(ask) => match event.tags.iter().find(|tag| tag.name == "customer") {
+                Some(tag) => ask.holds(&tag.value),
+                None => matches!(ask, Ask::Compare(1, _)),
+            },
+            Known::Cause(position) => event.cause == Some(Cause::Event(Position(u64::from(*position)))),
+            Known::Position(comparison, at) => is(*comparison, (event.position.0 * 2).cmp(&u64::from(*at))),
+            Known::Occurred(comparison, at) => is(*comparison, event.timestamp.cmp(&time(&day(*at)))),
+        }
+    }
+}
+
+fn matches(pattern: &str, event: &Event) -> bool {
+    pattern.parse::<crate::pattern::Pattern>().unwrap().matches(&event.kind)
 }
 
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -57,7 +225,7 @@ pub(super) fn day(day: u8) -> String {
     format!("2024-01-{:02}", day + 1)
 }
 
-fn new_event(draft: &Draft) -> NewEvent {
+fn new_event(draft: &Draft, next: u64) -> NewEvent {
     let kind = TYPES[draft.kind];
     let mut event =
         NewEvent::new(kind).on((kind.split('.').next().unwrap(), draft.id)).at(time(&day(draft.day)));
@@ -74,7 +242,10 @@ fn new_event(draft: &Draft) -> NewEvent {
         );
     }
     if let Some(customer) = draft.customer {
-        event = event.index("customer", i64::from(customer));
+        event = event.index("customer", self::customer(customer));
+    }
+    if let Some(cause) = draft.cause.filter(|cause| u64::from(*cause) < next && *cause > 0) {
+        event = event.caused_by(Position(u64::from(cause)));
     }
     event
 }
@@ -85,7 +256,8 @@ struct Question {
     history: Option<u8>,
     pattern: usize,
     actor: Option<u8>,
-    customer: Option<u8>,
+    customer: Option<Ask>,
+    known: Vec<Known>,
     least: Option<i8>,
     since: Option<Bound>,
     until: Option<Bound>,
@@ -131,7 +303,14 @@ const PATTERNS: [&str; 8] = [
 fn question() -> impl Strategy<Value = Question> {
     let bound = || prop_oneof![(0..20u8).prop_map(Bound::Day), (0..=10u8).prop_map(Bound::Position)];
     let some = |most: u8| prop::option::weighted(0.3, 0..most);
-    let first = (some(4), 0..PATTERNS.len(), some(4), some(3), prop::option::weighted(0.3, -5..5i8));
+    let first = (
+        some(4),
+        0..PATTERNS.len(),
+        some(4),
+        prop::option::weighted(0.4, ask()),
+        prop::collection::vec(known(), 0..3),
+        prop::option::weighted(0.3, -5..5i8),
+    );
     let second = (
         prop::option::weighted(0.3, bound()),
         prop::option::weighted(0.3, bound()),
@@ -140,11 +319,12 @@ fn question() -> impl Strategy<Value = Question> {
         any::<bool>(),
     );
     (first, second).prop_map(
-        |((history, pattern, actor, customer, least), (since, until, as_of, limit, last))| Question {
+        |((history, pattern, actor, customer, known, least), (since, until, as_of, limit, last))| Question {
             history,
             pattern,
             actor,
             customer,
+            known,
             least,
             since,
             until,
@@ -163,7 +343,8 @@ impl Question {
         };
         if self.history.is_none() {
             let actor = self.actor.map(|actor| format!("User {actor}"));
-            let customer = self.customer.filter(|_| tags).map(|customer| format!("customer = {customer}"));
+            let customer = self.customer.as_ref().filter(|_| tags);
+            let customer = customer.map(|customer| format!("customer {}", customer.text()));
             let by: Vec<String> = actor.into_iter().chain(customer).collect();
             if !by.is_empty() {
                 text += &format!(" BY {}", by.join(", "));
@@ -175,8 +356,10 @@ impl Question {
         if let Some(until) = &self.until {
             text += &format!(" UNTIL {}", until.text(head));
         }
-        if let Some(least) = self.least {
-            text += &format!(" WHERE data.total >= {least} AND NOT actor = User 9");
+        let least = self.least.map(|least| format!("data.total >= {least} AND NOT actor = User 9"));
+        let conditions: Vec<String> = self.known.iter().map(Known::text).chain(least).collect();
+        if !conditions.is_empty() {
+            text += &format!(" WHERE {}", conditions.join(" AND "));
         }
         if let Some(since) = &self.since {
             text += &format!(" SINCE {}", since.text(head));
@@ -203,12 +386,13 @@ impl Question {
         let chosen = match self.history {
             Some(id) => event.target == Some(Entity::from(("Order", id))),
             None => {
-                PATTERNS[self.pattern].parse::<crate::pattern::Pattern>().unwrap().matches(&event.kind)
+                matches(PATTERNS[self.pattern], event)
                     && self.actor.is_none_or(|actor| event.actor == Some(Entity::from(("User", actor))))
                     && self
                         .customer
+                        .as_ref()
                         .filter(|_| tags)
-                        .is_none_or(|c| tag("customer") == Some(i64::from(c).into()))
+                        .is_none_or(|ask| tag("customer").is_some_and(|customer| ask.holds(&customer)))
             }
         };
         let total = match event.data.get("total") {
@@ -219,6 +403,7 @@ impl Question {
             && since
             && until
             && self.as_of.is_none_or(|share| position <= Bound::Position(share).position(head))
+            && self.known.iter().all(|known| known.holds(event))
             && self.least.is_none_or(|least| total.is_some_and(|total| total >= i64::from(least)))
     }
 }
@@ -237,7 +422,8 @@ pub(super) fn filled(steps: &[Step], tail: usize) -> Store {
     for step in steps {
         match step {
             Step::Append(drafts) => {
-                let events = drafts.iter().map(new_event).collect();
+                let next = store.snapshot().head().0 + 1;
+                let events = drafts.iter().map(|draft| new_event(draft, next)).collect();
                 store.append(Group { events, ..Group::default() }).unwrap();
             }
             Step::Checkpoint => store.checkpoint().unwrap(),
@@ -272,7 +458,14 @@ proptest! {
                 }
             }
             let text = question.text(head, tags);
-            prop_assert_eq!(session.positions(&text), expected, "{}", text);
+            // Whatever is chosen.
+            for forced in [None, Some(Forced::Log), Some(Forced::Lists), Some(Forced::Every)] {
+                FORCED.set(forced);
+                let found = session.run(&text);
+                FORCED.set(None);
+                let found = found.unwrap_or_else(|error| panic!("{text}: {error}")).0;
+                prop_assert_eq!(positions(&found), expected.clone(), "{} {:?}", text, forced);
+            }
         }
     }
 

@@ -1,6 +1,9 @@
 //! `GROUP BY`, `SELECT`, `HAVING`, `ORDER BY`: one form at a time.
 
 use super::*;
+use crate::event::NewEvent;
+use crate::store::group::Group;
+use crate::value::Value;
 
 /// Departures from three places; one has no delay, one has an odd one.
 fn airport(memory: usize) -> Store {
@@ -99,6 +102,11 @@ fn rows_have_the_columns_that_are_asked_for() {
         ),
         ("EVENTS LIMIT 0 SELECT position ORDER BY data.x", &[]),
         ("EVENTS LIMIT 0 GROUP BY type", &[]),
+        // A key may be a part of another, and its name is good in SELECT already.
+        (
+            "EVENTS GROUP BY data.origin AS o, coalesce(data.origin, type) AS both SELECT lower(o) AS l HAVING coalesce(data.origin, type) > 'K' ORDER BY coalesce(data.origin, type)",
+            &[r#"{"o":"LGA","both":"LGA","l":"lga"}"#, r#"{"o":null,"both":"Plane.landed","l":null}"#],
+        ),
         (
             "HISTORY Plane p1 SELECT version ORDER BY version DESC",
             &[r#"{"version":3}"#, r#"{"version":2}"#, r#"{"version":1}"#],
@@ -226,6 +234,45 @@ fn what_a_query_holds_is_bounded() {
     assert_eq!(session.positions("EVENTS ORDER BY position DESC"), [7, 6, 5, 4, 3, 2, 1]);
     assert_eq!(session.lines("EVENTS SELECT count() AS n"), [r#"{"n":7}"#]);
     assert_eq!(session.rows("EVENTS SELECT data.delay").len(), 7);
+}
+
+/// A log of several stretches, each gathered by itself: the parts join to what one pass gives.
+#[test]
+fn answers_do_not_depend_on_threads() {
+    const EVENTS: u64 = 70_000;
+    let place = |n: u64| if n.is_multiple_of(5) { None } else { Some(n % 7) };
+    for threads in [1, 3] {
+        let store = store_with(100_000, Options::new().threads(threads));
+        for batch in 0..EVENTS / 5000 {
+            let event =
+                |n: u64| NewEvent::new("Order.paid").member("n", n as f64 / 8.0).member("place", place(n));
+            let events = (1..=5000).map(|n| event(batch * 5000 + n)).collect();
+            store.append(Group { events, ..Group::default() }).unwrap();
+        }
+        let session = Session::new(&store);
+        let groups = [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5), Some(6)].map(|key| {
+            let members: Vec<u64> = (1..=EVENTS).filter(|n| place(*n) == key).collect();
+            let sum = members.iter().sum::<u64>() as f64 / 8.0;
+            let (first, last) = (members[0], members[members.len() - 1]);
+            let key = key.map_or("null".to_owned(), |key| key.to_string());
+            let count = members.len();
+            format!(
+                r#"{{"place":{key},"n":{count},"s":{},"f":{first},"l":{last},"m":{},"d":{count}}}"#,
+                Value::Float(sum),
+                Value::Float(last as f64 / 8.0)
+            )
+        });
+        let text = "EVENTS GROUP BY data.place AS place SELECT count() AS n, sum(data.n) AS s, first(position) AS f, \
+                    last(position) AS l, max(data.n) AS m, distinct(data.n) AS d";
+        assert_eq!(session.lines(text), groups);
+        assert_eq!(session.lines("EVENTS SELECT count(data.place) AS n"), [r#"{"n":56000}"#]);
+
+        let mut sorted: Vec<u64> = (1..=EVENTS).collect();
+        sorted.sort_by_key(|n| (std::cmp::Reverse(place(*n)), std::cmp::Reverse(n % 1000)));
+        let text = "EVENTS WHERE position > 0 ORDER BY data.place DESC, position % 1000 DESC";
+        assert_eq!(session.positions(&format!("{text} LIMIT 300")), sorted[..300]);
+        assert_eq!(session.positions(text), sorted);
+    }
 }
 
 #[test]

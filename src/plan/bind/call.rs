@@ -192,10 +192,12 @@ pub(super) fn folded(node: Node) -> Node {
 }
 
 fn constants(nodes: &[Node]) -> Option<Vec<Datum<'_>>> {
-    let constant = |node| match node {
-        &Node::Constant(ref constant) => Some(Datum::constant(constant)),
-        _ => None,
-    };
+    fn constant(node: &Node) -> Option<Datum<'_>> {
+        match node {
+            Node::Constant(constant) => Some(Datum::constant(constant)),
+            _ => None,
+        }
+    }
     nodes.iter().map(constant).collect()
 }
 

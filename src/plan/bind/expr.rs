@@ -39,7 +39,7 @@ impl Binder<'_> {
         let boxed = |expr: &Expr| self.expr(expr, names).map(Box::new);
         let turned = |negated: bool, node: Node| if negated { Node::Not(Box::new(node)) } else { node };
         Ok(match &expr.kind {
-            ExprKind::Literal(literal) => self.literal(literal, names)?,
+            ExprKind::Literal(literal) => self.literal(literal, expr.span, names)?,
             ExprKind::Param(param) => Node::value(self.parameter(param)?.clone()),
             ExprKind::Field(path) => self.named(path, names)?,
             ExprKind::Entity(entity) => Node::Constant(Constant::Entity(self.entity(entity)?)),
@@ -98,7 +98,7 @@ impl Binder<'_> {
         Ok(Node::Object(members.collect::<Result<_>>()?))
     }
 
-    fn literal(&self, literal: &Literal, names: Names) -> Result<Node> {
+    fn literal(&self, literal: &Literal, span: Span, names: Names) -> Result<Node> {
         Ok(match literal {
             Literal::Value(value) => Node::value(value.clone()),
             Literal::Time(time) => Node::Constant(Constant::Time(*time)),
@@ -108,7 +108,7 @@ impl Binder<'_> {
             }
             Literal::Now => match names {
                 Names::None => Node::Now,
-                _ => Node::Constant(Constant::Time(self.now()?)),
+                _ => Node::Constant(Constant::Time(self.now_at(span)?)),
             },
         })
     }
@@ -227,7 +227,7 @@ impl Binder<'_> {
             },
             Constant::Span(nanos) if *nanos <= 0 => {
                 let nanos = u64::try_from(-*nanos).unwrap_or(u64::MAX);
-                self.now()?.saturating_sub(std::time::Duration::from_nanos(nanos))
+                self.now_at(span)?.saturating_sub(std::time::Duration::from_nanos(nanos))
             }
             Constant::Span(_) => {
                 let said = self.context.text.get(span.range()).unwrap_or_default();

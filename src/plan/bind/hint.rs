@@ -25,7 +25,7 @@ const TYPES: usize = 16;
 
 /// What a statement names that the log does not have. A statement that is wrong has none: its error says more.
 pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<String>> {
-    let binder = Binder::new(context);
+    let binder = Binder::of(context);
     let mut hints = Vec::new();
     match statement {
         Statement::Explain { statement, .. } => return self::hints(statement, context),
@@ -62,14 +62,14 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
 impl Binder<'_> {
     /// The types in use, but for the database's own.
     fn types(&self) -> Result<Vec<(String, Term)>> {
-        let mut types = self.snapshot().types("")?;
+        let mut types = self.snapshot()?.types("")?;
         types.retain(|(name, _)| !name.starts_with('$'));
         Ok(types)
     }
 
     fn kind(&self, entity: &EntityRef) -> Result<Option<String>> {
         let kind = entity.kind.text.as_str();
-        if self.snapshot().has_kind(kind)? {
+        if self.snapshot()?.has_kind(kind)? {
             return Ok(None);
         }
         let types = self.types()?;
@@ -139,9 +139,9 @@ impl Binder<'_> {
         let each = LOOKED_AT.div_ceil(lists.len().max(1));
         let mut sample = Vec::new();
         for term in lists {
-            for position in self.snapshot().list(term, 1, u64::MAX, Direction::Descending).take(each) {
+            for position in self.snapshot()?.list(term, 1, u64::MAX, Direction::Descending).take(each) {
                 let position = position?;
-                let bytes = self.snapshot().read(|view| view.event(position))?;
+                let bytes = self.snapshot()?.read(|view| view.event(position))?;
                 sample.extend(bytes.map(|bytes| (crate::entity::Position(position), bytes)));
             }
         }

@@ -66,11 +66,11 @@ impl Binder<'_> {
 
     fn position_of(&self, id: &str, span: Span) -> Result<Option<Position>> {
         let id = self.at(span, EventId::new(id))?;
-        self.snapshot().position_of(&id)
+        self.snapshot()?.position_of(&id)
     }
 
     fn position(&self, position: Position, span: Span) -> Result<Position> {
-        let head = self.snapshot().head();
+        let head = self.snapshot()?.head();
         if position > head {
             return Err(self.fault(span, format!("{position} is beyond the head, which is {head}")));
         }
@@ -79,15 +79,15 @@ impl Binder<'_> {
 
     fn version(&self, count: &Count, entity: &Entity, span: Span) -> Result<Position> {
         let wanted = self.count(count, "VERSION")?;
-        let Version(newest) = self.snapshot().version(entity)?;
+        let Version(newest) = self.snapshot()?.version(entity)?;
         if wanted > newest {
             return Err(self.fault(span, format!("{entity} has no version {wanted}; its newest is {newest}")));
         }
         if wanted == 0 {
             return Ok(Position::START);
         }
-        let count = |head: Position| Ok(self.snapshot().until(head).version(entity)?.0 >= wanted);
-        let position = first_that(self.snapshot().head(), count)?;
+        let count = |head: Position| Ok(self.snapshot()?.until(head).version(entity)?.0 >= wanted);
+        let position = first_that(self.snapshot()?.head(), count)?;
         self.notice(format!("VERSION {wanted} is {position}"));
         Ok(position)
     }
@@ -113,10 +113,10 @@ impl Binder<'_> {
     /// The newest position that was recorded by then, or strictly before then.
     pub(super) fn recorded(&self, time: Timestamp, strictly: bool) -> Result<Position> {
         let later = |position: Position| {
-            let event = self.snapshot().event(position)?;
+            let event = self.snapshot()?.event(position)?;
             Ok(event.is_none_or(|event| event.recorded > time || (strictly && event.recorded == time)))
         };
-        let first = first_that(Position(self.snapshot().head().0 + 1), later)?;
+        let first = first_that(Position(self.snapshot()?.head().0 + 1), later)?;
         Ok(Position(first.0 - 1))
     }
 
@@ -128,11 +128,11 @@ impl Binder<'_> {
     ) -> Result<(Position, Option<Moment>)> {
         let moment = as_of.map(|point| self.point(point, entity)).transpose()?;
         let through = match moment {
-            None => self.snapshot().head(),
+            None => self.snapshot()?.head(),
             Some(Moment::Position(position)) => position,
             Some(Moment::Time(time)) => self.recorded(time, false)?,
         };
-        let recorded = self.snapshot().event(through)?.map(|event| event.recorded);
+        let recorded = self.snapshot()?.event(through)?.map(|event| event.recorded);
         self.notice(match recorded {
             Some(recorded) => format!("as of {through}, {recorded}"),
             None => "as of the start: no event yet".to_owned(),

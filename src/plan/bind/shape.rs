@@ -1,6 +1,9 @@
 //! Binding of `GROUP BY`, `SELECT`, `HAVING`, `ORDER BY` and of what `LIMIT` and `LAST` mean beside them.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
 
 use super::Binder;
 use super::expr::Names;
@@ -17,14 +20,14 @@ pub(super) struct Frame {
     keys: Vec<(Expr, Sort)>,
     aggregates: RefCell<Vec<Aggregate>>,
     /// Those of keys first; then, for `HAVING` and `ORDER BY`, all.
-    columns: Vec<(String, Node)>,
+    columns: IndexMap<String, Node>,
     /// The fields met outside aggregates and keys.
     loose: RefCell<Vec<(String, Span)>>,
 }
 
 impl Frame {
     fn new(keys: Vec<(Expr, Sort)>) -> Frame {
-        Frame { keys, aggregates: RefCell::default(), columns: Vec::new(), loose: RefCell::default() }
+        Frame { keys, aggregates: RefCell::default(), columns: IndexMap::new(), loose: RefCell::default() }
     }
 
     /// The slot of an aggregate; the same one twice is worked out once.
@@ -42,11 +45,11 @@ impl Frame {
 
     /// The column of this name.
     pub fn column(&self, name: &str) -> Option<Node> {
-        self.columns.iter().find(|(column, _)| column == name).map(|(_, node)| node.clone())
+        self.columns.get(name).cloned()
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.columns.iter().map(|(name, _)| name.as_str())
+        self.columns.keys().map(String::as_str)
     }
 
     /// A field was met that is part of no key: it is no one value of a group.
@@ -99,7 +102,7 @@ impl Binder<'_> {
             self.check_grouped(clauses, &frame)?;
             let aggregates = frame.aggregates.into_inner();
             let group = Group { keys, aggregates, having, order, limit, columns };
-            return Ok(ReadKind::Shaped(Shaped { events, shape: Shape::Group(group) }));
+            return Ok(shaped(events, Shape::Group(group)));
         }
         if let Some(having) = &clauses.having {
             let message = "HAVING chooses among groups, and there are none; events are chosen by WHERE";
@@ -110,10 +113,10 @@ impl Binder<'_> {
             events.take = take;
             return Ok(match columns {
                 None => ReadKind::Events(events),
-                Some(columns) => ReadKind::Shaped(Shaped { events, shape: Shape::Select(columns) }),
+                Some(columns) => shaped(events, Shape::Select(columns)),
             });
         }
-        Ok(ReadKind::Shaped(Shaped { events, shape: Shape::Sort { order, limit, columns } }))
+        Ok(shaped(events, Shape::Sort { order, limit, columns }))
     }
 
     fn items(&self, items: &[Item], names: Names, clause: &str) -> Result<Vec<Column>> {
@@ -136,10 +139,9 @@ impl Binder<'_> {
     /// No two columns have one name.
     fn check_names(&self, clauses: &Clauses, columns: &[Column]) -> Result<()> {
         let items = clauses.group.iter().chain(&clauses.select);
+        let mut seen = HashMap::new();
         for (i, (column, item)) in columns.iter().zip(items).enumerate() {
-            let Some(other) = columns[..i].iter().position(|other| other.name == column.name) else {
-                continue;
-            };
+            let Some(other) = seen.insert(column.name.as_str(), i) else { continue };
             let span = item.alias.as_ref().map_or(item.expr.span, |alias| alias.span);
             let name = shorten(&column.name);
             let message = if other < clauses.group.len() && i >= clauses.group.len() {
@@ -180,6 +182,10 @@ impl Binder<'_> {
         }
         Ok(())
     }
+}
+
+fn shaped(events: Events, shape: Shape) -> ReadKind {
+    ReadKind::Shaped(Box::new(Shaped { events, shape }))
 }
 
 /// What to take where the order that is asked for is that of the log, one way or the other.

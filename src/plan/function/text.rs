@@ -1,6 +1,7 @@
 //! Functions of text, and of what has parts.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::number::whole_of;
 use crate::document::Form;
@@ -15,15 +16,11 @@ fn text_of<'d>(datum: &'d Datum<'_>) -> Option<&'d str> {
 }
 
 /// A part of a text, borrowed where the text is.
-fn part<'a>(text: &Cow<'a, str>, of: impl Fn(&str) -> &str) -> Datum<'a> {
+fn part<'a>(text: &Cow<'a, str>, of: impl Fn(&str) -> Range<usize>) -> Datum<'a> {
+    let range = of(text);
     Datum::Text(match text {
-        Cow::Borrowed(text) => {
-            let part = of(text);
-            // Found again by its place: a part of the borrowed text lives as long.
-            let start = part.as_ptr() as usize - text.as_ptr() as usize;
-            text.get(start..start + part.len()).map_or_else(|| Cow::Owned(part.to_owned()), Cow::Borrowed)
-        }
-        Cow::Owned(text) => Cow::Owned(of(text).to_owned()),
+        Cow::Borrowed(text) => Cow::Borrowed(text.get(range).unwrap_or_default()),
+        Cow::Owned(text) => Cow::Owned(text.get(range).unwrap_or_default().to_owned()),
     })
 }
 
@@ -37,7 +34,10 @@ pub(super) fn upper<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
 
 pub(super) fn trim<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
     match given.first()? {
-        Datum::Text(text) => Some(part(text, str::trim)),
+        Datum::Text(text) => Some(part(text, |text| {
+            let start = text.len() - text.trim_start().len();
+            start..start + text.trim().len()
+        })),
         _ => None,
     }
 }
@@ -70,8 +70,8 @@ pub(super) fn substring<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
     let length = given.get(2).map_or(Some(usize::MAX), place)?;
     let at = |text: &str, chars: usize| text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at);
     Some(part(text, |text| {
-        let rest = text.get(at(text, start)..).unwrap_or_default();
-        rest.get(..at(rest, length)).unwrap_or_default()
+        let start = at(text, start);
+        start..start + at(text.get(start..).unwrap_or_default(), length)
     }))
 }
 

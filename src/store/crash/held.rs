@@ -8,13 +8,14 @@ use super::{one, path};
 
 use crate::entity::{Entity, Position, Version};
 use crate::event::{Expect, NewEvent, codec};
+use crate::store::catalog::tests::{indexes_are_whole, indexes_hold};
 use crate::store::checkpoint::link;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::SimulatedDisk;
 use crate::store::journal::Side;
 use crate::store::posting;
 use crate::store::snapshot::{Direction, Snapshot};
-use crate::store::term::{Term, is_counted, terms_of};
+use crate::store::term::{Term, definition_of, is_counted, terms_of};
 use crate::store::{Options, Store};
 
 type Lists = BTreeMap<Vec<u8>, Vec<u64>>;
@@ -79,6 +80,7 @@ pub(super) fn whole(
     let store = open(&options)?;
     let head = log_is_right(&store.snapshot(), run, expected, promised)?;
     tables_are_right(&store, expected, head)?;
+    indexes_are_right(&store, variant)?;
     lists_are_right(&store.snapshot(), expected, head, variant)?;
     keys_are_known(&store, run, head, variant)?;
     let next = goes_on(&store, expected, head)?;
@@ -160,6 +162,9 @@ pub(super) fn tables_are_right(store: &Store, expected: &Expected, head: u64) ->
     let scanned = cold.postings().and_then(|postings| {
         postings.scan(|term, chunk| {
             let chunk = chunk?;
+            if definition_of(term).is_some() {
+                return Ok(());
+            }
             let list = lists.entry(term.to_vec()).or_default();
             let before = if is_counted(term) { list.len() as u64 } else { 0 };
             if chunk.before != before || chunk.positions.len() > posting::FULL {
@@ -180,6 +185,24 @@ pub(super) fn tables_are_right(store: &Store, expected: &Expected, head: u64) ->
         return Err(format!("the list of {term:?}: {:?}, not {:?}", lists.get(&term), right.get(&term)));
     }
     nothing_beside_is(store)
+}
+
+/// Whatever was being built or dropped goes on where it was, and is then what the log says.
+fn indexes_are_right(store: &Store, variant: u64) -> Result<(), String> {
+    let snapshot = store.snapshot();
+    if snapshot.types("$index.").map_err(|e| e.to_string())?.is_empty() {
+        return Ok(());
+    }
+    indexes_hold(&snapshot).map_err(|e| format!("after the crash: {e}"))?;
+    drop(snapshot);
+    if variant.is_multiple_of(3) {
+        indexes_are_whole(store).map_err(|e| format!("built after the crash: {e}"))?;
+        let stale = store.shared().stale().map_err(|e| e.to_string())?;
+        if !stale.is_empty() {
+            return Err(format!("the indexes defined at {stale:?} are not dropped"));
+        }
+    }
+    Ok(())
 }
 
 /// Lists as a reader asks for them, one way and the other, and the versions of entities.

@@ -89,3 +89,14 @@ fn what_was_acknowledged_survives_a_crash_at_any_point() {
     super::report(format_args!("crash images: {images} (seed 1)"));
     assert!(images >= 20_000, "{images}");
 }
+
+#[test]
+fn indexes_survive_a_crash_at_any_point() {
+    let mut images = 0;
+    for seed in 21..=22 {
+        let script = Script { indexes: true, sessions: &[26, 18, 5], ..Script::new(seed) };
+        images += all_hold("with indexes", script, 0..2);
+    }
+    super::report(format_args!("crash images with indexes: {images} (seed 21)"));
+    assert!(images >= 3_000, "{images}");
+}

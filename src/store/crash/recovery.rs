@@ -43,7 +43,16 @@ fn recovered_twice(
 
 #[test]
 fn a_crash_during_recovery_loses_nothing_either() {
-    let run = Script::new(11).run();
+    recovered(Script::new(11), IMAGES);
+}
+
+#[test]
+fn nor_do_indexes() {
+    recovered(Script { indexes: true, sessions: &[26, 18, 5], ..Script::new(23) }, IMAGES / 6);
+}
+
+fn recovered(script: Script, tried: u64) {
+    let run = script.run();
     let expected = Expected::new(&run.log);
     let images = Mutex::new(0);
     std::thread::scope(|scope| {
@@ -52,7 +61,7 @@ fn a_crash_during_recovery_loses_nothing_either() {
             scope.spawn(move || {
                 let mut random = Random(part);
                 let mut points: Vec<_> =
-                    (0..IMAGES / 2).map(|_| random.below(run.trace.len() as u64 + 1) as usize).collect();
+                    (0..tried / 2).map(|_| random.below(run.trace.len() as u64 + 1) as usize).collect();
                 points.sort_unstable();
                 let mut crashes = run.trace.crashes();
                 for &point in &points {
@@ -64,13 +73,15 @@ fn a_crash_during_recovery_loses_nothing_either() {
                     assert!(image.exists(path()).unwrap());
                     match recovered_twice(run, expected, &image, promised, &mut random) {
                         Ok(tried) => *images.lock().unwrap() += tried,
-                        Err(fault) => panic!("point {point}, {fate:?}, seed {seed}, {fault} (script 11)"),
+                        Err(fault) => {
+                            panic!("point {point}, {fate:?}, seed {seed}, {fault} (script {})", script.seed)
+                        }
                     }
                 }
             });
         }
     });
     let images = images.into_inner().unwrap();
-    super::report(format_args!("crash images in recovery: {images} (seed 11)"));
-    assert!(images >= 3_000, "{images}");
+    super::report(format_args!("crash images in recovery: {images} (seed {})", script.seed));
+    assert!(images >= tried * 8, "{images}");
 }

@@ -10,6 +10,7 @@ use super::{Random, one, path, tiny};
 use crate::entity::{Position, Version};
 use crate::error::Result;
 use crate::event::{Expect, NewEvent};
+use crate::store::catalog::tests::{defined, dropped};
 use crate::store::disk::simulated::{SimulatedDisk, Trace};
 use crate::store::group::{Group, Outcome, Prepared};
 use crate::store::queue::Pending;
@@ -37,13 +38,21 @@ pub(super) struct Script {
     pub seed: u64,
     pub durability: Durability,
     pub sabotage: Option<Sabotage>,
+    /// Whether indexes are defined and dropped.
+    pub indexes: bool,
     /// How many steps each session has.
     pub sessions: &'static [usize],
 }
 
 impl Script {
     pub fn new(seed: u64) -> Script {
-        Script { seed, durability: Durability::Sync, sabotage: None, sessions: &[34, 22, 0, 6] }
+        Script {
+            seed,
+            durability: Durability::Sync,
+            sabotage: None,
+            indexes: false,
+            sessions: &[34, 22, 0, 6],
+        }
     }
 
     pub fn run(self) -> Run {
@@ -68,6 +77,9 @@ impl Script {
             player.promise(&store);
             for step in 0..steps {
                 player.step(&store, step == steps / 2).unwrap();
+                if self.indexes {
+                    player.change_indexes(&store).unwrap();
+                }
             }
             player.gate.open();
             store.close().unwrap();
@@ -126,6 +138,27 @@ impl Player {
                 let event = self.event();
                 self.append(store, one(event))?;
             }
+        }
+        self.promise(store);
+        settle_filler(store);
+        Ok(())
+    }
+
+    /// Defines an index, drops one, or goes on with what is to be built and dropped.
+    fn change_indexes(&mut self, store: &Store) -> Result<()> {
+        let name = ["a", "b"][self.random.below(2) as usize];
+        let on = ["Order.*", "*"][self.random.below(2) as usize];
+        match self.random.below(16) {
+            0 | 1 => self.append(store, defined(name, on, "n"))?,
+            2 => self.append(store, defined(name, on, "text"))?,
+            3 => self.append(store, dropped(name))?,
+            4..12 => {
+                // A checkpoint under way has the tables for itself.
+                self.gate.open();
+                store.shared().keep_indexes()?;
+                self.gate.close();
+            }
+            _ => return Ok(()),
         }
         self.promise(store);
         settle_filler(store);

@@ -1,0 +1,193 @@
+//! DEFINE INDEX, DROP INDEX, SHOW INDEXES, and what an index derives.
+
+use std::time::Duration;
+
+use super::*;
+use crate::store::catalog::Index;
+use crate::store::snapshot::Direction;
+use crate::store::term::Key;
+use crate::value::Value;
+
+fn ready(store: &Store) {
+    assert!(store.wait_for_indexes(Duration::from_secs(60)).unwrap());
+}
+
+fn found(store: &Store, name: &str, key: impl Into<Key>) -> Vec<u64> {
+    let snapshot = store.snapshot();
+    let index: &Index = snapshot.indexes().usable(name).unwrap_or_else(|| panic!("{name} is not ready"));
+    let Some(term) = index.term(&key.into()) else { return Vec::new() };
+    snapshot.list(term, 1, u64::MAX, Direction::Ascending).map(Result::unwrap).collect()
+}
+
+impl<V: Into<Value>> From<V> for Key {
+    fn from(value: V) -> Key {
+        Key::Value(value.into())
+    }
+}
+
+/// What SHOW INDEXES says, once nothing is to be dropped any more.
+fn shown(session: &Session) -> Vec<String> {
+    let until = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let lines = session.lines("SHOW INDEXES");
+        if !lines.iter().any(|line| line.contains("dropping") || line.contains("building")) {
+            return lines;
+        }
+        assert!(std::time::Instant::now() < until, "{lines:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_index_is_defined_shown_and_dropped() {
+    let store = store(4);
+    let mut session = Session::new(&store);
+    session.rows("EMIT Order.created 1 {customer: 'c-7'}");
+    session.rows("EMIT Order.created 2 {customer: 'c-8'}");
+    assert!(session.lines("SHOW INDEXES").is_empty());
+    session.actor = Some(Entity::from(("User", "ann")));
+    let text = "define index customer on 'Order.*' as data.customer";
+    let (rows, notices) = session.run(text).unwrap();
+    let line = serde_json::to_string(&rows[0]).unwrap();
+    for part in [
+        r#""position":3,"version":1"#,
+        r#""type":"$index.defined""#,
+        r#""target":{"type":"$index","id":"customer"}"#,
+        r#""actor":{"type":"User","id":"ann"}"#,
+        r#""data":{"name":"customer","on":"Order.*","as":"data.customer"}"#,
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert_eq!(notices, ["customer is built from 2 events before it; SHOW INDEXES tells how far it is"]);
+    session.rows("EMIT Order.paid 2 {customer: 'c-7'}");
+    session.rows("EMIT Parcel.sent 2 {customer: 'c-7'}");
+    ready(&store);
+    assert_eq!(found(&store, "customer", "c-7"), [1, 4]);
+    assert_eq!(
+        shown(&session),
+        [
+            r#"{"name":"customer","on":"Order.*","as":"data.customer","defined":3,"state":"ready","percent":100}"#
+        ]
+    );
+
+    // The same again is no other; something else is, and takes over.
+    let again = session.lines(text);
+    assert!(again[0].contains(r#""position":3,"#) && again[0].ends_with(r#""repeated":true}"#), "{again:?}");
+    session.rows("DEFINE INDEX customer ON '*' AS data.customer");
+    ready(&store);
+    assert_eq!(found(&store, "customer", "c-7"), [1, 4, 5]);
+    store.checkpoint().unwrap();
+    assert_eq!(shown(&session).len(), 1);
+
+    let error = session.error("DROP INDEX custommer");
+    assert!(error.contains("no index 'custommer' is defined (did you mean customer?)"), "{error}");
+    let dropped = session.lines("DROP INDEX customer");
+    assert!(dropped[0].contains(r#""version":3"#) && dropped[0].contains("$index.dropped"), "{dropped:?}");
+    store.checkpoint().unwrap();
+    assert!(shown(&session).is_empty());
+    assert!(session.error("DROP INDEX customer").contains("no index 'customer' is defined"));
+    assert_eq!(session.positions("EVENTS '$index.*'"), [3, 6, 7]);
+    assert_eq!(session.lines("VERIFY"), [r#"{"ok":true,"events":7,"entries":26}"#]);
+}
+
+#[test]
+fn an_index_holds_texts_numbers_booleans_times_and_the_items_of_arrays() {
+    let store = store(3);
+    let session = Session::new(&store);
+    for text in [
+        "EMIT A.b 1 {v: 1, at: 1} AT '2024-01-01'",
+        "EMIT A.b 1 {v: 1.0} AT '2024-01-02'",
+        "EMIT A.b 1 {v: 'x'} AT '2024-01-01'",
+        "EMIT A.b 1 {v: ['x', 'y', 'x', 1, null, {}, [1]]}",
+        "EMIT A.b 1 {v: true}",
+        "EMIT A.b 1 {v: null}",
+        "EMIT A.b 1 {v: {a: 1}}",
+        "EMIT A.b 1",
+        "DEFINE INDEX v ON '*' AS data.v",
+        "DEFINE INDEX day ON 'A.*' AS timestamp",
+        "DEFINE INDEX sum ON 'A.*' AS data.v + 1",
+        "DEFINE INDEX big ON 'A.*' AS data.v > 0 AND data.at IS NULL",
+        "DEFINE INDEX both ON 'A.*' AS [data.v, data.at]",
+        "DEFINE INDEX who ON 'A.*' AS coalesce(target.id, 'x')",
+        "EMIT A.b 2 {v: 1} AT '2024-01-02'",
+    ] {
+        session.rows(text);
+    }
+    ready(&store);
+    assert_eq!(found(&store, "v", 1), [1, 2, 4, 15]);
+    assert_eq!(found(&store, "v", "x"), [3, 4]);
+    assert_eq!(found(&store, "v", true), [5]);
+    assert_eq!(found(&store, "v", Value::Null), [0u64; 0]);
+    assert_eq!(found(&store, "day", Key::Time(time("2024-01-02"))), [2, 15]);
+    assert_eq!(found(&store, "day", "2024-01-02T00:00:00Z"), [0u64; 0]);
+    assert_eq!(found(&store, "sum", 2), [1, 2, 15]);
+    assert_eq!(found(&store, "big", true), [2, 15]);
+    assert_eq!(found(&store, "both", 1), [1, 2, 15]);
+    assert_eq!(found(&store, "who", "2"), [15]);
+    assert!(session.lines("VERIFY")[0].contains(r#""ok":true"#));
+}
+
+#[test]
+fn parameters_are_their_values_then() {
+    let store = store(4);
+    let mut session = Session::new(&store);
+    session.parameters =
+        Parameters::new().set("n", -5).set("list", Value::Array(vec![1.into(), "it's".into()]));
+    session.rows("DEFINE INDEX x ON '*' AS data.a - $n IN (-$n, 2) OR data.b IN ($n, 1) OR data.c = $list");
+    let text = r#""as":"data.a - -5 IN (5, 2) OR data.b IN (-5, 1) OR data.c = [1, 'it''s']""#;
+    assert!(session.lines("SHOW INDEXES")[0].contains(text), "{:?}", session.lines("SHOW INDEXES"));
+    session.rows("EMIT A.b 1 {a: 0}");
+    session.rows("EMIT A.b 1 {c: [1, \"it's\"]}");
+    session.rows("EMIT A.b 1 {b: 7}");
+    ready(&store);
+    assert_eq!(found(&store, "x", true), [2, 3]);
+}
+
+#[test]
+fn what_is_no_index_is_told() {
+    let store = store(4);
+    let session = Session::new(&store);
+    session.rows("EMIT A.b 1");
+    for (text, expected) in [
+        ("DEFINE INDEX x ON '*' AS timestamp > NOW", "column 38: a definition means the same at any time"),
+        ("DEFINE INDEX x ON '*' AS timestamp > -7d", "column 38: a definition means the same at any time"),
+        ("DEFINE INDEX x ON '*' AS actor", "found an entity (did you mean actor.id?)"),
+        ("DEFINE INDEX x ON '*' AS lower(count())", "count"),
+        ("DEFINE INDEX x ON '*' AS day(NOW)", "column 30: a definition means the same at any time"),
+        ("DEFINE INDEX x ON '*' AS total", "did you mean data.total?"),
+        ("DEFINE INDEX x ON '*' AS data.a = $x", "$x was given no value"),
+        ("DEFINE INDEX x ON 'a b' AS data.a", "pattern: expected types"),
+        ("DEFINE INDEX key ON '*' AS data.a", "BY key needs no index"),
+        ("DEFINE VIEW x AS EVENTS 'A.*'", "not available yet"),
+        ("DROP VIEW x", "not available yet"),
+        ("DROP INDEX x", "no index 'x' is defined"),
+        ("EMIT `$index`.defined x", "'$' begins the database's"),
+    ] {
+        let error = session.error(text);
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    assert_eq!(store.snapshot().head().0, 1);
+}
+
+#[test]
+fn of_many_who_define_the_same_one_does() {
+    let store = store(1000);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                let session = Session::new(store);
+                for n in 0..20 {
+                    session.rows(&format!("EMIT A.b {thread} {{n: {n}}}"));
+                    session.rows(&format!("DEFINE INDEX i{n} ON 'A.*' AS data.n"));
+                }
+            });
+        }
+    });
+    ready(&store);
+    assert_eq!(store.snapshot().head().0, 4 * 20 + 20);
+    for n in 0..20 {
+        assert_eq!(found(&store, &format!("i{n}"), n).len(), 4);
+    }
+    assert!(Session::new(&store).lines("VERIFY")[0].contains(r#""ok":true"#));
+}

@@ -1,0 +1,196 @@
+//! Binding of `BY`.
+
+use std::ops::Bound;
+
+use super::{Binder, expr::Names};
+use crate::entity::{Entity, EventType, Name, Position};
+use crate::error::{Error, Result};
+use crate::event::{Cause, EventId};
+use crate::lang::ast::{Comparison, Expr, Selector, Tag, TagTest};
+use crate::plan::by::{Shown, order};
+use crate::plan::expr::{Constant, Node};
+use crate::plan::fault::nearest;
+use crate::plan::{By, Derived, Tagged, Test};
+use crate::store::term::Key;
+use crate::value::Value;
+
+/// What `BY` finds without any index having been asked for.
+const BUILT_IN: [&str; 7] = ["actor", "target", "type", "id", "key", "cause", "correlation"];
+
+/// More index names than this are not gone through for what may have been meant.
+const NAMES: usize = 1000;
+
+impl Binder<'_> {
+    pub(super) fn tags(&self, selector: &Selector) -> Result<Vec<By>> {
+        selector.tags.iter().map(|tag| self.tag(tag)).collect()
+    }
+
+    fn tag(&self, tag: &Tag) -> Result<By> {
+        let name = tag.name.text.as_str();
+        if let TagTest::Is(id) = &tag.test {
+            return self.one(name, id, tag.span).map(By::Actor);
+        }
+        if !BUILT_IN.contains(&name) {
+            return self.tagged(name, tag).map(By::Tag);
+        }
+        let one = |expr: &Expr| self.built_in(name, tag, &self.constant(name, expr, tag)?);
+        match &tag.test {
+            TagTest::Compare(Comparison::Equal, expr) => one(expr),
+            TagTest::In(exprs) => Ok(By::Any(exprs.iter().map(one).collect::<Result<_>>()?)),
+            _ => {
+                let message = format!(
+                    "BY {name}: it takes = and IN (…); say more in WHERE, which reads what BY and the pattern leave"
+                );
+                Err(self.fault(tag.span, message))
+            }
+        }
+    }
+
+    fn constant(&self, name: &str, expr: &Expr, tag: &Tag) -> Result<Constant> {
+        match self.expr(expr, Names::None)? {
+            Node::Constant(constant) => Ok(constant),
+            _ => Err(self.fault(tag.span, format!("BY {name}: expected a value, found an expression"))),
+        }
+    }
+
+    fn built_in(&self, name: &str, tag: &Tag, constant: &Constant) -> Result<By> {
+        let entity = |what: fn(Entity) -> By| match constant {
+            Constant::Entity(entity) => Ok(what(entity.clone())),
+            _ => Err(self.fault(tag.span, format!("BY {name}: expected an entity, like {name} = User 7"))),
+        };
+        let text = |what: &str| {
+            let text = match constant {
+                Constant::Value(value) => super::id_text(value),
+                _ => None,
+            };
+            text.ok_or_else(|| self.fault(tag.span, format!("BY {name}: expected {what}, in quotes")))
+        };
+        match name {
+            "actor" => entity(By::Actor),
+            "target" => entity(By::Target),
+            "type" => self.at(tag.span, EventType::new(&text("a type like 'Order.paid'")?)).map(By::Type),
+            "id" => self.at(tag.span, EventId::new(&text("the id of an event")?)).map(By::Id),
+            "key" => text("a key").map(By::Key),
+            "correlation" => text("a correlation").map(By::Correlation),
+            _ => self.cause_of(tag, constant).map(By::Cause),
+        }
+    }
+
+    fn cause_of(&self, tag: &Tag, constant: &Constant) -> Result<Cause> {
+        match constant {
+            Constant::Value(Value::Int(n)) if *n >= 0 => Ok(Cause::Event(Position(n.unsigned_abs()))),
+            Constant::Value(Value::Text(id)) => {
+                let id = self.at(tag.span, EventId::new(id))?;
+                match self.snapshot()?.position_of(&id)? {
+                    Some(position) => Ok(Cause::Event(position)),
+                    None => {
+                        Err(self.fault(tag.span, format!("BY cause: no event of this log has the id '{id}'")))
+                    }
+                }
+            }
+            Constant::Entity(entity) => {
+                Ok(Cause::Named { kind: entity.kind().to_owned(), id: entity.id().to_owned() })
+            }
+            _ => Err(self.fault(tag.span, "BY cause: expected a position, like cause = 1207, or an id")),
+        }
+    }
+
+    fn tagged(&self, name: &str, tag: &Tag) -> Result<Tagged> {
+        let test = self.test(name, tag)?;
+        // A quoted time is a text, and beside times a time.
+        let times = test.map(|key| match key {
+            Key::Value(Value::Text(text)) => text.parse().ok().map(Key::Time),
+            _ => None,
+        });
+        let catalog = self.snapshot()?.indexes();
+        let index = catalog.usable(name).map(|index| Derived(index.clone()));
+        if index.is_none()
+            && let Some(index) = catalog.get(name)
+        {
+            let field = Name(name);
+            let message = if index.is_understood() {
+                format!(
+                    "BY {field}: its index is still being built, {} % so far; WHERE {} {test} asks the same without it",
+                    index.percent(),
+                    index.text()
+                )
+            } else {
+                format!(
+                    "BY {field}: this version does not understand what its index, defined at {}, is of: {}",
+                    index.position,
+                    index.text()
+                )
+            };
+            return Err(self.fault(tag.span, message));
+        }
+        Ok(Tagged { name: name.to_owned(), test, times, index, own: true })
+    }
+
+    fn test(&self, name: &str, tag: &Tag) -> Result<Test> {
+        let value = |expr: &Expr| match self.constant(name, expr, tag)? {
+            Constant::Value(
+                value @ (Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_)),
+            ) => Ok(Key::Value(value)),
+            Constant::Time(time) => Ok(Key::Value(Value::Text(time.to_string()))),
+            _ => {
+                let message =
+                    format!("BY {name}: expected text, a number or a boolean: an index holds no others");
+                Err(self.fault(tag.span, message))
+            }
+        };
+        Ok(match &tag.test {
+            TagTest::Compare(comparison, expr) => {
+                let value = value(expr)?;
+                match comparison {
+                    Comparison::Equal => Test::Is(value),
+                    Comparison::NotEqual => Test::Not(value),
+                    Comparison::Less => Test::Between(Bound::Unbounded, Bound::Excluded(value)),
+                    Comparison::LessOrEqual => Test::Between(Bound::Unbounded, Bound::Included(value)),
+                    Comparison::Greater => Test::Between(Bound::Excluded(value), Bound::Unbounded),
+                    Comparison::GreaterOrEqual => Test::Between(Bound::Included(value), Bound::Unbounded),
+                }
+            }
+            TagTest::In(exprs) => Test::In(exprs.iter().map(value).collect::<Result<_>>()?),
+            TagTest::Between(low, high) => {
+                let (low, high) = (value(low)?, value(high)?);
+                if order(&low, &high).is_none() {
+                    let message = format!(
+                        "BY {name}: {} and {} are of two sorts, and nothing lies between them",
+                        Shown(&low),
+                        Shown(&high)
+                    );
+                    return Err(self.fault(tag.span, message));
+                }
+                Test::Between(Bound::Included(low), Bound::Included(high))
+            }
+            // An actor, and never an index value.
+            TagTest::Is(_) => return Err(self.fault(tag.span, format!("BY {name}: expected a comparison"))),
+        })
+    }
+
+    /// An error for a name that no index answers.
+    pub(super) fn check_indexed(&self, selector: &Selector, tags: &[By]) -> Result<()> {
+        for (tag, by) in selector.tags.iter().zip(tags) {
+            if let By::Tag(Tagged { name, test, index: None, .. }) = by
+                && !self.snapshot()?.has_tag(name)?
+            {
+                return Err(self.unknown_name(selector, tag, name, test)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn unknown_name(&self, selector: &Selector, tag: &Tag, name: &str, test: &Test) -> Result<Error> {
+        let on = selector.pattern.as_ref().map_or(Ok("*".to_owned()), |text| self.text(text, "a pattern"))?;
+        let field = Name(name);
+        let message = format!(
+            "BY {name}: no index answers it, and no event was emitted with INDEX BY {name}; \
+             write DEFINE INDEX {field} ON '{on}' AS data.{field}, or WHERE data.{field} {test}"
+        );
+        let known = self.snapshot()?.tag_names(NAMES)?;
+        let indexes = self.snapshot()?.indexes().iter().map(|index| index.name());
+        let known = known.iter().map(String::as_str).chain(indexes).chain(BUILT_IN);
+        let meant = nearest(name, known).map(|name| Name(name).to_string());
+        Ok(self.fault_meaning(tag.span, message, meant))
+    }
+}

@@ -1,0 +1,178 @@
+//! Binding of definitions.
+
+use super::expr::Names;
+use super::{Binder, Said};
+use crate::error::{Error, Result};
+use crate::lang;
+use crate::lang::ast::{
+    DefinedKind, Definition, Expr, ExprKind, Literal, Name, ObjectExpr, Span, Statement, Text,
+};
+use crate::plan::expr::{Node, Number};
+use crate::plan::fault::nearest;
+use crate::plan::field::Sort;
+use crate::plan::later::Later;
+use crate::plan::{DefineIndex, DropIndex, Parameters, Write};
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// The names that BY knows without an index.
+const OWN: [&str; 7] = ["actor", "target", "type", "id", "key", "correlation", "cause"];
+
+/// The expression of an index, from its canonical text. What it is worth follows from the event alone.
+pub(crate) fn index_expression(text: &str) -> Result<Node> {
+    let whole = format!("DEFINE INDEX x ON '*' AS {text}");
+    let parsed = lang::parse_one(&whole)?;
+    let Statement::Define(Definition::Index { expr, .. }) = &parsed.statement else {
+        return Err(Error::invalid("the text of an index", "an expression", text));
+    };
+    let parameters = Parameters::new();
+    let said = Said {
+        text: &whole,
+        statement: 1,
+        parameters: &parameters,
+        default_actor: None,
+        now: Timestamp::MIN,
+    };
+    Binder::new(said, None).index(expr)
+}
+
+impl Binder<'_> {
+    pub(super) fn define(&self, definition: &Definition) -> Result<Write> {
+        let Definition::Index { name, pattern, expr } = definition else { return Err(Later::Form.error()) };
+        self.index_name(name)?;
+        let on = self.pattern_text(pattern)?;
+        Binder::new(self.context, None).index(expr)?;
+        let mut said = expr.clone();
+        self.put_values(&mut said)?;
+        let text = said.to_string();
+        // What is kept is the text: it has to mean this again.
+        if let Err(error) = index_expression(&text) {
+            return Err(self.fault(expr.span, format!("AS: {text} is not understood ({error})")));
+        }
+        let actor = self.context.default_actor.cloned();
+        Ok(Write::Define(DefineIndex { name: name.text.clone(), on, text, actor }))
+    }
+
+    pub(super) fn drop_definition(&self, kind: DefinedKind, name: &Name) -> Result<Write> {
+        if kind != DefinedKind::Index {
+            return Err(Later::Drop.error());
+        }
+        let indexes = self.snapshot()?.indexes();
+        if indexes.get(&name.text).is_none() {
+            let known = indexes.iter().map(|index| index.name());
+            let meant = nearest(&name.text, known).map(|name| crate::entity::Name(name).to_string());
+            return Err(self.fault_meaning(name.span, format!("no index '{}' is defined", name.text), meant));
+        }
+        let actor = self.context.default_actor.cloned();
+        Ok(Write::Drop(DropIndex { name: name.text.clone(), actor }))
+    }
+
+    fn index_name(&self, name: &Name) -> Result<()> {
+        if name.text.is_empty() {
+            return Err(self.fault(name.span, "the name of an index: expected one that is not empty"));
+        }
+        if OWN.contains(&name.text.as_str()) {
+            let message =
+                format!("BY {} needs no index, and an index of this name would never be used", name.text);
+            return Err(self.fault(name.span, message));
+        }
+        Ok(())
+    }
+
+    fn pattern_text(&self, pattern: &Text) -> Result<crate::pattern::Pattern> {
+        let text = self.text(pattern, "ON")?;
+        self.at(pattern.span(), text.parse())
+    }
+
+    /// An expression whose values an index holds.
+    fn index(&self, expr: &Expr) -> Result<Node> {
+        let node = self.expr(expr, Names::Event)?;
+        if node.sort() == Sort::Entity {
+            let said = self.context.text.get(expr.span.range()).unwrap_or_default();
+            let message =
+                "an index holds texts, numbers, booleans and times: expected one of those, found an entity";
+            return Err(self.fault_meaning(expr.span, message, Some(format!("{said}.id"))));
+        }
+        Ok(node)
+    }
+
+    /// Puts the values of parameters where they stand.
+    fn put_values(&self, expr: &mut Expr) -> Result<()> {
+        let span = expr.span;
+        let all = |exprs: &mut [Expr]| exprs.iter_mut().try_for_each(|expr| self.put_values(expr));
+        match &mut expr.kind {
+            ExprKind::Literal(_) | ExprKind::Field(_) => Ok(()),
+            ExprKind::Param(param) => {
+                expr.kind = written(self.parameter(param)?, span);
+                Ok(())
+            }
+            ExprKind::Entity(entity) => {
+                let (kind, id) = (entity.kind.clone(), self.entity(entity)?.id().to_owned());
+                entity.id = crate::lang::ast::Id::Text { text: id, span: kind.span };
+                Ok(())
+            }
+            ExprKind::Call { args, .. } => all(args),
+            ExprKind::Object(object) => {
+                object.members.iter_mut().try_for_each(|(_, expr)| self.put_values(expr))
+            }
+            ExprKind::Array(items) | ExprKind::Or(items) | ExprKind::And(items) => all(items),
+            ExprKind::Negate(inner) => {
+                // There is no minus before a number, which may be negative itself.
+                let negated = match &inner.kind {
+                    ExprKind::Param(param) => negated(self.parameter(param)?),
+                    _ => None,
+                };
+                match negated {
+                    Some(value) => expr.kind = ExprKind::Literal(Literal::Value(value)),
+                    None => self.put_values(inner)?,
+                }
+                Ok(())
+            }
+            ExprKind::Not(inner) => self.put_values(inner),
+            ExprKind::Arithmetic { first, rest } => {
+                self.put_values(first)?;
+                rest.iter_mut().try_for_each(|(_, expr)| self.put_values(expr))
+            }
+            ExprKind::Compare { left, right, .. } => {
+                self.put_values(left).and_then(|()| self.put_values(right))
+            }
+            ExprKind::Matches { subject, pattern, .. } => {
+                self.put_values(subject).and_then(|()| self.put_values(pattern))
+            }
+            ExprKind::Contains { subject, item, .. } => {
+                self.put_values(subject).and_then(|()| self.put_values(item))
+            }
+            ExprKind::Between { subject, low, high, .. } => {
+                self.put_values(subject)?;
+                self.put_values(low)?;
+                self.put_values(high)
+            }
+            ExprKind::In { subject, items, .. } => {
+                self.put_values(subject)?;
+                items.iter_mut().try_for_each(|item| self.put_values(item))
+            }
+            ExprKind::IsNull { subject, .. } => self.put_values(subject),
+        }
+    }
+}
+
+fn negated(value: &Value) -> Option<Value> {
+    match Number::of(value)? {
+        Number::Integer(n) => Number::Integer(-n).to_value(),
+        Number::Float(x) => Number::Float(-x).to_value(),
+    }
+}
+
+/// A value as it is written in an expression.
+fn written(value: &Value, span: Span) -> ExprKind {
+    let expr = |value: &Value| Expr { kind: written(value, span), span };
+    match value {
+        Value::Array(items) => ExprKind::Array(items.iter().map(expr).collect()),
+        Value::Object(members) => {
+            let members =
+                members.iter().map(|(name, value)| (Name { text: name.clone(), span }, expr(value)));
+            ExprKind::Object(ObjectExpr { members: members.collect(), span })
+        }
+        scalar => ExprKind::Literal(Literal::Value(scalar.clone())),
+    }
+}

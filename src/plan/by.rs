@@ -1,0 +1,246 @@
+//! Conditions that an index answers: `BY customer = 'c-7'`.
+
+use std::cmp::Ordering;
+use std::fmt::{self, Display, Formatter};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::expr::{Number, same};
+use crate::document::Raw;
+use crate::entity::{Entity, EventType, Name};
+use crate::event::record::Record;
+use crate::event::{Cause, EventId};
+use crate::store::catalog::Index;
+use crate::store::term::Key;
+use crate::value::Value;
+
+/// A condition that an index answers: `BY customer = 'c-7'`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum By {
+    Target(Entity),
+    Type(EventType),
+    Actor(Entity),
+    Id(EventId),
+    Key(String),
+    Cause(Cause),
+    Correlation(String),
+    Tag(Tagged),
+    /// One of them, at least.
+    Any(Vec<By>),
+}
+
+/// A condition on index values of a name: those that an event carries itself, and those that an index of the name derives.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Tagged {
+    pub name: String,
+    pub test: Test,
+    /// The same of times, where what was said is one: an index may hold times, and an event carries text.
+    pub times: Option<Test>,
+    pub index: Option<Derived>,
+    /// Whether values that events carry themselves count, too.
+    pub own: bool,
+}
+
+/// An index that is complete. Two are the same if their definition is.
+#[derive(Debug, Clone)]
+pub(crate) struct Derived(pub Arc<Index>);
+
+impl PartialEq for Derived {
+    fn eq(&self, other: &Derived) -> bool {
+        self.0.position == other.0.position
+    }
+}
+
+/// What is asked of an index value. It is never compared across text, numbers, times and booleans.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Test {
+    Is(Key),
+    /// There is a value, and it is another one.
+    Not(Key),
+    In(Vec<Key>),
+    /// Both are of one sort, and one at least is there.
+    Between(Bound<Key>, Bound<Key>),
+}
+
+impl By {
+    /// Whether an event carries it.
+    pub fn holds(&self, event: &Record) -> bool {
+        match self {
+            By::Target(entity) => event.target() == Some(entity.into()),
+            By::Type(kind) => event.kind() == kind.as_str(),
+            By::Actor(entity) => event.actor() == Some(entity.into()),
+            By::Id(id) => event.id().is_ok_and(|found| found == *id),
+            By::Key(key) => event.key() == Some(key),
+            By::Cause(cause) => event.cause().is_some_and(|found| found.to_cause() == *cause),
+            By::Correlation(correlation) => event.correlation() == Some(correlation),
+            By::Tag(tagged) => tagged.holds(event),
+            By::Any(some) => some.iter().any(|by| by.holds(event)),
+        }
+    }
+}
+
+impl Tagged {
+    fn holds(&self, event: &Record) -> bool {
+        let own = |(name, value): (&str, Raw)| {
+            name == self.name && value.to_value().is_ok_and(|value| self.passes(&Key::Value(value)))
+        };
+        // What is no value of an index (an object, a length of time) is not found by it, by `!=` neither.
+        let derived =
+            |index: &Derived| index.0.keys(event).iter().any(|key| self.passes(key) && index.0.holds(key));
+        self.own && event.tags().any(own) || self.index.as_ref().is_some_and(derived)
+    }
+
+    fn passes(&self, key: &Key) -> bool {
+        match (&self.test, &self.times) {
+            (test, None) => test.holds(key),
+            // To be another one is to be neither.
+            (Test::Not(_), Some(times)) => self.test.holds(key) && times.holds(key),
+            (test, Some(times)) => test.holds(key) || times.holds(key),
+        }
+    }
+}
+
+impl Test {
+    /// Whether a value passes.
+    pub fn holds(&self, key: &Key) -> bool {
+        match self {
+            Test::Is(wanted) => equal(key, wanted),
+            Test::Not(other) => !equal(key, other),
+            Test::In(several) => several.iter().any(|one| equal(key, one)),
+            Test::Between(low, high) => {
+                let above = match low {
+                    Bound::Included(low) => order(key, low).is_some_and(Ordering::is_ge),
+                    Bound::Excluded(low) => order(key, low).is_some_and(Ordering::is_gt),
+                    Bound::Unbounded => true,
+                };
+                above
+                    && match high {
+                        Bound::Included(high) => order(key, high).is_some_and(Ordering::is_le),
+                        Bound::Excluded(high) => order(key, high).is_some_and(Ordering::is_lt),
+                        Bound::Unbounded => true,
+                    }
+            }
+        }
+    }
+
+    /// What is compared with.
+    pub fn keys(&self) -> Vec<&Key> {
+        match self {
+            Test::Is(key) | Test::Not(key) => vec![key],
+            Test::In(keys) => keys.iter().collect(),
+            Test::Between(low, high) => {
+                let key = |bound| match bound {
+                    Bound::Included(key) | Bound::Excluded(key) => Some(key),
+                    Bound::Unbounded => None,
+                };
+                [low.as_ref(), high.as_ref()].into_iter().filter_map(key).collect()
+            }
+        }
+    }
+
+    /// The same test of what the keys become: of all of them, or of those of several that become something.
+    pub fn map(&self, turn: impl Fn(&Key) -> Option<Key>) -> Option<Test> {
+        let bound = |bound: &Bound<Key>| {
+            Some(match bound {
+                Bound::Included(key) => Bound::Included(turn(key)?),
+                Bound::Excluded(key) => Bound::Excluded(turn(key)?),
+                Bound::Unbounded => Bound::Unbounded,
+            })
+        };
+        Some(match self {
+            Test::Is(key) => Test::Is(turn(key)?),
+            Test::Not(key) => Test::Not(turn(key)?),
+            Test::In(keys) => {
+                let keys: Vec<_> = keys.iter().filter_map(turn).collect();
+                if keys.is_empty() {
+                    return None;
+                }
+                Test::In(keys)
+            }
+            Test::Between(low, high) => Test::Between(bound(low)?, bound(high)?),
+        })
+    }
+}
+
+fn equal(a: &Key, b: &Key) -> bool {
+    match (a, b) {
+        (Key::Value(a), Key::Value(b)) => same(a, b),
+        (Key::Time(a), Key::Time(b)) => a == b,
+        _ => false,
+    }
+}
+
+/// How two keys stand to each other: none across text, numbers, times and booleans, and for all that has no order.
+pub(crate) fn order(a: &Key, b: &Key) -> Option<Ordering> {
+    match (a, b) {
+        (Key::Time(a), Key::Time(b)) => Some(a.cmp(b)),
+        (Key::Value(Value::Bool(a)), Key::Value(Value::Bool(b))) => Some(a.cmp(b)),
+        (Key::Value(Value::Text(a)), Key::Value(Value::Text(b))) => Some(a.cmp(b)),
+        (Key::Value(a), Key::Value(b)) => Some(Number::of(a)?.compare(Number::of(b)?)),
+        _ => None,
+    }
+}
+
+/// A key as the language writes it.
+pub(super) struct Shown<'k>(pub &'k Key);
+
+impl Display for Shown<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Key::Value(Value::Text(text)) => write!(f, "'{}'", text.replace('\'', "''")),
+            Key::Value(other) => other.fmt(f),
+            Key::Time(time) => write!(f, "'{time}'"),
+        }
+    }
+}
+
+impl Display for By {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            By::Target(entity) => write!(f, "history of {entity}"),
+            By::Type(kind) => write!(f, "type {kind}"),
+            By::Actor(entity) => write!(f, "actor {entity}"),
+            By::Id(id) => write!(f, "id '{id}'"),
+            By::Key(key) => write!(f, "key '{key}'"),
+            By::Cause(Cause::Event(position)) => write!(f, "cause {position}"),
+            By::Cause(Cause::Named { kind, id }) => write!(f, "cause {kind} '{id}'"),
+            By::Correlation(correlation) => write!(f, "correlation '{correlation}'"),
+            By::Tag(tagged) => write!(f, "{} {}", Name(&tagged.name), tagged.test),
+            By::Any(some) => some.iter().enumerate().try_for_each(|(at, by)| match at {
+                0 => by.fmt(f),
+                _ => write!(f, " or {by}"),
+            }),
+        }
+    }
+}
+
+impl Display for Test {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Test::Is(key) => write!(f, "= {}", Shown(key)),
+            Test::Not(key) => write!(f, "!= {}", Shown(key)),
+            Test::In(keys) => {
+                f.write_str("IN (")?;
+                for (at, key) in keys.iter().enumerate() {
+                    write!(f, "{}{}", if at > 0 { ", " } else { "" }, Shown(key))?;
+                }
+                f.write_str(")")
+            }
+            Test::Between(Bound::Included(low), Bound::Included(high)) => {
+                write!(f, "BETWEEN {} AND {}", Shown(low), Shown(high))
+            }
+            Test::Between(low, high) => {
+                match low {
+                    Bound::Included(low) => write!(f, ">= {}", Shown(low))?,
+                    Bound::Excluded(low) => write!(f, "> {}", Shown(low))?,
+                    Bound::Unbounded => {}
+                }
+                match high {
+                    Bound::Included(high) => write!(f, "<= {}", Shown(high)),
+                    Bound::Excluded(high) => write!(f, "< {}", Shown(high)),
+                    Bound::Unbounded => Ok(()),
+                }
+            }
+        }
+    }
+}

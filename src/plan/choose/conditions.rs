@@ -1,0 +1,277 @@
+//! What `WHERE` says that lists, positions and runs know of.
+//!
+//! Only what stands in `AND` at the top counts, and only comparisons with constants. The condition is checked on each event all
+//! the same, so what is found here has to hold all that is wanted, and may hold more.
+
+use std::ops::Bound;
+
+use super::Times;
+use crate::entity::{EventType, Position};
+use crate::event::{Cause, EventId};
+use crate::lang::ast::Comparison;
+use crate::pattern::Pattern;
+use crate::plan::by::order;
+use crate::plan::expr::{Constant, Node, Number};
+use crate::plan::field::{Caused, Field, Part, Step};
+use crate::plan::{By, Derived, Tagged, Test, Window};
+use crate::store::term::Key;
+use crate::value::Value;
+
+#[derive(Debug, Default)]
+pub(super) struct Conditions {
+    /// All of them must hold.
+    pub by: Vec<By>,
+    /// Of the type.
+    pub kinds: Vec<Kinds>,
+    pub times: Times,
+}
+
+/// What an index is of, so that `WHERE` may find it there.
+#[derive(Debug, Clone)]
+pub(crate) struct Indexed {
+    pub node: Node,
+    pub index: Derived,
+}
+
+/// Which types are meant.
+#[derive(Debug)]
+pub(super) enum Kinds {
+    These(Vec<EventType>),
+    Like(Pattern),
+}
+
+impl Kinds {
+    pub fn mean(&self, kind: &str) -> bool {
+        match self {
+            Kinds::These(kinds) => kinds.iter().any(|one| one.as_str() == kind),
+            Kinds::Like(pattern) => pattern.matches_text(kind),
+        }
+    }
+}
+
+/// A comparison with constants, whichever stood left.
+enum Against<'n> {
+    One(Comparison, &'n Constant),
+    Between(&'n Constant, &'n Constant),
+    In(Vec<&'n Constant>),
+}
+
+impl Conditions {
+    pub fn read(&mut self, node: &Node, window: &mut Window, indexed: &[Indexed]) {
+        match node {
+            Node::And(terms) => terms.iter().for_each(|term| self.read(term, window, indexed)),
+            Node::Matches { subject, pattern } if **subject == Node::Field(Field::Type) => {
+                self.kinds.push(Kinds::Like(pattern.clone()));
+            }
+            Node::Compare { left, comparison, right } => match (&**left, &**right) {
+                (subject, Node::Constant(constant)) => {
+                    self.subject(subject, Against::One(*comparison, constant), window, indexed)
+                }
+                (Node::Constant(constant), subject) => {
+                    self.subject(subject, Against::One(turned(*comparison), constant), window, indexed)
+                }
+                _ => {}
+            },
+            Node::Between { subject, low, high } => {
+                if let (Node::Constant(low), Node::Constant(high)) = (&**low, &**high) {
+                    self.subject(subject, Against::Between(low, high), window, indexed);
+                }
+            }
+            Node::In { subject, items } => {
+                let items = items.iter().map(|item| match item {
+                    Node::Constant(constant) => Some(constant),
+                    _ => None,
+                });
+                if let Some(items) = items.collect::<Option<Vec<_>>>() {
+                    self.subject(subject, Against::In(items), window, indexed);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn subject(&mut self, subject: &Node, against: Against, window: &mut Window, indexed: &[Indexed]) {
+        if let Some(Indexed { index, .. }) = indexed.iter().find(|indexed| indexed.node == *subject)
+            && let Some(test) = against.test()
+        {
+            let (name, index) = (index.0.name().to_owned(), Some(index.clone()));
+            self.by.push(By::Tag(Tagged { name, test, times: None, index, own: false }));
+        }
+        let Node::Field(field) = subject else { return };
+        match field {
+            Field::Position => against.narrow(window),
+            Field::Timestamp | Field::Recorded => {
+                let times = match field {
+                    Field::Timestamp => &mut self.times.occurred,
+                    _ => &mut self.times.recorded,
+                };
+                let time = |constant: &Constant| match constant {
+                    Constant::Time(time) => Some(*time),
+                    _ => None,
+                };
+                if let Some((low, high)) = against.bounds(time) {
+                    times.narrow(low, high);
+                }
+            }
+            Field::Type => {
+                let kinds = against.each(|constant| EventType::new(text(constant)?).ok());
+                self.kinds.extend(kinds.map(Kinds::These));
+            }
+            Field::Target(Part::Whole) => self.any(against.each(|c| Some(By::Target(entity(c)?)))),
+            Field::Actor(Part::Whole) => self.any(against.each(|c| Some(By::Actor(entity(c)?)))),
+            Field::Key => self.any(against.each(|c| Some(By::Key(text(c)?.to_owned())))),
+            Field::Correlation => self.any(against.each(|c| Some(By::Correlation(text(c)?.to_owned())))),
+            Field::Id => self.any(against.each(|c| Some(By::Id(EventId::new(text(c)?).ok()?)))),
+            Field::Cause(Caused::Position) => {
+                let position = |c: &Constant| Some(By::Cause(Cause::Event(Position(whole(c)?))));
+                self.any(against.each(position));
+            }
+            Field::Tags(steps) => {
+                if let [Step::Member(name)] = steps.as_slice()
+                    && let Some(test) = against.test()
+                {
+                    let name = name.clone();
+                    self.by.push(By::Tag(Tagged { name, test, times: None, index: None, own: true }));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn any(&mut self, some: Option<Vec<By>>) {
+        let Some(mut some) = some else { return };
+        self.by.push(if some.len() == 1 { some.swap_remove(0) } else { By::Any(some) });
+    }
+}
+
+impl Against<'_> {
+    /// Each of the values that are equal, if it is about that and all of them are of the right sort.
+    fn each<T>(&self, of: impl Fn(&Constant) -> Option<T>) -> Option<Vec<T>> {
+        match self {
+            Against::One(Comparison::Equal, constant) => Some(vec![of(constant)?]),
+            Against::In(constants) => constants.iter().map(|constant| of(constant)).collect(),
+            _ => None,
+        }
+    }
+
+    /// Between what the subject must lie, if all of the values are of one sort that has an order.
+    fn bounds<T: Ord + Copy>(&self, of: impl Fn(&Constant) -> Option<T>) -> Option<(Bound<T>, Bound<T>)> {
+        Some(match self {
+            Against::One(comparison, constant) => {
+                let value = of(constant)?;
+                match comparison {
+                    Comparison::Equal => (Bound::Included(value), Bound::Included(value)),
+                    Comparison::NotEqual => return None,
+                    Comparison::Less => (Bound::Unbounded, Bound::Excluded(value)),
+                    Comparison::LessOrEqual => (Bound::Unbounded, Bound::Included(value)),
+                    Comparison::Greater => (Bound::Excluded(value), Bound::Unbounded),
+                    Comparison::GreaterOrEqual => (Bound::Included(value), Bound::Unbounded),
+                }
+            }
+            Against::Between(low, high) => (Bound::Included(of(low)?), Bound::Included(of(high)?)),
+            Against::In(constants) => {
+                let values = constants.iter().map(|constant| of(constant)).collect::<Option<Vec<_>>>()?;
+                (Bound::Included(*values.iter().min()?), Bound::Included(*values.iter().max()?))
+            }
+        })
+    }
+
+    fn narrow(&self, window: &mut Window) {
+        // Whole numbers beyond those of 64 bits, so that what lies outside of all positions stays outside.
+        let number = |up: bool| {
+            move |constant: &Constant| match constant {
+                Constant::Value(value) => match Number::of(value)? {
+                    Number::Integer(n) => Some(n),
+                    // A float beyond the range stays at its end.
+                    Number::Float(x) => Some(if up { x.ceil() } else { x.floor() } as i128),
+                },
+                _ => None,
+            }
+        };
+        // Rounded outwards: `position > 1.5` begins after 1, and `position < 1.5` ends before 2.
+        let low = self.bounds(number(false)).map(|(low, _)| match low {
+            Bound::Included(n) => n.saturating_sub(1),
+            Bound::Excluded(n) => n,
+            Bound::Unbounded => 0,
+        });
+        let high = self.bounds(number(true)).map(|(_, high)| match high {
+            Bound::Included(n) => n,
+            Bound::Excluded(n) => n.saturating_sub(1),
+            Bound::Unbounded => i128::MAX,
+        });
+        let position = |n: i128| u64::try_from(n.max(0)).unwrap_or(u64::MAX);
+        if let Some(low) = low {
+            window.after = window.after.max(position(low));
+        }
+        if let Some(high) = high {
+            window.through = window.through.min(position(high));
+        }
+    }
+
+    /// The same of an index value. Null is what is not there, and no index knows of that.
+    fn test(&self) -> Option<Test> {
+        let scalar = |constant: &Constant| match constant {
+            Constant::Value(Value::Null | Value::Array(_) | Value::Object(_)) => None,
+            Constant::Value(value) => Some(Key::Value(value.clone())),
+            Constant::Time(time) => Some(Key::Time(*time)),
+            _ => None,
+        };
+        Some(match self {
+            Against::One(comparison, constant) => {
+                let value = scalar(constant)?;
+                match comparison {
+                    Comparison::Equal => Test::Is(value),
+                    Comparison::NotEqual => return None,
+                    Comparison::Less => Test::Between(Bound::Unbounded, Bound::Excluded(value)),
+                    Comparison::LessOrEqual => Test::Between(Bound::Unbounded, Bound::Included(value)),
+                    Comparison::Greater => Test::Between(Bound::Excluded(value), Bound::Unbounded),
+                    Comparison::GreaterOrEqual => Test::Between(Bound::Included(value), Bound::Unbounded),
+                }
+            }
+            Against::Between(low, high) => {
+                let (low, high) = (scalar(low)?, scalar(high)?);
+                order(&low, &high)?;
+                Test::Between(Bound::Included(low), Bound::Included(high))
+            }
+            Against::In(constants) => {
+                Test::In(constants.iter().map(|constant| scalar(constant)).collect::<Option<_>>()?)
+            }
+        })
+    }
+}
+
+/// The comparison with its sides exchanged.
+fn turned(comparison: Comparison) -> Comparison {
+    match comparison {
+        Comparison::Less => Comparison::Greater,
+        Comparison::LessOrEqual => Comparison::GreaterOrEqual,
+        Comparison::Greater => Comparison::Less,
+        Comparison::GreaterOrEqual => Comparison::LessOrEqual,
+        same => same,
+    }
+}
+
+fn text(constant: &Constant) -> Option<&str> {
+    match constant {
+        Constant::Value(Value::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn entity(constant: &Constant) -> Option<crate::entity::Entity> {
+    match constant {
+        Constant::Entity(entity) => Some(entity.clone()),
+        _ => None,
+    }
+}
+
+fn whole(constant: &Constant) -> Option<u64> {
+    match constant {
+        Constant::Value(value) => match Number::of(value)? {
+            Number::Integer(n) => u64::try_from(n).ok(),
+            Number::Float(x) if x.fract() == 0.0 => u64::try_from(x as i128).ok(),
+            Number::Float(_) => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,342 @@
+//! Sources: where positions come from, and how many there are.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::conditions::Kinds;
+use super::{CHUNK, ENTRY, Gathered, IN_CHUNK};
+use crate::entity::{EventType, Name, Position};
+use crate::error::Result;
+use crate::event::record::Record;
+use crate::pattern::Pattern;
+use crate::plan::by::Shown;
+use crate::plan::{By, Tagged, Test};
+use crate::store::catalog::Index;
+use crate::store::snapshot::{Estimate, Snapshot};
+use crate::store::term::{self, Key, Term, TermRange};
+
+/// A union of more lists than this takes more memory than it saves.
+const MOST_LISTS: usize = 1000;
+
+/// A range of more terms than this is swept into a set instead of merged.
+const FEW_TERMS: usize = 64;
+
+/// So many lists of a union are looked at to know how many entries all of them have.
+const LOOKED_AT: usize = 16;
+
+/// So many events are looked at to know how many pass a condition, where no list tells.
+const EVENTS: u64 = 64;
+
+/// What an entry of a swept range costs: many terms have few entries each, and each has a chunk of its own.
+const SWEPT: f64 = 150.0;
+
+/// Where positions come from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Source {
+    /// Every event of the log.
+    Log,
+    List(Lookup),
+    /// These, ascending.
+    Positions(Vec<u64>),
+    /// Merged as they are read.
+    Union {
+        lists: Vec<Lookup>,
+        name: String,
+        estimate: Estimate,
+    },
+    /// All terms of some ranges, swept into a set before the first is read.
+    Ranges {
+        ranges: Vec<TermRange>,
+        /// The window, both ends included.
+        within: (u64, u64),
+        gathered: Gathered,
+        name: String,
+        estimate: Estimate,
+    },
+    Intersection(Vec<Source>),
+}
+
+/// A list, what it is to be called, and how many entries it has within the window.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Lookup {
+    pub term: Term,
+    pub name: String,
+    pub estimate: Estimate,
+}
+
+impl Source {
+    /// How many positions it has; an intersection has fewer than any of its members.
+    pub fn estimate(&self) -> Estimate {
+        match self {
+            Source::Log => Estimate::about(u64::MAX),
+            Source::List(list) => list.estimate,
+            Source::Positions(positions) => Estimate::exactly(positions.len() as u64),
+            Source::Union { estimate, .. } | Source::Ranges { estimate, .. } => *estimate,
+            Source::Intersection(sources) => {
+                let least = sources.iter().map(Source::estimate).min_by_key(|estimate| estimate.entries);
+                least.map_or(Estimate::NONE, |least| Estimate::about(least.entries))
+            }
+        }
+    }
+
+    /// What it costs to read so many of its entries, or that part of all of them.
+    pub(super) fn cost(&self, entries: f64, part: f64) -> f64 {
+        let list = |entries: f64| (entries / IN_CHUNK).ceil() * CHUNK + entries * ENTRY;
+        match self {
+            Source::Log => f64::INFINITY,
+            Source::Positions(_) => 0.0,
+            Source::List(_) => list(entries * part),
+            Source::Union { lists, .. } => {
+                let several = lists.len() as f64;
+                several * CHUNK + list(entries * part) * (1.0 + several.log2().max(0.0))
+            }
+            Source::Ranges { estimate, .. } => CHUNK + estimate.entries as f64 * SWEPT,
+            Source::Intersection(sources) => sources.iter().map(|source| source.cost(entries, part)).sum(),
+        }
+    }
+}
+
+/// Makes sources of conditions, by looking at how long the lists are.
+pub(super) struct Reader<'s> {
+    pub snapshot: &'s Snapshot,
+    /// The window.
+    pub first: u64,
+    pub last: u64,
+}
+
+impl Reader<'_> {
+    /// The source of what a condition holds for, and whether it holds for all of it.
+    pub fn source(&self, by: &By) -> Result<(Source, bool)> {
+        let term = match by {
+            // An id that the database made is found by its time, not by a list.
+            By::Id(id) => {
+                let found = self.snapshot.position_of(id)?;
+                return Ok((Source::Positions(found.iter().map(|position| position.0).collect()), true));
+            }
+            By::Target(entity) => Term::entity(entity),
+            By::Type(kind) => Term::kind(kind),
+            By::Actor(actor) => Term::actor(actor),
+            By::Key(key) => Term::key(key),
+            By::Cause(cause) => Term::cause(cause),
+            By::Correlation(correlation) => Term::correlation(correlation),
+            By::Tag(tagged) => return self.tagged(by, tagged),
+            By::Any(some) => return Ok((self.any(by, some)?, true)),
+        };
+        Ok((Source::List(self.lookup(term?, by.to_string())?), true))
+    }
+
+    fn lookup(&self, term: Term, name: String) -> Result<Lookup> {
+        let estimate = self.snapshot.estimate(&term, self.first, self.last)?;
+        Ok(Lookup { term, name, estimate })
+    }
+
+    /// The merged lists of several terms; of many, only some are looked at to know how long all of them are.
+    fn union(&self, terms: Vec<(Term, String)>, name: String) -> Result<Source> {
+        let step = terms.len().div_ceil(LOOKED_AT).max(1);
+        let mut lists = Vec::with_capacity(terms.len());
+        let mut estimate = Estimate::NONE;
+        for (at, (term, name)) in terms.into_iter().enumerate() {
+            if at % step == 0 {
+                estimate = self.snapshot.estimate(&term, self.first, self.last)?;
+            }
+            let estimate = Estimate { exact: estimate.exact && step == 1, ..estimate };
+            lists.push(Lookup { term, name, estimate });
+        }
+        if lists.len() == 1 {
+            return Ok(Source::List(lists.swap_remove(0)));
+        }
+        let estimate = lists.iter().map(|list| list.estimate).sum::<Estimate>();
+        Ok(Source::Union { lists, name, estimate: estimate.at_most(self.span()) })
+    }
+
+    fn span(&self) -> u64 {
+        (self.last.min(self.snapshot.head().0) + 1).saturating_sub(self.first)
+    }
+
+    fn tagged(&self, by: &By, tagged: &Tagged) -> Result<(Source, bool)> {
+        let tests = [Some(&tagged.test), tagged.times.as_ref()].into_iter().flatten();
+        let keys: Vec<&Key> = tests.clone().flat_map(Test::keys).collect();
+        let derived = tagged.index.as_ref().map(|index| &index.0);
+        let is_cut = |key: &&Key| derived.and_then(|index| index.term(key)).is_some_and(|term| term.is_cut());
+        let exact = !keys.iter().any(is_cut);
+        if let Test::Is(_) | Test::In(_) = tagged.test {
+            let mut terms = BTreeMap::new();
+            for key in keys {
+                let name = || match tagged.test {
+                    Test::Is(_) => by.to_string(),
+                    _ => format!("{} = {}", Name(&tagged.name), Shown(key)),
+                };
+                if let (true, Key::Value(value)) = (tagged.own, key) {
+                    terms.insert(Term::tag(&tagged.name, value)?, name());
+                }
+                if let Some(term) = derived.and_then(|index| index.term(key)) {
+                    terms.insert(term, name());
+                }
+            }
+            return Ok((self.union(terms.into_iter().collect(), by.to_string())?, exact));
+        }
+        let own = tagged.own.then(|| term::tag_prefix(&tagged.name));
+        let derived = derived.map(|index| term::derived_prefix(index.position));
+        let mut ranges = Vec::new();
+        for prefix in own.into_iter().chain(derived) {
+            match tagged.test {
+                Test::Not(_) => {
+                    let all = vec![TermRange::between(&prefix, Bound::Unbounded, Bound::Unbounded)];
+                    let without = |ranges, key: &&Key| TermRange::without(&prefix, key, ranges);
+                    ranges.extend(keys.iter().fold(all, without));
+                }
+                _ => ranges.extend(tests.clone().filter_map(|test| match test {
+                    Test::Between(low, high) => {
+                        Some(TermRange::between(&prefix, low.as_ref(), high.as_ref()))
+                    }
+                    _ => None,
+                })),
+            }
+        }
+        Ok((self.ranges(by, ranges)?, exact))
+    }
+
+    /// Whether an index holds every event of the types in question that it has a value for.
+    pub fn covers(&self, index: &Index, pattern: Option<&Pattern>, kinds: &[Kinds]) -> Result<bool> {
+        // A history may hold the database's own events.
+        let Some(pattern) = pattern else { return Ok(false) };
+        if index.on() == pattern {
+            return Ok(true);
+        }
+        let own = pattern.alternatives().iter().any(|glob| glob.prefix().starts_with('$'));
+        if index.on().is_all() && !own {
+            return Ok(true);
+        }
+        let types = match self.types_meant(Some(pattern), kinds)? {
+            Some(types) => types,
+            None => {
+                let types = self.snapshot.types("")?.into_iter();
+                types.filter(|(kind, _)| pattern.matches_text(kind)).collect()
+            }
+        };
+        Ok(types.keys().all(|kind| index.on().matches_text(kind)))
+    }
+
+    fn ranges(&self, by: &By, mut ranges: Vec<TermRange>) -> Result<Source> {
+        ranges.retain(|range| !range.is_empty());
+        let mut terms = Vec::new();
+        for range in &ranges {
+            let few = if super::every() { 1 } else { FEW_TERMS };
+            match self.snapshot.terms_in(range, few - terms.len().min(few))? {
+                Some(more) => terms.extend(more),
+                None => {
+                    let estimate = self.swept(by, &ranges)?;
+                    return Ok(Source::Ranges {
+                        ranges,
+                        within: (self.first, self.last),
+                        gathered: Gathered::default(),
+                        name: by.to_string(),
+                        estimate,
+                    });
+                }
+            }
+        }
+        self.union(terms.into_iter().map(|term| (term, by.to_string())).collect(), by.to_string())
+    }
+
+    /// How many events of the window pass, by looking at a few chunks, and then at a few events.
+    fn swept(&self, by: &By, ranges: &[TermRange]) -> Result<Estimate> {
+        let (mut entries, mut whole) = (0, true);
+        for range in ranges {
+            let page = self.snapshot.sweep_page(range, self.first, self.last)?;
+            entries += page.0;
+            whole &= page.1;
+        }
+        if whole {
+            // An event with several values of the name is in several lists.
+            return Ok(Estimate::about(entries).at_most(self.span()));
+        }
+        let (span, mut hits) = (self.span(), 0);
+        for sample in 0..EVENTS {
+            let position = self.first + span / (2 * EVENTS) * (2 * sample + 1);
+            let found = self.snapshot.read(|view| view.event(position))?;
+            if let Some(bytes) = found
+                && by.holds(&Record::open(Position(position), &bytes)?)
+            {
+                hits += 1;
+            }
+        }
+        Ok(Estimate::about((span * hits / EVENTS).max(entries)))
+    }
+
+    /// One of several conditions.
+    fn any(&self, by: &By, some: &[By]) -> Result<Source> {
+        let mut terms = Vec::new();
+        let mut positions = Vec::new();
+        for one in some {
+            match self.source(one)?.0 {
+                Source::List(list) => terms.push((list.term, list.name)),
+                Source::Positions(found) => positions.extend(found),
+                // What `IN` says of built-in names is lists and positions, of one sort all of them.
+                _ => {}
+            }
+        }
+        positions.sort_unstable();
+        positions.dedup();
+        terms.sort();
+        terms.dedup_by(|a, b| a.0 == b.0);
+        if terms.is_empty() { Ok(Source::Positions(positions)) } else { self.union(terms, by.to_string()) }
+    }
+
+    /// The lists of the types that a pattern and conditions mean; none where neither says anything, or they are too many.
+    pub fn types(&self, pattern: Option<&Pattern>, kinds: &[Kinds]) -> Result<Option<Source>> {
+        let Some(types) = self.types_meant(pattern, kinds)? else { return Ok(None) };
+        if types.len() > MOST_LISTS {
+            return Ok(None);
+        }
+        let name = match (types.len(), pattern) {
+            (0, Some(pattern)) => format!("a type like '{pattern}'"),
+            (0, None) => "such a type".to_owned(),
+            (types, _) => format!("{types} types"),
+        };
+        let named = types.into_iter().map(|(kind, term)| (term, format!("type {kind}")));
+        self.union(named.collect(), name).map(Some)
+    }
+
+    fn types_meant(
+        &self,
+        pattern: Option<&Pattern>,
+        kinds: &[Kinds],
+    ) -> Result<Option<BTreeMap<String, Term>>> {
+        let meant = |kind: &str| {
+            pattern.is_none_or(|pattern| pattern.matches_text(kind)) && kinds.iter().all(|k| k.mean(kind))
+        };
+        let these = kinds.iter().find_map(|kinds| match kinds {
+            Kinds::These(kinds) => Some(kinds),
+            Kinds::Like(_) => None,
+        });
+        let mut found = BTreeMap::new();
+        if let Some(these) = these {
+            for kind in these.iter().filter(|kind| meant(kind.as_str())) {
+                found.insert(kind.as_str().to_owned(), Term::kind(kind)?);
+            }
+            return Ok(Some(found));
+        }
+        let like = kinds.iter().find_map(|kinds| match kinds {
+            Kinds::Like(pattern) => Some(pattern),
+            Kinds::These(_) => None,
+        });
+        let narrow = pattern.into_iter().chain(like).find(|pattern| !pattern.is_all());
+        let Some(narrow) = narrow else { return Ok(None) };
+        for glob in narrow.alternatives() {
+            match glob.literal() {
+                Some(kind) => {
+                    let kind = EventType::new(kind)?;
+                    if meant(kind.as_str()) {
+                        found.insert(kind.as_str().to_owned(), Term::kind(&kind)?);
+                    }
+                }
+                None => {
+                    let types = self.snapshot.types(glob.prefix())?;
+                    found.extend(types.into_iter().filter(|(kind, _)| glob.matches(kind) && meant(kind)));
+                }
+            }
+        }
+        Ok(Some(found))
+    }
+}

@@ -1,0 +1,161 @@
+//! Backfill: indexes are completed with what lies before their definitions, and the lists of those that are no more are dropped.
+//!
+//! Both go in slices, each one short write of the tables, so that checkpoints and appends never wait long, and both go on where
+//! they were after a crash: a slice says in the same write how far it has come. What is appended after a definition has
+//! its terms from the tails; a slice adds only positions up to the definition, wherever their events are, so the two never
+//! meet ([`Tables::append_postings`](super::cold::Tables::append_postings) keeps them apart).
+//!
+//! What is to be dropped follows from what there is: lists of a definition that the catalog does not have. They stay while
+//! somebody may read them, and while a tail may bring them more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::catalog::{self, Catalog, Index};
+use super::snapshot::Direction;
+use super::term::Term;
+use super::{Shared, locked};
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::event::record::Record;
+
+/// What a slice reads at most beside a number of events: so many bytes of terms, for so long.
+const BYTES: usize = 4 << 20;
+const READING: Duration = Duration::from_millis(50);
+
+/// An index that the catalog has no more.
+#[derive(Debug)]
+pub(crate) struct Retired {
+    index: Arc<Index>,
+    /// What was appended up to here may have its terms.
+    through: u64,
+}
+
+/// What the indexer found to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A slice of something; there may be more.
+    Worked,
+    /// Nothing, but lists are to be dropped that are still read. Whoever reads them does not tell when it is done.
+    Held,
+    /// Nothing, until something is defined or dropped, or a tail has moved into the tables.
+    Nothing,
+}
+
+impl Shared {
+    /// Remembers the indexes that a new catalog leaves out, before anybody sees it. Says whether it is another one.
+    pub(super) fn retire(&self, before: &Arc<Catalog>, after: &Arc<Catalog>, head: u64) -> bool {
+        if Arc::ptr_eq(before, after) {
+            return false;
+        }
+        let left = before.without(after).map(|index| Retired { index: index.clone(), through: head });
+        locked(&self.retired).extend(left);
+        true
+    }
+
+    /// Does a slice of what is to be done for indexes.
+    pub(super) fn keep_indexes(self: &Arc<Shared>) -> Result<Step> {
+        self.prune();
+        let building = self.tails().catalog.building().next().cloned();
+        if let Some(index) = building {
+            self.through_errors(|| self.backfill(&index))?;
+            return Ok(Step::Worked);
+        }
+        self.forget_free();
+        let stale = self.stale()?;
+        let held = |definition: &Position| {
+            locked(&self.retired).iter().any(|retired| retired.index.position == *definition)
+        };
+        if let Some(definition) = stale.iter().find(|definition| !held(definition)) {
+            self.through_errors(|| {
+                self.cold.write("dropping an index", |tables| {
+                    tables.remove_index(*definition, self.options.index_slice.1).map(drop)
+                })
+            })?;
+            return Ok(Step::Worked);
+        }
+        let read = locked(&self.retired).iter().any(|retired| Arc::strong_count(&retired.index) > 1);
+        Ok(if read { Step::Held } else { Step::Nothing })
+    }
+
+    /// redb takes nothing more after an error of its disk, until it is opened again.
+    fn through_errors(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        work().or_else(|error| {
+            if matches!(error, Error::Io { .. }) {
+                self.cold.reopen()?;
+            }
+            Err(error)
+        })
+    }
+
+    /// Leaves out of the catalog what a newer definition replaces. Only whoever completes indexes does.
+    fn prune(&self) {
+        if self.tails().catalog.pruned().is_none() {
+            return;
+        }
+        // A leader brings the catalog that it began with.
+        let _committer = locked(&self.committer);
+        let before = self.tails();
+        let Some(pruned) = before.catalog.pruned().map(Arc::new) else { return };
+        self.retire(&before.catalog, &pruned, before.head);
+        self.tails_mut().catalog = pruned;
+    }
+
+    /// Forgets the retired indexes that nobody reads and no tail has terms of: nobody can come to them any more.
+    fn forget_free(&self) {
+        let base = self.tails().base();
+        locked(&self.retired)
+            .retain(|retired| Arc::strong_count(&retired.index) > 1 || retired.through > base);
+    }
+
+    /// The definitions that have lists in the tables, and are not in the catalog.
+    pub(super) fn stale(&self) -> Result<Vec<Position>> {
+        // The tables before the catalog: what is defined in between has no lists yet.
+        let mut found = {
+            let read = self.cold.read()?;
+            let mut found = catalog::listed(&read.postings()?)?;
+            found.extend(read.backfills()?);
+            found
+        };
+        let catalog = self.tails().catalog;
+        found.sort_unstable();
+        found.dedup();
+        found.retain(|definition| catalog.at(*definition).is_none());
+        Ok(found)
+    }
+
+    fn backfill(self: &Arc<Shared>, index: &Index) -> Result<()> {
+        let definition = index.position;
+        // What is told as failed may have come through all the same: the table knows.
+        let done = self.cold.read()?.backfilled(definition)?;
+        index.set_backfilled(done);
+        if index.is_complete() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let mut lists: BTreeMap<Term, Vec<u64>> = BTreeMap::new();
+        let (mut through, mut bytes, mut terms) = (done, 0, Vec::new());
+        let mut log = self.snapshot().log(done + 1, definition.0, Direction::Ascending);
+        log.lend(self.options.index_slice.0, |position, event| {
+            index.terms(&Record::open(Position(position), event)?, &mut terms);
+            for term in terms.drain(..) {
+                bytes += term.as_bytes().len() + 16;
+                lists.entry(term).or_default().push(position);
+            }
+            through = position;
+            Ok(bytes < BYTES && began.elapsed() < READING && !self.upkeep.stopping())
+        })?;
+        if through == done {
+            return Err(Error::corrupt("the log", format!("no event at #{}", done + 1)));
+        }
+        self.cold.write("building an index", |tables| {
+            for (term, positions) in &lists {
+                tables.append_postings(term.as_bytes(), positions)?;
+            }
+            tables.set_backfilled(definition, through)
+        })?;
+        index.set_backfilled(through);
+        Ok(())
+    }
+}

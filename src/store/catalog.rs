@@ -1,0 +1,369 @@
+//! The catalog: the indexes that are defined, as of a position of the log.
+//!
+//! A definition is an event, `$index.defined`, of the target `$index` with the index's name as its id; its data says of which
+//! events (`on`, a pattern) and what of them (`as`, an expression). `$index.dropped` ends all definitions of its name. So the
+//! catalog follows from the log, has a history, and travels with it.
+//!
+//! An index holds an event under each value that its expression has for it. What is appended after the definition is held
+//! from the start; what lies before, up to the definition itself, is [`backfill`](super::backfill)ed, and an index is used
+//! once it is complete. A redefinition is built beside the one before, which is used until then.
+//!
+//! The store cannot work out expressions: it is given a [`Compile`] as it is opened.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::cold::{ColdRead, Log, Postings};
+use super::options::Options;
+use super::term::{self, Key, Term};
+use crate::entity::{Entity, EventType, Name, Position};
+use crate::error::{Error, Result, shorten};
+use crate::event::record::Record;
+use crate::event::{Event, codec};
+use crate::pattern::Pattern;
+use crate::value::Value;
+
+/// The kind of what `$index.…` events are about.
+pub(crate) const KIND: &str = "$index";
+/// The type of a definition.
+pub(crate) const DEFINED: &str = "$index.defined";
+/// The type of the end of a definition.
+pub(crate) const DROPPED: &str = "$index.dropped";
+
+/// What the types above begin with.
+const TYPES: &str = "$index.";
+
+/// Makes of the text of an expression what works it out.
+pub(crate) trait Compile: Send + Sync {
+    fn compile(&self, text: &str) -> Result<Arc<dyn Derive>>;
+}
+
+/// Works out what an event is to be found by.
+pub(crate) trait Derive: Send + Sync {
+    /// Adds what an event has. The same event has the same, whenever it is asked.
+    fn keys(&self, event: &Record, found: &mut Vec<Key>);
+}
+
+/// What is said of an index, understood.
+#[derive(Clone)]
+pub(crate) struct Definition {
+    pub name: String,
+    /// Of which events.
+    pub on: Pattern,
+    /// What of them, as text.
+    pub text: String,
+    /// None where this version does not understand the text: such an index is never used.
+    derive: Option<Arc<dyn Derive>>,
+}
+
+/// A step of the catalog.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    Defined(Definition),
+    Dropped(String),
+}
+
+impl Change {
+    /// What an event changes; nothing, if it is not about an index.
+    pub fn of(event: &Event, options: &Options) -> Result<Option<Change>> {
+        Change::said(&event.kind, event.target.as_ref(), |name| event.data.get(name), options, true)
+    }
+
+    /// What an event that is about to be appended changes. Its expression must be understood.
+    pub fn of_new(
+        kind: &EventType,
+        target: Option<&Entity>,
+        member: impl Fn(&str) -> Option<Value>,
+        options: &Options,
+    ) -> Result<Option<Change>> {
+        Change::said(kind, target, member, options, false)
+    }
+
+    fn said(
+        kind: &EventType,
+        target: Option<&Entity>,
+        member: impl Fn(&str) -> Option<Value>,
+        options: &Options,
+        lenient: bool,
+    ) -> Result<Option<Change>> {
+        if !kind.is_internal() || !kind.as_str().starts_with(TYPES) {
+            return Ok(None);
+        }
+        let name = target.filter(|target| target.kind() == KIND).map(|target| target.id().to_owned());
+        let name =
+            name.ok_or_else(|| Error::invalid(kind.as_str(), format!("a target of kind {KIND}"), "none"))?;
+        match kind.as_str() {
+            DROPPED => Ok(Some(Change::Dropped(name))),
+            DEFINED => {
+                let text = |member_name: &str| {
+                    let found = member(member_name);
+                    let text = found.as_ref().and_then(|value| value.as_text()).map(str::to_owned);
+                    let what = || format!("{kind} of {name}");
+                    text.ok_or_else(|| Error::invalid(what(), format!("a text `{member_name}`"), "none"))
+                };
+                let (on, text) = (text("on")?.parse()?, text("as")?);
+                let derive = match options.compile(&text) {
+                    Ok(derive) => Some(derive),
+                    Err(_) if lenient => None,
+                    Err(error) => return Err(error),
+                };
+                Ok(Some(Change::Defined(Definition { name, on, text, derive })))
+            }
+            other => Err(Error::invalid(
+                "the type of an event about an index",
+                format!("{DEFINED} or {DROPPED}"),
+                other,
+            )),
+        }
+    }
+}
+
+/// An index, from its definition on.
+pub(crate) struct Index {
+    /// Where its definition is. Its own lists belong to that, so that another of this name has others.
+    pub position: Position,
+    definition: Definition,
+    /// Up to where it holds what lies before the definition.
+    backfilled: AtomicU64,
+}
+
+impl Index {
+    fn new(position: Position, definition: Definition, backfilled: u64) -> Index {
+        Index { position, definition, backfilled: AtomicU64::new(backfilled) }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// Of which events.
+    pub fn on(&self) -> &Pattern {
+        &self.definition.on
+    }
+
+    /// What of them, in the canonical text of the expression.
+    pub fn text(&self) -> &str {
+        &self.definition.text
+    }
+
+    /// Whether it holds every event that it is to hold. Only then it answers anything.
+    pub fn is_complete(&self) -> bool {
+        self.is_understood() && self.backfilled() >= self.position.0
+    }
+
+    /// Whether this version can work out its expression.
+    pub fn is_understood(&self) -> bool {
+        self.definition.derive.is_some()
+    }
+
+    /// Up to where it holds what lies before its definition.
+    pub fn backfilled(&self) -> u64 {
+        self.backfilled.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_backfilled(&self, through: u64) {
+        self.backfilled.store(through, Ordering::Release);
+    }
+
+    /// How much of what lies before its definition it holds, of a hundred.
+    pub fn percent(&self) -> u64 {
+        let percent = u128::from(self.backfilled()) * 100 / u128::from(self.position.0.max(1));
+        u64::try_from(percent.min(100)).unwrap_or(100)
+    }
+
+    /// The list of what it holds under a key; none for a key that it cannot hold.
+    pub fn term(&self, key: &Key) -> Option<Term> {
+        Term::derived(self.position, key)
+    }
+
+    /// What it holds an event under; nothing, if it is not of such events.
+    pub fn keys(&self, event: &Record) -> Vec<Key> {
+        let mut keys = Vec::new();
+        if let Some(derive) = &self.definition.derive
+            && self.definition.on.matches_text(event.kind())
+        {
+            derive.keys(event, &mut keys);
+        }
+        keys
+    }
+
+    /// Whether it can hold such a value.
+    pub fn holds(&self, key: &Key) -> bool {
+        Term::derived(self.position, key).is_some()
+    }
+
+    /// Adds the terms of an event, each once.
+    pub(super) fn terms(&self, event: &Record, terms: &mut Vec<Term>) {
+        let keys = self.keys(event);
+        let first = terms.len();
+        terms.extend(keys.iter().filter_map(|key| Term::derived(self.position, key)));
+        if terms.len() > first + 1 {
+            let mut own = terms.split_off(first);
+            own.sort_unstable();
+            own.dedup();
+            terms.append(&mut own);
+        }
+    }
+}
+
+impl fmt::Debug for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ON '{}' AS {}", self.name, self.on, self.text)
+    }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Index({:?} at {}, {}%)", self.definition, self.position, self.percent())
+    }
+}
+
+/// The indexes as of a position of the log, in the order of their definitions. It does not change: the next one is another.
+///
+/// Whoever holds one may read the lists of its indexes: they are not dropped before it lets go.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    indexes: Vec<Arc<Index>>,
+}
+
+impl Catalog {
+    /// All of them, in the order of their definitions; those that are being built, too.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Index>> {
+        self.indexes.iter()
+    }
+
+    /// The definition of this name that holds now, complete or not.
+    pub fn get(&self, name: &str) -> Option<&Arc<Index>> {
+        self.iter().rev().find(|index| index.name() == name)
+    }
+
+    /// The index of this name to be used: the newest that is complete. Ask once for a question: another may be completed meanwhile.
+    pub fn usable(&self, name: &str) -> Option<&Arc<Index>> {
+        self.iter().rev().find(|index| index.name() == name && index.is_complete())
+    }
+
+    /// Those that are still to be completed: of each name the newest.
+    pub fn building(&self) -> impl Iterator<Item = &Arc<Index>> {
+        let newest =
+            |index: &&Arc<Index>| self.get(index.name()).is_some_and(|newest| Arc::ptr_eq(newest, index));
+        self.iter().filter(move |index| newest(index) && index.is_understood() && !index.is_complete())
+    }
+
+    /// The index of the definition at a position.
+    pub fn at(&self, position: Position) -> Option<&Arc<Index>> {
+        self.iter().find(|index| index.position == position)
+    }
+
+    /// Adds what the indexes hold an event under.
+    pub(super) fn terms(&self, position: Position, bytes: &[u8], terms: &mut Vec<Term>) -> Result<()> {
+        if !self.indexes.is_empty() {
+            let event = Record::open(position, bytes)?;
+            self.indexes.iter().for_each(|index| index.terms(&event, terms));
+        }
+        Ok(())
+    }
+
+    /// The catalog after a change. One that is replaced stays as long as it is of use: [`Catalog::pruned`] leaves it out.
+    pub(super) fn changed(&self, position: Position, change: Change) -> Catalog {
+        let mut indexes = self.indexes.clone();
+        match change {
+            Change::Defined(definition) => indexes.push(Arc::new(Index::new(position, definition, 0))),
+            Change::Dropped(name) => indexes.retain(|index| index.name() != name),
+        }
+        Catalog { indexes }
+    }
+
+    /// The catalog without what a newer definition replaces: of each name the newest stays, and before it the newest that is complete.
+    /// None if nothing is to be left out.
+    ///
+    /// Only whoever completes indexes may ask: one that is left out holds nothing of what comes after, so it must not be
+    /// completed any more.
+    pub(super) fn pruned(&self) -> Option<Catalog> {
+        let needed = |(at, index): &(usize, &Arc<Index>)| {
+            let mut newer =
+                self.indexes[at + 1..].iter().filter(|other| other.name() == index.name()).peekable();
+            newer.peek().is_none() || index.is_complete() && newer.all(|other| !other.is_complete())
+        };
+        let indexes: Vec<_> =
+            self.indexes.iter().enumerate().filter(needed).map(|(_, index)| index.clone()).collect();
+        (indexes.len() < self.indexes.len()).then_some(Catalog { indexes })
+    }
+
+    /// The indexes of this catalog that another one does not have.
+    pub(super) fn without<'a>(&'a self, other: &'a Catalog) -> impl Iterator<Item = &'a Arc<Index>> {
+        self.indexes.iter().filter(|index| other.at(index.position).is_none())
+    }
+
+    /// The catalog at C.
+    pub(super) fn load(read: &ColdRead, options: &Options) -> Result<Catalog> {
+        let (log, postings) = (read.log()?, read.postings()?);
+        let mut catalog = Catalog::default();
+        for position in positions(&postings)? {
+            catalog = catalog.changed(Position(position), stored(&log, position, options)?);
+        }
+        for index in &catalog.indexes {
+            index.set_backfilled(read.backfilled(index.position)?);
+        }
+        Ok(catalog.pruned().unwrap_or(catalog))
+    }
+
+    /// Refuses to go on, where something is to be written, with an index that cannot be kept up.
+    pub(super) fn check(&self, path: &Path, options: &Options) -> Result<()> {
+        let Some(index) = self.iter().find(|index| !options.read_only && !index.is_understood()) else {
+            return Ok(());
+        };
+        let why = options.compile(index.text()).err().map_or_else(String::new, |error| error.to_string());
+        let reason = format!(
+            "its index {}, defined at {}, is of an expression that this version does not understand: {} ({why})",
+            Name(index.name()),
+            index.position,
+            shorten(index.text())
+        );
+        Err(Error::unopenable(
+            path,
+            reason,
+            "open it with the version that defined it, or read-only (--read-only)",
+        ))
+    }
+}
+
+fn stored(log: &Log, position: u64, options: &Options) -> Result<Change> {
+    let missing = || Error::corrupt("the log", format!("no event at #{position}, where an index is defined"));
+    let bytes = log.get(position)?.ok_or_else(missing)?;
+    let event = codec::decode(Position(position), bytes)?;
+    Change::of(&event, options)?
+        .ok_or_else(|| Error::corrupt(format!("the event at #{position}"), "nothing about an index"))
+}
+
+/// Where the events about indexes are, in order.
+fn positions(postings: &Postings) -> Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for kind in [DEFINED, DROPPED] {
+        let term = Term::kind(&EventType::new(kind)?)?;
+        let mut from = 0;
+        while let Some(chunk) = postings.chunk_after(term.as_bytes(), from)? {
+            from = chunk.positions.last().copied().unwrap_or(u64::MAX).saturating_add(1);
+            found.extend(chunk.positions);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The definitions that have lists in the tables.
+pub(super) fn listed(postings: &Postings) -> Result<Vec<Position>> {
+    let mut found = Vec::new();
+    let mut from = term::derived_prefix(Position(0));
+    while let Some(term) = postings.term_at(&from)? {
+        let Some(definition) = term::definition_of(&term) else { break };
+        found.push(definition);
+        let Some(next) = definition.0.checked_add(1) else { break };
+        from = term::derived_prefix(Position(next));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+pub(super) mod tests;

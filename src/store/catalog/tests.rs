@@ -1,0 +1,533 @@
+//! Indexes of the store: whatever is appended, defined, dropped, moved into the tables and broken off in between, an index that
+//! is complete holds what a look at every event finds, and one that is not goes on where it was.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::NewEvent;
+use crate::store::backfill::Step;
+use crate::store::check::verify;
+use crate::store::cold::Tables;
+use crate::store::disk::simulated::{Fate, SimulatedDisk};
+use crate::store::group::Group;
+use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::{Store, posting};
+
+/// Understands names of members of `data`; not those that begin with `!`.
+struct Members;
+
+struct Member(String);
+
+impl Compile for Members {
+    fn compile(&self, text: &str) -> Result<Arc<dyn Derive>> {
+        if text.starts_with('!') {
+            return Err(Error::invalid("the text of an index", "the name of a member", text));
+        }
+        Ok(Arc::new(Member(text.to_owned())))
+    }
+}
+
+impl Derive for Member {
+    fn keys(&self, event: &Record, found: &mut Vec<Key>) {
+        match event.data().member(&self.0).and_then(|raw| raw.to_value().ok()) {
+            Some(Value::Array(items)) => found.extend(items.into_iter().map(Key::Value)),
+            value => found.extend(value.map(Key::Value)),
+        }
+    }
+}
+
+pub(in crate::store) fn members() -> Arc<dyn Compile> {
+    Arc::new(Members)
+}
+
+pub(in crate::store) fn defined(name: &str, on: &str, member: &str) -> Group {
+    let event =
+        NewEvent::new(DEFINED).on((KIND, name)).member("name", name).member("on", on).member("as", member);
+    Group { events: vec![event], internal: true, ..Group::default() }
+}
+
+pub(in crate::store) fn dropped(name: &str) -> Group {
+    let event = NewEvent::new(DROPPED).on((KIND, name));
+    Group { events: vec![event], internal: true, ..Group::default() }
+}
+
+type Lists = BTreeMap<Term, Vec<u64>>;
+
+/// What an index is to hold, by a look at every event.
+fn scanned(snapshot: &Snapshot, index: &Index) -> Lists {
+    let mut lists = Lists::new();
+    for row in snapshot.log(1, u64::MAX, Direction::Ascending) {
+        let (position, bytes) = row.unwrap();
+        let mut terms = Vec::new();
+        index.terms(&Record::open(Position(position), &bytes).unwrap(), &mut terms);
+        for term in terms {
+            lists.entry(term).or_default().push(position);
+        }
+    }
+    lists
+}
+
+/// Holds every index that a snapshot shows to a look at every event, read both ways, and whole to the check.
+pub(in crate::store) fn indexes_hold(snapshot: &Snapshot) -> Result<(), String> {
+    let fault = |e: Error| e.to_string();
+    for index in snapshot.indexes().iter() {
+        // What is filled in meanwhile may be there already.
+        let (done, definition) = (index.backfilled(), index.position.0);
+        let sure = |p: &u64| *p <= done || *p > definition;
+        for (term, positions) in scanned(snapshot, index) {
+            let expected: Vec<u64> = positions.into_iter().filter(sure).collect();
+            for direction in [Direction::Ascending, Direction::Descending] {
+                let list = snapshot.list(term.clone(), 1, u64::MAX, direction);
+                let mut listed: Vec<u64> = list.collect::<Result<_>>().map_err(fault)?;
+                if direction == Direction::Descending {
+                    listed.reverse();
+                }
+                listed.retain(sure);
+                if listed != expected {
+                    return Err(format!("{index:?}, {}: {listed:?}, not {expected:?}", term.name()));
+                }
+            }
+        }
+    }
+    match verify(snapshot).map_err(fault)?.faults.as_slice() {
+        [] => Ok(()),
+        faults => Err(format!("{faults:?}, with {:?}", snapshot.indexes())),
+    }
+}
+
+/// Builds and drops all that is to be built and dropped.
+pub(in crate::store) fn settle(store: &Store) -> Result<Step, String> {
+    loop {
+        match store.shared().keep_indexes().map_err(|e| e.to_string())? {
+            Step::Worked => {}
+            step => return Ok(step),
+        }
+    }
+}
+
+/// What the events of a log say of indexes: the position of the last definition of each name, where that is not dropped.
+pub(in crate::store) fn definitions(snapshot: &Snapshot) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    for row in snapshot.log(1, u64::MAX, Direction::Ascending) {
+        let (position, bytes) = row.unwrap();
+        let event = codec::decode(Position(position), bytes).unwrap();
+        let name = event.target.as_ref().map_or("", |target| target.id());
+        match event.kind.as_str() {
+            DEFINED => drop(found.insert(name.to_owned(), position)),
+            DROPPED => drop(found.remove(name)),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Settled, the indexes are those that are defined, all complete, and there are no lists of others in the tables.
+pub(in crate::store) fn indexes_are_whole(store: &Store) -> Result<(), String> {
+    settle(store)?;
+    let snapshot = store.snapshot();
+    indexes_hold(&snapshot)?;
+    let now: BTreeMap<String, u64> =
+        snapshot.indexes().iter().map(|index| (index.name().to_owned(), index.position.0)).collect();
+    if now != definitions(&snapshot) || now.len() != snapshot.indexes().iter().count() {
+        return Err(format!("{now:?}, not {:?}", definitions(&snapshot)));
+    }
+    if let Some(index) = snapshot.indexes().iter().find(|index| !index.is_complete()) {
+        return Err(format!("{index:?} is not complete"));
+    }
+    Ok(())
+}
+
+fn path() -> &'static Path {
+    Path::new("/shop.bygone")
+}
+
+fn options(disk: &SimulatedDisk) -> Options {
+    let mut options = Options::new()
+        .disk(Arc::new(disk.clone()))
+        .tail(7, 1 << 20)
+        .journal_steps(4096, 8192)
+        .cache(256 << 10)
+        .compiler(members());
+    options.index_slice = (3, 2);
+    options
+}
+
+fn by_hand(disk: &SimulatedDisk) -> Options {
+    let mut options = options(disk);
+    options.by_hand = true;
+    options
+}
+
+fn paid(colour: impl Into<Value>) -> NewEvent {
+    NewEvent::new("Order.paid").on(("Order", 1)).member("colour", colour.into())
+}
+
+fn append(store: &Store, event: NewEvent) -> u64 {
+    store.append(Group { events: vec![event], ..Group::default() }).unwrap().events[0].0
+}
+
+fn list(snapshot: &Snapshot, name: &str, value: impl Into<Value>) -> Vec<u64> {
+    let term = snapshot.indexes().usable(name).unwrap().term(&Key::Value(value.into())).unwrap();
+    snapshot.list(term, 1, u64::MAX, Direction::Ascending).map(Result::unwrap).collect()
+}
+
+fn in_time(what: &str, done: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Append(Vec<(bool, Value)>),
+    /// An event, a definition and an event in one batch.
+    Together(usize, usize, Value),
+    Define(usize, usize, usize),
+    Drop(usize),
+    Slice,
+    Settle,
+    Checkpoint,
+    Reopen,
+    Crash(usize, u64),
+    /// Takes a snapshot, and looks at it later.
+    Hold,
+    LetGo,
+}
+
+const NAMES: [&str; 2] = ["colour", "size"];
+const PATTERNS: [&str; 3] = ["Order.*", "*", "$*, Parcel.sent"];
+const MEMBERS: [&str; 3] = ["a", "b", "name"];
+
+fn value() -> impl Strategy<Value = Value> {
+    let scalar = prop_oneof![
+        (0i64..3).prop_map(Value::Int),
+        Just(Value::Float(1.0)),
+        any::<bool>().prop_map(Value::Bool),
+        "[xy]{0,2}".prop_map(Value::Text),
+        "[xy]".prop_map(|end| Value::Text("z".repeat(600) + &end)),
+        Just(Value::Null),
+    ];
+    prop_oneof![
+        4 => scalar.clone(),
+        1 => prop::collection::vec(scalar, 0..4).prop_map(Value::Array),
+        1 => Just(Value::Object(Default::default())),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => prop::collection::vec((any::<bool>(), value()), 1..4).prop_map(Op::Append),
+        2 => (0..2usize, 0..3usize, value()).prop_map(|(name, on, value)| Op::Together(name, on, value)),
+        4 => (0..2usize, 0..3usize, 0..3usize).prop_map(|(name, on, member)| Op::Define(name, on, member)),
+        1 => (0..2usize).prop_map(Op::Drop),
+        6 => Just(Op::Slice),
+        1 => Just(Op::Settle),
+        2 => Just(Op::Checkpoint),
+        1 => Just(Op::Reopen),
+        2 => (0..4usize, any::<u64>()).prop_map(|(fate, seed)| Op::Crash(fate, seed)),
+        1 => Just(Op::Hold),
+        1 => Just(Op::LetGo),
+    ]
+}
+
+fn of(other: bool, value: &Value) -> NewEvent {
+    let kind = if other { "Parcel.sent" } else { "Order.paid" };
+    NewEvent::new(kind).member("a", value).member("b", value.kind())
+}
+
+fn play(ops: &[Op]) -> Result<(), String> {
+    let mut disk = SimulatedDisk::new();
+    let mut store = Store::create(path(), by_hand(&disk)).unwrap();
+    let mut held: Vec<Snapshot> = Vec::new();
+    for op in ops {
+        match op {
+            Op::Append(events) => {
+                let events = events.iter().map(|(other, value)| of(*other, value)).collect();
+                drop(store.append(Group { events, ..Group::default() }).unwrap());
+            }
+            Op::Together(name, on, value) => {
+                let mut group = defined(NAMES[*name], PATTERNS[*on], MEMBERS[0]);
+                group.events.insert(0, of(false, value));
+                group.events.push(of(true, value));
+                drop(store.append(group).unwrap());
+            }
+            Op::Define(name, on, member) => {
+                drop(store.append(defined(NAMES[*name], PATTERNS[*on], MEMBERS[*member])).unwrap());
+            }
+            Op::Drop(name) => drop(store.append(dropped(NAMES[*name])).unwrap()),
+            Op::Slice => drop(store.shared().keep_indexes().map_err(|e| e.to_string())?),
+            Op::Settle => {
+                settle(&store)?;
+                let incomplete =
+                    store.snapshot().indexes().iter().find(|index| !index.is_complete()).cloned();
+                if let Some(index) = incomplete {
+                    return Err(format!("{index:?} is settled"));
+                }
+            }
+            Op::Checkpoint => store.checkpoint().unwrap(),
+            Op::Reopen => {
+                held.clear();
+                store.close().unwrap();
+                store = Store::open(path(), by_hand(&disk)).map_err(|e| e.to_string())?;
+            }
+            Op::Crash(fate, seed) => {
+                held.clear();
+                disk = disk.crash(Fate::ALL[*fate], *seed);
+                store = Store::open(path(), by_hand(&disk)).map_err(|e| e.to_string())?;
+            }
+            Op::Hold => held.push(store.snapshot()),
+            Op::LetGo => held.clear(),
+        }
+        indexes_hold(&store.snapshot()).map_err(|e| format!("after {op:?}: {e}"))?;
+        for snapshot in &held {
+            indexes_hold(snapshot).map_err(|e| format!("after {op:?}, held at {}: {e}", snapshot.head()))?;
+        }
+    }
+    drop(held);
+    store.checkpoint().unwrap();
+    indexes_are_whole(&store)?;
+    let left = store.shared().stale().map_err(|e| e.to_string())?;
+    if !left.is_empty() {
+        return Err(format!("the indexes defined at {left:?} are not dropped"));
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+    #[test]
+    fn indexes_follow_the_log(ops in prop::collection::vec(op(), 1..40)) {
+        if let Err(fault) = play(&ops) {
+            prop_assert!(false, "{}", fault);
+        }
+    }
+}
+
+#[test]
+fn an_index_is_used_once_it_is_complete_and_the_one_before_until_then() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), by_hand(&disk)).unwrap();
+    for colour in ["red", "blue", "red", "red"] {
+        append(&store, paid(colour).member("size", 3));
+    }
+    store.append(defined("by", "*", "colour")).unwrap();
+    append(&store, paid("red"));
+    assert!(store.snapshot().indexes().usable("by").is_none());
+    store.shared().keep_indexes().unwrap();
+    assert_eq!(store.snapshot().indexes().get("by").unwrap().percent(), 60);
+    settle(&store).unwrap();
+    assert_eq!(list(&store.snapshot(), "by", "red"), [1, 3, 4, 6]);
+
+    store.append(defined("by", "*", "size")).unwrap();
+    append(&store, paid("red").member("size", 3));
+    assert_eq!(list(&store.snapshot(), "by", "red"), [1, 3, 4, 6, 8]);
+    let before = store.snapshot();
+    let old = before.indexes().usable("by").unwrap().term(&Key::Value("red".into())).unwrap();
+    settle(&store).unwrap();
+    assert_eq!(list(&store.snapshot(), "by", 3), [1, 2, 3, 4, 8]);
+    append(&store, paid("red"));
+    // Whoever began with the one before reads on.
+    let read = before.list(old, 1, u64::MAX, Direction::Ascending).map(Result::unwrap);
+    assert_eq!(read.collect::<Vec<_>>(), [1, 3, 4, 6, 8]);
+
+    store.append(dropped("by")).unwrap();
+    assert!(store.snapshot().indexes().get("by").is_none());
+}
+
+#[test]
+fn lists_stay_while_they_are_read_and_go_then() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    for n in 0..600 {
+        append(&store, paid(if n % 2 == 0 { "red" } else { "blue" }));
+    }
+    store.append(defined("colour", "*", "colour")).unwrap();
+    assert!(store.wait_for_indexes(Duration::from_secs(30)).unwrap());
+    let snapshot = store.snapshot();
+    let term = snapshot.indexes().usable("colour").unwrap().term(&Key::Value("red".into())).unwrap();
+    let mut rows = snapshot.list(term, 1, u64::MAX, Direction::Ascending);
+    drop(snapshot);
+    assert_eq!(rows.next().unwrap().unwrap(), 1);
+    let definition = store.snapshot().indexes().get("colour").unwrap().position;
+    store.append(dropped("colour")).unwrap();
+    for _ in 0..30 {
+        append(&store, paid("red"));
+    }
+    store.checkpoint().unwrap();
+    let read: Vec<u64> = rows.by_ref().map(Result::unwrap).collect();
+    assert_eq!(read, (3..600).step_by(2).collect::<Vec<_>>());
+    assert_eq!(store.shared().stale().unwrap(), [definition]);
+    drop(rows);
+    in_time("the lists are dropped", || store.shared().stale().unwrap().is_empty());
+    assert!(verify(&store.snapshot()).unwrap().faults.is_empty());
+}
+
+#[test]
+fn appends_go_on_while_an_index_is_built() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk).tail(50, 1 << 20)).unwrap();
+    for n in 0..300u64 {
+        append(&store, paid(n % 7));
+    }
+    std::thread::scope(|scope| {
+        for thread in 0..3u64 {
+            let store = &store;
+            scope.spawn(move || {
+                for n in 0..150 {
+                    append(store, paid((n + thread) % 7));
+                    if n == 40 {
+                        let name = format!("index-{thread}");
+                        store.append(defined(&name, "*", "colour")).unwrap();
+                    }
+                    if n % 30 == 0 {
+                        indexes_hold(&store.snapshot()).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    assert!(store.wait_for_indexes(Duration::from_secs(60)).unwrap());
+    assert_eq!(store.snapshot().indexes().iter().count(), 3);
+    indexes_hold(&store.snapshot()).unwrap();
+    store.close().unwrap();
+    let store = Store::open(path(), options(&disk).read_only(true)).unwrap();
+    assert!(store.wait_for_indexes(Duration::ZERO).unwrap());
+    indexes_hold(&store.snapshot()).unwrap();
+}
+
+#[test]
+fn an_index_that_is_not_understood_keeps_the_database_closed_to_writers() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), by_hand(&disk)).unwrap();
+    append(&store, paid("red"));
+    let error = store.append(defined("colour", "*", "!colour")).unwrap_err();
+    assert!(error.to_string().contains("the name of a member"), "{error}");
+    store.append(defined("colour", "*", "colour")).unwrap();
+    append(&store, paid("red"));
+
+    struct Nothing;
+    impl Compile for Nothing {
+        fn compile(&self, _: &str) -> Result<Arc<dyn Derive>> {
+            Err(Error::invalid("colour", "another version", "this one"))
+        }
+    }
+    let crashed = disk.crash(Fate::KeepAll, 0);
+    store.close().unwrap();
+    for disk in [&disk, &crashed] {
+        let other = options(disk).compiler(Arc::new(Nothing));
+        let error = Store::open(path(), other.clone()).unwrap_err();
+        assert_eq!(error.kind(), "unopenable");
+        let error = error.to_string();
+        assert!(
+            error.contains("its index colour, defined at #2") && error.contains("another version"),
+            "{error}"
+        );
+        let store = Store::open(path(), other.read_only(true)).unwrap();
+        assert_eq!(store.snapshot().head(), Position(3));
+        assert!(store.snapshot().indexes().usable("colour").is_none());
+        assert!(verify(&store.snapshot()).unwrap().faults.is_empty());
+        assert!(store.wait_for_indexes(Duration::from_secs(9)).is_err());
+        store.close().unwrap();
+        // Nothing was lost of it: the version that understands it goes on.
+        let store = Store::open(path(), by_hand(disk)).unwrap();
+        indexes_are_whole(&store).unwrap();
+        assert_eq!(list(&store.snapshot(), "colour", "red"), [1, 3]);
+    }
+}
+
+#[test]
+fn what_is_said_of_an_index_is_checked() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), by_hand(&disk)).unwrap();
+    let refused = |group: Group, expected: &str| {
+        let error = store.append(group).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    refused(Group { internal: false, ..defined("x", "*", "a") }, "'$' begins the database's");
+    refused(Group { events: vec![NewEvent::new("Order.paid").on((KIND, "x"))], ..Group::default() }, "kinds");
+    refused(defined("x", "a b", "a"), "pattern");
+    let event = |event| Group { events: vec![event], internal: true, ..Group::default() };
+    refused(event(NewEvent::new(DEFINED).on((KIND, "x")).member("on", "*")), "a text `as`");
+    refused(event(NewEvent::new(DEFINED)), "a target of kind $index");
+    refused(event(NewEvent::new("$index.renamed").on((KIND, "x"))), "$index.defined or $index.dropped");
+    assert_eq!(store.snapshot().head(), Position(0));
+}
+
+#[test]
+fn a_refused_definition_leaves_no_index_behind() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), by_hand(&disk)).unwrap();
+    let mut group = defined("x", "*", "a");
+    group.events.push(paid("red").expect(crate::event::Expect::Version(crate::entity::Version(9))));
+    assert!(store.append(group).unwrap_err().is_refused());
+    append(&store, paid("red"));
+    assert_eq!(store.snapshot().indexes().iter().count(), 0);
+    assert!(store.shared().stale().unwrap().is_empty());
+}
+
+/// What the check says of a store with an index, after something was planted in its tables.
+fn planted(plant: impl FnOnce(&mut Tables, &dyn Fn(&str) -> Term) -> Result<()>) -> String {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), by_hand(&disk)).unwrap();
+    for colour in ["red", "blue", "red"] {
+        append(&store, paid(colour));
+    }
+    store.append(defined("colour", "*", "colour")).unwrap();
+    append(&store, paid("red"));
+    store.checkpoint().unwrap();
+    settle(&store).unwrap();
+    indexes_hold(&store.snapshot()).unwrap();
+    let snapshot = store.snapshot();
+    let index = snapshot.indexes().get("colour").unwrap();
+    let term = |colour: &str| index.term(&Key::Value(colour.into())).unwrap();
+    store.shared().cold.write("planting", |tables| plant(tables, &term)).unwrap();
+    verify(&store.snapshot()).unwrap().faults.join("\n")
+}
+
+#[test]
+fn a_missing_entry_and_one_too_many_are_found() {
+    let chunk = |positions: &[u64]| posting::Chunk { before: 0, positions: positions.to_vec() };
+    let missing =
+        planted(|tables, term| tables.put_chunk(&posting::key(term("red").as_bytes(), 1), &chunk(&[1])));
+    assert!(missing.contains("#3 is missing"), "{missing}");
+    let added = planted(|tables, term| {
+        tables.put_chunk(&posting::key(term("red").as_bytes(), 1), &chunk(&[1, 2, 3]))
+    });
+    assert!(added.contains("#2 does not belong"), "{added}");
+    for position in [2, 5] {
+        let alone = planted(|tables, term| tables.append_postings(term("green").as_bytes(), &[position]));
+        assert!(alone.contains("the lists have"), "{alone}");
+    }
+}
+
+#[test]
+fn a_failing_disk_holds_a_build_back_and_no_more() {
+    use crate::store::disk::simulated::{Failure, Kind};
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), by_hand(&disk)).unwrap();
+    for n in 0..20u64 {
+        append(&store, paid(n % 3));
+    }
+    store.append(defined("colour", "*", "colour")).unwrap();
+    store.checkpoint().unwrap();
+    let mut failed = 0;
+    for after in 1..40 {
+        disk.faults().fail_after(after, Failure::of(Kind::Sync).named("shop.bygone"));
+        for _ in 0..3 {
+            failed += u64::from(store.shared().keep_indexes().is_err());
+        }
+        disk.faults().clear();
+        indexes_hold(&store.snapshot()).unwrap();
+        store.append(dropped("colour")).unwrap();
+        in_time("tables are written again", || store.checkpoint().is_ok() && settle(&store).is_ok());
+        store.append(defined("colour", "*", "colour")).unwrap();
+    }
+    assert!(failed > 0);
+    indexes_are_whole(&store).unwrap();
+}

@@ -1,0 +1,84 @@
+//! The table `indexes`: how far the index of each definition is backfilled.
+//!
+//! A row is written together with the entries that it tells of. Its key is the position of the definition, its value the
+//! position up to which the log is in the index's lists (8 bytes, big-endian), and its checksum. An index is complete when
+//! that is the position of its definition; without a row nothing is backfilled yet. A row goes with the last of the lists.
+
+use redb::{ReadableTable, TableError};
+
+use super::{ColdRead, INDEXES, Tables, failed, row_position, sealed, unsealed};
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::store::term;
+
+impl Tables<'_> {
+    /// Says up to where an index is backfilled.
+    pub fn set_backfilled(&mut self, definition: Position, through: u64) -> Result<()> {
+        let key = definition.0.to_be_bytes();
+        let value = sealed(&key, through.to_be_bytes().to_vec());
+        self.indexes.insert(key.as_slice(), value.as_slice()).map_err(|e| failed("writing indexes", e))?;
+        Ok(())
+    }
+
+    /// Removes chunks of an index's lists, at most so many, and with the last of them its row. Says whether that was all.
+    pub fn remove_index(&mut self, definition: Position, most: usize) -> Result<bool> {
+        let fault = |e| failed("dropping an index", redb::Error::from(e));
+        let first = term::derived_prefix(definition);
+        let mut keys = Vec::new();
+        for row in self.postings.range::<&[u8]>(first.as_slice()..).map_err(fault)? {
+            let (key, _) = row.map_err(fault)?;
+            if term::definition_of(key.value()) != Some(definition) {
+                break;
+            }
+            if keys.len() == most {
+                break;
+            }
+            keys.push(key.value().to_vec());
+        }
+        for key in &keys {
+            self.postings.remove(key.as_slice()).map_err(fault)?;
+        }
+        if keys.len() == most {
+            return Ok(false);
+        }
+        self.indexes.remove(definition.0.to_be_bytes().as_slice()).map_err(fault)?;
+        Ok(true)
+    }
+}
+
+impl ColdRead<'_> {
+    /// Up to where the index of a definition is backfilled.
+    pub fn backfilled(&self, definition: Position) -> Result<u64> {
+        let Some(table) = self.indexes()? else { return Ok(0) };
+        let key = definition.0.to_be_bytes();
+        let Some(row) = table.get(key.as_slice()).map_err(|e| failed("reading indexes", e))? else {
+            return Ok(0);
+        };
+        let place = || format!("the progress of the index defined at {definition}");
+        let value = unsealed(&key, row.value(), place)?;
+        value
+            .try_into()
+            .map(u64::from_be_bytes)
+            .map_err(|_| Error::corrupt(place(), format!("{} bytes", value.len())))
+    }
+
+    /// The definitions that have a row.
+    pub fn backfills(&self) -> Result<Vec<Position>> {
+        let Some(table) = self.indexes()? else { return Ok(Vec::new()) };
+        let rows = table.iter().map_err(|e| failed("reading indexes", e))?;
+        let found = rows.map(|row| {
+            let (key, _) = row.map_err(|e| failed("reading indexes", e))?;
+            row_position("indexes", key.value()).map(Position)
+        });
+        found.collect()
+    }
+
+    /// A file in which nothing was written since there are indexes has no such table.
+    fn indexes(&self) -> Result<Option<redb::ReadOnlyTable<super::Bytes, super::Bytes>>> {
+        match self.transaction.open_table(INDEXES) {
+            Ok(table) => Ok(Some(table)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(failed("opening a table", redb::Error::from(error))),
+        }
+    }
+}
