@@ -58,7 +58,7 @@ fn prints_as_it_parses(statement: &lang::ast::Statement) {
 }
 
 /// Texts of many shapes, that grow with a number: for measuring that parsing is linear.
-pub fn shapes() -> &'static [(&'static str, fn(usize) -> String)] {
+pub fn shapes() -> &'static [lang::shapes::Shape] {
     lang::shapes::SHAPES
 }
 

@@ -24,7 +24,7 @@ mod write;
 use crate::entity::Entity;
 use crate::time::Timestamp;
 
-pub(crate) use bind::{Context, bind, index_expression};
+pub(crate) use bind::{Context, bind, hints, index_expression};
 pub(crate) use by::{By, Derived, Tagged, Test};
 pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::exec::{self, Answer, Row};
 use crate::lang;
 use crate::live::{Delivery, Subscription};
 use crate::plan::{self, Context, Parameters, Plan};
+use crate::store::snapshot::Snapshot;
 
 /// Statements that were parsed, in order.
 ///
@@ -139,14 +140,7 @@ impl Db {
     pub fn run(&self, statement: &Statement, parameters: &Parameters, cancel: &Cancel) -> Result<Answer> {
         let store = self.store();
         let snapshot = store.snapshot().cancelled_by(cancel);
-        let context = Context {
-            text: &statement.text,
-            statement: statement.number,
-            parameters,
-            default_actor: self.actor(),
-            snapshot: &snapshot,
-            now: store.shared().options.clock.now(),
-        };
+        let context = self.context(statement, parameters, &snapshot);
         match plan::bind(&statement.tree.statement, &context)? {
             Plan::Read(read) => exec::read(&snapshot, &read),
             Plan::Write(write) => exec::write(store, &write),
@@ -161,6 +155,42 @@ impl Db {
                     })
                 })))
             }
+        }
+    }
+
+    /// What a statement names that nothing in the log bears, and what was probably meant. That is no error, for an answer without rows
+    /// is one; it is for a person who typed the statement, and apart from [`run`](Self::run), so that it costs programs nothing.
+    ///
+    /// Members of data are looked for in some of the newest events. A statement that is wrong has no hints.
+    ///
+    /// ```
+    /// use bygone::{Db, Parameters, Script};
+    /// let db = Db::in_memory()?;
+    /// db.query("EMIT Order.created 42 {total: 10}", &Parameters::new())?;
+    /// let script = Script::parse("HISTORY Ordr 42")?;
+    /// let hints = db.hints(&script.statements()[0], &Parameters::new());
+    /// assert_eq!(hints, ["no events of Ordr; did you mean Order 42?"]);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn hints(&self, statement: &Statement, parameters: &Parameters) -> Vec<String> {
+        let snapshot = self.store().snapshot();
+        let context = self.context(statement, parameters, &snapshot);
+        plan::hints(&statement.tree.statement, &context).unwrap_or_default()
+    }
+
+    fn context<'a>(
+        &'a self,
+        statement: &'a Statement,
+        parameters: &'a Parameters,
+        snapshot: &'a Snapshot,
+    ) -> Context<'a> {
+        Context {
+            text: &statement.text,
+            statement: statement.number,
+            parameters,
+            default_actor: self.actor(),
+            snapshot,
+            now: self.store().shared().options.clock.now(),
         }
     }
 }
@@ -186,6 +216,82 @@ mod tests {
         // A limit that is not reached changes nothing.
         let limit = Cancel::after(std::time::Duration::MAX);
         assert_eq!(db.query_with("EVENTS", &Parameters::new(), &limit).unwrap().rows.count(), 1);
+    }
+
+    /// The hints of a statement, joined.
+    fn hinted(db: &Db, text: &str) -> String {
+        let script = Script::parse(text).unwrap();
+        let parameters = Parameters::new().set("p", "Odrer.*");
+        db.hints(&script.statements()[0], &parameters).join("\n")
+    }
+
+    #[test]
+    fn names_that_nothing_bears_are_told() {
+        let db = Db::in_memory().unwrap();
+        for text in [
+            "EMIT Order.created 1 {total: 10, customer: {name: 'ann', `post code`: 1}} META {ip: '::1'}",
+            "EMIT Order.paid ON Invoice 2 {amount: 10}",
+            "EMIT User.signedIn 7",
+        ] {
+            db.query(text, &Parameters::new()).unwrap();
+        }
+        for (text, hint) in [
+            ("HISTORY Ordr 42", "no events of Ordr; did you mean Order 42?"),
+            ("AT order 'x y' NOW", "no events of order; did you mean Order 'x y'?"),
+            ("REPLAY Nothing 1", "no events of Nothing"),
+            ("HISTORY Order 99", ""),
+            ("HISTORY Invoice 2", ""),
+            ("EVENTS 'Ordr.*'", "no events of 'Ordr.*'; did you mean 'Order.*'?"),
+            ("EVENTS $p", "no events of 'Odrer.*'; did you mean 'Order.*'?"),
+            ("EVENTS 'Order.piad'", "no events of 'Order.piad'; did you mean 'Order.paid'?"),
+            ("EVENTS 'Order.*, Usr.*'", "no events of 'Usr.*'; did you mean 'User.*'?"),
+            ("EVENTS 'Nothing.*'", "no events of 'Nothing.*'"),
+            ("EVENTS '$*'", ""),
+            ("EVENTS", ""),
+            ("SUBSCRIBE 'Ordr.*'", "no events of 'Ordr.*'; did you mean 'Order.*'?"),
+            ("SUBSCRIBE 'Nothing.*'", ""),
+            ("EVENTS WHERE data.total > 1", ""),
+            (
+                "EVENTS WHERE data.totl > 1 OR NOT lower(data.totl) = 'x'",
+                "data.totl is in none of the newest 3 events looked at; did you mean data.total?",
+            ),
+            ("EVENTS WHERE data.totl IS NULL", ""),
+            ("HISTORY Order 1 WHERE data.amuont = 1", "data.amuont is not in the one event looked at"),
+            (
+                "EVENTS 'Order.created' ORDER BY data.customer.nmae",
+                "data.customer.nmae is not in the one event looked at; did you mean data.customer.name?",
+            ),
+            (
+                "EVENTS GROUP BY data.customer.postcode SELECT sum(metadata.xyz)",
+                "data.customer.postcode is in none of the newest 3 events looked at; did you mean data.customer.`post code`?\n\
+                 metadata.xyz is in none of the newest 3 events looked at",
+            ),
+            ("EVENTS WHERE data.items[3].x = 1", "data.items is in none of the newest 3 events looked at"),
+            ("EVENTS WHERE data.total[3].x = 1", ""),
+            ("EVENTS WHERE totl = 1", ""),
+            ("HISTORY Order 1 SINCE #99", ""),
+        ] {
+            assert_eq!(hinted(&db, text), hint, "{text}");
+        }
+        assert_eq!(hinted(&Db::in_memory().unwrap(), "EVENTS WHERE data.x = 1"), "");
+    }
+
+    /// Found by the fuzz target `query`: a scan found what no index holds.
+    #[test]
+    fn what_an_index_does_not_hold_is_not_found_by_it_in_a_scan_either() {
+        let db = Db::in_memory().unwrap();
+        let ask = |text: &str| db.query(text, &Parameters::new()).unwrap().rows.count();
+        ask("DEFINE INDEX total ON '*' AS data.total");
+        assert!(db.wait_for_indexes(std::time::Duration::from_secs(60)).unwrap());
+        let long = "x".repeat(600);
+        for total in ["{k: 1}", "NULL", "1", "'a'", &format!("'{long}'"), "[{}, 2]"] {
+            ask(&format!("EMIT Order.created 1 {{total: {total}}}"));
+        }
+        for (by, found) in [("total != TRUE", 4), ("total >= 'a'", 2), ("total < 5", 2)] {
+            assert_eq!(ask(&format!("EVENTS BY {by}")), found, "{by}");
+            // Few enough that a list is taken, or so many that all are read: the same.
+            assert_eq!(ask(&format!("EVENTS 'Order.*' BY {by}")), found, "{by}");
+        }
     }
 
     #[test]

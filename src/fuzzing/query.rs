@@ -34,8 +34,7 @@ static SMALL: LazyLock<Small> = LazyLock::new(|| {
         answer.rows.collect::<Result<Vec<_>, _>>().unwrap_or_else(|e| panic!("{text}\n{e}"))
     };
     for index in INDEXES {
-        // Where indexes cannot be defined, no question names one.
-        let _ = db.query(index, &Parameters::new());
+        ask(index);
     }
     for n in 0..60_usize {
         // Steps that have nothing in common, so that all values meet.
@@ -57,6 +56,8 @@ static SMALL: LazyLock<Small> = LazyLock::new(|| {
             ask("CHECKPOINT");
         }
     }
+    let ready = db.wait_for_indexes(std::time::Duration::from_secs(600)).expect("indexes are built");
+    assert!(ready, "indexes are built");
     let events = ask("EVENTS").into_iter().filter_map(|row| match row {
         Row::Event { event, .. } => Some(event),
         _ => None,

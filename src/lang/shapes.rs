@@ -1,7 +1,7 @@
 //! Shapes of input that something might take long over: for tests and for measuring. Each grows with a number.
 
 /// A shape: its name, and the text of a size.
-pub(crate) type Shape = (&'static str, fn(usize) -> String);
+pub type Shape = (&'static str, fn(usize) -> String);
 
 /// As deep as may be, again and again: a single nest has a limit.
 const DEEP: usize = 90;

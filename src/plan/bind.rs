@@ -7,6 +7,7 @@ mod by;
 mod call;
 mod define;
 mod expr;
+mod hint;
 mod point;
 mod read;
 mod shape;
@@ -26,6 +27,8 @@ use crate::time::Timestamp;
 use crate::value::Value;
 pub(crate) use define::index_expression;
 use expr::Names;
+
+pub(crate) use hint::hints;
 
 /// What a statement is bound against.
 #[derive(Debug, Clone, Copy)]
@@ -48,14 +51,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
     if let Some(later) = later::statement(statement) {
         return Err(later.error());
     }
-    let said = Said {
-        text: context.text,
-        statement: context.statement,
-        parameters: context.parameters,
-        default_actor: context.default_actor,
-        now: context.now,
-    };
-    let binder = Binder::new(said, Some(context.snapshot));
+    let binder = Binder::of(context);
     let read = |kind| Ok(Plan::Read(Read { kind, notices: binder.notices.take() }));
     match statement {
         Statement::Explain { analyze, statement } => {
@@ -120,6 +116,17 @@ struct Binder<'a> {
 }
 
 impl<'a> Binder<'a> {
+    fn of(context: &'a Context<'a>) -> Binder<'a> {
+        let said = Said {
+            text: context.text,
+            statement: context.statement,
+            parameters: context.parameters,
+            default_actor: context.default_actor,
+            now: context.now,
+        };
+        Binder::new(said, Some(context.snapshot))
+    }
+
     fn new(context: Said<'a>, snapshot: Option<&'a Snapshot>) -> Binder<'a> {
         Binder { context, snapshot, now: OnceCell::new(), notices: RefCell::default() }
     }

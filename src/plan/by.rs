@@ -85,7 +85,9 @@ impl Tagged {
         let own = |(name, value): (&str, Raw)| {
             name == self.name && value.to_value().is_ok_and(|value| self.passes(&Key::Value(value)))
         };
-        let derived = |index: &Derived| index.0.keys(event).iter().any(|key| self.passes(key));
+        // What is no value of an index (an object, a length of time) is not found by it, by `!=` neither.
+        let derived =
+            |index: &Derived| index.0.keys(event).iter().any(|key| self.passes(key) && index.0.holds(key));
         self.own && event.tags().any(own) || self.index.as_ref().is_some_and(derived)
     }
 

@@ -118,7 +118,8 @@ impl Runner {
             // Every answer says as of when it is; the document shows it where that was asked for.
             let notices =
                 answer.notices.iter().filter(|n| text.contains("AS OF") || !n.starts_with("as of #"));
-            shown.extend(notices.map(|notice| format!("--i {notice}")));
+            let hints = self.db.hints(statement, &parameters());
+            shown.extend(notices.chain(&hints).map(|notice| format!("--i {notice}")));
             for row in answer.rows {
                 let row = serde_json::to_string(&row?).unwrap();
                 shown.push(format!("--> {}", terse(row.parse().unwrap())));
@@ -138,6 +139,9 @@ fn parameters() -> Parameters {
 
 /// The line without the ids that were made, which are others in each run.
 fn without_ids(line: &str) -> String {
+    if let Some((before, _)) = line.split_once(r#""milliseconds":"#) {
+        return format!(r#"{before}"milliseconds":…}}"#);
+    }
     let shape = "xxxxxxxx-xxxx-7xxx-xxxx-xxxxxxxxxxxx".as_bytes();
     let fits =
         |(byte, shape): (&u8, &u8)| if *shape == b'x' { byte.is_ascii_hexdigit() } else { byte == shape };

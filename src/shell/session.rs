@@ -219,7 +219,8 @@ impl Session {
         };
         let answer = answer.map_err(interrupted)?;
         self.renderer.begin(number, &mut self.out).map_err(Failure::output)?;
-        for notice in &answer.notices {
+        let hints = self.db().hints(statement, &self.bound);
+        for notice in answer.notices.iter().chain(&hints) {
             self.notice(notice);
         }
         let (mut rows, mut live, mut repeated) = (0, false, false);

@@ -196,6 +196,11 @@ impl Index {
         keys
     }
 
+    /// Whether it can hold such a value.
+    pub fn holds(&self, key: &Key) -> bool {
+        Term::derived(self.position, key).is_some()
+    }
+
     /// Adds the terms of an event, each once.
     pub(super) fn terms(&self, event: &Record, terms: &mut Vec<Term>) {
         let keys = self.keys(event);

@@ -162,6 +162,13 @@ impl Snapshot {
         Ok(found.is_some_and(|term| term.as_bytes().starts_with(&prefix)))
     }
 
+    /// Whether an entity of this kind has events.
+    pub fn has_kind(&self, kind: &str) -> Result<bool> {
+        let prefix = term::kind_prefix(kind);
+        let found = self.read(|view| view.term_at(&prefix))?;
+        Ok(found.is_some_and(|term| term.as_bytes().starts_with(&prefix)))
+    }
+
     /// The names of index values, in order, up to so many.
     pub fn tag_names(&self, most: usize) -> Result<Vec<String>> {
         let mut names = Vec::new();

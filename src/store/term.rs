@@ -231,6 +231,11 @@ pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
     bytes
 }
 
+/// The bytes that every entity of this kind begins with.
+pub(crate) fn kind_prefix(kind: &str) -> Vec<u8> {
+    Builder::new(Space::Entity).text(kind).0
+}
+
 /// The bytes that every index value begins with, whatever its name.
 pub(crate) fn tags_prefix() -> Vec<u8> {
     Builder::new(Space::Tag).0

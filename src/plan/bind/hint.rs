@@ -1,0 +1,233 @@
+//! Hints: names that nothing in the log bears, and what was probably meant.
+//!
+//! An unknown kind, type or member of data is no error: nothing bears it yet, and no events is an answer. But who typed it
+//! may have meant another. So this is asked for apart, by who has a reader for it, and costs those nothing who have none. It reads
+//! little: which types there are, and some of the newest events.
+
+use std::collections::BTreeSet;
+
+use super::{Binder, Context};
+use crate::document::Raw;
+use crate::error::Result;
+use crate::event::record::Record;
+use crate::lang::ast::{
+    Clauses, EntityRef, Expr, ExprKind, Id, Path, Query, Read, Selector, Source, Statement, Step,
+};
+use crate::pattern::Pattern;
+use crate::plan::fault::nearest;
+use crate::store::snapshot::Direction;
+use crate::store::term::Term;
+
+/// How many of the newest events are looked at for a member of data.
+const LOOKED_AT: usize = 64;
+/// How many types these are taken from.
+const TYPES: usize = 16;
+
+/// What a statement names that the log does not have. A statement that is wrong has none: its error says more.
+pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<String>> {
+    let binder = Binder::of(context);
+    let mut hints = Vec::new();
+    match statement {
+        Statement::Explain { statement, .. } => return self::hints(statement, context),
+        Statement::Read(Read::History { entity, clauses }) => {
+            hints.extend(binder.kind(entity)?);
+            if hints.is_empty() {
+                let terms = vec![Term::entity(&binder.entity(entity)?)?];
+                binder.members(clauses, terms, &mut hints)?;
+            }
+        }
+        Statement::Read(Read::Query(Query::Events { selector, clauses })) => {
+            let types = binder.types()?;
+            hints.extend(binder.unmatched(selector, &types)?);
+            if hints.is_empty() {
+                let terms = binder.matched(selector, &types)?;
+                binder.members(clauses, terms, &mut hints)?;
+            }
+        }
+        Statement::Read(Read::Subscribe(subscribe)) => {
+            if let Source::Events(selector) = &subscribe.source {
+                // What is not there may be to come: only what looks like a slip is told.
+                let unmatched = binder.unmatched(selector, &binder.types()?)?;
+                hints.extend(unmatched.filter(|hint| hint.contains("did you mean")));
+            }
+        }
+        Statement::Read(Read::At { entity, .. } | Read::Replay { entity, .. }) => {
+            hints.extend(binder.kind(entity)?);
+        }
+        _ => {}
+    }
+    Ok(hints)
+}
+
+impl Binder<'_> {
+    /// The types in use, but for the database's own.
+    fn types(&self) -> Result<Vec<(String, Term)>> {
+        let mut types = self.snapshot()?.types("")?;
+        types.retain(|(name, _)| !name.starts_with('$'));
+        Ok(types)
+    }
+
+    fn kind(&self, entity: &EntityRef) -> Result<Option<String>> {
+        let kind = entity.kind.text.as_str();
+        if self.snapshot()?.has_kind(kind)? {
+            return Ok(None);
+        }
+        let types = self.types()?;
+        let id = match &entity.id {
+            Id::Expr(expr) => format!("({expr})"),
+            id => id.to_string(),
+        };
+        let meant = nearest(kind, types.iter().map(|(name, _)| prefix(name)));
+        Ok(Some(match meant {
+            Some(meant) => format!("no events of {kind}; did you mean {} {id}?", crate::entity::Name(meant)),
+            None => format!("no events of {kind}"),
+        }))
+    }
+
+    /// A pattern that matches no type in use.
+    fn unmatched(&self, selector: &Selector, types: &[(String, Term)]) -> Result<Option<String>> {
+        let Some(text) = &selector.pattern else { return Ok(None) };
+        let pattern = self.text(text, "a pattern")?;
+        for part in pattern.split(',').map(str::trim) {
+            let Ok(glob) = part.parse::<Pattern>() else { continue };
+            if part.starts_with('$') || types.iter().any(|(name, _)| glob.matches_text(name)) {
+                continue;
+            }
+            let meant =
+                meant_pattern(part, types).map_or(String::new(), |m| format!("; did you mean '{m}'?"));
+            return Ok(Some(format!("no events of '{part}'{meant}")));
+        }
+        Ok(None)
+    }
+
+    /// The lists of the types that a selector means.
+    fn matched(&self, selector: &Selector, types: &[(String, Term)]) -> Result<Vec<Term>> {
+        let pattern = match &selector.pattern {
+            Some(text) => self.at(text.span(), self.text(text, "a pattern")?.parse())?,
+            None => Pattern::all(),
+        };
+        let meant = types.iter().filter(|(name, _)| pattern.matches_text(name));
+        Ok(meant.map(|(_, term)| term.clone()).take(TYPES).collect())
+    }
+
+    /// Members of data that none of the newest events has.
+    fn members(&self, clauses: &Clauses, lists: Vec<Term>, hints: &mut Vec<String>) -> Result<()> {
+        let mut paths = Vec::new();
+        let items = clauses.group.iter().chain(&clauses.select).map(|item| &item.expr);
+        let order = clauses.order.iter().map(|order| &order.expr);
+        for expr in clauses.filter.iter().chain(&clauses.having).chain(items).chain(order) {
+            collect(expr, &mut paths);
+        }
+        let mut told = BTreeSet::new();
+        paths.retain(|path| told.insert(path.to_string()));
+        if paths.is_empty() || lists.is_empty() {
+            return Ok(());
+        }
+        let sample = self.newest(lists)?;
+        let mut records = Vec::new();
+        for (position, bytes) in &sample {
+            records.push(Record::open(*position, bytes)?);
+        }
+        for path in paths {
+            hints.extend(missing(path, &records));
+        }
+        Ok(())
+    }
+
+    /// Some of the newest events of these lists.
+    fn newest(&self, lists: Vec<Term>) -> Result<Vec<(crate::entity::Position, std::sync::Arc<[u8]>)>> {
+        let each = LOOKED_AT.div_ceil(lists.len().max(1));
+        let mut sample = Vec::new();
+        for term in lists {
+            for position in self.snapshot()?.list(term, 1, u64::MAX, Direction::Descending).take(each) {
+                let position = position?;
+                let bytes = self.snapshot()?.read(|view| view.event(position))?;
+                sample.extend(bytes.map(|bytes| (crate::entity::Position(position), bytes)));
+            }
+        }
+        Ok(sample)
+    }
+}
+
+fn prefix(kind: &str) -> &str {
+    crate::entity::prefix(kind)
+}
+
+/// The pattern that was probably meant: with another kind before the first dot, or another type.
+fn meant_pattern(part: &str, types: &[(String, Term)]) -> Option<String> {
+    let names = || types.iter().map(|(name, _)| name.as_str());
+    if !part.contains('*') {
+        return nearest(part, names()).map(str::to_owned);
+    }
+    let (kind, rest) = part.split_once('.')?;
+    let meant = format!("{}.{rest}", nearest(kind, names().map(prefix))?);
+    let glob: Pattern = meant.parse().ok()?;
+    names().any(|name| glob.matches_text(name)).then_some(meant)
+}
+
+/// The paths into data and metadata.
+fn collect<'e>(expr: &'e Expr, paths: &mut Vec<&'e Path>) {
+    let mut all = |exprs: &[&'e Expr]| exprs.iter().for_each(|expr| collect(expr, paths));
+    match &expr.kind {
+        ExprKind::Field(path) => {
+            if matches!(path.first.text.as_str(), "data" | "metadata") && !path.steps.is_empty() {
+                paths.push(path);
+            }
+        }
+        ExprKind::Literal(_) | ExprKind::Param(_) | ExprKind::Entity(_) => {}
+        ExprKind::Call { args: exprs, .. }
+        | ExprKind::Array(exprs)
+        | ExprKind::Or(exprs)
+        | ExprKind::And(exprs) => exprs.iter().for_each(|expr| collect(expr, paths)),
+        ExprKind::Object(object) => object.members.iter().for_each(|(_, expr)| collect(expr, paths)),
+        ExprKind::Not(inner) | ExprKind::Negate(inner) => all(&[inner]),
+        ExprKind::Arithmetic { first, rest } => {
+            all(&[first]);
+            rest.iter().for_each(|(_, expr)| collect(expr, paths));
+        }
+        ExprKind::Compare { left, right, .. } => all(&[left, right]),
+        ExprKind::Matches { subject, pattern, .. } => all(&[subject, pattern]),
+        ExprKind::Contains { subject, item, .. } => all(&[subject, item]),
+        // Whoever asks whether it is there knows that it may not be.
+        ExprKind::IsNull { .. } => {}
+        ExprKind::Between { subject, low, high, .. } => all(&[subject, low, high]),
+        ExprKind::In { subject, items, .. } => {
+            all(&[subject]);
+            items.iter().for_each(|expr| collect(expr, paths));
+        }
+    }
+}
+
+/// What to say of a path that leads nowhere in any of the events.
+fn missing(path: &Path, records: &[Record]) -> Option<String> {
+    let mut at: Vec<Raw> = records
+        .iter()
+        .map(|record| if path.first.text == "data" { record.data() } else { record.metadata() })
+        .collect();
+    let mut so_far = path.first.text.clone();
+    for step in &path.steps {
+        // How many items an array has differs from event to event.
+        let Step::Member(name) = step else { return None };
+        let next: Vec<Raw> = at.iter().filter_map(|raw| raw.member(&name.text)).collect();
+        if next.is_empty() {
+            let names: BTreeSet<String> = at.iter().flat_map(|raw| names(*raw)).collect();
+            let meant = nearest(&name.text, names.iter().map(String::as_str));
+            let meant = meant.map(|meant| format!("; did you mean {so_far}.{}?", crate::entity::Name(meant)));
+            let looked_at = match records.len() {
+                0 => return None,
+                1 => "is not in the one event looked at".to_owned(),
+                many => format!("is in none of the newest {many} events looked at"),
+            };
+            return Some(format!("{so_far}{step} {looked_at}{}", meant.unwrap_or_default()));
+        }
+        so_far.push_str(&step.to_string());
+        at = next;
+    }
+    None
+}
+
+fn names(raw: Raw) -> Vec<String> {
+    let members = raw.to_value().ok();
+    let members = members.as_ref().and_then(|value| value.as_object());
+    members.into_iter().flat_map(|members| members.keys().cloned()).collect()
+}
