@@ -4,6 +4,7 @@
 //! log: so the result, to the last digit of a sum, depends neither on how many threads there are nor on which of them was faster.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -35,12 +36,16 @@ fn gather<G: Gather>(snapshot: &Snapshot, events: &Events, with: &G) -> Result<G
     let stretches = stretches(&events.window);
     let threads = u64::try_from(snapshot.threads()).unwrap_or(1).min(stretches.count);
     let part = |at: u64| -> Result<G::Part> {
-        let mut part = with.begin();
-        Scan::within(snapshot, events, stretches.window(at)).each(|event| {
-            with.take(&mut part, event)?;
-            Ok(true)
-        })?;
-        Ok(part)
+        let gathered = catch_unwind(AssertUnwindSafe(|| {
+            let mut part = with.begin();
+            Scan::within(snapshot, events, stretches.window(at)).each(|event| {
+                with.take(&mut part, event)?;
+                Ok(true)
+            })?;
+            Ok(part)
+        }));
+        // Whoever waits for this part is not to wait for ever.
+        gathered.unwrap_or_else(|_| Err(Error::stopped("a query was interrupted by a panic")))
     };
     let mut whole = with.begin();
     if threads <= 1 {
@@ -190,6 +195,47 @@ mod tests {
             assert!(found.iter().copied().eq(4..count), "{threads} threads: {} of {count}", found.len());
             let failed = gather(&snapshot, &events, &Positions { bad: STRETCH + 5 });
             assert!(failed.unwrap_err().to_string().contains("a bad one"));
+        }
+    }
+
+    /// Panics at a position.
+    struct Panics;
+
+    impl Gather for Panics {
+        type Part = ();
+
+        fn begin(&self) {}
+
+        fn take(&self, (): &mut (), event: &Record) -> Result<()> {
+            assert_ne!(event.position().0, STRETCH / 2);
+            Ok(())
+        }
+
+        fn join(&self, (): &mut (), (): ()) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_error_and_leaves_nobody_waiting() {
+        for threads in [1, 2, 3] {
+            let options = Options::new()
+                .disk(std::sync::Arc::new(crate::store::disk::memory::MemoryDisk::new()))
+                .threads(threads);
+            let store = Store::create(std::path::Path::new("/shop.bygone"), options).unwrap();
+            let events = (0..STRETCH * 12).map(|_| NewEvent::new("Order.paid")).collect();
+            store.append(Group { events, ..Group::default() }).unwrap();
+            let snapshot = store.snapshot();
+            let (tell, told) = bounded(1);
+            thread::spawn(move || {
+                let window = Window::through(snapshot.head().0);
+                let events = Events { access: Access::log(), window, predicate: None, take: Take::All };
+                let _ = tell.send(gather(&snapshot, &events, &Panics).map_err(|error| error.to_string()));
+            });
+            // Whoever waits for ever is not waited for.
+            let found = told.recv_timeout(std::time::Duration::from_secs(30));
+            let error = found.unwrap_or_else(|e| panic!("{threads} threads: {e}")).unwrap_err();
+            assert!(error.contains("panic"), "{error}");
         }
     }
 }

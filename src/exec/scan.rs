@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::budget::Budget;
 use super::cursor::Cursor;
 use super::zones::Zones;
 use crate::entity::Position;
@@ -19,6 +20,9 @@ use crate::store::snapshot::{Direction, LogScan, Snapshot};
 /// How many events are found, and how many positions looked up, at a time: at first and at most.
 const FIRST_PAGE: usize = 8;
 const LARGEST_PAGE: usize = 256;
+
+/// How many bytes of events are held, about, however many are wanted at a time.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// How many rows are looked at within one view, which pins what it sees, and before somebody may cancel.
 const ROWS: usize = 4096;
@@ -73,10 +77,19 @@ impl Scan {
         match events.take {
             // Found backwards, told forwards.
             Take::Last(n) if n <= LARGEST_PAGE as u64 => {
-                let mut backwards = Scan::one_way(snapshot, events, Direction::Descending, n);
-                let mut found = backwards.by_ref().collect::<Result<VecDeque<_>>>()?;
-                found.make_contiguous().reverse();
-                Ok(Scan { page: found, left: n, ..backwards })
+                let backwards = Scan::one_way(snapshot, events, Direction::Descending, n);
+                let (mut found, mut held) = (VecDeque::new(), 0);
+                for next in
+                    backwards.made(|record, bytes| Ok((bytes.len(), record.to_event(&Arc::from(bytes))?)))
+                {
+                    let (bytes, event) = next?;
+                    found.push_front(event);
+                    held += bytes;
+                    if held > PAGE_BYTES {
+                        return Scan::to_lend(snapshot, events);
+                    }
+                }
+                Ok(Scan { page: found, left: n, ..Scan::chosen(snapshot, VecDeque::new()) })
             }
             _ => Scan::to_lend(snapshot, events),
         }
@@ -90,8 +103,11 @@ impl Scan {
             Take::Newest(n) => Ok(Scan::one_way(snapshot, events, Direction::Descending, n)),
             Take::Last(n) => {
                 // Positions are kept, not events: n may be large.
+                let budget = Budget::new(snapshot, "LAST");
                 let mut found = Vec::new();
                 Scan::one_way(snapshot, events, Direction::Descending, n).each(|record| {
+                    // Here, and once more where they are read from.
+                    budget.take(2 * size_of::<u64>())?;
                     found.push(record.position().0);
                     Ok(true)
                 })?;
@@ -201,14 +217,16 @@ impl Scan {
         mut make: impl FnMut(&Record, &[u8]) -> Result<T>,
     ) -> Result<()> {
         let Scan { snapshot, feed, filter, done, .. } = self;
-        while found.len() < wanted && !*done {
+        let mut held = 0;
+        while found.len() < wanted && held < PAGE_BYTES && !*done {
             *done = !feed.lend(snapshot, |position, bytes| {
                 let record = Record::open(Position(position), bytes)?;
                 if filter.admits(&record) {
                     snapshot.tally().add_admitted(1);
                     found.push_back(make(&record, bytes)?);
+                    held += bytes.len();
                 }
-                Ok(found.len() < wanted)
+                Ok(found.len() < wanted && held < PAGE_BYTES)
             })?;
         }
         Ok(())
@@ -348,6 +366,37 @@ impl Feed {
                 snapshot.tally().add_events((before - ahead.len()) as u64);
                 Ok(true)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::NewEvent;
+    use crate::store::disk::memory::MemoryDisk;
+    use crate::store::group::Group;
+    use crate::store::{Options, Store};
+
+    #[test]
+    fn few_events_are_held_where_they_are_large() {
+        let options = Options::new().disk(Arc::new(MemoryDisk::new()));
+        let store = Store::create(std::path::Path::new("/shop.bygone"), options).unwrap();
+        for _ in 0..12 {
+            let event = NewEvent::new("Note.taken").member("text", "a".repeat(1 << 20));
+            store.append(Group { events: vec![event], ..Group::default() }).unwrap();
+        }
+        let snapshot = store.snapshot();
+        for take in [Take::All, Take::Last(12)] {
+            let events = Events { access: Access::log(), window: Window::through(12), predicate: None, take };
+            let mut scan = Scan::new(&snapshot, &events).unwrap();
+            let (mut found, mut most) = (Vec::new(), 0);
+            while let Some(event) = scan.next() {
+                found.push(event.unwrap().position.0);
+                most = most.max(scan.page.len());
+            }
+            assert!(found.iter().copied().eq(1..=12), "{found:?}");
+            assert!(most <= 4, "{take:?}: {most} more are held");
         }
     }
 }

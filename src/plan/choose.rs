@@ -11,7 +11,7 @@ mod source;
 mod times;
 
 use super::{By, Events, Predicate, Tagged, Take, Window};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pattern::Pattern;
 use crate::store::snapshot::{Estimate, Snapshot};
 pub(crate) use bitmap::{Bitmap, Gathered};
@@ -106,8 +106,12 @@ pub(crate) fn choose(snapshot: &Snapshot, question: Question) -> Result<Events> 
     }
     conditions.times.narrow(&window);
     let reader = source::Reader { snapshot, first: window.after.saturating_add(1), last: window.through };
-    let mut candidates = Vec::new();
+    let (mut candidates, mut checks) = (Vec::new(), Vec::new());
     for by in by {
+        if !reader.has_lists(&by) {
+            checks.push(by);
+            continue;
+        }
         let (source, exact) = reader.source(&by)?;
         let check = if exact { Check::By(by) } else { Check::Always(by) };
         candidates.push(Candidate { estimate: source.estimate(), source, check });
@@ -124,8 +128,11 @@ pub(crate) fn choose(snapshot: &Snapshot, question: Question) -> Result<Events> 
         {
             continue;
         }
-        // What an index cannot hold is no reason not to answer.
-        let Ok((source, _)) = reader.source(by) else { continue };
+        let (source, _) = match reader.source(by) {
+            // What an index cannot hold is no reason not to answer.
+            Err(Error::Invalid { .. }) => continue,
+            source => source?,
+        };
         candidates.push(Candidate { estimate: source.estimate(), source, check: Check::Nothing });
     }
     let span = window.through.min(snapshot.head().0).saturating_sub(window.after);
@@ -136,6 +143,7 @@ pub(crate) fn choose(snapshot: &Snapshot, question: Question) -> Result<Events> 
     };
     let mut access = Weighing { span: span as f64, wanted }.take(candidates, pattern);
     access.times = conditions.times;
+    access.checks.extend(checks);
     access.estimate = access.estimate.at_most(span);
     Ok(Events { access, window, predicate, take })
 }

@@ -112,15 +112,8 @@ impl Shared {
     /// The definitions that have lists in the tables, and are not in the catalog.
     pub(super) fn stale(&self) -> Result<Vec<Position>> {
         // The tables before the catalog: what is defined in between has no lists yet.
-        let mut found = {
-            let read = self.cold.read()?;
-            let mut found = catalog::listed(&read.postings()?)?;
-            found.extend(read.backfills()?);
-            found
-        };
+        let mut found = catalog::built(&self.cold.read()?)?;
         let catalog = self.tails().catalog;
-        found.sort_unstable();
-        found.dedup();
         found.retain(|definition| catalog.at(*definition).is_none());
         Ok(found)
     }

@@ -198,14 +198,14 @@ impl Index {
 
     /// Whether it can hold such a value.
     pub fn holds(&self, key: &Key) -> bool {
-        Term::derived(self.position, key).is_some()
+        self.term(key).is_some()
     }
 
     /// Adds the terms of an event, each once.
     pub(super) fn terms(&self, event: &Record, terms: &mut Vec<Term>) {
         let keys = self.keys(event);
         let first = terms.len();
-        terms.extend(keys.iter().filter_map(|key| Term::derived(self.position, key)));
+        terms.extend(keys.iter().filter_map(|key| self.term(key)));
         if terms.len() > first + 1 {
             let mut own = terms.split_off(first);
             own.sort_unstable();
@@ -364,9 +364,10 @@ fn positions(postings: &Postings) -> Result<Vec<u64>> {
     Ok(found)
 }
 
-/// The definitions that have lists in the tables.
-pub(super) fn listed(postings: &Postings) -> Result<Vec<Position>> {
-    let mut found = Vec::new();
+/// The definitions that have lists in the tables, or a row that tells of them.
+pub(super) fn built(read: &ColdRead) -> Result<Vec<Position>> {
+    let postings = read.postings()?;
+    let mut found = read.backfills()?;
     let mut from = term::derived_prefix(Position(0));
     while let Some(term) = postings.term_at(&from)? {
         let Some(definition) = term::definition_of(&term) else { break };
@@ -374,6 +375,8 @@ pub(super) fn listed(postings: &Postings) -> Result<Vec<Position>> {
         let Some(next) = definition.0.checked_add(1) else { break };
         from = term::derived_prefix(Position(next));
     }
+    found.sort_unstable();
+    found.dedup();
     Ok(found)
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::catalog::Index;
 use super::checkpoint::link;
 use super::cold::{Zone, ZoneFound};
-use super::snapshot::{Direction, Snapshot};
+use super::snapshot::{Direction, Snapshot, View};
 use super::term::{Term, definition_of, is_counted, terms_of};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
@@ -102,20 +102,13 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
     let head = snapshot.head().0;
     // Zones of later checkpoints may be found too: they span the same log.
     let checkpoint = snapshot.read(|view| Ok(view.checkpoint()))?;
-    let mut check = Check {
-        snapshot,
-        found: Verification::default(),
-        recorded: None,
-        versions: HashMap::new(),
-        chain: Chain { hash: Some([0; 32]), ..Chain::default() },
-        run: Run::default(),
-        indexes: Indexes::of(snapshot),
-    };
+    let mut check = Check::new(snapshot);
     check.next_zone()?;
     let mut expected = 1;
     for row in snapshot.log(1, head, Direction::Ascending) {
         let (position, bytes) = match row {
             Ok(row) => row,
+            Err(error @ Error::Stopped { .. }) => return Err(error),
             Err(error) => {
                 check.found.fault(words(&error));
                 break;
@@ -139,7 +132,7 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
     }
     check.end_of_run(head)?;
     check.zones_reach(checkpoint.min(head))?;
-    check.lists_hold_nothing_else(head)?;
+    check.lists_hold_nothing_else(&snapshot.view()?)?;
     Ok(check.found)
 }
 
@@ -249,7 +242,19 @@ struct Run {
     entries: usize,
 }
 
-impl Check<'_> {
+impl<'s> Check<'s> {
+    fn new(snapshot: &'s Snapshot) -> Check<'s> {
+        Check {
+            snapshot,
+            found: Verification::default(),
+            recorded: None,
+            versions: HashMap::new(),
+            chain: Chain { hash: Some([0; 32]), ..Chain::default() },
+            run: Run::default(),
+            indexes: Indexes::of(snapshot),
+        }
+    }
+
     /// Goes on to the next zone that can be read.
     fn next_zone(&mut self) -> Result<()> {
         let chain = &mut self.chain;
@@ -382,6 +387,7 @@ impl Check<'_> {
         self.run.after = last;
         let view = self.snapshot.view()?;
         for (term, said) in run.terms {
+            view.go_on()?;
             self.found.entries += said.len() as u64;
             let mut listed = Vec::with_capacity(said.len());
             let mut from = run.after + 1;
@@ -422,14 +428,15 @@ impl Check<'_> {
     }
 
     /// All lists together have as many entries as were found in the events; and their chunks are in order.
-    fn lists_hold_nothing_else(&mut self, head: u64) -> Result<()> {
-        let view = self.snapshot.view()?;
+    fn lists_hold_nothing_else(&mut self, view: &View) -> Result<()> {
+        let head = view.head();
         let indexes = &self.indexes;
         let mut entries = view.warm_entries(|term| indexes.counted(term.as_bytes(), &[u64::MAX]) > 0);
         // A term, how many entries its list has so far (none knows after a chunk that cannot be read), and the last.
         let mut current: (Vec<u8>, Option<u64>, u64) = (Vec::new(), Some(0), 0);
         let found = &mut self.found;
         let scanned = view.cold().postings()?.scan(|term, chunk| {
+            view.go_on()?;
             let (last_term, count, last) = &mut current;
             if last_term != term {
                 *last_term = term.to_vec();
@@ -462,6 +469,7 @@ impl Check<'_> {
             Ok(())
         });
         match scanned {
+            Err(error @ Error::Stopped { .. }) => return Err(error),
             Err(error) => self.found.fault(words(&error)),
             // Where an entry is missing the numbers differ too, and that has been told.
             Ok(()) if self.found.faults.is_empty() && entries != self.found.entries => {

@@ -176,7 +176,7 @@ impl Prepared {
         let tables = !self.keys.is_empty()
             || self.events.iter().any(|event| event.new.id.is_some() || !in_tails(event));
         if tables {
-            View::read(shared, u64::MAX, |view| self.look_up_in(view, &tails))?;
+            View::read(shared, u64::MAX, None, |view| self.look_up_in(view, &tails))?;
         }
         Ok(())
     }
@@ -256,7 +256,8 @@ pub(crate) const ANY_CONTENT: [u8; 16] = [0; 16];
 /// An event caused by another of this log belongs to its chain.
 fn inherit(shared: &Shared, new: &mut NewEvent) -> Result<()> {
     let Some(position) = new.cause_position().filter(|_| new.correlation.is_none()) else { return Ok(()) };
-    let (bytes, head) = View::read(shared, u64::MAX, |view| Ok((view.event(position.0)?, view.head())))?;
+    let (bytes, head) =
+        View::read(shared, u64::MAX, None, |view| Ok((view.event(position.0)?, view.head())))?;
     let Some(bytes) = bytes else {
         let expected = format!("an event of this log, up to #{head}");
         return Err(Error::invalid("the cause", expected, position.to_string()));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Sabotage;
-use super::catalog::{Catalog, Change};
+use super::catalog::{self, Catalog, Change};
 use super::checkpoint::{self, JournalAfter};
 use super::cold::{Cold, Meta, at_opening};
 use super::disk::Disk;
@@ -19,6 +19,9 @@ use super::term::terms_of;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::codec;
+
+/// How many chunks of lists are dropped in one write.
+const CHUNKS: usize = 4096;
 
 /// What opening a database found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -112,6 +115,7 @@ fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -
             let salt = if options.sabotaged(Sabotage::IgnoreSalt) { Salt::ANY } else { salt };
             recovery = replay(disk, path, cold, &meta, salt, &mut catalog, options)?;
         } else if options.accept_lost_journal {
+            drop_lists_after(cold, meta.checkpoint)?;
             checkpoint::write(cold, &[], JournalAfter::Retired(Some(salt)))?;
         } else {
             let reason =
@@ -125,6 +129,22 @@ fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -
     }
     let read = cold.read()?;
     Ok(Recovered { meta: read.meta(path)?, catalog: catalog.caught_up(&read)?, recovery })
+}
+
+/// Drops the lists of indexes whose definitions were lost with the journal: of another one at the same place they would tell that
+/// it is complete.
+fn drop_lists_after(cold: &Cold, checkpoint: u64) -> Result<()> {
+    let built = catalog::built(&cold.read()?)?;
+    for definition in built.into_iter().filter(|definition| definition.0 > checkpoint) {
+        let mut dropped = false;
+        while !dropped {
+            cold.write("dropping an index", |tables| {
+                dropped = tables.remove_index(definition, CHUNKS)?;
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a segment that holds something that is not this database's, or that it does not know of.

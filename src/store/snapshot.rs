@@ -6,7 +6,9 @@
 //! iterators open one a page.
 
 mod estimate;
+mod list;
 mod runs;
+mod scan;
 mod sweep;
 mod tally;
 
@@ -25,11 +27,10 @@ use crate::error::{Error, Result};
 use crate::event::{Event, EventId, codec};
 
 pub(crate) use estimate::Estimate;
+pub(crate) use list::List;
 pub(crate) use runs::Run;
+pub(crate) use scan::LogScan;
 pub(crate) use tally::Tally;
-
-/// How many positions or events are read at a time.
-const PAGE: usize = 256;
 
 /// Which way along the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl Snapshot {
     /// Opens a view for a moment of reading.
     pub fn view(&self) -> Result<View<'_>> {
         self.go_on()?;
-        View::open(&self.shared, self.head)
+        View::open(&self.shared, self.head, Some(&self.cancel))
     }
 
     fn go_on(&self) -> Result<()> {
@@ -106,7 +107,7 @@ impl Snapshot {
     /// Reads within a view, and once more where another's failure comes between.
     pub fn read<T>(&self, read: impl FnMut(&View) -> Result<T>) -> Result<T> {
         self.go_on()?;
-        View::read(&self.shared, self.head, read)
+        View::read(&self.shared, self.head, Some(&self.cancel), read)
     }
 
     /// The event at a position; none beyond the head.
@@ -128,26 +129,12 @@ impl Snapshot {
 
     /// The positions of a term, from `first` to `last`, one way or the other.
     pub fn list(&self, term: Term, first: u64, last: u64, direction: Direction) -> List {
-        List {
-            snapshot: self.clone(),
-            term,
-            first,
-            last: last.min(self.head),
-            direction,
-            page: VecDeque::new(),
-            done: false,
-        }
+        List::new(self, term, first, last, direction)
     }
 
     /// Every event from `first` to `last`, one way or the other.
     pub fn log(&self, first: u64, last: u64, direction: Direction) -> LogScan {
-        LogScan {
-            snapshot: self.clone(),
-            first: first.max(1),
-            last: last.min(self.head),
-            direction,
-            page: VecDeque::new(),
-        }
+        LogScan::new(self, first, last, direction)
     }
 
     /// How many bytes a query may hold.
@@ -196,6 +183,7 @@ impl Snapshot {
         self.read(|view| view.types(&prefix))
     }
 }
+
 /// One moment of reading.
 pub(crate) struct View<'s> {
     tails: Tails,
@@ -204,10 +192,11 @@ pub(crate) struct View<'s> {
     /// C: up to here in the tables, from here in the tails.
     checkpoint: u64,
     read: ColdRead<'s>,
+    cancel: Option<&'s Cancel>,
 }
 
 impl<'s> View<'s> {
-    pub(super) fn open(shared: &'s Shared, head: u64) -> Result<View<'s>> {
+    pub(super) fn open(shared: &'s Shared, head: u64, cancel: Option<&'s Cancel>) -> Result<View<'s>> {
         // Tails before tables: what a checkpoint moves in between is then in both, never in neither.
         let (mut tails, read) = if shared.sabotaged(super::Sabotage::ColdFirst) {
             let read = shared.cold.read()?;
@@ -224,18 +213,28 @@ impl<'s> View<'s> {
                 format!("C is #{checkpoint}, and the tails begin after #{}", tails.base()),
             ));
         }
-        Ok(View { log: read.log()?, postings: read.postings()?, tails, checkpoint, read })
+        Ok(View { log: read.log()?, postings: read.postings()?, tails, checkpoint, read, cancel })
     }
 
     /// Reads within a view. Where another's failure comes between, which redb then tells to all, it reads once more.
-    pub(super) fn read<T>(shared: &Shared, head: u64, mut read: impl FnMut(&View) -> Result<T>) -> Result<T> {
+    pub(super) fn read<T>(
+        shared: &Shared,
+        head: u64,
+        cancel: Option<&Cancel>,
+        mut read: impl FnMut(&View) -> Result<T>,
+    ) -> Result<T> {
         let mut again = 0..3;
         loop {
-            match View::open(shared, head).and_then(|view| read(&view)) {
+            match View::open(shared, head, cancel).and_then(|view| read(&view)) {
                 Err(error) if was_interrupted(&error) && again.next().is_some() => {}
                 result => return result,
             }
         }
+    }
+
+    /// An error once whoever reads was cancelled: to be asked wherever much may be passed over within one view.
+    pub(super) fn go_on(&self) -> Result<()> {
+        self.cancel.map_or(Ok(()), Cancel::check)
     }
 
     /// The types whose terms begin with these bytes, in order.
@@ -448,6 +447,7 @@ impl<'s> View<'s> {
     fn term_at(&self, start: &[u8]) -> Result<Option<Term>> {
         let mut from = start.to_vec();
         let cold = loop {
+            self.go_on()?;
             let Some(term) = self.postings.term_at(&from)? else { break None };
             let first =
                 self.postings.chunk_after(&term, 0)?.and_then(|chunk| chunk.positions.first().copied());
@@ -518,187 +518,46 @@ pub(super) fn find_own_id(
     Ok(None)
 }
 
-/// The positions of a term, read a page at a time.
-#[derive(Debug)]
-pub(crate) struct List {
-    snapshot: Snapshot,
-    term: Term,
-    first: u64,
-    last: u64,
-    direction: Direction,
-    page: VecDeque<u64>,
-    done: bool,
-}
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
 
-impl List {
-    /// Leaves out everything before a position, in the direction of the list.
-    pub fn seek(&mut self, to: u64) {
-        let passed = |p: u64| match self.direction {
-            Direction::Ascending => p < to,
-            Direction::Descending => p > to,
-        };
-        while self.page.front().is_some_and(|&p| passed(p)) {
-            self.page.pop_front();
-        }
-        match self.direction {
-            Direction::Ascending => self.first = self.first.max(to),
-            Direction::Descending => self.last = self.last.min(to),
-        }
+    use super::*;
+    use crate::event::NewEvent;
+    use crate::store::disk::memory::MemoryDisk;
+    use crate::store::group::Group;
+    use crate::store::{Options, Store};
+
+    #[test]
+    fn whoever_goes_through_terms_can_be_stopped_there() {
+        let options = Options::new().disk(Arc::new(MemoryDisk::new()));
+        let store = Store::create(Path::new("/shop.bygone"), options).unwrap();
+        let events = (0..10).map(|n| NewEvent::new("Order.paid").index("at", n)).collect();
+        store.append(Group { events, ..Group::default() }).unwrap();
+        store.checkpoint().unwrap();
+        let cancel = Cancel::new();
+        let snapshot = store.snapshot().cancelled_by(&cancel);
+        let view = snapshot.view().unwrap();
+        assert!(view.term_at(&term::tags_prefix()).unwrap().is_some());
+        assert_eq!(view.types(&term::type_prefix("")).unwrap().len(), 1);
+        cancel.cancel();
+        assert!(view.term_at(&term::tags_prefix()).is_err());
+        assert!(view.types(&term::type_prefix("")).is_err());
     }
 
-    fn fill(&mut self) -> Result<()> {
-        let page = self.snapshot.read(|view| view.page(&self.term, self.first, self.last, self.direction))?;
-        self.snapshot.tally.add_chunks(1);
-        match (page.last(), self.direction) {
-            (None, _) => self.done = true,
-            (Some(&end), Direction::Ascending) => self.first = end + 1,
-            // Positions begin with 1: below it there is nothing.
-            (Some(&end), Direction::Descending) => self.last = end - 1,
-        }
-        self.done |= self.first > self.last;
-        self.page = page.into();
-        Ok(())
-    }
-}
-
-impl Iterator for List {
-    type Item = Result<u64>;
-
-    fn next(&mut self) -> Option<Result<u64>> {
-        if self.page.is_empty()
-            && !self.done
-            && let Err(error) = self.fill()
-        {
-            self.done = true;
-            return Some(Err(error));
-        }
-        self.page.pop_front().map(Ok)
-    }
-}
-
-/// Every event of a run of the log, read a page at a time.
-#[derive(Debug)]
-pub(crate) struct LogScan {
-    snapshot: Snapshot,
-    first: u64,
-    last: u64,
-    direction: Direction,
-    page: VecDeque<(u64, Arc<[u8]>)>,
-}
-
-impl LogScan {
-    /// Lends the next events, at most so many and within one view, until it is told to stop; whether there may be more.
-    pub fn lend(&mut self, most: usize, mut row: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<bool> {
-        let snapshot = self.snapshot.clone();
-        let (mut left, mut go_on) = (most, true);
-        // What was lent is passed at once: a read that is interrupted goes on where it was.
-        snapshot.read(|view| {
-            while go_on && left > 0 && self.first <= self.last {
-                let next = self.next_position();
-                if next > view.checkpoint {
-                    let bytes = view.tails.get(next).ok_or_else(|| view.missing(next))?;
-                    go_on = row(next, &bytes)?;
-                    left -= 1;
-                    self.pass(next);
-                    continue;
-                }
-                let (first, cold) = (self.first, self.last.min(view.checkpoint));
-                let descending = self.direction == Direction::Descending;
-                view.log.scan(first, cold, descending, |position, bytes| {
-                    if position != self.next_position() {
-                        return Err(view.missing(self.next_position()));
-                    }
-                    go_on = row(position, bytes)?;
-                    left -= 1;
-                    self.pass(position);
-                    Ok(go_on && left > 0)
-                })?;
-                if go_on && left > 0 && self.first <= self.last && self.next_position() <= view.checkpoint {
-                    return Err(view.missing(self.next_position()));
-                }
-            }
-            Ok(())
-        })?;
-        snapshot.tally.add_events((most - left) as u64);
-        Ok(self.first <= self.last)
-    }
-
-    fn next_position(&self) -> u64 {
-        match self.direction {
-            Direction::Ascending => self.first,
-            Direction::Descending => self.last,
-        }
-    }
-
-    fn pass(&mut self, position: u64) {
-        match self.direction {
-            Direction::Ascending => self.first = position + 1,
-            // Positions begin with 1.
-            Direction::Descending => self.last = position - 1,
-        }
-    }
-
-    fn fill(&mut self) -> Result<()> {
-        let page = self.snapshot.read(|view| self.page_of(view))?;
-        let Some(&(end, _)) = page.back() else {
-            return Err(Error::corrupt(
-                "the log",
-                format!("no event from #{} to #{}", self.first, self.last),
-            ));
-        };
-        if self.direction == Direction::Descending {
-            self.last = end - 1
-        } else {
-            self.first = end + 1
-        };
-        self.page = page;
-        Ok(())
-    }
-
-    /// The next events in the direction of the scan.
-    fn page_of(&self, view: &View) -> Result<VecDeque<(u64, Arc<[u8]>)>> {
-        let cold = self.last.min(view.checkpoint());
-        let descending = self.direction == Direction::Descending;
-        let mut page = VecDeque::new();
-        let from_tails = if descending { self.last > cold } else { self.first > cold };
-        if from_tails {
-            // A tail's events are in memory: a page is a handful of pointers.
-            let span = if descending {
-                (self.first.max(cold + 1).max(self.last.saturating_sub(PAGE as u64 - 1)), self.last)
-            } else {
-                (self.first, self.last.min(self.first + PAGE as u64 - 1))
-            };
-            for position in span.0..=span.1 {
-                let Some(bytes) = view.event(position)? else { break };
-                if descending {
-                    page.push_front((position, bytes))
-                } else {
-                    page.push_back((position, bytes))
-                };
-            }
-        } else {
-            view.log.scan(self.first, cold, descending, |position, bytes| {
-                page.push_back((position, Arc::from(bytes)));
-                Ok(page.len() < PAGE)
-            })?;
-        }
-        Ok(page)
-    }
-}
-
-impl Iterator for LogScan {
-    type Item = Result<(u64, Arc<[u8]>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.page.is_empty()
-            && self.first <= self.last
-            && let Err(error) = self.fill()
-        {
-            // An error ends it: what follows could not be told to be whole.
-            (self.first, self.last) = (1, 0);
-            self.page.clear();
-            return Some(Err(error));
-        }
-        self.page.pop_front().map(Ok)
+    #[test]
+    fn a_page_of_a_range_ends_though_nothing_of_it_is_wanted() {
+        let options = Options::new().disk(Arc::new(MemoryDisk::new()));
+        let store = Store::create(Path::new("/shop.bygone"), options).unwrap();
+        let events = (0..1000).map(|n| NewEvent::new("Order.paid").index("at", n)).collect();
+        store.append(Group { events, ..Group::default() }).unwrap();
+        store.checkpoint().unwrap();
+        let prefix = term::tag_prefix("at");
+        let range = term::TermRange::between(&prefix, std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+        let snapshot = store.snapshot().until(Position(3));
+        assert_eq!(snapshot.sweep_page(&range, 1, 3).unwrap(), (3, false));
+        let mut found = Vec::new();
+        snapshot.sweep(&range, 1, 3, |entries| Ok(found.extend_from_slice(entries))).unwrap();
+        assert_eq!(found, [1, 2, 3]);
     }
 }

@@ -160,7 +160,7 @@ impl Shared {
         }
         let bytes = match batch.tails.get(position) {
             Some(bytes) => Some(bytes),
-            None => View::read(self, u64::MAX, |view| view.event(position))?,
+            None => View::read(self, u64::MAX, None, |view| view.event(position))?,
         };
         bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at #{position}")))
     }

@@ -46,7 +46,6 @@ pub(crate) const TIME: u8 = 7;
 const CUT: [u8; 2] = [0, 1];
 
 /// Where the value of a derived term begins.
-#[allow(dead_code, reason = "for who chooses lists")]
 const DERIVED: usize = 9;
 
 /// Which index.
@@ -142,7 +141,6 @@ impl Term {
     }
 
     /// Whether its list is of events whose text only begins like this: each of them is to be looked at again.
-    #[allow(dead_code, reason = "for who chooses lists")]
     pub fn is_cut(&self) -> bool {
         definition_of(&self.0).is_some() && self.0.get(DERIVED) == Some(&TEXT) && self.0.ends_with(&CUT)
     }

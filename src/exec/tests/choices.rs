@@ -312,3 +312,26 @@ proptest! {
         prop_assert_eq!(session.positions("EVENTS BY x = 2"), expected);
     }
 }
+
+#[test]
+fn what_ends_a_question_ends_the_choice_too() {
+    let store = store(100);
+    append(&store, (0..10).map(|n| NewEvent::new("Order.paid").index("at", n)));
+    let session = Session::new(&store);
+    let snapshot = store.snapshot();
+    let Plan::Read(read) = session.plan("EVENTS WHERE tags.at = 3", &snapshot).unwrap() else { panic!() };
+    let crate::plan::ReadKind::Events(events) = read.kind else { panic!() };
+    let question = crate::plan::Question {
+        pattern: None,
+        by: Vec::new(),
+        predicate: events.predicate,
+        window: events.window,
+        take: events.take,
+        indexed: Vec::new(),
+    };
+    let cancel = crate::cancel::Cancel::new();
+    let snapshot = snapshot.cancelled_by(&cancel);
+    assert_eq!(crate::plan::choose(&snapshot, question.clone()).unwrap().window, events.window);
+    cancel.cancel();
+    assert!(crate::plan::choose(&snapshot, question).is_err());
+}

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::*;
+use crate::entity::Position;
+use crate::plan::{FORCED, Forced};
 use crate::store::catalog::Index;
 use crate::store::snapshot::Direction;
 use crate::store::term::Key;
@@ -190,4 +192,31 @@ fn of_many_who_define_the_same_one_does() {
         assert_eq!(found(&store, &format!("i{n}"), n).len(), 4);
     }
     assert!(Session::new(&store).lines("VERIFY")[0].contains(r#""ok":true"#));
+}
+
+#[test]
+fn a_subscription_loses_nothing_when_its_index_is_dropped_or_replaced() {
+    for change in ["DROP INDEX customer", "DEFINE INDEX customer ON 'Parcel.*' AS data.customer"] {
+        let store = store(4);
+        let session = Session::new(&store);
+        session.rows("EMIT Order.created 1 {customer: 'c-7'}");
+        session.rows("DEFINE INDEX customer ON 'Order.*' AS data.customer");
+        ready(&store);
+        let plan = session.plan("SUBSCRIBE BY customer = 'c-7' FROM START", &store.snapshot()).unwrap();
+        let Plan::Subscribe(subscription) = plan else { panic!("{plan:?}") };
+        session.rows(change);
+        let until = std::time::Instant::now() + Duration::from_secs(30);
+        while store.snapshot().indexes().iter().any(|index| index.position.0 == 2) {
+            assert!(std::time::Instant::now() < until, "{change}: it is kept up");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        session.rows("EMIT Order.created 2 {customer: 'c-7'}");
+        for force in [Forced::Log, Forced::Lists, Forced::Every] {
+            FORCED.set(Some(force));
+            let found = crate::exec::Scan::past(&store.snapshot(), &subscription, Position::START).unwrap();
+            let found: Vec<u64> = found.map(|event| event.unwrap().position.0).collect();
+            FORCED.set(None);
+            assert_eq!(found, [1, 4], "{change}, {force:?}");
+        }
+    }
 }

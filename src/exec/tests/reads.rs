@@ -330,3 +330,16 @@ fn a_plan_says_what_will_be_read() {
         assert!(plan.starts_with(expected), "{text}\n{plan}");
     }
 }
+
+#[test]
+fn many_of_the_last_events_are_found_within_the_memory_of_a_query() {
+    let store = store_with(1000, crate::store::Options::new().query_memory(1 << 10));
+    let events = (0..400).map(|_| crate::event::NewEvent::new("Order.paid")).collect();
+    store.append(crate::store::group::Group { events, ..Default::default() }).unwrap();
+    let session = Session::new(&store);
+    assert_eq!(session.positions("EVENTS LAST 100").len(), 100);
+    for text in ["EVENTS LAST 300", "EVENTS SELECT position LAST 300"] {
+        let error = session.error(text);
+        assert!(error.contains("LAST takes more than the 1 KiB"), "{error}");
+    }
+}

@@ -125,6 +125,17 @@ impl Reader<'_> {
         Ok((Source::List(self.lookup(term?, by.to_string())?), true))
     }
 
+    /// Whether the lists of a condition hold all that is in the log. Those of an index that was dropped or replaced do not: nobody
+    /// keeps them up any more, and whoever goes on asking for it, as a subscription does, looks at the events.
+    pub fn has_lists(&self, by: &By) -> bool {
+        match by {
+            By::Tag(Tagged { index: Some(index), .. }) => {
+                self.snapshot.indexes().at(index.0.position).is_some()
+            }
+            _ => true,
+        }
+    }
+
     fn lookup(&self, term: Term, name: String) -> Result<Lookup> {
         let estimate = self.snapshot.estimate(&term, self.first, self.last)?;
         Ok(Lookup { term, name, estimate })

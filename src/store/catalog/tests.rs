@@ -12,8 +12,10 @@ use crate::event::NewEvent;
 use crate::store::backfill::Step;
 use crate::store::check::verify;
 use crate::store::cold::Tables;
+use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::group::Group;
+use crate::store::journal::Side;
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::{Store, posting};
 
@@ -513,6 +515,32 @@ fn a_missing_entry_and_one_too_many_are_found() {
         let alone = planted(|tables, term| tables.append_postings(term("green").as_bytes(), &[position]));
         assert!(alone.contains("the lists have"), "{alone}");
     }
+}
+
+#[test]
+fn a_definition_that_is_lost_with_the_journal_leaves_no_lists_to_another() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), by_hand(&disk)).unwrap();
+    for n in 0..6u64 {
+        append(&store, paid(n));
+    }
+    store.append(defined("colour", "*", "colour")).unwrap();
+    settle(&store).unwrap();
+    assert_eq!(list(&store.snapshot(), "colour", 2), [3]);
+    let crashed = disk.crash(Fate::KeepAll, 0);
+    for side in Side::BOTH {
+        crashed.remove(&side.path(path())).unwrap();
+    }
+    let store = Store::open(path(), by_hand(&crashed).accept_lost_journal(true)).unwrap();
+    for _ in 0..6 {
+        append(&store, paid("red"));
+    }
+    // At the very place of the one that was lost.
+    store.append(defined("colour", "*", "colour")).unwrap();
+    settle(&store).unwrap();
+    assert!(list(&store.snapshot(), "colour", 2).is_empty());
+    assert_eq!(list(&store.snapshot(), "colour", "red"), [1, 2, 3, 4, 5, 6]);
+    indexes_are_whole(&store).unwrap();
 }
 
 #[test]

@@ -149,3 +149,16 @@ fn what_cannot_be_read_is_told_and_the_check_goes_on() {
     assert!(!found.faults.iter().any(|fault| fault.contains("VERIFY")));
     assert_eq!(chain(&store.snapshot()).unwrap(), shown);
 }
+
+#[test]
+fn whoever_compares_all_lists_can_be_stopped_there() {
+    let store = store();
+    let cancel = crate::cancel::Cancel::new();
+    let snapshot = store.snapshot().cancelled_by(&cancel);
+    let view = snapshot.view().unwrap();
+    let mut check = Check::new(&snapshot);
+    cancel.cancel();
+    let stopped = check.lists_hold_nothing_else(&view).unwrap_err();
+    assert!(matches!(stopped, Error::Stopped { .. }), "{stopped}");
+    assert!(check.found.faults.is_empty());
+}

@@ -309,19 +309,24 @@ impl Postings {
         Ok(Some(posting::split_key(key.value())?.0.to_vec()))
     }
 
-    /// Hands over the chunks from one key on and before another, in key order, those apart that begin beyond a position, until it
-    /// is told to stop; then it tells the key to go on with.
+    /// Hands over the chunks from one key on and before another, in key order, those apart that begin beyond a position. It looks at
+    /// so many at most, and then tells the key to go on with.
     pub fn sweep(
         &self,
         from: &[u8],
         until: &[u8],
         last: u64,
-        mut row: impl FnMut(Chunk) -> bool,
+        most: usize,
+        mut row: impl FnMut(Chunk),
     ) -> Result<Option<Vec<u8>>> {
-        for next in self.0.range::<&[u8]>(from..until).map_err(|e| failed("reading postings", e))? {
+        let rows = self.0.range::<&[u8]>(from..until).map_err(|e| failed("reading postings", e))?;
+        for (next, looked_at) in rows.zip(1..) {
             let (key, value) = next.map_err(|e| failed("reading postings", e))?;
             let key = key.value();
-            if posting::split_key(key)?.1 <= last && !row(posting::decode(key, value.value())?) {
+            if posting::split_key(key)?.1 <= last {
+                row(posting::decode(key, value.value())?);
+            }
+            if looked_at == most {
                 return Ok(Some([key, &[0]].concat()));
             }
         }

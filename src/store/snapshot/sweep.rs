@@ -4,7 +4,7 @@ use super::{Snapshot, View};
 use crate::error::Result;
 use crate::store::term::TermRange;
 
-/// How many chunks are read in one view.
+/// How many chunks are looked at in one view.
 const CHUNKS: usize = 256;
 
 impl Snapshot {
@@ -59,10 +59,9 @@ impl View<'_> {
                 tail.sweep(range, first.max(self.checkpoint + 1), last, &mut page.entries);
             }
         }
-        page.next = self.postings.sweep(start, &range.until, last, |chunk| {
+        page.next = self.postings.sweep(start, &range.until, last, CHUNKS, |chunk| {
             page.entries.extend(chunk.positions.iter().filter(|p| (first..=last).contains(p)));
             page.chunks += 1;
-            page.chunks < CHUNKS as u64
         })?;
         Ok(page)
     }

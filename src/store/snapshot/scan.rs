@@ -1,0 +1,178 @@
+//! Scans of the log: every event of a stretch, lent where it lies or read a page at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Direction, Snapshot, View};
+use crate::error::{Error, Result};
+
+/// How many events are read at a time, and how many bytes of them about.
+const PAGE: usize = 256;
+const PAGE_BYTES: usize = 4 << 20;
+
+/// Every event of a run of the log, read a page at a time.
+#[derive(Debug)]
+pub(crate) struct LogScan {
+    snapshot: Snapshot,
+    first: u64,
+    last: u64,
+    direction: Direction,
+    page: VecDeque<(u64, Arc<[u8]>)>,
+}
+
+impl LogScan {
+    pub(super) fn new(snapshot: &Snapshot, first: u64, last: u64, direction: Direction) -> LogScan {
+        let (snapshot, last) = (snapshot.clone(), last.min(snapshot.head));
+        LogScan { snapshot, first: first.max(1), last, direction, page: VecDeque::new() }
+    }
+
+    /// Lends the next events, at most so many and within one view, until it is told to stop; whether there may be more.
+    pub fn lend(&mut self, most: usize, mut row: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<bool> {
+        let snapshot = self.snapshot.clone();
+        let (mut left, mut go_on) = (most, true);
+        // What was lent is passed at once: a read that is interrupted goes on where it was.
+        snapshot.read(|view| {
+            while go_on && left > 0 && self.first <= self.last {
+                let next = self.next_position();
+                if next > view.checkpoint {
+                    let bytes = view.tails.get(next).ok_or_else(|| view.missing(next))?;
+                    go_on = row(next, &bytes)?;
+                    left -= 1;
+                    self.pass(next);
+                    continue;
+                }
+                let (first, cold) = (self.first, self.last.min(view.checkpoint));
+                let descending = self.direction == Direction::Descending;
+                view.log.scan(first, cold, descending, |position, bytes| {
+                    if position != self.next_position() {
+                        return Err(view.missing(self.next_position()));
+                    }
+                    go_on = row(position, bytes)?;
+                    left -= 1;
+                    self.pass(position);
+                    Ok(go_on && left > 0)
+                })?;
+                if go_on && left > 0 && self.first <= self.last && self.next_position() <= view.checkpoint {
+                    return Err(view.missing(self.next_position()));
+                }
+            }
+            Ok(())
+        })?;
+        snapshot.tally.add_events((most - left) as u64);
+        Ok(self.first <= self.last)
+    }
+
+    fn next_position(&self) -> u64 {
+        match self.direction {
+            Direction::Ascending => self.first,
+            Direction::Descending => self.last,
+        }
+    }
+
+    fn pass(&mut self, position: u64) {
+        match self.direction {
+            Direction::Ascending => self.first = position + 1,
+            // Positions begin with 1.
+            Direction::Descending => self.last = position - 1,
+        }
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let page = self.snapshot.read(|view| self.page_of(view))?;
+        let Some(&(end, _)) = page.back() else {
+            return Err(Error::corrupt(
+                "the log",
+                format!("no event from #{} to #{}", self.first, self.last),
+            ));
+        };
+        if self.direction == Direction::Descending {
+            self.last = end - 1
+        } else {
+            self.first = end + 1
+        };
+        self.page = page;
+        Ok(())
+    }
+
+    /// The next events in the direction of the scan.
+    fn page_of(&self, view: &View) -> Result<VecDeque<(u64, Arc<[u8]>)>> {
+        let cold = self.last.min(view.checkpoint());
+        let descending = self.direction == Direction::Descending;
+        let mut page = VecDeque::new();
+        let from_tails = if descending { self.last > cold } else { self.first > cold };
+        if from_tails {
+            // A tail's events are in memory: a page is a handful of pointers.
+            let span = if descending {
+                (self.first.max(cold + 1).max(self.last.saturating_sub(PAGE as u64 - 1)), self.last)
+            } else {
+                (self.first, self.last.min(self.first + PAGE as u64 - 1))
+            };
+            for position in span.0..=span.1 {
+                let Some(bytes) = view.event(position)? else { break };
+                if descending {
+                    page.push_front((position, bytes))
+                } else {
+                    page.push_back((position, bytes))
+                };
+            }
+        } else {
+            let mut held = 0;
+            view.log.scan(self.first, cold, descending, |position, bytes| {
+                page.push_back((position, Arc::from(bytes)));
+                held += bytes.len();
+                Ok(page.len() < PAGE && held < PAGE_BYTES)
+            })?;
+        }
+        Ok(page)
+    }
+}
+
+impl Iterator for LogScan {
+    type Item = Result<(u64, Arc<[u8]>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.page.is_empty()
+            && self.first <= self.last
+            && let Err(error) = self.fill()
+        {
+            // An error ends it: what follows could not be told to be whole.
+            (self.first, self.last) = (1, 0);
+            self.page.clear();
+            return Some(Err(error));
+        }
+        self.page.pop_front().map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::event::NewEvent;
+    use crate::store::disk::memory::MemoryDisk;
+    use crate::store::group::Group;
+    use crate::store::{Options, Store};
+
+    #[test]
+    fn a_page_has_few_events_where_they_are_large() {
+        let store =
+            Store::create(Path::new("/shop.bygone"), Options::new().disk(Arc::new(MemoryDisk::new())))
+                .unwrap();
+        for _ in 0..12 {
+            let event = NewEvent::new("Note.taken").member("text", "a".repeat(1 << 20));
+            store.append(Group { events: vec![event], ..Group::default() }).unwrap();
+        }
+        store.checkpoint().unwrap();
+        for direction in [Direction::Ascending, Direction::Descending] {
+            let mut scan = store.snapshot().log(1, u64::MAX, direction);
+            let (mut read, mut most) = (0, 0);
+            while let Some(row) = scan.next() {
+                read += row.map(|_| 1).unwrap();
+                most = most.max(scan.page.len());
+            }
+            assert_eq!(read, 12);
+            assert!(most <= 4, "{most} more are held");
+        }
+    }
+}
