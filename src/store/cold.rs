@@ -327,7 +327,7 @@ impl<'t> Tables<'t> {
         let reading = |e| failed("reading the log", e);
         if let Some((key, value)) = self.log.last().map_err(reading)? {
             let last = last_event(key.value(), value.value())?;
-            if first != last + 1 {
+            if Some(first) != last.checked_add(1) {
                 let found = format!("an event to go to #{first}, and its last one is #{last}");
                 return Err(Error::corrupt("the log", found));
             }
