@@ -10,10 +10,11 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::Scan;
+use super::zones::Zones;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::plan::{Events, Take, Window};
-use crate::store::snapshot::Snapshot;
+use crate::store::snapshot::{Direction, Snapshot};
 
 /// How many positions a stretch spans; tests have logs of several.
 const STRETCH: u64 = if cfg!(test) { 64 } else { 32_768 };
@@ -33,7 +34,7 @@ pub(super) trait Gather: Sync {
 /// Gathers all events of a plan, which must want them all.
 fn gather<G: Gather>(snapshot: &Snapshot, events: &Events, with: &G) -> Result<G::Part> {
     debug_assert!(events.take == Take::All, "a part of them has no stretches of its own");
-    let stretches = stretches(&events.window);
+    let stretches = stretches(&narrowed(snapshot, events)?);
     let threads = u64::try_from(snapshot.threads()).unwrap_or(1).min(stretches.count);
     let part = |at: u64| -> Result<G::Part> {
         let gathered = catch_unwind(AssertUnwindSafe(|| {
@@ -109,6 +110,20 @@ struct Stretches {
     window: Window,
     first: u64,
     count: u64,
+}
+
+/// The window without what is passed over at its ends: to ask for a day is not to begin a stretch in every week.
+fn narrowed(snapshot: &Snapshot, events: &Events) -> Result<Window> {
+    let mut window = events.window;
+    let zones = |direction| Zones::new(snapshot, events.access.times, direction);
+    if let Some(mut zones) = zones(Direction::Ascending) {
+        window.after = window.after.max(zones.nearest(window.after.saturating_add(1))?.saturating_sub(1));
+    }
+    if let Some(mut zones) = zones(Direction::Descending) {
+        let through = window.through.min(snapshot.head().0);
+        window.through = window.through.min(zones.nearest(through)?);
+    }
+    Ok(window)
 }
 
 fn stretches(window: &Window) -> Stretches {
