@@ -107,6 +107,13 @@ impl<'a> From<&'a Entity> for EntityStr<'a> {
     }
 }
 
+impl EntityStr<'_> {
+    /// The entity, its kind's name shared with others.
+    pub fn to_entity(self, kind: Arc<str>) -> Entity {
+        Entity { kind, id: self.id.into() }
+    }
+}
+
 impl From<EntityStr<'_>> for Entity {
     fn from(entity: EntityStr) -> Entity {
         Entity { kind: entity.kind.into(), id: entity.id.into() }
@@ -180,7 +187,7 @@ impl EventType {
     }
 
     /// One that was checked before it was stored.
-    pub(crate) fn stored(text: &str) -> EventType {
+    pub(crate) fn stored(text: impl Into<Arc<str>>) -> EventType {
         EventType(text.into())
     }
 

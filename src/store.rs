@@ -20,7 +20,7 @@ pub mod disk;
 pub(crate) mod group;
 pub(crate) mod journal;
 pub(crate) mod options;
-mod pack;
+pub(crate) mod pack;
 pub(crate) mod posting;
 pub(crate) mod queue;
 pub(crate) mod recover;

@@ -27,7 +27,7 @@ const BATCH: usize = 1000;
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let Some(file) = arguments.flights.as_ref().filter(|file| file.exists()) else {
-        println!("\n5. Import: skipped, no file of events (--flights, or BYGONE_FLIGHTS)");
+        println!("\n6. Import: skipped, no file of events (--flights, or BYGONE_FLIGHTS)");
         return Ok(());
     };
     let names = [BYGONE, SQLITE];
@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for round in 0..arguments.rounds.min(3) {
         for turn in 0..names.len() {
             let at = (round + turn) % names.len();
-            eprint!("\r5. Import — round {}: {:<10}", round + 1, names[at]);
+            eprint!("\r6. Import — round {}: {:<10}", round + 1, names[at]);
             found[at].push(in_a_child(names[at], file, &arguments.dir)?);
         }
     }
@@ -143,7 +143,7 @@ fn peak_memory() -> f64 {
 
 fn print(names: &[&str; 2], found: &[Vec<Took>; 2]) {
     let of = |at: usize, what: fn(&Took) -> f64| median(found[at].iter().map(what));
-    println!("\n5. Import of {:.0} events\n", of(0, |took| took.events));
+    println!("\n6. Import of {:.0} events\n", of(0, |took| took.events));
     println!(
         "| {:<10} | {:>8} | {:>9} | {:>6} | {:>10} | {:>9} |",
         "", "seconds", "events/s", "ratio", "memory MiB", "file MiB"

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::codec::{self, Parts};
 use super::{Cause, Event, EventId, Producer, Seal, Tag};
 use crate::document::{Document, Form, Raw};
-use crate::entity::{self, Entity, EntityStr, EventType, Position, Version};
+use crate::entity::{self, EntityStr, EventType, Position, Version};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
@@ -262,6 +262,11 @@ impl<'a> Record<'a> {
 
     /// All of it; `data` and `metadata` share `bytes`, which must be the bytes that the record was opened on.
     pub fn to_event(self, bytes: &Arc<[u8]>) -> Result<Event> {
+        self.to_event_sharing(bytes, &mut Names::default())
+    }
+
+    /// The same, with names that other events have shared with them.
+    pub fn to_event_sharing(self, bytes: &Arc<[u8]>, names: &mut Names) -> Result<Event> {
         let facts = self.facts().ok_or_else(|| self.damaged("facts that it does not have"))?;
         let kind = self.values(self.kind).text().ok_or_else(|| self.damaged("a type that is no text"))?;
         let mut times = self.values(self.times);
@@ -280,11 +285,11 @@ impl<'a> Record<'a> {
             position: self.position,
             version,
             id: self.id()?,
-            kind: EventType::stored(kind),
+            kind: EventType::stored(names.shared(kind)),
             timestamp,
             recorded,
-            target: facts.target.map(Entity::from),
-            actor: facts.actor.map(Entity::from),
+            target: facts.target.map(|target| target.to_entity(names.shared(target.kind))),
+            actor: facts.actor.map(|actor| actor.to_entity(names.shared(actor.kind))),
             producer: facts.producer,
             cause: facts.cause,
             correlation: facts.correlation,
@@ -343,6 +348,25 @@ impl<'a> Record<'a> {
             vector: producer.vector.map(str::to_owned),
         });
         Some(Facts { target, actor, producer, cause, correlation, namespace, tags, key, seal })
+    }
+}
+
+/// The names of types and kinds that were met last: of many events few have another.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    met: [Option<Arc<str>>; 8],
+    next: usize,
+}
+
+impl Names {
+    fn shared(&mut self, name: &str) -> Arc<str> {
+        if let Some(met) = self.met.iter().flatten().find(|met| ***met == *name) {
+            return met.clone();
+        }
+        let new: Arc<str> = name.into();
+        self.met[self.next] = Some(new.clone());
+        self.next = (self.next + 1) % self.met.len();
+        new
     }
 }
 

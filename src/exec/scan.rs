@@ -12,7 +12,7 @@ use super::zones::Zones;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::event::record::Record;
+use crate::event::record::{Names, Record};
 use crate::pattern::Pattern;
 use crate::plan::{Access, By, Events, Predicate, Question, Subscription, Take, Window, choose};
 use crate::store::snapshot::{Direction, LogScan, Snapshot};
@@ -35,6 +35,7 @@ pub(crate) struct Scan {
     left: u64,
     /// Found, and not pulled yet.
     page: VecDeque<Event>,
+    names: Names,
     size: usize,
     /// Met after what was found, and told after it.
     failed: Option<Error>,
@@ -177,7 +178,17 @@ impl Scan {
             predicate: events.predicate.clone(),
         };
         let (snapshot, page) = (snapshot.clone(), VecDeque::new());
-        Scan { snapshot, feed, filter, left, page, size: FIRST_PAGE, failed: None, done: left == 0 }
+        Scan {
+            snapshot,
+            feed,
+            filter,
+            left,
+            page,
+            names: Names::default(),
+            size: FIRST_PAGE,
+            failed: None,
+            done: left == 0,
+        }
     }
 
     /// Lends each event that is left until it is told to stop.
@@ -230,9 +241,10 @@ impl Scan {
 
     fn fill(&mut self) -> Result<()> {
         let wanted = self.next_page();
-        let mut page = std::mem::take(&mut self.page);
-        let found = self.find(wanted, &mut page, |record, bytes| record.to_event(&Arc::from(bytes)));
-        self.page = page;
+        let (mut page, mut names) = (std::mem::take(&mut self.page), std::mem::take(&mut self.names));
+        let found = self
+            .find(wanted, &mut page, |record, bytes| record.to_event_sharing(&Arc::from(bytes), &mut names));
+        (self.page, self.names) = (page, names);
         found
     }
 

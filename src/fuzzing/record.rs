@@ -10,7 +10,7 @@ use crate::event::record::Record;
 use crate::event::{Event, EventId, NewEvent, read_line};
 use crate::store::catalog::Catalog;
 use crate::store::cold::{Zone, unsealed};
-use crate::store::{Options, journal, posting, recover, term};
+use crate::store::{Options, journal, pack, posting, recover, term};
 
 /// The first byte chooses what the rest is taken for, the second whether its checksum is made right before, so that what lies
 /// behind a checksum is reached too. Nothing panics; what is read is written as bytes that read as the same; and of what was read, a
@@ -20,7 +20,7 @@ use crate::store::{Options, journal, posting, recover, term};
 pub fn record(bytes: &[u8]) -> bool {
     let [form, how, rest @ ..] = bytes else { return false };
     let (right, flip) = (how & 1 == 1, usize::from(how >> 1));
-    match form % 8 {
+    match form % 9 {
         0 => event(rest, right, flip),
         1 => chunk(rest, right, flip),
         2 => journal::fuzz::segments(rest, right),
@@ -28,7 +28,8 @@ pub fn record(bytes: &[u8]) -> bool {
         4 => meta(rest, right, flip),
         5 => id(rest),
         6 => line(rest),
-        _ => document(rest),
+        7 => document(rest),
+        _ => row(rest, flip),
     }
 }
 
@@ -144,7 +145,7 @@ fn zone(bytes: &[u8], right: bool, flip: usize) -> bool {
     let value = sealed(key, value, right);
     let Ok((first, zone)) = Zone::decode(key, &value) else { return false };
     assert!(Zone::decode(key, &flipped(&value, flip)).is_err(), "a changed bit is not noticed");
-    let again = zone.encode(key).expect("a zone that was read has a form");
+    let again = zone.encode(key);
     assert_eq!(Zone::decode(key, &again).expect("what was written is read"), (first, zone));
     true
 }
@@ -228,6 +229,29 @@ fn document(bytes: &[u8]) -> bool {
     true
 }
 
+/// A row of the log: the position of its first event, and its events behind each other.
+fn row(bytes: &[u8], times: usize) -> bool {
+    let Some((first, value)) = bytes.split_first_chunk() else { return false };
+    let first = u64::from_be_bytes(*first);
+    let found: Vec<_> = pack::Events::of(first, value).collect();
+    assert!(found.iter().rev().skip(1).all(Result::is_ok), "something stands behind a damaged length");
+    let Ok(found) = found.into_iter().collect::<Result<Vec<_>>>() else { return false };
+    assert!(found.iter().map(|(position, _)| *position).eq((first..).take(found.len())));
+    // Long ones, too, which an input has no room for.
+    let events: Vec<Vec<u8>> = found.iter().map(|(_, event)| event.repeat(times)).collect();
+    let mut rows = Vec::new();
+    let put = |first: u64, value: &[u8]| {
+        rows.push((first, value.to_vec()));
+        Ok(())
+    };
+    pack::pack(first, events.iter().map(Vec::as_slice), put).expect("nothing keeps a row from being put");
+    let again = rows.iter().flat_map(|(first, value)| pack::Events::of(*first, value));
+    let again: Vec<(u64, &[u8])> = again.collect::<Result<_>>().expect("what was packed is read");
+    assert!(rows.iter().all(|(first, value)| pack::Events::of(*first, value).count() <= pack::MOST));
+    assert!(again.iter().copied().eq((first..).take(events.len()).zip(events.iter().map(Vec::as_slice))));
+    true
+}
+
 /// An input for each form, of what is really stored.
 #[cfg(test)]
 pub(super) fn seeds() -> Vec<Vec<u8>> {
@@ -254,7 +278,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         .index("customer", "c-7")
         .index("total", 9.5)
         .key("req-1");
-    let mut seeds = Vec::new();
+    let (mut seeds, mut events) = (Vec::new(), Vec::new());
     for new in [small, full] {
         let id = EventId::new("018f2f6e-7a30-7000-8000-000000000001").unwrap();
         let assigned = Assigned {
@@ -272,6 +296,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         seeds.push(framed(6, serde_json::to_string(&event).unwrap().as_bytes()));
         seeds.push(framed(7, event.data.as_bytes()));
         seeds.push(framed(7, &[&(out.len() as u32).to_be_bytes(), out.as_slice()].concat()));
+        events.push(out);
         for term in term::terms_of(&event).unwrap() {
             let key = posting::key(term.as_bytes(), 7);
             let before = if term.is_counted() { 3 } else { 0 };
@@ -280,11 +305,18 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
             seeds.push(keyed(1, &key, &value[..value.len() - 4]));
         }
     }
+    let packed = [&events[0], &events[1], &events[0]].map(Vec::as_slice);
+    pack::pack(7, packed, |first, value| {
+        seeds.push(framed(8, &[&first.to_be_bytes(), value].concat()));
+        Ok(())
+    })
+    .unwrap();
+    seeds.push(framed(8, &[&7_u64.to_be_bytes()[..], &[0, 0, 0, 2, 1, 2].repeat(40)].concat()));
     seeds.push(framed(2, &journal::fuzz::seed()));
     let time = Timestamp::from_millis(1_700_000_000_123);
     let zone = Zone { last: 9, occurred: (time, time), recorded: (time, time), chain: [5; 32] };
     let key = 1_u64.to_be_bytes();
-    let value = zone.encode(&key).unwrap();
+    let value = zone.encode(&key);
     seeds.push(keyed(3, &key, &value[..value.len() - 4]));
     seeds.push(keyed(4, b"checkpoint", &9_u64.to_be_bytes()));
     seeds.push(framed(5, b"018f2f6e-7a30-7000-8000-000000000001"));

@@ -49,6 +49,9 @@ const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 /// The version of everything this crate writes: a file of another one is refused, not guessed at.
 const FORMAT: u64 = 2;
 
+/// How many events a row of the log has at most.
+pub(super) const MOST_IN_A_ROW: u64 = pack::MOST as u64;
+
 /// redb, and how to open it again.
 pub(crate) struct Cold {
     disk: Arc<dyn Disk>,
@@ -237,27 +240,40 @@ pub(crate) struct Zone {
 /// A zone's key, and the zone with its first position.
 pub(crate) type ZoneFound = (Vec<u8>, Result<(u64, Zone)>);
 
-type ZoneRow = (u64, [(i64, i32); 4], [u8; 32]);
-
 impl Zone {
-    pub(crate) fn encode(&self, key: &[u8]) -> Result<Vec<u8>> {
-        let times =
-            [self.occurred.0, self.occurred.1, self.recorded.0, self.recorded.1].map(Timestamp::parts);
-        let row: ZoneRow = (self.last, times, self.chain);
-        rmp_serde::to_vec(&row)
-            .map(|bytes| sealed(key, bytes))
-            .map_err(|e| Error::corrupt("a zone", e.to_string()))
+    /// `last`, the four times as seconds (8 bytes) and nanoseconds (4), all big-endian, and the hash.
+    pub(crate) fn encode(&self, key: &[u8]) -> Vec<u8> {
+        let mut row = self.last.to_be_bytes().to_vec();
+        for time in [self.occurred.0, self.occurred.1, self.recorded.0, self.recorded.1] {
+            let (seconds, nanos) = time.parts();
+            row.extend_from_slice(&seconds.to_be_bytes());
+            row.extend_from_slice(&nanos.to_be_bytes());
+        }
+        row.extend_from_slice(&self.chain);
+        sealed(key, row)
     }
 
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(u64, Zone)> {
         let first = row_position("the zones", key)?;
         let place = || format!("the zone at #{first}");
-        let bytes = unsealed(key, value, place)?;
-        let (last, times, chain): ZoneRow =
-            rmp_serde::from_slice(bytes).map_err(|e| Error::corrupt(place(), e.to_string()))?;
-        let at = |i: usize| Timestamp::from_parts(times[i].0, times[i].1);
-        Ok((first, Zone { last, occurred: (at(0)?, at(1)?), recorded: (at(2)?, at(3)?), chain }))
+        let mut bytes = unsealed(key, value, place)?;
+        let cut = || Error::corrupt(place(), "less than a zone has");
+        let last = u64::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?);
+        let mut time = || -> Result<Timestamp> {
+            let seconds = i64::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?);
+            Timestamp::from_parts(seconds, i32::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?))
+        };
+        let (occurred, recorded) = ((time()?, time()?), (time()?, time()?));
+        let chain = *taken(&mut bytes).ok_or_else(cut)?;
+        Ok((first, Zone { last, occurred, recorded, chain }))
     }
+}
+
+/// The first so many bytes, taken away.
+fn taken<'b, const N: usize>(bytes: &mut &'b [u8]) -> Option<&'b [u8; N]> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(first)
 }
 
 /// The position of the last event of a row of the log.
@@ -311,7 +327,7 @@ impl<'t> Tables<'t> {
         let reading = |e| failed("reading the log", e);
         if let Some((key, value)) = self.log.last().map_err(reading)? {
             let last = last_event(key.value(), value.value())?;
-            if first != last + 1 {
+            if Some(first) != last.checked_add(1) {
                 let found = format!("an event to go to #{first}, and its last one is #{last}");
                 return Err(Error::corrupt("the log", found));
             }
@@ -325,7 +341,7 @@ impl<'t> Tables<'t> {
 
     pub fn put_zone(&mut self, first: u64, zone: &Zone) -> Result<()> {
         let key = first.to_be_bytes();
-        let row = zone.encode(&key)?;
+        let row = zone.encode(&key);
         self.zones.insert(key.as_slice(), row.as_slice()).map_err(|e| failed("writing zones", e))?;
         Ok(())
     }

@@ -8,7 +8,7 @@
 use crate::error::{Error, Result};
 
 /// How many events a pack has at most.
-pub(super) const MOST: usize = 16;
+pub(crate) const MOST: usize = 16;
 
 /// So long is a pack at most, of which two fit in a page. A longer event is a pack of its own.
 const BYTES: usize = 2000;
@@ -17,7 +17,7 @@ const BYTES: usize = 2000;
 const LENGTH: usize = size_of::<u32>();
 
 /// Writes events as packs: hands over each one's first position and bytes.
-pub(super) fn pack<'e>(
+pub(crate) fn pack<'e>(
     mut first: u64,
     events: impl IntoIterator<Item = &'e [u8]>,
     mut put: impl FnMut(u64, &[u8]) -> Result<()>,
@@ -39,7 +39,7 @@ pub(super) fn pack<'e>(
 
 /// The events of a pack, with their positions. A damaged length is an error, and the last that is told.
 #[derive(Debug, Clone)]
-pub(super) struct Events<'a> {
+pub(crate) struct Events<'a> {
     position: u64,
     rest: &'a [u8],
 }
@@ -62,15 +62,16 @@ impl<'a> Iterator for Events<'a> {
         let split = self.rest.split_first_chunk::<LENGTH>();
         let split =
             split.and_then(|(length, rest)| rest.split_at_checked(u32::from_be_bytes(*length) as usize));
-        let Some((event, rest)) = split else {
+        // The key of a row has no checksum either: one that is all ones has no position behind it.
+        let Some(((event, rest), after)) = split.zip(position.checked_add(1)) else {
             self.rest = &[];
             return Some(Err(Error::corrupt(
                 format!("the row of the event at #{position}"),
-                "lengths that do not fit its bytes",
+                "a key or a length that does not fit its bytes",
             )));
         };
         self.rest = rest;
-        self.position += 1;
+        self.position = after;
         Some(Ok((position, event)))
     }
 }
@@ -101,6 +102,14 @@ mod tests {
             }
             prop_assert!(found.iter().map(|(position, _)| *position).eq(7..7 + events.len() as u64));
             prop_assert!(found.iter().map(|(_, bytes)| *bytes).eq(events.iter().map(Vec::as_slice)));
+        }
+
+        #[test]
+        fn a_row_that_says_it_lies_at_the_end_of_all_positions_is_damaged(near in 0u64..4, count in 0usize..6) {
+            let value = [0, 0, 0, 1, b'x'].repeat(count);
+            let found: Vec<_> = Events::of(u64::MAX - near, &value).collect();
+            prop_assert_eq!(found.len(), count.min(near as usize + 1));
+            prop_assert!(found.iter().enumerate().all(|(at, event)| event.is_ok() == (at < near as usize)));
         }
 
         #[test]

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::catalog::Catalog;
-use super::cold::{ColdRead, Log, Postings, Row, was_interrupted};
+use super::cold::{self, ColdRead, Log, Postings, Row, was_interrupted};
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
 use crate::cancel::Cancel;
@@ -305,13 +305,16 @@ impl<'s> View<'s> {
         }
     }
 
-    /// Lends the events at these positions, which ascend or descend, and takes each from the front once it was lent; until it is
+    /// Lends the events at these positions, in whatever order they are, and takes each from the front once it was lent; until it is
     /// told to stop.
     pub fn lend(
         &self,
         positions: &mut VecDeque<u64>,
         mut take: impl FnMut(u64, &[u8]) -> Result<bool>,
     ) -> Result<()> {
+        if self.are_dense(positions) {
+            return self.lend_dense(positions, take);
+        }
         let mut row: Option<Row> = None;
         while let Some(&position) = positions.front() {
             let go_on = if position == 0 || position > self.head() {
@@ -334,6 +337,42 @@ impl<'s> View<'s> {
             }
         }
         Ok(())
+    }
+
+    /// Whether passing over what lies between these positions is cheaper than finding each: all of them are in the tables, and few
+    /// rows of the log have none of them.
+    fn are_dense(&self, positions: &VecDeque<u64>) -> bool {
+        const ROWS_PASSED: u64 = 2;
+        let (Some(&a), Some(&b)) = (positions.front(), positions.back()) else { return false };
+        let (first, last) = (a.min(b), a.max(b));
+        let in_order = || {
+            let pairs = positions.iter().zip(positions.iter().skip(1));
+            pairs.into_iter().all(|(one, next)| if a < b { one < next } else { one > next })
+        };
+        first > 0
+            && last <= self.checkpoint.min(self.head())
+            && (last - first) / (positions.len() as u64) < ROWS_PASSED * cold::MOST_IN_A_ROW
+            && in_order()
+    }
+
+    fn lend_dense(
+        &self,
+        positions: &mut VecDeque<u64>,
+        mut take: impl FnMut(u64, &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        let (Some(&a), Some(&b)) = (positions.front(), positions.back()) else { return Ok(()) };
+        let mut go_on = true;
+        self.log.scan(a.min(b), a.max(b), a > b, |position, bytes| {
+            if positions.front() == Some(&position) {
+                go_on = take(position, bytes)?;
+                positions.pop_front();
+            }
+            Ok(go_on && !positions.is_empty())
+        })?;
+        match positions.front() {
+            Some(position) if go_on => Err(self.missing(*position)),
+            _ => Ok(()),
+        }
     }
 
     fn missing(&self, position: u64) -> Error {

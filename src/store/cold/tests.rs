@@ -145,6 +145,9 @@ fn tables_that_do_not_end_together_are_not_opened() {
         tables.set_meta("checkpoint", &2u64.to_be_bytes()).unwrap();
     });
     plant("up to #3: the log in them ends at #2", &|tables| tables.remove_last_event());
+    plant("the event at #18446744073709551615", &|tables| {
+        tables.log.insert(u64::MAX.to_be_bytes().as_slice(), [0, 0, 0, 1, 7].as_slice()).unwrap();
+    });
     plant("up to #3: the zones in them end at #2", &|tables| {
         drop(tables.zones.remove(3u64.to_be_bytes().as_slice()).unwrap());
     });
