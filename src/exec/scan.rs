@@ -85,7 +85,7 @@ impl Scan {
                     let (bytes, event) = next?;
                     found.push_front(event);
                     held += bytes;
-                    if held > PAGE_BYTES {
+                    if held > PAGE_BYTES && found.len() > 1 {
                         return Scan::to_lend(snapshot, events);
                     }
                 }

@@ -557,7 +557,12 @@ mod tests {
         let snapshot = store.snapshot().until(Position(3));
         assert_eq!(snapshot.sweep_page(&range, 1, 3).unwrap(), (3, false));
         let mut found = Vec::new();
-        snapshot.sweep(&range, 1, 3, |entries| Ok(found.extend_from_slice(entries))).unwrap();
+        snapshot
+            .sweep(&range, 1, 3, |entries| {
+                found.extend_from_slice(entries);
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(found, [1, 2, 3]);
     }
 }

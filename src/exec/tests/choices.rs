@@ -201,14 +201,26 @@ fn explaining_a_write_writes_nothing() {
 fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
         3 => (-3..6i64).prop_map(Value::Int),
-        1 => Just(Value::Float(1.5)),
+        1 => prop::sample::select(vec![1.5, 1.0, -0.0, 9_223_372_036_854_775_808.0, 1e300]).prop_map(Value::Float),
+        1 => prop::sample::select(vec![i64::MAX, i64::MAX - 1, i64::MIN]).prop_map(Value::Int),
+        1 => prop::sample::select(vec![u64::MAX, 1 << 63]).prop_map(Value::UInt),
         1 => any::<bool>().prop_map(Value::Bool),
         2 => "[ab]{0,2}".prop_map(Value::Text),
-        1 => "[ab]{1,2}".prop_map(|end| Value::Text("a".repeat(510) + &end)),
+        1 => (496..512usize, "[ab]{0,2}").prop_map(|(long, end)| Value::Text("a".repeat(long) + &end)),
         1 => (1..9u8).prop_map(|day| Value::Text(format!("2024-01-0{day}"))),
         1 => Just(Value::Null),
         1 => Just(Value::Object(Object::from_iter([("k".to_owned(), 1.into())]))),
-        1 => prop::collection::vec((-3..6i64).prop_map(Value::Int), 0..3).prop_map(Value::Array),
+        1 => prop::collection::vec(item(), 0..3).prop_map(Value::Array),
+    ]
+}
+
+fn item() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        3 => (-3..6i64).prop_map(Value::Int),
+        1 => "[ab]{0,2}".prop_map(Value::Text),
+        1 => Just(Value::Text("a".repeat(511))),
+        1 => Just(Value::Null),
+        1 => Just(Value::Array(vec![1.into()])),
     ]
 }
 
@@ -233,6 +245,10 @@ fn asked() -> impl Strategy<Value = String> {
             format!("IN ({})", values.iter().map(literal).collect::<Vec<_>>().join(", "))
         }),
         1 => (-3..6i64, -3..6i64).prop_map(|(low, high)| format!("BETWEEN {low} AND {high}")),
+        1 => (0..3usize, 0..3usize).prop_map(|(low, high)| {
+            let text = |at: usize| ["a".to_owned(), "a".repeat(505), "b".to_owned()][at].clone();
+            format!("BETWEEN '{}' AND '{}'", text(low), text(high))
+        }),
     ]
 }
 
@@ -245,6 +261,7 @@ proptest! {
         values in prop::collection::vec((0..3usize, value(), 1..28u8), 1..60),
         asked in prop::collection::vec(asked(), 1..8),
         defined in 0..60usize,
+        on in prop::sample::select(vec!["Order.*", "Order.paid, Order.sent", "Order.paid", "Nobody.*, Order.*"]),
         tail in 1..12usize,
         checkpoint in 0..60usize,
     ) {
@@ -252,7 +269,7 @@ proptest! {
         let session = Session::new(&store);
         for (at, (kind, value, day)) in values.iter().enumerate() {
             if at == defined.min(values.len() - 1) {
-                session.rows("DEFINE INDEX x ON 'Order.*' AS data.x");
+                session.rows(&format!("DEFINE INDEX x ON '{on}' AS data.x"));
                 session.rows("DEFINE INDEX day ON '*' AS timestamp");
             }
             if at == checkpoint {
@@ -270,6 +287,9 @@ proptest! {
                 format!("EVENTS 'Order.*' WHERE data.x {asked}"),
                 format!("EVENTS 'Order.paid' WHERE data.x {asked} AND type != 'Order.sent' LAST 3"),
                 format!("EVENTS WHERE data.x {asked} LIMIT 4"),
+                format!("EVENTS 'Order.*, Till.*' WHERE NOT data.x {asked} AND position > 3.5 LAST 9"),
+                format!("EVENTS 'Order.*' WHERE data.x {asked} AS OF #{} ORDER BY position DESC LIMIT 5", defined % values.len()),
+                format!("EVENTS 'Order.sent, Order.paid' WHERE data.x {asked} AND type IN ('Order.paid', 'No.such') SINCE '2024-01-09'"),
                 "EVENTS 'Order.*' WHERE timestamp >= '2024-01-05' AND timestamp < '2024-01-20'".to_owned(),
             ] {
                 let plain = forced(Some(Forced::Log), || session.positions(&text));
@@ -302,6 +322,7 @@ proptest! {
             (1..=snapshot.head().0).filter_map(|at| snapshot.event(Position(at)).unwrap()).collect();
         let holds = |event: &&Event| {
             event.kind.prefix() == "Order"
+                && (on != "Order.paid" || event.kind.last() == "paid")
                 && match event.data.get("x") {
                     Some(Value::Array(items)) => items.contains(&2.into()),
                     Some(value) => value == 2.into(),
