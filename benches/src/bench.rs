@@ -7,6 +7,7 @@ mod arguments;
 mod contestant;
 mod event;
 mod import;
+mod parse;
 mod read;
 mod table;
 mod write;
@@ -49,6 +50,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.wants("read") {
         read::run(arguments)?;
+    }
+    if arguments.wants("parse") {
+        parse::run(arguments)?;
     }
     if arguments.wants("import") {
         import::run(arguments)?;
