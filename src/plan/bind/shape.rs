@@ -152,8 +152,8 @@ impl Binder<'_> {
                 return Err(self.fault_meaning(span, message, Some("GROUP BY".to_owned())));
             }
             if at > 0 && CLAUSES.contains(&word.as_str()) {
-                let message = format!("a comma before {word} has nothing behind it");
-                return Err(self.fault_meaning(span, message, Some(format!("{word} without the comma"))));
+                let message = format!("the comma before {word} is one too many");
+                return Err(self.fault(span, message));
             }
         }
         Ok(())
