@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::Result;
 
 pub const USAGE: &str = "\
-usage: bygone-bench [write|read|query|import|all] [options]
+usage: bygone-bench [write|read|query|import|parse|all] [options]
 
   --seconds <n>     how long each contestant runs in each round (2)
   --rounds <n>      how often each contestant has its turn (5)
   --events <n>      instead of a time: how many events each contestant writes in each round
   --preload <n>     how many events are in each store before (100,000)
-  --only <names>    only contestants whose names contain one of these, divided by commas
+  --only <names>    only contestants (for `parse`: shapes) whose names contain one of these, divided by commas
   --scenario <n>    only this one of the three of `write`
   --dir <folder>    where to put the files (the system's folder for temporary files)
   --flights <file>  the events to import and to ask about, JSON lines, gzipped (also: BYGONE_FLIGHTS)";
@@ -51,7 +51,7 @@ impl Arguments {
         while let Some(argument) = given.next() {
             let mut value = || given.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
-                "write" | "read" | "query" | "import" | "all" => arguments.what = argument,
+                "write" | "read" | "query" | "import" | "parse" | "all" => arguments.what = argument,
                 "--seconds" => {
                     arguments.slice = Slice::Time(Duration::try_from_secs_f64(value()?.parse()?)?);
                 }

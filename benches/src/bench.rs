@@ -7,6 +7,7 @@ mod arguments;
 mod contestant;
 mod event;
 mod import;
+mod parse;
 mod query;
 mod read;
 mod table;
@@ -53,6 +54,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.wants("query") {
         query::run(arguments)?;
+    }
+    if arguments.wants("parse") {
+        parse::run(arguments)?;
     }
     if arguments.wants("import") {
         import::run(arguments)?;

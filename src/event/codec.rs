@@ -178,6 +178,15 @@ impl Header<'_> {
     }
 }
 
+/// Whether a mask says what an event can have: what belongs to another fact is not there without it, and there is one cause.
+/// Else the facts behind it would be looked for in a wrong place.
+pub(super) fn holds_together(mask: u32) -> bool {
+    let has = |bit: u32| mask & bit != 0;
+    (has(TARGET) || !has(TARGET_KIND))
+        && (has(PRODUCER) || !has(PRODUCER_VERSION | PRODUCER_VECTOR))
+        && !(has(CAUSE_EVENT) && has(CAUSE_NAMED))
+}
+
 /// The three parts of a stored event, its checksum found right.
 pub(crate) struct Parts<'a> {
     pub header: &'a [u8],
@@ -339,6 +348,21 @@ mod tests {
             prop_assert_eq!(tags.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
             prop_assert_eq!(record.data().0, event.data.as_bytes());
             prop_assert_eq!(record.metadata().0.is_empty(), event.metadata.is_empty());
+        }
+
+        /// Of an event that has everything, one fact is said not to be there, or to be there twice.
+        #[test]
+        fn a_fact_that_hangs_in_the_air_is_damage(bit in 0u32..15) {
+            let mut bytes = encoded(&full(), 7);
+            let mask = u16::from_be_bytes([bytes[LEAD + 1], bytes[LEAD + 2]]) ^ 1 << bit;
+            prop_assert_eq!(bytes[LEAD], 0xcd, "the mask, of two bytes");
+            bytes[LEAD + 1..LEAD + 3].copy_from_slice(&mask.to_be_bytes());
+            let right = checksum(Position(7), &bytes[4..]).to_be_bytes();
+            bytes[..4].copy_from_slice(&right);
+            let impossible = [TARGET, PRODUCER, CAUSE_EVENT].contains(&(1 << bit));
+            let error = Record::open(Position(7), &bytes).map(drop).err().map(|error| error.to_string());
+            let told = error.is_some_and(|error| error.contains("facts that do not go together"));
+            prop_assert_eq!(told, impossible, "mask {:#x}", mask);
         }
 
         #[test]

@@ -83,6 +83,10 @@ impl<'a> Record<'a> {
             let place = format!("the header of the event at {position}");
             return Err(Error::corrupt(place, "values that it does not have"));
         };
+        if !codec::holds_together(mask) {
+            let place = format!("the header of the event at {position}");
+            return Err(Error::corrupt(place, "facts that do not go together"));
+        }
         let metadata = (bytes.len() - metadata.len()) as u32;
         Ok(Record { position, bytes, mask, kind, times, facts, data: metadata - data.len() as u32, metadata })
     }

@@ -19,6 +19,11 @@ pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Opti
     }
     if expects(Noun::Pattern) && unquoted_begins(here) {
         let alone = !c.next().is_adjacent();
+        // `EVENTS OFFSET 5`: no type is called so, if a value stands behind it.
+        let counted = alone && matches!(c.next().kind(), Kind::Int | Kind::Text);
+        if let Some(wrong) = word(here, source(here)).filter(|_| counted) {
+            return Some(wrong);
+        }
         let slip = alone && trail.nearest(source(here), 2).is_some();
         return if slip { None } else { Some(unquoted_pattern(c)) };
     }
@@ -26,6 +31,9 @@ pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Opti
         && expects(Noun::Id)
     {
         return Some(keyword_as_id(here, source(here)));
+    }
+    if trail.expects(Expectation::Keyword(K::Webhook)) || trail.expects(Expectation::Keyword(K::Webhooks)) {
+        return no_table(here, source(here));
     }
     // In an expression or a tag, `paid LIKE 'x'` reads as an entity, and stops behind it.
     let behind_entity = expects(Noun::Arithmetic) || trail.expects(Expectation::Symbol(Symbol::Comma));
@@ -115,6 +123,25 @@ fn word(token: Token, source: &str) -> Option<Wrong> {
             "there is no OFFSET: go on from the last position seen, as in SINCE #1207",
             Some("SINCE"),
         ),
+        "TOP" | "FETCH" => {
+            wrong(token, "the first so many are LIMIT, the newest so many LAST", Some("LIMIT"))
+        }
+        "WHEN" => wrong(token, "there is no CASE: if(condition, a, b) chooses", Some("if(…)")),
+        _ => None,
+    }
+}
+
+/// `DROP TABLE x`, `SHOW TABLES`.
+fn no_table(token: Token, source: &str) -> Option<Wrong> {
+    match source.to_ascii_uppercase().as_str() {
+        "TABLE" | "DATABASE" | "SCHEMA" => wrong(
+            token,
+            "there are no tables: events stay; what has a definition is named by what it is, like INDEX customer",
+            None,
+        ),
+        "TABLES" | "DATABASES" | "COLUMNS" => {
+            wrong(token, "there are no tables: the types of events are listed by SHOW TYPES", Some("TYPES"))
+        }
         _ => None,
     }
 }

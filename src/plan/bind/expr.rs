@@ -142,6 +142,8 @@ impl Binder<'_> {
             };
             let meant = match nearest(first, columns.iter().copied().chain(NAMES)) {
                 Some(name) => name.to_owned(),
+                // Kinds and types are written with a capital, members of data without.
+                None if first.starts_with(char::is_uppercase) => format!("'{path}'"),
                 None => format!("data.{first}"),
             };
             let fields = NAMES.join(", ");
