@@ -42,7 +42,10 @@ impl Binder<'_> {
             ExprKind::Literal(literal) => self.literal(literal, expr.span, names)?,
             ExprKind::Param(param) => Node::value(self.parameter(param)?.clone()),
             ExprKind::Field(path) => self.named(path, names)?,
-            ExprKind::Entity(entity) => Node::Constant(Constant::Entity(self.entity(entity)?)),
+            ExprKind::Entity(entity) => {
+                self.check_entity(&entity.kind, expr.span, matches!(names, Names::None))?;
+                Node::Constant(Constant::Entity(self.entity(entity)?))
+            }
             ExprKind::Call { name, args } => self.call(name, args, expr.span, names)?,
             ExprKind::Object(object) => self.object(object, names)?,
             ExprKind::Array(items) => Node::Array(each(items)?),
@@ -140,11 +143,14 @@ impl Binder<'_> {
                 Names::Frame(frame) => frame.names().collect(),
                 _ => Vec::new(),
             };
-            let meant = match nearest(first, columns.iter().copied().chain(NAMES)) {
+            // A column without a name is called by its text, as `count()`.
+            let call = columns.iter().find(|column| column.split('(').next() == Some(first.as_str()));
+            let meant = match call.copied().or_else(|| nearest(first, columns.iter().copied().chain(NAMES))) {
                 Some(name) => name.to_owned(),
                 None => format!("data.{first}"),
             };
             let fields = NAMES.join(", ");
+            let fields = format!("{fields}; a text is quoted, as '{first}'");
             let message = match columns.as_slice() {
                 [] => format!("an event has no field '{first}'; it has {fields}"),
                 some => format!(

@@ -72,6 +72,7 @@ impl Binder<'_> {
 
     pub(super) fn predicate(&self, filter: &Expr, names: Names) -> Result<Predicate> {
         let text = self.context.text.get(filter.span.range()).unwrap_or_default();
+        self.check_condition(filter)?;
         Ok(Predicate { node: self.expr(filter, names)?, text: text.to_owned() })
     }
 

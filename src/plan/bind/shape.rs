@@ -122,6 +122,7 @@ impl Binder<'_> {
     fn items(&self, items: &[Item], names: Names, clause: &str) -> Result<Vec<Column>> {
         let column = |item: &Item| {
             let node = self.expr(&item.expr, names)?;
+            self.check_column(&item.expr)?;
             if clause == "GROUP BY" && matches!(node, Node::Constant(_)) {
                 let message = format!(
                     "{clause}: {} is the same for every event; say the expression itself",
