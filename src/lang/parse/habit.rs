@@ -84,6 +84,10 @@ const TESTS_OF_BY: &str = "BY takes =, !=, <, <=, >, >=, IN (…) and BETWEEN; s
 /// Habits of SQL that are seen in more than the token at which the parse stopped.
 fn slip(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
     let here = c.token();
+    // What only stops too early is not wrong yet.
+    if here.kind == Kind::End {
+        return None;
+    }
     let word = c.slice(here.span);
     let keyword = |k: K| trail.expects(Expectation::Keyword(k));
     let expects = |noun: Noun| trail.expects(Expectation::Noun(noun));
@@ -181,7 +185,7 @@ fn slip(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
 }
 
 /// What is said of `SELECT DISTINCT`.
-pub(super) const DISTINCT: &str =
+const DISTINCT: &str =
     "there is no SELECT DISTINCT: GROUP BY gives each value once, as in EVENTS GROUP BY type";
 
 fn is_beginning(whole: &str, word: &str) -> bool {

@@ -150,9 +150,10 @@ impl Binder<'_> {
                 None => format!("data.{first}"),
             };
             let fields = NAMES.join(", ");
-            let fields = format!("{fields}; a text is quoted, as '{first}'");
             let message = match columns.as_slice() {
-                [] => format!("an event has no field '{first}'; it has {fields}"),
+                [] => format!(
+                    "an event has no field '{first}'; it has {fields}; a text is quoted, as '{first}'"
+                ),
                 some => format!(
                     "there is no column and no field '{first}'; the columns are {}, the fields {fields}",
                     some.join(", ")

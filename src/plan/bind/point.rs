@@ -68,7 +68,7 @@ impl Binder<'_> {
             self.fault(
                 span,
                 format!(
-                    "expected a time like 2024-01-01, -30d, #1207 or the id of an event, found '{found}', which is none of these"
+                    "expected a time like 2024-01-01 or the id of an event, found '{found}', which is neither"
                 ),
             )
         })?;

@@ -19,7 +19,7 @@ use crate::shell::terminal::Style;
 const LONGEST: usize = 32 << 10;
 
 /// The fields that every event may have, for completion.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 13] = [
     "type",
     "timestamp",
     "recorded",
@@ -32,7 +32,6 @@ const FIELDS: [&str; 14] = [
     "actor",
     "cause",
     "correlation",
-    "data.",
     "metadata.",
 ];
 
@@ -111,7 +110,8 @@ impl Assistant {
             }
             Wanted::Field => {
                 let functions = text::functions().map(|function| format!("{}(", function.name));
-                FIELDS.map(str::to_owned).into_iter().chain(functions).collect()
+                let members = self.members().into_iter().map(|name| format!("data.{}", text::name(&name)));
+                FIELDS.map(str::to_owned).into_iter().chain(members).chain(functions).collect()
             }
             _ => Vec::new(),
         }
