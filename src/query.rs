@@ -70,6 +70,28 @@ impl Script {
 }
 
 impl Statement {
+    /// Parses one statement, to be [run](Db::run) as often as one likes, each time with other parameters.
+    ///
+    /// ```
+    /// use bygone::{Cancel, Db, Parameters, Statement};
+    /// let db = Db::in_memory()?;
+    /// let emit = Statement::parse("EMIT Order.created $id {total: $total}")?;
+    /// for (id, total) in [(1, 10), (2, 20)] {
+    ///     db.run(&emit, &Parameters::new().set("id", id).set("total", total), &Cancel::new())?;
+    /// }
+    /// let sum = Statement::parse("EVENTS SELECT sum(data.total) AS sum")?;
+    /// let mut rows = db.run(&sum, &Parameters::new(), &Cancel::new())?.rows;
+    /// assert_eq!(rows.next().expect("one row")?.get::<u64>("sum")?, 30);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Syntax`](crate::Error::Syntax), for several statements too; those are a [`Script`].
+    pub fn parse(text: &str) -> Result<Statement> {
+        let tree = lang::parse_one(text)?;
+        Ok(Statement { text: text.into(), number: 1, tree })
+    }
+
     /// The statement as it was written.
     pub fn text(&self) -> &str {
         self.text.get(self.tree.span.range()).unwrap_or_default()
@@ -130,13 +152,12 @@ impl Db {
 
     /// Runs one statement that another thread can cancel.
     pub fn query_with(&self, text: &str, parameters: &Parameters, cancel: &Cancel) -> Result<Answer> {
-        let tree = lang::parse_one(text)?;
-        let statement = Statement { text: text.into(), number: 1, tree };
+        let statement = Statement::parse(text)?;
         parameters.check_used(&statement.parameters().collect::<Vec<_>>())?;
         self.run(&statement, parameters, cancel)
     }
 
-    /// Runs a statement that was parsed before. Parameters that it does not use are for others of its script.
+    /// Runs a statement that was parsed before ([`Statement::parse`]). Parameters that it does not use are for others of its script.
     pub fn run(&self, statement: &Statement, parameters: &Parameters, cancel: &Cancel) -> Result<Answer> {
         let store = self.store();
         let snapshot = store.snapshot().cancelled_by(cancel);
@@ -274,6 +295,54 @@ mod tests {
             assert_eq!(hinted(&db, text), hint, "{text}");
         }
         assert_eq!(hinted(&Db::in_memory().unwrap(), "EVENTS WHERE data.x = 1"), "");
+    }
+
+    #[test]
+    fn entities_that_nobody_meant_are_told() {
+        let db = Db::in_memory().unwrap();
+        db.query("EMIT Order.created 1 {total: 10} INDEX BY total", &Parameters::new()).unwrap();
+        for (text, message) in [
+            ("EVENTS SELECT DISTINCT type", "no DISTINCT before a value"),
+            ("EVENTS SELECT DISTINCT data.total", "GROUP BY data.total gives each once"),
+            ("EVENTS SELECT count(DISTINCT data.total)", "distinct(data.total) counts the different ones"),
+            ("EVENTS SELECT type t", "a column is named with AS"),
+            ("EVENTS SELECT count(), LIMIT 3", "something is missing before LIMIT"),
+            ("EVENTS WHERE data.total > 5 AND LIMIT 3", "something is missing before LIMIT"),
+            ("EVENTS BY total = 10, LIMIT 3", "something is missing before LIMIT"),
+            ("EVENTS WHERE type = 'a' OR Order 1", "a condition is true or false, and Order 1 is an entity"),
+            ("EVENTS GROUP BY type SELECT count() ORDER BY count", "no column and no field 'count'"),
+            ("EVENTS WHERE data.total = abc", "a text is quoted, as 'abc'"),
+            ("EVENTS BY total = upper('a')", "found the entity upper a"),
+            ("EVENTS BY timestamp > '2024-01-01'", "BY timestamp is not needed"),
+            ("DEFINE INDEX five ON '*' AS 5", "5 is the same for every event"),
+        ] {
+            let error = db.query(text, &Parameters::new()).unwrap_err().to_string();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+        // Kinds of such names are there to be had.
+        for text in ["EVENTS WHERE actor = Order 42", "EVENTS WHERE actor = `limit` 3", "EVENTS BY Last 3"] {
+            assert_eq!(db.query(text, &Parameters::new()).unwrap().rows.count(), 0, "{text}");
+        }
+        assert_eq!(
+            hinted(&db, "EVENTS BY Order 1"),
+            "no events by Order 1, an actor; did you mean BY target = Order 1?"
+        );
+        assert_eq!(
+            hinted(&db, "EVENTS BY total '1'"),
+            "no events by total 1, an actor; did you mean BY total = '1'?"
+        );
+        assert_eq!(hinted(&db, "EVENTS BY Nobody 1"), "no events by Nobody 1, an actor");
+    }
+
+    #[test]
+    fn a_parameter_may_be_any_point() {
+        let db = Db::in_memory().unwrap();
+        db.emit_all((0..3).map(|n| NewEvent::new("Order.paid").on(("Order", n)))).unwrap();
+        for (since, count) in [("#2", 1), ("-1d", 3), ("2000-01-01", 3)] {
+            let parameters = Parameters::new().set("since", since);
+            assert_eq!(db.query("EVENTS SINCE $since", &parameters).unwrap().rows.count(), count, "{since}");
+        }
+        assert!(db.query("EVENTS SINCE $since", &Parameters::new().set("since", "#9")).is_err());
     }
 
     /// Found by the fuzz target `query`: a scan found what no index holds.

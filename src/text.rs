@@ -32,6 +32,12 @@ pub enum Wanted {
     Pattern,
     /// A field of an event, like `data.total`.
     Field,
+    /// A member of data, like `total`.
+    Member,
+    /// The name of an index.
+    Index,
+    /// What `BY` takes: the name of an index, or a kind.
+    Tag,
     /// Something else, in words.
     Other(&'static str),
 }
@@ -56,10 +62,23 @@ fn wanted(expectation: Expectation) -> Wanted {
         Expectation::Noun(Noun::Kind) => Wanted::Kind,
         Expectation::Noun(Noun::Type | Noun::Happening) => Wanted::Type,
         Expectation::Noun(Noun::Pattern) => Wanted::Pattern,
-        Expectation::Noun(Noun::Expression | Noun::Member) => Wanted::Field,
+        Expectation::Noun(Noun::Expression) => Wanted::Field,
+        Expectation::Noun(Noun::Member) => Wanted::Member,
+        Expectation::Noun(Noun::Index) => Wanted::Index,
+        Expectation::Noun(Noun::Tag) => Wanted::Tag,
         Expectation::Noun(noun) => Wanted::Other(noun.text()),
         word => Wanted::Word(word.text()),
     }
+}
+
+/// A name as a statement writes it: in backticks, where it would not be one word without.
+///
+/// ```
+/// use bygone::text::name;
+/// assert_eq!((name("total").as_str(), name("post code").as_str()), ("total", "`post code`"));
+/// ```
+pub fn name(name: &str) -> String {
+    crate::entity::Name(name).to_string()
 }
 
 /// A function of the language.

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::entity::{Entity, Position, Version};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::plan::Moment;
 use crate::time::Timestamp;
@@ -66,6 +67,50 @@ pub enum Row {
     Fields(Object),
     /// A subscription has delivered everything up to here and waits for more.
     CaughtUp(Position),
+}
+
+impl Row {
+    /// What stands in a column, as a type of Rust. The columns of [`Fields`](Row::Fields) have the names that `SELECT` gave them;
+    /// those of other rows are the members of their line of JSON, like `position`.
+    ///
+    /// ```
+    /// use bygone::{Db, Parameters};
+    /// let db = Db::in_memory()?;
+    /// db.query("EMIT Order.created 42 {total: 10}", &Parameters::new())?;
+    /// let text = "EVENTS GROUP BY target.type AS kind SELECT count() AS n, max(data.weight) AS heaviest";
+    /// for row in db.query(text, &Parameters::new())?.rows {
+    ///     let row = row?;
+    ///     assert_eq!((row.get::<String>("kind")?.as_str(), row.get::<u64>("n")?), ("Order", 1));
+    ///     // Null is None.
+    ///     assert_eq!(row.get::<Option<f64>>("heaviest")?, None);
+    /// }
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) if there is no such column, or if what stands there is of another type.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let members;
+        let fields = match self {
+            Row::Fields(fields) => fields,
+            row => {
+                members = Value::of(row)?;
+                members.as_object().ok_or_else(|| Error::invalid("a row", "columns", members.kind()))?
+            }
+        };
+        let value = fields.get(name).ok_or_else(|| {
+            let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+            Error::invalid("a column of the row", format!("one of {}", names.join(", ")), format!("'{name}'"))
+        })?;
+        value.parse().map_err(|error| {
+            let wanted = std::any::type_name::<T>();
+            Error::invalid(
+                format!("the column '{name}'"),
+                format!("a value for {wanted}"),
+                format!("{value} ({error})"),
+            )
+        })
+    }
 }
 
 impl From<Event> for Row {

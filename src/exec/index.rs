@@ -58,7 +58,7 @@ pub(super) fn define(store: &Store, define: &DefineIndex) -> Result<Answer> {
     if first > 1 {
         let name = crate::entity::Name(&define.name);
         answer.notices.push(format!(
-            "{name} is built from {} events before it; SHOW INDEXES tells how far it is",
+            "{name} is built from {} events before it, while this database is open; SHOW INDEXES tells how far it is",
             first - 1
         ));
     }

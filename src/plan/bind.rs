@@ -3,6 +3,7 @@
 //! A parameter's value is put where the parameter stood, as a value: it is never parsed as language. What does not fit is a
 //! fault that points at the text.
 
+mod astray;
 mod by;
 mod call;
 mod define;

@@ -60,7 +60,12 @@ fn an_index_is_defined_shown_and_dropped() {
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    assert_eq!(notices, ["customer is built from 2 events before it; SHOW INDEXES tells how far it is"]);
+    assert_eq!(
+        notices,
+        [
+            "customer is built from 2 events before it, while this database is open; SHOW INDEXES tells how far it is"
+        ]
+    );
     session.rows("EMIT Order.paid 2 {customer: 'c-7'}");
     session.rows("EMIT Parcel.sent 2 {customer: 'c-7'}");
     ready(&store);

@@ -91,6 +91,11 @@ impl<'a> Cursor<'a> {
         Cursor { at, ..self }
     }
 
+    /// So many tokens before this one, if there are as many.
+    pub(super) fn back(self, tokens: usize) -> Option<Cursor<'a>> {
+        Some(Cursor { at: self.at.checked_sub(tokens)?, ..self })
+    }
+
     /// Whether no space is between the token here and the one before.
     pub(super) fn is_adjacent(self) -> bool {
         let before = self.at.checked_sub(1).and_then(|at| self.input.tokens.get(at));

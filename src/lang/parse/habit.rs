@@ -3,6 +3,7 @@
 use super::cursor::Cursor;
 use super::name::joins;
 use crate::error::shorten;
+use crate::lang::ast::Span;
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::{Kind, Symbol, Token};
 use crate::lang::trail::{Expectation, Noun, Trail, Wrong};
@@ -17,6 +18,9 @@ pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Opti
         let message = opening(source(here))?;
         return Some(Wrong { span: here.span, message: message.to_owned(), suggestion: None });
     }
+    if let Some(wrong) = slip(c, before, trail) {
+        return Some(wrong);
+    }
     if expects(Noun::Pattern) && unquoted_begins(here) {
         let alone = !c.next().is_adjacent();
         // `EVENTS OFFSET 5`: no type is called so, if a value stands behind it.
@@ -30,6 +34,10 @@ pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Opti
     if let Kind::Keyword(_) = here.kind
         && expects(Noun::Id)
     {
+        let in_by = trail.expects(Expectation::Keyword(K::Between));
+        if in_by && matches!(here.kind, Kind::Keyword(K::Is | K::Not | K::Matches | K::Contains)) {
+            return wrong(here, TESTS_OF_BY, None);
+        }
         return Some(keyword_as_id(here, source(here)));
     }
     if trail.expects(Expectation::Keyword(K::Webhook)) || trail.expects(Expectation::Keyword(K::Webhooks)) {
@@ -50,6 +58,16 @@ pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Opti
         Kind::Int if before.is_some_and(|b| b.kind == Kind::Date) => {
             wrong(here, "a time stands with its date, like 2024-01-01T10:00, or both are quoted", None)
         }
+        Kind::Symbol(Symbol::Dot) if expects(Noun::Id) && trail.expects(Expectation::Keyword(K::Between)) => {
+            let message = match before.map(source) {
+                Some(name @ ("target" | "actor")) => {
+                    format!("BY takes no path: {name} is asked for whole, as in BY {name} = User 7")
+                }
+                _ => "BY takes the name of an index, and no path; what has no index is asked for in WHERE"
+                    .to_owned(),
+            };
+            wrong(here, &message, None)
+        }
         Kind::Symbol(Symbol::Dot) if expects(Noun::Id) => {
             wrong(here, "a kind has no dot; the events of a type are in EVENTS 'Order.paid'", None)
         }
@@ -66,6 +84,128 @@ pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Opti
         Kind::Symbol(symbol) => operator(here, symbol),
         _ => None,
     }
+}
+
+/// What `BY` can ask of an index.
+const TESTS_OF_BY: &str = "BY takes =, !=, <, <=, >, >=, IN (…) and BETWEEN; say more in WHERE, which reads what BY and the pattern leave";
+
+/// Habits of SQL that are seen in more than the token at which the parse stopped.
+fn slip(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
+    let here = c.token();
+    // What only stops too early is not wrong yet.
+    if here.kind == Kind::End {
+        return None;
+    }
+    let word = c.slice(here.span);
+    let keyword = |k: K| trail.expects(Expectation::Keyword(k));
+    let expects = |noun: Noun| trail.expects(Expectation::Noun(noun));
+    let said = |span: Span, message: &str, suggestion: Option<String>| {
+        Some(Wrong { span, message: message.to_owned(), suggestion })
+    };
+    let value = expects(Noun::Expression) || expects(Noun::Value);
+    let is = |token: Option<Token>, kind: Kind| token.is_some_and(|token| token.kind == kind);
+
+    // `DISTINCT data` was read as an entity, and stops at what follows.
+    if let Some(distinct) = c.back(2).filter(|two| two.source().eq_ignore_ascii_case("distinct"))
+        && distinct.kind() == Kind::Word
+    {
+        let span = distinct.token().span;
+        return match distinct.back(1).map(Cursor::kind) {
+            Some(Kind::Symbol(Symbol::LeftParen)) => {
+                said(span, "distinct(x) counts the different values of x", Some("distinct(…)".to_owned()))
+            }
+            _ => said(span, DISTINCT, Some("GROUP BY".to_owned())),
+        };
+    }
+    // `type, SELECT count` was, too.
+    if let Some(clause) = c.back(2).filter(|two| begins_clause(two.kind()))
+        && let Some(comma) = clause.back(1).filter(|one| one.kind() == Kind::Symbol(Symbol::Comma))
+    {
+        return said(
+            comma.token().span,
+            &format!("nothing follows this comma before {}", clause.source()),
+            None,
+        );
+    }
+    match here.kind {
+        Kind::Word if expects(Noun::Pattern) && word.eq_ignore_ascii_case("offset") => self::word(here, word),
+        Kind::Keyword(K::From) if expects(Noun::Pattern) && !keyword(K::From) => {
+            let message = "there is no FROM: a pattern follows EVENTS at once, as in EVENTS 'Order.*'";
+            let of = matches!(c.next().kind(), Kind::Word).then(|| format!("'{}.*'", c.next().source()));
+            said(here.span, message, of)
+        }
+        Kind::Symbol(Symbol::Greater | Symbol::Less) if is(before, Kind::Symbol(Symbol::Equal)) => {
+            let right = format!("{word}=");
+            let span = before.map_or(here.span, |before| before.span.to(here.span));
+            said(span, &format!("this is written {right}"), Some(right))
+        }
+        Kind::Symbol(Symbol::Question | Symbol::Colon) if value => {
+            said(here.span, "a parameter is $ and a name, as in $total", None)
+        }
+        Kind::Param if is(before, Kind::Keyword(K::In)) => {
+            let message = format!(
+                "IN takes its values in brackets, one by one; whether an array has it is asked by {word} CONTAINS …"
+            );
+            said(here.span, &message, None)
+        }
+        Kind::Symbol(Symbol::Equal) if is(before, Kind::Keyword(K::Not)) => {
+            said(here.span, "not equal is written !=", Some("!=".to_owned()))
+        }
+        Kind::Keyword(K::And)
+            if keyword(K::Where)
+                && trail.expects(Expectation::Symbol(Symbol::Comma))
+                && !expects(Noun::Arithmetic) =>
+        {
+            said(here.span, "what must hold together stands with a comma between", Some(",".to_owned()))
+        }
+        Kind::Keyword(K::Or)
+            if keyword(K::Where)
+                && trail.expects(Expectation::Symbol(Symbol::Comma))
+                && !expects(Noun::Arithmetic) =>
+        {
+            said(
+                here.span,
+                "there is no OR in BY: one of several values is IN (a, b), and WHERE has OR",
+                None,
+            )
+        }
+        Kind::Word if keyword(K::Types) && word.eq_ignore_ascii_case("tables") => {
+            said(here.span, "there are no tables; there are types of events", Some("TYPES".to_owned()))
+        }
+        Kind::Word if keyword(K::Desc) && word.len() >= 4 && is_beginning("descending", word) => {
+            said(here.span, "downwards is written DESC", Some("DESC".to_owned()))
+        }
+        Kind::Word if keyword(K::Desc) && word.len() >= 4 && is_beginning("ascending", word) => {
+            said(here.span, "upwards is written ASC", Some("ASC".to_owned()))
+        }
+        Kind::Word if keyword(K::Desc) && word.eq_ignore_ascii_case("nulls") => said(
+            here.span,
+            "null comes before all else, and with DESC behind all else; nothing chooses that",
+            None,
+        ),
+        Kind::Word
+            if keyword(K::As) && self::word(here, word).is_none() && trail.nearest(word, 2).is_none() =>
+        {
+            said(here.span, "a column is named with AS", Some(format!("AS {word}")))
+        }
+        _ => None,
+    }
+}
+
+/// What is said of `SELECT DISTINCT`.
+const DISTINCT: &str =
+    "there is no SELECT DISTINCT: GROUP BY gives each value once, as in EVENTS GROUP BY type";
+
+fn is_beginning(whole: &str, word: &str) -> bool {
+    whole.starts_with(&word.to_ascii_lowercase())
+}
+
+fn begins_clause(kind: Kind) -> bool {
+    use K::{AsOf, Group, Having, Last, Limit, Order, Select, Since, Until, Where};
+    matches!(
+        kind,
+        Kind::Keyword(Where | Since | Until | Limit | Last | Order | Group | Select | Having | AsOf)
+    )
 }
 
 /// Kinds are written with a capital: another word before a keyword is a field.
@@ -150,7 +290,9 @@ fn operator(token: Token, symbol: Symbol) -> Option<Wrong> {
     match symbol {
         Symbol::EqualEqual => wrong(token, "equal is written =", Some("=")),
         Symbol::LessGreater => wrong(token, "not equal is written !=", Some("!=")),
-        Symbol::PipePipe => wrong(token, "|| is no operator: or is written OR", Some("OR")),
+        Symbol::PipePipe => {
+            wrong(token, "|| is no operator: or is written OR; texts are joined by concat(a, b)", Some("OR"))
+        }
         Symbol::AmpersandAmpersand => wrong(token, "&& is no operator: and is written AND", Some("AND")),
         Symbol::Bang => wrong(token, "! is no operator: not is written NOT", Some("NOT")),
         _ => None,

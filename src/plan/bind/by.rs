@@ -28,6 +28,7 @@ impl Binder<'_> {
     fn tag(&self, tag: &Tag) -> Result<By> {
         let name = tag.name.text.as_str();
         if let TagTest::Is(id) = &tag.test {
+            self.check_entity(&tag.name, tag.span, true)?;
             return self.one(name, id, tag.span).map(By::Actor);
         }
         if !BUILT_IN.contains(&name) {
@@ -132,9 +133,14 @@ impl Binder<'_> {
                 value @ (Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_)),
             ) => Ok(Key::Value(value)),
             Constant::Time(time) => Ok(Key::Value(Value::Text(time.to_string()))),
-            _ => {
-                let message =
-                    format!("BY {name}: expected text, a number or a boolean: an index holds no others");
+            other => {
+                let found = match other {
+                    Constant::Entity(entity) => format!(", found the entity {entity}"),
+                    _ => String::new(),
+                };
+                let message = format!(
+                    "BY {name}: expected text, a number or a boolean{found}: an index holds no others"
+                );
                 Err(self.fault(tag.span, message))
             }
         };
@@ -183,6 +189,14 @@ impl Binder<'_> {
     fn unknown_name(&self, selector: &Selector, tag: &Tag, name: &str, test: &Test) -> Result<Error> {
         let on = selector.pattern.as_ref().map_or(Ok("*".to_owned()), |text| self.text(text, "a pattern"))?;
         let field = Name(name);
+        let elsewhere = match name {
+            "timestamp" => Some("times are asked for with SINCE and UNTIL, as in SINCE '2024-01-01'"),
+            "position" => Some("positions are asked for with SINCE and UNTIL, as in SINCE #4 UNTIL #5"),
+            _ => None,
+        };
+        if let Some(elsewhere) = elsewhere {
+            return Ok(self.fault(tag.span, format!("BY {name} is not needed: {elsewhere}")));
+        }
         let message = format!(
             "BY {name}: no index answers it, and no event was emitted with INDEX BY {name}; \
              write DEFINE INDEX {field} ON '{on}' AS data.{field}, or WHERE data.{field} {test}"

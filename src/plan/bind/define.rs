@@ -87,6 +87,13 @@ impl Binder<'_> {
     /// An expression whose values an index holds.
     fn index(&self, expr: &Expr) -> Result<Node> {
         let node = self.expr(expr, Names::Event)?;
+        if matches!(node, Node::Constant(_)) {
+            let said = crate::error::shorten(&expr.to_string());
+            return Err(self.fault(
+                expr.span,
+                format!("{said} is the same for every event: an index of it finds nothing apart"),
+            ));
+        }
         if node.sort() == Sort::Entity {
             let said = self.context.text.get(expr.span.range()).unwrap_or_default();
             let message =

@@ -42,7 +42,10 @@ impl Binder<'_> {
             ExprKind::Literal(literal) => self.literal(literal, expr.span, names)?,
             ExprKind::Param(param) => Node::value(self.parameter(param)?.clone()),
             ExprKind::Field(path) => self.named(path, names)?,
-            ExprKind::Entity(entity) => Node::Constant(Constant::Entity(self.entity(entity)?)),
+            ExprKind::Entity(entity) => {
+                self.check_entity(&entity.kind, expr.span, matches!(names, Names::None))?;
+                Node::Constant(Constant::Entity(self.entity(entity)?))
+            }
             ExprKind::Call { name, args } => self.call(name, args, expr.span, names)?,
             ExprKind::Object(object) => self.object(object, names)?,
             ExprKind::Array(items) => Node::Array(each(items)?),
@@ -140,7 +143,9 @@ impl Binder<'_> {
                 Names::Frame(frame) => frame.names().collect(),
                 _ => Vec::new(),
             };
-            let meant = match nearest(first, columns.iter().copied().chain(NAMES)) {
+            // A column without a name is called by its text, as `count()`.
+            let call = columns.iter().find(|column| column.split('(').next() == Some(first.as_str()));
+            let meant = match call.copied().or_else(|| nearest(first, columns.iter().copied().chain(NAMES))) {
                 Some(name) => name.to_owned(),
                 // Kinds and types are written with a capital, members of data without.
                 None if first.starts_with(char::is_uppercase) => format!("'{path}'"),
@@ -148,7 +153,9 @@ impl Binder<'_> {
             };
             let fields = NAMES.join(", ");
             let message = match columns.as_slice() {
-                [] => format!("an event has no field '{first}'; it has {fields}"),
+                [] => format!(
+                    "an event has no field '{first}'; it has {fields}; a text is quoted, as '{first}'"
+                ),
                 some => format!(
                     "there is no column and no field '{first}'; the columns are {}, the fields {fields}",
                     some.join(", ")

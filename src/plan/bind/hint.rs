@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 
 use super::{Binder, Context};
 use crate::document::Raw;
+use crate::entity::Name;
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::lang::ast::{
-    Clauses, EntityRef, Expr, ExprKind, Id, Path, Query, Read, Selector, Source, Statement, Step,
+    Clauses, EntityRef, Expr, ExprKind, Id, Path, Query, Read, Selector, Source, Statement, Step, TagTest,
 };
 use crate::pattern::Pattern;
 use crate::plan::fault::nearest;
@@ -39,6 +40,7 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
         Statement::Read(Read::Query(Query::Events { selector, clauses })) => {
             let types = binder.types()?;
             hints.extend(binder.unmatched(selector, &types)?);
+            hints.extend(binder.idle(selector)?);
             if hints.is_empty() {
                 let terms = binder.matched(selector, &types)?;
                 binder.members(clauses, terms, &mut hints)?;
@@ -96,6 +98,31 @@ impl Binder<'_> {
             let meant =
                 meant_pattern(part, types).map_or(String::new(), |m| format!("; did you mean '{m}'?"));
             return Ok(Some(format!("no events of '{part}'{meant}")));
+        }
+        Ok(None)
+    }
+
+    /// An actor on whose behalf nothing happened: `BY Order 42`, where the target was meant, or a tag without its `=`.
+    fn idle(&self, selector: &Selector) -> Result<Option<String>> {
+        for tag in &selector.tags {
+            let TagTest::Is(id) = &tag.test else { continue };
+            let (name, snapshot) = (tag.name.text.as_str(), self.snapshot()?);
+            let actor = self.one(name, id, tag.span)?;
+            let any = |term: Term| -> Result<bool> {
+                Ok(snapshot.list(term, 1, u64::MAX, Direction::Ascending).next().transpose()?.is_some())
+            };
+            if any(Term::actor(&actor)?)? {
+                continue;
+            }
+            let quoted = format!("'{}'", actor.id().replace('\'', "''"));
+            let meant = if snapshot.indexes().get(name).is_some() || snapshot.has_tag(name)? {
+                format!("; did you mean BY {} = {}?", Name(name), quoted)
+            } else if any(Term::entity(&actor)?)? {
+                format!("; did you mean BY target = {actor}?")
+            } else {
+                String::new()
+            };
+            return Ok(Some(format!("no events by {actor}, an actor{meant}")));
         }
         Ok(None)
     }

@@ -22,11 +22,7 @@ impl Binder<'_> {
                 self.notice(format!("NOW is {now}"));
                 Ok(Moment::Time(now))
             }
-            PointKind::Ago(duration) => {
-                let then = self.now()?.saturating_sub(*duration);
-                self.notice(format!("-{} is {then}", crate::time::display_duration(*duration)));
-                Ok(Moment::Time(then))
-            }
+            PointKind::Ago(duration) => self.ago(*duration),
             PointKind::Version(count) => match entity {
                 Some(entity) => self.version(count, entity, span).map(Moment::Position),
                 None => Err(self.fault(
@@ -47,11 +43,27 @@ impl Binder<'_> {
         }
     }
 
+    fn ago(&self, duration: std::time::Duration) -> Result<Moment> {
+        let then = self.now()?.saturating_sub(duration);
+        self.notice(format!("-{} is {then}", crate::time::display_duration(duration)));
+        Ok(Moment::Time(then))
+    }
+
     fn point_of_text(&self, text: &str, span: Span) -> Result<Moment> {
         if let Ok(time) = text.parse() {
             return Ok(Moment::Time(time));
         }
-        let position = self.position_of(text, span)?.ok_or_else(|| {
+        let known = self.position_of(text, span)?;
+        // Then as the language writes them: a parameter may be any of the points.
+        if known.is_none() {
+            if let Some(Ok(ago)) = text.strip_prefix('-').map(crate::time::parse_duration) {
+                return self.ago(ago);
+            }
+            if let Some(Ok(position)) = text.strip_prefix('#').map(str::parse) {
+                return self.position(Position(position), span).map(Moment::Position);
+            }
+        }
+        let position = known.ok_or_else(|| {
             let found = shorten(text);
             self.fault(
                 span,

@@ -72,7 +72,9 @@ impl Binder<'_> {
 
     pub(super) fn predicate(&self, filter: &Expr, names: Names) -> Result<Predicate> {
         let text = self.context.text.get(filter.span.range()).unwrap_or_default();
-        Ok(Predicate { node: self.expr(filter, names)?, text: text.to_owned() })
+        let node = self.expr(filter, names)?;
+        self.check_condition(filter)?;
+        Ok(Predicate { node, text: text.to_owned() })
     }
 
     fn pattern(&self, selector: &Selector) -> Result<Pattern> {

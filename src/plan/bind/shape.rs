@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use super::Binder;
 use super::expr::Names;
 use crate::error::{Result, shorten};
-use crate::lang::ast::{Clauses, Expr, ExprKind, Item, Order, Span};
+use crate::lang::ast::{Clauses, Expr, Item, Order, Span};
 use crate::plan::expr::Node;
 use crate::plan::field::{Field, Sort};
 use crate::plan::function::{Function, Work};
@@ -95,7 +95,6 @@ impl Binder<'_> {
 
         let having = clauses.having.as_ref().map(|having| self.predicate(having, Names::Frame(&frame)));
         let having = having.transpose()?;
-        self.are_a_list(clauses.order.iter().map(|order| &order.expr))?;
         let order = clauses.order.iter().map(|order| self.sort_key(order, &frame));
         let order = order.collect::<Result<Vec<_>>>()?;
 
@@ -121,9 +120,9 @@ impl Binder<'_> {
     }
 
     fn items(&self, items: &[Item], names: Names, clause: &str) -> Result<Vec<Column>> {
-        self.are_a_list(items.iter().map(|item| &item.expr))?;
         let column = |item: &Item| {
             let node = self.expr(&item.expr, names)?;
+            self.check_column(&item.expr)?;
             if clause == "GROUP BY" && matches!(node, Node::Constant(_)) {
                 let message = format!(
                     "{clause}: {} is the same for every event; say the expression itself",
@@ -136,27 +135,6 @@ impl Binder<'_> {
             Ok(Column { name, node, text })
         };
         items.iter().map(column).collect()
-    }
-
-    /// Two slips read as entities, and would pass: `SELECT DISTINCT type`, and `ORDER BY type, LIMIT 3` with its comma too many.
-    /// Kinds are written with a capital, so a word in capitals or without is none.
-    fn are_a_list<'e>(&self, exprs: impl Iterator<Item = &'e Expr>) -> Result<()> {
-        for (at, expr) in exprs.enumerate() {
-            let Some((kind, span)) = first_kind(expr).filter(|(kind, _)| !is_capitalized(kind)) else {
-                continue;
-            };
-            let word = kind.to_ascii_uppercase();
-            if word == "DISTINCT" {
-                let message =
-                    "there is no SELECT DISTINCT: GROUP BY gives each once, and distinct(…) counts them";
-                return Err(self.fault_meaning(span, message, Some("GROUP BY".to_owned())));
-            }
-            if at > 0 && CLAUSES.contains(&word.as_str()) {
-                let message = format!("the comma before {word} is one too many");
-                return Err(self.fault(span, message));
-            }
-        }
-        Ok(())
     }
 
     /// No two columns have one name.
@@ -205,30 +183,6 @@ impl Binder<'_> {
         }
         Ok(())
     }
-}
-
-/// What may come behind a list.
-const CLAUSES: [&str; 7] = ["WHERE", "SINCE", "UNTIL", "LIMIT", "LAST", "HAVING", "SELECT"];
-
-/// The kind of the entity that an expression begins with.
-fn first_kind(expr: &Expr) -> Option<(&str, Span)> {
-    match &expr.kind {
-        ExprKind::Entity(entity) => Some((&entity.kind.text, entity.kind.span)),
-        ExprKind::Call { args, .. } => first_kind(args.first()?),
-        ExprKind::Or(terms) | ExprKind::And(terms) => first_kind(terms.first()?),
-        ExprKind::Compare { left, .. } => first_kind(left),
-        ExprKind::Arithmetic { first, .. } => first_kind(first),
-        ExprKind::Matches { subject, .. }
-        | ExprKind::Contains { subject, .. }
-        | ExprKind::Between { subject, .. }
-        | ExprKind::In { subject, .. }
-        | ExprKind::IsNull { subject, .. } => first_kind(subject),
-        _ => None,
-    }
-}
-
-fn is_capitalized(word: &str) -> bool {
-    word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase)
 }
 
 fn shaped(events: Events, shape: Shape) -> ReadKind {

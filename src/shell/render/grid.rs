@@ -143,9 +143,11 @@ pub struct Block {
 }
 
 impl Block {
-    /// Takes in the columns of one more row; where it has a new one, that goes before the first that it shares and follows.
+    /// Takes in the columns of one more row; where it has a new one, that goes before the first that it shares and follows;
+    /// where it shares none, behind all.
     pub fn adopt(&mut self, record: &Record<'_>) {
-        let mut next = 0;
+        let shares = record.iter().any(|(name, _)| self.columns.iter().any(|column| column == name));
+        let mut next = if shares { 0 } else { self.columns.len() };
         for (name, _) in record {
             match self.columns.iter().position(|column| column == name) {
                 Some(at) => next = at + 1,
@@ -192,6 +194,11 @@ mod tests {
         let cells = block.arrange(record(&["data", "position"]));
         assert_eq!(cells[0], Some(Cell::text("position")));
         assert_eq!((&cells[1], &cells[2]), (&None, &None));
+        // EXPLAIN ANALYZE: a plan, and then what it took.
+        let mut block = Block::default();
+        block.adopt(&record(&["plan"]));
+        block.adopt(&record(&["rows", "milliseconds"]));
+        assert_eq!(block.columns, ["plan", "rows", "milliseconds"]);
     }
 
     #[test]

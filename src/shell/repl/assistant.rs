@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use bygone::text::{self, Class, Wanted};
-use bygone::{Db, Parameters, Position, Row, Value};
+use bygone::{Db, Parameters, Position, Row};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
@@ -19,7 +19,7 @@ use crate::shell::terminal::Style;
 const LONGEST: usize = 32 << 10;
 
 /// The fields that every event may have, for completion.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 13] = [
     "type",
     "timestamp",
     "recorded",
@@ -32,9 +32,11 @@ const FIELDS: [&str; 14] = [
     "actor",
     "cause",
     "correlation",
-    "data.",
     "metadata.",
 ];
+
+/// What `BY` finds without an index.
+const OWN: [&str; 7] = ["actor", "target", "type", "id", "key", "cause", "correlation"];
 
 pub struct Assistant {
     db: Db,
@@ -66,13 +68,24 @@ impl Assistant {
     }
 
     fn ask_types(&self) -> Vec<String> {
+        self.ask("SHOW TYPES").into_iter().filter_map(|row| row.get("type").ok()).collect()
+    }
+
+    fn indexes(&self) -> BTreeSet<String> {
+        self.ask("SHOW INDEXES").into_iter().filter_map(|row| row.get("name").ok()).collect()
+    }
+
+    /// The members that the data of some of the newest events has.
+    fn members(&self) -> BTreeSet<String> {
+        let events = self.ask("EVENTS LAST 100").into_iter();
+        let data = events.filter_map(|row| row.get::<bygone::Object>("data").ok());
+        data.flat_map(|members| members.into_iter().map(|(name, _)| name)).collect()
+    }
+
+    fn ask(&self, statement: &str) -> Vec<Row> {
         // Completion that fails is no completion; the statement itself will say why.
-        let Ok(answer) = self.db.query("SHOW TYPES", &Parameters::new()) else { return Vec::new() };
-        let name = |row| match row {
-            Ok(Row::Fields(fields)) => fields.get("type").and_then(Value::as_text).map(str::to_owned),
-            _ => None,
-        };
-        answer.rows.filter_map(name).collect()
+        let Ok(answer) = self.db.query(statement, &Parameters::new()) else { return Vec::new() };
+        answer.rows.map_while(Result::ok).collect()
     }
 
     /// What a class of words means in this database.
@@ -88,9 +101,17 @@ impl Assistant {
                 let all = kinds().into_iter().map(|kind| format!("'{kind}.*'"));
                 all.chain(self.types().iter().map(|name| format!("'{name}'"))).collect()
             }
+            Wanted::Member => self.members().into_iter().map(|name| text::name(&name)).collect(),
+            Wanted::Index => self.indexes().into_iter().map(|name| text::name(&name) + " ").collect(),
+            Wanted::Tag => {
+                let names = self.indexes().into_iter().map(|name| text::name(&name) + " ");
+                let own = OWN.map(|name| format!("{name} = "));
+                names.chain(own).chain(kinds().into_iter().map(|kind| kind + " ")).collect()
+            }
             Wanted::Field => {
                 let functions = text::functions().map(|function| format!("{}(", function.name));
-                FIELDS.map(str::to_owned).into_iter().chain(functions).collect()
+                let members = self.members().into_iter().map(|name| format!("data.{}", text::name(&name)));
+                FIELDS.map(str::to_owned).into_iter().chain(members).chain(functions).collect()
             }
             _ => Vec::new(),
         }
