@@ -194,9 +194,9 @@ fn what_cannot_be_read_is_told() {
         ("EVENTS WHERE lenght(type) > 1", "(did you mean length?)"),
         (
             "EVENTS SELECT DISTINCT type",
-            "line 1, column 15: there is no SELECT DISTINCT: GROUP BY gives each once",
+            "line 1, column 15: no DISTINCT before a value: distinct(type) counts the different ones, GROUP BY type",
         ),
-        ("EVENTS SELECT count(distinct type)", "column 21: there is no SELECT DISTINCT"),
+        ("EVENTS SELECT count(distinct type)", "column 21: no DISTINCT before a value"),
         ("EVENTS ORDER BY type, LIMIT 3", "column 23: the comma before LIMIT is one too many"),
         ("EVENTS SELECT type, WHERE type = 'x'", "column 21: the comma before WHERE is one too many"),
         ("EVENTS GROUP BY type, SELECT type", "column 23: the comma before SELECT is one too many"),

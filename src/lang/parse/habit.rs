@@ -169,9 +169,6 @@ fn slip(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
                 None,
             )
         }
-        Kind::Word if keyword(K::Types) && word.eq_ignore_ascii_case("tables") => {
-            said(here.span, "there are no tables; there are types of events", Some("TYPES".to_owned()))
-        }
         Kind::Word if keyword(K::Desc) && word.len() >= 4 && is_beginning("descending", word) => {
             said(here.span, "downwards is written DESC", Some("DESC".to_owned()))
         }

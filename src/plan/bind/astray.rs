@@ -19,9 +19,14 @@ impl Binder<'_> {
         let shouted = written == written.to_uppercase() || written == written.to_lowercase();
         if shouted && let Some(clause) = CLAUSES.iter().find(|word| written.eq_ignore_ascii_case(word)) {
             let said = shorten(self.source(span));
-            let message = format!(
-                "{said} reads as an entity here: something is missing before {clause}, or a word too much"
-            );
+            let before = self.source(Span::new(0, kind.span.start));
+            let message = if before.trim_end().ends_with(',') {
+                format!("the comma before {clause} is one too many")
+            } else {
+                format!(
+                    "{said} reads as an entity here: something is missing before {clause}, or a word too much"
+                )
+            };
             return Err(self.fault(kind.span, message));
         }
         if !data && written.eq_ignore_ascii_case("distinct") {
