@@ -44,7 +44,7 @@ impl Cancel {
     }
 
     /// A handle that also ends what hangs on it once this time has passed, counted from now: with
-    /// [`Error::Stopped`](crate::Error::Stopped), between two rows or while rows are sought.
+    /// [`Error::Stopped`], between two rows or while rows are sought.
     ///
     /// ```
     /// use std::time::Duration;

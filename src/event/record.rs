@@ -2,7 +2,7 @@
 //!
 //! A scan looks at a great many events and wants little of most: the type, the time, a field of `data`. A [`Record`] borrows the
 //! stored bytes and reads of them what is asked for; an [`Event`] is what becomes of one that somebody wants whole.
-//! How the bytes are laid out is told in [`codec`](super::codec).
+//! How the bytes are laid out is told in [`codec`].
 
 use std::sync::Arc;
 

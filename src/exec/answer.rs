@@ -88,7 +88,7 @@ impl Row {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) if there is no such column, or if what stands there is of another type.
+    /// [`Error::Invalid`] if there is no such column, or if what stands there is of another type.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let members;
         let fields = match self {
