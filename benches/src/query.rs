@@ -200,7 +200,7 @@ fn into_sqlite(file: &Path, folder: &Path) -> Result<Connection> {
     let mut connection = Connection::open(folder.join("flights.sqlite"))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // As much as Bygone takes by default, in KiB.
-    connection.pragma_update(None, "cache_size", -64 * 1024)?;
+    connection.pragma_update(None, "cache_size", -128 * 1024)?;
     connection.execute_batch(
         "CREATE TABLE events (position INTEGER PRIMARY KEY, type TEXT NOT NULL, timestamp TEXT NOT NULL,
             target_type TEXT NOT NULL, target_id TEXT NOT NULL, actor TEXT NOT NULL, data TEXT NOT NULL);",

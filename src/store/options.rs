@@ -72,7 +72,7 @@ impl Default for Options {
             disk: None,
             read_only: false,
             accept_lost_journal: false,
-            cache: 64 << 20,
+            cache: 128 << 20,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
             tail_events: 100_000,
             tail_bytes: 32 << 20,
@@ -121,7 +121,7 @@ impl Options {
         self
     }
 
-    /// Memory for pages of the file, in bytes (64 MiB by default).
+    /// Memory for pages of the file, in bytes (128 MiB by default).
     pub fn cache(mut self, bytes: usize) -> Options {
         self.cache = bytes;
         self

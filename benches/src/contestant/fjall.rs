@@ -17,7 +17,7 @@ struct Fjall {
 }
 
 pub fn open(folder: &Path) -> Result<Box<dyn Store>> {
-    let database = Database::builder(folder.join("fjall")).cache_size(64 << 20).open()?;
+    let database = Database::builder(folder.join("fjall")).cache_size(128 << 20).open()?;
     let log = database.keyspace("log", KeyspaceCreateOptions::default)?;
     let index = database.keyspace("index", KeyspaceCreateOptions::default)?;
     let last = match log.last_key_value() {

@@ -14,7 +14,7 @@ const INDEX: TableDefinition<&[u8], ()> = TableDefinition::new("index");
 struct Redb(Database);
 
 pub fn open(folder: &Path) -> Result<Box<dyn Store>> {
-    let database = redb::Builder::new().set_cache_size(64 << 20).create(folder.join("events.redb"))?;
+    let database = redb::Builder::new().set_cache_size(128 << 20).create(folder.join("events.redb"))?;
     Ok(Box::new(Redb(database)))
 }
 

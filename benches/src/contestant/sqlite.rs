@@ -34,7 +34,7 @@ pub fn connect(path: &Path) -> Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // As much as Bygone takes by default, in KiB.
-    connection.pragma_update(None, "cache_size", -64 * 1024)?;
+    connection.pragma_update(None, "cache_size", -128 * 1024)?;
     connection.execute_batch(SCHEMA)?;
     Ok(connection)
 }
