@@ -116,6 +116,13 @@ impl Statement {
         matches!(self.tree.statement, Statement::Write(_) | Statement::Define(_) | Statement::Drop { .. })
     }
 
+    /// Whether it defines an index, which is then built in the background:
+    /// [`Db::wait_for_indexes`](crate::Db::wait_for_indexes) waits for that.
+    pub fn defines_index(&self) -> bool {
+        use lang::ast::{Definition, Statement};
+        matches!(self.tree.statement, Statement::Define(Definition::Index { .. }))
+    }
+
     /// Whether its answer runs on into the present, and waits for what comes.
     pub fn is_subscription(&self) -> bool {
         matches!(self.tree.statement, lang::ast::Statement::Read(lang::ast::Read::Subscribe(_)))

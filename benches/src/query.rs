@@ -50,7 +50,7 @@ const QUESTIONS: [Question; 3] = [
             "SELECT position, type, timestamp, target_type, target_id, actor, data FROM events {}
                  WHERE json_extract(data, '$.origin') = 'JFK' AND timestamp >= '2013-12-25' ORDER BY position",
         ways: &[
-            ("SQLite, origin and time", "INDEXED BY by_origin_and_time"),
+            ("SQLite, with the time by hand", "INDEXED BY by_origin_and_time"),
             ("SQLite, origin", "INDEXED BY by_origin"),
         ],
         target: 1.0,

@@ -15,6 +15,9 @@ use super::terminal::{Terminal, count};
 /// How much output is gathered before it goes on its way.
 const BUFFER: usize = 64 << 10;
 
+/// How long to wait for indexes at a time, before looking whether somebody has had enough.
+const BUILDING: Duration = Duration::from_millis(50);
+
 /// Where a text stands in the input it was taken from, so that messages name the place there.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Place {
@@ -258,6 +261,19 @@ impl Session {
             self.signals.forget();
             self.flush()?;
             say("");
+        }
+        // At a prompt one goes on meanwhile. Elsewhere what comes next may ask for it, and after the last statement there is no one to
+        // build it; who interrupts this leaves the rest to the next opening.
+        if statement.defines_index() && !self.prompt {
+            self.flush()?;
+            while !self.db().wait_for_indexes(BUILDING).map_err(Failure::from)? {
+                if cancel.is_cancelled() {
+                    return Err(Failure::Interrupted);
+                }
+                if self.limit.is_some_and(|limit| limit <= started.elapsed()) {
+                    break;
+                }
+            }
         }
         self.renderer.done(number, rows, &mut self.out).map_err(Failure::output)?;
         if repeated && self.format != Format::Json {
