@@ -72,7 +72,7 @@ fn in_a_child(name: &str, file: &Path, dir: &Path) -> Result<Took> {
 pub fn child(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     let mut next = || arguments.next().ok_or("an argument is missing");
     let (name, file, folder) = (next()?, PathBuf::from(next()?), PathBuf::from(next()?));
-    let input = BufReader::with_capacity(1 << 20, MultiGzDecoder::new(File::open(file)?));
+    let input = lines(&file)?;
     let begin = Instant::now();
     let (events, path) =
         if name == BYGONE { into_bygone(input, &folder)? } else { into_sqlite(input, &folder)? };
@@ -90,18 +90,25 @@ fn into_bygone(input: impl BufRead, folder: &Path) -> Result<(u64, PathBuf)> {
     Ok((imported.added, path))
 }
 
+/// The lines of a file of events.
+pub fn lines(file: &Path) -> Result<impl BufRead> {
+    Ok(BufReader::with_capacity(1 << 20, MultiGzDecoder::new(File::open(file)?)))
+}
+
+/// What SQLite is given of an event.
 #[derive(Deserialize)]
-struct Line {
-    r#type: String,
-    target: Named,
-    actor: Named,
-    data: Box<RawValue>,
+pub struct Line {
+    pub r#type: String,
+    pub timestamp: String,
+    pub target: Named,
+    pub actor: Named,
+    pub data: Box<RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Named {
-    r#type: String,
-    id: String,
+pub struct Named {
+    pub r#type: String,
+    pub id: String,
 }
 
 fn into_sqlite(input: impl BufRead, folder: &Path) -> Result<(u64, PathBuf)> {

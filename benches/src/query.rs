@@ -1,19 +1,16 @@
 //! Questions over all of a real log: filtered, grouped, and by an index.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bygone::{Cancel, Db, ImportOptions, Parameters, Row, Script};
-use flate2::read::MultiGzDecoder;
 use rusqlite::{Connection, params};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::Result;
 use crate::arguments::{Arguments, Slice};
 use crate::contestant::{BYGONE, SQLITE};
+use crate::import::{Line, lines};
 use crate::table::{Measured, Table, quantile};
 use crate::write::settle_disk;
 
@@ -166,10 +163,6 @@ fn by_sqlite(connection: &Connection, text: &str) -> Result<Vec<String>> {
     Ok(told(found))
 }
 
-fn lines(file: &Path) -> Result<impl BufRead> {
-    Ok(BufReader::with_capacity(1 << 20, MultiGzDecoder::new(File::open(file)?)))
-}
-
 fn into_bygone(file: &Path, folder: &Path) -> Result<Db> {
     let path = folder.join("flights.bygone");
     let db = Db::create(&path)?;
@@ -179,21 +172,6 @@ fn into_bygone(file: &Path, folder: &Path) -> Result<Db> {
     // As one finds it the next morning.
     db.close()?;
     Ok(Db::open(&path)?)
-}
-
-#[derive(Deserialize)]
-struct Line {
-    r#type: String,
-    timestamp: String,
-    target: Named,
-    actor: Named,
-    data: Box<RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    r#type: String,
-    id: String,
 }
 
 fn into_sqlite(file: &Path, folder: &Path) -> Result<Connection> {

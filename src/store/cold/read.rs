@@ -197,10 +197,10 @@ impl Log {
 
     /// The row that has the event at a position, if any has.
     pub fn row(&self, position: u64) -> Result<Option<Row<'_>>> {
-        let position = position.to_be_bytes();
-        let mut rows = self.range((Bound::Unbounded, Bound::Included(position.as_slice())))?;
-        let Some(row) = rows.next_back() else { return Ok(None) };
-        let (key, value) = row.map_err(|e| failed("reading the log", e))?;
+        // A cursor descends once, where a range would for each of its ends.
+        let (key, reading) = (position.to_be_bytes(), |e| failed("reading the log", e));
+        let mut rows = self.0.upper_bound(Bound::Included(key.as_slice())).map_err(reading)?;
+        let Some((key, value)) = rows.prev().map_err(reading)? else { return Ok(None) };
         Ok(Some(Row { first: row_position("the log", key.value())?, value }))
     }
 
@@ -220,7 +220,8 @@ impl Log {
             self.range((Bound::Unbounded, Bound::Included(last.to_be_bytes().as_slice())))?
         } else {
             // The other end is left open: the table would compare each key with it.
-            let start = self.row(first)?.map_or(first, |row| row.first).to_be_bytes();
+            // The row that has the first one begins no further back than it has events.
+            let start = first.saturating_sub(pack::MOST as u64 - 1).to_be_bytes();
             self.range((Bound::Included(start.as_slice()), Bound::Unbounded))?
         };
         loop {
