@@ -44,12 +44,12 @@ pub struct Db {
 impl Options {
     /// Opens an existing database with these options.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Db> {
-        Store::open(path.as_ref(), self.compiler(Arc::new(Compiler))).map(Db::of)
+        Store::open(path.as_ref(), self.with_compiler(Arc::new(Compiler))).map(Db::of)
     }
 
     /// Creates a database with these options, under a name that must be free.
     pub fn create(self, path: impl AsRef<Path>) -> Result<Db> {
-        Store::create(path.as_ref(), self.compiler(Arc::new(Compiler))).map(Db::of)
+        Store::create(path.as_ref(), self.with_compiler(Arc::new(Compiler))).map(Db::of)
     }
 
     /// A database in memory with these options; its disk is a new one.

@@ -41,6 +41,22 @@ pub enum Error {
         found: String,
     },
 
+    /// An entity has no state, because one of its events could not be folded in. The event stands: events are facts.
+    #[error(
+        "{entity} has no state: {kind} at #{position} could not be folded in: {why}; ask for a point before #{position}, \
+         or DEFINE ENTITY anew so that it can be"
+    )]
+    Unfoldable {
+        /// Whose state.
+        entity: String,
+        /// Where the event is.
+        position: u64,
+        /// Its type.
+        kind: String,
+        /// Which expression, and what was expected and found.
+        why: String,
+    },
+
     /// Another handle, here or in another process, has the file open.
     #[error(
         "{} is held by another process{}; close it there, or work on a copy",
@@ -185,9 +201,11 @@ impl Error {
             Error::Syntax(_) | Error::Invalid { .. } => Class::Usage,
             Error::Refused { .. } => Class::Refused,
             Error::Held { .. } | Error::Unopenable { .. } => Class::Unopenable,
-            Error::Corrupt { .. } | Error::Io { .. } | Error::Stopped { .. } | Error::Unavailable { .. } => {
-                Class::Failed
-            }
+            Error::Unfoldable { .. }
+            | Error::Corrupt { .. }
+            | Error::Io { .. }
+            | Error::Stopped { .. }
+            | Error::Unavailable { .. } => Class::Failed,
         }
     }
 
@@ -197,6 +215,7 @@ impl Error {
             Error::Syntax(_) => "syntax",
             Error::Invalid { .. } => "invalid",
             Error::Refused { .. } => "refused",
+            Error::Unfoldable { .. } => "unfoldable",
             Error::Held { .. } => "held",
             Error::Unopenable { .. } => "unopenable",
             Error::Corrupt { .. } => "corrupt",

@@ -6,6 +6,7 @@
 mod aggregate;
 pub(crate) mod answer;
 mod budget;
+mod compile;
 mod cursor;
 mod diff;
 pub(crate) mod eval;
@@ -14,6 +15,7 @@ mod fold;
 mod gather;
 mod group;
 mod index;
+mod model;
 mod project;
 pub(crate) mod scan;
 mod show;
@@ -25,9 +27,9 @@ mod zones;
 mod tests;
 
 pub use answer::{Answer, Row, Rows, State};
+pub(crate) use compile::Compiler;
 pub(crate) use explain::explain;
 pub(crate) use fold::state;
-pub(crate) use index::Compiler;
 pub(crate) use scan::Scan;
 pub(crate) use write::write;
 

@@ -17,6 +17,7 @@ pub(crate) mod commit;
 #[cfg(test)]
 mod crash;
 pub mod disk;
+pub(crate) mod fold;
 pub(crate) mod group;
 pub(crate) mod journal;
 pub(crate) mod options;

@@ -1,54 +1,15 @@
-//! Folding: the state of an entity out of its events, in the order of the log.
-//!
-//! Without a definition that is JSON merge patch (RFC 7396) of `data`; an event whose last name is `deleted` deletes.
+//! States: what an entity is at a point, and step by step.
 
 use super::answer::{Answer, Row, State};
 use super::diff::diff;
-use super::scan::Scan;
-use crate::entity::Version;
+use crate::entity::{Entity, Version};
 use crate::error::Result;
 use crate::event::Event;
-use crate::plan::{By, Question, Replay, Take, Window, choose};
-use crate::store::snapshot::Snapshot;
+use crate::plan::{Replay, Window};
+use crate::store::fold::Folded;
+use crate::store::snapshot::{Snapshot, Until};
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
-
-/// A state in the making.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Fold {
-    state: Value,
-    version: Version,
-    events: u64,
-    /// The latest time that anything so far occurred.
-    latest: Option<Timestamp>,
-}
-
-impl Fold {
-    /// Folds the next event in, and tells whether it is late: something that occurred after it was folded before it.
-    pub fn add(&mut self, event: &Event) -> Result<bool> {
-        if event.kind.last() == "deleted" {
-            self.state = Value::Null;
-        } else {
-            self.state.merge(event.data.to_value()?);
-        }
-        self.version = event.version.unwrap_or(self.version);
-        self.events += 1;
-        let late = self.latest.is_some_and(|latest| event.timestamp < latest);
-        self.latest = self.latest.max(Some(event.timestamp));
-        Ok(late)
-    }
-}
-
-fn events(snapshot: &Snapshot, replay: &Replay, window: Window, take: Take) -> Result<Scan> {
-    let by = vec![By::Target(replay.entity.clone())];
-    Scan::new(
-        snapshot,
-        &choose(
-            snapshot,
-            Question { pattern: None, by, predicate: None, window, take, indexed: Vec::new() },
-        )?,
-    )
-}
 
 /// `AT`, `REPLAY`.
 pub(super) fn answer(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
@@ -59,30 +20,35 @@ pub(super) fn answer(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
     Ok(answer)
 }
 
+impl Window {
+    /// What of it there is for a fold, which begins at the start.
+    pub(super) fn until(&self) -> Until {
+        Until { through: self.through, by: self.by }
+    }
+}
+
 /// The state of an entity.
 pub(crate) fn state(snapshot: &Snapshot, replay: &Replay) -> Result<State> {
-    let mut fold = Fold::default();
-    for event in events(snapshot, replay, replay.window, Take::All)? {
-        fold.add(&event?)?;
-    }
-    let first = if fold.events == 0 { earliest(snapshot, replay)? } else { None };
+    let folded = snapshot.fold(&replay.entity, replay.window.until())?;
+    folded.check(&replay.entity)?;
+    let first = if folded.events == 0 { earliest(snapshot, &replay.entity)? } else { None };
     Ok(State {
         target: replay.entity.clone(),
-        version: fold.version,
-        events: fold.events,
+        version: Version(folded.version),
+        events: folded.events,
         at: replay.at,
         as_of: replay.as_of,
-        state: fold.state,
+        state: folded.state,
         first,
     })
 }
 
 /// When the first of an entity's events occurred, of all there are by now.
-fn earliest(snapshot: &Snapshot, replay: &Replay) -> Result<Option<Timestamp>> {
-    let all = Window::through(snapshot.head().0);
+fn earliest(snapshot: &Snapshot, entity: &Entity) -> Result<Option<Timestamp>> {
+    let fold = snapshot.fold_of(entity.kind())?;
     let mut earliest = None;
-    for event in events(snapshot, replay, all, Take::All)? {
-        let occurred = event?.timestamp;
+    for event in snapshot.stream(entity, &*fold, 1, snapshot.head().0)? {
+        let occurred = event?.record()?.timestamp();
         earliest = Some(earliest.map_or(occurred, |earliest: Timestamp| earliest.min(occurred)));
     }
     Ok(earliest)
@@ -93,17 +59,28 @@ pub(super) fn steps(
     snapshot: &Snapshot,
     replay: &Replay,
 ) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
-    let mut fold = Fold::default();
-    let events = events(snapshot, replay, replay.window, Take::All)?;
-    Ok(events.map(move |event| {
-        let event = event?;
-        let before = fold.state.clone();
-        let late = fold.add(&event)?;
-        let mut row = Object::new();
-        row.insert("event".to_owned(), Value::of(&event)?);
-        row.insert("state".to_owned(), fold.state.clone());
-        row.insert("changes".to_owned(), Value::Array(diff(&before, &fold.state)));
-        row.insert("late".to_owned(), late.into());
-        Ok(Row::Fields(row))
+    let fold = snapshot.fold_of(replay.entity.kind())?;
+    let (entity, until) = (replay.entity.clone(), replay.window.until());
+    let stream = snapshot.stream(&entity, &*fold, 1, until.through)?;
+    let mut folded = Folded::default();
+    Ok(stream.filter_map(move |event| {
+        let step = || {
+            let event = event?;
+            let record = event.record()?;
+            if until.by.is_some_and(|by| record.timestamp() > by) {
+                return Ok(None);
+            }
+            let before = folded.state.clone();
+            let late = folded.add(&*fold, &record, event.own);
+            folded.check(&entity)?;
+            let event: Event = record.to_event(&event.bytes)?;
+            let mut row = Object::new();
+            row.insert("event".to_owned(), Value::of(&event)?);
+            row.insert("state".to_owned(), folded.state.clone());
+            row.insert("changes".to_owned(), Value::Array(diff(&before, &folded.state)));
+            row.insert("late".to_owned(), late.into());
+            Ok(Some(Row::Fields(row)))
+        };
+        step().transpose()
     }))
 }

@@ -11,21 +11,17 @@ use crate::event::{Expect, NewEvent, codec};
 use crate::plan::expr::Node;
 use crate::plan::{self, DefineIndex, DropIndex};
 use crate::store::Store;
-use crate::store::catalog::{Compile, DEFINED, DROPPED, Derive, KIND};
+use crate::store::catalog::{DEFINED, DROPPED, Derive, KIND};
 use crate::store::group::{Group, Outcome};
 use crate::store::snapshot::Snapshot;
 use crate::store::term::Key;
 use crate::value::{Object, Value};
 
-/// Understands the expressions of indexes.
-pub(crate) struct Compiler;
-
 struct Expression(Node);
 
-impl Compile for Compiler {
-    fn compile(&self, text: &str) -> Result<Arc<dyn Derive>> {
-        Ok(Arc::new(Expression(plan::index_expression(text)?)))
-    }
+/// What works out the expression of an index.
+pub(super) fn compile(text: &str) -> Result<Arc<dyn Derive>> {
+    Ok(Arc::new(Expression(plan::index_expression(text)?)))
 }
 
 impl Derive for Expression {

@@ -39,7 +39,7 @@ fn store_with(tail: usize, options: Options) -> Store {
         .disk(Arc::new(MemoryDisk::new()))
         .tail(tail, 1 << 20)
         .journal_steps(4096, 8192)
-        .compiler(Arc::new(super::Compiler))
+        .with_compiler(Arc::new(super::Compiler))
         .clock(Clock::new(|| time(NOW)))
         .ids(move || format!("e{}", next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
     Store::create(Path::new("/shop.bygone"), options).unwrap()

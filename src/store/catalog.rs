@@ -1,4 +1,4 @@
-//! The catalog: the indexes that are defined, as of a position of the log.
+//! The catalog: the indexes and the entities that are defined, as of a position of the log.
 //!
 //! A definition is an event, `$index.defined`, of the target `$index` with the index's name as its id; its data says of which
 //! events (`on`, a pattern) and what of them (`as`, an expression). `$index.dropped` ends all definitions of its name. So the
@@ -8,7 +8,12 @@
 //! from the start; what lies before, up to the definition itself, is [`backfill`](super::backfill)ed, and an index is used
 //! once it is complete. A redefinition is built beside the one before, which is used until then.
 //!
+//! An entity is defined by an event `$entity.defined` of the target `$entity`, with its kind as the id, and the text of the
+//! definition in its data; a newer one takes its place at once. `$entity.dropped` ends it.
+//!
 //! The store cannot work out expressions: it is given a [`Compile`] as it is opened.
+
+pub(crate) mod model;
 
 use std::fmt;
 use std::path::Path;
@@ -16,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::cold::{ColdRead, Log, Postings};
+use super::fold::Fold;
 use super::options::Options;
 use super::term::{self, Key, Term};
 use crate::entity::{Entity, EventType, Name, Position};
@@ -24,6 +30,7 @@ use crate::event::record::Record;
 use crate::event::{Event, codec};
 use crate::pattern::Pattern;
 use crate::value::Value;
+pub(crate) use model::Model;
 
 /// The kind of what `$index.…` events are about.
 pub(crate) const KIND: &str = "$index";
@@ -32,12 +39,17 @@ pub(crate) const DEFINED: &str = "$index.defined";
 /// The type of the end of a definition.
 pub(crate) const DROPPED: &str = "$index.dropped";
 
-/// What the types above begin with.
-const TYPES: &str = "$index.";
+/// What the types of events about definitions begin with.
+const INDEX_TYPES: &str = "$index.";
+const ENTITY_TYPES: &str = "$entity.";
 
-/// Makes of the text of an expression what works it out.
+/// Makes of a text what works it out.
 pub(crate) trait Compile: Send + Sync {
-    fn compile(&self, text: &str) -> Result<Arc<dyn Derive>>;
+    /// Of the expression of an index.
+    fn index(&self, text: &str) -> Result<Arc<dyn Derive>>;
+
+    /// Of the definition of an entity: its kind, and what its events make of a state.
+    fn entity(&self, text: &str) -> Result<(String, Arc<dyn Fold>)>;
 }
 
 /// Works out what an event is to be found by.
@@ -58,11 +70,22 @@ pub(crate) struct Definition {
     derive: Option<Arc<dyn Derive>>,
 }
 
+/// What is said of an entity, understood.
+#[derive(Debug, Clone)]
+pub(crate) struct EntityDefinition {
+    pub kind: String,
+    pub text: String,
+    /// None where this version does not understand the text.
+    fold: Option<Arc<dyn Fold>>,
+}
+
 /// A step of the catalog.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    Defined(Definition),
-    Dropped(String),
+    Index(Definition),
+    NoIndex(String),
+    Entity(EntityDefinition),
+    NoEntity(String),
 }
 
 impl Change {
@@ -88,39 +111,54 @@ impl Change {
         options: &Options,
         lenient: bool,
     ) -> Result<Option<Change>> {
-        if !kind.is_internal() || !kind.as_str().starts_with(TYPES) {
+        if !kind.is_internal() {
             return Ok(None);
         }
-        let name = target.filter(|target| target.kind() == KIND).map(|target| target.id().to_owned());
+        let about = match kind.as_str() {
+            kind if kind.starts_with(INDEX_TYPES) => KIND,
+            kind if kind.starts_with(ENTITY_TYPES) => model::KIND,
+            _ => return Ok(None),
+        };
+        let name = target.filter(|target| target.kind() == about).map(|target| target.id().to_owned());
         let name =
-            name.ok_or_else(|| Error::invalid(kind.as_str(), format!("a target of kind {KIND}"), "none"))?;
+            name.ok_or_else(|| Error::invalid(kind.as_str(), format!("a target of kind {about}"), "none"))?;
+        let text = |member_name: &str| {
+            let found = member(member_name);
+            let text = found.as_ref().and_then(|value| value.as_text()).map(str::to_owned);
+            let what = || format!("{kind} of {name}");
+            text.ok_or_else(|| Error::invalid(what(), format!("a text `{member_name}`"), "none"))
+        };
+        let understood = |text: &str, error: Error| {
+            let (what, found) = (format!("{kind} of {name}"), format!("{} ({error})", shorten(text)));
+            Error::invalid(what, "a definition that is understood", found)
+        };
         match kind.as_str() {
-            DROPPED => Ok(Some(Change::Dropped(name))),
+            DROPPED => Ok(Some(Change::NoIndex(name))),
+            model::DROPPED => Ok(Some(Change::NoEntity(name))),
             DEFINED => {
-                let text = |member_name: &str| {
-                    let found = member(member_name);
-                    let text = found.as_ref().and_then(|value| value.as_text()).map(str::to_owned);
-                    let what = || format!("{kind} of {name}");
-                    text.ok_or_else(|| Error::invalid(what(), format!("a text `{member_name}`"), "none"))
-                };
                 let (on, text) = (text("on")?.parse()?, text("as")?);
-                let derive = match options.compile(&text) {
+                let derive = match options.compiler().and_then(|compiler| compiler.index(&text)) {
                     Ok(derive) => Some(derive),
                     Err(_) if lenient => None,
-                    Err(error) => {
-                        let found = format!("{} ({error})", shorten(&text));
-                        return Err(Error::invalid(
-                            format!("{kind} of {name}"),
-                            "an expression that is understood",
-                            found,
-                        ));
+                    Err(error) => return Err(understood(&text, error)),
+                };
+                Ok(Some(Change::Index(Definition { name, on, text, derive })))
+            }
+            model::DEFINED => {
+                let text = text(model::TEXT)?;
+                let fold = match options.compiler().and_then(|compiler| compiler.entity(&text)) {
+                    Ok((kind, fold)) if kind == name => Some(fold),
+                    Err(_) | Ok(_) if lenient => None,
+                    Err(error) => return Err(understood(&text, error)),
+                    Ok((other, _)) => {
+                        return Err(Error::invalid(kind.as_str(), format!("a definition of {name}"), other));
                     }
                 };
-                Ok(Some(Change::Defined(Definition { name, on, text, derive })))
+                Ok(Some(Change::Entity(EntityDefinition { kind: name, text, fold })))
             }
             other => Err(Error::invalid(
-                "the type of an event about an index",
-                format!("{DEFINED} or {DROPPED}"),
+                "the type of an event about a definition",
+                format!("{DEFINED}, {DROPPED}, {} or {}", model::DEFINED, model::DROPPED),
                 other,
             )),
         }
@@ -230,9 +268,11 @@ impl fmt::Debug for Index {
 /// The indexes as of a position of the log, in the order of their definitions. It does not change: the next one is another.
 ///
 /// Whoever holds one may read the lists of its indexes: they are not dropped before it lets go.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Catalog {
     indexes: Vec<Arc<Index>>,
+    /// Of each kind the newest.
+    models: Vec<Arc<Model>>,
 }
 
 impl Catalog {
@@ -258,6 +298,16 @@ impl Catalog {
         self.iter().filter(move |index| newest(index) && index.is_understood() && !index.is_complete())
     }
 
+    /// What is defined of the entities of a kind.
+    pub fn model(&self, kind: &str) -> Option<&Arc<Model>> {
+        self.models.iter().find(|model| model.kind == kind)
+    }
+
+    /// All that is defined of entities, in the order of the definitions.
+    pub fn models(&self) -> impl DoubleEndedIterator<Item = &Arc<Model>> {
+        self.models.iter()
+    }
+
     /// The index of the definition at a position.
     pub fn at(&self, position: Position) -> Option<&Arc<Index>> {
         self.iter().find(|index| index.position == position)
@@ -274,12 +324,17 @@ impl Catalog {
 
     /// The catalog after a change. One that is replaced stays as long as it is of use: [`Catalog::pruned`] leaves it out.
     pub(super) fn changed(&self, position: Position, change: Change) -> Catalog {
-        let mut indexes = self.indexes.clone();
+        let Catalog { mut indexes, mut models } = self.clone();
         match change {
-            Change::Defined(definition) => indexes.push(Arc::new(Index::new(position, definition, 0))),
-            Change::Dropped(name) => indexes.retain(|index| index.name() != name),
+            Change::Index(definition) => indexes.push(Arc::new(Index::new(position, definition, 0))),
+            Change::NoIndex(name) => indexes.retain(|index| index.name() != name),
+            Change::Entity(EntityDefinition { kind, text, fold }) => {
+                models.retain(|model| model.kind != kind);
+                models.push(Arc::new(Model { position, kind, text, fold }));
+            }
+            Change::NoEntity(kind) => models.retain(|model| model.kind != kind),
         }
-        Catalog { indexes }
+        Catalog { indexes, models }
     }
 
     /// The catalog without what a newer definition replaces: of each name the newest stays, and before it the newest that is complete.
@@ -295,7 +350,7 @@ impl Catalog {
         };
         let indexes: Vec<_> =
             self.indexes.iter().enumerate().filter(needed).map(|(_, index)| index.clone()).collect();
-        (indexes.len() < self.indexes.len()).then_some(Catalog { indexes })
+        (indexes.len() < self.indexes.len()).then(|| Catalog { indexes, models: self.models.clone() })
     }
 
     /// The indexes of this catalog that another one does not have.
@@ -321,17 +376,24 @@ impl Catalog {
         Ok(self.pruned().unwrap_or(self))
     }
 
-    /// Refuses to go on, where something is to be written, with an index that cannot be kept up.
+    /// Refuses to go on, where something is to be written, with what cannot be kept up.
     pub(super) fn check(&self, path: &Path, options: &Options) -> Result<()> {
-        let Some(index) = self.iter().find(|index| !options.read_only && !index.is_understood()) else {
+        if options.read_only {
             return Ok(());
-        };
-        let why = options.compile(index.text()).err().map_or_else(String::new, |error| error.to_string());
+        }
+        let index = self.iter().find(|index| !index.is_understood()).map(|index| {
+            let why = options.compiler().and_then(|compiler| compiler.index(index.text())).err();
+            (format!("index {}", Name(index.name())), index.position, index.text(), why)
+        });
+        let model = self.models.iter().find(|model| !model.is_understood()).map(|model| {
+            let why = options.compiler().and_then(|compiler| compiler.entity(&model.text)).err();
+            (format!("entity {}", Name(&model.kind)), model.position, model.text.as_str(), why)
+        });
+        let Some((what, position, text, why)) = index.or(model) else { return Ok(()) };
         let reason = format!(
-            "its index {}, defined at {}, is of an expression that this version does not understand: {} ({why})",
-            Name(index.name()),
-            index.position,
-            shorten(index.text())
+            "its {what}, defined at {position}, is something that this version does not understand: {} ({})",
+            shorten(text),
+            why.map_or_else(String::new, |error| error.to_string())
         );
         Err(Error::unopenable(
             path,
@@ -342,17 +404,18 @@ impl Catalog {
 }
 
 fn stored(log: &Log, position: u64, options: &Options) -> Result<Change> {
-    let missing = || Error::corrupt("the log", format!("no event at #{position}, where an index is defined"));
+    let missing =
+        || Error::corrupt("the log", format!("no event at #{position}, where something is defined"));
     let bytes = log.get(position)?.ok_or_else(missing)?;
     let event = codec::decode(Position(position), bytes)?;
     Change::of(&event, options)?
-        .ok_or_else(|| Error::corrupt(format!("the event at #{position}"), "nothing about an index"))
+        .ok_or_else(|| Error::corrupt(format!("the event at #{position}"), "nothing about a definition"))
 }
 
-/// Where the events about indexes are, in order.
+/// Where the events about definitions are, in order.
 fn positions(postings: &Postings) -> Result<Vec<u64>> {
     let mut found = Vec::new();
-    for kind in [DEFINED, DROPPED] {
+    for kind in [DEFINED, DROPPED, model::DEFINED, model::DROPPED] {
         let term = Term::kind(&EventType::new(kind)?)?;
         let mut from = 0;
         while let Some(chunk) = postings.chunk_after(term.as_bytes(), from)? {

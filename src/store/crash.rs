@@ -54,7 +54,7 @@ fn tiny(disk: &(impl Disk + Clone)) -> Options {
         .journal_steps(4096, 8192)
         .cache(256 << 10)
         .clock(steady())
-        .compiler(members());
+        .with_compiler(members());
     options.by_hand = true;
     options.index_slice = (5, 3);
     options

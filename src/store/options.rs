@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::catalog::{Compile, Derive};
+use super::catalog::Compile;
 use super::disk::Disk;
 use super::disk::overlay::Overlay;
 use super::disk::real::RealDisk;
@@ -206,18 +206,15 @@ impl Options {
         self
     }
 
-    /// What understands the expressions of indexes.
-    pub(crate) fn compiler(mut self, compiler: Arc<dyn Compile>) -> Options {
+    /// What understands definitions.
+    pub(crate) fn with_compiler(mut self, compiler: Arc<dyn Compile>) -> Options {
         self.compiler = Some(compiler);
         self
     }
 
-    /// What works out the expression of an index.
-    pub(crate) fn compile(&self, text: &str) -> Result<Arc<dyn Derive>> {
-        match &self.compiler {
-            Some(compiler) => compiler.compile(text),
-            None => Err(Error::stopped("nothing here understands the expressions of indexes")),
-        }
+    pub(crate) fn compiler(&self) -> Result<&dyn Compile> {
+        let none = || Error::stopped("nothing here understands definitions");
+        self.compiler.as_deref().ok_or_else(none)
     }
 
     /// Whether a thread builds and drops indexes.

@@ -5,10 +5,12 @@
 //! checkpoint moves in between is seen in one of them at least; C, read inside, tells which. A view is short-lived:
 //! iterators open one a page.
 
+mod entity;
 mod estimate;
 mod list;
 mod runs;
 mod scan;
+mod stream;
 mod sweep;
 mod tally;
 
@@ -26,10 +28,12 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, codec};
 
+pub(crate) use entity::Until;
 pub(crate) use estimate::Estimate;
 pub(crate) use list::List;
 pub(crate) use runs::Run;
 pub(crate) use scan::LogScan;
+pub(crate) use stream::Stream;
 pub(crate) use tally::Tally;
 
 /// Which way along the log.

@@ -120,6 +120,18 @@ impl Term {
         Builder::new(Space::Tag).text(name).value(value).term(|| format!("the index value {name}"))
     }
 
+    /// The index values that stand for an id: ids are text, and a number may be meant by one.
+    pub fn tags_of_id(name: &str, id: &str) -> Result<Vec<Term>> {
+        let mut terms = vec![Term::tag(name, &Value::from(id))?];
+        let number = id.parse::<i64>().map(Value::from).or_else(|_| id.parse::<u64>().map(Value::from));
+        if let Ok(number) = number
+            && number.to_string() == id
+        {
+            terms.push(Term::tag(name, &number)?);
+        }
+        Ok(terms)
+    }
+
     /// What the index of a definition holds an event under: none if that is no text, number, boolean or time.
     pub fn derived(definition: Position, key: &Key) -> Option<Term> {
         let mut builder = Builder(derived_prefix(definition));

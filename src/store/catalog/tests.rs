@@ -25,11 +25,15 @@ struct Members;
 struct Member(String);
 
 impl Compile for Members {
-    fn compile(&self, text: &str) -> Result<Arc<dyn Derive>> {
+    fn index(&self, text: &str) -> Result<Arc<dyn Derive>> {
         if text.starts_with('!') {
             return Err(Error::invalid("the text of an index", "the name of a member", text));
         }
         Ok(Arc::new(Member(text.to_owned())))
+    }
+
+    fn entity(&self, text: &str) -> Result<(String, Arc<dyn Fold>)> {
+        Ok((text.to_owned(), Arc::new(crate::store::fold::Plain)))
     }
 }
 
@@ -153,7 +157,7 @@ fn options(disk: &SimulatedDisk) -> Options {
         .tail(7, 1 << 20)
         .journal_steps(4096, 8192)
         .cache(256 << 10)
-        .compiler(members());
+        .with_compiler(members());
     options.index_slice = (3, 2);
     options
 }
@@ -424,14 +428,18 @@ fn an_index_that_is_not_understood_keeps_the_database_closed_to_writers() {
 
     struct Nothing;
     impl Compile for Nothing {
-        fn compile(&self, _: &str) -> Result<Arc<dyn Derive>> {
+        fn index(&self, _: &str) -> Result<Arc<dyn Derive>> {
+            Err(Error::invalid("colour", "another version", "this one"))
+        }
+
+        fn entity(&self, _: &str) -> Result<(String, Arc<dyn Fold>)> {
             Err(Error::invalid("colour", "another version", "this one"))
         }
     }
     let crashed = disk.crash(Fate::KeepAll, 0);
     store.close().unwrap();
     for disk in [&disk, &crashed] {
-        let other = options(disk).compiler(Arc::new(Nothing));
+        let other = options(disk).with_compiler(Arc::new(Nothing));
         let error = Store::open(path(), other.clone()).unwrap_err();
         assert_eq!(error.kind(), "unopenable");
         let error = error.to_string();

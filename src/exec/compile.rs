@@ -1,0 +1,21 @@
+//! What the store is given to understand definitions with.
+
+use std::sync::Arc;
+
+use super::{index, model};
+use crate::error::Result;
+use crate::store::catalog::{Compile, Derive};
+use crate::store::fold::Fold;
+
+/// Understands definitions.
+pub(crate) struct Compiler;
+
+impl Compile for Compiler {
+    fn index(&self, text: &str) -> Result<Arc<dyn Derive>> {
+        index::compile(text)
+    }
+
+    fn entity(&self, text: &str) -> Result<(String, Arc<dyn Fold>)> {
+        model::compile(text)
+    }
+}

@@ -1,0 +1,62 @@
+//! Models: what is defined of the entities of a kind.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::entity::{Entity, Name, Position};
+use crate::error::{Error, Result, shorten};
+use crate::store::fold::Fold;
+
+/// The kind of what `$entity.…` events are about.
+pub(crate) const KIND: &str = "$entity";
+/// The type of a definition.
+pub(crate) const DEFINED: &str = "$entity.defined";
+/// The type of the end of a definition.
+pub(crate) const DROPPED: &str = "$entity.dropped";
+/// The member of a definition's data that says it: the canonical text of the statement.
+pub(crate) const TEXT: &str = "definition";
+
+/// What is defined of the entities of a kind, from its definition on.
+#[derive(Clone)]
+pub(crate) struct Model {
+    /// Where its definition is. What is kept of it belongs to that, so that another of this kind has its own.
+    pub position: Position,
+    /// Of which entities.
+    pub kind: String,
+    /// As it was said, in the canonical text of the statement.
+    pub text: String,
+    /// None where this version does not understand the text.
+    pub(super) fold: Option<Arc<dyn Fold>>,
+}
+
+impl Model {
+    /// What its events make of a state.
+    ///
+    /// # Errors
+    /// If this version does not understand the definition.
+    pub fn fold(&self) -> Result<&Arc<dyn Fold>> {
+        self.fold.as_ref().ok_or_else(|| {
+            let (kind, position, text) = (Name(&self.kind), self.position, shorten(&self.text));
+            Error::stopped(format!(
+                "the entity {kind} is defined at {position} in a way that this version does not understand ({text}); \
+                 use the version that defined it, or define it anew"
+            ))
+        })
+    }
+
+    /// Whether this version can work it out.
+    pub fn is_understood(&self) -> bool {
+        self.fold.is_some()
+    }
+
+    /// What its definitions are about.
+    pub fn target(&self) -> Result<Entity> {
+        Entity::new(KIND, &self.kind)
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Model({} at {})", self.kind, self.position)
+    }
+}

@@ -1,0 +1,154 @@
+//! Folding: what an entity is, out of its events in the order of the log.
+//!
+//! A [`Fold`] says what one event makes of a state; [`Plain`] is the one of entities that nobody defined. A [`Folded`] is
+//! what an entity's events have made so far, with what is needed to go on from there, so that it can be kept.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::event::record::Record;
+use crate::pattern::Pattern;
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// After how many events another snapshot is kept, where a definition does not say.
+pub(crate) const EVERY: u64 = 1000;
+
+/// What events make of the states of a kind of entities. The same events make the same state, whenever they are folded.
+pub(crate) trait Fold: fmt::Debug + Send + Sync {
+    /// Folds an event in: one of the entity's own, or one that is included. Null is no state: before the first event, and
+    /// after a deletion.
+    ///
+    /// # Errors
+    /// What could not be worked out of the event, in words. The state is then as it was.
+    fn apply(&self, state: &mut Value, event: &Record, own: bool) -> Result<(), String>;
+
+    /// What an event of a type does to a state, whatever its data.
+    fn effect(&self, kind: &str, own: bool) -> Effect;
+
+    /// The events of other entities that join the fold.
+    fn includes(&self) -> &[Include];
+
+    /// After how many events another snapshot is kept.
+    fn every(&self) -> u64;
+
+    /// What its events are of, where they do not say themselves.
+    fn namespace(&self) -> Option<&str>;
+}
+
+/// Events of other entities that join a fold: those with an index value that is the entity's id.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Include {
+    pub on: Pattern,
+    /// The name of the index value.
+    pub tag: String,
+}
+
+/// What an event does to a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// There is one after it.
+    Makes,
+    /// There is none after it.
+    Deletes,
+    Nothing,
+}
+
+/// The fold of what nobody defined: JSON merge patch (RFC 7396) of `data`; an event whose last name is `deleted` deletes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plain;
+
+impl Fold for Plain {
+    fn apply(&self, state: &mut Value, event: &Record, own: bool) -> Result<(), String> {
+        match self.effect(event.kind(), own) {
+            Effect::Makes => state.merge(event.data().to_value().map_err(|error| error.to_string())?),
+            Effect::Deletes => *state = Value::Null,
+            Effect::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn effect(&self, kind: &str, own: bool) -> Effect {
+        if own && kind.rsplit('.').next() == Some("deleted") { Effect::Deletes } else { Effect::Makes }
+    }
+
+    fn includes(&self) -> &[Include] {
+        &[]
+    }
+
+    fn every(&self) -> u64 {
+        EVERY
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// What an entity's events have made so far.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Folded {
+    /// Null before the first event and after a deletion.
+    pub state: Value,
+    /// How many of them are its own.
+    pub version: u64,
+    /// How many there were, the included ones too.
+    pub events: u64,
+    /// Where the last of them is.
+    pub position: u64,
+    /// The latest time that any of them occurred.
+    pub latest: Option<Timestamp>,
+    /// How many occurred before one that stands before them.
+    pub late: u64,
+    /// The first event since the last deletion that could not be folded in: there is no state as long as this stands.
+    pub fault: Option<Fault>,
+}
+
+/// An event that could not be folded in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fault {
+    pub position: u64,
+    pub kind: String,
+    /// What was expected and found, in words.
+    pub why: String,
+}
+
+impl Folded {
+    /// Folds the next event in, and tells whether it is late: something that occurred after it was folded before it.
+    pub fn add(&mut self, fold: &dyn Fold, event: &Record, own: bool) -> bool {
+        if self.fault.is_some() && fold.effect(event.kind(), own) == Effect::Deletes {
+            self.fault = None;
+        }
+        if self.fault.is_none()
+            && let Err(why) = fold.apply(&mut self.state, event, own)
+        {
+            let (position, kind) = (event.position().0, event.kind().to_owned());
+            self.fault = Some(Fault { position, kind, why });
+        }
+        if own {
+            self.version = event.version().map_or(self.version, |version| version.0);
+        }
+        self.events += 1;
+        self.position = event.position().0;
+        let occurred = event.timestamp();
+        let late = self.latest.is_some_and(|latest| occurred < latest);
+        self.late += u64::from(late);
+        self.latest = self.latest.max(Some(occurred));
+        late
+    }
+
+    /// An error where there is no state because an event could not be folded in.
+    pub fn check(&self, entity: &dyn fmt::Display) -> Result<()> {
+        match &self.fault {
+            None => Ok(()),
+            Some(Fault { position, kind, why }) => Err(Error::Unfoldable {
+                entity: entity.to_string(),
+                position: *position,
+                kind: kind.clone(),
+                why: why.clone(),
+            }),
+        }
+    }
+}
