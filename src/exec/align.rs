@@ -1,10 +1,13 @@
 //! Alignment: which items of an array were made of which of the one before.
 //!
-//! Items at both ends that are the same stay what they are. If what lies between was only taken away, or only added, the rest is
-//! matched by that; else item stands against item, and what is left over was added or taken away. So whoever appends, prepends,
-//! inserts or takes away touches no other item, and it takes one pass.
+//! Items at both ends that are the same stay what they are. Of those between, as many as can be in one order are the same (in long
+//! arrays only if nothing but added or taken away explains it); from one such to the next, item stands against item, and what
+//! is left over was added or taken away. So whoever appends, prepends, inserts or takes away touches no other item.
 
 use crate::value::Value;
+
+/// How many pairs of items are compared at most, to find the longest row that both arrays have.
+const PAIRS: usize = 1 << 14;
 
 /// Which items were made of which.
 #[derive(Debug, PartialEq)]
@@ -36,18 +39,18 @@ impl Alignment {
         let suffix = ends.take_while(|(old, new)| old == new).count();
         let was = &old_rest[..old_rest.len() - suffix];
         let is = &new_rest[..new_rest.len() - suffix];
-        let shift = |at: usize| prefix + at;
-        let middle = if let Some(kept) = within(is, was) {
-            kept.into_iter().map(|at| Some(shift(at))).collect()
-        } else if let Some(kept) = within(was, is) {
-            let mut middle = vec![None; is.len()];
-            for (from, to) in kept.into_iter().enumerate() {
-                middle[to] = Some(shift(from));
+        let mut middle = vec![None; is.len()];
+        let (mut from, mut to) = (0, 0);
+        for (kept, at) in same(was, is).into_iter().chain([(was.len(), is.len())]) {
+            // What lies before it on both sides.
+            for (from, to) in (from..kept).zip(to..at) {
+                middle[to] = Some(prefix + from);
             }
-            middle
-        } else {
-            (0..is.len()).map(|at| (at < was.len()).then(|| shift(at))).collect()
-        };
+            if let Some(made) = middle.get_mut(at) {
+                *made = Some(prefix + kept);
+            }
+            (from, to) = (kept + 1, at + 1);
+        }
         Alignment { old: old.len(), new: new.len(), prefix, suffix, middle }
     }
 
@@ -70,6 +73,45 @@ impl Alignment {
             .rev()
             .filter(move |at| kept.next_if(|kept| *kept == at).is_none())
     }
+}
+
+/// The items that are the same in both, in the same order, by their places in both: as many as there can be.
+fn same(old: &[Value], new: &[Value]) -> Vec<(usize, usize)> {
+    if let Some(places) = within(new, old) {
+        return places.into_iter().zip(0..).collect();
+    }
+    if let Some(places) = within(old, new) {
+        return (0..).zip(places).collect();
+    }
+    if old.len() * new.len() > PAIRS {
+        return Vec::new();
+    }
+    // For each place in both, how many there are from there on.
+    let width = new.len() + 1;
+    let mut from_here = vec![0u16; (old.len() + 1) * width];
+    for i in (0..old.len()).rev() {
+        for j in (0..new.len()).rev() {
+            from_here[i * width + j] = if old[i] == new[j] {
+                from_here[(i + 1) * width + j + 1] + 1
+            } else {
+                from_here[(i + 1) * width + j].max(from_here[i * width + j + 1])
+            };
+        }
+    }
+    let (mut i, mut j) = (0, 0);
+    let mut pairs = Vec::new();
+    while i < old.len() && j < new.len() {
+        let (here, down) = (from_here[i * width + j], from_here[(i + 1) * width + j]);
+        if here > down && here > from_here[i * width + j + 1] {
+            pairs.push((i, j));
+            (i, j) = (i + 1, j + 1);
+        } else if here == down {
+            i += 1;
+        } else {
+            j += 1;
+        }
+    }
+    pairs
 }
 
 /// Where the items of one array are in another that has all of them in the same order; none if it has not.
@@ -127,6 +169,9 @@ mod tests {
             ("abc", "xyz", "012-"),
             ("abc", "xyzu", "012+-"),
             ("abcd", "xy", "01-32"),
+            ("ab", "bc", "1+-0"),
+            ("abcde", "xbdey", "0134+-2"),
+            ("abcdef", "bxdyfz", "12345+-0"),
         ] {
             assert_eq!(aligned(old, new), expected, "{old} {new}");
         }

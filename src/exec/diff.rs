@@ -98,7 +98,7 @@ pub(super) fn answer(snapshot: &Snapshot, from: &Replay, to: &Replay) -> Result<
     notices.extend(reasons);
     let changes = diff(&before.state, &after.state);
     if changes.is_empty() {
-        notices.push(format!("{} is the same at both", to.entity));
+        notices.push(format!("no difference: {} is the same at both", to.entity));
     }
     Ok(Answer { notices, ..Answer::rows(changes.into_iter().map(|change| Ok(Row::Change(change)))) })
 }

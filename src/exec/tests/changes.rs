@@ -270,7 +270,7 @@ fn answers_say_where_they_are_and_why_there_is_nothing() {
             vec![
                 "from #2: version 2 through #2".to_owned(),
                 "to the newest: version 3 through #3".to_owned(),
-                "Order 1 is the same at both".to_owned(),
+                "no difference: Order 1 is the same at both".to_owned(),
             ],
         ),
         (
@@ -280,7 +280,7 @@ fn answers_say_where_they_are_and_why_there_is_nothing() {
                 "from the start: no event".to_owned(),
                 "to 2023-01-01T00:00:00Z: no event".to_owned(),
                 "Order 2 has its first event at 2024-01-01T00:00:00Z: #4".to_owned(),
-                "Order 2 is the same at both".to_owned(),
+                "no difference: Order 2 is the same at both".to_owned(),
             ],
         ),
         (
