@@ -49,6 +49,8 @@ impl Display for Read {
             ReadKind::Shaped(shaped) => shaped.fmt(f),
             ReadKind::State(replay) => write!(f, "fold {replay}"),
             ReadKind::Steps(replay) => write!(f, "fold, step by step, {replay}"),
+            ReadKind::Blame(blame) => write!(f, "fold, noting what each event changes, {}", blame.replay),
+            ReadKind::Diff(from, to) => write!(f, "compare the fold of {from}\nwith the fold of {to}"),
             ReadKind::Types => f.write_str("count the list of each type"),
             ReadKind::Indexes => f.write_str("list the catalog"),
             ReadKind::Stats => f.write_str("count the log, its types and its bytes"),

@@ -35,7 +35,7 @@ pub(crate) use list::List;
 pub(crate) use runs::Run;
 pub(crate) use scan::LogScan;
 pub(crate) use states::{States, Warm, Way};
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Folding, Stream};
 pub(crate) use tally::Tally;
 
 /// Which way along the log.
