@@ -8,6 +8,7 @@ pub(crate) mod answer;
 mod budget;
 mod compile;
 mod cursor;
+mod define;
 mod diff;
 pub(crate) mod eval;
 mod explain;

@@ -18,6 +18,7 @@ mod choices;
 mod facts;
 mod functions;
 mod indexes;
+mod models;
 mod reads;
 mod shaped;
 mod shaped_naively;
