@@ -148,6 +148,7 @@ impl Folded {
                 position: *position,
                 kind: kind.clone(),
                 why: why.clone(),
+                advice: "DEFINE ENTITY anew so that it can be".to_owned(),
             }),
         }
     }
