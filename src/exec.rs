@@ -14,6 +14,7 @@ mod define;
 mod diff;
 pub(crate) mod eval;
 mod explain;
+mod find;
 mod fold;
 mod gather;
 mod group;
@@ -54,6 +55,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Steps(replay) => fold::steps(snapshot, replay)?,
         ReadKind::Blame(plan) => blame::answer(snapshot, plan)?,
         ReadKind::Diff(from, to) => diff::answer(snapshot, from, to)?,
+        ReadKind::Find(find) => find::answer(snapshot, find)?,
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
         ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),

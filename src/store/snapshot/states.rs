@@ -99,6 +99,20 @@ impl Snapshot {
         self.read(|view| Ok(view.read.built(model.position, finder.position)? == Some(Built::Whole)))
     }
 
+    /// How many states of a kind are kept, counted up to so many.
+    pub fn count_states(&self, kind: &str, most: u64) -> Result<u64> {
+        let Some(model) = self.catalog.model(kind) else { return Ok(0) };
+        self.read(|view| {
+            let mut count = 0;
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            view.read.each_state_after(model.position, None, most, |_, _| {
+                count += 1;
+                Ok(())
+            })?;
+            Ok(count)
+        })
+    }
+
     /// How many states a range of an index has, counted up to so many; none where the index does not serve now.
     pub fn count_found(&self, finder: &Finder, range: &TermRange, most: u64) -> Result<Option<u64>> {
         let Some(model) = self.catalog.model(&finder.kind).cloned() else { return Ok(None) };
@@ -161,9 +175,13 @@ impl Snapshot {
         self.states_from(kind, now, source)
     }
 
-    /// What the entities of a kind were at some point: each is folded.
-    pub fn past_states(&self, kind: &str, until: Until) -> Result<States> {
-        self.states_from(kind, until, Source::Each(self.ids(kind, None)?))
+    /// What the entities of a kind were at some point, or these of them: each is folded.
+    pub fn past_states(&self, kind: &str, until: Until, ids: Option<VecDeque<String>>) -> Result<States> {
+        let ids = match ids {
+            None => self.ids(kind, None)?,
+            Some(ids) => Ids { snapshot: self.clone(), from: From::These(ids) },
+        };
+        self.states_from(kind, until, Source::Each(ids))
     }
 
     fn states_from(&self, kind: &str, until: Until, source: Source) -> Result<States> {
