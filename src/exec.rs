@@ -10,6 +10,7 @@ mod blame;
 mod budget;
 mod compile;
 mod cursor;
+mod define;
 mod diff;
 pub(crate) mod eval;
 mod explain;

@@ -19,6 +19,7 @@ mod choices;
 mod facts;
 mod functions;
 mod indexes;
+mod models;
 mod reads;
 mod shaped;
 mod shaped_naively;

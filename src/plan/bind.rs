@@ -9,6 +9,7 @@ mod call;
 mod define;
 mod expr;
 mod hint;
+mod model;
 mod point;
 mod read;
 mod shape;
@@ -28,6 +29,7 @@ use crate::time::Timestamp;
 use crate::value::Value;
 pub(crate) use define::index_expression;
 use expr::Names;
+pub(crate) use model::entity_definition;
 
 pub(crate) use hint::hints;
 

@@ -29,7 +29,7 @@ impl Later {
         match self {
             Later::Perform => "PERFORM",
             Later::Define(what) | Later::Show(what) => what,
-            Later::Drop => "DROP of anything but an index",
+            Later::Drop => "DROP of anything but an index or an entity",
             Later::Describe => "DESCRIBE",
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
@@ -58,7 +58,7 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
         Statement::Write(_) => None,
         Statement::Read(read) => self::read(read),
         Statement::Define(definition) => define(definition),
-        Statement::Drop { kind: DefinedKind::Index, .. } => None,
+        Statement::Drop { kind: DefinedKind::Index | DefinedKind::Entity, .. } => None,
         Statement::Drop { .. } => Some(Later::Drop),
         Statement::Show(shown) => show(*shown),
         Statement::Describe(_) => Some(Later::Describe),
@@ -88,8 +88,7 @@ fn read(read: &Read) -> Option<Later> {
 
 fn define(definition: &Definition) -> Option<Later> {
     Some(Later::Define(match definition {
-        Definition::Index { .. } => return None,
-        Definition::Entity(_) => "DEFINE ENTITY",
+        Definition::Index { .. } | Definition::Entity(_) => return None,
         Definition::Verb(_) => "DEFINE VERB",
         Definition::View { .. } => "DEFINE VIEW",
         Definition::Reaction(_) => "DEFINE REACTION",
