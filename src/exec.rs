@@ -9,6 +9,7 @@ mod budget;
 mod compile;
 mod cursor;
 mod define;
+mod describe;
 mod diff;
 pub(crate) mod eval;
 mod explain;
@@ -45,6 +46,8 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Shaped(shaped) => self::shaped(snapshot, shaped)?,
         ReadKind::State(replay) => fold::answer(snapshot, replay)?,
         ReadKind::Steps(replay) => Answer::rows(fold::steps(snapshot, replay)?),
+        ReadKind::Kinds => Answer::rows(describe::kinds(snapshot)?),
+        ReadKind::Describe(name) => describe::describe(snapshot, name)?,
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
         ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),

@@ -75,6 +75,9 @@ pub(crate) enum ReadKind {
     State(Replay),
     /// `REPLAY … STEPS`.
     Steps(Replay),
+    /// What is known of a kind of entities or of an index.
+    Describe(String),
+    Kinds,
     Types,
     Indexes,
     Stats,

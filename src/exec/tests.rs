@@ -15,6 +15,7 @@ use crate::time::{Clock, Timestamp};
 
 mod against_naive;
 mod choices;
+mod defined;
 mod facts;
 mod functions;
 mod indexes;

@@ -60,6 +60,11 @@ impl Display for Read {
             ReadKind::Shaped(shaped) => shaped.fmt(f),
             ReadKind::State(replay) => write!(f, "fold {replay}"),
             ReadKind::Steps(replay) => write!(f, "fold, step by step, {replay}"),
+            ReadKind::Describe(name) => {
+                let name = Name(name);
+                write!(f, "read what is defined of {name}, its types and some of their newest events")
+            }
+            ReadKind::Kinds => f.write_str("go from kind to kind, and list the catalog"),
             ReadKind::Types => f.write_str("count the list of each type"),
             ReadKind::Indexes => f.write_str("list the catalog"),
             ReadKind::Stats => f.write_str("count the log, its types and its bytes"),

@@ -1,6 +1,7 @@
 //! How results are shown: one trait, one file a format.
 
 mod csv;
+mod definition;
 mod grid;
 mod json;
 mod line;

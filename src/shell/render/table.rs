@@ -9,8 +9,8 @@ use std::io::{self, Write};
 use bygone::{Object, Row, Value};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::Renderer;
 use super::grid::{self, Block, Cell, Kind, Record, SAMPLE};
+use super::{Renderer, definition};
 use crate::shell::terminal::{Style, Terminal, harmless};
 
 /// Between columns.
@@ -67,6 +67,12 @@ impl Renderer for Table {
             self.settle(out)?;
             self.follows = true;
             return text.lines().try_for_each(|line| writeln!(out, "{}", harmless(line)));
+        }
+        if let Some((lines, facts)) = definition::told(row) {
+            self.settle(out)?;
+            self.separate(out)?;
+            lines.iter().try_for_each(|line| writeln!(out, "{}", harmless(line)))?;
+            return writeln!(out, "{}", Style::Dim.paint(&harmless(&facts), self.terminal.output_colors));
         }
         let record = match row {
             Row::State(_) => {
