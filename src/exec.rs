@@ -11,6 +11,7 @@ mod budget;
 mod compile;
 mod cursor;
 mod define;
+mod describe;
 mod diff;
 pub(crate) mod eval;
 mod explain;
@@ -56,6 +57,8 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Blame(plan) => blame::answer(snapshot, plan)?,
         ReadKind::Diff(from, to) => diff::answer(snapshot, from, to)?,
         ReadKind::Find(find) => find::answer(snapshot, find)?,
+        ReadKind::Kinds => Answer::rows(describe::kinds(snapshot)?),
+        ReadKind::Describe(name) => describe::describe(snapshot, name)?,
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
         ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),

@@ -81,6 +81,9 @@ pub(crate) enum ReadKind {
     Diff(Replay, Replay),
     /// `FIND`.
     Find(Box<find::Find>),
+    /// What is known of a kind of entities or of an index.
+    Describe(String),
+    Kinds,
     Types,
     Indexes,
     Stats,

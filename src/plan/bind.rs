@@ -93,6 +93,8 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Define(definition) => binder.define(definition).map(Plan::Write),
         Statement::Drop { kind, name } => binder.drop_definition(*kind, name).map(Plan::Write),
         Statement::Show(Shown::Indexes) => read(ReadKind::Indexes),
+        Statement::Describe(name) => read(ReadKind::Describe(binder.described(name)?)),
+        Statement::Show(Shown::Kinds) => read(ReadKind::Kinds),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
         Statement::Show(Shown::Stats) => read(ReadKind::Stats),
         Statement::Show(Shown::Head) => read(ReadKind::Head),

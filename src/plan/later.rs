@@ -9,7 +9,6 @@ pub(super) enum Later {
     Perform,
     Define(&'static str),
     Drop,
-    Describe,
     Show(&'static str),
     Backup,
     VerifyAgainst,
@@ -29,7 +28,6 @@ impl Later {
             Later::Perform => "PERFORM",
             Later::Define(what) | Later::Show(what) => what,
             Later::Drop => "DROP of anything but an index or an entity",
-            Later::Describe => "DESCRIBE",
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
             Later::Compact => "COMPACT",
@@ -59,7 +57,7 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
         Statement::Drop { kind: DefinedKind::Index | DefinedKind::Entity, .. } => None,
         Statement::Drop { .. } => Some(Later::Drop),
         Statement::Show(shown) => show(*shown),
-        Statement::Describe(_) => Some(Later::Describe),
+        Statement::Describe(_) => None,
         Statement::Admin(Admin::Verify { against: None } | Admin::Checkpoint) => None,
         Statement::Admin(Admin::Verify { .. }) => Some(Later::VerifyAgainst),
         Statement::Admin(Admin::Backup { .. }) => Some(Later::Backup),
@@ -96,8 +94,7 @@ fn define(definition: &Definition) -> Option<Later> {
 
 fn show(shown: Shown) -> Option<Later> {
     Some(Later::Show(match shown {
-        Shown::Types | Shown::Indexes | Shown::Stats | Shown::Head => return None,
-        Shown::Kinds => "SHOW KINDS",
+        Shown::Kinds | Shown::Types | Shown::Indexes | Shown::Stats | Shown::Head => return None,
         Shown::Verbs => "SHOW VERBS",
         Shown::Views => "SHOW VIEWS",
         Shown::Reactions => "SHOW REACTIONS",

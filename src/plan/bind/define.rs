@@ -96,6 +96,23 @@ impl Binder<'_> {
         Ok(Write::Drop(Drop { what, name: name.text.clone(), actor }))
     }
 
+    /// A name that there is something to tell of.
+    pub(super) fn described(&self, name: &Name) -> Result<String> {
+        let snapshot = self.snapshot()?;
+        let catalog = snapshot.indexes();
+        let wanted = name.text.as_str();
+        if catalog.model(wanted).is_some() || catalog.get(wanted).is_some() || snapshot.has_kind(wanted)? {
+            return Ok(name.text.clone());
+        }
+        let kinds = snapshot.kinds()?;
+        let kinds = kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with('$'));
+        let defined = catalog.models().map(|model| model.kind.as_str());
+        let known = kinds.chain(defined).chain(catalog.iter().map(|index| index.name()));
+        let meant = nearest(wanted, known).map(|name| crate::entity::Name(name).to_string());
+        let message = format!("no kind of entities and no index '{wanted}'; SHOW KINDS tells what there is");
+        Err(self.fault_meaning(name.span, message, meant))
+    }
+
     fn index_name(&self, name: &Name) -> Result<()> {
         if name.text.is_empty() {
             return Err(self.fault(name.span, "the name of an index: expected one that is not empty"));

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::store::catalog::{Finder, Model};
 use crate::store::cold::states::Built;
-use crate::store::fold::{Fold, Folded};
+use crate::store::fold::Folded;
 use crate::store::follow::touched_by;
 use crate::store::kept::Kept;
 use crate::store::locked;
@@ -50,7 +50,6 @@ pub(crate) enum Way {
 pub(crate) struct States {
     snapshot: Snapshot,
     kind: String,
-    fold: Arc<dyn Fold>,
     model: Option<Arc<Model>>,
     until: Until,
     source: Source,
@@ -188,7 +187,6 @@ impl Snapshot {
         Ok(States {
             snapshot: self.clone(),
             kind: kind.to_owned(),
-            fold: self.fold_of(kind)?,
             model: self.catalog.model(kind).cloned(),
             until,
             source,
