@@ -35,14 +35,14 @@ use crate::time::Timestamp;
 /// #[derive(Serialize, Deserialize)]
 /// #[serde(tag = "type", content = "data", rename_all = "camelCase")]
 /// enum AccountEvent {
-///     Deposited { amount: u64 },
-///     Withdrawn { amount: u64 },
+///     Deposited { amount: i64 },
+///     Withdrawn { amount: i64 },
 ///     Closed,
 /// }
 ///
 /// #[derive(Default)]
 /// struct Account {
-///     balance: u64,
+///     balance: i64,
 ///     closed: bool,
 /// }
 ///
@@ -67,7 +67,9 @@ use crate::time::Timestamp;
 /// # Ok::<(), bygone::Error>(())
 /// ```
 ///
-/// The same events must make the same state whenever they are applied: no clock, no files, nothing drawn by lot.
+/// The same events must make the same state whenever they are applied: no clock, no files, nothing drawn by lot. A deletion is an event
+/// like others: `apply` says what it leaves. And a state [at a time](Db::state_at) leaves out what had not occurred by then, wherever
+/// it stands in the log: a balance that no command brings below zero may have been below it on a day of which somebody told later.
 ///
 /// # Events that cannot be applied
 ///
@@ -77,7 +79,7 @@ use crate::time::Timestamp;
 ///
 /// ```
 /// # use bygone::{Aggregate, Db, Event, NewEvent, Result};
-/// #[derive(Default)]
+/// #[derive(Debug, Default)]
 /// struct Total(u64);
 ///
 /// impl Aggregate for Total {

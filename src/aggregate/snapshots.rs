@@ -27,7 +27,7 @@ const EVERY: u64 = 100;
 ///
 /// #[derive(Default, Serialize, Deserialize)]
 /// struct Account {
-///     balance: u64,
+///     balance: i64,
 /// }
 ///
 /// impl Aggregate for Account {
@@ -45,7 +45,7 @@ const EVERY: u64 = 100;
 ///
 /// #[derive(Serialize, Deserialize)]
 /// struct Deposited {
-///     amount: u64,
+///     amount: i64,
 /// }
 ///
 /// let db = Db::in_memory()?;

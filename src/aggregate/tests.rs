@@ -451,7 +451,7 @@ fn what_came_between_is_decided_by_and_not_for_ever() {
     let error = db.execute::<Account>(1, Meanwhile(db.clone(), Cell::new(u32::MAX))).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "refused: Account 1: expected no event between loading and appending, found another event each time, 200 times"
+        "refused: Account 1: expected no event between loading and appending, found another event each time, 1000 times"
     );
     // Another reason to be refused is not tried again.
     db.append(NewEvent::new("Note.taken").on(("Note", 1)).key("k")).unwrap();
