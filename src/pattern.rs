@@ -42,6 +42,19 @@ impl Pattern {
         Pattern { alternatives: vec![Glob::new(kind.as_str())] }
     }
 
+    /// Of what happened, with the kind before it or without: `paid`, `item.*`, `Order.paid`.
+    pub(crate) fn of_happening(text: &str) -> Result<Pattern> {
+        let globs = text.split(',').map(str::trim).map(|part| {
+            let named = !part.is_empty() && !part.chars().any(char::is_control);
+            if named && (part.contains('*') || part.split('.').all(|name| !name.is_empty())) {
+                return Ok(Glob::new(part));
+            }
+            let expected = "what happened, like paid, item.added, 'item.*' or 'Vehicle.moved'";
+            Err(Error::invalid("ON", expected, format!("'{}'", shorten(text))))
+        });
+        Ok(Pattern { alternatives: globs.collect::<Result<_>>()? })
+    }
+
     /// Whether the type is meant.
     pub fn matches(&self, kind: &EventType) -> bool {
         self.matches_text(kind.as_str())
@@ -96,6 +109,11 @@ impl Glob {
             }
         }
         true
+    }
+
+    /// As it is written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// What every match begins with.

@@ -14,6 +14,7 @@ mod fault;
 pub(crate) mod field;
 pub(crate) mod function;
 mod later;
+pub(crate) mod model;
 mod moment;
 pub(crate) mod order;
 mod parameters;
@@ -24,7 +25,7 @@ mod write;
 use crate::entity::Entity;
 use crate::time::Timestamp;
 
-pub(crate) use bind::{Context, bind, hints, index_expression};
+pub(crate) use bind::{Context, bind, entity_definition, hints, index_expression};
 pub(crate) use by::{By, Derived, Tagged, Test};
 pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};
 #[cfg(test)]
@@ -34,7 +35,7 @@ pub use moment::Moment;
 pub use parameters::Parameters;
 pub(crate) use shape::{Shape, Shaped};
 pub(crate) use subscription::{Subscription, Until};
-pub(crate) use write::{Append, DefineIndex, DropIndex, Emit, Owner, When};
+pub(crate) use write::{Append, Define, DefineEntity, DefineIndex, Drop, Dropped, Emit, Owner, When};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -74,6 +75,9 @@ pub(crate) enum ReadKind {
     State(Replay),
     /// `REPLAY … STEPS`.
     Steps(Replay),
+    Blame(Blame),
+    /// The state at one point, and at another.
+    Diff(Replay, Replay),
     Types,
     Indexes,
     Stats,
@@ -85,8 +89,8 @@ pub(crate) enum ReadKind {
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
     Append(Append),
-    Define(DefineIndex),
-    Drop(DropIndex),
+    Define(Define),
+    Drop(Drop),
     Checkpoint,
 }
 
@@ -152,4 +156,12 @@ pub(crate) struct Replay {
     /// What was said, for the answer to repeat.
     pub at: Option<Moment>,
     pub as_of: Option<Moment>,
+}
+
+/// What last changed each leaf of a state.
+#[derive(Debug, Clone)]
+pub(crate) struct Blame {
+    pub replay: Replay,
+    /// When that is looked at: the time that was asked about, or now.
+    pub seen: Timestamp,
 }

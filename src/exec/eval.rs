@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::fmt;
 
 use crate::document::{Form, Raw};
 use crate::entity::EntityStr;
@@ -15,7 +16,7 @@ use crate::lang::ast::{Comparison, Operator};
 use crate::plan::Predicate;
 use crate::plan::datum::{Datum, calculate, equal, negated, order};
 use crate::plan::expr::{Constant, Node};
-use crate::plan::field::{Caused, Field, Maker, Part, Step};
+use crate::plan::field::{Caused, Field, Maker, Part, STATE, Step, Way};
 use crate::plan::function::{Function, Work};
 use crate::store::term::Key;
 use crate::time::Timestamp;
@@ -30,48 +31,115 @@ impl Predicate {
 
 /// What an expression that says what is to be written is worth. Here a wrong type is an error.
 pub(super) fn value(node: &Node, now: Timestamp) -> Result<Value> {
-    match node {
-        Node::Object(members) => {
-            let members = members.iter().map(|(name, node)| Ok((name.clone(), value(node, now)?)));
-            Ok(Value::Object(members.collect::<Result<_>>()?))
-        }
-        Node::Array(items) => {
-            Ok(Value::Array(items.iter().map(|node| value(node, now)).collect::<Result<_>>()?))
-        }
-        _ => match strict(&Scope::writing(now), node)? {
-            Datum::Span(_) => {
-                let found = "a length of time";
-                Err(Error::invalid("a value to be written", "a value of JSON; lengths in quotes", found))
+    written(&Scope::writing(now), node).map_err(|failure| match failure {
+        Failure::Missing { path, .. } => Error::invalid("a value to be written", "what is there", path),
+        Failure::Wrong { what, expected, found, .. } => Error::invalid(what, expected, found),
+    })
+}
+
+/// What an expression has no value for.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// A member that is not there, and what could stand in for it.
+    Missing { path: String, instead: &'static str },
+    Wrong {
+        what: String,
+        expected: String,
+        found: String,
+        /// Which part of it is to blame, where that is known.
+        part: Option<String>,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Missing { path, instead } => {
+                write!(f, "{path} is missing; coalesce({path}, {instead}) says what to take where it is")
             }
-            datum => Ok(datum.into_value()),
-        },
+            Failure::Wrong { expected, found, part, .. } => {
+                write!(f, "expected {expected}, found {found}")?;
+                part.as_ref().map_or(Ok(()), |part| write!(f, ": {part}"))
+            }
+        }
     }
 }
 
-/// What an expression is worth, step by step, so that the step which has no result can be told.
-fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>> {
+/// What an expression is worth as JSON.
+pub(super) fn written<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Value, Failure> {
+    match strict(scope, node)? {
+        Datum::Span(_) => Err(Failure::Wrong {
+            what: "a value to be written".to_owned(),
+            expected: "a value of JSON; lengths in quotes".to_owned(),
+            found: "a length of time".to_owned(),
+            part: None,
+        }),
+        datum => Ok(datum.into_value()),
+    }
+}
+
+/// What an expression is worth, step by step, so that the step which has no result can be told. What is missing has none; but
+/// it may be missing in a condition, and in `coalesce`.
+fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>, Failure> {
     match node {
+        Node::Field(field) => scope.there(field),
+        Node::Object(members) => {
+            let members = members.iter().map(|(name, node)| Ok((name.clone(), written(scope, node)?)));
+            Ok(Datum::of(Value::Object(members.collect::<Result<_, Failure>>()?)))
+        }
+        Node::Array(items) => {
+            let items = items.iter().map(|node| written(scope, node));
+            Ok(Datum::of(Value::Array(items.collect::<Result<_, Failure>>()?)))
+        }
         Node::Arithmetic { first, rest } => {
-            let mut left = strict(scope, first)?;
+            let mut left = strict(scope, first).map_err(Failure::of_a_number)?;
+            let mut before = Some(&**first);
             for (operator, operand) in rest {
-                let right = strict(scope, operand)?;
+                let right = strict(scope, operand).map_err(Failure::of_a_number)?;
                 left = calculate(&left, *operator, &right).ok_or_else(|| {
                     let found = format!("{} {} {}", said(&left), sign(*operator), said(&right));
-                    Error::invalid("arithmetic", "numbers, with a result that 64 bits hold", found)
+                    let blame = |node: Option<&Node>, datum: &Datum| {
+                        let named = node.and_then(name_of).filter(|_| !matches!(datum, Datum::Number(_)));
+                        named.map(|name| format!("{name} is {}", told(datum)))
+                    };
+                    Failure::Wrong {
+                        what: "arithmetic".to_owned(),
+                        expected: "numbers, with a result that 64 bits hold".to_owned(),
+                        found,
+                        part: blame(before, &left).or_else(|| blame(Some(operand), &right)),
+                    }
                 })?;
+                before = None;
             }
             Ok(left)
         }
         Node::Negate(inner) => {
-            let operand = strict(scope, inner)?;
-            negated(&operand).ok_or_else(|| Error::invalid("-", "a number", said(&operand)))
+            let operand = strict(scope, inner).map_err(Failure::of_a_number)?;
+            negated(&operand).ok_or_else(|| Failure::Wrong {
+                what: "-".to_owned(),
+                expected: "a number".to_owned(),
+                found: said(&operand),
+                part: name_of(inner).map(|name| format!("{name} is {}", told(&operand))),
+            })
         }
         Node::Call { function, arguments } => match function.work {
             Work::Plain(work) => {
-                let given = arguments.iter().map(|node| strict(scope, node)).collect::<Result<Vec<_>>>()?;
+                let given = arguments.iter().enumerate().map(|(at, node)| match strict(scope, node) {
+                    // A list that is not there yet is an empty one.
+                    Err(Failure::Missing { .. }) if at == 0 && function.grows() && is_state(node) => {
+                        Ok(Datum::Null)
+                    }
+                    other => other,
+                });
+                let given = given.collect::<Result<Vec<_>, Failure>>()?;
                 work(&given).ok_or_else(|| {
                     let found = given.iter().map(said).collect::<Vec<_>>().join(", ");
-                    Error::invalid(function.name, function.form(), format!("{}({found})", function.name))
+                    Failure::Wrong {
+                        what: function.name.to_owned(),
+                        expected: function.form(),
+                        found: format!("{}({found})", function.name),
+                        part: None,
+                    }
                 })
             }
             Work::If => match arguments.as_slice() {
@@ -83,6 +151,39 @@ fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>> {
             _ => Ok(scope.datum(node)),
         },
         _ => Ok(scope.datum(node)),
+    }
+}
+
+impl Failure {
+    /// Where what is missing was to be a number.
+    fn of_a_number(self) -> Failure {
+        match self {
+            Failure::Missing { path, .. } => Failure::Missing { path, instead: "0" },
+            wrong => wrong,
+        }
+    }
+}
+
+/// How a field is written, where it leads into an object.
+fn name_of(node: &Node) -> Option<String> {
+    match node {
+        Node::Field(Field::Data(steps)) => Some(Way("data", steps).to_string()),
+        Node::Field(Field::Metadata(steps)) => Some(Way("metadata", steps).to_string()),
+        Node::Field(Field::State(steps)) => Some(Way(STATE, steps).to_string()),
+        _ => None,
+    }
+}
+
+fn is_state(node: &Node) -> bool {
+    matches!(node, Node::Field(Field::State(_)))
+}
+
+/// A datum with what it is: `text 'x'`.
+fn told(datum: &Datum) -> String {
+    match datum {
+        Datum::Null => "null".to_owned(),
+        Datum::Text(text) => format!("text '{}'", shorten(text)),
+        _ => format!("{} {}", datum.kind(), said(datum)),
     }
 }
 
@@ -116,6 +217,8 @@ fn sign(operator: Operator) -> char {
 /// What names stand for.
 pub(super) struct Scope<'a> {
     event: Option<&'a Record<'a>>,
+    /// What the event folds into.
+    state: Option<&'a Value>,
     /// What a group has.
     slots: &'a [Datum<'static>],
     /// What `NOW` is in what is written; elsewhere it is a constant.
@@ -125,22 +228,30 @@ pub(super) struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// The fields of an event.
     pub fn of(event: &'a Record<'a>) -> Scope<'a> {
-        Scope { event: Some(event), slots: &[], now: None }
+        Scope { event: Some(event), state: None, slots: &[], now: None }
+    }
+
+    /// The fields of an event, and of the state before it.
+    pub fn folding(event: &'a Record<'a>, state: &'a Value) -> Scope<'a> {
+        Scope { state: Some(state), ..Scope::of(event) }
     }
 
     /// What a group has.
     pub fn group(slots: &'a [Datum<'static>]) -> Scope<'a> {
-        Scope { event: None, slots, now: None }
+        Scope { event: None, state: None, slots, now: None }
     }
 
     fn writing(now: Timestamp) -> Scope<'a> {
-        Scope { event: None, slots: &[], now: Some(now) }
+        Scope { event: None, state: None, slots: &[], now: Some(now) }
     }
 
     pub fn datum(&self, node: &'a Node) -> Datum<'a> {
         match node {
             Node::Constant(constant) => Datum::constant(constant),
             Node::Now => self.now.map_or(Datum::Null, Datum::Time),
+            Node::Field(Field::State(steps)) => {
+                self.state.and_then(|state| member(state, steps)).map_or(Datum::Null, Datum::borrowed)
+            }
             Node::Field(field) => self.event.map_or(Datum::Null, |event| field_of(event, field)),
             Node::Array(items) => {
                 let items = items.iter().map(|node| self.datum(node).into_value());
@@ -163,6 +274,24 @@ impl<'a> Scope<'a> {
             Node::Call { function, arguments } => self.call(function, arguments),
             _ => self.truth(node).map_or(Datum::Null, Datum::Bool),
         }
+    }
+
+    /// What a field is worth, where it has to be there.
+    fn there(&self, field: &Field) -> Result<Datum<'a>, Failure> {
+        let (name, steps, found) = match field {
+            Field::Data(steps) => {
+                ("data", steps, self.event.and_then(|event| leaf(event.data(), steps)).map(Datum::stored))
+            }
+            Field::Metadata(steps) if !steps.is_empty() => {
+                let found = self.event.and_then(|event| leaf(event.metadata(), steps));
+                ("metadata", steps, found.map(Datum::stored))
+            }
+            Field::State(steps) => {
+                (STATE, steps, self.state.and_then(|state| member(state, steps)).map(Datum::borrowed))
+            }
+            field => return Ok(self.event.map_or(Datum::Null, |event| field_of(event, field))),
+        };
+        found.ok_or_else(|| Failure::Missing { path: Way(name, steps).to_string(), instead: "NULL" })
     }
 
     fn call(&self, function: &Function, arguments: &'a [Node]) -> Datum<'a> {
@@ -351,6 +480,8 @@ fn field_of<'a>(event: &Record<'a>, field: &Field) -> Datum<'a> {
             Datum::of(Value::Object(Object::new()))
         }
         Field::Metadata(steps) => within(event.metadata(), steps),
+        // A state is no part of the event that folds into it.
+        Field::State(_) => Datum::Null,
     }
 }
 
@@ -372,5 +503,13 @@ fn leaf<'a>(document: Raw<'a>, steps: &[Step]) -> Option<Raw<'a>> {
     steps.iter().try_fold(document, |raw, step| match step {
         Step::Member(name) => raw.member(name),
         Step::Element(index) => raw.element(*index),
+    })
+}
+
+/// Where the steps lead in what is in memory.
+fn member<'a>(state: &'a Value, steps: &[Step]) -> Option<&'a Value> {
+    steps.iter().try_fold(state, |value, step| match step {
+        Step::Member(name) => value.get(name),
+        Step::Element(index) => value.as_array()?.get(*index),
     })
 }

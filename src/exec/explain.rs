@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::answer::{Answer, Row};
 use super::show::fields;
-use super::{read, write};
+use super::{define, read, write};
 use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::{Event, Expect};
-use crate::plan::{Access, Append, DefineIndex, Emit, Explain, Owner, Plan, Read, ReadKind, Window, Write};
+use crate::plan::{Access, Append, Define, Emit, Explain, Owner, Plan, Read, ReadKind, Window, Write};
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
 use crate::value::Value;
@@ -92,17 +92,23 @@ fn analyze(snapshot: &Snapshot, plan: &Read) -> Result<Row> {
 }
 
 /// What would come of a definition, were it made now.
-fn defining(snapshot: &Snapshot, define: &DefineIndex) -> String {
-    match snapshot.indexes().get(&define.name) {
-        Some(index) if *index.on() == define.on && index.text() == define.text => {
-            format!("it is defined like this at {}: nothing would be written", index.position)
-        }
-        Some(index) => format!(
-            "would be built from {} events beside the one of {}, and replace it when it is complete",
-            snapshot.head().0,
-            index.position
-        ),
-        None => format!("would be built from {} events in the background", snapshot.head().0),
+fn defining(snapshot: &Snapshot, define: &Define) -> String {
+    if let Some(position) = define::same(snapshot, define) {
+        return format!("it is defined like this at {position}: nothing would be written");
+    }
+    match define {
+        Define::Index(index) => match snapshot.indexes().get(&index.name) {
+            Some(index) => format!(
+                "would be built from {} events beside the one of {}, and replace it when it is complete",
+                snapshot.head().0,
+                index.position
+            ),
+            None => format!("would be built from {} events in the background", snapshot.head().0),
+        },
+        Define::Entity(entity) => match snapshot.indexes().model(&entity.kind) {
+            Some(model) => format!("would replace the definition of {}", model.position),
+            None => "would be the first definition of its name".to_owned(),
+        },
     }
 }
 

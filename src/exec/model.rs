@@ -1,11 +1,146 @@
 //! Models: what a definition makes of events.
 
+mod path;
+
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::store::fold::Fold;
+use path::{put, take_back};
+
+use super::eval::{self, Scope, written};
+use crate::error::Result;
+use crate::event::record::Record;
+use crate::plan;
+use crate::plan::model::{Assign, Change, Model};
+use crate::store::fold::{Effect, Fold, Include, Plain};
+use crate::time::Timestamp;
+use crate::value::{MAX_DEPTH, Value};
 
 /// What works out the definition of an entity: its kind, and its fold.
 pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn Fold>)> {
-    Err(Error::Unavailable { what: text.to_owned() })
+    let model = plan::entity_definition(text)?;
+    // There is no NOW in it.
+    let initial = eval::value(&model.initial, Timestamp::MIN)?;
+    let prefix = format!("{}.", model.kind).into_bytes();
+    Ok((model.kind.clone(), Arc::new(Defined { model, initial, prefix })))
+}
+
+/// The fold that a definition says.
+#[derive(Debug)]
+struct Defined {
+    model: Model,
+    /// What the first event folds onto.
+    initial: Value,
+    /// The kind and a dot.
+    prefix: Vec<u8>,
+}
+
+impl Defined {
+    /// What the rules make of an event of a type; none where they say nothing.
+    fn change(&self, kind: &[u8]) -> Option<&Change> {
+        let happening = kind.strip_prefix(self.prefix.as_slice());
+        let is_on = |on: &crate::pattern::Pattern| {
+            happening.is_some_and(|happening| on.matches_bytes(happening)) || on.matches_bytes(kind)
+        };
+        let rule = self.model.rules.iter().find(|rule| is_on(&rule.on));
+        rule.map(|rule| &rule.change).or(self.model.otherwise.as_ref())
+    }
+
+    fn begin(&self, state: &mut Value) {
+        if *state == Value::Null {
+            *state = self.initial.clone();
+        }
+    }
+
+    fn merge(&self, state: &mut Value, event: &Record) -> Result<(), String> {
+        let data = event.data().to_value().map_err(|error| error.to_string())?;
+        self.begin(state);
+        state.merge(data);
+        Ok(())
+    }
+
+    /// All right sides are worked out before the first left side is set.
+    fn set(&self, state: &mut Value, assigns: &[Assign], event: &Record) -> Result<(), String> {
+        let was_null = *state == Value::Null;
+        let scope = Scope::folding(event, if was_null { &self.initial } else { state });
+        let mut values = Vec::with_capacity(assigns.len());
+        for assign in assigns {
+            let value =
+                written(&scope, &assign.value).map_err(|failure| format!("{}: {failure}", assign.text))?;
+            if assign.path.len() + depth(&value) > MAX_DEPTH {
+                return Err(format!(
+                    "{}: expected a value that makes the state no deeper than {MAX_DEPTH}",
+                    assign.text
+                ));
+            }
+            values.push(value);
+        }
+        self.begin(state);
+        let mut done = Vec::with_capacity(assigns.len());
+        for (assign, value) in assigns.iter().zip(values) {
+            match put(state, &assign.path, value) {
+                Ok(before) => done.push((&assign.path, before)),
+                Err(why) => {
+                    for (path, before) in done.into_iter().rev() {
+                        take_back(state, path, before);
+                    }
+                    if was_null {
+                        *state = Value::Null;
+                    }
+                    return Err(format!("{}: {why}", assign.text));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Fold for Defined {
+    fn apply(&self, state: &mut Value, event: &Record, own: bool) -> Result<(), String> {
+        match self.change(event.kind_bytes()) {
+            Some(Change::Merge) => self.merge(state, event),
+            Some(Change::Ignore) => Ok(()),
+            Some(Change::Delete) => {
+                *state = Value::Null;
+                Ok(())
+            }
+            Some(Change::Set(assigns)) => self.set(state, assigns, event),
+            None => match Plain.effect(event.kind(), own) {
+                Effect::Deletes => {
+                    *state = Value::Null;
+                    Ok(())
+                }
+                _ => self.merge(state, event),
+            },
+        }
+    }
+
+    fn effect(&self, kind: &str, own: bool) -> Effect {
+        match self.change(kind.as_bytes()) {
+            Some(Change::Merge | Change::Set(_)) => Effect::Makes,
+            Some(Change::Ignore) => Effect::Nothing,
+            Some(Change::Delete) => Effect::Deletes,
+            None => Plain.effect(kind, own),
+        }
+    }
+
+    fn includes(&self) -> &[Include] {
+        &self.model.includes
+    }
+
+    fn every(&self) -> u64 {
+        self.model.every
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        self.model.namespace.as_deref()
+    }
+}
+
+/// How deep a value nests: a scalar is no level, an empty array one.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }

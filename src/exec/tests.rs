@@ -14,10 +14,12 @@ use crate::store::{Options, Store};
 use crate::time::{Clock, Timestamp};
 
 mod against_naive;
+mod changes;
 mod choices;
 mod facts;
 mod functions;
 mod indexes;
+mod models;
 mod reads;
 mod shaped;
 mod shaped_naively;

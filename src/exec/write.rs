@@ -1,7 +1,7 @@
 //! Writing: from a plan to a group of events, and from the outcome to rows.
 
 use super::answer::{Answer, Row};
-use super::{eval, index};
+use super::{define, eval};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
@@ -16,8 +16,8 @@ use crate::value::{Object, Value};
 pub(crate) fn write(store: &Store, plan: &Write) -> Result<Answer> {
     match plan {
         Write::Append(append) => self::append(store, append),
-        Write::Define(define) => index::define(store, define),
-        Write::Drop(drop) => index::drop(store, drop),
+        Write::Define(definition) => define::define(store, definition),
+        Write::Drop(drop) => define::drop(store, drop),
         Write::Checkpoint => store.checkpoint().map(|()| Answer::done()),
     }
 }

@@ -9,6 +9,7 @@ mod call;
 mod define;
 mod expr;
 mod hint;
+mod model;
 mod point;
 mod read;
 mod shape;
@@ -28,6 +29,7 @@ use crate::time::Timestamp;
 use crate::value::Value;
 pub(crate) use define::index_expression;
 use expr::Names;
+pub(crate) use model::entity_definition;
 
 pub(crate) use hint::hints;
 
@@ -76,6 +78,12 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Read(ast::Read::Replay { entity, steps, as_of }) => {
             let replay = binder.replay(entity, None, as_of.as_ref())?;
             read(if *steps { ReadKind::Steps(replay) } else { ReadKind::State(replay) })
+        }
+        Statement::Read(ast::Read::Blame { entity, point, as_of }) => {
+            read(binder.blame(entity, point.as_ref(), as_of.as_ref())?)
+        }
+        Statement::Read(ast::Read::Diff { entity, from, to, as_of }) => {
+            read(binder.diff(entity, from, to.as_ref(), as_of.as_ref())?)
         }
         Statement::Read(ast::Read::Subscribe(subscribe)) => {
             binder.subscription(subscribe).map(Plan::Subscribe)

@@ -6,8 +6,8 @@ use crate::entity::Name;
 use crate::store::snapshot::Estimate;
 
 use super::{
-    Append, Emit, Events, Owner, Plan, Read, ReadKind, Replay, Source, Subscription, Take, Until, When,
-    Window, Write,
+    Append, Define, Drop, Dropped, Emit, Events, Owner, Plan, Read, ReadKind, Replay, Source, Subscription,
+    Take, Until, When, Window, Write,
 };
 
 /// Up to so many lists of a union are named.
@@ -18,26 +18,37 @@ impl Display for Plan {
         match self {
             Plan::Read(read) => read.fmt(f),
             Plan::Write(Write::Append(append)) => append.fmt(f),
-            Plan::Write(Write::Define(index)) => {
-                write!(
-                    f,
-                    "append the definition of the index {} on '{}' as {}",
-                    Name(&index.name),
-                    index.on,
-                    index.text
-                )?;
-                f.write_str("\n  and build it from the whole log in the background")
+            Plan::Write(Write::Define(define)) => define.fmt(f),
+            Plan::Write(Write::Drop(Drop { what: Dropped::Index, name, .. })) => {
+                let name = Name(name);
+                write!(f, "append the end of the index {name}\n  and drop its lists in the background")
             }
-            Plan::Write(Write::Drop(index)) => {
+            Plan::Write(Write::Drop(Drop { what: Dropped::Entity, name, .. })) => {
+                let name = Name(name);
                 write!(
                     f,
-                    "append the end of the index {}\n  and drop its lists in the background",
-                    Name(&index.name)
+                    "append the end of the definition of {name}\n  whose events are merged from then on"
                 )
             }
             Plan::Write(Write::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
             Plan::Explain(explain) => explain.plan.fmt(f),
+        }
+    }
+}
+
+impl Display for Define {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Define::Index(index) => {
+                let name = Name(&index.name);
+                write!(f, "append the definition of the index {name} on '{}' as {}", index.on, index.text)?;
+                f.write_str("\n  and build it from the whole log in the background")
+            }
+            Define::Entity(entity) => {
+                write!(f, "append the definition of {}, which holds at once", Name(&entity.kind))?;
+                write!(f, "\n  {}", entity.text)
+            }
         }
     }
 }
@@ -49,6 +60,8 @@ impl Display for Read {
             ReadKind::Shaped(shaped) => shaped.fmt(f),
             ReadKind::State(replay) => write!(f, "fold {replay}"),
             ReadKind::Steps(replay) => write!(f, "fold, step by step, {replay}"),
+            ReadKind::Blame(blame) => write!(f, "fold, noting what each event changes, {}", blame.replay),
+            ReadKind::Diff(from, to) => write!(f, "compare the fold of {from}\nwith the fold of {to}"),
             ReadKind::Types => f.write_str("count the list of each type"),
             ReadKind::Indexes => f.write_str("list the catalog"),
             ReadKind::Stats => f.write_str("count the log, its types and its bytes"),

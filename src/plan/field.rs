@@ -24,6 +24,8 @@ pub(crate) enum Field {
     Tags(Vec<Step>),
     Data(Vec<Step>),
     Metadata(Vec<Step>),
+    /// What events made of the entity before this one, and the way on from it.
+    State(Vec<Step>),
 }
 
 /// A part of an entity.
@@ -58,7 +60,7 @@ pub(crate) enum Step {
     Element(usize),
 }
 
-/// The names that a path may begin with.
+/// The names that a path may begin with, wherever there is an event.
 pub(crate) const NAMES: [&str; 16] = [
     "type",
     "timestamp",
@@ -77,6 +79,9 @@ pub(crate) const NAMES: [&str; 16] = [
     "producer",
     "namespace",
 ];
+
+/// The name of the state, where there is one.
+pub(crate) const STATE: &str = "state";
 
 /// What a field is known to be before there is an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +115,7 @@ impl Field {
             "tags" => Field::Tags(Vec::new()),
             "data" => Field::Data(Vec::new()),
             "metadata" => Field::Metadata(Vec::new()),
+            STATE => Field::State(Vec::new()),
             _ => return None,
         })
     }
@@ -151,6 +157,10 @@ impl Field {
                 steps.push(step);
                 Ok(Field::Metadata(steps))
             }
+            Field::State(mut steps) => {
+                steps.push(step);
+                Ok(Field::State(steps))
+            }
             _ => Err(&[]),
         }
     }
@@ -170,6 +180,16 @@ impl Field {
             | Field::Cause(Caused::Id) => Sort::Id,
             _ => Sort::Other,
         }
+    }
+}
+
+/// A path into an object: a name, and the steps behind it.
+pub(crate) struct Way<'a>(pub &'a str, pub &'a [Step]);
+
+impl fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)?;
+        self.1.iter().try_for_each(|step| step.fmt(f))
     }
 }
 

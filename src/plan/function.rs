@@ -257,6 +257,11 @@ impl Function {
         }
     }
 
+    /// Whether it makes more of a list or an object, its first argument, which so may not be there yet.
+    pub fn grows(&self) -> bool {
+        matches!(self.name, "append" | "union" | "merge" | "put")
+    }
+
     /// Whether its arguments from some place on stand beside each other as those of a comparison do.
     pub fn compares_from(&self) -> Option<usize> {
         match (self.gives, self.most) {

@@ -19,9 +19,7 @@ pub(super) enum Later {
     View,
     SubscribeView,
     SubscribeAs,
-    Diff,
     Trace,
-    Blame,
     ExpectNone,
     Form,
 }
@@ -31,7 +29,7 @@ impl Later {
         match self {
             Later::Perform => "PERFORM",
             Later::Define(what) | Later::Show(what) => what,
-            Later::Drop => "DROP of anything but an index",
+            Later::Drop => "DROP of anything but an index or an entity",
             Later::Describe => "DESCRIBE",
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
@@ -41,9 +39,7 @@ impl Later {
             Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
             Later::SubscribeAs => "SUBSCRIBE … AS name",
-            Later::Diff => "DIFF",
             Later::Trace => "TRACE",
-            Later::Blame => "BLAME",
             Later::ExpectNone => "EXPECT NONE",
             Later::Form => "this statement",
         }
@@ -62,7 +58,7 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
         Statement::Write(_) => None,
         Statement::Read(read) => self::read(read),
         Statement::Define(definition) => define(definition),
-        Statement::Drop { kind: DefinedKind::Index, .. } => None,
+        Statement::Drop { kind: DefinedKind::Index | DefinedKind::Entity, .. } => None,
         Statement::Drop { .. } => Some(Later::Drop),
         Statement::Show(shown) => show(*shown),
         Statement::Describe(_) => Some(Later::Describe),
@@ -77,6 +73,7 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
 fn read(read: &Read) -> Option<Later> {
     match read {
         Read::History { .. } | Read::At { .. } | Read::Replay { .. } => None,
+        Read::Blame { .. } | Read::Diff { .. } => None,
         Read::Query(Query::Events { .. }) => None,
         Read::Query(Query::Find { .. }) => Some(Later::Find),
         Read::View { .. } => Some(Later::View),
@@ -85,16 +82,13 @@ fn read(read: &Read) -> Option<Later> {
             (Source::Events(_), Some(_)) => Some(Later::SubscribeAs),
             (Source::Events(_), None) => None,
         },
-        Read::Diff { .. } => Some(Later::Diff),
         Read::Trace { .. } => Some(Later::Trace),
-        Read::Blame { .. } => Some(Later::Blame),
     }
 }
 
 fn define(definition: &Definition) -> Option<Later> {
     Some(Later::Define(match definition {
-        Definition::Index { .. } => return None,
-        Definition::Entity(_) => "DEFINE ENTITY",
+        Definition::Index { .. } | Definition::Entity(_) => return None,
         Definition::Verb(_) => "DEFINE VERB",
         Definition::View { .. } => "DEFINE VIEW",
         Definition::Reaction(_) => "DEFINE REACTION",

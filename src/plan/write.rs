@@ -34,6 +34,13 @@ pub(crate) struct Emit {
     pub index: Vec<(String, Option<Node>)>,
 }
 
+/// `DEFINE`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Define {
+    Index(DefineIndex),
+    Entity(DefineEntity),
+}
+
 /// `DEFINE INDEX`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DefineIndex {
@@ -45,11 +52,28 @@ pub(crate) struct DefineIndex {
     pub actor: Option<Entity>,
 }
 
-/// `DROP INDEX`.
+/// `DEFINE ENTITY`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct DropIndex {
+pub(crate) struct DefineEntity {
+    pub kind: String,
+    /// The canonical text of the statement, values in the place of parameters.
+    pub text: String,
+    pub actor: Option<Entity>,
+}
+
+/// `DROP`, of what is defined.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Drop {
+    pub what: Dropped,
     pub name: String,
     pub actor: Option<Entity>,
+}
+
+/// What a `DROP` ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    Index,
+    Entity,
 }
 
 /// Whose history it joins.

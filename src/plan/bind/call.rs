@@ -114,6 +114,8 @@ impl Binder<'_> {
                     format!("expected {}, found {}({})", function.form(), function.name, given.join(", "));
                 Err(self.fault(span, message))
             }
+            // There it is an error, if it is ever needed.
+            None if matches!(names, Names::Fold) => Ok(Node::Call { function, arguments: nodes }),
             None => Ok(Node::value(Value::Null)),
         }
     }
@@ -159,6 +161,11 @@ impl Binder<'_> {
                 let message = format!(
                     "{name}() is worked out from many events: it belongs in SELECT, HAVING or ORDER BY"
                 );
+                Err(self.fault(span, message))
+            }
+            Names::Fold => {
+                let message =
+                    format!("{name}() is worked out from many events, and SET sees one, and the state");
                 Err(self.fault(span, message))
             }
             Names::None => {

@@ -11,12 +11,12 @@ use crate::plan::expr::{Node, Number};
 use crate::plan::fault::nearest;
 use crate::plan::field::Sort;
 use crate::plan::later::Later;
-use crate::plan::{DefineIndex, DropIndex, Parameters, Write};
+use crate::plan::{Define, DefineIndex, Drop, Dropped, Parameters, Write};
 use crate::time::Timestamp;
 use crate::value::Value;
 
 /// The names that BY knows without an index.
-const OWN: [&str; 7] = ["actor", "target", "type", "id", "key", "correlation", "cause"];
+pub(super) const OWN: [&str; 7] = ["actor", "target", "type", "id", "key", "correlation", "cause"];
 
 /// The expression of an index, from its canonical text. What it is worth follows from the event alone.
 pub(crate) fn index_expression(text: &str) -> Result<Node> {
@@ -38,9 +38,18 @@ pub(crate) fn index_expression(text: &str) -> Result<Node> {
 
 impl Binder<'_> {
     pub(super) fn define(&self, definition: &Definition) -> Result<Write> {
-        let Definition::Index { name, pattern, expr } = definition else { return Err(Later::Form.error()) };
+        Ok(Write::Define(match definition {
+            Definition::Index { name, pattern, expr } => {
+                Define::Index(self.define_index(name, pattern, expr)?)
+            }
+            Definition::Entity(entity) => Define::Entity(self.define_entity(entity)?),
+            _ => return Err(Later::Form.error()),
+        }))
+    }
+
+    fn define_index(&self, name: &Name, pattern: &Text, expr: &Expr) -> Result<DefineIndex> {
         self.index_name(name)?;
-        let on = self.pattern_text(pattern)?;
+        let on = self.pattern_text(pattern, "ON")?;
         Binder::new(self.context, None).index(expr)?;
         let mut said = expr.clone();
         self.put_values(&mut said)?;
@@ -50,21 +59,32 @@ impl Binder<'_> {
             return Err(self.fault(expr.span, format!("AS: {text} is not understood ({error})")));
         }
         let actor = self.context.default_actor.cloned();
-        Ok(Write::Define(DefineIndex { name: name.text.clone(), on, text, actor }))
+        Ok(DefineIndex { name: name.text.clone(), on, text, actor })
     }
 
     pub(super) fn drop_definition(&self, kind: DefinedKind, name: &Name) -> Result<Write> {
-        if kind != DefinedKind::Index {
-            return Err(Later::Drop.error());
-        }
-        let indexes = self.snapshot()?.indexes();
-        if indexes.get(&name.text).is_none() {
-            let known = indexes.iter().map(|index| index.name());
+        let catalog = self.snapshot()?.indexes();
+        let (what, word, known) = match kind {
+            DefinedKind::Index => {
+                let known = catalog.iter().map(|index| index.name()).collect::<Vec<_>>();
+                (Dropped::Index, "index", known)
+            }
+            DefinedKind::Entity => {
+                let known = catalog.models().map(|model| model.kind.as_str()).collect();
+                (Dropped::Entity, "entity", known)
+            }
+            _ => return Err(Later::Drop.error()),
+        };
+        if !known.contains(&name.text.as_str()) {
             let meant = nearest(&name.text, known).map(|name| crate::entity::Name(name).to_string());
-            return Err(self.fault_meaning(name.span, format!("no index '{}' is defined", name.text), meant));
+            return Err(self.fault_meaning(
+                name.span,
+                format!("no {word} '{}' is defined", name.text),
+                meant,
+            ));
         }
         let actor = self.context.default_actor.cloned();
-        Ok(Write::Drop(DropIndex { name: name.text.clone(), actor }))
+        Ok(Write::Drop(Drop { what, name: name.text.clone(), actor }))
     }
 
     fn index_name(&self, name: &Name) -> Result<()> {
@@ -79,8 +99,8 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn pattern_text(&self, pattern: &Text) -> Result<crate::pattern::Pattern> {
-        let text = self.text(pattern, "ON")?;
+    pub(super) fn pattern_text(&self, pattern: &Text, what: &str) -> Result<crate::pattern::Pattern> {
+        let text = self.text(pattern, what)?;
         self.at(pattern.span(), text.parse())
     }
 
@@ -104,7 +124,7 @@ impl Binder<'_> {
     }
 
     /// Puts the values of parameters where they stand.
-    fn put_values(&self, expr: &mut Expr) -> Result<()> {
+    pub(super) fn put_values(&self, expr: &mut Expr) -> Result<()> {
         let span = expr.span;
         let all = |exprs: &mut [Expr]| exprs.iter_mut().try_for_each(|expr| self.put_values(expr));
         match &mut expr.kind {

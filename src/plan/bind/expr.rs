@@ -8,7 +8,7 @@ use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Path, Span};
 use crate::plan::expr::{Constant, Node};
 use crate::plan::fault::nearest;
-use crate::plan::field::{Field, NAMES, Sort, Step};
+use crate::plan::field::{Field, NAMES, STATE, Sort, Step};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -19,6 +19,8 @@ pub(super) enum Names<'f> {
     Event,
     /// The same, within an aggregate.
     Inside,
+    /// The fields of an event, and of the state that it folds into.
+    Fold,
     /// The fields of an event, aggregates, and columns that have names already.
     Frame(&'f Frame),
     /// None: it says what an event is to be.
@@ -110,7 +112,8 @@ impl Binder<'_> {
                 Node::Constant(Constant::Span(i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)))
             }
             Literal::Now => match names {
-                Names::None => Node::Now,
+                // A definition has no instant of its own.
+                Names::None if self.snapshot.is_some() => Node::Now,
                 _ => Node::Constant(Constant::Time(self.now_at(span)?)),
             },
         })
@@ -138,6 +141,12 @@ impl Binder<'_> {
             );
             return Err(self.fault_meaning(path.first.span, message, meant));
         }
+        if first == STATE && !matches!(names, Names::Fold) {
+            let message = "state is what events make of an entity, and here there is an event alone: it is named in \
+                           the SET of DEFINE ENTITY";
+            let meant = format!("data.{path}");
+            return Err(self.fault_meaning(path.first.span, message, Some(meant)));
+        }
         let mut field = Field::named(first).ok_or_else(|| {
             let columns: Vec<&str> = match names {
                 Names::Frame(frame) => frame.names().collect(),
@@ -145,7 +154,9 @@ impl Binder<'_> {
             };
             // A column without a name is called by its text, as `count()`.
             let call = columns.iter().find(|column| column.split('(').next() == Some(first.as_str()));
-            let meant = match call.copied().or_else(|| nearest(first, columns.iter().copied().chain(NAMES))) {
+            let state = matches!(names, Names::Fold).then_some(STATE);
+            let known = columns.iter().copied().chain(NAMES).chain(state);
+            let meant = match call.copied().or_else(|| nearest(first, known)) {
                 Some(name) => name.to_owned(),
                 // Kinds and types are written with a capital, members of data without.
                 None if first.starts_with(char::is_uppercase) => format!("'{path}'"),
@@ -153,6 +164,10 @@ impl Binder<'_> {
             };
             let fields = NAMES.join(", ");
             let message = match columns.as_slice() {
+                [] if state.is_some() => format!(
+                    "there is no field '{first}'; an event has {fields}, and what it folds into is state; a text is \
+                     quoted, as '{first}'"
+                ),
                 [] => format!(
                     "an event has no field '{first}'; it has {fields}; a text is quoted, as '{first}'"
                 ),
@@ -165,12 +180,7 @@ impl Binder<'_> {
         })?;
         let mut so_far = first.clone();
         for step in &path.steps {
-            let (step, span) = match step {
-                ast::Step::Member(name) => (Step::Member(name.text.clone()), name.span),
-                ast::Step::Element { index, span } => {
-                    (Step::Element(usize::try_from(*index).unwrap_or(usize::MAX)), *span)
-                }
-            };
+            let (step, span) = taken(step);
             let written = step.to_string();
             field = field.step(step).map_err(|others| {
                 let message = match others {
@@ -247,6 +257,16 @@ impl Binder<'_> {
         };
         *constant = Constant::Time(time);
         Ok(())
+    }
+}
+
+/// A step, and where it stands.
+pub(super) fn taken(step: &ast::Step) -> (Step, Span) {
+    match step {
+        ast::Step::Member(name) => (Step::Member(name.text.clone()), name.span),
+        ast::Step::Element { index, span } => {
+            (Step::Element(usize::try_from(*index).unwrap_or(usize::MAX)), *span)
+        }
     }
 }
 

@@ -1,0 +1,149 @@
+//! Definitions: what is defined, and what ends, as events about it.
+
+use super::answer::{Answer, Row};
+use crate::entity::{Entity, Position, Version};
+use crate::error::{Error, Result};
+use crate::event::{Expect, NewEvent, codec};
+use crate::plan::{Define, DefineEntity, DefineIndex, Drop, Dropped};
+use crate::store::Store;
+use crate::store::catalog::{self, model};
+use crate::store::group::{Group, Outcome};
+use crate::store::snapshot::Snapshot;
+use crate::value::{Object, Value};
+
+impl Define {
+    fn name(&self) -> &str {
+        match self {
+            Define::Index(index) => &index.name,
+            Define::Entity(entity) => &entity.kind,
+        }
+    }
+
+    fn actor(&self) -> Option<&Entity> {
+        match self {
+            Define::Index(DefineIndex { actor, .. }) | Define::Entity(DefineEntity { actor, .. }) => {
+                actor.as_ref()
+            }
+        }
+    }
+
+    /// What its event is, and what that is about.
+    fn event(&self) -> (&'static str, &'static str) {
+        match self {
+            Define::Index(_) => (catalog::DEFINED, catalog::KIND),
+            Define::Entity(_) => (model::DEFINED, model::KIND),
+        }
+    }
+
+    fn data(&self) -> Object {
+        let members: Vec<(&str, Value)> = match self {
+            Define::Index(index) => vec![
+                ("name", index.name.as_str().into()),
+                ("on", index.on.to_string().into()),
+                ("as", index.text.as_str().into()),
+            ],
+            Define::Entity(entity) => vec![(model::TEXT, entity.text.as_str().into())],
+        };
+        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+/// Where the definition is that holds now and says the same.
+pub(super) fn same(snapshot: &Snapshot, define: &Define) -> Option<Position> {
+    match define {
+        Define::Index(wanted) => {
+            let found = snapshot.indexes().get(&wanted.name);
+            found
+                .filter(|index| *index.on() == wanted.on && index.text() == wanted.text)
+                .map(|index| index.position)
+        }
+        Define::Entity(wanted) => {
+            let found = snapshot.indexes().model(&wanted.kind);
+            found.filter(|model| model.text == wanted.text).map(|model| model.position)
+        }
+    }
+}
+
+/// `DEFINE`. What is defined like this already is not defined again.
+pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
+    let snapshot = store.snapshot();
+    if let Some(answer) = defined_already(&snapshot, define)? {
+        return Ok(answer);
+    }
+    if let Define::Entity(entity) = define {
+        // What is wrong with it is told here in its own words.
+        super::model::compile(&entity.text)?;
+    }
+    let (kind, about) = define.event();
+    let event = self::about(&snapshot, (kind, about), define.name(), define.actor())?;
+    let outcome = match append(store, event.data(&Value::Object(define.data()))) {
+        // Somebody else may have said the same just now.
+        Err(error) if error.is_refused() => {
+            return defined_already(&store.snapshot(), define)?.ok_or(error);
+        }
+        outcome => outcome?,
+    };
+    let first = outcome.events.first().map_or(0, |(position, _)| *position);
+    let mut answer = rows(outcome);
+    if let Define::Index(index) = define
+        && first > 1
+    {
+        let name = crate::entity::Name(&index.name);
+        answer.notices.push(format!(
+            "{name} is built from {} events before it, while this database is open; SHOW INDEXES tells how far it is",
+            first - 1
+        ));
+    }
+    Ok(answer)
+}
+
+/// The event of a definition that holds now and says the same.
+fn defined_already(snapshot: &Snapshot, define: &Define) -> Result<Option<Answer>> {
+    let Some(position) = same(snapshot, define) else { return Ok(None) };
+    let event = snapshot.event(position)?;
+    let event = event.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
+    Ok(Some(Answer::row(Row::Event { event, repeated: true })))
+}
+
+/// `DROP`.
+pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
+    let snapshot = store.snapshot();
+    let (what, event, is_defined) = match drop.what {
+        Dropped::Index => {
+            ("index", (catalog::DROPPED, catalog::KIND), snapshot.indexes().get(&drop.name).is_some())
+        }
+        Dropped::Entity => {
+            ("entity", (model::DROPPED, model::KIND), snapshot.indexes().model(&drop.name).is_some())
+        }
+    };
+    if !is_defined {
+        return Err(Error::refused(format!("the {what} {}", drop.name), "one that is defined", "none"));
+    }
+    let event = about(&snapshot, event, &drop.name, drop.actor.as_ref())?;
+    Ok(rows(append(store, event)?))
+}
+
+/// An event about a definition, of which nobody has said anything since.
+fn about(
+    snapshot: &Snapshot,
+    (kind, about): (&str, &str),
+    name: &str,
+    actor: Option<&Entity>,
+) -> Result<NewEvent> {
+    let target = Entity::new(about, name)?;
+    let version: Version = snapshot.version(&target)?;
+    let event = NewEvent::new(kind).on(&target).expect(Expect::Version(version));
+    Ok(match actor {
+        Some(actor) => event.by(actor),
+        None => event,
+    })
+}
+
+fn append(store: &Store, event: NewEvent) -> Result<Outcome> {
+    store.append(Group { events: vec![event], internal: true, ..Group::default() })
+}
+
+fn rows(outcome: Outcome) -> Answer {
+    let event = |(position, bytes)| Ok(Row::from(codec::decode(Position(position), bytes)?));
+    Answer::rows(outcome.events.into_iter().map(event))
+}

@@ -1,0 +1,100 @@
+//! Paths in a state: setting what they lead to, and taking that back.
+
+use crate::error::shorten;
+use crate::plan::field::Step;
+use crate::value::{Object, Value};
+
+/// What was there before something was set.
+#[derive(Debug)]
+pub(super) enum Before {
+    /// This value, so many steps down the path.
+    Value(usize, Value),
+    /// Nothing, from the step of this number on.
+    Nothing(usize),
+}
+
+/// Sets what a path leads to. What is missing on the way is made; a null is as good as missing. On an error nothing is changed.
+pub(super) fn put(state: &mut Value, path: &[Step], value: Value) -> Result<Before, String> {
+    let mut at = state;
+    for (number, step) in path.iter().enumerate() {
+        match (&*at, step) {
+            (Value::Null, _) => {
+                *at = made(path, number, value)?;
+                return Ok(Before::Value(number, Value::Null));
+            }
+            (Value::Object(members), Step::Member(name)) if members.contains_key(name) => {}
+            (Value::Array(items), Step::Element(index)) if *index < items.len() => {}
+            (Value::Array(items), Step::Element(index)) if *index > items.len() => {
+                let (way, length) = (said(path, number), items.len());
+                return Err(format!("expected an index up to {length}, the length of {way}, found {index}"));
+            }
+            (Value::Object(_), Step::Member(_)) | (Value::Array(_), Step::Element(_)) => {
+                let made = made(path, number + 1, value)?;
+                match (at, step) {
+                    (Value::Object(members), Step::Member(name)) => drop(members.insert(name.clone(), made)),
+                    (Value::Array(items), Step::Element(_)) => items.push(made),
+                    _ => {}
+                }
+                return Ok(Before::Nothing(number));
+            }
+            (other, step) => {
+                let expected = if matches!(step, Step::Member(_)) { "an object" } else { "an array" };
+                let (way, found) = (said(path, number), shorten(&other.to_string()).to_owned());
+                return Err(format!("expected {expected}, found {way}, which is {} {found}", other.kind()));
+            }
+        }
+        match next(at, step) {
+            Some(found) => at = found,
+            None => return Err(format!("{} is not there", said(path, number + 1))),
+        }
+    }
+    Ok(Before::Value(path.len(), std::mem::replace(at, value)))
+}
+
+/// Undoes what [`put`] did.
+pub(super) fn take_back(state: &mut Value, path: &[Step], before: Before) {
+    let (Before::Value(steps, _) | Before::Nothing(steps)) = before;
+    let mut at = state;
+    for step in path.iter().take(steps) {
+        match next(at, step) {
+            Some(found) => at = found,
+            None => return,
+        }
+    }
+    match (before, at, path.get(steps)) {
+        (Before::Value(_, value), at, _) => *at = value,
+        (_, Value::Object(members), Some(Step::Member(name))) => drop(members.shift_remove(name)),
+        (_, Value::Array(items), _) => drop(items.pop()),
+        _ => {}
+    }
+}
+
+fn next<'a>(value: &'a mut Value, step: &Step) -> Option<&'a mut Value> {
+    match (value, step) {
+        (Value::Object(members), Step::Member(name)) => members.get_mut(name),
+        (Value::Array(items), Step::Element(index)) => items.get_mut(*index),
+        _ => None,
+    }
+}
+
+/// What is to stand where nothing was, so many steps down the path, for a value to be at its end.
+fn made(path: &[Step], from: usize, value: Value) -> Result<Value, String> {
+    let mut made = value;
+    for (number, step) in path.iter().enumerate().skip(from).rev() {
+        made = match step {
+            Step::Member(name) => Value::Object(Object::from_iter([(name.clone(), made)])),
+            Step::Element(0) => Value::Array(vec![made]),
+            Step::Element(index) => {
+                let way = said(path, number);
+                return Err(format!("expected the index 0, for there is no {way} yet, found {index}"));
+            }
+        };
+    }
+    Ok(made)
+}
+
+/// So many steps of a path in the state.
+fn said(path: &[Step], steps: usize) -> String {
+    let way: String = path.iter().take(steps).map(ToString::to_string).collect();
+    format!("state{way}")
+}

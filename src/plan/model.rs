@@ -1,0 +1,64 @@
+//! What is defined of the entities of a kind, with its names looked up.
+
+use super::expr::Node;
+use super::field::Step;
+use crate::pattern::Pattern;
+use crate::store::fold::{EVERY, Include};
+
+/// What events make of the states of a kind of entities, as it was defined.
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    pub kind: String,
+    pub namespace: Option<String>,
+    /// What the first event, or the first after a deletion, folds onto; an object without members where nothing was said.
+    pub initial: Node,
+    /// After how many events another snapshot is kept.
+    pub every: u64,
+    pub includes: Vec<Include>,
+    /// The first that matches wins.
+    pub rules: Vec<Rule>,
+    /// What none of the rules is about; without it, as where nothing is defined.
+    pub otherwise: Option<Change>,
+}
+
+/// `ON happening change`.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    /// The whole type, or what follows the kind.
+    pub on: Pattern,
+    pub change: Change,
+}
+
+/// What an event makes of a state.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    Merge,
+    Ignore,
+    Delete,
+    Set(Vec<Assign>),
+}
+
+/// `path = expr`.
+#[derive(Debug, Clone)]
+pub(crate) struct Assign {
+    /// In the state; never empty.
+    pub path: Vec<Step>,
+    pub value: Node,
+    /// As it is written.
+    pub text: String,
+}
+
+impl Model {
+    /// Of a kind, without a rule.
+    pub fn new(kind: &str) -> Model {
+        Model {
+            kind: kind.to_owned(),
+            namespace: None,
+            initial: Node::Object(Vec::new()),
+            every: EVERY,
+            includes: Vec::new(),
+            rules: Vec::new(),
+            otherwise: None,
+        }
+    }
+}
