@@ -253,17 +253,16 @@ impl<'db, A: Aggregate> Course<'db, A> {
             late: 0,
             whole: true,
         };
-        course.resume(until);
+        course.resume(snapshot, until);
         course.follow(snapshot, until)?;
         Ok(course)
     }
 
     /// Begins with the newest snapshot that is of use. One that cannot be read is as none.
-    fn resume(&mut self, until: Until) {
+    fn resume(&mut self, snapshot: &Snapshot, until: Until) {
         let Some(snapshots) = &self.snapshots else { return };
-        let Some(kept) = self.shelf.load(snapshots.name(), &self.entity, until.through, until.by) else {
-            return;
-        };
+        let kept = snapshots::load(self.shelf, snapshot, snapshots.name(), &self.entity, until);
+        let Some(kept) = kept else { return };
         let Some(state) = snapshots.read(&kept.bytes) else { return };
         self.state = state;
         (self.version, self.position) = (Version(kept.version), Position(kept.position));
@@ -281,13 +280,13 @@ impl<'db, A: Aggregate> Course<'db, A> {
                 self.whole = false;
                 continue;
             }
-            self.add(&record.to_event(&folding.bytes)?)?;
+            self.add(snapshot, &record.to_event(&folding.bytes)?)?;
         }
         Ok(())
     }
 
     /// Applies the next event.
-    fn add(&mut self, event: &Event) -> Result<()> {
+    fn add(&mut self, snapshot: &Snapshot, event: &Event) -> Result<()> {
         self.state.apply(event).map_err(|why| unfoldable(&self.entity, event, &why))?;
         self.version = event.version.unwrap_or(self.version);
         self.position = event.position;
@@ -301,7 +300,7 @@ impl<'db, A: Aggregate> Course<'db, A> {
         {
             let (position, version) = (self.position.0, self.version.0);
             let kept = Kept { position, version, latest, late: self.late, bytes: bytes.into() };
-            self.shelf.keep(snapshots.name(), &self.entity, kept);
+            snapshots::keep(self.shelf, snapshot, snapshots.name(), &self.entity, kept);
         }
         Ok(())
     }

@@ -303,7 +303,7 @@ impl<A: Decide> Execution<'_, A> {
                     let decode = |(position, bytes)| codec::decode(Position(position), bytes);
                     let events = events.into_iter().map(decode).collect::<Result<Vec<Event>>>()?;
                     for event in &events {
-                        loaded.add(event)?;
+                        loaded.add(&snapshot, event)?;
                     }
                     return Ok(Executed { events, state: loaded.replayed(None), repeated: false });
                 }
