@@ -11,9 +11,11 @@ mod budget;
 mod compile;
 mod cursor;
 mod define;
+mod describe;
 mod diff;
 pub(crate) mod eval;
 mod explain;
+mod find;
 mod fold;
 mod gather;
 mod group;
@@ -54,6 +56,9 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Steps(replay) => fold::steps(snapshot, replay)?,
         ReadKind::Blame(plan) => blame::answer(snapshot, plan)?,
         ReadKind::Diff(from, to) => diff::answer(snapshot, from, to)?,
+        ReadKind::Find(find) => find::answer(snapshot, find)?,
+        ReadKind::Kinds => Answer::rows(describe::kinds(snapshot)?),
+        ReadKind::Describe(name) => describe::describe(snapshot, name)?,
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
         ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),

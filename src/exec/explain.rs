@@ -10,7 +10,8 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::{Event, Expect};
 use crate::plan::{Access, Append, Define, Emit, Explain, Owner, Plan, Read, ReadKind, Window, Write};
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::fold::Effect;
+use crate::store::snapshot::{Direction, Snapshot, Until};
 use crate::store::term::Term;
 use crate::value::Value;
 
@@ -115,7 +116,7 @@ fn defining(snapshot: &Snapshot, define: &Define) -> String {
 /// What would come of a write, were it carried out now.
 fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     let mut lines = Vec::new();
-    let mut versions = HashMap::new();
+    let (mut versions, mut staged) = (HashMap::new(), Vec::new());
     for (emit, at) in append.emits.iter().zip(1..) {
         let position = snapshot.head().0 + at;
         let event = write::event(emit, made(emit), append.now)?;
@@ -137,10 +138,14 @@ fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
                 }
             };
             lines.push(format!("  {} of {target}", Version(before.0 + 1)));
-            lines.extend(emit.expect.iter().map(|expect| guard(expect, before, newest.as_deref())));
+            if let Some(expect) = &emit.expect {
+                let exists = *expect == Expect::Exists && exists(snapshot, &target, &staged)?;
+                lines.push(guard(expect, before, newest.as_deref(), exists));
+            }
+            staged.push((target.clone(), emit.kind.to_string()));
             versions.insert(target, (Version(before.0 + 1), emit.kind.to_string()));
         } else if let Some(expect) = &emit.expect {
-            lines.push(guard(expect, Version(0), None));
+            lines.push(guard(expect, Version(0), None, false));
         }
     }
     for key in append.emits.iter().filter_map(|emit| emit.key.as_ref()).chain(&append.key) {
@@ -169,16 +174,30 @@ fn newest(snapshot: &Snapshot, entity: &Entity) -> Result<Option<Event>> {
     list.next().transpose()?.map_or(Ok(None), |position| snapshot.event(Position(position)))
 }
 
-fn guard(expect: &Expect, version: Version, newest: Option<&str>) -> String {
-    let deleted = newest.is_some_and(|kind| kind.rsplit('.').next() == Some("deleted"));
+fn guard(expect: &Expect, version: Version, newest: Option<&str>, exists: bool) -> String {
     let (holds, said) = match expect {
         Expect::New => (version.0 == 0, "EXPECT NEW".to_owned()),
         Expect::Version(wanted) => (version == *wanted, format!("EXPECT VERSION {}", wanted.0)),
-        Expect::Exists => (version.0 > 0 && !deleted, "EXPECT EXISTS".to_owned()),
+        Expect::Exists => (exists, "EXPECT EXISTS".to_owned()),
     };
     let found = match newest {
         Some(kind) => format!("{version}, last {kind}"),
         None => "no event yet".to_owned(),
     };
     format!("  {said} {}: {found}", if holds { "holds" } else { "does not hold" })
+}
+
+/// Whether an entity has a state, after what would be appended to it before.
+fn exists(snapshot: &Snapshot, target: &Entity, before: &[(Entity, String)]) -> Result<bool> {
+    let fold = snapshot.fold_of(target.kind())?;
+    let own = before.iter().rev().filter(|(of, _)| of == target);
+    for effect in own.map(|(_, kind)| fold.effect(kind, true)) {
+        match effect {
+            Effect::Makes => return Ok(true),
+            Effect::Deletes => return Ok(false),
+            Effect::Nothing => {}
+        }
+    }
+    let folded = snapshot.fold(target, Until { through: snapshot.head().0, by: None })?;
+    Ok(folded.fault.is_some() || folded.state != Value::Null)
 }

@@ -20,7 +20,7 @@ pub(super) fn types(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<R
     Ok(own.map(move |(kind, term)| one_type(&snapshot, &kind, term)))
 }
 
-fn one_type(snapshot: &Snapshot, kind: &str, term: Term) -> Result<Row> {
+pub(super) fn one_type(snapshot: &Snapshot, kind: &str, term: Term) -> Result<Row> {
     let (mut count, mut first, mut last) = (0u64, None, None);
     for position in snapshot.list(term, 1, u64::MAX, Direction::Ascending) {
         let position = position?;

@@ -16,6 +16,7 @@ use crate::time::{Clock, Timestamp};
 mod against_naive;
 mod changes;
 mod choices;
+mod defined;
 mod facts;
 mod functions;
 mod indexes;

@@ -8,6 +8,7 @@ mod by;
 mod call;
 mod define;
 mod expr;
+mod find;
 mod hint;
 mod model;
 mod point;
@@ -72,6 +73,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Read(ast::Read::Query(Query::Events { selector, clauses })) => {
             read(binder.events(selector, clauses)?)
         }
+        Statement::Read(ast::Read::Query(Query::Find { kind, clauses })) => read(binder.find(kind, clauses)?),
         Statement::Read(ast::Read::At { entity, point, as_of }) => {
             read(ReadKind::State(binder.replay(entity, point.as_ref(), as_of.as_ref())?))
         }
@@ -91,6 +93,8 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Define(definition) => binder.define(definition).map(Plan::Write),
         Statement::Drop { kind, name } => binder.drop_definition(*kind, name).map(Plan::Write),
         Statement::Show(Shown::Indexes) => read(ReadKind::Indexes),
+        Statement::Describe(name) => read(ReadKind::Describe(binder.described(name)?)),
+        Statement::Show(Shown::Kinds) => read(ReadKind::Kinds),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
         Statement::Show(Shown::Stats) => read(ReadKind::Stats),
         Statement::Show(Shown::Head) => read(ReadKind::Head),

@@ -3,6 +3,7 @@
 //! A function is given data of any type. What it cannot work with has no result: that is null in a filter and in a column, and an error
 //! in a value that is to be written. Functions see no clock and no log, so that one of constants is a constant.
 
+mod list;
 mod number;
 mod text;
 mod time;
@@ -207,6 +208,55 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     plain("date", "time", (1, 1), Date, time::date, "the day as text, like '2024-01-01', in UTC"),
     plain("keys", "object", (1, 1), Other, text::keys, "the names of its members, as an array"),
     plain("values", "object", (1, 1), Other, text::values, "the values of its members, as an array"),
+    plain(
+        "append",
+        "list, x, …",
+        (2, ANY),
+        Other,
+        list::append,
+        "the list and these items behind it; a null list is empty",
+    ),
+    plain(
+        "without",
+        "x, y, …",
+        (2, ANY),
+        Other,
+        list::without,
+        "the list without the items that equal one of these, or the object without the members so named",
+    ),
+    plain("union", "list, …", (1, ANY), Other, list::union, "the items of the lists, each once"),
+    plain(
+        "slice",
+        "list, start[, length]",
+        (2, 3),
+        Other,
+        list::slice,
+        "the items from start on, counted from 0, or from the end if it is below (slice(x, -10): the last ten)",
+    ),
+    plain(
+        "get",
+        "x, key",
+        (2, 2),
+        Other,
+        list::get,
+        "the member of this name, or the item at this place, from the end if it is below 0; null where there is none",
+    ),
+    plain(
+        "put",
+        "object, name, x",
+        (3, 3),
+        Other,
+        list::put,
+        "the object with x as its member of this name; a null object is empty",
+    ),
+    plain(
+        "merge",
+        "object, patch",
+        (2, 2),
+        Other,
+        list::merge,
+        "the object after a JSON merge patch: null removes, objects merge, anything else replaces",
+    ),
     plain("text", "x", (1, 1), Other, text::text, "x as text; arrays and objects as JSON"),
     plain(
         "number",

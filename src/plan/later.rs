@@ -1,7 +1,7 @@
 //! The one list of what the grammar has and the plans have not yet. It is to become empty.
 
 use crate::error::Error;
-use crate::lang::ast::{Act, Admin, DefinedKind, Definition, Query, Read, Shown, Source, Statement, Write};
+use crate::lang::ast::{Act, Admin, DefinedKind, Definition, Read, Shown, Source, Statement, Write};
 
 /// A form of the language whose meaning comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,13 +9,11 @@ pub(super) enum Later {
     Perform,
     Define(&'static str),
     Drop,
-    Describe,
     Show(&'static str),
     Backup,
     VerifyAgainst,
     Compact,
     Retry,
-    Find,
     View,
     SubscribeView,
     SubscribeAs,
@@ -30,12 +28,10 @@ impl Later {
             Later::Perform => "PERFORM",
             Later::Define(what) | Later::Show(what) => what,
             Later::Drop => "DROP of anything but an index or an entity",
-            Later::Describe => "DESCRIBE",
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
             Later::Compact => "COMPACT",
             Later::Retry => "RETRY and SKIP",
-            Later::Find => "FIND",
             Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
             Later::SubscribeAs => "SUBSCRIBE … AS name",
@@ -61,7 +57,7 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
         Statement::Drop { kind: DefinedKind::Index | DefinedKind::Entity, .. } => None,
         Statement::Drop { .. } => Some(Later::Drop),
         Statement::Show(shown) => show(*shown),
-        Statement::Describe(_) => Some(Later::Describe),
+        Statement::Describe(_) => None,
         Statement::Admin(Admin::Verify { against: None } | Admin::Checkpoint) => None,
         Statement::Admin(Admin::Verify { .. }) => Some(Later::VerifyAgainst),
         Statement::Admin(Admin::Backup { .. }) => Some(Later::Backup),
@@ -74,8 +70,7 @@ fn read(read: &Read) -> Option<Later> {
     match read {
         Read::History { .. } | Read::At { .. } | Read::Replay { .. } => None,
         Read::Blame { .. } | Read::Diff { .. } => None,
-        Read::Query(Query::Events { .. }) => None,
-        Read::Query(Query::Find { .. }) => Some(Later::Find),
+        Read::Query(_) => None,
         Read::View { .. } => Some(Later::View),
         Read::Subscribe(subscribe) => match (&subscribe.source, &subscribe.name) {
             (Source::View(_), _) => Some(Later::SubscribeView),
@@ -99,8 +94,7 @@ fn define(definition: &Definition) -> Option<Later> {
 
 fn show(shown: Shown) -> Option<Later> {
     Some(Later::Show(match shown {
-        Shown::Types | Shown::Indexes | Shown::Stats | Shown::Head => return None,
-        Shown::Kinds => "SHOW KINDS",
+        Shown::Kinds | Shown::Types | Shown::Indexes | Shown::Stats | Shown::Head => return None,
         Shown::Verbs => "SHOW VERBS",
         Shown::Views => "SHOW VIEWS",
         Shown::Reactions => "SHOW REACTIONS",

@@ -3,6 +3,7 @@
 mod age;
 mod change;
 mod csv;
+mod definition;
 mod grid;
 mod json;
 mod line;

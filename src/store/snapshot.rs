@@ -167,6 +167,19 @@ impl Snapshot {
         Ok(found.is_some_and(|term| term.as_bytes().starts_with(&prefix)))
     }
 
+    /// The kinds of entities that have events, in order, the database's own too. It goes from kind to kind, whatever there is of each.
+    pub fn kinds(&self) -> Result<Vec<String>> {
+        let mut kinds = Vec::new();
+        let mut from = term::kinds_prefix();
+        while let Some(found) = self.read(|view| view.term_at(&from))?
+            && let Some(kind) = found.as_kind()
+        {
+            from = [term::kind_prefix(&kind).as_slice(), &term::AFTER_TERM].concat();
+            kinds.push(kind);
+        }
+        Ok(kinds)
+    }
+
     /// The names of index values, in order, up to so many.
     pub fn tag_names(&self, most: usize) -> Result<Vec<String>> {
         let mut names = Vec::new();

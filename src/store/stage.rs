@@ -2,6 +2,8 @@
 //!
 //! One that fails is rejected alone, and leaves no trace in the frame. The order of checks is: key, ids, guards.
 
+mod exists;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -209,7 +211,7 @@ impl Shared {
                 let before = batch.entities.get(term).copied();
                 let (count, last) = before.unwrap_or_else(|| batch.tails.total(term).unwrap_or(event.cold));
                 for expect in &event.new.expect {
-                    self.check(batch, expect, &event.target, count, last)?;
+                    self.check(batch, expect, event.target.as_ref(), count, last)?;
                 }
                 version = count + 1;
                 if let Some(expected) = event.new.versioned.filter(|expected| *expected != version) {
@@ -218,6 +220,14 @@ impl Shared {
                 }
                 batch.entities.insert(term.clone(), (version, position));
                 undo.push(Undo::Entity(term.clone(), before));
+            }
+            // What is restored is what it was; and what a key was first used with was worked out before this.
+            if let Some(target) = event.target.as_ref().filter(|_| !request.restore)
+                && event.new.namespace.is_none()
+                && let Some(model) = batch.catalog.model(target.kind())
+                && let Ok(fold) = model.fold()
+            {
+                event.new.namespace = fold.namespace().map(str::to_owned);
             }
             let recorded = batch.instant(event.new.recorded.filter(|_| request.restore))?;
             let (id, own_id) = match (&event.new.id, &self.options.ids) {
@@ -279,28 +289,39 @@ impl Shared {
     }
 
     fn check(
-        &self,
+        self: &Arc<Shared>,
         batch: &Batch,
         expect: &Expect,
-        target: &Option<Entity>,
+        target: Option<&Entity>,
         count: u64,
         last: u64,
     ) -> Result<()> {
-        let newest = || -> Result<_> { codec::decode(Position(last), self.stored(batch, last)?) };
-        let (holds, expected) = match expect {
-            Expect::New => (count == 0, "no event yet".to_owned()),
-            Expect::Version(version) => (count == version.0, version.to_string()),
-            Expect::Exists => (count > 0 && newest()?.kind.last() != "deleted", "a state".to_owned()),
+        let mut ended = None;
+        let (holds, expected) = match (expect, target) {
+            (Expect::New, _) => (count == 0, "no event yet".to_owned()),
+            (Expect::Version(version), _) => (count == version.0, version.to_string()),
+            (Expect::Exists, None) => (false, "a state".to_owned()),
+            (Expect::Exists, Some(target)) => {
+                let last = self.last_of_state(batch, target, last)?;
+                ended =
+                    last.as_ref().filter(|last| last.position > 0 && !last.makes).map(|last| last.position);
+                (last.is_some_and(|last| last.makes), "a state".to_owned())
+            }
         };
         if holds {
             return Ok(());
         }
-        let what = target.as_ref().map_or_else(String::new, ToString::to_string);
-        let found = if count == 0 {
-            "no event yet".to_owned()
-        } else {
-            format!("{}, last {} at #{last}", Version(count), newest()?.kind)
+        let kind = |position: u64| -> Result<_> {
+            Ok(codec::decode(Position(position), self.stored(batch, position)?)?.kind)
         };
+        let what = target.map_or_else(String::new, ToString::to_string);
+        let mut found = match count {
+            0 => "no event yet".to_owned(),
+            _ => format!("{}, last {} at #{last}", Version(count), kind(last)?),
+        };
+        if let Some(ended) = ended.filter(|ended| *ended != last) {
+            found.push_str(&format!(", and no state since {} at #{ended}", kind(ended)?));
+        }
         Err(Error::refused(what, expected, found))
     }
 }

@@ -238,6 +238,13 @@ impl Term {
         }
     }
 
+    /// The kind that a term of an entity begins with.
+    pub fn as_kind(&self) -> Option<String> {
+        let rest = self.0.strip_prefix(&[Space::Entity as u8, TEXT])?;
+        let end = rest.windows(2).position(|pair| pair == [0, 0])?;
+        read_text(self.0.get(1..end + 4)?)
+    }
+
     /// The type that a term of that space stands for.
     pub fn as_type(&self) -> Option<String> {
         let (&space, rest) = self.0.split_first()?;
@@ -277,6 +284,11 @@ pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
 /// The bytes that every entity of this kind begins with.
 pub(crate) fn kind_prefix(kind: &str) -> Vec<u8> {
     Builder::new(Space::Entity).text(kind).0
+}
+
+/// The bytes that every entity begins with, of whatever kind.
+pub(crate) fn kinds_prefix() -> Vec<u8> {
+    Builder::new(Space::Entity).0
 }
 
 /// The bytes that every index value begins with, whatever its name.

@@ -265,6 +265,7 @@ fn what_cannot_be_meant_is_an_error_that_points_at_it() {
         ("T ON a MERGE ON T.a DELETE", "no event comes as far as ON T.a"),
         ("T ON 'a*' MERGE ON 'ab*,ac' DELETE", "no event comes as far as ON 'ab*,ac'"),
         ("T ON a MERGE ON b MERGE ON 'a,b' DELETE", "no event comes as far as"),
+        ("T ON T.a MERGE ON a DELETE", "no event comes as far as ON a: ON 'T.a' before it"),
         ("T ON '*' MERGE ELSE IGNORE", "nothing is left for ELSE"),
         ("T ON '' MERGE", "expected what happened, like paid"),
         ("T INCLUDE 'Car' BY trip", "expected types or patterns"),
@@ -278,7 +279,6 @@ fn what_cannot_be_meant_is_an_error_that_points_at_it() {
     }
     // What looks alike and can be meant.
     for definition in [
-        "T ON T.a MERGE ON a DELETE",
         "T ON 'a*' MERGE ON 'b*' DELETE ON '*' IGNORE",
         "T ON T.a.b MERGE ON 'a.*' IGNORE",
         "T ON a SET state = 1",
@@ -287,4 +287,150 @@ fn what_cannot_be_meant_is_an_error_that_points_at_it() {
     }
     let error = session.error("EVENTS WHERE state.x = 1");
     assert!(error.contains("DEFINE ENTITY") && error.contains("did you mean data.state.x"), "{error}");
+}
+
+#[test]
+fn kinds_are_shown_and_described() {
+    let store = store(4);
+    let mut session = Session::new(&store);
+    session.actor = Some(Entity::from(("User", "ann")));
+    session.rows("DEFINE ENTITY Account ON closed DELETE");
+    session.rows(ACCOUNT);
+    session.rows("DEFINE ENTITY Trip INCLUDE 'Car.*' BY trip");
+    session.rows("DEFINE INDEX owner ON 'Account.*' AS data.owner");
+    session.rows("DEFINE INDEX when ON 'Order.*' AS data.when");
+    session.rows("EMIT Account.opened 7 {owner: 'ann', at: {street: 'x', no: 1}} AT '2024-01-01'");
+    session.rows("EMIT Account.opened 8 {owner: NULL, at: {no: 'a'}} AT '2024-01-03'");
+    session.rows("EMIT Order.paid ON Car 5");
+    store.wait_for_indexes(std::time::Duration::from_secs(60)).unwrap();
+    assert_eq!(
+        session.lines("SHOW KINDS"),
+        [
+            r#"{"kind":"Account","types":1,"defined":2,"recorded":"2024-06-01T12:00:00Z","by":{"type":"User","id":"ann"}}"#,
+            r#"{"kind":"Car","types":0,"defined":null,"recorded":null,"by":null}"#,
+            r#"{"kind":"Trip","types":0,"defined":3,"recorded":"2024-06-01T12:00:00Z","by":{"type":"User","id":"ann"}}"#,
+        ]
+    );
+    let by = r#""recorded":"2024-06-01T12:00:00Z","by":{"type":"User","id":"ann"}"#;
+    assert_eq!(
+        session.lines("DESCRIBE Account"),
+        [
+            &format!(r#"{{"entity":"Account","definition":"{ACCOUNT}","position":2,{by},"before":1}}"#),
+            &format!(
+                r#"{{"index":"owner","definition":"DEFINE INDEX owner ON 'Account.*' AS data.owner","position":4,{by},"before":0}}"#
+            ),
+            r#"{"type":"Account.opened","count":2,"first":"2024-01-01T00:00:00Z","last":"2024-01-03T00:00:00Z","looked":2}"#,
+            r#"{"type":"Account.opened","field":"data.at","is":"object","in":2,"of":2}"#,
+            r#"{"type":"Account.opened","field":"data.at.no","is":"number, text","in":2,"of":2}"#,
+            r#"{"type":"Account.opened","field":"data.at.street","is":"text","in":1,"of":2}"#,
+            r#"{"type":"Account.opened","field":"data.owner","is":"null, text","in":2,"of":2}"#,
+        ]
+    );
+    assert_eq!(session.lines("DESCRIBE owner").len(), 1);
+    assert!(session.run("DESCRIBE Car").unwrap().1[0].contains("Car is not defined: its events are merged"));
+    let error = session.error("DESCRIBE Acount");
+    assert!(
+        error.contains("no kind of entities and no index 'Acount'")
+            && error.contains("did you mean Account?"),
+        "{error}"
+    );
+}
+
+#[test]
+fn events_of_a_defined_kind_are_of_its_namespace() {
+    let store = store(4);
+    let session = Session::new(&store);
+    session.rows("EMIT Account.opened 1 KEY 'k'");
+    session.rows("DEFINE ENTITY Account NAMESPACE bank");
+    session.rows("EMIT Account.opened 2 KEY 'l'");
+    session.rows("EMIT Order.paid ON Account 2");
+    session.rows("EMIT Order.paid 2");
+    // A key that was met is met again, whatever the definition says now.
+    session.rows("DEFINE ENTITY Account NAMESPACE other");
+    for key in ["1 KEY 'k'", "2 KEY 'l'"] {
+        let again = session.lines(&format!("EMIT Account.opened {key}")).remove(0);
+        assert!(again.ends_with(r#""repeated":true}"#), "{again}");
+    }
+    assert_eq!(
+        session.lines("EVENTS SELECT position, namespace"),
+        [
+            r#"{"position":1,"namespace":null}"#,
+            r#"{"position":3,"namespace":"bank"}"#,
+            r#"{"position":4,"namespace":"bank"}"#,
+            r#"{"position":5,"namespace":null}"#,
+        ]
+    );
+}
+
+#[test]
+fn what_exists_is_what_has_a_state() {
+    const TRIP: &str =
+        "DEFINE ENTITY Trip INCLUDE 'Car.*' BY trip ON seen IGNORE ON ended DELETE ON Car.scrapped DELETE";
+    for (before, holds) in [
+        (&[][..], false),
+        (&["Trip.begun 1"], true),
+        (&["Trip.seen 1"], false),
+        (&["Trip.begun 1", "Trip.seen 1", "Trip.seen 1"], true),
+        (&["Trip.begun 1", "Trip.ended 1"], false),
+        (&["Trip.begun 1", "Trip.ended 1", "Trip.seen 1"], false),
+        (&["Trip.begun 1", "Trip.deleted 1"], false),
+        (&["Car.moved 5 INDEX BY trip = 1"], true),
+        (&["Car.moved 5 INDEX BY trip = 2"], false),
+        (&["Bus.moved 5 INDEX BY trip = 1"], false),
+        (&["Trip.begun 1", "Car.scrapped 5 INDEX BY trip = '1'"], false),
+        (&["Trip.begun 1", "Car.scrapped 5 INDEX BY trip = '1'", "Trip.seen 1"], false),
+        (&["Trip.ended 1", "Car.deleted 5 INDEX BY trip = '1'"], true),
+    ] {
+        // Committed, in the tables and not; and staged in one group with the guard.
+        for tail in [2, 100] {
+            let store = store(tail);
+            let session = Session::new(&store);
+            session.rows(TRIP);
+            before.iter().for_each(|event| drop(session.rows(&format!("EMIT {event}"))));
+            let state = state(&session.rows("REPLAY Trip 1"));
+            assert_eq!(state != "null", holds, "{before:?}");
+            let explained = session.lines("EXPLAIN EMIT Trip.went 1 EXPECT EXISTS").join("");
+            assert_eq!(explained.contains("EXPECT EXISTS holds"), holds, "{before:?}: {explained}");
+            assert_eq!(session.run("EMIT Trip.went 1 EXPECT EXISTS").is_ok(), holds, "{before:?}");
+        }
+        let store = store(100);
+        let session = Session::new(&store);
+        session.rows(TRIP);
+        let acts: Vec<String> = before.iter().map(|event| format!("EMIT {event}; ")).collect();
+        let done = session.run(&format!("ATOMIC ({}EMIT Trip.went 1 EXPECT EXISTS)", acts.concat()));
+        assert_eq!(done.is_ok(), holds, "{before:?}");
+    }
+    let store = store(4);
+    let session = Session::new(&store);
+    session.rows(TRIP);
+    session.rows("EMIT Trip.begun 1");
+    session.rows("EMIT Car.scrapped 5 INDEX BY trip = 1");
+    assert_eq!(
+        session.error("EMIT Trip.went 1 EXPECT EXISTS"),
+        "refused: Trip 1: expected a state, found version 1, last Trip.begun at #2, and no state since Car.scrapped at #3"
+    );
+    // Included events are not counted.
+    session.rows("EMIT Trip.seen 1 EXPECT VERSION 1");
+}
+
+#[test]
+fn of_many_who_end_it_at_once_one_does() {
+    let store = store(50);
+    Session::new(&store).rows("DEFINE ENTITY Trip ON ended DELETE ON seen IGNORE");
+    let ended = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let session = Session::new(&store);
+                for trip in 0..20 {
+                    session.rows(&format!("EMIT Trip.begun {trip} KEY 'b{trip}'"));
+                    let ending = session.run(&format!(
+                        "ATOMIC (EMIT Trip.seen {trip}; EMIT Trip.ended {trip} EXPECT EXISTS)"
+                    ));
+                    ended.fetch_add(u32::from(ending.is_ok()), std::sync::atomic::Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(ended.into_inner(), 20);
 }

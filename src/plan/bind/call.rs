@@ -145,21 +145,27 @@ impl Binder<'_> {
         let name = function.name;
         match names {
             Names::Frame(frame) => {
-                let argument =
-                    arguments.first().map(|argument| self.expr(argument, Names::Inside)).transpose()?;
+                let inside = if frame.found { Names::InsideFound } else { Names::Inside };
+                let argument = arguments.first().map(|argument| self.expr(argument, inside)).transpose()?;
                 let text = match arguments.first() {
                     Some(argument) => format!("{name}({argument})"),
                     None => format!("{name}()"),
                 };
                 Ok(frame.aggregate(function, argument, text))
             }
-            Names::Inside => {
+            Names::Inside | Names::InsideFound => {
                 let message = format!("{name}() within an aggregate: aggregates do not nest");
                 Err(self.fault(span, message))
             }
             Names::Event => {
                 let message = format!(
                     "{name}() is worked out from many events: it belongs in SELECT, HAVING or ORDER BY"
+                );
+                Err(self.fault(span, message))
+            }
+            Names::Found | Names::State => {
+                let message = format!(
+                    "{name}() is worked out from many entities: it belongs in SELECT, HAVING or ORDER BY of FIND"
                 );
                 Err(self.fault(span, message))
             }
@@ -235,6 +241,12 @@ fn elsewhere(name: &str) -> Option<&'static str> {
         "to_number" | "int" | "float" => "number",
         "to_timestamp" | "datetime" => "time",
         "regexp" | "regexp_like" | "rlike" => "regex",
+        "push" | "array_append" | "add" => "append",
+        "remove" | "array_remove" | "pull" | "delete" => "without",
+        "unique" | "array_distinct" | "array_union" => "union",
+        "json_merge_patch" | "merge_patch" | "assign" => "merge",
+        "json_set" | "set" => "put",
+        "json_extract" | "element_at" | "nth" => "get",
         "current_timestamp" => "NOW",
         "type_of" | "type" => "typeof",
         _ => return None,

@@ -16,6 +16,9 @@ use crate::plan::{DefineEntity, Parameters};
 use crate::store::fold::Include;
 use crate::time::Timestamp;
 
+/// How long a namespace is at most: each event bears it.
+const NAMESPACE: usize = 256;
+
 /// What is defined of an entity, from the canonical text of the statement. It means the same whatever the log holds.
 pub(crate) fn entity_definition(text: &str) -> Result<Model> {
     let parsed = lang::parse_one(text)?;
@@ -100,6 +103,11 @@ impl Binder<'_> {
     fn namespace(&self, name: &Name) -> Result<String> {
         if name.text.is_empty() {
             return Err(self.fault(name.span, "a namespace: expected a name that is not empty"));
+        }
+        if name.text.len() > NAMESPACE {
+            let message =
+                format!("a namespace: expected at most {NAMESPACE} bytes, found {}", name.text.len());
+            return Err(self.fault(name.span, message));
         }
         Ok(name.text.clone())
     }
@@ -202,7 +210,7 @@ impl Binder<'_> {
     }
 }
 
-fn span_of(count: &Count) -> Span {
+pub(super) fn span_of(count: &Count) -> Span {
     match count {
         Count::Number { span, .. } => *span,
         Count::Param(param) => param.span,

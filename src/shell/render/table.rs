@@ -9,9 +9,9 @@ use std::io::{self, Write};
 use bygone::{Object, Row, Value};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::Renderer;
 use super::change::Changes;
 use super::grid::{self, Block, Cell, Kind, Record, SAMPLE};
+use super::{Renderer, definition};
 use crate::shell::terminal::{Style, Terminal, harmless};
 
 /// Between columns.
@@ -71,6 +71,12 @@ impl Renderer for Table {
             return text.lines().try_for_each(|line| writeln!(out, "{}", harmless(line)));
         }
         let changes = Changes::new(&self.terminal);
+        if let Some((lines, facts)) = definition::told(row) {
+            self.settle(out)?;
+            self.separate(out)?;
+            lines.iter().try_for_each(|line| writeln!(out, "{}", harmless(line)))?;
+            return writeln!(out, "{}", Style::Dim.paint(&harmless(&facts), self.terminal.output_colors));
+        }
         let record = match row {
             Row::Change(change) => {
                 self.begin_lines(out)?;

@@ -1,0 +1,195 @@
+//! `DESCRIBE` and `SHOW KINDS`: what there is to know of a kind of entities, or of an index.
+
+use std::collections::BTreeMap;
+
+use super::answer::{Answer, Row};
+use super::show::{self, fields};
+use crate::entity::{Name, Position, Version, prefix};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::event::record::Record;
+use crate::pattern::Pattern;
+use crate::plan::field::{Step, Way};
+use crate::store::catalog::Index;
+use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::term::Term;
+use crate::value::{Object, Value};
+
+/// How many of the newest events of a type are looked at for the members of their data.
+const LOOKED_AT: usize = 256;
+/// How many members of a type are told.
+const MEMBERS: usize = 200;
+
+/// `SHOW KINDS`: those that have events, and those that are defined.
+pub(super) fn kinds(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
+    let mut kinds = snapshot.kinds()?;
+    kinds.extend(snapshot.indexes().models().map(|model| model.kind.clone()));
+    kinds.retain(|kind| !kind.starts_with('$'));
+    kinds.sort_unstable();
+    kinds.dedup();
+    let snapshot = snapshot.clone();
+    Ok(kinds.into_iter().map(move |kind| {
+        let types = own_types(&snapshot, &kind)?.len() as u64;
+        let definition = snapshot.indexes().model(&kind).map(|model| model.position);
+        let event = definition.map_or(Ok(None), |position| snapshot.event(position))?;
+        let by = event.as_ref().and_then(|event| event.actor.as_ref());
+        Ok(fields([
+            ("kind", kind.as_str().into()),
+            ("types", types.into()),
+            ("defined", definition.map_or(Value::Null, |position| position.0.into())),
+            ("recorded", event.as_ref().map_or(Value::Null, |event| event.recorded.to_string().into())),
+            ("by", by.map_or(Ok(Value::Null), Value::of)?),
+        ]))
+    }))
+}
+
+/// The types whose first name is the kind.
+fn own_types(snapshot: &Snapshot, kind: &str) -> Result<Vec<(String, Term)>> {
+    snapshot.types(&format!("{kind}."))
+}
+
+/// `DESCRIBE`: what is defined under a name, then the types of a kind's events, each with the members of their data.
+pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
+    let (mut rows, mut notices) = (Vec::new(), Vec::new());
+    let catalog = snapshot.indexes();
+    let model = catalog.model(name);
+    let is_kind = model.is_some() || snapshot.has_kind(name)?;
+    if let Some(model) = model {
+        let earlier = snapshot.version(&model.target()?)?;
+        rows.push(definition(snapshot, ("entity", name), &model.text, model.position, earlier)?);
+        if !model.is_understood() {
+            notices.push(format!("this version does not understand how {} is defined", Name(name)));
+        }
+    } else if is_kind {
+        notices.push(format!("{} is not defined: its events are merged", Name(name)));
+    }
+    let types = if is_kind { of_kind(snapshot, name)? } else { Vec::new() };
+    for index in catalog.iter().filter(|index| {
+        let newest = catalog.get(index.name()).is_some_and(|newest| newest.position == index.position);
+        let concerns = is_kind && concerns(index.on(), name, &types);
+        newest && (index.name() == name || concerns)
+    }) {
+        rows.push(self::index(snapshot, index)?);
+    }
+    let mut cut = Vec::new();
+    for (kind, term) in &types {
+        let Row::Fields(mut told) = show::one_type(snapshot, kind, term.clone())? else { continue };
+        let sample = sample(snapshot, term)?;
+        told.insert("looked".to_owned(), (sample.events as u64).into());
+        rows.push(Row::Fields(told));
+        if sample.members.len() > MEMBERS {
+            cut.push(format!("{kind} has {} fields: {MEMBERS} of them are told", sample.members.len()));
+        }
+        for (path, seen) in sample.members.iter().take(MEMBERS) {
+            rows.push(fields([
+                ("type", kind.as_str().into()),
+                ("field", path.as_str().into()),
+                ("is", seen.kinds.keys().copied().collect::<Vec<_>>().join(", ").into()),
+                ("in", seen.events.into()),
+                ("of", (sample.events as u64).into()),
+            ]));
+        }
+    }
+    notices.extend(cut);
+    if !types.is_empty() {
+        notices.push(format!("fields are those of the newest {LOOKED_AT} events of each type, at most"));
+    }
+    Ok(Answer { notices, ..Answer::rows(rows.into_iter().map(Ok)) })
+}
+
+/// What is defined, with who said so, when and where, and how often something else was said before.
+fn definition(
+    snapshot: &Snapshot,
+    (what, name): (&str, &str),
+    text: &str,
+    position: Position,
+    version: Version,
+) -> Result<Row> {
+    let event = snapshot.event(position)?;
+    let event: Event = event.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
+    Ok(fields([
+        (what, name.into()),
+        ("definition", text.into()),
+        ("position", position.0.into()),
+        ("recorded", event.recorded.to_string().into()),
+        ("by", event.actor.as_ref().map_or(Ok(Value::Null), Value::of)?),
+        ("before", version.0.saturating_sub(1).into()),
+    ]))
+}
+
+fn index(snapshot: &Snapshot, index: &Index) -> Result<Row> {
+    let target = crate::entity::Entity::new(crate::store::catalog::KIND, index.name())?;
+    let text = format!("DEFINE INDEX {} ON '{}' AS {}", Name(index.name()), index.on(), index.text());
+    definition(snapshot, ("index", index.name()), &text, index.position, snapshot.version(&target)?)
+}
+
+/// Whether a pattern is about events of a kind.
+fn concerns(on: &Pattern, kind: &str, types: &[(String, Term)]) -> bool {
+    types.iter().any(|(name, _)| on.matches_text(name))
+        || on.alternatives().iter().any(|glob| prefix(glob.prefix()) == kind && glob.prefix().contains('.'))
+}
+
+/// The types that bear a kind's name, in order, then those that are included.
+fn of_kind(snapshot: &Snapshot, kind: &str) -> Result<Vec<(String, Term)>> {
+    let mut types = own_types(snapshot, kind)?;
+    if let Some(model) = snapshot.indexes().model(kind)
+        && let Ok(fold) = model.fold()
+        && !fold.includes().is_empty()
+    {
+        let included = snapshot.types("")?.into_iter().filter(|(name, _)| {
+            fold.includes().iter().any(|include| include.on.matches_text(name))
+                && types.iter().all(|(own, _)| own != name)
+        });
+        let included: Vec<_> = included.collect();
+        types.extend(included);
+    }
+    Ok(types)
+}
+
+/// The members of data in some of the newest events of a type.
+#[derive(Default)]
+struct Sample {
+    events: usize,
+    members: BTreeMap<String, Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    events: u64,
+    /// What it was, with how often.
+    kinds: BTreeMap<&'static str, u64>,
+}
+
+fn sample(snapshot: &Snapshot, term: &Term) -> Result<Sample> {
+    let mut sample = Sample::default();
+    for position in snapshot.list(term.clone(), 1, u64::MAX, Direction::Descending).take(LOOKED_AT) {
+        let position = position?;
+        let Some(bytes) = snapshot.read(|view| view.event(position))? else { continue };
+        let data = Record::open(Position(position), &bytes)?.data().to_value()?;
+        sample.events += 1;
+        if let Value::Object(members) = &data {
+            sample.add(&mut Vec::new(), members);
+        }
+    }
+    Ok(sample)
+}
+
+impl Sample {
+    fn add(&mut self, way: &mut Vec<Step>, members: &Object) {
+        for (name, value) in members {
+            way.push(Step::Member(name.clone()));
+            let seen = self.members.entry(Way("data", way).to_string()).or_default();
+            seen.events += 1;
+            *seen.kinds.entry(kind_of(value)).or_default() += 1;
+            if let Value::Object(inner) = value {
+                self.add(way, inner);
+            }
+            way.pop();
+        }
+    }
+}
+
+/// As `typeof` says it.
+fn kind_of(value: &Value) -> &'static str {
+    crate::plan::datum::Datum::borrowed(value).kind()
+}

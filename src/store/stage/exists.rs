@@ -1,0 +1,92 @@
+//! `EXPECT EXISTS`: whether an entity has a state, as of what is staged.
+
+use std::sync::Arc;
+
+use super::Batch;
+use crate::entity::{Entity, Position};
+use crate::error::Result;
+use crate::event::record::Record;
+use crate::pattern::Pattern;
+use crate::store::Shared;
+use crate::store::fold::{Effect, Fold, Plain};
+use crate::store::snapshot::{Direction, List};
+use crate::store::term::Term;
+
+/// The newest event that says whether there is a state.
+#[derive(Debug)]
+pub(super) struct Deciding {
+    pub position: u64,
+    pub makes: bool,
+}
+
+impl Shared {
+    /// The newest of an entity's events, its own and those that are included, that makes a state or ends it: those that do neither are
+    /// passed over. None if there is no such event. `last` is the newest of its own, staged or not; 0 if there is none.
+    pub(super) fn last_of_state(
+        self: &Arc<Shared>,
+        batch: &Batch,
+        target: &Entity,
+        last: u64,
+    ) -> Result<Option<Deciding>> {
+        let fold: Arc<dyn Fold> = match batch.catalog.model(target.kind()) {
+            Some(model) => model.fold()?.clone(),
+            None => Arc::new(Plain),
+        };
+        let decides = |position: u64, includes: &[(Term, &Pattern)]| -> Result<Option<Deciding>> {
+            let bytes = self.stored(batch, position)?;
+            let event = Record::open(Position(position), &bytes)?;
+            let own = event.target().is_some_and(|of| (of.kind, of.id) == (target.kind(), target.id()));
+            if !own && !includes.iter().any(|(_, on)| on.matches_text(event.kind())) {
+                return Ok(None);
+            }
+            Ok(match fold.effect(event.kind(), own) {
+                Effect::Makes => Some(Deciding { position, makes: true }),
+                Effect::Deletes => Some(Deciding { position, makes: false }),
+                Effect::Nothing => None,
+            })
+        };
+        // Nearly always the newest of its own tells, and nothing needs to be looked for.
+        if fold.includes().is_empty() {
+            if last == 0 {
+                return Ok(None);
+            }
+            if let Some(deciding) = decides(last, &[])? {
+                return Ok(Some(deciding));
+            }
+        }
+        let own = Term::entity(target)?;
+        let mut includes = Vec::new();
+        for include in fold.includes() {
+            let terms = Term::tags_of_id(&include.tag, target.id())?;
+            includes.extend(terms.into_iter().map(|term| (term, &include.on)));
+        }
+        let is_of = |term: &Term| *term == own || includes.iter().any(|(tag, _)| tag == term);
+        let first = batch.next - batch.staged.len() as u64;
+        for (staged, position) in batch.staged.iter().rev().zip((first..batch.next).rev()) {
+            if staged.terms.iter().any(is_of)
+                && let Some(deciding) = decides(position, &includes)?
+            {
+                return Ok(Some(deciding));
+            }
+        }
+        let committed = self.snapshot();
+        let list = |term: &Term| committed.list(term.clone(), 1, first - 1, Direction::Descending).peekable();
+        let mut lists: Vec<std::iter::Peekable<List>> =
+            std::iter::once(&own).chain(includes.iter().map(|(term, _)| term)).map(list).collect();
+        loop {
+            let mut newest = None;
+            for list in &mut lists {
+                if let Some(found) = list.peek() {
+                    newest = newest.max(Some(found.clone()?));
+                }
+            }
+            let Some(newest) = newest else { return Ok(None) };
+            if let Some(deciding) = decides(newest, &includes)? {
+                return Ok(Some(deciding));
+            }
+            for list in &mut lists {
+                list.next_if(|found| matches!(found, Ok(position) if *position == newest));
+            }
+        }
+    }
+}
