@@ -10,18 +10,19 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::aggregate::Point;
+use crate::aggregate::snapshots::Shelf;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, NewEvent, codec};
 use crate::exec::{self, Compiler, Scan, State};
 use crate::live::Subscription;
 use crate::pattern::Pattern;
-use crate::plan::{self, By, Moment, Question, Replay, Take, Window, choose};
+use crate::plan::{self, By, Question, Replay, Take, Window, choose};
 use crate::store::check::{self, Verification};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::group::{Group, Outcome};
 use crate::store::{Options, Recovery, Store, Submitted};
-use crate::time::Timestamp;
 
 /// A database. Clones are handles to the same one; it may be used from any number of threads.
 ///
@@ -39,6 +40,7 @@ use crate::time::Timestamp;
 pub struct Db {
     store: Arc<Store>,
     actor: Option<Entity>,
+    shelf: Arc<Shelf>,
 }
 
 impl Options {
@@ -60,7 +62,7 @@ impl Options {
 
 impl Db {
     fn of(store: Store) -> Db {
-        Db { store: Arc::new(store), actor: None }
+        Db { store: Arc::new(store), actor: None, shelf: Arc::default() }
     }
 
     /// Opens an existing database.
@@ -103,7 +105,7 @@ impl Db {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn as_actor(&self, actor: impl Into<Entity>) -> Db {
-        Db { store: self.store.clone(), actor: Some(actor.into()) }
+        Db { actor: Some(actor.into()), ..self.clone() }
     }
 
     /// Appends a typed event: a serde enum with `tag = "type", content = "data"`. Returns when it is durable.
@@ -204,6 +206,10 @@ impl Db {
         &self.store
     }
 
+    pub(crate) fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
     fn group(&self, events: impl IntoIterator<Item = NewEvent>) -> Group {
         let actor = |mut event: NewEvent| {
             event.actor = event.actor.or_else(|| self.actor.clone());
@@ -277,38 +283,47 @@ impl Db {
         Scan::new(&snapshot, &choose(&snapshot, question)?).map(Events)
     }
 
-    /// The state of an entity as of all its events.
+    /// The state of an entity as of all its events, as it is defined in the file. (As a type of one's own:
+    /// [`replay`](Self::replay).)
     ///
     /// ```
     /// use bygone::{Db, NewEvent};
     /// let db = Db::in_memory()?;
     /// db.append(NewEvent::new("Order.created").on(("Order", 42)).member("total", 10))?;
-    /// assert_eq!(db.state(("Order", 42))?.state.get("total"), Some(&10.into()));
+    /// assert_eq!(db.state("Order", 42)?.state.get("total"), Some(&10.into()));
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn state(&self, entity: impl Into<Entity>) -> Result<State> {
-        self.fold(entity.into(), None)
+    pub fn state(&self, kind: &str, id: impl ToString) -> Result<State> {
+        let snapshot = self.store.snapshot();
+        let window = Window::through(snapshot.head().0);
+        let entity = Entity::from((kind, id));
+        exec::state(&snapshot, &Replay { entity, window, at: None, as_of: None })
     }
 
-    /// The state of an entity as of what had occurred by an instant.
+    /// The state of an entity at a point of its history, as it is defined in the file: a time (what had occurred by then), a
+    /// [`Position`] or a [`Version`]. (As a type of one's own: [`state_at`](Self::state_at).)
     ///
     /// ```
-    /// use bygone::{Db, NewEvent, Value};
+    /// use bygone::{Db, NewEvent, Value, Version};
     /// let db = Db::in_memory()?;
     /// let created = NewEvent::new("Order.created").on(("Order", 42)).at("2024-01-01".parse()?);
     /// db.append(created.member("total", 10))?;
-    /// assert_eq!(db.state_at(("Order", 42), "2024-01-02".parse()?)?.version.0, 1);
-    /// assert_eq!(db.state_at(("Order", 42), "2023-12-31".parse()?)?.state, Value::Null);
+    /// assert_eq!(db.past_state("Order", 42, "2024-01-02")?.version, Version(1));
+    /// assert_eq!(db.past_state("Order", 42, "2023-12-31")?.state, Value::Null);
+    /// assert_eq!(db.past_state("Order", 42, Version::NONE)?.state, Value::Null);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn state_at(&self, entity: impl Into<Entity>, at: Timestamp) -> Result<State> {
-        self.fold(entity.into(), Some(at))
-    }
-
-    fn fold(&self, entity: Entity, at: Option<Timestamp>) -> Result<State> {
+    pub fn past_state(
+        &self,
+        kind: &str,
+        id: impl ToString,
+        point: impl TryInto<Point, Error: Into<Error>>,
+    ) -> Result<State> {
         let snapshot = self.store.snapshot();
-        let window = Window { by: at, ..Window::through(snapshot.head().0) };
-        exec::state(&snapshot, &Replay { entity, window, at: at.map(Moment::Time), as_of: None })
+        let entity = Entity::from((kind, id));
+        let (until, at) = point.try_into().map_err(Into::into)?.within(&snapshot, &entity)?;
+        let window = Window { by: until.by, ..Window::through(until.through) };
+        exec::state(&snapshot, &Replay { entity, window, at: Some(at), as_of: None })
     }
 
     /// Subscribes to a pattern, from now on; [`Subscription::from_start`] and others say otherwise.

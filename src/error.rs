@@ -44,7 +44,7 @@ pub enum Error {
     /// An entity has no state, because one of its events could not be folded in. The event stands: events are facts.
     #[error(
         "{entity} has no state: {kind} at #{position} could not be folded in: {why}; ask for a point before #{position}, \
-         or DEFINE ENTITY anew so that it can be"
+         or {advice}"
     )]
     Unfoldable {
         /// Whose state.
@@ -55,6 +55,8 @@ pub enum Error {
         kind: String,
         /// Which expression, and what was expected and found.
         why: String,
+        /// What else can be done.
+        advice: String,
     },
 
     /// Another handle, here or in another process, has the file open.
@@ -264,6 +266,13 @@ impl Error {
 
     pub(crate) fn stopped(reason: impl Into<String>) -> Error {
         Error::Stopped { reason: reason.into() }
+    }
+}
+
+/// What cannot fail: it lets a function take what may, and what may not, be turned into something else.
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Error {
+        match never {}
     }
 }
 

@@ -4,7 +4,9 @@
 //! read, and what was read is not kept.
 
 mod aggregate;
+mod align;
 pub(crate) mod answer;
+mod blame;
 mod budget;
 mod compile;
 mod cursor;
@@ -18,6 +20,7 @@ mod gather;
 mod group;
 mod index;
 mod model;
+mod path;
 mod project;
 pub(crate) mod scan;
 mod show;
@@ -29,9 +32,13 @@ mod zones;
 mod tests;
 
 pub use answer::{Answer, Row, Rows, State};
+pub use blame::Blame;
 pub(crate) use compile::Compiler;
+pub use diff::{Change, ChangeKind};
 pub(crate) use explain::explain;
+pub use fold::Step;
 pub(crate) use fold::state;
+pub use path::StatePath;
 pub(crate) use scan::Scan;
 pub(crate) use write::write;
 
@@ -45,7 +52,9 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Events(events) => Answer::rows(Scan::new(snapshot, events)?.map(|event| Ok(event?.into()))),
         ReadKind::Shaped(shaped) => self::shaped(snapshot, shaped)?,
         ReadKind::State(replay) => fold::answer(snapshot, replay)?,
-        ReadKind::Steps(replay) => Answer::rows(fold::steps(snapshot, replay)?),
+        ReadKind::Steps(replay) => fold::steps(snapshot, replay)?,
+        ReadKind::Blame(plan) => blame::answer(snapshot, plan)?,
+        ReadKind::Diff(from, to) => diff::answer(snapshot, from, to)?,
         ReadKind::Kinds => Answer::rows(describe::kinds(snapshot)?),
         ReadKind::Describe(name) => describe::describe(snapshot, name)?,
         ReadKind::Types => Answer::rows(show::types(snapshot)?),

@@ -27,6 +27,9 @@
 //! # Ok::<(), bygone::Error>(())
 //! ```
 //!
+//! What an entity is can be a type of one's own, that events are applied to ([`Aggregate`]) and that decides what a command makes
+//! happen ([`Decide`]): `examples/account.rs` is a good first read, and [`testing`] tries such types without a database.
+//!
 //! # The life of an event
 //!
 //! 1. A caller says what happened: a [`NewEvent`] (`event/new.rs`), from Rust, from a statement, or from a line of JSON
@@ -54,10 +57,19 @@
 //!    become rows of columns, in groups and in order (`plan/shape.rs`, `exec/group.rs`, `exec/sort.rs`). A write becomes a
 //!    group (`exec/write.rs`) and goes the way of every event.
 //! 4. Rows are pulled, one by one ([`Rows`]); the shell renders them (`shell/render.rs`).
+//!
+//! # The life of a command
+//!
+//! 1. The aggregate is folded, event by event, from the newest snapshot of it that is of use (`aggregate.rs`,
+//!    `aggregate/snapshots.rs`).
+//! 2. It decides, or refuses (`aggregate/decide.rs`).
+//! 3. What it decided goes the way of every event, as one group that is guarded by the version it was decided by: if another event
+//!    came between, it is folded in, and the command is decided anew.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod aggregate;
 mod cancel;
 mod db;
 mod document;
@@ -74,18 +86,20 @@ mod pattern;
 mod plan;
 mod query;
 mod store;
+pub mod testing;
 pub mod text;
 mod time;
 mod transfer;
 mod value;
 
+pub use aggregate::{Aggregate, Decide, ExecuteError, Executed, Execution, Point, Replayed, Snapshots};
 pub use cancel::Cancel;
 pub use db::{Db, Events, Ticket};
 pub use document::Document;
 pub use entity::{Entity, EventType, Position, Version};
 pub use error::{Error, Result};
 pub use event::{Cause, Event, EventId, Expect, NewEvent, Producer, Tag};
-pub use exec::{Answer, Row, Rows, State};
+pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, Step};
 pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
 pub use plan::{Moment, Parameters};

@@ -75,6 +75,9 @@ pub(crate) enum ReadKind {
     State(Replay),
     /// `REPLAY … STEPS`.
     Steps(Replay),
+    Blame(Blame),
+    /// The state at one point, and at another.
+    Diff(Replay, Replay),
     /// What is known of a kind of entities or of an index.
     Describe(String),
     Kinds,
@@ -156,4 +159,12 @@ pub(crate) struct Replay {
     /// What was said, for the answer to repeat.
     pub at: Option<Moment>,
     pub as_of: Option<Moment>,
+}
+
+/// What last changed each leaf of a state.
+#[derive(Debug, Clone)]
+pub(crate) struct Blame {
+    pub replay: Replay,
+    /// When that is looked at: the time that was asked about, or now.
+    pub seen: Timestamp,
 }

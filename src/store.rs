@@ -18,8 +18,10 @@ pub(crate) mod commit;
 mod crash;
 pub mod disk;
 pub(crate) mod fold;
+mod follow;
 pub(crate) mod group;
 pub(crate) mod journal;
+pub(crate) mod kept;
 pub(crate) mod options;
 pub(crate) mod pack;
 pub(crate) mod posting;
@@ -49,11 +51,12 @@ use checkpoint::JournalAfter;
 use cold::Cold;
 use commit::Committer;
 use disk::{Disk, Lock, LockError, LockMode};
+use follow::Due;
 use group::{Group, Outcome, Prepared};
 use journal::{DatabaseId, Journal, Salt, Side, Sizes};
 use queue::{Pending, Queue};
 use recover::Recovered;
-use snapshot::Snapshot;
+use snapshot::{Snapshot, Warm};
 use tail::{Tail, Tails};
 use upkeep::Upkeep;
 use watch::Watch;
@@ -89,6 +92,10 @@ pub(crate) struct Shared {
     pub upkeep: Upkeep,
     /// Indexes whose lists are still being read, or written.
     pub retired: Mutex<Vec<Retired>>,
+    /// Snapshots that are to be made when there is time.
+    due: Mutex<Due>,
+    /// Of each model what the tails make of its states.
+    warm: Mutex<Vec<Arc<Warm>>>,
     pub watch: Watch,
 }
 
@@ -134,6 +141,8 @@ impl Store {
             journal: OnceLock::new(),
             upkeep: Upkeep::default(),
             retired: Mutex::default(),
+            due: Mutex::default(),
+            warm: Mutex::default(),
             watch: Watch::default(),
             tails: RwLock::new(tails),
             id: meta.id,
@@ -317,7 +326,7 @@ impl Shared {
             // A checkpoint that came through without telling has moved the frozen tail already.
             let checkpoint = self.cold.read()?.checkpoint()?;
             let left: Vec<_> = tails.each().filter(|tail| tail.last() > checkpoint).collect();
-            checkpoint::write(&self.cold, &left, JournalAfter::Retired(Some(journal.salt())))
+            checkpoint::write(&self.cold, &left, JournalAfter::Retired(Some(journal.salt())), &tails.catalog)
         };
         if let Err(first) = written() {
             self.cold.reopen().and_then(|()| written()).map_err(|_| first)?;

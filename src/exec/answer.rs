@@ -6,6 +6,9 @@ use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::blame::Blame;
+use super::diff::Change;
+use super::fold::Step;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -63,6 +66,12 @@ pub enum Row {
     },
     /// The state of an entity.
     State(State),
+    /// What last changed a leaf of a state.
+    Blame(Blame),
+    /// One difference between two states.
+    Change(Change),
+    /// An event of a replay, and what it made.
+    Step(Step),
     /// Named values.
     Fields(Object),
     /// A subscription has delivered everything up to here and waits for more.
@@ -130,6 +139,9 @@ impl Serialize for Row {
                 map.end()
             }
             Row::State(state) => state.serialize(serializer),
+            Row::Blame(leaf) => leaf.serialize(serializer),
+            Row::Change(change) => change.serialize(serializer),
+            Row::Step(step) => step.serialize(serializer),
             Row::Fields(members) => serializer.collect_map(members),
             Row::CaughtUp(position) => {
                 let mut map = serializer.serialize_map(Some(2))?;

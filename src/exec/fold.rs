@@ -1,21 +1,64 @@
 //! States: what an entity is at a point, and step by step.
 
+use std::sync::Arc;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
 use super::answer::{Answer, Row, State};
-use super::diff::diff;
-use crate::entity::{Entity, Version};
+use super::diff::{Change, diff};
+use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::Event;
 use crate::plan::{Replay, Window};
-use crate::store::fold::Folded;
-use crate::store::snapshot::{Snapshot, Until};
+use crate::store::fold::{Effect, Fold, Folded};
+use crate::store::snapshot::{Folding, Snapshot, Stream, Until};
 use crate::time::Timestamp;
-use crate::value::{Object, Value};
+use crate::value::Value;
+
+/// How many positions are looked at for a deletion at first; then four times as many, and so on.
+const LOOKED_AT: u64 = 16;
+
+/// A step of a replay: an event, and the state after it.
+///
+/// Serializes as `{"event","state","changes","late"}`, with `"included":true` where the event is another entity's.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Step {
+    /// What happened.
+    pub event: Event,
+    /// The state after it; null after a deletion.
+    pub state: Value,
+    /// What it changed.
+    pub changes: Vec<Change>,
+    /// Something that occurred after it was folded before it.
+    pub late: bool,
+    /// It is another entity's, and joins the fold because the definition of this one includes it.
+    pub included: bool,
+}
+
+impl Serialize for Step {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("event", &self.event)?;
+        map.serialize_entry("state", &self.state)?;
+        map.serialize_entry("changes", &self.changes)?;
+        map.serialize_entry("late", &self.late)?;
+        if self.included {
+            map.serialize_entry("included", &true)?;
+        }
+        map.end()
+    }
+}
 
 /// `AT`, `REPLAY`.
 pub(super) fn answer(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
-    let state = state(snapshot, replay)?;
-    let notice = state.first.map(|first| format!("{} has its first event at {first}", state.target));
-    let mut answer = Answer::row(Row::State(state));
+    let folded = folded(snapshot, replay)?;
+    let none = why_none(snapshot, replay, &folded)?;
+    // The row itself says that there are no events.
+    let notice = none.as_ref().filter(|none| !matches!(none, Stateless::Unknown));
+    let notice = notice.map(|none| none.notice(&replay.entity));
+    let mut answer = Answer::row(Row::State(told(replay, folded, none.as_ref())));
     answer.notices.extend(notice);
     Ok(answer)
 }
@@ -29,58 +72,212 @@ impl Window {
 
 /// The state of an entity.
 pub(crate) fn state(snapshot: &Snapshot, replay: &Replay) -> Result<State> {
-    let folded = snapshot.fold(&replay.entity, replay.window.until())?;
-    folded.check(&replay.entity)?;
-    let first = if folded.events == 0 { earliest(snapshot, &replay.entity)? } else { None };
-    Ok(State {
+    let folded = folded(snapshot, replay)?;
+    let none = if folded.events == 0 { why_none(snapshot, replay, &folded)? } else { None };
+    Ok(told(replay, folded, none.as_ref()))
+}
+
+fn told(replay: &Replay, folded: Folded, none: Option<&Stateless>) -> State {
+    State {
         target: replay.entity.clone(),
         version: Version(folded.version),
         events: folded.events,
         at: replay.at,
         as_of: replay.as_of,
         state: folded.state,
-        first,
-    })
+        first: match none {
+            Some(Stateless::Before { occurred, .. }) => Some(*occurred),
+            _ => None,
+        },
+    }
 }
 
-/// When the first of an entity's events occurred, of all there are by now.
-fn earliest(snapshot: &Snapshot, entity: &Entity) -> Result<Option<Timestamp>> {
-    let fold = snapshot.fold_of(entity.kind())?;
-    let mut earliest = None;
-    for event in snapshot.stream(entity, &*fold, 1, snapshot.head().0)? {
-        let occurred = event?.record()?.timestamp();
-        earliest = Some(earliest.map_or(occurred, |earliest: Timestamp| earliest.min(occurred)));
+/// What an entity's events have made, which is a state, or none.
+pub(super) fn folded(snapshot: &Snapshot, replay: &Replay) -> Result<Folded> {
+    let folded = snapshot.fold(&replay.entity, replay.window.until())?;
+    folded.check(&replay.entity)?;
+    Ok(folded)
+}
+
+/// How far a fold went, for people to read.
+pub(super) fn place(folded: &Folded) -> String {
+    let through = Position(folded.position);
+    match (folded.events, folded.version) {
+        (0, _) => "no event".to_owned(),
+        (_, 0) => format!("included events through {through}"),
+        (_, version) => format!("{} through {through}", Version(version)),
     }
-    Ok(earliest)
+}
+
+/// Why there is no state.
+#[derive(Debug)]
+pub(super) enum Stateless {
+    /// It has no events.
+    Unknown,
+    /// Its first event is later.
+    Before {
+        position: Position,
+        occurred: Timestamp,
+        recorded: Option<Timestamp>,
+    },
+    Deleted {
+        position: Position,
+        kind: String,
+    },
+    /// No event made one.
+    Unmade,
+}
+
+impl Stateless {
+    pub fn notice(&self, entity: &Entity) -> String {
+        match self {
+            Stateless::Unknown => format!("{entity} has no events"),
+            Stateless::Before { position, occurred, recorded: None } => {
+                format!("{entity} has its first event at {occurred}: {position}")
+            }
+            Stateless::Before { position, occurred, recorded: Some(recorded) } => {
+                format!("{entity} has its first event at {occurred}: {position}, recorded at {recorded}")
+            }
+            Stateless::Deleted { position, kind } => format!("{entity} was deleted by {position} {kind}"),
+            Stateless::Unmade => format!("{entity} has no state: none of its events makes one"),
+        }
+    }
+}
+
+/// Why there is no state, if there is none.
+pub(super) fn why_none(snapshot: &Snapshot, replay: &Replay, folded: &Folded) -> Result<Option<Stateless>> {
+    if folded.state != Value::Null {
+        return Ok(None);
+    }
+    let fold = snapshot.fold_of(replay.entity.kind())?;
+    Ok(Some(match folded.events {
+        0 => earliest(snapshot, replay, &fold)?.unwrap_or(Stateless::Unknown),
+        _ => deletion(snapshot, replay, &fold, folded)?.unwrap_or(Stateless::Unmade),
+    }))
+}
+
+/// The first event of an entity of which nothing was folded.
+///
+/// Where the time is why, that is the one of the log asked about that occurred first; it takes as much to find as there was to
+/// read for the fold. Where the log asked about has none at all, it is the next one recorded.
+fn earliest(snapshot: &Snapshot, replay: &Replay, fold: &Arc<dyn Fold>) -> Result<Option<Stateless>> {
+    let through = replay.window.through;
+    let stream = |first, last| snapshot.stream(&replay.entity, &**fold, first, last);
+    if replay.window.by.is_some() {
+        let mut earliest = None;
+        for event in stream(1, through)? {
+            let event = event?;
+            let found = (event.record()?.timestamp(), Position(event.position));
+            earliest = Some(earliest.map_or(found, |earliest| found.min(earliest)));
+        }
+        if let Some((occurred, position)) = earliest {
+            return Ok(Some(Stateless::Before { position, occurred, recorded: None }));
+        }
+    }
+    let next = stream(through.saturating_add(1), snapshot.head().0)?.next().transpose()?;
+    next.map(|event| {
+        let record = event.record()?;
+        let recorded = Some(record.recorded()).filter(|recorded| *recorded != record.timestamp());
+        Ok(Stateless::Before { position: record.position(), occurred: record.timestamp(), recorded })
+    })
+    .transpose()
+}
+
+/// The last event that deletes, looked for from the end: it is mostly the last of all.
+fn deletion(
+    snapshot: &Snapshot,
+    replay: &Replay,
+    fold: &Arc<dyn Fold>,
+    folded: &Folded,
+) -> Result<Option<Stateless>> {
+    let (mut last, mut many) = (folded.position, LOOKED_AT);
+    while last > 0 {
+        let first = last.saturating_sub(many) + 1;
+        let mut found = None;
+        for event in Events::new(snapshot, replay, fold, first, last)? {
+            let event = event?;
+            let record = event.record()?;
+            if fold.effect(record.kind(), event.own) == Effect::Deletes {
+                found =
+                    Some(Stateless::Deleted { position: record.position(), kind: record.kind().to_owned() });
+            }
+        }
+        if found.is_some() {
+            return Ok(found);
+        }
+        (last, many) = (first - 1, many.saturating_mul(4));
+    }
+    Ok(None)
+}
+
+/// The events that a fold reads, those that had occurred by then.
+pub(super) struct Events {
+    stream: Stream,
+    by: Option<Timestamp>,
+}
+
+impl Events {
+    fn new(
+        snapshot: &Snapshot,
+        replay: &Replay,
+        fold: &Arc<dyn Fold>,
+        first: u64,
+        last: u64,
+    ) -> Result<Events> {
+        let stream = snapshot.stream(&replay.entity, &**fold, first, last)?;
+        Ok(Events { stream, by: replay.window.by })
+    }
+
+    /// All of them.
+    pub fn all(snapshot: &Snapshot, replay: &Replay, fold: &Arc<dyn Fold>) -> Result<Events> {
+        Events::new(snapshot, replay, fold, 1, replay.window.through)
+    }
+
+    fn occurred(&self, event: &Folding) -> Result<bool> {
+        let Some(by) = self.by else { return Ok(true) };
+        Ok(event.record()?.timestamp() <= by)
+    }
+}
+
+impl Iterator for Events {
+    type Item = Result<Folding>;
+
+    fn next(&mut self) -> Option<Result<Folding>> {
+        loop {
+            let event = match self.stream.next()? {
+                Ok(event) => event,
+                Err(error) => return Some(Err(error)),
+            };
+            match self.occurred(&event) {
+                Ok(true) => return Some(Ok(event)),
+                Ok(false) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
 }
 
 /// `REPLAY … STEPS`.
-pub(super) fn steps(
-    snapshot: &Snapshot,
-    replay: &Replay,
-) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
+pub(super) fn steps(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
     let fold = snapshot.fold_of(replay.entity.kind())?;
-    let (entity, until) = (replay.entity.clone(), replay.window.until());
-    let stream = snapshot.stream(&entity, &*fold, 1, until.through)?;
+    let mut events = Events::all(snapshot, replay, &fold)?;
+    let first = events.next().transpose()?;
+    let mut notices = Vec::new();
+    if first.is_none() {
+        let none = why_none(snapshot, replay, &Folded::default())?;
+        notices.extend(none.map(|none| none.notice(&replay.entity)));
+    }
+    let entity = replay.entity.clone();
     let mut folded = Folded::default();
-    Ok(stream.filter_map(move |event| {
-        let step = || {
-            let event = event?;
-            let record = event.record()?;
-            if until.by.is_some_and(|by| record.timestamp() > by) {
-                return Ok(None);
-            }
-            let before = folded.state.clone();
-            let late = folded.add(&*fold, &record, event.own);
-            folded.check(&entity)?;
-            let event: Event = record.to_event(&event.bytes)?;
-            let mut row = Object::new();
-            row.insert("event".to_owned(), Value::of(&event)?);
-            row.insert("state".to_owned(), folded.state.clone());
-            row.insert("changes".to_owned(), Value::Array(diff(&before, &folded.state)));
-            row.insert("late".to_owned(), late.into());
-            Ok(Some(Row::Fields(row)))
-        };
-        step().transpose()
-    }))
+    let rows = first.into_iter().map(Ok).chain(events).map(move |event| {
+        let event = event?;
+        let record = event.record()?;
+        let before = folded.state.clone();
+        let late = folded.add(&*fold, &record, event.own);
+        folded.check(&entity)?;
+        let (state, changes) = (folded.state.clone(), diff(&before, &folded.state));
+        let (event, included) = (record.to_event(&event.bytes)?, !event.own);
+        Ok(Row::Step(Step { event, state, changes, late, included }))
+    });
+    Ok(Answer { notices, ..Answer::rows(rows) })
 }

@@ -79,6 +79,12 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
             let replay = binder.replay(entity, None, as_of.as_ref())?;
             read(if *steps { ReadKind::Steps(replay) } else { ReadKind::State(replay) })
         }
+        Statement::Read(ast::Read::Blame { entity, point, as_of }) => {
+            read(binder.blame(entity, point.as_ref(), as_of.as_ref())?)
+        }
+        Statement::Read(ast::Read::Diff { entity, from, to, as_of }) => {
+            read(binder.diff(entity, from, to.as_ref(), as_of.as_ref())?)
+        }
         Statement::Read(ast::Read::Subscribe(subscribe)) => {
             binder.subscription(subscribe).map(Plan::Subscribe)
         }

@@ -18,9 +18,7 @@ pub(super) enum Later {
     View,
     SubscribeView,
     SubscribeAs,
-    Diff,
     Trace,
-    Blame,
     ExpectNone,
     Form,
 }
@@ -39,9 +37,7 @@ impl Later {
             Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
             Later::SubscribeAs => "SUBSCRIBE … AS name",
-            Later::Diff => "DIFF",
             Later::Trace => "TRACE",
-            Later::Blame => "BLAME",
             Later::ExpectNone => "EXPECT NONE",
             Later::Form => "this statement",
         }
@@ -75,6 +71,7 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
 fn read(read: &Read) -> Option<Later> {
     match read {
         Read::History { .. } | Read::At { .. } | Read::Replay { .. } => None,
+        Read::Blame { .. } | Read::Diff { .. } => None,
         Read::Query(Query::Events { .. }) => None,
         Read::Query(Query::Find { .. }) => Some(Later::Find),
         Read::View { .. } => Some(Later::View),
@@ -83,9 +80,7 @@ fn read(read: &Read) -> Option<Later> {
             (Source::Events(_), Some(_)) => Some(Later::SubscribeAs),
             (Source::Events(_), None) => None,
         },
-        Read::Diff { .. } => Some(Later::Diff),
         Read::Trace { .. } => Some(Later::Trace),
-        Read::Blame { .. } => Some(Later::Blame),
     }
 }
 

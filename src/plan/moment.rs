@@ -17,6 +17,13 @@ pub enum Moment {
     Position(Position),
 }
 
+impl Moment {
+    /// Whether nothing comes before it.
+    pub(crate) fn is_start(self) -> bool {
+        self == Moment::Position(Position::START)
+    }
+}
+
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

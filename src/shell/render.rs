@@ -1,5 +1,7 @@
 //! How results are shown: one trait, one file a format.
 
+mod age;
+mod change;
 mod csv;
 mod definition;
 mod grid;

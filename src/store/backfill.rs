@@ -62,6 +62,14 @@ impl Shared {
             self.through_errors(|| self.backfill(&index))?;
             return Ok(Step::Worked);
         }
+        let mut kept = false;
+        self.through_errors(|| {
+            kept = self.keep_states()?;
+            Ok(())
+        })?;
+        if kept {
+            return Ok(Step::Worked);
+        }
         self.forget_free();
         let stale = self.stale()?;
         let held = |definition: &Position| {

@@ -24,13 +24,14 @@ use super::cold::{ColdRead, Log, Postings};
 use super::fold::Fold;
 use super::options::Options;
 use super::term::{self, Key, Term};
+use crate::document::Raw;
 use crate::entity::{Entity, EventType, Name, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
 use crate::event::{Event, codec};
 use crate::pattern::Pattern;
 use crate::value::Value;
-pub(crate) use model::Model;
+pub(crate) use model::{Finder, Model};
 
 /// The kind of what `$index.…` events are about.
 pub(crate) const KIND: &str = "$index";
@@ -56,6 +57,14 @@ pub(crate) trait Compile: Send + Sync {
 pub(crate) trait Derive: Send + Sync {
     /// Adds what an event has. The same event has the same, whenever it is asked.
     fn keys(&self, event: &Record, found: &mut Vec<Key>);
+
+    /// Whether it is of the states of entities, and events have nothing of it.
+    fn is_of_states(&self) -> bool {
+        false
+    }
+
+    /// Adds what a state has.
+    fn keys_of_state(&self, _state: Raw, _found: &mut Vec<Key>) {}
 }
 
 /// What is said of an index, understood.
@@ -79,10 +88,22 @@ pub(crate) struct EntityDefinition {
     fold: Option<Arc<dyn Fold>>,
 }
 
+/// What is said of an index of states, understood.
+#[derive(Clone)]
+pub(crate) struct FinderDefinition {
+    pub name: String,
+    /// Of which entities.
+    pub kind: String,
+    /// What of their states, as text.
+    pub text: String,
+    derive: Option<Arc<dyn Derive>>,
+}
+
 /// A step of the catalog.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Index(Definition),
+    Finder(FinderDefinition),
     NoIndex(String),
     Entity(EntityDefinition),
     NoEntity(String),
@@ -136,13 +157,31 @@ impl Change {
             DROPPED => Ok(Some(Change::NoIndex(name))),
             model::DROPPED => Ok(Some(Change::NoEntity(name))),
             DEFINED => {
-                let (on, text) = (text("on")?.parse()?, text("as")?);
-                let derive = match options.compiler().and_then(|compiler| compiler.index(&text)) {
-                    Ok(derive) => Some(derive),
-                    Err(_) if lenient => None,
-                    Err(error) => return Err(understood(&text, error)),
+                let kind = member("of");
+                let kind = kind.as_ref().and_then(|kind| kind.as_text());
+                let said = text("as")?;
+                let derive = match options.compiler().and_then(|compiler| compiler.index(&said)) {
+                    Ok(derive) if derive.is_of_states() == kind.is_some() => Some(derive),
+                    Err(_) | Ok(_) if lenient => None,
+                    Err(error) => return Err(understood(&said, error)),
+                    Ok(_) => {
+                        let what = format!("{} of {name}", DEFINED);
+                        return Err(Error::invalid(
+                            what,
+                            "`of` a kind for its states, or `on` a pattern",
+                            said,
+                        ));
+                    }
                 };
-                Ok(Some(Change::Index(Definition { name, on, text, derive })))
+                Ok(Some(match kind {
+                    Some(kind) => {
+                        Change::Finder(FinderDefinition { name, kind: kind.to_owned(), text: said, derive })
+                    }
+                    None => {
+                        let on = text("on")?.parse()?;
+                        Change::Index(Definition { name, on, text: said, derive })
+                    }
+                }))
             }
             model::DEFINED => {
                 let text = text(model::TEXT)?;
@@ -259,6 +298,12 @@ impl fmt::Debug for Definition {
     }
 }
 
+impl fmt::Debug for FinderDefinition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} OF {} AS {}", self.name, self.kind, self.text)
+    }
+}
+
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Index({:?} at {}, {}%)", self.definition, self.position, self.percent())
@@ -273,6 +318,8 @@ pub(crate) struct Catalog {
     indexes: Vec<Arc<Index>>,
     /// Of each kind the newest.
     models: Vec<Arc<Model>>,
+    /// Of each name the newest.
+    finders: Vec<Arc<Finder>>,
 }
 
 impl Catalog {
@@ -308,6 +355,21 @@ impl Catalog {
         self.models.iter()
     }
 
+    /// The index of states of this name.
+    pub fn finder(&self, name: &str) -> Option<&Arc<Finder>> {
+        self.finders.iter().find(|finder| finder.name == name)
+    }
+
+    /// The indexes of states, in the order of their definitions.
+    pub fn finders(&self) -> impl DoubleEndedIterator<Item = &Arc<Finder>> {
+        self.finders.iter()
+    }
+
+    /// The indexes of the states of a kind.
+    pub fn finders_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Arc<Finder>> {
+        self.finders.iter().filter(move |finder| finder.kind == kind)
+    }
+
     /// The index of the definition at a position.
     pub fn at(&self, position: Position) -> Option<&Arc<Index>> {
         self.iter().find(|index| index.position == position)
@@ -324,17 +386,28 @@ impl Catalog {
 
     /// The catalog after a change. One that is replaced stays as long as it is of use: [`Catalog::pruned`] leaves it out.
     pub(super) fn changed(&self, position: Position, change: Change) -> Catalog {
-        let Catalog { mut indexes, mut models } = self.clone();
+        let Catalog { mut indexes, mut models, mut finders } = self.clone();
         match change {
-            Change::Index(definition) => indexes.push(Arc::new(Index::new(position, definition, 0))),
-            Change::NoIndex(name) => indexes.retain(|index| index.name() != name),
+            Change::Index(definition) => {
+                finders.retain(|finder| finder.name != definition.name);
+                indexes.push(Arc::new(Index::new(position, definition, 0)));
+            }
+            Change::Finder(FinderDefinition { name, kind, text, derive }) => {
+                indexes.retain(|index| *index.name() != name);
+                finders.retain(|finder| finder.name != name);
+                finders.push(Arc::new(Finder { position, name, kind, text, derive }));
+            }
+            Change::NoIndex(name) => {
+                indexes.retain(|index| index.name() != name);
+                finders.retain(|finder| finder.name != name);
+            }
             Change::Entity(EntityDefinition { kind, text, fold }) => {
                 models.retain(|model| model.kind != kind);
                 models.push(Arc::new(Model { position, kind, text, fold }));
             }
             Change::NoEntity(kind) => models.retain(|model| model.kind != kind),
         }
-        Catalog { indexes, models }
+        Catalog { indexes, models, finders }
     }
 
     /// The catalog without what a newer definition replaces: of each name the newest stays, and before it the newest that is complete.
@@ -350,7 +423,7 @@ impl Catalog {
         };
         let indexes: Vec<_> =
             self.indexes.iter().enumerate().filter(needed).map(|(_, index)| index.clone()).collect();
-        (indexes.len() < self.indexes.len()).then(|| Catalog { indexes, models: self.models.clone() })
+        (indexes.len() < self.indexes.len()).then(|| Catalog { indexes, ..self.clone() })
     }
 
     /// The indexes of this catalog that another one does not have.
@@ -385,11 +458,15 @@ impl Catalog {
             let why = options.compiler().and_then(|compiler| compiler.index(index.text())).err();
             (format!("index {}", Name(index.name())), index.position, index.text(), why)
         });
+        let finder = self.finders.iter().find(|finder| !finder.is_understood()).map(|finder| {
+            let why = options.compiler().and_then(|compiler| compiler.index(&finder.text)).err();
+            (format!("index {}", Name(&finder.name)), finder.position, finder.text.as_str(), why)
+        });
         let model = self.models.iter().find(|model| !model.is_understood()).map(|model| {
             let why = options.compiler().and_then(|compiler| compiler.entity(&model.text)).err();
             (format!("entity {}", Name(&model.kind)), model.position, model.text.as_str(), why)
         });
-        let Some((what, position, text, why)) = index.or(model) else { return Ok(()) };
+        let Some((what, position, text, why)) = index.or(finder).or(model) else { return Ok(()) };
         let reason = format!(
             "its {what}, defined at {position}, is something that this version does not understand: {} ({})",
             shorten(text),

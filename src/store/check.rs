@@ -7,6 +7,8 @@
 //! that its events say. What else a list might hold is found by counting: all lists together have as many entries as
 //! the events have terms.
 
+mod states;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub struct Verification {
     pub events: u64,
     /// How many index entries were compared.
     pub entries: u64,
+    /// How many states and snapshots of entities, which are kept to spare reading, were compared with a fold of all events.
+    pub states: u64,
     /// What does not fit, in words; empty when all is well.
     pub faults: Vec<String>,
 }
@@ -133,6 +137,9 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
     check.end_of_run(head)?;
     check.zones_reach(checkpoint.min(head))?;
     check.lists_hold_nothing_else(&snapshot.view()?)?;
+    if !check.found.full() {
+        states::compare(snapshot, &mut check.found)?;
+    }
     Ok(check.found)
 }
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::Shared;
+use super::catalog::Catalog;
 use super::cold::{Cold, Tables, Zone};
+use super::follow::follow;
 use super::journal::Salt;
 use super::tail::Tail;
-use crate::entity::Position;
+use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::time::Timestamp;
@@ -27,12 +29,15 @@ impl Shared {
     /// Moves the frozen tail, if there is one, and lets its journal segment be used again.
     pub fn checkpoint_frozen(&self) -> Result<()> {
         let Some(frozen) = self.tails().frozen else { return Ok(()) };
-        let moved = write(&self.cold, &[&frozen], JournalAfter::Kept);
-        if let Err(error) = moved {
-            // redb takes nothing more after an error of its disk. The commit may have come through all the same.
-            self.cold.reopen()?;
-            if self.cold.read()?.checkpoint()? < frozen.last() {
-                return Err(error);
+        let catalog = self.tails().catalog;
+        match write(&self.cold, &[&frozen], JournalAfter::Kept, &catalog) {
+            Ok(due) => self.snapshots_due(due),
+            Err(error) => {
+                // redb takes nothing more after an error of its disk. The commit may have come through all the same.
+                self.cold.reopen()?;
+                if self.cold.read()?.checkpoint()? < frozen.last() {
+                    return Err(error);
+                }
             }
         }
         self.release(&frozen);
@@ -45,18 +50,26 @@ impl Shared {
             journal.release(frozen.side);
         }
         self.tails_mut().frozen = None;
-        if !super::locked(&self.retired).is_empty() {
+        if !super::locked(&self.retired).is_empty() || self.tails().catalog.models().next().is_some() {
             self.upkeep.ask(|asked| asked.index = true);
         }
     }
 }
 
-/// Writes tails, oldest first, into the tables: events, postings, zones, and C.
-pub(crate) fn write(cold: &Cold, tails: &[&Arc<Tail>], after: JournalAfter) -> Result<()> {
+/// Writes tails, oldest first, into the tables: events, postings, zones, the states that are kept, and C. Tells which entities
+/// are due a snapshot.
+pub(crate) fn write(
+    cold: &Cold,
+    tails: &[&Arc<Tail>],
+    after: JournalAfter,
+    catalog: &Catalog,
+) -> Result<Vec<(Entity, u64)>> {
     let mut chain = cold.read()?.chain()?;
+    let mut due = Vec::new();
     cold.write("a checkpoint", |tables| {
         for tail in tails {
             chain = write_tail(tables, tail, chain)?;
+            due.extend(follow(tables, catalog, tail.first, tail.read().events())?);
         }
         if let JournalAfter::Retired(salt) = after {
             tables.clear_meta("journal")?;
@@ -65,7 +78,8 @@ pub(crate) fn write(cold: &Cold, tails: &[&Arc<Tail>], after: JournalAfter) -> R
             }
         }
         Ok(())
-    })
+    })?;
+    Ok(due)
 }
 
 fn write_tail(tables: &mut Tables, tail: &Tail, mut chain: [u8; 32]) -> Result<[u8; 32]> {

@@ -6,9 +6,10 @@
 //! | `postings` | term, first position | a chunk ([`super::posting`]) |
 //! | `zones` | first position of a run | [`Zone`] |
 //! | `indexes` | the position of a definition | up to where its index is backfilled ([`indexes`]) |
+//! | `states`, `found`, `snapshots`, `followers` | see [`states`] | what is kept of the states of entities |
 //! | `meta` | a name | see [`Meta`] |
 //!
-//! An event's bytes and a chunk carry their own checksum; a zone, a row of `indexes` and a value of `meta` end with a CRC-32 over key and value.
+//! An event's bytes and a chunk carry their own checksum; every other value ends with a CRC-32 over key and value.
 //!
 //! Every write goes through [`Cold::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
 //! error of its backend; [`Cold::reopen`] gets over one.
@@ -16,6 +17,7 @@
 mod handle;
 mod indexes;
 mod read;
+pub(crate) mod states;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -44,10 +46,14 @@ const LOG: TableDefinition<Bytes, Bytes> = TableDefinition::new("log");
 const POSTINGS: TableDefinition<Bytes, Bytes> = TableDefinition::new("postings");
 const ZONES: TableDefinition<Bytes, Bytes> = TableDefinition::new("zones");
 const INDEXES: TableDefinition<Bytes, Bytes> = TableDefinition::new("indexes");
+const STATES: TableDefinition<Bytes, Bytes> = TableDefinition::new("states");
+const FOUND: TableDefinition<Bytes, Bytes> = TableDefinition::new("found");
+const SNAPSHOTS: TableDefinition<Bytes, Bytes> = TableDefinition::new("snapshots");
+const FOLLOWERS: TableDefinition<Bytes, Bytes> = TableDefinition::new("followers");
 const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 
 /// The version of everything this crate writes: a file of another one is refused, not guessed at.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
 
 /// How many events a row of the log has at most.
 pub(super) const MOST_IN_A_ROW: u64 = pack::MOST as u64;
@@ -305,6 +311,10 @@ pub(crate) struct Tables<'t> {
     postings: Table<'t, Bytes, Bytes>,
     zones: Table<'t, Bytes, Bytes>,
     indexes: Table<'t, Bytes, Bytes>,
+    states: Table<'t, Bytes, Bytes>,
+    found: Table<'t, Bytes, Bytes>,
+    snapshots: Table<'t, Bytes, Bytes>,
+    followers: Table<'t, Bytes, Bytes>,
     meta: Table<'t, &'static str, Bytes>,
     buffer: Vec<u8>,
 }
@@ -317,6 +327,10 @@ impl<'t> Tables<'t> {
             postings: transaction.open_table(POSTINGS).map_err(fault)?,
             zones: transaction.open_table(ZONES).map_err(fault)?,
             indexes: transaction.open_table(INDEXES).map_err(fault)?,
+            states: transaction.open_table(STATES).map_err(fault)?,
+            found: transaction.open_table(FOUND).map_err(fault)?,
+            snapshots: transaction.open_table(SNAPSHOTS).map_err(fault)?,
+            followers: transaction.open_table(FOLLOWERS).map_err(fault)?,
             meta: transaction.open_table(META).map_err(fault)?,
             buffer: Vec::new(),
         })

@@ -116,7 +116,7 @@ fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -
             recovery = replay(disk, path, cold, &meta, salt, &mut catalog, options)?;
         } else if options.accept_lost_journal {
             drop_lists_after(cold, meta.checkpoint)?;
-            checkpoint::write(cold, &[], JournalAfter::Retired(Some(salt)))?;
+            checkpoint::write(cold, &[], JournalAfter::Retired(Some(salt)), &catalog)?;
         } else {
             let reason =
                 format!("its journal is gone; the file itself holds every event up to #{}", meta.checkpoint);
@@ -131,9 +131,25 @@ fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -
     Ok(Recovered { meta: read.meta(path)?, catalog: catalog.caught_up(&read)?, recovery })
 }
 
-/// Drops the lists of indexes whose definitions were lost with the journal: of another one at the same place they would tell that
-/// it is complete.
+/// Drops the lists of indexes, and what is kept of states, whose definitions were lost with the journal: of another one at the same
+/// place they would tell that it is complete.
 fn drop_lists_after(cold: &Cold, checkpoint: u64) -> Result<()> {
+    for (definition, indexes) in cold.read()?.kept_definitions()? {
+        let lost = indexes.into_iter().filter(|index| definition.0 <= checkpoint && index.0 > checkpoint);
+        let lost = lost.map(Some).chain((definition.0 > checkpoint).then_some(None));
+        for index in lost {
+            let mut dropped = false;
+            while !dropped {
+                cold.write("dropping states", |tables| {
+                    dropped = match index {
+                        Some(index) => tables.remove_found_of(definition, index, CHUNKS)?,
+                        None => tables.remove_states(definition, CHUNKS)?,
+                    };
+                    Ok(())
+                })?;
+            }
+        }
+    }
     let built = catalog::built(&cold.read()?)?;
     for definition in built.into_iter().filter(|definition| definition.0 > checkpoint) {
         let mut dropped = false;
@@ -209,7 +225,7 @@ fn replay(
     // What was replayed without the terms of an index must not be taken in.
     catalog.check(path, options)?;
     let cut = replay.cut().map(|cut| Position(cut.at));
-    checkpoint::write(cold, &[&tail], JournalAfter::Retired(Some(salt)))?;
+    checkpoint::write(cold, &[&tail], JournalAfter::Retired(Some(salt)), catalog)?;
     Ok(Recovery { replayed: next - first, cut })
 }
 

@@ -10,6 +10,7 @@ mod estimate;
 mod list;
 mod runs;
 mod scan;
+mod states;
 mod stream;
 mod sweep;
 mod tally;
@@ -33,7 +34,8 @@ pub(crate) use estimate::Estimate;
 pub(crate) use list::List;
 pub(crate) use runs::Run;
 pub(crate) use scan::LogScan;
-pub(crate) use stream::Stream;
+pub(crate) use states::{States, Warm, Way};
+pub(crate) use stream::{Folding, Stream};
 pub(crate) use tally::Tally;
 
 /// Which way along the log.
@@ -91,6 +93,11 @@ impl Snapshot {
     /// How many threads may work on one query.
     pub fn threads(&self) -> usize {
         self.shared.options.threads
+    }
+
+    /// The log as it is by now.
+    pub fn now(&self) -> Snapshot {
+        self.shared.snapshot().cancelled_by(&self.cancel)
     }
 
     /// The same log, up to an earlier head.
@@ -165,7 +172,7 @@ impl Snapshot {
         let mut kinds = Vec::new();
         let mut from = term::kinds_prefix();
         while let Some(found) = self.read(|view| view.term_at(&from))?
-            && let Some(kind) = found.as_kind()
+            && let Some((kind, _)) = found.as_entity()
         {
             from = [term::kind_prefix(&kind).as_slice(), &term::AFTER_TERM].concat();
             kinds.push(kind);

@@ -132,6 +132,20 @@ impl Term {
         Ok(terms)
     }
 
+    /// The id that an index value stands for, if it does.
+    pub fn id_of_tag(value: &Value) -> Option<String> {
+        match value {
+            Value::Text(id) => Some(id.clone()),
+            Value::Int(n) => Some(n.to_string()),
+            Value::UInt(n) => Some(n.to_string()),
+            // A float that is whole has the term of that integer.
+            Value::Float(x) if x.fract() == 0.0 && *x >= -(2f64.powi(63)) && *x < 2f64.powi(64) => {
+                Some((*x as i128).to_string())
+            }
+            _ => None,
+        }
+    }
+
     /// What the index of a definition holds an event under: none if that is no text, number, boolean or time.
     pub fn derived(definition: Position, key: &Key) -> Option<Term> {
         let mut builder = Builder(derived_prefix(definition));
@@ -205,11 +219,23 @@ impl Term {
         read_text(self.0.get(1..end + 4)?)
     }
 
-    /// The kind that a term of an entity begins with.
-    pub fn as_kind(&self) -> Option<String> {
+    /// The kind and the id of an entity's term.
+    pub fn as_entity(&self) -> Option<(String, String)> {
         let rest = self.0.strip_prefix(&[Space::Entity as u8, TEXT])?;
-        let end = rest.windows(2).position(|pair| pair == [0, 0])?;
-        read_text(self.0.get(1..end + 4)?)
+        let end = rest.windows(2).position(|pair| pair == [0, 0])? + 3;
+        Some((read_text(self.0.get(1..end + 1)?)?, read_text(self.0.get(end + 1..)?)?))
+    }
+
+    /// The id that a term of an index value stands for, if it does.
+    pub fn as_tag_id(&self) -> Option<String> {
+        let rest = self.0.strip_prefix(&[Space::Tag as u8, TEXT])?;
+        let end = rest.windows(2).position(|pair| pair == [0, 0])? + 4;
+        let value = self.0.get(end..)?;
+        match value.first()? {
+            &TEXT => read_text(value),
+            &NUMBER => Term::id_of_tag(&read_number(value)?),
+            _ => None,
+        }
     }
 
     /// The type that a term of that space stands for.
@@ -392,6 +418,19 @@ fn write_number(out: &mut Vec<u8>, nearest: f64, rest: i16) {
     out.push(NUMBER);
     out.extend_from_slice(&sortable.to_be_bytes());
     out.extend_from_slice(&((rest as u16) ^ 0x8000).to_be_bytes());
+}
+
+/// The number that sorts there, whole ones as integers.
+fn read_number(bytes: &[u8]) -> Option<Value> {
+    let bytes: &[u8; 11] = bytes.try_into().ok()?;
+    let (sortable, rest) = bytes[1..].split_first_chunk::<8>()?;
+    let (sortable, rest) = (u64::from_be_bytes(*sortable), u16::from_be_bytes(rest.try_into().ok()?));
+    let nearest = f64::from_bits(if sortable >> 63 == 1 { sortable & !(1 << 63) } else { !sortable });
+    if nearest.fract() != 0.0 || nearest.abs() > 2f64.powi(64) {
+        return Some(Value::Float(nearest));
+    }
+    let n = nearest as i128 + i128::from((rest ^ 0x8000) as i16);
+    i64::try_from(n).map(Value::Int).or_else(|_| u64::try_from(n).map(Value::UInt)).ok()
 }
 
 fn escape(out: &mut Vec<u8>, text: &str) {

@@ -53,7 +53,12 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
                 hints.extend(unmatched.filter(|hint| hint.contains("did you mean")));
             }
         }
-        Statement::Read(Read::At { entity, .. } | Read::Replay { entity, .. }) => {
+        Statement::Read(
+            Read::At { entity, .. }
+            | Read::Replay { entity, .. }
+            | Read::Blame { entity, .. }
+            | Read::Diff { entity, .. },
+        ) => {
             hints.extend(binder.kind(entity)?);
         }
         _ => {}

@@ -1,14 +1,14 @@
 //! Binding of reads.
 
 use super::{Binder, expr::Names};
-use crate::entity::Entity;
+use crate::entity::{Entity, Position};
 use crate::error::Result;
-use crate::lang::ast::{Clauses, EntityRef, Expr, Point, PointKind, Selector, Source, Subscribe};
+use crate::lang::ast::{Clauses, EntityRef, Expr, Point, PointKind, Selector, Source, Start, Subscribe};
 use crate::pattern::Pattern;
 use crate::plan::later::Later;
 use crate::plan::{
-    By, Derived, Indexed, Moment, Predicate, Question, ReadKind, Replay, Subscription, Take, Until, Window,
-    choose,
+    Blame, By, Derived, Indexed, Moment, Predicate, Question, ReadKind, Replay, Subscription, Take, Until,
+    Window, choose,
 };
 
 impl Binder<'_> {
@@ -93,13 +93,39 @@ impl Binder<'_> {
         let entity = self.entity(entity)?;
         let at = at.map(|point| self.point(point, Some(&entity))).transpose()?;
         let (through, as_of) = self.as_of(as_of, Some(&entity))?;
-        let mut window = Window::through(through.0);
-        match at {
-            Some(Moment::Position(position)) => window.through = window.through.min(position.0),
-            Some(Moment::Time(time)) => window.by = Some(time),
-            None => {}
-        }
-        Ok(Replay { entity, window, at, as_of })
+        Ok(Replay { entity, window: states(through, at), at, as_of })
+    }
+
+    pub(super) fn blame(
+        &self,
+        entity: &EntityRef,
+        at: Option<&Point>,
+        as_of: Option<&Point>,
+    ) -> Result<ReadKind> {
+        let replay = self.replay(entity, at, as_of)?;
+        let seen = match (replay.at, replay.as_of) {
+            (Some(Moment::Time(time)), _) | (_, Some(Moment::Time(time))) => time,
+            _ => self.now()?,
+        };
+        Ok(ReadKind::Blame(Blame { replay, seen }))
+    }
+
+    pub(super) fn diff(
+        &self,
+        entity: &EntityRef,
+        from: &Start,
+        to: Option<&Point>,
+        as_of: Option<&Point>,
+    ) -> Result<ReadKind> {
+        let entity = self.entity(entity)?;
+        let from = match from {
+            Start::Beginning(_) => Moment::Position(Position::START),
+            Start::Point(point) => self.point(point, Some(&entity))?,
+        };
+        let to = to.map(|point| self.point(point, Some(&entity))).transpose()?;
+        let (through, as_of) = self.as_of(as_of, Some(&entity))?;
+        let replay = |at| Replay { entity: entity.clone(), window: states(through, at), at, as_of };
+        Ok(ReadKind::Diff(replay(Some(from)), replay(to)))
     }
 
     pub(super) fn subscription(&self, subscribe: &Subscribe) -> Result<Subscription> {
@@ -127,4 +153,15 @@ impl Binder<'_> {
             limit: subscribe.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?,
         })
     }
+}
+
+/// What a state at a moment is made of, of a log that goes so far.
+fn states(through: Position, at: Option<Moment>) -> Window {
+    let mut window = Window::through(through.0);
+    match at {
+        Some(Moment::Position(position)) => window.through = window.through.min(position.0),
+        Some(Moment::Time(time)) => window.by = Some(time),
+        None => {}
+    }
+    window
 }

@@ -1,7 +1,7 @@
 //! Comma-separated values as RFC 4180 has them: lines end with CRLF, what needs quotes has them.
 //!
 //! A header comes first, and again after an empty line where the columns change. An entity takes two columns, its type
-//! and its id; other objects are JSON. Null is an empty field, an empty text is `""`.
+//! and its id, and an event all that events have; other objects are JSON. Null is an empty field, an empty text is `""`.
 
 use std::io::{self, Write};
 
@@ -54,6 +54,13 @@ impl Renderer for Csv {
             self.settle(out)?;
             self.head(EVENT.map(str::to_owned).to_vec(), out)?;
             return write_row(&event_cells(event), out);
+        }
+        if let Row::Blame(leaf) = row {
+            self.settle(out)?;
+            self.head(["path", "value"].into_iter().chain(EVENT).map(str::to_owned).collect(), out)?;
+            let mut cells = vec![Some(Cell::text(leaf.path.to_string())), Some(Cell::plain(&leaf.value))];
+            cells.extend(event_cells(&leaf.event));
+            return write_row(&cells, out);
         }
         let record = flat(grid::members(row));
         if !self.sampled {

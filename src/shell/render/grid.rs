@@ -6,9 +6,10 @@
 
 use std::borrow::Cow;
 
-use bygone::{Entity, Event, Object, Row, Value};
+use bygone::{Blame, Cause, Entity, Event, Object, Row, Value};
 
-use crate::shell::terminal::harmless;
+use super::age::age;
+use crate::shell::terminal::{Style, harmless};
 
 /// How many rows are looked at before the first is written.
 pub const SAMPLE: usize = 100;
@@ -18,6 +19,8 @@ pub const SAMPLE: usize = 100;
 pub struct Cell {
     pub text: String,
     pub kind: Kind,
+    /// How a terminal shows it.
+    pub style: Option<Style>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,17 +32,25 @@ pub enum Kind {
 
 impl Cell {
     pub fn text(text: impl Into<String>) -> Cell {
-        Cell { text: text.into(), kind: Kind::Text }
+        Cell { text: text.into(), kind: Kind::Text, style: None }
     }
 
     pub fn number(text: impl ToString) -> Cell {
-        Cell { text: text.to_string(), kind: Kind::Number }
+        Cell { text: text.to_string(), kind: Kind::Number, style: None }
+    }
+
+    fn null(text: &str) -> Cell {
+        Cell { text: text.to_owned(), kind: Kind::Null, style: None }
+    }
+
+    fn styled(self, style: Style) -> Cell {
+        Cell { style: Some(style), ..self }
     }
 
     /// For a program: text as it is, all else as JSON, null as nothing.
     pub fn plain(value: &Value) -> Cell {
         match value {
-            Value::Null => Cell { text: String::new(), kind: Kind::Null },
+            Value::Null => Cell::null(""),
             Value::Text(text) => Cell::text(text.as_str()),
             Value::Int(_) | Value::UInt(_) | Value::Float(_) => Cell::number(value),
             value => Cell::text(value.to_string()),
@@ -50,7 +61,7 @@ impl Cell {
     /// and a type: the rest is a statement away.
     pub fn shown(value: &Value) -> Cell {
         match value {
-            Value::Null => Cell { text: "null".to_owned(), kind: Kind::Null },
+            Value::Null => Cell::null("null"),
             Value::Int(_) | Value::UInt(_) | Value::Float(_) => Cell::number(value),
             value => Cell::text(shown(value)),
         }
@@ -104,6 +115,7 @@ pub type Record<'a> = Vec<(Cow<'a, str>, Cell)>;
 pub fn brief(row: &Row) -> Record<'static> {
     match row {
         Row::Event { event, .. } => brief_record(event),
+        Row::Blame(leaf) => blame_record(leaf),
         row => {
             let all = |(name, value): (String, Value)| (name.into(), Cell::shown(&value));
             members(row).into_iter().map(all).collect()
@@ -120,6 +132,28 @@ fn brief_record(event: &Event) -> Record<'static> {
         ("target", entity(&event.target)),
         ("actor", entity(&event.actor)),
         ("data", Some(Cell::text(harmless(&event.data.to_string())))),
+    ];
+    columns.into_iter().filter_map(|(name, cell)| Some((name.into(), cell?))).collect()
+}
+
+/// A leaf, and what one wants to know of whoever is to blame.
+fn blame_record(leaf: &Blame) -> Record<'static> {
+    let event = &leaf.event;
+    let path = if leaf.path.is_empty() { "(all)".to_owned() } else { leaf.path.to_string() };
+    let what = format!("{} {}", event.position, event.kind);
+    let cause = event.cause.as_ref().map(|cause| match cause {
+        Cause::Event(position) => position.to_string(),
+        Cause::Named { kind, id } => Entity::from((kind, id)).to_string(),
+    });
+    let text = |text: String| Cell::text(harmless(&text));
+    let columns = [
+        ("path", Some(text(path).styled(Style::Cyan))),
+        ("value", Some(Cell::shown(&leaf.value).styled(Style::Bold))),
+        ("event", Some(text(what))),
+        ("when", Some(text(event.timestamp.to_string()).styled(Style::Dim))),
+        ("age", Some(text(age(event.timestamp, leaf.seen)))),
+        ("actor", event.actor.as_ref().map(|actor| text(actor.to_string()))),
+        ("cause", cause.map(text)),
     ];
     columns.into_iter().filter_map(|(name, cell)| Some((name.into(), cell?))).collect()
 }

@@ -2,13 +2,14 @@
 //!
 //! Columns are as wide as the first rows need, and the whole is as wide as the terminal: what does not fit is shortened
 //! with `…`, the longest columns first. A pipe has no width, and nothing is shortened there. A state that comes alone is
-//! no table: it is written out.
+//! no table: it is written out. Nor are changes: they are lines.
 
 use std::io::{self, Write};
 
 use bygone::{Object, Row, Value};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use super::change::Changes;
 use super::grid::{self, Block, Cell, Kind, Record, SAMPLE};
 use super::{Renderer, definition};
 use crate::shell::terminal::{Style, Terminal, harmless};
@@ -64,8 +65,7 @@ impl Renderer for Table {
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
         self.rows += 1;
         if let Some(text) = drawn(row) {
-            self.settle(out)?;
-            self.follows = true;
+            self.begin_lines(out)?;
             return text.lines().try_for_each(|line| writeln!(out, "{}", harmless(line)));
         }
         if let Some((lines, facts)) = definition::told(row) {
@@ -74,7 +74,16 @@ impl Renderer for Table {
             lines.iter().try_for_each(|line| writeln!(out, "{}", harmless(line)))?;
             return writeln!(out, "{}", Style::Dim.paint(&harmless(&facts), self.terminal.output_colors));
         }
+        let changes = Changes::new(&self.terminal);
         let record = match row {
+            Row::Change(change) => {
+                self.begin_lines(out)?;
+                return changes.change(change, out);
+            }
+            Row::Step(step) => {
+                self.begin_lines(out)?;
+                return changes.step(step, out);
+            }
             Row::State(_) => {
                 let members = grid::members(row);
                 let record = state_record(&members);
@@ -112,6 +121,13 @@ impl Renderer for Table {
 }
 
 impl Table {
+    /// Lines follow that are no table: what is held back goes before them.
+    fn begin_lines(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.settle(out)?;
+        self.follows = true;
+        Ok(())
+    }
+
     /// An empty line between a table and the one before.
     fn separate(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if std::mem::replace(&mut self.follows, true) { writeln!(out) } else { Ok(()) }
@@ -189,7 +205,10 @@ impl Table {
             if column.right {
                 line.extend(std::iter::repeat_n(' ', pad));
             }
-            line.push_str(&text);
+            match cell.as_ref().and_then(|cell| cell.style).filter(|_| !text.is_empty()) {
+                Some(style) => line.push_str(&style.paint(&text, self.terminal.output_colors)),
+                None => line.push_str(&text),
+            }
             used += text.width();
             if column.right {
                 used += pad;

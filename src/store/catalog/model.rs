@@ -1,11 +1,14 @@
-//! Models: what is defined of the entities of a kind.
+//! Models: what is defined of the entities of a kind; and finders, the indexes of their states.
 
 use std::fmt;
 use std::sync::Arc;
 
+use super::Derive;
+use crate::document::Raw;
 use crate::entity::{Entity, Name, Position};
 use crate::error::{Error, Result, shorten};
 use crate::store::fold::Fold;
+use crate::store::term::Term;
 
 /// The kind of what `$entity.…` events are about.
 pub(crate) const KIND: &str = "$entity";
@@ -58,5 +61,43 @@ impl Model {
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Model({} at {})", self.kind, self.position)
+    }
+}
+
+/// An index of the states of a kind, from its definition on.
+pub(crate) struct Finder {
+    /// Where its definition is.
+    pub position: Position,
+    pub name: String,
+    /// Of which entities.
+    pub kind: String,
+    /// What of their states, in the canonical text of the expression.
+    pub text: String,
+    /// None where this version does not understand the text: such an index is never used.
+    pub(super) derive: Option<Arc<dyn Derive>>,
+}
+
+impl Finder {
+    /// Whether this version can work out its expression.
+    pub fn is_understood(&self) -> bool {
+        self.derive.is_some()
+    }
+
+    /// The terms that a state is found by, each once, in order.
+    pub fn terms(&self, state: Raw) -> Vec<Term> {
+        let mut keys = Vec::new();
+        if let Some(derive) = &self.derive {
+            derive.keys_of_state(state, &mut keys);
+        }
+        let mut terms: Vec<Term> = keys.iter().filter_map(|key| Term::derived(self.position, key)).collect();
+        terms.sort_unstable();
+        terms.dedup();
+        terms
+    }
+}
+
+impl fmt::Debug for Finder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} OF {} AS {} at {}", self.name, self.kind, self.text, self.position)
     }
 }

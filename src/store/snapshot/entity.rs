@@ -1,11 +1,16 @@
-//! Entities, folded.
+//! Entities, folded: from the nearest that is kept, or from the beginning.
+//!
+//! What is kept spares reading, and changes nothing: whatever it is, the events behind it are read from the log.
 
 use std::sync::Arc;
 
-use super::{Snapshot, Stream};
-use crate::entity::Entity;
+use super::{Snapshot, Stream, View};
+use crate::entity::{Entity, Position};
 use crate::error::Result;
+use crate::store::cold::states::Owner;
 use crate::store::fold::{Fold, Folded, Plain};
+use crate::store::kept::Kept;
+use crate::store::term::Term;
 use crate::time::Timestamp;
 
 /// Up to where an entity is folded.
@@ -15,6 +20,27 @@ pub(crate) struct Until {
     pub through: u64,
     /// Of those, the ones that had occurred by this instant.
     pub by: Option<Timestamp>,
+}
+
+impl Until {
+    /// Whether all that was folded there had occurred.
+    fn has(&self, latest: Option<Timestamp>) -> bool {
+        self.by.is_none_or(|by| latest.is_none_or(|latest| latest <= by))
+    }
+}
+
+/// Where a snapshot is, without what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    position: u64,
+    late: u64,
+    latest: Option<Timestamp>,
+}
+
+impl Mark {
+    fn of(kept: &Kept) -> Mark {
+        Mark { position: kept.position, late: kept.late, latest: kept.latest }
+    }
 }
 
 impl Snapshot {
@@ -37,14 +63,190 @@ impl Snapshot {
     /// What an entity's events have made, up to some point.
     pub fn fold(&self, entity: &Entity, until: Until) -> Result<Folded> {
         let fold = self.fold_of(entity.kind())?;
-        let mut folded = Folded::default();
-        for event in self.stream(entity, &*fold, 1, until.through)? {
+        let until = Until { through: until.through.min(self.head), ..until };
+        let snapshots = Snapshots::of(self, entity)?;
+        let mut folded = match snapshots.current(until)? {
+            Some(folded) => folded,
+            None => snapshots.before(until)?.unwrap_or_default(),
+        };
+        let Some(by) = until.by else {
+            self.fold_on(&mut folded, entity, &*fold, until)?;
+            return Ok(folded);
+        };
+        // Behind the first snapshot that holds something later, what had occurred by then is late: stretches in which nothing
+        // is late are passed over.
+        let mut mark = match snapshots.after(folded.position)?.filter(|mark| mark.position <= until.through) {
+            None => {
+                self.fold_on(&mut folded, entity, &*fold, until)?;
+                return Ok(folded);
+            }
+            Some(mark) => mark,
+        };
+        debug_assert!(mark.latest.is_some_and(|latest| latest > by));
+        self.fold_on(&mut folded, entity, &*fold, Until { through: mark.position, by: Some(by) })?;
+        loop {
+            mark = snapshots.last_without_more_late(mark, until.through)?;
+            let next = snapshots.after(mark.position)?.filter(|next| next.position <= until.through);
+            let through = next.map_or(until.through, |next| next.position);
+            let mut from = folded.clone();
+            from.position = mark.position;
+            self.fold_on(&mut from, entity, &*fold, Until { through, by: Some(by) })?;
+            // The position is that of the last that was folded.
+            if from.events > folded.events {
+                folded = from;
+            }
+            match next {
+                Some(next) => mark = next,
+                None => return Ok(folded),
+            }
+        }
+    }
+
+    /// What all events of an entity up to a position have made, without anything that is kept.
+    pub fn fold_all(&self, entity: &Entity, fold: &dyn Fold, through: u64) -> Result<Folded> {
+        self.fold_all_from(Folded::default(), entity, fold, through)
+    }
+
+    /// The same, from what those up to some position have made.
+    pub fn fold_all_from(
+        &self,
+        mut folded: Folded,
+        entity: &Entity,
+        fold: &dyn Fold,
+        through: u64,
+    ) -> Result<Folded> {
+        self.fold_on(&mut folded, entity, fold, Until { through, by: None })?;
+        Ok(folded)
+    }
+
+    /// Folds the events behind what was folded.
+    fn fold_on(&self, folded: &mut Folded, entity: &Entity, fold: &dyn Fold, until: Until) -> Result<()> {
+        if folded.position >= until.through {
+            return Ok(());
+        }
+        for event in self.stream(entity, fold, folded.position + 1, until.through)? {
             let event = event?;
             let record = event.record()?;
             if until.by.is_none_or(|by| record.timestamp() <= by) {
-                folded.add(&*fold, &record, event.own);
+                folded.add(fold, &record, event.own);
             }
         }
-        Ok(folded)
+        Ok(())
+    }
+
+    /// Lends the newest snapshot that a program's own type left of an entity, at or before a position.
+    pub fn with_named_snapshot<T>(
+        &self,
+        name: &str,
+        entity: &Entity,
+        position: u64,
+        mut with: impl FnMut(Option<&[u8]>) -> Result<T>,
+    ) -> Result<T> {
+        let term = Term::entity(entity)?;
+        self.read(|view| {
+            view.read.with_snapshot(Owner::Named(name), &term, position.min(self.head), false, &mut with)
+        })
+    }
+
+    /// Takes a snapshot of a program's own type, to be written when there is time.
+    pub fn keep_snapshot(&self, name: &str, entity: &Entity, position: u64, bytes: Vec<u8>) -> Result<()> {
+        self.shared.keep_snapshot(name, Term::entity(entity)?, position, bytes);
+        Ok(())
+    }
+}
+
+/// What is kept of an entity.
+struct Snapshots<'s> {
+    snapshot: &'s Snapshot,
+    definition: Option<Position>,
+    id: &'s str,
+    term: Term,
+}
+
+impl<'s> Snapshots<'s> {
+    fn of(snapshot: &'s Snapshot, entity: &'s Entity) -> Result<Snapshots<'s>> {
+        let definition = snapshot.catalog.model(entity.kind()).map(|model| model.position);
+        Ok(Snapshots { snapshot, definition, id: entity.id(), term: Term::entity(entity)? })
+    }
+
+    fn owner(&self) -> Owner<'static> {
+        self.definition.map_or(Owner::Plain, Owner::Model)
+    }
+
+    /// The state that is kept current, if it serves.
+    fn current(&self, until: Until) -> Result<Option<Folded>> {
+        let Some(definition) = self.definition else { return Ok(None) };
+        self.snapshot.read(|view| {
+            view.read.with_state(definition, self.id, |bytes| {
+                let Some(bytes) = bytes else { return Ok(None) };
+                let kept = Kept::open(bytes)?;
+                let serves = kept.position <= until.through && until.has(kept.latest);
+                serves.then(|| kept.to_folded()).transpose()
+            })
+        })
+    }
+
+    fn marked<T>(
+        &self,
+        view: &View,
+        position: u64,
+        after: bool,
+        with: impl FnOnce(&Kept) -> Result<T>,
+    ) -> Result<Option<T>> {
+        view.read.with_snapshot(self.owner(), &self.term, position, after, |bytes| {
+            bytes.map(|bytes| with(&Kept::open(bytes)?)).transpose()
+        })
+    }
+
+    /// The newest snapshot that serves. What had occurred latest never decreases along them: it is found by halving.
+    fn before(&self, until: Until) -> Result<Option<Folded>> {
+        self.snapshot.read(|view| {
+            let mut upto = until.through;
+            let mark = |position| self.marked(view, position, false, |kept| Ok(Mark::of(kept)));
+            let Some(newest) = mark(upto)? else { return Ok(None) };
+            if !until.has(newest.latest) {
+                // One before `high` serves, if any does.
+                let (mut low, mut high) = (0, newest.position);
+                while low < high {
+                    let middle = low + (high - low) / 2;
+                    match mark(middle)? {
+                        Some(found) if !until.has(found.latest) => high = found.position.min(middle),
+                        // From the one found up to the middle there is none.
+                        Some(_) | None => low = middle + 1,
+                    }
+                }
+                upto = low.saturating_sub(1);
+            }
+            let found = self.marked(view, upto, false, |kept| {
+                until.has(kept.latest).then(|| kept.to_folded()).transpose()
+            })?;
+            Ok(found.flatten())
+        })
+    }
+
+    /// The first snapshot behind a position.
+    fn after(&self, position: u64) -> Result<Option<Mark>> {
+        self.snapshot.read(|view| self.marked(view, position, true, |kept| Ok(Mark::of(kept))))
+    }
+
+    /// The last snapshot up to a position before which no more events were late than before this one. How many were never
+    /// decreases along them.
+    fn last_without_more_late(&self, mark: Mark, through: u64) -> Result<Mark> {
+        self.snapshot.read(|view| {
+            let mut last = mark;
+            let (mut low, mut high) = (mark.position + 1, through + 1);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                match self.marked(view, middle, false, |kept| Ok(Mark::of(kept)))? {
+                    Some(found) if found.late > mark.late => high = found.position.min(middle),
+                    Some(found) => {
+                        last = found;
+                        low = middle + 1;
+                    }
+                    None => low = middle + 1,
+                }
+            }
+            Ok(last)
+        })
     }
 }

@@ -1,0 +1,220 @@
+//! Snapshots of aggregates: how they are written and read, and where they are kept.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::entity::{Entity, Version};
+use crate::time::Timestamp;
+
+/// After how many events another snapshot is kept, where that is not said.
+const EVERY: u64 = 100;
+
+/// How snapshots of an aggregate are kept: under which name, and after how many events another one. The aggregate has to be serde.
+///
+/// A snapshot is what [`apply`](crate::Aggregate::apply) made of the events up to some point. It saves reading those again, and nothing
+/// depends on it: one that cannot be read is passed over. **The name stands for what `apply` does**: whoever changes `apply`, or what
+/// the type is made of, changes the name, and what was kept under the old name is not looked at again. Two aggregates need two
+/// names. A field that serde skips is not in a snapshot: all that `apply` reads must be written.
+///
+/// ```
+/// use bygone::{Aggregate, Db, Event, NewEvent, Result, Snapshots};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Account {
+///     balance: u64,
+/// }
+///
+/// impl Aggregate for Account {
+///     const KIND: &'static str = "Account";
+///
+///     fn apply(&mut self, event: &Event) -> Result<()> {
+///         self.balance += event.data.parse::<Deposited>()?.amount;
+///         Ok(())
+///     }
+///
+///     fn snapshots() -> Option<Snapshots<Account>> {
+///         Some(Snapshots::named("account-1").every(10)) // account-2, as soon as `apply` does something else
+///     }
+/// }
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Deposited {
+///     amount: u64,
+/// }
+///
+/// let db = Db::in_memory()?;
+/// let deposited = |n| NewEvent::new("Account.deposited").on(("Account", 7)).data(&Deposited { amount: n });
+/// db.emit_all((1..=25).map(deposited))?;
+/// assert_eq!(db.replay::<Account>(7)?.balance, 325);
+/// assert_eq!(db.replay::<Account>(7)?.balance, 325); // from the snapshot at version 20
+/// # Ok::<(), bygone::Error>(())
+/// ```
+pub struct Snapshots<A> {
+    name: String,
+    every: u64,
+    write: fn(&A) -> Option<Vec<u8>>,
+    read: fn(&[u8]) -> Option<A>,
+}
+
+impl<A: Serialize + DeserializeOwned> Snapshots<A> {
+    /// Kept under a name, every 100 events.
+    pub fn named(name: &str) -> Snapshots<A> {
+        Snapshots {
+            name: name.to_owned(),
+            every: EVERY,
+            // With the names of its fields: a type may leave some out.
+            write: |state| rmp_serde::to_vec_named(state).ok(),
+            read: |bytes| rmp_serde::from_slice(bytes).ok(),
+        }
+    }
+}
+
+impl<A> Snapshots<A> {
+    /// After how many events another one is kept; one at least.
+    pub fn every(self, events: u64) -> Snapshots<A> {
+        Snapshots { every: events.max(1), ..self }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn is_due(&self, version: Version) -> bool {
+        version.0.is_multiple_of(self.every)
+    }
+
+    pub(crate) fn write(&self, state: &A) -> Option<Vec<u8>> {
+        (self.write)(state)
+    }
+
+    pub(crate) fn read(&self, bytes: &[u8]) -> Option<A> {
+        (self.read)(bytes)
+    }
+}
+
+impl<A> fmt::Debug for Snapshots<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshots({:?}, every {})", self.name, self.every)
+    }
+}
+
+/// What is kept of an entity at one of its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub position: u64,
+    pub version: u64,
+    /// The latest time that any of the events occurred.
+    pub latest: Timestamp,
+    /// How many of them came late.
+    pub late: u64,
+    pub bytes: Arc<[u8]>,
+}
+
+/// How many bytes of snapshots are kept: those that were kept first go first.
+const MOST: usize = 32 << 20;
+
+/// Snapshots in memory, for all handles to a database.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf(Mutex<Shelved>);
+
+/// A name, an entity, a position.
+type Key = (Arc<str>, Entity, u64);
+
+#[derive(Debug, Default)]
+struct Shelved {
+    kept: BTreeMap<Key, Kept>,
+    /// The keys, as they came.
+    order: VecDeque<Key>,
+    bytes: usize,
+}
+
+impl Shelf {
+    fn shelved(&self) -> MutexGuard<'_, Shelved> {
+        // Whoever panicked while holding it left it whole: nothing below does so between two changes.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest snapshot at or before a position. If a time is asked for, all that is in it had occurred by then.
+    pub fn load(&self, name: &str, entity: &Entity, through: u64, by: Option<Timestamp>) -> Option<Kept> {
+        let key = |position| (Arc::from(name), entity.clone(), position);
+        let shelved = self.shelved();
+        let range = (Bound::Included(key(0)), Bound::Included(key(through)));
+        let usable = |kept: &&Kept| by.is_none_or(|by| kept.latest <= by);
+        shelved.kept.range(range).rev().map(|(_, kept)| kept).find(usable).cloned()
+    }
+
+    /// Keeps one more.
+    pub fn keep(&self, name: &str, entity: &Entity, kept: Kept) {
+        let mut shelved = self.shelved();
+        let key = (Arc::from(name), entity.clone(), kept.position);
+        let Shelved { kept: all, order, bytes } = &mut *shelved;
+        *bytes += size(&key, &kept);
+        match all.insert(key.clone(), kept) {
+            Some(before) => *bytes -= size(&key, &before),
+            None => order.push_back(key),
+        }
+        while *bytes > MOST
+            && let Some(first) = order.pop_front()
+        {
+            if let Some(gone) = all.remove(&first) {
+                *bytes -= size(&first, &gone);
+            }
+        }
+    }
+}
+
+/// About what one takes.
+fn size((name, entity, _): &Key, kept: &Kept) -> usize {
+    2 * (name.len() + entity.kind().len() + entity.id().len()) + kept.bytes.len() + 200
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(position: u64, latest: i64, bytes: usize) -> Kept {
+        let latest = Timestamp::from_millis(latest);
+        Kept { position, version: position, latest, late: 0, bytes: vec![0; bytes].into() }
+    }
+
+    #[test]
+    fn the_newest_that_is_of_use_is_loaded() {
+        let (shelf, entity) = (Shelf::default(), Entity::from(("Account", 7)));
+        shelf.keep("a", &entity, kept(10, 100, 1));
+        shelf.keep("a", &entity, kept(20, 300, 1));
+        let load = |name, entity: &Entity, through, by: Option<i64>| {
+            let found = shelf.load(name, entity, through, by.map(Timestamp::from_millis));
+            found.map(|kept| kept.position)
+        };
+        assert_eq!(load("a", &entity, 9, None), None);
+        assert_eq!(load("a", &entity, 10, None), Some(10));
+        assert_eq!(load("a", &entity, 99, None), Some(20));
+        assert_eq!(load("a", &entity, 99, Some(299)), Some(10));
+        assert_eq!(load("a", &entity, 99, Some(300)), Some(20));
+        assert_eq!(load("a", &entity, 99, Some(99)), None);
+        assert_eq!(load("b", &entity, 99, None), None);
+        assert_eq!(load("a", &Entity::from(("Account", 70)), 99, None), None);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let (shelf, entity) = (Shelf::default(), Entity::from(("Account", 7)));
+        for round in 0..2 {
+            for position in 1..=100 {
+                shelf.keep("a", &entity, kept(position, 0, 1 << 20));
+            }
+            let shelved = shelf.shelved();
+            assert!(shelved.bytes <= MOST && shelved.kept.len() > 20, "round {round}");
+            assert_eq!(shelved.kept.len(), shelved.order.len());
+            let real: usize = shelved.kept.iter().map(|(key, kept)| size(key, kept)).sum();
+            assert_eq!(shelved.bytes, real);
+        }
+        assert!(shelf.load("a", &entity, 100, None).is_some());
+    }
+}

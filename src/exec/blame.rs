@@ -1,0 +1,226 @@
+//! `BLAME`: for each leaf of a state the event that last changed it.
+//!
+//! It is worked out by comparing the states before and after each event, so it holds whatever rule made them, and what is
+//! kept is as large as the state: a [`Blamed`] beside it, of the positions. Only the events that are blamed are read once more.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::align::{Alignment, Made};
+use super::answer::{Answer, Row};
+use super::fold::{self, Events};
+use super::path::StatePath;
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::plan;
+use crate::store::fold::Folded;
+use crate::store::snapshot::Snapshot;
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// A leaf of a state, and the event that last changed it. An event that sets what is set already changes nothing.
+///
+/// Leaves are texts, numbers, booleans, nulls, and arrays and objects that are empty. Items of an array that only moved, because
+/// others were added or taken away, are not changed by that.
+///
+/// Serializes as `{"path","value","event"}`.
+///
+/// ```
+/// use bygone::{Db, Parameters, Row};
+/// let db = Db::in_memory()?;
+/// db.query("EMIT Order.created 42 {total: 10, note: 'fast'}", &Parameters::new())?;
+/// db.query("EMIT Order.noted 42 {total: 10, note: 'slow'}", &Parameters::new())?;
+/// let mut blamed = Vec::new();
+/// for row in db.query("BLAME Order 42", &Parameters::new())?.rows {
+///     let Row::Blame(leaf) = row? else { continue };
+///     blamed.push(format!("{} = {}: {}", leaf.path, leaf.value, leaf.event.kind));
+/// }
+/// assert_eq!(blamed, ["total = 10: Order.created", r#"note = "slow": Order.noted"#]);
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Blame {
+    /// Where in the state; empty if the whole state is an object without members.
+    pub path: StatePath,
+    /// What is there.
+    pub value: Value,
+    /// Since what happened.
+    pub event: Event,
+    /// When that is looked at: the time that was asked about, or now. It is not part of the JSON.
+    #[serde(skip)]
+    pub seen: Timestamp,
+}
+
+/// `BLAME`.
+pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<Answer> {
+    let replay = &plan.replay;
+    let fold = snapshot.fold_of(replay.entity.kind())?;
+    // The same events make the same state. So the one before is folded apart, an event behind, and nothing is copied.
+    let (mut before, mut after) = (Folded::default(), Folded::default());
+    let mut blamed = Blamed::Leaf(0);
+    for event in Events::all(snapshot, replay, &fold)? {
+        let event = event?;
+        let record = event.record()?;
+        after.add(&*fold, &record, event.own);
+        blamed.update(&before.state, &after.state, event.position);
+        before.add(&*fold, &record, event.own);
+    }
+    after.check(&replay.entity)?;
+    if let Some(none) = fold::why_none(snapshot, replay, &after)? {
+        return Ok(Answer { notices: vec![none.notice(&replay.entity)], ..Answer::done() });
+    }
+    let notices = vec![format!("{} is at {}", replay.entity, fold::place(&after))];
+    let mut leaves = Vec::new();
+    blamed.leaves(after.state, &mut StatePath::default(), &mut leaves);
+    let (snapshot, seen) = (snapshot.clone(), plan.seen);
+    // Leaves that stand together are mostly of one event.
+    let mut newest: Option<Event> = None;
+    let rows = leaves.into_iter().map(move |(path, value, position)| {
+        let event = match newest.take().filter(|event| event.position == position) {
+            Some(event) => event,
+            None => snapshot.event(position)?.ok_or_else(|| gone(position))?,
+        };
+        newest = Some(event.clone());
+        Ok(Row::Blame(Blame { path, value, event, seen }))
+    });
+    Ok(Answer { notices, ..Answer::rows(rows) })
+}
+
+fn gone(position: Position) -> Error {
+    Error::corrupt(format!("the event {position}"), "it was folded, and cannot be found")
+}
+
+/// The position of the event to blame for each leaf of a state: a tree like the state's.
+#[derive(Debug, PartialEq)]
+enum Blamed {
+    /// What has no parts.
+    Leaf(u64),
+    Array(Vec<Blamed>),
+    Object(HashMap<String, Blamed>),
+}
+
+impl Blamed {
+    /// One event for all of it.
+    fn on(position: u64, value: &Value) -> Blamed {
+        match value {
+            Value::Array(items) if !items.is_empty() => {
+                Blamed::Array(items.iter().map(|item| Blamed::on(position, item)).collect())
+            }
+            Value::Object(members) if !members.is_empty() => Blamed::Object(
+                members.iter().map(|(name, value)| (name.clone(), Blamed::on(position, value))).collect(),
+            ),
+            _ => Blamed::Leaf(position),
+        }
+    }
+
+    /// An event made one value of the other: it is to blame for what is not the same.
+    fn update(&mut self, before: &Value, after: &Value, position: u64) {
+        match (self, before, after) {
+            (Blamed::Object(blamed), Value::Object(old), Value::Object(new)) if !new.is_empty() => {
+                blamed.retain(|name, _| new.contains_key(name));
+                for (name, value) in new {
+                    match (old.get(name), blamed.get_mut(name)) {
+                        (Some(before), Some(blamed)) => blamed.update(before, value, position),
+                        _ => drop(blamed.insert(name.clone(), Blamed::on(position, value))),
+                    }
+                }
+            }
+            (Blamed::Array(blamed), Value::Array(old), Value::Array(new)) if !new.is_empty() => {
+                let alignment = Alignment::of(old, new);
+                if alignment.is_same() {
+                    return;
+                }
+                let mut was: Vec<Option<Blamed>> = std::mem::take(blamed).into_iter().map(Some).collect();
+                let now = new.iter().zip(alignment.made()).map(|(value, made)| {
+                    let Made::Of(from) = made else { return Blamed::on(position, value) };
+                    // Each old item becomes one new one at most.
+                    match (was.get_mut(from).and_then(Option::take), old.get(from)) {
+                        (Some(mut blamed), Some(before)) => {
+                            blamed.update(before, value, position);
+                            blamed
+                        }
+                        _ => Blamed::on(position, value),
+                    }
+                });
+                *blamed = now.collect();
+            }
+            (_, before, after) if before == after => {}
+            (blamed, _, after) => *blamed = Blamed::on(position, after),
+        }
+    }
+
+    /// The leaves of a value with the events to blame, in the order of the value.
+    fn leaves(self, value: Value, path: &mut StatePath, leaves: &mut Vec<(StatePath, Value, Position)>) {
+        match (self, value) {
+            (Blamed::Leaf(position), value) => leaves.push((path.clone(), value, Position(position))),
+            (Blamed::Array(blamed), Value::Array(items)) => {
+                for (index, (blamed, item)) in blamed.into_iter().zip(items).enumerate() {
+                    path.in_item(index, |path| blamed.leaves(item, path, leaves));
+                }
+            }
+            (Blamed::Object(mut blamed), Value::Object(members)) => {
+                for (name, value) in members {
+                    if let Some(blamed) = blamed.remove(&name) {
+                        path.in_member(&name, |path| blamed.leaves(value, path, leaves));
+                    }
+                }
+            }
+            // The trees are alike: there is nothing else.
+            (Blamed::Array(_) | Blamed::Object(_), _) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The leaves after states that events 1, 2, 3 … made, each with the event to blame.
+    fn blamed(states: &[&str]) -> String {
+        let mut blamed = Blamed::Leaf(0);
+        let mut before = Value::Null;
+        for (state, position) in states.iter().zip(1..) {
+            let after: Value = state.parse().unwrap();
+            blamed.update(&before, &after, position);
+            before = after;
+        }
+        let mut leaves = Vec::new();
+        blamed.leaves(before, &mut StatePath::default(), &mut leaves);
+        let told = leaves.into_iter().map(|(path, value, position)| format!("{path}={value}:{}", position.0));
+        told.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn whoever_changed_it_last_is_blamed() {
+        for (states, expected) in [
+            (&[r#"{"a":1,"b":{"c":2,"d":3}}"#, r#"{"a":1,"b":{"c":5,"d":3}}"#][..], "a=1:1 b.c=5:2 b.d=3:1"),
+            // The same value again changes nothing; one that came back does.
+            (&[r#"{"a":1}"#, r#"{"a":1}"#], "a=1:1"),
+            (&[r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":1}"#], "a=1:3"),
+            (&[r#"{"a":1}"#, "{}", r#"{"a":1}"#], "a=1:3"),
+            // What is empty is a leaf.
+            (&[r#"{"a":[1],"b":{"c":1}}"#, r#"{"a":[],"b":{}}"#, r#"{"a":[],"b":{}}"#], "a=[]:2 b={}:2"),
+            (&["{}", "{}"], "={}:1"),
+            (&["{}", r#"{"a":1}"#, "{}"], "={}:3"),
+            // Another kind of value.
+            (&[r#"{"a":{"b":1}}"#, r#"{"a":[1]}"#], "a[0]=1:2"),
+            (&[r#"{"a":1}"#, r#"{"a":{"b":1}}"#, r#"{"a":{"b":1,"c":2}}"#], "a.b=1:2 a.c=2:3"),
+            // After a deletion all is new.
+            (&[r#"{"a":1}"#, "null", r#"{"a":1}"#], "a=1:3"),
+            // Items that only moved.
+            (&[r#"{"a":[1]}"#, r#"{"a":[1,2]}"#, r#"{"a":[0,1,2]}"#], "a[0]=0:3 a[1]=1:1 a[2]=2:2"),
+            (&[r#"{"a":[1]}"#, r#"{"a":[1,2]}"#, r#"{"a":[2]}"#], "a[0]=2:2"),
+            (
+                &[r#"{"a":[{"n":1,"m":1},{"n":2}]}"#, r#"{"a":[{"n":1,"m":5},{"n":2}]}"#],
+                "a[0].n=1:1 a[0].m=5:2 a[1].n=2:1",
+            ),
+            // Members in another order are the same.
+            (&[r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#], "b=2:1 a=1:1"),
+        ] {
+            assert_eq!(blamed(states), expected, "{states:?}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Paths: where in a state something stands.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::entity::Name;
+
+/// A place in a state. Displays, and serializes, as the language writes it behind `state.`: `customer.name`, `items[0].price`,
+/// with odd names in backticks. The path of the whole state is empty.
+///
+/// ```
+/// use bygone::{Db, Parameters, Row};
+/// let db = Db::in_memory()?;
+/// db.query("EMIT Order.created 42 {customer: {'first name': 'ann'}}", &Parameters::new())?;
+/// let mut rows = db.query("BLAME Order 42", &Parameters::new())?.rows;
+/// let Some(Row::Blame(leaf)) = rows.next().transpose()? else { panic!("a leaf") };
+/// assert_eq!(leaf.path.to_string(), "customer.`first name`");
+/// assert_eq!(leaf.path.pointer(), "/customer/first name");
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct StatePath(Vec<Step>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Step {
+    Member(String),
+    Item(usize),
+}
+
+impl StatePath {
+    /// The path as a JSON pointer (RFC 6901): `/items/0/price`.
+    pub fn pointer(&self) -> String {
+        let mut pointer = String::new();
+        for step in &self.0 {
+            pointer.push('/');
+            match step {
+                Step::Member(name) => pointer.push_str(&name.replace('~', "~0").replace('/', "~1")),
+                Step::Item(index) => pointer.push_str(&index.to_string()),
+            }
+        }
+        pointer
+    }
+
+    /// Whether it is that of the whole state.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Visits a member: for as long as that takes, this is its path.
+    pub(super) fn in_member<T>(&mut self, name: &str, visit: impl FnOnce(&mut StatePath) -> T) -> T {
+        self.within(Step::Member(name.to_owned()), visit)
+    }
+
+    /// Visits an item of an array.
+    pub(super) fn in_item<T>(&mut self, index: usize, visit: impl FnOnce(&mut StatePath) -> T) -> T {
+        self.within(Step::Item(index), visit)
+    }
+
+    fn within<T>(&mut self, step: Step, visit: impl FnOnce(&mut StatePath) -> T) -> T {
+        self.0.push(step);
+        let visited = visit(self);
+        self.0.pop();
+        visited
+    }
+}
+
+impl fmt::Display for StatePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, step) in self.0.iter().enumerate() {
+            match step {
+                // No name in backticks is empty.
+                Step::Member(name) if name.is_empty() => f.write_str("['']")?,
+                Step::Member(name) if at == 0 => Name(name).fmt(f)?,
+                Step::Member(name) => write!(f, ".{}", Name(name))?,
+                Step::Item(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for StatePath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::lang;
+    use crate::lang::ast::{Read, Statement};
+
+    proptest! {
+        #[test]
+        fn a_path_is_what_the_language_reads(
+            first in "\\PC{1,4}",
+            others in prop::collection::vec(
+                prop_oneof![
+                    "[a-z_][a-z0-9]{0,3}|`|'|limit|and|\\PC{0,4}".prop_map(Step::Member),
+                    (0..1000usize).prop_map(Step::Item),
+                ],
+                0..4,
+            ),
+        ) {
+            let steps: Vec<Step> = std::iter::once(Step::Member(first)).chain(others).collect();
+            let path = StatePath(steps.clone());
+            let parsed = lang::parse_one(&format!("EVENTS WHERE data.{path} = 1")).unwrap();
+            let Statement::Read(Read::Query(lang::ast::Query::Events { clauses, .. })) = parsed.statement else {
+                panic!("no events")
+            };
+            let lang::ast::ExprKind::Compare { left, .. } = clauses.filter.unwrap().kind else { panic!("no =") };
+            let lang::ast::ExprKind::Field(read) = left.kind else { panic!("no path") };
+            let read: Vec<Step> = read.steps.into_iter().map(|step| match step {
+                lang::ast::Step::Member(name) => Step::Member(name.text),
+                lang::ast::Step::Element { index, .. } => Step::Item(index as usize),
+            }).collect();
+            prop_assert_eq!(read, steps);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! What changed: `BLAME`, `DIFF` and steps, against plain folds.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::NewEvent;
+use crate::exec::diff::tests::patched;
+use crate::store::group::Group;
+use crate::value::{Object, Value};
+
+#[derive(Debug, Clone)]
+enum Fact {
+    /// The data of an event, a merge patch.
+    Told(Value),
+    Deleted,
+    /// Of another entity.
+    Elsewhere,
+}
+
+/// Few values and names, so that much is set again, moved, removed and put back.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![1 => Just(Value::Null), 6 => (0..4i64).prop_map(Value::Int)];
+    leaf.prop_recursive(3, 16, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
+            prop::collection::vec(("[abc]", inner), 0..3)
+                .prop_map(|m| Value::Object(m.into_iter().collect())),
+        ]
+    })
+}
+
+fn facts() -> impl Strategy<Value = Vec<(Fact, u8)>> {
+    let data = prop::collection::vec(("[abc]", value()), 0..4);
+    let told = data.prop_map(|m| Fact::Told(Value::Object(m.into_iter().collect::<Object>())));
+    let fact = prop_oneof![9 => told, 1 => Just(Fact::Deleted), 1 => Just(Fact::Elsewhere)];
+    prop::collection::vec((fact, 0..10u8), 1..14)
+}
+
+fn day(day: u8) -> Timestamp {
+    time(&format!("2024-01-{:02}", day + 1))
+}
+
+fn stored(facts: &[(Fact, u8)]) -> Store {
+    let store = store(3);
+    for (fact, at) in facts {
+        let event = match fact {
+            Fact::Told(data) => NewEvent::new("Thing.told").on(("Thing", 1)).data(data),
+            Fact::Deleted => NewEvent::new("Thing.deleted").on(("Thing", 1)),
+            Fact::Elsewhere => NewEvent::new("Thing.told").on(("Thing", 2)).data(&Value::from(Object::new())),
+        };
+        store.append(Group { events: vec![event.at(day(*at))], ..Group::default() }).unwrap();
+    }
+    store
+}
+
+/// The states after each event that counts, with its position, folded plainly.
+fn states(facts: &[(Fact, u8)], by: Option<u8>) -> Vec<(u64, Value)> {
+    let mut state = Value::Null;
+    let mut states = Vec::new();
+    for ((fact, day), position) in facts.iter().zip(1..) {
+        if by.is_some_and(|by| *day > by) {
+            continue;
+        }
+        match fact {
+            Fact::Told(data) => state.merge(data.clone()),
+            Fact::Deleted => state = Value::Null,
+            Fact::Elsewhere => continue,
+        }
+        states.push((position, state.clone()));
+    }
+    states
+}
+
+/// The leaves of a state: JSON pointers by way of the language's form, which has no odd names here.
+fn leaves(state: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+    match state {
+        Value::Array(items) if !items.is_empty() => {
+            for (index, item) in items.iter().enumerate() {
+                leaves(item, &format!("{path}[{index}]"), found);
+            }
+        }
+        Value::Object(members) if !members.is_empty() => {
+            for (name, value) in members {
+                leaves(value, &if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, found);
+            }
+        }
+        leaf => found.push((path.to_owned(), leaf.clone())),
+    }
+}
+
+/// What stands at a path of members.
+fn member<'v>(state: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').filter(|name| !name.is_empty()).try_fold(state, |value, name| value.get(name))
+}
+
+/// What stands at a path, in whatever items of the arrays on the way.
+fn anywhere<'v>(state: &'v Value, path: &str) -> Vec<&'v Value> {
+    let mut parts = path.split('[');
+    let first = parts.next().unwrap_or_default();
+    let mut found: Vec<&Value> = member(state, first).into_iter().collect();
+    for part in parts {
+        let rest = part.split_once(']').unwrap().1.trim_start_matches('.');
+        let items = found.into_iter().filter_map(Value::as_array).flatten();
+        found = items.filter_map(|item| member(item, rest)).collect();
+    }
+    found
+}
+
+fn rows(session: &Session, text: &str) -> Vec<Value> {
+    session.lines(text).iter().map(|line| line.parse().unwrap()).collect()
+}
+
+fn field<'v>(row: &'v Value, name: &str) -> &'v Value {
+    row.get(name).unwrap_or_else(|| panic!("{row} has no {name}"))
+}
+
+/// The path, the value and the position of the event to blame.
+fn blamed(session: &Session, text: &str) -> Vec<(String, Value, u64)> {
+    let rows = rows(session, text);
+    let told = rows.iter().map(|row| {
+        let position = field(field(row, "event"), "position").as_i64().unwrap();
+        (field(row, "path").as_text().unwrap().to_owned(), field(row, "value").clone(), position as u64)
+    });
+    told.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn blame_is_on_whoever_changed_it_last(facts in facts(), by in prop::option::of(0..10u8)) {
+        let store = stored(&facts);
+        let session = Session::new(&store);
+        let text = |by: Option<u8>| match by {
+            Some(by) => format!("BLAME Thing 1 '{}'", day(by)),
+            None => "BLAME Thing 1".to_owned(),
+        };
+        let states = states(&facts, by);
+        let last = states.last().map_or(Value::Null, |(_, state)| state.clone());
+        let blamed_all = blamed(&session, &text(by));
+
+        // Every leaf, once, in the order of the state.
+        let mut expected = Vec::new();
+        if last != Value::Null {
+            leaves(&last, "", &mut expected);
+        }
+        let found: Vec<_> = blamed_all.iter().map(|(path, value, _)| (path.clone(), value.clone())).collect();
+        prop_assert_eq!(found, expected);
+
+        for (path, value, position) in &blamed_all {
+            let at = states.iter().position(|(of, _)| of == position).expect("the event counts");
+            let before = at.checked_sub(1).map_or(&Value::Null, |at| &states[at].1);
+            if let Some((array, _)) = path.split_once('[') {
+                // It may have moved since: then it is in another item of the same array.
+                prop_assert_ne!(member(before, array), member(&states[at].1, array), "{}", path);
+                for (_, state) in &states[at..] {
+                    prop_assert!(anywhere(state, path).contains(&value), "{} in {}", path, state);
+                }
+            } else {
+                prop_assert_ne!(member(before, path), Some(value), "{}", path);
+                for (_, state) in &states[at..] {
+                    prop_assert_eq!(member(state, path), Some(value), "{}", path);
+                }
+            }
+            // Without the event, that leaf or its blame is another.
+            let mut without = facts.clone();
+            without[*position as usize - 1].0 = Fact::Elsewhere;
+            let store = stored(&without);
+            let others = blamed(&Session::new(&store), &text(by));
+            prop_assert!(!others.contains(&(path.clone(), value.clone(), *position)));
+        }
+    }
+
+    #[test]
+    fn a_difference_makes_one_state_of_the_other(facts in facts(), from in 0..14u64, to in 0..14u64) {
+        let store = stored(&facts);
+        let session = Session::new(&store);
+        let head = facts.len() as u64;
+        let (from, to) = (from.min(head), to.min(head));
+        let state = |at: u64| {
+            let states = states(&facts, None);
+            states.iter().rev().find(|(position, _)| *position <= at).map_or(Value::Null, |(_, state)| state.clone())
+        };
+        let patch = rows(&session, &format!("DIFF Thing 1 FROM #{from} TO #{to}"));
+        prop_assert_eq!(patch.is_empty(), state(from) == state(to));
+        prop_assert_eq!(patched(state(from), &patch), state(to));
+        let patch = rows(&session, &format!("DIFF Thing 1 FROM START AS OF #{to}"));
+        prop_assert_eq!(patched(Value::Null, &patch), state(to));
+    }
+
+    #[test]
+    fn steps_lead_from_each_state_to_the_next(facts in facts()) {
+        let store = stored(&facts);
+        let session = Session::new(&store);
+        let mut state = Value::Null;
+        let mut latest = None;
+        let steps = rows(&session, "REPLAY Thing 1 STEPS");
+        let states = states(&facts, None);
+        prop_assert_eq!(steps.len(), states.len());
+        for (step, (position, expected)) in steps.iter().zip(states) {
+            state = patched(state, field(step, "changes").as_array().unwrap());
+            prop_assert_eq!(&state, &expected);
+            prop_assert_eq!(field(step, "state"), &expected);
+            prop_assert_eq!(field(field(step, "event"), "position"), &Value::from(position));
+            let day = facts[position as usize - 1].1;
+            prop_assert_eq!(field(step, "late"), &Value::from(latest.is_some_and(|latest| day < latest)));
+            latest = latest.max(Some(day));
+        }
+    }
+}
+
+/// What is told beside the rows, but for how far the log is known.
+fn told(session: &Session, text: &str) -> (usize, Vec<String>) {
+    let (rows, mut notices) = session.run(text).unwrap();
+    notices.retain(|notice| !notice.starts_with("as of #9"));
+    (rows.len(), notices)
+}
+
+#[test]
+fn answers_say_where_they_are_and_why_there_is_nothing() {
+    let store = store(4);
+    let session = Session::new(&store);
+    for text in [
+        "EMIT Order.created 1 {total: 10, tags: ['a']} AT '2024-03-01'",
+        "EMIT Order.noted 1 {total: 20} AT '2024-02-01'",
+        "EMIT Order.noted 1 {total: 20} AT '2024-04-01'",
+        "EMIT Order.created 2 {total: 1} AT '2024-01-01'",
+        "EMIT Order.deleted 2 AT '2024-01-02'",
+        "EMIT Order.created 3 {} AT '2024-01-01'",
+        "EMIT Order.deleted 3 AT '2030-01-01'",
+        "EMIT Order.deleted 4",
+        "EMIT Other.thing 1",
+    ] {
+        session.rows(text);
+    }
+    let one = |notice: &str| vec![notice.to_owned()];
+    for (text, rows, notices) in [
+        ("BLAME Order 1", 2, one("Order 1 is at version 3 through #3")),
+        ("BLAME Order 1 '2024-03-02'", 2, one("Order 1 is at version 2 through #2")),
+        ("BLAME Order 1 '2024-01-01'", 0, one("Order 1 has its first event at 2024-02-01T00:00:00Z: #2")),
+        ("AT Order 1 '2024-01-01'", 1, one("Order 1 has its first event at 2024-02-01T00:00:00Z: #2")),
+        ("BLAME Order 3", 0, one("Order 3 was deleted by #7 Order.deleted")),
+        ("BLAME Order 3 '2024-01-02'", 1, one("Order 3 is at version 1 through #6")),
+        ("AT Order 2 '2024-01-02'", 1, one("Order 2 was deleted by #5 Order.deleted")),
+        ("REPLAY Order 4", 1, one("Order 4 was deleted by #8 Order.deleted")),
+        ("BLAME Order 5", 0, one("Order 5 has no events")),
+        ("REPLAY Order 5 STEPS", 0, one("Order 5 has no events")),
+        ("REPLAY Order 5", 1, vec![]),
+        (
+            "REPLAY Order 2 STEPS AS OF #3",
+            0,
+            vec![
+                "as of #3, 2024-06-01T12:00:00Z".to_owned(),
+                "Order 2 has its first event at 2024-01-01T00:00:00Z: #4, recorded at 2024-06-01T12:00:00Z"
+                    .to_owned(),
+            ],
+        ),
+        (
+            "DIFF Order 1 FROM '2024-02-01' TO VERSION 3",
+            1,
+            vec![
+                "VERSION 3 is #3".to_owned(),
+                "from 2024-02-01T00:00:00Z: version 2 through #2".to_owned(),
+                "to #3: version 3 through #3".to_owned(),
+            ],
+        ),
+        (
+            "DIFF Order 1 FROM #2",
+            0,
+            vec![
+                "from #2: version 2 through #2".to_owned(),
+                "to the newest: version 3 through #3".to_owned(),
+                "no difference: Order 1 is the same at both".to_owned(),
+            ],
+        ),
+        (
+            "DIFF Order 2 FROM START TO '2023-01-01'",
+            0,
+            vec![
+                "from the start: no event".to_owned(),
+                "to 2023-01-01T00:00:00Z: no event".to_owned(),
+                "Order 2 has its first event at 2024-01-01T00:00:00Z: #4".to_owned(),
+                "no difference: Order 2 is the same at both".to_owned(),
+            ],
+        ),
+        (
+            "DIFF Order 2 FROM #4",
+            1,
+            vec![
+                "from #4: version 1 through #4".to_owned(),
+                "to the newest: version 2 through #5".to_owned(),
+                "Order 2 was deleted by #5 Order.deleted".to_owned(),
+            ],
+        ),
+    ] {
+        assert_eq!(told(&session, text), (rows, notices), "{text}");
+    }
+}
+
+#[test]
+fn the_age_of_a_leaf_is_that_at_the_time_asked_about() {
+    let store = store(4);
+    let session = Session::new(&store);
+    session.rows("EMIT Order.created 1 {total: 10} AT '2024-01-01'");
+    for (text, seen) in [
+        ("BLAME Order 1", NOW),
+        ("BLAME Order 1 #1", NOW),
+        ("BLAME Order 1 '2024-02-01'", "2024-02-01"),
+        ("BLAME Order 1 AS OF '2024-06-03'", "2024-06-03"),
+        ("BLAME Order 1 '2024-02-01' AS OF '2024-06-03'", "2024-02-01"),
+    ] {
+        let rows = session.rows(text);
+        assert!(matches!(&rows[..], [Row::Blame(leaf)] if leaf.seen == time(seen)), "{text} {rows:?}");
+    }
+}
+
+/// A deletion is found though much was read since, or nothing.
+#[test]
+fn an_old_deletion_is_found() {
+    let store = store(4);
+    let session = Session::new(&store);
+    session.rows("EMIT Order.created 1 {total: 10}");
+    session.rows("EMIT Order.deleted 1 AT '2024-02-01'");
+    for _ in 0..100 {
+        session.rows("EMIT Order.created 2");
+    }
+    session.rows("EMIT Order.deleted 1 AT '2030-01-01'");
+    assert_eq!(told(&session, "AT Order 1 NOW").1[2], "Order 1 was deleted by #2 Order.deleted");
+    assert_eq!(told(&session, "BLAME Order 1").1[1], "Order 1 was deleted by #103 Order.deleted");
+}

@@ -1,0 +1,194 @@
+//! The check of what is kept of states: each row equals a fold of all events, made without anything that is kept.
+
+use std::sync::Arc;
+
+use super::Verification;
+use crate::entity::{Entity, Position};
+use crate::error::Result;
+use crate::store::catalog::{Finder, Model};
+use crate::store::cold::states::{Built, Snapped, snapped};
+use crate::store::fold::{Fold, Folded, Plain};
+use crate::store::kept::Kept;
+use crate::store::snapshot::Snapshot;
+
+/// How many rows are read at a time.
+const PAGE: usize = 256;
+
+/// Compares all that is kept of states.
+pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
+    for model in snapshot.indexes().models().filter(|model| model.is_understood()) {
+        states(snapshot, model, found)?;
+        none_is_missing(snapshot, model, found)?;
+        entries(snapshot, model, found)?;
+    }
+    snapshots(snapshot, found)
+}
+
+/// A row, with up to where its model is followed in the read that saw it.
+type Row = (String, Result<Vec<u8>>);
+
+/// A page of the states of a model, and up to where the log is in them; none if they are not kept.
+fn page(
+    snapshot: &Snapshot,
+    model: &Model,
+    after: Option<&str>,
+) -> Result<Option<(u64, Vec<Row>, Option<String>)>> {
+    snapshot.read(|view| {
+        let Some(followed) = view.cold().followed(model.position)? else { return Ok(None) };
+        let mut rows = Vec::new();
+        let last = view.cold().each_state_after(model.position, after, PAGE, |id, bytes| {
+            rows.push((id.to_owned(), bytes.map(<[u8]>::to_vec)));
+            Ok(())
+        })?;
+        Ok(Some((followed, rows, last)))
+    })
+}
+
+/// Each state is that of a fold.
+fn states(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Result<()> {
+    let fold = model.fold()?;
+    let mut after = None;
+    while let Some((followed, rows, last)) = page(snapshot, model, after.as_deref())? {
+        // What is kept may be of newer events than this snapshot shows.
+        let now = snapshot.now();
+        for (id, bytes) in rows {
+            let entity = Entity::new(&model.kind, &id)?;
+            let what = || format!("the state of {entity}");
+            if let Some(kept) = found.or_fault(bytes.and_then(|bytes| Kept::open(&bytes)?.to_folded()))? {
+                let expected = now.fold_all(&entity, &**fold, followed)?;
+                differs(found, what, &kept, &expected);
+                if expected.events == 0 {
+                    found.fault(format!("{} is kept, and it has no event", what()));
+                }
+            }
+            found.states += 1;
+        }
+        after = last;
+        if after.is_none() || found.full() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn differs(found: &mut Verification, what: impl Fn() -> String, kept: &Folded, expected: &Folded) {
+    if kept != expected {
+        found.fault(format!("{} is kept as {}, and its events make {}", what(), said(kept), said(expected)));
+    }
+}
+
+fn said(folded: &Folded) -> String {
+    let state = crate::error::shorten(&folded.state.to_string());
+    format!("{state} of {} events up to #{}", folded.events, folded.position)
+}
+
+/// Each entity has its state.
+fn none_is_missing(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Result<()> {
+    let fold = model.fold()?;
+    let mut each = snapshot.ids(&model.kind, None)?;
+    while let Some(id) = each.next().transpose()? {
+        let kept = snapshot.read(|view| {
+            let followed = view.cold().followed(model.position)?;
+            view.cold().with_state(model.position, &id, |bytes| Ok((followed, bytes.is_some())))
+        });
+        // Damage was told above.
+        let Ok((Some(followed), false)) = kept else { continue };
+        let entity = Entity::new(&model.kind, &id)?;
+        if snapshot.now().fold_all(&entity, &**fold, followed)?.events > 0 {
+            found.fault(format!("the state of {entity} is not kept, as those of its kind are"));
+        }
+        if found.full() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The indexes of states hold what the states have, and nothing else.
+fn entries(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Result<()> {
+    let finders: Vec<Arc<Finder>> =
+        snapshot.indexes().finders_of(&model.kind).filter(|finder| finder.is_understood()).cloned().collect();
+    if finders.is_empty() {
+        return Ok(());
+    }
+    // One read of all: they change together.
+    snapshot.read(|view| {
+        let cold = view.cold();
+        for finder in &finders {
+            let Some(built) = cold.built(model.position, finder.position)? else { continue };
+            let (mut expected, mut count) = (0u64, 0u64);
+            let mut missing = None;
+            cold.each_state_after(model.position, None, usize::MAX, |id, bytes| {
+                let Ok(bytes) = bytes else { return Ok(()) };
+                if built.has(id) {
+                    for term in crate::store::follow::found_by(&Kept::open(bytes)?, finder) {
+                        expected += 1;
+                        if missing.is_none() && !cold.has_found(model.position, &term, id)? {
+                            missing = Some(id.to_owned());
+                        }
+                    }
+                }
+                Ok(())
+            })?;
+            cold.each_found(model.position, |term, _| {
+                count += u64::from(crate::store::term::definition_of(term) == Some(finder.position));
+                Ok(())
+            })?;
+            found.entries += count;
+            // One that is being dropped holds no more than it is said to.
+            if let Some(id) = missing {
+                found.fault(format!(
+                    "the index {} does not have the state of {} {id}",
+                    finder.name, model.kind
+                ));
+            } else if count != expected && built == Built::Whole {
+                found.fault(format!(
+                    "the index {} has {count} entries of states, not {expected}",
+                    finder.name
+                ));
+            }
+            view.go_on()?;
+        }
+        Ok(())
+    })
+}
+
+/// Each snapshot is what the events up to it make.
+fn snapshots(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
+    let mut key = Vec::new();
+    let mut so_far: Option<(Position, Entity, Arc<dyn Fold>, Folded)> = None;
+    loop {
+        let rows = snapshot.read(|view| view.cold().snapshots_after(&key, PAGE))?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        key.clone_from(last);
+        let now = snapshot.now();
+        for (key, bytes) in rows {
+            let Some(bytes) = found.or_fault(bytes)? else { continue };
+            let Some(Snapped { definition, entity, position }) = found.or_fault(snapped(&key))?.flatten()
+            else {
+                // A program's own type is for the program to check.
+                continue;
+            };
+            let fold: Arc<dyn Fold> = match snapshot.indexes().model(entity.kind()) {
+                Some(model) if model.position == definition && model.is_understood() => model.fold()?.clone(),
+                _ if definition == Position::START => Arc::new(Plain),
+                // It is to be dropped.
+                _ => continue,
+            };
+            let (fold, before) = match so_far.take() {
+                Some((same, of, fold, folded)) if same == definition && of == entity => (fold, folded),
+                _ => (fold, Folded::default()),
+            };
+            let expected = now.fold_all_from(before, &entity, &*fold, position)?;
+            let what = || format!("the snapshot of {entity} at #{position}");
+            if let Some(kept) = found.or_fault(Kept::open(&bytes).and_then(|kept| kept.to_folded()))? {
+                differs(found, what, &kept, &expected);
+            }
+            found.states += 1;
+            so_far = Some((definition, entity, fold, expected));
+        }
+        if found.full() {
+            return Ok(());
+        }
+    }
+}

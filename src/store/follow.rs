@@ -1,0 +1,444 @@
+//! Following: what is kept of the states of entities is brought up to the log, a stretch at a time.
+//!
+//! The states of a definition are those as of one position of the log, `through`, for all of its entities. A checkpoint takes
+//! them along where they are at C, in the write that moves C; otherwise the background brings them up to it, stretch by stretch,
+//! each one write, so that they go on where they were after a crash. Whoever reads takes them as of C, or not at all: what
+//! a fold needs is always in the log.
+//!
+//! On the way, snapshots are kept: after so many events of an entity what they have made. For entities that nobody
+//! defined there is nothing but snapshots; the background makes those, as a checkpoint finds that they are due.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::catalog::{Catalog, Finder, Model};
+use super::cold::Tables;
+use super::cold::states::{Built, Owner};
+use super::fold::{EVERY, Fold, Folded};
+use super::kept::Kept;
+use super::snapshot::{Direction, Until};
+use super::term::Term;
+use super::{Shared, locked};
+use crate::entity::{Entity, EntityStr, Position};
+use crate::error::{Error, Result};
+use crate::event::record::Record;
+
+/// What a stretch has at most, beside a number of events: so many bytes of them, read for so long.
+const BYTES: usize = 16 << 20;
+const READING: Duration = Duration::from_millis(100);
+
+/// How many snapshots of plain entities, and how many of programs' own types, wait to be made or written at most: they are never needed.
+const WAITING: usize = 10_000;
+const WAITING_BYTES: usize = 8 << 20;
+
+/// A model whose states are kept, as it is followed.
+struct Followed<'c> {
+    model: &'c Model,
+    fold: &'c Arc<dyn Fold>,
+    finders: Vec<(&'c Arc<Finder>, Built)>,
+}
+
+/// Brings up to a stretch of the log what was kept up to its beginning, and tells which plain entities are due a snapshot. The
+/// events must be all from `first` on.
+pub(super) fn follow(
+    tables: &mut Tables,
+    catalog: &Catalog,
+    first: u64,
+    events: &[impl AsRef<[u8]>],
+) -> Result<Vec<(Entity, u64)>> {
+    let mut followed = Vec::new();
+    for model in catalog.models() {
+        // One that is not understood is not followed; a file with such a model is not written.
+        if let Ok(fold) = model.fold()
+            && tables.followed(model.position)? == Some(first - 1)
+        {
+            followed.push((&**model, fold));
+        }
+    }
+    let (touched, due) = touched(catalog, &followed, first, events)?;
+    for ((model, fold), entities) in followed.into_iter().zip(touched) {
+        bring_up(tables, catalog, model, fold, first, events, entities)?;
+    }
+    Ok(due)
+}
+
+/// For each entity that events concern, which, and whether they are its own.
+pub(super) type Touched = BTreeMap<String, Vec<(u64, bool)>>;
+
+/// What a stretch touches: for each model its entities, and the plain entities that are due a snapshot.
+fn touched(
+    catalog: &Catalog,
+    followed: &[(&Model, &Arc<dyn Fold>)],
+    first: u64,
+    events: &[impl AsRef<[u8]>],
+) -> Result<(Vec<Touched>, Vec<(Entity, u64)>)> {
+    let mut touched: Vec<Touched> = followed.iter().map(|_| Touched::new()).collect();
+    let mut due = Vec::new();
+    let by_kind: HashMap<&str, usize> =
+        followed.iter().enumerate().map(|(at, (model, _))| (model.kind.as_str(), at)).collect();
+    for (position, bytes) in (first..).zip(events) {
+        let event = Record::open(Position(position), bytes.as_ref())?;
+        if let Some(target) = event.target() {
+            match by_kind.get(target.kind) {
+                Some(at) => add(&mut touched[*at], target.id, position, true),
+                None => due.extend(snapshot_due(catalog, &event, target)?),
+            }
+        }
+        for ((model, fold), touched) in followed.iter().zip(&mut touched) {
+            for id in included(&event, &model.kind, &***fold) {
+                add(touched, &id, position, false);
+            }
+        }
+    }
+    Ok((touched, due))
+}
+
+/// What a stretch touches of the entities of a model.
+pub(super) fn touched_by(
+    model: &Model,
+    fold: &dyn Fold,
+    first: u64,
+    events: &[impl AsRef<[u8]>],
+) -> Result<Touched> {
+    let mut touched = Touched::new();
+    for (position, bytes) in (first..).zip(events) {
+        let event = Record::open(Position(position), bytes.as_ref())?;
+        if let Some(target) = event.target().filter(|target| target.kind == model.kind) {
+            add(&mut touched, target.id, position, true);
+        }
+        for id in included(&event, &model.kind, fold) {
+            add(&mut touched, &id, position, false);
+        }
+    }
+    Ok(touched)
+}
+
+fn add(touched: &mut Touched, id: &str, position: u64, own: bool) {
+    match touched.get_mut(id) {
+        Some(positions) => positions.push((position, own)),
+        None => drop(touched.insert(id.to_owned(), vec![(position, own)])),
+    }
+}
+
+/// The entity, if it is one that nobody defined, and has another so many events now.
+fn snapshot_due(catalog: &Catalog, event: &Record, target: EntityStr) -> Result<Option<(Entity, u64)>> {
+    let version = event.version().map_or(0, |version| version.0);
+    if version == 0
+        || version % EVERY != 0
+        || target.kind.starts_with('$')
+        || catalog.model(target.kind).is_some()
+    {
+        return Ok(None);
+    }
+    Ok(Some((Entity::new(target.kind, target.id)?, event.position().0)))
+}
+
+/// The ids of the entities of a kind whose folds an event joins that is not theirs.
+fn included(event: &Record, kind: &str, fold: &dyn Fold) -> Vec<String> {
+    let mut ids: Vec<String> = Vec::new();
+    for include in fold.includes() {
+        if !include.on.matches_text(event.kind()) {
+            continue;
+        }
+        for (_, value) in event.tags().filter(|(name, _)| *name == include.tag) {
+            let Some(id) = value.to_value().ok().and_then(|value| Term::id_of_tag(&value)) else { continue };
+            let own = event.target().is_some_and(|target| target.kind == kind && target.id == id);
+            if !own && !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+    }
+    ids
+}
+
+/// Writes the states of the entities that a stretch touches.
+fn bring_up(
+    tables: &mut Tables,
+    catalog: &Catalog,
+    model: &Model,
+    fold: &Arc<dyn Fold>,
+    first: u64,
+    events: &[impl AsRef<[u8]>],
+    entities: Touched,
+) -> Result<()> {
+    let mut finders = Vec::new();
+    for finder in catalog.finders_of(&model.kind) {
+        let built = match tables.built(model.position, finder.position)? {
+            Some(built) => built,
+            // Before the first state, an index of none is whole.
+            None if first == 1 => {
+                tables.set_built(model.position, finder.position, &Built::Whole)?;
+                Built::Whole
+            }
+            None => continue,
+        };
+        finders.push((finder, built));
+    }
+    let followed = Followed { model, fold, finders };
+    for (id, positions) in entities {
+        followed.entity(tables, &id, first, events, &positions)?;
+    }
+    tables.set_followed(model.position, first + events.len() as u64 - 1)
+}
+
+impl Followed<'_> {
+    fn entity(
+        &self,
+        tables: &mut Tables,
+        id: &str,
+        first: u64,
+        events: &[impl AsRef<[u8]>],
+        positions: &[(u64, bool)],
+    ) -> Result<()> {
+        let definition = self.model.position;
+        let finders: Vec<_> = self.finders.iter().filter(|(_, built)| built.has(id)).collect();
+        let found = |kept: &Kept| -> Vec<Vec<Term>> {
+            finders.iter().map(|(finder, _)| found_by(kept, finder)).collect()
+        };
+        let (mut folded, before) = tables.with_state(definition, id, |bytes| match bytes {
+            None => Ok((Folded::default(), finders.iter().map(|_| Vec::new()).collect())),
+            Some(bytes) => {
+                let kept = Kept::open(bytes)?;
+                Ok((kept.to_folded()?, found(&kept)))
+            }
+        })?;
+        let mut term = None;
+        for (position, own) in positions {
+            let bytes = events.get((position - first) as usize).map(AsRef::as_ref).unwrap_or_default();
+            folded.add(&**self.fold, &Record::open(Position(*position), bytes)?, *own);
+            if folded.events % self.fold.every() == 0 {
+                let entity = match &term {
+                    Some(term) => term,
+                    None => term.insert(Term::entity(&Entity::new(&self.model.kind, id)?)?),
+                };
+                tables.put_snapshot(Owner::Model(definition), entity, *position, folded.encode()?)?;
+            }
+        }
+        let bytes = folded.encode()?;
+        let after = found(&Kept::open(&bytes)?);
+        for (before, after) in before.iter().zip(&after) {
+            for term in before.iter().filter(|term| !after.contains(term)) {
+                tables.remove_found(definition, term, id)?;
+            }
+            for term in after.iter().filter(|term| !before.contains(term)) {
+                tables.put_found(definition, term, id)?;
+            }
+        }
+        tables.put_state(definition, id, bytes)
+    }
+}
+
+/// The terms that a state is found by. Where there is none, nothing is found by it.
+pub(super) fn found_by(kept: &Kept, finder: &Finder) -> Vec<Term> {
+    if kept.fault.is_some() { Vec::new() } else { finder.terms(kept.state) }
+}
+
+/// Snapshots that are to be made, and to be written, when there is time.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// Of entities that nobody defined, at these positions.
+    plain: Vec<(Entity, u64)>,
+    /// Of a program's own types: its name for the fold, the entity, where, and the bytes.
+    named: Vec<(String, Term, u64, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Shared {
+    /// Remembers which plain entities are due a snapshot. What is too much is forgotten: the next one will do.
+    pub(super) fn snapshots_due(&self, due: Vec<(Entity, u64)>) {
+        if due.is_empty() || self.options.read_only {
+            return;
+        }
+        let mut waiting = locked(&self.due);
+        let room = WAITING.saturating_sub(waiting.plain.len());
+        waiting.plain.extend(due.into_iter().take(room));
+        drop(waiting);
+        self.upkeep.ask(|asked| asked.index = true);
+    }
+
+    /// Takes a snapshot of a program's own type, to be written when there is time.
+    pub(crate) fn keep_snapshot(&self, name: &str, entity: Term, position: u64, bytes: Vec<u8>) {
+        if self.options.read_only {
+            return;
+        }
+        let mut waiting = locked(&self.due);
+        if waiting.bytes + bytes.len() > WAITING_BYTES || waiting.named.len() >= WAITING {
+            return;
+        }
+        waiting.bytes += bytes.len();
+        waiting.named.push((name.to_owned(), entity, position, bytes));
+        drop(waiting);
+        self.upkeep.ask(|asked| asked.index = true);
+    }
+
+    /// Does a slice of what is to be done for kept states. Says whether there was anything to do.
+    pub(super) fn keep_states(self: &Arc<Shared>) -> Result<bool> {
+        let catalog = self.tails().catalog;
+        for model in catalog.models().filter(|model| model.is_understood()) {
+            if self.follow_model(&catalog, model)? {
+                return Ok(true);
+            }
+            for finder in catalog.finders_of(&model.kind) {
+                if self.build_finder(model, finder)? {
+                    return Ok(true);
+                }
+            }
+        }
+        if self.write_snapshots()? {
+            return Ok(true);
+        }
+        self.drop_states(&catalog)
+    }
+
+    /// Brings the states of a model a stretch nearer to C.
+    fn follow_model(self: &Arc<Shared>, catalog: &Catalog, model: &Model) -> Result<bool> {
+        let (checkpoint, through) = {
+            let read = self.cold.read()?;
+            (read.checkpoint()?, read.followed(model.position)?)
+        };
+        let Some(through) = through else {
+            // A definition that a crash takes away must leave nothing behind: another one may come to its place.
+            if let Some(journal) = self.journal.get().filter(|_| self.watch.synced() < model.position.0) {
+                self.sync_journal(journal)?;
+            }
+            self.cold.write("beginning to keep states", |tables| {
+                match tables.followed(model.position)? {
+                    None => tables.set_followed(model.position, 0),
+                    Some(_) => Ok(()),
+                }
+            })?;
+            return Ok(true);
+        };
+        if through >= checkpoint {
+            return Ok(false);
+        }
+        let (began, mut bytes, mut events) = (Instant::now(), 0, Vec::<Box<[u8]>>::new());
+        let mut log = self.snapshot().log(through + 1, checkpoint, Direction::Ascending);
+        log.lend(self.options.index_slice.0, |_, event| {
+            bytes += event.len() + 64;
+            events.push(event.into());
+            Ok(bytes < BYTES && began.elapsed() < READING && !self.upkeep.stopping())
+        })?;
+        if events.is_empty() {
+            return Err(Error::corrupt("the log", format!("no event at #{}", through + 1)));
+        }
+        let fold = model.fold()?;
+        let entities = touched_by(model, &**fold, through + 1, &events)?;
+        self.cold.write("keeping states", |tables| {
+            // A checkpoint may have come between.
+            if tables.followed(model.position)? != Some(through) {
+                return Ok(());
+            }
+            bring_up(tables, catalog, model, fold, through + 1, &events, entities)
+        })?;
+        Ok(true)
+    }
+
+    /// Puts more of the states that there are into an index of them.
+    fn build_finder(&self, model: &Model, finder: &Finder) -> Result<bool> {
+        if self.cold.read()?.built(model.position, finder.position)? == Some(Built::Whole) {
+            return Ok(false);
+        }
+        if let Some(journal) = self.journal.get().filter(|_| self.watch.synced() < finder.position.0) {
+            self.sync_journal(journal)?;
+        }
+        let most = self.options.index_slice.1;
+        self.cold.write("building an index of states", |tables| {
+            let (model, index) = (model.position, finder.position);
+            let after = match tables.built(model, index)? {
+                None => Vec::new(),
+                Some(Built::Through(id)) => id,
+                Some(Built::Whole) => return Ok(()),
+            };
+            let (mut entries, mut last, mut count) = (Vec::new(), None, 0);
+            tables.states_after(model, &after, most, |id, bytes| {
+                let terms = found_by(&Kept::open(bytes)?, finder);
+                entries.extend(terms.into_iter().map(|term| (term, id.to_owned())));
+                (last, count) = (Some(id.as_bytes().to_vec()), count + 1);
+                Ok(())
+            })?;
+            for (term, id) in entries {
+                tables.put_found(model, &term, &id)?;
+            }
+            match last.filter(|_| count == most) {
+                Some(last) => tables.set_built(model, index, &Built::Through(last)),
+                None => tables.set_built(model, index, &Built::Whole),
+            }
+        })?;
+        Ok(true)
+    }
+
+    /// Makes and writes the snapshots that are due.
+    fn write_snapshots(self: &Arc<Shared>) -> Result<bool> {
+        let Due { plain, named, .. } = std::mem::take(&mut *locked(&self.due));
+        if plain.is_empty() && named.is_empty() {
+            return Ok(false);
+        }
+        let (snapshot, checkpoint) = (self.snapshot(), self.cold.read()?.checkpoint()?);
+        let mut made = Vec::new();
+        for (entity, position) in plain {
+            if self.upkeep.stopping() {
+                break;
+            }
+            // Its kind may have been defined meanwhile.
+            if position <= checkpoint && snapshot.indexes().model(entity.kind()).is_none() {
+                let folded = snapshot.fold(&entity, Until { through: position, by: None })?;
+                made.push((Term::entity(&entity)?, position, folded.encode()?));
+            }
+            if made.iter().map(|(_, _, bytes)| bytes.len()).sum::<usize>() > WAITING_BYTES {
+                break;
+            }
+        }
+        self.cold.write("keeping snapshots", |tables| {
+            for (term, position, bytes) in made {
+                tables.put_snapshot(Owner::Plain, &term, position, bytes)?;
+            }
+            // What is not in the tables yet may be lost with the journal; then there must be no snapshot of it.
+            for (name, term, position, bytes) in
+                named.into_iter().filter(|(_, _, position, _)| *position <= checkpoint)
+            {
+                tables.put_snapshot(Owner::Named(&name), &term, position, bytes)?;
+            }
+            Ok(())
+        })?;
+        Ok(true)
+    }
+
+    /// Drops some of what is kept of definitions that hold no more.
+    fn drop_states(&self, catalog: &Catalog) -> Result<bool> {
+        let kept = self.cold.read()?.kept_definitions()?;
+        let most = self.options.index_slice.1;
+        for (definition, indexes) in kept {
+            let Some(model) = catalog.models().find(|model| model.position == definition) else {
+                // One that was defined after this catalog was taken is not to be dropped.
+                if catalog_is_behind(self, definition) {
+                    continue;
+                }
+                self.cold
+                    .write("dropping states", |tables| tables.remove_states(definition, most).map(drop))?;
+                return Ok(true);
+            };
+            for index in indexes {
+                let stays = catalog.finders_of(&model.kind).any(|finder| finder.position == index);
+                if !stays && !catalog_is_behind(self, index) {
+                    self.cold.write("dropping an index of states", |tables| {
+                        tables.remove_found_of(definition, index, most).map(drop)
+                    })?;
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether something is defined there by now.
+fn catalog_is_behind(shared: &Shared, definition: Position) -> bool {
+    let now = shared.tails().catalog;
+    now.models().any(|model| model.position == definition)
+        || now.finders().any(|finder| finder.position == definition)
+}
+
+#[cfg(test)]
+mod tests;

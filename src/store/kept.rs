@@ -1,0 +1,150 @@
+//! Kept states: what an entity's events have made, as it is stored in a row of `states` or `snapshots`.
+//!
+//! | part | bytes |
+//! |---|---|
+//! | version, events, position, late | a varint each |
+//! | latest | 0, or 1 and its seconds (8, big-endian) and nanoseconds (4) |
+//! | fault | 0, or 1 and a map of what it says, in MessagePack, behind its length (varint) |
+//! | state | MessagePack |
+//!
+//! The table adds a checksum. A state is read in place where only a part of it is asked for.
+
+use super::fold::{Fault, Folded};
+use super::posting::{put, take};
+use crate::document::Raw;
+use crate::error::{Error, Result};
+use crate::time::Timestamp;
+
+/// What is stored of a fold, without its state decoded.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept<'a> {
+    pub version: u64,
+    pub events: u64,
+    pub position: u64,
+    pub late: u64,
+    pub latest: Option<Timestamp>,
+    pub fault: Option<Fault>,
+    pub state: Raw<'a>,
+}
+
+impl Folded {
+    /// The bytes of a row.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let mut out = Vec::with_capacity(64);
+        for number in [self.version, self.events, self.position, self.late] {
+            put(&mut out, number);
+        }
+        match self.latest {
+            None => out.push(0),
+            Some(latest) => {
+                out.push(1);
+                let (seconds, nanos) = latest.parts();
+                out.extend_from_slice(&seconds.to_be_bytes());
+                out.extend_from_slice(&nanos.to_be_bytes());
+            }
+        }
+        let unfit = |e: rmp_serde::encode::Error| Error::corrupt("a state", e.to_string());
+        match &self.fault {
+            None => out.push(0),
+            Some(fault) => {
+                out.push(1);
+                let said = rmp_serde::to_vec(fault).map_err(unfit)?;
+                put(&mut out, said.len() as u64);
+                out.extend_from_slice(&said);
+            }
+        }
+        rmp_serde::encode::write(&mut out, &self.state).map_err(unfit)?;
+        Ok(out)
+    }
+}
+
+impl<'a> Kept<'a> {
+    /// Reads a row.
+    pub fn open(bytes: &'a [u8]) -> Result<Kept<'a>> {
+        Kept::read(bytes)
+            .ok_or_else(|| Error::corrupt("a kept state", format!("{} bytes that are none", bytes.len())))
+    }
+
+    fn read(mut bytes: &'a [u8]) -> Option<Kept<'a>> {
+        let bytes = &mut bytes;
+        let (version, events, position, late) = (take(bytes)?, take(bytes)?, take(bytes)?, take(bytes)?);
+        let latest = match byte(bytes)? {
+            0 => None,
+            _ => {
+                let (seconds, nanos) = (chunk::<8>(bytes)?, chunk::<4>(bytes)?);
+                Some(Timestamp::from_parts(i64::from_be_bytes(*seconds), i32::from_be_bytes(*nanos)).ok()?)
+            }
+        };
+        let fault = match byte(bytes)? {
+            0 => None,
+            _ => {
+                let length = usize::try_from(take(bytes)?).ok()?;
+                let (said, rest) = bytes.split_at_checked(length)?;
+                *bytes = rest;
+                Some(rmp_serde::from_slice(said).ok()?)
+            }
+        };
+        Some(Kept { version, events, position, late, latest, fault, state: Raw(bytes) })
+    }
+
+    /// All of it, decoded.
+    pub fn to_folded(&self) -> Result<Folded> {
+        Ok(Folded {
+            state: self.state.to_value()?,
+            version: self.version,
+            events: self.events,
+            position: self.position,
+            latest: self.latest,
+            late: self.late,
+            fault: self.fault.clone(),
+        })
+    }
+}
+
+fn byte(bytes: &mut &[u8]) -> Option<u8> {
+    let (first, rest) = bytes.split_first()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+fn chunk<'b, const N: usize>(bytes: &mut &'b [u8]) -> Option<&'b [u8; N]> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::value::tests::any_value;
+
+    proptest! {
+        #[test]
+        fn what_is_kept_is_read_again(
+            state in any_value(),
+            numbers in any::<(u64, u64, u64, u64)>(),
+            latest in any::<Option<u32>>(),
+            fault in prop::option::of("[a-z ]*"),
+        ) {
+            let folded = Folded {
+                state,
+                version: numbers.0,
+                events: numbers.1,
+                position: numbers.2,
+                late: numbers.3,
+                latest: latest.map(|at| Timestamp::from_millis(i64::from(at) - 1_000_000_000)),
+                fault: fault.map(|why| Fault { position: numbers.0, kind: "Order.paid".to_owned(), why }),
+            };
+            prop_assert_eq!(Kept::open(&folded.encode().unwrap()).unwrap().to_folded().unwrap(), folded);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(kept) = Kept::open(&bytes) {
+                let _ = kept.to_folded();
+            }
+        }
+    }
+}

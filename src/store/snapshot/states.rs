@@ -1,0 +1,459 @@
+//! States: what the entities of a kind are as of the head, in the order of their ids.
+//!
+//! Where they are kept ([`follow`](crate::store::follow)), they are read as they lie, and what the tails hold is folded onto them
+//! once and remembered ([`Warm`]). Where they are not, or not up to C yet, each entity is folded.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::{Snapshot, Until, View};
+use crate::entity::{Entity, Position};
+use crate::error::{Error, Result};
+use crate::event::record::Record;
+use crate::store::catalog::{Finder, Model};
+use crate::store::cold::states::Built;
+use crate::store::fold::{Fold, Folded};
+use crate::store::follow::touched_by;
+use crate::store::kept::Kept;
+use crate::store::locked;
+use crate::store::term::{self, Term, TermRange};
+
+/// How many states are read at a time.
+const PAGE: usize = 256;
+
+/// States as of the end of the tails, where those change what is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Warm {
+    definition: Position,
+    /// C: what is kept is as of there.
+    checkpoint: u64,
+    /// Up to where events were folded onto it.
+    through: u64,
+    states: BTreeMap<String, Vec<u8>>,
+    bytes: usize,
+}
+
+/// How states are come by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// They are kept.
+    Kept,
+    /// Each entity is folded, as nobody defined its kind.
+    Plain,
+    /// Each entity is folded, as long as the states are being brought up: they are as of a position.
+    Behind(u64),
+    /// Each entity is folded, up to some point of the past.
+    Past,
+}
+
+/// The states of a kind, to be lent. After an error there are no more.
+pub(crate) struct States {
+    snapshot: Snapshot,
+    kind: String,
+    fold: Arc<dyn Fold>,
+    model: Option<Arc<Model>>,
+    until: Until,
+    source: Source,
+    warm: Option<Arc<Warm>>,
+    page: VecDeque<(String, Vec<u8>)>,
+    done: bool,
+}
+
+enum Source {
+    /// All that are kept, behind an id.
+    Kept(Option<String>),
+    /// These, of which each is kept.
+    KeptIds(VecDeque<String>),
+    /// These, each folded.
+    Each(Ids),
+}
+
+/// The ids of entities of a kind, in order, each once.
+pub(crate) struct Ids {
+    snapshot: Snapshot,
+    from: From,
+}
+
+enum From {
+    /// Those whose terms come from here on.
+    Term {
+        from: Vec<u8>,
+        prefix: Vec<u8>,
+    },
+    These(VecDeque<String>),
+}
+
+impl Snapshot {
+    /// How the states of a kind are come by as of now.
+    pub fn way_to_states(&self, kind: &str) -> Result<Way> {
+        let Some(model) = self.catalog.model(kind) else { return Ok(Way::Plain) };
+        self.read(|view| {
+            let followed = view.read.followed(model.position)?;
+            Ok(if followed == Some(view.checkpoint) { Way::Kept } else { Way::Behind(followed.unwrap_or(0)) })
+        })
+    }
+
+    /// Whether an index of states has all of them.
+    pub fn is_built(&self, finder: &Finder) -> Result<bool> {
+        let Some(model) = self.catalog.model(&finder.kind) else { return Ok(false) };
+        self.read(|view| Ok(view.read.built(model.position, finder.position)? == Some(Built::Whole)))
+    }
+
+    /// How many states a range of an index has, counted up to so many; none where the index does not serve now.
+    pub fn count_found(&self, finder: &Finder, range: &TermRange, most: u64) -> Result<Option<u64>> {
+        let Some(model) = self.catalog.model(&finder.kind).cloned() else { return Ok(None) };
+        self.read(|view| {
+            if !self.index_serves(view, &model, finder)? {
+                return Ok(None);
+            }
+            let mut count = 0;
+            view.read.found(model.position, range, |_| {
+                count += 1;
+                Ok(count < most)
+            })?;
+            Ok(Some(count))
+        })
+    }
+
+    fn index_serves(&self, view: &View, model: &Model, finder: &Finder) -> Result<bool> {
+        Ok(view.checkpoint <= self.head
+            && view.read.followed(model.position)? == Some(view.checkpoint)
+            && view.read.built(model.position, finder.position)? == Some(Built::Whole))
+    }
+
+    /// The ids of all states that ranges of an index may lead to as of the head, in order: some may not be meant. None where the
+    /// index does not serve now. `held` is told how many bytes each takes.
+    pub fn found_ids(
+        &self,
+        finder: &Finder,
+        ranges: &[TermRange],
+        held: impl Fn(usize) -> Result<()>,
+    ) -> Result<Option<BTreeSet<String>>> {
+        let Some(model) = self.catalog.model(&finder.kind).cloned() else { return Ok(None) };
+        self.read(|view| {
+            if !self.index_serves(view, &model, finder)? {
+                return Ok(None);
+            }
+            let mut ids = BTreeSet::new();
+            for range in ranges {
+                view.read.found(model.position, range, |id| {
+                    held(id.len() + 64)?;
+                    ids.insert(id.to_owned());
+                    Ok(true)
+                })?;
+                view.go_on()?;
+            }
+            ids.extend(self.warm(view, &model)?.states.keys().cloned());
+            Ok(Some(ids))
+        })
+    }
+
+    /// The states of a kind as of the head; or of these ids alone, in this order.
+    pub fn states(&self, kind: &str, ids: Option<VecDeque<String>>) -> Result<States> {
+        let now = Until { through: self.head, by: None };
+        let kept = self.way_to_states(kind)? == Way::Kept;
+        let source = match (kept, ids) {
+            (true, None) => Source::Kept(None),
+            (true, Some(ids)) => Source::KeptIds(ids),
+            (false, None) => Source::Each(self.ids(kind, None)?),
+            (false, Some(ids)) => Source::Each(Ids { snapshot: self.clone(), from: From::These(ids) }),
+        };
+        self.states_from(kind, now, source)
+    }
+
+    /// What the entities of a kind were at some point: each is folded.
+    pub fn past_states(&self, kind: &str, until: Until) -> Result<States> {
+        self.states_from(kind, until, Source::Each(self.ids(kind, None)?))
+    }
+
+    fn states_from(&self, kind: &str, until: Until, source: Source) -> Result<States> {
+        Ok(States {
+            snapshot: self.clone(),
+            kind: kind.to_owned(),
+            fold: self.fold_of(kind)?,
+            model: self.catalog.model(kind).cloned(),
+            until,
+            source,
+            warm: None,
+            page: VecDeque::new(),
+            done: false,
+        })
+    }
+
+    /// The ids of all entities of a kind, behind one. Those that only others' events concern have no place among the terms of the
+    /// kind: where there may be such, all are gathered.
+    pub fn ids(&self, kind: &str, after: Option<&str>) -> Result<Ids> {
+        let fold = self.fold_of(kind)?;
+        let snapshot = self.clone();
+        if fold.includes().is_empty() {
+            let prefix = term::kind_prefix(kind);
+            let from = match after {
+                None => prefix.clone(),
+                Some(id) => [Term::entity(&Entity::new(kind, id)?)?.as_bytes(), &term::AFTER_TERM].concat(),
+            };
+            return Ok(Ids { snapshot, from: From::Term { from, prefix } });
+        }
+        let mut ids = BTreeSet::new();
+        let mut held = 0;
+        let mut add = |id: String| {
+            held += id.len() + 64;
+            if held > self.query_memory() {
+                return Err(Error::stopped(format!(
+                    "the entities of {kind} need more memory than a query may take ({} MB)",
+                    self.query_memory() >> 20
+                )));
+            }
+            ids.insert(id);
+            Ok(())
+        };
+        self.each_term(term::kind_prefix(kind), |term| match term.as_entity() {
+            Some((_, id)) => add(id),
+            None => Ok(()),
+        })?;
+        for include in fold.includes() {
+            self.each_term(term::tag_prefix(&include.tag), |term| match term.as_tag_id() {
+                Some(id) => add(id),
+                None => Ok(()),
+            })?;
+        }
+        let behind = ids.into_iter().filter(|id| after.is_none_or(|after| id.as_str() > after));
+        Ok(Ids { snapshot, from: From::These(behind.collect()) })
+    }
+
+    fn each_term(&self, prefix: Vec<u8>, mut take: impl FnMut(&Term) -> Result<()>) -> Result<()> {
+        let mut from = prefix.clone();
+        while let Some(term) = self.read(|view| view.term_at(&from))?
+            && term.as_bytes().starts_with(&prefix)
+        {
+            take(&term)?;
+            from = [term.as_bytes(), &term::AFTER_TERM].concat();
+        }
+        Ok(())
+    }
+
+    /// What the tails make of the states that are kept as of a view's C.
+    fn warm(&self, view: &View, model: &Model) -> Result<Arc<Warm>> {
+        let (definition, checkpoint, head) = (model.position, view.checkpoint, view.head());
+        let nothing = Warm { definition, checkpoint, through: checkpoint, states: BTreeMap::new(), bytes: 0 };
+        if head <= checkpoint {
+            return Ok(Arc::new(nothing));
+        }
+        let mut known = locked(&self.shared.warm);
+        let fits = |warm: &&Arc<Warm>| {
+            warm.definition == definition && warm.checkpoint == checkpoint && warm.through <= head
+        };
+        let mut warm = match known.iter().find(fits) {
+            Some(warm) if warm.through == head => return Ok(warm.clone()),
+            Some(warm) => warm.clone(),
+            None => Arc::new(nothing),
+        };
+        // It is changed where it is, if nobody reads it.
+        known.retain(|other| other.checkpoint == checkpoint && !Arc::ptr_eq(other, &warm));
+        let grown = Arc::make_mut(&mut warm);
+        grown.take_in(view, model, self.query_memory())?;
+        // An older snapshot sees less than what is remembered for others.
+        known.retain(|other| other.definition != definition);
+        known.push(warm.clone());
+        Ok(warm)
+    }
+}
+
+impl Warm {
+    fn take_in(&mut self, view: &View, model: &Model, memory: usize) -> Result<()> {
+        let (fold, head) = (model.fold()?, view.head());
+        let first = self.through + 1;
+        let mut events = Vec::new();
+        for position in first..=head {
+            events.push(view.tails.get(position).ok_or_else(|| view.missing(position))?);
+        }
+        for (id, positions) in touched_by(model, &**fold, first, &events)? {
+            let mut folded = match self.states.get(&id) {
+                Some(bytes) => Kept::open(bytes)?.to_folded()?,
+                None => view.read.with_state(self.definition, &id, |bytes| match bytes {
+                    Some(bytes) => Kept::open(bytes)?.to_folded(),
+                    None => Ok(Folded::default()),
+                })?,
+            };
+            for (position, own) in positions {
+                let bytes = events.get((position - first) as usize).map(AsRef::as_ref).unwrap_or_default();
+                folded.add(&**fold, &Record::open(Position(position), bytes)?, own);
+            }
+            let bytes = folded.encode()?;
+            self.bytes += bytes.len() + id.len() + 96;
+            if let Some(before) = self.states.insert(id, bytes) {
+                self.bytes -= before.len() + 96;
+            }
+            if self.bytes > memory {
+                return Err(Error::stopped(format!(
+                    "what changed of {} needs more memory than a query may take ({} MB); CHECKPOINT makes it less",
+                    model.kind,
+                    memory >> 20
+                )));
+            }
+        }
+        self.through = head;
+        Ok(())
+    }
+}
+
+impl States {
+    /// Lends the next states until it is told to stop; whether there may be more.
+    pub fn lend(&mut self, mut state: impl FnMut(&str, &Kept) -> Result<bool>) -> Result<bool> {
+        loop {
+            while let Some((id, bytes)) = self.page.pop_front() {
+                let kept = Kept::open(&bytes)?;
+                // One that has no event by then is none.
+                if kept.events > 0 && !state(&id, &kept)? {
+                    return Ok(true);
+                }
+            }
+            if self.done {
+                return Ok(false);
+            }
+            if let Err(error) = self.fill() {
+                self.done = true;
+                self.page.clear();
+                return Err(error);
+            }
+        }
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let mut page: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+        let mut behind = false;
+        let snapshot = self.snapshot.clone();
+        match (&mut self.source, &self.model) {
+            (Source::Each(ids), _) => {
+                for id in ids.by_ref().take(PAGE) {
+                    page.push((id?, None));
+                }
+                self.done = page.len() < PAGE;
+            }
+            (Source::Kept(after), Some(model)) => {
+                let warm = &mut self.warm;
+                let last = snapshot.read(|view| {
+                    page.clear();
+                    if !still_serves(&snapshot, view, model, warm)? {
+                        behind = true;
+                        return Ok(None);
+                    }
+                    let rows = |id: &str, bytes: &[u8]| {
+                        page.push((id.to_owned(), Some(bytes.to_vec())));
+                        Ok(())
+                    };
+                    view.read.states_after(model.position, after.as_deref(), PAGE, rows)
+                })?;
+                if !behind {
+                    if let Some(warm) = warm {
+                        merge(&mut page, warm, after.as_deref(), last.as_deref());
+                    }
+                    self.done = last.is_none();
+                    *after = last.or(after.take());
+                }
+            }
+            (Source::KeptIds(ids), Some(model)) => {
+                let (warm, count) = (&mut self.warm, ids.len().min(PAGE));
+                snapshot.read(|view| {
+                    page.clear();
+                    if !still_serves(&snapshot, view, model, warm)? {
+                        behind = true;
+                        return Ok(());
+                    }
+                    for id in ids.iter().take(count) {
+                        let state = match warm.as_ref().and_then(|warm| warm.states.get(id)) {
+                            Some(bytes) => Some(bytes.clone()),
+                            None => view
+                                .read
+                                .with_state(model.position, id, |bytes| Ok(bytes.map(<[u8]>::to_vec)))?,
+                        };
+                        page.extend(state.map(|state| (id.clone(), Some(state))));
+                    }
+                    Ok(())
+                })?;
+                if !behind {
+                    ids.drain(..count);
+                    self.done = ids.is_empty();
+                }
+            }
+            (Source::Kept(_) | Source::KeptIds(_), None) => self.done = true,
+        }
+        if behind {
+            return self.go_on_folding();
+        }
+        for (id, bytes) in page {
+            let bytes = match bytes {
+                Some(bytes) if Kept::open(&bytes)?.position <= self.until.through => bytes,
+                // Not kept; or changed since, by what this snapshot does not see.
+                _ => snapshot.fold(&Entity::new(&self.kind, &id)?, self.until)?.encode()?,
+            };
+            self.page.push_back((id, bytes));
+        }
+        Ok(())
+    }
+
+    /// What was kept is not any more: the rest is folded.
+    fn go_on_folding(&mut self) -> Result<()> {
+        let ids = match &mut self.source {
+            Source::Kept(after) => self.snapshot.ids(&self.kind, after.as_deref())?,
+            Source::KeptIds(ids) => {
+                Ids { snapshot: self.snapshot.clone(), from: From::These(std::mem::take(ids)) }
+            }
+            Source::Each(_) => return Ok(()),
+        };
+        self.source = Source::Each(ids);
+        Ok(())
+    }
+}
+
+impl Iterator for Ids {
+    type Item = Result<String>;
+
+    fn next(&mut self) -> Option<Result<String>> {
+        match &mut self.from {
+            From::These(ids) => ids.pop_front().map(Ok),
+            From::Term { from, prefix } => match self.snapshot.read(|view| view.term_at(from)) {
+                Ok(found) => {
+                    let term = found.filter(|term| term.as_bytes().starts_with(prefix))?;
+                    *from = [term.as_bytes(), &term::AFTER_TERM].concat();
+                    term.as_entity().map(|(_, id)| Ok(id))
+                }
+                Err(error) => {
+                    self.from = From::These(VecDeque::new());
+                    Some(Err(error))
+                }
+            },
+        }
+    }
+}
+
+/// Whether what is kept can be read in a view; with what the tails make of it, taken with the first.
+fn still_serves(
+    snapshot: &Snapshot,
+    view: &View,
+    model: &Model,
+    warm: &mut Option<Arc<Warm>>,
+) -> Result<bool> {
+    let followed = view.read.followed(model.position)?;
+    match warm {
+        // What the tails held then is known, and nothing else of what is seen has changed.
+        Some(warm) => Ok(followed.is_some_and(|followed| followed >= warm.checkpoint)),
+        None if followed == Some(view.checkpoint) => {
+            *warm = Some(snapshot.warm(view, model)?);
+            Ok(true)
+        }
+        None => Ok(false),
+    }
+}
+
+/// Puts the states of the tails in the place of those that are kept, between two ids.
+fn merge(page: &mut Vec<(String, Option<Vec<u8>>)>, warm: &Warm, after: Option<&str>, last: Option<&str>) {
+    use std::ops::Bound::{Excluded, Included, Unbounded};
+    let range = (after.map_or(Unbounded, Excluded), last.map_or(Unbounded, Included));
+    let mut newer = warm.states.range::<str, _>(range).peekable();
+    if newer.peek().is_none() {
+        return;
+    }
+    let mut merged: BTreeMap<String, Option<Vec<u8>>> = std::mem::take(page).into_iter().collect();
+    merged.extend(newer.map(|(id, bytes)| (id.clone(), Some(bytes.clone()))));
+    *page = merged.into_iter().collect();
+}
