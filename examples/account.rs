@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "type", content = "data", rename_all = "camelCase")]
 enum AccountEvent {
     Opened { owner: String },
-    Deposited { amount: u64 },
-    Withdrawn { amount: u64 },
+    Deposited { amount: i64 },
+    Withdrawn { amount: i64 },
 }
 
 /// What it is, as far as anything is decided by it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Account {
     owner: Option<String>,
-    balance: u64,
+    balance: i64,
 }
 
 impl Aggregate for Account {
@@ -40,8 +40,8 @@ impl Aggregate for Account {
 /// What may be asked of it.
 enum AccountCommand {
     Open { owner: String },
-    Deposit(u64),
-    Withdraw(u64),
+    Deposit(i64),
+    Withdraw(i64),
 }
 
 /// Why it says no.
@@ -52,7 +52,7 @@ enum Refusal {
     #[error("there is no such account")]
     Missing,
     #[error("there are only {balance}")]
-    NotEnough { balance: u64 },
+    NotEnough { balance: i64 },
 }
 
 impl Decide for Account {

@@ -35,14 +35,14 @@ use crate::time::Timestamp;
 /// #[derive(Serialize, Deserialize)]
 /// #[serde(tag = "type", content = "data", rename_all = "camelCase")]
 /// enum AccountEvent {
-///     Deposited { amount: u64 },
-///     Withdrawn { amount: u64 },
+///     Deposited { amount: i64 },
+///     Withdrawn { amount: i64 },
 ///     Closed,
 /// }
 ///
 /// #[derive(Default)]
 /// struct Account {
-///     balance: u64,
+///     balance: i64,
 ///     closed: bool,
 /// }
 ///
@@ -67,7 +67,9 @@ use crate::time::Timestamp;
 /// # Ok::<(), bygone::Error>(())
 /// ```
 ///
-/// The same events must make the same state whenever they are applied: no clock, no files, nothing drawn by lot.
+/// The same events must make the same state whenever they are applied: no clock, no files, nothing drawn by lot. A deletion is an event
+/// like others: `apply` says what it leaves. And a state [at a time](Db::state_at) leaves out what had not occurred by then, wherever
+/// it stands in the log: a balance that no command brings below zero may have been below it on a day of which somebody told later.
 ///
 /// # Events that cannot be applied
 ///
@@ -77,7 +79,7 @@ use crate::time::Timestamp;
 ///
 /// ```
 /// # use bygone::{Aggregate, Db, Event, NewEvent, Result};
-/// #[derive(Default)]
+/// #[derive(Debug, Default)]
 /// struct Total(u64);
 ///
 /// impl Aggregate for Total {
@@ -251,17 +253,16 @@ impl<'db, A: Aggregate> Course<'db, A> {
             late: 0,
             whole: true,
         };
-        course.resume(until);
+        course.resume(snapshot, until);
         course.follow(snapshot, until)?;
         Ok(course)
     }
 
     /// Begins with the newest snapshot that is of use. One that cannot be read is as none.
-    fn resume(&mut self, until: Until) {
+    fn resume(&mut self, snapshot: &Snapshot, until: Until) {
         let Some(snapshots) = &self.snapshots else { return };
-        let Some(kept) = self.shelf.load(snapshots.name(), &self.entity, until.through, until.by) else {
-            return;
-        };
+        let kept = snapshots::load(self.shelf, snapshot, snapshots.name(), &self.entity, until);
+        let Some(kept) = kept else { return };
         let Some(state) = snapshots.read(&kept.bytes) else { return };
         self.state = state;
         (self.version, self.position) = (Version(kept.version), Position(kept.position));
@@ -279,13 +280,13 @@ impl<'db, A: Aggregate> Course<'db, A> {
                 self.whole = false;
                 continue;
             }
-            self.add(&record.to_event(&folding.bytes)?)?;
+            self.add(snapshot, &record.to_event(&folding.bytes)?)?;
         }
         Ok(())
     }
 
     /// Applies the next event.
-    fn add(&mut self, event: &Event) -> Result<()> {
+    fn add(&mut self, snapshot: &Snapshot, event: &Event) -> Result<()> {
         self.state.apply(event).map_err(|why| unfoldable(&self.entity, event, &why))?;
         self.version = event.version.unwrap_or(self.version);
         self.position = event.position;
@@ -299,7 +300,7 @@ impl<'db, A: Aggregate> Course<'db, A> {
         {
             let (position, version) = (self.position.0, self.version.0);
             let kept = Kept { position, version, latest, late: self.late, bytes: bytes.into() };
-            self.shelf.keep(snapshots.name(), &self.entity, kept);
+            snapshots::keep(self.shelf, snapshot, snapshots.name(), &self.entity, kept);
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod describe;
 mod diff;
 pub(crate) mod eval;
 mod explain;
+mod find;
 mod fold;
 mod gather;
 mod group;
@@ -55,6 +56,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Steps(replay) => fold::steps(snapshot, replay)?,
         ReadKind::Blame(plan) => blame::answer(snapshot, plan)?,
         ReadKind::Diff(from, to) => diff::answer(snapshot, from, to)?,
+        ReadKind::Find(find) => find::answer(snapshot, find)?,
         ReadKind::Kinds => Answer::rows(describe::kinds(snapshot)?),
         ReadKind::Describe(name) => describe::describe(snapshot, name)?,
         ReadKind::Types => Answer::rows(show::types(snapshot)?),

@@ -12,6 +12,7 @@ mod explain;
 pub(crate) mod expr;
 mod fault;
 pub(crate) mod field;
+pub(crate) mod find;
 pub(crate) mod function;
 mod later;
 pub(crate) mod model;
@@ -20,7 +21,7 @@ pub(crate) mod order;
 mod parameters;
 pub(crate) mod shape;
 mod subscription;
-mod write;
+pub(crate) mod write;
 
 use crate::entity::Entity;
 use crate::time::Timestamp;
@@ -78,6 +79,8 @@ pub(crate) enum ReadKind {
     Blame(Blame),
     /// The state at one point, and at another.
     Diff(Replay, Replay),
+    /// `FIND`.
+    Find(Box<find::Find>),
     /// What is known of a kind of entities or of an index.
     Describe(String),
     Kinds,

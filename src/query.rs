@@ -267,6 +267,8 @@ mod tests {
             ("HISTORY Ordr 42", "no events of Ordr; did you mean Order 42?"),
             ("AT order 'x y' NOW", "no events of order; did you mean Order 'x y'?"),
             ("REPLAY Nothing 1", "no events of Nothing"),
+            ("BLAME Ordr 1", "no events of Ordr; did you mean Order 1?"),
+            ("DIFF Ordr 1 FROM START", "no events of Ordr; did you mean Order 1?"),
             ("HISTORY Order 99", ""),
             ("HISTORY Invoice 2", ""),
             ("EVENTS 'Ordr.*'", "no events of 'Ordr.*'; did you mean 'Order.*'?"),

@@ -5,14 +5,14 @@
 //! # use bygone::{Aggregate, Decide, Event, Result};
 //! # use serde::{Deserialize, Serialize};
 //! # #[derive(Default)]
-//! # struct Account { balance: u64 }
+//! # struct Account { balance: i64 }
 //! # #[derive(Serialize, Deserialize)]
 //! # #[serde(tag = "type", content = "data", rename_all = "camelCase")]
-//! # enum AccountEvent { Deposited { amount: u64 }, Withdrawn { amount: u64 } }
+//! # enum AccountEvent { Deposited { amount: i64 }, Withdrawn { amount: i64 } }
 //! # use AccountEvent::{Deposited, Withdrawn};
-//! # struct Withdraw(u64);
+//! # struct Withdraw(i64);
 //! # #[derive(Debug, PartialEq)]
-//! # struct NotEnough(u64);
+//! # struct NotEnough(i64);
 //! # impl Aggregate for Account {
 //! #     const KIND: &'static str = "Account";
 //! #     fn apply(&mut self, event: &Event) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::store::term::Term;
 use crate::time::Timestamp;
 
 /// How often a command is decided at most, while others append to the same entity.
-const ATTEMPTS: u32 = 200;
+const ATTEMPTS: u32 = 1000;
 
 /// An aggregate that decides what a command makes happen, by what it is.
 ///
@@ -24,24 +24,24 @@ const ATTEMPTS: u32 = 200;
 ///
 /// #[derive(Default)]
 /// struct Account {
-///     balance: u64,
+///     balance: i64,
 /// }
 ///
 /// #[derive(Serialize, Deserialize)]
 /// #[serde(tag = "type", content = "data", rename_all = "camelCase")]
 /// enum AccountEvent {
-///     Deposited { amount: u64 },
-///     Withdrawn { amount: u64 },
+///     Deposited { amount: i64 },
+///     Withdrawn { amount: i64 },
 /// }
 ///
 /// enum AccountCommand {
-///     Deposit(u64),
-///     Withdraw(u64),
+///     Deposit(i64),
+///     Withdraw(i64),
 /// }
 ///
 /// #[derive(Debug, PartialEq, thiserror::Error)]
 /// #[error("there are only {0}")]
-/// struct NotEnough(u64);
+/// struct NotEnough(i64);
 ///
 /// impl Aggregate for Account {
 ///     const KIND: &'static str = "Account";
@@ -132,7 +132,7 @@ impl Db {
     ///
     /// ```
     /// # use bygone::{Aggregate, Decide, Event, Result};
-    /// # #[derive(Default)]
+    /// # #[derive(Debug, Default)]
     /// # struct Door { open: bool }
     /// # #[derive(serde::Serialize)]
     /// # #[serde(tag = "type", content = "data", rename_all = "camelCase")]
@@ -303,7 +303,7 @@ impl<A: Decide> Execution<'_, A> {
                     let decode = |(position, bytes)| codec::decode(Position(position), bytes);
                     let events = events.into_iter().map(decode).collect::<Result<Vec<Event>>>()?;
                     for event in &events {
-                        loaded.add(event)?;
+                        loaded.add(&snapshot, event)?;
                     }
                     return Ok(Executed { events, state: loaded.replayed(None), repeated: false });
                 }

@@ -1,14 +1,17 @@
 //! Snapshots of aggregates: how they are written and read, and where they are kept.
+//!
+//! The file keeps those of what is in its tables; the newest are on a [`Shelf`] in memory, where those of the journal's events are, too.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::entity::{Entity, Version};
+use crate::store::snapshot::{Snapshot, Until};
 use crate::time::Timestamp;
 
 /// After how many events another snapshot is kept, where that is not said.
@@ -27,7 +30,7 @@ const EVERY: u64 = 100;
 ///
 /// #[derive(Default, Serialize, Deserialize)]
 /// struct Account {
-///     balance: u64,
+///     balance: i64,
 /// }
 ///
 /// impl Aggregate for Account {
@@ -45,7 +48,7 @@ const EVERY: u64 = 100;
 ///
 /// #[derive(Serialize, Deserialize)]
 /// struct Deposited {
-///     amount: u64,
+///     amount: i64,
 /// }
 ///
 /// let db = Db::in_memory()?;
@@ -104,8 +107,8 @@ impl<A> fmt::Debug for Snapshots<A> {
     }
 }
 
-/// What is kept of an entity at one of its events.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is kept of an entity at one of its events. All events before it are in it: the latest time never decreases along them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Kept {
     pub position: u64,
     pub version: u64,
@@ -113,7 +116,72 @@ pub(crate) struct Kept {
     pub latest: Timestamp,
     /// How many of them came late.
     pub late: u64,
+    #[serde(with = "shared")]
     pub bytes: Arc<[u8]>,
+}
+
+/// Bytes that are shared, as serde has them.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &Arc<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[u8]>, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Arc::from)
+    }
+}
+
+impl Kept {
+    fn serves(&self, until: Until) -> bool {
+        self.position <= until.through && until.by.is_none_or(|by| self.latest <= by)
+    }
+}
+
+/// The newest snapshot that serves, of the file or of the shelf.
+pub(crate) fn load(
+    shelf: &Shelf,
+    snapshot: &Snapshot,
+    name: &str,
+    entity: &Entity,
+    until: Until,
+) -> Option<Kept> {
+    let shelved = shelf.load(name, entity, until.through, until.by);
+    // What cannot be read of the file is as if it were not there: the log tells all that it could.
+    let stored = |position| {
+        let read =
+            |bytes: Option<&[u8]>| Ok(bytes.and_then(|bytes| rmp_serde::from_slice::<Kept>(bytes).ok()));
+        snapshot.with_named_snapshot(name, entity, position, read).ok().flatten()
+    };
+    let mut newest = stored(until.through);
+    if newest.as_ref().is_some_and(|kept| !kept.serves(until)) {
+        // The last of those that serve: it is found by halving.
+        let (mut low, mut high) = (0, newest.take().map_or(0, |kept| kept.position));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match stored(middle) {
+                Some(kept) if !kept.serves(until) => high = kept.position.min(middle),
+                Some(kept) => {
+                    newest = Some(kept);
+                    low = middle + 1;
+                }
+                None => low = middle + 1,
+            }
+        }
+    }
+    shelved.into_iter().chain(newest).max_by_key(|kept| kept.position)
+}
+
+/// Keeps one more, where it is found at once, and, if it can be, in the file.
+pub(crate) fn keep(shelf: &Shelf, snapshot: &Snapshot, name: &str, entity: &Entity, kept: Kept) {
+    if let Ok(bytes) = rmp_serde::to_vec(&kept) {
+        // A snapshot that is not taken is no loss.
+        let _ = snapshot.keep_snapshot(name, entity, kept.position, bytes);
+    }
+    shelf.keep(name, entity, kept);
 }
 
 /// How many bytes of snapshots are kept: those that were kept first go first.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::event::NewEvent;
+use crate::store::Options;
+use crate::store::disk::memory::MemoryDisk;
 
 thread_local! {
     /// After how many events a snapshot is kept; 0 is never.
@@ -174,6 +176,37 @@ fn a_snapshot_saves_what_came_before_it() {
     db.emit_all((0..35).map(|n| step(2, n, n as i64))).unwrap();
     db.replay::<Trail>(2).unwrap();
     assert_eq!(applied(|| db.state_at::<Trail>(2, Timestamp::from_millis(50))).1, 35);
+}
+
+#[test]
+fn snapshots_outlive_the_handle() {
+    EVERY.set(10);
+    let disk = MemoryDisk::new();
+    let options = || Options::new().disk(Arc::new(disk.clone()));
+    let db = options().create("/trails.bygone").unwrap();
+    db.emit_all((0..35).map(|n| step(1, n, n as i64))).unwrap();
+    db.store().checkpoint().unwrap();
+    let whole = db.replay::<Trail>(1).unwrap();
+    let written = || {
+        let snapshot = db.store().snapshot();
+        let found =
+            snapshot.with_named_snapshot("trail-1", &("Trail", 1).into(), 30, |kept| Ok(kept.is_some()));
+        found.unwrap()
+    };
+    // The background writes them when there is time.
+    for _ in 0..10_000 {
+        if written() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    db.close().unwrap();
+    let db = options().open("/trails.bygone").unwrap();
+    assert_eq!(applied(|| db.replay::<Trail>(1)), (whole, 5));
+    let db = db.as_actor(("User", "ann"));
+    assert_eq!(applied(|| db.state_at::<Trail>(1, Position(29))).1, 9);
+    // Of those at 9, 19 and 29 the second.
+    assert_eq!(applied(|| db.state_at::<Trail>(1, Timestamp::from_millis(25))).1, 6);
 }
 
 #[test]
@@ -451,7 +484,7 @@ fn what_came_between_is_decided_by_and_not_for_ever() {
     let error = db.execute::<Account>(1, Meanwhile(db.clone(), Cell::new(u32::MAX))).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "refused: Account 1: expected no event between loading and appending, found another event each time, 200 times"
+        "refused: Account 1: expected no event between loading and appending, found another event each time, 1000 times"
     );
     // Another reason to be refused is not tried again.
     db.append(NewEvent::new("Note.taken").on(("Note", 1)).key("k")).unwrap();

@@ -4,6 +4,7 @@ use super::answer::{Answer, Row};
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
+use crate::plan::write::On;
 use crate::plan::{Define, DefineEntity, DefineIndex, Drop, Dropped};
 use crate::store::Store;
 use crate::store::catalog::{self, model};
@@ -39,7 +40,7 @@ impl Define {
         let members: Vec<(&str, Value)> = match self {
             Define::Index(index) => vec![
                 ("name", index.name.as_str().into()),
-                ("on", index.on.to_string().into()),
+                (if matches!(index.on, On::States(_)) { "of" } else { "on" }, index.on.to_string().into()),
                 ("as", index.text.as_str().into()),
             ],
             Define::Entity(entity) => vec![(model::TEXT, entity.text.as_str().into())],
@@ -52,10 +53,17 @@ impl Define {
 pub(super) fn same(snapshot: &Snapshot, define: &Define) -> Option<Position> {
     match define {
         Define::Index(wanted) => {
-            let found = snapshot.indexes().get(&wanted.name);
-            found
-                .filter(|index| *index.on() == wanted.on && index.text() == wanted.text)
-                .map(|index| index.position)
+            let catalog = snapshot.indexes();
+            match &wanted.on {
+                On::Events(on) => catalog
+                    .get(&wanted.name)
+                    .filter(|index| index.on() == on && index.text() == wanted.text)
+                    .map(|index| index.position),
+                On::States(kind) => catalog
+                    .finder(&wanted.name)
+                    .filter(|finder| finder.kind == *kind && finder.text == wanted.text)
+                    .map(|finder| finder.position),
+            }
         }
         Define::Entity(wanted) => {
             let found = snapshot.indexes().model(&wanted.kind);
@@ -89,9 +97,12 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
         && first > 1
     {
         let name = crate::entity::Name(&index.name);
+        let what = match &index.on {
+            On::Events(_) => format!("{} events before it", first - 1),
+            On::States(kind) => format!("the states of {kind} that there are"),
+        };
         answer.notices.push(format!(
-            "{name} is built from {} events before it, while this database is open; SHOW INDEXES tells how far it is",
-            first - 1
+            "{name} is built from {what}, while this database is open; SHOW INDEXES tells how far it is"
         ));
     }
     Ok(answer)
@@ -109,9 +120,7 @@ fn defined_already(snapshot: &Snapshot, define: &Define) -> Result<Option<Answer
 pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
     let snapshot = store.snapshot();
     let (what, event, is_defined) = match drop.what {
-        Dropped::Index => {
-            ("index", (catalog::DROPPED, catalog::KIND), snapshot.indexes().get(&drop.name).is_some())
-        }
+        Dropped::Index => ("index", (catalog::DROPPED, catalog::KIND), is_index(&snapshot, &drop.name)),
         Dropped::Entity => {
             ("entity", (model::DROPPED, model::KIND), snapshot.indexes().model(&drop.name).is_some())
         }
@@ -121,6 +130,10 @@ pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
     }
     let event = about(&snapshot, event, &drop.name, drop.actor.as_ref())?;
     Ok(rows(append(store, event)?))
+}
+
+fn is_index(snapshot: &Snapshot, name: &str) -> bool {
+    snapshot.indexes().get(name).is_some() || snapshot.indexes().finder(name).is_some()
 }
 
 /// An event about a definition, of which nobody has said anything since.

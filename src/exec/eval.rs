@@ -18,6 +18,7 @@ use crate::plan::datum::{Datum, calculate, equal, negated, order};
 use crate::plan::expr::{Constant, Node};
 use crate::plan::field::{Caused, Field, Maker, Part, STATE, Step, Way};
 use crate::plan::function::{Function, Work};
+use crate::store::kept::Kept;
 use crate::store::term::Key;
 use crate::time::Timestamp;
 use crate::value::{MAX_DEPTH, Object, Value};
@@ -197,10 +198,10 @@ fn told(datum: &Datum) -> String {
     }
 }
 
-/// What an index holds an event under: what the expression is worth for it, or the items of that. Null, objects, entities and
+/// What an index holds an event or a state under: what the expression is worth for it, or the items of that. Null, objects, entities and
 /// lengths of time are no keys.
-pub(super) fn keys(node: &Node, event: &Record, found: &mut Vec<Key>) {
-    match Scope::of(event).datum(node) {
+pub(super) fn keys(node: &Node, scope: &Scope, found: &mut Vec<Key>) {
+    match scope.datum(node) {
         Datum::Null | Datum::Span(_) | Datum::Entity { .. } => {}
         Datum::Time(time) => found.push(Key::Time(time)),
         datum => match datum.into_value() {
@@ -224,11 +225,27 @@ fn sign(operator: Operator) -> char {
     }
 }
 
+/// An entity that is found, with what is known of it.
+pub(super) struct Found<'a> {
+    pub target: EntityStr<'a>,
+    pub kept: &'a Kept<'a>,
+}
+
+/// A state in memory, or where it is stored.
+#[derive(Clone, Copy)]
+enum Stated<'a> {
+    Value(&'a Value),
+    Raw(Raw<'a>),
+}
+
 /// What names stand for.
+#[derive(Default)]
 pub(super) struct Scope<'a> {
     event: Option<&'a Record<'a>>,
-    /// What the event folds into.
-    state: Option<&'a Value>,
+    /// What the event folds into, or what was found.
+    state: Option<Stated<'a>>,
+    /// The entity that was found.
+    found: Option<&'a Found<'a>>,
     /// What a group has.
     slots: &'a [Datum<'static>],
     /// What `NOW` is in what is written; elsewhere it is a constant.
@@ -238,21 +255,31 @@ pub(super) struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// The fields of an event.
     pub fn of(event: &'a Record<'a>) -> Scope<'a> {
-        Scope { event: Some(event), state: None, slots: &[], now: None }
+        Scope { event: Some(event), ..Scope::default() }
     }
 
     /// The fields of an event, and of the state before it.
     pub fn folding(event: &'a Record<'a>, state: &'a Value) -> Scope<'a> {
-        Scope { state: Some(state), ..Scope::of(event) }
+        Scope { state: Some(Stated::Value(state)), ..Scope::of(event) }
+    }
+
+    /// The fields of an entity.
+    pub fn found(found: &'a Found<'a>) -> Scope<'a> {
+        Scope { state: Some(Stated::Raw(found.kept.state)), found: Some(found), ..Scope::default() }
+    }
+
+    /// A state alone.
+    pub fn state(state: Raw<'a>) -> Scope<'a> {
+        Scope { state: Some(Stated::Raw(state)), ..Scope::default() }
     }
 
     /// What a group has.
     pub fn group(slots: &'a [Datum<'static>]) -> Scope<'a> {
-        Scope { event: None, state: None, slots, now: None }
+        Scope { slots, ..Scope::default() }
     }
 
     fn writing(now: Timestamp) -> Scope<'a> {
-        Scope { event: None, state: None, slots: &[], now: Some(now) }
+        Scope { now: Some(now), ..Scope::default() }
     }
 
     pub fn datum(&self, node: &'a Node) -> Datum<'a> {
@@ -260,9 +287,12 @@ impl<'a> Scope<'a> {
             Node::Constant(constant) => Datum::constant(constant),
             Node::Now => self.now.map_or(Datum::Null, Datum::Time),
             Node::Field(Field::State(steps)) => {
-                self.state.and_then(|state| member(state, steps)).map_or(Datum::Null, Datum::borrowed)
+                self.state.and_then(|state| state.at(steps)).unwrap_or(Datum::Null)
             }
-            Node::Field(field) => self.event.map_or(Datum::Null, |event| field_of(event, field)),
+            Node::Field(field) => match self.found {
+                Some(found) => field_of_found(found, field),
+                None => self.event.map_or(Datum::Null, |event| field_of(event, field)),
+            },
             Node::Array(items) => {
                 let items = items.iter().map(|node| self.datum(node).into_value());
                 Datum::Json(Cow::Owned(Value::Array(items.collect())))
@@ -288,7 +318,7 @@ impl<'a> Scope<'a> {
 
     /// Whether a path leads to a list in the state.
     pub fn has_list(&self, path: &[Step]) -> bool {
-        self.state.and_then(|state| member(state, path)).is_some_and(|found| found.as_array().is_some())
+        self.state.and_then(|state| state.at(path)).is_some_and(|found| found.is_array())
     }
 
     /// What a field is worth, where it has to be there.
@@ -301,9 +331,7 @@ impl<'a> Scope<'a> {
                 let found = self.event.and_then(|event| leaf(event.metadata(), steps));
                 ("metadata", steps, found.map(Datum::stored))
             }
-            Field::State(steps) => {
-                (STATE, steps, self.state.and_then(|state| member(state, steps)).map(Datum::borrowed))
-            }
+            Field::State(steps) => (STATE, steps, self.state.and_then(|state| state.at(steps))),
             field => return Ok(self.event.map_or(Datum::Null, |event| field_of(event, field))),
         };
         found.ok_or_else(|| Failure::Missing { path: Way(name, steps).to_string(), instead: "NULL" })
@@ -496,7 +524,7 @@ fn field_of<'a>(event: &Record<'a>, field: &Field) -> Datum<'a> {
         }
         Field::Metadata(steps) => within(event.metadata(), steps),
         // A state is no part of the event that folds into it.
-        Field::State(_) => Datum::Null,
+        Field::State(_) | Field::Events => Datum::Null,
     }
 }
 
@@ -519,6 +547,24 @@ fn leaf<'a>(document: Raw<'a>, steps: &[Step]) -> Option<Raw<'a>> {
         Step::Member(name) => raw.member(name),
         Step::Element(index) => raw.element(*index),
     })
+}
+
+fn field_of_found<'a>(found: &Found<'a>, field: &Field) -> Datum<'a> {
+    match field {
+        Field::Target(part) => part_of(Some(found.target), *part),
+        Field::Version => Datum::number(found.kept.version),
+        Field::Events => Datum::number(found.kept.events),
+        _ => Datum::Null,
+    }
+}
+
+impl<'a> Stated<'a> {
+    fn at(self, steps: &[Step]) -> Option<Datum<'a>> {
+        match self {
+            Stated::Value(state) => member(state, steps).map(Datum::borrowed),
+            Stated::Raw(state) => leaf(state, steps).map(Datum::stored),
+        }
+    }
 }
 
 /// Where the steps lead in what is in memory.

@@ -21,14 +21,14 @@ use crate::plan::shape;
 use crate::store::snapshot::Snapshot;
 
 /// How events are folded into groups.
-struct Folding<'p> {
+pub(super) struct Grouping<'p> {
     plan: &'p shape::Group,
     budget: Budget,
 }
 
 /// The groups of some events.
 #[derive(Default)]
-struct Groups {
+pub(super) struct Groups {
     /// Where each is, by the bytes of its keys.
     places: HashMap<Box<[u8]>, usize>,
     groups: Vec<Group>,
@@ -48,38 +48,21 @@ pub(super) fn rows(
     snapshot: &Snapshot,
     events: &Events,
     plan: &shape::Group,
-) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
-    let what = if plan.keys.is_empty() { "what the aggregates keep" } else { "GROUP BY" };
-    let folding = Folding { plan, budget: Budget::new(snapshot, what) };
-    let groups = gather_all(snapshot, events, &folding)?;
-    let found = folding.finish(groups)?;
-    let columns = plan.columns.clone();
-    Ok(found.into_iter().map(move |slots| Ok(row(&Scope::group(&slots), &columns))))
+) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static + use<>> {
+    let grouping = Grouping::new(snapshot, plan);
+    let groups = gather_all(snapshot, events, &grouping)?;
+    grouping.rows(groups)
 }
 
-impl Gather for Folding<'_> {
+impl Gather for Grouping<'_> {
     type Part = Groups;
 
     fn begin(&self) -> Groups {
-        let mut groups = Groups::default();
-        if self.plan.keys.is_empty() {
-            // Of nothing there is a row, too.
-            groups.groups.push(Group { keys: Vec::new(), accumulators: self.accumulators() });
-        }
-        groups
+        self.start()
     }
 
     fn take(&self, part: &mut Groups, record: &Record) -> Result<()> {
-        let scope = Scope::of(record);
-        let place = if self.plan.keys.is_empty() { 0 } else { self.place(part, &scope)? };
-        let Groups { groups, room, .. } = part;
-        for (accumulator, aggregate) in groups[place].accumulators.iter_mut().zip(&self.plan.aggregates) {
-            match &aggregate.argument {
-                None => accumulator.count(),
-                Some(argument) => accumulator.add(&scope.datum(argument), &self.budget, room)?,
-            }
-        }
-        Ok(())
+        self.add(part, &Scope::of(record))
     }
 
     fn join(&self, whole: &mut Groups, later: Groups) -> Result<()> {
@@ -110,7 +93,41 @@ fn held(key: &[u8], group: &Group) -> usize {
     2 * ENTRY + key.len() + keys + group.accumulators.len() * size_of::<Accumulator>()
 }
 
-impl Folding<'_> {
+impl<'p> Grouping<'p> {
+    pub fn new(snapshot: &Snapshot, plan: &'p shape::Group) -> Grouping<'p> {
+        let what = if plan.keys.is_empty() { "what the aggregates keep" } else { "GROUP BY" };
+        Grouping { plan, budget: Budget::new(snapshot, what) }
+    }
+
+    /// No groups yet; or the one of everything.
+    pub fn start(&self) -> Groups {
+        let mut groups = Groups::default();
+        if self.plan.keys.is_empty() {
+            groups.groups.push(Group { keys: Vec::new(), accumulators: self.accumulators() });
+        }
+        groups
+    }
+
+    /// Adds an event, or an entity, to its group.
+    pub fn add(&self, part: &mut Groups, scope: &Scope) -> Result<()> {
+        let place = if self.plan.keys.is_empty() { 0 } else { self.place(part, scope)? };
+        let Groups { groups, room, .. } = part;
+        for (accumulator, aggregate) in groups[place].accumulators.iter_mut().zip(&self.plan.aggregates) {
+            match &aggregate.argument {
+                None => accumulator.count(),
+                Some(argument) => accumulator.add(&scope.datum(argument), &self.budget, room)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A row for each group.
+    pub fn rows(&self, groups: Groups) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static + use<>> {
+        let found = self.finish(groups)?;
+        let columns = self.plan.columns.clone();
+        Ok(found.into_iter().map(move |slots| Ok(row(&Scope::group(&slots), &columns))))
+    }
+
     fn accumulators(&self) -> Vec<Accumulator> {
         self.plan.aggregates.iter().map(|aggregate| Accumulator::new(aggregate.kind)).collect()
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::answer::Row;
-use super::eval;
+use super::eval::{self, Scope};
+use crate::document::Raw;
 use crate::entity::Position;
 use crate::error::Result;
 use crate::event::record::Record;
@@ -14,16 +15,31 @@ use crate::store::snapshot::Snapshot;
 use crate::store::term::Key;
 use crate::value::{Object, Value};
 
-struct Expression(Node);
+/// Of events, or of the states of entities.
+struct Expression {
+    node: Node,
+    of_states: bool,
+}
 
 /// What works out the expression of an index.
 pub(super) fn compile(text: &str) -> Result<Arc<dyn Derive>> {
-    Ok(Arc::new(Expression(plan::index_expression(text)?)))
+    let (node, of_states) = plan::index_expression(text)?;
+    Ok(Arc::new(Expression { node, of_states }))
 }
 
 impl Derive for Expression {
     fn keys(&self, event: &Record, found: &mut Vec<Key>) {
-        eval::keys(&self.0, event, found);
+        if !self.of_states {
+            eval::keys(&self.node, &Scope::of(event), found);
+        }
+    }
+
+    fn is_of_states(&self) -> bool {
+        self.of_states
+    }
+
+    fn keys_of_state(&self, state: Raw, found: &mut Vec<Key>) {
+        eval::keys(&self.node, &Scope::state(state), found);
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn write_sort_key(scope: &Scope, order: &[SortKey], out: &mut Vec<u8>
 }
 
 /// How events are sorted.
-struct Sorting<'p> {
+pub(super) struct Sorting<'p> {
     order: &'p [SortKey],
     /// No more than these are kept.
     most: usize,
@@ -41,38 +41,27 @@ struct Sorting<'p> {
 }
 
 /// The best of some events.
-#[derive(Default)]
-struct Best {
+pub(super) struct Best<T> {
     /// With a limit: the worst on top.
-    heap: BinaryHeap<(Box<[u8]>, u64)>,
+    heap: BinaryHeap<(Box<[u8]>, T)>,
     /// Without one a heap would only be in the way.
-    all: Vec<(Box<[u8]>, u64)>,
+    all: Vec<(Box<[u8]>, T)>,
     /// Room to work in.
     key: Vec<u8>,
 }
 
 impl Gather for Sorting<'_> {
-    type Part = Best;
+    type Part = Best<u64>;
 
-    fn begin(&self) -> Best {
+    fn begin(&self) -> Best<u64> {
         Best::default()
     }
 
-    fn take(&self, best: &mut Best, record: &Record) -> Result<()> {
-        let mut key = std::mem::take(&mut best.key);
-        key.clear();
-        write_sort_key(&Scope::of(record), self.order, &mut key);
-        let position = record.position().0;
-        if self.makes_room(best, &key) {
-            self.budget.take(ENTRY + key.len())?;
-            let entry = (key.as_slice().into(), position);
-            if self.most == usize::MAX { best.all.push(entry) } else { best.heap.push(entry) }
-        }
-        best.key = key;
-        Ok(())
+    fn take(&self, best: &mut Best<u64>, record: &Record) -> Result<()> {
+        self.offer(best, &Scope::of(record), 0, || record.position().0)
     }
 
-    fn join(&self, whole: &mut Best, later: Best) -> Result<()> {
+    fn join(&self, whole: &mut Best<u64>, later: Best<u64>) -> Result<()> {
         whole.all.extend(later.all);
         for (key, position) in later.heap.into_sorted_vec() {
             if self.makes_room(whole, &key) {
@@ -85,9 +74,33 @@ impl Gather for Sorting<'_> {
     }
 }
 
-impl Sorting<'_> {
+impl<'p> Sorting<'p> {
+    pub fn new(order: &'p [SortKey], most: usize, budget: Budget) -> Sorting<'p> {
+        Sorting { order, most, budget }
+    }
+
+    /// Keeps what stands for a row, of so many bytes beside itself, if it is among the best so far.
+    pub fn offer<T: Ord>(
+        &self,
+        best: &mut Best<T>,
+        scope: &Scope,
+        bytes: usize,
+        row: impl FnOnce() -> T,
+    ) -> Result<()> {
+        let mut key = std::mem::take(&mut best.key);
+        key.clear();
+        write_sort_key(scope, self.order, &mut key);
+        if self.makes_room(best, &key) {
+            self.budget.take(ENTRY + key.len() + bytes)?;
+            let entry = (key.as_slice().into(), row());
+            if self.most == usize::MAX { best.all.push(entry) } else { best.heap.push(entry) }
+        }
+        best.key = key;
+        Ok(())
+    }
+
     /// Whether a key is among the best; what it displaces is let go of. What comes later is behind its equals.
-    fn makes_room(&self, best: &mut Best, key: &[u8]) -> bool {
+    fn makes_room<T: Ord>(&self, best: &mut Best<T>, key: &[u8]) -> bool {
         if best.heap.len() < self.most {
             return true;
         }
@@ -102,12 +115,18 @@ impl Sorting<'_> {
     }
 }
 
-impl Best {
+impl<T: Ord> Default for Best<T> {
+    fn default() -> Best<T> {
+        Best { heap: BinaryHeap::new(), all: Vec::new(), key: Vec::new() }
+    }
+}
+
+impl<T: Ord> Best<T> {
     /// The positions, the best first.
-    fn positions(mut self) -> VecDeque<u64> {
+    pub fn chosen(mut self) -> VecDeque<T> {
         self.all.extend(self.heap);
         self.all.sort_unstable();
-        self.all.into_iter().map(|(_, position)| position).collect()
+        self.all.into_iter().map(|(_, row)| row).collect()
     }
 }
 
@@ -122,11 +141,9 @@ pub(super) fn rows(
     let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let best = match most {
         0 => Best::default(),
-        _ => {
-            gather_all(snapshot, events, &Sorting { order, most, budget: Budget::new(snapshot, "ORDER BY") })?
-        }
+        _ => gather_all(snapshot, events, &Sorting::new(order, most, Budget::new(snapshot, "ORDER BY")))?,
     };
-    let sorted = Scan::chosen(snapshot, best.positions());
+    let sorted = Scan::chosen(snapshot, best.chosen());
     Ok(sorted.made(move |record, bytes| match &columns {
         Some(columns) => Ok(row(&Scope::of(record), columns)),
         None => record.to_event(&Arc::from(bytes)).map(Row::from),

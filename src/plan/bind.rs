@@ -8,6 +8,7 @@ mod by;
 mod call;
 mod define;
 mod expr;
+mod find;
 mod hint;
 mod model;
 mod point;
@@ -72,6 +73,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Read(ast::Read::Query(Query::Events { selector, clauses })) => {
             read(binder.events(selector, clauses)?)
         }
+        Statement::Read(ast::Read::Query(Query::Find { kind, clauses })) => read(binder.find(kind, clauses)?),
         Statement::Read(ast::Read::At { entity, point, as_of }) => {
             read(ReadKind::State(binder.replay(entity, point.as_ref(), as_of.as_ref())?))
         }

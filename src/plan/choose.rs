@@ -16,7 +16,7 @@ use crate::pattern::Pattern;
 use crate::store::snapshot::{Estimate, Snapshot};
 pub(crate) use bitmap::{Bitmap, Gathered};
 use conditions::Conditions;
-pub(crate) use conditions::Indexed;
+pub(crate) use conditions::{Indexed, comparison, conjuncts};
 pub(crate) use source::Source;
 pub(crate) use times::Times;
 

@@ -62,6 +62,7 @@ impl Display for Read {
             ReadKind::Steps(replay) => write!(f, "fold, step by step, {replay}"),
             ReadKind::Blame(blame) => write!(f, "fold, noting what each event changes, {}", blame.replay),
             ReadKind::Diff(from, to) => write!(f, "compare the fold of {from}\nwith the fold of {to}"),
+            ReadKind::Find(find) => find.fmt(f),
             ReadKind::Describe(name) => {
                 let name = Name(name);
                 write!(f, "read what is defined of {name}, its types and some of their newest events")

@@ -26,6 +26,8 @@ pub(crate) enum Field {
     Metadata(Vec<Step>),
     /// What events made of the entity before this one, and the way on from it.
     State(Vec<Step>),
+    /// How many events made a state.
+    Events,
 }
 
 /// A part of an entity.
@@ -59,6 +61,9 @@ pub(crate) enum Step {
     Member(String),
     Element(usize),
 }
+
+/// The names that a path may begin with, where it is about an entity.
+pub(crate) const FOUND_NAMES: [&str; 4] = [STATE, "target", "version", "events"];
 
 /// The names that a path may begin with, wherever there is an event.
 pub(crate) const NAMES: [&str; 16] = [

@@ -1,7 +1,7 @@
 //! The one list of what the grammar has and the plans have not yet. It is to become empty.
 
 use crate::error::Error;
-use crate::lang::ast::{Act, Admin, DefinedKind, Definition, Query, Read, Shown, Source, Statement, Write};
+use crate::lang::ast::{Act, Admin, DefinedKind, Definition, Read, Shown, Source, Statement, Write};
 
 /// A form of the language whose meaning comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,6 @@ pub(super) enum Later {
     VerifyAgainst,
     Compact,
     Retry,
-    Find,
     View,
     SubscribeView,
     SubscribeAs,
@@ -33,7 +32,6 @@ impl Later {
             Later::VerifyAgainst => "VERIFY AGAINST",
             Later::Compact => "COMPACT",
             Later::Retry => "RETRY and SKIP",
-            Later::Find => "FIND",
             Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
             Later::SubscribeAs => "SUBSCRIBE … AS name",
@@ -72,8 +70,7 @@ fn read(read: &Read) -> Option<Later> {
     match read {
         Read::History { .. } | Read::At { .. } | Read::Replay { .. } => None,
         Read::Blame { .. } | Read::Diff { .. } => None,
-        Read::Query(Query::Events { .. }) => None,
-        Read::Query(Query::Find { .. }) => Some(Later::Find),
+        Read::Query(_) => None,
         Read::View { .. } => Some(Later::View),
         Read::Subscribe(subscribe) => match (&subscribe.source, &subscribe.name) {
             (Source::View(_), _) => Some(Later::SubscribeView),

@@ -99,7 +99,13 @@ fn limit(f: &mut Formatter<'_>, limit: Option<u64>) -> fmt::Result {
 
 impl Display for Shaped {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match &self.shape {
+        write!(f, "{}\nof {}", self.shape, self.events)
+    }
+}
+
+impl Display for Shape {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
             Shape::Select(selected) => write!(f, "select {}", columns(selected))?,
             Shape::Sort { order: by, limit: most, columns: selected } => {
                 write!(f, "sort by {}", order(by))?;
@@ -111,7 +117,7 @@ impl Display for Shaped {
             }
             Shape::Group(group) => group.fmt(f)?,
         }
-        write!(f, "\nof {}", self.events)
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a statement appends, before the values in it are worked out.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::expr::Node;
@@ -41,12 +42,28 @@ pub(crate) enum Define {
     Entity(DefineEntity),
 }
 
+/// What an index is of.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum On {
+    Events(Pattern),
+    /// Of the entities of a kind.
+    States(String),
+}
+
+impl fmt::Display for On {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            On::Events(pattern) => pattern.fmt(f),
+            On::States(kind) => f.write_str(kind),
+        }
+    }
+}
+
 /// `DEFINE INDEX`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DefineIndex {
     pub name: String,
-    /// Of which events.
-    pub on: Pattern,
+    pub on: On,
     /// What of them: the canonical text of the expression, values in the place of parameters.
     pub text: String,
     pub actor: Option<Entity>,

@@ -143,13 +143,20 @@ impl Folded {
     pub fn check(&self, entity: &dyn fmt::Display) -> Result<()> {
         match &self.fault {
             None => Ok(()),
-            Some(Fault { position, kind, why }) => Err(Error::Unfoldable {
-                entity: entity.to_string(),
-                position: *position,
-                kind: kind.clone(),
-                why: why.clone(),
-                advice: "DEFINE ENTITY anew so that it can be".to_owned(),
-            }),
+            Some(fault) => Err(fault.error(entity.to_string())),
+        }
+    }
+}
+
+impl Fault {
+    /// What it means for whoever asks for the state.
+    pub fn error(&self, entity: String) -> Error {
+        Error::Unfoldable {
+            entity,
+            position: self.position,
+            kind: self.kind.clone(),
+            why: self.why.clone(),
+            advice: "DEFINE ENTITY anew so that it can be".to_owned(),
         }
     }
 }

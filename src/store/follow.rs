@@ -229,9 +229,9 @@ impl Followed<'_> {
     }
 }
 
-/// The terms that a state is found by. Where there is none, nothing is found by it.
+/// The terms that a state is found by. Those of which there is none have a place of their own: they are to be told of.
 pub(super) fn found_by(kept: &Kept, finder: &Finder) -> Vec<Term> {
-    if kept.fault.is_some() { Vec::new() } else { finder.terms(kept.state) }
+    if kept.fault.is_some() { vec![finder.faulty_term()] } else { finder.terms(kept.state) }
 }
 
 /// Snapshots that are to be made, and to be written, when there is time.

@@ -145,21 +145,27 @@ impl Binder<'_> {
         let name = function.name;
         match names {
             Names::Frame(frame) => {
-                let argument =
-                    arguments.first().map(|argument| self.expr(argument, Names::Inside)).transpose()?;
+                let inside = if frame.found { Names::InsideFound } else { Names::Inside };
+                let argument = arguments.first().map(|argument| self.expr(argument, inside)).transpose()?;
                 let text = match arguments.first() {
                     Some(argument) => format!("{name}({argument})"),
                     None => format!("{name}()"),
                 };
                 Ok(frame.aggregate(function, argument, text))
             }
-            Names::Inside => {
+            Names::Inside | Names::InsideFound => {
                 let message = format!("{name}() within an aggregate: aggregates do not nest");
                 Err(self.fault(span, message))
             }
             Names::Event => {
                 let message = format!(
                     "{name}() is worked out from many events: it belongs in SELECT, HAVING or ORDER BY"
+                );
+                Err(self.fault(span, message))
+            }
+            Names::Found | Names::State => {
+                let message = format!(
+                    "{name}() is worked out from many entities: it belongs in SELECT, HAVING or ORDER BY of FIND"
                 );
                 Err(self.fault(span, message))
             }

@@ -9,8 +9,9 @@ use crate::lang::ast::{
 };
 use crate::plan::expr::{Node, Number};
 use crate::plan::fault::nearest;
-use crate::plan::field::Sort;
+use crate::plan::field::{STATE, Sort};
 use crate::plan::later::Later;
+use crate::plan::write::On;
 use crate::plan::{Define, DefineIndex, Drop, Dropped, Parameters, Write};
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -18,8 +19,9 @@ use crate::value::Value;
 /// The names that BY knows without an index.
 pub(super) const OWN: [&str; 7] = ["actor", "target", "type", "id", "key", "correlation", "cause"];
 
-/// The expression of an index, from its canonical text. What it is worth follows from the event alone.
-pub(crate) fn index_expression(text: &str) -> Result<Node> {
+/// The expression of an index, from its canonical text, and whether it is of states. What it is worth follows from the event
+/// alone, or from the state.
+pub(crate) fn index_expression(text: &str) -> Result<(Node, bool)> {
     let whole = format!("DEFINE INDEX x ON '*' AS {text}");
     let parsed = lang::parse_one(&whole)?;
     let Statement::Define(Definition::Index { expr, .. }) = &parsed.statement else {
@@ -33,7 +35,9 @@ pub(crate) fn index_expression(text: &str) -> Result<Node> {
         default_actor: None,
         now: Timestamp::MIN,
     };
-    Binder::new(said, None).index(expr)
+    let binder = Binder::new(said, None);
+    let names = if names_state(expr) { Names::State } else { Names::Event };
+    Ok((binder.index(expr, names)?, matches!(names, Names::State)))
 }
 
 impl Binder<'_> {
@@ -49,8 +53,12 @@ impl Binder<'_> {
 
     fn define_index(&self, name: &Name, pattern: &Text, expr: &Expr) -> Result<DefineIndex> {
         self.index_name(name)?;
-        let on = self.pattern_text(pattern, "ON")?;
-        Binder::new(self.context, None).index(expr)?;
+        let on = self.index_on(pattern, expr)?;
+        let names = match on {
+            On::Events(_) => Names::Event,
+            On::States(_) => Names::State,
+        };
+        Binder::new(self.context, None).index(expr, names)?;
         let mut said = expr.clone();
         self.put_values(&mut said)?;
         let text = said.to_string();
@@ -66,7 +74,8 @@ impl Binder<'_> {
         let catalog = self.snapshot()?.indexes();
         let (what, word, known) = match kind {
             DefinedKind::Index => {
-                let known = catalog.iter().map(|index| index.name()).collect::<Vec<_>>();
+                let finders = catalog.finders().map(|finder| finder.name.as_str());
+                let known = catalog.iter().map(|index| index.name()).chain(finders).collect::<Vec<_>>();
                 (Dropped::Index, "index", known)
             }
             DefinedKind::Entity => {
@@ -116,14 +125,47 @@ impl Binder<'_> {
         Ok(())
     }
 
+    /// What an index is of: events, by a pattern; or the states of the entities of a kind, by its name.
+    fn index_on(&self, pattern: &Text, expr: &Expr) -> Result<On> {
+        let text = self.text(pattern, "ON")?;
+        let is_kind = !text.contains(['.', '*', ',']);
+        match (is_kind, names_state(expr)) {
+            (true, true) => {
+                if self.snapshot()?.indexes().model(&text).is_none() {
+                    let known = self.snapshot()?.indexes().models().map(|model| model.kind.as_str());
+                    let meant = nearest(&text, known).map(|kind| format!("'{kind}'"));
+                    let kind = crate::entity::Name(&text).to_string();
+                    let message = format!(
+                        "the states of {kind} are not kept: DEFINE ENTITY {kind} keeps them, as the index of them needs"
+                    );
+                    return Err(self.fault_meaning(pattern.span(), message, meant));
+                }
+                Ok(On::States(text))
+            }
+            (true, false) => {
+                let message = format!(
+                    "ON '{text}' is a kind, whose states are indexed (AS state.total); for its events it is '{text}.*'"
+                );
+                Err(self.fault_meaning(pattern.span(), message, Some(format!("'{text}.*'"))))
+            }
+            (false, true) => {
+                let kind =
+                    text.split('.').next().filter(|kind| !kind.contains(['*', ','])).unwrap_or("Order");
+                let message = "an index of states is ON the kind of the entities, not on types of events";
+                Err(self.fault_meaning(pattern.span(), message, Some(format!("'{kind}'"))))
+            }
+            (false, false) => self.at(pattern.span(), text.parse()).map(On::Events),
+        }
+    }
+
     pub(super) fn pattern_text(&self, pattern: &Text, what: &str) -> Result<crate::pattern::Pattern> {
         let text = self.text(pattern, what)?;
         self.at(pattern.span(), text.parse())
     }
 
     /// An expression whose values an index holds.
-    fn index(&self, expr: &Expr) -> Result<Node> {
-        let node = self.expr(expr, Names::Event)?;
+    fn index(&self, expr: &Expr, names: Names) -> Result<Node> {
+        let node = self.expr(expr, names)?;
         if matches!(node, Node::Constant(_)) {
             let said = crate::error::shorten(&expr.to_string());
             return Err(self.fault(
@@ -218,5 +260,29 @@ fn written(value: &Value, span: Span) -> ExprKind {
             ExprKind::Object(ObjectExpr { members: members.collect(), span })
         }
         scalar => ExprKind::Literal(Literal::Value(scalar.clone())),
+    }
+}
+
+/// Whether a path in it begins with `state`.
+fn names_state(expr: &Expr) -> bool {
+    let any = |exprs: &[Expr]| exprs.iter().any(names_state);
+    match &expr.kind {
+        ExprKind::Literal(_) | ExprKind::Param(_) | ExprKind::Entity(_) => false,
+        ExprKind::Field(path) => path.first.text == STATE,
+        ExprKind::Call { args, .. } => any(args),
+        ExprKind::Object(object) => object.members.iter().any(|(_, expr)| names_state(expr)),
+        ExprKind::Array(items) | ExprKind::Or(items) | ExprKind::And(items) => any(items),
+        ExprKind::Negate(inner) | ExprKind::Not(inner) => names_state(inner),
+        ExprKind::Arithmetic { first, rest } => {
+            names_state(first) || rest.iter().any(|(_, expr)| names_state(expr))
+        }
+        ExprKind::Compare { left, right, .. } => names_state(left) || names_state(right),
+        ExprKind::Matches { subject, pattern, .. } => names_state(subject) || names_state(pattern),
+        ExprKind::Contains { subject, item, .. } => names_state(subject) || names_state(item),
+        ExprKind::Between { subject, low, high, .. } => {
+            names_state(subject) || names_state(low) || names_state(high)
+        }
+        ExprKind::In { subject, items, .. } => names_state(subject) || any(items),
+        ExprKind::IsNull { subject, .. } => names_state(subject),
     }
 }

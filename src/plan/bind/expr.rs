@@ -8,7 +8,7 @@ use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Path, Span};
 use crate::plan::expr::{Constant, Node};
 use crate::plan::fault::nearest;
-use crate::plan::field::{Field, NAMES, STATE, Sort, Step};
+use crate::plan::field::{FOUND_NAMES, Field, NAMES, STATE, Sort, Step};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -21,10 +21,28 @@ pub(super) enum Names<'f> {
     Inside,
     /// The fields of an event, and of the state that it folds into.
     Fold,
+    /// The fields of an entity that is found.
+    Found,
+    /// The same, within an aggregate.
+    InsideFound,
+    /// The state of an entity alone.
+    State,
     /// The fields of an event, aggregates, and columns that have names already.
     Frame(&'f Frame),
     /// None: it says what an event is to be.
     None,
+}
+
+impl Names<'_> {
+    /// The names there are, where they are those of an entity.
+    fn of_entities(self) -> Option<&'static [&'static str]> {
+        match self {
+            Names::Found | Names::InsideFound => Some(&FOUND_NAMES),
+            Names::State => Some(&FOUND_NAMES[..1]),
+            Names::Frame(frame) if frame.found => Some(&FOUND_NAMES),
+            _ => None,
+        }
+    }
 }
 
 impl Binder<'_> {
@@ -141,13 +159,16 @@ impl Binder<'_> {
             );
             return Err(self.fault_meaning(path.first.span, message, meant));
         }
+        if let Some(known) = names.of_entities() {
+            return self.field_of_entity(path, known, names);
+        }
         if first == STATE && !matches!(names, Names::Fold) {
             let message = "state is what events make of an entity, and here there is an event alone: it is named in \
-                           the SET of DEFINE ENTITY";
+                           FIND, and in the SET of DEFINE ENTITY";
             let meant = format!("data.{path}");
             return Err(self.fault_meaning(path.first.span, message, Some(meant)));
         }
-        let mut field = Field::named(first).ok_or_else(|| {
+        let field = Field::named(first).ok_or_else(|| {
             let columns: Vec<&str> = match names {
                 Names::Frame(frame) => frame.names().collect(),
                 _ => Vec::new(),
@@ -178,7 +199,45 @@ impl Binder<'_> {
             };
             self.fault_meaning(path.first.span, message, Some(meant))
         })?;
-        let mut so_far = first.clone();
+        self.steps(path, field)
+    }
+
+    /// A field of an entity.
+    fn field_of_entity(&self, path: &Path, known: &[&'static str], names: Names) -> Result<Field> {
+        let first = path.first.text.as_str();
+        let field = match first {
+            STATE => Some(Field::State(Vec::new())),
+            "events" => Some(Field::Events),
+            "target" | "version" => Field::named(first),
+            _ => None,
+        };
+        if let Some(field) = field.filter(|_| known.contains(&first)) {
+            return self.steps(path, field);
+        }
+        let columns: Vec<&str> = match names {
+            Names::Frame(frame) => frame.names().collect(),
+            _ => Vec::new(),
+        };
+        let meant = match nearest(first, columns.iter().copied().chain(known.iter().copied())) {
+            Some(name) => name.to_owned(),
+            None if first == "data" && !path.steps.is_empty() => {
+                let rest = path.to_string();
+                format!("state{}", rest.strip_prefix("data").unwrap_or_default())
+            }
+            None if first == "id" => "target.id".to_owned(),
+            None => format!("state.{path}"),
+        };
+        let columns = match columns.as_slice() {
+            [] => String::new(),
+            some => format!("; the columns are {}", some.join(", ")),
+        };
+        let message =
+            format!("an entity that is found has no '{first}'; it has {}{columns}", known.join(", "));
+        Err(self.fault_meaning(path.first.span, message, Some(meant)))
+    }
+
+    fn steps(&self, path: &Path, mut field: Field) -> Result<Field> {
+        let mut so_far = path.first.text.clone();
         for step in &path.steps {
             let (step, span) = taken(step);
             let written = step.to_string();

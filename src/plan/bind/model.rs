@@ -210,7 +210,7 @@ impl Binder<'_> {
     }
 }
 
-fn span_of(count: &Count) -> Span {
+pub(super) fn span_of(count: &Count) -> Span {
     match count {
         Count::Number { span, .. } => *span,
         Count::Param(param) => param.span,

@@ -64,7 +64,7 @@ impl Binder<'_> {
     fn indexed(&self) -> Result<Vec<Indexed>> {
         let usable = self.snapshot()?.indexes().iter().filter(|index| index.is_complete());
         let indexed = usable.filter_map(|index| {
-            let node = super::index_expression(index.text()).ok()?;
+            let (node, _) = super::index_expression(index.text()).ok()?;
             Some(Indexed { node, index: Derived(index.clone()) })
         });
         Ok(indexed.collect())

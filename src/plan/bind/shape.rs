@@ -17,6 +17,8 @@ use crate::plan::{Events, ReadKind, Take};
 
 /// What the columns of an answer are bound against: the keys of a group, its aggregates, and columns by their names.
 pub(super) struct Frame {
+    /// It is about entities, not events.
+    pub found: bool,
     keys: Vec<(Expr, Sort)>,
     aggregates: RefCell<Vec<Aggregate>>,
     /// Those of keys first; then, for `HAVING` and `ORDER BY`, all.
@@ -26,8 +28,14 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    fn new(keys: Vec<(Expr, Sort)>) -> Frame {
-        Frame { keys, aggregates: RefCell::default(), columns: IndexMap::new(), loose: RefCell::default() }
+    fn new(keys: Vec<(Expr, Sort)>, found: bool) -> Frame {
+        Frame {
+            found,
+            keys,
+            aggregates: RefCell::default(),
+            columns: IndexMap::new(),
+            loose: RefCell::default(),
+        }
     }
 
     /// The slot of an aggregate; the same one twice is worked out once.
@@ -68,19 +76,42 @@ impl Frame {
     }
 }
 
+/// What the clauses make of rows.
+pub(super) struct Outline {
+    pub group: Option<Group>,
+    pub columns: Option<Vec<Column>>,
+    pub order: Vec<SortKey>,
+    pub limit: Option<u64>,
+}
+
 impl Binder<'_> {
     /// Events as the clauses shape them. `take` of the events is for here to say.
     pub(super) fn shape(&self, clauses: &Clauses, mut events: Events, history: bool) -> Result<ReadKind> {
-        let limit = clauses.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?;
         // The parser refuses LAST beside GROUP BY, ORDER BY and LIMIT.
         if let Some(last) = &clauses.last {
             events.take = Take::Last(self.count(last, "LAST")?);
         }
+        let Outline { group, columns, order, limit } = self.outline(clauses, Names::Event)?;
+        if let Some(group) = group {
+            return Ok(shaped(events, Shape::Group(group)));
+        }
         let first = limit.map_or(events.take, Take::First);
+        if let Some(take) = along_the_log(&order, limit, first, history) {
+            events.take = take;
+            return Ok(match columns {
+                None => ReadKind::Events(events),
+                Some(columns) => shaped(events, Shape::Select(columns)),
+            });
+        }
+        Ok(shaped(events, Shape::Sort { order, limit, columns }))
+    }
 
-        let keys = self.items(&clauses.group, Names::Event, "GROUP BY")?;
+    /// What the clauses make of rows, whatever these are of.
+    pub(super) fn outline(&self, clauses: &Clauses, names: Names) -> Result<Outline> {
+        let limit = clauses.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?;
+        let keys = self.items(&clauses.group, names, "GROUP BY")?;
         let sorts = clauses.group.iter().zip(&keys).map(|(item, key)| (item.expr.clone(), key.node.sort()));
-        let mut frame = Frame::new(sorts.collect());
+        let mut frame = Frame::new(sorts.collect(), matches!(names, Names::Found));
         let mut columns = keys.clone();
         for (index, column) in columns.iter_mut().enumerate() {
             column.node = Node::Slot { index, sort: column.node.sort() };
@@ -102,21 +133,15 @@ impl Binder<'_> {
             self.check_grouped(clauses, &frame)?;
             let aggregates = frame.aggregates.into_inner();
             let group = Group { keys, aggregates, having, order, limit, columns };
-            return Ok(shaped(events, Shape::Group(group)));
+            return Ok(Outline { group: Some(group), columns: None, order: Vec::new(), limit });
         }
         if let Some(having) = &clauses.having {
-            let message = "HAVING chooses among groups, and there are none; events are chosen by WHERE";
+            let rows = if frame.found { "entities" } else { "events" };
+            let message =
+                format!("HAVING chooses among groups, and there are none; {rows} are chosen by WHERE");
             return Err(self.fault_meaning(having.span, message, Some("WHERE".to_owned())));
         }
-        let columns = (!columns.is_empty()).then_some(columns);
-        if let Some(take) = along_the_log(&order, limit, first, history) {
-            events.take = take;
-            return Ok(match columns {
-                None => ReadKind::Events(events),
-                Some(columns) => shaped(events, Shape::Select(columns)),
-            });
-        }
-        Ok(shaped(events, Shape::Sort { order, limit, columns }))
+        Ok(Outline { group: None, columns: (!columns.is_empty()).then_some(columns), order, limit })
     }
 
     fn items(&self, items: &[Item], names: Names, clause: &str) -> Result<Vec<Column>> {

@@ -50,43 +50,60 @@ impl Kinds {
 }
 
 /// A comparison with constants, whichever stood left.
-enum Against<'n> {
+pub(crate) enum Against<'n> {
     One(Comparison, &'n Constant),
     Between(&'n Constant, &'n Constant),
     In(Vec<&'n Constant>),
 }
 
+/// What stands in `AND` at the top.
+pub(crate) fn conjuncts<'n>(node: &'n Node, terms: &mut Vec<&'n Node>) {
+    match node {
+        Node::And(several) => several.iter().for_each(|term| conjuncts(term, terms)),
+        one => terms.push(one),
+    }
+}
+
+/// What is compared with constants, and how, if that is what it says.
+pub(crate) fn comparison(node: &Node) -> Option<(&Node, Against<'_>)> {
+    match node {
+        Node::Compare { left, comparison, right } => match (&**left, &**right) {
+            (subject, Node::Constant(constant)) => Some((subject, Against::One(*comparison, constant))),
+            (Node::Constant(constant), subject) => {
+                Some((subject, Against::One(turned(*comparison), constant)))
+            }
+            _ => None,
+        },
+        Node::Between { subject, low, high } => match (&**low, &**high) {
+            (Node::Constant(low), Node::Constant(high)) => Some((&**subject, Against::Between(low, high))),
+            _ => None,
+        },
+        Node::In { subject, items } => {
+            let items = items.iter().map(|item| match item {
+                Node::Constant(constant) => Some(constant),
+                _ => None,
+            });
+            Some((&**subject, Against::In(items.collect::<Option<_>>()?)))
+        }
+        _ => None,
+    }
+}
+
 impl Conditions {
     pub fn read(&mut self, node: &Node, window: &mut Window, indexed: &[Indexed]) {
-        match node {
-            Node::And(terms) => terms.iter().for_each(|term| self.read(term, window, indexed)),
-            Node::Matches { subject, pattern } if **subject == Node::Field(Field::Type) => {
-                self.kinds.push(Kinds::Like(pattern.clone()));
-            }
-            Node::Compare { left, comparison, right } => match (&**left, &**right) {
-                (subject, Node::Constant(constant)) => {
-                    self.subject(subject, Against::One(*comparison, constant), window, indexed)
+        let mut terms = Vec::new();
+        conjuncts(node, &mut terms);
+        for term in terms {
+            match term {
+                Node::Matches { subject, pattern } if **subject == Node::Field(Field::Type) => {
+                    self.kinds.push(Kinds::Like(pattern.clone()));
                 }
-                (Node::Constant(constant), subject) => {
-                    self.subject(subject, Against::One(turned(*comparison), constant), window, indexed)
-                }
-                _ => {}
-            },
-            Node::Between { subject, low, high } => {
-                if let (Node::Constant(low), Node::Constant(high)) = (&**low, &**high) {
-                    self.subject(subject, Against::Between(low, high), window, indexed);
+                _ => {
+                    if let Some((subject, against)) = comparison(term) {
+                        self.subject(subject, against, window, indexed);
+                    }
                 }
             }
-            Node::In { subject, items } => {
-                let items = items.iter().map(|item| match item {
-                    Node::Constant(constant) => Some(constant),
-                    _ => None,
-                });
-                if let Some(items) = items.collect::<Option<Vec<_>>>() {
-                    self.subject(subject, Against::In(items), window, indexed);
-                }
-            }
-            _ => {}
         }
     }
 
@@ -146,7 +163,7 @@ impl Conditions {
 
 impl Against<'_> {
     /// Each of the values that are equal, if it is about that and all of them are of the right sort.
-    fn each<T>(&self, of: impl Fn(&Constant) -> Option<T>) -> Option<Vec<T>> {
+    pub fn each<T>(&self, of: impl Fn(&Constant) -> Option<T>) -> Option<Vec<T>> {
         match self {
             Against::One(Comparison::Equal, constant) => Some(vec![of(constant)?]),
             Against::In(constants) => constants.iter().map(|constant| of(constant)).collect(),
@@ -209,7 +226,7 @@ impl Against<'_> {
     }
 
     /// The same of an index value. Null is what is not there, and no index knows of that.
-    fn test(&self) -> Option<Test> {
+    pub fn test(&self) -> Option<Test> {
         let scalar = |constant: &Constant| match constant {
             Constant::Value(Value::Null | Value::Array(_) | Value::Object(_)) => None,
             Constant::Value(value) => Some(Key::Value(value.clone())),

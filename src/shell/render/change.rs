@@ -85,3 +85,49 @@ fn parts<'v>(path: &str, value: &'v Value) -> Vec<(String, &'v Value)> {
         value => vec![(format!("{path}: "), value)],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bygone::{Db, Parameters, Row};
+
+    use super::*;
+
+    /// What a statement is shown as, in so many columns, with colours.
+    fn shown(db: &Db, text: &str, width: Option<usize>) -> String {
+        let changes = Changes { colors: true, width };
+        let mut out = Vec::new();
+        for row in db.query(text, &Parameters::new()).unwrap().rows {
+            match row.unwrap() {
+                Row::Change(change) => changes.change(&change, &mut out).unwrap(),
+                Row::Step(step) => changes.step(&step, &mut out).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_was_is_red_and_what_is_green() {
+        let db = Db::in_memory().unwrap();
+        for text in [
+            "EMIT Order.created 42 {total: 10, note: \"a\\u001b[2J\"} AT '2024-02-01'",
+            "EMIT Order.noted 42 {total: 20, 'post code': null, text: 'a long one'} AT '2024-01-01' BY User ann",
+        ] {
+            db.query(text, &Parameters::new()).unwrap();
+        }
+        assert_eq!(
+            shown(&db, "DIFF Order 42 FROM VERSION 1", Some(16)),
+            "\x1b[31m- total: 10\x1b[0m\n\x1b[32m+ total: 20\x1b[0m\n\x1b[32m+ text: \"a long…\x1b[0m\n"
+        );
+        assert_eq!(
+            shown(&db, "REPLAY Order 42 STEPS", None),
+            "\x1b[1m#1 Order.created\x1b[0m  \x1b[2m2024-02-01T00:00:00Z, version 1\x1b[0m\n\
+             \x1b[32m  + total: 10\x1b[0m\n\
+             \x1b[32m  + note: \"a\\u001b[2J\"\x1b[0m\n\
+             \x1b[1m#2 Order.noted\x1b[0m  \x1b[2m2024-01-01T00:00:00Z, version 2, by User ann\x1b[0m  \x1b[35mlate\x1b[0m\n\
+             \x1b[31m  - total: 10\x1b[0m\n\
+             \x1b[32m  + total: 20\x1b[0m\n\
+             \x1b[32m  + text: \"a long one\"\x1b[0m\n"
+        );
+    }
+}

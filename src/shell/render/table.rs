@@ -18,6 +18,8 @@ use crate::shell::terminal::{Style, Terminal, harmless};
 const GAP: usize = 2;
 /// A time to the second and the mark that there is more of it.
 const SHORT_TIME: usize = "2024-01-01T00:00:00…".len() - "…".len() + 1;
+/// A date and the mark that there is more of it.
+const SHORTER_TIME: usize = "2024-01-01…".len() - "…".len() + 1;
 /// The last column takes what is left, but is left that much.
 const LAST: usize = 12;
 
@@ -69,8 +71,7 @@ impl Renderer for Table {
             return text.lines().try_for_each(|line| writeln!(out, "{}", harmless(line)));
         }
         if let Some((lines, facts)) = definition::told(row) {
-            self.settle(out)?;
-            self.separate(out)?;
+            self.begin_lines(out)?;
             lines.iter().try_for_each(|line| writeln!(out, "{}", harmless(line)))?;
             return writeln!(out, "{}", Style::Dim.paint(&harmless(&facts), self.terminal.output_colors));
         }
@@ -253,24 +254,25 @@ fn widen(widths: &mut [usize], columns: &[String], limit: Option<usize>) {
     }
 }
 
-/// Makes the columns fit a width: times give their fractions first, then the last gives, then whoever has most.
+/// Makes the columns fit a width: times give their fractions first, then the last gives, then times all but their date, then
+/// whoever has most.
 fn fit(widths: &mut [usize], times: &[bool], width: usize) {
     let available = width.saturating_sub(GAP * widths.len().saturating_sub(1));
     let total = |widths: &[usize]| widths.iter().sum::<usize>();
     if total(widths) <= available {
         return;
     }
-    for (column, time) in widths.iter_mut().zip(times) {
-        if *time {
-            *column = (*column).min(SHORT_TIME);
+    for most in [SHORT_TIME, SHORTER_TIME] {
+        for (column, _) in widths.iter_mut().zip(times).filter(|(_, time)| **time) {
+            *column = (*column).min(most);
         }
-    }
-    // The last is the data, mostly, and nobody expects to see all of it.
-    if let Some((last, others)) = widths.split_last_mut() {
-        let rest = available.saturating_sub(total(others));
-        if rest >= LAST {
-            *last = rest.min(*last);
-            return;
+        // The last is the data, mostly, and nobody expects to see all of it.
+        if let Some((last, others)) = widths.split_last_mut() {
+            let rest = available.saturating_sub(total(others));
+            if rest >= LAST.min(*last) {
+                *last = rest.min(*last);
+                return;
+            }
         }
     }
     let (mut low, mut high) = (1, widths.iter().copied().max().unwrap_or(1));
@@ -364,6 +366,19 @@ mod tests {
         assert_eq!(fitted(&[40, 40], 21), [9, 10]);
         assert_eq!(fitted(&[40, 40], 0), [1, 1]);
         assert_eq!(fitted(&[], 10), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn times_give_before_others_do() {
+        let fitted = |width| {
+            let mut widths = [13, 27, 8, 5];
+            fit(&mut widths, &[false, true, false, false], width);
+            widths
+        };
+        assert_eq!(fitted(60), [13, 27, 8, 5]);
+        assert_eq!(fitted(58), [13, 20, 8, 5]);
+        assert_eq!(fitted(50), [13, 11, 8, 5]);
+        assert_eq!(fitted(40), [10, 10, 8, 6]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::document::Raw;
 use crate::entity::{Entity, Name, Position};
 use crate::error::{Error, Result, shorten};
 use crate::store::fold::Fold;
-use crate::store::term::Term;
+use crate::store::term::{Term, TermRange, derived_prefix};
 
 /// The kind of what `$entity.…` events are about.
 pub(crate) const KIND: &str = "$entity";
@@ -81,6 +81,17 @@ impl Finder {
     /// Whether this version can work out its expression.
     pub fn is_understood(&self) -> bool {
         self.derive.is_some()
+    }
+
+    /// Where those are of which there is no state, because an event could not be folded in.
+    pub fn faulty(&self) -> TermRange {
+        let prefix = derived_prefix(self.position);
+        TermRange { from: [prefix.as_slice(), &[0]].concat(), until: [prefix.as_slice(), &[1]].concat() }
+    }
+
+    /// The term of those.
+    pub fn faulty_term(&self) -> Term {
+        Term::from_bytes(&self.faulty().from)
     }
 
     /// The terms that a state is found by, each once, in order.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::store::catalog::{Finder, Model};
 use crate::store::cold::states::Built;
-use crate::store::fold::{Fold, Folded};
+use crate::store::fold::Folded;
 use crate::store::follow::touched_by;
 use crate::store::kept::Kept;
 use crate::store::locked;
@@ -50,7 +50,6 @@ pub(crate) enum Way {
 pub(crate) struct States {
     snapshot: Snapshot,
     kind: String,
-    fold: Arc<dyn Fold>,
     model: Option<Arc<Model>>,
     until: Until,
     source: Source,
@@ -97,6 +96,20 @@ impl Snapshot {
     pub fn is_built(&self, finder: &Finder) -> Result<bool> {
         let Some(model) = self.catalog.model(&finder.kind) else { return Ok(false) };
         self.read(|view| Ok(view.read.built(model.position, finder.position)? == Some(Built::Whole)))
+    }
+
+    /// How many states of a kind are kept, counted up to so many.
+    pub fn count_states(&self, kind: &str, most: u64) -> Result<u64> {
+        let Some(model) = self.catalog.model(kind) else { return Ok(0) };
+        self.read(|view| {
+            let mut count = 0;
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            view.read.each_state_after(model.position, None, most, |_, _| {
+                count += 1;
+                Ok(())
+            })?;
+            Ok(count)
+        })
     }
 
     /// How many states a range of an index has, counted up to so many; none where the index does not serve now.
@@ -161,16 +174,19 @@ impl Snapshot {
         self.states_from(kind, now, source)
     }
 
-    /// What the entities of a kind were at some point: each is folded.
-    pub fn past_states(&self, kind: &str, until: Until) -> Result<States> {
-        self.states_from(kind, until, Source::Each(self.ids(kind, None)?))
+    /// What the entities of a kind were at some point, or these of them: each is folded.
+    pub fn past_states(&self, kind: &str, until: Until, ids: Option<VecDeque<String>>) -> Result<States> {
+        let ids = match ids {
+            None => self.ids(kind, None)?,
+            Some(ids) => Ids { snapshot: self.clone(), from: From::These(ids) },
+        };
+        self.states_from(kind, until, Source::Each(ids))
     }
 
     fn states_from(&self, kind: &str, until: Until, source: Source) -> Result<States> {
         Ok(States {
             snapshot: self.clone(),
             kind: kind.to_owned(),
-            fold: self.fold_of(kind)?,
             model: self.catalog.model(kind).cloned(),
             until,
             source,

@@ -1,0 +1,213 @@
+//! Finding: entities by what they are, in the order of their ids.
+//!
+//! An entity that has no state, because one of its events could not be folded in, is no row, and passes over nothing: the answer
+//! ends with an error that tells of it.
+
+use std::collections::VecDeque;
+
+use super::answer::{Answer, Row, State};
+use super::budget::Budget;
+use super::eval::{Found, Scope};
+use super::group::Grouping;
+use super::project::row;
+use super::sort::{Best, Sorting};
+use crate::entity::{Entity, EntityStr, Version};
+use crate::error::{Error, Result};
+use crate::plan::find::{Candidates, Find};
+use crate::plan::shape::{Column, Shape};
+use crate::store::kept::Kept;
+use crate::store::snapshot::{Snapshot, States, Way};
+
+/// How many rows are made at a time.
+const PAGE: usize = 64;
+
+/// `FIND`.
+pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<Answer> {
+    Ok(match &find.shape {
+        None => Answer::rows(Rows::new(snapshot, find, None)?),
+        Some(Shape::Select(columns)) => Answer::rows(Rows::new(snapshot, find, Some(columns.clone()))?),
+        Some(Shape::Sort { order, limit, columns }) => {
+            let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+            let mut best = Best::default();
+            if most > 0 {
+                let sorting = Sorting::new(order, most, Budget::new(snapshot, "ORDER BY"));
+                each(snapshot, find, |id, found| {
+                    sorting.offer(&mut best, &Scope::found(found), id.len(), || id.to_owned())
+                })?;
+            }
+            let ids: VecDeque<String> = best.chosen();
+            let states = open(snapshot, find, Some(ids))?;
+            Answer::rows(Rows { states, left: u64::MAX, ..Rows::of(find, columns.clone()) })
+        }
+        Some(Shape::Group(group)) => {
+            let grouping = Grouping::new(snapshot, group);
+            let mut groups = grouping.start();
+            each(snapshot, find, |_, found| grouping.add(&mut groups, &Scope::found(found)))?;
+            Answer::rows(grouping.rows(groups)?)
+        }
+    })
+}
+
+/// The states that are looked at; of these ids alone, where some are given.
+fn open(snapshot: &Snapshot, find: &Find, ids: Option<VecDeque<String>>) -> Result<Option<States>> {
+    let ids = match (ids, &find.source) {
+        (Some(ids), _) => Some(ids),
+        (None, Candidates::All) => None,
+        (None, Candidates::Ids(ids)) => Some(ids.iter().cloned().collect()),
+        (None, Candidates::Index { finder, ranges, .. }) => {
+            let budget = Budget::new(snapshot, "what an index leads to");
+            // Where it does not serve any more, all are looked at.
+            let found = snapshot.found_ids(finder, ranges, |bytes| budget.take(bytes))?;
+            found.map(|ids| ids.into_iter().collect())
+        }
+    };
+    Ok(Some(match find.way {
+        Way::Past => snapshot.past_states(&find.kind, find.window.until(), ids)?,
+        _ => snapshot.states(&find.kind, ids)?,
+    }))
+}
+
+/// Hands over each entity that is wanted; an error if one of them has no state.
+fn each(snapshot: &Snapshot, find: &Find, mut take: impl FnMut(&str, &Found) -> Result<()>) -> Result<()> {
+    let Some(mut states) = open(snapshot, find, None)? else { return Ok(()) };
+    let mut faults = Faults::default();
+    states.lend(|id, kept| {
+        if !faults.has(&find.kind, id, kept) {
+            let found = Found { target: EntityStr { kind: &find.kind, id }, kept };
+            if find.wants(&found) {
+                take(id, &found)?;
+            }
+        }
+        Ok(true)
+    })?;
+    faults.tell()
+}
+
+impl Find {
+    fn wants(&self, found: &Found) -> bool {
+        let scope = Scope::found(found);
+        self.predicate.as_ref().is_none_or(|predicate| scope.truth(&predicate.node) == Some(true))
+    }
+}
+
+/// Entities that have no state.
+#[derive(Debug, Default)]
+struct Faults {
+    first: Option<Error>,
+    others: u64,
+}
+
+impl Faults {
+    fn has(&mut self, kind: &str, id: &str, kept: &Kept) -> bool {
+        let Some(fault) = &kept.fault else { return false };
+        match &self.first {
+            None => self.first = Some(fault.error(named(kind, id))),
+            Some(_) => self.others += 1,
+        }
+        true
+    }
+
+    fn tell(&mut self) -> Result<()> {
+        match (self.first.take(), self.others) {
+            (None, _) => Ok(()),
+            (Some(Error::Unfoldable { entity, position, kind, why, advice }), others) if others > 0 => {
+                let entity = format!("{entity} (and {others} more)");
+                Err(Error::Unfoldable { entity, position, kind, why, advice })
+            }
+            (Some(error), _) => Err(error),
+        }
+    }
+}
+
+fn named(kind: &str, id: &str) -> String {
+    Entity::new(kind, id).map_or_else(|_| format!("{kind} {id}"), |entity| entity.to_string())
+}
+
+/// Rows, made as they are pulled.
+struct Rows {
+    states: Option<States>,
+    find: Find,
+    columns: Option<Vec<Column>>,
+    page: VecDeque<Row>,
+    faults: Faults,
+    left: u64,
+}
+
+impl Rows {
+    fn new(snapshot: &Snapshot, find: &Find, columns: Option<Vec<Column>>) -> Result<Rows> {
+        Ok(Rows { states: open(snapshot, find, None)?, ..Rows::of(find, columns) })
+    }
+
+    fn of(find: &Find, columns: Option<Vec<Column>>) -> Rows {
+        Rows {
+            states: None,
+            find: find.clone(),
+            columns,
+            page: VecDeque::new(),
+            faults: Faults::default(),
+            left: find.limit.unwrap_or(u64::MAX),
+        }
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let Rows { states, find, columns, page, faults, left } = self;
+        let Some(open) = states else { return Ok(()) };
+        let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(PAGE);
+        let more = open.lend(|id, kept| {
+            if faults.has(&find.kind, id, kept) {
+                return Ok(true);
+            }
+            let found = Found { target: EntityStr { kind: &find.kind, id }, kept };
+            if find.wants(&found) {
+                page.push_back(match columns {
+                    Some(columns) => row(&Scope::found(&found), columns),
+                    None => Row::State(state(find, id, kept)?),
+                });
+            }
+            Ok(page.len() < wanted)
+        })?;
+        if !more {
+            *states = None;
+        }
+        Ok(())
+    }
+}
+
+fn state(find: &Find, id: &str, kept: &Kept) -> Result<State> {
+    Ok(State {
+        target: Entity::new(&find.kind, id)?,
+        version: Version(kept.version),
+        events: kept.events,
+        at: find.at,
+        as_of: find.as_of,
+        state: kept.state.to_value()?,
+        first: None,
+    })
+}
+
+impl Iterator for Rows {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Result<Row>> {
+        if self.left == 0 {
+            return None;
+        }
+        if self.page.is_empty()
+            && self.states.is_some()
+            && let Err(error) = self.fill()
+        {
+            self.left = 0;
+            return Some(Err(error));
+        }
+        match self.page.pop_front() {
+            Some(row) => {
+                self.left -= 1;
+                Some(Ok(row))
+            }
+            None => {
+                self.left = 0;
+                self.faults.tell().err().map(Err)
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Binding of `FIND`.
+
+use super::Binder;
+use super::expr::Names;
+use super::shape::Outline;
+use crate::entity::Entity;
+use crate::error::Result;
+use crate::lang::ast::{Clauses, Name};
+use crate::plan::find::{Candidates, Find, candidates};
+use crate::plan::shape::Shape;
+use crate::plan::{Moment, ReadKind, Window};
+use crate::store::snapshot::Way;
+
+impl Binder<'_> {
+    pub(super) fn find(&self, kind: &Name, clauses: &Clauses) -> Result<ReadKind> {
+        self.at(kind.span, Entity::new(&kind.text, "x"))?;
+        let wrong = [
+            (clauses.since.as_ref().map(|point| point.span), "SINCE"),
+            (clauses.until.as_ref().map(|point| point.span), "UNTIL"),
+        ];
+        if let Some((span, clause)) = wrong.into_iter().find_map(|(span, clause)| Some((span?, clause))) {
+            let message = format!(
+                "{clause} is for events; FIND tells what entities are: AT a point, or AS OF what the log knew"
+            );
+            return Err(self.fault(span, message));
+        }
+        if let Some(last) = &clauses.last {
+            let message = "LAST is for events, which have an order; of entities say ORDER BY … DESC LIMIT n";
+            return Err(self.fault(super::model::span_of(last), message));
+        }
+        let at = clauses.at.as_ref().map(|point| self.point(point, None)).transpose()?;
+        let (through, as_of) = self.as_of(clauses.as_of.as_ref(), None)?;
+        let mut window = Window::through(through.0);
+        match at {
+            Some(Moment::Position(position)) => window.through = window.through.min(position.0),
+            Some(Moment::Time(time)) => window.by = Some(time),
+            None => {}
+        }
+        let predicate =
+            clauses.filter.as_ref().map(|filter| self.predicate(filter, Names::Found)).transpose()?;
+        let snapshot = self.snapshot()?;
+        let past = at.is_some() || as_of.is_some();
+        let way = if past { Way::Past } else { snapshot.way_to_states(&kind.text)? };
+        let mut source = candidates(snapshot, &kind.text, predicate.as_ref())?;
+        if past && matches!(source, Candidates::Index { .. }) {
+            source = Candidates::All;
+        }
+        let Outline { group, columns, order, limit } = self.outline(clauses, Names::Found)?;
+        let shape = match (group, columns) {
+            (Some(group), _) => Some(Shape::Group(group)),
+            (None, columns) if !order.is_empty() => Some(Shape::Sort { order, limit, columns }),
+            (None, columns) => columns.map(Shape::Select),
+        };
+        let kind = kind.text.clone();
+        let find = Find { kind, window, at, as_of, predicate, source, way, limit, shape };
+        Ok(ReadKind::Find(Box::new(find)))
+    }
+}
