@@ -323,6 +323,7 @@ fn kinds_are_shown_and_described() {
     session.rows(ACCOUNT);
     session.rows("DEFINE ENTITY Trip INCLUDE 'Car.*' BY trip");
     session.rows("DEFINE INDEX owner ON 'Account.*' AS data.owner");
+    session.rows("DEFINE INDEX balance ON 'Account' AS state.balance");
     session.rows("DEFINE INDEX when ON 'Order.*' AS data.when");
     session.rows("EMIT Account.opened 7 {owner: 'ann', at: {street: 'x', no: 1}} AT '2024-01-01'");
     session.rows("EMIT Account.opened 8 {owner: NULL, at: {no: 'a'}} AT '2024-01-03'");
@@ -344,6 +345,9 @@ fn kinds_are_shown_and_described() {
             &format!(
                 r#"{{"index":"owner","definition":"DEFINE INDEX owner ON 'Account.*' AS data.owner","position":4,{by},"before":0}}"#
             ),
+            &format!(
+                r#"{{"index":"balance","definition":"DEFINE INDEX balance ON 'Account' AS state.balance","position":5,{by},"before":0}}"#
+            ),
             r#"{"type":"Account.opened","count":2,"first":"2024-01-01T00:00:00Z","last":"2024-01-03T00:00:00Z","looked":2}"#,
             r#"{"type":"Account.opened","field":"data.at","is":"object","in":2,"of":2}"#,
             r#"{"type":"Account.opened","field":"data.at.no","is":"number, text","in":2,"of":2}"#,
@@ -352,6 +356,7 @@ fn kinds_are_shown_and_described() {
         ]
     );
     assert_eq!(session.lines("DESCRIBE owner").len(), 1);
+    assert_eq!(session.lines("DESCRIBE balance").len(), 1);
     assert!(session.run("DESCRIBE Car").unwrap().1[0].contains("Car is not defined: its events are merged"));
     let error = session.error("DESCRIBE Acount");
     assert!(
