@@ -22,6 +22,8 @@ pub struct Completion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wanted {
+    /// What `DESCRIBE` tells of: a kind of entities, or an index.
+    Described,
     /// A keyword or a symbol, as it is written.
     Word(&'static str),
     /// The kind of an entity, like `Order`.
@@ -66,6 +68,7 @@ fn wanted(expectation: Expectation) -> Wanted {
         Expectation::Noun(Noun::Member) => Wanted::Member,
         Expectation::Noun(Noun::Index) => Wanted::Index,
         Expectation::Noun(Noun::Tag) => Wanted::Tag,
+        Expectation::Noun(Noun::Described) => Wanted::Described,
         Expectation::Noun(noun) => Wanted::Other(noun.text()),
         word => Wanted::Word(word.text()),
     }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::answer::{Answer, Row};
 use super::show::{self, fields};
-use crate::entity::{Name, Position, Version, prefix};
+use crate::entity::{Entity, Name, Position, Version, prefix};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
 use crate::plan::field::{Step, Way};
-use crate::store::catalog::Index;
+use crate::store::catalog;
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
 use crate::value::{Object, Value};
@@ -64,12 +64,16 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
         notices.push(format!("{} is not defined: its events are merged", Name(name)));
     }
     let types = if is_kind { of_kind(snapshot, name)? } else { Vec::new() };
-    for index in catalog.iter().filter(|index| {
+    for index in catalog.iter() {
         let newest = catalog.get(index.name()).is_some_and(|newest| newest.position == index.position);
-        let concerns = is_kind && concerns(index.on(), name, &types);
-        newest && (index.name() == name || concerns)
-    }) {
-        rows.push(self::index(snapshot, index)?);
+        if newest && (index.name() == name || is_kind && concerns(index.on(), name, &types)) {
+            let on = index.on().to_string();
+            rows.push(self::index(snapshot, (index.name(), &on, index.text()), index.position)?);
+        }
+    }
+    for finder in catalog.finders().filter(|finder| finder.name == name || finder.kind == name) {
+        let said = (finder.name.as_str(), finder.kind.as_str(), finder.text.as_str());
+        rows.push(self::index(snapshot, said, finder.position)?);
     }
     let mut cut = Vec::new();
     for (kind, term) in &types {
@@ -117,10 +121,10 @@ fn definition(
     ]))
 }
 
-fn index(snapshot: &Snapshot, index: &Index) -> Result<Row> {
-    let target = crate::entity::Entity::new(crate::store::catalog::KIND, index.name())?;
-    let text = format!("DEFINE INDEX {} ON '{}' AS {}", Name(index.name()), index.on(), index.text());
-    definition(snapshot, ("index", index.name()), &text, index.position, snapshot.version(&target)?)
+fn index(snapshot: &Snapshot, (name, on, of): (&str, &str, &str), position: Position) -> Result<Row> {
+    let target = Entity::new(catalog::KIND, name)?;
+    let text = format!("DEFINE INDEX {} ON '{on}' AS {of}", Name(name));
+    definition(snapshot, ("index", name), &text, position, snapshot.version(&target)?)
 }
 
 /// Whether a pattern is about events of a kind.

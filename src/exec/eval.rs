@@ -21,7 +21,7 @@ use crate::plan::function::{Function, Work};
 use crate::store::kept::Kept;
 use crate::store::term::Key;
 use crate::time::Timestamp;
-use crate::value::{Object, Value};
+use crate::value::{MAX_DEPTH, Object, Value};
 
 impl Predicate {
     /// Whether it is true of an event; neither false nor null is.
@@ -156,6 +156,16 @@ fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>, Failure> {
 }
 
 impl Failure {
+    /// A state nests no deeper than anything else.
+    pub fn too_deep() -> Failure {
+        Failure::Wrong {
+            what: "a state".to_owned(),
+            expected: format!("a value that nests no deeper than {MAX_DEPTH} with its place in the state"),
+            found: "one that does".to_owned(),
+            part: None,
+        }
+    }
+
     /// Where what is missing was to be a number.
     fn of_a_number(self) -> Failure {
         match self {
@@ -304,6 +314,11 @@ impl<'a> Scope<'a> {
             Node::Call { function, arguments } => self.call(function, arguments),
             _ => self.truth(node).map_or(Datum::Null, Datum::Bool),
         }
+    }
+
+    /// Whether a path leads to a list in the state.
+    pub fn has_list(&self, path: &[Step]) -> bool {
+        self.state.and_then(|state| state.at(path)).is_some_and(|found| found.is_array())
     }
 
     /// What a field is worth, where it has to be there.

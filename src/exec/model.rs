@@ -4,12 +4,13 @@ mod path;
 
 use std::sync::Arc;
 
-use path::{put, take_back};
+use path::{Before, extend, put, take_back};
 
-use super::eval::{self, Scope, written};
+use super::eval::{self, Failure, Scope, written};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::plan;
+use crate::plan::field::Step;
 use crate::plan::model::{Assign, Change, Model};
 use crate::store::fold::{Effect, Fold, Include, Plain};
 use crate::time::Timestamp;
@@ -64,20 +65,16 @@ impl Defined {
         let scope = Scope::folding(event, if was_null { &self.initial } else { state });
         let mut values = Vec::with_capacity(assigns.len());
         for assign in assigns {
-            let value =
-                written(&scope, &assign.value).map_err(|failure| format!("{}: {failure}", assign.text))?;
-            if assign.path.len() + depth(&value) > MAX_DEPTH {
-                return Err(format!(
-                    "{}: expected a value that makes the state no deeper than {MAX_DEPTH}",
-                    assign.text
-                ));
-            }
-            values.push(value);
+            // What is put behind a list is put there as it is then: nothing else may have changed it by then.
+            let alone = assigns.iter().filter(|other| other.path.first() == assign.path.first()).count() == 1;
+            values.push(
+                New::of(&scope, assign, alone).map_err(|failure| format!("{}: {failure}", assign.text))?,
+            );
         }
         self.begin(state);
         let mut done = Vec::with_capacity(assigns.len());
         for (assign, value) in assigns.iter().zip(values) {
-            match put(state, &assign.path, value) {
+            match value.put(state, &assign.path) {
                 Ok(before) => done.push((&assign.path, before)),
                 Err(why) => {
                     for (path, before) in done.into_iter().rev() {
@@ -133,6 +130,41 @@ impl Fold for Defined {
 
     fn namespace(&self) -> Option<&str> {
         self.model.namespace.as_deref()
+    }
+}
+
+/// What is set.
+enum New {
+    Value(Value),
+    /// Behind a list that is there already, which is not copied for that.
+    Items(Vec<Value>),
+}
+
+impl New {
+    fn of<'a>(scope: &Scope<'a>, assign: &'a Assign, alone: bool) -> Result<New, Failure> {
+        let fits = |levels: usize, value: &Value| assign.path.len() + levels + depth(value) <= MAX_DEPTH;
+        let (new, fits) = match assign.appends().filter(|_| alone && scope.has_list(&assign.path)) {
+            Some(more) => {
+                let more = more.iter().map(|node| written(scope, node)).collect::<Result<Vec<_>, _>>()?;
+                let fits = more.iter().all(|item| fits(1, item));
+                (New::Items(more), fits)
+            }
+            None => {
+                let value = written(scope, &assign.value)?;
+                let fits = fits(0, &value);
+                (New::Value(value), fits)
+            }
+        };
+        if fits { Ok(new) } else { Err(Failure::too_deep()) }
+    }
+
+    fn put(self, state: &mut Value, path: &[Step]) -> Result<Before, String> {
+        match self {
+            New::Value(value) => put(state, path, value),
+            New::Items(more) => {
+                extend(state, path, more).ok_or_else(|| "there is no list any more".to_owned())
+            }
+        }
     }
 }
 

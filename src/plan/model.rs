@@ -1,7 +1,7 @@
 //! What is defined of the entities of a kind, with its names looked up.
 
 use super::expr::Node;
-use super::field::Step;
+use super::field::{Field, Step};
 use crate::pattern::Pattern;
 use crate::store::fold::{EVERY, Include};
 
@@ -46,6 +46,15 @@ pub(crate) struct Assign {
     pub value: Node,
     /// As it is written.
     pub text: String,
+}
+
+impl Assign {
+    /// What it puts behind the list that it sets: `items = append(state.items, x, …)`. It needs no other list then.
+    pub fn appends(&self) -> Option<&[Node]> {
+        let Node::Call { function, arguments } = &self.value else { return None };
+        let (list, more) = arguments.split_first().filter(|_| function.name == "append")?;
+        (*list == Node::Field(Field::State(self.path.clone()))).then_some(more)
+    }
 }
 
 impl Model {

@@ -172,7 +172,7 @@ impl Snapshot {
         let mut kinds = Vec::new();
         let mut from = term::kinds_prefix();
         while let Some(found) = self.read(|view| view.term_at(&from))?
-            && let Some(kind) = found.as_kind()
+            && let Some((kind, _)) = found.as_entity()
         {
             from = [term::kind_prefix(&kind).as_slice(), &term::AFTER_TERM].concat();
             kinds.push(kind);

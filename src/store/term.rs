@@ -238,13 +238,6 @@ impl Term {
         }
     }
 
-    /// The kind that a term of an entity begins with.
-    pub fn as_kind(&self) -> Option<String> {
-        let rest = self.0.strip_prefix(&[Space::Entity as u8, TEXT])?;
-        let end = rest.windows(2).position(|pair| pair == [0, 0])?;
-        read_text(self.0.get(1..end + 4)?)
-    }
-
     /// The type that a term of that space stands for.
     pub fn as_type(&self) -> Option<String> {
         let (&space, rest) = self.0.split_first()?;

@@ -11,6 +11,20 @@ pub(super) enum Before {
     Value(usize, Value),
     /// Nothing, from the step of this number on.
     Nothing(usize),
+    /// A list with so many items.
+    Items(usize),
+}
+
+/// Puts items behind the list that a path leads to; none where there is no list.
+pub(super) fn extend(state: &mut Value, path: &[Step], more: Vec<Value>) -> Option<Before> {
+    match path.iter().try_fold(state, next)? {
+        Value::Array(items) => {
+            let before = items.len();
+            items.extend(more);
+            Some(Before::Items(before))
+        }
+        _ => None,
+    }
 }
 
 /// Sets what a path leads to. What is missing on the way is made; a null is as good as missing. On an error nothing is changed.
@@ -53,7 +67,10 @@ pub(super) fn put(state: &mut Value, path: &[Step], value: Value) -> Result<Befo
 
 /// Undoes what [`put`] did.
 pub(super) fn take_back(state: &mut Value, path: &[Step], before: Before) {
-    let (Before::Value(steps, _) | Before::Nothing(steps)) = before;
+    let steps = match before {
+        Before::Value(steps, _) | Before::Nothing(steps) => steps,
+        Before::Items(_) => path.len(),
+    };
     let mut at = state;
     for step in path.iter().take(steps) {
         match next(at, step) {
@@ -63,6 +80,7 @@ pub(super) fn take_back(state: &mut Value, path: &[Step], before: Before) {
     }
     match (before, at, path.get(steps)) {
         (Before::Value(_, value), at, _) => *at = value,
+        (Before::Items(before), Value::Array(items), _) => items.truncate(before),
         (_, Value::Object(members), Some(Step::Member(name))) => drop(members.shift_remove(name)),
         (_, Value::Array(items), _) => drop(items.pop()),
         _ => {}

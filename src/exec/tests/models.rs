@@ -111,6 +111,22 @@ fn rules_match_in_order_and_make_what_they_say() {
         ),
         // All right sides first.
         ("INITIAL {a: 1, b: 2} ON s SET a = state.b, b = state.a", &["T.s 1"], r#"{"a":2,"b":1}"#),
+        (
+            "ON a SET l = append(state.l, data.x), n = length(coalesce(state.l, []))",
+            &["T.a 1 {x: 1}", "T.a 1 {x: 2}"],
+            r#"{"l":[1,2],"n":1}"#,
+        ),
+        ("INITIAL {l: [1]} ON a SET l[0] = 2, l = append(state.l, 3)", &["T.a 1"], r#"{"l":[1,3]}"#),
+        (
+            "INITIAL {m: {l: []}} ON a SET m.l = append(state.m.l, {k: data.x}, 2)",
+            &["T.a 1 {x: 1}"],
+            r#"{"m":{"l":[{"k":1},2]}}"#,
+        ),
+        (
+            "ON a SET l = union(state.l, data.l), o = put(state.o, data.k, 1), m = merge(state.m, data)",
+            &["T.a 1 {l: [1, 1], k: 'x'}"],
+            r#"{"l":[1],"o":{"x":1},"m":{"l":[1,1],"k":"x"}}"#,
+        ),
         // Left sides.
         ("ON a SET x.y[0].z = 1", &["T.a 1"], r#"{"x":{"y":[{"z":1}]}}"#),
         ("INITIAL {l: [1]} ON a SET l[1] = 2, l[0] = 3", &["T.a 1"], r#"{"l":[3,2]}"#),
@@ -180,6 +196,13 @@ fn a_fault_names_the_expression_and_what_to_do() {
         ("ON a SET n = timestamp - recorded", "{}", "found a length of time"),
         ("ON a SET n.m = 1", "{}", ""),
         (
+            "INITIAL {l: 5} ON a SET l = append(state.l, 1)",
+            "{}",
+            "expected append(list, x, …), found append(5, 1)",
+        ),
+        ("INITIAL {l: []} ON a SET l = append(state.l, data.x)", "{}", "data.x is missing"),
+        ("ON a SET l = append(data.l, 1)", "{}", "data.l is missing"),
+        (
             "INITIAL {n: 1} ON a SET n.m = 1",
             "{}",
             "SET n.m = 1: expected an object, found state.n, which is a number 1",
@@ -221,8 +244,10 @@ fn a_fault_blocks_no_append_and_heals() {
 
 #[test]
 fn what_is_set_is_set_as_a_whole_or_not_at_all() {
-    let (_, fold) =
-        crate::exec::model::compile("DEFINE ENTITY T ON a SET x.y = 1, l[1] = 2, z = 3, x.y.z = 4").unwrap();
+    let (_, fold) = crate::exec::model::compile(
+        "DEFINE ENTITY T ON a SET k = append(state.k, 1), x.y = 1, l[1] = 2, z = 3, x.y.z = 4",
+    )
+    .unwrap();
     let store = store(4);
     let session = Session::new(&store);
     session.rows("EMIT T.a 1");
@@ -298,6 +323,7 @@ fn kinds_are_shown_and_described() {
     session.rows(ACCOUNT);
     session.rows("DEFINE ENTITY Trip INCLUDE 'Car.*' BY trip");
     session.rows("DEFINE INDEX owner ON 'Account.*' AS data.owner");
+    session.rows("DEFINE INDEX balance ON 'Account' AS state.balance");
     session.rows("DEFINE INDEX when ON 'Order.*' AS data.when");
     session.rows("EMIT Account.opened 7 {owner: 'ann', at: {street: 'x', no: 1}} AT '2024-01-01'");
     session.rows("EMIT Account.opened 8 {owner: NULL, at: {no: 'a'}} AT '2024-01-03'");
@@ -319,6 +345,9 @@ fn kinds_are_shown_and_described() {
             &format!(
                 r#"{{"index":"owner","definition":"DEFINE INDEX owner ON 'Account.*' AS data.owner","position":4,{by},"before":0}}"#
             ),
+            &format!(
+                r#"{{"index":"balance","definition":"DEFINE INDEX balance ON 'Account' AS state.balance","position":5,{by},"before":0}}"#
+            ),
             r#"{"type":"Account.opened","count":2,"first":"2024-01-01T00:00:00Z","last":"2024-01-03T00:00:00Z","looked":2}"#,
             r#"{"type":"Account.opened","field":"data.at","is":"object","in":2,"of":2}"#,
             r#"{"type":"Account.opened","field":"data.at.no","is":"number, text","in":2,"of":2}"#,
@@ -327,6 +356,7 @@ fn kinds_are_shown_and_described() {
         ]
     );
     assert_eq!(session.lines("DESCRIBE owner").len(), 1);
+    assert_eq!(session.lines("DESCRIBE balance").len(), 1);
     assert!(session.run("DESCRIBE Car").unwrap().1[0].contains("Car is not defined: its events are merged"));
     let error = session.error("DESCRIBE Acount");
     assert!(

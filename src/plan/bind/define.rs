@@ -101,13 +101,16 @@ impl Binder<'_> {
         let snapshot = self.snapshot()?;
         let catalog = snapshot.indexes();
         let wanted = name.text.as_str();
-        if catalog.model(wanted).is_some() || catalog.get(wanted).is_some() || snapshot.has_kind(wanted)? {
+        let finders = || catalog.finders().map(|finder| finder.name.as_str());
+        let indexes = || catalog.iter().map(|index| index.name()).chain(finders());
+        let is_index = indexes().any(|name| name == wanted);
+        if is_index || catalog.model(wanted).is_some() || snapshot.has_kind(wanted)? {
             return Ok(name.text.clone());
         }
         let kinds = snapshot.kinds()?;
         let kinds = kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with('$'));
         let defined = catalog.models().map(|model| model.kind.as_str());
-        let known = kinds.chain(defined).chain(catalog.iter().map(|index| index.name()));
+        let known = kinds.chain(defined).chain(indexes());
         let meant = nearest(wanted, known).map(|name| crate::entity::Name(name).to_string());
         let message = format!("no kind of entities and no index '{wanted}'; SHOW KINDS tells what there is");
         Err(self.fault_meaning(name.span, message, meant))

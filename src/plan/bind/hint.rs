@@ -12,7 +12,8 @@ use crate::entity::Name;
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::lang::ast::{
-    Clauses, EntityRef, Expr, ExprKind, Id, Path, Query, Read, Selector, Source, Statement, Step, TagTest,
+    Change, Clauses, Definition, EntityDefinition, EntityRef, Expr, ExprKind, Id, Path, Query, Read,
+    Selector, Source, Statement, Step, TagTest,
 };
 use crate::pattern::Pattern;
 use crate::plan::fault::nearest;
@@ -34,7 +35,7 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
             hints.extend(binder.kind(entity)?);
             if hints.is_empty() {
                 let terms = vec![Term::entity(&binder.entity(entity)?)?];
-                binder.members(clauses, terms, &mut hints)?;
+                binder.members(said(clauses), terms, &mut hints)?;
             }
         }
         Statement::Read(Read::Query(Query::Events { selector, clauses })) => {
@@ -43,7 +44,7 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
             hints.extend(binder.idle(selector)?);
             if hints.is_empty() {
                 let terms = binder.matched(selector, &types)?;
-                binder.members(clauses, terms, &mut hints)?;
+                binder.members(said(clauses), terms, &mut hints)?;
             }
         }
         Statement::Read(Read::Subscribe(subscribe)) => {
@@ -61,6 +62,7 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
         ) => {
             hints.extend(binder.kind(entity)?);
         }
+        Statement::Define(Definition::Entity(entity)) => binder.misnamed(entity, &mut hints)?,
         _ => {}
     }
     Ok(hints)
@@ -142,14 +144,41 @@ impl Binder<'_> {
         Ok(meant.map(|(_, term)| term.clone()).take(TYPES).collect())
     }
 
-    /// Members of data that none of the newest events has.
-    fn members(&self, clauses: &Clauses, lists: Vec<Term>, hints: &mut Vec<String>) -> Result<()> {
-        let mut paths = Vec::new();
-        let items = clauses.group.iter().chain(&clauses.select).map(|item| &item.expr);
-        let order = clauses.order.iter().map(|order| &order.expr);
-        for expr in clauses.filter.iter().chain(&clauses.having).chain(items).chain(order) {
-            collect(expr, &mut paths);
+    /// What the rules of a definition are about that never happened, and members of data that what happened has not.
+    fn misnamed(&self, entity: &EntityDefinition, hints: &mut Vec<String>) -> Result<()> {
+        let prefix = format!("{}.", entity.name.text);
+        let types = self.snapshot()?.types(&prefix)?;
+        for rule in &entity.rules {
+            let text = rule.on.text.as_str();
+            let Ok(on) = Pattern::of_happening(text) else { continue };
+            let happened = |name: &str| name.strip_prefix(&prefix).is_some_and(|rest| on.matches_text(rest));
+            let terms: Vec<Term> = types
+                .iter()
+                .filter(|(name, _)| happened(name) || on.matches_text(name))
+                .map(|(_, term)| term.clone())
+                .collect();
+            if terms.is_empty() {
+                let names = types.iter().filter_map(|(name, _)| name.strip_prefix(&prefix));
+                let meant = nearest(text, names)
+                    .map(|meant| format!("no events of {prefix}{text}; did you mean {meant}?"));
+                hints.extend(meant);
+            } else if let Change::Set(assigns) = &rule.change {
+                let values = assigns.iter().map(|assign| &assign.value);
+                self.members(values, terms.into_iter().take(TYPES).collect(), hints)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Members of data that none of the newest events has.
+    fn members<'e>(
+        &self,
+        exprs: impl Iterator<Item = &'e Expr>,
+        lists: Vec<Term>,
+        hints: &mut Vec<String>,
+    ) -> Result<()> {
+        let mut paths = Vec::new();
+        exprs.for_each(|expr| collect(expr, &mut paths));
         let mut told = BTreeSet::new();
         paths.retain(|path| told.insert(path.to_string()));
         if paths.is_empty() || lists.is_empty() {
@@ -179,6 +208,13 @@ impl Binder<'_> {
         }
         Ok(sample)
     }
+}
+
+/// The expressions of clauses.
+fn said(clauses: &Clauses) -> impl Iterator<Item = &Expr> {
+    let items = clauses.group.iter().chain(&clauses.select).map(|item| &item.expr);
+    let order = clauses.order.iter().map(|order| &order.expr);
+    clauses.filter.iter().chain(&clauses.having).chain(items).chain(order)
 }
 
 fn prefix(kind: &str) -> &str {

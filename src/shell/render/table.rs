@@ -70,13 +70,13 @@ impl Renderer for Table {
             self.begin_lines(out)?;
             return text.lines().try_for_each(|line| writeln!(out, "{}", harmless(line)));
         }
-        let changes = Changes::new(&self.terminal);
         if let Some((lines, facts)) = definition::told(row) {
             self.settle(out)?;
             self.separate(out)?;
             lines.iter().try_for_each(|line| writeln!(out, "{}", harmless(line)))?;
             return writeln!(out, "{}", Style::Dim.paint(&harmless(&facts), self.terminal.output_colors));
         }
+        let changes = Changes::new(&self.terminal);
         let record = match row {
             Row::Change(change) => {
                 self.begin_lines(out)?;

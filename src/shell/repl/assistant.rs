@@ -91,11 +91,16 @@ impl Assistant {
     /// What a class of words means in this database.
     fn words(&self, wanted: &Wanted) -> Vec<String> {
         let kinds = || -> BTreeSet<String> {
-            self.types().iter().filter_map(|name| Some(name.split_once('.')?.0.to_owned())).collect()
+            let seen = self.types().into_iter().filter_map(|name| Some(name.split_once('.')?.0.to_owned()));
+            let there = self.ask("SHOW KINDS").into_iter().filter_map(|row| row.get("kind").ok());
+            seen.chain(there).collect()
         };
         match wanted {
             Wanted::Word(word) if word.starts_with(char::is_alphabetic) => vec![format!("{word} ")],
             Wanted::Kind => kinds().into_iter().map(|kind| kind + " ").collect(),
+            Wanted::Described => {
+                kinds().into_iter().chain(self.indexes()).map(|name| text::name(&name)).collect()
+            }
             Wanted::Type => self.types().into_iter().map(|name| name + " ").collect(),
             Wanted::Pattern => {
                 let all = kinds().into_iter().map(|kind| format!("'{kind}.*'"));
