@@ -83,9 +83,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let kept = folder.path().join("kept.bygone");
     fill_bygone(arguments.size, &plain, &[], "Bygone, no states")?;
     fill_bygone(arguments.size, &kept, &[DEFINITION, INDEX], "Bygone, states and an index of them")?;
-    fill_sqlite(arguments.size, folder.path(), false, "SQLite, no states")?;
-    std::fs::remove_file(sqlite::file(folder.path()))?;
-    fill_sqlite(arguments.size, folder.path(), true, "SQLite, states and an index of them")?;
+    if arguments.wants_contestant(SQLITE) {
+        fill_sqlite(arguments.size, folder.path(), false, "SQLite, no states")?;
+        std::fs::remove_file(sqlite::file(folder.path()))?;
+        fill_sqlite(arguments.size, folder.path(), true, "SQLite, states and an index of them")?;
+    }
     define_later(arguments.size, &plain)?;
     std::fs::remove_file(&plain)?;
     ask(arguments, &kept, folder.path())
@@ -236,9 +238,10 @@ const QUESTIONS: [Question; 5] = [
 fn ask(arguments: &Arguments, path: &Path, folder: &Path) -> Result<()> {
     let mut db = Db::open(path)?;
     let mut connection = sqlite::connect(&sqlite::file(folder))?;
+    let beside = arguments.wants_contestant(SQLITE);
+    let names = if beside { vec![BYGONE, SQLITE] } else { vec![BYGONE] };
     for question in &QUESTIONS {
-        let names = [BYGONE, SQLITE];
-        let mut table = Table::new(question.title, names.into_iter());
+        let mut table = Table::new(question.title, names.iter().copied());
         for round in 0..arguments.rounds {
             let mut counts = [0, 0];
             for turn in 0..names.len() {
@@ -257,7 +260,7 @@ fn ask(arguments: &Arguments, path: &Path, folder: &Path) -> Result<()> {
                 })?;
                 table.add(at, measured);
             }
-            if counts[0] != counts[1] && !question.bygone.contains('{') {
+            if beside && counts[0] != counts[1] && !question.bygone.contains('{') {
                 return Err(format!("the contestants do not agree: {counts:?}").into());
             }
         }
@@ -275,6 +278,9 @@ fn ask(arguments: &Arguments, path: &Path, folder: &Path) -> Result<()> {
                 .map(|_| (1 + random.below(arguments.size), Happened::new(1, &mut random), 0))
                 .collect();
             db.emit_all(events.iter().map(|(id, happened, actor)| happened.event(*id, *actor)))?;
+            if !beside {
+                continue;
+            }
             let transaction = connection.transaction()?;
             for (id, happened, actor) in events {
                 happens(&transaction, id, happened, actor, true)?;
