@@ -55,7 +55,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let names = sizes.map(|size| format!("{size} events"));
         for by_time in [false, true] {
             let by = if by_time { "by time" } else { "by version" };
-            let title = format!("7. AT of one entity, {}, {by}, half-way from a snapshot to the next", shape.name);
+            let title =
+                format!("7. AT of one entity, {}, {by}, half-way from a snapshot to the next", shape.name);
             let mut table = Table::new(&title, names.iter().map(String::as_str));
             for round in 0..arguments.rounds {
                 for turn in 0..sizes.len() {
@@ -99,7 +100,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 fn print_memory(sizes: &[u64; 2], memory: &[(String, f64, f64)]) {
     println!("\n7. Memory at most, in MiB, with a cache of {} MiB\n", CACHE >> 20);
-    println!("| {:<32} | {:>16} | {:>16} |", "", format!("{} events", sizes[0]), format!("{} events", sizes[1]));
+    println!(
+        "| {:<32} | {:>16} | {:>16} |",
+        "",
+        format!("{} events", sizes[0]),
+        format!("{} events", sizes[1])
+    );
     println!("|{:-<34}|{:->18}|{:->18}|", "", ":", ":");
     for (what, few, many) in memory {
         println!("| {what:<32} | {few:>16.1} | {many:>16.1} |");

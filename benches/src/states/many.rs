@@ -77,7 +77,10 @@ fn each(size: u64, mut event: impl FnMut(&[(u64, Happened, u64)]) -> Result<()>)
 pub fn run(arguments: &Arguments) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("bygone-bench-").tempdir_in(&arguments.dir)?;
     println!("\n9. {} entities of three events each\n", arguments.size);
-    println!("| {:<46} | {:>8} | {:>9} | {:>9} | {:>10} |", "", "seconds", "events/s", "file MiB", "memory MiB");
+    println!(
+        "| {:<46} | {:>8} | {:>9} | {:>9} | {:>10} |",
+        "", "seconds", "events/s", "file MiB", "memory MiB"
+    );
     println!("|{:-<48}|{:->10}|{:->11}|{:->11}|{:->12}|", "", ":", ":", ":", ":");
     let plain = folder.path().join("plain.bygone");
     let kept = folder.path().join("kept.bygone");
@@ -304,7 +307,9 @@ fn ask(arguments: &Arguments, path: &Path, folder: &Path) -> Result<()> {
         }
     }
     println!("\n9f. By index, a range of about 20, with {TAIL} fresh events in the tail (milliseconds)\n");
-    for (name, times) in [("first", &mut first), ("again", &mut next), ("after one more event", &mut one_more)] {
+    for (name, times) in
+        [("first", &mut first), ("again", &mut next), ("after one more event", &mut one_more)]
+    {
         println!("| {name:<24} | {:>8.2} |", quantile(times, 0.5).as_secs_f64() * 1e3);
     }
     println!("\nmemory of all of this: {:.0} MiB", peak_memory());
