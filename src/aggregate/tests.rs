@@ -187,12 +187,13 @@ fn snapshots_outlive_the_handle() {
     db.emit_all((0..35).map(|n| step(1, n, n as i64))).unwrap();
     db.store().checkpoint().unwrap();
     let whole = db.replay::<Trail>(1).unwrap();
-    let written = || {
+    let newest = |position| {
         let snapshot = db.store().snapshot();
-        let found =
-            snapshot.with_named_snapshot("trail-1", &("Trail", 1).into(), 30, |kept| Ok(kept.is_some()));
-        found.unwrap()
+        let kept = |kept: Option<&[u8]>| Ok(kept.map(<[u8]>::to_vec));
+        snapshot.with_named_snapshot("trail-1", &("Trail", 1).into(), position, kept).unwrap()
     };
+    // That of 30, the last.
+    let written = || newest(30) != newest(29);
     // The background writes them when there is time.
     for _ in 0..10_000 {
         if written() {

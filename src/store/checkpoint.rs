@@ -29,8 +29,9 @@ impl Shared {
     /// Moves the frozen tail, if there is one, and lets its journal segment be used again.
     pub fn checkpoint_frozen(&self) -> Result<()> {
         let Some(frozen) = self.tails().frozen else { return Ok(()) };
-        let catalog = self.tails().catalog;
-        match write(&self.cold, &[&frozen], JournalAfter::Kept, &catalog) {
+        // Not longer than that: lists stay as long as somebody has the catalog that they are of.
+        let written = { write(&self.cold, &[&frozen], JournalAfter::Kept, &self.tails().catalog) };
+        match written {
             Ok(due) => self.snapshots_due(due),
             Err(error) => {
                 // redb takes nothing more after an error of its disk. The commit may have come through all the same.

@@ -1,6 +1,7 @@
 //! What changed: `BLAME`, `DIFF` and steps, against plain folds.
 
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 
 use super::*;
 use crate::event::NewEvent;
@@ -114,6 +115,20 @@ fn field<'v>(row: &'v Value, name: &str) -> &'v Value {
     row.get(name).unwrap_or_else(|| panic!("{row} has no {name}"))
 }
 
+/// A kind of which each rule makes something else.
+const THING: &str = "DEFINE ENTITY Thing INITIAL {n: 0, list: [0, 1], sub: {}} SNAPSHOT EVERY 2 INCLUDE 'Other.*' BY thing \
+    ON counted SET n = state.n + 1, sub.last = coalesce(data.a, 0), list[1] = coalesce(data.b, state.list[0]) \
+    ON 'Other.*' SET n = state.n + 10, list[0] = state.list[1] ON told MERGE ON idle IGNORE ON closed DELETE";
+const THINGS: [&str; 7] = [
+    "Thing.counted",
+    "Thing.counted",
+    "Thing.told",
+    "Thing.told",
+    "Thing.idle",
+    "Thing.closed",
+    "Other.moved",
+];
+
 /// The path, the value and the position of the event to blame.
 fn blamed(session: &Session, text: &str) -> Vec<(String, Value, u64)> {
     let rows = rows(session, text);
@@ -122,6 +137,33 @@ fn blamed(session: &Session, text: &str) -> Vec<(String, Value, u64)> {
         (field(row, "path").as_text().unwrap().to_owned(), field(row, "value").clone(), position as u64)
     });
     told.collect()
+}
+
+/// Every leaf of the last state is told once, in its order; the event to blame made it what it is, and no later one changed it.
+fn check(states: &[(u64, Value)], told: &[(String, Value, u64)]) -> Result<(), TestCaseError> {
+    let mut expected = Vec::new();
+    if let Some((_, last)) = states.last().filter(|(_, state)| *state != Value::Null) {
+        leaves(last, "", &mut expected);
+    }
+    let found: Vec<_> = told.iter().map(|(path, value, _)| (path.clone(), value.clone())).collect();
+    prop_assert_eq!(found, expected);
+    for (path, value, position) in told {
+        let at = states.iter().position(|(of, _)| of == position).expect("the event counts");
+        let before = at.checked_sub(1).map_or(&Value::Null, |at| &states[at].1);
+        if let Some((array, _)) = path.split_once('[') {
+            // It may have moved since: then it is in another item of the same array.
+            prop_assert_ne!(member(before, array), member(&states[at].1, array), "{}", path);
+            for (_, state) in &states[at..] {
+                prop_assert!(anywhere(state, path).contains(&value), "{} in {}", path, state);
+            }
+        } else {
+            prop_assert_ne!(member(before, path), Some(value), "{}", path);
+            for (_, state) in &states[at..] {
+                prop_assert_eq!(member(state, path), Some(value), "{}", path);
+            }
+        }
+    }
+    Ok(())
 }
 
 proptest! {
@@ -136,32 +178,9 @@ proptest! {
             None => "BLAME Thing 1".to_owned(),
         };
         let states = states(&facts, by);
-        let last = states.last().map_or(Value::Null, |(_, state)| state.clone());
-        let blamed_all = blamed(&session, &text(by));
-
-        // Every leaf, once, in the order of the state.
-        let mut expected = Vec::new();
-        if last != Value::Null {
-            leaves(&last, "", &mut expected);
-        }
-        let found: Vec<_> = blamed_all.iter().map(|(path, value, _)| (path.clone(), value.clone())).collect();
-        prop_assert_eq!(found, expected);
-
-        for (path, value, position) in &blamed_all {
-            let at = states.iter().position(|(of, _)| of == position).expect("the event counts");
-            let before = at.checked_sub(1).map_or(&Value::Null, |at| &states[at].1);
-            if let Some((array, _)) = path.split_once('[') {
-                // It may have moved since: then it is in another item of the same array.
-                prop_assert_ne!(member(before, array), member(&states[at].1, array), "{}", path);
-                for (_, state) in &states[at..] {
-                    prop_assert!(anywhere(state, path).contains(&value), "{} in {}", path, state);
-                }
-            } else {
-                prop_assert_ne!(member(before, path), Some(value), "{}", path);
-                for (_, state) in &states[at..] {
-                    prop_assert_eq!(member(state, path), Some(value), "{}", path);
-                }
-            }
+        let told = blamed(&session, &text(by));
+        check(&states, &told)?;
+        for (path, value, position) in &told {
             // Without the event, that leaf or its blame is another.
             let mut without = facts.clone();
             without[*position as usize - 1].0 = Fact::Elsewhere;
@@ -169,6 +188,28 @@ proptest! {
             let others = blamed(&Session::new(&store), &text(by));
             prop_assert!(!others.contains(&(path.clone(), value.clone(), *position)));
         }
+    }
+
+    #[test]
+    fn blame_holds_whatever_rule_made_it(events in prop::collection::vec((0..7usize, value(), value()), 1..14)) {
+        let store = store(3);
+        let session = Session::new(&store);
+        session.rows(THING);
+        for (kind, a, b) in &events {
+            let text = match THINGS[*kind] {
+                included if included.starts_with("Other") => format!("EMIT {included} 9 INDEX BY thing = 1"),
+                kind => format!("EMIT {kind} 1 {{a: {a}, b: {b}}}"),
+            };
+            session.rows(&text);
+        }
+        let steps = rows(&session, "REPLAY Thing 1 STEPS");
+        let states: Vec<(u64, Value)> = steps.iter().map(|step| {
+            let event = field(step, "event");
+            let included = event.get("type") == Some(&Value::from("Other.moved"));
+            assert_eq!(step.get("included").is_some(), included);
+            (field(event, "position").as_i64().unwrap() as u64, field(step, "state").clone())
+        }).collect();
+        check(&states, &blamed(&session, "BLAME Thing 1"))?;
     }
 
     #[test]
@@ -212,7 +253,7 @@ proptest! {
 /// What is told beside the rows, but for how far the log is known.
 fn told(session: &Session, text: &str) -> (usize, Vec<String>) {
     let (rows, mut notices) = session.run(text).unwrap();
-    notices.retain(|notice| !notice.starts_with("as of #9"));
+    notices.retain(|notice| !notice.starts_with("as of #9,"));
     (rows.len(), notices)
 }
 
@@ -327,4 +368,54 @@ fn an_old_deletion_is_found() {
     session.rows("EMIT Order.deleted 1 AT '2030-01-01'");
     assert_eq!(told(&session, "AT Order 1 NOW").1[2], "Order 1 was deleted by #2 Order.deleted");
     assert_eq!(told(&session, "BLAME Order 1").1[1], "Order 1 was deleted by #103 Order.deleted");
+}
+
+#[test]
+fn what_a_definition_says_is_blamed_on_its_events() {
+    let store = store(4);
+    let session = Session::new(&store);
+    let define = "DEFINE ENTITY Account INITIAL {balance: 0, open: TRUE} INCLUDE 'Card.*' BY account \
+                  ON deposited SET balance = state.balance + data.amount ON 'Card.used' SET card = actor \
+                  ON idle IGNORE ON closed DELETE";
+    for text in [
+        define,
+        "EMIT Account.idle 1",
+        "EMIT Account.deposited 1 {amount: 0}",
+        "EMIT Account.deposited 1 {amount: 5}",
+        "EMIT Card.used 9 BY User ann INDEX BY account = 1",
+        "EMIT Account.deposited 1 {amount: 0}",
+    ] {
+        session.rows(text);
+    }
+    let blame = |text: &str| {
+        let told = blamed(&session, text);
+        told.into_iter().map(|(path, value, by)| format!("{path}={value}:{by}")).collect::<Vec<_>>().join(" ")
+    };
+    // What INITIAL brought is the first event's that made a state.
+    assert_eq!(blame("BLAME Account 1"), r#"balance=5:4 open=true:3 card.type="User":5 card.id="ann":5"#);
+    assert_eq!(told(&session, "BLAME Account 1").1.pop().unwrap(), "Account 1 is at version 4 through #6");
+    assert_eq!(
+        told(&session, "BLAME Account 1 #2").1.pop().unwrap(),
+        "Account 1 has no state: none of its events makes one"
+    );
+    let steps = session.lines("REPLAY Account 1 STEPS");
+    let included: Vec<bool> = steps.iter().map(|step| step.ends_with(r#""included":true}"#)).collect();
+    assert_eq!(included, [false, false, false, true, false]);
+    // Another definition, another blame.
+    session.rows(&define.replace("+ data.amount", "+ data.amount + 1"));
+    assert_eq!(blame("BLAME Account 1"), r#"balance=8:6 open=true:3 card.type="User":5 card.id="ann":5"#);
+    // What cannot be folded says so, until it is gone.
+    session.rows("EMIT Account.deposited 1 {amount: 'much'}");
+    for text in ["BLAME Account 1", "DIFF Account 1 FROM START", "REPLAY Account 1 STEPS"] {
+        let error = session.error(text);
+        assert!(error.contains("Account.deposited at #8 could not be folded in"), "{text}: {error}");
+    }
+    assert_eq!(session.rows("BLAME Account 1 #7").len(), 4);
+    session.rows("EMIT Account.closed 1");
+    assert_eq!(
+        told(&session, "BLAME Account 1").1.pop().unwrap(),
+        "Account 1 was deleted by #9 Account.closed"
+    );
+    session.rows("EMIT Account.deposited 1 {amount: 3}");
+    assert_eq!(blame("BLAME Account 1"), "balance=4:10 open=true:10");
 }

@@ -145,7 +145,10 @@ impl Binder<'_> {
                 }
                 Ok(On::States(text))
             }
-            (true, false) => {
+            (true, false)
+                if self.snapshot()?.indexes().model(&text).is_some()
+                    || self.snapshot()?.has_kind(&text)? =>
+            {
                 let message = format!(
                     "ON '{text}' is a kind, whose states are indexed (AS state.total); for its events it is '{text}.*'"
                 );
@@ -157,7 +160,7 @@ impl Binder<'_> {
                 let message = "an index of states is ON the kind of the entities, not on types of events";
                 Err(self.fault_meaning(pattern.span(), message, Some(format!("'{kind}'"))))
             }
-            (false, false) => self.at(pattern.span(), text.parse()).map(On::Events),
+            (_, false) => self.at(pattern.span(), text.parse()).map(On::Events),
         }
     }
 

@@ -71,7 +71,8 @@ impl Renderer for Table {
             return text.lines().try_for_each(|line| writeln!(out, "{}", harmless(line)));
         }
         if let Some((lines, facts)) = definition::told(row) {
-            self.begin_lines(out)?;
+            self.settle(out)?;
+            self.separate(out)?;
             lines.iter().try_for_each(|line| writeln!(out, "{}", harmless(line)))?;
             return writeln!(out, "{}", Style::Dim.paint(&harmless(&facts), self.terminal.output_colors));
         }

@@ -474,7 +474,7 @@ fn what_is_said_of_an_index_is_checked() {
     let event = |event| Group { events: vec![event], internal: true, ..Group::default() };
     refused(event(NewEvent::new(DEFINED).on((KIND, "x")).member("on", "*")), "a text `as`");
     refused(event(NewEvent::new(DEFINED)), "a target of kind $index");
-    refused(event(NewEvent::new("$index.renamed").on((KIND, "x"))), "$index.defined or $index.dropped");
+    refused(event(NewEvent::new("$index.renamed").on((KIND, "x"))), "$index.defined, $index.dropped");
     assert_eq!(store.snapshot().head(), Position(0));
 }
 

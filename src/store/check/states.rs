@@ -17,11 +17,13 @@ const PAGE: usize = 256;
 /// Compares all that is kept of states.
 pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
     for model in snapshot.indexes().models().filter(|model| model.is_understood()) {
-        states(snapshot, model, found)?;
-        none_is_missing(snapshot, model, found)?;
-        entries(snapshot, model, found)?;
+        for check in [states, none_is_missing, entries] {
+            let checked = check(snapshot, model, found);
+            found.or_fault(checked)?;
+        }
     }
-    snapshots(snapshot, found)
+    let checked = snapshots(snapshot, found);
+    found.or_fault(checked).map(drop)
 }
 
 /// A row, with up to where its model is followed in the read that saw it.
