@@ -352,3 +352,29 @@ fn a_file_that_may_not_be_read_says_so() {
     assert_eq!(code, 4);
     assert!(errors.contains("Permission denied"), "{errors}");
 }
+
+/// What a person reads first is what comes.
+#[test]
+fn the_readme_shows_what_comes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let transcript = fs::read_to_string(root.join("tests/shell/readme.txt")).unwrap();
+    // A person's terminal gives tables, and what is told beside them is left out.
+    let told = |line: &&str| !line.starts_with("! ") && !line.is_empty();
+    let transcript: Vec<String> =
+        transcript.lines().filter(told).map(|line| line.replace(" --format table", "")).collect();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let mut blocks = 0;
+    for block in readme.split("```console\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        let lines: Vec<&str> = block.lines().filter(|line| !line.is_empty()).collect();
+        if lines.first().is_some_and(|line| line.starts_with("$ "))
+            && lines.len() > 2
+            && !block.contains("bygone> ")
+        {
+            let shown = transcript.windows(lines.len()).any(|window| window == lines);
+            assert!(shown, "the README shows what does not come:\n{block}");
+            blocks += 1;
+        }
+    }
+    assert!(blocks >= 5, "{blocks}");
+}
