@@ -28,7 +28,7 @@ bygone import plane.bygone "$root/examples/flights.jsonl"
 ask "HISTORY Plane N14228 LIMIT 3"
 ask "AT Plane N14228 '2013-06-01'"
 ask "BLAME Plane N14228 '2013-06-01'"
-ask "DIFF Plane N14228 FROM '2013-06-01' TO '2013-06-02'"
+ask "DIFF Plane N14228 FROM '2013-05-31' TO '2013-06-01'"
 ask "SUBSCRIBE 'Plane.c*' FROM START LIMIT 5"
 
 # A payment that occurred in January and was recorded in February: what was true, and what was known.
