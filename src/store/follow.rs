@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::catalog::{Catalog, Finder, Model};
 use super::cold::Tables;
 use super::cold::states::{Built, Owner};
-use super::fold::{EVERY, Fold, Folded};
+use super::fold::{EVERY, Fold, Folded, Plain};
 use super::kept::Kept;
 use super::snapshot::{Direction, Until};
 use super::term::Term;
@@ -125,7 +125,7 @@ fn add(touched: &mut Touched, id: &str, position: u64, own: bool) {
 fn snapshot_due(catalog: &Catalog, event: &Record, target: EntityStr) -> Result<Option<(Entity, u64)>> {
     let version = event.version().map_or(0, |version| version.0);
     if version == 0
-        || version % EVERY != 0
+        || !version.is_multiple_of(EVERY)
         || target.kind.starts_with('$')
         || catalog.model(target.kind).is_some()
     {
@@ -136,7 +136,7 @@ fn snapshot_due(catalog: &Catalog, event: &Record, target: EntityStr) -> Result<
 
 /// The ids of the entities of a kind whose folds an event joins that is not theirs.
 fn included(event: &Record, kind: &str, fold: &dyn Fold) -> Vec<String> {
-    let mut ids: Vec<String> = Vec::new();
+    let mut ids = Vec::new();
     for include in fold.includes() {
         if !include.on.matches_text(event.kind()) {
             continue;
@@ -144,11 +144,13 @@ fn included(event: &Record, kind: &str, fold: &dyn Fold) -> Vec<String> {
         for (_, value) in event.tags().filter(|(name, _)| *name == include.tag) {
             let Some(id) = value.to_value().ok().and_then(|value| Term::id_of_tag(&value)) else { continue };
             let own = event.target().is_some_and(|target| target.kind == kind && target.id == id);
-            if !own && !ids.contains(&id) {
+            if !own && Term::is_id(kind, &id) {
                 ids.push(id);
             }
         }
     }
+    ids.sort_unstable();
+    ids.dedup();
     ids
 }
 
@@ -163,9 +165,10 @@ fn bring_up(
     entities: Touched,
 ) -> Result<()> {
     let mut finders = Vec::new();
+    let known = tables.indexes_of(model.position)?;
     for finder in catalog.finders_of(&model.kind) {
-        let built = match tables.built(model.position, finder.position)? {
-            Some(built) => built,
+        let built = match known.iter().find(|(position, _)| *position == finder.position) {
+            Some((_, built)) => built.clone(),
             // Before the first state, an index of none is whole.
             None if first == 1 => {
                 tables.set_built(model.position, finder.position, &Built::Whole)?;
@@ -174,6 +177,14 @@ fn bring_up(
             None => continue,
         };
         finders.push((finder, built));
+    }
+    // Who has another catalog may know of more. What is not kept up must not serve them.
+    for (position, built) in known {
+        if built != Built::DROPPING
+            && catalog.finders_of(&model.kind).all(|finder| finder.position != position)
+        {
+            tables.set_built(model.position, position, &Built::DROPPING)?;
+        }
     }
     let followed = Followed { model, fold, finders };
     for (id, positions) in entities {
@@ -207,7 +218,7 @@ impl Followed<'_> {
         for (position, own) in positions {
             let bytes = events.get((position - first) as usize).map(AsRef::as_ref).unwrap_or_default();
             folded.add(&**self.fold, &Record::open(Position(*position), bytes)?, *own);
-            if folded.events % self.fold.every() == 0 {
+            if folded.events.is_multiple_of(self.fold.every()) {
                 let entity = match &term {
                     Some(term) => term,
                     None => term.insert(Term::entity(&Entity::new(&self.model.kind, id)?)?),
@@ -218,10 +229,11 @@ impl Followed<'_> {
         let bytes = folded.encode()?;
         let after = found(&Kept::open(&bytes)?);
         for (before, after) in before.iter().zip(&after) {
-            for term in before.iter().filter(|term| !after.contains(term)) {
+            // Both are in order.
+            for term in before.iter().filter(|term| after.binary_search(term).is_err()) {
                 tables.remove_found(definition, term, id)?;
             }
-            for term in after.iter().filter(|term| !before.contains(term)) {
+            for term in after.iter().filter(|term| before.binary_search(term).is_err()) {
                 tables.put_found(definition, term, id)?;
             }
         }
@@ -229,7 +241,7 @@ impl Followed<'_> {
     }
 }
 
-/// The terms that a state is found by. Those of which there is none have a place of their own: they are to be told of.
+/// The terms that a state is found by, each once, in order. Those of which there is none have a place of their own: they are to be told of.
 pub(super) fn found_by(kept: &Kept, finder: &Finder) -> Vec<Term> {
     if kept.fault.is_some() { vec![finder.faulty_term()] } else { finder.terms(kept.state) }
 }
@@ -302,10 +314,12 @@ impl Shared {
             if let Some(journal) = self.journal.get().filter(|_| self.watch.synced() < model.position.0) {
                 self.sync_journal(journal)?;
             }
+            // What was half removed when a crash took back why, or is damaged, goes first.
+            let most = self.options.index_slice.1;
             self.cold.write("beginning to keep states", |tables| {
-                match tables.followed(model.position)? {
-                    None => tables.set_followed(model.position, 0),
-                    Some(_) => Ok(()),
+                match tables.remove_states(model.position, most)? {
+                    true => tables.set_followed(model.position, 0),
+                    false => Ok(()),
                 }
             })?;
             return Ok(true);
@@ -325,14 +339,24 @@ impl Shared {
         }
         let fold = model.fold()?;
         let entities = touched_by(model, &**fold, through + 1, &events)?;
-        self.cold.write("keeping states", |tables| {
+        let kept = self.cold.write("keeping states", |tables| {
             // A checkpoint may have come between.
             if tables.followed(model.position)? != Some(through) {
                 return Ok(());
             }
             bring_up(tables, catalog, model, fold, through + 1, &events, entities)
-        })?;
+        });
+        self.or_begin_anew(model, kept)?;
         Ok(true)
+    }
+
+    /// Where what is kept is damaged, that is told, and the states are begun anew.
+    fn or_begin_anew(&self, model: &Model, kept: Result<()>) -> Result<()> {
+        if let Err(Error::Corrupt { .. }) = &kept {
+            self.cold
+                .write("beginning to keep states anew", |tables| tables.forget_followed(model.position))?;
+        }
+        kept
     }
 
     /// Puts more of the states that there are into an index of them.
@@ -344,10 +368,14 @@ impl Shared {
             self.sync_journal(journal)?;
         }
         let most = self.options.index_slice.1;
-        self.cold.write("building an index of states", |tables| {
+        let built = self.cold.write("building an index of states", |tables| {
             let (model, index) = (model.position, finder.position);
             let after = match tables.built(model, index)? {
                 None => Vec::new(),
+                // A crash took back why it was being dropped; or a checkpoint did not know of it.
+                Some(built) if built == Built::DROPPING => {
+                    return tables.remove_found_of(model, index, most).map(drop);
+                }
                 Some(Built::Through(id)) => id,
                 Some(Built::Whole) => return Ok(()),
             };
@@ -365,30 +393,40 @@ impl Shared {
                 Some(last) => tables.set_built(model, index, &Built::Through(last)),
                 None => tables.set_built(model, index, &Built::Whole),
             }
-        })?;
+        });
+        self.or_begin_anew(model, built)?;
         Ok(true)
     }
 
     /// Makes and writes the snapshots that are due.
     fn write_snapshots(self: &Arc<Shared>) -> Result<bool> {
-        let Due { plain, named, .. } = std::mem::take(&mut *locked(&self.due));
+        let Due { mut plain, named, .. } = std::mem::take(&mut *locked(&self.due));
         if plain.is_empty() && named.is_empty() {
             return Ok(false);
         }
         let (snapshot, checkpoint) = (self.snapshot(), self.cold.read()?.checkpoint()?);
-        let mut made = Vec::new();
+        let (mut made, mut bytes) = (Vec::new(), 0);
+        // Those of an entity one after the other: each goes on where the one before it was.
+        plain.sort_unstable();
+        let mut so_far: Option<(Entity, Folded)> = None;
         for (entity, position) in plain {
-            if self.upkeep.stopping() {
+            if self.upkeep.stopping() || bytes > WAITING_BYTES {
                 break;
             }
             // Its kind may have been defined meanwhile.
-            if position <= checkpoint && snapshot.indexes().model(entity.kind()).is_none() {
-                let folded = snapshot.fold(&entity, Until { through: position, by: None })?;
-                made.push((Term::entity(&entity)?, position, folded.encode()?));
+            if position > checkpoint || snapshot.indexes().model(entity.kind()).is_some() {
+                continue;
             }
-            if made.iter().map(|(_, _, bytes)| bytes.len()).sum::<usize>() > WAITING_BYTES {
-                break;
-            }
+            let folded = match so_far.take() {
+                Some((same, folded)) if same == entity => {
+                    snapshot.fold_all_from(folded, &entity, &Plain, position)?
+                }
+                _ => snapshot.fold(&entity, Until { through: position, by: None })?,
+            };
+            let encoded = folded.encode()?;
+            bytes += encoded.len();
+            made.push((Term::entity(&entity)?, position, encoded));
+            so_far = Some((entity, folded));
         }
         self.cold.write("keeping snapshots", |tables| {
             for (term, position, bytes) in made {
@@ -441,4 +479,4 @@ fn catalog_is_behind(shared: &Shared, definition: Position) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
