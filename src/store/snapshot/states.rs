@@ -98,13 +98,6 @@ impl Snapshot {
         })
     }
 
-    /// Whether an index of states has all of them.
-    #[cfg(test)]
-    pub fn is_built(&self, finder: &Finder) -> Result<bool> {
-        let Some(model) = self.catalog.model(&finder.kind) else { return Ok(false) };
-        self.read(|view| Ok(view.read.built(model.position, finder.position)? == Some(Built::Whole)))
-    }
-
     /// How many states of a kind are kept, counted up to so many.
     pub fn count_states(&self, kind: &str, most: u64) -> Result<u64> {
         let Some(model) = self.catalog.model(kind) else { return Ok(0) };
