@@ -102,6 +102,8 @@ pub(crate) struct Folded {
     pub latest: Option<Timestamp>,
     /// How many occurred before one that stands before them.
     pub late: u64,
+    /// How long before it, at most, in milliseconds, rounded up.
+    pub lateness: u64,
     /// The first event since the last deletion that could not be folded in: there is no state as long as this stands.
     pub fault: Option<Fault>,
 }
@@ -134,7 +136,11 @@ impl Folded {
         self.position = event.position().0;
         let occurred = event.timestamp();
         let late = self.latest.is_some_and(|latest| occurred < latest);
-        self.late += u64::from(late);
+        if let Some(latest) = self.latest.filter(|_| late) {
+            let lateness = latest.as_millis().saturating_sub(occurred.as_millis()).saturating_add(1);
+            self.late += 1;
+            self.lateness = self.lateness.max(lateness.unsigned_abs());
+        }
         self.latest = self.latest.max(Some(occurred));
         late
     }

@@ -17,7 +17,7 @@ use super::cold::Tables;
 use super::cold::states::{Built, Owner};
 use super::fold::{EVERY, Fold, Folded, Plain};
 use super::kept::Kept;
-use super::snapshot::{Direction, Until};
+use super::snapshot::Direction;
 use super::term::Term;
 use super::{Shared, locked};
 use crate::entity::{Entity, EntityStr, Position};
@@ -251,8 +251,9 @@ pub(super) fn found_by(kept: &Kept, finder: &Finder) -> Vec<Term> {
 pub(crate) struct Due {
     /// Of entities that nobody defined, at these positions.
     plain: Vec<(Entity, u64)>,
-    /// Of a program's own types: its name for the fold, the entity, where, and the bytes.
-    named: Vec<(String, Term, u64, Vec<u8>)>,
+    /// Made already, of a program's own types (its name for the fold) and of entities that nobody defined: the entity, where, and
+    /// the bytes.
+    made: Vec<(Option<String>, Term, u64, Vec<u8>)>,
     bytes: usize,
 }
 
@@ -269,17 +270,17 @@ impl Shared {
         self.upkeep.ask(|asked| asked.index = true);
     }
 
-    /// Takes a snapshot of a program's own type, to be written when there is time.
-    pub(crate) fn keep_snapshot(&self, name: &str, entity: Term, position: u64, bytes: Vec<u8>) {
+    /// Takes a snapshot, of a program's own type by its name, to be written when there is time.
+    pub(crate) fn keep_snapshot(&self, name: Option<&str>, entity: Term, position: u64, bytes: Vec<u8>) {
         if self.options.read_only {
             return;
         }
         let mut waiting = locked(&self.due);
-        if waiting.bytes + bytes.len() > WAITING_BYTES || waiting.named.len() >= WAITING {
+        if waiting.bytes + bytes.len() > WAITING_BYTES || waiting.made.len() >= WAITING {
             return;
         }
         waiting.bytes += bytes.len();
-        waiting.named.push((name.to_owned(), entity, position, bytes));
+        waiting.made.push((name.map(str::to_owned), entity, position, bytes));
         drop(waiting);
         self.upkeep.ask(|asked| asked.index = true);
     }
@@ -400,33 +401,32 @@ impl Shared {
 
     /// Makes and writes the snapshots that are due.
     fn write_snapshots(self: &Arc<Shared>) -> Result<bool> {
-        let Due { mut plain, named, .. } = std::mem::take(&mut *locked(&self.due));
+        let Due { mut plain, made: named, .. } = std::mem::take(&mut *locked(&self.due));
         if plain.is_empty() && named.is_empty() {
             return Ok(false);
         }
         let (snapshot, checkpoint) = (self.snapshot(), self.cold.read()?.checkpoint()?);
-        let (mut made, mut bytes) = (Vec::new(), 0);
-        // Those of an entity one after the other: each goes on where the one before it was.
-        plain.sort_unstable();
-        let mut so_far: Option<(Entity, Folded)> = None;
+        // Those of an entity one after the other: each begins where the one before ended.
+        plain.sort_by(|(a, p), (b, q)| (a.kind(), a.id(), p).cmp(&(b.kind(), b.id(), q)));
+        let (mut made, mut held) = (Vec::new(), 0);
+        let mut last: Option<(Entity, Folded)> = None;
         for (entity, position) in plain {
-            if self.upkeep.stopping() || bytes > WAITING_BYTES {
+            if self.upkeep.stopping() || held > WAITING_BYTES {
                 break;
             }
             // Its kind may have been defined meanwhile.
             if position > checkpoint || snapshot.indexes().model(entity.kind()).is_some() {
                 continue;
             }
-            let folded = match so_far.take() {
-                Some((same, folded)) if same == entity => {
-                    snapshot.fold_all_from(folded, &entity, &Plain, position)?
-                }
-                _ => snapshot.fold(&entity, Until { through: position, by: None })?,
+            let folded = match last.take() {
+                Some((before, folded)) if before == entity => folded,
+                _ => snapshot.fold_kept(&entity, position)?,
             };
-            let encoded = folded.encode()?;
-            bytes += encoded.len();
-            made.push((Term::entity(&entity)?, position, encoded));
-            so_far = Some((entity, folded));
+            let folded = snapshot.fold_all_from(folded, &entity, &Plain, position)?;
+            let bytes = folded.encode()?;
+            held += bytes.len();
+            made.push((Term::entity(&entity)?, position, bytes));
+            last = Some((entity, folded));
         }
         self.cold.write("keeping snapshots", |tables| {
             for (term, position, bytes) in made {
@@ -436,7 +436,8 @@ impl Shared {
             for (name, term, position, bytes) in
                 named.into_iter().filter(|(_, _, position, _)| *position <= checkpoint)
             {
-                tables.put_snapshot(Owner::Named(&name), &term, position, bytes)?;
+                let owner = name.as_deref().map_or(Owner::Plain, Owner::Named);
+                tables.put_snapshot(owner, &term, position, bytes)?;
             }
             Ok(())
         })?;

@@ -2,7 +2,7 @@
 //!
 //! | part | bytes |
 //! |---|---|
-//! | version, events, position, late | a varint each |
+//! | version, events, position, late, lateness | a varint each |
 //! | latest | 0, or 1 and its seconds (8, big-endian) and nanoseconds (4) |
 //! | fault | 0, or 1 and a map of what it says, in MessagePack, behind its length (varint) |
 //! | state | MessagePack |
@@ -22,6 +22,7 @@ pub(crate) struct Kept<'a> {
     pub events: u64,
     pub position: u64,
     pub late: u64,
+    pub lateness: u64,
     pub latest: Option<Timestamp>,
     pub fault: Option<Fault>,
     pub state: Raw<'a>,
@@ -31,7 +32,7 @@ impl Folded {
     /// The bytes of a row.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let mut out = Vec::with_capacity(64);
-        for number in [self.version, self.events, self.position, self.late] {
+        for number in [self.version, self.events, self.position, self.late, self.lateness] {
             put(&mut out, number);
         }
         match self.latest {
@@ -67,7 +68,8 @@ impl<'a> Kept<'a> {
 
     fn read(mut bytes: &'a [u8]) -> Option<Kept<'a>> {
         let bytes = &mut bytes;
-        let (version, events, position, late) = (take(bytes)?, take(bytes)?, take(bytes)?, take(bytes)?);
+        let (version, events, position) = (take(bytes)?, take(bytes)?, take(bytes)?);
+        let (late, lateness) = (take(bytes)?, take(bytes)?);
         let latest = match byte(bytes)? {
             0 => None,
             _ => {
@@ -84,7 +86,7 @@ impl<'a> Kept<'a> {
                 Some(rmp_serde::from_slice(said).ok()?)
             }
         };
-        Some(Kept { version, events, position, late, latest, fault, state: Raw(bytes) })
+        Some(Kept { version, events, position, late, lateness, latest, fault, state: Raw(bytes) })
     }
 
     /// All of it, decoded.
@@ -96,6 +98,7 @@ impl<'a> Kept<'a> {
             position: self.position,
             latest: self.latest,
             late: self.late,
+            lateness: self.lateness,
             fault: self.fault.clone(),
         })
     }
@@ -134,6 +137,7 @@ mod tests {
                 events: numbers.1,
                 position: numbers.2,
                 late: numbers.3,
+                lateness: numbers.3 / 3,
                 latest: latest.map(|at| Timestamp::from_millis(i64::from(at) - 1_000_000_000)),
                 fault: fault.map(|why| Fault { position: numbers.0, kind: "Order.paid".to_owned(), why }),
             };

@@ -18,7 +18,7 @@ use crate::store::check::verify;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::fold::{Effect, Include};
 use crate::store::group::Group;
-use crate::store::snapshot::{Snapshot, Way};
+use crate::store::snapshot::{Snapshot, Until, Way};
 use crate::store::term::{Key, TermRange, derived_prefix};
 use crate::store::{Durability, Options, Store};
 use crate::time::Timestamp;
@@ -408,6 +408,51 @@ fn play(ops: &[Op], points: &[(u64, Option<i64>)], durability: Durability) -> Re
         }
     }
     Ok(())
+}
+
+/// A store in which `Order 1` has so many events, each of a minute, all of it in the tables and reopened.
+fn orders(minutes: impl Iterator<Item = i64>) -> (Store, Entity) {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    let entity = Entity::new("Order", "1").unwrap();
+    for minute in minutes {
+        let new = NewEvent::new("Order.said").on(("Order", "1")).member("n", minute).at(at(minute));
+        drop(store.append(Group { events: vec![new], ..Group::default() }).unwrap());
+    }
+    store.close().unwrap();
+    (Store::open(path(), options(&disk)).unwrap(), entity)
+}
+
+/// How many events a fold reads.
+fn reads(store: &Store, entity: &Entity, until: Until) -> u64 {
+    let snapshot = store.snapshot().tallied();
+    let folded = snapshot.fold(entity, until).unwrap();
+    assert_eq!(folded, plainly(&log(&snapshot), &Plain, entity, until));
+    snapshot.tally().events()
+}
+
+#[test]
+fn snapshots_that_were_not_made_in_time_are_made_when_they_are_missed() {
+    for by in [None, Some(at(1000))] {
+        let (store, entity) = orders(0..200);
+        let until = Until { through: 190, by };
+        assert_eq!(reads(&store, &entity, until), 190);
+        settle(&store).unwrap();
+        assert_eq!(reads(&store, &entity, until), 190 % EVERY);
+        assert_eq!(verify(&store.snapshot()).unwrap().faults, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_is_late_all_over_is_looked_for_where_it_can_be() {
+    // Every other event tells of three minutes before; nothing later tells of the middle.
+    let (store, entity) = orders((0..400).map(|n| n - n % 2 * 3));
+    reads(&store, &entity, Until { through: 400, by: None });
+    settle(&store).unwrap();
+    for minute in [7, 200, 391] {
+        let read = reads(&store, &entity, Until { through: 399, by: Some(at(minute)) });
+        assert!(read <= 6 * EVERY, "{read} events were read");
+    }
 }
 
 proptest! {

@@ -3,12 +3,13 @@
 //! What is kept spares reading, and changes nothing: whatever it is, the events behind it are read from the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Snapshot, Stream, View};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::store::cold::states::Owner;
-use crate::store::fold::{Fold, Folded, Plain};
+use crate::store::fold::{EVERY, Fold, Folded, Plain};
 use crate::store::kept::Kept;
 use crate::store::term::Term;
 use crate::time::Timestamp;
@@ -34,12 +35,13 @@ impl Until {
 struct Mark {
     position: u64,
     late: u64,
+    lateness: u64,
     latest: Option<Timestamp>,
 }
 
 impl Mark {
     fn of(kept: &Kept) -> Mark {
-        Mark { position: kept.position, late: kept.late, latest: kept.latest }
+        Mark { position: kept.position, late: kept.late, lateness: kept.lateness, latest: kept.latest }
     }
 }
 
@@ -67,19 +69,23 @@ impl Snapshot {
         let snapshots = Snapshots::of(self, entity)?;
         let (mut folded, mark) = snapshots.around(until)?;
         let (Some(by), Some(mut mark)) = (until.by, mark) else {
-            self.fold_on(&mut folded, entity, &*fold, until)?;
+            self.fold_on(&mut folded, entity, &*fold, until, true)?;
             return Ok(folded);
         };
         // Behind the first snapshot that holds something later, what had occurred by then is late: stretches in which nothing
-        // is late are passed over.
-        self.fold_on(&mut folded, entity, &*fold, Until { through: mark.position, by: Some(by) })?;
+        // is late are passed over, and all of those behind which it would be later than anything ever was.
+        self.fold_on(&mut folded, entity, &*fold, Until { through: mark.position, by: Some(by) }, true)?;
+        let (horizon, newest) = snapshots.horizon(by, until.through)?.unwrap_or((u64::MAX, mark));
         loop {
             mark = snapshots.last_without_more_late(mark, until.through)?;
+            if mark.position >= horizon {
+                mark = newest;
+            }
             let next = snapshots.after(mark.position)?.filter(|next| next.position <= until.through);
             let through = next.map_or(until.through, |next| next.position);
             let mut from = folded.clone();
             from.position = mark.position;
-            self.fold_on(&mut from, entity, &*fold, Until { through, by: Some(by) })?;
+            self.fold_on(&mut from, entity, &*fold, Until { through, by: Some(by) }, false)?;
             // The position is that of the last that was folded.
             if from.events > folded.events {
                 folded = from;
@@ -104,21 +110,50 @@ impl Snapshot {
         fold: &dyn Fold,
         through: u64,
     ) -> Result<Folded> {
-        self.fold_on(&mut folded, entity, fold, Until { through, by: None })?;
+        self.fold_on(&mut folded, entity, fold, Until { through, by: None }, false)?;
         Ok(folded)
     }
 
-    /// Folds the events behind what was folded.
-    fn fold_on(&self, folded: &mut Folded, entity: &Entity, fold: &dyn Fold, until: Until) -> Result<()> {
+    /// What the newest snapshot up to a position has made.
+    pub fn fold_kept(&self, entity: &Entity, through: u64) -> Result<Folded> {
+        let snapshots = Snapshots::of(self, entity)?;
+        let found = self.read(|view| snapshots.before(view, Until { through, by: None }))?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Folds the events behind what was folded. Snapshots of plain entities that are missing on the way are kept, if it has all
+    /// events up to there.
+    fn fold_on(
+        &self,
+        folded: &mut Folded,
+        entity: &Entity,
+        fold: &dyn Fold,
+        until: Until,
+        mut keep: bool,
+    ) -> Result<()> {
         if folded.position >= until.through {
             return Ok(());
         }
+        keep &= self.catalog.model(entity.kind()).is_none();
         for event in self.stream(entity, fold, folded.position + 1, until.through)? {
             let event = event?;
             let record = event.record()?;
             if until.by.is_none_or(|by| record.timestamp() <= by) {
                 folded.add(fold, &record, event.own);
+                if keep && folded.version % EVERY == 0 {
+                    self.keep_missing(entity, folded)?;
+                }
+            } else {
+                keep = false;
             }
+        }
+        Ok(())
+    }
+
+    /// Takes a snapshot of a plain entity that should have been made before: its turn did not come before the file was closed.
+    fn keep_missing(&self, entity: &Entity, folded: &Folded) -> Result<()> {
+        if folded.position <= self.read(|view| Ok(view.checkpoint))? {
+            self.shared.keep_snapshot(None, Term::entity(entity)?, folded.position, folded.encode()?);
         }
         Ok(())
     }
@@ -139,7 +174,7 @@ impl Snapshot {
 
     /// Takes a snapshot of a program's own type, to be written when there is time.
     pub fn keep_snapshot(&self, name: &str, entity: &Entity, position: u64, bytes: Vec<u8>) -> Result<()> {
-        self.shared.keep_snapshot(name, Term::entity(entity)?, position, bytes);
+        self.shared.keep_snapshot(Some(name), Term::entity(entity)?, position, bytes);
         Ok(())
     }
 }
@@ -204,24 +239,43 @@ impl<'s> Snapshots<'s> {
     /// The newest snapshot that serves. What had occurred latest never decreases along them: it is found by halving.
     fn before(&self, view: &View, until: Until) -> Result<Option<Folded>> {
         let mut upto = until.through;
-        let mark = |position| self.marked(view, position, false, |kept| Ok(Mark::of(kept)));
-        let Some(newest) = mark(upto)? else { return Ok(None) };
+        let Some(newest) = self.marked(view, upto, false, |kept| Ok(Mark::of(kept)))? else { return Ok(None) };
         if !until.has(newest.latest) {
-            // One before `high` serves, if any does.
-            let (mut low, mut high) = (0, newest.position);
-            while low < high {
-                let middle = low + (high - low) / 2;
-                match mark(middle)? {
-                    Some(found) if !until.has(found.latest) => high = found.position.min(middle),
-                    // From the one found up to the middle there is none.
-                    Some(_) | None => low = middle + 1,
-                }
-            }
-            upto = low.saturating_sub(1);
+            // One before the first that does not serve does, if any does.
+            upto = self.first_later(view, newest, until)?.saturating_sub(1);
         }
         let found = self
             .marked(view, upto, false, |kept| until.has(kept.latest).then(|| kept.to_folded()).transpose())?;
         Ok(found.flatten())
+    }
+
+    /// Where the first snapshot is that holds something later; the newest does.
+    fn first_later(&self, view: &View, newest: Mark, until: Until) -> Result<u64> {
+        let (mut low, mut high) = (0, newest.position);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.marked(view, middle, false, |kept| Ok(Mark::of(kept)))? {
+                Some(found) if !until.has(found.latest) => high = found.position.min(middle),
+                // From the one found up to the middle there is none.
+                Some(_) | None => low = middle + 1,
+            }
+        }
+        Ok(low)
+    }
+
+    /// From where on nothing up to the newest snapshot had occurred by some instant, and that snapshot: what has been said before
+    /// is later by more than any event ever was late.
+    fn horizon(&self, by: Timestamp, through: u64) -> Result<Option<(u64, Mark)>> {
+        self.snapshot.read(|view| {
+            let newest = self.marked(view, through, false, |kept| Ok(Mark::of(kept)))?;
+            let Some(newest) = newest else { return Ok(None) };
+            let by = by.saturating_add(Duration::from_millis(newest.lateness));
+            let until = Until { through, by: Some(by) };
+            if until.has(newest.latest) {
+                return Ok(None);
+            }
+            Ok(Some((self.first_later(view, newest, until)?, newest)))
+        })
     }
 
     /// The first snapshot behind a position.
@@ -309,7 +363,7 @@ mod tests {
                 for mark in &marks {
                     let like = |other: &&Folded| other.position <= until.through && other.late == mark.late;
                     let expected = marks.iter().rev().find(like).map_or(mark.position, |found| found.position);
-                    let from = Mark { position: mark.position, late: mark.late, latest: mark.latest };
+                    let from = Mark { position: mark.position, late: mark.late, latest: mark.latest, lateness: 0 };
                     let found = snapshots.last_without_more_late(from, until.through).unwrap();
                     prop_assert_eq!(found.position, expected.max(mark.position));
                 }
