@@ -1,8 +1,9 @@
 //! The store: the log, made durable, and found again.
 //!
 //! The life of an append: a [`group`] is checked and looked up on the caller's thread, meets others in the [`queue`], is
-//! taken by a leader who [`stage`]s and [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`tail`]. In the
-//! background a [`checkpoint`] moves frozen tails into the [`cold`] tables, and new indexes of the [`catalog`] are [`backfill`]ed. A [`snapshot`] reads both. After a crash, opening
+//! taken by a leader who [`stage`]s and [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`tail`].
+//! In the background a [`checkpoint`] moves frozen tails into the [`cold`] tables and takes the states of entities along that
+//! [`follow`] the log; new indexes of the [`catalog`] are [`backfill`]ed. A [`snapshot`] reads both. After a crash, opening
 //! [`recover`]s what the journal holds; [`check`] compares everything that follows from the log with the log.
 //!
 //! Beside `shop.bygone`, while it is written or after a crash, stand the two segments of its journal; after a clean close

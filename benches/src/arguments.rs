@@ -6,14 +6,15 @@ use std::time::Duration;
 use crate::Result;
 
 pub const USAGE: &str = "\
-usage: bygone-bench [write|read|query|import|parse|all] [options]
+usage: bygone-bench [write|read|query|import|states|parse|all] [options]
 
   --seconds <n>     how long each contestant runs in each round (2)
   --rounds <n>      how often each contestant has its turn (5)
   --events <n>      instead of a time: how many events each contestant writes in each round
   --preload <n>     how many events are in each store before (100,000)
   --only <names>    only contestants (for `parse`: shapes) whose names contain one of these, divided by commas
-  --scenario <n>    only this one of the three of `write`
+  --scenario <n>    only this one of the three of `write`, or of those of `states` (7, 8, 9)
+  --size <n>        how many events or entities `states` has (1,000,000)
   --dir <folder>    where to put the files (the system's folder for temporary files)
   --flights <file>  the events to import and to ask about, JSON lines, gzipped (also: BYGONE_FLIGHTS)";
 
@@ -32,6 +33,7 @@ pub struct Arguments {
     pub rounds: usize,
     only: Vec<String>,
     scenario: Option<usize>,
+    pub size: u64,
     pub dir: PathBuf,
     pub flights: Option<PathBuf>,
 }
@@ -45,13 +47,14 @@ impl Arguments {
             rounds: 5,
             only: Vec::new(),
             scenario: None,
+            size: 1_000_000,
             dir: std::env::temp_dir(),
             flights: std::env::var_os("BYGONE_FLIGHTS").map(PathBuf::from),
         };
         while let Some(argument) = given.next() {
             let mut value = || given.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
-                "write" | "read" | "query" | "import" | "parse" | "all" => arguments.what = argument,
+                "write" | "read" | "query" | "import" | "states" | "parse" | "all" => arguments.what = argument,
                 "--seconds" => {
                     arguments.slice = Slice::Time(Duration::try_from_secs_f64(value()?.parse()?)?);
                 }
@@ -60,6 +63,7 @@ impl Arguments {
                 "--rounds" => arguments.rounds = value()?.parse::<usize>()?.max(1),
                 "--only" => arguments.only = value()?.split(',').map(str::to_lowercase).collect(),
                 "--scenario" => arguments.scenario = Some(value()?.parse()?),
+                "--size" => arguments.size = value()?.parse::<u64>()?.max(1),
                 "--dir" => arguments.dir = value()?.into(),
                 "--flights" => arguments.flights = Some(value()?.into()),
                 _ => return Err(format!("what is '{argument}'?").into()),

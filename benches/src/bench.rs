@@ -10,6 +10,7 @@ mod import;
 mod parse;
 mod query;
 mod read;
+mod states;
 mod table;
 mod write;
 
@@ -24,6 +25,9 @@ fn main() -> ExitCode {
     let mut given = std::env::args().skip(1).peekable();
     if given.next_if(|first| first == import::CHILD).is_some() {
         return ended(import::child(given));
+    }
+    if given.next_if(|first| first == states::CHILD).is_some() {
+        return ended(states::child(given));
     }
     let arguments = match Arguments::read(given) {
         Ok(arguments) => arguments,
@@ -57,6 +61,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.wants("parse") {
         parse::run(arguments)?;
+    }
+    if arguments.wants("states") {
+        states::run(arguments)?;
     }
     if arguments.wants("import") {
         import::run(arguments)?;

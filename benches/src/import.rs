@@ -141,7 +141,7 @@ fn into_sqlite(input: impl BufRead, folder: &Path) -> Result<(u64, PathBuf)> {
 }
 
 /// In MiB; nothing where the system does not tell.
-fn peak_memory() -> f64 {
+pub fn peak_memory() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());

@@ -43,6 +43,12 @@ impl Table {
         self.print_rows("a second", self.base(base));
     }
 
+    /// How many times as long a turn of one row takes as one of another, by the medians within a turn.
+    pub fn times(&self, row: usize, base: usize) -> f64 {
+        let turns = self.rows[row].1.iter().zip(&self.rows[base].1);
+        median(turns.map(|(turn, base)| turn.median.as_secs_f64() / base.median.as_secs_f64()))
+    }
+
     /// The best of those whose names begin so, and who are as they come.
     fn base(&self, name: &str) -> Option<&(String, Vec<Measured>)> {
         let named = |row: &&(String, Vec<Measured>)| row.0.starts_with(name) && !row.0.contains("by hand");

@@ -13,7 +13,7 @@ use crate::event::record::Record;
 use crate::store::catalog::{Finder, Model};
 use crate::store::cold::states::Built;
 use crate::store::fold::Folded;
-use crate::store::follow::touched_by;
+use crate::store::follow::{found_by, touched_by};
 use crate::store::kept::Kept;
 use crate::store::locked;
 use crate::store::term::{self, Term, TermRange};
@@ -30,6 +30,8 @@ pub(crate) struct Warm {
     /// Up to where events were folded onto it.
     through: u64,
     states: BTreeMap<String, Vec<u8>>,
+    /// What these states are found by in the indexes that were asked for, by the place of the index's definition.
+    found: BTreeMap<Position, (Arc<Finder>, BTreeSet<(Term, String)>)>,
     bytes: usize,
 }
 
@@ -138,7 +140,7 @@ impl Snapshot {
     /// index does not serve now. `held` is told how many bytes each takes.
     pub fn found_ids(
         &self,
-        finder: &Finder,
+        finder: &Arc<Finder>,
         ranges: &[TermRange],
         held: impl Fn(usize) -> Result<()>,
     ) -> Result<Option<BTreeSet<String>>> {
@@ -156,7 +158,11 @@ impl Snapshot {
                 })?;
                 view.go_on()?;
             }
-            ids.extend(self.warm(view, &model)?.states.keys().cloned());
+            let warm = self.warm(view, &model, Some(finder))?;
+            for id in ranges.iter().flat_map(|range| warm.found(finder, range)) {
+                held(id.len() + 64)?;
+                ids.insert(id.to_owned());
+            }
             Ok(Some(ids))
         })
     }
@@ -247,10 +253,17 @@ impl Snapshot {
         Ok(())
     }
 
-    /// What the tails make of the states that are kept as of a view's C.
-    fn warm(&self, view: &View, model: &Model) -> Result<Arc<Warm>> {
+    /// What the tails make of the states that are kept as of a view's C; with an index of that, if it is wanted.
+    fn warm(&self, view: &View, model: &Model, finder: Option<&Arc<Finder>>) -> Result<Arc<Warm>> {
         let (definition, checkpoint, head) = (model.position, view.checkpoint, view.head());
-        let nothing = Warm { definition, checkpoint, through: checkpoint, states: BTreeMap::new(), bytes: 0 };
+        let nothing = Warm {
+            definition,
+            checkpoint,
+            through: checkpoint,
+            states: BTreeMap::new(),
+            found: BTreeMap::new(),
+            bytes: 0,
+        };
         if head <= checkpoint {
             return Ok(Arc::new(nothing));
         }
@@ -259,7 +272,7 @@ impl Snapshot {
             warm.definition == definition && warm.checkpoint == checkpoint && warm.through <= head
         };
         let mut warm = match known.iter().find(fits) {
-            Some(warm) if warm.through == head => return Ok(warm.clone()),
+            Some(warm) if warm.through == head && warm.has(finder) => return Ok(warm.clone()),
             Some(warm) => warm.clone(),
             None => Arc::new(nothing),
         };
@@ -267,6 +280,9 @@ impl Snapshot {
         known.retain(|other| other.checkpoint == checkpoint && !Arc::ptr_eq(other, &warm));
         let grown = Arc::make_mut(&mut warm);
         grown.take_in(view, model, self.query_memory())?;
+        if let Some(finder) = finder.filter(|finder| !grown.has(Some(finder))) {
+            grown.index(finder)?;
+        }
         // An older snapshot sees less than what is remembered for others.
         known.retain(|other| other.definition != definition);
         known.push(warm.clone());
@@ -275,6 +291,53 @@ impl Snapshot {
 }
 
 impl Warm {
+    fn has(&self, finder: Option<&Arc<Finder>>) -> bool {
+        finder.is_none_or(|finder| self.found.contains_key(&finder.position))
+    }
+
+    /// Puts all states into an index of them.
+    fn index(&mut self, finder: &Arc<Finder>) -> Result<()> {
+        let mut entries = BTreeSet::new();
+        for (id, bytes) in &self.states {
+            entries.extend(found_by(&Kept::open(bytes)?, finder).into_iter().map(|term| (term, id.clone())));
+        }
+        self.bytes += entries.iter().map(held).sum::<usize>();
+        self.found.insert(finder.position, (finder.clone(), entries));
+        Ok(())
+    }
+
+    /// The ids of the states that a range of an index has.
+    fn found(&self, finder: &Finder, range: &TermRange) -> impl Iterator<Item = &str> {
+        let end = |term: &[u8]| (Term::from_bytes(term), String::new());
+        let entries = self.found.get(&finder.position).filter(|_| !range.is_empty());
+        let entries = entries.map(|(_, entries)| entries.range(end(&range.from)..end(&range.until)));
+        entries.into_iter().flatten().map(|(_, id)| id.as_str())
+    }
+
+    /// Takes the new state of an entity in the place of the one before.
+    fn put(&mut self, id: String, bytes: Vec<u8>) -> Result<()> {
+        let before = self.states.get(&id);
+        for (finder, entries) in self.found.values_mut() {
+            if let Some(before) = before {
+                for term in found_by(&Kept::open(before)?, finder) {
+                    let entry = (term, id.clone());
+                    self.bytes -= if entries.remove(&entry) { held(&entry) } else { 0 };
+                }
+            }
+            for term in found_by(&Kept::open(&bytes)?, finder) {
+                let entry = (term, id.clone());
+                self.bytes += held(&entry);
+                entries.insert(entry);
+            }
+        }
+        self.bytes += bytes.len() + id.len() + 96;
+        let length = id.len();
+        if let Some(before) = self.states.insert(id, bytes) {
+            self.bytes -= before.len() + length + 96;
+        }
+        Ok(())
+    }
+
     fn take_in(&mut self, view: &View, model: &Model, memory: usize) -> Result<()> {
         let (fold, head) = (model.fold()?, view.head());
         let first = self.through + 1;
@@ -294,11 +357,7 @@ impl Warm {
                 let bytes = events.get((position - first) as usize).map(AsRef::as_ref).unwrap_or_default();
                 folded.add(&**fold, &Record::open(Position(position), bytes)?, own);
             }
-            let bytes = folded.encode()?;
-            self.bytes += bytes.len() + id.len() + 96;
-            if let Some(before) = self.states.insert(id, bytes) {
-                self.bytes -= before.len() + 96;
-            }
+            self.put(id, folded.encode()?)?;
             if self.bytes > memory {
                 return Err(Error::stopped(format!(
                     "what changed of {} needs more memory than a query may take ({} MB); CHECKPOINT makes it less",
@@ -442,6 +501,11 @@ impl Iterator for Ids {
     }
 }
 
+/// How much memory an entry of an index takes, about.
+fn held((term, id): &(Term, String)) -> usize {
+    term.as_bytes().len() + id.len() + 96
+}
+
 /// Whether what is kept can be read in a view; with what the tails make of it, taken with the first.
 fn still_serves(
     snapshot: &Snapshot,
@@ -454,7 +518,7 @@ fn still_serves(
         // What the tails held then is known, and nothing else of what is seen has changed.
         Some(warm) => Ok(followed.is_some_and(|followed| followed >= warm.checkpoint)),
         None if followed == Some(view.checkpoint) => {
-            *warm = Some(snapshot.warm(view, model)?);
+            *warm = Some(snapshot.warm(view, model, None)?);
             Ok(true)
         }
         None => Ok(false),
