@@ -203,7 +203,8 @@ impl Store {
         self.shared.snapshot()
     }
 
-    /// Waits until every index that is defined now is complete, for so long at most. Says whether they are.
+    /// Waits until every index that is defined now is complete, and the states of every entity that is defined now are kept; for so
+    /// long at most. Says whether they are.
     pub fn wait_for_indexes(&self, timeout: Duration) -> Result<bool> {
         let catalog = self.shared.tails().catalog;
         let wanted: Vec<_> = catalog.iter().filter_map(|index| catalog.get(index.name())).collect();
@@ -212,13 +213,22 @@ impl Store {
             now.get(index.name()).is_none_or(|newest| newest.position != index.position)
         };
         // One that was dropped or replaced meanwhile is not waited for.
-        let done = || wanted.iter().all(|index| index.is_complete() || replaced(index));
-        if self.shared.options.read_only && !done() {
+        let done = || {
+            Ok(wanted.iter().all(|index| index.is_complete() || replaced(index))
+                && self.shared.keeps_states_of(&catalog)?)
+        };
+        if self.shared.options.read_only && !done()? {
             return Err(Error::stopped(
-                "an index is not complete, and the database was opened for reading only",
+                "an index is not complete, or states are not kept yet, and the database was opened for reading only",
             ));
         }
         self.shared.upkeep.wait_for_indexes(timeout, done)
+    }
+
+    /// Does a slice of what the background would do; whether there was something to do.
+    #[cfg(test)]
+    pub fn work_by_hand(&self) -> Result<bool> {
+        Ok(self.shared.keep_indexes()? == backfill::Step::Worked)
     }
 
     /// Moves everything into the tables now.

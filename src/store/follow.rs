@@ -304,6 +304,29 @@ impl Shared {
         self.drop_states(&catalog)
     }
 
+    /// Whether all states that a catalog has defined are kept up to C, and are in the indexes of them. What was dropped or replaced
+    /// since, or is not understood, is not asked for.
+    pub(super) fn keeps_states_of(&self, wanted: &Catalog) -> Result<bool> {
+        let catalog = self.tails().catalog;
+        let read = self.cold.read()?;
+        let checkpoint = read.checkpoint()?;
+        let still =
+            |model: &Model| wanted.model(&model.kind).is_some_and(|wanted| wanted.position == model.position);
+        for model in catalog.models().filter(|model| model.is_understood() && still(model)) {
+            if read.followed(model.position)? != Some(checkpoint) {
+                return Ok(false);
+            }
+            for finder in catalog.finders_of(&model.kind).filter(|finder| finder.is_understood()) {
+                let asked =
+                    wanted.finder(&finder.name).is_some_and(|asked| asked.position == finder.position);
+                if asked && read.built(model.position, finder.position)? != Some(Built::Whole) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
     /// Brings the states of a model a stretch nearer to C.
     fn follow_model(self: &Arc<Shared>, catalog: &Catalog, model: &Model) -> Result<bool> {
         let (checkpoint, through) = {

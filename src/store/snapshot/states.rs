@@ -18,8 +18,8 @@ use crate::store::kept::Kept;
 use crate::store::locked;
 use crate::store::term::{self, Term, TermRange};
 
-/// How many states are read at a time, and how many bytes of them about.
-const PAGE: usize = 256;
+/// How many states are read at a time, and how many bytes of them about. Tests are to come to the next soon.
+const PAGE: usize = if cfg!(test) { 3 } else { 256 };
 const BYTES: usize = 4 << 20;
 
 /// States as of the end of the tails, where those change what is kept.
@@ -96,6 +96,12 @@ impl Snapshot {
             let followed = view.read.followed(model.position)?;
             Ok(if followed == Some(view.checkpoint) { Way::Kept } else { Way::Behind(followed.unwrap_or(0)) })
         })
+    }
+
+    /// Whether an index of states has all of them, and those are kept.
+    pub fn is_built(&self, finder: &Finder) -> Result<bool> {
+        let Some(model) = self.catalog.model(&finder.kind) else { return Ok(false) };
+        self.read(|view| self.index_serves(view, model, finder))
     }
 
     /// How many states of a kind are kept, counted up to so many.
