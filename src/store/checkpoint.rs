@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::Shared;
 use super::catalog::Catalog;
 use super::cold::{Cold, Tables, Zone};
-use super::follow::follow;
+use super::follow::{SnapshotDue, follow};
 use super::journal::Salt;
 use super::tail::Tail;
-use crate::entity::{Entity, Position};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::time::Timestamp;
@@ -64,7 +64,7 @@ pub(crate) fn write(
     tails: &[&Arc<Tail>],
     after: JournalAfter,
     catalog: &Catalog,
-) -> Result<Vec<(Entity, u64)>> {
+) -> Result<Vec<SnapshotDue>> {
     match write_with(cold, tails, after, Some(catalog)) {
         // What is kept may be damaged. It must not stand in the way of the log: the background tells of it, and makes it anew.
         Err(Error::Corrupt { .. }) => write_with(cold, tails, after, None),
@@ -77,7 +77,7 @@ fn write_with(
     tails: &[&Arc<Tail>],
     after: JournalAfter,
     followed: Option<&Catalog>,
-) -> Result<Vec<(Entity, u64)>> {
+) -> Result<Vec<SnapshotDue>> {
     let mut chain = cold.read()?.chain()?;
     let mut due = Vec::new();
     cold.write("a checkpoint", |tables| {

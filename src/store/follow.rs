@@ -46,7 +46,7 @@ pub(super) fn follow(
     catalog: &Catalog,
     first: u64,
     events: &[impl AsRef<[u8]>],
-) -> Result<Vec<(Entity, u64)>> {
+) -> Result<Vec<SnapshotDue>> {
     let mut followed = Vec::new();
     for model in catalog.models() {
         // One that is not understood is not followed; a file with such a model is not written.
@@ -66,13 +66,16 @@ pub(super) fn follow(
 /// For each entity that events concern, which, and whether they are its own.
 pub(super) type Touched = BTreeMap<String, Vec<(u64, bool)>>;
 
+/// An entity that nobody defined, and where it is due a snapshot.
+pub(crate) type SnapshotDue = (Entity, u64);
+
 /// What a stretch touches: for each model its entities, and the plain entities that are due a snapshot.
 fn touched(
     catalog: &Catalog,
     followed: &[(&Model, &Arc<dyn Fold>)],
     first: u64,
     events: &[impl AsRef<[u8]>],
-) -> Result<(Vec<Touched>, Vec<(Entity, u64)>)> {
+) -> Result<(Vec<Touched>, Vec<SnapshotDue>)> {
     let mut touched: Vec<Touched> = followed.iter().map(|_| Touched::new()).collect();
     let mut due = Vec::new();
     let by_kind: HashMap<&str, usize> =
@@ -122,7 +125,7 @@ fn add(touched: &mut Touched, id: &str, position: u64, own: bool) {
 }
 
 /// The entity, if it is one that nobody defined, and has another so many events now.
-fn snapshot_due(catalog: &Catalog, event: &Record, target: EntityStr) -> Result<Option<(Entity, u64)>> {
+fn snapshot_due(catalog: &Catalog, event: &Record, target: EntityStr) -> Result<Option<SnapshotDue>> {
     let version = event.version().map_or(0, |version| version.0);
     if version == 0
         || !version.is_multiple_of(EVERY)
@@ -250,7 +253,7 @@ pub(super) fn found_by(kept: &Kept, finder: &Finder) -> Vec<Term> {
 #[derive(Debug, Default)]
 pub(crate) struct Due {
     /// Of entities that nobody defined, at these positions.
-    plain: Vec<(Entity, u64)>,
+    plain: Vec<SnapshotDue>,
     /// Made already, of a program's own types (its name for the fold) and of entities that nobody defined: the entity, where, and
     /// the bytes.
     made: Vec<(Option<String>, Term, u64, Vec<u8>)>,
@@ -259,7 +262,7 @@ pub(crate) struct Due {
 
 impl Shared {
     /// Remembers which plain entities are due a snapshot. What is too much is forgotten: the next one will do.
-    pub(super) fn snapshots_due(&self, due: Vec<(Entity, u64)>) {
+    pub(super) fn snapshots_due(&self, due: Vec<SnapshotDue>) {
         if due.is_empty() || self.options.read_only {
             return;
         }

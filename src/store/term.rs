@@ -233,9 +233,9 @@ impl Term {
         let rest = self.0.strip_prefix(&[Space::Tag as u8, TEXT])?;
         let end = rest.windows(2).position(|pair| pair == [0, 0])? + 4;
         let value = self.0.get(end..)?;
-        match value.first()? {
-            &TEXT => read_text(value),
-            &NUMBER => Term::id_of_tag(&read_number(value)?),
+        match *value.first()? {
+            TEXT => read_text(value),
+            NUMBER => Term::id_of_tag(&read_number(value)?),
             _ => None,
         }
     }

@@ -30,15 +30,17 @@ pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<(
     found.or_fault(checked).map(drop)
 }
 
-/// A row, with up to where its model is followed in the read that saw it.
-type Row = (String, Result<Vec<u8>>);
+/// Some states of a model, as one read saw them.
+struct Page {
+    /// Up to where the log is in them.
+    followed: u64,
+    rows: Vec<(String, Result<Vec<u8>>)>,
+    /// The last id, if there may be more.
+    last: Option<String>,
+}
 
-/// A page of the states of a model, and up to where the log is in them; none if they are not kept.
-fn page(
-    snapshot: &Snapshot,
-    model: &Model,
-    after: Option<&str>,
-) -> Result<Option<(u64, Vec<Row>, Option<String>)>> {
+/// A page of the states of a model; none if they are not kept.
+fn page(snapshot: &Snapshot, model: &Model, after: Option<&str>) -> Result<Option<Page>> {
     snapshot.read(|view| {
         let Some(followed) = view.cold().followed(model.position)? else { return Ok(None) };
         let (mut rows, mut held) = (Vec::new(), 0);
@@ -47,7 +49,7 @@ fn page(
             rows.push((id.to_owned(), bytes.map(<[u8]>::to_vec)));
             Ok(held < BYTES)
         })?;
-        Ok(Some((followed, rows, last)))
+        Ok(Some(Page { followed, rows, last }))
     })
 }
 
@@ -55,7 +57,7 @@ fn page(
 fn states(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Result<()> {
     let fold = model.fold()?;
     let mut after = None;
-    while let Some((followed, rows, last)) = page(snapshot, model, after.as_deref())? {
+    while let Some(Page { followed, rows, last }) = page(snapshot, model, after.as_deref())? {
         // What is kept may be of newer events than this snapshot shows.
         let now = snapshot.now();
         for (id, bytes) in rows {

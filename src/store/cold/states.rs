@@ -100,6 +100,9 @@ pub(crate) struct Snapped {
     pub position: u64,
 }
 
+/// A snapshot's key, and its bytes as far as they can be read.
+pub(crate) type SnapshotFound = (Vec<u8>, Result<Vec<u8>>);
+
 /// What the key of a snapshot says; none if it is of a program's own type.
 pub(crate) fn snapped(key: &[u8]) -> Result<Option<Snapped>> {
     let Some(rest) = key.strip_prefix(&[0]) else { return Ok(None) };
@@ -449,7 +452,7 @@ impl ColdRead<'_> {
     }
 
     /// The snapshots behind a key, at most so many: their keys and their bytes, as far as they can be read.
-    pub fn snapshots_after(&self, key: &[u8], most: usize) -> Result<Vec<(Vec<u8>, Result<Vec<u8>>)>> {
+    pub fn snapshots_after(&self, key: &[u8], most: usize) -> Result<Vec<SnapshotFound>> {
         let Some(table) = self.kept(SNAPSHOTS)? else { return Ok(Vec::new()) };
         let from = [key, &[0]].concat();
         let rows = table.range::<&[u8]>(from.as_slice()..).map_err(|e| failed(READING, e))?;

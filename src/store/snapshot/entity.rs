@@ -78,7 +78,8 @@ impl Snapshot {
         let (horizon, newest) = snapshots.horizon(by, until.through)?.unwrap_or((u64::MAX, mark));
         loop {
             mark = snapshots.last_without_more_late(mark, until.through)?;
-            if mark.position >= horizon {
+            // Only onwards: snapshots that were kept since may lie behind that one.
+            if (horizon..newest.position).contains(&mark.position) {
                 mark = newest;
             }
             let next = snapshots.after(mark.position)?.filter(|next| next.position <= until.through);
@@ -140,7 +141,7 @@ impl Snapshot {
             let record = event.record()?;
             if until.by.is_none_or(|by| record.timestamp() <= by) {
                 folded.add(fold, &record, event.own);
-                if keep && folded.version % EVERY == 0 {
+                if keep && folded.version.is_multiple_of(EVERY) {
                     self.keep_missing(entity, folded)?;
                 }
             } else {
@@ -239,7 +240,9 @@ impl<'s> Snapshots<'s> {
     /// The newest snapshot that serves. What had occurred latest never decreases along them: it is found by halving.
     fn before(&self, view: &View, until: Until) -> Result<Option<Folded>> {
         let mut upto = until.through;
-        let Some(newest) = self.marked(view, upto, false, |kept| Ok(Mark::of(kept)))? else { return Ok(None) };
+        let Some(newest) = self.marked(view, upto, false, |kept| Ok(Mark::of(kept)))? else {
+            return Ok(None);
+        };
         if !until.has(newest.latest) {
             // One before the first that does not serve does, if any does.
             upto = self.first_later(view, newest, until)?.saturating_sub(1);

@@ -22,6 +22,9 @@ use crate::store::term::{self, Term, TermRange};
 const PAGE: usize = if cfg!(test) { 3 } else { 256 };
 const BYTES: usize = 4 << 20;
 
+/// What states are found by: a term, and the id of each.
+type Entries = BTreeSet<(Term, String)>;
+
 /// States as of the end of the tails, where those change what is kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Warm {
@@ -35,7 +38,7 @@ pub(crate) struct Warm {
     /// The ids of those.
     unread: Vec<String>,
     /// What these states are found by in the indexes that were asked for, by the place of the index's definition.
-    found: BTreeMap<Position, (Arc<Finder>, BTreeSet<(Term, String)>)>,
+    found: BTreeMap<Position, (Arc<Finder>, Entries)>,
     bytes: usize,
 }
 
