@@ -368,7 +368,8 @@ impl Db {
         check::verify(&self.store.snapshot())
     }
 
-    /// Waits until every index that is defined now is complete, for so long at most; says whether they all are.
+    /// Waits until every index that is defined now is complete, and the states of every entity that is defined now are kept, for so
+    /// long at most; says whether they all are.
     ///
     /// An index is built in the background, and used once it is complete; until then `BY` goes without it. Building goes on where
     /// it was when the database is opened again. `SHOW INDEXES` tells how far each is.

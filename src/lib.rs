@@ -42,18 +42,21 @@
 //! 5. It is read from the active tail in memory (`store/tail.rs`), by its position or by any of its terms (`store/term.rs`).
 //! 6. A checkpoint moves the frozen tail into the tables, in one transaction, packed with its neighbours
 //!    (`store/checkpoint.rs`, `store/cold.rs`, `store/pack.rs`), with its place in every posting list (`store/posting.rs`).
-//! 7. Indexes that are defined are events, too (`store/catalog.rs`): what came before them is added in the background
-//!    (`store/backfill.rs`).
-//! 8. Followers see it, from wherever they are in the log (`live/subscribe.rs`).
-//! 9. After a crash, the journal gives back what the tables do not have yet (`store/recover.rs`).
+//! 7. It is folded into the state of its entity (`store/fold.rs`), as a definition says (`exec/model.rs`). What is kept of states
+//!    is brought along by the checkpoint (`store/follow.rs`, `store/kept.rs`), and snapshots with it.
+//! 8. Definitions of indexes and of entities are events, too (`store/catalog.rs`): what came before them is added in the
+//!    background (`store/backfill.rs`, `store/follow.rs`).
+//! 9. Subscriptions see it, from wherever they are in the log (`live/subscribe.rs`).
+//! 10. After a crash, the journal gives back what the tables do not have yet (`store/recover.rs`).
 //!
 //! # The life of a statement
 //!
 //! 1. A text is cut into tokens (`lang/token.rs`) and parsed to a tree (`lang/parse.rs`, `lang/ast.rs`); what would
 //!    have been accepted where it fails is on record (`lang/trail.rs`), for the message and for completion.
 //! 2. Binding looks up its names, parameters and points in time (`plan/bind.rs`), and chooses what answers it (`plan/choose.rs`).
-//! 3. A read runs against a snapshot of the log and cannot write (`exec/scan.rs`, `exec/fold.rs`, `store/snapshot.rs`). Events
-//!    are read where they are stored (`event/record.rs`), on several threads where there are many (`exec/gather.rs`), and
+//! 3. A read runs against a snapshot of the log and cannot write (`exec/scan.rs`, `store/snapshot.rs`). What an entity is comes
+//!    from what is kept of it and the events since (`exec/fold.rs`, `exec/find.rs`, `store/snapshot/entity.rs`), and how it came to be so
+//!    from the states before and after each event (`exec/diff.rs`, `exec/blame.rs`). Events are read where they are stored (`event/record.rs`), on several threads where there are many (`exec/gather.rs`), and
 //!    become rows of columns, in groups and in order (`plan/shape.rs`, `exec/group.rs`, `exec/sort.rs`). A write becomes a
 //!    group (`exec/write.rs`) and goes the way of every event.
 //! 4. Rows are pulled, one by one ([`Rows`]); the shell renders them (`shell/render.rs`).

@@ -1,8 +1,9 @@
 //! The store: the log, made durable, and found again.
 //!
 //! The life of an append: a [`group`] is checked and looked up on the caller's thread, meets others in the [`queue`], is
-//! taken by a leader who [`stage`]s and [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`tail`]. In the
-//! background a [`checkpoint`] moves frozen tails into the [`cold`] tables, and new indexes of the [`catalog`] are [`backfill`]ed. A [`snapshot`] reads both. After a crash, opening
+//! taken by a leader who [`stage`]s and [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`tail`].
+//! In the background a [`checkpoint`] moves frozen tails into the [`cold`] tables and takes the states of entities along that
+//! [`follow`] the log; new indexes of the [`catalog`] are [`backfill`]ed. A [`snapshot`] reads both. After a crash, opening
 //! [`recover`]s what the journal holds; [`check`] compares everything that follows from the log with the log.
 //!
 //! Beside `shop.bygone`, while it is written or after a crash, stand the two segments of its journal; after a clean close
@@ -202,7 +203,8 @@ impl Store {
         self.shared.snapshot()
     }
 
-    /// Waits until every index that is defined now is complete, for so long at most. Says whether they are.
+    /// Waits until every index that is defined now is complete, and the states of every entity that is defined now are kept; for so
+    /// long at most. Says whether they are.
     pub fn wait_for_indexes(&self, timeout: Duration) -> Result<bool> {
         let catalog = self.shared.tails().catalog;
         let wanted: Vec<_> = catalog.iter().filter_map(|index| catalog.get(index.name())).collect();
@@ -211,13 +213,22 @@ impl Store {
             now.get(index.name()).is_none_or(|newest| newest.position != index.position)
         };
         // One that was dropped or replaced meanwhile is not waited for.
-        let done = || wanted.iter().all(|index| index.is_complete() || replaced(index));
-        if self.shared.options.read_only && !done() {
+        let done = || {
+            Ok(wanted.iter().all(|index| index.is_complete() || replaced(index))
+                && self.shared.keeps_states_of(&catalog)?)
+        };
+        if self.shared.options.read_only && !done()? {
             return Err(Error::stopped(
-                "an index is not complete, and the database was opened for reading only",
+                "an index is not complete, or states are not kept yet, and the database was opened for reading only",
             ));
         }
         self.shared.upkeep.wait_for_indexes(timeout, done)
+    }
+
+    /// Does a slice of what the background would do; whether there was something to do.
+    #[cfg(test)]
+    pub fn work_by_hand(&self) -> Result<bool> {
+        Ok(self.shared.keep_indexes()? == backfill::Step::Worked)
     }
 
     /// Moves everything into the tables now.

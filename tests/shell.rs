@@ -352,3 +352,30 @@ fn a_file_that_may_not_be_read_says_so() {
     assert_eq!(code, 4);
     assert!(errors.contains("Permission denied"), "{errors}");
 }
+
+/// What a person reads first is what comes.
+#[test]
+fn the_readme_shows_what_comes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let transcript = fs::read_to_string(root.join("tests/shell/readme.txt")).unwrap();
+    // A person's terminal gives tables, and what is told beside them is left out.
+    let told = |line: &&str| !line.starts_with("! ") && !line.is_empty();
+    let transcript: Vec<String> =
+        transcript.lines().filter(told).map(|line| line.replace(" --format table", "")).collect();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let mut shown = 0;
+    for block in readme.split("```console\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        for command in block.split("$ ").skip(1) {
+            let text = format!("$ {command}");
+            let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+            // A prompt shows what may be asked, without an answer.
+            if lines.len() > 1 && !text.contains("bygone> ") {
+                let comes = transcript.windows(lines.len()).any(|window| window == lines);
+                assert!(comes, "the README shows what does not come:\n{text}");
+                shown += 1;
+            }
+        }
+    }
+    assert!(shown >= 6, "{shown}");
+}

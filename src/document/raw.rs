@@ -24,6 +24,10 @@ pub(crate) enum Form<'a> {
 }
 
 impl<'a> Raw<'a> {
+    pub fn is_null(self) -> bool {
+        matches!(self.form(), Some((Form::Null, _)))
+    }
+
     /// The member of a map by its name.
     pub fn member(self, name: &str) -> Option<Raw<'a>> {
         let (Form::Map(count), mut rest) = self.form()? else { return None };

@@ -43,7 +43,7 @@ impl Derive for Expression {
     }
 }
 
-/// `SHOW INDEXES`: those of the catalog, then those whose lists are being dropped.
+/// `SHOW INDEXES`: those of events, those of states, then those whose lists are being dropped.
 pub(super) fn show(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
     let row = |name: Value, on: Value, text: Value, position: Position, state: &str, percent: Value| {
         Row::Fields(Object::from_iter(
@@ -72,6 +72,17 @@ pub(super) fn show(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Ro
         };
         let (name, on, text) = (index.name().into(), index.on().to_string().into(), index.text().into());
         found.push(Ok(row(name, on, text, index.position, state, index.percent().into())));
+    }
+    for finder in indexes.finders() {
+        let (state, percent) = match indexes.model(&finder.kind) {
+            _ if !finder.is_understood() => ("not understood", Value::Null),
+            // There are no states of what nobody defines: it is made when somebody does.
+            None => ("waiting", Value::Null),
+            Some(_) if snapshot.is_built(finder)? => ("ready", 100.into()),
+            Some(_) => ("building", Value::Null),
+        };
+        let (name, on, text) = (finder.name.as_str(), finder.kind.as_str(), finder.text.as_str());
+        found.push(Ok(row(name.into(), on.into(), text.into(), finder.position, state, percent)));
     }
     for position in snapshot.dropping()? {
         if indexes.at(position).is_some() {

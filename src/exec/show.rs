@@ -73,6 +73,7 @@ pub(super) fn verify(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<
         ("ok", ok.into()),
         ("events", found.events.into()),
         ("entries", found.entries.into()),
+        ("states", found.states.into()),
     ])));
     if !ok {
         rows.push(Err(Error::Corrupt {

@@ -18,6 +18,8 @@ mod changes;
 mod choices;
 mod defined;
 mod facts;
+mod find;
+mod found_naively;
 mod functions;
 mod indexes;
 mod models;

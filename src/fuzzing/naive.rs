@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 
+use crate::document::Document;
 use crate::event::Event;
 use crate::lang::ast::{
     Clauses, Comparison, Count, Expr, ExprKind, Item, Literal, Operator, Path, Point, PointKind, Query, Read,
@@ -31,23 +32,29 @@ use Worth::{Bool, Entity, Json, Null, Number, Span, Time};
 
 /// The rows: the position of an event, or the columns. Events are those of the whole log, in its order.
 pub(super) fn answer(statement: &Statement, events: &[Event]) -> Vec<Value> {
+    let states;
     let (selector, clauses, owner) = match statement {
         Statement::Read(Read::Query(Query::Events { selector, clauses })) => (Some(selector), clauses, None),
         Statement::Read(Read::History { entity, clauses }) => (None, clauses, Some(entity.to_string())),
+        Statement::Read(Read::Query(Query::Find { kind, clauses })) => {
+            states = self::states(&kind.text, clauses, events);
+            return choose(clauses, states.iter().collect());
+        }
         other => panic!("no question: {other}"),
     };
-    let mut chosen: Vec<&Event> = events
+    let chosen = events
         .iter()
         .filter(|event| owner.as_ref().is_none_or(|owner| is(event.target.as_ref(), owner)))
         .filter(|event| selector.is_none_or(|selector| selects(selector, event)))
-        .filter(|event| within(clauses, event))
-        .filter(|event| {
-            clauses
-                .filter
-                .as_ref()
-                .is_none_or(|filter| truth(&worth(filter, &Scope::Event(event))) == Some(true))
-        })
-        .collect();
+        .filter(|event| within(clauses, event));
+    choose(clauses, chosen.collect())
+}
+
+/// What clauses make of events.
+fn choose(clauses: &Clauses, mut chosen: Vec<&Event>) -> Vec<Value> {
+    chosen.retain(|event| {
+        clauses.filter.as_ref().is_none_or(|filter| truth(&worth(filter, &Scope::Event(event))) == Some(true))
+    });
     if let Some(last) = &clauses.last {
         chosen.drain(..chosen.len().saturating_sub(number(last)));
     }
@@ -73,6 +80,52 @@ pub(super) fn answer(statement: &Statement, events: &[Event]) -> Vec<Value> {
     places.into_iter().map(|place| rows[place].shown(clauses)).collect()
 }
 
+/// The entities of a kind, each as an event that says what it is.
+fn states(kind: &str, clauses: &Clauses, events: &[Event]) -> Vec<Event> {
+    let mut found: Vec<Event> = Vec::new();
+    let known = events.iter().filter(|event| within(clauses, event));
+    for event in known.filter(|event| event.target.as_ref().is_some_and(|target| target.kind() == kind)) {
+        let place = found.iter().position(|found| found.target == event.target).unwrap_or_else(|| {
+            found.push(Event { data: Document::empty(), ..event.clone() });
+            found.len() - 1
+        });
+        let entity = &mut found[place];
+        let before = entity.data.get("state").unwrap_or_default();
+        let count = entity.data.get("events").and_then(|count| count.as_i64()).unwrap_or(0);
+        let state = merged(before, event.data.to_value().expect("data is read"));
+        let members = [("state", state), ("events", (count + 1).into())];
+        let members = members.map(|(name, value)| (name.to_owned(), value));
+        entity.data = Document::from_object(&Object::from_iter(members)).expect("data is written");
+        entity.version = event.version;
+    }
+    found.sort_by(|a, b| a.target.as_ref().map(|t| t.id()).cmp(&b.target.as_ref().map(|t| t.id())));
+    found
+}
+
+/// JSON merge patch.
+fn merged(target: Value, patch: Value) -> Value {
+    let Value::Object(patch) = patch else { return patch };
+    let mut members = match target {
+        Value::Object(members) => members,
+        _ => Object::new(),
+    };
+    for (name, value) in patch {
+        match (members.shift_remove(&name), value) {
+            (_, Value::Null) => {}
+            (before, value) => {
+                members.insert(name, merged(before.unwrap_or_default(), value));
+            }
+        }
+    }
+    Value::Object(members)
+}
+
+/// What is told of an entity that was found.
+pub(super) fn found(id: Value, version: Value, events: Value, state: Value) -> Value {
+    let members = [("id", id), ("version", version), ("events", events), ("state", state)];
+    Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
 /// An event, or a group of them with what it was grouped by.
 struct Row<'e> {
     group: Vec<Worth>,
@@ -86,7 +139,15 @@ impl<'e> Row<'e> {
 
     fn shown(&self, clauses: &Clauses) -> Value {
         if clauses.group.is_empty() && clauses.select.is_empty() {
-            return self.events[0].position.0.into();
+            let event = self.events[0];
+            let state = event.data.get("state");
+            return match (state, &event.target, event.version) {
+                (Some(state), Some(target), Some(version)) => {
+                    let events = event.data.get("events").unwrap_or_default();
+                    found(target.id().into(), version.0.into(), events, state)
+                }
+                _ => event.position.0.into(),
+            };
         }
         let keys = clauses.group.iter().zip(&self.group).map(|(item, worth)| (name(item), told(worth)));
         let scope = if clauses.group.is_empty() { Scope::Event(self.events[0]) } else { self.scope(clauses) };
@@ -202,7 +263,11 @@ fn within(clauses: &Clauses, event: &Event) -> bool {
         Ok(end) => position <= end,
         Err(time) => event.recorded <= time,
     });
-    since && until && known
+    let occurred = clauses.at.as_ref().is_none_or(|point| match at(point) {
+        Ok(end) => position <= end,
+        Err(time) => event.timestamp <= time,
+    });
+    since && until && known && occurred
 }
 
 /// Where names are looked up.
@@ -244,8 +309,12 @@ fn field(path: &Path, event: &Event) -> Worth {
         "timestamp" => Time(event.timestamp),
         "target" => part(entity(event.target.as_ref())),
         "actor" => part(entity(event.actor.as_ref())),
-        "data" => {
-            let mut value = event.data.to_value().expect("data is read");
+        "events" => of(&event.data.get("events").unwrap_or_default()),
+        root @ ("data" | "state") => {
+            let mut value = match root {
+                "data" => event.data.to_value().expect("data is read"),
+                _ => event.data.get("state").unwrap_or_default(),
+            };
             for step in &path.steps {
                 value = match (step, value) {
                     (Step::Member(name), Value::Object(members)) => {

@@ -33,8 +33,8 @@ static SMALL: LazyLock<Small> = LazyLock::new(|| {
         let answer = db.query(text, &Parameters::new()).unwrap_or_else(|e| panic!("{text}\n{e}"));
         answer.rows.collect::<Result<Vec<_>, _>>().unwrap_or_else(|e| panic!("{text}\n{e}"))
     };
-    for index in INDEXES {
-        ask(index);
+    for definition in DEFINITIONS {
+        ask(definition);
     }
     for n in 0..60_usize {
         // Steps that have nothing in common, so that all values meet.
@@ -66,8 +66,13 @@ static SMALL: LazyLock<Small> = LazyLock::new(|| {
     Small { db, events }
 });
 
-const INDEXES: [&str; 2] =
-    ["DEFINE INDEX name ON '*' AS data.name", "DEFINE INDEX total ON 'Order.*' AS data.total"];
+/// The states of orders are kept, and those of others are not.
+const DEFINITIONS: [&str; 4] = [
+    "DEFINE INDEX name ON '*' AS data.name",
+    "DEFINE INDEX total ON 'Order.*' AS data.total",
+    "DEFINE ENTITY Order SNAPSHOT EVERY 3",
+    "DEFINE INDEX worth ON 'Order' AS state.total",
+];
 
 /// The bytes choose a question. Its answer is that of the plain evaluation: the same rows in the same order.
 ///
@@ -86,6 +91,11 @@ pub fn query(bytes: &[u8]) -> bool {
         .iter()
         .map(|row| match row {
             Row::Event { event, .. } => event.position.0.into(),
+            Row::State(state) => {
+                let id = state.target.id().into();
+                let (version, events) = (state.version.0.into(), state.events.into());
+                naive::found(id, version, events, state.state.clone())
+            }
             row => Value::of(row).unwrap_or_else(|e| panic!("{text}\n{e}")),
         })
         .collect();
@@ -100,6 +110,10 @@ pub fn query(bytes: &[u8]) -> bool {
 
 /// What the bytes ask.
 pub(super) fn question(choices: &mut Bytes<'_>) -> String {
+    if choices.below(5) == 4 {
+        return find(choices);
+    }
+    let names = &OF_EVENTS;
     let mut text = match choices.below(4) {
         0 => format!("HISTORY Order e{}", choices.below(5)),
         1 => format!("EVENTS{}", tags(choices)),
@@ -111,7 +125,7 @@ pub(super) fn question(choices: &mut Bytes<'_>) -> String {
         }
     };
     if choices.below(2) == 1 {
-        text += &format!(" WHERE {}", condition(choices, 3));
+        text += &format!(" WHERE {}", condition(choices, names, 3));
     }
     for clause in ["SINCE", "UNTIL", "AS OF"] {
         if choices.below(4) == 3 {
@@ -131,8 +145,8 @@ pub(super) fn question(choices: &mut Bytes<'_>) -> String {
             limit(choices, &mut text);
         }
         3 => {
-            let one = value(choices, 2);
-            text += &format!(" SELECT position AS p, {one} AS x, {} AS y", condition(choices, 1));
+            let one = value(choices, names, 2);
+            text += &format!(" SELECT position AS p, {one} AS x, {} AS y", condition(choices, names, 1));
             if choices.below(2) == 1 {
                 text += &format!(" ORDER BY {}", order(choices, &["x", "y", "p"]));
             }
@@ -204,6 +218,81 @@ fn tags(choices: &mut Bytes<'_>) -> String {
     format!(" BY {}", tags.collect::<Vec<_>>().join(", "))
 }
 
+/// Which entities are something.
+fn find(choices: &mut Bytes<'_>) -> String {
+    let names = &OF_STATES;
+    let mut text = format!("FIND {}", choices.pick(&["Order", "Order", "Invoice", "User", "Nothing"]));
+    match choices.below(3) {
+        0 => {}
+        1 => {
+            let comparison = *choices.pick(&["=", "!=", "<", "<=", ">", ">="]);
+            text += &format!(" WHERE state.total {comparison} {}", choices.pick(&TOTALS));
+            if choices.below(2) == 1 {
+                text += &format!(" AND {}", condition(choices, names, 2));
+            }
+        }
+        _ => text += &format!(" WHERE {}", condition(choices, names, 3)),
+    }
+    for clause in ["AT", "AS OF"] {
+        if choices.below(4) == 3 {
+            let point = match choices.below(3) {
+                0 => format!("#{}", choices.below(61)),
+                _ => format!("'2024-01-{:02}'", 1 + choices.below(28)),
+            };
+            text += &format!(" {clause} {point}");
+        }
+    }
+    match choices.below(4) {
+        0 => {}
+        1 => {
+            text +=
+                &format!(" ORDER BY {}", order(choices, &["state.total", "version", "state.name", "state"]))
+        }
+        2 => {
+            let one = value(choices, names, 2);
+            text += &format!(" SELECT target.id AS p, {one} AS x, {} AS y", condition(choices, names, 1));
+            if choices.below(2) == 1 {
+                text += &format!(" ORDER BY {}", order(choices, &["x", "y", "p"]));
+            }
+        }
+        _ => {
+            let keys = ["state.total", "state.name", "version", "state.part", "state.total > 2"];
+            let aggregates = ["count()", "sum(state.total)", "min(state.total)", "first(state.name)"];
+            text += &format!(" GROUP BY {} AS k", choices.pick(&keys));
+            text += &format!(" SELECT {} AS a, max(state.items) AS b", choices.pick(&aggregates));
+            if choices.below(2) == 1 {
+                text += &format!(" ORDER BY {}", order(choices, &["a", "b", "k"]));
+            }
+        }
+    }
+    limit(choices, &mut text);
+    text
+}
+
+/// What an expression names, and what of that may be a text.
+struct Names {
+    fields: &'static [&'static str],
+    texts: &'static [&'static str],
+}
+
+const OF_EVENTS: Names = Names { fields: &FIELDS, texts: &["type", "data.name", "data.total"] };
+const OF_STATES: Names =
+    Names { fields: &STATE_FIELDS, texts: &["target.type", "state.name", "state.total"] };
+
+const STATE_FIELDS: [&str; 11] = [
+    "state.total",
+    "state.name",
+    "state.part.k0",
+    "state.part",
+    "state.items[0]",
+    "state.items",
+    "state.nothing",
+    "state",
+    "version",
+    "events",
+    "target.type",
+];
+
 /// No ids: beside one a number is taken for its digits, which the plain evaluation does not know.
 const FIELDS: [&str; 13] = [
     "data.total",
@@ -222,59 +311,63 @@ const FIELDS: [&str; 13] = [
 ];
 
 /// An expression that has any worth.
-fn value(choices: &mut Bytes<'_>, depth: usize) -> String {
+fn value(choices: &mut Bytes<'_>, names: &Names, depth: usize) -> String {
     let most = if depth == 0 { 2 } else { 7 };
     match choices.below(most) {
-        0 => (*choices.pick(&FIELDS)).to_owned(),
+        0 => (*choices.pick(names.fields)).to_owned(),
         1 => match choices.below(2) {
             0 => (*choices.pick(&TOTALS)).to_owned(),
             _ => (*choices.pick(&NAMES)).to_owned(),
         },
-        2 => format!("coalesce({}, {})", value(choices, depth - 1), value(choices, depth - 1)),
+        2 => format!("coalesce({}, {})", value(choices, names, depth - 1), value(choices, names, depth - 1)),
         3 => format!(
             "if({}, {}, {})",
-            condition(choices, depth - 1),
-            value(choices, depth - 1),
-            value(choices, depth - 1)
+            condition(choices, names, depth - 1),
+            value(choices, names, depth - 1),
+            value(choices, names, depth - 1)
         ),
-        4 => format!("length({})", value(choices, depth - 1)),
-        5 => format!("-({})", value(choices, depth - 1)),
+        4 => format!("length({})", value(choices, names, depth - 1)),
+        5 => format!("-({})", value(choices, names, depth - 1)),
         _ => {
             let operator = *choices.pick(&["+", "-", "*", "/", "%"]);
-            format!("({} {operator} {})", value(choices, depth - 1), value(choices, depth - 1))
+            format!("({} {operator} {})", value(choices, names, depth - 1), value(choices, names, depth - 1))
         }
     }
 }
 
 /// An expression that is true, false or null.
-fn condition(choices: &mut Bytes<'_>, depth: usize) -> String {
+fn condition(choices: &mut Bytes<'_>, names: &Names, depth: usize) -> String {
     let most = if depth == 0 { 2 } else { 9 };
     let not = |choices: &mut Bytes<'_>| if choices.below(2) == 0 { "" } else { "NOT " };
     match choices.below(most) {
         0 => {
             let comparison = *choices.pick(&["=", "!=", "<", "<=", ">", ">="]);
-            format!("{} {comparison} {}", value(choices, depth.min(1)), value(choices, depth.min(1)))
+            format!(
+                "{} {comparison} {}",
+                value(choices, names, depth.min(1)),
+                value(choices, names, depth.min(1))
+            )
         }
-        1 => format!("{} IS {}NULL", value(choices, depth.min(1)), not(choices)),
-        2 => format!("({} AND {})", condition(choices, depth - 1), condition(choices, depth - 1)),
-        3 => format!("({} OR {})", condition(choices, depth - 1), condition(choices, depth - 1)),
-        4 => format!("NOT ({})", condition(choices, depth - 1)),
+        1 => format!("{} IS {}NULL", value(choices, names, depth.min(1)), not(choices)),
+        2 => {
+            format!("({} AND {})", condition(choices, names, depth - 1), condition(choices, names, depth - 1))
+        }
+        3 => {
+            format!("({} OR {})", condition(choices, names, depth - 1), condition(choices, names, depth - 1))
+        }
+        4 => format!("NOT ({})", condition(choices, names, depth - 1)),
         5 => {
-            let (a, b) = (value(choices, 0), value(choices, 0));
-            format!("{} {}IN ({a}, {b})", value(choices, 0), not(choices))
+            let (a, b) = (value(choices, names, 0), value(choices, names, 0));
+            format!("{} {}IN ({a}, {b})", value(choices, names, 0), not(choices))
         }
         6 => {
-            let (a, b) = (value(choices, 0), value(choices, 0));
-            format!("{} {}BETWEEN {a} AND {b}", value(choices, 0), not(choices))
+            let (a, b) = (value(choices, names, 0), value(choices, names, 0));
+            format!("{} {}BETWEEN {a} AND {b}", value(choices, names, 0), not(choices))
         }
-        7 => format!("{} {}CONTAINS {}", value(choices, 0), not(choices), value(choices, 0)),
+        7 => format!("{} {}CONTAINS {}", value(choices, names, 0), not(choices), value(choices, names, 0)),
         _ => {
             let pattern = *choices.pick(&["'Order.*'", "'*e*'", "'tea, Tea *'", "'*'"]);
-            format!(
-                "{} {}MATCHES {pattern}",
-                choices.pick(&["type", "data.name", "data.total"]),
-                not(choices)
-            )
+            format!("{} {}MATCHES {pattern}", choices.pick(names.texts), not(choices))
         }
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::Shared;
 use super::catalog::Catalog;
 use super::cold::{Cold, Tables, Zone};
-use super::follow::follow;
+use super::follow::{SnapshotDue, follow};
 use super::journal::Salt;
 use super::tail::Tail;
-use crate::entity::{Entity, Position};
-use crate::error::Result;
+use crate::entity::Position;
+use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::time::Timestamp;
 
@@ -64,13 +64,28 @@ pub(crate) fn write(
     tails: &[&Arc<Tail>],
     after: JournalAfter,
     catalog: &Catalog,
-) -> Result<Vec<(Entity, u64)>> {
+) -> Result<Vec<SnapshotDue>> {
+    match write_with(cold, tails, after, Some(catalog)) {
+        // What is kept may be damaged. It must not stand in the way of the log: the background tells of it, and makes it anew.
+        Err(Error::Corrupt { .. }) => write_with(cold, tails, after, None),
+        written => written,
+    }
+}
+
+fn write_with(
+    cold: &Cold,
+    tails: &[&Arc<Tail>],
+    after: JournalAfter,
+    followed: Option<&Catalog>,
+) -> Result<Vec<SnapshotDue>> {
     let mut chain = cold.read()?.chain()?;
     let mut due = Vec::new();
     cold.write("a checkpoint", |tables| {
         for tail in tails {
             chain = write_tail(tables, tail, chain)?;
-            due.extend(follow(tables, catalog, tail.first, tail.read().events())?);
+            if let Some(catalog) = followed {
+                due.extend(follow(tables, catalog, tail.first, tail.read().events())?);
+            }
         }
         if let JournalAfter::Retired(salt) = after {
             tables.clear_meta("journal")?;

@@ -46,7 +46,7 @@ pub(super) fn follow(
     catalog: &Catalog,
     first: u64,
     events: &[impl AsRef<[u8]>],
-) -> Result<Vec<(Entity, u64)>> {
+) -> Result<Vec<SnapshotDue>> {
     let mut followed = Vec::new();
     for model in catalog.models() {
         // One that is not understood is not followed; a file with such a model is not written.
@@ -66,13 +66,16 @@ pub(super) fn follow(
 /// For each entity that events concern, which, and whether they are its own.
 pub(super) type Touched = BTreeMap<String, Vec<(u64, bool)>>;
 
+/// An entity that nobody defined, and where it is due a snapshot.
+pub(crate) type SnapshotDue = (Entity, u64);
+
 /// What a stretch touches: for each model its entities, and the plain entities that are due a snapshot.
 fn touched(
     catalog: &Catalog,
     followed: &[(&Model, &Arc<dyn Fold>)],
     first: u64,
     events: &[impl AsRef<[u8]>],
-) -> Result<(Vec<Touched>, Vec<(Entity, u64)>)> {
+) -> Result<(Vec<Touched>, Vec<SnapshotDue>)> {
     let mut touched: Vec<Touched> = followed.iter().map(|_| Touched::new()).collect();
     let mut due = Vec::new();
     let by_kind: HashMap<&str, usize> =
@@ -122,10 +125,10 @@ fn add(touched: &mut Touched, id: &str, position: u64, own: bool) {
 }
 
 /// The entity, if it is one that nobody defined, and has another so many events now.
-fn snapshot_due(catalog: &Catalog, event: &Record, target: EntityStr) -> Result<Option<(Entity, u64)>> {
+fn snapshot_due(catalog: &Catalog, event: &Record, target: EntityStr) -> Result<Option<SnapshotDue>> {
     let version = event.version().map_or(0, |version| version.0);
     if version == 0
-        || version % EVERY != 0
+        || !version.is_multiple_of(EVERY)
         || target.kind.starts_with('$')
         || catalog.model(target.kind).is_some()
     {
@@ -136,7 +139,7 @@ fn snapshot_due(catalog: &Catalog, event: &Record, target: EntityStr) -> Result<
 
 /// The ids of the entities of a kind whose folds an event joins that is not theirs.
 fn included(event: &Record, kind: &str, fold: &dyn Fold) -> Vec<String> {
-    let mut ids: Vec<String> = Vec::new();
+    let mut ids = Vec::new();
     for include in fold.includes() {
         if !include.on.matches_text(event.kind()) {
             continue;
@@ -144,11 +147,13 @@ fn included(event: &Record, kind: &str, fold: &dyn Fold) -> Vec<String> {
         for (_, value) in event.tags().filter(|(name, _)| *name == include.tag) {
             let Some(id) = value.to_value().ok().and_then(|value| Term::id_of_tag(&value)) else { continue };
             let own = event.target().is_some_and(|target| target.kind == kind && target.id == id);
-            if !own && !ids.contains(&id) {
+            if !own && Term::is_id(kind, &id) {
                 ids.push(id);
             }
         }
     }
+    ids.sort_unstable();
+    ids.dedup();
     ids
 }
 
@@ -163,9 +168,10 @@ fn bring_up(
     entities: Touched,
 ) -> Result<()> {
     let mut finders = Vec::new();
+    let known = tables.indexes_of(model.position)?;
     for finder in catalog.finders_of(&model.kind) {
-        let built = match tables.built(model.position, finder.position)? {
-            Some(built) => built,
+        let built = match known.iter().find(|(position, _)| *position == finder.position) {
+            Some((_, built)) => built.clone(),
             // Before the first state, an index of none is whole.
             None if first == 1 => {
                 tables.set_built(model.position, finder.position, &Built::Whole)?;
@@ -174,6 +180,14 @@ fn bring_up(
             None => continue,
         };
         finders.push((finder, built));
+    }
+    // Who has another catalog may know of more. What is not kept up must not serve them.
+    for (position, built) in known {
+        if built != Built::DROPPING
+            && catalog.finders_of(&model.kind).all(|finder| finder.position != position)
+        {
+            tables.set_built(model.position, position, &Built::DROPPING)?;
+        }
     }
     let followed = Followed { model, fold, finders };
     for (id, positions) in entities {
@@ -207,7 +221,7 @@ impl Followed<'_> {
         for (position, own) in positions {
             let bytes = events.get((position - first) as usize).map(AsRef::as_ref).unwrap_or_default();
             folded.add(&**self.fold, &Record::open(Position(*position), bytes)?, *own);
-            if folded.events % self.fold.every() == 0 {
+            if folded.events.is_multiple_of(self.fold.every()) {
                 let entity = match &term {
                     Some(term) => term,
                     None => term.insert(Term::entity(&Entity::new(&self.model.kind, id)?)?),
@@ -218,10 +232,11 @@ impl Followed<'_> {
         let bytes = folded.encode()?;
         let after = found(&Kept::open(&bytes)?);
         for (before, after) in before.iter().zip(&after) {
-            for term in before.iter().filter(|term| !after.contains(term)) {
+            // Both are in order.
+            for term in before.iter().filter(|term| after.binary_search(term).is_err()) {
                 tables.remove_found(definition, term, id)?;
             }
-            for term in after.iter().filter(|term| !before.contains(term)) {
+            for term in after.iter().filter(|term| before.binary_search(term).is_err()) {
                 tables.put_found(definition, term, id)?;
             }
         }
@@ -229,7 +244,7 @@ impl Followed<'_> {
     }
 }
 
-/// The terms that a state is found by. Those of which there is none have a place of their own: they are to be told of.
+/// The terms that a state is found by, each once, in order. Those of which there is none have a place of their own: they are to be told of.
 pub(super) fn found_by(kept: &Kept, finder: &Finder) -> Vec<Term> {
     if kept.fault.is_some() { vec![finder.faulty_term()] } else { finder.terms(kept.state) }
 }
@@ -238,7 +253,7 @@ pub(super) fn found_by(kept: &Kept, finder: &Finder) -> Vec<Term> {
 #[derive(Debug, Default)]
 pub(crate) struct Due {
     /// Of entities that nobody defined, at these positions.
-    plain: Vec<(Entity, u64)>,
+    plain: Vec<SnapshotDue>,
     /// Made already, of a program's own types (its name for the fold) and of entities that nobody defined: the entity, where, and
     /// the bytes.
     made: Vec<(Option<String>, Term, u64, Vec<u8>)>,
@@ -247,7 +262,7 @@ pub(crate) struct Due {
 
 impl Shared {
     /// Remembers which plain entities are due a snapshot. What is too much is forgotten: the next one will do.
-    pub(super) fn snapshots_due(&self, due: Vec<(Entity, u64)>) {
+    pub(super) fn snapshots_due(&self, due: Vec<SnapshotDue>) {
         if due.is_empty() || self.options.read_only {
             return;
         }
@@ -292,6 +307,29 @@ impl Shared {
         self.drop_states(&catalog)
     }
 
+    /// Whether all states that a catalog has defined are kept up to C, and are in the indexes of them. What was dropped or replaced
+    /// since, or is not understood, is not asked for.
+    pub(super) fn keeps_states_of(&self, wanted: &Catalog) -> Result<bool> {
+        let catalog = self.tails().catalog;
+        let read = self.cold.read()?;
+        let checkpoint = read.checkpoint()?;
+        let still =
+            |model: &Model| wanted.model(&model.kind).is_some_and(|wanted| wanted.position == model.position);
+        for model in catalog.models().filter(|model| model.is_understood() && still(model)) {
+            if read.followed(model.position)? != Some(checkpoint) {
+                return Ok(false);
+            }
+            for finder in catalog.finders_of(&model.kind).filter(|finder| finder.is_understood()) {
+                let asked =
+                    wanted.finder(&finder.name).is_some_and(|asked| asked.position == finder.position);
+                if asked && read.built(model.position, finder.position)? != Some(Built::Whole) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
     /// Brings the states of a model a stretch nearer to C.
     fn follow_model(self: &Arc<Shared>, catalog: &Catalog, model: &Model) -> Result<bool> {
         let (checkpoint, through) = {
@@ -303,10 +341,12 @@ impl Shared {
             if let Some(journal) = self.journal.get().filter(|_| self.watch.synced() < model.position.0) {
                 self.sync_journal(journal)?;
             }
+            // What was half removed when a crash took back why, or is damaged, goes first.
+            let most = self.options.index_slice.1;
             self.cold.write("beginning to keep states", |tables| {
-                match tables.followed(model.position)? {
-                    None => tables.set_followed(model.position, 0),
-                    Some(_) => Ok(()),
+                match tables.remove_states(model.position, most)? {
+                    true => tables.set_followed(model.position, 0),
+                    false => Ok(()),
                 }
             })?;
             return Ok(true);
@@ -326,14 +366,24 @@ impl Shared {
         }
         let fold = model.fold()?;
         let entities = touched_by(model, &**fold, through + 1, &events)?;
-        self.cold.write("keeping states", |tables| {
+        let kept = self.cold.write("keeping states", |tables| {
             // A checkpoint may have come between.
             if tables.followed(model.position)? != Some(through) {
                 return Ok(());
             }
             bring_up(tables, catalog, model, fold, through + 1, &events, entities)
-        })?;
+        });
+        self.or_begin_anew(model, kept)?;
         Ok(true)
+    }
+
+    /// Where what is kept is damaged, that is told, and the states are begun anew.
+    fn or_begin_anew(&self, model: &Model, kept: Result<()>) -> Result<()> {
+        if let Err(Error::Corrupt { .. }) = &kept {
+            self.cold
+                .write("beginning to keep states anew", |tables| tables.forget_followed(model.position))?;
+        }
+        kept
     }
 
     /// Puts more of the states that there are into an index of them.
@@ -345,10 +395,14 @@ impl Shared {
             self.sync_journal(journal)?;
         }
         let most = self.options.index_slice.1;
-        self.cold.write("building an index of states", |tables| {
+        let built = self.cold.write("building an index of states", |tables| {
             let (model, index) = (model.position, finder.position);
             let after = match tables.built(model, index)? {
                 None => Vec::new(),
+                // A crash took back why it was being dropped; or a checkpoint did not know of it.
+                Some(built) if built == Built::DROPPING => {
+                    return tables.remove_found_of(model, index, most).map(drop);
+                }
                 Some(Built::Through(id)) => id,
                 Some(Built::Whole) => return Ok(()),
             };
@@ -366,7 +420,8 @@ impl Shared {
                 Some(last) => tables.set_built(model, index, &Built::Through(last)),
                 None => tables.set_built(model, index, &Built::Whole),
             }
-        })?;
+        });
+        self.or_begin_anew(model, built)?;
         Ok(true)
     }
 
@@ -451,4 +506,4 @@ fn catalog_is_behind(shared: &Shared, definition: Position) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

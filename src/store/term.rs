@@ -120,16 +120,13 @@ impl Term {
         Builder::new(Space::Tag).text(name).value(value).term(|| format!("the index value {name}"))
     }
 
-    /// The index values that stand for an id: ids are text, and a number may be meant by one.
-    pub fn tags_of_id(name: &str, id: &str) -> Result<Vec<Term>> {
-        let mut terms = vec![Term::tag(name, &Value::from(id))?];
+    /// The index values that stand for an id: ids are text, and a number may be meant by one. None that is too long for an index:
+    /// no event has it.
+    pub fn tags_of_id(name: &str, id: &str) -> Vec<Term> {
         let number = id.parse::<i64>().map(Value::from).or_else(|_| id.parse::<u64>().map(Value::from));
-        if let Ok(number) = number
-            && number.to_string() == id
-        {
-            terms.push(Term::tag(name, &number)?);
-        }
-        Ok(terms)
+        let number = number.ok().filter(|number| number.to_string() == id);
+        let values = std::iter::once(Value::from(id)).chain(number);
+        values.filter_map(|value| Term::tag(name, &value).ok()).collect()
     }
 
     /// The id that an index value stands for, if it does.
@@ -144,6 +141,11 @@ impl Term {
             }
             _ => None,
         }
+    }
+
+    /// Whether there can be an entity of a kind with such an id: not every index value is one.
+    pub fn is_id(kind: &str, id: &str) -> bool {
+        Entity::new(kind, id).and_then(|entity| Term::entity(&entity)).is_ok()
     }
 
     /// What the index of a definition holds an event under: none if that is no text, number, boolean or time.
@@ -231,9 +233,9 @@ impl Term {
         let rest = self.0.strip_prefix(&[Space::Tag as u8, TEXT])?;
         let end = rest.windows(2).position(|pair| pair == [0, 0])? + 4;
         let value = self.0.get(end..)?;
-        match value.first()? {
-            &TEXT => read_text(value),
-            &NUMBER => Term::id_of_tag(&read_number(value)?),
+        match *value.first()? {
+            TEXT => read_text(value),
+            NUMBER => Term::id_of_tag(&read_number(value)?),
             _ => None,
         }
     }

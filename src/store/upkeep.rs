@@ -104,11 +104,11 @@ impl Upkeep {
     }
 
     /// Waits until something is done, for so long at most; an error if indexes cannot be built. Says whether it is done.
-    pub fn wait_for_indexes(&self, timeout: Duration, done: impl Fn() -> bool) -> Result<bool> {
+    pub fn wait_for_indexes(&self, timeout: Duration, done: impl Fn() -> Result<bool>) -> Result<bool> {
         let until = Instant::now().checked_add(timeout);
         let mut asked = locked(&self.asked);
         loop {
-            if done() {
+            if done()? {
                 return Ok(true);
             }
             if let Some(failure) = &asked.index_failure {

@@ -94,7 +94,7 @@ fn an_index_is_defined_shown_and_dropped() {
     assert!(shown(&session).is_empty());
     assert!(session.error("DROP INDEX customer").contains("no index 'customer' is defined"));
     assert_eq!(session.positions("EVENTS '$index.*'"), [3, 6, 7]);
-    assert_eq!(session.lines("VERIFY"), [r#"{"ok":true,"events":7,"entries":26}"#]);
+    assert_eq!(session.lines("VERIFY"), [r#"{"ok":true,"events":7,"entries":26,"states":0}"#]);
 }
 
 #[test]

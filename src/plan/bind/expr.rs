@@ -181,6 +181,7 @@ impl Binder<'_> {
                 Some(name) => name.to_owned(),
                 // Kinds and types are written with a capital, members of data without.
                 None if first.starts_with(char::is_uppercase) => format!("'{path}'"),
+                None if state.is_some() => format!("state.{first} or data.{first}"),
                 None => format!("data.{first}"),
             };
             let fields = NAMES.join(", ");

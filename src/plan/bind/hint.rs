@@ -5,6 +5,7 @@
 //! little: which types there are, and some of the newest events.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Binder, Context};
 use crate::document::Raw;
@@ -17,7 +18,9 @@ use crate::lang::ast::{
 };
 use crate::pattern::Pattern;
 use crate::plan::fault::nearest;
-use crate::store::snapshot::Direction;
+use crate::plan::field::STATE;
+use crate::store::fold::Fold;
+use crate::store::snapshot::{Direction, Way};
 use crate::store::term::Term;
 
 /// How many of the newest events are looked at for a member of data.
@@ -62,7 +65,19 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
         ) => {
             hints.extend(binder.kind(entity)?);
         }
+        Statement::Read(Read::Query(Query::Find { kind, clauses })) => {
+            hints.extend(binder.unknown(&kind.text, "")?);
+            if hints.is_empty() {
+                binder.parts(&kind.text, said(clauses), &mut hints)?;
+            }
+        }
         Statement::Define(Definition::Entity(entity)) => binder.misnamed(entity, &mut hints)?,
+        Statement::Define(Definition::Index { pattern, expr, .. }) => {
+            let on = binder.text(pattern, "ON")?;
+            if binder.snapshot()?.indexes().model(&on).is_some() {
+                binder.parts(&on, std::iter::once(expr), &mut hints)?;
+            }
+        }
         _ => {}
     }
     Ok(hints)
@@ -77,18 +92,26 @@ impl Binder<'_> {
     }
 
     fn kind(&self, entity: &EntityRef) -> Result<Option<String>> {
-        let kind = entity.kind.text.as_str();
-        if self.snapshot()?.has_kind(kind)? {
+        let id = match &entity.id {
+            Id::Expr(expr) => format!(" ({expr})"),
+            id => format!(" {id}"),
+        };
+        self.unknown(&entity.kind.text, &id)
+    }
+
+    /// A kind that no event is about; behind the one that was meant stands what stood behind it.
+    fn unknown(&self, kind: &str, behind: &str) -> Result<Option<String>> {
+        let snapshot = self.snapshot()?;
+        let joined = |fold: &Arc<dyn Fold>| !fold.includes().is_empty();
+        let catalog = snapshot.indexes();
+        if snapshot.has_kind(kind)? || catalog.model(kind).is_some_and(|m| m.fold().is_ok_and(joined)) {
             return Ok(None);
         }
         let types = self.types()?;
-        let id = match &entity.id {
-            Id::Expr(expr) => format!("({expr})"),
-            id => id.to_string(),
-        };
-        let meant = nearest(kind, types.iter().map(|(name, _)| prefix(name)));
+        let defined = catalog.models().map(|model| model.kind.as_str()).filter(|defined| *defined != kind);
+        let meant = nearest(kind, types.iter().map(|(name, _)| prefix(name)).chain(defined));
         Ok(Some(match meant {
-            Some(meant) => format!("no events of {kind}; did you mean {} {id}?", crate::entity::Name(meant)),
+            Some(meant) => format!("no events of {kind}; did you mean {}{behind}?", Name(meant)),
             None => format!("no events of {kind}"),
         }))
     }
@@ -177,10 +200,7 @@ impl Binder<'_> {
         lists: Vec<Term>,
         hints: &mut Vec<String>,
     ) -> Result<()> {
-        let mut paths = Vec::new();
-        exprs.for_each(|expr| collect(expr, &mut paths));
-        let mut told = BTreeSet::new();
-        paths.retain(|path| told.insert(path.to_string()));
+        let paths = paths(exprs, &["data", "metadata"]);
         if paths.is_empty() || lists.is_empty() {
             return Ok(());
         }
@@ -190,13 +210,53 @@ impl Binder<'_> {
             records.push(Record::open(*position, bytes)?);
         }
         for path in paths {
-            hints.extend(missing(path, &records));
+            let looked_at = match records.len() {
+                1 => "is not in the one event looked at".to_owned(),
+                many => format!("is in none of the newest {many} events looked at"),
+            };
+            let is_data = path.first.text == "data";
+            let parts = records.iter().map(|record| if is_data { record.data() } else { record.metadata() });
+            hints.extend(missing(path, parts.collect(), &looked_at));
+        }
+        Ok(())
+    }
+
+    /// Parts of states that none of those looked at has.
+    fn parts<'e>(
+        &self,
+        kind: &str,
+        exprs: impl Iterator<Item = &'e Expr>,
+        hints: &mut Vec<String>,
+    ) -> Result<()> {
+        let paths = paths(exprs, &[STATE]);
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.snapshot()?;
+        let ids = match snapshot.way_to_states(kind)? {
+            Way::Kept => None,
+            // No more than are looked at are folded.
+            _ => Some(snapshot.ids(kind, None)?.take(LOOKED_AT).collect::<Result<_>>()?),
+        };
+        let mut sample: Vec<Vec<u8>> = Vec::new();
+        snapshot.states(kind, ids)?.lend(|_, kept| {
+            if kept.fault.is_none() && !kept.state.is_null() {
+                sample.push(kept.state.0.to_vec());
+            }
+            Ok(sample.len() < LOOKED_AT)
+        })?;
+        for path in paths {
+            let looked_at = match sample.len() {
+                1 => format!("is not in the one {kind} looked at"),
+                many => format!("is in none of the {many} {kind} looked at"),
+            };
+            hints.extend(missing(path, sample.iter().map(|state| Raw(state)).collect(), &looked_at));
         }
         Ok(())
     }
 
     /// Some of the newest events of these lists.
-    fn newest(&self, lists: Vec<Term>) -> Result<Vec<(crate::entity::Position, std::sync::Arc<[u8]>)>> {
+    fn newest(&self, lists: Vec<Term>) -> Result<Vec<(crate::entity::Position, Arc<[u8]>)>> {
         let each = LOOKED_AT.div_ceil(lists.len().max(1));
         let mut sample = Vec::new();
         for term in lists {
@@ -233,12 +293,21 @@ fn meant_pattern(part: &str, types: &[(String, Term)]) -> Option<String> {
     names().any(|name| glob.matches_text(name)).then_some(meant)
 }
 
-/// The paths into data and metadata.
+/// The paths that begin with one of these, each once.
+fn paths<'e>(exprs: impl Iterator<Item = &'e Expr>, roots: &[&str]) -> Vec<&'e Path> {
+    let mut paths = Vec::new();
+    exprs.for_each(|expr| collect(expr, &mut paths));
+    let mut told = BTreeSet::new();
+    paths.retain(|path| roots.contains(&path.first.text.as_str()) && told.insert(path.to_string()));
+    paths
+}
+
+/// The paths with steps.
 fn collect<'e>(expr: &'e Expr, paths: &mut Vec<&'e Path>) {
     let mut all = |exprs: &[&'e Expr]| exprs.iter().for_each(|expr| collect(expr, paths));
     match &expr.kind {
         ExprKind::Field(path) => {
-            if matches!(path.first.text.as_str(), "data" | "metadata") && !path.steps.is_empty() {
+            if !path.steps.is_empty() {
                 paths.push(path);
             }
         }
@@ -266,12 +335,11 @@ fn collect<'e>(expr: &'e Expr, paths: &mut Vec<&'e Path>) {
     }
 }
 
-/// What to say of a path that leads nowhere in any of the events.
-fn missing(path: &Path, records: &[Record]) -> Option<String> {
-    let mut at: Vec<Raw> = records
-        .iter()
-        .map(|record| if path.first.text == "data" { record.data() } else { record.metadata() })
-        .collect();
+/// What to say of a path that leads nowhere in any of these; nothing where there are none.
+fn missing(path: &Path, mut at: Vec<Raw>, looked_at: &str) -> Option<String> {
+    if at.is_empty() {
+        return None;
+    }
     let mut so_far = path.first.text.clone();
     for step in &path.steps {
         // How many items an array has differs from event to event.
@@ -280,12 +348,7 @@ fn missing(path: &Path, records: &[Record]) -> Option<String> {
         if next.is_empty() {
             let names: BTreeSet<String> = at.iter().flat_map(|raw| names(*raw)).collect();
             let meant = nearest(&name.text, names.iter().map(String::as_str));
-            let meant = meant.map(|meant| format!("; did you mean {so_far}.{}?", crate::entity::Name(meant)));
-            let looked_at = match records.len() {
-                0 => return None,
-                1 => "is not in the one event looked at".to_owned(),
-                many => format!("is in none of the newest {many} events looked at"),
-            };
+            let meant = meant.map(|meant| format!("; did you mean {so_far}.{}?", Name(meant)));
             return Some(format!("{so_far}{step} {looked_at}{}", meant.unwrap_or_default()));
         }
         so_far.push_str(&step.to_string());

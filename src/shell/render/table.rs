@@ -332,7 +332,8 @@ fn write_state(state: &Object, colors: bool, out: &mut dyn Write) -> io::Result<
     let shown = |name: &str| state.get(name).map(|value| Cell::shown(value).text);
     let point = |name: &str, word: &str| {
         let value = state.get(name).filter(|value| !matches!(value, Value::Null))?;
-        Some(format!("{word} {}", Cell::shown(value).text))
+        let mark = if matches!(value, Value::Int(_)) { "#" } else { "" };
+        Some(format!("{word} {mark}{}", Cell::shown(value).text))
     };
     let version = match state.get("version") {
         Some(Value::Int(0)) => Some("no events".to_owned()),

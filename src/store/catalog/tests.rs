@@ -123,6 +123,8 @@ pub(in crate::store) fn definitions(snapshot: &Snapshot) -> BTreeMap<String, u64
         let event = codec::decode(Position(position), bytes).unwrap();
         let name = event.target.as_ref().map_or("", |target| target.id());
         match event.kind.as_str() {
+            // An index of states takes the name, and is none of events.
+            DEFINED if event.data.get("of").is_some() => drop(found.remove(name)),
             DEFINED => drop(found.insert(name.to_owned(), position)),
             DROPPED => drop(found.remove(name)),
             _ => {}

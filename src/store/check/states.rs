@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use super::Verification;
 use crate::entity::{Entity, Position};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::catalog::{Finder, Model};
 use crate::store::cold::states::{Built, Snapped, snapped};
 use crate::store::fold::{Fold, Folded, Plain};
 use crate::store::kept::Kept;
 use crate::store::snapshot::Snapshot;
 
-/// How many rows are read at a time.
+/// How many rows are read at a time, and how many bytes of states about.
 const PAGE: usize = 256;
+const BYTES: usize = 4 << 20;
 
 /// Compares all that is kept of states.
 pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
@@ -22,27 +23,33 @@ pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<(
             found.or_fault(checked)?;
         }
     }
+    for damaged in snapshot.read(|view| view.cold().damaged_followers())? {
+        found.fault(super::words(&damaged));
+    }
     let checked = snapshots(snapshot, found);
     found.or_fault(checked).map(drop)
 }
 
-/// A row, with up to where its model is followed in the read that saw it.
-type Row = (String, Result<Vec<u8>>);
+/// Some states of a model, as one read saw them.
+struct Page {
+    /// Up to where the log is in them.
+    followed: u64,
+    rows: Vec<(String, Result<Vec<u8>>)>,
+    /// The last id, if there may be more.
+    last: Option<String>,
+}
 
-/// A page of the states of a model, and up to where the log is in them; none if they are not kept.
-fn page(
-    snapshot: &Snapshot,
-    model: &Model,
-    after: Option<&str>,
-) -> Result<Option<(u64, Vec<Row>, Option<String>)>> {
+/// A page of the states of a model; none if they are not kept.
+fn page(snapshot: &Snapshot, model: &Model, after: Option<&str>) -> Result<Option<Page>> {
     snapshot.read(|view| {
         let Some(followed) = view.cold().followed(model.position)? else { return Ok(None) };
-        let mut rows = Vec::new();
+        let (mut rows, mut held) = (Vec::new(), 0);
         let last = view.cold().each_state_after(model.position, after, PAGE, |id, bytes| {
+            held += bytes.as_ref().map_or(0, |bytes| bytes.len());
             rows.push((id.to_owned(), bytes.map(<[u8]>::to_vec)));
-            Ok(())
+            Ok(held < BYTES)
         })?;
-        Ok(Some((followed, rows, last)))
+        Ok(Some(Page { followed, rows, last }))
     })
 }
 
@@ -50,14 +57,16 @@ fn page(
 fn states(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Result<()> {
     let fold = model.fold()?;
     let mut after = None;
-    while let Some((followed, rows, last)) = page(snapshot, model, after.as_deref())? {
+    while let Some(Page { followed, rows, last }) = page(snapshot, model, after.as_deref())? {
         // What is kept may be of newer events than this snapshot shows.
         let now = snapshot.now();
         for (id, bytes) in rows {
             let entity = Entity::new(&model.kind, &id)?;
             let what = || format!("the state of {entity}");
             if let Some(kept) = found.or_fault(bytes.and_then(|bytes| Kept::open(&bytes)?.to_folded()))? {
-                let expected = now.fold_all(&entity, &**fold, followed)?;
+                let Some(expected) = unless_damaged(now.fold_all(&entity, &**fold, followed))? else {
+                    continue;
+                };
                 differs(found, what, &kept, &expected);
                 if expected.events == 0 {
                     found.fault(format!("{} is kept, and it has no event", what()));
@@ -71,6 +80,14 @@ fn states(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resul
         }
     }
     Ok(())
+}
+
+/// A fold; none where the log or its lists are damaged, which was told where they were compared.
+fn unless_damaged(folded: Result<Folded>) -> Result<Option<Folded>> {
+    match folded {
+        Err(Error::Corrupt { .. }) => Ok(None),
+        folded => folded.map(Some),
+    }
 }
 
 fn differs(found: &mut Verification, what: impl Fn() -> String, kept: &Folded, expected: &Folded) {
@@ -91,12 +108,13 @@ fn none_is_missing(snapshot: &Snapshot, model: &Model, found: &mut Verification)
     while let Some(id) = each.next().transpose()? {
         let kept = snapshot.read(|view| {
             let followed = view.cold().followed(model.position)?;
-            view.cold().with_state(model.position, &id, |bytes| Ok((followed, bytes.is_some())))
+            // Damage was told above.
+            Ok((followed, view.cold().has_state(model.position, &id)?))
         });
-        // Damage was told above.
-        let Ok((Some(followed), false)) = kept else { continue };
+        let (Some(followed), false) = kept? else { continue };
         let entity = Entity::new(&model.kind, &id)?;
-        if snapshot.now().fold_all(&entity, &**fold, followed)?.events > 0 {
+        let expected = unless_damaged(snapshot.now().fold_all(&entity, &**fold, followed))?;
+        if expected.is_some_and(|expected| expected.events > 0) {
             found.fault(format!("the state of {entity} is not kept, as those of its kind are"));
         }
         if found.full() {
@@ -121,7 +139,7 @@ fn entries(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resu
             let (mut expected, mut count) = (0u64, 0u64);
             let mut missing = None;
             cold.each_state_after(model.position, None, usize::MAX, |id, bytes| {
-                let Ok(bytes) = bytes else { return Ok(()) };
+                let Ok(bytes) = bytes else { return Ok(true) };
                 if built.has(id) {
                     for term in crate::store::follow::found_by(&Kept::open(bytes)?, finder) {
                         expected += 1;
@@ -130,7 +148,7 @@ fn entries(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resu
                         }
                     }
                 }
-                Ok(())
+                Ok(true)
             })?;
             cold.each_found(model.position, |term, _| {
                 count += u64::from(crate::store::term::definition_of(term) == Some(finder.position));
@@ -181,7 +199,8 @@ fn snapshots(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
                 Some((same, of, fold, folded)) if same == definition && of == entity => (fold, folded),
                 _ => (fold, Folded::default()),
             };
-            let expected = now.fold_all_from(before, &entity, &*fold, position)?;
+            let expected = unless_damaged(now.fold_all_from(before, &entity, &*fold, position))?;
+            let Some(expected) = expected else { continue };
             let what = || format!("the snapshot of {entity} at #{position}");
             if let Some(kept) = found.or_fault(Kept::open(&bytes).and_then(|kept| kept.to_folded()))? {
                 differs(found, what, &kept, &expected);

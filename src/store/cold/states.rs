@@ -9,7 +9,10 @@
 //! | `followers` | that ‖ the position of an index's definition | up to which id its states are in the index |
 //!
 //! Positions are 8 bytes, big-endian. The owner of a snapshot is a definition (0, then its position; position 0 for kinds
-//! that nobody defined), or a type of a program (1, then its name, then 0).
+//! that nobody defined), or a type of a program (1, then its name as terms have text).
+//!
+//! What a row holds is never needed. Whoever reads takes one that is damaged as if it were not there, and folds the log; whoever
+//! writes is told, and makes what is kept anew.
 
 use redb::{ReadableTable, TableError};
 
@@ -18,7 +21,7 @@ use super::{
 };
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
-use crate::store::term::{Term, TermRange};
+use crate::store::term::{Term, TermRange, derived_prefix, write_text};
 
 /// Whose fold a snapshot is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +43,9 @@ pub(crate) enum Built {
 }
 
 impl Built {
+    /// It has entries, and is not kept any more: before it can be begun, those are to be removed.
+    pub const DROPPING: Built = Built::Through(Vec::new());
+
     /// Whether the state of an id is in it.
     pub fn has(&self, id: &str) -> bool {
         match self {
@@ -54,7 +60,11 @@ impl Owner<'_> {
         match self {
             Owner::Plain => [[0].as_slice(), &[0; 8]].concat(),
             Owner::Model(position) => [[0].as_slice(), &position.0.to_be_bytes()].concat(),
-            Owner::Named(name) => [&[1], name.as_bytes(), &[0]].concat(),
+            Owner::Named(name) => {
+                let mut prefix = vec![1];
+                write_text(&mut prefix, name);
+                prefix
+            }
         }
     }
 
@@ -89,6 +99,9 @@ pub(crate) struct Snapped {
     pub entity: Entity,
     pub position: u64,
 }
+
+/// A snapshot's key, and its bytes as far as they can be read.
+pub(crate) type SnapshotFound = (Vec<u8>, Result<Vec<u8>>);
 
 /// What the key of a snapshot says; none if it is of a program's own type.
 pub(crate) fn snapped(key: &[u8]) -> Result<Option<Snapped>> {
@@ -156,11 +169,12 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Up to where the log is in the states of a definition; none if they were not begun.
+    /// Up to where the log is in the states of a definition; none if they were not begun, or nobody can tell.
     pub fn followed(&self, definition: Position) -> Result<Option<u64>> {
         let key = definition.0.to_be_bytes();
         let row = self.followers.get(key.as_slice()).map_err(|e| failed(READING, e))?;
-        row.map(|row| followed(&key, row.value())).transpose()
+        // Where nobody can tell, they are begun anew.
+        Ok(row.and_then(|row| followed(&key, row.value()).ok()))
     }
 
     pub fn set_followed(&mut self, definition: Position, through: u64) -> Result<()> {
@@ -170,11 +184,32 @@ impl Tables<'_> {
         Ok(())
     }
 
+    /// Begins the states of a definition anew: what there is of them is removed in time.
+    pub fn forget_followed(&mut self, definition: Position) -> Result<()> {
+        self.followers.remove(definition.0.to_be_bytes().as_slice()).map_err(|e| failed(WRITING, e))?;
+        Ok(())
+    }
+
     /// Up to where the states of a definition are in an index of them; none if that was not begun.
     pub fn built(&self, definition: Position, index: Position) -> Result<Option<Built>> {
         let key = built_key(definition, index);
         let row = self.followers.get(key.as_slice()).map_err(|e| failed(READING, e))?;
-        row.map(|row| built(&key, row.value())).transpose()
+        Ok(row.map(|row| built(&key, row.value()).unwrap_or(Built::DROPPING)))
+    }
+
+    /// The indexes that there are of the states of a definition.
+    pub fn indexes_of(&self, definition: Position) -> Result<Vec<(Position, Built)>> {
+        let prefix = definition.0.to_be_bytes();
+        let mut found = Vec::new();
+        for row in self.followers.range::<&[u8]>(prefix.as_slice()..).map_err(|e| failed(READING, e))? {
+            let (key, value) = row.map_err(|e| failed(READING, e))?;
+            let Some(index) = key.value().strip_prefix(&prefix) else { break };
+            if !index.is_empty() {
+                let built = built(key.value(), value.value()).unwrap_or(Built::DROPPING);
+                found.push((Position(row_position("followers", index)?), built));
+            }
+        }
+        Ok(found)
     }
 
     pub fn set_built(&mut self, definition: Position, index: Position, built: &Built) -> Result<()> {
@@ -198,7 +233,7 @@ impl Tables<'_> {
     ) -> Result<()> {
         let from = [definition.0.to_be_bytes().as_slice(), id, &[0]].concat();
         let from = if id.is_empty() { definition.0.to_be_bytes().to_vec() } else { from };
-        each_state(&self.states, definition, &from, |id, bytes| state(id, bytes?), most)?;
+        each_state(&self.states, definition, &from, |id, bytes| state(id, bytes?).map(|()| true), most)?;
         Ok(())
     }
 
@@ -224,11 +259,10 @@ impl Tables<'_> {
 
     /// Removes an index of the states of a definition, at most so many rows. Says whether that was all.
     pub fn remove_found_of(&mut self, definition: Position, index: Position, most: usize) -> Result<bool> {
-        let term = crate::store::term::derived_prefix(index);
-        let prefix = [definition.0.to_be_bytes().as_slice(), &term].concat();
+        let prefix = [definition.0.to_be_bytes().as_slice(), &derived_prefix(index)].concat();
         if remove_prefix(&mut self.found, &prefix, most)? == most {
             // As long as there is some of it left, a row tells of it.
-            self.set_built(definition, index, &Built::Through(Vec::new()))?;
+            self.set_built(definition, index, &Built::DROPPING)?;
             return Ok(false);
         }
         let key = built_key(definition, index);
@@ -269,12 +303,12 @@ fn built(key: &[u8], value: &[u8]) -> Result<Built> {
     }
 }
 
-/// Hands over states in the order of ids, at most so many; and tells the last id, if there may be more.
+/// Hands over states in the order of ids, at most so many, until it is told to stop; and tells the last id, if there may be more.
 fn each_state(
     table: &impl ReadableTable<Bytes, Bytes>,
     definition: Position,
     from: &[u8],
-    mut state: impl FnMut(&str, Result<&[u8]>) -> Result<()>,
+    mut state: impl FnMut(&str, Result<&[u8]>) -> Result<bool>,
     most: usize,
 ) -> Result<Option<String>> {
     let prefix = definition.0.to_be_bytes();
@@ -286,8 +320,8 @@ fn each_state(
         let Some(id) = key.strip_prefix(&prefix) else { return Ok(None) };
         let id =
             std::str::from_utf8(id).map_err(|_| Error::corrupt("states", "a key that ends with no id"))?;
-        state(id, unsealed(key, value.value(), || format!("the kept state of {id}")))?;
-        if count == most {
+        let go_on = state(id, unsealed(key, value.value(), || format!("the kept state of {id}")))?;
+        if count == most || !go_on {
             last = Some(id.to_owned());
             break;
         }
@@ -308,7 +342,7 @@ impl ColdRead<'_> {
         }
     }
 
-    /// Lends what is kept of an entity.
+    /// Lends what is kept of an entity, if it can be read.
     pub fn with_state<T>(
         &self,
         definition: Position,
@@ -319,28 +353,25 @@ impl ColdRead<'_> {
         let key = state_key(definition, id);
         match table.get(key.as_slice()).map_err(|e| failed(READING, e))? {
             None => with(None),
-            Some(row) => with(Some(unsealed(&key, row.value(), place)?)),
+            Some(row) => with(unsealed(&key, row.value(), place).ok()),
         }
     }
 
-    /// Hands over states in the order of ids behind one, at most so many; and tells the last id, if there may be more.
-    pub fn states_after(
-        &self,
-        definition: Position,
-        after: Option<&str>,
-        most: usize,
-        mut state: impl FnMut(&str, &[u8]) -> Result<()>,
-    ) -> Result<Option<String>> {
-        self.each_state_after(definition, after, most, |id, bytes| state(id, bytes?))
+    /// Whether there is something kept of an entity, whether it can be read or not.
+    pub fn has_state(&self, definition: Position, id: &str) -> Result<bool> {
+        let Some(table) = self.kept(STATES)? else { return Ok(false) };
+        let key = state_key(definition, id);
+        Ok(table.get(key.as_slice()).map_err(|e| failed(READING, e))?.is_some())
     }
 
-    /// The same, each as far as it can be read.
+    /// Hands over states in the order of ids behind one, at most so many, each as far as it can be read, until it is told to stop;
+    /// and tells the last id, if there may be more.
     pub fn each_state_after(
         &self,
         definition: Position,
         after: Option<&str>,
         most: usize,
-        state: impl FnMut(&str, Result<&[u8]>) -> Result<()>,
+        state: impl FnMut(&str, Result<&[u8]>) -> Result<bool>,
     ) -> Result<Option<String>> {
         let Some(table) = self.kept(STATES)? else { return Ok(None) };
         let mut from = state_key(definition, after.unwrap_or_default());
@@ -396,7 +427,8 @@ impl ColdRead<'_> {
         Ok(())
     }
 
-    /// Lends the newest snapshot of an entity at or before a position; or the first one after it.
+    /// Lends the newest snapshot of an entity at or before a position; or the first one after it. Those that cannot be read are
+    /// passed over.
     pub fn with_snapshot<T>(
         &self,
         owner: Owner,
@@ -407,21 +439,20 @@ impl ColdRead<'_> {
     ) -> Result<T> {
         let Some(table) = self.kept(SNAPSHOTS)? else { return with(None) };
         let reading = |e| failed(READING, e);
-        let row = if after {
-            let (from, to) = (owner.key(entity, position.saturating_add(1)), owner.key(entity, u64::MAX));
-            table.range::<&[u8]>(from.as_slice()..=to.as_slice()).map_err(reading)?.next()
-        } else {
-            let (from, to) = (owner.key(entity, 0), owner.key(entity, position));
-            table.range::<&[u8]>(from.as_slice()..=to.as_slice()).map_err(reading)?.next_back()
-        };
-        match row.transpose().map_err(reading)? {
-            None => with(None),
-            Some((key, value)) => with(Some(unsealed(key.value(), value.value(), place)?)),
+        let (first, last) = if after { (position.saturating_add(1), u64::MAX) } else { (0, position) };
+        let (from, to) = (owner.key(entity, first), owner.key(entity, last));
+        let mut rows = table.range::<&[u8]>(from.as_slice()..=to.as_slice()).map_err(reading)?;
+        while let Some(row) = if after { rows.next() } else { rows.next_back() } {
+            let (key, value) = row.map_err(reading)?;
+            if let Ok(bytes) = unsealed(key.value(), value.value(), place) {
+                return with(Some(bytes));
+            }
         }
+        with(None)
     }
 
     /// The snapshots behind a key, at most so many: their keys and their bytes, as far as they can be read.
-    pub fn snapshots_after(&self, key: &[u8], most: usize) -> Result<Vec<(Vec<u8>, Result<Vec<u8>>)>> {
+    pub fn snapshots_after(&self, key: &[u8], most: usize) -> Result<Vec<SnapshotFound>> {
         let Some(table) = self.kept(SNAPSHOTS)? else { return Ok(Vec::new()) };
         let from = [key, &[0]].concat();
         let rows = table.range::<&[u8]>(from.as_slice()..).map_err(|e| failed(READING, e))?;
@@ -434,20 +465,34 @@ impl ColdRead<'_> {
         found.collect()
     }
 
-    /// Up to where the log is in the states of a definition; none if they were not begun.
+    /// Up to where the log is in the states of a definition; none if they were not begun, or nobody can tell.
     pub fn followed(&self, definition: Position) -> Result<Option<u64>> {
         let Some(table) = self.kept(FOLLOWERS)? else { return Ok(None) };
         let key = definition.0.to_be_bytes();
         let row = table.get(key.as_slice()).map_err(|e| failed(READING, e))?;
-        row.map(|row| followed(&key, row.value())).transpose()
+        Ok(row.and_then(|row| followed(&key, row.value()).ok()))
     }
 
-    /// Up to where the states of a definition are in an index of them; none if that was not begun.
+    /// Up to where the states of a definition are in an index of them; none if that was not begun, or nobody can tell.
     pub fn built(&self, definition: Position, index: Position) -> Result<Option<Built>> {
         let Some(table) = self.kept(FOLLOWERS)? else { return Ok(None) };
         let key = built_key(definition, index);
         let row = table.get(key.as_slice()).map_err(|e| failed(READING, e))?;
-        row.map(|row| built(&key, row.value())).transpose()
+        Ok(row.and_then(|row| built(&key, row.value()).ok()))
+    }
+
+    /// What cannot be read of how far states are followed, and indexes of them built.
+    pub fn damaged_followers(&self) -> Result<Vec<Error>> {
+        let mut found = Vec::new();
+        let Some(table) = self.kept(FOLLOWERS)? else { return Ok(found) };
+        for row in table.iter().map_err(|e| failed(READING, e))? {
+            let (key, value) = row.map_err(|e| failed(READING, e))?;
+            found.extend(match key.value().len() {
+                8 => followed(key.value(), value.value()).err(),
+                _ => built(key.value(), value.value()).err(),
+            });
+        }
+        Ok(found)
     }
 
     /// The definitions of which something is kept, with the indexes of their states.

@@ -3,6 +3,7 @@
 use redb::Key;
 
 use super::*;
+use crate::entity::Position;
 use crate::event::NewEvent;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::group::Group;
@@ -46,6 +47,25 @@ impl Tables<'_> {
 
     pub fn damage_chunk(&mut self, key: &[u8]) {
         flip(&mut self.postings, key, 1);
+    }
+
+    pub fn damage_state(&mut self, definition: Position, id: &str) {
+        let key = [&definition.0.to_be_bytes(), id.as_bytes()].concat();
+        flip(&mut self.states, key.as_slice(), 0);
+    }
+
+    pub fn damage_snapshot(&mut self, key: &[u8]) {
+        flip(&mut self.snapshots, key, 0);
+    }
+
+    /// The first row of what follows a definition whose key has so many bytes.
+    pub fn damage_followers(&mut self, definition: Position, length: usize) {
+        let from = definition.0.to_be_bytes();
+        let rows = self.followers.range::<&[u8]>(from.as_slice()..).unwrap();
+        let mut keys = rows.map(|row| row.unwrap().0.value().to_vec());
+        let key = keys.find(|key| key.starts_with(&from) && key.len() == length).unwrap();
+        drop(keys);
+        flip(&mut self.followers, key.as_slice(), 0);
     }
 }
 

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::script::Run;
+use super::script::{IDS, KINDS, Run};
 use super::{one, path};
 
 use crate::entity::{Entity, Position, Version};
 use crate::event::{Expect, NewEvent, codec};
 use crate::store::catalog::tests::{indexes_are_whole, indexes_hold};
+use crate::store::check::verify;
 use crate::store::checkpoint::link;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::SimulatedDisk;
+use crate::store::follow::tests::{settle, states_hold};
 use crate::store::journal::Side;
 use crate::store::posting;
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::snapshot::{Direction, Snapshot, Way};
 use crate::store::term::{Term, definition_of, is_counted, terms_of};
 use crate::store::{Options, Store};
 
@@ -81,6 +83,7 @@ pub(super) fn whole(
     let head = log_is_right(&store.snapshot(), run, expected, promised)?;
     tables_are_right(&store, expected, head)?;
     indexes_are_right(&store, variant)?;
+    states_are_right(&store, variant)?;
     lists_are_right(&store.snapshot(), expected, head, variant)?;
     keys_are_known(&store, run, head, variant)?;
     let next = goes_on(&store, expected, head)?;
@@ -200,6 +203,32 @@ fn indexes_are_right(store: &Store, variant: u64) -> Result<(), String> {
         let stale = store.shared().stale().map_err(|e| e.to_string())?;
         if !stale.is_empty() {
             return Err(format!("the indexes defined at {stale:?} are not dropped"));
+        }
+    }
+    Ok(())
+}
+
+/// Whatever was kept of states is what folds of the log make, and goes on where it was.
+fn states_are_right(store: &Store, variant: u64) -> Result<(), String> {
+    let snapshot = store.snapshot();
+    if snapshot.types("$entity.").map_err(|e| e.to_string())?.is_empty() {
+        return Ok(());
+    }
+    let hold = |snapshot: &Snapshot| {
+        states_hold(snapshot, &KINDS, &IDS, &[(variant % 9, None)])?;
+        match verify(snapshot).map_err(|e| e.to_string())?.faults.as_slice() {
+            [] => Ok(()),
+            faults => Err(format!("{faults:?}")),
+        }
+    };
+    hold(&snapshot).map_err(|e| format!("after the crash: {e}"))?;
+    if variant.is_multiple_of(3) {
+        settle(store)?;
+        hold(&snapshot).map_err(|e| format!("kept after the crash: {e}"))?;
+        for model in snapshot.indexes().models() {
+            if snapshot.way_to_states(&model.kind).map_err(|e| e.to_string())? != Way::Kept {
+                return Err(format!("{model:?} is settled and not kept"));
+            }
         }
     }
     Ok(())

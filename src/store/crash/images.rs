@@ -103,3 +103,17 @@ fn indexes_survive_a_crash_at_any_point() {
     super::report(format_args!("crash images with indexes: {images} (seed 21)"));
     assert!(images >= 3_000, "{images}");
 }
+
+#[test]
+fn states_survive_a_crash_at_any_point() {
+    let mut images = 0;
+    for seed in 31..=32 {
+        let script = Script { models: true, sessions: &[26, 18, 5], ..Script::new(seed) };
+        images += all_hold("with states", script, 0..2);
+    }
+    let lazy = Durability::Interval(Duration::from_secs(3600));
+    let script = Script { models: true, durability: lazy, sessions: &[26, 18, 5], ..Script::new(34) };
+    images += all_hold("with states, at intervals", script, 0..2);
+    super::report(format_args!("crash images with states: {images} (seed 31)"));
+    assert!(images >= 3_000, "{images}");
+}

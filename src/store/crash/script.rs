@@ -12,11 +12,16 @@ use crate::error::Result;
 use crate::event::{Expect, NewEvent};
 use crate::store::catalog::tests::{defined, dropped};
 use crate::store::disk::simulated::{SimulatedDisk, Trace};
+use crate::store::follow::tests::{Sums, definition, index_of_states, undefined};
 use crate::store::group::{Group, Outcome, Prepared};
 use crate::store::queue::Pending;
 use crate::store::snapshot::Direction;
 use crate::store::{Durability, Options, Sabotage, Store, locked};
 use crate::time::Timestamp;
+
+/// The kinds of entities that are defined, and the ids of all that there are.
+pub(super) const KINDS: [&str; 2] = ["Order", "Trip"];
+pub(super) const IDS: [&str; 4] = ["0", "1", "2", "3"];
 
 /// What a run left behind.
 pub(super) struct Run {
@@ -40,6 +45,8 @@ pub(super) struct Script {
     pub sabotage: Option<Sabotage>,
     /// Whether indexes are defined and dropped.
     pub indexes: bool,
+    /// Whether entities are, and indexes of their states.
+    pub models: bool,
     /// How many steps each session has.
     pub sessions: &'static [usize],
 }
@@ -51,6 +58,7 @@ impl Script {
             durability: Durability::Sync,
             sabotage: None,
             indexes: false,
+            models: false,
             sessions: &[34, 22, 0, 6],
         }
     }
@@ -59,11 +67,15 @@ impl Script {
         let disk = SimulatedDisk::new();
         let mut options = tiny(&disk).durability(self.durability);
         options.sabotage = self.sabotage;
+        if self.models {
+            options = options.with_compiler(Arc::new(Sums));
+        }
         let gate = Arc::new(Gate::default());
         let at_disk = gate.clone();
         disk.on_operation(move |_, _| at_disk.pass());
         let mut player = Player {
             random: Random(self.seed),
+            models: self.models,
             disk: disk.clone(),
             gate,
             ends: BTreeSet::from([0]),
@@ -79,6 +91,9 @@ impl Script {
                 player.step(&store, step == steps / 2).unwrap();
                 if self.indexes {
                     player.change_indexes(&store).unwrap();
+                }
+                if self.models {
+                    player.change_models(&store).unwrap();
                 }
             }
             player.gate.open();
@@ -98,6 +113,7 @@ impl Script {
 
 struct Player {
     random: Random,
+    models: bool,
     disk: SimulatedDisk,
     gate: Arc<Gate>,
     ends: BTreeSet<u64>,
@@ -154,6 +170,30 @@ impl Player {
             3 => self.append(store, dropped(name))?,
             4..12 => {
                 // A checkpoint under way has the tables for itself.
+                self.gate.open();
+                store.shared().keep_indexes()?;
+                self.gate.close();
+            }
+            _ => return Ok(()),
+        }
+        self.promise(store);
+        settle_filler(store);
+        Ok(())
+    }
+
+    /// Defines entities or indexes of their states, drops some, or goes on with what is to be kept and dropped.
+    fn change_models(&mut self, store: &Store) -> Result<()> {
+        let kind = KINDS[self.random.below(2) as usize];
+        let name = ["sum", "last"][self.random.below(2) as usize];
+        match self.random.below(16) {
+            0 | 1 => {
+                let (every, factor) = (1 + self.random.below(3), 1 + self.random.below(2) as i64);
+                self.append(store, definition(kind, every, factor))?;
+            }
+            2 => self.append(store, undefined(kind))?,
+            3 | 4 => self.append(store, index_of_states(name, kind))?,
+            5 => self.append(store, dropped(name))?,
+            6..13 => {
                 self.gate.open();
                 store.shared().keep_indexes()?;
                 self.gate.close();
@@ -238,7 +278,10 @@ impl Player {
         let random = &mut self.random;
         let kind = ["Order.created", "Order.paid", "Order.sent", "Parcel.sent"][random.below(4) as usize];
         let mut event = NewEvent::new(kind).member("n", random.below(1000));
-        if random.below(8) > 0 {
+        if self.models && random.below(3) == 0 {
+            event =
+                NewEvent::new("Vehicle.moved").member("n", random.below(9)).index("trip", random.below(4));
+        } else if random.below(8) > 0 {
             event = event.on(("Order", random.below(4)));
         }
         if random.below(2) == 0 {

@@ -67,29 +67,19 @@ impl Snapshot {
         let fold = self.fold_of(entity.kind())?;
         let until = Until { through: until.through.min(self.head), ..until };
         let snapshots = Snapshots::of(self, entity)?;
-        let mut folded = match snapshots.current(until)? {
-            Some(folded) => folded,
-            None => snapshots.before(until)?.unwrap_or_default(),
-        };
-        let Some(by) = until.by else {
+        let (mut folded, mark) = snapshots.around(until)?;
+        let (Some(by), Some(mut mark)) = (until.by, mark) else {
             self.fold_on(&mut folded, entity, &*fold, until, true)?;
             return Ok(folded);
         };
         // Behind the first snapshot that holds something later, what had occurred by then is late: stretches in which nothing
         // is late are passed over, and all of those behind which it would be later than anything ever was.
-        let mut mark = match snapshots.after(folded.position)?.filter(|mark| mark.position <= until.through) {
-            None => {
-                self.fold_on(&mut folded, entity, &*fold, until, true)?;
-                return Ok(folded);
-            }
-            Some(mark) => mark,
-        };
-        debug_assert!(mark.latest.is_some_and(|latest| latest > by));
         self.fold_on(&mut folded, entity, &*fold, Until { through: mark.position, by: Some(by) }, true)?;
         let (horizon, newest) = snapshots.horizon(by, until.through)?.unwrap_or((u64::MAX, mark));
         loop {
             mark = snapshots.last_without_more_late(mark, until.through)?;
-            if mark.position >= horizon {
+            // Only onwards: snapshots that were kept since may lie behind that one.
+            if (horizon..newest.position).contains(&mark.position) {
                 mark = newest;
             }
             let next = snapshots.after(mark.position)?.filter(|next| next.position <= until.through);
@@ -127,7 +117,9 @@ impl Snapshot {
 
     /// What the newest snapshot up to a position has made.
     pub fn fold_kept(&self, entity: &Entity, through: u64) -> Result<Folded> {
-        Ok(Snapshots::of(self, entity)?.before(Until { through, by: None })?.unwrap_or_default())
+        let snapshots = Snapshots::of(self, entity)?;
+        let found = self.read(|view| snapshots.before(view, Until { through, by: None }))?;
+        Ok(found.unwrap_or_default())
     }
 
     /// Folds the events behind what was folded. Snapshots of plain entities that are missing on the way are kept, if it has all
@@ -149,7 +141,7 @@ impl Snapshot {
             let record = event.record()?;
             if until.by.is_none_or(|by| record.timestamp() <= by) {
                 folded.add(fold, &record, event.own);
-                if keep && folded.version % EVERY == 0 {
+                if keep && folded.version.is_multiple_of(EVERY) {
                     self.keep_missing(entity, folded)?;
                 }
             } else {
@@ -206,16 +198,30 @@ impl<'s> Snapshots<'s> {
         self.definition.map_or(Owner::Plain, Owner::Model)
     }
 
-    /// The state that is kept current, if it serves.
-    fn current(&self, until: Until) -> Result<Option<Folded>> {
-        let Some(definition) = self.definition else { return Ok(None) };
+    /// The newest that serves, and the first snapshot behind it, which holds something that had not occurred by then. Both are
+    /// of one read: between two, more may be kept, and the first behind the one may be one that serves.
+    fn around(&self, until: Until) -> Result<(Folded, Option<Mark>)> {
         self.snapshot.read(|view| {
-            view.read.with_state(definition, self.id, |bytes| {
-                let Some(bytes) = bytes else { return Ok(None) };
-                let kept = Kept::open(bytes)?;
-                let serves = kept.position <= until.through && until.has(kept.latest);
-                serves.then(|| kept.to_folded()).transpose()
-            })
+            let folded = match self.current(view, until)? {
+                Some(folded) => folded,
+                None => self.before(view, until)?.unwrap_or_default(),
+            };
+            let mark = match until.by {
+                None => None,
+                Some(_) => self.first_after(view, folded.position)?,
+            };
+            Ok((folded, mark.filter(|mark| mark.position <= until.through && !until.has(mark.latest))))
+        })
+    }
+
+    /// The state that is kept current, if it serves.
+    fn current(&self, view: &View, until: Until) -> Result<Option<Folded>> {
+        let Some(definition) = self.definition else { return Ok(None) };
+        view.read.with_state(definition, self.id, |bytes| {
+            let Some(bytes) = bytes else { return Ok(None) };
+            let kept = Kept::open(bytes)?;
+            let serves = kept.position <= until.through && until.has(kept.latest);
+            serves.then(|| kept.to_folded()).transpose()
         })
     }
 
@@ -232,20 +238,18 @@ impl<'s> Snapshots<'s> {
     }
 
     /// The newest snapshot that serves. What had occurred latest never decreases along them: it is found by halving.
-    fn before(&self, until: Until) -> Result<Option<Folded>> {
-        self.snapshot.read(|view| {
-            let mut upto = until.through;
-            let mark = |position| self.marked(view, position, false, |kept| Ok(Mark::of(kept)));
-            let Some(newest) = mark(upto)? else { return Ok(None) };
-            if !until.has(newest.latest) {
-                // One before the first that does not serve does, if any does.
-                upto = self.first_later(view, newest, until)?.saturating_sub(1);
-            }
-            let found = self.marked(view, upto, false, |kept| {
-                until.has(kept.latest).then(|| kept.to_folded()).transpose()
-            })?;
-            Ok(found.flatten())
-        })
+    fn before(&self, view: &View, until: Until) -> Result<Option<Folded>> {
+        let mut upto = until.through;
+        let Some(newest) = self.marked(view, upto, false, |kept| Ok(Mark::of(kept)))? else {
+            return Ok(None);
+        };
+        if !until.has(newest.latest) {
+            // One before the first that does not serve does, if any does.
+            upto = self.first_later(view, newest, until)?.saturating_sub(1);
+        }
+        let found = self
+            .marked(view, upto, false, |kept| until.has(kept.latest).then(|| kept.to_folded()).transpose())?;
+        Ok(found.flatten())
     }
 
     /// Where the first snapshot is that holds something later; the newest does.
@@ -279,7 +283,11 @@ impl<'s> Snapshots<'s> {
 
     /// The first snapshot behind a position.
     fn after(&self, position: u64) -> Result<Option<Mark>> {
-        self.snapshot.read(|view| self.marked(view, position, true, |kept| Ok(Mark::of(kept))))
+        self.snapshot.read(|view| self.first_after(view, position))
+    }
+
+    fn first_after(&self, view: &View, position: u64) -> Result<Option<Mark>> {
+        self.marked(view, position, true, |kept| Ok(Mark::of(kept)))
     }
 
     /// The last snapshot up to a position before which no more events were late than before this one. How many were never
@@ -301,5 +309,68 @@ impl<'s> Snapshots<'s> {
             }
             Ok(last)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::disk::memory::MemoryDisk;
+    use crate::store::{Options, Store};
+
+    fn at(minute: u64) -> Timestamp {
+        Timestamp::from_millis(minute as i64 * 60_000)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn what_is_found_by_halving_is_what_a_look_at_each_finds(
+            steps in prop::collection::vec((1u64..9, 0u64..3, 0u64..2), 0..24),
+            apart in prop_oneof![Just(1u64), Just(1 << 40)],
+            asked in prop::collection::vec((0u64..120, 0u64..40), 1..12),
+        ) {
+            let options = Options::new().disk(Arc::new(MemoryDisk::new())).journal_steps(4096, 8192);
+            let store = Store::create(Path::new("/shop.bygone"), options).unwrap();
+            let (entity, mut last) = (Entity::from(("Order", 1)), Folded::default());
+            let term = Term::entity(&entity).unwrap();
+            let mut marks = Vec::new();
+            for (further, later, late) in steps {
+                let latest = last.latest.map_or(at(later), |latest| at(latest.as_millis() as u64 / 60_000 + later));
+                last = Folded {
+                    position: last.position + further * apart,
+                    latest: Some(latest),
+                    late: last.late + late,
+                    ..last
+                };
+                marks.push(last.clone());
+            }
+            let put = |tables: &mut crate::store::cold::Tables| {
+                marks.iter().try_for_each(|mark| {
+                    tables.put_snapshot(Owner::Plain, &term, mark.position, mark.encode()?)
+                })
+            };
+            store.shared().cold.write("planting", put).unwrap();
+            let snapshot = store.snapshot();
+            let snapshots = Snapshots::of(&snapshot, &entity).unwrap();
+            for (through, by) in asked {
+                let until = Until { through: through * apart, by: Some(at(by)) };
+                let serves = |mark: &&Folded| mark.position <= until.through && until.has(mark.latest);
+                let found = snapshot.read(|view| snapshots.before(view, until)).unwrap();
+                prop_assert_eq!(found.as_ref(), marks.iter().rev().find(serves));
+                for mark in &marks {
+                    let like = |other: &&Folded| other.position <= until.through && other.late == mark.late;
+                    let expected = marks.iter().rev().find(like).map_or(mark.position, |found| found.position);
+                    let from = Mark { position: mark.position, late: mark.late, latest: mark.latest, lateness: 0 };
+                    let found = snapshots.last_without_more_late(from, until.through).unwrap();
+                    prop_assert_eq!(found.position, expected.max(mark.position));
+                }
+            }
+        }
     }
 }

@@ -18,8 +18,12 @@ use crate::store::kept::Kept;
 use crate::store::locked;
 use crate::store::term::{self, Term, TermRange};
 
-/// How many states are read at a time.
-const PAGE: usize = 256;
+/// How many states are read at a time, and how many bytes of them about. Tests are to come to the next soon.
+const PAGE: usize = if cfg!(test) { 3 } else { 256 };
+const BYTES: usize = 4 << 20;
+
+/// What states are found by: a term, and the id of each.
+type Entries = BTreeSet<(Term, String)>;
 
 /// States as of the end of the tails, where those change what is kept.
 #[derive(Debug, Clone)]
@@ -29,9 +33,12 @@ pub(crate) struct Warm {
     checkpoint: u64,
     /// Up to where events were folded onto it.
     through: u64,
-    states: BTreeMap<String, Vec<u8>>,
+    /// None of what is kept in a way that cannot be read: it is folded.
+    states: BTreeMap<String, Option<Vec<u8>>>,
+    /// The ids of those.
+    unread: Vec<String>,
     /// What these states are found by in the indexes that were asked for, by the place of the index's definition.
-    found: BTreeMap<Position, (Arc<Finder>, BTreeSet<(Term, String)>)>,
+    found: BTreeMap<Position, (Arc<Finder>, Entries)>,
     bytes: usize,
 }
 
@@ -94,11 +101,10 @@ impl Snapshot {
         })
     }
 
-    /// Whether an index of states has all of them.
-    #[cfg(test)]
+    /// Whether an index of states has all of them, and those are kept.
     pub fn is_built(&self, finder: &Finder) -> Result<bool> {
         let Some(model) = self.catalog.model(&finder.kind) else { return Ok(false) };
-        self.read(|view| Ok(view.read.built(model.position, finder.position)? == Some(Built::Whole)))
+        self.read(|view| self.index_serves(view, model, finder))
     }
 
     /// How many states of a kind are kept, counted up to so many.
@@ -109,7 +115,7 @@ impl Snapshot {
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             view.read.each_state_after(model.position, None, most, |_, _| {
                 count += 1;
-                Ok(())
+                Ok(true)
             })?;
             Ok(count)
         })
@@ -160,7 +166,8 @@ impl Snapshot {
                 view.go_on()?;
             }
             let warm = self.warm(view, &model, Some(finder))?;
-            for id in ranges.iter().flat_map(|range| warm.found(finder, range)) {
+            let found = ranges.iter().flat_map(|range| warm.found(finder, range));
+            for id in found.chain(warm.unread.iter().map(String::as_str)) {
                 held(id.len() + 64)?;
                 ids.insert(id.to_owned());
             }
@@ -235,8 +242,8 @@ impl Snapshot {
         })?;
         for include in fold.includes() {
             self.each_term(term::tag_prefix(&include.tag), |term| match term.as_tag_id() {
-                Some(id) => add(id),
-                None => Ok(()),
+                Some(id) if Term::is_id(kind, &id) => add(id),
+                _ => Ok(()),
             })?;
         }
         let behind = ids.into_iter().filter(|id| after.is_none_or(|after| id.as_str() > after));
@@ -262,6 +269,7 @@ impl Snapshot {
             checkpoint,
             through: checkpoint,
             states: BTreeMap::new(),
+            unread: Vec::new(),
             found: BTreeMap::new(),
             bytes: 0,
         };
@@ -300,6 +308,7 @@ impl Warm {
     fn index(&mut self, finder: &Arc<Finder>) -> Result<()> {
         let mut entries = BTreeSet::new();
         for (id, bytes) in &self.states {
+            let Some(bytes) = bytes else { continue };
             entries.extend(found_by(&Kept::open(bytes)?, finder).into_iter().map(|term| (term, id.clone())));
         }
         self.bytes += entries.iter().map(held).sum::<usize>();
@@ -317,7 +326,7 @@ impl Warm {
 
     /// Takes the new state of an entity in the place of the one before.
     fn put(&mut self, id: String, bytes: Vec<u8>) -> Result<()> {
-        let before = self.states.get(&id);
+        let before = self.states.get(&id).and_then(Option::as_ref);
         for (finder, entries) in self.found.values_mut() {
             if let Some(before) = before {
                 for term in found_by(&Kept::open(before)?, finder) {
@@ -333,7 +342,7 @@ impl Warm {
         }
         self.bytes += bytes.len() + id.len() + 96;
         let length = id.len();
-        if let Some(before) = self.states.insert(id, bytes) {
+        if let Some(Some(before)) = self.states.insert(id, Some(bytes)) {
             self.bytes -= before.len() + length + 96;
         }
         Ok(())
@@ -348,11 +357,20 @@ impl Warm {
         }
         for (id, positions) in touched_by(model, &**fold, first, &events)? {
             let mut folded = match self.states.get(&id) {
-                Some(bytes) => Kept::open(bytes)?.to_folded()?,
-                None => view.read.with_state(self.definition, &id, |bytes| match bytes {
-                    Some(bytes) => Kept::open(bytes)?.to_folded(),
-                    None => Ok(Folded::default()),
-                })?,
+                Some(None) => continue,
+                Some(Some(bytes)) => Kept::open(bytes)?.to_folded()?,
+                None => {
+                    let kept = |bytes: Option<&[u8]>| bytes.map(|b| Kept::open(b)?.to_folded()).transpose();
+                    match view.read.with_state(self.definition, &id, kept)? {
+                        Some(folded) => folded,
+                        None if view.read.has_state(self.definition, &id)? => {
+                            self.unread.push(id.clone());
+                            self.states.insert(id, None);
+                            continue;
+                        }
+                        None => Folded::default(),
+                    }
+                }
             };
             for (position, own) in positions {
                 let bytes = events.get((position - first) as usize).map(AsRef::as_ref).unwrap_or_default();
@@ -400,10 +418,16 @@ impl States {
         let snapshot = self.snapshot.clone();
         match (&mut self.source, &self.model) {
             (Source::Each(ids), _) => {
-                for id in ids.by_ref().take(PAGE) {
-                    page.push((id?, None));
+                let mut held = 0;
+                while self.page.len() < PAGE && held < BYTES {
+                    let Some(id) = ids.next().transpose()? else {
+                        self.done = true;
+                        break;
+                    };
+                    let bytes = snapshot.fold(&Entity::new(&self.kind, &id)?, self.until)?.encode()?;
+                    held += bytes.len();
+                    self.page.push_back((id, bytes));
                 }
-                self.done = page.len() < PAGE;
             }
             (Source::Kept(after), Some(model)) => {
                 let warm = &mut self.warm;
@@ -413,11 +437,15 @@ impl States {
                         behind = true;
                         return Ok(None);
                     }
-                    let rows = |id: &str, bytes: &[u8]| {
-                        page.push((id.to_owned(), Some(bytes.to_vec())));
-                        Ok(())
+                    let mut held = 0;
+                    let rows = |id: &str, bytes: Result<&[u8]>| {
+                        // One that is damaged is folded.
+                        let bytes = bytes.ok().map(<[u8]>::to_vec);
+                        held += bytes.as_ref().map_or(0, Vec::len);
+                        page.push((id.to_owned(), bytes));
+                        Ok(held < BYTES)
                     };
-                    view.read.states_after(model.position, after.as_deref(), PAGE, rows)
+                    view.read.each_state_after(model.position, after.as_deref(), PAGE, rows)
                 })?;
                 if !behind {
                     if let Some(warm) = warm {
@@ -428,21 +456,29 @@ impl States {
                 }
             }
             (Source::KeptIds(ids), Some(model)) => {
-                let (warm, count) = (&mut self.warm, ids.len().min(PAGE));
+                let (warm, mut count) = (&mut self.warm, 0);
                 snapshot.read(|view| {
                     page.clear();
+                    let mut held = 0;
+                    count = 0;
                     if !still_serves(&snapshot, view, model, warm)? {
                         behind = true;
                         return Ok(());
                     }
-                    for id in ids.iter().take(count) {
+                    for id in ids.iter().take(PAGE) {
+                        // None that can be read: it is folded, and that tells whether there is one.
                         let state = match warm.as_ref().and_then(|warm| warm.states.get(id)) {
-                            Some(bytes) => Some(bytes.clone()),
+                            Some(bytes) => bytes.clone(),
                             None => view
                                 .read
                                 .with_state(model.position, id, |bytes| Ok(bytes.map(<[u8]>::to_vec)))?,
                         };
-                        page.extend(state.map(|state| (id.clone(), Some(state))));
+                        held += state.as_ref().map_or(0, Vec::len);
+                        page.push((id.clone(), state));
+                        count += 1;
+                        if held >= BYTES {
+                            break;
+                        }
                     }
                     Ok(())
                 })?;
@@ -535,6 +571,6 @@ fn merge(page: &mut Vec<(String, Option<Vec<u8>>)>, warm: &Warm, after: Option<&
         return;
     }
     let mut merged: BTreeMap<String, Option<Vec<u8>>> = std::mem::take(page).into_iter().collect();
-    merged.extend(newer.map(|(id, bytes)| (id.clone(), Some(bytes.clone()))));
+    merged.extend(newer.map(|(id, bytes)| (id.clone(), bytes.clone())));
     *page = merged.into_iter().collect();
 }

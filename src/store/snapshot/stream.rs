@@ -55,7 +55,7 @@ impl Stream {
         let list = |term| snapshot.list(term, first, last, Direction::Ascending).peekable();
         let mut included = Vec::new();
         for include in fold.includes() {
-            for term in Term::tags_of_id(&include.tag, entity.id())? {
+            for term in Term::tags_of_id(&include.tag, entity.id()) {
                 included.push((list(term), include.on.clone()));
             }
         }

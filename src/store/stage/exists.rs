@@ -57,7 +57,7 @@ impl Shared {
         let own = Term::entity(target)?;
         let mut includes = Vec::new();
         for include in fold.includes() {
-            let terms = Term::tags_of_id(&include.tag, target.id())?;
+            let terms = Term::tags_of_id(&include.tag, target.id());
             includes.extend(terms.into_iter().map(|term| (term, &include.on)));
         }
         let is_of = |term: &Term| *term == own || includes.iter().any(|(tag, _)| tag == term);

@@ -1,0 +1,213 @@
+//! Strict evaluation: of what is to be written. Here what has no value is an error, which tells the part that has none.
+
+use std::fmt;
+
+use super::{Scope, field_of, leaf};
+use crate::error::{Error, Result, shorten};
+use crate::lang::ast::Operator;
+use crate::plan::datum::{Datum, calculate, negated};
+use crate::plan::expr::Node;
+use crate::plan::field::{Field, STATE, Way};
+use crate::plan::function::Work;
+use crate::time::Timestamp;
+use crate::value::{MAX_DEPTH, Value};
+
+/// What an expression that says what is to be written is worth. Here a wrong type is an error.
+pub(in crate::exec) fn value(node: &Node, now: Timestamp) -> Result<Value> {
+    written(&Scope::writing(now), node).map_err(|failure| match failure {
+        Failure::Missing { path, .. } => Error::invalid("a value to be written", "what is there", path),
+        Failure::Wrong { what, expected, found, .. } => Error::invalid(what, expected, found),
+    })
+}
+
+/// What an expression has no value for.
+#[derive(Debug)]
+pub(in crate::exec) enum Failure {
+    /// A member that is not there, and what could stand in for it.
+    Missing { path: String, instead: &'static str },
+    Wrong {
+        what: String,
+        expected: String,
+        found: String,
+        /// Which part of it is to blame, where that is known.
+        part: Option<String>,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Missing { path, instead } => {
+                write!(f, "{path} is missing; coalesce({path}, {instead}) says what to take where it is")
+            }
+            Failure::Wrong { expected, found, part, .. } => {
+                write!(f, "expected {expected}, found {found}")?;
+                part.as_ref().map_or(Ok(()), |part| write!(f, ": {part}"))
+            }
+        }
+    }
+}
+
+/// What an expression is worth as JSON.
+pub(in crate::exec) fn written<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Value, Failure> {
+    match strict(scope, node)? {
+        Datum::Span(_) => Err(Failure::Wrong {
+            what: "a value to be written".to_owned(),
+            expected: "a value of JSON; lengths in quotes".to_owned(),
+            found: "a length of time".to_owned(),
+            part: None,
+        }),
+        datum => Ok(datum.into_value()),
+    }
+}
+
+/// What an expression is worth, step by step, so that the step which has no result can be told. What is missing has none; but
+/// it may be missing in a condition, and in `coalesce`.
+fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>, Failure> {
+    match node {
+        Node::Field(field) => scope.there(field),
+        Node::Object(members) => {
+            let members = members.iter().map(|(name, node)| Ok((name.clone(), written(scope, node)?)));
+            Ok(Datum::of(Value::Object(members.collect::<Result<_, Failure>>()?)))
+        }
+        Node::Array(items) => {
+            let items = items.iter().map(|node| written(scope, node));
+            Ok(Datum::of(Value::Array(items.collect::<Result<_, Failure>>()?)))
+        }
+        Node::Arithmetic { first, rest } => {
+            let mut left = strict(scope, first).map_err(Failure::of_a_number)?;
+            let mut before = Some(&**first);
+            for (operator, operand) in rest {
+                let right = strict(scope, operand).map_err(Failure::of_a_number)?;
+                left = calculate(&left, *operator, &right).ok_or_else(|| {
+                    let found = format!("{} {} {}", said(&left), sign(*operator), said(&right));
+                    let blame = |node: Option<&Node>, datum: &Datum| {
+                        let named = node.and_then(name_of).filter(|_| !matches!(datum, Datum::Number(_)));
+                        named.map(|name| format!("{name} is {}", told(datum)))
+                    };
+                    Failure::Wrong {
+                        what: "arithmetic".to_owned(),
+                        expected: "numbers, with a result that 64 bits hold".to_owned(),
+                        found,
+                        part: blame(before, &left).or_else(|| blame(Some(operand), &right)),
+                    }
+                })?;
+                before = None;
+            }
+            Ok(left)
+        }
+        Node::Negate(inner) => {
+            let operand = strict(scope, inner).map_err(Failure::of_a_number)?;
+            negated(&operand).ok_or_else(|| Failure::Wrong {
+                what: "-".to_owned(),
+                expected: "a number".to_owned(),
+                found: said(&operand),
+                part: name_of(inner).map(|name| format!("{name} is {}", told(&operand))),
+            })
+        }
+        Node::Call { function, arguments } => match function.work {
+            Work::Plain(work) => {
+                let given = arguments.iter().enumerate().map(|(at, node)| match strict(scope, node) {
+                    // A list that is not there yet is an empty one.
+                    Err(Failure::Missing { .. }) if at == 0 && function.grows() && is_state(node) => {
+                        Ok(Datum::Null)
+                    }
+                    other => other,
+                });
+                let given = given.collect::<Result<Vec<_>, Failure>>()?;
+                work(&given).ok_or_else(|| {
+                    let found = given.iter().map(said).collect::<Vec<_>>().join(", ");
+                    Failure::Wrong {
+                        what: function.name.to_owned(),
+                        expected: function.form(),
+                        found: format!("{}({found})", function.name),
+                        part: None,
+                    }
+                })
+            }
+            Work::If => match arguments.as_slice() {
+                [condition, yes, no] => {
+                    strict(scope, if scope.truth(condition) == Some(true) { yes } else { no })
+                }
+                _ => Ok(Datum::Null),
+            },
+            _ => Ok(scope.datum(node)),
+        },
+        _ => Ok(scope.datum(node)),
+    }
+}
+
+impl Failure {
+    /// A state nests no deeper than anything else.
+    pub fn too_deep() -> Failure {
+        Failure::Wrong {
+            what: "a state".to_owned(),
+            expected: format!("a value that nests no deeper than {MAX_DEPTH} with its place in the state"),
+            found: "one that does".to_owned(),
+            part: None,
+        }
+    }
+
+    /// Where what is missing was to be a number.
+    fn of_a_number(self) -> Failure {
+        match self {
+            Failure::Missing { path, .. } => Failure::Missing { path, instead: "0" },
+            wrong => wrong,
+        }
+    }
+}
+
+/// How a field is written, where it leads into an object.
+fn name_of(node: &Node) -> Option<String> {
+    match node {
+        Node::Field(Field::Data(steps)) => Some(Way("data", steps).to_string()),
+        Node::Field(Field::Metadata(steps)) => Some(Way("metadata", steps).to_string()),
+        Node::Field(Field::State(steps)) => Some(Way(STATE, steps).to_string()),
+        _ => None,
+    }
+}
+
+fn is_state(node: &Node) -> bool {
+    matches!(node, Node::Field(Field::State(_)))
+}
+
+/// A datum with what it is: `text 'x'`.
+fn told(datum: &Datum) -> String {
+    match datum {
+        Datum::Null => "null".to_owned(),
+        Datum::Text(text) => format!("text '{}'", shorten(text)),
+        _ => format!("{} {}", datum.kind(), said(datum)),
+    }
+}
+
+fn said(datum: &Datum) -> String {
+    shorten(&datum.clone().into_value().to_string())
+}
+
+fn sign(operator: Operator) -> char {
+    match operator {
+        Operator::Add => '+',
+        Operator::Subtract => '-',
+        Operator::Multiply => '*',
+        Operator::Divide => '/',
+        Operator::Remainder => '%',
+    }
+}
+
+impl<'a> Scope<'a> {
+    /// What a field is worth, where it has to be there.
+    fn there(&self, field: &Field) -> Result<Datum<'a>, Failure> {
+        let (name, steps, found) = match field {
+            Field::Data(steps) => {
+                ("data", steps, self.event.and_then(|event| leaf(event.data(), steps)).map(Datum::stored))
+            }
+            Field::Metadata(steps) if !steps.is_empty() => {
+                let found = self.event.and_then(|event| leaf(event.metadata(), steps));
+                ("metadata", steps, found.map(Datum::stored))
+            }
+            Field::State(steps) => (STATE, steps, self.state.and_then(|state| state.at(steps))),
+            field => return Ok(self.event.map_or(Datum::Null, |event| field_of(event, field))),
+        };
+        found.ok_or_else(|| Failure::Missing { path: Way(name, steps).to_string(), instead: "NULL" })
+    }
+}

@@ -1,0 +1,180 @@
+//! FIND, and indexes of states.
+
+use std::time::Duration;
+
+use super::*;
+
+const ACCOUNT: &str = "DEFINE ENTITY Account INITIAL {balance: 0} \
+    ON deposited SET balance = state.balance + data.amount \
+    ON noted IGNORE ON closed DELETE";
+
+fn ids(session: &Session, text: &str) -> Vec<String> {
+    let id = |row: &Row| match row {
+        Row::State(state) => state.target.id().to_owned(),
+        other => panic!("{other:?}"),
+    };
+    session.rows(text).iter().map(id).collect()
+}
+
+fn ready(store: &Store) {
+    assert!(store.wait_for_indexes(Duration::from_secs(60)).unwrap());
+}
+
+/// Accounts 1 to 4 with as much in them, of which 4 is closed; nothing but a note is known of 5.
+fn accounts(session: &Session) {
+    session.rows(ACCOUNT);
+    for id in 1..5 {
+        session.rows(&format!("EMIT Account.deposited {id} {{amount: {id}}}"));
+    }
+    session.rows("EMIT Account.closed 4");
+    session.rows("EMIT Account.noted 5");
+}
+
+#[test]
+fn what_does_not_exist_is_not_found() {
+    let store = store(4);
+    let session = Session::new(&store);
+    accounts(&session);
+    assert_eq!(ids(&session, "FIND Account"), ["1", "2", "3"]);
+    assert_eq!(ids(&session, "FIND Account WHERE state IS NULL"), [""; 0]);
+    assert_eq!(ids(&session, "FIND Account WHERE target IN (Account 3, Account 4, Account 5)"), ["3"]);
+    assert_eq!(session.lines("FIND Account SELECT count()"), [r#"{"count()":3}"#]);
+    // Before it was closed, it did.
+    assert_eq!(ids(&session, "FIND Account AT #5"), ["1", "2", "3", "4"]);
+    session.rows("DEFINE INDEX balance ON 'Account' AS state.balance");
+    ready(&store);
+    assert_eq!(ids(&session, "FIND Account WHERE state.balance IN (2, 4)"), ["2"]);
+}
+
+#[test]
+fn an_entity_without_a_state_is_an_error_behind_the_rows() {
+    let store = store(4);
+    let session = Session::new(&store);
+    accounts(&session);
+    session.rows("EMIT Account.deposited 2 {amount: 'much'}");
+    let answer = |text: &str| {
+        let snapshot = store.snapshot();
+        let Plan::Read(plan) = session.plan(text, &snapshot).unwrap() else { panic!("{text}") };
+        let rows = match read(&snapshot, &plan) {
+            Ok(answer) => answer.rows.map(|row| row.map(drop).map_err(|e| e.to_string())).collect(),
+            Err(error) => vec![Err(error.to_string())],
+        };
+        let error = rows.iter().find_map(|row| row.clone().err());
+        (rows.iter().filter(|row| row.is_ok()).count(), error.unwrap_or_default())
+    };
+    let fault = "Account 2 has no state: Account.deposited at #8 could not be folded in";
+    let (rows, error) = answer("FIND Account");
+    assert!(rows == 2 && error.starts_with(fault), "{rows} {error}");
+    assert_eq!(answer("FIND Account LIMIT 1"), (1, String::new()));
+    assert_eq!(answer("FIND Account WHERE target = Account 1"), (1, String::new()));
+    for text in ["FIND Account ORDER BY state.balance", "FIND Account SELECT sum(state.balance)"] {
+        let (rows, error) = answer(text);
+        assert!(rows == 0 && error.starts_with(fault), "{text}: {rows} {error}");
+    }
+    session.rows("DEFINE INDEX balance ON 'Account' AS state.balance");
+    ready(&store);
+    let (rows, error) = answer("FIND Account WHERE state.balance = 3");
+    assert!(rows == 1 && error.starts_with(fault), "{rows} {error}");
+    session.rows("EMIT Account.deposited 3 {amount: 'more'}");
+    let (rows, error) = answer("FIND Account");
+    assert!(rows == 1 && error.starts_with("Account 2 (and 1 more) has no state"), "{rows} {error}");
+}
+
+#[test]
+fn an_index_of_states_follows_the_definition() {
+    let store = store(4);
+    let mut session = Session::new(&store);
+    session.parameters = Parameters::new().set("least", 2).set("other", 7);
+    assert!(
+        session
+            .error("DEFINE INDEX balance ON 'Account' AS state.balance")
+            .contains("the states of Account are not kept: DEFINE ENTITY Account keeps them")
+    );
+    accounts(&session);
+    let line = session.lines("DEFINE INDEX balance ON 'Account' AS coalesce(state.balance, $other)");
+    assert!(line[0].contains(r#""as":"coalesce(state.balance, 7)""#), "{line:?}");
+    let shown = |state: &str, percent: &str| {
+        format!(
+            r#"{{"name":"balance","on":"Account","as":"coalesce(state.balance, 7)","defined":8,"state":"{state}","percent":{percent}}}"#
+        )
+    };
+    let wanted = "FIND Account WHERE coalesce(state.balance, $other) >= $least";
+    let explained = |session: &Session| session.lines(&format!("EXPLAIN {wanted}")).concat();
+    ready(&store);
+    assert_eq!(session.lines("SHOW INDEXES"), [shown("ready", "100")]);
+    assert!(explained(&session).contains("from the index balance >= 2"), "{}", explained(&session));
+    assert_eq!(ids(&session, wanted), ["2", "3"]);
+    // Defined anew, each is worth twice as much; the index is made anew.
+    session.rows(&ACCOUNT.replace("+ data.amount", "+ 2 * data.amount"));
+    assert_eq!(ids(&session, wanted), ["1", "2", "3"]);
+    ready(&store);
+    assert_eq!(session.lines("SHOW INDEXES"), [shown("ready", "100")]);
+    assert!(explained(&session).contains("from the index balance >= 2"), "{}", explained(&session));
+    assert_eq!(ids(&session, wanted), ["1", "2", "3"]);
+    // Without a definition there is nothing to index, until there is one again.
+    session.rows("DROP ENTITY Account");
+    assert_eq!(session.lines("SHOW INDEXES"), [shown("waiting", "null")]);
+    assert!(explained(&session).contains("from all of them"), "{}", explained(&session));
+    assert_eq!(ids(&session, "FIND Account WHERE state.amount > 1"), ["2", "3", "4"]);
+    session.rows(ACCOUNT);
+    ready(&store);
+    assert_eq!(session.lines("SHOW INDEXES"), [shown("ready", "100")]);
+    assert_eq!(ids(&session, wanted), ["2", "3"]);
+    session.rows("DROP INDEX balance");
+    assert!(session.lines("SHOW INDEXES").is_empty());
+    assert!(explained(&session).contains("from all of them"), "{}", explained(&session));
+    assert_eq!(ids(&session, wanted), ["2", "3"]);
+}
+
+#[test]
+fn parameters_stand_where_values_do() {
+    let store = store(4);
+    let mut session = Session::new(&store);
+    session.parameters =
+        Parameters::new().set("id", 2).set("most", 2).set("n", 1).set("t", "2024-01-01").set("p", 3);
+    accounts(&session);
+    assert_eq!(ids(&session, "FIND Account WHERE state.balance <= $most LIMIT $n"), ["1"]);
+    assert_eq!(ids(&session, "FIND Account WHERE target = Account $id"), ["2"]);
+    assert_eq!(ids(&session, "FIND Account WHERE target.id = $id"), ["2"]);
+    assert_eq!(ids(&session, "FIND Account ORDER BY state.balance * -$n LIMIT 1"), ["3"]);
+    assert_eq!(ids(&session, "FIND Account AT $t"), [""; 0]);
+}
+
+#[test]
+fn names_that_nothing_bears_are_told() {
+    let store = store(4);
+    let session = Session::new(&store);
+    accounts(&session);
+    let hints = |text: &str| {
+        let parsed = lang::parse_one(text).unwrap();
+        let snapshot = store.snapshot();
+        let context = Context {
+            text,
+            statement: 1,
+            parameters: &session.parameters,
+            default_actor: None,
+            snapshot: &snapshot,
+            now: time(NOW),
+        };
+        crate::plan::hints(&parsed.statement, &context).unwrap()
+    };
+    for (text, expected) in [
+        ("FIND Acount", "no events of Acount; did you mean Account?"),
+        (
+            "FIND Account WHERE state.blance > 1 AND state.blance < 5",
+            "state.blance is in none of the 3 Account looked at; did you mean state.balance?",
+        ),
+        (
+            "DEFINE INDEX b ON 'Account' AS state.blance",
+            "state.blance is in none of the 3 Account looked at; did you mean state.balance?",
+        ),
+    ] {
+        assert_eq!(hints(text), [expected], "{text}");
+    }
+    session.rows("DEFINE ENTITY Trip INCLUDE 'Account.*' BY trip");
+    for text in
+        ["FIND Account WHERE state.balance > 1", "FIND Account WHERE state.blance IS NULL", "FIND Trip"]
+    {
+        assert_eq!(hints(text), [""; 0], "{text}");
+    }
+}
