@@ -104,6 +104,8 @@ pub(crate) struct Folded {
     pub late: u64,
     /// How long before it, at most, in milliseconds, rounded up.
     pub lateness: u64,
+    /// When the earliest since the last snapshot occurred, in milliseconds since 1970; rounded down.
+    pub lowest: i64,
     /// The first event since the last deletion that could not be folded in: there is no state as long as this stands.
     pub fault: Option<Fault>,
 }
@@ -132,6 +134,10 @@ impl Folded {
         if own {
             self.version = event.version().map_or(self.version, |version| version.0);
         }
+        if self.events.is_multiple_of(fold.every()) {
+            self.lowest = i64::MAX;
+        }
+        self.lowest = self.lowest.min(event.timestamp().as_millis().saturating_sub(1));
         self.events += 1;
         self.position = event.position().0;
         let occurred = event.timestamp();

@@ -3,6 +3,7 @@
 //! | part | bytes |
 //! |---|---|
 //! | version, events, position, late, lateness | a varint each |
+//! | lowest | a varint, the sign in its last bit |
 //! | latest | 0, or 1 and its seconds (8, big-endian) and nanoseconds (4) |
 //! | fault | 0, or 1 and a map of what it says, in MessagePack, behind its length (varint) |
 //! | state | MessagePack |
@@ -23,6 +24,7 @@ pub(crate) struct Kept<'a> {
     pub position: u64,
     pub late: u64,
     pub lateness: u64,
+    pub lowest: i64,
     pub latest: Option<Timestamp>,
     pub fault: Option<Fault>,
     pub state: Raw<'a>,
@@ -35,6 +37,7 @@ impl Folded {
         for number in [self.version, self.events, self.position, self.late, self.lateness] {
             put(&mut out, number);
         }
+        put(&mut out, ((self.lowest << 1) ^ (self.lowest >> 63)) as u64);
         match self.latest {
             None => out.push(0),
             Some(latest) => {
@@ -70,6 +73,8 @@ impl<'a> Kept<'a> {
         let bytes = &mut bytes;
         let (version, events, position) = (take(bytes)?, take(bytes)?, take(bytes)?);
         let (late, lateness) = (take(bytes)?, take(bytes)?);
+        let lowest = take(bytes)?;
+        let lowest = (lowest >> 1) as i64 ^ -((lowest & 1) as i64);
         let latest = match byte(bytes)? {
             0 => None,
             _ => {
@@ -86,7 +91,7 @@ impl<'a> Kept<'a> {
                 Some(rmp_serde::from_slice(said).ok()?)
             }
         };
-        Some(Kept { version, events, position, late, lateness, latest, fault, state: Raw(bytes) })
+        Some(Kept { version, events, position, late, lateness, lowest, latest, fault, state: Raw(bytes) })
     }
 
     /// All of it, decoded.
@@ -99,6 +104,7 @@ impl<'a> Kept<'a> {
             latest: self.latest,
             late: self.late,
             lateness: self.lateness,
+            lowest: self.lowest,
             fault: self.fault.clone(),
         })
     }
@@ -138,6 +144,7 @@ mod tests {
                 position: numbers.2,
                 late: numbers.3,
                 lateness: numbers.3 / 3,
+                lowest: numbers.2 as i64,
                 latest: latest.map(|at| Timestamp::from_millis(i64::from(at) - 1_000_000_000)),
                 fault: fault.map(|why| Fault { position: numbers.0, kind: "Order.paid".to_owned(), why }),
             };
