@@ -131,7 +131,9 @@ fn an_index_is_restored_as_it_was_and_works() {
     assert_eq!(of(&restored), of(&db));
     assert_eq!(of(&db).len(), 1);
     let (one, other) = (db.verify().unwrap(), restored.verify().unwrap());
-    assert!(one.faults.is_empty() && one == other, "{one:?} {other:?}");
+    // Snapshots are kept when there is time.
+    let compared = |found: &bygone::Verification| (found.events, found.entries, found.faults.clone());
+    assert!(one.faults.is_empty() && compared(&one) == compared(&other), "{one:?} {other:?}");
     assert_eq!(export(&restored), exported);
 
     let bad = exported.replace("data.origin", "data.origin +");
