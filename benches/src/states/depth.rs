@@ -32,10 +32,10 @@ struct Shape {
 
 const SHAPES: [Shape; 5] = [
     Shape { name: "defined", defined: true, late: None },
-    Shape { name: "defined, some late", defined: true, late: Some((20_011, 86_400)) },
+    Shape { name: "defined, some late", defined: true, late: Some((1_009, 4_000)) },
     Shape { name: "defined, all over late", defined: true, late: Some((97, 30)) },
     Shape { name: "not defined", defined: false, late: None },
-    Shape { name: "not defined, some late", defined: false, late: Some((20_011, 86_400)) },
+    Shape { name: "not defined, some late", defined: false, late: Some((1_009, 4_000)) },
 ];
 
 pub fn run(arguments: &Arguments) -> Result<()> {
