@@ -209,7 +209,7 @@ fn indexes_are_right(store: &Store, variant: u64) -> Result<(), String> {
 }
 
 /// Whatever was kept of states is what folds of the log make, and goes on where it was.
-fn states_are_right(store: &Store, variant: u64) -> Result<(), String> {
+pub(super) fn states_are_right(store: &Store, variant: u64) -> Result<(), String> {
     let snapshot = store.snapshot();
     if snapshot.types("$entity.").map_err(|e| e.to_string())?.is_empty() {
         return Ok(());

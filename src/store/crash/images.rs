@@ -1,12 +1,16 @@
 //! Every point at which a run can crash, every fate of what was not synced.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::held::{Expected, whole};
+use super::held::{Expected, open, states_are_right, whole};
+use super::path;
 use super::script::{Run, Script};
 use crate::store::Durability;
+use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, Operation};
+use crate::store::journal::Side;
 
 const THREADS: usize = 2;
 
@@ -116,4 +120,31 @@ fn states_survive_a_crash_at_any_point() {
     images += all_hold("with states, at intervals", script, 0..2);
     super::report(format_args!("crash images with states: {images} (seed 31)"));
     assert!(images >= 3_000, "{images}");
+}
+
+/// Without the journal the log ends at C, and what is kept must not tell of anything behind it.
+#[test]
+fn states_tell_of_nothing_that_was_lost_with_the_journal() {
+    let mut images = 0;
+    for seed in 31..=33 {
+        let run = Script { models: true, sessions: &[26, 18, 5], ..Script::new(seed) }.run();
+        let mut crashes = run.trace.crashes();
+        for point in (0..run.trace.len()).step_by(2) {
+            crashes.advance_to(point);
+            if crashes.notes().is_empty() {
+                continue;
+            }
+            let image = crashes.image(Fate::KeepAll, 0);
+            for side in Side::BOTH {
+                // There may be none.
+                let _ = image.remove(&side.path(path()));
+            }
+            let options = run.options.clone().disk(Arc::new(image)).accept_lost_journal(true);
+            let held = open(&options).and_then(|store| states_are_right(&store, point as u64));
+            held.unwrap_or_else(|fault| panic!("seed {seed}, point {point}: {fault}"));
+            images += 1;
+        }
+    }
+    super::report(format_args!("crash images without their journal: {images} (seed 31)"));
+    assert!(images >= 500, "{images}");
 }
