@@ -37,7 +37,7 @@ pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<Answer> {
                 })?;
             }
             let ids: VecDeque<String> = best.chosen();
-            let states = open(snapshot, find, Some(ids))?;
+            let states = Some(open(snapshot, find, Some(ids))?);
             Answer::rows(Rows { states, left: u64::MAX, ..Rows::of(find, columns.clone()) })
         }
         Some(Shape::Group(group)) => {
@@ -50,7 +50,7 @@ pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<Answer> {
 }
 
 /// The states that are looked at; of these ids alone, where some are given.
-fn open(snapshot: &Snapshot, find: &Find, ids: Option<VecDeque<String>>) -> Result<Option<States>> {
+fn open(snapshot: &Snapshot, find: &Find, ids: Option<VecDeque<String>>) -> Result<States> {
     let ids = match (ids, &find.source) {
         (Some(ids), _) => Some(ids),
         (None, Candidates::All) => None,
@@ -62,15 +62,15 @@ fn open(snapshot: &Snapshot, find: &Find, ids: Option<VecDeque<String>>) -> Resu
             found.map(|ids| ids.into_iter().collect())
         }
     };
-    Ok(Some(match find.way {
-        Way::Past => snapshot.past_states(&find.kind, find.window.until(), ids)?,
-        _ => snapshot.states(&find.kind, ids)?,
-    }))
+    match find.way {
+        Way::Past => snapshot.past_states(&find.kind, find.window.until(), ids),
+        _ => snapshot.states(&find.kind, ids),
+    }
 }
 
 /// Hands over each entity that is wanted; an error if one of them has no state.
 fn each(snapshot: &Snapshot, find: &Find, mut take: impl FnMut(&str, &Found) -> Result<()>) -> Result<()> {
-    let Some(mut states) = open(snapshot, find, None)? else { return Ok(()) };
+    let mut states = open(snapshot, find, None)?;
     let mut faults = Faults::default();
     states.lend(|id, kept| {
         if !faults.has(&find.kind, id, kept) {
@@ -140,7 +140,7 @@ struct Rows {
 
 impl Rows {
     fn new(snapshot: &Snapshot, find: &Find, columns: Option<Vec<Column>>) -> Result<Rows> {
-        Ok(Rows { states: open(snapshot, find, None)?, ..Rows::of(find, columns) })
+        Ok(Rows { states: Some(open(snapshot, find, None)?), ..Rows::of(find, columns) })
     }
 
     fn of(find: &Find, columns: Option<Vec<Column>>) -> Rows {

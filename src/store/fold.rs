@@ -88,7 +88,7 @@ impl Fold for Plain {
 }
 
 /// What an entity's events have made so far.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Folded {
     /// Null before the first event and after a deletion.
     pub state: Value,

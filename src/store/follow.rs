@@ -8,7 +8,7 @@
 //! On the way, snapshots are kept: after so many events of an entity what they have made. For entities that nobody
 //! defined there is nothing but snapshots; the background makes those, as a checkpoint finds that they are due.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -78,20 +78,13 @@ fn touched(
 ) -> Result<(Vec<Touched>, Vec<SnapshotDue>)> {
     let mut touched: Vec<Touched> = followed.iter().map(|_| Touched::new()).collect();
     let mut due = Vec::new();
-    let by_kind: HashMap<&str, usize> =
-        followed.iter().enumerate().map(|(at, (model, _))| (model.kind.as_str(), at)).collect();
     for (position, bytes) in (first..).zip(events) {
         let event = Record::open(Position(position), bytes.as_ref())?;
         if let Some(target) = event.target() {
-            match by_kind.get(target.kind) {
-                Some(at) => add(&mut touched[*at], target.id, position, true),
-                None => due.extend(snapshot_due(catalog, &event, target)?),
-            }
+            due.extend(snapshot_due(catalog, &event, target)?);
         }
         for ((model, fold), touched) in followed.iter().zip(&mut touched) {
-            for id in included(&event, &model.kind, &***fold) {
-                add(touched, &id, position, false);
-            }
+            touch(touched, &event, model, &***fold);
         }
     }
     Ok((touched, due))
@@ -107,14 +100,20 @@ pub(super) fn touched_by(
     let mut touched = Touched::new();
     for (position, bytes) in (first..).zip(events) {
         let event = Record::open(Position(position), bytes.as_ref())?;
-        if let Some(target) = event.target().filter(|target| target.kind == model.kind) {
-            add(&mut touched, target.id, position, true);
-        }
-        for id in included(&event, &model.kind, fold) {
-            add(&mut touched, &id, position, false);
-        }
+        touch(&mut touched, &event, model, fold);
     }
     Ok(touched)
+}
+
+/// Adds an event to the entities of a model that it concerns.
+fn touch(touched: &mut Touched, event: &Record, model: &Model, fold: &dyn Fold) {
+    let position = event.position().0;
+    if let Some(target) = event.target().filter(|target| target.kind == model.kind) {
+        add(touched, target.id, position, true);
+    }
+    for id in included(event, &model.kind, fold) {
+        add(touched, &id, position, false);
+    }
 }
 
 fn add(touched: &mut Touched, id: &str, position: u64, own: bool) {

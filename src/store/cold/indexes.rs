@@ -4,7 +4,7 @@
 //! position up to which the log is in the index's lists (8 bytes, big-endian), and its checksum. An index is complete when
 //! that is the position of its definition; without a row nothing is backfilled yet. A row goes with the last of the lists.
 
-use redb::{ReadableTable, TableError};
+use redb::ReadableTable;
 
 use super::{ColdRead, INDEXES, Tables, failed, row_position, sealed, unsealed};
 use crate::entity::Position;
@@ -49,7 +49,7 @@ impl Tables<'_> {
 impl ColdRead<'_> {
     /// Up to where the index of a definition is backfilled.
     pub fn backfilled(&self, definition: Position) -> Result<u64> {
-        let Some(table) = self.indexes()? else { return Ok(0) };
+        let Some(table) = self.table_if_any(INDEXES)? else { return Ok(0) };
         let key = definition.0.to_be_bytes();
         let Some(row) = table.get(key.as_slice()).map_err(|e| failed("reading indexes", e))? else {
             return Ok(0);
@@ -64,21 +64,12 @@ impl ColdRead<'_> {
 
     /// The definitions that have a row.
     pub fn backfills(&self) -> Result<Vec<Position>> {
-        let Some(table) = self.indexes()? else { return Ok(Vec::new()) };
+        let Some(table) = self.table_if_any(INDEXES)? else { return Ok(Vec::new()) };
         let rows = table.iter().map_err(|e| failed("reading indexes", e))?;
         let found = rows.map(|row| {
             let (key, _) = row.map_err(|e| failed("reading indexes", e))?;
             row_position("indexes", key.value()).map(Position)
         });
         found.collect()
-    }
-
-    /// A file in which nothing was written since there are indexes has no such table.
-    fn indexes(&self) -> Result<Option<redb::ReadOnlyTable<super::Bytes, super::Bytes>>> {
-        match self.transaction.open_table(INDEXES) {
-            Ok(table) => Ok(Some(table)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(failed("opening a table", redb::Error::from(error))),
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, RwLockReadGuard};
 
-use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition};
+use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError};
 
 use super::super::journal::{DatabaseId, Salt};
 use super::super::pack::{self, Events};
@@ -27,6 +27,18 @@ pub(crate) struct ColdRead<'c> {
 impl ColdRead<'_> {
     fn table(&self, definition: TableDefinition<Bytes, Bytes>) -> Result<ReadOnlyTable<Bytes, Bytes>> {
         self.transaction.open_table(definition).map_err(|e| failed("opening a table", redb::Error::from(e)))
+    }
+
+    /// A table that a file has only once something was written since there is such a table.
+    pub(super) fn table_if_any(
+        &self,
+        definition: TableDefinition<Bytes, Bytes>,
+    ) -> Result<Option<ReadOnlyTable<Bytes, Bytes>>> {
+        match self.transaction.open_table(definition) {
+            Ok(table) => Ok(Some(table)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(failed("opening a table", redb::Error::from(error))),
+        }
     }
 
     fn meta_value<const N: usize>(&self, name: &str) -> Result<Option<[u8; N]>> {

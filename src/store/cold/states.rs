@@ -14,7 +14,7 @@
 //! What a row holds is never needed. Whoever reads takes one that is damaged as if it were not there, and folds the log; whoever
 //! writes is told, and makes what is kept anew.
 
-use redb::{ReadableTable, TableError};
+use redb::ReadableTable;
 
 use super::{
     Bytes, ColdRead, FOLLOWERS, FOUND, SNAPSHOTS, STATES, Tables, failed, row_position, sealed, unsealed,
@@ -330,18 +330,6 @@ fn each_state(
 }
 
 impl ColdRead<'_> {
-    /// A file in which nothing was written since there are states has no such tables.
-    fn kept(
-        &self,
-        table: redb::TableDefinition<Bytes, Bytes>,
-    ) -> Result<Option<redb::ReadOnlyTable<Bytes, Bytes>>> {
-        match self.transaction.open_table(table) {
-            Ok(table) => Ok(Some(table)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(failed("opening a table", redb::Error::from(error))),
-        }
-    }
-
     /// Lends what is kept of an entity, if it can be read.
     pub fn with_state<T>(
         &self,
@@ -349,7 +337,7 @@ impl ColdRead<'_> {
         id: &str,
         with: impl FnOnce(Option<&[u8]>) -> Result<T>,
     ) -> Result<T> {
-        let Some(table) = self.kept(STATES)? else { return with(None) };
+        let Some(table) = self.table_if_any(STATES)? else { return with(None) };
         let key = state_key(definition, id);
         match table.get(key.as_slice()).map_err(|e| failed(READING, e))? {
             None => with(None),
@@ -359,7 +347,7 @@ impl ColdRead<'_> {
 
     /// Whether there is something kept of an entity, whether it can be read or not.
     pub fn has_state(&self, definition: Position, id: &str) -> Result<bool> {
-        let Some(table) = self.kept(STATES)? else { return Ok(false) };
+        let Some(table) = self.table_if_any(STATES)? else { return Ok(false) };
         let key = state_key(definition, id);
         Ok(table.get(key.as_slice()).map_err(|e| failed(READING, e))?.is_some())
     }
@@ -373,7 +361,7 @@ impl ColdRead<'_> {
         most: usize,
         state: impl FnMut(&str, Result<&[u8]>) -> Result<bool>,
     ) -> Result<Option<String>> {
-        let Some(table) = self.kept(STATES)? else { return Ok(None) };
+        let Some(table) = self.table_if_any(STATES)? else { return Ok(None) };
         let mut from = state_key(definition, after.unwrap_or_default());
         if after.is_some() {
             from.push(0);
@@ -388,7 +376,7 @@ impl ColdRead<'_> {
         range: &TermRange,
         mut id: impl FnMut(&str) -> Result<bool>,
     ) -> Result<()> {
-        let Some(table) = self.kept(FOUND)? else { return Ok(()) };
+        let Some(table) = self.table_if_any(FOUND)? else { return Ok(()) };
         if range.is_empty() {
             return Ok(());
         }
@@ -405,7 +393,7 @@ impl ColdRead<'_> {
 
     /// Whether a state is found by a term.
     pub fn has_found(&self, definition: Position, term: &Term, id: &str) -> Result<bool> {
-        let Some(table) = self.kept(FOUND)? else { return Ok(false) };
+        let Some(table) = self.table_if_any(FOUND)? else { return Ok(false) };
         let key = found_key(definition, term, id);
         Ok(table.get(key.as_slice()).map_err(|e| failed(READING, e))?.is_some())
     }
@@ -416,7 +404,7 @@ impl ColdRead<'_> {
         definition: Position,
         mut entry: impl FnMut(&[u8], &str) -> Result<()>,
     ) -> Result<()> {
-        let Some(table) = self.kept(FOUND)? else { return Ok(()) };
+        let Some(table) = self.table_if_any(FOUND)? else { return Ok(()) };
         let prefix = definition.0.to_be_bytes();
         for row in table.range::<&[u8]>(prefix.as_slice()..).map_err(|e| failed(READING, e))? {
             let (key, _) = row.map_err(|e| failed(READING, e))?;
@@ -437,7 +425,7 @@ impl ColdRead<'_> {
         after: bool,
         with: impl FnOnce(Option<&[u8]>) -> Result<T>,
     ) -> Result<T> {
-        let Some(table) = self.kept(SNAPSHOTS)? else { return with(None) };
+        let Some(table) = self.table_if_any(SNAPSHOTS)? else { return with(None) };
         let reading = |e| failed(READING, e);
         let (first, last) = if after { (position.saturating_add(1), u64::MAX) } else { (0, position) };
         let (from, to) = (owner.key(entity, first), owner.key(entity, last));
@@ -453,7 +441,7 @@ impl ColdRead<'_> {
 
     /// The snapshots behind a key, at most so many: their keys and their bytes, as far as they can be read.
     pub fn snapshots_after(&self, key: &[u8], most: usize) -> Result<Vec<SnapshotFound>> {
-        let Some(table) = self.kept(SNAPSHOTS)? else { return Ok(Vec::new()) };
+        let Some(table) = self.table_if_any(SNAPSHOTS)? else { return Ok(Vec::new()) };
         let from = [key, &[0]].concat();
         let rows = table.range::<&[u8]>(from.as_slice()..).map_err(|e| failed(READING, e))?;
         let found = rows.take(most).map(|row| {
@@ -467,7 +455,7 @@ impl ColdRead<'_> {
 
     /// Up to where the log is in the states of a definition; none if they were not begun, or nobody can tell.
     pub fn followed(&self, definition: Position) -> Result<Option<u64>> {
-        let Some(table) = self.kept(FOLLOWERS)? else { return Ok(None) };
+        let Some(table) = self.table_if_any(FOLLOWERS)? else { return Ok(None) };
         let key = definition.0.to_be_bytes();
         let row = table.get(key.as_slice()).map_err(|e| failed(READING, e))?;
         Ok(row.and_then(|row| followed(&key, row.value()).ok()))
@@ -475,7 +463,7 @@ impl ColdRead<'_> {
 
     /// Up to where the states of a definition are in an index of them; none if that was not begun, or nobody can tell.
     pub fn built(&self, definition: Position, index: Position) -> Result<Option<Built>> {
-        let Some(table) = self.kept(FOLLOWERS)? else { return Ok(None) };
+        let Some(table) = self.table_if_any(FOLLOWERS)? else { return Ok(None) };
         let key = built_key(definition, index);
         let row = table.get(key.as_slice()).map_err(|e| failed(READING, e))?;
         Ok(row.and_then(|row| built(&key, row.value()).ok()))
@@ -484,7 +472,7 @@ impl ColdRead<'_> {
     /// What cannot be read of how far states are followed, and indexes of them built.
     pub fn damaged_followers(&self) -> Result<Vec<Error>> {
         let mut found = Vec::new();
-        let Some(table) = self.kept(FOLLOWERS)? else { return Ok(found) };
+        let Some(table) = self.table_if_any(FOLLOWERS)? else { return Ok(found) };
         for row in table.iter().map_err(|e| failed(READING, e))? {
             let (key, value) = row.map_err(|e| failed(READING, e))?;
             found.extend(match key.value().len() {
@@ -503,7 +491,7 @@ impl ColdRead<'_> {
                 found.push((definition, Vec::new()));
             }
         };
-        if let Some(table) = self.kept(FOLLOWERS)? {
+        if let Some(table) = self.table_if_any(FOLLOWERS)? {
             for row in table.iter().map_err(|e| failed(READING, e))? {
                 let (key, _) = row.map_err(|e| failed(READING, e))?;
                 let (definition, index) = key.value().split_at_checked(8).unwrap_or((key.value(), &[]));
@@ -515,7 +503,7 @@ impl ColdRead<'_> {
         }
         // What is half removed has no row there any more.
         for (table, prefix) in [(STATES, [].as_slice()), (FOUND, &[]), (SNAPSHOTS, &[0])] {
-            let Some(table) = self.kept(table)? else { continue };
+            let Some(table) = self.table_if_any(table)? else { continue };
             let mut from = prefix.to_vec();
             while let Some(row) =
                 table.range::<&[u8]>(from.as_slice()..).map_err(|e| failed(READING, e))?.next()
