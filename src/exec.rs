@@ -26,6 +26,7 @@ mod project;
 pub(crate) mod scan;
 mod show;
 mod sort;
+mod verb;
 mod write;
 mod zones;
 
