@@ -172,7 +172,8 @@ impl Shared {
         for key in &keys {
             match self.first_use(batch, key)? {
                 None => unknown = Some(key),
-                Some((position, seal)) if seal == key.seal || seal.content == ANY_CONTENT => {
+                // How many events it stands for is known when verbs have made them.
+                Some((position, seal)) if [key.seal.content, ANY_CONTENT].contains(&seal.content) => {
                     for position in position..position + u64::from(seal.count) {
                         events.push((position, self.stored(batch, position)?));
                     }
