@@ -102,7 +102,7 @@ pub use document::Document;
 pub use entity::{Entity, EventType, Position, Version};
 pub use error::{Error, Result};
 pub use event::{Cause, Event, EventId, Expect, NewEvent, Producer, Tag, Vector};
-pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, Step};
+pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, Step, Traced};
 pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
 pub use plan::{Moment, Parameters};

@@ -16,6 +16,7 @@ use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
+use crate::event::record::Record;
 use crate::event::{Event, EventId, NewEvent, Seal};
 use crate::time::Timestamp;
 
@@ -64,6 +65,8 @@ pub(crate) struct PreparedEvent {
     pub known: Option<u64>,
     /// What it makes of the indexes.
     pub change: Option<Change>,
+    /// It has the correlation of its cause, or none of this log. Else its cause was not in the log yet, and is looked at when it is.
+    pub chained: bool,
 }
 
 #[derive(Debug)]
@@ -125,7 +128,7 @@ impl Prepared {
                     found,
                 ));
             }
-            inherit(shared, &mut new)?;
+            let chained = inherit(shared, &mut new, group.import)?;
             let target = new.owner().cloned();
             if let Some(target) =
                 target.as_ref().filter(|target| !group.internal && target.kind().starts_with('$'))
@@ -148,7 +151,16 @@ impl Prepared {
             }
             bytes += size + 256;
             let change = Change::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
-            events.push(PreparedEvent { new, kind, target, terms, cold: (0, 0), known: None, change });
+            events.push(PreparedEvent {
+                new,
+                kind,
+                target,
+                terms,
+                cold: (0, 0),
+                known: None,
+                change,
+                chained,
+            });
         }
         if bytes > options.max_group {
             let expected = format!("at most {} bytes", options.max_group);
@@ -253,18 +265,47 @@ fn keys(
 /// The content of an imported event's key: what it was first used with is not told in a line of JSON.
 pub(crate) const ANY_CONTENT: [u8; 16] = [0; 16];
 
-/// An event caused by another of this log belongs to its chain.
-fn inherit(shared: &Shared, new: &mut NewEvent) -> Result<()> {
-    let Some(position) = new.cause_position().filter(|_| new.correlation.is_none()) else { return Ok(()) };
+/// An event caused by another of this log belongs to its chain: it has the correlation of its cause, or, where that begins the chain,
+/// its id. Says whether it has; not yet, where it says one itself and its cause is only coming, or may turn out to be another.
+fn inherit(shared: &Shared, new: &mut NewEvent, import: bool) -> Result<bool> {
+    let Some(position) = new.cause_position() else { return Ok(true) };
+    if import && new.correlation.is_some() {
+        return Ok(false);
+    }
     let (bytes, head) =
         View::read(shared, u64::MAX, None, |view| Ok((view.event(position.0)?, view.head())))?;
-    let Some(bytes) = bytes else {
-        let expected = format!("an event of this log, up to #{head}");
-        return Err(Error::invalid("the cause", expected, position.to_string()));
-    };
-    let cause = codec::decode(position, bytes)?;
-    new.correlation = Some(cause.correlation.unwrap_or_else(|| cause.id.to_string()));
-    Ok(())
+    match bytes {
+        Some(bytes) => new.join_chain(&Record::open(position, &bytes)?)?,
+        None if new.correlation.is_some() => return Ok(false),
+        None => {
+            let expected = format!("an event of this log, up to #{head}");
+            return Err(Error::invalid("the cause", expected, position.to_string()));
+        }
+    }
+    Ok(true)
+}
+
+impl NewEvent {
+    /// Takes the correlation of its cause. Another that was said is an error.
+    pub(super) fn join_chain(&mut self, cause: &Record) -> Result<()> {
+        let inherited = chain_of(cause)?;
+        match &self.correlation {
+            Some(said) if *said != inherited => {
+                let what = format!("the correlation of an event that {} caused", cause.position());
+                let expected = format!("'{}', which it inherits; leave it out", shorten(&inherited));
+                Err(Error::invalid(what, expected, format!("'{}'", shorten(said))))
+            }
+            _ => {
+                self.correlation = Some(inherited);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The chain of what an event brings about: its own, or that which begins with it.
+pub(crate) fn chain_of(cause: &Record) -> Result<String> {
+    cause.correlation().map_or_else(|| Ok(cause.id()?.to_string()), |own| Ok(own.to_owned()))
 }
 
 /// A hash of what the caller said, the same for the same content in whatever order members come.

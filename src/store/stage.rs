@@ -17,6 +17,7 @@ use super::term::Term;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::codec::{self, Assigned};
+use crate::event::record::Record;
 use crate::event::{EventId, Expect, NewEvent, Seal};
 use crate::time::Timestamp;
 
@@ -205,6 +206,9 @@ impl Shared {
             }
             let position = batch.next;
             check_place(&event.new, position)?;
+            if let Some(cause) = event.new.cause_position().filter(|_| !event.chained) {
+                event.new.join_chain(&Record::open(cause, &self.stored(batch, cause.0)?)?)?;
+            }
             let mut version = 0;
             let entity = event.entity_term().cloned();
             if let Some(term) = &entity {
