@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::value::Value;
+
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -31,8 +33,8 @@ pub enum Error {
     },
 
     /// A guard, checked at the moment of commit, did not hold; nothing was written.
-    #[error("refused: {what}: expected {expected}, found {found}")]
-    Refused {
+    #[error("conflict: {what}: expected {expected}, found {found}")]
+    Conflict {
         /// What the guard is about.
         what: String,
         /// What was to hold.
@@ -40,6 +42,10 @@ pub enum Error {
         /// What the log says.
         found: String,
     },
+
+    /// A verb was refused, by what was so at the moment of commit; nothing was written.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
 
     /// An entity has no state, because one of its events could not be folded in. The event stands: events are facts.
     #[error(
@@ -116,6 +122,36 @@ pub enum Error {
         /// The form.
         what: String,
     },
+}
+
+/// Why a verb was refused.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The verb.
+    pub verb: String,
+    /// What it was to be performed on.
+    pub entity: String,
+    /// What its definition says about that (`ELSE`), or what was expected.
+    pub why: String,
+    /// The condition that did not hold, as it is written.
+    pub condition: Option<String>,
+    /// The names in the condition, with what they stood for.
+    pub values: Vec<(String, Value)>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Refusal { verb, entity, why, condition, values } = self;
+        write!(f, "refused: {verb} {entity}: {why}")?;
+        if let Some(condition) = condition.as_ref().filter(|condition| *condition != why) {
+            write!(f, " ({condition})")?;
+        }
+        for (at, (name, value)) in values.iter().enumerate() {
+            write!(f, "{} {name} is {}", if at == 0 { ";" } else { "," }, shorten(&value.to_string()))?;
+        }
+        Ok(())
+    }
 }
 
 /// What a caller can do about an error: each has its own exit code.
@@ -201,7 +237,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Error::Syntax(_) | Error::Invalid { .. } => Class::Usage,
-            Error::Refused { .. } => Class::Refused,
+            Error::Conflict { .. } | Error::Refused(_) => Class::Refused,
             Error::Held { .. } | Error::Unopenable { .. } => Class::Unopenable,
             Error::Unfoldable { .. }
             | Error::Corrupt { .. }
@@ -216,7 +252,8 @@ impl Error {
         match self {
             Error::Syntax(_) => "syntax",
             Error::Invalid { .. } => "invalid",
-            Error::Refused { .. } => "refused",
+            Error::Conflict { .. } => "conflict",
+            Error::Refused(_) => "refused",
             Error::Unfoldable { .. } => "unfoldable",
             Error::Held { .. } => "held",
             Error::Unopenable { .. } => "unopenable",
@@ -227,9 +264,9 @@ impl Error {
         }
     }
 
-    /// Whether a guard refused it: nothing was written, and looking again may help.
+    /// Whether a guard or a verb refused it: nothing was written, and looking again may help.
     pub fn is_refused(&self) -> bool {
-        matches!(self, Error::Refused { .. })
+        self.class() == Class::Refused
     }
 
     pub(crate) fn invalid(
@@ -240,12 +277,12 @@ impl Error {
         Error::Invalid { what: what.into(), expected: expected.into(), found: found.into() }
     }
 
-    pub(crate) fn refused(
+    pub(crate) fn conflict(
         what: impl Into<String>,
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Error {
-        Error::Refused { what: what.into(), expected: expected.into(), found: found.into() }
+        Error::Conflict { what: what.into(), expected: expected.into(), found: found.into() }
     }
 
     pub(crate) fn corrupt(place: impl Into<String>, found: impl Into<String>) -> Error {

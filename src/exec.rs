@@ -27,6 +27,7 @@ pub(crate) mod scan;
 mod show;
 mod sort;
 mod trace;
+mod verb;
 mod write;
 mod zones;
 

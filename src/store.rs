@@ -16,6 +16,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod clock;
 pub(crate) mod cold;
 pub(crate) mod commit;
+pub(crate) mod condition;
 #[cfg(test)]
 mod crash;
 pub mod disk;
@@ -28,12 +29,14 @@ pub(crate) mod options;
 pub(crate) mod pack;
 pub(crate) mod posting;
 pub(crate) mod queue;
+mod recent;
 pub(crate) mod recover;
 pub(crate) mod snapshot;
 mod stage;
 pub(crate) mod tail;
 pub(crate) mod term;
 pub(crate) mod upkeep;
+pub(crate) mod verb;
 pub(crate) mod watch;
 
 use std::path::{Path, PathBuf};
@@ -57,6 +60,7 @@ use follow::Due;
 use group::{Group, Outcome, Prepared};
 use journal::{DatabaseId, Journal, Salt, Side, Sizes};
 use queue::{Pending, Queue};
+use recent::Recent;
 use recover::Recovered;
 use snapshot::{Snapshot, Warm};
 use tail::{Tail, Tails};
@@ -96,6 +100,8 @@ pub(crate) struct Shared {
     pub retired: Mutex<Vec<Retired>>,
     /// Snapshots that are to be made when there is time.
     due: Mutex<Due>,
+    /// What entities were, where verbs looked at them last.
+    recent: Mutex<Recent>,
     /// Of each model what the tails make of its states.
     warm: Mutex<Vec<Arc<Warm>>>,
     pub watch: Watch,
@@ -144,6 +150,7 @@ impl Store {
             upkeep: Upkeep::default(),
             retired: Mutex::default(),
             due: Mutex::default(),
+            recent: Mutex::default(),
             warm: Mutex::default(),
             watch: Watch::default(),
             tails: RwLock::new(tails),
@@ -184,7 +191,7 @@ impl Store {
     /// Appends a group and waits until it is durable.
     pub fn append(&self, group: Group) -> Result<Outcome> {
         let prepared = Prepared::new(&self.shared, group)?;
-        if prepared.events.is_empty() {
+        if prepared.is_empty() {
             return Ok(Outcome { events: Vec::new(), repeated: false });
         }
         self.shared.commit(prepared)

@@ -260,8 +260,8 @@ impl Import<'_> {
             Error::Invalid { what, expected, found } => {
                 Error::Invalid { what: format!("{place}: {what}"), expected, found }
             }
-            Error::Refused { what, expected, found } => {
-                Error::Refused { what: format!("{place}: {what}"), expected, found }
+            Error::Conflict { what, expected, found } => {
+                Error::Conflict { what: format!("{place}: {what}"), expected, found }
             }
             other => other,
         }
@@ -390,7 +390,15 @@ impl Import<'_> {
         let needed = !self.restore && events.iter().any(|event| !event.is_known_by_itself());
         let last = lines.last().filter(|_| needed);
         let (key, content) = last.map(|line| (key_of(&line.hash), content_of(&line.hash))).unzip();
-        Group { events, key, content, import: true, restore: self.restore, internal: self.restore }
+        Group {
+            events,
+            key,
+            content,
+            import: true,
+            restore: self.restore,
+            internal: self.restore,
+            ..Group::default()
+        }
     }
 
     /// Waits until what is under way is in.

@@ -131,7 +131,7 @@ impl<'a> Line<'a> {
                 line.found = Some(&fault.found);
                 line.suggestion = fault.suggestion.as_deref();
             }
-            Error::Invalid { expected, found, .. } | Error::Refused { expected, found, .. } => {
+            Error::Invalid { expected, found, .. } | Error::Conflict { expected, found, .. } => {
                 line.expected = vec![expected];
                 line.found = Some(found);
             }

@@ -9,21 +9,28 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::catalog::Change;
+use super::condition::Condition;
+use super::options::Options;
 use super::snapshot::View;
 use super::tail::Tails;
 use super::term::{self, Space, Term};
+use super::verb::Perform;
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
-use crate::event::{Event, EventId, NewEvent, Seal};
+use crate::event::{Cause, Event, EventId, NewEvent, Seal};
 use crate::time::Timestamp;
 
 /// What a caller asks for: all of it, or nothing.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Group {
     pub events: Vec<NewEvent>,
+    /// Verbs, each before the event at this index, in order.
+    pub performs: Vec<(usize, Perform)>,
+    /// What must not be in the log before it.
+    pub conditions: Vec<Arc<dyn Condition>>,
     /// A key for the whole of it.
     pub key: Option<String>,
     /// The content hash, where the caller has one at hand.
@@ -41,6 +48,8 @@ pub(crate) struct Group {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub events: Vec<PreparedEvent>,
+    pub performs: Vec<(usize, Perform)>,
+    pub conditions: Vec<Checked>,
     /// Each key with the events that it stands for.
     pub keys: Vec<Keyed>,
     pub import: bool,
@@ -53,14 +62,24 @@ pub(crate) struct Prepared {
     pub bytes: usize,
 }
 
+/// A condition, as far as it was checked before the commit.
 #[derive(Debug)]
+pub(crate) struct Checked {
+    pub condition: Arc<dyn Condition>,
+    /// What it does not allow. What is in the log stays there.
+    pub found: Option<u64>,
+    /// Nothing else up to there.
+    pub through: u64,
+}
+
+#[derive(Debug, Clone)]
 pub(crate) struct PreparedEvent {
     pub new: NewEvent,
     pub kind: EventType,
     pub target: Option<Entity>,
     pub terms: Vec<Term>,
     /// How many events the target has in the tables, and the last of them; not looked up if a tail knows it.
-    pub cold: (u64, u64),
+    pub cold: Option<(u64, u64)>,
     /// Where an event with the given id is.
     pub known: Option<u64>,
     /// What it makes of the indexes.
@@ -82,6 +101,18 @@ pub(crate) struct Keyed {
     pub own: bool,
 }
 
+impl Keyed {
+    fn new(key: &str, first: usize, seal: Seal) -> Result<Keyed> {
+        Ok(Keyed { term: Term::key(key)?, key: key.to_owned(), first, seal, known: None, own: false })
+    }
+
+    /// Lets an event carry it.
+    pub fn put_on(&self, event: &mut PreparedEvent) {
+        event.terms.push(self.term.clone());
+        event.new.key = Some(self.key.clone());
+    }
+}
+
 /// What became of a group.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
@@ -91,6 +122,40 @@ pub(crate) struct Outcome {
 }
 
 impl PreparedEvent {
+    /// Checks everything that can be checked before the commit. The tables are not looked at.
+    pub fn new(options: &Options, new: NewEvent, internal: bool) -> Result<PreparedEvent> {
+        let kind = new.checked()?.clone();
+        if kind.is_internal() && !internal {
+            let found = format!("'{kind}'");
+            return Err(Error::invalid(
+                "the type of an event",
+                "a type of your own: '$' begins the database's",
+                found,
+            ));
+        }
+        let target = new.owner().cloned();
+        if let Some(target) = target.as_ref().filter(|target| !internal && target.kind().starts_with('$')) {
+            let expected = "an entity of your own: '$' begins the database's kinds";
+            return Err(Error::invalid("the target of an event", expected, target.to_string()));
+        }
+        if target.is_none() && !new.expect.is_empty() {
+            return Err(Error::invalid("EXPECT", "an event with a target", format!("'{kind}' without one")));
+        }
+        let terms = term::terms_of_new(&new, &kind, target.as_ref())?;
+        let size = new.size();
+        if size > options.max_event {
+            let expected = format!("at most {} bytes", options.max_event);
+            return Err(Error::invalid(format!("the event {kind}"), expected, size.to_string()));
+        }
+        let change = Change::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
+        Ok(PreparedEvent { new, kind, target, terms, cold: None, known: None, change, chained: true })
+    }
+
+    /// What it takes in the queue.
+    pub fn bytes(&self) -> usize {
+        self.new.size() + 256
+    }
+
     pub fn entity_term(&self) -> Option<&Term> {
         self.terms.iter().find(|term| term.is_counted())
     }
@@ -102,7 +167,7 @@ impl PreparedEvent {
 
 impl Prepared {
     /// Checks everything that can be checked before the commit, and looks up what the tables know.
-    pub fn new(shared: &Shared, group: Group) -> Result<Prepared> {
+    pub fn new(shared: &Arc<Shared>, group: Group) -> Result<Prepared> {
         let options = &shared.options;
         let keyed = group.events.iter().filter(|event| event.key.is_some()).count();
         if !group.import && keyed != 0 && (group.key.is_some() || keyed != group.events.len()) {
@@ -113,68 +178,78 @@ impl Prepared {
                 format!("{keyed} of {}", group.events.len()),
             ));
         }
-        if group.key.is_some() && group.events.is_empty() {
+        if !group.performs.is_empty() && keyed != 0 {
+            let expected = "one key for all of them, since it is not known yet what verbs make";
+            return Err(Error::invalid("the keys of a group", expected, format!("{keyed} on its events")));
+        }
+        if group.key.is_some() && group.events.is_empty() && group.performs.is_empty() {
             return Err(Error::invalid("a group with a key", "an event at least", "none"));
         }
         let mut events = Vec::with_capacity(group.events.len());
-        let mut bytes = 0;
         for mut new in group.events {
-            let kind = new.checked()?.clone();
-            if kind.is_internal() && !group.internal {
-                let found = format!("'{kind}'");
-                return Err(Error::invalid(
-                    "the type of an event",
-                    "a type of your own: '$' begins the database's",
-                    found,
-                ));
-            }
-            let chained = inherit(shared, &mut new, group.import)?;
-            let target = new.owner().cloned();
-            if let Some(target) =
-                target.as_ref().filter(|target| !group.internal && target.kind().starts_with('$'))
-            {
-                let expected = "an entity of your own: '$' begins the database's kinds";
-                return Err(Error::invalid("the target of an event", expected, target.to_string()));
-            }
-            if target.is_none() && !new.expect.is_empty() {
-                return Err(Error::invalid(
-                    "EXPECT",
-                    "an event with a target",
-                    format!("'{kind}' without one"),
-                ));
-            }
-            let terms = term::terms_of_new(&new, &kind, target.as_ref())?;
-            let size = new.size();
-            if size > options.max_event {
-                let expected = format!("at most {} bytes", options.max_event);
-                return Err(Error::invalid(format!("the event {kind}"), expected, size.to_string()));
-            }
-            bytes += size + 256;
-            let change = Change::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
-            events.push(PreparedEvent {
-                new,
-                kind,
-                target,
-                terms,
-                cold: (0, 0),
-                known: None,
-                change,
-                chained,
-            });
+            // The cause of an imported event may turn out to be another: it is not looked at before the event has its place.
+            let later = group.import && new.correlation.is_some();
+            let chained = !later && inherit(shared, new.cause_position(), &mut new.correlation)?;
+            let event = PreparedEvent::new(options, new, group.internal)?;
+            events.push(PreparedEvent { chained, ..event });
         }
-        if bytes > options.max_group {
-            let expected = format!("at most {} bytes", options.max_group);
-            return Err(Error::invalid(
-                "a group",
-                expected,
-                format!("{bytes} bytes in {} events", events.len()),
-            ));
+        let mut performs = group.performs;
+        let mut bytes: usize = events.iter().map(PreparedEvent::bytes).sum();
+        for (_, perform) in &mut performs {
+            let cause = match &perform.cause {
+                Some(Cause::Event(position)) => Some(*position),
+                _ => None,
+            };
+            if !inherit(shared, cause, &mut perform.correlation)? {
+                // Its events are looked at no more.
+                let found = cause.unwrap_or_default().to_string();
+                return Err(Error::invalid("the cause", "an event of this log", found));
+            }
+            bytes += perform.data.as_bytes().len() + perform.metadata.as_bytes().len() + 512;
         }
-        let keys = keys(&mut events, &group.key, group.content, group.import)?;
-        let mut prepared =
-            Prepared { events, keys, import: group.import, restore: group.restore, base: 0, head: 0, bytes };
+        check_size(options, bytes, events.len())?;
+        let keys = keys(&mut events, &performs, &group.key, group.content, group.import)?;
+        let unchecked = |condition| Checked { condition, found: None, through: 0 };
+        let conditions = group.conditions.into_iter().map(unchecked).collect();
+        let mut prepared = Prepared {
+            events,
+            performs,
+            conditions,
+            keys,
+            import: group.import,
+            restore: group.restore,
+            base: 0,
+            head: 0,
+            bytes,
+        };
         prepared.look_up(shared)?;
+        prepared.look_ahead(shared)?;
         Ok(prepared)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.performs.is_empty()
+    }
+
+    /// Does what takes time before the commit: conditions are checked up to the head, and what verbs look at is folded.
+    fn look_ahead(&mut self, shared: &Arc<Shared>) -> Result<()> {
+        if self.conditions.is_empty() && self.performs.is_empty() {
+            return Ok(());
+        }
+        let snapshot = shared.snapshot();
+        for checked in &mut self.conditions {
+            checked.found = checked.condition.find(&snapshot, 0)?;
+            checked.through = snapshot.head().0;
+        }
+        for (_, perform) in &self.performs {
+            // One that is not defined, or not of such entities, may be by the time of the commit.
+            let Ok(rule) = perform.rule(snapshot.indexes()) else { continue };
+            let actor = perform.actor.as_ref().filter(|_| rule.sees_actor());
+            for entity in std::iter::once(&perform.entity).chain(actor) {
+                shared.remember(&snapshot, entity)?;
+            }
+        }
+        Ok(())
     }
 
     /// Looks up versions, keys and ids as the tables have them now.
@@ -198,12 +273,12 @@ impl Prepared {
         for event in &mut self.events {
             if let Some(term) = event.terms.iter().find(|term| term.is_counted()) {
                 event.cold = match counts.get(term) {
-                    Some(found) => *found,
-                    None if tails.total(term).is_some() => (0, 0),
+                    Some(found) => Some(*found),
+                    None if tails.total(term).is_some() => None,
                     None => {
                         let found = view.cold_count(term)?;
                         counts.insert(term.clone(), found);
-                        found
+                        Some(found)
                     }
                 };
             }
@@ -221,6 +296,7 @@ impl Prepared {
 /// The keys of a group, each on its event.
 fn keys(
     events: &mut [PreparedEvent],
+    performs: &[(usize, Perform)],
     group: &Option<String>,
     content: Option<[u8; 16]>,
     import: bool,
@@ -228,16 +304,9 @@ fn keys(
     let mut keys: Vec<Keyed> = Vec::new();
     for (at, event) in events.iter().enumerate() {
         if let Some(key) = &event.new.key {
-            let content = if import { ANY_CONTENT } else { content_hash(&events[at..=at])? };
+            let content = if import { ANY_CONTENT } else { content_hash(&events[at..=at], &[])? };
             let seal = Seal { content, count: 1 };
-            keys.push(Keyed {
-                term: Term::key(key)?,
-                key: key.clone(),
-                first: at,
-                seal,
-                known: None,
-                own: import,
-            });
+            keys.push(Keyed { own: import, ..Keyed::new(key, at, seal)? });
         }
     }
     let mut seen = HashSet::new();
@@ -251,12 +320,16 @@ fn keys(
         let seal = match content {
             // What an import leaves out is not counted, so that its key stands for one event alone.
             Some(content) => Seal { content, count: if import { 1 } else { events.len() as u32 } },
-            None => Seal { content: content_hash(events)?, count: events.len() as u32 },
+            None => Seal { content: content_hash(events, performs)?, count: events.len() as u32 },
         };
-        let term = Term::key(key)?;
-        events[first].terms.push(term.clone());
-        events[first].new.key = Some(key.clone());
-        keys.push(Keyed { term, key: key.clone(), first, seal, known: None, own: false });
+        let mut keyed = Keyed::new(key, first, seal)?;
+        // What verbs make gets it when it is made.
+        if performs.is_empty() {
+            keyed.put_on(&mut events[first]);
+        } else {
+            keyed.first = usize::MAX;
+        }
+        keys.push(keyed);
         keys.sort_by_key(|key| key.first);
     }
     Ok(keys)
@@ -265,18 +338,24 @@ fn keys(
 /// The content of an imported event's key: what it was first used with is not told in a line of JSON.
 pub(crate) const ANY_CONTENT: [u8; 16] = [0; 16];
 
-/// An event caused by another of this log belongs to its chain: it has the correlation of its cause, or, where that begins the chain,
-/// its id. Says whether it has; not yet, where it says one itself and its cause is only coming, or may turn out to be another.
-fn inherit(shared: &Shared, new: &mut NewEvent, import: bool) -> Result<bool> {
-    let Some(position) = new.cause_position() else { return Ok(true) };
-    if import && new.correlation.is_some() {
-        return Ok(false);
+/// How many bytes a group may have.
+pub(super) fn check_size(options: &Options, bytes: usize, events: usize) -> Result<()> {
+    if bytes <= options.max_group {
+        return Ok(());
     }
+    let expected = format!("at most {} bytes", options.max_group);
+    Err(Error::invalid("a group", expected, format!("{bytes} bytes in {events} events")))
+}
+
+/// What is caused by an event of this log belongs to its chain: it has the correlation of its cause, or, where that begins the chain, its
+/// id. Says whether it has; not yet, where a correlation was said and the cause is only coming.
+fn inherit(shared: &Shared, cause: Option<Position>, correlation: &mut Option<String>) -> Result<bool> {
+    let Some(position) = cause else { return Ok(true) };
     let (bytes, head) =
         View::read(shared, u64::MAX, None, |view| Ok((view.event(position.0)?, view.head())))?;
     match bytes {
-        Some(bytes) => new.join_chain(&Record::open(position, &bytes)?)?,
-        None if new.correlation.is_some() => return Ok(false),
+        Some(bytes) => join_chain(&Record::open(position, &bytes)?, correlation)?,
+        None if correlation.is_some() => return Ok(false),
         None => {
             let expected = format!("an event of this log, up to #{head}");
             return Err(Error::invalid("the cause", expected, position.to_string()));
@@ -285,51 +364,72 @@ fn inherit(shared: &Shared, new: &mut NewEvent, import: bool) -> Result<bool> {
     Ok(true)
 }
 
-impl NewEvent {
-    /// Takes the correlation of its cause. Another that was said is an error.
-    pub(super) fn join_chain(&mut self, cause: &Record) -> Result<()> {
-        let inherited = chain_of(cause)?;
-        match &self.correlation {
-            Some(said) if *said != inherited => {
-                let what = format!("the correlation of an event that {} caused", cause.position());
-                let expected = format!("'{}', which it inherits; leave it out", shorten(&inherited));
-                Err(Error::invalid(what, expected, format!("'{}'", shorten(said))))
-            }
-            _ => {
-                self.correlation = Some(inherited);
-                Ok(())
-            }
-        }
+/// Takes the correlation of a cause. Another that was said is an error.
+pub(super) fn join_chain(cause: &Record, correlation: &mut Option<String>) -> Result<()> {
+    let inherited = chain_of(cause)?;
+    if let Some(said) = correlation.as_ref().filter(|said| **said != inherited) {
+        let what = format!("the correlation of an event that {} caused", cause.position());
+        let expected = format!("'{}', which it inherits; leave it out", shorten(&inherited));
+        return Err(Error::invalid(what, expected, format!("'{}'", shorten(said))));
     }
+    *correlation = Some(inherited);
+    Ok(())
 }
 
 /// The chain of what an event brings about: its own, or that which begins with it.
-pub(crate) fn chain_of(cause: &Record) -> Result<String> {
+pub(super) fn chain_of(cause: &Record) -> Result<String> {
     cause.correlation().map_or_else(|| Ok(cause.id()?.to_string()), |own| Ok(own.to_owned()))
 }
 
 /// A hash of what the caller said, the same for the same content in whatever order members come.
-fn content_hash(events: &[PreparedEvent]) -> Result<[u8; 16]> {
+fn content_hash(events: &[PreparedEvent], performs: &[(usize, Perform)]) -> Result<[u8; 16]> {
     let mut hasher = blake3::Hasher::new();
-    let nobody = EventId::from_uuid([0; 16]);
     for event in events {
-        let mut bytes = Vec::new();
-        let mut said = event.new.clone();
-        said.data = canonical(&event.new.data)?;
-        said.metadata = canonical(&event.new.metadata)?;
-        let assigned = Assigned {
-            position: Position::START,
-            version: Version::NONE,
-            id: event.new.id.as_ref().unwrap_or(&nobody),
-            own_id: event.new.id.is_none(),
-            recorded: Timestamp::MIN,
-            seal: None,
-        };
-        codec::encode(&mut bytes, &said, &event.kind, event.target.as_ref(), &assigned);
-        hasher.update(&(bytes.len() as u64).to_be_bytes());
-        hasher.update(&bytes);
+        add_content(&mut hasher, &event.new, &event.kind, event.target.as_ref())?;
+    }
+    for (before, perform) in performs {
+        hasher.update(&(*before as u64).to_be_bytes());
+        hasher.update(&(perform.verb.len() as u64).to_be_bytes());
+        hasher.update(perform.verb.as_bytes());
+        let kind = EventType::new(PERFORMED)?;
+        let mut asked = NewEvent::new(PERFORMED);
+        asked.data = perform.data.clone();
+        asked.metadata = perform.metadata.clone();
+        asked.actor = perform.actor.clone();
+        asked.timestamp = perform.timestamp;
+        asked.cause = perform.cause.clone();
+        asked.correlation = perform.correlation.clone();
+        add_content(&mut hasher, &asked, &kind, Some(&perform.entity))?;
     }
     Ok(content_of(hasher.finalize().as_bytes()))
+}
+
+/// What stands for a verb that is performed, where its content is compared. No event is of this type.
+const PERFORMED: &str = "$verb.performed";
+
+fn add_content(
+    hasher: &mut blake3::Hasher,
+    new: &NewEvent,
+    kind: &EventType,
+    target: Option<&Entity>,
+) -> Result<()> {
+    let nobody = EventId::from_uuid([0; 16]);
+    let mut said = new.clone();
+    said.data = canonical(&new.data)?;
+    said.metadata = canonical(&new.metadata)?;
+    let assigned = Assigned {
+        position: Position::START,
+        version: Version::NONE,
+        id: new.id.as_ref().unwrap_or(&nobody),
+        own_id: new.id.is_none(),
+        recorded: Timestamp::MIN,
+        seal: None,
+    };
+    let mut bytes = Vec::new();
+    codec::encode(&mut bytes, &said, kind, target, &assigned);
+    hasher.update(&(bytes.len() as u64).to_be_bytes());
+    hasher.update(&bytes);
+    Ok(())
 }
 
 /// What a seal keeps of a hash.
@@ -346,5 +446,5 @@ fn canonical(document: &Document) -> Result<Document> {
 /// Says how a repeated key differs from the first time.
 pub(crate) fn other_content(key: &Keyed, position: u64, first: &Event) -> Error {
     let found = format!("{} at #{position}: {}", first.kind, shorten(&first.data.to_string()));
-    Error::refused(format!("key '{}'", shorten(&key.key)), "the content it was first used with", found)
+    Error::conflict(format!("key '{}'", shorten(&key.key)), "the content it was first used with", found)
 }
