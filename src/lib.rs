@@ -94,6 +94,7 @@ pub mod text;
 mod time;
 mod transfer;
 mod value;
+mod verb;
 
 pub use aggregate::{Aggregate, Decide, ExecuteError, Executed, Execution, Point, Replayed, Snapshots};
 pub use cancel::Cancel;
@@ -111,6 +112,7 @@ pub use store::{Durability, Options, Recovery, Verification};
 pub use time::{Clock, Timestamp};
 pub use transfer::{ImportOptions, Imported};
 pub use value::{Object, Value};
+pub use verb::{Asked, Performed, Performing, Verb};
 
 /// What a database stands on: a disk of the operating system, of memory, or of one's own.
 pub mod disk {

@@ -39,6 +39,7 @@ pub(crate) mod upkeep;
 pub(crate) mod verb;
 pub(crate) mod watch;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::task::{Poll, Waker};
@@ -49,6 +50,7 @@ pub use check::Verification;
 pub use options::{Durability, Options};
 pub use recover::Recovery;
 
+use crate::entity::Name;
 use crate::error::{Error, Result};
 use backfill::Retired;
 use catalog::Index;
@@ -65,6 +67,7 @@ use recover::Recovered;
 use snapshot::{Snapshot, Warm};
 use tail::{Tail, Tails};
 use upkeep::Upkeep;
+use verb::Rule;
 use watch::Watch;
 
 /// An open database. Dropping it closes it; [`Store::close`] does so and tells what went wrong.
@@ -100,6 +103,8 @@ pub(crate) struct Shared {
     pub retired: Mutex<Vec<Retired>>,
     /// Snapshots that are to be made when there is time.
     due: Mutex<Due>,
+    /// Verbs that are not in the log, by their names.
+    verbs: RwLock<HashMap<String, Arc<dyn Rule>>>,
     /// What entities were, where verbs looked at them last.
     recent: Mutex<Recent>,
     /// Of each model what the tails make of its states.
@@ -150,6 +155,7 @@ impl Store {
             upkeep: Upkeep::default(),
             retired: Mutex::default(),
             due: Mutex::default(),
+            verbs: RwLock::default(),
             recent: Mutex::default(),
             warm: Mutex::default(),
             watch: Watch::default(),
@@ -206,6 +212,22 @@ impl Store {
         Ok(Submitted { shared: self.shared.clone(), pending })
     }
 
+    /// Adds a verb that is not in the log.
+    pub fn add_verb(&self, name: &str, rule: Arc<dyn Rule>) -> Result<()> {
+        let defined = self.shared.tails().catalog.verb(name).map(|verb| verb.position);
+        let mut added = self.shared.verbs.write().unwrap_or_else(PoisonError::into_inner);
+        let found = match defined {
+            Some(position) => Some(format!("one that is defined at {position}")),
+            None => added.contains_key(name).then(|| "one that was added before".to_owned()),
+        };
+        if let Some(found) = found {
+            let what = format!("the verb {}", Name(name));
+            return Err(Error::conflict(what, "a name that no verb has", found));
+        }
+        added.insert(name.to_owned(), rule);
+        Ok(())
+    }
+
     /// The log as it is now.
     pub fn snapshot(&self) -> Snapshot {
         self.shared.snapshot()
@@ -241,6 +263,7 @@ impl Store {
 
     /// Moves everything into the tables now.
     pub fn checkpoint(&self) -> Result<()> {
+        verb::check_not_deciding()?;
         if locked(&self.open).is_none() {
             return Err(Error::stopped("the database is closed"));
         }
@@ -249,6 +272,7 @@ impl Store {
 
     /// Closes: what is queued is committed, all of the log moves into the one file, and the journal goes. A second call does nothing.
     pub fn close(&self) -> Result<()> {
+        verb::check_not_deciding()?;
         // Held until it is done: whoever closes meanwhile finds it closed.
         let mut guard = locked(&self.open);
         let Some(open) = guard.take() else { return Ok(()) };
@@ -305,6 +329,11 @@ impl Shared {
 
     pub fn tails_mut(&self) -> RwLockWriteGuard<'_, Tails> {
         self.tails.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The verb of this name that is not in the log.
+    pub fn added_verb(&self, name: &str) -> Option<Arc<dyn Rule>> {
+        self.verbs.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     pub fn head(&self) -> u64 {

@@ -14,7 +14,7 @@ use super::options::Options;
 use super::snapshot::View;
 use super::tail::Tails;
 use super::term::{self, Space, Term};
-use super::verb::Perform;
+use super::verb::{Perform, check_not_deciding};
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Error, Result, shorten};
@@ -168,6 +168,7 @@ impl PreparedEvent {
 impl Prepared {
     /// Checks everything that can be checked before the commit, and looks up what the tables know.
     pub fn new(shared: &Arc<Shared>, group: Group) -> Result<Prepared> {
+        check_not_deciding()?;
         let options = &shared.options;
         let keyed = group.events.iter().filter(|event| event.key.is_some()).count();
         if !group.import && keyed != 0 && (group.key.is_some() || keyed != group.events.len()) {

@@ -24,6 +24,7 @@ use super::catalog::Catalog;
 use super::cold::{self, ColdRead, Log, Postings, Row, was_interrupted};
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
+use super::verb::Rule;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
@@ -88,6 +89,11 @@ impl Snapshot {
     /// The definitions whose lists are being dropped.
     pub fn dropping(&self) -> Result<Vec<Position>> {
         self.shared.stale()
+    }
+
+    /// The verb of this name that the program added.
+    pub fn added_verb(&self, name: &str) -> Option<Arc<dyn Rule>> {
+        self.shared.added_verb(name)
     }
 
     /// How many threads may work on one query.

@@ -284,22 +284,21 @@ impl Shared {
         let how = How { import: false, restore: false, head: request.head };
         let mut bytes: usize = request.events.iter().map(PreparedEvent::bytes).sum();
         let mut performs = request.performs.into_iter().peekable();
-        let mut given = request.events.into_iter();
-        for at in 0.. {
-            let mut next = Vec::new();
-            let perform = performs.next_if(|(before, _)| *before <= at);
-            let is_last = perform.is_none();
-            match &perform {
+        let mut given = request.events.into_iter().enumerate().peekable();
+        loop {
+            let at = given.peek().map_or(usize::MAX, |(at, _)| *at);
+            let next = match performs.next_if(|(before, _)| *before <= at) {
                 Some((_, perform)) => {
-                    next = self.decide(batch, perform)?;
-                    bytes += next.iter().map(PreparedEvent::bytes).sum::<usize>();
-                    check_size(&self.options, bytes, staging.events.len() + next.len())?;
+                    let made = self.decide(batch, &perform)?;
+                    bytes += made.iter().map(PreparedEvent::bytes).sum::<usize>();
+                    check_size(&self.options, bytes, staging.events.len() + made.len())?;
+                    made
                 }
-                None => next.extend(given.next()),
-            }
-            if next.is_empty() && is_last {
-                break;
-            }
+                None => match given.next() {
+                    Some((_, event)) => vec![event],
+                    None => break,
+                },
+            };
             for event in next {
                 if let Some(made) = &mut made {
                     made.push(event.clone());
@@ -530,3 +529,6 @@ fn check_place(new: &NewEvent, position: u64) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! A [`Perform`] waits in the queue like the events of any group. When its turn comes, the leader asks its [`Rule`], which sees the log as
 //! it is then, what is staged before it included: what it decides by is so when its events join the log.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +14,36 @@ use crate::entity::{Entity, Name};
 use crate::error::{Error, Result};
 use crate::event::{Cause, Expect, NewEvent, Producer};
 use crate::time::Timestamp;
+
+thread_local! {
+    /// A rule decides on this thread.
+    static DECIDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Refuses what would wait for the commit that waits for it.
+pub(super) fn check_not_deciding() -> Result<()> {
+    if DECIDING.get() {
+        return Err(Error::stopped(
+            "a verb decides inside of a commit, and cannot append, checkpoint or close: it gives the events that are to be",
+        ));
+    }
+    Ok(())
+}
+
+/// A decision under way on this thread.
+struct Deciding(bool);
+
+impl Deciding {
+    fn begin() -> Deciding {
+        Deciding(DECIDING.replace(true))
+    }
+}
+
+impl Drop for Deciding {
+    fn drop(&mut self) {
+        DECIDING.set(self.0);
+    }
+}
 
 /// What a verb does.
 pub(crate) trait Rule: fmt::Debug + Send + Sync {
@@ -95,7 +126,10 @@ impl Perform {
 
     /// The events that it makes as of a moment, with all that is known of them.
     pub fn decide(&self, catalog: &Catalog, moment: &mut dyn Moment) -> Result<Vec<NewEvent>> {
-        let mut events = self.rule(catalog)?.decide(self, moment)?;
+        let rule = self.rule(catalog)?;
+        let deciding = Deciding::begin();
+        let mut events = rule.decide(self, moment)?;
+        drop(deciding);
         let mut version = moment.folded(&self.entity)?.version;
         for event in &mut events {
             // What belongs to another was still made by this one.
