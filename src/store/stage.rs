@@ -12,7 +12,7 @@ use super::Shared;
 use super::catalog::Catalog;
 use super::commit::Committer;
 use super::group::{
-    ANY_CONTENT, Checked, Keyed, Outcome, Prepared, PreparedEvent, check_size, other_content,
+    ANY_CONTENT, Checked, Keyed, Outcome, Prepared, PreparedEvent, check_size, join_chain, other_content,
 };
 use super::recent::Known;
 use super::snapshot::{View, find_own_id};
@@ -367,6 +367,9 @@ impl Shared {
         }
         let position = batch.next;
         check_place(&event.new, position)?;
+        if let Some(cause) = event.new.cause_position().filter(|_| !event.chained) {
+            join_chain(&Record::open(cause, &self.stored(batch, cause.0)?)?, &mut event.new.correlation)?;
+        }
         let mut version = 0;
         let entity = event.entity_term().cloned();
         if let Some(term) = &entity {
