@@ -227,25 +227,29 @@ impl<'v> Deciding<'_, 'v> {
     fn object(&self, node: &'v Node, what: &str) -> Result<Object, String> {
         match written(self.scope, node).map_err(|failure| failure.to_string())? {
             Value::Object(members) => Ok(members),
-            other => {
-                let found = shorten(&other.to_string());
-                Err(format!("{what}: expected an object, found {} {found}", other.kind()))
-            }
+            other => Err(format!("{what}: expected an object, found {}", told(&other))),
         }
     }
 
     /// Whose history it joins.
     fn owner(&self, emission: &'v Emission) -> Result<Entity, String> {
         let Some(Owned { kind, id, text }) = &emission.owner else { return Ok(self.asked.entity.clone()) };
-        let told = |why: String| format!("{text}: {why}");
-        let id = match written(self.scope, id).map_err(|failure| told(failure.to_string()))? {
+        let at = |why: String| format!("{text}: {why}");
+        let id = match written(self.scope, id).map_err(|failure| at(failure.to_string()))? {
             Value::Text(id) => id,
             number @ (Value::Int(_) | Value::UInt(_)) => number.to_string(),
             other => {
-                let found = format!("{} {}", other.kind(), shorten(&other.to_string()));
-                return Err(told(format!("an id: expected a text or a whole number, found {found}")));
+                return Err(at(format!("an id: expected a text or a whole number, found {}", told(&other))));
             }
         };
-        Entity::new(kind, &id).map_err(|error| told(error.to_string()))
+        Entity::new(kind, &id).map_err(|error| at(error.to_string()))
+    }
+}
+
+/// A value with what it is.
+fn told(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        _ => format!("{} {}", value.kind(), shorten(&value.to_string())),
     }
 }

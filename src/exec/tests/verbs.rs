@@ -165,7 +165,7 @@ fn what_cannot_be_written_refuses_the_verb() {
         ("EMIT a {x: data.x}", "EMIT a {x: data.x}: data.x is missing; coalesce(data.x, NULL) says"),
         ("EMIT a {x: state.limit + 1}", "expected numbers, with a result that 64 bits hold, found"),
         ("EMIT a {x: actor.state.age + 1}", "actor.state.age is missing; coalesce(actor.state.age, 0)"),
-        ("EMIT a WITH state.limit", "data: expected an object, found a text"),
+        ("EMIT a WITH state.limit", "data: expected an object, found text"),
         ("EMIT a WITH state.nothing", "state.nothing is missing"),
         ("EMIT a META {x: data.x}", "data.x is missing"),
         (
