@@ -13,6 +13,7 @@ mod backfill;
 pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod checkpoint;
+pub(crate) mod clock;
 pub(crate) mod cold;
 pub(crate) mod commit;
 pub(crate) mod condition;
@@ -337,6 +338,11 @@ impl Shared {
 
     pub fn head(&self) -> u64 {
         self.tails.read().unwrap_or_else(PoisonError::into_inner).head
+    }
+
+    /// What this database is called in vector clocks: the first eight digits of its id.
+    pub fn node(&self) -> String {
+        check::hex(&self.id.0[..4])
     }
 
     pub fn snapshot(self: &Arc<Shared>) -> Snapshot {

@@ -8,7 +8,7 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{Cause, Event, NewEvent, Producer};
+use super::{Cause, Event, NewEvent, Producer, Vector};
 use crate::document::Document;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result, shorten};
@@ -194,7 +194,7 @@ fn underscore_form(members: Object) -> Result<Line> {
         event = event.at(created.parse()?);
     }
     let version = form.count("_createdByVersion")?;
-    let vector = form.text("_createdByVector")?;
+    let vector = form.vector("_createdByVector")?;
     // The actor that an override keeps from owning the event still made it.
     let maker =
         form.pair("_createdBy", "_createdById")?.or(if model.is_some() { actor.clone() } else { None });
@@ -244,7 +244,7 @@ fn underscore_form(members: Object) -> Result<Line> {
 fn producer_form(members: Object) -> Result<Producer> {
     let mut form = Form(members);
     let model = Entity::new(&form.required("type")?, &form.required("id")?)?;
-    let producer = Producer { model, version: form.count("version")?, vector: form.text("vector")? };
+    let producer = Producer { model, version: form.count("version")?, vector: form.vector("vector")? };
     form.done("producer")?;
     Ok(producer)
 }
@@ -297,6 +297,10 @@ impl Form {
             Some(Value::Int(n)) if n >= 0 => Ok(Some(n as u64)),
             Some(other) => Err(Error::invalid(format!("`{name}`"), "a count", shorten(&other.to_string()))),
         }
+    }
+
+    fn vector(&mut self, name: &str) -> Result<Option<Vector>> {
+        self.text(name)?.map(|text| text.parse()).transpose()
     }
 
     fn object(&mut self, name: &str) -> Result<Option<Object>> {
@@ -361,6 +365,36 @@ mod tests {
     fn the_actor_that_does_not_own_is_the_producer() {
         let line = r#"{"type":"Order.paid","_actorType":"Till","_actorId":"4","_modelType":"Order","_modelId":"42"}"#;
         assert_eq!(read(line).unwrap().event.producer.unwrap().model, ("Till", 4).into());
+    }
+
+    #[test]
+    fn the_version_of_a_producer_is_the_sum_of_its_vector() {
+        let producer = |line: &str| {
+            let event = read(line)?.event;
+            event.checked()?;
+            Ok(event.producer.unwrap())
+        };
+        let both: [fn(&str) -> String; 2] = [
+            |said| format!(r#"{{"type":"Order.paid","producer":{{"type":"Till","id":"4",{said}}}}}"#),
+            |said| {
+                let said = said.replace("version", "_createdByVersion").replace("vector", "_createdByVector");
+                format!(r#"{{"type":"Order.paid","_createdBy":"Till","_createdById":"4",{said}}}"#)
+            },
+        ];
+        for form in both {
+            let filled = producer(&form(r#""vector":"b:2;a:1""#)).unwrap();
+            assert_eq!((filled.version, filled.vector.unwrap().to_string().as_str()), (Some(3), "a:1;b:2"));
+            assert_eq!(producer(&form(r#""version":3,"vector":"a:1;b:2""#)).unwrap().version, Some(3));
+            let other: Result<Producer> = producer(&form(r#""version":4,"vector":"a:1;b:2""#));
+            let other = other.unwrap_err().to_string();
+            assert!(
+                other.contains("3, the sum of its vector clock a:1;b:2") && other.contains("found 4"),
+                "{other}"
+            );
+            let many = (0..3).map(|n| format!("n{n}:9223372036854775807")).collect::<Vec<_>>().join(";");
+            assert!(producer(&form(&format!(r#""vector":"{many}""#))).is_err());
+            assert!(producer(&form(r#""vector":"a:x""#)).unwrap_err().to_string().contains("node:count"));
+        }
     }
 
     #[test]

@@ -166,9 +166,13 @@ impl NewEvent {
         self
     }
 
-    /// The model that made it, where that is not simply the target.
+    /// The model that made it, where that is not simply the target. One with a vector clock has its sum as its version: that need
+    /// not be said, and another is an error.
     pub fn produced_by(mut self, producer: Producer) -> NewEvent {
-        self.producer = Some(producer);
+        match producer.settled() {
+            Ok(producer) => self.producer = Some(producer),
+            Err(fault) => self.fail(fault),
+        }
         self
     }
 
@@ -284,7 +288,10 @@ impl NewEvent {
             + self.kind.as_ref().map_or(0, |kind| kind.as_str().len())
             + self.owner().map_or(0, entity)
             + self.actor.as_ref().map_or(0, entity)
-            + self.producer.as_ref().map_or(0, |producer| entity(&producer.model) + text(&producer.vector))
+            + self.producer.as_ref().map_or(0, |producer| {
+                entity(&producer.model)
+                    + producer.vector.as_ref().map_or(0, |vector| vector.to_string().len())
+            })
             + match &self.cause {
                 Some(Cause::Named { kind, id }) => kind.len() + id.len(),
                 _ => 0,

@@ -271,7 +271,11 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         .id("mine")
         .data(&serde_json::json!({"amount": 5, "deep": {"a": [1, null, 2.5, true, "x"]}}))
         .metadata(&serde_json::json!({"ip": "::1"}))
-        .produced_by(Producer { model: ("Till", 4).into(), version: Some(8), vector: Some("a:3;b:5".into()) })
+        .produced_by(Producer {
+            model: ("Till", 4).into(),
+            version: Some(8),
+            vector: Some("a:3;b:5".parse().unwrap()),
+        })
         .caused_by_named("Pay", "cmd-1")
         .correlation("root")
         .namespace("shop")

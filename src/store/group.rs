@@ -19,6 +19,7 @@ use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
+use crate::event::record::Record;
 use crate::event::{Cause, Event, EventId, Expect, NewEvent, Seal};
 use crate::time::Timestamp;
 
@@ -81,6 +82,8 @@ pub(crate) struct PreparedEvent {
     pub conditions: Vec<Checked>,
     /// What it makes of the indexes.
     pub change: Option<Change>,
+    /// It has the correlation of its cause, or none of this log. Else its cause was not in the log yet, and is looked at when it is.
+    pub chained: bool,
 }
 
 #[derive(Debug)]
@@ -143,7 +146,8 @@ impl PreparedEvent {
             return Err(Error::invalid(format!("the event {kind}"), expected, size.to_string()));
         }
         let change = Change::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
-        Ok(PreparedEvent { new, kind, target, terms, cold: None, known: None, conditions: Vec::new(), change })
+        let conditions = Vec::new();
+        Ok(PreparedEvent { new, kind, target, terms, cold: None, known: None, conditions, change, chained: true })
     }
 
     /// What it takes in the queue.
@@ -183,8 +187,11 @@ impl Prepared {
         }
         let mut events = Vec::with_capacity(group.events.len());
         for mut new in group.events {
-            inherit(shared, new.cause_position(), &mut new.correlation)?;
-            events.push(PreparedEvent::new(options, new, group.internal)?);
+            // The cause of an imported event may turn out to be another: it is not looked at before the event has its place.
+            let later = group.import && new.correlation.is_some();
+            let chained = !later && inherit(shared, new.cause_position(), &mut new.correlation)?;
+            let event = PreparedEvent::new(options, new, group.internal)?;
+            events.push(PreparedEvent { chained, ..event });
         }
         let mut performs = group.performs;
         let mut bytes: usize = events.iter().map(PreparedEvent::bytes).sum();
@@ -193,7 +200,11 @@ impl Prepared {
                 Some(Cause::Event(position)) => Some(*position),
                 _ => None,
             };
-            inherit(shared, cause, &mut perform.correlation)?;
+            if !inherit(shared, cause, &mut perform.correlation)? {
+                // Its events are looked at no more.
+                let found = cause.unwrap_or_default().to_string();
+                return Err(Error::invalid("the cause", "an event of this log", found));
+            }
             bytes += perform.data.as_bytes().len() + perform.metadata.as_bytes().len() + 512;
         }
         check_size(options, bytes, events.len())?;
@@ -367,18 +378,38 @@ pub(super) fn check_size(options: &Options, bytes: usize, events: usize) -> Resu
     Err(Error::invalid("a group", expected, format!("{bytes} bytes in {events} events")))
 }
 
-/// What is caused by an event of this log belongs to its chain.
-fn inherit(shared: &Shared, cause: Option<Position>, correlation: &mut Option<String>) -> Result<()> {
-    let Some(position) = cause.filter(|_| correlation.is_none()) else { return Ok(()) };
+/// What is caused by an event of this log belongs to its chain: it has the correlation of its cause, or, where that begins the chain, its
+/// id. Says whether it has; not yet, where a correlation was said and the cause is only coming.
+fn inherit(shared: &Shared, cause: Option<Position>, correlation: &mut Option<String>) -> Result<bool> {
+    let Some(position) = cause else { return Ok(true) };
     let (bytes, head) =
         View::read(shared, u64::MAX, None, |view| Ok((view.event(position.0)?, view.head())))?;
-    let Some(bytes) = bytes else {
-        let expected = format!("an event of this log, up to #{head}");
-        return Err(Error::invalid("the cause", expected, position.to_string()));
-    };
-    let cause = codec::decode(position, bytes)?;
-    *correlation = Some(cause.correlation.unwrap_or_else(|| cause.id.to_string()));
+    match bytes {
+        Some(bytes) => join_chain(&Record::open(position, &bytes)?, correlation)?,
+        None if correlation.is_some() => return Ok(false),
+        None => {
+            let expected = format!("an event of this log, up to #{head}");
+            return Err(Error::invalid("the cause", expected, position.to_string()));
+        }
+    }
+    Ok(true)
+}
+
+/// Takes the correlation of a cause. Another that was said is an error.
+pub(super) fn join_chain(cause: &Record, correlation: &mut Option<String>) -> Result<()> {
+    let inherited = chain_of(cause)?;
+    if let Some(said) = correlation.as_ref().filter(|said| **said != inherited) {
+        let what = format!("the correlation of an event that {} caused", cause.position());
+        let expected = format!("'{}', which it inherits; leave it out", shorten(&inherited));
+        return Err(Error::invalid(what, expected, format!("'{}'", shorten(said))));
+    }
+    *correlation = Some(inherited);
     Ok(())
+}
+
+/// The chain of what an event brings about: its own, or that which begins with it.
+pub(super) fn chain_of(cause: &Record) -> Result<String> {
+    cause.correlation().map_or_else(|| Ok(cause.id()?.to_string()), |own| Ok(own.to_owned()))
 }
 
 /// A hash of what the caller said, the same for the same content in whatever order members come.

@@ -139,6 +139,11 @@ impl Snapshot {
         Ok(Version(self.read(|view| view.count(&term))?.0))
     }
 
+    /// What this database is called in vector clocks.
+    pub fn node(&self) -> String {
+        self.shared.node()
+    }
+
     /// Where the event with this id is.
     pub fn position_of(&self, id: &EventId) -> Result<Option<Position>> {
         self.read(|view| view.position_of(id))

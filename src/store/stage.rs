@@ -12,7 +12,7 @@ use super::Shared;
 use super::catalog::Catalog;
 use super::commit::Committer;
 use super::condition::Checked;
-use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, PreparedEvent, check_size};
+use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, PreparedEvent, check_size, join_chain};
 use super::recent::Known;
 use super::snapshot::{View, find_own_id};
 use super::tail::{Staged, Tails};
@@ -166,15 +166,11 @@ impl Shared {
         let mut events = Vec::new();
         let mut unknown = None;
         let keys: Vec<_> = request.keys.iter().filter(|key| !key.own).collect();
-        // How many events verbs make is not known before they are performed: what they are asked is compared.
-        let counted = request.performs.is_empty();
-        let same = |key: &Keyed, seal: Seal| {
-            seal.content == key.seal.content && (!counted || seal.count == key.seal.count)
-        };
         for key in &keys {
             match self.first_use(batch, key)? {
                 None => unknown = Some(key),
-                Some((position, seal)) if same(key, seal) || seal.content == ANY_CONTENT => {
+                // How many events it stands for is known when verbs have made them.
+                Some((position, seal)) if [key.seal.content, ANY_CONTENT].contains(&seal.content) => {
                     for position in position..position + u64::from(seal.count) {
                         events.push((position, self.stored(batch, position)?));
                     }
@@ -376,6 +372,9 @@ impl Shared {
         }
         let position = batch.next;
         check_place(&event.new, position)?;
+        if let Some(cause) = event.new.cause_position().filter(|_| !event.chained) {
+            join_chain(&Record::open(cause, &self.stored(batch, cause.0)?)?, &mut event.new.correlation)?;
+        }
         let mut version = 0;
         let entity = event.entity_term().cloned();
         if let Some(term) = &entity {
