@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
+use super::condition::Checked;
 use super::fold::Folded;
 use crate::document::Document;
 use crate::entity::{Entity, Name};
@@ -88,6 +89,8 @@ pub(crate) struct Perform {
     pub correlation: Option<String>,
     /// Of the entity, before it.
     pub expect: Vec<Expect>,
+    /// What must not be in the log, nor staged before it.
+    pub conditions: Vec<Checked>,
     /// What it does, where that is said by the program, and not by the log.
     pub rule: Option<Arc<dyn Rule>>,
 }
@@ -105,6 +108,7 @@ impl Perform {
             cause: None,
             correlation: None,
             expect: Vec::new(),
+            conditions: Vec::new(),
             rule: None,
         }
     }
