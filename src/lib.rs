@@ -82,6 +82,7 @@
 #![warn(missing_docs)]
 
 mod aggregate;
+mod appending;
 mod cancel;
 mod db;
 mod document;
@@ -106,6 +107,7 @@ mod value;
 mod verb;
 
 pub use aggregate::{Aggregate, Decide, ExecuteError, Executed, Execution, Point, Replayed, Snapshots};
+pub use appending::Appending;
 pub use cancel::Cancel;
 pub use db::{Db, Events, Ticket};
 pub use document::Document;

@@ -1,13 +1,16 @@
 //! Writing: from a plan to a group of events, and from the outcome to rows.
 
+use std::sync::Arc;
+
 use super::answer::{Answer, Row};
 use super::{define, eval};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
 use crate::event::{NewEvent, codec};
-use crate::plan::{Append, Emit, Owner, When, Write};
+use crate::plan::{Absence, Append, Emit, Owner, When, Write};
 use crate::store::Store;
+use crate::store::condition::Condition;
 use crate::store::group::{Group, content_of};
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
@@ -70,7 +73,17 @@ fn keyed(append: &Append, mut events: Vec<NewEvent>) -> Result<Group> {
         }
     }
     let content = if key.is_some() && !steady { Some(content(append)?) } else { None };
-    Ok(Group { events, key, content, ..Group::default() })
+    let mut group = Group { events, key, content, ..Group::default() };
+    group.expect.extend(append.expect.clone());
+    group.conditions.extend(append.none.iter().map(condition));
+    for (emit, at) in append.emits.iter().zip(0..) {
+        group.guards.extend(emit.none.iter().map(|none| (at, condition(none))));
+    }
+    Ok(group)
+}
+
+fn condition(none: &Absence) -> Arc<dyn Condition> {
+    Arc::new(none.clone())
 }
 
 pub(super) fn event(emit: &Emit, target: Option<Entity>, now: Timestamp) -> Result<NewEvent> {

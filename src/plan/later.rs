@@ -17,7 +17,6 @@ pub(super) enum Later {
     View,
     SubscribeView,
     SubscribeAs,
-    ExpectNone,
     Form,
 }
 
@@ -34,7 +33,6 @@ impl Later {
             Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
             Later::SubscribeAs => "SUBSCRIBE … AS name",
-            Later::ExpectNone => "EXPECT NONE",
             Later::Form => "this statement",
         }
     }

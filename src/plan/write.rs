@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Absence;
 use super::expr::Node;
 use crate::entity::{Entity, EventType};
 use crate::event::{Cause, Expect};
@@ -15,6 +16,10 @@ pub(crate) struct Append {
     pub emits: Vec<Emit>,
     /// For all of it.
     pub key: Option<String>,
+    /// How each entity that it is about is to be before it.
+    pub expect: Option<Expect>,
+    /// What must not be in the log before it.
+    pub none: Option<Absence>,
     /// What `NOW` is.
     pub now: Timestamp,
 }
@@ -31,6 +36,8 @@ pub(crate) struct Emit {
     pub key: Option<String>,
     pub cause: Option<Cause>,
     pub expect: Option<Expect>,
+    /// What must be neither in the log nor in its group before it.
+    pub none: Option<Absence>,
     /// Names with values; without one it is the member of `data`.
     pub index: Vec<(String, Option<Node>)>,
 }
