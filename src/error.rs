@@ -3,12 +3,15 @@
 //! Few variants, one for each thing a caller can do about it; [`Error::class`] sorts them into the classes
 //! that a program's exit code tells apart.
 
+mod conflict;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::value::Value;
+pub use conflict::{Conflict, Witness};
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -32,16 +35,9 @@ pub enum Error {
         found: String,
     },
 
-    /// A guard, checked at the moment of commit, did not hold; nothing was written.
-    #[error("conflict: {what}: expected {expected}, found {found}")]
-    Conflict {
-        /// What the guard is about.
-        what: String,
-        /// What was to hold.
-        expected: String,
-        /// What the log says.
-        found: String,
-    },
+    /// What was expected of the log was not so at the moment of commit; nothing was written.
+    #[error("conflict: {0}")]
+    Conflict(Box<Conflict>),
 
     /// A verb was refused, by what was so at the moment of commit; nothing was written.
     #[error("{0}")]
@@ -237,7 +233,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Error::Syntax(_) | Error::Invalid { .. } => Class::Usage,
-            Error::Conflict { .. } | Error::Refused(_) => Class::Refused,
+            Error::Conflict(_) | Error::Refused(_) => Class::Refused,
             Error::Held { .. } | Error::Unopenable { .. } => Class::Unopenable,
             Error::Unfoldable { .. }
             | Error::Corrupt { .. }
@@ -252,7 +248,7 @@ impl Error {
         match self {
             Error::Syntax(_) => "syntax",
             Error::Invalid { .. } => "invalid",
-            Error::Conflict { .. } => "conflict",
+            Error::Conflict(_) => "conflict",
             Error::Refused(_) => "refused",
             Error::Unfoldable { .. } => "unfoldable",
             Error::Held { .. } => "held",
@@ -262,6 +258,20 @@ impl Error {
             Error::Stopped { .. } => "stopped",
             Error::Unavailable { .. } => "unavailable",
         }
+    }
+
+    /// Whether what was expected of the log was not so: [`Error::Conflict`]. To look again, and try again, may help.
+    ///
+    /// ```
+    /// use bygone::{Db, Expect, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// let created = NewEvent::new("Order.created").on(("Order", 42)).expect(Expect::New);
+    /// db.append(created.clone())?;
+    /// assert!(db.append(created).unwrap_err().is_conflict());
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Error::Conflict(_))
     }
 
     /// Whether a guard or a verb refused it: nothing was written, and looking again may help.
@@ -282,7 +292,7 @@ impl Error {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Error {
-        Error::Conflict { what: what.into(), expected: expected.into(), found: found.into() }
+        Conflict::other(what, expected, found).into()
     }
 
     pub(crate) fn corrupt(place: impl Into<String>, found: impl Into<String>) -> Error {
@@ -303,6 +313,12 @@ impl Error {
 
     pub(crate) fn stopped(reason: impl Into<String>) -> Error {
         Error::Stopped { reason: reason.into() }
+    }
+}
+
+impl From<Conflict> for Error {
+    fn from(conflict: Conflict) -> Error {
+        Error::Conflict(Box::new(conflict))
     }
 }
 

@@ -4,6 +4,7 @@
 //! which it is stored, [`json`] the form in which it is shown and taken back.
 
 pub(crate) mod codec;
+pub(crate) mod expect;
 pub(crate) mod id;
 mod json;
 mod new;
@@ -12,14 +13,15 @@ mod vector;
 
 use serde::de::DeserializeOwned;
 
+pub use expect::{Absence, Expect};
 pub use id::EventId;
 pub(crate) use json::read as read_line;
-pub use new::{Expect, NewEvent};
+pub use new::NewEvent;
 pub use vector::Vector;
 
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
-use crate::error::{Error, Result, shorten};
+use crate::error::{Error, Result, Witness, shorten};
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
@@ -64,6 +66,15 @@ pub struct Event {
     pub data: Document,
     /// What is to be known of how it came here.
     pub metadata: Document,
+}
+
+impl From<&Event> for Witness {
+    fn from(event: &Event) -> Witness {
+        let mut witness = Witness::new(event.position.0, event.kind.as_str(), event.timestamp);
+        witness.target = event.target.as_ref().map(Entity::to_string);
+        witness.actor = event.actor.as_ref().map(Entity::to_string);
+        witness
+    }
 }
 
 /// An index value on an event: a name, and text, a number or a boolean.

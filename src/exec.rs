@@ -3,6 +3,7 @@
 //! [`read()`] is given a snapshot and cannot write; [`write()`] is given the store. Rows are pulled: what nobody asks for is not
 //! read, and what was read is not kept.
 
+mod absence;
 mod aggregate;
 mod align;
 pub(crate) mod answer;

@@ -4,6 +4,7 @@
 //! [`choose`](choose()) says which lists answer; a [`Plan`] is what is left to do. Its `Display` is what `EXPLAIN` prints. What the
 //! grammar has and the plans have not yet is listed in one place, [`later`].
 
+mod absence;
 pub(crate) mod bind;
 mod by;
 mod choose;
@@ -28,6 +29,7 @@ pub(crate) mod write;
 use crate::entity::{Entity, Position};
 use crate::time::Timestamp;
 
+pub(crate) use absence::Absence;
 pub(crate) use bind::{Context, bind, entity_definition, hints, index_expression, verb_definition};
 pub(crate) use by::{By, Derived, Tagged, Test};
 pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};

@@ -508,7 +508,7 @@ mod tests {
         let refused = store.append(one(order(1).expect(Expect::New))).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "refused: Order 1: expected no event yet, found version 1, last Order.paid at #1"
+            "conflict: Order 1: expected no event yet, found version 1, last Order.paid at #1"
         );
         assert_eq!(store.snapshot().head(), Position(1));
     }

@@ -8,7 +8,7 @@ use std::io::{BufRead, Read, Write};
 
 use crate::db::Db;
 use crate::entity::Position;
-use crate::error::{Error, Result, shorten};
+use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::{Event, NewEvent, codec, read_line};
 use crate::pattern::Pattern;
 use crate::store::group::{Group, Outcome, Prepared, content_of};
@@ -260,9 +260,7 @@ impl Import<'_> {
             Error::Invalid { what, expected, found } => {
                 Error::Invalid { what: format!("{place}: {what}"), expected, found }
             }
-            Error::Conflict { what, expected, found } => {
-                Error::Conflict { what: format!("{place}: {what}"), expected, found }
-            }
+            Error::Conflict(conflict) => Conflict::Within { place, conflict }.into(),
             other => other,
         }
     }

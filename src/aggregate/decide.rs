@@ -307,7 +307,7 @@ impl<A: Decide> Execution<'_, A> {
                     }
                     return Ok(Executed { events, state: loaded.replayed(None), repeated: false });
                 }
-                Err(error) if error.is_refused() && snapshot.version(&entity)? != loaded.version => {}
+                Err(error) if error.is_conflict() && snapshot.version(&entity)? != loaded.version => {}
                 Err(error) => return Err(error.into()),
             }
             course = Some(loaded);

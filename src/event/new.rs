@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Cause, EventId, Producer, Tag, typed_parts};
+use super::{Cause, EventId, Expect, Producer, Tag, typed_parts};
 use crate::document::Document;
-use crate::entity::{Entity, EventType, Position, Version};
+use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result, shorten};
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -58,18 +58,6 @@ pub(crate) enum Target {
     Unsaid,
     Nobody,
     Entity(Entity),
-}
-
-/// A guard on the event's target, checked at the moment of commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Expect {
-    /// It has no event, ever.
-    New,
-    /// It has a state: events, and the last of them is no deletion.
-    Exists,
-    /// It has exactly so many events.
-    Version(Version),
 }
 
 impl NewEvent {
@@ -260,9 +248,9 @@ impl NewEvent {
         self
     }
 
-    /// A guard on the target, checked at the moment of commit.
-    pub fn expect(mut self, expect: Expect) -> NewEvent {
-        self.expect.push(expect);
+    /// What is to be so at the moment of commit: of the target, or of the log. Several may be said.
+    pub fn expect(mut self, expect: impl Into<Expect>) -> NewEvent {
+        self.expect.push(expect.into());
         self
     }
 

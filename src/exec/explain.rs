@@ -173,7 +173,7 @@ fn appending(
         lines.push(format!("  {} of {owner}", Version(foreseen.version(owner)?.0 + 1)));
     }
     for expect in &event.expect {
-        lines.push(guard(foreseen, expect, owner)?);
+        lines.extend(guard(foreseen, expect, owner)?);
     }
     foreseen.add(event)
 }
@@ -188,7 +188,7 @@ fn performing(
 ) -> Result<std::result::Result<(), Error>> {
     let asked = write::asked(perform, now)?;
     for expect in &asked.expect {
-        lines.push(guard(foreseen, expect, Some(&asked.entity))?);
+        lines.extend(guard(foreseen, expect, Some(&asked.entity))?);
     }
     if let (None, Some(verb)) = (&asked.rule, snapshot.indexes().verb(&asked.verb)) {
         // What comes of it is told below.
@@ -215,7 +215,7 @@ fn made(emit: &Emit) -> Option<Entity> {
     }
 }
 
-fn guard(foreseen: &Foreseen, expect: &Expect, owner: Option<&Entity>) -> Result<String> {
+fn guard(foreseen: &Foreseen, expect: &Expect, owner: Option<&Entity>) -> Result<Option<String>> {
     let version = owner.map_or(Ok(Version::NONE), |owner| foreseen.version(owner))?;
     let (holds, said) = match expect {
         Expect::New => (version.0 == 0, "EXPECT NEW".to_owned()),
@@ -224,10 +224,12 @@ fn guard(foreseen: &Foreseen, expect: &Expect, owner: Option<&Entity>) -> Result
             let exists = owner.map_or(Ok(false), |owner| foreseen.exists(owner))?;
             (exists, "EXPECT EXISTS".to_owned())
         }
+        // It is of no entity.
+        Expect::None(_) => return Ok(None),
     };
     let found = match owner.map_or(Ok(None), |owner| foreseen.newest(owner))? {
         Some(kind) => format!("{version}, last {kind}"),
         None => "no event yet".to_owned(),
     };
-    Ok(format!("  {said} {}: {found}", if holds { "holds" } else { "does not hold" }))
+    Ok(Some(format!("  {said} {}: {found}", if holds { "holds" } else { "does not hold" })))
 }

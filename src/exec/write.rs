@@ -1,5 +1,7 @@
 //! Writing: from a plan to a group of events, and from the outcome to rows.
 
+use std::sync::Arc;
+
 use super::answer::{Answer, Row};
 use super::{define, eval};
 use crate::document::Document;
@@ -8,8 +10,9 @@ use crate::error::{Error, Result};
 use crate::event::id::IdSource;
 use crate::event::{NewEvent, codec};
 use crate::plan::expr::Node;
-use crate::plan::{self, Act, Append, Emit, Owner, When, Write};
+use crate::plan::{self, Absence, Act, Append, Emit, Owner, When, Write};
 use crate::store::Store;
+use crate::store::condition::{Checked, Condition};
 use crate::store::group::{Group, content_of};
 use crate::store::verb::Perform;
 use crate::time::Timestamp;
@@ -80,7 +83,21 @@ fn keyed(append: &Append, mut events: Vec<NewEvent>) -> Result<Group> {
         }
     }
     let content = if key.is_some() && !steady { Some(content(append)?) } else { None };
-    Ok(Group { events, key, content, ..Group::default() })
+    let mut group = Group { events, key, content, ..Group::default() };
+    group.expect.extend(append.expect.clone());
+    group.conditions.extend(append.none.iter().map(condition));
+    let emits = append.acts.iter().filter_map(|act| match act {
+        Act::Emit(emit) => Some(emit),
+        Act::Perform(_) => None,
+    });
+    for (emit, at) in emits.zip(0..) {
+        group.guards.extend(emit.none.iter().map(|none| (at, condition(none))));
+    }
+    Ok(group)
+}
+
+fn condition(none: &Absence) -> Arc<dyn Condition> {
+    Arc::new(none.clone())
 }
 
 pub(super) fn event(emit: &Emit, target: Option<Entity>, now: Timestamp) -> Result<NewEvent> {
@@ -127,6 +144,7 @@ pub(super) fn asked(perform: &plan::Perform, now: Timestamp) -> Result<Perform> 
         timestamp: occurred(perform.at, now),
         cause: perform.cause.clone(),
         expect: perform.expect.iter().cloned().collect(),
+        conditions: perform.none.iter().map(|none| Checked::new(condition(none))).collect(),
         rule: perform.rule.clone(),
         ..Perform::new(&perform.verb, perform.entity.clone())
     })

@@ -16,7 +16,6 @@ pub(super) enum Later {
     View,
     SubscribeView,
     SubscribeAs,
-    ExpectNone,
     Form,
 }
 
@@ -32,7 +31,6 @@ impl Later {
             Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
             Later::SubscribeAs => "SUBSCRIBE … AS name",
-            Later::ExpectNone => "EXPECT NONE",
             Later::Form => "this statement",
         }
     }

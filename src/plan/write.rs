@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Absence;
 use super::expr::Node;
 use crate::entity::{Entity, EventType};
 use crate::event::{Cause, Expect};
@@ -17,6 +18,10 @@ pub(crate) struct Append {
     pub acts: Vec<Act>,
     /// For all of it.
     pub key: Option<String>,
+    /// How each entity that it is about is to be before it.
+    pub expect: Option<Expect>,
+    /// What must not be in the log before it.
+    pub none: Option<Absence>,
     /// What `NOW` is.
     pub now: Timestamp,
 }
@@ -44,6 +49,8 @@ pub(crate) struct Perform {
     pub cause: Option<Cause>,
     /// Of the entity, before it.
     pub expect: Option<Expect>,
+    /// What must be neither in the log nor in its group before it.
+    pub none: Option<Absence>,
 }
 
 #[derive(Debug, Clone)]
@@ -58,6 +65,8 @@ pub(crate) struct Emit {
     pub key: Option<String>,
     pub cause: Option<Cause>,
     pub expect: Option<Expect>,
+    /// What must be neither in the log nor in its group before it.
+    pub none: Option<Absence>,
     /// Names with values; without one it is the member of `data`.
     pub index: Vec<(String, Option<Node>)>,
 }

@@ -24,15 +24,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::cold::{ColdRead, Log, Postings};
+use super::condition::Condition;
 use super::fold::Fold;
 use super::options::Options;
+use super::snapshot::Snapshot;
 use super::term::{self, Key, Term};
 use super::verb::Rule;
 use crate::document::Raw;
 use crate::entity::{Entity, EventType, Name, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
-use crate::event::{Event, codec};
+use crate::event::{Absence, Event, codec};
 use crate::pattern::Pattern;
 use crate::value::Value;
 pub(crate) use model::{Finder, Model};
@@ -61,6 +63,11 @@ pub(crate) trait Compile: Send + Sync {
     /// Of the definition of a verb: its name, and what it does.
     fn verb(&self, text: &str) -> Result<(String, Arc<dyn Rule>)> {
         Err(Error::invalid("the definition of a verb", "one that is understood", shorten(text)))
+    }
+
+    /// Of events of which there must be none, as of a snapshot. `own` are the names of the index values that come with them.
+    fn absence(&self, _said: &Absence, _snapshot: &Snapshot, _own: &[&str]) -> Result<Arc<dyn Condition>> {
+        Err(Error::stopped("nothing here understands EXPECT NONE"))
     }
 }
 

@@ -9,18 +9,18 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::catalog::Change;
-use super::condition::Condition;
+use super::condition::{Checked, Condition};
 use super::options::Options;
-use super::snapshot::View;
+use super::snapshot::{Snapshot, View};
 use super::tail::Tails;
 use super::term::{self, Space, Term};
 use super::verb::{Perform, check_not_deciding};
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
-use crate::error::{Error, Result, shorten};
+use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
-use crate::event::{Cause, Event, EventId, NewEvent, Seal};
+use crate::event::{Cause, Event, EventId, Expect, NewEvent, Seal};
 use crate::time::Timestamp;
 
 /// What a caller asks for: all of it, or nothing.
@@ -29,8 +29,12 @@ pub(crate) struct Group {
     pub events: Vec<NewEvent>,
     /// Verbs, each before the event at this index, in order.
     pub performs: Vec<(usize, Perform)>,
+    /// How each entity that it is about is to be before it.
+    pub expect: Vec<Expect>,
     /// What must not be in the log before it.
     pub conditions: Vec<Arc<dyn Condition>>,
+    /// What must be neither in the log nor in the group before the event at an index.
+    pub guards: Vec<(usize, Arc<dyn Condition>)>,
     /// A key for the whole of it.
     pub key: Option<String>,
     /// The content hash, where the caller has one at hand.
@@ -49,6 +53,8 @@ pub(crate) struct Group {
 pub(crate) struct Prepared {
     pub events: Vec<PreparedEvent>,
     pub performs: Vec<(usize, Perform)>,
+    /// How each entity is to be before it.
+    pub expect: Vec<Expect>,
     pub conditions: Vec<Checked>,
     /// Each key with the events that it stands for.
     pub keys: Vec<Keyed>,
@@ -62,16 +68,6 @@ pub(crate) struct Prepared {
     pub bytes: usize,
 }
 
-/// A condition, as far as it was checked before the commit.
-#[derive(Debug)]
-pub(crate) struct Checked {
-    pub condition: Arc<dyn Condition>,
-    /// What it does not allow. What is in the log stays there.
-    pub found: Option<u64>,
-    /// Nothing else up to there.
-    pub through: u64,
-}
-
 #[derive(Debug, Clone)]
 pub(crate) struct PreparedEvent {
     pub new: NewEvent,
@@ -82,6 +78,8 @@ pub(crate) struct PreparedEvent {
     pub cold: Option<(u64, u64)>,
     /// Where an event with the given id is.
     pub known: Option<u64>,
+    /// What must not be before it.
+    pub conditions: Vec<Checked>,
     /// What it makes of the indexes.
     pub change: Option<Change>,
     /// It has the correlation of its cause, or none of this log. Else its cause was not in the log yet, and is looked at when it is.
@@ -138,7 +136,7 @@ impl PreparedEvent {
             let expected = "an entity of your own: '$' begins the database's kinds";
             return Err(Error::invalid("the target of an event", expected, target.to_string()));
         }
-        if target.is_none() && !new.expect.is_empty() {
+        if target.is_none() && new.expect.iter().any(Expect::is_of_target) {
             return Err(Error::invalid("EXPECT", "an event with a target", format!("'{kind}' without one")));
         }
         let terms = term::terms_of_new(&new, &kind, target.as_ref())?;
@@ -148,7 +146,18 @@ impl PreparedEvent {
             return Err(Error::invalid(format!("the event {kind}"), expected, size.to_string()));
         }
         let change = Change::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
-        Ok(PreparedEvent { new, kind, target, terms, cold: None, known: None, change, chained: true })
+        let conditions = Vec::new();
+        Ok(PreparedEvent {
+            new,
+            kind,
+            target,
+            terms,
+            cold: None,
+            known: None,
+            conditions,
+            change,
+            chained: true,
+        })
     }
 
     /// What it takes in the queue.
@@ -210,12 +219,23 @@ impl Prepared {
         }
         check_size(options, bytes, events.len())?;
         let keys = keys(&mut events, &performs, &group.key, group.content, group.import)?;
-        let unchecked = |condition| Checked { condition, found: None, through: 0 };
-        let conditions = group.conditions.into_iter().map(unchecked).collect();
+        let is_of_target = |event: &PreparedEvent| event.target.is_some();
+        if group.expect.iter().any(Expect::is_of_target)
+            && performs.is_empty()
+            && !events.iter().any(is_of_target)
+        {
+            return Err(Error::invalid("EXPECT of a group", "an event with a target", "none"));
+        }
+        for (at, condition) in group.guards {
+            if let Some(event) = events.get_mut(at) {
+                event.conditions.push(Checked::new(condition));
+            }
+        }
         let mut prepared = Prepared {
             events,
             performs,
-            conditions,
+            expect: group.expect,
+            conditions: group.conditions.into_iter().map(Checked::new).collect(),
             keys,
             import: group.import,
             restore: group.restore,
@@ -234,13 +254,35 @@ impl Prepared {
 
     /// Does what takes time before the commit: conditions are checked up to the head, and what verbs look at is folded.
     fn look_ahead(&mut self, shared: &Arc<Shared>) -> Result<()> {
-        if self.conditions.is_empty() && self.performs.is_empty() {
+        let none = |expect: &[Expect], conditions: &[Checked]| {
+            conditions.is_empty() && expect.iter().all(Expect::is_of_target)
+        };
+        if self.performs.is_empty()
+            && none(&self.expect, &self.conditions)
+            && self.events.iter().all(|event| none(&event.new.expect, &event.conditions))
+        {
             return Ok(());
         }
         let snapshot = shared.snapshot();
-        for checked in &mut self.conditions {
-            checked.found = checked.condition.find(&snapshot, 0)?;
-            checked.through = snapshot.head().0;
+        let own: Vec<&str> =
+            self.events.iter().flat_map(|event| event.new.tags.iter().map(|tag| tag.name.as_str())).collect();
+        let mut compiled = Vec::new();
+        for event in &self.events {
+            compiled.push(shared.compiled(&event.new.expect, &snapshot, &own)?);
+        }
+        self.conditions.extend(shared.compiled(&self.expect, &snapshot, &own)?);
+        for (_, perform) in &mut self.performs {
+            perform.conditions.extend(shared.compiled(&perform.expect, &snapshot, &own)?);
+        }
+        for (event, compiled) in self.events.iter_mut().zip(compiled) {
+            event.conditions.extend(compiled);
+        }
+        let conditions = self.conditions.iter_mut();
+        let conditions = conditions.chain(self.events.iter_mut().flat_map(|event| &mut event.conditions));
+        let conditions =
+            conditions.chain(self.performs.iter_mut().flat_map(|(_, perform)| &mut perform.conditions));
+        for checked in conditions {
+            checked.look_up(&snapshot)?;
         }
         for (_, perform) in &self.performs {
             // One that is not defined, or not of such entities, may be by the time of the commit.
@@ -444,8 +486,74 @@ fn canonical(document: &Document) -> Result<Document> {
     Document::of(&document.to_value()?.canonical())
 }
 
-/// Says how a repeated key differs from the first time.
-pub(crate) fn other_content(key: &Keyed, position: u64, first: &Event) -> Error {
-    let found = format!("{} at #{position}: {}", first.kind, shorten(&first.data.to_string()));
-    Error::conflict(format!("key '{}'", shorten(&key.key)), "the content it was first used with", found)
+impl Shared {
+    /// What is said of events of which there must be none, understood. `own` are the index values that come with the group.
+    pub(super) fn compiled(
+        &self,
+        expect: &[Expect],
+        snapshot: &Snapshot,
+        own: &[&str],
+    ) -> Result<Vec<Checked>> {
+        let absences = expect.iter().filter_map(|expect| match expect {
+            Expect::None(absence) => Some(absence),
+            _ => None,
+        });
+        absences
+            .map(|absence| Ok(Checked::new(self.options.compiler()?.absence(absence, snapshot, own)?)))
+            .collect()
+    }
+}
+
+impl Prepared {
+    /// Says how a repeated key differs from the first time.
+    pub fn other_content(&self, key: &Keyed, seal: Seal, first: &Event) -> Error {
+        let said = |kind: &EventType, target: Option<&Entity>, data: &Document| {
+            let on = target.map_or_else(String::new, |target| format!(" on {target}"));
+            format!("{kind}{on} {}", shorten(&data.to_string()))
+        };
+        let now = match (self.performs.first(), self.events.get(key.first)) {
+            (Some((_, perform)), _) => {
+                let data = shorten(&perform.data.to_string());
+                format!("PERFORM {} {} {data}", perform.verb, perform.entity)
+            }
+            (None, Some(event)) => said(&event.kind, event.target.as_ref(), &event.new.data),
+            (None, None) => "no event".to_owned(),
+        };
+        let differs = match self.events.get(key.first) {
+            Some(event) if self.performs.is_empty() => event.differs(first, seal.count == key.seal.count),
+            _ => Vec::new(),
+        };
+        let conflict = Conflict::Key {
+            key: key.key.clone(),
+            position: first.position.0,
+            first: said(&first.kind, first.target.as_ref(), &first.data),
+            now,
+            differs: differs.into_iter().map(str::to_owned).collect(),
+        };
+        conflict.into()
+    }
+}
+
+impl PreparedEvent {
+    /// In what a caller now says something else than the first time.
+    fn differs(&self, first: &Event, same_number: bool) -> Vec<&'static str> {
+        let new = &self.new;
+        let same = |a: &Document, b: &Document| match (canonical(a), canonical(b)) {
+            (Ok(a), Ok(b)) => a.as_bytes() == b.as_bytes(),
+            _ => false,
+        };
+        let parts = [
+            ("type", self.kind == first.kind),
+            ("target", self.target == first.target),
+            ("data", same(&new.data, &first.data)),
+            ("metadata", same(&new.metadata, &first.metadata)),
+            ("actor", new.actor == first.actor),
+            ("time", new.timestamp.is_none_or(|time| time == first.timestamp)),
+            ("cause", new.cause == first.cause),
+            ("correlation", new.correlation == first.correlation),
+            ("index values", new.tags == first.tags),
+            ("number of events", same_number),
+        ];
+        parts.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect()
+    }
 }

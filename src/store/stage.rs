@@ -4,23 +4,23 @@
 
 mod exists;
 mod moment;
+mod vector;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Shared;
 use super::catalog::Catalog;
 use super::commit::Committer;
-use super::group::{
-    ANY_CONTENT, Checked, Keyed, Outcome, Prepared, PreparedEvent, check_size, join_chain, other_content,
-};
+use super::condition::Checked;
+use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, PreparedEvent, check_size, join_chain};
 use super::recent::Known;
 use super::snapshot::{View, find_own_id};
 use super::tail::{Staged, Tails};
 use super::term::Term;
 use super::verb::Perform;
 use crate::entity::{Entity, Position, Version};
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Error, Result, Witness};
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
 use crate::event::{EventId, Expect, NewEvent, Seal};
@@ -147,9 +147,7 @@ impl Shared {
         if let Some(outcome) = self.repeated(batch, &request)? {
             return Ok(outcome);
         }
-        for checked in &request.conditions {
-            self.check_condition(batch, checked)?;
-        }
+        self.check_group(batch, &request)?;
         let mut staging = Staging::begin(committer, batch);
         let staged = match request.performs.is_empty() {
             true => self.stage_events(committer, batch, request, &mut staging),
@@ -178,9 +176,9 @@ impl Shared {
                         events.push((position, self.stored(batch, position)?));
                     }
                 }
-                Some((position, _)) => {
+                Some((position, seal)) => {
                     let first = codec::decode(Position(position), self.stored(batch, position)?)?;
-                    return Err(other_content(key, position, &first));
+                    return Err(request.other_content(key, seal, &first));
                 }
             }
         }
@@ -318,9 +316,19 @@ impl Shared {
                 self.check(batch, expect, Some(&perform.entity), count, last)?;
             }
         }
+        for checked in &perform.conditions {
+            self.check_condition(batch, checked)?;
+        }
         let catalog = batch.catalog.clone();
         let made = perform.decide(&catalog, &mut moment::AtCommit { shared: self, batch })?;
-        made.into_iter().map(|new| PreparedEvent::new(&self.options, new, false)).collect()
+        let snapshot = self.snapshot_of(batch);
+        let prepared = |new: NewEvent| {
+            let mut event = PreparedEvent::new(&self.options, new, false)?;
+            let own: Vec<&str> = event.new.tags.iter().map(|tag| tag.name.as_str()).collect();
+            event.conditions = self.compiled(&event.new.expect, &snapshot, &own)?;
+            Ok(event)
+        };
+        made.into_iter().map(prepared).collect()
     }
 
     /// How many events an entity has, staged ones too, and the last of them.
@@ -357,19 +365,18 @@ impl Shared {
                     return Ok(());
                 }
                 let id = event.new.id.as_ref().map(ToString::to_string).unwrap_or_default();
-                let what = format!("the id {}", crate::error::shorten(&id));
-                return Err(Error::conflict(
-                    what,
-                    "an id that is not in the log",
-                    format!("it is #{position}"),
-                ));
+                return Err(Conflict::Id { id, position }.into());
             }
+        }
+        for checked in &event.conditions {
+            self.check_condition(batch, checked)?;
         }
         let position = batch.next;
         check_place(&event.new, position)?;
         if let Some(cause) = event.new.cause_position().filter(|_| !event.chained) {
             join_chain(&Record::open(cause, &self.stored(batch, cause.0)?)?, &mut event.new.correlation)?;
         }
+        self.check_vector(batch, &event)?;
         let mut version = 0;
         let entity = event.entity_term().cloned();
         if let Some(term) = &entity {
@@ -386,13 +393,20 @@ impl Shared {
             batch.entities.insert(term.clone(), (version, position));
             staging.undo.push(Undo::Entity(term.clone(), before));
         }
-        // What is restored is what it was; and what a key was first used with was worked out before this.
-        if let Some(target) = event.target.as_ref().filter(|_| !how.restore)
+        // What a key was first used with was worked out before this.
+        if let Some(target) = event.target.as_ref()
             && event.new.namespace.is_none()
             && let Some(model) = batch.catalog.model(target.kind())
             && let Ok(fold) = model.fold()
+            && let Some(namespace) = fold.namespace()
         {
-            event.new.namespace = fold.namespace().map(str::to_owned);
+            if how.restore {
+                // What is restored is what it was: this event was another, or its definition was.
+                let what = format!("the namespace of #{position}");
+                let expected = format!("{namespace}, as {} is defined at {}", target.kind(), model.position);
+                return Err(Error::invalid(what, expected, "none"));
+            }
+            event.new.namespace = Some(namespace.to_owned());
         }
         let recorded = batch.instant(event.new.recorded.filter(|_| how.restore))?;
         let (id, own_id) = match (&event.new.id, &self.options.ids) {
@@ -452,29 +466,70 @@ impl Shared {
         })
     }
 
-    /// Refuses a group where a condition is not so any more.
-    fn check_condition(self: &Arc<Shared>, batch: &Batch, checked: &Checked) -> Result<()> {
-        let mut found = checked.found;
-        if found.is_none() && batch.tails.head - checked.through > FEW {
-            let committed = self.snapshot_of(batch);
-            found = checked.condition.find(&committed, checked.through)?;
+    /// Refuses a group where what it expects is not so before it.
+    fn check_group(self: &Arc<Shared>, batch: &Batch, request: &Prepared) -> Result<()> {
+        for checked in &request.conditions {
+            self.check_condition(batch, checked)?;
         }
-        let first = match batch.tails.head - checked.through {
-            0..=FEW => checked.through + 1,
-            _ => batch.tails.head + 1,
-        };
-        for position in first..batch.next {
-            if found.is_some() {
-                break;
+        if !request.expect.iter().any(Expect::is_of_target) {
+            return Ok(());
+        }
+        let mut seen = HashSet::new();
+        let events = request.events.iter().filter_map(|event| Some((event.target.as_ref()?, event.cold)));
+        let performs = request.performs.iter().map(|(_, perform)| (&perform.entity, None));
+        for (entity, cold) in events.chain(performs).filter(|(entity, _)| seen.insert(*entity)) {
+            let (count, last) = self.count(batch, &Term::entity(entity)?, cold)?;
+            for expect in &request.expect {
+                self.check(batch, expect, Some(entity), count, last)?;
             }
-            let bytes = self.stored(batch, position)?;
-            let event = Record::open(Position(position), &bytes)?;
-            found = checked.condition.is_met_by(&event).then_some(position);
         }
+        Ok(())
+    }
+
+    /// Refuses what a condition does not allow: by what was found before, by what came since, or by what is staged.
+    fn check_condition(self: &Arc<Shared>, batch: &Batch, checked: &Checked) -> Result<()> {
+        let found = match checked.found {
+            Some(found) => Some(found),
+            None => match self.committed_since(batch, checked)? {
+                Some(found) => Some(found),
+                None => staged_since(batch, checked)?,
+            },
+        };
         let Some(position) = found else { return Ok(()) };
         let event = codec::decode(Position(position), self.stored(batch, position)?)?;
-        let found = format!("{} at #{position}", event.kind);
-        Err(Error::conflict("EXPECT NONE", format!("no {}", checked.condition), found))
+        let found = Box::new(Witness::from(&event));
+        Err(Conflict::None { condition: checked.condition.to_string(), found }.into())
+    }
+
+    /// An event that a condition does not allow, committed since it was looked up.
+    fn committed_since(self: &Arc<Shared>, batch: &Batch, checked: &Checked) -> Result<Option<u64>> {
+        let (condition, through, head) = (&checked.condition, checked.through, batch.tails.head);
+        if through >= head {
+            return Ok(None);
+        }
+        let meets = |position: u64| -> Result<bool> {
+            let bytes = self.stored(batch, position)?;
+            Ok(condition.is_met_by(&Record::open(Position(position), &bytes)?))
+        };
+        // What is in the tables by now is looked up there.
+        let in_tails = through >= batch.tails.base();
+        let some = match condition.lists(&batch.catalog) {
+            Some(lists) if in_tails => {
+                let mut some: Vec<u64> =
+                    lists.iter().flat_map(|term| batch.tails.list(term, through + 1, head)).collect();
+                some.sort_unstable();
+                some.dedup();
+                some
+            }
+            _ if head - through <= FEW => (through + 1..=head).collect(),
+            _ => return condition.find(&self.snapshot_of(batch), through),
+        };
+        for position in some {
+            if meets(position)? {
+                return Ok(Some(position));
+            }
+        }
+        Ok(None)
     }
 
     fn check(
@@ -486,33 +541,50 @@ impl Shared {
         last: u64,
     ) -> Result<()> {
         let mut ended = None;
-        let (holds, expected) = match (expect, target) {
-            (Expect::New, _) => (count == 0, "no event yet".to_owned()),
-            (Expect::Version(version), _) => (count == version.0, version.to_string()),
-            (Expect::Exists, None) => (false, "a state".to_owned()),
+        let holds = match (expect, target) {
+            (Expect::New, _) => count == 0,
+            (Expect::Version(version), _) => count == version.0,
+            (Expect::Exists, None) => false,
             (Expect::Exists, Some(target)) => {
                 let last = self.last_of_state(batch, target, last)?;
                 ended =
                     last.as_ref().filter(|last| last.position > 0 && !last.makes).map(|last| last.position);
-                (last.is_some_and(|last| last.makes), "a state".to_owned())
+                last.is_some_and(|last| last.makes)
             }
+            // That is a condition of its own.
+            (Expect::None(_), _) => true,
         };
         if holds {
             return Ok(());
         }
-        let kind = |position: u64| -> Result<_> {
-            Ok(codec::decode(Position(position), self.stored(batch, position)?)?.kind)
+        let witness = |position: u64| -> Result<Witness> {
+            Ok(Witness::from(&codec::decode(Position(position), self.stored(batch, position)?)?))
         };
-        let what = target.map_or_else(String::new, ToString::to_string);
-        let mut found = match count {
-            0 => "no event yet".to_owned(),
-            _ => format!("{}, last {} at #{last}", Version(count), kind(last)?),
-        };
-        if let Some(ended) = ended.filter(|ended| *ended != last) {
-            found.push_str(&format!(", and no state since {} at #{ended}", kind(ended)?));
-        }
-        Err(Error::conflict(what, expected, found))
+        let entity = target.map_or_else(String::new, ToString::to_string);
+        let ended = ended.filter(|ended| *ended != last).map(witness).transpose()?;
+        let last = if count == 0 { None } else { Some(witness(last)?) };
+        let found = count;
+        Err(Error::from(match expect {
+            Expect::Version(expected) => Conflict::Version { entity, expected: expected.0, found, last },
+            Expect::Exists => Conflict::Exists { entity, found, last, ended },
+            Expect::New | Expect::None(_) => Conflict::New { entity, found, last },
+        }))
     }
+}
+
+/// An event that a condition does not allow, staged since it was looked up.
+fn staged_since(batch: &Batch, checked: &Checked) -> Result<Option<u64>> {
+    let lists = checked.condition.lists(&batch.catalog);
+    let first = batch.next - batch.staged.len() as u64;
+    for (staged, position) in batch.staged.iter().zip(first..) {
+        if lists.is_some_and(|lists| !lists.iter().any(|term| staged.terms.contains(term))) {
+            continue;
+        }
+        if checked.condition.is_met_by(&Record::open(Position(position), &staged.bytes)?) {
+            return Ok(Some(position));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether an event may land at this position, after what is said of it.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
+use super::condition::Checked;
 use super::fold::Folded;
 use crate::document::Document;
 use crate::entity::{Entity, Name};
@@ -66,6 +67,9 @@ pub(crate) trait Moment {
     /// When that is: what is decided is recorded at this instant.
     fn now(&self) -> Timestamp;
 
+    /// What this database is called in vector clocks.
+    fn node(&self) -> String;
+
     /// What an entity is then.
     fn folded(&mut self, entity: &Entity) -> Result<Arc<Folded>>;
 }
@@ -85,6 +89,8 @@ pub(crate) struct Perform {
     pub correlation: Option<String>,
     /// Of the entity, before it.
     pub expect: Vec<Expect>,
+    /// What must not be in the log, nor staged before it.
+    pub conditions: Vec<Checked>,
     /// What it does, where that is said by the program, and not by the log.
     pub rule: Option<Arc<dyn Rule>>,
 }
@@ -102,6 +108,7 @@ impl Perform {
             cause: None,
             correlation: None,
             expect: Vec::new(),
+            conditions: Vec::new(),
             rule: None,
         }
     }
@@ -130,14 +137,19 @@ impl Perform {
         let deciding = Deciding::begin();
         let mut events = rule.decide(self, moment)?;
         drop(deciding);
-        let mut version = moment.folded(&self.entity)?.version;
+        let node = moment.node();
+        let mut vector = moment.folded(&self.entity)?.clock.vector(&node);
         for event in &mut events {
-            // What belongs to another was still made by this one.
+            // What belongs to another was still made by this one, as it was then.
             if event.owner() == Some(&self.entity) {
-                version += 1;
+                let count = vector.get(&node).saturating_add(1);
+                vector = vector.with(&node, count)?;
             }
-            event.producer =
-                Some(Producer { model: self.entity.clone(), version: Some(version), vector: None });
+            event.producer = Some(Producer {
+                model: self.entity.clone(),
+                version: Some(vector.sum()?),
+                vector: Some(vector.clone()).filter(|vector| !vector.is_empty()),
+            });
             event.actor.clone_from(&self.actor);
             event.timestamp = self.timestamp;
             event.cause.clone_from(&self.cause);

@@ -98,6 +98,10 @@ impl Moment for Foreseen<'_> {
         self.now
     }
 
+    fn node(&self) -> String {
+        self.snapshot.node()
+    }
+
     fn folded(&mut self, entity: &Entity) -> Result<Arc<Folded>> {
         let head = self.snapshot.head().0;
         let mut folded = self.snapshot.fold(entity, Until { through: head, by: None })?;

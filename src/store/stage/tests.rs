@@ -340,6 +340,8 @@ fn what_a_verb_makes_says_where_it_came_from() {
             (&account(0), Some(2)),
             "the account that sent it made it"
         );
+        let vector = format!("{}:2", store.snapshot().node());
+        assert_eq!(producer.vector.as_ref().map(ToString::to_string), Some(vector));
         assert_eq!(event.actor, Some(("User", 7).into()));
         assert_eq!(
             (event.cause.clone(), event.correlation.clone()),
@@ -347,6 +349,25 @@ fn what_a_verb_makes_says_where_it_came_from() {
         );
         assert_eq!(event.metadata.to_string(), r#"{"ip":"::1"}"#);
     }
+}
+
+#[test]
+fn a_verb_with_a_key_is_performed_once() {
+    let store = Store::create(Path::new("/shop.bygone"), options(&MemoryDisk::new())).unwrap();
+    let asked = |acts: Vec<Act>| group(&Asked { acts, key: Some(1), none_below: None, version: None });
+    let acts = vec![Act::Emit(0, 50), Act::Transfer(0, 1, 20), Act::Transfer(0, 0, 10)];
+    let first = store.append(asked(acts.clone())).unwrap();
+    assert_eq!((first.events.len(), first.repeated), (4, false));
+    for _ in 0..2 {
+        let again = store.append(asked(acts.clone())).unwrap();
+        assert_eq!((again.events, again.repeated), (first.events.clone(), true));
+        store.checkpoint().unwrap();
+    }
+    let error = store.append(asked(acts[1..].to_vec())).unwrap_err();
+    assert!(
+        error.to_string().contains(r#"found PERFORM Transfer Account 0 {"amount":20,"to":1}"#),
+        "{error}"
+    );
 }
 
 /// It would wait for the commit that waits for it.
