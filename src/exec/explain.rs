@@ -7,9 +7,10 @@ use super::answer::{Answer, Row};
 use super::show::fields;
 use super::{define, read, write};
 use crate::entity::{Entity, Position, Version};
-use crate::error::Result;
+use crate::error::{Result, Witness};
 use crate::event::{Event, Expect};
-use crate::plan::{Access, Append, Define, Emit, Explain, Owner, Plan, Read, ReadKind, Window, Write};
+use crate::plan::{Absence, Access, Append, Define, Emit, Explain, Owner, Plan, Read, ReadKind, Window, Write};
+use crate::store::condition::Condition;
 use crate::store::fold::Effect;
 use crate::store::snapshot::{Direction, Snapshot, Until};
 use crate::store::term::Term;
@@ -117,6 +118,9 @@ fn defining(snapshot: &Snapshot, define: &Define) -> String {
 fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let (mut versions, mut staged) = (HashMap::new(), Vec::new());
+    if let Some(none) = &append.none {
+        lines.push(absent(snapshot, none)?);
+    }
     for (emit, at) in append.emits.iter().zip(1..) {
         let position = snapshot.head().0 + at;
         let event = write::event(emit, made(emit), append.now)?;
@@ -146,6 +150,9 @@ fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
             versions.insert(target, (Version(before.0 + 1), emit.kind.to_string()));
         } else if let Some(expect) = &emit.expect {
             lines.push(guard(expect, Version(0), None, false));
+        }
+        if let Some(none) = &emit.none {
+            lines.push(absent(snapshot, none)?);
         }
     }
     for key in append.emits.iter().filter_map(|emit| emit.key.as_ref()).chain(&append.key) {
@@ -187,6 +194,15 @@ fn guard(expect: &Expect, version: Version, newest: Option<&str>, exists: bool) 
         None => "no event yet".to_owned(),
     };
     format!("  {said} {}: {found}", if holds { "holds" } else { "does not hold" })
+}
+
+/// Whether there are no such events in the log.
+fn absent(snapshot: &Snapshot, none: &Absence) -> Result<String> {
+    let found = none.find(snapshot, 0)?.map(|position| snapshot.event(Position(position)));
+    Ok(match found.transpose()?.flatten() {
+        None => format!("  EXPECT NONE ({none}) holds"),
+        Some(event) => format!("  EXPECT NONE ({none}) does not hold: {}", Witness::from(&event)),
+    })
 }
 
 /// Whether an entity has a state, after what would be appended to it before.
