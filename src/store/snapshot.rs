@@ -22,6 +22,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::catalog::Catalog;
 use super::cold::{self, ColdRead, Log, Postings, Row, was_interrupted};
+use super::options::Options;
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
 use super::verb::Rule;
@@ -95,6 +96,10 @@ impl Snapshot {
     /// The verb of this name that the program added.
     pub fn added_verb(&self, name: &str) -> Option<Arc<dyn Rule>> {
         self.shared.added_verb(name)
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.shared.options
     }
 
     /// How many threads may work on one query.

@@ -67,6 +67,9 @@ pub(crate) trait Moment {
     /// When that is: what is decided is recorded at this instant.
     fn now(&self) -> Timestamp;
 
+    /// What this database is called in vector clocks.
+    fn node(&self) -> String;
+
     /// What an entity is then.
     fn folded(&mut self, entity: &Entity) -> Result<Arc<Folded>>;
 }
@@ -134,14 +137,19 @@ impl Perform {
         let deciding = Deciding::begin();
         let mut events = rule.decide(self, moment)?;
         drop(deciding);
-        let mut version = moment.folded(&self.entity)?.version;
+        let node = moment.node();
+        let mut vector = moment.folded(&self.entity)?.clock.vector(&node);
         for event in &mut events {
-            // What belongs to another was still made by this one.
+            // What belongs to another was still made by this one, as it was then.
             if event.owner() == Some(&self.entity) {
-                version += 1;
+                let count = vector.get(&node).saturating_add(1);
+                vector = vector.with(&node, count)?;
             }
-            event.producer =
-                Some(Producer { model: self.entity.clone(), version: Some(version), vector: None });
+            event.producer = Some(Producer {
+                model: self.entity.clone(),
+                version: Some(vector.sum()?),
+                vector: Some(vector.clone()).filter(|vector| !vector.is_empty()),
+            });
             event.actor.clone_from(&self.actor);
             event.timestamp = self.timestamp;
             event.cause.clone_from(&self.cause);

@@ -25,6 +25,10 @@ impl Moment for AtCommit<'_> {
         self.batch.recorded.map_or(self.batch.now, |last| last.max(self.batch.now))
     }
 
+    fn node(&self) -> String {
+        self.shared.node()
+    }
+
     fn folded(&mut self, entity: &Entity) -> Result<Arc<Folded>> {
         let snapshot = self.shared.snapshot_of(self.batch);
         let definition = snapshot.indexes().model(entity.kind()).map(|model| model.position);

@@ -340,6 +340,8 @@ fn what_a_verb_makes_says_where_it_came_from() {
             (&account(0), Some(2)),
             "the account that sent it made it"
         );
+        let vector = format!("{}:2", store.snapshot().node());
+        assert_eq!(producer.vector.as_ref().map(ToString::to_string), Some(vector));
         assert_eq!(event.actor, Some(("User", 7).into()));
         assert_eq!(
             (event.cause.clone(), event.correlation.clone()),
