@@ -12,7 +12,8 @@ pub(crate) mod record;
 use serde::de::DeserializeOwned;
 
 pub use id::EventId;
-pub(crate) use json::read as read_line;
+pub use json::Form;
+pub(crate) use json::{is_uri_reference, qualified, read as read_line, write as write_form};
 pub use new::{Expect, NewEvent};
 
 use crate::document::Document;

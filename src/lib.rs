@@ -101,7 +101,7 @@ pub use db::{Db, Events, Ticket};
 pub use document::Document;
 pub use entity::{Entity, EventType, Position, Version};
 pub use error::{Error, Result};
-pub use event::{Cause, Event, EventId, Expect, NewEvent, Producer, Tag};
+pub use event::{Cause, Event, EventId, Expect, Form, NewEvent, Producer, Tag};
 pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, Step};
 pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
