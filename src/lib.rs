@@ -109,7 +109,7 @@ pub use plan::{Moment, Parameters};
 pub use query::{Script, Statement};
 pub use store::{Durability, Options, Recovery, Verification};
 pub use time::{Clock, Timestamp};
-pub use transfer::{ImportOptions, Imported};
+pub use transfer::{ExportOptions, ImportOptions, Imported};
 pub use value::{Object, Value};
 
 /// What a database stands on: a disk of the operating system, of memory, or of one's own.
