@@ -219,3 +219,214 @@ fn fill(input: &mut impl BufRead) -> Result<&[u8]> {
     // Lent anew: what is there is not read again.
     input.fill_buf().map_err(|error| Error::io("reading the input", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::value::tests::any_value;
+    use crate::value::{Object, Value};
+
+    /// The objects of an input that is read so many bytes at a time, with their lines; and the fault that ended it, with its own.
+    fn read(input: &[u8], chunk: usize) -> (Vec<(String, u64)>, Option<(String, u64)>) {
+        let mut texts = Texts::new(BufReader::with_capacity(chunk, input));
+        let mut found = Vec::new();
+        loop {
+            match texts.next() {
+                Ok(None) => return (found, None),
+                Ok(Some(text)) => {
+                    let text = String::from_utf8(text.bytes.to_vec()).unwrap();
+                    found.push((text, texts.line()));
+                }
+                Err(fault) => return (found, Some((fault.to_string(), texts.line()))),
+            }
+        }
+    }
+
+    fn fault(input: &str) -> (usize, String) {
+        let (found, fault) = read(input.as_bytes(), 7);
+        let (fault, line) = fault.unwrap_or_else(|| panic!("{input}"));
+        (found.len(), format!("{line}: {fault}"))
+    }
+
+    /// An input: some objects, each with the line it begins in and where it ends.
+    #[derive(Debug)]
+    struct Laid {
+        text: String,
+        objects: Vec<(Value, u64, usize)>,
+        /// Where an array is open.
+        arrays: Vec<(usize, usize)>,
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Layout {
+        Lines,
+        Array,
+        Batch,
+    }
+
+    fn any_layout() -> impl Strategy<Value = (Layout, bool, &'static str, &'static str)> {
+        let layout = prop::sample::select(&[Layout::Lines, Layout::Array, Layout::Batch][..]);
+        let blank = prop::sample::select(&["", " ", "\n", "\r\n\t"][..]);
+        (layout, any::<bool>(), prop::sample::select(&["\n", "\r\n", "\n\n", " ", ""][..]), blank)
+    }
+
+    fn any_input() -> impl Strategy<Value = Laid> {
+        let object = prop::collection::vec(("[a-h\\\\\"\\{\\n]{0,3}", any_value()), 0..4);
+        let part = (any_layout(), prop::collection::vec(object, 0..4));
+        (any::<bool>(), prop::collection::vec(part, 0..4)).prop_map(|(marked, parts)| {
+            let text = if marked { "\u{feff}" } else { "" }.to_owned();
+            let mut laid = Laid { text, objects: Vec::new(), arrays: Vec::new() };
+            for ((layout, pretty, end, blank), objects) in parts {
+                let array = !matches!(layout, Layout::Lines);
+                let open = laid.text.len();
+                laid.text += if array { "[" } else { "" };
+                for (at, members) in objects.into_iter().enumerate() {
+                    let value = Value::Object(members.into_iter().collect::<Object>());
+                    laid.text += if array && at > 0 { "," } else { "" };
+                    laid.text += if matches!(layout, Layout::Batch) { "\n" } else { blank };
+                    let line = laid.text.matches('\n').count() as u64 + 1;
+                    let written = if pretty {
+                        serde_json::to_string_pretty(&value).unwrap()
+                    } else {
+                        value.to_string()
+                    };
+                    laid.text += &written;
+                    laid.objects.push((value, line, laid.text.len()));
+                    laid.text += end;
+                }
+                if array {
+                    laid.text += blank;
+                    laid.arrays.push((open, laid.text.len()));
+                    laid.text += "]";
+                    laid.text += end;
+                }
+            }
+            laid
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn objects_are_found_however_they_are_laid_out(laid in any_input(), chunk in 1..40usize) {
+            let (found, fault) = read(laid.text.as_bytes(), chunk);
+            prop_assert_eq!(fault, None, "{}", laid.text);
+            prop_assert_eq!(found.len(), laid.objects.len());
+            for ((text, line), (value, begins, _)) in found.iter().zip(&laid.objects) {
+                prop_assert_eq!(&text.parse::<Value>().unwrap(), value);
+                prop_assert_eq!(line, begins);
+            }
+        }
+
+        #[test]
+        fn of_what_is_cut_off_the_whole_objects_are_found(laid in any_input(), cut in any::<prop::sample::Index>()) {
+            let cut = cut.index(laid.text.len() + 1);
+            let (found, fault) = read(&laid.text.as_bytes()[..cut], 9);
+            let whole = laid.objects.iter().filter(|(_, _, end)| *end <= cut).count();
+            prop_assert_eq!(found.len(), whole);
+            let mut last = laid.objects.get(whole).map(|(_, line, _)| *line);
+            let in_object = laid.objects.get(whole).is_some_and(|(value, _, end)| {
+                let start = laid.text[..*end].rfind('{').map_or(0, |_| end - text_length(value, &laid.text[..*end]));
+                start < cut
+            });
+            let in_array = laid.arrays.iter().any(|(open, end)| *open < cut && cut <= *end);
+            let in_mark = laid.text.starts_with('\u{feff}') && (1..3).contains(&cut);
+            prop_assert_eq!(fault.is_some(), in_object || in_array && !in_mark, "{:?}", &laid.text.as_bytes()[..cut]);
+            if let Some((fault, line)) = fault {
+                prop_assert!(fault.contains("found the end of the input"), "{fault}");
+                if !in_object {
+                    last = Some(laid.text.as_bytes()[..cut].iter().filter(|&&b| b == b'\n').count() as u64 + 1);
+                }
+                prop_assert_eq!(Some(line), last);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_answered_the_same_in_any_chunks(
+            bytes in prop::collection::vec(prop::sample::select(&b"{}[]\":,\\ \n\r1a-.\xef\xbb\xbf\xff"[..]), 0..30),
+            chunk in 1..40usize,
+        ) {
+            let (found, fault) = read_bytes(&bytes, chunk);
+            prop_assert_eq!((&found, &fault), (&read_bytes(&bytes, 1 << 10).0, &read_bytes(&bytes, 1 << 10).1));
+            // What reads as JSON is found; what is found ends where JSON would.
+            if let Ok(text) = std::str::from_utf8(&bytes)
+                && let Ok(Value::Object(_)) = text.parse::<Value>()
+            {
+                prop_assert!(found.len() == 1 && fault.is_none(), "{text}");
+            }
+        }
+    }
+
+    fn read_bytes(input: &[u8], chunk: usize) -> (Vec<(Vec<u8>, u64, usize)>, Option<(String, u64)>) {
+        let mut texts = Texts::new(BufReader::with_capacity(chunk, input));
+        let mut found = Vec::new();
+        loop {
+            match texts.next() {
+                Ok(None) => return (found, None),
+                Ok(Some(Text { bytes, length })) => {
+                    let bytes = bytes.to_vec();
+                    found.push((bytes, texts.line(), length));
+                }
+                Err(fault) => return (found, Some((fault.to_string(), texts.line()))),
+            }
+        }
+    }
+
+    /// How long a value is that ends a text.
+    fn text_length(value: &Value, text: &str) -> usize {
+        let lengths = [value.to_string().len(), serde_json::to_string_pretty(value).unwrap().len()];
+        let ends_with = |length: &usize| {
+            let start = text.len().checked_sub(*length).filter(|start| text.is_char_boundary(*start));
+            start.is_some_and(|start| text[start..].parse::<Value>().is_ok_and(|found| found == *value))
+        };
+        lengths.into_iter().find(ends_with).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_as_long_as_it_was() {
+        let lines = ["\u{feff}{}\n", " {\"a\":1}  \r\n", "\n", "{}\n", "{}"];
+        let input = lines.concat();
+        let (found, _) = read_bytes(input.as_bytes(), 3);
+        let lengths: Vec<usize> = found.iter().map(|(_, _, length)| *length).collect();
+        assert_eq!(lengths, [lines[0].len(), lines[1].len(), lines[3].len(), lines[4].len()]);
+        let mut texts = Texts::new(input.as_bytes());
+        let mut read = 0;
+        while texts.next().unwrap().is_some() {
+            read += 1;
+            assert_eq!(texts.lines(), [1, 2, 4, 5][read - 1]);
+        }
+        assert_eq!((read, texts.bytes()), (4, input.len() as u64));
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_where_it_is() {
+        for (input, told) in [
+            ("{\"a\":1\n{\"a\":2}", (0, "1: JSON: expected `,` or `}`, found `{` in line 2")),
+            (
+                "{}\n{\"a\":\"x\n{}",
+                (1, "2: JSON: expected the rest of a text in quotes, found the end of the line"),
+            ),
+            ("{}\n{\"a\"", (1, "2: JSON: expected `:`, found the end of the input")),
+            ("{a:1}", (0, "1: JSON: expected a name in quotes or `}`, found `a`")),
+            ("{\"a\":1,}", (0, "1: JSON: expected a name in quotes, found `}`")),
+            ("{\"a\":[1,]}", (0, "1: JSON: expected a value, found `]`")),
+            ("{\"a\":[1}", (0, "1: JSON: expected `,` or `]`, found `}`")),
+            ("{\"a\":}", (0, "1: JSON: expected a value, found `}`")),
+            ("{\"a\" 1}", (0, "1: JSON: expected `:`, found `1`")),
+            ("{\"a\":\u{e9}}", (0, "1: JSON: expected a value, found the byte 0xc3")),
+            ("{}\n5", (1, "2: an event: expected a JSON object, or an array of them, found `5`")),
+            ("[{}\n{}]", (1, "2: an event: expected `,` or `]`, found `{`")),
+            ("[{},\n]", (1, "2: an event: expected a JSON object, found `]`")),
+            ("[[", (0, "1: an event: expected a JSON object or `]`, found `[`")),
+            ("[{}\n", (1, "2: an event: expected `,` or `]`, found the end of the input")),
+            ("{},{}", (1, "1: an event: expected a JSON object, or an array of them, found `,`")),
+        ] {
+            assert_eq!(fault(input), (told.0, told.1.to_owned()), "{input}");
+        }
+        let deep = format!("{{\"a\":{}", "[".repeat(1 << 20));
+        assert!(fault(&deep).1.contains("nested deeper than 100"));
+    }
+}

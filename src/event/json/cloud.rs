@@ -232,8 +232,9 @@ fn extensions(metadata: Object, payload: &Option<Payload>, form: &mut Object) ->
                 "subject" => {
                     !form.contains_key("subject") && text.is_some_and(|text| split_path(text).is_none())
                 }
-                "datacontenttype" => text
-                    .is_some_and(|text| text != payload::JSON && payload.as_ref().is_none_or(|it| it.fits(text))),
+                "datacontenttype" => text.is_some_and(|text| {
+                    text != payload::JSON && payload.as_ref().is_none_or(|it| it.fits(text))
+                }),
                 "dataschema" => text.is_some_and(is_uri_reference),
                 name => is_extension_name(name) && !name.starts_with("bygone"),
             };

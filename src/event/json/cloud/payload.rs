@@ -27,7 +27,9 @@ pub fn read(given: &mut Members) -> Result<Object> {
         (Some(_), Some(_)) => Err(Error::invalid(WHAT, "`data` or `data_base64`", "both")),
         (Some(Value::Object(members)), None) if !is_wrapper(&members) => Ok(members),
         (Some(value), None) => Ok(Object::from_iter([(VALUE.to_owned(), value)])),
-        (None, Some(text)) if is_base64(&text) => Ok(Object::from_iter([(BASE64.to_owned(), Value::Text(text))])),
+        (None, Some(text)) if is_base64(&text) => {
+            Ok(Object::from_iter([(BASE64.to_owned(), Value::Text(text))]))
+        }
         (None, Some(text)) => Err(Error::invalid("`data_base64`", "base64", shorten(&text))),
         (None, None) => Ok(Object::new()),
     }
@@ -88,7 +90,8 @@ fn is_wrapper(members: &Object) -> bool {
 
 fn is_base64(text: &str) -> bool {
     let digits = text.strip_suffix("==").or(text.strip_suffix('=')).unwrap_or(text);
-    text.len().is_multiple_of(4) && digits.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+    text.len().is_multiple_of(4)
+        && digits.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
 
 #[cfg(test)]
@@ -117,7 +120,10 @@ mod tests {
             (r#"{"data":{"data_value":{"a":5}}}"#, r#"{"data_value":{"a":5}}"#),
             (r#"{"data":{"data_base64":"AAE="}}"#, r#"{"data_value":{"data_base64":"AAE="}}"#),
             (r#"{"data":{"data_base64":"no"}}"#, r#"{"data_base64":"no"}"#),
-            (r#"{"data":{"data_value":{"data_base64":""}}}"#, r#"{"data_value":{"data_value":{"data_base64":""}}}"#),
+            (
+                r#"{"data":{"data_value":{"data_base64":""}}}"#,
+                r#"{"data_value":{"data_value":{"data_base64":""}}}"#,
+            ),
             ("{}", "{}"),
         ] {
             assert_eq!(both(given), (data.to_owned(), given.to_owned()));
@@ -126,7 +132,8 @@ mod tests {
 
     #[test]
     fn what_is_no_payload_is_refused() {
-        for wrong in [r#"{"data":1,"data_base64":""}"#, r#"{"data_base64":"a b="}"#, r#"{"data_base64":[]}"#] {
+        for wrong in [r#"{"data":1,"data_base64":""}"#, r#"{"data_base64":"a b="}"#, r#"{"data_base64":[]}"#]
+        {
             let Value::Object(members) = wrong.parse().unwrap() else { panic!("{wrong}") };
             assert!(read(&mut Members::new(WHAT, members)).is_err(), "{wrong}");
         }
