@@ -251,3 +251,56 @@ fn small(count: Value) -> Value {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an event of ours becomes, and what becomes of that.
+    fn both(event: &str) -> (String, Object) {
+        let Value::Object(members) = event.parse().unwrap() else { panic!("{event}") };
+        let form = write(members.clone(), "urn:x").unwrap();
+        let (back, foreign) = read(form.clone()).unwrap();
+        assert_eq!(foreign, None);
+        let left_out = |name: &str| name == "metadata" || name == "data";
+        let same = back.iter().all(|(name, value)| {
+            members.get(name) == Some(value) || left_out(name) && *value == Value::Object(Object::new())
+        });
+        assert!(same && members.keys().all(|name| back.contains_key(name)), "{back:?}");
+        (Value::Object(form.clone()).to_string(), form)
+    }
+
+    #[test]
+    fn counts_that_are_large_are_texts() {
+        let (text, form) = both(
+            r#"{"position":2147483648,"version":2147483647,"id":"1","type":"A.b","timestamp":"2024-01-01T00:00:00Z",
+                "producer":{"type":"Till","id":"4","version":18446744073709551615,"vector":"a:1"},
+                "cause":{"position":2147483649}}"#,
+        );
+        assert_eq!(form["bygoneposition"], Value::from("2147483648"), "{text}");
+        assert_eq!(form["bygoneversion"], Value::from(2147483647));
+        assert_eq!(form["bygonerevision"], Value::from("18446744073709551615"));
+        assert_eq!(form["bygonecauseposition"], Value::from("2147483649"));
+    }
+
+    #[test]
+    fn what_no_attribute_can_be_is_told_in_one() {
+        let (text, _) = both(
+            r#"{"position":1,"id":"a\nb","type":"A.b","timestamp":"-000044-03-15T12:00:00Z","target":{"type":"a/b","id":"1"},
+                "actor":{"type":"User","id":"\n"},"tags":{"n":1.0},"metadata":{"deep":{"a":1},"ip":"::1","id":"x"}}"#,
+        );
+        let rest = concat!(
+            r#""bygone":"{\"id\":\"a\\nb\",\"tags\":{\"n\":1.0},\"target\":{\"type\":\"a/b\",\"id\":\"1\"},"#,
+            r#"\"timestamp\":\"-000044-03-15T12:00:00Z\",\"actor\":{\"type\":\"User\",\"id\":\"\\n\"},"#,
+            r#"\"metadata\":{\"deep\":{\"a\":1},\"id\":\"x\"}}""#,
+        );
+        assert!(text.contains(rest), "{text}");
+        assert!(text.contains(r#""ip":"::1","#), "{text}");
+    }
+
+    #[test]
+    fn an_id_that_is_led_by_its_source_is_no_longer_than_ids_are() {
+        assert_eq!(qualified("/a", "1"), "/a#1");
+        assert_eq!(qualified("/a", &"x".repeat(256)).len(), 64);
+    }
+}
