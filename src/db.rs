@@ -129,7 +129,7 @@ impl Db {
     /// Appends an event. Returns when it is durable.
     ///
     /// # Errors
-    /// [`Error::Refused`] if a guard does not hold or a key was used with other content: nothing is written then.
+    /// [`Error::Conflict`] if a guard does not hold or a key was used with other content: nothing is written then.
     ///
     /// ```
     /// use bygone::{Db, Expect, NewEvent};

@@ -3,10 +3,15 @@
 //! Few variants, one for each thing a caller can do about it; [`Error::class`] sorts them into the classes
 //! that a program's exit code tells apart.
 
+mod conflict;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::value::Value;
+pub use conflict::{Conflict, Witness};
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -30,16 +35,13 @@ pub enum Error {
         found: String,
     },
 
-    /// A guard, checked at the moment of commit, did not hold; nothing was written.
-    #[error("refused: {what}: expected {expected}, found {found}")]
-    Refused {
-        /// What the guard is about.
-        what: String,
-        /// What was to hold.
-        expected: String,
-        /// What the log says.
-        found: String,
-    },
+    /// What was expected of the log was not so at the moment of commit; nothing was written.
+    #[error("conflict: {0}")]
+    Conflict(Box<Conflict>),
+
+    /// A verb was refused, by what was so at the moment of commit; nothing was written.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
 
     /// An entity has no state, because one of its events could not be folded in. The event stands: events are facts.
     #[error(
@@ -116,6 +118,36 @@ pub enum Error {
         /// The form.
         what: String,
     },
+}
+
+/// Why a verb was refused.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The verb.
+    pub verb: String,
+    /// What it was to be performed on.
+    pub entity: String,
+    /// What its definition says about that (`ELSE`), or what was expected.
+    pub why: String,
+    /// The condition that did not hold, as it is written.
+    pub condition: Option<String>,
+    /// The names in the condition, with what they stood for.
+    pub values: Vec<(String, Value)>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Refusal { verb, entity, why, condition, values } = self;
+        write!(f, "refused: {verb} {entity}: {why}")?;
+        if let Some(condition) = condition.as_ref().filter(|condition| *condition != why) {
+            write!(f, " ({condition})")?;
+        }
+        for (at, (name, value)) in values.iter().enumerate() {
+            write!(f, "{} {name} is {}", if at == 0 { ";" } else { "," }, shorten(&value.to_string()))?;
+        }
+        Ok(())
+    }
 }
 
 /// What a caller can do about an error: each has its own exit code.
@@ -201,7 +233,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Error::Syntax(_) | Error::Invalid { .. } => Class::Usage,
-            Error::Refused { .. } => Class::Refused,
+            Error::Conflict(_) | Error::Refused(_) => Class::Refused,
             Error::Held { .. } | Error::Unopenable { .. } => Class::Unopenable,
             Error::Unfoldable { .. }
             | Error::Corrupt { .. }
@@ -216,7 +248,8 @@ impl Error {
         match self {
             Error::Syntax(_) => "syntax",
             Error::Invalid { .. } => "invalid",
-            Error::Refused { .. } => "refused",
+            Error::Conflict(_) => "conflict",
+            Error::Refused(_) => "refused",
             Error::Unfoldable { .. } => "unfoldable",
             Error::Held { .. } => "held",
             Error::Unopenable { .. } => "unopenable",
@@ -227,9 +260,23 @@ impl Error {
         }
     }
 
-    /// Whether a guard refused it: nothing was written, and looking again may help.
+    /// Whether what was expected of the log was not so: [`Error::Conflict`]. To look again, and try again, may help.
+    ///
+    /// ```
+    /// use bygone::{Db, Expect, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// let created = NewEvent::new("Order.created").on(("Order", 42)).expect(Expect::New);
+    /// db.append(created.clone())?;
+    /// assert!(db.append(created).unwrap_err().is_conflict());
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Error::Conflict(_))
+    }
+
+    /// Whether a guard or a verb refused it: nothing was written, and looking again may help.
     pub fn is_refused(&self) -> bool {
-        matches!(self, Error::Refused { .. })
+        self.class() == Class::Refused
     }
 
     pub(crate) fn invalid(
@@ -240,12 +287,12 @@ impl Error {
         Error::Invalid { what: what.into(), expected: expected.into(), found: found.into() }
     }
 
-    pub(crate) fn refused(
+    pub(crate) fn conflict(
         what: impl Into<String>,
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Error {
-        Error::Refused { what: what.into(), expected: expected.into(), found: found.into() }
+        Conflict::other(what, expected, found).into()
     }
 
     pub(crate) fn corrupt(place: impl Into<String>, found: impl Into<String>) -> Error {
@@ -266,6 +313,12 @@ impl Error {
 
     pub(crate) fn stopped(reason: impl Into<String>) -> Error {
         Error::Stopped { reason: reason.into() }
+    }
+}
+
+impl From<Conflict> for Error {
+    fn from(conflict: Conflict) -> Error {
+        Error::Conflict(Box::new(conflict))
     }
 }
 

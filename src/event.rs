@@ -4,21 +4,25 @@
 //! which it is stored, [`json`] the form in which it is shown and taken back.
 
 pub(crate) mod codec;
+pub(crate) mod expect;
 pub(crate) mod id;
 mod json;
 mod new;
 pub(crate) mod record;
+mod vector;
 
 use serde::de::DeserializeOwned;
 
+pub use expect::{Absence, Expect};
 pub use id::EventId;
 pub use json::Form;
 pub(crate) use json::{is_uri_reference, qualified, read as read_line, write as write_form};
-pub use new::{Expect, NewEvent};
+pub use new::NewEvent;
+pub use vector::Vector;
 
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Witness, shorten};
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
@@ -65,6 +69,15 @@ pub struct Event {
     pub metadata: Document,
 }
 
+impl From<&Event> for Witness {
+    fn from(event: &Event) -> Witness {
+        let mut witness = Witness::new(event.position.0, event.kind.as_str(), event.timestamp);
+        witness.target = event.target.as_ref().map(Entity::to_string);
+        witness.actor = event.actor.as_ref().map(Entity::to_string);
+        witness
+    }
+}
+
 /// An index value on an event: a name, and text, a number or a boolean.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tag {
@@ -75,14 +88,41 @@ pub struct Tag {
 }
 
 /// The model that made an event.
+///
+/// ```
+/// use bygone::{Db, NewEvent, Producer};
+/// let till = Producer { model: ("Till", 4).into(), version: None, vector: Some("oslo:3;paris:5".parse()?) };
+/// let event = Db::in_memory()?.append(NewEvent::new("Order.paid").on(("Order", 42)).produced_by(till))?;
+/// assert_eq!(event.producer.and_then(|producer| producer.version), Some(8)); // the sum of its vector
+/// # Ok::<(), bygone::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Producer {
     /// The model and its id.
     pub model: Entity,
-    /// Its version.
+    /// Its version: the sum of its vector clock, where it has one.
     pub version: Option<u64>,
-    /// Its vector clock, `node:count;…`.
-    pub vector: Option<String>,
+    /// Its vector clock.
+    pub vector: Option<Vector>,
+}
+
+impl Producer {
+    /// The same with its version, where only its vector was said. Another version than the sum of the vector is an error.
+    fn settled(self) -> Result<Producer> {
+        let Some(vector) = &self.vector else { return Ok(self) };
+        if vector.is_empty() {
+            return Err(Error::invalid("a producer's vector clock", "a count of one node at least", "none"));
+        }
+        let sum = vector.sum()?;
+        match self.version {
+            Some(version) if version != sum => Err(Error::invalid(
+                "a producer's version",
+                format!("{sum}, the sum of its vector clock {}", shorten(&vector.to_string())),
+                version.to_string(),
+            )),
+            _ => Ok(Producer { version: Some(sum), ..self }),
+        }
+    }
 }
 
 /// What brought an event about.

@@ -26,6 +26,8 @@ mod project;
 pub(crate) mod scan;
 mod show;
 mod sort;
+mod trace;
+mod verb;
 mod write;
 mod zones;
 
@@ -41,6 +43,7 @@ pub use fold::Step;
 pub(crate) use fold::state;
 pub use path::StatePath;
 pub(crate) use scan::Scan;
+pub use trace::Traced;
 pub(crate) use write::write;
 
 use crate::error::Result;
@@ -55,6 +58,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::State(replay) => fold::answer(snapshot, replay)?,
         ReadKind::Steps(replay) => fold::steps(snapshot, replay)?,
         ReadKind::Blame(plan) => blame::answer(snapshot, plan)?,
+        ReadKind::Trace(plan) => trace::answer(snapshot, plan)?,
         ReadKind::Diff(from, to) => diff::answer(snapshot, from, to)?,
         ReadKind::Find(find) => find::answer(snapshot, find)?,
         ReadKind::Kinds => Answer::rows(describe::kinds(snapshot)?),

@@ -94,15 +94,16 @@ pub mod text;
 mod time;
 mod transfer;
 mod value;
+mod verb;
 
 pub use aggregate::{Aggregate, Decide, ExecuteError, Executed, Execution, Point, Replayed, Snapshots};
 pub use cancel::Cancel;
 pub use db::{Db, Events, Ticket};
 pub use document::Document;
 pub use entity::{Entity, EventType, Position, Version};
-pub use error::{Error, Result};
-pub use event::{Cause, Event, EventId, Expect, Form, NewEvent, Producer, Tag};
-pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, Step};
+pub use error::{Conflict, Error, Result};
+pub use event::{Absence, Cause, Event, EventId, Expect, Form, NewEvent, Producer, Tag, Vector};
+pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, Step, Traced};
 pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
 pub use plan::{Moment, Parameters};
@@ -111,6 +112,7 @@ pub use store::{Durability, Options, Recovery, Verification};
 pub use time::{Clock, Timestamp};
 pub use transfer::{ExportOptions, ImportOptions, Imported};
 pub use value::{Object, Value};
+pub use verb::{Asked, Performed, Performing, Verb};
 
 /// What a database stands on: a disk of the operating system, of memory, or of one's own.
 pub mod disk {

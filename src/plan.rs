@@ -23,7 +23,7 @@ pub(crate) mod shape;
 mod subscription;
 pub(crate) mod write;
 
-use crate::entity::Entity;
+use crate::entity::{Entity, Position};
 use crate::time::Timestamp;
 
 pub(crate) use bind::{Context, bind, entity_definition, hints, index_expression};
@@ -79,6 +79,7 @@ pub(crate) enum ReadKind {
     Blame(Blame),
     /// The state at one point, and at another.
     Diff(Replay, Replay),
+    Trace(Trace),
     /// `FIND`.
     Find(Box<find::Find>),
     /// What is known of a kind of entities or of an index.
@@ -162,6 +163,16 @@ pub(crate) struct Replay {
     /// What was said, for the answer to repeat.
     pub at: Option<Moment>,
     pub as_of: Option<Moment>,
+}
+
+/// The chain of causes that an event belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trace {
+    pub event: Position,
+    /// Whether what brought it about is asked for.
+    pub causes: bool,
+    /// Whether what it brought about is.
+    pub effects: bool,
 }
 
 /// What last changed each leaf of a state.

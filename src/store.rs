@@ -13,8 +13,10 @@ mod backfill;
 pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod checkpoint;
+pub(crate) mod clock;
 pub(crate) mod cold;
 pub(crate) mod commit;
+pub(crate) mod condition;
 #[cfg(test)]
 mod crash;
 pub mod disk;
@@ -27,14 +29,17 @@ pub(crate) mod options;
 pub(crate) mod pack;
 pub(crate) mod posting;
 pub(crate) mod queue;
+mod recent;
 pub(crate) mod recover;
 pub(crate) mod snapshot;
 mod stage;
 pub(crate) mod tail;
 pub(crate) mod term;
 pub(crate) mod upkeep;
+pub(crate) mod verb;
 pub(crate) mod watch;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::task::{Poll, Waker};
@@ -45,6 +50,7 @@ pub use check::Verification;
 pub use options::{Durability, Options};
 pub use recover::Recovery;
 
+use crate::entity::Name;
 use crate::error::{Error, Result};
 use backfill::Retired;
 use catalog::Index;
@@ -56,10 +62,12 @@ use follow::Due;
 use group::{Group, Outcome, Prepared};
 use journal::{DatabaseId, Journal, Salt, Side, Sizes};
 use queue::{Pending, Queue};
+use recent::Recent;
 use recover::Recovered;
 use snapshot::{Snapshot, Warm};
 use tail::{Tail, Tails};
 use upkeep::Upkeep;
+use verb::Rule;
 use watch::Watch;
 
 /// An open database. Dropping it closes it; [`Store::close`] does so and tells what went wrong.
@@ -95,6 +103,10 @@ pub(crate) struct Shared {
     pub retired: Mutex<Vec<Retired>>,
     /// Snapshots that are to be made when there is time.
     due: Mutex<Due>,
+    /// Verbs that are not in the log, by their names.
+    verbs: RwLock<HashMap<String, Arc<dyn Rule>>>,
+    /// What entities were, where verbs looked at them last.
+    recent: Mutex<Recent>,
     /// Of each model what the tails make of its states.
     warm: Mutex<Vec<Arc<Warm>>>,
     pub watch: Watch,
@@ -143,6 +155,8 @@ impl Store {
             upkeep: Upkeep::default(),
             retired: Mutex::default(),
             due: Mutex::default(),
+            verbs: RwLock::default(),
+            recent: Mutex::default(),
             warm: Mutex::default(),
             watch: Watch::default(),
             tails: RwLock::new(tails),
@@ -183,7 +197,7 @@ impl Store {
     /// Appends a group and waits until it is durable.
     pub fn append(&self, group: Group) -> Result<Outcome> {
         let prepared = Prepared::new(&self.shared, group)?;
-        if prepared.events.is_empty() {
+        if prepared.is_empty() {
             return Ok(Outcome { events: Vec::new(), repeated: false });
         }
         self.shared.commit(prepared)
@@ -196,6 +210,22 @@ impl Store {
             self.shared.upkeep.ask(|asked| asked.lead = true);
         }
         Ok(Submitted { shared: self.shared.clone(), pending })
+    }
+
+    /// Adds a verb that is not in the log.
+    pub fn add_verb(&self, name: &str, rule: Arc<dyn Rule>) -> Result<()> {
+        let defined = self.shared.tails().catalog.verb(name).map(|verb| verb.position);
+        let mut added = self.shared.verbs.write().unwrap_or_else(PoisonError::into_inner);
+        let found = match defined {
+            Some(position) => Some(format!("one that is defined at {position}")),
+            None => added.contains_key(name).then(|| "one that was added before".to_owned()),
+        };
+        if let Some(found) = found {
+            let what = format!("the verb {}", Name(name));
+            return Err(Error::conflict(what, "a name that no verb has", found));
+        }
+        added.insert(name.to_owned(), rule);
+        Ok(())
     }
 
     /// The log as it is now.
@@ -233,6 +263,7 @@ impl Store {
 
     /// Moves everything into the tables now.
     pub fn checkpoint(&self) -> Result<()> {
+        verb::check_not_deciding()?;
         if locked(&self.open).is_none() {
             return Err(Error::stopped("the database is closed"));
         }
@@ -241,6 +272,7 @@ impl Store {
 
     /// Closes: what is queued is committed, all of the log moves into the one file, and the journal goes. A second call does nothing.
     pub fn close(&self) -> Result<()> {
+        verb::check_not_deciding()?;
         // Held until it is done: whoever closes meanwhile finds it closed.
         let mut guard = locked(&self.open);
         let Some(open) = guard.take() else { return Ok(()) };
@@ -299,8 +331,18 @@ impl Shared {
         self.tails.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The verb of this name that is not in the log.
+    pub fn added_verb(&self, name: &str) -> Option<Arc<dyn Rule>> {
+        self.verbs.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
     pub fn head(&self) -> u64 {
         self.tails.read().unwrap_or_else(PoisonError::into_inner).head
+    }
+
+    /// What this database is called in vector clocks: the first eight digits of its id.
+    pub fn node(&self) -> String {
+        check::hex(&self.id.0[..4])
     }
 
     pub fn snapshot(self: &Arc<Shared>) -> Snapshot {
@@ -466,7 +508,7 @@ mod tests {
         let refused = store.append(one(order(1).expect(Expect::New))).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "refused: Order 1: expected no event yet, found version 1, last Order.paid at #1"
+            "conflict: Order 1: expected no event yet, found version 1, last Order.paid at #1"
         );
         assert_eq!(store.snapshot().head(), Position(1));
     }

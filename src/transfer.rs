@@ -9,13 +9,13 @@
 mod export;
 mod scan;
 mod source;
-mod texts;
+pub(crate) mod texts;
 
 use std::io::BufRead;
 
 use crate::db::Db;
 use crate::entity::Position;
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Error, Result};
 use crate::event::{NewEvent, read_line};
 use crate::store::group::{Group, Outcome, Prepared, content_of};
 use crate::store::term::Term;
@@ -237,9 +237,7 @@ impl Import<'_> {
             Error::Invalid { what, expected, found } => {
                 Error::Invalid { what: format!("{place}: {what}"), expected, found }
             }
-            Error::Refused { what, expected, found } => {
-                Error::Refused { what: format!("{place}: {what}"), expected, found }
-            }
+            Error::Conflict(conflict) => Conflict::Within { place, conflict }.into(),
             other => other,
         }
     }
@@ -358,7 +356,15 @@ impl Import<'_> {
         let needed = !self.restore && events.iter().any(|event| !event.is_known_by_itself());
         let last = lines.last().filter(|_| needed);
         let (key, content) = last.map(|line| (key_of(&line.hash), content_of(&line.hash))).unzip();
-        Group { events, key, content, import: true, restore: self.restore, internal: self.restore }
+        Group {
+            events,
+            key,
+            content,
+            import: true,
+            restore: self.restore,
+            internal: self.restore,
+            ..Group::default()
+        }
     }
 
     /// Waits until what is under way is in.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bygone::{Db, ImportOptions, Imported, NewEvent, Options, Value};
+use bygone::{Db, ImportOptions, Imported, NewEvent, Options, Position, Value};
 
 /// Real events: the departures, landings and cancellations of three planes.
 fn flights() -> String {
@@ -278,6 +278,35 @@ fn a_cause_may_be_an_earlier_line() {
     assert_eq!(import(&db, &lines).unwrap().added, 3);
     assert_eq!(import(&db, &lines).unwrap().known, 3);
     assert_eq!(db.head().0, 3);
+}
+
+#[test]
+fn a_chain_of_causes_is_restored_as_one_and_an_event_that_leaves_it_is_refused() {
+    let db = tiny();
+    db.append(NewEvent::new("Order.placed").on(("Order", 0))).unwrap();
+    for cause in 1..700 {
+        db.append(NewEvent::new("Order.paid").on(("Order", cause % 7)).caused_by(Position(cause))).unwrap();
+    }
+    let exported = export(&db);
+    let root = db.event(Position(1)).unwrap().unwrap().id.to_string();
+    assert_eq!(exported.matches(&format!(r#""correlation":"{root}""#)).count(), 699);
+    let restored = tiny();
+    restored.import(exported.as_bytes(), &ImportOptions::new().restore(true), &mut |_| {}).unwrap();
+    assert_eq!(export(&restored), exported);
+    // Within one batch, where the cause is committed together with what it caused, and from one batch to the next.
+    for odd in [2, 300, 650] {
+        let lines: Vec<String> = exported.lines().map(str::to_owned).collect();
+        let changed = lines[odd].replace(&format!(r#""correlation":"{root}""#), r#""correlation":"another""#);
+        for (before, restore) in [(0, true), (0, false), (odd, false)] {
+            let db = tiny();
+            let options = ImportOptions::new().restore(restore);
+            db.import(lines[..before].join("\n").as_bytes(), &ImportOptions::new(), &mut |_| {}).unwrap();
+            let rest = [&lines[before..odd], std::slice::from_ref(&changed)].concat().join("\n");
+            let error = db.import(rest.as_bytes(), &options, &mut |_| {}).unwrap_err().to_string();
+            let told = format!("the correlation of an event that #{odd} caused");
+            assert!(error.contains(&told) && error.contains(&root) && error.contains("'another'"), "{error}");
+        }
+    }
 }
 
 #[test]

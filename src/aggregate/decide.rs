@@ -307,13 +307,13 @@ impl<A: Decide> Execution<'_, A> {
                     }
                     return Ok(Executed { events, state: loaded.replayed(None), repeated: false });
                 }
-                Err(error) if error.is_refused() && snapshot.version(&entity)? != loaded.version => {}
+                Err(error) if error.is_conflict() && snapshot.version(&entity)? != loaded.version => {}
                 Err(error) => return Err(error.into()),
             }
             course = Some(loaded);
         }
         let found = format!("another event each time, {ATTEMPTS} times");
-        Err(Error::refused(entity.to_string(), "no event between loading and appending", found).into())
+        Err(Error::conflict(entity.to_string(), "no event between loading and appending", found).into())
     }
 
     /// What was decided, as a group that comes directly after what it was decided by, or not at all.
@@ -350,7 +350,7 @@ impl<A: Decide> Execution<'_, A> {
         if opening.target.as_ref() != Some(entity) {
             let on = opening.target.as_ref().map_or_else(String::new, |target| format!(" of {target}"));
             let found = format!("{}{on} at #{first}", opening.kind);
-            return Err(Error::refused(format!("key '{key}'"), format!("a command to {entity}"), found));
+            return Err(Error::conflict(format!("key '{key}'"), format!("a command to {entity}"), found));
         }
         let last = first + u64::from(opening.seal.map_or(1, |seal| seal.count)).saturating_sub(1);
         let events = (first..=last).map(at).collect::<Result<Vec<Event>>>()?;

@@ -445,7 +445,7 @@ fn a_key_gives_the_first_outcome() {
     }
     assert_eq!(
         withdraw(2, 0).unwrap_err().to_string(),
-        "refused: key 'k': expected a command to Account 2, found Account.withdrawn of Account 1 at #2"
+        "conflict: key 'k': expected a command to Account 2, found Account.withdrawn of Account 1 at #2"
     );
     assert_eq!(db.head(), Position(4));
 }
@@ -485,7 +485,7 @@ fn what_came_between_is_decided_by_and_not_for_ever() {
     let error = db.execute::<Account>(1, Meanwhile(db.clone(), Cell::new(u32::MAX))).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "refused: Account 1: expected no event between loading and appending, found another event each time, 1000 times"
+        "conflict: Account 1: expected no event between loading and appending, found another event each time, 1000 times"
     );
     // Another reason to be refused is not tried again.
     db.append(NewEvent::new("Note.taken").on(("Note", 1)).key("k")).unwrap();

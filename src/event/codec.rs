@@ -252,7 +252,7 @@ mod tests {
             .produced_by(Producer {
                 model: ("Till", 4).into(),
                 version: Some(8),
-                vector: Some("a:3;b:5".into()),
+                vector: Some("a:3;b:5".parse().unwrap()),
             })
             .caused_by_named("Pay", "cmd-1")
             .correlation("root")
@@ -283,6 +283,21 @@ mod tests {
     fn a_small_event_is_small() {
         let new = NewEvent::new("Order.paid").on(("Order", 42)).by(("User", 7)).member("amount", 5);
         assert!(encoded(&new, 1).len() < 90, "{}", encoded(&new, 1).len());
+    }
+
+    #[test]
+    fn a_vector_clock_that_is_none_is_damage() {
+        let mut bytes = encoded(&full(), 7);
+        let at = bytes.windows(7).position(|part| part == b"a:3;b:5").unwrap();
+        bytes[at..at + 7].copy_from_slice(b"a:3;a:5");
+        let right = checksum(Position(7), &bytes[4..]).to_be_bytes();
+        bytes[..4].copy_from_slice(&right);
+        let error = decode(Position(7), bytes.into()).unwrap_err();
+        assert!(
+            matches!(error, Error::Corrupt { .. })
+                && error.to_string().contains("a vector clock that is none"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -336,7 +351,7 @@ mod tests {
             let producer = record.producer().map(|producer| Producer {
                 model: producer.model.into(),
                 version: producer.version,
-                vector: producer.vector.map(str::to_owned),
+                vector: producer.vector.map(|vector| vector.parse().unwrap()),
             });
             prop_assert_eq!(producer, event.producer);
             prop_assert_eq!(record.cause().map(|cause| cause.to_cause()), event.cause);

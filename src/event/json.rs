@@ -99,6 +99,43 @@ fn members_of(event: &Event) -> Result<Object> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Producer;
+
+    #[test]
+    fn the_version_of_a_producer_is_the_sum_of_its_vector() {
+        let producer = |line: &str| {
+            let event = read(line)?.event;
+            event.checked()?;
+            Ok(event.producer.unwrap())
+        };
+        let each: [fn(&str) -> String; 3] = [
+            |said| format!(r#"{{"type":"Order.paid","producer":{{"type":"Till","id":"4",{said}}}}}"#),
+            |said| {
+                let said = said.replace("version", "_createdByVersion").replace("vector", "_createdByVector");
+                format!(r#"{{"type":"Order.paid","_createdBy":"Till","_createdById":"4",{said}}}"#)
+            },
+            |said| {
+                let said = said.replace("version", "bygonerevision").replace("vector", "bygonevector");
+                format!(
+                    r#"{{"specversion":"1.0","id":"1","source":"/s","type":"A.b","bygoneproducer":"Till/4",{said}}}"#
+                )
+            },
+        ];
+        for form in each {
+            let filled = producer(&form(r#""vector":"b:2;a:1""#)).unwrap();
+            assert_eq!((filled.version, filled.vector.unwrap().to_string().as_str()), (Some(3), "a:1;b:2"));
+            assert_eq!(producer(&form(r#""version":3,"vector":"a:1;b:2""#)).unwrap().version, Some(3));
+            let other: Result<Producer> = producer(&form(r#""version":4,"vector":"a:1;b:2""#));
+            let other = other.unwrap_err().to_string();
+            assert!(
+                other.contains("3, the sum of its vector clock a:1;b:2") && other.contains("found 4"),
+                "{other}"
+            );
+            let many = (0..3).map(|n| format!("n{n}:9223372036854775807")).collect::<Vec<_>>().join(";");
+            assert!(producer(&form(&format!(r#""vector":"{many}""#))).is_err());
+            assert!(producer(&form(r#""vector":"a:x""#)).unwrap_err().to_string().contains("node:count"));
+        }
+    }
 
     #[test]
     fn what_is_wrong_is_named() {

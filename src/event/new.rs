@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Cause, EventId, Producer, Tag, typed_parts};
+use super::{Cause, EventId, Expect, Producer, Tag, typed_parts};
 use crate::document::Document;
-use crate::entity::{Entity, EventType, Position, Version};
+use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result, shorten};
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -58,18 +58,6 @@ pub(crate) enum Target {
     Unsaid,
     Nobody,
     Entity(Entity),
-}
-
-/// A guard on the event's target, checked at the moment of commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Expect {
-    /// It has no event, ever.
-    New,
-    /// It has a state: events, and the last of them is no deletion.
-    Exists,
-    /// It has exactly so many events.
-    Version(Version),
 }
 
 impl NewEvent {
@@ -178,9 +166,13 @@ impl NewEvent {
         self
     }
 
-    /// The model that made it, where that is not simply the target.
+    /// The model that made it, where that is not simply the target. One with a vector clock has its sum as its version: that need
+    /// not be said, and another is an error.
     pub fn produced_by(mut self, producer: Producer) -> NewEvent {
-        self.producer = Some(producer);
+        match producer.settled() {
+            Ok(producer) => self.producer = Some(producer),
+            Err(fault) => self.fail(fault),
+        }
         self
     }
 
@@ -256,9 +248,9 @@ impl NewEvent {
         self
     }
 
-    /// A guard on the target, checked at the moment of commit.
-    pub fn expect(mut self, expect: Expect) -> NewEvent {
-        self.expect.push(expect);
+    /// What is to be so at the moment of commit: of the target, or of the log. Several may be said.
+    pub fn expect(mut self, expect: impl Into<Expect>) -> NewEvent {
+        self.expect.push(expect.into());
         self
     }
 
@@ -296,7 +288,10 @@ impl NewEvent {
             + self.kind.as_ref().map_or(0, |kind| kind.as_str().len())
             + self.owner().map_or(0, entity)
             + self.actor.as_ref().map_or(0, entity)
-            + self.producer.as_ref().map_or(0, |producer| entity(&producer.model) + text(&producer.vector))
+            + self.producer.as_ref().map_or(0, |producer| {
+                entity(&producer.model)
+                    + producer.vector.as_ref().map_or(0, |vector| vector.to_string().len())
+            })
             + match &self.cause {
                 Some(Cause::Named { kind, id }) => kind.len() + id.len(),
                 _ => 0,

@@ -285,6 +285,7 @@ impl<'a> Record<'a> {
             (_, version) => version,
         };
         let (data, metadata) = (self.data as usize, self.metadata as usize);
+        let producer = facts.producer.map(|producer| self.to_producer(producer)).transpose()?;
         Ok(Event {
             position: self.position,
             version,
@@ -294,7 +295,7 @@ impl<'a> Record<'a> {
             recorded,
             target: facts.target.map(|target| target.to_entity(names.shared(target.kind))),
             actor: facts.actor.map(|actor| actor.to_entity(names.shared(actor.kind))),
-            producer: facts.producer,
+            producer,
             cause: facts.cause,
             correlation: facts.correlation,
             namespace: facts.namespace,
@@ -309,6 +310,12 @@ impl<'a> Record<'a> {
                 Document::slice(bytes, metadata, bytes.len())
             },
         })
+    }
+
+    fn to_producer(self, producer: ProducerStr) -> Result<Producer> {
+        let no_vector = |_| self.damaged("a vector clock that is none");
+        let vector = producer.vector.map(|text| text.parse().map_err(no_vector)).transpose()?;
+        Ok(Producer { model: producer.model.into(), version: producer.version, vector })
     }
 
     /// The facts one after another; none where the bytes do not hold them all.
@@ -346,11 +353,6 @@ impl<'a> Record<'a> {
         } else {
             None
         };
-        let producer = producer.map(|producer| Producer {
-            model: producer.model.into(),
-            version: producer.version,
-            vector: producer.vector.map(str::to_owned),
-        });
         Some(Facts { target, actor, producer, cause, correlation, namespace, tags, key, seal })
     }
 }
@@ -383,7 +385,7 @@ fn clamped((seconds, nanos): Instant) -> Timestamp {
 struct Facts<'a> {
     target: Option<EntityStr<'a>>,
     actor: Option<EntityStr<'a>>,
-    producer: Option<Producer>,
+    producer: Option<ProducerStr<'a>>,
     cause: Option<Cause>,
     correlation: Option<String>,
     namespace: Option<String>,

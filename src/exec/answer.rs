@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use super::blame::Blame;
 use super::diff::Change;
 use super::fold::Step;
+use super::trace::Traced;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -72,6 +73,8 @@ pub enum Row {
     Change(Change),
     /// An event of a replay, and what it made.
     Step(Step),
+    /// An event of a chain of causes.
+    Traced(Traced),
     /// Named values.
     Fields(Object),
     /// A subscription has delivered everything up to here and waits for more.
@@ -142,6 +145,7 @@ impl Serialize for Row {
             Row::Blame(leaf) => leaf.serialize(serializer),
             Row::Change(change) => change.serialize(serializer),
             Row::Step(step) => step.serialize(serializer),
+            Row::Traced(traced) => traced.serialize(serializer),
             Row::Fields(members) => serializer.collect_map(members),
             Row::CaughtUp(position) => {
                 let mut map = serializer.serialize_map(Some(2))?;

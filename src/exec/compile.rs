@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{index, model};
+use super::{index, model, verb};
 use crate::error::Result;
 use crate::store::catalog::{Compile, Derive};
 use crate::store::fold::Fold;
+use crate::store::verb::Rule;
 
 /// Understands definitions.
 pub(crate) struct Compiler;
@@ -17,5 +18,9 @@ impl Compile for Compiler {
 
     fn entity(&self, text: &str) -> Result<(String, Arc<dyn Fold>)> {
         model::compile(text)
+    }
+
+    fn verb(&self, text: &str) -> Result<(String, Arc<dyn Rule>)> {
+        verb::compile(text)
     }
 }

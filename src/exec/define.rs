@@ -126,7 +126,7 @@ pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
         }
     };
     if !is_defined {
-        return Err(Error::refused(format!("the {what} {}", drop.name), "one that is defined", "none"));
+        return Err(Error::conflict(format!("the {what} {}", drop.name), "one that is defined", "none"));
     }
     let event = about(&snapshot, event, &drop.name, drop.actor.as_ref())?;
     Ok(rows(append(store, event)?))

@@ -179,6 +179,8 @@ fn guard(expect: &Expect, version: Version, newest: Option<&str>, exists: bool) 
         Expect::New => (version.0 == 0, "EXPECT NEW".to_owned()),
         Expect::Version(wanted) => (version == *wanted, format!("EXPECT VERSION {}", wanted.0)),
         Expect::Exists => (exists, "EXPECT EXISTS".to_owned()),
+        // That is told apart: it is of no entity.
+        Expect::None(_) => return String::new(),
     };
     let found = match newest {
         Some(kind) => format!("{version}, last {kind}"),

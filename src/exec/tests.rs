@@ -14,6 +14,7 @@ use crate::store::{Options, Store};
 use crate::time::{Clock, Timestamp};
 
 mod against_naive;
+mod chains;
 mod changes;
 mod choices;
 mod defined;

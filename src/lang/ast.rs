@@ -227,6 +227,15 @@ pub(crate) enum EventRef {
     Id(Text),
 }
 
+impl EventRef {
+    pub(crate) fn span(&self) -> Span {
+        match self {
+            EventRef::Position { span, .. } => *span,
+            EventRef::Id(text) => text.span(),
+        }
+    }
+}
+
 /// What can be defined, and a subscription, which is made by its first use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DefinedKind {

@@ -14,6 +14,7 @@ mod model;
 mod point;
 mod read;
 mod shape;
+mod trace;
 mod write;
 
 use std::cell::{OnceCell, RefCell};
@@ -84,6 +85,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Read(ast::Read::Blame { entity, point, as_of }) => {
             read(binder.blame(entity, point.as_ref(), as_of.as_ref())?)
         }
+        Statement::Read(ast::Read::Trace { direction, event }) => read(binder.trace(*direction, event)?),
         Statement::Read(ast::Read::Diff { entity, from, to, as_of }) => {
             read(binder.diff(entity, from, to.as_ref(), as_of.as_ref())?)
         }

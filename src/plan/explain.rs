@@ -7,7 +7,7 @@ use crate::store::snapshot::Estimate;
 
 use super::{
     Append, Define, Drop, Dropped, Emit, Events, Owner, Plan, Read, ReadKind, Replay, Source, Subscription,
-    Take, Until, When, Window, Write,
+    Take, Trace, Until, When, Window, Write,
 };
 
 /// Up to so many lists of a union are named.
@@ -62,6 +62,7 @@ impl Display for Read {
             ReadKind::Steps(replay) => write!(f, "fold, step by step, {replay}"),
             ReadKind::Blame(blame) => write!(f, "fold, noting what each event changes, {}", blame.replay),
             ReadKind::Diff(from, to) => write!(f, "compare the fold of {from}\nwith the fold of {to}"),
+            ReadKind::Trace(trace) => trace.fmt(f),
             ReadKind::Find(find) => find.fmt(f),
             ReadKind::Describe(name) => {
                 let name = Name(name);
@@ -196,6 +197,19 @@ impl Source {
 impl Display for Replay {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "the events of {}\n  {}", self.entity, self.window)
+    }
+}
+
+impl Display for Trace {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "trace the event {}", self.event)?;
+        if self.causes {
+            f.write_str("\n  up, from cause to cause")?;
+        }
+        if self.effects {
+            f.write_str("\n  down, from the list of what it caused to the lists of what those caused")?;
+        }
+        Ok(())
     }
 }
 

@@ -17,7 +17,6 @@ pub(super) enum Later {
     View,
     SubscribeView,
     SubscribeAs,
-    Trace,
     ExpectNone,
     Form,
 }
@@ -35,7 +34,6 @@ impl Later {
             Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
             Later::SubscribeAs => "SUBSCRIBE … AS name",
-            Later::Trace => "TRACE",
             Later::ExpectNone => "EXPECT NONE",
             Later::Form => "this statement",
         }
@@ -69,7 +67,7 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
 fn read(read: &Read) -> Option<Later> {
     match read {
         Read::History { .. } | Read::At { .. } | Read::Replay { .. } => None,
-        Read::Blame { .. } | Read::Diff { .. } => None,
+        Read::Blame { .. } | Read::Diff { .. } | Read::Trace { .. } => None,
         Read::Query(_) => None,
         Read::View { .. } => Some(Later::View),
         Read::Subscribe(subscribe) => match (&subscribe.source, &subscribe.name) {
@@ -77,7 +75,6 @@ fn read(read: &Read) -> Option<Later> {
             (Source::Events(_), Some(_)) => Some(Later::SubscribeAs),
             (Source::Events(_), None) => None,
         },
-        Read::Trace { .. } => Some(Later::Trace),
     }
 }
 

@@ -129,7 +129,7 @@ pub struct Export {
     #[arg(long, value_name = "FORM", value_enum, default_value_t = EventForm::Events)]
     pub format: EventForm,
 
-    /// The source of CloudEvents, a URI; urn:bygone: and the id of the first event, if not said
+    /// The source of CloudEvents, a URI; urn:uuid: and the id of the database, if not said
     #[arg(long, value_name = "URI")]
     pub source: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! What goes wrong, and how it is said: to a person, or as a line of JSON to a program.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use bygone::Error;
@@ -101,9 +102,12 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<usize>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    expected: Vec<&'a str>,
+    expected: Vec<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    found: Option<&'a str>,
+    found: Option<Cow<'a, str>>,
+    /// Of the event that stood in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     suggestion: Option<&'a str>,
 }
@@ -118,6 +122,7 @@ impl<'a> Line<'a> {
             column: None,
             expected: Vec::new(),
             found: None,
+            position: None,
             suggestion: None,
         };
         let Failure::Error { error, statement } = failure else { return line };
@@ -127,13 +132,18 @@ impl<'a> Line<'a> {
                 line.statement = Some(fault.statement);
                 line.line = Some(fault.line);
                 line.column = Some(fault.column);
-                line.expected = fault.expected.iter().map(String::as_str).collect();
-                line.found = Some(&fault.found);
+                line.expected = fault.expected.iter().map(|one| one.as_str().into()).collect();
+                line.found = Some(fault.found.as_str().into());
                 line.suggestion = fault.suggestion.as_deref();
             }
-            Error::Invalid { expected, found, .. } | Error::Refused { expected, found, .. } => {
-                line.expected = vec![expected];
-                line.found = Some(found);
+            Error::Invalid { expected, found, .. } => {
+                line.expected = vec![expected.as_str().into()];
+                line.found = Some(found.as_str().into());
+            }
+            Error::Conflict(conflict) => {
+                line.expected = vec![conflict.expected().into()];
+                line.found = Some(conflict.found().into());
+                line.position = conflict.position();
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ mod grid;
 mod json;
 mod line;
 mod table;
+mod tree;
 
 pub use table::shortened;
 

@@ -11,9 +11,12 @@
 //! An entity is defined by an event `$entity.defined` of the target `$entity`, with its kind as the id, and the text of the
 //! definition in its data; a newer one takes its place at once. `$entity.dropped` ends it.
 //!
+//! A verb is defined by an event `$verb.defined` of the target `$verb`, with its name as the id, in the same way.
+//!
 //! The store cannot work out expressions: it is given a [`Compile`] as it is opened.
 
 pub(crate) mod model;
+pub(crate) mod verb;
 
 use std::fmt;
 use std::path::Path;
@@ -21,17 +24,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::cold::{ColdRead, Log, Postings};
+use super::condition::Condition;
 use super::fold::Fold;
 use super::options::Options;
+use super::snapshot::Snapshot;
 use super::term::{self, Key, Term};
+use super::verb::Rule;
 use crate::document::Raw;
 use crate::entity::{Entity, EventType, Name, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
-use crate::event::{Event, codec};
+use crate::event::{Absence, Event, codec};
 use crate::pattern::Pattern;
 use crate::value::Value;
 pub(crate) use model::{Finder, Model};
+pub(crate) use verb::Verb;
 
 /// The kind of what `$index.…` events are about.
 pub(crate) const KIND: &str = "$index";
@@ -43,6 +50,7 @@ pub(crate) const DROPPED: &str = "$index.dropped";
 /// What the types of events about definitions begin with.
 const INDEX_TYPES: &str = "$index.";
 const ENTITY_TYPES: &str = "$entity.";
+const VERB_TYPES: &str = "$verb.";
 
 /// Makes of a text what works it out.
 pub(crate) trait Compile: Send + Sync {
@@ -51,6 +59,16 @@ pub(crate) trait Compile: Send + Sync {
 
     /// Of the definition of an entity: its kind, and what its events make of a state.
     fn entity(&self, text: &str) -> Result<(String, Arc<dyn Fold>)>;
+
+    /// Of the definition of a verb: its name, and what it does.
+    fn verb(&self, text: &str) -> Result<(String, Arc<dyn Rule>)> {
+        Err(Error::invalid("the definition of a verb", "one that is understood", shorten(text)))
+    }
+
+    /// Of events of which there must be none, as of a snapshot. `own` are the names of the index values that come with them.
+    fn absence(&self, _said: &Absence, _snapshot: &Snapshot, _own: &[&str]) -> Result<Arc<dyn Condition>> {
+        Err(Error::stopped("nothing here understands EXPECT NONE"))
+    }
 }
 
 /// Works out what an event is to be found by.
@@ -99,6 +117,15 @@ pub(crate) struct FinderDefinition {
     derive: Option<Arc<dyn Derive>>,
 }
 
+/// What is said of a verb, understood.
+#[derive(Debug, Clone)]
+pub(crate) struct VerbDefinition {
+    pub name: String,
+    pub text: String,
+    /// None where this version does not understand the text.
+    rule: Option<Arc<dyn Rule>>,
+}
+
 /// A step of the catalog.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
@@ -107,6 +134,8 @@ pub(crate) enum Change {
     NoIndex(String),
     Entity(EntityDefinition),
     NoEntity(String),
+    Verb(VerbDefinition),
+    NoVerb(String),
 }
 
 impl Change {
@@ -138,6 +167,7 @@ impl Change {
         let about = match kind.as_str() {
             kind if kind.starts_with(INDEX_TYPES) => KIND,
             kind if kind.starts_with(ENTITY_TYPES) => model::KIND,
+            kind if kind.starts_with(VERB_TYPES) => verb::KIND,
             _ => return Ok(None),
         };
         let name = target.filter(|target| target.kind() == about).map(|target| target.id().to_owned());
@@ -153,9 +183,24 @@ impl Change {
             let (what, found) = (format!("{kind} of {name}"), format!("{} ({error})", shorten(text)));
             Error::invalid(what, "a definition that is understood", found)
         };
+        // A definition that this version does not understand stays, without what works it out.
+        fn named<T>(
+            compiled: Result<(String, T)>,
+            name: &str,
+            lenient: bool,
+            fault: impl FnOnce(Error) -> Error,
+        ) -> Result<Option<T>> {
+            match compiled {
+                Ok((said, compiled)) if said == name => Ok(Some(compiled)),
+                Err(_) | Ok(_) if lenient => Ok(None),
+                Err(error) => Err(fault(error)),
+                Ok((other, _)) => Err(Error::invalid("a definition", format!("one of {name}"), other)),
+            }
+        }
         match kind.as_str() {
             DROPPED => Ok(Some(Change::NoIndex(name))),
             model::DROPPED => Ok(Some(Change::NoEntity(name))),
+            verb::DROPPED => Ok(Some(Change::NoVerb(name))),
             DEFINED => {
                 let kind = member("of");
                 let kind = kind.as_ref().and_then(|kind| kind.as_text());
@@ -185,19 +230,19 @@ impl Change {
             }
             model::DEFINED => {
                 let text = text(model::TEXT)?;
-                let fold = match options.compiler().and_then(|compiler| compiler.entity(&text)) {
-                    Ok((kind, fold)) if kind == name => Some(fold),
-                    Err(_) | Ok(_) if lenient => None,
-                    Err(error) => return Err(understood(&text, error)),
-                    Ok((other, _)) => {
-                        return Err(Error::invalid(kind.as_str(), format!("a definition of {name}"), other));
-                    }
-                };
+                let compiled = options.compiler().and_then(|compiler| compiler.entity(&text));
+                let fold = named(compiled, &name, lenient, |error| understood(&text, error))?;
                 Ok(Some(Change::Entity(EntityDefinition { kind: name, text, fold })))
+            }
+            verb::DEFINED => {
+                let text = text(model::TEXT)?;
+                let compiled = options.compiler().and_then(|compiler| compiler.verb(&text));
+                let rule = named(compiled, &name, lenient, |error| understood(&text, error))?;
+                Ok(Some(Change::Verb(VerbDefinition { name, text, rule })))
             }
             other => Err(Error::invalid(
                 "the type of an event about a definition",
-                format!("{DEFINED}, {DROPPED}, {} or {}", model::DEFINED, model::DROPPED),
+                [DEFINED, DROPPED, model::DEFINED, model::DROPPED, verb::DEFINED, verb::DROPPED].join(", "),
                 other,
             )),
         }
@@ -320,6 +365,8 @@ pub(crate) struct Catalog {
     models: Vec<Arc<Model>>,
     /// Of each name the newest.
     finders: Vec<Arc<Finder>>,
+    /// Of each name the newest.
+    verbs: Vec<Arc<Verb>>,
 }
 
 impl Catalog {
@@ -365,6 +412,16 @@ impl Catalog {
         self.finders.iter()
     }
 
+    /// The verb of this name.
+    pub fn verb(&self, name: &str) -> Option<&Arc<Verb>> {
+        self.verbs.iter().find(|verb| verb.name == name)
+    }
+
+    /// All verbs, in the order of their definitions.
+    pub fn verbs(&self) -> impl DoubleEndedIterator<Item = &Arc<Verb>> {
+        self.verbs.iter()
+    }
+
     /// The indexes of the states of a kind.
     pub fn finders_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Arc<Finder>> {
         self.finders.iter().filter(move |finder| finder.kind == kind)
@@ -386,7 +443,7 @@ impl Catalog {
 
     /// The catalog after a change. One that is replaced stays as long as it is of use: [`Catalog::pruned`] leaves it out.
     pub(super) fn changed(&self, position: Position, change: Change) -> Catalog {
-        let Catalog { mut indexes, mut models, mut finders } = self.clone();
+        let Catalog { mut indexes, mut models, mut finders, mut verbs } = self.clone();
         match change {
             Change::Index(definition) => {
                 finders.retain(|finder| finder.name != definition.name);
@@ -406,8 +463,13 @@ impl Catalog {
                 models.push(Arc::new(Model { position, kind, text, fold }));
             }
             Change::NoEntity(kind) => models.retain(|model| model.kind != kind),
+            Change::Verb(VerbDefinition { name, text, rule }) => {
+                verbs.retain(|verb| verb.name != name);
+                verbs.push(Arc::new(Verb { position, name, text, rule }));
+            }
+            Change::NoVerb(name) => verbs.retain(|verb| verb.name != name),
         }
-        Catalog { indexes, models, finders }
+        Catalog { indexes, models, finders, verbs }
     }
 
     /// The catalog without what a newer definition replaces: of each name the newest stays, and before it the newest that is complete.
@@ -492,7 +554,7 @@ fn stored(log: &Log, position: u64, options: &Options) -> Result<Change> {
 /// Where the events about definitions are, in order.
 fn positions(postings: &Postings) -> Result<Vec<u64>> {
     let mut found = Vec::new();
-    for kind in [DEFINED, DROPPED, model::DEFINED, model::DROPPED] {
+    for kind in [DEFINED, DROPPED, model::DEFINED, model::DROPPED, verb::DEFINED, verb::DROPPED] {
         let term = Term::kind(&EventType::new(kind)?)?;
         let mut from = 0;
         while let Some(chunk) = postings.chunk_after(term.as_bytes(), from)? {

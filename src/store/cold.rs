@@ -53,7 +53,7 @@ const FOLLOWERS: TableDefinition<Bytes, Bytes> = TableDefinition::new("followers
 const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 
 /// The version of everything this crate writes: a file of another one is refused, not guessed at.
-const FORMAT: u64 = 3;
+const FORMAT: u64 = 4;
 
 /// How many events a row of the log has at most.
 pub(super) const MOST_IN_A_ROW: u64 = pack::MOST as u64;

@@ -109,6 +109,9 @@ impl Shared {
         committer.reopened = false;
         let head = batch.next - 1;
         batch.tails.active.extend(batch.staged);
+        let mut recent = super::locked(&self.recent);
+        batch.known.into_iter().for_each(|(entity, known)| recent.put(entity, known));
+        drop(recent);
         self.publish(head, batch.catalog);
         answers
     }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::clock::Clock;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::pattern::Pattern;
@@ -106,6 +107,8 @@ pub(crate) struct Folded {
     pub lateness: u64,
     /// When the earliest since the last snapshot occurred, in milliseconds since 1970; rounded down.
     pub lowest: i64,
+    /// How many of its own were made on which node.
+    pub clock: Clock,
     /// The first event since the last deletion that could not be folded in: there is no state as long as this stands.
     pub fault: Option<Fault>,
 }
@@ -133,6 +136,7 @@ impl Folded {
         }
         if own {
             self.version = event.version().map_or(self.version, |version| version.0);
+            self.clock.add(event);
         }
         if self.events.is_multiple_of(fold.every()) {
             self.lowest = i64::MAX;

@@ -9,20 +9,32 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::catalog::Change;
-use super::snapshot::View;
+use super::condition::{Checked, Condition};
+use super::options::Options;
+use super::snapshot::{Snapshot, View};
 use super::tail::Tails;
 use super::term::{self, Space, Term};
+use super::verb::{Perform, check_not_deciding};
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
-use crate::error::{Error, Result, shorten};
+use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
-use crate::event::{Event, EventId, NewEvent, Seal};
+use crate::event::record::Record;
+use crate::event::{Cause, Event, EventId, Expect, NewEvent, Seal};
 use crate::time::Timestamp;
 
 /// What a caller asks for: all of it, or nothing.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Group {
     pub events: Vec<NewEvent>,
+    /// Verbs, each before the event at this index, in order.
+    pub performs: Vec<(usize, Perform)>,
+    /// How each entity that it is about is to be before it.
+    pub expect: Vec<Expect>,
+    /// What must not be in the log before it.
+    pub conditions: Vec<Arc<dyn Condition>>,
+    /// What must be neither in the log nor in the group before the event at an index.
+    pub guards: Vec<(usize, Arc<dyn Condition>)>,
     /// A key for the whole of it.
     pub key: Option<String>,
     /// The content hash, where the caller has one at hand.
@@ -40,6 +52,10 @@ pub(crate) struct Group {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub events: Vec<PreparedEvent>,
+    pub performs: Vec<(usize, Perform)>,
+    /// How each entity is to be before it.
+    pub expect: Vec<Expect>,
+    pub conditions: Vec<Checked>,
     /// Each key with the events that it stands for.
     pub keys: Vec<Keyed>,
     pub import: bool,
@@ -52,18 +68,22 @@ pub(crate) struct Prepared {
     pub bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PreparedEvent {
     pub new: NewEvent,
     pub kind: EventType,
     pub target: Option<Entity>,
     pub terms: Vec<Term>,
     /// How many events the target has in the tables, and the last of them; not looked up if a tail knows it.
-    pub cold: (u64, u64),
+    pub cold: Option<(u64, u64)>,
     /// Where an event with the given id is.
     pub known: Option<u64>,
+    /// What must not be before it.
+    pub conditions: Vec<Checked>,
     /// What it makes of the indexes.
     pub change: Option<Change>,
+    /// It has the correlation of its cause, or none of this log. Else its cause was not in the log yet, and is looked at when it is.
+    pub chained: bool,
 }
 
 #[derive(Debug)]
@@ -79,6 +99,18 @@ pub(crate) struct Keyed {
     pub own: bool,
 }
 
+impl Keyed {
+    fn new(key: &str, first: usize, seal: Seal) -> Result<Keyed> {
+        Ok(Keyed { term: Term::key(key)?, key: key.to_owned(), first, seal, known: None, own: false })
+    }
+
+    /// Lets an event carry it.
+    pub fn put_on(&self, event: &mut PreparedEvent) {
+        event.terms.push(self.term.clone());
+        event.new.key = Some(self.key.clone());
+    }
+}
+
 /// What became of a group.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
@@ -88,6 +120,51 @@ pub(crate) struct Outcome {
 }
 
 impl PreparedEvent {
+    /// Checks everything that can be checked before the commit. The tables are not looked at.
+    pub fn new(options: &Options, new: NewEvent, internal: bool) -> Result<PreparedEvent> {
+        let kind = new.checked()?.clone();
+        if kind.is_internal() && !internal {
+            let found = format!("'{kind}'");
+            return Err(Error::invalid(
+                "the type of an event",
+                "a type of your own: '$' begins the database's",
+                found,
+            ));
+        }
+        let target = new.owner().cloned();
+        if let Some(target) = target.as_ref().filter(|target| !internal && target.kind().starts_with('$')) {
+            let expected = "an entity of your own: '$' begins the database's kinds";
+            return Err(Error::invalid("the target of an event", expected, target.to_string()));
+        }
+        if target.is_none() && new.expect.iter().any(Expect::is_of_target) {
+            return Err(Error::invalid("EXPECT", "an event with a target", format!("'{kind}' without one")));
+        }
+        let terms = term::terms_of_new(&new, &kind, target.as_ref())?;
+        let size = new.size();
+        if size > options.max_event {
+            let expected = format!("at most {} bytes", options.max_event);
+            return Err(Error::invalid(format!("the event {kind}"), expected, size.to_string()));
+        }
+        let change = Change::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
+        let conditions = Vec::new();
+        Ok(PreparedEvent {
+            new,
+            kind,
+            target,
+            terms,
+            cold: None,
+            known: None,
+            conditions,
+            change,
+            chained: true,
+        })
+    }
+
+    /// What it takes in the queue.
+    pub fn bytes(&self) -> usize {
+        self.new.size() + 256
+    }
+
     pub fn entity_term(&self) -> Option<&Term> {
         self.terms.iter().find(|term| term.is_counted())
     }
@@ -99,7 +176,8 @@ impl PreparedEvent {
 
 impl Prepared {
     /// Checks everything that can be checked before the commit, and looks up what the tables know.
-    pub fn new(shared: &Shared, group: Group) -> Result<Prepared> {
+    pub fn new(shared: &Arc<Shared>, group: Group) -> Result<Prepared> {
+        check_not_deciding()?;
         let options = &shared.options;
         let keyed = group.events.iter().filter(|event| event.key.is_some()).count();
         if !group.import && keyed != 0 && (group.key.is_some() || keyed != group.events.len()) {
@@ -110,59 +188,111 @@ impl Prepared {
                 format!("{keyed} of {}", group.events.len()),
             ));
         }
-        if group.key.is_some() && group.events.is_empty() {
+        if !group.performs.is_empty() && keyed != 0 {
+            let expected = "one key for all of them, since it is not known yet what verbs make";
+            return Err(Error::invalid("the keys of a group", expected, format!("{keyed} on its events")));
+        }
+        if group.key.is_some() && group.events.is_empty() && group.performs.is_empty() {
             return Err(Error::invalid("a group with a key", "an event at least", "none"));
         }
         let mut events = Vec::with_capacity(group.events.len());
-        let mut bytes = 0;
         for mut new in group.events {
-            let kind = new.checked()?.clone();
-            if kind.is_internal() && !group.internal {
-                let found = format!("'{kind}'");
-                return Err(Error::invalid(
-                    "the type of an event",
-                    "a type of your own: '$' begins the database's",
-                    found,
-                ));
-            }
-            inherit(shared, &mut new)?;
-            let target = new.owner().cloned();
-            if let Some(target) =
-                target.as_ref().filter(|target| !group.internal && target.kind().starts_with('$'))
-            {
-                let expected = "an entity of your own: '$' begins the database's kinds";
-                return Err(Error::invalid("the target of an event", expected, target.to_string()));
-            }
-            if target.is_none() && !new.expect.is_empty() {
-                return Err(Error::invalid(
-                    "EXPECT",
-                    "an event with a target",
-                    format!("'{kind}' without one"),
-                ));
-            }
-            let terms = term::terms_of_new(&new, &kind, target.as_ref())?;
-            let size = new.size();
-            if size > options.max_event {
-                let expected = format!("at most {} bytes", options.max_event);
-                return Err(Error::invalid(format!("the event {kind}"), expected, size.to_string()));
-            }
-            bytes += size + 256;
-            let change = Change::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
-            events.push(PreparedEvent { new, kind, target, terms, cold: (0, 0), known: None, change });
+            // The cause of an imported event may turn out to be another: it is not looked at before the event has its place.
+            let later = group.import && new.correlation.is_some();
+            let chained = !later && inherit(shared, new.cause_position(), &mut new.correlation)?;
+            let event = PreparedEvent::new(options, new, group.internal)?;
+            events.push(PreparedEvent { chained, ..event });
         }
-        if bytes > options.max_group {
-            let expected = format!("at most {} bytes", options.max_group);
-            return Err(Error::invalid(
-                "a group",
-                expected,
-                format!("{bytes} bytes in {} events", events.len()),
-            ));
+        let mut performs = group.performs;
+        let mut bytes: usize = events.iter().map(PreparedEvent::bytes).sum();
+        for (_, perform) in &mut performs {
+            let cause = match &perform.cause {
+                Some(Cause::Event(position)) => Some(*position),
+                _ => None,
+            };
+            if !inherit(shared, cause, &mut perform.correlation)? {
+                // Its events are looked at no more.
+                let found = cause.unwrap_or_default().to_string();
+                return Err(Error::invalid("the cause", "an event of this log", found));
+            }
+            bytes += perform.data.as_bytes().len() + perform.metadata.as_bytes().len() + 512;
         }
-        let keys = keys(&mut events, &group.key, group.content, group.import)?;
-        let mut prepared =
-            Prepared { events, keys, import: group.import, restore: group.restore, base: 0, head: 0, bytes };
+        check_size(options, bytes, events.len())?;
+        let keys = keys(&mut events, &performs, &group.key, group.content, group.import)?;
+        let is_of_target = |event: &PreparedEvent| event.target.is_some();
+        if group.expect.iter().any(Expect::is_of_target)
+            && performs.is_empty()
+            && !events.iter().any(is_of_target)
+        {
+            return Err(Error::invalid("EXPECT of a group", "an event with a target", "none"));
+        }
+        for (at, condition) in group.guards {
+            if let Some(event) = events.get_mut(at) {
+                event.conditions.push(Checked::new(condition));
+            }
+        }
+        let mut prepared = Prepared {
+            events,
+            performs,
+            expect: group.expect,
+            conditions: group.conditions.into_iter().map(Checked::new).collect(),
+            keys,
+            import: group.import,
+            restore: group.restore,
+            base: 0,
+            head: 0,
+            bytes,
+        };
         prepared.look_up(shared)?;
+        prepared.look_ahead(shared)?;
         Ok(prepared)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.performs.is_empty()
+    }
+
+    /// Does what takes time before the commit: conditions are checked up to the head, and what verbs look at is folded.
+    fn look_ahead(&mut self, shared: &Arc<Shared>) -> Result<()> {
+        let none = |expect: &[Expect], conditions: &[Checked]| {
+            conditions.is_empty() && expect.iter().all(Expect::is_of_target)
+        };
+        if self.performs.is_empty()
+            && none(&self.expect, &self.conditions)
+            && self.events.iter().all(|event| none(&event.new.expect, &event.conditions))
+        {
+            return Ok(());
+        }
+        let snapshot = shared.snapshot();
+        let own: Vec<&str> =
+            self.events.iter().flat_map(|event| event.new.tags.iter().map(|tag| tag.name.as_str())).collect();
+        let mut compiled = Vec::new();
+        for event in &self.events {
+            compiled.push(shared.compiled(&event.new.expect, &snapshot, &own)?);
+        }
+        self.conditions.extend(shared.compiled(&self.expect, &snapshot, &own)?);
+        for (_, perform) in &mut self.performs {
+            perform.conditions.extend(shared.compiled(&perform.expect, &snapshot, &own)?);
+        }
+        for (event, compiled) in self.events.iter_mut().zip(compiled) {
+            event.conditions.extend(compiled);
+        }
+        let conditions = self.conditions.iter_mut();
+        let conditions = conditions.chain(self.events.iter_mut().flat_map(|event| &mut event.conditions));
+        let conditions =
+            conditions.chain(self.performs.iter_mut().flat_map(|(_, perform)| &mut perform.conditions));
+        for checked in conditions {
+            checked.look_up(&snapshot)?;
+        }
+        for (_, perform) in &self.performs {
+            // One that is not defined, or not of such entities, may be by the time of the commit.
+            let Ok(rule) = perform.rule(snapshot.indexes()) else { continue };
+            let actor = perform.actor.as_ref().filter(|_| rule.sees_actor());
+            for entity in std::iter::once(&perform.entity).chain(actor) {
+                shared.remember(&snapshot, entity)?;
+            }
+        }
+        Ok(())
     }
 
     /// Looks up versions, keys and ids as the tables have them now.
@@ -186,12 +316,12 @@ impl Prepared {
         for event in &mut self.events {
             if let Some(term) = event.terms.iter().find(|term| term.is_counted()) {
                 event.cold = match counts.get(term) {
-                    Some(found) => *found,
-                    None if tails.total(term).is_some() => (0, 0),
+                    Some(found) => Some(*found),
+                    None if tails.total(term).is_some() => None,
                     None => {
                         let found = view.cold_count(term)?;
                         counts.insert(term.clone(), found);
-                        found
+                        Some(found)
                     }
                 };
             }
@@ -209,6 +339,7 @@ impl Prepared {
 /// The keys of a group, each on its event.
 fn keys(
     events: &mut [PreparedEvent],
+    performs: &[(usize, Perform)],
     group: &Option<String>,
     content: Option<[u8; 16]>,
     import: bool,
@@ -216,16 +347,9 @@ fn keys(
     let mut keys: Vec<Keyed> = Vec::new();
     for (at, event) in events.iter().enumerate() {
         if let Some(key) = &event.new.key {
-            let content = if import { ANY_CONTENT } else { content_hash(&events[at..=at])? };
+            let content = if import { ANY_CONTENT } else { content_hash(&events[at..=at], &[])? };
             let seal = Seal { content, count: 1 };
-            keys.push(Keyed {
-                term: Term::key(key)?,
-                key: key.clone(),
-                first: at,
-                seal,
-                known: None,
-                own: import,
-            });
+            keys.push(Keyed { own: import, ..Keyed::new(key, at, seal)? });
         }
     }
     let mut seen = HashSet::new();
@@ -239,12 +363,16 @@ fn keys(
         let seal = match content {
             // What an import leaves out is not counted, so that its key stands for one event alone.
             Some(content) => Seal { content, count: if import { 1 } else { events.len() as u32 } },
-            None => Seal { content: content_hash(events)?, count: events.len() as u32 },
+            None => Seal { content: content_hash(events, performs)?, count: events.len() as u32 },
         };
-        let term = Term::key(key)?;
-        events[first].terms.push(term.clone());
-        events[first].new.key = Some(key.clone());
-        keys.push(Keyed { term, key: key.clone(), first, seal, known: None, own: false });
+        let mut keyed = Keyed::new(key, first, seal)?;
+        // What verbs make gets it when it is made.
+        if performs.is_empty() {
+            keyed.put_on(&mut events[first]);
+        } else {
+            keyed.first = usize::MAX;
+        }
+        keys.push(keyed);
         keys.sort_by_key(|key| key.first);
     }
     Ok(keys)
@@ -253,42 +381,98 @@ fn keys(
 /// The content of an imported event's key: what it was first used with is not told in a line of JSON.
 pub(crate) const ANY_CONTENT: [u8; 16] = [0; 16];
 
-/// An event caused by another of this log belongs to its chain.
-fn inherit(shared: &Shared, new: &mut NewEvent) -> Result<()> {
-    let Some(position) = new.cause_position().filter(|_| new.correlation.is_none()) else { return Ok(()) };
+/// How many bytes a group may have.
+pub(super) fn check_size(options: &Options, bytes: usize, events: usize) -> Result<()> {
+    if bytes <= options.max_group {
+        return Ok(());
+    }
+    let expected = format!("at most {} bytes", options.max_group);
+    Err(Error::invalid("a group", expected, format!("{bytes} bytes in {events} events")))
+}
+
+/// What is caused by an event of this log belongs to its chain: it has the correlation of its cause, or, where that begins the chain, its
+/// id. Says whether it has; not yet, where a correlation was said and the cause is only coming.
+fn inherit(shared: &Shared, cause: Option<Position>, correlation: &mut Option<String>) -> Result<bool> {
+    let Some(position) = cause else { return Ok(true) };
     let (bytes, head) =
         View::read(shared, u64::MAX, None, |view| Ok((view.event(position.0)?, view.head())))?;
-    let Some(bytes) = bytes else {
-        let expected = format!("an event of this log, up to #{head}");
-        return Err(Error::invalid("the cause", expected, position.to_string()));
-    };
-    let cause = codec::decode(position, bytes)?;
-    new.correlation = Some(cause.correlation.unwrap_or_else(|| cause.id.to_string()));
+    match bytes {
+        Some(bytes) => join_chain(&Record::open(position, &bytes)?, correlation)?,
+        None if correlation.is_some() => return Ok(false),
+        None => {
+            let expected = format!("an event of this log, up to #{head}");
+            return Err(Error::invalid("the cause", expected, position.to_string()));
+        }
+    }
+    Ok(true)
+}
+
+/// Takes the correlation of a cause. Another that was said is an error.
+pub(super) fn join_chain(cause: &Record, correlation: &mut Option<String>) -> Result<()> {
+    let inherited = chain_of(cause)?;
+    if let Some(said) = correlation.as_ref().filter(|said| **said != inherited) {
+        let what = format!("the correlation of an event that {} caused", cause.position());
+        let expected = format!("'{}', which it inherits; leave it out", shorten(&inherited));
+        return Err(Error::invalid(what, expected, format!("'{}'", shorten(said))));
+    }
+    *correlation = Some(inherited);
     Ok(())
 }
 
+/// The chain of what an event brings about: its own, or that which begins with it.
+pub(super) fn chain_of(cause: &Record) -> Result<String> {
+    cause.correlation().map_or_else(|| Ok(cause.id()?.to_string()), |own| Ok(own.to_owned()))
+}
+
 /// A hash of what the caller said, the same for the same content in whatever order members come.
-fn content_hash(events: &[PreparedEvent]) -> Result<[u8; 16]> {
+fn content_hash(events: &[PreparedEvent], performs: &[(usize, Perform)]) -> Result<[u8; 16]> {
     let mut hasher = blake3::Hasher::new();
-    let nobody = EventId::from_uuid([0; 16]);
     for event in events {
-        let mut bytes = Vec::new();
-        let mut said = event.new.clone();
-        said.data = canonical(&event.new.data)?;
-        said.metadata = canonical(&event.new.metadata)?;
-        let assigned = Assigned {
-            position: Position::START,
-            version: Version::NONE,
-            id: event.new.id.as_ref().unwrap_or(&nobody),
-            own_id: event.new.id.is_none(),
-            recorded: Timestamp::MIN,
-            seal: None,
-        };
-        codec::encode(&mut bytes, &said, &event.kind, event.target.as_ref(), &assigned);
-        hasher.update(&(bytes.len() as u64).to_be_bytes());
-        hasher.update(&bytes);
+        add_content(&mut hasher, &event.new, &event.kind, event.target.as_ref())?;
+    }
+    for (before, perform) in performs {
+        hasher.update(&(*before as u64).to_be_bytes());
+        hasher.update(&(perform.verb.len() as u64).to_be_bytes());
+        hasher.update(perform.verb.as_bytes());
+        let kind = EventType::new(PERFORMED)?;
+        let mut asked = NewEvent::new(PERFORMED);
+        asked.data = perform.data.clone();
+        asked.metadata = perform.metadata.clone();
+        asked.actor = perform.actor.clone();
+        asked.timestamp = perform.timestamp;
+        asked.cause = perform.cause.clone();
+        asked.correlation = perform.correlation.clone();
+        add_content(&mut hasher, &asked, &kind, Some(&perform.entity))?;
     }
     Ok(content_of(hasher.finalize().as_bytes()))
+}
+
+/// What stands for a verb that is performed, where its content is compared. No event is of this type.
+const PERFORMED: &str = "$verb.performed";
+
+fn add_content(
+    hasher: &mut blake3::Hasher,
+    new: &NewEvent,
+    kind: &EventType,
+    target: Option<&Entity>,
+) -> Result<()> {
+    let nobody = EventId::from_uuid([0; 16]);
+    let mut said = new.clone();
+    said.data = canonical(&new.data)?;
+    said.metadata = canonical(&new.metadata)?;
+    let assigned = Assigned {
+        position: Position::START,
+        version: Version::NONE,
+        id: new.id.as_ref().unwrap_or(&nobody),
+        own_id: new.id.is_none(),
+        recorded: Timestamp::MIN,
+        seal: None,
+    };
+    let mut bytes = Vec::new();
+    codec::encode(&mut bytes, &said, kind, target, &assigned);
+    hasher.update(&(bytes.len() as u64).to_be_bytes());
+    hasher.update(&bytes);
+    Ok(())
 }
 
 /// What a seal keeps of a hash.
@@ -302,8 +486,74 @@ fn canonical(document: &Document) -> Result<Document> {
     Document::of(&document.to_value()?.canonical())
 }
 
-/// Says how a repeated key differs from the first time.
-pub(crate) fn other_content(key: &Keyed, position: u64, first: &Event) -> Error {
-    let found = format!("{} at #{position}: {}", first.kind, shorten(&first.data.to_string()));
-    Error::refused(format!("key '{}'", shorten(&key.key)), "the content it was first used with", found)
+impl Shared {
+    /// What is said of events of which there must be none, understood. `own` are the index values that come with the group.
+    pub(super) fn compiled(
+        &self,
+        expect: &[Expect],
+        snapshot: &Snapshot,
+        own: &[&str],
+    ) -> Result<Vec<Checked>> {
+        let absences = expect.iter().filter_map(|expect| match expect {
+            Expect::None(absence) => Some(absence),
+            _ => None,
+        });
+        absences
+            .map(|absence| Ok(Checked::new(self.options.compiler()?.absence(absence, snapshot, own)?)))
+            .collect()
+    }
+}
+
+impl Prepared {
+    /// Says how a repeated key differs from the first time.
+    pub fn other_content(&self, key: &Keyed, seal: Seal, first: &Event) -> Error {
+        let said = |kind: &EventType, target: Option<&Entity>, data: &Document| {
+            let on = target.map_or_else(String::new, |target| format!(" on {target}"));
+            format!("{kind}{on} {}", shorten(&data.to_string()))
+        };
+        let now = match (self.performs.first(), self.events.get(key.first)) {
+            (Some((_, perform)), _) => {
+                let data = shorten(&perform.data.to_string());
+                format!("PERFORM {} {} {data}", perform.verb, perform.entity)
+            }
+            (None, Some(event)) => said(&event.kind, event.target.as_ref(), &event.new.data),
+            (None, None) => "no event".to_owned(),
+        };
+        let differs = match self.events.get(key.first) {
+            Some(event) if self.performs.is_empty() => event.differs(first, seal.count == key.seal.count),
+            _ => Vec::new(),
+        };
+        let conflict = Conflict::Key {
+            key: key.key.clone(),
+            position: first.position.0,
+            first: said(&first.kind, first.target.as_ref(), &first.data),
+            now,
+            differs: differs.into_iter().map(str::to_owned).collect(),
+        };
+        conflict.into()
+    }
+}
+
+impl PreparedEvent {
+    /// In what a caller now says something else than the first time.
+    fn differs(&self, first: &Event, same_number: bool) -> Vec<&'static str> {
+        let new = &self.new;
+        let same = |a: &Document, b: &Document| match (canonical(a), canonical(b)) {
+            (Ok(a), Ok(b)) => a.as_bytes() == b.as_bytes(),
+            _ => false,
+        };
+        let parts = [
+            ("type", self.kind == first.kind),
+            ("target", self.target == first.target),
+            ("data", same(&new.data, &first.data)),
+            ("metadata", same(&new.metadata, &first.metadata)),
+            ("actor", new.actor == first.actor),
+            ("time", new.timestamp.is_none_or(|time| time == first.timestamp)),
+            ("cause", new.cause == first.cause),
+            ("correlation", new.correlation == first.correlation),
+            ("index values", new.tags == first.tags),
+            ("number of events", same_number),
+        ];
+        parts.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect()
+    }
 }

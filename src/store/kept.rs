@@ -5,11 +5,13 @@
 //! | version, events, position, late, lateness | a varint each |
 //! | lowest | a varint, the sign in its last bit |
 //! | latest | 0, or 1 and its seconds (8, big-endian) and nanoseconds (4) |
+//! | clock | as `clock.rs` tells it |
 //! | fault | 0, or 1 and a map of what it says, in MessagePack, behind its length (varint) |
 //! | state | MessagePack |
 //!
 //! The table adds a checksum. A state is read in place where only a part of it is asked for.
 
+use super::clock::Clock;
 use super::fold::{Fault, Folded};
 use super::posting::{put, take};
 use crate::document::Raw;
@@ -26,6 +28,7 @@ pub(crate) struct Kept<'a> {
     pub lateness: u64,
     pub lowest: i64,
     pub latest: Option<Timestamp>,
+    pub clock: Clock,
     pub fault: Option<Fault>,
     pub state: Raw<'a>,
 }
@@ -47,6 +50,7 @@ impl Folded {
                 out.extend_from_slice(&nanos.to_be_bytes());
             }
         }
+        self.clock.encode(&mut out);
         let unfit = |e: rmp_serde::encode::Error| Error::corrupt("a state", e.to_string());
         match &self.fault {
             None => out.push(0),
@@ -82,6 +86,7 @@ impl<'a> Kept<'a> {
                 Some(Timestamp::from_parts(i64::from_be_bytes(*seconds), i32::from_be_bytes(*nanos)).ok()?)
             }
         };
+        let clock = Clock::decode(bytes)?;
         let fault = match byte(bytes)? {
             0 => None,
             _ => {
@@ -91,7 +96,8 @@ impl<'a> Kept<'a> {
                 Some(rmp_serde::from_slice(said).ok()?)
             }
         };
-        Some(Kept { version, events, position, late, lateness, lowest, latest, fault, state: Raw(bytes) })
+        let state = Raw(bytes);
+        Some(Kept { version, events, position, late, lateness, lowest, latest, clock, fault, state })
     }
 
     /// All of it, decoded.
@@ -105,6 +111,7 @@ impl<'a> Kept<'a> {
             late: self.late,
             lateness: self.lateness,
             lowest: self.lowest,
+            clock: self.clock.clone(),
             fault: self.fault.clone(),
         })
     }
@@ -127,6 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::clock::tests::any_clock;
     use crate::value::tests::any_value;
 
     proptest! {
@@ -135,6 +143,7 @@ mod tests {
             state in any_value(),
             numbers in any::<(u64, u64, u64, u64)>(),
             latest in any::<Option<u32>>(),
+            clock in any_clock(),
             fault in prop::option::of("[a-z ]*"),
         ) {
             let folded = Folded {
@@ -146,6 +155,7 @@ mod tests {
                 lateness: numbers.3 / 3,
                 lowest: numbers.2 as i64,
                 latest: latest.map(|at| Timestamp::from_millis(i64::from(at) - 1_000_000_000)),
+                clock,
                 fault: fault.map(|why| Fault { position: numbers.0, kind: "Order.paid".to_owned(), why }),
             };
             prop_assert_eq!(Kept::open(&folded.encode().unwrap()).unwrap().to_folded().unwrap(), folded);

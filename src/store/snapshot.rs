@@ -24,6 +24,7 @@ use super::catalog::Catalog;
 use super::cold::{self, ColdRead, Log, Postings, Row, was_interrupted};
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
+use super::verb::Rule;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
@@ -90,6 +91,11 @@ impl Snapshot {
         self.shared.stale()
     }
 
+    /// The verb of this name that the program added.
+    pub fn added_verb(&self, name: &str) -> Option<Arc<dyn Rule>> {
+        self.shared.added_verb(name)
+    }
+
     /// How many threads may work on one query.
     pub fn threads(&self) -> usize {
         self.shared.options.threads
@@ -131,6 +137,11 @@ impl Snapshot {
     pub fn version(&self, entity: &Entity) -> Result<Version> {
         let term = Term::entity(entity)?;
         Ok(Version(self.read(|view| view.count(&term))?.0))
+    }
+
+    /// What this database is called in vector clocks.
+    pub fn node(&self) -> String {
+        self.shared.node()
     }
 
     /// Where the event with this id is.

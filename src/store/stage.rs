@@ -3,22 +3,30 @@
 //! One that fails is rejected alone, and leaves no trace in the frame. The order of checks is: key, ids, guards.
 
 mod exists;
+mod moment;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Shared;
 use super::catalog::Catalog;
 use super::commit::Committer;
-use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, other_content};
+use super::condition::Checked;
+use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, PreparedEvent, check_size, join_chain};
+use super::recent::Known;
 use super::snapshot::{View, find_own_id};
 use super::tail::{Staged, Tails};
 use super::term::Term;
+use super::verb::Perform;
 use crate::entity::{Entity, Position, Version};
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Error, Result, Witness};
 use crate::event::codec::{self, Assigned};
+use crate::event::record::Record;
 use crate::event::{EventId, Expect, NewEvent, Seal};
 use crate::time::Timestamp;
+
+/// So many events are looked at one by one for a condition; for more, the lists are asked.
+const FEW: u64 = 64;
 
 /// What a batch has staged so far.
 #[derive(Debug)]
@@ -33,6 +41,8 @@ pub(super) struct Batch {
     entities: HashMap<Term, (u64, u64)>,
     ids: HashMap<Term, u64>,
     keys: HashMap<Term, (u64, Seal)>,
+    /// What entities are, as far as verbs looked at them.
+    pub known: HashMap<Entity, Known>,
     /// The instant of this commit.
     now: Timestamp,
     /// When the newest event, staged or not, was recorded.
@@ -49,6 +59,7 @@ impl Batch {
             entities: HashMap::new(),
             ids: HashMap::new(),
             keys: HashMap::new(),
+            known: HashMap::new(),
             now,
             recorded,
         }
@@ -66,11 +77,59 @@ impl Batch {
     }
 }
 
-/// A step of staging, to be taken back if the request fails.
+/// A request on its way into a batch: what was staged of it, and how to take that back.
+struct Staging {
+    events: Vec<(u64, Arc<[u8]>)>,
+    undo: Vec<Undo>,
+    // How the batch was before.
+    next: u64,
+    payload: usize,
+    recorded: Option<Timestamp>,
+    catalog: Arc<Catalog>,
+}
+
 enum Undo {
     Entity(Term, Option<(u64, u64)>),
     Id(Term),
     Key(Term),
+}
+
+impl Staging {
+    fn begin(committer: &mut Committer, batch: &Batch) -> Staging {
+        Staging {
+            events: Vec::new(),
+            undo: Vec::new(),
+            next: batch.next,
+            payload: committer.frame.payload_mut().len(),
+            recorded: batch.recorded,
+            catalog: batch.catalog.clone(),
+        }
+    }
+
+    /// Leaves no trace of it in the batch.
+    fn take_back(self, committer: &mut Committer, batch: &mut Batch) {
+        batch.staged.truncate(batch.staged.len() - (batch.next - self.next) as usize);
+        committer.frame.payload_mut().truncate(self.payload);
+        (batch.next, batch.recorded, batch.catalog) = (self.next, self.recorded, self.catalog);
+        batch.known.retain(|_, known| known.through < self.next);
+        for step in self.undo.into_iter().rev() {
+            match step {
+                Undo::Entity(term, Some(before)) => drop(batch.entities.insert(term, before)),
+                Undo::Entity(term, None) => drop(batch.entities.remove(&term)),
+                Undo::Id(term) => drop(batch.ids.remove(&term)),
+                Undo::Key(term) => drop(batch.keys.remove(&term)),
+            }
+        }
+    }
+}
+
+/// How the events of a request are staged.
+#[derive(Clone, Copy)]
+struct How {
+    import: bool,
+    restore: bool,
+    /// What the head was when they were looked up.
+    head: u64,
 }
 
 impl Shared {
@@ -87,25 +146,19 @@ impl Shared {
         if let Some(outcome) = self.repeated(batch, &request)? {
             return Ok(outcome);
         }
-        let mark = (batch.next, committer.frame.payload_mut().len(), batch.recorded);
-        let catalog = batch.catalog.clone();
-        let mut undo = Vec::new();
-        let outcome = self.stage_events(committer, batch, request, &mut undo);
-        if outcome.is_err() {
-            batch.staged.truncate(batch.staged.len() - (batch.next - mark.0) as usize);
-            committer.frame.payload_mut().truncate(mark.1);
-            (batch.next, batch.recorded) = (mark.0, mark.2);
-            batch.catalog = catalog;
-            for step in undo.into_iter().rev() {
-                match step {
-                    Undo::Entity(term, Some(before)) => drop(batch.entities.insert(term, before)),
-                    Undo::Entity(term, None) => drop(batch.entities.remove(&term)),
-                    Undo::Id(term) => drop(batch.ids.remove(&term)),
-                    Undo::Key(term) => drop(batch.keys.remove(&term)),
-                }
+        self.check_group(batch, &request)?;
+        let mut staging = Staging::begin(committer, batch);
+        let staged = match request.performs.is_empty() {
+            true => self.stage_events(committer, batch, request, &mut staging),
+            false => self.stage_verbs(committer, batch, request, &mut staging),
+        };
+        match staged {
+            Ok(()) => Ok(Outcome { events: staging.events, repeated: false }),
+            Err(error) => {
+                staging.take_back(committer, batch);
+                Err(error)
             }
         }
-        outcome
     }
 
     /// The first outcome of a group whose keys are known.
@@ -116,14 +169,15 @@ impl Shared {
         for key in &keys {
             match self.first_use(batch, key)? {
                 None => unknown = Some(key),
-                Some((position, seal)) if seal == key.seal || seal.content == ANY_CONTENT => {
+                // How many events it stands for is known when verbs have made them.
+                Some((position, seal)) if [key.seal.content, ANY_CONTENT].contains(&seal.content) => {
                     for position in position..position + u64::from(seal.count) {
                         events.push((position, self.stored(batch, position)?));
                     }
                 }
-                Some((position, _)) => {
+                Some((position, seal)) => {
                     let first = codec::decode(Position(position), self.stored(batch, position)?)?;
-                    return Err(other_content(key, position, &first));
+                    return Err(request.other_content(key, seal, &first));
                 }
             }
         }
@@ -133,7 +187,7 @@ impl Shared {
             Some(_) if events.is_empty() => Ok(None),
             Some(key) => {
                 let what = format!("a group of {} keys", keys.len());
-                Err(Error::refused(what, "all of its keys known, or none", format!("'{}' is new", key.key)))
+                Err(Error::conflict(what, "all of its keys known, or none", format!("'{}' is new", key.key)))
             }
         }
     }
@@ -172,113 +226,228 @@ impl Shared {
         committer: &mut Committer,
         batch: &mut Batch,
         request: Prepared,
-        undo: &mut Vec<Undo>,
-    ) -> Result<Outcome> {
-        let mut events = Vec::with_capacity(request.events.len());
+        staging: &mut Staging,
+    ) -> Result<()> {
+        let how = How { import: request.import, restore: request.restore, head: request.head };
         let mut keys = request.keys.into_iter().peekable();
-        for (at, mut event) in request.events.into_iter().enumerate() {
+        for (at, event) in request.events.into_iter().enumerate() {
             let key = keys.next_if(|key| key.first == at);
-            if let Some(key) = key.as_ref().filter(|key| key.own)
-                && self.first_use(batch, key)?.is_some()
-            {
-                continue;
-            }
-            if let Some(term) = event.id_term() {
-                let known = batch.ids.get(term).copied().or(event.known);
-                let known = known.or_else(|| batch.tails.list(term, 1, u64::MAX).first().copied());
-                let known = match (known, &event.new.id) {
-                    (None, Some(id)) => self.appended_since(batch, id, request.head)?,
-                    _ => known,
-                };
-                if let Some(position) = known {
-                    if request.import {
-                        continue;
-                    }
-                    let id = event.new.id.as_ref().map(ToString::to_string).unwrap_or_default();
-                    let what = format!("the id {}", crate::error::shorten(&id));
-                    return Err(Error::refused(
-                        what,
-                        "an id that is not in the log",
-                        format!("it is #{position}"),
-                    ));
-                }
-            }
-            let position = batch.next;
-            check_place(&event.new, position)?;
-            let mut version = 0;
-            let entity = event.entity_term().cloned();
-            if let Some(term) = &entity {
-                let before = batch.entities.get(term).copied();
-                let (count, last) = before.unwrap_or_else(|| batch.tails.total(term).unwrap_or(event.cold));
-                for expect in &event.new.expect {
-                    self.check(batch, expect, event.target.as_ref(), count, last)?;
-                }
-                version = count + 1;
-                if let Some(expected) = event.new.versioned.filter(|expected| *expected != version) {
-                    let what = format!("the version of #{position}");
-                    return Err(Error::invalid(what, version.to_string(), expected.to_string()));
-                }
-                batch.entities.insert(term.clone(), (version, position));
-                undo.push(Undo::Entity(term.clone(), before));
-            }
-            // What is restored is what it was; and what a key was first used with was worked out before this.
-            if let Some(target) = event.target.as_ref().filter(|_| !request.restore)
-                && event.new.namespace.is_none()
-                && let Some(model) = batch.catalog.model(target.kind())
-                && let Ok(fold) = model.fold()
-            {
-                event.new.namespace = fold.namespace().map(str::to_owned);
-            }
-            let recorded = batch.instant(event.new.recorded.filter(|_| request.restore))?;
-            let (id, own_id) = match (&event.new.id, &self.options.ids) {
-                (Some(id), _) => (id.clone(), request.restore && committer.ids.adopt(id, recorded)),
-                (None, Some(ids)) => (ids()?, false),
-                (None, None) => {
-                    let id = committer.ids.next(recorded)?;
-                    let own_id = id.tells_its_place(recorded);
-                    (id, own_id)
-                }
-            };
-            // An id needs an entry exactly where it is not the database's own.
-            if let Some(term) = event.id_term().cloned() {
-                if own_id {
-                    event.terms.retain(|other| *other != term);
-                }
-                batch.ids.insert(term.clone(), position);
-                undo.push(Undo::Id(term));
-            } else if !own_id {
-                event.terms.push(Term::id(&id)?);
-            }
-            let seal = key.as_ref().map(|key| key.seal);
-            if let Some(key) = key {
-                batch.keys.insert(key.term.clone(), (position, key.seal));
-                undo.push(Undo::Key(key.term));
-            }
-            let assigned = Assigned {
-                position: Position(position),
-                version: Version(version),
-                id: &id,
-                own_id,
-                recorded,
-                seal,
-            };
-            let payload = committer.frame.payload_mut();
-            let start = payload.len();
-            payload.extend_from_slice(&[0; 4]);
-            codec::encode(payload, &event.new, &event.kind, event.target.as_ref(), &assigned);
-            let length = payload.len() - start - 4;
-            payload[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
-            let bytes: Arc<[u8]> = Arc::from(&payload[start + 4..]);
-            batch.catalog.terms(Position(position), &bytes, &mut event.terms)?;
-            if let Some(change) = event.change {
-                batch.catalog = Arc::new(batch.catalog.changed(Position(position), change));
-            }
-            events.push((position, bytes.clone()));
-            batch.staged.push(Staged { bytes, terms: event.terms, version });
-            batch.next += 1;
-            batch.recorded = Some(recorded);
+            self.stage_event(committer, batch, event, key, how, staging)?;
         }
-        Ok(Outcome { events, repeated: false })
+        Ok(())
+    }
+
+    /// Stages a group with verbs. A key says on its first event how many there are: where that is not known before they are all
+    /// made, they are made once to know them, and then staged.
+    fn stage_verbs(
+        self: &Arc<Shared>,
+        committer: &mut Committer,
+        batch: &mut Batch,
+        mut request: Prepared,
+        staging: &mut Staging,
+    ) -> Result<()> {
+        let Some(mut key) = request.keys.pop() else {
+            return self.stage_acts(committer, batch, request, None, staging);
+        };
+        let mut made = Vec::new();
+        match (request.performs.as_slice(), request.events.is_empty()) {
+            ([(_, perform)], true) => made = self.decide(batch, perform)?,
+            _ => {
+                let mut tried = Staging::begin(committer, batch);
+                let outcome = self.stage_acts(committer, batch, request, Some(&mut made), &mut tried);
+                tried.take_back(committer, batch);
+                outcome?;
+            }
+        }
+        let Some(first) = made.first_mut() else { return Ok(()) };
+        key.put_on(first);
+        (key.first, key.seal.count) = (0, made.len() as u32);
+        let how = How { import: false, restore: false, head: batch.tails.head };
+        let mut key = Some(key);
+        for event in made {
+            self.stage_event(committer, batch, event, key.take(), how, staging)?;
+        }
+        Ok(())
+    }
+
+    /// Stages events and what verbs make, in their order; tells which events those are, if that is asked.
+    fn stage_acts(
+        self: &Arc<Shared>,
+        committer: &mut Committer,
+        batch: &mut Batch,
+        request: Prepared,
+        mut made: Option<&mut Vec<PreparedEvent>>,
+        staging: &mut Staging,
+    ) -> Result<()> {
+        let how = How { import: false, restore: false, head: request.head };
+        let mut bytes: usize = request.events.iter().map(PreparedEvent::bytes).sum();
+        let mut performs = request.performs.into_iter().peekable();
+        let mut given = request.events.into_iter().enumerate().peekable();
+        loop {
+            let at = given.peek().map_or(usize::MAX, |(at, _)| *at);
+            let next = match performs.next_if(|(before, _)| *before <= at) {
+                Some((_, perform)) => {
+                    let made = self.decide(batch, &perform)?;
+                    bytes += made.iter().map(PreparedEvent::bytes).sum::<usize>();
+                    check_size(&self.options, bytes, staging.events.len() + made.len())?;
+                    made
+                }
+                None => match given.next() {
+                    Some((_, event)) => vec![event],
+                    None => break,
+                },
+            };
+            for event in next {
+                if let Some(made) = &mut made {
+                    made.push(event.clone());
+                }
+                self.stage_event(committer, batch, event, None, how, staging)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The events that a verb makes, if it is not refused.
+    fn decide(self: &Arc<Shared>, batch: &mut Batch, perform: &Perform) -> Result<Vec<PreparedEvent>> {
+        if !perform.expect.is_empty() {
+            let (count, last) = self.count(batch, &Term::entity(&perform.entity)?, None)?;
+            for expect in &perform.expect {
+                self.check(batch, expect, Some(&perform.entity), count, last)?;
+            }
+        }
+        for checked in &perform.conditions {
+            self.check_condition(batch, checked)?;
+        }
+        let catalog = batch.catalog.clone();
+        let made = perform.decide(&catalog, &mut moment::AtCommit { shared: self, batch })?;
+        let snapshot = self.snapshot_of(batch);
+        let prepared = |new: NewEvent| {
+            let mut event = PreparedEvent::new(&self.options, new, false)?;
+            let own: Vec<&str> = event.new.tags.iter().map(|tag| tag.name.as_str()).collect();
+            event.conditions = self.compiled(&event.new.expect, &snapshot, &own)?;
+            Ok(event)
+        };
+        made.into_iter().map(prepared).collect()
+    }
+
+    /// How many events an entity has, staged ones too, and the last of them.
+    fn count(&self, batch: &Batch, term: &Term, cold: Option<(u64, u64)>) -> Result<(u64, u64)> {
+        match batch.entities.get(term).copied().or_else(|| batch.tails.total(term)).or(cold) {
+            Some(found) => Ok(found),
+            None => View::read(self, u64::MAX, None, |view| view.cold_count(term)),
+        }
+    }
+
+    fn stage_event(
+        self: &Arc<Shared>,
+        committer: &mut Committer,
+        batch: &mut Batch,
+        mut event: PreparedEvent,
+        key: Option<Keyed>,
+        how: How,
+        staging: &mut Staging,
+    ) -> Result<()> {
+        if let Some(key) = key.as_ref().filter(|key| key.own)
+            && self.first_use(batch, key)?.is_some()
+        {
+            return Ok(());
+        }
+        if let Some(term) = event.id_term() {
+            let known = batch.ids.get(term).copied().or(event.known);
+            let known = known.or_else(|| batch.tails.list(term, 1, u64::MAX).first().copied());
+            let known = match (known, &event.new.id) {
+                (None, Some(id)) => self.appended_since(batch, id, how.head)?,
+                _ => known,
+            };
+            if let Some(position) = known {
+                if how.import {
+                    return Ok(());
+                }
+                let id = event.new.id.as_ref().map(ToString::to_string).unwrap_or_default();
+                return Err(Conflict::Id { id, position }.into());
+            }
+        }
+        for checked in &event.conditions {
+            self.check_condition(batch, checked)?;
+        }
+        let position = batch.next;
+        check_place(&event.new, position)?;
+        if let Some(cause) = event.new.cause_position().filter(|_| !event.chained) {
+            join_chain(&Record::open(cause, &self.stored(batch, cause.0)?)?, &mut event.new.correlation)?;
+        }
+        let mut version = 0;
+        let entity = event.entity_term().cloned();
+        if let Some(term) = &entity {
+            let before = batch.entities.get(term).copied();
+            let (count, last) = self.count(batch, term, event.cold)?;
+            for expect in &event.new.expect {
+                self.check(batch, expect, event.target.as_ref(), count, last)?;
+            }
+            version = count + 1;
+            if let Some(expected) = event.new.versioned.filter(|expected| *expected != version) {
+                let what = format!("the version of #{position}");
+                return Err(Error::invalid(what, version.to_string(), expected.to_string()));
+            }
+            batch.entities.insert(term.clone(), (version, position));
+            staging.undo.push(Undo::Entity(term.clone(), before));
+        }
+        // What is restored is what it was; and what a key was first used with was worked out before this.
+        if let Some(target) = event.target.as_ref().filter(|_| !how.restore)
+            && event.new.namespace.is_none()
+            && let Some(model) = batch.catalog.model(target.kind())
+            && let Ok(fold) = model.fold()
+        {
+            event.new.namespace = fold.namespace().map(str::to_owned);
+        }
+        let recorded = batch.instant(event.new.recorded.filter(|_| how.restore))?;
+        let (id, own_id) = match (&event.new.id, &self.options.ids) {
+            (Some(id), _) => (id.clone(), how.restore && committer.ids.adopt(id, recorded)),
+            (None, Some(ids)) => (ids()?, false),
+            (None, None) => {
+                let id = committer.ids.next(recorded)?;
+                let own_id = id.tells_its_place(recorded);
+                (id, own_id)
+            }
+        };
+        // An id needs an entry exactly where it is not the database's own.
+        if let Some(term) = event.id_term().cloned() {
+            if own_id {
+                event.terms.retain(|other| *other != term);
+            }
+            batch.ids.insert(term.clone(), position);
+            staging.undo.push(Undo::Id(term));
+        } else if !own_id {
+            event.terms.push(Term::id(&id)?);
+        }
+        let seal = key.as_ref().map(|key| key.seal);
+        if let Some(key) = key {
+            batch.keys.insert(key.term.clone(), (position, key.seal));
+            staging.undo.push(Undo::Key(key.term));
+        }
+        let assigned = Assigned {
+            position: Position(position),
+            version: Version(version),
+            id: &id,
+            own_id,
+            recorded,
+            seal,
+        };
+        let payload = committer.frame.payload_mut();
+        let start = payload.len();
+        payload.extend_from_slice(&[0; 4]);
+        codec::encode(payload, &event.new, &event.kind, event.target.as_ref(), &assigned);
+        let length = payload.len() - start - 4;
+        payload[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
+        let bytes: Arc<[u8]> = Arc::from(&payload[start + 4..]);
+        batch.catalog.terms(Position(position), &bytes, &mut event.terms)?;
+        if let Some(change) = event.change {
+            batch.catalog = Arc::new(batch.catalog.changed(Position(position), change));
+        }
+        staging.events.push((position, bytes.clone()));
+        batch.staged.push(Staged { bytes, terms: event.terms, version });
+        batch.next += 1;
+        batch.recorded = Some(recorded);
+        Ok(())
     }
 
     /// Where an id went after the request was looked up, if it is one of the database's own: no list tells of those.
@@ -286,6 +455,72 @@ impl Shared {
         find_own_id(id, looked_up + 1, batch.tails.head, |position| {
             codec::decode(Position(position), self.stored(batch, position)?)
         })
+    }
+
+    /// Refuses a group where what it expects is not so before it.
+    fn check_group(self: &Arc<Shared>, batch: &Batch, request: &Prepared) -> Result<()> {
+        for checked in &request.conditions {
+            self.check_condition(batch, checked)?;
+        }
+        if !request.expect.iter().any(Expect::is_of_target) {
+            return Ok(());
+        }
+        let mut seen = HashSet::new();
+        let events = request.events.iter().filter_map(|event| Some((event.target.as_ref()?, event.cold)));
+        let performs = request.performs.iter().map(|(_, perform)| (&perform.entity, None));
+        for (entity, cold) in events.chain(performs).filter(|(entity, _)| seen.insert(*entity)) {
+            let (count, last) = self.count(batch, &Term::entity(entity)?, cold)?;
+            for expect in &request.expect {
+                self.check(batch, expect, Some(entity), count, last)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what a condition does not allow: by what was found before, by what came since, or by what is staged.
+    fn check_condition(self: &Arc<Shared>, batch: &Batch, checked: &Checked) -> Result<()> {
+        let found = match checked.found {
+            Some(found) => Some(found),
+            None => match self.committed_since(batch, checked)? {
+                Some(found) => Some(found),
+                None => staged_since(batch, checked)?,
+            },
+        };
+        let Some(position) = found else { return Ok(()) };
+        let event = codec::decode(Position(position), self.stored(batch, position)?)?;
+        let found = Box::new(Witness::from(&event));
+        Err(Conflict::None { condition: checked.condition.to_string(), found }.into())
+    }
+
+    /// An event that a condition does not allow, committed since it was looked up.
+    fn committed_since(self: &Arc<Shared>, batch: &Batch, checked: &Checked) -> Result<Option<u64>> {
+        let (condition, through, head) = (&checked.condition, checked.through, batch.tails.head);
+        if through >= head {
+            return Ok(None);
+        }
+        let meets = |position: u64| -> Result<bool> {
+            let bytes = self.stored(batch, position)?;
+            Ok(condition.is_met_by(&Record::open(Position(position), &bytes)?))
+        };
+        // What is in the tables by now is looked up there.
+        let in_tails = through >= batch.tails.base();
+        let some = match condition.lists(&batch.catalog) {
+            Some(lists) if in_tails => {
+                let mut some: Vec<u64> =
+                    lists.iter().flat_map(|term| batch.tails.list(term, through + 1, head)).collect();
+                some.sort_unstable();
+                some.dedup();
+                some
+            }
+            _ if head - through <= FEW => (through + 1..=head).collect(),
+            _ => return condition.find(&self.snapshot_of(batch), through),
+        };
+        for position in some {
+            if meets(position)? {
+                return Ok(Some(position));
+            }
+        }
+        Ok(None)
     }
 
     fn check(
@@ -297,33 +532,50 @@ impl Shared {
         last: u64,
     ) -> Result<()> {
         let mut ended = None;
-        let (holds, expected) = match (expect, target) {
-            (Expect::New, _) => (count == 0, "no event yet".to_owned()),
-            (Expect::Version(version), _) => (count == version.0, version.to_string()),
-            (Expect::Exists, None) => (false, "a state".to_owned()),
+        let holds = match (expect, target) {
+            (Expect::New, _) => count == 0,
+            (Expect::Version(version), _) => count == version.0,
+            (Expect::Exists, None) => false,
             (Expect::Exists, Some(target)) => {
                 let last = self.last_of_state(batch, target, last)?;
                 ended =
                     last.as_ref().filter(|last| last.position > 0 && !last.makes).map(|last| last.position);
-                (last.is_some_and(|last| last.makes), "a state".to_owned())
+                last.is_some_and(|last| last.makes)
             }
+            // That is a condition of its own.
+            (Expect::None(_), _) => true,
         };
         if holds {
             return Ok(());
         }
-        let kind = |position: u64| -> Result<_> {
-            Ok(codec::decode(Position(position), self.stored(batch, position)?)?.kind)
+        let witness = |position: u64| -> Result<Witness> {
+            Ok(Witness::from(&codec::decode(Position(position), self.stored(batch, position)?)?))
         };
-        let what = target.map_or_else(String::new, ToString::to_string);
-        let mut found = match count {
-            0 => "no event yet".to_owned(),
-            _ => format!("{}, last {} at #{last}", Version(count), kind(last)?),
-        };
-        if let Some(ended) = ended.filter(|ended| *ended != last) {
-            found.push_str(&format!(", and no state since {} at #{ended}", kind(ended)?));
-        }
-        Err(Error::refused(what, expected, found))
+        let entity = target.map_or_else(String::new, ToString::to_string);
+        let ended = ended.filter(|ended| *ended != last).map(witness).transpose()?;
+        let last = if count == 0 { None } else { Some(witness(last)?) };
+        let found = count;
+        Err(Error::from(match expect {
+            Expect::Version(expected) => Conflict::Version { entity, expected: expected.0, found, last },
+            Expect::Exists => Conflict::Exists { entity, found, last, ended },
+            Expect::New | Expect::None(_) => Conflict::New { entity, found, last },
+        }))
     }
+}
+
+/// An event that a condition does not allow, staged since it was looked up.
+fn staged_since(batch: &Batch, checked: &Checked) -> Result<Option<u64>> {
+    let lists = checked.condition.lists(&batch.catalog);
+    let first = batch.next - batch.staged.len() as u64;
+    for (staged, position) in batch.staged.iter().zip(first..) {
+        if lists.is_some_and(|lists| !lists.iter().any(|term| staged.terms.contains(term))) {
+            continue;
+        }
+        if checked.condition.is_met_by(&Record::open(Position(position), &staged.bytes)?) {
+            return Ok(Some(position));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether an event may land at this position, after what is said of it.
@@ -341,3 +593,6 @@ fn check_place(new: &NewEvent, position: u64) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use crate::entity::Position;
 use crate::error::{Error, Result, shorten};
 use crate::event::{Event, Form, codec, is_uri_reference, write_form};
 use crate::pattern::Pattern;
+use crate::store::Store;
 use crate::store::snapshot::Direction;
 
 /// How an export is done.
@@ -48,8 +49,8 @@ impl ExportOptions {
         self
     }
 
-    /// The `source` of CloudEvents: a URI reference. Without it, it is `urn:bygone:` and the id of the first event of the log. An event
-    /// that came from elsewhere, with a `source` in its metadata, keeps that.
+    /// The `source` of CloudEvents: a URI reference. Without it, it is `urn:uuid:` and the id of this database, which one that is
+    /// restored has anew. An event that came from elsewhere, with a `source` in its metadata, keeps that.
     pub fn source(mut self, source: &str) -> ExportOptions {
         self.source = Some(source.to_owned());
         self
@@ -98,7 +99,7 @@ impl Db {
                 let expected = "a URI, like https://shop.example/orders";
                 return Err(Error::invalid("the source", expected, format!("'{}'", shorten(&other))));
             }
-            None => own_source(snapshot.event(Position(1))?.as_ref()),
+            None => own_source(self.store()),
         };
         let mut writer = Writer { form: options.form, source, written: 0, output };
         for row in snapshot.log(1, u64::MAX, Direction::Ascending) {
@@ -117,18 +118,9 @@ impl Db {
     }
 }
 
-/// A name for this log that stays, since its first event does.
-fn own_source(first: Option<&Event>) -> String {
-    let mut source = "urn:bygone:".to_owned();
-    let id = first.map_or_else(|| "empty".to_owned(), |first| first.id.to_string());
-    for byte in id.bytes() {
-        match byte {
-            b'-' | b'.' | b'_' | b'~' => source.push(char::from(byte)),
-            byte if byte.is_ascii_alphanumeric() => source.push(char::from(byte)),
-            byte => source += &format!("%{byte:02X}"),
-        }
-    }
-    source
+/// A name for this database: its own id, as a UUID.
+fn own_source(store: &Store) -> String {
+    uuid::Builder::from_random_bytes(store.shared().id.0).into_uuid().urn().to_string()
 }
 
 /// An export under way.

@@ -85,7 +85,7 @@ pub(super) fn check_known(store: &Store, foreign: &[Foreign]) -> Result<()> {
             let what = format!("line {number}: the id '{}'", shorten(&id.to_string()));
             let expected = format!("one that no event from elsewhere than {} has", shorten(source));
             let found = "one that another import has brought in meanwhile; run this one again";
-            return Err(Error::refused(what, expected, found));
+            return Err(Error::conflict(what, expected, found));
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::error::{Error, Result, shorten};
 const MAX_TEXT: usize = 32 << 20;
 
 /// An input, read up to somewhere.
-pub(super) struct Texts<R> {
+pub(crate) struct Texts<R> {
     input: R,
     place: Place,
     read: Count,
@@ -44,7 +44,7 @@ struct Count {
 }
 
 /// An object.
-pub(super) struct Text<'a> {
+pub(crate) struct Text<'a> {
     pub bytes: &'a [u8],
     /// How much of the input it takes: of one that has a line to itself, the whole line.
     pub length: usize,

@@ -3,6 +3,7 @@
 use crate::document::Document;
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
+use crate::event::Vector;
 use crate::value::{Object, Value};
 
 pub(super) struct Members {
@@ -43,6 +44,10 @@ impl Members {
             Some(Value::Int(n)) if n >= 0 => Ok(Some(n as u64)),
             Some(other) => Err(Error::invalid(format!("`{name}`"), "a count", shorten(&other.to_string()))),
         }
+    }
+
+    pub fn vector(&mut self, name: &str) -> Result<Option<Vector>> {
+        self.text(name)?.map(|text| text.parse()).transpose()
     }
 
     pub fn object(&mut self, name: &str) -> Result<Option<Object>> {

@@ -145,7 +145,7 @@ pub(super) fn read(members: Object) -> Result<Line> {
 fn producer_form(members: Object) -> Result<Producer> {
     let mut form = Members::new("an event", members);
     let model = Entity::new(&form.required("type")?, &form.required("id")?)?;
-    let producer = Producer { model, version: form.count("version")?, vector: form.text("vector")? };
+    let producer = Producer { model, version: form.count("version")?, vector: form.vector("vector")? };
     form.done("producer")?;
     Ok(producer)
 }

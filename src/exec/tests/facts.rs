@@ -100,7 +100,7 @@ fn atomic_is_all_or_nothing_and_its_facts_hold_for_all() {
     assert!(lines[1].contains(r#""actor":{"type":"Till","id":"1"}"#) && lines[1].contains(r#""ip":"x""#));
     assert!(lines.iter().all(|line| line.contains(r#""timestamp":"2024-01-01T00:00:00Z""#)));
     let error = session.error("ATOMIC (EMIT Order.sent 42; EMIT Order.created 42 EXPECT NEW)");
-    assert!(error.starts_with("refused: Order 42: expected no event yet"), "{error}");
+    assert!(error.starts_with("conflict: Order 42: expected no event yet"), "{error}");
     assert_eq!(store.snapshot().head().0, 2);
 }
 

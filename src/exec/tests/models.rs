@@ -437,7 +437,7 @@ fn what_exists_is_what_has_a_state() {
     session.rows("EMIT Car.scrapped 5 INDEX BY trip = 1");
     assert_eq!(
         session.error("EMIT Trip.went 1 EXPECT EXISTS"),
-        "refused: Trip 1: expected a state, found version 1, last Trip.begun at #2, and no state since Car.scrapped at #3"
+        "conflict: Trip 1: expected a state, found version 1, last Trip.begun at #2, and no state since Car.scrapped at #3"
     );
     // Included events are not counted.
     session.rows("EMIT Trip.seen 1 EXPECT VERSION 1");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{EntityRef, Name, Param, Span};
+use crate::entity::Position;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -78,6 +79,8 @@ pub(crate) enum Literal {
     Time(Timestamp),
     Duration(Duration),
     Now,
+    /// `#12`, as a value of `BY`.
+    Position(Position),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

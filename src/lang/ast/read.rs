@@ -88,7 +88,8 @@ pub(crate) struct Tag {
     pub(crate) span: Span,
 }
 
-/// The values are literals, parameters or entities: [`ExprKind::Literal`](super::ExprKind), `Param`, `Entity`.
+/// The values are literals, parameters or entities: [`ExprKind::Literal`](super::ExprKind), `Param`, `Entity`. The kind of such an entity
+/// may have dots: what an event was caused by elsewhere has a type.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TagTest {
     Compare(Comparison, Expr),

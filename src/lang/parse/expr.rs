@@ -8,8 +8,8 @@ use nom::sequence::separated_pair;
 
 use super::cursor::{Cursor, Parsed, Stop, flag, keyword, symbol};
 use super::name::{
-    bare, begins_id, begins_plain_id, date, duration, id, name, param, plain_id, refuse_zeros, too_wide,
-    unquoted, whole,
+    bare, begins_id, begins_plain_id, date, duration, id, name, param, plain_id, position, refuse_zeros,
+    too_wide, unquoted, whole,
 };
 use crate::lang::ast::{
     Comparison, EntityRef, Expr, ExprKind, Literal, Name, ObjectExpr, Operator, Path, Span, Step,
@@ -360,16 +360,26 @@ fn float(c: Cursor<'_>) -> Parsed<'_, f64> {
     }
 }
 
-/// A literal, a parameter or an entity: what an index can be asked for.
+/// A literal, a position, a parameter or an entity: what an index can be asked for.
 pub(super) fn value(c: Cursor<'_>) -> Parsed<'_, Expr> {
     match c.kind() {
         Kind::Param => Ok((c.next(), Expr { kind: ExprKind::Param(param(c)), span: c.token().span })),
+        Kind::Position => {
+            let (rest, position) = position(c)?;
+            let kind = ExprKind::Literal(Literal::Position(position));
+            Ok((rest, Expr { kind, span: c.token().span }))
+        }
         Kind::Symbol(Symbol::Minus) => match c.next().kind() {
             Kind::Int | Kind::Number => unary(c).map(|(rest, expr)| (rest, *expr)),
             _ => c.next().missing_noun(Noun::Number),
         },
         kind if begins_field(kind) => {
-            let (rest, kind) = bare(c)?;
+            let (mut rest, mut kind) = bare(c)?;
+            while rest.sees_symbol(Symbol::Dot) {
+                let (after, part) = name(Noun::Part).parse(rest.next())?;
+                kind = Name { text: format!("{}.{}", kind.text, part.text), span: after.span_from(c) };
+                rest = after;
+            }
             if !begins_id(rest) {
                 rest.expect_noun(Noun::Id);
                 let message = format!("{} alone is no value; a text is quoted", c.source());

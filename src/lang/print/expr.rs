@@ -129,6 +129,7 @@ impl Display for Literal {
             Literal::Time(time) => write!(f, "{}", Time(*time)),
             Literal::Duration(duration) => f.write_str(&display_duration(*duration)),
             Literal::Now => f.write_str("NOW"),
+            Literal::Position(position) => write!(f, "{position}"),
         }
     }
 }

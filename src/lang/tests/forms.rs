@@ -68,6 +68,8 @@ fn reads() {
         "EVENTS 'Order.*' BY customer = 'c-7' WHERE data.total > 100 SINCE -30d",
         "EVENTS 'Order.paid' GROUP BY bucket(timestamp, 1h) AS hour SELECT count(), sum(data.total) AS paid",
         "EVENTS BY User 7",
+        "EVENTS BY cause = #12",
+        "EVENTS BY cause IN (#12, 'e1', Pay 'cmd-1')",
         "EVENTS BY customer IN ('a', 'b'), total BETWEEN -1 AND 9.5, owner = User 7, at >= 2024-01-01",
         "EVENTS $pattern SINCE #12 UNTIL VERSION 3 AS OF '2024-02-01' ORDER BY data.total DESC, type LIMIT $n",
         "AT Order 42 '2024-01-01'",

@@ -107,7 +107,9 @@ fn accepts(expectation: Expectation, token: &str) -> bool {
                 let open = symbol(&[LeftParen, LeftBracket, LeftBrace, Minus]);
                 name || literal || kind == Shape::Param || open
             }
-            Value => name || literal || kind == Shape::Param || symbol(&[Symbol::Minus]),
+            Value => {
+                name || literal || matches!(kind, Shape::Param | Shape::Position) || symbol(&[Symbol::Minus])
+            }
             Arithmetic => {
                 symbol(&[Symbol::Plus, Symbol::Minus, Symbol::Star, Symbol::Slash, Symbol::Percent])
             }

@@ -6,7 +6,7 @@ use super::{Binder, expr::Names};
 use crate::entity::{Entity, EventType, Name, Position};
 use crate::error::{Error, Result};
 use crate::event::{Cause, EventId};
-use crate::lang::ast::{Comparison, Expr, Selector, Tag, TagTest};
+use crate::lang::ast::{Comparison, Expr, ExprKind, Literal, Selector, Tag, TagTest};
 use crate::plan::by::{Shown, order};
 use crate::plan::expr::{Constant, Node};
 use crate::plan::fault::nearest;
@@ -34,7 +34,16 @@ impl Binder<'_> {
         if !BUILT_IN.contains(&name) {
             return self.tagged(name, tag).map(By::Tag);
         }
-        let one = |expr: &Expr| self.built_in(name, tag, &self.constant(name, expr, tag)?);
+        let one = |expr: &Expr| match &expr.kind {
+            ExprKind::Literal(Literal::Position(position)) if name == "cause" => {
+                self.position(*position, expr.span).map(|position| By::Cause(Cause::Event(position)))
+            }
+            // Its type may be any, with dots too: it is none of this database's kinds.
+            ExprKind::Entity(elsewhere) if name == "cause" => {
+                Ok(By::Cause(Cause::Named { kind: elsewhere.kind.text.clone(), id: self.id(&elsewhere.id)? }))
+            }
+            _ => self.built_in(name, tag, &self.constant(name, expr, tag)?),
+        };
         match &tag.test {
             TagTest::Compare(Comparison::Equal, expr) => one(expr),
             TagTest::In(exprs) => Ok(By::Any(exprs.iter().map(one).collect::<Result<_>>()?)),
@@ -89,10 +98,11 @@ impl Binder<'_> {
                     }
                 }
             }
-            Constant::Entity(entity) => {
-                Ok(Cause::Named { kind: entity.kind().to_owned(), id: entity.id().to_owned() })
+            _ => {
+                let message = "BY cause: expected a position, like cause = #1207, the id of an event, or the type and id of what \
+                               came from elsewhere";
+                Err(self.fault(tag.span, message))
             }
-            _ => Err(self.fault(tag.span, "BY cause: expected a position, like cause = 1207, or an id")),
         }
     }
 

@@ -129,6 +129,11 @@ impl Binder<'_> {
                 // A u64 of milliseconds at most: far below.
                 Node::Constant(Constant::Span(i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)))
             }
+            Literal::Position(position) => {
+                let message =
+                    format!("{position} is a place in the log: BY cause takes it, and no other value is one");
+                return Err(self.fault(span, message));
+            }
             Literal::Now => match names {
                 // A definition has no instant of its own.
                 Names::None if self.snapshot.is_some() => Node::Now,

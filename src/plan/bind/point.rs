@@ -81,7 +81,7 @@ impl Binder<'_> {
         self.snapshot()?.position_of(&id)
     }
 
-    fn position(&self, position: Position, span: Span) -> Result<Position> {
+    pub(super) fn position(&self, position: Position, span: Span) -> Result<Position> {
         let head = self.snapshot()?.head();
         if position > head {
             return Err(self.fault(span, format!("{position} is beyond the head, which is {head}")));

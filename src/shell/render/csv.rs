@@ -55,6 +55,13 @@ impl Renderer for Csv {
             self.head(EVENT.map(str::to_owned).to_vec(), out)?;
             return write_row(&event_cells(event), out);
         }
+        if let Row::Traced(traced) = row {
+            self.settle(out)?;
+            self.head(["depth"].into_iter().chain(EVENT).map(str::to_owned).collect(), out)?;
+            let mut cells = vec![Some(Cell::number(traced.depth))];
+            cells.extend(event_cells(&traced.event));
+            return write_row(&cells, out);
+        }
         if let Row::Blame(leaf) = row {
             self.settle(out)?;
             self.head(["path", "value"].into_iter().chain(EVENT).map(str::to_owned).collect(), out)?;

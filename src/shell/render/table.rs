@@ -2,7 +2,7 @@
 //!
 //! Columns are as wide as the first rows need, and the whole is as wide as the terminal: what does not fit is shortened
 //! with `…`, the longest columns first. A pipe has no width, and nothing is shortened there. A state that comes alone is
-//! no table: it is written out. Nor are changes: they are lines.
+//! no table: it is written out. Nor are changes, which are lines, and traces, which are trees.
 
 use std::io::{self, Write};
 
@@ -11,6 +11,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::change::Changes;
 use super::grid::{self, Block, Cell, Kind, Record, SAMPLE};
+use super::tree::Tree;
 use super::{Renderer, definition};
 use crate::shell::terminal::{Style, Terminal, harmless};
 
@@ -29,6 +30,8 @@ pub struct Table {
     sample: Vec<Record<'static>>,
     /// The widths of the columns, once they are known; the columns that hold numbers.
     layout: Option<Vec<Column>>,
+    /// The tree that rows of a trace make.
+    tree: Tree,
     /// The only row so far, if it is a state.
     lone: Option<Object>,
     rows: usize,
@@ -51,6 +54,7 @@ impl Table {
             block: Block::default(),
             sample: Vec::new(),
             layout: None,
+            tree: Tree::new(terminal),
             lone: None,
             rows: 0,
             follows: false,
@@ -61,6 +65,7 @@ impl Table {
 impl Renderer for Table {
     fn begin(&mut self, _statement: usize, out: &mut dyn Write) -> io::Result<()> {
         (self.block, self.layout, self.rows) = (Block::default(), None, 0);
+        self.tree = Tree::new(&self.terminal);
         if std::mem::replace(&mut self.follows, false) { writeln!(out) } else { Ok(()) }
     }
 
@@ -85,6 +90,10 @@ impl Renderer for Table {
             Row::Step(step) => {
                 self.begin_lines(out)?;
                 return changes.step(step, out);
+            }
+            Row::Traced(traced) => {
+                self.begin_lines(out)?;
+                return self.tree.row(traced, out);
             }
             Row::State(_) => {
                 let members = grid::members(row);

@@ -140,7 +140,7 @@ fn each_request_of_a_batch_sees_those_before_it_and_a_rejected_one_leaves_no_tra
         Ok(outcome) => format!("#{}", outcome.events[0].0),
         Err(error) => error.kind().to_owned(),
     });
-    assert_eq!(answers, ["#1", "refused", "#2", "refused", "repeated", "#3", "#4", "refused", "refused"]);
+    assert_eq!(answers, ["#1", "conflict", "#2", "conflict", "repeated", "#3", "#4", "conflict", "conflict"]);
     let log = rows(&store.snapshot(), Direction::Ascending).unwrap();
     assert_eq!(log.len(), 4);
     Expected::new(&log); // versions are dense

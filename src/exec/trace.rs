@@ -1,0 +1,148 @@
+//! `TRACE`: what brought an event about, and what it brought about.
+//!
+//! The causes are a path, from the root of the chain down to the event. The effects are a tree, which is walked as it is pulled: of each event
+//! on the way down the list of its effects is held where it was left, and none whose list has come to its end. An event is caused by an
+//! earlier one, so the walk ends.
+
+use std::iter::Peekable;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::answer::{Answer, Row};
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::event::{Cause, Event};
+use crate::plan::Trace;
+use crate::store::snapshot::{Direction, List, Snapshot};
+use crate::store::term::Term;
+
+/// An event of a chain of causes. Serializes as the event with a `"depth"`.
+///
+/// ```
+/// use bygone::{Db, NewEvent, Parameters, Position, Row};
+/// let db = Db::in_memory()?;
+/// db.append(NewEvent::new("Order.placed").on(("Order", 42)))?;
+/// db.append(NewEvent::new("Order.paid").on(("Order", 42)).caused_by(Position(1)))?;
+/// db.append(NewEvent::new("Parcel.packed").on(("Parcel", 7)).caused_by(Position(2)))?;
+/// let mut traced = Vec::new();
+/// for row in db.query("TRACE #2", &Parameters::new())?.rows {
+///     let Row::Traced(traced_event) = row? else { continue };
+///     traced.push((traced_event.depth, traced_event.event.kind.to_string()));
+/// }
+/// let expected = [(-1, "Order.placed"), (0, "Order.paid"), (1, "Parcel.packed")];
+/// assert_eq!(traced, expected.map(|(depth, kind)| (depth, kind.to_owned())));
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Traced {
+    /// The event.
+    pub event: Event,
+    /// How far it is from the one that was asked about, which has 0: its cause has −1, its effects 1, their effects 2.
+    pub depth: i64,
+    /// No other effect of its cause follows. It is not part of the JSON, where that can be seen by the depths.
+    pub last: bool,
+}
+
+impl Serialize for Traced {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.event.members(&mut map)?;
+        map.serialize_entry("depth", &self.depth)?;
+        map.end()
+    }
+}
+
+/// `TRACE`.
+pub(super) fn answer(snapshot: &Snapshot, plan: &Trace) -> Result<Answer> {
+    let event = event(snapshot, plan.event.0)?;
+    // From the event up: they are told from the root down.
+    let mut above = Vec::new();
+    let mut of = (plan.event, event.cause.clone());
+    while let (position, Some(Cause::Event(cause))) = of
+        && plan.causes
+    {
+        if cause >= position || cause == Position::START {
+            return Err(Error::corrupt(
+                format!("the cause of {position}"),
+                format!("{cause}, which is not before it"),
+            ));
+        }
+        above.push(cause.0);
+        of = (cause, self::event(snapshot, cause.0)?.cause);
+    }
+    let effects = plan.effects.then(|| Effects::of(snapshot, plan.event)).transpose()?;
+    let snapshot = snapshot.clone();
+    let causes = above.into_iter().enumerate().rev().map(move |(above, position)| {
+        Ok(Traced { event: self::event(&snapshot, position)?, depth: -(above as i64) - 1, last: true })
+    });
+    let asked = std::iter::once(Ok(Traced { event, depth: 0, last: true }));
+    let rows = causes.chain(asked).chain(effects.into_iter().flatten());
+    Ok(Answer::rows(rows.map(|traced| traced.map(Row::Traced))))
+}
+
+fn event(snapshot: &Snapshot, position: u64) -> Result<Event> {
+    let gone = || {
+        Error::corrupt(
+            format!("the event #{position}"),
+            "an event names it as its cause, and it cannot be found",
+        )
+    };
+    snapshot.event(Position(position))?.ok_or_else(gone)
+}
+
+/// The effects of an event, and theirs, each before its own.
+struct Effects {
+    snapshot: Snapshot,
+    /// The lists on the way down that have something left: at which depth, and of whose effects.
+    lists: Vec<(i64, u64, Peekable<List>)>,
+}
+
+impl Effects {
+    fn of(snapshot: &Snapshot, event: Position) -> Result<Effects> {
+        let mut effects = Effects { snapshot: snapshot.clone(), lists: Vec::new() };
+        effects.descend(event.0, 1)?;
+        Ok(effects)
+    }
+
+    /// Goes on to the effects of an event.
+    fn descend(&mut self, position: u64, depth: i64) -> Result<()> {
+        let term = Term::cause(&Cause::Event(Position(position)))?;
+        let mut list = self.snapshot.list(term, 1, u64::MAX, Direction::Ascending).peekable();
+        if list.peek().is_some() {
+            self.lists.push((depth, position, list));
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<Option<Traced>> {
+        let Some((depth, cause, mut list)) = self.lists.pop() else { return Ok(None) };
+        let Some(position) = list.next().transpose()? else { return Ok(None) };
+        if position <= cause {
+            return Err(Error::corrupt(
+                format!("the list of what #{cause} caused"),
+                format!("#{position}, which is not after it"),
+            ));
+        }
+        let last = list.peek().is_none();
+        // A chain of any length holds one list.
+        if !last {
+            self.lists.push((depth, cause, list));
+        }
+        self.descend(position, depth + 1)?;
+        Ok(Some(Traced { event: event(&self.snapshot, position)?, depth, last }))
+    }
+}
+
+impl Iterator for Effects {
+    type Item = Result<Traced>;
+
+    fn next(&mut self) -> Option<Result<Traced>> {
+        let step = self.step().transpose();
+        if let Some(Err(_)) = step {
+            self.lists.clear();
+        }
+        step
+    }
+}

@@ -1,0 +1,54 @@
+//! Verbs that are defined.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::entity::{Entity, Name, Position};
+use crate::error::{Error, Result, shorten};
+use crate::store::verb::Rule;
+
+/// The kind of what `$verb.…` events are about.
+pub(crate) const KIND: &str = "$verb";
+/// The type of a definition.
+pub(crate) const DEFINED: &str = "$verb.defined";
+/// The type of the end of a definition.
+pub(crate) const DROPPED: &str = "$verb.dropped";
+
+/// A verb, from its definition on.
+#[derive(Clone)]
+pub(crate) struct Verb {
+    /// Where its definition is.
+    pub position: Position,
+    pub name: String,
+    /// As it was said, in the canonical text of the statement.
+    pub text: String,
+    /// None where this version does not understand the text.
+    pub(super) rule: Option<Arc<dyn Rule>>,
+}
+
+impl Verb {
+    /// What it does.
+    ///
+    /// # Errors
+    /// If this version does not understand the definition.
+    pub fn rule(&self) -> Result<&Arc<dyn Rule>> {
+        self.rule.as_ref().ok_or_else(|| {
+            let (name, position, text) = (Name(&self.name), self.position, shorten(&self.text));
+            Error::stopped(format!(
+                "the verb {name} is defined at {position} in a way that this version does not understand ({text}); \
+                 use the version that defined it, or define it anew"
+            ))
+        })
+    }
+
+    /// What its definitions are about.
+    pub fn target(&self) -> Result<Entity> {
+        Entity::new(KIND, &self.name)
+    }
+}
+
+impl fmt::Debug for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verb({} at {})", self.name, self.position)
+    }
+}

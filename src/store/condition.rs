@@ -1,0 +1,54 @@
+//! Conditions: what must not be in the log, checked at the moment of commit.
+//!
+//! A condition is looked up on the caller's own thread, up to the head, before its group queues; the leader looks only at what has come
+//! since, what is staged included ([`super::stage`]). So what may take time takes nobody else's.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::catalog::Catalog;
+use super::snapshot::Snapshot;
+use super::term::Term;
+use crate::error::Result;
+use crate::event::record::Record;
+
+/// Events of which there must be none. Its text says which.
+pub(crate) trait Condition: fmt::Debug + fmt::Display + Send + Sync {
+    /// One of them behind a position, if there is any.
+    fn find(&self, snapshot: &Snapshot, after: u64) -> Result<Option<u64>>;
+
+    /// Whether an event is one of them.
+    fn is_met_by(&self, event: &Record) -> bool;
+
+    /// Lists of which one at least holds each of them; none where lists do not tell. They are those of events that are appended by
+    /// this catalog.
+    fn lists(&self, _catalog: &Catalog) -> Option<&[Term]> {
+        None
+    }
+}
+
+/// A condition, as far as it was checked before the commit.
+#[derive(Debug, Clone)]
+pub(crate) struct Checked {
+    pub condition: Arc<dyn Condition>,
+    /// What it does not allow. What is in the log stays there.
+    pub found: Option<u64>,
+    /// Nothing else up to there.
+    pub through: u64,
+}
+
+impl Checked {
+    /// Not looked up yet.
+    pub fn new(condition: Arc<dyn Condition>) -> Checked {
+        Checked { condition, found: None, through: 0 }
+    }
+
+    /// Looks it up, as far as the snapshot shows.
+    pub fn look_up(&mut self, snapshot: &Snapshot) -> Result<()> {
+        if self.found.is_none() {
+            self.found = self.condition.find(snapshot, self.through)?;
+            self.through = self.through.max(snapshot.head().0);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! What verbs see at the moment of commit: the log, with what is staged before them.
+
+use std::sync::Arc;
+
+use super::Batch;
+use crate::entity::{Entity, Position};
+use crate::error::Result;
+use crate::event::record::Record;
+use crate::store::fold::Folded;
+use crate::store::recent::Known;
+use crate::store::snapshot::{Snapshot, Until};
+use crate::store::term::Term;
+use crate::store::verb::Moment;
+use crate::store::{Shared, locked};
+use crate::time::Timestamp;
+
+/// A batch, as of what is staged.
+pub(super) struct AtCommit<'b> {
+    pub shared: &'b Arc<Shared>,
+    pub batch: &'b mut Batch,
+}
+
+impl Moment for AtCommit<'_> {
+    fn now(&self) -> Timestamp {
+        self.batch.recorded.map_or(self.batch.now, |last| last.max(self.batch.now))
+    }
+
+    fn node(&self) -> String {
+        self.shared.node()
+    }
+
+    fn folded(&mut self, entity: &Entity) -> Result<Arc<Folded>> {
+        let snapshot = self.shared.snapshot_of(self.batch);
+        let definition = snapshot.indexes().model(entity.kind()).map(|model| model.position);
+        let known = self.batch.known.remove(entity).filter(|known| known.definition == definition);
+        let mut known = match known.or_else(|| locked(&self.shared.recent).get(entity, definition)) {
+            Some(known) => known,
+            None => Known::of(&snapshot, entity)?,
+        };
+        if known.through < self.batch.tails.head {
+            self.follow(&snapshot, entity, &mut known)?;
+        }
+        self.follow_staged(entity, &mut known)?;
+        let folded = known.folded.clone();
+        self.batch.known.insert(entity.clone(), known);
+        folded.check(entity)?;
+        Ok(folded)
+    }
+}
+
+impl AtCommit<'_> {
+    /// Takes a state along to the head.
+    fn follow(&self, snapshot: &Snapshot, entity: &Entity, known: &mut Known) -> Result<()> {
+        let fold = snapshot.fold_of(entity.kind())?;
+        let head = self.batch.tails.head;
+        // Nearly always nothing has come since, and where only its own events count their number says so.
+        let is_current = fold.includes().is_empty()
+            && match self.batch.tails.total(&Term::entity(entity)?) {
+                Some((count, _)) => count == known.folded.version,
+                None => known.through >= self.batch.tails.base(),
+            };
+        if !is_current {
+            let folded = (*known.folded).clone();
+            known.folded = Arc::new(snapshot.fold_all_from(folded, entity, &*fold, head)?);
+        }
+        known.through = head;
+        Ok(())
+    }
+
+    /// Takes it along to what is staged.
+    fn follow_staged(&self, entity: &Entity, known: &mut Known) -> Result<()> {
+        let batch = &*self.batch;
+        let last = batch.next - 1;
+        if known.through >= last {
+            return Ok(());
+        }
+        let own = Term::entity(entity)?;
+        let fold = self.shared.snapshot_of(batch).fold_of(entity.kind())?;
+        let version = batch.entities.get(&own).map_or(known.folded.version, |(count, _)| *count);
+        if fold.includes().is_empty() && version == known.folded.version {
+            known.through = last;
+            return Ok(());
+        }
+        let mut included = Vec::new();
+        for include in fold.includes() {
+            let terms = Term::tags_of_id(&include.tag, entity.id());
+            included.extend(terms.into_iter().map(|term| (term, &include.on)));
+        }
+        let first = batch.next - batch.staged.len() as u64;
+        let behind = (known.through + 1).saturating_sub(first) as usize;
+        for (staged, position) in batch.staged.iter().zip(first..).skip(behind) {
+            let is_own = staged.terms.contains(&own);
+            if !is_own && !included.iter().any(|(term, _)| staged.terms.contains(term)) {
+                continue;
+            }
+            let event = Record::open(Position(position), &staged.bytes)?;
+            if is_own || included.iter().any(|(_, on)| on.matches_text(event.kind())) {
+                Arc::make_mut(&mut known.folded).add(&*fold, &event, is_own);
+            }
+        }
+        known.through = last;
+        Ok(())
+    }
+}
+
+impl Known {
+    /// What an entity is as of a snapshot.
+    pub fn of(snapshot: &Snapshot, entity: &Entity) -> Result<Known> {
+        let definition = snapshot.indexes().model(entity.kind()).map(|model| model.position);
+        let through = snapshot.head().0;
+        let folded = snapshot.fold(entity, Until { through, by: None })?;
+        Ok(Known { definition, folded: Arc::new(folded), through })
+    }
+}
+
+impl Shared {
+    /// What is committed, with what the batch makes of the catalog.
+    pub(super) fn snapshot_of(self: &Arc<Shared>, batch: &Batch) -> Snapshot {
+        Snapshot::new(self.clone(), batch.tails.head, batch.catalog.clone())
+    }
+
+    /// Folds an entity where that takes nobody's time but the caller's.
+    pub fn remember(&self, snapshot: &Snapshot, entity: &Entity) -> Result<()> {
+        let definition = snapshot.indexes().model(entity.kind()).map(|model| model.position);
+        if locked(&self.recent).get(entity, definition).is_some() {
+            return Ok(());
+        }
+        // Who decides by it tells what is wrong with it.
+        if let Ok(known) = Known::of(snapshot, entity) {
+            locked(&self.recent).put(entity.clone(), known);
+        }
+        Ok(())
+    }
+}

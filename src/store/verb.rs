@@ -1,0 +1,163 @@
+//! Verbs: what decides, at the moment of commit, which events are appended.
+//!
+//! A [`Perform`] waits in the queue like the events of any group. When its turn comes, the leader asks its [`Rule`], which sees the log as
+//! it is then, what is staged before it included: what it decides by is so when its events join the log.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+
+use super::catalog::Catalog;
+use super::condition::Checked;
+use super::fold::Folded;
+use crate::document::Document;
+use crate::entity::{Entity, Name};
+use crate::error::{Error, Result};
+use crate::event::{Cause, Expect, NewEvent, Producer};
+use crate::time::Timestamp;
+
+thread_local! {
+    /// A rule decides on this thread.
+    static DECIDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Refuses what would wait for the commit that waits for it.
+pub(super) fn check_not_deciding() -> Result<()> {
+    if DECIDING.get() {
+        return Err(Error::stopped(
+            "a verb decides inside of a commit, and cannot append, checkpoint or close: it gives the events that are to be",
+        ));
+    }
+    Ok(())
+}
+
+/// A decision under way on this thread.
+struct Deciding(bool);
+
+impl Deciding {
+    fn begin() -> Deciding {
+        Deciding(DECIDING.replace(true))
+    }
+}
+
+impl Drop for Deciding {
+    fn drop(&mut self) {
+        DECIDING.set(self.0);
+    }
+}
+
+/// What a verb does.
+pub(crate) trait Rule: fmt::Debug + Send + Sync {
+    /// Of which entities it is.
+    fn kind(&self) -> &str;
+
+    /// Whether it looks at what the actor is: that is then folded before the commit.
+    fn sees_actor(&self) -> bool;
+
+    /// The events that performing it makes: of a type and with data, on whichever entities. What is said beside them (on whose behalf,
+    /// caused by what) is added.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it is not to be.
+    fn decide(&self, asked: &Perform, moment: &mut dyn Moment) -> Result<Vec<NewEvent>>;
+}
+
+/// What a rule sees: the log as of some moment.
+pub(crate) trait Moment {
+    /// When that is: what is decided is recorded at this instant.
+    fn now(&self) -> Timestamp;
+
+    /// What this database is called in vector clocks.
+    fn node(&self) -> String;
+
+    /// What an entity is then.
+    fn folded(&mut self, entity: &Entity) -> Result<Arc<Folded>>;
+}
+
+/// A verb to be performed.
+#[derive(Debug, Clone)]
+pub(crate) struct Perform {
+    pub verb: String,
+    pub entity: Entity,
+    /// The arguments.
+    pub data: Document,
+    pub metadata: Document,
+    pub actor: Option<Entity>,
+    /// When what it makes occurs; none: when it is recorded.
+    pub timestamp: Option<Timestamp>,
+    pub cause: Option<Cause>,
+    pub correlation: Option<String>,
+    /// Of the entity, before it.
+    pub expect: Vec<Expect>,
+    /// What must not be in the log, nor staged before it.
+    pub conditions: Vec<Checked>,
+    /// What it does, where that is said by the program, and not by the log.
+    pub rule: Option<Arc<dyn Rule>>,
+}
+
+impl Perform {
+    /// A verb without arguments.
+    pub fn new(verb: &str, entity: Entity) -> Perform {
+        Perform {
+            verb: verb.to_owned(),
+            entity,
+            data: Document::empty(),
+            metadata: Document::empty(),
+            actor: None,
+            timestamp: None,
+            cause: None,
+            correlation: None,
+            expect: Vec::new(),
+            conditions: Vec::new(),
+            rule: None,
+        }
+    }
+
+    /// What it does, as of a catalog.
+    pub fn rule(&self, catalog: &Catalog) -> Result<Arc<dyn Rule>> {
+        let rule = match (&self.rule, catalog.verb(&self.verb)) {
+            (Some(rule), _) => rule.clone(),
+            (None, Some(verb)) => verb.rule()?.clone(),
+            (None, None) => {
+                let what = format!("the verb {}", Name(&self.verb));
+                return Err(Error::invalid(what, "one that is defined (SHOW VERBS tells which)", "none"));
+            }
+        };
+        if rule.kind() != self.entity.kind() {
+            let what = format!("the verb {}", Name(&self.verb));
+            let expected = format!("a {}, which it is of", Name(rule.kind()));
+            return Err(Error::invalid(what, expected, self.entity.to_string()));
+        }
+        Ok(rule)
+    }
+
+    /// The events that it makes as of a moment, with all that is known of them.
+    pub fn decide(&self, catalog: &Catalog, moment: &mut dyn Moment) -> Result<Vec<NewEvent>> {
+        let rule = self.rule(catalog)?;
+        let deciding = Deciding::begin();
+        let mut events = rule.decide(self, moment)?;
+        drop(deciding);
+        let node = moment.node();
+        let mut vector = moment.folded(&self.entity)?.clock.vector(&node);
+        for event in &mut events {
+            // What belongs to another was still made by this one, as it was then.
+            if event.owner() == Some(&self.entity) {
+                let count = vector.get(&node).saturating_add(1);
+                vector = vector.with(&node, count)?;
+            }
+            event.producer = Some(Producer {
+                model: self.entity.clone(),
+                version: Some(vector.sum()?),
+                vector: Some(vector.clone()).filter(|vector| !vector.is_empty()),
+            });
+            event.actor.clone_from(&self.actor);
+            event.timestamp = self.timestamp;
+            event.cause.clone_from(&self.cause);
+            event.correlation.clone_from(&self.correlation);
+            if event.metadata.is_empty() {
+                event.metadata = self.metadata.clone();
+            }
+        }
+        Ok(events)
+    }
+}
