@@ -7,11 +7,12 @@ use super::show::fields;
 use super::verb::{Defined, Foreseen};
 use super::{define, read, write};
 use crate::entity::{Entity, Position, Version};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Witness};
 use crate::event::{Expect, NewEvent};
 use crate::plan::{
-    Access, Act, Append, Define, Emit, Explain, Owner, Perform, Plan, Read, ReadKind, Window, Write,
+    Absence, Access, Act, Append, Define, Emit, Explain, Owner, Perform, Plan, Read, ReadKind, Window, Write,
 };
+use crate::store::condition::Condition;
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
 use crate::time::Timestamp;
@@ -126,14 +127,23 @@ fn replacing(known: Option<Position>) -> String {
 fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let mut foreseen = Foreseen::new(snapshot, append.now);
+    if let Some(none) = &append.none {
+        lines.push(absent(snapshot, none)?);
+    }
     for act in &append.acts {
         match act {
             Act::Emit(emit) => {
                 let event = write::event(emit, made(emit), append.now)?;
                 let owner = event.owner().cloned().filter(|_| emit.owner != Owner::New);
                 appending(&mut foreseen, &event, owner.as_ref(), emit.data.is_some(), &mut lines)?;
+                if let Some(none) = &emit.none {
+                    lines.push(absent(snapshot, none)?);
+                }
             }
             Act::Perform(perform) => {
+                if let Some(none) = &perform.none {
+                    lines.push(absent(snapshot, none)?);
+                }
                 if let Err(refused) = performing(snapshot, &mut foreseen, perform, append.now, &mut lines)? {
                     lines.push(format!("would be {refused}"));
                     return Ok(lines);
@@ -232,4 +242,13 @@ fn guard(foreseen: &Foreseen, expect: &Expect, owner: Option<&Entity>) -> Result
         None => "no event yet".to_owned(),
     };
     Ok(Some(format!("  {said} {}: {found}", if holds { "holds" } else { "does not hold" })))
+}
+
+/// Whether there are no such events in the log.
+fn absent(snapshot: &Snapshot, none: &Absence) -> Result<String> {
+    let found = none.find(snapshot, 0)?.map(|position| snapshot.event(Position(position)));
+    Ok(match found.transpose()?.flatten() {
+        None => format!("  EXPECT NONE ({none}) holds"),
+        Some(event) => format!("  EXPECT NONE ({none}) does not hold: {}", Witness::from(&event)),
+    })
 }

@@ -13,6 +13,7 @@ use crate::store::snapshot::Snapshot;
 use crate::store::{Options, Store};
 use crate::time::{Clock, Timestamp};
 
+mod absences;
 mod against_naive;
 mod chains;
 mod changes;
