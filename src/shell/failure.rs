@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use bygone::{Error, Object};
 use bygone::error::Fault;
+use bygone::{Error, Object};
 use serde::Serialize;
 
 use super::cli::Format;

@@ -77,6 +77,11 @@ fn a_verb_checks_and_then_records() {
             own.values,
             [("actor.id".to_owned(), "bob".into()), ("state.by".to_owned(), "bob".into())]
         );
+        let own = session.error("PERFORM Approve Document 42 {note: 'ok'} BY Admin bob");
+        assert_eq!(
+            own,
+            r#"refused: Approve Document 42: expected actor.id != state.by; actor.id is "bob", state.by is "bob""#
+        );
 
         let text = "PERFORM Approve Document 42 {note: 'ok'} BY User ann META {ip: '::2', level: 9} KEY 'k' CAUSED BY #5";
         let rows = session.rows(text);
@@ -89,7 +94,11 @@ fn a_verb_checks_and_then_records() {
         );
         let lines: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
         assert!(lines[0].contains(r#""metadata":{"ip":"::2","level":1}"#), "{}", lines[0]);
-        assert!(lines[0].contains(r#""key":"k""#) && lines[0].contains(r#""cause":{"position":5}"#), "{}", lines[0]);
+        assert!(
+            lines[0].contains(r#""key":"k""#) && lines[0].contains(r#""cause":{"position":5}"#),
+            "{}",
+            lines[0]
+        );
         assert!(lines[1].contains(r#""metadata":{"ip":"::2","level":9}"#), "{}", lines[1]);
         assert!(lines[1].contains(r#""target":{"type":"Mail","id":"1042"}"#), "{}", lines[1]);
         assert!(lines[1].contains(r#""type":"Document","id":"42""#), "the producer: {}", lines[1]);
@@ -319,6 +328,7 @@ fn a_definition_that_cannot_be_meant_is_an_error() {
         ("x ON Document REQUIRE target.state.a = 1", "target has no 'state'; it has type, id"),
         ("x ON Document REQUIRE version.a = 1", "version has no parts"),
         ("x ON Document REQUIRE count() > 1", "a verb sees what they made: state"),
+        ("x ON Document REQUIRE actor = User (state.by)", "actor.type = 'User' AND actor.id = state.owner"),
         ("x ON Document REQUIRE TRUE", "REQUIRE TRUE is always the same"),
         ("x ON Document REQUIRE 1 < 2", "REQUIRE 1 < 2 is always the same"),
         ("x ON Document WHEN FALSE EMIT a", "WHEN FALSE is always the same: WHEN TRUE is for what is left"),
@@ -491,7 +501,8 @@ mod naively {
         prop_oneof![
             (account.clone(), amount.clone()).prop_map(|(account, amount)| Step::Deposit(account, amount)),
             (account.clone(), amount.clone()).prop_map(|(account, amount)| Step::Withdraw(account, amount)),
-            (account.clone(), account, amount).prop_map(|(from, to, amount)| Step::Transfer(from, to, amount)),
+            (account.clone(), account, amount)
+                .prop_map(|(from, to, amount)| Step::Transfer(from, to, amount)),
             Just(Step::Checkpoint),
         ]
     }

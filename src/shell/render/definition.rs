@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn what_belongs_to_a_case_stands_further_in() {
-        let text = "DEFINE VERB V ON A BY B REQUIRE a = ' WHEN ' WHEN x REQUIRE y EMIT z {a: 1} WHEN TRUE EMIT b";
+        let text =
+            "DEFINE VERB V ON A BY B REQUIRE a = ' WHEN ' WHEN x REQUIRE y EMIT z {a: 1} WHEN TRUE EMIT b";
         let lines = [
             "DEFINE VERB V ON A BY B",
             "  REQUIRE a = ' WHEN '",
