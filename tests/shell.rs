@@ -94,10 +94,13 @@ fn settled(text: &str, folder: &Path) -> String {
     let mut settled = String::new();
     let mut rest = text.as_str();
     while let Some(c) = rest.chars().next() {
-        let (length, mark) = [(id(rest), "<id>"), (moment(rest), "<now>"), (process(rest), "process <n>")]
-            .into_iter()
-            .find(|(length, _)| *length > 0)
-            .unwrap_or((0, ""));
+        let found = [
+            (id(rest), "<id>"),
+            (node(rest), "<node>"),
+            (moment(rest), "<now>"),
+            (process(rest), "process <n>"),
+        ];
+        let (length, mark) = found.into_iter().find(|(length, _)| *length > 0).unwrap_or((0, ""));
         if length > 0 {
             settled.push_str(mark);
             rest = &rest[length..];
@@ -125,6 +128,11 @@ fn without_duration(text: &str) -> String {
 /// The length of a UUID that the text begins with.
 fn id(text: &str) -> usize {
     matches(text, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
+}
+
+/// The length of what a database is called in a vector clock, which the text begins with.
+fn node(text: &str) -> usize {
+    matches(text, "xxxxxxxx:d").saturating_sub(2)
 }
 
 /// The length of an instant with a fraction, which only the clock has.

@@ -170,6 +170,11 @@ fn terse(row: Value) -> Value {
     if let Some(chain) = members.get_mut("chain") {
         *chain = "…".into();
     }
+    // What a database is called in a vector clock, it made.
+    if let Some(Value::Text(vector)) = members.get_mut("vector") {
+        let counts = vector.split(';').filter_map(|part| Some(format!("…:{}", part.split_once(':')?.1)));
+        *vector = counts.collect::<Vec<_>>().join(";");
+    }
     let inner = |(name, value)| (name, if matches!(value, Value::Object(_)) { terse(value) } else { value });
     Value::Object(members.into_iter().map(inner).collect::<Object>())
 }
