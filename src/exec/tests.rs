@@ -13,6 +13,7 @@ use crate::store::snapshot::Snapshot;
 use crate::store::{Options, Store};
 use crate::time::{Clock, Timestamp};
 
+mod absences;
 mod against_naive;
 mod chains;
 mod changes;
@@ -27,6 +28,7 @@ mod models;
 mod reads;
 mod shaped;
 mod shaped_naively;
+mod verbs;
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
