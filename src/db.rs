@@ -157,7 +157,7 @@ impl Db {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn emit_all(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
-        decoded(self.store.append(self.group(events))?)
+        decoded(self.store.append(self.grouped(events))?)
     }
 
     /// Appends several events, all or none, under one key: again with this key, the first outcome is given back and nothing is
@@ -178,7 +178,7 @@ impl Db {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn emit_all_once(&self, key: &str, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
-        decoded(self.store.append(Group { key: Some(key.to_owned()), ..self.group(events) })?)
+        decoded(self.store.append(Group { key: Some(key.to_owned()), ..self.grouped(events) })?)
     }
 
     /// Queues events, all or none, and returns at once (unless the queue is full). They are committed whether or
@@ -195,7 +195,7 @@ impl Db {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn submit(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Ticket> {
-        self.store.submit(self.group(events)).map(Ticket)
+        self.store.submit(self.grouped(events)).map(Ticket)
     }
 
     pub(crate) fn actor(&self) -> Option<&Entity> {
@@ -210,7 +210,7 @@ impl Db {
         &self.shelf
     }
 
-    fn group(&self, events: impl IntoIterator<Item = NewEvent>) -> Group {
+    pub(crate) fn grouped(&self, events: impl IntoIterator<Item = NewEvent>) -> Group {
         let actor = |mut event: NewEvent| {
             event.actor = event.actor.or_else(|| self.actor.clone());
             event
@@ -420,13 +420,13 @@ impl fmt::Debug for Events {
     }
 }
 
-fn decoded(outcome: Outcome) -> Result<Vec<Event>> {
+pub(crate) fn decoded(outcome: Outcome) -> Result<Vec<Event>> {
     outcome.events.into_iter().map(|(position, bytes)| codec::decode(Position(position), bytes)).collect()
 }
 
 /// A group that was queued: [`Ticket::wait`] for it, or await it as a future.
 #[derive(Debug)]
-pub struct Ticket(Submitted);
+pub struct Ticket(pub(crate) Submitted);
 
 impl Ticket {
     /// Waits until it is durable, and gives the events.

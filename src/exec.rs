@@ -3,6 +3,7 @@
 //! [`read()`] is given a snapshot and cannot write; [`write()`] is given the store. Rows are pulled: what nobody asks for is not
 //! read, and what was read is not kept.
 
+mod absence;
 mod aggregate;
 mod align;
 pub(crate) mod answer;
@@ -63,6 +64,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Find(find) => find::answer(snapshot, find)?,
         ReadKind::Kinds => Answer::rows(describe::kinds(snapshot)?),
         ReadKind::Describe(name) => describe::describe(snapshot, name)?,
+        ReadKind::Verbs => Answer::rows(describe::verbs(snapshot)),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
         ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),

@@ -61,6 +61,15 @@
 //!    group (`exec/write.rs`) and goes the way of every event.
 //! 4. Rows are pulled, one by one ([`Rows`]); the shell renders them (`shell/render.rs`).
 //!
+//! # The life of a verb
+//!
+//! 1. It is defined in the log (`store/catalog/verb.rs`, `plan/verb.rs`), or added by the program ([`Verb`]).
+//! 2. It is asked for by a statement or by [`Db::perform`], and joins a group as events do; what it looks at is folded on the
+//!    caller's thread, as far as the log goes by then (`store/group.rs`, `store/recent.rs`).
+//! 3. When the turn of its group comes, the leader takes those states along to what is staged, and asks the verb for its events or
+//!    why there are none (`store/verb.rs`, `store/stage/moment.rs`, `exec/verb.rs`).
+//! 4. Its events say which model made them, as of which of its versions, and go the way of every event.
+//!
 //! # The life of a command
 //!
 //! 1. The aggregate is folded, event by event, from the newest snapshot of it that is of use (`aggregate.rs`,
@@ -73,6 +82,7 @@
 #![warn(missing_docs)]
 
 mod aggregate;
+mod appending;
 mod cancel;
 mod db;
 mod document;
@@ -97,6 +107,7 @@ mod value;
 mod verb;
 
 pub use aggregate::{Aggregate, Decide, ExecuteError, Executed, Execution, Point, Replayed, Snapshots};
+pub use appending::Appending;
 pub use cancel::Cancel;
 pub use db::{Db, Events, Ticket};
 pub use document::Document;

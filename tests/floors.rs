@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["plan"],
     &["exec"],
     &["live"],
-    &["db", "query", "aggregate", "verb", "transfer", "text", "testing", "fuzzing", "lib"],
+    &["db", "query", "aggregate", "appending", "verb", "transfer", "text", "testing", "fuzzing", "lib"],
     &["shell", "main"],
 ];
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bygone::{Db, ImportOptions, Imported, NewEvent, Options, Position, Value};
+use bygone::{Db, ImportOptions, Imported, NewEvent, Options, Parameters, Position, Value};
 
 /// Real events: the departures, landings and cancellations of three planes.
 fn flights() -> String {
@@ -307,6 +307,20 @@ fn a_chain_of_causes_is_restored_as_one_and_an_event_that_leaves_it_is_refused()
             assert!(error.contains(&told) && error.contains(&root) && error.contains("'another'"), "{error}");
         }
     }
+}
+
+#[test]
+fn what_is_restored_has_the_namespace_that_it_must_have() {
+    let db = tiny();
+    db.query("DEFINE ENTITY Order NAMESPACE shop", &Parameters::new()).unwrap();
+    db.append(NewEvent::new("Order.placed").on(("Order", 1))).unwrap();
+    let exported = export(&db);
+    let options = ImportOptions::new().restore(true);
+    tiny().import(exported.as_bytes(), &options, &mut |_| {}).unwrap();
+    let without = exported.replace(r#","namespace":"shop""#, "");
+    assert_ne!(without, exported);
+    let error = tiny().import(without.as_bytes(), &options, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("the namespace of #2: expected shop, as Order is defined at #1"), "{error}");
 }
 
 #[test]

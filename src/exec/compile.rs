@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use super::{index, model, verb};
 use crate::error::Result;
+use crate::event::Absence;
+use crate::plan;
 use crate::store::catalog::{Compile, Derive};
+use crate::store::condition::Condition;
 use crate::store::fold::Fold;
+use crate::store::snapshot::Snapshot;
 use crate::store::verb::Rule;
 
 /// Understands definitions.
@@ -22,5 +26,9 @@ impl Compile for Compiler {
 
     fn verb(&self, text: &str) -> Result<(String, Arc<dyn Rule>)> {
         verb::compile(text)
+    }
+
+    fn absence(&self, said: &Absence, snapshot: &Snapshot, own: &[&str]) -> Result<Arc<dyn Condition>> {
+        Ok(Arc::new(plan::Absence::of(said, snapshot, own)?))
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::posting::{put, take};
+use crate::error::shorten;
 use crate::event::Vector;
 use crate::event::record::Record;
 
@@ -37,7 +38,8 @@ impl Clock {
         }
     }
 
-    fn merge(&mut self, vector: &Vector) {
+    /// Takes in what a vector clock says: of each node the larger count.
+    pub fn merge(&mut self, vector: &Vector) {
         for (node, count) in vector.iter() {
             // No count is beyond what an i64 holds, and no log has as many events.
             let ahead = (count as i64).saturating_sub(i64::try_from(self.plain).unwrap_or(i64::MAX));
@@ -69,6 +71,24 @@ impl Clock {
         let mut vector = self.vector(node);
         vector.set(node, self.count(node).saturating_add(1));
         vector
+    }
+
+    /// Whether the next of the entity's own events can have a vector clock, seen from a node. Made there it is the next one exactly; made
+    /// elsewhere it knows of no event of that node that is not here. Else this says what was expected.
+    pub fn admits(&self, node: &str, vector: &Vector) -> Result<(), String> {
+        let (here, said) = (self.count(node), vector.get(node));
+        match said.checked_sub(here) {
+            None | Some(0) => Ok(()),
+            Some(1) => {
+                let next = self.next(node);
+                if *vector == next {
+                    Ok(())
+                } else {
+                    Err(format!("{}, the next that is made here", shorten(&next.to_string())))
+                }
+            }
+            Some(_) => Err(format!("at most {} for {node}, which is this database", here.saturating_add(1))),
+        }
     }
 
     /// Appends its stored form: the plain events, the number of nodes, and of each the length of its name, its name, its count and by how

@@ -22,12 +22,14 @@ use std::sync::Arc;
 use super::Shared;
 use super::catalog::Catalog;
 use super::cold::{self, ColdRead, Log, Postings, Row, was_interrupted};
+use super::options::Options;
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
 use super::verb::Rule;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
+use crate::event::record::Record;
 use crate::event::{Event, EventId, codec};
 
 pub(crate) use entity::Until;
@@ -96,6 +98,10 @@ impl Snapshot {
         self.shared.added_verb(name)
     }
 
+    pub(super) fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
     /// How many threads may work on one query.
     pub fn threads(&self) -> usize {
         self.shared.options.threads
@@ -152,6 +158,29 @@ impl Snapshot {
     /// The positions of a term, from `first` to `last`, one way or the other.
     pub fn list(&self, term: Term, first: u64, last: u64, direction: Direction) -> List {
         List::new(self, term, first, last, direction)
+    }
+
+    /// The first event behind a position that is in one of some lists, which must be whole, and passes; `Some(None)` if there is
+    /// none. None where more than so many events would have to be looked at.
+    pub fn first_of(
+        &self,
+        lists: &[Term],
+        after: u64,
+        most: usize,
+        passes: impl Fn(&Record) -> bool,
+    ) -> Result<Option<Option<u64>>> {
+        self.go_on()?;
+        let tails = self.shared.tails();
+        // What an index derives of the events before its definition comes to the tables, wherever those events are.
+        let is_warm = |term: &Term| term.definition().is_none_or(|definition| after >= definition.0);
+        if after >= tails.base() && lists.iter().all(is_warm) {
+            let list = |term: &Term, first| Ok(tails.list(term, first, self.head));
+            return first_of(lists, after, most, list, |position| Ok(tails.get(position)), passes);
+        }
+        self.read(|view| {
+            let list = |term: &Term, first| view.page(term, first, self.head, Direction::Ascending);
+            first_of(lists, after, most, list, |position| view.event(position), &passes)
+        })
     }
 
     /// Every event from `first` to `last`, one way or the other.
@@ -509,6 +538,40 @@ impl<'s> View<'s> {
         })?;
         Ok(found.map(Position))
     }
+}
+
+/// The first of some lists that passes: see [`Snapshot::first_of`].
+fn first_of(
+    lists: &[Term],
+    after: u64,
+    most: usize,
+    page: impl Fn(&Term, u64) -> Result<Vec<u64>>,
+    event: impl Fn(u64) -> Result<Option<Arc<[u8]>>>,
+    passes: impl Fn(&Record) -> bool,
+) -> Result<Option<Option<u64>>> {
+    let mut positions = Vec::new();
+    for term in lists {
+        let mut first = after + 1;
+        loop {
+            let more = page(term, first)?;
+            let Some(last) = more.last() else { break };
+            first = last + 1;
+            positions.extend(more);
+            if positions.len() > most {
+                return Ok(None);
+            }
+        }
+    }
+    positions.sort_unstable();
+    positions.dedup();
+    for position in positions {
+        let missing = || Error::corrupt("the log", format!("no event at #{position}"));
+        let bytes = event(position)?.ok_or_else(missing)?;
+        if passes(&Record::open(Position(position), &bytes)?) {
+            return Ok(Some(Some(position)));
+        }
+    }
+    Ok(Some(None))
 }
 
 /// Where one of the database's own ids is, from `first` to `last`. Its time is when its event was recorded, which never

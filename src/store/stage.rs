@@ -4,6 +4,7 @@
 
 mod exists;
 mod moment;
+mod vector;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -375,6 +376,7 @@ impl Shared {
         if let Some(cause) = event.new.cause_position().filter(|_| !event.chained) {
             join_chain(&Record::open(cause, &self.stored(batch, cause.0)?)?, &mut event.new.correlation)?;
         }
+        self.check_vector(batch, &event)?;
         let mut version = 0;
         let entity = event.entity_term().cloned();
         if let Some(term) = &entity {
@@ -391,13 +393,20 @@ impl Shared {
             batch.entities.insert(term.clone(), (version, position));
             staging.undo.push(Undo::Entity(term.clone(), before));
         }
-        // What is restored is what it was; and what a key was first used with was worked out before this.
-        if let Some(target) = event.target.as_ref().filter(|_| !how.restore)
+        // What a key was first used with was worked out before this.
+        if let Some(target) = event.target.as_ref()
             && event.new.namespace.is_none()
             && let Some(model) = batch.catalog.model(target.kind())
             && let Ok(fold) = model.fold()
+            && let Some(namespace) = fold.namespace()
         {
-            event.new.namespace = fold.namespace().map(str::to_owned);
+            if how.restore {
+                // What is restored is what it was: this event was another, or its definition was.
+                let what = format!("the namespace of #{position}");
+                let expected = format!("{namespace}, as {} is defined at {}", target.kind(), model.position);
+                return Err(Error::invalid(what, expected, "none"));
+            }
+            event.new.namespace = Some(namespace.to_owned());
         }
         let recorded = batch.instant(event.new.recorded.filter(|_| how.restore))?;
         let (id, own_id) = match (&event.new.id, &self.options.ids) {

@@ -22,17 +22,22 @@ const NAMES: usize = 1000;
 
 impl Binder<'_> {
     pub(super) fn tags(&self, selector: &Selector) -> Result<Vec<By>> {
-        selector.tags.iter().map(|tag| self.tag(tag)).collect()
+        selector.tags.iter().map(|tag| self.tag(tag, false)).collect()
     }
 
-    fn tag(&self, tag: &Tag) -> Result<By> {
+    /// For what is asked again at the commit: an index may be still being built, whoever asks then goes through the log.
+    pub(super) fn tags_of_absent(&self, selector: &Selector) -> Result<Vec<By>> {
+        selector.tags.iter().map(|tag| self.tag(tag, true)).collect()
+    }
+
+    fn tag(&self, tag: &Tag, unbuilt: bool) -> Result<By> {
         let name = tag.name.text.as_str();
         if let TagTest::Is(id) = &tag.test {
             self.check_entity(&tag.name, tag.span, true)?;
             return self.one(name, id, tag.span).map(By::Actor);
         }
         if !BUILT_IN.contains(&name) {
-            return self.tagged(name, tag).map(By::Tag);
+            return self.tagged(name, tag, unbuilt).map(By::Tag);
         }
         let one = |expr: &Expr| match &expr.kind {
             ExprKind::Literal(Literal::Position(position)) if name == "cause" => {
@@ -106,13 +111,11 @@ impl Binder<'_> {
         }
     }
 
-    fn tagged(&self, name: &str, tag: &Tag) -> Result<Tagged> {
+    fn tagged(&self, name: &str, tag: &Tag, unbuilt: bool) -> Result<Tagged> {
         let test = self.test(name, tag)?;
-        // A quoted time is a text, and beside times a time.
-        let times = test.map(|key| match key {
-            Key::Value(Value::Text(text)) => text.parse().ok().map(Key::Time),
-            _ => None,
-        });
+        if unbuilt {
+            return self.at(tag.span, Tagged::new(self.snapshot()?.indexes(), name, test));
+        }
         let catalog = self.snapshot()?.indexes();
         let index = catalog.usable(name).map(|index| Derived(index.clone()));
         if index.is_none()
@@ -134,7 +137,7 @@ impl Binder<'_> {
             };
             return Err(self.fault(tag.span, message));
         }
-        Ok(Tagged { name: name.to_owned(), test, times, index, own: true })
+        Ok(Tagged::by(name, test, index))
     }
 
     fn test(&self, name: &str, tag: &Tag) -> Result<Test> {

@@ -77,7 +77,7 @@ impl Binder<'_> {
         Ok(Predicate { node, text: text.to_owned() })
     }
 
-    fn pattern(&self, selector: &Selector) -> Result<Pattern> {
+    pub(super) fn pattern(&self, selector: &Selector) -> Result<Pattern> {
         match &selector.pattern {
             None => Ok(Pattern::all()),
             Some(text) => self.at(text.span(), self.text(text, "a pattern")?.parse()),

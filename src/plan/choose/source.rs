@@ -126,11 +126,12 @@ impl Reader<'_> {
     }
 
     /// Whether the lists of a condition hold all that is in the log. Those of an index that was dropped or replaced do not: nobody
-    /// keeps them up any more, and whoever goes on asking for it, as a subscription does, looks at the events.
+    /// keeps them up any more, and whoever goes on asking for it, as a subscription does, looks at the events. Nor do those of one
+    /// that is still being built.
     pub fn has_lists(&self, by: &By) -> bool {
         match by {
             By::Tag(Tagged { index: Some(index), .. }) => {
-                self.snapshot.indexes().at(index.0.position).is_some()
+                self.snapshot.indexes().at(index.0.position).is_some_and(|index| index.is_complete())
             }
             _ => true,
         }

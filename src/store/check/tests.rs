@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::event::NewEvent;
+use crate::entity::Entity;
+use crate::event::{NewEvent, codec};
 use crate::store::cold::Tables;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::group::Group;

@@ -1,0 +1,41 @@
+//! `EXPECT NONE`: looking for an event of which there must be none.
+
+use super::Scan;
+use crate::error::Result;
+use crate::event::record::Record;
+use crate::plan::{Absence, choose};
+use crate::store::catalog::Catalog;
+use crate::store::condition::Condition;
+use crate::store::snapshot::Snapshot;
+use crate::store::term::Term;
+
+/// So many events of lists are looked at one by one. More are worth a thought.
+const FEW: usize = 32;
+
+impl Condition for Absence {
+    fn find(&self, snapshot: &Snapshot, after: u64) -> Result<Option<u64>> {
+        let (after, head) = (self.after().max(after), snapshot.head().0);
+        if after >= head {
+            return Ok(None);
+        }
+        if let Some(lists) = self.whole_lists(snapshot.indexes())
+            && let Some(found) = snapshot.first_of(lists, after, FEW, |event| self.holds(event))?
+        {
+            return Ok(found);
+        }
+        let mut found = None;
+        Scan::to_lend(snapshot, &choose(snapshot, self.question(after, head))?)?.each(|event| {
+            found = Some(event.position().0);
+            Ok(false)
+        })?;
+        Ok(found)
+    }
+
+    fn is_met_by(&self, event: &Record) -> bool {
+        self.holds(event)
+    }
+
+    fn lists(&self, catalog: &Catalog) -> Option<&[Term]> {
+        Absence::lists(self, catalog)
+    }
+}

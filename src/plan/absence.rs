@@ -1,0 +1,241 @@
+//! `EXPECT NONE`: events of which there must be none at the moment of commit.
+//!
+//! Names mean what they meant when the condition was bound: an index that is defined, replaced or dropped before the commit changes
+//! nothing of what is asked, only how it is answered.
+
+use std::fmt;
+
+use super::{By, Derived, Question, Tagged, Take, Test, Window};
+use crate::entity::{EventType, Name};
+use crate::error::{Error, Result};
+use crate::event::record::Record;
+use crate::event::{self, expect::Of};
+use crate::pattern::Pattern;
+use crate::store::catalog::Catalog;
+use crate::store::snapshot::Snapshot;
+use crate::store::term::{Key, Term};
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// The events that must not be. All of it must hold for an event to be one of them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Absence {
+    pattern: Pattern,
+    by: Vec<By>,
+    /// Only those behind this position.
+    after: u64,
+    /// Only those that occurred then, or later.
+    since: Option<Timestamp>,
+    /// Lists of which one at least holds each of them. None where lists do not tell.
+    lists: Option<Vec<Term>>,
+    /// The text of it.
+    said: String,
+}
+
+impl Absence {
+    pub fn new(pattern: Pattern, by: Vec<By>, after: u64, since: Option<Timestamp>) -> Result<Absence> {
+        let said = said(&pattern, &by, after, since);
+        let lists = lists(&pattern, &by)?;
+        Ok(Absence { pattern, by, after, since, lists, said })
+    }
+
+    /// What a program says, as of a snapshot. `own` are the names of the index values that are appended with it.
+    pub fn of(said: &event::Absence, snapshot: &Snapshot, own: &[&str]) -> Result<Absence> {
+        said.check()?;
+        if said.after > snapshot.head() {
+            let expected = format!("a position of this log, up to {}", snapshot.head());
+            return Err(Error::invalid("EXPECT NONE SINCE", expected, said.after.to_string()));
+        }
+        let pattern = said.pattern.clone().unwrap_or_else(Pattern::all);
+        let mut by = Vec::with_capacity(said.by.len());
+        for of in &said.by {
+            by.push(match of {
+                Of::Actor(actor) => actor.check().map(|()| By::Actor(actor.clone()))?,
+                Of::Target(target) => target.check().map(|()| By::Target(target.clone()))?,
+                Of::Correlation(correlation) => By::Correlation(correlation.clone()),
+                Of::Tag(name, value) => {
+                    let test = Test::Is(Key::Value(value.clone()));
+                    let tagged = Tagged::new(snapshot.indexes(), name, test)?;
+                    if !is_known(&tagged, snapshot, own)? {
+                        let what = format!("EXPECT NONE BY {}", Name(name));
+                        return Err(Error::invalid(what, "a name that is known", unknown(name, &pattern)));
+                    }
+                    By::Tag(tagged)
+                }
+            });
+        }
+        Absence::new(pattern, by, said.after.0, said.since)
+    }
+
+    /// The first of them behind a position, if there is one.
+    pub fn question(&self, after: u64, through: u64) -> Question {
+        let after = self.after.max(after);
+        Question {
+            pattern: Some(self.pattern.clone()),
+            by: self.by.clone(),
+            predicate: None,
+            window: Window { after, since: self.since, ..Window::through(through) },
+            take: Take::First(1),
+            indexed: Vec::new(),
+        }
+    }
+
+    /// Whether an event is one of them.
+    pub fn holds(&self, event: &Record) -> bool {
+        event.position().0 > self.after
+            && self.pattern.matches_bytes(event.kind_bytes())
+            && self.since.is_none_or(|since| event.timestamp() >= since)
+            && self.by.iter().all(|by| by.holds(event))
+    }
+
+    /// Only those behind this position.
+    pub fn after(&self) -> u64 {
+        self.after
+    }
+
+    /// Lists that have what is appended from now on, if this catalog still keeps them up.
+    pub fn lists(&self, catalog: &Catalog) -> Option<&[Term]> {
+        let lists = self.lists.as_deref()?;
+        let kept = |term: &Term| term.definition().is_none_or(|definition| catalog.at(definition).is_some());
+        lists.iter().all(kept).then_some(lists)
+    }
+
+    /// Lists that have all of them: those of an index that is still being built have not.
+    pub fn whole_lists(&self, catalog: &Catalog) -> Option<&[Term]> {
+        let lists = self.lists.as_deref()?;
+        let whole = |term: &Term| match term.definition() {
+            Some(definition) => catalog.at(definition).is_some_and(|index| index.is_complete()),
+            None => true,
+        };
+        lists.iter().all(whole).then_some(lists)
+    }
+}
+
+/// What to do about a name that nothing answers. A condition by it would hold for ever.
+pub(super) fn unknown(name: &str, on: &Pattern) -> String {
+    let name = Name(name);
+    format!(
+        "no index answers it, and no event was emitted with INDEX BY {name}, nor is this one; say INDEX BY {name} here, or \
+         DEFINE INDEX {name} ON '{on}' AS data.{name} before"
+    )
+}
+
+/// Whether some event has a value of the name, or may have.
+pub(super) fn is_known(tagged: &Tagged, snapshot: &Snapshot, own: &[&str]) -> Result<bool> {
+    Ok(tagged.index.is_some() || own.contains(&tagged.name.as_str()) || snapshot.has_tag(&tagged.name)?)
+}
+
+impl Tagged {
+    /// A test of the values of a name, by the index of the name that holds all of them, or else by the one that is to.
+    pub fn new(catalog: &Catalog, name: &str, test: Test) -> Result<Tagged> {
+        let index = catalog.usable(name).or_else(|| catalog.get(name));
+        if let Some(index) = index.filter(|index| !index.is_understood()) {
+            let found = format!("{}, defined at {}", index.text(), index.position);
+            let what = format!("the index {}", Name(name));
+            return Err(Error::invalid(what, "one that this version understands", found));
+        }
+        Ok(Tagged::by(name, test, index.map(|index| Derived(index.clone()))))
+    }
+
+    /// A quoted time is a text, and beside times a time.
+    pub fn by(name: &str, test: Test, index: Option<Derived>) -> Tagged {
+        let times = test.map(|key| match key {
+            Key::Value(Value::Text(text)) => text.parse().ok().map(Key::Time),
+            _ => None,
+        });
+        Tagged { name: name.to_owned(), test, times, index, own: true }
+    }
+
+    /// The lists of which one at least holds each event that passes; none where those are not few.
+    fn lists(&self) -> Result<Option<Vec<Term>>> {
+        if !matches!(self.test, Test::Is(_) | Test::In(_)) {
+            return Ok(None);
+        }
+        let mut terms = Vec::new();
+        for key in [Some(&self.test), self.times.as_ref()].into_iter().flatten().flat_map(Test::keys) {
+            if let (true, Key::Value(value)) = (self.own, key) {
+                match Term::tag(&self.name, value) {
+                    Ok(term) => terms.push(term),
+                    // No event carries such a value; an index may derive it.
+                    Err(_) if self.index.is_some() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            terms.extend(self.index.as_ref().and_then(|index| index.0.term(key)));
+        }
+        Ok(Some(terms))
+    }
+}
+
+impl By {
+    fn lists(&self) -> Result<Option<Vec<Term>>> {
+        let term = match self {
+            By::Tag(tagged) => return tagged.lists(),
+            // The database's own ids have no lists.
+            By::Id(_) => return Ok(None),
+            By::Any(some) => {
+                let mut all = Vec::new();
+                for by in some {
+                    match by.lists()? {
+                        Some(lists) => all.extend(lists),
+                        None => return Ok(None),
+                    }
+                }
+                return Ok(Some(all));
+            }
+            By::Target(entity) => Term::entity(entity),
+            By::Type(kind) => Term::kind(kind),
+            By::Actor(actor) => Term::actor(actor),
+            By::Key(key) => Term::key(key),
+            By::Cause(cause) => Term::cause(cause),
+            By::Correlation(correlation) => Term::correlation(correlation),
+        };
+        Ok(Some(vec![term?]))
+    }
+
+    /// How few events it is likely to have: a value of an index fewer than an actor, an actor fewer than a type.
+    fn rank(&self) -> u8 {
+        match self {
+            By::Key(_) | By::Id(_) | By::Cause(_) => 0,
+            By::Tag(_) => 1,
+            By::Target(_) | By::Correlation(_) => 2,
+            By::Actor(_) | By::Any(_) => 3,
+            By::Type(_) => 4,
+        }
+    }
+}
+
+/// The lists of what is likely to be the rarest of it.
+fn lists(pattern: &Pattern, by: &[By]) -> Result<Option<Vec<Term>>> {
+    let mut ranked: Vec<&By> = by.iter().collect();
+    ranked.sort_by_key(|by| by.rank());
+    for by in ranked {
+        if let Some(lists) = by.lists()? {
+            return Ok(Some(lists));
+        }
+    }
+    let literal = pattern.alternatives().iter().map(|glob| glob.literal());
+    let Some(kinds) = literal.collect::<Option<Vec<_>>>() else { return Ok(None) };
+    kinds.into_iter().map(|kind| Term::kind(&EventType::new(kind)?)).collect::<Result<_>>().map(Some)
+}
+
+fn said(pattern: &Pattern, by: &[By], after: u64, since: Option<Timestamp>) -> String {
+    use fmt::Write;
+    let mut text = format!("'{pattern}'");
+    for (at, by) in by.iter().enumerate() {
+        let _ = write!(text, "{} {by}", if at == 0 { " BY" } else { "," });
+    }
+    // Nothing fails to be written into a text.
+    let _ = match since {
+        Some(since) => write!(text, " SINCE '{since}'"),
+        None if after > 0 => write!(text, " SINCE #{after}"),
+        None => Ok(()),
+    };
+    text
+}
+
+impl fmt::Display for Absence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.said)
+    }
+}
