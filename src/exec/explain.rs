@@ -146,7 +146,7 @@ fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
                 }
                 if let Err(refused) = performing(snapshot, &mut foreseen, perform, append.now, &mut lines)? {
                     lines.push(format!("would be {refused}"));
-                    return Ok(lines);
+                    break;
                 }
             }
         }
