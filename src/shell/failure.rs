@@ -88,7 +88,7 @@ impl Failure {
 #[serde(rename_all = "camelCase")]
 enum Said<'a> {
     Notice(&'a str),
-    Error(Line<'a>),
+    Error(Box<Line<'a>>),
 }
 
 #[derive(Serialize)]
@@ -210,7 +210,7 @@ impl Speech {
     pub fn failure(self, failure: &Failure) {
         match failure {
             Failure::Closed => {}
-            _ if self.json => say_json(&Said::Error(Line::of(failure))),
+            _ if self.json => say_json(&Said::Error(Box::new(Line::of(failure)))),
             Failure::Interrupted => say("interrupted"),
             Failure::Error { error: Error::Syntax(fault), .. } => say(&self.report(fault)),
             Failure::Error { statement: Some(n), .. } => self.error(&format!("statement {n}: "), failure),
