@@ -20,15 +20,17 @@ pub(crate) mod model;
 mod moment;
 pub(crate) mod order;
 mod parameters;
+mod participle;
 pub(crate) mod shape;
 mod subscription;
+pub(crate) mod verb;
 pub(crate) mod write;
 
 use crate::entity::{Entity, Position};
 use crate::time::Timestamp;
 
 pub(crate) use absence::Absence;
-pub(crate) use bind::{Context, bind, entity_definition, hints, index_expression};
+pub(crate) use bind::{Context, bind, entity_definition, hints, index_expression, verb_definition};
 pub(crate) use by::{By, Derived, Tagged, Test};
 pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};
 #[cfg(test)]
@@ -38,7 +40,9 @@ pub use moment::Moment;
 pub use parameters::Parameters;
 pub(crate) use shape::{Shape, Shaped};
 pub(crate) use subscription::{Subscription, Until};
-pub(crate) use write::{Append, Define, DefineEntity, DefineIndex, Drop, Dropped, Emit, Owner, When};
+pub(crate) use write::{
+    Act, Append, Define, DefineEntity, DefineIndex, DefineVerb, Drop, Dropped, Emit, Owner, Perform, When,
+};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -84,10 +88,11 @@ pub(crate) enum ReadKind {
     Trace(Trace),
     /// `FIND`.
     Find(Box<find::Find>),
-    /// What is known of a kind of entities or of an index.
+    /// What is known of a kind of entities, of a verb or of an index.
     Describe(String),
     Kinds,
     Types,
+    Verbs,
     Indexes,
     Stats,
     Head,

@@ -4,6 +4,7 @@
 //! and what counts is the ratio of two contestants within a round; of these the median is shown.
 
 mod arguments;
+mod conditions;
 mod contestant;
 mod event;
 mod import;
@@ -61,6 +62,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.wants("parse") {
         parse::run(arguments)?;
+    }
+    if arguments.wants("write") && arguments.wants_scenario(10) {
+        conditions::run(arguments)?;
     }
     if arguments.wants("states") {
         states::run(arguments)?;

@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Asks again and again: how often a second. What is asked gives a number that must not be none.
-fn slice(length: Slice, mut ask: impl FnMut() -> Result<u64>) -> Result<Measured> {
+pub fn slice(length: Slice, mut ask: impl FnMut() -> Result<u64>) -> Result<Measured> {
     let mut latencies = Vec::<Duration>::new();
     let begin = Instant::now();
     while match length {

@@ -131,7 +131,8 @@ impl Absence {
                 self.fail(Error::invalid(what(), "text, a number or a boolean", found));
             }
             Ok(_) if BUILT_IN.contains(&name) => {
-                let expected = "the name of an index value; there are by_actor, on and by_correlation, and the pattern";
+                let expected =
+                    "the name of an index value; there are by_actor, on and by_correlation, and the pattern";
                 self.fail(Error::invalid(what(), expected, format!("'{name}'")));
             }
             Ok(value) => self.by.push(Of::Tag(name.to_owned(), value)),

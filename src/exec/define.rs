@@ -1,13 +1,13 @@
 //! Definitions: what is defined, and what ends, as events about it.
 
 use super::answer::{Answer, Row};
-use crate::entity::{Entity, Position, Version};
+use crate::entity::{Entity, Name, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
 use crate::plan::write::On;
-use crate::plan::{Define, DefineEntity, DefineIndex, Drop, Dropped};
+use crate::plan::{Define, DefineEntity, DefineIndex, DefineVerb, Drop, Dropped};
 use crate::store::Store;
-use crate::store::catalog::{self, model};
+use crate::store::catalog::{self, model, verb};
 use crate::store::group::{Group, Outcome};
 use crate::store::snapshot::Snapshot;
 use crate::value::{Object, Value};
@@ -17,14 +17,15 @@ impl Define {
         match self {
             Define::Index(index) => &index.name,
             Define::Entity(entity) => &entity.kind,
+            Define::Verb(verb) => &verb.name,
         }
     }
 
     fn actor(&self) -> Option<&Entity> {
         match self {
-            Define::Index(DefineIndex { actor, .. }) | Define::Entity(DefineEntity { actor, .. }) => {
-                actor.as_ref()
-            }
+            Define::Index(DefineIndex { actor, .. })
+            | Define::Entity(DefineEntity { actor, .. })
+            | Define::Verb(DefineVerb { actor, .. }) => actor.as_ref(),
         }
     }
 
@@ -33,6 +34,7 @@ impl Define {
         match self {
             Define::Index(_) => (catalog::DEFINED, catalog::KIND),
             Define::Entity(_) => (model::DEFINED, model::KIND),
+            Define::Verb(_) => (verb::DEFINED, verb::KIND),
         }
     }
 
@@ -44,6 +46,7 @@ impl Define {
                 ("as", index.text.as_str().into()),
             ],
             Define::Entity(entity) => vec![(model::TEXT, entity.text.as_str().into())],
+            Define::Verb(verb) => vec![(model::TEXT, verb.text.as_str().into())],
         };
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -69,6 +72,10 @@ pub(super) fn same(snapshot: &Snapshot, define: &Define) -> Option<Position> {
             let found = snapshot.indexes().model(&wanted.kind);
             found.filter(|model| model.text == wanted.text).map(|model| model.position)
         }
+        Define::Verb(wanted) => {
+            let found = snapshot.indexes().verb(&wanted.name);
+            found.filter(|verb| verb.text == wanted.text).map(|verb| verb.position)
+        }
     }
 }
 
@@ -78,9 +85,16 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
     if let Some(answer) = defined_already(&snapshot, define)? {
         return Ok(answer);
     }
-    if let Define::Entity(entity) = define {
-        // What is wrong with it is told here in its own words.
-        super::model::compile(&entity.text)?;
+    // What is wrong with it is told here in its own words.
+    match define {
+        Define::Entity(entity) => {
+            super::model::compile(&entity.text)?;
+        }
+        Define::Verb(verb) => {
+            super::verb::compile(&verb.text)?;
+            stays_with(&snapshot, verb)?;
+        }
+        Define::Index(_) => {}
     }
     let (kind, about) = define.event();
     let event = self::about(&snapshot, (kind, about), define.name(), define.actor())?;
@@ -96,7 +110,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
     if let Define::Index(index) = define
         && first > 1
     {
-        let name = crate::entity::Name(&index.name);
+        let name = Name(&index.name);
         let what = match &index.on {
             On::Events(_) => format!("{} events before it", first - 1),
             On::States(kind) => format!("the states of {kind} that there are"),
@@ -106,6 +120,22 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
         ));
     }
     Ok(answer)
+}
+
+/// A verb stays with its entities, until it is dropped. Nobody can say otherwise since: the version of what is defined is expected.
+fn stays_with(snapshot: &Snapshot, wanted: &DefineVerb) -> Result<()> {
+    let known = snapshot.indexes().verb(&wanted.name).and_then(|verb| verb.rule().ok());
+    match known.filter(|rule| rule.kind() != wanted.kind) {
+        None => Ok(()),
+        Some(rule) => {
+            let (what, kind) = (format!("the verb {}", Name(&wanted.name)), Name(rule.kind()));
+            Err(Error::conflict(
+                what,
+                format!("one of {kind}, until DROP VERB"),
+                format!("ON {}", Name(&wanted.kind)),
+            ))
+        }
+    }
 }
 
 /// The event of a definition that holds now and says the same.
@@ -124,6 +154,7 @@ pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
         Dropped::Entity => {
             ("entity", (model::DROPPED, model::KIND), snapshot.indexes().model(&drop.name).is_some())
         }
+        Dropped::Verb => ("verb", (verb::DROPPED, verb::KIND), snapshot.indexes().verb(&drop.name).is_some()),
     };
     if !is_defined {
         return Err(Error::conflict(format!("the {what} {}", drop.name), "one that is defined", "none"));

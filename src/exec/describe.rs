@@ -1,15 +1,18 @@
-//! `DESCRIBE` and `SHOW KINDS`: what there is to know of a kind of entities, or of an index.
+//! `DESCRIBE` and `SHOW KINDS`: what there is to know of a kind of entities, of a verb, or of an index.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::answer::{Answer, Row};
 use super::show::{self, fields};
+use super::verb::Defined;
 use crate::entity::{Entity, Name, Position, Version, prefix};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
 use crate::plan::field::{Step, Way};
+use crate::plan::verb::Verb;
 use crate::store::catalog;
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
@@ -62,6 +65,25 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
         }
     } else if is_kind {
         notices.push(format!("{} is not defined: its events are merged", Name(name)));
+    }
+    for verb in catalog.verbs() {
+        // Of a verb that this version does not understand it is not known of which entities it is.
+        let defined = Defined::of(&verb.text).ok();
+        let is_of = |kind: &str| defined.as_ref().is_some_and(|defined| defined.verb.kind == kind);
+        if verb.name != name && !is_of(name) {
+            continue;
+        }
+        let earlier = snapshot.version(&verb.target()?)?;
+        let row = definition(snapshot, ("verb", &verb.name), &verb.text, verb.position, earlier)?;
+        let Row::Fields(mut told) = row else { continue };
+        match &defined {
+            Some(defined) => told.extend(parts_of_verb(&defined.verb)),
+            None => {
+                let shown = Name(&verb.name);
+                notices.push(format!("this version does not understand how the verb {shown} is defined"));
+            }
+        }
+        rows.push(Row::Fields(told));
     }
     let types = if is_kind { of_kind(snapshot, name)? } else { Vec::new() };
     for index in catalog.iter() {
@@ -119,6 +141,45 @@ fn definition(
         ("by", event.actor.as_ref().map_or(Ok(Value::Null), Value::of)?),
         ("before", version.0.saturating_sub(1).into()),
     ]))
+}
+
+/// Of which entities a verb is, whose it is, what it asks, and what it makes.
+fn parts_of_verb(verb: &Verb) -> impl Iterator<Item = (String, Value)> {
+    let list = |texts: Vec<String>| Value::Array(texts.into_iter().map(Value::from).collect());
+    let requires = verb.requires.iter().chain(verb.cases.iter().flat_map(|case| &case.requires));
+    let whens = verb.cases.iter().filter_map(|case| case.when.as_ref());
+    [
+        ("on", verb.kind.as_str().into()),
+        ("actors", list(verb.actors.clone())),
+        ("requires", list(requires.map(|require| require.condition.text.clone()).collect())),
+        ("whens", list(whens.map(|when| when.text.clone()).collect())),
+        ("emits", list(verb.types().into_iter().map(ToString::to_string).collect())),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into_iter()
+}
+
+/// `SHOW VERBS`: those that are defined.
+pub(super) fn verbs(snapshot: &Snapshot) -> impl Iterator<Item = Result<Row>> + Send + 'static {
+    let list = |texts: Vec<String>| match texts.as_slice() {
+        [] => Value::Null,
+        some => some.join(", ").into(),
+    };
+    let row = |verb: &Arc<catalog::Verb>| {
+        let defined = Defined::of(&verb.text).ok();
+        let of = |told: fn(&Verb) -> Vec<String>| {
+            defined.as_ref().map_or(Value::Null, |defined| list(told(&defined.verb)))
+        };
+        Ok(fields([
+            ("name", verb.name.as_str().into()),
+            ("on", of(|verb| vec![verb.kind.clone()])),
+            ("by", of(|verb| verb.actors.clone())),
+            ("emits", of(|verb| verb.types().into_iter().map(ToString::to_string).collect())),
+            ("defined", verb.position.0.into()),
+            ("state", if defined.is_some() { "ready" } else { "not understood" }.into()),
+        ]))
+    };
+    snapshot.indexes().verbs().map(row).collect::<Vec<_>>().into_iter()
 }
 
 fn index(snapshot: &Snapshot, (name, on, of): (&str, &str, &str), position: Position) -> Result<Row> {

@@ -51,6 +51,19 @@ pub(super) struct Found<'a> {
     pub kept: &'a Kept<'a>,
 }
 
+/// What a verb sees, beside the state of what it is performed on.
+pub(super) struct Seen<'a> {
+    /// The arguments.
+    pub data: Raw<'a>,
+    pub metadata: Raw<'a>,
+    pub target: EntityStr<'a>,
+    /// Of the target, before the verb.
+    pub version: u64,
+    pub actor: Option<EntityStr<'a>>,
+    /// What the actor is, where the verb asks for that.
+    pub actor_state: &'a Value,
+}
+
 /// A state in memory, or where it is stored.
 #[derive(Clone, Copy)]
 enum Stated<'a> {
@@ -66,6 +79,8 @@ pub(super) struct Scope<'a> {
     state: Option<Stated<'a>>,
     /// The entity that was found.
     found: Option<&'a Found<'a>>,
+    /// What a verb sees.
+    seen: Option<&'a Seen<'a>>,
     /// What a group has.
     slots: &'a [Datum<'static>],
     /// What `NOW` is in what is written; elsewhere it is a constant.
@@ -98,6 +113,11 @@ impl<'a> Scope<'a> {
         Scope { slots, ..Scope::default() }
     }
 
+    /// What a verb sees, and when.
+    pub fn deciding(seen: &'a Seen<'a>, state: &'a Value, now: Timestamp) -> Scope<'a> {
+        Scope { seen: Some(seen), state: Some(Stated::Value(state)), now: Some(now), ..Scope::default() }
+    }
+
     fn writing(now: Timestamp) -> Scope<'a> {
         Scope { now: Some(now), ..Scope::default() }
     }
@@ -109,10 +129,7 @@ impl<'a> Scope<'a> {
             Node::Field(Field::State(steps)) => {
                 self.state.and_then(|state| state.at(steps)).unwrap_or(Datum::Null)
             }
-            Node::Field(field) => match self.found {
-                Some(found) => field_of_found(found, field),
-                None => self.event.map_or(Datum::Null, |event| field_of(event, field)),
-            },
+            Node::Field(field) => self.field(field),
             Node::Array(items) => {
                 let items = items.iter().map(|node| self.datum(node).into_value());
                 Datum::Json(Cow::Owned(Value::Array(items.collect())))
@@ -133,6 +150,24 @@ impl<'a> Scope<'a> {
             Node::Slot { index, .. } => self.slots.get(*index).map_or(Datum::Null, Datum::reborrow),
             Node::Call { function, arguments } => self.call(function, arguments),
             _ => self.truth(node).map_or(Datum::Null, Datum::Bool),
+        }
+    }
+
+    /// Not of the state.
+    fn field(&self, field: &Field) -> Datum<'a> {
+        match (self.found, self.seen, self.event) {
+            (Some(found), _, _) => field_of_found(found, field),
+            (None, Some(seen), _) => field_of_seen(seen, field),
+            (None, None, Some(event)) => field_of(event, field),
+            (None, None, None) => Datum::Null,
+        }
+    }
+
+    /// The data, and the metadata, of the event or of what is asked of a verb.
+    fn documents(&self) -> Option<(Raw<'a>, Raw<'a>)> {
+        match self.seen {
+            Some(seen) => Some((seen.data, seen.metadata)),
+            None => self.event.map(|event| (event.data(), event.metadata())),
         }
     }
 
@@ -328,7 +363,7 @@ fn field_of<'a>(event: &Record<'a>, field: &Field) -> Datum<'a> {
         }
         Field::Metadata(steps) => within(event.metadata(), steps),
         // A state is no part of the event that folds into it.
-        Field::State(_) | Field::Events => Datum::Null,
+        Field::State(_) | Field::ActorState(_) | Field::Events => Datum::Null,
     }
 }
 
@@ -358,6 +393,18 @@ fn field_of_found<'a>(found: &Found<'a>, field: &Field) -> Datum<'a> {
         Field::Target(part) => part_of(Some(found.target), *part),
         Field::Version => Datum::number(found.kept.version),
         Field::Events => Datum::number(found.kept.events),
+        _ => Datum::Null,
+    }
+}
+
+fn field_of_seen<'a>(seen: &Seen<'a>, field: &Field) -> Datum<'a> {
+    match field {
+        Field::Target(part) => part_of(Some(seen.target), *part),
+        Field::Version => Datum::number(seen.version),
+        Field::Actor(part) => part_of(seen.actor, *part),
+        Field::ActorState(steps) => member(seen.actor_state, steps).map_or(Datum::Null, Datum::borrowed),
+        Field::Data(steps) => within(seen.data, steps),
+        Field::Metadata(steps) => within(seen.metadata, steps),
         _ => Datum::Null,
     }
 }

@@ -1,19 +1,21 @@
 //! `EXPLAIN`: a plan, told; with `ANALYZE` also what carrying it out took.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use super::answer::{Answer, Row};
 use super::show::fields;
+use super::verb::{Defined, Foreseen};
 use super::{define, read, write};
 use crate::entity::{Entity, Position, Version};
-use crate::error::{Result, Witness};
-use crate::event::{Event, Expect};
-use crate::plan::{Absence, Access, Append, Define, Emit, Explain, Owner, Plan, Read, ReadKind, Window, Write};
+use crate::error::{Error, Result};
+use crate::event::{Expect, NewEvent};
+use crate::plan::{
+    Access, Act, Append, Define, Emit, Explain, Owner, Perform, Plan, Read, ReadKind, Window, Write,
+};
 use crate::store::condition::Condition;
-use crate::store::fold::Effect;
-use crate::store::snapshot::{Direction, Snapshot, Until};
+use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
+use crate::time::Timestamp;
 use crate::value::Value;
 
 /// How many runs are read at a time.
@@ -107,55 +109,47 @@ fn defining(snapshot: &Snapshot, define: &Define) -> String {
             ),
             None => format!("would be built from {} events in the background", snapshot.head().0),
         },
-        Define::Entity(entity) => match snapshot.indexes().model(&entity.kind) {
-            Some(model) => format!("would replace the definition of {}", model.position),
-            None => "would be the first definition of its name".to_owned(),
-        },
+        Define::Entity(entity) => {
+            replacing(snapshot.indexes().model(&entity.kind).map(|model| model.position))
+        }
+        Define::Verb(verb) => replacing(snapshot.indexes().verb(&verb.name).map(|verb| verb.position)),
+    }
+}
+
+fn replacing(known: Option<Position>) -> String {
+    match known {
+        Some(position) => format!("would replace the definition of {position}"),
+        None => "would be the first definition of its name".to_owned(),
     }
 }
 
 /// What would come of a write, were it carried out now.
 fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     let mut lines = Vec::new();
-    let (mut versions, mut staged) = (HashMap::new(), Vec::new());
-    if let Some(none) = &append.none {
-        lines.push(absent(snapshot, none)?);
-    }
-    for (emit, at) in append.emits.iter().zip(1..) {
-        let position = snapshot.head().0 + at;
-        let event = write::event(emit, made(emit), append.now)?;
-        lines.push(format!("would be {} at {}", emit.kind, Position(position)));
-        if emit.data.is_some() {
-            lines.push(format!("  data {}", event.data.to_value()?));
-        }
-        let target = match &emit.owner {
-            Owner::Entity(entity) => Some(entity.clone()),
-            Owner::Unsaid => emit.actor.clone().filter(|actor| actor.kind() == emit.kind.prefix()),
-            Owner::New => None,
-        };
-        if let Some(target) = target {
-            let (before, newest) = match versions.get(&target) {
-                Some((before, kind)) => (*before, Some(String::clone(kind))),
-                None => {
-                    let before = snapshot.version(&target)?;
-                    (before, newest(snapshot, &target)?.map(|event| event.kind.to_string()))
-                }
-            };
-            lines.push(format!("  {} of {target}", Version(before.0 + 1)));
-            if let Some(expect) = &emit.expect {
-                let exists = *expect == Expect::Exists && exists(snapshot, &target, &staged)?;
-                lines.push(guard(expect, before, newest.as_deref(), exists));
+    let mut foreseen = Foreseen::new(snapshot, append.now);
+    expecting(&foreseen, append, &mut lines)?;
+    for act in &append.acts {
+        match act {
+            Act::Emit(emit) => {
+                let event = write::event(emit, made(emit), append.now)?;
+                let owner = event.owner().cloned().filter(|_| emit.owner != Owner::New);
+                let told = emit.none.as_ref().map(|none| absent(&foreseen, none)).transpose()?;
+                appending(&mut foreseen, &event, owner.as_ref(), emit.data.is_some(), &mut lines)?;
+                lines.extend(told);
             }
-            staged.push((target.clone(), emit.kind.to_string()));
-            versions.insert(target, (Version(before.0 + 1), emit.kind.to_string()));
-        } else if let Some(expect) = &emit.expect {
-            lines.push(guard(expect, Version(0), None, false));
-        }
-        if let Some(none) = &emit.none {
-            lines.push(absent(snapshot, none)?);
+            Act::Perform(perform) => {
+                if let Err(refused) = performing(snapshot, &mut foreseen, perform, append.now, &mut lines)? {
+                    lines.push(format!("would be {refused}"));
+                    return Ok(lines);
+                }
+            }
         }
     }
-    for key in append.emits.iter().filter_map(|emit| emit.key.as_ref()).chain(&append.key) {
+    let keys = append.acts.iter().filter_map(|act| match act {
+        Act::Emit(emit) => emit.key.as_ref(),
+        Act::Perform(_) => None,
+    });
+    for key in keys.chain(&append.key) {
         let met = snapshot.list(Term::key(key)?, 1, u64::MAX, Direction::Ascending).next().transpose()?;
         lines.push(match met {
             Some(position) => {
@@ -167,6 +161,87 @@ fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     Ok(lines)
 }
 
+/// Tells whether what all of it expects is so.
+fn expecting(foreseen: &Foreseen, append: &Append, lines: &mut Vec<String>) -> Result<()> {
+    if let Some(none) = &append.none {
+        lines.push(absent(foreseen, none)?);
+    }
+    let Some(expect) = &append.expect else { return Ok(()) };
+    let mut told = Vec::new();
+    for act in &append.acts {
+        let owner = match act {
+            Act::Emit(emit) if emit.owner == Owner::New => None,
+            Act::Emit(emit) => write::event(emit, made(emit), append.now)?.owner().cloned(),
+            Act::Perform(perform) => Some(perform.entity.clone()),
+        };
+        let Some(owner) = owner.filter(|owner| !told.contains(owner)) else { continue };
+        let line = guard(foreseen, expect, Some(&owner))?;
+        lines.extend(line.map(|line| format!("{owner}: {}", line.trim_start())));
+        told.push(owner);
+    }
+    Ok(())
+}
+
+/// Whether there are no such events, those before included.
+fn absent(foreseen: &Foreseen, none: &dyn Condition) -> Result<String> {
+    Ok(match foreseen.met(none)? {
+        None => format!("  EXPECT NONE ({none}) holds"),
+        Some(event) => format!("  EXPECT NONE ({none}) does not hold: {event}"),
+    })
+}
+
+/// Tells of an event behind those before it.
+fn appending(
+    foreseen: &mut Foreseen,
+    event: &NewEvent,
+    owner: Option<&Entity>,
+    with_data: bool,
+    lines: &mut Vec<String>,
+) -> Result<()> {
+    lines.push(format!("would be {} at {}", event.checked()?, foreseen.next()));
+    if with_data {
+        lines.push(format!("  data {}", event.data.to_value()?));
+    }
+    if let Some(owner) = owner {
+        lines.push(format!("  {} of {owner}", Version(foreseen.version(owner)?.0 + 1)));
+    }
+    for expect in &event.expect {
+        lines.extend(guard(foreseen, expect, owner)?);
+    }
+    foreseen.add(event)
+}
+
+/// Tells of what a verb decides; or why it is refused.
+fn performing(
+    snapshot: &Snapshot,
+    foreseen: &mut Foreseen,
+    perform: &Perform,
+    now: Timestamp,
+    lines: &mut Vec<String>,
+) -> Result<std::result::Result<(), Error>> {
+    let asked = write::asked(perform, now)?;
+    for expect in &asked.expect {
+        lines.extend(guard(foreseen, expect, Some(&asked.entity))?);
+    }
+    for checked in &asked.conditions {
+        lines.push(absent(foreseen, &*checked.condition)?);
+    }
+    if let (None, Some(verb)) = (&asked.rule, snapshot.indexes().verb(&asked.verb)) {
+        // What comes of it is told below.
+        let _ = Defined::of(&verb.text)?.weigh(&asked, foreseen, &mut Some(&mut *lines));
+    }
+    let events = match asked.decide(snapshot.indexes(), foreseen) {
+        Ok(events) => events,
+        Err(error @ Error::Refused(_)) => return Ok(Err(error)),
+        Err(error) => return Err(error),
+    };
+    for event in &events {
+        let owner = event.owner().cloned();
+        appending(foreseen, event, owner.as_ref(), !event.data.is_empty(), lines)?;
+    }
+    Ok(Ok(()))
+}
+
 /// Some entity where one would be made: that its id would be new is all there is to say.
 fn made(emit: &Emit) -> Option<Entity> {
     match &emit.owner {
@@ -176,46 +251,21 @@ fn made(emit: &Emit) -> Option<Entity> {
     }
 }
 
-fn newest(snapshot: &Snapshot, entity: &Entity) -> Result<Option<Event>> {
-    let mut list = snapshot.list(Term::entity(entity)?, 1, u64::MAX, Direction::Descending);
-    list.next().transpose()?.map_or(Ok(None), |position| snapshot.event(Position(position)))
-}
-
-fn guard(expect: &Expect, version: Version, newest: Option<&str>, exists: bool) -> String {
+fn guard(foreseen: &Foreseen, expect: &Expect, owner: Option<&Entity>) -> Result<Option<String>> {
+    let version = owner.map_or(Ok(Version::NONE), |owner| foreseen.version(owner))?;
     let (holds, said) = match expect {
         Expect::New => (version.0 == 0, "EXPECT NEW".to_owned()),
         Expect::Version(wanted) => (version == *wanted, format!("EXPECT VERSION {}", wanted.0)),
-        Expect::Exists => (exists, "EXPECT EXISTS".to_owned()),
-        // That is told apart: it is of no entity.
-        Expect::None(_) => return String::new(),
+        Expect::Exists => {
+            let exists = owner.map_or(Ok(false), |owner| foreseen.exists(owner))?;
+            (exists, "EXPECT EXISTS".to_owned())
+        }
+        // It is of no entity.
+        Expect::None(_) => return Ok(None),
     };
-    let found = match newest {
+    let found = match owner.map_or(Ok(None), |owner| foreseen.newest(owner))? {
         Some(kind) => format!("{version}, last {kind}"),
         None => "no event yet".to_owned(),
     };
-    format!("  {said} {}: {found}", if holds { "holds" } else { "does not hold" })
-}
-
-/// Whether there are no such events in the log.
-fn absent(snapshot: &Snapshot, none: &Absence) -> Result<String> {
-    let found = none.find(snapshot, 0)?.map(|position| snapshot.event(Position(position)));
-    Ok(match found.transpose()?.flatten() {
-        None => format!("  EXPECT NONE ({none}) holds"),
-        Some(event) => format!("  EXPECT NONE ({none}) does not hold: {}", Witness::from(&event)),
-    })
-}
-
-/// Whether an entity has a state, after what would be appended to it before.
-fn exists(snapshot: &Snapshot, target: &Entity, before: &[(Entity, String)]) -> Result<bool> {
-    let fold = snapshot.fold_of(target.kind())?;
-    let own = before.iter().rev().filter(|(of, _)| of == target);
-    for effect in own.map(|(_, kind)| fold.effect(kind, true)) {
-        match effect {
-            Effect::Makes => return Ok(true),
-            Effect::Deletes => return Ok(false),
-            Effect::Nothing => {}
-        }
-    }
-    let folded = snapshot.fold(target, Until { through: snapshot.head().0, by: None })?;
-    Ok(folded.fault.is_some() || folded.state != Value::Null)
+    Ok(Some(format!("  {said} {}: {found}", if holds { "holds" } else { "does not hold" })))
 }

@@ -28,6 +28,7 @@ mod models;
 mod reads;
 mod shaped;
 mod shaped_naively;
+mod verbs;
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()

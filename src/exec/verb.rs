@@ -1,11 +1,255 @@
 //! Verbs: what a definition decides.
+//!
+//! Conditions are filters: one that is null does not hold. What is written is worked out strictly: where that fails, the verb is refused.
+
+mod foresee;
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result, shorten};
-use crate::store::verb::Rule;
+pub(super) use foresee::Foreseen;
+
+use super::eval::{Scope, Seen, written};
+use crate::entity::{Entity, Name};
+use crate::error::{Error, Refusal, Result, shorten};
+use crate::event::NewEvent;
+use crate::plan;
+use crate::plan::expr::Node;
+use crate::plan::field::{ACTOR_STATE, Field, STATE};
+use crate::plan::verb::{Case, Condition, Emission, Owned, Require, Verb};
+use crate::store::verb::{Moment, Perform, Rule};
+use crate::value::{Object, Value};
 
 /// What works out the definition of a verb: its name, and what it does.
 pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn Rule>)> {
-    Err(Error::invalid("the definition of a verb", "DEFINE VERB …", shorten(text)))
+    let defined = Defined::of(text)?;
+    Ok((defined.verb.name.clone(), Arc::new(defined)))
+}
+
+/// The rule that a definition says.
+#[derive(Debug)]
+pub(super) struct Defined {
+    pub verb: Verb,
+    sees_actor: bool,
+}
+
+impl Rule for Defined {
+    fn kind(&self) -> &str {
+        &self.verb.kind
+    }
+
+    fn sees_actor(&self) -> bool {
+        self.sees_actor
+    }
+
+    fn decide(&self, asked: &Perform, moment: &mut dyn Moment) -> Result<Vec<NewEvent>> {
+        self.weigh(asked, moment, &mut None)
+    }
+}
+
+/// What is told of a decision, a line for each condition, where somebody asks.
+type Told<'t> = Option<&'t mut Vec<String>>;
+
+impl Defined {
+    pub fn of(text: &str) -> Result<Defined> {
+        let verb = plan::verb_definition(text)?;
+        Ok(Defined { sees_actor: verb.sees_actor(), verb })
+    }
+
+    /// The events that performing it makes; and what was asked on the way.
+    pub fn weigh(
+        &self,
+        asked: &Perform,
+        moment: &mut dyn Moment,
+        told: &mut Told<'_>,
+    ) -> Result<Vec<NewEvent>> {
+        self.check_actor(asked)?;
+        let now = moment.now();
+        let before = moment.folded(&asked.entity)?;
+        let actor = asked.actor.as_ref().filter(|_| self.sees_actor);
+        let actor = actor.map(|actor| moment.folded(actor)).transpose()?;
+        let seen = Seen {
+            data: asked.data.raw(),
+            metadata: asked.metadata.raw(),
+            target: (&asked.entity).into(),
+            version: before.version,
+            actor: asked.actor.as_ref().map(Into::into),
+            actor_state: actor.as_ref().map_or(&Value::Null, |actor| &actor.state),
+        };
+        let scope = Scope::deciding(&seen, &before.state, now);
+        let deciding = Deciding {
+            asked,
+            scope: &scope,
+            has_state: before.state != Value::Null,
+            has_actor_state: *seen.actor_state != Value::Null,
+        };
+        deciding.require(&self.verb.requires, told)?;
+        let case = deciding.choose(&self.verb.cases, told)?;
+        deciding.require(&case.requires, told)?;
+        case.emits.iter().map(|emission| deciding.emit(emission)).collect()
+    }
+
+    /// Who may act.
+    fn check_actor(&self, asked: &Perform) -> Result<()> {
+        let actors = &self.verb.actors;
+        let is_one = |actor: &Entity| actors.iter().any(|kind| kind == actor.kind());
+        if actors.is_empty() || asked.actor.as_ref().is_some_and(is_one) {
+            return Ok(());
+        }
+        let listed = |between: &str| {
+            actors.iter().map(|kind| Name(kind).to_string()).collect::<Vec<_>>().join(between)
+        };
+        let found = asked.actor.as_ref().map_or_else(|| "nobody".to_owned(), Entity::to_string);
+        let why = format!("expected an actor of kind {}, found {found}", listed(" or "));
+        Err(refused(asked, why, Some(format!("BY {}", listed(", "))), Vec::new()))
+    }
+}
+
+fn refused(asked: &Perform, why: String, condition: Option<String>, values: Vec<(String, Value)>) -> Error {
+    let (verb, entity) = (asked.verb.clone(), asked.entity.to_string());
+    Error::Refused(Box::new(Refusal { verb, entity, why, condition, values }))
+}
+
+/// A decision under way.
+struct Deciding<'a, 'v> {
+    asked: &'a Perform,
+    scope: &'a Scope<'v>,
+    has_state: bool,
+    has_actor_state: bool,
+}
+
+impl<'v> Deciding<'_, 'v> {
+    fn holds(&self, condition: &'v Condition, clause: &str, told: &mut Told<'_>) -> bool {
+        let holds = self.scope.truth(&condition.node) == Some(true);
+        if let Some(lines) = told {
+            let mut line =
+                format!("{clause} {} {}", condition.text, if holds { "holds" } else { "does not hold" });
+            for (at, (name, value)) in self.values(&condition.names).iter().enumerate() {
+                let joint = if at == 0 { ':' } else { ',' };
+                line.push_str(&format!("{joint} {name} is {}", shorten(&value.to_string())));
+            }
+            lines.push(line);
+        }
+        holds
+    }
+
+    /// What is required.
+    fn require(&self, requires: &'v [Require], told: &mut Told<'_>) -> Result<()> {
+        for Require { condition, otherwise } in requires {
+            if !self.holds(condition, "REQUIRE", told) {
+                let why = otherwise.as_ref().unwrap_or(&condition.text).clone();
+                let values = self.values(&condition.names);
+                return Err(refused(self.asked, why, Some(condition.text.clone()), values));
+            }
+        }
+        Ok(())
+    }
+
+    /// The first case that holds.
+    fn choose(&self, cases: &'v [Case], told: &mut Told<'_>) -> Result<&'v Case> {
+        for case in cases {
+            if case.when.as_ref().is_none_or(|when| self.holds(when, "WHEN", told)) {
+                return Ok(case);
+            }
+        }
+        let whens: Vec<&Condition> = cases.iter().filter_map(|case| case.when.as_ref()).collect();
+        let (mut values, mut texts) = (Vec::new(), Vec::new());
+        for when in whens {
+            texts.push(format!("WHEN {}", when.text));
+            for value in self.values(&when.names) {
+                if !values.contains(&value) {
+                    values.push(value);
+                }
+            }
+        }
+        let why = "none of its cases holds".to_owned();
+        Err(refused(self.asked, why, Some(texts.join(", ")), values))
+    }
+
+    /// What names stand for. Where there is nothing on the way to one, that is told.
+    fn values(&self, names: &'v [Node]) -> Vec<(String, Value)> {
+        let mut values: Vec<(String, Value)> = Vec::new();
+        for node in names {
+            let name = match node {
+                Node::Field(Field::State(_)) if !self.has_state => STATE.to_owned(),
+                Node::Field(Field::Actor(_) | Field::ActorState(_)) if self.asked.actor.is_none() => {
+                    "actor".to_owned()
+                }
+                Node::Field(Field::ActorState(_)) if !self.has_actor_state => ACTOR_STATE.to_owned(),
+                Node::Field(field) => field.to_string(),
+                _ => "NOW".to_owned(),
+            };
+            if values.iter().all(|(known, _)| *known != name) {
+                values.push((name, self.scope.datum(node).into_value()));
+            }
+        }
+        values
+    }
+
+    /// One of the events that it makes.
+    fn emit(&self, emission: &'v Emission) -> Result<NewEvent> {
+        let fault = |why: String| {
+            refused(self.asked, format!("{}: {why}", shorten(&emission.text)), None, Vec::new())
+        };
+        self.event(emission).map_err(fault)
+    }
+
+    fn event(&self, emission: &'v Emission) -> Result<NewEvent, String> {
+        let mut event = NewEvent::new(emission.kind.as_str()).on(self.owner(emission)?);
+        event.data = self.asked.data.clone();
+        if let Some(data) = &emission.data {
+            event = event.data(&Value::Object(self.object(data, "data")?));
+        }
+        if let Some(metadata) = &emission.metadata {
+            let mut merged = match self.asked.metadata.to_value().map_err(|error| error.to_string())? {
+                Value::Object(members) => members,
+                _ => Object::new(),
+            };
+            merged.extend(self.object(metadata, "META")?);
+            event = event.metadata(&Value::Object(merged));
+        }
+        for (name, value) in &emission.index {
+            event = match value {
+                Some(value) => {
+                    let value = written(self.scope, value)
+                        .map_err(|failure| format!("INDEX BY {}: {failure}", Name(name)))?;
+                    event.index(name, value)
+                }
+                None => event.index_by([name.as_str()]),
+            };
+        }
+        event.expect.extend(emission.expect.clone());
+        match event.checked() {
+            Ok(_) => Ok(event),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn object(&self, node: &'v Node, what: &str) -> Result<Object, String> {
+        match written(self.scope, node).map_err(|failure| failure.to_string())? {
+            Value::Object(members) => Ok(members),
+            other => Err(format!("{what}: expected an object, found {}", told(&other))),
+        }
+    }
+
+    /// Whose history it joins.
+    fn owner(&self, emission: &'v Emission) -> Result<Entity, String> {
+        let Some(Owned { kind, id, text }) = &emission.owner else { return Ok(self.asked.entity.clone()) };
+        let at = |why: String| format!("{text}: {why}");
+        let id = match written(self.scope, id).map_err(|failure| at(failure.to_string()))? {
+            Value::Text(id) => id,
+            number @ (Value::Int(_) | Value::UInt(_)) => number.to_string(),
+            other => {
+                return Err(at(format!("an id: expected a text or a whole number, found {}", told(&other))));
+            }
+        };
+        Entity::new(kind, &id).map_err(|error| at(error.to_string()))
+    }
+}
+
+/// A value with what it is.
+fn told(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        _ => format!("{} {}", value.kind(), shorten(&value.to_string())),
+    }
 }

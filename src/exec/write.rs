@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use super::answer::{Answer, Row};
 use super::{define, eval};
+use crate::document::Document;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
 use crate::event::{NewEvent, codec};
-use crate::plan::{Absence, Append, Emit, Owner, When, Write};
+use crate::plan::expr::Node;
+use crate::plan::{self, Absence, Act, Append, Emit, Owner, When, Write};
 use crate::store::Store;
-use crate::store::condition::Condition;
+use crate::store::condition::{Checked, Condition};
 use crate::store::group::{Group, content_of};
+use crate::store::verb::Perform;
 use crate::time::Timestamp;
-use crate::value::{Object, Value};
+use crate::value::Value;
 
 /// Carries out a write.
 pub(crate) fn write(store: &Store, plan: &Write) -> Result<Answer> {
@@ -28,8 +31,15 @@ pub(crate) fn write(store: &Store, plan: &Write) -> Result<Answer> {
 fn append(store: &Store, append: &Append) -> Result<Answer> {
     let mut ids = IdSource::default();
     let mut notices = Vec::new();
-    let mut events = Vec::with_capacity(append.emits.len());
-    for emit in &append.emits {
+    let (mut events, mut performs) = (Vec::with_capacity(append.acts.len()), Vec::new());
+    for act in &append.acts {
+        let emit = match act {
+            Act::Emit(emit) => emit,
+            Act::Perform(perform) => {
+                performs.push((events.len(), asked(perform, append.now)?));
+                continue;
+            }
+        };
         let target = match &emit.owner {
             Owner::Unsaid => None,
             Owner::Entity(entity) => Some(entity.clone()),
@@ -45,7 +55,7 @@ fn append(store: &Store, append: &Append) -> Result<Answer> {
         };
         events.push(event(emit, target, append.now)?);
     }
-    let group = keyed(append, events)?;
+    let group = Group { performs, ..keyed(append, events)? };
     let outcome = store.append(group)?;
     if outcome.repeated {
         notices.clear();
@@ -60,7 +70,7 @@ fn append(store: &Store, append: &Append) -> Result<Answer> {
 
 /// The group, with a hash of its content where the events themselves would differ from run to run.
 fn keyed(append: &Append, mut events: Vec<NewEvent>) -> Result<Group> {
-    let steady = append.emits.iter().all(Emit::is_steady);
+    let steady = append.acts.iter().all(Act::is_steady);
     let mut key = append.key.clone();
     if !steady && events.iter().any(|event| event.key.is_some()) {
         match (events.as_mut_slice(), &key) {
@@ -76,7 +86,11 @@ fn keyed(append: &Append, mut events: Vec<NewEvent>) -> Result<Group> {
     let mut group = Group { events, key, content, ..Group::default() };
     group.expect.extend(append.expect.clone());
     group.conditions.extend(append.none.iter().map(condition));
-    for (emit, at) in append.emits.iter().zip(0..) {
+    let emits = append.acts.iter().filter_map(|act| match act {
+        Act::Emit(emit) => Some(emit),
+        Act::Perform(_) => None,
+    });
+    for (emit, at) in emits.zip(0..) {
         group.guards.extend(emit.none.iter().map(|none| (at, condition(none))));
     }
     Ok(group)
@@ -100,10 +114,8 @@ pub(super) fn event(emit: &Emit, target: Option<Entity>, now: Timestamp) -> Resu
     if let Some(metadata) = &emit.metadata {
         event = event.metadata(&eval::value(metadata, now)?);
     }
-    match emit.at {
-        Some(When::Time(time)) => event = event.at(time),
-        Some(When::Ago(ago)) => event = event.at(now.saturating_sub(ago)),
-        None => {}
+    if let Some(time) = occurred(emit.at, now) {
+        event = event.at(time);
     }
     if let Some(key) = &emit.key {
         event = event.key(key);
@@ -119,42 +131,93 @@ pub(super) fn event(emit: &Emit, target: Option<Entity>, now: Timestamp) -> Resu
     Ok(event)
 }
 
+/// What is asked of a verb.
+pub(super) fn asked(perform: &plan::Perform, now: Timestamp) -> Result<Perform> {
+    let document = |node: &Option<Node>| match node {
+        Some(node) => Document::of(&eval::value(node, now)?),
+        None => Ok(Document::empty()),
+    };
+    Ok(Perform {
+        data: document(&perform.data)?,
+        metadata: document(&perform.metadata)?,
+        actor: perform.actor.clone(),
+        timestamp: occurred(perform.at, now),
+        cause: perform.cause.clone(),
+        expect: perform.expect.iter().cloned().collect(),
+        conditions: perform.none.iter().map(|none| Checked::new(condition(none))).collect(),
+        rule: perform.rule.clone(),
+        ..Perform::new(&perform.verb, perform.entity.clone())
+    })
+}
+
+fn occurred(at: Option<When>, now: Timestamp) -> Option<Timestamp> {
+    match at? {
+        When::Time(time) => Some(time),
+        When::Ago(ago) => Some(now.saturating_sub(ago)),
+    }
+}
+
 /// A hash of what a write says, whatever ids it makes and whenever it runs.
 fn content(append: &Append) -> Result<[u8; 16]> {
-    // Some instant, always the same.
-    let never = Timestamp::MIN;
     let mut hasher = blake3::Hasher::new();
-    for emit in &append.emits {
-        let mut event = event(emit, None, never)?;
+    for act in &append.acts {
+        let said = match act {
+            Act::Emit(emit) => said_of_emit(emit)?,
+            Act::Perform(perform) => said_of_perform(perform)?,
+        };
         // The members in one order, whatever order they were written in.
-        let mut said = Object::new();
-        let mut say = |name: &str, value: Value| said.insert(name.to_owned(), value.canonical());
-        say("type", emit.kind.as_str().into());
-        say(
-            "target",
-            match &emit.owner {
-                Owner::Unsaid => Value::Null,
-                Owner::New => true.into(),
-                Owner::Entity(entity) => entity.to_string().into(),
-            },
-        );
-        say("data", event.data.to_value()?);
-        say("metadata", event.metadata.to_value()?);
-        say("actor", emit.actor.as_ref().map(Entity::to_string).map_or(Value::Null, Value::from));
-        say(
-            "at",
-            match emit.at {
-                None => Value::Null,
-                Some(When::Time(time)) => time.to_string().into(),
-                Some(When::Ago(ago)) => crate::time::display_duration(ago).into(),
-            },
-        );
-        say("cause", event.cause.take().map_or(Ok(Value::Null), |cause| Value::of(&cause))?);
-        let tags = event.tags.drain(..).map(|tag| (tag.name, tag.value));
-        say("tags", Value::Object(tags.collect()));
-        let text = Value::Object(said).to_string();
+        let said = said.into_iter().map(|(name, value)| (name.to_owned(), value.canonical()));
+        let text = Value::Object(said.collect()).to_string();
         hasher.update(&(text.len() as u64).to_be_bytes());
         hasher.update(text.as_bytes());
     }
     Ok(content_of(hasher.finalize().as_bytes()))
+}
+
+/// Some instant, always the same.
+const NEVER: Timestamp = Timestamp::MIN;
+
+fn said_of_emit(emit: &Emit) -> Result<Vec<(&'static str, Value)>> {
+    let mut event = event(emit, None, NEVER)?;
+    let target = match &emit.owner {
+        Owner::Unsaid => Value::Null,
+        Owner::New => true.into(),
+        Owner::Entity(entity) => entity.to_string().into(),
+    };
+    let tags = event.tags.drain(..).map(|tag| (tag.name, tag.value)).collect();
+    Ok(vec![
+        ("type", emit.kind.as_str().into()),
+        ("target", target),
+        ("data", event.data.to_value()?),
+        ("metadata", event.metadata.to_value()?),
+        ("actor", said_of_actor(emit.actor.as_ref())),
+        ("at", said_of_time(emit.at)),
+        ("cause", event.cause.take().map_or(Ok(Value::Null), |cause| Value::of(&cause))?),
+        ("tags", Value::Object(tags)),
+    ])
+}
+
+fn said_of_perform(perform: &plan::Perform) -> Result<Vec<(&'static str, Value)>> {
+    let asked = asked(perform, NEVER)?;
+    Ok(vec![
+        ("verb", asked.verb.as_str().into()),
+        ("target", asked.entity.to_string().into()),
+        ("data", asked.data.to_value()?),
+        ("metadata", asked.metadata.to_value()?),
+        ("actor", said_of_actor(asked.actor.as_ref())),
+        ("at", said_of_time(perform.at)),
+        ("cause", asked.cause.map_or(Ok(Value::Null), |cause| Value::of(&cause))?),
+    ])
+}
+
+fn said_of_actor(actor: Option<&Entity>) -> Value {
+    actor.map(Entity::to_string).map_or(Value::Null, Value::from)
+}
+
+fn said_of_time(at: Option<When>) -> Value {
+    match at {
+        None => Value::Null,
+        Some(When::Time(time)) => time.to_string().into(),
+        Some(When::Ago(ago)) => crate::time::display_duration(ago).into(),
+    }
 }

@@ -129,6 +129,7 @@ keywords! {
     Views "VIEWS"
     Webhook "WEBHOOK"
     Webhooks "WEBHOOKS"
+    When "WHEN"
     Where "WHERE"
     With "WITH"
 }

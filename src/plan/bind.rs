@@ -15,6 +15,7 @@ mod point;
 mod read;
 mod shape;
 mod trace;
+mod verb;
 mod write;
 
 use std::cell::{OnceCell, RefCell};
@@ -32,6 +33,7 @@ use crate::value::Value;
 pub(crate) use define::index_expression;
 use expr::Names;
 pub(crate) use model::entity_definition;
+pub(crate) use verb::verb_definition;
 
 pub(crate) use hint::hints;
 
@@ -97,6 +99,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Show(Shown::Indexes) => read(ReadKind::Indexes),
         Statement::Describe(name) => read(ReadKind::Describe(binder.described(name)?)),
         Statement::Show(Shown::Kinds) => read(ReadKind::Kinds),
+        Statement::Show(Shown::Verbs) => read(ReadKind::Verbs),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
         Statement::Show(Shown::Stats) => read(ReadKind::Stats),
         Statement::Show(Shown::Head) => read(ReadKind::Head),

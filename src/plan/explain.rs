@@ -2,12 +2,12 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::entity::Name;
+use crate::entity::{Entity, Name};
 use crate::store::snapshot::Estimate;
 
 use super::{
-    Append, Define, Drop, Dropped, Emit, Events, Owner, Plan, Read, ReadKind, Replay, Source, Subscription,
-    Take, Trace, Until, When, Window, Write,
+    Act, Append, Define, Drop, Dropped, Emit, Events, Owner, Perform, Plan, Read, ReadKind, Replay, Source,
+    Subscription, Take, Trace, Until, When, Window, Write,
 };
 
 /// Up to so many lists of a union are named.
@@ -30,6 +30,10 @@ impl Display for Plan {
                     "append the end of the definition of {name}\n  whose events are merged from then on"
                 )
             }
+            Plan::Write(Write::Drop(Drop { what: Dropped::Verb, name, .. })) => {
+                let name = Name(name);
+                write!(f, "append the end of the verb {name}\n  which nobody performs from then on")
+            }
             Plan::Write(Write::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
             Plan::Explain(explain) => explain.plan.fmt(f),
@@ -48,6 +52,10 @@ impl Display for Define {
             Define::Entity(entity) => {
                 write!(f, "append the definition of {}, which holds at once", Name(&entity.kind))?;
                 write!(f, "\n  {}", entity.text)
+            }
+            Define::Verb(verb) => {
+                write!(f, "append the definition of the verb {}, which holds at once", Name(&verb.name))?;
+                write!(f, "\n  {}", verb.text)
             }
         }
     }
@@ -69,6 +77,7 @@ impl Display for Read {
                 write!(f, "read what is defined of {name}, its types and some of their newest events")
             }
             ReadKind::Kinds => f.write_str("go from kind to kind, and list the catalog"),
+            ReadKind::Verbs => f.write_str("list the catalog"),
             ReadKind::Types => f.write_str("count the list of each type"),
             ReadKind::Indexes => f.write_str("list the catalog"),
             ReadKind::Stats => f.write_str("count the log, its types and its bytes"),
@@ -234,14 +243,34 @@ impl Display for Subscription {
 
 impl Display for Append {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.emits.as_slice() {
+        let verbs = self.acts.iter().filter(|act| matches!(act, Act::Perform(_))).count();
+        match self.acts.as_slice() {
             [one] => write!(f, "append {one}")?,
             some => {
-                write!(f, "append all of {} events or none", some.len())?;
-                some.iter().try_for_each(|emit| write!(f, "\n  {emit}"))?;
+                match verbs {
+                    0 => write!(f, "append all of {} events or none", some.len())?,
+                    _ => f.write_str("append all of it or nothing")?,
+                }
+                some.iter().try_for_each(|act| write!(f, "\n  {act}"))?;
             }
         }
         self.key.iter().try_for_each(|key| write!(f, "\n  once for the key '{key}'"))
+    }
+}
+
+impl Display for Act {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Act::Emit(emit) => emit.fmt(f),
+            Act::Perform(perform) => perform.fmt(f),
+        }
+    }
+}
+
+impl Display for Perform {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "what {} of {} makes at the commit", Name(&self.verb), self.entity)?;
+        by_and_at(f, self.actor.as_ref(), self.at)
     }
 }
 
@@ -253,11 +282,16 @@ impl Display for Emit {
             Owner::New => write!(f, " on a new {}", self.kind.prefix())?,
             Owner::Entity(entity) => write!(f, " on {entity}")?,
         }
-        self.actor.iter().try_for_each(|actor| write!(f, " by {actor}"))?;
-        match self.at {
-            Some(When::Time(time)) => write!(f, " at {time}"),
-            Some(When::Ago(ago)) => write!(f, " {} ago", crate::time::display_duration(ago)),
-            None => Ok(()),
-        }
+        by_and_at(f, self.actor.as_ref(), self.at)
+    }
+}
+
+/// On whose behalf, and when.
+fn by_and_at(f: &mut Formatter<'_>, actor: Option<&Entity>, at: Option<When>) -> fmt::Result {
+    actor.iter().try_for_each(|actor| write!(f, " by {actor}"))?;
+    match at {
+        Some(When::Time(time)) => write!(f, " at {time}"),
+        Some(When::Ago(ago)) => write!(f, " {} ago", crate::time::display_duration(ago)),
+        None => Ok(()),
     }
 }

@@ -134,23 +134,29 @@ impl Node {
 
     /// Whether `NOW` of a write is somewhere in it.
     pub fn has_now(&self) -> bool {
-        match self {
-            Node::Now => true,
-            Node::Constant(_) | Node::Field(_) | Node::Slot { .. } => false,
-            Node::Array(nodes) | Node::Or(nodes) | Node::And(nodes) => nodes.iter().any(Node::has_now),
-            Node::Call { arguments, .. } => arguments.iter().any(Node::has_now),
-            Node::Regex { subject, .. } => subject.has_now(),
-            Node::Object(members) => members.iter().any(|(_, node)| node.has_now()),
-            Node::Not(node) | Node::Negate(node) | Node::IsNull(node) => node.has_now(),
-            Node::Matches { subject, .. } => subject.has_now(),
-            Node::Arithmetic { first, rest } => {
-                first.has_now() || rest.iter().any(|(_, node)| node.has_now())
+        self.any(&mut |node| matches!(node, Node::Now))
+    }
+
+    /// Whether something is so of it, or of a part of it.
+    pub fn any(&self, is: &mut dyn FnMut(&Node) -> bool) -> bool {
+        is(self)
+            || match self {
+                Node::Constant(_) | Node::Now | Node::Field(_) | Node::Slot { .. } => false,
+                Node::Array(nodes)
+                | Node::Or(nodes)
+                | Node::And(nodes)
+                | Node::Call { arguments: nodes, .. } => nodes.iter().any(|node| node.any(is)),
+                Node::Object(members) => members.iter().any(|(_, node)| node.any(is)),
+                Node::Not(node) | Node::Negate(node) | Node::IsNull(node) => node.any(is),
+                Node::Regex { subject, .. } | Node::Matches { subject, .. } => subject.any(is),
+                Node::Arithmetic { first, rest } => {
+                    first.any(is) || rest.iter().any(|(_, node)| node.any(is))
+                }
+                Node::Compare { left, right, .. } => left.any(is) || right.any(is),
+                Node::Contains { subject, item } => subject.any(is) || item.any(is),
+                Node::Between { subject, low, high } => subject.any(is) || low.any(is) || high.any(is),
+                Node::In { subject, items } => subject.any(is) || items.iter().any(|node| node.any(is)),
             }
-            Node::Compare { left, right, .. } => left.has_now() || right.has_now(),
-            Node::Contains { subject, item } => subject.has_now() || item.has_now(),
-            Node::Between { subject, low, high } => subject.has_now() || low.has_now() || high.has_now(),
-            Node::In { subject, items } => subject.has_now() || items.iter().any(Node::has_now),
-        }
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) enum Field {
     Metadata(Vec<Step>),
     /// What events made of the entity before this one, and the way on from it.
     State(Vec<Step>),
+    /// What the actor is, where a verb asks for that, and the way on from it.
+    ActorState(Vec<Step>),
     /// How many events made a state.
     Events,
 }
@@ -65,6 +67,12 @@ pub(crate) enum Step {
 /// The names that a path may begin with, where it is about an entity.
 pub(crate) const FOUND_NAMES: [&str; 4] = [STATE, "target", "version", "events"];
 
+/// The names that a path may begin with in a verb.
+pub(crate) const VERB_NAMES: [&str; 6] = [STATE, "data", "metadata", "actor", "target", "version"];
+
+/// What a verb knows of the actor.
+pub(crate) const ACTOR_PARTS: [&str; 3] = ["type", "id", STATE];
+
 /// The names that a path may begin with, wherever there is an event.
 pub(crate) const NAMES: [&str; 16] = [
     "type",
@@ -87,6 +95,9 @@ pub(crate) const NAMES: [&str; 16] = [
 
 /// The name of the state, where there is one.
 pub(crate) const STATE: &str = "state";
+
+/// How a verb says what the actor is.
+pub(crate) const ACTOR_STATE: &str = "actor.state";
 
 /// What a field is known to be before there is an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +177,10 @@ impl Field {
                 steps.push(step);
                 Ok(Field::State(steps))
             }
+            Field::ActorState(mut steps) => {
+                steps.push(step);
+                Ok(Field::ActorState(steps))
+            }
             _ => Err(&[]),
         }
     }
@@ -184,6 +199,48 @@ impl Field {
             | Field::Producer(Maker::Model(Part::Id))
             | Field::Cause(Caused::Id) => Sort::Id,
             _ => Sort::Other,
+        }
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Field::Position => f.write_str("position"),
+            Field::Version => f.write_str("version"),
+            Field::Id => f.write_str("id"),
+            Field::Type => f.write_str("type"),
+            Field::Timestamp => f.write_str("timestamp"),
+            Field::Recorded => f.write_str("recorded"),
+            Field::Target(part) => write!(f, "target{}", part.said()),
+            Field::Actor(part) => write!(f, "actor{}", part.said()),
+            Field::Producer(Maker::Model(part)) => write!(f, "producer{}", part.said()),
+            Field::Producer(Maker::Version) => f.write_str("producer.version"),
+            Field::Producer(Maker::Vector) => f.write_str("producer.vector"),
+            Field::Cause(Caused::Whole) => f.write_str("cause"),
+            Field::Cause(Caused::Position) => f.write_str("cause.position"),
+            Field::Cause(Caused::Type) => f.write_str("cause.type"),
+            Field::Cause(Caused::Id) => f.write_str("cause.id"),
+            Field::Correlation => f.write_str("correlation"),
+            Field::Namespace => f.write_str("namespace"),
+            Field::Key => f.write_str("key"),
+            Field::Tags(steps) => Way("tags", steps).fmt(f),
+            Field::Data(steps) => Way("data", steps).fmt(f),
+            Field::Metadata(steps) => Way("metadata", steps).fmt(f),
+            Field::State(steps) => Way(STATE, steps).fmt(f),
+            Field::ActorState(steps) => Way(ACTOR_STATE, steps).fmt(f),
+            Field::Events => f.write_str("events"),
+        }
+    }
+}
+
+impl Part {
+    fn said(self) -> &'static str {
+        match self {
+            Part::Whole => "",
+            Part::Type => ".type",
+            Part::Id => ".id",
         }
     }
 }

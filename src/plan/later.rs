@@ -1,12 +1,11 @@
 //! The one list of what the grammar has and the plans have not yet. It is to become empty.
 
 use crate::error::Error;
-use crate::lang::ast::{Act, Admin, DefinedKind, Definition, Read, Shown, Source, Statement, Write};
+use crate::lang::ast::{Admin, DefinedKind, Definition, Read, Shown, Source, Statement};
 
 /// A form of the language whose meaning comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Later {
-    Perform,
     Define(&'static str),
     Drop,
     Show(&'static str),
@@ -23,9 +22,8 @@ pub(super) enum Later {
 impl Later {
     fn what(self) -> &'static str {
         match self {
-            Later::Perform => "PERFORM",
             Later::Define(what) | Later::Show(what) => what,
-            Later::Drop => "DROP of anything but an index or an entity",
+            Later::Drop => "DROP of anything but an index, an entity or a verb",
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
             Later::Compact => "COMPACT",
@@ -46,11 +44,10 @@ impl Later {
 pub(super) fn statement(statement: &Statement) -> Option<Later> {
     match statement {
         Statement::Explain { statement, .. } => self::statement(statement),
-        Statement::Write(Write::Act(Act::Perform(_))) => Some(Later::Perform),
         Statement::Write(_) => None,
         Statement::Read(read) => self::read(read),
         Statement::Define(definition) => define(definition),
-        Statement::Drop { kind: DefinedKind::Index | DefinedKind::Entity, .. } => None,
+        Statement::Drop { kind: DefinedKind::Index | DefinedKind::Entity | DefinedKind::Verb, .. } => None,
         Statement::Drop { .. } => Some(Later::Drop),
         Statement::Show(shown) => show(*shown),
         Statement::Describe(_) => None,
@@ -78,8 +75,7 @@ fn read(read: &Read) -> Option<Later> {
 
 fn define(definition: &Definition) -> Option<Later> {
     Some(Later::Define(match definition {
-        Definition::Index { .. } | Definition::Entity(_) => return None,
-        Definition::Verb(_) => "DEFINE VERB",
+        Definition::Index { .. } | Definition::Entity(_) | Definition::Verb(_) => return None,
         Definition::View { .. } => "DEFINE VIEW",
         Definition::Reaction(_) => "DEFINE REACTION",
         Definition::Webhook(_) => "DEFINE WEBHOOK",
@@ -89,8 +85,9 @@ fn define(definition: &Definition) -> Option<Later> {
 
 fn show(shown: Shown) -> Option<Later> {
     Some(Later::Show(match shown {
-        Shown::Kinds | Shown::Types | Shown::Indexes | Shown::Stats | Shown::Head => return None,
-        Shown::Verbs => "SHOW VERBS",
+        Shown::Kinds | Shown::Types | Shown::Verbs | Shown::Indexes | Shown::Stats | Shown::Head => {
+            return None;
+        }
         Shown::Views => "SHOW VIEWS",
         Shown::Reactions => "SHOW REACTIONS",
         Shown::Webhooks => "SHOW WEBHOOKS",

@@ -1,6 +1,7 @@
 //! What a statement appends, before the values in it are worked out.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Absence;
@@ -8,12 +9,13 @@ use super::expr::Node;
 use crate::entity::{Entity, EventType};
 use crate::event::{Cause, Expect};
 use crate::pattern::Pattern;
+use crate::store::verb::Rule;
 use crate::time::Timestamp;
 
-/// `EMIT`, or `ATOMIC` with several.
+/// `EMIT`, `PERFORM`, or `ATOMIC` with several.
 #[derive(Debug, Clone)]
 pub(crate) struct Append {
-    pub emits: Vec<Emit>,
+    pub acts: Vec<Act>,
     /// For all of it.
     pub key: Option<String>,
     /// How each entity that it is about is to be before it.
@@ -22,6 +24,33 @@ pub(crate) struct Append {
     pub none: Option<Absence>,
     /// What `NOW` is.
     pub now: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a statement has few
+pub(crate) enum Act {
+    Emit(Emit),
+    Perform(Perform),
+}
+
+/// `PERFORM`. What it makes is decided at the moment of commit.
+#[derive(Debug, Clone)]
+pub(crate) struct Perform {
+    pub verb: String,
+    /// What it does, where that is said by the program, and not by the log.
+    pub rule: Option<Arc<dyn Rule>>,
+    pub entity: Entity,
+    /// The arguments.
+    pub data: Option<Node>,
+    pub metadata: Option<Node>,
+    pub actor: Option<Entity>,
+    /// None: when it is recorded.
+    pub at: Option<When>,
+    pub cause: Option<Cause>,
+    /// Of the entity, before it.
+    pub expect: Option<Expect>,
+    /// What must be neither in the log nor in its group before it.
+    pub none: Option<Absence>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +76,7 @@ pub(crate) struct Emit {
 pub(crate) enum Define {
     Index(DefineIndex),
     Entity(DefineEntity),
+    Verb(DefineVerb),
 }
 
 /// What an index is of.
@@ -85,6 +115,17 @@ pub(crate) struct DefineEntity {
     pub actor: Option<Entity>,
 }
 
+/// `DEFINE VERB`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DefineVerb {
+    pub name: String,
+    /// Of which entities.
+    pub kind: String,
+    /// The canonical text of the statement, values in the place of parameters.
+    pub text: String,
+    pub actor: Option<Entity>,
+}
+
 /// `DROP`, of what is defined.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Drop {
@@ -98,6 +139,7 @@ pub(crate) struct Drop {
 pub(crate) enum Dropped {
     Index,
     Entity,
+    Verb,
 }
 
 /// Whose history it joins.
@@ -115,6 +157,19 @@ pub(crate) enum Owner {
 pub(crate) enum When {
     Time(Timestamp),
     Ago(Duration),
+}
+
+impl Act {
+    /// Whether the same statement, run later, would say the same.
+    pub fn is_steady(&self) -> bool {
+        match self {
+            Act::Emit(emit) => emit.is_steady(),
+            Act::Perform(perform) => {
+                let nodes = perform.data.iter().chain(&perform.metadata);
+                !matches!(perform.at, Some(When::Ago(_))) && !nodes.into_iter().any(Node::has_now)
+            }
+        }
+    }
 }
 
 impl Emit {

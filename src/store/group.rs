@@ -147,7 +147,17 @@ impl PreparedEvent {
         }
         let change = Change::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
         let conditions = Vec::new();
-        Ok(PreparedEvent { new, kind, target, terms, cold: None, known: None, conditions, change, chained: true })
+        Ok(PreparedEvent {
+            new,
+            kind,
+            target,
+            terms,
+            cold: None,
+            known: None,
+            conditions,
+            change,
+            chained: true,
+        })
     }
 
     /// What it takes in the queue.
@@ -210,7 +220,9 @@ impl Prepared {
         check_size(options, bytes, events.len())?;
         let keys = keys(&mut events, &performs, &group.key, group.content, group.import)?;
         let is_of_target = |event: &PreparedEvent| event.target.is_some();
-        if group.expect.iter().any(Expect::is_of_target) && performs.is_empty() && !events.iter().any(is_of_target)
+        if group.expect.iter().any(Expect::is_of_target)
+            && performs.is_empty()
+            && !events.iter().any(is_of_target)
         {
             return Err(Error::invalid("EXPECT of a group", "an event with a target", "none"));
         }
@@ -476,7 +488,12 @@ fn canonical(document: &Document) -> Result<Document> {
 
 impl Shared {
     /// What is said of events of which there must be none, understood. `own` are the index values that come with the group.
-    pub(super) fn compiled(&self, expect: &[Expect], snapshot: &Snapshot, own: &[&str]) -> Result<Vec<Checked>> {
+    pub(super) fn compiled(
+        &self,
+        expect: &[Expect],
+        snapshot: &Snapshot,
+        own: &[&str],
+    ) -> Result<Vec<Checked>> {
         let absences = expect.iter().filter_map(|expect| match expect {
             Expect::None(absence) => Some(absence),
             _ => None,

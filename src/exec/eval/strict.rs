@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::{Scope, field_of, leaf};
+use super::{Scope, leaf, member};
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::Operator;
 use crate::plan::datum::{Datum, calculate, negated};
 use crate::plan::expr::Node;
-use crate::plan::field::{Field, STATE, Way};
+use crate::plan::field::{ACTOR_STATE, Field, STATE, Way};
 use crate::plan::function::Work;
 use crate::time::Timestamp;
 use crate::value::{MAX_DEPTH, Value};
@@ -160,9 +160,9 @@ impl Failure {
 /// How a field is written, where it leads into an object.
 fn name_of(node: &Node) -> Option<String> {
     match node {
-        Node::Field(Field::Data(steps)) => Some(Way("data", steps).to_string()),
-        Node::Field(Field::Metadata(steps)) => Some(Way("metadata", steps).to_string()),
-        Node::Field(Field::State(steps)) => Some(Way(STATE, steps).to_string()),
+        Node::Field(
+            field @ (Field::Data(_) | Field::Metadata(_) | Field::State(_) | Field::ActorState(_)),
+        ) => Some(field.to_string()),
         _ => None,
     }
 }
@@ -197,16 +197,18 @@ fn sign(operator: Operator) -> char {
 impl<'a> Scope<'a> {
     /// What a field is worth, where it has to be there.
     fn there(&self, field: &Field) -> Result<Datum<'a>, Failure> {
+        let in_data = |steps| self.documents().and_then(|(data, _)| leaf(data, steps)).map(Datum::stored);
+        let in_metadata =
+            |steps| self.documents().and_then(|(_, metadata)| leaf(metadata, steps)).map(Datum::stored);
         let (name, steps, found) = match field {
-            Field::Data(steps) => {
-                ("data", steps, self.event.and_then(|event| leaf(event.data(), steps)).map(Datum::stored))
-            }
-            Field::Metadata(steps) if !steps.is_empty() => {
-                let found = self.event.and_then(|event| leaf(event.metadata(), steps));
-                ("metadata", steps, found.map(Datum::stored))
-            }
+            Field::Data(steps) => ("data", steps, in_data(steps)),
+            Field::Metadata(steps) if !steps.is_empty() => ("metadata", steps, in_metadata(steps)),
             Field::State(steps) => (STATE, steps, self.state.and_then(|state| state.at(steps))),
-            field => return Ok(self.event.map_or(Datum::Null, |event| field_of(event, field))),
+            Field::ActorState(steps) => {
+                let found = self.seen.and_then(|seen| member(seen.actor_state, steps));
+                (ACTOR_STATE, steps, found.map(Datum::borrowed))
+            }
+            field => return Ok(self.field(field)),
         };
         found.ok_or_else(|| Failure::Missing { path: Way(name, steps).to_string(), instead: "NULL" })
     }

@@ -72,7 +72,18 @@ pub(crate) struct VerbDefinition {
     /// `BY`: the kinds of those who may; empty means anyone.
     pub(crate) actors: Vec<Name>,
     pub(crate) requires: Vec<Require>,
-    /// Empty means the past participle of the name.
+    /// Empty means the past participle of the name, where there are no cases.
+    pub(crate) emits: Vec<VerbEmit>,
+    /// The first that holds wins. Where there is one, `emits` is empty.
+    pub(crate) cases: Vec<Case>,
+}
+
+/// `WHEN condition` with what holds then.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Case {
+    pub(crate) condition: Expr,
+    pub(crate) requires: Vec<Require>,
+    /// Empty means the past participle of the verb's name.
     pub(crate) emits: Vec<VerbEmit>,
 }
 
@@ -89,6 +100,7 @@ pub(crate) struct VerbEmit {
     pub(crate) owner: Option<EntityRef>,
     pub(crate) body: Option<Body>,
     pub(crate) facts: Facts,
+    pub(crate) span: Span,
 }
 
 #[derive(Debug, Clone, PartialEq)]

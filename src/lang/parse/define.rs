@@ -9,8 +9,8 @@ use super::name::{count, entity, happening, name, period, start, text};
 use super::read::query;
 use super::write::{acts, body, braced, facts};
 use crate::lang::ast::{
-    After, Assign, Change, Definition, EntityDefinition, Include, Name, ReactionDefinition, Require, Rule,
-    Text, VerbDefinition, VerbEmit, WebhookDefinition,
+    After, Assign, Case, Change, Definition, EntityDefinition, Include, Name, ReactionDefinition, Require,
+    Rule, Text, VerbDefinition, VerbEmit, WebhookDefinition,
 };
 use crate::lang::keyword::Keyword as K;
 use crate::lang::trail::Noun;
@@ -104,8 +104,19 @@ fn verb(c: Cursor<'_>) -> Parsed<'_, Definition> {
         (name(Noun::NewName), preceded(keyword(K::On), name(Noun::Kind)), optional(K::By, kinds)).parse(c)?;
     let (c, requires) = requires(c)?;
     let (c, emits) = verb_emits(c)?;
+    let (c, cases) = if emits.is_empty() { cases(c)? } else { (c, Vec::new()) };
     let actors: Vec<Name> = actors.unwrap_or_default();
-    Ok((c, Definition::Verb(VerbDefinition { name: name_of, kind, actors, requires, emits })))
+    Ok((c, Definition::Verb(VerbDefinition { name: name_of, kind, actors, requires, emits, cases })))
+}
+
+fn cases(mut c: Cursor<'_>) -> Parsed<'_, Vec<Case>> {
+    let mut cases = Vec::new();
+    while c.sees(K::When) {
+        let (rest, (condition, requires, emits)) = (expr, requires, verb_emits).parse(c.next())?;
+        cases.push(Case { condition, requires, emits });
+        c = rest;
+    }
+    Ok((c, cases))
 }
 
 fn requires(mut c: Cursor<'_>) -> Parsed<'_, Vec<Require>> {
@@ -123,7 +134,7 @@ fn verb_emits(mut c: Cursor<'_>) -> Parsed<'_, Vec<VerbEmit>> {
     while c.sees(K::Emit) {
         let (rest, (happening, owner, body, facts)) =
             (happening, optional(K::On, entity), body, facts).parse(c.next())?;
-        emits.push(VerbEmit { happening, owner, body, facts });
+        emits.push(VerbEmit { happening, owner, body, facts, span: rest.span_from(c) });
         c = rest;
     }
     Ok((c, emits))

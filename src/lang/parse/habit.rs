@@ -86,6 +86,8 @@ pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Opti
     }
 }
 
+const NO_CASE: &str = "there is no CASE: if(condition, a, b) chooses";
+
 /// What `BY` can ask of an index.
 const TESTS_OF_BY: &str = "BY takes =, !=, <, <=, >, >=, IN (…) and BETWEEN; say more in WHERE, which reads what BY and the pattern leave";
 
@@ -116,6 +118,21 @@ fn slip(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
             }
             _ => said(span, DISTINCT, Some("GROUP BY".to_owned())),
         };
+    }
+    // `CASE WHEN a` would be one, were WHEN no keyword.
+    if here.kind == Kind::Keyword(K::When)
+        && c.back(1).is_some_and(|before| before.source().eq_ignore_ascii_case("case"))
+    {
+        return said(here.span, NO_CASE, Some("if(…)".to_owned()));
+    }
+    // The parts of a verb have an order.
+    if keyword(K::Emit) && here.kind == Kind::Keyword(K::When) {
+        let message =
+            "what happens stands behind its WHEN: WHEN condition EMIT …, each WHEN with its own EMIT";
+        return said(here.span, message, None);
+    }
+    if keyword(K::Emit) && here.kind == Kind::Keyword(K::Require) {
+        return said(here.span, "what is required is said before what happens: REQUIRE … EMIT …", None);
     }
     // `type, SELECT count` was, too.
     if let Some(clause) = c.back(2).filter(|two| begins_clause(two.kind()))
@@ -263,7 +280,6 @@ fn word(token: Token, source: &str) -> Option<Wrong> {
         "TOP" | "FETCH" => {
             wrong(token, "the first so many are LIMIT, the newest so many LAST", Some("LIMIT"))
         }
-        "WHEN" => wrong(token, "there is no CASE: if(condition, a, b) chooses", Some("if(…)")),
         _ => None,
     }
 }

@@ -322,17 +322,34 @@ impl Display for VerbDefinition {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "VERB {} ON {}", self.name, self.kind)?;
         listed(f, "BY", &self.actors)?;
-        for require in &self.requires {
-            write!(f, " REQUIRE {}", require.condition)?;
-            optional(f, "ELSE", require.otherwise.as_ref())?;
-        }
-        for emit in &self.emits {
-            write!(f, " EMIT {}", emit.happening)?;
-            optional(f, "ON", emit.owner.as_ref())?;
-            body(f, emit.body.as_ref())?;
-            write!(f, "{}", emit.facts)?;
+        each(f, &self.requires)?;
+        each(f, &self.emits)?;
+        for case in &self.cases {
+            write!(f, " WHEN {}", case.condition)?;
+            each(f, &case.requires)?;
+            each(f, &case.emits)?;
         }
         Ok(())
+    }
+}
+
+fn each<T: Display>(f: &mut Formatter<'_>, parts: &[T]) -> fmt::Result {
+    parts.iter().try_for_each(|part| write!(f, " {part}"))
+}
+
+impl Display for Require {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "REQUIRE {}", self.condition)?;
+        optional(f, "ELSE", self.otherwise.as_ref())
+    }
+}
+
+impl Display for VerbEmit {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "EMIT {}", self.happening)?;
+        optional(f, "ON", self.owner.as_ref())?;
+        body(f, self.body.as_ref())?;
+        write!(f, "{}", self.facts)
     }
 }
 

@@ -117,6 +117,11 @@ fn definitions() {
          REQUIRE state.status = 'submitted' ELSE 'not submitted yet' EMIT approved",
         "DEFINE VERB Pay ON Order BY User, Clerk REQUIRE data.amount > 0 \
          EMIT paid {amount: data.amount} EMIT settled ON Invoice (data.invoice) BY Bank 1",
+        "DEFINE VERB Withdraw ON Account REQUIRE data.amount > 0 ELSE 'nothing to withdraw' \
+         WHEN state.balance >= data.amount EMIT withdrawn {amount: data.amount} \
+         WHEN actor.state.gold = TRUE REQUIRE data.amount < 100 EMIT overdrawn EMIT Fee.due ON User (actor.id) \
+         WHEN TRUE EMIT when.refused",
+        "DEFINE VERB Toggle ON Switch WHEN state.when = 1 WHEN TRUE",
         "DEFINE INDEX customer ON 'Order.*' AS data.customer",
         "DEFINE VIEW revenue AS EVENTS 'Order.paid' \
          GROUP BY data.customer AS customer SELECT sum(data.total) AS total",

@@ -115,7 +115,9 @@ impl Binder<'_> {
                 Err(self.fault(span, message))
             }
             // There it is an error, if it is ever needed.
-            None if matches!(names, Names::Fold) => Ok(Node::Call { function, arguments: nodes }),
+            None if matches!(names, Names::Fold | Names::Verb) => {
+                Ok(Node::Call { function, arguments: nodes })
+            }
             None => Ok(Node::value(Value::Null)),
         }
     }
@@ -172,6 +174,11 @@ impl Binder<'_> {
             Names::Fold => {
                 let message =
                     format!("{name}() is worked out from many events, and SET sees one, and the state");
+                Err(self.fault(span, message))
+            }
+            Names::Verb => {
+                let message =
+                    format!("{name}() is worked out from many events, and a verb sees what they made: state");
                 Err(self.fault(span, message))
             }
             Names::None => {

@@ -47,6 +47,7 @@ impl Binder<'_> {
                 Define::Index(self.define_index(name, pattern, expr)?)
             }
             Definition::Entity(entity) => Define::Entity(self.define_entity(entity)?),
+            Definition::Verb(verb) => Define::Verb(self.define_verb(verb)?),
             _ => return Err(Later::Form.error()),
         }))
     }
@@ -82,6 +83,9 @@ impl Binder<'_> {
                 let known = catalog.models().map(|model| model.kind.as_str()).collect();
                 (Dropped::Entity, "entity", known)
             }
+            DefinedKind::Verb => {
+                (Dropped::Verb, "verb", catalog.verbs().map(|verb| verb.name.as_str()).collect())
+            }
             _ => return Err(Later::Drop.error()),
         };
         if !known.contains(&name.text.as_str()) {
@@ -103,16 +107,18 @@ impl Binder<'_> {
         let wanted = name.text.as_str();
         let finders = || catalog.finders().map(|finder| finder.name.as_str());
         let indexes = || catalog.iter().map(|index| index.name()).chain(finders());
-        let is_index = indexes().any(|name| name == wanted);
-        if is_index || catalog.model(wanted).is_some() || snapshot.has_kind(wanted)? {
+        let verbs = || catalog.verbs().map(|verb| verb.name.as_str());
+        let is_defined = indexes().chain(verbs()).any(|name| name == wanted);
+        if is_defined || catalog.model(wanted).is_some() || snapshot.has_kind(wanted)? {
             return Ok(name.text.clone());
         }
         let kinds = snapshot.kinds()?;
         let kinds = kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with('$'));
         let defined = catalog.models().map(|model| model.kind.as_str());
-        let known = kinds.chain(defined).chain(indexes());
+        let known = kinds.chain(defined).chain(verbs()).chain(indexes());
         let meant = nearest(wanted, known).map(|name| crate::entity::Name(name).to_string());
-        let message = format!("no kind of entities and no index '{wanted}'; SHOW KINDS tells what there is");
+        let message =
+            format!("no kind of entities, no verb and no index '{wanted}'; SHOW KINDS tells what there is");
         Err(self.fault_meaning(name.span, message, meant))
     }
 

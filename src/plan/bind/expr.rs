@@ -5,10 +5,10 @@ use super::call::folded;
 use super::shape::Frame;
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
-use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Path, Span};
+use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Operator, Path, Span};
 use crate::plan::expr::{Constant, Node};
 use crate::plan::fault::nearest;
-use crate::plan::field::{FOUND_NAMES, Field, NAMES, STATE, Sort, Step};
+use crate::plan::field::{ACTOR_PARTS, FOUND_NAMES, Field, NAMES, Part, STATE, Sort, Step, VERB_NAMES};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -29,6 +29,8 @@ pub(super) enum Names<'f> {
     State,
     /// The fields of an event, aggregates, and columns that have names already.
     Frame(&'f Frame),
+    /// What a verb sees: what it is performed on, its arguments, and who performs it.
+    Verb,
     /// None: it says what an event is to be.
     None,
 }
@@ -137,6 +139,8 @@ impl Binder<'_> {
             Literal::Now => match names {
                 // A definition has no instant of its own.
                 Names::None if self.snapshot.is_some() => Node::Now,
+                // What a verb decides, it decides at an instant.
+                Names::Verb => Node::Now,
                 _ => Node::Constant(Constant::Time(self.now_at(span)?)),
             },
         })
@@ -166,6 +170,9 @@ impl Binder<'_> {
         }
         if let Some(known) = names.of_entities() {
             return self.field_of_entity(path, known, names);
+        }
+        if matches!(names, Names::Verb) {
+            return self.field_of_verb(path);
         }
         if first == STATE && !matches!(names, Names::Fold) {
             let message = "state is what events make of an entity, and here there is an event alone: it is named in \
@@ -242,9 +249,53 @@ impl Binder<'_> {
         Err(self.fault_meaning(path.first.span, message, Some(meant)))
     }
 
-    fn steps(&self, path: &Path, mut field: Field) -> Result<Field> {
-        let mut so_far = path.first.text.clone();
-        for step in &path.steps {
+    /// What a verb sees.
+    fn field_of_verb(&self, path: &Path) -> Result<Field> {
+        let first = path.first.text.as_str();
+        if first == "actor"
+            && let Some(step) = path.steps.first()
+        {
+            let (step, span) = taken(step);
+            let Step::Member(name) = &step else { return self.steps(path, Field::Actor(Part::Whole)) };
+            if name == STATE {
+                let (so_far, rest) = (format!("{first}.{STATE}"), path.steps.get(1..).unwrap_or_default());
+                return self.steps_on(so_far, rest, Field::ActorState(Vec::new()));
+            }
+            if !ACTOR_PARTS.contains(&name.as_str()) {
+                let message = format!("actor has no '{name}'; it has {}", ACTOR_PARTS.join(", "));
+                let meant =
+                    nearest(name, ACTOR_PARTS).map_or_else(|| format!("actor.state.{name}"), str::to_owned);
+                return Err(self.fault_meaning(span, message, Some(meant)));
+            }
+        }
+        if let Some(field) = Field::named(first).filter(|_| VERB_NAMES.contains(&first)) {
+            return self.steps(path, field);
+        }
+        let meant = match first {
+            "id" => "target.id".to_owned(),
+            "timestamp" | "recorded" => "NOW".to_owned(),
+            // A name alone is rather a member of one of these than one of these.
+            _ => match nearest(first, VERB_NAMES)
+                .filter(|name| !path.steps.is_empty() || !matches!(*name, STATE | "data" | "metadata"))
+            {
+                Some(name) => name.to_owned(),
+                None => format!("state.{path} or data.{path}"),
+            },
+        };
+        let message = format!(
+            "a verb sees no '{first}'; it sees {}: the state before it, and its arguments in data; a text is quoted, as \
+             '{first}'",
+            VERB_NAMES.join(", ")
+        );
+        Err(self.fault_meaning(path.first.span, message, Some(meant)))
+    }
+
+    fn steps(&self, path: &Path, field: Field) -> Result<Field> {
+        self.steps_on(path.first.text.clone(), &path.steps, field)
+    }
+
+    fn steps_on(&self, mut so_far: String, steps: &[ast::Step], mut field: Field) -> Result<Field> {
+        for step in steps {
             let (step, span) = taken(step);
             let written = step.to_string();
             field = field.step(step).map_err(|others| {
@@ -282,6 +333,17 @@ impl Binder<'_> {
         let (time, entity, id) = (is(Sort::Time, &nodes), is(Sort::Entity, &nodes), is(Sort::Id, &nodes));
         for (node, expr) in nodes.iter_mut().zip(exprs) {
             let Node::Constant(constant) = node else { continue };
+            // So long before an instant that is yet to come.
+            if time
+                && matches!(names, Names::Verb)
+                && matches!(constant, Constant::Span(nanos) if *nanos <= 0)
+            {
+                *node = Node::Arithmetic {
+                    first: Box::new(Node::Now),
+                    rest: vec![(Operator::Add, Node::Constant(constant.clone()))],
+                };
+                continue;
+            }
             if time {
                 self.beside_time(constant, expr.span)?;
             }

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::event::record::Record;
 use crate::lang::ast::{
     Change, Clauses, Definition, EntityDefinition, EntityRef, Expr, ExprKind, Id, Path, Query, Read,
-    Selector, Source, Statement, Step, TagTest,
+    Selector, Source, Statement, Step, TagTest, VerbDefinition,
 };
 use crate::pattern::Pattern;
 use crate::plan::fault::nearest;
@@ -72,6 +72,14 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
             }
         }
         Statement::Define(Definition::Entity(entity)) => binder.misnamed(entity, &mut hints)?,
+        Statement::Define(Definition::Verb(verb)) => {
+            // What is not there may be to come: only what looks like a slip is told.
+            let unknown = binder.unknown(&verb.kind.text, "")?;
+            hints.extend(unknown.filter(|hint| hint.contains("did you mean")));
+            if hints.is_empty() {
+                binder.parts(&verb.kind.text, conditions(verb), &mut hints)?;
+            }
+        }
         Statement::Define(Definition::Index { pattern, expr, .. }) => {
             let on = binder.text(pattern, "ON")?;
             if binder.snapshot()?.indexes().model(&on).is_some() {
@@ -268,6 +276,12 @@ impl Binder<'_> {
         }
         Ok(sample)
     }
+}
+
+/// The conditions of a verb.
+fn conditions(verb: &VerbDefinition) -> impl Iterator<Item = &Expr> {
+    let requires = verb.requires.iter().chain(verb.cases.iter().flat_map(|case| &case.requires));
+    requires.map(|require| &require.condition).chain(verb.cases.iter().map(|case| &case.condition))
 }
 
 /// The expressions of clauses.

@@ -33,6 +33,12 @@ pub(crate) fn entity_definition(text: &str) -> Result<Model> {
 impl Binder<'_> {
     pub(super) fn define_entity(&self, entity: &EntityDefinition) -> Result<DefineEntity> {
         let model = Binder::new(self.context, None).model(entity)?;
+        if let Some(verb) = self.snapshot()?.indexes().verb(&model.kind) {
+            let name = crate::entity::Name(&model.kind);
+            let message =
+                format!("{name} is a verb, defined at {}: a kind needs a name of its own", verb.position);
+            return Err(self.fault(entity.name.span, message));
+        }
         let mut said = entity.clone();
         self.put_all_values(&mut said, &model)?;
         let text = Statement::Define(Definition::Entity(said)).to_string();

@@ -1,14 +1,17 @@
 //! Binding of writes.
 
+use std::sync::Arc;
+
 use super::{Binder, expr::Names};
 use crate::entity::{Entity, Name, Version};
 use crate::error::Result;
 use crate::event::{self, Expect};
-use crate::lang::ast::{self, Act, Body, Cause, EmitId, Facts, Guard, GuardKind, PointKind};
+use crate::lang::ast::{self, Body, Cause, EmitId, Facts, Guard, GuardKind, PointKind};
 use crate::plan::absence::{is_known, unknown};
 use crate::plan::expr::Node;
-use crate::plan::later::Later;
-use crate::plan::{Absence, Append, By, Emit, Moment, Owner, When};
+use crate::plan::fault::nearest;
+use crate::plan::{Absence, Act, Append, By, Emit, Moment, Owner, Perform, When};
+use crate::store::verb::Rule;
 use crate::value::Value;
 
 impl Binder<'_> {
@@ -16,31 +19,47 @@ impl Binder<'_> {
         let own = own_names(write);
         match write {
             ast::Write::Act(act) => {
-                let emit = self.act(act, &Facts::default(), &own)?;
-                Ok(Append { emits: vec![emit], key: None, expect: None, none: None, now: self.now()? })
+                let key = match act {
+                    // It is one key for all that it makes.
+                    ast::Act::Perform(perform) => perform.facts.key.as_ref(),
+                    ast::Act::Emit(_) => None,
+                };
+                let key = key.map(|key| self.text(key, "KEY")).transpose()?;
+                let acts = vec![self.act(act, &Facts::default(), &own)?];
+                Ok(Append { acts, key, expect: None, none: None, now: self.now()? })
             }
             ast::Write::Atomic { acts, facts } => {
                 if let Some(index) = facts.index.first() {
                     let message = "INDEX BY is of one event: say it inside the brackets";
                     return Err(self.fault(index.name.span, message));
                 }
-                let emits = acts.iter().map(|act| self.act(act, facts, &own)).collect::<Result<Vec<_>>>()?;
+                for act in acts {
+                    if let ast::Act::Perform(perform) = act
+                        && let Some(key) = &perform.facts.key
+                    {
+                        let message = "KEY within ATOMIC is of one event, and a verb may make several: say one KEY \
+                                       behind the brackets";
+                        return Err(self.fault(key.span(), message));
+                    }
+                }
+                let acts = acts.iter().map(|act| self.act(act, facts, &own)).collect::<Result<Vec<_>>>()?;
                 let key = facts.key.as_ref().map(|key| self.text(key, "KEY")).transpose()?;
                 let (expect, none) = (self.expect(facts)?, self.absence(facts, None, &own)?);
-                Ok(Append { emits, key, expect, none, now: self.now()? })
+                Ok(Append { acts, key, expect, none, now: self.now()? })
             }
         }
     }
 
     /// `BY`, `AT`, `META` and `CAUSED BY` of an `ATOMIC` hold for those of its acts that do not say their own.
-    fn act(&self, act: &Act, shared: &Facts, own: &[&str]) -> Result<Emit> {
-        let Act::Emit(emit) = act else { return Err(Later::Perform.error()) };
+    fn act(&self, act: &ast::Act, shared: &Facts, own: &[&str]) -> Result<Act> {
+        match act {
+            ast::Act::Emit(emit) => self.emit(emit, shared, own).map(Act::Emit),
+            ast::Act::Perform(perform) => self.perform(perform, shared, own).map(Act::Perform),
+        }
+    }
+
+    fn emit(&self, emit: &ast::Emit, shared: &Facts, own: &[&str]) -> Result<Emit> {
         let facts = &emit.facts;
-        let actor = match facts.actor.as_ref().or(shared.actor.as_ref()) {
-            Some(actor) => Some(self.entity(actor)?),
-            None => self.context.default_actor.cloned(),
-        };
-        let meta = facts.meta.as_ref().or(shared.meta.as_ref());
         let index = facts.index.iter().map(|tag| {
             let value = tag.value.as_ref().map(|value| self.expr(value, Names::None)).transpose()?;
             Ok((tag.name.text.clone(), value))
@@ -55,14 +74,72 @@ impl Binder<'_> {
             none: self.absence(facts, target, own)?,
             owner,
             data: emit.body.as_ref().map(|body| self.body(body)).transpose()?,
-            metadata: meta.map(|meta| self.object(meta, Names::None)).transpose()?,
-            actor,
+            metadata: self.meta(facts, shared)?,
+            actor: self.actor(facts, shared)?,
             at: self.when(facts.at.as_ref().or(shared.at.as_ref()))?,
             key: facts.key.as_ref().map(|key| self.text(key, "KEY")).transpose()?,
             cause: self.cause(facts.cause.as_ref().or(shared.cause.as_ref()))?,
             expect: self.expect(facts)?,
             index: index.collect::<Result<_>>()?,
         })
+    }
+
+    fn perform(&self, perform: &ast::Perform, shared: &Facts, own: &[&str]) -> Result<Perform> {
+        let facts = &perform.facts;
+        let rule = self.check_verb(perform)?;
+        if let Some(index) = facts.index.first() {
+            let message = "INDEX BY is of one event: the EMIT of the verb says it";
+            return Err(self.fault(index.name.span, message));
+        }
+        let entity = self.entity(&perform.entity)?;
+        Ok(Perform {
+            verb: perform.verb.text.clone(),
+            rule,
+            none: self.absence(facts, Some(&entity), own)?,
+            entity,
+            data: perform.body.as_ref().map(|body| self.body(body)).transpose()?,
+            metadata: self.meta(facts, shared)?,
+            actor: self.actor(facts, shared)?,
+            at: self.when(facts.at.as_ref().or(shared.at.as_ref()))?,
+            cause: self.cause(facts.cause.as_ref().or(shared.cause.as_ref()))?,
+            expect: self.expect(facts)?,
+        })
+    }
+
+    /// An error for a verb that is not there, and for one of other entities: both are looked at again at the commit. What it does, where
+    /// the program said that.
+    fn check_verb(&self, perform: &ast::Perform) -> Result<Option<Arc<dyn Rule>>> {
+        let (name, snapshot) = (&perform.verb, self.snapshot()?);
+        let catalog = snapshot.indexes();
+        let added = snapshot.added_verb(&name.text);
+        let rule = match (&added, catalog.verb(&name.text)) {
+            (Some(added), _) => added,
+            (None, Some(verb)) => verb.rule()?,
+            (None, None) => {
+                let known = catalog.verbs().map(|verb| verb.name.as_str());
+                let meant = nearest(&name.text, known).map(|name| Name(name).to_string());
+                let message = format!("no verb '{}' is defined; SHOW VERBS tells which are", name.text);
+                return Err(self.fault_meaning(name.span, message, meant));
+            }
+        };
+        let (kind, of) = (&perform.entity.kind, rule.kind());
+        if kind.text != of {
+            let message = format!("{} is a verb of {}, not of {kind}", Name(&name.text), Name(of));
+            return Err(self.fault_meaning(kind.span, message, Some(Name(of).to_string())));
+        }
+        Ok(added)
+    }
+
+    fn actor(&self, facts: &Facts, shared: &Facts) -> Result<Option<Entity>> {
+        match facts.actor.as_ref().or(shared.actor.as_ref()) {
+            Some(actor) => self.entity(actor).map(Some),
+            None => Ok(self.context.default_actor.cloned()),
+        }
+    }
+
+    fn meta(&self, facts: &Facts, shared: &Facts) -> Result<Option<Node>> {
+        let meta = facts.meta.as_ref().or(shared.meta.as_ref());
+        meta.map(|meta| self.object(meta, Names::None)).transpose()
     }
 
     fn owner(&self, emit: &ast::Emit) -> Result<Owner> {
@@ -173,8 +250,8 @@ fn own_names(write: &ast::Write) -> Vec<&str> {
         ast::Write::Atomic { acts, .. } => acts,
     };
     let names = acts.iter().flat_map(|act| match act {
-        Act::Emit(emit) => emit.facts.index.as_slice(),
-        Act::Perform(_) => &[],
+        ast::Act::Emit(emit) => emit.facts.index.as_slice(),
+        ast::Act::Perform(_) => &[],
     });
     names.map(|tag| tag.name.text.as_str()).collect()
 }

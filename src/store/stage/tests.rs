@@ -364,7 +364,10 @@ fn a_verb_with_a_key_is_performed_once() {
         store.checkpoint().unwrap();
     }
     let error = store.append(asked(acts[1..].to_vec())).unwrap_err();
-    assert!(error.to_string().contains(r#"found PERFORM Transfer Account 0 {"amount":20,"to":1}"#), "{error}");
+    assert!(
+        error.to_string().contains(r#"found PERFORM Transfer Account 0 {"amount":20,"to":1}"#),
+        "{error}"
+    );
 }
 
 /// It would wait for the commit that waits for it.

@@ -1,0 +1,129 @@
+//! What is defined of a verb, with its names looked up.
+
+use super::expr::Node;
+use super::field::Field;
+use crate::entity::EventType;
+use crate::event::Expect;
+
+/// What has to be so, and what then happens.
+#[derive(Debug, Clone)]
+pub(crate) struct Verb {
+    pub name: String,
+    /// Of which entities.
+    pub kind: String,
+    /// The kinds of those who may; empty means anyone, and nobody too.
+    pub actors: Vec<String>,
+    /// What has to hold in any case.
+    pub requires: Vec<Require>,
+    /// The first that holds wins; never empty.
+    pub cases: Vec<Case>,
+}
+
+/// `WHEN condition REQUIRE … EMIT …`.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    /// None where there is no `WHEN`: it always holds, and is the only one.
+    pub when: Option<Condition>,
+    pub requires: Vec<Require>,
+    /// Never empty.
+    pub emits: Vec<Emission>,
+}
+
+/// `REQUIRE condition ELSE text`.
+#[derive(Debug, Clone)]
+pub(crate) struct Require {
+    pub condition: Condition,
+    pub otherwise: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Condition {
+    pub node: Node,
+    /// As it is written.
+    pub text: String,
+    /// The names in it, each once: a field, or `NOW`.
+    pub names: Vec<Node>,
+}
+
+/// `EMIT`, within a verb.
+#[derive(Debug, Clone)]
+pub(crate) struct Emission {
+    pub kind: EventType,
+    /// None: what the verb is performed on.
+    pub owner: Option<Owned>,
+    /// None: the arguments.
+    pub data: Option<Node>,
+    pub metadata: Option<Node>,
+    /// Names with values; without one it is the member of `data`.
+    pub index: Vec<(String, Option<Node>)>,
+    pub expect: Option<Expect>,
+    /// As it is written.
+    pub text: String,
+}
+
+/// An entity whose id is worked out.
+#[derive(Debug, Clone)]
+pub(crate) struct Owned {
+    pub kind: String,
+    pub id: Node,
+    /// As it is written.
+    pub text: String,
+}
+
+impl Verb {
+    /// Whether it looks at what the actor is.
+    pub fn sees_actor(&self) -> bool {
+        let requires = |requires: &[Require]| requires.iter().any(|require| require.condition.sees_actor());
+        requires(&self.requires)
+            || self.cases.iter().any(|case| {
+                case.when.as_ref().is_some_and(Condition::sees_actor)
+                    || requires(&case.requires)
+                    || case.emits.iter().any(Emission::sees_actor)
+            })
+    }
+
+    /// The types of the events that it makes, each once.
+    pub fn types(&self) -> Vec<&EventType> {
+        let mut types: Vec<&EventType> = Vec::new();
+        for emission in self.cases.iter().flat_map(|case| &case.emits) {
+            if !types.contains(&&emission.kind) {
+                types.push(&emission.kind);
+            }
+        }
+        types
+    }
+}
+
+impl Condition {
+    pub fn new(node: Node, text: String) -> Condition {
+        let mut names: Vec<Node> = Vec::new();
+        node.any(&mut |part| {
+            if matches!(part, Node::Field(_) | Node::Now) && !names.contains(part) {
+                names.push(part.clone());
+            }
+            false
+        });
+        Condition { node, text, names }
+    }
+
+    /// Whether it always holds.
+    pub fn is_true(&self) -> bool {
+        self.node == Node::value(true)
+    }
+
+    fn sees_actor(&self) -> bool {
+        sees_actor(&self.node)
+    }
+}
+
+impl Emission {
+    fn sees_actor(&self) -> bool {
+        let index = self.index.iter().filter_map(|(_, value)| value.as_ref());
+        let owner = self.owner.iter().map(|owner| &owner.id);
+        self.data.iter().chain(&self.metadata).chain(index).chain(owner).any(sees_actor)
+    }
+}
+
+fn sees_actor(node: &Node) -> bool {
+    node.any(&mut |part| matches!(part, Node::Field(Field::ActorState(_))))
+}
