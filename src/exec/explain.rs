@@ -164,7 +164,7 @@ fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
 /// Tells whether what all of it expects is so.
 fn expecting(foreseen: &Foreseen, append: &Append, lines: &mut Vec<String>) -> Result<()> {
     if let Some(none) = &append.none {
-        lines.push(absent(foreseen, none)?);
+        lines.push(absent(foreseen, none)?.trim_start().to_owned());
     }
     let Some(expect) = &append.expect else { return Ok(()) };
     let mut told = Vec::new();
