@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 
 pub use expect::{Absence, Expect};
 pub use id::EventId;
-pub(crate) use json::read as read_line;
+pub use json::Form;
+pub(crate) use json::{is_uri_reference, qualified, read as read_line, write as write_form};
 pub use new::NewEvent;
 pub use vector::Vector;
 

@@ -113,7 +113,7 @@ pub use db::{Db, Events, Ticket};
 pub use document::Document;
 pub use entity::{Entity, EventType, Position, Version};
 pub use error::{Conflict, Error, Result};
-pub use event::{Absence, Cause, Event, EventId, Expect, NewEvent, Producer, Tag, Vector};
+pub use event::{Absence, Cause, Event, EventId, Expect, Form, NewEvent, Producer, Tag, Vector};
 pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, Step, Traced};
 pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
@@ -121,7 +121,7 @@ pub use plan::{Moment, Parameters};
 pub use query::{Script, Statement};
 pub use store::{Durability, Options, Recovery, Verification};
 pub use time::{Clock, Timestamp};
-pub use transfer::{ImportOptions, Imported};
+pub use transfer::{ExportOptions, ImportOptions, Imported};
 pub use value::{Object, Value};
 pub use verb::{Asked, Performed, Performing, Verb};
 

@@ -1,28 +1,33 @@
-//! Import and export: events as lines of JSON.
+//! Import: events as JSON, in any form and layout.
 //!
-//! Import streams: a batch of lines is parsed while the one before it is committed. Run again it adds nothing. An event with an id (or
-//! a key) is known by it. For lines without, each batch is atomic under a key that is the hash of the whole input up to its
-//! end: a batch whose key is known is skipped, and so is the part of a batch that an earlier import ended within.
+//! Import streams: a batch of events is parsed while the one before it is committed. Run again it adds nothing. An event with an id
+//! (or a key) is known by it. For events without, each batch is atomic under a key that is the hash of the whole input up to
+//! its end: a batch whose key is known is skipped, and so is the part of a batch that an earlier import ended within.
+//!
+//! [`texts`] gives the events of an input one by one, [`export`] writes them.
 
-use std::io::{BufRead, Read, Write};
+mod export;
+mod scan;
+mod source;
+pub(crate) mod texts;
+
+use std::io::BufRead;
 
 use crate::db::Db;
 use crate::entity::Position;
-use crate::error::{Conflict, Error, Result, shorten};
-use crate::event::{Event, NewEvent, codec, read_line};
-use crate::pattern::Pattern;
+use crate::error::{Conflict, Error, Result};
+use crate::event::{NewEvent, read_line};
 use crate::store::group::{Group, Outcome, Prepared, content_of};
-use crate::store::snapshot::Direction;
 use crate::store::term::Term;
 use crate::store::{Store, Submitted};
+pub use export::ExportOptions;
+use source::Foreign;
+use texts::Texts;
 
 /// A batch ends after so many lines, or so many bytes of input. Where batches end follows from the input alone, so that running
 /// again finds the same ends.
 const BATCH_LINES: usize = 1000;
 const BATCH_BYTES: usize = 2 << 20;
-
-/// The longest line that is read: twice the largest event.
-const MAX_LINE: u64 = 32 << 20;
 
 /// How an import is done.
 ///
@@ -67,7 +72,7 @@ pub struct Imported {
 }
 
 impl NewEvent {
-    /// Reads an event from a line of JSON, in the form that events serialize to or in the underscore form.
+    /// Reads an event from a JSON object: in the form that events serialize to, in the underscore form, or a CloudEvent.
     ///
     /// ```
     /// use bygone::{Db, NewEvent};
@@ -84,10 +89,11 @@ impl NewEvent {
 }
 
 impl Db {
-    /// Appends the events of an input, one JSON object a line. `progress` is called after each batch.
+    /// Appends the events of an input: JSON objects in any of the forms, one a line, laid out over several lines, or in arrays.
+    /// `progress` is called after each batch.
     ///
     /// # Errors
-    /// A bad line ends it: the error names the line, and how many events before it are safely in.
+    /// A bad event ends it: the error names the line that it begins in, and how many events before it are safely in.
     pub fn import(
         &self,
         input: impl BufRead,
@@ -108,46 +114,6 @@ impl Db {
         };
         import.run(input, progress).map_err(|fault| import.ended(fault))
     }
-
-    /// Writes events as lines of JSON, in log order: those of a pattern, or all, the database's own too. Gives their number.
-    ///
-    /// ```
-    /// use bygone::{Db, NewEvent};
-    /// let db = Db::in_memory()?;
-    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
-    /// let mut lines = Vec::new();
-    /// assert_eq!(db.export(None, &mut lines, &mut |_| {})?, 1);
-    /// assert!(lines.starts_with(br#"{"position":1,"version":1,"#));
-    /// # Ok::<(), bygone::Error>(())
-    /// ```
-    pub fn export(
-        &self,
-        pattern: Option<&Pattern>,
-        output: &mut dyn Write,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<u64> {
-        let failed = |e: std::io::Error| Error::io("writing the export", e);
-        let mut written = 0;
-        for row in self.store().snapshot().log(1, u64::MAX, Direction::Ascending) {
-            let (position, bytes) = row?;
-            let event = codec::decode(Position(position), bytes)?;
-            if pattern.is_some_and(|pattern| !pattern.matches(&event.kind)) {
-                continue;
-            }
-            write_line(&event, output).map_err(failed)?;
-            written += 1;
-            if written % 10_000 == 0 {
-                progress(written);
-            }
-        }
-        output.flush().map_err(failed)?;
-        Ok(written)
-    }
-}
-
-fn write_line(event: &Event, output: &mut dyn Write) -> std::io::Result<()> {
-    serde_json::to_writer(&mut *output, event)?;
-    output.write_all(b"\n")
 }
 
 /// An import under way.
@@ -156,14 +122,21 @@ struct Import<'d> {
     restore: bool,
     done: Imported,
     /// The batch that is being committed while the next one is parsed. Never two: if one fails, none behind it is in.
-    under_way: Option<(Submitted, usize)>,
+    under_way: Option<UnderWay>,
     /// Everything so far was known: what follows may be, too.
     skipping: bool,
     /// The hash of all lines so far.
     hash: blake3::Hasher,
 }
 
-/// Lines that are appended together.
+/// A batch that was sent, and how many events are in it.
+struct UnderWay {
+    submitted: Submitted,
+    count: usize,
+    foreign: Vec<Foreign>,
+}
+
+/// Events that are appended together.
 #[derive(Default)]
 struct Batch {
     lines: Vec<Parsed>,
@@ -185,22 +158,26 @@ struct Parsed {
     number: u64,
     length: usize,
     event: NewEvent,
+    /// Where it comes from, if no Bygone wrote it.
+    foreign: Option<String>,
     /// The hash of the input through this line.
     hash: [u8; 32],
 }
 
 impl Import<'_> {
     fn run(&mut self, input: impl BufRead, progress: &mut dyn FnMut(&Imported)) -> Result<Imported> {
-        let mut lines = Lines { input, buffer: Vec::new() };
+        let mut texts = Texts::new(input);
         let mut batch = Batch::default();
         loop {
-            let line = match self.next_line(&mut lines) {
+            let next = self.next_line(&mut texts);
+            (self.done.lines, self.done.bytes) = (texts.lines(), texts.bytes());
+            let line = match next {
                 Ok(Some(line)) => line,
                 Ok(None) => break,
                 Err(fault) => {
                     // What stands before the bad line is good: it goes in.
                     self.finish(&mut batch)?;
-                    return Err(self.at_line(self.done.lines, fault));
+                    return Err(self.at_line(texts.line(), fault));
                 }
             };
             batch.bytes += line.length;
@@ -235,7 +212,7 @@ impl Import<'_> {
 
     /// A failure that no line is to blame for says what is safely in: with it, what is still under way.
     fn ended(&mut self, fault: Error) -> Error {
-        if let Some((submitted, count)) = self.under_way.take()
+        if let Some(UnderWay { submitted, count, .. }) = self.under_way.take()
             && let Ok(outcome) = submitted.wait()
         {
             self.count(count, &outcome);
@@ -265,44 +242,34 @@ impl Import<'_> {
         }
     }
 
-    /// The next line that is not blank, parsed.
-    fn next_line(&mut self, lines: &mut Lines<impl BufRead>) -> Result<Option<Parsed>> {
-        loop {
-            let line = lines.next().inspect_err(|_| self.done.lines += 1)?;
-            let Some(line) = line else { return Ok(None) };
-            self.done.lines += 1;
-            self.done.bytes += line.len() as u64;
-            let text =
-                std::str::from_utf8(line).map_err(|e| Error::invalid("the text", "UTF-8", e.to_string()))?;
-            let text = if self.done.lines == 1 { text.trim_start_matches('\u{feff}') } else { text };
-            let text = text.trim();
-            if text.is_empty() {
-                continue;
+    /// The next event, parsed.
+    fn next_line(&mut self, texts: &mut Texts<impl BufRead>) -> Result<Option<Parsed>> {
+        let Some(text) = texts.next()? else { return Ok(None) };
+        let length = text.length;
+        let text = std::str::from_utf8(text.bytes)
+            .map_err(|e| Error::invalid("the text", "UTF-8", e.to_string()))?;
+        let parsed = read_line(text)?;
+        let mut event = parsed.event;
+        event.checked()?;
+        if self.restore {
+            if parsed.position.is_none() || event.recorded.is_none() {
+                return Err(Error::invalid(
+                    "restoring",
+                    "a position and `recorded` on each event",
+                    "an event without",
+                ));
             }
-            let length = line.len();
-            let parsed = read_line(text)?;
-            let mut event = parsed.event;
-            event.checked()?;
-            if self.restore {
-                if parsed.position.is_none() || event.recorded.is_none() {
-                    return Err(Error::invalid(
-                        "restoring",
-                        "`position` and `recorded` on each line",
-                        "a line without",
-                    ));
-                }
-                event.placed = parsed.position;
-                event.versioned = parsed.version;
-            } else {
-                event.recorded = None;
-                // A cause that is told by its position means that event only where positions are the same.
-                event.placed = parsed.position.filter(|_| event.cause_position().is_some());
-            }
-            self.hash.update(text.as_bytes());
-            self.hash.update(b"\n");
-            let hash = *self.hash.finalize().as_bytes();
-            return Ok(Some(Parsed { number: self.done.lines, length, event, hash }));
+            event.placed = parsed.position;
+            event.versioned = parsed.version;
+        } else {
+            event.recorded = None;
+            // A cause that is told by its position means that event only where positions are the same.
+            event.placed = parsed.position.filter(|_| event.cause_position().is_some());
         }
+        self.hash.update(text.as_bytes());
+        self.hash.update(b"\n");
+        let hash = *self.hash.finalize().as_bytes();
+        Ok(Some(Parsed { number: texts.line(), length, event, foreign: parsed.foreign, hash }))
     }
 
     /// Sends a batch on its way; leaves out what an earlier import has brought in. What is left of a batch that an earlier
@@ -319,7 +286,7 @@ impl Import<'_> {
             // key, and so do not tell.
             self.skipping = batch.lines.iter().all(|line| line.event.is_known_by_itself());
         }
-        let sent = self.send(&batch.lines)?;
+        let sent = self.send(&mut batch.lines)?;
         batch.drop_first(sent);
         Ok(())
     }
@@ -337,11 +304,12 @@ impl Import<'_> {
     }
 
     /// Sends lines on their way, and gives how many: all, or those through a key within them, from which running again goes on.
-    fn send(&mut self, lines: &[Parsed]) -> Result<usize> {
+    fn send(&mut self, lines: &mut [Parsed]) -> Result<usize> {
         let mut sent = 0;
         while sent < lines.len() {
-            let rest = &lines[sent..];
             self.settle()?;
+            source::tell_apart(self.store, &mut lines[sent..])?;
+            let rest = &lines[sent..];
             match self.submit(rest) {
                 Err(Error::Invalid { .. }) => {}
                 submitted => return submitted.map(|()| lines.len()),
@@ -361,7 +329,7 @@ impl Import<'_> {
 
     fn submit(&mut self, lines: &[Parsed]) -> Result<()> {
         let submitted = self.store.submit(self.group(lines))?;
-        self.under_way = Some((submitted, lines.len()));
+        self.under_way = Some(UnderWay { submitted, count: lines.len(), foreign: source::foreign(lines) });
         Ok(())
     }
 
@@ -401,39 +369,26 @@ impl Import<'_> {
 
     /// Waits until what is under way is in.
     fn settle(&mut self) -> Result<()> {
-        if let Some((submitted, count)) = self.under_way.take() {
+        if let Some(UnderWay { submitted, count, foreign }) = self.under_way.take() {
             let outcome = submitted.wait().map_err(|fault| self.in_batch(fault))?;
-            self.count(count, &outcome);
+            let known = self.count(count, &outcome);
+            if known > 0 {
+                source::check_known(self.store, &foreign)?;
+            }
         }
         Ok(())
     }
 
-    fn count(&mut self, sent: usize, outcome: &Outcome) {
+    /// Gives how many were known.
+    fn count(&mut self, sent: usize, outcome: &Outcome) -> u64 {
         let added = if outcome.repeated { 0 } else { outcome.events.len() as u64 };
+        let known = sent as u64 - added.min(sent as u64);
         self.done.added += added;
-        self.done.known += sent as u64 - added.min(sent as u64);
+        self.done.known += known;
+        known
     }
 }
 
 fn key_of(hash: &[u8; 32]) -> String {
     format!("import:{}", blake3::Hash::from_bytes(*hash).to_hex())
-}
-
-/// Lines of bytes, each bounded.
-struct Lines<R> {
-    input: R,
-    buffer: Vec<u8>,
-}
-
-impl<R: BufRead> Lines<R> {
-    fn next(&mut self) -> Result<Option<&[u8]>> {
-        self.buffer.clear();
-        let failed = |e| Error::io("reading the input", e);
-        (&mut self.input).take(MAX_LINE + 1).read_until(b'\n', &mut self.buffer).map_err(failed)?;
-        if self.buffer.len() as u64 > MAX_LINE {
-            let start = shorten(&String::from_utf8_lossy(&self.buffer[..100]));
-            return Err(Error::invalid("a line", format!("at most {} MiB", MAX_LINE >> 20), start));
-        }
-        Ok((!self.buffer.is_empty()).then_some(self.buffer.as_slice()))
-    }
 }

@@ -174,10 +174,11 @@ fn odd_inputs_are_answered() {
     let db = tiny();
     assert_eq!(import(&db, "").unwrap().added, 0);
     assert_eq!(import(&db, "\n\r\n  \n").unwrap().added, 0);
+    assert_eq!(import(&db, " [\n] []").unwrap().added, 0);
     assert_eq!(import(&db, "\u{feff}{\"type\":\"A.b\"}\r\n{\"type\":\"A.c\"}").unwrap().added, 2);
     for (wrong, named) in [
-        ("[]", "a JSON object"),
-        ("{", "EOF"),
+        ("5", "a JSON object"),
+        ("{", "the end of the input"),
         (r#"{"type":"A.b","n":1}"#, "`n`"),
         (r#"{"type":"A.b","data":{"n":123456789012345678901}}"#, "123456789012345678901"),
         (r#"{"type":"$verb.defined"}"#, "database's"),
@@ -352,7 +353,8 @@ fn lines_that_are_too_much_for_a_group_go_in_as_several() {
 
 #[test]
 fn a_line_that_is_too_long_is_named() {
-    let error = import(&tiny(), &"x".repeat(40 << 20)).unwrap_err().to_string();
+    let long = format!(r#"{{"type":"A.b","data":{{"x":"{}"}}}}"#, "x".repeat(40 << 20));
+    let error = import(&tiny(), &long).unwrap_err().to_string();
     assert!(error.starts_with("line 1 (0 events") && error.contains("at most 32 MiB"), "{error}");
 }
 

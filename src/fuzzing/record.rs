@@ -1,5 +1,6 @@
 //! Arbitrary bytes where stored bytes are expected.
 
+use std::io::BufReader;
 use std::sync::Arc;
 
 use crate::document::Raw;
@@ -7,10 +8,12 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
-use crate::event::{Event, EventId, NewEvent, read_line};
+use crate::event::{Event, EventId, Form, NewEvent, read_line, write_form};
 use crate::store::catalog::Catalog;
 use crate::store::cold::{Zone, unsealed};
 use crate::store::{Options, journal, pack, posting, recover, term};
+use crate::transfer::texts::Texts;
+use crate::value::Value;
 
 /// The first byte chooses what the rest is taken for, the second whether its checksum is made right before, so that what lies
 /// behind a checksum is reached too. Nothing panics; what is read is written as bytes that read as the same; and of what was read, a
@@ -20,7 +23,7 @@ use crate::store::{Options, journal, pack, posting, recover, term};
 pub fn record(bytes: &[u8]) -> bool {
     let [form, how, rest @ ..] = bytes else { return false };
     let (right, flip) = (how & 1 == 1, usize::from(how >> 1));
-    match form % 9 {
+    match form % 10 {
         0 => event(rest, right, flip),
         1 => chunk(rest, right, flip),
         2 => journal::fuzz::segments(rest, right),
@@ -29,7 +32,8 @@ pub fn record(bytes: &[u8]) -> bool {
         5 => id(rest),
         6 => line(rest),
         7 => document(rest),
-        _ => row(rest, flip),
+        8 => row(rest, flip),
+        _ => input(rest, flip),
     }
 }
 
@@ -206,7 +210,59 @@ fn line(bytes: &[u8]) -> bool {
     codec::encode(&mut stored, &again.event, &event.kind, event.target.as_ref(), &assigned);
     let again = codec::decode(Position(7), stored.into()).expect("what was written is read");
     assert_eq!(serde_json::to_string(&again).expect("it has a JSON form"), shown);
+    in_other_forms(&event);
     true
+}
+
+/// In every form an event says the same.
+fn in_other_forms(event: &Event) {
+    let sorted = |event: &Event| write_form(event, Form::Event, "").expect("it has a JSON form").canonical();
+    for form in [Form::Underscore, Form::CloudEvents] {
+        let text = write_form(event, form, "urn:x").expect("it has a form of each kind").to_string();
+        let read = read_line(&text).unwrap_or_else(|e| panic!("{text}\n{e}"));
+        let new = read.event;
+        let kind = new.checked().cloned().unwrap_or_else(|e| panic!("{text}\n{e}"));
+        let assigned = Assigned {
+            position: read.position.expect("each form tells the position"),
+            version: Version(read.version.unwrap_or_default()),
+            id: new.id.as_ref().expect("each form tells the id"),
+            own_id: event.own_id,
+            recorded: new.recorded.expect("each form tells when it was recorded"),
+            seal: None,
+        };
+        let mut stored = Vec::new();
+        codec::encode(&mut stored, &new, &kind, new.owner(), &assigned);
+        let again = codec::decode(event.position, stored.into()).expect("what was written is read");
+        assert_eq!(sorted(&again).to_string(), sorted(event).to_string(), "{text}");
+    }
+}
+
+/// An input of an import: what is found in it does not depend on how much of it comes at a time.
+fn input(bytes: &[u8], chunk: usize) -> bool {
+    let at_once = found_in(bytes, bytes.len().max(1));
+    assert_eq!(found_in(bytes, chunk.max(1)), at_once);
+    // A JSON object is found whole.
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(Value::Object(_)) = Value::read(text, 1)
+    {
+        assert_eq!(at_once, vec![Ok(text.trim().to_owned())]);
+    }
+    at_once.iter().any(Result::is_ok)
+}
+
+fn found_in(bytes: &[u8], chunk: usize) -> Vec<std::result::Result<String, String>> {
+    let mut texts = Texts::new(BufReader::with_capacity(chunk, bytes));
+    let mut found = Vec::new();
+    loop {
+        match texts.next() {
+            Ok(None) => return found,
+            Ok(Some(text)) => found.push(Ok(String::from_utf8_lossy(text.bytes).into_owned())),
+            Err(fault) => {
+                found.push(Err(format!("{}: {fault}", texts.line())));
+                return found;
+            }
+        }
+    }
 }
 
 fn document(bytes: &[u8]) -> bool {
@@ -297,7 +353,14 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         codec::encode(&mut out, &new, new.kind.as_ref().unwrap(), new.owner(), &assigned);
         seeds.push(framed(0, &out));
         let event = codec::decode(Position(7), out.clone().into()).unwrap();
-        seeds.push(framed(6, serde_json::to_string(&event).unwrap().as_bytes()));
+        let lines: Vec<String> = [Form::Event, Form::Underscore, Form::CloudEvents]
+            .map(|form| write_form(&event, form, "urn:x").unwrap().to_string())
+            .to_vec();
+        for line in &lines {
+            seeds.push(framed(6, line.as_bytes()));
+        }
+        seeds.push(framed(9, lines.join("\n").as_bytes()));
+        seeds.push(framed(9, format!("[{}] {}", lines.join(",\r\n"), lines[0]).as_bytes()));
         seeds.push(framed(7, event.data.as_bytes()));
         seeds.push(framed(7, &[&(out.len() as u32).to_be_bytes(), out.as_slice()].concat()));
         events.push(out);
@@ -329,6 +392,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         r#"{"type":"paid","_id":"e1","_actorType":"Till","_actorId":4,"_modelType":"Order","_modelId":"42","_createdOn":"2024-01-01","_createdBy":"Cashier","_createdById":"c","_createdByVersion":3,"_createdByVector":"a:1;b:2","_initiatedBy":"Pay","_initiatedById":"p1","_actorNamespace":"shop","_indexBy":["total"],"total":10}"#,
         r#"{"_type":"A.b","_indexBy":{"x":1,"y":"z"},"id":7}"#,
         r#"{"type":"A.b","cause":{"position":3},"tags":{"x":true},"data":{"a":-0.0,"b":1e300}}"#,
+        r#"{"specversion":"1.0","id":"A-1","source":"/s","type":"com.example.paid","subject":"a.jpg","datacontenttype":"image/jpeg","on":true,"data_base64":"/9g="}"#,
+        r#"{"specversion":"1.0","id":"1","source":"/s","type":"a.b","data":{"data_value":[null]},"bygone":"{\"metadata\":{\"a\":{}}}"}"#,
     ] {
         seeds.push(framed(6, line.as_bytes()));
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bygone::{Entity, Pattern, Value};
+use bygone::{Entity, ExportOptions, Form, Pattern, Value};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit;
@@ -95,9 +95,9 @@ pub struct Opening {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Append events from lines of JSON
+    /// Append events from JSON: lines or arrays, CloudEvents too
     Import(Import),
-    /// Write events as lines of JSON
+    /// Write events as JSON: lines, or CloudEvents
     Export(Export),
 }
 
@@ -107,7 +107,8 @@ pub struct Import {
     /// The database; it is created if it is not there
     pub file: PathBuf,
 
-    /// A file of events, one JSON object a line; - for standard input
+    /// A file of events, each a JSON object: lines, arrays, or objects one after another; - for standard input. Which form
+    /// they have is told by their members
     pub events: PathBuf,
 
     /// Rebuild a log from its export: positions, ids and times are kept, and the database must be empty
@@ -115,7 +116,7 @@ pub struct Import {
     pub restore: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Parser)]
 #[command(after_help = exit::HELP)]
 pub struct Export {
     /// The database
@@ -123,6 +124,50 @@ pub struct Export {
 
     /// Which event types, like 'Order.*'; all if not said
     pub pattern: Option<Pattern>,
+
+    /// How they are written
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = EventForm::Events)]
+    pub format: EventForm,
+
+    /// The source of CloudEvents, a URI; urn:uuid: and the id of the database, if not said
+    #[arg(long, value_name = "URI")]
+    pub source: Option<String>,
+}
+
+impl Export {
+    pub fn options(&self) -> ExportOptions {
+        let options = ExportOptions::from(self.pattern.as_ref()).form(self.format.form());
+        match &self.source {
+            Some(source) => options.source(source),
+            None => options,
+        }
+    }
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EventForm {
+    /// What the shell prints, one a line
+    Events,
+    /// The form of actor-model systems, one a line
+    Underscore,
+    /// CloudEvents 1.0, one a line
+    #[value(name = "cloudevents")]
+    CloudEvents,
+    /// CloudEvents 1.0, a JSON array
+    #[value(name = "cloudevents-batch")]
+    CloudEventsBatch,
+}
+
+impl EventForm {
+    fn form(self) -> Form {
+        match self {
+            EventForm::Events => Form::Event,
+            EventForm::Underscore => Form::Underscore,
+            EventForm::CloudEvents => Form::CloudEvents,
+            EventForm::CloudEventsBatch => Form::CloudEventsBatch,
+        }
+    }
 }
 
 /// How results are shown.

@@ -5,6 +5,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use bygone::Pattern;
+use clap::Parser;
 
 use super::cli::{self, Format};
 use super::failure::{Failure, say};
@@ -56,8 +57,8 @@ pub const COMMANDS: &[Command] = &[
     command("watch", "[PATTERN]", "print events above the prompt as they come"),
     command("unwatch", "[PATTERN]", "stop that, or all of it"),
     command("read", "FILE", "run the statements of a file"),
-    command("import", "FILE [--restore]", "append events from lines of JSON"),
-    command("export", "FILE [PATTERN]", "write events as JSON into a new file"),
+    command("import", "FILE [--restore]", "append events from JSON"),
+    command("export", "FILE [PATTERN] [--format FORM]", "write events as JSON into a new file"),
 ];
 
 const BEGINNING: &str = "
@@ -155,8 +156,7 @@ pub fn run(
         ("read", [file]) => read(file, session)?,
         ("import", [file]) => import(file, false, session)?,
         ("import", [file, "--restore"] | ["--restore", file]) => import(file, true, session)?,
-        ("export", [file]) => export(file, None, session)?,
-        ("export", [file, pattern]) => export(file, Some(pattern.parse()?), session)?,
+        ("export", [_, ..]) => export(&arguments, session)?,
         _ => return Err(Failure::Usage(misuse(name))),
     }
     Ok(Flow::Continue)
@@ -220,9 +220,24 @@ fn import(file: &str, restore: bool, session: &mut Session) -> Result<(), Failur
     transfer::import(&session.db(), source, restore, session.speech, &session.signals)
 }
 
-fn export(file: &str, pattern: Option<Pattern>, session: &mut Session) -> Result<(), Failure> {
-    let mut target = File::create_new(file).map_err(|e| Failure::writing(file, e))?;
-    transfer::export(&session.db(), pattern.as_ref(), &mut target, file, session.speech, &session.signals)
+/// What may be said on the command line may be said here.
+fn export(arguments: &[&str], session: &mut Session) -> Result<(), Failure> {
+    let line = ["export"].iter().chain(arguments);
+    let arguments = cli::Export::try_parse_from(line).map_err(|error| {
+        let error = error.to_string();
+        let first = error.lines().next().unwrap_or_default();
+        Failure::Usage(first.trim_start_matches("error: ").to_owned())
+    })?;
+    let file = arguments.file.display().to_string();
+    let mut target = File::create_new(&file).map_err(|e| Failure::writing(&file, e))?;
+    transfer::export(
+        &session.db(),
+        &arguments.options(),
+        &mut target,
+        &file,
+        session.speech,
+        &session.signals,
+    )
 }
 
 /// The words of a text; quotes hold one together.

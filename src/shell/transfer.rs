@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use bygone::{Db, ImportOptions, Imported, Pattern};
+use bygone::{Db, ExportOptions, ImportOptions, Imported};
 
 use super::cli::{Export, Import, Opening};
 use super::failure::{Failure, Speech};
@@ -40,7 +40,7 @@ pub fn export_file(
     let db = open::open(&arguments.file, opening, Missing::Fail, speech)?;
     signals.opened(&db);
     let place = "standard output";
-    export(&db, arguments.pattern.as_ref(), &mut io::stdout().lock(), place, speech, signals)
+    export(&db, &arguments.options(), &mut io::stdout().lock(), place, speech, signals)
 }
 
 /// Opens a file of events; `-` is standard input.
@@ -89,7 +89,7 @@ pub fn import(
 /// Exports events, and says how many where the events themselves do not.
 pub fn export(
     db: &Db,
-    pattern: Option<&Pattern>,
+    options: &ExportOptions,
     target: &mut dyn Write,
     place: &str,
     speech: Speech,
@@ -100,7 +100,7 @@ pub fn export(
     let outcome = {
         let guarded = Until { inner: Keeping { inner: target, broken: &mut broken }, signals };
         let mut writer = BufWriter::with_capacity(CHUNK, guarded);
-        let outcome = db.export(pattern, &mut writer, &mut |events| meter.show(events));
+        let outcome = db.export(options, &mut writer, &mut |events| meter.show(events));
         outcome.and_then(|events| match writer.flush() {
             Ok(()) => Ok(events),
             Err(e) => Err(bygone::Error::Io { doing: format!("writing {place}"), source: e.into() }),

@@ -1,0 +1,166 @@
+//! Export: events as JSON, in one of the forms.
+
+use std::io::Write;
+
+use crate::db::Db;
+use crate::entity::Position;
+use crate::error::{Error, Result, shorten};
+use crate::event::{Event, Form, codec, is_uri_reference, write_form};
+use crate::pattern::Pattern;
+use crate::store::Store;
+use crate::store::snapshot::Direction;
+
+/// How an export is done.
+///
+/// ```
+/// use bygone::{Db, ExportOptions, Form, ImportOptions, NewEvent};
+/// let db = Db::in_memory()?;
+/// db.append(NewEvent::new("Order.paid").on(("Order", 42)).member("amount", 10))?;
+/// let options = ExportOptions::new().form(Form::CloudEventsBatch).pattern("Order.*".parse()?);
+/// let mut batch = Vec::new();
+/// db.export(options, &mut batch, &mut |_| {})?;
+/// // The form is known again by what is read.
+/// let other = Db::in_memory()?;
+/// assert_eq!(other.import(&batch[..], &ImportOptions::new(), &mut |_| {})?.added, 1);
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct ExportOptions {
+    form: Form,
+    pattern: Option<Pattern>,
+    source: Option<String>,
+}
+
+impl ExportOptions {
+    /// All events, the database's own too, as lines in the event form.
+    pub fn new() -> ExportOptions {
+        ExportOptions::default()
+    }
+
+    /// How events are written.
+    pub fn form(mut self, form: Form) -> ExportOptions {
+        self.form = form;
+        self
+    }
+
+    /// Only events with these types.
+    pub fn pattern(mut self, pattern: Pattern) -> ExportOptions {
+        self.pattern = Some(pattern);
+        self
+    }
+
+    /// The `source` of CloudEvents: a URI reference. Without it, it is `urn:uuid:` and the id of this database, which one that is
+    /// restored has anew. An event that came from elsewhere, with a `source` in its metadata, keeps that.
+    pub fn source(mut self, source: &str) -> ExportOptions {
+        self.source = Some(source.to_owned());
+        self
+    }
+}
+
+impl From<Option<&Pattern>> for ExportOptions {
+    /// The events of a pattern, or all.
+    fn from(pattern: Option<&Pattern>) -> ExportOptions {
+        ExportOptions { pattern: pattern.cloned(), ..ExportOptions::default() }
+    }
+}
+
+impl From<&ExportOptions> for ExportOptions {
+    fn from(options: &ExportOptions) -> ExportOptions {
+        options.clone()
+    }
+}
+
+impl Db {
+    /// Writes events as JSON, in log order: those of a pattern, or all, the database's own too. Gives their number.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// let mut lines = Vec::new();
+    /// assert_eq!(db.export(None, &mut lines, &mut |_| {})?, 1);
+    /// assert!(lines.starts_with(br#"{"position":1,"version":1,"#));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A source that is no URI reference, and what reading and writing may meet.
+    pub fn export(
+        &self,
+        options: impl Into<ExportOptions>,
+        output: &mut dyn Write,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64> {
+        let options: ExportOptions = options.into();
+        let snapshot = self.store().snapshot();
+        let source = match options.source {
+            Some(source) if is_uri_reference(&source) => source,
+            Some(other) => {
+                let expected = "a URI, like https://shop.example/orders";
+                return Err(Error::invalid("the source", expected, format!("'{}'", shorten(&other))));
+            }
+            None => own_source(self.store()),
+        };
+        let mut writer = Writer { form: options.form, source, written: 0, output };
+        for row in snapshot.log(1, u64::MAX, Direction::Ascending) {
+            let (position, bytes) = row?;
+            let event = codec::decode(Position(position), bytes)?;
+            if options.pattern.as_ref().is_some_and(|pattern| !pattern.matches(&event.kind)) {
+                continue;
+            }
+            writer.write(&event)?;
+            if writer.written % 10_000 == 0 {
+                progress(writer.written);
+            }
+        }
+        writer.end()?;
+        Ok(writer.written)
+    }
+}
+
+/// A name for this database: its own id, as a UUID.
+fn own_source(store: &Store) -> String {
+    uuid::Builder::from_random_bytes(store.shared().id.0).into_uuid().urn().to_string()
+}
+
+/// An export under way.
+struct Writer<'o> {
+    form: Form,
+    source: String,
+    written: u64,
+    output: &'o mut dyn Write,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, event: &Event) -> Result<()> {
+        if self.form == Form::CloudEventsBatch {
+            self.text(if self.written == 0 { "[\n" } else { ",\n" })?;
+        }
+        match self.form {
+            // As it serializes, without a detour.
+            Form::Event => serde_json::to_writer(&mut *self.output, event),
+            form => serde_json::to_writer(&mut *self.output, &write_form(event, form, &self.source)?),
+        }
+        .map_err(|e| failed(e.into()))?;
+        if self.form != Form::CloudEventsBatch {
+            self.text("\n")?;
+        }
+        self.written += 1;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if self.form == Form::CloudEventsBatch {
+            self.text(if self.written == 0 { "[]\n" } else { "\n]\n" })?;
+        }
+        self.output.flush().map_err(failed)
+    }
+
+    fn text(&mut self, text: &str) -> Result<()> {
+        self.output.write_all(text.as_bytes()).map_err(failed)
+    }
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::io("writing the export", error)
+}
