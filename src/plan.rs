@@ -101,6 +101,7 @@ pub(crate) enum ReadKind {
 
 /// What needs the store itself.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a statement has one
 pub(crate) enum Write {
     Append(Append),
     Define(Define),
