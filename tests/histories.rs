@@ -68,7 +68,11 @@ fn account(number: u64) -> Entity {
 
 fn ask(db: &Db, request: &Request, ignoring: bool) -> Result<Vec<Event>, Error> {
     let event = |&(of, coupon, by): &(u64, u64, u64)| {
-        NewEvent::new("Account.used").on(account(of)).by(("User", by)).member("coupon", coupon).index("coupon", coupon)
+        NewEvent::new("Account.used")
+            .on(account(of))
+            .by(("User", by))
+            .member("coupon", coupon)
+            .index("coupon", coupon)
     };
     let mut expects: Vec<Expect> = Vec::new();
     for rule in request.rules.iter().filter(|_| !ignoring) {
@@ -137,7 +141,11 @@ fn request(db: &Db, dice: &mut Dice) -> Request {
         let key = dice.roll(30);
         let other = dice.roll(5) == 0;
         let coupon = 5000 + key + if other { 100 } else { 0 };
-        request = Request { events: vec![(key % 12, coupon, 4)], rules: vec![Rule::NoCoupon(coupon, 0)], key: Some(key) };
+        request = Request {
+            events: vec![(key % 12, coupon, 4)],
+            rules: vec![Rule::NoCoupon(coupon, 0)],
+            key: Some(key),
+        };
         if key % 2 == 0 {
             request.events.push((key % 7, coupon, 4));
         }
@@ -335,7 +343,9 @@ fn one_key_is_used_once_however_many_come_with_it() {
     let db = db();
     for round in 0..40u64 {
         let events = |count: u64| {
-            (0..count).map(move |n| NewEvent::new("Order.paid").on(("Order", round)).member("n", n)).collect::<Vec<_>>()
+            (0..count)
+                .map(move |n| NewEvent::new("Order.paid").on(("Order", round)).member("n", n))
+                .collect::<Vec<_>>()
         };
         // A lone event has its key itself, a group has one for all of it.
         let count = 1 + round % 3;
@@ -366,6 +376,9 @@ fn one_key_is_used_once_however_many_come_with_it() {
         assert_eq!(answers[0].len() as u64, count);
         let other = NewEvent::new("Order.sent").on(("Order", round)).key(&format!("round-{round}"));
         let Err(Error::Conflict(conflict)) = db.append(other) else { panic!("a key stands for one content") };
-        assert!(matches!(&*conflict, Conflict::Key { position, .. } if *position == before + 1), "{conflict}");
+        assert!(
+            matches!(&*conflict, Conflict::Key { position, .. } if *position == before + 1),
+            "{conflict}"
+        );
     }
 }

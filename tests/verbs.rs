@@ -134,8 +134,11 @@ fn no_balance_is_ever_below_zero_whatever_is_performed_at_once() {
 fn a_key_is_performed_once_whoever_comes_first() {
     let db = Db::in_memory().unwrap();
     let none = Parameters::new();
-    db.query("DEFINE VERB Withdraw ON Account REQUIRE data.amount <= state.balance EMIT withdrawn {balance: 0}", &none)
-        .unwrap();
+    db.query(
+        "DEFINE VERB Withdraw ON Account REQUIRE data.amount <= state.balance EMIT withdrawn {balance: 0}",
+        &none,
+    )
+    .unwrap();
     for round in 0..50 {
         db.append(NewEvent::new("Account.opened").on(("Account", round)).member("balance", 100)).unwrap();
         let mut outcomes: Vec<_> = std::thread::scope(|scope| {

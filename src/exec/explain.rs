@@ -7,10 +7,10 @@ use super::show::fields;
 use super::verb::{Defined, Foreseen};
 use super::{define, read, write};
 use crate::entity::{Entity, Position, Version};
-use crate::error::{Error, Result, Witness};
+use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent};
 use crate::plan::{
-    Absence, Access, Act, Append, Define, Emit, Explain, Owner, Perform, Plan, Read, ReadKind, Window, Write,
+    Access, Act, Append, Define, Emit, Explain, Owner, Perform, Plan, Read, ReadKind, Window, Write,
 };
 use crate::store::condition::Condition;
 use crate::store::snapshot::{Direction, Snapshot};
@@ -127,23 +127,17 @@ fn replacing(known: Option<Position>) -> String {
 fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let mut foreseen = Foreseen::new(snapshot, append.now);
-    if let Some(none) = &append.none {
-        lines.push(absent(snapshot, none)?);
-    }
+    expecting(&foreseen, append, &mut lines)?;
     for act in &append.acts {
         match act {
             Act::Emit(emit) => {
                 let event = write::event(emit, made(emit), append.now)?;
                 let owner = event.owner().cloned().filter(|_| emit.owner != Owner::New);
+                let told = emit.none.as_ref().map(|none| absent(&foreseen, none)).transpose()?;
                 appending(&mut foreseen, &event, owner.as_ref(), emit.data.is_some(), &mut lines)?;
-                if let Some(none) = &emit.none {
-                    lines.push(absent(snapshot, none)?);
-                }
+                lines.extend(told);
             }
             Act::Perform(perform) => {
-                if let Some(none) = &perform.none {
-                    lines.push(absent(snapshot, none)?);
-                }
                 if let Err(refused) = performing(snapshot, &mut foreseen, perform, append.now, &mut lines)? {
                     lines.push(format!("would be {refused}"));
                     break;
@@ -165,6 +159,35 @@ fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
         });
     }
     Ok(lines)
+}
+
+/// Tells whether what all of it expects is so.
+fn expecting(foreseen: &Foreseen, append: &Append, lines: &mut Vec<String>) -> Result<()> {
+    if let Some(none) = &append.none {
+        lines.push(absent(foreseen, none)?.trim_start().to_owned());
+    }
+    let Some(expect) = &append.expect else { return Ok(()) };
+    let mut told = Vec::new();
+    for act in &append.acts {
+        let owner = match act {
+            Act::Emit(emit) if emit.owner == Owner::New => None,
+            Act::Emit(emit) => write::event(emit, made(emit), append.now)?.owner().cloned(),
+            Act::Perform(perform) => Some(perform.entity.clone()),
+        };
+        let Some(owner) = owner.filter(|owner| !told.contains(owner)) else { continue };
+        let line = guard(foreseen, expect, Some(&owner))?;
+        lines.extend(line.map(|line| format!("{owner}: {}", line.trim_start())));
+        told.push(owner);
+    }
+    Ok(())
+}
+
+/// Whether there are no such events, those before included.
+fn absent(foreseen: &Foreseen, none: &dyn Condition) -> Result<String> {
+    Ok(match foreseen.met(none)? {
+        None => format!("  EXPECT NONE ({none}) holds"),
+        Some(event) => format!("  EXPECT NONE ({none}) does not hold: {event}"),
+    })
 }
 
 /// Tells of an event behind those before it.
@@ -199,6 +222,9 @@ fn performing(
     let asked = write::asked(perform, now)?;
     for expect in &asked.expect {
         lines.extend(guard(foreseen, expect, Some(&asked.entity))?);
+    }
+    for checked in &asked.conditions {
+        lines.push(absent(foreseen, &*checked.condition)?);
     }
     if let (None, Some(verb)) = (&asked.rule, snapshot.indexes().verb(&asked.verb)) {
         // What comes of it is told below.
@@ -242,13 +268,4 @@ fn guard(foreseen: &Foreseen, expect: &Expect, owner: Option<&Entity>) -> Result
         None => "no event yet".to_owned(),
     };
     Ok(Some(format!("  {said} {}: {found}", if holds { "holds" } else { "does not hold" })))
-}
-
-/// Whether there are no such events in the log.
-fn absent(snapshot: &Snapshot, none: &Absence) -> Result<String> {
-    let found = none.find(snapshot, 0)?.map(|position| snapshot.event(Position(position)));
-    Ok(match found.transpose()?.flatten() {
-        None => format!("  EXPECT NONE ({none}) holds"),
-        Some(event) => format!("  EXPECT NONE ({none}) does not hold: {}", Witness::from(&event)),
-    })
 }

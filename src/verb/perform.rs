@@ -112,8 +112,8 @@ impl Performing<'_> {
         self.saying(|said| said.correlation(correlation))
     }
 
-    /// A guard on the target, checked before it is decided.
-    pub fn expect(self, expect: Expect) -> Self {
+    /// What is to be so before it is decided: of the target, or of the log ([`Expect::none`]).
+    pub fn expect(self, expect: impl Into<Expect>) -> Self {
         self.saying(|said| said.expect(expect))
     }
 

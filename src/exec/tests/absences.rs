@@ -106,7 +106,9 @@ fn since_is_a_position_a_time_or_a_version_of_the_target() {
         let told: Vec<String> =
             outcome.unwrap().0.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
         let told = told.join("\n");
-        let text = format!("ATOMIC (EMIT Day.closed ON Order 1 EXPECT NONE ({inside}); EMIT Day.closed 1 EXPECT VERSION 9)");
+        let text = format!(
+            "ATOMIC (EMIT Day.closed ON Order 1 EXPECT NONE ({inside}); EMIT Day.closed 1 EXPECT VERSION 9)"
+        );
         let refused = conflict(session.run(&text));
         match stands_in_the_way {
             Some(position) => {
@@ -133,7 +135,10 @@ fn the_databases_own_events_are_none_without_a_pattern() {
     session.rows("EMIT Order.created 1 {n: 5} EXPECT NONE ()");
     assert_eq!(conflict(session.run("EMIT Order.created 2 EXPECT NONE ()")).position(), Some(2));
     assert_eq!(conflict(session.run("EMIT Order.created 2 EXPECT NONE ('$*')")).position(), Some(1));
-    assert_eq!(conflict(session.run("EMIT Order.paid 2 EXPECT NONE (BY n BETWEEN 4 AND 6)")).position(), Some(2));
+    assert_eq!(
+        conflict(session.run("EMIT Order.paid 2 EXPECT NONE (BY n BETWEEN 4 AND 6)")).position(),
+        Some(2)
+    );
     session.rows("EMIT Order.paid 2 EXPECT NONE (BY n > 5)");
 }
 
@@ -141,7 +146,8 @@ fn the_databases_own_events_are_none_without_a_pattern() {
 fn before_an_event_its_group_counts_and_behind_the_brackets_it_does_not() {
     let store = store(3);
     let session = Session::new(&store);
-    let reserve = |seat: &str, expect: &str| format!("EMIT Seat.reserved {seat} INDEX BY seat = '{seat}' {expect}");
+    let reserve =
+        |seat: &str, expect: &str| format!("EMIT Seat.reserved {seat} INDEX BY seat = '{seat}' {expect}");
     let none = "EXPECT NONE ('Seat.*' BY seat = 'a1')";
     let twice = format!("ATOMIC ({}; {})", reserve("a1", none), reserve("a1", none));
     assert_eq!(conflict(session.run(&twice)).position(), Some(1));
@@ -227,8 +233,13 @@ enum Step {
 
 fn said() -> impl Strategy<Value = Said> {
     let value = || prop::option::weighted(0.5, 0i64..4);
-    (0..3usize, value(), value(), 0u8..2, 0u8..20)
-        .prop_map(|(kind, own, data, actor, hour)| Said { kind, own, data, actor, hour })
+    (0..3usize, value(), value(), 0u8..2, 0u8..20).prop_map(|(kind, own, data, actor, hour)| Said {
+        kind,
+        own,
+        data,
+        actor,
+        hour,
+    })
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
@@ -285,7 +296,8 @@ impl Model {
 
     /// The first event that is one of those.
     fn first(&self, asked: &Asked, after: u64, index: Option<usize>) -> Option<u64> {
-        let meant = |pattern: usize, kind: &str| PATTERNS[pattern].parse::<Pattern>().unwrap().matches_text(kind);
+        let meant =
+            |pattern: usize, kind: &str| PATTERNS[pattern].parse::<Pattern>().unwrap().matches_text(kind);
         let is_one = |said: &Said| {
             let kind = KINDS[said.kind];
             let derived = said.data.filter(|_| index.is_some_and(|pattern| meant(pattern, kind)));
@@ -333,7 +345,8 @@ fn expect(asked: &Asked, after: u64) -> Expect {
 fn text(asked: &Asked, after: u64) -> String {
     let by = [asked.k.map(|k| format!("k = {k}")), asked.actor.map(|actor| format!("actor = User {actor}"))];
     let by: Vec<String> = by.into_iter().flatten().collect();
-    let mut text = format!("EMIT P.probe BY User 9 AT '{}' EXPECT NONE ('{}'", at(23), PATTERNS[asked.pattern]);
+    let mut text =
+        format!("EMIT P.probe BY User 9 AT '{}' EXPECT NONE ('{}'", at(23), PATTERNS[asked.pattern]);
     if !by.is_empty() {
         text.push_str(&format!(" BY {}", by.join(", ")));
     }
@@ -383,13 +396,21 @@ impl Run {
     }
 
     /// Holds an outcome to the model, and adds to it what was appended.
-    fn check(&mut self, appended: Said, asked: &Asked, expected: Option<u64>, outcome: Result<Option<Outcome>>) {
+    fn check(
+        &mut self,
+        appended: Said,
+        asked: &Asked,
+        expected: Option<u64>,
+        outcome: Result<Option<Outcome>>,
+    ) {
         match (expected, outcome) {
             (None, Ok(_)) => self.model.log.push(Some(appended)),
             (Some(position), Err(Error::Conflict(conflict))) => {
                 assert_eq!(conflict.position(), Some(position), "{asked:?}: {conflict}");
             }
-            (expected, found) => panic!("{asked:?}: expected {expected:?}, found {found:?}\n{:?}", self.model),
+            (expected, found) => {
+                panic!("{asked:?}: expected {expected:?}, found {found:?}\n{:?}", self.model)
+            }
         }
     }
 
@@ -459,7 +480,8 @@ fn a_long_list_is_no_other_than_a_short_one() {
     for _ in 0..2 {
         let refused = conflict(session.run("EMIT B.y EXPECT NONE ('A.y' BY k = 1)"));
         assert_eq!(refused.position(), Some(150));
-        let refused = conflict(session.run("EMIT B.y 1 EXPECT NONE ('A.*' BY k = 1, actor = User 2 SINCE #150)"));
+        let refused =
+            conflict(session.run("EMIT B.y 1 EXPECT NONE ('A.*' BY k = 1, actor = User 2 SINCE #150)"));
         assert_eq!(refused.position(), Some(152));
         session.rows("EMIT B.z EXPECT NONE ('A.y' BY k = 1 SINCE #150)");
         store.checkpoint().unwrap();

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::entity::{Entity, EventType, Position, Version};
-use crate::error::Result;
+use crate::error::{Result, Witness};
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
 use crate::event::{EventId, NewEvent};
+use crate::store::condition::Condition;
 use crate::store::fold::{Effect, Folded};
 use crate::store::snapshot::{Direction, Snapshot, Until};
 use crate::store::term::{self, Term};
@@ -66,6 +67,20 @@ impl<'s> Foreseen<'s> {
         }
         let folded = self.snapshot.fold(entity, Until { through: self.snapshot.head().0, by: None })?;
         Ok(folded.fault.is_some() || folded.state != crate::value::Value::Null)
+    }
+
+    /// What would stand in the way of a condition.
+    pub fn met(&self, condition: &dyn Condition) -> Result<Option<Witness>> {
+        if let Some(position) = condition.find(self.snapshot, 0)? {
+            return Ok(self.snapshot.event(Position(position))?.as_ref().map(Witness::from));
+        }
+        for (made, position) in self.made.iter().zip(self.snapshot.head().0 + 1..) {
+            let (position, bytes) = (Position(position), made.bytes.as_slice());
+            if condition.is_met_by(&Record::open(position, bytes)?) {
+                return Ok(Some(Witness::from(&codec::decode(position, bytes.into())?)));
+            }
+        }
+        Ok(None)
     }
 
     /// Adds an event behind the others.
