@@ -139,9 +139,11 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Refusal { verb, entity, why, condition, values } = self;
-        write!(f, "refused: {verb} {entity}: {why}")?;
-        if let Some(condition) = condition.as_ref().filter(|condition| *condition != why) {
-            write!(f, " ({condition})")?;
+        write!(f, "refused: {verb} {entity}: ")?;
+        match condition {
+            Some(condition) if condition == why => write!(f, "expected {why}")?,
+            Some(condition) => write!(f, "{why} ({condition})")?,
+            None => f.write_str(why)?,
         }
         for (at, (name, value)) in values.iter().enumerate() {
             write!(f, "{} {name} is {}", if at == 0 { ";" } else { "," }, shorten(&value.to_string()))?;

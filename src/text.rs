@@ -22,7 +22,7 @@ pub struct Completion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wanted {
-    /// What `DESCRIBE` tells of: a kind of entities, or an index.
+    /// What `DESCRIBE` tells of: a kind of entities, a verb, or an index.
     Described,
     /// A keyword or a symbol, as it is written.
     Word(&'static str),
@@ -36,6 +36,8 @@ pub enum Wanted {
     Field,
     /// A member of data, like `total`.
     Member,
+    /// The name of a verb.
+    Verb,
     /// The name of an index.
     Index,
     /// What `BY` takes: the name of an index, or a kind.
@@ -66,6 +68,7 @@ fn wanted(expectation: Expectation) -> Wanted {
         Expectation::Noun(Noun::Pattern) => Wanted::Pattern,
         Expectation::Noun(Noun::Expression) => Wanted::Field,
         Expectation::Noun(Noun::Member) => Wanted::Member,
+        Expectation::Noun(Noun::Verb) => Wanted::Verb,
         Expectation::Noun(Noun::Index) => Wanted::Index,
         Expectation::Noun(Noun::Tag) => Wanted::Tag,
         Expectation::Noun(Noun::Described) => Wanted::Described,

@@ -140,7 +140,7 @@ fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
             Act::Perform(perform) => {
                 if let Err(refused) = performing(snapshot, &mut foreseen, perform, append.now, &mut lines)? {
                     lines.push(format!("would be {refused}"));
-                    return Ok(lines);
+                    break;
                 }
             }
         }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use bygone::Error;
 use bygone::error::Fault;
+use bygone::{Error, Object};
 use serde::Serialize;
 
 use super::cli::Format;
@@ -108,6 +108,18 @@ struct Line<'a> {
     /// Of the event that stood in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u64>,
+    /// Of a verb that was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verb: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<&'a str>,
+    /// What the names in the condition stood for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    values: Option<Object>,
     #[serde(skip_serializing_if = "Option::is_none")]
     suggestion: Option<&'a str>,
 }
@@ -123,6 +135,11 @@ impl<'a> Line<'a> {
             expected: Vec::new(),
             found: None,
             position: None,
+            verb: None,
+            entity: None,
+            why: None,
+            condition: None,
+            values: None,
             suggestion: None,
         };
         let Failure::Error { error, statement } = failure else { return line };
@@ -144,6 +161,14 @@ impl<'a> Line<'a> {
                 line.expected = vec![conflict.expected().into()];
                 line.found = Some(conflict.found().into());
                 line.position = conflict.position();
+            }
+            Error::Refused(refusal) => {
+                line.verb = Some(&refusal.verb);
+                line.entity = Some(&refusal.entity);
+                line.why = Some(&refusal.why);
+                line.condition = refusal.condition.as_deref();
+                line.values = Some(refusal.values.iter().cloned().collect::<Object>())
+                    .filter(|values| !values.is_empty());
             }
             _ => {}
         }

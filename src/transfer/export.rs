@@ -109,7 +109,7 @@ impl Db {
                 continue;
             }
             writer.write(&event)?;
-            if writer.written % 10_000 == 0 {
+            if writer.written.is_multiple_of(10_000) {
                 progress(writer.written);
             }
         }

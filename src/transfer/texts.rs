@@ -230,8 +230,13 @@ mod tests {
     use crate::value::tests::any_value;
     use crate::value::{Object, Value};
 
+    /// What ended an input, and its line.
+    type Fault = (String, u64);
+    /// An object, its line and its length.
+    type Found = (Vec<u8>, u64, usize);
+
     /// The objects of an input that is read so many bytes at a time, with their lines; and the fault that ended it, with its own.
-    fn read(input: &[u8], chunk: usize) -> (Vec<(String, u64)>, Option<(String, u64)>) {
+    fn read(input: &[u8], chunk: usize) -> (Vec<(String, u64)>, Option<Fault>) {
         let mut texts = Texts::new(BufReader::with_capacity(chunk, input));
         let mut found = Vec::new();
         loop {
@@ -350,7 +355,7 @@ mod tests {
             chunk in 1..40usize,
         ) {
             let (found, fault) = read_bytes(&bytes, chunk);
-            prop_assert_eq!((&found, &fault), (&read_bytes(&bytes, 1 << 10).0, &read_bytes(&bytes, 1 << 10).1));
+            prop_assert_eq!(&(found.clone(), fault.clone()), &read_bytes(&bytes, 1 << 10));
             // What reads as JSON is found; what is found ends where JSON would.
             if let Ok(text) = std::str::from_utf8(&bytes)
                 && let Ok(Value::Object(_)) = text.parse::<Value>()
@@ -360,7 +365,7 @@ mod tests {
         }
     }
 
-    fn read_bytes(input: &[u8], chunk: usize) -> (Vec<(Vec<u8>, u64, usize)>, Option<(String, u64)>) {
+    fn read_bytes(input: &[u8], chunk: usize) -> (Vec<Found>, Option<Fault>) {
         let mut texts = Texts::new(BufReader::with_capacity(chunk, input));
         let mut found = Vec::new();
         loop {

@@ -127,6 +127,8 @@ fn what_cannot_be_written_is_told() {
         ("EMIT Order.paid 42 ON Invoice 9", "the id says Order, and ON says Invoice"),
         ("EMIT Order.paid 42 INDEX BY customer", "a member `customer` in data"),
         ("PERFORM Pay Order 42", "no verb 'Pay' is defined"),
+        ("EMIT Order.paid 42 EXPECT NONE (BY customer = 7)", "say INDEX BY customer here"),
+        ("ATOMIC (EMIT Order.paid 42) INDEX BY total", "inside the brackets"),
         ("EMIT Order.paid 42 AT 'e5'", "neither"),
         ("EMIT Order.paid EXPECT NEW", "an event with a target"),
     ] {

@@ -66,6 +66,13 @@ impl Binder<'_> {
             ExprKind::Field(path) => self.named(path, names)?,
             ExprKind::Entity(entity) => {
                 self.check_entity(&entity.kind, expr.span, matches!(names, Names::None))?;
+                if let (Names::Verb, ast::Id::Expr(id)) = (names, &entity.id)
+                    && self.expr(id, Names::None).is_err()
+                {
+                    let message = "the id of an entity is known before: what is worked out is compared by its parts, as in \
+                                   actor.type = 'User' AND actor.id = state.owner";
+                    return Err(self.fault(id.span, message));
+                }
                 Node::Constant(Constant::Entity(self.entity(entity)?))
             }
             ExprKind::Call { name, args } => self.call(name, args, expr.span, names)?,

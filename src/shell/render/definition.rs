@@ -6,12 +6,24 @@ use super::grid::Cell;
 
 /// What the parts of the definition of an entity begin with.
 const PARTS: [&str; 6] = [" NAMESPACE ", " INITIAL ", " SNAPSHOT EVERY ", " INCLUDE ", " ON ", " ELSE "];
+/// And those of the definition of a verb.
+const PARTS_OF_VERB: [&str; 3] = [" REQUIRE ", " WHEN ", " EMIT "];
 
 /// The lines of a row that is a definition, and the line below them; none of any other row.
 pub(super) fn told(row: &Row) -> Option<(Vec<String>, String)> {
     let Row::Fields(fields) = row else { return None };
     let text = fields.get("definition")?.as_text()?;
-    let lines = if fields.contains_key("entity") { parts(text) } else { vec![text.to_owned()] };
+    let mut lines = if fields.contains_key("entity") {
+        parts(text, &PARTS)
+    } else if fields.contains_key("verb") {
+        cases(parts(text, &PARTS_OF_VERB))
+    } else {
+        vec![text.to_owned()]
+    };
+    if let Some(emits) = fields.get("emits").and_then(Value::as_array) {
+        let emits: Vec<&str> = emits.iter().filter_map(Value::as_text).collect();
+        lines.push(format!("emits {}", emits.join(", ")));
+    }
     let shown = |name: &str| {
         let value = fields.get(name).filter(|value| **value != Value::Null)?;
         Some(Cell::shown(value).text)
@@ -31,7 +43,7 @@ pub(super) fn told(row: &Row) -> Option<(Vec<String>, String)> {
 }
 
 /// The text with its parts below each other. What is in quotes or in brackets is no part.
-fn parts(text: &str) -> Vec<String> {
+fn parts(text: &str, parts: &[&str]) -> Vec<String> {
     let (mut lines, mut begun) = (Vec::new(), 0);
     let (mut quote, mut escaped, mut deep) = (None, false, 0usize);
     for (at, c) in text.char_indices() {
@@ -44,7 +56,7 @@ fn parts(text: &str) -> Vec<String> {
             (None, '\'' | '"' | '`') => quote = Some(c),
             (None, '{' | '[' | '(') => deep += 1,
             (None, '}' | ']' | ')') => deep = deep.saturating_sub(1),
-            (None, ' ') if deep == 0 && PARTS.iter().any(|part| text[at..].starts_with(part)) => {
+            (None, ' ') if deep == 0 && parts.iter().any(|part| text[at..].starts_with(part)) => {
                 lines.push(text[begun..at].trim().to_owned());
                 begun = at;
             }
@@ -53,6 +65,15 @@ fn parts(text: &str) -> Vec<String> {
     }
     lines.push(text[begun..].trim().to_owned());
     lines.iter_mut().skip(1).for_each(|line| line.insert_str(0, "  "));
+    lines
+}
+
+/// What belongs to a case stands further in.
+fn cases(mut lines: Vec<String>) -> Vec<String> {
+    let begin = lines.iter().position(|line| line.starts_with("  WHEN ")).unwrap_or(lines.len());
+    for line in lines.iter_mut().skip(begin).filter(|line| !line.starts_with("  WHEN ")) {
+        line.insert_str(0, "  ");
+    }
     lines
 }
 
@@ -69,6 +90,22 @@ mod tests {
             r#"  ON ' ON ' SET b = "\" ON x", ` ON ` = if(1, 2, 3)"#,
             "  ELSE MERGE",
         ];
-        assert_eq!(parts(text), lines);
+        assert_eq!(parts(text, &PARTS), lines);
+    }
+
+    #[test]
+    fn what_belongs_to_a_case_stands_further_in() {
+        let text =
+            "DEFINE VERB V ON A BY B REQUIRE a = ' WHEN ' WHEN x REQUIRE y EMIT z {a: 1} WHEN TRUE EMIT b";
+        let lines = [
+            "DEFINE VERB V ON A BY B",
+            "  REQUIRE a = ' WHEN '",
+            "  WHEN x",
+            "    REQUIRE y",
+            "    EMIT z {a: 1}",
+            "  WHEN TRUE",
+            "    EMIT b",
+        ];
+        assert_eq!(cases(parts(text, &PARTS_OF_VERB)), lines);
     }
 }

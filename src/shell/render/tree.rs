@@ -112,7 +112,7 @@ mod tests {
         }
         let facts = "2024-01-01T00:00:00Z, by User 'a\\u{1b}'";
         let expected = format!(
-            "#1 Order.paid  Order 0, {facts}, caused by Pay cmd-1, elsewhere\n\
+            "#1 Order.paid  Order 0, {facts}, caused by Pay 'cmd-1', elsewhere\n\
              ├─ #2 Order.paid  Order 1, {facts}\n\
              │  ├─ #3 Order.paid  Order 2, {facts}\n\
              │  └─ #4 Order.paid  Order 2, {facts}\n\

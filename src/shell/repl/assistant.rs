@@ -75,6 +75,10 @@ impl Assistant {
         self.ask("SHOW INDEXES").into_iter().filter_map(|row| row.get("name").ok()).collect()
     }
 
+    fn verbs(&self) -> BTreeSet<String> {
+        self.ask("SHOW VERBS").into_iter().filter_map(|row| row.get("name").ok()).collect()
+    }
+
     /// The members that the data of some of the newest events has.
     fn members(&self) -> BTreeSet<String> {
         let events = self.ask("EVENTS LAST 100").into_iter();
@@ -99,8 +103,10 @@ impl Assistant {
             Wanted::Word(word) if word.starts_with(char::is_alphabetic) => vec![format!("{word} ")],
             Wanted::Kind => kinds().into_iter().map(|kind| kind + " ").collect(),
             Wanted::Described => {
-                kinds().into_iter().chain(self.indexes()).map(|name| text::name(&name)).collect()
+                let defined = self.verbs().into_iter().chain(self.indexes());
+                kinds().into_iter().chain(defined).map(|name| text::name(&name)).collect()
             }
+            Wanted::Verb => self.verbs().into_iter().map(|verb| text::name(&verb) + " ").collect(),
             Wanted::Type => self.types().into_iter().map(|name| name + " ").collect(),
             Wanted::Pattern => {
                 let all = kinds().into_iter().map(|kind| format!("'{kind}.*'"));

@@ -15,6 +15,7 @@ use crate::store::check::verify;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::fold::{Effect, Fold, Include};
 use crate::store::group::Group;
+use crate::store::snapshot::Until;
 use crate::store::{Options, Store};
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -80,6 +81,10 @@ fn made_by_itself(id: u64, vector: &str) -> NewEvent {
     })
 }
 
+fn defined() -> NewEvent {
+    NewEvent::new(model::DEFINED).on((model::KIND, "Order")).member(model::TEXT, "Order")
+}
+
 fn faults(store: &Store) -> Vec<String> {
     verify(&store.snapshot()).unwrap().faults
 }
@@ -88,9 +93,8 @@ fn faults(store: &Store) -> Vec<String> {
 fn store() -> Store {
     let store = empty(100);
     let node = store.shared().node();
-    let defined = NewEvent::new(model::DEFINED).on((model::KIND, "Order")).member(model::TEXT, "Order");
     for event in [
-        defined,
+        defined(),
         order(1),
         order(1).caused_by(Position(2)),
         NewEvent::new("Mail.sent").caused_by(Position(3)),
@@ -275,6 +279,7 @@ proptest! {
     ) {
         let store = empty(tail);
         let node = store.shared().node();
+        append(&store, defined()).unwrap();
         for (entity, what, count, cause) in steps {
             let folded = store.snapshot().fold_all(&("Order", entity).into(), &Plain, u64::MAX).unwrap();
             let event = match what {
@@ -300,5 +305,16 @@ proptest! {
             }
         }
         prop_assert_eq!(faults(&store), Vec::<String>::new());
+        // What is kept of the states has the clocks, too.
+        store.checkpoint().unwrap();
+        while store.work_by_hand().unwrap() {}
+        let found = verify(&store.snapshot()).unwrap();
+        prop_assert_eq!(found.faults, Vec::<String>::new());
+        prop_assert!(found.states > 0 || store.snapshot().head().0 == 1);
+        let snapshot = store.snapshot();
+        for entity in (0..7u64).map(|id| Entity::from(("Order", id))) {
+            let kept = snapshot.fold(&entity, Until { through: u64::MAX, by: None }).unwrap();
+            prop_assert_eq!(kept.clock, snapshot.fold_all(&entity, &Plain, u64::MAX).unwrap().clock);
+        }
     }
 }
