@@ -146,7 +146,7 @@ fn request(db: &Db, dice: &mut Dice) -> Request {
             rules: vec![Rule::NoCoupon(coupon, 0)],
             key: Some(key),
         };
-        if key % 2 == 0 {
+        if key.is_multiple_of(2) {
             request.events.push((key % 7, coupon, 4));
         }
     }

@@ -157,6 +157,33 @@ fn before_an_event_its_group_counts_and_behind_the_brackets_it_does_not() {
 }
 
 #[test]
+fn a_verb_is_not_asked_where_a_condition_does_not_hold() {
+    let store = store(3);
+    let session = Session::new(&store);
+    session.rows("DEFINE VERB Reserve ON Seat EMIT reserved {by: data.by} INDEX BY by");
+    session.rows("PERFORM Reserve Seat 1 {by: 'ann'} EXPECT NEW");
+    session.rows("PERFORM Reserve Seat 2 {by: 'bob'} EXPECT NONE ('Seat.*' BY by = 'bob')");
+    let again = "PERFORM Reserve Seat 3 {by: 'bob'} EXPECT NONE ('Seat.*' BY by = 'bob')";
+    assert_eq!(conflict(session.run(again)).position(), Some(3));
+    // What a verb makes counts for those behind it, and a group is checked before its verbs.
+    let none = "EXPECT NONE ('Seat.*' BY by = 'eve')";
+    let both =
+        format!("ATOMIC (PERFORM Reserve Seat 4 {{by: 'eve'}}; PERFORM Reserve Seat 5 {{by: 'eve'}} {none})");
+    assert_eq!(conflict(session.run(&both)).position(), Some(4));
+    let told = session.lines(&format!("EXPLAIN {both}")).join("\n");
+    assert!(told.contains("does not hold: Seat.reserved at #4 on Seat 4"), "{told}");
+    let behind = "ATOMIC (PERFORM Reserve Seat 4 {by: 'eve'}; EMIT Seat.paid 2)";
+    let refused = conflict(session.run(&format!("{behind} EXPECT VERSION 1")));
+    assert_eq!((refused.entity(), refused.found_version()), (Some("Seat 4"), Some(0)));
+    let told = session.lines(&format!("EXPLAIN {behind} EXPECT NEW")).join("\n");
+    assert!(
+        told.contains("Seat 4: EXPECT NEW holds") && told.contains("Seat 2: EXPECT NEW does not hold"),
+        "{told}"
+    );
+    assert_eq!(session.rows(&format!("{behind} {none}")).len(), 2);
+}
+
+#[test]
 fn what_a_group_expects_holds_for_each_of_its_entities_before_it() {
     let store = store(3);
     let session = Session::new(&store);
