@@ -16,10 +16,13 @@ const NAMES: [&str; 6] = [
     "no condition",
     "EXPECT VERSION",
     "EXPECT NONE SINCE",
-    "EXPECT NONE",
+    "EXPECT NONE at any time",
     "EXPECT NONE of the entity",
     "PERFORM",
 ];
+
+/// Verbs are performed on so many of the entities, again and again: what they are is known then.
+const LOOKED_AT: u64 = 500;
 
 /// Who appends: it knows how many events each entity has, since nobody else does.
 struct Caller<'d> {
@@ -47,6 +50,7 @@ impl Caller<'_> {
         let (event, entity, customer) = self.event();
         if how == 5 {
             let sample = Sample::new(&mut self.random);
+            let entity = entity % LOOKED_AT as usize;
             let verb = self.db.perform("Pay", ("Order", entity as u64)).by(("User", sample.actor.as_str()));
             let done = verb.data(&sample.data).run()?;
             self.versions[entity] += done.events.len() as u64;
@@ -90,12 +94,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for round in 0..arguments.rounds {
         for turn in 0..NAMES.len() {
             let at = (round + turn) % NAMES.len();
+            if !arguments.wants_contestant(NAMES[at]) {
+                continue;
+            }
             settle_disk();
             table.add(at, slice(arguments.slice, || caller.append(at))?);
         }
     }
     table.print_reads(NAMES[0]);
-    for (at, name) in NAMES.iter().enumerate().skip(1) {
+    let compared = |at: &usize| arguments.wants_contestant(NAMES[0]) && arguments.wants_contestant(NAMES[*at]);
+    for (at, name) in (1..NAMES.len()).filter(compared).map(|at| (at, NAMES[at])) {
         let ratio = 1.0 / table.times(at, 0);
         let verdict = if ratio >= TARGET { "pass" } else { "FAIL" };
         println!("{verdict}: {name} is to be {TARGET:.1}× as fast as {}, and is {ratio:.2}×", NAMES[0]);

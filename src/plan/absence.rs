@@ -28,15 +28,12 @@ pub(crate) struct Absence {
     since: Option<Timestamp>,
     /// Lists of which one at least holds each of them. None where lists do not tell.
     lists: Option<Vec<Term>>,
-    /// The text of it.
-    said: String,
 }
 
 impl Absence {
     pub fn new(pattern: Pattern, by: Vec<By>, after: u64, since: Option<Timestamp>) -> Result<Absence> {
-        let said = said(&pattern, &by, after, since);
         let lists = lists(&pattern, &by)?;
-        Ok(Absence { pattern, by, after, since, lists, said })
+        Ok(Absence { pattern, by, after, since, lists })
     }
 
     /// What a program says, as of a snapshot. `own` are the names of the index values that are appended with it.
@@ -137,12 +134,13 @@ impl Tagged {
         Ok(Tagged::by(name, test, index.map(|index| Derived(index.clone()))))
     }
 
-    /// A quoted time is a text, and beside times a time.
+    /// A quoted time is a text, and beside times, which an index alone may hold, a time.
     pub fn by(name: &str, test: Test, index: Option<Derived>) -> Tagged {
-        let times = test.map(|key| match key {
+        let time = |key: &Key| match key {
             Key::Value(Value::Text(text)) => text.parse().ok().map(Key::Time),
             _ => None,
-        });
+        };
+        let times = index.as_ref().and_then(|_| test.map(time));
         Tagged { name: name.to_owned(), test, times, index, own: true }
     }
 
@@ -219,23 +217,16 @@ fn lists(pattern: &Pattern, by: &[By]) -> Result<Option<Vec<Term>>> {
     kinds.into_iter().map(|kind| Term::kind(&EventType::new(kind)?)).collect::<Result<_>>().map(Some)
 }
 
-fn said(pattern: &Pattern, by: &[By], after: u64, since: Option<Timestamp>) -> String {
-    use fmt::Write;
-    let mut text = format!("'{pattern}'");
-    for (at, by) in by.iter().enumerate() {
-        let _ = write!(text, "{} {by}", if at == 0 { " BY" } else { "," });
-    }
-    // Nothing fails to be written into a text.
-    let _ = match since {
-        Some(since) => write!(text, " SINCE '{since}'"),
-        None if after > 0 => write!(text, " SINCE #{after}"),
-        None => Ok(()),
-    };
-    text
-}
-
 impl fmt::Display for Absence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.said)
+        write!(f, "'{}'", self.pattern)?;
+        for (at, by) in self.by.iter().enumerate() {
+            write!(f, "{} {by}", if at == 0 { " BY" } else { "," })?;
+        }
+        match self.since {
+            Some(since) => write!(f, " SINCE '{since}'"),
+            None if self.after > 0 => write!(f, " SINCE #{}", self.after),
+            None => Ok(()),
+        }
     }
 }
