@@ -18,7 +18,7 @@ use crate::value::Value;
 
 impl Binder<'_> {
     pub(super) fn append(&self, write: &ast::Write) -> Result<Append> {
-        let beside = Beside { own: own_names(write), is_retry: self.is_retry(write)? };
+        let beside = Beside { own: own_names(write), write };
         match write {
             ast::Write::Act(act) => {
                 let key = match act {
@@ -110,7 +110,10 @@ impl Binder<'_> {
 
     fn perform(&self, perform: &ast::Perform, shared: &Facts, beside: &Beside) -> Result<Perform> {
         let facts = &perform.facts;
-        let rule = self.check_verb(perform, beside.is_retry)?;
+        let rule = match self.check_verb(perform) {
+            Err(_) if self.is_retry(beside.write)? => self.snapshot()?.added_verb(&perform.verb.text),
+            rule => rule?,
+        };
         if let Some(index) = facts.index.first() {
             let message = "INDEX BY is of one event: the EMIT of the verb says it";
             return Err(self.fault(index.name.span, message));
@@ -133,13 +136,10 @@ impl Binder<'_> {
     /// An error for a verb that is not there, and for one of other entities: both are looked at again at the commit, and neither matters
     /// to what happened before. What it does, where
     /// the program said that.
-    fn check_verb(&self, perform: &ast::Perform, is_retry: bool) -> Result<Option<Arc<dyn Rule>>> {
+    fn check_verb(&self, perform: &ast::Perform) -> Result<Option<Arc<dyn Rule>>> {
         let (name, snapshot) = (&perform.verb, self.snapshot()?);
         let catalog = snapshot.indexes();
         let added = snapshot.added_verb(&name.text);
-        if is_retry {
-            return Ok(added);
-        }
         let rule = match (&added, catalog.verb(&name.text)) {
             (Some(added), _) => added,
             (None, Some(verb)) => verb.rule()?,
@@ -256,8 +256,8 @@ impl Binder<'_> {
         let pattern = self.pattern(selector)?;
         for (tag, by) in selector.tags.iter().zip(&by) {
             if let By::Tag(tagged) = by
-                && !beside.is_retry
                 && !is_known(tagged, self.snapshot()?, &beside.own)?
+                && !self.is_retry(beside.write)?
             {
                 let message = format!("BY {}: {}", Name(&tagged.name), unknown(&tagged.name, &pattern));
                 return Err(self.fault(tag.span, message));
@@ -277,7 +277,7 @@ impl Binder<'_> {
 struct Beside<'w> {
     /// The names of the index values that come with it.
     own: Vec<&'w str>,
-    is_retry: bool,
+    write: &'w ast::Write,
 }
 
 fn facts_of(act: &ast::Act) -> &Facts {
