@@ -171,7 +171,7 @@ impl Db {
         let context = self.context(statement, parameters, &snapshot);
         match plan::bind(&statement.tree.statement, &context)? {
             Plan::Read(read) => exec::read(&snapshot, &read),
-            Plan::Write(write) => exec::write(store, &write),
+            Plan::Write(write) => exec::write(store, &write, cancel),
             Plan::Explain(explain) => exec::explain(&snapshot, &explain),
             Plan::Subscribe(subscription) => {
                 let subscription =

@@ -214,6 +214,9 @@ impl Store {
 
     /// Adds a verb that is not in the log.
     pub fn add_verb(&self, name: &str, rule: Arc<dyn Rule>) -> Result<()> {
+        verb::check_not_deciding(|| self.shared.node())?;
+        // Nobody defines one of that name meanwhile.
+        let _committer = locked(&self.shared.committer);
         let defined = self.shared.tails().catalog.verb(name).map(|verb| verb.position);
         let mut added = self.shared.verbs.write().unwrap_or_else(PoisonError::into_inner);
         let found = match defined {
@@ -263,7 +266,7 @@ impl Store {
 
     /// Moves everything into the tables now.
     pub fn checkpoint(&self) -> Result<()> {
-        verb::check_not_deciding()?;
+        verb::check_not_deciding(|| self.shared.node())?;
         if locked(&self.open).is_none() {
             return Err(Error::stopped("the database is closed"));
         }
@@ -272,7 +275,7 @@ impl Store {
 
     /// Closes: what is queued is committed, all of the log moves into the one file, and the journal goes. A second call does nothing.
     pub fn close(&self) -> Result<()> {
-        verb::check_not_deciding()?;
+        verb::check_not_deciding(|| self.shared.node())?;
         // Held until it is done: whoever closes meanwhile finds it closed.
         let mut guard = locked(&self.open);
         let Some(open) = guard.take() else { return Ok(()) };

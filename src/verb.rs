@@ -66,7 +66,11 @@ impl Verb {
     /// A verb of the entities of a kind. What `decide` gives is appended, all or nothing.
     ///
     /// It is asked inside of a commit, while others wait: it should be quick, and it cannot append anything itself. It may be asked more
-    /// than once for one answer. A panic in it is an error of whoever performs the verb.
+    /// than once for one answer. A panic in it is an error of whoever performs the verb. Other entities it sees by
+    /// [`Asked::state_of`]; a handle of the database that it holds would keep the database open for ever.
+    ///
+    /// Of its events it says the type, the owner, data, metadata, index values, and guards on the owner. On whose behalf they are, when
+    /// they occurred, their cause and their key are said by whoever performs it.
     pub fn new(
         name: &str,
         kind: &str,

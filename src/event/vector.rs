@@ -29,7 +29,7 @@ pub struct Vector(BTreeMap<String, u64>);
 
 impl Vector {
     /// The most that a count can be.
-    pub(crate) const MOST: u64 = i64::MAX as u64;
+    pub(crate) const MOST: u64 = (1 << 53) - 1;
 
     /// One without any node.
     pub fn new() -> Vector {
@@ -39,7 +39,7 @@ impl Vector {
     /// The same with another count of a node; 0 leaves the node out.
     ///
     /// # Errors
-    /// If the name of the node is empty, or has `:`, `;`, white space or control characters in it; if the count is beyond 2⁶³ − 1.
+    /// If the name of the node is empty, or has `:`, `;`, white space or control characters in it; if the count is beyond 2⁵³ − 1.
     pub fn with(mut self, node: &str, count: u64) -> Result<Vector> {
         if !is_node(node) {
             return Err(unfit("the node of a vector clock", "a name without : ; and white space", node));

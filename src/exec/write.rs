@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::answer::{Answer, Row};
 use super::{define, eval};
+use crate::cancel::Cancel;
 use crate::document::Document;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
@@ -19,16 +20,16 @@ use crate::time::Timestamp;
 use crate::value::Value;
 
 /// Carries out a write.
-pub(crate) fn write(store: &Store, plan: &Write) -> Result<Answer> {
+pub(crate) fn write(store: &Store, plan: &Write, cancel: &Cancel) -> Result<Answer> {
     match plan {
-        Write::Append(append) => self::append(store, append),
+        Write::Append(append) => self::append(store, append, cancel),
         Write::Define(definition) => define::define(store, definition),
         Write::Drop(drop) => define::drop(store, drop),
         Write::Checkpoint => store.checkpoint().map(|()| Answer::done()),
     }
 }
 
-fn append(store: &Store, append: &Append) -> Result<Answer> {
+fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
     let mut ids = IdSource::default();
     let mut notices = Vec::new();
     let (mut events, mut performs) = (Vec::with_capacity(append.acts.len()), Vec::new());
@@ -55,7 +56,7 @@ fn append(store: &Store, append: &Append) -> Result<Answer> {
         };
         events.push(event(emit, target, append.now)?);
     }
-    let group = Group { performs, ..keyed(append, events)? };
+    let group = Group { performs, cancel: cancel.clone(), ..keyed(append, events)? };
     let outcome = store.append(group)?;
     if outcome.repeated {
         notices.clear();

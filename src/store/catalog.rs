@@ -139,6 +139,14 @@ pub(crate) enum Change {
 }
 
 impl Change {
+    /// The verb that it defines.
+    pub fn verb(&self) -> Option<&str> {
+        match self {
+            Change::Verb(verb) => Some(&verb.name),
+            _ => None,
+        }
+    }
+
     /// What an event changes; nothing, if it is not about an index.
     pub fn of(event: &Event, options: &Options) -> Result<Option<Change>> {
         Change::said(&event.kind, event.target.as_ref(), |name| event.data.get(name), options, true)

@@ -2,6 +2,7 @@
 //!
 //! All answers of a batch, rejections and repeated keys included, wait for its sync.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
@@ -80,10 +81,23 @@ impl Shared {
 
     fn commit_batch(self: &Arc<Shared>, pending: &[Arc<Pending>]) -> Vec<Result<Outcome>> {
         let mut committer = super::locked(&self.committer);
-        let requests: Vec<_> = pending.iter().map(|pending| pending.take()).collect();
-        let all = |error: Error| pending.iter().map(|_| Err(error.clone())).collect();
+        let mut requests: VecDeque<_> = pending.iter().map(|pending| pending.take()).collect();
+        let mut answers = Vec::with_capacity(requests.len());
+        // One frame, nearly always: what verbs make is not known before, and may be more than a frame is to hold.
+        while !requests.is_empty() {
+            answers.extend(self.commit_frame(&mut committer, &mut requests));
+        }
+        answers
+    }
+
+    /// Commits as many requests as a frame holds, and takes them away.
+    fn commit_frame(
+        self: &Arc<Shared>,
+        committer: &mut Committer,
+        requests: &mut VecDeque<Option<Prepared>>,
+    ) -> Vec<Result<Outcome>> {
         if let Err(error) = self.make_room() {
-            return all(error);
+            return requests.drain(..).map(|_| Err(error.clone())).collect();
         }
         let now = committer.now(self.options.clock.now());
         let tails = self.tails();
@@ -91,19 +105,20 @@ impl Shared {
         let mut batch = Batch::new(tails, now, committer.recorded);
         let salt = committer.salt;
         committer.frame.begin(Kind::Events, salt);
-        let answers: Vec<_> = requests
-            .into_iter()
-            .map(|request| match request {
-                Some(request) => self.stage(&mut committer, &mut batch, request),
+        let mut answers = Vec::with_capacity(requests.len());
+        while answers.is_empty() || committer.frame.payload_mut().len() < self.options.frame_bytes {
+            let Some(request) = requests.pop_front() else { break };
+            answers.push(match request {
+                Some(request) => self.stage(committer, &mut batch, request),
                 None => Err(Error::stopped("the request was taken before")),
-            })
-            .collect();
+            });
+        }
         if batch.staged.is_empty() {
             return answers;
         }
-        match self.make_durable(&mut committer, first, batch.staged.len()) {
-            Ok(()) => {}
-            Err(error) => return all(error),
+        if let Err(error) = self.make_durable(committer, first, batch.staged.len()) {
+            let rest = requests.drain(..).count();
+            return vec![Err(error); answers.len() + rest];
         }
         committer.recorded = batch.recorded;
         committer.reopened = false;

@@ -15,6 +15,7 @@ use super::snapshot::{Snapshot, View};
 use super::tail::Tails;
 use super::term::{self, Space, Term};
 use super::verb::{Perform, check_not_deciding};
+use crate::cancel::Cancel;
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Conflict, Error, Result, shorten};
@@ -37,6 +38,8 @@ pub(crate) struct Group {
     pub guards: Vec<(usize, Arc<dyn Condition>)>,
     /// A key for the whole of it.
     pub key: Option<String>,
+    /// Ends what is done before it queues.
+    pub cancel: Cancel,
     /// The content hash, where the caller has one at hand.
     pub content: Option<[u8; 16]>,
     /// Events whose id or key is in the log already are left out, instead of refused; the group's key goes to an event that has
@@ -58,6 +61,7 @@ pub(crate) struct Prepared {
     pub conditions: Vec<Checked>,
     /// Each key with the events that it stands for.
     pub keys: Vec<Keyed>,
+    cancel: Cancel,
     pub import: bool,
     pub restore: bool,
     /// Where the tails began when `events` and `keys` were looked up: what was in none of them was in the tables.
@@ -177,7 +181,7 @@ impl PreparedEvent {
 impl Prepared {
     /// Checks everything that can be checked before the commit, and looks up what the tables know.
     pub fn new(shared: &Arc<Shared>, group: Group) -> Result<Prepared> {
-        check_not_deciding()?;
+        check_not_deciding(|| shared.node())?;
         let options = &shared.options;
         let keyed = group.events.iter().filter(|event| event.key.is_some()).count();
         if !group.import && keyed != 0 && (group.key.is_some() || keyed != group.events.len()) {
@@ -237,6 +241,7 @@ impl Prepared {
             expect: group.expect,
             conditions: group.conditions.into_iter().map(Checked::new).collect(),
             keys,
+            cancel: group.cancel,
             import: group.import,
             restore: group.restore,
             base: 0,
@@ -263,7 +268,7 @@ impl Prepared {
         {
             return Ok(());
         }
-        let snapshot = shared.snapshot();
+        let snapshot = shared.snapshot().cancelled_by(&self.cancel);
         let own: Vec<&str> =
             self.events.iter().flat_map(|event| event.new.tags.iter().map(|tag| tag.name.as_str())).collect();
         let mut compiled = Vec::new();
@@ -507,30 +512,47 @@ impl Shared {
 impl Prepared {
     /// Says how a repeated key differs from the first time.
     pub fn other_content(&self, key: &Keyed, seal: Seal, first: &Event) -> Error {
-        let said = |kind: &EventType, target: Option<&Entity>, data: &Document| {
+        let said = |what: String, data: &Document, actor: Option<&Entity>| {
+            let by = actor.map_or_else(String::new, |actor| format!(" BY {actor}"));
+            format!("{what} {}{by}", shorten(&data.to_string()))
+        };
+        let of_event = |kind: &EventType, target: Option<&Entity>| {
             let on = target.map_or_else(String::new, |target| format!(" on {target}"));
-            format!("{kind}{on} {}", shorten(&data.to_string()))
+            format!("{kind}{on}")
         };
-        let now = match (self.performs.first(), self.events.get(key.first)) {
+        let (now, differs) = match (self.performs.first(), self.events.get(key.first)) {
             (Some((_, perform)), _) => {
-                let data = shorten(&perform.data.to_string());
-                format!("PERFORM {} {} {data}", perform.verb, perform.entity)
+                let what = format!("PERFORM {} {}", perform.verb, perform.entity);
+                (said(what, &perform.data, perform.actor.as_ref()), perform.differs(first))
             }
-            (None, Some(event)) => said(&event.kind, event.target.as_ref(), &event.new.data),
-            (None, None) => "no event".to_owned(),
-        };
-        let differs = match self.events.get(key.first) {
-            Some(event) if self.performs.is_empty() => event.differs(first, seal.count == key.seal.count),
-            _ => Vec::new(),
+            (None, Some(event)) => {
+                let what = of_event(&event.kind, event.target.as_ref());
+                let same_number = seal.count == key.seal.count;
+                (said(what, &event.new.data, event.new.actor.as_ref()), event.differs(first, same_number))
+            }
+            (None, None) => ("no event".to_owned(), Vec::new()),
         };
         let conflict = Conflict::Key {
             key: key.key.clone(),
             position: first.position.0,
-            first: said(&first.kind, first.target.as_ref(), &first.data),
+            first: said(of_event(&first.kind, first.target.as_ref()), &first.data, first.actor.as_ref()),
             now,
             differs: differs.into_iter().map(str::to_owned).collect(),
         };
         conflict.into()
+    }
+}
+
+impl Perform {
+    /// In what a caller now says something else of what it makes than the first time.
+    fn differs(&self, first: &Event) -> Vec<&'static str> {
+        let parts = [
+            ("actor", self.actor == first.actor),
+            ("time", self.timestamp.is_none_or(|time| time == first.timestamp)),
+            ("cause", self.cause == first.cause),
+            ("correlation", self.correlation == first.correlation),
+        ];
+        parts.into_iter().filter(|(_, same)| !same).map(|(part, _)| part).collect()
     }
 }
 

@@ -15,6 +15,7 @@ mod stream;
 mod sweep;
 mod tally;
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -256,7 +257,8 @@ impl Snapshot {
 /// One moment of reading.
 pub(crate) struct View<'s> {
     tails: Tails,
-    log: Log,
+    /// Opened by whoever reads events, and not lists alone.
+    log: OnceCell<Log>,
     postings: Postings,
     /// C: up to here in the tables, from here in the tails.
     checkpoint: u64,
@@ -282,7 +284,7 @@ impl<'s> View<'s> {
                 format!("C is #{checkpoint}, and the tails begin after #{}", tails.base()),
             ));
         }
-        Ok(View { log: read.log()?, postings: read.postings()?, tails, checkpoint, read, cancel })
+        Ok(View { log: OnceCell::new(), postings: read.postings()?, tails, checkpoint, read, cancel })
     }
 
     /// Reads within a view. Where another's failure comes between, which redb then tells to all, it reads once more.
@@ -319,6 +321,17 @@ impl<'s> View<'s> {
             types.push((kind, term));
         }
         Ok(types)
+    }
+
+    /// The table of events.
+    pub(super) fn log(&self) -> Result<&Log> {
+        match self.log.get() {
+            Some(log) => Ok(log),
+            None => {
+                let log = self.read.log()?;
+                Ok(self.log.get_or_init(|| log))
+            }
+        }
     }
 
     /// C, as this view sees it.
@@ -367,7 +380,7 @@ impl<'s> View<'s> {
             return Ok(None);
         }
         let found =
-            if position <= self.checkpoint { self.log.get(position)? } else { self.tails.get(position) };
+            if position <= self.checkpoint { self.log()?.get(position)? } else { self.tails.get(position) };
         match found {
             Some(bytes) => Ok(Some(bytes)),
             None => Err(self.missing(position)),
@@ -392,7 +405,7 @@ impl<'s> View<'s> {
             } else if position <= self.checkpoint {
                 // Positions that follow closely are often in one row.
                 if !row.as_ref().is_some_and(|row| row.has(position)) {
-                    row = self.log.row(position)?;
+                    row = self.log()?.row(position)?;
                 }
                 let found = row.as_ref().map_or(Ok(None), |row| row.event(position))?;
                 take(position, found.ok_or_else(|| self.missing(position))?)?
@@ -431,7 +444,7 @@ impl<'s> View<'s> {
     ) -> Result<()> {
         let (Some(&a), Some(&b)) = (positions.front(), positions.back()) else { return Ok(()) };
         let mut go_on = true;
-        self.log.scan(a.min(b), a.max(b), a > b, |position, bytes| {
+        self.log()?.scan(a.min(b), a.max(b), a > b, |position, bytes| {
             if positions.front() == Some(&position) {
                 go_on = take(position, bytes)?;
                 positions.pop_front();
@@ -485,7 +498,10 @@ impl<'s> View<'s> {
                 let cold = last.min(checkpoint);
                 let mut page = Vec::new();
                 if first <= cold {
-                    if let Some(chunk) = self.postings.chunk_before(term.as_bytes(), first)? {
+                    // Nothing begins before the first position.
+                    if first > 1
+                        && let Some(chunk) = self.postings.chunk_before(term.as_bytes(), first)?
+                    {
                         page = within(chunk.positions);
                     }
                     if page.is_empty()

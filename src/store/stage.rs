@@ -19,7 +19,7 @@ use super::snapshot::{View, find_own_id};
 use super::tail::{Staged, Tails};
 use super::term::Term;
 use super::verb::Perform;
-use crate::entity::{Entity, Position, Version};
+use crate::entity::{Entity, Name, Position, Version};
 use crate::error::{Conflict, Error, Result, Witness};
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
@@ -171,7 +171,7 @@ impl Shared {
             match self.first_use(batch, key)? {
                 None => unknown = Some(key),
                 // How many events it stands for is known when verbs have made them.
-                Some((position, seal)) if [key.seal.content, ANY_CONTENT].contains(&seal.content) => {
+                Some((position, seal)) if self.is_same(batch, request, key, (position, seal))? => {
                     for position in position..position + u64::from(seal.count) {
                         events.push((position, self.stored(batch, position)?));
                     }
@@ -191,6 +191,29 @@ impl Shared {
                 Err(Error::conflict(what, "all of its keys known, or none", format!("'{}' is new", key.key)))
             }
         }
+    }
+
+    /// Whether a key was first used with this. Of what was imported no more is known than the first of its events.
+    fn is_same(
+        &self,
+        batch: &Batch,
+        request: &Prepared,
+        key: &Keyed,
+        (position, seal): (u64, Seal),
+    ) -> Result<bool> {
+        if seal.content != ANY_CONTENT || request.import {
+            return Ok(seal.content == key.seal.content || seal.content == ANY_CONTENT);
+        }
+        let first = codec::decode(Position(position), self.stored(batch, position)?)?;
+        Ok(match (request.performs.first(), request.events.get(key.first)) {
+            (Some((0, perform)), _) => {
+                let maker = first.producer.as_ref().map(|producer| &producer.model).or(first.target.as_ref());
+                maker == Some(&perform.entity)
+            }
+            (_, Some(event)) => (&event.kind, &event.target) == (&first.kind, &first.target),
+            (Some(_), None) => request.events.first().is_none_or(|event| event.kind == first.kind),
+            (None, None) => false,
+        })
     }
 
     fn first_use(&self, batch: &Batch, key: &Keyed) -> Result<Option<(u64, Seal)>> {
@@ -252,7 +275,11 @@ impl Shared {
         };
         let mut made = Vec::new();
         match (request.performs.as_slice(), request.events.is_empty()) {
-            ([(_, perform)], true) => made = self.decide(batch, perform)?,
+            ([(_, perform)], true) => {
+                made = self.decide(batch, perform, batch.next)?;
+                self.check_owners(batch, &made, &request.expect, batch.next)?;
+                check_size(&self.options, made.iter().map(PreparedEvent::bytes).sum(), made.len())?;
+            }
             _ => {
                 let mut tried = Staging::begin(committer, batch);
                 let outcome = self.stage_acts(committer, batch, request, Some(&mut made), &mut tried);
@@ -288,7 +315,8 @@ impl Shared {
             let at = given.peek().map_or(usize::MAX, |(at, _)| *at);
             let next = match performs.next_if(|(before, _)| *before <= at) {
                 Some((_, perform)) => {
-                    let made = self.decide(batch, &perform)?;
+                    let made = self.decide(batch, &perform, staging.next)?;
+                    self.check_owners(batch, &made, &request.expect, staging.next)?;
                     bytes += made.iter().map(PreparedEvent::bytes).sum::<usize>();
                     check_size(&self.options, bytes, staging.events.len() + made.len())?;
                     made
@@ -309,7 +337,12 @@ impl Shared {
     }
 
     /// The events that a verb makes, if it is not refused.
-    fn decide(self: &Arc<Shared>, batch: &mut Batch, perform: &Perform) -> Result<Vec<PreparedEvent>> {
+    fn decide(
+        self: &Arc<Shared>,
+        batch: &mut Batch,
+        perform: &Perform,
+        first: u64,
+    ) -> Result<Vec<PreparedEvent>> {
         if !perform.expect.is_empty() {
             let (count, last) = self.count(batch, &Term::entity(&perform.entity)?, None)?;
             for expect in &perform.expect {
@@ -317,18 +350,11 @@ impl Shared {
             }
         }
         for checked in &perform.conditions {
-            self.check_condition(batch, checked)?;
+            self.check_condition(batch, checked, first)?;
         }
         let catalog = batch.catalog.clone();
         let made = perform.decide(&catalog, &mut moment::AtCommit { shared: self, batch })?;
-        let snapshot = self.snapshot_of(batch);
-        let prepared = |new: NewEvent| {
-            let mut event = PreparedEvent::new(&self.options, new, false)?;
-            let own: Vec<&str> = event.new.tags.iter().map(|tag| tag.name.as_str()).collect();
-            event.conditions = self.compiled(&event.new.expect, &snapshot, &own)?;
-            Ok(event)
-        };
-        made.into_iter().map(prepared).collect()
+        made.into_iter().map(|new| PreparedEvent::new(&self.options, new, false)).collect()
     }
 
     /// How many events an entity has, staged ones too, and the last of them.
@@ -369,7 +395,7 @@ impl Shared {
             }
         }
         for checked in &event.conditions {
-            self.check_condition(batch, checked)?;
+            self.check_condition(batch, checked, staging.next)?;
         }
         let position = batch.next;
         check_place(&event.new, position)?;
@@ -450,6 +476,10 @@ impl Shared {
         let bytes: Arc<[u8]> = Arc::from(&payload[start + 4..]);
         batch.catalog.terms(Position(position), &bytes, &mut event.terms)?;
         if let Some(change) = event.change {
+            if let Some(name) = change.verb().filter(|name| self.added_verb(name).is_some()) {
+                let what = format!("the verb {}", Name(name));
+                return Err(Error::conflict(what, "a name that no verb has", "one that the program added"));
+            }
             batch.catalog = Arc::new(batch.catalog.changed(Position(position), change));
         }
         staging.events.push((position, bytes.clone()));
@@ -469,7 +499,7 @@ impl Shared {
     /// Refuses a group where what it expects is not so before it.
     fn check_group(self: &Arc<Shared>, batch: &Batch, request: &Prepared) -> Result<()> {
         for checked in &request.conditions {
-            self.check_condition(batch, checked)?;
+            self.check_condition(batch, checked, batch.next)?;
         }
         if !request.expect.iter().any(Expect::is_of_target) {
             return Ok(());
@@ -486,8 +516,31 @@ impl Shared {
         Ok(())
     }
 
+    /// Refuses what a group expects of each entity that it joins, where a verb makes it join one that it did not name. As it was before
+    /// the group: `first` is where that begins.
+    fn check_owners(
+        self: &Arc<Shared>,
+        batch: &Batch,
+        made: &[PreparedEvent],
+        expect: &[Expect],
+        first: u64,
+    ) -> Result<()> {
+        for event in made.iter().filter(|_| expect.iter().any(Expect::is_of_target)) {
+            let Some(term) = event.entity_term() else { continue };
+            let (count, last) = self.count(batch, term, None)?;
+            // One that the group has joined before was checked then.
+            if last < first {
+                for expect in expect {
+                    self.check(batch, expect, event.target.as_ref(), count, last)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses what a condition does not allow: by what was found before, by what came since, or by what is staged.
-    fn check_condition(self: &Arc<Shared>, batch: &Batch, checked: &Checked) -> Result<()> {
+    /// `first` is where the group begins: what is staged from there on is in no log yet, and may never be.
+    fn check_condition(self: &Arc<Shared>, batch: &Batch, checked: &Checked, first: u64) -> Result<()> {
         let found = match checked.found {
             Some(found) => Some(found),
             None => match self.committed_since(batch, checked)? {
@@ -497,6 +550,10 @@ impl Shared {
         };
         let Some(position) = found else { return Ok(()) };
         let event = codec::decode(Position(position), self.stored(batch, position)?)?;
+        if position >= first {
+            let found = format!("{} before it in the same group", event.kind);
+            return Err(Error::conflict("EXPECT NONE", format!("no {}", checked.condition), found));
+        }
         let found = Box::new(Witness::from(&event));
         Err(Conflict::None { condition: checked.condition.to_string(), found }.into())
     }

@@ -3,7 +3,7 @@
 //! A [`Perform`] waits in the queue like the events of any group. When its turn comes, the leader asks its [`Rule`], which sees the log as
 //! it is then, what is staged before it included: what it decides by is so when its events join the log.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,13 +17,14 @@ use crate::event::{Cause, Expect, NewEvent, Producer};
 use crate::time::Timestamp;
 
 thread_local! {
-    /// A rule decides on this thread.
-    static DECIDING: Cell<bool> = const { Cell::new(false) };
+    /// The databases for which rules decide on this thread, one inside of the other.
+    static DECIDING: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Refuses what would wait for the commit that waits for it.
-pub(super) fn check_not_deciding() -> Result<()> {
-    if DECIDING.get() {
+pub(super) fn check_not_deciding(node: impl FnOnce() -> String) -> Result<()> {
+    let decides = |deciding: &Vec<String>| !deciding.is_empty() && deciding.contains(&node());
+    if DECIDING.with_borrow(decides) {
         return Err(Error::stopped(
             "a verb decides inside of a commit, and cannot append, checkpoint or close: it gives the events that are to be",
         ));
@@ -32,17 +33,18 @@ pub(super) fn check_not_deciding() -> Result<()> {
 }
 
 /// A decision under way on this thread.
-struct Deciding(bool);
+struct Deciding;
 
 impl Deciding {
-    fn begin() -> Deciding {
-        Deciding(DECIDING.replace(true))
+    fn begin(node: &str) -> Deciding {
+        DECIDING.with_borrow_mut(|deciding| deciding.push(node.to_owned()));
+        Deciding
     }
 }
 
 impl Drop for Deciding {
     fn drop(&mut self) {
-        DECIDING.set(self.0);
+        DECIDING.with_borrow_mut(|deciding| drop(deciding.pop()));
     }
 }
 
@@ -134,12 +136,14 @@ impl Perform {
     /// The events that it makes as of a moment, with all that is known of them.
     pub fn decide(&self, catalog: &Catalog, moment: &mut dyn Moment) -> Result<Vec<NewEvent>> {
         let rule = self.rule(catalog)?;
-        let deciding = Deciding::begin();
+        let node = moment.node();
+        let deciding = Deciding::begin(&node);
         let mut events = rule.decide(self, moment)?;
         drop(deciding);
-        let node = moment.node();
         let mut vector = moment.folded(&self.entity)?.clock.vector(&node);
         for event in &mut events {
+            self.check_made(event)?;
+            event.actor.clone_from(&self.actor);
             // What belongs to another was still made by this one, as it was then.
             if event.owner() == Some(&self.entity) {
                 let count = vector.get(&node).saturating_add(1);
@@ -150,7 +154,6 @@ impl Perform {
                 version: Some(vector.sum()?),
                 vector: Some(vector.clone()).filter(|vector| !vector.is_empty()),
             });
-            event.actor.clone_from(&self.actor);
             event.timestamp = self.timestamp;
             event.cause.clone_from(&self.cause);
             event.correlation.clone_from(&self.correlation);
@@ -159,5 +162,23 @@ impl Perform {
             }
         }
         Ok(events)
+    }
+
+    /// Refuses what a verb cannot say of an event: that is for whoever performs it to say of all of them, or for the database.
+    fn check_made(&self, event: &NewEvent) -> Result<()> {
+        let said = [
+            ("a key", event.key.is_some()),
+            ("an id", event.id.is_some()),
+            ("an actor", event.actor.is_some()),
+            ("a time", event.timestamp.is_some()),
+            ("a cause", event.cause.is_some()),
+            ("a correlation", event.correlation.is_some()),
+            ("a producer", event.producer.is_some()),
+            ("EXPECT NONE", !event.expect.iter().all(Expect::is_of_target)),
+        ];
+        let Some((what, _)) = said.into_iter().find(|(_, said)| *said) else { return Ok(()) };
+        let expected = "its type, its owner, its data, what it is found by and what is expected of its owner; whoever performs the \
+                        verb says the rest";
+        Err(Error::invalid(format!("an event that the verb {} makes", Name(&self.verb)), expected, what))
     }
 }

@@ -92,7 +92,7 @@ impl Performing<'_> {
     }
 
     /// The idempotency key: performed again with the same key, the first outcome is given back, and nothing is decided or written.
-    /// What was refused is in no log: again with its key, it is decided again.
+    /// What was refused, or decided for no events, is in no log: again with its key, it is decided again.
     pub fn key(self, key: &str) -> Self {
         self.saying(|said| said.key(key))
     }

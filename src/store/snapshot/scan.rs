@@ -43,7 +43,7 @@ impl LogScan {
                 }
                 let (first, cold) = (self.first, self.last.min(view.checkpoint));
                 let descending = self.direction == Direction::Descending;
-                view.log.scan(first, cold, descending, |position, bytes| {
+                view.log()?.scan(first, cold, descending, |position, bytes| {
                     if position != self.next_position() {
                         return Err(view.missing(self.next_position()));
                     }
@@ -117,7 +117,7 @@ impl LogScan {
             }
         } else {
             let mut held = 0;
-            view.log.scan(self.first, cold, descending, |position, bytes| {
+            view.log()?.scan(self.first, cold, descending, |position, bytes| {
                 page.push_back((position, Arc::from(bytes)));
                 held += bytes.len();
                 Ok(page.len() < PAGE && held < PAGE_BYTES)

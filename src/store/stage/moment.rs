@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use super::Batch;
 use crate::entity::{Entity, Position};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::store::fold::Folded;
 use crate::store::recent::Known;
 use crate::store::snapshot::{Snapshot, Until};
+use crate::store::tail::Tails;
 use crate::store::term::Term;
 use crate::store::verb::Moment;
 use crate::store::{Shared, locked};
 use crate::time::Timestamp;
+
+/// So many entities are held for a batch.
+const MOST: usize = 1024;
 
 /// A batch, as of what is staged.
 pub(super) struct AtCommit<'b> {
@@ -37,11 +41,12 @@ impl Moment for AtCommit<'_> {
             Some(known) => known,
             None => Known::of(&snapshot, entity)?,
         };
-        if known.through < self.batch.tails.head {
-            self.follow(&snapshot, entity, &mut known)?;
-        }
+        known.follow(&snapshot, &self.batch.tails, entity)?;
         self.follow_staged(entity, &mut known)?;
         let folded = known.folded.clone();
+        if self.batch.known.len() >= MOST {
+            self.batch.known.clear();
+        }
         self.batch.known.insert(entity.clone(), known);
         folded.check(entity)?;
         Ok(folded)
@@ -49,24 +54,6 @@ impl Moment for AtCommit<'_> {
 }
 
 impl AtCommit<'_> {
-    /// Takes a state along to the head.
-    fn follow(&self, snapshot: &Snapshot, entity: &Entity, known: &mut Known) -> Result<()> {
-        let fold = snapshot.fold_of(entity.kind())?;
-        let head = self.batch.tails.head;
-        // Nearly always nothing has come since, and where only its own events count their number says so.
-        let is_current = fold.includes().is_empty()
-            && match self.batch.tails.total(&Term::entity(entity)?) {
-                Some((count, _)) => count == known.folded.version,
-                None => known.through >= self.batch.tails.base(),
-            };
-        if !is_current {
-            let folded = (*known.folded).clone();
-            known.folded = Arc::new(snapshot.fold_all_from(folded, entity, &*fold, head)?);
-        }
-        known.through = head;
-        Ok(())
-    }
-
     /// Takes it along to what is staged.
     fn follow_staged(&self, entity: &Entity, known: &mut Known) -> Result<()> {
         let batch = &*self.batch;
@@ -111,6 +98,28 @@ impl Known {
         let folded = snapshot.fold(entity, Until { through, by: None })?;
         Ok(Known { definition, folded: Arc::new(folded), through })
     }
+
+    /// Takes it along to the head of the snapshot, of which these are the tails or older ones.
+    fn follow(&mut self, snapshot: &Snapshot, tails: &Tails, entity: &Entity) -> Result<()> {
+        let head = snapshot.head().0;
+        if self.through >= head {
+            return Ok(());
+        }
+        let fold = snapshot.fold_of(entity.kind())?;
+        // Nearly always nothing has come since, and where only its own events count their number says so.
+        let is_current = tails.head >= head
+            && fold.includes().is_empty()
+            && match tails.total(&Term::entity(entity)?) {
+                Some((count, _)) => count == self.folded.version,
+                None => self.through >= tails.base(),
+            };
+        if !is_current {
+            let folded = (*self.folded).clone();
+            self.folded = Arc::new(snapshot.fold_all_from(folded, entity, &*fold, head)?);
+        }
+        self.through = head;
+        Ok(())
+    }
 }
 
 impl Shared {
@@ -122,12 +131,19 @@ impl Shared {
     /// Folds an entity where that takes nobody's time but the caller's.
     pub fn remember(&self, snapshot: &Snapshot, entity: &Entity) -> Result<()> {
         let definition = snapshot.indexes().model(entity.kind()).map(|model| model.position);
-        if locked(&self.recent).get(entity, definition).is_some() {
-            return Ok(());
-        }
-        // Who decides by it tells what is wrong with it.
-        if let Ok(known) = Known::of(snapshot, entity) {
-            locked(&self.recent).put(entity.clone(), known);
+        let before = locked(&self.recent).get(entity, definition);
+        let known = match before {
+            Some(mut known) if known.through < snapshot.head().0 => {
+                known.follow(snapshot, &self.tails(), entity).map(|()| known)
+            }
+            Some(_) => return Ok(()),
+            None => Known::of(snapshot, entity),
+        };
+        match known {
+            Ok(known) => locked(&self.recent).put(entity.clone(), known),
+            Err(stopped @ Error::Stopped { .. }) => return Err(stopped),
+            // Who decides by it tells what is wrong with it.
+            Err(_) => {}
         }
         Ok(())
     }
