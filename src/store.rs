@@ -339,6 +339,14 @@ impl Shared {
         self.verbs.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    /// All verbs that are not in the log, in the order of their names.
+    pub fn added_verbs(&self) -> Vec<(String, Arc<dyn Rule>)> {
+        let verbs = self.verbs.read().unwrap_or_else(PoisonError::into_inner);
+        let mut added: Vec<_> = verbs.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
+        added.sort_by(|(a, _), (b, _)| a.cmp(b));
+        added
+    }
+
     pub fn head(&self) -> u64 {
         self.tails.read().unwrap_or_else(PoisonError::into_inner).head
     }

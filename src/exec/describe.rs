@@ -85,6 +85,19 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
         }
         rows.push(Row::Fields(told));
     }
+    for (added, rule) in snapshot.added_verbs() {
+        if added == name || rule.kind() == name {
+            rows.push(fields([
+                ("verb", added.as_str().into()),
+                ("on", rule.kind().into()),
+                ("state", ADDED.into()),
+            ]));
+            notices.push(format!(
+                "{} is a verb of this program: what it decides is not in the log",
+                Name(&added)
+            ));
+        }
+    }
     let types = if is_kind { of_kind(snapshot, name)? } else { Vec::new() };
     for index in catalog.iter() {
         let newest = catalog.get(index.name()).is_some_and(|newest| newest.position == index.position);
@@ -159,7 +172,10 @@ fn parts_of_verb(verb: &Verb) -> impl Iterator<Item = (String, Value)> {
     .into_iter()
 }
 
-/// `SHOW VERBS`: those that are defined.
+/// The state of a verb that the program added.
+const ADDED: &str = "added by the program";
+
+/// `SHOW VERBS`: those that are defined, and those that the program added.
 pub(super) fn verbs(snapshot: &Snapshot) -> impl Iterator<Item = Result<Row>> + Send + 'static {
     let list = |texts: Vec<String>| match texts.as_slice() {
         [] => Value::Null,
@@ -179,7 +195,18 @@ pub(super) fn verbs(snapshot: &Snapshot) -> impl Iterator<Item = Result<Row>> + 
             ("state", if defined.is_some() { "ready" } else { "not understood" }.into()),
         ]))
     };
-    snapshot.indexes().verbs().map(row).collect::<Vec<_>>().into_iter()
+    let added = snapshot.added_verbs().into_iter().map(|(name, rule)| {
+        Ok(fields([
+            ("name", name.into()),
+            ("on", rule.kind().into()),
+            // Those are known to the program alone.
+            ("by", Value::Null),
+            ("emits", Value::Null),
+            ("defined", Value::Null),
+            ("state", ADDED.into()),
+        ]))
+    });
+    snapshot.indexes().verbs().map(row).chain(added).collect::<Vec<_>>().into_iter()
 }
 
 fn index(snapshot: &Snapshot, (name, on, of): (&str, &str, &str), position: Position) -> Result<Row> {

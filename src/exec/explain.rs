@@ -125,6 +125,10 @@ fn replacing(known: Option<Position>) -> String {
 
 /// What would come of a write, were it carried out now.
 fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
+    let (keys, is_retry) = keys(snapshot, append)?;
+    if is_retry {
+        return Ok(keys);
+    }
     let mut lines = Vec::new();
     let mut foreseen = Foreseen::new(snapshot, append.now);
     expecting(&foreseen, append, &mut lines)?;
@@ -145,20 +149,37 @@ fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
             }
         }
     }
-    let keys = append.acts.iter().filter_map(|act| match act {
-        Act::Emit(emit) => emit.key.as_ref(),
+    lines.extend(keys);
+    Ok(lines)
+}
+
+/// Tells which keys are known. Whether all of it is by them: then nothing else is looked at.
+fn keys(snapshot: &Snapshot, append: &Append) -> Result<(Vec<String>, bool)> {
+    let of_act = |act: &Act| match act {
+        Act::Emit(emit) => emit.key.clone(),
         Act::Perform(_) => None,
-    });
-    for key in keys.chain(&append.key) {
-        let met = snapshot.list(Term::key(key)?, 1, u64::MAX, Direction::Ascending).next().transpose()?;
+    };
+    let each: Vec<Option<String>> = match &append.key {
+        Some(key) => vec![Some(key.clone())],
+        None => append.acts.iter().map(of_act).collect(),
+    };
+    let (mut lines, mut is_retry) = (Vec::new(), !each.is_empty());
+    for key in each {
+        let Some(key) = key else {
+            is_retry = false;
+            continue;
+        };
+        let met = snapshot.list(Term::key(&key)?, 1, u64::MAX, Direction::Ascending).next().transpose()?;
+        is_retry &= met.is_some();
         lines.push(match met {
-            Some(position) => {
-                format!("the key '{key}' was met at {}: nothing would be written", Position(position))
-            }
+            Some(position) => format!(
+                "the key '{key}' was met at {}: its first outcome is given back, if this says the same as then; else it is a conflict",
+                Position(position)
+            ),
             None => format!("the key '{key}' is new"),
         });
     }
-    Ok(lines)
+    Ok((lines, is_retry))
 }
 
 /// Tells whether what all of it expects is so.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::by::{Asked, Shown};
 use super::{By, Derived, Question, Tagged, Take, Test, Window};
 use crate::entity::{EventType, Name};
 use crate::error::{Error, Result};
@@ -219,9 +220,9 @@ fn lists(pattern: &Pattern, by: &[By]) -> Result<Option<Vec<Term>>> {
 
 impl fmt::Display for Absence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}'", self.pattern)?;
+        write!(f, "{}", Shown(&Key::Value(self.pattern.to_string().into())))?;
         for (at, by) in self.by.iter().enumerate() {
-            write!(f, "{} {by}", if at == 0 { " BY" } else { "," })?;
+            write!(f, "{} {}", if at == 0 { " BY" } else { "," }, Asked(by))?;
         }
         match self.since {
             Some(since) => write!(f, " SINCE '{since}'"),

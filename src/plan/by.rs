@@ -219,6 +219,40 @@ impl Display for By {
     }
 }
 
+/// A condition as the language takes it: `target = Order 1`.
+pub(super) struct Asked<'b>(pub &'b By);
+
+impl Asked<'_> {
+    /// What a name is compared with; none where it has no one name.
+    fn parts(&self) -> Option<(&'static str, String)> {
+        let text = |text: &str| Shown(&Key::Value(text.into())).to_string();
+        Some(match self.0 {
+            By::Target(entity) => ("target", entity.to_string()),
+            By::Type(kind) => ("type", text(kind.as_str())),
+            By::Actor(entity) => ("actor", entity.to_string()),
+            By::Id(id) => ("id", text(&id.to_string())),
+            By::Key(key) => ("key", text(key)),
+            By::Cause(Cause::Event(position)) => ("cause", position.to_string()),
+            By::Cause(Cause::Named { kind, id }) => ("cause", format!("{} {}", Name(kind), text(id))),
+            By::Correlation(correlation) => ("correlation", text(correlation)),
+            By::Tag(_) | By::Any(_) => return None,
+        })
+    }
+}
+
+impl Display for Asked<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some((name, value)) = self.parts() {
+            return write!(f, "{name} = {value}");
+        }
+        let By::Any(some) = self.0 else { return self.0.fmt(f) };
+        // They are of one name, as `IN` is.
+        let parts: Vec<_> = some.iter().filter_map(|by| Asked(by).parts()).collect();
+        let values: Vec<&str> = parts.iter().map(|(_, value)| value.as_str()).collect();
+        write!(f, "{} IN ({})", parts.first().map_or("type", |(name, _)| name), values.join(", "))
+    }
+}
+
 impl Display for Test {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,14 +1,22 @@
 //! Past participles: what has happened where a verb was performed. `Approve` makes `approved`, `SignIn` makes `signedIn`.
 //!
-//! The first word of a name is the verb; what follows stays as it is. Verbs that are not in the [tables](irregular) are spelt by
+//! The first word of a name is the verb; what follows stays as it is, and so does an abbreviation before it: `HTTPGet` makes `httpGot`.
+//! A name that says already what has happened is the participle: `Approved` makes `approved`. Verbs that are not in the [tables](irregular) are spelt by
 //! the rules, in the British way where the ways differ: `cancelled`.
 
 mod irregular;
 
-use irregular::{DOUBLED, IRREGULAR, PREFIXES, REGULAR, SHORT, TOGETHER};
+use irregular::{AGREED, DOUBLED, IRREGULAR, PREFIXES, REGULAR, SHORT, TOGETHER, VERBS};
 
 /// The past participle of the name of a verb, its first letter small.
 pub(crate) fn participle(name: &str) -> String {
+    if let Some((abbreviation, verb)) =
+        name.split_at_checked(abbreviation(name)).filter(|(a, _)| !a.is_empty())
+    {
+        let end = first_word(verb);
+        let (first, rest) = verb.split_at(end);
+        return format!("{}{}{rest}", abbreviation.to_lowercase(), capital(&of_word(&first.to_lowercase())));
+    }
     let end = first_word(name);
     let (first, rest) = name.split_at(end);
     let first = first.to_lowercase();
@@ -18,6 +26,27 @@ pub(crate) fn participle(name: &str) -> String {
         return (*participle).to_owned();
     }
     format!("{}{rest}", of_word(&first))
+}
+
+/// Where an abbreviation ends that stands before a verb: `HTTP` of `HTTPGet`. One letter is none.
+fn abbreviation(name: &str) -> usize {
+    let mut end = 0;
+    let mut letters = name.char_indices().peekable();
+    for count in 0.. {
+        match (letters.next(), letters.peek()) {
+            (Some((_, c)), Some((at, next))) if c.is_uppercase() && next.is_uppercase() => end = *at,
+            (Some((_, c)), Some((_, next))) if c.is_uppercase() && next.is_lowercase() && count > 1 => {
+                return end;
+            }
+            _ => return 0,
+        }
+    }
+    0
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Where the first word of a name ends: before the next capital behind a small letter, or what is no letter.
@@ -34,7 +63,23 @@ fn first_word(name: &str) -> usize {
 
 /// Of one word in small letters.
 fn of_word(word: &str) -> String {
-    irregular(word).unwrap_or_else(|| regular(word))
+    match irregular(word) {
+        Some(participle) => participle,
+        None if has_happened(word) => word.to_owned(),
+        None => regular(word),
+    }
+}
+
+/// Whether a word is a participle already: one of the table, or what ends with `ed` behind a vowel, so that `shred` is none.
+fn has_happened(word: &str) -> bool {
+    if VERBS.contains(&word) {
+        return false;
+    }
+    let is_regular = |stem: &str| match stem.ends_with('e') {
+        true => AGREED.contains(&word),
+        false => stem.len() > 1 && stem.contains(|c| is_vowel(c) || c == 'y'),
+    };
+    word.strip_suffix("ed").is_some_and(is_regular) || IRREGULAR.iter().any(|(_, done)| *done == word)
 }
 
 /// From the table, also behind prefixes: `undo`, `overtake`, `misunderstand`.
@@ -155,6 +200,10 @@ mod tests {
             SignIn signedIn  MarkPaid markedPaid  TakeOver takenOver  CheckOut checkedOut  OptOut optedOut
             PutOnHold putOnHold  SetUp setUp  ShipIT shippedIT  send_back sent_back  UNDO undone  approve approved
             Login loggedIn  Checkout checkedOut  Rollback rolledBack  X xed  Grüße grüßed
+            Lie lied  Underlie underlain  Belie belied  XRay xrayed
+            HTTPGet httpGot  URLEncode urlEncoded  SMSSendNow smsSentNow  PDFSetUp pdfSetUp  UNDO_ALL undone_ALL
+            Approved approved  Paid paid  Sent sent  Applied applied  Agreed agreed  PaidOut paidOut  Done done  Used used
+            Need needed  Seed seeded  Embed embedded  Shred shredded  Wed wedded  Proceed proceeded  Found founded
         ";
         let words: Vec<&str> = all.split_whitespace().collect();
         for pair in words.chunks(2) {

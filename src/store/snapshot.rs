@@ -99,6 +99,11 @@ impl Snapshot {
         self.shared.added_verb(name)
     }
 
+    /// All verbs that the program added, in the order of their names.
+    pub fn added_verbs(&self) -> Vec<(String, Arc<dyn Rule>)> {
+        self.shared.added_verbs()
+    }
+
     pub(super) fn options(&self) -> &Options {
         &self.shared.options
     }

@@ -77,6 +77,38 @@ fn a_name_that_nothing_knows_is_an_error() {
 }
 
 #[test]
+fn the_text_of_a_condition_is_the_language() {
+    let store = store(3);
+    let session = Session::new(&store);
+    session.rows("EMIT Order.created 'it''s' {n: 1} BY User 'a b' INDEX BY coupon = 'X1', n = 5 KEY 'it''s'");
+    for text in [
+        "'*'",
+        "'Order.*,User.*' BY target = Order 1",
+        "'*' BY target = Order 'it''s', actor = User 'a b'",
+        "'*' BY target IN (Order 1, `Old order` 'x y')",
+        "'*' BY type = 'Order.paid', key = 'it''s'",
+        "'*' BY id = 'x-1', correlation = 'it''s'",
+        "'*' BY cause = #1 SINCE #1",
+        "'*' BY cause = `Cart.sent` 'cmd-1', coupon != 'it''s' SINCE '2024-01-01T00:00:00Z'",
+        "'*' BY type IN ('Order.paid', 'Order.created'), cause IN (#1, `my cart` 'c 1')",
+        "'*' BY n BETWEEN 1 AND 2.5, coupon IN ('X1', 'X2')",
+        "'*' BY n > -1, n <= 7, coupon = 'X1'",
+    ] {
+        let absence = |text: &str| {
+            let plan = session.plan(&format!("EMIT Order.paid 1 EXPECT NONE ({text})"), &store.snapshot());
+            let Ok(Plan::Write(crate::plan::Write::Append(mut append))) = plan else {
+                panic!("{text}: {plan:?}")
+            };
+            let Some(crate::plan::Act::Emit(emit)) = append.acts.pop() else { panic!("{text}") };
+            emit.none.unwrap()
+        };
+        let bound = absence(text);
+        assert_eq!(bound.to_string(), text);
+        assert_eq!(absence(&bound.to_string()), bound);
+    }
+}
+
+#[test]
 fn since_is_a_position_a_time_or_a_version_of_the_target() {
     let store = store(3);
     let session = Session::new(&store);

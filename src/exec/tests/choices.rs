@@ -177,7 +177,10 @@ fn explaining_a_write_writes_nothing() {
         ),
         ("EXPLAIN EMIT Order.paid 42 EXPECT NEW", "EXPECT NEW does not hold: version 1, last Order.created"),
         ("EXPLAIN EMIT Order.paid 43 EXPECT EXISTS", "EXPECT EXISTS does not hold: no event yet"),
-        ("EXPLAIN EMIT Order.paid 42 KEY 'k1'", "the key 'k1' was met at #1: nothing would be written"),
+        (
+            "EXPLAIN EMIT Order.paid 42 KEY 'k1'",
+            "the key 'k1' was met at #1: its first outcome is given back, if this says the same as then",
+        ),
         (
             "EXPLAIN ATOMIC (EMIT Order.deleted 42 EXPECT EXISTS; EMIT Order.paid 42 EXPECT EXISTS)",
             "EXPECT EXISTS does not hold: version 2, last Order.deleted",

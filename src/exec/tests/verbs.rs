@@ -301,6 +301,10 @@ fn what_is_not_there_is_told() {
         ("PERFORM Approve Order 42", "Approve is a verb of Document, not of Order (did you mean Document?)"),
         ("DROP VERB Aprove", "no verb 'Aprove' is defined (did you mean Approve?)"),
         ("DESCRIBE Aprove", "(did you mean Approve?)"),
+        (
+            "DEFINE VERB Pay ON Order REQUIRE EXISTS state.x",
+            "what is there is not null (did you mean state.x IS NOT NULL?)",
+        ),
     ] {
         let error = session.error(text);
         assert!(error.contains(expected), "{text}: {error}");
@@ -420,6 +424,129 @@ fn a_definition_is_an_event_and_ends_when_it_is_dropped() {
     assert_eq!(made(&session.rows("PERFORM Pack Parcel 1")), ["#5 Parcel.packed {}"]);
     session.rows("DEFINE VERB Pack ON Parcel EMIT boxed");
     assert_eq!(made(&session.rows("PERFORM Pack Parcel 1")), ["#7 Parcel.boxed {}"]);
+}
+
+#[test]
+fn what_happens_without_a_word_is_in_the_log() {
+    let store = store(2);
+    let session = Session::new(&store);
+    for (said, kept) in [
+        ("Pay ON Order", "Pay ON Order EMIT paid"),
+        ("Pay ON Order REQUIRE state.due > 0", "Pay ON Order REQUIRE state.due > 0 EMIT paid"),
+        (
+            "Pay ON Order WHEN state.due = 0 EMIT settled WHEN state.open REQUIRE data.n > 0 WHEN TRUE",
+            "Pay ON Order WHEN state.due = 0 EMIT settled WHEN state.open REQUIRE data.n > 0 EMIT paid WHEN TRUE EMIT paid",
+        ),
+        ("`Pay it` ON `My order`", "`Pay it` ON `My order` EMIT 'paid it'"),
+        ("`Set.up` ON Order", "`Set.up` ON Order EMIT Order.set.up"),
+    ] {
+        let line = session.lines(&format!("DEFINE VERB {said}")).remove(0);
+        assert!(line.contains(&format!(r#""definition":"DEFINE VERB {kept}""#)), "{said}: {line}");
+        assert!(session.lines(&format!("DEFINE VERB {said}"))[0].contains(r#""repeated":true"#), "{said}");
+        assert!(session.lines(&format!("DEFINE VERB {kept}"))[0].contains(r#""repeated":true"#), "{said}");
+    }
+}
+
+#[test]
+fn a_stray_event_takes_no_name_from_a_verb() {
+    let store = store(2);
+    let session = Session::new(&store);
+    session.rows("DEFINE VERB Approve ON Order");
+    session.rows("EMIT Approve.done 1");
+    session.rows("DEFINE VERB Approve ON Order EMIT approved {by: actor.id}");
+    assert_eq!(made(&session.rows("PERFORM Approve Order 1 BY User 7")), [r#"#4 Order.approved {"by":"7"}"#]);
+    session.rows("DROP VERB Approve");
+    assert!(session.error("DEFINE VERB Approve ON Order").contains("Approve is a kind of entities"));
+}
+
+#[test]
+fn a_known_key_gives_the_first_outcome_whatever_there_is_by_now() {
+    let store = store(2);
+    let session = Session::new(&store);
+    session.rows("DEFINE VERB Pay ON Order");
+    session.rows("DEFINE INDEX coupon ON 'Order.*' AS data.coupon");
+    let one = "PERFORM Pay Order 1 {n: 1} KEY 'k1'";
+    let two = "ATOMIC (PERFORM Pay Order 2; EMIT Mail.sent 1) KEY 'k2'";
+    let guarded = "PERFORM Pay Order 3 EXPECT NONE ('Order.*' BY coupon = 'X') KEY 'k3'";
+    let emitted = "ATOMIC (EMIT Order.shipped 3 KEY 'k4' EXPECT NONE ('Order.*' BY coupon = 'X'); EMIT Mail.sent 2 KEY 'k5')";
+    let all = [(one, vec![3]), (two, vec![4, 5]), (guarded, vec![6]), (emitted, vec![7, 8])];
+    for (text, positions) in &all {
+        assert_eq!(session.positions(text), *positions, "{text}");
+    }
+    for end in ["DROP VERB Pay", "DROP INDEX coupon"] {
+        session.rows(end);
+        for (text, positions) in &all {
+            assert_eq!(session.positions(text), *positions, "{text}");
+            assert!(
+                session
+                    .lines(&format!("EXPLAIN {text}"))
+                    .last()
+                    .unwrap()
+                    .contains("its first outcome is given back")
+            );
+        }
+    }
+    session.rows("DEFINE VERB Pay ON Parcel");
+    assert_eq!(session.positions(one), [3]);
+    assert!(session.run("PERFORM Pay Order 1 {n: 2} KEY 'k1'").unwrap_err().is_conflict());
+    // With a new key, it is what is there that counts.
+    assert!(session.error("PERFORM Pay Order 1 KEY 'k9'").contains("Pay is a verb of Parcel"));
+    session.rows("DROP VERB Pay");
+    for (text, expected) in [
+        ("PERFORM Pay Order 1 KEY 'k9'", "no verb 'Pay' is defined"),
+        ("ATOMIC (PERFORM Pay Order 2; EMIT Mail.sent 1) KEY 'k9'", "no verb 'Pay' is defined"),
+        ("EMIT Order.shipped 3 KEY 'k9' EXPECT NONE ('Order.*' BY coupon = 'X')", "no index answers it"),
+        (
+            "ATOMIC (EMIT Order.shipped 3 KEY 'k4' EXPECT NONE ('Order.*' BY coupon = 'X'); EMIT Mail.sent 2 KEY 'k9')",
+            "no index answers it",
+        ),
+    ] {
+        let error = session.error(text);
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn verbs_of_the_program_are_told_too() {
+    #[derive(Debug)]
+    struct Nothing;
+    impl crate::store::verb::Rule for Nothing {
+        fn kind(&self) -> &str {
+            "Account"
+        }
+        fn sees_actor(&self) -> bool {
+            false
+        }
+        fn decide(
+            &self,
+            _: &crate::store::verb::Perform,
+            _: &mut dyn crate::store::verb::Moment,
+        ) -> Result<Vec<crate::event::NewEvent>> {
+            Ok(Vec::new())
+        }
+    }
+    let store = documents(3);
+    let session = Session::new(&store);
+    store.add_verb("Withdraw", std::sync::Arc::new(Nothing)).unwrap();
+    store.add_verb("Deposit", std::sync::Arc::new(Nothing)).unwrap();
+    let shown = session.lines("SHOW VERBS");
+    assert_eq!(shown.len(), 4);
+    assert_eq!(
+        shown[2],
+        r#"{"name":"Deposit","on":"Account","by":null,"emits":null,"defined":null,"state":"added by the program"}"#
+    );
+    let (rows, notices) = session.run("DESCRIBE Withdraw").unwrap();
+    assert_eq!(
+        serde_json::to_string(&rows[0]).unwrap(),
+        r#"{"verb":"Withdraw","on":"Account","state":"added by the program"}"#
+    );
+    assert_eq!(notices, ["Withdraw is a verb of this program: what it decides is not in the log"]);
+    session.rows("EMIT Account.opened 1");
+    assert!(session.lines("DESCRIBE Account")[..2].iter().all(|line| line.contains("added by the program")));
+    for text in ["PERFORM Witdraw Account 1", "DESCRIBE Witdraw"] {
+        assert!(session.error(text).contains("(did you mean Withdraw?)"), "{text}");
+    }
+    assert!(session.error("DROP VERB Withdraw").contains("is a verb of this program"));
 }
 
 #[test]

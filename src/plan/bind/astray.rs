@@ -46,6 +46,11 @@ impl Binder<'_> {
                 terms.iter().try_for_each(|term| self.check_condition(term))
             }
             ExprKind::Not(inner) => self.check_condition(inner),
+            ExprKind::Entity(entity) if entity.kind.text.eq_ignore_ascii_case("exists") => {
+                let name = self.source(Span::new(entity.kind.span.end, expr.span.end)).trim();
+                let message = "no EXISTS in a condition: what is there is not null";
+                Err(self.fault_meaning(expr.span, message, Some(format!("{name} IS NOT NULL"))))
+            }
             ExprKind::Entity(_) => {
                 let said = shorten(self.source(expr.span));
                 let message = format!("a condition is true or false, and {said} is an entity");

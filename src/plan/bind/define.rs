@@ -89,6 +89,12 @@ impl Binder<'_> {
             _ => return Err(Later::Drop.error()),
         };
         if !known.contains(&name.text.as_str()) {
+            if what == Dropped::Verb && self.snapshot()?.added_verb(&name.text).is_some() {
+                let shown = crate::entity::Name(&name.text);
+                return Err(
+                    self.fault(name.span, format!("{shown} is a verb of this program, and ends with it"))
+                );
+            }
             let meant = nearest(&name.text, known).map(|name| crate::entity::Name(name).to_string());
             return Err(self.fault_meaning(
                 name.span,
@@ -107,7 +113,9 @@ impl Binder<'_> {
         let wanted = name.text.as_str();
         let finders = || catalog.finders().map(|finder| finder.name.as_str());
         let indexes = || catalog.iter().map(|index| index.name()).chain(finders());
-        let verbs = || catalog.verbs().map(|verb| verb.name.as_str());
+        let added = snapshot.added_verbs();
+        let added = || added.iter().map(|(name, _)| name.as_str());
+        let verbs = || catalog.verbs().map(|verb| verb.name.as_str()).chain(added());
         let is_defined = indexes().chain(verbs()).any(|name| name == wanted);
         if is_defined || catalog.model(wanted).is_some() || snapshot.has_kind(wanted)? {
             return Ok(name.text.clone());

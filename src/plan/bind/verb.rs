@@ -8,8 +8,8 @@ use crate::error::{Error, Result, shorten};
 use crate::event::Expect;
 use crate::lang;
 use crate::lang::ast::{
-    self, Body, Count, Definition, EntityRef, Expr, Facts, GuardKind, Id, Name, Span, Statement, Text,
-    VerbDefinition, VerbEmit,
+    self, Body, Count, Definition, EntityRef, Expr, Facts, GuardKind, Happening, Id, Name, Span, Statement,
+    Text, VerbDefinition, VerbEmit,
 };
 use crate::plan::expr::{Constant, Node};
 use crate::plan::field::Sort;
@@ -36,6 +36,7 @@ impl Binder<'_> {
         self.check_verb_name(verb)?;
         let mut said = verb.clone();
         self.put_verb_values(&mut said)?;
+        self.put_happenings(&mut said)?;
         let text = Statement::Define(Definition::Verb(said)).to_string();
         // What is kept is the text: it has to mean this again.
         if let Err(error) = verb_definition(&text) {
@@ -55,11 +56,13 @@ impl Binder<'_> {
                 format!("{shown} is a verb of this program: one that is defined needs another name");
             return Err(self.fault(verb.name.span, message));
         }
-        if snapshot.indexes().model(name).is_some() || snapshot.has_kind(name)? {
+        let known = snapshot.indexes().verb(name);
+        // Anybody may emit an event whose type begins with the name of a verb: the name is the verb's all the same.
+        if known.is_none() && (snapshot.indexes().model(name).is_some() || snapshot.has_kind(name)?) {
             let message = format!("{shown} is a kind of entities: a verb needs a name of its own");
             return Err(self.fault(verb.name.span, message));
         }
-        if let Some(known) = snapshot.indexes().verb(name)
+        if let Some(known) = known
             && let Ok(rule) = known.rule()
             && rule.kind() != verb.kind.text
         {
@@ -71,6 +74,24 @@ impl Binder<'_> {
             );
             return Err(self.fault(verb.kind.span, message));
         }
+        Ok(())
+    }
+
+    /// Puts what happens where nothing of it is said. What a name becomes may be told otherwise one day, and what is defined stays.
+    fn put_happenings(&self, verb: &mut VerbDefinition) -> Result<()> {
+        let unsaid = match verb.cases.is_empty() {
+            true => verb.emits.is_empty(),
+            false => verb.cases.iter().any(|case| case.emits.is_empty()),
+        };
+        if !unsaid {
+            return Ok(());
+        }
+        let emit = self.named_after(verb)?;
+        let emits: Vec<&mut Vec<VerbEmit>> = match verb.cases.is_empty() {
+            true => vec![&mut verb.emits],
+            false => verb.cases.iter_mut().map(|case| &mut case.emits).collect(),
+        };
+        emits.into_iter().filter(|emits| emits.is_empty()).for_each(|emits| emits.push(emit.clone()));
         Ok(())
     }
 
@@ -218,16 +239,24 @@ impl Binder<'_> {
     /// What happens; without a word of it, the past participle of the verb.
     fn emissions(&self, verb: &VerbDefinition, emits: &[VerbEmit]) -> Result<Vec<Emission>> {
         if emits.is_empty() {
-            let happening = participle(&verb.name.text);
-            let kind = EventType::new(&format!("{}.{happening}", verb.kind.text)).map_err(|error| {
-                let message = format!("no event is named after {}: say what it EMITs ({error})", verb.name);
-                self.fault(verb.name.span, message)
-            })?;
-            let text = format!("EMIT {happening}");
-            let (owner, data, metadata, index, expect) = (None, None, None, Vec::new(), None);
-            return Ok(vec![Emission { kind, owner, data, metadata, index, expect, text }]);
+            return Ok(vec![self.emission(verb, &self.named_after(verb)?)?]);
         }
         emits.iter().map(|emit| self.emission(verb, emit)).collect()
+    }
+
+    /// The past participle of a verb.
+    fn named_after(&self, verb: &VerbDefinition) -> Result<VerbEmit> {
+        let participle = participle(&verb.name.text);
+        let whole = format!("{}.{participle}", verb.kind.text);
+        EventType::new(&whole).map_err(|error| {
+            let message = format!("no event is named after {}: say what it EMITs ({error})", verb.name);
+            self.fault(verb.name.span, message)
+        })?;
+        // With a dot in it, it would be taken for a type of another kind.
+        let text = if participle.contains('.') { whole } else { participle };
+        let span = verb.name.span;
+        let happening = Happening { text, span };
+        Ok(VerbEmit { happening, owner: None, body: None, facts: Facts::default(), span })
     }
 
     fn emission(&self, verb: &VerbDefinition, emit: &VerbEmit) -> Result<Emission> {

@@ -6,17 +6,19 @@ use super::{Binder, expr::Names};
 use crate::entity::{Entity, Name, Version};
 use crate::error::Result;
 use crate::event::{self, Expect};
-use crate::lang::ast::{self, Body, Cause, EmitId, Facts, Guard, GuardKind, PointKind};
+use crate::lang::ast::{self, Body, Cause, EmitId, Facts, Guard, GuardKind, PointKind, Text};
 use crate::plan::absence::{is_known, unknown};
 use crate::plan::expr::Node;
 use crate::plan::fault::nearest;
 use crate::plan::{Absence, Act, Append, By, Emit, Moment, Owner, Perform, When};
+use crate::store::snapshot::Direction;
+use crate::store::term::Term;
 use crate::store::verb::Rule;
 use crate::value::Value;
 
 impl Binder<'_> {
     pub(super) fn append(&self, write: &ast::Write) -> Result<Append> {
-        let own = own_names(write);
+        let beside = Beside { own: own_names(write), write };
         match write {
             ast::Write::Act(act) => {
                 let key = match act {
@@ -25,7 +27,7 @@ impl Binder<'_> {
                     ast::Act::Emit(_) => None,
                 };
                 let key = key.map(|key| self.text(key, "KEY")).transpose()?;
-                let acts = vec![self.act(act, &Facts::default(), &own)?];
+                let acts = vec![self.act(act, &Facts::default(), &beside)?];
                 Ok(Append { acts, key, expect: None, none: None, now: self.now()? })
             }
             ast::Write::Atomic { acts, facts } => {
@@ -42,23 +44,45 @@ impl Binder<'_> {
                         return Err(self.fault(key.span(), message));
                     }
                 }
-                let acts = acts.iter().map(|act| self.act(act, facts, &own)).collect::<Result<Vec<_>>>()?;
+                let acts =
+                    acts.iter().map(|act| self.act(act, facts, &beside)).collect::<Result<Vec<_>>>()?;
                 let key = facts.key.as_ref().map(|key| self.text(key, "KEY")).transpose()?;
-                let (expect, none) = (self.expect(facts)?, self.absence(facts, None, &own)?);
+                let (expect, none) = (self.expect(facts)?, self.absence(facts, None, &beside)?);
                 Ok(Append { acts, key, expect, none, now: self.now()? })
             }
         }
     }
 
+    /// Whether all that it makes was made before, by its keys. It is then given back whatever verbs and names there are by now: those that
+    /// ended did so behind it, and this snapshot shows both.
+    fn is_retry(&self, write: &ast::Write) -> Result<bool> {
+        let (acts, shared) = match write {
+            ast::Write::Act(act) => (std::slice::from_ref(act), None),
+            ast::Write::Atomic { acts, facts } => (acts.as_slice(), facts.key.as_ref()),
+        };
+        let keys: Vec<Option<&Text>> = match shared {
+            Some(key) => vec![Some(key)],
+            None => acts.iter().map(|act| facts_of(act).key.as_ref()).collect(),
+        };
+        for key in keys {
+            let Some(key) = key else { return Ok(false) };
+            let term = self.at(key.span(), Term::key(&self.text(key, "KEY")?))?;
+            if self.snapshot()?.list(term, 1, u64::MAX, Direction::Ascending).next().transpose()?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(!acts.is_empty())
+    }
+
     /// `BY`, `AT`, `META` and `CAUSED BY` of an `ATOMIC` hold for those of its acts that do not say their own.
-    fn act(&self, act: &ast::Act, shared: &Facts, own: &[&str]) -> Result<Act> {
+    fn act(&self, act: &ast::Act, shared: &Facts, beside: &Beside) -> Result<Act> {
         match act {
-            ast::Act::Emit(emit) => self.emit(emit, shared, own).map(Act::Emit),
-            ast::Act::Perform(perform) => self.perform(perform, shared, own).map(Act::Perform),
+            ast::Act::Emit(emit) => self.emit(emit, shared, beside).map(Act::Emit),
+            ast::Act::Perform(perform) => self.perform(perform, shared, beside).map(Act::Perform),
         }
     }
 
-    fn emit(&self, emit: &ast::Emit, shared: &Facts, own: &[&str]) -> Result<Emit> {
+    fn emit(&self, emit: &ast::Emit, shared: &Facts, beside: &Beside) -> Result<Emit> {
         let facts = &emit.facts;
         let index = facts.index.iter().map(|tag| {
             let value = tag.value.as_ref().map(|value| self.expr(value, Names::None)).transpose()?;
@@ -71,7 +95,7 @@ impl Binder<'_> {
         };
         Ok(Emit {
             kind: emit.event_type.event_type.clone(),
-            none: self.absence(facts, target, own)?,
+            none: self.absence(facts, target, beside)?,
             owner,
             data: emit.body.as_ref().map(|body| self.body(body)).transpose()?,
             metadata: self.meta(facts, shared)?,
@@ -84,9 +108,12 @@ impl Binder<'_> {
         })
     }
 
-    fn perform(&self, perform: &ast::Perform, shared: &Facts, own: &[&str]) -> Result<Perform> {
+    fn perform(&self, perform: &ast::Perform, shared: &Facts, beside: &Beside) -> Result<Perform> {
         let facts = &perform.facts;
-        let rule = self.check_verb(perform)?;
+        let rule = match self.check_verb(perform) {
+            Err(_) if self.is_retry(beside.write)? => self.snapshot()?.added_verb(&perform.verb.text),
+            rule => rule?,
+        };
         if let Some(index) = facts.index.first() {
             let message = "INDEX BY is of one event: the EMIT of the verb says it";
             return Err(self.fault(index.name.span, message));
@@ -95,7 +122,7 @@ impl Binder<'_> {
         Ok(Perform {
             verb: perform.verb.text.clone(),
             rule,
-            none: self.absence(facts, Some(&entity), own)?,
+            none: self.absence(facts, Some(&entity), beside)?,
             entity,
             data: perform.body.as_ref().map(|body| self.body(body)).transpose()?,
             metadata: self.meta(facts, shared)?,
@@ -106,7 +133,8 @@ impl Binder<'_> {
         })
     }
 
-    /// An error for a verb that is not there, and for one of other entities: both are looked at again at the commit. What it does, where
+    /// An error for a verb that is not there, and for one of other entities: both are looked at again at the commit, and neither matters
+    /// to what happened before. What it does, where
     /// the program said that.
     fn check_verb(&self, perform: &ast::Perform) -> Result<Option<Arc<dyn Rule>>> {
         let (name, snapshot) = (&perform.verb, self.snapshot()?);
@@ -116,7 +144,9 @@ impl Binder<'_> {
             (Some(added), _) => added,
             (None, Some(verb)) => verb.rule()?,
             (None, None) => {
+                let added = snapshot.added_verbs();
                 let known = catalog.verbs().map(|verb| verb.name.as_str());
+                let known = known.chain(added.iter().map(|(name, _)| name.as_str()));
                 let meant = nearest(&name.text, known).map(|name| Name(name).to_string());
                 let message = format!("no verb '{}' is defined; SHOW VERBS tells which are", name.text);
                 return Err(self.fault_meaning(name.span, message, meant));
@@ -217,9 +247,8 @@ impl Binder<'_> {
         }))
     }
 
-    /// What must not be in the log. `SINCE VERSION n` counts the events of the entity that it is said of; `own` are the index values
-    /// that come with it.
-    fn absence(&self, facts: &Facts, entity: Option<&Entity>, own: &[&str]) -> Result<Option<Absence>> {
+    /// What must not be in the log. `SINCE VERSION n` counts the events of the entity that it is said of.
+    fn absence(&self, facts: &Facts, entity: Option<&Entity>, beside: &Beside) -> Result<Option<Absence>> {
         let Some(Guard { kind: GuardKind::None { selector, since }, span }) = &facts.expect else {
             return Ok(None);
         };
@@ -227,7 +256,8 @@ impl Binder<'_> {
         let pattern = self.pattern(selector)?;
         for (tag, by) in selector.tags.iter().zip(&by) {
             if let By::Tag(tagged) = by
-                && !is_known(tagged, self.snapshot()?, own)?
+                && !is_known(tagged, self.snapshot()?, &beside.own)?
+                && !self.is_retry(beside.write)?
             {
                 let message = format!("BY {}: {}", Name(&tagged.name), unknown(&tagged.name, &pattern));
                 return Err(self.fault(tag.span, message));
@@ -240,6 +270,20 @@ impl Binder<'_> {
             None => {}
         }
         self.at(*span, Absence::new(pattern, by, after, from)).map(Some)
+    }
+}
+
+/// What an act is bound with, of the whole write that it is part of.
+struct Beside<'w> {
+    /// The names of the index values that come with it.
+    own: Vec<&'w str>,
+    write: &'w ast::Write,
+}
+
+fn facts_of(act: &ast::Act) -> &Facts {
+    match act {
+        ast::Act::Emit(emit) => &emit.facts,
+        ast::Act::Perform(perform) => &perform.facts,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the rules of spelling do not say of verbs.
 
 /// Verbs with a participle of their own.
+///
+/// `Lie` is not one of them: who performs it has lied, and what has lain somewhere performed nothing.
 pub(super) const IRREGULAR: &[(&str, &str)] = &[
     ("arise", "arisen"),
     ("awake", "awoken"),
@@ -76,13 +78,13 @@ pub(super) const IRREGULAR: &[(&str, &str)] = &[
     ("leave", "left"),
     ("lend", "lent"),
     ("let", "let"),
-    ("lie", "lain"),
     ("light", "lit"),
     ("lose", "lost"),
     ("make", "made"),
     ("mean", "meant"),
     ("meet", "met"),
     ("mow", "mown"),
+    ("overlie", "overlain"),
     ("partake", "partaken"),
     ("pay", "paid"),
     ("proofread", "proofread"),
@@ -149,6 +151,7 @@ pub(super) const IRREGULAR: &[(&str, &str)] = &[
     ("throw", "thrown"),
     ("thrust", "thrust"),
     ("tread", "trodden"),
+    ("underlie", "underlain"),
     ("wake", "woken"),
     ("wear", "worn"),
     ("weave", "woven"),
@@ -170,6 +173,12 @@ pub(super) const PREFIXES: &[&str] = &[
 
 /// Verbs that only look as if they were one of those behind a prefix.
 pub(super) const REGULAR: &[&str] = &["relay", "delay", "delight", "demean", "deride"];
+
+/// Verbs that look as if they were what has happened.
+pub(super) const VERBS: &[&str] = &["embed", "found", "bound", "ground", "wound", "rent"];
+
+/// What ends with `eed` and has happened. All else that ends so is a verb.
+pub(super) const AGREED: &[&str] = &["agreed", "decreed", "disagreed", "freed", "guaranteed", "refereed"];
 
 /// Verbs of one syllable that double their last letter, behind a prefix too.
 pub(super) const SHORT: &[&str] = &[
@@ -195,6 +204,7 @@ pub(super) const DOUBLED: &[&str] = &[
     "deter",
     "dial",
     "duel",
+    "embed",
     "emit",
     "equip",
     "reequip",
