@@ -81,7 +81,7 @@ impl<'a> Session<'a> {
         let snapshot = self.store.snapshot();
         let answer = match self.plan(text, &snapshot)? {
             Plan::Read(plan) => read(&snapshot, &plan)?,
-            Plan::Write(plan) => write(self.store, &plan)?,
+            Plan::Write(plan) => write(self.store, &plan, &crate::cancel::Cancel::new())?,
             Plan::Explain(plan) => explain(&snapshot, &plan)?,
             Plan::Subscribe(_) => return Err(Error::stopped("a subscription is no answer")),
         };
