@@ -9,7 +9,7 @@ use super::*;
 use crate::entity::Version;
 use crate::error::Error;
 use crate::event::codec::{self, Assigned};
-use crate::event::{NewEvent, Producer, Seal};
+use crate::event::{NewEvent, Producer, Seal, Vector};
 use crate::store::catalog::{Compile, Derive, model};
 use crate::store::check::verify;
 use crate::store::disk::memory::MemoryDisk;
@@ -99,8 +99,8 @@ fn store() -> Store {
         order(1).caused_by(Position(2)),
         NewEvent::new("Mail.sent").caused_by(Position(3)),
         made_by_itself(1, &format!("{node}:3")),
-        made_by_itself(1, &format!("far:4;{node}:3")),
-        made_by_itself(1, &format!("far:4;{node}:4")),
+        made_by_itself(1, &format!("tokyo:4;{node}:3")),
+        made_by_itself(1, &format!("tokyo:4;{node}:4")),
     ] {
         append(&store, event).unwrap();
     }
@@ -185,8 +185,8 @@ fn a_producer_that_does_not_fit_its_vector_clock_is_found() {
     plant(5, expected, |event| producer(event).version = Some(7));
     plant(5, "the version of its producer is none", |event| producer(event).version = None);
     plant(6, "#6: a vector clock: expected counts", |event| {
-        let most = i64::MAX;
-        producer(event).vector = Some(format!("a:{most};b:{most};c:{most}").parse().unwrap());
+        let counts: Vec<String> = (0..2050).map(|node| format!("n{node}:{}", Vector::MOST)).collect();
+        producer(event).vector = Some(counts.join(";").parse().unwrap());
     });
 }
 
@@ -196,21 +196,21 @@ fn a_vector_clock_that_does_not_follow_is_found() {
         move |event: &mut Event| {
             let store_says = producer(event).vector.clone().unwrap();
             // The node is the one with 3 or 4.
-            let (node, _) = store_says.iter().find(|(node, _)| *node != "far").unwrap();
+            let (node, _) = store_says.iter().find(|(node, _)| *node != "tokyo").unwrap();
             producer(event).vector = Some(vector.replace("NODE", node).parse().unwrap());
         }
     };
     plant(
         5,
         "#5: the vector clock of Order 1: expected NODE:3, the next that is made here, found",
-        said("NODE:3;far:1"),
+        said("NODE:3;tokyo:1"),
     );
     plant(
         5,
         "#5: the vector clock of Order 1: expected at most 3 for NODE, which is this database",
         said("NODE:9"),
     );
-    plant(7, "#7: the vector clock of Order 1: expected NODE:4;far:4, the next", said("NODE:4;far:3"));
+    plant(7, "#7: the vector clock of Order 1: expected NODE:4;tokyo:4, the next", said("NODE:4;tokyo:3"));
 }
 
 #[test]
@@ -248,15 +248,15 @@ fn what_an_entity_cannot_have_made_here_is_refused() {
     let store = store();
     let node = store.shared().node();
     let refused = |vector: &str| append(&store, made_by_itself(1, vector)).unwrap_err().to_string();
-    let error = refused(&format!("{node}:7;far:4"));
+    let error = refused(&format!("{node}:7;tokyo:4"));
     assert!(
         error.contains("the vector clock of Order 1") && error.contains(&format!("at most 5 for {node}")),
         "{error}"
     );
     let error = refused(&format!("{node}:5"));
-    assert!(error.contains(&format!("{node}:5;far:4, the next that is made here")), "{error}");
+    assert!(error.contains(&format!("{node}:5;tokyo:4, the next that is made here")), "{error}");
     // Two at a time, the second behind the first.
-    let next = |count: u64| made_by_itself(1, &format!("{node}:{count};far:4"));
+    let next = |count: u64| made_by_itself(1, &format!("{node}:{count};tokyo:4"));
     store.append(Group { events: vec![next(5), next(6)], ..Group::default() }).unwrap();
     assert!(
         store.append(Group { events: vec![next(7), next(7)], ..Group::default() }).is_ok(),
@@ -266,7 +266,7 @@ fn what_an_entity_cannot_have_made_here_is_refused() {
     append(&store, next(8)).unwrap();
     assert_eq!(faults(&store), Vec::<String>::new());
     let folded = store.snapshot().fold_all(&("Order", 1).into(), &Plain, u64::MAX).unwrap();
-    assert_eq!(folded.clock.vector(&node), format!("{node}:8;far:4").parse().unwrap());
+    assert_eq!(folded.clock.vector(&node), format!("{node}:8;tokyo:4").parse().unwrap());
 }
 
 proptest! {
@@ -285,7 +285,7 @@ proptest! {
             let event = match what {
                 0 => order(entity),
                 1 => made_by_itself(entity, &folded.clock.next(&node).to_string()),
-                2 => made_by_itself(entity, &format!("far:{}", count + 1)),
+                2 => made_by_itself(entity, &format!("tokyo:{}", count + 1)),
                 3 => made_by_itself(entity, &format!("{node}:{};near:2", count + 1)),
                 _ => order(entity).key(&format!("k{count}")),
             };
