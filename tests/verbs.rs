@@ -311,3 +311,19 @@ fn a_time_limit_ends_what_a_verb_looks_at() {
     let error = db.query_with("PERFORM Do Order 1", &Parameters::new(), &limit).unwrap_err().to_string();
     assert!(error.contains("time limit"), "{error}");
 }
+
+/// A key comes before all that is expected, whatever has become of the names in it.
+#[test]
+fn a_known_key_asks_nothing_more() {
+    let db = Db::in_memory().unwrap();
+    let ask = |text: &str| db.query(text, &Parameters::new()).unwrap().rows.count();
+    ask("EMIT Order.created 0 {customer: 'ann'}");
+    ask("DEFINE INDEX customer ON 'Order.*' AS data.customer");
+    let created = || {
+        let none = Expect::none("Order.created").by("customer", "bob");
+        NewEvent::new("Order.created").on(("Order", 1)).member("customer", "bob").key("k").expect(none)
+    };
+    let first = db.append(created()).unwrap();
+    ask("DROP INDEX customer");
+    assert_eq!(db.append(created()).unwrap(), first);
+}

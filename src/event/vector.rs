@@ -201,10 +201,7 @@ mod tests {
         }
         assert!("a:1;a:2".parse::<Vector>().unwrap_err().to_string().contains("each node once"));
         assert!("a:9007199254740992".parse::<Vector>().is_err());
-        assert_eq!(
-            "b:1;a:9007199254740991".parse::<Vector>().unwrap().to_string(),
-            "a:9007199254740991;b:1"
-        );
+        assert_eq!("b:1;a:9007199254740991".parse::<Vector>().unwrap().to_string(), "a:9007199254740991;b:1");
     }
 
     #[test]
