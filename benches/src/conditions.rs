@@ -102,7 +102,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     table.print_reads(NAMES[0]);
-    let compared = |at: &usize| arguments.wants_contestant(NAMES[0]) && arguments.wants_contestant(NAMES[*at]);
+    let compared =
+        |at: &usize| arguments.wants_contestant(NAMES[0]) && arguments.wants_contestant(NAMES[*at]);
     for (at, name) in (1..NAMES.len()).filter(compared).map(|at| (at, NAMES[at])) {
         let ratio = 1.0 / table.times(at, 0);
         let verdict = if ratio >= TARGET { "pass" } else { "FAIL" };
