@@ -1,7 +1,7 @@
 //! Past participles: what has happened where a verb was performed. `Approve` makes `approved`, `SignIn` makes `signedIn`.
 //!
 //! The first word of a name is the verb; what follows stays as it is, and so does an abbreviation before it: `HTTPGet` makes `httpGot`.
-//! A name that says already what has happened is the participle: `Approved` makes `approved`. Verbs that are not in the [tables](irregular) are spelt by
+//! A name that says already what has happened is the participle: `Approved` makes `approved`. Verbs that are not in the [tables](mod@irregular) are spelt by
 //! the rules, in the British way where the ways differ: `cancelled`.
 
 mod irregular;
