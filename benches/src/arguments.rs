@@ -13,7 +13,7 @@ usage: bygone-bench [write|read|query|import|states|parse|all] [options]
   --events <n>      instead of a time: how many events each contestant writes in each round
   --preload <n>     how many events are in each store before (100,000)
   --only <names>    only contestants (for `parse`: shapes) whose names contain one of these, divided by commas
-  --scenario <n>    only this one of the three of `write`, or of those of `states` (7, 8, 9)
+  --scenario <n>    only this one of the three of `write`, its conditions (10), or of those of `states` (7, 8, 9)
   --size <n>        how many events or entities `states` has (1,000,000)
   --dir <folder>    where to put the files (the system's folder for temporary files)
   --flights <file>  the events to import and to ask about, JSON lines, gzipped (also: BYGONE_FLIGHTS)";
