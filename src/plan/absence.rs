@@ -168,10 +168,8 @@ impl Tagged {
 
 impl By {
     fn lists(&self) -> Result<Option<Vec<Term>>> {
-        let term = match self {
-            By::Tag(tagged) => return tagged.lists(),
-            // The database's own ids have no lists.
-            By::Id(_) => return Ok(None),
+        match self {
+            By::Tag(tagged) => tagged.lists(),
             By::Any(some) => {
                 let mut all = Vec::new();
                 for by in some {
@@ -180,16 +178,10 @@ impl By {
                         None => return Ok(None),
                     }
                 }
-                return Ok(Some(all));
+                Ok(Some(all))
             }
-            By::Target(entity) => Term::entity(entity),
-            By::Type(kind) => Term::kind(kind),
-            By::Actor(actor) => Term::actor(actor),
-            By::Key(key) => Term::key(key),
-            By::Cause(cause) => Term::cause(cause),
-            By::Correlation(correlation) => Term::correlation(correlation),
-        };
-        Ok(Some(vec![term?]))
+            by => Ok(by.term()?.map(|term| vec![term])),
+        }
     }
 
     /// How few events it is likely to have: a value of an index fewer than an actor, an actor fewer than a type.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use super::expr::{Number, same};
 use crate::document::Raw;
 use crate::entity::{Entity, EventType, Name};
+use crate::error::Result;
 use crate::event::record::Record;
 use crate::event::{Cause, EventId};
 use crate::store::catalog::Index;
-use crate::store::term::Key;
+use crate::store::term::{Key, Term};
 use crate::value::Value;
 
 /// A condition that an index answers: `BY customer = 'c-7'`.
@@ -64,6 +65,20 @@ pub(crate) enum Test {
 }
 
 impl By {
+    /// The list that holds just these events. Ids, index values and alternatives have none, or several.
+    pub fn term(&self) -> Result<Option<Term>> {
+        match self {
+            By::Target(entity) => Term::entity(entity),
+            By::Type(kind) => Term::kind(kind),
+            By::Actor(actor) => Term::actor(actor),
+            By::Key(key) => Term::key(key),
+            By::Cause(cause) => Term::cause(cause),
+            By::Correlation(correlation) => Term::correlation(correlation),
+            By::Id(_) | By::Tag(_) | By::Any(_) => return Ok(None),
+        }
+        .map(Some)
+    }
+
     /// Whether an event carries it.
     pub fn holds(&self, event: &Record) -> bool {
         match self {

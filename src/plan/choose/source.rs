@@ -107,22 +107,20 @@ pub(super) struct Reader<'s> {
 impl Reader<'_> {
     /// The source of what a condition holds for, and whether it holds for all of it.
     pub fn source(&self, by: &By) -> Result<(Source, bool)> {
-        let term = match by {
+        if let Some(term) = by.term()? {
+            return Ok((Source::List(self.lookup(term, by.to_string())?), true));
+        }
+        match by {
             // An id that the database made is found by its time, not by a list.
             By::Id(id) => {
                 let found = self.snapshot.position_of(id)?;
-                return Ok((Source::Positions(found.iter().map(|position| position.0).collect()), true));
+                Ok((Source::Positions(found.iter().map(|position| position.0).collect()), true))
             }
-            By::Target(entity) => Term::entity(entity),
-            By::Type(kind) => Term::kind(kind),
-            By::Actor(actor) => Term::actor(actor),
-            By::Key(key) => Term::key(key),
-            By::Cause(cause) => Term::cause(cause),
-            By::Correlation(correlation) => Term::correlation(correlation),
-            By::Tag(tagged) => return self.tagged(by, tagged),
-            By::Any(some) => return Ok((self.any(by, some)?, true)),
-        };
-        Ok((Source::List(self.lookup(term?, by.to_string())?), true))
+            By::Tag(tagged) => self.tagged(by, tagged),
+            By::Any(some) => Ok((self.any(by, some)?, true)),
+            // The others have a term.
+            _ => Ok((Source::Log, false)),
+        }
     }
 
     /// Whether the lists of a condition hold all that is in the log. Those of an index that was dropped or replaced do not: nobody
