@@ -469,6 +469,8 @@ fn add_content(
     let mut said = new.clone();
     said.data = canonical(&new.data)?;
     said.metadata = canonical(&new.metadata)?;
+    // It is the name of the content, and no part of it: on an event or on its group, it is the same.
+    said.key = None;
     let assigned = Assigned {
         position: Position::START,
         version: Version::NONE,

@@ -70,6 +70,19 @@ fn a_key_with_other_content_is_an_error() {
     });
 }
 
+/// Found by a critic: the key was a part of the content where it stood on the event.
+#[test]
+fn a_key_on_an_event_is_that_of_a_group_of_it() {
+    everywhere(|store, move_on| {
+        let first = store.append(one(keyed("k", 1))).unwrap();
+        move_on();
+        let plain = NewEvent::new("Order.created").on(("Order", 1)).member("amount", 1);
+        let again = store.append(Group { key: Some("k".into()), ..group([plain]) }).unwrap();
+        assert!(again.repeated);
+        assert_eq!(again.events, first.events);
+    });
+}
+
 #[test]
 fn members_in_another_order_are_the_same_content() {
     let store = Store::create(path(), tiny(&MemoryDisk::new())).unwrap();
