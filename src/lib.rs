@@ -36,8 +36,8 @@
 //!    (`event/json.rs`).
 //! 2. It joins a group, all or nothing, which is checked and looked up on the caller's own thread (`store/group.rs`).
 //! 3. Groups meet in a queue (`store/queue.rs`); one of those who wait leads.
-//! 4. The leader checks each group in order and gives each event its position, version, id and instant
-//!    (`store/stage.rs`), then writes all of them as one frame of the journal (`store/commit.rs`, `store/journal.rs`). When
+//! 4. The leader checks each group in order, what it expects of the log with it (`store/stage/guard.rs`, `store/condition.rs`), and
+//!    gives each event its position, version, id and instant (`store/stage.rs`), then writes all of them as one frame of the journal (`store/commit.rs`, `store/journal.rs`). When
 //!    the disk has it, readers see it.
 //! 5. It is read from the active tail in memory (`store/tail.rs`), by its position or by any of its terms (`store/term.rs`).
 //! 6. A checkpoint moves the frozen tail into the tables, in one transaction, packed with its neighbours

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::db::Db;
 use crate::document::Document;
 use crate::entity::{Entity, Name, Version};
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::store::fold::Folded;
 use crate::store::verb::{Moment, Perform, Rule};
@@ -154,13 +154,7 @@ impl Asked<'_> {
 
     /// Why it is not done.
     pub fn refusal(&self, why: impl Into<String>) -> Error {
-        Error::Refused(Box::new(Refusal {
-            verb: self.perform.verb.clone(),
-            entity: self.perform.entity.to_string(),
-            why: why.into(),
-            condition: None,
-            values: Vec::new(),
-        }))
+        self.perform.refused(why.into(), None, Vec::new())
     }
 }
 
@@ -182,12 +176,7 @@ impl Rule for Verb {
     fn decide(&self, perform: &Perform, moment: &mut dyn Moment) -> Result<Vec<NewEvent>> {
         let folded = moment.folded(&perform.entity)?;
         let asked = Asked { perform, folded, moment: RefCell::new(moment) };
-        let kind = perform.actor.as_ref().map(Entity::kind);
-        if !self.actors.is_empty() && !self.actors.iter().any(|actor| Some(actor.as_str()) == kind) {
-            let found = perform.actor.as_ref().map_or_else(|| "nobody".to_owned(), Entity::to_string);
-            let expected = self.actors.join(" or ");
-            return Err(asked.refusal(format!("expected an actor of kind {expected}, found {found}")));
-        }
+        perform.check_actor(&self.actors).map_err(|why| asked.refusal(why))?;
         // What it looked at is thrown away with it: nothing of ours is left half-done.
         let decided = catch_unwind(AssertUnwindSafe(|| (self.decide)(&asked)));
         decided.unwrap_or_else(|_| {

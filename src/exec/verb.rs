@@ -10,7 +10,7 @@ pub(super) use foresee::Foreseen;
 
 use super::eval::{Scope, Seen, written};
 use crate::entity::{Entity, Name};
-use crate::error::{Error, Refusal, Result, shorten};
+use crate::error::{Result, shorten};
 use crate::event::NewEvent;
 use crate::plan;
 use crate::plan::expr::Node;
@@ -90,23 +90,11 @@ impl Defined {
 
     /// Who may act.
     fn check_actor(&self, asked: &Perform) -> Result<()> {
-        let actors = &self.verb.actors;
-        let is_one = |actor: &Entity| actors.iter().any(|kind| kind == actor.kind());
-        if actors.is_empty() || asked.actor.as_ref().is_some_and(is_one) {
-            return Ok(());
-        }
-        let listed = |between: &str| {
-            actors.iter().map(|kind| Name(kind).to_string()).collect::<Vec<_>>().join(between)
-        };
-        let found = asked.actor.as_ref().map_or_else(|| "nobody".to_owned(), Entity::to_string);
-        let why = format!("expected an actor of kind {}, found {found}", listed(" or "));
-        Err(refused(asked, why, Some(format!("BY {}", listed(", "))), Vec::new()))
+        asked.check_actor(&self.verb.actors).map_err(|why| {
+            let listed: Vec<String> = self.verb.actors.iter().map(|kind| Name(kind).to_string()).collect();
+            asked.refused(why, Some(format!("BY {}", listed.join(", "))), Vec::new())
+        })
     }
-}
-
-fn refused(asked: &Perform, why: String, condition: Option<String>, values: Vec<(String, Value)>) -> Error {
-    let (verb, entity) = (asked.verb.clone(), asked.entity.to_string());
-    Error::Refused(Box::new(Refusal { verb, entity, why, condition, values }))
 }
 
 /// A decision under way.
@@ -138,7 +126,7 @@ impl<'v> Deciding<'_, 'v> {
             if !self.holds(condition, "REQUIRE", told) {
                 let why = otherwise.as_ref().unwrap_or(&condition.text).clone();
                 let values = self.values(&condition.names);
-                return Err(refused(self.asked, why, Some(condition.text.clone()), values));
+                return Err(self.asked.refused(why, Some(condition.text.clone()), values));
             }
         }
         Ok(())
@@ -162,7 +150,7 @@ impl<'v> Deciding<'_, 'v> {
             }
         }
         let why = "none of its cases holds".to_owned();
-        Err(refused(self.asked, why, Some(texts.join(", ")), values))
+        Err(self.asked.refused(why, Some(texts.join(", ")), values))
     }
 
     /// What names stand for. Where there is nothing on the way to one, that is told.
@@ -187,9 +175,8 @@ impl<'v> Deciding<'_, 'v> {
 
     /// One of the events that it makes.
     fn emit(&self, emission: &'v Emission) -> Result<NewEvent> {
-        let fault = |why: String| {
-            refused(self.asked, format!("{}: {why}", shorten(&emission.text)), None, Vec::new())
-        };
+        let fault =
+            |why: String| self.asked.refused(format!("{}: {why}", shorten(&emission.text)), None, Vec::new());
         self.event(emission).map_err(fault)
     }
 

@@ -85,6 +85,15 @@ pub(crate) trait Derive: Send + Sync {
     fn keys_of_state(&self, _state: Raw, _found: &mut Vec<Key>) {}
 }
 
+/// What to do where this version does not understand a definition.
+fn not_understood(what: &str, name: &str, position: Position, text: &str) -> Error {
+    let (name, text) = (Name(name), shorten(text));
+    Error::stopped(format!(
+        "the {what} {name} is defined at {position} in a way that this version does not understand ({text}); \
+         use the version that defined it, or define it anew"
+    ))
+}
+
 /// What is said of an index, understood.
 #[derive(Clone)]
 pub(crate) struct Definition {

@@ -12,9 +12,10 @@ use super::condition::Checked;
 use super::fold::Folded;
 use crate::document::Document;
 use crate::entity::{Entity, Name};
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::event::{Cause, Expect, NewEvent, Producer};
 use crate::time::Timestamp;
+use crate::value::Value;
 
 thread_local! {
     /// The databases for which rules decide on this thread, one inside of the other.
@@ -131,6 +132,26 @@ impl Perform {
             return Err(Error::invalid(what, expected, self.entity.to_string()));
         }
         Ok(rule)
+    }
+
+    /// Why whoever asks may not, where only actors of some kinds may.
+    ///
+    /// # Errors
+    /// What was expected, and found.
+    pub fn check_actor(&self, kinds: &[String]) -> Result<(), String> {
+        let is_one = |actor: &Entity| kinds.iter().any(|kind| kind == actor.kind());
+        if kinds.is_empty() || self.actor.as_ref().is_some_and(is_one) {
+            return Ok(());
+        }
+        let expected: Vec<String> = kinds.iter().map(|kind| Name(kind).to_string()).collect();
+        let found = self.actor.as_ref().map_or_else(|| "nobody".to_owned(), Entity::to_string);
+        Err(format!("expected an actor of kind {}, found {found}", expected.join(" or ")))
+    }
+
+    /// Why it is not done.
+    pub fn refused(&self, why: String, condition: Option<String>, values: Vec<(String, Value)>) -> Error {
+        let (verb, entity) = (self.verb.clone(), self.entity.to_string());
+        Error::Refused(Box::new(Refusal { verb, entity, why, condition, values }))
     }
 
     /// The events that it makes as of a moment, with all that is known of them.

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Derive;
+use super::{Derive, not_understood};
 use crate::document::Raw;
-use crate::entity::{Entity, Name, Position};
-use crate::error::{Error, Result, shorten};
+use crate::entity::{Entity, Position};
+use crate::error::Result;
 use crate::store::fold::Fold;
 use crate::store::term::{Term, TermRange, derived_prefix};
 
@@ -38,13 +38,7 @@ impl Model {
     /// # Errors
     /// If this version does not understand the definition.
     pub fn fold(&self) -> Result<&Arc<dyn Fold>> {
-        self.fold.as_ref().ok_or_else(|| {
-            let (kind, position, text) = (Name(&self.kind), self.position, shorten(&self.text));
-            Error::stopped(format!(
-                "the entity {kind} is defined at {position} in a way that this version does not understand ({text}); \
-                 use the version that defined it, or define it anew"
-            ))
-        })
+        self.fold.as_ref().ok_or_else(|| not_understood("entity", &self.kind, self.position, &self.text))
     }
 
     /// Whether this version can work it out.

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::entity::{Entity, Name, Position};
-use crate::error::{Error, Result, shorten};
+use super::not_understood;
+use crate::entity::{Entity, Position};
+use crate::error::Result;
 use crate::store::verb::Rule;
 
 /// The kind of what `$verb.…` events are about.
@@ -32,13 +33,7 @@ impl Verb {
     /// # Errors
     /// If this version does not understand the definition.
     pub fn rule(&self) -> Result<&Arc<dyn Rule>> {
-        self.rule.as_ref().ok_or_else(|| {
-            let (name, position, text) = (Name(&self.name), self.position, shorten(&self.text));
-            Error::stopped(format!(
-                "the verb {name} is defined at {position} in a way that this version does not understand ({text}); \
-                 use the version that defined it, or define it anew"
-            ))
-        })
+        self.rule.as_ref().ok_or_else(|| not_understood("verb", &self.name, self.position, &self.text))
     }
 
     /// What its definitions are about.

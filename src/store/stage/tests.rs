@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::document::Document;
 use crate::entity::{Entity, Position, Version};
-use crate::error::{Error, Refusal, Result};
+use crate::error::Result;
 use crate::event::{Cause, Event, Expect, NewEvent, codec};
 use crate::store::condition::Condition;
 use crate::store::disk::memory::MemoryDisk;
@@ -45,13 +45,7 @@ impl Rule for Transfer {
         let to = account(asked.data.get("to").and_then(|to| to.as_i64()).unwrap_or(0) as u8);
         let there_are = balance_of(moment, &asked.entity)?;
         if amount > there_are {
-            return Err(Error::Refused(Box::new(Refusal {
-                verb: asked.verb.clone(),
-                entity: asked.entity.to_string(),
-                why: format!("there are {there_are}"),
-                condition: None,
-                values: Vec::new(),
-            })));
+            return Err(asked.refused(format!("there are {there_are}"), None, Vec::new()));
         }
         let mut events = vec![balance("Account.sent", &asked.entity, there_are - amount)];
         if to != asked.entity {
