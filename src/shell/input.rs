@@ -32,7 +32,10 @@ pub fn run_stream(
         line.clear();
         let signals = session.signals.clone();
         let mut read = || stream.read_until(b'\n', &mut line);
-        let read = if patience == Patience::Needed { signals.waiting(read) } else { read() };
+        let read = if patience == Patience::Needed { signals.waiting(read) } else { Some(read()) };
+        let Some(read) = read else {
+            return Err(Failure::Interrupted);
+        };
         let ended = read.map_err(|e| Failure::reading(name, e))? == 0;
         lines += 1;
         match std::str::from_utf8(&line) {

@@ -39,7 +39,12 @@ pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), Fa
     let mut cleared = false;
     loop {
         let signals = session.signals.clone();
-        let line = match signals.waiting(|| editor.readline(&prompt)) {
+        let Some(read) = signals.waiting(|| editor.readline(&prompt)) else {
+            // It was meant for a statement that has just ended.
+            signals.forget();
+            continue;
+        };
+        let line = match read {
             Ok(line) => line,
             Err(ReadlineError::Interrupted) => {
                 // Once clears the line. Who does it again wants something else.

@@ -92,11 +92,33 @@ impl Signals {
         self.state().interrupted = false;
     }
 
-    /// Waits for input.
-    pub fn waiting<T>(&self, wait: impl FnOnce() -> T) -> T {
-        self.state().waiting = true;
+    /// Waits for input. Not if a signal came before: nobody would notice it while the program waits.
+    pub fn waiting<T>(&self, wait: impl FnOnce() -> T) -> Option<T> {
+        {
+            let mut state = self.state();
+            if state.interrupted {
+                return None;
+            }
+            state.waiting = true;
+        }
         let got = wait();
         self.state().waiting = false;
-        got
+        Some(got)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_between_two_statements_is_not_waited_over() {
+        let signals = Signals::default();
+        assert_eq!(signals.waiting(|| 1), Some(1));
+        // Nothing runs and nothing waits: the program is on its way from a statement to the next line.
+        signals.arrived(&Mode::now());
+        assert_eq!(signals.waiting(|| 2), None);
+        signals.forget();
+        assert_eq!(signals.waiting(|| 3), Some(3));
     }
 }
