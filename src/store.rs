@@ -32,6 +32,7 @@ pub(crate) mod posting;
 pub(crate) mod queue;
 mod recent;
 pub(crate) mod recover;
+pub(crate) mod report;
 pub(crate) mod snapshot;
 mod stage;
 pub(crate) mod tail;
@@ -51,6 +52,7 @@ use std::time::Duration;
 pub use check::Verification;
 pub use options::{Durability, Options};
 pub use recover::Recovery;
+pub use report::Report;
 
 use crate::entity::Name;
 use crate::error::{Error, Result};
