@@ -24,6 +24,7 @@ mod participle;
 pub(crate) mod shape;
 mod subscription;
 pub(crate) mod verb;
+pub(crate) mod webhook;
 pub(crate) mod write;
 
 use crate::entity::{Entity, Position};
