@@ -7,6 +7,7 @@ mod absence;
 mod aggregate;
 mod align;
 pub(crate) mod answer;
+pub(crate) mod aside;
 mod blame;
 mod budget;
 mod compile;

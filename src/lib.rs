@@ -119,7 +119,7 @@ pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
 pub use plan::{Moment, Parameters};
 pub use query::{Script, Statement};
-pub use store::{Durability, Options, Recovery, Verification};
+pub use store::{Durability, Options, Recovery, Report, Verification};
 pub use time::{Clock, Timestamp};
 pub use transfer::{ExportOptions, ImportOptions, Imported};
 pub use value::{Object, Value};
