@@ -10,8 +10,10 @@ mod define;
 mod expr;
 mod find;
 mod hint;
+mod made;
 mod model;
 mod point;
+mod reaction;
 mod read;
 mod shape;
 mod trace;
@@ -33,6 +35,7 @@ use crate::value::Value;
 pub(crate) use define::index_expression;
 use expr::Names;
 pub(crate) use model::entity_definition;
+pub(crate) use reaction::{reaction_definition, schedule_definition};
 pub(crate) use verb::verb_definition;
 
 pub(crate) use hint::hints;

@@ -34,6 +34,10 @@ impl Display for Plan {
                 let name = Name(name);
                 write!(f, "append the end of the verb {name}\n  which nobody performs from then on")
             }
+            Plan::Write(Write::Drop(Drop { what: Dropped::Program(kind), name, .. })) => {
+                let name = Name(name);
+                write!(f, "append the end of the {} {name}\n  which runs no more from then on", kind.word())
+            }
             Plan::Write(Write::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
             Plan::Explain(explain) => explain.plan.fmt(f),
@@ -56,6 +60,14 @@ impl Display for Define {
             Define::Verb(verb) => {
                 write!(f, "append the definition of the verb {}, which holds at once", Name(&verb.name))?;
                 write!(f, "\n  {}", verb.text)
+            }
+            Define::Program(program) => {
+                let (kind, name) = (program.kind.word(), Name(&program.name));
+                write!(
+                    f,
+                    "append the definition of the {kind} {name}, which runs where the database is opened live"
+                )?;
+                write!(f, "\n  {}", program.text)
             }
         }
     }
