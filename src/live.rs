@@ -3,5 +3,7 @@
 pub(crate) mod follower;
 pub(crate) mod runner;
 mod subscribe;
+#[cfg(feature = "webhooks")]
+mod webhook;
 
 pub use subscribe::{Delivery, Subscription};

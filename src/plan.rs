@@ -25,6 +25,7 @@ pub(crate) mod reaction;
 pub(crate) mod shape;
 mod subscription;
 pub(crate) mod verb;
+pub(crate) mod webhook;
 pub(crate) mod write;
 
 use crate::entity::{Entity, Position};
