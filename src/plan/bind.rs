@@ -30,9 +30,12 @@ use crate::plan::Parameters;
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
+pub(crate) use by::BUILT_IN;
 pub(crate) use define::index_expression;
 use expr::Names;
 pub(crate) use model::entity_definition;
+pub(crate) use point::recorded;
+pub(crate) use read::event_condition;
 pub(crate) use verb::verb_definition;
 
 pub(crate) use hint::hints;
