@@ -16,6 +16,7 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, NewEvent, codec};
 use crate::exec::{self, Compiler, Scan, State};
+use crate::live::runner::Runner;
 use crate::live::{Handled, Handler, Occurrence, Subscription};
 use crate::pattern::Pattern;
 use crate::plan::{self, By, Question, Replay, Take, Window, choose};
@@ -38,6 +39,8 @@ use crate::store::{Options, Recovery, Store, Submitted};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Db {
+    /// What runs by itself, where it is opened live. It is dropped before the store, and ends with that.
+    runner: Option<Arc<Runner>>,
     store: Arc<Store>,
     actor: Option<Entity>,
     shelf: Arc<Shelf>,
@@ -46,12 +49,12 @@ pub struct Db {
 impl Options {
     /// Opens an existing database with these options.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Db> {
-        Store::open(path.as_ref(), self.with_compiler(Arc::new(Compiler))).map(Db::of)
+        Store::open(path.as_ref(), self.with_compiler(Arc::new(Compiler))).and_then(Db::of)
     }
 
     /// Creates a database with these options, under a name that must be free.
     pub fn create(self, path: impl AsRef<Path>) -> Result<Db> {
-        Store::create(path.as_ref(), self.with_compiler(Arc::new(Compiler))).map(Db::of)
+        Store::create(path.as_ref(), self.with_compiler(Arc::new(Compiler))).and_then(Db::of)
     }
 
     /// A database in memory with these options; its disk is a new one.
@@ -61,8 +64,14 @@ impl Options {
 }
 
 impl Db {
-    fn of(store: Store) -> Db {
-        Db { store: Arc::new(store), actor: None, shelf: Arc::default() }
+    fn of(store: Store) -> Result<Db> {
+        let options = &store.shared().options;
+        if options.live && options.read_only {
+            let advice = "open it for writing, or not live";
+            return Err(Error::unopenable(&store.shared().path, "what runs live writes to it", advice));
+        }
+        let runner = options.live.then(|| Runner::start(store.shared())).transpose()?.map(Arc::new);
+        Ok(Db { runner, store: Arc::new(store), actor: None, shelf: Arc::default() })
     }
 
     /// Opens an existing database.
@@ -432,6 +441,9 @@ impl Db {
     /// Closes the database: all of it is then in its one file. Other handles to it answer [`Error::Stopped`] from then on.
     /// Dropping the last handle closes too, but has nobody to tell an error.
     pub fn close(&self) -> Result<()> {
+        if let Some(runner) = &self.runner {
+            runner.stop();
+        }
         self.store.close()
     }
 }

@@ -119,12 +119,12 @@ pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, S
 #[cfg(feature = "async")]
 pub use live::Deliveries;
 pub use live::{
-    Delivery, Handled, Handler, Handling, Occurrence, Report as HandlerReport, SetAside, Subscription,
+    Delivery, Handled, Handler, Handling, Named, Occurrence, Report as HandlerReport, SetAside, Subscription,
 };
 pub use pattern::Pattern;
 pub use plan::{Moment, Parameters};
 pub use query::{Script, Statement};
-pub use store::{Durability, Options, Recovery, Verification};
+pub use store::{Durability, Options, Place, Recovery, Report, Verification};
 pub use time::{Clock, Timestamp};
 pub use transfer::{ExportOptions, ImportOptions, Imported};
 pub use value::{Object, Value};

@@ -94,6 +94,7 @@ pub(crate) enum ReadKind {
     Types,
     Verbs,
     Indexes,
+    Subscriptions,
     Stats,
     Head,
     Verify,

@@ -16,6 +16,7 @@ use crate::cancel::Cancel;
 use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::store::place::Place;
 use crate::store::watch::Moved;
 use crate::store::{Shared, locked};
 
@@ -177,6 +178,7 @@ impl Handling {
         let mut run = Run {
             shared: subscription.shared.clone(),
             actor: subscription.actor.clone(),
+            place: subscription.seat.as_ref().map(|seat| seat.place.clone()),
             work: work.clone(),
             retries,
             pause,
@@ -215,6 +217,7 @@ impl Work {
 struct Run<F> {
     shared: Arc<Shared>,
     actor: Option<Entity>,
+    place: Option<Place>,
     work: Arc<Work>,
     retries: u32,
     pause: Duration,
@@ -242,6 +245,10 @@ impl<R: Handled, F: FnMut(&Occurrence) -> R> Run<F> {
                         Outcome::Handled => locked(&self.work.told).report.handled += 1,
                         Outcome::SetAside => {}
                         Outcome::Left => return Ok(()),
+                    }
+                    // The handler may have closed the database.
+                    if let Some(place) = self.place.as_ref().filter(|_| !self.shared.watch.is_closed()) {
+                        place.acknowledge(position)?;
                     }
                     position
                 }

@@ -15,6 +15,7 @@ use crossbeam_channel::Receiver;
 use serde::Serialize;
 
 use super::leg::Leg;
+use super::named::Seat;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
@@ -70,6 +71,8 @@ pub struct Subscription {
     fault: Option<Error>,
     /// On whose behalf a handler of it appends.
     pub(super) actor: Option<Entity>,
+    /// Where its place is kept, if it has a name.
+    pub(super) seat: Option<Seat>,
     ended: bool,
 }
 
@@ -93,6 +96,7 @@ impl Subscription {
             wakes: Vec::new(),
             fault: None,
             actor: None,
+            seat: None,
             ended: false,
         }
     }
@@ -255,6 +259,11 @@ impl Subscription {
         self.cancels.iter().any(Cancel::is_cancelled)
     }
 
+    /// Everything up to here has been looked at.
+    pub(super) fn place(&self) -> u64 {
+        self.after
+    }
+
     /// The pattern of the types it delivers.
     pub fn pattern(&self) -> &Pattern {
         &self.plan.pattern
@@ -285,6 +294,7 @@ impl Subscription {
     /// ```
     pub fn channel(mut self, capacity: usize) -> Result<Receiver<Result<Delivery>>> {
         let (sender, receiver) = crossbeam_channel::bounded(capacity);
+        self = self.checked()?;
         let pump = move || {
             for delivery in self.by_ref() {
                 if sender.send(delivery).is_err() {
@@ -380,10 +390,16 @@ impl Subscription {
                 return Ok(None);
             }
             self.plan.limit = self.plan.limit.map(|left| left - 1);
+            if let Some(seat) = &self.seat {
+                seat.place.deliver(self.after);
+            }
             return Ok(Some(event));
         }
         self.after = leg.goal();
         self.leg = None;
+        if let Some(seat) = &self.seat {
+            seat.place.look(self.after);
+        }
         Ok(None)
     }
 }

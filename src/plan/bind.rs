@@ -104,6 +104,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Show(Shown::Kinds) => read(ReadKind::Kinds),
         Statement::Show(Shown::Verbs) => read(ReadKind::Verbs),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
+        Statement::Show(Shown::Subscriptions) => read(ReadKind::Subscriptions),
         Statement::Show(Shown::Stats) => read(ReadKind::Stats),
         Statement::Show(Shown::Head) => read(ReadKind::Head),
         Statement::Admin(Admin::Verify { .. }) => read(ReadKind::Verify),

@@ -140,6 +140,8 @@ pub(crate) enum Dropped {
     Index,
     Entity,
     Verb,
+    /// One that has a name: it is no definition, but a place.
+    Subscription,
 }
 
 /// Whose history it joins.
