@@ -70,6 +70,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Verbs => Answer::rows(describe::verbs(snapshot)),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
         ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
+        ReadKind::Subscriptions => Answer::rows(show::subscriptions(snapshot)),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),
         ReadKind::Head => Answer::row(show::head(snapshot)?),
         ReadKind::Verify => Answer::rows(show::verify(snapshot)?),

@@ -1,9 +1,20 @@
 //! Live: followers of the log that run on into the present.
 
 pub(crate) mod follower;
+mod handler;
+mod leg;
+mod named;
+mod occurrence;
 pub(crate) mod runner;
+#[cfg(feature = "async")]
+mod stream;
 mod subscribe;
 #[cfg(feature = "webhooks")]
 mod webhook;
 
+pub use handler::{Handled, Handler, Handling, Report, SetAside};
+pub use named::Named;
+pub use occurrence::Occurrence;
+#[cfg(feature = "async")]
+pub use stream::Deliveries;
 pub use subscribe::{Delivery, Subscription};

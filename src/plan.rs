@@ -44,7 +44,7 @@ pub(crate) use expr::Predicate;
 pub use moment::Moment;
 pub use parameters::Parameters;
 pub(crate) use shape::{Shape, Shaped};
-pub(crate) use subscription::{Subscription, Until};
+pub(crate) use subscription::{Subscription, Until, event_condition, indexed, recorded_before, tagged};
 pub(crate) use write::{
     Act, Append, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, Drop, Dropped, Emit, Owner,
     Perform, When,
@@ -100,6 +100,7 @@ pub(crate) enum ReadKind {
     Types,
     Verbs,
     Indexes,
+    Subscriptions,
     Stats,
     Head,
     Verify,

@@ -174,14 +174,17 @@ impl Db {
             Plan::Write(write) => exec::write(store, &write, cancel),
             Plan::Explain(explain) => exec::explain(&snapshot, &explain),
             Plan::Subscribe(subscription) => {
+                let name = subscription.name.clone();
                 let subscription =
                     Subscription::new(store.shared().clone(), subscription).cancelled_by(cancel);
-                Ok(Answer::rows(subscription.map(|delivery| {
-                    Ok(match delivery? {
-                        Delivery::Event(event) => event.into(),
-                        Delivery::CaughtUp(position) => Row::CaughtUp(position),
-                    })
-                })))
+                Ok(match name {
+                    None => delivered(subscription),
+                    Some(name) => {
+                        let named = subscription.named(&name)?;
+                        let place = named.place();
+                        Answer { place: Some(place), ..delivered(named) }
+                    }
+                })
             }
         }
     }
@@ -221,6 +224,15 @@ impl Db {
             now: self.store().shared().options.clock.now(),
         }
     }
+}
+
+fn delivered(deliveries: impl Iterator<Item = Result<Delivery>> + Send + 'static) -> Answer {
+    Answer::rows(deliveries.map(|delivery| {
+        Ok(match delivery? {
+            Delivery::Event(event) => event.into(),
+            Delivery::CaughtUp(position) => Row::CaughtUp(position),
+        })
+    }))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub(crate) mod journal;
 pub(crate) mod kept;
 pub(crate) mod options;
 pub(crate) mod pack;
+pub(crate) mod place;
 pub(crate) mod posting;
 pub(crate) mod queue;
 mod recent;
@@ -51,6 +52,7 @@ use std::time::Duration;
 
 pub use check::Verification;
 pub use options::{Durability, Options};
+pub use place::Place;
 pub use recover::Recovery;
 pub use report::Report;
 

@@ -8,6 +8,7 @@ use crate::plan::write::On;
 use crate::plan::{Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, Drop, Dropped};
 use crate::store::Store;
 use crate::store::catalog::{self, model, verb};
+use crate::store::cursor::Follower;
 use crate::store::group::{Group, Outcome};
 use crate::store::snapshot::Snapshot;
 use crate::value::{Object, Value};
@@ -172,6 +173,7 @@ pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
             let is_defined = snapshot.indexes().program(kind, &drop.name).is_some();
             (kind.word(), (kind.dropped(), kind.target()), is_defined)
         }
+        Dropped::Subscription => return drop_subscription(store, &drop.name),
         Dropped::Verb => ("verb", (verb::DROPPED, verb::KIND), snapshot.indexes().verb(&drop.name).is_some()),
     };
     if !is_defined {
@@ -179,6 +181,16 @@ pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
     }
     let event = about(&snapshot, event, &drop.name, drop.actor.as_ref())?;
     Ok(rows(append(store, event)?))
+}
+
+/// Ends a subscription that has a name, unless somebody reads it.
+fn drop_subscription(store: &Store, name: &str) -> Result<Answer> {
+    let follower = Follower::Subscription(name.to_owned());
+    let _seat = store.shared().attach(&follower, "DROP SUBSCRIPTION".to_owned())?;
+    match store.shared().remove_cursor(&follower)? {
+        true => Ok(Answer::done()),
+        false => Err(Error::conflict(follower.to_string(), "one that there is", "none")),
+    }
 }
 
 fn is_index(snapshot: &Snapshot, name: &str) -> bool {

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::event::record::{Names, Record};
 use crate::pattern::Pattern;
-use crate::plan::{Access, By, Events, Predicate, Question, Subscription, Take, Window, choose};
+use crate::plan::{Access, By, Events, Predicate, Question, Subscription, Take, Window, choose, indexed};
 use crate::store::snapshot::{Direction, LogScan, Snapshot};
 
 /// How many events are found, and how many positions looked up, at a time: at first and at most.
@@ -143,7 +143,7 @@ impl Scan {
             predicate: subscription.predicate.clone(),
             window: Window { after: after.0, ..Window::through(snapshot.head().0) },
             take: Take::All,
-            indexed: Vec::new(),
+            indexed: subscription.predicate.as_ref().map_or_else(Vec::new, |_| indexed(snapshot)),
         };
         Scan::new(snapshot, &choose(snapshot, question)?)
     }

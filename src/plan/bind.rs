@@ -32,10 +32,13 @@ use crate::plan::Parameters;
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
+pub(crate) use by::BUILT_IN;
 pub(crate) use define::index_expression;
 use expr::Names;
 pub(crate) use model::entity_definition;
 pub(crate) use reaction::{reaction_definition, schedule_definition};
+pub(crate) use point::recorded;
+pub(crate) use read::event_condition;
 pub(crate) use verb::verb_definition;
 
 pub(crate) use hint::hints;
@@ -104,6 +107,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Show(Shown::Kinds) => read(ReadKind::Kinds),
         Statement::Show(Shown::Verbs) => read(ReadKind::Verbs),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
+        Statement::Show(Shown::Subscriptions) => read(ReadKind::Subscriptions),
         Statement::Show(Shown::Stats) => read(ReadKind::Stats),
         Statement::Show(Shown::Head) => read(ReadKind::Head),
         Statement::Admin(Admin::Verify { .. }) => read(ReadKind::Verify),

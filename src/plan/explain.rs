@@ -38,6 +38,9 @@ impl Display for Plan {
                 let name = Name(name);
                 write!(f, "append the end of the {} {name}\n  which runs no more from then on", kind.word())
             }
+            Plan::Write(Write::Drop(Drop { what: Dropped::Subscription, name, .. })) => {
+                write!(f, "forget the place of the subscription {}", Name(name))
+            }
             Plan::Write(Write::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
             Plan::Explain(explain) => explain.plan.fmt(f),
@@ -92,6 +95,7 @@ impl Display for Read {
             ReadKind::Verbs => f.write_str("list the catalog"),
             ReadKind::Types => f.write_str("count the list of each type"),
             ReadKind::Indexes => f.write_str("list the catalog"),
+            ReadKind::Subscriptions => f.write_str("list the subscriptions that have a name"),
             ReadKind::Stats => f.write_str("count the log, its types and its bytes"),
             ReadKind::Head => f.write_str("read the newest event and the chain of hashes up to it"),
             ReadKind::Verify => {
@@ -241,9 +245,13 @@ impl Display for Subscription {
         if let Some(predicate) = &self.predicate {
             write!(f, "\n  where {}", predicate.text)?;
         }
-        match self.from {
-            Some(from) => write!(f, "\n  after {from}")?,
-            None => f.write_str("\n  after the head, or where it left off")?,
+        match (self.from, &self.name) {
+            (Some(from), _) => write!(f, "\n  after {from}")?,
+            (None, None) => f.write_str("\n  after the head")?,
+            (None, Some(_)) => f.write_str("\n  after the head, or where it left off")?,
+        }
+        if let Some(name) = &self.name {
+            write!(f, "\n  whose place is kept as {}", Name(name))?;
         }
         match self.until {
             Some(Until::Position(position)) => write!(f, "\n  through {position}"),

@@ -15,7 +15,6 @@ pub(super) enum Later {
     Retry,
     View,
     SubscribeView,
-    SubscribeAs,
     Form,
 }
 
@@ -23,14 +22,13 @@ impl Later {
     fn what(self) -> &'static str {
         match self {
             Later::Define(what) | Later::Show(what) => what,
-            Later::Drop => "DROP of a view and of a subscription",
+            Later::Drop => "DROP VIEW",
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
             Later::Compact => "COMPACT",
             Later::Retry => "RETRY and SKIP",
             Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
-            Later::SubscribeAs => "SUBSCRIBE … AS name",
             Later::Form => "this statement",
         }
     }
@@ -52,6 +50,7 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
             kind: DefinedKind::Reaction | DefinedKind::Webhook | DefinedKind::Schedule,
             ..
         } => None,
+        Statement::Drop { kind: DefinedKind::Subscription, .. } => None,
         Statement::Drop { .. } => Some(Later::Drop),
         Statement::Show(shown) => show(*shown),
         Statement::Describe(_) => None,
@@ -69,10 +68,9 @@ fn read(read: &Read) -> Option<Later> {
         Read::Blame { .. } | Read::Diff { .. } | Read::Trace { .. } => None,
         Read::Query(_) => None,
         Read::View { .. } => Some(Later::View),
-        Read::Subscribe(subscribe) => match (&subscribe.source, &subscribe.name) {
-            (Source::View(_), _) => Some(Later::SubscribeView),
-            (Source::Events(_), Some(_)) => Some(Later::SubscribeAs),
-            (Source::Events(_), None) => None,
+        Read::Subscribe(subscribe) => match &subscribe.source {
+            Source::View(_) => Some(Later::SubscribeView),
+            Source::Events(_) => None,
         },
     }
 }
@@ -88,13 +86,11 @@ fn define(definition: &Definition) -> Option<Later> {
 
 fn show(shown: Shown) -> Option<Later> {
     Some(Later::Show(match shown {
-        Shown::Kinds | Shown::Types | Shown::Verbs | Shown::Indexes | Shown::Stats | Shown::Head => {
-            return None;
-        }
+        Shown::Kinds | Shown::Types | Shown::Verbs | Shown::Indexes => return None,
+        Shown::Subscriptions | Shown::Stats | Shown::Head => return None,
         Shown::Views => "SHOW VIEWS",
         Shown::Reactions => "SHOW REACTIONS",
         Shown::Webhooks => "SHOW WEBHOOKS",
         Shown::Schedules => "SHOW SCHEDULES",
-        Shown::Subscriptions => "SHOW SUBSCRIPTIONS",
     }))
 }

@@ -155,6 +155,8 @@ pub(crate) enum Dropped {
     Entity,
     Verb,
     Program(ProgramKind),
+    /// One that has a name: it is no definition, but a place.
+    Subscription,
 }
 
 /// Whose history it joins.

@@ -227,32 +227,41 @@ impl Session {
             self.notice(notice);
         }
         let (mut rows, mut live, mut repeated) = (0, false, false);
+        // How far a subscription that has a name is on its way out.
+        let (place, mut printed) = (answer.place, None);
         for row in answer.rows {
             let row = match row {
                 Ok(row) => row,
                 Err(error) => {
                     // What came before the error is shown before it.
                     self.renderer.end(&mut self.out).map_err(Failure::output)?;
+                    self.acknowledge(place.as_ref(), printed)?;
                     return Err(interrupted(error));
                 }
             };
             if let Row::CaughtUp(position) = &row {
                 live = true;
                 self.caught_up(&row, *position, statement)?;
+                self.acknowledge(place.as_ref(), Some(*position))?;
                 continue;
             }
             repeated |= matches!(row, Row::Event { repeated: true, .. });
             rows += 1;
             self.renderer.row(&row, &mut self.out).map_err(Failure::output)?;
+            if let Row::Event { event, .. } = &row {
+                printed = Some(event.position);
+            }
             // The past comes at once and may gather; what is live is waited for by somebody.
             if live {
                 self.settle()?;
+                self.acknowledge(place.as_ref(), printed)?;
             }
             if cancel.is_cancelled() {
                 break;
             }
         }
         self.renderer.end(&mut self.out).map_err(Failure::output)?;
+        self.acknowledge(place.as_ref(), printed)?;
         if cancel.is_cancelled() {
             // At a prompt this is how one ends a subscription: nothing went wrong.
             if !(self.prompt && statement.is_subscription()) {
@@ -280,6 +289,21 @@ impl Session {
             self.notice("the key was met before: this is the first outcome, nothing was written");
         }
         self.say_footer(rows, started)
+    }
+
+    /// Lets a subscription that has a name go on behind what was printed, once that is out of this program.
+    fn acknowledge(
+        &mut self,
+        place: Option<&bygone::Place>,
+        printed: Option<bygone::Position>,
+    ) -> Result<(), Failure> {
+        let Some((place, printed)) = place.zip(printed) else { return Ok(()) };
+        self.flush()?;
+        match place.acknowledge(printed) {
+            // It is closed by a signal, perhaps: what was printed last comes again.
+            Err(Error::Stopped { .. }) => Ok(()),
+            other => other.map_err(Failure::from),
+        }
     }
 
     /// The mark is a line among the lines of JSON; elsewhere it is told apart from the rows.

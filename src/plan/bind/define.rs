@@ -78,6 +78,7 @@ impl Binder<'_> {
 
     pub(super) fn drop_definition(&self, kind: DefinedKind, name: &Name) -> Result<Write> {
         let catalog = self.snapshot()?.indexes();
+        let cursors = self.snapshot()?.subscriptions();
         let (what, word, known) = match kind {
             DefinedKind::Index => {
                 let finders = catalog.finders().map(|finder| finder.name.as_str());
@@ -97,6 +98,9 @@ impl Binder<'_> {
                 let known = programs.map(|program| program.name.as_str()).collect();
                 (Dropped::Program(kind), kind.word(), known)
             }
+            DefinedKind::Subscription => {
+                (Dropped::Subscription, "subscription", cursors.iter().map(String::as_str).collect())
+            }
             _ => return Err(Later::Drop.error()),
         };
         if !known.contains(&name.text.as_str()) {
@@ -109,7 +113,10 @@ impl Binder<'_> {
             let meant = nearest(&name.text, known).map(|name| crate::entity::Name(name).to_string());
             return Err(self.fault_meaning(
                 name.span,
-                format!("no {word} '{}' is defined", name.text),
+                match what {
+                    Dropped::Subscription => format!("no {word} is named '{}'", name.text),
+                    _ => format!("no {word} '{}' is defined", name.text),
+                },
                 meant,
             ));
         }
