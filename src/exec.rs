@@ -27,6 +27,7 @@ mod project;
 pub(crate) mod scan;
 mod show;
 mod sort;
+mod sum;
 mod trace;
 mod verb;
 mod write;
