@@ -19,6 +19,7 @@ pub(crate) mod commit;
 pub(crate) mod condition;
 #[cfg(test)]
 mod crash;
+pub(crate) mod cursor;
 pub mod disk;
 pub(crate) mod fold;
 mod follow;
@@ -37,6 +38,7 @@ pub(crate) mod tail;
 pub(crate) mod term;
 pub(crate) mod upkeep;
 pub(crate) mod verb;
+pub(crate) mod view;
 pub(crate) mod watch;
 
 use std::collections::HashMap;
@@ -57,6 +59,7 @@ use catalog::Index;
 use checkpoint::JournalAfter;
 use cold::Cold;
 use commit::Committer;
+use cursor::Cursors;
 use disk::{Disk, Lock, LockError, LockMode};
 use follow::Due;
 use group::{Group, Outcome, Prepared};
@@ -110,6 +113,8 @@ pub(crate) struct Shared {
     /// Of each model what the tails make of its states.
     warm: Mutex<Vec<Arc<Warm>>>,
     pub watch: Watch,
+    /// Where those are who follow it.
+    pub cursors: Cursors,
 }
 
 /// Ways to break a protocol on purpose: a test that does not notice one of them holds nothing.
@@ -141,6 +146,7 @@ impl Store {
         check_file(&*disk, &path)?;
         let cold = Cold::open(disk.clone(), &path, options.cache)?;
         let Recovered { meta, catalog, recovery } = recover::recover(&disk, &path, &cold, &options)?;
+        let cursors = Cursors::new(cold.read()?.cursors()?, meta.checkpoint);
         let first = meta.checkpoint + 1;
         let tails = Tails {
             frozen: None,
@@ -159,6 +165,7 @@ impl Store {
             recent: Mutex::default(),
             warm: Mutex::default(),
             watch: Watch::default(),
+            cursors,
             tails: RwLock::new(tails),
             id: meta.id,
             options,
@@ -286,11 +293,15 @@ impl Store {
             std::thread::sleep(Duration::from_micros(200));
         }
         shared.upkeep.stop();
+        shared.cursors.stop();
         for thread in open.threads {
             // A thread of the upkeep that panicked has nothing left to say; what it left undone is done below.
             let _ = thread.join();
         }
-        let closed = shared.settle();
+        let kept = shared
+            .write_cursors()
+            .or_else(|first| shared.cold.reopen().and_then(|()| shared.write_cursors()).map_err(|_| first));
+        let closed = shared.settle().and(kept);
         shared.watch.close();
         let tables = shared.cold.close();
         // The lock is given back last: `open` lives until here.

@@ -11,12 +11,15 @@
 //! An entity is defined by an event `$entity.defined` of the target `$entity`, with its kind as the id, and the text of the
 //! definition in its data; a newer one takes its place at once. `$entity.dropped` ends it.
 //!
-//! A verb is defined by an event `$verb.defined` of the target `$verb`, with its name as the id, in the same way.
+//! A verb is defined by an event `$verb.defined` of the target `$verb`, with its name as the id, in the same way; so are views and
+//! programs, which are reactions, webhooks and schedules. All of these have names of their own: none is that of another.
 //!
 //! The store cannot work out expressions: it is given a [`Compile`] as it is opened.
 
 pub(crate) mod model;
+pub(crate) mod program;
 pub(crate) mod verb;
+pub(crate) mod view;
 
 use std::fmt;
 use std::path::Path;
@@ -30,6 +33,7 @@ use super::options::Options;
 use super::snapshot::Snapshot;
 use super::term::{self, Key, Term};
 use super::verb::Rule;
+use super::view::View;
 use crate::document::Raw;
 use crate::entity::{Entity, EventType, Name, Position};
 use crate::error::{Error, Result, shorten};
@@ -38,7 +42,9 @@ use crate::event::{Absence, Event, codec};
 use crate::pattern::Pattern;
 use crate::value::Value;
 pub(crate) use model::{Finder, Model};
+pub(crate) use program::{Program, ProgramKind};
 pub(crate) use verb::Verb;
+pub(crate) use view::DefinedView;
 
 /// The kind of what `$index.…` events are about.
 pub(crate) const KIND: &str = "$index";
@@ -46,11 +52,6 @@ pub(crate) const KIND: &str = "$index";
 pub(crate) const DEFINED: &str = "$index.defined";
 /// The type of the end of a definition.
 pub(crate) const DROPPED: &str = "$index.dropped";
-
-/// What the types of events about definitions begin with.
-const INDEX_TYPES: &str = "$index.";
-const ENTITY_TYPES: &str = "$entity.";
-const VERB_TYPES: &str = "$verb.";
 
 /// Makes of a text what works it out.
 pub(crate) trait Compile: Send + Sync {
@@ -63,6 +64,20 @@ pub(crate) trait Compile: Send + Sync {
     /// Of the definition of a verb: its name, and what it does.
     fn verb(&self, text: &str) -> Result<(String, Arc<dyn Rule>)> {
         Err(Error::invalid("the definition of a verb", "one that is understood", shorten(text)))
+    }
+
+    /// Of the definition of a view: its name, and what it makes of the log.
+    fn view(&self, text: &str) -> Result<(String, Arc<dyn View>)> {
+        Err(Error::invalid("the definition of a view", "one that is understood", shorten(text)))
+    }
+
+    /// Of the definition of a program: its name. Whoever runs it works out the rest.
+    fn program(&self, kind: ProgramKind, text: &str) -> Result<String> {
+        Err(Error::invalid(
+            format!("the definition of a {}", kind.word()),
+            "one that is understood",
+            shorten(text),
+        ))
     }
 
     /// Of events of which there must be none, as of a snapshot. `own` are the names of the index values that come with them.
@@ -135,6 +150,15 @@ pub(crate) struct VerbDefinition {
     rule: Option<Arc<dyn Rule>>,
 }
 
+/// What is said of a view, understood.
+#[derive(Debug, Clone)]
+pub(crate) struct ViewDefinition {
+    pub name: String,
+    pub text: String,
+    /// None where this version does not understand the text.
+    view: Option<Arc<dyn View>>,
+}
+
 /// A step of the catalog.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
@@ -145,6 +169,10 @@ pub(crate) enum Change {
     NoEntity(String),
     Verb(VerbDefinition),
     NoVerb(String),
+    View(ViewDefinition),
+    NoView(String),
+    Program(ProgramKind, String, String),
+    NoProgram(ProgramKind, String),
 }
 
 impl Change {
@@ -156,7 +184,18 @@ impl Change {
         }
     }
 
-    /// What an event changes; nothing, if it is not about an index.
+    /// What it names, where that is to be a name of its own: what it is, and the name.
+    fn named(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Change::Entity(entity) => Some(("entity", &entity.kind)),
+            Change::Verb(verb) => Some(("verb", &verb.name)),
+            Change::View(view) => Some(("view", &view.name)),
+            Change::Program(kind, name, _) => Some((kind.word(), name)),
+            _ => None,
+        }
+    }
+
+    /// What an event changes; nothing, if it is not about a definition.
     pub fn of(event: &Event, options: &Options) -> Result<Option<Change>> {
         Change::said(&event.kind, event.target.as_ref(), |name| event.data.get(name), options, true)
     }
@@ -181,12 +220,12 @@ impl Change {
         if !kind.is_internal() {
             return Ok(None);
         }
-        let about = match kind.as_str() {
-            kind if kind.starts_with(INDEX_TYPES) => KIND,
-            kind if kind.starts_with(ENTITY_TYPES) => model::KIND,
-            kind if kind.starts_with(VERB_TYPES) => verb::KIND,
-            _ => return Ok(None),
-        };
+        let Some(about) = about(kind) else { return Ok(None) };
+        let program = ProgramKind::ALL.into_iter().find(|program| program.target() == about);
+        if program.is_some_and(|program| ![program.defined(), program.dropped()].contains(&kind.as_str())) {
+            // What became of a program is told there, too, and defines nothing.
+            return Ok(None);
+        }
         let name = target.filter(|target| target.kind() == about).map(|target| target.id().to_owned());
         let name =
             name.ok_or_else(|| Error::invalid(kind.as_str(), format!("a target of kind {about}"), "none"))?;
@@ -257,13 +296,45 @@ impl Change {
                 let rule = named(compiled, &name, lenient, |error| understood(&text, error))?;
                 Ok(Some(Change::Verb(VerbDefinition { name, text, rule })))
             }
-            other => Err(Error::invalid(
-                "the type of an event about a definition",
-                [DEFINED, DROPPED, model::DEFINED, model::DROPPED, verb::DEFINED, verb::DROPPED].join(", "),
-                other,
-            )),
+            view::DROPPED => Ok(Some(Change::NoView(name))),
+            view::DEFINED => {
+                let text = text(model::TEXT)?;
+                let compiled = options.compiler().and_then(|compiler| compiler.view(&text));
+                let view = named(compiled, &name, lenient, |error| understood(&text, error))?;
+                Ok(Some(Change::View(ViewDefinition { name, text, view })))
+            }
+            other => match program {
+                Some(program) if program.dropped() == other => Ok(Some(Change::NoProgram(program, name))),
+                Some(program) => {
+                    let text = text(model::TEXT)?;
+                    let compiled = options.compiler().and_then(|compiler| compiler.program(program, &text));
+                    named(compiled.map(|name| (name, ())), &name, lenient, |e| understood(&text, e))?;
+                    Ok(Some(Change::Program(program, name, text)))
+                }
+                None => Err(Error::invalid(
+                    "the type of an event about a definition",
+                    TYPES.iter().flatten().copied().collect::<Vec<_>>().join(", "),
+                    other,
+                )),
+            },
         }
     }
+}
+
+/// The types of events that define something or end that, but for programs.
+const TYPES: [[&str; 2]; 4] = [
+    [DEFINED, DROPPED],
+    [model::DEFINED, model::DROPPED],
+    [verb::DEFINED, verb::DROPPED],
+    [view::DEFINED, view::DROPPED],
+];
+
+/// The kind of what an event of the database's own is about, if it is about a definition.
+fn about(kind: &EventType) -> Option<&'static str> {
+    let kinds = [KIND, model::KIND, verb::KIND, view::KIND];
+    let kinds = kinds.into_iter().chain(ProgramKind::ALL.map(ProgramKind::target));
+    let of = |about: &&str| kind.as_str().strip_prefix(about).is_some_and(|rest| rest.starts_with('.'));
+    kinds.into_iter().find(of)
 }
 
 /// An index, from its definition on.
@@ -384,6 +455,10 @@ pub(crate) struct Catalog {
     finders: Vec<Arc<Finder>>,
     /// Of each name the newest.
     verbs: Vec<Arc<Verb>>,
+    /// Of each name the newest.
+    views: Vec<Arc<DefinedView>>,
+    /// Of each name the newest.
+    programs: Vec<Arc<Program>>,
 }
 
 impl Catalog {
@@ -439,6 +514,37 @@ impl Catalog {
         self.verbs.iter()
     }
 
+    /// The view of this name.
+    pub fn view(&self, name: &str) -> Option<&Arc<DefinedView>> {
+        self.views.iter().find(|view| view.name == name)
+    }
+
+    /// All views, in the order of their definitions.
+    pub fn views(&self) -> impl DoubleEndedIterator<Item = &Arc<DefinedView>> {
+        self.views.iter()
+    }
+
+    /// The program of this name.
+    pub fn program(&self, kind: ProgramKind, name: &str) -> Option<&Arc<Program>> {
+        self.programs.iter().find(|program| program.kind == kind && program.name == name)
+    }
+
+    /// All programs, in the order of their definitions.
+    pub fn programs(&self) -> impl DoubleEndedIterator<Item = &Arc<Program>> {
+        self.programs.iter()
+    }
+
+    /// What bears a name already, other than what a change says anew.
+    pub(super) fn taken(&self, change: &Change) -> Option<(&'static str, Position)> {
+        let (what, name) = change.named()?;
+        let model = self.model(name).map(|model| ("entity", model.position));
+        let verb = self.verb(name).map(|verb| ("verb", verb.position));
+        let view = self.view(name).map(|view| ("view", view.position));
+        let programs = self.programs.iter().filter(|program| program.name == name);
+        let programs = programs.map(|program| (program.kind.word(), program.position));
+        model.into_iter().chain(verb).chain(view).chain(programs).find(|(other, _)| *other != what)
+    }
+
     /// The indexes of the states of a kind.
     pub fn finders_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Arc<Finder>> {
         self.finders.iter().filter(move |finder| finder.kind == kind)
@@ -460,7 +566,8 @@ impl Catalog {
 
     /// The catalog after a change. One that is replaced stays as long as it is of use: [`Catalog::pruned`] leaves it out.
     pub(super) fn changed(&self, position: Position, change: Change) -> Catalog {
-        let Catalog { mut indexes, mut models, mut finders, mut verbs } = self.clone();
+        let Catalog { mut indexes, mut models, mut finders, mut verbs, mut views, mut programs } =
+            self.clone();
         match change {
             Change::Index(definition) => {
                 finders.retain(|finder| finder.name != definition.name);
@@ -485,8 +592,20 @@ impl Catalog {
                 verbs.push(Arc::new(Verb { position, name, text, rule }));
             }
             Change::NoVerb(name) => verbs.retain(|verb| verb.name != name),
+            Change::View(ViewDefinition { name, text, view }) => {
+                views.retain(|view| view.name != name);
+                views.push(Arc::new(DefinedView { position, name, text, view }));
+            }
+            Change::NoView(name) => views.retain(|view| view.name != name),
+            Change::Program(kind, name, text) => {
+                programs.retain(|program| (program.kind, &program.name) != (kind, &name));
+                programs.push(Arc::new(Program { position, kind, name, text }));
+            }
+            Change::NoProgram(kind, name) => {
+                programs.retain(|program| (program.kind, &program.name) != (kind, &name));
+            }
         }
-        Catalog { indexes, models, finders, verbs }
+        Catalog { indexes, models, finders, verbs, views, programs }
     }
 
     /// The catalog without what a newer definition replaces: of each name the newest stays, and before it the newest that is complete.
@@ -571,7 +690,8 @@ fn stored(log: &Log, position: u64, options: &Options) -> Result<Change> {
 /// Where the events about definitions are, in order.
 fn positions(postings: &Postings) -> Result<Vec<u64>> {
     let mut found = Vec::new();
-    for kind in [DEFINED, DROPPED, model::DEFINED, model::DROPPED, verb::DEFINED, verb::DROPPED] {
+    let programs = ProgramKind::ALL.map(|program| [program.defined(), program.dropped()]);
+    for kind in TYPES.into_iter().chain(programs).flatten() {
         let term = Term::kind(&EventType::new(kind)?)?;
         let mut from = 0;
         while let Some(chunk) = postings.chunk_after(term.as_bytes(), from)? {

@@ -143,6 +143,9 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
     if !check.found.full() {
         states::compare(snapshot, &mut check.found)?;
     }
+    for (_, cursor) in snapshot.read(|view| view.cold().cursors())? {
+        check.found.or_fault(cursor)?;
+    }
     Ok(check.found)
 }
 

@@ -7,6 +7,7 @@
 //! | `zones` | first position of a run | [`Zone`] |
 //! | `indexes` | the position of a definition | up to where its index is backfilled ([`indexes`]) |
 //! | `states`, `found`, `snapshots`, `followers` | see [`states`] | what is kept of the states of entities |
+//! | `cursors` | whose ([`cursors`]) | a place in the log |
 //! | `meta` | a name | see [`Meta`] |
 //!
 //! An event's bytes and a chunk carry their own checksum; every other value ends with a CRC-32 over key and value.
@@ -14,6 +15,7 @@
 //! Every write goes through [`Cold::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
 //! error of its backend; [`Cold::reopen`] gets over one.
 
+mod cursors;
 mod handle;
 mod indexes;
 mod read;
@@ -50,10 +52,11 @@ const STATES: TableDefinition<Bytes, Bytes> = TableDefinition::new("states");
 const FOUND: TableDefinition<Bytes, Bytes> = TableDefinition::new("found");
 const SNAPSHOTS: TableDefinition<Bytes, Bytes> = TableDefinition::new("snapshots");
 const FOLLOWERS: TableDefinition<Bytes, Bytes> = TableDefinition::new("followers");
+const CURSORS: TableDefinition<Bytes, Bytes> = TableDefinition::new("cursors");
 const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 
 /// The version of everything this crate writes: a file of another one is refused, not guessed at.
-const FORMAT: u64 = 4;
+const FORMAT: u64 = 5;
 
 /// How many events a row of the log has at most.
 pub(super) const MOST_IN_A_ROW: u64 = pack::MOST as u64;
@@ -315,6 +318,7 @@ pub(crate) struct Tables<'t> {
     found: Table<'t, Bytes, Bytes>,
     snapshots: Table<'t, Bytes, Bytes>,
     followers: Table<'t, Bytes, Bytes>,
+    cursors: Table<'t, Bytes, Bytes>,
     meta: Table<'t, &'static str, Bytes>,
     buffer: Vec<u8>,
 }
@@ -331,6 +335,7 @@ impl<'t> Tables<'t> {
             found: transaction.open_table(FOUND).map_err(fault)?,
             snapshots: transaction.open_table(SNAPSHOTS).map_err(fault)?,
             followers: transaction.open_table(FOLLOWERS).map_err(fault)?,
+            cursors: transaction.open_table(CURSORS).map_err(fault)?,
             meta: transaction.open_table(META).map_err(fault)?,
             buffer: Vec::new(),
         })

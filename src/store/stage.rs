@@ -477,6 +477,16 @@ impl Shared {
                 let what = format!("the verb {}", Name(name));
                 return Err(Error::conflict(what, "a name that no verb has", "one that the program added"));
             }
+            if let Some((what, other)) = batch.catalog.taken(&change) {
+                let name = event.target.as_ref().map_or("", |target| target.id());
+                let found =
+                    format!("the {what} that is defined at {other}; DROP it first, or take another name");
+                return Err(Error::conflict(
+                    format!("the name {}", Name(name)),
+                    "one that nothing else has",
+                    found,
+                ));
+            }
             batch.catalog = Arc::new(batch.catalog.changed(Position(position), change));
         }
         staging.events.push((position, bytes.clone()));

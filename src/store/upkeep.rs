@@ -1,8 +1,9 @@
-//! Upkeep: the three threads behind a database.
+//! Upkeep: the four threads behind a database.
 //!
 //! The *checkpointer* moves frozen tails into the tables. The *attendant* does what must not wait for that: it fills the
 //! journal's space ahead of need, syncs at intervals, and leads for tickets that nobody waits on.
-//! The *indexer* builds and drops indexes ([`backfill`](super::backfill)); where nothing is to be written there is none.
+//! The *indexer* builds and drops indexes ([`backfill`](super::backfill)), the *keeper* writes where followers are
+//! ([`cursor`](super::cursor)); where nothing is to be written there is neither.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::backfill::Step;
+use super::cursor::keeper;
 use super::{Durability, Shared, locked};
 use crate::error::{Error, Result};
 
@@ -82,17 +84,19 @@ impl Upkeep {
             thread.map_err(|e| Error::io(format!("starting the {name}"), e))
         };
         let mut threads: Vec<JoinHandle<()>> = Vec::new();
-        for name in ["checkpointer", "attendant", "indexer"] {
+        for name in ["checkpointer", "attendant", "indexer", "keeper"] {
             let thread = match name {
                 "checkpointer" => spawn(name, checkpointer),
                 "attendant" => spawn(name, attendant),
-                _ if shared.options.keeps_indexes() => spawn(name, indexer),
+                "indexer" if shared.options.keeps_indexes() => spawn(name, indexer),
+                "keeper" if !shared.options.read_only => spawn(name, keeper),
                 _ => continue,
             };
             match thread {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     shared.upkeep.stop();
+                    shared.cursors.stop();
                     for thread in threads {
                         let _ = thread.join();
                     }

@@ -5,6 +5,7 @@ use redb::Key;
 use super::*;
 use crate::entity::Position;
 use crate::event::NewEvent;
+use crate::store::cursor::Follower;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::group::Group;
 use crate::store::{Options, Store};
@@ -56,6 +57,10 @@ impl Tables<'_> {
 
     pub fn damage_snapshot(&mut self, key: &[u8]) {
         flip(&mut self.snapshots, key, 0);
+    }
+
+    pub fn damage_cursor(&mut self, follower: &Follower) {
+        flip(&mut self.cursors, cursors::key(follower).as_slice(), 0);
     }
 
     /// The first row of what follows a definition whose key has so many bytes.

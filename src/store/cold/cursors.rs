@@ -1,0 +1,69 @@
+//! The table `cursors`: where those who follow the log are in it.
+//!
+//! The key is an `s` and the name of a subscription, or a `p` and the position of the definition of a program (8 bytes,
+//! big-endian). The value is a [`Cursor`] as a MessagePack array, and its checksum.
+
+use redb::ReadableTable;
+
+use super::{CURSORS, ColdRead, Tables, failed, sealed, unsealed};
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::store::cursor::{Cursor, Follower};
+
+const SUBSCRIPTION: u8 = b's';
+const PROGRAM: u8 = b'p';
+
+pub(super) fn key(follower: &Follower) -> Vec<u8> {
+    match follower {
+        Follower::Subscription(name) => [&[SUBSCRIPTION], name.as_bytes()].concat(),
+        Follower::Program(definition) => [&[PROGRAM], definition.0.to_be_bytes().as_slice()].concat(),
+    }
+}
+
+fn follower(key: &[u8]) -> Option<Follower> {
+    let (space, rest) = key.split_first()?;
+    match *space {
+        SUBSCRIPTION => String::from_utf8(rest.to_vec()).ok().map(Follower::Subscription),
+        PROGRAM => rest.try_into().ok().map(|bytes| Follower::Program(Position(u64::from_be_bytes(bytes)))),
+        _ => None,
+    }
+}
+
+impl Tables<'_> {
+    pub fn put_cursor(&mut self, follower: &Follower, cursor: &Cursor) -> Result<()> {
+        let key = key(follower);
+        let value = rmp_serde::to_vec(cursor);
+        let value =
+            value.map_err(|e| Error::invalid("a cursor", "one that can be written", e.to_string()))?;
+        let value = sealed(&key, value);
+        self.cursors.insert(key.as_slice(), value.as_slice()).map_err(|e| failed("writing cursors", e))?;
+        Ok(())
+    }
+
+    pub fn remove_cursor(&mut self, follower: &Follower) -> Result<()> {
+        self.cursors.remove(key(follower).as_slice()).map_err(|e| failed("dropping a cursor", e))?;
+        Ok(())
+    }
+}
+
+impl ColdRead<'_> {
+    /// All of them. One that is damaged is an error of its own: the others are as they are.
+    pub fn cursors(&self) -> Result<Vec<(Follower, Result<Cursor>)>> {
+        let Some(table) = self.table_if_any(CURSORS)? else { return Ok(Vec::new()) };
+        let rows = table.iter().map_err(|e| failed("reading cursors", e))?;
+        let mut found = Vec::new();
+        for row in rows {
+            let (key, value) = row.map_err(|e| failed("reading cursors", e))?;
+            let (key, value) = (key.value(), value.value());
+            let Some(follower) = follower(key) else {
+                return Err(Error::corrupt("the cursors", "a key that is none"));
+            };
+            let place = || format!("the cursor of {follower}");
+            let cursor = unsealed(key, value, place).and_then(|bytes| {
+                rmp_serde::from_slice(bytes).map_err(|e| Error::corrupt(place(), e.to_string()))
+            });
+            found.push((follower, cursor));
+        }
+        Ok(found)
+    }
+}

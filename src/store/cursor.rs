@@ -1,0 +1,358 @@
+//! Cursors: where those who follow the log are in it, kept.
+//!
+//! A named subscription has one, and so has every program. All of them are in memory. A move is written in the background, soon:
+//! a crash loses the last moves at most, and what they stood for is delivered again. To make one and to drop one is
+//! durable at once. A cursor is never ahead of what is durable of the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::cold::Tables;
+use super::{Shared, locked};
+use crate::entity::{Name, Position};
+use crate::error::{Error, Result};
+
+/// How long moves wait to be written together.
+const SOON: Duration = Duration::from_millis(100);
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Whose place it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Follower {
+    /// A subscription, by its name.
+    Subscription(String),
+    /// A reaction, a webhook or a schedule, by where it is defined.
+    Program(Position),
+}
+
+impl fmt::Display for Follower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Follower::Subscription(name) => write!(f, "the subscription {}", Name(name)),
+            Follower::Program(definition) => write!(f, "what is defined at {definition}"),
+        }
+    }
+}
+
+/// A place in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Cursor {
+    /// Everything up to here is done. Of a schedule: the instant it ran for last, in milliseconds since 1970.
+    pub position: u64,
+    /// What was said to the follower itself (`RETRY`, `SKIP`) up to here is done.
+    pub heard: u64,
+    /// What it follows, as it was said.
+    pub text: String,
+}
+
+/// All cursors of an open database.
+#[derive(Debug, Default)]
+pub(crate) struct Cursors {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Held while they are written, so that an older place does not come after a newer one.
+    writing: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cursors: BTreeMap<Follower, Result<Cursor>>,
+    /// Those that moved since they were written.
+    moved: BTreeSet<Follower>,
+    /// Those that somebody reads by now.
+    attached: BTreeMap<Follower, String>,
+    stop: bool,
+}
+
+impl Cursors {
+    /// The cursors that the tables hold, none of them beyond the head.
+    pub fn new(found: Vec<(Follower, Result<Cursor>)>, head: u64) -> Cursors {
+        let mut cursors = BTreeMap::new();
+        for (follower, cursor) in found {
+            // Only the loss of a journal leaves one that is ahead.
+            let cursor = cursor.map(|cursor| match follower {
+                Follower::Subscription(_) => Cursor { position: cursor.position.min(head), ..cursor },
+                Follower::Program(_) => cursor,
+            });
+            cursors.insert(follower, cursor);
+        }
+        Cursors { state: Mutex::new(State { cursors, ..State::default() }), ..Cursors::default() }
+    }
+
+    /// Where a follower is, if it has a place.
+    ///
+    /// # Errors
+    /// If what is kept of it is damaged.
+    pub fn get(&self, follower: &Follower) -> Result<Option<Cursor>> {
+        locked(&self.state).cursors.get(follower).cloned().transpose()
+    }
+
+    /// All that there are.
+    pub fn all(&self) -> Vec<(Follower, Result<Cursor>)> {
+        let state = locked(&self.state);
+        state.cursors.iter().map(|(follower, cursor)| (follower.clone(), cursor.clone())).collect()
+    }
+
+    /// Moves a cursor that there is. It is written soon.
+    pub fn change(&self, follower: &Follower, change: impl FnOnce(&mut Cursor)) {
+        let mut state = locked(&self.state);
+        let Some(Ok(cursor)) = state.cursors.get_mut(follower) else { return };
+        let before = cursor.clone();
+        change(cursor);
+        if *cursor != before && state.moved.insert(follower.clone()) && state.moved.len() == 1 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Who reads it now, as they said when they began.
+    pub fn reader(&self, follower: &Follower) -> Option<String> {
+        locked(&self.state).attached.get(follower).cloned()
+    }
+
+    /// Lets the thread that writes them end.
+    pub fn stop(&self) {
+        locked(&self.state).stop = true;
+        self.changed.notify_all();
+    }
+}
+
+/// The one who reads a cursor. Others may once this is dropped.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    shared: Arc<Shared>,
+    follower: Follower,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        locked(&self.shared.cursors.state).attached.remove(&self.follower);
+    }
+}
+
+impl Shared {
+    /// Becomes the one reader of a cursor. `who` is what others are told.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if there is one.
+    pub fn attach(self: &Arc<Shared>, follower: &Follower, who: String) -> Result<Attached> {
+        let mut state = locked(&self.cursors.state);
+        if let Some(first) = state.attached.get(follower) {
+            return Err(Error::conflict(follower.to_string(), "one reader at a time", first.clone()));
+        }
+        state.attached.insert(follower.clone(), who);
+        Ok(Attached { shared: self.clone(), follower: follower.clone() })
+    }
+
+    /// Makes a cursor. When this returns it is durable.
+    pub fn create_cursor(&self, follower: &Follower, cursor: Cursor) -> Result<()> {
+        let _writing = locked(&self.cursors.writing);
+        self.cold.write("making a cursor", |tables| tables.put_cursor(follower, &cursor))?;
+        let mut state = locked(&self.cursors.state);
+        state.moved.remove(follower);
+        state.cursors.insert(follower.clone(), Ok(cursor));
+        Ok(())
+    }
+
+    /// Drops a cursor. When this returns that is durable. Says whether there was one.
+    pub fn remove_cursor(&self, follower: &Follower) -> Result<bool> {
+        let _writing = locked(&self.cursors.writing);
+        if !locked(&self.cursors.state).cursors.contains_key(follower) {
+            return Ok(false);
+        }
+        self.cold.write("dropping a cursor", |tables| tables.remove_cursor(follower))?;
+        let mut state = locked(&self.cursors.state);
+        state.moved.remove(follower);
+        Ok(state.cursors.remove(follower).is_some())
+    }
+
+    /// Writes the moves that are not written yet, and drops the cursors of programs that are no more.
+    pub fn write_cursors(&self) -> Result<()> {
+        let _writing = locked(&self.cursors.writing);
+        let catalog = self.tails().catalog;
+        let (moved, gone) = {
+            let mut state = locked(&self.cursors.state);
+            let is_gone = |follower: &Follower| match follower {
+                Follower::Subscription(_) => false,
+                Follower::Program(at) => !catalog.programs().any(|program| program.position == *at),
+            };
+            let gone: Vec<Follower> =
+                state.cursors.keys().filter(|&follower| is_gone(follower)).cloned().collect();
+            for follower in &gone {
+                state.cursors.remove(follower);
+                state.moved.remove(follower);
+            }
+            let moved: Vec<(Follower, Cursor)> = std::mem::take(&mut state.moved)
+                .into_iter()
+                .filter_map(|follower| {
+                    let cursor = state.cursors.get(&follower)?.clone().ok()?;
+                    Some((follower, cursor))
+                })
+                .collect();
+            (moved, gone)
+        };
+        if moved.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
+        let write = |tables: &mut Tables| {
+            gone.iter().try_for_each(|follower| tables.remove_cursor(follower))?;
+            moved.iter().try_for_each(|(follower, cursor)| tables.put_cursor(follower, cursor))
+        };
+        self.cold.write("writing cursors", write).inspect_err(|_| {
+            // They are written with the next try.
+            let mut state = locked(&self.cursors.state);
+            state.moved.extend(moved.iter().map(|(follower, _)| follower.clone()));
+        })
+    }
+}
+
+/// The thread that writes them.
+pub(super) fn keeper(shared: &Arc<Shared>) {
+    let cursors = &shared.cursors;
+    let mut pause = SOON;
+    loop {
+        let mut state = locked(&cursors.state);
+        while state.moved.is_empty() && !state.stop {
+            state = cursors.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        // What moves on at once is written together.
+        let waited = cursors.changed.wait_timeout_while(state, pause, |state| !state.stop);
+        let stop = waited.unwrap_or_else(PoisonError::into_inner).0.stop;
+        if stop {
+            // Whoever closes the database writes the rest.
+            return;
+        }
+        pause = if shared.write_cursors().is_ok() { SOON } else { RETRY };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::store::disk::simulated::{Fate, SimulatedDisk};
+    use crate::store::{Options, Store};
+
+    fn options(disk: &SimulatedDisk) -> Options {
+        Options::new().disk(Arc::new(disk.clone())).cache(256 << 10)
+    }
+
+    fn path() -> &'static Path {
+        Path::new("/shop.bygone")
+    }
+
+    fn billing() -> Follower {
+        Follower::Subscription("billing".to_owned())
+    }
+
+    fn at(position: u64) -> Cursor {
+        Cursor { position, heard: 0, text: "'*'".to_owned() }
+    }
+
+    fn append(store: &Store, events: u64) {
+        use crate::event::NewEvent;
+        use crate::store::group::Group;
+        let events = (0..events).map(|n| NewEvent::new("Order.paid").on(("Order", n))).collect();
+        drop(store.append(Group { events, ..Group::default() }).unwrap());
+    }
+
+    #[test]
+    fn a_place_is_kept() {
+        let disk = SimulatedDisk::new();
+        let store = Store::create(path(), options(&disk)).unwrap();
+        append(&store, 5);
+        let shared = store.shared();
+        assert_eq!(shared.cursors.get(&billing()).unwrap(), None);
+        shared.create_cursor(&billing(), at(0)).unwrap();
+        shared.cursors.change(&billing(), |cursor| cursor.position = 3);
+        assert_eq!(shared.cursors.get(&billing()).unwrap(), Some(at(3)));
+        store.close().unwrap();
+        let store = Store::open(path(), options(&disk)).unwrap();
+        assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(3)));
+        assert!(store.shared().remove_cursor(&billing()).unwrap());
+        assert!(!store.shared().remove_cursor(&billing()).unwrap());
+        // Nothing was appended in this session: there is no journal to settle.
+        store.close().unwrap();
+        let store = Store::open(path(), options(&disk)).unwrap();
+        assert_eq!(store.shared().cursors.get(&billing()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_move_without_an_append_outlives_the_session() {
+        let disk = SimulatedDisk::new();
+        let store = Store::create(path(), options(&disk)).unwrap();
+        append(&store, 5);
+        store.shared().create_cursor(&billing(), at(0)).unwrap();
+        store.close().unwrap();
+        let store = Store::open(path(), options(&disk)).unwrap();
+        store.shared().cursors.change(&billing(), |cursor| cursor.position = 5);
+        store.close().unwrap();
+        let store = Store::open(path(), options(&disk)).unwrap();
+        assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(5)));
+    }
+
+    #[test]
+    fn what_was_made_survives_a_crash_and_moves_are_written_soon() {
+        for fate in Fate::ALL {
+            let disk = SimulatedDisk::new();
+            let store = Store::create(path(), options(&disk)).unwrap();
+            append(&store, 5);
+            store.shared().create_cursor(&billing(), at(1)).unwrap();
+            let disk = disk.crash(fate, 7);
+            drop(store);
+            let store = Store::open(path(), options(&disk)).unwrap();
+            assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(1)), "{fate:?}");
+            store.shared().cursors.change(&billing(), |cursor| cursor.position = 4);
+            let until = std::time::Instant::now() + Duration::from_secs(30);
+            while !locked(&store.shared().cursors.state).moved.is_empty() {
+                assert!(std::time::Instant::now() < until);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // What is being written is written once the lock is free.
+            drop(locked(&store.shared().cursors.writing));
+            let disk = disk.crash(fate, 8);
+            drop(store);
+            let store = Store::open(path(), options(&disk)).unwrap();
+            assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(4)), "{fate:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_reader_at_a_time() {
+        let disk = SimulatedDisk::new();
+        let store = Store::create(path(), options(&disk)).unwrap();
+        let first = store.shared().attach(&billing(), "the first".to_owned()).unwrap();
+        let error = store.shared().attach(&billing(), "the second".to_owned()).unwrap_err();
+        assert!(error.to_string().contains("the first"), "{error}");
+        drop(first);
+        assert!(store.shared().attach(&billing(), "the second".to_owned()).is_ok());
+    }
+
+    #[test]
+    fn a_damaged_cursor_is_told_and_can_be_dropped() {
+        let disk = SimulatedDisk::new();
+        let store = Store::create(path(), options(&disk)).unwrap();
+        store.shared().create_cursor(&billing(), at(0)).unwrap();
+        store
+            .shared()
+            .cold
+            .write("a test", |tables| {
+                tables.damage_cursor(&billing());
+                Ok(())
+            })
+            .unwrap();
+        store.close().unwrap();
+        let store = Store::open(path(), options(&disk)).unwrap();
+        let faults = crate::store::check::verify(&store.snapshot()).unwrap().faults;
+        assert!(faults[0].contains("the cursor of the subscription billing"), "{faults:?}");
+        let error = store.shared().cursors.get(&billing()).unwrap_err();
+        assert!(error.to_string().contains("the cursor of the subscription billing"), "{error}");
+        assert!(store.shared().remove_cursor(&billing()).unwrap());
+        assert_eq!(store.shared().cursors.get(&billing()).unwrap(), None);
+    }
+}
