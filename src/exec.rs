@@ -30,6 +30,7 @@ pub(crate) mod reaction;
 pub(crate) mod scan;
 mod show;
 mod sort;
+mod sum;
 mod trace;
 mod verb;
 mod write;
