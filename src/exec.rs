@@ -25,8 +25,10 @@ mod index;
 mod made;
 mod model;
 mod path;
+pub(crate) mod program;
 mod project;
 pub(crate) mod reaction;
+mod rhythm;
 pub(crate) mod scan;
 mod show;
 mod sort;
@@ -72,6 +74,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
         ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
         ReadKind::Subscriptions => Answer::rows(show::subscriptions(snapshot)),
+        ReadKind::Programs(kind) => Answer::rows(program::show(snapshot, *kind)?.into_iter().map(Ok)),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),
         ReadKind::Head => Answer::row(show::head(snapshot)?),
         ReadKind::Verify => Answer::rows(show::verify(snapshot)?),

@@ -5,7 +5,9 @@ mod handler;
 mod leg;
 mod named;
 mod occurrence;
+mod reaction;
 pub(crate) mod runner;
+mod schedule;
 #[cfg(feature = "async")]
 mod stream;
 mod subscribe;

@@ -29,6 +29,7 @@ pub(crate) mod webhook;
 pub(crate) mod write;
 
 use crate::entity::{Entity, Position};
+use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 
 pub(crate) use absence::Absence;
@@ -47,7 +48,7 @@ pub(crate) use shape::{Shape, Shaped};
 pub(crate) use subscription::{Subscription, Until, event_condition, indexed, recorded_before, tagged};
 pub(crate) use write::{
     Act, Append, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, Drop, Dropped, Emit, Owner,
-    Perform, When,
+    Perform, Settle, When,
 };
 
 /// What is to be done.
@@ -100,6 +101,8 @@ pub(crate) enum ReadKind {
     Types,
     Verbs,
     Indexes,
+    /// `SHOW REACTIONS`, `SHOW SCHEDULES`.
+    Programs(ProgramKind),
     Subscriptions,
     Stats,
     Head,
@@ -113,6 +116,8 @@ pub(crate) enum Write {
     Append(Append),
     Define(Define),
     Drop(Drop),
+    /// `RETRY`, `SKIP`.
+    Settle(Settle),
     Checkpoint,
 }
 

@@ -1,6 +1,7 @@
 //! Definitions: what is defined, and what ends, as events about it.
 
 use super::answer::{Answer, Row};
+use super::aside;
 use crate::entity::{Entity, Name, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
@@ -51,7 +52,11 @@ impl Define {
             ],
             Define::Entity(entity) => vec![(model::TEXT, entity.text.as_str().into())],
             Define::Verb(verb) => vec![(model::TEXT, verb.text.as_str().into())],
-            Define::Program(program) => vec![(model::TEXT, program.text.as_str().into())],
+            Define::Program(program) => {
+                let (member, none) = aside::none();
+                let text = (model::TEXT.to_owned(), program.text.as_str().into());
+                return Object::from_iter([text, (member, none)]);
+            }
         };
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }

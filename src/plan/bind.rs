@@ -29,6 +29,7 @@ use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Admin, Count, EntityRef, Id, Param, Query, Shown, Span, Statement, Text};
 use crate::plan::Parameters;
+use crate::store::catalog::ProgramKind;
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -108,6 +109,14 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Show(Shown::Verbs) => read(ReadKind::Verbs),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
         Statement::Show(Shown::Subscriptions) => read(ReadKind::Subscriptions),
+        Statement::Show(Shown::Reactions) => read(ReadKind::Programs(ProgramKind::Reaction)),
+        Statement::Show(Shown::Schedules) => read(ReadKind::Programs(ProgramKind::Schedule)),
+        Statement::Admin(Admin::Retry { kind, name, position }) => {
+            binder.settle(*kind, name, *position, true).map(Plan::Write)
+        }
+        Statement::Admin(Admin::Skip { kind, name, position }) => {
+            binder.settle(*kind, name, *position, false).map(Plan::Write)
+        }
         Statement::Show(Shown::Stats) => read(ReadKind::Stats),
         Statement::Show(Shown::Head) => read(ReadKind::Head),
         Statement::Admin(Admin::Verify { .. }) => read(ReadKind::Verify),

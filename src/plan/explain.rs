@@ -41,6 +41,11 @@ impl Display for Plan {
             Plan::Write(Write::Drop(Drop { what: Dropped::Subscription, name, .. })) => {
                 write!(f, "forget the place of the subscription {}", Name(name))
             }
+            Plan::Write(Write::Settle(settle)) => {
+                let (kind, name) = (settle.kind.word(), Name(&settle.name));
+                let what = if settle.again { "tries again" } else { "never tries again" };
+                write!(f, "append that the {kind} {name} {what} what is set aside")
+            }
             Plan::Write(Write::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
             Plan::Explain(explain) => explain.plan.fmt(f),
@@ -91,6 +96,7 @@ impl Display for Read {
                 let name = Name(name);
                 write!(f, "read what is defined of {name}, its types and some of their newest events")
             }
+            ReadKind::Programs(kind) => write!(f, "list each {} with its place in the log", kind.word()),
             ReadKind::Kinds => f.write_str("go from kind to kind, and list the catalog"),
             ReadKind::Verbs => f.write_str("list the catalog"),
             ReadKind::Types => f.write_str("count the list of each type"),

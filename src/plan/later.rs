@@ -12,7 +12,6 @@ pub(super) enum Later {
     Backup,
     VerifyAgainst,
     Compact,
-    Retry,
     View,
     SubscribeView,
     Form,
@@ -26,7 +25,6 @@ impl Later {
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
             Later::Compact => "COMPACT",
-            Later::Retry => "RETRY and SKIP",
             Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
             Later::Form => "this statement",
@@ -58,7 +56,7 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
         Statement::Admin(Admin::Verify { .. }) => Some(Later::VerifyAgainst),
         Statement::Admin(Admin::Backup { .. }) => Some(Later::Backup),
         Statement::Admin(Admin::Compact) => Some(Later::Compact),
-        Statement::Admin(Admin::Retry { .. } | Admin::Skip { .. }) => Some(Later::Retry),
+        Statement::Admin(Admin::Retry { .. } | Admin::Skip { .. }) => None,
     }
 }
 
@@ -89,8 +87,7 @@ fn show(shown: Shown) -> Option<Later> {
         Shown::Kinds | Shown::Types | Shown::Verbs | Shown::Indexes => return None,
         Shown::Subscriptions | Shown::Stats | Shown::Head => return None,
         Shown::Views => "SHOW VIEWS",
-        Shown::Reactions => "SHOW REACTIONS",
+        Shown::Reactions | Shown::Schedules => return None,
         Shown::Webhooks => "SHOW WEBHOOKS",
-        Shown::Schedules => "SHOW SCHEDULES",
     }))
 }

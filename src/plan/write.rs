@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Absence;
 use super::expr::Node;
-use crate::entity::{Entity, EventType};
+use crate::entity::{Entity, EventType, Position};
 use crate::event::{Cause, Expect};
 use crate::pattern::Pattern;
 use crate::store::catalog::ProgramKind;
@@ -145,6 +145,18 @@ pub(crate) struct DefineProgram {
 pub(crate) struct Drop {
     pub what: Dropped,
     pub name: String,
+    pub actor: Option<Entity>,
+}
+
+/// `RETRY` or `SKIP`, of what is set aside.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settle {
+    pub kind: ProgramKind,
+    pub name: String,
+    /// None: all of it.
+    pub position: Option<Position>,
+    /// Whether it is tried again, or never any more.
+    pub again: bool,
     pub actor: Option<Entity>,
 }
 

@@ -2,6 +2,7 @@
 
 use super::expr::Names;
 use super::{Binder, Said};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::lang;
 use crate::lang::ast::{
@@ -12,7 +13,7 @@ use crate::plan::fault::nearest;
 use crate::plan::field::{STATE, Sort};
 use crate::plan::later::Later;
 use crate::plan::write::On;
-use crate::plan::{Define, DefineIndex, Drop, Dropped, Parameters, Write};
+use crate::plan::{Define, DefineIndex, Drop, Dropped, Parameters, Settle, Write};
 use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -122,6 +123,31 @@ impl Binder<'_> {
         }
         let actor = self.context.default_actor.cloned();
         Ok(Write::Drop(Drop { what, name: name.text.clone(), actor }))
+    }
+
+    /// `RETRY`, `SKIP`.
+    pub(super) fn settle(
+        &self,
+        kind: DefinedKind,
+        name: &Name,
+        position: Option<Position>,
+        again: bool,
+    ) -> Result<Write> {
+        let Some(kind) = program_of(kind) else {
+            let message =
+                format!("no {kind} sets anything aside: expected a REACTION, a WEBHOOK or a SCHEDULE");
+            return Err(self.fault(name.span, message));
+        };
+        let catalog = self.snapshot()?.indexes();
+        if catalog.program(kind, &name.text).is_none() {
+            let programs = catalog.programs().filter(|program| program.kind == kind);
+            let known = programs.map(|program| program.name.as_str());
+            let meant = nearest(&name.text, known).map(|name| crate::entity::Name(name).to_string());
+            let message = format!("no {} '{}' is defined", kind.word(), name.text);
+            return Err(self.fault_meaning(name.span, message, meant));
+        }
+        let actor = self.context.default_actor.cloned();
+        Ok(Write::Settle(Settle { kind, name: name.text.clone(), position, again, actor }))
     }
 
     /// A name that there is something to tell of.
