@@ -1,5 +1,6 @@
 //! Live: followers of the log that run on into the present.
 
+mod ahead;
 pub(crate) mod follower;
 mod handler;
 mod leg;
@@ -9,6 +10,8 @@ pub(crate) mod runner;
 #[cfg(feature = "async")]
 mod stream;
 mod subscribe;
+#[cfg(feature = "webhooks")]
+mod webhook;
 
 pub use handler::{Handled, Handler, Handling, Report, SetAside};
 pub use named::Named;

@@ -21,16 +21,21 @@ mod moment;
 pub(crate) mod order;
 mod parameters;
 mod participle;
+pub(crate) mod reaction;
 pub(crate) mod shape;
 mod subscription;
 pub(crate) mod verb;
+pub(crate) mod webhook;
 pub(crate) mod write;
 
 use crate::entity::{Entity, Position};
 use crate::time::Timestamp;
 
 pub(crate) use absence::Absence;
-pub(crate) use bind::{Context, bind, entity_definition, hints, index_expression, verb_definition};
+pub(crate) use bind::{
+    Context, bind, entity_definition, hints, index_expression, reaction_definition, schedule_definition,
+    verb_definition,
+};
 pub(crate) use by::{By, Derived, Tagged, Test};
 pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};
 #[cfg(test)]
@@ -41,7 +46,8 @@ pub use parameters::Parameters;
 pub(crate) use shape::{Shape, Shaped};
 pub(crate) use subscription::{Subscription, Until, event_condition, indexed, recorded_before, tagged};
 pub(crate) use write::{
-    Act, Append, Define, DefineEntity, DefineIndex, DefineVerb, Drop, Dropped, Emit, Owner, Perform, When,
+    Act, Append, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, Drop, Dropped, Emit, Owner,
+    Perform, When,
 };
 
 /// What is to be done.

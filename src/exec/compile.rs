@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{index, model, verb};
+use super::{index, model, reaction, verb};
 use crate::error::Result;
 use crate::event::Absence;
 use crate::plan;
-use crate::store::catalog::{Compile, Derive};
+use crate::store::catalog::{Compile, Derive, ProgramKind};
 use crate::store::condition::Condition;
 use crate::store::fold::Fold;
 use crate::store::snapshot::Snapshot;
@@ -26,6 +26,10 @@ impl Compile for Compiler {
 
     fn verb(&self, text: &str) -> Result<(String, Arc<dyn Rule>)> {
         verb::compile(text)
+    }
+
+    fn program(&self, kind: ProgramKind, text: &str) -> Result<String> {
+        reaction::check(kind, text)
     }
 
     fn absence(&self, said: &Absence, snapshot: &Snapshot, own: &[&str]) -> Result<Arc<dyn Condition>> {

@@ -5,7 +5,7 @@ use crate::entity::{Entity, Name, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
 use crate::plan::write::On;
-use crate::plan::{Define, DefineEntity, DefineIndex, DefineVerb, Drop, Dropped};
+use crate::plan::{Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, Drop, Dropped};
 use crate::store::Store;
 use crate::store::catalog::{self, model, verb};
 use crate::store::cursor::Follower;
@@ -19,6 +19,7 @@ impl Define {
             Define::Index(index) => &index.name,
             Define::Entity(entity) => &entity.kind,
             Define::Verb(verb) => &verb.name,
+            Define::Program(program) => &program.name,
         }
     }
 
@@ -26,7 +27,8 @@ impl Define {
         match self {
             Define::Index(DefineIndex { actor, .. })
             | Define::Entity(DefineEntity { actor, .. })
-            | Define::Verb(DefineVerb { actor, .. }) => actor.as_ref(),
+            | Define::Verb(DefineVerb { actor, .. })
+            | Define::Program(DefineProgram { actor, .. }) => actor.as_ref(),
         }
     }
 
@@ -36,6 +38,7 @@ impl Define {
             Define::Index(_) => (catalog::DEFINED, catalog::KIND),
             Define::Entity(_) => (model::DEFINED, model::KIND),
             Define::Verb(_) => (verb::DEFINED, verb::KIND),
+            Define::Program(program) => (program.kind.defined(), program.kind.target()),
         }
     }
 
@@ -48,6 +51,7 @@ impl Define {
             ],
             Define::Entity(entity) => vec![(model::TEXT, entity.text.as_str().into())],
             Define::Verb(verb) => vec![(model::TEXT, verb.text.as_str().into())],
+            Define::Program(program) => vec![(model::TEXT, program.text.as_str().into())],
         };
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -77,6 +81,10 @@ pub(super) fn same(snapshot: &Snapshot, define: &Define) -> Option<Position> {
             let found = snapshot.indexes().verb(&wanted.name);
             found.filter(|verb| verb.text == wanted.text).map(|verb| verb.position)
         }
+        Define::Program(wanted) => {
+            let found = snapshot.indexes().program(wanted.kind, &wanted.name);
+            found.filter(|program| program.text == wanted.text).map(|program| program.position)
+        }
     }
 }
 
@@ -94,6 +102,9 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
         Define::Verb(verb) => {
             super::verb::compile(&verb.text)?;
             stays_with(&snapshot, verb)?;
+        }
+        Define::Program(program) => {
+            super::reaction::check(program.kind, &program.text)?;
         }
         Define::Index(_) => {}
     }
@@ -119,6 +130,9 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
         answer.notices.push(format!(
             "{name} is built from {what}, while this database is open; SHOW INDEXES tells how far it is"
         ));
+    }
+    if let Define::Program(program) = define {
+        answer.notices.extend(program.notices.iter().cloned());
     }
     Ok(answer)
 }
@@ -154,6 +168,10 @@ pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
         Dropped::Index => ("index", (catalog::DROPPED, catalog::KIND), is_index(&snapshot, &drop.name)),
         Dropped::Entity => {
             ("entity", (model::DROPPED, model::KIND), snapshot.indexes().model(&drop.name).is_some())
+        }
+        Dropped::Program(kind) => {
+            let is_defined = snapshot.indexes().program(kind, &drop.name).is_some();
+            (kind.word(), (kind.dropped(), kind.target()), is_defined)
         }
         Dropped::Subscription => return drop_subscription(store, &drop.name),
         Dropped::Verb => ("verb", (verb::DROPPED, verb::KIND), snapshot.indexes().verb(&drop.name).is_some()),

@@ -113,6 +113,10 @@ fn defining(snapshot: &Snapshot, define: &Define) -> String {
             replacing(snapshot.indexes().model(&entity.kind).map(|model| model.position))
         }
         Define::Verb(verb) => replacing(snapshot.indexes().verb(&verb.name).map(|verb| verb.position)),
+        Define::Program(program) => {
+            let known = snapshot.indexes().program(program.kind, &program.name);
+            replacing(known.map(|program| program.position))
+        }
     }
 }
 

@@ -166,7 +166,7 @@ impl<'p> Grouping<'p> {
         for (_, place) in by_key {
             let Some(group) = groups[place].take() else { continue };
             let mut slots = group.keys;
-            slots.extend(group.accumulators.into_iter().map(Accumulator::result));
+            slots.extend(group.accumulators.iter().map(Accumulator::result));
             let having = self.plan.having.as_ref();
             if having.is_none_or(|having| Scope::group(&slots).truth(&having.node) == Some(true)) {
                 found.push(slots);

@@ -72,6 +72,8 @@ pub(crate) struct Follower {
     who: cursor::Follower,
     /// What was said to it up to here is done.
     heard: u64,
+    /// What was said to it up to here is being done.
+    hearing: Option<u64>,
     /// What is set aside.
     aside: BTreeMap<u64, SetAside>,
     halted: bool,
@@ -85,7 +87,17 @@ impl Follower {
         newest: Arc<AtomicU64>,
     ) -> Follower {
         let who = cursor::Follower::Program(program.position);
-        Follower { shared, program, cancel, newest, who, heard: 0, aside: BTreeMap::new(), halted: false }
+        Follower {
+            shared,
+            program,
+            cancel,
+            newest,
+            who,
+            heard: 0,
+            hearing: None,
+            aside: BTreeMap::new(),
+            halted: false,
+        }
     }
 
     /// Goes along the log until it is to end. `start` is where one begins that has no place yet.
@@ -93,7 +105,7 @@ impl Follower {
         let place = self.begin(start)?;
         let mut after = place.position;
         loop {
-            if self.has_ended() || self.hear(work).is_err() || self.rest(work).is_err() {
+            if self.has_ended() || self.hear(work).is_err() {
                 return Ok(Ended);
             }
             let goal = self.shared.watch.synced();
@@ -105,7 +117,8 @@ impl Follower {
             let events = Subscription::new(self.shared.clone(), wanted);
             for delivery in events.until(Position(goal)).cancelled_by(&self.cancel) {
                 let Delivery::Event(event) = delivery? else { continue };
-                if self.wait_until(work, &event).is_err() || self.take(work, &event).is_err() {
+                let ready = self.wait_until(work, &event).and_then(|()| self.rest(work));
+                if ready.is_err() || self.take(work, &event).is_err() {
                     return Ok(Ended);
                 }
                 after = event.position.0;
@@ -180,12 +193,12 @@ impl Follower {
             if self.has_ended() {
                 return Err(Ended);
             }
+            self.hear(work)?;
             let now = self.shared.options.clock.now();
             let due = work.due(event);
             if now >= due {
                 return Ok(());
             }
-            self.hear(work)?;
             let left = due.as_millis().saturating_sub(now.as_millis()).saturating_add(1);
             let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK);
             self.wait_past(self.shared.watch.synced(), Some(Instant::now() + left));
@@ -219,7 +232,7 @@ impl Follower {
     /// Sets an event aside: that is an event, too.
     pub fn set_aside(&mut self, event: &Event, error: &Error, attempts: u64) -> Result<(), Ended> {
         let trigger = event.position;
-        let heard = self.heard;
+        let heard = self.hearing.unwrap_or(self.heard);
         let said = aside::failed(&self.program, trigger, error, attempts);
         let key = format!(
             "${} {} {} failed {} {heard}",
@@ -279,7 +292,7 @@ impl Follower {
 
     /// What was said up to here is done.
     pub fn has_heard(&mut self, through: u64) {
-        self.heard = self.heard.max(through);
+        (self.heard, self.hearing) = (self.heard.max(through), None);
         self.shared.cursors.change(&self.who, |cursor| cursor.heard = cursor.heard.max(through));
     }
 
@@ -295,6 +308,7 @@ impl Follower {
                 }
             };
             let place = self.shared.cursors.get(&self.who).ok().flatten().map_or(0, |cursor| cursor.position);
+            self.hearing = Some(through);
             for position in wanted {
                 // One that is set aside again, or still to come, is not for now.
                 if position > place || self.aside.contains_key(&position) {
@@ -343,3 +357,6 @@ pub(super) fn report(shared: &Shared, program: &Program, position: Option<Positi
         listener(&Report { what: program.kind.word(), name: program.name.clone(), position, text });
     }
 }
+
+#[cfg(test)]
+mod tests;

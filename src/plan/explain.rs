@@ -34,6 +34,10 @@ impl Display for Plan {
                 let name = Name(name);
                 write!(f, "append the end of the verb {name}\n  which nobody performs from then on")
             }
+            Plan::Write(Write::Drop(Drop { what: Dropped::Program(kind), name, .. })) => {
+                let name = Name(name);
+                write!(f, "append the end of the {} {name}\n  which runs no more from then on", kind.word())
+            }
             Plan::Write(Write::Drop(Drop { what: Dropped::Subscription, name, .. })) => {
                 write!(f, "forget the place of the subscription {}", Name(name))
             }
@@ -59,6 +63,14 @@ impl Display for Define {
             Define::Verb(verb) => {
                 write!(f, "append the definition of the verb {}, which holds at once", Name(&verb.name))?;
                 write!(f, "\n  {}", verb.text)
+            }
+            Define::Program(program) => {
+                let (kind, name) = (program.kind.word(), Name(&program.name));
+                write!(
+                    f,
+                    "append the definition of the {kind} {name}, which runs where the database is opened live"
+                )?;
+                write!(f, "\n  {}", program.text)
             }
         }
     }

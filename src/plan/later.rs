@@ -22,7 +22,7 @@ impl Later {
     fn what(self) -> &'static str {
         match self {
             Later::Define(what) | Later::Show(what) => what,
-            Later::Drop => "DROP of anything but an index, an entity, a verb or a subscription",
+            Later::Drop => "DROP VIEW",
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
             Later::Compact => "COMPACT",
@@ -46,6 +46,10 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
         Statement::Read(read) => self::read(read),
         Statement::Define(definition) => define(definition),
         Statement::Drop { kind: DefinedKind::Index | DefinedKind::Entity | DefinedKind::Verb, .. } => None,
+        Statement::Drop {
+            kind: DefinedKind::Reaction | DefinedKind::Webhook | DefinedKind::Schedule,
+            ..
+        } => None,
         Statement::Drop { kind: DefinedKind::Subscription, .. } => None,
         Statement::Drop { .. } => Some(Later::Drop),
         Statement::Show(shown) => show(*shown),
@@ -74,10 +78,9 @@ fn read(read: &Read) -> Option<Later> {
 fn define(definition: &Definition) -> Option<Later> {
     Some(Later::Define(match definition {
         Definition::Index { .. } | Definition::Entity(_) | Definition::Verb(_) => return None,
+        Definition::Reaction(_) | Definition::Schedule { .. } => return None,
         Definition::View { .. } => "DEFINE VIEW",
-        Definition::Reaction(_) => "DEFINE REACTION",
         Definition::Webhook(_) => "DEFINE WEBHOOK",
-        Definition::Schedule { .. } => "DEFINE SCHEDULE",
     }))
 }
 

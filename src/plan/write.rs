@@ -9,6 +9,7 @@ use super::expr::Node;
 use crate::entity::{Entity, EventType};
 use crate::event::{Cause, Expect};
 use crate::pattern::Pattern;
+use crate::store::catalog::ProgramKind;
 use crate::store::verb::Rule;
 use crate::time::Timestamp;
 
@@ -77,6 +78,7 @@ pub(crate) enum Define {
     Index(DefineIndex),
     Entity(DefineEntity),
     Verb(DefineVerb),
+    Program(DefineProgram),
 }
 
 /// What an index is of.
@@ -126,6 +128,18 @@ pub(crate) struct DefineVerb {
     pub actor: Option<Entity>,
 }
 
+/// `DEFINE REACTION`, `DEFINE WEBHOOK`, `DEFINE SCHEDULE`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DefineProgram {
+    pub kind: ProgramKind,
+    pub name: String,
+    /// The canonical text of the statement, values in the place of parameters.
+    pub text: String,
+    pub actor: Option<Entity>,
+    /// For whoever defines it to read.
+    pub notices: Vec<String>,
+}
+
 /// `DROP`, of what is defined.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Drop {
@@ -140,6 +154,7 @@ pub(crate) enum Dropped {
     Index,
     Entity,
     Verb,
+    Program(ProgramKind),
     /// One that has a name: it is no definition, but a place.
     Subscription,
 }

@@ -105,7 +105,7 @@ impl Snapshot {
         self.shared.added_verbs()
     }
 
-    pub(super) fn options(&self) -> &Options {
+    pub fn options(&self) -> &Options {
         &self.shared.options
     }
 
@@ -138,6 +138,11 @@ impl Snapshot {
     pub fn read<T>(&self, read: impl FnMut(&View) -> Result<T>) -> Result<T> {
         self.go_on()?;
         View::read(&self.shared, self.head, Some(&self.cancel), read)
+    }
+
+    /// The stored bytes of the event at a position; none beyond the head.
+    pub fn encoded(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
+        self.read(|view| view.event(position.0))
     }
 
     /// The event at a position; none beyond the head.

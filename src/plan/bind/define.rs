@@ -13,6 +13,7 @@ use crate::plan::field::{STATE, Sort};
 use crate::plan::later::Later;
 use crate::plan::write::On;
 use crate::plan::{Define, DefineIndex, Drop, Dropped, Parameters, Write};
+use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -48,6 +49,10 @@ impl Binder<'_> {
             }
             Definition::Entity(entity) => Define::Entity(self.define_entity(entity)?),
             Definition::Verb(verb) => Define::Verb(self.define_verb(verb)?),
+            Definition::Reaction(reaction) => Define::Program(self.define_reaction(reaction)?),
+            Definition::Schedule { name, every, at, acts } => {
+                Define::Program(self.define_schedule(name, every, at.as_ref(), acts)?)
+            }
             _ => return Err(Later::Form.error()),
         }))
     }
@@ -87,6 +92,12 @@ impl Binder<'_> {
             DefinedKind::Verb => {
                 (Dropped::Verb, "verb", catalog.verbs().map(|verb| verb.name.as_str()).collect())
             }
+            DefinedKind::Reaction | DefinedKind::Webhook | DefinedKind::Schedule => {
+                let Some(kind) = program_of(kind) else { return Err(Later::Drop.error()) };
+                let programs = catalog.programs().filter(|program| program.kind == kind);
+                let known = programs.map(|program| program.name.as_str()).collect();
+                (Dropped::Program(kind), kind.word(), known)
+            }
             DefinedKind::Subscription => {
                 (Dropped::Subscription, "subscription", cursors.iter().map(String::as_str).collect())
             }
@@ -123,17 +134,18 @@ impl Binder<'_> {
         let added = snapshot.added_verbs();
         let added = || added.iter().map(|(name, _)| name.as_str());
         let verbs = || catalog.verbs().map(|verb| verb.name.as_str()).chain(added());
-        let is_defined = indexes().chain(verbs()).any(|name| name == wanted);
+        let programs = || catalog.programs().map(|program| program.name.as_str());
+        let is_defined = indexes().chain(verbs()).chain(programs()).any(|name| name == wanted);
         if is_defined || catalog.model(wanted).is_some() || snapshot.has_kind(wanted)? {
             return Ok(name.text.clone());
         }
         let kinds = snapshot.kinds()?;
         let kinds = kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with('$'));
         let defined = catalog.models().map(|model| model.kind.as_str());
-        let known = kinds.chain(defined).chain(verbs()).chain(indexes());
+        let known = kinds.chain(defined).chain(verbs()).chain(indexes()).chain(programs());
         let meant = nearest(wanted, known).map(|name| crate::entity::Name(name).to_string());
         let message =
-            format!("no kind of entities, no verb and no index '{wanted}'; SHOW KINDS tells what there is");
+            format!("nothing is called '{wanted}'; SHOW KINDS tells which kinds of entities there are");
         Err(self.fault_meaning(name.span, message, meant))
     }
 
@@ -287,6 +299,16 @@ fn written(value: &Value, span: Span) -> ExprKind {
             ExprKind::Object(ObjectExpr { members: members.collect(), span })
         }
         scalar => ExprKind::Literal(Literal::Value(scalar.clone())),
+    }
+}
+
+/// What runs by itself, of the kinds of what is defined.
+pub(super) fn program_of(kind: DefinedKind) -> Option<ProgramKind> {
+    match kind {
+        DefinedKind::Reaction => Some(ProgramKind::Reaction),
+        DefinedKind::Webhook => Some(ProgramKind::Webhook),
+        DefinedKind::Schedule => Some(ProgramKind::Schedule),
+        _ => None,
     }
 }
 

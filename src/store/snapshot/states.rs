@@ -309,7 +309,7 @@ impl Warm {
         let mut entries = BTreeSet::new();
         for (id, bytes) in &self.states {
             let Some(bytes) = bytes else { continue };
-            entries.extend(found_by(&Kept::open(bytes)?, finder).into_iter().map(|term| (term, id.clone())));
+            entries.extend(found_by(id, &Kept::open(bytes)?, finder).into_iter().map(|term| (term, id.clone())));
         }
         self.bytes += entries.iter().map(held).sum::<usize>();
         self.found.insert(finder.position, (finder.clone(), entries));
@@ -329,12 +329,12 @@ impl Warm {
         let before = self.states.get(&id).and_then(Option::as_ref);
         for (finder, entries) in self.found.values_mut() {
             if let Some(before) = before {
-                for term in found_by(&Kept::open(before)?, finder) {
+                for term in found_by(&id, &Kept::open(before)?, finder) {
                     let entry = (term, id.clone());
                     self.bytes -= if entries.remove(&entry) { held(&entry) } else { 0 };
                 }
             }
-            for term in found_by(&Kept::open(&bytes)?, finder) {
+            for term in found_by(&id, &Kept::open(&bytes)?, finder) {
                 let entry = (term, id.clone());
                 self.bytes += held(&entry);
                 entries.insert(entry);
