@@ -1,5 +1,6 @@
 //! Live: followers of the log that run on into the present.
 
+mod ahead;
 pub(crate) mod follower;
 mod handler;
 mod leg;

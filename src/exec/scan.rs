@@ -248,6 +248,29 @@ impl Scan {
         found
     }
 
+    /// What is made of the next events that are left, of so many at most; nothing once there are none. An error comes behind what was found
+    /// before it.
+    pub fn take<T>(
+        &mut self,
+        wanted: usize,
+        make: impl FnMut(&Record, &[u8]) -> Result<T>,
+    ) -> Result<VecDeque<T>> {
+        let mut found = VecDeque::new();
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        if !self.done
+            && let Err(error) = self.find(wanted, &mut found, make)
+        {
+            self.done = true;
+            if found.is_empty() {
+                return Err(error);
+            }
+            self.failed = Some(error);
+        }
+        Ok(found)
+    }
+
     /// What is made of each event that is left, as it is pulled.
     pub fn made<T, M: FnMut(&Record, &[u8]) -> Result<T>>(self, make: M) -> Made<T, M> {
         Made { scan: self, make, page: VecDeque::new() }

@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::ahead::Found;
+use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -30,7 +32,7 @@ pub(super) struct Leg {
 
 enum Feed {
     /// Of what is wanted.
-    Found(Box<Scan>),
+    Found(Box<Found>),
     /// Of everything.
     Every(LogScan),
     /// Of everything, all of which is in memory.
@@ -39,16 +41,25 @@ enum Feed {
 
 impl Leg {
     /// From behind a position up to another, which is durable.
-    pub fn begin(shared: &Arc<Shared>, plan: &plan::Subscription, after: u64, goal: u64) -> Result<Leg> {
+    pub fn begin(
+        shared: &Arc<Shared>,
+        plan: &plan::Subscription,
+        end: &Cancel,
+        after: u64,
+        goal: u64,
+    ) -> Result<Leg> {
         let (mut goal, short) = (goal, goal - after <= LONG);
         let fresh = if short { fresh(shared, after, &mut goal)? } else { None };
         let feed = match fresh {
             Some(fresh) => Feed::Fresh(fresh),
             None => {
-                let snapshot = shared.snapshot().until(Position(goal));
+                let snapshot = shared.snapshot().until(Position(goal)).cancelled_by(end);
                 match short {
                     true => Feed::Every(snapshot.log(after + 1, goal, Direction::Ascending)),
-                    false => Feed::Found(Box::new(Scan::past(&snapshot, plan, Position(after))?)),
+                    false => {
+                        let scan = Scan::past(&snapshot, plan, Position(after))?;
+                        Feed::Found(Box::new(Found::new(scan, goal)))
+                    }
                 }
             }
         };
@@ -61,14 +72,14 @@ impl Leg {
     }
 
     /// The next event that is wanted.
-    pub fn next(&mut self, plan: &plan::Subscription) -> Result<Option<Event>> {
+    pub fn next(&mut self, shared: &Arc<Shared>, plan: &plan::Subscription) -> Result<Option<Event>> {
         let Leg { feed, names, .. } = self;
         let mut wanted = |position, bytes: &Arc<[u8]>| {
             let record = Record::open(Position(position), bytes)?;
             plan.wants(&record).then(|| record.to_event_sharing(bytes, names)).transpose()
         };
         match feed {
-            Feed::Found(scan) => return scan.next().transpose(),
+            Feed::Found(found) => return found.next(shared),
             Feed::Every(rows) => {
                 for row in rows {
                     let (position, bytes) = row?;

@@ -63,10 +63,10 @@ pub struct Subscription {
     after: u64,
     leg: Option<Leg>,
     caught_up: bool,
-    /// What ends it: whoever it was given to, and what runs it.
-    cancels: Vec<Cancel>,
-    /// Kept so that those can wake it while it lives.
-    wakes: Vec<Arc<dyn Fn() + Send + Sync>>,
+    /// What ends it, and what is being read for it.
+    end: Cancel,
+    /// Kept so that it can be woken while it lives.
+    wake: Option<Arc<dyn Fn() + Send + Sync>>,
     /// What was wrong with what was said of it: told instead of the first delivery.
     fault: Option<Error>,
     /// On whose behalf a handler of it appends.
@@ -92,8 +92,8 @@ impl Subscription {
             after,
             leg: None,
             caught_up: false,
-            cancels: Vec::new(),
-            wakes: Vec::new(),
+            end: Cancel::new(),
+            wake: None,
             fault: None,
             actor: None,
             seat: None,
@@ -249,14 +249,10 @@ impl Subscription {
     pub fn cancelled_by(mut self, cancel: &Cancel) -> Subscription {
         let shared = self.shared.clone();
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || shared.watch.wake());
-        cancel.on_cancel(&wake);
-        self.cancels.push(cancel.clone());
-        self.wakes.push(wake);
+        self.end = Cancel::among(vec![std::mem::take(&mut self.end), cancel.clone()]);
+        self.end.on_cancel(&wake);
+        self.wake = Some(wake);
         self
-    }
-
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.cancels.iter().any(Cancel::is_cancelled)
     }
 
     /// Everything up to here has been looked at.
@@ -313,16 +309,16 @@ impl Subscription {
             return Some(Err(fault));
         }
         while !self.ended {
-            if self.is_cancelled() || self.plan.limit == Some(0) {
+            if self.end.is_cancelled() || self.plan.limit == Some(0) {
                 break;
             }
-            if let Err(error) = self.cancels.iter().try_for_each(Cancel::check) {
+            if let Err(error) = self.end.check() {
                 self.ended = true;
                 return Some(Err(error));
             }
             if let Some(next) = self.next_of_leg().transpose() {
                 self.ended = next.is_err();
-                if self.ended && self.shared.watch.is_closed() {
+                if self.ended && (self.shared.watch.is_closed() || self.end.is_cancelled()) {
                     break;
                 }
                 return Some(next.map(Delivery::Event));
@@ -333,7 +329,7 @@ impl Subscription {
                 _ => synced,
             };
             if self.after < goal {
-                match Leg::begin(&self.shared, &self.plan, self.after, goal) {
+                match Leg::begin(&self.shared, &self.plan, &self.end, self.after, goal) {
                     Ok(leg) => self.leg = Some(leg),
                     Err(error) => {
                         self.ended = true;
@@ -349,9 +345,8 @@ impl Subscription {
                 self.caught_up = true;
                 return Some(Ok(Delivery::CaughtUp(Position(self.after))));
             }
-            let limits = self.cancels.iter().filter_map(Cancel::deadline);
-            let wake = limits.chain(deadline).chain(self.last_instant()).min();
-            match self.shared.watch.wait_past(self.after, wake, &|| self.is_cancelled()) {
+            let wake = [deadline, self.end.deadline(), self.last_instant()].into_iter().flatten().min();
+            match self.shared.watch.wait_past(self.after, wake, &|| self.end.is_cancelled()) {
                 Moved::To(_) => {}
                 Moved::TimedOut if self.is_over() => break,
                 Moved::TimedOut if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
@@ -383,7 +378,7 @@ impl Subscription {
 
     fn next_of_leg(&mut self) -> Result<Option<Event>> {
         let Some(leg) = &mut self.leg else { return Ok(None) };
-        if let Some(event) = leg.next(&self.plan)? {
+        if let Some(event) = leg.next(&self.shared, &self.plan)? {
             self.after = event.position.0;
             if matches!(self.plan.until, Some(Until::Recorded(until)) if event.recorded >= until) {
                 self.ended = true;
@@ -401,6 +396,13 @@ impl Subscription {
             seat.place.look(self.after);
         }
         Ok(None)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // What is being read ahead for it is not wanted any more.
+        self.end.cancel();
     }
 }
 
