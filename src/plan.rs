@@ -24,13 +24,14 @@ mod participle;
 pub(crate) mod shape;
 mod subscription;
 pub(crate) mod verb;
+pub(crate) mod view;
 pub(crate) mod write;
 
 use crate::entity::{Entity, Position};
 use crate::time::Timestamp;
 
 pub(crate) use absence::Absence;
-pub(crate) use bind::{Context, bind, entity_definition, hints, index_expression, verb_definition};
+pub(crate) use bind::{Context, bind, entity_definition, hints, index_expression, row_key, verb_definition, view_definition};
 pub(crate) use by::{By, Derived, Tagged, Test};
 pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};
 #[cfg(test)]
@@ -41,7 +42,7 @@ pub use parameters::Parameters;
 pub(crate) use shape::{Shape, Shaped};
 pub(crate) use subscription::{Subscription, Until};
 pub(crate) use write::{
-    Act, Append, Define, DefineEntity, DefineIndex, DefineVerb, Drop, Dropped, Emit, Owner, Perform, When,
+    Act, Append, Define, DefineEntity, DefineIndex, DefineVerb, DefineView, Drop, Dropped, Emit, Owner, Perform, When,
 };
 
 /// What is to be done.
@@ -51,6 +52,7 @@ pub(crate) enum Plan {
     Read(Read),
     Write(Write),
     Subscribe(Subscription),
+    SubscribeView(view::ViewSubscription),
     /// `EXPLAIN`.
     Explain(Explain),
 }
@@ -88,11 +90,14 @@ pub(crate) enum ReadKind {
     Trace(Trace),
     /// `FIND`.
     Find(Box<find::Find>),
+    /// `READ`.
+    View(Box<view::ReadView>),
     /// What is known of a kind of entities, of a verb or of an index.
     Describe(String),
     Kinds,
     Types,
     Verbs,
+    Views,
     Indexes,
     Stats,
     Head,

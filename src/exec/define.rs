@@ -5,9 +5,9 @@ use crate::entity::{Entity, Name, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
 use crate::plan::write::On;
-use crate::plan::{Define, DefineEntity, DefineIndex, DefineVerb, Drop, Dropped};
+use crate::plan::{Define, DefineEntity, DefineIndex, DefineVerb, DefineView, Drop, Dropped};
 use crate::store::Store;
-use crate::store::catalog::{self, model, verb};
+use crate::store::catalog::{self, model, verb, view};
 use crate::store::group::{Group, Outcome};
 use crate::store::snapshot::Snapshot;
 use crate::value::{Object, Value};
@@ -18,6 +18,7 @@ impl Define {
             Define::Index(index) => &index.name,
             Define::Entity(entity) => &entity.kind,
             Define::Verb(verb) => &verb.name,
+            Define::View(view) => &view.name,
         }
     }
 
@@ -25,7 +26,8 @@ impl Define {
         match self {
             Define::Index(DefineIndex { actor, .. })
             | Define::Entity(DefineEntity { actor, .. })
-            | Define::Verb(DefineVerb { actor, .. }) => actor.as_ref(),
+            | Define::Verb(DefineVerb { actor, .. })
+            | Define::View(DefineView { actor, .. }) => actor.as_ref(),
         }
     }
 
@@ -35,6 +37,7 @@ impl Define {
             Define::Index(_) => (catalog::DEFINED, catalog::KIND),
             Define::Entity(_) => (model::DEFINED, model::KIND),
             Define::Verb(_) => (verb::DEFINED, verb::KIND),
+            Define::View(_) => (view::DEFINED, view::KIND),
         }
     }
 
@@ -47,6 +50,7 @@ impl Define {
             ],
             Define::Entity(entity) => vec![(model::TEXT, entity.text.as_str().into())],
             Define::Verb(verb) => vec![(model::TEXT, verb.text.as_str().into())],
+            Define::View(view) => vec![(model::TEXT, view.text.as_str().into())],
         };
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -76,6 +80,10 @@ pub(super) fn same(snapshot: &Snapshot, define: &Define) -> Option<Position> {
             let found = snapshot.indexes().verb(&wanted.name);
             found.filter(|verb| verb.text == wanted.text).map(|verb| verb.position)
         }
+        Define::View(wanted) => {
+            let found = snapshot.indexes().view(&wanted.name);
+            found.filter(|view| view.text == wanted.text).map(|view| view.position)
+        }
     }
 }
 
@@ -93,6 +101,9 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
         Define::Verb(verb) => {
             super::verb::compile(&verb.text)?;
             stays_with(&snapshot, verb)?;
+        }
+        Define::View(view) => {
+            super::view::compile(&view.text)?;
         }
         Define::Index(_) => {}
     }
@@ -117,6 +128,15 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
         };
         answer.notices.push(format!(
             "{name} is built from {what}, while this database is open; SHOW INDEXES tells how far it is"
+        ));
+    }
+    if let Define::View(view) = define
+        && first > 1
+    {
+        let name = Name(&view.name);
+        answer.notices.push(format!(
+            "{name} is built from {} events before it, while this database is open; SHOW VIEWS tells how far it is",
+            first - 1
         ));
     }
     Ok(answer)
@@ -155,6 +175,7 @@ pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
             ("entity", (model::DROPPED, model::KIND), snapshot.indexes().model(&drop.name).is_some())
         }
         Dropped::Verb => ("verb", (verb::DROPPED, verb::KIND), snapshot.indexes().verb(&drop.name).is_some()),
+        Dropped::View => ("view", (view::DROPPED, view::KIND), snapshot.indexes().view(&drop.name).is_some()),
     };
     if !is_defined {
         return Err(Error::conflict(format!("the {what} {}", drop.name), "one that is defined", "none"));

@@ -16,6 +16,7 @@ mod read;
 mod shape;
 mod trace;
 mod verb;
+mod view;
 mod write;
 
 use std::cell::{OnceCell, RefCell};
@@ -34,6 +35,7 @@ pub(crate) use define::index_expression;
 use expr::Names;
 pub(crate) use model::entity_definition;
 pub(crate) use verb::verb_definition;
+pub(crate) use view::{row_key, view_definition};
 
 pub(crate) use hint::hints;
 
@@ -67,7 +69,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
                 Plan::Write(_) if *analyze => {
                     Err(explain_only("a write, which is not carried out to see what it costs"))
                 }
-                Plan::Subscribe(_) if *analyze => Err(explain_only("a subscription, which has no end")),
+                Plan::Subscribe(_) | Plan::SubscribeView(_) if *analyze => Err(explain_only("a subscription, which has no end")),
                 _ => Ok(Plan::Explain(Explain { plan: Box::new(plan), analyze: *analyze })),
             }
         }
@@ -91,6 +93,12 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Read(ast::Read::Diff { entity, from, to, as_of }) => {
             read(binder.diff(entity, from, to.as_ref(), as_of.as_ref())?)
         }
+        Statement::Read(ast::Read::View { view, clauses }) => {
+            read(ReadKind::View(Box::new(binder.read_view(view, clauses)?)))
+        }
+        Statement::Read(ast::Read::Subscribe(subscribe)) if matches!(subscribe.source, ast::Source::View(_)) => {
+            binder.view_subscription(subscribe).map(Plan::SubscribeView)
+        }
         Statement::Read(ast::Read::Subscribe(subscribe)) => {
             binder.subscription(subscribe).map(Plan::Subscribe)
         }
@@ -100,6 +108,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Describe(name) => read(ReadKind::Describe(binder.described(name)?)),
         Statement::Show(Shown::Kinds) => read(ReadKind::Kinds),
         Statement::Show(Shown::Verbs) => read(ReadKind::Verbs),
+        Statement::Show(Shown::Views) => read(ReadKind::Views),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
         Statement::Show(Shown::Stats) => read(ReadKind::Stats),
         Statement::Show(Shown::Head) => read(ReadKind::Head),

@@ -13,7 +13,6 @@ pub(super) enum Later {
     VerifyAgainst,
     Compact,
     Retry,
-    View,
     SubscribeView,
     SubscribeAs,
     Form,
@@ -23,12 +22,11 @@ impl Later {
     fn what(self) -> &'static str {
         match self {
             Later::Define(what) | Later::Show(what) => what,
-            Later::Drop => "DROP of anything but an index, an entity or a verb",
+            Later::Drop => "DROP of anything but an index, an entity, a verb or a view",
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
             Later::Compact => "COMPACT",
             Later::Retry => "RETRY and SKIP",
-            Later::View => "READ",
             Later::SubscribeView => "SUBSCRIBE VIEW",
             Later::SubscribeAs => "SUBSCRIBE … AS name",
             Later::Form => "this statement",
@@ -47,7 +45,7 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
         Statement::Write(_) => None,
         Statement::Read(read) => self::read(read),
         Statement::Define(definition) => define(definition),
-        Statement::Drop { kind: DefinedKind::Index | DefinedKind::Entity | DefinedKind::Verb, .. } => None,
+        Statement::Drop { kind: DefinedKind::Index | DefinedKind::Entity | DefinedKind::Verb | DefinedKind::View, .. } => None,
         Statement::Drop { .. } => Some(Later::Drop),
         Statement::Show(shown) => show(*shown),
         Statement::Describe(_) => None,
@@ -64,9 +62,9 @@ fn read(read: &Read) -> Option<Later> {
         Read::History { .. } | Read::At { .. } | Read::Replay { .. } => None,
         Read::Blame { .. } | Read::Diff { .. } | Read::Trace { .. } => None,
         Read::Query(_) => None,
-        Read::View { .. } => Some(Later::View),
+        Read::View { .. } => None,
         Read::Subscribe(subscribe) => match (&subscribe.source, &subscribe.name) {
-            (Source::View(_), _) => Some(Later::SubscribeView),
+            (Source::View(_), _) => None,
             (Source::Events(_), Some(_)) => Some(Later::SubscribeAs),
             (Source::Events(_), None) => None,
         },
@@ -75,8 +73,9 @@ fn read(read: &Read) -> Option<Later> {
 
 fn define(definition: &Definition) -> Option<Later> {
     Some(Later::Define(match definition {
-        Definition::Index { .. } | Definition::Entity(_) | Definition::Verb(_) => return None,
-        Definition::View { .. } => "DEFINE VIEW",
+        Definition::Index { .. } | Definition::Entity(_) | Definition::Verb(_) | Definition::View { .. } => {
+            return None;
+        }
         Definition::Reaction(_) => "DEFINE REACTION",
         Definition::Webhook(_) => "DEFINE WEBHOOK",
         Definition::Schedule { .. } => "DEFINE SCHEDULE",
@@ -85,10 +84,9 @@ fn define(definition: &Definition) -> Option<Later> {
 
 fn show(shown: Shown) -> Option<Later> {
     Some(Later::Show(match shown {
-        Shown::Kinds | Shown::Types | Shown::Verbs | Shown::Indexes | Shown::Stats | Shown::Head => {
+        Shown::Kinds | Shown::Types | Shown::Verbs | Shown::Indexes | Shown::Views | Shown::Stats | Shown::Head => {
             return None;
         }
-        Shown::Views => "SHOW VIEWS",
         Shown::Reactions => "SHOW REACTIONS",
         Shown::Webhooks => "SHOW WEBHOOKS",
         Shown::Schedules => "SHOW SCHEDULES",

@@ -77,6 +77,7 @@ pub(crate) enum Define {
     Index(DefineIndex),
     Entity(DefineEntity),
     Verb(DefineVerb),
+    View(DefineView),
 }
 
 /// What an index is of.
@@ -126,6 +127,15 @@ pub(crate) struct DefineVerb {
     pub actor: Option<Entity>,
 }
 
+/// `DEFINE VIEW`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DefineView {
+    pub name: String,
+    /// The canonical text of the statement, values in the place of parameters.
+    pub text: String,
+    pub actor: Option<Entity>,
+}
+
 /// `DROP`, of what is defined.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Drop {
@@ -140,6 +150,7 @@ pub(crate) enum Dropped {
     Index,
     Entity,
     Verb,
+    View,
 }
 
 /// Whose history it joins.

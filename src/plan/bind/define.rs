@@ -48,6 +48,7 @@ impl Binder<'_> {
             }
             Definition::Entity(entity) => Define::Entity(self.define_entity(entity)?),
             Definition::Verb(verb) => Define::Verb(self.define_verb(verb)?),
+            Definition::View { name, query } => Define::View(self.define_view(name, query)?),
             _ => return Err(Later::Form.error()),
         }))
     }
@@ -86,6 +87,9 @@ impl Binder<'_> {
             DefinedKind::Verb => {
                 (Dropped::Verb, "verb", catalog.verbs().map(|verb| verb.name.as_str()).collect())
             }
+            DefinedKind::View => {
+                (Dropped::View, "view", catalog.views().map(|view| view.name.as_str()).collect())
+            }
             _ => return Err(Later::Drop.error()),
         };
         if !known.contains(&name.text.as_str()) {
@@ -116,17 +120,18 @@ impl Binder<'_> {
         let added = snapshot.added_verbs();
         let added = || added.iter().map(|(name, _)| name.as_str());
         let verbs = || catalog.verbs().map(|verb| verb.name.as_str()).chain(added());
-        let is_defined = indexes().chain(verbs()).any(|name| name == wanted);
+        let views = || catalog.views().map(|view| view.name.as_str());
+        let is_defined = indexes().chain(verbs()).chain(views()).any(|name| name == wanted);
         if is_defined || catalog.model(wanted).is_some() || snapshot.has_kind(wanted)? {
             return Ok(name.text.clone());
         }
         let kinds = snapshot.kinds()?;
         let kinds = kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with('$'));
         let defined = catalog.models().map(|model| model.kind.as_str());
-        let known = kinds.chain(defined).chain(verbs()).chain(indexes());
+        let known = kinds.chain(defined).chain(verbs()).chain(indexes()).chain(views());
         let meant = nearest(wanted, known).map(|name| crate::entity::Name(name).to_string());
         let message =
-            format!("no kind of entities, no verb and no index '{wanted}'; SHOW KINDS tells what there is");
+            format!("no kind of entities, no verb, no view and no index '{wanted}'; SHOW KINDS tells what there is");
         Err(self.fault_meaning(name.span, message, meant))
     }
 

@@ -130,16 +130,7 @@ impl Binder<'_> {
 
     pub(super) fn subscription(&self, subscribe: &Subscribe) -> Result<Subscription> {
         let Source::Events(selector) = &subscribe.source else { return Err(Later::SubscribeView.error()) };
-        let until = match &subscribe.until {
-            None => None,
-            // What has been recorded by now is what there is: the head, though it was recorded at this very instant.
-            Some(Point { kind: PointKind::Now, .. }) => Some(Until::Position(self.snapshot()?.head())),
-            Some(point) => Some(match self.point(point, None)? {
-                Moment::Position(position) => Until::Position(position),
-                Moment::Time(time) if time > self.now()? => Until::Recorded(time),
-                Moment::Time(time) => Until::Position(self.recorded(time, true)?),
-            }),
-        };
+        let until = self.until(subscribe)?;
         Ok(Subscription {
             pattern: self.pattern(selector)?,
             tags: self.tags(selector)?,
@@ -151,6 +142,22 @@ impl Binder<'_> {
             from: subscribe.from.as_ref().map(|start| self.start(start)).transpose()?,
             until,
             limit: subscribe.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?,
+        })
+    }
+}
+
+impl Binder<'_> {
+    /// Where a subscription ends.
+    pub(super) fn until(&self, subscribe: &Subscribe) -> Result<Option<Until>> {
+        Ok(match &subscribe.until {
+            None => None,
+            // What has been recorded by now is what there is: the head, though it was recorded at this very instant.
+            Some(Point { kind: PointKind::Now, .. }) => Some(Until::Position(self.snapshot()?.head())),
+            Some(point) => Some(match self.point(point, None)? {
+                Moment::Position(position) => Until::Position(position),
+                Moment::Time(time) if time > self.now()? => Until::Recorded(time),
+                Moment::Time(time) => Until::Position(self.recorded(time, true)?),
+            }),
         })
     }
 }
