@@ -128,9 +128,10 @@ fn a_refusal_is_told_once_and_not_tried_again() {
     assert_eq!(told(&refused), ["$reaction.refused `$reaction` ship"]);
     assert_eq!(refused[0].cause, Some(bygone::Cause::Event(second)));
     assert_eq!(refused[0].data.get("trigger"), Some(Value::from(second.0)));
-    assert_eq!(refused[0].data.get("why"), Some("Ship Order 7 refused: shipped already".into()));
+    let why = "Ship Order 7: shipped already (state.shipped IS NULL); state.shipped is true";
+    assert_eq!(refused[0].data.get("why"), Some(format!("refused: {why}").into()));
     let report = reports.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(report, format!("reaction ship: refused at {second}: Ship Order 7 refused: shipped already"));
+    assert_eq!(report, format!("reaction ship: refused at {second}: {why}"));
     wait_until_idle(&db);
     assert!(third > second);
     assert!(reports.try_recv().is_err());

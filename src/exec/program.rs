@@ -13,7 +13,8 @@ use crate::store::Store;
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{Cursor, Follower};
 use crate::store::group::Group;
-use crate::store::snapshot::Snapshot;
+use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::term::Term;
 use crate::time::{Timestamp, display_duration};
 use crate::value::{Object, Value};
 
@@ -88,14 +89,7 @@ fn waiting(snapshot: &Snapshot, reaction: &Reaction, place: Position) -> Result<
     if place.0 >= head {
         return Ok(0);
     }
-    let question = Question {
-        pattern: Some(reaction.plan.pattern.clone()),
-        by: Vec::new(),
-        predicate: reaction.plan.filter.clone().filter(Predicate::is_of_event),
-        window: Window { after: place.0, ..Window::through(head) },
-        take: Take::First(COUNTED),
-        indexed: Vec::new(),
-    };
+    let question = question(snapshot, reaction, place, COUNTED);
     let mut found = 0;
     for event in Scan::new(snapshot, &choose(snapshot, question)?)? {
         event?;
@@ -145,6 +139,74 @@ pub(crate) fn behind(snapshot: &Snapshot) -> Result<Vec<String>> {
         }
     }
     Ok(lines)
+}
+
+/// Whether all that runs has come as far as it can by now, in a database that is open live.
+pub(crate) fn is_idle(snapshot: &Snapshot, now: Timestamp) -> Result<bool> {
+    let snapshot = snapshot.now();
+    for program in snapshot.indexes().programs() {
+        if !is_done(&snapshot, program, now)? {
+            return Ok(false);
+        }
+    }
+    // What is done may have given others something to do.
+    Ok(snapshot.now().head() == snapshot.head())
+}
+
+fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<bool> {
+    let follower = Follower::Program(program.position);
+    let cursor = snapshot.cursors().into_iter().find(|(other, _)| *other == follower);
+    let Some(cursor) = cursor.map(|(_, cursor)| cursor).transpose()? else {
+        // It has not begun; or it never will.
+        return Ok(reaction::check(program.kind, &program.text).is_err());
+    };
+    // What was said to it last.
+    let said = Term::entity(&program.target()?)?;
+    let mut said = snapshot.list(said, cursor.heard + 1, u64::MAX, Direction::Descending);
+    let is_retry = |position: u64| -> Result<bool> {
+        let event = snapshot.event(Position(position))?;
+        Ok(event.is_some_and(|event| event.kind.last() == "retried"))
+    };
+    if let Some(position) = said.next().transpose()?
+        && is_retry(position)?
+    {
+        return Ok(false);
+    }
+    if aside::set_aside(snapshot, program)?.len() >= aside::MOST {
+        return Ok(true);
+    }
+    match program.kind {
+        ProgramKind::Reaction => {
+            let Ok(reaction) = Reaction::new(&program.text, program.position) else { return Ok(true) };
+            let first = waiting_first(snapshot, &reaction, Position(cursor.position))?;
+            // Behind the last event that concerns it there is nothing to wait for.
+            Ok(first.is_none_or(|recorded| reaction.due(recorded) > now))
+        }
+        ProgramKind::Webhook => Ok(cursor.position >= snapshot.head().0),
+        ProgramKind::Schedule => {
+            let Ok(schedule) = Schedule::new(&program.text, program.position) else { return Ok(true) };
+            let Some(defined) = snapshot.event(program.position)? else { return Ok(true) };
+            let due = schedule.rhythm(defined.recorded).last(now);
+            Ok(due.as_millis() <= i64::try_from(cursor.position).unwrap_or(i64::MAX))
+        }
+    }
+}
+
+/// When the first event was recorded that waits for a reaction.
+fn waiting_first(snapshot: &Snapshot, reaction: &Reaction, place: Position) -> Result<Option<Timestamp>> {
+    let first = Scan::new(snapshot, &choose(snapshot, question(snapshot, reaction, place, 1))?)?.next();
+    Ok(first.transpose()?.map(|event| event.recorded))
+}
+
+fn question(snapshot: &Snapshot, reaction: &Reaction, place: Position, most: u64) -> Question {
+    Question {
+        pattern: Some(reaction.plan.pattern.clone()),
+        by: Vec::new(),
+        predicate: reaction.plan.filter.clone().filter(Predicate::is_of_event),
+        window: Window { after: place.0, ..Window::through(snapshot.head().0) },
+        take: Take::First(most),
+        indexed: Vec::new(),
+    }
 }
 
 /// `RETRY`, `SKIP`: an event about the program, which whoever runs it hears.

@@ -100,7 +100,9 @@ pub(super) fn refused_or_done(
     })?;
     if !outcome.repeated {
         let at = cause.map(|cause| format!(" at {cause}")).unwrap_or_default();
-        follower.report(cause, format!("refused{at}: {error}"));
+        let error = error.to_string();
+        let why = error.strip_prefix("refused: ").unwrap_or(&error);
+        follower.report(cause, format!("refused{at}: {why}"));
     }
     Ok(())
 }
