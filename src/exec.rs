@@ -35,6 +35,7 @@ mod sort;
 mod sum;
 mod trace;
 mod verb;
+mod view;
 mod write;
 mod zones;
 
@@ -51,6 +52,7 @@ pub(crate) use fold::state;
 pub use path::StatePath;
 pub(crate) use scan::Scan;
 pub use trace::Traced;
+pub(crate) use view::{Changing, changing};
 pub(crate) use write::write;
 
 use crate::error::Result;
@@ -68,6 +70,8 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Trace(plan) => trace::answer(snapshot, plan)?,
         ReadKind::Diff(from, to) => diff::answer(snapshot, from, to)?,
         ReadKind::Find(find) => find::answer(snapshot, find)?,
+        ReadKind::View(plan) => view::answer(snapshot, plan)?,
+        ReadKind::Views => Answer::rows(view::show(snapshot)?),
         ReadKind::Kinds => Answer::rows(describe::kinds(snapshot)?),
         ReadKind::Describe(name) => describe::describe(snapshot, name)?,
         ReadKind::Verbs => Answer::rows(describe::verbs(snapshot)),

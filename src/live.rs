@@ -12,6 +12,7 @@ mod schedule;
 #[cfg(feature = "async")]
 mod stream;
 mod subscribe;
+mod view;
 #[cfg(feature = "webhooks")]
 mod webhook;
 
@@ -21,3 +22,4 @@ pub use occurrence::Occurrence;
 #[cfg(feature = "async")]
 pub use stream::Deliveries;
 pub use subscribe::{Delivery, Subscription};
+pub(crate) use view::ViewSubscription;

@@ -135,6 +135,25 @@ impl Accumulator {
         Ok(())
     }
 
+    /// How many bytes it holds beside itself.
+    pub fn held(&self) -> usize {
+        match self {
+            Accumulator::Count(_) => 0,
+            Accumulator::Sum(sum) | Accumulator::Average(sum) => {
+                if sum.is_wide() {
+                    WIDE
+                } else {
+                    0
+                }
+            }
+            Accumulator::Least(datum)
+            | Accumulator::Greatest(datum)
+            | Accumulator::First(datum)
+            | Accumulator::Last(datum) => datum.held(),
+            Accumulator::Distinct(seen) => seen.iter().map(|key| ENTRY + key.len()).sum(),
+        }
+    }
+
     /// What it comes to.
     pub fn result(&self) -> Datum<'static> {
         match self {

@@ -1,4 +1,4 @@
-//! `DESCRIBE` and `SHOW KINDS`: what there is to know of a kind of entities, of a verb, or of an index.
+//! `DESCRIBE` and `SHOW KINDS`: what there is to know of a kind of entities, of a verb, of a view, or of an index.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -91,6 +91,19 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
         let said = (program.kind.word(), program.name.as_str());
         rows.push(definition(snapshot, said, &program.text, program.position, earlier)?);
         rows.push(program::one(snapshot, program)?);
+    }
+    if let Some(view) = catalog.view(name) {
+        let earlier = snapshot.version(&view.target()?)?;
+        let row = definition(snapshot, ("view", name), &view.text, view.position, earlier)?;
+        let Row::Fields(mut told) = row else { return Err(Error::corrupt("a view", "no definition")) };
+        told.insert("percent".to_owned(), super::view::percent(snapshot, view)?);
+        if let Ok(columns) = super::view::columns(view) {
+            told.insert("columns".to_owned(), Value::Array(columns.into_iter().map(Value::from).collect()));
+        } else {
+            notices.push(format!("this version does not understand how the view {} is defined", Name(name)));
+        }
+        rows.push(Row::Fields(told));
+        notices.extend(super::view::progress(snapshot, view)?);
     }
     for (added, rule) in snapshot.added_verbs() {
         if added == name || rule.kind() == name {

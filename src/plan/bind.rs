@@ -18,6 +18,7 @@ mod read;
 mod shape;
 mod trace;
 mod verb;
+mod view;
 mod write;
 
 use std::cell::{OnceCell, RefCell};
@@ -41,6 +42,7 @@ pub(crate) use point::recorded;
 pub(crate) use reaction::{reaction_definition, schedule_definition};
 pub(crate) use read::event_condition;
 pub(crate) use verb::verb_definition;
+pub(crate) use view::{row_key, view_definition};
 
 pub(crate) use hint::hints;
 
@@ -74,7 +76,9 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
                 Plan::Write(_) if *analyze => {
                     Err(explain_only("a write, which is not carried out to see what it costs"))
                 }
-                Plan::Subscribe(_) if *analyze => Err(explain_only("a subscription, which has no end")),
+                Plan::Subscribe(_) | Plan::SubscribeView(_) if *analyze => {
+                    Err(explain_only("a subscription, which has no end"))
+                }
                 _ => Ok(Plan::Explain(Explain { plan: Box::new(plan), analyze: *analyze })),
             }
         }
@@ -98,15 +102,20 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Read(ast::Read::Diff { entity, from, to, as_of }) => {
             read(binder.diff(entity, from, to.as_ref(), as_of.as_ref())?)
         }
-        Statement::Read(ast::Read::Subscribe(subscribe)) => {
-            binder.subscription(subscribe).map(Plan::Subscribe)
+        Statement::Read(ast::Read::View { view, clauses }) => {
+            read(ReadKind::View(Box::new(binder.read_view(view, clauses)?)))
         }
+        Statement::Read(ast::Read::Subscribe(subscribe)) => match &subscribe.source {
+            ast::Source::View(name) => binder.view_subscription(subscribe, name).map(Plan::SubscribeView),
+            ast::Source::Events(selector) => binder.subscription(subscribe, selector).map(Plan::Subscribe),
+        },
         Statement::Define(definition) => binder.define(definition).map(Plan::Write),
         Statement::Drop { kind, name } => binder.drop_definition(*kind, name).map(Plan::Write),
         Statement::Show(Shown::Indexes) => read(ReadKind::Indexes),
         Statement::Describe(name) => read(ReadKind::Describe(binder.described(name)?)),
         Statement::Show(Shown::Kinds) => read(ReadKind::Kinds),
         Statement::Show(Shown::Verbs) => read(ReadKind::Verbs),
+        Statement::Show(Shown::Views) => read(ReadKind::Views),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
         Statement::Show(Shown::Subscriptions) => read(ReadKind::Subscriptions),
         Statement::Show(Shown::Reactions) => read(ReadKind::Programs(ProgramKind::Reaction)),

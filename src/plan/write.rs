@@ -79,6 +79,7 @@ pub(crate) enum Define {
     Entity(DefineEntity),
     Verb(DefineVerb),
     Program(DefineProgram),
+    View(DefineView),
 }
 
 /// What an index is of.
@@ -128,6 +129,15 @@ pub(crate) struct DefineVerb {
     pub actor: Option<Entity>,
 }
 
+/// `DEFINE VIEW`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DefineView {
+    pub name: String,
+    /// The canonical text of the statement, values in the place of parameters.
+    pub text: String,
+    pub actor: Option<Entity>,
+}
+
 /// `DEFINE REACTION`, `DEFINE WEBHOOK`, `DEFINE SCHEDULE`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DefineProgram {
@@ -169,6 +179,7 @@ pub(crate) enum Dropped {
     Program(ProgramKind),
     /// One that has a name: it is no definition, but a place.
     Subscription,
+    View,
 }
 
 /// Whose history it joins.

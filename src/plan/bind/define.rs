@@ -54,6 +54,7 @@ impl Binder<'_> {
             Definition::Schedule { name, every, at, acts } => {
                 Define::Program(self.define_schedule(name, every, at.as_ref(), acts)?)
             }
+            Definition::View { name, query } => Define::View(self.define_view(name, query)?),
             _ => return Err(Later::Form.error()),
         }))
     }
@@ -94,7 +95,7 @@ impl Binder<'_> {
                 (Dropped::Verb, "verb", catalog.verbs().map(|verb| verb.name.as_str()).collect())
             }
             DefinedKind::Reaction | DefinedKind::Webhook | DefinedKind::Schedule => {
-                let Some(kind) = program_of(kind) else { return Err(Later::Drop.error()) };
+                let Some(kind) = program_of(kind) else { return Err(Later::Form.error()) };
                 let programs = catalog.programs().filter(|program| program.kind == kind);
                 let known = programs.map(|program| program.name.as_str()).collect();
                 (Dropped::Program(kind), kind.word(), known)
@@ -102,7 +103,9 @@ impl Binder<'_> {
             DefinedKind::Subscription => {
                 (Dropped::Subscription, "subscription", cursors.iter().map(String::as_str).collect())
             }
-            _ => return Err(Later::Drop.error()),
+            DefinedKind::View => {
+                (Dropped::View, "view", catalog.views().map(|view| view.name.as_str()).collect())
+            }
         };
         if !known.contains(&name.text.as_str()) {
             if what == Dropped::Verb && self.snapshot()?.added_verb(&name.text).is_some() {
@@ -161,14 +164,15 @@ impl Binder<'_> {
         let added = || added.iter().map(|(name, _)| name.as_str());
         let verbs = || catalog.verbs().map(|verb| verb.name.as_str()).chain(added());
         let programs = || catalog.programs().map(|program| program.name.as_str());
-        let is_defined = indexes().chain(verbs()).chain(programs()).any(|name| name == wanted);
+        let views = || catalog.views().map(|view| view.name.as_str());
+        let is_defined = indexes().chain(verbs()).chain(views()).chain(programs()).any(|name| name == wanted);
         if is_defined || catalog.model(wanted).is_some() || snapshot.has_kind(wanted)? {
             return Ok(name.text.clone());
         }
         let kinds = snapshot.kinds()?;
         let kinds = kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with('$'));
         let defined = catalog.models().map(|model| model.kind.as_str());
-        let known = kinds.chain(defined).chain(verbs()).chain(indexes()).chain(programs());
+        let known = kinds.chain(defined).chain(verbs()).chain(indexes()).chain(views()).chain(programs());
         let meant = nearest(wanted, known).map(|name| crate::entity::Name(name).to_string());
         let message =
             format!("nothing is called '{wanted}'; SHOW KINDS tells which kinds of entities there are");
