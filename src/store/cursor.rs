@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::catalog::{Catalog, ProgramKind};
 use super::cold::Tables;
 use super::{Shared, locked};
 use crate::entity::{Name, Position};
@@ -70,14 +71,20 @@ struct State {
 }
 
 impl Cursors {
-    /// The cursors that the tables hold, none of them beyond the head.
-    pub fn new(found: Vec<(Follower, Result<Cursor>)>, head: u64) -> Cursors {
+    /// The cursors that the tables hold, none of them beyond the head. The place of a schedule is none in the log.
+    pub fn new(found: Vec<(Follower, Result<Cursor>)>, head: u64, catalog: &Catalog) -> Cursors {
+        let is_schedule = |follower: &Follower| {
+            let mut schedules = catalog.programs().filter(|program| program.kind == ProgramKind::Schedule);
+            schedules.any(|program| *follower == Follower::Program(program.position))
+        };
         let mut cursors = BTreeMap::new();
         for (follower, cursor) in found {
             // Only the loss of a journal leaves one that is ahead.
-            let cursor = cursor.map(|cursor| match follower {
-                Follower::Subscription(_) => Cursor { position: cursor.position.min(head), ..cursor },
-                Follower::Program(_) => cursor,
+            let most = if is_schedule(&follower) { u64::MAX } else { head };
+            let cursor = cursor.map(|cursor| Cursor {
+                position: cursor.position.min(most),
+                heard: cursor.heard.min(head),
+                ..cursor
             });
             cursors.insert(follower, cursor);
         }
@@ -235,6 +242,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::store::disk::Disk;
     use crate::store::disk::simulated::{Fate, SimulatedDisk};
     use crate::store::{Options, Store};
 
@@ -320,6 +328,29 @@ mod tests {
             let store = Store::open(path(), options(&disk)).unwrap();
             assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(4)), "{fate:?}");
         }
+    }
+
+    #[test]
+    fn the_loss_of_a_journal_takes_places_back_to_the_head() {
+        let disk = SimulatedDisk::new();
+        let store = Store::create(path(), options(&disk)).unwrap();
+        append(&store, 3);
+        store.checkpoint().unwrap();
+        append(&store, 3);
+        store.shared().create_cursor(&billing(), at(6)).unwrap();
+        let disk = disk.crash(Fate::ALL[0], 1);
+        drop(store);
+        for side in crate::store::journal::Side::BOTH {
+            disk.remove(&side.path(path())).unwrap();
+        }
+        let store = Store::open(path(), options(&disk).accept_lost_journal(true)).unwrap();
+        assert_eq!(
+            (store.shared().head(), store.shared().cursors.get(&billing()).unwrap()),
+            (3, Some(at(3)))
+        );
+        // What comes in the place of what was lost is delivered.
+        append(&store, 1);
+        assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(3)));
     }
 
     #[test]
