@@ -32,6 +32,7 @@ mod show;
 mod sort;
 mod trace;
 mod verb;
+mod webhook;
 mod write;
 mod zones;
 
@@ -68,6 +69,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Kinds => Answer::rows(describe::kinds(snapshot)?),
         ReadKind::Describe(name) => describe::describe(snapshot, name)?,
         ReadKind::Verbs => Answer::rows(describe::verbs(snapshot)),
+        ReadKind::Webhooks => Answer::rows(webhook::show(snapshot)?),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
         ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),

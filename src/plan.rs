@@ -34,7 +34,7 @@ use crate::time::Timestamp;
 pub(crate) use absence::Absence;
 pub(crate) use bind::{
     Context, bind, entity_definition, hints, index_expression, reaction_definition, schedule_definition,
-    verb_definition,
+    verb_definition, webhook_definition,
 };
 pub(crate) use by::{By, Derived, Tagged, Test};
 pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};
@@ -99,6 +99,7 @@ pub(crate) enum ReadKind {
     Kinds,
     Types,
     Verbs,
+    Webhooks,
     Indexes,
     Stats,
     Head,

@@ -72,16 +72,27 @@ pub(crate) fn retried(program: &Program, triggers: impl IntoIterator<Item = Posi
 
 /// The event that says that some are not to be tried any more.
 pub(crate) fn skipped(program: &Program, triggers: impl IntoIterator<Item = Position>) -> Result<NewEvent> {
-    about(program, "skipped", triggers.into_iter().map(|trigger| (trigger, Value::Null)))
+    about(program, SKIPPED, triggers.into_iter().map(|trigger| (trigger, Value::Null)))
 }
 
 const RETRIED: &str = "retried";
+const SKIPPED: &str = "skipped";
 
 /// Which events are to be tried again, as an event about a program says.
 pub(crate) fn to_retry(kind: &str, data: &Value) -> Vec<u64> {
-    let is_retry = kind.rsplit('.').next() == Some(RETRIED);
+    named(RETRIED, kind, data)
+}
+
+/// Which events are not to be tried any more, as an event about a program says.
+#[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
+pub(crate) fn to_skip(kind: &str, data: &Value) -> Vec<u64> {
+    named(SKIPPED, kind, data)
+}
+
+fn named(verb: &str, kind: &str, data: &Value) -> Vec<u64> {
+    let is_it = kind.rsplit('.').next() == Some(verb);
     match data.get(MEMBER) {
-        Some(Value::Object(members)) if is_retry => {
+        Some(Value::Object(members)) if is_it => {
             members.keys().filter_map(|position| position.parse().ok()).collect()
         }
         _ => Vec::new(),

@@ -283,6 +283,21 @@ impl Follower {
         self.shared.cursors.change(&self.who, |cursor| cursor.heard = cursor.heard.max(through));
     }
 
+    /// What was said up to here is being done: the cursor says when it is.
+    pub fn has_listened(&mut self, through: u64) {
+        self.heard = self.heard.max(through);
+    }
+
+    /// Up to where it has listened.
+    pub fn heard(&self) -> u64 {
+        self.heard
+    }
+
+    /// Whether an event is set aside.
+    pub fn is_aside(&self, position: u64) -> bool {
+        self.aside.contains_key(&position)
+    }
+
     /// Hears what was said to it, and does that.
     fn hear(&mut self, work: &mut dyn Work) -> Result<(), Ended> {
         while self.is_called() {

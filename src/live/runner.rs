@@ -192,7 +192,12 @@ impl Supervisor {
 fn run(follower: &mut Follower) -> Result<Ended> {
     match follower.program.kind {
         ProgramKind::Reaction => Err(Error::stopped("reactions are not run yet")),
-        ProgramKind::Webhook => Err(Error::stopped("webhooks are not run yet")),
+        #[cfg(feature = "webhooks")]
+        ProgramKind::Webhook => super::webhook::run(follower),
+        #[cfg(not(feature = "webhooks"))]
+        ProgramKind::Webhook => Err(Error::stopped(
+            "this build has no webhooks: the feature `webhooks` of the library sends them",
+        )),
         ProgramKind::Schedule => Err(Error::stopped("schedules are not run yet")),
     }
 }

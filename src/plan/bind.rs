@@ -18,6 +18,7 @@ mod read;
 mod shape;
 mod trace;
 mod verb;
+mod webhook;
 mod write;
 
 use std::cell::{OnceCell, RefCell};
@@ -37,6 +38,7 @@ use expr::Names;
 pub(crate) use model::entity_definition;
 pub(crate) use reaction::{reaction_definition, schedule_definition};
 pub(crate) use verb::verb_definition;
+pub(crate) use webhook::webhook_definition;
 
 pub(crate) use hint::hints;
 
@@ -104,6 +106,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Show(Shown::Kinds) => read(ReadKind::Kinds),
         Statement::Show(Shown::Verbs) => read(ReadKind::Verbs),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
+        Statement::Show(Shown::Webhooks) => read(ReadKind::Webhooks),
         Statement::Show(Shown::Stats) => read(ReadKind::Stats),
         Statement::Show(Shown::Head) => read(ReadKind::Head),
         Statement::Admin(Admin::Verify { .. }) => read(ReadKind::Verify),

@@ -89,7 +89,7 @@ impl Display for Read {
                 write!(f, "read what is defined of {name}, its types and some of their newest events")
             }
             ReadKind::Kinds => f.write_str("go from kind to kind, and list the catalog"),
-            ReadKind::Verbs => f.write_str("list the catalog"),
+            ReadKind::Verbs | ReadKind::Webhooks => f.write_str("list the catalog"),
             ReadKind::Types => f.write_str("count the list of each type"),
             ReadKind::Indexes => f.write_str("list the catalog"),
             ReadKind::Stats => f.write_str("count the log, its types and its bytes"),

@@ -80,20 +80,19 @@ fn read(read: &Read) -> Option<Later> {
 fn define(definition: &Definition) -> Option<Later> {
     Some(Later::Define(match definition {
         Definition::Index { .. } | Definition::Entity(_) | Definition::Verb(_) => return None,
-        Definition::Reaction(_) | Definition::Schedule { .. } => return None,
+        Definition::Reaction(_) | Definition::Schedule { .. } | Definition::Webhook(_) => return None,
         Definition::View { .. } => "DEFINE VIEW",
-        Definition::Webhook(_) => "DEFINE WEBHOOK",
     }))
 }
 
 fn show(shown: Shown) -> Option<Later> {
     Some(Later::Show(match shown {
+        Shown::Webhooks => return None,
         Shown::Kinds | Shown::Types | Shown::Verbs | Shown::Indexes | Shown::Stats | Shown::Head => {
             return None;
         }
         Shown::Views => "SHOW VIEWS",
         Shown::Reactions => "SHOW REACTIONS",
-        Shown::Webhooks => "SHOW WEBHOOKS",
         Shown::Schedules => "SHOW SCHEDULES",
         Shown::Subscriptions => "SHOW SUBSCRIPTIONS",
     }))

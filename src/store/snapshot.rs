@@ -23,6 +23,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::catalog::Catalog;
 use super::cold::{self, ColdRead, Log, Postings, Row, was_interrupted};
+use super::cursor::Cursors;
 use super::options::Options;
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
@@ -106,6 +107,11 @@ impl Snapshot {
 
     pub fn options(&self) -> &Options {
         &self.shared.options
+    }
+
+    /// Where those are who follow the log: not as of the snapshot, but now.
+    pub fn cursors(&self) -> &Cursors {
+        &self.shared.cursors
     }
 
     /// How many threads may work on one query.

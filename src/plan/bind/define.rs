@@ -49,6 +49,7 @@ impl Binder<'_> {
             }
             Definition::Entity(entity) => Define::Entity(self.define_entity(entity)?),
             Definition::Verb(verb) => Define::Verb(self.define_verb(verb)?),
+            Definition::Webhook(webhook) => Define::Program(self.define_webhook(webhook)?),
             Definition::Reaction(reaction) => Define::Program(self.define_reaction(reaction)?),
             Definition::Schedule { name, every, at, acts } => {
                 Define::Program(self.define_schedule(name, every, at.as_ref(), acts)?)
