@@ -16,8 +16,8 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, NewEvent, codec};
 use crate::exec::{self, Compiler, Scan, State};
-use crate::live::Subscription;
 use crate::live::runner::Runner;
+use crate::live::{Handled, Handler, Occurrence, Subscription};
 use crate::pattern::Pattern;
 use crate::plan::{self, By, Question, Replay, Take, Window, choose};
 use crate::store::check::{self, Verification};
@@ -115,6 +115,28 @@ impl Db {
     /// ```
     pub fn as_actor(&self, actor: impl Into<Entity>) -> Db {
         Db { actor: Some(actor.into()), ..self.clone() }
+    }
+
+    /// Whether all that runs by itself here has come as far as it can: what is delayed, or scheduled for later, is not yet to be done.
+    ///
+    /// ```
+    /// use bygone::{NewEvent, Options, Parameters, Pattern};
+    /// let db = Options::new().live(true).in_memory()?;
+    /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)", &Parameters::new())?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// while !db.is_idle()? {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert_eq!(db.events(&"Mail.*".parse::<Pattern>()?)?.count(), 1);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn is_idle(&self) -> Result<bool> {
+        exec::program::is_idle(&self.store.snapshot(), self.store.shared().options.clock.now())
+    }
+
+    /// What waits for somebody to run it, in words: `ship is 12 behind`. A database that is not opened live runs nothing.
+    pub fn behind(&self) -> Result<Vec<String>> {
+        exec::program::behind(&self.store.snapshot())
     }
 
     /// Appends a typed event: a serde enum with `tag = "type", content = "data"`. Returns when it is durable.
@@ -337,15 +359,48 @@ impl Db {
 
     /// Subscribes to a pattern, from now on; [`Subscription::from_start`] and others say otherwise.
     pub fn subscribe(&self, pattern: Pattern) -> Subscription {
-        let plan = plan::Subscription {
-            pattern,
-            tags: Vec::new(),
-            predicate: None,
-            from: None,
-            until: None,
-            limit: None,
-        };
-        Subscription::new(self.store.shared().clone(), plan)
+        let subscription = Subscription::new(self.store.shared().clone(), plan::Subscription::of(pattern));
+        subscription.on_behalf_of(self.actor.clone())
+    }
+
+    /// Tells a handler of the events of a pattern, from now on, one by one and in the order of the log, on a thread of its own. From
+    /// elsewhere, by other conditions, under a name: [`Subscription::handler`].
+    ///
+    /// The handler answers with nothing or with a `Result`. An error, or a panic, stays in it: the event is tried again, five times with
+    /// growing pauses, then it is set aside, and the handler goes on with the next. Nobody else waits for it, and whoever appends does
+    /// not notice.
+    ///
+    /// In a handler one may append: by the [`Occurrence`] as what the event caused, or by a handle of the database. An event that it
+    /// appends and that is of its own pattern it is told of, too: whoever answers a type by the same type does so for ever. It may
+    /// [unsubscribe](Occurrence::unsubscribe), drop its own [`Handler`], and close the database, which ends it with the event that it
+    /// is at.
+    ///
+    /// The handler does not keep the database open; a handle of it that the closure holds does, as long as the handler goes on. Closing
+    /// does not wait for the handler: what that appends from then on is answered with [`Error::Stopped`].
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// let (tell, told) = mpsc::channel();
+    /// let handler = db.on("Order.*", move |event| {
+    ///     let total = event.state()?.state.get("total").cloned();
+    ///     tell.send((event.kind.to_string(), total)).ok();
+    ///     Ok::<(), bygone::Error>(())
+    /// })?;
+    /// db.append(NewEvent::new("Order.created").on(("Order", 42)).member("total", 10))?;
+    /// assert_eq!(told.recv().unwrap(), ("Order.created".to_owned(), Some(10.into())));
+    /// handler.stop();
+    /// assert_eq!(handler.join()?.handled, 1);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn on<R: Handled>(
+        &self,
+        pattern: impl TryInto<Pattern, Error: Into<Error>>,
+        handle: impl FnMut(&Occurrence) -> R + Send + 'static,
+    ) -> Result<Handler> {
+        let pattern = pattern.try_into().map_err(Into::into)?;
+        self.subscribe(pattern).handler().run(handle)
     }
 
     /// The position of the newest event.

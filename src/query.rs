@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use crate::cancel::Cancel;
 use crate::db::Db;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::{self, Answer, Row};
 use crate::lang;
-use crate::live::{Delivery, Subscription};
+use crate::live::{Delivery, Subscription, ViewSubscription};
 use crate::plan::{self, Context, Parameters, Plan};
 use crate::store::snapshot::Snapshot;
 
@@ -173,15 +173,39 @@ impl Db {
             Plan::Read(read) => exec::read(&snapshot, &read),
             Plan::Write(write) => exec::write(store, &write, cancel),
             Plan::Explain(explain) => exec::explain(&snapshot, &explain),
+            Plan::SubscribeView(plan) => {
+                let (statement, parameters) = (statement.clone(), parameters.clone());
+                let (db, cancelled) = (self.actor().cloned(), cancel.clone());
+                let clock = store.shared().options.clock.clone();
+                let bind = move |snapshot: &Snapshot| {
+                    let context = Context {
+                        text: &statement.text,
+                        statement: statement.number,
+                        parameters: &parameters,
+                        default_actor: db.as_ref(),
+                        snapshot,
+                        now: clock.now(),
+                    };
+                    match plan::bind(&statement.tree.statement, &context)? {
+                        Plan::SubscribeView(plan) => Ok(plan),
+                        _ => Err(Error::stopped("it is no view any more")),
+                    }
+                };
+                let shared = store.shared().clone();
+                Ok(Answer::rows(ViewSubscription::new(shared, &plan, Box::new(bind), &cancelled)))
+            }
             Plan::Subscribe(subscription) => {
+                let name = subscription.name.clone();
                 let subscription =
                     Subscription::new(store.shared().clone(), subscription).cancelled_by(cancel);
-                Ok(Answer::rows(subscription.map(|delivery| {
-                    Ok(match delivery? {
-                        Delivery::Event(event) => event.into(),
-                        Delivery::CaughtUp(position) => Row::CaughtUp(position),
-                    })
-                })))
+                Ok(match name {
+                    None => delivered(subscription),
+                    Some(name) => {
+                        let named = subscription.named(&name)?;
+                        let place = named.place();
+                        Answer { place: Some(place), ..delivered(named) }
+                    }
+                })
             }
         }
     }
@@ -221,6 +245,15 @@ impl Db {
             now: self.store().shared().options.clock.now(),
         }
     }
+}
+
+fn delivered(deliveries: impl Iterator<Item = Result<Delivery>> + Send + 'static) -> Answer {
+    Answer::rows(deliveries.map(|delivery| {
+        Ok(match delivery? {
+            Delivery::Event(event) => event.into(),
+            Delivery::CaughtUp(position) => Row::CaughtUp(position),
+        })
+    }))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub(crate) mod journal;
 pub(crate) mod kept;
 pub(crate) mod options;
 pub(crate) mod pack;
+pub(crate) mod place;
 pub(crate) mod posting;
 pub(crate) mod queue;
 mod recent;
@@ -51,6 +52,7 @@ use std::time::Duration;
 
 pub use check::Verification;
 pub use options::{Durability, Options};
+pub use place::Place;
 pub use recover::Recovery;
 pub use report::Report;
 
@@ -249,15 +251,16 @@ impl Store {
     /// long at most. Says whether they are.
     pub fn wait_for_indexes(&self, timeout: Duration) -> Result<bool> {
         let catalog = self.shared.tails().catalog;
-        let wanted: Vec<_> = catalog.iter().filter_map(|index| catalog.get(index.name())).collect();
+        let wanted: Vec<_> = catalog.each().filter_map(|index| catalog.newest(index)).collect();
         let replaced = |index: &Index| {
             let now = self.shared.tails().catalog;
-            now.get(index.name()).is_none_or(|newest| newest.position != index.position)
+            now.newest(index).is_none_or(|newest| newest.position != index.position)
         };
         // One that was dropped or replaced meanwhile is not waited for.
         let done = || {
             Ok(wanted.iter().all(|index| index.is_complete() || replaced(index))
-                && self.shared.keeps_states_of(&catalog)?)
+                && self.shared.keeps_states_of(&catalog)?
+                && self.shared.keeps_views_of(&catalog))
         };
         if self.shared.options.read_only && !done()? {
             return Err(Error::stopped(

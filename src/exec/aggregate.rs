@@ -1,11 +1,12 @@
 //! Aggregates: what is kept of many values, one after another in the order of the log.
 //!
-//! Nulls are left out of all of them. `sum` and `avg` leave out what is no number, too; integers are summed exactly, floats with
-//! their rounding errors carried along (Neumaier). `min` and `max` go by the one order over all values.
+//! Nulls are left out of all of them. `sum` and `avg` leave out what is no number, too; both are exact ([`sum`](super::sum)).
+//! `min` and `max` go by the one order over all values.
 
 use std::collections::HashSet;
 
 use super::budget::{Budget, ENTRY};
+use super::sum::{Sum, WIDE};
 use crate::error::Result;
 use crate::lang::ast::Operator;
 use crate::plan::datum::Datum;
@@ -25,58 +26,6 @@ pub(super) enum Accumulator {
     Last(Datum<'static>),
     /// The keys of the values.
     Distinct(HashSet<Box<[u8]>>),
-}
-
-/// The sum of numbers.
-#[derive(Debug, Default)]
-pub(super) struct Sum {
-    count: u64,
-    /// Of the integers: 2^64 of them, each below 2^64, fit.
-    integers: i128,
-    floats: f64,
-    /// What rounding has taken from the floats so far.
-    lost: f64,
-    any_float: bool,
-}
-
-impl Sum {
-    fn add(&mut self, number: Number) {
-        self.count += 1;
-        match number {
-            Number::Integer(n) => self.integers += n,
-            Number::Float(x) => {
-                self.any_float = true;
-                self.add_float(x);
-            }
-        }
-    }
-
-    fn add_float(&mut self, x: f64) {
-        let sum = self.floats + x;
-        self.lost +=
-            if self.floats.abs() >= x.abs() { (self.floats - sum) + x } else { (x - sum) + self.floats };
-        self.floats = sum;
-    }
-
-    /// Adds the sum of what comes later.
-    fn join(&mut self, later: Sum) {
-        self.count += later.count;
-        self.integers += later.integers;
-        self.any_float |= later.any_float;
-        self.add_float(later.floats);
-        self.lost += later.lost;
-    }
-
-    fn total(mut self) -> Number {
-        if !self.any_float {
-            return Number::Integer(self.integers);
-        }
-        // An integer too wide for a float goes in two parts: the nearest float, and what lies between.
-        let nearest = self.integers as f64;
-        self.add_float(nearest);
-        self.add_float((self.integers - nearest as i128) as f64);
-        Number::Float(self.floats + self.lost)
-    }
 }
 
 /// A number that 64 bits hold: an integer that is wider becomes a float.
@@ -117,8 +66,10 @@ impl Accumulator {
         match self {
             Accumulator::Count(count) => *count += 1,
             Accumulator::Sum(sum) | Accumulator::Average(sum) => {
-                if let Datum::Number(number) = datum {
-                    sum.add(*number);
+                if let Datum::Number(number) = datum
+                    && sum.add(*number)
+                {
+                    budget.take(WIDE)?;
                 }
             }
             Accumulator::Least(least) => {
@@ -154,7 +105,11 @@ impl Accumulator {
         match (self, later) {
             (Accumulator::Count(count), Accumulator::Count(more)) => *count += more,
             (Accumulator::Sum(sum), Accumulator::Sum(more))
-            | (Accumulator::Average(sum), Accumulator::Average(more)) => sum.join(more),
+            | (Accumulator::Average(sum), Accumulator::Average(more)) => {
+                if sum.join(more) {
+                    budget.give(WIDE);
+                }
+            }
             (Accumulator::Distinct(seen), Accumulator::Distinct(more)) => {
                 for key in more {
                     let held = ENTRY + key.len();
@@ -180,10 +135,29 @@ impl Accumulator {
         Ok(())
     }
 
-    /// What it comes to.
-    pub fn result(self) -> Datum<'static> {
+    /// How many bytes it holds beside itself.
+    pub fn held(&self) -> usize {
         match self {
-            Accumulator::Count(count) => Datum::number(count),
+            Accumulator::Count(_) => 0,
+            Accumulator::Sum(sum) | Accumulator::Average(sum) => {
+                if sum.is_wide() {
+                    WIDE
+                } else {
+                    0
+                }
+            }
+            Accumulator::Least(datum)
+            | Accumulator::Greatest(datum)
+            | Accumulator::First(datum)
+            | Accumulator::Last(datum) => datum.held(),
+            Accumulator::Distinct(seen) => seen.iter().map(|key| ENTRY + key.len()).sum(),
+        }
+    }
+
+    /// What it comes to.
+    pub fn result(&self) -> Datum<'static> {
+        match self {
+            Accumulator::Count(count) => Datum::number(*count),
             Accumulator::Sum(Sum { count: 0, .. }) | Accumulator::Average(Sum { count: 0, .. }) => {
                 Datum::Null
             }
@@ -195,7 +169,7 @@ impl Accumulator {
             Accumulator::Least(datum)
             | Accumulator::Greatest(datum)
             | Accumulator::First(datum)
-            | Accumulator::Last(datum) => datum,
+            | Accumulator::Last(datum) => datum.clone(),
             Accumulator::Distinct(seen) => Datum::number(seen.len() as u64),
         }
     }
@@ -303,12 +277,6 @@ mod tests {
             let budget = Budget::endless();
             let cut = at.index(values.len() + 1);
             for kind in [Count, Sum, Average, Least, Greatest, First, Last, Distinct] {
-                // Float sums differ in their last digits, as they may.
-                let integers = |datum: &&Datum| !matches!(datum, Datum::Number(Number::Float(_)));
-                let values: Vec<Datum> = match kind {
-                    Sum | Average => values.iter().filter(integers).cloned().collect(),
-                    _ => values.clone(),
-                };
                 let (before, after) = values.split_at(cut.min(values.len()));
                 let part = |values: &[Datum]| {
                     let mut part = Accumulator::new(kind);

@@ -11,6 +11,7 @@ use crate::event::NewEvent;
 use crate::plan::{Replay, Window};
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::snapshot::Snapshot;
+use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
 /// The member of the state that holds them, by position.
@@ -62,7 +63,18 @@ pub(crate) fn failed(program: &Program, trigger: Position, error: &Error, attemp
     .into_iter()
     .collect();
     let event = about(program, "failed", [(trigger, Value::Object(told))])?;
-    Ok(event.by(actor(program.kind, &program.name)?).caused_by(trigger))
+    let event = event.by(actor(program.kind, &program.name)?);
+    Ok(if program.kind == ProgramKind::Schedule { event } else { event.caused_by(trigger) })
+}
+
+/// What set a program off: an event; of a schedule, an instant.
+pub(crate) fn shown(kind: ProgramKind, trigger: Position) -> String {
+    match kind {
+        ProgramKind::Schedule => {
+            Timestamp::from_millis(i64::try_from(trigger.0).unwrap_or(i64::MAX)).to_string()
+        }
+        ProgramKind::Reaction | ProgramKind::Webhook => trigger.to_string(),
+    }
 }
 
 /// The event that says that some are to be tried again.
@@ -72,27 +84,16 @@ pub(crate) fn retried(program: &Program, triggers: impl IntoIterator<Item = Posi
 
 /// The event that says that some are not to be tried any more.
 pub(crate) fn skipped(program: &Program, triggers: impl IntoIterator<Item = Position>) -> Result<NewEvent> {
-    about(program, SKIPPED, triggers.into_iter().map(|trigger| (trigger, Value::Null)))
+    about(program, "skipped", triggers.into_iter().map(|trigger| (trigger, Value::Null)))
 }
 
 const RETRIED: &str = "retried";
-const SKIPPED: &str = "skipped";
 
 /// Which events are to be tried again, as an event about a program says.
 pub(crate) fn to_retry(kind: &str, data: &Value) -> Vec<u64> {
-    named(RETRIED, kind, data)
-}
-
-/// Which events are not to be tried any more, as an event about a program says.
-#[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
-pub(crate) fn to_skip(kind: &str, data: &Value) -> Vec<u64> {
-    named(SKIPPED, kind, data)
-}
-
-fn named(verb: &str, kind: &str, data: &Value) -> Vec<u64> {
-    let is_it = kind.rsplit('.').next() == Some(verb);
+    let is_retry = kind.rsplit('.').next() == Some(RETRIED);
     match data.get(MEMBER) {
-        Some(Value::Object(members)) if is_it => {
+        Some(Value::Object(members)) if is_retry => {
             members.keys().filter_map(|position| position.parse().ok()).collect()
         }
         _ => Vec::new(),

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::answer::Row;
 use super::eval::{self, Scope};
-use crate::document::Raw;
 use crate::entity::Position;
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::plan;
 use crate::plan::expr::Node;
 use crate::store::catalog::Derive;
+use crate::store::kept::Kept;
 use crate::store::snapshot::Snapshot;
 use crate::store::term::Key;
 use crate::value::{Object, Value};
@@ -38,8 +38,8 @@ impl Derive for Expression {
         self.of_states
     }
 
-    fn keys_of_state(&self, state: Raw, found: &mut Vec<Key>) {
-        eval::keys(&self.node, &Scope::state(state), found);
+    fn keys_of_state(&self, _: &str, kept: &Kept, found: &mut Vec<Key>) {
+        eval::keys(&self.node, &Scope::state(kept.state), found);
     }
 }
 

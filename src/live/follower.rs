@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
 use crate::exec::aside::{self, SetAside};
 use crate::plan;
-use crate::store::catalog::Program;
+use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{self, Cursor};
 use crate::store::group::{Group, Outcome, Prepared};
 use crate::store::snapshot::{Direction, Snapshot};
@@ -72,6 +72,8 @@ pub(crate) struct Follower {
     who: cursor::Follower,
     /// What was said to it up to here is done.
     heard: u64,
+    /// What was said to it up to here is being done.
+    hearing: Option<u64>,
     /// What is set aside.
     aside: BTreeMap<u64, SetAside>,
     halted: bool,
@@ -85,7 +87,17 @@ impl Follower {
         newest: Arc<AtomicU64>,
     ) -> Follower {
         let who = cursor::Follower::Program(program.position);
-        Follower { shared, program, cancel, newest, who, heard: 0, aside: BTreeMap::new(), halted: false }
+        Follower {
+            shared,
+            program,
+            cancel,
+            newest,
+            who,
+            heard: 0,
+            hearing: None,
+            aside: BTreeMap::new(),
+            halted: false,
+        }
     }
 
     /// Goes along the log until it is to end. `start` is where one begins that has no place yet.
@@ -93,7 +105,7 @@ impl Follower {
         let place = self.begin(start)?;
         let mut after = place.position;
         loop {
-            if self.has_ended() || self.hear(work).is_err() || self.rest(work).is_err() {
+            if self.has_ended() || self.hear(work).is_err() {
                 return Ok(Ended);
             }
             let goal = self.shared.watch.synced();
@@ -105,7 +117,8 @@ impl Follower {
             let events = Subscription::new(self.shared.clone(), wanted);
             for delivery in events.until(Position(goal)).cancelled_by(&self.cancel) {
                 let Delivery::Event(event) = delivery? else { continue };
-                if self.wait_until(work, &event).is_err() || self.take(work, &event).is_err() {
+                let ready = self.wait_until(work, &event).and_then(|()| self.rest(work));
+                if ready.is_err() || self.take(work, &event).is_err() {
                     return Ok(Ended);
                 }
                 after = event.position.0;
@@ -180,12 +193,12 @@ impl Follower {
             if self.has_ended() {
                 return Err(Ended);
             }
+            self.hear(work)?;
             let now = self.shared.options.clock.now();
             let due = work.due(event);
             if now >= due {
                 return Ok(());
             }
-            self.hear(work)?;
             let left = due.as_millis().saturating_sub(now.as_millis()).saturating_add(1);
             let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK);
             self.wait_past(self.shared.watch.synced(), Some(Instant::now() + left));
@@ -194,12 +207,21 @@ impl Follower {
 
     /// Has an event handled, as often as it takes; or sets it aside.
     fn take(&mut self, work: &mut dyn Work, event: &Event) -> Result<(), Ended> {
-        if self.aside.contains_key(&event.position.0) {
+        self.attempt(event.position, |follower| work.handle(follower, event))
+    }
+
+    /// Does what is to be done about a trigger, as often as it takes; or sets it aside.
+    pub fn attempt(
+        &mut self,
+        trigger: Position,
+        mut handle: impl FnMut(&Follower) -> Result<(), Failure>,
+    ) -> Result<(), Ended> {
+        if self.aside.contains_key(&trigger.0) {
             return Ok(());
         }
         let mut attempt = 1;
         loop {
-            let failure = match work.handle(self, event) {
+            let failure = match handle(self) {
                 Ok(()) => return Ok(()),
                 // What fails because of the end is no failure.
                 Err(_) if self.has_ended() => return Err(Ended),
@@ -209,7 +231,7 @@ impl Follower {
             match failure {
                 Failure::Error(_) if attempt < retries.attempts => self.pause(retries.pause(attempt))?,
                 Failure::Error(error) | Failure::Hopeless(error) => {
-                    return self.set_aside(event, &error, attempt.into());
+                    return self.set_aside(trigger, &error, attempt.into());
                 }
             }
             attempt += 1;
@@ -217,9 +239,8 @@ impl Follower {
     }
 
     /// Sets an event aside: that is an event, too.
-    pub fn set_aside(&mut self, event: &Event, error: &Error, attempts: u64) -> Result<(), Ended> {
-        let trigger = event.position;
-        let heard = self.heard;
+    pub fn set_aside(&mut self, trigger: Position, error: &Error, attempts: u64) -> Result<(), Ended> {
+        let heard = self.hearing.unwrap_or(self.heard);
         let said = aside::failed(&self.program, trigger, error, attempts);
         let key = format!(
             "${} {} {} failed {} {heard}",
@@ -241,10 +262,11 @@ impl Follower {
         self.aside.insert(trigger.0, SetAside { error: error.to_string(), attempts });
         let name = crate::entity::Name(&self.program.name);
         let word = self.program.kind.word().to_uppercase();
+        let shown = aside::shown(self.program.kind, trigger);
         self.report(
-            Some(trigger),
+            Some(trigger).filter(|_| self.program.kind != ProgramKind::Schedule),
             format!(
-                "set aside {trigger}, {error} (tried {attempts}×; RETRY {word} {name} {trigger}, or SKIP it)"
+                "set aside {shown}, {error} (tried {attempts}×; RETRY {word} {name} {trigger}, or SKIP it)"
             ),
         );
         Ok(())
@@ -279,27 +301,35 @@ impl Follower {
 
     /// What was said up to here is done.
     pub fn has_heard(&mut self, through: u64) {
-        self.heard = self.heard.max(through);
+        (self.heard, self.hearing) = (self.heard.max(through), None);
         self.shared.cursors.change(&self.who, |cursor| cursor.heard = cursor.heard.max(through));
     }
 
     /// What was said up to here is being done: the cursor says when it is.
+    #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
     pub fn has_listened(&mut self, through: u64) {
         self.heard = self.heard.max(through);
     }
 
-    /// Up to where it has listened.
-    pub fn heard(&self) -> u64 {
-        self.heard
-    }
-
     /// Whether an event is set aside.
+    #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
     pub fn is_aside(&self, position: u64) -> bool {
         self.aside.contains_key(&position)
     }
 
     /// Hears what was said to it, and does that.
     fn hear(&mut self, work: &mut dyn Work) -> Result<(), Ended> {
+        self.hear_with(|follower, position| match follower.snapshot().event(Position(position)) {
+            Ok(Some(event)) => follower.take(work, &event),
+            Ok(None) | Err(_) => Ok(()),
+        })
+    }
+
+    /// Hears what was said to it, and does about each trigger what is to be done.
+    pub fn hear_with(
+        &mut self,
+        mut again: impl FnMut(&mut Follower, u64) -> Result<(), Ended>,
+    ) -> Result<(), Ended> {
         while self.is_called() {
             let (wanted, through) = match self.called() {
                 Ok(called) => called,
@@ -310,14 +340,13 @@ impl Follower {
                 }
             };
             let place = self.shared.cursors.get(&self.who).ok().flatten().map_or(0, |cursor| cursor.position);
+            self.hearing = Some(through);
             for position in wanted {
                 // One that is set aside again, or still to come, is not for now.
                 if position > place || self.aside.contains_key(&position) {
                     continue;
                 }
-                if let Ok(Some(event)) = self.snapshot().event(Position(position)) {
-                    self.take(work, &event)?;
-                }
+                again(self, position)?;
             }
             self.has_heard(through);
         }
@@ -358,3 +387,6 @@ pub(super) fn report(shared: &Shared, program: &Program, position: Option<Positi
         listener(&Report { what: program.kind.word(), name: program.name.clone(), position, text });
     }
 }
+
+#[cfg(test)]
+mod tests;

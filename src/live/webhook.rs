@@ -28,8 +28,6 @@ use crate::exec::aside;
 use crate::plan::{self, webhook::Webhook};
 use crate::store::Shared;
 use crate::store::cursor;
-use crate::store::snapshot::Direction;
-use crate::store::term::Term;
 use backoff::Backoff;
 use courier::Courier;
 use lanes::{Lanes, News, Rules};
@@ -66,7 +64,6 @@ struct GivenUp {
 pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
     let who = cursor::Follower::Program(follower.program.position);
     let shared = follower.shared.clone();
-    let _running = shared.attach(&who, "this database, which is open live".to_owned())?;
     let ended = tell(follower, &who);
     shared.cursors.set_trouble(&who, ended.as_ref().err().map(|error| format!("it has ended: {error}")));
     ended
@@ -93,7 +90,7 @@ fn tell(follower: &mut Follower, who: &cursor::Follower) -> Result<Ended> {
     let ringing = bell.clone();
     let courier = Courier::new(&shared, follower.program.clone(), &webhook, move |request| {
         // Only when all is over nobody is there to take it.
-        drop(given_up.send(request));
+        let _ = given_up.send(request);
         ringing.ring();
     });
     let after = place.position;
@@ -176,7 +173,7 @@ impl Dispatcher<'_> {
             if let Some(error) = self.lanes.broken() {
                 return Err(error);
             }
-            if self.set_aside()?.is_err() {
+            if self.set_aside().is_err() {
                 return Ok(Ended);
             }
             self.hear()?;
@@ -240,24 +237,21 @@ impl Dispatcher<'_> {
     }
 
     /// Sets aside what lanes gave up.
-    fn set_aside(&mut self) -> Result<Result<(), Ended>> {
+    fn set_aside(&mut self) -> Result<(), Ended> {
         while let Ok(GivenUp { position, attempts, why, done }) = self.requests.try_recv() {
-            let event = self.follower.snapshot().event(Position(position))?;
-            let event = event.ok_or_else(|| Error::corrupt("the log", format!("no event at #{position}")))?;
             let error = Error::io("telling it", std::io::Error::other(why));
-            if self.follower.set_aside(&event, &error, attempts.into()).is_err() {
-                return Ok(Err(Ended));
+            if self.follower.set_aside(Position(position), &error, attempts.into()).is_err() {
+                return Err(Ended);
             }
             // A lane that does not wait for it any more has ended.
-            drop(done.send(()));
+            let _ = done.send(());
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
-    /// Hears what was said to it: what to tell again, and what not to tell any more.
+    /// Hears what was said to it: what to tell again. (What is skipped is set aside no more, and that is all.)
     fn hear(&mut self) -> Result<()> {
         while self.follower.is_called() {
-            let heard = self.follower.heard();
             let (again, through) = self.follower.called()?;
             let snapshot = self.follower.snapshot();
             for position in again {
@@ -267,13 +261,6 @@ impl Dispatcher<'_> {
                 }
                 if let Some(event) = snapshot.event(Position(position))? {
                     self.lanes.again(position, target(&event), through);
-                }
-            }
-            let term = Term::entity(&self.follower.program.target()?)?;
-            for said in snapshot.list(term, heard + 1, through, Direction::Ascending) {
-                let Some(event) = snapshot.event(Position(said?))? else { continue };
-                for position in aside::to_skip(event.kind.as_str(), &event.data.to_value()?) {
-                    self.lanes.skip(position, through);
                 }
             }
             self.lanes.hear(through);

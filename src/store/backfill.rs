@@ -98,7 +98,7 @@ impl Shared {
     }
 
     /// Leaves out of the catalog what a newer definition replaces. Only whoever completes indexes does.
-    fn prune(&self) {
+    pub(super) fn prune(&self) {
         if self.tails().catalog.pruned().is_none() {
             return;
         }

@@ -29,12 +29,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::cold::{ColdRead, Log, Postings};
 use super::condition::Condition;
 use super::fold::Fold;
+use super::kept::Kept;
 use super::options::Options;
 use super::snapshot::Snapshot;
 use super::term::{self, Key, Term};
 use super::verb::Rule;
 use super::view::View;
-use crate::document::Raw;
 use crate::entity::{Entity, EventType, Name, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
@@ -96,8 +96,8 @@ pub(crate) trait Derive: Send + Sync {
         false
     }
 
-    /// Adds what a state has.
-    fn keys_of_state(&self, _state: Raw, _found: &mut Vec<Key>) {}
+    /// Adds what the state of an entity has.
+    fn keys_of_state(&self, _id: &str, _kept: &Kept, _found: &mut Vec<Key>) {}
 }
 
 /// What to do where this version does not understand a definition.
@@ -119,6 +119,8 @@ pub(crate) struct Definition {
     pub text: String,
     /// None where this version does not understand the text: such an index is never used.
     derive: Option<Arc<dyn Derive>>,
+    /// It holds the rows of the view of this name, and nobody asks for it by itself.
+    of_view: bool,
 }
 
 /// What is said of an entity, understood.
@@ -280,7 +282,7 @@ impl Change {
                     }
                     None => {
                         let on = text("on")?.parse()?;
-                        Change::Index(Definition { name, on, text: said, derive })
+                        Change::Index(Definition { name, on, text: said, derive, of_view: false })
                     }
                 }))
             }
@@ -355,6 +357,11 @@ impl Index {
         &self.definition.name
     }
 
+    /// Whether it holds the rows of a view.
+    pub fn is_of_view(&self) -> bool {
+        self.definition.of_view
+    }
+
     /// Of which events.
     pub fn on(&self) -> &Pattern {
         &self.definition.on
@@ -406,6 +413,11 @@ impl Index {
         keys
     }
 
+    /// Whether another is of the same name.
+    fn is_like(&self, other: &Index) -> bool {
+        self.name() == other.name() && self.is_of_view() == other.is_of_view()
+    }
+
     /// Whether it can hold such a value.
     pub fn holds(&self, key: &Key) -> bool {
         self.term(key).is_some()
@@ -455,16 +467,26 @@ pub(crate) struct Catalog {
     finders: Vec<Arc<Finder>>,
     /// Of each name the newest.
     verbs: Vec<Arc<Verb>>,
-    /// Of each name the newest.
+    /// In the order of their definitions. One that is replaced stays as long as it is of use.
     views: Vec<Arc<DefinedView>>,
     /// Of each name the newest.
     programs: Vec<Arc<Program>>,
 }
 
 impl Catalog {
-    /// All of them, in the order of their definitions; those that are being built, too.
+    /// Those that somebody defined as such, in the order of their definitions; those that are being built, too.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Index>> {
+        self.indexes.iter().filter(|index| !index.is_of_view())
+    }
+
+    /// All of them, those of views, too.
+    pub fn each(&self) -> impl DoubleEndedIterator<Item = &Arc<Index>> {
         self.indexes.iter()
+    }
+
+    /// The newest of a name, where that is an index's or a view's.
+    pub fn newest(&self, like: &Index) -> Option<&Arc<Index>> {
+        self.each().rev().find(|index| index.is_like(like))
     }
 
     /// The definition of this name that holds now, complete or not.
@@ -480,8 +502,8 @@ impl Catalog {
     /// Those that are still to be completed: of each name the newest.
     pub fn building(&self) -> impl Iterator<Item = &Arc<Index>> {
         let newest =
-            |index: &&Arc<Index>| self.get(index.name()).is_some_and(|newest| Arc::ptr_eq(newest, index));
-        self.iter().filter(move |index| newest(index) && index.is_understood() && !index.is_complete())
+            |index: &&Arc<Index>| self.newest(index).is_some_and(|newest| Arc::ptr_eq(newest, index));
+        self.each().filter(move |index| newest(index) && index.is_understood() && !index.is_complete())
     }
 
     /// What is defined of the entities of a kind.
@@ -514,14 +536,30 @@ impl Catalog {
         self.verbs.iter()
     }
 
-    /// The view of this name.
+    /// The view of this name as it is defined now, complete or not.
     pub fn view(&self, name: &str) -> Option<&Arc<DefinedView>> {
-        self.views.iter().find(|view| view.name == name)
+        self.views.iter().rev().find(|view| view.name == name)
     }
 
-    /// All views, in the order of their definitions.
+    /// The view of this name to be read: the newest that is complete; where there is none, the newest.
+    pub fn usable_view(&self, name: &str) -> Option<&Arc<DefinedView>> {
+        let complete = self.views.iter().rev().find(|view| view.name == name && view.is_complete());
+        complete.or_else(|| self.view(name))
+    }
+
+    /// All views as they are defined now, in the order of their definitions.
     pub fn views(&self) -> impl DoubleEndedIterator<Item = &Arc<DefinedView>> {
+        self.kept_views().filter(|view| self.view(&view.name).is_some_and(|newest| Arc::ptr_eq(newest, view)))
+    }
+
+    /// All views that are kept, those that are being replaced, too.
+    pub fn kept_views(&self) -> impl DoubleEndedIterator<Item = &Arc<DefinedView>> {
         self.views.iter()
+    }
+
+    /// Whether there is anything that is kept up in the background.
+    pub(super) fn keeps_anything(&self) -> bool {
+        !self.models.is_empty() || !self.views.is_empty()
     }
 
     /// The program of this name.
@@ -545,14 +583,15 @@ impl Catalog {
         model.into_iter().chain(verb).chain(view).chain(programs).find(|(other, _)| *other != what)
     }
 
-    /// The indexes of the states of a kind.
+    /// The indexes of the states of a kind, those of views, too.
     pub fn finders_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Arc<Finder>> {
-        self.finders.iter().filter(move |finder| finder.kind == kind)
+        let of_views = self.views.iter().filter_map(|view| view.finder.as_ref());
+        self.finders.iter().chain(of_views).filter(move |finder| finder.kind == kind)
     }
 
     /// The index of the definition at a position.
     pub fn at(&self, position: Position) -> Option<&Arc<Index>> {
-        self.iter().find(|index| index.position == position)
+        self.each().find(|index| index.position == position)
     }
 
     /// Adds what the indexes hold an event under.
@@ -574,12 +613,12 @@ impl Catalog {
                 indexes.push(Arc::new(Index::new(position, definition, 0)));
             }
             Change::Finder(FinderDefinition { name, kind, text, derive }) => {
-                indexes.retain(|index| *index.name() != name);
+                indexes.retain(|index| index.is_of_view() || *index.name() != name);
                 finders.retain(|finder| finder.name != name);
                 finders.push(Arc::new(Finder { position, name, kind, text, derive }));
             }
             Change::NoIndex(name) => {
-                indexes.retain(|index| index.name() != name);
+                indexes.retain(|index| index.is_of_view() || index.name() != name);
                 finders.retain(|finder| finder.name != name);
             }
             Change::Entity(EntityDefinition { kind, text, fold }) => {
@@ -593,10 +632,14 @@ impl Catalog {
             }
             Change::NoVerb(name) => verbs.retain(|verb| verb.name != name),
             Change::View(ViewDefinition { name, text, view }) => {
-                views.retain(|view| view.name != name);
-                views.push(Arc::new(DefinedView { position, name, text, view }));
+                let view = DefinedView::new(position, name, text, view);
+                indexes.extend(view.index.clone());
+                views.push(Arc::new(view));
             }
-            Change::NoView(name) => views.retain(|view| view.name != name),
+            Change::NoView(name) => {
+                views.retain(|view| view.name != name);
+                indexes.retain(|index| !index.is_of_view() || index.name() != name);
+            }
             Change::Program(kind, name, text) => {
                 programs.retain(|program| (program.kind, &program.name) != (kind, &name));
                 programs.push(Arc::new(Program { position, kind, name, text }));
@@ -614,14 +657,26 @@ impl Catalog {
     /// Only whoever completes indexes may ask: one that is left out holds nothing of what comes after, so it must not be
     /// completed any more.
     pub(super) fn pruned(&self) -> Option<Catalog> {
-        let needed = |(at, index): &(usize, &Arc<Index>)| {
+        // What is complete is asked for once: it may become so in between.
+        let completed: Vec<bool> = self.views.iter().map(|view| view.is_complete()).collect();
+        let needed = |at: usize, view: &Arc<DefinedView>| {
             let mut newer =
-                self.indexes[at + 1..].iter().filter(|other| other.name() == index.name()).peekable();
+                (at + 1..self.views.len()).filter(|at| self.views[*at].name == view.name).peekable();
+            newer.peek().is_none() || completed[at] && newer.all(|at| !completed[at])
+        };
+        let kept = self.views.iter().enumerate().filter(|(at, view)| needed(*at, view));
+        let views: Vec<_> = kept.map(|(_, view)| view.clone()).collect();
+        let needed = |(at, index): &(usize, &Arc<Index>)| {
+            if index.is_of_view() {
+                return views.iter().any(|view| view.position == index.position);
+            }
+            let mut newer = self.indexes[at + 1..].iter().filter(|other| other.is_like(index)).peekable();
             newer.peek().is_none() || index.is_complete() && newer.all(|other| !other.is_complete())
         };
         let indexes: Vec<_> =
             self.indexes.iter().enumerate().filter(needed).map(|(_, index)| index.clone()).collect();
-        (indexes.len() < self.indexes.len()).then(|| Catalog { indexes, ..self.clone() })
+        let fewer = indexes.len() < self.indexes.len() || views.len() < self.views.len();
+        fewer.then(|| Catalog { indexes, views, ..self.clone() })
     }
 
     /// The indexes of this catalog that another one does not have.
@@ -644,6 +699,9 @@ impl Catalog {
         for index in &self.indexes {
             index.set_backfilled(read.backfilled(index.position)?);
         }
+        for view in &self.views {
+            view.look(read, &self)?;
+        }
         Ok(self.pruned().unwrap_or(self))
     }
 
@@ -664,7 +722,12 @@ impl Catalog {
             let why = options.compiler().and_then(|compiler| compiler.entity(&model.text)).err();
             (format!("entity {}", Name(&model.kind)), model.position, model.text.as_str(), why)
         });
-        let Some((what, position, text, why)) = index.or(finder).or(model) else { return Ok(()) };
+        let view = self.views.iter().find(|view| view.view().is_err()).map(|view| {
+            let why = options.compiler().and_then(|compiler| compiler.view(&view.text)).err();
+            (format!("view {}", Name(&view.name)), view.position, view.text.as_str(), why)
+        });
+        let unknown = index.or(finder).or(model).or(view);
+        let Some((what, position, text, why)) = unknown else { return Ok(()) };
         let reason = format!(
             "its {what}, defined at {position}, is something that this version does not understand: {} ({})",
             shorten(text),

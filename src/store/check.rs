@@ -188,7 +188,7 @@ struct Indexes(Vec<(Arc<Index>, u64)>);
 
 impl Indexes {
     fn of(snapshot: &Snapshot) -> Indexes {
-        let understood = snapshot.indexes().iter().filter(|index| index.is_understood());
+        let understood = snapshot.indexes().each().filter(|index| index.is_understood());
         Indexes(understood.map(|index| (index.clone(), index.backfilled())).collect())
     }
 

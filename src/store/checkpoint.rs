@@ -51,7 +51,7 @@ impl Shared {
             journal.release(frozen.side);
         }
         self.tails_mut().frozen = None;
-        if !super::locked(&self.retired).is_empty() || self.tails().catalog.models().next().is_some() {
+        if !super::locked(&self.retired).is_empty() || self.tails().catalog.keeps_anything() {
             self.upkeep.ask(|asked| asked.index = true);
         }
     }

@@ -7,6 +7,7 @@
 //! | `zones` | first position of a run | [`Zone`] |
 //! | `indexes` | the position of a definition | up to where its index is backfilled ([`indexes`]) |
 //! | `states`, `found`, `snapshots`, `followers` | see [`states`] | what is kept of the states of entities |
+//! | `views` | see [`views`] | what is kept of the groups of views |
 //! | `cursors` | whose ([`cursors`]) | a place in the log |
 //! | `meta` | a name | see [`Meta`] |
 //!
@@ -20,6 +21,7 @@ mod handle;
 mod indexes;
 mod read;
 pub(crate) mod states;
+pub(crate) mod views;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -52,6 +54,7 @@ const STATES: TableDefinition<Bytes, Bytes> = TableDefinition::new("states");
 const FOUND: TableDefinition<Bytes, Bytes> = TableDefinition::new("found");
 const SNAPSHOTS: TableDefinition<Bytes, Bytes> = TableDefinition::new("snapshots");
 const FOLLOWERS: TableDefinition<Bytes, Bytes> = TableDefinition::new("followers");
+const VIEWS: TableDefinition<Bytes, Bytes> = TableDefinition::new("views");
 const CURSORS: TableDefinition<Bytes, Bytes> = TableDefinition::new("cursors");
 const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 
@@ -318,6 +321,7 @@ pub(crate) struct Tables<'t> {
     found: Table<'t, Bytes, Bytes>,
     snapshots: Table<'t, Bytes, Bytes>,
     followers: Table<'t, Bytes, Bytes>,
+    views: Table<'t, Bytes, Bytes>,
     cursors: Table<'t, Bytes, Bytes>,
     meta: Table<'t, &'static str, Bytes>,
     buffer: Vec<u8>,
@@ -335,6 +339,7 @@ impl<'t> Tables<'t> {
             found: transaction.open_table(FOUND).map_err(fault)?,
             snapshots: transaction.open_table(SNAPSHOTS).map_err(fault)?,
             followers: transaction.open_table(FOLLOWERS).map_err(fault)?,
+            views: transaction.open_table(VIEWS).map_err(fault)?,
             cursors: transaction.open_table(CURSORS).map_err(fault)?,
             meta: transaction.open_table(META).map_err(fault)?,
             buffer: Vec::new(),

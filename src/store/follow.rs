@@ -19,7 +19,7 @@ use super::fold::{EVERY, Fold, Folded, Plain};
 use super::kept::Kept;
 use super::snapshot::Direction;
 use super::term::Term;
-use super::{Shared, locked};
+use super::{Shared, locked, view};
 use crate::entity::{Entity, EntityStr, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
@@ -59,6 +59,13 @@ pub(super) fn follow(
     let (touched, due) = touched(catalog, &followed, first, events)?;
     for ((model, fold), entities) in followed.into_iter().zip(touched) {
         bring_up(tables, catalog, model, fold, first, events, entities)?;
+    }
+    for view in catalog.kept_views() {
+        if let Some(groups) = view.groups()
+            && tables.followed(view.position)? == Some(first - 1)
+        {
+            view::bring_up(tables, view.position, groups, first, events)?;
+        }
     }
     Ok(due)
 }
@@ -207,7 +214,7 @@ impl Followed<'_> {
         let definition = self.model.position;
         let finders: Vec<_> = self.finders.iter().filter(|(_, built)| built.has(id)).collect();
         let found = |kept: &Kept| -> Vec<Vec<Term>> {
-            finders.iter().map(|(finder, _)| found_by(kept, finder)).collect()
+            finders.iter().map(|(finder, _)| found_by(id, kept, finder)).collect()
         };
         let (mut folded, before) = tables.with_state(definition, id, |bytes| match bytes {
             None => Ok((Folded::default(), finders.iter().map(|_| Vec::new()).collect())),
@@ -244,8 +251,8 @@ impl Followed<'_> {
 }
 
 /// The terms that a state is found by, each once, in order. Those of which there is none have a place of their own: they are to be told of.
-pub(super) fn found_by(kept: &Kept, finder: &Finder) -> Vec<Term> {
-    if kept.fault.is_some() { vec![finder.faulty_term()] } else { finder.terms(kept.state) }
+pub(super) fn found_by(id: &str, kept: &Kept, finder: &Finder) -> Vec<Term> {
+    if kept.fault.is_some() { vec![finder.faulty_term()] } else { finder.terms(id, kept) }
 }
 
 /// Snapshots that are to be made, and to be written, when there is time.
@@ -300,6 +307,9 @@ impl Shared {
                 }
             }
         }
+        if self.keep_views(&catalog)? {
+            return Ok(true);
+        }
         if self.write_snapshots()? {
             return Ok(true);
         }
@@ -331,20 +341,33 @@ impl Shared {
 
     /// Brings the states of a model a stretch nearer to C.
     fn follow_model(self: &Arc<Shared>, catalog: &Catalog, model: &Model) -> Result<bool> {
+        let fold = model.fold()?;
+        self.follow_definition(model.position, |tables, first, events| {
+            let entities = touched_by(model, &**fold, first, events)?;
+            bring_up(tables, catalog, model, fold, first, events, entities)
+        })
+    }
+
+    /// Brings what is kept of a definition a stretch nearer to C: `bring_up` is given the stretch.
+    pub(super) fn follow_definition(
+        self: &Arc<Shared>,
+        definition: Position,
+        bring_up: impl FnOnce(&mut Tables, u64, &[Box<[u8]>]) -> Result<()>,
+    ) -> Result<bool> {
         let (checkpoint, through) = {
             let read = self.cold.read()?;
-            (read.checkpoint()?, read.followed(model.position)?)
+            (read.checkpoint()?, read.followed(definition)?)
         };
         let Some(through) = through else {
             // A definition that a crash takes away must leave nothing behind: another one may come to its place.
-            if let Some(journal) = self.journal.get().filter(|_| self.watch.synced() < model.position.0) {
+            if let Some(journal) = self.journal.get().filter(|_| self.watch.synced() < definition.0) {
                 self.sync_journal(journal)?;
             }
             // What was half removed when a crash took back why, or is damaged, goes first.
             let most = self.options.index_slice.1;
-            self.cold.write("beginning to keep states", |tables| {
-                match tables.remove_states(model.position, most)? {
-                    true => tables.set_followed(model.position, 0),
+            self.cold.write("beginning to keep what is defined", |tables| {
+                match tables.remove_states(definition, most)? {
+                    true => tables.set_followed(definition, 0),
                     false => Ok(()),
                 }
             })?;
@@ -363,24 +386,21 @@ impl Shared {
         if events.is_empty() {
             return Err(Error::corrupt("the log", format!("no event at #{}", through + 1)));
         }
-        let fold = model.fold()?;
-        let entities = touched_by(model, &**fold, through + 1, &events)?;
-        let kept = self.cold.write("keeping states", |tables| {
+        let kept = self.cold.write("keeping what is defined", |tables| {
             // A checkpoint may have come between.
-            if tables.followed(model.position)? != Some(through) {
+            if tables.followed(definition)? != Some(through) {
                 return Ok(());
             }
-            bring_up(tables, catalog, model, fold, through + 1, &events, entities)
+            bring_up(tables, through + 1, &events)
         });
-        self.or_begin_anew(model, kept)?;
+        self.or_begin_anew(definition, kept)?;
         Ok(true)
     }
 
     /// Where what is kept is damaged, that is told, and the states are begun anew.
-    fn or_begin_anew(&self, model: &Model, kept: Result<()>) -> Result<()> {
+    fn or_begin_anew(&self, definition: Position, kept: Result<()>) -> Result<()> {
         if let Err(Error::Corrupt { .. }) = &kept {
-            self.cold
-                .write("beginning to keep states anew", |tables| tables.forget_followed(model.position))?;
+            self.cold.write("beginning to keep states anew", |tables| tables.forget_followed(definition))?;
         }
         kept
     }
@@ -407,7 +427,7 @@ impl Shared {
             };
             let (mut entries, mut last, mut count) = (Vec::new(), None, 0);
             tables.states_after(model, &after, most, |id, bytes| {
-                let terms = found_by(&Kept::open(bytes)?, finder);
+                let terms = found_by(id, &Kept::open(bytes)?, finder);
                 entries.extend(terms.into_iter().map(|term| (term, id.to_owned())));
                 (last, count) = (Some(id.as_bytes().to_vec()), count + 1);
                 Ok(())
@@ -420,7 +440,7 @@ impl Shared {
                 None => tables.set_built(model, index, &Built::Whole),
             }
         });
-        self.or_begin_anew(model, built)?;
+        self.or_begin_anew(model.position, built)?;
         Ok(true)
     }
 
@@ -474,6 +494,9 @@ impl Shared {
         let kept = self.cold.read()?.kept_definitions()?;
         let most = self.options.index_slice.1;
         for (definition, indexes) in kept {
+            if catalog.kept_views().any(|view| view.position == definition) {
+                continue;
+            }
             let Some(model) = catalog.models().find(|model| model.position == definition) else {
                 // One that was defined after this catalog was taken is not to be dropped.
                 if catalog_is_behind(self, definition) {
@@ -502,6 +525,7 @@ fn catalog_is_behind(shared: &Shared, definition: Position) -> bool {
     let now = shared.tails().catalog;
     now.models().any(|model| model.position == definition)
         || now.finders().any(|finder| finder.position == definition)
+        || now.kept_views().any(|view| view.position == definition)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::catalog::Catalog;
 use super::cold::{self, ColdRead, Log, Postings, Row, was_interrupted};
-use super::cursor::Cursors;
+use super::cursor::{Cursor, Follower};
 use super::options::Options;
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
@@ -107,11 +107,6 @@ impl Snapshot {
 
     pub fn options(&self) -> &Options {
         &self.shared.options
-    }
-
-    /// Where those are who follow the log: not as of the snapshot, but now.
-    pub fn cursors(&self) -> &Cursors {
-        &self.shared.cursors
     }
 
     /// How many threads may work on one query.
@@ -203,6 +198,30 @@ impl Snapshot {
     /// Every event from `first` to `last`, one way or the other.
     pub fn log(&self, first: u64, last: u64, direction: Direction) -> LogScan {
         LogScan::new(self, first, last, direction)
+    }
+
+    /// Where the followers of the log are now.
+    pub fn cursors(&self) -> Vec<(Follower, Result<Cursor>)> {
+        self.shared.cursors.all()
+    }
+
+    /// Who reads a cursor now.
+    pub fn reader(&self, follower: &Follower) -> Option<String> {
+        self.shared.cursors.reader(follower)
+    }
+
+    /// What a follower struggles with now.
+    pub fn trouble(&self, follower: &Follower) -> Option<String> {
+        self.shared.cursors.trouble(follower)
+    }
+
+    /// The names of the named subscriptions.
+    pub fn subscriptions(&self) -> Vec<String> {
+        let name = |(follower, _)| match follower {
+            Follower::Subscription(name) => Some(name),
+            Follower::Program(_) => None,
+        };
+        self.cursors().into_iter().filter_map(name).collect()
     }
 
     /// How many bytes a query may hold.

@@ -1,6 +1,151 @@
 //! Views: what is made of the log and kept, to be read at once.
+//!
+//! A view is kept in one of three ways, by what its rows are. Events that are its rows are in an index of it, as those of
+//! `DEFINE INDEX` are; entities that are its rows are in an index of states. Groups have rows of their own, in the table `views`:
+//! what their aggregates keep of the log up to one position, `through`, for all of them. A checkpoint takes them along where
+//! they are at C, in the write that moves C; otherwise the background brings them up to it, stretch by stretch, each one
+//! write, so that they go on where they were after a crash.
+//!
+//! Whoever reads takes what is kept up to some position, and works out the rest of the log: that is always the same as the
+//! query over all of it, whatever is kept.
 
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+
+use super::Shared;
+use super::catalog::{Catalog, Derive};
+use super::cold::Tables;
+use super::snapshot::Snapshot;
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::event::record::Record;
+use crate::pattern::Pattern;
+
+/// A group takes no more bytes than this; one that would is not kept, and nor is what is read of its view.
+pub(super) const LARGEST: usize = 64 << 10;
 
 /// What a view makes of the log.
-pub(crate) trait View: fmt::Debug + Send + Sync {}
+pub(crate) trait View: Any + fmt::Debug + Send + Sync {
+    /// What of it is kept.
+    fn keeps(&self) -> Keeps<'_>;
+}
+
+/// What is kept of a view.
+pub(crate) enum Keeps<'v> {
+    /// Groups of events.
+    Groups(&'v dyn Groups),
+    /// Which events of a pattern are its rows: those that have a key.
+    Events(&'v Pattern, Arc<dyn Derive>),
+    /// Which entities of a kind are its rows: those whose states have a key.
+    States(&'v str, Arc<dyn Derive>),
+}
+
+/// What a stretch of the log makes: groups by their keys, each as its bytes.
+pub(crate) type Part = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// How groups are made of events. The same events make the same groups, wherever they are cut into stretches.
+pub(crate) trait Groups: Send + Sync {
+    /// What a stretch makes.
+    fn part<'e>(&self, events: &mut dyn Iterator<Item = Result<Record<'e>>>) -> Result<Part>;
+
+    /// A group of one stretch and of a later one.
+    fn join(&self, kept: &[u8], later: &[u8]) -> Result<Vec<u8>>;
+}
+
+/// Brings the groups of a view up to a stretch of the log; they were kept up to its beginning.
+pub(super) fn bring_up(
+    tables: &mut Tables,
+    definition: Position,
+    groups: &dyn Groups,
+    first: u64,
+    events: &[impl AsRef<[u8]>],
+) -> Result<()> {
+    let mut records =
+        (first..).zip(events).map(|(position, bytes)| Record::open(Position(position), bytes.as_ref()));
+    for (key, later) in groups.part(&mut records)? {
+        let bytes = tables.with_group(definition, &key, |kept| match kept {
+            None => Ok(Some(later)),
+            // It is too large already.
+            Some([]) => Ok(None),
+            Some(kept) => groups.join(kept, &later).map(Some),
+        })?;
+        if let Some(bytes) = bytes {
+            tables.put_group(definition, &key, if bytes.len() > LARGEST { Vec::new() } else { bytes })?;
+        }
+    }
+    tables.set_followed(definition, first + events.len() as u64 - 1)
+}
+
+impl Shared {
+    /// Does a slice of what is to be done for views. Says whether there was anything to do.
+    pub(super) fn keep_views(self: &Arc<Shared>, catalog: &Catalog) -> Result<bool> {
+        for view in catalog.kept_views() {
+            if let Some(groups) = view.groups()
+                && self.follow_definition(view.position, |tables, first, events| {
+                    bring_up(tables, view.position, groups, first, events)
+                })?
+            {
+                return Ok(true);
+            }
+            if !view.is_complete() {
+                view.look(&self.cold.read()?, catalog)?;
+            }
+        }
+        // What another has replaced by now is let go of.
+        if catalog.pruned().is_some() {
+            self.prune();
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Whether every view of a catalog is kept, but for what was just appended. What was dropped or replaced since is not asked for.
+    pub(super) fn keeps_views_of(&self, wanted: &Catalog) -> bool {
+        let now = self.tails().catalog;
+        wanted.views().all(|view| {
+            let still = now.view(&view.name).is_some_and(|newest| newest.position == view.position);
+            !still || view.view().is_err() || view.is_complete()
+        })
+    }
+}
+
+/// Groups as they are kept: each with its key and its bytes.
+pub(crate) type KeptGroups = Vec<(Vec<u8>, Vec<u8>)>;
+
+impl Snapshot {
+    /// Up to where the groups of a view are kept, if that is within this snapshot.
+    pub fn kept_through(&self, definition: Position) -> Result<Option<u64>> {
+        let followed = self.read(|view| view.cold().followed(definition))?;
+        Ok(followed.filter(|through| *through <= self.head().0))
+    }
+
+    /// The groups of a view as they are kept, up to some position; none if they are kept up to one behind this snapshot, are damaged,
+    /// or one of them is too large. `held` is asked for the bytes that each takes.
+    pub fn kept_groups(
+        &self,
+        definition: Position,
+        held: impl Fn(usize) -> Result<()>,
+    ) -> Result<Option<(u64, KeptGroups)>> {
+        self.read(|view| {
+            let followed = view.cold().followed(definition)?;
+            let Some(through) = followed.filter(|through| *through > 0 && *through <= self.head().0) else {
+                return Ok(None);
+            };
+            let (mut groups, mut whole) = (Vec::new(), true);
+            view.cold().each_group(definition, |key, bytes| {
+                match bytes {
+                    Ok(bytes) if !bytes.is_empty() => {
+                        held(key.len() + bytes.len() + 64)?;
+                        groups.push((key.to_vec(), bytes.to_vec()));
+                    }
+                    Ok(_) | Err(Error::Corrupt { .. }) => whole = false,
+                    Err(error) => return Err(error),
+                }
+                Ok(())
+            })?;
+            Ok(whole.then_some((through, groups)))
+        })
+    }
+}

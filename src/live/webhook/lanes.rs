@@ -4,7 +4,7 @@
 //! back its lane alone, until it is set aside. Lanes keep positions, not events, and run ahead of each other by a window only: what is
 //! held in memory, and what is told twice after a crash, is bounded.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -63,10 +63,6 @@ struct State {
     heard: Window,
     /// How many events each thing that was said is about, and that are not done.
     held: BTreeMap<u64, usize>,
-    /// Events under way that nobody wants to be told any more, and where that was said.
-    skipped: BTreeMap<u64, BTreeSet<u64>>,
-    /// What each lane is at.
-    at: Vec<Option<u64>>,
     /// What is tried again now, by its lane.
     failing: BTreeMap<usize, Trouble>,
     ended: bool,
@@ -109,8 +105,6 @@ impl Lanes {
             events: Window::after(after),
             heard: Window::after(heard),
             held: BTreeMap::new(),
-            skipped: BTreeMap::new(),
-            at: vec![None; rules.lanes.max(1)],
             failing: BTreeMap::new(),
             ended: false,
             broken: None,
@@ -159,19 +153,6 @@ impl Lanes {
         let lane = self.lane(target);
         state.queues[lane].push_back(Task { position, said: Some(said) });
         self.changed.notify_all();
-    }
-
-    /// An event need not be told any more, as was said at a position. One that is not under way is none of theirs.
-    pub fn skip(&self, position: u64, said: u64) {
-        let mut state = self.state();
-        let waits = state.queues.iter().flatten().any(|task| task.position == position);
-        if waits || state.at.contains(&Some(position)) {
-            // Heard when the event is left: whoever begins again before that is to hear it again.
-            if state.skipped.entry(position).or_default().insert(said) {
-                state.hold(said);
-            }
-            self.changed.notify_all();
-        }
     }
 
     /// Up to here nothing else was said.
@@ -246,7 +227,6 @@ impl Lanes {
                 return None;
             }
             if let Some(task) = state.queues[lane].pop_front() {
-                state.at[lane] = Some(task.position);
                 return Some(task);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -257,9 +237,6 @@ impl Lanes {
     fn deliver(&self, lane: usize, position: u64, post: &dyn Post) -> Result<bool> {
         let mut attempt = 0u32;
         loop {
-            if self.state().skipped.contains_key(&position) {
-                return Ok(true);
-            }
             attempt += 1;
             let Err(failure) = post.attempt(position, attempt) else { return Ok(true) };
             let Failure { why, asked } = failure;
@@ -269,14 +246,14 @@ impl Lanes {
             }
             self.state().failing.insert(lane, Trouble { position, attempts: attempt, why });
             (self.news)(self);
-            if !self.wait(position, self.rules.backoff.wait(attempt, asked)) {
+            if !self.wait(self.rules.backoff.wait(attempt, asked)) {
                 return Ok(false);
             }
         }
     }
 
-    /// Waits before the next attempt, unless the event is skipped. False if it all ended meanwhile.
-    fn wait(&self, position: u64, how_long: Duration) -> bool {
+    /// Waits before the next attempt. False if it all ended meanwhile.
+    fn wait(&self, how_long: Duration) -> bool {
         let until = Instant::now().checked_add(how_long);
         let mut state = self.state();
         loop {
@@ -284,7 +261,7 @@ impl Lanes {
                 return false;
             }
             let left = until.map_or(how_long, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() || state.skipped.contains_key(&position) {
+            if left.is_zero() {
                 return true;
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -294,10 +271,6 @@ impl Lanes {
     fn finish(&self, lane: usize, task: Task) {
         let mut state = self.state();
         state.failing.remove(&lane);
-        state.at[lane] = None;
-        for said in state.skipped.remove(&task.position).unwrap_or_default() {
-            state.release(said);
-        }
         match task.said {
             Some(said) => state.release(said),
             None => state.events.done(task.position),

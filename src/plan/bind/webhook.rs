@@ -48,12 +48,9 @@ impl Binder<'_> {
         self.defined_name(&webhook.name, "a webhook")?;
         let filter = webhook.filter.as_ref();
         let events = Subscription {
-            pattern: self.pattern_text(&webhook.pattern, "ON")?,
-            tags: Vec::new(),
             predicate: filter.map(|filter| self.predicate(filter, Names::Event)).transpose()?,
             from: webhook.from.as_ref().map(|start| self.place(start)).transpose()?,
-            until: None,
-            limit: None,
+            ..Subscription::of(self.pattern_text(&webhook.pattern, "ON")?)
         };
         let to = self.at(webhook.to.span(), Url::new(&self.text(&webhook.to, "TO")?))?;
         let form = match &webhook.form {

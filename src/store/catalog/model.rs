@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Derive, not_understood};
-use crate::document::Raw;
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::store::fold::Fold;
+use crate::store::kept::Kept;
 use crate::store::term::{Term, TermRange, derived_prefix};
 
 /// The kind of what `$entity.…` events are about.
@@ -89,10 +89,10 @@ impl Finder {
     }
 
     /// The terms that a state is found by, each once, in order.
-    pub fn terms(&self, state: Raw) -> Vec<Term> {
+    pub fn terms(&self, id: &str, kept: &Kept) -> Vec<Term> {
         let mut keys = Vec::new();
         if let Some(derive) = &self.derive {
-            derive.keys_of_state(state, &mut keys);
+            derive.keys_of_state(id, kept, &mut keys);
         }
         let mut terms: Vec<Term> = keys.iter().filter_map(|key| Term::derived(self.position, key)).collect();
         terms.sort_unstable();

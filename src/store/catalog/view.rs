@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::not_understood;
+use super::{Catalog, Definition, Finder, Index, not_understood};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
-use crate::store::view::View;
+use crate::store::cold::ColdRead;
+use crate::store::cold::states::Built;
+use crate::store::view::{Groups, Keeps, View};
 
 /// The kind of what `$view.…` events are about.
 pub(crate) const KIND: &str = "$view";
@@ -16,7 +19,6 @@ pub(crate) const DEFINED: &str = "$view.defined";
 pub(crate) const DROPPED: &str = "$view.dropped";
 
 /// A view, from its definition on.
-#[derive(Clone)]
 pub(crate) struct DefinedView {
     /// Where its definition is. What is kept of it belongs to that, so that another of this name has its own.
     pub position: Position,
@@ -24,16 +26,76 @@ pub(crate) struct DefinedView {
     /// As it was said, in the canonical text of the statement.
     pub text: String,
     /// None where this version does not understand the text.
-    pub(super) view: Option<Arc<dyn View>>,
+    view: Option<Arc<dyn View>>,
+    /// The events that are its rows, if it is such a view.
+    pub index: Option<Arc<Index>>,
+    /// The entities that are its rows, if it is such a view.
+    pub finder: Option<Arc<Finder>>,
+    /// Whether what is kept of it came up to C once, so that nothing but what was just appended is to be worked out.
+    complete: AtomicBool,
 }
 
 impl DefinedView {
+    pub(super) fn new(
+        position: Position,
+        name: String,
+        text: String,
+        view: Option<Arc<dyn View>>,
+    ) -> DefinedView {
+        let (mut index, mut finder) = (None, None);
+        match view.as_deref().map(View::keeps) {
+            Some(Keeps::Events(on, derive)) => {
+                let (name, on, derive) = (name.clone(), on.clone(), Some(derive));
+                let definition = Definition { name, on, text: String::new(), derive, of_view: true };
+                index = Some(Arc::new(Index::new(position, definition, 0)));
+            }
+            Some(Keeps::States(kind, derive)) => {
+                let (name, kind, derive) = (name.clone(), kind.to_owned(), Some(derive));
+                finder = Some(Arc::new(Finder { position, name, kind, text: String::new(), derive }));
+            }
+            Some(Keeps::Groups(_)) | None => {}
+        }
+        DefinedView { position, name, text, view, index, finder, complete: AtomicBool::new(false) }
+    }
+
     /// What it makes of the log.
     ///
     /// # Errors
     /// If this version does not understand the definition.
     pub fn view(&self) -> Result<&Arc<dyn View>> {
         self.view.as_ref().ok_or_else(|| not_understood("view", &self.name, self.position, &self.text))
+    }
+
+    /// How its groups are made, if it has such.
+    pub fn groups(&self) -> Option<&dyn Groups> {
+        match self.view.as_deref()?.keeps() {
+            Keeps::Groups(groups) => Some(groups),
+            Keeps::Events(..) | Keeps::States(..) => None,
+        }
+    }
+
+    /// Whether all of it is kept, but for what was just appended.
+    pub fn is_complete(&self) -> bool {
+        match &self.index {
+            Some(index) => index.is_complete(),
+            None => self.complete.load(Ordering::Acquire),
+        }
+    }
+
+    /// Looks whether what is kept of it has come up to C.
+    pub(in crate::store) fn look(&self, read: &ColdRead, catalog: &Catalog) -> Result<()> {
+        let kept = match &self.finder {
+            // There are no states of what nobody defines, and nothing to be kept of them.
+            Some(finder) => match catalog.model(&finder.kind) {
+                Some(model) => read.built(model.position, finder.position)? == Some(Built::Whole),
+                None => true,
+            },
+            None => self.groups().is_some() && read.followed(self.position)? >= Some(read.checkpoint()?),
+        };
+        if kept {
+            self.complete.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// What its definitions are about.

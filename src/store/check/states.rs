@@ -141,7 +141,7 @@ fn entries(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resu
             cold.each_state_after(model.position, None, usize::MAX, |id, bytes| {
                 let Ok(bytes) = bytes else { return Ok(true) };
                 if built.has(id) {
-                    for term in crate::store::follow::found_by(&Kept::open(bytes)?, finder) {
+                    for term in crate::store::follow::found_by(id, &Kept::open(bytes)?, finder) {
                         expected += 1;
                         if missing.is_none() && !cold.has_found(model.position, &term, id)? {
                             missing = Some(id.to_owned());

@@ -5,7 +5,7 @@
 //! | `states` | the position of a definition ‖ an id | the state of that entity, as of `followers` ([`Kept`](crate::store::kept::Kept)) |
 //! | `found` | the position of a definition ‖ a derived term ‖ an id ‖ the id's length (2) | nothing: that state is found by that term |
 //! | `snapshots` | an owner ‖ an entity's term ‖ a position | what its events up to there have made |
-//! | `followers` | the position of a definition | up to where the log is in its states |
+//! | `followers` | the position of a definition, of an entity or of a view of groups | up to where the log is in what is kept of it |
 //! | `followers` | that ‖ the position of an index's definition | up to which id its states are in the index |
 //!
 //! Positions are 8 bytes, big-endian. The owner of a snapshot is a definition (0, then its position; position 0 for kinds
@@ -17,7 +17,8 @@
 use redb::ReadableTable;
 
 use super::{
-    Bytes, ColdRead, FOLLOWERS, FOUND, SNAPSHOTS, STATES, Tables, failed, row_position, sealed, unsealed,
+    Bytes, ColdRead, FOLLOWERS, FOUND, SNAPSHOTS, STATES, Tables, VIEWS, failed, row_position, sealed,
+    unsealed,
 };
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
@@ -247,6 +248,7 @@ impl Tables<'_> {
             (&mut self.followers, prefix.as_slice()),
             (&mut self.states, prefix.as_slice()),
             (&mut self.found, prefix.as_slice()),
+            (&mut self.views, prefix.as_slice()),
             (&mut self.snapshots, owner.as_slice()),
         ] {
             left -= remove_prefix(table, prefix, left)?;
@@ -502,7 +504,7 @@ impl ColdRead<'_> {
             }
         }
         // What is half removed has no row there any more.
-        for (table, prefix) in [(STATES, [].as_slice()), (FOUND, &[]), (SNAPSHOTS, &[0])] {
+        for (table, prefix) in [(STATES, [].as_slice()), (FOUND, &[]), (VIEWS, &[]), (SNAPSHOTS, &[0])] {
             let Some(table) = self.table_if_any(table)? else { continue };
             let mut from = prefix.to_vec();
             while let Some(row) =

@@ -59,8 +59,8 @@ impl Derive for OfState {
         true
     }
 
-    fn keys_of_state(&self, state: Raw, found: &mut Vec<Key>) {
-        found.extend(state.member(&self.0).and_then(|raw| raw.to_value().ok()).map(Key::Value));
+    fn keys_of_state(&self, _: &str, kept: &Kept, found: &mut Vec<Key>) {
+        found.extend(kept.state.member(&self.0).and_then(|raw| raw.to_value().ok()).map(Key::Value));
     }
 }
 

@@ -22,6 +22,9 @@ use crate::store::term::{self, Term, TermRange};
 const PAGE: usize = if cfg!(test) { 3 } else { 256 };
 const BYTES: usize = 4 << 20;
 
+/// So many entries of an index are counted, for people.
+const COUNTED: u64 = 10_000;
+
 /// What states are found by: a term, and the id of each.
 type Entries = BTreeSet<(Term, String)>;
 
@@ -135,6 +138,16 @@ impl Snapshot {
             })?;
             Ok(Some(count))
         })
+    }
+
+    /// How many states some ranges of an index have, counted up to so many; none where the index does not serve now.
+    pub fn count_found_all(&self, finder: &Finder, ranges: &[TermRange]) -> Result<Option<u64>> {
+        let mut all = 0;
+        for range in ranges {
+            let Some(count) = self.count_found(finder, range, COUNTED)? else { return Ok(None) };
+            all += count;
+        }
+        Ok(Some(all))
     }
 
     fn index_serves(&self, view: &View, model: &Model, finder: &Finder) -> Result<bool> {
@@ -309,7 +322,8 @@ impl Warm {
         let mut entries = BTreeSet::new();
         for (id, bytes) in &self.states {
             let Some(bytes) = bytes else { continue };
-            entries.extend(found_by(&Kept::open(bytes)?, finder).into_iter().map(|term| (term, id.clone())));
+            entries
+                .extend(found_by(id, &Kept::open(bytes)?, finder).into_iter().map(|term| (term, id.clone())));
         }
         self.bytes += entries.iter().map(held).sum::<usize>();
         self.found.insert(finder.position, (finder.clone(), entries));
@@ -329,12 +343,12 @@ impl Warm {
         let before = self.states.get(&id).and_then(Option::as_ref);
         for (finder, entries) in self.found.values_mut() {
             if let Some(before) = before {
-                for term in found_by(&Kept::open(before)?, finder) {
+                for term in found_by(&id, &Kept::open(before)?, finder) {
                     let entry = (term, id.clone());
                     self.bytes -= if entries.remove(&entry) { held(&entry) } else { 0 };
                 }
             }
-            for term in found_by(&Kept::open(&bytes)?, finder) {
+            for term in found_by(&id, &Kept::open(&bytes)?, finder) {
                 let entry = (term, id.clone());
                 self.bytes += held(&entry);
                 entries.insert(entry);
