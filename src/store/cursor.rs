@@ -67,6 +67,8 @@ struct State {
     moved: BTreeSet<Follower>,
     /// Those that somebody reads by now.
     attached: BTreeMap<Follower, String>,
+    /// What those struggle with that run now.
+    troubles: BTreeMap<Follower, String>,
     stop: bool,
 }
 
@@ -119,6 +121,21 @@ impl Cursors {
     /// Who reads it now, as they said when they began.
     pub fn reader(&self, follower: &Follower) -> Option<String> {
         locked(&self.state).attached.get(follower).cloned()
+    }
+
+    /// What a follower struggles with now, as it says.
+    pub fn trouble(&self, follower: &Follower) -> Option<String> {
+        locked(&self.state).troubles.get(follower).cloned()
+    }
+
+    /// Says what a follower struggles with now, or that it does not.
+    #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
+    pub fn set_trouble(&self, follower: &Follower, trouble: Option<String>) {
+        let troubles = &mut locked(&self.state).troubles;
+        match trouble {
+            Some(trouble) => drop(troubles.insert(follower.clone(), trouble)),
+            None => drop(troubles.remove(follower)),
+        }
     }
 
     /// Lets the thread that writes them end.
