@@ -26,6 +26,8 @@ pub enum Failure {
     Closed,
     /// Ctrl-C, or a signal like it.
     Interrupted,
+    /// What failed was told when it did, and the rest went on.
+    Told(Exit),
 }
 
 impl From<Error> for Failure {
@@ -61,6 +63,7 @@ impl Failure {
             Failure::Io { .. } | Failure::Command(_) => Exit::Failed,
             Failure::Closed => Exit::Success,
             Failure::Interrupted => Exit::Interrupted,
+            Failure::Told(exit) => *exit,
         }
     }
 
@@ -71,6 +74,7 @@ impl Failure {
             Failure::Command(_) => "command",
             Failure::Io { .. } | Failure::Closed => "io",
             Failure::Interrupted => "interrupted",
+            Failure::Told(_) => "told",
         }
     }
 
@@ -212,7 +216,7 @@ impl Speech {
     /// Says what went wrong. There is nothing to say when the reader has gone.
     pub fn failure(self, failure: &Failure) {
         match failure {
-            Failure::Closed => {}
+            Failure::Closed | Failure::Told(_) => {}
             _ if self.json => say_json(&Said::Error(Box::new(Line::of(failure)))),
             Failure::Interrupted => say("interrupted"),
             Failure::Error { error: Error::Syntax(fault), .. } => say(&self.report(fault)),
