@@ -97,6 +97,7 @@ mod lang;
 mod live;
 mod pattern;
 mod plan;
+mod projection;
 mod query;
 mod store;
 pub mod testing;
@@ -118,6 +119,7 @@ pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, S
 pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
 pub use plan::{Moment, Parameters};
+pub use projection::{Projecting, Projection};
 pub use query::{Script, Statement};
 pub use store::{Durability, Options, Recovery, Verification};
 pub use time::{Clock, Timestamp};

@@ -31,7 +31,9 @@ use crate::entity::{Entity, Position};
 use crate::time::Timestamp;
 
 pub(crate) use absence::Absence;
-pub(crate) use bind::{Context, bind, entity_definition, hints, index_expression, row_key, verb_definition, view_definition};
+pub(crate) use bind::{
+    Context, bind, entity_definition, hints, index_expression, row_key, verb_definition, view_definition,
+};
 pub(crate) use by::{By, Derived, Tagged, Test};
 pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};
 #[cfg(test)]
@@ -42,7 +44,8 @@ pub use parameters::Parameters;
 pub(crate) use shape::{Shape, Shaped};
 pub(crate) use subscription::{Subscription, Until};
 pub(crate) use write::{
-    Act, Append, Define, DefineEntity, DefineIndex, DefineVerb, DefineView, Drop, Dropped, Emit, Owner, Perform, When,
+    Act, Append, Define, DefineEntity, DefineIndex, DefineVerb, DefineView, Drop, Dropped, Emit, Owner,
+    Perform, When,
 };
 
 /// What is to be done.

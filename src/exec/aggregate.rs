@@ -139,7 +139,13 @@ impl Accumulator {
     pub fn held(&self) -> usize {
         match self {
             Accumulator::Count(_) => 0,
-            Accumulator::Sum(sum) | Accumulator::Average(sum) => if sum.is_wide() { WIDE } else { 0 },
+            Accumulator::Sum(sum) | Accumulator::Average(sum) => {
+                if sum.is_wide() {
+                    WIDE
+                } else {
+                    0
+                }
+            }
             Accumulator::Least(datum)
             | Accumulator::Greatest(datum)
             | Accumulator::First(datum)

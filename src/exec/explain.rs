@@ -9,10 +9,10 @@ use super::{define, read, write};
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent};
+use crate::plan::view::Wanted;
 use crate::plan::{
     Access, Act, Append, Define, Emit, Explain, Owner, Perform, Plan, Read, ReadKind, Window, Write,
 };
-use crate::plan::view::Wanted;
 use crate::store::condition::Condition;
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;

@@ -120,7 +120,8 @@ impl<'p> Grouping<'p> {
 
     /// Puts a group that was made before, and is not there yet, into its place.
     pub fn put(&self, groups: &mut Groups, key: &[u8], group: Group) -> Result<()> {
-        self.budget.take(held(key, &group) + group.accumulators.iter().map(Accumulator::held).sum::<usize>())?;
+        self.budget
+            .take(held(key, &group) + group.accumulators.iter().map(Accumulator::held).sum::<usize>())?;
         if self.plan.keys.is_empty() {
             groups.groups = vec![group];
         } else {

@@ -11,9 +11,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use encoded::{decode, encode};
+use read::Memory;
 pub(crate) use read::{Changing, changing};
 pub(super) use read::{answer, columns, percent, progress, show};
-use read::Memory;
 
 use super::budget::Budget;
 use super::eval::{Found, Scope};

@@ -69,7 +69,9 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
                 Plan::Write(_) if *analyze => {
                     Err(explain_only("a write, which is not carried out to see what it costs"))
                 }
-                Plan::Subscribe(_) | Plan::SubscribeView(_) if *analyze => Err(explain_only("a subscription, which has no end")),
+                Plan::Subscribe(_) | Plan::SubscribeView(_) if *analyze => {
+                    Err(explain_only("a subscription, which has no end"))
+                }
                 _ => Ok(Plan::Explain(Explain { plan: Box::new(plan), analyze: *analyze })),
             }
         }
@@ -96,7 +98,9 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Read(ast::Read::View { view, clauses }) => {
             read(ReadKind::View(Box::new(binder.read_view(view, clauses)?)))
         }
-        Statement::Read(ast::Read::Subscribe(subscribe)) if matches!(subscribe.source, ast::Source::View(_)) => {
+        Statement::Read(ast::Read::Subscribe(subscribe))
+            if matches!(subscribe.source, ast::Source::View(_)) =>
+        {
             binder.view_subscription(subscribe).map(Plan::SubscribeView)
         }
         Statement::Read(ast::Read::Subscribe(subscribe)) => {

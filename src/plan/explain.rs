@@ -36,7 +36,10 @@ impl Display for Plan {
             }
             Plan::Write(Write::Drop(Drop { what: Dropped::View, name, .. })) => {
                 let name = Name(name);
-                write!(f, "append the end of the view {name}\n  and drop what is kept of it in the background")
+                write!(
+                    f,
+                    "append the end of the view {name}\n  and drop what is kept of it in the background"
+                )
             }
             Plan::Write(Write::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),

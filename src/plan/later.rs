@@ -45,7 +45,10 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
         Statement::Write(_) => None,
         Statement::Read(read) => self::read(read),
         Statement::Define(definition) => define(definition),
-        Statement::Drop { kind: DefinedKind::Index | DefinedKind::Entity | DefinedKind::Verb | DefinedKind::View, .. } => None,
+        Statement::Drop {
+            kind: DefinedKind::Index | DefinedKind::Entity | DefinedKind::Verb | DefinedKind::View,
+            ..
+        } => None,
         Statement::Drop { .. } => Some(Later::Drop),
         Statement::Show(shown) => show(*shown),
         Statement::Describe(_) => None,
@@ -84,7 +87,13 @@ fn define(definition: &Definition) -> Option<Later> {
 
 fn show(shown: Shown) -> Option<Later> {
     Some(Later::Show(match shown {
-        Shown::Kinds | Shown::Types | Shown::Verbs | Shown::Indexes | Shown::Views | Shown::Stats | Shown::Head => {
+        Shown::Kinds
+        | Shown::Types
+        | Shown::Verbs
+        | Shown::Indexes
+        | Shown::Views
+        | Shown::Stats
+        | Shown::Head => {
             return None;
         }
         Shown::Reactions => "SHOW REACTIONS",

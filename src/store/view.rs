@@ -24,7 +24,7 @@ use crate::event::record::Record;
 use crate::pattern::Pattern;
 
 /// A group takes no more bytes than this; one that would is not kept, and nor is what is read of its view.
-pub(super) const LARGEST: usize = 64 << 10;
+pub(super) const LARGEST: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// What a view makes of the log.
 pub(crate) trait View: Any + fmt::Debug + Send + Sync {
@@ -62,7 +62,8 @@ pub(super) fn bring_up(
     first: u64,
     events: &[impl AsRef<[u8]>],
 ) -> Result<()> {
-    let mut records = (first..).zip(events).map(|(position, bytes)| Record::open(Position(position), bytes.as_ref()));
+    let mut records =
+        (first..).zip(events).map(|(position, bytes)| Record::open(Position(position), bytes.as_ref()));
     for (key, later) in groups.part(&mut records)? {
         let bytes = tables.with_group(definition, &key, |kept| match kept {
             None => Ok(Some(later)),

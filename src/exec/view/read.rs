@@ -237,7 +237,6 @@ impl Work<'_> {
         memory.shown = grouping.shown(&memory.whole).collect();
         Ok(memory)
     }
-
 }
 
 /// Whether something happened in a stretch that may have changed the state of an entity.
@@ -424,7 +423,9 @@ pub(in crate::exec) fn progress(snapshot: &Snapshot, view: &DefinedView) -> Resu
         )));
     }
     if !view.is_complete() {
-        return Ok(Some(format!("{name} is being built; until it is complete, what is missing is worked out")));
+        return Ok(Some(format!(
+            "{name} is being built; until it is complete, what is missing is worked out"
+        )));
     }
     if view.groups().is_none() {
         return Ok(None);

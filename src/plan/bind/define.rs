@@ -130,8 +130,9 @@ impl Binder<'_> {
         let defined = catalog.models().map(|model| model.kind.as_str());
         let known = kinds.chain(defined).chain(verbs()).chain(indexes()).chain(views());
         let meant = nearest(wanted, known).map(|name| crate::entity::Name(name).to_string());
-        let message =
-            format!("no kind of entities, no verb, no view and no index '{wanted}'; SHOW KINDS tells what there is");
+        let message = format!(
+            "no kind of entities, no verb, no view and no index '{wanted}'; SHOW KINDS tells what there is"
+        );
         Err(self.fault_meaning(name.span, message, meant))
     }
 

@@ -215,7 +215,12 @@ pub(super) fn shaped(events: Events, shape: Shape) -> ReadKind {
 }
 
 /// What to take where the order that is asked for is that of the log, one way or the other.
-pub(super) fn along_the_log(order: &[SortKey], limit: Option<u64>, first: Take, history: bool) -> Option<Take> {
+pub(super) fn along_the_log(
+    order: &[SortKey],
+    limit: Option<u64>,
+    first: Take,
+    history: bool,
+) -> Option<Take> {
     let Some(key) = order.first() else { return Some(first) };
     let along = match &key.node {
         // No two events have one position: what comes after it does not matter.

@@ -16,9 +16,7 @@ use crate::plan::expr::{Node, Predicate};
 use crate::plan::fault::nearest;
 use crate::plan::find::{Candidates, Find, key_ranges};
 use crate::plan::shape::{Column, Shape, Shaped, SortKey};
-use crate::plan::view::{
-    GroupsOf, Of, ReadGroups, ReadView, Rows, Selected, View, ViewSubscription, Wanted,
-};
+use crate::plan::view::{GroupsOf, Of, ReadGroups, ReadView, Rows, Selected, View, ViewSubscription, Wanted};
 use crate::plan::{
     By, DefineView, Derived, Moment, Parameters, Question, ReadKind, Tagged, Take, Test, Window, choose,
 };
@@ -75,7 +73,15 @@ impl Binder<'_> {
         Binder::new(self.context, None).view(name, query)?;
         self.check_view_name(name)?;
         match query {
-            Query::Events { selector, .. } => self.check_no_index(selector)?,
+            Query::Events { selector, clauses } => {
+                self.check_no_index(selector)?;
+                // What is asked for anew from time to time is a place that there is.
+                for point in [&clauses.since, &clauses.until].into_iter().flatten() {
+                    if let Moment::Position(position) = self.fixed(point)? {
+                        self.position(position, point.span)?;
+                    }
+                }
+            }
             Query::Find { kind, .. } => self.check_states_kept(kind)?,
         }
         let mut said = query.clone();
@@ -112,13 +118,24 @@ impl Binder<'_> {
     fn check_no_index(&self, selector: &Selector) -> Result<()> {
         let catalog = self.snapshot()?.indexes();
         for tag in &selector.tags {
-            let own = matches!(tag.test, TagTest::Is(_)) || super::define::OWN.contains(&tag.name.text.as_str());
-            if let Some(index) = catalog.get(&tag.name.text).filter(|_| !own) {
+            let own =
+                matches!(tag.test, TagTest::Is(_)) || super::define::OWN.contains(&tag.name.text.as_str());
+            if own {
+                continue;
+            }
+            if let Some(index) = catalog.get(&tag.name.text) {
                 let message = format!(
                     "BY {}: an index answers it, which may be defined otherwise or dropped, and a view is to stay what it is; \
                      WHERE {} says the same of the event itself",
                     tag.name,
                     index.text()
+                );
+                return Err(self.fault(tag.span, message));
+            }
+            if !self.snapshot()?.has_tag(&tag.name.text)? {
+                let name = &tag.name;
+                let message = format!(
+                    "BY {name}: no event was emitted with INDEX BY {name}; WHERE data.{name} asks the event itself"
                 );
                 return Err(self.fault(tag.span, message));
             }
@@ -176,9 +193,6 @@ impl Binder<'_> {
     }
 
     fn view(&self, name: &Name, query: &Query) -> Result<View> {
-        if name.text.is_empty() {
-            return Err(self.fault(name.span, "the name of a view: expected one that is not empty"));
-        }
         if name.text.starts_with('$') {
             return Err(self.fault(name.span, "a name that begins with $ is the database's own"));
         }
@@ -275,7 +289,8 @@ impl Binder<'_> {
     pub(super) fn read_view(&self, name: &Name, clauses: &Clauses) -> Result<ReadView> {
         let defined = self.defined_view(name)?;
         self.check_read(clauses)?;
-        let view = Reading { binder: self, defined: &defined, view: view_definition(&defined.text)?, clauses };
+        let view =
+            Reading { binder: self, defined: &defined, view: view_definition(&defined.text)?, clauses };
         let newer = self.snapshot()?.indexes().view(&name.text).map(|newest| newest.position);
         let newer = newer.filter(|newest| *newest != defined.position);
         if let Some(newer) = newer {
@@ -309,10 +324,14 @@ impl Binder<'_> {
 
     fn check_read(&self, clauses: &Clauses) -> Result<()> {
         let point = |point: &Option<Point>| point.as_ref().map(|point| point.span);
-        let defined = "belongs in the definition of the view; READ takes WHERE, SELECT, ORDER BY, LIMIT and AS OF";
+        let defined =
+            "belongs in the definition of the view; READ takes WHERE, SELECT, ORDER BY, LIMIT and AS OF";
         let wrong = [
             (clauses.group.first().map(|item| item.expr.span), format!("GROUP BY {defined}")),
-            (clauses.having.as_ref().map(|having| having.span), "HAVING: of rows of a view say WHERE".to_owned()),
+            (
+                clauses.having.as_ref().map(|having| having.span),
+                "HAVING: of rows of a view say WHERE".to_owned(),
+            ),
             (point(&clauses.since), format!("SINCE {defined}")),
             (point(&clauses.until), format!("UNTIL {defined}")),
             (point(&clauses.at), "AT: a view tells what the log knew: READ … AS OF a point".to_owned()),
@@ -329,13 +348,17 @@ impl Binder<'_> {
 
     /// `SUBSCRIBE VIEW`.
     pub(super) fn view_subscription(&self, subscribe: &Subscribe) -> Result<ViewSubscription> {
-        let Source::View(name) = &subscribe.source else { return Err(Error::invalid("SUBSCRIBE", "VIEW", "none")) };
+        let Source::View(name) = &subscribe.source else {
+            return Err(Error::invalid("SUBSCRIBE", "VIEW", "none"));
+        };
         if let Some(as_name) = &subscribe.name {
-            let message = "a view is told as it is, and then as it changes: there is no place to keep for a name";
+            let message =
+                "a view is told as it is, and then as it changes: there is no place to keep for a name";
             return Err(self.fault(as_name.span, message));
         }
         if subscribe.from.is_some() {
-            let message = "FROM: a view is told as it is now, and then as it changes; READ … AS OF tells what it was";
+            let message =
+                "FROM: a view is told as it is now, and then as it changes; READ … AS OF tells what it was";
             return Err(self.fault(name.span, message));
         }
         let clauses = Clauses { filter: subscribe.filter.clone(), ..Clauses::default() };
@@ -400,17 +423,15 @@ impl Reading<'_, '_> {
     fn rows(&self, through: u64, as_of: Option<Moment>) -> Result<Wanted> {
         let asked = self.asked()?;
         match (&self.view.of, &self.view.shape) {
-            (Of::Events(events), Rows::Group(group)) => {
-                Ok(Wanted::Groups(Box::new(ReadGroups {
-                    of: GroupsOf::Events(events.clone()),
-                    group: group.clone(),
-                    through,
-                    predicate: asked.predicate,
-                    order: asked.order,
-                    limit: asked.limit,
-                    columns: asked.columns.unwrap_or_else(|| group.columns.clone()),
-                })))
-            }
+            (Of::Events(events), Rows::Group(group)) => Ok(Wanted::Groups(Box::new(ReadGroups {
+                of: GroupsOf::Events(events.clone()),
+                group: group.clone(),
+                through,
+                predicate: asked.predicate,
+                order: asked.order,
+                limit: asked.limit,
+                columns: asked.columns.unwrap_or_else(|| group.columns.clone()),
+            }))),
             (Of::Entities { kind, predicate }, Rows::Group(group)) => {
                 let find = self.find(kind, predicate.clone(), through, as_of)?;
                 Ok(Wanted::Groups(Box::new(ReadGroups {
@@ -451,7 +472,8 @@ impl Reading<'_, '_> {
         let Outline { group, columns, order, limit } = binder.outline(clauses, names)?;
         if group.is_some() {
             let item = clauses.select.first().map(|item| item.expr.span);
-            let span = item.or_else(|| clauses.order.first().map(|order| order.expr.span)).unwrap_or_default();
+            let span =
+                item.or_else(|| clauses.order.first().map(|order| order.expr.span)).unwrap_or_default();
             return Err(binder.aggregate_of_view("an aggregate", span));
         }
         Ok(Asked { predicate, columns, order, limit })
@@ -502,7 +524,10 @@ impl Reading<'_, '_> {
                 Some(columns) => super::shape::shaped(chosen, Shape::Select(columns)),
             });
         }
-        Ok(ReadKind::Shaped(Box::new(Shaped { events: chosen, shape: Shape::Sort { order, limit, columns } })))
+        Ok(ReadKind::Shaped(Box::new(Shaped {
+            events: chosen,
+            shape: Shape::Sort { order, limit, columns },
+        })))
     }
 
     /// Entities that an index of the view leads to.
