@@ -26,6 +26,8 @@ pub struct Cancel(Arc<Inner>);
 struct Inner {
     cancelled: AtomicBool,
     limit: Option<Limit>,
+    /// Those that end it, too.
+    others: Vec<Cancel>,
     /// What wakes those who wait, while they live.
     wake: Mutex<Vec<Weak<dyn Fn() + Send + Sync>>>,
 }
@@ -60,13 +62,19 @@ impl Cancel {
         Cancel(Arc::new(Inner { limit: Some(limit), ..Inner::default() }))
     }
 
+    /// A handle of its own that others end, too.
+    pub(crate) fn among(others: Vec<Cancel>) -> Cancel {
+        Cancel(Arc::new(Inner { others, ..Inner::default() }))
+    }
+
     /// Whether to go on: an error once it was cancelled, or its time has passed.
     pub(crate) fn check(&self) -> Result<()> {
+        self.0.others.iter().try_for_each(Cancel::check)?;
         if self.is_cancelled() {
             return Err(Error::stopped("it was cancelled"));
         }
         match self.0.limit {
-            Some(limit) if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) => {
+            Some(limit) if limit.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                 let limit = crate::time::display_duration(limit.after);
                 Err(Error::stopped(format!("it took longer than its time limit of {limit}")))
             }
@@ -76,7 +84,8 @@ impl Cancel {
 
     /// When its time has passed, if it has a limit.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.0.limit.and_then(|limit| limit.deadline)
+        let own = self.0.limit.and_then(|limit| limit.deadline);
+        self.0.others.iter().filter_map(Cancel::deadline).chain(own).min()
     }
 
     /// Ends what hangs on this handle, now and later.
@@ -90,11 +99,12 @@ impl Cancel {
 
     /// Whether it was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancelled.load(Ordering::SeqCst)
+        self.0.cancelled.load(Ordering::SeqCst) || self.0.others.iter().any(Cancel::is_cancelled)
     }
 
     /// Calls this when it is cancelled: at once if it is already.
     pub(crate) fn on_cancel(&self, wake: &Arc<dyn Fn() + Send + Sync>) {
+        self.0.others.iter().for_each(|other| other.on_cancel(wake));
         let mut wakes = self.0.wake.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_cancelled() {
             return wake();

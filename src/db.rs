@@ -16,7 +16,8 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, NewEvent, codec};
 use crate::exec::{self, Compiler, Scan, State};
-use crate::live::Subscription;
+use crate::live::runner::Runner;
+use crate::live::{Handled, Handler, Occurrence, Subscription};
 use crate::pattern::Pattern;
 use crate::plan::{self, By, Question, Replay, Take, Window, choose};
 use crate::store::check::{self, Verification};
@@ -38,6 +39,8 @@ use crate::store::{Options, Recovery, Store, Submitted};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Db {
+    /// What runs by itself, where it is opened live. It is dropped before the store, and ends with that.
+    runner: Option<Arc<Runner>>,
     store: Arc<Store>,
     actor: Option<Entity>,
     shelf: Arc<Shelf>,
@@ -46,12 +49,12 @@ pub struct Db {
 impl Options {
     /// Opens an existing database with these options.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Db> {
-        Store::open(path.as_ref(), self.with_compiler(Arc::new(Compiler))).map(Db::of)
+        Store::open(path.as_ref(), self.with_compiler(Arc::new(Compiler))).and_then(Db::of)
     }
 
     /// Creates a database with these options, under a name that must be free.
     pub fn create(self, path: impl AsRef<Path>) -> Result<Db> {
-        Store::create(path.as_ref(), self.with_compiler(Arc::new(Compiler))).map(Db::of)
+        Store::create(path.as_ref(), self.with_compiler(Arc::new(Compiler))).and_then(Db::of)
     }
 
     /// A database in memory with these options; its disk is a new one.
@@ -61,8 +64,14 @@ impl Options {
 }
 
 impl Db {
-    fn of(store: Store) -> Db {
-        Db { store: Arc::new(store), actor: None, shelf: Arc::default() }
+    fn of(store: Store) -> Result<Db> {
+        let options = &store.shared().options;
+        if options.live && options.read_only {
+            let advice = "open it for writing, or not live";
+            return Err(Error::unopenable(&store.shared().path, "what runs live writes to it", advice));
+        }
+        let runner = options.live.then(|| Runner::start(store.shared())).transpose()?.map(Arc::new);
+        Ok(Db { runner, store: Arc::new(store), actor: None, shelf: Arc::default() })
     }
 
     /// Opens an existing database.
@@ -106,6 +115,28 @@ impl Db {
     /// ```
     pub fn as_actor(&self, actor: impl Into<Entity>) -> Db {
         Db { actor: Some(actor.into()), ..self.clone() }
+    }
+
+    /// Whether all that runs by itself here has come as far as it can: what is delayed, or scheduled for later, is not yet to be done.
+    ///
+    /// ```
+    /// use bygone::{NewEvent, Options, Parameters, Pattern};
+    /// let db = Options::new().live(true).in_memory()?;
+    /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)", &Parameters::new())?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// while !db.is_idle()? {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert_eq!(db.events(&"Mail.*".parse::<Pattern>()?)?.count(), 1);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn is_idle(&self) -> Result<bool> {
+        exec::program::is_idle(&self.store.snapshot(), self.store.shared().options.clock.now())
+    }
+
+    /// What waits for somebody to run it, in words: `ship is 12 behind`. A database that is not opened live runs nothing.
+    pub fn behind(&self) -> Result<Vec<String>> {
+        exec::program::behind(&self.store.snapshot())
     }
 
     /// Appends a typed event: a serde enum with `tag = "type", content = "data"`. Returns when it is durable.
@@ -328,15 +359,48 @@ impl Db {
 
     /// Subscribes to a pattern, from now on; [`Subscription::from_start`] and others say otherwise.
     pub fn subscribe(&self, pattern: Pattern) -> Subscription {
-        let plan = plan::Subscription {
-            pattern,
-            tags: Vec::new(),
-            predicate: None,
-            from: None,
-            until: None,
-            limit: None,
-        };
-        Subscription::new(self.store.shared().clone(), plan)
+        let subscription = Subscription::new(self.store.shared().clone(), plan::Subscription::of(pattern));
+        subscription.on_behalf_of(self.actor.clone())
+    }
+
+    /// Tells a handler of the events of a pattern, from now on, one by one and in the order of the log, on a thread of its own. From
+    /// elsewhere, by other conditions, under a name: [`Subscription::handler`].
+    ///
+    /// The handler answers with nothing or with a `Result`. An error, or a panic, stays in it: the event is tried again, five times with
+    /// growing pauses, then it is set aside, and the handler goes on with the next. Nobody else waits for it, and whoever appends does
+    /// not notice.
+    ///
+    /// In a handler one may append: by the [`Occurrence`] as what the event caused, or by a handle of the database. An event that it
+    /// appends and that is of its own pattern it is told of, too: whoever answers a type by the same type does so for ever. It may
+    /// [unsubscribe](Occurrence::unsubscribe), drop its own [`Handler`], and close the database, which ends it with the event that it
+    /// is at.
+    ///
+    /// The handler does not keep the database open; a handle of it that the closure holds does, as long as the handler goes on. Closing
+    /// does not wait for the handler: what that appends from then on is answered with [`Error::Stopped`].
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// let (tell, told) = mpsc::channel();
+    /// let handler = db.on("Order.*", move |event| {
+    ///     let total = event.state()?.state.get("total").cloned();
+    ///     tell.send((event.kind.to_string(), total)).ok();
+    ///     Ok::<(), bygone::Error>(())
+    /// })?;
+    /// db.append(NewEvent::new("Order.created").on(("Order", 42)).member("total", 10))?;
+    /// assert_eq!(told.recv().unwrap(), ("Order.created".to_owned(), Some(10.into())));
+    /// handler.stop();
+    /// assert_eq!(handler.join()?.handled, 1);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn on<R: Handled>(
+        &self,
+        pattern: impl TryInto<Pattern, Error: Into<Error>>,
+        handle: impl FnMut(&Occurrence) -> R + Send + 'static,
+    ) -> Result<Handler> {
+        let pattern = pattern.try_into().map_err(Into::into)?;
+        self.subscribe(pattern).handler().run(handle)
     }
 
     /// The position of the newest event.
@@ -399,6 +463,9 @@ impl Db {
     /// Closes the database: all of it is then in its one file. Other handles to it answer [`Error::Stopped`] from then on.
     /// Dropping the last handle closes too, but has nobody to tell an error.
     pub fn close(&self) -> Result<()> {
+        if let Some(runner) = &self.runner {
+            runner.stop();
+        }
         self.store.close()
     }
 }

@@ -8,7 +8,7 @@ pub(crate) mod raw;
 pub(crate) mod write;
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
@@ -28,7 +28,8 @@ pub(crate) use raw::{Form, Raw};
 /// ```
 #[derive(Clone)]
 pub struct Document {
-    bytes: Arc<[u8]>,
+    /// None of an object without members: most events have no metadata, and this costs them nothing.
+    bytes: Option<Arc<[u8]>>,
     start: usize,
     end: usize,
 }
@@ -60,22 +61,24 @@ impl Document {
 
     /// No members.
     pub fn empty() -> Document {
-        static EMPTY: LazyLock<Arc<[u8]>> = LazyLock::new(|| Arc::from([0x80].as_slice()));
-        Document::from_bytes(EMPTY.clone())
+        Document { bytes: None, start: 0, end: 0 }
     }
 
     pub(crate) fn from_bytes(bytes: Arc<[u8]>) -> Document {
         let end = bytes.len();
-        Document { bytes, start: 0, end }
+        Document { bytes: Some(bytes), start: 0, end }
     }
 
     /// A part of an event's bytes; `end` must not lie beyond them.
     pub(crate) fn slice(bytes: &Arc<[u8]>, start: usize, end: usize) -> Document {
-        Document { bytes: bytes.clone(), start, end }
+        Document { bytes: Some(bytes.clone()), start, end }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
+        match &self.bytes {
+            Some(bytes) => bytes.get(self.start..self.end).unwrap_or_default(),
+            None => &[0x80],
+        }
     }
 
     pub(crate) fn raw(&self) -> Raw<'_> {

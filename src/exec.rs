@@ -7,6 +7,7 @@ mod absence;
 mod aggregate;
 mod align;
 pub(crate) mod answer;
+pub(crate) mod aside;
 mod blame;
 mod budget;
 mod compile;
@@ -21,9 +22,13 @@ mod fold;
 mod gather;
 mod group;
 mod index;
+mod made;
 mod model;
 mod path;
+pub(crate) mod program;
 mod project;
+pub(crate) mod reaction;
+mod rhythm;
 pub(crate) mod scan;
 mod show;
 mod sort;
@@ -72,6 +77,8 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Verbs => Answer::rows(describe::verbs(snapshot)),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
         ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
+        ReadKind::Subscriptions => Answer::rows(show::subscriptions(snapshot)),
+        ReadKind::Programs(kind) => Answer::rows(program::show(snapshot, *kind)?.into_iter().map(Ok)),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),
         ReadKind::Head => Answer::row(show::head(snapshot)?),
         ReadKind::Verify => Answer::rows(show::verify(snapshot)?),

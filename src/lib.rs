@@ -46,7 +46,8 @@
 //!    is brought along by the checkpoint (`store/follow.rs`, `store/kept.rs`), and snapshots with it.
 //! 8. Definitions of indexes and of entities are events, too (`store/catalog.rs`): what came before them is added in the
 //!    background (`store/backfill.rs`, `store/follow.rs`).
-//! 9. Subscriptions see it, from wherever they are in the log (`live/subscribe.rs`).
+//! 9. Subscriptions see it, from wherever they are in the log (`live/subscribe.rs`), and handlers are told of it
+//!    (`live/handler.rs`).
 //! 10. After a crash, the journal gives back what the tables do not have yet (`store/recover.rs`).
 //!
 //! # The life of a statement
@@ -116,12 +117,16 @@ pub use entity::{Entity, EventType, Position, Version};
 pub use error::{Conflict, Error, Result};
 pub use event::{Absence, Cause, Event, EventId, Expect, Form, NewEvent, Producer, Tag, Vector};
 pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, Step, Traced};
-pub use live::{Delivery, Subscription};
+#[cfg(feature = "async")]
+pub use live::Deliveries;
+pub use live::{
+    Delivery, Handled, Handler, Handling, Named, Occurrence, Report as HandlerReport, SetAside, Subscription,
+};
 pub use pattern::Pattern;
 pub use plan::{Moment, Parameters};
 pub use projection::{Projecting, Projection};
 pub use query::{Script, Statement};
-pub use store::{Durability, Options, Recovery, Verification};
+pub use store::{Durability, Options, Place, Recovery, Report, Verification};
 pub use time::{Clock, Timestamp};
 pub use transfer::{ExportOptions, ImportOptions, Imported};
 pub use value::{Object, Value};

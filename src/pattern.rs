@@ -159,6 +159,14 @@ impl FromStr for Pattern {
     }
 }
 
+impl TryFrom<&str> for Pattern {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Pattern> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, glob) in self.alternatives.iter().enumerate() {

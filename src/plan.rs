@@ -21,18 +21,22 @@ mod moment;
 pub(crate) mod order;
 mod parameters;
 mod participle;
+pub(crate) mod reaction;
 pub(crate) mod shape;
 mod subscription;
 pub(crate) mod verb;
 pub(crate) mod view;
+pub(crate) mod webhook;
 pub(crate) mod write;
 
 use crate::entity::{Entity, Position};
+use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 
 pub(crate) use absence::Absence;
 pub(crate) use bind::{
-    Context, bind, entity_definition, hints, index_expression, row_key, verb_definition, view_definition,
+    Context, bind, entity_definition, hints, index_expression, reaction_definition, row_key,
+    schedule_definition, verb_definition, view_definition,
 };
 pub(crate) use by::{By, Derived, Tagged, Test};
 pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};
@@ -42,10 +46,10 @@ pub(crate) use expr::Predicate;
 pub use moment::Moment;
 pub use parameters::Parameters;
 pub(crate) use shape::{Shape, Shaped};
-pub(crate) use subscription::{Subscription, Until};
+pub(crate) use subscription::{Subscription, Until, event_condition, indexed, recorded_before, tagged};
 pub(crate) use write::{
-    Act, Append, Define, DefineEntity, DefineIndex, DefineVerb, DefineView, Drop, Dropped, Emit, Owner,
-    Perform, When,
+    Act, Append, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop, Dropped,
+    Emit, Owner, Perform, Settle, When,
 };
 
 /// What is to be done.
@@ -102,6 +106,9 @@ pub(crate) enum ReadKind {
     Verbs,
     Views,
     Indexes,
+    /// `SHOW REACTIONS`, `SHOW SCHEDULES`.
+    Programs(ProgramKind),
+    Subscriptions,
     Stats,
     Head,
     Verify,
@@ -114,6 +121,8 @@ pub(crate) enum Write {
     Append(Append),
     Define(Define),
     Drop(Drop),
+    /// `RETRY`, `SKIP`.
+    Settle(Settle),
     Checkpoint,
 }
 

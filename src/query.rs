@@ -195,14 +195,17 @@ impl Db {
                 Ok(Answer::rows(ViewSubscription::new(shared, &plan, Box::new(bind), &cancelled)))
             }
             Plan::Subscribe(subscription) => {
+                let name = subscription.name.clone();
                 let subscription =
                     Subscription::new(store.shared().clone(), subscription).cancelled_by(cancel);
-                Ok(Answer::rows(subscription.map(|delivery| {
-                    Ok(match delivery? {
-                        Delivery::Event(event) => event.into(),
-                        Delivery::CaughtUp(position) => Row::CaughtUp(position),
-                    })
-                })))
+                Ok(match name {
+                    None => delivered(subscription),
+                    Some(name) => {
+                        let named = subscription.named(&name)?;
+                        let place = named.place();
+                        Answer { place: Some(place), ..delivered(named) }
+                    }
+                })
             }
         }
     }
@@ -242,6 +245,15 @@ impl Db {
             now: self.store().shared().options.clock.now(),
         }
     }
+}
+
+fn delivered(deliveries: impl Iterator<Item = Result<Delivery>> + Send + 'static) -> Answer {
+    Answer::rows(deliveries.map(|delivery| {
+        Ok(match delivery? {
+            Delivery::Event(event) => event.into(),
+            Delivery::CaughtUp(position) => Row::CaughtUp(position),
+        })
+    }))
 }
 
 #[cfg(test)]

@@ -28,10 +28,12 @@ pub(crate) mod journal;
 pub(crate) mod kept;
 pub(crate) mod options;
 pub(crate) mod pack;
+pub(crate) mod place;
 pub(crate) mod posting;
 pub(crate) mod queue;
 mod recent;
 pub(crate) mod recover;
+pub(crate) mod report;
 pub(crate) mod snapshot;
 mod stage;
 pub(crate) mod tail;
@@ -50,7 +52,9 @@ use std::time::Duration;
 
 pub use check::Verification;
 pub use options::{Durability, Options};
+pub use place::Place;
 pub use recover::Recovery;
+pub use report::Report;
 
 use crate::entity::Name;
 use crate::error::{Error, Result};

@@ -7,6 +7,7 @@ mod arguments;
 mod conditions;
 mod contestant;
 mod event;
+mod follow;
 mod import;
 mod parse;
 mod query;
@@ -68,6 +69,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.wants("states") {
         states::run(arguments)?;
+    }
+    if arguments.wants("follow") {
+        follow::run(arguments)?;
     }
     if arguments.wants("import") {
         import::run(arguments)?;

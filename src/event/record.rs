@@ -271,6 +271,11 @@ impl<'a> Record<'a> {
 
     /// The same, with names that other events have shared with them.
     pub fn to_event_sharing(self, bytes: &Arc<[u8]>, names: &mut Names) -> Result<Event> {
+        self.to_event_within(bytes, 0, names)
+    }
+
+    /// The same, where the bytes that the record was opened on begin at `start` of those that are shared.
+    pub fn to_event_within(self, bytes: &Arc<[u8]>, start: usize, names: &mut Names) -> Result<Event> {
         let facts = self.facts().ok_or_else(|| self.damaged("facts that it does not have"))?;
         let kind = self.values(self.kind).text().ok_or_else(|| self.damaged("a type that is no text"))?;
         let mut times = self.values(self.times);
@@ -290,11 +295,11 @@ impl<'a> Record<'a> {
             position: self.position,
             version,
             id: self.id()?,
-            kind: EventType::stored(names.shared(kind)),
+            kind: EventType::stored(names.shared(kind, Role::Type)),
             timestamp,
             recorded,
-            target: facts.target.map(|target| target.to_entity(names.shared(target.kind))),
-            actor: facts.actor.map(|actor| actor.to_entity(names.shared(actor.kind))),
+            target: facts.target.map(|target| target.to_entity(names.shared(target.kind, Role::Target))),
+            actor: facts.actor.map(|actor| actor.to_entity(names.shared(actor.kind, Role::Actor))),
             producer,
             cause: facts.cause,
             correlation: facts.correlation,
@@ -303,11 +308,11 @@ impl<'a> Record<'a> {
             key: facts.key,
             own_id: !self.has(codec::GIVEN_ID),
             seal: facts.seal,
-            data: Document::slice(bytes, data, metadata),
+            data: Document::slice(bytes, start + data, start + metadata),
             metadata: if self.metadata().0.is_empty() {
                 Document::empty()
             } else {
-                Document::slice(bytes, metadata, bytes.len())
+                Document::slice(bytes, start + metadata, start + self.bytes.len())
             },
         })
     }
@@ -357,20 +362,68 @@ impl<'a> Record<'a> {
     }
 }
 
+/// A record apart from its bytes, to be opened on them again without another look at them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sketch {
+    position: Position,
+    mask: u32,
+    kind: u32,
+    times: u32,
+    facts: u32,
+    data: u32,
+    metadata: u32,
+}
+
+impl Sketch {
+    pub fn of(record: &Record) -> Sketch {
+        let Record { position, bytes: _, mask, kind, times, facts, data, metadata } = *record;
+        Sketch { position, mask, kind, times, facts, data, metadata }
+    }
+
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The record, on the bytes that it was made of. On others it is one of nonsense.
+    pub fn on(self, bytes: &[u8]) -> Record<'_> {
+        let Sketch { position, mask, kind, times, facts, data, metadata } = self;
+        Record { position, bytes, mask, kind, times, facts, data, metadata }
+    }
+}
+
+/// What a name is of.
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Type,
+    Target,
+    Actor,
+}
+
 /// The names of types and kinds that were met last: of many events few have another.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     met: [Option<Arc<str>>; 8],
+    /// Where the last one of each role is.
+    last: [usize; 3],
     next: usize,
 }
 
 impl Names {
-    fn shared(&mut self, name: &str) -> Arc<str> {
-        if let Some(met) = self.met.iter().flatten().find(|met| ***met == *name) {
+    fn shared(&mut self, name: &str, role: Role) -> Arc<str> {
+        if let Some(last) = &self.met[self.last[role as usize]]
+            && **last == *name
+        {
+            return last.clone();
+        }
+        if let Some(at) = self.met.iter().position(|met| met.as_deref() == Some(name))
+            && let Some(met) = &self.met[at]
+        {
+            self.last[role as usize] = at;
             return met.clone();
         }
         let new: Arc<str> = name.into();
         self.met[self.next] = Some(new.clone());
+        self.last[role as usize] = self.next;
         self.next = (self.next + 1) % self.met.len();
         new
     }

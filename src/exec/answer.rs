@@ -14,6 +14,7 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::plan::Moment;
+use crate::store::Place;
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
@@ -24,12 +25,14 @@ pub struct Answer {
     pub notices: Vec<String>,
     /// The rows. Dropping them early costs nothing.
     pub rows: Rows,
+    /// Of a named subscription: where to acknowledge what is done. What is not acknowledged comes again the next time.
+    pub place: Option<Place>,
 }
 
 impl Answer {
     /// Rows and nothing to say of them.
     pub(crate) fn rows(rows: impl Iterator<Item = Result<Row>> + Send + 'static) -> Answer {
-        Answer { notices: Vec::new(), rows: Rows::new(rows) }
+        Answer { notices: Vec::new(), rows: Rows::new(rows), place: None }
     }
 
     /// One row.

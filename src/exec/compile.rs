@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{index, model, verb, view};
+use super::{index, model, reaction, verb, view};
 use crate::error::Result;
 use crate::event::Absence;
 use crate::plan;
-use crate::store::catalog::{Compile, Derive};
+use crate::store::catalog::{Compile, Derive, ProgramKind};
 use crate::store::condition::Condition;
 use crate::store::fold::Fold;
 use crate::store::snapshot::Snapshot;
@@ -27,6 +27,10 @@ impl Compile for Compiler {
 
     fn verb(&self, text: &str) -> Result<(String, Arc<dyn Rule>)> {
         verb::compile(text)
+    }
+
+    fn program(&self, kind: ProgramKind, text: &str) -> Result<String> {
+        reaction::check(kind, text)
     }
 
     fn view(&self, text: &str) -> Result<(String, Arc<dyn View>)> {

@@ -1,13 +1,15 @@
 //! Definitions: what is defined, and what ends, as events about it.
 
 use super::answer::{Answer, Row};
+use super::aside;
 use crate::entity::{Entity, Name, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
 use crate::plan::write::On;
-use crate::plan::{Define, DefineEntity, DefineIndex, DefineVerb, DefineView, Drop, Dropped};
+use crate::plan::{Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop, Dropped};
 use crate::store::Store;
 use crate::store::catalog::{self, model, verb, view};
+use crate::store::cursor::Follower;
 use crate::store::group::{Group, Outcome};
 use crate::store::snapshot::Snapshot;
 use crate::value::{Object, Value};
@@ -18,6 +20,7 @@ impl Define {
             Define::Index(index) => &index.name,
             Define::Entity(entity) => &entity.kind,
             Define::Verb(verb) => &verb.name,
+            Define::Program(program) => &program.name,
             Define::View(view) => &view.name,
         }
     }
@@ -27,7 +30,8 @@ impl Define {
             Define::Index(DefineIndex { actor, .. })
             | Define::Entity(DefineEntity { actor, .. })
             | Define::Verb(DefineVerb { actor, .. })
-            | Define::View(DefineView { actor, .. }) => actor.as_ref(),
+            | Define::View(DefineView { actor, .. })
+            | Define::Program(DefineProgram { actor, .. }) => actor.as_ref(),
         }
     }
 
@@ -37,6 +41,7 @@ impl Define {
             Define::Index(_) => (catalog::DEFINED, catalog::KIND),
             Define::Entity(_) => (model::DEFINED, model::KIND),
             Define::Verb(_) => (verb::DEFINED, verb::KIND),
+            Define::Program(program) => (program.kind.defined(), program.kind.target()),
             Define::View(_) => (view::DEFINED, view::KIND),
         }
     }
@@ -50,6 +55,11 @@ impl Define {
             ],
             Define::Entity(entity) => vec![(model::TEXT, entity.text.as_str().into())],
             Define::Verb(verb) => vec![(model::TEXT, verb.text.as_str().into())],
+            Define::Program(program) => {
+                let (member, none) = aside::none();
+                let text = (model::TEXT.to_owned(), program.text.as_str().into());
+                return Object::from_iter([text, (member, none)]);
+            }
             Define::View(view) => vec![(model::TEXT, view.text.as_str().into())],
         };
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -80,6 +90,10 @@ pub(super) fn same(snapshot: &Snapshot, define: &Define) -> Option<Position> {
             let found = snapshot.indexes().verb(&wanted.name);
             found.filter(|verb| verb.text == wanted.text).map(|verb| verb.position)
         }
+        Define::Program(wanted) => {
+            let found = snapshot.indexes().program(wanted.kind, &wanted.name);
+            found.filter(|program| program.text == wanted.text).map(|program| program.position)
+        }
         Define::View(wanted) => {
             let found = snapshot.indexes().view(&wanted.name);
             found.filter(|view| view.text == wanted.text).map(|view| view.position)
@@ -101,6 +115,9 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
         Define::Verb(verb) => {
             super::verb::compile(&verb.text)?;
             stays_with(&snapshot, verb)?;
+        }
+        Define::Program(program) => {
+            super::reaction::check(program.kind, &program.text)?;
         }
         Define::View(view) => {
             super::view::compile(&view.text)?;
@@ -129,6 +146,9 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
         answer.notices.push(format!(
             "{name} is built from {what}, while this database is open; SHOW INDEXES tells how far it is"
         ));
+    }
+    if let Define::Program(program) = define {
+        answer.notices.extend(program.notices.iter().cloned());
     }
     if let Define::View(view) = define
         && first > 1
@@ -174,6 +194,11 @@ pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
         Dropped::Entity => {
             ("entity", (model::DROPPED, model::KIND), snapshot.indexes().model(&drop.name).is_some())
         }
+        Dropped::Program(kind) => {
+            let is_defined = snapshot.indexes().program(kind, &drop.name).is_some();
+            (kind.word(), (kind.dropped(), kind.target()), is_defined)
+        }
+        Dropped::Subscription => return drop_subscription(store, &drop.name),
         Dropped::Verb => ("verb", (verb::DROPPED, verb::KIND), snapshot.indexes().verb(&drop.name).is_some()),
         Dropped::View => ("view", (view::DROPPED, view::KIND), snapshot.indexes().view(&drop.name).is_some()),
     };
@@ -182,6 +207,16 @@ pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
     }
     let event = about(&snapshot, event, &drop.name, drop.actor.as_ref())?;
     Ok(rows(append(store, event)?))
+}
+
+/// Ends a subscription that has a name, unless somebody reads it.
+fn drop_subscription(store: &Store, name: &str) -> Result<Answer> {
+    let follower = Follower::Subscription(name.to_owned());
+    let _seat = store.shared().attach(&follower, "DROP SUBSCRIPTION".to_owned())?;
+    match store.shared().remove_cursor(&follower)? {
+        true => Ok(Answer::done()),
+        false => Err(Error::conflict(follower.to_string(), "one that there is", "none")),
+    }
 }
 
 fn is_index(snapshot: &Snapshot, name: &str) -> bool {

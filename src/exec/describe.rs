@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::answer::{Answer, Row};
+use super::program;
 use super::show::{self, fields};
 use super::verb::Defined;
 use crate::entity::{Entity, Name, Position, Version, prefix};
@@ -84,6 +85,12 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
             }
         }
         rows.push(Row::Fields(told));
+    }
+    for program in catalog.programs().filter(|program| program.name == name) {
+        let earlier = snapshot.version(&program.target()?)?;
+        let said = (program.kind.word(), program.name.as_str());
+        rows.push(definition(snapshot, said, &program.text, program.position, earlier)?);
+        rows.push(program::one(snapshot, program)?);
     }
     if let Some(view) = catalog.view(name) {
         let earlier = snapshot.version(&view.target()?)?;

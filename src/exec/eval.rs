@@ -118,7 +118,13 @@ impl<'a> Scope<'a> {
         Scope { seen: Some(seen), state: Some(Stated::Value(state)), now: Some(now), ..Scope::default() }
     }
 
-    fn writing(now: Timestamp) -> Scope<'a> {
+    /// What a reaction sees: the event that triggers it, the state of its target just after it, and an instant.
+    pub fn reacting(event: &'a Record<'a>, state: &'a Value, now: Timestamp) -> Scope<'a> {
+        Scope { now: Some(now), ..Scope::folding(event, state) }
+    }
+
+    /// An instant alone.
+    pub fn writing(now: Timestamp) -> Scope<'a> {
         Scope { now: Some(now), ..Scope::default() }
     }
 

@@ -122,6 +122,10 @@ fn defining(snapshot: &Snapshot, define: &Define) -> String {
             replacing(snapshot.indexes().model(&entity.kind).map(|model| model.position))
         }
         Define::Verb(verb) => replacing(snapshot.indexes().verb(&verb.name).map(|verb| verb.position)),
+        Define::Program(program) => {
+            let known = snapshot.indexes().program(program.kind, &program.name);
+            replacing(known.map(|program| program.position))
+        }
         Define::View(view) => match snapshot.indexes().view(&view.name) {
             Some(view) => format!(
                 "would be built from {} events beside the one of {}, and replace it when it is complete",

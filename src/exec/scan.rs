@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::event::record::{Names, Record};
 use crate::pattern::Pattern;
-use crate::plan::{Access, By, Events, Predicate, Question, Subscription, Take, Window, choose};
+use crate::plan::{Access, By, Events, Predicate, Question, Subscription, Take, Window, choose, indexed};
 use crate::store::snapshot::{Direction, LogScan, Snapshot};
 
 /// How many events are found, and how many positions looked up, at a time: at first and at most.
@@ -143,7 +143,7 @@ impl Scan {
             predicate: subscription.predicate.clone(),
             window: Window { after: after.0, ..Window::through(snapshot.head().0) },
             take: Take::All,
-            indexed: Vec::new(),
+            indexed: subscription.predicate.as_ref().map_or_else(Vec::new, |_| indexed(snapshot)),
         };
         Scan::new(snapshot, &choose(snapshot, question)?)
     }
@@ -246,6 +246,29 @@ impl Scan {
             .find(wanted, &mut page, |record, bytes| record.to_event_sharing(&Arc::from(bytes), &mut names));
         (self.page, self.names) = (page, names);
         found
+    }
+
+    /// What is made of the next events that are left, of so many at most; nothing once there are none. An error comes behind what was found
+    /// before it.
+    pub fn take<T>(
+        &mut self,
+        wanted: usize,
+        make: impl FnMut(&Record, &[u8]) -> Result<T>,
+    ) -> Result<VecDeque<T>> {
+        let mut found = VecDeque::new();
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        if !self.done
+            && let Err(error) = self.find(wanted, &mut found, make)
+        {
+            self.done = true;
+            if found.is_empty() {
+                return Err(error);
+            }
+            self.failed = Some(error);
+        }
+        Ok(found)
     }
 
     /// What is made of each event that is left, as it is pulled.

@@ -4,6 +4,7 @@ use super::answer::Row;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::check;
+use crate::store::cursor::Follower;
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
 use crate::value::{Object, Value};
@@ -38,6 +39,25 @@ pub(super) fn one_type(snapshot: &Snapshot, kind: &str, term: Term) -> Result<Ro
         ("first", occurred(first)?),
         ("last", occurred(last)?),
     ]))
+}
+
+/// `SHOW SUBSCRIPTIONS`: those that have a name. The lag is how many events of the log lie behind the place of each.
+pub(super) fn subscriptions(snapshot: &Snapshot) -> impl Iterator<Item = Result<Row>> + Send + 'static {
+    let head = snapshot.now().head().0;
+    let mut rows = Vec::new();
+    for (follower, cursor) in snapshot.cursors() {
+        let Follower::Subscription(name) = &follower else { continue };
+        rows.push(cursor.map(|cursor| {
+            fields([
+                ("name", name.as_str().into()),
+                ("of", cursor.text.into()),
+                ("position", cursor.position.into()),
+                ("lag", head.saturating_sub(cursor.position).into()),
+                ("reader", snapshot.reader(&follower).map_or(Value::Null, Value::from)),
+            ])
+        }));
+    }
+    rows.into_iter()
 }
 
 /// `SHOW STATS`.

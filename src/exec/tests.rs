@@ -25,6 +25,7 @@ mod found_naively;
 mod functions;
 mod indexes;
 mod models;
+mod reactions;
 mod reads;
 mod shaped;
 mod shaped_naively;

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 pub(super) use foresee::Foreseen;
 
-use super::eval::{Scope, Seen, written};
+use super::eval::{Scope, Seen};
+use super::made;
 use crate::entity::{Entity, Name};
 use crate::error::{Result, shorten};
 use crate::event::NewEvent;
 use crate::plan;
 use crate::plan::expr::Node;
 use crate::plan::field::{ACTOR_STATE, Field, STATE};
-use crate::plan::verb::{Case, Condition, Emission, Owned, Require, Verb};
+use crate::plan::verb::{Case, Condition, Emission, Require, Verb};
 use crate::store::verb::{Moment, Perform, Rule};
 use crate::value::{Object, Value};
 
@@ -184,26 +185,17 @@ impl<'v> Deciding<'_, 'v> {
         let mut event = NewEvent::new(emission.kind.as_str()).on(self.owner(emission)?);
         event.data = self.asked.data.clone();
         if let Some(data) = &emission.data {
-            event = event.data(&Value::Object(self.object(data, "data")?));
+            event = event.data(&Value::Object(made::object(self.scope, data, "data")?));
         }
         if let Some(metadata) = &emission.metadata {
             let mut merged = match self.asked.metadata.to_value().map_err(|error| error.to_string())? {
                 Value::Object(members) => members,
                 _ => Object::new(),
             };
-            merged.extend(self.object(metadata, "META")?);
+            merged.extend(made::object(self.scope, metadata, "META")?);
             event = event.metadata(&Value::Object(merged));
         }
-        for (name, value) in &emission.index {
-            event = match value {
-                Some(value) => {
-                    let value = written(self.scope, value)
-                        .map_err(|failure| format!("INDEX BY {}: {failure}", Name(name)))?;
-                    event.index(name, value)
-                }
-                None => event.index_by([name.as_str()]),
-            };
-        }
+        event = made::tagged(self.scope, event, &emission.index)?;
         event.expect.extend(emission.expect.clone());
         match event.checked() {
             Ok(_) => Ok(event),
@@ -211,32 +203,11 @@ impl<'v> Deciding<'_, 'v> {
         }
     }
 
-    fn object(&self, node: &'v Node, what: &str) -> Result<Object, String> {
-        match written(self.scope, node).map_err(|failure| failure.to_string())? {
-            Value::Object(members) => Ok(members),
-            other => Err(format!("{what}: expected an object, found {}", told(&other))),
-        }
-    }
-
     /// Whose history it joins.
     fn owner(&self, emission: &'v Emission) -> Result<Entity, String> {
-        let Some(Owned { kind, id, text }) = &emission.owner else { return Ok(self.asked.entity.clone()) };
-        let at = |why: String| format!("{text}: {why}");
-        let id = match written(self.scope, id).map_err(|failure| at(failure.to_string()))? {
-            Value::Text(id) => id,
-            number @ (Value::Int(_) | Value::UInt(_)) => number.to_string(),
-            other => {
-                return Err(at(format!("an id: expected a text or a whole number, found {}", told(&other))));
-            }
-        };
-        Entity::new(kind, &id).map_err(|error| at(error.to_string()))
-    }
-}
-
-/// A value with what it is.
-fn told(value: &Value) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        _ => format!("{} {}", value.kind(), shorten(&value.to_string())),
+        match &emission.owner {
+            Some(owner) => made::entity(self.scope, owner),
+            None => Ok(self.asked.entity.clone()),
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Subscriptions: from a place in the past into the live present, losing none.
 //!
-//! A subscription reads the log, not a copy that somebody pushes: whoever is slow loses nothing and holds up nobody. It goes in legs:
-//! everything up to what is durable now, then the next leg. When the first leg is done it says so once, and then waits.
+//! A subscription reads the log, not a copy that somebody pushes: whoever is slow loses nothing and holds up nobody. It goes in
+//! [legs](super::leg): everything up to what is durable now, then the next leg. When the first leg is done it says so once, and then
+//! waits.
+//!
+//! It does not keep the database open: it shares what the threads of the database share, and ends when the last handle closes it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,17 +12,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use serde::Serialize;
 
+use super::leg::Leg;
+use super::named::Seat;
 use crate::cancel::Cancel;
-use crate::entity::Position;
+use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::event::record::Record;
-use crate::exec::Scan;
-use crate::plan::{self, Until};
+use crate::pattern::Pattern;
+use crate::plan::{self, By, Parameters, Until};
 use crate::store::Shared;
-use crate::store::snapshot::{Direction, LogScan};
 use crate::store::watch::Moved;
+use crate::time::Timestamp;
 
 /// What a subscription delivers.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,34 +55,26 @@ pub enum Delivery {
 /// assert!(matches!(orders.next(), Some(Ok(Delivery::Event(event))) if event.kind.last() == "sent"));
 /// # Ok::<(), bygone::Error>(())
 /// ```
+#[must_use = "nothing is delivered before it is asked for"]
 pub struct Subscription {
-    shared: Arc<Shared>,
-    plan: plan::Subscription,
+    pub(super) shared: Arc<Shared>,
+    pub(super) plan: plan::Subscription,
     /// Everything up to here has been looked at.
     after: u64,
     leg: Option<Leg>,
     caught_up: bool,
-    cancel: Cancel,
-    /// Kept so that the handle can wake it while it lives.
+    /// What ends it, and what is being read for it.
+    end: Cancel,
+    /// Kept so that it can be woken while it lives.
     wake: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// What was wrong with what was said of it: told instead of the first delivery.
+    fault: Option<Error>,
+    /// On whose behalf a handler of it appends.
+    pub(super) actor: Option<Entity>,
+    /// Where its place is kept, if it has a name.
+    pub(super) seat: Option<Seat>,
     ended: bool,
 }
-
-/// A stretch of the log that is being read, up to a position.
-struct Leg {
-    goal: u64,
-    events: Feed,
-}
-
-enum Feed {
-    /// Of what is wanted.
-    Found(Box<Scan>),
-    /// Of everything.
-    Every(LogScan),
-}
-
-/// A leg longer than this is read by way of the indexes, if they lead to what is wanted.
-const LONG: u64 = 256;
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,10 +92,19 @@ impl Subscription {
             after,
             leg: None,
             caught_up: false,
-            cancel: Cancel::new(),
+            end: Cancel::new(),
             wake: None,
+            fault: None,
+            actor: None,
+            seat: None,
             ended: false,
         }
+    }
+
+    /// On whose behalf a handler of it appends what has no actor.
+    pub(crate) fn on_behalf_of(mut self, actor: Option<Entity>) -> Subscription {
+        self.actor = actor;
+        self
     }
 
     /// From the first event on.
@@ -108,9 +114,28 @@ impl Subscription {
 
     /// From the event after this position on.
     pub fn after(mut self, position: Position) -> Subscription {
+        self.plan.from = Some(position);
         self.after = position.0;
         self.leg = None;
         self
+    }
+
+    /// From the first event on that was recorded at this instant or later.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent, Pattern};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.created").on(("Order", 42)))?;
+    /// let paid = db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// let since = db.subscribe(Pattern::all()).since(paid.recorded).until_now();
+    /// assert!(since.count() <= 2);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn since(self, time: Timestamp) -> Subscription {
+        match plan::recorded_before(&self.shared.snapshot(), time) {
+            Ok(position) => self.after(position),
+            Err(error) => self.wrong(error),
+        }
     }
 
     /// Ends after this position.
@@ -119,20 +144,125 @@ impl Subscription {
         self
     }
 
+    /// Ends with what there is by now: for work that drains what has gathered and leaves. `UNTIL NOW` of the language.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent, Pattern};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// assert_eq!(db.subscribe(Pattern::all()).from_start().until_now().count(), 1);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn until_now(self) -> Subscription {
+        let head = Position(self.shared.head());
+        self.until(head)
+    }
+
     /// Ends after so many events.
     pub fn limit(mut self, events: u64) -> Subscription {
         self.plan.limit = Some(events);
         self
     }
 
+    /// Only events with this index value, of an index or of their own: text, a number or a boolean. `BY name = value` of the language.
+    ///
+    /// What is wrong here is told instead of the first delivery.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent, Pattern};
+    /// let db = Db::in_memory()?;
+    /// for customer in ["c-7", "c-8"] {
+    ///     db.append(NewEvent::new("Order.paid").on(("Order", customer)).index("customer", customer))?;
+    /// }
+    /// let theirs = db.subscribe(Pattern::all()).by("customer", "c-7").from_start().until_now();
+    /// assert_eq!(theirs.count(), 1);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn by<T: Serialize>(self, name: &str, value: T) -> Subscription {
+        let found = plan::tagged(&self.shared.snapshot(), name, &value);
+        self.of(found)
+    }
+
+    /// Only events on behalf of this actor. `BY User ann` of the language.
+    pub fn by_actor(self, actor: impl Into<Entity>) -> Subscription {
+        let actor = actor.into();
+        self.of(actor.check().map(|()| By::Actor(actor)))
+    }
+
+    /// Only events in the history of this entity.
+    pub fn on(self, target: impl Into<Entity>) -> Subscription {
+        let target = target.into();
+        self.of(target.check().map(|()| By::Target(target)))
+    }
+
+    /// Only events of the chain of causes with this root.
+    pub fn by_correlation(self, correlation: &str) -> Subscription {
+        self.of(Ok(By::Correlation(correlation.to_owned())))
+    }
+
+    /// Only events that a condition holds for: what stands behind `WHERE` in the language. Values are given as parameters.
+    ///
+    /// What is wrong with it is told instead of the first delivery.
+    ///
+    /// ```
+    /// use bygone::{Db, Delivery, NewEvent, Parameters, Pattern};
+    /// let db = Db::in_memory()?;
+    /// for total in [10, 30] {
+    ///     db.append(NewEvent::new("Order.created").on(("Order", total)).member("total", total))?;
+    /// }
+    /// let least = Parameters::new().set("least", 20);
+    /// let mut large = db.subscribe(Pattern::all()).matching("data.total > $least", &least).from_start();
+    /// assert!(matches!(large.next(), Some(Ok(Delivery::Event(event))) if event.position.0 == 2));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn matching(mut self, condition: &str, parameters: &Parameters) -> Subscription {
+        let now = self.shared.options.clock.now();
+        match plan::event_condition(&self.shared.snapshot(), condition, parameters, now) {
+            Ok(predicate) => self.plan.narrow(predicate),
+            Err(error) => return self.wrong(error),
+        }
+        self
+    }
+
+    fn of(mut self, by: Result<By>) -> Subscription {
+        match by {
+            Ok(by) => self.plan.tags.push(by),
+            Err(error) => return self.wrong(error),
+        }
+        self
+    }
+
+    fn wrong(mut self, error: Error) -> Subscription {
+        self.fault.get_or_insert(error);
+        self
+    }
+
+    /// An error if something wrong was said.
+    pub(super) fn checked(mut self) -> Result<Subscription> {
+        match self.fault.take() {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
+    }
+
     /// Ends when this handle is cancelled.
     pub fn cancelled_by(mut self, cancel: &Cancel) -> Subscription {
-        self.cancel = cancel.clone();
         let shared = self.shared.clone();
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || shared.watch.wake());
-        cancel.on_cancel(&wake);
+        self.end = Cancel::among(vec![std::mem::take(&mut self.end), cancel.clone()]);
+        self.end.on_cancel(&wake);
         self.wake = Some(wake);
         self
+    }
+
+    /// Everything up to here has been looked at.
+    pub(super) fn place(&self) -> u64 {
+        self.after
+    }
+
+    /// The pattern of the types it delivers.
+    pub fn pattern(&self) -> &Pattern {
+        &self.plan.pattern
     }
 
     /// Waits for the next delivery, at most so long. None means that nothing came in time, or that it has ended.
@@ -160,6 +290,7 @@ impl Subscription {
     /// ```
     pub fn channel(mut self, capacity: usize) -> Result<Receiver<Result<Delivery>>> {
         let (sender, receiver) = crossbeam_channel::bounded(capacity);
+        self = self.checked()?;
         let pump = move || {
             for delivery in self.by_ref() {
                 if sender.send(delivery).is_err() {
@@ -173,17 +304,21 @@ impl Subscription {
     }
 
     fn advance(&mut self, deadline: Option<Instant>) -> Option<Result<Delivery>> {
+        if let Some(fault) = self.fault.take() {
+            self.ended = true;
+            return Some(Err(fault));
+        }
         while !self.ended {
-            if self.cancel.is_cancelled() || self.plan.limit == Some(0) {
+            if self.end.is_cancelled() || self.plan.limit == Some(0) {
                 break;
             }
-            if let Err(error) = self.cancel.check() {
+            if let Err(error) = self.end.check() {
                 self.ended = true;
                 return Some(Err(error));
             }
             if let Some(next) = self.next_of_leg().transpose() {
                 self.ended = next.is_err();
-                if self.ended && self.shared.watch.is_closed() {
+                if self.ended && (self.shared.watch.is_closed() || self.end.is_cancelled()) {
                     break;
                 }
                 return Some(next.map(Delivery::Event));
@@ -194,7 +329,7 @@ impl Subscription {
                 _ => synced,
             };
             if self.after < goal {
-                match self.begin_leg(goal) {
+                match Leg::begin(&self.shared, &self.plan, &self.end, self.after, goal) {
                     Ok(leg) => self.leg = Some(leg),
                     Err(error) => {
                         self.ended = true;
@@ -210,9 +345,8 @@ impl Subscription {
                 self.caught_up = true;
                 return Some(Ok(Delivery::CaughtUp(Position(self.after))));
             }
-            let wake = [deadline, self.last_instant(), self.cancel.deadline()].into_iter().flatten().min();
-            let cancel = self.cancel.clone();
-            match self.shared.watch.wait_past(self.after, wake, &|| cancel.is_cancelled()) {
+            let wake = [deadline, self.end.deadline(), self.last_instant()].into_iter().flatten().min();
+            match self.shared.watch.wait_past(self.after, wake, &|| self.end.is_cancelled()) {
                 Moved::To(_) => {}
                 Moved::TimedOut if self.is_over() => break,
                 Moved::TimedOut if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
@@ -242,49 +376,33 @@ impl Subscription {
         Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0) + 1))
     }
 
-    fn begin_leg(&self, goal: u64) -> Result<Leg> {
-        let snapshot = self.shared.snapshot().until(Position(goal));
-        let events = if goal - self.after > LONG {
-            Feed::Found(Box::new(Scan::past(&snapshot, &self.plan, Position(self.after))?))
-        } else {
-            Feed::Every(snapshot.log(self.after + 1, goal, Direction::Ascending))
-        };
-        Ok(Leg { goal, events })
-    }
-
     fn next_of_leg(&mut self) -> Result<Option<Event>> {
         let Some(leg) = &mut self.leg else { return Ok(None) };
-        if let Some(event) = leg.events.next(&self.plan)? {
+        if let Some(event) = leg.next(&self.shared, &self.plan)? {
             self.after = event.position.0;
             if matches!(self.plan.until, Some(Until::Recorded(until)) if event.recorded >= until) {
                 self.ended = true;
                 return Ok(None);
             }
             self.plan.limit = self.plan.limit.map(|left| left - 1);
+            if let Some(seat) = &self.seat {
+                seat.place.deliver(self.after);
+            }
             return Ok(Some(event));
         }
-        self.after = leg.goal;
+        self.after = leg.goal();
         self.leg = None;
+        if let Some(seat) = &self.seat {
+            seat.place.look(self.after);
+        }
         Ok(None)
     }
 }
 
-impl Feed {
-    /// The next event that is wanted.
-    fn next(&mut self, plan: &plan::Subscription) -> Result<Option<Event>> {
-        match self {
-            Feed::Found(scan) => scan.next().transpose(),
-            Feed::Every(rows) => {
-                for row in rows {
-                    let (position, bytes) = row?;
-                    let record = Record::open(Position(position), &bytes)?;
-                    if plan.wants(&record) {
-                        return record.to_event(&bytes).map(Some);
-                    }
-                }
-                Ok(None)
-            }
-        }
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // What is being read ahead for it is not wanted any more.
+        self.end.cancel();
     }
 }
 

@@ -10,8 +10,10 @@ mod define;
 mod expr;
 mod find;
 mod hint;
+mod made;
 mod model;
 mod point;
+mod reaction;
 mod read;
 mod shape;
 mod trace;
@@ -28,12 +30,17 @@ use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Admin, Count, EntityRef, Id, Param, Query, Shown, Span, Statement, Text};
 use crate::plan::Parameters;
+use crate::store::catalog::ProgramKind;
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
+pub(crate) use by::BUILT_IN;
 pub(crate) use define::index_expression;
 use expr::Names;
 pub(crate) use model::entity_definition;
+pub(crate) use point::recorded;
+pub(crate) use reaction::{reaction_definition, schedule_definition};
+pub(crate) use read::event_condition;
 pub(crate) use verb::verb_definition;
 pub(crate) use view::{row_key, view_definition};
 
@@ -98,14 +105,10 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Read(ast::Read::View { view, clauses }) => {
             read(ReadKind::View(Box::new(binder.read_view(view, clauses)?)))
         }
-        Statement::Read(ast::Read::Subscribe(subscribe))
-            if matches!(subscribe.source, ast::Source::View(_)) =>
-        {
-            binder.view_subscription(subscribe).map(Plan::SubscribeView)
-        }
-        Statement::Read(ast::Read::Subscribe(subscribe)) => {
-            binder.subscription(subscribe).map(Plan::Subscribe)
-        }
+        Statement::Read(ast::Read::Subscribe(subscribe)) => match &subscribe.source {
+            ast::Source::View(name) => binder.view_subscription(subscribe, name).map(Plan::SubscribeView),
+            ast::Source::Events(selector) => binder.subscription(subscribe, selector).map(Plan::Subscribe),
+        },
         Statement::Define(definition) => binder.define(definition).map(Plan::Write),
         Statement::Drop { kind, name } => binder.drop_definition(*kind, name).map(Plan::Write),
         Statement::Show(Shown::Indexes) => read(ReadKind::Indexes),
@@ -114,6 +117,15 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Show(Shown::Verbs) => read(ReadKind::Verbs),
         Statement::Show(Shown::Views) => read(ReadKind::Views),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
+        Statement::Show(Shown::Subscriptions) => read(ReadKind::Subscriptions),
+        Statement::Show(Shown::Reactions) => read(ReadKind::Programs(ProgramKind::Reaction)),
+        Statement::Show(Shown::Schedules) => read(ReadKind::Programs(ProgramKind::Schedule)),
+        Statement::Admin(Admin::Retry { kind, name, position }) => {
+            binder.settle(*kind, name, *position, true).map(Plan::Write)
+        }
+        Statement::Admin(Admin::Skip { kind, name, position }) => {
+            binder.settle(*kind, name, *position, false).map(Plan::Write)
+        }
         Statement::Show(Shown::Stats) => read(ReadKind::Stats),
         Statement::Show(Shown::Head) => read(ReadKind::Head),
         Statement::Admin(Admin::Verify { .. }) => read(ReadKind::Verify),

@@ -34,6 +34,18 @@ impl Display for Plan {
                 let name = Name(name);
                 write!(f, "append the end of the verb {name}\n  which nobody performs from then on")
             }
+            Plan::Write(Write::Drop(Drop { what: Dropped::Program(kind), name, .. })) => {
+                let name = Name(name);
+                write!(f, "append the end of the {} {name}\n  which runs no more from then on", kind.word())
+            }
+            Plan::Write(Write::Drop(Drop { what: Dropped::Subscription, name, .. })) => {
+                write!(f, "forget the place of the subscription {}", Name(name))
+            }
+            Plan::Write(Write::Settle(settle)) => {
+                let (kind, name) = (settle.kind.word(), Name(&settle.name));
+                let what = if settle.again { "tries again" } else { "never tries again" };
+                write!(f, "append that the {kind} {name} {what} what is set aside")
+            }
             Plan::Write(Write::Drop(Drop { what: Dropped::View, name, .. })) => {
                 let name = Name(name);
                 write!(
@@ -65,6 +77,14 @@ impl Display for Define {
                 write!(f, "append the definition of the verb {}, which holds at once", Name(&verb.name))?;
                 write!(f, "\n  {}", verb.text)
             }
+            Define::Program(program) => {
+                let (kind, name) = (program.kind.word(), Name(&program.name));
+                write!(
+                    f,
+                    "append the definition of the {kind} {name}, which runs where the database is opened live"
+                )?;
+                write!(f, "\n  {}", program.text)
+            }
             Define::View(view) => {
                 write!(f, "append the definition of the view {}", Name(&view.name))?;
                 write!(f, "\n  {}\n  and build it from the whole log in the background", view.text)
@@ -89,11 +109,13 @@ impl Display for Read {
                 let name = Name(name);
                 write!(f, "read what is defined of {name}, its types and some of their newest events")
             }
+            ReadKind::Programs(kind) => write!(f, "list each {} with its place in the log", kind.word()),
             ReadKind::Kinds => f.write_str("go from kind to kind, and list the catalog"),
             ReadKind::Views => f.write_str("list the catalog"),
             ReadKind::Verbs => f.write_str("list the catalog"),
             ReadKind::Types => f.write_str("count the list of each type"),
             ReadKind::Indexes => f.write_str("list the catalog"),
+            ReadKind::Subscriptions => f.write_str("list the subscriptions that have a name"),
             ReadKind::Stats => f.write_str("count the log, its types and its bytes"),
             ReadKind::Head => f.write_str("read the newest event and the chain of hashes up to it"),
             ReadKind::Verify => {
@@ -243,9 +265,13 @@ impl Display for Subscription {
         if let Some(predicate) = &self.predicate {
             write!(f, "\n  where {}", predicate.text)?;
         }
-        match self.from {
-            Some(from) => write!(f, "\n  after {from}")?,
-            None => f.write_str("\n  after the head, or where it left off")?,
+        match (self.from, &self.name) {
+            (Some(from), _) => write!(f, "\n  after {from}")?,
+            (None, None) => f.write_str("\n  after the head")?,
+            (None, Some(_)) => f.write_str("\n  after the head, or where it left off")?,
+        }
+        if let Some(name) = &self.name {
+            write!(f, "\n  whose place is kept as {}", Name(name))?;
         }
         match self.until {
             Some(Until::Position(position)) => write!(f, "\n  through {position}"),

@@ -18,6 +18,14 @@ pub(crate) struct Predicate {
     pub(crate) text: String,
 }
 
+impl Predicate {
+    /// Both.
+    pub fn and(self, other: Predicate) -> Predicate {
+        let text = format!("({}) AND ({})", self.text, other.text);
+        Predicate { node: Node::And(vec![self.node, other.node]), text }
+    }
+}
+
 /// A bound expression. Chains are flat, so its depth is the depth of brackets, which the parser caps.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Node {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::Absence;
 use super::expr::Node;
-use crate::entity::{Entity, EventType};
+use crate::entity::{Entity, EventType, Position};
 use crate::event::{Cause, Expect};
 use crate::pattern::Pattern;
+use crate::store::catalog::ProgramKind;
 use crate::store::verb::Rule;
 use crate::time::Timestamp;
 
@@ -77,6 +78,7 @@ pub(crate) enum Define {
     Index(DefineIndex),
     Entity(DefineEntity),
     Verb(DefineVerb),
+    Program(DefineProgram),
     View(DefineView),
 }
 
@@ -136,11 +138,35 @@ pub(crate) struct DefineView {
     pub actor: Option<Entity>,
 }
 
+/// `DEFINE REACTION`, `DEFINE WEBHOOK`, `DEFINE SCHEDULE`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DefineProgram {
+    pub kind: ProgramKind,
+    pub name: String,
+    /// The canonical text of the statement, values in the place of parameters.
+    pub text: String,
+    pub actor: Option<Entity>,
+    /// For whoever defines it to read.
+    pub notices: Vec<String>,
+}
+
 /// `DROP`, of what is defined.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Drop {
     pub what: Dropped,
     pub name: String,
+    pub actor: Option<Entity>,
+}
+
+/// `RETRY` or `SKIP`, of what is set aside.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settle {
+    pub kind: ProgramKind,
+    pub name: String,
+    /// None: all of it.
+    pub position: Option<Position>,
+    /// Whether it is tried again, or never any more.
+    pub again: bool,
     pub actor: Option<Entity>,
 }
 
@@ -150,6 +176,9 @@ pub(crate) enum Dropped {
     Index,
     Entity,
     Verb,
+    Program(ProgramKind),
+    /// One that has a name: it is no definition, but a place.
+    Subscription,
     View,
 }
 

@@ -121,8 +121,12 @@ impl Runner {
             let hints = self.db.hints(statement, &parameters());
             shown.extend(notices.chain(&hints).map(|notice| format!("--i {notice}")));
             for row in answer.rows {
-                let row = serde_json::to_string(&row?).unwrap();
-                shown.push(format!("--> {}", terse(row.parse().unwrap())));
+                let row = row?;
+                shown.push(format!("--> {}", terse(serde_json::to_string(&row).unwrap().parse().unwrap())));
+                // What is shown is acknowledged, as the shell does.
+                if let (Some(place), crate::Row::Event { event, .. }) = (&answer.place, &row) {
+                    place.acknowledge(event.position)?;
+                }
             }
             // What is built in the background is shown as it is when it is done.
             assert!(self.db.wait_for_indexes(Duration::from_secs(60))?);

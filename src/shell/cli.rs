@@ -19,7 +19,7 @@ use super::terminal::Terminal;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = exit::HELP,
-    override_usage = "bygone [OPTIONS] FILE\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]",
+    override_usage = "bygone [OPTIONS] FILE\n       bygone run FILE\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]",
     disable_help_subcommand = true,
     max_term_width = 100
 )]
@@ -95,10 +95,23 @@ pub struct Opening {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run what is defined to run: reactions, webhooks and schedules, until a signal comes
+    Run(Live),
     /// Append events from JSON: lines or arrays, CloudEvents too
     Import(Import),
     /// Write events as JSON: lines, or CloudEvents
     Export(Export),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub struct Live {
+    #[command(flatten)]
+    pub run: Run,
+
+    /// End once nothing is left to do: what is delayed, or scheduled for later, is not waited for
+    #[arg(long)]
+    pub until_idle: bool,
 }
 
 #[derive(Debug, Args)]

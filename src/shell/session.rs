@@ -87,6 +87,9 @@ pub struct Session {
     several: bool,
     /// Somebody types, and goes on typing when a statement was ended.
     prompt: bool,
+    /// A statement that fails does not end the rest; the first failure is kept for the end.
+    goes_on: bool,
+    failed: Option<Failure>,
 }
 
 impl Session {
@@ -117,6 +120,8 @@ impl Session {
             ran: 0,
             several: false,
             prompt: false,
+            goes_on: false,
+            failed: None,
         }
     }
 
@@ -125,6 +130,29 @@ impl Session {
         self.prompt = true;
         self.footer = true;
         self.speech = self.speech.to_a_person(&self.terminal);
+    }
+
+    /// A statement that fails is told, and the next is run.
+    pub fn go_on(&mut self) {
+        self.goes_on = true;
+    }
+
+    /// What became of a statement of a stream. Where one goes on, a failure is told now.
+    pub fn told(&mut self, result: Result<(), Failure>) -> Result<(), Failure> {
+        match result {
+            Err(failure) if self.goes_on && !matches!(failure, Failure::Interrupted) => {
+                self.flush()?;
+                self.speech.failure(&failure);
+                self.failed.get_or_insert(failure);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// The first failure that one went on behind.
+    pub fn first_failure(&mut self) -> Result<(), Failure> {
+        self.failed.take().map_or(Ok(()), |failure| Err(failure))
     }
 
     /// The database, with the actor of this session.
@@ -227,32 +255,41 @@ impl Session {
             self.notice(notice);
         }
         let (mut rows, mut live, mut repeated) = (0, false, false);
+        // How far a subscription that has a name is on its way out.
+        let (place, mut printed) = (answer.place, None);
         for row in answer.rows {
             let row = match row {
                 Ok(row) => row,
                 Err(error) => {
                     // What came before the error is shown before it.
                     self.renderer.end(&mut self.out).map_err(Failure::output)?;
+                    self.acknowledge(place.as_ref(), printed)?;
                     return Err(interrupted(error));
                 }
             };
             if let Row::CaughtUp(position) = &row {
                 live = true;
                 self.caught_up(&row, *position, statement)?;
+                self.acknowledge(place.as_ref(), Some(*position))?;
                 continue;
             }
             repeated |= matches!(row, Row::Event { repeated: true, .. });
             rows += 1;
             self.renderer.row(&row, &mut self.out).map_err(Failure::output)?;
+            if let Row::Event { event, .. } = &row {
+                printed = Some(event.position);
+            }
             // The past comes at once and may gather; what is live is waited for by somebody.
             if live {
                 self.settle()?;
+                self.acknowledge(place.as_ref(), printed)?;
             }
             if cancel.is_cancelled() {
                 break;
             }
         }
         self.renderer.end(&mut self.out).map_err(Failure::output)?;
+        self.acknowledge(place.as_ref(), printed)?;
         if cancel.is_cancelled() {
             // At a prompt this is how one ends a subscription: nothing went wrong.
             if !(self.prompt && statement.is_subscription()) {
@@ -280,6 +317,21 @@ impl Session {
             self.notice("the key was met before: this is the first outcome, nothing was written");
         }
         self.say_footer(rows, started)
+    }
+
+    /// Lets a subscription that has a name go on behind what was printed, once that is out of this program.
+    fn acknowledge(
+        &mut self,
+        place: Option<&bygone::Place>,
+        printed: Option<bygone::Position>,
+    ) -> Result<(), Failure> {
+        let Some((place, printed)) = place.zip(printed) else { return Ok(()) };
+        self.flush()?;
+        match place.acknowledge(printed) {
+            // It is closed by a signal, perhaps: what was printed last comes again.
+            Err(Error::Stopped { .. }) => Ok(()),
+            other => other.map_err(Failure::from),
+        }
     }
 
     /// The mark is a line among the lines of JSON; elsewhere it is told apart from the rows.

@@ -8,6 +8,7 @@ use super::catalog::Compile;
 use super::disk::Disk;
 use super::disk::overlay::Overlay;
 use super::disk::real::RealDisk;
+use super::report::{Listener, Report};
 use crate::error::{Error, Result};
 use crate::event::EventId;
 use crate::time::Clock;
@@ -51,6 +52,9 @@ pub struct Options {
     pub(crate) durability: Durability,
     pub(crate) clock: Clock,
     pub(crate) ids: Option<Ids>,
+    pub(crate) live: bool,
+    pub(crate) retries: Retries,
+    pub(crate) listener: Option<Listener>,
     compiler: Option<Arc<dyn Compile>>,
     /// How many events are read for an index in a slice, and how many chunks of one are dropped, at most.
     pub(crate) index_slice: (usize, usize),
@@ -59,6 +63,28 @@ pub struct Options {
     pub(crate) by_hand: bool,
     #[cfg(test)]
     pub(crate) sabotage: Option<super::Sabotage>,
+}
+
+/// How often something that fails is tried, and how soon again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retries {
+    pub attempts: u32,
+    pub first_pause: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Retries {
+        Retries { attempts: 5, first_pause: Duration::from_millis(100) }
+    }
+}
+
+impl Retries {
+    /// How long to wait after an attempt that failed, the first of which is 1.
+    pub fn pause(self, attempt: u32) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(60);
+        let factor = 4u32.saturating_pow(attempt.saturating_sub(1));
+        self.first_pause.saturating_mul(factor).min(LONGEST)
+    }
 }
 
 pub(crate) type Ids = Arc<dyn Fn() -> Result<EventId> + Send + Sync>;
@@ -85,6 +111,9 @@ impl Default for Options {
             durability: Durability::Sync,
             clock: Clock::system(),
             ids: None,
+            live: false,
+            retries: Retries::default(),
+            listener: None,
             compiler: None,
             index_slice: (50_000, 4096),
             #[cfg(test)]
@@ -203,6 +232,42 @@ impl Options {
     /// ```
     pub fn ids(mut self, ids: impl Fn() -> String + Send + Sync + 'static) -> Options {
         self.ids = Some(Arc::new(move || EventId::new(&ids())));
+        self
+    }
+
+    /// Opens it to run what is defined to run: reactions, webhooks and schedules. They begin where they were, and end as the
+    /// database is closed. It is off by default: to look at a file makes nothing happen.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bygone::{Delivery, NewEvent, Options, Parameters, Pattern};
+    /// let db = Options::new().live(true).in_memory()?;
+    /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)", &Parameters::new())?;
+    /// let mails = db.subscribe("Mail.*".parse::<Pattern>()?);
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// let mut mails = mails.filter_map(|delivery| match delivery {
+    ///     Ok(Delivery::Event(mail)) => Some(mail),
+    ///     _ => None,
+    /// });
+    /// assert_eq!(mails.next().expect("a mail").target, Some(("Mail", 42).into()));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn live(mut self, live: bool) -> Options {
+        self.live = live;
+        self
+    }
+
+    /// How often a handler, a reaction or a schedule tries what fails before the event is set aside (5 times by default), and
+    /// how long it waits before it tries again: so long at first (100 ms), then four times as long each time, and a minute at most.
+    pub fn retries(mut self, attempts: u32, first_pause: Duration) -> Options {
+        self.retries = Retries { attempts: attempts.max(1), first_pause };
+        self
+    }
+
+    /// Who is told what reactions, webhooks and schedules meet: what was set aside, refused or missed. It is called from their
+    /// threads.
+    pub fn reports(mut self, listener: impl Fn(&Report) + Send + Sync + 'static) -> Options {
+        self.listener = Some(Arc::new(listener));
         self
     }
 

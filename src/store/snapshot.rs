@@ -23,6 +23,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::catalog::Catalog;
 use super::cold::{self, ColdRead, Log, Postings, Row, was_interrupted};
+use super::cursor::{Cursor, Follower};
 use super::options::Options;
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
@@ -104,7 +105,7 @@ impl Snapshot {
         self.shared.added_verbs()
     }
 
-    pub(super) fn options(&self) -> &Options {
+    pub fn options(&self) -> &Options {
         &self.shared.options
     }
 
@@ -137,6 +138,11 @@ impl Snapshot {
     pub fn read<T>(&self, read: impl FnMut(&View) -> Result<T>) -> Result<T> {
         self.go_on()?;
         View::read(&self.shared, self.head, Some(&self.cancel), read)
+    }
+
+    /// The stored bytes of the event at a position; none beyond the head.
+    pub fn encoded(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
+        self.read(|view| view.event(position.0))
     }
 
     /// The event at a position; none beyond the head.
@@ -192,6 +198,25 @@ impl Snapshot {
     /// Every event from `first` to `last`, one way or the other.
     pub fn log(&self, first: u64, last: u64, direction: Direction) -> LogScan {
         LogScan::new(self, first, last, direction)
+    }
+
+    /// Where the followers of the log are now.
+    pub fn cursors(&self) -> Vec<(Follower, Result<Cursor>)> {
+        self.shared.cursors.all()
+    }
+
+    /// Who reads a cursor now.
+    pub fn reader(&self, follower: &Follower) -> Option<String> {
+        self.shared.cursors.reader(follower)
+    }
+
+    /// The names of the named subscriptions.
+    pub fn subscriptions(&self) -> Vec<String> {
+        let name = |(follower, _)| match follower {
+            Follower::Subscription(name) => Some(name),
+            Follower::Program(_) => None,
+        };
+        self.cursors().into_iter().filter_map(name).collect()
     }
 
     /// How many bytes a query may hold.

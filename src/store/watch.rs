@@ -12,6 +12,8 @@ pub(crate) struct Watch {
     waiting: AtomicUsize,
     closed: Mutex<bool>,
     moved: Condvar,
+    /// How many threads read ahead for those who are far behind.
+    pub ahead: AtomicUsize,
 }
 
 /// Why a wait ended.

@@ -360,8 +360,7 @@ fn kinds_are_shown_and_described() {
     assert!(session.run("DESCRIBE Car").unwrap().1[0].contains("Car is not defined: its events are merged"));
     let error = session.error("DESCRIBE Acount");
     assert!(
-        error.contains("no kind of entities, no verb and no index 'Acount'")
-            && error.contains("did you mean Account?"),
+        error.contains("nothing is called 'Acount'") && error.contains("did you mean Account?"),
         "{error}"
     );
 }

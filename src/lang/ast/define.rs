@@ -127,5 +127,7 @@ pub(crate) struct WebhookDefinition {
     pub(crate) from: Option<Start>,
     pub(crate) filter: Option<Expr>,
     pub(crate) to: Text,
+    /// `AS`: in which form.
+    pub(crate) form: Option<Text>,
     pub(crate) secret: Option<Text>,
 }

@@ -156,14 +156,15 @@ fn reaction(c: Cursor<'_>) -> Parsed<'_, Definition> {
 }
 
 fn webhook(c: Cursor<'_>) -> Parsed<'_, Definition> {
-    let (c, (name, pattern, from, filter, to, secret)) = (
+    let (c, (name, pattern, from, filter, to, form, secret)) = (
         name(Noun::NewName),
         on_pattern,
         optional(K::From, start),
         optional(K::Where, expr),
         preceded(keyword(K::To), text(Noun::Text)),
+        optional(K::As, text(Noun::Text)),
         optional(K::Secret, text(Noun::Text)),
     )
         .parse(c)?;
-    Ok((c, Definition::Webhook(WebhookDefinition { name, pattern, from, filter, to, secret })))
+    Ok((c, Definition::Webhook(WebhookDefinition { name, pattern, from, filter, to, form, secret })))
 }

@@ -279,6 +279,7 @@ impl Display for Definition {
                 optional(f, "FROM", webhook.from.as_ref())?;
                 optional(f, "WHERE", webhook.filter.as_ref())?;
                 write!(f, " TO {}", webhook.to)?;
+                optional(f, "AS", webhook.form.as_ref())?;
                 optional(f, "SECRET", webhook.secret.as_ref())
             }
         }

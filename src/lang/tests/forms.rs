@@ -132,6 +132,7 @@ fn definitions() {
         "DEFINE REACTION r ON 'A.*' FROM START WHERE data.x = 1 DO (EMIT A.b 1; EMIT A.c 2)",
         "DEFINE WEBHOOK notify ON '*.created' TO 'http://example.com' SECRET 'env:HOOK_SECRET'",
         "DEFINE WEBHOOK notify ON $p FROM #3 WHERE data.x = 1 TO $url",
+        "DEFINE WEBHOOK notify ON 'Order.*' TO 'http://example.com' AS 'cloudevents' SECRET $secret",
         "DEFINE SCHEDULE nightly EVERY 1d AT '02:00' DO EMIT Report.requested NEW",
     ] {
         one_statement_is_canonical(text);

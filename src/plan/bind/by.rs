@@ -15,7 +15,7 @@ use crate::store::term::Key;
 use crate::value::Value;
 
 /// What `BY` finds without any index having been asked for.
-const BUILT_IN: [&str; 7] = ["actor", "target", "type", "id", "key", "cause", "correlation"];
+pub(crate) const BUILT_IN: [&str; 7] = ["actor", "target", "type", "id", "key", "cause", "correlation"];
 
 /// More index names than this are not gone through for what may have been meant.
 const NAMES: usize = 1000;

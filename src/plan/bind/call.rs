@@ -115,7 +115,7 @@ impl Binder<'_> {
                 Err(self.fault(span, message))
             }
             // There it is an error, if it is ever needed.
-            None if matches!(names, Names::Fold | Names::Verb) => {
+            None if matches!(names, Names::Fold | Names::Verb | Names::Reaction | Names::Schedule) => {
                 Ok(Node::Call { function, arguments: nodes })
             }
             None => Ok(Node::value(Value::Null)),
@@ -182,7 +182,13 @@ impl Binder<'_> {
                     format!("{name}() is worked out from many events, and a verb sees what they made: state");
                 Err(self.fault(span, message))
             }
-            Names::None => {
+            Names::Reaction => {
+                let message = format!(
+                    "{name}() is worked out from many events, and a reaction sees one, and the state"
+                );
+                Err(self.fault(span, message))
+            }
+            Names::None | Names::Schedule => {
                 let message = format!("{name}() is worked out from many events, and there are none here");
                 Err(self.fault(span, message))
             }

@@ -34,6 +34,10 @@ pub(super) enum Names<'f> {
     Columns(&'f Columns),
     /// What a verb sees: what it is performed on, its arguments, and who performs it.
     Verb,
+    /// What a reaction sees: the event that triggers it, and the state of its target just after it.
+    Reaction,
+    /// None, and an instant: that of a schedule.
+    Schedule,
     /// None: it says what an event is to be.
     None,
 }
@@ -143,8 +147,8 @@ impl Binder<'_> {
             Literal::Now => match names {
                 // A definition has no instant of its own.
                 Names::None if self.snapshot.is_some() => Node::Now,
-                // What a verb decides, it decides at an instant.
-                Names::Verb => Node::Now,
+                // What a verb decides, it decides at an instant; and what runs by itself, runs at one.
+                Names::Verb | Names::Reaction | Names::Schedule => Node::Now,
                 _ => Node::Constant(Constant::Time(self.now_at(span)?)),
             },
         })
@@ -175,15 +179,22 @@ impl Binder<'_> {
             );
             return Err(self.fault_meaning(path.first.span, message, meant));
         }
+        if matches!(names, Names::Schedule) {
+            let message = format!(
+                "'{first}' names a field, and a schedule has no event to take it from; it has NOW, and text goes in quotes"
+            );
+            return Err(self.fault(path.first.span, message));
+        }
         if let Some(known) = names.of_entities() {
             return self.field_of_entity(path, known, names);
         }
         if matches!(names, Names::Verb) {
             return self.field_of_verb(path);
         }
-        if first == STATE && !matches!(names, Names::Fold) {
+        let has_state = matches!(names, Names::Fold | Names::Reaction);
+        if first == STATE && !has_state {
             let message = "state is what events make of an entity, and here there is an event alone: it is named in \
-                           FIND, and in the SET of DEFINE ENTITY";
+                           FIND, in the SET of DEFINE ENTITY, and in DEFINE REACTION";
             let meant = format!("data.{path}");
             return Err(self.fault_meaning(path.first.span, message, Some(meant)));
         }
@@ -194,7 +205,7 @@ impl Binder<'_> {
             };
             // A column without a name is called by its text, as `count()`.
             let call = columns.iter().find(|column| column.split('(').next() == Some(first.as_str()));
-            let state = matches!(names, Names::Fold).then_some(STATE);
+            let state = has_state.then_some(STATE);
             let known = columns.iter().copied().chain(NAMES).chain(state);
             let meant = match call.copied().or_else(|| nearest(first, known)) {
                 Some(name) => name.to_owned(),
@@ -342,7 +353,7 @@ impl Binder<'_> {
             let Node::Constant(constant) = node else { continue };
             // So long before an instant that is yet to come.
             if time
-                && matches!(names, Names::Verb)
+                && matches!(names, Names::Verb | Names::Reaction | Names::Schedule)
                 && matches!(constant, Constant::Span(nanos) if *nanos <= 0)
             {
                 *node = Node::Arithmetic {

@@ -6,6 +6,7 @@ use crate::error::{Result, shorten};
 use crate::event::EventId;
 use crate::lang::ast::{Clauses, Count, EventRef, Point, PointKind, Span, Start, Text};
 use crate::plan::{Moment, Window};
+use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -124,12 +125,7 @@ impl Binder<'_> {
 
     /// The newest position that was recorded by then, or strictly before then.
     pub(super) fn recorded(&self, time: Timestamp, strictly: bool) -> Result<Position> {
-        let later = |position: Position| {
-            let event = self.snapshot()?.event(position)?;
-            Ok(event.is_none_or(|event| event.recorded > time || (strictly && event.recorded == time)))
-        };
-        let first = first_that(Position(self.snapshot()?.head().0 + 1), later)?;
-        Ok(Position(first.0 - 1))
+        recorded(self.snapshot()?, time, strictly)
     }
 
     /// How far `AS OF` sees; the head without it.
@@ -175,6 +171,8 @@ impl Binder<'_> {
     pub(super) fn start(&self, start: &Start) -> Result<Position> {
         match start {
             Start::Beginning(_) => Ok(Position::START),
+            // What has been recorded by now is past, though it was recorded at this very instant.
+            Start::Point(Point { kind: PointKind::Now, .. }) => Ok(self.snapshot()?.head()),
             Start::Point(point) => match self.point(point, None)? {
                 Moment::Position(position) => Ok(position),
                 Moment::Time(time) if time > self.now()? => Err(self.fault(
@@ -185,6 +183,16 @@ impl Binder<'_> {
             },
         }
     }
+}
+
+/// The newest position that was recorded by an instant, or strictly before it.
+pub(crate) fn recorded(snapshot: &Snapshot, time: Timestamp, strictly: bool) -> Result<Position> {
+    let later = |position: Position| {
+        let event = snapshot.event(position)?;
+        Ok(event.is_none_or(|event| event.recorded > time || (strictly && event.recorded == time)))
+    };
+    let first = first_that(Position(snapshot.head().0 + 1), later)?;
+    Ok(Position(first.0 - 1))
 }
 
 /// The first position from 1 to `last` for which it holds; it holds at `last`, and from the first on.

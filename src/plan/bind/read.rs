@@ -1,15 +1,20 @@
 //! Binding of reads.
 
-use super::{Binder, expr::Names};
+use super::{Binder, Context, expr::Names};
 use crate::entity::{Entity, Position};
-use crate::error::Result;
-use crate::lang::ast::{Clauses, EntityRef, Expr, Point, PointKind, Selector, Source, Start, Subscribe};
-use crate::pattern::Pattern;
-use crate::plan::later::Later;
-use crate::plan::{
-    Blame, By, Derived, Indexed, Moment, Predicate, Question, ReadKind, Replay, Subscription, Take, Until,
-    Window, choose,
+use crate::error::{Error, Result, shorten};
+use crate::lang;
+use crate::lang::ast::{
+    Clauses, EntityRef, Expr, Point, PointKind, Read, Selector, Start, Statement, Subscribe,
 };
+use crate::pattern::Pattern;
+use crate::plan::subscription::indexed;
+use crate::plan::{
+    Blame, By, Moment, Parameters, Predicate, Question, ReadKind, Replay, Subscription, Take, Until, Window,
+    choose,
+};
+use crate::store::snapshot::Snapshot;
+use crate::time::Timestamp;
 
 impl Binder<'_> {
     pub(super) fn history(&self, entity: &EntityRef, clauses: &Clauses) -> Result<ReadKind> {
@@ -40,7 +45,7 @@ impl Binder<'_> {
         let window = self.window(clauses, entity)?;
         let predicate =
             clauses.filter.as_ref().map(|filter| self.predicate(filter, Names::Event)).transpose()?;
-        let indexed = if predicate.is_some() { self.indexed()? } else { Vec::new() };
+        let indexed = if predicate.is_some() { indexed(self.snapshot()?) } else { Vec::new() };
         let take = self.enough(clauses)?;
         let question = Question { pattern, by: tags, predicate, window, take, indexed };
         let mut events = choose(self.snapshot()?, question)?;
@@ -58,16 +63,6 @@ impl Binder<'_> {
             (None, Some(last)) => Take::Last(self.count(last, "LAST")?),
             _ => Take::All,
         })
-    }
-
-    /// The indexes that are complete, with what they are of. One that cannot be read is of no use here, and no harm.
-    fn indexed(&self) -> Result<Vec<Indexed>> {
-        let usable = self.snapshot()?.indexes().iter().filter(|index| index.is_complete());
-        let indexed = usable.filter_map(|index| {
-            let (node, _) = super::index_expression(index.text()).ok()?;
-            Some(Indexed { node, index: Derived(index.clone()) })
-        });
-        Ok(indexed.collect())
     }
 
     pub(super) fn predicate(&self, filter: &Expr, names: Names) -> Result<Predicate> {
@@ -128,22 +123,57 @@ impl Binder<'_> {
         Ok(ReadKind::Diff(replay(Some(from)), replay(to)))
     }
 
-    pub(super) fn subscription(&self, subscribe: &Subscribe) -> Result<Subscription> {
-        let Source::Events(selector) = &subscribe.source else { return Err(Later::SubscribeView.error()) };
+    pub(super) fn subscription(&self, subscribe: &Subscribe, selector: &Selector) -> Result<Subscription> {
         let until = self.until(subscribe)?;
+        let filter = subscribe.filter.as_ref();
+        let predicate = filter.map(|filter| self.predicate(filter, Names::Event)).transpose()?;
+        let condition = filter.map(|filter| self.written(filter)).transpose()?;
         Ok(Subscription {
             pattern: self.pattern(selector)?,
             tags: self.tags(selector)?,
-            predicate: subscribe
-                .filter
-                .as_ref()
-                .map(|filter| self.predicate(filter, Names::Event))
-                .transpose()?,
+            predicate,
+            condition,
             from: subscribe.from.as_ref().map(|start| self.start(start)).transpose()?,
             until,
             limit: subscribe.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?,
+            name: subscribe.name.as_ref().map(|name| name.text.clone()),
         })
     }
+
+    /// An expression as the language writes it, with the values of parameters in it.
+    fn written(&self, expr: &Expr) -> Result<String> {
+        let mut said = expr.clone();
+        self.put_values(&mut said)?;
+        Ok(said.to_string())
+    }
+}
+
+/// A condition on events that stands alone, as a program says it. Its text is the canonical one, with the values of parameters in it.
+pub(crate) fn event_condition(
+    snapshot: &Snapshot,
+    text: &str,
+    parameters: &Parameters,
+    now: Timestamp,
+) -> Result<Predicate> {
+    // A line of its own: a remark at the end of it does not reach the bracket.
+    let whole = format!("SUBSCRIBE WHERE ({text}\n)");
+    let parsed = lang::parse_one(&whole)?;
+    parameters.check_used(&parsed.params.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let filter = match &parsed.statement {
+        Statement::Read(Read::Subscribe(Subscribe {
+            filter: Some(filter),
+            from: None,
+            until: None,
+            limit: None,
+            name: None,
+            ..
+        })) => filter,
+        _ => return Err(Error::invalid("a condition", "one expression", shorten(text))),
+    };
+    let context = Context { text: &whole, statement: 1, parameters, default_actor: None, snapshot, now };
+    let binder = Binder::of(&context);
+    let predicate = binder.predicate(filter, Names::Event)?;
+    Ok(Predicate { text: binder.written(filter)?, ..predicate })
 }
 
 impl Binder<'_> {

@@ -1,23 +1,15 @@
 //! Binding of `DEFINE VERB`.
 
-use super::define::OWN;
 use super::expr::Names;
-use super::{Binder, Said, id_text};
-use crate::entity::{Entity, EventType, Version};
+use super::{Binder, Said};
+use crate::entity::EventType;
 use crate::error::{Error, Result, shorten};
-use crate::event::Expect;
 use crate::lang;
-use crate::lang::ast::{
-    self, Body, Count, Definition, EntityRef, Expr, Facts, GuardKind, Happening, Id, Name, Span, Statement,
-    Text, VerbDefinition, VerbEmit,
-};
-use crate::plan::expr::{Constant, Node};
-use crate::plan::field::Sort;
+use crate::lang::ast::{self, Definition, Expr, Facts, Happening, Statement, Text, VerbDefinition, VerbEmit};
 use crate::plan::participle::participle;
-use crate::plan::verb::{Case, Condition, Emission, Owned, Require, Verb};
+use crate::plan::verb::{Case, Condition, Emission, Require, Verb};
 use crate::plan::{DefineVerb, Parameters};
 use crate::time::Timestamp;
-use crate::value::Value;
 
 /// What is defined of a verb, from the canonical text of the statement. It means the same whatever the log holds.
 pub(crate) fn verb_definition(text: &str) -> Result<Verb> {
@@ -29,6 +21,9 @@ pub(crate) fn verb_definition(text: &str) -> Result<Verb> {
     let said = Said { text, statement: 1, parameters: &parameters, default_actor: None, now: Timestamp::MIN };
     Binder::new(said, None).verb(verb)
 }
+
+/// Why `EXPECT NONE` is not said here.
+const ABSENT: &str = "EXPECT NONE belongs to PERFORM; here EXPECT is about the one whose history it joins";
 
 impl Binder<'_> {
     pub(super) fn define_verb(&self, verb: &VerbDefinition) -> Result<DefineVerb> {
@@ -113,38 +108,16 @@ impl Binder<'_> {
         }
         for emit in emits {
             if let Some(owner) = &mut emit.owner {
-                match &mut owner.id {
-                    Id::Expr(expr) => self.put_values(expr)?,
-                    id => *id = Id::Text { text: self.id(id)?, span: id.span() },
-                }
+                self.put_id_values(&mut owner.id)?;
             }
-            match &mut emit.body {
-                Some(Body::Object(object)) => self.put_object_values(object)?,
-                Some(Body::With(expr)) => self.put_values(expr)?,
-                None => {}
-            }
-            if let Some(meta) = &mut emit.facts.meta {
-                self.put_object_values(meta)?;
-            }
-            for value in emit.facts.index.iter_mut().filter_map(|tag| tag.value.as_mut()) {
-                self.put_values(value)?;
-            }
-            if let Some(guard) = &mut emit.facts.expect
-                && let GuardKind::Version(count) = &mut guard.kind
-            {
-                let number = self.count(count, "EXPECT VERSION")?;
-                *count = Count::Number { number, span: super::model::span_of(count) };
-            }
+            self.put_body_values(emit.body.as_mut())?;
+            self.put_fact_values(&mut emit.facts)?;
         }
         Ok(())
     }
 
-    fn put_object_values(&self, object: &mut ast::ObjectExpr) -> Result<()> {
-        object.members.iter_mut().try_for_each(|(_, value)| self.put_values(value))
-    }
-
     fn verb(&self, verb: &VerbDefinition) -> Result<Verb> {
-        self.verb_name(&verb.name)?;
+        self.defined_name(&verb.name, "a verb")?;
         for (at, kind) in std::iter::once(&verb.kind).chain(&verb.actors).enumerate() {
             self.kind_name(kind)?;
             if at > 0 && verb.actors.iter().take(at - 1).any(|other| other == kind) {
@@ -165,24 +138,6 @@ impl Binder<'_> {
             requires: self.requires(&verb.requires)?,
             cases,
         })
-    }
-
-    fn verb_name(&self, name: &Name) -> Result<()> {
-        if name.text.is_empty() {
-            return Err(self.fault(name.span, "the name of a verb: expected one that is not empty"));
-        }
-        if name.text.starts_with('$') {
-            return Err(self.fault(name.span, "a name that begins with $ is the database's own"));
-        }
-        Ok(())
-    }
-
-    fn kind_name(&self, kind: &Name) -> Result<()> {
-        self.at(kind.span, Entity::new(&kind.text, "x"))?;
-        if kind.text.starts_with('$') {
-            return Err(self.fault(kind.span, "a kind that begins with $ is the database's own"));
-        }
-        Ok(())
     }
 
     fn cases(&self, verb: &VerbDefinition, cases: &[ast::Case]) -> Result<Vec<Case>> {
@@ -271,24 +226,16 @@ impl Binder<'_> {
         }
         self.refuse_facts(emit)?;
         let facts = &emit.facts;
-        let index = facts.index.iter().map(|tag| {
-            if tag.name.text.is_empty() || OWN.contains(&tag.name.text.as_str()) {
-                let message = format!("INDEX BY {}: expected a name that is no field of the event", tag.name);
-                return Err(self.fault(tag.name.span, message));
-            }
-            let value = tag.value.as_ref().map(|value| self.expr(value, Names::Verb)).transpose()?;
-            Ok((tag.name.text.clone(), value))
-        });
         let mut said = [emit.clone()];
         self.put_part_values(&mut [], &mut said)?;
         let [said] = said;
         Ok(Emission {
             kind,
-            owner: emit.owner.as_ref().map(|owner| self.owned(owner)).transpose()?,
-            data: emit.body.as_ref().map(|body| self.verb_body(body)).transpose()?,
+            owner: emit.owner.as_ref().map(|owner| self.owned(owner, Names::Verb, "ON")).transpose()?,
+            data: emit.body.as_ref().map(|body| self.made_body(body, Names::Verb)).transpose()?,
             metadata: facts.meta.as_ref().map(|meta| self.object(meta, Names::Verb)).transpose()?,
-            index: index.collect::<Result<_>>()?,
-            expect: self.verb_expect(facts)?,
+            index: self.made_tags(&facts.index, Names::Verb)?,
+            expect: self.made_expect(facts, ABSENT)?,
             text: said.to_string(),
         })
     }
@@ -308,83 +255,6 @@ impl Binder<'_> {
                 let message =
                     format!("{fact} belongs to PERFORM, which says {what}; a verb says what happens");
                 Err(self.fault(span, message))
-            }
-        }
-    }
-
-    fn verb_expect(&self, facts: &Facts) -> Result<Option<Expect>> {
-        let Some(guard) = &facts.expect else { return Ok(None) };
-        Ok(Some(match &guard.kind {
-            GuardKind::New => Expect::New,
-            GuardKind::Exists => Expect::Exists,
-            GuardKind::Version(count) => Expect::Version(Version(self.count(count, "EXPECT VERSION")?)),
-            GuardKind::None { .. } => {
-                let message =
-                    "EXPECT NONE belongs to PERFORM; here EXPECT is about the one whose history it joins";
-                return Err(self.fault(guard.span, message));
-            }
-        }))
-    }
-
-    /// Another whose history an event joins.
-    fn owned(&self, owner: &EntityRef) -> Result<Owned> {
-        self.kind_name(&owner.kind)?;
-        let (id, text) = match &owner.id {
-            Id::Expr(expr) => {
-                let node = self.expr(expr, Names::Verb)?;
-                self.check_id(&node, expr.span)?;
-                let mut said = expr.clone();
-                self.put_values(&mut said)?;
-                (node, format!("ON {} ({said})", owner.kind))
-            }
-            _ => {
-                let entity = self.entity(owner)?;
-                (Node::value(entity.id()), format!("ON {entity}"))
-            }
-        };
-        Ok(Owned { kind: owner.kind.text.clone(), id, text })
-    }
-
-    /// What is known never to be an id.
-    fn check_id(&self, node: &Node, span: Span) -> Result<()> {
-        let expected = "an id: expected a text or a whole number";
-        if node.sort() == Sort::Entity {
-            let said = self.context.text.get(span.range()).unwrap_or_default();
-            let message = format!("{expected}, found an entity");
-            return Err(self.fault_meaning(span, message, Some(format!("{said}.id"))));
-        }
-        match node {
-            Node::Constant(Constant::Value(value)) if id_text(value).is_none() => {
-                Err(self.fault(span, format!("{expected}, found {}", value.kind())))
-            }
-            Node::Object(_) | Node::Array(_) => Err(self.fault(
-                span,
-                format!(
-                    "{expected}, found {}",
-                    match node {
-                        Node::Object(_) => "an object",
-                        _ => "an array",
-                    }
-                ),
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn verb_body(&self, body: &Body) -> Result<Node> {
-        match body {
-            Body::Object(object) => self.object(object, Names::Verb),
-            Body::With(expr) => {
-                let node = self.expr(expr, Names::Verb)?;
-                match &node {
-                    Node::Constant(Constant::Value(Value::Object(_))) => Ok(node),
-                    Node::Constant(_) | Node::Array(_) | Node::Now => {
-                        let message =
-                            "WITH: expected an object, like WITH {total: 10}, or what is one, like data";
-                        Err(self.fault(expr.span, message))
-                    }
-                    _ => Ok(node),
-                }
             }
         }
     }

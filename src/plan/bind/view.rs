@@ -9,8 +9,8 @@ use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang;
 use crate::lang::ast::{
-    Clauses, Definition, Expr, Id, Name, Path, Point, PointKind, Query, Selector, Source, Span, Statement,
-    Subscribe, TagTest, Text,
+    Clauses, Definition, Expr, Id, Name, Path, Point, PointKind, Query, Selector, Span, Statement, Subscribe,
+    TagTest, Text,
 };
 use crate::plan::expr::{Node, Predicate};
 use crate::plan::fault::nearest;
@@ -347,10 +347,7 @@ impl Binder<'_> {
     }
 
     /// `SUBSCRIBE VIEW`.
-    pub(super) fn view_subscription(&self, subscribe: &Subscribe) -> Result<ViewSubscription> {
-        let Source::View(name) = &subscribe.source else {
-            return Err(Error::invalid("SUBSCRIBE", "VIEW", "none"));
-        };
+    pub(super) fn view_subscription(&self, subscribe: &Subscribe, name: &Name) -> Result<ViewSubscription> {
         if let Some(as_name) = &subscribe.name {
             let message =
                 "a view is told as it is, and then as it changes: there is no place to keep for a name";
@@ -424,7 +421,7 @@ impl Reading<'_, '_> {
         let asked = self.asked()?;
         match (&self.view.of, &self.view.shape) {
             (Of::Events(events), Rows::Group(group)) => Ok(Wanted::Groups(Box::new(ReadGroups {
-                of: GroupsOf::Events(events.clone()),
+                of: GroupsOf::Events(Box::new(events.clone())),
                 group: group.clone(),
                 through,
                 predicate: asked.predicate,

@@ -135,7 +135,7 @@ impl Binder<'_> {
 
     /// An error for a verb that is not there, and for one of other entities: both are looked at again at the commit, and neither matters
     /// to what a known key made before. What it does, where the program said that.
-    fn check_verb(&self, perform: &ast::Perform) -> Result<Option<Arc<dyn Rule>>> {
+    pub(super) fn check_verb(&self, perform: &ast::Perform) -> Result<Option<Arc<dyn Rule>>> {
         let (name, snapshot) = (&perform.verb, self.snapshot()?);
         let catalog = snapshot.indexes();
         let added = snapshot.added_verb(&name.text);

@@ -1,0 +1,124 @@
+//! What a reaction, a webhook or a schedule has set aside: events that it could not do its work for, until `RETRY` or `SKIP`.
+//!
+//! Nothing of it is kept but events about the program itself, `$reaction.failed` and others. Their data are merge patches, so
+//! that what is set aside now is the state of the program as an entity, and `HISTORY`, `AT` and `BLAME` tell the rest.
+
+use std::collections::BTreeMap;
+
+use crate::entity::{Entity, Position};
+use crate::error::{Error, Result};
+use crate::event::NewEvent;
+use crate::plan::{Replay, Window};
+use crate::store::catalog::{Program, ProgramKind};
+use crate::store::snapshot::Snapshot;
+use crate::time::Timestamp;
+use crate::value::{Object, Value};
+
+/// The member of the state that holds them, by position.
+const MEMBER: &str = "setAside";
+
+/// As many are set aside at most: then it stops, since something is wrong with all of them.
+pub(crate) const MOST: usize = if cfg!(test) { 4 } else { 1000 };
+
+/// An event that was set aside.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SetAside {
+    pub error: String,
+    pub attempts: u64,
+}
+
+/// What is set aside as of a snapshot, by position.
+pub(crate) fn set_aside(snapshot: &Snapshot, program: &Program) -> Result<BTreeMap<u64, SetAside>> {
+    let window = Window::through(snapshot.head().0);
+    let replay = Replay { entity: program.target()?, window, at: None, as_of: None };
+    let state = super::state(snapshot, &replay)?.state;
+    let Some(Value::Object(members)) = state.get(MEMBER) else { return Ok(BTreeMap::new()) };
+    let text = |value: &Value, member: &str| {
+        value.get(member).and_then(|text| text.as_text()).unwrap_or_default().to_owned()
+    };
+    let number = |value: &Value, member: &str| match value.get(member) {
+        Some(&Value::Int(number)) => u64::try_from(number).unwrap_or(0),
+        _ => 0,
+    };
+    let one = |(position, value): (&String, &Value)| {
+        let position = position.parse().map_err(|_| {
+            Error::corrupt(format!("what is set aside of {}", program.name), format!("'{position}'"))
+        })?;
+        Ok((position, SetAside { error: text(value, "error"), attempts: number(value, "attempts") }))
+    };
+    members.iter().map(one).collect()
+}
+
+/// The data of a definition: nothing is set aside any more. (What it says itself comes beside.)
+pub(crate) fn none() -> (String, Value) {
+    (MEMBER.to_owned(), Value::Null)
+}
+
+/// The event that sets one aside.
+pub(crate) fn failed(program: &Program, trigger: Position, error: &Error, attempts: u64) -> Result<NewEvent> {
+    let told: Object = [
+        ("error".to_owned(), error.to_string().into()),
+        ("attempts".to_owned(), Value::Int(i64::try_from(attempts).unwrap_or(i64::MAX))),
+    ]
+    .into_iter()
+    .collect();
+    let event = about(program, "failed", [(trigger, Value::Object(told))])?;
+    let event = event.by(actor(program.kind, &program.name)?);
+    Ok(if program.kind == ProgramKind::Schedule { event } else { event.caused_by(trigger) })
+}
+
+/// What set a program off: an event; of a schedule, an instant.
+pub(crate) fn shown(kind: ProgramKind, trigger: Position) -> String {
+    match kind {
+        ProgramKind::Schedule => {
+            Timestamp::from_millis(i64::try_from(trigger.0).unwrap_or(i64::MAX)).to_string()
+        }
+        ProgramKind::Reaction | ProgramKind::Webhook => trigger.to_string(),
+    }
+}
+
+/// The event that says that some are to be tried again.
+pub(crate) fn retried(program: &Program, triggers: impl IntoIterator<Item = Position>) -> Result<NewEvent> {
+    about(program, RETRIED, triggers.into_iter().map(|trigger| (trigger, Value::Null)))
+}
+
+/// The event that says that some are not to be tried any more.
+pub(crate) fn skipped(program: &Program, triggers: impl IntoIterator<Item = Position>) -> Result<NewEvent> {
+    about(program, "skipped", triggers.into_iter().map(|trigger| (trigger, Value::Null)))
+}
+
+const RETRIED: &str = "retried";
+
+/// Which events are to be tried again, as an event about a program says.
+pub(crate) fn to_retry(kind: &str, data: &Value) -> Vec<u64> {
+    let is_retry = kind.rsplit('.').next() == Some(RETRIED);
+    match data.get(MEMBER) {
+        Some(Value::Object(members)) if is_retry => {
+            members.keys().filter_map(|position| position.parse().ok()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn about(
+    program: &Program,
+    verb: &str,
+    positions: impl IntoIterator<Item = (Position, Value)>,
+) -> Result<NewEvent> {
+    let members: Object =
+        positions.into_iter().map(|(position, value)| (position.0.to_string(), value)).collect();
+    let event = NewEvent::new(&format!("{}.{verb}", program.kind.target())).on(program.target()?);
+    Ok(event.member(MEMBER, Value::Object(members)))
+}
+
+/// On whose behalf a program acts.
+pub(crate) fn actor(kind: ProgramKind, name: &str) -> Result<Entity> {
+    Entity::new(
+        match kind {
+            ProgramKind::Reaction => "Reaction",
+            ProgramKind::Webhook => "Webhook",
+            ProgramKind::Schedule => "Schedule",
+        },
+        name,
+    )
+}

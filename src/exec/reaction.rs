@@ -1,0 +1,248 @@
+//! What runs by itself: what a reaction makes of an event, and a schedule of an instant.
+//!
+//! Both are worked out against a snapshot and give a group of events and verbs: all of it happens or nothing, and once, for the group has
+//! the key of what runs, of its definition and of what sets it off.
+
+use super::eval::Scope;
+use super::made;
+pub(crate) use super::rhythm::Rhythm;
+use crate::document::Document;
+use crate::entity::{Entity, Position};
+use crate::error::{Error, Result, shorten};
+use crate::event::id::IdSource;
+use crate::event::record::Record;
+use crate::event::{Cause, NewEvent};
+use crate::plan::reaction::{Deed, From, What, Whose};
+use crate::plan::{self, When};
+use crate::store::catalog::ProgramKind;
+use crate::store::group::{ANY_CONTENT, Group};
+use crate::store::snapshot::{Snapshot, Until};
+use crate::store::verb::Perform;
+use crate::time::Timestamp;
+use crate::value::{Object, Value};
+
+/// Checks the definition of what runs by itself; gives its name.
+pub(crate) fn check(kind: ProgramKind, text: &str) -> Result<String> {
+    match kind {
+        ProgramKind::Reaction => plan::reaction_definition(text).map(|reaction| reaction.name),
+        ProgramKind::Schedule => plan::schedule_definition(text).map(|schedule| schedule.name),
+        ProgramKind::Webhook => {
+            Err(Error::invalid("the definition of a webhook", "one that is understood", shorten(text)))
+        }
+    }
+}
+
+/// Behind which position a program begins that has no place yet.
+pub(crate) fn start(from: Option<From>, definition: Position, snapshot: &Snapshot) -> Result<Position> {
+    match from {
+        None => Ok(definition),
+        Some(From::Position(position)) => Ok(position),
+        Some(From::Time(time)) => {
+            // `recorded` never decreases.
+            let (mut low, mut high) = (1, snapshot.head().0 + 1);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                match snapshot.event(Position(middle))? {
+                    Some(event) if event.recorded < time => low = middle + 1,
+                    _ => high = middle,
+                }
+            }
+            Ok(Position(low - 1))
+        }
+    }
+}
+
+/// What is to be done, or why there is nothing that could be: what it says has no value for this trigger, and never will have.
+pub(crate) type Effects = std::result::Result<Group, String>;
+
+/// A reaction that is ready to run.
+#[derive(Debug)]
+pub(crate) struct Reaction {
+    pub plan: plan::reaction::Reaction,
+    /// Where it is defined.
+    pub definition: Position,
+    actor: Entity,
+    sees_state: bool,
+}
+
+impl Reaction {
+    pub fn new(text: &str, definition: Position) -> Result<Reaction> {
+        let plan = plan::reaction_definition(text)?;
+        let actor = Entity::new("Reaction", &plan.name)?;
+        Ok(Reaction { sees_state: plan.sees_state(), plan, definition, actor })
+    }
+
+    /// The key of what it does about an event.
+    pub fn key(&self, trigger: Position) -> String {
+        format!("$reaction {} {} {}", self.plan.name, self.definition.0, trigger.0)
+    }
+
+    /// When it is to react to an event, by when that was recorded.
+    pub fn due(&self, recorded: Timestamp) -> Timestamp {
+        match &self.plan.after {
+            Some(after) => recorded.saturating_add(after.period),
+            None => recorded,
+        }
+    }
+
+    /// What it does about an event; nothing, where that is none of its events.
+    pub fn effects(&self, trigger: &Record, snapshot: &Snapshot) -> Result<Option<Effects>> {
+        if !self.plan.pattern.matches_bytes(trigger.kind_bytes()) {
+            return Ok(None);
+        }
+        let state = match trigger.target().filter(|_| self.sees_state) {
+            Some(target) => {
+                let target = Entity::new(target.kind, target.id)?;
+                let until = Until { through: trigger.position().0, by: None };
+                let folded = snapshot.fold(&target, until)?;
+                folded.check(&target)?;
+                folded.state
+            }
+            None => Value::Null,
+        };
+        let now = self.due(trigger.recorded());
+        let scope = Scope::reacting(trigger, &state, now);
+        if self.plan.filter.as_ref().is_some_and(|filter| scope.truth(&filter.node) != Some(true)) {
+            return Ok(None);
+        }
+        let doing = Doing {
+            scope: &scope,
+            now,
+            actor: &self.actor,
+            cause: Some(Cause::Event(trigger.position())),
+            snapshot,
+        };
+        doing.group(&self.plan.deeds, self.key(trigger.position())).map(Some)
+    }
+}
+
+/// A schedule that is ready to run.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    pub plan: plan::reaction::Schedule,
+    /// Where it is defined.
+    pub definition: Position,
+    actor: Entity,
+}
+
+impl Schedule {
+    pub fn new(text: &str, definition: Position) -> Result<Schedule> {
+        let plan = plan::schedule_definition(text)?;
+        let actor = Entity::new("Schedule", &plan.name)?;
+        Ok(Schedule { plan, definition, actor })
+    }
+
+    /// When it runs. The definition was recorded at this instant.
+    pub fn rhythm(&self, defined: Timestamp) -> Rhythm {
+        Rhythm::new(self.plan.every, self.plan.offset, defined)
+    }
+
+    /// The key of what it does at an instant.
+    pub fn key(&self, instant: Timestamp) -> String {
+        format!("$schedule {} {} {}", self.plan.name, self.definition.0, instant.as_millis())
+    }
+
+    /// What it does at an instant. Nothing is its cause: each run begins a chain of its own.
+    pub fn effects(&self, instant: Timestamp, snapshot: &Snapshot) -> Result<Effects> {
+        let scope = Scope::writing(instant);
+        let doing = Doing { scope: &scope, now: instant, actor: &self.actor, cause: None, snapshot };
+        doing.group(&self.plan.deeds, self.key(instant))
+    }
+}
+
+/// What is being done at an instant.
+struct Doing<'a, 'v> {
+    scope: &'a Scope<'v>,
+    now: Timestamp,
+    actor: &'a Entity,
+    cause: Option<Cause>,
+    snapshot: &'a Snapshot,
+}
+
+impl<'v> Doing<'_, 'v> {
+    fn group(&self, deeds: &'v [Deed], key: String) -> Result<Effects> {
+        let mut group = Group { key: Some(key), content: Some(ANY_CONTENT), ..Group::default() };
+        let mut ids = IdSource::default();
+        for deed in deeds {
+            let fault = |why: String| format!("{}: {why}", shorten(&deed.text));
+            match &deed.what {
+                What::Emit { owner: Whose::New, kind, .. } => {
+                    let id = match &self.snapshot.options().ids {
+                        Some(ids) => ids()?,
+                        None => ids.next(Timestamp::now())?,
+                    };
+                    let target = Entity::new(kind.prefix(), &id.to_string())?;
+                    match self.event(deed, Some(target)) {
+                        Ok(event) => group.events.push(event),
+                        Err(why) => return Ok(Err(fault(why))),
+                    }
+                }
+                What::Emit { .. } => match self.event(deed, None) {
+                    Ok(event) => group.events.push(event),
+                    Err(why) => return Ok(Err(fault(why))),
+                },
+                What::Perform { .. } => match self.perform(deed) {
+                    Ok(perform) => group.performs.push((group.events.len(), perform)),
+                    Err(why) => return Ok(Err(fault(why))),
+                },
+            }
+        }
+        Ok(Ok(group))
+    }
+
+    fn event(&self, deed: &'v Deed, target: Option<Entity>) -> std::result::Result<NewEvent, String> {
+        let What::Emit { kind, owner, index } = &deed.what else { return Err("no event".to_owned()) };
+        let mut event = NewEvent::new(kind.as_str()).by(self.actor(deed)?);
+        let target = match owner {
+            Whose::One(owned) => Some(made::entity(self.scope, owned)?),
+            Whose::Unsaid | Whose::New => target,
+        };
+        if let Some(target) = target {
+            event = event.on(target);
+        }
+        if let Some(data) = &deed.data {
+            event = event.data(&Value::Object(made::object(self.scope, data, "data")?));
+        }
+        if let Some(metadata) = &deed.metadata {
+            event = event.metadata(&Value::Object(made::object(self.scope, metadata, "META")?));
+        }
+        event = made::tagged(self.scope, event, index)?;
+        event.timestamp = self.occurred(deed);
+        event.cause.clone_from(&self.cause);
+        event.expect.extend(deed.expect.clone());
+        event.checked().map(|_| ()).map_err(|error| error.to_string())?;
+        Ok(event)
+    }
+
+    fn perform(&self, deed: &'v Deed) -> std::result::Result<Perform, String> {
+        let What::Perform { verb, on } = &deed.what else { return Err("no verb".to_owned()) };
+        let document = |node: &'v Option<plan::expr::Node>, what: &str| {
+            let object = node.as_ref().map(|node| made::object(self.scope, node, what)).transpose()?;
+            Document::from_object(&object.unwrap_or_else(Object::new)).map_err(|error| error.to_string())
+        };
+        Ok(Perform {
+            data: document(&deed.data, "data")?,
+            metadata: document(&deed.metadata, "META")?,
+            actor: Some(self.actor(deed)?),
+            timestamp: self.occurred(deed),
+            cause: self.cause.clone(),
+            expect: deed.expect.iter().cloned().collect(),
+            rule: self.snapshot.added_verb(verb),
+            ..Perform::new(verb, made::entity(self.scope, on)?)
+        })
+    }
+
+    fn actor(&self, deed: &'v Deed) -> std::result::Result<Entity, String> {
+        match &deed.actor {
+            Some(actor) => made::entity(self.scope, actor),
+            None => Ok(self.actor.clone()),
+        }
+    }
+
+    fn occurred(&self, deed: &Deed) -> Option<Timestamp> {
+        match deed.at? {
+            When::Time(time) => Some(time),
+            When::Ago(ago) => Some(self.now.saturating_sub(ago)),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Reading ahead: a long stretch of the log is read and filtered by another thread while its events are dealt with.
+//!
+//! What comes over is stored events as they are, some of them on shared bytes: making events of them is left to the thread that they are for,
+//! where they are dropped, too.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::event::record::{Names, Record, Sketch};
+use crate::exec::Scan;
+use crate::store::Shared;
+
+/// How many events are read at a time: at first, and at most by the thread that wants them, and by another.
+const FIRST: usize = 8;
+const NEAR: usize = 256;
+const FAR: usize = 1024;
+
+/// Behind so many events, and before so many positions, another thread begins to read.
+const AFTER: u64 = 512;
+const WORTH: u64 = 4096;
+
+/// How many readings lie between the two threads.
+const BETWEEN: usize = 2;
+
+/// So many bytes are shared by events, about. Whoever keeps one of them keeps those.
+const SHARED: usize = 4096;
+
+/// The events of a scan, in order.
+pub(super) struct Found {
+    source: Source,
+    /// Up to where it goes.
+    goal: u64,
+    ready: VecDeque<Stored>,
+    /// How many there were, and how many are to be read the next time.
+    count: u64,
+    size: usize,
+    names: Names,
+}
+
+enum Source {
+    /// Read here.
+    Near(Box<Scan>),
+    /// Read by another thread.
+    Far(Receiver<Result<VecDeque<Stored>>>),
+}
+
+/// An event, as it is stored, in bytes that it shares with others.
+struct Stored {
+    bytes: Arc<[u8]>,
+    start: u32,
+    end: u32,
+    sketch: Sketch,
+}
+
+/// Leave to read ahead, which is given to as many as there are threads for.
+struct Leave(Arc<Shared>);
+
+impl Leave {
+    fn ask(shared: &Arc<Shared>) -> Option<Leave> {
+        let most = shared.options.threads;
+        let ask = |count: usize| (most > 1 && count < most).then_some(count + 1);
+        let count: &AtomicUsize = &shared.watch.ahead;
+        count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, ask).ok().map(|_| Leave(shared.clone()))
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.watch.ahead.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Found {
+    pub fn new(scan: Scan, goal: u64) -> Found {
+        let (ready, names) = (VecDeque::new(), Names::default());
+        Found { source: Source::Near(Box::new(scan)), goal, ready, count: 0, size: FIRST, names }
+    }
+
+    /// The next of them.
+    pub fn next(&mut self, shared: &Arc<Shared>) -> Result<Option<Event>> {
+        loop {
+            if let Some(Stored { bytes, start, end, sketch }) = self.ready.pop_front() {
+                self.count += 1;
+                let own = bytes.get(start as usize..end as usize).unwrap_or_default();
+                return sketch.on(own).to_event_within(&bytes, start as usize, &mut self.names).map(Some);
+            }
+            self.ready = match &mut self.source {
+                Source::Near(scan) => read(scan, self.size)?,
+                Source::Far(batches) => batches.recv().unwrap_or_else(|_| {
+                    Err(Error::stopped("the thread that reads ahead ended before it had read all"))
+                })?,
+            };
+            self.size = (self.size * 2).min(NEAR);
+            let Some(last) = self.ready.back() else { return Ok(None) };
+            if self.count >= AFTER && self.goal - last.sketch.position().0 >= WORTH {
+                self.read_ahead(shared);
+            }
+        }
+    }
+
+    /// Lets another thread read on, if there is one for it.
+    fn read_ahead(&mut self, shared: &Arc<Shared>) {
+        if matches!(self.source, Source::Far(_)) {
+            return;
+        }
+        let Some(leave) = Leave::ask(shared) else { return };
+        let (sender, batches) = bounded(BETWEEN);
+        let (hand, handed) = bounded::<Box<Scan>>(1);
+        let body = move || {
+            let _leave = leave;
+            let Ok(mut scan) = handed.recv() else { return };
+            loop {
+                let batch = read(&mut scan, FAR);
+                let is_last = batch.as_ref().map_or(true, VecDeque::is_empty);
+                // Nobody wants them any more.
+                if sender.send(batch).is_err() || is_last {
+                    return;
+                }
+            }
+        };
+        // Where there is no thread to be had, this one goes on.
+        if thread::Builder::new().name("bygone-reader".to_owned()).spawn(body).is_err() {
+            return;
+        }
+        if let Source::Near(scan) = std::mem::replace(&mut self.source, Source::Far(batches)) {
+            // It waits for it.
+            let _ = hand.send(scan);
+        }
+    }
+}
+
+/// The next events of a scan; none, once there are none.
+fn read(scan: &mut Scan, wanted: usize) -> Result<VecDeque<Stored>> {
+    let mut whole: Vec<Vec<u8>> = Vec::new();
+    let mut places: Vec<(usize, u32, u32, Sketch)> = Vec::with_capacity(wanted);
+    let note = |record: &Record, bytes: &[u8]| {
+        if whole.last().is_none_or(|last| last.len() + bytes.len() > SHARED) {
+            whole.push(Vec::with_capacity(SHARED.max(bytes.len())));
+        }
+        let at = whole.len() - 1;
+        if let Some(last) = whole.last_mut() {
+            // No event is longer than 16 MiB.
+            let start = last.len() as u32;
+            last.extend_from_slice(bytes);
+            places.push((at, start, last.len() as u32, Sketch::of(record)));
+        }
+        Ok(())
+    };
+    scan.take(wanted, note)?;
+    let whole: Vec<Arc<[u8]>> = whole.into_iter().map(Arc::from).collect();
+    let stored = |(at, start, end, sketch): (usize, u32, u32, Sketch)| Stored {
+        bytes: whole[at].clone(),
+        start,
+        end,
+        sketch,
+    };
+    Ok(places.into_iter().map(stored).collect())
+}

@@ -1,0 +1,380 @@
+//! Following: how a reaction, a webhook or a schedule goes along the log, from its cursor on.
+//!
+//! One event after the other is handed to a [`Work`], in the order of the log, when it is due. What fails is tried again, and holds back
+//! this follower alone; after the last try it is set aside, and the next is taken. `RETRY` and `SKIP` are events about the
+//! program, which are heard between two others. The cursor moves in the background, so that a crash may have the last
+//! events handed out once more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::subscribe::{Delivery, Subscription};
+use crate::cancel::Cancel;
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::event::{Event, NewEvent};
+use crate::exec::aside::{self, SetAside};
+use crate::plan;
+use crate::store::catalog::{Program, ProgramKind};
+use crate::store::cursor::{self, Cursor};
+use crate::store::group::{Group, Outcome, Prepared};
+use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::term::Term;
+use crate::store::watch::Moved;
+use crate::store::{Report, Shared};
+use crate::time::Timestamp;
+
+/// The clock may be set, and a test's does as it likes: it is looked at so often at least.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What a follower does with the events it comes to.
+pub(crate) trait Work {
+    /// Which events.
+    fn wanted(&self) -> &plan::Subscription;
+
+    /// When it is to be done.
+    fn due(&self, event: &Event) -> Timestamp {
+        event.recorded
+    }
+
+    /// Does it. Doing it again has no other effect.
+    fn handle(&mut self, follower: &Follower, event: &Event) -> Result<(), Failure>;
+}
+
+/// Why something was not done.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It may be done later.
+    Error(Error),
+    /// It will not be, however often it is tried.
+    Hopeless(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Error(error)
+    }
+}
+
+/// It is to end: the program was dropped or defined anew, or the database is being closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended;
+
+/// A program on its way along the log.
+pub(crate) struct Follower {
+    pub shared: Arc<Shared>,
+    pub program: Arc<Program>,
+    pub cancel: Cancel,
+    /// Where the newest event about the program is.
+    newest: Arc<AtomicU64>,
+    who: cursor::Follower,
+    /// What was said to it up to here is done.
+    heard: u64,
+    /// What was said to it up to here is being done.
+    hearing: Option<u64>,
+    /// What is set aside.
+    aside: BTreeMap<u64, SetAside>,
+    halted: bool,
+}
+
+impl Follower {
+    pub fn new(
+        shared: Arc<Shared>,
+        program: Arc<Program>,
+        cancel: Cancel,
+        newest: Arc<AtomicU64>,
+    ) -> Follower {
+        let who = cursor::Follower::Program(program.position);
+        Follower {
+            shared,
+            program,
+            cancel,
+            newest,
+            who,
+            heard: 0,
+            hearing: None,
+            aside: BTreeMap::new(),
+            halted: false,
+        }
+    }
+
+    /// Goes along the log until it is to end. `start` is where one begins that has no place yet.
+    pub fn follow(&mut self, work: &mut dyn Work, start: Position) -> Result<Ended> {
+        let place = self.begin(start)?;
+        let mut after = place.position;
+        loop {
+            if self.has_ended() || self.hear(work).is_err() {
+                return Ok(Ended);
+            }
+            let goal = self.shared.watch.synced();
+            if goal <= after {
+                self.wait_past(after, None);
+                continue;
+            }
+            let wanted = plan::Subscription { from: Some(Position(after)), ..work.wanted().clone() };
+            let events = Subscription::new(self.shared.clone(), wanted);
+            for delivery in events.until(Position(goal)).cancelled_by(&self.cancel) {
+                let Delivery::Event(event) = delivery? else { continue };
+                let ready = self.wait_until(work, &event).and_then(|()| self.rest(work));
+                if ready.is_err() || self.take(work, &event).is_err() {
+                    return Ok(Ended);
+                }
+                after = event.position.0;
+                self.move_to(after);
+            }
+            if self.has_ended() {
+                return Ok(Ended);
+            }
+            after = goal;
+            self.move_to(after);
+        }
+    }
+
+    /// Where it was, or where it begins.
+    pub fn begin(&mut self, start: Position) -> Result<Cursor> {
+        self.aside = aside::set_aside(&self.shared.snapshot(), &self.program)?;
+        if let Some(cursor) = self.shared.cursors.get(&self.who)? {
+            self.heard = cursor.heard;
+            return Ok(cursor);
+        }
+        self.heard = self.program.position.0;
+        let cursor = Cursor { position: start.0, heard: self.heard, text: String::new() };
+        self.shared.create_cursor(&self.who, cursor.clone())?;
+        Ok(cursor)
+    }
+
+    /// Everything up to here is done.
+    pub fn move_to(&self, position: u64) {
+        self.shared.cursors.change(&self.who, |cursor| cursor.position = cursor.position.max(position));
+    }
+
+    /// Whether it is to end.
+    pub fn has_ended(&self) -> bool {
+        self.cancel.is_cancelled() || self.shared.watch.is_closed()
+    }
+
+    /// Commits a group.
+    pub fn commit(&self, group: Group) -> Result<Outcome> {
+        self.shared.commit(Prepared::new(&self.shared, group)?)
+    }
+
+    /// The log as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.snapshot().cancelled_by(&self.cancel)
+    }
+
+    /// Tells whoever runs the database.
+    pub fn report(&self, position: Option<Position>, text: String) {
+        report(&self.shared, &self.program, position, text);
+    }
+
+    /// Waits until the log moves past a position, something is said to it, or the instant.
+    pub fn wait_past(&self, position: u64, until: Option<Instant>) -> Moved {
+        self.shared.watch.wait_past(position, until, &|| self.cancel.is_cancelled() || self.is_called())
+    }
+
+    /// Waits so long. What is said to it meanwhile is heard later.
+    pub fn pause(&mut self, pause: Duration) -> Result<(), Ended> {
+        let until = Instant::now() + pause;
+        while !self.has_ended() {
+            if Instant::now() >= until {
+                return Ok(());
+            }
+            self.shared.watch.wait_past(u64::MAX, Some(until), &|| self.cancel.is_cancelled());
+        }
+        Err(Ended)
+    }
+
+    /// Waits until an event is due. What is said to it meanwhile is heard.
+    fn wait_until(&mut self, work: &mut dyn Work, event: &Event) -> Result<(), Ended> {
+        loop {
+            if self.has_ended() {
+                return Err(Ended);
+            }
+            self.hear(work)?;
+            let now = self.shared.options.clock.now();
+            let due = work.due(event);
+            if now >= due {
+                return Ok(());
+            }
+            let left = due.as_millis().saturating_sub(now.as_millis()).saturating_add(1);
+            let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK);
+            self.wait_past(self.shared.watch.synced(), Some(Instant::now() + left));
+        }
+    }
+
+    /// Has an event handled, as often as it takes; or sets it aside.
+    fn take(&mut self, work: &mut dyn Work, event: &Event) -> Result<(), Ended> {
+        self.attempt(event.position, |follower| work.handle(follower, event))
+    }
+
+    /// Does what is to be done about a trigger, as often as it takes; or sets it aside.
+    pub fn attempt(
+        &mut self,
+        trigger: Position,
+        mut handle: impl FnMut(&Follower) -> Result<(), Failure>,
+    ) -> Result<(), Ended> {
+        if self.aside.contains_key(&trigger.0) {
+            return Ok(());
+        }
+        let mut attempt = 1;
+        loop {
+            let failure = match handle(self) {
+                Ok(()) => return Ok(()),
+                // What fails because of the end is no failure.
+                Err(_) if self.has_ended() => return Err(Ended),
+                Err(failure) => failure,
+            };
+            let retries = self.shared.options.retries;
+            match failure {
+                Failure::Error(_) if attempt < retries.attempts => self.pause(retries.pause(attempt))?,
+                Failure::Error(error) | Failure::Hopeless(error) => {
+                    return self.set_aside(trigger, &error, attempt.into());
+                }
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Sets an event aside: that is an event, too.
+    pub fn set_aside(&mut self, trigger: Position, error: &Error, attempts: u64) -> Result<(), Ended> {
+        let heard = self.hearing.unwrap_or(self.heard);
+        let said = aside::failed(&self.program, trigger, error, attempts);
+        let key = format!(
+            "${} {} {} failed {} {heard}",
+            self.program.kind.word(),
+            self.program.name,
+            self.program.position.0,
+            trigger.0
+        );
+        // Until it is said, nothing goes on: what is not said would be lost.
+        let mut attempt = 1;
+        while let Err(error) = said.clone().and_then(|said| self.say(said, &key)) {
+            if self.has_ended() {
+                return Err(Ended);
+            }
+            self.report(Some(trigger), format!("cannot say that {trigger} is set aside: {error}"));
+            self.pause(self.shared.options.retries.pause(attempt))?;
+            attempt = attempt.saturating_add(1);
+        }
+        self.aside.insert(trigger.0, SetAside { error: error.to_string(), attempts });
+        let name = crate::entity::Name(&self.program.name);
+        let word = self.program.kind.word().to_uppercase();
+        let shown = aside::shown(self.program.kind, trigger);
+        self.report(
+            Some(trigger).filter(|_| self.program.kind != ProgramKind::Schedule),
+            format!(
+                "set aside {shown}, {error} (tried {attempts}×; RETRY {word} {name} {trigger}, or SKIP it)"
+            ),
+        );
+        Ok(())
+    }
+
+    fn say(&self, event: NewEvent, key: &str) -> Result<Outcome> {
+        let group =
+            Group { events: vec![event], key: Some(key.to_owned()), internal: true, ..Group::default() };
+        self.commit(group)
+    }
+
+    /// Whether something was said to it that it has not heard.
+    pub fn is_called(&self) -> bool {
+        self.newest.load(Ordering::Acquire) > self.heard
+    }
+
+    /// Which events are to be tried again, as was said since it heard last; and up to where that was said. What is set aside
+    /// is looked up anew.
+    pub fn called(&mut self) -> Result<(Vec<u64>, u64)> {
+        let (newest, mut wanted) = (self.newest.load(Ordering::Acquire), Vec::new());
+        let snapshot = self.snapshot();
+        self.aside = aside::set_aside(&snapshot, &self.program)?;
+        let term = Term::entity(&self.program.target()?)?;
+        for position in snapshot.list(term, self.heard + 1, newest, Direction::Ascending) {
+            let Some(event) = snapshot.event(Position(position?))? else { continue };
+            wanted.extend(aside::to_retry(event.kind.as_str(), &event.data.to_value()?));
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        Ok((wanted, newest))
+    }
+
+    /// What was said up to here is done.
+    pub fn has_heard(&mut self, through: u64) {
+        (self.heard, self.hearing) = (self.heard.max(through), None);
+        self.shared.cursors.change(&self.who, |cursor| cursor.heard = cursor.heard.max(through));
+    }
+
+    /// Hears what was said to it, and does that.
+    fn hear(&mut self, work: &mut dyn Work) -> Result<(), Ended> {
+        self.hear_with(|follower, position| match follower.snapshot().event(Position(position)) {
+            Ok(Some(event)) => follower.take(work, &event),
+            Ok(None) | Err(_) => Ok(()),
+        })
+    }
+
+    /// Hears what was said to it, and does about each trigger what is to be done.
+    pub fn hear_with(
+        &mut self,
+        mut again: impl FnMut(&mut Follower, u64) -> Result<(), Ended>,
+    ) -> Result<(), Ended> {
+        while self.is_called() {
+            let (wanted, through) = match self.called() {
+                Ok(called) => called,
+                Err(error) => {
+                    self.report(None, format!("cannot read what was said to it: {error}"));
+                    self.pause(self.shared.options.retries.pause(u32::MAX))?;
+                    continue;
+                }
+            };
+            let place = self.shared.cursors.get(&self.who).ok().flatten().map_or(0, |cursor| cursor.position);
+            self.hearing = Some(through);
+            for position in wanted {
+                // One that is set aside again, or still to come, is not for now.
+                if position > place || self.aside.contains_key(&position) {
+                    continue;
+                }
+                again(self, position)?;
+            }
+            self.has_heard(through);
+        }
+        Ok(())
+    }
+
+    /// Waits while too much is set aside.
+    fn rest(&mut self, work: &mut dyn Work) -> Result<(), Ended> {
+        while self.is_full() {
+            if !std::mem::replace(&mut self.halted, true) {
+                let text = format!(
+                    "{} events are set aside: it waits for RETRY {} {}, or SKIP",
+                    self.aside.len(),
+                    self.program.kind.word().to_uppercase(),
+                    crate::entity::Name(&self.program.name)
+                );
+                self.report(None, text);
+            }
+            self.wait_past(self.shared.watch.synced(), None);
+            if self.has_ended() {
+                return Err(Ended);
+            }
+            self.hear(work)?;
+        }
+        self.halted = false;
+        Ok(())
+    }
+
+    /// Whether so much is set aside that nothing more may be.
+    pub fn is_full(&self) -> bool {
+        self.aside.len() >= aside::MOST
+    }
+}
+
+/// Tells whoever runs the database.
+pub(super) fn report(shared: &Shared, program: &Program, position: Option<Position>, text: String) {
+    if let Some(listener) = &shared.options.listener {
+        listener(&Report { what: program.kind.word(), name: program.name.clone(), position, text });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! Legs: a stretch of the log on the way of a subscription, read in whichever way takes least.
+//!
+//! What has just been appended is in memory, and is looked at there. A long stretch is read by way of the indexes, if they lead to what
+//! is wanted; what is neither is read from end to end.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::ahead::Found;
+use crate::cancel::Cancel;
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::event::record::{Names, Record};
+use crate::exec::Scan;
+use crate::plan;
+use crate::store::Shared;
+use crate::store::snapshot::{Direction, LogScan};
+
+/// A leg longer than this is read by way of the indexes, if they lead to what is wanted.
+const LONG: u64 = 256;
+
+/// So many bytes of what is in memory are held at a time, about: a tail that was moved into the tables is not kept for who is slow.
+const HELD: usize = 4 << 20;
+
+/// A stretch of the log that is being read, up to a position.
+pub(super) struct Leg {
+    goal: u64,
+    feed: Feed,
+    names: Names,
+}
+
+enum Feed {
+    /// Of what is wanted.
+    Found(Box<Found>),
+    /// Of everything.
+    Every(LogScan),
+    /// Of everything, all of which is in memory.
+    Fresh(VecDeque<(u64, Arc<[u8]>)>),
+}
+
+impl Leg {
+    /// From behind a position up to another, which is durable.
+    pub fn begin(
+        shared: &Arc<Shared>,
+        plan: &plan::Subscription,
+        end: &Cancel,
+        after: u64,
+        goal: u64,
+    ) -> Result<Leg> {
+        let (mut goal, short) = (goal, goal - after <= LONG);
+        let fresh = if short { fresh(shared, after, &mut goal)? } else { None };
+        let feed = match fresh {
+            Some(fresh) => Feed::Fresh(fresh),
+            None => {
+                let snapshot = shared.snapshot().until(Position(goal)).cancelled_by(end);
+                match short {
+                    true => Feed::Every(snapshot.log(after + 1, goal, Direction::Ascending)),
+                    false => {
+                        let scan = Scan::past(&snapshot, plan, Position(after))?;
+                        Feed::Found(Box::new(Found::new(scan, goal)))
+                    }
+                }
+            }
+        };
+        Ok(Leg { goal, feed, names: Names::default() })
+    }
+
+    /// Where it ends.
+    pub fn goal(&self) -> u64 {
+        self.goal
+    }
+
+    /// The next event that is wanted.
+    pub fn next(&mut self, shared: &Arc<Shared>, plan: &plan::Subscription) -> Result<Option<Event>> {
+        let Leg { feed, names, .. } = self;
+        let mut wanted = |position, bytes: &Arc<[u8]>| {
+            let record = Record::open(Position(position), bytes)?;
+            plan.wants(&record).then(|| record.to_event_sharing(bytes, names)).transpose()
+        };
+        match feed {
+            Feed::Found(found) => return found.next(shared),
+            Feed::Every(rows) => {
+                for row in rows {
+                    let (position, bytes) = row?;
+                    if let Some(event) = wanted(position, &bytes)? {
+                        return Ok(Some(event));
+                    }
+                }
+            }
+            Feed::Fresh(rows) => {
+                while let Some((position, bytes)) = rows.pop_front() {
+                    if let Some(event) = wanted(position, &bytes)? {
+                        return Ok(Some(event));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What there is behind a position, if all of it is in memory. Where that is much, the goal comes nearer.
+fn fresh(shared: &Shared, after: u64, goal: &mut u64) -> Result<Option<VecDeque<(u64, Arc<[u8]>)>>> {
+    let tails = shared.tails();
+    if after < tails.base() {
+        return Ok(None);
+    }
+    let (mut rows, mut held) = (VecDeque::new(), 0);
+    for position in after + 1..=*goal {
+        let missing = || Error::corrupt("the tails", format!("no event at #{position}"));
+        let bytes = tails.get(position).ok_or_else(missing)?;
+        held += bytes.len();
+        rows.push_back((position, bytes));
+        if held >= HELD {
+            *goal = position;
+            break;
+        }
+    }
+    Ok(Some(rows))
+}

@@ -1,0 +1,159 @@
+//! Named subscriptions: the database keeps how far they are.
+
+use std::fmt;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use super::handler::Handling;
+#[cfg(feature = "async")]
+use super::stream::Deliveries;
+use super::subscribe::{Delivery, Subscription};
+use crate::entity::{Name, Position};
+use crate::error::{Error, Result, shorten};
+use crate::store::cursor::{Attached, Cursor, Follower};
+use crate::store::place::Place;
+
+/// No name is longer, in bytes.
+const LONGEST: usize = 255;
+
+/// A subscription that has a name: the database keeps its place, and it goes on there the next time.
+///
+/// Each event is delivered at least once: what is not [acknowledged](Self::acknowledge) is delivered again, to whoever reads it next.
+/// One at a time reads it.
+///
+/// ```
+/// use bygone::{Db, Delivery, NewEvent, Pattern};
+/// let db = Db::in_memory()?;
+/// for order in 1..=3 {
+///     db.append(NewEvent::new("Order.paid").on(("Order", order)))?;
+/// }
+/// let paid: Pattern = "Order.paid".parse()?;
+/// let mut billing = db.subscribe(paid.clone()).from_start().named("billing")?;
+/// let Some(Ok(Delivery::Event(first))) = billing.next() else { panic!() };
+/// billing.acknowledge(first.position)?;
+/// assert!(matches!(billing.next(), Some(Ok(Delivery::Event(second))) if second.position.0 == 2));
+/// drop(billing);
+///
+/// // What was not acknowledged comes again.
+/// let mut billing = db.subscribe(paid).named("billing")?;
+/// assert!(matches!(billing.next(), Some(Ok(Delivery::Event(second))) if second.position.0 == 2));
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[must_use = "nothing is delivered before it is asked for"]
+pub struct Named {
+    subscription: Subscription,
+    place: Place,
+}
+
+/// What the one who reads a named subscription holds.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub place: Place,
+    _attached: Attached,
+}
+
+impl Subscription {
+    /// Gives it a name: the database keeps its place under that. The first time, it begins where it is said to; from then on it goes on
+    /// behind what was acknowledged last. Which events those are stays as it was said the first time.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is one of that name that is of other events, or if it is said again where it begins: the message tells
+    /// its place, and `DROP SUBSCRIPTION` ends it. [`Error::Conflict`] while somebody else reads it.
+    pub fn named(self, name: &str) -> Result<Named> {
+        let mut subscription = self.checked()?;
+        if name.is_empty() || name.len() > LONGEST {
+            let found = if name.is_empty() { "''".to_owned() } else { shorten(name) };
+            let expected = format!("a text of up to {LONGEST} bytes that is not empty");
+            return Err(Error::invalid("the name of a subscription", expected, found));
+        }
+        let shared = subscription.shared.clone();
+        let follower = Follower::Subscription(name.to_owned());
+        let thread = thread::current();
+        let thread = thread.name().map_or_else(String::new, |name| format!(" in the thread '{name}'"));
+        let who = format!("one that reads it since {}{thread}", shared.options.clock.now());
+        let attached = shared.attach(&follower, who)?;
+        let (said, text) = (subscription.plan.from, subscription.plan.said());
+        match shared.cursors.get(&follower)? {
+            None => {
+                let cursor = Cursor { position: subscription.place(), heard: 0, text };
+                shared.create_cursor(&follower, cursor)?;
+            }
+            Some(cursor) => {
+                let (shown, at) = (Name(name), Position(cursor.position));
+                if cursor.text != text {
+                    let expected = format!(
+                        "{}, which it is of, at {at} (DROP SUBSCRIPTION {shown} ends it, another name begins another)",
+                        cursor.text
+                    );
+                    return Err(Error::invalid(follower.to_string(), expected, text));
+                }
+                if let Some(from) = said {
+                    let expected = format!(
+                        "no FROM: it is at {at}, and goes on there (DROP SUBSCRIPTION {shown}, to begin anew)"
+                    );
+                    let found =
+                        if from == Position::START { "the start".to_owned() } else { from.to_string() };
+                    return Err(Error::invalid(follower.to_string(), expected, found));
+                }
+                subscription = subscription.after(at);
+            }
+        }
+        let place = Place::new(shared, name);
+        subscription.seat = Some(Seat { place: place.clone(), _attached: attached });
+        Ok(Named { subscription, place })
+    }
+}
+
+impl Named {
+    /// Everything up to this position is done. See [`Place::acknowledge`].
+    pub fn acknowledge(&self, position: Position) -> Result<()> {
+        self.place.acknowledge(position)
+    }
+
+    /// Its place, to be acknowledged where its events are dealt with.
+    pub fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    /// Waits for the next delivery, at most so long. None means that nothing came in time, or that it has ended.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<Delivery>> {
+        self.subscription.next_timeout(timeout)
+    }
+
+    /// Whether there will be nothing more.
+    pub fn has_ended(&self) -> bool {
+        self.subscription.has_ended()
+    }
+
+    /// Delivers on a channel: see [`Subscription::channel`]. What was dealt with is acknowledged by its [`place`](Self::place).
+    pub fn channel(self, capacity: usize) -> Result<Receiver<Result<Delivery>>> {
+        self.subscription.channel(capacity)
+    }
+
+    /// Delivers to whoever awaits it: see [`Subscription::stream`]. What was dealt with is acknowledged by its [`place`](Self::place).
+    #[cfg(feature = "async")]
+    pub fn stream(self) -> Result<Deliveries> {
+        self.subscription.stream()
+    }
+
+    /// A handler of what this delivers. It acknowledges what went well, and what was set aside.
+    pub fn handler(self) -> Handling {
+        self.subscription.handler()
+    }
+}
+
+impl Iterator for Named {
+    type Item = Result<Delivery>;
+
+    fn next(&mut self) -> Option<Result<Delivery>> {
+        self.subscription.next()
+    }
+}
+
+impl fmt::Debug for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Named({}, {:?})", self.place.name(), self.subscription)
+    }
+}

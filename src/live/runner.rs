@@ -1,0 +1,202 @@
+//! The runner: it keeps a thread for each reaction, webhook and schedule, as long as a database is open live.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::follower::{Ended, Follower, report};
+use super::{reaction, schedule};
+use crate::cancel::Cancel;
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::event::record::Record;
+use crate::store::Shared;
+use crate::store::catalog::{Catalog, Program, ProgramKind};
+use crate::store::cursor;
+use crate::store::snapshot::Direction;
+use crate::store::watch::Moved;
+
+/// What runs by itself.
+pub(crate) struct Runner {
+    shared: Arc<Shared>,
+    cancel: Cancel,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Runner(…)")
+    }
+}
+
+impl Runner {
+    /// Begins to run what is defined, now and later.
+    pub fn start(shared: &Arc<Shared>) -> Result<Runner> {
+        let cancel = Cancel::new();
+        let mut supervisor = Supervisor {
+            shared: shared.clone(),
+            cancel: cancel.clone(),
+            running: BTreeMap::new(),
+            seen: shared.watch.synced(),
+        };
+        let thread = thread::Builder::new().name("bygone-runner".to_owned());
+        let thread = thread.spawn(move || supervisor.run());
+        let thread = thread.map_err(|e| Error::io("starting what runs by itself", e))?;
+        Ok(Runner { shared: shared.clone(), cancel, supervisor: Mutex::new(Some(thread)) })
+    }
+
+    /// Ends all of it. When this returns nothing runs any more.
+    pub fn stop(&self) {
+        self.cancel.cancel();
+        self.shared.watch.wake();
+        let thread = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // One that panicked has nothing left to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A program that runs.
+struct Running {
+    program: Arc<Program>,
+    cancel: Cancel,
+    /// Where the newest event about it is.
+    newest: Arc<AtomicU64>,
+    thread: JoinHandle<()>,
+}
+
+struct Supervisor {
+    shared: Arc<Shared>,
+    cancel: Cancel,
+    running: BTreeMap<Position, Running>,
+    /// Up to where it looked for events about programs.
+    seen: u64,
+}
+
+impl Supervisor {
+    fn run(&mut self) {
+        let mut catalog: Option<Arc<Catalog>> = None;
+        while !self.cancel.is_cancelled() {
+            let now = self.shared.tails().catalog;
+            if catalog.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &now)) && self.adjust(&now) {
+                catalog = Some(now);
+            }
+            let cancel = self.cancel.clone();
+            let moved = self.shared.watch.wait_past(self.seen, None, &|| cancel.is_cancelled());
+            if let Moved::To(through) = moved {
+                self.look(through);
+            }
+            if moved == Moved::Closed {
+                break;
+            }
+        }
+        for running in self.running.values() {
+            running.cancel.cancel();
+        }
+        self.shared.watch.wake();
+        for (_, running) in std::mem::take(&mut self.running) {
+            let _ = running.thread.join();
+        }
+    }
+
+    /// Lets those run that are defined, and no others. Says whether all of them do.
+    fn adjust(&mut self, catalog: &Catalog) -> bool {
+        let gone: Vec<Position> = self
+            .running
+            .keys()
+            .filter(|position| !catalog.programs().any(|program| program.position == **position))
+            .copied()
+            .collect();
+        for position in gone {
+            if let Some(running) = self.running.remove(&position) {
+                running.cancel.cancel();
+                self.shared.watch.wake();
+                // The next of its name is to begin when this one is done.
+                let _ = running.thread.join();
+            }
+        }
+        let mut all = true;
+        for program in catalog.programs() {
+            if program.position.0 > self.seen {
+                // What is not durable yet may still be lost.
+                all = false;
+            } else if !self.running.contains_key(&program.position) {
+                self.begin(program);
+            }
+        }
+        all
+    }
+
+    fn begin(&mut self, program: &Arc<Program>) {
+        let cancel = Cancel::new();
+        // Whatever was said to it while nobody ran it is heard first.
+        let newest = Arc::new(AtomicU64::new(self.seen));
+        let mut follower =
+            Follower::new(self.shared.clone(), program.clone(), cancel.clone(), newest.clone());
+        let thread = thread::Builder::new().name(format!("bygone-{}", program.name));
+        let thread = thread.spawn(move || {
+            let ran = catch_unwind(AssertUnwindSafe(|| run(&mut follower)));
+            let error = match ran {
+                Ok(Ok(Ended)) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "it was interrupted by a panic".to_owned(),
+            };
+            if !follower.has_ended() {
+                follower.report(None, format!("it has ended: {error}"));
+            }
+        });
+        match thread {
+            Ok(thread) => {
+                let running = Running { program: program.clone(), cancel, newest, thread };
+                self.running.insert(program.position, running);
+            }
+            Err(error) => report(&self.shared, program, None, format!("it cannot be started: {error}")),
+        }
+    }
+
+    /// Looks for events about programs, and lets those know.
+    fn look(&mut self, through: u64) {
+        let snapshot = self.shared.snapshot().until(Position(through));
+        let mut told = false;
+        for row in snapshot.log(self.seen + 1, through, Direction::Ascending) {
+            let Ok((position, bytes)) = row else { break };
+            let Ok(event) = Record::open(Position(position), &bytes) else { continue };
+            if !event.kind().starts_with('$') {
+                continue;
+            }
+            let Some(target) = event.target() else { continue };
+            for running in self.running.values() {
+                if running.program.kind.target() == target.kind && running.program.name == target.id {
+                    running.newest.store(position, Ordering::Release);
+                    told = true;
+                }
+            }
+        }
+        self.seen = through;
+        if told {
+            // Some looked before they were told.
+            self.shared.watch.wake();
+        }
+    }
+}
+
+/// Runs a program until it is to end.
+fn run(follower: &mut Follower) -> Result<Ended> {
+    let place = cursor::Follower::Program(follower.program.position);
+    let _running = follower.shared.attach(&place, "this database, which is open live".to_owned())?;
+    match follower.program.kind {
+        ProgramKind::Reaction => reaction::run(follower),
+        ProgramKind::Webhook => Err(Error::stopped("webhooks are not run yet")),
+        ProgramKind::Schedule => schedule::run(follower),
+    }
+}

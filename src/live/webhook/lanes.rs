@@ -1,0 +1,294 @@
+//! Lanes: what happened to one entity is told one after the other, and what happened to others meanwhile.
+//!
+//! An event goes to the lane of its target, and each lane is worked by a thread. An event that is not taken is tried again and holds
+//! back its lane alone, until it is set aside. Lanes keep positions, not events, and run ahead of each other by a window only: what is
+//! held in memory, and what is told twice after a crash, is bounded.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Failure;
+use super::backoff::Backoff;
+use super::window::Window;
+use crate::error::{Error, Result};
+
+/// How events are told.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub lanes: usize,
+    /// How far lanes may run ahead of each other, in events that are told.
+    pub window: usize,
+    /// After so many an event is set aside.
+    pub attempts: u32,
+    pub backoff: Backoff,
+}
+
+/// Whoever tells an event.
+pub(super) trait Post: Sync {
+    /// Tries to. Attempts are counted from 1.
+    fn attempt(&self, position: u64, attempt: u32) -> Result<(), Failure>;
+
+    /// Gives it up, and puts that on record.
+    ///
+    /// # Errors
+    /// If that is not possible: then it is not given up, and everything ends.
+    fn set_aside(&self, position: u64, attempts: u32, why: &str) -> Result<()>;
+}
+
+/// An event that is to be told.
+#[derive(Debug, Clone, Copy)]
+struct Task {
+    position: u64,
+    /// Who said that it is to be told again, where somebody did.
+    said: Option<u64>,
+}
+
+pub(super) struct Lanes {
+    rules: Rules,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Wakes whoever hands out events: there is room again, or it is over.
+    news: Arc<dyn Fn() + Send + Sync>,
+}
+
+struct State {
+    queues: Vec<VecDeque<Task>>,
+    events: Window,
+    /// Of what was said of events that had been set aside.
+    heard: Window,
+    /// Events under way that nobody wants to be told any more, and where that was said.
+    skipped: BTreeMap<u64, BTreeSet<u64>>,
+    /// What each lane is at.
+    at: Vec<Option<u64>>,
+    /// What is tried again now, by its lane.
+    failing: BTreeMap<usize, Trouble>,
+    ended: bool,
+    broken: Option<Error>,
+}
+
+/// An event that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub position: u64,
+    pub attempts: u32,
+    pub why: String,
+}
+
+impl Lanes {
+    /// Everything up to `after` is done, and everything that was said up to `heard` was heard.
+    pub fn new(rules: Rules, after: u64, heard: u64, news: Arc<dyn Fn() + Send + Sync>) -> Lanes {
+        let state = State {
+            queues: vec![VecDeque::new(); rules.lanes.max(1)],
+            events: Window::after(after),
+            heard: Window::after(heard),
+            skipped: BTreeMap::new(),
+            at: vec![None; rules.lanes.max(1)],
+            failing: BTreeMap::new(),
+            ended: false,
+            broken: None,
+        };
+        Lanes { rules, state: Mutex::new(state), changed: Condvar::new(), news }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // It is changed in single steps: a thread that panicked left nothing half-done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many lanes there are.
+    pub fn count(&self) -> usize {
+        self.rules.lanes.max(1)
+    }
+
+    /// Whether another event may be handed out.
+    pub fn has_room(&self) -> bool {
+        self.state().events.len() < self.rules.window.max(1)
+    }
+
+    /// Hands out the next event. It goes to the lane of its target; those without one go to one lane.
+    pub fn hand(&self, position: u64, target: Option<(&str, &str)>) {
+        let mut state = self.state();
+        state.events.begin(position);
+        let lane = self.lane(target);
+        state.queues[lane].push_back(Task { position, said: None });
+        self.changed.notify_all();
+    }
+
+    /// Up to here there is nothing else to tell.
+    pub fn pass(&self, position: u64) {
+        self.state().events.pass(position);
+    }
+
+    /// Hands out again what was set aside, as was said at a position.
+    pub fn again(&self, position: u64, target: Option<(&str, &str)>, said: u64) {
+        let mut state = self.state();
+        state.heard.begin(said);
+        let lane = self.lane(target);
+        state.queues[lane].push_back(Task { position, said: Some(said) });
+        self.changed.notify_all();
+    }
+
+    /// An event need not be told any more, as was said at a position.
+    pub fn skip(&self, position: u64, said: u64) {
+        let mut state = self.state();
+        let waits = state.queues.iter().flatten().any(|task| task.position == position);
+        if waits || state.at.contains(&Some(position)) {
+            // Heard when the event is left: whoever begins again before that is to hear it again.
+            state.heard.begin(said);
+            state.skipped.entry(position).or_default().insert(said);
+            self.changed.notify_all();
+        } else {
+            state.heard.pass(said);
+        }
+    }
+
+    /// Up to here nothing else was said.
+    pub fn hear(&self, position: u64) {
+        self.state().heard.pass(position);
+    }
+
+    /// Up to where everything is done, and up to where everything was heard.
+    pub fn places(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.events.place(), state.heard.place())
+    }
+
+    /// What is tried again now.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.state().failing.values().cloned().collect()
+    }
+
+    /// Whether all that was handed out is done.
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.events.len() == 0 && state.heard.len() == 0
+    }
+
+    /// Ends all lanes: waits end now, a request under way with its time limit.
+    pub fn end(&self) {
+        self.state().ended = true;
+        self.changed.notify_all();
+        (self.news)();
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.state().ended
+    }
+
+    /// Why it ended, if nobody ended it.
+    pub fn broken(&self) -> Option<Error> {
+        self.state().broken.clone()
+    }
+
+    fn break_with(&self, error: Error) {
+        self.state().broken.get_or_insert(error);
+        self.end();
+    }
+
+    /// The same target has the same lane, always.
+    fn lane(&self, target: Option<(&str, &str)>) -> usize {
+        let Some(target) = target else { return 0 };
+        let mut hasher = DefaultHasher::new();
+        target.hash(&mut hasher);
+        // The remainder is less than the count, which is a usize.
+        (hasher.finish() % self.count() as u64) as usize
+    }
+
+    /// Works one lane, until all are ended.
+    pub fn work(&self, lane: usize, post: &dyn Post) {
+        let _guard = Guard(self);
+        while let Some(task) = self.next(lane) {
+            match self.deliver(lane, task.position, post) {
+                Ok(true) => self.finish(lane, task),
+                Ok(false) => return,
+                Err(error) => return self.break_with(error),
+            }
+        }
+    }
+
+    fn next(&self, lane: usize) -> Option<Task> {
+        let mut state = self.state();
+        loop {
+            if state.ended {
+                return None;
+            }
+            if let Some(task) = state.queues[lane].pop_front() {
+                state.at[lane] = Some(task.position);
+                return Some(task);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Tells an event as often as it takes. False if it all ended before.
+    fn deliver(&self, lane: usize, position: u64, post: &dyn Post) -> Result<bool> {
+        let mut attempt = 0u32;
+        loop {
+            if self.state().skipped.contains_key(&position) {
+                return Ok(true);
+            }
+            attempt += 1;
+            let Err(failure) = post.attempt(position, attempt) else { return Ok(true) };
+            let Failure { why, asked } = failure;
+            if attempt >= self.rules.attempts {
+                post.set_aside(position, attempt, &why)?;
+                return Ok(true);
+            }
+            self.state().failing.insert(lane, Trouble { position, attempts: attempt, why });
+            if !self.wait(position, self.rules.backoff.wait(attempt, asked)) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Waits before the next attempt, unless the event is skipped. False if it all ended meanwhile.
+    fn wait(&self, position: u64, how_long: Duration) -> bool {
+        let until = Instant::now().checked_add(how_long);
+        let mut state = self.state();
+        loop {
+            if state.ended {
+                return false;
+            }
+            let left = until.map_or(how_long, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() || state.skipped.contains_key(&position) {
+                return true;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn finish(&self, lane: usize, task: Task) {
+        let mut state = self.state();
+        state.failing.remove(&lane);
+        state.at[lane] = None;
+        for said in state.skipped.remove(&task.position).unwrap_or_default() {
+            state.heard.done(said);
+        }
+        match task.said {
+            Some(said) => state.heard.done(said),
+            None => state.events.done(task.position),
+        }
+        drop(state);
+        (self.news)();
+    }
+}
+
+/// Ends all lanes when the thread of one unwinds: an event that nobody tells would hold them back for ever.
+struct Guard<'l>(&'l Lanes);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.break_with(Error::stopped(
+                "a lane of the webhook failed in a way that is a fault of this program",
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! Binding of what a definition says of events that are yet to be made: in verbs, in reactions and in schedules.
+
+use super::define::OWN;
+use super::expr::Names;
+use super::{Binder, id_text};
+use crate::entity::{Entity, Position, Version};
+use crate::error::Result;
+use crate::event::Expect;
+use crate::lang::ast::{self, Body, Count, EntityRef, Facts, GuardKind, Id, IndexTag, Name, Span};
+use crate::plan::expr::{Constant, Node};
+use crate::plan::field::Sort;
+use crate::plan::verb::Owned;
+use crate::value::Value;
+
+impl Binder<'_> {
+    /// The name of something that is defined, as `a verb`.
+    pub(super) fn defined_name(&self, name: &Name, what: &str) -> Result<()> {
+        if name.text.is_empty() {
+            return Err(self.fault(name.span, format!("the name of {what}: expected one that is not empty")));
+        }
+        if name.text.starts_with('$') {
+            return Err(self.fault(name.span, "a name that begins with $ is the database's own"));
+        }
+        Ok(())
+    }
+
+    /// A name is one thing: `what` has it alone.
+    pub(super) fn check_free_name(&self, name: &Name, what: &str) -> Result<()> {
+        let (text, snapshot) = (&name.text, self.snapshot()?);
+        let catalog = snapshot.indexes();
+        let shown = crate::entity::Name(text);
+        let taken = |other: &str, position: Position| {
+            format!("{shown} is a {other}, defined at {position}: a {what} needs a name of its own")
+        };
+        let program = catalog.programs().find(|program| program.name == *text && program.kind.word() != what);
+        let message = if snapshot.added_verb(text).is_some() {
+            format!("{shown} is a verb of this program: a {what} needs a name of its own")
+        } else if let Some(verb) = catalog.verb(text).filter(|_| what != "verb") {
+            taken("verb", verb.position)
+        } else if let Some(view) = catalog.view(text).filter(|_| what != "view") {
+            taken("view", view.position)
+        } else if let Some(program) = program {
+            taken(program.kind.word(), program.position)
+        } else if catalog.model(text).is_some() || snapshot.has_kind(text)? {
+            format!("{shown} is a kind of entities: a {what} needs a name of its own")
+        } else {
+            return Ok(());
+        };
+        Err(self.fault(name.span, message))
+    }
+
+    pub(super) fn kind_name(&self, kind: &Name) -> Result<()> {
+        self.at(kind.span, Entity::new(&kind.text, "x"))?;
+        if kind.text.starts_with('$') {
+            return Err(self.fault(kind.span, "a kind that begins with $ is the database's own"));
+        }
+        Ok(())
+    }
+
+    /// An entity whose id is worked out, as a clause says it.
+    pub(super) fn owned(&self, owner: &EntityRef, names: Names, clause: &str) -> Result<Owned> {
+        self.kind_name(&owner.kind)?;
+        let (id, text) = match &owner.id {
+            Id::Expr(expr) => {
+                let node = self.expr(expr, names)?;
+                self.check_id(&node, expr.span)?;
+                let mut said = expr.clone();
+                self.put_values(&mut said)?;
+                (node, format!("{clause} {} ({said})", owner.kind))
+            }
+            _ => {
+                let entity = self.entity(owner)?;
+                (Node::value(entity.id()), format!("{clause} {entity}"))
+            }
+        };
+        Ok(Owned { kind: owner.kind.text.clone(), id, text })
+    }
+
+    /// What is known never to be an id.
+    pub(super) fn check_id(&self, node: &Node, span: Span) -> Result<()> {
+        let expected = "an id: expected a text or a whole number";
+        if node.sort() == Sort::Entity {
+            let said = self.context.text.get(span.range()).unwrap_or_default();
+            let message = format!("{expected}, found an entity");
+            return Err(self.fault_meaning(span, message, Some(format!("{said}.id"))));
+        }
+        match node {
+            Node::Constant(Constant::Value(value)) if id_text(value).is_none() => {
+                Err(self.fault(span, format!("{expected}, found {}", value.kind())))
+            }
+            Node::Object(_) | Node::Array(_) => Err(self.fault(
+                span,
+                format!(
+                    "{expected}, found {}",
+                    match node {
+                        Node::Object(_) => "an object",
+                        _ => "an array",
+                    }
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is to be known of an event that is yet to be made.
+    pub(super) fn made_body(&self, body: &Body, names: Names) -> Result<Node> {
+        match body {
+            Body::Object(object) => self.object(object, names),
+            Body::With(expr) => {
+                let node = self.expr(expr, names)?;
+                match &node {
+                    Node::Constant(Constant::Value(Value::Object(_))) => Ok(node),
+                    Node::Constant(_) | Node::Array(_) | Node::Now => {
+                        let message =
+                            "WITH: expected an object, like WITH {total: 10}, or what is one, like data";
+                        Err(self.fault(expr.span, message))
+                    }
+                    _ => Ok(node),
+                }
+            }
+        }
+    }
+
+    /// What it is to be found by.
+    pub(super) fn made_tags(&self, tags: &[IndexTag], names: Names) -> Result<Vec<(String, Option<Node>)>> {
+        let each = tags.iter().map(|tag| {
+            if tag.name.text.is_empty() || OWN.contains(&tag.name.text.as_str()) {
+                let message = format!("INDEX BY {}: expected a name that is no field of the event", tag.name);
+                return Err(self.fault(tag.name.span, message));
+            }
+            let value = tag.value.as_ref().map(|value| self.expr(value, names)).transpose()?;
+            Ok((tag.name.text.clone(), value))
+        });
+        each.collect()
+    }
+
+    /// How the one whose history it joins is to be before it.
+    pub(super) fn made_expect(&self, facts: &Facts, absent: &str) -> Result<Option<Expect>> {
+        let Some(guard) = &facts.expect else { return Ok(None) };
+        Ok(Some(match &guard.kind {
+            GuardKind::New => Expect::New,
+            GuardKind::Exists => Expect::Exists,
+            GuardKind::Version(count) => Expect::Version(Version(self.count(count, "EXPECT VERSION")?)),
+            GuardKind::None { .. } => {
+                return Err(self.fault(guard.span, absent));
+            }
+        }))
+    }
+
+    /// Puts the values of parameters where they stand.
+    pub(super) fn put_id_values(&self, id: &mut Id) -> Result<()> {
+        match id {
+            Id::Expr(expr) => self.put_values(expr),
+            id => {
+                *id = Id::Text { text: self.id(id)?, span: id.span() };
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn put_body_values(&self, body: Option<&mut Body>) -> Result<()> {
+        match body {
+            Some(Body::Object(object)) => self.put_object_values(object),
+            Some(Body::With(expr)) => self.put_values(expr),
+            None => Ok(()),
+        }
+    }
+
+    /// Of `META`, `INDEX BY` and `EXPECT`.
+    pub(super) fn put_fact_values(&self, facts: &mut Facts) -> Result<()> {
+        if let Some(meta) = &mut facts.meta {
+            self.put_object_values(meta)?;
+        }
+        for value in facts.index.iter_mut().filter_map(|tag| tag.value.as_mut()) {
+            self.put_values(value)?;
+        }
+        if let Some(guard) = &mut facts.expect
+            && let GuardKind::Version(count) = &mut guard.kind
+        {
+            let number = self.count(count, "EXPECT VERSION")?;
+            *count = Count::Number { number, span: super::model::span_of(count) };
+        }
+        Ok(())
+    }
+
+    fn put_object_values(&self, object: &mut ast::ObjectExpr) -> Result<()> {
+        object.members.iter_mut().try_for_each(|(_, value)| self.put_values(value))
+    }
+}

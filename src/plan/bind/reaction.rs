@@ -1,0 +1,464 @@
+//! Binding of `DEFINE REACTION` and `DEFINE SCHEDULE`.
+
+use std::time::Duration;
+
+use super::expr::Names;
+use super::{Binder, Said};
+use crate::entity::{Entity, Name as Shown, Position};
+use crate::error::{Error, Result, shorten};
+use crate::lang;
+use crate::lang::ast::{
+    self, After, Definition, EmitId, Facts, Id, Name, Period, Point, PointKind, ReactionDefinition, Start,
+    Statement, Text,
+};
+use crate::plan::expr::Node;
+use crate::plan::reaction::{Deed, Delay, From, Reaction, Schedule, What, Whose};
+use crate::plan::verb::Owned;
+use crate::plan::{DefineProgram, Moment, Parameters, Predicate, When};
+use crate::store::catalog::ProgramKind;
+use crate::time::{Timestamp, display_duration};
+
+/// Why `EXPECT NONE` is not said here.
+const ABSENT: &str = "EXPECT NONE is of what a statement looked at, and this runs by itself: let it PERFORM a verb, which REQUIREs";
+
+/// The shortest period of a schedule.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// What is defined of a reaction, from the canonical text of the statement. It means the same whatever the log holds.
+pub(crate) fn reaction_definition(text: &str) -> Result<Reaction> {
+    let parsed = lang::parse_one(text)?;
+    let Statement::Define(Definition::Reaction(reaction)) = &parsed.statement else {
+        return Err(Error::invalid("the definition of a reaction", "DEFINE REACTION …", shorten(text)));
+    };
+    alone(text, |binder| binder.reaction(reaction))
+}
+
+/// What is defined of a schedule, from the canonical text of the statement.
+pub(crate) fn schedule_definition(text: &str) -> Result<Schedule> {
+    let parsed = lang::parse_one(text)?;
+    let Statement::Define(Definition::Schedule { name, every, at, acts }) = &parsed.statement else {
+        return Err(Error::invalid("the definition of a schedule", "DEFINE SCHEDULE …", shorten(text)));
+    };
+    alone(text, |binder| binder.schedule(name, every, at.as_ref(), acts))
+}
+
+/// Binds a text that stands alone.
+fn alone<T>(text: &str, bind: impl FnOnce(&Binder) -> Result<T>) -> Result<T> {
+    let parameters = Parameters::new();
+    let said = Said { text, statement: 1, parameters: &parameters, default_actor: None, now: Timestamp::MIN };
+    bind(&Binder::new(said, None))
+}
+
+impl Binder<'_> {
+    pub(super) fn define_reaction(&self, reaction: &ReactionDefinition) -> Result<DefineProgram> {
+        let mut said = reaction.clone();
+        said.pattern = self.said_text(&reaction.pattern, "ON")?;
+        self.put_start(&mut said.from)?;
+        if let Some(filter) = &mut said.filter {
+            self.check_condition(filter)?;
+            self.put_values(filter)?;
+        }
+        if let Some(after) = &mut said.after {
+            self.put_period(&mut after.period, "AFTER")?;
+            after.unless =
+                after.unless.as_ref().map(|unless| self.said_text(unless, "UNLESS")).transpose()?;
+        }
+        // What is wrong is told of the text as it was said.
+        let bound = Binder::new(self.context, None).reaction(reaction)?;
+        self.check_free_name(&reaction.name, ProgramKind::Reaction.word())?;
+        self.check_performed(&reaction.acts)?;
+        self.check_self(reaction, &bound)?;
+        self.put_act_values(&mut said.acts)?;
+        let (kind, name) = (ProgramKind::Reaction, &reaction.name);
+        self.program(kind, name, Definition::Reaction(said), |text| reaction_definition(text).map(|_| ()))
+    }
+
+    pub(super) fn define_schedule(
+        &self,
+        name: &Name,
+        every: &Period,
+        at: Option<&Text>,
+        acts: &[ast::Act],
+    ) -> Result<DefineProgram> {
+        Binder::new(self.context, None).schedule(name, every, at, acts)?;
+        self.check_free_name(name, ProgramKind::Schedule.word())?;
+        let (mut every, mut acts) = (every.clone(), acts.to_vec());
+        self.put_period(&mut every, "EVERY")?;
+        let at = at.map(|at| self.said_text(at, "AT")).transpose()?;
+        self.check_performed(&acts)?;
+        self.put_act_values(&mut acts)?;
+        let said = Definition::Schedule { name: name.clone(), every, at, acts };
+        self.program(ProgramKind::Schedule, name, said, |text| schedule_definition(text).map(|_| ()))
+    }
+
+    /// What is kept is the text: it has to mean this again.
+    pub(super) fn program(
+        &self,
+        kind: ProgramKind,
+        name: &Name,
+        said: Definition,
+        check: impl FnOnce(&str) -> Result<()>,
+    ) -> Result<DefineProgram> {
+        let text = Statement::Define(said).to_string();
+        if let Err(error) = check(&text) {
+            let message = format!("{} is not understood ({error})", shorten(&text));
+            return Err(self.fault(name.span, message));
+        }
+        let notices = self.notices.take();
+        let actor = self.context.default_actor.cloned();
+        Ok(DefineProgram { kind, name: name.text.clone(), text, actor, notices })
+    }
+
+    fn reaction(&self, reaction: &ReactionDefinition) -> Result<Reaction> {
+        self.defined_name(&reaction.name, "a reaction")?;
+        let filter = reaction.filter.as_ref().map(|filter| {
+            self.check_condition(filter)?;
+            let node = self.expr(filter, Names::Reaction)?;
+            if !node.any(&mut |part| matches!(part, Node::Field(_) | Node::Now)) {
+                let message = "WHERE: always the same: expected a condition on the event, or on state";
+                return Err(self.fault(filter.span, message));
+            }
+            Ok(Predicate { node, text: filter.to_string() })
+        });
+        Ok(Reaction {
+            name: reaction.name.text.clone(),
+            pattern: self.pattern_text(&reaction.pattern, "ON")?,
+            from: reaction.from.as_ref().map(|start| self.program_start(start)).transpose()?,
+            filter: filter.transpose()?,
+            after: reaction.after.as_ref().map(|after| self.delay(after)).transpose()?,
+            deeds: self.deeds(&reaction.acts, Names::Reaction)?,
+        })
+    }
+
+    fn schedule(
+        &self,
+        name: &Name,
+        every: &Period,
+        at: Option<&Text>,
+        acts: &[ast::Act],
+    ) -> Result<Schedule> {
+        self.defined_name(name, "a schedule")?;
+        let period = self.period(every, "EVERY")?;
+        if period < SHORTEST {
+            let message = format!("EVERY: expected {} or more", display_duration(SHORTEST));
+            return Err(self.fault(span_of(every), message));
+        }
+        let offset = at.map(|at| self.offset(at, period)).transpose()?;
+        let deeds = self.deeds(acts, Names::Schedule)?;
+        Ok(Schedule { name: name.text.clone(), every: period, offset, deeds })
+    }
+
+    /// How long after the begin of each period: of a day or of an hour that is a time, of weeks a day and a time.
+    fn offset(&self, at: &Text, every: Duration) -> Result<Duration> {
+        let text = self.text(at, "AT")?;
+        let offset = offset_of(&text).ok_or_else(|| {
+            let message = format!(
+                "AT: expected a time of day in UTC, like '02:00', or of a week, like 'Monday 02:00', found '{}'",
+                shorten(&text)
+            );
+            self.fault(at.span(), message)
+        })?;
+        if offset >= every {
+            let message = format!(
+                "AT says how long after the begin of each period: '{}' lies beyond EVERY {}",
+                shorten(&text),
+                display_duration(every)
+            );
+            return Err(self.fault(at.span(), message));
+        }
+        Ok(offset)
+    }
+
+    fn delay(&self, after: &After) -> Result<Delay> {
+        let unless = after.unless.as_ref().map(|unless| self.pattern_text(unless, "UNLESS")).transpose()?;
+        Ok(Delay { period: self.period(&after.period, "AFTER")?, unless })
+    }
+
+    /// Where it begins, of a text that is looked at without a log.
+    pub(super) fn program_start(&self, start: &Start) -> Result<From> {
+        let Start::Point(point) = start else { return Ok(From::Position(Position::START)) };
+        let expected = "FROM: expected START, a position or a time";
+        match &point.kind {
+            PointKind::Position(position) => Ok(From::Position(*position)),
+            PointKind::Time(time) => Ok(From::Time(*time)),
+            PointKind::Text(text) => text
+                .parse()
+                .map(From::Time)
+                .map_err(|_| self.fault(point.span, format!("{expected}, found '{}'", shorten(text)))),
+            // Of these the text that is kept has the place or the time.
+            PointKind::Now | PointKind::Ago(_) | PointKind::Param(_) => Ok(From::Time(self.context.now)),
+            PointKind::Version(_) => Err(self.fault(point.span, expected)),
+        }
+    }
+
+    /// Puts the place, or the time, where it stands that it begins.
+    pub(super) fn put_start(&self, start: &mut Option<Start>) -> Result<()> {
+        if let Some(Start::Point(point)) = start {
+            let kind = match self.point(point, None)? {
+                Moment::Position(position) => PointKind::Position(position),
+                Moment::Time(time) => PointKind::Text(time.to_string()),
+            };
+            *point = Point { kind, span: point.span };
+        }
+        Ok(())
+    }
+
+    fn deeds(&self, acts: &[ast::Act], names: Names) -> Result<Vec<Deed>> {
+        acts.iter().map(|act| self.deed(act, names)).collect()
+    }
+
+    fn deed(&self, act: &ast::Act, names: Names) -> Result<Deed> {
+        let (body, facts, what) = match act {
+            ast::Act::Emit(emit) => {
+                let kind = emit.event_type.event_type.clone();
+                if kind.is_internal() {
+                    let message = "a type that begins with $ is the database's own";
+                    return Err(self.fault(emit.event_type.span, message));
+                }
+                let owner = self.whose(emit, names)?;
+                let index = self.made_tags(&emit.facts.index, names)?;
+                (&emit.body, &emit.facts, What::Emit { kind, owner, index })
+            }
+            ast::Act::Perform(perform) => {
+                if let Some(index) = perform.facts.index.first() {
+                    let message = "INDEX BY is of one event: the EMIT of the verb says it";
+                    return Err(self.fault(index.name.span, message));
+                }
+                let on = self.owned(&perform.entity, names, "ON")?;
+                (&perform.body, &perform.facts, What::Perform { verb: perform.verb.text.clone(), on })
+            }
+        };
+        self.refuse_own(act, facts)?;
+        Ok(Deed {
+            what,
+            data: body.as_ref().map(|body| self.made_body(body, names)).transpose()?,
+            metadata: facts.meta.as_ref().map(|meta| self.object(meta, names)).transpose()?,
+            actor: facts.actor.as_ref().map(|actor| self.owned(actor, names, "BY")).transpose()?,
+            at: facts.at.as_ref().map(|at| self.deed_time(at)).transpose()?,
+            expect: self.made_expect(facts, ABSENT)?,
+            text: act.to_string(),
+        })
+    }
+
+    /// What is known of it by itself: its key, which makes it happen once, and its cause.
+    fn refuse_own(&self, act: &ast::Act, facts: &Facts) -> Result<()> {
+        if let Some(key) = &facts.key {
+            let message =
+                "KEY: what runs by itself has a key of its own, by which each run takes effect once";
+            return Err(self.fault(key.span(), message));
+        }
+        if facts.cause.is_some() {
+            let span = match act {
+                ast::Act::Emit(emit) => emit.span,
+                ast::Act::Perform(perform) => perform.span,
+            };
+            let message = "CAUSED BY: what triggers it is the cause of what it does";
+            return Err(self.fault(span, message));
+        }
+        Ok(())
+    }
+
+    fn whose(&self, emit: &ast::Emit, names: Names) -> Result<Whose> {
+        match (&emit.id, &emit.owner) {
+            (None, None) => Ok(Whose::Unsaid),
+            (None, Some(owner)) => self.owned(owner, names, "ON").map(Whose::One),
+            (Some(EmitId::New(_)), None) => Ok(Whose::New),
+            (Some(EmitId::Id(id)), None) => {
+                let kind = emit.event_type.event_type.prefix().to_owned();
+                let (id, text) = match id {
+                    Id::Expr(expr) => (self.expr(expr, names)?, format!("{kind} ({expr})")),
+                    id => {
+                        let entity = self.at(id.span(), Entity::new(&kind, &self.id(id)?))?;
+                        (Node::value(entity.id()), entity.to_string())
+                    }
+                };
+                if let Some(EmitId::Id(Id::Expr(expr))) = &emit.id {
+                    self.check_id(&id, expr.span)?;
+                }
+                Ok(Whose::One(Owned { kind, id, text }))
+            }
+            (Some(_), Some(owner)) => {
+                let message = format!(
+                    "an event joins one history: the id says {}, and ON says {}; leave one out",
+                    emit.event_type.event_type.prefix(),
+                    owner.kind.text
+                );
+                Err(self.fault(owner.span, message))
+            }
+        }
+    }
+
+    /// When what it does occurs: at an instant, or so long before the one that it runs at.
+    fn deed_time(&self, at: &Point) -> Result<When> {
+        let expected = "AT of an event is when it occurred: expected a time";
+        match &at.kind {
+            PointKind::Now => Ok(When::Ago(Duration::ZERO)),
+            PointKind::Ago(ago) => Ok(When::Ago(*ago)),
+            PointKind::Time(time) => Ok(When::Time(*time)),
+            PointKind::Text(text) => text.parse().map(When::Time).map_err(|_| self.fault(at.span, expected)),
+            PointKind::Param(param) => match self.parameter(param)?.as_text().map(str::parse) {
+                Some(Ok(time)) => Ok(When::Time(time)),
+                _ => Err(self.fault(at.span, expected)),
+            },
+            PointKind::Position(_) | PointKind::Version(_) => Err(self.fault(at.span, expected)),
+        }
+    }
+
+    pub(super) fn period(&self, period: &Period, what: &str) -> Result<Duration> {
+        match period {
+            Period::Fixed { duration, .. } => Ok(*duration),
+            Period::Param(param) => {
+                let value = self.parameter(param)?;
+                let parsed = value.as_text().map(crate::time::parse_duration);
+                match parsed {
+                    Some(Ok(duration)) => Ok(duration),
+                    _ => Err(self.wrong(param, what, "a length of time like '30s'", value)),
+                }
+            }
+        }
+    }
+
+    fn put_period(&self, period: &mut Period, what: &str) -> Result<()> {
+        *period = Period::Fixed { duration: self.period(period, what)?, span: span_of(period) };
+        Ok(())
+    }
+
+    /// A text with its value, where a parameter stands.
+    pub(super) fn said_text(&self, text: &Text, what: &str) -> Result<Text> {
+        Ok(Text::Literal { text: self.text(text, what)?, span: text.span() })
+    }
+
+    fn put_act_values(&self, acts: &mut [ast::Act]) -> Result<()> {
+        for act in acts {
+            let (body, facts) = match act {
+                ast::Act::Emit(emit) => {
+                    if let Some(EmitId::Id(id)) = &mut emit.id {
+                        self.put_id_values(id)?;
+                    }
+                    if let Some(owner) = &mut emit.owner {
+                        self.put_id_values(&mut owner.id)?;
+                    }
+                    (&mut emit.body, &mut emit.facts)
+                }
+                ast::Act::Perform(perform) => {
+                    self.put_id_values(&mut perform.entity.id)?;
+                    (&mut perform.body, &mut perform.facts)
+                }
+            };
+            self.put_body_values(body.as_mut())?;
+            self.put_fact_values(facts)?;
+            if let Some(actor) = &mut facts.actor {
+                self.put_id_values(&mut actor.id)?;
+            }
+            if let Some(at) = &mut facts.at
+                && matches!(at.kind, PointKind::Param(_))
+                && let When::Time(time) = self.deed_time(at)?
+            {
+                at.kind = PointKind::Text(time.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// An error for a verb that is not there.
+    fn check_performed(&self, acts: &[ast::Act]) -> Result<()> {
+        for act in acts {
+            if let ast::Act::Perform(perform) = act {
+                self.check_verb(perform)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A reaction that sets itself off. Where nothing can stop it, that is an error.
+    fn check_self(&self, said: &ReactionDefinition, reaction: &Reaction) -> Result<()> {
+        for (act, deed) in said.acts.iter().zip(&reaction.deeds) {
+            let (types, span) = match (&deed.what, act) {
+                (What::Emit { kind, .. }, ast::Act::Emit(emit)) => {
+                    (vec![kind.to_string()], emit.event_type.span)
+                }
+                (What::Perform { verb, .. }, ast::Act::Perform(perform)) => {
+                    let known = self.snapshot()?.indexes().verb(verb);
+                    let known = known.map(|verb| super::verb_definition(&verb.text)).transpose()?;
+                    let types = known.iter().flat_map(|verb| verb.types()).map(ToString::to_string);
+                    (types.collect(), perform.verb.span)
+                }
+                _ => continue,
+            };
+            let Some(own) = types.into_iter().find(|kind| reaction.pattern.matches_text(kind)) else {
+                continue;
+            };
+            let name = Shown(&reaction.name);
+            if !reaction.is_conditional() {
+                let message = format!(
+                    "{own} is of ON '{}': {name} would set itself off for ever; a WHERE, or AFTER … UNLESS, says when it ends",
+                    reaction.pattern
+                );
+                return Err(self.fault(span, message));
+            }
+            self.notice(format!(
+                "{name} sets itself off: {own} is of ON '{}'; only its WHERE or UNLESS ends that",
+                reaction.pattern
+            ));
+            break;
+        }
+        Ok(())
+    }
+}
+
+fn span_of(period: &Period) -> ast::Span {
+    match period {
+        Period::Fixed { span, .. } => *span,
+        Period::Param(param) => param.span,
+    }
+}
+
+/// `02:00`, `02:00:30`, `Monday 02:00`, `Mon`, or a length of time.
+fn offset_of(text: &str) -> Option<Duration> {
+    const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    let mut words = text.split_whitespace().peekable();
+    let mut days = 0;
+    if let Some(word) = words.peek().map(|word| word.to_ascii_lowercase())
+        && word.len() >= 3
+        && let Some(day) = DAYS.iter().position(|day| day.starts_with(&word))
+    {
+        days = day as u64;
+        words.next();
+        if words.peek().is_none() {
+            return Some(Duration::from_secs(days * 86_400));
+        }
+    }
+    let time = words.next().filter(|_| words.peek().is_none())?;
+    let time = time.strip_suffix(['Z', 'z']).unwrap_or(time);
+    let parts: Vec<&str> = time.split(':').collect();
+    let whole =
+        |part: &&str| part.len() <= 2 && !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !(2..=3).contains(&parts.len()) || !parts.iter().all(|part| whole(&part)) {
+        return None;
+    }
+    let numbers: Vec<u64> = parts.iter().filter_map(|part| part.parse().ok()).collect();
+    let (hours, minutes, seconds) = (numbers.first()?, numbers.get(1)?, numbers.get(2).copied().unwrap_or(0));
+    (*hours < 24 && *minutes < 60 && seconds < 60)
+        .then(|| Duration::from_secs(days * 86_400 + hours * 3600 + minutes * 60 + seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_a_day_or_a_week_is_read() {
+        let seconds = |text| offset_of(text).map(|offset| offset.as_secs());
+        assert_eq!(seconds("02:00"), Some(7200));
+        assert_eq!(seconds("00:15:30"), Some(930));
+        assert_eq!(seconds("02:00Z"), Some(7200));
+        assert_eq!(seconds("Monday 02:00"), Some(7200));
+        assert_eq!(seconds("tue 00:00"), Some(86_400));
+        assert_eq!(seconds("Sunday"), Some(6 * 86_400));
+        for wrong in
+            ["", "2", "24:00", "02:60", "noon", "02:00 Monday", "1d", "+2:00", "02:00:00:00", "xyz 02:00"]
+        {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What runs by itself, with its names looked up: reactions and schedules.
+
+use std::time::Duration;
+
+use super::Predicate;
+use super::expr::Node;
+use super::field::Field;
+use super::verb::Owned;
+use crate::entity::{EventType, Position};
+use crate::event::Expect;
+use crate::pattern::Pattern;
+use crate::plan::When;
+use crate::time::Timestamp;
+
+/// What events trigger, and what is then done.
+#[derive(Debug, Clone)]
+pub(crate) struct Reaction {
+    pub name: String,
+    pub pattern: Pattern,
+    /// None: behind its definition.
+    pub from: Option<From>,
+    /// `WHERE`.
+    pub filter: Option<Predicate>,
+    pub after: Option<Delay>,
+    /// Never empty. All of it, or nothing.
+    pub deeds: Vec<Deed>,
+}
+
+/// Where the first event that triggers it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// Behind this position.
+    Position(Position),
+    /// Recorded at this instant or later.
+    Time(Timestamp),
+}
+
+/// `AFTER … UNLESS …`.
+#[derive(Debug, Clone)]
+pub(crate) struct Delay {
+    pub period: Duration,
+    /// Nothing is done where the trigger's target has such an event meanwhile.
+    pub unless: Option<Pattern>,
+}
+
+/// What is done at instants of time.
+#[derive(Debug, Clone)]
+pub(crate) struct Schedule {
+    pub name: String,
+    pub every: Duration,
+    /// How long after the begin of each period; none: as long as the definition is after it.
+    pub offset: Option<Duration>,
+    /// Never empty.
+    pub deeds: Vec<Deed>,
+}
+
+/// `EMIT` or `PERFORM`, in what runs by itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Deed {
+    pub what: What,
+    pub data: Option<Node>,
+    pub metadata: Option<Node>,
+    /// None: what runs.
+    pub actor: Option<Owned>,
+    /// None: when it is recorded.
+    pub at: Option<When>,
+    pub expect: Option<Expect>,
+    /// As it is written.
+    pub text: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    Emit {
+        kind: EventType,
+        owner: Whose,
+        /// Names with values; without one it is the member of `data`.
+        index: Vec<(String, Option<Node>)>,
+    },
+    Perform {
+        verb: String,
+        on: Owned,
+    },
+}
+
+/// Whose history an event joins.
+#[derive(Debug, Clone)]
+pub(crate) enum Whose {
+    /// The actor's, if its kind is the prefix of the type.
+    Unsaid,
+    /// That of one whose id is yet to be made.
+    New,
+    One(Owned),
+}
+
+impl Reaction {
+    /// Whether it looks at the state of the trigger's target.
+    pub fn sees_state(&self) -> bool {
+        let sees = |node: &Node| node.any(&mut |part| matches!(part, Node::Field(Field::State(_))));
+        self.filter.as_ref().is_some_and(|filter| sees(&filter.node))
+            || self.deeds.iter().flat_map(Deed::nodes).any(sees)
+    }
+
+    /// Whether something may stop it from reacting to an event of its pattern.
+    pub fn is_conditional(&self) -> bool {
+        self.filter.is_some() || self.after.as_ref().is_some_and(|after| after.unless.is_some())
+    }
+}
+
+impl Predicate {
+    /// Whether it asks for nothing but the event.
+    pub fn is_of_event(&self) -> bool {
+        !self.node.any(&mut |part| matches!(part, Node::Now | Node::Field(Field::State(_))))
+    }
+}
+
+impl Deed {
+    fn nodes(&self) -> impl Iterator<Item = &Node> {
+        let (index, on) = match &self.what {
+            What::Emit { owner: Whose::One(owner), index, .. } => (index.as_slice(), Some(&owner.id)),
+            What::Emit { index, .. } => (index.as_slice(), None),
+            What::Perform { on, .. } => (&[][..], Some(&on.id)),
+        };
+        let index = index.iter().filter_map(|(_, value)| value.as_ref());
+        let actor = self.actor.iter().map(|actor| &actor.id);
+        self.data.iter().chain(&self.metadata).chain(on).chain(index).chain(actor)
+    }
+}

@@ -1,0 +1,105 @@
+//! Places: how far a named subscription is, as whoever reads it says.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Shared;
+use super::cursor::Follower;
+use crate::entity::Position;
+use crate::error::{Error, Result};
+
+/// The place of a [named subscription](crate::Named), to be acknowledged from wherever its events are dealt with. Clones are one place.
+///
+/// It goes forward only. It is kept by the database, and written soon, with others; a crash loses the last moves at most, and their
+/// events are delivered again.
+#[derive(Clone)]
+pub struct Place(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    name: String,
+    follower: Follower,
+    /// The last event that was handed over.
+    delivered: AtomicU64,
+    /// What is wanted up to here has been handed over.
+    looked: AtomicU64,
+}
+
+impl Place {
+    pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Place {
+        let follower = Follower::Subscription(name.to_owned());
+        let (delivered, looked) = (AtomicU64::new(0), AtomicU64::new(0));
+        Place(Arc::new(Inner { shared, name: name.to_owned(), follower, delivered, looked }))
+    }
+
+    /// The name of the subscription.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Everything up to here is acknowledged.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the subscription was dropped; [`Error::Corrupt`] if what is kept of it is damaged.
+    pub fn position(&self) -> Result<Position> {
+        match self.0.shared.cursors.get(&self.0.follower)? {
+            Some(cursor) => Ok(Position(cursor.position)),
+            None => {
+                Err(Error::conflict(self.0.follower.to_string(), "one that there is", "that it was dropped"))
+            }
+        }
+    }
+
+    /// Everything up to this position is done: whoever reads the subscription after this one goes on behind it. A position before
+    /// the place changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a position that was not reached yet, [`Error::Conflict`] if the subscription was dropped, and
+    /// [`Error::Stopped`] once the database is closed.
+    pub fn acknowledge(&self, position: Position) -> Result<()> {
+        let Inner { shared, follower, delivered, looked, .. } = &*self.0;
+        // In this order: what was looked through before has been delivered by now.
+        let looked = looked.load(Ordering::SeqCst);
+        let delivered = delivered.load(Ordering::SeqCst);
+        let reached = delivered.max(looked).max(self.position()?.0);
+        if position.0 > reached {
+            let expected = format!("a position that was reached, up to {}", Position(reached));
+            return Err(Error::invalid(
+                format!("what is acknowledged of {follower}"),
+                expected,
+                position.to_string(),
+            ));
+        }
+        if shared.watch.is_closed() {
+            return Err(Error::stopped("the database is closed"));
+        }
+        // Behind the last event that is wanted there may be many that are not.
+        let through = if position.0 >= delivered { position.0.max(looked) } else { position.0 };
+        shared.cursors.change(follower, |cursor| cursor.position = cursor.position.max(through));
+        Ok(())
+    }
+
+    /// An event is handed over.
+    pub(crate) fn deliver(&self, position: u64) {
+        self.0.delivered.store(position, Ordering::SeqCst);
+    }
+
+    /// All that is wanted up to here has been handed over.
+    pub(crate) fn look(&self, position: u64) {
+        let Inner { shared, follower, delivered, looked, .. } = &*self.0;
+        looked.fetch_max(position, Ordering::SeqCst);
+        let delivered = delivered.load(Ordering::SeqCst);
+        shared.cursors.change(follower, |cursor| {
+            if cursor.position >= delivered {
+                cursor.position = cursor.position.max(position);
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.0.name).finish()
+    }
+}
