@@ -7,6 +7,7 @@ mod leg;
 mod named;
 mod occurrence;
 pub(crate) mod runner;
+mod stored;
 #[cfg(feature = "async")]
 mod stream;
 mod subscribe;

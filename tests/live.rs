@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use bygone::{
-    Cancel, Cause, Db, Delivery, Entity, Event, Handler, NewEvent, Options, Parameters, Pattern, Position, Row,
-    Subscription, Value,
+    Cancel, Cause, Db, Delivery, Entity, Event, Handler, NewEvent, Options, Parameters, Pattern, Position,
+    Row, Subscription, Value,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -78,7 +78,8 @@ mod many {
 
     impl Wanted {
         fn of(number: u64) -> Wanted {
-            let patterns = ["Order.*", "*", "*.paid", "Stock.reserved", "Orders.*, *.added", "User.*", "None.such"];
+            let patterns =
+                ["Order.*", "*", "*.paid", "Stock.reserved", "Orders.*, *.added", "User.*", "None.such"];
             Wanted {
                 pattern: patterns[number as usize % 7].to_owned(),
                 customer: (!number.is_multiple_of(3)).then_some(number / 7 % 8),
@@ -264,7 +265,8 @@ mod handlers {
             .handler()
             .run(move |event| {
                 let (before, after) = (event.before()?.state, event.state()?);
-                tell.send((event.position.0, before.get("n").cloned(), after.state.get("n").cloned())).unwrap();
+                tell.send((event.position.0, before.get("n").cloned(), after.state.get("n").cloned()))
+                    .unwrap();
                 assert_eq!(after.version, event.version.unwrap());
                 Ok::<(), bygone::Error>(())
             })
@@ -316,7 +318,8 @@ mod handlers {
             db.append(paid(n)).unwrap();
         }
         let expected = [
-            "try #1", "try #2", "try #2", "try #2", "aside #2", "try #3", "try #3", "try #3", "aside #3", "try #4",
+            "try #1", "try #2", "try #2", "try #2", "aside #2", "try #3", "try #3", "try #3", "aside #3",
+            "try #4",
         ];
         for expected in expected {
             assert_eq!(told.recv_timeout(LONG).unwrap(), expected);
@@ -360,7 +363,8 @@ mod handlers {
         let mut sent = db.subscribe(pattern("Parcel.*"));
         let _handler = db.on("Order.paid", |event| {
             event.append(NewEvent::new("Parcel.sent").on(("Parcel", event.position.0)))?;
-            event.emit_all_once("twice", [NewEvent::new("Parcel.weighed").on(("Parcel", event.position.0))])?;
+            event
+                .emit_all_once("twice", [NewEvent::new("Parcel.weighed").on(("Parcel", event.position.0))])?;
             event.emit_all([])
         });
         let order = db.append(paid(1).by(("User", "bob"))).unwrap();
@@ -572,7 +576,10 @@ mod named {
         assert_eq!(at(&db), 11);
         db.append(paid(11)).unwrap();
         assert!(named.next_timeout(Duration::from_millis(1)).is_none());
-        assert_eq!((at(&db), query(&db, "SHOW SUBSCRIPTIONS").unwrap()[0].get::<u64>("lag").unwrap()), (12, 0));
+        assert_eq!(
+            (at(&db), query(&db, "SHOW SUBSCRIPTIONS").unwrap()[0].get::<u64>("lag").unwrap()),
+            (12, 0)
+        );
     }
 
     #[test]
@@ -655,7 +662,8 @@ fn conditions_narrow_by_all_that_was_said() {
     let none = Parameters::new();
     let narrowed = |subscription: Subscription| {
         let two = Parameters::new().set("two", 2);
-        let subscription = subscription.matching("data.n = 2 -- a remark", &none).matching("data.n = $two", &two);
+        let subscription =
+            subscription.matching("data.n = 2 -- a remark", &none).matching("data.n = $two", &two);
         subscription.on(("Order", 2)).until_now()
     };
     let expected: Vec<u64> =

@@ -142,8 +142,7 @@ impl Wide {
             if at >= first + parts.len() && !carry {
                 break;
             }
-            let (once, over) =
-                if negative { word.overflowing_sub(part) } else { word.overflowing_add(part) };
+            let (once, over) = if negative { word.overflowing_sub(part) } else { word.overflowing_add(part) };
             let (twice, again) = if negative {
                 once.overflowing_sub(carry.into())
             } else {

@@ -10,9 +10,9 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
 
+use super::stored::Stored;
 use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::event::record::{Names, Record, Sketch};
+use crate::event::record::{Record, Sketch};
 use crate::exec::Scan;
 use crate::store::Shared;
 
@@ -40,7 +40,6 @@ pub(super) struct Found {
     /// How many there were, and how many are to be read the next time.
     count: u64,
     size: usize,
-    names: Names,
 }
 
 enum Source {
@@ -48,14 +47,6 @@ enum Source {
     Near(Box<Scan>),
     /// Read by another thread.
     Far(Receiver<Result<VecDeque<Stored>>>),
-}
-
-/// An event, as it is stored, in bytes that it shares with others.
-struct Stored {
-    bytes: Arc<[u8]>,
-    start: u32,
-    end: u32,
-    sketch: Sketch,
 }
 
 /// Leave to read ahead, which is given to as many as there are threads for.
@@ -78,17 +69,15 @@ impl Drop for Leave {
 
 impl Found {
     pub fn new(scan: Scan, goal: u64) -> Found {
-        let (ready, names) = (VecDeque::new(), Names::default());
-        Found { source: Source::Near(Box::new(scan)), goal, ready, count: 0, size: FIRST, names }
+        Found { source: Source::Near(Box::new(scan)), goal, ready: VecDeque::new(), count: 0, size: FIRST }
     }
 
     /// The next of them.
-    pub fn next(&mut self, shared: &Arc<Shared>) -> Result<Option<Event>> {
+    pub fn next(&mut self, shared: &Arc<Shared>) -> Result<Option<Stored>> {
         loop {
-            if let Some(Stored { bytes, start, end, sketch }) = self.ready.pop_front() {
+            if let Some(stored) = self.ready.pop_front() {
                 self.count += 1;
-                let own = bytes.get(start as usize..end as usize).unwrap_or_default();
-                return sketch.on(own).to_event_within(&bytes, start as usize, &mut self.names).map(Some);
+                return Ok(Some(stored));
             }
             self.ready = match &mut self.source {
                 Source::Near(scan) => read(scan, self.size)?,
@@ -98,7 +87,7 @@ impl Found {
             };
             self.size = (self.size * 2).min(NEAR);
             let Some(last) = self.ready.back() else { return Ok(None) };
-            if self.count >= AFTER && self.goal - last.sketch.position().0 >= WORTH {
+            if self.count >= AFTER && self.goal - last.position().0 >= WORTH {
                 self.read_ahead(shared);
             }
         }
@@ -154,11 +143,8 @@ fn read(scan: &mut Scan, wanted: usize) -> Result<VecDeque<Stored>> {
     };
     scan.take(wanted, note)?;
     let whole: Vec<Arc<[u8]>> = whole.into_iter().map(Arc::from).collect();
-    let stored = |(at, start, end, sketch): (usize, u32, u32, Sketch)| Stored {
-        bytes: whole[at].clone(),
-        start,
-        end,
-        sketch,
+    let stored = |(at, start, end, sketch): (usize, u32, u32, Sketch)| {
+        Stored::new(whole[at].clone(), start, end, sketch)
     };
     Ok(places.into_iter().map(stored).collect())
 }

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::ahead::Found;
+use super::stored::Stored;
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::event::record::{Names, Record};
+use crate::event::record::{Record, Sketch};
 use crate::exec::Scan;
 use crate::plan;
 use crate::store::Shared;
@@ -27,7 +27,6 @@ const HELD: usize = 4 << 20;
 pub(super) struct Leg {
     goal: u64,
     feed: Feed,
-    names: Names,
 }
 
 enum Feed {
@@ -63,7 +62,7 @@ impl Leg {
                 }
             }
         };
-        Ok(Leg { goal, feed, names: Names::default() })
+        Ok(Leg { goal, feed })
     }
 
     /// Where it ends.
@@ -72,26 +71,26 @@ impl Leg {
     }
 
     /// The next event that is wanted.
-    pub fn next(&mut self, shared: &Arc<Shared>, plan: &plan::Subscription) -> Result<Option<Event>> {
-        let Leg { feed, names, .. } = self;
-        let mut wanted = |position, bytes: &Arc<[u8]>| {
-            let record = Record::open(Position(position), bytes)?;
-            plan.wants(&record).then(|| record.to_event_sharing(bytes, names)).transpose()
+    pub fn next(&mut self, shared: &Arc<Shared>, plan: &plan::Subscription) -> Result<Option<Stored>> {
+        let wanted = |position, bytes: Arc<[u8]>| {
+            let record = Record::open(Position(position), &bytes)?;
+            let sketch = plan.wants(&record).then(|| Sketch::of(&record));
+            Ok::<_, Error>(sketch.map(|sketch| Stored::whole(bytes, sketch)))
         };
-        match feed {
+        match &mut self.feed {
             Feed::Found(found) => return found.next(shared),
             Feed::Every(rows) => {
                 for row in rows {
                     let (position, bytes) = row?;
-                    if let Some(event) = wanted(position, &bytes)? {
-                        return Ok(Some(event));
+                    if let Some(stored) = wanted(position, bytes)? {
+                        return Ok(Some(stored));
                     }
                 }
             }
             Feed::Fresh(rows) => {
                 while let Some((position, bytes)) = rows.pop_front() {
-                    if let Some(event) = wanted(position, &bytes)? {
-                        return Ok(Some(event));
+                    if let Some(stored) = wanted(position, bytes)? {
+                        return Ok(Some(stored));
                     }
                 }
             }

@@ -36,8 +36,8 @@ pub(crate) use by::BUILT_IN;
 pub(crate) use define::index_expression;
 use expr::Names;
 pub(crate) use model::entity_definition;
-pub(crate) use reaction::{reaction_definition, schedule_definition};
 pub(crate) use point::recorded;
+pub(crate) use reaction::{reaction_definition, schedule_definition};
 pub(crate) use read::event_condition;
 pub(crate) use verb::verb_definition;
 

@@ -660,7 +660,8 @@ impl Catalog {
         // What is complete is asked for once: it may become so in between.
         let completed: Vec<bool> = self.views.iter().map(|view| view.is_complete()).collect();
         let needed = |at: usize, view: &Arc<DefinedView>| {
-            let mut newer = (at + 1..self.views.len()).filter(|at| self.views[*at].name == view.name).peekable();
+            let mut newer =
+                (at + 1..self.views.len()).filter(|at| self.views[*at].name == view.name).peekable();
             newer.peek().is_none() || completed[at] && newer.all(|at| !completed[at])
         };
         let kept = self.views.iter().enumerate().filter(|(at, view)| needed(*at, view));

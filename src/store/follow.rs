@@ -400,8 +400,7 @@ impl Shared {
     /// Where what is kept is damaged, that is told, and the states are begun anew.
     fn or_begin_anew(&self, definition: Position, kept: Result<()>) -> Result<()> {
         if let Err(Error::Corrupt { .. }) = &kept {
-            self.cold
-                .write("beginning to keep states anew", |tables| tables.forget_followed(definition))?;
+            self.cold.write("beginning to keep states anew", |tables| tables.forget_followed(definition))?;
         }
         kept
     }

@@ -62,7 +62,8 @@ pub(super) fn bring_up(
     first: u64,
     events: &[impl AsRef<[u8]>],
 ) -> Result<()> {
-    let mut records = (first..).zip(events).map(|(position, bytes)| Record::open(Position(position), bytes.as_ref()));
+    let mut records =
+        (first..).zip(events).map(|(position, bytes)| Record::open(Position(position), bytes.as_ref()));
     for (key, later) in groups.part(&mut records)? {
         let bytes = tables.with_group(definition, &key, |kept| match kept {
             None => Ok(Some(later)),

@@ -36,7 +36,12 @@ pub(crate) struct DefinedView {
 }
 
 impl DefinedView {
-    pub(super) fn new(position: Position, name: String, text: String, view: Option<Arc<dyn View>>) -> DefinedView {
+    pub(super) fn new(
+        position: Position,
+        name: String,
+        text: String,
+        view: Option<Arc<dyn View>>,
+    ) -> DefinedView {
         let (mut index, mut finder) = (None, None);
         match view.as_deref().map(View::keeps) {
             Some(Keeps::Events(on, derive)) => {

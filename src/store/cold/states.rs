@@ -17,7 +17,8 @@
 use redb::ReadableTable;
 
 use super::{
-    Bytes, ColdRead, FOLLOWERS, FOUND, SNAPSHOTS, STATES, Tables, VIEWS, failed, row_position, sealed, unsealed,
+    Bytes, ColdRead, FOLLOWERS, FOUND, SNAPSHOTS, STATES, Tables, VIEWS, failed, row_position, sealed,
+    unsealed,
 };
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};

@@ -309,7 +309,8 @@ impl Warm {
         let mut entries = BTreeSet::new();
         for (id, bytes) in &self.states {
             let Some(bytes) = bytes else { continue };
-            entries.extend(found_by(id, &Kept::open(bytes)?, finder).into_iter().map(|term| (term, id.clone())));
+            entries
+                .extend(found_by(id, &Kept::open(bytes)?, finder).into_iter().map(|term| (term, id.clone())));
         }
         self.bytes += entries.iter().map(held).sum::<usize>();
         self.found.insert(finder.position, (finder.clone(), entries));
