@@ -273,11 +273,11 @@ impl<'a> Record<'a> {
 
     /// The same, with names that other events have shared with them.
     pub fn to_event_sharing(self, bytes: &Arc<[u8]>, names: &mut Names) -> Result<Event> {
-        self.to_event_within(bytes.clone(), 0, names)
+        self.to_event_within(bytes, 0, names)
     }
 
     /// The same, where the bytes that the record was opened on begin at `start` of those that are shared.
-    pub fn to_event_within(self, bytes: Arc<[u8]>, start: usize, names: &mut Names) -> Result<Event> {
+    pub fn to_event_within(self, bytes: &Arc<[u8]>, start: usize, names: &mut Names) -> Result<Event> {
         let facts = self.facts().ok_or_else(|| self.damaged("facts that it does not have"))?;
         let kind = self.values(self.kind).text().ok_or_else(|| self.damaged("a type that is no text"))?;
         let mut times = self.values(self.times);
@@ -315,7 +315,7 @@ impl<'a> Record<'a> {
             } else {
                 Document::slice(bytes.clone(), start + metadata, start + self.bytes.len())
             },
-            data: Document::slice(bytes, start + data, start + metadata),
+            data: Document::slice(bytes.clone(), start + data, start + metadata),
         })
     }
 

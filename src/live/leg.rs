@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::ahead::Found;
-use super::stored::Stored;
+use super::stored::{Place, Stored};
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -27,6 +27,8 @@ const HELD: usize = 4 << 20;
 pub(super) struct Leg {
     goal: u64,
     feed: Feed,
+    /// The event that is being lent, where it has bytes of its own.
+    lent: Arc<[u8]>,
 }
 
 enum Feed {
@@ -62,7 +64,7 @@ impl Leg {
                 }
             }
         };
-        Ok(Leg { goal, feed })
+        Ok(Leg { goal, feed, lent: Arc::default() })
     }
 
     /// Where it ends.
@@ -71,28 +73,20 @@ impl Leg {
     }
 
     /// The next event that is wanted.
-    pub fn next(&mut self, shared: &Arc<Shared>, plan: &plan::Subscription) -> Result<Option<Stored>> {
-        let wanted = |position, bytes: Arc<[u8]>| {
-            let record = Record::open(Position(position), &bytes)?;
-            let sketch = plan.wants(&record).then(|| Sketch::of(&record));
-            Ok::<_, Error>(sketch.map(|sketch| Stored::whole(bytes, sketch)))
-        };
-        match &mut self.feed {
+    pub fn next(&mut self, shared: &Arc<Shared>, plan: &plan::Subscription) -> Result<Option<Stored<'_>>> {
+        let Leg { feed, lent, .. } = self;
+        let rows: &mut dyn Iterator<Item = Result<(u64, Arc<[u8]>)>> = match feed {
             Feed::Found(found) => return found.next(shared),
-            Feed::Every(rows) => {
-                for row in rows {
-                    let (position, bytes) = row?;
-                    if let Some(stored) = wanted(position, bytes)? {
-                        return Ok(Some(stored));
-                    }
-                }
-            }
-            Feed::Fresh(rows) => {
-                while let Some((position, bytes)) = rows.pop_front() {
-                    if let Some(stored) = wanted(position, bytes)? {
-                        return Ok(Some(stored));
-                    }
-                }
+            Feed::Every(rows) => rows,
+            Feed::Fresh(rows) => &mut std::iter::from_fn(|| rows.pop_front().map(Ok)),
+        };
+        for row in rows {
+            let (position, bytes) = row?;
+            let record = Record::open(Position(position), &bytes)?;
+            if plan.wants(&record) {
+                let place = Place::whole(&bytes, Sketch::of(&record));
+                *lent = bytes;
+                return Ok(Some(Stored::new(lent, place)));
             }
         }
         Ok(None)

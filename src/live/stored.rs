@@ -8,33 +8,46 @@ use crate::event::Event;
 use crate::event::record::{Names, Record, Sketch};
 use crate::time::Timestamp;
 
-/// An event, in bytes that it may share with others. Small, as an [`Event`] is not: it is handed on from place to place.
-pub(super) struct Stored {
-    bytes: Arc<[u8]>,
-    start: u32,
-    end: u32,
-    sketch: Sketch,
+/// Where an event lies in bytes that it may share with others.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub start: u32,
+    pub end: u32,
+    pub sketch: Sketch,
 }
 
-impl Stored {
-    /// From `start` to `end` of the bytes; the sketch is of what lies there.
-    pub fn new(bytes: Arc<[u8]>, start: u32, end: u32, sketch: Sketch) -> Stored {
-        Stored { bytes, start, end, sketch }
-    }
-
+impl Place {
     /// All of the bytes.
-    pub fn whole(bytes: Arc<[u8]>, sketch: Sketch) -> Stored {
+    pub fn whole(bytes: &[u8], sketch: Sketch) -> Place {
         // No event is longer than 16 MiB.
-        let end = bytes.len() as u32;
-        Stored { bytes, start: 0, end, sketch }
+        Place { start: 0, end: bytes.len() as u32, sketch }
+    }
+}
+
+/// Events that share their bytes.
+pub(super) struct Chunk {
+    pub bytes: Arc<[u8]>,
+    pub places: Vec<Place>,
+}
+
+/// An event that is lent. Small, as an [`Event`] is not: it is handed on from place to place.
+pub(super) struct Stored<'a> {
+    bytes: &'a Arc<[u8]>,
+    place: Place,
+}
+
+impl<'a> Stored<'a> {
+    pub fn new(bytes: &'a Arc<[u8]>, place: Place) -> Stored<'a> {
+        Stored { bytes, place }
     }
 
     fn record(&self) -> Record<'_> {
-        self.sketch.on(self.bytes.get(self.start as usize..self.end as usize).unwrap_or_default())
+        let Place { start, end, sketch } = self.place;
+        sketch.on(self.bytes.get(start as usize..end as usize).unwrap_or_default())
     }
 
     pub fn position(&self) -> Position {
-        self.sketch.position()
+        self.place.sketch.position()
     }
 
     pub fn recorded(&self) -> Timestamp {
@@ -42,6 +55,6 @@ impl Stored {
     }
 
     pub fn to_event(&self, names: &mut Names) -> Result<Event> {
-        self.record().to_event_within(self.bytes.clone(), self.start as usize, names)
+        self.record().to_event_within(self.bytes, self.place.start as usize, names)
     }
 }

@@ -16,7 +16,6 @@ use serde::Serialize;
 
 use super::leg::Leg;
 use super::named::Seat;
-use super::stored::Stored;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
@@ -322,14 +321,8 @@ impl Subscription {
             }
             match self.next_of_leg() {
                 Ok(None) => {}
-                // An event is large: it is made where it is handed over.
-                Ok(Some(stored)) => match stored.to_event(&mut self.names) {
-                    Ok(event) => return Some(Ok(Delivery::Event(event))),
-                    Err(error) => {
-                        self.ended = true;
-                        return Some(Err(error));
-                    }
-                },
+                // An event is large: it is handed on as seldom as may be.
+                Ok(Some(event)) => return Some(Ok(Delivery::Event(event))),
                 Err(_) if self.shared.watch.is_closed() || self.end.is_cancelled() => break,
                 Err(error) => {
                     self.ended = true;
@@ -389,7 +382,8 @@ impl Subscription {
         Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0) + 1))
     }
 
-    fn next_of_leg(&mut self) -> Result<Option<Stored>> {
+    #[inline]
+    fn next_of_leg(&mut self) -> Result<Option<Event>> {
         let Some(leg) = &mut self.leg else { return Ok(None) };
         if let Some(stored) = leg.next(&self.shared, &self.plan)? {
             self.after = stored.position().0;
@@ -401,7 +395,7 @@ impl Subscription {
             if let Some(seat) = &self.seat {
                 seat.place.deliver(self.after);
             }
-            return Ok(Some(stored));
+            return stored.to_event(&mut self.names).map(Some);
         }
         self.after = leg.goal();
         self.leg = None;
