@@ -106,9 +106,7 @@ impl Accumulator {
             (Accumulator::Count(count), Accumulator::Count(more)) => *count += more,
             (Accumulator::Sum(sum), Accumulator::Sum(more))
             | (Accumulator::Average(sum), Accumulator::Average(more)) => {
-                if sum.join(more) {
-                    budget.give(WIDE);
-                }
+                budget.give(if sum.join(more) { WIDE } else { 0 });
             }
             (Accumulator::Distinct(seen), Accumulator::Distinct(more)) => {
                 for key in more {

@@ -8,7 +8,7 @@ use super::made;
 pub(crate) use super::rhythm::Rhythm;
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position};
-use crate::error::{Error, Result, shorten};
+use crate::error::{Result, shorten};
 use crate::event::id::IdSource;
 use crate::event::record::Record;
 use crate::event::{Cause, NewEvent};
@@ -27,9 +27,7 @@ pub(crate) fn check(kind: ProgramKind, text: &str) -> Result<String> {
     match kind {
         ProgramKind::Reaction => plan::reaction_definition(text).map(|reaction| reaction.name),
         ProgramKind::Schedule => plan::schedule_definition(text).map(|schedule| schedule.name),
-        ProgramKind::Webhook => {
-            Err(Error::invalid("the definition of a webhook", "one that is understood", shorten(text)))
-        }
+        ProgramKind::Webhook => plan::webhook_definition(text).map(|webhook| webhook.name),
     }
 }
 

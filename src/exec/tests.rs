@@ -30,6 +30,7 @@ mod reads;
 mod shaped;
 mod shaped_naively;
 mod verbs;
+mod views;
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()

@@ -108,7 +108,7 @@ pub(crate) struct ReadGroups {
 
 #[derive(Debug, Clone)]
 pub(crate) enum GroupsOf {
-    Events(Selected),
+    Events(Box<Selected>),
     Entities(Box<Find>),
 }
 

@@ -18,6 +18,8 @@ pub enum Failure {
     Error { error: Error, statement: Option<usize> },
     /// The command line, a dot command or an input is wrong in a way that only the shell knows.
     Usage(String),
+    /// A command that was run for an event failed.
+    Command(String),
     /// An input cannot be read, an output cannot be written.
     Io { doing: String, source: io::Error },
     /// Whoever read the output has gone. Nothing is wrong: `| head` had enough.
@@ -58,7 +60,7 @@ impl Failure {
         match self {
             Failure::Error { error, .. } => error.class().into(),
             Failure::Usage(_) => Exit::Usage,
-            Failure::Io { .. } => Exit::Failed,
+            Failure::Io { .. } | Failure::Command(_) => Exit::Failed,
             Failure::Closed => Exit::Success,
             Failure::Interrupted => Exit::Interrupted,
             Failure::Told(exit) => *exit,
@@ -69,6 +71,7 @@ impl Failure {
         match self {
             Failure::Error { error, .. } => error.kind(),
             Failure::Usage(_) => "usage",
+            Failure::Command(_) => "command",
             Failure::Io { .. } | Failure::Closed => "io",
             Failure::Interrupted => "interrupted",
             Failure::Told(_) => "told",
@@ -79,7 +82,7 @@ impl Failure {
         match self {
             Failure::Error { error: Error::Syntax(fault), .. } => fault.sentence(),
             Failure::Error { error, .. } => error.to_string(),
-            Failure::Usage(message) => message.clone(),
+            Failure::Usage(message) | Failure::Command(message) => message.clone(),
             Failure::Io { doing, source } => format!("{doing}: {source}"),
             Failure::Closed => "the output was closed".to_owned(),
             Failure::Interrupted => "interrupted".to_owned(),

@@ -212,7 +212,7 @@ mod tests {
             let group = Group { keys, accumulators: accumulators.into() };
             let bytes = encode(&group).unwrap();
             let again = decode(&bytes, &plan(group.keys.len())).unwrap();
-            prop_assert_eq!(&again.keys, &group.keys);
+            prop_assert_eq!(format!("{:?}", again.keys), format!("{:?}", group.keys));
             for (one, other) in group.accumulators.iter().zip(&again.accumulators) {
                 prop_assert_eq!(one.result().into_value(), other.result().into_value());
             }

@@ -73,7 +73,15 @@ impl Binder<'_> {
         Binder::new(self.context, None).view(name, query)?;
         self.check_view_name(name)?;
         match query {
-            Query::Events { selector, .. } => self.check_no_index(selector)?,
+            Query::Events { selector, clauses } => {
+                self.check_no_index(selector)?;
+                // What is asked for anew from time to time is a place that there is.
+                for point in [&clauses.since, &clauses.until].into_iter().flatten() {
+                    if let Moment::Position(position) = self.fixed(point)? {
+                        self.position(position, point.span)?;
+                    }
+                }
+            }
             Query::Find { kind, .. } => self.check_states_kept(kind)?,
         }
         let mut said = query.clone();
@@ -112,12 +120,22 @@ impl Binder<'_> {
         for tag in &selector.tags {
             let own =
                 matches!(tag.test, TagTest::Is(_)) || super::define::OWN.contains(&tag.name.text.as_str());
-            if let Some(index) = catalog.get(&tag.name.text).filter(|_| !own) {
+            if own {
+                continue;
+            }
+            if let Some(index) = catalog.get(&tag.name.text) {
                 let message = format!(
                     "BY {}: an index answers it, which may be defined otherwise or dropped, and a view is to stay what it is; \
                      WHERE {} says the same of the event itself",
                     tag.name,
                     index.text()
+                );
+                return Err(self.fault(tag.span, message));
+            }
+            if !self.snapshot()?.has_tag(&tag.name.text)? {
+                let name = &tag.name;
+                let message = format!(
+                    "BY {name}: no event was emitted with INDEX BY {name}; WHERE data.{name} asks the event itself"
                 );
                 return Err(self.fault(tag.span, message));
             }
@@ -175,9 +193,6 @@ impl Binder<'_> {
     }
 
     fn view(&self, name: &Name, query: &Query) -> Result<View> {
-        if name.text.is_empty() {
-            return Err(self.fault(name.span, "the name of a view: expected one that is not empty"));
-        }
         if name.text.starts_with('$') {
             return Err(self.fault(name.span, "a name that begins with $ is the database's own"));
         }
@@ -406,7 +421,7 @@ impl Reading<'_, '_> {
         let asked = self.asked()?;
         match (&self.view.of, &self.view.shape) {
             (Of::Events(events), Rows::Group(group)) => Ok(Wanted::Groups(Box::new(ReadGroups {
-                of: GroupsOf::Events(events.clone()),
+                of: GroupsOf::Events(Box::new(events.clone())),
                 group: group.clone(),
                 through,
                 predicate: asked.predicate,
