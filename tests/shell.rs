@@ -293,7 +293,8 @@ fn a_run_ends_well_with_a_signal_whether_its_input_has_ended_or_not() {
         input.write_all(b"EMIT Order.created 1;\nSUBSCRIBE 'Note.*' FROM START LIMIT 1;\n").unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert!(lines.next().unwrap().unwrap().contains("Order.created"));
-        assert!(lines.next().unwrap().unwrap().contains("Note.made"), "it came because of the first");
+        // Unless it was there already, it comes after the mark that says so.
+        assert!(lines.any(|line| line.unwrap().contains("Note.made")), "it came because of the first");
         let input = Some(input).filter(|_| !ended);
         signal(&child, name);
         assert_eq!(child.wait().unwrap().code(), Some(0), "{name}, {ended}");
