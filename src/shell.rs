@@ -86,7 +86,8 @@ fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Resul
             let missing = if creates { Missing::Create } else { Missing::Fail };
             let db = open::open(&run.file, &cli.opening, missing, speech)?;
             signals.opened(&db);
-            for line in db.behind()? {
+            // What cannot be read is told to whoever asks for it.
+            for line in db.behind().unwrap_or_default() {
                 speech.notice(&line);
             }
             let mut session = Session::new(db, terminal, speech, signals.clone(), format, &run);

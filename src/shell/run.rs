@@ -41,7 +41,10 @@ pub fn run(
     if result.is_ok() && !terminal.input {
         result = input::run_stream(&mut session, std::io::stdin().lock(), "standard input", Patience::Needed);
     }
-    session.flush().and(result)?;
+    match session.flush().and(result) {
+        Err(Failure::Interrupted) => return session.first_failure(),
+        result => result?,
+    }
     if live.until_idle {
         while !signals.interrupted() && !db.is_idle()? {
             std::thread::sleep(LOOK);
