@@ -61,14 +61,7 @@ impl Work for Telling {
 }
 
 fn wanted() -> plan::Subscription {
-    plan::Subscription {
-        pattern: "Order.*".parse().unwrap(),
-        tags: Vec::new(),
-        predicate: None,
-        from: None,
-        until: None,
-        limit: None,
-    }
+    plan::Subscription::of("Order.*".parse().unwrap())
 }
 
 fn path() -> &'static Path {
