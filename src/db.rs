@@ -117,6 +117,28 @@ impl Db {
         Db { actor: Some(actor.into()), ..self.clone() }
     }
 
+    /// Whether all that runs by itself here has come as far as it can: what is delayed, or scheduled for later, is not yet to be done.
+    ///
+    /// ```
+    /// use bygone::{NewEvent, Options, Parameters, Pattern};
+    /// let db = Options::new().live(true).in_memory()?;
+    /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)", &Parameters::new())?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// while !db.is_idle()? {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert_eq!(db.events(&"Mail.*".parse::<Pattern>()?)?.count(), 1);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn is_idle(&self) -> Result<bool> {
+        exec::program::is_idle(&self.store.snapshot(), self.store.shared().options.clock.now())
+    }
+
+    /// What waits for somebody to run it, in words: `ship is 12 behind`. A database that is not opened live runs nothing.
+    pub fn behind(&self) -> Result<Vec<String>> {
+        exec::program::behind(&self.store.snapshot())
+    }
+
     /// Appends a typed event: a serde enum with `tag = "type", content = "data"`. Returns when it is durable.
     ///
     /// ```

@@ -25,14 +25,17 @@ mod index;
 mod made;
 mod model;
 mod path;
+pub(crate) mod program;
 mod project;
 pub(crate) mod reaction;
+mod rhythm;
 pub(crate) mod scan;
 mod show;
 mod sort;
 mod sum;
 mod trace;
 mod verb;
+mod view;
 mod write;
 mod zones;
 
@@ -49,6 +52,7 @@ pub(crate) use fold::state;
 pub use path::StatePath;
 pub(crate) use scan::Scan;
 pub use trace::Traced;
+pub(crate) use view::{Changing, changing};
 pub(crate) use write::write;
 
 use crate::error::Result;
@@ -66,12 +70,15 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Trace(plan) => trace::answer(snapshot, plan)?,
         ReadKind::Diff(from, to) => diff::answer(snapshot, from, to)?,
         ReadKind::Find(find) => find::answer(snapshot, find)?,
+        ReadKind::View(plan) => view::answer(snapshot, plan)?,
+        ReadKind::Views => Answer::rows(view::show(snapshot)?),
         ReadKind::Kinds => Answer::rows(describe::kinds(snapshot)?),
         ReadKind::Describe(name) => describe::describe(snapshot, name)?,
         ReadKind::Verbs => Answer::rows(describe::verbs(snapshot)),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),
         ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
         ReadKind::Subscriptions => Answer::rows(show::subscriptions(snapshot)),
+        ReadKind::Programs(kind) => Answer::rows(program::show(snapshot, *kind)?.into_iter().map(Ok)),
         ReadKind::Stats => Answer::row(show::stats(snapshot)?),
         ReadKind::Head => Answer::row(show::head(snapshot)?),
         ReadKind::Verify => Answer::rows(show::verify(snapshot)?),

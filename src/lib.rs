@@ -98,6 +98,7 @@ mod lang;
 mod live;
 mod pattern;
 mod plan;
+mod projection;
 mod query;
 mod store;
 pub mod testing;
@@ -123,6 +124,7 @@ pub use live::{
 };
 pub use pattern::Pattern;
 pub use plan::{Moment, Parameters};
+pub use projection::{Projecting, Projection};
 pub use query::{Script, Statement};
 pub use store::{Durability, Options, Place, Recovery, Report, Verification};
 pub use time::{Clock, Timestamp};

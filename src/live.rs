@@ -6,11 +6,14 @@ mod handler;
 mod leg;
 mod named;
 mod occurrence;
+mod reaction;
 pub(crate) mod runner;
+mod schedule;
 mod stored;
 #[cfg(feature = "async")]
 mod stream;
 mod subscribe;
+mod view;
 #[cfg(feature = "webhooks")]
 mod webhook;
 
@@ -20,3 +23,4 @@ pub use occurrence::Occurrence;
 #[cfg(feature = "async")]
 pub use stream::Deliveries;
 pub use subscribe::{Delivery, Subscription};
+pub(crate) use view::ViewSubscription;

@@ -25,16 +25,18 @@ pub(crate) mod reaction;
 pub(crate) mod shape;
 mod subscription;
 pub(crate) mod verb;
+pub(crate) mod view;
 pub(crate) mod webhook;
 pub(crate) mod write;
 
 use crate::entity::{Entity, Position};
+use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 
 pub(crate) use absence::Absence;
 pub(crate) use bind::{
-    Context, bind, entity_definition, hints, index_expression, reaction_definition, schedule_definition,
-    verb_definition,
+    Context, bind, entity_definition, hints, index_expression, reaction_definition, row_key,
+    schedule_definition, verb_definition, view_definition, webhook_definition,
 };
 pub(crate) use by::{By, Derived, Tagged, Test};
 pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};
@@ -46,8 +48,8 @@ pub use parameters::Parameters;
 pub(crate) use shape::{Shape, Shaped};
 pub(crate) use subscription::{Subscription, Until, event_condition, indexed, recorded_before, tagged};
 pub(crate) use write::{
-    Act, Append, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, Drop, Dropped, Emit, Owner,
-    Perform, When,
+    Act, Append, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop, Dropped,
+    Emit, Owner, Perform, Settle, When,
 };
 
 /// What is to be done.
@@ -57,6 +59,7 @@ pub(crate) enum Plan {
     Read(Read),
     Write(Write),
     Subscribe(Subscription),
+    SubscribeView(view::ViewSubscription),
     /// `EXPLAIN`.
     Explain(Explain),
 }
@@ -94,12 +97,17 @@ pub(crate) enum ReadKind {
     Trace(Trace),
     /// `FIND`.
     Find(Box<find::Find>),
+    /// `READ`.
+    View(Box<view::ReadView>),
     /// What is known of a kind of entities, of a verb or of an index.
     Describe(String),
     Kinds,
     Types,
     Verbs,
+    Views,
     Indexes,
+    /// `SHOW REACTIONS`, `SHOW SCHEDULES`.
+    Programs(ProgramKind),
     Subscriptions,
     Stats,
     Head,
@@ -113,6 +121,8 @@ pub(crate) enum Write {
     Append(Append),
     Define(Define),
     Drop(Drop),
+    /// `RETRY`, `SKIP`.
+    Settle(Settle),
     Checkpoint,
 }
 

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use crate::cancel::Cancel;
 use crate::db::Db;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::{self, Answer, Row};
 use crate::lang;
-use crate::live::{Delivery, Subscription};
+use crate::live::{Delivery, Subscription, ViewSubscription};
 use crate::plan::{self, Context, Parameters, Plan};
 use crate::store::snapshot::Snapshot;
 
@@ -173,6 +173,27 @@ impl Db {
             Plan::Read(read) => exec::read(&snapshot, &read),
             Plan::Write(write) => exec::write(store, &write, cancel),
             Plan::Explain(explain) => exec::explain(&snapshot, &explain),
+            Plan::SubscribeView(plan) => {
+                let (statement, parameters) = (statement.clone(), parameters.clone());
+                let (db, cancelled) = (self.actor().cloned(), cancel.clone());
+                let clock = store.shared().options.clock.clone();
+                let bind = move |snapshot: &Snapshot| {
+                    let context = Context {
+                        text: &statement.text,
+                        statement: statement.number,
+                        parameters: &parameters,
+                        default_actor: db.as_ref(),
+                        snapshot,
+                        now: clock.now(),
+                    };
+                    match plan::bind(&statement.tree.statement, &context)? {
+                        Plan::SubscribeView(plan) => Ok(plan),
+                        _ => Err(Error::stopped("it is no view any more")),
+                    }
+                };
+                let shared = store.shared().clone();
+                Ok(Answer::rows(ViewSubscription::new(shared, &plan, Box::new(bind), &cancelled)))
+            }
             Plan::Subscribe(subscription) => {
                 let name = subscription.name.clone();
                 let subscription =

@@ -13,10 +13,12 @@ mod input;
 mod open;
 mod render;
 mod repl;
+mod run;
 mod session;
 mod signal;
 mod terminal;
 mod transfer;
+mod watch;
 
 use clap::Parser;
 
@@ -44,7 +46,7 @@ pub fn main() -> Exit {
     let signals = Signals::install();
     let result = match run(cli, terminal, speech, &signals) {
         // A signal may come just when everything was done; whoever sent it is told that it came.
-        Ok(()) if signals.interrupted() => Err(Failure::Interrupted),
+        Ok(()) if signals.interrupted() && !signals.ends_well() => Err(Failure::Interrupted),
         result => result,
     };
     let exit = match &result {
@@ -67,6 +69,8 @@ pub fn main() -> Exit {
 fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Result<(), Failure> {
     let format = cli.format(&terminal);
     match cli.command {
+        Some(Command::Run(live)) => run::run(&live, &cli.opening, format, terminal, speech, signals),
+        Some(Command::Watch(watch)) => watch::watch(&watch, &cli.opening, speech, signals),
         Some(Command::Import(import)) => transfer::import_file(&import, &cli.opening, speech, signals),
         Some(Command::Export(export)) => transfer::export_file(&export, &cli.opening, speech, signals),
         None => {
@@ -82,6 +86,9 @@ fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Resul
             let missing = if creates { Missing::Create } else { Missing::Fail };
             let db = open::open(&run.file, &cli.opening, missing, speech)?;
             signals.opened(&db);
+            for line in db.behind()? {
+                speech.notice(&line);
+            }
             let mut session = Session::new(db, terminal, speech, signals.clone(), format, &run);
             converse(&run, &scripts, &mut session, cli.opening.read_only)
         }

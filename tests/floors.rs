@@ -12,7 +12,19 @@ const FLOORS: &[&[&str]] = &[
     &["plan"],
     &["exec"],
     &["live"],
-    &["db", "query", "aggregate", "appending", "verb", "transfer", "text", "testing", "fuzzing", "lib"],
+    &[
+        "db",
+        "query",
+        "aggregate",
+        "appending",
+        "verb",
+        "transfer",
+        "projection",
+        "text",
+        "testing",
+        "fuzzing",
+        "lib",
+    ],
     &["shell", "main"],
 ];
 

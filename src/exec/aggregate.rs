@@ -106,9 +106,7 @@ impl Accumulator {
             (Accumulator::Count(count), Accumulator::Count(more)) => *count += more,
             (Accumulator::Sum(sum), Accumulator::Sum(more))
             | (Accumulator::Average(sum), Accumulator::Average(more)) => {
-                if sum.join(more) {
-                    budget.give(WIDE);
-                }
+                budget.give(if sum.join(more) { WIDE } else { 0 });
             }
             (Accumulator::Distinct(seen), Accumulator::Distinct(more)) => {
                 for key in more {
@@ -133,6 +131,25 @@ impl Accumulator {
             _ => {}
         }
         Ok(())
+    }
+
+    /// How many bytes it holds beside itself.
+    pub fn held(&self) -> usize {
+        match self {
+            Accumulator::Count(_) => 0,
+            Accumulator::Sum(sum) | Accumulator::Average(sum) => {
+                if sum.is_wide() {
+                    WIDE
+                } else {
+                    0
+                }
+            }
+            Accumulator::Least(datum)
+            | Accumulator::Greatest(datum)
+            | Accumulator::First(datum)
+            | Accumulator::Last(datum) => datum.held(),
+            Accumulator::Distinct(seen) => seen.iter().map(|key| ENTRY + key.len()).sum(),
+        }
     }
 
     /// What it comes to.

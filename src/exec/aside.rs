@@ -11,6 +11,7 @@ use crate::event::NewEvent;
 use crate::plan::{Replay, Window};
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::snapshot::Snapshot;
+use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
 /// The member of the state that holds them, by position.
@@ -62,7 +63,18 @@ pub(crate) fn failed(program: &Program, trigger: Position, error: &Error, attemp
     .into_iter()
     .collect();
     let event = about(program, "failed", [(trigger, Value::Object(told))])?;
-    Ok(event.by(actor(program.kind, &program.name)?).caused_by(trigger))
+    let event = event.by(actor(program.kind, &program.name)?);
+    Ok(if program.kind == ProgramKind::Schedule { event } else { event.caused_by(trigger) })
+}
+
+/// What set a program off: an event; of a schedule, an instant.
+pub(crate) fn shown(kind: ProgramKind, trigger: Position) -> String {
+    match kind {
+        ProgramKind::Schedule => {
+            Timestamp::from_millis(i64::try_from(trigger.0).unwrap_or(i64::MAX)).to_string()
+        }
+        ProgramKind::Reaction | ProgramKind::Webhook => trigger.to_string(),
+    }
 }
 
 /// The event that says that some are to be tried again.

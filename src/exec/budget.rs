@@ -25,6 +25,16 @@ impl Budget {
         Budget { allowed: snapshot.query_memory(), held: AtomicUsize::new(0), what }
     }
 
+    /// For what is bounded by other means.
+    pub fn endless() -> Budget {
+        Budget { allowed: usize::MAX, held: AtomicUsize::new(0), what: "" }
+    }
+
+    /// How much is taken.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// Asks for so many bytes.
     pub fn take(&self, bytes: usize) -> Result<()> {
         let held = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
@@ -59,9 +69,5 @@ fn size(bytes: usize) -> String {
 impl Budget {
     pub fn of(allowed: usize, what: &'static str) -> Budget {
         Budget { allowed, held: AtomicUsize::new(0), what }
-    }
-
-    pub fn endless() -> Budget {
-        Budget::of(usize::MAX, "")
     }
 }

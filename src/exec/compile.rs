@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{index, model, reaction, verb};
+use super::{index, model, reaction, verb, view};
 use crate::error::Result;
 use crate::event::Absence;
 use crate::plan;
@@ -11,6 +11,7 @@ use crate::store::condition::Condition;
 use crate::store::fold::Fold;
 use crate::store::snapshot::Snapshot;
 use crate::store::verb::Rule;
+use crate::store::view::View;
 
 /// Understands definitions.
 pub(crate) struct Compiler;
@@ -30,6 +31,10 @@ impl Compile for Compiler {
 
     fn program(&self, kind: ProgramKind, text: &str) -> Result<String> {
         reaction::check(kind, text)
+    }
+
+    fn view(&self, text: &str) -> Result<(String, Arc<dyn View>)> {
+        view::compile(text)
     }
 
     fn absence(&self, said: &Absence, snapshot: &Snapshot, own: &[&str]) -> Result<Arc<dyn Condition>> {

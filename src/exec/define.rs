@@ -1,13 +1,14 @@
 //! Definitions: what is defined, and what ends, as events about it.
 
 use super::answer::{Answer, Row};
+use super::aside;
 use crate::entity::{Entity, Name, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
 use crate::plan::write::On;
-use crate::plan::{Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, Drop, Dropped};
+use crate::plan::{Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop, Dropped};
 use crate::store::Store;
-use crate::store::catalog::{self, model, verb};
+use crate::store::catalog::{self, model, verb, view};
 use crate::store::cursor::Follower;
 use crate::store::group::{Group, Outcome};
 use crate::store::snapshot::Snapshot;
@@ -20,6 +21,7 @@ impl Define {
             Define::Entity(entity) => &entity.kind,
             Define::Verb(verb) => &verb.name,
             Define::Program(program) => &program.name,
+            Define::View(view) => &view.name,
         }
     }
 
@@ -28,6 +30,7 @@ impl Define {
             Define::Index(DefineIndex { actor, .. })
             | Define::Entity(DefineEntity { actor, .. })
             | Define::Verb(DefineVerb { actor, .. })
+            | Define::View(DefineView { actor, .. })
             | Define::Program(DefineProgram { actor, .. }) => actor.as_ref(),
         }
     }
@@ -39,6 +42,7 @@ impl Define {
             Define::Entity(_) => (model::DEFINED, model::KIND),
             Define::Verb(_) => (verb::DEFINED, verb::KIND),
             Define::Program(program) => (program.kind.defined(), program.kind.target()),
+            Define::View(_) => (view::DEFINED, view::KIND),
         }
     }
 
@@ -51,7 +55,12 @@ impl Define {
             ],
             Define::Entity(entity) => vec![(model::TEXT, entity.text.as_str().into())],
             Define::Verb(verb) => vec![(model::TEXT, verb.text.as_str().into())],
-            Define::Program(program) => vec![(model::TEXT, program.text.as_str().into())],
+            Define::Program(program) => {
+                let (member, none) = aside::none();
+                let text = (model::TEXT.to_owned(), program.text.as_str().into());
+                return Object::from_iter([text, (member, none)]);
+            }
+            Define::View(view) => vec![(model::TEXT, view.text.as_str().into())],
         };
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -85,6 +94,10 @@ pub(super) fn same(snapshot: &Snapshot, define: &Define) -> Option<Position> {
             let found = snapshot.indexes().program(wanted.kind, &wanted.name);
             found.filter(|program| program.text == wanted.text).map(|program| program.position)
         }
+        Define::View(wanted) => {
+            let found = snapshot.indexes().view(&wanted.name);
+            found.filter(|view| view.text == wanted.text).map(|view| view.position)
+        }
     }
 }
 
@@ -105,6 +118,9 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
         }
         Define::Program(program) => {
             super::reaction::check(program.kind, &program.text)?;
+        }
+        Define::View(view) => {
+            super::view::compile(&view.text)?;
         }
         Define::Index(_) => {}
     }
@@ -133,6 +149,15 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
     }
     if let Define::Program(program) = define {
         answer.notices.extend(program.notices.iter().cloned());
+    }
+    if let Define::View(view) = define
+        && first > 1
+    {
+        let name = Name(&view.name);
+        answer.notices.push(format!(
+            "{name} is built from {} events before it, while this database is open; SHOW VIEWS tells how far it is",
+            first - 1
+        ));
     }
     Ok(answer)
 }
@@ -175,6 +200,7 @@ pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
         }
         Dropped::Subscription => return drop_subscription(store, &drop.name),
         Dropped::Verb => ("verb", (verb::DROPPED, verb::KIND), snapshot.indexes().verb(&drop.name).is_some()),
+        Dropped::View => ("view", (view::DROPPED, view::KIND), snapshot.indexes().view(&drop.name).is_some()),
     };
     if !is_defined {
         return Err(Error::conflict(format!("the {what} {}", drop.name), "one that is defined", "none"));

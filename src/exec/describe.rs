@@ -1,9 +1,10 @@
-//! `DESCRIBE` and `SHOW KINDS`: what there is to know of a kind of entities, of a verb, or of an index.
+//! `DESCRIBE` and `SHOW KINDS`: what there is to know of a kind of entities, of a verb, of a view, or of an index.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::answer::{Answer, Row};
+use super::program;
 use super::show::{self, fields};
 use super::verb::Defined;
 use crate::entity::{Entity, Name, Position, Version, prefix};
@@ -84,6 +85,25 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
             }
         }
         rows.push(Row::Fields(told));
+    }
+    for program in catalog.programs().filter(|program| program.name == name) {
+        let earlier = snapshot.version(&program.target()?)?;
+        let said = (program.kind.word(), program.name.as_str());
+        rows.push(definition(snapshot, said, &program.text, program.position, earlier)?);
+        rows.push(program::one(snapshot, program)?);
+    }
+    if let Some(view) = catalog.view(name) {
+        let earlier = snapshot.version(&view.target()?)?;
+        let row = definition(snapshot, ("view", name), &view.text, view.position, earlier)?;
+        let Row::Fields(mut told) = row else { return Err(Error::corrupt("a view", "no definition")) };
+        told.insert("percent".to_owned(), super::view::percent(snapshot, view)?);
+        if let Ok(columns) = super::view::columns(view) {
+            told.insert("columns".to_owned(), Value::Array(columns.into_iter().map(Value::from).collect()));
+        } else {
+            notices.push(format!("this version does not understand how the view {} is defined", Name(name)));
+        }
+        rows.push(Row::Fields(told));
+        notices.extend(super::view::progress(snapshot, view)?);
     }
     for (added, rule) in snapshot.added_verbs() {
         if added == name || rule.kind() == name {

@@ -9,6 +9,7 @@ use super::{define, read, write};
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent};
+use crate::plan::view::Wanted;
 use crate::plan::{
     Access, Act, Append, Define, Emit, Explain, Owner, Perform, Plan, Read, ReadKind, Window, Write,
 };
@@ -30,6 +31,14 @@ pub(crate) fn explain(snapshot: &Snapshot, explain: &Explain) -> Result<Answer> 
         let events = match &mut read.kind {
             ReadKind::Events(events) => Some(events),
             ReadKind::Shaped(shaped) => Some(&mut shaped.events),
+            ReadKind::View(view) => match &mut view.rows {
+                Wanted::Each(kind) => match &mut **kind {
+                    ReadKind::Events(events) => Some(events),
+                    ReadKind::Shaped(shaped) => Some(&mut shaped.events),
+                    _ => None,
+                },
+                Wanted::Groups(_) => None,
+            },
             _ => None,
         };
         if let Some(events) = events {
@@ -117,6 +126,14 @@ fn defining(snapshot: &Snapshot, define: &Define) -> String {
             let known = snapshot.indexes().program(program.kind, &program.name);
             replacing(known.map(|program| program.position))
         }
+        Define::View(view) => match snapshot.indexes().view(&view.name) {
+            Some(view) => format!(
+                "would be built from {} events beside the one of {}, and replace it when it is complete",
+                snapshot.head().0,
+                view.position
+            ),
+            None => format!("would be built from {} events in the background", snapshot.head().0),
+        },
     }
 }
 

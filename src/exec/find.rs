@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::answer::{Answer, Row, State};
 use super::budget::Budget;
 use super::eval::{Found, Scope};
-use super::group::Grouping;
+use super::group::{Grouping, Groups};
 use super::project::row;
 use super::sort::{Best, Sorting};
 use crate::entity::{Entity, EntityStr, Version};
@@ -18,6 +18,7 @@ use crate::plan::find::{Candidates, Find};
 use crate::plan::shape::{Column, Shape};
 use crate::store::kept::Kept;
 use crate::store::snapshot::{Snapshot, States, Way};
+use crate::value::{Object, Value};
 
 /// How many rows are made at a time.
 const PAGE: usize = if cfg!(test) { 2 } else { 64 };
@@ -42,10 +43,39 @@ pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<Answer> {
         }
         Some(Shape::Group(group)) => {
             let grouping = Grouping::new(snapshot, group);
-            let mut groups = grouping.start();
-            each(snapshot, find, |_, found| grouping.add(&mut groups, &Scope::found(found)))?;
-            Answer::rows(grouping.rows(groups)?)
+            Answer::rows(grouping.rows(groups(snapshot, find, &grouping)?)?)
         }
+    })
+}
+
+/// The groups of the entities that are wanted.
+pub(super) fn groups(snapshot: &Snapshot, find: &Find, grouping: &Grouping) -> Result<Groups> {
+    let mut groups = grouping.start();
+    each(snapshot, find, |_, found| grouping.add(&mut groups, &Scope::found(found)))?;
+    Ok(groups)
+}
+
+/// Hands over a row of each entity that is wanted, its id, and what it is known by: in the row, too.
+pub(super) fn each_row(
+    snapshot: &Snapshot,
+    find: &Find,
+    mut take: impl FnMut(&str, Row, Object) -> Result<()>,
+) -> Result<()> {
+    each(snapshot, find, |id, found| {
+        let target = Value::of(&Entity::new(&find.kind, id)?)?;
+        let known = Object::from_iter([("target".to_owned(), target)]);
+        let made = match &find.shape {
+            Some(Shape::Select(columns)) => match row(&Scope::found(found), columns) {
+                Row::Fields(fields) => {
+                    let mut told = known.clone();
+                    told.extend(fields);
+                    Row::Fields(told)
+                }
+                other => other,
+            },
+            _ => Row::State(state(find, id, found.kept)?),
+        };
+        take(id, made, known)
     })
 }
 

@@ -4,6 +4,7 @@
 //! allocates nothing. Groups come in the order of their keys, unless another is asked for.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::aggregate::Accumulator;
 use super::answer::Row;
@@ -23,7 +24,7 @@ use crate::store::snapshot::Snapshot;
 /// How events are folded into groups.
 pub(super) struct Grouping<'p> {
     plan: &'p shape::Group,
-    budget: Budget,
+    budget: Arc<Budget>,
 }
 
 /// The groups of some events.
@@ -37,10 +38,19 @@ pub(super) struct Groups {
     room: Vec<u8>,
 }
 
-struct Group {
+pub(super) struct Group {
     /// As the first of its events has them.
-    keys: Vec<Datum<'static>>,
-    accumulators: Vec<Accumulator>,
+    pub keys: Vec<Datum<'static>>,
+    pub accumulators: Vec<Accumulator>,
+}
+
+impl Groups {
+    /// Each with the bytes of its keys; none where everything is one group.
+    pub fn each(&self) -> impl Iterator<Item = (&[u8], &Group)> {
+        let everything = self.groups.first().filter(|_| self.places.is_empty());
+        let each = self.places.iter().filter_map(|(key, place)| Some((&**key, self.groups.get(*place)?)));
+        each.chain(everything.map(|group| ([].as_slice(), group)))
+    }
 }
 
 /// The rows of the groups of some events.
@@ -96,7 +106,48 @@ fn held(key: &[u8], group: &Group) -> usize {
 impl<'p> Grouping<'p> {
     pub fn new(snapshot: &Snapshot, plan: &'p shape::Group) -> Grouping<'p> {
         let what = if plan.keys.is_empty() { "what the aggregates keep" } else { "GROUP BY" };
-        Grouping { plan, budget: Budget::new(snapshot, what) }
+        Grouping { plan, budget: Arc::new(Budget::new(snapshot, what)) }
+    }
+
+    /// The same, with a budget of others.
+    pub fn with(plan: &'p shape::Group, budget: Arc<Budget>) -> Grouping<'p> {
+        Grouping { plan, budget }
+    }
+
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Puts a group that was made before, and is not there yet, into its place.
+    pub fn put(&self, groups: &mut Groups, key: &[u8], group: Group) -> Result<()> {
+        self.budget
+            .take(held(key, &group) + group.accumulators.iter().map(Accumulator::held).sum::<usize>())?;
+        if self.plan.keys.is_empty() {
+            groups.groups = vec![group];
+        } else {
+            groups.places.insert(key.into(), groups.groups.len());
+            groups.groups.push(group);
+        }
+        Ok(())
+    }
+
+    /// The slots of each group that is wanted, by the bytes of its keys.
+    pub fn shown(&self, groups: &Groups) -> impl Iterator<Item = (Box<[u8]>, Arc<Vec<Datum<'static>>>)> {
+        groups.each().filter_map(|(key, group)| Some((key.into(), self.slots(group)?)))
+    }
+
+    /// The slots of a group, if it is wanted.
+    pub fn shown_at(&self, groups: &Groups, key: &[u8]) -> Option<Arc<Vec<Datum<'static>>>> {
+        let place = if self.plan.keys.is_empty() { 0 } else { *groups.places.get(key)? };
+        self.slots(groups.groups.get(place)?)
+    }
+
+    fn slots(&self, group: &Group) -> Option<Arc<Vec<Datum<'static>>>> {
+        let mut slots = group.keys.clone();
+        slots.extend(group.accumulators.iter().map(Accumulator::result));
+        let having = self.plan.having.as_ref();
+        let wanted = having.is_none_or(|having| Scope::group(&slots).truth(&having.node) == Some(true));
+        wanted.then(|| Arc::new(slots))
     }
 
     /// No groups yet; or the one of everything.
@@ -132,7 +183,7 @@ impl<'p> Grouping<'p> {
         self.plan.aggregates.iter().map(|aggregate| Accumulator::new(aggregate.kind)).collect()
     }
 
-    fn join_one(&self, group: &mut Group, later: Group) -> Result<()> {
+    pub fn join_one(&self, group: &mut Group, later: Group) -> Result<()> {
         let pairs = group.accumulators.iter_mut().zip(later.accumulators);
         pairs.into_iter().try_for_each(|(whole, later)| whole.join(later, &self.budget))
     }

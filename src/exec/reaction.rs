@@ -5,13 +5,14 @@
 
 use super::eval::Scope;
 use super::made;
+pub(crate) use super::rhythm::Rhythm;
 use crate::document::Document;
 use crate::entity::{Entity, Position};
-use crate::error::{Error, Result, shorten};
+use crate::error::{Result, shorten};
 use crate::event::id::IdSource;
 use crate::event::record::Record;
 use crate::event::{Cause, NewEvent};
-use crate::plan::reaction::{Deed, What, Whose};
+use crate::plan::reaction::{Deed, From, What, Whose};
 use crate::plan::{self, When};
 use crate::store::catalog::ProgramKind;
 use crate::store::group::{ANY_CONTENT, Group};
@@ -25,8 +26,26 @@ pub(crate) fn check(kind: ProgramKind, text: &str) -> Result<String> {
     match kind {
         ProgramKind::Reaction => plan::reaction_definition(text).map(|reaction| reaction.name),
         ProgramKind::Schedule => plan::schedule_definition(text).map(|schedule| schedule.name),
-        ProgramKind::Webhook => {
-            Err(Error::invalid("the definition of a webhook", "one that is understood", shorten(text)))
+        ProgramKind::Webhook => plan::webhook_definition(text).map(|webhook| webhook.name),
+    }
+}
+
+/// Behind which position a program begins that has no place yet.
+pub(crate) fn start(from: Option<From>, definition: Position, snapshot: &Snapshot) -> Result<Position> {
+    match from {
+        None => Ok(definition),
+        Some(From::Position(position)) => Ok(position),
+        Some(From::Time(time)) => {
+            // `recorded` never decreases.
+            let (mut low, mut high) = (1, snapshot.head().0 + 1);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                match snapshot.event(Position(middle))? {
+                    Some(event) if event.recorded < time => low = middle + 1,
+                    _ => high = middle,
+                }
+            }
+            Ok(Position(low - 1))
         }
     }
 }
@@ -56,11 +75,11 @@ impl Reaction {
         format!("$reaction {} {} {}", self.plan.name, self.definition.0, trigger.0)
     }
 
-    /// When it is to react to an event.
-    pub fn due(&self, trigger: &Record) -> Timestamp {
+    /// When it is to react to an event, by when that was recorded.
+    pub fn due(&self, recorded: Timestamp) -> Timestamp {
         match &self.plan.after {
-            Some(after) => trigger.recorded().saturating_add(after.period),
-            None => trigger.recorded(),
+            Some(after) => recorded.saturating_add(after.period),
+            None => recorded,
         }
     }
 
@@ -79,7 +98,7 @@ impl Reaction {
             }
             None => Value::Null,
         };
-        let now = self.due(trigger);
+        let now = self.due(trigger.recorded());
         let scope = Scope::reacting(trigger, &state, now);
         if self.plan.filter.as_ref().is_some_and(|filter| scope.truth(&filter.node) != Some(true)) {
             return Ok(None);
@@ -109,6 +128,11 @@ impl Schedule {
         let plan = plan::schedule_definition(text)?;
         let actor = Entity::new("Schedule", &plan.name)?;
         Ok(Schedule { plan, definition, actor })
+    }
+
+    /// When it runs. The definition was recorded at this instant.
+    pub fn rhythm(&self, defined: Timestamp) -> Rhythm {
+        Rhythm::new(self.plan.every, self.plan.offset, defined)
     }
 
     /// The key of what it does at an instant.

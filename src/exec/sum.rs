@@ -219,8 +219,8 @@ mod tests {
 
     fn sum(floats: &[f64], integers: &[i64]) -> Sum {
         let mut sum = Sum::default();
-        floats.iter().for_each(|x| drop(sum.add(Number::Float(*x))));
-        integers.iter().for_each(|n| drop(sum.add(Number::Integer((*n).into()))));
+        floats.iter().for_each(|x| _ = sum.add(Number::Float(*x)));
+        integers.iter().for_each(|n| _ = sum.add(Number::Integer((*n).into())));
         sum
     }
 

@@ -30,6 +30,7 @@ mod reads;
 mod shaped;
 mod shaped_naively;
 mod verbs;
+mod views;
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -84,7 +85,9 @@ impl<'a> Session<'a> {
             Plan::Read(plan) => read(&snapshot, &plan)?,
             Plan::Write(plan) => write(self.store, &plan, &crate::cancel::Cancel::new())?,
             Plan::Explain(plan) => explain(&snapshot, &plan)?,
-            Plan::Subscribe(_) => return Err(Error::stopped("a subscription is no answer")),
+            Plan::Subscribe(_) | Plan::SubscribeView(_) => {
+                return Err(Error::stopped("a subscription is no answer"));
+            }
         };
         Ok((answer.rows.collect::<Result<_>>()?, answer.notices))
     }

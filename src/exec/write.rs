@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::answer::{Answer, Row};
-use super::{define, eval};
+use super::{define, eval, program};
 use crate::cancel::Cancel;
 use crate::document::Document;
 use crate::entity::{Entity, Position};
@@ -25,6 +25,7 @@ pub(crate) fn write(store: &Store, plan: &Write, cancel: &Cancel) -> Result<Answ
         Write::Append(append) => self::append(store, append, cancel),
         Write::Define(definition) => define::define(store, definition),
         Write::Drop(drop) => define::drop(store, drop),
+        Write::Settle(settle) => program::settle(store, settle),
         Write::Checkpoint => store.checkpoint().map(|()| Answer::done()),
     }
 }

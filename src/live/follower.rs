@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
 use crate::exec::aside::{self, SetAside};
 use crate::plan;
-use crate::store::catalog::Program;
+use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{self, Cursor};
 use crate::store::group::{Group, Outcome, Prepared};
 use crate::store::snapshot::{Direction, Snapshot};
@@ -207,12 +207,21 @@ impl Follower {
 
     /// Has an event handled, as often as it takes; or sets it aside.
     fn take(&mut self, work: &mut dyn Work, event: &Event) -> Result<(), Ended> {
-        if self.aside.contains_key(&event.position.0) {
+        self.attempt(event.position, |follower| work.handle(follower, event))
+    }
+
+    /// Does what is to be done about a trigger, as often as it takes; or sets it aside.
+    pub fn attempt(
+        &mut self,
+        trigger: Position,
+        mut handle: impl FnMut(&Follower) -> Result<(), Failure>,
+    ) -> Result<(), Ended> {
+        if self.aside.contains_key(&trigger.0) {
             return Ok(());
         }
         let mut attempt = 1;
         loop {
-            let failure = match work.handle(self, event) {
+            let failure = match handle(self) {
                 Ok(()) => return Ok(()),
                 // What fails because of the end is no failure.
                 Err(_) if self.has_ended() => return Err(Ended),
@@ -222,7 +231,7 @@ impl Follower {
             match failure {
                 Failure::Error(_) if attempt < retries.attempts => self.pause(retries.pause(attempt))?,
                 Failure::Error(error) | Failure::Hopeless(error) => {
-                    return self.set_aside(event, &error, attempt.into());
+                    return self.set_aside(trigger, &error, attempt.into());
                 }
             }
             attempt += 1;
@@ -230,8 +239,7 @@ impl Follower {
     }
 
     /// Sets an event aside: that is an event, too.
-    pub fn set_aside(&mut self, event: &Event, error: &Error, attempts: u64) -> Result<(), Ended> {
-        let trigger = event.position;
+    pub fn set_aside(&mut self, trigger: Position, error: &Error, attempts: u64) -> Result<(), Ended> {
         let heard = self.hearing.unwrap_or(self.heard);
         let said = aside::failed(&self.program, trigger, error, attempts);
         let key = format!(
@@ -254,10 +262,11 @@ impl Follower {
         self.aside.insert(trigger.0, SetAside { error: error.to_string(), attempts });
         let name = crate::entity::Name(&self.program.name);
         let word = self.program.kind.word().to_uppercase();
+        let shown = aside::shown(self.program.kind, trigger);
         self.report(
-            Some(trigger),
+            Some(trigger).filter(|_| self.program.kind != ProgramKind::Schedule),
             format!(
-                "set aside {trigger}, {error} (tried {attempts}×; RETRY {word} {name} {trigger}, or SKIP it)"
+                "set aside {shown}, {error} (tried {attempts}×; RETRY {word} {name} {trigger}, or SKIP it)"
             ),
         );
         Ok(())
@@ -296,8 +305,31 @@ impl Follower {
         self.shared.cursors.change(&self.who, |cursor| cursor.heard = cursor.heard.max(through));
     }
 
+    /// What was said up to here is being done: the cursor says when it is.
+    #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
+    pub fn has_listened(&mut self, through: u64) {
+        self.heard = self.heard.max(through);
+    }
+
+    /// Whether an event is set aside.
+    #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
+    pub fn is_aside(&self, position: u64) -> bool {
+        self.aside.contains_key(&position)
+    }
+
     /// Hears what was said to it, and does that.
     fn hear(&mut self, work: &mut dyn Work) -> Result<(), Ended> {
+        self.hear_with(|follower, position| match follower.snapshot().event(Position(position)) {
+            Ok(Some(event)) => follower.take(work, &event),
+            Ok(None) | Err(_) => Ok(()),
+        })
+    }
+
+    /// Hears what was said to it, and does about each trigger what is to be done.
+    pub fn hear_with(
+        &mut self,
+        mut again: impl FnMut(&mut Follower, u64) -> Result<(), Ended>,
+    ) -> Result<(), Ended> {
         while self.is_called() {
             let (wanted, through) = match self.called() {
                 Ok(called) => called,
@@ -314,9 +346,7 @@ impl Follower {
                 if position > place || self.aside.contains_key(&position) {
                     continue;
                 }
-                if let Ok(Some(event)) = self.snapshot().event(Position(position)) {
-                    self.take(work, &event)?;
-                }
+                again(self, position)?;
             }
             self.has_heard(through);
         }

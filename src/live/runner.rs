@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::follower::{Ended, Follower, report};
+use super::{reaction, schedule};
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::store::Shared;
 use crate::store::catalog::{Catalog, Program, ProgramKind};
+use crate::store::cursor;
 use crate::store::snapshot::Direction;
 use crate::store::watch::Moved;
 
@@ -190,9 +192,16 @@ impl Supervisor {
 
 /// Runs a program until it is to end.
 fn run(follower: &mut Follower) -> Result<Ended> {
+    let place = cursor::Follower::Program(follower.program.position);
+    let _running = follower.shared.attach(&place, "this database, which is open live".to_owned())?;
     match follower.program.kind {
-        ProgramKind::Reaction => Err(Error::stopped("reactions are not run yet")),
-        ProgramKind::Webhook => Err(Error::stopped("webhooks are not run yet")),
-        ProgramKind::Schedule => Err(Error::stopped("schedules are not run yet")),
+        ProgramKind::Reaction => reaction::run(follower),
+        #[cfg(feature = "webhooks")]
+        ProgramKind::Webhook => super::webhook::run(follower),
+        #[cfg(not(feature = "webhooks"))]
+        ProgramKind::Webhook => Err(Error::stopped(
+            "this build has no webhooks: the feature `webhooks` of the library sends them",
+        )),
+        ProgramKind::Schedule => schedule::run(follower),
     }
 }

@@ -18,6 +18,8 @@ mod read;
 mod shape;
 mod trace;
 mod verb;
+mod view;
+mod webhook;
 mod write;
 
 use std::cell::{OnceCell, RefCell};
@@ -29,6 +31,7 @@ use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Admin, Count, EntityRef, Id, Param, Query, Shown, Span, Statement, Text};
 use crate::plan::Parameters;
+use crate::store::catalog::ProgramKind;
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -40,6 +43,8 @@ pub(crate) use point::recorded;
 pub(crate) use reaction::{reaction_definition, schedule_definition};
 pub(crate) use read::event_condition;
 pub(crate) use verb::verb_definition;
+pub(crate) use view::{row_key, view_definition};
+pub(crate) use webhook::webhook_definition;
 
 pub(crate) use hint::hints;
 
@@ -73,7 +78,9 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
                 Plan::Write(_) if *analyze => {
                     Err(explain_only("a write, which is not carried out to see what it costs"))
                 }
-                Plan::Subscribe(_) if *analyze => Err(explain_only("a subscription, which has no end")),
+                Plan::Subscribe(_) | Plan::SubscribeView(_) if *analyze => {
+                    Err(explain_only("a subscription, which has no end"))
+                }
                 _ => Ok(Plan::Explain(Explain { plan: Box::new(plan), analyze: *analyze })),
             }
         }
@@ -97,17 +104,31 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Read(ast::Read::Diff { entity, from, to, as_of }) => {
             read(binder.diff(entity, from, to.as_ref(), as_of.as_ref())?)
         }
-        Statement::Read(ast::Read::Subscribe(subscribe)) => {
-            binder.subscription(subscribe).map(Plan::Subscribe)
+        Statement::Read(ast::Read::View { view, clauses }) => {
+            read(ReadKind::View(Box::new(binder.read_view(view, clauses)?)))
         }
+        Statement::Read(ast::Read::Subscribe(subscribe)) => match &subscribe.source {
+            ast::Source::View(name) => binder.view_subscription(subscribe, name).map(Plan::SubscribeView),
+            ast::Source::Events(selector) => binder.subscription(subscribe, selector).map(Plan::Subscribe),
+        },
         Statement::Define(definition) => binder.define(definition).map(Plan::Write),
         Statement::Drop { kind, name } => binder.drop_definition(*kind, name).map(Plan::Write),
         Statement::Show(Shown::Indexes) => read(ReadKind::Indexes),
         Statement::Describe(name) => read(ReadKind::Describe(binder.described(name)?)),
         Statement::Show(Shown::Kinds) => read(ReadKind::Kinds),
         Statement::Show(Shown::Verbs) => read(ReadKind::Verbs),
+        Statement::Show(Shown::Views) => read(ReadKind::Views),
         Statement::Show(Shown::Types) => read(ReadKind::Types),
         Statement::Show(Shown::Subscriptions) => read(ReadKind::Subscriptions),
+        Statement::Show(Shown::Reactions) => read(ReadKind::Programs(ProgramKind::Reaction)),
+        Statement::Show(Shown::Webhooks) => read(ReadKind::Programs(ProgramKind::Webhook)),
+        Statement::Show(Shown::Schedules) => read(ReadKind::Programs(ProgramKind::Schedule)),
+        Statement::Admin(Admin::Retry { kind, name, position }) => {
+            binder.settle(*kind, name, *position, true).map(Plan::Write)
+        }
+        Statement::Admin(Admin::Skip { kind, name, position }) => {
+            binder.settle(*kind, name, *position, false).map(Plan::Write)
+        }
         Statement::Show(Shown::Stats) => read(ReadKind::Stats),
         Statement::Show(Shown::Head) => read(ReadKind::Head),
         Statement::Admin(Admin::Verify { .. }) => read(ReadKind::Verify),

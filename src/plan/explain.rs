@@ -41,8 +41,21 @@ impl Display for Plan {
             Plan::Write(Write::Drop(Drop { what: Dropped::Subscription, name, .. })) => {
                 write!(f, "forget the place of the subscription {}", Name(name))
             }
+            Plan::Write(Write::Settle(settle)) => {
+                let (kind, name) = (settle.kind.word(), Name(&settle.name));
+                let what = if settle.again { "tries again" } else { "never tries again" };
+                write!(f, "append that the {kind} {name} {what} what is set aside")
+            }
+            Plan::Write(Write::Drop(Drop { what: Dropped::View, name, .. })) => {
+                let name = Name(name);
+                write!(
+                    f,
+                    "append the end of the view {name}\n  and drop what is kept of it in the background"
+                )
+            }
             Plan::Write(Write::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
+            Plan::SubscribeView(subscription) => subscription.fmt(f),
             Plan::Explain(explain) => explain.plan.fmt(f),
         }
     }
@@ -72,6 +85,10 @@ impl Display for Define {
                 )?;
                 write!(f, "\n  {}", program.text)
             }
+            Define::View(view) => {
+                write!(f, "append the definition of the view {}", Name(&view.name))?;
+                write!(f, "\n  {}\n  and build it from the whole log in the background", view.text)
+            }
         }
     }
 }
@@ -87,11 +104,14 @@ impl Display for Read {
             ReadKind::Diff(from, to) => write!(f, "compare the fold of {from}\nwith the fold of {to}"),
             ReadKind::Trace(trace) => trace.fmt(f),
             ReadKind::Find(find) => find.fmt(f),
+            ReadKind::View(view) => view.fmt(f),
             ReadKind::Describe(name) => {
                 let name = Name(name);
                 write!(f, "read what is defined of {name}, its types and some of their newest events")
             }
+            ReadKind::Programs(kind) => write!(f, "list each {} with its place in the log", kind.word()),
             ReadKind::Kinds => f.write_str("go from kind to kind, and list the catalog"),
+            ReadKind::Views => f.write_str("list the catalog"),
             ReadKind::Verbs => f.write_str("list the catalog"),
             ReadKind::Types => f.write_str("count the list of each type"),
             ReadKind::Indexes => f.write_str("list the catalog"),

@@ -89,7 +89,7 @@ pub(crate) fn candidates(
         for finder in snapshot.indexes().finders_of(kind) {
             let Ok((node, true)) = super::index_expression(&finder.text) else { continue };
             let Some(test) = against.test().filter(|_| node == *subject) else { continue };
-            let mut ranges = ranges(finder, &test);
+            let mut ranges = key_ranges(finder, &test);
             let mut count = 0;
             for range in &ranges {
                 match snapshot.count_found(finder, range, COUNTED)? {
@@ -125,7 +125,7 @@ fn ids_of(kind: &str, entities: Vec<Entity>) -> Vec<String> {
 }
 
 /// Where in an index the values are that pass a test.
-fn ranges(finder: &Finder, test: &Test) -> Vec<TermRange> {
+pub(crate) fn key_ranges(finder: &Finder, test: &Test) -> Vec<TermRange> {
     let prefix = derived_prefix(finder.position);
     let mut ranges = match test {
         Test::Between(low, high) => vec![TermRange::between(&prefix, low.as_ref(), high.as_ref())],

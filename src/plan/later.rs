@@ -1,34 +1,23 @@
 //! The one list of what the grammar has and the plans have not yet. It is to become empty.
 
 use crate::error::Error;
-use crate::lang::ast::{Admin, DefinedKind, Definition, Read, Shown, Source, Statement};
+use crate::lang::ast::{Admin, Statement};
 
 /// A form of the language whose meaning comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Later {
-    Define(&'static str),
-    Drop,
-    Show(&'static str),
     Backup,
     VerifyAgainst,
     Compact,
-    Retry,
-    View,
-    SubscribeView,
     Form,
 }
 
 impl Later {
     fn what(self) -> &'static str {
         match self {
-            Later::Define(what) | Later::Show(what) => what,
-            Later::Drop => "DROP VIEW",
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
             Later::Compact => "COMPACT",
-            Later::Retry => "RETRY and SKIP",
-            Later::View => "READ",
-            Later::SubscribeView => "SUBSCRIBE VIEW",
             Later::Form => "this statement",
         }
     }
@@ -43,54 +32,15 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
     match statement {
         Statement::Explain { statement, .. } => self::statement(statement),
         Statement::Write(_) => None,
-        Statement::Read(read) => self::read(read),
-        Statement::Define(definition) => define(definition),
-        Statement::Drop { kind: DefinedKind::Index | DefinedKind::Entity | DefinedKind::Verb, .. } => None,
-        Statement::Drop {
-            kind: DefinedKind::Reaction | DefinedKind::Webhook | DefinedKind::Schedule,
-            ..
-        } => None,
-        Statement::Drop { kind: DefinedKind::Subscription, .. } => None,
-        Statement::Drop { .. } => Some(Later::Drop),
-        Statement::Show(shown) => show(*shown),
+        Statement::Read(_) => None,
+        Statement::Define(_) => None,
+        Statement::Drop { .. } => None,
+        Statement::Show(_) => None,
         Statement::Describe(_) => None,
         Statement::Admin(Admin::Verify { against: None } | Admin::Checkpoint) => None,
         Statement::Admin(Admin::Verify { .. }) => Some(Later::VerifyAgainst),
         Statement::Admin(Admin::Backup { .. }) => Some(Later::Backup),
         Statement::Admin(Admin::Compact) => Some(Later::Compact),
-        Statement::Admin(Admin::Retry { .. } | Admin::Skip { .. }) => Some(Later::Retry),
+        Statement::Admin(Admin::Retry { .. } | Admin::Skip { .. }) => None,
     }
-}
-
-fn read(read: &Read) -> Option<Later> {
-    match read {
-        Read::History { .. } | Read::At { .. } | Read::Replay { .. } => None,
-        Read::Blame { .. } | Read::Diff { .. } | Read::Trace { .. } => None,
-        Read::Query(_) => None,
-        Read::View { .. } => Some(Later::View),
-        Read::Subscribe(subscribe) => match &subscribe.source {
-            Source::View(_) => Some(Later::SubscribeView),
-            Source::Events(_) => None,
-        },
-    }
-}
-
-fn define(definition: &Definition) -> Option<Later> {
-    Some(Later::Define(match definition {
-        Definition::Index { .. } | Definition::Entity(_) | Definition::Verb(_) => return None,
-        Definition::Reaction(_) | Definition::Schedule { .. } => return None,
-        Definition::View { .. } => "DEFINE VIEW",
-        Definition::Webhook(_) => "DEFINE WEBHOOK",
-    }))
-}
-
-fn show(shown: Shown) -> Option<Later> {
-    Some(Later::Show(match shown {
-        Shown::Kinds | Shown::Types | Shown::Verbs | Shown::Indexes => return None,
-        Shown::Subscriptions | Shown::Stats | Shown::Head => return None,
-        Shown::Views => "SHOW VIEWS",
-        Shown::Reactions => "SHOW REACTIONS",
-        Shown::Webhooks => "SHOW WEBHOOKS",
-        Shown::Schedules => "SHOW SCHEDULES",
-    }))
 }

@@ -107,6 +107,13 @@ impl Reaction {
     }
 }
 
+impl Predicate {
+    /// Whether it asks for nothing but the event.
+    pub fn is_of_event(&self) -> bool {
+        !self.node.any(&mut |part| matches!(part, Node::Now | Node::Field(Field::State(_))))
+    }
+}
+
 impl Deed {
     fn nodes(&self) -> impl Iterator<Item = &Node> {
         let (index, on) = match &self.what {

@@ -89,11 +89,11 @@ fn columns(columns: &[Column]) -> Texts<'_, Column> {
     })
 }
 
-fn order(order: &[SortKey]) -> Texts<'_, SortKey> {
+pub(super) fn order(order: &[SortKey]) -> impl Display + '_ {
     Texts(order, |key| format!("{}{}", key.text, if key.descending { " descending" } else { "" }))
 }
 
-fn limit(f: &mut Formatter<'_>, limit: Option<u64>) -> fmt::Result {
+pub(super) fn limit(f: &mut Formatter<'_>, limit: Option<u64>) -> fmt::Result {
     limit.iter().try_for_each(|limit| write!(f, "\n  the first {limit}"))
 }
 

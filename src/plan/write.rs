@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Absence;
 use super::expr::Node;
-use crate::entity::{Entity, EventType};
+use crate::entity::{Entity, EventType, Position};
 use crate::event::{Cause, Expect};
 use crate::pattern::Pattern;
 use crate::store::catalog::ProgramKind;
@@ -79,6 +79,7 @@ pub(crate) enum Define {
     Entity(DefineEntity),
     Verb(DefineVerb),
     Program(DefineProgram),
+    View(DefineView),
 }
 
 /// What an index is of.
@@ -128,6 +129,15 @@ pub(crate) struct DefineVerb {
     pub actor: Option<Entity>,
 }
 
+/// `DEFINE VIEW`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DefineView {
+    pub name: String,
+    /// The canonical text of the statement, values in the place of parameters.
+    pub text: String,
+    pub actor: Option<Entity>,
+}
+
 /// `DEFINE REACTION`, `DEFINE WEBHOOK`, `DEFINE SCHEDULE`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DefineProgram {
@@ -148,6 +158,18 @@ pub(crate) struct Drop {
     pub actor: Option<Entity>,
 }
 
+/// `RETRY` or `SKIP`, of what is set aside.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settle {
+    pub kind: ProgramKind,
+    pub name: String,
+    /// None: all of it.
+    pub position: Option<Position>,
+    /// Whether it is tried again, or never any more.
+    pub again: bool,
+    pub actor: Option<Entity>,
+}
+
 /// What a `DROP` ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dropped {
@@ -157,6 +179,7 @@ pub(crate) enum Dropped {
     Program(ProgramKind),
     /// One that has a name: it is no definition, but a place.
     Subscription,
+    View,
 }
 
 /// Whose history it joins.

@@ -52,15 +52,20 @@ pub fn run_stream(
         }
         match Script::parse(&part.text) {
             Err(Error::Syntax(fault)) if fault.incomplete && !ended => part.next_look(),
-            Err(_) => return session.run_part(&part.text, place),
+            Err(_) => {
+                let result = session.run_part(&part.text, place);
+                session.told(result)?;
+                place.statements += 1;
+            }
             Ok(script) => {
-                session.run_statements(&script, place)?;
+                let result = session.run_statements(&script, place);
+                session.told(result)?;
                 session.flush()?;
                 place.statements += script.statements().len();
-                place.lines = lines;
-                part = Part::default();
             }
         }
+        place.lines = lines;
+        part = Part::default();
         if ended {
             return Ok(());
         }

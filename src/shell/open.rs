@@ -16,8 +16,23 @@ pub enum Missing {
 
 /// Opens the database, or makes one and says so: a name mistyped must not pass for an empty database.
 pub fn open(path: &Path, opening: &Opening, missing: Missing, speech: Speech) -> Result<Db, Failure> {
-    let mut options =
-        Options::new().read_only(opening.read_only).accept_lost_journal(opening.accept_lost_journal);
+    open_with(Options::new(), path, opening, missing, speech)
+}
+
+/// The same, with all running that is defined to run; what becomes of that is said.
+pub fn open_live(path: &Path, opening: &Opening, missing: Missing, speech: Speech) -> Result<Db, Failure> {
+    let options = Options::new().live(true).reports(move |report| speech.notice(&report.to_string()));
+    open_with(options, path, opening, missing, speech)
+}
+
+fn open_with(
+    options: Options,
+    path: &Path,
+    opening: &Opening,
+    missing: Missing,
+    speech: Speech,
+) -> Result<Db, Failure> {
+    let mut options = options.read_only(opening.read_only).accept_lost_journal(opening.accept_lost_journal);
     if let Some(bytes) = opening.memory {
         options = options.query_memory(bytes);
     }

@@ -7,6 +7,7 @@ use bygone::error::Fault;
 use bygone::{Db, Entity, Error, Object, Parameters, Row, Script, Statement, Value};
 
 use super::cli::{Format, Run};
+use super::exit::Exit;
 use super::failure::{Failure, Speech, say};
 use super::render::{self, Renderer};
 use super::signal::Signals;
@@ -87,6 +88,9 @@ pub struct Session {
     several: bool,
     /// Somebody types, and goes on typing when a statement was ended.
     prompt: bool,
+    /// A statement that fails does not end the rest; how the first failed is kept for the end.
+    goes_on: bool,
+    failed: Option<Exit>,
 }
 
 impl Session {
@@ -117,6 +121,8 @@ impl Session {
             ran: 0,
             several: false,
             prompt: false,
+            goes_on: false,
+            failed: None,
         }
     }
 
@@ -125,6 +131,29 @@ impl Session {
         self.prompt = true;
         self.footer = true;
         self.speech = self.speech.to_a_person(&self.terminal);
+    }
+
+    /// A statement that fails is told, and the next is run.
+    pub fn go_on(&mut self) {
+        self.goes_on = true;
+    }
+
+    /// What became of a statement of a stream. Where one goes on, a failure is told now.
+    pub fn told(&mut self, result: Result<(), Failure>) -> Result<(), Failure> {
+        match result {
+            Err(failure) if self.goes_on && !matches!(failure, Failure::Interrupted) => {
+                self.flush()?;
+                self.speech.failure(&failure);
+                self.failed.get_or_insert(failure.exit());
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// The first failure that one went on behind.
+    pub fn first_failure(&mut self) -> Result<(), Failure> {
+        self.failed.take().map_or(Ok(()), |exit| Err(Failure::Told(exit)))
     }
 
     /// The database, with the actor of this session.

@@ -27,6 +27,8 @@ struct State {
     statement: Cancel,
     interrupted: bool,
     waiting: bool,
+    /// A signal is how it is meant to end.
+    well: bool,
 }
 
 impl Signals {
@@ -49,12 +51,13 @@ impl Signals {
             let repeated = std::mem::replace(&mut state.interrupted, true);
             (repeated, state.waiting, state.statement.clone())
         };
-        if waiting {
-            let _ = self.close();
+        let mut exit = Exit::Interrupted;
+        if waiting && self.close().is_ok() && self.ends_well() {
+            exit = Exit::Success;
         }
         if waiting || repeated {
             mode.restore();
-            std::process::exit(Exit::Interrupted.code().into());
+            std::process::exit(exit.code().into());
         }
         statement.cancel();
     }
@@ -80,6 +83,15 @@ impl Signals {
             state.statement.cancel();
         }
         state.statement.clone()
+    }
+
+    /// From now on a signal is how the program is meant to end.
+    pub fn end_well(&self) {
+        self.state().well = true;
+    }
+
+    pub fn ends_well(&self) -> bool {
+        self.state().well
     }
 
     /// Whether a signal came.

@@ -10,6 +10,7 @@
 
 mod facts;
 mod states;
+mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -43,7 +44,8 @@ pub struct Verification {
     pub events: u64,
     /// How many index entries were compared.
     pub entries: u64,
-    /// How many states and snapshots of entities, which are kept to spare reading, were compared with a fold of all events.
+    /// How many states and snapshots of entities and groups of views, which are kept to spare reading, were compared with what all
+    /// events make of them.
     pub states: u64,
     /// What does not fit, in words; empty when all is well.
     pub faults: Vec<String>,
@@ -142,6 +144,9 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
     check.lists_hold_nothing_else(&snapshot.view()?)?;
     if !check.found.full() {
         states::compare(snapshot, &mut check.found)?;
+    }
+    if !check.found.full() {
+        views::compare(snapshot, &mut check.found)?;
     }
     for (_, cursor) in snapshot.read(|view| view.cold().cursors())? {
         check.found.or_fault(cursor)?;

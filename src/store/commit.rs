@@ -66,6 +66,11 @@ impl Shared {
         }
     }
 
+    /// Waits until those are through who are committing now. What is recorded from then on is recorded later.
+    pub fn let_through(&self) {
+        drop(super::locked(&self.committer));
+    }
+
     /// Commits one batch, hands leadership on, then answers.
     pub fn lead(self: &Arc<Shared>) {
         let mut duty = Duty { shared: self, batch: self.queue.take(self.options.frame_bytes), done: false };

@@ -24,7 +24,7 @@ use crate::event::record::Record;
 use crate::pattern::Pattern;
 
 /// A group takes no more bytes than this; one that would is not kept, and nor is what is read of its view.
-pub(super) const LARGEST: usize = 64 << 10;
+pub(super) const LARGEST: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// What a view makes of the log.
 pub(crate) trait View: Any + fmt::Debug + Send + Sync {

@@ -113,6 +113,10 @@ impl Binder<'_> {
 
     fn tagged(&self, name: &str, tag: &Tag, unbuilt: bool) -> Result<Tagged> {
         let test = self.test(name, tag)?;
+        // A definition is of what events carry themselves.
+        if self.snapshot.is_none() {
+            return Ok(Tagged::by(name, test, None));
+        }
         if unbuilt {
             return self.at(tag.span, Tagged::new(self.snapshot()?.indexes(), name, test));
         }

@@ -159,6 +159,7 @@ impl Binder<'_> {
                 let message = format!("{name}() within an aggregate: aggregates do not nest");
                 Err(self.fault(span, message))
             }
+            Names::Columns(_) => Err(self.aggregate_of_view(name, span)),
             Names::Event => {
                 let message = format!(
                     "{name}() is worked out from many events: it belongs in SELECT, HAVING or ORDER BY"

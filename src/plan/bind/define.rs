@@ -2,6 +2,7 @@
 
 use super::expr::Names;
 use super::{Binder, Said};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::lang;
 use crate::lang::ast::{
@@ -12,7 +13,7 @@ use crate::plan::fault::nearest;
 use crate::plan::field::{STATE, Sort};
 use crate::plan::later::Later;
 use crate::plan::write::On;
-use crate::plan::{Define, DefineIndex, Drop, Dropped, Parameters, Write};
+use crate::plan::{Define, DefineIndex, Drop, Dropped, Parameters, Settle, Write};
 use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -49,11 +50,12 @@ impl Binder<'_> {
             }
             Definition::Entity(entity) => Define::Entity(self.define_entity(entity)?),
             Definition::Verb(verb) => Define::Verb(self.define_verb(verb)?),
+            Definition::Webhook(webhook) => Define::Program(self.define_webhook(webhook)?),
             Definition::Reaction(reaction) => Define::Program(self.define_reaction(reaction)?),
             Definition::Schedule { name, every, at, acts } => {
                 Define::Program(self.define_schedule(name, every, at.as_ref(), acts)?)
             }
-            _ => return Err(Later::Form.error()),
+            Definition::View { name, query } => Define::View(self.define_view(name, query)?),
         }))
     }
 
@@ -93,7 +95,7 @@ impl Binder<'_> {
                 (Dropped::Verb, "verb", catalog.verbs().map(|verb| verb.name.as_str()).collect())
             }
             DefinedKind::Reaction | DefinedKind::Webhook | DefinedKind::Schedule => {
-                let Some(kind) = program_of(kind) else { return Err(Later::Drop.error()) };
+                let Some(kind) = program_of(kind) else { return Err(Later::Form.error()) };
                 let programs = catalog.programs().filter(|program| program.kind == kind);
                 let known = programs.map(|program| program.name.as_str()).collect();
                 (Dropped::Program(kind), kind.word(), known)
@@ -101,7 +103,9 @@ impl Binder<'_> {
             DefinedKind::Subscription => {
                 (Dropped::Subscription, "subscription", cursors.iter().map(String::as_str).collect())
             }
-            _ => return Err(Later::Drop.error()),
+            DefinedKind::View => {
+                (Dropped::View, "view", catalog.views().map(|view| view.name.as_str()).collect())
+            }
         };
         if !known.contains(&name.text.as_str()) {
             if what == Dropped::Verb && self.snapshot()?.added_verb(&name.text).is_some() {
@@ -124,6 +128,31 @@ impl Binder<'_> {
         Ok(Write::Drop(Drop { what, name: name.text.clone(), actor }))
     }
 
+    /// `RETRY`, `SKIP`.
+    pub(super) fn settle(
+        &self,
+        kind: DefinedKind,
+        name: &Name,
+        position: Option<Position>,
+        again: bool,
+    ) -> Result<Write> {
+        let Some(kind) = program_of(kind) else {
+            let message =
+                format!("no {kind} sets anything aside: expected a REACTION, a WEBHOOK or a SCHEDULE");
+            return Err(self.fault(name.span, message));
+        };
+        let catalog = self.snapshot()?.indexes();
+        if catalog.program(kind, &name.text).is_none() {
+            let programs = catalog.programs().filter(|program| program.kind == kind);
+            let known = programs.map(|program| program.name.as_str());
+            let meant = nearest(&name.text, known).map(|name| crate::entity::Name(name).to_string());
+            let message = format!("no {} '{}' is defined", kind.word(), name.text);
+            return Err(self.fault_meaning(name.span, message, meant));
+        }
+        let actor = self.context.default_actor.cloned();
+        Ok(Write::Settle(Settle { kind, name: name.text.clone(), position, again, actor }))
+    }
+
     /// A name that there is something to tell of.
     pub(super) fn described(&self, name: &Name) -> Result<String> {
         let snapshot = self.snapshot()?;
@@ -135,14 +164,15 @@ impl Binder<'_> {
         let added = || added.iter().map(|(name, _)| name.as_str());
         let verbs = || catalog.verbs().map(|verb| verb.name.as_str()).chain(added());
         let programs = || catalog.programs().map(|program| program.name.as_str());
-        let is_defined = indexes().chain(verbs()).chain(programs()).any(|name| name == wanted);
+        let views = || catalog.views().map(|view| view.name.as_str());
+        let is_defined = indexes().chain(verbs()).chain(views()).chain(programs()).any(|name| name == wanted);
         if is_defined || catalog.model(wanted).is_some() || snapshot.has_kind(wanted)? {
             return Ok(name.text.clone());
         }
         let kinds = snapshot.kinds()?;
         let kinds = kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with('$'));
         let defined = catalog.models().map(|model| model.kind.as_str());
-        let known = kinds.chain(defined).chain(verbs()).chain(indexes()).chain(programs());
+        let known = kinds.chain(defined).chain(verbs()).chain(indexes()).chain(views()).chain(programs());
         let meant = nearest(wanted, known).map(|name| crate::entity::Name(name).to_string());
         let message =
             format!("nothing is called '{wanted}'; SHOW KINDS tells which kinds of entities there are");

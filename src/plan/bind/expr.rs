@@ -3,6 +3,7 @@
 use super::Binder;
 use super::call::folded;
 use super::shape::Frame;
+use super::view::Columns;
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Operator, Path, Span};
@@ -29,6 +30,8 @@ pub(super) enum Names<'f> {
     State,
     /// The fields of an event, aggregates, and columns that have names already.
     Frame(&'f Frame),
+    /// The columns of a view, and nothing else.
+    Columns(&'f Columns),
     /// What a verb sees: what it is performed on, its arguments, and who performs it.
     Verb,
     /// What a reaction sees: the event that triggers it, and the state of its target just after it.
@@ -55,6 +58,7 @@ impl Binder<'_> {
     pub(super) fn expr(&self, expr: &Expr, names: Names) -> Result<Node> {
         match names {
             Names::Frame(frame) => frame.key(expr).map_or_else(|| self.node(expr, names), Ok),
+            Names::Columns(columns) => columns.get(expr).map_or_else(|| self.node(expr, names), Ok),
             _ => self.node(expr, names),
         }
     }
@@ -152,6 +156,9 @@ impl Binder<'_> {
 
     /// A column, where one has the name; else a field.
     fn named(&self, path: &Path, names: Names) -> Result<Node> {
+        if let Names::Columns(columns) = names {
+            return self.column_of_view(columns, path);
+        }
         let Names::Frame(frame) = names else { return self.field(path, names).map(Node::Field) };
         if path.steps.is_empty()
             && let Some(column) = frame.column(&path.first.text)

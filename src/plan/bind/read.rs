@@ -5,10 +5,9 @@ use crate::entity::{Entity, Position};
 use crate::error::{Error, Result, shorten};
 use crate::lang;
 use crate::lang::ast::{
-    Clauses, EntityRef, Expr, Point, PointKind, Read, Selector, Source, Start, Statement, Subscribe,
+    Clauses, EntityRef, Expr, Point, PointKind, Read, Selector, Start, Statement, Subscribe,
 };
 use crate::pattern::Pattern;
-use crate::plan::later::Later;
 use crate::plan::subscription::indexed;
 use crate::plan::{
     Blame, By, Moment, Parameters, Predicate, Question, ReadKind, Replay, Subscription, Take, Until, Window,
@@ -124,18 +123,8 @@ impl Binder<'_> {
         Ok(ReadKind::Diff(replay(Some(from)), replay(to)))
     }
 
-    pub(super) fn subscription(&self, subscribe: &Subscribe) -> Result<Subscription> {
-        let Source::Events(selector) = &subscribe.source else { return Err(Later::SubscribeView.error()) };
-        let until = match &subscribe.until {
-            None => None,
-            // What has been recorded by now is what there is: the head, though it was recorded at this very instant.
-            Some(Point { kind: PointKind::Now, .. }) => Some(Until::Position(self.snapshot()?.head())),
-            Some(point) => Some(match self.point(point, None)? {
-                Moment::Position(position) => Until::Position(position),
-                Moment::Time(time) if time > self.now()? => Until::Recorded(time),
-                Moment::Time(time) => Until::Position(self.recorded(time, true)?),
-            }),
-        };
+    pub(super) fn subscription(&self, subscribe: &Subscribe, selector: &Selector) -> Result<Subscription> {
+        let until = self.until(subscribe)?;
         let filter = subscribe.filter.as_ref();
         let predicate = filter.map(|filter| self.predicate(filter, Names::Event)).transpose()?;
         let condition = filter.map(|filter| self.written(filter)).transpose()?;
@@ -185,6 +174,22 @@ pub(crate) fn event_condition(
     let binder = Binder::of(&context);
     let predicate = binder.predicate(filter, Names::Event)?;
     Ok(Predicate { text: binder.written(filter)?, ..predicate })
+}
+
+impl Binder<'_> {
+    /// Where a subscription ends.
+    pub(super) fn until(&self, subscribe: &Subscribe) -> Result<Option<Until>> {
+        Ok(match &subscribe.until {
+            None => None,
+            // What has been recorded by now is what there is: the head, though it was recorded at this very instant.
+            Some(Point { kind: PointKind::Now, .. }) => Some(Until::Position(self.snapshot()?.head())),
+            Some(point) => Some(match self.point(point, None)? {
+                Moment::Position(position) => Until::Position(position),
+                Moment::Time(time) if time > self.now()? => Until::Recorded(time),
+                Moment::Time(time) => Until::Position(self.recorded(time, true)?),
+            }),
+        })
+    }
 }
 
 /// What a state at a moment is made of, of a log that goes so far.

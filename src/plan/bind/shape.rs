@@ -126,7 +126,7 @@ impl Binder<'_> {
 
         let having = clauses.having.as_ref().map(|having| self.predicate(having, Names::Frame(&frame)));
         let having = having.transpose()?;
-        let order = clauses.order.iter().map(|order| self.sort_key(order, &frame));
+        let order = clauses.order.iter().map(|order| self.sort_key(order, Names::Frame(&frame)));
         let order = order.collect::<Result<Vec<_>>>()?;
 
         if frame.is_grouped() {
@@ -144,7 +144,7 @@ impl Binder<'_> {
         Ok(Outline { group: None, columns: (!columns.is_empty()).then_some(columns), order, limit })
     }
 
-    fn items(&self, items: &[Item], names: Names, clause: &str) -> Result<Vec<Column>> {
+    pub(super) fn items(&self, items: &[Item], names: Names, clause: &str) -> Result<Vec<Column>> {
         let column = |item: &Item| {
             let node = self.expr(&item.expr, names)?;
             self.check_column(&item.expr)?;
@@ -163,7 +163,7 @@ impl Binder<'_> {
     }
 
     /// No two columns have one name.
-    fn check_names(&self, clauses: &Clauses, columns: &[Column]) -> Result<()> {
+    pub(super) fn check_names(&self, clauses: &Clauses, columns: &[Column]) -> Result<()> {
         let items = clauses.group.iter().chain(&clauses.select);
         let mut seen = HashMap::new();
         for (i, (column, item)) in columns.iter().zip(items).enumerate() {
@@ -180,8 +180,8 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn sort_key(&self, order: &Order, frame: &Frame) -> Result<SortKey> {
-        let node = self.expr(&order.expr, Names::Frame(frame))?;
+    pub(super) fn sort_key(&self, order: &Order, names: Names) -> Result<SortKey> {
+        let node = self.expr(&order.expr, names)?;
         if matches!(node, Node::Constant(_)) {
             let message = format!(
                 "ORDER BY: {} is the same for every row; say the name of a column, or an expression",
@@ -210,12 +210,17 @@ impl Binder<'_> {
     }
 }
 
-fn shaped(events: Events, shape: Shape) -> ReadKind {
+pub(super) fn shaped(events: Events, shape: Shape) -> ReadKind {
     ReadKind::Shaped(Box::new(Shaped { events, shape }))
 }
 
 /// What to take where the order that is asked for is that of the log, one way or the other.
-fn along_the_log(order: &[SortKey], limit: Option<u64>, first: Take, history: bool) -> Option<Take> {
+pub(super) fn along_the_log(
+    order: &[SortKey],
+    limit: Option<u64>,
+    first: Take,
+    history: bool,
+) -> Option<Take> {
     let Some(key) = order.first() else { return Some(first) };
     let along = match &key.node {
         // No two events have one position: what comes after it does not matter.

@@ -10,7 +10,6 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::document::Raw;
 use crate::event::{Event, NewEvent, codec};
 use crate::store::backfill::Step;
 use crate::store::catalog::{self, Compile, Derive, model};

@@ -22,6 +22,9 @@ use crate::store::term::{self, Term, TermRange};
 const PAGE: usize = if cfg!(test) { 3 } else { 256 };
 const BYTES: usize = 4 << 20;
 
+/// So many entries of an index are counted, for people.
+const COUNTED: u64 = 10_000;
+
 /// What states are found by: a term, and the id of each.
 type Entries = BTreeSet<(Term, String)>;
 
@@ -135,6 +138,16 @@ impl Snapshot {
             })?;
             Ok(Some(count))
         })
+    }
+
+    /// How many states some ranges of an index have, counted up to so many; none where the index does not serve now.
+    pub fn count_found_all(&self, finder: &Finder, ranges: &[TermRange]) -> Result<Option<u64>> {
+        let mut all = 0;
+        for range in ranges {
+            let Some(count) = self.count_found(finder, range, COUNTED)? else { return Ok(None) };
+            all += count;
+        }
+        Ok(Some(all))
     }
 
     fn index_serves(&self, view: &View, model: &Model, finder: &Finder) -> Result<bool> {

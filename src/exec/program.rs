@@ -1,0 +1,273 @@
+//! What runs by itself, as it is told: `SHOW REACTIONS`, `SHOW WEBHOOKS`, `SHOW SCHEDULES`; and what is said to it: `RETRY`, `SKIP`.
+
+use std::sync::Arc;
+
+use super::answer::{Answer, Row};
+use super::reaction::{self, Reaction, Schedule};
+use super::{Scan, aside, state};
+use crate::entity::{Name, Position};
+use crate::error::{Error, Result};
+use crate::event::codec;
+use crate::plan::webhook::form_name;
+use crate::plan::{self, Predicate, Question, Replay, Settle, Take, Window, choose};
+use crate::store::Store;
+use crate::store::catalog::{Program, ProgramKind};
+use crate::store::cursor::{Cursor, Follower};
+use crate::store::group::Group;
+use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::term::Term;
+use crate::time::{Timestamp, display_duration};
+use crate::value::{Object, Value};
+
+/// So many events that wait for a reaction are counted; more are as many.
+const COUNTED: u64 = 10_000;
+
+/// `SHOW REACTIONS`, `SHOW SCHEDULES`.
+pub(super) fn show(snapshot: &Snapshot, kind: ProgramKind) -> Result<Vec<Row>> {
+    let snapshot = snapshot.now();
+    let programs: Vec<Arc<Program>> = snapshot.indexes().programs().cloned().collect();
+    programs.iter().filter(|program| program.kind == kind).map(|program| one(&snapshot, program)).collect()
+}
+
+/// What there is to tell of one.
+pub(super) fn one(snapshot: &Snapshot, program: &Program) -> Result<Row> {
+    let follower = Follower::Program(program.position);
+    let cursor = snapshot.cursors().into_iter().find(|(other, _)| *other == follower);
+    let cursor = cursor.map(|(_, cursor)| cursor).transpose()?;
+    let mut row = Object::from_iter([("name".to_owned(), Value::from(program.name.as_str()))]);
+    let told = match program.kind {
+        ProgramKind::Reaction => of_reaction(snapshot, program, cursor.as_ref())?,
+        ProgramKind::Schedule => of_schedule(snapshot, program, cursor.as_ref())?,
+        ProgramKind::Webhook => of_webhook(snapshot, program, cursor.as_ref()),
+    };
+    let is_understood = !told.is_empty();
+    row.extend(told.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    let aside = aside::set_aside(snapshot, program)?;
+    let state = match snapshot.reader(&follower) {
+        _ if !is_understood => "not understood",
+        Some(_) if aside.len() >= aside::MOST => "halted",
+        Some(_) => "running",
+        None => "not running",
+    };
+    let last = || aside.last_key_value().map(|(_, one)| one.error.clone());
+    let error = snapshot.trouble(&follower).or_else(last).map_or(Value::Null, Value::from);
+    row.insert("setAside".to_owned(), (aside.len() as u64).into());
+    row.insert("error".to_owned(), error);
+    row.insert("state".to_owned(), state.into());
+    Ok(Row::Fields(row))
+}
+
+/// Nothing, where this version does not understand it.
+fn of_reaction(
+    snapshot: &Snapshot,
+    program: &Program,
+    cursor: Option<&Cursor>,
+) -> Result<Vec<(&'static str, Value)>> {
+    let Ok(reaction) = Reaction::new(&program.text, program.position) else { return Ok(Vec::new()) };
+    let place = place(snapshot, program, &reaction, cursor)?;
+    Ok(vec![
+        ("on", reaction.plan.pattern.to_string().into()),
+        ("position", place.0.into()),
+        ("waiting", waiting(snapshot, &reaction, place)?.into()),
+        ("lag", snapshot.head().0.saturating_sub(place.0).into()),
+    ])
+}
+
+fn place(
+    snapshot: &Snapshot,
+    program: &Program,
+    reaction: &Reaction,
+    cursor: Option<&Cursor>,
+) -> Result<Position> {
+    match cursor {
+        Some(cursor) => Ok(Position(cursor.position)),
+        None => reaction::start(reaction.plan.from, program.position, snapshot),
+    }
+}
+
+/// How many events lie behind its place that it may react to, up to [`COUNTED`].
+fn waiting(snapshot: &Snapshot, reaction: &Reaction, place: Position) -> Result<u64> {
+    let head = snapshot.head().0;
+    if place.0 >= head {
+        return Ok(0);
+    }
+    let question = question(snapshot, reaction, place, COUNTED);
+    let mut found = 0;
+    for event in Scan::new(snapshot, &choose(snapshot, question)?)? {
+        event?;
+        found += 1;
+    }
+    Ok(found)
+}
+
+fn of_webhook(snapshot: &Snapshot, program: &Program, cursor: Option<&Cursor>) -> Vec<(&'static str, Value)> {
+    let Ok(webhook) = plan::webhook_definition(&program.text) else { return Vec::new() };
+    let start = webhook.events.from.unwrap_or(program.position);
+    let place = cursor.map_or(start.0, |cursor| cursor.position);
+    vec![
+        ("on", webhook.events.pattern.to_string().into()),
+        ("to", webhook.to.to_string().into()),
+        ("as", form_name(webhook.form).into()),
+        ("signed", webhook.secret.is_some().into()),
+        ("position", place.into()),
+        ("lag", snapshot.head().0.saturating_sub(place).into()),
+    ]
+}
+
+fn of_schedule(
+    snapshot: &Snapshot,
+    program: &Program,
+    cursor: Option<&Cursor>,
+) -> Result<Vec<(&'static str, Value)>> {
+    let Ok(schedule) = Schedule::new(&program.text, program.position) else { return Ok(Vec::new()) };
+    let Some(defined) = snapshot.event(program.position)? else { return Ok(Vec::new()) };
+    let rhythm = schedule.rhythm(defined.recorded);
+    let instant = |place: u64| Timestamp::from_millis(i64::try_from(place).unwrap_or(i64::MAX)).to_string();
+    let begun = u64::try_from(defined.recorded.as_millis()).unwrap_or(0);
+    let last = cursor.map_or(begun, |cursor| cursor.position);
+    let next = rhythm.next(Timestamp::from_millis(i64::try_from(last).unwrap_or(i64::MAX)));
+    let window = Window::through(snapshot.head().0);
+    let told = state(snapshot, &Replay { entity: program.target()?, window, at: None, as_of: None })?.state;
+    Ok(vec![
+        ("every", display_duration(schedule.plan.every).into()),
+        ("last", if last > begun { instant(last).into() } else { Value::Null }),
+        ("next", next.to_string().into()),
+        ("missed", told.get("missed").cloned().unwrap_or(Value::Null)),
+    ])
+}
+
+/// What waits for somebody who runs it, a line for each reaction that has something to do.
+pub(crate) fn behind(snapshot: &Snapshot) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for program in snapshot.indexes().programs().filter(|program| program.kind == ProgramKind::Reaction) {
+        let Ok(reaction) = Reaction::new(&program.text, program.position) else { continue };
+        let follower = Follower::Program(program.position);
+        if snapshot.reader(&follower).is_some() {
+            continue;
+        }
+        let cursor = snapshot.cursors().into_iter().find(|(other, _)| *other == follower);
+        let cursor = cursor.map(|(_, cursor)| cursor).transpose()?;
+        let place = place(snapshot, program, &reaction, cursor.as_ref())?;
+        match waiting(snapshot, &reaction, place)? {
+            0 => {}
+            COUNTED => lines.push(format!("{} is {COUNTED} or more behind", Name(&program.name))),
+            waiting => lines.push(format!("{} is {waiting} behind", Name(&program.name))),
+        }
+    }
+    Ok(lines)
+}
+
+/// Whether all that runs has come as far as it can by now, in a database that is open live.
+pub(crate) fn is_idle(snapshot: &Snapshot, now: Timestamp) -> Result<bool> {
+    let snapshot = snapshot.now();
+    for program in snapshot.indexes().programs() {
+        if !is_done(&snapshot, program, now)? {
+            return Ok(false);
+        }
+    }
+    // What is done may have given others something to do.
+    Ok(snapshot.now().head() == snapshot.head())
+}
+
+fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<bool> {
+    let follower = Follower::Program(program.position);
+    let cursor = snapshot.cursors().into_iter().find(|(other, _)| *other == follower);
+    let Some(cursor) = cursor.map(|(_, cursor)| cursor).transpose()? else {
+        // It has not begun; or it never will.
+        return Ok(reaction::check(program.kind, &program.text).is_err());
+    };
+    // What was said to it last.
+    let said = Term::entity(&program.target()?)?;
+    let mut said = snapshot.list(said, cursor.heard + 1, u64::MAX, Direction::Descending);
+    let is_retry = |position: u64| -> Result<bool> {
+        let event = snapshot.event(Position(position))?;
+        Ok(event.is_some_and(|event| event.kind.last() == "retried"))
+    };
+    if let Some(position) = said.next().transpose()?
+        && is_retry(position)?
+    {
+        return Ok(false);
+    }
+    if aside::set_aside(snapshot, program)?.len() >= aside::MOST {
+        return Ok(true);
+    }
+    match program.kind {
+        ProgramKind::Reaction => {
+            let Ok(reaction) = Reaction::new(&program.text, program.position) else { return Ok(true) };
+            let first = waiting_first(snapshot, &reaction, Position(cursor.position))?;
+            // Behind the last event that concerns it there is nothing to wait for.
+            Ok(first.is_none_or(|recorded| reaction.due(recorded) > now))
+        }
+        ProgramKind::Webhook => Ok(cursor.position >= snapshot.head().0),
+        ProgramKind::Schedule => {
+            let Ok(schedule) = Schedule::new(&program.text, program.position) else { return Ok(true) };
+            let Some(defined) = snapshot.event(program.position)? else { return Ok(true) };
+            let due = schedule.rhythm(defined.recorded).last(now);
+            Ok(due.as_millis() <= i64::try_from(cursor.position).unwrap_or(i64::MAX))
+        }
+    }
+}
+
+/// When the first event was recorded that waits for a reaction.
+fn waiting_first(snapshot: &Snapshot, reaction: &Reaction, place: Position) -> Result<Option<Timestamp>> {
+    let first = Scan::new(snapshot, &choose(snapshot, question(snapshot, reaction, place, 1))?)?.next();
+    Ok(first.transpose()?.map(|event| event.recorded))
+}
+
+fn question(snapshot: &Snapshot, reaction: &Reaction, place: Position, most: u64) -> Question {
+    Question {
+        pattern: Some(reaction.plan.pattern.clone()),
+        by: Vec::new(),
+        predicate: reaction.plan.filter.clone().filter(Predicate::is_of_event),
+        window: Window { after: place.0, ..Window::through(snapshot.head().0) },
+        take: Take::First(most),
+        indexed: Vec::new(),
+    }
+}
+
+/// `RETRY`, `SKIP`: an event about the program, which whoever runs it hears.
+pub(super) fn settle(store: &Store, settle: &Settle) -> Result<Answer> {
+    let snapshot = store.snapshot();
+    let shown = Name(&settle.name);
+    let program = snapshot.indexes().program(settle.kind, &settle.name).cloned();
+    let program = program.ok_or_else(|| {
+        Error::conflict(format!("the {} {shown}", settle.kind.word()), "one that is defined", "none")
+    })?;
+    let aside = aside::set_aside(&snapshot, &program)?;
+    let positions: Vec<Position> = match settle.position {
+        Some(position) if aside.contains_key(&position.0) => vec![position],
+        Some(position) => {
+            let expected = format!("{position} among what is set aside");
+            let found = match aside.len() {
+                0 => "nothing that is set aside".to_owned(),
+                _ => {
+                    let some = aside.keys().take(5).map(|position| Position(*position).to_string());
+                    let more = if aside.len() > 5 { ", …" } else { "" };
+                    format!("{}{more}", some.collect::<Vec<_>>().join(", "))
+                }
+            };
+            return Err(Error::conflict(format!("the {} {shown}", settle.kind.word()), expected, found));
+        }
+        None => aside.keys().map(|position| Position(*position)).collect(),
+    };
+    if positions.is_empty() {
+        let notice = format!("nothing of {shown} is set aside");
+        return Ok(Answer { notices: vec![notice], ..Answer::done() });
+    }
+    let event = match settle.again {
+        true => aside::retried(&program, positions)?,
+        false => aside::skipped(&program, positions)?,
+    };
+    let event = match &settle.actor {
+        Some(actor) => event.by(actor),
+        None => event,
+    };
+    let outcome = store.append(Group { events: vec![event], internal: true, ..Group::default() })?;
+    let rows = outcome.events.into_iter();
+    let mut answer =
+        Answer::rows(rows.map(|(position, bytes)| Ok(Row::from(codec::decode(Position(position), bytes)?))));
+    if settle.again && snapshot.reader(&Follower::Program(program.position)).is_none() {
+        answer.notices.push(format!("{shown} tries again when it runs: bygone run"));
+    }
+    Ok(answer)
+}

@@ -1,0 +1,257 @@
+//! DEFINE VIEW, READ, SUBSCRIBE VIEW: a view equals the query that it stands for.
+
+mod naively;
+
+use super::*;
+
+/// What a view is defined as.
+fn view(session: &Session, name: &str, query: &str) {
+    session.rows(&format!("DEFINE VIEW {name} AS {query}"));
+}
+
+/// Does all that the background would do.
+fn settle(store: &Store) {
+    while store.work_by_hand().unwrap() {}
+}
+
+fn by_hand(tail: usize) -> Store {
+    let mut options = Options::new();
+    options.by_hand = true;
+    options.index_slice = (3, 2);
+    store_with(tail, options)
+}
+
+fn paid(session: &Session, customer: &str, total: &str) {
+    session.rows(&format!("EMIT Order.paid 1 {{customer: '{customer}', total: {total}}}"));
+}
+
+const REVENUE: &str = "EVENTS 'Order.paid' GROUP BY data.customer AS customer \
+    SELECT sum(data.total) AS total, count() AS n HAVING count() > 0";
+
+#[test]
+fn a_view_of_groups_is_current_and_is_asked_by_its_columns() {
+    let store = by_hand(3);
+    let session = Session::new(&store);
+    view(&session, "revenue", REVENUE);
+    assert_eq!(session.lines("READ revenue"), Vec::<String>::new());
+    for (customer, total) in [("b", "1"), ("a", "2"), ("b", "3.5"), ("c", "10"), ("a", "4")] {
+        paid(&session, customer, total);
+        assert_eq!(session.lines("READ revenue"), session.lines(REVENUE));
+    }
+    assert_eq!(
+        session.lines("READ revenue WHERE total > 4 ORDER BY total DESC, customer LIMIT 2"),
+        [r#"{"customer":"c","total":10,"n":1}"#, r#"{"customer":"a","total":6,"n":2}"#]
+    );
+    assert_eq!(
+        session.lines("READ revenue SELECT customer AS who, total / n AS each ORDER BY each LIMIT 1"),
+        [r#"{"who":"b","each":2.25}"#]
+    );
+    assert_eq!(session.lines("READ revenue AS OF #3"), session.lines(&format!("{REVENUE} AS OF #3")));
+    settle(&store);
+    store.checkpoint().unwrap();
+    settle(&store);
+    assert_eq!(session.lines("READ revenue"), session.lines(REVENUE));
+    assert_eq!(session.lines("READ revenue AS OF #3"), session.lines(&format!("{REVENUE} AS OF #3")));
+    assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
+    // Columns without a name are called by their text.
+    view(&session, "kinds", "EVENTS GROUP BY type SELECT count(), max(data.total)");
+    assert_eq!(
+        session
+            .lines("READ kinds WHERE count() > 1 AND type MATCHES 'Order.*' SELECT max(data.total) AS most"),
+        [r#"{"most":10}"#]
+    );
+}
+
+#[test]
+fn rows_are_events_or_columns_of_them() {
+    let store = by_hand(3);
+    let session = Session::new(&store);
+    paid(&session, "a", "1");
+    view(&session, "large", "EVENTS 'Order.*' WHERE data.total > 1");
+    view(
+        &session,
+        "totals",
+        "EVENTS 'Order.*' WHERE data.total > 1 SELECT data.customer AS who, data.total AS total",
+    );
+    for total in ["5", "1", "7", "2"] {
+        paid(&session, "b", total);
+    }
+    for settled in [false, true] {
+        assert_eq!(session.positions("READ large"), [4, 6, 7], "{settled}");
+        assert_eq!(session.positions("READ large WHERE data.total < 7 ORDER BY data.total"), [7, 4]);
+        assert_eq!(session.positions("READ large ORDER BY position DESC LIMIT 1"), [7]);
+        assert_eq!(session.positions("READ large AS OF #5"), [4]);
+        assert_eq!(session.lines("READ large SELECT data.total AS t LIMIT 1"), [r#"{"t":5}"#]);
+        assert_eq!(
+            session.lines("READ totals WHERE total > 2 ORDER BY total DESC"),
+            [r#"{"who":"b","total":7}"#, r#"{"who":"b","total":5}"#]
+        );
+        assert_eq!(session.lines("READ totals SELECT total * 2 AS double LIMIT 1"), [r#"{"double":10}"#]);
+        store.checkpoint().unwrap();
+        settle(&store);
+    }
+    assert!(session.lines("EXPLAIN READ large").join("\n").contains("which rows it has is kept"));
+    assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
+    // The index of a view is nobody's.
+    assert_eq!(session.lines("SHOW INDEXES"), Vec::<String>::new());
+    assert!(session.error("EVENTS BY large = TRUE").contains("no index answers it"));
+    assert!(session.error("DROP INDEX large").contains("no index 'large' is defined"));
+}
+
+#[test]
+fn entities_and_groups_of_them_are_views() {
+    let store = by_hand(3);
+    let session = Session::new(&store);
+    assert!(
+        session.error("DEFINE VIEW rich AS FIND Account WHERE state.balance > 5").contains("DEFINE ENTITY")
+    );
+    session.rows(
+        "DEFINE ENTITY Account ON paid SET balance = coalesce(state.balance, 0) + data.n ON closed DELETE",
+    );
+    view(&session, "rich", "FIND Account WHERE state.balance > 5 AND target.id != 'x'");
+    view(&session, "balances", "FIND Account SELECT target.id AS id, state.balance AS balance");
+    view(
+        &session,
+        "sizes",
+        "FIND Account GROUP BY state.balance > 5 AS rich SELECT count() AS n, sum(state.balance) AS sum",
+    );
+    for settled in [false, true] {
+        for (id, n) in [("a", 3), ("b", 7), ("a", 4), ("x", 9), ("b", -5)] {
+            session.rows(&format!("EMIT Account.paid {id} {{n: {n}}}"));
+            for (read, query) in [
+                ("READ rich", "FIND Account WHERE state.balance > 5 AND target.id != 'x'"),
+                ("READ balances", "FIND Account SELECT target.id AS id, state.balance AS balance"),
+                (
+                    "READ sizes",
+                    "FIND Account GROUP BY state.balance > 5 AS rich SELECT count() AS n, sum(state.balance) AS sum",
+                ),
+                (
+                    "READ balances WHERE balance > 3 ORDER BY balance DESC LIMIT 2",
+                    "FIND Account WHERE state.balance > 3 SELECT target.id AS id, state.balance AS balance ORDER BY balance DESC LIMIT 2",
+                ),
+                (
+                    "READ sizes AS OF #5",
+                    "FIND Account GROUP BY state.balance > 5 AS rich SELECT count() AS n, sum(state.balance) AS sum AS OF #5",
+                ),
+            ] {
+                assert_eq!(session.lines(read), session.lines(query), "{read} settled {settled}");
+            }
+        }
+        store.checkpoint().unwrap();
+        settle(&store);
+    }
+    assert!(session.lines("EXPLAIN READ rich").join("\n").contains("from the index of the view rich"));
+    assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
+}
+
+#[test]
+fn a_redefinition_is_built_behind_the_one_before_and_swapped_at_once() {
+    let store = by_hand(3);
+    let session = Session::new(&store);
+    view(&session, "v", "EVENTS 'Order.*' SELECT count() AS n");
+    for _ in 0..9 {
+        paid(&session, "a", "1");
+    }
+    store.checkpoint().unwrap();
+    settle(&store);
+    view(&session, "v", "EVENTS 'Order.*' SELECT sum(data.total) AS sum");
+    let state = |at: usize| {
+        let lines = session.lines("SHOW VIEWS");
+        let state = lines
+            .get(at)
+            .and_then(|line| line.split(r#""state":""#).nth(1)?.split('"').next())
+            .map(str::to_owned);
+        state.unwrap_or_default()
+    };
+    assert_eq!((state(0), state(1)), ("ready".to_owned(), "building".to_owned()));
+    paid(&session, "a", "1");
+    let (rows, notices) = session.run("READ v").unwrap();
+    assert_eq!(serde_json::to_string(&rows[0]).unwrap(), r#"{"n":10}"#);
+    assert!(notices.iter().any(|notice| notice.contains("until the one of #11 is complete")), "{notices:?}");
+    settle(&store);
+    assert_eq!(session.lines("READ v"), [r#"{"sum":10}"#]);
+    assert_eq!((state(0), state(1)), ("ready".to_owned(), String::new()));
+    let described = session.lines("DESCRIBE v");
+    assert!(
+        described[0].contains(r#""percent":100"#) && described[0].contains(r#""columns":["sum"]"#),
+        "{described:?}"
+    );
+    session.rows("DROP VIEW v");
+    assert!(session.error("READ v").contains("no view 'v' is defined"));
+    settle(&store);
+    let kept = store.shared().cold.read().unwrap().kept_definitions().unwrap();
+    assert_eq!(kept, []);
+}
+
+#[test]
+fn what_cannot_be_meant_is_told() {
+    let store = by_hand(100);
+    let session = Session::new(&store);
+    session.rows("DEFINE ENTITY Order");
+    session.rows("DEFINE INDEX customer ON 'Order.*' AS data.customer");
+    session.rows("EMIT Order.paid 1 {total: 1}");
+    view(&session, "revenue", REVENUE);
+    for (text, message) in [
+        ("DEFINE VIEW v AS EVENTS WHERE timestamp > NOW", "there is no NOW in it"),
+        ("DEFINE VIEW v AS EVENTS SINCE -7d", "a view means the same at any time"),
+        ("DEFINE VIEW v AS EVENTS LIMIT 3", "LIMIT is for whoever reads the view"),
+        ("DEFINE VIEW v AS EVENTS LAST 3", "LAST in a view"),
+        ("DEFINE VIEW v AS EVENTS ORDER BY data.x", "ORDER BY is for whoever reads the view"),
+        ("DEFINE VIEW v AS EVENTS AS OF #1", "AS OF in a view"),
+        ("DEFINE VIEW v AS FIND Order AT '2024-01-01'", "AT in a view"),
+        ("DEFINE VIEW v AS FIND Ordr", "the states of Ordr are not kept"),
+        ("DEFINE VIEW v AS EVENTS BY customer = 'a'", "WHERE data.customer says the same"),
+        ("DEFINE VIEW Order AS EVENTS", "Order is a kind of entities"),
+        ("DEFINE VIEW `$x` AS EVENTS", "the database's own"),
+        ("DEFINE VIEW v AS EVENTS SINCE #99", "beyond the head"),
+        ("DEFINE ENTITY revenue", "revenue"),
+        ("DEFINE VERB revenue ON Order", "revenue"),
+        ("READ revenu", "did you mean revenue?"),
+        ("READ Order", "FIND Order reads them"),
+        ("READ revenue WHERE totl > 1", "did you mean total?"),
+        ("READ revenue WHERE data.total > 1", "the view revenue has no column 'data.total'"),
+        ("READ revenue SELECT sum(total)", "it belongs in the definition"),
+        ("READ revenue GROUP BY customer SELECT count()", "GROUP BY belongs in the definition"),
+        ("READ revenue SINCE #1", "SINCE belongs in the definition"),
+        ("READ revenue LAST 1", "LAST"),
+        ("READ revenue SELECT total, total", "two columns are called total"),
+        ("DROP VIEW revenu", "did you mean revenue?"),
+        ("SUBSCRIBE VIEW revenue FROM START", "FROM"),
+        ("SUBSCRIBE VIEW revenue AS x", "no place to keep"),
+        ("SUBSCRIBE VIEW nothing", "no view 'nothing' is defined"),
+    ] {
+        let error = session.error(text);
+        assert!(error.contains(message), "{text}: {error}");
+    }
+    let mut session = Session::new(&store);
+    session.parameters = Parameters::new().set("p", "Order.*").set("n", 1).set("since", "2020-01-01");
+    session.rows("DEFINE VIEW v AS EVENTS $p BY actor = User 7 SINCE $since WHERE data.total >= $n");
+    let text = store.snapshot().indexes().view("v").unwrap().text.clone();
+    assert_eq!(
+        text,
+        "DEFINE VIEW v AS EVENTS 'Order.*' BY actor = User 7 WHERE data.total >= 1 SINCE 2020-01-01"
+    );
+}
+
+#[test]
+fn a_group_that_is_too_large_is_worked_out() {
+    let store = by_hand(4);
+    let session = Session::new(&store);
+    let query = "EVENTS 'Order.*' GROUP BY data.customer AS c SELECT distinct(data.total) AS n, last(data.total) AS last";
+    view(&session, "v", query);
+    for n in 0..40 {
+        paid(&session, "ab".get(n % 2..=n % 2).unwrap(), &n.to_string());
+    }
+    paid(&session, "a", &format!("'{}'", "x".repeat(300)));
+    store.checkpoint().unwrap();
+    settle(&store);
+    assert!(
+        store
+            .snapshot()
+            .kept_groups(store.snapshot().indexes().view("v").unwrap().position, |_| Ok(()))
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(session.lines("READ v"), session.lines(query));
+    assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
+}

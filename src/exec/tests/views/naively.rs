@@ -1,0 +1,294 @@
+//! Views against the queries that they stand for, whatever is appended, defined, dropped, moved into the tables and broken off in
+//! between; and so it is as of any point.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::Durability;
+use crate::store::check::verify;
+use crate::store::disk::simulated::{Fate, SimulatedDisk};
+
+const NAMES: [&str; 3] = ["v", "w", "Ü 1"];
+
+const PATTERNS: [&str; 4] = ["'Order.*'", "'*.paid'", "'Order.paid, Car.*'", ""];
+const BYS: [&str; 4] = ["", "", " BY actor = User 1", " BY tag IN (1, 'a')"];
+const WHERES: [&str; 5] =
+    ["", "", " WHERE data.n > 0", " WHERE data.c = 'a' OR data.n IS NULL", " WHERE target.id != '2'"];
+const WINDOWS: [&str; 5] =
+    ["", "", " SINCE #1", " UNTIL '2024-01-01T00:30:00Z'", " SINCE '2024-01-01T00:10:00Z'"];
+const KEYS: [&str; 5] = [
+    "",
+    " GROUP BY data.c AS c",
+    " GROUP BY data.c AS c, data.n % 2 AS odd",
+    " GROUP BY bucket(timestamp, 10m) AS at, actor AS who",
+    " GROUP BY data.o",
+];
+const SELECTS: [&str; 4] = [
+    " SELECT count() AS n, sum(data.n) AS sum, avg(data.n) AS avg, count(data.c) AS some",
+    " SELECT min(data.n) AS low, max(data.n) AS high, max(timestamp) AS latest, first(data.c) AS first, last(data) AS last",
+    " SELECT distinct(data.n) AS different, sum(data.n * 0.1) / count() AS mean",
+    " SELECT first(actor) AS one, last(target) AS other, max(version) AS version",
+];
+const HAVINGS: [&str; 3] = ["", "", " HAVING count() > 1"];
+const ROWS: [&str; 3] =
+    ["", " SELECT data.c AS c, data.n + 1 AS more", " SELECT position AS p, type AS type, target.id AS id"];
+const FOUND: [&str; 3] = ["", " WHERE state.n > 1", " WHERE target.id != '2' AND version > 1"];
+const FOUND_ROWS: [&str; 5] = [
+    "",
+    " SELECT target.id AS id, state.n AS n",
+    " GROUP BY state.c AS c SELECT count() AS n, sum(state.n) AS sum, first(target.id) AS first",
+    " SELECT count() AS n, max(state.n) AS high",
+    " GROUP BY version SELECT distinct(state.n) AS different HAVING count() < 3",
+];
+
+const MODELS: [&str; 3] = [
+    "ON paid SET n = coalesce(state.n, 0) + data.n, c = data.c ON closed DELETE",
+    "INCLUDE 'Car.*' BY tag ON 'Car.*' SET n = coalesce(state.n, 0) + 1 ON closed DELETE",
+    "",
+];
+
+#[derive(Debug, Clone)]
+struct Said {
+    kind: usize,
+    id: usize,
+    name: usize,
+    n: usize,
+    c: usize,
+    minute: u32,
+    actor: Option<u32>,
+    tag: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Append(Vec<Said>),
+    Define(usize, String),
+    Drop(usize),
+    Model(usize),
+    NoModel,
+    Read(usize),
+    Slice(u8),
+    Settle,
+    Checkpoint,
+    Reopen,
+    Crash(usize, u64),
+    Hold,
+    LetGo,
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    (0usize..2, 0usize..3, 0usize..8, 0usize..9, 0usize..4, 0u32..60, prop::option::of(1u32..3), 0usize..6)
+        .prop_map(|(kind, id, name, n, c, minute, actor, tag)| Said {
+            kind,
+            id,
+            name,
+            n,
+            c,
+            minute,
+            actor,
+            tag,
+        })
+}
+
+fn emit(said: &Said) -> String {
+    let kind = ["Order", "Car"][said.kind];
+    let name = ["paid", "paid", "paid", "paid", "moved", "moved", "noted", "closed"][said.name];
+    let n = ["0", "1", "2", "-3", "0.1", "1e17", "2.5", "NULL", "3"][said.n];
+    let c = ["'a'", "'b'", "1", "1.0"][said.c];
+    let actor = said.actor.map_or(String::new(), |actor| format!(" BY User {actor}"));
+    let tag = ["", "", " INDEX BY tag = 1", " INDEX BY tag = '2'", " INDEX BY tag = 'a'", ""][said.tag];
+    format!(
+        "EMIT {kind}.{name} {} {{n: {n}, c: {c}, o: {{k: {c}}}}}{actor} AT '2024-01-01T00:{:02}:00Z'{tag}",
+        said.id + 1,
+        said.minute
+    )
+}
+
+fn query() -> impl Strategy<Value = String> {
+    let of = |all: &'static [&'static str]| prop::sample::select(all);
+    prop_oneof![
+        4 => (of(&PATTERNS), of(&BYS), of(&WHERES), of(&WINDOWS), of(&KEYS), of(&SELECTS), of(&HAVINGS)).prop_map(
+            |(pattern, by, filter, window, keys, select, having)| {
+                format!("EVENTS {pattern}{by}{filter}{window}{keys}{select}{having}")
+            }
+        ),
+        2 => (of(&PATTERNS), of(&BYS), of(&WHERES), of(&WINDOWS), of(&ROWS)).prop_map(
+            |(pattern, by, filter, window, rows)| format!("EVENTS {pattern}{by}{filter}{window}{rows}")
+        ),
+        3 => (of(&FOUND), of(&FOUND_ROWS)).prop_map(|(filter, rows)| format!("FIND Order{filter}{rows}")),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        12 => prop::collection::vec(said(), 1..6).prop_map(Op::Append),
+        5 => (0usize..3, query()).prop_map(|(name, query)| Op::Define(name, query)),
+        1 => (0usize..3).prop_map(Op::Drop),
+        2 => (0usize..3).prop_map(Op::Model),
+        1 => Just(Op::NoModel),
+        3 => (0usize..3).prop_map(Op::Read),
+        5 => (1u8..6).prop_map(Op::Slice),
+        2 => Just(Op::Settle),
+        3 => Just(Op::Checkpoint),
+        1 => Just(Op::Reopen),
+        2 => (0..4usize, any::<u64>()).prop_map(|(fate, seed)| Op::Crash(fate, seed)),
+        1 => Just(Op::Hold),
+        1 => Just(Op::LetGo),
+    ]
+}
+
+fn options(disk: &SimulatedDisk, durability: Durability) -> Options {
+    let mut options = Options::new()
+        .disk(Arc::new(disk.clone()))
+        .tail(9, 1 << 20)
+        .journal_steps(4096, 8192)
+        .cache(256 << 10)
+        .durability(durability)
+        .clock(Clock::new(|| time(NOW)))
+        .with_compiler(Arc::new(crate::exec::Compiler));
+    options.index_slice = (5, 3);
+    options.by_hand = true;
+    options
+}
+
+fn path() -> &'static Path {
+    Path::new("/shop.bygone")
+}
+
+/// The rows of a statement, as lines, or why there are none.
+fn answer(session: &Session, snapshot: &Snapshot, text: &str) -> Vec<String> {
+    let plan = match session.plan(text, snapshot) {
+        Ok(Plan::Read(plan)) => plan,
+        other => panic!("{text}: {other:?}"),
+    };
+    let rows = match read(snapshot, &plan) {
+        Ok(answer) => answer.rows,
+        Err(error) => return vec![error.to_string()],
+    };
+    let line =
+        |row: Result<Row>| row.map_or_else(|e| e.to_string(), |row| serde_json::to_string(&row).unwrap());
+    let mut lines: Vec<String> = rows.map(line).collect();
+    // What was said is repeated in a state.
+    lines.iter_mut().for_each(|line| {
+        if let Some(at) = line.find(r#","asOf":"#) {
+            let end = line[at + 1..].find(r#","state":"#).unwrap() + at + 1;
+            line.replace_range(at..end, "");
+        }
+    });
+    lines
+}
+
+/// Holds each view to its query, now and as of some points so far from the head.
+fn views_hold(session: &Session, snapshot: &Snapshot, backs: &[u64]) -> Result<(), String> {
+    let head = snapshot.head().0;
+    for name in NAMES {
+        let Some(view) = snapshot.indexes().usable_view(name) else { continue };
+        let name = crate::entity::Name(name);
+        let query = view.text.strip_prefix(&format!("DEFINE VIEW {name} AS ")).unwrap();
+        let points = backs.iter().map(|back| format!(" AS OF #{}", head - back.min(&head)));
+        for point in std::iter::once(String::new()).chain(points) {
+            let (read, asked) = (format!("READ {name}{point}"), format!("{query}{point}"));
+            let (found, expected) = (answer(session, snapshot, &read), answer(session, snapshot, &asked));
+            if found != expected {
+                return Err(format!("{read} of {query}: {found:#?}, not {expected:#?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn play(ops: &[Op], backs: &[u64], durability: Durability) -> Result<(), String> {
+    let mut disk = SimulatedDisk::new();
+    let mut store = Store::create(path(), options(&disk, durability)).unwrap();
+    Session::new(&store).rows(&format!("DEFINE ENTITY Order {}", MODELS[0]));
+    let mut held: Vec<Snapshot> = Vec::new();
+    for op in ops {
+        let session = Session::new(&store);
+        match op {
+            Op::Append(events) => events.iter().for_each(|said| drop(session.rows(&emit(said)))),
+            Op::Define(name, query) => {
+                let name = crate::entity::Name(NAMES[*name]);
+                // Of entities that nobody defines there is none.
+                let defined = session.run(&format!("DEFINE VIEW {name} AS {query}"));
+                if let Err(error) = defined
+                    && !["DEFINE ENTITY", "beyond the head", "INDEX BY"]
+                        .iter()
+                        .any(|why| error.to_string().contains(why))
+                {
+                    return Err(format!("{query}: {error}"));
+                }
+            }
+            Op::Drop(name) => drop(session.run(&format!("DROP VIEW {}", crate::entity::Name(NAMES[*name])))),
+            Op::Model(model) => drop(session.rows(&format!("DEFINE ENTITY Order {}", MODELS[*model]))),
+            Op::NoModel => drop(session.run("DROP ENTITY Order")),
+            Op::Read(name) => {
+                drop(session.run(&format!("READ {} LIMIT 1", crate::entity::Name(NAMES[*name]))));
+                continue;
+            }
+            Op::Slice(times) => {
+                for _ in 0..*times {
+                    store.work_by_hand().map_err(|e| e.to_string())?;
+                }
+            }
+            Op::Settle => settle(&store),
+            Op::Checkpoint => store.checkpoint().unwrap(),
+            Op::Reopen => {
+                held.clear();
+                store.close().unwrap();
+                store = Store::open(path(), options(&disk, durability)).map_err(|e| e.to_string())?;
+            }
+            Op::Crash(fate, seed) => {
+                held.clear();
+                disk = disk.crash(Fate::ALL[*fate], *seed);
+                store = Store::open(path(), options(&disk, durability)).map_err(|e| e.to_string())?;
+            }
+            Op::Hold => held.push(store.snapshot()),
+            Op::LetGo => held.clear(),
+        }
+        let session = Session::new(&store);
+        views_hold(&session, &store.snapshot(), backs).map_err(|e| format!("after {op:?}: {e}"))?;
+        for snapshot in &held {
+            views_hold(&session, snapshot, backs)
+                .map_err(|e| format!("held at {}, after {op:?}: {e}", snapshot.head()))?;
+        }
+        match verify(&store.snapshot()).map_err(|e| e.to_string())?.faults.as_slice() {
+            [] => {}
+            faults => return Err(format!("after {op:?}: {faults:?}")),
+        }
+    }
+    drop(held);
+    store.checkpoint().unwrap();
+    settle(&store);
+    let (session, snapshot) = (Session::new(&store), store.snapshot());
+    views_hold(&session, &snapshot, backs)?;
+    let catalog = snapshot.indexes();
+    if catalog.kept_views().count() != catalog.views().count()
+        || !catalog.views().all(|view| view.is_complete())
+    {
+        return Err(format!("settled, and yet there is {:?}", session.lines("SHOW VIEWS")));
+    }
+    let kept = store.shared().cold.read().and_then(|read| read.kept_definitions()).unwrap();
+    let known = |definition: u64| {
+        catalog.models().any(|model| model.position.0 == definition)
+            || catalog.views().any(|view| view.groups().is_some() && view.position.0 == definition)
+    };
+    match kept.iter().find(|(definition, _)| !known(definition.0)) {
+        Some((definition, _)) => Err(format!("something is kept of {definition}, which is no more")),
+        None => Ok(()),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+    #[test]
+    fn a_view_equals_its_query(
+        ops in prop::collection::vec(op(), 1..40),
+        backs in prop::collection::vec(0u64..40, 1..3),
+        lazy in any::<bool>(),
+    ) {
+        let lazily = Durability::Interval(std::time::Duration::from_secs(3600));
+        if let Err(fault) = play(&ops, &backs, if lazy { lazily } else { Durability::Sync }) {
+            prop_assert!(false, "{}", fault);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Views: what works them out, and what is read of them.
+//!
+//! Groups are kept as what their aggregates keep, so that what comes later can be joined to them. Whoever reads takes what is kept up
+//! to some position of the log and joins what comes behind it; and remembers the whole, as long as it is small, so that the
+//! next read has nothing to do but to look whether the log has moved.
+
+mod encoded;
+mod read;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use encoded::{decode, encode};
+use read::Memory;
+pub(crate) use read::{Changing, changing};
+pub(super) use read::{answer, columns, percent, progress, show};
+
+use super::budget::Budget;
+use super::eval::{Found, Scope};
+use super::group::Grouping;
+use crate::entity::EntityStr;
+use crate::error::{Error, Result};
+use crate::event::record::Record;
+use crate::plan;
+use crate::plan::Predicate;
+use crate::plan::shape::Group;
+use crate::plan::view::{Of, Rows, Selected, View};
+use crate::store::catalog::Derive;
+use crate::store::kept::Kept;
+use crate::store::term::Key;
+use crate::store::view::{self, Groups, Keeps, Part};
+
+/// What works out the definition of a view: its name, and what it makes of the log.
+pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn view::View>)> {
+    let view = plan::view_definition(text)?;
+    Ok((view.name.clone(), Arc::new(Defined { view, memory: Mutex::default() })))
+}
+
+/// What a definition says, and what is remembered of its groups.
+pub(super) struct Defined {
+    view: View,
+    memory: Mutex<Option<Memory>>,
+}
+
+impl fmt::Debug for Defined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Defined({:?})", self.view)
+    }
+}
+
+impl view::View for Defined {
+    fn keeps(&self) -> Keeps<'_> {
+        match (&self.view.of, &self.view.shape) {
+            (Of::Events(_), Rows::Group(_)) => Keeps::Groups(self),
+            (Of::Events(events), _) => Keeps::Events(&events.pattern, Arc::new(Events(events.clone()))),
+            (Of::Entities { kind, predicate }, _) => {
+                let derive = Entities { kind: kind.clone(), predicate: predicate.clone() };
+                Keeps::States(kind, Arc::new(derive))
+            }
+        }
+    }
+}
+
+impl Defined {
+    /// Of which events its groups are, if it has groups of events.
+    fn groups(&self) -> Option<(&Selected, &Group)> {
+        match (&self.view.of, &self.view.shape) {
+            (Of::Events(events), Rows::Group(group)) => Some((events, group)),
+            _ => None,
+        }
+    }
+}
+
+impl Groups for Defined {
+    fn part<'e>(&self, events: &mut dyn Iterator<Item = Result<Record<'e>>>) -> Result<Part> {
+        let Some((selected, group)) = self.groups() else { return Ok(Part::new()) };
+        // A stretch is bounded already.
+        let grouping = Grouping::with(group, Arc::new(Budget::endless()));
+        let mut part = grouping.start();
+        let mut any = false;
+        for event in events {
+            let event = event?;
+            if selected.admits(&event) {
+                grouping.add(&mut part, &Scope::of(&event))?;
+                any = true;
+            }
+        }
+        if !any {
+            return Ok(Part::new());
+        }
+        part.each().map(|(key, group)| Ok((key.to_vec(), encode(group)?))).collect()
+    }
+
+    fn join(&self, kept: &[u8], later: &[u8]) -> Result<Vec<u8>> {
+        let damaged = || Error::corrupt("a kept group of a view", "bytes that are none");
+        let Some((_, plan)) = self.groups() else { return Err(damaged()) };
+        let mut kept = decode(kept, plan).ok_or_else(damaged)?;
+        let later = decode(later, plan).ok_or_else(damaged)?;
+        Grouping::with(plan, Arc::new(Budget::endless())).join_one(&mut kept, later)?;
+        encode(&kept)
+    }
+}
+
+/// The events that are rows.
+struct Events(Selected);
+
+impl Derive for Events {
+    fn keys(&self, event: &Record, found: &mut Vec<Key>) {
+        if self.0.admits(event) {
+            found.push(plan::row_key());
+        }
+    }
+}
+
+/// The entities that are rows.
+struct Entities {
+    kind: String,
+    predicate: Option<Predicate>,
+}
+
+impl Derive for Entities {
+    fn keys(&self, _: &Record, _: &mut Vec<Key>) {}
+
+    fn is_of_states(&self) -> bool {
+        true
+    }
+
+    fn keys_of_state(&self, id: &str, kept: &Kept, found: &mut Vec<Key>) {
+        let entity = Found { target: EntityStr { kind: &self.kind, id }, kept };
+        let wanted = |predicate: &Predicate| Scope::found(&entity).truth(&predicate.node) == Some(true);
+        if !kept.state.is_null() && self.predicate.as_ref().is_none_or(wanted) {
+            found.push(plan::row_key());
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! Reading a view.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Defined, decode};
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::event::record::Record;
+use crate::exec::answer::{Answer, Row};
+use crate::exec::budget::{Budget, ENTRY};
+use crate::exec::eval::Scope;
+use crate::exec::gather::gather_all;
+use crate::exec::group::{Grouping, Groups};
+use crate::exec::project::row;
+use crate::exec::show::fields;
+use crate::exec::sort::write_sort_key;
+use crate::exec::{find, read};
+use crate::plan::datum::Datum;
+use crate::plan::find::Find;
+use crate::plan::shape::Group;
+use crate::plan::view::{GroupsOf, ReadGroups, ReadView, Selected, Wanted};
+use crate::plan::{Question, Read, ReadKind, Take, Window, choose};
+use crate::store::catalog::{DefinedView, model};
+use crate::store::snapshot::{Direction, Snapshot};
+use crate::value::{Object, Value};
+
+/// What is remembered of the groups of a view takes no more than this; larger ones are read from the tables again.
+const REMEMBERED: usize = 16 << 20;
+
+/// More events than this are looked for by the indexes; fewer are looked at.
+const FEW: u64 = 256;
+
+/// Where the tables are so much further than what is remembered, they are read again.
+const FAR: u64 = 32_768;
+
+/// A group as it is shown: its keys, then what its aggregates come to.
+type Slots = Arc<Vec<Datum<'static>>>;
+
+/// The groups of a view as of a position.
+pub(in crate::exec) struct Memory {
+    through: u64,
+    whole: Groups,
+    /// By their keys, those that pass `HAVING`.
+    shown: BTreeMap<Box<[u8]>, Slots>,
+    budget: Arc<Budget>,
+}
+
+/// `READ`.
+pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<Answer> {
+    let groups = match &plan.rows {
+        Wanted::Each(kind) => {
+            return read(snapshot, &Read { kind: (**kind).clone(), notices: Vec::new() });
+        }
+        Wanted::Groups(groups) => groups,
+    };
+    let mut shown: Vec<Slots> = wanted(snapshot, plan, groups)?.into_iter().map(|(_, slots)| slots).collect();
+    if !groups.order.is_empty() {
+        let budget = Budget::new(snapshot, "ORDER BY");
+        let mut keyed = Vec::with_capacity(shown.len());
+        for slots in shown {
+            let mut key = Vec::new();
+            write_sort_key(&Scope::group(&slots), &groups.order, &mut key);
+            budget.take(ENTRY + key.len())?;
+            keyed.push((key, slots));
+        }
+        // Stable: those with equal keys stay in the order of what they are grouped by.
+        keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+        shown = keyed.into_iter().map(|(_, slots)| slots).collect();
+    }
+    if let Some(limit) = groups.limit {
+        shown.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    }
+    let columns = groups.columns.clone();
+    Ok(Answer::rows(shown.into_iter().map(move |slots| Ok(row(&Scope::group(&slots), &columns)))))
+}
+
+/// The groups that pass `WHERE`, in the order of their keys.
+fn wanted(snapshot: &Snapshot, plan: &ReadView, groups: &ReadGroups) -> Result<Vec<(Box<[u8]>, Slots)>> {
+    let view: &dyn Any = &**plan.view.view()?;
+    let defined =
+        view.downcast_ref::<Defined>().ok_or_else(|| Error::stopped("a view that another crate made"))?;
+    let passes = |slots: &Slots| {
+        groups.predicate.as_ref().is_none_or(|p| Scope::group(slots).truth(&p.node) == Some(true))
+    };
+    let take = |memory: &Memory| {
+        let shown = memory.shown.iter().filter(|(_, slots)| passes(slots));
+        shown.map(|(key, slots)| (key.clone(), slots.clone())).collect()
+    };
+    let through = groups.through.min(snapshot.head().0);
+    let at_head = through == snapshot.head().0;
+    let work = Work { snapshot, position: plan.view.position, group: &groups.group, through };
+    if !at_head {
+        return Ok(take(&work.begun(&groups.of)?));
+    }
+    let mut memory = locked(&defined.memory);
+    if memory.as_ref().is_some_and(|memory| memory.through > through) {
+        // Whoever looks at an older log leaves others what they remember.
+        std::mem::drop(memory);
+        return Ok(take(&work.begun(&groups.of)?));
+    }
+    // One that is brought up only in part is not remembered.
+    let whole = match memory.take() {
+        Some(known) => work.brought_up(known, &groups.of)?,
+        None => work.begun(&groups.of)?,
+    };
+    let found = take(&whole);
+    if whole.budget.held() <= REMEMBERED {
+        *memory = Some(whole);
+    }
+    Ok(found)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is taken out and put back is whole at any time.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is to be worked out.
+struct Work<'a> {
+    snapshot: &'a Snapshot,
+    /// Of the definition.
+    position: Position,
+    group: &'a Group,
+    through: u64,
+}
+
+impl Work<'_> {
+    /// The groups, from what is kept in the tables.
+    fn begun(&self, of: &GroupsOf) -> Result<Memory> {
+        let events = match of {
+            GroupsOf::Events(events) => events,
+            GroupsOf::Entities(find) => return self.found(find),
+        };
+        let until = self.snapshot.until(Position(self.through));
+        let budget = self.budget();
+        let grouping = Grouping::with(self.group, budget.clone());
+        let mut memory = Memory::new(&grouping);
+        let kept = until.kept_groups(self.position, |bytes| budget.take(bytes))?;
+        if let Some((through, kept)) = kept {
+            let mut damaged = false;
+            for (key, bytes) in kept {
+                budget.give(key.len() + bytes.len() + ENTRY);
+                match decode(&bytes, self.group) {
+                    Some(group) => grouping.put(&mut memory.whole, &key, group)?,
+                    None => damaged = true,
+                }
+            }
+            match damaged {
+                true => memory = Memory::new(&Grouping::with(self.group, self.budget())),
+                false => memory.through = through,
+            }
+        }
+        let grouping = Grouping::with(self.group, memory.budget.clone());
+        memory.add(&grouping, self.events(&grouping, events, memory.through)?)?;
+        memory.through = self.through;
+        memory.shown = grouping.shown(&memory.whole).collect();
+        Ok(memory)
+    }
+
+    /// The groups, from what is remembered.
+    fn brought_up(&self, mut memory: Memory, of: &GroupsOf) -> Result<Memory> {
+        if memory.through == self.through {
+            return Ok(memory);
+        }
+        let events = match of {
+            GroupsOf::Events(events) => events,
+            GroupsOf::Entities(find) => {
+                if touches(self.snapshot, find, memory.through, self.through)? {
+                    return self.found(find);
+                }
+                memory.through = self.through;
+                return Ok(memory);
+            }
+        };
+        if self.through - memory.through > FAR
+            && self.snapshot.kept_through(self.position)? > Some(memory.through + FAR)
+        {
+            return self.begun(of);
+        }
+        let grouping = Grouping::with(self.group, memory.budget.clone());
+        let later = self.events(&grouping, events, memory.through)?;
+        let changed = memory.add(&grouping, later)?;
+        for key in changed {
+            match grouping.shown_at(&memory.whole, &key) {
+                Some(slots) => drop(memory.shown.insert(key, slots)),
+                None => drop(memory.shown.remove(&key)),
+            }
+        }
+        memory.through = self.through;
+        Ok(memory)
+    }
+
+    fn budget(&self) -> Arc<Budget> {
+        Arc::new(Budget::new(self.snapshot, "a view"))
+    }
+
+    /// What the events behind a position make.
+    fn events(&self, grouping: &Grouping, events: &Selected, after: u64) -> Result<Groups> {
+        let through = self.through.min(events.window.through);
+        let after = after.max(events.window.after);
+        if after >= through {
+            return Ok(grouping.start());
+        }
+        if through - after <= FEW {
+            let mut part = grouping.start();
+            let mut log = self.snapshot.log(after + 1, through, Direction::Ascending);
+            let mut add = |position, bytes: &[u8]| {
+                let event = Record::open(Position(position), bytes)?;
+                if events.admits(&event) {
+                    grouping.add(&mut part, &Scope::of(&event))?;
+                }
+                Ok(true)
+            };
+            while log.lend(FEW as usize, &mut add)? {}
+            return Ok(part);
+        }
+        let question = Question {
+            pattern: Some(events.pattern.clone()),
+            by: events.by.clone(),
+            predicate: events.predicate.clone(),
+            window: Window { after, through, ..events.window },
+            take: Take::All,
+            indexed: Vec::new(),
+        };
+        gather_all(self.snapshot, &choose(self.snapshot, question)?, grouping)
+    }
+
+    /// The groups of entities, as their states are now.
+    fn found(&self, find: &Find) -> Result<Memory> {
+        let grouping = Grouping::with(self.group, self.budget());
+        let mut memory = Memory::new(&grouping);
+        memory.whole = find::groups(self.snapshot, find, &grouping)?;
+        memory.through = self.through;
+        memory.shown = grouping.shown(&memory.whole).collect();
+        Ok(memory)
+    }
+}
+
+/// Whether something happened in a stretch that may have changed the state of an entity.
+fn touches(snapshot: &Snapshot, find: &Find, after: u64, through: u64) -> Result<bool> {
+    if through.saturating_sub(after) > FEW {
+        return Ok(true);
+    }
+    let fold = snapshot.indexes().model(&find.kind).map(|model| model.fold()).transpose()?;
+    let touched = Cell::new(false);
+    let mut look = |position, bytes: &[u8]| {
+        let event = Record::open(Position(position), bytes)?;
+        let own = event.target().is_some_and(|target| {
+            target.kind == find.kind || target.kind == model::KIND && target.id == find.kind
+        });
+        let mut includes = fold.iter().flat_map(|fold| fold.includes());
+        touched.set(own || includes.any(|include| include.on.matches_text(event.kind())));
+        Ok(!touched.get())
+    };
+    let mut log = snapshot.log(after + 1, through, Direction::Ascending);
+    while !touched.get() && log.lend(FEW as usize, &mut look)? {}
+    Ok(touched.get())
+}
+
+impl Memory {
+    fn new(grouping: &Grouping) -> Memory {
+        Memory {
+            through: 0,
+            whole: grouping.start(),
+            shown: BTreeMap::new(),
+            budget: grouping.budget().clone(),
+        }
+    }
+
+    /// Adds what comes later; and tells which groups that changes.
+    fn add(&mut self, grouping: &Grouping, later: Groups) -> Result<Vec<Box<[u8]>>> {
+        use crate::exec::gather::Gather;
+        let changed = later.each().map(|(key, _)| key.into()).collect();
+        grouping.join(&mut self.whole, later)?;
+        Ok(changed)
+    }
+}
+
+/// The rows of a view that is followed: each with what it is known by, and what is told when it is no more.
+#[derive(Debug)]
+pub(crate) enum Changing {
+    /// As they were.
+    Same,
+    /// They are there from then on: those behind a position.
+    Added(VecDeque<Row>),
+    /// All there are.
+    All(BTreeMap<Box<[u8]>, (Row, Object)>),
+}
+
+/// The rows of a view; of one whose rows never change those behind a position. `after` is what was looked at before.
+pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>) -> Result<Changing> {
+    let budget = Budget::new(snapshot, "a view that is subscribed to");
+    let groups = match &plan.rows {
+        Wanted::Groups(groups) => groups,
+        Wanted::Each(kind) => match &**kind {
+            ReadKind::Find(find) => {
+                if let Some(after) = after
+                    && !touches(snapshot, find, after, snapshot.head().0)?
+                {
+                    return Ok(Changing::Same);
+                }
+                let mut rows = BTreeMap::new();
+                find::each_row(snapshot, find, |id, row, target| {
+                    budget.take(4 * ENTRY + id.len() + held(&row))?;
+                    rows.insert(id.as_bytes().into(), (row, target));
+                    Ok(())
+                })?;
+                return Ok(Changing::All(rows));
+            }
+            kind => {
+                let (mut kind, after) = (kind.clone(), after.unwrap_or(0));
+                match &mut kind {
+                    ReadKind::Events(events) => events.window.after = events.window.after.max(after),
+                    ReadKind::Shaped(shaped) => {
+                        shaped.events.window.after = shaped.events.window.after.max(after);
+                    }
+                    _ => {}
+                }
+                let rows = read(snapshot, &Read { kind, notices: Vec::new() })?.rows;
+                let mut added = VecDeque::new();
+                for row in rows {
+                    let row = row?;
+                    budget.take(4 * ENTRY + held(&row))?;
+                    added.push_back(row);
+                }
+                return Ok(Changing::Added(added));
+            }
+        },
+    };
+    let mut rows = BTreeMap::new();
+    for (key, slots) in wanted(snapshot, plan, groups)? {
+        let row = row(&Scope::group(&slots), &groups.columns);
+        budget.take(4 * ENTRY + key.len() + held(&row))?;
+        let keys = groups.group.keys.iter().zip(slots.iter());
+        let known = keys.map(|(column, datum)| (column.name.clone(), datum.clone().into_value()));
+        rows.insert(key, (row, known.collect()));
+    }
+    Ok(Changing::All(rows))
+}
+
+/// About how many bytes a row takes.
+fn held(row: &Row) -> usize {
+    match row {
+        Row::Fields(fields) => fields.iter().map(|(name, value)| name.len() + 2 * ENTRY + text(value)).sum(),
+        Row::Event { event, .. } => 8 * ENTRY + event.data.raw().0.len() + event.metadata.raw().0.len(),
+        Row::State(state) => 4 * ENTRY + state.state.to_string().len(),
+        _ => ENTRY,
+    }
+}
+
+fn text(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len(),
+        Value::Array(_) | Value::Object(_) => value.to_string().len(),
+        _ => 0,
+    }
+}
+
+/// `SHOW VIEWS`.
+pub(in crate::exec) fn show(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Row>> + Send + use<>> {
+    let catalog = snapshot.indexes();
+    let mut rows = Vec::new();
+    for view in catalog.kept_views() {
+        let newest = catalog.view(&view.name).is_some_and(|newest| newest.position == view.position);
+        let used = catalog.usable_view(&view.name).is_some_and(|used| used.position == view.position);
+        let state = match view.is_complete() {
+            _ if view.view().is_err() => "not understood",
+            true if used => "ready",
+            false if newest => "building",
+            _ => "dropping",
+        };
+        let percent = percent(snapshot, view)?;
+        rows.push(Ok(fields([
+            ("name", view.name.as_str().into()),
+            ("as", query(view).into()),
+            ("defined", view.position.0.into()),
+            ("state", state.into()),
+            ("percent", percent),
+        ])));
+    }
+    Ok(rows.into_iter())
+}
+
+/// What a view is defined as, without its name.
+pub(in crate::exec) fn query(view: &DefinedView) -> &str {
+    // A name may be any text, even this: the first behind the name is meant.
+    let before = format!("DEFINE VIEW {} AS ", crate::entity::Name(&view.name));
+    view.text.strip_prefix(before.as_str()).unwrap_or(&view.text)
+}
+
+/// How much of it is kept, of a hundred; null where that is not known.
+pub(in crate::exec) fn percent(snapshot: &Snapshot, view: &DefinedView) -> Result<Value> {
+    if view.is_complete() {
+        return Ok(100.into());
+    }
+    if let Some(index) = &view.index {
+        return Ok(index.percent().into());
+    }
+    if view.finder.is_some() {
+        return Ok(Value::Null);
+    }
+    let kept = snapshot.kept_through(view.position)?.unwrap_or(0);
+    Ok((kept * 100 / snapshot.head().0.max(1)).into())
+}
+
+/// The names of its columns; none where its rows are events or entities.
+pub(in crate::exec) fn columns(view: &DefinedView) -> Result<Vec<String>> {
+    let defined = crate::plan::view_definition(&view.text)?;
+    Ok(defined.columns().iter().map(|column| column.name.clone()).collect())
+}
+
+/// How far it is, in words.
+pub(in crate::exec) fn progress(snapshot: &Snapshot, view: &DefinedView) -> Result<Option<String>> {
+    let name = crate::entity::Name(&view.name);
+    let used = snapshot.indexes().usable_view(&view.name).filter(|used| used.position != view.position);
+    if let Some(used) = used {
+        return Ok(Some(format!(
+            "{name} is being built; the definition of {} answers until it is complete",
+            used.position
+        )));
+    }
+    if !view.is_complete() {
+        return Ok(Some(format!(
+            "{name} is being built; until it is complete, what is missing is worked out"
+        )));
+    }
+    if view.groups().is_none() {
+        return Ok(None);
+    }
+    let head = snapshot.head().0;
+    Ok(snapshot.kept_through(view.position)?.map(|kept| match head - kept.min(head) {
+        0 => format!("{name} is kept up to the head, #{head}"),
+        more => format!("{name} is kept up to #{kept}; the {more} events behind it are joined as it is read"),
+    }))
+}

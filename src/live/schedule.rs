@@ -1,0 +1,130 @@
+//! Schedules: what happens as time goes by.
+//!
+//! The place of a schedule is the instant that it ran for last. What it does at an instant is one group, with a key made of its name, its
+//! definition and the instant, so that an instant that comes twice, after a crash, has one effect. Instants that passed while
+//! nobody ran it were missed: it runs once for all of them, at the last of them, and says so.
+
+use std::time::{Duration, Instant};
+
+use super::follower::{Ended, Failure, Follower};
+use super::reaction::refused_or_done;
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::event::NewEvent;
+use crate::exec::aside;
+use crate::exec::reaction::Schedule;
+use crate::store::group::{ANY_CONTENT, Group};
+use crate::time::Timestamp;
+
+/// The clock may be set, and a test's does as it likes: it is looked at so often at least.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What runs so much too late was missed.
+const LATE: Duration = Duration::from_secs(10);
+
+/// Runs a schedule until it is to end.
+pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
+    let (text, position) = (&follower.program.text, follower.program.position);
+    let schedule = Schedule::new(text, position)?;
+    let defined = follower.snapshot().event(position)?;
+    let defined = defined.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
+    let rhythm = schedule.rhythm(defined.recorded);
+    let mut last = of(follower.begin(Position(place(defined.recorded)))?.position);
+    loop {
+        if follower.has_ended() || hear(follower, &schedule).is_err() {
+            return Ok(Ended);
+        }
+        let now = follower.shared.options.clock.now();
+        let due = rhythm.last(now);
+        if due <= last || follower.is_full() {
+            let left = rhythm.next(now).as_millis().saturating_sub(now.as_millis()).max(1);
+            let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK);
+            follower.wait_past(follower.shared.watch.synced(), Some(Instant::now() + left));
+            continue;
+        }
+        let passed = rhythm.between(last, due);
+        if (passed > 1 || now > due.saturating_add(LATE))
+            && miss(follower, &schedule, rhythm.next(last), due, passed).is_err()
+        {
+            return Ok(Ended);
+        }
+        if follower.attempt(Position(place(due)), |follower| once(follower, &schedule, due)).is_err() {
+            return Ok(Ended);
+        }
+        last = due;
+        follower.move_to(place(due));
+    }
+}
+
+/// Tries those again that are to be.
+fn hear(follower: &mut Follower, schedule: &Schedule) -> Result<(), Ended> {
+    follower.hear_with(|follower, instant| {
+        follower.attempt(Position(instant), |follower| once(follower, schedule, of(instant)))
+    })
+}
+
+/// Does what is to be done at an instant.
+fn once(follower: &Follower, schedule: &Schedule, instant: Timestamp) -> Result<(), Failure> {
+    let group = schedule.effects(instant, &follower.snapshot())?.map_err(|why| {
+        Failure::Hopeless(Error::invalid("what it is to do", "a value for each part of it", why))
+    })?;
+    refused_or_done(follower, Position(place(instant)), None, group)
+}
+
+/// Says that instants have passed: that is an event, too.
+fn miss(
+    follower: &mut Follower,
+    schedule: &Schedule,
+    first: Timestamp,
+    last: Timestamp,
+    passed: u64,
+) -> Result<(), Ended> {
+    let said = |follower: &Follower| -> Result<bool> {
+        let program = &follower.program;
+        let event = NewEvent::new(&format!("{}.missed", program.kind.target())).on(program.target()?);
+        let event = event
+            .by(aside::actor(program.kind, &program.name)?)
+            .member("missed", passed)
+            .member("first", first)
+            .member("last", last);
+        let group = Group {
+            events: vec![event],
+            key: Some(format!("{} missed", schedule.key(last))),
+            content: Some(ANY_CONTENT),
+            internal: true,
+            ..Group::default()
+        };
+        follower.commit(group).map(|outcome| outcome.repeated)
+    };
+    let mut attempt = 1;
+    loop {
+        match said(follower) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                let text = match passed {
+                    1 => format!("missed {last}: it runs now"),
+                    many => {
+                        format!("missed {many} runs, from {first} to {last}: it runs once for all of them")
+                    }
+                };
+                follower.report(None, text);
+                return Ok(());
+            }
+            Err(_) if follower.has_ended() => return Err(Ended),
+            Err(error) => {
+                follower.report(None, format!("cannot say what it missed: {error}"));
+                follower.pause(follower.shared.options.retries.pause(attempt))?;
+                attempt = attempt.saturating_add(1);
+            }
+        }
+    }
+}
+
+/// An instant as the place of a cursor.
+fn place(instant: Timestamp) -> u64 {
+    u64::try_from(instant.as_millis()).unwrap_or(0)
+}
+
+fn of(place: u64) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(place).unwrap_or(i64::MAX))
+}

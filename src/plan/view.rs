@@ -1,0 +1,188 @@
+//! Views: a query whose answer is kept, and what is read of it.
+
+use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
+
+use super::expr::Predicate;
+use super::find::Find;
+use super::shape::{Column, Group, SortKey, limit, order};
+use super::{By, ReadKind, Until, Window};
+use crate::entity::{Name, Position};
+use crate::event::record::Record;
+use crate::pattern::Pattern;
+use crate::store::catalog::DefinedView;
+
+/// What is defined of a view. It follows from the log alone.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub name: String,
+    pub of: Of,
+    pub shape: Rows,
+}
+
+/// What a view is made of.
+#[derive(Debug, Clone)]
+pub(crate) enum Of {
+    Events(Selected),
+    Entities { kind: String, predicate: Option<Predicate> },
+}
+
+/// Events, by what each of them is.
+#[derive(Debug, Clone)]
+pub(crate) struct Selected {
+    pub pattern: Pattern,
+    /// All of them must hold. None is of an index that somebody defines.
+    pub by: Vec<By>,
+    pub predicate: Option<Predicate>,
+    pub window: Window,
+}
+
+/// What the rows of a view are.
+#[derive(Debug, Clone)]
+pub(crate) enum Rows {
+    /// The events, or the entities, as they are.
+    Whole,
+    /// A row of each.
+    Select(Vec<Column>),
+    /// A row of each group of them.
+    Group(Group),
+}
+
+impl View {
+    /// The names of the columns of its rows; none where those are events or entities.
+    pub fn columns(&self) -> &[Column] {
+        match &self.shape {
+            Rows::Whole => &[],
+            Rows::Select(columns) => columns,
+            Rows::Group(group) => &group.columns,
+        }
+    }
+}
+
+impl Selected {
+    /// Whether an event is one of them.
+    pub fn admits(&self, event: &Record) -> bool {
+        let position = event.position().0;
+        self.pattern.matches_bytes(event.kind_bytes())
+            && position > self.window.after
+            && position <= self.window.through
+            && (!self.window.is_timed() || self.window.occurred(event.timestamp()))
+            && self.by.iter().all(|by| by.holds(event))
+            && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
+    }
+}
+
+/// `READ`.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadView {
+    pub view: Arc<DefinedView>,
+    /// A newer definition, which this one answers for until it is complete.
+    pub newer: Option<Position>,
+    /// Up to where it is kept, and the head that is read, for people.
+    pub kept: (Option<u64>, u64),
+    pub rows: Wanted,
+}
+
+/// Which rows.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    /// Each is an event or an entity: an index leads to them.
+    Each(Box<ReadKind>),
+    Groups(Box<ReadGroups>),
+}
+
+/// Groups that are wanted of a view.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadGroups {
+    pub of: GroupsOf,
+    /// As it is defined: in the order of its keys, and all of them.
+    pub group: Group,
+    /// The log is read up to here.
+    pub through: u64,
+    /// `WHERE`, of a group.
+    pub predicate: Option<Predicate>,
+    pub order: Vec<SortKey>,
+    pub limit: Option<u64>,
+    pub columns: Vec<Column>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum GroupsOf {
+    Events(Box<Selected>),
+    Entities(Box<Find>),
+}
+
+/// `SUBSCRIBE VIEW`.
+#[derive(Debug, Clone)]
+pub(crate) struct ViewSubscription {
+    pub read: ReadView,
+    pub until: Option<Until>,
+    /// Of rows.
+    pub limit: Option<u64>,
+}
+
+impl Display for ReadView {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let view = &self.view;
+        write!(f, "read the view {}, defined at {}", Name(&view.name), view.position)?;
+        if let Some(newer) = self.newer {
+            write!(f, ", until that of {newer} is complete")?;
+        }
+        match &self.rows {
+            Wanted::Each(_) if view.is_complete() => f.write_str("\n  which rows it has is kept")?,
+            Wanted::Each(_) => {
+                f.write_str("\n  which rows it has is worked out, as long as it is being built")?;
+            }
+            Wanted::Groups(groups) => match (&groups.of, self.kept) {
+                (GroupsOf::Entities(_), _) => {
+                    f.write_str("\n  its groups are made of kept states, and remembered until one changes")?;
+                }
+                (_, (Some(kept), through)) if kept >= through => f.write_str("\n  kept up to the head")?,
+                (_, (Some(kept), through)) if kept > 0 => {
+                    let more = through - kept;
+                    write!(f, "\n  kept up to #{kept}, and {more} events behind it are worked out, once")?;
+                }
+                (_, (_, through)) => {
+                    write!(f, "\n  not kept as of then: it is worked out of the log up to #{through}")?;
+                }
+            },
+        }
+        match &self.rows {
+            Wanted::Each(read) => match &**read {
+                ReadKind::Events(events) => write!(f, "\n{events}"),
+                ReadKind::Shaped(shaped) => write!(f, "\n{shaped}"),
+                ReadKind::Find(find) => write!(f, "\n{find}"),
+                // There are no other rows.
+                _ => Ok(()),
+            },
+            Wanted::Groups(groups) => groups.fmt(f),
+        }
+    }
+}
+
+impl Display for ReadGroups {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(predicate) = &self.predicate {
+            write!(f, "\n  where {}", predicate.text)?;
+        }
+        if !self.order.is_empty() {
+            write!(f, "\n  sort by {}", order(&self.order))?;
+        }
+        limit(f, self.limit)?;
+        write!(f, "\n{}\nof ", self.group)?;
+        match &self.of {
+            GroupsOf::Entities(find) => find.fmt(f),
+            GroupsOf::Events(events) => {
+                write!(f, "events of a type like '{}'", events.pattern)?;
+                events.by.iter().try_for_each(|by| write!(f, "\n  by {by}"))?;
+                events.predicate.iter().try_for_each(|predicate| write!(f, "\n  where {}", predicate.text))
+            }
+        }
+    }
+}
+
+impl Display for ViewSubscription {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "its rows, and from then on those that change\n{}", self.read)
+    }
+}
