@@ -561,6 +561,21 @@ mod named {
     }
 
     #[test]
+    fn where_nothing_is_written_no_place_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.bygone");
+        let db = Db::create(&path).unwrap();
+        drop(db.subscribe(Pattern::all()).named("billing").unwrap());
+        db.close().unwrap();
+        let db = Options::new().read_only(true).open(&path).unwrap();
+        for text in ["SUBSCRIBE AS billing", "DROP SUBSCRIPTION billing"] {
+            let error = db.query(text, &Parameters::new()).unwrap_err().to_string();
+            assert!(error.contains("for reading only"), "{error}");
+        }
+        assert_eq!(query(&db, "SHOW SUBSCRIPTIONS").unwrap().len(), 1);
+    }
+
+    #[test]
     fn it_passes_over_what_is_not_wanted() {
         let db = tiny();
         let mut named = db.subscribe(pattern("Stock.*")).named("stock").unwrap();

@@ -28,6 +28,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// So many events are set aside at most.
 const ASIDE: usize = 1000;
 
+/// Who is told of what is set aside.
+type Teller = Box<dyn FnMut(&SetAside) + Send>;
+
 /// What a handler answers: nothing, or whether it went well.
 pub trait Handled {
     /// Why it did not go well.
@@ -72,7 +75,7 @@ pub struct Handling {
     retries: u32,
     pause: Duration,
     longest: Duration,
-    on_set_aside: Option<Box<dyn FnMut(&SetAside) + Send>>,
+    on_set_aside: Option<Teller>,
 }
 
 /// An event that a handler could not handle.
@@ -222,7 +225,7 @@ struct Run<F> {
     retries: u32,
     pause: Duration,
     longest: Duration,
-    on_set_aside: Option<Box<dyn FnMut(&SetAside) + Send>>,
+    on_set_aside: Option<Teller>,
     handle: F,
 }
 
