@@ -351,7 +351,9 @@ mod handlers {
         assert!(error.to_string().contains("1000 events are set aside"), "{error}");
         let count = Arc::new(AtomicU64::new(0));
         let counted = count.clone();
-        let told = handling().on_set_aside(move |_| drop(counted.fetch_add(1, Ordering::SeqCst)));
+        let told = handling().on_set_aside(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
         let report = told.run(|_| Err::<(), _>("no")).unwrap().join().unwrap();
         assert_eq!((count.load(Ordering::SeqCst), report.set_aside.len()), (1200, 1000));
         assert_eq!(report.set_aside[999].position, Position(1200));
@@ -455,7 +457,11 @@ mod handlers {
         let count = Arc::new(AtomicU64::new(0));
         for detached in [false, true] {
             let counted = count.clone();
-            let handler = db.on("*", move |_| drop(counted.fetch_add(1, Ordering::SeqCst))).unwrap();
+            let handler = db
+                .on("*", move |_| {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                })
+                .unwrap();
             if detached {
                 handler.detach();
             } else {

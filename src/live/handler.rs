@@ -108,7 +108,7 @@ impl fmt::Display for SetAside {
 /// What became of a handler so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Report {
+pub struct HandlerReport {
     /// Everything up to here has been handled or set aside, or is not of the pattern.
     pub position: Position,
     /// How many events went well.
@@ -137,7 +137,7 @@ struct Work {
 
 #[derive(Default)]
 struct Told {
-    report: Report,
+    report: HandlerReport,
     /// Once it has ended: why, if not in good order.
     ended: Option<Result<()>>,
 }
@@ -326,7 +326,7 @@ fn said(panic: &(dyn Any + Send)) -> String {
 
 impl Handler {
     /// What became of it so far.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> HandlerReport {
         locked(&self.work.told).report.clone()
     }
 
@@ -350,7 +350,7 @@ impl Handler {
     /// # Errors
     /// Why it ended, if not in good order: it could not read the log, or set aside as many events as it may. And if the handler itself
     /// waits for its end.
-    pub fn join(self) -> Result<Report> {
+    pub fn join(self) -> Result<HandlerReport> {
         if thread::current().id() == self.thread {
             return Err(Error::stopped("a handler cannot wait for its own end"));
         }
