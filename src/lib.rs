@@ -48,7 +48,11 @@
 //!    background (`store/backfill.rs`, `store/follow.rs`).
 //! 9. Subscriptions see it, from wherever they are in the log (`live/subscribe.rs`), and handlers are told of it
 //!    (`live/handler.rs`).
-//! 10. After a crash, the journal gives back what the tables do not have yet (`store/recover.rs`).
+//! 10. Views take it in (`store/view.rs`, `exec/view.rs`), and so does a program's own ([`Projection`]).
+//! 11. Where the database is opened live, reactions answer it, webhooks tell it elsewhere, and schedules make others as time goes by
+//!     (`live/runner.rs`, `live/follower.rs`, `live/reaction.rs`, `live/webhook.rs`, `live/schedule.rs`). Each keeps its place, as named
+//!     subscriptions do (`store/cursor.rs`); what it cannot do is set aside by an event (`exec/aside.rs`).
+//! 12. After a crash, the journal gives back what the tables do not have yet (`store/recover.rs`).
 //!
 //! # The life of a statement
 //!
@@ -120,7 +124,7 @@ pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, S
 #[cfg(feature = "async")]
 pub use live::Deliveries;
 pub use live::{
-    Delivery, Handled, Handler, Handling, Named, Occurrence, Report as HandlerReport, SetAside, Subscription,
+    Delivery, Handled, Handler, HandlerReport, Handling, Named, Occurrence, SetAside, Subscription,
 };
 pub use pattern::Pattern;
 pub use plan::{Moment, Parameters};

@@ -17,7 +17,7 @@ mod view;
 #[cfg(feature = "webhooks")]
 mod webhook;
 
-pub use handler::{Handled, Handler, Handling, Report, SetAside};
+pub use handler::{Handled, Handler, HandlerReport, Handling, SetAside};
 pub use named::Named;
 pub use occurrence::Occurrence;
 #[cfg(feature = "async")]

@@ -116,11 +116,12 @@ impl Statement {
         matches!(self.tree.statement, Statement::Write(_) | Statement::Define(_) | Statement::Drop { .. })
     }
 
-    /// Whether it defines an index, which is then built in the background:
+    /// Whether it defines an index or a view, which is then built in the background:
     /// [`Db::wait_for_indexes`](crate::Db::wait_for_indexes) waits for that.
     pub fn defines_index(&self) -> bool {
         use lang::ast::{Definition, Statement};
-        matches!(self.tree.statement, Statement::Define(Definition::Index { .. }))
+        let Statement::Define(definition) = &self.tree.statement else { return false };
+        matches!(definition, Definition::Index { .. } | Definition::View { .. })
     }
 
     /// Whether its answer runs on into the present, and waits for what comes.

@@ -351,7 +351,9 @@ mod handlers {
         assert!(error.to_string().contains("1000 events are set aside"), "{error}");
         let count = Arc::new(AtomicU64::new(0));
         let counted = count.clone();
-        let told = handling().on_set_aside(move |_| drop(counted.fetch_add(1, Ordering::SeqCst)));
+        let told = handling().on_set_aside(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
         let report = told.run(|_| Err::<(), _>("no")).unwrap().join().unwrap();
         assert_eq!((count.load(Ordering::SeqCst), report.set_aside.len()), (1200, 1000));
         assert_eq!(report.set_aside[999].position, Position(1200));
@@ -455,7 +457,11 @@ mod handlers {
         let count = Arc::new(AtomicU64::new(0));
         for detached in [false, true] {
             let counted = count.clone();
-            let handler = db.on("*", move |_| drop(counted.fetch_add(1, Ordering::SeqCst))).unwrap();
+            let handler = db
+                .on("*", move |_| {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                })
+                .unwrap();
             if detached {
                 handler.detach();
             } else {
@@ -558,6 +564,21 @@ mod named {
         assert!(db.subscribe(pattern("Order.*")).named("").is_err());
         assert!(db.subscribe(pattern("Order.*")).named(&"x".repeat(256)).is_err());
         drop(db.subscribe(pattern("Order.*")).named("billing").unwrap());
+    }
+
+    #[test]
+    fn where_nothing_is_written_no_place_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.bygone");
+        let db = Db::create(&path).unwrap();
+        drop(db.subscribe(Pattern::all()).named("billing").unwrap());
+        db.close().unwrap();
+        let db = Options::new().read_only(true).open(&path).unwrap();
+        for text in ["SUBSCRIBE AS billing", "DROP SUBSCRIPTION billing"] {
+            let error = db.query(text, &Parameters::new()).unwrap_err().to_string();
+            assert!(error.contains("for reading only"), "{error}");
+        }
+        assert_eq!(query(&db, "SHOW SUBSCRIPTIONS").unwrap().len(), 1);
     }
 
     #[test]

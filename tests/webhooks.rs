@@ -152,7 +152,7 @@ fn a_receiver_that_fails_in_every_way_gets_everything_in_order() {
         paid(&db, n % 7, n);
     }
     let row = until(&db, "notify", is_done);
-    assert_eq!((&row["setAside"], &row["trouble"]), (&Value::from(0), &Value::Null));
+    assert_eq!((&row["setAside"], &row["error"]), (&Value::from(0), &Value::Null));
     let told = orders(&receiver.told());
     for order in 0..7 {
         let mut told: Vec<u32> = told.iter().filter(|(of, _)| *of == order).map(|(_, n)| *n).collect();
@@ -191,11 +191,13 @@ fn what_is_never_taken_is_set_aside_on_record_and_the_rest_goes_on() {
     });
     let db = options(3).in_memory().unwrap();
     define(&db, &hook("notify", &receiver));
-    let position = (1..=3).map(|n| paid(&db, 1, n)).nth(1).unwrap();
-    let row =
-        until(&db, "notify", |row| row["setAside"] == Value::from(1) && row["running"] == Value::from(true));
+    let positions: Vec<Position> = (1..=3).map(|n| paid(&db, 1, n)).collect();
+    let position = positions[1];
+    let row = until(&db, "notify", |row| {
+        row["setAside"] == Value::from(1) && row["state"] == Value::from("running")
+    });
     assert!(
-        row["trouble"].as_text().unwrap().contains("it answered 500 Internal Server Error: no twos"),
+        row["error"].as_text().unwrap().contains("it answered 500 Internal Server Error: no twos"),
         "{row:?}"
     );
     let told = receiver.wait(|told| told.iter().any(|told| told.body.contains("\"n\":3")));
@@ -235,6 +237,35 @@ fn what_was_set_aside_is_not_told_again_by_opening() {
 }
 
 #[test]
+fn what_was_set_aside_is_told_again_by_retry_and_never_by_skip() {
+    let refuse = Arc::new(AtomicBool::new(true));
+    let refuses = refuse.clone();
+    let receiver = Receiver::start(move |_, _| match refuses.load(Ordering::SeqCst) {
+        true => Act::Answer(500, "", ""),
+        false => OK,
+    });
+    let db = options(1).in_memory().unwrap();
+    define(&db, &hook("notify", &receiver));
+    let first = paid(&db, 1, 1);
+    paid(&db, 2, 2);
+    until(&db, "notify", |row| row["setAside"] == Value::from(2));
+    define(&db, &format!("SKIP WEBHOOK notify {first}"));
+    until(&db, "notify", |row| row["setAside"] == Value::from(1));
+    // Told again and not taken, it is set aside again.
+    define(&db, "RETRY WEBHOOK notify");
+    receiver.wait(|told| told.len() == 3);
+    until(&db, "notify", |row| row["setAside"] == Value::from(1));
+    refuse.store(false, Ordering::SeqCst);
+    define(&db, "RETRY WEBHOOK notify");
+    receiver.wait(|told| told.len() == 4);
+    until(&db, "notify", |row| row["setAside"] == Value::from(0) && is_done(row));
+    let told: Vec<u32> = orders(&receiver.told()).iter().map(|(order, _)| *order).collect();
+    assert_eq!((told.iter().filter(|order| **order == 1).count(), told.len()), (1, 4), "{told:?}");
+    assert_eq!(told[2..], [2, 2]);
+    db.close().unwrap();
+}
+
+#[test]
 fn a_missing_secret_is_waited_for_and_told() {
     let receiver = Receiver::start(|_, _| OK);
     let reports = Arc::new(Mutex::new(Vec::new()));
@@ -243,8 +274,8 @@ fn a_missing_secret_is_waited_for_and_told() {
     let db = db.in_memory().unwrap();
     define(&db, &format!("{} SECRET 'env:BYGONE_HAS_NO_SUCH_VARIABLE'", hook("notify", &receiver)));
     paid(&db, 1, 1);
-    let row = until(&db, "notify", |row| row["trouble"] != Value::Null);
-    let trouble = row["trouble"].as_text().unwrap();
+    let row = until(&db, "notify", |row| row["error"] != Value::Null);
+    let trouble = row["error"].as_text().unwrap();
     assert!(trouble.contains("no variable BYGONE_HAS_NO_SUCH_VARIABLE"), "{trouble}");
     assert!(receiver.told().is_empty(), "nothing is sent unsigned");
     db.close().unwrap();
@@ -257,7 +288,9 @@ fn a_missing_secret_is_waited_for_and_told() {
 fn a_webhook_begins_after_its_definition_or_where_it_is_told_to() {
     let (now, past) = (Receiver::start(|_, _| OK), Receiver::start(|_, _| OK));
     let db = options(3).in_memory().unwrap();
-    (1..=3).for_each(|n| drop(paid(&db, 1, n)));
+    for n in 1..=3 {
+        paid(&db, 1, n);
+    }
     define(&db, &format!("DEFINE WEBHOOK now ON 'Order.*' TO '{}'", now.url()));
     define(&db, &format!("DEFINE WEBHOOK past ON 'Order.*' FROM #1 TO '{}'", past.url()));
     paid(&db, 1, 4);
@@ -283,7 +316,7 @@ fn nothing_is_sent_where_the_database_is_not_open_live() {
     define(&db, &hook("notify", &receiver));
     paid(&db, 1, 1);
     let row = shown(&db, "notify");
-    assert_eq!((&row["running"], &row["lag"], &row["position"]), (&false.into(), &2.into(), &0.into()));
+    assert_eq!((&row["state"], &row["lag"], &row["position"]), (&"not running".into(), &2.into(), &0.into()));
     db.close().unwrap();
     assert!(receiver.told().is_empty());
 }
@@ -295,7 +328,7 @@ fn closing_does_not_wait_for_the_next_attempt() {
     let db = Options::new().live(true).webhooks(9, Duration::from_secs(250), AGES).in_memory().unwrap();
     define(&db, &hook("notify", &receiver));
     paid(&db, 1, 1);
-    until(&db, "notify", |row| row["trouble"] != Value::Null);
+    until(&db, "notify", |row| row["error"] != Value::Null);
     db.close().unwrap();
     assert_eq!(receiver.told().len(), 1);
 }
@@ -352,7 +385,9 @@ fn after_a_crash_it_goes_on_from_the_place_that_was_kept() {
     });
     let db = options(u32::MAX).create(before.join("a.bygone")).unwrap();
     define(&db, &hook("notify", &receiver));
-    (1..=9).for_each(|n| drop(paid(&db, 1, n)));
+    for n in 1..=9 {
+        paid(&db, 1, n);
+    }
     receiver.wait(|told| told.iter().any(|told| told.body.contains("\"n\":5")));
     crashed(&before, &after);
     db.close().unwrap();

@@ -14,7 +14,7 @@ use tephra::{
 
 use crate::Result;
 use crate::arguments::{Arguments, Slice};
-use crate::contestant::{BYGONE, SQLITE, sqlite};
+use crate::contestant::{BYGONE, SQLITE};
 use crate::import::{Line, lines};
 use crate::table::{Measured, Table, quantile};
 use crate::write::settle_disk;
@@ -23,6 +23,10 @@ use crate::write::settle_disk;
 const CATCH_UP: f64 = 1.5;
 /// The most a handler may be late, in parts of a durable append.
 const LATE: f64 = 0.5;
+
+/// How many appends are heard of, and how many before they count.
+const HEARD: u64 = 2000;
+const WARMING: u64 = 100;
 
 /// What is followed: all that a pattern of Bygone matches, and for the others the types that are.
 const PATTERNS: [(&str, &str, &[&str]); 3] = [
@@ -206,6 +210,39 @@ fn into_tephra(file: &Path, folder: &Path) -> Result<(WriteCoordinator, WriteHan
     Ok((coordinator, handle))
 }
 
-fn hear(_arguments: &Arguments) -> Result<()> {
+/// How long a durable append takes, and how long after its answer a handler's first line runs: nothing else happens.
+fn hear(arguments: &Arguments) -> Result<()> {
+    let folder = tempfile::Builder::new().prefix("bygone-bench-").tempdir_in(&arguments.dir)?;
+    let db = Db::create(folder.path().join("heard.bygone"))?;
+    let (tell, told) = mpsc::channel();
+    let handler = db.on("Order.*", move |_| {
+        // First of all: the clock.
+        let heard = Instant::now();
+        tell.send(heard).map_err(|e| e.to_string())
+    })?;
+    let (mut appends, mut late) = (Vec::new(), Vec::new());
+    for n in 0..HEARD + WARMING {
+        // Idle: whoever appended last has long gone to sleep, and so has the handler.
+        std::thread::sleep(Duration::from_millis(2));
+        let begin = Instant::now();
+        db.append(NewEvent::new("Order.paid").on(("Order", n % 100)).member("amount", n))?;
+        let answered = Instant::now();
+        let heard = told.recv()?;
+        if n >= WARMING {
+            appends.push(answered - begin);
+            // It may begin before the answer is there.
+            late.push(heard.saturating_duration_since(answered));
+        }
+    }
+    handler.stop();
+    handler.join()?;
+    let micros = |values: &mut [Duration], part| quantile(values, part).as_secs_f64() * 1e6;
+    let (append, heard) = (micros(&mut appends, 0.5), micros(&mut late, 0.5));
+    println!("\n12. From the answer of a durable append to the first line of a handler, idle\n");
+    println!("| {:<32} | {:>8} | {:>8} |\n|{:-<34}|{:->10}|{:->10}|", "", "p50 µs", "p99 µs", "", ":", ":");
+    println!("| {:<32} | {append:>8.1} | {:>8.1} |", "a durable append", micros(&mut appends, 0.99));
+    println!("| {:<32} | {heard:>8.1} | {:>8.1} |", "then, until the handler runs", micros(&mut late, 0.99));
+    let verdict = if heard <= append * LATE { "pass" } else { "FAIL" };
+    println!("\n{verdict}: a handler is to run within {LATE} of an append, and does within {:.2}", heard / append);
     Ok(())
 }

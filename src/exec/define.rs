@@ -215,6 +215,9 @@ pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
 
 /// Ends a subscription that has a name, unless somebody reads it.
 fn drop_subscription(store: &Store, name: &str) -> Result<Answer> {
+    if store.shared().options.read_only {
+        return Err(Error::stopped("the database was opened for reading only"));
+    }
     let follower = Follower::Subscription(name.to_owned());
     let _seat = store.shared().attach(&follower, "DROP SUBSCRIPTION".to_owned())?;
     match store.shared().remove_cursor(&follower)? {

@@ -28,6 +28,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// So many events are set aside at most.
 const ASIDE: usize = 1000;
 
+/// Who is told of what is set aside.
+type Teller = Box<dyn FnMut(&SetAside) + Send>;
+
 /// What a handler answers: nothing, or whether it went well.
 pub trait Handled {
     /// Why it did not go well.
@@ -72,7 +75,7 @@ pub struct Handling {
     retries: u32,
     pause: Duration,
     longest: Duration,
-    on_set_aside: Option<Box<dyn FnMut(&SetAside) + Send>>,
+    on_set_aside: Option<Teller>,
 }
 
 /// An event that a handler could not handle.
@@ -105,7 +108,7 @@ impl fmt::Display for SetAside {
 /// What became of a handler so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Report {
+pub struct HandlerReport {
     /// Everything up to here has been handled or set aside, or is not of the pattern.
     pub position: Position,
     /// How many events went well.
@@ -134,7 +137,7 @@ struct Work {
 
 #[derive(Default)]
 struct Told {
-    report: Report,
+    report: HandlerReport,
     /// Once it has ended: why, if not in good order.
     ended: Option<Result<()>>,
 }
@@ -222,7 +225,7 @@ struct Run<F> {
     retries: u32,
     pause: Duration,
     longest: Duration,
-    on_set_aside: Option<Box<dyn FnMut(&SetAside) + Send>>,
+    on_set_aside: Option<Teller>,
     handle: F,
 }
 
@@ -323,7 +326,7 @@ fn said(panic: &(dyn Any + Send)) -> String {
 
 impl Handler {
     /// What became of it so far.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> HandlerReport {
         locked(&self.work.told).report.clone()
     }
 
@@ -347,7 +350,7 @@ impl Handler {
     /// # Errors
     /// Why it ended, if not in good order: it could not read the log, or set aside as many events as it may. And if the handler itself
     /// waits for its end.
-    pub fn join(self) -> Result<Report> {
+    pub fn join(self) -> Result<HandlerReport> {
         if thread::current().id() == self.thread {
             return Err(Error::stopped("a handler cannot wait for its own end"));
         }

@@ -31,13 +31,16 @@ pub(super) struct Leg {
     lent: Arc<[u8]>,
 }
 
+/// Positions, with the bytes of their events.
+type Rows = VecDeque<(u64, Arc<[u8]>)>;
+
 enum Feed {
     /// Of what is wanted.
     Found(Box<Found>),
     /// Of everything.
     Every(LogScan),
     /// Of everything, all of which is in memory.
-    Fresh(VecDeque<(u64, Arc<[u8]>)>),
+    Fresh(Rows),
 }
 
 impl Leg {
@@ -94,7 +97,7 @@ impl Leg {
 }
 
 /// What there is behind a position, if all of it is in memory. Where that is much, the goal comes nearer.
-fn fresh(shared: &Shared, after: u64, goal: &mut u64) -> Result<Option<VecDeque<(u64, Arc<[u8]>)>>> {
+fn fresh(shared: &Shared, after: u64, goal: &mut u64) -> Result<Option<Rows>> {
     let tails = shared.tails();
     if after < tails.base() {
         return Ok(None);

@@ -60,7 +60,8 @@ impl Subscription {
     ///
     /// # Errors
     /// [`Error::Invalid`] if there is one of that name that is of other events, or if it is said again where it begins: the message tells
-    /// its place, and `DROP SUBSCRIPTION` ends it. [`Error::Conflict`] while somebody else reads it.
+    /// its place, and `DROP SUBSCRIPTION` ends it. [`Error::Conflict`] while somebody else reads it; [`Error::Stopped`] where the database
+    /// was opened for reading only.
     pub fn named(self, name: &str) -> Result<Named> {
         let mut subscription = self.checked()?;
         if name.is_empty() || name.len() > LONGEST {
@@ -69,6 +70,11 @@ impl Subscription {
             return Err(Error::invalid("the name of a subscription", expected, found));
         }
         let shared = subscription.shared.clone();
+        if shared.options.read_only {
+            return Err(Error::stopped(
+                "the place of a subscription cannot be kept: the database was opened for reading only",
+            ));
+        }
         let follower = Follower::Subscription(name.to_owned());
         let thread = thread::current();
         let thread = thread.name().map_or_else(String::new, |name| format!(" in the thread '{name}'"));

@@ -173,3 +173,77 @@ impl Iterator for ViewSubscription {
         next.filter(|next| next.is_ok() || !self.shared.watch.is_closed())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::cancel::Cancel;
+    use crate::db::Db;
+    use crate::exec::Row;
+    use crate::plan::Parameters;
+
+    fn run(db: &Db, text: &str) {
+        db.query(text, &Parameters::new()).unwrap().rows.for_each(|row| drop(row.unwrap()));
+    }
+
+    fn line(row: Row) -> String {
+        serde_json::to_string(&row).unwrap()
+    }
+
+    /// Rows up to and with so many.
+    fn next(rows: &mut crate::exec::Rows, count: usize) -> Vec<String> {
+        rows.take(count).map(|row| line(row.unwrap())).collect()
+    }
+
+    #[test]
+    fn rows_are_told_and_then_those_that_change() {
+        let db = Db::in_memory().unwrap();
+        let paid = |customer: &str, total: i64| {
+            run(&db, &format!("EMIT Order.paid 1 {{customer: '{customer}', total: {total}}}"));
+        };
+        run(
+            &db,
+            "DEFINE VIEW v AS EVENTS 'Order.paid' GROUP BY data.customer AS c SELECT sum(data.total) AS sum HAVING sum(data.total) > 0",
+        );
+        paid("a", 1);
+        paid("b", 2);
+        let cancel = Cancel::new();
+        let subscribe = |text: &str| db.query_with(text, &Parameters::new(), &cancel).unwrap().rows;
+        let mut rows = subscribe("SUBSCRIBE VIEW v");
+        let told = [r#"{"c":"a","sum":1}"#, r#"{"c":"b","sum":2}"#, r#"{"mark":"caughtUp","position":3}"#];
+        assert_eq!(next(&mut rows, 3), told);
+        paid("b", 5);
+        assert_eq!(next(&mut rows, 1), [r#"{"c":"b","sum":7}"#]);
+        paid("a", -1);
+        assert_eq!(next(&mut rows, 1), [r#"{"removed":true,"c":"a"}"#]);
+        // What changes nothing is not told.
+        run(&db, "EMIT Order.noted 1");
+        paid("c", 3);
+        assert_eq!(next(&mut rows, 1), [r#"{"c":"c","sum":3}"#]);
+        run(&db, "DROP VIEW v");
+        assert!(rows.next().unwrap().unwrap_err().to_string().contains("no view 'v' is defined"));
+        assert!(rows.next().is_none());
+
+        run(&db, "DEFINE VIEW large AS EVENTS 'Order.paid' WHERE data.total > 4 SELECT data.total AS total");
+        let mut rows = subscribe("SUBSCRIBE VIEW large LIMIT 2");
+        assert_eq!(next(&mut rows, 1), [r#"{"total":5}"#]);
+        assert!(next(&mut rows, 1)[0].contains("caughtUp"));
+        paid("d", 1);
+        paid("d", 9);
+        assert_eq!(next(&mut rows, 2), [r#"{"total":9}"#]);
+
+        run(&db, "DEFINE ENTITY Order ON paid SET n = data.total ON closed DELETE");
+        run(&db, "DEFINE VIEW orders AS FIND Order WHERE state.n > 5 SELECT state.n AS n");
+        let mut rows = subscribe("SUBSCRIBE VIEW orders");
+        assert_eq!(next(&mut rows, 1), [r#"{"target":{"type":"Order","id":"1"},"n":9}"#]);
+        assert!(next(&mut rows, 1)[0].contains("caughtUp"));
+        paid("d", 10);
+        assert_eq!(next(&mut rows, 1), [r#"{"target":{"type":"Order","id":"1"},"n":10}"#]);
+        run(&db, "EMIT Order.closed 1");
+        assert_eq!(next(&mut rows, 1), [r#"{"removed":true,"target":{"type":"Order","id":"1"}}"#]);
+        // Whoever waits is waked.
+        let waiting = std::thread::spawn(move || rows.next().is_none());
+        cancel.cancel();
+        assert!(waiting.join().unwrap());
+        assert_eq!(db.query("SUBSCRIBE VIEW orders UNTIL NOW", &Parameters::new()).unwrap().rows.count(), 0);
+    }
+}

@@ -86,7 +86,8 @@ impl Failure {
             Failure::Io { doing, source } => format!("{doing}: {source}"),
             Failure::Closed => "the output was closed".to_owned(),
             Failure::Interrupted => "interrupted".to_owned(),
-            Failure::Told(_) => "a statement failed".to_owned(),
+            // Whoever made it has said what there is to say.
+            Failure::Told(_) => String::new(),
         }
     }
 }

@@ -284,7 +284,7 @@ impl Options {
         self
     }
 
-    /// How often a handler, a reaction or a schedule tries what fails before the event is set aside (5 times by default), and
+    /// How often a reaction or a schedule tries what fails before the event is set aside (5 times by default), and
     /// how long it waits before it tries again: so long at first (100 ms), then four times as long each time, and a minute at most.
     pub fn retries(mut self, attempts: u32, first_pause: Duration) -> Options {
         self.retries = Retries { attempts: attempts.max(1), first_pause };

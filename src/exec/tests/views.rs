@@ -255,3 +255,46 @@ fn a_group_that_is_too_large_is_worked_out() {
     assert_eq!(session.lines("READ v"), session.lines(query));
     assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
 }
+
+#[test]
+fn damage_to_what_is_kept_never_stands_in_the_way() {
+    let disk = Arc::new(MemoryDisk::new());
+    let mut options = Options::new()
+        .disk(disk)
+        .tail(4, 1 << 20)
+        .journal_steps(4096, 8192)
+        .with_compiler(Arc::new(crate::exec::Compiler))
+        .clock(Clock::new(|| time(NOW)));
+    options.by_hand = true;
+    let open = || Store::open(Path::new("/shop.bygone"), options.clone()).unwrap();
+    let store = Store::create(Path::new("/shop.bygone"), options.clone()).unwrap();
+    let session = Session::new(&store);
+    view(&session, "revenue", REVENUE);
+    for (customer, total) in [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")] {
+        paid(&session, customer, total);
+    }
+    store.checkpoint().unwrap();
+    settle(&store);
+    let position = store.snapshot().indexes().view("revenue").unwrap().position;
+    let mut keys = Vec::new();
+    let read = store.shared().cold.read().unwrap();
+    read.each_group(position, |key, _| Ok(keys.push(key.to_vec()))).unwrap();
+    drop(read);
+    assert_eq!(keys.len(), 3);
+    // Bytes that are no group, with a right checksum.
+    store.shared().cold.write("a test", |tables| tables.put_group(position, &keys[0], vec![0; 40])).unwrap();
+    store.close().unwrap();
+    let store = open();
+    let session = Session::new(&store);
+    assert_eq!(session.lines("READ revenue"), session.lines(REVENUE));
+    assert!(session.run("VERIFY").is_err());
+    // A checkpoint goes on without it, and the background makes it anew.
+    paid(&session, "a", "5");
+    store.checkpoint().unwrap();
+    assert_eq!(session.lines("READ revenue"), session.lines(REVENUE));
+    // It is told once.
+    let _ = store.work_by_hand();
+    settle(&store);
+    assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
+    assert_eq!(store.snapshot().kept_through(position).unwrap(), Some(store.snapshot().head().0));
+}
