@@ -70,8 +70,8 @@ impl Document {
     }
 
     /// A part of an event's bytes; `end` must not lie beyond them.
-    pub(crate) fn slice(bytes: &Arc<[u8]>, start: usize, end: usize) -> Document {
-        Document { bytes: Some(bytes.clone()), start, end }
+    pub(crate) fn slice(bytes: Arc<[u8]>, start: usize, end: usize) -> Document {
+        Document { bytes: Some(bytes), start, end }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::error::{Error, Result, shorten};
 
@@ -56,8 +56,9 @@ impl fmt::Display for Version {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entity {
-    kind: Arc<str>,
-    id: Arc<str>,
+    // Short ones, as nearly all are, lie in place: events are made by the million.
+    kind: SmolStr,
+    id: SmolStr,
 }
 
 impl Entity {
@@ -109,7 +110,7 @@ impl<'a> From<&'a Entity> for EntityStr<'a> {
 
 impl EntityStr<'_> {
     /// The entity, its kind's name shared with others.
-    pub fn to_entity(self, kind: Arc<str>) -> Entity {
+    pub fn to_entity(self, kind: SmolStr) -> Entity {
         Entity { kind, id: self.id.into() }
     }
 }
@@ -168,7 +169,7 @@ impl FromStr for Entity {
 /// # Ok::<(), bygone::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventType(Arc<str>);
+pub struct EventType(SmolStr);
 
 impl EventType {
     /// Checks that there is a prefix, and that no part between the dots is empty.
@@ -187,7 +188,7 @@ impl EventType {
     }
 
     /// One that was checked before it was stored.
-    pub(crate) fn stored(text: impl Into<Arc<str>>) -> EventType {
+    pub(crate) fn stored(text: impl Into<SmolStr>) -> EventType {
         EventType(text.into())
     }
 

@@ -9,6 +9,7 @@ mod occurrence;
 mod reaction;
 pub(crate) mod runner;
 mod schedule;
+mod stored;
 #[cfg(feature = "async")]
 mod stream;
 mod subscribe;

@@ -36,7 +36,7 @@ use crate::time::Timestamp;
 pub(crate) use absence::Absence;
 pub(crate) use bind::{
     Context, bind, entity_definition, hints, index_expression, reaction_definition, row_key,
-    schedule_definition, verb_definition, view_definition,
+    schedule_definition, verb_definition, view_definition, webhook_definition,
 };
 pub(crate) use by::{By, Derived, Tagged, Test};
 pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};

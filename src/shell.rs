@@ -18,6 +18,7 @@ mod session;
 mod signal;
 mod terminal;
 mod transfer;
+mod watch;
 
 use clap::Parser;
 
@@ -69,6 +70,7 @@ fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Resul
     let format = cli.format(&terminal);
     match cli.command {
         Some(Command::Run(live)) => run::run(&live, &cli.opening, format, terminal, speech, signals),
+        Some(Command::Watch(watch)) => watch::watch(&watch, &cli.opening, speech, signals),
         Some(Command::Import(import)) => transfer::import_file(&import, &cli.opening, speech, signals),
         Some(Command::Export(export)) => transfer::export_file(&export, &cli.opening, speech, signals),
         None => {
@@ -84,7 +86,8 @@ fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Resul
             let missing = if creates { Missing::Create } else { Missing::Fail };
             let db = open::open(&run.file, &cli.opening, missing, speech)?;
             signals.opened(&db);
-            for line in db.behind()? {
+            // What cannot be read is told to whoever asks for it.
+            for line in db.behind().unwrap_or_default() {
                 speech.notice(&line);
             }
             let mut session = Session::new(db, terminal, speech, signals.clone(), format, &run);

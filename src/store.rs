@@ -150,7 +150,7 @@ impl Store {
         check_file(&*disk, &path)?;
         let cold = Cold::open(disk.clone(), &path, options.cache)?;
         let Recovered { meta, catalog, recovery } = recover::recover(&disk, &path, &cold, &options)?;
-        let cursors = Cursors::new(cold.read()?.cursors()?, meta.checkpoint);
+        let cursors = Cursors::new(cold.read()?.cursors()?, meta.checkpoint, &catalog);
         let first = meta.checkpoint + 1;
         let tails = Tails {
             frozen: None,

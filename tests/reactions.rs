@@ -1,6 +1,9 @@
 //! Reactions and schedules: what happens by itself happens once, in its turn, and tells what became of it.
 
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -365,5 +368,98 @@ fn a_schedule_runs_at_its_instants_and_once_for_those_that_were_missed() {
     let failed = wait_for(&db, "$schedule.failed", 1);
     assert_eq!(failed[0].cause, None);
     assert_eq!(run(&db, "SKIP SCHEDULE hourly").len(), 1);
+    db.close().unwrap();
+}
+
+/// How many times the program is killed. As many as `BYGONE_KILLS` says; few take a few seconds.
+fn kills() -> u64 {
+    std::env::var("BYGONE_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(80)
+}
+
+/// A number that the last one leads to.
+fn next(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed
+}
+
+/// Positions of the events that another caused, by the position of that one.
+fn by_cause(events: &[Event]) -> BTreeMap<u64, Vec<u64>> {
+    let mut found: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for event in events {
+        match &event.cause {
+            Some(bygone::Cause::Event(cause)) => found.entry(cause.0).or_default().push(event.position.0),
+            other => panic!("{} is caused by {other:?}", event.position),
+        }
+    }
+    found
+}
+
+/// Each of some events has exactly one of the others as its effect, in the same order.
+#[track_caller]
+fn assert_once_each(triggers: &[Event], effects: &[Event]) {
+    let found = by_cause(effects);
+    for trigger in triggers {
+        let positions = found.get(&trigger.position.0).map(Vec::as_slice).unwrap_or_default();
+        assert_eq!(positions.len(), 1, "{} at {} has {positions:?}", trigger.kind, trigger.position);
+    }
+    assert_eq!(found.len(), triggers.len());
+    let in_order: Vec<u64> = found.into_values().flatten().collect();
+    assert!(in_order.is_sorted());
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_no_effect_and_doubles_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.bygone");
+    let db = Db::create(&path).unwrap();
+    run(&db, "DEFINE VERB Ship ON Order EMIT shipped {of: data.of}");
+    run(&db, "DEFINE REACTION reserve ON 'Order.placed' DO EMIT Order.reserved (target.id)");
+    run(&db, "DEFINE REACTION ship ON 'Order.reserved' DO PERFORM Ship Order (target.id) {of: position}");
+    run(
+        &db,
+        "DEFINE REACTION thank ON 'Order.shipped' AFTER 5ms UNLESS 'Order.returned' DO (EMIT Mail.sent (target.id); EMIT Note.made)",
+    );
+    db.close().unwrap();
+
+    let mut seed = 0x2545_F491_4F6C_DD1D;
+    let mut order = 0u64;
+    for _ in 0..kills() {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_bygone"))
+            .args(["run".as_ref(), path.as_os_str()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut statements = program.stdin.take().unwrap();
+        let orders = 5 + next(&mut seed) % 40;
+        for _ in 0..orders {
+            order += 1;
+            // It may have ended by now, in a hurry.
+            if writeln!(statements, "EMIT Order.placed {order};").is_err() {
+                break;
+            }
+        }
+        // Places in the log are written a tenth of a second behind: some live to see that.
+        let longest = if next(&mut seed).is_multiple_of(4) { 250_000 } else { 50_000 };
+        std::thread::sleep(Duration::from_micros(next(&mut seed) % longest));
+        program.kill().unwrap();
+        program.wait().unwrap();
+    }
+
+    let db = options().open(&path).unwrap();
+    let placed = events(&db, "Order.placed");
+    assert!(!placed.is_empty(), "it never came as far as to read a statement");
+    wait_for(&db, "Note.made", placed.len());
+    wait_until_idle(&db);
+    let (reserved, shipped) = (events(&db, "Order.reserved"), events(&db, "Order.shipped"));
+    assert_once_each(&placed, &reserved);
+    assert_once_each(&reserved, &shipped);
+    assert_once_each(&shipped, &events(&db, "Mail.sent"));
+    assert_once_each(&shipped, &events(&db, "Note.made"));
+    assert_eq!(events(&db, "$reaction.*").len(), 3, "the definitions");
+    assert!(db.verify().unwrap().faults.is_empty());
     db.close().unwrap();
 }

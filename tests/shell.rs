@@ -284,6 +284,25 @@ fn an_interrupt_ends_a_subscription_in_good_order() {
 }
 
 #[test]
+fn a_run_ends_well_with_a_signal_whether_its_input_has_ended_or_not() {
+    for (name, ended) in [("-INT", false), ("-TERM", false), ("-INT", true), ("-TERM", true)] {
+        let folder = TempDir::new().unwrap();
+        run(&folder, &["a.bygone", "-c", "DEFINE REACTION note ON 'Order.*' DO EMIT Note.made"], b"");
+        let mut child = bygone(&folder, &["run", "a.bygone"]).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(b"EMIT Order.created 1;\nSUBSCRIBE 'Note.*' FROM START LIMIT 1;\n").unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().contains("Order.created"));
+        assert!(lines.next().unwrap().unwrap().contains("Note.made"), "it came because of the first");
+        let input = Some(input).filter(|_| !ended);
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}, {ended}");
+        assert_eq!(files(&folder), 1, "it was closed");
+        drop(input);
+    }
+}
+
+#[test]
 fn a_killed_program_leaves_what_it_acknowledged() {
     let folder = TempDir::new().unwrap();
     let mut child = at_work(&folder);

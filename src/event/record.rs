@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use super::codec::{self, Parts};
 use super::{Cause, Event, EventId, Producer, Seal, Tag};
 use crate::document::{Document, Form, Raw};
@@ -295,11 +297,11 @@ impl<'a> Record<'a> {
             position: self.position,
             version,
             id: self.id()?,
-            kind: EventType::stored(names.shared(kind, Role::Type)),
+            kind: EventType::stored(names.shared(kind)),
             timestamp,
             recorded,
-            target: facts.target.map(|target| target.to_entity(names.shared(target.kind, Role::Target))),
-            actor: facts.actor.map(|actor| actor.to_entity(names.shared(actor.kind, Role::Actor))),
+            target: facts.target.map(|target| target.to_entity(names.shared(target.kind))),
+            actor: facts.actor.map(|actor| actor.to_entity(names.shared(actor.kind))),
             producer,
             cause: facts.cause,
             correlation: facts.correlation,
@@ -308,12 +310,12 @@ impl<'a> Record<'a> {
             key: facts.key,
             own_id: !self.has(codec::GIVEN_ID),
             seal: facts.seal,
-            data: Document::slice(bytes, start + data, start + metadata),
             metadata: if self.metadata().0.is_empty() {
                 Document::empty()
             } else {
-                Document::slice(bytes, start + metadata, start + self.bytes.len())
+                Document::slice(bytes.clone(), start + metadata, start + self.bytes.len())
             },
+            data: Document::slice(bytes.clone(), start + data, start + metadata),
         })
     }
 
@@ -391,39 +393,23 @@ impl Sketch {
     }
 }
 
-/// What a name is of.
-#[derive(Debug, Clone, Copy)]
-enum Role {
-    Type,
-    Target,
-    Actor,
-}
-
-/// The names of types and kinds that were met last: of many events few have another.
+/// The longer names of types and kinds that were met last: of many events few have another. Short ones are not shared at all.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    met: [Option<Arc<str>>; 8],
-    /// Where the last one of each role is.
-    last: [usize; 3],
+    met: [SmolStr; 8],
     next: usize,
 }
 
 impl Names {
-    fn shared(&mut self, name: &str, role: Role) -> Arc<str> {
-        if let Some(last) = &self.met[self.last[role as usize]]
-            && **last == *name
-        {
-            return last.clone();
+    fn shared(&mut self, name: &str) -> SmolStr {
+        let new = SmolStr::new(name);
+        if !new.is_heap_allocated() {
+            return new;
         }
-        if let Some(at) = self.met.iter().position(|met| met.as_deref() == Some(name))
-            && let Some(met) = &self.met[at]
-        {
-            self.last[role as usize] = at;
+        if let Some(met) = self.met.iter().find(|met| **met == name) {
             return met.clone();
         }
-        let new: Arc<str> = name.into();
-        self.met[self.next] = Some(new.clone());
-        self.last[role as usize] = self.next;
+        self.met[self.next] = new.clone();
         self.next = (self.next + 1) % self.met.len();
         new
     }

@@ -149,6 +149,10 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
     }
     if let Define::Program(program) = define {
         answer.notices.extend(program.notices.iter().cloned());
+        if !store.shared().options.live {
+            let name = Name(&program.name);
+            answer.notices.push(format!("{name} runs where this database is open live: bygone run"));
+        }
     }
     if let Define::View(view) = define
         && first > 1

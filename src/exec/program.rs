@@ -1,4 +1,4 @@
-//! What runs by itself, as it is told: `SHOW REACTIONS`, `SHOW SCHEDULES`; and what is said to it: `RETRY`, `SKIP`.
+//! What runs by itself, as it is told: `SHOW REACTIONS`, `SHOW WEBHOOKS`, `SHOW SCHEDULES`; and what is said to it: `RETRY`, `SKIP`.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use super::{Scan, aside, state};
 use crate::entity::{Name, Position};
 use crate::error::{Error, Result};
 use crate::event::codec;
-use crate::plan::{Predicate, Question, Replay, Settle, Take, Window, choose};
+use crate::plan::webhook::form_name;
+use crate::plan::{self, Predicate, Question, Replay, Settle, Take, Window, choose};
 use crate::store::Store;
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{Cursor, Follower};
@@ -37,9 +38,9 @@ pub(super) fn one(snapshot: &Snapshot, program: &Program) -> Result<Row> {
     let told = match program.kind {
         ProgramKind::Reaction => of_reaction(snapshot, program, cursor.as_ref())?,
         ProgramKind::Schedule => of_schedule(snapshot, program, cursor.as_ref())?,
-        ProgramKind::Webhook => Vec::new(),
+        ProgramKind::Webhook => of_webhook(snapshot, program, cursor.as_ref()),
     };
-    let is_understood = program.kind == ProgramKind::Webhook || !told.is_empty();
+    let is_understood = !told.is_empty();
     row.extend(told.into_iter().map(|(name, value)| (name.to_owned(), value)));
     let aside = aside::set_aside(snapshot, program)?;
     let state = match snapshot.reader(&follower) {
@@ -48,7 +49,8 @@ pub(super) fn one(snapshot: &Snapshot, program: &Program) -> Result<Row> {
         Some(_) => "running",
         None => "not running",
     };
-    let error = aside.last_key_value().map_or(Value::Null, |(_, one)| one.error.as_str().into());
+    let last = || aside.last_key_value().map(|(_, one)| one.error.clone());
+    let error = snapshot.trouble(&follower).or_else(last).map_or(Value::Null, Value::from);
     row.insert("setAside".to_owned(), (aside.len() as u64).into());
     row.insert("error".to_owned(), error);
     row.insert("state".to_owned(), state.into());
@@ -96,6 +98,20 @@ fn waiting(snapshot: &Snapshot, reaction: &Reaction, place: Position) -> Result<
         found += 1;
     }
     Ok(found)
+}
+
+fn of_webhook(snapshot: &Snapshot, program: &Program, cursor: Option<&Cursor>) -> Vec<(&'static str, Value)> {
+    let Ok(webhook) = plan::webhook_definition(&program.text) else { return Vec::new() };
+    let start = webhook.events.from.unwrap_or(program.position);
+    let place = cursor.map_or(start.0, |cursor| cursor.position);
+    vec![
+        ("on", webhook.events.pattern.to_string().into()),
+        ("to", webhook.to.to_string().into()),
+        ("as", form_name(webhook.form).into()),
+        ("signed", webhook.secret.is_some().into()),
+        ("position", place.into()),
+        ("lag", snapshot.head().0.saturating_sub(place).into()),
+    ]
 }
 
 fn of_schedule(

@@ -7,12 +7,13 @@ use super::eval::Scope;
 use super::made;
 pub(crate) use super::rhythm::Rhythm;
 use crate::document::Document;
-use crate::entity::{Entity, Position};
-use crate::error::{Error, Result, shorten};
+use crate::entity::{Entity, EventType, Position};
+use crate::error::{Result, shorten};
 use crate::event::id::IdSource;
 use crate::event::record::Record;
 use crate::event::{Cause, NewEvent};
 use crate::plan::reaction::{Deed, From, What, Whose};
+use crate::plan::verb::Owned;
 use crate::plan::{self, When};
 use crate::store::catalog::ProgramKind;
 use crate::store::group::{ANY_CONTENT, Group};
@@ -26,9 +27,7 @@ pub(crate) fn check(kind: ProgramKind, text: &str) -> Result<String> {
     match kind {
         ProgramKind::Reaction => plan::reaction_definition(text).map(|reaction| reaction.name),
         ProgramKind::Schedule => plan::schedule_definition(text).map(|schedule| schedule.name),
-        ProgramKind::Webhook => {
-            Err(Error::invalid("the definition of a webhook", "one that is understood", shorten(text)))
-        }
+        ProgramKind::Webhook => plan::webhook_definition(text).map(|webhook| webhook.name),
     }
 }
 
@@ -164,49 +163,44 @@ impl<'v> Doing<'_, 'v> {
         let mut group = Group { key: Some(key), content: Some(ANY_CONTENT), ..Group::default() };
         let mut ids = IdSource::default();
         for deed in deeds {
-            let fault = |why: String| format!("{}: {why}", shorten(&deed.text));
-            match &deed.what {
-                What::Emit { owner: Whose::New, kind, .. } => {
+            let made = match &deed.what {
+                What::Emit { kind, owner: Whose::New, .. } => {
                     let id = match &self.snapshot.options().ids {
                         Some(ids) => ids()?,
-                        None => ids.next(Timestamp::now())?,
+                        None => ids.next(self.snapshot.options().clock.now())?,
                     };
                     let target = Entity::new(kind.prefix(), &id.to_string())?;
-                    match self.event(deed, Some(target)) {
-                        Ok(event) => group.events.push(event),
-                        Err(why) => return Ok(Err(fault(why))),
-                    }
+                    self.event(deed, kind).map(|event| group.events.push(event.on(target)))
                 }
-                What::Emit { .. } => match self.event(deed, None) {
-                    Ok(event) => group.events.push(event),
-                    Err(why) => return Ok(Err(fault(why))),
-                },
-                What::Perform { .. } => match self.perform(deed) {
-                    Ok(perform) => group.performs.push((group.events.len(), perform)),
-                    Err(why) => return Ok(Err(fault(why))),
-                },
+                What::Emit { kind, owner, .. } => self.event(deed, kind).and_then(|event| {
+                    group.events.push(match owner {
+                        Whose::One(owned) => event.on(made::entity(self.scope, owned)?),
+                        Whose::Unsaid | Whose::New => event,
+                    });
+                    Ok(())
+                }),
+                What::Perform { verb, on } => self.perform(deed, verb, on).map(|perform| {
+                    group.performs.push((group.events.len(), perform));
+                }),
+            };
+            if let Err(why) = made {
+                return Ok(Err(format!("{}: {why}", shorten(&deed.text))));
             }
         }
         Ok(Ok(group))
     }
 
-    fn event(&self, deed: &'v Deed, target: Option<Entity>) -> std::result::Result<NewEvent, String> {
-        let What::Emit { kind, owner, index } = &deed.what else { return Err("no event".to_owned()) };
+    fn event(&self, deed: &'v Deed, kind: &EventType) -> std::result::Result<NewEvent, String> {
         let mut event = NewEvent::new(kind.as_str()).by(self.actor(deed)?);
-        let target = match owner {
-            Whose::One(owned) => Some(made::entity(self.scope, owned)?),
-            Whose::Unsaid | Whose::New => target,
-        };
-        if let Some(target) = target {
-            event = event.on(target);
-        }
         if let Some(data) = &deed.data {
             event = event.data(&Value::Object(made::object(self.scope, data, "data")?));
         }
         if let Some(metadata) = &deed.metadata {
             event = event.metadata(&Value::Object(made::object(self.scope, metadata, "META")?));
         }
-        event = made::tagged(self.scope, event, index)?;
+        if let What::Emit { index, .. } = &deed.what {
+            event = made::tagged(self.scope, event, index)?;
+        }
         event.timestamp = self.occurred(deed);
         event.cause.clone_from(&self.cause);
         event.expect.extend(deed.expect.clone());
@@ -214,8 +208,7 @@ impl<'v> Doing<'_, 'v> {
         Ok(event)
     }
 
-    fn perform(&self, deed: &'v Deed) -> std::result::Result<Perform, String> {
-        let What::Perform { verb, on } = &deed.what else { return Err("no verb".to_owned()) };
+    fn perform(&self, deed: &'v Deed, verb: &str, on: &'v Owned) -> std::result::Result<Perform, String> {
         let document = |node: &'v Option<plan::expr::Node>, what: &str| {
             let object = node.as_ref().map(|node| made::object(self.scope, node, what)).transpose()?;
             Document::from_object(&object.unwrap_or_else(Object::new)).map_err(|error| error.to_string())

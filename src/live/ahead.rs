@@ -10,9 +10,9 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
 
+use super::stored::{Chunk, Place, Stored};
 use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::event::record::{Names, Record, Sketch};
+use crate::event::record::{Record, Sketch};
 use crate::exec::Scan;
 use crate::store::Shared;
 
@@ -30,32 +30,27 @@ const BETWEEN: usize = 2;
 
 /// So many bytes are shared by events, about. Whoever keeps one of them keeps those.
 const SHARED: usize = 4096;
+/// As many as those are, mostly.
+const EXPECTED: usize = 40;
 
 /// The events of a scan, in order.
 pub(super) struct Found {
     source: Source,
     /// Up to where it goes.
     goal: u64,
-    ready: VecDeque<Stored>,
+    /// Read, and not delivered yet: the first of them from `at` on.
+    ready: VecDeque<Chunk>,
+    at: usize,
     /// How many there were, and how many are to be read the next time.
     count: u64,
     size: usize,
-    names: Names,
 }
 
 enum Source {
     /// Read here.
     Near(Box<Scan>),
     /// Read by another thread.
-    Far(Receiver<Result<VecDeque<Stored>>>),
-}
-
-/// An event, as it is stored, in bytes that it shares with others.
-struct Stored {
-    bytes: Arc<[u8]>,
-    start: u32,
-    end: u32,
-    sketch: Sketch,
+    Far(Receiver<Result<VecDeque<Chunk>>>),
 }
 
 /// Leave to read ahead, which is given to as many as there are threads for.
@@ -78,30 +73,46 @@ impl Drop for Leave {
 
 impl Found {
     pub fn new(scan: Scan, goal: u64) -> Found {
-        let (ready, names) = (VecDeque::new(), Names::default());
-        Found { source: Source::Near(Box::new(scan)), goal, ready, count: 0, size: FIRST, names }
+        Found {
+            source: Source::Near(Box::new(scan)),
+            goal,
+            ready: VecDeque::new(),
+            at: 0,
+            count: 0,
+            size: FIRST,
+        }
     }
 
     /// The next of them.
-    pub fn next(&mut self, shared: &Arc<Shared>) -> Result<Option<Event>> {
-        loop {
-            if let Some(Stored { bytes, start, end, sketch }) = self.ready.pop_front() {
-                self.count += 1;
-                let own = bytes.get(start as usize..end as usize).unwrap_or_default();
-                return sketch.on(own).to_event_within(&bytes, start as usize, &mut self.names).map(Some);
-            }
-            self.ready = match &mut self.source {
-                Source::Near(scan) => read(scan, self.size)?,
-                Source::Far(batches) => batches.recv().unwrap_or_else(|_| {
-                    Err(Error::stopped("the thread that reads ahead ended before it had read all"))
-                })?,
-            };
-            self.size = (self.size * 2).min(NEAR);
-            let Some(last) = self.ready.back() else { return Ok(None) };
-            if self.count >= AFTER && self.goal - last.sketch.position().0 >= WORTH {
-                self.read_ahead(shared);
+    pub fn next(&mut self, shared: &Arc<Shared>) -> Result<Option<Stored<'_>>> {
+        while self.ready.front().is_none_or(|chunk| self.at >= chunk.places.len()) {
+            self.at = 0;
+            self.ready.pop_front();
+            if self.ready.is_empty() && !self.fill(shared)? {
+                return Ok(None);
             }
         }
+        let Some(chunk) = self.ready.front() else { return Ok(None) };
+        let Some(place) = chunk.places.get(self.at) else { return Ok(None) };
+        self.at += 1;
+        self.count += 1;
+        Ok(Some(Stored::new(&chunk.bytes, *place)))
+    }
+
+    /// Gets more of them; whether there are.
+    fn fill(&mut self, shared: &Arc<Shared>) -> Result<bool> {
+        self.ready = match &mut self.source {
+            Source::Near(scan) => read(scan, self.size)?,
+            Source::Far(batches) => batches.recv().unwrap_or_else(|_| {
+                Err(Error::stopped("the thread that reads ahead ended before it had read all"))
+            })?,
+        };
+        self.size = (self.size * 2).min(NEAR);
+        let Some(last) = self.ready.back().and_then(|chunk| chunk.places.last()) else { return Ok(false) };
+        if self.count >= AFTER && self.goal - last.sketch.position().0 >= WORTH {
+            self.read_ahead(shared);
+        }
+        Ok(true)
     }
 
     /// Lets another thread read on, if there is one for it.
@@ -136,29 +147,20 @@ impl Found {
 }
 
 /// The next events of a scan; none, once there are none.
-fn read(scan: &mut Scan, wanted: usize) -> Result<VecDeque<Stored>> {
-    let mut whole: Vec<Vec<u8>> = Vec::new();
-    let mut places: Vec<(usize, u32, u32, Sketch)> = Vec::with_capacity(wanted);
+fn read(scan: &mut Scan, wanted: usize) -> Result<VecDeque<Chunk>> {
+    let mut chunks: Vec<(Vec<u8>, Vec<Place>)> = Vec::new();
     let note = |record: &Record, bytes: &[u8]| {
-        if whole.last().is_none_or(|last| last.len() + bytes.len() > SHARED) {
-            whole.push(Vec::with_capacity(SHARED.max(bytes.len())));
+        if chunks.last().is_none_or(|(last, _)| last.len() + bytes.len() > SHARED) {
+            chunks.push((Vec::with_capacity(SHARED.max(bytes.len())), Vec::with_capacity(EXPECTED)));
         }
-        let at = whole.len() - 1;
-        if let Some(last) = whole.last_mut() {
+        if let Some((last, places)) = chunks.last_mut() {
             // No event is longer than 16 MiB.
             let start = last.len() as u32;
             last.extend_from_slice(bytes);
-            places.push((at, start, last.len() as u32, Sketch::of(record)));
+            places.push(Place { start, end: last.len() as u32, sketch: Sketch::of(record) });
         }
         Ok(())
     };
     scan.take(wanted, note)?;
-    let whole: Vec<Arc<[u8]>> = whole.into_iter().map(Arc::from).collect();
-    let stored = |(at, start, end, sketch): (usize, u32, u32, Sketch)| Stored {
-        bytes: whole[at].clone(),
-        start,
-        end,
-        sketch,
-    };
-    Ok(places.into_iter().map(stored).collect())
+    Ok(chunks.into_iter().map(|(bytes, places)| Chunk { bytes: bytes.into(), places }).collect())
 }

@@ -305,6 +305,18 @@ impl Follower {
         self.shared.cursors.change(&self.who, |cursor| cursor.heard = cursor.heard.max(through));
     }
 
+    /// What was said up to here is being done: the cursor says when it is.
+    #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
+    pub fn has_listened(&mut self, through: u64) {
+        self.heard = self.heard.max(through);
+    }
+
+    /// Whether an event is set aside.
+    #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
+    pub fn is_aside(&self, position: u64) -> bool {
+        self.aside.contains_key(&position)
+    }
+
     /// Hears what was said to it, and does that.
     fn hear(&mut self, work: &mut dyn Work) -> Result<(), Ended> {
         self.hear_with(|follower, position| match follower.snapshot().event(Position(position)) {

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::ahead::Found;
+use super::stored::{Place, Stored};
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::event::record::{Names, Record};
+use crate::event::record::{Record, Sketch};
 use crate::exec::Scan;
 use crate::plan;
 use crate::store::Shared;
@@ -27,7 +27,8 @@ const HELD: usize = 4 << 20;
 pub(super) struct Leg {
     goal: u64,
     feed: Feed,
-    names: Names,
+    /// The event that is being lent, where it has bytes of its own.
+    lent: Arc<[u8]>,
 }
 
 enum Feed {
@@ -63,7 +64,7 @@ impl Leg {
                 }
             }
         };
-        Ok(Leg { goal, feed, names: Names::default() })
+        Ok(Leg { goal, feed, lent: Arc::default() })
     }
 
     /// Where it ends.
@@ -72,28 +73,20 @@ impl Leg {
     }
 
     /// The next event that is wanted.
-    pub fn next(&mut self, shared: &Arc<Shared>, plan: &plan::Subscription) -> Result<Option<Event>> {
-        let Leg { feed, names, .. } = self;
-        let mut wanted = |position, bytes: &Arc<[u8]>| {
-            let record = Record::open(Position(position), bytes)?;
-            plan.wants(&record).then(|| record.to_event_sharing(bytes, names)).transpose()
-        };
-        match feed {
+    pub fn next(&mut self, shared: &Arc<Shared>, plan: &plan::Subscription) -> Result<Option<Stored<'_>>> {
+        let Leg { feed, lent, .. } = self;
+        let rows: &mut dyn Iterator<Item = Result<(u64, Arc<[u8]>)>> = match feed {
             Feed::Found(found) => return found.next(shared),
-            Feed::Every(rows) => {
-                for row in rows {
-                    let (position, bytes) = row?;
-                    if let Some(event) = wanted(position, &bytes)? {
-                        return Ok(Some(event));
-                    }
-                }
-            }
-            Feed::Fresh(rows) => {
-                while let Some((position, bytes)) = rows.pop_front() {
-                    if let Some(event) = wanted(position, &bytes)? {
-                        return Ok(Some(event));
-                    }
-                }
+            Feed::Every(rows) => rows,
+            Feed::Fresh(rows) => &mut std::iter::from_fn(|| rows.pop_front().map(Ok)),
+        };
+        for row in rows {
+            let (position, bytes) = row?;
+            let record = Record::open(Position(position), &bytes)?;
+            if plan.wants(&record) {
+                let place = Place::whole(&bytes, Sketch::of(&record));
+                *lent = bytes;
+                return Ok(Some(Stored::new(lent, place)));
             }
         }
         Ok(None)

@@ -196,7 +196,12 @@ fn run(follower: &mut Follower) -> Result<Ended> {
     let _running = follower.shared.attach(&place, "this database, which is open live".to_owned())?;
     match follower.program.kind {
         ProgramKind::Reaction => reaction::run(follower),
-        ProgramKind::Webhook => Err(Error::stopped("webhooks are not run yet")),
+        #[cfg(feature = "webhooks")]
+        ProgramKind::Webhook => super::webhook::run(follower),
+        #[cfg(not(feature = "webhooks"))]
+        ProgramKind::Webhook => Err(Error::stopped(
+            "this build has no webhooks: the feature `webhooks` of the library sends them",
+        )),
         ProgramKind::Schedule => schedule::run(follower),
     }
 }

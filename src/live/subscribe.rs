@@ -20,6 +20,7 @@ use crate::cancel::Cancel;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::event::record::Names;
 use crate::pattern::Pattern;
 use crate::plan::{self, By, Parameters, Until};
 use crate::store::Shared;
@@ -63,6 +64,7 @@ pub struct Subscription {
     after: u64,
     leg: Option<Leg>,
     caught_up: bool,
+    names: Names,
     /// What ends it, and what is being read for it.
     end: Cancel,
     /// Kept so that it can be woken while it lives.
@@ -92,6 +94,7 @@ impl Subscription {
             after,
             leg: None,
             caught_up: false,
+            names: Names::default(),
             end: Cancel::new(),
             wake: None,
             fault: None,
@@ -316,12 +319,15 @@ impl Subscription {
                 self.ended = true;
                 return Some(Err(error));
             }
-            if let Some(next) = self.next_of_leg().transpose() {
-                self.ended = next.is_err();
-                if self.ended && (self.shared.watch.is_closed() || self.end.is_cancelled()) {
-                    break;
+            match self.next_of_leg() {
+                Ok(None) => {}
+                // An event is large: it is handed on as seldom as may be.
+                Ok(Some(event)) => return Some(Ok(Delivery::Event(event))),
+                Err(_) if self.shared.watch.is_closed() || self.end.is_cancelled() => break,
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
                 }
-                return Some(next.map(Delivery::Event));
             }
             let synced = self.shared.watch.synced();
             let goal = match self.plan.until {
@@ -376,11 +382,12 @@ impl Subscription {
         Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0) + 1))
     }
 
+    #[inline]
     fn next_of_leg(&mut self) -> Result<Option<Event>> {
         let Some(leg) = &mut self.leg else { return Ok(None) };
-        if let Some(event) = leg.next(&self.shared, &self.plan)? {
-            self.after = event.position.0;
-            if matches!(self.plan.until, Some(Until::Recorded(until)) if event.recorded >= until) {
+        if let Some(stored) = leg.next(&self.shared, &self.plan)? {
+            self.after = stored.position().0;
+            if matches!(self.plan.until, Some(Until::Recorded(until)) if stored.recorded() >= until) {
                 self.ended = true;
                 return Ok(None);
             }
@@ -388,7 +395,7 @@ impl Subscription {
             if let Some(seat) = &self.seat {
                 seat.place.deliver(self.after);
             }
-            return Ok(Some(event));
+            return stored.to_event(&mut self.names).map(Some);
         }
         self.after = leg.goal();
         self.leg = None;

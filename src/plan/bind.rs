@@ -19,6 +19,7 @@ mod shape;
 mod trace;
 mod verb;
 mod view;
+mod webhook;
 mod write;
 
 use std::cell::{OnceCell, RefCell};
@@ -43,6 +44,7 @@ pub(crate) use reaction::{reaction_definition, schedule_definition};
 pub(crate) use read::event_condition;
 pub(crate) use verb::verb_definition;
 pub(crate) use view::{row_key, view_definition};
+pub(crate) use webhook::webhook_definition;
 
 pub(crate) use hint::hints;
 
@@ -119,6 +121,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         Statement::Show(Shown::Types) => read(ReadKind::Types),
         Statement::Show(Shown::Subscriptions) => read(ReadKind::Subscriptions),
         Statement::Show(Shown::Reactions) => read(ReadKind::Programs(ProgramKind::Reaction)),
+        Statement::Show(Shown::Webhooks) => read(ReadKind::Programs(ProgramKind::Webhook)),
         Statement::Show(Shown::Schedules) => read(ReadKind::Programs(ProgramKind::Schedule)),
         Statement::Admin(Admin::Retry { kind, name, position }) => {
             binder.settle(*kind, name, *position, true).map(Plan::Write)

@@ -1,13 +1,11 @@
 //! The one list of what the grammar has and the plans have not yet. It is to become empty.
 
 use crate::error::Error;
-use crate::lang::ast::{Admin, Definition, Shown, Statement};
+use crate::lang::ast::{Admin, Statement};
 
 /// A form of the language whose meaning comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Later {
-    Define(&'static str),
-    Show(&'static str),
     Backup,
     VerifyAgainst,
     Compact,
@@ -17,7 +15,6 @@ pub(super) enum Later {
 impl Later {
     fn what(self) -> &'static str {
         match self {
-            Later::Define(what) | Later::Show(what) => what,
             Later::Backup => "BACKUP",
             Later::VerifyAgainst => "VERIFY AGAINST",
             Later::Compact => "COMPACT",
@@ -36,9 +33,9 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
         Statement::Explain { statement, .. } => self::statement(statement),
         Statement::Write(_) => None,
         Statement::Read(_) => None,
-        Statement::Define(definition) => define(definition),
+        Statement::Define(_) => None,
         Statement::Drop { .. } => None,
-        Statement::Show(shown) => show(*shown),
+        Statement::Show(_) => None,
         Statement::Describe(_) => None,
         Statement::Admin(Admin::Verify { against: None } | Admin::Checkpoint) => None,
         Statement::Admin(Admin::Verify { .. }) => Some(Later::VerifyAgainst),
@@ -46,21 +43,4 @@ pub(super) fn statement(statement: &Statement) -> Option<Later> {
         Statement::Admin(Admin::Compact) => Some(Later::Compact),
         Statement::Admin(Admin::Retry { .. } | Admin::Skip { .. }) => None,
     }
-}
-
-fn define(definition: &Definition) -> Option<Later> {
-    Some(Later::Define(match definition {
-        Definition::Index { .. } | Definition::Entity(_) | Definition::Verb(_) => return None,
-        Definition::Reaction(_) | Definition::Schedule { .. } | Definition::View { .. } => return None,
-        Definition::Webhook(_) => "DEFINE WEBHOOK",
-    }))
-}
-
-fn show(shown: Shown) -> Option<Later> {
-    Some(Later::Show(match shown {
-        Shown::Kinds | Shown::Types | Shown::Verbs | Shown::Indexes | Shown::Views => return None,
-        Shown::Subscriptions | Shown::Stats | Shown::Head => return None,
-        Shown::Reactions | Shown::Schedules => return None,
-        Shown::Webhooks => "SHOW WEBHOOKS",
-    }))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bygone::{Entity, ExportOptions, Form, Pattern, Value};
+use bygone::{Entity, ExportOptions, Form, Pattern, Position, Timestamp, Value};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit;
@@ -19,7 +19,7 @@ use super::terminal::Terminal;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = exit::HELP,
-    override_usage = "bygone [OPTIONS] FILE\n       bygone run FILE\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]",
+    override_usage = "bygone [OPTIONS] FILE\n       bygone run FILE\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]",
     disable_help_subcommand = true,
     max_term_width = 100
 )]
@@ -97,6 +97,8 @@ pub struct Opening {
 pub enum Command {
     /// Run what is defined to run: reactions, webhooks and schedules, until a signal comes
     Run(Live),
+    /// Give each event to a command, or print it, as it comes
+    Watch(Watch),
     /// Append events from JSON: lines or arrays, CloudEvents too
     Import(Import),
     /// Write events as JSON: lines, or CloudEvents
@@ -112,6 +114,74 @@ pub struct Live {
     /// End once nothing is left to do: what is delayed, or scheduled for later, is not waited for
     #[arg(long)]
     pub until_idle: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub struct Watch {
+    /// The database
+    pub file: PathBuf,
+
+    /// Which event types, like 'Order.*'; all if not said
+    pub pattern: Option<Pattern>,
+
+    /// Run this for each event, by the shell: the event is a line of JSON on its standard input, and BYGONE_TYPE, BYGONE_POSITION,
+    /// BYGONE_ID and BYGONE_TARGET tell of it. Without this the lines are printed
+    #[arg(long, value_name = "COMMAND")]
+    pub exec: Option<String>,
+
+    /// Only events for which this holds, like 'data.total > 100'
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub condition: Option<String>,
+
+    /// Where it begins: START, after a position like #42, or at a time; with what comes from now on if not said
+    #[arg(long, value_name = "POINT", value_parser = point)]
+    pub from: Option<From>,
+
+    /// End with what is there now
+    #[arg(long)]
+    pub until_now: bool,
+
+    /// End after so many events
+    #[arg(long, value_name = "COUNT")]
+    pub limit: Option<u64>,
+
+    /// Keep the place under this name, and go on there the next time; then --from is where a new one begins. An event counts once
+    /// its command succeeded, or its line is printed
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// How often a command that fails is run again for the same event, ever later
+    #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "exec")]
+    pub retries: u32,
+
+    /// Go on with the next event after a command that failed, instead of ending
+    #[arg(long, requires = "exec")]
+    pub keep_going: bool,
+
+    /// Run what is defined to run meanwhile: reactions, webhooks and schedules
+    #[arg(long)]
+    pub live: bool,
+}
+
+/// Where a watch begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    After(Position),
+    Since(Timestamp),
+}
+
+/// Reads where a watch begins.
+fn point(text: &str) -> Result<From, String> {
+    if text.eq_ignore_ascii_case("start") {
+        return Ok(From::After(Position::START));
+    }
+    if let Some(position) = text.strip_prefix('#') {
+        let position = position.parse().map_err(|_| format!("'{text}' is no position, like #42"))?;
+        return Ok(From::After(Position(position)));
+    }
+    let expected = "expected START, a position like #42, or a time like 2024-01-01T12:00:00Z";
+    text.parse().map(From::Since).map_err(|_| expected.to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -285,6 +355,14 @@ mod tests {
     fn a_time_limit_is_in_seconds() {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         assert!(["x", "-1", "NaN", "1e99"].iter().all(|wrong| seconds(wrong).is_err()));
+    }
+
+    #[test]
+    fn a_watch_begins_at_the_start_a_position_or_a_time() {
+        assert_eq!(point("start"), Ok(From::After(Position::START)));
+        assert_eq!(point("#42"), Ok(From::After(Position(42))));
+        assert_eq!(point("2024-01-01"), Ok(From::Since("2024-01-01".parse().unwrap())));
+        assert!(["", "#", "#x", "42", "soon"].iter().all(|wrong| point(wrong).is_err()));
     }
 
     #[test]

@@ -18,12 +18,16 @@ pub enum Failure {
     Error { error: Error, statement: Option<usize> },
     /// The command line, a dot command or an input is wrong in a way that only the shell knows.
     Usage(String),
+    /// A command that was run for an event failed.
+    Command(String),
     /// An input cannot be read, an output cannot be written.
     Io { doing: String, source: io::Error },
     /// Whoever read the output has gone. Nothing is wrong: `| head` had enough.
     Closed,
     /// Ctrl-C, or a signal like it.
     Interrupted,
+    /// What failed was told when it did, and the rest went on.
+    Told(Exit),
 }
 
 impl From<Error> for Failure {
@@ -56,9 +60,10 @@ impl Failure {
         match self {
             Failure::Error { error, .. } => error.class().into(),
             Failure::Usage(_) => Exit::Usage,
-            Failure::Io { .. } => Exit::Failed,
+            Failure::Io { .. } | Failure::Command(_) => Exit::Failed,
             Failure::Closed => Exit::Success,
             Failure::Interrupted => Exit::Interrupted,
+            Failure::Told(exit) => *exit,
         }
     }
 
@@ -66,8 +71,10 @@ impl Failure {
         match self {
             Failure::Error { error, .. } => error.kind(),
             Failure::Usage(_) => "usage",
+            Failure::Command(_) => "command",
             Failure::Io { .. } | Failure::Closed => "io",
             Failure::Interrupted => "interrupted",
+            Failure::Told(_) => "told",
         }
     }
 
@@ -75,10 +82,12 @@ impl Failure {
         match self {
             Failure::Error { error: Error::Syntax(fault), .. } => fault.sentence(),
             Failure::Error { error, .. } => error.to_string(),
-            Failure::Usage(message) => message.clone(),
+            Failure::Usage(message) | Failure::Command(message) => message.clone(),
             Failure::Io { doing, source } => format!("{doing}: {source}"),
             Failure::Closed => "the output was closed".to_owned(),
             Failure::Interrupted => "interrupted".to_owned(),
+            // Whoever made it has said what there is to say.
+            Failure::Told(_) => String::new(),
         }
     }
 }
@@ -209,7 +218,7 @@ impl Speech {
     /// Says what went wrong. There is nothing to say when the reader has gone.
     pub fn failure(self, failure: &Failure) {
         match failure {
-            Failure::Closed => {}
+            Failure::Closed | Failure::Told(_) => {}
             _ if self.json => say_json(&Said::Error(Box::new(Line::of(failure)))),
             Failure::Interrupted => say("interrupted"),
             Failure::Error { error: Error::Syntax(fault), .. } => say(&self.report(fault)),

@@ -51,7 +51,10 @@ pub fn run_stream(
             continue;
         }
         match Script::parse(&part.text) {
-            Err(Error::Syntax(fault)) if fault.incomplete && !ended => part.next_look(),
+            Err(Error::Syntax(fault)) if fault.incomplete && !ended => {
+                part.next_look();
+                continue;
+            }
             Err(_) => {
                 let result = session.run_part(&part.text, place);
                 session.told(result)?;

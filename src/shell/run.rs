@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bygone::Db;
+use bygone::{Db, Error, Parameters};
 
 use super::cli::{Format, Live, Opening};
 use super::failure::{Failure, Speech};
@@ -41,7 +41,10 @@ pub fn run(
     if result.is_ok() && !terminal.input {
         result = input::run_stream(&mut session, std::io::stdin().lock(), "standard input", Patience::Needed);
     }
-    session.flush().and(result)?;
+    match session.flush().and(result) {
+        Err(Failure::Interrupted) => return session.first_failure(),
+        result => result?,
+    }
     if live.until_idle {
         while !signals.interrupted() && !db.is_idle()? {
             std::thread::sleep(LOOK);
@@ -61,7 +64,12 @@ pub fn run(
 fn begun(db: &Db) -> Result<String, Failure> {
     let mut parts = Vec::new();
     for (shown, what) in [("REACTIONS", "reaction"), ("WEBHOOKS", "webhook"), ("SCHEDULES", "schedule")] {
-        let rows = db.query(&format!("SHOW {shown}"), &bygone::Parameters::new())?.rows.count();
+        let rows = match db.query(&format!("SHOW {shown}"), &Parameters::new()) {
+            Ok(answer) => answer.rows.count(),
+            // Some can be left out of the program as it is built.
+            Err(Error::Unavailable { .. }) => 0,
+            Err(error) => return Err(error.into()),
+        };
         if rows > 0 {
             parts.push(count(rows as u64, what));
         }

@@ -7,6 +7,7 @@ use bygone::error::Fault;
 use bygone::{Db, Entity, Error, Object, Parameters, Row, Script, Statement, Value};
 
 use super::cli::{Format, Run};
+use super::exit::Exit;
 use super::failure::{Failure, Speech, say};
 use super::render::{self, Renderer};
 use super::signal::Signals;
@@ -87,9 +88,9 @@ pub struct Session {
     several: bool,
     /// Somebody types, and goes on typing when a statement was ended.
     prompt: bool,
-    /// A statement that fails does not end the rest; the first failure is kept for the end.
+    /// A statement that fails does not end the rest; how the first failed is kept for the end.
     goes_on: bool,
-    failed: Option<Failure>,
+    failed: Option<Exit>,
 }
 
 impl Session {
@@ -143,7 +144,7 @@ impl Session {
             Err(failure) if self.goes_on && !matches!(failure, Failure::Interrupted) => {
                 self.flush()?;
                 self.speech.failure(&failure);
-                self.failed.get_or_insert(failure);
+                self.failed.get_or_insert(failure.exit());
                 Ok(())
             }
             result => result,
@@ -152,7 +153,7 @@ impl Session {
 
     /// The first failure that one went on behind.
     pub fn first_failure(&mut self) -> Result<(), Failure> {
-        self.failed.take().map_or(Ok(()), |failure| Err(failure))
+        self.failed.take().map_or(Ok(()), |exit| Err(Failure::Told(exit)))
     }
 
     /// The database, with the actor of this session.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::catalog::{Catalog, ProgramKind};
 use super::cold::Tables;
 use super::{Shared, locked};
 use crate::entity::{Name, Position};
@@ -66,18 +67,26 @@ struct State {
     moved: BTreeSet<Follower>,
     /// Those that somebody reads by now.
     attached: BTreeMap<Follower, String>,
+    /// What those struggle with that run now.
+    troubles: BTreeMap<Follower, String>,
     stop: bool,
 }
 
 impl Cursors {
-    /// The cursors that the tables hold, none of them beyond the head.
-    pub fn new(found: Vec<(Follower, Result<Cursor>)>, head: u64) -> Cursors {
+    /// The cursors that the tables hold, none of them beyond the head. The place of a schedule is none in the log.
+    pub fn new(found: Vec<(Follower, Result<Cursor>)>, head: u64, catalog: &Catalog) -> Cursors {
+        let is_schedule = |follower: &Follower| {
+            let mut schedules = catalog.programs().filter(|program| program.kind == ProgramKind::Schedule);
+            schedules.any(|program| *follower == Follower::Program(program.position))
+        };
         let mut cursors = BTreeMap::new();
         for (follower, cursor) in found {
             // Only the loss of a journal leaves one that is ahead.
-            let cursor = cursor.map(|cursor| match follower {
-                Follower::Subscription(_) => Cursor { position: cursor.position.min(head), ..cursor },
-                Follower::Program(_) => cursor,
+            let most = if is_schedule(&follower) { u64::MAX } else { head };
+            let cursor = cursor.map(|cursor| Cursor {
+                position: cursor.position.min(most),
+                heard: cursor.heard.min(head),
+                ..cursor
             });
             cursors.insert(follower, cursor);
         }
@@ -112,6 +121,21 @@ impl Cursors {
     /// Who reads it now, as they said when they began.
     pub fn reader(&self, follower: &Follower) -> Option<String> {
         locked(&self.state).attached.get(follower).cloned()
+    }
+
+    /// What a follower struggles with now, as it says.
+    pub fn trouble(&self, follower: &Follower) -> Option<String> {
+        locked(&self.state).troubles.get(follower).cloned()
+    }
+
+    /// Says what a follower struggles with now, or that it does not.
+    #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
+    pub fn set_trouble(&self, follower: &Follower, trouble: Option<String>) {
+        let troubles = &mut locked(&self.state).troubles;
+        match trouble {
+            Some(trouble) => drop(troubles.insert(follower.clone(), trouble)),
+            None => drop(troubles.remove(follower)),
+        }
     }
 
     /// Lets the thread that writes them end.
@@ -235,6 +259,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::store::disk::Disk;
     use crate::store::disk::simulated::{Fate, SimulatedDisk};
     use crate::store::{Options, Store};
 
@@ -320,6 +345,29 @@ mod tests {
             let store = Store::open(path(), options(&disk)).unwrap();
             assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(4)), "{fate:?}");
         }
+    }
+
+    #[test]
+    fn the_loss_of_a_journal_takes_places_back_to_the_head() {
+        let disk = SimulatedDisk::new();
+        let store = Store::create(path(), options(&disk)).unwrap();
+        append(&store, 3);
+        store.checkpoint().unwrap();
+        append(&store, 3);
+        store.shared().create_cursor(&billing(), at(6)).unwrap();
+        let disk = disk.crash(Fate::ALL[0], 1);
+        drop(store);
+        for side in crate::store::journal::Side::BOTH {
+            disk.remove(&side.path(path())).unwrap();
+        }
+        let store = Store::open(path(), options(&disk).accept_lost_journal(true)).unwrap();
+        assert_eq!(
+            (store.shared().head(), store.shared().cursors.get(&billing()).unwrap()),
+            (3, Some(at(3)))
+        );
+        // What comes in the place of what was lost is delivered.
+        append(&store, 1);
+        assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(3)));
     }
 
     #[test]

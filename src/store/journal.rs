@@ -72,6 +72,11 @@ impl DatabaseId {
     pub fn random() -> Result<DatabaseId> {
         random().map(DatabaseId)
     }
+
+    /// The database's own name among all others: a URN of its id, as a UUID.
+    pub fn urn(self) -> String {
+        uuid::Builder::from_random_bytes(self.0).into_uuid().urn().to_string()
+    }
 }
 
 fn random() -> Result<[u8; 16]> {

@@ -54,6 +54,7 @@ pub struct Options {
     pub(crate) ids: Option<Ids>,
     pub(crate) live: bool,
     pub(crate) retries: Retries,
+    pub(crate) delivery: Delivering,
     pub(crate) listener: Option<Listener>,
     compiler: Option<Arc<dyn Compile>>,
     /// How many events are read for an index in a slice, and how many chunks of one are dropped, at most.
@@ -87,6 +88,31 @@ impl Retries {
     }
 }
 
+/// How webhooks tell events.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
+pub(crate) struct Delivering {
+    pub attempts: u32,
+    pub first_pause: Duration,
+    pub longest_pause: Duration,
+    /// To be connected.
+    pub connect: Duration,
+    /// In all.
+    pub timeout: Duration,
+}
+
+impl Default for Delivering {
+    fn default() -> Delivering {
+        Delivering {
+            attempts: 16,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(300),
+            connect: Duration::from_secs(5),
+            timeout: Duration::from_secs(15),
+        }
+    }
+}
+
 pub(crate) type Ids = Arc<dyn Fn() -> Result<EventId> + Send + Sync>;
 
 /// More are rarely worth what they take from the program that this is a part of.
@@ -113,6 +139,7 @@ impl Default for Options {
             ids: None,
             live: false,
             retries: Retries::default(),
+            delivery: Delivering::default(),
             listener: None,
             compiler: None,
             index_slice: (50_000, 4096),
@@ -261,6 +288,24 @@ impl Options {
     /// how long it waits before it tries again: so long at first (100 ms), then four times as long each time, and a minute at most.
     pub fn retries(mut self, attempts: u32, first_pause: Duration) -> Options {
         self.retries = Retries { attempts: attempts.max(1), first_pause };
+        self
+    }
+
+    /// How often a webhook tells an event that is not taken before it sets it aside (16 times by default), how long it waits before it
+    /// tells it again (up to 1 s at first, then up to twice as long each time, and 5 minutes at most), and how long a receiver may take
+    /// to answer (15 s). To close the database waits for an answer that is under way, so long at most.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bygone::Options;
+    /// let patient = Options::new().live(true).webhooks(100, Duration::from_secs(5), Duration::from_secs(60));
+    /// # drop(patient);
+    /// ```
+    #[cfg(feature = "webhooks")]
+    pub fn webhooks(mut self, attempts: u32, first_pause: Duration, timeout: Duration) -> Options {
+        let longest_pause = self.delivery.longest_pause.max(first_pause);
+        let attempts = attempts.max(1);
+        self.delivery = Delivering { attempts, first_pause, timeout, longest_pause, ..self.delivery };
         self
     }
 

@@ -210,6 +210,11 @@ impl Snapshot {
         self.shared.cursors.reader(follower)
     }
 
+    /// What a follower struggles with now.
+    pub fn trouble(&self, follower: &Follower) -> Option<String> {
+        self.shared.cursors.trouble(follower)
+    }
+
     /// The names of the named subscriptions.
     pub fn subscriptions(&self) -> Vec<String> {
         let name = |(follower, _)| match follower {

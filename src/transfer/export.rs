@@ -7,7 +7,6 @@ use crate::entity::Position;
 use crate::error::{Error, Result, shorten};
 use crate::event::{Event, Form, codec, is_uri_reference, write_form};
 use crate::pattern::Pattern;
-use crate::store::Store;
 use crate::store::snapshot::Direction;
 
 /// How an export is done.
@@ -99,7 +98,7 @@ impl Db {
                 let expected = "a URI, like https://shop.example/orders";
                 return Err(Error::invalid("the source", expected, format!("'{}'", shorten(&other))));
             }
-            None => own_source(self.store()),
+            None => self.store().shared().id.urn(),
         };
         let mut writer = Writer { form: options.form, source, written: 0, output };
         for row in snapshot.log(1, u64::MAX, Direction::Ascending) {
@@ -116,11 +115,6 @@ impl Db {
         writer.end()?;
         Ok(writer.written)
     }
-}
-
-/// A name for this database: its own id, as a UUID.
-fn own_source(store: &Store) -> String {
-    uuid::Builder::from_random_bytes(store.shared().id.0).into_uuid().urn().to_string()
 }
 
 /// An export under way.

@@ -4,7 +4,7 @@
 //! back its lane alone, until it is set aside. Lanes keep positions, not events, and run ahead of each other by a window only: what is
 //! held in memory, and what is told twice after a crash, is bounded.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -46,12 +46,14 @@ struct Task {
     said: Option<u64>,
 }
 
+pub(super) type News = Arc<dyn Fn(&Lanes) + Send + Sync>;
+
 pub(super) struct Lanes {
     rules: Rules,
     state: Mutex<State>,
     changed: Condvar,
-    /// Wakes whoever hands out events: there is room again, or it is over.
-    news: Arc<dyn Fn() + Send + Sync>,
+    /// Called when something was done, failed, or all of it ended.
+    news: News,
 }
 
 struct State {
@@ -59,14 +61,32 @@ struct State {
     events: Window,
     /// Of what was said of events that had been set aside.
     heard: Window,
-    /// Events under way that nobody wants to be told any more, and where that was said.
-    skipped: BTreeMap<u64, BTreeSet<u64>>,
-    /// What each lane is at.
-    at: Vec<Option<u64>>,
+    /// How many events each thing that was said is about, and that are not done.
+    held: BTreeMap<u64, usize>,
     /// What is tried again now, by its lane.
     failing: BTreeMap<usize, Trouble>,
     ended: bool,
     broken: Option<Error>,
+}
+
+impl State {
+    /// What was said is not done before another event is.
+    fn hold(&mut self, said: u64) {
+        let held = self.held.entry(said).or_default();
+        *held += 1;
+        if *held == 1 {
+            self.heard.begin(said);
+        }
+    }
+
+    fn release(&mut self, said: u64) {
+        let Some(held) = self.held.get_mut(&said) else { return };
+        *held -= 1;
+        if *held == 0 {
+            self.held.remove(&said);
+            self.heard.done(said);
+        }
+    }
 }
 
 /// An event that was not taken.
@@ -79,13 +99,12 @@ pub(super) struct Trouble {
 
 impl Lanes {
     /// Everything up to `after` is done, and everything that was said up to `heard` was heard.
-    pub fn new(rules: Rules, after: u64, heard: u64, news: Arc<dyn Fn() + Send + Sync>) -> Lanes {
+    pub fn new(rules: Rules, after: u64, heard: u64, news: News) -> Lanes {
         let state = State {
             queues: vec![VecDeque::new(); rules.lanes.max(1)],
             events: Window::after(after),
             heard: Window::after(heard),
-            skipped: BTreeMap::new(),
-            at: vec![None; rules.lanes.max(1)],
+            held: BTreeMap::new(),
             failing: BTreeMap::new(),
             ended: false,
             broken: None,
@@ -108,6 +127,11 @@ impl Lanes {
         self.state().events.len() < self.rules.window.max(1)
     }
 
+    /// Whether there is so much room that it is worth while to read on.
+    pub fn has_much_room(&self) -> bool {
+        self.state().events.len() <= self.rules.window / 2
+    }
+
     /// Hands out the next event. It goes to the lane of its target; those without one go to one lane.
     pub fn hand(&self, position: u64, target: Option<(&str, &str)>) {
         let mut state = self.state();
@@ -125,24 +149,10 @@ impl Lanes {
     /// Hands out again what was set aside, as was said at a position.
     pub fn again(&self, position: u64, target: Option<(&str, &str)>, said: u64) {
         let mut state = self.state();
-        state.heard.begin(said);
+        state.hold(said);
         let lane = self.lane(target);
         state.queues[lane].push_back(Task { position, said: Some(said) });
         self.changed.notify_all();
-    }
-
-    /// An event need not be told any more, as was said at a position.
-    pub fn skip(&self, position: u64, said: u64) {
-        let mut state = self.state();
-        let waits = state.queues.iter().flatten().any(|task| task.position == position);
-        if waits || state.at.contains(&Some(position)) {
-            // Heard when the event is left: whoever begins again before that is to hear it again.
-            state.heard.begin(said);
-            state.skipped.entry(position).or_default().insert(said);
-            self.changed.notify_all();
-        } else {
-            state.heard.pass(said);
-        }
     }
 
     /// Up to here nothing else was said.
@@ -156,9 +166,9 @@ impl Lanes {
         (state.events.place(), state.heard.place())
     }
 
-    /// What is tried again now.
-    pub fn troubles(&self) -> Vec<Trouble> {
-        self.state().failing.values().cloned().collect()
+    /// What is tried again now, and is the furthest back.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.state().failing.values().min_by_key(|trouble| trouble.position).cloned()
     }
 
     /// Whether all that was handed out is done.
@@ -172,7 +182,7 @@ impl Lanes {
     pub fn end(&self) {
         self.state().ended = true;
         self.changed.notify_all();
-        (self.news)();
+        (self.news)(self);
     }
 
     pub fn has_ended(&self) -> bool {
@@ -217,7 +227,6 @@ impl Lanes {
                 return None;
             }
             if let Some(task) = state.queues[lane].pop_front() {
-                state.at[lane] = Some(task.position);
                 return Some(task);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -228,9 +237,6 @@ impl Lanes {
     fn deliver(&self, lane: usize, position: u64, post: &dyn Post) -> Result<bool> {
         let mut attempt = 0u32;
         loop {
-            if self.state().skipped.contains_key(&position) {
-                return Ok(true);
-            }
             attempt += 1;
             let Err(failure) = post.attempt(position, attempt) else { return Ok(true) };
             let Failure { why, asked } = failure;
@@ -239,14 +245,15 @@ impl Lanes {
                 return Ok(true);
             }
             self.state().failing.insert(lane, Trouble { position, attempts: attempt, why });
-            if !self.wait(position, self.rules.backoff.wait(attempt, asked)) {
+            (self.news)(self);
+            if !self.wait(self.rules.backoff.wait(attempt, asked)) {
                 return Ok(false);
             }
         }
     }
 
-    /// Waits before the next attempt, unless the event is skipped. False if it all ended meanwhile.
-    fn wait(&self, position: u64, how_long: Duration) -> bool {
+    /// Waits before the next attempt. False if it all ended meanwhile.
+    fn wait(&self, how_long: Duration) -> bool {
         let until = Instant::now().checked_add(how_long);
         let mut state = self.state();
         loop {
@@ -254,7 +261,7 @@ impl Lanes {
                 return false;
             }
             let left = until.map_or(how_long, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() || state.skipped.contains_key(&position) {
+            if left.is_zero() {
                 return true;
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -264,16 +271,12 @@ impl Lanes {
     fn finish(&self, lane: usize, task: Task) {
         let mut state = self.state();
         state.failing.remove(&lane);
-        state.at[lane] = None;
-        for said in state.skipped.remove(&task.position).unwrap_or_default() {
-            state.heard.done(said);
-        }
         match task.said {
-            Some(said) => state.heard.done(said),
+            Some(said) => state.release(said),
             None => state.events.done(task.position),
         }
         drop(state);
-        (self.news)();
+        (self.news)(self);
     }
 }
 

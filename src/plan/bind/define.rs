@@ -50,12 +50,12 @@ impl Binder<'_> {
             }
             Definition::Entity(entity) => Define::Entity(self.define_entity(entity)?),
             Definition::Verb(verb) => Define::Verb(self.define_verb(verb)?),
+            Definition::Webhook(webhook) => Define::Program(self.define_webhook(webhook)?),
             Definition::Reaction(reaction) => Define::Program(self.define_reaction(reaction)?),
             Definition::Schedule { name, every, at, acts } => {
                 Define::Program(self.define_schedule(name, every, at.as_ref(), acts)?)
             }
             Definition::View { name, query } => Define::View(self.define_view(name, query)?),
-            _ => return Err(Later::Form.error()),
         }))
     }
 

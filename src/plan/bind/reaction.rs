@@ -43,7 +43,7 @@ pub(crate) fn schedule_definition(text: &str) -> Result<Schedule> {
 }
 
 /// Binds a text that stands alone.
-fn alone<T>(text: &str, bind: impl FnOnce(&Binder) -> Result<T>) -> Result<T> {
+pub(super) fn alone<T>(text: &str, bind: impl FnOnce(&Binder) -> Result<T>) -> Result<T> {
     let parameters = Parameters::new();
     let said = Said { text, statement: 1, parameters: &parameters, default_actor: None, now: Timestamp::MIN };
     bind(&Binder::new(said, None))

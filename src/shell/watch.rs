@@ -1,0 +1,190 @@
+//! `bygone watch`: each event goes to a command, or is printed, as it comes.
+//!
+//! A command is run for one event at a time, in the order of the log, by the shell of the system. With a name the database keeps the
+//! place, and it moves when the command has succeeded: whatever ends the watch, no event is left out the next time.
+
+use std::io::{self, Write};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use bygone::{Db, Delivery, Event, Parameters, Pattern, Place, Row};
+
+use super::cli::{self, Opening, Watch};
+use super::failure::{Failure, Speech};
+use super::open::{self, Missing};
+use super::signal::Signals;
+
+/// The wait before a command is run again; it doubles, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How soon a signal ends a wait.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Watches until a signal comes, or what was asked for is done.
+pub fn watch(watch: &Watch, opening: &Opening, speech: Speech, signals: &Signals) -> Result<(), Failure> {
+    if watch.until_now && watch.from.is_none() && watch.name.is_none() {
+        let message =
+            "--until-now without --from: nothing would come; --from START begins with the first event";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let db = match watch.live {
+        true => open::open_live(&watch.file, opening, Missing::Fail, speech)?,
+        false => open::open(&watch.file, opening, Missing::Fail, speech)?,
+    };
+    signals.opened(&db);
+    let (deliveries, place) = subscribe(&db, watch, signals)?;
+    for delivery in deliveries {
+        let Delivery::Event(event) = delivery? else { continue };
+        match &watch.exec {
+            None => print(&event)?,
+            Some(command) => match give(&event, command, watch, speech, signals) {
+                // The place stays before it.
+                Err(_) if signals.interrupted() => return Ok(()),
+                Err(failure) if watch.keep_going => speech.failure(&failure),
+                given => given?,
+            },
+        }
+        if let Some(place) = &place {
+            place.acknowledge(event.position)?;
+        }
+        if signals.interrupted() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+type Deliveries = Box<dyn Iterator<Item = bygone::Result<Delivery>>>;
+
+fn subscribe(db: &Db, watch: &Watch, signals: &Signals) -> Result<(Deliveries, Option<Place>), Failure> {
+    let mut events = db.subscribe(watch.pattern.clone().unwrap_or_else(Pattern::all));
+    let is_known = match &watch.name {
+        Some(name) => is_known(db, name)?,
+        None => false,
+    };
+    match watch.from.filter(|_| !is_known) {
+        Some(cli::From::After(position)) => events = events.after(position),
+        Some(cli::From::Since(time)) => events = events.since(time),
+        None => {}
+    }
+    if let Some(condition) = &watch.condition {
+        events = events.matching(condition, &Parameters::new());
+    }
+    if watch.until_now {
+        events = events.until_now();
+    }
+    if let Some(limit) = watch.limit {
+        events = events.limit(limit);
+    }
+    events = events.cancelled_by(&signals.statement(None));
+    Ok(match &watch.name {
+        Some(name) => {
+            let named = events.named(name)?;
+            let place = named.place();
+            (Box::new(named), Some(place))
+        }
+        None => (Box::new(events), None),
+    })
+}
+
+/// Whether the database keeps a place under this name.
+fn is_known(db: &Db, name: &str) -> Result<bool, Failure> {
+    for row in db.query("SHOW SUBSCRIPTIONS", &Parameters::new())?.rows {
+        if let Row::Fields(fields) = row?
+            && fields.get("name").is_some_and(|known| known.as_text() == Some(name))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn line(event: &Event) -> Result<String, Failure> {
+    serde_json::to_string(event).map_err(|error| Failure::writing("an event", error.into()))
+}
+
+fn print(event: &Event) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{}", line(event)?).and_then(|()| output.flush()).map_err(Failure::output)
+}
+
+/// Runs the command for an event, as often as it is allowed to.
+fn give(
+    event: &Event,
+    command: &str,
+    watch: &Watch,
+    speech: Speech,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let mut pause = FIRST_PAUSE;
+    let mut left = watch.retries;
+    loop {
+        let status = run(event, command)?;
+        if status.success() {
+            return Ok(());
+        }
+        let message = format!("the command failed for {} {}: {}", event.position, event.kind, told(status));
+        if left == 0 || signals.interrupted() {
+            return Err(Failure::Command(message));
+        }
+        left -= 1;
+        speech.notice(&format!("{message}; it is run again"));
+        if !wait(pause, signals) {
+            return Err(Failure::Command(message));
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn run(event: &Event, command: &str) -> Result<ExitStatus, Failure> {
+    let failed = |source| Failure::Io { doing: "running the command".to_owned(), source };
+    let line = line(event)? + "\n";
+    let target = event.target.as_ref().map(ToString::to_string).unwrap_or_default();
+    let mut child = shell(command)
+        .env("BYGONE_TYPE", event.kind.as_str())
+        .env("BYGONE_POSITION", event.position.0.to_string())
+        .env("BYGONE_ID", event.id.to_string())
+        .env("BYGONE_TARGET", target)
+        .stdin(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut input) = child.stdin.take() {
+        // A command need not read what it is given.
+        let _ = input.write_all(line.as_bytes());
+    }
+    child.wait().map_err(failed)
+}
+
+#[cfg(unix)]
+fn shell(command: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]);
+    shell
+}
+
+#[cfg(not(unix))]
+fn shell(command: &str) -> Command {
+    let mut shell = Command::new("cmd");
+    shell.args(["/C", command]);
+    shell
+}
+
+fn told(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("exit code {code}"),
+        None => "a signal ended it".to_owned(),
+    }
+}
+
+/// Waits, unless a signal comes.
+fn wait(pause: Duration, signals: &Signals) -> bool {
+    let end = Instant::now() + pause;
+    while Instant::now() < end {
+        if signals.interrupted() {
+            return false;
+        }
+        std::thread::sleep(LOOK);
+    }
+    true
+}
