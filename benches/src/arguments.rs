@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::Result;
 
 pub const USAGE: &str = "\
-usage: bygone-bench [write|read|query|import|states|follow|parse|all] [options]
+usage: bygone-bench [write|read|query|import|states|follow|views|parse|all] [options]
 
   --seconds <n>     how long each contestant runs in each round (2)
   --rounds <n>      how often each contestant has its turn (5)
@@ -54,7 +54,7 @@ impl Arguments {
         while let Some(argument) = given.next() {
             let mut value = || given.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
-                "write" | "read" | "query" | "import" | "states" | "follow" | "parse" | "all" => {
+                "write" | "read" | "query" | "import" | "states" | "follow" | "views" | "parse" | "all" => {
                     arguments.what = argument
                 }
                 "--seconds" => {

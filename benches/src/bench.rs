@@ -14,6 +14,7 @@ mod query;
 mod read;
 mod states;
 mod table;
+mod views;
 mod write;
 
 use std::error::Error;
@@ -72,6 +73,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.wants("follow") {
         follow::run(arguments)?;
+    }
+    if arguments.wants("views") {
+        views::run(arguments)?;
     }
     if arguments.wants("import") {
         import::run(arguments)?;

@@ -138,11 +138,11 @@ impl Display for ReadView {
                     f.write_str("\n  its groups are made of kept states, and remembered until one changes")?;
                 }
                 (_, (Some(kept), through)) if kept >= through => f.write_str("\n  kept up to the head")?,
-                (_, (Some(kept), through)) if kept > 0 => {
+                (_, (Some(kept), through)) => {
                     let more = through - kept;
                     write!(f, "\n  kept up to #{kept}, and {more} events behind it are worked out, once")?;
                 }
-                (_, (_, through)) => {
+                (_, (None, through)) => {
                     write!(f, "\n  not kept as of then: it is worked out of the log up to #{through}")?;
                 }
             },
