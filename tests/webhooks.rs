@@ -36,7 +36,7 @@ fn shown(db: &Db, name: &str) -> Object {
         Row::Fields(fields) => fields,
         other => panic!("{other:?}"),
     });
-    rows.find(|row| row["name"] == Value::from(name)).expect("the webhook")
+    rows.find(|row| row["name"] == Value::from(name)).expect("the webhook").as_ref().clone()
 }
 
 /// Waits until what is shown of a webhook is as it should be.

@@ -1,6 +1,7 @@
 //! Answers: rows, pulled one by one, and notices of what was used to find them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
@@ -78,8 +79,8 @@ pub enum Row {
     Step(Step),
     /// An event of a chain of causes.
     Traced(Traced),
-    /// Named values.
-    Fields(Object),
+    /// Named values. A view lends the same ones to all who read it.
+    Fields(Arc<Object>),
     /// A subscription has delivered everything up to here and waits for more.
     CaughtUp(Position),
 }
@@ -107,7 +108,7 @@ impl Row {
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let members;
         let fields = match self {
-            Row::Fields(fields) => fields,
+            Row::Fields(fields) => &**fields,
             row => {
                 members = Value::of(row)?;
                 members.as_object().ok_or_else(|| Error::invalid("a row", "columns", members.kind()))?
@@ -125,6 +126,12 @@ impl Row {
                 format!("{value} ({error})"),
             )
         })
+    }
+}
+
+impl From<Object> for Row {
+    fn from(fields: Object) -> Row {
+        Row::Fields(Arc::new(fields))
     }
 }
 
@@ -149,7 +156,7 @@ impl Serialize for Row {
             Row::Change(change) => change.serialize(serializer),
             Row::Step(step) => step.serialize(serializer),
             Row::Traced(traced) => traced.serialize(serializer),
-            Row::Fields(members) => serializer.collect_map(members),
+            Row::Fields(members) => serializer.collect_map(&**members),
             Row::CaughtUp(position) => {
                 let mut map = serializer.serialize_map(Some(2))?;
                 map.serialize_entry("mark", "caughtUp")?;

@@ -76,7 +76,8 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
         }
         let earlier = snapshot.version(&verb.target()?)?;
         let row = definition(snapshot, ("verb", &verb.name), &verb.text, verb.position, earlier)?;
-        let Row::Fields(mut told) = row else { continue };
+        let Row::Fields(told) = row else { continue };
+        let mut told = Arc::unwrap_or_clone(told);
         match &defined {
             Some(defined) => told.extend(parts_of_verb(&defined.verb)),
             None => {
@@ -84,7 +85,7 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
                 notices.push(format!("this version does not understand how the verb {shown} is defined"));
             }
         }
-        rows.push(Row::Fields(told));
+        rows.push(told.into());
     }
     for program in catalog.programs().filter(|program| program.name == name) {
         let earlier = snapshot.version(&program.target()?)?;
@@ -95,14 +96,15 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
     if let Some(view) = catalog.view(name) {
         let earlier = snapshot.version(&view.target()?)?;
         let row = definition(snapshot, ("view", name), &view.text, view.position, earlier)?;
-        let Row::Fields(mut told) = row else { return Err(Error::corrupt("a view", "no definition")) };
+        let Row::Fields(told) = row else { return Err(Error::corrupt("a view", "no definition")) };
+        let mut told = Arc::unwrap_or_clone(told);
         told.insert("percent".to_owned(), super::view::percent(snapshot, view)?);
         if let Ok(columns) = super::view::columns(view) {
             told.insert("columns".to_owned(), Value::Array(columns.into_iter().map(Value::from).collect()));
         } else {
             notices.push(format!("this version does not understand how the view {} is defined", Name(name)));
         }
-        rows.push(Row::Fields(told));
+        rows.push(told.into());
         notices.extend(super::view::progress(snapshot, view)?);
     }
     for (added, rule) in snapshot.added_verbs() {
@@ -132,10 +134,11 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
     }
     let mut cut = Vec::new();
     for (kind, term) in &types {
-        let Row::Fields(mut told) = show::one_type(snapshot, kind, term.clone())? else { continue };
+        let Row::Fields(told) = show::one_type(snapshot, kind, term.clone())? else { continue };
+        let mut told = Arc::unwrap_or_clone(told);
         let sample = sample(snapshot, term)?;
         told.insert("looked".to_owned(), (sample.events as u64).into());
-        rows.push(Row::Fields(told));
+        rows.push(told.into());
         if sample.members.len() > MEMBERS {
             cut.push(format!("{kind} has {} fields: {MEMBERS} of them are told", sample.members.len()));
         }

@@ -5,6 +5,7 @@
 //! ends with an error that tells of it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::answer::{Answer, Row, State};
 use super::budget::Budget;
@@ -68,8 +69,8 @@ pub(super) fn each_row(
             Some(Shape::Select(columns)) => match row(&Scope::found(found), columns) {
                 Row::Fields(fields) => {
                     let mut told = known.clone();
-                    told.extend(fields);
-                    Row::Fields(told)
+                    told.extend(Arc::unwrap_or_clone(fields));
+                    Row::from(told)
                 }
                 other => other,
             },

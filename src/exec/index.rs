@@ -46,7 +46,7 @@ impl Derive for Expression {
 /// `SHOW INDEXES`: those of events, those of states, then those whose lists are being dropped.
 pub(super) fn show(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
     let row = |name: Value, on: Value, text: Value, position: Position, state: &str, percent: Value| {
-        Row::Fields(Object::from_iter(
+        Row::from(Object::from_iter(
             [
                 ("name", name),
                 ("on", on),

@@ -54,7 +54,7 @@ pub(super) fn one(snapshot: &Snapshot, program: &Program) -> Result<Row> {
     row.insert("setAside".to_owned(), (aside.len() as u64).into());
     row.insert("error".to_owned(), error);
     row.insert("state".to_owned(), state.into());
-    Ok(Row::Fields(row))
+    Ok(row.into())
 }
 
 /// Nothing, where this version does not understand it.

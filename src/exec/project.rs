@@ -11,8 +11,13 @@ use crate::value::Object;
 
 /// The columns as they are worth here.
 pub(super) fn row(scope: &Scope, columns: &[Column]) -> Row {
+    fields(scope, columns).into()
+}
+
+/// The same, by their names.
+pub(super) fn fields(scope: &Scope, columns: &[Column]) -> Object {
     let value = |column: &Column| (column.name.clone(), scope.datum(&column.node).into_value());
-    Row::Fields(columns.iter().map(value).collect::<Object>())
+    columns.iter().map(value).collect()
 }
 
 /// A row of each event, as it is pulled.

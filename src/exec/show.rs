@@ -10,7 +10,7 @@ use crate::store::term::Term;
 use crate::value::{Object, Value};
 
 pub(super) fn fields<const N: usize>(members: [(&str, Value); N]) -> Row {
-    Row::Fields(Object::from_iter(members.map(|(name, value)| (name.to_owned(), value))))
+    Row::from(Object::from_iter(members.map(|(name, value)| (name.to_owned(), value))))
 }
 
 /// `SHOW TYPES`: each type with how many events it has, and when the first and the last in the log occurred.

@@ -157,7 +157,7 @@ impl ViewSubscription {
 fn removed(known: Object) -> Row {
     let mut row = Object::from_iter([(REMOVED.to_owned(), Value::Bool(true))]);
     row.extend(known);
-    Row::Fields(row)
+    row.into()
 }
 
 impl Iterator for ViewSubscription {

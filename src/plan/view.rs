@@ -103,7 +103,8 @@ pub(crate) struct ReadGroups {
     pub predicate: Option<Predicate>,
     pub order: Vec<SortKey>,
     pub limit: Option<u64>,
-    pub columns: Vec<Column>,
+    /// `SELECT`; else its rows are as they are defined.
+    pub columns: Option<Vec<Column>>,
 }
 
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{Defined, decode};
 use crate::entity::Position;
@@ -14,7 +14,7 @@ use crate::exec::budget::{Budget, ENTRY};
 use crate::exec::eval::Scope;
 use crate::exec::gather::gather_all;
 use crate::exec::group::{Grouping, Groups};
-use crate::exec::project::row;
+use crate::exec::project::{fields as columns_of, row};
 use crate::exec::show::fields;
 use crate::exec::sort::write_sort_key;
 use crate::exec::{find, read};
@@ -36,15 +36,36 @@ const FEW: u64 = 256;
 /// Where the tables are so much further than what is remembered, they are read again.
 const FAR: u64 = 32_768;
 
-/// A group as it is shown: its keys, then what its aggregates come to.
-type Slots = Arc<Vec<Datum<'static>>>;
+/// A group as it is shown.
+struct Shown {
+    /// Its keys, then what its aggregates come to.
+    slots: Arc<Vec<Datum<'static>>>,
+    /// Its row, as it is defined: made once, and lent to all who read it.
+    row: OnceLock<Arc<Object>>,
+}
+
+impl Shown {
+    fn new(slots: Arc<Vec<Datum<'static>>>) -> Arc<Shown> {
+        Arc::new(Shown { slots, row: OnceLock::new() })
+    }
+
+    fn row(&self, groups: &ReadGroups) -> Row {
+        match &groups.columns {
+            Some(columns) => row(&Scope::group(&self.slots), columns),
+            None => {
+                let made = || Arc::new(columns_of(&Scope::group(&self.slots), &groups.group.columns));
+                Row::Fields(self.row.get_or_init(made).clone())
+            }
+        }
+    }
+}
 
 /// The groups of a view as of a position.
 pub(in crate::exec) struct Memory {
     through: u64,
     whole: Groups,
     /// By their keys, those that pass `HAVING`.
-    shown: BTreeMap<Box<[u8]>, Slots>,
+    shown: BTreeMap<Box<[u8]>, Arc<Shown>>,
     budget: Arc<Budget>,
 }
 
@@ -56,38 +77,43 @@ pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<An
         }
         Wanted::Groups(groups) => groups,
     };
-    let mut shown: Vec<Slots> = wanted(snapshot, plan, groups)?.into_iter().map(|(_, slots)| slots).collect();
+    let mut shown = wanted(snapshot, plan, groups, |_, shown| shown.clone())?;
     if !groups.order.is_empty() {
         let budget = Budget::new(snapshot, "ORDER BY");
         let mut keyed = Vec::with_capacity(shown.len());
-        for slots in shown {
+        for shown in shown {
             let mut key = Vec::new();
-            write_sort_key(&Scope::group(&slots), &groups.order, &mut key);
+            write_sort_key(&Scope::group(&shown.slots), &groups.order, &mut key);
             budget.take(ENTRY + key.len())?;
-            keyed.push((key, slots));
+            keyed.push((key, shown));
         }
         // Stable: those with equal keys stay in the order of what they are grouped by.
         keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
-        shown = keyed.into_iter().map(|(_, slots)| slots).collect();
+        shown = keyed.into_iter().map(|(_, shown)| shown).collect();
     }
     if let Some(limit) = groups.limit {
         shown.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     }
-    let columns = groups.columns.clone();
-    Ok(Answer::rows(shown.into_iter().map(move |slots| Ok(row(&Scope::group(&slots), &columns)))))
+    let groups = groups.clone();
+    Ok(Answer::rows(shown.into_iter().map(move |shown| Ok(shown.row(&groups)))))
 }
 
-/// The groups that pass `WHERE`, in the order of their keys.
-fn wanted(snapshot: &Snapshot, plan: &ReadView, groups: &ReadGroups) -> Result<Vec<(Box<[u8]>, Slots)>> {
+/// What is taken of each group that passes `WHERE`, in the order of their keys.
+fn wanted<T>(
+    snapshot: &Snapshot,
+    plan: &ReadView,
+    groups: &ReadGroups,
+    taken: impl Fn(&[u8], &Arc<Shown>) -> T,
+) -> Result<Vec<T>> {
     let view: &dyn Any = &**plan.view.view()?;
     let defined =
         view.downcast_ref::<Defined>().ok_or_else(|| Error::stopped("a view that another crate made"))?;
-    let passes = |slots: &Slots| {
-        groups.predicate.as_ref().is_none_or(|p| Scope::group(slots).truth(&p.node) == Some(true))
+    let passes = |shown: &Shown| {
+        groups.predicate.as_ref().is_none_or(|p| Scope::group(&shown.slots).truth(&p.node) == Some(true))
     };
     let take = |memory: &Memory| {
-        let shown = memory.shown.iter().filter(|(_, slots)| passes(slots));
-        shown.map(|(key, slots)| (key.clone(), slots.clone())).collect()
+        let shown = memory.shown.iter().filter(|(_, shown)| passes(shown));
+        shown.map(|(key, shown)| taken(key, shown)).collect()
     };
     let through = groups.through.min(snapshot.head().0);
     let at_head = through == snapshot.head().0;
@@ -156,7 +182,7 @@ impl Work<'_> {
         let grouping = Grouping::with(self.group, memory.budget.clone());
         memory.add(&grouping, self.events(&grouping, events, memory.through)?)?;
         memory.through = self.through;
-        memory.shown = grouping.shown(&memory.whole).collect();
+        memory.show(&grouping);
         Ok(memory)
     }
 
@@ -185,7 +211,7 @@ impl Work<'_> {
         let changed = memory.add(&grouping, later)?;
         for key in changed {
             match grouping.shown_at(&memory.whole, &key) {
-                Some(slots) => drop(memory.shown.insert(key, slots)),
+                Some(slots) => drop(memory.shown.insert(key, Shown::new(slots))),
                 None => drop(memory.shown.remove(&key)),
             }
         }
@@ -234,7 +260,7 @@ impl Work<'_> {
         let mut memory = Memory::new(&grouping);
         memory.whole = find::groups(self.snapshot, find, &grouping)?;
         memory.through = self.through;
-        memory.shown = grouping.shown(&memory.whole).collect();
+        memory.show(&grouping);
         Ok(memory)
     }
 }
@@ -268,6 +294,12 @@ impl Memory {
             shown: BTreeMap::new(),
             budget: grouping.budget().clone(),
         }
+    }
+
+    /// Works out what is shown of each group.
+    fn show(&mut self, grouping: &Grouping) {
+        let shown = grouping.shown(&self.whole);
+        self.shown = shown.map(|(key, slots)| (key, Shown::new(slots))).collect();
     }
 
     /// Adds what comes later; and tells which groups that changes.
@@ -331,10 +363,11 @@ pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>)
         },
     };
     let mut rows = BTreeMap::new();
-    for (key, slots) in wanted(snapshot, plan, groups)? {
-        let row = row(&Scope::group(&slots), &groups.columns);
+    for (key, shown) in wanted(snapshot, plan, groups, |key, shown| (Box::<[u8]>::from(key), shown.clone()))?
+    {
+        let row = shown.row(groups);
         budget.take(4 * ENTRY + key.len() + held(&row))?;
-        let keys = groups.group.keys.iter().zip(slots.iter());
+        let keys = groups.group.keys.iter().zip(shown.slots.iter());
         let known = keys.map(|(column, datum)| (column.name.clone(), datum.clone().into_value()));
         rows.insert(key, (row, known.collect()));
     }

@@ -427,7 +427,7 @@ impl Reading<'_, '_> {
                 predicate: asked.predicate,
                 order: asked.order,
                 limit: asked.limit,
-                columns: asked.columns.unwrap_or_else(|| group.columns.clone()),
+                columns: asked.columns,
             }))),
             (Of::Entities { kind, predicate }, Rows::Group(group)) => {
                 let find = self.find(kind, predicate.clone(), through, as_of)?;
@@ -438,7 +438,7 @@ impl Reading<'_, '_> {
                     predicate: asked.predicate,
                     order: asked.order,
                     limit: asked.limit,
-                    columns: asked.columns.unwrap_or_else(|| group.columns.clone()),
+                    columns: asked.columns,
                 })))
             }
             (Of::Events(events), _) => self.events(events, asked, through).map(Box::new).map(Wanted::Each),

@@ -190,7 +190,7 @@ mod tests {
         csv.begin(1, &mut out).unwrap();
         for row in rows {
             let Value::Object(fields) = row.parse().unwrap() else { panic!("{row}") };
-            csv.row(&Row::Fields(fields), &mut out).unwrap();
+            csv.row(&Row::from(fields), &mut out).unwrap();
         }
         csv.end(&mut out).unwrap();
         String::from_utf8(out).unwrap()

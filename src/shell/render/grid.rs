@@ -161,7 +161,7 @@ fn blame_record(leaf: &Blame) -> Record<'static> {
 /// All members of a row's line of JSON.
 pub fn members(row: &Row) -> Object {
     match row {
-        Row::Fields(fields) => fields.clone(),
+        Row::Fields(fields) => Object::clone(fields),
         // A row that has no JSON form does not exist; it would show as an empty one.
         row => match Value::of(row) {
             Ok(Value::Object(members)) => members,

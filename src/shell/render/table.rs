@@ -414,7 +414,7 @@ mod tests {
         table.begin(1, &mut out).unwrap();
         for row in rows {
             let Value::Object(fields) = row.parse().unwrap() else { panic!("{row}") };
-            table.row(&Row::Fields(fields), &mut out).unwrap();
+            table.row(&Row::from(fields), &mut out).unwrap();
         }
         table.end(&mut out).unwrap();
         String::from_utf8(out).unwrap()
