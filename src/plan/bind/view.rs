@@ -412,6 +412,8 @@ struct Reading<'b, 's> {
 struct Asked {
     predicate: Option<Predicate>,
     columns: Option<Vec<Column>>,
+    /// They are said by `SELECT`.
+    selects: bool,
     order: Vec<SortKey>,
     limit: Option<u64>,
 }
@@ -427,7 +429,7 @@ impl Reading<'_, '_> {
                 predicate: asked.predicate,
                 order: asked.order,
                 limit: asked.limit,
-                columns: asked.columns,
+                columns: asked.columns.filter(|_| asked.selects),
             }))),
             (Of::Entities { kind, predicate }, Rows::Group(group)) => {
                 let find = self.find(kind, predicate.clone(), through, as_of)?;
@@ -438,7 +440,7 @@ impl Reading<'_, '_> {
                     predicate: asked.predicate,
                     order: asked.order,
                     limit: asked.limit,
-                    columns: asked.columns,
+                    columns: asked.columns.filter(|_| asked.selects),
                 })))
             }
             (Of::Events(events), _) => self.events(events, asked, through).map(Box::new).map(Wanted::Each),
@@ -473,7 +475,7 @@ impl Reading<'_, '_> {
                 item.or_else(|| clauses.order.first().map(|order| order.expr.span)).unwrap_or_default();
             return Err(binder.aggregate_of_view("an aggregate", span));
         }
-        Ok(Asked { predicate, columns, order, limit })
+        Ok(Asked { predicate, columns, selects: !clauses.select.is_empty(), order, limit })
     }
 
     fn asked_of_columns(&self) -> Result<Asked> {
@@ -487,13 +489,14 @@ impl Reading<'_, '_> {
         let names = Names::Columns(&columns);
         let order = clauses.order.iter().map(|order| binder.sort_key(order, names)).collect::<Result<_>>()?;
         let limit = clauses.limit.as_ref().map(|limit| binder.count(limit, "LIMIT")).transpose()?;
-        let columns = if selected.is_empty() { self.view.columns().to_vec() } else { selected };
-        Ok(Asked { predicate, columns: Some(columns), order, limit })
+        let selects = !selected.is_empty();
+        let columns = if selects { selected } else { self.view.columns().to_vec() };
+        Ok(Asked { predicate, columns: Some(columns), selects, order, limit })
     }
 
     /// Events that an index of the view leads to.
     fn events(&self, events: &Selected, asked: Asked, through: u64) -> Result<ReadKind> {
-        let Asked { predicate, columns, order, limit } = asked;
+        let Asked { predicate, columns, order, limit, .. } = asked;
         let mut question = Question {
             pattern: Some(events.pattern.clone()),
             by: Vec::new(),
