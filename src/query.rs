@@ -47,7 +47,7 @@ impl Script {
     /// Parses statements, separated by semicolons.
     ///
     /// # Errors
-    /// [`Error::Syntax`](crate::Error::Syntax), with the place, what was expected there, and what was probably meant.
+    /// [`Error::Syntax`], with the place, what was expected there, and what was probably meant.
     pub fn parse(text: &str) -> Result<Script> {
         let script = lang::parse(text)?;
         let parameters = script.params().into_iter().map(str::to_owned).collect();
@@ -86,7 +86,7 @@ impl Statement {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Syntax`](crate::Error::Syntax), for several statements too; those are a [`Script`].
+    /// [`Error::Syntax`], for several statements too; those are a [`Script`].
     pub fn parse(text: &str) -> Result<Statement> {
         let tree = lang::parse_one(text)?;
         Ok(Statement { text: text.into(), number: 1, tree })
@@ -152,7 +152,7 @@ impl Db {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Syntax`](crate::Error::Syntax) for a text that is no statement or does not fit the log, and what running it
+    /// [`Error::Syntax`] for a text that is no statement or does not fit the log, and what running it
     /// gives. Rows that are pulled later may be errors, too.
     pub fn query(&self, text: &str, parameters: &Parameters) -> Result<Answer> {
         self.query_with(text, parameters, &Cancel::new())

@@ -54,6 +54,7 @@ pub struct Options {
     pub(crate) ids: Option<Ids>,
     pub(crate) live: bool,
     pub(crate) retries: Retries,
+    #[cfg(feature = "webhooks")]
     pub(crate) delivery: Delivering,
     pub(crate) listener: Option<Listener>,
     compiler: Option<Arc<dyn Compile>>,
@@ -88,9 +89,9 @@ impl Retries {
     }
 }
 
+#[cfg(feature = "webhooks")]
 /// How webhooks tell events.
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
 pub(crate) struct Delivering {
     pub attempts: u32,
     pub first_pause: Duration,
@@ -101,6 +102,7 @@ pub(crate) struct Delivering {
     pub timeout: Duration,
 }
 
+#[cfg(feature = "webhooks")]
 impl Default for Delivering {
     fn default() -> Delivering {
         Delivering {
@@ -139,6 +141,7 @@ impl Default for Options {
             ids: None,
             live: false,
             retries: Retries::default(),
+            #[cfg(feature = "webhooks")]
             delivery: Delivering::default(),
             listener: None,
             compiler: None,

@@ -278,7 +278,11 @@ fn damage_to_what_is_kept_never_stands_in_the_way() {
     let position = store.snapshot().indexes().view("revenue").unwrap().position;
     let mut keys = Vec::new();
     let read = store.shared().cold.read().unwrap();
-    read.each_group(position, |key, _| Ok(keys.push(key.to_vec()))).unwrap();
+    read.each_group(position, |key, _| {
+        keys.push(key.to_vec());
+        Ok(())
+    })
+    .unwrap();
     drop(read);
     assert_eq!(keys.len(), 3);
     // Bytes that are no group, with a right checksum.

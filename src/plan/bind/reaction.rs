@@ -433,7 +433,7 @@ fn offset_of(text: &str) -> Option<Duration> {
     let parts: Vec<&str> = time.split(':').collect();
     let whole =
         |part: &&str| part.len() <= 2 && !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if !(2..=3).contains(&parts.len()) || !parts.iter().all(|part| whole(&part)) {
+    if !(2..=3).contains(&parts.len()) || !parts.iter().all(whole) {
         return None;
     }
     let numbers: Vec<u64> = parts.iter().filter_map(|part| part.parse().ok()).collect();
