@@ -184,7 +184,14 @@ fn into_sqlite(file: &Path, folder: &Path) -> Result<Connection> {
         for line in lines(file)?.lines() {
             let line: Line = serde_json::from_str(&line?)?;
             let (target, data) = (&line.target, line.data.get());
-            insert.execute(params![line.r#type, line.timestamp, target.r#type, target.id, line.actor.id, data])?;
+            insert.execute(params![
+                line.r#type,
+                line.timestamp,
+                target.r#type,
+                target.id,
+                line.actor.id,
+                data
+            ])?;
         }
     }
     transaction.commit()?;
@@ -243,6 +250,9 @@ fn hear(arguments: &Arguments) -> Result<()> {
     println!("| {:<32} | {append:>8.1} | {:>8.1} |", "a durable append", micros(&mut appends, 0.99));
     println!("| {:<32} | {heard:>8.1} | {:>8.1} |", "then, until the handler runs", micros(&mut late, 0.99));
     let verdict = if heard <= append * LATE { "pass" } else { "FAIL" };
-    println!("\n{verdict}: a handler is to run within {LATE} of an append, and does within {:.2}", heard / append);
+    println!(
+        "\n{verdict}: a handler is to run within {LATE} of an append, and does within {:.2}",
+        heard / append
+    );
     Ok(())
 }

@@ -29,7 +29,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (read, query) = (Statement::parse("READ delays")?, Statement::parse(QUERY)?);
     let began = Instant::now();
     let groups = rows(&db, &read)?.len();
-    println!("\nthe first READ after opening takes {:?}; {groups} groups of {} events", began.elapsed(), db.head().0);
+    println!(
+        "\nthe first READ after opening takes {:?}; {groups} groups of {} events",
+        began.elapsed(),
+        db.head().0
+    );
     let mut table = Table::new("13. A view, and the query that it stands for", NAMES.into_iter());
     for round in 0..arguments.rounds {
         for turn in 0..NAMES.len() {
@@ -39,7 +43,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 0 => slice(arguments.slice, || rows(&db, &read).map(drop), || Ok(()))?,
                 1 => {
                     let event = NewEvent::new("Plane.departed").member("origin", "JFK").member("delay", 1);
-                    slice(arguments.slice, || rows(&db, &read).map(drop), || Ok(drop(db.append(event.clone())?)))?
+                    slice(
+                        arguments.slice,
+                        || rows(&db, &read).map(drop),
+                        || Ok(drop(db.append(event.clone())?)),
+                    )?
                 }
                 _ => slice(arguments.slice, || rows(&db, &query).map(drop), || Ok(()))?,
             };

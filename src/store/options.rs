@@ -89,8 +89,8 @@ impl Retries {
     }
 }
 
-#[cfg(feature = "webhooks")]
 /// How webhooks tell events.
+#[cfg(feature = "webhooks")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Delivering {
     pub attempts: u32,
