@@ -461,9 +461,15 @@ impl Db {
     }
 
     /// Closes the database: all of it is then in its one file. Other handles to it answer [`Error::Stopped`] from then on.
-    /// Dropping the last handle closes too, but has nobody to tell an error.
+    /// Dropping the last handle closes too, but has nobody to tell an error. What runs by itself ends first: a webhook that waits for an
+    /// answer, once that came or took too long.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] within a verb, and within what is told of reports: whoever closes would wait for itself.
     pub fn close(&self) -> Result<()> {
         if let Some(runner) = &self.runner {
+            self.store.check_closable()?;
+            Runner::check_not_within()?;
             runner.stop();
         }
         self.store.close()
@@ -509,3 +515,6 @@ impl Future for Ticket {
         self.0.poll(context.waker()).map(|outcome| decoded(outcome?))
     }
 }
+
+#[cfg(test)]
+mod running;

@@ -83,7 +83,8 @@ pub(super) fn refused_or_done(
         Err(error) => return Err(error.into()),
     };
     let program = &follower.program;
-    let refused = NewEvent::new(&format!("{}.refused", program.kind.target())).on(program.target()?);
+    // About nobody: it is found by its cause and by its actor, and what is said of the program itself stays short.
+    let refused = NewEvent::new(&format!("{}.refused", program.kind.target())).on_nobody();
     let mut refused = refused
         .by(aside::actor(program.kind, &program.name)?)
         .member("trigger", trigger.0)
