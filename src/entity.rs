@@ -69,6 +69,12 @@ impl Entity {
         Ok(entity)
     }
 
+    /// One that was checked before it was stored.
+    #[inline]
+    pub(crate) fn stored(kind: SmolStr, id: impl Into<SmolStr>) -> Entity {
+        Entity { kind, id: id.into() }
+    }
+
     /// What it is: `Order`.
     pub fn kind(&self) -> &str {
         &self.kind
@@ -105,13 +111,6 @@ pub(crate) struct EntityStr<'a> {
 impl<'a> From<&'a Entity> for EntityStr<'a> {
     fn from(entity: &'a Entity) -> EntityStr<'a> {
         EntityStr { kind: &entity.kind, id: &entity.id }
-    }
-}
-
-impl EntityStr<'_> {
-    /// The entity, its kind's name shared with others.
-    pub fn to_entity(self, kind: SmolStr) -> Entity {
-        Entity { kind, id: self.id.into() }
     }
 }
 
@@ -218,6 +217,21 @@ impl EventType {
     }
 }
 
+/// Whether two names are the same. Most are short, and are compared by a few words at once, where they are.
+#[inline]
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    // The last words overlap the first.
+    match (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) => {
+            a_first == b_first && a_last == b_last && (a.len() <= 16 || a == b)
+        }
+        _ => a.iter().zip(b).all(|(a, b)| a == b),
+    }
+}
+
 /// What comes before the first dot of a type.
 pub(crate) fn prefix(kind: &str) -> &str {
     kind.split_once('.').map_or(kind, |(prefix, _)| prefix)
@@ -282,6 +296,19 @@ mod tests {
         }
         for wrong in ["", "Order", "Order ", "Or.der 1", "Order a b"] {
             assert!(wrong.parse::<Entity>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_are_the_same_if_all_their_bytes_are() {
+        for length in 0..40 {
+            let name = vec![b'a'; length];
+            assert!(same(&name, &name.clone()) && !same(&name, &vec![b'a'; length + 1]));
+            for at in 0..length {
+                let mut other = name.clone();
+                other[at] = b'b';
+                assert!(!same(&name, &other), "{at} of {length}");
+            }
         }
     }
 

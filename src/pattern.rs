@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::entity::EventType;
+use crate::entity::{EventType, same};
 use crate::error::{Error, Result, shorten};
 
 /// Which event types are meant.
@@ -65,6 +65,7 @@ impl Pattern {
     }
 
     /// The same of the bytes of a text.
+    #[inline]
     pub(crate) fn matches_bytes(&self, kind: &[u8]) -> bool {
         self.alternatives.iter().any(|glob| glob.matches_bytes(kind))
     }
@@ -90,7 +91,7 @@ impl Glob {
 
     fn matches_bytes(&self, text: &[u8]) -> bool {
         let own = self.text.as_bytes();
-        let Some(star) = self.star else { return text == own };
+        let Some(star) = self.star else { return same(text, own) };
         // A star at the front does not reach into the database's own types.
         if star == 0 && text.first() == Some(&b'$') {
             return false;

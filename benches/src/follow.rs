@@ -1,4 +1,9 @@
 //! Following: how fast the past is caught up with through a pattern, and how soon a handler hears of what was appended.
+//!
+//! What each contestant stores and hands over of an event: Bygone all of it, that is position, version, id, type, when it occurred and when
+//! it was recorded, target, actor and data; SQLite position, type, when it occurred, target, actor and data; tephra position, type, a tag
+//! for target and one for actor, and data. So the others have less to do: no id, no version and no time of recording, and tephra no
+//! time at all.
 
 use std::io::BufRead;
 use std::path::Path;

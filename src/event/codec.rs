@@ -195,23 +195,35 @@ pub(crate) struct Parts<'a> {
     pub metadata: &'a [u8],
 }
 
-/// Takes a stored event apart and checks that it is what was written at this position.
-pub(crate) fn parts(position: Position, bytes: &[u8]) -> Result<Parts<'_>> {
-    let damaged = |found: &str| Error::corrupt(format!("the event at {position}"), found);
-    let cut = || damaged("its parts do not fit its length");
+/// Takes a stored event apart; none where it is not what was written at this position, and [`damage`] tells why.
+#[inline]
+pub(crate) fn parts(position: Position, bytes: &[u8]) -> Option<Parts<'_>> {
+    let (stored, rest) = bytes.split_first_chunk::<4>()?;
+    if checksum(position, rest) != u32::from_be_bytes(*stored) {
+        return None;
+    }
     let part = |bytes: &'_ [u8]| -> Option<(usize, usize)> {
         let length = u32::from_be_bytes(*bytes.first_chunk::<4>()?) as usize;
         (bytes.len() - 4 >= length).then_some((4, 4 + length))
     };
-    let (stored, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| damaged("no checksum"))?;
-    if checksum(position, rest) != u32::from_be_bytes(*stored) {
-        return Err(damaged("its checksum does not fit its bytes"));
-    }
-    let (start, end) = part(rest).ok_or_else(cut)?;
+    let (start, end) = part(rest)?;
     let (header, rest) = (&rest[start..end], &rest[end..]);
-    let (start, end) = part(rest).ok_or_else(cut)?;
+    let (start, end) = part(rest)?;
     let (data, metadata) = (&rest[start..end], &rest[end..]);
-    Ok(Parts { header, data, metadata })
+    Some(Parts { header, data, metadata })
+}
+
+/// Why these bytes have no [`parts`].
+#[cold]
+pub(crate) fn damage(position: Position, bytes: &[u8]) -> Error {
+    let found = match bytes.split_first_chunk::<4>() {
+        None => "no checksum",
+        Some((stored, rest)) if checksum(position, rest) != u32::from_be_bytes(*stored) => {
+            "its checksum does not fit its bytes"
+        }
+        Some(_) => "its parts do not fit its length",
+    };
+    Error::corrupt(format!("the event at {position}"), found)
 }
 
 /// Decodes a stored event; `data` and `metadata` stay as they are and share its bytes.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::codec::{self, Parts};
-use super::{Cause, Event, EventId, Producer, Seal, Tag};
+use super::{Cause, Event, EventId, Producer, Seal, Tag, Vector};
 use crate::document::{Document, Form, Raw};
-use crate::entity::{self, EntityStr, EventType, Position, Version};
+use crate::entity::{self, Entity, EntityStr, EventType, Position, Version};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
@@ -64,39 +64,61 @@ pub(crate) struct ProducerStr<'a> {
 
 impl<'a> Record<'a> {
     /// The event that is stored at a position. Damaged bytes are an error.
+    #[inline]
     pub fn open(position: Position, bytes: &'a [u8]) -> Result<Record<'a>> {
+        // A record comes without an error beside it: with one, its parts lie crooked, and to copy them takes longer than to find them.
+        Record::opened(position, bytes).ok_or_else(|| Record::damage(position, bytes))
+    }
+
+    fn opened(position: Position, bytes: &'a [u8]) -> Option<Record<'a>> {
         let Parts { header, data, metadata } = codec::parts(position, bytes)?;
         let mut values = Values(header);
         // No event is longer than a u32 can tell: its parts have lengths of 32 bits.
         let here = |values: &Values| (codec::LEAD + header.len() - values.0.len()) as u32;
-        let mut head = || {
-            let mask = u32::try_from(values.int()?).ok()?;
+        let mask = u32::try_from(values.int()?).ok()?;
+        values.skip()?;
+        values.skip_id()?;
+        let kind = here(&values);
+        values.skip()?;
+        let times = here(&values);
+        for _ in 0..if mask & codec::TIMESTAMP != 0 { 4 } else { 2 } {
             values.skip()?;
-            values.skip_id()?;
-            let kind = here(&values);
-            values.skip()?;
-            let times = here(&values);
-            for _ in 0..if mask & codec::TIMESTAMP != 0 { 4 } else { 2 } {
-                values.skip()?;
-            }
-            Some((mask, kind, times, here(&values)))
-        };
-        let Some((mask, kind, times, facts)) = head() else {
-            let place = format!("the header of the event at {position}");
-            return Err(Error::corrupt(place, "values that it does not have"));
-        };
-        if !codec::holds_together(mask) {
-            let place = format!("the header of the event at {position}");
-            return Err(Error::corrupt(place, "facts that do not go together"));
         }
+        let facts = here(&values);
         let metadata = (bytes.len() - metadata.len()) as u32;
-        Ok(Record { position, bytes, mask, kind, times, facts, data: metadata - data.len() as u32, metadata })
+        let data = metadata - data.len() as u32;
+        codec::holds_together(mask).then_some(Record {
+            position,
+            bytes,
+            mask,
+            kind,
+            times,
+            facts,
+            data,
+            metadata,
+        })
     }
 
+    /// Why these bytes are no record.
+    #[cold]
+    fn damage(position: Position, bytes: &[u8]) -> Error {
+        let Some(Parts { header, .. }) = codec::parts(position, bytes) else {
+            return codec::damage(position, bytes);
+        };
+        let mask = Values(header).int().and_then(|mask| u32::try_from(mask).ok());
+        let found = match mask {
+            Some(mask) if !codec::holds_together(mask) => "facts that do not go together",
+            _ => "values that it does not have",
+        };
+        Error::corrupt(format!("the header of the event at {position}"), found)
+    }
+
+    #[inline]
     fn has(&self, bit: u32) -> bool {
         self.mask & bit != 0
     }
 
+    #[inline]
     fn values(&self, from: u32) -> Values<'a> {
         let end = self.data as usize - size_of::<u32>();
         Values(self.bytes.get(from as usize..end).unwrap_or_default())
@@ -135,6 +157,7 @@ impl<'a> Record<'a> {
     }
 
     /// The bytes of its type.
+    #[inline]
     pub fn kind_bytes(&self) -> &'a [u8] {
         Raw(self.values(self.kind).0).text().map_or(&[], |(kind, _)| kind)
     }
@@ -277,40 +300,64 @@ impl<'a> Record<'a> {
     }
 
     /// The same, where the bytes that the record was opened on begin at `start` of those that are shared.
+    #[inline]
     pub fn to_event_within(self, bytes: &Arc<[u8]>, start: usize, names: &mut Names) -> Result<Event> {
-        let facts = self.facts().ok_or_else(|| self.damaged("facts that it does not have"))?;
-        let kind = self.values(self.kind).text().ok_or_else(|| self.damaged("a type that is no text"))?;
-        let mut times = self.values(self.times);
-        let mut time = || -> Result<Timestamp> {
-            let (seconds, nanos) = times.time().ok_or_else(|| self.damaged("a time that is none"))?;
-            Timestamp::from_parts(seconds, nanos)
+        self.event_within(bytes, start, names).ok_or_else(|| self.fault())
+    }
+
+    /// The values one after another, each looked at once: events are made by the million. None where the bytes do not hold them all.
+    #[inline]
+    pub fn event_within(&self, bytes: &Arc<[u8]>, start: usize, names: &mut Names) -> Option<Event> {
+        let values = &mut self.values(codec::LEAD as u32);
+        values.skip()?;
+        let version = values.number();
+        let version = if self.has(codec::TARGET) { Some(Version(version?)) } else { None };
+        let id = match values.id()? {
+            Id::Uuid(bytes) => EventId::from_uuid(bytes),
+            Id::Given(text) => EventId::new(text).ok()?,
         };
-        let recorded = time()?;
-        let timestamp = if self.has(codec::TIMESTAMP) { time()? } else { recorded };
-        let version = match (self.has(codec::TARGET), self.version()) {
-            (true, None) => return Err(self.damaged("a version that is none")),
-            (_, version) => version,
+        let kind_bytes = values.bytes()?;
+        let kind = names.shared(kind_bytes)?;
+        let recorded = values.timestamp()?;
+        let timestamp = if self.has(codec::TIMESTAMP) { values.timestamp()? } else { recorded };
+        let target = if self.has(codec::TARGET) {
+            let kind = if self.has(codec::TARGET_KIND) {
+                values.bytes()?
+            } else {
+                kind_bytes.split(|byte| *byte == b'.').next().unwrap_or_default()
+            };
+            // Kinds are few, ids are many.
+            Some(Entity::stored(names.shared(kind)?, values.text()?))
+        } else {
+            None
         };
+        let actor = if self.has(codec::ACTOR) {
+            let kind = names.shared(values.bytes()?)?;
+            Some(Entity::stored(kind, names.shared(values.bytes()?)?))
+        } else {
+            None
+        };
+        let Rare { producer, cause, correlation, namespace, tags, key, seal } =
+            if self.has(Rare::FACTS) { self.rare(values)? } else { Rare::default() };
         let (data, metadata) = (self.data as usize, self.metadata as usize);
-        let producer = facts.producer.map(|producer| self.to_producer(producer)).transpose()?;
-        Ok(Event {
+        Some(Event {
             position: self.position,
             version,
-            id: self.id()?,
-            kind: EventType::stored(names.shared(kind)),
+            id,
+            kind: EventType::stored(kind),
             timestamp,
             recorded,
-            target: facts.target.map(|target| target.to_entity(names.shared(target.kind))),
-            actor: facts.actor.map(|actor| actor.to_entity(names.shared(actor.kind))),
+            target,
+            actor,
             producer,
-            cause: facts.cause,
-            correlation: facts.correlation,
-            namespace: facts.namespace,
-            tags: facts.tags,
-            key: facts.key,
+            cause,
+            correlation,
+            namespace,
+            tags,
+            key,
             own_id: !self.has(codec::GIVEN_ID),
-            seal: facts.seal,
-            metadata: if self.metadata().0.is_empty() {
+            seal,
+            metadata: if metadata == self.bytes.len() {
                 Document::empty()
             } else {
                 Document::slice(bytes.clone(), start + metadata, start + self.bytes.len())
@@ -319,22 +366,48 @@ impl<'a> Record<'a> {
         })
     }
 
-    fn to_producer(self, producer: ProducerStr) -> Result<Producer> {
-        let no_vector = |_| self.damaged("a vector clock that is none");
-        let vector = producer.vector.map(|text| text.parse().map_err(no_vector)).transpose()?;
-        Ok(Producer { model: producer.model.into(), version: producer.version, vector })
+    /// Why no event can be made of it.
+    #[cold]
+    fn fault(&self) -> Error {
+        let mut times = self.values(self.times);
+        let mut time = || times.time().map(|(seconds, nanos)| Timestamp::from_parts(seconds, nanos));
+        let times = [time(), if self.has(codec::TIMESTAMP) { time() } else { Some(Ok(Timestamp::MIN)) }];
+        if self.has(codec::TARGET) && self.version().is_none() {
+            return self.damaged("a version that is none");
+        }
+        if let Err(error) = self.id() {
+            return error;
+        }
+        if self.values(self.kind).text().is_none() {
+            return self.damaged("a type that is no text");
+        }
+        for time in times {
+            match time {
+                None => return self.damaged("a time that is none"),
+                Some(Err(error)) => return error,
+                Some(Ok(_)) => {}
+            }
+        }
+        let vector = self.producer().and_then(|producer| producer.vector);
+        match vector.map(str::parse::<Vector>) {
+            Some(Err(_)) => self.damaged("a vector clock that is none"),
+            _ => self.damaged("facts that it does not have"),
+        }
     }
 
-    /// The facts one after another; none where the bytes do not hold them all.
-    fn facts(&self) -> Option<Facts<'a>> {
-        let mut values = self.values(self.facts);
-        let values = &mut values;
+    /// The facts behind the actor.
+    #[inline(never)]
+    fn rare(&self, values: &mut Values<'a>) -> Option<Rare> {
         let text = |values: &mut Values<'a>, bit: u32| -> Option<Option<String>> {
             if self.has(bit) { values.text().map(|text| Some(text.to_owned())) } else { Some(None) }
         };
-        let target = if self.has(codec::TARGET) { Some(self.read_target(values)?) } else { None };
-        let actor = if self.has(codec::ACTOR) { Some(values.entity()?) } else { None };
-        let producer = if self.has(codec::PRODUCER) { Some(self.read_producer(values)?) } else { None };
+        let producer = if self.has(codec::PRODUCER) {
+            let ProducerStr { model, version, vector } = self.read_producer(values)?;
+            let vector = if let Some(vector) = vector { Some(vector.parse().ok()?) } else { None };
+            Some(Producer { model: model.into(), version, vector })
+        } else {
+            None
+        };
         let cause = if self.has(codec::CAUSE_EVENT) {
             Some(Cause::Event(Position(values.number()?)))
         } else if self.has(codec::CAUSE_NAMED) {
@@ -360,7 +433,7 @@ impl<'a> Record<'a> {
         } else {
             None
         };
-        Some(Facts { target, actor, producer, cause, correlation, namespace, tags, key, seal })
+        Some(Rare { producer, cause, correlation, namespace, tags, key, seal })
     }
 }
 
@@ -393,25 +466,48 @@ impl Sketch {
     }
 }
 
-/// The longer names of types and kinds that were met last: of many events few have another. Short ones are not shared at all.
+/// Names of types and kinds that were met last, and of actors: of many events few have another. One that is met again is neither looked
+/// at nor made again, and a longer one is shared.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    met: [SmolStr; 8],
-    next: usize,
+    /// Each where its bytes lead to. Empty at first: for a few events it is not worth it.
+    met: Vec<SmolStr>,
+    unmet: u32,
 }
 
 impl Names {
-    fn shared(&mut self, name: &str) -> SmolStr {
-        let new = SmolStr::new(name);
-        if !new.is_heap_allocated() {
-            return new;
+    const PLACES: usize = 64;
+    const FEW: u32 = 8;
+
+    /// None where the bytes are no text.
+    #[inline]
+    fn shared(&mut self, name: &[u8]) -> Option<SmolStr> {
+        match self.met.get(Names::place(name)) {
+            Some(met) if entity::same(met.as_bytes(), name) => Some(met.clone()),
+            _ => self.meet(name),
         }
-        if let Some(met) = self.met.iter().find(|met| **met == name) {
-            return met.clone();
+    }
+
+    #[inline(never)]
+    fn meet(&mut self, name: &[u8]) -> Option<SmolStr> {
+        let new = SmolStr::new(std::str::from_utf8(name).ok()?);
+        self.unmet = self.unmet.saturating_add(1);
+        if self.met.is_empty() && self.unmet > Names::FEW {
+            self.met = vec![SmolStr::default(); Names::PLACES];
         }
-        self.met[self.next] = new.clone();
-        self.next = (self.next + 1) % self.met.len();
-        new
+        if let Some(place) = self.met.get_mut(Names::place(name)) {
+            place.clone_from(&new);
+        }
+        Some(new)
+    }
+
+    #[inline]
+    fn place(name: &[u8]) -> usize {
+        let byte = |byte: Option<&u8>| u32::from(byte.copied().unwrap_or_default());
+        let mixed = byte(name.first()) | byte(name.last()) << 8 | byte(name.get(name.len() / 2)) << 16;
+        let spread = (mixed | (name.len() as u32) << 24).wrapping_mul(0x9e37_79b1);
+        // The upper bits have something of all.
+        (spread >> 26) as usize % Names::PLACES
     }
 }
 
@@ -421,16 +517,27 @@ fn clamped((seconds, nanos): Instant) -> Timestamp {
     Timestamp::from_parts(seconds, nanos).unwrap_or(limit)
 }
 
-struct Facts<'a> {
-    target: Option<EntityStr<'a>>,
-    actor: Option<EntityStr<'a>>,
-    producer: Option<ProducerStr<'a>>,
+/// What most events do not have.
+#[derive(Default)]
+struct Rare {
+    producer: Option<Producer>,
     cause: Option<Cause>,
     correlation: Option<String>,
     namespace: Option<String>,
     tags: Vec<Tag>,
     key: Option<String>,
     seal: Option<Seal>,
+}
+
+impl Rare {
+    const FACTS: u32 = codec::PRODUCER
+        | codec::CAUSE_EVENT
+        | codec::CAUSE_NAMED
+        | codec::CORRELATION
+        | codec::NAMESPACE
+        | codec::TAGS
+        | codec::KEY
+        | codec::SEAL;
 }
 
 /// Header values, one after another.
@@ -451,6 +558,7 @@ impl<'a> Values<'a> {
         Some(n)
     }
 
+    #[inline]
     fn number(&mut self) -> Option<u64> {
         match Raw(self.0).int() {
             Some((n, rest)) => {
@@ -469,9 +577,15 @@ impl<'a> Values<'a> {
 
     #[inline]
     fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    /// The bytes of a text.
+    #[inline]
+    fn bytes(&mut self) -> Option<&'a [u8]> {
         let (bytes, rest) = Raw(self.0).text()?;
         self.0 = rest;
-        std::str::from_utf8(bytes).ok()
+        Some(bytes)
     }
 
     fn entity(&mut self) -> Option<EntityStr<'a>> {
@@ -484,6 +598,13 @@ impl<'a> Values<'a> {
         Some((self.int()?, i32::try_from(self.int()?).ok()?))
     }
 
+    #[inline]
+    fn timestamp(&mut self) -> Option<Timestamp> {
+        let (seconds, nanos) = self.time()?;
+        Timestamp::from_parts(seconds, nanos).ok()
+    }
+
+    #[inline]
     fn skip_id(&mut self) -> Option<()> {
         if self.0.starts_with(&[0xc4, 16]) {
             self.0 = self.0.get(2 + 16..)?;
@@ -493,6 +614,7 @@ impl<'a> Values<'a> {
     }
 
     /// Sixteen bytes, or text.
+    #[inline]
     fn id(&mut self) -> Option<Id<'a>> {
         if let Some((&[0xc4, 16], rest)) = self.0.split_first_chunk::<2>() {
             let (bytes, rest) = rest.split_first_chunk::<16>()?;

@@ -219,15 +219,17 @@ impl Scan {
         let Scan { snapshot, feed, filter, done, .. } = self;
         let mut held = 0;
         while found.len() < wanted && held < PAGE_BYTES && !*done {
-            *done = !feed.lend(snapshot, |position, bytes| {
+            let before = found.len();
+            let more = feed.lend(snapshot, |position, bytes| {
                 let record = Record::open(Position(position), bytes)?;
                 if filter.admits(&record) {
-                    snapshot.tally().add_admitted(1);
                     found.push_back(make(&record, bytes)?);
                     held += bytes.len();
                 }
                 Ok(found.len() < wanted && held < PAGE_BYTES)
-            })?;
+            });
+            snapshot.tally().add_admitted((found.len() - before) as u64);
+            *done = !more?;
         }
         Ok(())
     }
@@ -325,6 +327,7 @@ impl Iterator for Scan {
 }
 
 impl Filter {
+    #[inline]
     fn admits(&self, event: &Record) -> bool {
         self.pattern.as_ref().is_none_or(|pattern| pattern.matches_bytes(event.kind_bytes()))
             && (!self.window.is_timed() || self.window.occurred(event.timestamp()))
