@@ -218,6 +218,12 @@ fn what_cannot_be_meant_is_told() {
         ("DROP VIEW revenu", "did you mean revenue?"),
         ("SUBSCRIBE VIEW revenue FROM START", "FROM"),
         ("SUBSCRIBE VIEW revenue AS x", "no place to keep"),
+        (
+            "DEFINE VIEW v AS EVENTS GROUP BY type AS removed SELECT count()",
+            "tells by this name that a row is no more",
+        ),
+        ("DEFINE VIEW v AS EVENTS SELECT data.mark AS mark", "give the column another one with AS"),
+        ("DEFINE VIEW v AS FIND Order SELECT state.n AS target", "which entity a row is of"),
         ("SUBSCRIBE VIEW nothing", "no view 'nothing' is defined"),
     ] {
         let error = session.error(text);
