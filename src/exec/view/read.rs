@@ -464,7 +464,14 @@ pub(in crate::exec) fn progress(snapshot: &Snapshot, view: &DefinedView) -> Resu
         return Ok(None);
     }
     let head = snapshot.head().0;
-    Ok(snapshot.kept_through(view.position)?.map(|kept| match head - kept.min(head) {
+    let kept = snapshot.kept_through(view.position)?;
+    let budget = Budget::new(snapshot, "a view");
+    if kept > Some(0) && snapshot.kept_groups(view.position, |bytes| budget.take(bytes))?.is_none() {
+        return Ok(Some(format!(
+            "a group of {name} is too large to be kept, or damaged: the view is worked out of the log when it is first read"
+        )));
+    }
+    Ok(kept.map(|kept| match head - kept.min(head) {
         0 => format!("{name} is kept up to the head, #{head}"),
         more => format!("{name} is kept up to #{kept}; the {more} events behind it are joined as it is read"),
     }))
