@@ -175,7 +175,13 @@ impl Db {
             Plan::Write(write) => exec::write(store, &write, cancel),
             Plan::Explain(explain) => exec::explain(&snapshot, &explain),
             Plan::SubscribeView(plan) => {
-                let (statement, parameters) = (statement.clone(), parameters.clone());
+                let (mut statement, parameters) = (statement.clone(), parameters.clone());
+                // Where it ends is said once: what is bound again as the log moves is what it is of.
+                if let lang::ast::Statement::Read(lang::ast::Read::Subscribe(subscribe)) =
+                    &mut statement.tree.statement
+                {
+                    (subscribe.until, subscribe.limit) = (None, None);
+                }
                 let (db, cancelled) = (self.actor().cloned(), cancel.clone());
                 let clock = store.shared().options.clock.clone();
                 let bind = move |snapshot: &Snapshot| {

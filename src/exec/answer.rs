@@ -83,6 +83,8 @@ pub enum Row {
     Fields(Arc<Object>),
     /// A subscription has delivered everything up to here and waits for more.
     CaughtUp(Position),
+    /// A view that is followed is another one from here on, by the definition at this position: all rows before are void.
+    Redefined(Position),
 }
 
 impl Row {
@@ -160,6 +162,12 @@ impl Serialize for Row {
             Row::CaughtUp(position) => {
                 let mut map = serializer.serialize_map(Some(2))?;
                 map.serialize_entry("mark", "caughtUp")?;
+                map.serialize_entry("position", position)?;
+                map.end()
+            }
+            Row::Redefined(position) => {
+                let mut map = serializer.serialize_map(Some(2))?;
+                map.serialize_entry("mark", "redefined")?;
                 map.serialize_entry("position", position)?;
                 map.end()
             }

@@ -5,8 +5,11 @@ use super::aside;
 use crate::entity::{Entity, Name, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
+use crate::plan::view::Of;
 use crate::plan::write::On;
-use crate::plan::{Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop, Dropped};
+use crate::plan::{
+    self, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop, Dropped,
+};
 use crate::store::Store;
 use crate::store::catalog::{self, model, verb, view};
 use crate::store::cursor::Follower;
@@ -140,7 +143,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
     {
         let name = Name(&index.name);
         let what = match &index.on {
-            On::Events(_) => format!("{} events before it", first - 1),
+            On::Events(_) => before(first),
             On::States(kind) => format!("the states of {kind} that there are"),
         };
         answer.notices.push(format!(
@@ -158,12 +161,23 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
         && first > 1
     {
         let name = Name(&view.name);
+        let what = match plan::view_definition(&view.text)?.of {
+            Of::Events(_) => before(first),
+            Of::Entities { kind, .. } => format!("the states of {} that there are", Name(&kind)),
+        };
         answer.notices.push(format!(
-            "{name} is built from {} events before it, while this database is open; SHOW VIEWS tells how far it is",
-            first - 1
+            "{name} is built from {what}, while this database is open; SHOW VIEWS tells how far it is"
         ));
     }
     Ok(answer)
+}
+
+/// What there is before a definition.
+fn before(position: u64) -> String {
+    match position - 1 {
+        1 => "one event before it".to_owned(),
+        events => format!("{events} events before it"),
+    }
 }
 
 /// A verb stays with its entities, until it is dropped. Nobody can say otherwise since: the version of what is defined is expected.

@@ -6,14 +6,16 @@
 
 mod encoded;
 mod read;
+mod remembered;
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use encoded::{decode, encode};
 use read::Memory;
 pub(crate) use read::{Changing, changing};
 pub(super) use read::{answer, columns, percent, progress, show};
+use remembered::Remembered;
 
 use super::budget::Budget;
 use super::eval::{Found, Scope};
@@ -33,13 +35,13 @@ use crate::store::view::{self, Groups, Keeps, Part};
 /// What works out the definition of a view: its name, and what it makes of the log.
 pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn view::View>)> {
     let view = plan::view_definition(text)?;
-    Ok((view.name.clone(), Arc::new(Defined { view, memory: Mutex::default() })))
+    Ok((view.name.clone(), Arc::new(Defined { view, memory: Remembered::default() })))
 }
 
 /// What a definition says, and what is remembered of its groups.
 pub(super) struct Defined {
     view: View,
-    memory: Mutex<Option<Memory>>,
+    memory: Remembered<Memory>,
 }
 
 impl fmt::Debug for Defined {

@@ -1,5 +1,8 @@
 //! Views, as they change: the rows there are, a mark, and from then on each row that becomes another one.
 //!
+//! Where another definition takes the place of the one that answered, that is told as a mark: all rows before it are void, and those
+//! of the new one come, up to the caught-up mark. So whoever clears what they have at that mark has the view again.
+//!
 //! Whenever the durable log has moved, the view is read as of there and compared with what was told before: whoever is slow misses
 //! steps in between, and never where it has come to. So what is told adds up to the view at any time.
 
@@ -12,8 +15,8 @@ use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::Result;
 use crate::exec::{Changing, Row, changing};
-use crate::plan::Until;
 use crate::plan::view::ViewSubscription as Plan;
+use crate::plan::{Until, recorded_before};
 use crate::store::Shared;
 use crate::store::snapshot::Snapshot;
 use crate::store::watch::Moved;
@@ -31,6 +34,7 @@ pub(crate) struct ViewSubscription {
     bind: Bind,
     /// The log was looked at up to here; not yet, where none.
     after: Option<u64>,
+    name: String,
     /// The definition that answered last.
     definition: Position,
     /// What was told and holds, with what it is known by. Not of rows that never change.
@@ -60,6 +64,7 @@ impl ViewSubscription {
             shared,
             bind,
             after: None,
+            name: plan.read.view.name.clone(),
             definition: plan.read.view.position,
             told: BTreeMap::new(),
             pending: VecDeque::new(),
@@ -76,10 +81,16 @@ impl ViewSubscription {
         while !self.cancel.is_cancelled() && self.limit != Some(0) {
             self.cancel.check()?;
             if let Some(row) = self.pending.pop_front() {
-                self.limit = self.limit.map(|left| left - 1);
+                if !matches!(row, Row::Redefined(_)) {
+                    self.limit = self.limit.map(|left| left - 1);
+                }
                 return Ok(Some(row));
             }
+            // All before the catalog is looked at, so that no swap is missed; the log before the clock, so that all that is looked at
+            // was recorded before an instant that still lies ahead.
+            let swaps = self.shared.watch.swaps();
             let synced = self.shared.watch.synced();
+            self.find_end()?;
             let goal = match self.until {
                 Some(Until::Position(until)) => until.0.min(synced),
                 _ => synced,
@@ -91,13 +102,20 @@ impl ViewSubscription {
             if self.is_over() {
                 break;
             }
+            if self.is_swapped() {
+                self.look(goal)?;
+                continue;
+            }
             if !self.caught_up {
                 self.caught_up = true;
                 return Ok(Some(Row::CaughtUp(Position(goal))));
             }
             let wake = [self.last_instant(), self.cancel.deadline()].into_iter().flatten().min();
-            let cancel = self.cancel.clone();
-            if let Moved::Closed = self.shared.watch.wait_past(goal, wake, &|| cancel.is_cancelled()) {
+            let watch = &self.shared.watch;
+            let stop = || self.cancel.is_cancelled() || watch.swaps() != swaps;
+            if let Moved::Closed = watch.wait_past(goal, wake, &stop)
+                && (watch.is_closed() || self.cancel.is_cancelled())
+            {
                 break;
             }
         }
@@ -108,12 +126,29 @@ impl ViewSubscription {
     fn is_over(&self) -> bool {
         match self.until {
             Some(Until::Position(until)) => self.after >= Some(until.0),
-            Some(Until::Recorded(until)) => self.shared.options.clock.now() >= until,
-            None => false,
+            Some(Until::Recorded(_)) | None => false,
         }
     }
 
-    /// When `is_over` is to be asked again.
+    /// Once an instant has come, the end is the last event that was recorded before it.
+    fn find_end(&mut self) -> Result<()> {
+        if let Some(Until::Recorded(until)) = self.until
+            && self.shared.options.clock.now() >= until
+        {
+            // What is being committed may have been recorded before.
+            self.shared.let_through();
+            self.until = Some(Until::Position(recorded_before(&self.shared.snapshot(), until)?));
+        }
+        Ok(())
+    }
+
+    /// Whether another definition answers than the one that answered last.
+    fn is_swapped(&self) -> bool {
+        let catalog = self.shared.tails().catalog;
+        catalog.usable_view(&self.name).is_some_and(|view| view.position != self.definition)
+    }
+
+    /// When `find_end` is to be asked again.
     fn last_instant(&self) -> Option<Instant> {
         let Some(Until::Recorded(until)) = self.until else { return None };
         let left = until.as_millis().saturating_sub(self.shared.options.clock.now().as_millis());
@@ -124,16 +159,20 @@ impl ViewSubscription {
     fn look(&mut self, goal: u64) -> Result<()> {
         let snapshot = self.shared.snapshot().until(Position(goal)).cancelled_by(&self.cancel);
         let plan = (self.bind)(&snapshot)?;
-        let same = plan.read.view.position == self.definition;
-        let after = self.after.filter(|_| same);
+        let definition = plan.read.view.position;
+        let after = match self.after {
+            Some(_) if definition != self.definition => {
+                // What is known of the rows before is of no use to whoever has them.
+                self.told.clear();
+                self.pending.push_back(Row::Redefined(definition));
+                self.caught_up = false;
+                None
+            }
+            after => after,
+        };
         match changing(&snapshot, &plan.read, after)? {
             Changing::Same => {}
-            Changing::Added(rows) => {
-                // Those of another definition were other rows.
-                let before = std::mem::take(&mut self.told);
-                self.pending.extend(before.into_values().map(|(_, known)| removed(known)));
-                self.pending.extend(rows);
-            }
+            Changing::Added(rows) => self.pending.extend(rows),
             Changing::All(rows) => {
                 let mut before = std::mem::replace(&mut self.told, rows);
                 let mut changed = Vec::new();
@@ -147,7 +186,7 @@ impl ViewSubscription {
                 self.pending.extend(changed);
             }
         }
-        self.definition = plan.read.view.position;
+        self.definition = definition;
         self.after = Some(goal);
         Ok(())
     }
@@ -176,10 +215,20 @@ impl Iterator for ViewSubscription {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
     use crate::cancel::Cancel;
     use crate::db::Db;
     use crate::exec::Row;
     use crate::plan::Parameters;
+    use crate::store::{Durability, Options};
+    use crate::time::{Clock, Timestamp};
+    use crate::value::Value;
 
     fn run(db: &Db, text: &str) {
         db.query(text, &Parameters::new()).unwrap().rows.for_each(|row| drop(row.unwrap()));
@@ -245,5 +294,157 @@ mod tests {
         cancel.cancel();
         assert!(waiting.join().unwrap());
         assert_eq!(db.query("SUBSCRIBE VIEW orders UNTIL NOW", &Parameters::new()).unwrap().rows.count(), 0);
+    }
+
+    #[test]
+    fn a_swap_is_told_though_nothing_happens_and_all_before_it_is_void() {
+        let db = Db::in_memory().unwrap();
+        let subscribe = |text: &str| db.query(text, &Parameters::new()).unwrap().rows;
+        let settle = || assert!(db.wait_for_indexes(Duration::from_secs(60)).unwrap());
+        run(&db, "EMIT Order.paid 1 {n: 1}");
+        run(&db, "EMIT Order.paid 2 {n: 5}");
+        run(&db, "DEFINE VIEW v AS EVENTS 'Order.*' GROUP BY target.id AS id SELECT sum(data.n) AS sum");
+        settle();
+        let mut rows = subscribe("SUBSCRIBE VIEW v LIMIT 5");
+        assert_eq!(
+            next(&mut rows, 3),
+            [r#"{"id":"1","sum":1}"#, r#"{"id":"2","sum":5}"#, r#"{"mark":"caughtUp","position":3}"#]
+        );
+        run(&db, "DEFINE VIEW v AS EVENTS 'Order.*' WHERE data.n > 1 SELECT data.n AS n");
+        assert_eq!(next(&mut rows, 2), [r#"{"mark":"redefined","position":4}"#, r#"{"n":5}"#]);
+        assert!(next(&mut rows, 1)[0].contains("caughtUp"));
+        run(&db, "DEFINE VIEW v AS EVENTS 'Order.*' WHERE data.n > 0 SELECT data.n AS n");
+        let told = [r#"{"mark":"redefined","position":5}"#, r#"{"n":1}"#, r#"{"n":5}"#];
+        assert_eq!(next(&mut rows, 3), told);
+        // Marks are no rows.
+        assert!(rows.next().is_none());
+    }
+
+    #[test]
+    fn it_ends_with_the_position_that_is_said_though_that_is_not_durable_yet() {
+        let lazy = Durability::Interval(Duration::from_millis(200));
+        let db = Options::new().durability(lazy).in_memory().unwrap();
+        run(&db, "DEFINE VIEW v AS EVENTS 'Order.*' SELECT data.n AS n");
+        for n in 0..20 {
+            run(&db, &format!("EMIT Order.paid 1 {{n: {n}}}"));
+        }
+        let rows = db.query("SUBSCRIBE VIEW v UNTIL #20", &Parameters::new()).unwrap().rows;
+        let told: Vec<String> =
+            rows.map(|row| line(row.unwrap())).filter(|row| !row.contains("mark")).collect();
+        assert_eq!(told.len(), 19);
+    }
+
+    #[test]
+    fn it_ends_before_an_instant_however_late_one_looks() {
+        let now = Arc::new(AtomicI64::new(1_000));
+        let clock = now.clone();
+        let clock = Clock::new(move || Timestamp::from_millis(clock.load(Ordering::SeqCst)));
+        let db = Options::new().clock(clock).in_memory().unwrap();
+        run(&db, "DEFINE VIEW v AS EVENTS 'Order.*' SELECT data.n AS n");
+        let rows =
+            db.query("SUBSCRIBE VIEW v UNTIL '1970-01-01T00:00:02Z'", &Parameters::new()).unwrap().rows;
+        run(&db, "EMIT Order.paid 1 {n: 1}");
+        now.store(2_000, Ordering::SeqCst);
+        run(&db, "EMIT Order.paid 1 {n: 2}");
+        assert_eq!(rows.map(|row| line(row.unwrap())).collect::<Vec<_>>(), [r#"{"n":1}"#]);
+    }
+
+    /// Whoever follows a view, as the manual tells them to.
+    #[derive(Default)]
+    struct Follower {
+        rows: BTreeMap<String, String>,
+        more: usize,
+    }
+
+    impl Follower {
+        fn take(&mut self, row: Row) {
+            let text = line(row);
+            let Value::Object(mut row) = text.parse().unwrap() else { panic!("{text}") };
+            match row.get("mark").map(|mark| mark.as_text().unwrap().to_owned()) {
+                Some(mark) if mark == "redefined" => return self.rows.clear(),
+                Some(_) => return,
+                None => {}
+            }
+            let key = row.get("target").or(row.get("g")).map(Value::to_string);
+            if row.contains_key("removed") {
+                assert!(self.rows.remove(&key.unwrap()).is_some(), "{text}");
+                return;
+            }
+            self.more += 1;
+            row.shift_remove("target");
+            self.rows.insert(key.unwrap_or(format!("event {}", self.more)), Value::Object(row).to_string());
+        }
+    }
+
+    const VIEWS: [&str; 5] = [
+        "EVENTS 'Order.paid' GROUP BY data.c AS g SELECT sum(data.n) AS n HAVING sum(data.n) > 2",
+        "EVENTS 'Order.paid' GROUP BY data.n % 3 AS g SELECT count() AS n",
+        "EVENTS 'Order.paid' WHERE data.n > 1 SELECT data.c AS c, data.n AS n",
+        "FIND Order WHERE state.n > 3 SELECT state.n AS n",
+        "FIND Order WHERE state.n > 0 GROUP BY state.n % 2 AS g SELECT count() AS count",
+    ];
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Emit(usize, i64),
+        Define(usize),
+        Checkpoint,
+        Settle,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            12 => (0usize..3, -4i64..6).prop_map(|(id, n)| Op::Emit(id, n)),
+            3 => (0usize..VIEWS.len()).prop_map(Op::Define),
+            1 => Just(Op::Checkpoint),
+            1 => Just(Op::Settle),
+        ]
+    }
+
+    fn told_is_read(ops: &[Op]) {
+        let now = Arc::new(AtomicI64::new(1_000));
+        let clock = now.clone();
+        let clock = Clock::new(move || Timestamp::from_millis(clock.load(Ordering::SeqCst)));
+        let db = Options::new().clock(clock).tail(9, 1 << 20).in_memory().unwrap();
+        let settle = || assert!(db.wait_for_indexes(Duration::from_secs(60)).unwrap());
+        let emit = |id: usize, n: i64| {
+            run(&db, &format!("EMIT Order.paid {id} {{c: 'c{}', n: {n}}}", (id as i64 + n).rem_euclid(3)));
+        };
+        run(&db, "DEFINE ENTITY Order ON paid SET n = coalesce(state.n, 0) + data.n");
+        run(&db, &format!("DEFINE VIEW v AS {}", VIEWS[0]));
+        let until = "SUBSCRIBE VIEW v UNTIL '1970-01-01T00:00:02Z'";
+        let rows = db.query(until, &Parameters::new()).unwrap().rows;
+        let following = std::thread::spawn(move || {
+            let mut follower = Follower::default();
+            rows.for_each(|row| follower.take(row.unwrap()));
+            follower.rows.into_values().collect::<Vec<_>>()
+        });
+        for op in ops {
+            match op {
+                Op::Emit(id, n) => emit(*id, *n),
+                Op::Define(view) => run(&db, &format!("DEFINE VIEW v AS {}", VIEWS[*view])),
+                Op::Checkpoint => run(&db, "CHECKPOINT"),
+                Op::Settle => settle(),
+            }
+        }
+        settle();
+        // By now it is the newest definition that answers: what is looked at last is by that one.
+        emit(1, 1);
+        now.store(2_000, Ordering::SeqCst);
+        run(&db, "EMIT Other.noted 1");
+        let mut told = following.join().unwrap();
+        let mut read: Vec<String> =
+            db.query("READ v", &Parameters::new()).unwrap().rows.map(|row| line(row.unwrap())).collect();
+        told.sort();
+        read.sort();
+        assert_eq!(told, read);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn what_is_told_adds_up_to_the_view(ops in prop::collection::vec(op(), 1..30)) {
+            told_is_read(&ops);
+        }
     }
 }

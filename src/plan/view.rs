@@ -99,6 +99,8 @@ pub(crate) struct ReadGroups {
     pub group: Group,
     /// The log is read up to here.
     pub through: u64,
+    /// Nothing says where: a newer answer that somebody else has made is as good.
+    pub latest: bool,
     /// `WHERE`, of a group.
     pub predicate: Option<Predicate>,
     pub order: Vec<SortKey>,
@@ -136,7 +138,9 @@ impl Display for ReadView {
             }
             Wanted::Groups(groups) => match (&groups.of, self.kept) {
                 (GroupsOf::Entities(_), _) => {
-                    f.write_str("\n  its groups are made of kept states, and remembered until one changes")?;
+                    f.write_str(
+                        "\n  its groups are made of all kept states, and remembered until one changes",
+                    )?;
                 }
                 (_, (Some(kept), through)) if kept >= through => f.write_str("\n  kept up to the head")?,
                 (_, (Some(kept), through)) => {

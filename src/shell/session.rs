@@ -274,6 +274,15 @@ impl Session {
                 self.acknowledge(place.as_ref(), Some(*position))?;
                 continue;
             }
+            if let Row::Redefined(position) = &row
+                && self.format != Format::Json
+            {
+                self.settle()?;
+                let text =
+                    format!("the view is what {position} defines from here on: the rows before are void");
+                self.speech.notice(&text);
+                continue;
+            }
             repeated |= matches!(row, Row::Event { repeated: true, .. });
             rows += 1;
             self.renderer.row(&row, &mut self.out).map_err(Failure::output)?;

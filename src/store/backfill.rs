@@ -108,6 +108,7 @@ impl Shared {
         let Some(pruned) = before.catalog.pruned().map(Arc::new) else { return };
         self.retire(&before.catalog, &pruned, before.head);
         self.tails_mut().catalog = pruned;
+        self.watch.set_swapped();
     }
 
     /// Forgets the retired indexes that nobody reads and no tail has terms of: nobody can come to them any more.

@@ -64,7 +64,11 @@ pub(super) fn follow(
         if let Some(groups) = view.groups()
             && tables.followed(view.position)? == Some(first - 1)
         {
-            view::bring_up(tables, view.position, groups, first, events)?;
+            match view::bring_up(tables, view.position, groups, first, events) {
+                // What is damaged is made anew of the log, and nothing else waits for that.
+                Err(Error::Corrupt { .. }) => tables.forget_followed(view.position)?,
+                kept => kept?,
+            }
         }
     }
     Ok(due)

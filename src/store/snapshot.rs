@@ -130,7 +130,8 @@ impl Snapshot {
         View::open(&self.shared, self.head, Some(&self.cancel))
     }
 
-    fn go_on(&self) -> Result<()> {
+    /// Whether it is still to be read.
+    pub fn go_on(&self) -> Result<()> {
         self.cancel.check()
     }
 

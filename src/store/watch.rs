@@ -10,6 +10,8 @@ use super::locked;
 pub(crate) struct Watch {
     synced: AtomicU64,
     waiting: AtomicUsize,
+    /// How often a definition has taken the place of another of its name without an event.
+    swaps: AtomicU64,
     closed: Mutex<bool>,
     moved: Condvar,
     /// How many threads read ahead for those who are far behind.
@@ -35,6 +37,17 @@ impl Watch {
 
     pub fn set_synced(&self, position: u64) {
         self.synced.fetch_max(position, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Changes whenever a definition takes the place of another of its name without an event.
+    pub fn swaps(&self) -> u64 {
+        self.swaps.load(Ordering::SeqCst)
+    }
+
+    /// Tells that the catalog was swapped, once whoever looks sees the new one.
+    pub fn set_swapped(&self) {
+        self.swaps.fetch_add(1, Ordering::SeqCst);
         self.wake();
     }
 

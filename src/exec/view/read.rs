@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use super::{Defined, decode};
 use crate::entity::Position;
@@ -77,7 +77,7 @@ pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<An
         }
         Wanted::Groups(groups) => groups,
     };
-    let mut shown = wanted(snapshot, plan, groups, |_, shown| shown.clone())?;
+    let mut shown = wanted(snapshot, plan, groups, groups.latest, |_, shown| shown.clone())?;
     if !groups.order.is_empty() {
         let budget = Budget::new(snapshot, "ORDER BY");
         let mut keyed = Vec::with_capacity(shown.len());
@@ -98,11 +98,13 @@ pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<An
     Ok(Answer::rows(shown.into_iter().map(move |shown| Ok(shown.row(&groups)))))
 }
 
-/// What is taken of each group that passes `WHERE`, in the order of their keys.
+/// What is taken of each group that passes `WHERE`, in the order of their keys; of a newer log too, where the latest is asked for
+/// and somebody has just come further.
 fn wanted<T>(
     snapshot: &Snapshot,
     plan: &ReadView,
     groups: &ReadGroups,
+    latest: bool,
     taken: impl Fn(&[u8], &Arc<Shown>) -> T,
 ) -> Result<Vec<T>> {
     let view: &dyn Any = &**plan.view.view()?;
@@ -121,27 +123,25 @@ fn wanted<T>(
     if !at_head {
         return Ok(take(&work.begun(&groups.of)?));
     }
-    let mut memory = locked(&defined.memory);
-    if memory.as_ref().is_some_and(|memory| memory.through > through) {
+    let mut remembered = defined.memory.take(snapshot)?;
+    if let Some(newer) = remembered.it.as_ref().filter(|memory| memory.through > through) {
+        if latest {
+            return Ok(take(newer));
+        }
         // Whoever looks at an older log leaves others what they remember.
-        std::mem::drop(memory);
+        std::mem::drop(remembered);
         return Ok(take(&work.begun(&groups.of)?));
     }
     // One that is brought up only in part is not remembered.
-    let whole = match memory.take() {
+    let whole = match remembered.it.take() {
         Some(known) => work.brought_up(known, &groups.of)?,
         None => work.begun(&groups.of)?,
     };
     let found = take(&whole);
     if whole.budget.held() <= REMEMBERED {
-        *memory = Some(whole);
+        remembered.it = Some(whole);
     }
     Ok(found)
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is taken out and put back is whole at any time.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is to be worked out.
@@ -363,8 +363,8 @@ pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>)
         },
     };
     let mut rows = BTreeMap::new();
-    for (key, shown) in wanted(snapshot, plan, groups, |key, shown| (Box::<[u8]>::from(key), shown.clone()))?
-    {
+    let taken = |key: &[u8], shown: &Arc<Shown>| (Box::<[u8]>::from(key), shown.clone());
+    for (key, shown) in wanted(snapshot, plan, groups, false, taken)? {
         let row = shown.row(groups);
         budget.take(4 * ENTRY + key.len() + held(&row))?;
         let keys = groups.group.keys.iter().zip(shown.slots.iter());
@@ -464,7 +464,14 @@ pub(in crate::exec) fn progress(snapshot: &Snapshot, view: &DefinedView) -> Resu
         return Ok(None);
     }
     let head = snapshot.head().0;
-    Ok(snapshot.kept_through(view.position)?.map(|kept| match head - kept.min(head) {
+    let kept = snapshot.kept_through(view.position)?;
+    let budget = Budget::new(snapshot, "a view");
+    if kept > Some(0) && snapshot.kept_groups(view.position, |bytes| budget.take(bytes))?.is_none() {
+        return Ok(Some(format!(
+            "a group of {name} is too large to be kept, or damaged: the view is worked out of the log when it is first read"
+        )));
+    }
+    Ok(kept.map(|kept| match head - kept.min(head) {
         0 => format!("{name} is kept up to the head, #{head}"),
         more => format!("{name} is kept up to #{kept}; the {more} events behind it are joined as it is read"),
     }))

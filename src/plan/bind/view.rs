@@ -14,7 +14,7 @@ use crate::lang::ast::{
 };
 use crate::plan::expr::{Node, Predicate};
 use crate::plan::fault::nearest;
-use crate::plan::find::{Candidates, Find, key_ranges};
+use crate::plan::find::{Candidates, Find, candidates, key_ranges};
 use crate::plan::shape::{Column, Shape, Shaped, SortKey};
 use crate::plan::view::{GroupsOf, Of, ReadGroups, ReadView, Rows, Selected, View, ViewSubscription, Wanted};
 use crate::plan::{
@@ -88,11 +88,35 @@ impl Binder<'_> {
         self.put_query_values(&mut said)?;
         let text = Statement::Define(Definition::View { name: name.clone(), query: said }).to_string();
         // What is kept is the text: it has to mean this again.
-        if let Err(error) = view_definition(&text) {
-            let message = format!("{} is not understood ({error})", shorten(&text));
-            return Err(self.fault(name.span, message));
+        match view_definition(&text) {
+            Ok(view) => self.check_columns(&view, query)?,
+            Err(error) => {
+                let message = format!("{} is not understood ({error})", shorten(&text));
+                return Err(self.fault(name.span, message));
+            }
         }
         Ok(DefineView { name: name.text.clone(), text, actor: self.context.default_actor.cloned() })
+    }
+
+    /// Whoever follows a view tells its rows from what is said about them by names that no row has otherwise.
+    fn check_columns(&self, view: &View, query: &Query) -> Result<()> {
+        let (Query::Events { clauses, .. } | Query::Find { clauses, .. }) = query;
+        let of_entities = matches!((&view.of, &view.shape), (Of::Entities { .. }, Rows::Select(_)));
+        for (column, item) in view.columns().iter().zip(clauses.group.iter().chain(&clauses.select)) {
+            let tells = match column.name.as_str() {
+                "removed" => "that a row is no more",
+                "mark" => "how far it has come",
+                "target" if of_entities && column.text != "target" => "which entity a row is of",
+                _ => continue,
+            };
+            let message = format!(
+                "{}: SUBSCRIBE VIEW tells by this name {tells}; give the column another one with AS",
+                column.name
+            );
+            let span = item.alias.as_ref().map_or(item.expr.span, |alias| alias.span);
+            return Err(self.fault(span, message));
+        }
+        Ok(())
     }
 
     /// A name is one thing.
@@ -104,10 +128,10 @@ impl Binder<'_> {
         }
         let verb = catalog.verb(&name.text).is_some() || snapshot.added_verb(&name.text).is_some();
         let what = match catalog.programs().find(|program| program.name == name.text) {
-            _ if verb => "a verb",
-            Some(_) => "something else that is defined",
+            _ if verb => "a verb".to_owned(),
+            Some(program) => format!("a {}", program.kind.word()),
             None if catalog.model(&name.text).is_some() || snapshot.has_kind(&name.text)? => {
-                "a kind of entities"
+                "a kind of entities".to_owned()
             }
             None => return Ok(()),
         };
@@ -426,6 +450,7 @@ impl Reading<'_, '_> {
                 of: GroupsOf::Events(Box::new(events.clone())),
                 group: group.clone(),
                 through,
+                latest: as_of.is_none(),
                 predicate: asked.predicate,
                 order: asked.order,
                 limit: asked.limit,
@@ -437,6 +462,7 @@ impl Reading<'_, '_> {
                     of: GroupsOf::Entities(Box::new(find)),
                     group: group.clone(),
                     through,
+                    latest: as_of.is_none(),
                     predicate: asked.predicate,
                     order: asked.order,
                     limit: asked.limit,
@@ -540,18 +566,29 @@ impl Reading<'_, '_> {
     ) -> Result<Find> {
         let snapshot = self.binder.snapshot()?;
         let way = if as_of.is_some() { Way::Past } else { snapshot.way_to_states(kind)? };
-        let source = match &self.defined.finder {
-            Some(finder) if as_of.is_none() => {
+        // As the query would, or by the index of the view: whatever is less.
+        let source = match candidates(snapshot, kind, predicate.as_ref())? {
+            Candidates::Index { .. } if as_of.is_some() => Candidates::All,
+            source => source,
+        };
+        let narrows = matches!(&self.view.of, Of::Entities { predicate: Some(_), .. });
+        let source = match (source, &self.defined.finder) {
+            (Candidates::Ids(ids), _) => Candidates::Ids(ids),
+            (source, Some(finder)) if as_of.is_none() && narrows => {
                 let ranges = key_ranges(finder, &Test::Is(row_key()));
-                let estimate = snapshot.count_found_all(finder, &ranges)?;
-                let name = format!("of the view {}", crate::entity::Name(&self.defined.name));
-                let ranges = ranges.into_iter().chain([finder.faulty()]).collect();
-                match estimate {
-                    Some(estimate) => Candidates::Index { finder: finder.clone(), ranges, name, estimate },
-                    None => Candidates::All,
+                match (snapshot.count_found_all(finder, &ranges)?, source) {
+                    (Some(own), Candidates::Index { finder, ranges, name, estimate }) if estimate <= own => {
+                        Candidates::Index { finder, ranges, name, estimate }
+                    }
+                    (Some(estimate), _) => {
+                        let name = format!("of the view {}", crate::entity::Name(&self.defined.name));
+                        let ranges = ranges.into_iter().chain([finder.faulty()]).collect();
+                        Candidates::Index { finder: finder.clone(), ranges, name, estimate }
+                    }
+                    (None, source) => source,
                 }
             }
-            _ => Candidates::All,
+            (source, _) => source,
         };
         let window = Window::through(through);
         Ok(Find {
