@@ -462,6 +462,9 @@ impl Db {
 
     /// Closes the database: all of it is then in its one file. Other handles to it answer [`Error::Stopped`] from then on.
     /// Dropping the last handle closes too, but has nobody to tell an error.
+    ///
+    /// What runs by itself ends first: a webhook's request that is under way is waited for, at most so long as a receiver may take to
+    /// answer ([`Options::webhooks`](crate::Options::webhooks)).
     pub fn close(&self) -> Result<()> {
         if let Some(runner) = &self.runner {
             runner.stop();
@@ -509,3 +512,6 @@ impl Future for Ticket {
         self.0.poll(context.waker()).map(|outcome| decoded(outcome?))
     }
 }
+
+#[cfg(test)]
+mod tests;
