@@ -4,9 +4,12 @@
 //! the same event again, after a crash, changes nothing. Where a guard or a verb refuses the group, that is its outcome: an event
 //! about the reaction, with the same key. A delay needs no timers: a reaction with `AFTER` is one that goes along the log so much later.
 
-use std::collections::VecDeque;
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::follower::{Ended, Failure, Follower, Work};
+use super::follower::{Ended, Failure, Follower, Work, report};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::{CauseStr, Record};
@@ -15,6 +18,8 @@ use crate::exec::aside;
 use crate::exec::reaction::{self, Reaction};
 use crate::pattern::Pattern;
 use crate::plan;
+use crate::store::Shared;
+use crate::store::catalog::Program;
 use crate::store::group::{ANY_CONTENT, Group};
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
@@ -23,6 +28,15 @@ use crate::time::Timestamp;
 /// How many reactions may follow from each other: more are rather a circle.
 const DEEPEST: usize = 64;
 
+/// So many causes of an event are looked at: where fewer of them are reactions than one of sixteen, others keep the circle going.
+const FARTHEST: usize = 16 * DEEPEST;
+
+/// Of so many events it is kept who made them.
+const KEPT: usize = 1024;
+
+/// What waits so much longer than AFTER says waits because the clock was set back.
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// Runs a reaction until it is to end.
 pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
     let reaction = Reaction::new(&follower.program.text, follower.program.position)?;
@@ -30,12 +44,19 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
     let mut wanted = plan::Subscription::of(reaction.plan.pattern.clone());
     // What asks for more than the event is looked at when it is handed over.
     wanted.predicate = reaction.plan.filter.clone().filter(|filter| filter.is_of_event());
-    follower.follow(&mut Reacting { reaction, wanted }, start)
+    let (shared, program) = (follower.shared.clone(), follower.program.clone());
+    let (makers, waits) = (Makers::default(), Cell::new(0));
+    follower.follow(&mut Reacting { reaction, wanted, makers, shared, program, waits }, start)
 }
 
 struct Reacting {
     reaction: Reaction,
     wanted: plan::Subscription,
+    makers: Makers,
+    shared: Arc<Shared>,
+    program: Arc<Program>,
+    /// The event of which it was said last that it waits for long.
+    waits: Cell<u64>,
 }
 
 impl Work for Reacting {
@@ -44,7 +65,19 @@ impl Work for Reacting {
     }
 
     fn due(&self, event: &Event) -> Timestamp {
-        self.reaction.due(event.recorded)
+        let due = self.reaction.due(event.recorded);
+        if let Some(after) = &self.reaction.plan.after {
+            let now = self.shared.options.clock.now();
+            let longest = now.saturating_add(after.period).saturating_add(DAY);
+            if due > longest && self.waits.replace(event.position.0) != event.position.0 {
+                let text = format!(
+                    "waits until {due} for what was recorded at {}, but it is {now}: was the clock set back?",
+                    event.recorded
+                );
+                report(&self.shared, &self.program, Some(event.position), text);
+            }
+        }
+        due
     }
 
     fn handle(&mut self, follower: &Follower, event: &Event) -> Result<(), Failure> {
@@ -61,7 +94,7 @@ impl Work for Reacting {
         if self.is_called_off(&trigger, &snapshot)? {
             return Ok(());
         }
-        check_depth(&self.reaction, &trigger, &snapshot)?;
+        self.check_depth(&trigger, &snapshot)?;
         let group = effects.map_err(|why| {
             Failure::Hopeless(Error::invalid("what it is to do", "a value for each part of it", why))
         })?;
@@ -135,58 +168,150 @@ fn has_event(snapshot: &Snapshot, list: &Term, of: &Pattern, after: Position, by
     Ok(false)
 }
 
-/// An error where so many reactions follow from each other that there is no end in sight.
-fn check_depth(reaction: &Reaction, trigger: &Record, snapshot: &Snapshot) -> Result<(), Failure> {
-    let mut chain: VecDeque<String> = VecDeque::new();
-    let mut at = trigger.position();
-    loop {
-        let Some(bytes) = snapshot.encoded(at)? else { break };
-        let event = Record::open(at, &bytes)?;
-        let Some(CauseStr::Event(cause)) = event.cause() else { break };
-        if let Some(name) = maker(&event, cause, snapshot)? {
-            chain.push_front(format!("{name} at {cause}"));
+impl Reacting {
+    /// An error where so many reactions follow from each other that there is no end in sight.
+    fn check_depth(&mut self, trigger: &Record, snapshot: &Snapshot) -> Result<(), Failure> {
+        let mut chain: VecDeque<String> = VecDeque::new();
+        let mut at = trigger.position();
+        for _ in 0..FARTHEST {
+            let Some(bytes) = snapshot.encoded(at)? else { break };
+            let event = Record::open(at, &bytes)?;
+            let Some(CauseStr::Event(cause)) = event.cause() else { break };
+            if let Some(name) = self.makers.of(&event, cause, snapshot)? {
+                chain.push_front(format!("{name} at {cause}"));
+            }
+            if chain.len() >= DEEPEST {
+                let shown = |from: usize, to: usize| {
+                    chain.iter().skip(from).take(to - from).cloned().collect::<Vec<_>>().join(", ")
+                };
+                let found = format!(
+                    "{}, … {}, {} at {}: each of them set off the next; a WHERE is to end that",
+                    shown(0, 3),
+                    shown(DEEPEST - 3, DEEPEST),
+                    crate::entity::Name(&self.reaction.plan.name),
+                    trigger.position()
+                );
+                let expected = format!("at most {DEEPEST} that follow from each other");
+                return Err(Failure::Hopeless(Error::invalid("a chain of reactions", expected, found)));
+            }
+            at = cause;
         }
-        if chain.len() >= DEEPEST {
-            let shown = |from: usize, to: usize| {
-                chain.iter().skip(from).take(to - from).cloned().collect::<Vec<_>>().join(", ")
-            };
-            let found = format!(
-                "{}, … {}, {} at {}: each of them set off the next; a WHERE is to end that",
-                shown(0, 3),
-                shown(DEEPEST - 3, DEEPEST),
-                crate::entity::Name(&reaction.plan.name),
-                trigger.position()
-            );
-            let expected = format!("at most {DEEPEST} that follow from each other");
-            return Err(Failure::Hopeless(Error::invalid("a chain of reactions", expected, found)));
-        }
-        at = cause;
+        Ok(())
     }
-    Ok(())
 }
 
-/// The reaction that made an event, if one did: the first event of what it made, which has the key, has the same cause.
-fn maker(event: &Record, cause: Position, snapshot: &Snapshot) -> Result<Option<String>> {
-    let named = |key: &str| {
-        let name = key.strip_prefix("$reaction ")?;
-        // Behind the name come two positions; a name may have spaces.
-        let (name, _) = name.rsplit_once(' ')?;
-        name.rsplit_once(' ').map(|(name, _)| name.to_owned())
-    };
-    if let Some(key) = event.key() {
-        return Ok(named(key));
+/// Which reactions made events: looked up in the log, and kept for those that come next.
+#[derive(Debug, Default)]
+struct Makers {
+    /// By the position of an event without a key: the newest group with a key up to it, among those of its cause.
+    found: BTreeMap<u64, Keyed>,
+}
+
+/// A group with a key; or none.
+#[derive(Debug, Clone, Default)]
+struct Keyed {
+    /// The reaction that made it, if one did.
+    maker: Option<String>,
+    /// The position behind its last event.
+    end: u64,
+}
+
+impl Keyed {
+    fn of(position: Position, key: &str, snapshot: &Snapshot) -> Result<Keyed> {
+        let named = |key: &str| {
+            let name = key.strip_prefix("$reaction ")?;
+            // Behind the name come two positions; a name may have spaces.
+            let (name, _) = name.rsplit_once(' ')?;
+            name.rsplit_once(' ').map(|(name, _)| name.to_owned())
+        };
+        let Some(maker) = named(key) else { return Ok(Keyed::default()) };
+        let seal = snapshot.event(position)?.and_then(|event| event.seal);
+        let count = seal.map_or(1, |seal| u64::from(seal.count));
+        Ok(Keyed { maker: Some(maker), end: position.0 + count })
     }
-    let mut at = event.position();
-    while at > cause.next() {
-        at = Position(at.0 - 1);
-        let Some(bytes) = snapshot.encoded(at)? else { break };
-        let before = Record::open(at, &bytes)?;
-        if before.cause() != Some(CauseStr::Event(cause)) {
-            break;
+}
+
+impl Makers {
+    /// The reaction that made an event, if one did: the first event of what it made has the key, which tells how many there are.
+    fn of(&mut self, event: &Record, cause: Position, snapshot: &Snapshot) -> Result<Option<String>> {
+        if let Some(key) = event.key() {
+            return Ok(Keyed::of(event.position(), key, snapshot)?.maker);
         }
-        if let Some(key) = before.key() {
-            return Ok(named(key));
+        let mut keyed = Keyed::default();
+        let mut at = event.position();
+        while at > cause.next() {
+            at = Position(at.0 - 1);
+            let Some(bytes) = snapshot.encoded(at)? else { break };
+            let before = Record::open(at, &bytes)?;
+            if before.cause() != Some(CauseStr::Event(cause)) {
+                break;
+            }
+            if let Some(key) = before.key() {
+                keyed = Keyed::of(at, key, snapshot)?;
+                break;
+            }
+            // The one before it was looked for already: many events of one cause are gone through once.
+            if let Some(found) = self.found.get(&at.0) {
+                keyed = found.clone();
+                break;
+            }
         }
+        let maker = keyed.maker.clone().filter(|_| event.position().0 < keyed.end);
+        self.found.insert(event.position().0, keyed);
+        if self.found.len() > KEPT {
+            self.found.pop_first();
+        }
+        Ok(maker)
     }
-    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::Compiler;
+    use crate::store::disk::simulated::SimulatedDisk;
+    use crate::store::{Options, Store};
+
+    const KEY: &str = "$reaction the mark 1 1";
+
+    /// Events of one cause, in groups of so many, with a key or without; and who is found to have made each.
+    fn makers(groups: &[(u64, bool)], makers: &mut Makers) -> Vec<bool> {
+        let options = Options::new().disk(Arc::new(SimulatedDisk::new())).with_compiler(Arc::new(Compiler));
+        let store = Store::create(std::path::Path::new("/shop.bygone"), options).unwrap();
+        let append = |events: Vec<NewEvent>, key: Option<String>| {
+            let group = Group { events, key, internal: true, ..Group::default() };
+            drop(store.append(group).unwrap());
+        };
+        append(vec![NewEvent::new("Batch.came").on(("Batch", 1))], None);
+        for (number, (events, keyed)) in groups.iter().enumerate() {
+            let one = |n| NewEvent::new("Order.paid").on(("Order", n)).caused_by(Position(1));
+            let key = keyed.then(|| format!("{KEY}{number}"));
+            append((0..*events).map(one).collect(), key);
+        }
+        let snapshot = store.snapshot();
+        let made = |position: u64| {
+            let bytes = snapshot.encoded(Position(position)).unwrap().unwrap();
+            let event = Record::open(Position(position), &bytes).unwrap();
+            let maker = makers.of(&event, Position(1), &snapshot).unwrap();
+            assert!(maker.as_deref().is_none_or(|maker| maker == "the mark"));
+            maker.is_some()
+        };
+        (2..=snapshot.head().0).map(made).collect()
+    }
+
+    #[test]
+    fn a_reaction_made_what_its_group_holds_and_nothing_behind_it() {
+        let made =
+            makers(&[(2, false), (3, true), (2, false), (1, true), (1, false)], &mut Makers::default());
+        let expected = [false, false, true, true, true, false, false, true, false];
+        assert_eq!(made, expected);
+    }
+
+    #[test]
+    fn little_is_kept_of_many_events_of_one_cause() {
+        let mut kept = Makers::default();
+        let made = makers(&[(2, true), (3 * KEPT as u64, false)], &mut kept);
+        assert_eq!(made.iter().filter(|made| **made).count(), 2);
+        assert_eq!(kept.found.len(), KEPT);
+    }
 }

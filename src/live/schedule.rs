@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::exec::aside;
 use crate::exec::reaction::Schedule;
+use crate::store::cursor;
 use crate::store::group::{ANY_CONTENT, Group};
 use crate::time::Timestamp;
 
@@ -30,12 +31,32 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
     let defined = defined.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
     let rhythm = schedule.rhythm(defined.recorded);
     let mut last = of(follower.begin(Position(place(defined.recorded)))?.position);
+    let mut halted = false;
     loop {
         if follower.has_ended() || hear(follower, &schedule).is_err() {
             return Ok(Ended);
         }
         let now = follower.shared.options.clock.now();
         let due = rhythm.last(now);
+        if rhythm.between(due, last) > 1 {
+            let text = format!(
+                "ran for {last} last, but it is {now}: the clock was set back; it goes on at {}",
+                rhythm.next(now)
+            );
+            follower.report(None, text);
+            last = due;
+            let who = cursor::Follower::Program(position);
+            follower.shared.cursors.change(&who, |cursor| cursor.position = place(due));
+        }
+        if !follower.is_full() {
+            halted = false;
+        } else if !std::mem::replace(&mut halted, true) {
+            let text = format!(
+                "so much is set aside that it waits for RETRY SCHEDULE {}, or SKIP",
+                crate::entity::Name(&follower.program.name)
+            );
+            follower.report(None, text);
+        }
         if due <= last || follower.is_full() {
             let left = rhythm.next(now).as_millis().saturating_sub(now.as_millis()).max(1);
             let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK);

@@ -75,6 +75,8 @@ pub struct Subscription {
     pub(super) actor: Option<Entity>,
     /// Where its place is kept, if it has a name.
     pub(super) seat: Option<Seat>,
+    /// Where it ends, once the instant has passed until which it goes.
+    last: Option<u64>,
     ended: bool,
 }
 
@@ -100,6 +102,7 @@ impl Subscription {
             fault: None,
             actor: None,
             seat: None,
+            last: None,
             ended: false,
         }
     }
@@ -367,17 +370,24 @@ impl Subscription {
     }
 
     /// Whether nothing that comes from now on is wanted.
-    fn is_over(&self) -> bool {
+    fn is_over(&mut self) -> bool {
         match self.plan.until {
             Some(Until::Position(until)) => self.after >= until.0,
-            Some(Until::Recorded(until)) => self.shared.options.clock.now() >= until,
+            Some(Until::Recorded(until)) => {
+                if self.last.is_none() && self.shared.options.clock.now() >= until {
+                    // What was recorded before is in the log once those who append now are through; the disk may have it later.
+                    self.shared.let_through();
+                    self.last = Some(self.shared.head());
+                }
+                self.last.is_some_and(|last| self.after >= last)
+            }
             None => false,
         }
     }
 
     /// When `is_over` is to be asked again.
     fn last_instant(&self) -> Option<Instant> {
-        let Some(Until::Recorded(until)) = self.plan.until else { return None };
+        let (Some(Until::Recorded(until)), None) = (self.plan.until, self.last) else { return None };
         let left = until.as_millis().saturating_sub(self.shared.options.clock.now().as_millis());
         Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0) + 1))
     }

@@ -147,7 +147,7 @@ pub struct Watch {
     pub limit: Option<u64>,
 
     /// Keep the place under this name, and go on there the next time; then --from is where a new one begins. An event counts once
-    /// its command succeeded, or its line is printed
+    /// its command succeeded, or its line is printed (or its command failed, with --keep-going)
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
@@ -155,7 +155,7 @@ pub struct Watch {
     #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "exec")]
     pub retries: u32,
 
-    /// Go on with the next event after a command that failed, instead of ending
+    /// Go on with the next event after a command that failed, instead of ending: the place moves on too, and the exit code in the end is 1
     #[arg(long, requires = "exec")]
     pub keep_going: bool,
 

@@ -1,7 +1,8 @@
 //! `bygone watch`: each event goes to a command, or is printed, as it comes.
 //!
 //! A command is run for one event at a time, in the order of the log, by the shell of the system. With a name the database keeps the
-//! place, and it moves when the command has succeeded: whatever ends the watch, no event is left out the next time.
+//! place, and it moves when the command has succeeded: whatever ends the watch, no event is left out the next time. Who says to keep
+//! going leaves out what the command failed for, and the place moves on; the end tells of it.
 
 use std::io::{self, Write};
 use std::process::{Command, ExitStatus, Stdio};
@@ -34,6 +35,7 @@ pub fn watch(watch: &Watch, opening: &Opening, speech: Speech, signals: &Signals
     };
     signals.opened(&db);
     let (deliveries, place) = subscribe(&db, watch, signals)?;
+    let mut failed = 0;
     for delivery in deliveries {
         let Delivery::Event(event) = delivery? else { continue };
         match &watch.exec {
@@ -41,7 +43,10 @@ pub fn watch(watch: &Watch, opening: &Opening, speech: Speech, signals: &Signals
             Some(command) => match give(&event, command, watch, speech, signals) {
                 // The place stays before it.
                 Err(_) if signals.interrupted() => return Ok(()),
-                Err(failure) if watch.keep_going => speech.failure(&failure),
+                Err(failure) if watch.keep_going => {
+                    failed += 1;
+                    speech.failure(&failure);
+                }
                 given => given?,
             },
         }
@@ -52,7 +57,10 @@ pub fn watch(watch: &Watch, opening: &Opening, speech: Speech, signals: &Signals
             break;
         }
     }
-    Ok(())
+    match failed {
+        0 => Ok(()),
+        failed => Err(Failure::Command(format!("the command failed for {failed} of the events"))),
+    }
 }
 
 type Deliveries = Box<dyn Iterator<Item = bygone::Result<Delivery>>>;

@@ -65,6 +65,9 @@ struct State {
     cursors: BTreeMap<Follower, Result<Cursor>>,
     /// Those that moved since they were written.
     moved: BTreeSet<Follower>,
+    /// The how manieth was made of those made since the database was opened: one that was dropped and made anew is another.
+    births: BTreeMap<Follower, u64>,
+    made: u64,
     /// Those that somebody reads by now.
     attached: BTreeMap<Follower, String>,
     /// What those struggle with that run now.
@@ -109,13 +112,34 @@ impl Cursors {
 
     /// Moves a cursor that there is. It is written soon.
     pub fn change(&self, follower: &Follower, change: impl FnOnce(&mut Cursor)) {
-        let mut state = locked(&self.state);
+        self.change_locked(&mut locked(&self.state), follower, change);
+    }
+
+    fn change_locked(&self, state: &mut State, follower: &Follower, change: impl FnOnce(&mut Cursor)) {
         let Some(Ok(cursor)) = state.cursors.get_mut(follower) else { return };
         let before = cursor.clone();
         change(cursor);
         if *cursor != before && state.moved.insert(follower.clone()) && state.moved.len() == 1 {
             self.changed.notify_all();
         }
+    }
+
+    /// Which of those of this name it is: another one has another number. None where there is none.
+    pub fn birth(&self, follower: &Follower) -> Option<u64> {
+        let state = locked(&self.state);
+        let birth = || state.births.get(follower).copied().unwrap_or(0);
+        state.cursors.contains_key(follower).then(birth)
+    }
+
+    /// Moves a cursor as [`change`](Self::change) does, if it is still the one that was born so. Says whether it is.
+    pub fn change_born(&self, follower: &Follower, birth: u64, change: impl FnOnce(&mut Cursor)) -> bool {
+        let mut state = locked(&self.state);
+        let born = state.births.get(follower).copied().unwrap_or(0);
+        let is_it = born == birth && state.cursors.contains_key(follower);
+        if is_it {
+            self.change_locked(&mut state, follower, change);
+        }
+        is_it
     }
 
     /// Who reads it now, as they said when they began.
@@ -178,6 +202,9 @@ impl Shared {
         self.cold.write("making a cursor", |tables| tables.put_cursor(follower, &cursor))?;
         let mut state = locked(&self.cursors.state);
         state.moved.remove(follower);
+        state.made += 1;
+        let birth = state.made;
+        state.births.insert(follower.clone(), birth);
         state.cursors.insert(follower.clone(), Ok(cursor));
         Ok(())
     }

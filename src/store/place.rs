@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Shared;
-use super::cursor::Follower;
+use super::cursor::{Cursor, Follower};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
@@ -20,6 +20,8 @@ struct Inner {
     shared: Arc<Shared>,
     name: String,
     follower: Follower,
+    /// Which of those of its name: one that was dropped is not the next of the name.
+    birth: u64,
     /// The last event that was handed over.
     delivered: AtomicU64,
     /// What is wanted up to here has been handed over.
@@ -30,7 +32,9 @@ impl Place {
     pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Place {
         let follower = Follower::Subscription(name.to_owned());
         let (delivered, looked) = (AtomicU64::new(0), AtomicU64::new(0));
-        Place(Arc::new(Inner { shared, name: name.to_owned(), follower, delivered, looked }))
+        // Where it was dropped just now, it is none that there will be.
+        let birth = shared.cursors.birth(&follower).unwrap_or(u64::MAX);
+        Place(Arc::new(Inner { shared, name: name.to_owned(), follower, birth, delivered, looked }))
     }
 
     /// The name of the subscription.
@@ -43,12 +47,21 @@ impl Place {
     /// # Errors
     /// [`Error::Conflict`] if the subscription was dropped; [`Error::Corrupt`] if what is kept of it is damaged.
     pub fn position(&self) -> Result<Position> {
-        match self.0.shared.cursors.get(&self.0.follower)? {
+        let cursors = &self.0.shared.cursors;
+        let is_it = cursors.birth(&self.0.follower) == Some(self.0.birth);
+        match cursors.get(&self.0.follower)?.filter(|_| is_it) {
             Some(cursor) => Ok(Position(cursor.position)),
-            None => {
-                Err(Error::conflict(self.0.follower.to_string(), "one that there is", "that it was dropped"))
-            }
+            None => Err(self.dropped()),
         }
+    }
+
+    fn dropped(&self) -> Error {
+        let Inner { shared, follower, .. } = &*self.0;
+        let found = match shared.cursors.birth(follower) {
+            None => "that it was dropped",
+            Some(_) => "that it was dropped, and another of its name begun",
+        };
+        Error::conflict(follower.to_string(), "one that there is", found)
     }
 
     /// Everything up to this position is done: whoever reads the subscription after this one goes on behind it. A position before
@@ -58,7 +71,7 @@ impl Place {
     /// [`Error::Invalid`] for a position that was not reached yet, [`Error::Conflict`] if the subscription was dropped, and
     /// [`Error::Stopped`] once the database is closed.
     pub fn acknowledge(&self, position: Position) -> Result<()> {
-        let Inner { shared, follower, delivered, looked, .. } = &*self.0;
+        let Inner { shared, follower, birth, delivered, looked, .. } = &*self.0;
         // In this order: what was looked through before has been delivered by now.
         let looked = looked.load(Ordering::SeqCst);
         let delivered = delivered.load(Ordering::SeqCst);
@@ -76,8 +89,8 @@ impl Place {
         }
         // Behind the last event that is wanted there may be many that are not.
         let through = if position.0 >= delivered { position.0.max(looked) } else { position.0 };
-        shared.cursors.change(follower, |cursor| cursor.position = cursor.position.max(through));
-        Ok(())
+        let forward = |cursor: &mut Cursor| cursor.position = cursor.position.max(through);
+        if shared.cursors.change_born(follower, *birth, forward) { Ok(()) } else { Err(self.dropped()) }
     }
 
     /// An event is handed over.
@@ -87,10 +100,11 @@ impl Place {
 
     /// All that is wanted up to here has been handed over.
     pub(crate) fn look(&self, position: u64) {
-        let Inner { shared, follower, delivered, looked, .. } = &*self.0;
+        let Inner { shared, follower, birth, delivered, looked, .. } = &*self.0;
         looked.fetch_max(position, Ordering::SeqCst);
         let delivered = delivered.load(Ordering::SeqCst);
-        shared.cursors.change(follower, |cursor| {
+        // Of one that was dropped there is nothing to move.
+        shared.cursors.change_born(follower, *birth, |cursor| {
             if cursor.position >= delivered {
                 cursor.position = cursor.position.max(position);
             }

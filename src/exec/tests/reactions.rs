@@ -137,6 +137,10 @@ fn what_cannot_be_meant_is_an_error() {
         ("DEFINE REACTION r ON 'Order.paid' WHERE count() > 1 DO EMIT Note.made", "a reaction sees one"),
         ("DEFINE REACTION r ON 'Order.paid' WHERE total > 1 DO EMIT Note.made", "there is no field 'total'"),
         ("DEFINE REACTION r ON 'Order.paid' FROM #99 DO EMIT Note.made", "#99 is beyond the head"),
+        (
+            "DEFINE REACTION r ON 'Order.paid' FROM '2099-01-01' DO EMIT Note.made",
+            "FROM a time that lies ahead",
+        ),
         ("DEFINE REACTION r ON 'Order.paid' DO EMIT Note.made EXPECT NONE ('X.y')", "PERFORM a verb"),
         ("DEFINE REACTION Ship ON 'Order.paid' DO EMIT Note.made", "Ship is a verb, defined at #1"),
         ("DEFINE REACTION Order ON 'Order.paid' DO EMIT Note.made", "Order is a kind of entities"),

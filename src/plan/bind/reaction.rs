@@ -196,6 +196,14 @@ impl Binder<'_> {
         if let Some(Start::Point(point)) = start {
             let kind = match self.point(point, None)? {
                 Moment::Position(position) => PointKind::Position(position),
+                Moment::Time(time) if time > self.context.now => {
+                    return Err(self.fault(
+                        point.span,
+                        format!(
+                            "FROM a time that lies ahead ({time}); leave FROM out to begin with what comes"
+                        ),
+                    ));
+                }
                 Moment::Time(time) => PointKind::Text(time.to_string()),
             };
             *point = Point { kind, span: point.span };
