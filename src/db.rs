@@ -461,12 +461,15 @@ impl Db {
     }
 
     /// Closes the database: all of it is then in its one file. Other handles to it answer [`Error::Stopped`] from then on.
-    /// Dropping the last handle closes too, but has nobody to tell an error.
+    /// Dropping the last handle closes too, but has nobody to tell an error. What runs by itself ends first: a webhook that waits for an
+    /// answer, once that came or took too long.
     ///
-    /// What runs by itself ends first: a webhook's request that is under way is waited for, at most so long as a receiver may take to
-    /// answer ([`Options::webhooks`](crate::Options::webhooks)).
+    /// # Errors
+    /// [`Error::Stopped`] within a verb, and within what is told of reports: whoever closes would wait for itself.
     pub fn close(&self) -> Result<()> {
         if let Some(runner) = &self.runner {
+            self.store.check_closable()?;
+            Runner::check_not_within()?;
             runner.stop();
         }
         self.store.close()
@@ -513,5 +516,7 @@ impl Future for Ticket {
     }
 }
 
+#[cfg(test)]
+mod running;
 #[cfg(test)]
 mod tests;

@@ -149,7 +149,7 @@ impl Store {
         let lock = take_lock(&*disk, &path, options.read_only)?;
         check_file(&*disk, &path)?;
         let cold = Cold::open(disk.clone(), &path, options.cache)?;
-        let Recovered { meta, catalog, recovery } = recover::recover(&disk, &path, &cold, &options)?;
+        let Recovered { meta, catalog, recovery, lost } = recover::recover(&disk, &path, &cold, &options)?;
         let cursors = Cursors::new(cold.read()?.cursors()?, meta.checkpoint, &catalog);
         let first = meta.checkpoint + 1;
         let tails = Tails {
@@ -178,6 +178,9 @@ impl Store {
             cold,
         });
         shared.watch.set_synced(meta.checkpoint);
+        if lost {
+            shared.set_cursors_back()?;
+        }
         let threads = Upkeep::start(&shared)?;
         Ok(Store { shared, open: Mutex::new(Some(Open { threads, _lock: lock })), recovery })
     }
@@ -285,9 +288,14 @@ impl Store {
         self.shared.checkpoint_now()
     }
 
+    /// Refuses to close from within what decides.
+    pub fn check_closable(&self) -> Result<()> {
+        verb::check_not_deciding(|| self.shared.node())
+    }
+
     /// Closes: what is queued is committed, all of the log moves into the one file, and the journal goes. A second call does nothing.
     pub fn close(&self) -> Result<()> {
-        verb::check_not_deciding(|| self.shared.node())?;
+        self.check_closable()?;
         // Held until it is done: whoever closes meanwhile finds it closed.
         let mut guard = locked(&self.open);
         let Some(open) = guard.take() else { return Ok(()) };
@@ -303,10 +311,13 @@ impl Store {
             // A thread of the upkeep that panicked has nothing left to say; what it left undone is done below.
             let _ = thread.join();
         }
-        let kept = shared
-            .write_cursors()
-            .or_else(|first| shared.cold.reopen().and_then(|()| shared.write_cursors()).map_err(|_| first));
-        let closed = shared.settle().and(kept);
+        // What was done is in the tables before the places that say so.
+        let closed = shared.settle().and_then(|()| {
+            let written = shared.write_cursors();
+            written.or_else(|first| {
+                shared.cold.reopen().and_then(|()| shared.write_cursors()).map_err(|_| first)
+            })
+        });
         shared.watch.close();
         let tables = shared.cold.close();
         // The lock is given back last: `open` lives until here.

@@ -17,6 +17,8 @@ use crate::db::Db;
 use crate::entity::Position;
 use crate::error::{Conflict, Error, Result};
 use crate::event::{NewEvent, read_line};
+use crate::store::catalog::ProgramKind;
+use crate::store::cursor::{Cursor, Follower};
 use crate::store::group::{Group, Outcome, Prepared, content_of};
 use crate::store::term::Term;
 use crate::store::{Store, Submitted};
@@ -51,7 +53,8 @@ impl ImportOptions {
         ImportOptions::default()
     }
 
-    /// Keeps position, version and `recorded` of each line: into a new database only, from a whole export.
+    /// Keeps position, version and `recorded` of each line: into a new database only, from a whole export. Reactions, webhooks and
+    /// schedules that come with it begin behind it: what they did was done where it comes from.
     pub fn restore(mut self, restore: bool) -> ImportOptions {
         self.restore = restore;
         self
@@ -112,7 +115,32 @@ impl Db {
             skipping: true,
             hash: blake3::Hasher::new(),
         };
-        import.run(input, progress).map_err(|fault| import.ended(fault))
+        let imported = import.run(input, progress).map_err(|fault| import.ended(fault));
+        if options.restore {
+            // What came in before something went wrong, too, is not to be done again.
+            return self.begin_here().and(imported);
+        }
+        imported
+    }
+
+    /// What reactions, webhooks and schedules did about events that were restored with them was done where those come from: they
+    /// begin behind them.
+    fn begin_here(&self) -> Result<()> {
+        let (shared, snapshot) = (self.store().shared(), self.store().snapshot());
+        for program in snapshot.indexes().programs() {
+            let follower = Follower::Program(program.position);
+            if shared.cursors.get(&follower)?.is_none() {
+                let head = snapshot.head().0;
+                let position = match program.kind {
+                    ProgramKind::Schedule => {
+                        u64::try_from(shared.options.clock.now().as_millis()).unwrap_or(0)
+                    }
+                    ProgramKind::Reaction | ProgramKind::Webhook => head,
+                };
+                shared.create_cursor(&follower, Cursor { position, heard: head, text: String::new() })?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
-use crate::event::NewEvent;
+use crate::event::{Event, NewEvent};
 use crate::plan::{Replay, Window};
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::snapshot::Snapshot;
@@ -27,24 +27,28 @@ pub(crate) struct SetAside {
     pub attempts: u64,
 }
 
+impl SetAside {
+    fn of(value: &Value) -> SetAside {
+        let error = value.get("error").and_then(|text| text.as_text()).unwrap_or_default().to_owned();
+        let attempts = match value.get("attempts") {
+            Some(&Value::Int(number)) => u64::try_from(number).unwrap_or(0),
+            _ => 0,
+        };
+        SetAside { error, attempts }
+    }
+}
+
 /// What is set aside as of a snapshot, by position.
 pub(crate) fn set_aside(snapshot: &Snapshot, program: &Program) -> Result<BTreeMap<u64, SetAside>> {
     let window = Window::through(snapshot.head().0);
     let replay = Replay { entity: program.target()?, window, at: None, as_of: None };
     let state = super::state(snapshot, &replay)?.state;
     let Some(Value::Object(members)) = state.get(MEMBER) else { return Ok(BTreeMap::new()) };
-    let text = |value: &Value, member: &str| {
-        value.get(member).and_then(|text| text.as_text()).unwrap_or_default().to_owned()
-    };
-    let number = |value: &Value, member: &str| match value.get(member) {
-        Some(&Value::Int(number)) => u64::try_from(number).unwrap_or(0),
-        _ => 0,
-    };
     let one = |(position, value): (&String, &Value)| {
         let position = position.parse().map_err(|_| {
             Error::corrupt(format!("what is set aside of {}", program.name), format!("'{position}'"))
         })?;
-        Ok((position, SetAside { error: text(value, "error"), attempts: number(value, "attempts") }))
+        Ok((position, SetAside::of(value)))
     };
     members.iter().map(one).collect()
 }
@@ -62,7 +66,7 @@ pub(crate) fn failed(program: &Program, trigger: Position, error: &Error, attemp
     ]
     .into_iter()
     .collect();
-    let event = about(program, "failed", [(trigger, Value::Object(told))])?;
+    let event = about(program, FAILED, [(trigger, Value::Object(told))])?;
     let event = event.by(actor(program.kind, &program.name)?);
     Ok(if program.kind == ProgramKind::Schedule { event } else { event.caused_by(trigger) })
 }
@@ -84,20 +88,49 @@ pub(crate) fn retried(program: &Program, triggers: impl IntoIterator<Item = Posi
 
 /// The event that says that some are not to be tried any more.
 pub(crate) fn skipped(program: &Program, triggers: impl IntoIterator<Item = Position>) -> Result<NewEvent> {
-    about(program, "skipped", triggers.into_iter().map(|trigger| (trigger, Value::Null)))
+    about(program, SKIPPED, triggers.into_iter().map(|trigger| (trigger, Value::Null)))
 }
 
+const FAILED: &str = "failed";
 const RETRIED: &str = "retried";
+const SKIPPED: &str = "skipped";
 
-/// Which events are to be tried again, as an event about a program says.
-pub(crate) fn to_retry(kind: &str, data: &Value) -> Vec<u64> {
-    let is_retry = kind.rsplit('.').next() == Some(RETRIED);
-    match data.get(MEMBER) {
-        Some(Value::Object(members)) if is_retry => {
-            members.keys().filter_map(|position| position.parse().ok()).collect()
+/// What an event about a program says of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// They are set aside.
+    Failed,
+    /// They are to be tried again.
+    Retried,
+    /// They are not to be tried any more.
+    Skipped,
+}
+
+impl Said {
+    /// What a type says; None of one that says nothing of that.
+    pub fn of(kind: &str) -> Option<Said> {
+        let (about, said) = kind.rsplit_once('.')?;
+        if !ProgramKind::ALL.into_iter().any(|program| program.target() == about) {
+            return None;
         }
-        _ => Vec::new(),
+        match said {
+            FAILED => Some(Said::Failed),
+            RETRIED => Some(Said::Retried),
+            SKIPPED => Some(Said::Skipped),
+            _ => None,
+        }
     }
+}
+
+/// What an event about a program says, and of which events.
+pub(crate) fn said(event: &Event) -> Option<(Said, Vec<(u64, Option<SetAside>)>)> {
+    let said = Said::of(event.kind.as_str())?;
+    let Some(Value::Object(members)) = event.data.get(MEMBER) else { return None };
+    let of = |(position, value): (&String, &Value)| {
+        let aside = (said == Said::Failed).then(|| SetAside::of(value));
+        Some((position.parse().ok()?, aside))
+    };
+    Some((said, members.iter().filter_map(of).collect()))
 }
 
 fn about(

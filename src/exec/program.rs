@@ -172,21 +172,21 @@ pub(crate) fn is_idle(snapshot: &Snapshot, now: Timestamp) -> Result<bool> {
 fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<bool> {
     let follower = Follower::Program(program.position);
     let cursor = snapshot.cursors().into_iter().find(|(other, _)| *other == follower);
+    // Nobody runs it for now, because it could not go on.
+    let has_stopped = snapshot.trouble(&follower).is_some() && snapshot.reader(&follower).is_none();
     let Some(cursor) = cursor.map(|(_, cursor)| cursor).transpose()? else {
-        // It has not begun; or it never will.
-        return Ok(reaction::check(program.kind, &program.text).is_err());
+        // It has not begun; or it cannot.
+        return Ok(has_stopped || reaction::check(program.kind, &program.text).is_err());
     };
-    // What was said to it last.
+    if has_stopped {
+        return Ok(true);
+    }
     let said = Term::entity(&program.target()?)?;
-    let mut said = snapshot.list(said, cursor.heard + 1, u64::MAX, Direction::Descending);
-    let is_retry = |position: u64| -> Result<bool> {
-        let event = snapshot.event(Position(position))?;
-        Ok(event.is_some_and(|event| event.kind.last() == "retried"))
-    };
-    if let Some(position) = said.next().transpose()?
-        && is_retry(position)?
-    {
-        return Ok(false);
+    for position in snapshot.list(said, cursor.heard + 1, u64::MAX, Direction::Ascending) {
+        let event = snapshot.event(Position(position?))?;
+        if event.is_some_and(|event| aside::Said::of(event.kind.as_str()) == Some(aside::Said::Retried)) {
+            return Ok(false);
+        }
     }
     if aside::set_aside(snapshot, program)?.len() >= aside::MOST {
         return Ok(true);

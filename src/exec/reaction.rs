@@ -8,7 +8,7 @@ use super::made;
 pub(crate) use super::rhythm::Rhythm;
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position};
-use crate::error::{Result, shorten};
+use crate::error::{Error, Result, shorten};
 use crate::event::id::IdSource;
 use crate::event::record::Record;
 use crate::event::{Cause, NewEvent};
@@ -22,13 +22,25 @@ use crate::store::verb::Perform;
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
+/// A name is part of a key of each effect, and keys have an end.
+const LONGEST: usize = 255;
+
 /// Checks the definition of what runs by itself; gives its name.
 pub(crate) fn check(kind: ProgramKind, text: &str) -> Result<String> {
-    match kind {
-        ProgramKind::Reaction => plan::reaction_definition(text).map(|reaction| reaction.name),
-        ProgramKind::Schedule => plan::schedule_definition(text).map(|schedule| schedule.name),
-        ProgramKind::Webhook => plan::webhook_definition(text).map(|webhook| webhook.name),
+    let name = match kind {
+        ProgramKind::Reaction => plan::reaction_definition(text)?.name,
+        ProgramKind::Schedule => plan::schedule_definition(text)?.name,
+        ProgramKind::Webhook => plan::webhook_definition(text)?.name,
+    };
+    if name.len() > LONGEST {
+        let what = format!("the name of a {}", kind.word());
+        return Err(Error::invalid(
+            what,
+            format!("at most {LONGEST} bytes"),
+            format!("{} bytes", name.len()),
+        ));
     }
+    Ok(name)
 }
 
 /// Behind which position a program begins that has no place yet.

@@ -5,7 +5,8 @@
 //! program, which are heard between two others. The cursor moves in the background, so that a crash may have the last
 //! events handed out once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,11 +16,11 @@ use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
-use crate::exec::aside::{self, SetAside};
+use crate::exec::aside::{self, Said, SetAside};
 use crate::plan;
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{self, Cursor};
-use crate::store::group::{Group, Outcome, Prepared};
+use crate::store::group::{ANY_CONTENT, Group, Outcome, Prepared};
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
 use crate::store::watch::Moved;
@@ -62,6 +63,14 @@ impl From<Error> for Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended;
 
+/// What was said of events, each time last.
+#[derive(Debug, Default)]
+struct Told {
+    aside: BTreeMap<u64, SetAside>,
+    retried: BTreeSet<u64>,
+    skipped: BTreeSet<u64>,
+}
+
 /// A program on its way along the log.
 pub(crate) struct Follower {
     pub shared: Arc<Shared>,
@@ -76,6 +85,8 @@ pub(crate) struct Follower {
     hearing: Option<u64>,
     /// What is set aside.
     aside: BTreeMap<u64, SetAside>,
+    /// Events behind its place that were skipped: a crash may have taken the place back.
+    skipped: BTreeSet<u64>,
     halted: bool,
 }
 
@@ -96,6 +107,7 @@ impl Follower {
             heard: 0,
             hearing: None,
             aside: BTreeMap::new(),
+            skipped: BTreeSet::new(),
             halted: false,
         }
     }
@@ -134,9 +146,16 @@ impl Follower {
 
     /// Where it was, or where it begins.
     pub fn begin(&mut self, start: Position) -> Result<Cursor> {
-        self.aside = aside::set_aside(&self.shared.snapshot(), &self.program)?;
+        let snapshot = self.shared.snapshot();
+        self.aside = aside::set_aside(&snapshot, &self.program)?;
         if let Some(cursor) = self.shared.cursors.get(&self.who)? {
             self.heard = cursor.heard;
+            // What is said of an event stands behind it. (Of a schedule's instants, behind its definition.)
+            let after = match self.program.kind {
+                ProgramKind::Schedule => self.program.position.0,
+                ProgramKind::Reaction | ProgramKind::Webhook => cursor.position,
+            };
+            self.skipped = self.said(&snapshot, after, snapshot.head().0)?.skipped;
             return Ok(cursor);
         }
         self.heard = self.program.position.0;
@@ -153,6 +172,11 @@ impl Follower {
     /// Whether it is to end.
     pub fn has_ended(&self) -> bool {
         self.cancel.is_cancelled() || self.shared.watch.is_closed()
+    }
+
+    /// It has stopped for now.
+    pub fn stopped(&self, why: &str) {
+        self.shared.cursors.set_trouble(&self.who, Some(format!("it has stopped: {why}")));
     }
 
     /// Commits a group.
@@ -216,17 +240,25 @@ impl Follower {
         trigger: Position,
         mut handle: impl FnMut(&Follower) -> Result<(), Failure>,
     ) -> Result<(), Ended> {
-        if self.aside.contains_key(&trigger.0) {
+        if self.is_aside(trigger.0) {
             return Ok(());
         }
         let mut attempt = 1;
         loop {
             let failure = match handle(self) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if attempt > 1 {
+                        self.shared.cursors.set_trouble(&self.who, None);
+                    }
+                    return Ok(());
+                }
                 // What fails because of the end is no failure.
                 Err(_) if self.has_ended() => return Err(Ended),
                 Err(failure) => failure,
             };
+            let (Failure::Error(error) | Failure::Hopeless(error)) = &failure;
+            let shown = aside::shown(self.program.kind, trigger);
+            self.shared.cursors.set_trouble(&self.who, Some(format!("{shown}, tried {attempt}×: {error}")));
             let retries = self.shared.options.retries;
             match failure {
                 Failure::Error(_) if attempt < retries.attempts => self.pause(retries.pause(attempt))?,
@@ -255,11 +287,14 @@ impl Follower {
             if self.has_ended() {
                 return Err(Ended);
             }
-            self.report(Some(trigger), format!("cannot say that {trigger} is set aside: {error}"));
+            let trouble = format!("cannot say that {trigger} is set aside: {error}");
+            self.shared.cursors.set_trouble(&self.who, Some(trouble.clone()));
+            self.report(Some(trigger), trouble);
             self.pause(self.shared.options.retries.pause(attempt))?;
             attempt = attempt.saturating_add(1);
         }
         self.aside.insert(trigger.0, SetAside { error: error.to_string(), attempts });
+        self.shared.cursors.set_trouble(&self.who, None);
         let name = crate::entity::Name(&self.program.name);
         let word = self.program.kind.word().to_uppercase();
         let shown = aside::shown(self.program.kind, trigger);
@@ -273,9 +308,13 @@ impl Follower {
     }
 
     fn say(&self, event: NewEvent, key: &str) -> Result<Outcome> {
-        let group =
-            Group { events: vec![event], key: Some(key.to_owned()), internal: true, ..Group::default() };
-        self.commit(group)
+        self.commit(Group {
+            events: vec![event],
+            key: Some(key.to_owned()),
+            content: Some(ANY_CONTENT),
+            internal: true,
+            ..Group::default()
+        })
     }
 
     /// Whether something was said to it that it has not heard.
@@ -283,20 +322,39 @@ impl Follower {
         self.newest.load(Ordering::Acquire) > self.heard
     }
 
-    /// Which events are to be tried again, as was said since it heard last; and up to where that was said. What is set aside
-    /// is looked up anew.
+    /// Which events are to be tried again, as was said since it heard last; and up to where that was said.
     pub fn called(&mut self) -> Result<(Vec<u64>, u64)> {
-        let (newest, mut wanted) = (self.newest.load(Ordering::Acquire), Vec::new());
-        let snapshot = self.snapshot();
-        self.aside = aside::set_aside(&snapshot, &self.program)?;
-        let term = Term::entity(&self.program.target()?)?;
-        for position in snapshot.list(term, self.heard + 1, newest, Direction::Ascending) {
-            let Some(event) = snapshot.event(Position(position?))? else { continue };
-            wanted.extend(aside::to_retry(event.kind.as_str(), &event.data.to_value()?));
+        let newest = self.newest.load(Ordering::Acquire);
+        let Told { aside, retried, skipped } = self.said(&self.snapshot(), self.heard, newest)?;
+        for position in retried.iter().chain(&skipped) {
+            self.aside.remove(position);
         }
-        wanted.sort_unstable();
-        wanted.dedup();
-        Ok((wanted, newest))
+        self.skipped.retain(|position| !retried.contains(position) && !aside.contains_key(position));
+        self.skipped.extend(skipped);
+        self.aside.extend(aside);
+        Ok((retried.into_iter().collect(), newest))
+    }
+
+    /// What was said of each event in a stretch, by what was said of it last.
+    fn said(&self, snapshot: &Snapshot, after: u64, through: u64) -> Result<Told> {
+        let mut told = Told::default();
+        let term = Term::entity(&self.program.target()?)?;
+        for position in snapshot.list(term, after + 1, through, Direction::Ascending) {
+            let Some(event) = snapshot.event(Position(position?))? else { continue };
+            let Some((said, events)) = aside::said(&event) else { continue };
+            for (position, aside) in events {
+                told.aside.remove(&position);
+                told.retried.remove(&position);
+                told.skipped.remove(&position);
+                match (said, aside) {
+                    (Said::Failed, Some(aside)) => drop(told.aside.insert(position, aside)),
+                    (Said::Failed, None) => {}
+                    (Said::Retried, _) => drop(told.retried.insert(position)),
+                    (Said::Skipped, _) => drop(told.skipped.insert(position)),
+                }
+            }
+        }
+        Ok(told)
     }
 
     /// What was said up to here is done.
@@ -311,10 +369,9 @@ impl Follower {
         self.heard = self.heard.max(through);
     }
 
-    /// Whether an event is set aside.
-    #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
+    /// Whether an event is not to be handled: it is set aside, or was skipped.
     pub fn is_aside(&self, position: u64) -> bool {
-        self.aside.contains_key(&position)
+        self.aside.contains_key(&position) || self.skipped.contains(&position)
     }
 
     /// Hears what was said to it, and does that.
@@ -343,7 +400,7 @@ impl Follower {
             self.hearing = Some(through);
             for position in wanted {
                 // One that is set aside again, or still to come, is not for now.
-                if position > place || self.aside.contains_key(&position) {
+                if position > place || self.is_aside(position) {
                     continue;
                 }
                 again(self, position)?;
@@ -384,7 +441,9 @@ impl Follower {
 /// Tells whoever runs the database.
 pub(super) fn report(shared: &Shared, program: &Program, position: Option<Position>, text: String) {
     if let Some(listener) = &shared.options.listener {
-        listener(&Report { what: program.kind.word(), name: program.name.clone(), position, text });
+        let report = Report { what: program.kind.word(), name: program.name.clone(), position, text };
+        // Whoever listens is not to end what runs.
+        let _ = catch_unwind(AssertUnwindSafe(|| listener(&report)));
     }
 }
 

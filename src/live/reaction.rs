@@ -116,7 +116,8 @@ pub(super) fn refused_or_done(
         Err(error) => return Err(error.into()),
     };
     let program = &follower.program;
-    let refused = NewEvent::new(&format!("{}.refused", program.kind.target())).on(program.target()?);
+    // About nobody: it is found by its cause and by its actor, and what is said of the program itself stays short.
+    let refused = NewEvent::new(&format!("{}.refused", program.kind.target())).on_nobody();
     let mut refused = refused
         .by(aside::actor(program.kind, &program.name)?)
         .member("trigger", trigger.0)
@@ -278,7 +279,8 @@ mod tests {
         let options = Options::new().disk(Arc::new(SimulatedDisk::new())).with_compiler(Arc::new(Compiler));
         let store = Store::create(std::path::Path::new("/shop.bygone"), options).unwrap();
         let append = |events: Vec<NewEvent>, key: Option<String>| {
-            let group = Group { events, key, internal: true, ..Group::default() };
+            let content = Some(ANY_CONTENT);
+            let group = Group { events, key, content, internal: true, ..Group::default() };
             drop(store.append(group).unwrap());
         };
         append(vec![NewEvent::new("Batch.came").on(("Batch", 1))], None);

@@ -1,11 +1,13 @@
 //! The runner: it keeps a thread for each reaction, webhook and schedule, as long as a database is open live.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use super::follower::{Ended, Follower, report};
 use super::{reaction, schedule};
@@ -13,11 +15,15 @@ use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
+use crate::exec::aside::Said;
 use crate::store::Shared;
 use crate::store::catalog::{Catalog, Program, ProgramKind};
 use crate::store::cursor;
 use crate::store::snapshot::Direction;
 use crate::store::watch::Moved;
+
+/// How soon it is looked again whether what is waited for has come.
+const SOON: Duration = Duration::from_millis(50);
 
 /// What runs by itself.
 pub(crate) struct Runner {
@@ -40,18 +46,33 @@ impl Runner {
             shared: shared.clone(),
             cancel: cancel.clone(),
             running: BTreeMap::new(),
+            ending: Vec::new(),
             seen: shared.watch.synced(),
         };
         let thread = thread::Builder::new().name("bygone-runner".to_owned());
-        let thread = thread.spawn(move || supervisor.run());
+        let thread = thread.spawn(move || {
+            OWN.set(true);
+            supervisor.run();
+        });
         let thread = thread.map_err(|e| Error::io("starting what runs by itself", e))?;
         Ok(Runner { shared: shared.clone(), cancel, supervisor: Mutex::new(Some(thread)) })
     }
 
-    /// Ends all of it. When this returns nothing runs any more.
+    /// Refuses to close from within what runs: it would wait for itself.
+    pub fn check_not_within() -> Result<()> {
+        match OWN.get() {
+            true => Err(Error::stopped("the database cannot be closed by what it runs, and tells of")),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends all of it. When this returns nothing runs any more, but for the one that asks.
     pub fn stop(&self) {
         self.cancel.cancel();
         self.shared.watch.wake();
+        if OWN.get() {
+            return;
+        }
         let thread = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // One that panicked has nothing left to say.
@@ -64,6 +85,11 @@ impl Drop for Runner {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+thread_local! {
+    /// Whether the thread is one of those that run programs.
+    static OWN: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A program that runs.
@@ -79,6 +105,8 @@ struct Supervisor {
     shared: Arc<Shared>,
     cancel: Cancel,
     running: BTreeMap<Position, Running>,
+    /// Those that are no more defined, and have not ended yet.
+    ending: Vec<Running>,
     /// Up to where it looked for events about programs.
     seen: u64,
 }
@@ -92,9 +120,13 @@ impl Supervisor {
                 catalog = Some(now);
             }
             let cancel = self.cancel.clone();
-            let moved = self.shared.watch.wait_past(self.seen, None, &|| cancel.is_cancelled());
-            if let Moved::To(through) = moved {
-                self.look(through);
+            let soon = catalog.is_none().then(|| Instant::now() + SOON);
+            let moved = self.shared.watch.wait_past(self.seen, soon, &|| cancel.is_cancelled());
+            if let Moved::To(through) = moved
+                && !self.look(through)
+            {
+                // What cannot be read now may be in a moment.
+                self.shared.watch.wait_past(u64::MAX, Some(Instant::now() + SOON), &|| cancel.is_cancelled());
             }
             if moved == Moved::Closed {
                 break;
@@ -104,7 +136,7 @@ impl Supervisor {
             running.cancel.cancel();
         }
         self.shared.watch.wake();
-        for (_, running) in std::mem::take(&mut self.running) {
+        for running in std::mem::take(&mut self.running).into_values().chain(self.ending.drain(..)) {
             let _ = running.thread.join();
         }
     }
@@ -120,24 +152,28 @@ impl Supervisor {
         for position in gone {
             if let Some(running) = self.running.remove(&position) {
                 running.cancel.cancel();
-                self.shared.watch.wake();
-                // The next of its name is to begin when this one is done.
-                let _ = running.thread.join();
+                self.ending.push(running);
             }
         }
-        let mut all = true;
+        self.shared.watch.wake();
+        self.ending.retain(|running| !running.thread.is_finished());
+        let mut all = self.ending.is_empty();
         for program in catalog.programs() {
-            if program.position.0 > self.seen {
-                // What is not durable yet may still be lost.
+            let of_its_name = |running: &Running| {
+                (running.program.kind, &running.program.name) == (program.kind, &program.name)
+            };
+            if program.position.0 > self.seen || self.ending.iter().any(of_its_name) {
+                // What is not durable yet may still be lost; and the next of a name begins when the one before is done.
                 all = false;
             } else if !self.running.contains_key(&program.position) {
-                self.begin(program);
+                all &= self.begin(program);
             }
         }
         all
     }
 
-    fn begin(&mut self, program: &Arc<Program>) {
+    /// Begins to run a program. Says whether it could.
+    fn begin(&mut self, program: &Arc<Program>) -> bool {
         let cancel = Cancel::new();
         // Whatever was said to it while nobody ran it is heard first.
         let newest = Arc::new(AtomicU64::new(self.seen));
@@ -145,33 +181,54 @@ impl Supervisor {
             Follower::new(self.shared.clone(), program.clone(), cancel.clone(), newest.clone());
         let thread = thread::Builder::new().name(format!("bygone-{}", program.name));
         let thread = thread.spawn(move || {
-            let ran = catch_unwind(AssertUnwindSafe(|| run(&mut follower)));
-            let error = match ran {
-                Ok(Ok(Ended)) => return,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "it was interrupted by a panic".to_owned(),
-            };
-            if !follower.has_ended() {
-                follower.report(None, format!("it has ended: {error}"));
+            OWN.set(true);
+            let (mut said, mut attempt) = (String::new(), 1);
+            while !follower.has_ended() {
+                let ran = catch_unwind(AssertUnwindSafe(|| run(&mut follower)));
+                let error = match ran {
+                    Ok(Ok(Ended)) => return,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "it was interrupted by a panic".to_owned(),
+                };
+                if follower.has_ended() {
+                    return;
+                }
+                follower.stopped(&error);
+                // Once is enough.
+                if error != said {
+                    follower.report(None, format!("it has stopped, and tries to go on: {error}"));
+                    said = error;
+                }
+                let pause = follower.shared.options.retries.pause(attempt);
+                attempt = attempt.saturating_add(1);
+                if follower.pause(pause).is_err() {
+                    return;
+                }
             }
         });
         match thread {
             Ok(thread) => {
                 let running = Running { program: program.clone(), cancel, newest, thread };
                 self.running.insert(program.position, running);
+                true
             }
-            Err(error) => report(&self.shared, program, None, format!("it cannot be started: {error}")),
+            Err(error) => {
+                report(&self.shared, program, None, format!("it cannot be started: {error}"));
+                false
+            }
         }
     }
 
-    /// Looks for events about programs, and lets those know.
-    fn look(&mut self, through: u64) {
+    /// Looks for what is said to programs, and lets those know. Says whether it could.
+    fn look(&mut self, through: u64) -> bool {
         let snapshot = self.shared.snapshot().until(Position(through));
         let mut told = false;
         for row in snapshot.log(self.seen + 1, through, Direction::Ascending) {
-            let Ok((position, bytes)) = row else { break };
+            let Ok((position, bytes)) = row else { return false };
+            self.seen = position;
             let Ok(event) = Record::open(Position(position), &bytes) else { continue };
-            if !event.kind().starts_with('$') {
+            // What it says itself it knows.
+            if !matches!(Said::of(event.kind()), Some(Said::Retried | Said::Skipped)) {
                 continue;
             }
             let Some(target) = event.target() else { continue };
@@ -187,6 +244,7 @@ impl Supervisor {
             // Some looked before they were told.
             self.shared.watch.wake();
         }
+        true
     }
 }
 

@@ -249,15 +249,39 @@ impl Shared {
         if moved.is_empty() && gone.is_empty() {
             return Ok(());
         }
+        // What was done up to there is durable before the place is.
+        let done = self.journal.get().map_or(Ok(()), |journal| self.sync_journal(journal));
+        done.inspect_err(|_| self.write_again(&moved))?;
         let write = |tables: &mut Tables| {
             gone.iter().try_for_each(|follower| tables.remove_cursor(follower))?;
             moved.iter().try_for_each(|(follower, cursor)| tables.put_cursor(follower, cursor))
         };
-        self.cold.write("writing cursors", write).inspect_err(|_| {
-            // They are written with the next try.
+        self.cold.write("writing cursors", write).inspect_err(|_| self.write_again(&moved))
+    }
+
+    /// Lets moves be written with the next try.
+    fn write_again(&self, moved: &[(Follower, Cursor)]) {
+        let mut state = locked(&self.cursors.state);
+        state.moved.extend(moved.iter().map(|(follower, _)| follower.clone()));
+    }
+
+    /// What was done may be lost with a journal, though a place says that it was: reactions begin anew, since to do a thing again
+    /// does nothing, and what others had done is not done again. When this returns that is durable.
+    pub fn set_cursors_back(&self) -> Result<()> {
+        let reactions: Vec<Follower> = {
+            let catalog = self.tails().catalog;
+            let reactions = catalog.programs().filter(|program| program.kind == ProgramKind::Reaction);
+            reactions.map(|program| Follower::Program(program.position)).collect()
+        };
+        for reaction in &reactions {
+            self.remove_cursor(reaction)?;
+        }
+        {
             let mut state = locked(&self.cursors.state);
-            state.moved.extend(moved.iter().map(|(follower, _)| follower.clone()));
-        })
+            let all = state.cursors.keys().cloned().collect();
+            state.moved = all;
+        }
+        self.write_cursors()
     }
 }
 

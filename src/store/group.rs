@@ -354,6 +354,13 @@ fn keys(
     import: bool,
 ) -> Result<Vec<Keyed>> {
     let mut keys: Vec<Keyed> = Vec::new();
+    let said = events.iter().filter_map(|event| event.new.key.as_ref());
+    // What runs by itself knows by them what it has done.
+    let own = import || content == Some(ANY_CONTENT);
+    if let Some(key) = said.chain(group).find(|key| !own && key.starts_with('$')) {
+        let expected = "one that does not begin with '$': those are the database's own";
+        return Err(Error::invalid("a key", expected, format!("'{}'", shorten(key))));
+    }
     for (at, event) in events.iter().enumerate() {
         if let Some(key) = &event.new.key {
             let content = if import { ANY_CONTENT } else { content_hash(&events[at..=at], &[])? };
@@ -387,7 +394,8 @@ fn keys(
     Ok(keys)
 }
 
-/// The content of an imported event's key: what it was first used with is not told in a line of JSON.
+/// The content of an imported event's key: what it was first used with is not told in a line of JSON. And of the keys of what runs by
+/// itself, which say all there is to say.
 pub(crate) const ANY_CONTENT: [u8; 16] = [0; 16];
 
 /// How many bytes a group may have.

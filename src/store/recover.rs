@@ -92,6 +92,8 @@ pub(crate) struct Recovered {
     pub meta: Meta,
     pub catalog: Catalog,
     pub recovery: Recovery,
+    /// The journal was gone, and what it held is.
+    pub lost: bool,
 }
 
 fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -> Result<Recovered> {
@@ -102,7 +104,7 @@ fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -
         (meta, Catalog::load(&read, options)?)
     };
     let found = journal::find(&**disk, path)?;
-    let mut recovery = Recovery::default();
+    let (mut recovery, mut lost) = (Recovery::default(), false);
     // Nothing is taken in, and no journal removed, of a file whose indexes cannot be kept up.
     catalog.check(path, options)?;
     for segment in &found {
@@ -115,6 +117,7 @@ fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -
             let salt = if options.sabotaged(Sabotage::IgnoreSalt) { Salt::ANY } else { salt };
             recovery = replay(disk, path, cold, &meta, salt, &mut catalog, options)?;
         } else if options.accept_lost_journal {
+            lost = true;
             drop_lists_after(cold, meta.checkpoint)?;
             checkpoint::write(cold, &[], JournalAfter::Retired(Some(salt)), &catalog)?;
         } else {
@@ -128,7 +131,7 @@ fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -
         journal::remove(&**disk, path)?;
     }
     let read = cold.read()?;
-    Ok(Recovered { meta: read.meta(path)?, catalog: catalog.caught_up(&read)?, recovery })
+    Ok(Recovered { meta: read.meta(path)?, catalog: catalog.caught_up(&read)?, recovery, lost })
 }
 
 /// Drops the lists of indexes, and what is kept of states, whose definitions were lost with the journal: of another one at the same
