@@ -517,6 +517,4 @@ impl Future for Ticket {
 }
 
 #[cfg(test)]
-mod running;
-#[cfg(test)]
 mod tests;

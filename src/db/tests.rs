@@ -2,6 +2,8 @@
 
 mod clocks;
 mod crash;
+mod outcomes;
+mod running;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

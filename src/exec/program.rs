@@ -196,7 +196,8 @@ fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<boo
             let Ok(reaction) = Reaction::new(&program.text, program.position) else { return Ok(true) };
             let first = waiting_first(snapshot, &reaction, Position(cursor.position))?;
             // Behind the last event that concerns it there is nothing to wait for.
-            Ok(first.is_none_or(|recorded| reaction.due(recorded) > now))
+            let waits = reaction.plan.after.is_some();
+            Ok(first.is_none_or(|recorded| waits && reaction.due(recorded) > now))
         }
         ProgramKind::Webhook => Ok(cursor.position >= snapshot.head().0),
         ProgramKind::Schedule => {

@@ -35,9 +35,9 @@ pub(crate) trait Work {
     /// Which events.
     fn wanted(&self) -> &plan::Subscription;
 
-    /// When it is to be done.
-    fn due(&self, event: &Event) -> Timestamp {
-        event.recorded
+    /// When it is to be done, if not at once.
+    fn due(&self, _event: &Event) -> Option<Timestamp> {
+        None
     }
 
     /// Does it. Doing it again has no other effect.
@@ -218,8 +218,9 @@ impl Follower {
                 return Err(Ended);
             }
             self.hear(work)?;
+            // What is to be done at once does not wait for a clock that was set back.
+            let Some(due) = work.due(event) else { return Ok(()) };
             let now = self.shared.options.clock.now();
-            let due = work.due(event);
             if now >= due {
                 return Ok(());
             }

@@ -64,20 +64,19 @@ impl Work for Reacting {
         &self.wanted
     }
 
-    fn due(&self, event: &Event) -> Timestamp {
+    fn due(&self, event: &Event) -> Option<Timestamp> {
+        let after = self.reaction.plan.after.as_ref()?;
         let due = self.reaction.due(event.recorded);
-        if let Some(after) = &self.reaction.plan.after {
-            let now = self.shared.options.clock.now();
-            let longest = now.saturating_add(after.period).saturating_add(DAY);
-            if due > longest && self.waits.replace(event.position.0) != event.position.0 {
-                let text = format!(
-                    "waits until {due} for what was recorded at {}, but it is {now}: was the clock set back?",
-                    event.recorded
-                );
-                report(&self.shared, &self.program, Some(event.position), text);
-            }
+        let now = self.shared.options.clock.now();
+        let longest = now.saturating_add(after.period).saturating_add(DAY);
+        if due > longest && self.waits.replace(event.position.0) != event.position.0 {
+            let text = format!(
+                "waits until {due} for what was recorded at {}, but it is {now}: was the clock set back?",
+                event.recorded
+            );
+            report(&self.shared, &self.program, Some(event.position), text);
         }
-        due
+        Some(due)
     }
 
     fn handle(&mut self, follower: &Follower, event: &Event) -> Result<(), Failure> {
@@ -279,7 +278,8 @@ mod tests {
         let options = Options::new().disk(Arc::new(SimulatedDisk::new())).with_compiler(Arc::new(Compiler));
         let store = Store::create(std::path::Path::new("/shop.bygone"), options).unwrap();
         let append = |events: Vec<NewEvent>, key: Option<String>| {
-            let group = Group { events, key, internal: true, ..Group::default() };
+            let content = Some(ANY_CONTENT);
+            let group = Group { events, key, content, internal: true, ..Group::default() };
             drop(store.append(group).unwrap());
         };
         append(vec![NewEvent::new("Batch.came").on(("Batch", 1))], None);

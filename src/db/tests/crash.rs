@@ -10,7 +10,7 @@ use crate::store::disk::simulated::{Crashes, Fate, Operation, SimulatedDisk, Tra
 use crate::{Db, Delivery, NewEvent, Pattern};
 
 /// So many points of a trace are tried.
-const POINTS: usize = 48;
+pub(super) const POINTS: usize = 48;
 
 /// Where to crash: before what was about to become durable, and anywhere.
 fn points(trace: &Trace) -> Vec<usize> {
@@ -37,7 +37,7 @@ fn points(trace: &Trace) -> Vec<usize> {
 }
 
 /// Calls back with what is found after each crash.
-fn crash(trace: &Trace, mut found: impl FnMut(SimulatedDisk, &Crashes, u64)) {
+pub(super) fn crash(trace: &Trace, mut found: impl FnMut(SimulatedDisk, &Crashes, u64)) {
     let mut crashes = trace.crashes();
     for (seed, point) in (1..).zip(points(trace)) {
         assert!(crashes.advance_to(point));

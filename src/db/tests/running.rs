@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::Db;
+use crate::db::Db;
 use crate::event::NewEvent;
 use crate::plan::Parameters;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
