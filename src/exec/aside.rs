@@ -122,15 +122,26 @@ impl Said {
     }
 }
 
-/// What an event about a program says, and of which events.
-pub(crate) fn said(event: &Event) -> Option<(Said, Vec<(u64, Option<SetAside>)>)> {
-    let said = Said::of(event.kind.as_str())?;
-    let Some(Value::Object(members)) = event.data.get(MEMBER) else { return None };
-    let of = |(position, value): (&String, &Value)| {
-        let aside = (said == Said::Failed).then(|| SetAside::of(value));
-        Some((position.parse().ok()?, aside))
+/// What is to become of an event, as was said.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Fate {
+    SetAside(SetAside),
+    /// It is tried again.
+    Again,
+    /// It is not tried any more.
+    Never,
+}
+
+/// What an event about a program says of others, each by its position.
+pub(crate) fn said(event: &Event) -> Vec<(u64, Fate)> {
+    let Some(said) = Said::of(event.kind.as_str()) else { return Vec::new() };
+    let Some(Value::Object(members)) = event.data.get(MEMBER) else { return Vec::new() };
+    let fate = |value: &Value| match said {
+        Said::Failed => Fate::SetAside(SetAside::of(value)),
+        Said::Retried => Fate::Again,
+        Said::Skipped => Fate::Never,
     };
-    Some((said, members.iter().filter_map(of).collect()))
+    members.iter().filter_map(|(position, value)| Some((position.parse().ok()?, fate(value)))).collect()
 }
 
 fn about(

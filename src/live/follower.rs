@@ -16,7 +16,7 @@ use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
-use crate::exec::aside::{self, Said, SetAside};
+use crate::exec::aside::{self, Fate, SetAside};
 use crate::plan;
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{self, Cursor};
@@ -342,16 +342,14 @@ impl Follower {
         let term = Term::entity(&self.program.target()?)?;
         for position in snapshot.list(term, after + 1, through, Direction::Ascending) {
             let Some(event) = snapshot.event(Position(position?))? else { continue };
-            let Some((said, events)) = aside::said(&event) else { continue };
-            for (position, aside) in events {
+            for (position, fate) in aside::said(&event) {
                 told.aside.remove(&position);
                 told.retried.remove(&position);
                 told.skipped.remove(&position);
-                match (said, aside) {
-                    (Said::Failed, Some(aside)) => drop(told.aside.insert(position, aside)),
-                    (Said::Failed, None) => {}
-                    (Said::Retried, _) => drop(told.retried.insert(position)),
-                    (Said::Skipped, _) => drop(told.skipped.insert(position)),
+                match fate {
+                    Fate::SetAside(aside) => drop(told.aside.insert(position, aside)),
+                    Fate::Again => drop(told.retried.insert(position)),
+                    Fate::Never => drop(told.skipped.insert(position)),
                 }
             }
         }

@@ -16,7 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn run(db: &Db, text: &str) -> usize {
     let rows = db.query(text, &Parameters::new()).unwrap_or_else(|e| panic!("{text}: {e}")).rows;
-    rows.map(|row| row.unwrap_or_else(|e| panic!("{text}: {e}"))).count()
+    let rows: Vec<_> = rows.map(|row| row.unwrap_or_else(|e| panic!("{text}: {e}"))).collect();
+    rows.len()
 }
 
 fn count(db: &Db, pattern: &str) -> usize {
@@ -115,7 +116,7 @@ fn what_is_restored_is_not_done_again() {
     run(&db, "DEFINE SCHEDULE often EVERY 1s DO EMIT Clock.ticked NEW");
     until(|| count(&db, "Clock.ticked") == 1);
     let mut lines = Vec::new();
-    db.export(&ExportOptions::new(), &mut lines, &mut |_| {}).unwrap();
+    db.export(ExportOptions::new(), &mut lines, &mut |_| {}).unwrap();
     let ticks = count(&db, "Clock.ticked");
     db.close().unwrap();
     let other = SimulatedDisk::new();
