@@ -70,7 +70,7 @@ impl Shared {
         if kept {
             return Ok(Step::Worked);
         }
-        self.forget_free();
+        let read = self.forget_free();
         let stale = self.stale()?;
         let held = |definition: &Position| {
             locked(&self.retired).iter().any(|retired| retired.index.position == *definition)
@@ -83,7 +83,6 @@ impl Shared {
             })?;
             return Ok(Step::Worked);
         }
-        let read = locked(&self.retired).iter().any(|retired| Arc::strong_count(&retired.index) > 1);
         Ok(if read { Step::Held } else { Step::Nothing })
     }
 
@@ -111,11 +110,16 @@ impl Shared {
         self.watch.set_swapped();
     }
 
-    /// Forgets the retired indexes that nobody reads and no tail has terms of: nobody can come to them any more.
-    fn forget_free(&self) {
-        let base = self.tails().base();
-        locked(&self.retired)
-            .retain(|retired| Arc::strong_count(&retired.index) > 1 || retired.through > base);
+    /// Forgets the retired indexes that nobody reads and no tail has terms of: nobody can come to them any more. Says whether one stays
+    /// because it is read: whoever asks later may find that it is not, and would wait for what nobody tells.
+    fn forget_free(&self) -> bool {
+        let (base, mut read) = (self.tails().base(), false);
+        locked(&self.retired).retain(|retired| {
+            let is_read = Arc::strong_count(&retired.index) > 1;
+            read |= is_read;
+            is_read || retired.through > base
+        });
+        read
     }
 
     /// The definitions that have lists in the tables, and are not in the catalog.
