@@ -116,8 +116,9 @@ impl Supervisor {
         let mut catalog: Option<Arc<Catalog>> = None;
         while !self.cancel.is_cancelled() {
             let now = self.shared.tails().catalog;
-            if catalog.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &now)) && self.adjust(&now) {
-                catalog = Some(now);
+            if catalog.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &now)) {
+                // Where some do not run yet that are to, it is looked again soon.
+                catalog = self.adjust(&now).then_some(now);
             }
             let cancel = self.cancel.clone();
             let soon = catalog.is_none().then(|| Instant::now() + SOON);
