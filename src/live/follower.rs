@@ -130,7 +130,7 @@ impl Follower {
             for delivery in events.until(Position(goal)).cancelled_by(&self.cancel) {
                 let Delivery::Event(event) = delivery? else { continue };
                 let ready = self.wait_until(work, &event).and_then(|()| self.rest(work));
-                if ready.is_err() || self.take(work, &event).is_err() {
+                if ready.is_err() || self.has_ended() || self.take(work, &event).is_err() {
                     return Ok(Ended);
                 }
                 after = event.position.0;
@@ -171,7 +171,14 @@ impl Follower {
 
     /// Whether it is to end.
     pub fn has_ended(&self) -> bool {
-        self.cancel.is_cancelled() || self.shared.watch.is_closed()
+        self.cancel.is_cancelled() || self.shared.watch.is_closed() || self.is_replaced()
+    }
+
+    /// Whether it is not defined any more, or otherwise: that holds at once, and whoever ends it may be slow.
+    fn is_replaced(&self) -> bool {
+        let catalog = self.shared.tails().catalog;
+        let now = catalog.program(self.program.kind, &self.program.name);
+        now.is_none_or(|now| now.position != self.program.position)
     }
 
     /// It has stopped for now.

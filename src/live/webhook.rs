@@ -217,6 +217,9 @@ impl Dispatcher<'_> {
         let own = self.follower.program.target()?;
         for delivery in events.cancelled_by(&self.follower.cancel) {
             let Delivery::Event(event) = delivery? else { continue };
+            if self.follower.has_ended() {
+                return Ok(());
+            }
             self.after = event.position.0;
             // What is said about the webhook itself is not told by it: each failure would be one more event to tell.
             if event.target.as_ref() == Some(&own) || self.follower.is_aside(self.after) {

@@ -108,14 +108,14 @@ impl Disk for RealDisk {
 
     fn lock(&self, path: &Path, mode: LockMode) -> Result<Box<dyn Lock>, LockError> {
         let Some(file) = lockable(path, mode).map_err(LockError::Io)? else {
-            return Ok(Box::new(Held { _file: None }));
+            return Ok(Box::new(Held { file: None }));
         };
         let taken = match mode {
             LockMode::Shared => file.try_lock_shared(),
             LockMode::Exclusive => file.try_lock(),
         };
         match taken {
-            Ok(()) => Ok(Box::new(Held { _file: Some(file) })),
+            Ok(()) => Ok(Box::new(Held { file: Some(file) })),
             Err(fs::TryLockError::WouldBlock) => Err(LockError::Held { process: holder(&file) }),
             Err(fs::TryLockError::Error(error)) => Err(LockError::Io(error)),
         }
@@ -149,14 +149,23 @@ impl File for RealFile {
     }
 }
 
-/// A lock that closing the handle gives back.
+/// A lock that is given back when it is dropped.
 #[derive(Debug)]
 struct Held {
     /// None where there is nothing to lock: see `lockable`.
-    _file: Option<fs::File>,
+    file: Option<fs::File>,
 }
 
 impl Lock for Held {}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A program that is being started may have a copy of the file for a moment: to close one's own does not give the lock back then.
+        if let Some(file) = &self.file {
+            let _ = file.unlock();
+        }
+    }
+}
 
 /// The folder of a bare file name is the current one.
 fn or_current(folder: &Path) -> &Path {
