@@ -210,11 +210,7 @@ impl Store {
 
     /// Appends a group and waits until it is durable.
     pub fn append(&self, group: Group) -> Result<Outcome> {
-        let prepared = Prepared::new(&self.shared, group)?;
-        if prepared.is_empty() {
-            return Ok(Outcome { events: Vec::new(), repeated: false });
-        }
-        self.shared.commit(prepared)
+        self.shared.append(group)
     }
 
     /// Queues a group. Somebody commits it, whether the ticket is waited on or not.

@@ -150,6 +150,12 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }
+
+    /// How long it takes until it has passed an instant.
+    pub(crate) fn until(&self, time: Timestamp) -> Duration {
+        let left = time.as_millis().saturating_sub(self.now().as_millis()).saturating_add(1);
+        Duration::from_millis(u64::try_from(left).unwrap_or(0).max(1))
+    }
 }
 
 impl fmt::Debug for Clock {

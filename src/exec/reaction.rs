@@ -48,18 +48,7 @@ pub(crate) fn start(from: Option<From>, definition: Position, snapshot: &Snapsho
     match from {
         None => Ok(definition),
         Some(From::Position(position)) => Ok(position),
-        Some(From::Time(time)) => {
-            // `recorded` never decreases.
-            let (mut low, mut high) = (1, snapshot.head().0 + 1);
-            while low < high {
-                let middle = low + (high - low) / 2;
-                match snapshot.event(Position(middle))? {
-                    Some(event) if event.recorded < time => low = middle + 1,
-                    _ => high = middle,
-                }
-            }
-            Ok(Position(low - 1))
-        }
+        Some(From::Time(time)) => plan::recorded_before(snapshot, time),
     }
 }
 

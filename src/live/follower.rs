@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use super::subscribe::{Delivery, Subscription};
 use crate::cancel::Cancel;
-use crate::entity::Position;
+use crate::entity::{Name, Position};
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
 use crate::exec::aside::{self, Fate, SetAside};
 use crate::plan;
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{self, Cursor};
-use crate::store::group::{ANY_CONTENT, Group, Outcome, Prepared};
+use crate::store::group::{ANY_CONTENT, Group, Outcome};
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
 use crate::store::watch::Moved;
@@ -188,7 +188,7 @@ impl Follower {
 
     /// Commits a group.
     pub fn commit(&self, group: Group) -> Result<Outcome> {
-        self.shared.commit(Prepared::new(&self.shared, group)?)
+        self.shared.append(group)
     }
 
     /// The log as it is now.
@@ -218,12 +218,15 @@ impl Follower {
         Err(Ended)
     }
 
+    /// Waits until the clock comes to a time, or something happens.
+    pub fn wait_for(&self, time: Timestamp) {
+        let left = self.shared.options.clock.until(time).min(LOOK);
+        self.wait_past(self.shared.watch.synced(), Some(Instant::now() + left));
+    }
+
     /// Waits until an event is due. What is said to it meanwhile is heard.
     fn wait_until(&mut self, work: &mut dyn Work, event: &Event) -> Result<(), Ended> {
         loop {
-            if self.has_ended() {
-                return Err(Ended);
-            }
             self.hear(work)?;
             // What is to be done at once does not wait for a clock that was set back.
             let Some(due) = work.due(event) else { return Ok(()) };
@@ -231,9 +234,10 @@ impl Follower {
             if now >= due {
                 return Ok(());
             }
-            let left = due.as_millis().saturating_sub(now.as_millis()).saturating_add(1);
-            let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK);
-            self.wait_past(self.shared.watch.synced(), Some(Instant::now() + left));
+            if self.has_ended() {
+                return Err(Ended);
+            }
+            self.wait_for(due);
         }
     }
 
@@ -303,7 +307,7 @@ impl Follower {
         }
         self.aside.insert(trigger.0, SetAside { error: error.to_string(), attempts });
         self.shared.cursors.set_trouble(&self.who, None);
-        let name = crate::entity::Name(&self.program.name);
+        let name = Name(&self.program.name);
         let word = self.program.kind.word().to_uppercase();
         let shown = aside::shown(self.program.kind, trigger);
         self.report(
@@ -418,29 +422,27 @@ impl Follower {
 
     /// Waits while too much is set aside.
     fn rest(&mut self, work: &mut dyn Work) -> Result<(), Ended> {
-        while self.is_full() {
-            if !std::mem::replace(&mut self.halted, true) {
-                let text = format!(
-                    "{} events are set aside: it waits for RETRY {} {}, or SKIP",
-                    self.aside.len(),
-                    self.program.kind.word().to_uppercase(),
-                    crate::entity::Name(&self.program.name)
-                );
-                self.report(None, text);
-            }
+        while self.is_halted() {
             self.wait_past(self.shared.watch.synced(), None);
             if self.has_ended() {
                 return Err(Ended);
             }
             self.hear(work)?;
         }
-        self.halted = false;
         Ok(())
     }
 
-    /// Whether so much is set aside that nothing more may be.
-    pub fn is_full(&self) -> bool {
-        self.aside.len() >= aside::MOST
+    /// Whether so much is set aside that nothing more may be: it says so, and waits.
+    pub fn is_halted(&mut self) -> bool {
+        let is_halted = self.aside.len() >= aside::MOST;
+        if is_halted && !self.halted {
+            let (word, name) = (self.program.kind.word().to_uppercase(), Name(&self.program.name));
+            let text =
+                format!("{} events are set aside: it waits for RETRY {word} {name}, or SKIP", aside::MOST);
+            self.report(None, text);
+        }
+        self.halted = is_halted;
+        is_halted
     }
 }
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::cancel::Cancel;
-use crate::entity::{Entity, Position};
+use crate::entity::Entity;
 use crate::error::{Error, Result};
-use crate::event::{Event, NewEvent, codec};
+use crate::event::{Event, NewEvent};
 use crate::exec::{self, State};
 use crate::plan::{Replay, Window};
 use crate::store::Shared;
-use crate::store::group::{Group, Prepared};
+use crate::store::group::Group;
 
 /// An event that a [handler](crate::Handler) is told of. What it knows of the event is that of an [`Event`].
 ///
@@ -106,12 +106,7 @@ impl Occurrence {
             event.caused_by(self.event.position)
         };
         let group = Group { events: events.into_iter().map(caused).collect(), key, ..Group::default() };
-        let prepared = Prepared::new(&self.shared, group)?;
-        if prepared.is_empty() {
-            return Ok(Vec::new());
-        }
-        let outcome = self.shared.commit(prepared)?;
-        outcome.events.into_iter().map(|(position, bytes)| codec::decode(Position(position), bytes)).collect()
+        self.shared.append(group)?.decoded()
     }
 
     /// Ends the handler: this is the last event that it is told of. What it does about this one counts.

@@ -4,7 +4,7 @@
 //! definition and the instant, so that an instant that comes twice, after a crash, has one effect. Instants that passed while
 //! nobody ran it were missed: it runs once for all of them, at the last of them, and says so.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::follower::{Ended, Failure, Follower};
 use super::reaction::refused_or_done;
@@ -17,9 +17,6 @@ use crate::store::cursor;
 use crate::store::group::{ANY_CONTENT, Group};
 use crate::time::Timestamp;
 
-/// The clock may be set, and a test's does as it likes: it is looked at so often at least.
-const LOOK: Duration = Duration::from_millis(500);
-
 /// What runs so much too late was missed.
 const LATE: Duration = Duration::from_secs(10);
 
@@ -31,7 +28,6 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
     let defined = defined.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
     let rhythm = schedule.rhythm(defined.recorded);
     let mut last = of(follower.begin(Position(place(defined.recorded)))?.position);
-    let mut halted = false;
     loop {
         if follower.has_ended() || hear(follower, &schedule).is_err() {
             return Ok(Ended);
@@ -48,19 +44,8 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
             let who = cursor::Follower::Program(position);
             follower.shared.cursors.change(&who, |cursor| cursor.position = place(due));
         }
-        if !follower.is_full() {
-            halted = false;
-        } else if !std::mem::replace(&mut halted, true) {
-            let text = format!(
-                "so much is set aside that it waits for RETRY SCHEDULE {}, or SKIP",
-                crate::entity::Name(&follower.program.name)
-            );
-            follower.report(None, text);
-        }
-        if due <= last || follower.is_full() {
-            let left = rhythm.next(now).as_millis().saturating_sub(now.as_millis()).max(1);
-            let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK);
-            follower.wait_past(follower.shared.watch.synced(), Some(Instant::now() + left));
+        if follower.is_halted() || due <= last {
+            follower.wait_for(rhythm.next(now));
             continue;
         }
         let passed = rhythm.between(last, due);

@@ -388,8 +388,7 @@ impl Subscription {
     /// When `is_over` is to be asked again.
     fn last_instant(&self) -> Option<Instant> {
         let (Some(Until::Recorded(until)), None) = (self.plan.until, self.last) else { return None };
-        let left = until.as_millis().saturating_sub(self.shared.options.clock.now().as_millis());
-        Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0) + 1))
+        Instant::now().checked_add(self.shared.options.clock.until(until))
     }
 
     #[inline]

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::cancel::Cancel;
 use crate::entity::Position;
@@ -151,8 +151,7 @@ impl ViewSubscription {
     /// When `find_end` is to be asked again.
     fn last_instant(&self) -> Option<Instant> {
         let Some(Until::Recorded(until)) = self.until else { return None };
-        let left = until.as_millis().saturating_sub(self.shared.options.clock.now().as_millis());
-        Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0) + 1))
+        Instant::now().checked_add(self.shared.options.clock.until(until))
     }
 
     /// Compares the view as of a position with what was told.

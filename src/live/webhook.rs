@@ -21,10 +21,9 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::follower::{Ended, Follower};
 use super::subscribe::{Delivery, Subscription};
-use crate::entity::{Name, Position};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::exec::aside;
 use crate::plan::{self, webhook::Webhook};
 use crate::store::Shared;
 use crate::store::cursor;
@@ -94,8 +93,7 @@ fn tell(follower: &mut Follower, who: &cursor::Follower) -> Result<Ended> {
         ringing.ring();
     });
     let after = place.position;
-    let mut dispatcher =
-        Dispatcher { follower, webhook: &webhook, lanes: &lanes, requests, bell, after, halted: false };
+    let mut dispatcher = Dispatcher { follower, webhook: &webhook, lanes: &lanes, requests, bell, after };
     thread::scope(|scope| {
         let mut started = Ok(());
         for lane in 0..lanes.count() {
@@ -159,8 +157,6 @@ struct Dispatcher<'r> {
     bell: Arc<Bell>,
     /// Everything up to here was handed out, or is not wanted.
     after: u64,
-    /// So much is set aside that it waits; that was said.
-    halted: bool,
 }
 
 impl Dispatcher<'_> {
@@ -177,15 +173,15 @@ impl Dispatcher<'_> {
                 return Ok(Ended);
             }
             self.hear()?;
-            let is_full = self.is_full();
+            let is_halted = self.follower.is_halted();
             let goal = self.follower.shared.watch.synced();
             let has_room = self.lanes.has_much_room();
-            if has_room && !is_full && goal > self.after {
+            if has_room && !is_halted && goal > self.after {
                 self.read(goal)?;
                 continue;
             }
             self.bell.wants_room.store(!has_room, Ordering::SeqCst);
-            let past = if has_room && !is_full { self.after } else { u64::MAX };
+            let past = if has_room && !is_halted { self.after } else { u64::MAX };
             let is_called = || {
                 self.bell.rung.load(Ordering::SeqCst)
                     || self.follower.cancel.is_cancelled()
@@ -195,19 +191,6 @@ impl Dispatcher<'_> {
             self.follower.shared.watch.wait_past(past, None, &is_called);
             self.bell.wants_room.store(false, Ordering::SeqCst);
         }
-    }
-
-    /// Whether so much is set aside that it waits.
-    fn is_full(&mut self) -> bool {
-        let is_full = self.follower.is_full();
-        if is_full && !self.halted {
-            let name = Name(&self.webhook.name);
-            let text =
-                format!("{} events are set aside: it waits for RETRY WEBHOOK {name}, or SKIP", aside::MOST);
-            self.follower.report(None, text);
-        }
-        self.halted = is_full;
-        is_full
     }
 
     /// Hands out events up to a position, as many as there is room for.

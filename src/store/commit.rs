@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
-use super::group::{Outcome, Prepared};
+use super::group::{Group, Outcome, Prepared};
 use super::journal::{self, AppendError, Found, FrameBuffer, Journal, Kind, Remnant, Salt};
 use super::queue::{Next, Pending, Queue, Turn};
 use super::stage::Batch;
@@ -47,6 +47,15 @@ impl Committer {
 }
 
 impl Shared {
+    /// Appends a group and waits until it is durable.
+    pub fn append(self: &Arc<Shared>, group: Group) -> Result<Outcome> {
+        let prepared = Prepared::new(self, group)?;
+        if prepared.is_empty() {
+            return Ok(Outcome { events: Vec::new(), repeated: false });
+        }
+        self.commit(prepared)
+    }
+
     /// Commits a group and waits for it; leads if nobody does.
     pub fn commit(self: &Arc<Shared>, request: Prepared) -> Result<Outcome> {
         let pending = Pending::new(request);

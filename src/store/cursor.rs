@@ -153,7 +153,6 @@ impl Cursors {
     }
 
     /// Says what a follower struggles with now, or that it does not.
-    #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
     pub fn set_trouble(&self, follower: &Follower, trouble: Option<String>) {
         let troubles = &mut locked(&self.state).troubles;
         match trouble {

@@ -123,6 +123,13 @@ pub(crate) struct Outcome {
     pub repeated: bool,
 }
 
+impl Outcome {
+    /// Its events.
+    pub fn decoded(self) -> Result<Vec<Event>> {
+        self.events.into_iter().map(|(position, bytes)| codec::decode(Position(position), bytes)).collect()
+    }
+}
+
 impl PreparedEvent {
     /// Checks everything that can be checked before the commit. The tables are not looked at.
     pub fn new(options: &Options, new: NewEvent, internal: bool) -> Result<PreparedEvent> {

@@ -445,9 +445,15 @@ struct Asked {
 impl Reading<'_, '_> {
     fn rows(&self, through: u64, as_of: Option<Moment>) -> Result<Wanted> {
         let asked = self.asked()?;
-        match (&self.view.of, &self.view.shape) {
-            (Of::Events(events), Rows::Group(group)) => Ok(Wanted::Groups(Box::new(ReadGroups {
-                of: GroupsOf::Events(Box::new(events.clone())),
+        if let Rows::Group(group) = &self.view.shape {
+            let of = match &self.view.of {
+                Of::Events(events) => GroupsOf::Events(Box::new(events.clone())),
+                Of::Entities { kind, predicate } => {
+                    GroupsOf::Entities(Box::new(self.find(kind, predicate.clone(), through, as_of)?))
+                }
+            };
+            return Ok(Wanted::Groups(Box::new(ReadGroups {
+                of,
                 group: group.clone(),
                 through,
                 latest: as_of.is_none(),
@@ -455,22 +461,11 @@ impl Reading<'_, '_> {
                 order: asked.order,
                 limit: asked.limit,
                 columns: asked.columns.filter(|_| asked.selects),
-            }))),
-            (Of::Entities { kind, predicate }, Rows::Group(group)) => {
-                let find = self.find(kind, predicate.clone(), through, as_of)?;
-                Ok(Wanted::Groups(Box::new(ReadGroups {
-                    of: GroupsOf::Entities(Box::new(find)),
-                    group: group.clone(),
-                    through,
-                    latest: as_of.is_none(),
-                    predicate: asked.predicate,
-                    order: asked.order,
-                    limit: asked.limit,
-                    columns: asked.columns.filter(|_| asked.selects),
-                })))
-            }
-            (Of::Events(events), _) => self.events(events, asked, through).map(Box::new).map(Wanted::Each),
-            (Of::Entities { kind, predicate }, _) => {
+            })));
+        }
+        match &self.view.of {
+            Of::Events(events) => self.events(events, asked, through).map(Box::new).map(Wanted::Each),
+            Of::Entities { kind, predicate } => {
                 let predicate = both(predicate.clone(), asked.predicate);
                 let mut find = self.find(kind, predicate, through, as_of)?;
                 find.limit = asked.limit;
