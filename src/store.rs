@@ -21,12 +21,14 @@ pub(crate) mod condition;
 mod crash;
 pub(crate) mod cursor;
 pub mod disk;
+mod failures;
 pub(crate) mod fold;
 mod follow;
 pub(crate) mod group;
 pub(crate) mod journal;
 pub(crate) mod kept;
 pub(crate) mod options;
+mod pace;
 pub(crate) mod pack;
 pub(crate) mod place;
 pub(crate) mod posting;
@@ -65,9 +67,11 @@ use cold::Cold;
 use commit::Committer;
 use cursor::Cursors;
 use disk::{Disk, Lock, LockError, LockMode};
+use failures::Failures;
 use follow::Due;
 use group::{Group, Outcome, Prepared};
 use journal::{DatabaseId, Journal, Salt, Side, Sizes};
+use pace::Paces;
 use queue::{Pending, Queue};
 use recent::Recent;
 use recover::Recovered;
@@ -106,6 +110,10 @@ pub(crate) struct Shared {
     /// The journal of this session, from its first write on.
     pub journal: OnceLock<Journal>,
     pub upkeep: Upkeep,
+    /// How fast what is defined can be kept.
+    pub paces: Paces,
+    /// Why some of what is defined is not kept.
+    pub failures: Failures,
     /// Indexes whose lists are still being read, or written.
     pub retired: Mutex<Vec<Retired>>,
     /// Snapshots that are to be made when there is time.
@@ -163,6 +171,8 @@ impl Store {
             committer: Mutex::new(Committer::new(Salt::random()?, meta.recorded)),
             journal: OnceLock::new(),
             upkeep: Upkeep::default(),
+            paces: Paces::default(),
+            failures: Failures::default(),
             retired: Mutex::default(),
             due: Mutex::default(),
             verbs: RwLock::default(),
@@ -257,6 +267,7 @@ impl Store {
         };
         // One that was dropped or replaced meanwhile is not waited for.
         let done = || {
+            self.shared.failures.check(|definition| catalog.has(definition))?;
             Ok(wanted.iter().all(|index| index.is_complete() || replaced(index))
                 && self.shared.keeps_states_of(&catalog)?
                 && self.shared.keeps_views_of(&catalog))
@@ -413,7 +424,8 @@ impl Shared {
             // A checkpoint that came through without telling has moved the frozen tail already.
             let checkpoint = self.cold.read()?.checkpoint()?;
             let left: Vec<_> = tails.each().filter(|tail| tail.last() > checkpoint).collect();
-            checkpoint::write(&self.cold, &left, JournalAfter::Retired(Some(journal.salt())), &tails.catalog)
+            let after = JournalAfter::Retired(Some(journal.salt()));
+            checkpoint::write(&self.cold, &left, after, &tails.catalog, &self.paces)
         };
         if let Err(first) = written() {
             self.cold.reopen().and_then(|()| written()).map_err(|_| first)?;

@@ -78,6 +78,8 @@ pub(super) fn same(snapshot: &Snapshot, define: &Define) -> Option<Position> {
                 On::Events(on) => catalog
                     .get(&wanted.name)
                     .filter(|index| index.on() == on && index.text() == wanted.text)
+                    // One that misses events is defined anew by saying the same again.
+                    .filter(|index| index.is_kept())
                     .map(|index| index.position),
                 On::States(kind) => catalog
                     .finder(&wanted.name)
@@ -99,7 +101,8 @@ pub(super) fn same(snapshot: &Snapshot, define: &Define) -> Option<Position> {
         }
         Define::View(wanted) => {
             let found = snapshot.indexes().view(&wanted.name);
-            found.filter(|view| view.text == wanted.text).map(|view| view.position)
+            let is_kept = |view: &view::DefinedView| view.index.as_ref().is_none_or(|index| index.is_kept());
+            found.filter(|view| view.text == wanted.text && is_kept(view)).map(|view| view.position)
         }
     }
 }

@@ -61,9 +61,8 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
     if let Some(model) = model {
         let earlier = snapshot.version(&model.target()?)?;
         rows.push(definition(snapshot, ("entity", name), &model.text, model.position, earlier)?);
-        if !model.is_understood() {
-            notices.push(format!("this version does not understand how {} is defined", Name(name)));
-        }
+        let failure = model.fold().err().or_else(|| snapshot.failure(model.position));
+        notices.extend(failure.map(|why| format!("the states of {} are not kept: {why}", Name(name))));
     } else if is_kind {
         notices.push(format!("{} is not defined: its events are merged", Name(name)));
     }
@@ -126,11 +125,15 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
         if newest && (index.name() == name || is_kind && concerns(index.on(), name, &types)) {
             let on = index.on().to_string();
             rows.push(self::index(snapshot, (index.name(), &on, index.text()), index.position)?);
+            let why = index.why_not_kept().or_else(|| super::index::failure(snapshot, index.position));
+            notices.extend(why.map(|why| format!("the index {} is not kept: {why}", Name(index.name()))));
         }
     }
     for finder in catalog.finders().filter(|finder| finder.name == name || finder.kind == name) {
         let said = (finder.name.as_str(), finder.kind.as_str(), finder.text.as_str());
         rows.push(self::index(snapshot, said, finder.position)?);
+        let why = super::index::failure(snapshot, finder.position);
+        notices.extend(why.map(|why| format!("the index {} is not kept: {why}", Name(&finder.name))));
     }
     let mut cut = Vec::new();
     for (kind, term) in &types {

@@ -46,17 +46,19 @@ impl Derive for Expression {
 /// `SHOW INDEXES`: those of events, those of states, then those whose lists are being dropped.
 pub(super) fn show(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
     let row = |name: Value, on: Value, text: Value, position: Position, state: &str, percent: Value| {
-        Row::from(Object::from_iter(
-            [
-                ("name", name),
-                ("on", on),
-                ("as", text),
-                ("defined", position.0.into()),
-                ("state", state.into()),
-                ("percent", percent),
-            ]
-            .map(|(member, value)| (member.to_owned(), value)),
-        ))
+        let members = [
+            ("name", name),
+            ("on", on),
+            ("as", text),
+            ("defined", position.0.into()),
+            ("state", state.into()),
+            ("percent", percent),
+        ];
+        Object::from_iter(members.map(|(member, value)| (member.to_owned(), value)))
+    };
+    let with_error = |mut row: Object, error: Option<String>| {
+        row.extend(error.map(|error| ("error".to_owned(), error.into())));
+        Ok(Row::from(row))
     };
     let indexes = snapshot.indexes();
     let mut found = Vec::new();
@@ -66,12 +68,15 @@ pub(super) fn show(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Ro
         let state = match index.is_complete() {
             true if used.is_some_and(|used| used.position == index.position) => "ready",
             false if !index.is_understood() => "not understood",
+            false if !index.is_kept() => "invalid",
+            false if newest && snapshot.failure(index.position).is_some() => "failed",
             false if newest => "building",
             // Another one of this name has taken its place, or will.
             _ => "dropping",
         };
         let (name, on, text) = (index.name().into(), index.on().to_string().into(), index.text().into());
-        found.push(Ok(row(name, on, text, index.position, state, index.percent().into())));
+        let row = row(name, on, text, index.position, state, index.percent().into());
+        found.push(with_error(row, index.why_not_kept().or_else(|| failure(snapshot, index.position))));
     }
     for finder in indexes.finders() {
         let (state, percent) = match indexes.model(&finder.kind) {
@@ -79,10 +84,12 @@ pub(super) fn show(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Ro
             // There are no states of what nobody defines: it is made when somebody does.
             None => ("waiting", Value::Null),
             Some(_) if snapshot.is_built(finder)? => ("ready", 100.into()),
+            Some(_) if snapshot.failure(finder.position).is_some() => ("failed", Value::Null),
             Some(_) => ("building", Value::Null),
         };
         let (name, on, text) = (finder.name.as_str(), finder.kind.as_str(), finder.text.as_str());
-        found.push(Ok(row(name.into(), on.into(), text.into(), finder.position, state, percent)));
+        let row = row(name.into(), on.into(), text.into(), finder.position, state, percent);
+        found.push(with_error(row, failure(snapshot, finder.position)));
     }
     for position in snapshot.dropping()? {
         if indexes.at(position).is_some() {
@@ -91,7 +98,13 @@ pub(super) fn show(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Ro
         let event = snapshot.event(position)?;
         let member =
             |member: &str| event.as_ref().and_then(|event| event.data.get(member)).unwrap_or_default();
-        found.push(Ok(row(member("name"), member("on"), member("as"), position, "dropping", Value::Null)));
+        let row = row(member("name"), member("on"), member("as"), position, "dropping", Value::Null);
+        found.push(with_error(row, None));
     }
     Ok(found.into_iter())
+}
+
+/// Why a definition is not kept, in words.
+pub(super) fn failure(snapshot: &Snapshot, definition: Position) -> Option<String> {
+    snapshot.failure(definition).map(|error| error.to_string())
 }

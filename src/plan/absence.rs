@@ -127,10 +127,11 @@ impl Tagged {
     /// A test of the values of a name, by the index of the name that holds all of them, or else by the one that is to.
     pub fn new(catalog: &Catalog, name: &str, test: Test) -> Result<Tagged> {
         let index = catalog.usable(name).or_else(|| catalog.get(name));
-        if let Some(index) = index.filter(|index| !index.is_understood()) {
-            let found = format!("{}, defined at {}", index.text(), index.position);
-            let what = format!("the index {}", Name(name));
-            return Err(Error::invalid(what, "one that this version understands", found));
+        if let Some(index) = index
+            && let Some(why) = index.why_not_kept()
+        {
+            let what = format!("the index {}, defined at {}", Name(name), index.position);
+            return Err(Error::invalid(what, "one that is kept", why));
         }
         Ok(Tagged::by(name, test, index.map(|index| Derived(index.clone()))))
     }

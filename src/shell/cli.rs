@@ -88,6 +88,10 @@ pub struct Opening {
     #[arg(long, global = true)]
     pub accept_lost_journal: bool,
 
+    /// Evaluate nothing that is defined in the file, as the last resort: it can be read, exported, and mended by DROP
+    #[arg(long, global = true)]
+    pub without_followers: bool,
+
     /// How much memory one query may take to sort and to group, like 64MB or 1GB; 256MB if not said
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub memory: Option<usize>,

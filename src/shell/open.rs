@@ -32,7 +32,10 @@ fn open_with(
     missing: Missing,
     speech: Speech,
 ) -> Result<Db, Failure> {
-    let mut options = options.read_only(opening.read_only).accept_lost_journal(opening.accept_lost_journal);
+    let mut options = options
+        .read_only(opening.read_only)
+        .accept_lost_journal(opening.accept_lost_journal)
+        .without_followers(opening.without_followers);
     if let Some(bytes) = opening.memory {
         options = options.query_memory(bytes);
     }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::catalog::{self, Catalog, Index};
+use super::cold::indexes::Backfilled;
+use super::follow::Round;
 use super::snapshot::Direction;
 use super::term::Term;
 use super::{Shared, locked};
@@ -57,17 +59,17 @@ impl Shared {
     /// Does a slice of what is to be done for indexes.
     pub(super) fn keep_indexes(self: &Arc<Shared>) -> Result<Step> {
         self.prune();
-        let building = self.tails().catalog.building().next().cloned();
-        if let Some(index) = building {
-            self.through_errors(|| self.backfill(&index))?;
-            return Ok(Step::Worked);
+        let catalog = self.tails().catalog;
+        self.paces.retain(|definition| catalog.has(definition));
+        self.failures.retain(|definition| catalog.has(definition));
+        drop(catalog);
+        let building: Vec<_> = self.tails().catalog.building().cloned().collect();
+        let mut round = Round::default();
+        for index in building {
+            round.add(self.tried(index.position, || self.through_errors(|| self.backfill(&index))));
         }
-        let mut kept = false;
-        self.through_errors(|| {
-            kept = self.keep_states()?;
-            Ok(())
-        })?;
-        if kept {
+        round.add(self.through_errors(|| self.keep_states()));
+        if round.end()? {
             return Ok(Step::Worked);
         }
         let read = self.forget_free();
@@ -87,7 +89,7 @@ impl Shared {
     }
 
     /// redb takes nothing more after an error of its disk, until it is opened again.
-    fn through_errors(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    fn through_errors<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         work().or_else(|error| {
             if matches!(error, Error::Io { .. }) {
                 self.cold.reopen()?;
@@ -127,11 +129,14 @@ impl Shared {
         // The tables before the catalog: what is defined in between has no lists yet.
         let mut found = catalog::built(&self.cold.read()?)?;
         let catalog = self.tails().catalog;
-        found.retain(|definition| catalog.at(*definition).is_none());
+        let is_of_view =
+            |at: Position| catalog.kept_views().any(|view| view.position == at && view.view().is_err());
+        found.retain(|definition| catalog.at(*definition).is_none() && !is_of_view(*definition));
         Ok(found)
     }
 
-    fn backfill(self: &Arc<Shared>, index: &Index) -> Result<()> {
+    /// Does a slice of an index. Says whether there was anything to do.
+    fn backfill(self: &Arc<Shared>, index: &Index) -> Result<bool> {
         let definition = index.position;
         // A definition that a crash takes away must leave no lists behind: another one may come to its place.
         if let Some(journal) = self.journal.get().filter(|_| self.watch.synced() < definition.0) {
@@ -140,8 +145,9 @@ impl Shared {
         // What is told as failed may have come through all the same: the table knows.
         let done = self.cold.read()?.backfilled(definition)?;
         index.set_backfilled(done);
+        let Backfilled::Through(done) = done else { return Ok(false) };
         if index.is_complete() {
-            return Ok(());
+            return Ok(true);
         }
         let began = Instant::now();
         let mut lists: BTreeMap<Term, Vec<u64>> = BTreeMap::new();
@@ -165,7 +171,7 @@ impl Shared {
             }
             tables.set_backfilled(definition, through)
         })?;
-        index.set_backfilled(through);
-        Ok(())
+        index.set_backfilled(Backfilled::Through(through));
+        Ok(true)
     }
 }

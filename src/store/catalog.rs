@@ -22,10 +22,10 @@ pub(crate) mod verb;
 pub(crate) mod view;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::cold::indexes::Backfilled;
 use super::cold::{ColdRead, Log, Postings};
 use super::condition::Condition;
 use super::fold::Fold;
@@ -100,13 +100,21 @@ pub(crate) trait Derive: Send + Sync {
     fn keys_of_state(&self, _id: &str, _kept: &Kept, _found: &mut Vec<Key>) {}
 }
 
-/// What to do where this version does not understand a definition.
-fn not_understood(what: &str, name: &str, position: Position, text: &str) -> Error {
-    let (name, text) = (Name(name), shorten(text));
-    Error::stopped(format!(
-        "the {what} {name} is defined at {position} in a way that this version does not understand ({text}); \
-         use the version that defined it, or define it anew"
-    ))
+/// What evaluates a definition, or why nothing does.
+pub(crate) type Understood<T> = std::result::Result<Arc<T>, Error>;
+
+/// What to do where a definition is not evaluated.
+fn not_understood(what: &str, name: &str, position: Position, why: &Error) -> Error {
+    let name = Name(name);
+    match why {
+        Error::Stopped { reason } => {
+            Error::stopped(format!("the {what} {name}, defined at {position}, has no effect: {reason}"))
+        }
+        why => Error::stopped(format!(
+            "the {what} {name} is defined at {position} in a way that this version does not understand ({why}); \
+             use the version that defined it, or define it anew"
+        )),
+    }
 }
 
 /// What is said of an index, understood.
@@ -117,8 +125,8 @@ pub(crate) struct Definition {
     pub on: Pattern,
     /// What of them, as text.
     pub text: String,
-    /// None where this version does not understand the text: such an index is never used.
-    derive: Option<Arc<dyn Derive>>,
+    /// An index of which nothing is understood is never used.
+    derive: Understood<dyn Derive>,
     /// It holds the rows of the view of this name, and nobody asks for it by itself.
     of_view: bool,
 }
@@ -128,8 +136,7 @@ pub(crate) struct Definition {
 pub(crate) struct EntityDefinition {
     pub kind: String,
     pub text: String,
-    /// None where this version does not understand the text.
-    fold: Option<Arc<dyn Fold>>,
+    fold: Understood<dyn Fold>,
 }
 
 /// What is said of an index of states, understood.
@@ -140,7 +147,7 @@ pub(crate) struct FinderDefinition {
     pub kind: String,
     /// What of their states, as text.
     pub text: String,
-    derive: Option<Arc<dyn Derive>>,
+    derive: Understood<dyn Derive>,
 }
 
 /// What is said of a verb, understood.
@@ -148,8 +155,7 @@ pub(crate) struct FinderDefinition {
 pub(crate) struct VerbDefinition {
     pub name: String,
     pub text: String,
-    /// None where this version does not understand the text.
-    rule: Option<Arc<dyn Rule>>,
+    rule: Understood<dyn Rule>,
 }
 
 /// What is said of a view, understood.
@@ -157,8 +163,7 @@ pub(crate) struct VerbDefinition {
 pub(crate) struct ViewDefinition {
     pub name: String,
     pub text: String,
-    /// None where this version does not understand the text.
-    view: Option<Arc<dyn View>>,
+    view: Understood<dyn View>,
 }
 
 /// A step of the catalog.
@@ -183,6 +188,23 @@ impl Change {
         match self {
             Change::Verb(verb) => Some(&verb.name),
             _ => None,
+        }
+    }
+
+    /// Whether it only ends what is defined.
+    pub fn is_drop(&self) -> bool {
+        match self {
+            Change::NoIndex(_)
+            | Change::NoEntity(_)
+            | Change::NoVerb(_)
+            | Change::NoView(_)
+            | Change::NoProgram(..) => true,
+            Change::Index(_)
+            | Change::Finder(_)
+            | Change::Entity(_)
+            | Change::Verb(_)
+            | Change::View(_)
+            | Change::Program(..) => false,
         }
     }
 
@@ -247,12 +269,15 @@ impl Change {
             name: &str,
             lenient: bool,
             fault: impl FnOnce(Error) -> Error,
-        ) -> Result<Option<T>> {
+        ) -> Result<Result<T>> {
             match compiled {
-                Ok((said, compiled)) if said == name => Ok(Some(compiled)),
-                Err(_) | Ok(_) if lenient => Ok(None),
+                Ok((said, compiled)) if said == name => Ok(Ok(compiled)),
+                Err(error) if lenient => Ok(Err(error)),
                 Err(error) => Err(fault(error)),
-                Ok((other, _)) => Err(Error::invalid("a definition", format!("one of {name}"), other)),
+                Ok((other, _)) => {
+                    let other = Error::invalid("a definition", format!("one of {name}"), other);
+                    if lenient { Ok(Err(other)) } else { Err(other) }
+                }
             }
         }
         match kind.as_str() {
@@ -264,16 +289,17 @@ impl Change {
                 let kind = kind.as_ref().and_then(|kind| kind.as_text());
                 let said = text("as")?;
                 let derive = match options.compiler().and_then(|compiler| compiler.index(&said)) {
-                    Ok(derive) if derive.is_of_states() == kind.is_some() => Some(derive),
-                    Err(_) | Ok(_) if lenient => None,
+                    Ok(derive) if derive.is_of_states() == kind.is_some() => Ok(derive),
+                    Err(error) if lenient => Err(error),
                     Err(error) => return Err(understood(&said, error)),
                     Ok(_) => {
                         let what = format!("{} of {name}", DEFINED);
-                        return Err(Error::invalid(
-                            what,
-                            "`of` a kind for its states, or `on` a pattern",
-                            said,
-                        ));
+                        let expected = "`of` a kind for its states, or `on` a pattern";
+                        let other = Error::invalid(what, expected, said.as_str());
+                        if !lenient {
+                            return Err(other);
+                        }
+                        Err(other)
                     }
                 };
                 Ok(Some(match kind {
@@ -310,7 +336,8 @@ impl Change {
                 Some(program) => {
                     let text = text(model::TEXT)?;
                     let compiled = options.compiler().and_then(|compiler| compiler.program(program, &text));
-                    named(compiled.map(|name| (name, ())), &name, lenient, |e| understood(&text, e))?;
+                    // What runs it says why it cannot.
+                    let _ = named(compiled.map(|name| (name, ())), &name, lenient, |e| understood(&text, e))?;
                     Ok(Some(Change::Program(program, name, text)))
                 }
                 None => Err(Error::invalid(
@@ -346,11 +373,13 @@ pub(crate) struct Index {
     definition: Definition,
     /// Up to where it holds what lies before the definition.
     backfilled: AtomicU64,
+    /// It was not kept up: it holds nothing that can be relied on.
+    invalid: AtomicBool,
 }
 
 impl Index {
-    fn new(position: Position, definition: Definition, backfilled: u64) -> Index {
-        Index { position, definition, backfilled: AtomicU64::new(backfilled) }
+    fn new(position: Position, definition: Definition) -> Index {
+        Index { position, definition, backfilled: AtomicU64::new(0), invalid: AtomicBool::new(false) }
     }
 
     pub fn name(&self) -> &str {
@@ -374,12 +403,31 @@ impl Index {
 
     /// Whether it holds every event that it is to hold. Only then it answers anything.
     pub fn is_complete(&self) -> bool {
-        self.is_understood() && self.backfilled() >= self.position.0
+        self.is_kept() && self.backfilled() >= self.position.0
+    }
+
+    /// Whether it holds, or will hold, every event that it is to hold; otherwise only a new definition helps.
+    pub fn is_kept(&self) -> bool {
+        self.is_understood() && !self.invalid.load(Ordering::Acquire)
+    }
+
+    /// Why it does not answer, and what to do; nothing, where it will.
+    pub fn why_not_kept(&self) -> Option<String> {
+        if let Err(error) = &self.definition.derive {
+            return Some(not_understood("index", self.name(), self.position, error).to_string());
+        }
+        let why = "events are missing in it, because it could not be evaluated when they were written";
+        (!self.is_kept()).then(|| format!("{why}; define it anew"))
+    }
+
+    /// Says that its expression could not be evaluated for an event that is in the log all the same.
+    pub(super) fn set_invalid(&self) {
+        self.invalid.store(true, Ordering::Release);
     }
 
     /// Whether this version can work out its expression.
     pub fn is_understood(&self) -> bool {
-        self.definition.derive.is_some()
+        self.definition.derive.is_ok()
     }
 
     /// Up to where it holds what lies before its definition.
@@ -387,8 +435,11 @@ impl Index {
         self.backfilled.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_backfilled(&self, through: u64) {
-        self.backfilled.store(through, Ordering::Release);
+    pub(super) fn set_backfilled(&self, backfilled: Backfilled) {
+        match backfilled {
+            Backfilled::Through(through) => self.backfilled.store(through, Ordering::Release),
+            Backfilled::Invalid => self.set_invalid(),
+        }
     }
 
     /// How much of what lies before its definition it holds, of a hundred.
@@ -405,7 +456,7 @@ impl Index {
     /// What it holds an event under; nothing, if it is not of such events.
     pub fn keys(&self, event: &Record) -> Vec<Key> {
         let mut keys = Vec::new();
-        if let Some(derive) = &self.definition.derive
+        if let Ok(derive) = &self.definition.derive
             && self.definition.on.matches_text(event.kind())
         {
             derive.keys(event, &mut keys);
@@ -503,7 +554,7 @@ impl Catalog {
     pub fn building(&self) -> impl Iterator<Item = &Arc<Index>> {
         let newest =
             |index: &&Arc<Index>| self.newest(index).is_some_and(|newest| Arc::ptr_eq(newest, index));
-        self.each().filter(move |index| newest(index) && index.is_understood() && !index.is_complete())
+        self.each().filter(move |index| newest(index) && index.is_kept() && !index.is_complete())
     }
 
     /// What is defined of the entities of a kind.
@@ -610,7 +661,7 @@ impl Catalog {
         match change {
             Change::Index(definition) => {
                 finders.retain(|finder| finder.name != definition.name);
-                indexes.push(Arc::new(Index::new(position, definition, 0)));
+                indexes.push(Arc::new(Index::new(position, definition)));
             }
             Change::Finder(FinderDefinition { name, kind, text, derive }) => {
                 indexes.retain(|index| index.is_of_view() || *index.name() != name);
@@ -705,39 +756,25 @@ impl Catalog {
         Ok(self.pruned().unwrap_or(self))
     }
 
-    /// Refuses to go on, where something is to be written, with what cannot be kept up.
-    pub(super) fn check(&self, path: &Path, options: &Options) -> Result<()> {
-        if options.read_only {
-            return Ok(());
-        }
-        let index = self.iter().find(|index| !index.is_understood()).map(|index| {
-            let why = options.compiler().and_then(|compiler| compiler.index(index.text())).err();
-            (format!("index {}", Name(index.name())), index.position, index.text(), why)
-        });
-        let finder = self.finders.iter().find(|finder| !finder.is_understood()).map(|finder| {
-            let why = options.compiler().and_then(|compiler| compiler.index(&finder.text)).err();
-            (format!("index {}", Name(&finder.name)), finder.position, finder.text.as_str(), why)
-        });
-        let model = self.models.iter().find(|model| !model.is_understood()).map(|model| {
-            let why = options.compiler().and_then(|compiler| compiler.entity(&model.text)).err();
-            (format!("entity {}", Name(&model.kind)), model.position, model.text.as_str(), why)
-        });
-        let view = self.views.iter().find(|view| view.view().is_err()).map(|view| {
-            let why = options.compiler().and_then(|compiler| compiler.view(&view.text)).err();
-            (format!("view {}", Name(&view.name)), view.position, view.text.as_str(), why)
-        });
-        let unknown = index.or(finder).or(model).or(view);
-        let Some((what, position, text, why)) = unknown else { return Ok(()) };
-        let reason = format!(
-            "its {what}, defined at {position}, is something that this version does not understand: {} ({})",
-            shorten(text),
-            why.map_or_else(String::new, |error| error.to_string())
-        );
-        Err(Error::unopenable(
-            path,
-            reason,
-            "open it with the version that defined it, or read-only (--read-only)",
-        ))
+    /// Whether something that is kept in the background is defined at a position.
+    pub(super) fn has(&self, position: Position) -> bool {
+        self.at(position).is_some()
+            || self.models().any(|model| model.position == position)
+            || self.finders().any(|finder| finder.position == position)
+            || self.kept_views().any(|view| view.position == position)
+    }
+
+    /// Whether every index is kept up.
+    pub(super) fn keeps_all(&self) -> bool {
+        self.each().all(|index| index.is_kept()) && self.views.iter().all(|view| view.view().is_ok())
+    }
+
+    /// The definitions whose indexes miss an event of a type that is written: they are of no use from there on.
+    pub(super) fn missing<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = Position> + 'a {
+        let indexes = self.each().filter(|index| !index.is_kept() && index.on().matches_text(kind));
+        // Of which events a view is that is not understood is not known.
+        let views = self.views.iter().filter(|view| view.view().is_err() && !kind.starts_with('$'));
+        indexes.map(|index| index.position).chain(views.map(|view| view.position))
     }
 }
 

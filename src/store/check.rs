@@ -193,8 +193,8 @@ struct Indexes(Vec<(Arc<Index>, u64)>);
 
 impl Indexes {
     fn of(snapshot: &Snapshot) -> Indexes {
-        let understood = snapshot.indexes().each().filter(|index| index.is_understood());
-        Indexes(understood.map(|index| (index.clone(), index.backfilled())).collect())
+        let kept = snapshot.indexes().each().filter(|index| index.is_kept());
+        Indexes(kept.map(|index| (index.clone(), index.backfilled())).collect())
     }
 
     /// Adds the terms that an event must be found by.

@@ -1,5 +1,6 @@
 //! The checkpoint: a frozen tail moves into the tables, in one transaction and in key order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Shared;
@@ -7,6 +8,7 @@ use super::catalog::Catalog;
 use super::cold::{Cold, Tables, Zone};
 use super::follow::{SnapshotDue, follow};
 use super::journal::Salt;
+use super::pace::{Pace, Paces};
 use super::tail::Tail;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -30,7 +32,8 @@ impl Shared {
     pub fn checkpoint_frozen(&self) -> Result<()> {
         let Some(frozen) = self.tails().frozen else { return Ok(()) };
         // Not longer than that: lists stay as long as somebody has the catalog that they are of.
-        let written = { write(&self.cold, &[&frozen], JournalAfter::Kept, &self.tails().catalog) };
+        let written =
+            { write(&self.cold, &[&frozen], JournalAfter::Kept, &self.tails().catalog, &self.paces) };
         match written {
             Ok(due) => self.snapshots_due(due),
             Err(error) => {
@@ -64,10 +67,18 @@ pub(crate) fn write(
     tails: &[&Arc<Tail>],
     after: JournalAfter,
     catalog: &Catalog,
+    paces: &Paces,
 ) -> Result<Vec<SnapshotDue>> {
-    match write_with(cold, tails, after, Some(catalog)) {
-        // What is kept may be damaged. It must not stand in the way of the log: the background tells of it, and makes it anew.
-        Err(Error::Corrupt { .. }) => write_with(cold, tails, after, None),
+    let events: usize = tails.iter().map(|tail| tail.read().events().len()).sum();
+    let pace = Pace::of(events.max(2), &|| false);
+    match write_with(cold, tails, after, catalog, Some((paces, &pace))) {
+        // What is kept may be damaged, or slow. It must not stand in the way of the log: the background tells of it, and brings it up.
+        Err(error) if pace.overran().is_some() || matches!(error, Error::Corrupt { .. }) => {
+            if let Some(definition) = pace.overran() {
+                paces.overran(definition, events);
+            }
+            write_with(cold, tails, after, catalog, None)
+        }
         written => written,
     }
 }
@@ -76,17 +87,19 @@ fn write_with(
     cold: &Cold,
     tails: &[&Arc<Tail>],
     after: JournalAfter,
-    followed: Option<&Catalog>,
+    catalog: &Catalog,
+    followed: Option<(&Paces, &Pace)>,
 ) -> Result<Vec<SnapshotDue>> {
     let mut chain = cold.read()?.chain()?;
     let mut due = Vec::new();
     cold.write("a checkpoint", |tables| {
         for tail in tails {
             chain = write_tail(tables, tail, chain)?;
-            if let Some(catalog) = followed {
-                due.extend(follow(tables, catalog, tail.first, tail.read().events())?);
+            if let Some((paces, pace)) = followed {
+                due.extend(follow(tables, catalog, tail.first, tail.read().events(), paces, pace)?);
             }
         }
+        write_invalid(tables, tails, catalog)?;
         if let JournalAfter::Retired(salt) = after {
             tables.clear_meta("journal")?;
             if let Some(salt) = salt {
@@ -96,6 +109,20 @@ fn write_with(
         Ok(())
     })?;
     Ok(due)
+}
+
+/// Says of the indexes that some of the events are not in, because they cannot be evaluated, that they are of no use.
+fn write_invalid(tables: &mut Tables, tails: &[&Arc<Tail>], catalog: &Catalog) -> Result<()> {
+    if catalog.keeps_all() {
+        return Ok(());
+    }
+    let mut invalid = BTreeSet::new();
+    for tail in tails {
+        for (position, bytes) in (tail.first..).zip(tail.read().events()) {
+            invalid.extend(catalog.missing(Record::open(Position(position), bytes)?.kind()));
+        }
+    }
+    invalid.into_iter().try_for_each(|definition| tables.set_invalid(definition))
 }
 
 fn write_tail(tables: &mut Tables, tail: &Tail, mut chain: [u8; 32]) -> Result<[u8; 32]> {

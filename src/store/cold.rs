@@ -18,7 +18,7 @@
 
 mod cursors;
 mod handle;
-mod indexes;
+pub(crate) mod indexes;
 mod read;
 pub(crate) mod states;
 pub(crate) mod views;

@@ -17,6 +17,7 @@ use super::cold::Tables;
 use super::cold::states::{Built, Owner};
 use super::fold::{EVERY, Fold, Folded, Plain};
 use super::kept::Kept;
+use super::pace::{Pace, Paces};
 use super::snapshot::Direction;
 use super::term::Term;
 use super::{Shared, locked, view};
@@ -46,11 +47,14 @@ pub(super) fn follow(
     catalog: &Catalog,
     first: u64,
     events: &[impl AsRef<[u8]>],
+    paces: &Paces,
+    pace: &Pace,
 ) -> Result<Vec<SnapshotDue>> {
     let mut followed = Vec::new();
     for model in catalog.models() {
-        // One that is not understood is not followed; a file with such a model is not written.
+        // One that is not understood is not followed: it stays where it is.
         if let Ok(fold) = model.fold()
+            && !paces.is_slow(model.position)
             && tables.followed(model.position)? == Some(first - 1)
         {
             followed.push((&**model, fold));
@@ -58,15 +62,18 @@ pub(super) fn follow(
     }
     let (touched, due) = touched(catalog, &followed, first, events)?;
     for ((model, fold), entities) in followed.into_iter().zip(touched) {
-        bring_up(tables, catalog, model, fold, first, events, entities)?;
+        bring_up(tables, catalog, (model, fold), first, events, entities, pace)?;
     }
     for view in catalog.kept_views() {
         if let Some(groups) = view.groups()
+            && !paces.is_slow(view.position)
             && tables.followed(view.position)? == Some(first - 1)
         {
-            match view::bring_up(tables, view.position, groups, first, events) {
-                // What is damaged is made anew of the log, and nothing else waits for that.
-                Err(Error::Corrupt { .. }) => tables.forget_followed(view.position)?,
+            match view::bring_up(tables, view.position, groups, first, events, pace) {
+                // What is damaged, or cannot be evaluated, is made anew of the log, and nothing else waits for that.
+                Err(error) if pace.overran().is_none() && !matches!(error, Error::Io { .. }) => {
+                    tables.forget_followed(view.position)?;
+                }
                 kept => kept?,
             }
         }
@@ -171,12 +178,13 @@ fn included(event: &Record, kind: &str, fold: &dyn Fold) -> Vec<String> {
 fn bring_up(
     tables: &mut Tables,
     catalog: &Catalog,
-    model: &Model,
-    fold: &Arc<dyn Fold>,
+    (model, fold): (&Model, &Arc<dyn Fold>),
     first: u64,
     events: &[impl AsRef<[u8]>],
     entities: Touched,
+    pace: &Pace,
 ) -> Result<()> {
+    pace.begin(model.position);
     let mut finders = Vec::new();
     let known = tables.indexes_of(model.position)?;
     for finder in catalog.finders_of(&model.kind) {
@@ -201,7 +209,7 @@ fn bring_up(
     }
     let followed = Followed { model, fold, finders };
     for (id, positions) in entities {
-        followed.entity(tables, &id, first, events, &positions)?;
+        followed.entity(tables, &id, first, events, &positions, pace)?;
     }
     tables.set_followed(model.position, first + events.len() as u64 - 1)
 }
@@ -214,6 +222,7 @@ impl Followed<'_> {
         first: u64,
         events: &[impl AsRef<[u8]>],
         positions: &[(u64, bool)],
+        pace: &Pace,
     ) -> Result<()> {
         let definition = self.model.position;
         let finders: Vec<_> = self.finders.iter().filter(|(_, built)| built.has(id)).collect();
@@ -229,6 +238,7 @@ impl Followed<'_> {
         })?;
         let mut term = None;
         for (position, own) in positions {
+            pace.check()?;
             let bytes = events.get((position - first) as usize).map(AsRef::as_ref).unwrap_or_default();
             folded.add(&**self.fold, &Record::open(Position(*position), bytes)?, *own);
             if folded.events.is_multiple_of(self.fold.every()) {
@@ -270,6 +280,31 @@ pub(crate) struct Due {
     bytes: usize,
 }
 
+/// A round of the background: a slice for each definition, so that none waits for another that is slow, or fails.
+#[derive(Default)]
+pub(super) struct Round {
+    worked: bool,
+    failed: Option<Error>,
+}
+
+impl Round {
+    /// Takes note of how a slice went.
+    pub fn add(&mut self, slice: Result<bool>) {
+        match slice {
+            Ok(worked) => self.worked |= worked,
+            Err(error) => drop(self.failed.get_or_insert(error)),
+        }
+    }
+
+    /// Whether there was anything to do; an error if there was nothing but what failed.
+    pub fn end(self) -> Result<bool> {
+        match self.failed {
+            Some(error) if !self.worked => Err(error),
+            _ => Ok(self.worked),
+        }
+    }
+}
+
 impl Shared {
     /// Remembers which plain entities are due a snapshot. What is too much is forgotten: the next one will do.
     pub(super) fn snapshots_due(&self, due: Vec<SnapshotDue>) {
@@ -301,23 +336,29 @@ impl Shared {
     /// Does a slice of what is to be done for kept states. Says whether there was anything to do.
     pub(super) fn keep_states(self: &Arc<Shared>) -> Result<bool> {
         let catalog = self.tails().catalog;
+        let mut round = Round::default();
         for model in catalog.models().filter(|model| model.is_understood()) {
-            if self.follow_model(&catalog, model)? {
-                return Ok(true);
+            let followed = self.tried(model.position, || self.follow_model(&catalog, model));
+            // The indexes of states come after the states.
+            let is_at_end = matches!(followed, Ok(false)) && !self.failures.is_final(model.position);
+            round.add(followed);
+            for finder in catalog.finders_of(&model.kind).filter(|_| is_at_end) {
+                round.add(self.tried(finder.position, || self.build_finder(model, finder)));
             }
-            for finder in catalog.finders_of(&model.kind) {
-                if self.build_finder(model, finder)? {
-                    return Ok(true);
-                }
-            }
         }
-        if self.keep_views(&catalog)? {
-            return Ok(true);
+        round.add(self.keep_views(&catalog));
+        round.add(self.write_snapshots());
+        round.add(self.drop_states(&catalog));
+        round.end()
+    }
+
+    /// Works for a definition, unless it failed by itself before: then, or if it does now, there is nothing to do for it.
+    pub(super) fn tried(&self, definition: Position, work: impl FnOnce() -> Result<bool>) -> Result<bool> {
+        if self.failures.is_final(definition) {
+            return Ok(false);
         }
-        if self.write_snapshots()? {
-            return Ok(true);
-        }
-        self.drop_states(&catalog)
+        let worked = self.failures.note(definition, work());
+        if self.failures.is_final(definition) { Ok(false) } else { worked }
     }
 
     /// Whether all states that a catalog has defined are kept up to C, and are in the indexes of them. What was dropped or replaced
@@ -346,9 +387,9 @@ impl Shared {
     /// Brings the states of a model a stretch nearer to C.
     fn follow_model(self: &Arc<Shared>, catalog: &Catalog, model: &Model) -> Result<bool> {
         let fold = model.fold()?;
-        self.follow_definition(model.position, |tables, first, events| {
+        self.follow_definition(model.position, |tables, first, events, pace| {
             let entities = touched_by(model, &**fold, first, events)?;
-            bring_up(tables, catalog, model, fold, first, events, entities)
+            bring_up(tables, catalog, (model, fold), first, events, entities, pace)
         })
     }
 
@@ -356,7 +397,7 @@ impl Shared {
     pub(super) fn follow_definition(
         self: &Arc<Shared>,
         definition: Position,
-        bring_up: impl FnOnce(&mut Tables, u64, &[Box<[u8]>]) -> Result<()>,
+        bring_up: impl FnOnce(&mut Tables, u64, &[Box<[u8]>], &Pace) -> Result<()>,
     ) -> Result<bool> {
         let (checkpoint, through) = {
             let read = self.cold.read()?;
@@ -382,7 +423,8 @@ impl Shared {
         }
         let (began, mut bytes, mut events) = (Instant::now(), 0, Vec::<Box<[u8]>>::new());
         let mut log = self.snapshot().log(through + 1, checkpoint, Direction::Ascending);
-        log.lend(self.options.index_slice.0, |_, event| {
+        let most = self.options.index_slice.0;
+        log.lend(self.paces.events(definition, most), |_, event| {
             bytes += event.len() + 64;
             events.push(event.into());
             Ok(bytes < BYTES && began.elapsed() < READING && !self.upkeep.stopping())
@@ -390,14 +432,22 @@ impl Shared {
         if events.is_empty() {
             return Err(Error::corrupt("the log", format!("no event at #{}", through + 1)));
         }
+        let is_stopping = || self.upkeep.stopping();
+        let pace = Pace::of(events.len(), &is_stopping);
+        pace.begin(definition);
         let kept = self.cold.write("keeping what is defined", |tables| {
             // A checkpoint may have come between.
             if tables.followed(definition)? != Some(through) {
                 return Ok(());
             }
-            bring_up(tables, through + 1, &events)
+            bring_up(tables, through + 1, &events, &pace)
         });
+        if pace.overran().is_some() {
+            self.paces.overran(definition, events.len());
+            return Ok(true);
+        }
         self.or_begin_anew(definition, kept)?;
+        self.paces.kept_up(definition, events.len(), most);
         Ok(true)
     }
 
@@ -417,7 +467,11 @@ impl Shared {
         if let Some(journal) = self.journal.get().filter(|_| self.watch.synced() < finder.position.0) {
             self.sync_journal(journal)?;
         }
-        let most = self.options.index_slice.1;
+        let all = self.options.index_slice.1;
+        let most = self.paces.events(finder.position, all);
+        let is_stopping = || self.upkeep.stopping();
+        let pace = Pace::of(most, &is_stopping);
+        pace.begin(finder.position);
         let built = self.cold.write("building an index of states", |tables| {
             let (model, index) = (model.position, finder.position);
             let after = match tables.built(model, index)? {
@@ -431,6 +485,7 @@ impl Shared {
             };
             let (mut entries, mut last, mut count) = (Vec::new(), None, 0);
             tables.states_after(model, &after, most, |id, bytes| {
+                pace.check()?;
                 let terms = found_by(id, &Kept::open(bytes)?, finder);
                 entries.extend(terms.into_iter().map(|term| (term, id.to_owned())));
                 (last, count) = (Some(id.as_bytes().to_vec()), count + 1);
@@ -444,7 +499,12 @@ impl Shared {
                 None => tables.set_built(model, index, &Built::Whole),
             }
         });
+        if pace.overran().is_some() {
+            self.paces.overran(finder.position, most);
+            return Ok(true);
+        }
         self.or_begin_anew(model.position, built)?;
+        self.paces.kept_up(finder.position, most, all);
         Ok(true)
     }
 
@@ -526,10 +586,7 @@ impl Shared {
 
 /// Whether something is defined there by now.
 fn catalog_is_behind(shared: &Shared, definition: Position) -> bool {
-    let now = shared.tails().catalog;
-    now.models().any(|model| model.position == definition)
-        || now.finders().any(|finder| finder.position == definition)
-        || now.kept_views().any(|view| view.position == definition)
+    shared.tails().catalog.has(definition)
 }
 
 #[cfg(test)]

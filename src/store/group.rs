@@ -185,6 +185,20 @@ impl PreparedEvent {
     }
 }
 
+/// Refuses what is more than the end of a definition, where nothing that is defined is evaluated.
+fn only_drops(events: &[PreparedEvent], performs: bool) -> Result<()> {
+    let other = events.iter().find(|event| !event.change.as_ref().is_some_and(Change::is_drop));
+    let found = match other {
+        Some(event) => event.kind.to_string(),
+        None if performs => "PERFORM".to_owned(),
+        None => return Ok(()),
+    };
+    Err(Error::stopped(format!(
+        "the database was opened without followers, so nothing is appended but the end of definitions (DROP), and this \
+         is {found}"
+    )))
+}
+
 impl Prepared {
     /// Checks everything that can be checked before the commit, and looks up what the tables know.
     pub fn new(shared: &Arc<Shared>, group: Group) -> Result<Prepared> {
@@ -215,6 +229,9 @@ impl Prepared {
             events.push(PreparedEvent { chained, ..event });
         }
         let mut performs = group.performs;
+        if options.without_followers {
+            only_drops(&events, !performs.is_empty())?;
+        }
         let mut bytes: usize = events.iter().map(PreparedEvent::bytes).sum();
         for (_, perform) in &mut performs {
             let cause = match &perform.cause {

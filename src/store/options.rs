@@ -39,6 +39,7 @@ pub struct Options {
     disk: Option<Arc<dyn Disk>>,
     pub(crate) read_only: bool,
     pub(crate) accept_lost_journal: bool,
+    pub(crate) without_followers: bool,
     pub(crate) cache: usize,
     pub(crate) threads: usize,
     pub(crate) tail_events: usize,
@@ -126,6 +127,7 @@ impl Default for Options {
             disk: None,
             read_only: false,
             accept_lost_journal: false,
+            without_followers: false,
             cache: 128 << 20,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
             tail_events: 100_000,
@@ -177,6 +179,26 @@ impl Options {
     /// that one knows.
     pub fn accept_lost_journal(mut self, accept: bool) -> Options {
         self.accept_lost_journal = accept;
+        self
+    }
+
+    /// Opens without evaluating anything that is defined in the file, as the last resort where a definition stands in the way: the log
+    /// can be read and exported, and definitions can be dropped; nothing else is appended, and states, views, indexes and verbs
+    /// are not to be had. An index that misses an event because of this says so, and is built again once it is defined anew.
+    ///
+    /// ```
+    /// use bygone::{Db, Options, Parameters};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("shop.bygone");
+    /// let db = Db::create(&path)?;
+    /// db.query("DEFINE VERB Pay ON Order EMIT Order.paid", &Parameters::new())?;
+    /// db.close()?;
+    /// let rescue = Options::new().without_followers(true).open(&path)?;
+    /// rescue.query("DROP VERB Pay", &Parameters::new())?;
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn without_followers(mut self, without: bool) -> Options {
+        self.without_followers = without;
         self
     }
 
@@ -326,6 +348,11 @@ impl Options {
     }
 
     pub(crate) fn compiler(&self) -> Result<&dyn Compile> {
+        if self.without_followers {
+            return Err(Error::stopped(
+                "the database was opened without followers, so nothing that is defined is evaluated",
+            ));
+        }
         let none = || Error::stopped("nothing here understands definitions");
         self.compiler.as_deref().ok_or_else(none)
     }
@@ -336,7 +363,7 @@ impl Options {
         if self.by_hand {
             return false;
         }
-        !self.read_only
+        !self.read_only && !self.without_followers
     }
 
     /// The disk to work on. One that is only read keeps what recovery would write in memory.
@@ -362,6 +389,9 @@ impl Options {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
+        if self.live && self.without_followers {
+            return Err(Error::invalid("the options", "live, or without followers", "both"));
+        }
         match self.durability {
             Durability::Interval(every) if every.is_zero() => {
                 Err(Error::invalid("durability", "an interval longer than nothing", "0s"))

@@ -14,6 +14,7 @@ use super::cold::{Cold, Meta, at_opening};
 use super::disk::Disk;
 use super::journal::{self, DatabaseId, Found, Kind, Remnant, Replay, Salt, Side};
 use super::options::Options;
+use super::pace::Paces;
 use super::tail::{Staged, Tail};
 use super::term::terms_of;
 use crate::entity::Position;
@@ -105,8 +106,6 @@ fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -
     };
     let found = journal::find(&**disk, path)?;
     let (mut recovery, mut lost) = (Recovery::default(), false);
-    // Nothing is taken in, and no journal removed, of a file whose indexes cannot be kept up.
-    catalog.check(path, options)?;
     for segment in &found {
         check_segment(disk, path, &meta, segment, options)?;
     }
@@ -119,7 +118,7 @@ fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -
         } else if options.accept_lost_journal {
             lost = true;
             drop_lists_after(cold, meta.checkpoint)?;
-            checkpoint::write(cold, &[], JournalAfter::Retired(Some(salt)), &catalog)?;
+            checkpoint::write(cold, &[], JournalAfter::Retired(Some(salt)), &catalog, &Paces::default())?;
         } else {
             let reason =
                 format!("its journal is gone; the file itself holds every event up to #{}", meta.checkpoint);
@@ -225,10 +224,8 @@ fn replay(
             tail.extend(decode_frame(&frame.payload, &mut next, frame.count, catalog, options)?);
         }
     }
-    // What was replayed without the terms of an index must not be taken in.
-    catalog.check(path, options)?;
     let cut = replay.cut().map(|cut| Position(cut.at));
-    checkpoint::write(cold, &[&tail], JournalAfter::Retired(Some(salt)), catalog)?;
+    checkpoint::write(cold, &[&tail], JournalAfter::Retired(Some(salt)), catalog, &Paces::default())?;
     Ok(Recovery { replayed: next - first, cut })
 }
 

@@ -90,6 +90,11 @@ impl Snapshot {
         &self.catalog
     }
 
+    /// Why a definition is not kept in the background, if it is not.
+    pub fn failure(&self, definition: Position) -> Option<Error> {
+        self.shared.failures.of(definition)
+    }
+
     /// The definitions whose lists are being dropped.
     pub fn dropping(&self) -> Result<Vec<Position>> {
         self.shared.stale()

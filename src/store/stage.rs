@@ -420,8 +420,7 @@ impl Shared {
         if let Some(target) = event.target.as_ref()
             && event.new.namespace.is_none()
             && let Some(model) = batch.catalog.model(target.kind())
-            && let Ok(fold) = model.fold()
-            && let Some(namespace) = fold.namespace()
+            && let Some(namespace) = model.fold()?.namespace()
         {
             if how.restore {
                 // What is restored is what it was: this event was another, or its definition was.

@@ -17,6 +17,8 @@ use std::sync::Arc;
 use super::Shared;
 use super::catalog::{Catalog, Derive};
 use super::cold::Tables;
+use super::follow::Round;
+use super::pace::Pace;
 use super::snapshot::Snapshot;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -61,10 +63,15 @@ pub(super) fn bring_up(
     groups: &dyn Groups,
     first: u64,
     events: &[impl AsRef<[u8]>],
+    pace: &Pace,
 ) -> Result<()> {
-    let mut records =
-        (first..).zip(events).map(|(position, bytes)| Record::open(Position(position), bytes.as_ref()));
+    pace.begin(definition);
+    let mut records = (first..).zip(events).map(|(position, bytes)| {
+        pace.check()?;
+        Record::open(Position(position), bytes.as_ref())
+    });
     for (key, later) in groups.part(&mut records)? {
+        pace.check()?;
         let bytes = tables.with_group(definition, &key, |kept| match kept {
             None => Ok(Some(later)),
             // It is too large already.
@@ -81,24 +88,25 @@ pub(super) fn bring_up(
 impl Shared {
     /// Does a slice of what is to be done for views. Says whether there was anything to do.
     pub(super) fn keep_views(self: &Arc<Shared>, catalog: &Catalog) -> Result<bool> {
+        let mut round = Round::default();
         for view in catalog.kept_views() {
-            if let Some(groups) = view.groups()
-                && self.follow_definition(view.position, |tables, first, events| {
-                    bring_up(tables, view.position, groups, first, events)
-                })?
-            {
-                return Ok(true);
+            if let Some(groups) = view.groups() {
+                round.add(self.tried(view.position, || {
+                    self.follow_definition(view.position, |tables, first, events, pace| {
+                        bring_up(tables, view.position, groups, first, events, pace)
+                    })
+                }));
             }
-            if !view.is_complete() {
+            if !view.is_complete() && !self.failures.is_final(view.position) {
                 view.look(&self.cold.read()?, catalog)?;
             }
         }
         // What another has replaced by now is let go of.
         if catalog.pruned().is_some() {
             self.prune();
-            return Ok(true);
+            round.add(Ok(true));
         }
-        Ok(false)
+        round.end()
     }
 
     /// Whether every view of a catalog is kept, but for what was just appended. What was dropped or replaced since is not asked for.

@@ -15,7 +15,6 @@ use crate::exec::eval::Scope;
 use crate::exec::gather::gather_all;
 use crate::exec::group::{Grouping, Groups};
 use crate::exec::project::{fields as columns_of, row};
-use crate::exec::show::fields;
 use crate::exec::sort::write_sort_key;
 use crate::exec::{find, read};
 use crate::plan::datum::Datum;
@@ -402,19 +401,32 @@ pub(in crate::exec) fn show(snapshot: &Snapshot) -> Result<impl Iterator<Item = 
         let state = match view.is_complete() {
             _ if view.view().is_err() => "not understood",
             true if used => "ready",
+            false if view.index.as_ref().is_some_and(|index| !index.is_kept()) => "invalid",
+            false if newest && snapshot.failure(view.position).is_some() => "failed",
             false if newest => "building",
             _ => "dropping",
         };
         let percent = percent(snapshot, view)?;
-        rows.push(Ok(fields([
-            ("name", view.name.as_str().into()),
-            ("as", query(view).into()),
-            ("defined", view.position.0.into()),
-            ("state", state.into()),
-            ("percent", percent),
-        ])));
+        let mut row = Object::from_iter(
+            [
+                ("name", view.name.as_str().into()),
+                ("as", query(view).into()),
+                ("defined", view.position.0.into()),
+                ("state", state.into()),
+                ("percent", percent),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        row.extend(why_not_kept(snapshot, view).map(|why| ("error".to_owned(), why.into())));
+        rows.push(Ok(Row::from(row)));
     }
     Ok(rows.into_iter())
+}
+
+/// Why it is not kept, if it is not.
+pub(in crate::exec) fn why_not_kept(snapshot: &Snapshot, view: &DefinedView) -> Option<String> {
+    let invalid = view.index.as_ref().and_then(|index| index.why_not_kept());
+    invalid.or_else(|| super::super::index::failure(snapshot, view.position))
 }
 
 /// What a view is defined as, without its name.
@@ -454,6 +466,9 @@ pub(in crate::exec) fn progress(snapshot: &Snapshot, view: &DefinedView) -> Resu
             "{name} is being built; the definition of {} answers until it is complete",
             used.position
         )));
+    }
+    if let Some(why) = why_not_kept(snapshot, view) {
+        return Ok(Some(format!("{name} is not kept, and worked out of the log when it is read: {why}")));
     }
     if !view.is_complete() {
         return Ok(Some(format!(

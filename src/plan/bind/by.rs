@@ -126,18 +126,21 @@ impl Binder<'_> {
             && let Some(index) = catalog.get(name)
         {
             let field = Name(name);
-            let message = if index.is_understood() {
-                format!(
+            let failed = self.snapshot()?.failure(index.position).map(|error| error.to_string());
+            let message = match index.why_not_kept().or(failed) {
+                None => format!(
                     "BY {field}: its index is still being built, {} % so far; WHERE {} {test} asks the same without it",
                     index.percent(),
                     index.text()
-                )
-            } else {
-                format!(
-                    "BY {field}: this version does not understand what its index, defined at {}, is of: {}",
+                ),
+                Some(why) if index.is_understood() => format!(
+                    "BY {field}: its index, defined at {}, does not answer: {why}; WHERE {} {test} asks the same without it",
                     index.position,
                     index.text()
-                )
+                ),
+                Some(why) => {
+                    format!("BY {field}: its index, defined at {}, does not answer: {why}", index.position)
+                }
             };
             return Err(self.fault(tag.span, message));
         }

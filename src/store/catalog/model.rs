@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Derive, not_understood};
+use super::{Derive, Understood, not_understood};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::store::fold::Fold;
@@ -28,8 +28,7 @@ pub(crate) struct Model {
     pub kind: String,
     /// As it was said, in the canonical text of the statement.
     pub text: String,
-    /// None where this version does not understand the text.
-    pub(super) fold: Option<Arc<dyn Fold>>,
+    pub(super) fold: Understood<dyn Fold>,
 }
 
 impl Model {
@@ -38,12 +37,12 @@ impl Model {
     /// # Errors
     /// If this version does not understand the definition.
     pub fn fold(&self) -> Result<&Arc<dyn Fold>> {
-        self.fold.as_ref().ok_or_else(|| not_understood("entity", &self.kind, self.position, &self.text))
+        self.fold.as_ref().map_err(|why| not_understood("entity", &self.kind, self.position, why))
     }
 
     /// Whether this version can work it out.
     pub fn is_understood(&self) -> bool {
-        self.fold.is_some()
+        self.fold.is_ok()
     }
 
     /// What its definitions are about.
@@ -67,14 +66,14 @@ pub(crate) struct Finder {
     pub kind: String,
     /// What of their states, in the canonical text of the expression.
     pub text: String,
-    /// None where this version does not understand the text: such an index is never used.
-    pub(super) derive: Option<Arc<dyn Derive>>,
+    /// An index of which nothing is understood is never used.
+    pub(super) derive: Understood<dyn Derive>,
 }
 
 impl Finder {
     /// Whether this version can work out its expression.
     pub fn is_understood(&self) -> bool {
-        self.derive.is_some()
+        self.derive.is_ok()
     }
 
     /// Where those are of which there is no state, because an event could not be folded in.
@@ -91,7 +90,7 @@ impl Finder {
     /// The terms that a state is found by, each once, in order.
     pub fn terms(&self, id: &str, kept: &Kept) -> Vec<Term> {
         let mut keys = Vec::new();
-        if let Some(derive) = &self.derive {
+        if let Ok(derive) = &self.derive {
             derive.keys_of_state(id, kept, &mut keys);
         }
         let mut terms: Vec<Term> = keys.iter().filter_map(|key| Term::derived(self.position, key)).collect();

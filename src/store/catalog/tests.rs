@@ -418,8 +418,21 @@ fn appends_go_on_while_an_index_is_built() {
     indexes_hold(&store.snapshot()).unwrap();
 }
 
+/// Another version, that understands nothing that is defined.
+struct Nothing;
+
+impl Compile for Nothing {
+    fn index(&self, _: &str) -> Result<Arc<dyn Derive>> {
+        Err(Error::invalid("colour", "another version", "this one"))
+    }
+
+    fn entity(&self, _: &str) -> Result<(String, Arc<dyn Fold>)> {
+        Err(Error::invalid("colour", "another version", "this one"))
+    }
+}
+
 #[test]
-fn an_index_that_is_not_understood_keeps_the_database_closed_to_writers() {
+fn an_index_that_is_not_understood_keeps_nobody_out_and_answers_nothing_where_it_misses_an_event() {
     let disk = SimulatedDisk::new();
     let store = Store::create(path(), by_hand(&disk)).unwrap();
     append(&store, paid("red"));
@@ -427,39 +440,62 @@ fn an_index_that_is_not_understood_keeps_the_database_closed_to_writers() {
     assert!(error.to_string().contains("the name of a member"), "{error}");
     store.append(defined("colour", "*", "colour")).unwrap();
     append(&store, paid("red"));
-
-    struct Nothing;
-    impl Compile for Nothing {
-        fn index(&self, _: &str) -> Result<Arc<dyn Derive>> {
-            Err(Error::invalid("colour", "another version", "this one"))
-        }
-
-        fn entity(&self, _: &str) -> Result<(String, Arc<dyn Fold>)> {
-            Err(Error::invalid("colour", "another version", "this one"))
-        }
-    }
     let crashed = disk.crash(Fate::KeepAll, 0);
     store.close().unwrap();
     for disk in [&disk, &crashed] {
-        let other = options(disk).with_compiler(Arc::new(Nothing));
-        let error = Store::open(path(), other.clone()).unwrap_err();
-        assert_eq!(error.kind(), "unopenable");
-        let error = error.to_string();
-        assert!(
-            error.contains("its index colour, defined at #2") && error.contains("another version"),
-            "{error}"
-        );
-        let store = Store::open(path(), other.read_only(true)).unwrap();
+        let other = || {
+            let mut options = by_hand(disk);
+            options = options.with_compiler(Arc::new(Nothing));
+            options
+        };
+        let store = Store::open(path(), other().read_only(true)).unwrap();
         assert_eq!(store.snapshot().head(), Position(3));
         assert!(store.snapshot().indexes().usable("colour").is_none());
         assert!(verify(&store.snapshot()).unwrap().faults.is_empty());
         assert!(store.wait_for_indexes(Duration::from_secs(9)).is_err());
         store.close().unwrap();
-        // Nothing was lost of it: the version that understands it goes on.
+        // It is written, and says why the index does not answer.
+        let store = Store::open(path(), other()).unwrap();
+        let why = store.snapshot().indexes().get("colour").unwrap().why_not_kept().unwrap();
+        assert!(why.contains("defined at #2") && why.contains("another version"), "{why}");
+        append(&store, paid("red"));
+        store.close().unwrap();
+        // The version that understands it does not take the index for whole: it misses #4.
         let store = Store::open(path(), by_hand(disk)).unwrap();
+        while store.work_by_hand().unwrap() {}
+        assert!(store.snapshot().indexes().usable("colour").is_none());
+        let why = store.snapshot().indexes().get("colour").unwrap().why_not_kept().unwrap();
+        assert!(why.contains("define it anew"), "{why}");
+        assert!(verify(&store.snapshot()).unwrap().faults.is_empty());
+        append(&store, paid("red"));
+        store.close().unwrap();
+        let store = Store::open(path(), by_hand(disk)).unwrap();
+        store.append(defined("colour", "*", "colour")).unwrap();
         indexes_are_whole(&store).unwrap();
-        assert_eq!(list(&store.snapshot(), "colour", "red"), [1, 3]);
+        assert_eq!(list(&store.snapshot(), "colour", "red"), [1, 3, 4, 5]);
     }
+}
+
+#[test]
+fn an_index_that_misses_no_event_is_whole_again_where_it_is_understood() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), by_hand(&disk)).unwrap();
+    append(&store, paid("red"));
+    store.append(defined("colour", "*", "colour")).unwrap();
+    append(&store, paid("red"));
+    indexes_are_whole(&store).unwrap();
+    store.append(defined("other", "*", "other")).unwrap();
+    store.close().unwrap();
+    let rescue = Store::open(path(), by_hand(&disk).without_followers(true)).unwrap();
+    let refused = rescue.append(Group { events: vec![paid("red")], ..Group::default() }).unwrap_err();
+    assert!(refused.to_string().contains("without followers"), "{refused}");
+    assert!(rescue.append(defined("third", "*", "third")).is_err());
+    rescue.append(dropped("other")).unwrap();
+    rescue.close().unwrap();
+    let store = Store::open(path(), by_hand(&disk)).unwrap();
+    indexes_are_whole(&store).unwrap();
+    assert_eq!(list(&store.snapshot(), "colour", "red"), [1, 3]);
+    assert!(store.snapshot().indexes().get("other").is_none());
 }
 
 #[test]

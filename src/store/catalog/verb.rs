@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::not_understood;
+use super::{Understood, not_understood};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::store::verb::Rule;
@@ -23,8 +23,7 @@ pub(crate) struct Verb {
     pub name: String,
     /// As it was said, in the canonical text of the statement.
     pub text: String,
-    /// None where this version does not understand the text.
-    pub(super) rule: Option<Arc<dyn Rule>>,
+    pub(super) rule: Understood<dyn Rule>,
 }
 
 impl Verb {
@@ -33,7 +32,7 @@ impl Verb {
     /// # Errors
     /// If this version does not understand the definition.
     pub fn rule(&self) -> Result<&Arc<dyn Rule>> {
-        self.rule.as_ref().ok_or_else(|| not_understood("verb", &self.name, self.position, &self.text))
+        self.rule.as_ref().map_err(|why| not_understood("verb", &self.name, self.position, why))
     }
 
     /// What its definitions are about.

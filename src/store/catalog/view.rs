@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Catalog, Definition, Finder, Index, not_understood};
+use super::{Catalog, Definition, Finder, Index, Understood, not_understood};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::store::cold::ColdRead;
@@ -25,8 +25,7 @@ pub(crate) struct DefinedView {
     pub name: String,
     /// As it was said, in the canonical text of the statement.
     pub text: String,
-    /// None where this version does not understand the text.
-    view: Option<Arc<dyn View>>,
+    view: Understood<dyn View>,
     /// The events that are its rows, if it is such a view.
     pub index: Option<Arc<Index>>,
     /// The entities that are its rows, if it is such a view.
@@ -40,17 +39,17 @@ impl DefinedView {
         position: Position,
         name: String,
         text: String,
-        view: Option<Arc<dyn View>>,
+        view: Understood<dyn View>,
     ) -> DefinedView {
         let (mut index, mut finder) = (None, None);
-        match view.as_deref().map(View::keeps) {
+        match view.as_deref().ok().map(View::keeps) {
             Some(Keeps::Events(on, derive)) => {
-                let (name, on, derive) = (name.clone(), on.clone(), Some(derive));
+                let (name, on, derive) = (name.clone(), on.clone(), Ok(derive));
                 let definition = Definition { name, on, text: String::new(), derive, of_view: true };
-                index = Some(Arc::new(Index::new(position, definition, 0)));
+                index = Some(Arc::new(Index::new(position, definition)));
             }
             Some(Keeps::States(kind, derive)) => {
-                let (name, kind, derive) = (name.clone(), kind.to_owned(), Some(derive));
+                let (name, kind, derive) = (name.clone(), kind.to_owned(), Ok(derive));
                 finder = Some(Arc::new(Finder { position, name, kind, text: String::new(), derive }));
             }
             Some(Keeps::Groups(_)) | None => {}
@@ -63,12 +62,12 @@ impl DefinedView {
     /// # Errors
     /// If this version does not understand the definition.
     pub fn view(&self) -> Result<&Arc<dyn View>> {
-        self.view.as_ref().ok_or_else(|| not_understood("view", &self.name, self.position, &self.text))
+        self.view.as_ref().map_err(|why| not_understood("view", &self.name, self.position, why))
     }
 
     /// How its groups are made, if it has such.
     pub fn groups(&self) -> Option<&dyn Groups> {
-        match self.view.as_deref()?.keeps() {
+        match self.view.as_deref().ok()?.keeps() {
             Keeps::Groups(groups) => Some(groups),
             Keeps::Events(..) | Keeps::States(..) => None,
         }

@@ -3,6 +3,9 @@
 //! A row is written together with the entries that it tells of. Its key is the position of the definition, its value the
 //! position up to which the log is in the index's lists (8 bytes, big-endian), and its checksum. An index is complete when
 //! that is the position of its definition; without a row nothing is backfilled yet. A row goes with the last of the lists.
+//!
+//! The lists of an index whose expression could not be evaluated when an event was written are not complete, and never will be: its
+//! row is the one byte [`INVALID`] and its checksum, until it is defined anew.
 
 use redb::ReadableTable;
 
@@ -11,7 +14,35 @@ use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::term;
 
+/// The value of an index that was not kept up.
+const INVALID: u8 = 1;
+
+/// What an index holds of what lies before its definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backfilled {
+    /// All of it up to a position.
+    Through(u64),
+    /// It was not kept up: events are missing, also behind its definition.
+    Invalid,
+}
+
 impl Tables<'_> {
+    /// Says that an index was not kept up. What is so already is not written again.
+    pub fn set_invalid(&mut self, definition: Position) -> Result<()> {
+        let key = definition.0.to_be_bytes();
+        let value = sealed(&key, vec![INVALID]);
+        let is_invalid = {
+            let row = self.indexes.get(key.as_slice()).map_err(|e| failed("reading indexes", e))?;
+            row.is_some_and(|row| row.value() == value)
+        };
+        if !is_invalid {
+            self.indexes
+                .insert(key.as_slice(), value.as_slice())
+                .map_err(|e| failed("writing indexes", e))?;
+        }
+        Ok(())
+    }
+
     /// Says up to where an index is backfilled.
     pub fn set_backfilled(&mut self, definition: Position, through: u64) -> Result<()> {
         let key = definition.0.to_be_bytes();
@@ -48,17 +79,20 @@ impl Tables<'_> {
 
 impl ColdRead<'_> {
     /// Up to where the index of a definition is backfilled.
-    pub fn backfilled(&self, definition: Position) -> Result<u64> {
-        let Some(table) = self.table_if_any(INDEXES)? else { return Ok(0) };
+    pub fn backfilled(&self, definition: Position) -> Result<Backfilled> {
+        let Some(table) = self.table_if_any(INDEXES)? else { return Ok(Backfilled::Through(0)) };
         let key = definition.0.to_be_bytes();
         let Some(row) = table.get(key.as_slice()).map_err(|e| failed("reading indexes", e))? else {
-            return Ok(0);
+            return Ok(Backfilled::Through(0));
         };
         let place = || format!("the progress of the index defined at {definition}");
         let value = unsealed(&key, row.value(), place)?;
+        if value == [INVALID] {
+            return Ok(Backfilled::Invalid);
+        }
         value
             .try_into()
-            .map(u64::from_be_bytes)
+            .map(|through| Backfilled::Through(u64::from_be_bytes(through)))
             .map_err(|_| Error::corrupt(place(), format!("{} bytes", value.len())))
     }
 

@@ -2,6 +2,7 @@
 //! equals a fold of all its events, at any point of both clocks.
 
 mod damage;
+mod slow;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -1,0 +1,151 @@
+//! A definition that is slow to evaluate, or fails, holds up nobody else: not a checkpoint, not closing, not what else is defined.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::*;
+use crate::store::fold::Plain;
+use crate::store::view::{Groups, Keeps, Part, View};
+
+/// How many events the slow fold was given.
+static FOLDED: AtomicUsize = AtomicUsize::new(0);
+
+const EVENTS: u64 = 300;
+
+/// Understands `Slow`, which takes 20 ms for an event, any other kind, and a view that fails at an event of the type `Order.bad`.
+struct Slow;
+
+#[derive(Debug)]
+struct Slowly;
+
+#[derive(Debug)]
+struct Failing;
+
+impl Compile for Slow {
+    fn index(&self, text: &str) -> Result<Arc<dyn Derive>> {
+        Sums.index(text)
+    }
+
+    fn entity(&self, text: &str) -> Result<(String, Arc<dyn Fold>)> {
+        match text {
+            "Slow" => Ok((text.to_owned(), Arc::new(Slowly))),
+            _ => Ok((text.to_owned(), Arc::new(Plain))),
+        }
+    }
+
+    fn view(&self, text: &str) -> Result<(String, Arc<dyn View>)> {
+        Ok((text.to_owned(), Arc::new(Failing)))
+    }
+}
+
+impl Fold for Slowly {
+    fn apply(&self, state: &mut Value, event: &Record, own: bool) -> Result<(), String> {
+        FOLDED.fetch_add(1, Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(20));
+        Plain.apply(state, event, own)
+    }
+
+    fn effect(&self, kind: &str, own: bool) -> Effect {
+        Plain.effect(kind, own)
+    }
+
+    fn includes(&self) -> &[Include] {
+        &[]
+    }
+
+    fn every(&self) -> u64 {
+        EVENTS
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl View for Failing {
+    fn keeps(&self) -> Keeps<'_> {
+        Keeps::Groups(self)
+    }
+}
+
+impl Groups for Failing {
+    fn part<'e>(&self, events: &mut dyn Iterator<Item = Result<Record<'e>>>) -> Result<Part> {
+        for event in events {
+            if event?.kind() == "Order.bad" {
+                return Err(Error::invalid("concat", "at most 16 bytes", "32"));
+            }
+        }
+        Ok(Part::new())
+    }
+
+    fn join(&self, kept: &[u8], _: &[u8]) -> Result<Vec<u8>> {
+        Ok(kept.to_vec())
+    }
+}
+
+fn options(disk: &SimulatedDisk) -> Options {
+    Options::new().disk(Arc::new(disk.clone())).with_compiler(Arc::new(Slow))
+}
+
+fn define(store: &Store, kind: &str, about: &str, name: &str) -> Position {
+    let event = NewEvent::new(kind).on((about, name)).member(model::TEXT, name);
+    let group = Group { events: vec![event], internal: true, ..Group::default() };
+    Position(store.append(group).unwrap().events[0].0)
+}
+
+fn append(store: &Store, kind: &str, count: u64) {
+    let owner = kind.split('.').next().unwrap();
+    let events = (0..count).map(|n| NewEvent::new(kind).on((owner, n % 3)).member("n", n)).collect();
+    store.append(Group { events, ..Group::default() }).unwrap();
+}
+
+#[test]
+fn neither_a_checkpoint_nor_closing_waits_for_a_definition_that_is_slow() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    let definition = define(&store, model::DEFINED, model::KIND, "Slow");
+    define(&store, model::DEFINED, model::KIND, "Order");
+    store.checkpoint().unwrap();
+    append(&store, "Slow.made", EVENTS);
+    append(&store, "Order.made", 10);
+    store.checkpoint().unwrap();
+    // The other one is kept meanwhile.
+    let until = Instant::now() + Duration::from_secs(60);
+    while store.snapshot().way_to_states("Order").unwrap() != Way::Kept {
+        assert!(Instant::now() < until, "Order is not kept");
+        thread::sleep(Duration::from_millis(5));
+    }
+    store.close().unwrap();
+    let folded = FOLDED.load(Ordering::SeqCst);
+    assert!((folded as u64) < EVENTS, "{folded} events were folded before it was closed");
+    // What is kept of it comes, a stretch at a time.
+    let store = Store::open(path(), options(&disk)).unwrap();
+    assert!(store.shared.failures.of(definition).is_none());
+    assert!(store.wait_for_indexes(Duration::from_secs(120)).unwrap());
+    assert_eq!(store.snapshot().way_to_states("Slow").unwrap(), Way::Kept);
+    assert!(verify(&store.snapshot()).unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_view_that_cannot_be_evaluated_says_so_and_nothing_waits_for_it() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    append(&store, "Order.bad", 1);
+    let definition = define(&store, catalog::view::DEFINED, catalog::view::KIND, "bad");
+    define(&store, model::DEFINED, model::KIND, "Order");
+    store.checkpoint().unwrap();
+    let failed = store.wait_for_indexes(Duration::from_secs(60)).unwrap_err();
+    assert!(failed.to_string().contains("concat"), "{failed}");
+    let until = Instant::now() + Duration::from_secs(60);
+    while store.snapshot().way_to_states("Order").unwrap() != Way::Kept {
+        assert!(Instant::now() < until, "Order is not kept");
+        thread::sleep(Duration::from_millis(5));
+    }
+    append(&store, "Order.bad", 5);
+    store.checkpoint().unwrap();
+    assert!(store.shared.failures.is_final(definition));
+    let end = NewEvent::new(catalog::view::DROPPED).on((catalog::view::KIND, "bad"));
+    store.append(Group { events: vec![end], internal: true, ..Group::default() }).unwrap();
+    assert!(store.wait_for_indexes(Duration::from_secs(60)).unwrap());
+    store.close().unwrap();
+}
