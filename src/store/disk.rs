@@ -33,6 +33,13 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Creates a file that must not exist (`ErrorKind::AlreadyExists` if it does).
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
 
+    /// Creates a file that must not exist, for those alone who may use the file `like`: with its mode and, where the
+    /// system lets us, its owner.
+    fn create_like(&self, path: &Path, like: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Which file has this name now; `ErrorKind::NotFound` if none has.
+    fn identity(&self, path: &Path) -> io::Result<Identity>;
+
     /// Whether the name exists.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
@@ -68,10 +75,29 @@ pub trait File: Debug + Send + Sync + 'static {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the bytes and the length durable (`fdatasync`).
     fn sync(&self) -> io::Result<()>;
+    /// Which file this is, whatever its names are.
+    fn identity(&self) -> io::Result<Identity>;
+    /// How many names it has; none where the system does not tell.
+    fn names(&self) -> io::Result<Option<u64>>;
+}
+
+/// Which file a name or a handle leads to. Two handles of one file have one identity; a file that was put in the place of
+/// another has its own.
+///
+/// Where the system does not tell, every file has the same one: nobody is kept from a file for want of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The device, or the disk.
+    pub device: u64,
+    /// The inode, or the number of the file on its disk.
+    pub inode: u64,
 }
 
 /// A lock that is held while this lives.
-pub trait Lock: Debug + Send + Sync {}
+pub trait Lock: Debug + Send + Sync {
+    /// The file that is locked; none where another one stands for it.
+    fn identity(&self) -> Option<Identity>;
+}
 
 /// How many may hold a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

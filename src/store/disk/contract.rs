@@ -9,6 +9,7 @@ use super::{Disk, LockError, LockMode};
 /// Goes through the contract in an empty, existing folder.
 pub(super) fn holds(disk: &dyn Disk, folder: &Path) {
     names(disk, folder);
+    identities(disk, folder);
     bytes(disk, folder);
     paths(disk, folder);
     locks(disk, folder);
@@ -52,6 +53,33 @@ fn names(disk: &dyn Disk, folder: &Path) {
     assert_eq!(disk.create(&c).unwrap().len().unwrap(), 0);
     disk.remove(&c).unwrap();
     disk.sync_folder(folder).unwrap();
+}
+
+fn identities(disk: &dyn Disk, folder: &Path) {
+    let (a, b, c) = (folder.join("a"), folder.join("b"), folder.join("c"));
+    assert_eq!(disk.identity(&a).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(disk.create_like(&a, &b).unwrap_err().kind(), ErrorKind::NotFound);
+    let first = disk.create(&a).unwrap();
+    let own = first.identity().unwrap();
+    assert_eq!((disk.identity(&a).unwrap(), disk.open(&a).unwrap().identity().unwrap()), (own, own));
+    assert_eq!(disk.lock(&a, LockMode::Shared).unwrap().identity().unwrap_or(own), own);
+    // Under each of its names it is the same, and no other file is.
+    disk.link(&a, &b).unwrap();
+    assert_eq!(disk.identity(&b).unwrap(), own);
+    assert!(matches!(first.names().unwrap(), None | Some(2)));
+    let second = disk.create_like(&c, &a).unwrap();
+    assert_eq!(disk.create_like(&c, &a).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_ne!(second.identity().unwrap(), own);
+    // Nor is the one that takes its name, while it is open.
+    disk.rename(&c, &a).unwrap();
+    assert_eq!((disk.identity(&a).unwrap(), first.identity().unwrap()), (second.identity().unwrap(), own));
+    disk.remove(&b).unwrap();
+    assert!(matches!(first.names().unwrap(), None | Some(0)));
+    let third = disk.create(&b).unwrap().identity().unwrap();
+    assert!(third != own && third != second.identity().unwrap());
+    assert_eq!(first.identity().unwrap(), own);
+    disk.remove(&a).unwrap();
+    disk.remove(&b).unwrap();
 }
 
 fn bytes(disk: &dyn Disk, folder: &Path) {

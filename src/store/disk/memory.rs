@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::lock::LockCell;
 use super::pages::Pages;
-use super::{Disk, File, Lock, LockError, LockMode};
+use super::{Disk, File, Identity, Lock, LockError, LockMode};
 
 /// A disk in memory.
 #[derive(Debug, Clone, Default)]
@@ -20,10 +21,30 @@ pub struct MemoryDisk {
 
 type Names = BTreeMap<PathBuf, Arc<MemoryFile>>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct MemoryFile {
     bytes: RwLock<Pages>,
     lock: Arc<LockCell>,
+    identity: Identity,
+    /// How many names it has.
+    names: AtomicU64,
+}
+
+impl MemoryFile {
+    fn new() -> MemoryFile {
+        MemoryFile {
+            bytes: RwLock::default(),
+            lock: Arc::default(),
+            identity: new_identity(),
+            names: AtomicU64::new(1),
+        }
+    }
+}
+
+/// An identity that no other file of this process has which lives in memory.
+pub(super) fn new_identity() -> Identity {
+    static MADE: AtomicU64 = AtomicU64::new(1);
+    Identity { device: u64::MAX, inode: MADE.fetch_add(1, Ordering::Relaxed) }
 }
 
 impl MemoryDisk {
@@ -56,9 +77,18 @@ impl Disk for MemoryDisk {
         if names.contains_key(&key) {
             return Err(already_exists(path));
         }
-        let file = Arc::<MemoryFile>::default();
+        let file = Arc::new(MemoryFile::new());
         names.insert(key, Arc::clone(&file));
         Ok(file)
+    }
+
+    fn create_like(&self, path: &Path, like: &Path) -> io::Result<Arc<dyn File>> {
+        find(&self.names(), like)?;
+        self.create(path)
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        Ok(find(&self.names(), path)?.identity)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -72,6 +102,7 @@ impl Disk for MemoryDisk {
         if names.contains_key(&key) {
             return Err(already_exists(to));
         }
+        file.names.fetch_add(1, Ordering::Relaxed);
         names.insert(key, file);
         Ok(())
     }
@@ -85,12 +116,16 @@ impl Disk for MemoryDisk {
             return Ok(());
         }
         names.remove(&rooted(from));
-        names.insert(key, file);
+        if let Some(replaced) = names.insert(key, file) {
+            replaced.names.fetch_sub(1, Ordering::Relaxed);
+        }
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.names_mut().remove(&rooted(path)).map(drop).ok_or_else(|| not_found(path))
+        let removed = self.names_mut().remove(&rooted(path)).ok_or_else(|| not_found(path))?;
+        removed.names.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn sync_folder(&self, _folder: &Path) -> io::Result<()> {
@@ -103,7 +138,7 @@ impl Disk for MemoryDisk {
 
     fn lock(&self, path: &Path, mode: LockMode) -> Result<Box<dyn Lock>, LockError> {
         let file = Arc::clone(find(&self.names(), path).map_err(LockError::Io)?);
-        file.lock.take(mode)
+        file.lock.take(mode, file.identity)
     }
 }
 
@@ -137,6 +172,14 @@ impl File for MemoryFile {
 
     fn sync(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(self.identity)
+    }
+
+    fn names(&self) -> io::Result<Option<u64>> {
+        Ok(Some(self.names.load(Ordering::Relaxed)))
     }
 }
 

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::lock::LockCell;
-use super::memory::{already_exists, not_found};
+use super::memory::{already_exists, new_identity, not_found};
 use super::pages::{PAGE, Page, Pages, end_of, spans};
-use super::{Disk, File, Lock, LockError, LockMode};
+use super::{Disk, File, Identity, Lock, LockError, LockMode};
 
 /// A disk over another, which it never changes.
 #[derive(Debug)]
@@ -69,9 +69,18 @@ impl Disk for Overlay {
         if self.has(&names, &key)? {
             return Err(already_exists(path));
         }
-        let file = Arc::<OverlayFile>::default();
+        let file = Arc::new(OverlayFile::new());
         names.insert(key, Some(Arc::clone(&file)));
         Ok(file)
+    }
+
+    fn create_like(&self, path: &Path, like: &Path) -> io::Result<Arc<dyn File>> {
+        self.find(&mut self.names(), like)?;
+        self.create(path)
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        Ok(self.find(&mut self.names(), path)?.identity)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -128,15 +137,17 @@ impl Disk for Overlay {
         let file = self.find(&mut self.names(), path).map_err(LockError::Io)?;
         match &file.under {
             Some(under) => self.under.lock(&under.path, LockMode::Shared),
-            None => file.lock.take(LockMode::Shared),
+            None => file.lock.take(LockMode::Shared, file.identity),
         }
     }
 }
 
 /// A file over another one, or over nothing when it was made here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct OverlayFile {
     under: Option<Under>,
+    /// That of the file below, if there is one.
+    identity: Identity,
     layer: RwLock<Layer>,
     /// Of a file made here, which nobody can lock below.
     lock: Arc<LockCell>,
@@ -160,8 +171,13 @@ struct Layer {
 impl OverlayFile {
     fn over(file: Arc<dyn File>, path: PathBuf) -> io::Result<OverlayFile> {
         let len = file.len()?;
-        let layer = Layer { pages: Pages::zeros(len), shown: len };
-        Ok(OverlayFile { under: Some(Under { file, path }), layer: RwLock::new(layer), lock: Arc::default() })
+        let layer = RwLock::new(Layer { pages: Pages::zeros(len), shown: len });
+        let identity = file.identity()?;
+        Ok(OverlayFile { under: Some(Under { file, path }), identity, layer, lock: Arc::default() })
+    }
+
+    fn new() -> OverlayFile {
+        OverlayFile { under: None, identity: new_identity(), layer: RwLock::default(), lock: Arc::default() }
     }
 
     fn layer(&self) -> RwLockReadGuard<'_, Layer> {
@@ -227,6 +243,18 @@ impl File for OverlayFile {
 
     fn sync(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(self.identity)
+    }
+
+    fn names(&self) -> io::Result<Option<u64>> {
+        // Names change here without the disk below: what it tells is of its own names.
+        match &self.under {
+            Some(under) => under.file.names(),
+            None => Ok(None),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Disk, File, Lock, LockError, LockMode};
+use super::{Disk, File, Identity, Lock, LockError, LockMode};
 
 /// The operating system's disk.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,6 +63,17 @@ impl Disk for RealDisk {
         self.check_writable()?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         Ok(Arc::new(RealFile { file, disk: *self }))
+    }
+
+    fn create_like(&self, path: &Path, like: &Path) -> io::Result<Arc<dyn File>> {
+        self.check_writable()?;
+        let file = create_like(path, &fs::metadata(like)?)?;
+        Ok(Arc::new(RealFile { file, disk: *self }))
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        // Of the name itself: a symbolic link that leads to a file elsewhere is not that file's own name.
+        fs::symlink_metadata(path).map(|metadata| identity(&metadata))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -147,6 +158,14 @@ impl File for RealFile {
         }
         self.file.sync_data()
     }
+
+    fn identity(&self) -> io::Result<Identity> {
+        self.file.metadata().map(|metadata| identity(&metadata))
+    }
+
+    fn names(&self) -> io::Result<Option<u64>> {
+        self.file.metadata().map(|metadata| names(&metadata))
+    }
 }
 
 /// A lock that is given back when it is dropped.
@@ -156,7 +175,17 @@ struct Held {
     file: Option<fs::File>,
 }
 
-impl Lock for Held {}
+impl Lock for Held {
+    #[cfg(not(windows))]
+    fn identity(&self) -> Option<Identity> {
+        self.file.as_ref()?.metadata().ok().map(|metadata| identity(&metadata))
+    }
+
+    #[cfg(windows)]
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -175,6 +204,65 @@ fn or_current(folder: &Path) -> &Path {
 /// Whether the system does not let this file be written.
 fn is_unwritable(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+#[cfg(unix)]
+fn identity(metadata: &fs::Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    Identity { device: metadata.dev(), inode: metadata.ino() }
+}
+
+/// The standard library does not tell: see [`Identity`].
+#[cfg(not(unix))]
+fn identity(_metadata: &fs::Metadata) -> Identity {
+    Identity { device: 0, inode: 0 }
+}
+
+#[cfg(unix)]
+fn names(metadata: &fs::Metadata) -> Option<u64> {
+    Some(std::os::unix::fs::MetadataExt::nlink(metadata))
+}
+
+#[cfg(not(unix))]
+fn names(_metadata: &fs::Metadata) -> Option<u64> {
+    None
+}
+
+/// Creates a file for those alone who may use another one.
+#[cfg(unix)]
+fn create_like(path: &Path, like: &fs::Metadata) -> io::Result<fs::File> {
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+    const ACCESS: u32 = 0o777;
+    let mode = like.mode() & ACCESS;
+    // Never wider than it is to be, and wide enough for its owner, who writes it.
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode((mode & 0o700) | 0o600).open(path)?;
+    let made = || -> io::Result<()> {
+        let own = file.metadata()?;
+        if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+            // Only the superuser may give a file away, and others only to their own groups.
+            let given = fchown(&file, Some(like.uid()), Some(like.gid()));
+            let group = |_| fchown(&file, None, Some(like.gid()));
+            if given.or_else(group).is_err() {
+                // Its group is not the one that the mode speaks of.
+                return file.set_permissions(fs::Permissions::from_mode(mode & 0o707));
+            }
+        }
+        file.set_permissions(fs::Permissions::from_mode(mode))
+    };
+    match made() {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            // Made a moment ago, and of no use.
+            let _ = fs::remove_file(path);
+            Err(error)
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn create_like(path: &Path, _like: &fs::Metadata) -> io::Result<fs::File> {
+    OpenOptions::new().read(true).write(true).create_new(true).open(path)
 }
 
 #[cfg(unix)]
@@ -348,6 +436,33 @@ mod tests {
         fs::set_permissions(&path, permissions).unwrap();
         drop(RealDisk::new().lock(&path, LockMode::Exclusive).unwrap());
         drop(RealDisk::read_only().lock(&path, LockMode::Shared).unwrap());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_made_like_another_has_its_mode() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let like = folder.path().join("like");
+        fs::write(&like, b"").unwrap();
+        for (at, mode) in [0o600, 0o640, 0o660, 0o644, 0o664, 0o666, 0o400].into_iter().enumerate() {
+            fs::set_permissions(&like, fs::Permissions::from_mode(mode)).unwrap();
+            let path = folder.path().join(at.to_string());
+            RealDisk::new().create_like(&path, &like).unwrap().write_at(0, b"bytes").unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{mode:o}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_symbolic_link_is_not_the_file_it_leads_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::write(&real, b"").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let disk = RealDisk::new();
+        assert_ne!(disk.identity(&link).unwrap(), disk.identity(&real).unwrap());
+        assert_eq!(disk.open(&link).unwrap().identity().unwrap(), disk.identity(&real).unwrap());
     }
 
     #[cfg(unix)]

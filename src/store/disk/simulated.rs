@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::memory::rooted;
-use super::{Disk, File, Lock, LockError, LockMode};
+use super::{Disk, File, Identity, Lock, LockError, LockMode};
 use platter::Platter;
 use state::State;
 
@@ -140,6 +140,15 @@ impl Disk for SimulatedDisk {
         Ok(self.file(id, path))
     }
 
+    fn create_like(&self, path: &Path, like: &Path) -> io::Result<Arc<dyn File>> {
+        self.identity(like)?;
+        self.create(path)
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        self.shared.state().find(&rooted(path)).map(identity)
+    }
+
     fn exists(&self, path: &Path) -> io::Result<bool> {
         Ok(self.shared.state().exists(&rooted(path)))
     }
@@ -169,9 +178,13 @@ impl Disk for SimulatedDisk {
     }
 
     fn lock(&self, path: &Path, mode: LockMode) -> Result<Box<dyn Lock>, LockError> {
-        let cell = self.shared.state().lock_cell(&rooted(path)).map_err(LockError::Io)?;
-        cell.take(mode)
+        let (cell, file) = self.shared.state().lock_cell(&rooted(path)).map_err(LockError::Io)?;
+        cell.take(mode, identity(file))
     }
+}
+
+fn identity(file: FileId) -> Identity {
+    Identity { device: 1, inode: file.0 }
 }
 
 struct SimulatedFile {
@@ -209,5 +222,13 @@ impl File for SimulatedFile {
 
     fn sync(&self) -> io::Result<()> {
         self.shared.begin(Kind::Sync, &self.path).sync(self.id, &self.path)
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(identity(self.id))
+    }
+
+    fn names(&self) -> io::Result<Option<u64>> {
+        Ok(Some(self.shared.state().names_of(self.id)))
     }
 }

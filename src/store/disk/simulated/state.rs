@@ -135,9 +135,14 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn lock_cell(&self, path: &Path) -> io::Result<Arc<LockCell>> {
+    pub(super) fn lock_cell(&self, path: &Path) -> io::Result<(Arc<LockCell>, FileId)> {
         let file = self.find(path)?;
-        Ok(Arc::clone(&self.node(file)?.lock))
+        Ok((Arc::clone(&self.node(file)?.lock), file))
+    }
+
+    /// How many names a file has.
+    pub(super) fn names_of(&self, file: FileId) -> u64 {
+        self.names.values().filter(|id| **id == file).count() as u64
     }
 
     fn change_name(&mut self, change: NameChange) {
@@ -145,7 +150,7 @@ impl State {
         self.record(Operation::Name(change));
     }
 
-    fn find(&self, path: &Path) -> io::Result<FileId> {
+    pub(super) fn find(&self, path: &Path) -> io::Result<FileId> {
         self.names.get(path).copied().ok_or_else(|| not_found(path))
     }
 
