@@ -157,6 +157,10 @@ impl Store {
         let lock = take_lock(&*disk, &path, options.read_only)?;
         check_file(&*disk, &path)?;
         let cold = Cold::open(disk.clone(), &path, options.cache)?;
+        if lock.identity().is_some_and(|locked| locked != cold.identity()) {
+            let reason = "another file took its name while it was being opened";
+            return Err(Error::unopenable(&path, reason, "open it again"));
+        }
         let Recovered { meta, catalog, recovery, lost } = recover::recover(&disk, &path, &cold, &options)?;
         let cursors = Cursors::new(cold.read()?.cursors()?, meta.checkpoint, &catalog);
         let first = meta.checkpoint + 1;
@@ -418,7 +422,7 @@ impl Shared {
 
     /// The end of a session: the tails into the tables, the journal away.
     fn settle(&self) -> Result<()> {
-        let Some(journal) = self.journal.get() else { return Ok(()) };
+        let Some(journal) = self.journal.get() else { return self.check_name() };
         let tails = self.tails();
         let written = || {
             // A checkpoint that came through without telling has moved the frozen tail already.
@@ -430,7 +434,32 @@ impl Shared {
         if let Err(first) = written() {
             self.cold.reopen().and_then(|()| written()).map_err(|_| first)?;
         }
-        journal::remove(&*self.disk, &self.path)
+        let named = self.check_name();
+        // All of it is in the file; but nobody finds a file that has no name left, and what the journal holds is then all there is.
+        if named.is_err() && self.cold.names()? == Some(0) {
+            journal.set_aside()?;
+            return named;
+        }
+        if !journal.remove()? && named.is_ok() {
+            let reason = format!(
+                "all of it is in {}; beside it stands a journal that this program did not make, and which is left as it is",
+                self.path.display()
+            );
+            return Err(Error::stopped(reason));
+        }
+        named
+    }
+
+    /// Refuses to go on where the path does not lead to the file that is open: what stands beside it is another one's.
+    pub fn check_name(&self) -> Result<()> {
+        if self.options.read_only || recover::is_named(&*self.disk, &self.path, &self.cold)? {
+            return Ok(());
+        }
+        Err(Error::stopped(format!(
+            "{} is not the file that was opened by that name: it was removed, renamed or replaced meanwhile, and what \
+             was written is in the file that was opened",
+            self.path.display()
+        )))
     }
 
     /// Whether a protocol is to be broken, to see whether a test notices.

@@ -33,8 +33,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::disk::Disk;
 use super::disk::overlay::Overlay;
+use super::disk::{Disk, Identity};
 use super::journal::{DatabaseId, Salt};
 use super::pack::{self, Events};
 use super::posting::{self, Chunk};
@@ -69,6 +69,8 @@ pub(crate) struct Cold {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     cache: usize,
+    /// Which file it is: under its name there may be another one later.
+    identity: Identity,
     state: RwLock<State>,
 }
 
@@ -86,8 +88,21 @@ impl Cold {
 
     /// The same, or makes a file of tables of an empty one.
     pub fn open_or_make(disk: Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Cold> {
-        let handle = open(&*disk, path, cache)?;
-        Ok(Cold { disk, path: path.to_owned(), cache, state: RwLock::new(State::Open(handle)) })
+        let handle = open(&*disk, path, cache, None)?;
+        let identity = handle.identity;
+        Ok(Cold { disk, path: path.to_owned(), cache, identity, state: RwLock::new(State::Open(handle)) })
+    }
+
+    /// How many names the file has; none where the system does not tell.
+    pub fn names(&self) -> Result<Option<u64>> {
+        let state = self.state();
+        let names = state.handle()?.file.names();
+        names.map_err(|e| Error::io(format!("looking at {}", self.path.display()), e))
+    }
+
+    /// Which file this is.
+    pub fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// Makes all tables in a new file.
@@ -162,7 +177,7 @@ impl Cold {
         let old = std::mem::replace(&mut *state, State::Lost(Error::stopped("the tables are being opened")));
         // One that panicked before may panic again as it is dropped.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
-        let error = match open(&*self.disk, &self.path, self.cache) {
+        let error = match open(&*self.disk, &self.path, self.cache, Some(self.identity)) {
             Ok(handle) => {
                 *state = State::Open(handle);
                 return Ok(());
@@ -171,7 +186,7 @@ impl Cold {
         };
         // redb repairs a file as it opens it. To read, it may do so in memory.
         let overlay = Overlay::new(self.disk.clone());
-        *state = match open(&overlay, &self.path, self.cache) {
+        *state = match open(&overlay, &self.path, self.cache, Some(self.identity)) {
             Ok(handle) => State::Open(Handle { read_only: Some(error.clone()), ..handle }),
             Err(_) => State::Lost(error.clone()),
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::catalog::Catalog;
 use super::group::{Group, Outcome, Prepared};
-use super::journal::{self, AppendError, Found, FrameBuffer, Journal, Kind, Remnant, Salt};
+use super::journal::{AppendError, FrameBuffer, Journal, Kind, Made, Salt};
 use super::queue::{Next, Pending, Queue, Turn};
 use super::stage::Batch;
 use super::tail::Tail;
@@ -21,6 +21,8 @@ use crate::time::Timestamp;
 pub(crate) struct Committer {
     /// The salt of this session's journal, from before there is one.
     salt: Salt,
+    /// What a try to create it made and could not remove again.
+    made: Vec<Made>,
     pub(super) frame: FrameBuffer,
     pub(super) ids: IdSource,
     /// When the newest event was recorded.
@@ -31,7 +33,14 @@ pub(crate) struct Committer {
 
 impl Committer {
     pub fn new(salt: Salt, recorded: Option<Timestamp>) -> Committer {
-        Committer { salt, frame: FrameBuffer::new(), ids: IdSource::default(), recorded, reopened: true }
+        Committer {
+            salt,
+            made: Vec::new(),
+            frame: FrameBuffer::new(),
+            ids: IdSource::default(),
+            recorded,
+            reopened: true,
+        }
     }
 
     /// The instant of a commit: the clock's, to the microsecond, but never before the last.
@@ -150,7 +159,7 @@ impl Shared {
         let journal = match self.journal.get() {
             Some(journal) => journal,
             None => {
-                let journal = self.begin_journal(committer.salt)?;
+                let journal = self.begin_journal(committer.salt, &mut committer.made)?;
                 self.journal.get_or_init(|| journal)
             }
         };
@@ -172,12 +181,13 @@ impl Shared {
     }
 
     /// Creates the journal of this session: its salt is durable in the tables before its first frame.
-    fn begin_journal(&self, salt: Salt) -> Result<Journal> {
+    fn begin_journal(&self, salt: Salt, made: &mut Vec<Made>) -> Result<Journal> {
         if self.options.read_only {
             return Err(Error::stopped("the database was opened for reading only"));
         }
-        self.clear_the_way(salt)?;
-        let journal = Journal::create(self.disk.clone(), &self.path, self.id, salt, self.sizes())?;
+        self.check_name()?;
+        Journal::clear(&*self.disk, made)?;
+        let journal = Journal::create(self.disk.clone(), &self.path, self.id, salt, self.sizes(), made)?;
         let note = || self.cold.write("beginning a journal", |tables| tables.set_meta("journal", &salt.0));
         let Err(error) = note() else { return Ok(journal) };
         // redb takes nothing more after an error of its disk. Opened again, it knows of the journal for sure, or of none.
@@ -188,24 +198,10 @@ impl Shared {
         let unknown =
             self.cold.reopen().and_then(|()| Ok(self.cold.read()?.meta(&self.path)?.journal.is_none()));
         match unknown {
-            Ok(true) if journal.remove().is_ok() => Err(error),
+            Ok(true) if journal.remove().is_ok_and(|free| free) => Err(error),
             // Whether the salt is durable is not known: the files stay, empty, and opening again finds out.
             _ => Err(self.stop(error)),
         }
-    }
-
-    /// Removes what an earlier try of this session to begin its journal could not take back.
-    fn clear_the_way(&self, salt: Salt) -> Result<()> {
-        let found = journal::find(&*self.disk, &self.path)?;
-        let own = |found: &Found| match &found.remnant {
-            Remnant::Blank => true,
-            Remnant::Segment(header) => (header.id, header.salt) == (self.id, salt),
-            Remnant::Foreign(_) => false,
-        };
-        if found.is_empty() || !found.iter().all(own) {
-            return Ok(());
-        }
-        journal::remove(&*self.disk, &self.path)
     }
 
     /// Takes no more writes: what the journal holds is not known any more. Reads go on.

@@ -6,6 +6,7 @@
 //! promises, a file for each kind.
 
 mod controls;
+mod cuts;
 mod durable;
 mod failures;
 mod faults;
@@ -13,6 +14,8 @@ mod ghosts;
 mod held;
 mod images;
 mod kill;
+mod lines;
+mod names;
 mod opening;
 mod order;
 mod readers;

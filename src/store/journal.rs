@@ -1,17 +1,19 @@
 //! The journal: what was appended and is not yet in the database, durable.
 //!
 //! It is two files beside the database, the *segments* `shop.bygone-journal-a` and `-journal-b`. Each is a header
-//! block and then frames: one frame a group commit, or some moves of cursors. The layouts are in [`frame`] and
-//! [`segment`].
+//! block and then frames: one frame a group commit, or some moves of cursors. An end mark stands after the last frame,
+//! a fill mark at the end of the file. The layouts are in [`frame`], [`segment`] and [`mark`].
 //!
 //! What it promises:
 //! * A frame that was appended and then synced is read back by [`Replay`], with its content, in order; or that it
-//!   is missing is reported as corruption. The one exception is the last such frame: nothing behind it says that it
-//!   was durable, so damage to it is reported as a cut of the log.
+//!   is missing is reported as corruption, be the file cut, overwritten or gone. The one exception is the last such
+//!   frame: nothing behind it says that it was durable, so damage within it is reported as a cut of the log.
 //! * Nothing that was not appended is ever read back: not a frame of another session, of an earlier use of the
 //!   segment, or with another's payload.
 //! * Each segment holds one tail. [`Journal::switch`] lets the other one follow; it is used only after
 //!   [`Journal::release`] said that what it holds is committed in the database.
+//!
+//! A segment is removed or renamed only while its name leads to the very file that was made or found.
 //!
 //! Frames are written into space that was filled with zeros and synced before, because then the sync of a frame
 //! need not make a new file size durable as well. [`Journal::fill_ahead`] makes such space on a background thread;
@@ -22,6 +24,7 @@
 pub mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod mark;
 pub mod replay;
 mod scan;
 pub mod segment;
@@ -34,14 +37,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use frame::{FrameBuffer, Kind};
-pub use replay::Replay;
-pub use scan::highest_position;
-pub use segment::{Found, Remnant, SegmentHeader, Side, find, remove};
+pub use replay::{Replay, is_whole};
+pub use scan::{each_frame, highest_position, holds_frames_of};
+pub use segment::{Found, Made, Remnant, SegmentHeader, Side, find, holds_nothing, remove, set_aside};
 pub use space::Sizes;
 
 use crate::error::{Error, Result};
 use crate::store::disk::Disk;
-use frame::{END_MARK, Stamp};
+use frame::Stamp;
+use mark::MARK;
 use segment::{START, Segment};
 use space::Space;
 
@@ -164,46 +168,37 @@ impl State {
 }
 
 impl Journal {
-    /// Creates both segments with a first step of room. When it returns, they and their names are durable.
+    /// Creates both segments with a first step of room, with the mode of the database's file. When it returns, they and
+    /// their names are durable.
     ///
     /// # Errors
-    /// If one of the names exists; nothing is overwritten. What was created is removed again.
+    /// If one of the names exists; nothing is overwritten. What was created is removed again; what of it could not be
+    /// is left in `made`.
     pub fn create(
         disk: Arc<dyn Disk>,
         database: &Path,
         id: DatabaseId,
         salt: Salt,
         sizes: Sizes,
+        made: &mut Vec<Made>,
     ) -> Result<Journal> {
         let sizes = sizes.sane();
         let space = Space::new(&sizes);
         let filled = space.filled;
-        let mut made = Vec::new();
-        let segments: Result<[Segment; 2]> = (|| {
-            let a = Segment::create(
-                &*disk,
-                database,
-                SegmentHeader { id, salt, side: Side::A },
-                filled,
-                &mut made,
-            )?;
-            let b = Segment::create(
-                &*disk,
-                database,
-                SegmentHeader { id, salt, side: Side::B },
-                filled,
-                &mut made,
-            )?;
-            segment::sync_folder(&*disk, database)?;
-            Ok([a, b])
-        })();
-        let segments = segments.inspect_err(|_| {
-            // The first error is the one to tell; what cannot be removed is found as an interrupted creation.
-            for path in &made {
-                let _ = disk.remove(path);
+        let mut segment =
+            |side| Segment::create(&*disk, database, SegmentHeader { id, salt, side }, filled, made);
+        let segments = segment(Side::A).and_then(|a| Ok([a, segment(Side::B)?]));
+        let segments = segments.and_then(|both| segment::sync_folder(&*disk, database).map(|()| both));
+        let segments = match segments {
+            Ok(segments) => segments,
+            Err(error) => {
+                // The first error is the one to tell; what cannot be removed is found as an interrupted creation.
+                made.retain(|made| made.remove(&*disk).is_err());
+                let _ = segment::sync_folder(&*disk, database);
+                return Err(error);
             }
-            let _ = segment::sync_folder(&*disk, database);
-        })?;
+        };
+        made.clear();
         let state = State {
             active: Side::A,
             spaces: [Space { free: false, ..space }, space],
@@ -240,7 +235,7 @@ impl Journal {
         let mut state = self.state();
         let active = state.active;
         let space = state.space(active);
-        space.left().saturating_sub(END_MARK as u64)
+        space.left().saturating_sub(2 * MARK as u64)
     }
 
     /// Whether [`Journal::fill_ahead`] has something to do.
@@ -280,7 +275,7 @@ impl Journal {
             return Err(AppendError::NoSpace(error));
         }
         let end = offset + header.size(); // a file's length and at most some MiB
-        self.make_room(side, end + END_MARK as u64)?;
+        self.make_room(side, end + 2 * MARK as u64)?; // an end mark, and the fill mark
 
         self.state().begun = stamp.number;
         let segment = &self.segments[side.index()];
@@ -353,10 +348,10 @@ impl Journal {
     /// The active segment stays the same. If its sync failed, so has the journal.
     pub fn switch(&self) -> Result<bool> {
         let _turn = lock(&self.turn);
-        let (active, worn) = {
+        let (active, worn, written) = {
             let mut state = self.state();
             state.sound()?;
-            let active = state.active;
+            let (active, written) = (state.active, state.written);
             if state.space(active).used == START {
                 return Ok(true);
             }
@@ -364,13 +359,13 @@ impl Journal {
             if !other.free {
                 return Ok(false);
             }
-            (active, other.worn)
+            (active, other.worn, written)
         };
         // A later sync is of the other file. And no frame there may outlive one here that came before it.
         self.sync()?;
         let other = active.other();
         if worn {
-            self.end_at_start(other)?;
+            self.end_at_start(other, written)?;
         }
         let mut state = self.state();
         state.active = other;
@@ -382,10 +377,13 @@ impl Journal {
 
     /// An end mark at the start of a segment: otherwise, should the first frame of its new use be torn, its earlier
     /// use could be taken for the present one.
-    fn end_at_start(&self, side: Side) -> Result<()> {
+    fn end_at_start(&self, side: Side, number: u64) -> Result<()> {
         let segment = &self.segments[side.index()];
         let _gate = lock(&segment.gate);
-        segment::write_zeros(&*segment.file, START, START + END_MARK as u64)
+        let mark = mark::end(self.salt, number);
+        segment
+            .file
+            .write_at(START, &mark)
             .and_then(|()| segment.file.sync())
             .map_err(|e| Error::io(format!("clearing {}", segment.path.display()), e))
     }
@@ -399,11 +397,30 @@ impl Journal {
         }
     }
 
-    /// Removes both segments and makes that durable. The database must no longer name this journal.
-    pub fn remove(self) -> Result<()> {
-        let Journal { disk, database, segments, .. } = self;
-        drop(segments);
-        segment::remove(&*disk, &database)
+    /// Removes both segments and makes that durable; a file that is not one of them is left where it is. The database
+    /// must no longer name this journal. Says whether the names are free.
+    pub fn remove(&self) -> Result<bool> {
+        let mut free = true;
+        for segment in &self.segments {
+            free &= segment.remove(&*self.disk)?;
+        }
+        segment::sync_folder(&*self.disk, &self.database)?;
+        Ok(free)
+    }
+
+    /// Gives both segments other names, unless they lost theirs; see [`set_aside`].
+    pub fn set_aside(&self) -> Result<Vec<PathBuf>> {
+        let found: Result<Vec<_>> = self.segments.iter().map(Segment::found).collect();
+        segment::set_aside(&*self.disk, &self.database, &found?)
+    }
+
+    /// Removes the files that an earlier try to create a journal left, if they are still the ones.
+    pub fn clear(disk: &dyn Disk, made: &mut Vec<Made>) -> Result<()> {
+        while let Some(one) = made.last() {
+            one.remove(disk)?;
+            made.pop();
+        }
+        Ok(())
     }
 
     /// Sees to it that a segment is filled at least up to `need`; if the filler is at it, it is waited for.
@@ -427,12 +444,12 @@ impl Journal {
         })
     }
 
-    /// Fills a segment with zeros up to `to` and makes them durable; only then they count.
+    /// Fills a segment with zeros up to `to`, and a fill mark, and makes them durable; only then they count.
     fn grow(&self, side: Side, to: u64, _growth: &MutexGuard<'_, ()>) -> Result<()> {
         let segment = &self.segments[side.index()];
         let from = self.state().space(side).filled;
         let error = |e| Error::io(format!("growing {}", segment.path.display()), e);
-        let result = segment::write_zeros(&*segment.file, from, to).map_err(error).and_then(|()| {
+        let result = segment::fill(&*segment.file, from, to, self.salt).map_err(error).and_then(|()| {
             let _gate = lock(&segment.gate);
             segment.file.sync().map_err(|e| {
                 // The pages of a frame that is not yet synced may have been dropped with the zeros.

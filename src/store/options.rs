@@ -175,8 +175,9 @@ impl Options {
         self
     }
 
-    /// Opens a file whose journal is gone, with all that the file itself holds. What was appended last is lost, and this says
-    /// that one knows.
+    /// Opens a file whose journal is gone or damaged, with all that the file itself holds and what can be read of the journal.
+    /// What was appended last may be lost, and this says that one knows. What is left of the journal is kept under other names
+    /// ([`Recovery`](crate::Recovery)).
     pub fn accept_lost_journal(mut self, accept: bool) -> Options {
         self.accept_lost_journal = accept;
         self

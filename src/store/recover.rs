@@ -2,7 +2,8 @@
 //!
 //! Recovery ends with one commit of everything that the journal held, and that commit retires the journal's salt: no ghost of
 //! an old frame can splice onto a later log. Only then is the log served. A journal that is not this database's is refused,
-//! never overwritten, never deleted.
+//! never overwritten, never deleted; and none is deleted before all that it held is known to be in the tables. Where something
+//! may be missing it is said, and the journal is given another name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use super::Sabotage;
 use super::catalog::{self, Catalog, Change};
 use super::checkpoint::{self, JournalAfter};
 use super::cold::{Cold, Meta, at_opening};
-use super::disk::Disk;
-use super::journal::{self, DatabaseId, Found, Kind, Remnant, Replay, Salt, Side};
+use super::disk::{Disk, File};
+use super::journal::{self, DatabaseId, Found, Frame, Kind, Remnant, Replay, Salt, Side};
 use super::options::Options;
 use super::pace::Paces;
 use super::tail::{Staged, Tail};
@@ -29,8 +30,13 @@ const CHUNKS: usize = 4096;
 pub struct Recovery {
     /// How many events a crash had left in the journal; they are in the log.
     pub replayed: u64,
-    /// Where the log was cut: an append that was never acknowledged was under way there.
+    /// Where the log was cut: the journal ends there in an append that was under way, or in damage to one that was
+    /// acknowledged. Nothing tells which; a notice says what was found.
     pub cut: Option<Position>,
+    /// What somebody has to know: a sentence for each thing that may be missing, or that was found and is not this file's.
+    pub notices: Vec<String>,
+    /// The journal files that were not removed but given these names, since they may hold what the file does not.
+    pub set_aside: Vec<PathBuf>,
 }
 
 /// Makes a new database under a temporary name and publishes it whole; the name must be free.
@@ -50,22 +56,44 @@ pub(crate) fn create(disk: &dyn Disk, path: &Path, options: &Options) -> Result<
     }
     let id = DatabaseId::random()?;
     let temporary = temporary_name(&path, id);
-    let made = (|| {
-        disk.create(&temporary).map_err(failed)?;
-        let cold = Cold::open_or_make(options.disk_to_use(), &temporary, options.cache)?;
-        cold.initialize(id)?;
-        cold.close()?;
-        let file = disk.open(&temporary).map_err(failed)?;
-        file.sync().map_err(failed)?;
-        disk.link(&temporary, &path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::AlreadyExists => exists(),
-            _ => failed(e),
-        })
-    })();
-    // Its work is done, or it failed: either way the temporary name goes.
-    let _ = disk.remove(&temporary);
-    made?;
+    let file = disk.create(&temporary).map_err(failed)?;
+    // Its work is done, or it failed, with a panic even: either way the temporary name goes.
+    let made = Temporary { disk, path: &temporary, file: &*file };
+    let cold = Cold::open_or_make(options.disk_to_use(), &temporary, options.cache)?;
+    cold.initialize(id)?;
+    cold.close()?;
+    file.sync().map_err(failed)?;
+    disk.link(&temporary, &path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => exists(),
+        _ => failed(e),
+    })?;
+    drop(made);
     disk.sync_folder(folder(&path)).map_err(failed)
+}
+
+/// A temporary name of a file that is being made.
+struct Temporary<'d> {
+    disk: &'d dyn Disk,
+    path: &'d Path,
+    file: &'d dyn File,
+}
+
+impl Temporary<'_> {
+    fn remove(&self) -> std::io::Result<()> {
+        // Unless it is another file's by now.
+        if self.disk.identity(self.path)? == self.file.identity()? {
+            self.disk.remove(self.path)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        // Nobody misses it, and nobody can be told; what failed once may have been interrupted.
+        let _ = self.remove().or_else(|_| self.remove());
+    }
 }
 
 fn temporary_name(path: &Path, id: DatabaseId) -> PathBuf {
@@ -85,7 +113,7 @@ pub(crate) fn recover(
     cold: &Cold,
     options: &Options,
 ) -> Result<Recovered> {
-    bring_up(disk, path, cold, options).map_err(|error| at_opening(path, error))
+    Opening { disk, path, cold, options }.bring_up().map_err(|error| at_opening(path, error))
 }
 
 /// What a database is that was brought up.
@@ -93,44 +121,257 @@ pub(crate) struct Recovered {
     pub meta: Meta,
     pub catalog: Catalog,
     pub recovery: Recovery,
-    /// The journal was gone, and what it held is.
+    /// The journal was gone, damaged or cut, and what it held from there on is.
     pub lost: bool,
 }
 
-fn bring_up(disk: &Arc<dyn Disk>, path: &Path, cold: &Cold, options: &Options) -> Result<Recovered> {
-    let (meta, mut catalog) = {
+/// A database that is being opened.
+struct Opening<'o> {
+    disk: &'o Arc<dyn Disk>,
+    path: &'o Path,
+    cold: &'o Cold,
+    options: &'o Options,
+}
+
+impl Opening<'_> {
+    fn bring_up(&self) -> Result<Recovered> {
+        let Opening { disk, path, cold, options } = *self;
+        let (meta, mut catalog) = {
+            let read = cold.read()?;
+            let meta = read.meta(path)?;
+            read.check_ends(&meta)?;
+            (meta, Catalog::load(&read, options)?)
+        };
+        let found = journal::find(&**disk, path)?;
+        let (mut recovery, mut lost) = (Recovery::default(), false);
+        for segment in &found {
+            self.check_segment(&meta, segment)?;
+        }
+        if let Some(salt) = meta.journal {
+            (recovery, lost) = self.take_in(&meta, salt, &found, &mut catalog)?;
+        }
+        if !found.is_empty() {
+            self.put_away(&meta, &found, lost, &mut recovery)?;
+        }
         let read = cold.read()?;
-        let meta = read.meta(path)?;
-        read.check_ends(&meta)?;
-        (meta, Catalog::load(&read, options)?)
-    };
-    let found = journal::find(&**disk, path)?;
-    let (mut recovery, mut lost) = (Recovery::default(), false);
-    for segment in &found {
-        check_segment(disk, path, &meta, segment, options)?;
+        Ok(Recovered { meta: read.meta(path)?, catalog: catalog.caught_up(&read)?, recovery, lost })
     }
-    if let Some(salt) = meta.journal {
-        // A segment of another session is here only if one's own was given up: see above.
-        let own = |found: &&Found| matches!(&found.remnant, Remnant::Segment(header) if header.salt == salt);
-        if found.iter().filter(own).count() == 2 {
-            let salt = if options.sabotaged(Sabotage::IgnoreSalt) { Salt::ANY } else { salt };
-            recovery = replay(disk, path, cold, &meta, salt, &mut catalog, options)?;
-        } else if options.accept_lost_journal {
-            lost = true;
-            drop_lists_after(cold, meta.checkpoint)?;
-            checkpoint::write(cold, &[], JournalAfter::Retired(Some(salt)), &catalog, &Paces::default())?;
-        } else {
-            let reason =
-                format!("its journal is gone; the file itself holds every event up to #{}", meta.checkpoint);
-            let advice = "put the journal back beside it, or accept the loss of what came after (--accept-lost-journal)";
-            return Err(Error::unopenable(path, reason, advice));
+
+    /// Takes in what the journal of the session with this salt holds. Says whether something may be missing after it.
+    fn take_in(
+        &self,
+        meta: &Meta,
+        salt: Salt,
+        found: &[Found],
+        catalog: &mut Catalog,
+    ) -> Result<(Recovery, bool)> {
+        let Opening { disk, path, cold, options } = *self;
+        let salt = if options.sabotaged(Sabotage::IgnoreSalt) { Salt::ANY } else { salt };
+        let replay = Replay::salvage(&**disk, path, salt, meta.checkpoint)?;
+        let stray = strays(path, meta, found);
+        let damage = stray.or_else(|| replay.lost().map(|lost| lost.reason.clone()));
+        if let Some(damage) = &damage
+            && !options.accept_lost_journal
+        {
+            return Err(self.without_journal(damage, found, meta, replay.last_position()));
+        }
+        let first = meta.checkpoint + 1;
+        let tail = Arc::new(Tail::new(Side::A, first));
+        let mut next = first;
+        for frame in replay.frames() {
+            let frame = frame?;
+            if frame.kind == Kind::Events {
+                tail.extend(decode_frame(&frame.payload, &mut next, frame.count, catalog, options)?);
+            }
+        }
+        let mut recovery = Recovery { replayed: next - first, ..Recovery::default() };
+        if damage.is_some() {
+            let last = Position(next - 1);
+            recovery
+                .notices
+                .push(format!("the log ends at {last}: what the journal held after it is given up"));
+        } else if let Some(cut) = replay.cut() {
+            let at = Position(cut.at);
+            recovery.cut = Some(at);
+            recovery.notices.push(format!(
+                "the log was cut at {at}: an append was under way there, or one that was acknowledged was damaged \
+                 ({})",
+                cut.reason
+            ));
+        }
+        let lost = damage.is_some() || recovery.cut.is_some();
+        for side in replay.shortened().iter().filter(|_| !lost) {
+            recovery.notices.push(format!(
+                "{} was cut off or overwritten after the last event; all that was in it is there",
+                side.path(path).display()
+            ));
+        }
+        if lost {
+            drop_lists_after(cold, next - 1)?;
+        }
+        // Where there is no journal, nothing was taken in: one that turns up later is not a leftover.
+        let retired = meta.journal.filter(|_| !found.is_empty());
+        checkpoint::write(cold, &[&tail], JournalAfter::Retired(retired), catalog, &Paces::default())?;
+        Ok((recovery, lost))
+    }
+
+    /// Why a file does not open whose journal is not whole.
+    fn without_journal(&self, damage: &str, found: &[Found], meta: &Meta, last: u64) -> Error {
+        if !found.is_empty() {
+            let reason = format!(
+                "its journal is damaged ({damage}); with what is left of it the file holds every event up to {}, \
+                 and later ones may be missing",
+                Position(last)
+            );
+            let advice = "put undamaged copies of both its files back beside it, or accept the loss of what came \
+                          after (--accept-lost-journal), which keeps the damaged ones under other names";
+            return Error::unopenable(self.path, reason, advice);
+        }
+        let reason = format!(
+            "its journal is gone; the file itself holds every event up to {}",
+            Position(meta.checkpoint)
+        );
+        let mut advice =
+            "put the journal back beside it, or accept the loss of what came after (--accept-lost-journal)"
+                .to_owned();
+        let names = self.disk.open(self.path).and_then(|file| file.names());
+        if let Ok(Some(names @ 2..)) = names {
+            advice = format!(
+                "the file has {names} names: open it by the one beside which its journal stands; or {advice}"
+            );
+        }
+        Error::unopenable(self.path, reason, advice)
+    }
+
+    /// Removes the journals that were found, if all that they hold is in the tables; otherwise gives them other names.
+    fn put_away(&self, meta: &Meta, found: &[Found], lost: bool, recovery: &mut Recovery) -> Result<()> {
+        let Opening { disk, path, cold, options } = *self;
+        let mut kept = lost;
+        for segment in found {
+            let Remnant::Segment(header) = &segment.remnant else { continue };
+            if Some(header.salt) != meta.journal
+                && let Some(lacking) = self.lacking(segment)?
+            {
+                let name = segment.path.display();
+                recovery
+                    .notices
+                    .push(format!("the journal {name} is not this file's, or not any more: {lacking}"));
+                kept = true;
+            }
+        }
+        if !is_named(&**disk, path, cold)? {
+            let reason = "another file took its name while it was being opened";
+            return Err(Error::unopenable(path, reason, "open it again"));
+        }
+        // To read, one works on a copy in memory, where no name is of use.
+        if kept && !options.read_only {
+            recovery.set_aside = journal::set_aside(&**disk, path, found)?;
+            return Ok(());
+        }
+        journal::remove(&**disk, path, found)
+    }
+
+    /// What a segment of another session holds that the tables do not, if anything.
+    fn lacking(&self, segment: &Found) -> Result<Option<String>> {
+        if journal::holds_nothing(&**self.disk, segment)? {
+            return Ok(None);
+        }
+        let read = self.cold.read()?;
+        let log = read.log()?;
+        let mut lacking = None;
+        journal::each_frame(&**self.disk, self.path, segment.side, &mut |frame| {
+            if frame.kind != Kind::Events || lacking.is_some() {
+                return Ok(());
+            }
+            for (position, bytes) in events_of(&frame) {
+                lacking = match log.get(position)? {
+                    None => Some(format!("it holds {}, which the file does not", Position(position))),
+                    Some(stored) if *stored != *bytes => {
+                        Some(format!("its event {} is not the one that the file holds", Position(position)))
+                    }
+                    Some(_) => continue,
+                };
+                break;
+            }
+            Ok(())
+        })?;
+        if lacking.is_none() && !journal::is_whole(&**self.disk, self.path, segment.side)? {
+            lacking = Some("its end is damaged, or was never written".to_owned());
+        }
+        Ok(lacking)
+    }
+
+    /// Refuses a segment that holds something that is not this database's, or that it does not know of.
+    fn check_segment(&self, meta: &Meta, segment: &Found) -> Result<()> {
+        let Opening { disk, path, options, .. } = *self;
+        let refuse = |found: String| {
+            let reason = format!("the journal {} is not its own: {found}", segment.path.display());
+            Err(Error::unopenable(
+                path,
+                reason,
+                "put the journal beside its own database, or move it away; it is left as it is",
+            ))
+        };
+        let header = match &segment.remnant {
+            Remnant::Blank => return Ok(()),
+            Remnant::Foreign(reason) => {
+                return match meta.journal {
+                    // Its own, and its header is damaged.
+                    Some(salt) if journal::holds_frames_of(&**disk, path, segment.side, salt)? => Ok(()),
+                    _ => refuse(reason.clone()),
+                };
+            }
+            Remnant::Segment(header) => header,
+        };
+        if header.id != meta.id {
+            return refuse("it belongs to another database".to_owned());
+        }
+        if Some(header.salt) == meta.journal || Some(header.salt) == meta.retired {
+            return Ok(());
+        }
+        if meta.journal.is_some() && !options.accept_lost_journal {
+            return refuse("it is of another session".to_owned());
+        }
+        // A session that ended before its first write, or one that this copy of the file does not know of.
+        match journal::highest_position(&**disk, path)? {
+            Some(highest) if highest > meta.checkpoint => refuse(format!(
+                "it holds events up to #{highest}, and this file ends at #{}",
+                meta.checkpoint
+            )),
+            _ => Ok(()),
         }
     }
-    if !found.is_empty() {
-        journal::remove(&**disk, path)?;
+}
+
+/// What stands where the two halves of the live journal belong and is none of them, if so.
+fn strays(path: &Path, meta: &Meta, found: &[Found]) -> Option<String> {
+    let mut strays = Vec::new();
+    for side in Side::BOTH {
+        let segment = found.iter().find(|found| found.side == side);
+        let what = match segment.map(|segment| &segment.remnant) {
+            Some(Remnant::Segment(header)) if Some(header.salt) == meta.journal => continue,
+            Some(Remnant::Segment(header)) if Some(header.salt) == meta.retired => "is of an earlier session",
+            Some(Remnant::Segment(_)) => "is of another session",
+            Some(Remnant::Foreign(reason)) => {
+                strays.push(format!("{}: {reason}", side.path(path).display()));
+                continue;
+            }
+            Some(Remnant::Blank) if segment.is_some_and(|segment| segment.len == 0) => "is empty",
+            Some(Remnant::Blank) => "has no header, and nothing after it",
+            None => "is missing",
+        };
+        strays.push(format!("{} {what}", side.path(path).display()));
     }
-    let read = cold.read()?;
-    Ok(Recovered { meta: read.meta(path)?, catalog: catalog.caught_up(&read)?, recovery, lost })
+    (!strays.is_empty()).then(|| strays.join("; "))
+}
+
+/// Whether the name still leads to the file that is open.
+pub(crate) fn is_named(disk: &dyn Disk, path: &Path, cold: &Cold) -> Result<bool> {
+    match disk.identity(path) {
+        Ok(found) => Ok(found == cold.identity()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(format!("looking for {}", path.display()), error)),
+    }
 }
 
 /// Drops the lists of indexes, and what is kept of states, whose definitions were lost with the journal: of another one at the same
@@ -165,70 +406,6 @@ fn drop_lists_after(cold: &Cold, checkpoint: u64) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a segment that holds something that is not this database's, or that it does not know of.
-fn check_segment(
-    disk: &Arc<dyn Disk>,
-    path: &Path,
-    meta: &Meta,
-    segment: &Found,
-    options: &Options,
-) -> Result<()> {
-    let refuse = |found: String| {
-        let reason = format!("the journal {} is not its own: {found}", segment.path.display());
-        Err(Error::unopenable(
-            path,
-            reason,
-            "put the journal beside its own database, or move it away; it is left as it is",
-        ))
-    };
-    let header = match &segment.remnant {
-        // An interrupted creation: nothing was written into it, since its header comes first.
-        Remnant::Blank => return Ok(()),
-        Remnant::Foreign(reason) => return refuse(reason.clone()),
-        Remnant::Segment(header) => header,
-    };
-    if header.id != meta.id {
-        return refuse("it belongs to another database".to_owned());
-    }
-    if Some(header.salt) == meta.journal || Some(header.salt) == meta.retired {
-        return Ok(());
-    }
-    if meta.journal.is_some() && !options.accept_lost_journal {
-        return refuse("it is of another session".to_owned());
-    }
-    // A session that ended before its first write, or one that this copy of the file does not know of.
-    match journal::highest_position(&**disk, path)? {
-        Some(highest) if highest > meta.checkpoint => {
-            refuse(format!("it holds events up to #{highest}, and this file ends at #{}", meta.checkpoint))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn replay(
-    disk: &Arc<dyn Disk>,
-    path: &Path,
-    cold: &Cold,
-    meta: &Meta,
-    salt: Salt,
-    catalog: &mut Catalog,
-    options: &Options,
-) -> Result<Recovery> {
-    let replay = Replay::open(&**disk, path, salt, meta.checkpoint)?;
-    let first = meta.checkpoint + 1;
-    let tail = Arc::new(Tail::new(Side::A, first));
-    let mut next = first;
-    for frame in replay.frames() {
-        let frame = frame?;
-        if frame.kind == Kind::Events {
-            tail.extend(decode_frame(&frame.payload, &mut next, frame.count, catalog, options)?);
-        }
-    }
-    let cut = replay.cut().map(|cut| Position(cut.at));
-    checkpoint::write(cold, &[&tail], JournalAfter::Retired(Some(salt)), catalog, &Paces::default())?;
-    Ok(Recovery { replayed: next - first, cut })
-}
-
 /// The events of a frame's payload: each its length, then its bytes.
 pub(crate) fn decode_frame(
     mut payload: &[u8],
@@ -239,11 +416,9 @@ pub(crate) fn decode_frame(
 ) -> Result<Vec<Staged>> {
     let mut events = Vec::new();
     for _ in 0..count {
-        let damaged =
-            || Error::corrupt("the journal", format!("a frame that ends before the event at #{next}"));
-        let (length, rest) = payload.split_first_chunk::<4>().ok_or_else(damaged)?;
-        let (bytes, rest) =
-            rest.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(damaged)?;
+        let bytes = next_event(&mut payload).ok_or_else(|| {
+            Error::corrupt("the journal", format!("a frame that ends before the event at #{next}"))
+        })?;
         let bytes: Arc<[u8]> = Arc::from(bytes);
         let event = codec::decode(Position(*next), bytes.clone())?;
         let version = event.version.map_or(0, |version| version.0);
@@ -254,7 +429,21 @@ pub(crate) fn decode_frame(
         }
         events.push(Staged { bytes, terms, version });
         *next += 1;
-        payload = rest;
     }
     Ok(events)
+}
+
+/// The positions and bytes of a frame's events, as far as they can be read.
+pub(crate) fn events_of(frame: &Frame) -> Vec<(u64, &[u8])> {
+    let mut payload = &*frame.payload;
+    let events = std::iter::from_fn(|| next_event(&mut payload)).take(frame.count as usize);
+    (frame.first..).zip(events).collect()
+}
+
+/// Takes the bytes of the next event from a frame's payload; none if they are not all there.
+fn next_event<'p>(payload: &mut &'p [u8]) -> Option<&'p [u8]> {
+    let (length, rest) = payload.split_first_chunk::<4>()?;
+    let (bytes, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    *payload = rest;
+    Some(bytes)
 }

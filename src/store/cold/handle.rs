@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{Database, StorageBackend};
 
-use super::super::disk::{Disk, File};
+use super::super::disk::{Disk, File, Identity};
 use crate::error::{Error, Result};
 
 pub(super) enum State {
@@ -20,6 +20,9 @@ pub(super) enum State {
 /// redb, open.
 pub(super) struct Handle {
     pub database: Database,
+    /// Which file it is open on.
+    pub identity: Identity,
+    pub file: Arc<dyn File>,
     /// An operation of its file failed: redb refuses all that follow.
     pub latched: Arc<AtomicBool>,
     /// Why this is open for reading alone, if it is.
@@ -48,11 +51,18 @@ pub(super) fn closed() -> Error {
     Error::stopped("the database is closed")
 }
 
-pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize) -> Result<Handle> {
-    let file =
-        disk.open(path).map_err(|e| Error::unopenable(path, e, "check the path and its permissions"))?;
+/// Opens the file; if one is named, only that one.
+pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize, only: Option<Identity>) -> Result<Handle> {
+    let unopenable = |e| Error::unopenable(path, e, "check the path and its permissions");
+    let file = disk.open(path).map_err(unopenable)?;
+    let identity = file.identity().map_err(unopenable)?;
+    // Whatever else is there has another lock.
+    if only.is_some_and(|only| only != identity) {
+        let advice = "close it, and open the one that is to be used";
+        return Err(Error::unopenable(path, "another file has its name by now", advice));
+    }
     let latched = Arc::<AtomicBool>::default();
-    let backend = Backend { file, latched: latched.clone() };
+    let backend = Backend { file: file.clone(), latched: latched.clone() };
     // A damaged page can make redb panic where it would rather not check: that is this file's fault, and told so.
     let opened = catch_unwind(AssertUnwindSafe(|| {
         redb::Builder::new().set_cache_size(cache).create_with_backend(backend)
@@ -61,7 +71,7 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize) -> Result<Handle>
         Error::unopenable(path, reason, "restore a copy, or create a new database under another name")
     };
     match opened {
-        Ok(Ok(database)) => Ok(Handle { database, latched, read_only: None }),
+        Ok(Ok(database)) => Ok(Handle { database, identity, file, latched, read_only: None }),
         Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(io))))
             if io.kind() != std::io::ErrorKind::InvalidData
                 && io.kind() != std::io::ErrorKind::UnexpectedEof =>

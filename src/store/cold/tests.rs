@@ -118,7 +118,7 @@ fn copy(disk: &MemoryDisk) -> MemoryDisk {
 }
 
 fn change(disk: &MemoryDisk, change: impl FnOnce(&mut Tables)) {
-    let handle = open(disk, path(), 1 << 20).unwrap();
+    let handle = open(disk, path(), 1 << 20, None).unwrap();
     let transaction = handle.database.begin_write().unwrap();
     change(&mut Tables::open(&transaction).unwrap());
     transaction.commit().unwrap();

@@ -24,7 +24,7 @@ fn a_segment_written_again_before_its_tail_is_in_the_tables_is_noticed() {
 
 #[test]
 fn a_recovery_that_ignores_the_salt_is_noticed() {
-    let fault = ghosts::no_ghost_is_spliced_on(Some(Sabotage::IgnoreSalt)).unwrap_err();
+    let fault = ghosts::no_ghost_is_spliced_on(Some(Sabotage::IgnoreSalt), 0).unwrap_err();
     super::report(format_args!("control IgnoreSalt: noticed: {fault}"));
 }
 

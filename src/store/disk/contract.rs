@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::{Disk, LockError, LockMode};
+use super::{Disk, Identity, LockError, LockMode};
 
 /// Goes through the contract in an empty, existing folder.
 pub(super) fn holds(disk: &dyn Disk, folder: &Path) {
@@ -69,6 +69,11 @@ fn identities(disk: &dyn Disk, folder: &Path) {
     assert!(matches!(first.names().unwrap(), None | Some(2)));
     let second = disk.create_like(&c, &a).unwrap();
     assert_eq!(disk.create_like(&c, &a).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    if own == (Identity { device: 0, inode: 0 }) {
+        // The system does not tell files apart.
+        [a, b, c].iter().for_each(|path| disk.remove(path).unwrap());
+        return;
+    }
     assert_ne!(second.identity().unwrap(), own);
     // Nor is the one that takes its name, while it is open.
     disk.rename(&c, &a).unwrap();

@@ -17,12 +17,14 @@
 //! | 60 + length | 4 | CRC32 of the header's CRC and the payload |
 //! | … | 0–15 | zeros, to a multiple of 16 |
 //!
-//! Behind each frame stand 16 zero bytes, the *end mark*, written in the same call and overwritten by the next
-//! frame: so the end of the log is told from what an earlier use of the segment left there.
+//! Behind each frame stands its end mark ([`super::mark`]), written in the same call and overwritten by the next
+//! frame: so the end of the log is told from what an earlier use of the segment left there, and from what was
+//! overwritten later. (In segments of version 1 it is 16 zeros.)
 
 use crc32fast::Hasher;
 
 use super::Salt;
+use super::mark;
 use crate::error::{Error, Result};
 
 /// The largest payload of a frame in bytes.
@@ -32,9 +34,6 @@ pub const MAX_PAYLOAD: usize = 64 << 20;
 pub(super) const ALIGN: usize = 16;
 /// The size of a frame's header.
 pub(super) const HEADER: usize = 60;
-/// The zeros behind the last frame.
-pub(super) const END_MARK: usize = 16;
-
 pub(super) const MAGIC: [u8; 4] = *b"\xF5BGF";
 const CRC: usize = 4;
 
@@ -127,6 +126,15 @@ impl Header {
         let crc = crc32fast::hash(&out[..56]);
         out[56..].copy_from_slice(&crc.to_be_bytes());
         out
+    }
+
+    /// Whether these bytes, as many as lie within one sector, begin a frame of the session.
+    pub fn begins(bytes: &[u8; ALIGN], salt: Salt) -> bool {
+        bytes[..4] == MAGIC
+            && Kind::from_byte(bytes[4]).is_some()
+            && bytes[5] <= 1
+            && bytes[6..8] == [0, 0]
+            && (bytes[8..] == salt.0[..8] || salt.accepts(Salt([0; 16])))
     }
 
     /// The header, or in a few words why it is none.
@@ -245,13 +253,14 @@ impl FrameBuffer {
     /// Fills the header that [`FrameBuffer::header`] made for this payload, and appends checksum, padding and end
     /// mark. The bytes are a frame; the next one begins with [`FrameBuffer::begin`].
     pub(super) fn finish(&mut self, header: &Header) -> &[u8] {
+        let mark = mark::end(header.salt, header.number);
         let header = header.encode();
         let mut check = PayloadCheck::new(&header);
         check.update(&self.bytes[HEADER..]);
         self.bytes[..HEADER].copy_from_slice(&header);
         self.bytes.extend_from_slice(&check.0.finalize().to_be_bytes());
-        let end = self.bytes.len().next_multiple_of(ALIGN) + END_MARK;
-        self.bytes.resize(end, 0);
+        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN), 0);
+        self.bytes.extend_from_slice(&mark);
         self.begun = None;
         &self.bytes
     }
@@ -290,7 +299,7 @@ mod tests {
         let made = frame.header(Stamp { number: 3, settled: true }, 11, 2, 10).unwrap();
         assert_eq!(made, header(5));
         let bytes = frame.finish(&made);
-        assert_eq!(bytes.len() as u64, made.size() + END_MARK as u64);
+        assert_eq!(bytes.len() as u64, made.size() + mark::MARK as u64);
         assert_eq!(&bytes[..8], b"\xF5BGF\x01\x01\x00\x00");
         assert_eq!(bytes[8..24], [7; 16]);
         assert_eq!(bytes[24..32], 3u64.to_be_bytes());
@@ -302,7 +311,8 @@ mod tests {
         let mut crc = bytes[56..60].to_vec();
         crc.extend_from_slice(b"hello");
         assert_eq!(bytes[65..69], crc32fast::hash(&crc).to_be_bytes());
-        assert_eq!(bytes[69..], [0; 11 + 16]);
+        assert_eq!(bytes[69..80], [0; 11]);
+        assert_eq!(bytes[80..], mark::end(Salt([7; 16]), 3));
         assert_eq!(Header::decode(&array(bytes, 0)), Ok(header(5)));
         assert_eq!(header(5).size(), 80);
     }

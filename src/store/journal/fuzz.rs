@@ -5,6 +5,7 @@ use std::path::Path;
 use crc32fast::Hasher;
 
 use super::frame::{ALIGN, HEADER, Header, MAGIC};
+use super::mark;
 use super::segment::{START, SegmentHeader};
 use super::{DatabaseId, Replay, Salt, Side};
 use crate::store::disk::Disk;
@@ -27,6 +28,10 @@ pub(crate) fn segments(bytes: &[u8], right: bool) -> bool {
         let mut all = SegmentHeader { id: DatabaseId([1; 16]), salt: SALT, side }.encode();
         debug_assert_eq!(all.len() as u64, START);
         all.extend_from_slice(&bytes);
+        // Not every end is to be one that was cut off.
+        all.resize(all.len().next_multiple_of(ALIGN), 0);
+        let filled = (all.len() + mark::MARK) as u64;
+        all.extend_from_slice(&mark::fill(SALT, filled));
         let file = disk.create(&side.path(database)).expect("a disk in memory takes a file");
         file.write_at(0, &all).expect("a disk in memory takes bytes");
     }
@@ -45,10 +50,11 @@ pub(crate) fn segments(bytes: &[u8], right: bool) -> bool {
 
 /// Makes frame after frame one of the session, as far as they reach.
 fn mend(bytes: &mut Vec<u8>) {
-    let mut at = 0;
+    let (mut at, mut last) = (0, 0);
     while let Some(header) = bytes.get_mut(at..at + HEADER) {
-        if header[..ALIGN] == [0; ALIGN] {
-            return; // An end mark.
+        if header[..ALIGN] == [0; ALIGN] || header[..4] == mark::end(SALT, 0)[..4] {
+            header[..ALIGN].copy_from_slice(&mark::end(SALT, last));
+            return;
         }
         header[..4].copy_from_slice(&MAGIC);
         header[4] = if header[4] == 2 { 2 } else { 1 };
@@ -67,6 +73,7 @@ fn mend(bytes: &mut Vec<u8>) {
         let mut whole = [0; HEADER];
         whole.copy_from_slice(header);
         let Ok(decoded) = Header::decode(&whole) else { return };
+        last = decoded.number;
         let payload = at + HEADER..at + HEADER + decoded.length as usize;
         let end = at + decoded.size() as usize;
         if bytes.len() < end {
@@ -90,7 +97,9 @@ pub(crate) fn seed() -> Vec<u8> {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let database = Path::new("/x/shop.bygone");
     let sizes = Sizes { first_step: 4096, max_step: 4096, segment: 64 << 10 };
-    let journal = Journal::create(Arc::clone(&disk), database, DatabaseId([1; 16]), SALT, sizes).unwrap();
+    disk.create(database).unwrap();
+    let id = DatabaseId([1; 16]);
+    let journal = Journal::create(Arc::clone(&disk), database, id, SALT, sizes, &mut Vec::new()).unwrap();
     let mut buffer = FrameBuffer::new();
     for (first, count) in [(1, 2), (3, 0), (3, 1), (4, 1)] {
         buffer.begin(if count == 0 { Kind::Cursors } else { Kind::Events }, SALT);
@@ -105,10 +114,9 @@ pub(crate) fn seed() -> Vec<u8> {
         let file = disk.open(&side.path(database)).unwrap();
         let mut bytes = vec![0; file.len().unwrap() as usize];
         file.read_at(0, &mut bytes).unwrap();
-        let end = bytes
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |at| (at + 1).next_multiple_of(ALIGN) + ALIGN);
+        // Up to the end mark; the fill mark is made anew.
+        bytes.truncate(bytes.len() - mark::MARK);
+        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| (at + 1).next_multiple_of(ALIGN));
         bytes[START as usize..end.min(bytes.len())].to_vec()
     };
     let (a, b) = (read(Side::A), read(Side::B));

@@ -4,10 +4,19 @@
 //!    right checksums, each numbered one higher than the one before. A lower number is a *ghost* of an earlier
 //!    use, an end mark is the end; anything else is a bad place.
 //! 2. The two walks are *joined* by number: the session filled one segment, then the other.
-//! 3. Where the joined walk ends, at position p, both segments are searched for any frame that proves that
-//!    something stood there and was durable: one with `durable_through` ≥ p, or a later one that was written when
-//!    everything before it was synced. If there is one, this is *corruption*. If not, the log ends here; and if
-//!    the place is bad or later frames are seen, the log was *cut* here.
+//! 3. Where the joined walk ends, at position p, the log ends. What stands there tells what is known:
+//!    * The **end mark** of the last frame: nothing was written after it. The journal is whole.
+//!    * What no crash leaves: the file is shorter than what was filled before anything was written there; or neither a
+//!      mark nor the beginning of a frame stands in a sector that the frame before it was written in. This is
+//!      **damage**.
+//!    * What a crash can leave: a frame that is not whole, or no mark where a sector begins. It is a **cut**: an append
+//!      that was under way, or damage to one that was acknowledged, and nobody can tell which. But if the fill mark at
+//!      the end of the file is missing too, it is damage.
+//! 4. Both segments are searched for any frame that proves that something stood at p and was durable: one with
+//!    `durable_through` ≥ p, or a later one that was written when everything before it was synced. If there is one,
+//!    this is damage, too. If later frames prove nothing, it is a cut.
+//!
+//! Damage is an error, unless the loss was accepted ([`Replay::salvage`]): then all is read up to p.
 //!
 //! Ghosts prove nothing: a segment is used again only after its tail was committed, so that their positions are at
 //! most C, and their numbers are lower.
@@ -15,12 +24,15 @@
 //! **Limits.** If the very first frame of a segment is bad, that may be a torn write after a switch; so it proves
 //! nothing against the other segment, whose frames may continue from C. Events cannot be lost by that, for their
 //! positions would be missing. But if a tail was nothing but cursor moves, and the first of its frames is damaged
-//! later, this is taken for a cut: the moves are lost, and their subscribers see some events again.
+//! later, this is taken for a cut: the moves are lost, and their subscribers see some events again. An older copy of
+//! a segment that was whole then is not told from the segment, unless the other one holds frames that came later.
+//! Segments of version 1 have no marks: their end is always a cut, if it is not damage.
 
 use std::path::Path;
 
+use super::frame::ALIGN;
 use super::scan::{Place, Scan};
-use super::segment::{self, Remnant, START};
+use super::segment::START;
 use super::{Frame, Salt, Side};
 use crate::error::{Error, Result};
 use crate::store::disk::Disk;
@@ -31,10 +43,23 @@ pub struct Replay {
     scans: [Scan; 2],
     runs: Vec<Run>,
     after: u64,
-    cut: Option<Cut>,
+    ending: Ending,
+    /// The segments whose fill mark is missing.
+    shortened: Vec<Side>,
 }
 
-/// Where the log was cut: what stands there and behind was never acknowledged as durable.
+/// How the log ends, as far as the journal tells.
+#[derive(Debug)]
+enum Ending {
+    /// Nothing was written after it.
+    Whole,
+    /// Something was, and it may have been acknowledged.
+    Cut(Cut),
+    /// The journal was damaged there.
+    Lost(Cut),
+}
+
+/// Where the log ends, though something followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
     /// The position that would have come next.
@@ -59,16 +84,27 @@ struct Walk {
     run: Option<Run>,
     /// Where the walk stopped.
     end: u64,
-    /// Why it stopped, if that was not an end mark or a ghost.
-    bad: Option<&'static str>,
+    stop: Stop,
+}
+
+/// Why a walk stopped. What is worse comes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stop {
+    /// An end mark stands there.
+    Marked,
+    /// A crash can leave this.
+    Cut(&'static str),
+    /// No crash leaves this.
+    Damage(&'static str),
 }
 
 /// Where the log ends, as far as the walks tell.
 struct End {
     number: u64,
     position: u64,
-    place: String,
-    bad: Option<&'static str>,
+    side: Side,
+    at: u64,
+    stop: Stop,
 }
 
 /// What the rest of the segments says about the end of the log.
@@ -81,31 +117,57 @@ enum Proof {
 }
 
 impl Replay {
-    /// Reads both segments, which must be the ones of the session with this salt, and decides where the log ends.
-    /// Frames up to the position `after` (what the database holds already) are skipped. Nothing is written.
+    /// Reads both segments of the session with this salt, and decides where the log ends. Frames up to the position
+    /// `after` (what the database holds already) are skipped. Nothing is written.
     ///
     /// # Errors
     /// The error is one of corruption if something is missing or damaged that was durable, and says where.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn open(disk: &dyn Disk, database: &Path, salt: Salt, after: u64) -> Result<Replay> {
-        expect_both(disk, database, salt)?;
-        let scans = [Scan::open(disk, database, Side::A)?, Scan::open(disk, database, Side::B)?];
-        let walks = [walk(&scans, Side::A, salt, after)?, walk(&scans, Side::B, salt, after)?];
-        let (runs, end) = join(&scans, &walks, after);
+        let replay = Replay::salvage(disk, database, salt, after)?;
+        match replay.lost() {
+            Some(lost) => Err(Error::corrupt("the journal", &lost.reason)),
+            None => Ok(replay),
+        }
+    }
 
-        let cut = match proof(&scans, &runs, salt, &end)? {
-            Proof::Durable(witness) => {
-                let found = format!(
-                    "position {} was durable, says the frame in {witness}, but {}",
-                    end.position,
-                    end.bad.unwrap_or("the log ends before it"),
-                );
-                return Err(Error::corrupt(end.place, found));
-            }
-            Proof::Later => Some(end.bad.unwrap_or("a frame is missing, though later ones were written")),
-            Proof::None => end.bad,
+    /// The same of a journal that may be damaged, or of what is left of one: [`Replay::lost`] tells.
+    pub fn salvage(disk: &dyn Disk, database: &Path, salt: Salt, after: u64) -> Result<Replay> {
+        let scan = |side| Scan::open(disk, database, side, Some(salt));
+        let scans = [scan(Side::A)?, scan(Side::B)?];
+        let walks = [walk(&scans, Side::A, salt, after)?, walk(&scans, Side::B, salt, after)?];
+        let (runs, end) = join(&walks, after);
+
+        let scan = &scans[end.side.index()];
+        let proof = proof(&scans, &runs, salt, &end)?;
+        let found = match end.stop {
+            Stop::Marked => "a frame is missing, though later ones were written",
+            Stop::Cut(reason) | Stop::Damage(reason) => reason,
         };
-        let cut = cut.map(|reason| Cut { at: end.position, reason: format!("{}: {reason}", end.place) });
-        Ok(Replay { scans, runs, after, cut })
+        let reason = format!("{}: {found}", scan.name(end.at));
+        let cut = |reason| Cut { at: end.position, reason };
+        let ending = match (proof, end.stop) {
+            (Proof::Durable(witness), _) => {
+                let position = end.position;
+                Ending::Lost(cut(format!(
+                    "{reason}, but position {position} was durable, says the frame in {witness}"
+                )))
+            }
+            (_, Stop::Damage(_)) => Ending::Lost(cut(reason)),
+            (_, Stop::Cut(_)) if scan.is_marked() && !scan.is_whole(end.at)? => {
+                Ending::Lost(cut(format!("{reason}, and the end of the file was cut off or overwritten")))
+            }
+            (_, Stop::Cut(_)) | (Proof::Later, _) => Ending::Cut(cut(reason)),
+            (Proof::None, Stop::Marked) => Ending::Whole,
+        };
+        let mut shortened = Vec::new();
+        for side in Side::BOTH {
+            let scan = &scans[side.index()];
+            if scan.is_marked() && !scan.is_whole(START)? {
+                shortened.push(side);
+            }
+        }
+        Ok(Replay { scans, runs, after, ending, shortened })
     }
 
     /// The frames behind `after`, in order, one in memory at a time.
@@ -117,66 +179,91 @@ impl Replay {
     }
 
     /// The last position of the log: of the last frame, or `after`.
-    #[cfg(test)]
     pub fn last_position(&self) -> u64 {
         self.runs.last().map_or(self.after, |run| self.after.max(run.next_position - 1)) // positions begin at 1
     }
 
-    /// Where the log was cut, if it did not end cleanly.
+    /// Where the log was cut, if something followed that may have been acknowledged.
     pub fn cut(&self) -> Option<&Cut> {
-        self.cut.as_ref()
+        match &self.ending {
+            Ending::Cut(cut) => Some(cut),
+            _ => None,
+        }
+    }
+
+    /// The segments that are seen to be shorter than they were made, or overwritten at their ends. (The fill mark of an
+    /// earlier step, if no frame came so far, looks like the last one.)
+    pub fn shortened(&self) -> &[Side] {
+        &self.shortened
+    }
+
+    /// Where the journal was damaged, if it was: what followed there may have been acknowledged, or surely was.
+    pub fn lost(&self) -> Option<&Cut> {
+        match &self.ending {
+            Ending::Lost(lost) => Some(lost),
+            _ => None,
+        }
     }
 }
 
-/// Both segments are made before the salt is written down, and removed after it is struck out.
-fn expect_both(disk: &dyn Disk, database: &Path, salt: Salt) -> Result<()> {
-    let found = segment::find(disk, database)?;
-    for side in Side::BOTH {
-        let reason = match found.iter().find(|found| found.side == side).map(|found| &found.remnant) {
-            Some(Remnant::Segment(header)) if salt.accepts(header.salt) => continue,
-            Some(Remnant::Segment(_)) => "it belongs to another session".to_owned(),
-            Some(Remnant::Foreign(reason)) => reason.clone(),
-            Some(Remnant::Blank) => "its header is missing".to_owned(),
-            None => "this half of the journal is missing".to_owned(),
-        };
-        let advice = "bring back both segments of the journal, or a copy of the database with its journal";
-        return Err(Error::unopenable(&side.path(database), reason, advice));
-    }
-    Ok(())
+/// Whether a segment, of whatever session, ends as one does that was never damaged and holds no frame that is not whole.
+pub fn is_whole(disk: &dyn Disk, database: &Path, side: Side) -> Result<bool> {
+    let scan = Scan::open(disk, database, side, None)?;
+    let (salt, unmarked) = (scan.salt(), !scan.is_marked());
+    let at = walk_of(&scan, side, salt, 0)?;
+    Ok(at.stop == Stop::Marked || (unmarked && matches!(scan.look(at.end)?, Place::Blank)))
+}
+
+/// What is written in one piece: a part of a sector never survives without the rest.
+const SECTOR: u64 = 512;
+
+/// Whether what stands here was written in one piece with the end of the frame before: then it is a mark, or the
+/// beginning of the next frame. (In the last 32 bytes of a frame there is more than padding.)
+fn is_one_with_the_frame_before(at: u64) -> bool {
+    at % SECTOR >= 2 * ALIGN as u64
 }
 
 /// Follows the frames of a segment from its start.
 fn walk(scans: &[Scan; 2], side: Side, salt: Salt, after: u64) -> Result<Walk> {
-    let scan = &scans[side.index()];
+    walk_of(&scans[side.index()], side, salt, after)
+}
+
+fn walk_of(scan: &Scan, side: Side, salt: Salt, after: u64) -> Result<Walk> {
     let mut run: Option<Run> = None;
     let mut at = START;
-    let bad = loop {
+    let stop = loop {
+        // What a segment is created or switched to with is synced before a frame is.
+        let synced = scan.is_marked() && (run.is_none() || is_one_with_the_frame_before(at));
+        let unless_synced = |reason| if synced { Stop::Damage(reason) } else { Stop::Cut(reason) };
         let found = match scan.look(at)? {
-            Place::End => break None,
-            Place::Bad(reason) => break Some(reason),
+            Place::Mark(number) if run.is_none_or(|run| number == run.next_number - 1) => break Stop::Marked,
+            Place::Mark(_) => break Stop::Cut("the end mark of another frame stands there"),
+            Place::Beyond(reason) => break Stop::Damage(reason),
+            Place::Blank if !scan.is_marked() => {
+                break Stop::Cut("an earlier version wrote the journal, and did not mark its end");
+            }
+            Place::Blank => break unless_synced("nothing but zeros, where its end is not marked"),
+            Place::Torn(reason) => break Stop::Cut(reason),
+            Place::Other(reason) => break unless_synced(reason),
             Place::Frame(found) => found,
         };
         let header = found.header;
         if !salt.accepts(header.salt) {
-            break Some("the frame belongs to another session");
+            break unless_synced("the frame belongs to another session");
         }
         if let Some(run) = &run {
             if header.number < run.next_number {
-                break None;
+                break Stop::Cut("a frame of an earlier use of the file stands there");
             }
             if (header.number, header.first) != (run.next_number, run.next_position) {
-                break Some("the frame does not follow the one before it");
+                break Stop::Cut("the frame does not follow the one before it");
             }
         }
         if let Err(reason) = scan.check(&found)? {
-            break Some(reason);
+            break Stop::Cut(reason);
         }
         if header.first <= after && header.next() - 1 > after {
-            let found = format!("a frame of the positions {} to {}", header.first, header.next() - 1);
-            return Err(Error::corrupt(
-                scan.name(at),
-                format!("{found}, of which only those up to {after} were stored"),
-            ));
+            break Stop::Damage("a frame of which the file holds only the first events");
         }
         at = found.end();
         let run = run.get_or_insert(Run {
@@ -191,26 +278,36 @@ fn walk(scans: &[Scan; 2], side: Side, salt: Salt, after: u64) -> Result<Walk> {
         run.next_position = header.next();
         run.end = at;
     };
-    Ok(Walk { run, end: at, bad })
+    Ok(Walk { run, end: at, stop })
 }
 
 /// Puts the runs in order, and says where they end.
-fn join(scans: &[Scan; 2], walks: &[Walk; 2], after: u64) -> (Vec<Run>, End) {
+fn join(walks: &[Walk; 2], after: u64) -> (Vec<Run>, End) {
     let next = after.saturating_add(1);
     let mut runs: Vec<Run> = walks.iter().filter_map(|walk| walk.run).collect();
     runs.sort_by_key(|run| run.first_number);
-    let place = |side: Side| scans[side.index()].name(walks[side.index()].end);
-    let bad = |side: Side| walks[side.index()].bad;
+    let walk = |side: Side| &walks[side.index()];
+    let end = |number, position, side: Side| {
+        let Walk { end, stop, .. } = *walk(side);
+        End { number, position, side, at: end, stop }
+    };
 
     if let Some(first) = runs.first()
         && first.first_position > next
     {
-        let bad = Some("the frames before this one are missing");
-        let place = scans[first.side.index()].name(START);
-        return (
-            Vec::new(),
-            End { number: first.first_number.saturating_sub(1), position: next, place, bad },
-        );
+        let number = first.first_number.saturating_sub(1);
+        // They were in the other segment, which may tell why it holds none of them.
+        let other = first.side.other();
+        let found = match (walk(other).run, walk(other).stop) {
+            (None, Stop::Cut(reason) | Stop::Damage(reason)) => {
+                End { stop: Stop::Damage(reason), ..end(number, next, other) }
+            }
+            _ => {
+                let stop = Stop::Damage("the frames before this one are missing");
+                End { at: START, stop, ..end(number, next, first.side) }
+            }
+        };
+        return (Vec::new(), found);
     }
     if let [low, high] = runs[..] {
         let follows = (low.next_number, low.next_position) == (high.first_number, high.first_position);
@@ -218,31 +315,26 @@ fn join(scans: &[Scan; 2], walks: &[Walk; 2], after: u64) -> (Vec<Run>, End) {
             // The lower one is damaged, but all of its tail is in the database already.
             runs.remove(0);
         } else if !follows {
-            // A switch syncs what it leaves: the higher run will prove that this is corruption.
+            // A switch syncs what it leaves: something is missing between the two.
             runs.truncate(1);
-            let (number, position) = (low.next_number, low.next_position.max(next));
-            let bad = bad(low.side).or(Some("the frames of the other segment do not follow"));
-            return (runs, End { number, position, place: place(low.side), bad });
+            let missing = Stop::Damage("the frames of the other segment do not follow");
+            let found = end(low.next_number, low.next_position.max(next), low.side);
+            let stop = if found.stop == Stop::Marked { missing } else { found.stop };
+            return (runs, End { stop, ..found });
         }
     }
     let Some(last) = runs.last().copied() else {
         // Nothing at all: the session's first frame is what is missing, or bad.
-        let side = if bad(Side::A).is_none() && bad(Side::B).is_some() { Side::B } else { Side::A };
-        return (runs, End { number: 1, position: next, place: place(side), bad: bad(side) });
+        let side = if walk(Side::B).stop > walk(Side::A).stop { Side::B } else { Side::A };
+        return (runs, end(1, next, side));
     };
     // The frame that follows belongs behind the last one, or, after a switch, to the start of the other segment.
     let other = last.side.other();
-    let side = if bad(last.side).is_none()
-        && runs.len() == 1
-        && walks[other.index()].run.is_none()
-        && bad(other).is_some()
-    {
-        other
-    } else {
-        last.side
-    };
+    let switched = runs.len() == 1 && walk(other).run.is_none();
+    let side = if switched && walk(other).stop > walk(last.side).stop { other } else { last.side };
     let position = last.next_position.max(next);
-    (runs, End { number: last.next_number, position, place: place(side), bad: bad(side) })
+    let number = last.next_number;
+    (runs, end(number, position, side))
 }
 
 /// Searches both segments for what says that something followed at the end of the log.

@@ -5,30 +5,41 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::frame::{ALIGN, HEADER, Header, MAGIC, PayloadCheck};
-use super::segment::{self, START};
-use super::{Frame, Side};
+use super::mark::{self, MARK};
+use super::segment::{self, START, SegmentHeader};
+use super::{Frame, Salt, Side};
 use crate::error::{Error, Result};
 use crate::store::disk::{Disk, File};
 
 /// How much is read at a time where frames are searched.
 const WINDOW: usize = 256 << 10;
 
-/// A segment's file, to read.
+/// A segment's file, to read; or the want of one.
 #[derive(Debug)]
 pub(super) struct Scan {
     path: PathBuf,
-    file: Arc<dyn File>,
+    file: Option<Arc<dyn File>>,
     len: u64,
+    /// Whose marks are believed.
+    salt: Salt,
+    /// Whether the segment has marks.
+    marked: bool,
 }
 
 /// What stands where a frame could begin.
 pub(super) enum Place {
-    /// An end mark, or the end of the file.
-    End,
+    /// The end mark behind the frame of this number.
+    Mark(u64),
+    /// Zeros.
+    Blank,
+    /// The file ends, where more of it was filled before anything was written up to here.
+    Beyond(&'static str),
     /// A frame whose header is right and which lies whole within the file.
     Frame(Found),
-    /// Neither, and why.
-    Bad(&'static str),
+    /// A frame of the session begins here, and why its header is not right.
+    Torn(&'static str),
+    /// None of this, and why.
+    Other(&'static str),
 }
 
 /// A frame whose header is right; its payload is not yet believed. Out of [`Scan::look`] it lies within the file.
@@ -46,11 +57,47 @@ impl Found {
 }
 
 impl Scan {
-    pub fn open(disk: &dyn Disk, database: &Path, side: Side) -> Result<Scan> {
+    /// The segment of a side, to be read for the frames of a session; without one, for those of the session that its
+    /// header names. That there is no such file, or that its header is damaged, is left for the walk to find.
+    pub fn open(disk: &dyn Disk, database: &Path, side: Side, salt: Option<Salt>) -> Result<Scan> {
         let path = side.path(database);
+        let reading = |e| Error::io(format!("reading {}", path.display()), e);
+        let exists = disk.exists(&path).map_err(reading)?;
+        let mut scan = Scan {
+            path: path.clone(),
+            file: None,
+            len: 0,
+            salt: salt.unwrap_or(Salt([0; 16])),
+            marked: true,
+        };
+        if !exists {
+            return Ok(scan);
+        }
         let file = segment::open(disk, &path)?;
-        let len = file.len().map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
-        Ok(Scan { path, file, len })
+        scan.len = file.len().map_err(reading)?;
+        if scan.len >= START {
+            let mut block = vec![0; START as usize];
+            file.read_at(0, &mut block).map_err(reading)?;
+            if let Ok(header) = SegmentHeader::decode(&block, side) {
+                scan.marked = segment::is_marked(&block);
+                // Frames of any session are read by a test that breaks recovery; marks have one all the same.
+                if salt.is_none_or(|salt| salt.accepts(header.salt)) {
+                    scan.salt = header.salt;
+                }
+            }
+        }
+        scan.file = Some(file);
+        Ok(scan)
+    }
+
+    /// Whether the segment has marks.
+    pub fn is_marked(&self) -> bool {
+        self.marked
+    }
+
+    /// The session whose marks are believed.
+    pub fn salt(&self) -> Salt {
+        self.salt
     }
 
     /// A place in the file, for a message.
@@ -59,27 +106,57 @@ impl Scan {
     }
 
     fn read(&self, at: u64, out: &mut [u8]) -> Result<()> {
-        self.file.read_at(at, out).map_err(|e| Error::io(format!("reading {}", self.name(at)), e))
+        let Some(file) = &self.file else { return Ok(()) };
+        file.read_at(at, out).map_err(|e| Error::io(format!("reading {}", self.name(at)), e))
     }
 
     /// What stands at an offset.
     pub fn look(&self, at: u64) -> Result<Place> {
+        if self.file.is_none() {
+            return Ok(Place::Beyond("the file is missing"));
+        }
+        // Frames are written only where there is room for the mark behind them.
+        if self.len.saturating_sub(at) < MARK as u64 {
+            return Ok(Place::Beyond("the file was cut off there"));
+        }
         let mut bytes = [0; HEADER];
         let there = self.len.saturating_sub(at).min(HEADER as u64) as usize; // at most HEADER: it fits
         self.read(at, &mut bytes[..there])?;
-        // Beyond the file there are the zeros that `bytes` began with.
-        if bytes[..ALIGN] == [0; ALIGN] {
-            return Ok(Place::End);
+        let begin: &[u8; MARK] = bytes.first_chunk().unwrap_or(&[0; MARK]);
+        if *begin == [0; MARK] {
+            return Ok(Place::Blank);
         }
+        if let Some(number) = mark::end_of(begin, self.salt) {
+            return Ok(Place::Mark(number));
+        }
+        let begins = Header::begins(begin, self.salt);
         let header = match Header::decode(&bytes) {
             Ok(header) => header,
-            Err(reason) => return Ok(Place::Bad(reason)),
+            Err(reason) if begins => return Ok(Place::Torn(reason)),
+            Err(reason) => return Ok(Place::Other(reason)),
         };
         let found = Found { at, header, bytes };
         if found.end() > self.len {
-            return Ok(Place::Bad("the frame reaches beyond the end of the file"));
+            return Ok(Place::Beyond("the file was cut off within a frame"));
         }
         Ok(Place::Frame(found))
+    }
+
+    /// Whether the end of what was filled is there: a fill mark that belongs where it stands, from `from` on.
+    pub fn is_whole(&self, from: u64) -> Result<bool> {
+        let mut buffer = vec![0; WINDOW];
+        let mut base = from;
+        while base < self.len {
+            let piece = (self.len - base).min(WINDOW as u64) as usize; // at most WINDOW: it fits
+            self.read(base, &mut buffer[..piece])?;
+            let (blocks, _) = buffer[..piece].as_chunks::<MARK>();
+            let mut places = (base..).step_by(MARK).zip(blocks);
+            if places.any(|(at, block)| mark::is_fill(block, self.salt, at)) {
+                return Ok(true);
+            }
+            base += piece as u64;
+        }
+        Ok(false)
     }
 
     /// Whether the payload is the one that was written; otherwise what is wrong.
@@ -151,15 +228,40 @@ fn window(buffer: &[u8], at: u64) -> Option<&[u8; HEADER]> {
 /// A journal that holds more than its database is not to be overwritten; this tells.
 pub fn highest_position(disk: &dyn Disk, database: &Path) -> Result<Option<u64>> {
     let mut highest = None;
-    for found in segment::find(disk, database)? {
-        let scan = Scan::open(disk, database, found.side)?;
-        scan.frames(START, |found| {
-            if scan.check(found)?.is_err() {
-                return Ok(found.at);
-            }
-            highest = highest.max(Some(found.header.next() - 1)); // a decoded header's first position is not 0
-            Ok(found.end())
+    for side in Side::BOTH {
+        each_frame(disk, database, side, &mut |frame| {
+            // A decoded header's first position is not 0.
+            highest = highest.max(Some(frame.first.saturating_add(u64::from(frame.count)) - 1));
+            Ok(())
         })?;
     }
     Ok(highest)
+}
+
+/// Whether a segment holds a header of a frame of this session, whole or not.
+pub fn holds_frames_of(disk: &dyn Disk, database: &Path, side: Side, salt: Salt) -> Result<bool> {
+    let mut holds = false;
+    let scan = Scan::open(disk, database, side, Some(salt))?;
+    scan.frames(START, |found| {
+        holds |= salt.accepts(found.header.salt);
+        Ok(found.at)
+    })?;
+    Ok(holds)
+}
+
+/// Calls `visit` with every well-formed frame of a segment, of whatever session and use, one in memory at a time.
+pub fn each_frame(
+    disk: &dyn Disk,
+    database: &Path,
+    side: Side,
+    visit: &mut dyn FnMut(Frame) -> Result<()>,
+) -> Result<()> {
+    let scan = Scan::open(disk, database, side, None)?;
+    scan.frames(START, |found| {
+        if scan.check(found)?.is_err() {
+            return Ok(found.at);
+        }
+        visit(scan.frame(found)?)?;
+        Ok(found.end())
+    })
 }

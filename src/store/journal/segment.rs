@@ -4,13 +4,15 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | magic, `F5 "BYGONE" 'J'` |
-//! | 8 | 4 | format version, 1 |
+//! | 8 | 4 | format version, 2 (1 is read too; it has no marks) |
 //! | 12 | 16 | id of the database |
 //! | 28 | 16 | salt of the session |
 //! | 44 | 1 | which segment: `a` or `b` |
 //! | 45 | 3 | zero |
 //! | 48 | 4 | CRC32 of the 48 bytes before |
 //! | 52 | 4044 | zeros |
+//!
+//! A segment is created with an end mark where its first frame goes, and at its end with a fill mark ([`mark`]).
 
 use std::fmt;
 use std::io;
@@ -18,15 +20,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::frame::array;
+use super::mark::{self, MARK};
 use super::{DatabaseId, Salt};
 use crate::error::{Error, Result};
-use crate::store::disk::{Disk, File};
+use crate::store::disk::{Disk, File, Identity};
 
 /// Where the frames of a segment begin.
 pub(super) const START: u64 = 4096;
 
 const MAGIC: [u8; 8] = *b"\xF5BYGONEJ";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The version whose segments have no marks: where frames end there are zeros.
+const UNMARKED: u32 = 1;
 /// What the header says before its zeros.
 const SAID: usize = 52;
 
@@ -111,7 +116,7 @@ impl SegmentHeader {
     }
 
     /// The header of the block, which must be the one of `side`; or why it is none.
-    fn decode(block: &[u8], side: Side) -> Result<SegmentHeader, String> {
+    pub(super) fn decode(block: &[u8], side: Side) -> Result<SegmentHeader, String> {
         if block[..8] != MAGIC {
             return Err("it does not begin like a journal".into());
         }
@@ -119,7 +124,7 @@ impl SegmentHeader {
         if crc32fast::hash(&block[..48]).to_be_bytes() != block[48..SAID] {
             return Err("the checksum of its header is wrong".into());
         }
-        if version != VERSION {
+        if version != VERSION && version != UNMARKED {
             return Err(format!("its format has the version {version}, this program knows {VERSION}"));
         }
         if block[44] != side.letter() || block[45..48] != [0; 3] {
@@ -132,10 +137,47 @@ impl SegmentHeader {
     }
 }
 
+/// Whether the header's block is of a segment with marks. One that is damaged is taken for such a one.
+pub(super) fn is_marked(block: &[u8]) -> bool {
+    u32::from_be_bytes(array(block, 8)) != UNMARKED
+}
+
+/// A file that was made: it is removed only while it is the one that has the name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl Made {
+    /// Removes the file. If another one has its name by now, that stays; says whether none of this kind is left.
+    pub(super) fn remove(&self, disk: &dyn Disk) -> Result<bool> {
+        remove_if(disk, &self.path, self.identity)
+    }
+}
+
+/// Removes a name, if it leads to this file: whatever else is there is not ours. Says whether the name is free now.
+///
+/// Somebody who does not heed the lock could put a file there between the two steps; the system offers no way to do
+/// both in one.
+fn remove_if(disk: &dyn Disk, path: &Path, identity: Identity) -> Result<bool> {
+    let removed = match disk.identity(path) {
+        Ok(found) if found == identity => disk.remove(path),
+        Ok(_) => return Ok(false),
+        Err(e) => Err(e),
+    };
+    match removed {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(e) => Err(Error::io(format!("removing {}", path.display()), e)),
+    }
+}
+
 /// A segment's file, to write.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub path: PathBuf,
+    header: SegmentHeader,
     pub file: Arc<dyn File>,
     /// Held while zeros are written behind what is filled.
     pub growth: Mutex<()>,
@@ -145,17 +187,17 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Creates the file, with its header and zeros up to `filled`, and syncs it. Its path is noted in `made` as soon
-    /// as the file exists.
+    /// Creates the file, with its header, marks and zeros up to `filled`, and syncs it. It is noted in `made` as soon as
+    /// it exists.
     pub fn create(
         disk: &dyn Disk,
         database: &Path,
         header: SegmentHeader,
         filled: u64,
-        made: &mut Vec<PathBuf>,
+        made: &mut Vec<Made>,
     ) -> Result<Segment> {
         let path = header.side.path(database);
-        let file = disk.create(&path).map_err(|e| match e.kind() {
+        let file = disk.create_like(&path, database).map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => Error::unopenable(
                 &path,
                 "a journal stands there already",
@@ -163,12 +205,29 @@ impl Segment {
             ),
             _ => Error::io(format!("creating {}", path.display()), e),
         })?;
-        made.push(path.clone());
-        file.write_at(0, &header.encode())
-            .and_then(|()| write_zeros(&*file, START, filled))
+        let writing = |e| Error::io(format!("writing {}", path.display()), e);
+        made.push(Made { path: path.clone(), identity: file.identity().map_err(writing)? });
+        let mut begin = header.encode();
+        begin.extend_from_slice(&mark::end(header.salt, 0));
+        file.write_at(0, &begin)
+            .and_then(|()| fill(&*file, begin.len() as u64, filled, header.salt))
             .and_then(|()| file.sync())
-            .map_err(|e| Error::io(format!("writing {}", path.display()), e))?;
-        Ok(Segment { path, file, growth: Mutex::new(()), gate: Mutex::new(()) })
+            .map_err(writing)?;
+        Ok(Segment { path, header, file, growth: Mutex::new(()), gate: Mutex::new(()) })
+    }
+
+    /// The file, as [`find`] would find it under its name.
+    pub fn found(&self) -> Result<Found> {
+        let Segment { path, file, header, .. } = self;
+        let reading = |e| Error::io(format!("reading {}", path.display()), e);
+        let (identity, len) = (file.identity().map_err(reading)?, file.len().map_err(reading)?);
+        Ok(Found { side: header.side, path: path.clone(), remnant: Remnant::Segment(*header), identity, len })
+    }
+
+    /// Removes the file; says whether its name is free then.
+    pub fn remove(&self, disk: &dyn Disk) -> Result<bool> {
+        let found = self.found()?;
+        remove_if(disk, &found.path, found.identity)
     }
 }
 
@@ -181,13 +240,17 @@ pub struct Found {
     pub path: PathBuf,
     /// What it is.
     pub remnant: Remnant,
+    /// Which file had the name then.
+    pub identity: Identity,
+    /// How many bytes it has.
+    pub len: u64,
 }
 
 /// What stands under the name of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remnant {
-    /// An interrupted creation: empty, zeros, or a torn header with nothing but zeros behind. No frame was ever
-    /// acknowledged from it, for the header is durable before the first frame is written.
+    /// Empty, zeros, or a torn header with no frame behind, as an interrupted creation leaves it. If it is one, no frame
+    /// was ever acknowledged from it, for the header is durable before the first frame is written.
     Blank,
     /// Something else, and why it is not a segment of a journal.
     Foreign(String),
@@ -201,10 +264,11 @@ pub fn find(disk: &dyn Disk, database: &Path) -> Result<Vec<Found>> {
     for side in Side::BOTH {
         let path = side.path(database);
         if disk.exists(&path).map_err(|e| Error::io(format!("looking for {}", path.display()), e))? {
-            let remnant = open(disk, &path).and_then(|file| {
-                inspect(&*file, side).map_err(|e| Error::io(format!("reading {}", path.display()), e))
-            })?;
-            found.push(Found { side, path, remnant });
+            let file = open(disk, &path)?;
+            let reading = |e| Error::io(format!("reading {}", path.display()), e);
+            let remnant = inspect(&*file, side).map_err(reading)?;
+            let (identity, len) = (file.identity().map_err(reading)?, file.len().map_err(reading)?);
+            found.push(Found { side, path, remnant, identity, len });
         }
     }
     Ok(found)
@@ -223,32 +287,43 @@ fn inspect(file: &dyn File, side: Side) -> io::Result<Remnant> {
         Ok(header) => return Ok(Remnant::Segment(header)),
         Err(reason) => reason,
     };
-    if is_torn_header(&block) && is_zero(file, START, len)? {
+    if is_torn_header(&block) && is_idle(file, len)? {
         Ok(Remnant::Blank)
     } else {
         Ok(Remnant::Foreign(reason))
     }
 }
 
+/// Whether there is nothing behind the header of a segment that was found, as there is in one that was just created.
+pub fn holds_nothing(disk: &dyn Disk, found: &Found) -> Result<bool> {
+    let file = open(disk, &found.path)?;
+    is_idle(&*file, found.len).map_err(|e| Error::io(format!("reading {}", found.path.display()), e))
+}
+
 /// Whether the block can be what a crash left of a header that was being written: it is not whole, and what is there
 /// begins like ours.
 fn is_torn_header(block: &[u8]) -> bool {
-    let mut known = [0; 12];
-    known[..8].copy_from_slice(&MAGIC);
-    known[8..].copy_from_slice(&VERSION.to_be_bytes());
+    let begins = |version: u32| {
+        let mut known = [0; 12];
+        known[..8].copy_from_slice(&MAGIC);
+        known[8..].copy_from_slice(&version.to_be_bytes());
+        block.iter().zip(known).all(|(&byte, known)| byte == 0 || byte == known)
+    };
     crc32fast::hash(&block[..48]).to_be_bytes() != block[48..SAID]
-        && block.iter().zip(known).all(|(&byte, known)| byte == 0 || byte == known)
+        && (begins(VERSION) || begins(UNMARKED))
         && block[SAID..].iter().all(|&byte| byte == 0)
 }
 
-/// Whether the file holds nothing but zeros from `from` on.
-fn is_zero(file: &dyn File, from: u64, len: u64) -> io::Result<bool> {
+/// Whether the file holds no more behind its header than one that was just created.
+fn is_idle(file: &dyn File, len: u64) -> io::Result<bool> {
     let mut buffer = vec![0; 64 << 10];
-    let mut at = from;
+    let mut at = START;
     while at < len {
         let piece = (len - at).min(buffer.len() as u64) as usize; // at most the buffer: it fits
         file.read_at(at, &mut buffer[..piece])?;
-        if buffer[..piece].iter().any(|&byte| byte != 0) {
+        let (blocks, rest) = buffer[..piece].as_chunks::<MARK>();
+        let idle = |(at, block)| mark::is_idle(block, at, START);
+        if !(at..).step_by(MARK).zip(blocks).all(idle) || rest.iter().any(|&byte| byte != 0) {
             return Ok(false);
         }
         at += piece as u64;
@@ -256,8 +331,16 @@ fn is_zero(file: &dyn File, from: u64, len: u64) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Fills a range of the file with zeros, and a fill mark at its end; they are durable only after a sync. The range is
+/// longer than the mark.
+pub(super) fn fill(file: &dyn File, from: u64, to: u64, salt: Salt) -> io::Result<()> {
+    let at = to.saturating_sub(MARK as u64);
+    write_zeros(file, from, at)?;
+    file.write_at(at, &mark::fill(salt, to))
+}
+
 /// Fills a range of the file with zeros; they are durable only after a sync.
-pub(super) fn write_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
+fn write_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
     let mut at = from;
     while at < to {
         let piece = (to - at).min(ZEROS.len() as u64) as usize; // at most the block: it fits
@@ -267,17 +350,45 @@ pub(super) fn write_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()>
     Ok(())
 }
 
-/// Removes what stands under the names of a database's segments, if anything, and makes that durable.
-pub fn remove(disk: &dyn Disk, database: &Path) -> Result<()> {
-    for side in Side::BOTH {
-        let path = side.path(database);
-        match disk.remove(&path) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(Error::io(format!("removing {}", path.display()), e)),
-        }
+/// Removes segments that were found, each unless another file has its name by now, and makes that durable.
+pub fn remove(disk: &dyn Disk, database: &Path, found: &[Found]) -> Result<()> {
+    for segment in found {
+        remove_if(disk, &segment.path, segment.identity)?;
     }
     sync_folder(disk, database)
+}
+
+/// Gives segments that were found another name each, `….aside-1` or the next that is free for all of them, and makes
+/// that durable: what they hold may be missing elsewhere. Tells the names.
+pub fn set_aside(disk: &dyn Disk, database: &Path, found: &[Found]) -> Result<Vec<PathBuf>> {
+    let failed = |path: &Path, e| Error::io(format!("setting {} aside", path.display()), e);
+    let name = |path: &Path, number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".aside-{number}"));
+        PathBuf::from(name)
+    };
+    let mut number = 1;
+    while Side::BOTH.iter().try_fold(false, |taken, side| {
+        let name = name(&side.path(database), number);
+        disk.exists(&name).map(|exists| taken || exists).map_err(|e| failed(&name, e))
+    })? {
+        number += 1;
+    }
+    let mut names = Vec::new();
+    for segment in found {
+        let to = name(&segment.path, number);
+        match disk.identity(&segment.path) {
+            Ok(identity) if identity == segment.identity => {
+                disk.rename(&segment.path, &to).map_err(|e| failed(&segment.path, e))?;
+                names.push(to);
+            }
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(failed(&segment.path, e)),
+        }
+    }
+    sync_folder(disk, database)?;
+    Ok(names)
 }
 
 /// Makes the names beside the database durable.
@@ -355,9 +466,9 @@ mod tests {
         let other_side = SegmentHeader { side: Side::B, ..HEADER };
         assert!(matches!(found(&other_side.encode()), Remnant::Foreign(_)));
         let mut newer = HEADER.encode();
-        newer[11] = 2;
+        newer[11] = 3;
         let crc = crc32fast::hash(&newer[..48]);
         newer[48..52].copy_from_slice(&crc.to_be_bytes());
-        assert!(matches!(found(&newer), Remnant::Foreign(reason) if reason.contains("version 2")));
+        assert!(matches!(found(&newer), Remnant::Foreign(reason) if reason.contains("version 3")));
     }
 }

@@ -1,5 +1,5 @@
 //! The room in a segment: space that was filled with zeros and synced before a frame needs it. It grows in steps,
-//! ahead of need.
+//! ahead of need. At its end stands a fill mark, so that it is seen when the file was cut.
 
 use super::segment::START;
 
@@ -17,11 +17,13 @@ pub struct Sizes {
 impl Sizes {
     /// A step is at least a block, so that growing comes to an end.
     pub(super) fn sane(self) -> Sizes {
-        let first_step = self.first_step.clamp(START, 1 << 40);
+        // In whole blocks: each step has room for its fill mark, at a multiple of the mark's size.
+        let blocks = |bytes: u64, least: u64| bytes.clamp(least, 1 << 40).next_multiple_of(START);
+        let first_step = blocks(self.first_step, START);
         Sizes {
             first_step,
-            max_step: self.max_step.clamp(first_step, 1 << 40),
-            segment: self.segment.clamp(START, 1 << 40),
+            max_step: blocks(self.max_step, first_step),
+            segment: blocks(self.segment, START),
         }
     }
 }
@@ -31,7 +33,7 @@ impl Sizes {
 pub(super) struct Space {
     /// Where the next frame begins.
     pub used: u64,
-    /// Up to here zeros or frames are durable in the file.
+    /// Up to here zeros or frames are durable in the file, and a fill mark at the end, which no frame reaches.
     pub filled: u64,
     /// By how much it grows next.
     pub step: u64,

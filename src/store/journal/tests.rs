@@ -20,7 +20,11 @@ fn database() -> &'static Path {
 }
 
 fn create(disk: &Arc<dyn Disk>) -> Journal {
-    Journal::create(Arc::clone(disk), database(), ID, SALT, SIZES).unwrap()
+    // Its segments are made like the database's file.
+    if !disk.exists(database()).unwrap() {
+        disk.create(database()).unwrap();
+    }
+    Journal::create(Arc::clone(disk), database(), ID, SALT, SIZES, &mut Vec::new()).unwrap()
 }
 
 /// A journal and what was appended to it.

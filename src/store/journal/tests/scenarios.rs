@@ -27,14 +27,17 @@ fn an_empty_journal_is_found_and_replays_nothing() {
     assert!(!journal.wants_fill(), "nothing grows before the first frame");
     journal.remove().unwrap();
     assert_eq!(find(&*disk, database()).unwrap(), []);
-    remove(&*disk, database()).unwrap();
+    remove(&*disk, database(), &[]).unwrap();
 }
 
 #[test]
 fn creating_leaves_what_is_there_and_names_it() {
     let disk = memory();
     disk.create(&path(Side::B)).unwrap().write_at(0, b"mine").unwrap();
-    let error = Journal::create(Arc::clone(&disk), database(), ID, SALT, SIZES).unwrap_err();
+    disk.create(database()).unwrap();
+    let mut made = Vec::new();
+    let error = Journal::create(Arc::clone(&disk), database(), ID, SALT, SIZES, &mut made).unwrap_err();
+    assert_eq!(made, []);
     assert_eq!(error.class(), Class::Unopenable);
     assert!(error.to_string().contains("shop.bygone-journal-b"), "{error}");
     assert!(!disk.exists(&path(Side::A)).unwrap(), "what was created is gone");
@@ -58,7 +61,7 @@ fn frames_come_back_over_switches() {
     // The cursor moves behind the last position come again.
     assert_eq!(replay(&*disk, 6).unwrap(), (written.frames[4..].to_vec(), None));
     assert_eq!(replay(&*disk, 100).unwrap(), (vec![], None));
-    assert!(replay(&*disk, 2).unwrap_err().to_string().contains("only those up to 2"));
+    assert!(replay(&*disk, 2).unwrap_err().to_string().contains("holds only the first events"));
     assert_eq!(highest_position(&*disk, database()).unwrap(), Some(6));
     assert!(Replay::open(&*disk, database(), Salt([9; 16]), 0).is_err(), "another session");
 }
@@ -68,7 +71,8 @@ fn real_files_hold_a_journal() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("shop.bygone");
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
-    let journal = Journal::create(Arc::clone(&disk), &database, ID, SALT, SIZES).unwrap();
+    disk.create(&database).unwrap();
+    let journal = Journal::create(Arc::clone(&disk), &database, ID, SALT, SIZES, &mut Vec::new()).unwrap();
     let mut frame = FrameBuffer::new();
     for first in 1..=50 {
         frame.begin(Kind::Events, SALT);
@@ -85,8 +89,8 @@ fn real_files_hold_a_journal() {
     assert!(frames.iter().zip(11..).all(|(frame, first)| frame.payload == [first; 500]));
     assert_eq!((frames.len(), replay.cut(), replay.last_position()), (40, None, 50));
     assert_eq!(highest_position(&*disk, &database).unwrap(), Some(50));
-    journal.remove().unwrap();
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert!(journal.remove().unwrap());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]
@@ -131,9 +135,11 @@ fn ghosts_of_an_earlier_use_are_not_served() {
     assert_eq!(replay(&*disk, 10).unwrap(), (written.frames[11..].to_vec(), None));
     // Should the end mark be lost with a torn write, it is the number that tells.
     let end = START as usize + 2 * 176;
-    assert_eq!(read(&*disk, Side::A)[end..end + 16], [0; 16]);
+    assert_eq!(read(&*disk, Side::A)[end..end + 16], mark::end(SALT, 14));
     write(&*disk, Side::A, end, &before[end..end + 16]);
-    assert_eq!(replay(&*disk, 10).unwrap(), (written.frames[11..].to_vec(), None));
+    let (frames, cut) = replay(&*disk, 10).unwrap();
+    assert_eq!(frames, written.frames[11..]);
+    assert!(cut.unwrap().reason.contains("an earlier use"));
 }
 
 #[test]
@@ -156,7 +162,7 @@ fn the_space_grows_in_steps_ahead_of_need() {
     let mut written = Written::new(&disk);
     let len = |side| read(&*disk, side).len() as u64 - START;
     assert_eq!((len(Side::A), len(Side::B)), (4096, 4096));
-    assert_eq!(written.journal.remaining(), 4096 - 16);
+    assert_eq!(written.journal.remaining(), 4096 - 32);
     assert!(!written.journal.fill_ahead().unwrap());
     written.append_durable(1, 10);
     let mut steps = vec![];
@@ -350,7 +356,7 @@ fn creation_can_be_interrupted_anywhere() {
             let found = find(&disk, database()).unwrap();
             assert!(found.iter().all(|found| !matches!(found.remnant, Remnant::Foreign(_))), "{found:?}");
             assert_eq!(highest_position(&disk, database()).unwrap(), None);
-            remove(&disk, database()).unwrap();
+            remove(&disk, database(), &found).unwrap();
         }
         if !crashes.advance() {
             break;
@@ -365,11 +371,13 @@ fn creation_can_be_interrupted_anywhere() {
 fn a_creation_that_fails_leaves_nothing() {
     for n in 1.. {
         let simulated = SimulatedDisk::new();
-        simulated.faults().fail_after(n, Failure::any());
         let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
-        match Journal::create(Arc::clone(&disk), database(), ID, SALT, SIZES) {
+        disk.create(database()).unwrap();
+        simulated.faults().fail_after(n, Failure::any());
+        let mut made = Vec::new();
+        match Journal::create(Arc::clone(&disk), database(), ID, SALT, SIZES, &mut made) {
             Ok(_) => break,
-            Err(_) => assert_eq!(find(&*disk, database()).unwrap(), []),
+            Err(_) => assert_eq!((find(&*disk, database()).unwrap(), made), (vec![], vec![])),
         }
     }
 }
