@@ -316,6 +316,41 @@ fn a_killed_program_leaves_what_it_acknowledged() {
 }
 
 #[test]
+fn a_journal_that_was_cut_after_a_kill_is_told_and_never_deleted() {
+    let folder = TempDir::new().unwrap();
+    let mut child = at_work(&folder);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let segment = folder.path().join("a.bygone-journal-a");
+    std::fs::OpenOptions::new().write(true).open(&segment).unwrap().set_len(4096).unwrap();
+    for arguments in [&["a.bygone", "-c", "SHOW HEAD"][..], &["a.bygone", "--read-only", "-c", "SHOW HEAD"]] {
+        let (code, output, errors) = run(&folder, arguments, b"");
+        assert_eq!((code, output.as_str()), (4, ""), "{errors}");
+        assert!(errors.contains("was cut off there") && errors.contains("every event up to #0"), "{errors}");
+        assert!(errors.contains("--accept-lost-journal"), "{errors}");
+        assert_eq!(files(&folder), 3);
+    }
+    let (code, _, errors) = run(&folder, &["a.bygone", "--accept-lost-journal", "-c", "SHOW HEAD"], b"");
+    assert_eq!(code, 0, "{errors}");
+    assert!(errors.contains("a.bygone-journal-a.aside-1"), "{errors}");
+    assert_eq!(files(&folder), 3);
+    let (code, _, errors) = run(&folder, &["a.bygone", "-c", "SHOW HEAD"], b"");
+    assert_eq!((code, errors.as_str()), (0, ""));
+}
+
+#[test]
+fn a_file_that_was_removed_while_it_was_open_is_told_at_the_end() {
+    let folder = TempDir::new().unwrap();
+    let mut child = at_work(&folder);
+    std::fs::remove_file(folder.path().join("a.bygone")).unwrap();
+    drop(child.stdin.take());
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{errors}");
+    assert!(errors.contains("is not the file that was opened by that name"), "{errors}");
+}
+
+#[test]
 fn a_reader_that_has_enough_is_no_error() {
     let folder = TempDir::new().unwrap();
     let input: String =

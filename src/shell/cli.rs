@@ -84,7 +84,7 @@ pub struct Opening {
     #[arg(long, global = true)]
     pub read_only: bool,
 
-    /// Open a file whose journal is gone, without the events that only the journal had
+    /// Open a file whose journal is gone or damaged, without the events that can be read no more; what is left of the journal is kept
     #[arg(long, global = true)]
     pub accept_lost_journal: bool,
 

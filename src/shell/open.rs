@@ -59,8 +59,12 @@ fn open_with(
         let events = super::terminal::count(found.replayed, "event");
         speech.notice(&format!("the file was not closed last time; recovered {events} from its journal"));
     }
-    if let Some(cut) = found.cut {
-        speech.notice(&format!("the log was cut at {cut}: an append under way there was never acknowledged"));
+    for notice in &found.notices {
+        speech.notice(notice);
+    }
+    if !found.set_aside.is_empty() {
+        let names: Vec<_> = found.set_aside.iter().map(|name| name.display().to_string()).collect();
+        speech.notice(&format!("nothing of the journal was removed: it is kept as {}", names.join(" and ")));
     }
     Ok(db)
 }
