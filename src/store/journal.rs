@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use frame::{FrameBuffer, Kind};
 pub use replay::{Replay, is_whole};
-pub use scan::{each_frame, highest_position, holds_frames_of};
+pub use scan::{each_frame, highest_position, is_of};
 pub use segment::{Found, Made, Remnant, SegmentHeader, Side, find, holds_nothing, remove, set_aside};
 pub use space::Sizes;
 

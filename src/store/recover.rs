@@ -317,7 +317,7 @@ impl Opening<'_> {
             Remnant::Foreign(reason) => {
                 return match meta.journal {
                     // Its own, and its header is damaged.
-                    Some(salt) if journal::holds_frames_of(&**disk, path, segment.side, salt)? => Ok(()),
+                    Some(salt) if journal::is_of(&**disk, path, segment.side, salt)? => Ok(()),
                     _ => refuse(reason.clone()),
                 };
             }

@@ -161,6 +161,21 @@ fn a_cut_is_never_called_an_append_under_way() {
 }
 
 #[test]
+fn a_segment_whose_header_is_damaged_is_still_its_own() {
+    let (disk, log) = killed(40);
+    for side in Side::BOTH {
+        for at in [0, 8, 11, 12, 30, 44, 50, 60, 4000] {
+            let image = copy(&disk);
+            let path = side.path(path());
+            let byte = bytes_of(&image, &path)[at] ^ 0x40;
+            super::ghosts::write(&image, &path, at, &[byte]);
+            // All that it holds can be read, and somebody has to say that this is enough.
+            assert_eq!(opened(&image, &log), (40, true), "{side} {at}");
+        }
+    }
+}
+
+#[test]
 fn a_journal_that_was_begun_and_holds_nothing_is_noticed() {
     let (disk, log) = killed(100);
     for (at, how) in

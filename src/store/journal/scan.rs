@@ -238,10 +238,11 @@ pub fn highest_position(disk: &dyn Disk, database: &Path) -> Result<Option<u64>>
     Ok(highest)
 }
 
-/// Whether a segment holds a header of a frame of this session, whole or not.
-pub fn holds_frames_of(disk: &dyn Disk, database: &Path, side: Side, salt: Salt) -> Result<bool> {
-    let mut holds = false;
+/// Whether a segment, whose header is damaged, is of this session all the same: it holds a header of one of its frames, or one
+/// of its marks.
+pub fn is_of(disk: &dyn Disk, database: &Path, side: Side, salt: Salt) -> Result<bool> {
     let scan = Scan::open(disk, database, side, Some(salt))?;
+    let mut holds = matches!(scan.look(START)?, Place::Mark(_)) || scan.is_whole(START)?;
     scan.frames(START, |found| {
         holds |= salt.accepts(found.header.salt);
         Ok(found.at)
