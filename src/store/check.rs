@@ -2,7 +2,10 @@
 //!
 //! Positions are dense, each event's bytes fit its checksum, what follows for it from those before it is so (its version, its correlation,
 //! its namespace, the vector clock of its target), `recorded` never decreases, the chain of hashes holds, zones span what they say, and
-//! the posting lists are exactly the terms of the events.
+//! the posting lists are exactly the terms of the events. In the end each page is compared with the checksum that redb keeps of it: a
+//! search may pass over rows where the way to them is damaged, and of some rows nothing else tells that they are missing.
+//!
+//! Behind a place that cannot be read the check goes on, and tells of it.
 //!
 //! Memory is bounded. The log is read in runs: for each run, the lists of its terms must have within the run just the positions
 //! that its events say. What else a list might hold is found by counting: all lists together have as many entries as
@@ -17,7 +20,8 @@ use std::sync::Arc;
 
 use super::catalog::Index;
 use super::checkpoint::link;
-use super::cold::{Zone, ZoneFound};
+use super::cold::{LISTS, Zone, ZoneFound};
+use super::posting::Chunk;
 use super::snapshot::{Direction, Snapshot, View};
 use super::term::{Term, definition_of, is_counted, terms_of};
 use crate::entity::Position;
@@ -53,6 +57,9 @@ pub struct Verification {
 
 /// More faults than this are not listed: the file is to be restored, not studied.
 const MOST_FAULTS: usize = 100;
+
+/// Behind so many places of a table that cannot be read no more are looked for.
+const MOST_GAPS: usize = MOST_FAULTS;
 
 /// How many entities' versions are remembered at a time. Tests are to come to it soon.
 const REMEMBERED: usize = if cfg!(test) { 4 } else { 100_000 };
@@ -113,31 +120,9 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
     let checkpoint = snapshot.read(|view| Ok(view.checkpoint()))?;
     let mut check = Check::new(snapshot);
     check.next_zone()?;
-    let mut expected = 1;
-    for row in snapshot.log(1, head, Direction::Ascending) {
-        let (position, bytes) = match row {
-            Ok(row) => row,
-            Err(error @ Error::Stopped { .. }) => return Err(error),
-            Err(error) => {
-                check.found.fault(words(&error));
-                break;
-            }
-        };
-        if position != expected {
-            check.found.fault(format!("the log has no event from #{expected} to #{}", position - 1));
-            check.chain.lose();
-        }
-        expected = position + 1;
-        check.event(position, &bytes)?;
-        if position % RUN == 0 || check.run.entries >= RUN_ENTRIES {
-            check.end_of_run(position)?;
-        }
-        if check.found.full() {
-            return Ok(check.found);
-        }
-    }
-    if expected <= head {
-        check.found.fault(format!("the log ends at #{}, and the head is #{head}", expected - 1));
+    check.log(checkpoint)?;
+    if check.found.full() {
+        return Ok(check.found);
     }
     check.end_of_run(head)?;
     check.zones_reach(checkpoint.min(head))?;
@@ -148,9 +133,13 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
     if !check.found.full() {
         views::compare(snapshot, &mut check.found)?;
     }
-    for (_, cursor) in snapshot.read(|view| view.cold().cursors())? {
+    let cursors = snapshot.read(|view| view.cold().cursors());
+    for (_, cursor) in check.found.or_fault(cursors)?.unwrap_or_default() {
         check.found.or_fault(cursor)?;
     }
+    // What was not looked at above: the way to the rows, and what lies beside them.
+    let pages = snapshot.check_pages();
+    check.found.or_fault(pages)?;
     Ok(check.found)
 }
 
@@ -158,14 +147,10 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
 pub(crate) fn chain(snapshot: &Snapshot) -> Result<[u8; 32]> {
     let head = snapshot.head().0;
     let zone = snapshot.read(|view| view.cold().zone_until(head))?;
-    let (mut last, mut hash) = zone.map_or((0, [0; 32]), |zone| (zone.last, zone.chain));
+    let (last, mut hash) = zone.map_or((0, [0; 32]), |zone| (zone.last, zone.chain));
     for row in snapshot.log(last + 1, head, Direction::Ascending) {
         let (position, bytes) = row?;
-        if position != last + 1 {
-            return Err(Error::corrupt("the log", format!("no event at #{}", last + 1)));
-        }
         hash = link(hash, position, &bytes)?;
-        last = position;
     }
     Ok(hash)
 }
@@ -233,13 +218,14 @@ struct Chain {
     /// The zone that the log is in, or comes to next; none after the last.
     zone: Option<(u64, Zone)>,
     span: Option<Span>,
-    /// Zones that were read ahead, and the key of the last of them.
+    /// Zones that were read ahead, and the key to go on with.
     page: VecDeque<ZoneFound>,
     key: Vec<u8>,
     /// Where the zones so far end.
     covered: u64,
     /// After a zone that cannot be read, none knows where the next begins.
     gap: bool,
+    gaps: usize,
 }
 
 /// Times of the events of a zone: occurred, then recorded.
@@ -258,6 +244,8 @@ struct Run {
     after: u64,
     terms: BTreeMap<Term, Vec<u64>>,
     entries: usize,
+    /// Of which events it cannot be told.
+    unread: Vec<(u64, u64)>,
 }
 
 impl<'s> Check<'s> {
@@ -273,6 +261,59 @@ impl<'s> Check<'s> {
         }
     }
 
+    /// Reads the log, and goes on behind what cannot be read of it.
+    fn log(&mut self, checkpoint: u64) -> Result<()> {
+        let head = self.snapshot.head().0;
+        let mut next = 1;
+        while next <= head {
+            let error = match self.log_from(&mut next)? {
+                None => break,
+                Some(error) => error,
+            };
+            // Behind the tables, what is in memory can be read.
+            let readable = self.snapshot.read(|view| {
+                let behind = checkpoint.saturating_add(1).max(next.saturating_add(1));
+                Ok(view.log()?.readable_after(next, checkpoint.min(head)).unwrap_or(behind))
+            });
+            let readable = self.found.or_fault(readable)?.unwrap_or(head.saturating_add(1));
+            let to = readable.saturating_sub(1).min(head);
+            let place = if to > next {
+                format!("the log from #{next} to #{to}")
+            } else {
+                format!("the event at #{next}")
+            };
+            self.found.fault(format!("{place} cannot be read: {}", words(&error)));
+            self.chain.lose();
+            self.run.unread.push((next, to));
+            next = readable;
+            if self.found.full() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the log from a position on, up to where it cannot be read: that is told.
+    fn log_from(&mut self, next: &mut u64) -> Result<Option<Error>> {
+        let head = self.snapshot.head().0;
+        for row in self.snapshot.log(*next, head, Direction::Ascending) {
+            let (position, bytes) = match row {
+                Ok(row) => row,
+                Err(error @ Error::Corrupt { .. }) => return Ok(Some(error)),
+                Err(error) => return Err(error),
+            };
+            *next = position + 1;
+            self.event(position, &bytes)?;
+            if position % RUN == 0 || self.run.entries >= RUN_ENTRIES {
+                self.end_of_run(position)?;
+            }
+            if self.found.full() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
     /// Goes on to the next zone that can be read.
     fn next_zone(&mut self) -> Result<()> {
         let chain = &mut self.chain;
@@ -280,11 +321,24 @@ impl<'s> Check<'s> {
         chain.span = None;
         loop {
             if chain.page.is_empty() {
-                let page = self.snapshot.read(|view| view.cold().zones_after(&chain.key, ZONES));
-                chain.page = self.found.or_fault(page)?.unwrap_or_default().into();
+                let page = self.snapshot.read(|view| view.cold().zones_from_key(&chain.key, ZONES));
+                chain.page = match self.found.or_fault(page)? {
+                    Some(page) => page.into(),
+                    None => {
+                        chain.gap = true;
+                        chain.gaps += 1;
+                        if chain.gaps > MOST_GAPS {
+                            return Ok(());
+                        }
+                        let next = self.snapshot.read(|view| view.cold().zones_readable_after(&chain.key));
+                        let Some(next) = self.found.or_fault(next)?.flatten() else { return Ok(()) };
+                        chain.key = next;
+                        continue;
+                    }
+                };
             }
             let Some((key, zone)) = chain.page.pop_front() else { return Ok(()) };
-            chain.key = key;
+            chain.key = [key.as_slice(), &[0]].concat();
             let Some((first, zone)) = self.found.or_fault(zone)? else {
                 chain.gap = true;
                 continue;
@@ -320,6 +374,7 @@ impl<'s> Check<'s> {
             Err(error) => {
                 self.found.fault(words(&error));
                 self.chain.lose();
+                self.run.unread.push((position, position));
                 return Ok(());
             }
         };
@@ -397,7 +452,14 @@ impl<'s> Check<'s> {
                     Err(error) => break Err(error),
                 }
             };
+            // What could not be read cannot be told to belong to a list.
+            listed.retain(|p| !run.unread.iter().any(|(first, last)| (first..=last).contains(&p)));
             match read {
+                Err(error @ Error::Stopped { .. }) => return Err(error),
+                // A page has many lists: where it is damaged, that is told once.
+                Err(Error::Corrupt { place, found, .. }) if place == LISTS => {
+                    self.found.fault(format!("{place}: {found}"));
+                }
                 Err(error) => self.found.fault(format!("the list of {}: {}", term.name(), words(&error))),
                 Ok(()) if listed == said => {}
                 Ok(()) if self.indexes.partly(&term) => {
@@ -429,7 +491,7 @@ impl<'s> Check<'s> {
         // A term, how many entries its list has so far (none knows after a chunk that cannot be read), and the last.
         let mut current: (Vec<u8>, Option<u64>, u64) = (Vec::new(), Some(0), 0);
         let found = &mut self.found;
-        let scanned = view.cold().postings()?.scan(|term, chunk| {
+        let mut each = |term: &[u8], chunk: Result<Chunk>| {
             view.go_on()?;
             let (last_term, count, last) = &mut current;
             if last_term != term {
@@ -439,7 +501,8 @@ impl<'s> Check<'s> {
             let chunk = match chunk {
                 Ok(chunk) => chunk,
                 Err(error) => {
-                    found.fault(format!("the list of {}: {}", Term::from_bytes(term).name(), words(&error)));
+                    let list = format!("the list of {}: ", Term::from_bytes(term).name());
+                    found.fault(format!("{}{}", if term.is_empty() { "" } else { &list }, words(&error)));
                     *count = None;
                     return Ok(());
                 }
@@ -461,10 +524,20 @@ impl<'s> Check<'s> {
             let below = chunk.positions.partition_point(|&p| p <= head);
             entries += indexes.counted(term, &chunk.positions[..below]);
             Ok(())
-        });
+        };
+        let (postings, mut from) = (view.cold().postings()?, Vec::new());
+        let mut scanned = Ok(());
+        for _ in 0..MOST_GAPS {
+            scanned = postings.scan(&mut from, &mut each);
+            let Err(Error::Corrupt { .. }) = &scanned else { break };
+            if let Err(error) = std::mem::replace(&mut scanned, Ok(())) {
+                each(&[], Err(error))?;
+            }
+            let Some(next) = postings.readable_after(&from) else { break };
+            from = next;
+        }
         match scanned {
-            Err(error @ Error::Stopped { .. }) => return Err(error),
-            Err(error) => self.found.fault(words(&error)),
+            Err(error) => return Err(error),
             // Where an entry is missing the numbers differ too, and that has been told.
             Ok(()) if self.found.faults.is_empty() && entries != self.found.entries => {
                 let said = self.found.entries;

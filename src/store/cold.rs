@@ -13,22 +13,25 @@
 //!
 //! An event's bytes and a chunk carry their own checksum; every other value ends with a CRC-32 over key and value.
 //!
+//! redb panics on some damaged pages. What is read is read through [`table`], where that is an error that says what was being read.
+//!
 //! Every write goes through [`Cold::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
 //! error of its backend; [`Cold::reopen`] gets over one.
 
 mod cursors;
+mod guard;
 mod handle;
 pub(crate) mod indexes;
+mod pages;
 mod read;
 pub(crate) mod states;
+mod table;
 pub(crate) mod views;
 
 use std::fmt;
 use std::io::ErrorKind;
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
@@ -39,10 +42,12 @@ use super::journal::{DatabaseId, Salt};
 use super::pack::{self, Events};
 use super::posting::{self, Chunk};
 use super::term::definition_of;
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
-use handle::{Handle, State, closed, open};
-pub(crate) use read::{ColdRead, Log, Postings, Row};
+use guard::Guarded;
+use handle::{State, closed, open};
+pub(crate) use read::{ColdRead, LISTS, Log, Postings, Row};
 
 pub(crate) type Bytes = &'static [u8];
 
@@ -116,30 +121,39 @@ impl Cold {
 
     /// Begins a read at what is committed now. Keep it short: it holds back a reopening, and pins pages.
     pub fn read(&self) -> Result<ColdRead<'_>> {
-        let mut guard = self.state();
-        if guard.needs_reopening() {
-            drop(guard);
-            // Reads may go on even where this fails.
-            let _ = self.reopen_if(State::needs_reopening);
-            guard = self.state();
-        }
-        let transaction = guard.handle()?.database.begin_read().map_err(|e| failed("reading", e))?;
-        Ok(ColdRead { transaction, _guard: guard })
+        let guard = self.usable_state();
+        let handle = guard.handle()?;
+        let begin = || handle.database()?.begin_read().map_err(|e| failed("beginning to read the tables", e));
+        let transaction = guard::reading("the tables", &handle.latched, begin)?;
+        let poisoned = handle.latched.clone();
+        Ok(ColdRead { transaction: Some(transaction), poisoned, _guard: guard })
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same, opened again if redb has failed before.
+    fn usable_state(&self) -> RwLockReadGuard<'_, State> {
+        let guard = self.state();
+        if !guard.needs_reopening() {
+            return guard;
+        }
+        drop(guard);
+        // Reads may go on even where this fails.
+        let _ = self.reopen_if(State::needs_reopening);
+        self.state()
+    }
+
     /// One write transaction: all of it, or nothing.
     pub fn write(&self, doing: &str, write: impl FnOnce(&mut Tables) -> Result<()>) -> Result<()> {
-        let guard = self.state();
+        let guard = self.usable_state();
         let handle = guard.handle()?;
         if let Some(error) = &handle.read_only {
             return Err(error.clone());
         }
-        let written = catch_unwind(AssertUnwindSafe(|| {
-            let mut transaction = handle.database.begin_write().map_err(|e| failed(doing, e))?;
+        guard::writing(doing, &handle.latched, || {
+            let mut transaction = handle.database()?.begin_write().map_err(|e| failed(doing, e))?;
             transaction.set_quick_repair(true);
             match Tables::open(&transaction).and_then(|mut tables| write(&mut tables)) {
                 Ok(()) => transaction.commit().map_err(|e| failed(doing, e)),
@@ -149,12 +163,26 @@ impl Cold {
                     Err(error)
                 }
             }
-        }));
-        written.unwrap_or_else(|_| {
-            // Its locks are poisoned: it is as good as one whose disk failed.
-            handle.latched.store(true, Ordering::Release);
-            Err(Error::stopped(format!("{doing} was interrupted by a panic")))
         })
+    }
+
+    /// Compares each page that the tables reach with its checksum, which redb does not do as it reads.
+    ///
+    /// # Errors
+    /// If one does not fit, and where it is cancelled.
+    pub fn check_pages(&self, cancel: &Cancel) -> Result<()> {
+        // While this read is under way, what it sees is not written over, nor what is written meanwhile.
+        let read = self.read()?;
+        let checked = pages::check(&self.disk, &self.path, cancel);
+        drop(read);
+        match checked {
+            // Was it read just while it was written? Then not again while nobody else is at it.
+            Err(Error::Corrupt { .. }) => {
+                let _alone = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                pages::check(&self.disk, &self.path, cancel)
+            }
+            checked => checked,
+        }
     }
 
     /// Closes and opens the tables again, after an error of the disk. The caller's lock on the file stays.
@@ -174,9 +202,7 @@ impl Cold {
             return Ok(());
         }
         // First the old one goes: two of them must not write into one file.
-        let old = std::mem::replace(&mut *state, State::Lost(Error::stopped("the tables are being opened")));
-        // One that panicked before may panic again as it is dropped.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
+        *state = State::Lost(Error::stopped("the tables are being opened"));
         let error = match open(&*self.disk, &self.path, self.cache, Some(self.identity)) {
             Ok(handle) => {
                 *state = State::Open(handle);
@@ -187,7 +213,10 @@ impl Cold {
         // redb repairs a file as it opens it. To read, it may do so in memory.
         let overlay = Overlay::new(self.disk.clone());
         *state = match open(&overlay, &self.path, self.cache, Some(self.identity)) {
-            Ok(handle) => State::Open(Handle { read_only: Some(error.clone()), ..handle }),
+            Ok(mut handle) => {
+                handle.read_only = Some(error.clone());
+                State::Open(handle)
+            }
             Err(_) => State::Lost(error.clone()),
         };
         Err(error)
@@ -197,7 +226,7 @@ impl Cold {
     pub fn close(&self) -> Result<()> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *state, State::Closed) {
-            State::Open(handle) => handle.database.close().map_err(|e| failed("closing", e)),
+            State::Open(handle) => handle.close(),
             State::Lost(error) => Err(error),
             State::Closed => Ok(()),
         }
@@ -234,6 +263,12 @@ fn failed(doing: &str, error: impl Into<redb::Error>) -> Error {
         redb::Error::Io(io) => Error::io(doing, io),
         redb::Error::Corrupted(found) => Error::corrupt(doing, found),
         redb::Error::PreviousIo => Error::io(doing, std::io::Error::from(ErrorKind::Interrupted)),
+        // Nobody else makes tables in this file.
+        error @ (redb::Error::TableDoesNotExist(_)
+        | redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TableIsMultimap(_)
+        | redb::Error::TableIsNotMultimap(_)
+        | redb::Error::TypeDefinitionChanged { .. }) => Error::corrupt(doing, error.to_string()),
         other => Error::io(doing, std::io::Error::other(other.to_string())),
     }
 }
@@ -326,37 +361,47 @@ pub(crate) fn unsealed<'v>(key: &[u8], value: &'v [u8], place: impl Fn() -> Stri
     }
 }
 
+/// A table within a write. One that panicked before may panic again as it is dropped.
+type Written<'t, K> = Guarded<Table<'t, K, Bytes>>;
+
+fn opened<'t, K: redb::Key + 'static>(
+    transaction: &'t WriteTransaction,
+    definition: TableDefinition<K, Bytes>,
+) -> Result<Written<'t, K>> {
+    let table = transaction.open_table(definition);
+    table.map(Guarded::new).map_err(|e| failed("opening the tables", redb::Error::from(e)))
+}
+
 /// The tables within one write.
 pub(crate) struct Tables<'t> {
-    log: Table<'t, Bytes, Bytes>,
-    postings: Table<'t, Bytes, Bytes>,
-    zones: Table<'t, Bytes, Bytes>,
-    indexes: Table<'t, Bytes, Bytes>,
-    states: Table<'t, Bytes, Bytes>,
-    found: Table<'t, Bytes, Bytes>,
-    snapshots: Table<'t, Bytes, Bytes>,
-    followers: Table<'t, Bytes, Bytes>,
-    views: Table<'t, Bytes, Bytes>,
-    cursors: Table<'t, Bytes, Bytes>,
-    meta: Table<'t, &'static str, Bytes>,
+    log: Written<'t, Bytes>,
+    postings: Written<'t, Bytes>,
+    zones: Written<'t, Bytes>,
+    indexes: Written<'t, Bytes>,
+    states: Written<'t, Bytes>,
+    found: Written<'t, Bytes>,
+    snapshots: Written<'t, Bytes>,
+    followers: Written<'t, Bytes>,
+    views: Written<'t, Bytes>,
+    cursors: Written<'t, Bytes>,
+    meta: Written<'t, &'static str>,
     buffer: Vec<u8>,
 }
 
 impl<'t> Tables<'t> {
     fn open(transaction: &'t WriteTransaction) -> Result<Tables<'t>> {
-        let fault = |e| failed("opening the tables", redb::Error::from(e));
         Ok(Tables {
-            log: transaction.open_table(LOG).map_err(fault)?,
-            postings: transaction.open_table(POSTINGS).map_err(fault)?,
-            zones: transaction.open_table(ZONES).map_err(fault)?,
-            indexes: transaction.open_table(INDEXES).map_err(fault)?,
-            states: transaction.open_table(STATES).map_err(fault)?,
-            found: transaction.open_table(FOUND).map_err(fault)?,
-            snapshots: transaction.open_table(SNAPSHOTS).map_err(fault)?,
-            followers: transaction.open_table(FOLLOWERS).map_err(fault)?,
-            views: transaction.open_table(VIEWS).map_err(fault)?,
-            cursors: transaction.open_table(CURSORS).map_err(fault)?,
-            meta: transaction.open_table(META).map_err(fault)?,
+            log: opened(transaction, LOG)?,
+            postings: opened(transaction, POSTINGS)?,
+            zones: opened(transaction, ZONES)?,
+            indexes: opened(transaction, INDEXES)?,
+            states: opened(transaction, STATES)?,
+            found: opened(transaction, FOUND)?,
+            snapshots: opened(transaction, SNAPSHOTS)?,
+            followers: opened(transaction, FOLLOWERS)?,
+            views: opened(transaction, VIEWS)?,
+            cursors: opened(transaction, CURSORS)?,
+            meta: opened(transaction, META)?,
             buffer: Vec::new(),
         })
     }
@@ -410,6 +455,11 @@ impl<'t> Tables<'t> {
         };
         let mut before = 0;
         if let Some((key, mut chunk)) = last {
+            let ends = chunk.positions.last().copied().unwrap_or(0);
+            if let Some(first) = positions.first().filter(|first| **first <= ends) {
+                let found = format!("an entry to go to #{first}, and its last one is #{ends}");
+                return Err(Error::corrupt("a posting list", found));
+            }
             let room = posting::FULL.saturating_sub(chunk.positions.len()).min(positions.len());
             if room > 0 {
                 chunk.positions.extend_from_slice(&positions[..room]);

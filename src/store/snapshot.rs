@@ -277,6 +277,14 @@ impl Snapshot {
         Ok(names)
     }
 
+    /// Compares each page of the tables with its checksum.
+    ///
+    /// # Errors
+    /// If one does not fit.
+    pub fn check_pages(&self) -> Result<()> {
+        self.shared.cold.check_pages(&self.cancel)
+    }
+
     /// How many bytes the file has.
     pub fn file_bytes(&self) -> Result<u64> {
         let file = self.shared.disk.open(&self.shared.path);

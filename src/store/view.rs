@@ -142,18 +142,17 @@ impl Snapshot {
                 return Ok(None);
             };
             let (mut groups, mut whole) = (Vec::new(), true);
-            view.cold().each_group(definition, |key, bytes| {
-                match bytes {
-                    Ok(bytes) if !bytes.is_empty() => {
-                        held(key.len() + bytes.len() + 64)?;
-                        groups.push((key.to_vec(), bytes.to_vec()));
-                    }
-                    Ok(_) | Err(Error::Corrupt { .. }) => whole = false,
-                    Err(error) => return Err(error),
-                }
+            let read = view.cold().each_group(definition, |key, bytes| {
+                let bytes = bytes?;
+                whole &= !bytes.is_empty();
+                held(key.len() + bytes.len() + 64)?;
+                groups.push((key.to_vec(), bytes.to_vec()));
                 Ok(())
-            })?;
-            Ok(whole.then_some((through, groups)))
+            });
+            match read {
+                Err(Error::Corrupt { .. }) => Ok(None),
+                read => read.map(|()| whole.then_some((through, groups))),
+            }
         })
     }
 }

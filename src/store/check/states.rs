@@ -23,7 +23,8 @@ pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<(
             found.or_fault(checked)?;
         }
     }
-    for damaged in snapshot.read(|view| view.cold().damaged_followers())? {
+    let damaged = snapshot.read(|view| view.cold().damaged_followers());
+    for damaged in found.or_fault(damaged)?.unwrap_or_default() {
         found.fault(super::words(&damaged));
     }
     let checked = snapshots(snapshot, found);
@@ -40,11 +41,11 @@ struct Page {
 }
 
 /// A page of the states of a model; none if they are not kept.
-fn page(snapshot: &Snapshot, model: &Model, after: Option<&str>) -> Result<Option<Page>> {
+fn page(snapshot: &Snapshot, model: &Model, from: &[u8]) -> Result<Option<Page>> {
     snapshot.read(|view| {
         let Some(followed) = view.cold().followed(model.position)? else { return Ok(None) };
         let (mut rows, mut held) = (Vec::new(), 0);
-        let last = view.cold().each_state_after(model.position, after, PAGE, |id, bytes| {
+        let last = view.cold().each_state_from(model.position, from, PAGE, |id, bytes| {
             held += bytes.as_ref().map_or(0, |bytes| bytes.len());
             rows.push((id.to_owned(), bytes.map(<[u8]>::to_vec)));
             Ok(held < BYTES)
@@ -56,8 +57,17 @@ fn page(snapshot: &Snapshot, model: &Model, after: Option<&str>) -> Result<Optio
 /// Each state is that of a fold.
 fn states(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Result<()> {
     let fold = model.fold()?;
-    let mut after = None;
-    while let Some(Page { followed, rows, last }) = page(snapshot, model, after.as_deref())? {
+    let (mut from, mut gaps) = (Vec::new(), 0..super::MOST_GAPS);
+    while !found.full() {
+        let read = page(snapshot, model, &from);
+        let Some(page) = found.or_fault(read)? else {
+            // Behind what cannot be read it goes on.
+            let next = snapshot.read(|view| view.cold().states_readable_after(model.position, &from));
+            let Some(next) = found.or_fault(next)?.flatten().filter(|_| gaps.next().is_some()) else { break };
+            from = next;
+            continue;
+        };
+        let Some(Page { followed, rows, last }) = page else { break };
         // What is kept may be of newer events than this snapshot shows.
         let now = snapshot.now();
         for (id, bytes) in rows {
@@ -74,10 +84,8 @@ fn states(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resul
             }
             found.states += 1;
         }
-        after = last;
-        if after.is_none() || found.full() {
-            break;
-        }
+        let Some(last) = last else { break };
+        from = [last.as_bytes(), &[0]].concat();
     }
     Ok(())
 }
@@ -150,12 +158,20 @@ fn entries(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resu
                 }
                 Ok(true)
             })?;
-            cold.each_found(model.position, |term, _| {
-                count += u64::from(crate::store::term::definition_of(term) == Some(finder.position));
+            let mut damaged = None;
+            cold.each_found(model.position, finder.position, |entry| {
+                count += 1;
+                damaged = damaged.take().or(entry.err());
                 Ok(())
             })?;
             found.entries += count;
             // One that is being dropped holds no more than it is said to.
+            if built == Built::DROPPING {
+                continue;
+            }
+            if let Some(error) = damaged {
+                found.fault(format!("the index {}: {}", finder.name, super::words(&error)));
+            }
             if let Some(id) = missing {
                 found.fault(format!(
                     "the index {} does not have the state of {} {id}",
@@ -175,12 +191,19 @@ fn entries(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resu
 
 /// Each snapshot is what the events up to it make.
 fn snapshots(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
-    let mut key = Vec::new();
+    let (mut key, mut gaps) = (Vec::new(), 0..super::MOST_GAPS);
     let mut so_far: Option<(Position, Entity, Arc<dyn Fold>, Folded)> = None;
     loop {
-        let rows = snapshot.read(|view| view.cold().snapshots_after(&key, PAGE))?;
+        let rows = snapshot.read(|view| view.cold().snapshots_from(&key, PAGE));
+        let Some(rows) = found.or_fault(rows)? else {
+            let next = snapshot.read(|view| view.cold().snapshots_readable_after(&key));
+            let next = found.or_fault(next)?.flatten().filter(|_| gaps.next().is_some());
+            let Some(next) = next else { return Ok(()) };
+            key = next;
+            continue;
+        };
         let Some((last, _)) = rows.last() else { return Ok(()) };
-        key.clone_from(last);
+        key = [last.as_slice(), &[0]].concat();
         let now = snapshot.now();
         for (key, bytes) in rows {
             let Some(bytes) = found.or_fault(bytes)? else { continue };

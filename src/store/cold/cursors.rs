@@ -3,8 +3,6 @@
 //! The key is an `s` and the name of a subscription, or a `p` and the position of the definition of a program (8 bytes,
 //! big-endian). The value is a [`Cursor`] as a MessagePack array, and its checksum.
 
-use redb::ReadableTable;
-
 use super::{CURSORS, ColdRead, Tables, failed, sealed, unsealed};
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -49,12 +47,11 @@ impl Tables<'_> {
 impl ColdRead<'_> {
     /// All of them. One that is damaged is an error of its own: the others are as they are.
     pub fn cursors(&self) -> Result<Vec<(Follower, Result<Cursor>)>> {
-        let Some(table) = self.table_if_any(CURSORS)? else { return Ok(Vec::new()) };
-        let rows = table.iter().map_err(|e| failed("reading cursors", e))?;
+        let Some(table) = self.table_if_any(CURSORS, "the cursors")? else { return Ok(Vec::new()) };
+        let mut rows = table.iter()?;
         let mut found = Vec::new();
-        for row in rows {
-            let (key, value) = row.map_err(|e| failed("reading cursors", e))?;
-            let (key, value) = (key.value(), value.value());
+        while let Some(row) = rows.next()? {
+            let (key, value) = (row.key(), row.value());
             let Some(follower) = follower(key) else {
                 return Err(Error::corrupt("the cursors", "a key that is none"));
             };

@@ -1,6 +1,6 @@
 //! redb, open on a file of a [`Disk`], and what becomes of it when that fails.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redb::{Database, StorageBackend};
 
 use super::super::disk::{Disk, File, Identity};
+use super::{failed, guard};
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 
 pub(super) enum State {
@@ -19,7 +21,8 @@ pub(super) enum State {
 
 /// redb, open.
 pub(super) struct Handle {
-    pub database: Database,
+    /// None once it is being closed.
+    database: Option<Database>,
     /// Which file it is open on.
     pub identity: Identity,
     pub file: Arc<dyn File>,
@@ -27,6 +30,26 @@ pub(super) struct Handle {
     pub latched: Arc<AtomicBool>,
     /// Why this is open for reading alone, if it is.
     pub read_only: Option<Error>,
+}
+
+impl Handle {
+    pub fn database(&self) -> Result<&Database> {
+        self.database.as_ref().ok_or_else(closed)
+    }
+
+    pub fn close(mut self) -> Result<()> {
+        let Some(database) = self.database.take() else { return Err(closed()) };
+        guard::reading("closing the tables", &self.latched, || {
+            database.close().map_err(|e| failed("closing the tables", e))
+        })
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // One that panicked before may panic again as it is dropped.
+        guard::quietly(|| drop(self.database.take()));
+    }
 }
 
 impl State {
@@ -62,36 +85,46 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize, only: Option<Iden
         return Err(Error::unopenable(path, "another file has its name by now", advice));
     }
     let latched = Arc::<AtomicBool>::default();
-    let backend = Backend { file: file.clone(), latched: latched.clone() };
+    let backend = Backend { latched: latched.clone(), ..Backend::new(file.clone()) };
+    guard::silence();
     // A damaged page can make redb panic where it would rather not check: that is this file's fault, and told so.
-    let opened = catch_unwind(AssertUnwindSafe(|| {
-        redb::Builder::new().set_cache_size(cache).create_with_backend(backend)
-    }));
+    let opened = guard::quietly(|| redb::Builder::new().set_cache_size(cache).create_with_backend(backend));
     let not_ours = |reason: String| {
         Error::unopenable(path, reason, "restore a copy, or create a new database under another name")
     };
     match opened {
-        Ok(Ok(database)) => Ok(Handle { database, identity, file, latched, read_only: None }),
-        Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(io))))
-            if io.kind() != std::io::ErrorKind::InvalidData
-                && io.kind() != std::io::ErrorKind::UnexpectedEof =>
+        Some(Ok(database)) => {
+            Ok(Handle { database: Some(database), identity, file, latched, read_only: None })
+        }
+        Some(Err(redb::DatabaseError::Storage(redb::StorageError::Io(io))))
+            if io.kind() != ErrorKind::InvalidData && io.kind() != ErrorKind::UnexpectedEof =>
         {
             Err(Error::io(format!("opening {}", path.display()), io))
         }
-        Ok(Err(error)) => Err(not_ours(format!("not a Bygone database, or a damaged one ({error})"))),
-        Err(_) => Err(not_ours("the database is damaged".to_owned())),
+        Some(Err(error)) => Err(not_ours(format!("not a Bygone database, or a damaged one ({error})"))),
+        None => Err(not_ours("the database is damaged".to_owned())),
     }
 }
 
 /// redb's file, every method handed on.
 #[derive(Debug)]
-struct Backend {
+pub(super) struct Backend {
     file: Arc<dyn File>,
     latched: Arc<AtomicBool>,
+    until: Option<Cancel>,
 }
 
 impl Backend {
-    fn noting<T>(&self, result: std::io::Result<T>) -> std::io::Result<T> {
+    pub fn new(file: Arc<dyn File>) -> Backend {
+        Backend { file, latched: Arc::default(), until: None }
+    }
+
+    /// One that can be read only until somebody cancels.
+    pub fn until(self, cancel: Cancel) -> Backend {
+        Backend { until: Some(cancel), ..self }
+    }
+
+    fn noting<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if result.is_err() {
             self.latched.store(true, Ordering::Release);
         }
@@ -99,28 +132,65 @@ impl Backend {
     }
 }
 
+/// A page of a B-tree that leads to others begins with this byte.
+const BRANCH: u8 = 2;
+
+/// A page of an order has 4 KiB as often as two to its power. Smaller ones are read without a look at the file.
+const PAGE: u64 = 4096;
+const SMALL: u8 = 10;
+
+impl Backend {
+    /// Whether a page leads to one that is larger than the file: redb would make room for it before it is read.
+    fn leads_astray(&self, page: &[u8]) -> io::Result<bool> {
+        let (Some(&BRANCH), Some(keys)) = (page.first(), page.get(2..4)) else { return Ok(false) };
+        let children = keys.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)) + 1;
+        // First the checksums of all of them, then their numbers; of those the highest five bits are the order.
+        let numbers = page.get(8 + 16 * children..).and_then(|rest| rest.get(..8 * children));
+        let Some(numbers) = numbers else { return Ok(true) };
+        let largest = numbers.chunks_exact(8).map(|number| number[7] >> 3).max().unwrap_or(0);
+        Ok(largest > SMALL && PAGE << largest > self.file.len()?)
+    }
+}
+
 impl StorageBackend for Backend {
-    fn len(&self) -> std::io::Result<u64> {
+    fn len(&self) -> io::Result<u64> {
         self.noting(self.file.len())
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.noting(self.file.read_at(offset, out))
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.until.as_ref().is_some_and(|cancel| cancel.check().is_err()) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        match self.file.read_at(offset, out) {
+            // A damaged page leads anywhere, and a file may be cut. An error would make redb refuse all that follows, of everybody;
+            // but nothing is a page of zeros.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                out.fill(0);
+                Ok(())
+            }
+            Ok(()) if offset > 0 => {
+                if self.noting(self.leads_astray(out))? {
+                    out.fill(0);
+                }
+                Ok(())
+            }
+            read => self.noting(read),
+        }
     }
 
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
+    fn set_len(&self, len: u64) -> io::Result<()> {
         self.noting(self.file.set_len(len))
     }
 
-    fn sync_data(&self) -> std::io::Result<()> {
+    fn sync_data(&self) -> io::Result<()> {
         self.noting(self.file.sync())
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.noting(self.file.write_at(offset, data))
     }
 
-    fn close(&self) -> std::io::Result<()> {
+    fn close(&self) -> io::Result<()> {
         Ok(())
     }
 }

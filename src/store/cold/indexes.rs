@@ -14,6 +14,8 @@ use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::term;
 
+const PROGRESS: &str = "the progress of indexes";
+
 /// The value of an index that was not kept up.
 const INVALID: u8 = 1;
 
@@ -80,11 +82,9 @@ impl Tables<'_> {
 impl ColdRead<'_> {
     /// Up to where the index of a definition is backfilled.
     pub fn backfilled(&self, definition: Position) -> Result<Backfilled> {
-        let Some(table) = self.table_if_any(INDEXES)? else { return Ok(Backfilled::Through(0)) };
+        let Some(table) = self.table_if_any(INDEXES, PROGRESS)? else { return Ok(Backfilled::Through(0)) };
         let key = definition.0.to_be_bytes();
-        let Some(row) = table.get(key.as_slice()).map_err(|e| failed("reading indexes", e))? else {
-            return Ok(Backfilled::Through(0));
-        };
+        let Some(row) = table.get(&key)? else { return Ok(Backfilled::Through(0)) };
         let place = || format!("the progress of the index defined at {definition}");
         let value = unsealed(&key, row.value(), place)?;
         if value == [INVALID] {
@@ -98,12 +98,12 @@ impl ColdRead<'_> {
 
     /// The definitions that have a row.
     pub fn backfills(&self) -> Result<Vec<Position>> {
-        let Some(table) = self.table_if_any(INDEXES)? else { return Ok(Vec::new()) };
-        let rows = table.iter().map_err(|e| failed("reading indexes", e))?;
-        let found = rows.map(|row| {
-            let (key, _) = row.map_err(|e| failed("reading indexes", e))?;
-            row_position("indexes", key.value()).map(Position)
-        });
-        found.collect()
+        let Some(table) = self.table_if_any(INDEXES, PROGRESS)? else { return Ok(Vec::new()) };
+        let mut rows = table.iter()?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(row_position("indexes", row.key()).map(Position)?);
+        }
+        Ok(found)
     }
 }

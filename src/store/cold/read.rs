@@ -2,55 +2,93 @@
 
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLockReadGuard};
 
-use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError};
+use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, TableError};
 
 use super::super::journal::{DatabaseId, Salt};
 use super::super::pack::{self, Events};
 use super::super::posting::{self, Chunk};
 use super::handle::State;
+use super::table::{Entry, ReadTable};
 use super::{
-    Bytes, FORMAT, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneFound, failed, last_event, row_position,
-    unsealed,
+    Bytes, FORMAT, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneFound, closed, failed, guard, last_event,
+    row_position, unsealed,
 };
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
+/// What the posting lists are called where a page of them is damaged.
+pub(crate) const LISTS: &str = "the posting lists";
+
 /// A read of the tables at one commit.
 pub(crate) struct ColdRead<'c> {
-    pub(super) transaction: ReadTransaction,
+    /// None once it is being dropped.
+    pub(super) transaction: Option<ReadTransaction>,
+    pub(super) poisoned: Arc<AtomicBool>,
     // After the transaction, so that it is dropped after it.
     pub(super) _guard: RwLockReadGuard<'c, State>,
 }
 
+impl Drop for ColdRead<'_> {
+    fn drop(&mut self) {
+        guard::quietly(|| drop(self.transaction.take()));
+    }
+}
+
 impl ColdRead<'_> {
-    fn table(&self, definition: TableDefinition<Bytes, Bytes>) -> Result<ReadOnlyTable<Bytes, Bytes>> {
-        self.transaction.open_table(definition).map_err(|e| failed("opening a table", redb::Error::from(e)))
+    fn transaction(&self) -> Result<&ReadTransaction> {
+        self.transaction.as_ref().ok_or_else(closed)
+    }
+
+    fn table(&self, definition: TableDefinition<Bytes, Bytes>, what: &'static str) -> Result<ReadTable> {
+        self.table_if_any(definition, what)?.ok_or_else(|| Error::corrupt(what, "a file without that table"))
     }
 
     /// A table that a file has only once something was written since there is such a table.
     pub(super) fn table_if_any(
         &self,
         definition: TableDefinition<Bytes, Bytes>,
-    ) -> Result<Option<ReadOnlyTable<Bytes, Bytes>>> {
-        match self.transaction.open_table(definition) {
-            Ok(table) => Ok(Some(table)),
+        what: &'static str,
+    ) -> Result<Option<ReadTable>> {
+        guard::reading(what, &self.poisoned, || match self.transaction()?.open_table(definition) {
+            Ok(table) => Ok(Some(ReadTable::new(table, what, self.poisoned.clone()))),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(failed("opening a table", redb::Error::from(error))),
-        }
+            Err(error) => Err(failed(what, redb::Error::from(error))),
+        })
     }
 
     fn meta_value<const N: usize>(&self, name: &str) -> Result<Option<[u8; N]>> {
-        let table =
-            self.transaction.open_table(META).map_err(|e| failed("opening meta", redb::Error::from(e)))?;
-        let found = table.get(name).map_err(|e| failed("reading meta", e))?;
+        let found = guard::reading("meta", &self.poisoned, || {
+            let table =
+                self.transaction()?.open_table(META).map_err(|e| failed("meta", redb::Error::from(e)))?;
+            let found = table.get(name).map_err(|e| failed("meta", e))?;
+            Ok(found.inspect(|value| {
+                let _ = value.value();
+            }))
+        })?;
         let Some(found) = found else { return Ok(None) };
         let bytes = unsealed(name.as_bytes(), found.value(), || format!("meta.{name}"))?;
         bytes
             .try_into()
             .map(Some)
             .map_err(|_| Error::corrupt(format!("meta.{name}"), format!("{} bytes", bytes.len())))
+    }
+
+    /// Whether the names in `meta` are what they were: one that is damaged would be taken for one that is not there.
+    fn check_names(&self) -> Result<()> {
+        guard::reading("meta", &self.poisoned, || {
+            let fault = |e| failed("meta", redb::Error::from(e));
+            let table =
+                self.transaction()?.open_table(META).map_err(|e| failed("meta", redb::Error::from(e)))?;
+            for row in table.iter().map_err(fault)? {
+                let (name, value) = row.map_err(fault)?;
+                let name = name.value();
+                unsealed(name.as_bytes(), value.value(), || format!("meta.{}", name.escape_debug()))?;
+            }
+            Ok(())
+        })
     }
 
     /// C, alone.
@@ -78,6 +116,7 @@ impl ColdRead<'_> {
             Err(error @ Error::Corrupt { .. }) => return Err(error),
             Ok(None) | Err(_) => return Err(other("it is a redb file without Bygone's format".to_owned())),
         }
+        self.check_names()?;
         let id = self.meta_value("database")?.ok_or_else(|| Error::corrupt("meta.database", "nothing"))?;
         let recorded = match self.meta_value::<12>("recorded")? {
             None => None,
@@ -102,28 +141,26 @@ impl ColdRead<'_> {
     }
 
     pub fn log(&self) -> Result<Log> {
-        Ok(Log(self.table(LOG)?))
+        Ok(Log(self.table(LOG, "the log")?))
     }
 
     pub fn postings(&self) -> Result<Postings> {
-        Ok(Postings(self.table(POSTINGS)?))
+        Ok(Postings(self.table(POSTINGS, LISTS)?))
     }
 
     /// Refuses tables whose `meta` tells of another log than they have.
     pub fn check_ends(&self, meta: &Meta) -> Result<()> {
         let differs =
             |what: &str| Err(Error::corrupt(format!("the tables up to #{}", meta.checkpoint), what));
-        let log = self.table(LOG)?;
-        let last = match log.last().map_err(|e| failed("reading the log", e))? {
-            Some((key, value)) => last_event(key.value(), value.value())?,
+        let last = match self.table(LOG, "the log")?.last()? {
+            Some(row) => last_event(row.key(), row.value())?,
             None => 0,
         };
         if last != meta.checkpoint {
             return differs(&format!("the log in them ends at #{last}"));
         }
-        let zones = self.table(ZONES)?;
-        let zone = match zones.last().map_err(|e| failed("reading zones", e))? {
-            Some((key, value)) => Some(Zone::decode(key.value(), value.value())?.1),
+        let zone = match self.table(ZONES, "the zones")?.last()? {
+            Some(row) => Some(Zone::decode(row.key(), row.value())?.1),
             None => None,
         };
         let end = zone.as_ref().map_or(0, |zone| zone.last);
@@ -137,27 +174,31 @@ impl ColdRead<'_> {
         Ok(())
     }
 
-    /// The next zones after a key, in its order: each with its key, and as far as it can be read.
-    pub fn zones_after(&self, key: &[u8], most: usize) -> Result<Vec<ZoneFound>> {
-        let table = self.table(ZONES)?;
-        let rows = table
-            .range::<&[u8]>((Bound::Excluded(key), Bound::Unbounded))
-            .map_err(|e| failed("reading zones", e))?;
-        let found = rows.take(most).map(|row| {
-            let (key, value) = row.map_err(|e| failed("reading zones", e))?;
-            Ok((key.value().to_vec(), Zone::decode(key.value(), value.value())))
-        });
-        found.collect()
+    /// The zones from a key on, in its order: each with its key, and as far as it can be read.
+    pub fn zones_from_key(&self, from: &[u8], most: usize) -> Result<Vec<ZoneFound>> {
+        let table = self.table(ZONES, "the zones")?;
+        let mut rows = table.range(Bound::Included(from), Bound::Unbounded)?;
+        let mut found = Vec::new();
+        while found.len() < most
+            && let Some(row) = rows.next()?
+        {
+            found.push((row.key().to_vec(), Zone::decode(row.key(), row.value())));
+        }
+        Ok(found)
+    }
+
+    /// The key from where on zones can be read again, behind one from where on they cannot.
+    pub fn zones_readable_after(&self, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(self.table(ZONES, "the zones")?.readable_after(from, None))
     }
 
     /// The newest zone that ends at or before a position, and can be read.
     pub fn zone_until(&self, position: u64) -> Result<Option<Zone>> {
-        let table = self.table(ZONES)?;
+        let table = self.table(ZONES, "the zones")?;
         let end = position.to_be_bytes();
-        let rows = table.range::<&[u8]>(..=end.as_slice()).map_err(|e| failed("reading zones", e))?;
-        for row in rows.rev() {
-            let (key, value) = row.map_err(|e| failed("reading zones", e))?;
-            if let Ok((_, zone)) = Zone::decode(key.value(), value.value())
+        let mut rows = table.range(Bound::Unbounded, Bound::Included(&end))?;
+        while let Some(row) = rows.next_back()? {
+            if let Ok((_, zone)) = Zone::decode(row.key(), row.value())
                 && zone.last <= position
             {
                 return Ok(Some(zone));
@@ -168,25 +209,24 @@ impl ColdRead<'_> {
 
     /// The zone that holds a position and those that follow it one way or the other, up to so many; beyond the zones none.
     pub fn zones_from(&self, from: u64, descending: bool, most: usize) -> Result<Vec<(u64, Zone)>> {
-        let table = self.table(ZONES)?;
+        let table = self.table(ZONES, "the zones")?;
         let from = from.to_be_bytes();
-        let fault = |e| failed("reading zones", e);
         let mut zones = Vec::new();
-        let mut before = table.range::<&[u8]>(..=from.as_slice()).map_err(fault)?.rev();
-        while let Some(row) = before.next()
-            && zones.len() < most
+        let mut before = table.range(Bound::Unbounded, Bound::Included(&from))?;
+        while zones.len() < most
+            && let Some(row) = before.next_back()?
         {
-            let (key, value) = row.map_err(fault)?;
-            zones.push(Zone::decode(key.value(), value.value())?);
+            zones.push(Zone::decode(row.key(), row.value())?);
             if !descending {
                 break;
             }
         }
         if !descending {
-            let after = (Bound::Excluded(from.as_slice()), Bound::Unbounded);
-            for row in table.range::<&[u8]>(after).map_err(fault)?.take(most.saturating_sub(zones.len())) {
-                let (key, value) = row.map_err(fault)?;
-                zones.push(Zone::decode(key.value(), value.value())?);
+            let mut after = table.range(Bound::Excluded(&from), Bound::Unbounded)?;
+            while zones.len() < most
+                && let Some(row) = after.next()?
+            {
+                zones.push(Zone::decode(row.key(), row.value())?);
             }
         }
         Ok(zones)
@@ -194,12 +234,18 @@ impl ColdRead<'_> {
 
     #[cfg(test)]
     pub fn zones(&self) -> Result<Vec<(u64, Zone)>> {
-        self.zones_after(&[], usize::MAX)?.into_iter().map(|(_, zone)| zone).collect()
+        self.zones_from_key(&[], usize::MAX)?.into_iter().map(|(_, zone)| zone).collect()
     }
 }
 
 /// The table `log`.
-pub(crate) struct Log(ReadOnlyTable<Bytes, Bytes>);
+pub(crate) struct Log(ReadTable);
+
+/// That an event is missing, or another is where it should be.
+fn missing(position: u64, instead: Option<u64>) -> Error {
+    let instead = instead.map_or_else(String::new, |instead| format!(", where #{instead} is"));
+    Error::corrupt("the log", format!("no event at #{position}{instead}"))
+}
 
 impl Log {
     pub fn get(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
@@ -209,18 +255,24 @@ impl Log {
 
     /// The row that has the event at a position, if any has.
     pub fn row(&self, position: u64) -> Result<Option<Row<'_>>> {
-        // A cursor descends once, where a range would for each of its ends.
-        let (key, reading) = (position.to_be_bytes(), |e| failed("reading the log", e));
-        let mut rows = self.0.upper_bound(Bound::Included(key.as_slice())).map_err(reading)?;
-        let Some((key, value)) = rows.prev().map_err(reading)? else { return Ok(None) };
-        Ok(Some(Row { first: row_position("the log", key.value())?, value }))
+        let Some(row) = self.0.at_or_before(&position.to_be_bytes())? else { return Ok(None) };
+        Ok(Some(Row { first: row_position("the log", row.key())?, value: row.into_value() }))
     }
 
-    fn range(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<redb::Range<'static, Bytes, Bytes>> {
-        self.0.range::<&[u8]>(bounds).map_err(|e| failed("reading the log", e))
+    /// Where events can be read again, behind one that cannot be read and up to another.
+    pub fn readable_after(&self, position: u64, last: u64) -> Option<u64> {
+        let until = last.saturating_add(1).to_be_bytes();
+        // A row begins with its first event.
+        let key = self.0.readable_after(&position.to_be_bytes(), Some(&until))?;
+        row_position("the log", &key).ok()
     }
 
-    /// Hands over events from `first` to `last` until it is told to stop; their bytes are lent, not copied.
+    /// Hands over every event from `first` to `last` until it is told to stop; their bytes are lent, not copied.
+    ///
+    /// Whoever reads the log reads it here, or asks for one event at a time.
+    ///
+    /// # Errors
+    /// If one of them is missing, or not in its place.
     pub fn scan(
         &self,
         first: u64,
@@ -228,44 +280,80 @@ impl Log {
         descending: bool,
         mut event: impl FnMut(u64, &[u8]) -> Result<bool>,
     ) -> Result<()> {
+        if first > last {
+            return Ok(());
+        }
         let mut rows = if descending {
-            self.range((Bound::Unbounded, Bound::Included(last.to_be_bytes().as_slice())))?
+            self.0.range(Bound::Unbounded, Bound::Included(&last.to_be_bytes()))?
         } else {
             // The other end is left open: the table would compare each key with it.
             // The row that has the first one begins no further back than it has events.
             let start = first.saturating_sub(pack::MOST as u64 - 1).to_be_bytes();
-            self.range((Bound::Included(start.as_slice()), Bound::Unbounded))?
+            self.0.range(Bound::Included(&start), Bound::Unbounded)?
         };
-        loop {
-            let next = if descending { rows.next_back() } else { rows.next() };
-            let Some(next) = next else { return Ok(()) };
-            let (key, value) = next.map_err(|e| failed("reading the log", e))?;
-            let events = Events::of(row_position("the log", key.value())?, value.value());
-            let within = |position: u64| (first..=last).contains(&position);
-            if descending {
-                let mut several = [(0, [].as_slice()); pack::MOST];
-                let mut count = 0;
-                for next in events {
-                    let slot = several.get_mut(count).ok_or_else(|| {
-                        Error::corrupt("the log", format!("more than {} events in a row", pack::MOST))
-                    })?;
-                    (*slot, count) = (next?, count + 1);
-                }
+        if descending {
+            let mut expected = last;
+            while let Some(row) = rows.next_back()? {
+                let (several, count) = all_of(row_position("the log", row.key())?, row.value())?;
                 for &(position, bytes) in several[..count].iter().rev() {
-                    if position < first || (within(position) && !event(position, bytes)?) {
+                    if position > expected && expected == last {
+                        continue;
+                    }
+                    if position != expected {
+                        return Err(missing(expected, Some(position)));
+                    }
+                    if !event(position, bytes)? || position == first {
                         return Ok(());
                     }
-                }
-            } else {
-                for next in events {
-                    let (position, bytes) = next?;
-                    if position > last || (within(position) && !event(position, bytes)?) {
-                        return Ok(());
-                    }
+                    expected -= 1;
                 }
             }
+            return Err(missing(expected, None));
         }
+        let mut expected = first;
+        let mut next = match rows.next() {
+            // What lies before the first may be what is damaged.
+            Err(error) => {
+                rows = self.0.range(Bound::Included(&first.to_be_bytes()), Bound::Unbounded)?;
+                let next = rows.next()?.filter(|row| row.key() == first.to_be_bytes());
+                Some(next.ok_or(error)?)
+            }
+            next => next?,
+        };
+        while let Some(row) = next {
+            for event_of_row in Events::of(row_position("the log", row.key())?, row.value()) {
+                let (position, bytes) = event_of_row?;
+                if position < expected && expected == first {
+                    continue;
+                }
+                if position != expected {
+                    return Err(missing(expected, Some(position)));
+                }
+                if !event(position, bytes)? || position == last {
+                    return Ok(());
+                }
+                expected += 1;
+            }
+            next = rows.next()?;
+        }
+        Err(missing(expected, None))
     }
+}
+
+/// Events with their positions, as many as a row may have.
+type Several<'e> = [(u64, &'e [u8]); pack::MOST];
+
+/// The events of a row, and how many they are.
+fn all_of(first: u64, value: &[u8]) -> Result<(Several<'_>, usize)> {
+    let mut several = [(0, [].as_slice()); pack::MOST];
+    let mut count = 0;
+    for next in Events::of(first, value) {
+        let slot = several
+            .get_mut(count)
+            .ok_or_else(|| Error::corrupt("the log", format!("more than {} events in a row", pack::MOST)))?;
+        (*slot, count) = (next?, count + 1);
+    }
+    Ok((several, count))
 }
 
 /// A row of the log: events at consecutive positions.
@@ -290,36 +378,43 @@ impl Row<'_> {
 }
 
 /// The table `postings`.
-pub(crate) struct Postings(ReadOnlyTable<Bytes, Bytes>);
+pub(crate) struct Postings(ReadTable);
 
 impl Postings {
     /// The last chunk of a term that begins at or before a position.
     pub fn chunk_before(&self, term: &[u8], position: u64) -> Result<Option<Chunk>> {
-        self.edge(term, 0, position, true)
+        let key = posting::key(term, position);
+        let (before, after) = self.0.around(&key, true)?;
+        self.chunk_of(term, before, after)
     }
 
     /// The first chunk of a term that begins at or after a position.
     pub fn chunk_after(&self, term: &[u8], position: u64) -> Result<Option<Chunk>> {
-        self.edge(term, position, u64::MAX, false)
+        let key = posting::key(term, position);
+        let (before, after) = self.0.around(&key, false)?;
+        self.chunk_of(term, after, before)
     }
 
-    fn edge(&self, term: &[u8], first: u64, last: u64, back: bool) -> Result<Option<Chunk>> {
-        let (first, last) = (posting::key(term, first), posting::key(term, last));
-        let mut rows = self
-            .0
-            .range::<&[u8]>(first.as_slice()..=last.as_slice())
-            .map_err(|e| failed("reading postings", e))?;
-        let Some(row) = (if back { rows.next_back() } else { rows.next() }) else { return Ok(None) };
-        let (key, value) = row.map_err(|e| failed("reading postings", e))?;
-        posting::decode(key.value(), value.value()).map(Some)
+    /// The chunk of a row, if it is one of a term. The row on the other side was compared with, too.
+    fn chunk_of(&self, term: &[u8], row: Option<Entry>, beside: Option<Entry>) -> Result<Option<Chunk>> {
+        self.0.check(beside.as_ref())?;
+        match row {
+            Some(row)
+                if row.key().strip_prefix(term).is_some_and(|first| first.len() == size_of::<u64>()) =>
+            {
+                posting::decode(row.key(), row.value()).map(Some)
+            }
+            // There is none: so says this row.
+            row => self.0.check(row.as_ref()).map(|()| None),
+        }
     }
 
     /// The first term at or after some bytes, whatever its list.
     pub fn term_at(&self, from: &[u8]) -> Result<Option<Vec<u8>>> {
-        let mut rows = self.0.range::<&[u8]>(from..).map_err(|e| failed("reading postings", e))?;
-        let Some(row) = rows.next() else { return Ok(None) };
-        let (key, _) = row.map_err(|e| failed("reading postings", e))?;
-        Ok(Some(posting::split_key(key.value())?.0.to_vec()))
+        let (before, after) = self.0.around(from, false)?;
+        self.0.check(before.as_ref())?;
+        self.0.check(after.as_ref())?;
+        after.map(|row| Ok(posting::split_key(row.key())?.0.to_vec())).transpose()
     }
 
     /// Hands over the chunks from one key on and before another, in key order, those apart that begin beyond a position. It looks at
@@ -332,27 +427,40 @@ impl Postings {
         most: usize,
         mut row: impl FnMut(Chunk),
     ) -> Result<Option<Vec<u8>>> {
-        let rows = self.0.range::<&[u8]>(from..until).map_err(|e| failed("reading postings", e))?;
-        for (next, looked_at) in rows.zip(1..) {
-            let (key, value) = next.map_err(|e| failed("reading postings", e))?;
-            let key = key.value();
+        let (mut looked_at, mut next) = (0, None);
+        self.0.within_as_it_is(from, Some(until), |key, value| {
+            let chunk = posting::decode(key, value)?;
             if posting::split_key(key)?.1 <= last {
-                row(posting::decode(key, value.value())?);
+                row(chunk);
             }
+            looked_at += 1;
             if looked_at == most {
-                return Ok(Some([key, &[0]].concat()));
+                next = Some([key, &[0]].concat());
             }
-        }
-        Ok(None)
+            Ok(looked_at < most)
+        })?;
+        Ok(next)
     }
 
-    /// Hands over every chunk in key order, as far as it can be read: with its term, or its key if that is none.
-    pub fn scan(&self, mut row: impl FnMut(&[u8], Result<Chunk>) -> Result<()>) -> Result<()> {
-        for next in self.0.iter().map_err(|e| failed("reading postings", e))? {
-            let (key, value) = next.map_err(|e| failed("reading postings", e))?;
-            let key = key.value();
-            row(posting::split_key(key).map_or(key, |(term, _)| term), posting::decode(key, value.value()))?;
+    /// Hands over every chunk from a key on, in key order, as far as it can be read: with its term, or its key if that is none. The
+    /// last key that was handed over stays in `from`, so that an error tells where it is.
+    pub fn scan(
+        &self,
+        from: &mut Vec<u8>,
+        mut row: impl FnMut(&[u8], Result<Chunk>) -> Result<()>,
+    ) -> Result<()> {
+        let mut rows = self.0.range(Bound::Included(from), Bound::Unbounded)?;
+        while let Some(next) = rows.next()? {
+            let key = next.key();
+            from.clear();
+            from.extend_from_slice(key);
+            row(posting::split_key(key).map_or(key, |(term, _)| term), posting::decode(key, next.value()))?;
         }
         Ok(())
+    }
+
+    /// The first key behind another from which on chunks can be read again.
+    pub fn readable_after(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.readable_after(key, None)
     }
 }

@@ -3,7 +3,7 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `states` | the position of a definition ‖ an id | the state of that entity, as of `followers` ([`Kept`](crate::store::kept::Kept)) |
-//! | `found` | the position of a definition ‖ a derived term ‖ an id ‖ the id's length (2) | nothing: that state is found by that term |
+//! | `found` | the position of a definition ‖ a derived term ‖ an id ‖ the id's length (2) | nothing but its checksum: that state is found by that term |
 //! | `snapshots` | an owner ‖ an entity's term ‖ a position | what its events up to there have made |
 //! | `followers` | the position of a definition, of an entity or of a view of groups | up to where the log is in what is kept of it |
 //! | `followers` | that ‖ the position of an index's definition | up to which id its states are in the index |
@@ -11,11 +11,17 @@
 //! Positions are 8 bytes, big-endian. The owner of a snapshot is a definition (0, then its position; position 0 for kinds
 //! that nobody defined), or a type of a program (1, then its name as terms have text).
 //!
+//! Once an entry of `found` had no checksum. How far such an index is built was written with other digits ([`built`]): it is taken for
+//! one that is not kept, and built anew.
+//!
 //! What a row holds is never needed. Whoever reads takes one that is damaged as if it were not there, and folds the log; whoever
 //! writes is told, and makes what is kept anew.
 
-use redb::ReadableTable;
+use std::ops::Bound;
 
+use redb::{ReadableTable, TableDefinition};
+
+use super::table::ReadTable;
 use super::{
     Bytes, ColdRead, FOLLOWERS, FOUND, SNAPSHOTS, STATES, Tables, VIEWS, failed, row_position, sealed,
     unsealed,
@@ -126,6 +132,12 @@ fn place() -> String {
     "a kept state".to_owned()
 }
 
+/// What is being read.
+const KEPT: &str = "the kept states";
+const INDEX: &str = "an index of states";
+const HOW_FAR: &str = "how far states are followed";
+
+const DAMAGED: &str = "its checksum does not fit its bytes";
 const READING: &str = "reading kept states";
 const WRITING: &str = "writing kept states";
 
@@ -153,7 +165,8 @@ impl Tables<'_> {
 
     pub fn put_found(&mut self, definition: Position, term: &Term, id: &str) -> Result<()> {
         let key = found_key(definition, term, id);
-        self.found.insert(key.as_slice(), [].as_slice()).map_err(|e| failed(WRITING, e))?;
+        let value = sealed(&key, Vec::new());
+        self.found.insert(key.as_slice(), value.as_slice()).map_err(|e| failed(WRITING, e))?;
         Ok(())
     }
 
@@ -216,8 +229,8 @@ impl Tables<'_> {
     pub fn set_built(&mut self, definition: Position, index: Position, built: &Built) -> Result<()> {
         let key = built_key(definition, index);
         let value = match built {
-            Built::Through(id) => [&[0], id.as_slice()].concat(),
-            Built::Whole => vec![1],
+            Built::Through(id) => [&[THROUGH], id.as_slice()].concat(),
+            Built::Whole => vec![WHOLE],
         };
         let value = sealed(&key, value);
         self.followers.insert(key.as_slice(), value.as_slice()).map_err(|e| failed(WRITING, e))?;
@@ -234,7 +247,13 @@ impl Tables<'_> {
     ) -> Result<()> {
         let from = [definition.0.to_be_bytes().as_slice(), id, &[0]].concat();
         let from = if id.is_empty() { definition.0.to_be_bytes().to_vec() } else { from };
-        each_state(&self.states, definition, &from, |id, bytes| state(id, bytes?).map(|()| true), most)?;
+        let prefix = definition.0.to_be_bytes();
+        for row in self.states.range::<&[u8]>(from.as_slice()..).map_err(|e| failed(READING, e))?.take(most) {
+            let (key, value) = row.map_err(|e| failed(READING, e))?;
+            let Some(id) = key.value().strip_prefix(&prefix) else { break };
+            let id = id_of_state(id)?;
+            state(id, unsealed(key.value(), value.value(), || format!("the kept state of {id}"))?)?;
+        }
         Ok(())
     }
 
@@ -296,42 +315,51 @@ fn followed(key: &[u8], value: &[u8]) -> Result<u64> {
     value.try_into().map(u64::from_be_bytes).map_err(|_| found())
 }
 
+/// How far an index is built that has a checksum with each entry: up to and with an id, or whole.
+const THROUGH: u8 = 2;
+const WHOLE: u8 = 3;
+
+/// The same, of an index that has none.
+const THROUGH_UNSEALED: u8 = 0;
+const WHOLE_UNSEALED: u8 = 1;
+
 fn built(key: &[u8], value: &[u8]) -> Result<Built> {
     let place = || "how far an index of states is built".to_owned();
     match unsealed(key, value, place)?.split_first() {
-        Some((0, id)) => Ok(Built::Through(id.to_vec())),
-        Some((1, [])) => Ok(Built::Whole),
+        Some((&THROUGH, id)) => Ok(Built::Through(id.to_vec())),
+        Some((&WHOLE, [])) => Ok(Built::Whole),
+        // What it has is to be removed first, whatever that is.
+        Some((&THROUGH_UNSEALED, _) | (&WHOLE_UNSEALED, [])) => Ok(Built::DROPPING),
         _ => Err(Error::corrupt(place(), "neither a part nor the whole")),
     }
 }
 
-/// Hands over states in the order of ids, at most so many, until it is told to stop; and tells the last id, if there may be more.
-fn each_state(
-    table: &impl ReadableTable<Bytes, Bytes>,
-    definition: Position,
-    from: &[u8],
-    mut state: impl FnMut(&str, Result<&[u8]>) -> Result<bool>,
-    most: usize,
-) -> Result<Option<String>> {
-    let prefix = definition.0.to_be_bytes();
-    let rows = table.range::<&[u8]>(from..).map_err(|e| failed(READING, e))?;
-    let mut last = None;
-    for (row, count) in rows.zip(1..) {
-        let (key, value) = row.map_err(|e| failed(READING, e))?;
-        let key = key.value();
-        let Some(id) = key.strip_prefix(&prefix) else { return Ok(None) };
-        let id =
-            std::str::from_utf8(id).map_err(|_| Error::corrupt("states", "a key that ends with no id"))?;
-        let go_on = state(id, unsealed(key, value.value(), || format!("the kept state of {id}")))?;
-        if count == most || !go_on {
-            last = Some(id.to_owned());
-            break;
-        }
-    }
-    Ok(last)
+fn id_of_state(id: &[u8]) -> Result<&str> {
+    std::str::from_utf8(id).map_err(|_| Error::corrupt("states", "a key that ends with no id"))
+}
+
+/// The first key that does not begin with these bytes, after all that do.
+pub(super) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let end = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut key = prefix.get(..=end)?.to_vec();
+    *key.last_mut()? += 1;
+    Some(key)
 }
 
 impl ColdRead<'_> {
+    /// What a table has of which nothing is needed; none if that cannot be read.
+    fn spared<T>(
+        &self,
+        table: TableDefinition<Bytes, Bytes>,
+        what: &'static str,
+        read: impl FnOnce(&ReadTable) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        match self.table_if_any(table, what).and_then(|table| table.as_ref().map_or(Ok(None), read)) {
+            Err(Error::Corrupt { .. }) => Ok(None),
+            read => read,
+        }
+    }
+
     /// Lends what is kept of an entity, if it can be read.
     pub fn with_state<T>(
         &self,
@@ -339,9 +367,8 @@ impl ColdRead<'_> {
         id: &str,
         with: impl FnOnce(Option<&[u8]>) -> Result<T>,
     ) -> Result<T> {
-        let Some(table) = self.table_if_any(STATES)? else { return with(None) };
         let key = state_key(definition, id);
-        match table.get(key.as_slice()).map_err(|e| failed(READING, e))? {
+        match self.spared(STATES, KEPT, |table| table.get(&key))? {
             None => with(None),
             Some(row) => with(unsealed(&key, row.value(), place).ok()),
         }
@@ -349,9 +376,11 @@ impl ColdRead<'_> {
 
     /// Whether there is something kept of an entity, whether it can be read or not.
     pub fn has_state(&self, definition: Position, id: &str) -> Result<bool> {
-        let Some(table) = self.table_if_any(STATES)? else { return Ok(false) };
-        let key = state_key(definition, id);
-        Ok(table.get(key.as_slice()).map_err(|e| failed(READING, e))?.is_some())
+        let Some(table) = self.table_if_any(STATES, KEPT)? else { return Ok(false) };
+        match table.get(&state_key(definition, id)) {
+            Err(Error::Corrupt { .. }) => Ok(true),
+            found => Ok(found?.is_some()),
+        }
     }
 
     /// Hands over states in the order of ids behind one, at most so many, each as far as it can be read, until it is told to stop;
@@ -363,12 +392,43 @@ impl ColdRead<'_> {
         most: usize,
         state: impl FnMut(&str, Result<&[u8]>) -> Result<bool>,
     ) -> Result<Option<String>> {
-        let Some(table) = self.table_if_any(STATES)? else { return Ok(None) };
-        let mut from = state_key(definition, after.unwrap_or_default());
-        if after.is_some() {
-            from.push(0);
-        }
-        each_state(&table, definition, &from, state, most)
+        let from = after.map_or_else(Vec::new, |after| [after.as_bytes(), &[0]].concat());
+        self.each_state_from(definition, &from, most, state)
+    }
+
+    /// The same from an id on, or from where one would be.
+    pub fn each_state_from(
+        &self,
+        definition: Position,
+        from: &[u8],
+        most: usize,
+        mut state: impl FnMut(&str, Result<&[u8]>) -> Result<bool>,
+    ) -> Result<Option<String>> {
+        let Some(table) = self.table_if_any(STATES, KEPT)? else { return Ok(None) };
+        let prefix = definition.0.to_be_bytes();
+        let from = [prefix.as_slice(), from].concat();
+        let (mut last, mut count) = (None, 0);
+        table.within(&from, after_prefix(&prefix).as_deref(), |key, value| {
+            let id = id_of_state(key.get(prefix.len()..).unwrap_or_default())?;
+            let value = value.map_err(|_| Error::corrupt(format!("the kept state of {id}"), DAMAGED));
+            let go_on = state(id, value)?;
+            count += 1;
+            if count == most || !go_on {
+                last = Some(id.to_owned());
+                return Ok(false);
+            }
+            Ok(true)
+        })?;
+        Ok(last)
+    }
+
+    /// From where on states can be read again, behind where they cannot.
+    pub fn states_readable_after(&self, definition: Position, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(table) = self.table_if_any(STATES, KEPT)? else { return Ok(None) };
+        let prefix = definition.0.to_be_bytes();
+        let key = [prefix.as_slice(), from].concat();
+        let readable = table.readable_after(&key, after_prefix(&prefix).as_deref());
+        Ok(readable.and_then(|key| key.get(prefix.len()..).map(<[u8]>::to_vec)))
     }
 
     /// Hands over the ids whose states are found by a range of terms, until it is told to stop.
@@ -378,43 +438,42 @@ impl ColdRead<'_> {
         range: &TermRange,
         mut id: impl FnMut(&str) -> Result<bool>,
     ) -> Result<()> {
-        let Some(table) = self.table_if_any(FOUND)? else { return Ok(()) };
         if range.is_empty() {
             return Ok(());
         }
+        // Whoever asks has seen that the index is built.
+        let table =
+            self.table_if_any(FOUND, INDEX)?.ok_or_else(|| Error::corrupt(INDEX, "no table of it"))?;
         let key = |term: &[u8]| [definition.0.to_be_bytes().as_slice(), term].concat();
-        let (from, until) = (key(&range.from), key(&range.until));
-        for row in table.range::<&[u8]>(from.as_slice()..until.as_slice()).map_err(|e| failed(READING, e))? {
-            let (key, _) = row.map_err(|e| failed(READING, e))?;
-            if !id(id_of_found(key.value())?)? {
-                break;
-            }
-        }
-        Ok(())
+        table.within(&key(&range.from), Some(&key(&range.until)), |key, value| {
+            value?;
+            id(id_of_found(key)?)
+        })
     }
 
     /// Whether a state is found by a term.
     pub fn has_found(&self, definition: Position, term: &Term, id: &str) -> Result<bool> {
-        let Some(table) = self.table_if_any(FOUND)? else { return Ok(false) };
+        let Some(table) = self.table_if_any(FOUND, INDEX)? else { return Ok(false) };
         let key = found_key(definition, term, id);
-        Ok(table.get(key.as_slice()).map_err(|e| failed(READING, e))?.is_some())
+        match table.get(&key)? {
+            None => Ok(false),
+            Some(row) => unsealed(&key, row.value(), || INDEX.to_owned()).map(|_| true),
+        }
     }
 
-    /// Hands over every entry of the indexes of a definition's states: its term and its id.
+    /// Hands over every entry of an index of a definition's states: its term and its id, if it can be read.
     pub fn each_found(
         &self,
         definition: Position,
-        mut entry: impl FnMut(&[u8], &str) -> Result<()>,
+        index: Position,
+        mut entry: impl FnMut(Result<()>) -> Result<()>,
     ) -> Result<()> {
-        let Some(table) = self.table_if_any(FOUND)? else { return Ok(()) };
-        let prefix = definition.0.to_be_bytes();
-        for row in table.range::<&[u8]>(prefix.as_slice()..).map_err(|e| failed(READING, e))? {
-            let (key, _) = row.map_err(|e| failed(READING, e))?;
-            let Some(rest) = key.value().strip_prefix(&prefix) else { break };
-            let id = id_of_found(rest)?;
-            entry(rest.get(..rest.len().saturating_sub(id.len() + 2)).unwrap_or_default(), id)?;
-        }
-        Ok(())
+        let Some(table) = self.table_if_any(FOUND, INDEX)? else { return Ok(()) };
+        let prefix = [definition.0.to_be_bytes().as_slice(), &derived_prefix(index)].concat();
+        table.within(&prefix, after_prefix(&prefix).as_deref(), |key, value| {
+            entry(value.and_then(|_| id_of_found(key).map(drop)))?;
+            Ok(true)
+        })
     }
 
     /// Lends the newest snapshot of an entity at or before a position; or the first one after it. Those that cannot be read are
@@ -427,59 +486,66 @@ impl ColdRead<'_> {
         after: bool,
         with: impl FnOnce(Option<&[u8]>) -> Result<T>,
     ) -> Result<T> {
-        let Some(table) = self.table_if_any(SNAPSHOTS)? else { return with(None) };
-        let reading = |e| failed(READING, e);
         let (first, last) = if after { (position.saturating_add(1), u64::MAX) } else { (0, position) };
         let (from, to) = (owner.key(entity, first), owner.key(entity, last));
-        let mut rows = table.range::<&[u8]>(from.as_slice()..=to.as_slice()).map_err(reading)?;
-        while let Some(row) = if after { rows.next() } else { rows.next_back() } {
-            let (key, value) = row.map_err(reading)?;
-            if let Ok(bytes) = unsealed(key.value(), value.value(), place) {
-                return with(Some(bytes));
+        let found = self.spared(SNAPSHOTS, "the snapshots", |table| {
+            let mut rows = table.range(Bound::Included(&from), Bound::Included(&to))?;
+            while let Some(row) = if after { rows.next()? } else { rows.next_back()? } {
+                if unsealed(row.key(), row.value(), place).is_ok() {
+                    return Ok(Some(row));
+                }
             }
+            Ok(None)
+        })?;
+        match found {
+            None => with(None),
+            Some(row) => with(Some(unsealed(row.key(), row.value(), place)?)),
         }
-        with(None)
     }
 
-    /// The snapshots behind a key, at most so many: their keys and their bytes, as far as they can be read.
-    pub fn snapshots_after(&self, key: &[u8], most: usize) -> Result<Vec<SnapshotFound>> {
-        let Some(table) = self.table_if_any(SNAPSHOTS)? else { return Ok(Vec::new()) };
-        let from = [key, &[0]].concat();
-        let rows = table.range::<&[u8]>(from.as_slice()..).map_err(|e| failed(READING, e))?;
-        let found = rows.take(most).map(|row| {
-            let (key, value) = row.map_err(|e| failed(READING, e))?;
-            let key = key.value().to_vec();
-            let bytes = unsealed(&key, value.value(), place).map(<[u8]>::to_vec);
-            Ok((key, bytes))
-        });
-        found.collect()
+    /// The snapshots from a key on, at most so many: their keys and their bytes, as far as they can be read.
+    pub fn snapshots_from(&self, from: &[u8], most: usize) -> Result<Vec<SnapshotFound>> {
+        let Some(table) = self.table_if_any(SNAPSHOTS, "the snapshots")? else { return Ok(Vec::new()) };
+        let mut rows = table.range(Bound::Included(from), Bound::Unbounded)?;
+        let mut found = Vec::new();
+        while found.len() < most
+            && let Some(row) = rows.next()?
+        {
+            let bytes = unsealed(row.key(), row.value(), place).map(<[u8]>::to_vec);
+            found.push((row.key().to_vec(), bytes));
+        }
+        Ok(found)
+    }
+
+    /// The key from where on snapshots can be read again, behind one from where on they cannot.
+    pub fn snapshots_readable_after(&self, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        let table = self.table_if_any(SNAPSHOTS, "the snapshots")?;
+        Ok(table.and_then(|table| table.readable_after(from, None)))
     }
 
     /// Up to where the log is in the states of a definition; none if they were not begun, or nobody can tell.
     pub fn followed(&self, definition: Position) -> Result<Option<u64>> {
-        let Some(table) = self.table_if_any(FOLLOWERS)? else { return Ok(None) };
         let key = definition.0.to_be_bytes();
-        let row = table.get(key.as_slice()).map_err(|e| failed(READING, e))?;
+        let row = self.spared(FOLLOWERS, HOW_FAR, |table| table.get(&key))?;
         Ok(row.and_then(|row| followed(&key, row.value()).ok()))
     }
 
     /// Up to where the states of a definition are in an index of them; none if that was not begun, or nobody can tell.
     pub fn built(&self, definition: Position, index: Position) -> Result<Option<Built>> {
-        let Some(table) = self.table_if_any(FOLLOWERS)? else { return Ok(None) };
         let key = built_key(definition, index);
-        let row = table.get(key.as_slice()).map_err(|e| failed(READING, e))?;
+        let row = self.spared(FOLLOWERS, HOW_FAR, |table| table.get(&key))?;
         Ok(row.and_then(|row| built(&key, row.value()).ok()))
     }
 
     /// What cannot be read of how far states are followed, and indexes of them built.
     pub fn damaged_followers(&self) -> Result<Vec<Error>> {
         let mut found = Vec::new();
-        let Some(table) = self.table_if_any(FOLLOWERS)? else { return Ok(found) };
-        for row in table.iter().map_err(|e| failed(READING, e))? {
-            let (key, value) = row.map_err(|e| failed(READING, e))?;
-            found.extend(match key.value().len() {
-                8 => followed(key.value(), value.value()).err(),
-                _ => built(key.value(), value.value()).err(),
+        let Some(table) = self.table_if_any(FOLLOWERS, HOW_FAR)? else { return Ok(found) };
+        let mut rows = table.iter()?;
+        while let Some(row) = rows.next()? {
+            found.extend(match row.key().len() {
+                8 => followed(row.key(), row.value()).err(),
+                _ => built(row.key(), row.value()).err(),
             });
         }
         Ok(found)
@@ -493,10 +559,10 @@ impl ColdRead<'_> {
                 found.push((definition, Vec::new()));
             }
         };
-        if let Some(table) = self.table_if_any(FOLLOWERS)? {
-            for row in table.iter().map_err(|e| failed(READING, e))? {
-                let (key, _) = row.map_err(|e| failed(READING, e))?;
-                let (definition, index) = key.value().split_at_checked(8).unwrap_or((key.value(), &[]));
+        if let Some(table) = self.table_if_any(FOLLOWERS, HOW_FAR)? {
+            let mut rows = table.iter()?;
+            while let Some(row) = rows.next()? {
+                let (definition, index) = row.key().split_at_checked(8).unwrap_or((row.key(), &[]));
                 add(&mut found, Position(row_position("followers", definition)?));
                 if let (Some((_, indexes)), false) = (found.last_mut(), index.is_empty()) {
                     indexes.push(Position(row_position("followers", index)?));
@@ -505,13 +571,10 @@ impl ColdRead<'_> {
         }
         // What is half removed has no row there any more.
         for (table, prefix) in [(STATES, [].as_slice()), (FOUND, &[]), (VIEWS, &[]), (SNAPSHOTS, &[0])] {
-            let Some(table) = self.table_if_any(table)? else { continue };
+            let Some(table) = self.table_if_any(table, KEPT)? else { continue };
             let mut from = prefix.to_vec();
-            while let Some(row) =
-                table.range::<&[u8]>(from.as_slice()..).map_err(|e| failed(READING, e))?.next()
-            {
-                let (key, _) = row.map_err(|e| failed(READING, e))?;
-                let Some(rest) = key.value().strip_prefix(prefix) else { break };
+            while let Some(row) = table.range(Bound::Included(&from), Bound::Unbounded)?.next()? {
+                let Some(rest) = row.key().strip_prefix(prefix) else { break };
                 let Some(definition) = rest.first_chunk::<8>() else { break };
                 let definition = u64::from_be_bytes(*definition);
                 if definition != 0 && found.iter().all(|(known, _)| known.0 != definition) {

@@ -1,5 +1,7 @@
 //! Values that changed on the disk: told, and never taken for another log.
 
+mod damage;
+
 use redb::Key;
 
 use super::*;
@@ -63,6 +65,24 @@ impl Tables<'_> {
         flip(&mut self.cursors, cursors::key(follower).as_slice(), 0);
     }
 
+    /// Makes an index of states of a definition what one was once: without checksums.
+    pub fn take_checksums_away(&mut self, definition: Position, index: Position) {
+        let rows = self.found.range::<&[u8]>(definition.0.to_be_bytes().as_slice()..).unwrap();
+        let keys: Vec<Vec<u8>> = rows.map(|row| row.unwrap().0.value().to_vec()).collect();
+        for key in keys {
+            self.found.insert(key.as_slice(), [].as_slice()).unwrap();
+        }
+        let key = [definition.0.to_be_bytes(), index.0.to_be_bytes()].concat();
+        let value = sealed(&key, vec![1]);
+        self.followers.insert(key.as_slice(), value.as_slice()).unwrap();
+    }
+
+    /// Whether each entry of indexes of states has a checksum.
+    pub fn found_is_sealed(&self) -> bool {
+        let mut rows = self.found.iter().unwrap().map(|row| row.unwrap());
+        rows.all(|(key, value)| unsealed(key.value(), value.value(), String::new).is_ok())
+    }
+
     /// The first row of what follows a definition whose key has so many bytes.
     pub fn damage_followers(&mut self, definition: Position, length: usize) {
         let from = definition.0.to_be_bytes();
@@ -119,7 +139,7 @@ fn copy(disk: &MemoryDisk) -> MemoryDisk {
 
 fn change(disk: &MemoryDisk, change: impl FnOnce(&mut Tables)) {
     let handle = open(disk, path(), 1 << 20, None).unwrap();
-    let transaction = handle.database.begin_write().unwrap();
+    let transaction = handle.database().unwrap().begin_write().unwrap();
     change(&mut Tables::open(&transaction).unwrap());
     transaction.commit().unwrap();
 }

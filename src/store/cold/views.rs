@@ -9,10 +9,12 @@
 
 use redb::ReadableTable;
 
+use super::states::after_prefix;
 use super::{ColdRead, Tables, VIEWS, failed, sealed, unsealed};
 use crate::entity::Position;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
+const GROUPS: &str = "the kept groups of views";
 const READING: &str = "reading views";
 const WRITING: &str = "writing views";
 
@@ -52,15 +54,33 @@ impl ColdRead<'_> {
     pub fn each_group(
         &self,
         definition: Position,
+        group: impl FnMut(&[u8], Result<&[u8]>) -> Result<()>,
+    ) -> Result<()> {
+        self.each_group_from(definition, &[], group)
+    }
+
+    /// The same from a key on.
+    pub fn each_group_from(
+        &self,
+        definition: Position,
+        from: &[u8],
         mut group: impl FnMut(&[u8], Result<&[u8]>) -> Result<()>,
     ) -> Result<()> {
-        let Some(table) = self.table_if_any(VIEWS)? else { return Ok(()) };
+        let Some(table) = self.table_if_any(VIEWS, GROUPS)? else { return Ok(()) };
         let prefix = definition.0.to_be_bytes();
-        for row in table.range::<&[u8]>(prefix.as_slice()..).map_err(|e| failed(READING, e))? {
-            let (key, value) = row.map_err(|e| failed(READING, e))?;
-            let Some(rest) = key.value().strip_prefix(&prefix) else { break };
-            group(rest, unsealed(key.value(), value.value(), place))?;
-        }
-        Ok(())
+        table.within(&[prefix.as_slice(), from].concat(), after_prefix(&prefix).as_deref(), |key, value| {
+            let value = value.map_err(|_| Error::corrupt(place(), "its checksum does not fit its bytes"));
+            group(key.get(prefix.len()..).unwrap_or_default(), value)?;
+            Ok(true)
+        })
+    }
+
+    /// From where on groups can be read again, behind where they cannot.
+    pub fn groups_readable_after(&self, definition: Position, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(table) = self.table_if_any(VIEWS, GROUPS)? else { return Ok(None) };
+        let prefix = definition.0.to_be_bytes();
+        let key = [prefix.as_slice(), from].concat();
+        let readable = table.readable_after(&key, after_prefix(&prefix).as_deref());
+        Ok(readable.and_then(|key| key.get(prefix.len()..).map(<[u8]>::to_vec)))
     }
 }

@@ -163,7 +163,7 @@ pub(super) fn tables_are_right(store: &Store, expected: &Expected, head: u64) ->
     let mut lists = Lists::new();
     let mut miscounted = None;
     let scanned = cold.postings().and_then(|postings| {
-        postings.scan(|term, chunk| {
+        postings.scan(&mut Vec::new(), |term, chunk| {
             let chunk = chunk?;
             if definition_of(term).is_some() {
                 return Ok(());

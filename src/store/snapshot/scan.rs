@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 const PAGE: usize = 256;
 const PAGE_BYTES: usize = 4 << 20;
 
+/// Events, each with its position.
+type Page = VecDeque<(u64, Arc<[u8]>)>;
+
 /// Every event of a run of the log, read a page at a time.
 #[derive(Debug)]
 pub(crate) struct LogScan {
@@ -17,13 +20,15 @@ pub(crate) struct LogScan {
     first: u64,
     last: u64,
     direction: Direction,
-    page: VecDeque<(u64, Arc<[u8]>)>,
+    page: Page,
+    /// What comes after this page.
+    failed: Option<Error>,
 }
 
 impl LogScan {
     pub(super) fn new(snapshot: &Snapshot, first: u64, last: u64, direction: Direction) -> LogScan {
         let (snapshot, last) = (snapshot.clone(), last.min(snapshot.head));
-        LogScan { snapshot, first: first.max(1), last, direction, page: VecDeque::new() }
+        LogScan { snapshot, first: first.max(1), last, direction, page: VecDeque::new(), failed: None }
     }
 
     /// Lends the next events, at most so many and within one view, until it is told to stop; whether there may be more.
@@ -44,17 +49,11 @@ impl LogScan {
                 let (first, cold) = (self.first, self.last.min(view.checkpoint));
                 let descending = self.direction == Direction::Descending;
                 view.log()?.scan(first, cold, descending, |position, bytes| {
-                    if position != self.next_position() {
-                        return Err(view.missing(self.next_position()));
-                    }
                     go_on = row(position, bytes)?;
                     left -= 1;
                     self.pass(position);
                     Ok(go_on && left > 0)
                 })?;
-                if go_on && left > 0 && self.first <= self.last && self.next_position() <= view.checkpoint {
-                    return Err(view.missing(self.next_position()));
-                }
             }
             Ok(())
         })?;
@@ -78,7 +77,8 @@ impl LogScan {
     }
 
     fn fill(&mut self) -> Result<()> {
-        let page = self.snapshot.read(|view| self.page_of(view))?;
+        let (page, failed) = self.snapshot.read(|view| self.page_of(view))?;
+        self.failed = failed;
         let Some(&(end, _)) = page.back() else {
             return Err(Error::corrupt(
                 "the log",
@@ -94,8 +94,8 @@ impl LogScan {
         Ok(())
     }
 
-    /// The next events in the direction of the scan.
-    fn page_of(&self, view: &View) -> Result<VecDeque<(u64, Arc<[u8]>)>> {
+    /// The next events in the direction of the scan, and what is damaged behind them.
+    fn page_of(&self, view: &View) -> Result<(Page, Option<Error>)> {
         let cold = self.last.min(view.checkpoint());
         let descending = self.direction == Direction::Descending;
         let mut page = VecDeque::new();
@@ -117,13 +117,18 @@ impl LogScan {
             }
         } else {
             let mut held = 0;
-            view.log()?.scan(self.first, cold, descending, |position, bytes| {
+            let scanned = view.log()?.scan(self.first, cold, descending, |position, bytes| {
                 page.push_back((position, Arc::from(bytes)));
                 held += bytes.len();
                 Ok(page.len() < PAGE && held < PAGE_BYTES)
-            })?;
+            });
+            // What was read before it is handed over first.
+            match scanned {
+                Err(error @ Error::Corrupt { .. }) if !page.is_empty() => return Ok((page, Some(error))),
+                scanned => scanned?,
+            }
         }
-        Ok(page)
+        Ok((page, None))
     }
 }
 
@@ -133,7 +138,7 @@ impl Iterator for LogScan {
     fn next(&mut self) -> Option<Self::Item> {
         if self.page.is_empty()
             && self.first <= self.last
-            && let Err(error) = self.fill()
+            && let Err(error) = self.failed.take().map_or_else(|| self.fill(), Err)
         {
             // An error ends it: what follows could not be told to be whole.
             (self.first, self.last) = (1, 0);

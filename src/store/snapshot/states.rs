@@ -116,11 +116,11 @@ impl Snapshot {
         self.read(|view| {
             let mut count = 0;
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            view.read.each_state_after(model.position, None, most, |_, _| {
+            let counted = view.read.each_state_after(model.position, None, most, |_, _| {
                 count += 1;
                 Ok(true)
-            })?;
-            Ok(count)
+            });
+            unless_damaged(counted).map(|_| count)
         })
     }
 
@@ -132,11 +132,11 @@ impl Snapshot {
                 return Ok(None);
             }
             let mut count = 0;
-            view.read.found(model.position, range, |_| {
+            let counted = view.read.found(model.position, range, |_| {
                 count += 1;
                 Ok(count < most)
-            })?;
-            Ok(Some(count))
+            });
+            Ok(unless_damaged(counted)?.map(|()| count))
         })
     }
 
@@ -157,7 +157,7 @@ impl Snapshot {
     }
 
     /// The ids of all states that ranges of an index may lead to as of the head, in order: some may not be meant. None where the
-    /// index does not serve now. `held` is told how many bytes each takes.
+    /// index does not serve now, or is damaged. `held` is told how many bytes each takes.
     pub fn found_ids(
         &self,
         finder: &Arc<Finder>,
@@ -171,11 +171,14 @@ impl Snapshot {
             }
             let mut ids = BTreeSet::new();
             for range in ranges {
-                view.read.found(model.position, range, |id| {
+                let found = view.read.found(model.position, range, |id| {
                     held(id.len() + 64)?;
                     ids.insert(id.to_owned());
                     Ok(true)
-                })?;
+                });
+                if unless_damaged(found)?.is_none() {
+                    return Ok(None);
+                }
                 view.go_on()?;
             }
             let warm = self.warm(view, &model, Some(finder))?;
@@ -453,13 +456,16 @@ impl States {
                     }
                     let mut held = 0;
                     let rows = |id: &str, bytes: Result<&[u8]>| {
-                        // One that is damaged is folded.
-                        let bytes = bytes.ok().map(<[u8]>::to_vec);
-                        held += bytes.as_ref().map_or(0, Vec::len);
-                        page.push((id.to_owned(), bytes));
+                        let bytes = bytes?.to_vec();
+                        held += bytes.len();
+                        page.push((id.to_owned(), Some(bytes)));
                         Ok(held < BYTES)
                     };
-                    view.read.each_state_after(model.position, after.as_deref(), PAGE, rows)
+                    let read = view.read.each_state_after(model.position, after.as_deref(), PAGE, rows);
+                    // Where something is damaged, nobody knows which ids there are: those of the log are folded.
+                    let read = unless_damaged(read)?;
+                    behind = read.is_none();
+                    Ok(read.flatten())
                 })?;
                 if !behind {
                     if let Some(warm) = warm {
@@ -549,6 +555,14 @@ impl Iterator for Ids {
                 }
             },
         }
+    }
+}
+
+/// What was read; none where it is damaged.
+fn unless_damaged<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(Error::Corrupt { .. }) => Ok(None),
+        read => read.map(Some),
     }
 }
 

@@ -204,11 +204,41 @@ fn a_state_that_is_damaged_stands_in_the_way_of_nothing() {
 }
 
 #[test]
+fn an_index_of_states_that_has_no_checksums_is_built_anew() {
+    let disk = SimulatedDisk::new();
+    let (store, definition) = kept(&disk, Durability::Sync);
+    let index = store.snapshot().indexes().finder("sum").unwrap().position;
+    let sealed = |store: &Store| {
+        let mut sealed = false;
+        let look = |tables: &mut Tables| {
+            sealed = tables.found_is_sealed();
+            Ok(())
+        };
+        store.shared().cold.write("looking", look).unwrap();
+        sealed
+    };
+    assert!(sealed(&store));
+    let age = |tables: &mut Tables| {
+        tables.take_checksums_away(definition, index);
+        Ok(())
+    };
+    store.shared().cold.write("planting", age).unwrap();
+    assert!(!sealed(&store));
+    // It does not serve, and it is no damage.
+    assert_eq!(ids_with_sum(&store.snapshot(), 36), None);
+    assert_eq!(faults(&store), Vec::<String>::new());
+    settle(&store).unwrap();
+    assert!(sealed(&store));
+    assert_eq!(ids_with_sum(&store.snapshot(), 36).unwrap().len(), IDS.len());
+    assert_eq!(faults(&store), Vec::<String>::new());
+}
+
+#[test]
 fn a_snapshot_that_is_damaged_is_passed_over() {
     let disk = SimulatedDisk::new();
     let (store, definition) = kept(&disk, Durability::Sync);
     let entity = Term::entity(&Entity::from(("Order", "2"))).unwrap();
-    let marks = store.shared().cold.read().unwrap().snapshots_after(&[], usize::MAX).unwrap();
+    let marks = store.shared().cold.read().unwrap().snapshots_from(&[], usize::MAX).unwrap();
     let ours: Vec<_> = marks.into_iter().map(|(key, _)| key).collect();
     assert!(ours.len() >= 16);
     for key in ours {
