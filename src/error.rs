@@ -331,6 +331,15 @@ impl From<std::convert::Infallible> for Error {
     }
 }
 
+/// Bytes, in the largest unit that tells them exactly.
+pub(crate) fn size(bytes: usize) -> String {
+    match bytes {
+        n if n > 0 && n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
+        n if n > 0 && n.is_multiple_of(1 << 10) => format!("{} KiB", n >> 10),
+        n => format!("{n} bytes"),
+    }
+}
+
 /// Cuts a text that a message quotes: a message is for reading.
 pub(crate) fn shorten(text: &str) -> String {
     const MOST: usize = 60;

@@ -45,12 +45,23 @@ mod tests;
 ///
 /// The error is always [`Error::Syntax`]; it names the statement, counted from 1, and the place.
 pub(crate) fn parse(text: &str) -> Result<Script> {
-    parse::script(text)
+    parse::script(text, usize::MAX)
+}
+
+/// The same of a text that somebody hands over: of at most so many bytes, and not too many words. What is more is
+/// [`Error::Invalid`], and takes no memory.
+pub(crate) fn parse_within(text: &str, most: usize) -> Result<Script> {
+    parse::script(text, most)
 }
 
 /// Exactly one statement; a semicolon may end it.
 pub(crate) fn parse_one(text: &str) -> Result<Sourced> {
-    parse::one(text)
+    parse::one(text, usize::MAX)
+}
+
+/// The same, as [`parse_within`].
+pub(crate) fn parse_one_within(text: &str, most: usize) -> Result<Sourced> {
+    parse::one(text, most)
 }
 
 /// What may come at a place in a text, most likely first, and which bytes it replaces.

@@ -1,6 +1,7 @@
 //! Live: followers of the log that run on into the present.
 
 mod ahead;
+mod breadth;
 pub(crate) mod follower;
 mod handler;
 mod leg;

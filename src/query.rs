@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use crate::cancel::Cancel;
 use crate::db::Db;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, size};
 use crate::exec::{self, Answer, Row};
 use crate::lang;
 use crate::live::{Delivery, Subscription, ViewSubscription};
 use crate::plan::{self, Context, Parameters, Plan};
+use crate::store::options::MAX_STATEMENT;
 use crate::store::snapshot::Snapshot;
 
 /// Statements that were parsed, in order.
@@ -47,9 +48,19 @@ impl Script {
     /// Parses statements, separated by semicolons.
     ///
     /// # Errors
-    /// [`Error::Syntax`], with the place, what was expected there, and what was probably meant.
+    /// [`Error::Syntax`], with the place, what was expected there, and what was probably meant; [`Error::Invalid`] for a text of
+    /// more than 16 MiB.
     pub fn parse(text: &str) -> Result<Script> {
-        let script = lang::parse(text)?;
+        Script::parse_within(text, MAX_STATEMENT)
+    }
+
+    /// The same with another limit, in bytes, for the whole text: as for
+    /// [`Options::max_statement`](crate::Options::max_statement), which each statement is held to where it is run.
+    ///
+    /// # Errors
+    /// As for [`parse`](Script::parse).
+    pub fn parse_within(text: &str, bytes: usize) -> Result<Script> {
+        let script = lang::parse_within(text, bytes)?;
         let parameters = script.params().into_iter().map(str::to_owned).collect();
         let text: Arc<str> = text.into();
         let numbered = script.statements.into_iter().zip(1..);
@@ -86,9 +97,14 @@ impl Statement {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Syntax`], for several statements too; those are a [`Script`].
+    /// [`Error::Syntax`], for several statements too; those are a [`Script`]. [`Error::Invalid`] for a text of more than 16 MiB;
+    /// [`Script::parse_within`] takes another limit.
     pub fn parse(text: &str) -> Result<Statement> {
-        let tree = lang::parse_one(text)?;
+        Statement::within(text, MAX_STATEMENT)
+    }
+
+    fn within(text: &str, bytes: usize) -> Result<Statement> {
+        let tree = lang::parse_one_within(text, bytes)?;
         Ok(Statement { text: text.into(), number: 1, tree })
     }
 
@@ -160,7 +176,7 @@ impl Db {
 
     /// Runs one statement that another thread can cancel.
     pub fn query_with(&self, text: &str, parameters: &Parameters, cancel: &Cancel) -> Result<Answer> {
-        let statement = Statement::parse(text)?;
+        let statement = Statement::within(text, self.store().shared().options.max_statement)?;
         parameters.check_used(&statement.parameters().collect::<Vec<_>>())?;
         self.run(&statement, parameters, cancel)
     }
@@ -168,6 +184,11 @@ impl Db {
     /// Runs a statement that was parsed before ([`Statement::parse`]). Parameters that it does not use are for others of its script.
     pub fn run(&self, statement: &Statement, parameters: &Parameters, cancel: &Cancel) -> Result<Answer> {
         let store = self.store();
+        let (length, most) = (statement.text().len(), store.shared().options.max_statement);
+        if length > most {
+            let expected = format!("at most {} (Options::max_statement)", size(most));
+            return Err(Error::invalid("a statement", expected, size(length)));
+        }
         let snapshot = store.snapshot().cancelled_by(cancel);
         let context = self.context(statement, parameters, &snapshot);
         match plan::bind(&statement.tree.statement, &context)? {

@@ -80,7 +80,7 @@ fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Resul
             };
             run.check(format)?;
             // Before the file is touched: what is wrong is wrong before anything is made or written.
-            let scripts = Scripts::parse(&run.statements)?;
+            let scripts = Scripts::parse(&run.statements, cli.opening.longest_statement())?;
             scripts.check_parameters(&run)?;
             let creates = run.statements.is_empty() || scripts.has_write();
             let missing = if creates { Missing::Create } else { Missing::Fail };
@@ -90,7 +90,8 @@ fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Resul
             for line in db.behind().unwrap_or_default() {
                 speech.notice(&line);
             }
-            let mut session = Session::new(db, terminal, speech, signals.clone(), format, &run);
+            let mut session =
+                Session::new(db, terminal, speech, signals.clone(), format, (&run, &cli.opening));
             converse(&run, &scripts, &mut session, cli.opening.read_only)
         }
     }

@@ -32,8 +32,9 @@ mod pace;
 pub(crate) mod pack;
 pub(crate) mod place;
 pub(crate) mod posting;
+mod progress;
 pub(crate) mod queue;
-mod recent;
+pub(crate) mod recent;
 pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod snapshot;
@@ -72,6 +73,7 @@ use follow::Due;
 use group::{Group, Outcome, Prepared};
 use journal::{DatabaseId, Journal, Salt, Side, Sizes};
 use pace::Paces;
+use progress::Progress;
 use queue::{Pending, Queue};
 use recent::Recent;
 use recover::Recovered;
@@ -116,6 +118,8 @@ pub(crate) struct Shared {
     pub failures: Failures,
     /// Indexes whose lists are still being read, or written.
     pub retired: Mutex<Vec<Retired>>,
+    /// What is known to be done for definitions.
+    progress: Mutex<Progress>,
     /// Snapshots that are to be made when there is time.
     due: Mutex<Due>,
     /// Verbs that are not in the log, by their names.
@@ -178,6 +182,7 @@ impl Store {
             paces: Paces::default(),
             failures: Failures::default(),
             retired: Mutex::default(),
+            progress: Mutex::default(),
             due: Mutex::default(),
             verbs: RwLock::default(),
             recent: Mutex::default(),

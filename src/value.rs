@@ -164,6 +164,11 @@ impl Value {
             *self = Value::Object(Object::new());
         }
         let Value::Object(members) = self else { return };
+        // To take one away moves all behind it: many go in one pass.
+        const MANY: usize = 32;
+        if patch.values().filter(|change| **change == Value::Null).take(MANY).count() == MANY {
+            members.retain(|name, _| patch.get(name) != Some(&Value::Null));
+        }
         for (name, change) in patch {
             match change {
                 Value::Null => {

@@ -209,6 +209,71 @@ fn a_circle_ends_with_an_error_that_shows_it() {
     db.close().unwrap();
 }
 
+/// Two reactions that set each other off, with four effects each: depth 64 would be 4^64 events.
+const BROAD: [&str; 2] = [
+    "DEFINE REACTION ping ON 'Game.ping' DO (EMIT Game.pong 1; EMIT Game.pong 2; EMIT Game.pong 3; EMIT Game.pong 4)",
+    "DEFINE REACTION pong ON 'Game.pong' DO (EMIT Game.ping 1; EMIT Game.ping 2; EMIT Game.ping 3; EMIT Game.ping 4)",
+];
+
+/// How many events the reactions made.
+fn made(db: &Db) -> usize {
+    events(db, "Game.*").iter().filter(|event| event.cause.is_some()).count()
+}
+
+#[test]
+fn what_one_event_brings_about_is_bounded_in_breadth_too_and_after_a_restart() {
+    const MOST: usize = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("game.bygone");
+    let options = || options().max_brought_about(MOST as u64);
+    let db = options().create(&file).unwrap();
+    BROAD.iter().for_each(|text| drop(run(&db, text)));
+    let root = db.append(NewEvent::new("Game.ping").on(("Game", 1))).unwrap().position;
+    wait_until_idle(&db);
+    // Two reactions at a time may each make one group more.
+    assert!((MOST - 4..=MOST + 8).contains(&made(&db)), "{}", made(&db));
+    let failed = lines(&db, "EVENTS '$reaction.failed'").join("\n");
+    let expected = format!(
+        "what reactions make of {root}: expected at most {MOST} events (Options::max_brought_about, --max-brought-about)"
+    );
+    assert!(failed.contains(&expected), "{failed}");
+    let before = made(&db);
+    db.close().unwrap();
+
+    // It follows from the log, so nothing is counted anew.
+    let db = options().open(&file).unwrap();
+    run(&db, "RETRY REACTION ping");
+    run(&db, "RETRY REACTION pong");
+    wait_until_idle(&db);
+    assert_eq!(made(&db), before);
+    // What somebody else makes happen has a breadth of its own.
+    db.append(NewEvent::new("Game.ping").on(("Game", 2)).caused_by(root)).unwrap();
+    wait_for(&db, "Game.*", before + 10);
+    db.close().unwrap();
+}
+
+#[test]
+fn whoever_closes_a_circle_of_reactions_is_told() {
+    let db = Db::in_memory().unwrap();
+    let notices = |text: &str| {
+        let answer = db.query(text, &Parameters::new()).unwrap();
+        answer.notices.into_iter().filter(|notice| notice.contains("circle")).collect::<Vec<_>>()
+    };
+    assert!(notices("DEFINE VERB Answer ON Letter EMIT answered").is_empty());
+    assert!(notices("DEFINE REACTION a ON 'A.a' DO EMIT B.b 1").is_empty());
+    assert!(notices("DEFINE REACTION b ON 'B.*' DO PERFORM Answer Letter 1").is_empty());
+    assert!(notices("DEFINE REACTION d ON 'D.d' DO EMIT A.a 1").is_empty());
+    assert_eq!(
+        notices("DEFINE REACTION c ON 'Letter.answered' WHERE data.x > 1 DO EMIT A.a 1"),
+        [
+            "reactions go round in a circle: from c by A.a to a, by B.b to b, and by Letter.answered back to c; only a WHERE or UNLESS ends that"
+        ]
+    );
+    // It is closed wherever one is defined anew.
+    assert_eq!(notices("DEFINE REACTION a ON 'A.a' WHERE data.y = 1 DO EMIT B.b 1").len(), 1);
+    assert!(notices("DEFINE REACTION c ON 'Letter.answered' DO EMIT Z.z 1").is_empty());
+}
+
 /// A clock that stands still until it is moved.
 #[derive(Clone)]
 struct Hand(Arc<AtomicI64>);

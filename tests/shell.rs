@@ -444,3 +444,70 @@ fn the_readme_shows_what_comes() {
     }
     assert!(shown >= 6, "{shown}");
 }
+
+/// A stream of one line that has no end to it, or not soon.
+fn long_line(mut to: impl Write, bytes: usize) -> std::io::Result<()> {
+    to.write_all(b"EMIT A.b 1 {t: '")?;
+    let piece = [b'x'; 1 << 16];
+    for _ in 0..bytes / piece.len() {
+        to.write_all(&piece)?;
+    }
+    to.write_all(b"'};\n")
+}
+
+/// How much memory a program held at most, in KiB, where the system tells.
+fn most_held(program: &Child) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", program.id())).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[test]
+fn a_statement_that_is_too_long_is_not_collected() {
+    let folder = TempDir::new().unwrap();
+    let long = 300 << 20;
+    let program = |arguments: &[&str]| {
+        let mut program = Command::new(PROGRAM);
+        program.args(arguments).current_dir(folder.path());
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        program.spawn().unwrap()
+    };
+    // A script ends there, as behind any error.
+    let mut child = program(&["a.bygone"]);
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"EMIT A.b 1;\n").unwrap();
+    // It may have ended before it was given all.
+    let _ = long_line(&mut input, long).and_then(|()| input.write_all(b"EMIT A.b 2;\n"));
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("line 2 of standard input") && errors.contains("at most 16 MiB"), "{errors}");
+    assert!(errors.len() < 2000 && !output.status.success(), "{errors}");
+
+    // What goes on goes on behind it.
+    let mut child = program(&["run", "a.bygone", "--until-idle"]);
+    let mut input = child.stdin.take().unwrap();
+    long_line(&mut input, long).unwrap();
+    input.write_all(b"EMIT A.b 3;\n").unwrap();
+    let mut first = String::new();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    lines.read_line(&mut first).unwrap();
+    assert!(first.contains(r#""id":"3""#), "{first}");
+    if let Some(held) = most_held(&child) {
+        assert!(held < 150 << 10, "{held} KiB");
+    }
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("at most 16 MiB"));
+
+    // Somebody may want it.
+    let mut child = program(&["a.bygone", "--max-statement", "100B"]);
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(format!("EMIT A.b 4 {{t: '{}'}};\n", "x".repeat(100)).as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("at most 100 bytes"));
+}

@@ -1,5 +1,7 @@
 //! What a caller says of an event; the rest is the database's to add.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::{Cause, EventId, Expect, Producer, Tag, typed_parts};
@@ -38,6 +40,8 @@ pub struct NewEvent {
     pub(crate) correlation: Option<String>,
     pub(crate) namespace: Option<String>,
     pub(crate) tags: Vec<Tag>,
+    /// The names of the tags, once there are many.
+    tag_names: HashSet<String>,
     pub(crate) key: Option<String>,
     pub(crate) expect: Vec<Expect>,
     pub(crate) data: Document,
@@ -78,6 +82,7 @@ impl NewEvent {
             correlation: None,
             namespace: None,
             tags: Vec::new(),
+            tag_names: HashSet::new(),
             key: None,
             expect: Vec::new(),
             data: Document::empty(),
@@ -216,12 +221,24 @@ impl NewEvent {
                 "text, a number or a boolean",
                 found,
             ));
-        } else if name.is_empty() || self.tags.iter().any(|tag| tag.name == name) {
+        } else if name.is_empty() || !self.is_new_tag(name) {
             self.fail(Error::invalid("index values", "each name once, not empty", format!("'{name}' again")));
         } else {
             self.tags.push(Tag { name: name.to_owned(), value });
         }
         self
+    }
+
+    /// Whether no index value has this name yet. Of many it is remembered: each would be compared with all before it.
+    fn is_new_tag(&mut self, name: &str) -> bool {
+        const FEW: usize = 16;
+        if self.tags.len() < FEW {
+            return self.tags.iter().all(|tag| tag.name != name);
+        }
+        if self.tag_names.len() < self.tags.len() {
+            self.tag_names = self.tags.iter().map(|tag| tag.name.clone()).collect();
+        }
+        self.tag_names.insert(name.to_owned())
     }
 
     /// The members of `data` it can be found by. Say `data` first.

@@ -9,13 +9,15 @@ use serde::Serialize;
 
 use super::align::{Alignment, Made};
 use super::answer::{Answer, Row};
+use super::budget::{Budget, ENTRY};
 use super::fold::{self, Events};
 use super::path::StatePath;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::plan;
-use crate::store::fold::Folded;
+use crate::store::fold::{Folded, Touched};
+use crate::store::recent::weight;
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -61,12 +63,17 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<Answer> 
     // The same events make the same state. So the one before is folded apart, an event behind, and nothing is copied.
     let (mut before, mut after) = (Folded::default(), Folded::default());
     let mut blamed = Blamed::Leaf(0);
+    let mut held = Held { budget: Budget::new(snapshot, "BLAME"), weight: 0, since: 0 };
     for event in Events::all(snapshot, replay, &fold)? {
         let event = event?;
         let record = event.record()?;
         after.add(&*fold, &record, event.own);
-        blamed.update(&before.state, &after.state, event.position);
+        // So the work is that of what happened, and not of all that there is each time.
+        let touched = fold.touches(&record, event.own);
+        blamed.update_touched(&before.state, &after.state, &touched, event.position);
         before.add(&*fold, &record, event.own);
+        held.grow(event.bytes.len(), &after.state)?;
+        snapshot.go_on()?;
     }
     after.check(&replay.entity)?;
     if let Some(none) = fold::why_none(snapshot, replay, &after)? {
@@ -74,7 +81,11 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<Answer> 
     }
     let notices = vec![format!("{} is at {}", replay.entity, fold::place(&after))];
     let mut leaves = Vec::new();
-    blamed.leaves(after.state, &mut StatePath::default(), &mut leaves);
+    blamed.leaves(after.state, &mut StatePath::default(), &mut |leaf: Leaf| {
+        held.budget.take(ENTRY + leaf.0.held())?;
+        leaves.push(leaf);
+        if leaves.len().is_multiple_of(1024) { snapshot.go_on() } else { Ok(()) }
+    })?;
     let (snapshot, seen) = (snapshot.clone(), plan.seen);
     // Leaves that stand together are mostly of one event.
     let mut newest: Option<Event> = None;
@@ -87,6 +98,30 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<Answer> 
         Ok(Row::Blame(Blame { path, value, event, seen }))
     });
     Ok(Answer { notices, ..Answer::rows(rows) })
+}
+
+/// A leaf of a state, and the event to blame.
+type Leaf = (StatePath, Value, Position);
+
+/// What is held while the events are gone through: the state before and after, and the tree beside them.
+struct Held {
+    budget: Budget,
+    /// How much the state weighed when it was weighed last, and what was folded since.
+    weight: usize,
+    since: usize,
+}
+
+impl Held {
+    /// A state is weighed again once it may have become twice as heavy, so that weighing takes no longer than folding.
+    fn grow(&mut self, bytes: usize, state: &Value) -> Result<()> {
+        self.since += bytes;
+        if self.since < self.weight {
+            return Ok(());
+        }
+        self.budget.give(3 * self.weight);
+        (self.weight, self.since) = (weight(state), 0);
+        self.budget.take(3 * self.weight)
+    }
 }
 
 fn gone(position: Position) -> Error {
@@ -113,6 +148,33 @@ impl Blamed {
                 members.iter().map(|(name, value)| (name.clone(), Blamed::on(position, value))).collect(),
             ),
             _ => Blamed::Leaf(position),
+        }
+    }
+
+    /// As [`update`](Blamed::update), where it is known what of the value may be another now.
+    fn update_touched(&mut self, before: &Value, after: &Value, touched: &Touched, position: u64) {
+        match (&mut *self, before, after, touched) {
+            (Blamed::Object(blamed), Value::Object(old), Value::Object(new), Touched::Members(touched))
+                if !new.is_empty() =>
+            {
+                for (name, touched) in touched {
+                    match (old.get(name), new.get(name), blamed.get_mut(name)) {
+                        (_, None, _) => drop(blamed.remove(name)),
+                        (Some(before), Some(after), Some(blamed)) => {
+                            blamed.update_touched(before, after, touched, position);
+                        }
+                        (_, Some(after), _) => {
+                            drop(blamed.insert(name.clone(), Blamed::on(position, after)));
+                        }
+                    }
+                }
+            }
+            (Blamed::Array(blamed), Value::Array(old), Value::Array(new), Touched::End)
+                if blamed.len() == old.len() =>
+            {
+                blamed.extend(new.iter().skip(old.len()).map(|item| Blamed::on(position, item)));
+            }
+            _ => self.update(before, after, position),
         }
     }
 
@@ -153,29 +215,38 @@ impl Blamed {
     }
 
     /// The leaves of a value with the events to blame, in the order of the value.
-    fn leaves(self, value: Value, path: &mut StatePath, leaves: &mut Vec<(StatePath, Value, Position)>) {
+    fn leaves(
+        self,
+        value: Value,
+        path: &mut StatePath,
+        each: &mut impl FnMut(Leaf) -> Result<()>,
+    ) -> Result<()> {
         match (self, value) {
-            (Blamed::Leaf(position), value) => leaves.push((path.clone(), value, Position(position))),
+            (Blamed::Leaf(position), value) => each((path.clone(), value, Position(position))),
             (Blamed::Array(blamed), Value::Array(items)) => {
-                for (index, (blamed, item)) in blamed.into_iter().zip(items).enumerate() {
-                    path.in_item(index, |path| blamed.leaves(item, path, leaves));
-                }
+                let mut items = blamed.into_iter().zip(items).enumerate();
+                items.try_for_each(|(index, (blamed, item))| {
+                    path.in_item(index, |path| blamed.leaves(item, path, each))
+                })
             }
             (Blamed::Object(mut blamed), Value::Object(members)) => {
                 for (name, value) in members {
                     if let Some(blamed) = blamed.remove(&name) {
-                        path.in_member(&name, |path| blamed.leaves(value, path, leaves));
+                        path.in_member(&name, |path| blamed.leaves(value, path, each))?;
                     }
                 }
+                Ok(())
             }
             // The trees are alike: there is nothing else.
-            (Blamed::Array(_) | Blamed::Object(_), _) => {}
+            (Blamed::Array(_) | Blamed::Object(_), _) => Ok(()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The leaves after states that events 1, 2, 3 … made, each with the event to blame.
@@ -188,7 +259,11 @@ mod tests {
             before = after;
         }
         let mut leaves = Vec::new();
-        blamed.leaves(before, &mut StatePath::default(), &mut leaves);
+        let each = &mut |leaf: Leaf| {
+            leaves.push(leaf);
+            Ok(())
+        };
+        blamed.leaves(before, &mut StatePath::default(), each).unwrap();
         let told = leaves.into_iter().map(|(path, value, position)| format!("{path}={value}:{}", position.0));
         told.collect::<Vec<_>>().join(" ")
     }
@@ -221,6 +296,55 @@ mod tests {
             (&[r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#], "b=2:1 a=1:1"),
         ] {
             assert_eq!(blamed(states), expected, "{states:?}");
+        }
+    }
+
+    /// Values of which many are objects with the same few members.
+    fn like() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![Just(Value::Null), (0..3i64).prop_map(Value::Int)];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                1 => prop::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
+                3 => prop::collection::vec(("[abc]", inner), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_not_touched_need_not_be_compared(patches in prop::collection::vec(like(), 1..8)) {
+            let (mut whole, mut touched, mut before) = (Blamed::Leaf(0), Blamed::Leaf(0), Value::Null);
+            for (patch, position) in patches.into_iter().zip(1..) {
+                let mut after = before.clone();
+                after.merge(patch.clone());
+                whole.update(&before, &after, position);
+                touched.update_touched(&before, &after, &Touched::by_merging(&patch), position);
+                prop_assert_eq!(&whole, &touched);
+                before = after;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_put_behind_a_list_is_all_that_is_new() {
+        let (mut whole, mut touched) = (Blamed::Leaf(0), Blamed::Leaf(0));
+        let mut end = Touched::nothing();
+        end.add(["items"].into_iter(), Touched::End);
+        let states: Vec<Value> = [
+            "{\"items\":[]}",
+            "{\"items\":[1]}",
+            "{\"items\":[1,{\"n\":2}]}",
+            "{\"items\":[1,{\"n\":2},1,1]}",
+        ]
+        .map(|state| state.parse().unwrap())
+        .into();
+        let mut before = Value::Null;
+        for (after, position) in states.into_iter().zip(1..) {
+            whole.update(&before, &after, position);
+            touched.update_touched(&before, &after, &end, position);
+            assert_eq!(whole, touched);
+            before = after;
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, size};
 use crate::store::snapshot::Snapshot;
 
 /// What an entry of a table or a list costs beside its bytes.
@@ -52,16 +52,6 @@ impl Budget {
     /// Gives some back.
     pub fn give(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-/// Bytes, in the largest unit that tells them exactly.
-fn size(bytes: usize) -> String {
-    match bytes {
-        0 => "0 bytes".to_owned(),
-        n if n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
-        n if n.is_multiple_of(1 << 10) => format!("{} KiB", n >> 10),
-        n => format!("{n} bytes"),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{index, model, reaction, verb, view};
 use crate::error::Result;
 use crate::event::Absence;
 use crate::plan;
-use crate::store::catalog::{Compile, Derive, ProgramKind};
+use crate::store::catalog::{Compile, Derive, Flow, ProgramKind};
 use crate::store::condition::Condition;
 use crate::store::fold::Fold;
 use crate::store::snapshot::Snapshot;
@@ -29,7 +29,7 @@ impl Compile for Compiler {
         verb::compile(text)
     }
 
-    fn program(&self, kind: ProgramKind, text: &str) -> Result<String> {
+    fn program(&self, kind: ProgramKind, text: &str) -> Result<(String, Flow)> {
         reaction::check(kind, text)
     }
 

@@ -12,7 +12,7 @@ use crate::event::record::Record;
 use crate::plan;
 use crate::plan::field::Step;
 use crate::plan::model::{Assign, Change, Model};
-use crate::store::fold::{Effect, Fold, Include, Plain};
+use crate::store::fold::{Effect, Fold, Include, Plain, Touched};
 use crate::time::Timestamp;
 use crate::value::{MAX_DEPTH, Value};
 
@@ -59,17 +59,28 @@ impl Defined {
         Ok(())
     }
 
+    /// What assignments change: all below their paths, as far as these go by names.
+    fn touched_by(assigns: &[Assign]) -> Touched {
+        let mut touched = Touched::nothing();
+        for assign in assigns {
+            let names = assign.path.iter().map_while(|step| match step {
+                Step::Member(name) => Some(name.as_str()),
+                Step::Element(_) => None,
+            });
+            let named = assign.path.iter().all(|step| matches!(step, Step::Member(_)));
+            let end = named && assign.alone && assign.appends().is_some();
+            touched.add(names, if end { Touched::End } else { Touched::All });
+        }
+        touched
+    }
+
     /// All right sides are worked out before the first left side is set.
     fn set(&self, state: &mut Value, assigns: &[Assign], event: &Record) -> Result<(), String> {
         let was_null = *state == Value::Null;
         let scope = Scope::folding(event, if was_null { &self.initial } else { state });
         let mut values = Vec::with_capacity(assigns.len());
         for assign in assigns {
-            // What is put behind a list is put there as it is then: nothing else may have changed it by then.
-            let alone = assigns.iter().filter(|other| other.path.first() == assign.path.first()).count() == 1;
-            values.push(
-                New::of(&scope, assign, alone).map_err(|failure| format!("{}: {failure}", assign.text))?,
-            );
+            values.push(New::of(&scope, assign).map_err(|failure| format!("{}: {failure}", assign.text))?);
         }
         self.begin(state);
         let mut done = Vec::with_capacity(assigns.len());
@@ -120,6 +131,19 @@ impl Fold for Defined {
         }
     }
 
+    fn touches(&self, event: &Record, own: bool) -> Touched {
+        match self.change(event.kind_bytes()) {
+            Some(Change::Set(assigns)) => Defined::touched_by(assigns),
+            Some(Change::Ignore) => Touched::nothing(),
+            Some(Change::Delete) => Touched::All,
+            Some(Change::Merge) => match event.data().to_value() {
+                Ok(data) => Touched::by_merging(&data),
+                Err(_) => Touched::All,
+            },
+            None => Plain.touches(event, own),
+        }
+    }
+
     fn includes(&self) -> &[Include] {
         &self.model.includes
     }
@@ -141,9 +165,10 @@ enum New {
 }
 
 impl New {
-    fn of<'a>(scope: &Scope<'a>, assign: &'a Assign, alone: bool) -> Result<New, Failure> {
+    fn of<'a>(scope: &Scope<'a>, assign: &'a Assign) -> Result<New, Failure> {
         let fits = |levels: usize, value: &Value| assign.path.len() + levels + depth(value) <= MAX_DEPTH;
-        let (new, fits) = match assign.appends().filter(|_| alone && scope.has_list(&assign.path)) {
+        // What is put behind a list is put there as it is then: nothing else may have changed it by then.
+        let (new, fits) = match assign.appends().filter(|_| assign.alone && scope.has_list(&assign.path)) {
             Some(more) => {
                 let more = more.iter().map(|node| written(scope, node)).collect::<Result<Vec<_>, _>>()?;
                 let fits = more.iter().all(|item| fits(1, item));

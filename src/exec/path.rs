@@ -47,6 +47,15 @@ impl StatePath {
         self.0.is_empty()
     }
 
+    /// How many bytes it takes, roughly.
+    pub(super) fn held(&self) -> usize {
+        let own = |step: &Step| match step {
+            Step::Member(name) => name.len(),
+            Step::Item(_) => 0,
+        };
+        self.0.iter().map(|step| size_of::<Step>() + own(step)).sum()
+    }
+
     /// Visits a member: for as long as that takes, this is its path.
     pub(super) fn in_member<T>(&mut self, name: &str, visit: impl FnOnce(&mut StatePath) -> T) -> T {
         self.within(Step::Member(name.to_owned()), visit)

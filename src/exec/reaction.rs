@@ -15,7 +15,7 @@ use crate::event::{Cause, NewEvent};
 use crate::plan::reaction::{Deed, From, What, Whose};
 use crate::plan::verb::Owned;
 use crate::plan::{self, When};
-use crate::store::catalog::ProgramKind;
+use crate::store::catalog::{Flow, ProgramKind};
 use crate::store::group::{ANY_CONTENT, Group};
 use crate::store::snapshot::{Snapshot, Until};
 use crate::store::verb::Perform;
@@ -25,12 +25,16 @@ use crate::value::{Object, Value};
 /// A name is part of a key of each effect, and keys have an end.
 const LONGEST: usize = 255;
 
-/// Checks the definition of what runs by itself; gives its name.
-pub(crate) fn check(kind: ProgramKind, text: &str) -> Result<String> {
-    let name = match kind {
-        ProgramKind::Reaction => plan::reaction_definition(text)?.name,
-        ProgramKind::Schedule => plan::schedule_definition(text)?.name,
-        ProgramKind::Webhook => plan::webhook_definition(text)?.name,
+/// Checks the definition of what runs by itself; gives its name, and what leads to what.
+pub(crate) fn check(kind: ProgramKind, text: &str) -> Result<(String, Flow)> {
+    let (name, flow) = match kind {
+        ProgramKind::Reaction => {
+            let reaction = plan::reaction_definition(text)?;
+            let flow = reaction.flow();
+            (reaction.name, flow)
+        }
+        ProgramKind::Schedule => (plan::schedule_definition(text)?.name, Flow::default()),
+        ProgramKind::Webhook => (plan::webhook_definition(text)?.name, Flow::default()),
     };
     if name.len() > LONGEST {
         let what = format!("the name of a {}", kind.word());
@@ -40,7 +44,7 @@ pub(crate) fn check(kind: ProgramKind, text: &str) -> Result<String> {
             format!("{} bytes", name.len()),
         ));
     }
-    Ok(name)
+    Ok((name, flow))
 }
 
 /// Behind which position a program begins that has no place yet.

@@ -10,7 +10,7 @@ pub(super) use foresee::Foreseen;
 
 use super::eval::{Scope, Seen};
 use super::made;
-use crate::entity::{Entity, Name};
+use crate::entity::{Entity, EventType, Name};
 use crate::error::{Result, shorten};
 use crate::event::NewEvent;
 use crate::plan;
@@ -40,6 +40,10 @@ impl Rule for Defined {
 
     fn sees_actor(&self) -> bool {
         self.sees_actor
+    }
+
+    fn types(&self) -> Vec<EventType> {
+        self.verb.types().into_iter().cloned().collect()
     }
 
     fn decide(&self, asked: &Perform, moment: &mut dyn Moment) -> Result<Vec<NewEvent>> {

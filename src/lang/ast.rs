@@ -34,8 +34,9 @@ pub(crate) use write::*;
 /// "print, then parse, is the same tree" means.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Span {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+    // Every token has one: half the size is much of what parsing takes. No statement is longer.
+    start: u32,
+    end: u32,
 }
 
 impl PartialEq for Span {
@@ -48,7 +49,16 @@ impl Eq for Span {}
 
 impl Span {
     pub(crate) fn new(start: usize, end: usize) -> Span {
-        Span { start, end }
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Span { start: place(start), end: place(end) }
+    }
+
+    pub(crate) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    pub(crate) fn end(self) -> usize {
+        self.end as usize
     }
 
     /// From where this begins to where the other ends.
@@ -57,7 +67,7 @@ impl Span {
     }
 
     pub(crate) fn range(self) -> Range<usize> {
-        self.start..self.end
+        self.start()..self.end()
     }
 }
 

@@ -11,9 +11,9 @@ use indexmap::IndexSet;
 
 use self::cursor::{Cursor, Input, Parsed};
 use self::fault::Stopped;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, shorten, size};
 use crate::lang::ast::{Script, Sourced, Span, Statement};
-use crate::lang::token::{Kind, Symbol, Token, lex};
+use crate::lang::token::{Kind, Symbol, Token, lex, lex_at_most};
 use crate::lang::trail::{Expectation, Noun, Trail};
 
 mod cursor;
@@ -33,12 +33,6 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(text: &'a str) -> Source<'a> {
-        let mut tokens = lex(text);
-        tokens.retain(|t| t.kind != Kind::Comment);
-        Source { text, tokens }
-    }
-
     fn kind(&self, place: usize) -> Kind {
         self.tokens.get(place).map_or(Kind::End, |t| t.kind)
     }
@@ -59,7 +53,7 @@ impl<'a> Source<'a> {
         let (rest, statement) = whole_statement(start).ok()?;
         let span = rest.span_from(start);
         let tokens = self.tokens.iter().take(rest.place()).skip(place).filter(|t| t.kind == Kind::Param);
-        let names = tokens.filter_map(|t| self.text.get(t.span.start + 1..t.span.end));
+        let names = tokens.filter_map(|t| self.text.get(t.span.start() + 1..t.span.end()));
         let params = names.collect::<IndexSet<_>>().into_iter().map(str::to_owned).collect();
         Some((rest.place(), Sourced { statement, span, params }))
     }
@@ -72,7 +66,7 @@ impl<'a> Source<'a> {
     /// The trail of a statement that is cut off before a token.
     fn expected_before(&self, start: usize, place: usize) -> Trail {
         let mut tokens: Vec<Token> = self.tokens.iter().take(place).copied().collect();
-        let end = tokens.last().map_or(0, |t| t.span.end);
+        let end = tokens.last().map_or(0, |t| t.span.end());
         tokens.push(Token { kind: Kind::End, span: Span::new(end, end) });
         let trail = RefCell::new(Trail::default());
         let input = Input { text: self.text, tokens: &tokens, trail: &trail };
@@ -91,9 +85,37 @@ fn whole_statement(c: Cursor<'_>) -> Parsed<'_, Statement> {
     rest.missing_noun(Noun::End)
 }
 
-/// Every statement of a text.
-pub(super) fn script(text: &str) -> Result<Script> {
-    let source = Source::new(text);
+/// So many bytes of a limit go to a word or a sign: what is made of one takes more memory than its text.
+const BYTES_OF_TOKEN: usize = 8;
+
+/// The tokens of a text that is not too long, and has not too many of them.
+fn within(text: &str, most: usize) -> Result<Source<'_>> {
+    let refused = |expected: String, found: String| {
+        Err(Error::invalid(
+            "a text of statements",
+            format!("{expected} (Options::max_statement, --max-statement), or parameters, or an import"),
+            format!("{found}, beginning with {}", shorten(text.get(..240).unwrap_or(text))),
+        ))
+    };
+    if text.len() > most {
+        return refused(format!("at most {}", size(most)), size(text.len()));
+    }
+    let tokens = (most / BYTES_OF_TOKEN).max(1);
+    let source = Source { text, tokens: without_comments(lex_at_most(text, tokens)) };
+    match source.tokens.len() > tokens {
+        true => refused(format!("at most {tokens} words and signs"), "more".to_owned()),
+        false => Ok(source),
+    }
+}
+
+fn without_comments(mut tokens: Vec<Token>) -> Vec<Token> {
+    tokens.retain(|t| t.kind != Kind::Comment);
+    tokens
+}
+
+/// Every statement of a text of at most so many bytes.
+pub(super) fn script(text: &str, most: usize) -> Result<Script> {
+    let source = within(text, most)?;
     let trail = RefCell::new(Trail::default());
     let mut statements = Vec::new();
     let mut place = source.skip_empty(0);
@@ -112,9 +134,9 @@ pub(super) fn script(text: &str) -> Result<Script> {
     Ok(Script { statements })
 }
 
-/// The one statement of a text.
-pub(super) fn one(text: &str) -> Result<Sourced> {
-    let source = Source::new(text);
+/// The one statement of a text of at most so many bytes.
+pub(super) fn one(text: &str, most: usize) -> Result<Sourced> {
+    let source = within(text, most)?;
     let trail = RefCell::new(Trail::default());
     let start = source.skip_empty(0);
     let syntax = |fault: Fault| Err(Error::Syntax(Box::new(fault)));
@@ -145,7 +167,7 @@ pub(super) fn complete(text: &str, at: usize) -> Vec<Completion> {
     let text = &text[..at];
     let lexed = lex(text);
     let last = lexed.iter().rev().find(|t| t.kind != Kind::End);
-    if last.is_some_and(|t| t.span.end == at && is_comment(*t, text)) {
+    if last.is_some_and(|t| t.span.end() == at && is_comment(*t, text)) {
         return Vec::new();
     }
     let mut source = Source { text, tokens: lexed };
@@ -167,7 +189,7 @@ pub(super) fn complete(text: &str, at: usize) -> Vec<Completion> {
             );
         }
     }
-    let typed = source.tokens.last().filter(|t| t.span.end == at && is_typed(t.kind));
+    let typed = source.tokens.last().filter(|t| t.span.end() == at && is_typed(t.kind));
     let start = source.tokens.len() - usize::from(typed.is_some());
     completions.extend(expected_at(&source, start, at));
     completions
@@ -196,10 +218,10 @@ fn run(tokens: &[Token], at: usize, joins: impl Fn(Kind) -> bool) -> (usize, usi
     let mut start = tokens.len();
     let mut next = at;
     while let Some(token) = start.checked_sub(1).and_then(|i| tokens.get(i))
-        && token.span.end == next
+        && token.span.end() == next
         && joins(token.kind)
     {
-        next = token.span.start;
+        next = token.span.start();
         start -= 1;
     }
     (start, tokens.len() - start)
@@ -207,7 +229,7 @@ fn run(tokens: &[Token], at: usize, joins: impl Fn(Kind) -> bool) -> (usize, usi
 
 /// What is expected in place of the token at `place`, where the text is cut off.
 fn expected_at(source: &Source<'_>, place: usize, at: usize) -> Vec<Completion> {
-    let typed = source.tokens.get(place).map_or(at, |t| t.span.start)..at;
+    let typed = source.tokens.get(place).map_or(at, |t| t.span.start())..at;
     let trail = RefCell::new(Trail::default());
     let mut start = source.skip_empty(0);
     // An earlier statement may be wrong: what follows its semicolon is another.

@@ -137,9 +137,17 @@ impl Symbol {
 
 /// The tokens of a text, comments too, and [`Kind::End`] behind the last.
 pub(crate) fn lex(text: &str) -> Vec<Token> {
+    lex_at_most(text, usize::MAX)
+}
+
+/// The same, up to the first that is more than so many.
+pub(crate) fn lex_at_most(text: &str, most: usize) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
+        if tokens.len() > most {
+            break;
+        }
         if c.is_whitespace() {
             at += c.len_utf8();
             continue;
@@ -148,7 +156,7 @@ pub(crate) fn lex(text: &str) -> Vec<Token> {
         let span = Span::new(at, at + length);
         #[cfg(test)]
         super::steps::took(length);
-        at = span.end;
+        at = span.end();
         match tokens.last_mut() {
             // Two words, one terminal: what follows AS is a name, and the grammar needs no second look.
             Some(last)
@@ -160,7 +168,7 @@ pub(crate) fn lex(text: &str) -> Vec<Token> {
             _ => tokens.push(Token { kind, span }),
         }
     }
-    let end = tokens.iter().rfind(|t| t.kind != Kind::Comment).map_or(0, |t| t.span.end);
+    let end = tokens.iter().rfind(|t| t.kind != Kind::Comment).map_or(0, |t| t.span.end());
     tokens.push(Token { kind: Kind::End, span: Span::new(end, end) });
     tokens
 }

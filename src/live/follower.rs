@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::breadth::Brought;
 use super::subscribe::{Delivery, Subscription};
 use crate::cancel::Cancel;
 use crate::entity::{Name, Position};
@@ -76,6 +77,8 @@ pub(crate) struct Follower {
     pub shared: Arc<Shared>,
     pub program: Arc<Program>,
     pub cancel: Cancel,
+    /// What reactions made of events so far, all of them together.
+    pub brought: Arc<Brought>,
     /// Where the newest event about the program is.
     newest: Arc<AtomicU64>,
     who: cursor::Follower,
@@ -102,6 +105,7 @@ impl Follower {
             shared,
             program,
             cancel,
+            brought: Arc::default(),
             newest,
             who,
             heard: 0,

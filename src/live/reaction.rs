@@ -20,7 +20,7 @@ use crate::pattern::Pattern;
 use crate::plan;
 use crate::store::Shared;
 use crate::store::catalog::Program;
-use crate::store::group::{ANY_CONTENT, Group};
+use crate::store::group::{ANY_CONTENT, Group, Outcome};
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
 use crate::time::Timestamp;
@@ -93,24 +93,30 @@ impl Work for Reacting {
         if self.is_called_off(&trigger, &snapshot)? {
             return Ok(());
         }
-        self.check_depth(&trigger, &snapshot)?;
+        let root = self.check_depth(&trigger, &snapshot)?;
         let group = effects.map_err(|why| {
             Failure::Hopeless(Error::invalid("what it is to do", "a value for each part of it", why))
         })?;
-        refused_or_done(follower, event.position, Some(event.position), group)
+        if root != trigger.position() {
+            self.check_breadth(follower, root, event.position, &group, &snapshot)?;
+        }
+        if let Some(outcome) = refused_or_done(follower, event.position, Some(event.position), group)? {
+            follower.brought.add(root, &outcome);
+        }
+        Ok(())
     }
 }
 
-/// Commits what is to be done; a refusal is an outcome, too.
+/// Commits what is to be done, and gives what came of it; a refusal is an outcome, too, of which there is nothing.
 pub(super) fn refused_or_done(
     follower: &Follower,
     trigger: Position,
     cause: Option<Position>,
     group: Group,
-) -> Result<(), Failure> {
+) -> Result<Option<Outcome>, Failure> {
     let key = group.key.clone();
     let error = match follower.commit(group) {
-        Ok(_) => return Ok(()),
+        Ok(outcome) => return Ok(Some(outcome)),
         Err(error) if error.is_refused() => error,
         Err(error) => return Err(error.into()),
     };
@@ -137,7 +143,7 @@ pub(super) fn refused_or_done(
         let why = error.strip_prefix("refused: ").unwrap_or(&error);
         follower.report(cause, format!("refused{at}: {why}"));
     }
-    Ok(())
+    Ok(None)
 }
 
 impl Reacting {
@@ -168,16 +174,46 @@ fn has_event(snapshot: &Snapshot, list: &Term, of: &Pattern, after: Position, by
 }
 
 impl Reacting {
-    /// An error where so many reactions follow from each other that there is no end in sight.
-    fn check_depth(&mut self, trigger: &Record, snapshot: &Snapshot) -> Result<(), Failure> {
+    /// An error where reactions have made so many events of one that there is no end in sight. What is done already is not refused.
+    fn check_breadth(
+        &self,
+        follower: &Follower,
+        root: Position,
+        trigger: Position,
+        group: &Group,
+        snapshot: &Snapshot,
+    ) -> Result<(), Failure> {
+        let most = self.shared.options.max_brought_about;
+        let more = (group.events.len() + group.performs.len()) as u64;
+        let there = follower.brought.of(root, most, snapshot)?;
+        if there.saturating_add(more) <= most {
+            return Ok(());
+        }
+        if let Some(key) = &group.key
+            && snapshot.now().list(Term::key(key)?, 1, u64::MAX, Direction::Ascending).next().is_some()
+        {
+            return Ok(());
+        }
+        let name = crate::entity::Name(&self.reaction.plan.name);
+        let expected = format!("at most {most} events (Options::max_brought_about, --max-brought-about)");
+        let found = format!(
+            "{there}, and {name} at {trigger} would make {more} more: do they set each other off? A WHERE is to end that"
+        );
+        Err(Failure::Hopeless(Error::invalid(format!("what reactions make of {root}"), expected, found)))
+    }
+
+    /// The nearest in the chain of causes that no reaction made; an error where so many reactions follow from each other that there is no
+    /// end in sight.
+    fn check_depth(&mut self, trigger: &Record, snapshot: &Snapshot) -> Result<Position, Failure> {
         let mut chain: VecDeque<String> = VecDeque::new();
-        let mut at = trigger.position();
+        let (mut at, mut root) = (trigger.position(), None);
         for _ in 0..FARTHEST {
             let Some(bytes) = snapshot.encoded(at)? else { break };
             let event = Record::open(at, &bytes)?;
             let Some(CauseStr::Event(cause)) = event.cause() else { break };
-            if let Some(name) = self.makers.of(&event, cause, snapshot)? {
-                chain.push_front(format!("{name} at {cause}"));
+            match self.makers.of(&event, cause, snapshot)? {
+                Some(name) => chain.push_front(format!("{name} at {cause}")),
+                None => root = root.or(Some(at)),
             }
             if chain.len() >= DEEPEST {
                 let shown = |from: usize, to: usize| {
@@ -195,13 +231,13 @@ impl Reacting {
             }
             at = cause;
         }
-        Ok(())
+        Ok(root.unwrap_or(at))
     }
 }
 
 /// Which reactions made events: looked up in the log, and kept for those that come next.
 #[derive(Debug, Default)]
-struct Makers {
+pub(super) struct Makers {
     /// By the position of an event without a key: the newest group with a key up to it, among those of its cause.
     found: BTreeMap<u64, Keyed>,
 }
@@ -232,7 +268,7 @@ impl Keyed {
 
 impl Makers {
     /// The reaction that made an event, if one did: the first event of what it made has the key, which tells how many there are.
-    fn of(&mut self, event: &Record, cause: Position, snapshot: &Snapshot) -> Result<Option<String>> {
+    pub fn of(&mut self, event: &Record, cause: Position, snapshot: &Snapshot) -> Result<Option<String>> {
         if let Some(key) = event.key() {
             return Ok(Keyed::of(event.position(), key, snapshot)?.maker);
         }

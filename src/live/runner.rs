@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::breadth::Brought;
 use super::follower::{Ended, Follower, report};
 use super::{reaction, schedule};
 use crate::cancel::Cancel;
@@ -46,6 +47,7 @@ impl Runner {
             shared: shared.clone(),
             cancel: cancel.clone(),
             running: BTreeMap::new(),
+            brought: Arc::default(),
             ending: Vec::new(),
             seen: shared.watch.synced(),
         };
@@ -105,6 +107,7 @@ struct Supervisor {
     shared: Arc<Shared>,
     cancel: Cancel,
     running: BTreeMap<Position, Running>,
+    brought: Arc<Brought>,
     /// Those that are no more defined, and have not ended yet.
     ending: Vec<Running>,
     /// Up to where it looked for events about programs.
@@ -144,12 +147,8 @@ impl Supervisor {
 
     /// Lets those run that are defined, and no others. Says whether all of them do.
     fn adjust(&mut self, catalog: &Catalog) -> bool {
-        let gone: Vec<Position> = self
-            .running
-            .keys()
-            .filter(|position| !catalog.programs().any(|program| program.position == **position))
-            .copied()
-            .collect();
+        let gone: Vec<Position> =
+            self.running.keys().filter(|position| !catalog.has_program(**position)).copied().collect();
         for position in gone {
             if let Some(running) = self.running.remove(&position) {
                 running.cancel.cancel();
@@ -180,6 +179,7 @@ impl Supervisor {
         let newest = Arc::new(AtomicU64::new(self.seen));
         let mut follower =
             Follower::new(self.shared.clone(), program.clone(), cancel.clone(), newest.clone());
+        follower.brought = self.brought.clone();
         let thread = thread::Builder::new().name(format!("bygone-{}", program.name));
         let thread = thread.spawn(move || {
             OWN.set(true);

@@ -74,7 +74,7 @@ fn once(follower: &Follower, schedule: &Schedule, instant: Timestamp) -> Result<
     let group = schedule.effects(instant, &follower.snapshot())?.map_err(|why| {
         Failure::Hopeless(Error::invalid("what it is to do", "a value for each part of it", why))
     })?;
-    refused_or_done(follower, Position(place(instant)), None, group)
+    refused_or_done(follower, Position(place(instant)), None, group).map(drop)
 }
 
 /// Says that instants have passed: that is an event, too.

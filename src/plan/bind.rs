@@ -6,6 +6,7 @@
 mod astray;
 mod by;
 mod call;
+mod circle;
 mod define;
 mod expr;
 mod find;

@@ -11,13 +11,13 @@ pub(super) fn fault(
     message: String,
     suggestion: Option<String>,
 ) -> Error {
-    let before = text.get(..span.start).unwrap_or(text);
+    let before = text.get(..span.start()).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |at| at + 1);
     let source_line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
     Error::Syntax(Box::new(Fault {
         message,
-        offset: span.start,
-        length: span.end.saturating_sub(span.start),
+        offset: span.start(),
+        length: span.end().saturating_sub(span.start()),
         line: before.bytes().filter(|b| *b == b'\n').count() + 1,
         column: before.get(start..).unwrap_or_default().chars().count() + 1,
         source_line: source_line.to_owned(),

@@ -58,7 +58,7 @@ pub(crate) enum Caused {
 }
 
 /// A step into data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     Member(String),
     Element(usize),

@@ -1,5 +1,7 @@
 //! What is defined of the entities of a kind, with its names looked up.
 
+use std::collections::HashMap;
+
 use super::expr::Node;
 use super::field::{Field, Step};
 use crate::pattern::Pattern;
@@ -46,9 +48,22 @@ pub(crate) struct Assign {
     pub value: Node,
     /// As it is written.
     pub text: String,
+    /// No other assignment of its rule is about the same member of the state.
+    pub alone: bool,
 }
 
 impl Assign {
+    /// Tells each assignment of a rule whether it is alone with its member.
+    pub fn tell_alone(assigns: &mut [Assign]) {
+        let mut counts: HashMap<Option<Step>, usize> = HashMap::new();
+        for assign in &*assigns {
+            *counts.entry(assign.path.first().cloned()).or_default() += 1;
+        }
+        for assign in assigns {
+            assign.alone = counts.get(&assign.path.first().cloned()) == Some(&1);
+        }
+    }
+
     /// What it puts behind the list that it sets: `items = append(state.items, x, …)`. It needs no other list then.
     pub fn appends(&self) -> Option<&[Node]> {
         let Node::Call { function, arguments } = &self.value else { return None };

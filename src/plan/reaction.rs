@@ -10,6 +10,7 @@ use crate::entity::{EventType, Position};
 use crate::event::Expect;
 use crate::pattern::Pattern;
 use crate::plan::When;
+use crate::store::catalog::Flow;
 use crate::time::Timestamp;
 
 /// What events trigger, and what is then done.
@@ -94,6 +95,18 @@ pub(crate) enum Whose {
 }
 
 impl Reaction {
+    /// What it answers, and what it makes of that.
+    pub fn flow(&self) -> Flow {
+        let mut flow = Flow { on: Some(self.pattern.clone()), ..Flow::default() };
+        for deed in &self.deeds {
+            match &deed.what {
+                What::Emit { kind, .. } => flow.emits.push(kind.clone()),
+                What::Perform { verb, .. } => flow.performs.push(verb.clone()),
+            }
+        }
+        flow
+    }
+
     /// Whether it looks at the state of the trigger's target.
     pub fn sees_state(&self) -> bool {
         let sees = |node: &Node| node.any(&mut |part| matches!(part, Node::Field(Field::State(_))));

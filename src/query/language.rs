@@ -343,8 +343,9 @@ impl Walk<'_> {
             text == "-" || text.chars().all(char::is_alphanumeric)
         };
         let tokens = &self.tokens[self.at..];
-        let adjacent =
-            tokens.windows(2).take_while(|pair| pair[0].span.end == pair[1].span.start && joins(&pair[1]));
+        let adjacent = tokens
+            .windows(2)
+            .take_while(|pair| pair[0].span.end() == pair[1].span.start() && joins(&pair[1]));
         if joins(&tokens[0]) { 1 + adjacent.filter(|pair| pair[1].kind != Kind::End).count() } else { 0 }
     }
 

@@ -95,6 +95,21 @@ pub struct Opening {
     /// How much memory one query may take to sort and to group, like 64MB or 1GB; 256MB if not said
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub memory: Option<usize>,
+
+    /// How long a statement may be, like 64MB; 16MB if not said
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
+    pub max_statement: Option<usize>,
+
+    /// How many events reactions may make of one that none of them made; 10000 if not said
+    #[arg(long, global = true, value_name = "COUNT")]
+    pub max_brought_about: Option<u64>,
+}
+
+impl Opening {
+    /// How long a statement may be, in bytes.
+    pub fn longest_statement(&self) -> usize {
+        self.max_statement.unwrap_or(16 << 20)
+    }
 }
 
 #[derive(Debug, Subcommand)]

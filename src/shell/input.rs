@@ -3,7 +3,7 @@
 //! A statement runs as soon as it is complete, with its semicolon at the end of a line: a program may keep the pipe open
 //! and read its answers. Messages count statements and lines from the beginning of the stream.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 use bygone::{Error, Script};
 
@@ -31,12 +31,28 @@ pub fn run_stream(
     loop {
         line.clear();
         let signals = session.signals.clone();
-        let mut read = || stream.read_until(b'\n', &mut line);
+        // One byte more tells that it is too long; what is too long is not collected.
+        let room = (session.longest - part.text.len()) as u64 + 1;
+        let mut read = || (&mut stream).take(room).read_until(b'\n', &mut line);
         let read = if patience == Patience::Needed { signals.waiting(read) } else { Some(read()) };
         let Some(read) = read else {
             return Err(Failure::Interrupted);
         };
         let ended = read.map_err(|e| Failure::reading(name, e))? == 0;
+        if line.len() as u64 == room {
+            let begins: String =
+                part.text.chars().chain(String::from_utf8_lossy(&line).chars()).take(40).collect();
+            session.told(Err(too_long(session.longest, name, place.lines + 1, begins.trim_start())))?;
+            // Where one goes on, that is behind it.
+            let ended = skip(&mut stream, &line, &mut lines).map_err(|e| Failure::reading(name, e))?;
+            place.statements += 1;
+            place.lines = lines;
+            part = Part::default();
+            if ended {
+                return Ok(());
+            }
+            continue;
+        }
         lines += 1;
         match std::str::from_utf8(&line) {
             Ok(text) => part.push(text),
@@ -50,7 +66,7 @@ pub fn run_stream(
         if !ended && !part.may_be_complete() {
             continue;
         }
-        match Script::parse(&part.text) {
+        match Script::parse_within(&part.text, session.longest) {
             Err(Error::Syntax(fault)) if fault.incomplete && !ended => {
                 part.next_look();
                 continue;
@@ -71,6 +87,58 @@ pub fn run_stream(
         part = Part::default();
         if ended {
             return Ok(());
+        }
+    }
+}
+
+fn too_long(longest: usize, name: &str, line: usize, begins: &str) -> Failure {
+    let size = match longest {
+        n if n > 0 && n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
+        n => format!("{n} bytes"),
+    };
+    Failure::from(Error::Invalid {
+        what: format!("the statement that begins in line {line} of {name}"),
+        expected: format!("at most {size}, with the line that it ends in (--max-statement allows more)"),
+        found: format!("more, beginning with {begins}"),
+    })
+}
+
+/// Passes over the rest of a statement, to the end of the first line that ends with a semicolon. Says whether the stream ends there.
+fn skip(stream: &mut impl BufRead, line: &[u8], lines: &mut usize) -> std::io::Result<bool> {
+    let mut last = line.iter().rev().copied().find(|byte| !byte.is_ascii_whitespace());
+    if line.ends_with(b"\n") {
+        *lines += 1;
+        if last == Some(b';') {
+            return Ok(false);
+        }
+    }
+    loop {
+        let bytes = match stream.fill_buf() {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            bytes => bytes?,
+        };
+        if bytes.is_empty() {
+            return Ok(true);
+        }
+        let mut passed = 0;
+        let mut found = false;
+        for byte in bytes {
+            passed += 1;
+            match byte {
+                b'\n' => {
+                    *lines += 1;
+                    found = last == Some(b';');
+                    if found {
+                        break;
+                    }
+                }
+                byte if byte.is_ascii_whitespace() => {}
+                byte => last = Some(*byte),
+            }
+        }
+        stream.consume(passed);
+        if found {
+            return Ok(false);
         }
     }
 }

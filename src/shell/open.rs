@@ -39,6 +39,12 @@ fn open_with(
     if let Some(bytes) = opening.memory {
         options = options.query_memory(bytes);
     }
+    if let Some(bytes) = opening.max_statement {
+        options = options.max_statement(bytes);
+    }
+    if let Some(events) = opening.max_brought_about {
+        options = options.max_brought_about(events);
+    }
     // Only a name that is surely free is created; everything else is for opening to judge.
     let free = matches!(path.try_exists(), Ok(false)) && !path.is_symlink();
     if free && (missing == Missing::Fail || opening.read_only) {

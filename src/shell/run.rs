@@ -28,14 +28,15 @@ pub fn run(
     signals: &Signals,
 ) -> Result<(), Failure> {
     live.run.check(format)?;
-    let scripts = Scripts::parse(&live.run.statements)?;
+    let scripts = Scripts::parse(&live.run.statements, opening.longest_statement())?;
     scripts.check_parameters(&live.run)?;
     // Whoever ends it with a signal has it end well.
     signals.end_well();
     let db = open::open_live(&live.run.file, opening, Missing::Fail, speech)?;
     signals.opened(&db);
     speech.notice(&begun(&db)?);
-    let mut session = Session::new(db.clone(), terminal, speech, signals.clone(), format, &live.run);
+    let mut session =
+        Session::new(db.clone(), terminal, speech, signals.clone(), format, (&live.run, opening));
     session.go_on();
     let mut result = session.run_scripts(&scripts);
     if result.is_ok() && !terminal.input {

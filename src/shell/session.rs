@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bygone::error::Fault;
 use bygone::{Db, Entity, Error, Object, Parameters, Row, Script, Statement, Value};
 
-use super::cli::{Format, Run};
+use super::cli::{Format, Opening, Run};
 use super::exit::Exit;
 use super::failure::{Failure, Speech, say};
 use super::render::{self, Renderer};
@@ -32,11 +32,12 @@ pub struct Place {
 pub struct Scripts(Vec<(Place, Script)>);
 
 impl Scripts {
-    pub fn parse(texts: &[String]) -> Result<Scripts, Failure> {
+    /// Parses texts of at most so many bytes.
+    pub fn parse(texts: &[String], longest: usize) -> Result<Scripts, Failure> {
         let mut scripts = Vec::new();
         let mut place = Place::default();
         for text in texts {
-            let script = Script::parse(text).map_err(|error| placed(error, place))?;
+            let script = Script::parse_within(text, longest).map_err(|error| placed(error, place))?;
             let statements = script.statements().len();
             scripts.push((place, script));
             place.statements += statements;
@@ -76,6 +77,8 @@ pub struct Session {
     envelope: bool,
     /// How long a statement may take.
     limit: Option<Duration>,
+    /// How long its text may be, in bytes.
+    pub longest: usize,
     /// Somebody is told how many rows there were.
     pub footer: bool,
     /// And how long it took.
@@ -100,7 +103,7 @@ impl Session {
         speech: Speech,
         signals: Signals,
         format: Format,
-        run: &Run,
+        (run, opening): (&Run, &Opening),
     ) -> Session {
         let parameters: Object = run.parameters.iter().cloned().collect();
         Session {
@@ -114,6 +117,7 @@ impl Session {
             format,
             envelope: run.envelope,
             limit: run.time_limit,
+            longest: opening.longest_statement(),
             footer: false,
             timer: false,
             renderer: render::new(format, run.envelope, &terminal),
@@ -217,7 +221,7 @@ impl Session {
 
     /// Runs a part of a longer text.
     pub fn run_part(&mut self, text: &str, place: Place) -> Result<(), Failure> {
-        let script = Script::parse(text).map_err(|error| placed(error, place))?;
+        let script = Script::parse_within(text, self.longest).map_err(|error| placed(error, place))?;
         self.run_statements(&script, place)
     }
 

@@ -51,8 +51,11 @@ impl Shared {
         if Arc::ptr_eq(before, after) {
             return false;
         }
-        let left = before.without(after).map(|index| Retired { index: index.clone(), through: head });
-        locked(&self.retired).extend(left);
+        if before.ended() != after.ended() {
+            let left = before.without(after).map(|index| Retired { index: index.clone(), through: head });
+            locked(&self.retired).extend(left);
+            locked(&self.progress).ended();
+        }
         true
     }
 
@@ -62,18 +65,25 @@ impl Shared {
         let catalog = self.tails().catalog;
         self.paces.retain(|definition| catalog.has(definition));
         self.failures.retain(|definition| catalog.has(definition));
-        drop(catalog);
-        let building: Vec<_> = self.tails().catalog.building().cloned().collect();
         let mut round = Round::default();
-        for index in building {
+        for index in self.to_build(&catalog) {
             round.add(self.tried(index.position, || self.through_errors(|| self.backfill(&index))));
         }
         round.add(self.through_errors(|| self.keep_states()));
         if round.end()? {
             return Ok(Step::Worked);
         }
+        // Whoever holds a catalog may read the lists that it has.
+        drop(catalog);
         let read = self.forget_free();
-        let stale = self.stale()?;
+        if std::mem::replace(&mut locked(&self.progress).no_lists, true) {
+            return Ok(if read { Step::Held } else { Step::Nothing });
+        }
+        // Until there is nothing, it is looked for again.
+        let stale = self.stale().inspect_err(|_| locked(&self.progress).no_lists = false)?;
+        if !stale.is_empty() {
+            locked(&self.progress).no_lists = false;
+        }
         let held = |definition: &Position| {
             locked(&self.retired).iter().any(|retired| retired.index.position == *definition)
         };
@@ -88,9 +98,23 @@ impl Shared {
         Ok(if read { Step::Held } else { Step::Nothing })
     }
 
+    /// The indexes that are still to be completed.
+    fn to_build(&self, catalog: &Catalog) -> Vec<Arc<Index>> {
+        let done = locked(&self.progress).indexes;
+        let building: Vec<_> = catalog.building_behind(done).cloned().collect();
+        let done = match (building.first(), catalog.each().next_back()) {
+            (Some(next), _) => Position(next.position.0 - 1),
+            (None, Some(last)) => last.position,
+            (None, None) => return building,
+        };
+        locked(&self.progress).indexes = done;
+        building
+    }
+
     /// redb takes nothing more after an error of its disk, until it is opened again.
     fn through_errors<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         work().or_else(|error| {
+            locked(&self.progress).forget();
             if matches!(error, Error::Io { .. }) {
                 self.cold.reopen()?;
             }

@@ -18,6 +18,8 @@
 
 pub(crate) mod model;
 pub(crate) mod program;
+mod shelf;
+mod tree;
 pub(crate) mod verb;
 pub(crate) mod view;
 
@@ -42,7 +44,8 @@ use crate::event::{Absence, Event, codec};
 use crate::pattern::Pattern;
 use crate::value::Value;
 pub(crate) use model::{Finder, Model};
-pub(crate) use program::{Program, ProgramKind};
+pub(crate) use program::{Flow, Program, ProgramKind};
+use shelf::{OfKinds, Shelf, Shelved};
 pub(crate) use verb::Verb;
 pub(crate) use view::DefinedView;
 
@@ -71,8 +74,8 @@ pub(crate) trait Compile: Send + Sync {
         Err(Error::invalid("the definition of a view", "one that is understood", shorten(text)))
     }
 
-    /// Of the definition of a program: its name. Whoever runs it works out the rest.
-    fn program(&self, kind: ProgramKind, text: &str) -> Result<String> {
+    /// Of the definition of a program: its name, and what leads to what. Whoever runs it works out the rest.
+    fn program(&self, kind: ProgramKind, text: &str) -> Result<(String, Flow)> {
         Err(Error::invalid(
             format!("the definition of a {}", kind.word()),
             "one that is understood",
@@ -178,7 +181,7 @@ pub(crate) enum Change {
     NoVerb(String),
     View(ViewDefinition),
     NoView(String),
-    Program(ProgramKind, String, String),
+    Program(ProgramKind, String, String, Flow),
     NoProgram(ProgramKind, String),
 }
 
@@ -214,7 +217,7 @@ impl Change {
             Change::Entity(entity) => Some(("entity", &entity.kind)),
             Change::Verb(verb) => Some(("verb", &verb.name)),
             Change::View(view) => Some(("view", &view.name)),
-            Change::Program(kind, name, _) => Some((kind.word(), name)),
+            Change::Program(kind, name, ..) => Some((kind.word(), name)),
             _ => None,
         }
     }
@@ -336,9 +339,9 @@ impl Change {
                 Some(program) => {
                     let text = text(model::TEXT)?;
                     let compiled = options.compiler().and_then(|compiler| compiler.program(program, &text));
-                    // What runs it says why it cannot.
-                    let _ = named(compiled.map(|name| (name, ())), &name, lenient, |e| understood(&text, e))?;
-                    Ok(Some(Change::Program(program, name, text)))
+                    let flow = named(compiled, &name, lenient, |error| understood(&text, error))?;
+                    // What runs one that is not understood says why it cannot.
+                    Ok(Some(Change::Program(program, name, text, flow.unwrap_or_default())))
                 }
                 None => Err(Error::invalid(
                     "the type of an event about a definition",
@@ -464,11 +467,6 @@ impl Index {
         keys
     }
 
-    /// Whether another is of the same name.
-    fn is_like(&self, other: &Index) -> bool {
-        self.name() == other.name() && self.is_of_view() == other.is_of_view()
-    }
-
     /// Whether it can hold such a value.
     pub fn holds(&self, key: &Key) -> bool {
         self.term(key).is_some()
@@ -506,23 +504,43 @@ impl fmt::Debug for Index {
     }
 }
 
-/// The indexes as of a position of the log, in the order of their definitions. It does not change: the next one is another.
+impl Shelved for Index {
+    fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn sort(&self) -> u8 {
+        u8::from(self.is_of_view())
+    }
+}
+
+/// The indexes as of a position of the log, in the order of their definitions. It does not change: the next one is another, and
+/// shares with it what did not change.
 ///
 /// Whoever holds one may read the lists of its indexes: they are not dropped before it lets go.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Catalog {
-    indexes: Vec<Arc<Index>>,
+    indexes: Shelf<Index>,
     /// Of each kind the newest.
-    models: Vec<Arc<Model>>,
+    models: Shelf<Model>,
     /// Of each name the newest.
-    finders: Vec<Arc<Finder>>,
+    finders: Shelf<Finder>,
+    /// Those and the ones of views, by kind.
+    of_kinds: OfKinds,
     /// Of each name the newest.
-    verbs: Vec<Arc<Verb>>,
+    verbs: Shelf<Verb>,
     /// In the order of their definitions. One that is replaced stays as long as it is of use.
-    views: Vec<Arc<DefinedView>>,
+    views: Shelf<DefinedView>,
     /// Of each name the newest.
-    programs: Vec<Arc<Program>>,
+    programs: Shelf<Program>,
 }
+
+/// The sort of what has only one, and of an index that is defined as such, not by a view.
+const PLAIN: u8 = 0;
 
 impl Catalog {
     /// Those that somebody defined as such, in the order of their definitions; those that are being built, too.
@@ -537,29 +555,50 @@ impl Catalog {
 
     /// The newest of a name, where that is an index's or a view's.
     pub fn newest(&self, like: &Index) -> Option<&Arc<Index>> {
-        self.each().rev().find(|index| index.is_like(like))
+        self.indexes.get(like.sort(), like.name())
     }
 
     /// The definition of this name that holds now, complete or not.
     pub fn get(&self, name: &str) -> Option<&Arc<Index>> {
-        self.iter().rev().find(|index| index.name() == name)
+        self.indexes.get(PLAIN, name)
     }
 
     /// The index of this name to be used: the newest that is complete. Ask once for a question: another may be completed meanwhile.
     pub fn usable(&self, name: &str) -> Option<&Arc<Index>> {
-        self.iter().rev().find(|index| index.name() == name && index.is_complete())
+        self.indexes.named(PLAIN, name).find(|index| index.is_complete())
     }
 
-    /// Those that are still to be completed: of each name the newest.
-    pub fn building(&self) -> impl Iterator<Item = &Arc<Index>> {
+    /// Those that are still to be completed, behind a position: of each name the newest.
+    pub fn building_behind(&self, done: Position) -> impl Iterator<Item = &Arc<Index>> {
         let newest =
             |index: &&Arc<Index>| self.newest(index).is_some_and(|newest| Arc::ptr_eq(newest, index));
-        self.each().filter(move |index| newest(index) && index.is_kept() && !index.is_complete())
+        let behind = self.indexes.behind(done);
+        behind.filter(move |index| !index.is_complete() && index.is_kept() && newest(index))
+    }
+
+    /// What is defined of entities behind a position, in the order of the definitions.
+    pub(super) fn models_behind(&self, done: Position) -> impl Iterator<Item = &Arc<Model>> {
+        self.models.behind(done)
+    }
+
+    /// The indexes of states that are defined behind a position.
+    pub(super) fn finders_behind(&self, done: Position) -> impl Iterator<Item = &Arc<Finder>> {
+        self.finders.behind(done)
+    }
+
+    /// The views that are kept and defined behind a position.
+    pub(super) fn kept_views_behind(&self, done: Position) -> impl Iterator<Item = &Arc<DefinedView>> {
+        self.views.behind(done)
     }
 
     /// What is defined of the entities of a kind.
     pub fn model(&self, kind: &str) -> Option<&Arc<Model>> {
-        self.models.iter().find(|model| model.kind == kind)
+        self.models.get(PLAIN, kind)
+    }
+
+    /// The definition of entities at a position.
+    pub fn model_at(&self, position: Position) -> Option<&Arc<Model>> {
+        self.models.at(position)
     }
 
     /// All that is defined of entities, in the order of the definitions.
@@ -569,7 +608,7 @@ impl Catalog {
 
     /// The index of states of this name.
     pub fn finder(&self, name: &str) -> Option<&Arc<Finder>> {
-        self.finders.iter().find(|finder| finder.name == name)
+        self.finders.get(PLAIN, name)
     }
 
     /// The indexes of states, in the order of their definitions.
@@ -579,7 +618,7 @@ impl Catalog {
 
     /// The verb of this name.
     pub fn verb(&self, name: &str) -> Option<&Arc<Verb>> {
-        self.verbs.iter().find(|verb| verb.name == name)
+        self.verbs.get(PLAIN, name)
     }
 
     /// All verbs, in the order of their definitions.
@@ -589,12 +628,12 @@ impl Catalog {
 
     /// The view of this name as it is defined now, complete or not.
     pub fn view(&self, name: &str) -> Option<&Arc<DefinedView>> {
-        self.views.iter().rev().find(|view| view.name == name)
+        self.views.get(PLAIN, name)
     }
 
     /// The view of this name to be read: the newest that is complete; where there is none, the newest.
     pub fn usable_view(&self, name: &str) -> Option<&Arc<DefinedView>> {
-        let complete = self.views.iter().rev().find(|view| view.name == name && view.is_complete());
+        let complete = self.views.named(PLAIN, name).find(|view| view.is_complete());
         complete.or_else(|| self.view(name))
     }
 
@@ -615,7 +654,12 @@ impl Catalog {
 
     /// The program of this name.
     pub fn program(&self, kind: ProgramKind, name: &str) -> Option<&Arc<Program>> {
-        self.programs.iter().find(|program| program.kind == kind && program.name == name)
+        self.programs.get(kind as u8, name)
+    }
+
+    /// Whether there is a program that is defined at a position.
+    pub fn has_program(&self, definition: Position) -> bool {
+        self.programs.at(definition).is_some()
     }
 
     /// All programs, in the order of their definitions.
@@ -629,20 +673,36 @@ impl Catalog {
         let model = self.model(name).map(|model| ("entity", model.position));
         let verb = self.verb(name).map(|verb| ("verb", verb.position));
         let view = self.view(name).map(|view| ("view", view.position));
-        let programs = self.programs.iter().filter(|program| program.name == name);
+        let programs = ProgramKind::ALL.into_iter().filter_map(|kind| self.program(kind, name));
         let programs = programs.map(|program| (program.kind.word(), program.position));
         model.into_iter().chain(verb).chain(view).chain(programs).find(|(other, _)| *other != what)
     }
 
     /// The indexes of the states of a kind, those of views, too.
     pub fn finders_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Arc<Finder>> {
-        let of_views = self.views.iter().filter_map(|view| view.finder.as_ref());
-        self.finders.iter().chain(of_views).filter(move |finder| finder.kind == kind)
+        self.of_kinds.of(kind)
     }
 
     /// The index of the definition at a position.
     pub fn at(&self, position: Position) -> Option<&Arc<Index>> {
-        self.each().find(|index| index.position == position)
+        self.indexes.at(position)
+    }
+
+    /// Whether something is kept of the definition at a position: of an entity, a view, or an index of states.
+    pub(super) fn keeps(&self, definition: Position) -> bool {
+        self.models.at(definition).is_some()
+            || self.finders.at(definition).is_some()
+            || self.views.at(definition).is_some()
+    }
+
+    /// Whether there is a view at a position, maybe one that is being replaced.
+    pub(super) fn keeps_view(&self, definition: Position) -> bool {
+        self.views.at(definition).is_some()
+    }
+
+    /// How many definitions hold no more: what the tables have of one is to be dropped.
+    pub(super) fn ended(&self) -> u64 {
+        self.indexes.ended() + self.models.ended() + self.finders.ended() + self.views.ended()
     }
 
     /// Adds what the indexes hold an event under.
@@ -656,50 +716,77 @@ impl Catalog {
 
     /// The catalog after a change. One that is replaced stays as long as it is of use: [`Catalog::pruned`] leaves it out.
     pub(super) fn changed(&self, position: Position, change: Change) -> Catalog {
-        let Catalog { mut indexes, mut models, mut finders, mut verbs, mut views, mut programs } =
-            self.clone();
+        let mut next = self.clone();
+        next.change(position, change);
+        next
+    }
+
+    /// Goes through a change.
+    fn change(&mut self, position: Position, change: Change) {
         match change {
             Change::Index(definition) => {
-                finders.retain(|finder| finder.name != definition.name);
-                indexes.push(Arc::new(Index::new(position, definition)));
+                self.end_finder(&definition.name);
+                self.indexes.add(Arc::new(Index::new(position, definition)));
             }
             Change::Finder(FinderDefinition { name, kind, text, derive }) => {
-                indexes.retain(|index| index.is_of_view() || *index.name() != name);
-                finders.retain(|finder| finder.name != name);
-                finders.push(Arc::new(Finder { position, name, kind, text, derive }));
+                self.indexes.remove_named(PLAIN, &name);
+                self.end_finder(&name);
+                let finder = Arc::new(Finder { position, name, kind, text, derive });
+                self.of_kinds.add(&finder);
+                self.finders.add(finder);
             }
             Change::NoIndex(name) => {
-                indexes.retain(|index| index.is_of_view() || index.name() != name);
-                finders.retain(|finder| finder.name != name);
+                self.indexes.remove_named(PLAIN, &name);
+                self.end_finder(&name);
             }
             Change::Entity(EntityDefinition { kind, text, fold }) => {
-                models.retain(|model| model.kind != kind);
-                models.push(Arc::new(Model { position, kind, text, fold }));
+                self.models.remove_named(PLAIN, &kind);
+                self.models.add(Arc::new(Model { position, kind, text, fold }));
             }
-            Change::NoEntity(kind) => models.retain(|model| model.kind != kind),
+            Change::NoEntity(kind) => self.models.remove_named(PLAIN, &kind),
             Change::Verb(VerbDefinition { name, text, rule }) => {
-                verbs.retain(|verb| verb.name != name);
-                verbs.push(Arc::new(Verb { position, name, text, rule }));
+                self.verbs.remove_named(PLAIN, &name);
+                self.verbs.add(Arc::new(Verb { position, name, text, rule }));
             }
-            Change::NoVerb(name) => verbs.retain(|verb| verb.name != name),
+            Change::NoVerb(name) => self.verbs.remove_named(PLAIN, &name),
             Change::View(ViewDefinition { name, text, view }) => {
                 let view = DefinedView::new(position, name, text, view);
-                indexes.extend(view.index.clone());
-                views.push(Arc::new(view));
+                if let Some(index) = &view.index {
+                    self.indexes.add(index.clone());
+                }
+                if let Some(finder) = &view.finder {
+                    self.of_kinds.add(finder);
+                }
+                self.views.add(Arc::new(view));
             }
             Change::NoView(name) => {
-                views.retain(|view| view.name != name);
-                indexes.retain(|index| !index.is_of_view() || index.name() != name);
+                while let Some(view) = self.view(&name).cloned() {
+                    self.end_view(&view);
+                }
             }
-            Change::Program(kind, name, text) => {
-                programs.retain(|program| (program.kind, &program.name) != (kind, &name));
-                programs.push(Arc::new(Program { position, kind, name, text }));
+            Change::Program(kind, name, text, flow) => {
+                self.programs.remove_named(kind as u8, &name);
+                self.programs.add(Arc::new(Program { position, kind, name, text, flow }));
             }
-            Change::NoProgram(kind, name) => {
-                programs.retain(|program| (program.kind, &program.name) != (kind, &name));
-            }
+            Change::NoProgram(kind, name) => self.programs.remove_named(kind as u8, &name),
         }
-        Catalog { indexes, models, finders, verbs, views, programs }
+    }
+
+    fn end_finder(&mut self, name: &str) {
+        if let Some(finder) = self.finder(name).cloned() {
+            self.of_kinds.remove(&finder);
+            self.finders.remove(&finder);
+        }
+    }
+
+    fn end_view(&mut self, view: &Arc<DefinedView>) {
+        if let Some(index) = &view.index {
+            self.indexes.remove(index);
+        }
+        if let Some(finder) = &view.finder {
+            self.of_kinds.remove(finder);
+        }
+        self.views.remove(view);
     }
 
     /// The catalog without what a newer definition replaces: of each name the newest stays, and before it the newest that is complete.
@@ -708,26 +795,17 @@ impl Catalog {
     /// Only whoever completes indexes may ask: one that is left out holds nothing of what comes after, so it must not be
     /// completed any more.
     pub(super) fn pruned(&self) -> Option<Catalog> {
-        // What is complete is asked for once: it may become so in between.
-        let completed: Vec<bool> = self.views.iter().map(|view| view.is_complete()).collect();
-        let needed = |at: usize, view: &Arc<DefinedView>| {
-            let mut newer =
-                (at + 1..self.views.len()).filter(|at| self.views[*at].name == view.name).peekable();
-            newer.peek().is_none() || completed[at] && newer.all(|at| !completed[at])
-        };
-        let kept = self.views.iter().enumerate().filter(|(at, view)| needed(*at, view));
-        let views: Vec<_> = kept.map(|(_, view)| view.clone()).collect();
-        let needed = |(at, index): &(usize, &Arc<Index>)| {
-            if index.is_of_view() {
-                return views.iter().any(|view| view.position == index.position);
-            }
-            let mut newer = self.indexes[at + 1..].iter().filter(|other| other.is_like(index)).peekable();
-            newer.peek().is_none() || index.is_complete() && newer.all(|other| !other.is_complete())
-        };
-        let indexes: Vec<_> =
-            self.indexes.iter().enumerate().filter(needed).map(|(_, index)| index.clone()).collect();
-        let fewer = indexes.len() < self.indexes.len() || views.len() < self.views.len();
-        fewer.then(|| Catalog { indexes, views, ..self.clone() })
+        let views = self.views.of_no_use(|view| view.is_complete());
+        let mut indexes = self.indexes.of_no_use(|index| index.is_complete());
+        // That of a view stays as long as the view.
+        indexes.retain(|index| !index.is_of_view());
+        if views.is_empty() && indexes.is_empty() {
+            return None;
+        }
+        let mut pruned = self.clone();
+        views.iter().for_each(|view| pruned.end_view(view));
+        indexes.iter().for_each(|index| pruned.indexes.remove(index));
+        Some(pruned)
     }
 
     /// The indexes of this catalog that another one does not have.
@@ -740,17 +818,17 @@ impl Catalog {
         let (log, postings) = (read.log()?, read.postings()?);
         let mut catalog = Catalog::default();
         for position in positions(&postings)? {
-            catalog = catalog.changed(Position(position), stored(&log, position, options)?);
+            catalog.change(Position(position), stored(&log, position, options)?);
         }
         catalog.caught_up(read)
     }
 
     /// The catalog with what the tables know of each index: also of one whose definition is not in them yet.
     pub(super) fn caught_up(self, read: &ColdRead) -> Result<Catalog> {
-        for index in &self.indexes {
+        for index in self.indexes.iter() {
             index.set_backfilled(read.backfilled(index.position)?);
         }
-        for view in &self.views {
+        for view in self.views.iter() {
             view.look(read, &self)?;
         }
         Ok(self.pruned().unwrap_or(self))
@@ -758,10 +836,7 @@ impl Catalog {
 
     /// Whether something that is kept in the background is defined at a position.
     pub(super) fn has(&self, position: Position) -> bool {
-        self.at(position).is_some()
-            || self.models().any(|model| model.position == position)
-            || self.finders().any(|finder| finder.position == position)
-            || self.kept_views().any(|view| view.position == position)
+        self.at(position).is_some() || self.keeps(position)
     }
 
     /// Whether every index is kept up.

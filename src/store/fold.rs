@@ -3,6 +3,7 @@
 //! A [`Fold`] says what one event makes of a state; [`Plain`] is the one of entities that nobody defined. A [`Folded`] is
 //! what an entity's events have made so far, with what is needed to go on from there, so that it can be kept.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,11 @@ pub(crate) trait Fold: fmt::Debug + Send + Sync {
 
     /// What an event of a type does to a state, whatever its data.
     fn effect(&self, kind: &str, own: bool) -> Effect;
+
+    /// What of a state an event may change, where that is known: the rest need not be compared. It holds only where there was a state.
+    fn touches(&self, _event: &Record, _own: bool) -> Touched {
+        Touched::All
+    }
 
     /// The events of other entities that join the fold.
     fn includes(&self) -> &[Include];
@@ -57,6 +63,47 @@ pub(crate) enum Effect {
     Nothing,
 }
 
+/// What of a value may be changed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Touched {
+    All,
+    /// Of an object, nothing but these members, and of each of them not more than this.
+    Members(BTreeMap<String, Touched>),
+    /// Of an array, nothing but what is put behind it.
+    End,
+}
+
+impl Touched {
+    pub fn nothing() -> Touched {
+        Touched::Members(BTreeMap::new())
+    }
+
+    /// What a merge patch (RFC 7396) changes.
+    pub fn by_merging(patch: &Value) -> Touched {
+        let Value::Object(members) = patch else { return Touched::All };
+        let members = members.iter().map(|(name, patch)| (name.clone(), Touched::by_merging(patch)));
+        Touched::Members(members.collect())
+    }
+
+    /// Adds what is touched at the end of a path of members.
+    pub fn add<'p>(&mut self, mut path: impl Iterator<Item = &'p str>, touched: Touched) {
+        match (path.next(), &mut *self) {
+            // Already all of it.
+            (_, Touched::All) => {}
+            (Some(name), Touched::Members(members)) => match members.get_mut(name) {
+                Some(member) => member.add(path, touched),
+                None => {
+                    let mut member = Touched::nothing();
+                    member.add(path, touched);
+                    members.insert(name.to_owned(), member);
+                }
+            },
+            (None, Touched::Members(members)) if members.is_empty() => *self = touched,
+            _ => *self = Touched::All,
+        }
+    }
+}
+
 /// The fold of what nobody defined: JSON merge patch (RFC 7396) of `data`; an event whose last name is `deleted` deletes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plain;
@@ -73,6 +120,14 @@ impl Fold for Plain {
 
     fn effect(&self, kind: &str, own: bool) -> Effect {
         if own && kind.rsplit('.').next() == Some("deleted") { Effect::Deletes } else { Effect::Makes }
+    }
+
+    fn touches(&self, event: &Record, own: bool) -> Touched {
+        match (self.effect(event.kind(), own), event.data().to_value()) {
+            (Effect::Makes, Ok(data)) => Touched::by_merging(&data),
+            (Effect::Nothing, _) => Touched::nothing(),
+            _ => Touched::All,
+        }
     }
 
     fn includes(&self) -> &[Include] {

@@ -8,7 +8,7 @@
 //! On the way, snapshots are kept: after so many events of an entity what they have made. For entities that nobody
 //! defined there is nothing but snapshots; the background makes those, as a checkpoint finds that they are due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::cold::states::{Built, Owner};
 use super::fold::{EVERY, Fold, Folded, Plain};
 use super::kept::Kept;
 use super::pace::{Pace, Paces};
+use super::progress::Progress;
 use super::snapshot::Direction;
 use super::term::Term;
 use super::{Shared, locked, view};
@@ -186,10 +187,10 @@ fn bring_up(
 ) -> Result<()> {
     pace.begin(model.position);
     let mut finders = Vec::new();
-    let known = tables.indexes_of(model.position)?;
+    let known: BTreeMap<Position, Built> = tables.indexes_of(model.position)?.into_iter().collect();
     for finder in catalog.finders_of(&model.kind) {
-        let built = match known.iter().find(|(position, _)| *position == finder.position) {
-            Some((_, built)) => built.clone(),
+        let built = match known.get(&finder.position) {
+            Some(built) => built.clone(),
             // Before the first state, an index of none is whole.
             None if first == 1 => {
                 tables.set_built(model.position, finder.position, &Built::Whole)?;
@@ -200,10 +201,9 @@ fn bring_up(
         finders.push((finder, built));
     }
     // Who has another catalog may know of more. What is not kept up must not serve them.
+    let defined: BTreeSet<Position> = catalog.finders_of(&model.kind).map(|finder| finder.position).collect();
     for (position, built) in known {
-        if built != Built::DROPPING
-            && catalog.finders_of(&model.kind).all(|finder| finder.position != position)
-        {
+        if built != Built::DROPPING && !defined.contains(&position) {
             tables.set_built(model.position, position, &Built::DROPPING)?;
         }
     }
@@ -288,11 +288,17 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// Takes note of how a slice went.
-    pub fn add(&mut self, slice: Result<bool>) {
+    /// Takes note of how a slice went. Says whether there was nothing to do.
+    pub fn add(&mut self, slice: Result<bool>) -> bool {
         match slice {
-            Ok(worked) => self.worked |= worked,
-            Err(error) => drop(self.failed.get_or_insert(error)),
+            Ok(worked) => {
+                self.worked |= worked;
+                !worked
+            }
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                false
+            }
         }
     }
 
@@ -336,20 +342,49 @@ impl Shared {
     /// Does a slice of what is to be done for kept states. Says whether there was anything to do.
     pub(super) fn keep_states(self: &Arc<Shared>) -> Result<bool> {
         let catalog = self.tails().catalog;
-        let mut round = Round::default();
-        for model in catalog.models().filter(|model| model.is_understood()) {
-            let followed = self.tried(model.position, || self.follow_model(&catalog, model));
-            // The indexes of states come after the states.
-            let is_at_end = matches!(followed, Ok(false)) && !self.failures.is_final(model.position);
-            round.add(followed);
-            for finder in catalog.finders_of(&model.kind).filter(|_| is_at_end) {
-                round.add(self.tried(finder.position, || self.build_finder(model, finder)));
+        let checkpoint = self.cold.read()?.checkpoint()?;
+        let done = |note: fn(&mut Progress) -> &mut Position| *note(locked(&self.progress).as_of(checkpoint));
+        let note = |note: fn(&mut Progress) -> &mut Position, done: Position| {
+            *note(locked(&self.progress).as_of(checkpoint)) = done;
+        };
+        let (mut round, mut all) = (Round::default(), true);
+        for model in catalog.models_behind(done(|progress| &mut progress.models)) {
+            if model.is_understood() {
+                all &= self.keep_model(&catalog, model, &mut round);
+            }
+            if all {
+                note(|progress| &mut progress.models, model.position);
             }
         }
-        round.add(self.keep_views(&catalog));
+        // The indexes of states come after the states.
+        let states = all;
+        for finder in catalog.finders_behind(done(|progress| &mut progress.finders)).filter(|_| states) {
+            if let Some(model) = catalog.model(&finder.kind).filter(|model| model.is_understood()) {
+                all &= round.add(self.tried(finder.position, || self.build_finder(model, finder)));
+            }
+            if all {
+                note(|progress| &mut progress.finders, finder.position);
+            }
+        }
+        round.add(self.keep_views(&catalog, states));
         round.add(self.write_snapshots());
-        round.add(self.drop_states(&catalog));
+        if !std::mem::replace(&mut locked(&self.progress).no_states, true)
+            && !round.add(self.drop_states(&catalog))
+        {
+            locked(&self.progress).no_states = false;
+        }
         round.end()
+    }
+
+    /// Does a slice for the states of a model, then for the indexes of them. Says whether there was nothing to do.
+    fn keep_model(self: &Arc<Shared>, catalog: &Catalog, model: &Model, round: &mut Round) -> bool {
+        let mut done = round.add(self.tried(model.position, || self.follow_model(catalog, model)));
+        if done && !self.failures.is_final(model.position) {
+            for finder in catalog.finders_of(&model.kind) {
+                done &= round.add(self.tried(finder.position, || self.build_finder(model, finder)));
+            }
+        }
+        done
     }
 
     /// Works for a definition, unless it failed by itself before: then, or if it does now, there is nothing to do for it.
@@ -460,7 +495,7 @@ impl Shared {
     }
 
     /// Puts more of the states that there are into an index of them.
-    fn build_finder(&self, model: &Model, finder: &Finder) -> Result<bool> {
+    pub(super) fn build_finder(&self, model: &Model, finder: &Finder) -> Result<bool> {
         if self.cold.read()?.built(model.position, finder.position)? == Some(Built::Whole) {
             return Ok(false);
         }
@@ -558,10 +593,10 @@ impl Shared {
         let kept = self.cold.read()?.kept_definitions()?;
         let most = self.options.index_slice.1;
         for (definition, indexes) in kept {
-            if catalog.kept_views().any(|view| view.position == definition) {
+            if catalog.keeps_view(definition) {
                 continue;
             }
-            let Some(model) = catalog.models().find(|model| model.position == definition) else {
+            let Some(model) = catalog.model_at(definition) else {
                 // One that was defined after this catalog was taken is not to be dropped.
                 if catalog_is_behind(self, definition) {
                     continue;
@@ -570,9 +605,10 @@ impl Shared {
                     .write("dropping states", |tables| tables.remove_states(definition, most).map(drop))?;
                 return Ok(true);
             };
+            let defined: BTreeSet<Position> =
+                catalog.finders_of(&model.kind).map(|finder| finder.position).collect();
             for index in indexes {
-                let stays = catalog.finders_of(&model.kind).any(|finder| finder.position == index);
-                if !stays && !catalog_is_behind(self, index) {
+                if !defined.contains(&index) && !catalog_is_behind(self, index) {
                     self.cold.write("dropping an index of states", |tables| {
                         tables.remove_found_of(definition, index, most).map(drop)
                     })?;

@@ -46,6 +46,8 @@ pub struct Options {
     pub(crate) tail_bytes: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) query_memory: usize,
+    pub(crate) max_statement: usize,
+    pub(crate) max_brought_about: u64,
     pub(crate) frame_bytes: usize,
     pub(crate) max_event: usize,
     pub(crate) max_group: usize,
@@ -121,6 +123,12 @@ pub(crate) type Ids = Arc<dyn Fn() -> Result<EventId> + Send + Sync>;
 /// More are rarely worth what they take from the program that this is a part of.
 const MOST_THREADS: usize = 4;
 
+/// How long a statement is at most, unless somebody says otherwise.
+pub(crate) const MAX_STATEMENT: usize = 16 << 20;
+
+/// What may be said of that at most.
+const LARGEST_STATEMENT: usize = 1 << 30;
+
 impl Default for Options {
     fn default() -> Options {
         Options {
@@ -134,6 +142,8 @@ impl Default for Options {
             tail_bytes: 32 << 20,
             queue_bytes: 64 << 20,
             query_memory: 256 << 20,
+            max_statement: MAX_STATEMENT,
+            max_brought_about: 10_000,
             frame_bytes: 4 << 20,
             max_event: 16 << 20,
             max_group: 32 << 20,
@@ -244,6 +254,37 @@ impl Options {
     /// ```
     pub fn query_memory(mut self, bytes: usize) -> Options {
         self.query_memory = bytes;
+        self
+    }
+
+    /// The longest statement, in bytes (16 MiB by default, and 1 GiB at most). It has at most an eighth as many words and signs, since
+    /// each takes more memory than its text. A longer one is refused with [`Error::Invalid`] before anything is made of it; a
+    /// definition that is in the log already holds, however long.
+    ///
+    /// ```
+    /// use bygone::{Options, Parameters};
+    /// let db = Options::new().max_statement(100).in_memory()?;
+    /// let text = format!("EMIT Note.made 1 {{text: '{}'}}", "x".repeat(100));
+    /// assert!(db.query(&text, &Parameters::new()).is_err());
+    /// db.query("EMIT Note.made 1 {text: $text}", &Parameters::new().set("text", "x".repeat(100)))?;
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn max_statement(mut self, bytes: usize) -> Options {
+        self.max_statement = bytes.min(LARGEST_STATEMENT);
+        self
+    }
+
+    /// How many events reactions may make of one event that none of them made (10,000 by default): what it sets off, what that
+    /// sets off, and so on, are counted together. A reaction that would make more makes nothing; that event is set aside, with an
+    /// error that says why.
+    ///
+    /// ```
+    /// use bygone::Options;
+    /// let careful = Options::new().live(true).max_brought_about(100);
+    /// # drop(careful);
+    /// ```
+    pub fn max_brought_about(mut self, events: u64) -> Options {
+        self.max_brought_about = events.max(1);
         self
     }
 

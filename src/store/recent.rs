@@ -75,7 +75,7 @@ impl Recent {
 }
 
 /// How many bytes a value takes, roughly.
-fn weight(value: &Value) -> usize {
+pub(crate) fn weight(value: &Value) -> usize {
     let own = std::mem::size_of::<Value>();
     own + match value {
         Value::Text(text) => text.len(),

@@ -11,7 +11,7 @@ use super::catalog::Catalog;
 use super::condition::Checked;
 use super::fold::Folded;
 use crate::document::Document;
-use crate::entity::{Entity, Name};
+use crate::entity::{Entity, EventType, Name};
 use crate::error::{Error, Refusal, Result};
 use crate::event::{Cause, Expect, NewEvent, Producer};
 use crate::time::Timestamp;
@@ -56,6 +56,11 @@ pub(crate) trait Rule: fmt::Debug + Send + Sync {
 
     /// Whether it looks at what the actor is: that is then folded before the commit.
     fn sees_actor(&self) -> bool;
+
+    /// The types of the events that it may make, where they are known before.
+    fn types(&self) -> Vec<EventType> {
+        Vec::new()
+    }
 
     /// The events that performing it makes: of a type and with data, on whichever entities. What is said beside them (on whose behalf,
     /// caused by what) is added.

@@ -14,12 +14,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Shared;
 use super::catalog::{Catalog, Derive};
 use super::cold::Tables;
 use super::follow::Round;
 use super::pace::Pace;
 use super::snapshot::Snapshot;
+use super::{Shared, locked};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
@@ -86,19 +86,32 @@ pub(super) fn bring_up(
 }
 
 impl Shared {
-    /// Does a slice of what is to be done for views. Says whether there was anything to do.
-    pub(super) fn keep_views(self: &Arc<Shared>, catalog: &Catalog) -> Result<bool> {
-        let mut round = Round::default();
-        for view in catalog.kept_views() {
+    /// Does a slice of what is to be done for each view. Says whether there was anything to do. The indexes of states come after the
+    /// states.
+    pub(super) fn keep_views(self: &Arc<Shared>, catalog: &Catalog, states: bool) -> Result<bool> {
+        let checkpoint = self.cold.read()?.checkpoint()?;
+        let done = locked(&self.progress).as_of(checkpoint).views;
+        let (mut round, mut all) = (Round::default(), true);
+        for view in catalog.kept_views_behind(done) {
+            if let Some(finder) = view.finder.as_ref().filter(|_| states)
+                && let Some(model) = catalog.model(&finder.kind).filter(|model| model.is_understood())
+            {
+                all &= round.add(self.tried(finder.position, || self.build_finder(model, finder)));
+            }
             if let Some(groups) = view.groups() {
-                round.add(self.tried(view.position, || {
+                all &= round.add(self.tried(view.position, || {
                     self.follow_definition(view.position, |tables, first, events, pace| {
                         bring_up(tables, view.position, groups, first, events, pace)
                     })
                 }));
             }
-            if !view.is_complete() && !self.failures.is_final(view.position) {
+            let failed = self.failures.is_final(view.position);
+            if !view.is_complete() && !failed {
                 view.look(&self.cold.read()?, catalog)?;
+            }
+            all &= view.is_complete() || view.view().is_err() || failed;
+            if all {
+                locked(&self.progress).as_of(checkpoint).views = view.position;
             }
         }
         // What another has replaced by now is let go of.

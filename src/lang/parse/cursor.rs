@@ -99,7 +99,7 @@ impl<'a> Cursor<'a> {
     /// Whether no space is between the token here and the one before.
     pub(super) fn is_adjacent(self) -> bool {
         let before = self.at.checked_sub(1).and_then(|at| self.input.tokens.get(at));
-        before.is_some_and(|t| t.span.end == self.token().span.start)
+        before.is_some_and(|t| t.span.end() == self.token().span.start())
     }
 
     /// From the token at an earlier place to the one before this.

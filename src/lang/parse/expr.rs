@@ -377,7 +377,9 @@ pub(super) fn value(c: Cursor<'_>) -> Parsed<'_, Expr> {
             let (mut rest, mut kind) = bare(c)?;
             while rest.sees_symbol(Symbol::Dot) {
                 let (after, part) = name(Noun::Part).parse(rest.next())?;
-                kind = Name { text: format!("{}.{}", kind.text, part.text), span: after.span_from(c) };
+                kind.text.push('.');
+                kind.text.push_str(&part.text);
+                kind.span = after.span_from(c);
                 rest = after;
             }
             if !begins_id(rest) {

@@ -79,11 +79,11 @@ impl Stopped<'_> {
 
     fn say(&self, wrong: Wrong, trail: &Trail) -> Fault {
         let Wrong { span, message, suggestion } = wrong;
-        let (line, column, source_line) = locate(self.text, span.start);
+        let (line, column, source_line) = locate(self.text, span.start());
         Fault {
             message,
-            offset: span.start,
-            length: span.end - span.start,
+            offset: span.start(),
+            length: span.end() - span.start(),
             line,
             column,
             source_line: source_line.to_owned(),

@@ -38,8 +38,8 @@ pub(super) fn unquoted(c: Cursor<'_>) -> Parsed<'_, String> {
     match unquote(c.source()) {
         Ok(text) => Ok((c.next(), text)),
         Err(within) => {
-            let start = c.token().span.start;
-            let span = Span::new(start + within.start, start + within.end);
+            let start = c.token().span.start();
+            let span = Span::new(start + within.start(), start + within.end());
             let message = format!("{} is no escape; a backslash itself is \\\\", c.slice(span));
             c.wrong(span, message)
         }

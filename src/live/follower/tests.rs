@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use super::*;
 use crate::exec::state;
 use crate::plan::{Replay, Window};
-use crate::store::catalog::{Compile, Derive, ProgramKind};
+use crate::store::catalog::{Compile, Derive, Flow, ProgramKind};
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::fold::Fold;
 use crate::store::{Options, Store};
@@ -28,8 +28,8 @@ impl Compile for Names {
         Err(Error::invalid("an entity", "none", text))
     }
 
-    fn program(&self, _: ProgramKind, text: &str) -> Result<String> {
-        Ok(text.to_owned())
+    fn program(&self, _: ProgramKind, text: &str) -> Result<(String, Flow)> {
+        Ok((text.to_owned(), Flow::default()))
     }
 }
 

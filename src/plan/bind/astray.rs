@@ -19,7 +19,7 @@ impl Binder<'_> {
         let shouted = written == written.to_uppercase() || written == written.to_lowercase();
         if shouted && let Some(clause) = CLAUSES.iter().find(|word| written.eq_ignore_ascii_case(word)) {
             let said = shorten(self.source(span));
-            let before = self.source(Span::new(0, kind.span.start));
+            let before = self.source(Span::new(0, kind.span.start()));
             let message = if before.trim_end().ends_with(',') {
                 format!("the comma before {clause} is one too many")
             } else {
@@ -30,7 +30,7 @@ impl Binder<'_> {
             return Err(self.fault(kind.span, message));
         }
         if !data && written.eq_ignore_ascii_case("distinct") {
-            let of = self.source(Span::new(kind.span.end, span.end)).trim();
+            let of = self.source(Span::new(kind.span.end(), span.end())).trim();
             let message = format!(
                 "no DISTINCT before a value: distinct({of}) counts the different ones, GROUP BY {of} gives each once",
             );
@@ -47,7 +47,7 @@ impl Binder<'_> {
             }
             ExprKind::Not(inner) => self.check_condition(inner),
             ExprKind::Entity(entity) if entity.kind.text.eq_ignore_ascii_case("exists") => {
-                let name = self.source(Span::new(entity.kind.span.end, expr.span.end)).trim();
+                let name = self.source(Span::new(entity.kind.span.end(), expr.span.end())).trim();
                 let message = "no EXISTS in a condition: what is there is not null";
                 Err(self.fault_meaning(expr.span, message, Some(format!("{name} IS NOT NULL"))))
             }
@@ -65,7 +65,7 @@ impl Binder<'_> {
         let ExprKind::Entity(entity) = &expr.kind else { return Ok(()) };
         let (first, said) = (self.source(entity.kind.span), shorten(self.source(expr.span)));
         if Field::named(first).is_some() {
-            let name = self.source(Span::new(entity.kind.span.end, expr.span.end)).trim();
+            let name = self.source(Span::new(entity.kind.span.end(), expr.span.end())).trim();
             let message = "a column is named with AS, and two columns have a comma between them";
             return Err(self.fault_meaning(expr.span, message, Some(format!("{first} AS {name}"))));
         }

@@ -1,5 +1,7 @@
 //! Binding of `DEFINE ENTITY`.
 
+use std::collections::HashSet;
+
 use super::define::OWN;
 use super::expr::{Names, taken};
 use super::{Binder, Said};
@@ -179,9 +181,10 @@ impl Binder<'_> {
             ast::Change::Set(assigns) => assigns,
         };
         let mut set: Vec<Assign> = Vec::with_capacity(assigns.len());
+        let mut paths = HashSet::new();
         for assign in assigns {
             let path = self.left(&assign.path)?;
-            if set.iter().any(|other| other.path == path) {
+            if !paths.insert(path.clone()) {
                 let message = format!("{} is set twice; one event sets it once", assign.path);
                 return Err(self.fault(assign.path.span, message));
             }
@@ -189,8 +192,10 @@ impl Binder<'_> {
             // What a parameter stood for, as the definition has it.
             self.put_values(&mut value)?;
             let text = shorten(&format!("SET {} = {value}", assign.path)).to_owned();
-            set.push(Assign { path, value: self.expr(&assign.value, Names::Fold)?, text });
+            let bound = self.expr(&assign.value, Names::Fold)?;
+            set.push(Assign { path, value: bound, text, alone: false });
         }
+        Assign::tell_alone(&mut set);
         Ok(Change::Set(set))
     }
 

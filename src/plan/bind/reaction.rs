@@ -68,6 +68,7 @@ impl Binder<'_> {
         self.check_free_name(&reaction.name, ProgramKind::Reaction.word())?;
         self.check_performed(&reaction.acts)?;
         self.check_self(reaction, &bound)?;
+        self.tell_circle(&bound)?;
         self.put_act_values(&mut said.acts)?;
         let (kind, name) = (ProgramKind::Reaction, &reaction.name);
         self.program(kind, name, Definition::Reaction(said), |text| reaction_definition(text).map(|_| ()))

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::shelf::Shelved;
 use super::{Derive, Understood, not_understood};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
@@ -103,5 +104,25 @@ impl Finder {
 impl fmt::Debug for Finder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} OF {} AS {} at {}", self.name, self.kind, self.text, self.position)
+    }
+}
+
+impl Shelved for Model {
+    fn name(&self) -> &str {
+        &self.kind
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+}
+
+impl Shelved for Finder {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn position(&self) -> Position {
+        self.position
     }
 }

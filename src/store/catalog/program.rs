@@ -4,8 +4,10 @@
 
 use std::fmt;
 
-use crate::entity::{Entity, Position};
+use super::shelf::Shelved;
+use crate::entity::{Entity, EventType, Position};
 use crate::error::Result;
+use crate::pattern::Pattern;
 
 /// What a program is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +60,16 @@ impl ProgramKind {
     }
 }
 
+/// What a program answers, and what it makes of that, as far as its definition tells.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Flow {
+    pub on: Option<Pattern>,
+    /// The types of its own events.
+    pub emits: Vec<EventType>,
+    /// The verbs that it performs.
+    pub performs: Vec<String>,
+}
+
 /// A program, from its definition on.
 #[derive(Clone)]
 pub(crate) struct Program {
@@ -67,6 +79,8 @@ pub(crate) struct Program {
     pub name: String,
     /// As it was said, in the canonical text of the statement.
     pub text: String,
+    /// Empty where this version does not understand the text.
+    pub flow: Flow,
 }
 
 impl Program {
@@ -79,5 +93,19 @@ impl Program {
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} at {}", self.kind.word(), self.name, self.position)
+    }
+}
+
+impl Shelved for Program {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn sort(&self) -> u8 {
+        self.kind as u8
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::shelf::Shelved;
 use super::{Understood, not_understood};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
@@ -44,5 +45,15 @@ impl Verb {
 impl fmt::Debug for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Verb({} at {})", self.name, self.position)
+    }
+}
+
+impl Shelved for Verb {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn position(&self) -> Position {
+        self.position
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::shelf::Shelved;
 use super::{Catalog, Definition, Finder, Index, Understood, not_understood};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
@@ -106,5 +107,15 @@ impl DefinedView {
 impl fmt::Debug for DefinedView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "View({} at {})", self.name, self.position)
+    }
+}
+
+impl Shelved for DefinedView {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn position(&self) -> Position {
+        self.position
     }
 }
