@@ -332,7 +332,7 @@ impl From<std::convert::Infallible> for Error {
 }
 
 /// Bytes, in the largest unit that tells them exactly.
-pub(crate) fn size(bytes: usize) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         n if n > 0 && n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
         n if n > 0 && n.is_multiple_of(1 << 10) => format!("{} KiB", n >> 10),

@@ -87,6 +87,8 @@
 #![warn(missing_docs)]
 
 mod aggregate;
+#[allow(dead_code)]
+mod allowance;
 mod appending;
 mod cancel;
 mod db;

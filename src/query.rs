@@ -186,8 +186,8 @@ impl Db {
         let store = self.store();
         let (length, most) = (statement.text().len(), store.shared().options.max_statement);
         if length > most {
-            let expected = format!("at most {} (Options::max_statement)", size(most));
-            return Err(Error::invalid("a statement", expected, size(length)));
+            let expected = format!("at most {} (Options::max_statement)", size(most as u64));
+            return Err(Error::invalid("a statement", expected, size(length as u64)));
         }
         let snapshot = store.snapshot().cancelled_by(cancel);
         let context = self.context(statement, parameters, &snapshot);

@@ -59,6 +59,8 @@ pub use place::Place;
 pub use recover::Recovery;
 pub use report::Report;
 
+use crate::allowance::Limits;
+use crate::cancel::Cancel;
 use crate::entity::Name;
 use crate::error::{Error, Result};
 use backfill::Retired;
@@ -131,6 +133,10 @@ pub(crate) struct Shared {
     pub watch: Watch,
     /// Where those are who follow it.
     pub cursors: Cursors,
+    /// Ends what is being evaluated for nobody who asked: states, views and indexes that are kept.
+    pub ending: Cancel,
+    /// What each evaluation may take that belongs to an append: nobody ends those.
+    pub own_limits: Limits,
 }
 
 /// Ways to break a protocol on purpose: a test that does not notice one of them holds nothing.
@@ -146,6 +152,9 @@ pub(crate) enum Sabotage {
     /// Read the tables before the tails.
     ColdFirst,
 }
+
+/// How long closing waits for states to be brought up.
+const LONGEST_END: Duration = Duration::from_secs(1);
 
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What the locks guard is changed in single steps: a thread that panicked left nothing half-done.
@@ -189,6 +198,8 @@ impl Store {
             warm: Mutex::default(),
             watch: Watch::default(),
             cursors,
+            ending: Cancel::new(),
+            own_limits: Limits::new(options.largest_value, &Cancel::new()),
             tails: RwLock::new(tails),
             id: meta.id,
             options,
@@ -368,6 +379,11 @@ impl Submitted {
 }
 
 impl Shared {
+    /// What each evaluation in the background may take, until [`ending`](Shared::ending) ends it.
+    pub fn limits(&self) -> Limits {
+        Limits::new(self.options.largest_value, &self.ending)
+    }
+
     /// The tails, and the head they lead up to, as of now.
     pub fn tails(&self) -> Tails {
         self.tails.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -429,12 +445,14 @@ impl Shared {
     fn settle(&self) -> Result<()> {
         let Some(journal) = self.journal.get() else { return self.check_name() };
         let tails = self.tails();
+        // What is kept of states is brought along where that is quick; else whoever opens it next does.
+        let limits = Limits::new(self.options.largest_value, &Cancel::after(LONGEST_END));
         let written = || {
             // A checkpoint that came through without telling has moved the frozen tail already.
             let checkpoint = self.cold.read()?.checkpoint()?;
             let left: Vec<_> = tails.each().filter(|tail| tail.last() > checkpoint).collect();
             let after = JournalAfter::Retired(Some(journal.salt()));
-            checkpoint::write(&self.cold, &left, after, &tails.catalog, &self.paces)
+            checkpoint::write(&self.cold, &left, after, &tails.catalog, &self.paces, &limits)
         };
         if let Err(first) = written() {
             self.cold.reopen().and_then(|()| written()).map_err(|_| first)?;

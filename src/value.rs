@@ -46,6 +46,11 @@ pub enum Value {
     Object(Object),
 }
 
+/// What an item of an array takes beside what it holds; and a member of an object, which has a name and a place in a table of hashes,
+/// too.
+pub(crate) const ITEM: usize = size_of::<Value>();
+pub(crate) const MEMBER: usize = 2 * size_of::<Value>();
+
 /// The members of an object, in the order they were written.
 pub type Object = IndexMap<String, Value>;
 
@@ -140,6 +145,26 @@ impl Value {
         }
     }
 
+    /// About how many bytes of memory it holds beside itself. [`Raw::weight`] tells the same of what is stored.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Value::Text(text) => text.len(),
+            Value::Array(items) => items.iter().map(|item| ITEM + item.weight()).sum(),
+            Value::Object(members) => {
+                members.iter().map(|(name, value)| MEMBER + name.len() + value.weight()).sum()
+            }
+            _ => 0,
+        }
+    }
+
+    /// The beginning of it as JSON, for messages: however large it is, that is short.
+    pub(crate) fn glimpse(&self) -> String {
+        let mut json = Beginning(Vec::new());
+        // It ends with an error where there is more of it.
+        let _ = serde_json::to_writer(&mut json, self);
+        shorten(&String::from_utf8_lossy(&json.0))
+    }
+
     /// The same value with the members of its objects in one order, whatever order they were written in.
     pub(crate) fn canonical(self) -> Value {
         match self {
@@ -185,6 +210,25 @@ fn unfit(what: &str, why: &serde_json::Error) -> Error {
     let why = why.to_string();
     let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why);
     Error::invalid(what, "a value with a form in JSON that fits", shorten(why))
+}
+
+/// Takes the beginning of a text, and no more.
+struct Beginning(Vec<u8>);
+
+impl std::io::Write for Beginning {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        const MOST: usize = 1024;
+        if self.0.len() >= MOST {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        let taken = bytes.len().min(MOST);
+        self.0.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl fmt::Display for Value {

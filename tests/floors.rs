@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors, from the ground up, by the first part of a module's path.
 const FLOORS: &[&[&str]] = &[
-    &["error", "value", "document", "time", "cancel"],
+    &["error", "value", "document", "time", "cancel", "allowance"],
     &["event", "entity", "pattern"],
     &["store"],
     &["lang"],

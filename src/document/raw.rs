@@ -3,7 +3,7 @@
 //! Arbitrary bytes give `None` or an error, never a panic; nesting costs no stack.
 
 use crate::error::{Error, Result};
-use crate::value::Value;
+use crate::value::{ITEM, MEMBER, Value};
 
 /// One MessagePack value and whatever follows it.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +91,31 @@ impl<'a> Raw<'a> {
     /// This value alone, decoded.
     pub fn to_value(self) -> Result<Value> {
         rmp_serde::from_slice(self.0).map_err(|e| Error::corrupt("stored data", e.to_string()))
+    }
+
+    /// About how many bytes of memory it takes once it is decoded, beside itself: what [`Value::weight`] tells then.
+    pub fn weight(self) -> usize {
+        let (mut weight, mut left, mut rest) = (0usize, 1usize, self.0);
+        while left > 0 {
+            let Some((form, after)) = Raw(rest).form() else { break };
+            left -= 1;
+            match form {
+                Form::Text(text) => weight += text.len(),
+                // Each value takes a byte at least: a count that the bytes cannot hold is damage.
+                Form::Array(count) if count <= after.len() => {
+                    weight = weight.saturating_add(count.saturating_mul(ITEM));
+                    left += count;
+                }
+                Form::Map(count) if count <= after.len() / 2 => {
+                    weight = weight.saturating_add(count.saturating_mul(MEMBER));
+                    left += 2 * count;
+                }
+                Form::Array(_) | Form::Map(_) => break,
+                _ => {}
+            }
+            rest = after;
+        }
+        weight
     }
 
     /// What follows this value. Walks without recursion: nesting costs nothing.
@@ -237,12 +262,13 @@ mod tests {
             let bytes = rmp_serde::to_vec(&value).unwrap();
             prop_assert_eq!(built(Raw(&bytes)), Some(Raw(&bytes).to_value().unwrap()));
             prop_assert_eq!(Raw(&bytes).skip(), Some([].as_slice()));
+            prop_assert_eq!(Raw(&bytes).weight(), value.weight());
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let raw = Raw(&bytes);
-            let _ = (raw.skip(), raw.member("a"), raw.element(1), raw.to_value(), built(raw));
+            let _ = (raw.skip(), raw.weight(), raw.member("a"), raw.element(1), raw.to_value(), built(raw));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `EXPECT NONE`: looking for an event of which there must be none.
 
 use super::Scan;
+use crate::allowance::Limits;
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::plan::{Absence, choose};
@@ -18,8 +19,9 @@ impl Condition for Absence {
         if after >= head {
             return Ok(None);
         }
+        let limits = snapshot.query_limits();
         if let Some(lists) = self.whole_lists(snapshot.indexes())
-            && let Some(found) = snapshot.first_of(lists, after, FEW, |event| self.holds(event))?
+            && let Some(found) = snapshot.first_of(lists, after, FEW, |event| self.holds(event, &limits))?
         {
             return Ok(found);
         }
@@ -31,8 +33,8 @@ impl Condition for Absence {
         Ok(found)
     }
 
-    fn is_met_by(&self, event: &Record) -> bool {
-        self.holds(event)
+    fn is_met_by(&self, event: &Record, limits: &Limits) -> Result<bool> {
+        self.holds(event, limits)
     }
 
     fn lists(&self, catalog: &Catalog) -> Option<&[Term]> {

@@ -59,7 +59,7 @@ pub struct Blame {
 /// `BLAME`.
 pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<Answer> {
     let replay = &plan.replay;
-    let fold = snapshot.fold_of(replay.entity.kind())?;
+    let (fold, limits) = (snapshot.fold_of(replay.entity.kind())?, snapshot.limits());
     // The same events make the same state. So the one before is folded apart, an event behind, and nothing is copied.
     let (mut before, mut after) = (Folded::default(), Folded::default());
     let mut blamed = Blamed::Leaf(0);
@@ -67,11 +67,11 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<Answer> 
     for event in Events::all(snapshot, replay, &fold)? {
         let event = event?;
         let record = event.record()?;
-        after.add(&*fold, &record, event.own);
+        after.add(&*fold, &record, event.own, &limits)?;
         // So the work is that of what happened, and not of all that there is each time.
         let touched = fold.touches(&record, event.own);
         blamed.update_touched(&before.state, &after.state, &touched, event.position);
-        before.add(&*fold, &record, event.own);
+        before.add(&*fold, &record, event.own, &limits)?;
         held.grow(event.bytes.len(), &after.state)?;
         snapshot.go_on()?;
     }

@@ -5,11 +5,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::allowance::Limits;
 use crate::error::{Error, Result, size};
 use crate::store::snapshot::Snapshot;
 
 /// What an entry of a table or a list costs beside its bytes.
 pub(super) const ENTRY: usize = 64;
+
+/// What a view makes of a stretch of the log.
+const PART: &str = "a part of a view";
 
 /// How much is left, for all threads of a query.
 #[derive(Debug)]
@@ -23,6 +27,12 @@ pub(super) struct Budget {
 impl Budget {
     pub fn new(snapshot: &Snapshot, what: &'static str) -> Budget {
         Budget { allowed: snapshot.query_memory(), held: AtomicUsize::new(0), what }
+    }
+
+    /// For what is worked out of a stretch of the log: as much as a few evaluations may make.
+    pub fn of_part(limits: &Limits) -> Budget {
+        let allowed = usize::try_from(limits.largest()).unwrap_or(usize::MAX).saturating_mul(2);
+        Budget { allowed, held: AtomicUsize::new(0), what: PART }
     }
 
     /// For what is bounded by other means.
@@ -41,11 +51,16 @@ impl Budget {
         if held <= self.allowed {
             return Ok(());
         }
+        if self.what == PART {
+            let expected =
+                format!("groups of a stretch of the log in at most {} of memory", size(self.allowed as u64));
+            return Err(Error::invalid("a view", expected, "more; keep less in its columns"));
+        }
         Err(Error::stopped(format!(
             "{} takes more than the {} that a query may hold in memory; narrow it with WHERE, SINCE or LIMIT, \
              or raise Options::query_memory (--memory)",
             self.what,
-            size(self.allowed)
+            size(self.allowed as u64)
         )))
     }
 

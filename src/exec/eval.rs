@@ -3,14 +3,18 @@
 //! `=` and `!=` are two-valued, and what is missing equals null; an order across types is null; so is arithmetic with null or with a
 //! wrong type. `AND`, `OR` and `NOT` know null as "unknown". Paths into `data` read the stored bytes up to what they name, and
 //! decode no more.
+//!
+//! What is made and what is gone through is taken of an [`Allowance`]. Once that is over all is null: whoever asked looks whether it is.
 
 mod strict;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use crate::allowance::{Allowance, Limits, Unmade};
 use crate::document::{Form, Raw};
 use crate::entity::EntityStr;
+use crate::error::Result;
 use crate::event::record::{CauseStr, Record};
 use crate::lang::ast::Comparison;
 use crate::plan::Predicate;
@@ -21,28 +25,32 @@ use crate::plan::function::{Function, Work};
 use crate::store::kept::Kept;
 use crate::store::term::Key;
 use crate::time::Timestamp;
-use crate::value::{Object, Value};
+use crate::value::{MEMBER, Object, Value};
 
 pub(super) use strict::{Failure, value, written};
 
 impl Predicate {
     /// Whether it is true of an event; neither false nor null is.
-    pub fn holds(&self, event: &Record) -> bool {
-        Scope::of(event).truth(&self.node) == Some(true)
+    pub fn holds(&self, event: &Record, limits: &Limits) -> Result<bool, Unmade> {
+        let scope = Scope::of(event, limits);
+        let truth = scope.truth(&self.node);
+        scope.allowance.made()?;
+        Ok(truth == Some(true))
     }
 }
 
 /// What an index holds an event or a state under: what the expression is worth for it, or the items of that. Null, objects, entities and
 /// lengths of time are no keys.
-pub(super) fn keys(node: &Node, scope: &Scope, found: &mut Vec<Key>) {
+pub(super) fn keys<'a>(node: &'a Node, scope: &Scope<'a>, found: &mut Vec<Key>) -> Result<(), Unmade> {
     match scope.datum(node) {
         Datum::Null | Datum::Span(_) | Datum::Entity { .. } => {}
         Datum::Time(time) => found.push(Key::Time(time)),
-        datum => match datum.into_value() {
+        datum => match datum.taken(&scope.allowance) {
             Value::Array(items) => found.extend(items.into_iter().map(Key::Value)),
             value => found.push(Key::Value(value)),
         },
     }
+    scope.allowance.made()
 }
 
 /// An entity that is found, with what is known of it.
@@ -71,8 +79,7 @@ enum Stated<'a> {
     Raw(Raw<'a>),
 }
 
-/// What names stand for.
-#[derive(Default)]
+/// What names stand for, and what may be taken of memory and of time.
 pub(super) struct Scope<'a> {
     event: Option<&'a Record<'a>>,
     /// What the event folds into, or what was found.
@@ -85,47 +92,115 @@ pub(super) struct Scope<'a> {
     slots: &'a [Datum<'static>],
     /// What `NOW` is in what is written; elsewhere it is a constant.
     now: Option<Timestamp>,
+    /// Of one evaluation: of a row, of an event, of a decision.
+    allowance: Allowance<'a>,
 }
 
 impl<'a> Scope<'a> {
+    fn within(limits: &'a Limits) -> Scope<'a> {
+        Scope {
+            event: None,
+            state: None,
+            found: None,
+            seen: None,
+            slots: &[],
+            now: None,
+            allowance: Allowance::of(limits),
+        }
+    }
+
     /// The fields of an event.
-    pub fn of(event: &'a Record<'a>) -> Scope<'a> {
-        Scope { event: Some(event), ..Scope::default() }
+    pub fn of(event: &'a Record<'a>, limits: &'a Limits) -> Scope<'a> {
+        Scope { event: Some(event), ..Scope::within(limits) }
     }
 
     /// The fields of an event, and of the state before it.
-    pub fn folding(event: &'a Record<'a>, state: &'a Value) -> Scope<'a> {
-        Scope { state: Some(Stated::Value(state)), ..Scope::of(event) }
+    pub fn folding(event: &'a Record<'a>, state: &'a Value, limits: &'a Limits) -> Scope<'a> {
+        Scope { state: Some(Stated::Value(state)), ..Scope::of(event, limits) }
     }
 
     /// The fields of an entity.
-    pub fn found(found: &'a Found<'a>) -> Scope<'a> {
-        Scope { state: Some(Stated::Raw(found.kept.state)), found: Some(found), ..Scope::default() }
+    pub fn found(found: &'a Found<'a>, limits: &'a Limits) -> Scope<'a> {
+        Scope { state: Some(Stated::Raw(found.kept.state)), found: Some(found), ..Scope::within(limits) }
     }
 
     /// A state alone.
-    pub fn state(state: Raw<'a>) -> Scope<'a> {
-        Scope { state: Some(Stated::Raw(state)), ..Scope::default() }
+    pub fn state(state: Raw<'a>, limits: &'a Limits) -> Scope<'a> {
+        Scope { state: Some(Stated::Raw(state)), ..Scope::within(limits) }
     }
 
     /// What a group has.
-    pub fn group(slots: &'a [Datum<'static>]) -> Scope<'a> {
-        Scope { slots, ..Scope::default() }
+    pub fn group(slots: &'a [Datum<'static>], limits: &'a Limits) -> Scope<'a> {
+        Scope { slots, ..Scope::within(limits) }
     }
 
     /// What a verb sees, and when.
-    pub fn deciding(seen: &'a Seen<'a>, state: &'a Value, now: Timestamp) -> Scope<'a> {
-        Scope { seen: Some(seen), state: Some(Stated::Value(state)), now: Some(now), ..Scope::default() }
+    pub fn deciding(seen: &'a Seen<'a>, state: &'a Value, now: Timestamp, limits: &'a Limits) -> Scope<'a> {
+        let state = Some(Stated::Value(state));
+        Scope { seen: Some(seen), state, now: Some(now), ..Scope::within(limits) }
     }
 
     /// What a reaction sees: the event that triggers it, the state of its target just after it, and an instant.
-    pub fn reacting(event: &'a Record<'a>, state: &'a Value, now: Timestamp) -> Scope<'a> {
-        Scope { now: Some(now), ..Scope::folding(event, state) }
+    pub fn reacting(
+        event: &'a Record<'a>,
+        state: &'a Value,
+        now: Timestamp,
+        limits: &'a Limits,
+    ) -> Scope<'a> {
+        Scope { now: Some(now), ..Scope::folding(event, state, limits) }
     }
 
     /// An instant alone.
-    pub fn writing(now: Timestamp) -> Scope<'a> {
-        Scope { now: Some(now), ..Scope::default() }
+    pub fn writing(now: Timestamp, limits: &'a Limits) -> Scope<'a> {
+        Scope { now: Some(now), ..Scope::within(limits) }
+    }
+
+    /// What may still be taken.
+    pub fn allowance(&self) -> &Allowance<'a> {
+        &self.allowance
+    }
+
+    /// An error where too much was taken, or somebody ended it. Until it is asked, what is worked out means nothing.
+    pub fn check(&self) -> Result<()> {
+        self.allowance.check()
+    }
+
+    /// Whether a condition is true; neither false nor null is.
+    pub fn holds(&self, node: &'a Node) -> Result<bool> {
+        let truth = self.truth(node);
+        self.check()?;
+        Ok(truth == Some(true))
+    }
+
+    /// What an expression is worth as JSON.
+    pub fn value(&self, node: &'a Node) -> Result<Value> {
+        let value = self.item(node);
+        self.check()?;
+        Ok(value)
+    }
+
+    fn item(&self, node: &'a Node) -> Value {
+        match node {
+            Node::Constant(constant) => Datum::constant(constant).into_value(),
+            node => self.datum(node).taken(&self.allowance),
+        }
+    }
+
+    /// What an expression is worth, to be compared with others and kept.
+    pub fn kept(&self, node: &'a Node) -> Result<Datum<'a>> {
+        let datum = self.datum(node);
+        self.is_comparable(&datum);
+        self.check()?;
+        Ok(datum)
+    }
+
+    /// Whether there is enough left to compare it: what is stored is decoded for that.
+    fn is_comparable(&self, datum: &Datum) -> bool {
+        match datum {
+            Datum::Text(text) => self.allowance.step(text.len() / 64),
+            Datum::Json(_) | Datum::Stored(_) => self.allowance.lend(datum.weight()),
+            _ => true,
+        }
     }
 
     pub fn datum(&self, node: &'a Node) -> Datum<'a> {
@@ -133,16 +208,16 @@ impl<'a> Scope<'a> {
             Node::Constant(constant) => Datum::constant(constant),
             Node::Now => self.now.map_or(Datum::Null, Datum::Time),
             Node::Field(Field::State(steps)) => {
-                self.state.and_then(|state| state.at(steps)).unwrap_or(Datum::Null)
+                self.state.and_then(|state| state.at(steps, &self.allowance)).unwrap_or(Datum::Null)
             }
             Node::Field(field) => self.field(field),
+            // What stands in the text itself is as large as that, and is not counted.
             Node::Array(items) => {
-                let items = items.iter().map(|node| self.datum(node).into_value());
+                let items = items.iter().map(|node| self.item(node));
                 Datum::Json(Cow::Owned(Value::Array(items.collect())))
             }
             Node::Object(members) => {
-                let members = members.iter();
-                let members = members.map(|(name, node)| (name.clone(), self.datum(node).into_value()));
+                let members = members.iter().map(|(name, node)| (name.clone(), self.item(node)));
                 Datum::Json(Cow::Owned(Value::Object(members.collect())))
             }
             Node::Negate(node) => negated(&self.datum(node)).unwrap_or(Datum::Null),
@@ -163,8 +238,8 @@ impl<'a> Scope<'a> {
     fn field(&self, field: &Field) -> Datum<'a> {
         match (self.found, self.seen, self.event) {
             (Some(found), _, _) => field_of_found(found, field),
-            (None, Some(seen), _) => field_of_seen(seen, field),
-            (None, None, Some(event)) => field_of(event, field),
+            (None, Some(seen), _) => field_of_seen(seen, field, &self.allowance),
+            (None, None, Some(event)) => field_of(event, field, &self.allowance),
             (None, None, None) => Datum::Null,
         }
     }
@@ -179,12 +254,18 @@ impl<'a> Scope<'a> {
 
     /// Whether a path leads to a list in the state.
     pub fn has_list(&self, path: &[Step]) -> bool {
-        self.state.and_then(|state| state.at(path)).is_some_and(|found| found.is_array())
+        self.state.and_then(|state| state.at(path, &self.allowance)).is_some_and(|found| found.is_array())
     }
 
     fn call(&self, function: &Function, arguments: &'a [Node]) -> Datum<'a> {
+        if !self.allowance.step(1 + arguments.len()) {
+            return Datum::Null;
+        }
         match function.work {
             Work::Plain(work) => self.with_each(arguments, work).unwrap_or(Datum::Null),
+            Work::Making(work) => {
+                self.with_each(arguments, |given| work(given, &self.allowance)).unwrap_or(Datum::Null)
+            }
             Work::If => match arguments {
                 [condition, yes, no] => {
                     self.datum(if self.truth(condition) == Some(true) { yes } else { no })
@@ -201,12 +282,19 @@ impl<'a> Scope<'a> {
     }
 
     /// The few arguments that most functions have stand on the stack.
-    fn with_each<T>(&self, arguments: &'a [Node], work: impl FnOnce(&[Datum<'a>]) -> T) -> T {
+    fn with_each<T>(&self, arguments: &'a [Node], work: impl FnOnce(&[Datum<'a>]) -> Option<T>) -> Option<T> {
+        let work = |given: &[Datum<'a>]| self.are_short(given).then(|| work(given)).flatten();
         match arguments {
             [one] => work(&[self.datum(one)]),
             [one, two] => work(&[self.datum(one), self.datum(two)]),
             many => work(&many.iter().map(|node| self.datum(node)).collect::<Vec<_>>()),
         }
+    }
+
+    /// Takes the steps to go through the texts that a function is given.
+    fn are_short(&self, given: &[Datum]) -> bool {
+        let text = |datum: &Datum| if let Datum::Text(text) = datum { text.len() / 4 } else { 0 };
+        self.allowance.step(given.iter().map(text).sum())
     }
 
     /// Whether it is true; none where that is unknown, or it is nothing that could be.
@@ -220,6 +308,9 @@ impl<'a> Scope<'a> {
                     return Some(truth);
                 }
                 let (left, right) = (self.datum(left), self.datum(right));
+                if !self.is_comparable(&left) || !self.is_comparable(&right) {
+                    return None;
+                }
                 match comparison {
                     Comparison::Equal => Some(equal(&left, &right)),
                     Comparison::NotEqual => Some(!equal(&left, &right)),
@@ -230,10 +321,10 @@ impl<'a> Scope<'a> {
                 }
             }
             Node::Matches { subject, pattern } => match self.datum(subject) {
-                Datum::Text(text) => Some(pattern.matches_text(&text)),
+                Datum::Text(text) => self.allowance.step(text.len()).then(|| pattern.matches_text(&text)),
                 _ => None,
             },
-            Node::Contains { subject, item } => contains(&self.datum(subject), &self.datum(item)),
+            Node::Contains { subject, item } => self.contains(&self.datum(subject), &self.datum(item)),
             Node::Between { subject, low, high } => {
                 let subject = self.datum(subject);
                 let above = order(&subject, &self.datum(low)).map(Ordering::is_ge);
@@ -246,11 +337,15 @@ impl<'a> Scope<'a> {
             }
             Node::In { subject, items } => {
                 let subject = self.datum(subject);
-                Some(items.iter().any(|item| equal(&subject, &self.datum(item))))
+                let is_equal = |item: &'a Node| {
+                    let item = self.datum(item);
+                    self.is_comparable(&item) && self.is_comparable(&subject) && equal(&subject, &item)
+                };
+                self.allowance.step(items.len()).then(|| items.iter().any(is_equal))
             }
             Node::IsNull(node) => Some(self.datum(node).is_null()),
             Node::Regex { subject, regex } => match self.datum(subject) {
-                Datum::Text(text) => Some(regex.is_match(&text)),
+                Datum::Text(text) => regex.is_match(&text, &self.allowance),
                 _ => None,
             },
             Node::Constant(_)
@@ -274,7 +369,8 @@ impl<'a> Scope<'a> {
         else {
             return None;
         };
-        let (form, _) = leaf(self.event?.data(), steps)?.form()?;
+        let data = self.event?.data();
+        let (form, _) = leaf(data, steps).filter(|_| pass(data, &self.allowance))?.form()?;
         let order = match (form, constant) {
             (Form::Int(n), Value::Int(constant)) => n.cmp(constant),
             // The order of bytes is that of characters.
@@ -303,22 +399,40 @@ impl<'a> Scope<'a> {
         }
         known.then_some(false)
     }
-}
 
-/// A text contains a text, an array an equal item.
-fn contains(subject: &Datum, item: &Datum) -> Option<bool> {
-    match (subject, item) {
-        (Datum::Text(text), Datum::Text(part)) => Some(text.contains(&**part)),
-        (Datum::Stored(raw), item) => Some(raw.items()?.any(|one| equal(&Datum::stored(one), item))),
-        (Datum::Json(value), item) => match &**value {
-            Value::Array(items) => Some(items.iter().any(|one| equal(&Datum::borrowed(one), item))),
+    /// A text contains a text, an array an equal item.
+    fn contains(&self, subject: &Datum, item: &Datum) -> Option<bool> {
+        if !self.is_comparable(item) {
+            return None;
+        }
+        let items = |count: usize| self.allowance.step(count.saturating_mul(1 + item.weight() / 64));
+        match (subject, item) {
+            (Datum::Text(text), Datum::Text(part)) => {
+                self.allowance.step(text.len() / 4).then(|| text.contains(&**part))
+            }
+            (Datum::Stored(raw), item) => {
+                let mut each = raw.items()?;
+                if !self.allowance.step(raw.0.len()) {
+                    return None;
+                }
+                let is_equal = |one: Raw| {
+                    let one = Datum::stored(one);
+                    self.is_comparable(&one) && equal(&one, item)
+                };
+                Some(each.any(is_equal))
+            }
+            (Datum::Json(value), item) => match &**value {
+                Value::Array(all) if items(all.len()) => {
+                    Some(all.iter().any(|one| equal(&Datum::borrowed(one), item)))
+                }
+                _ => None,
+            },
             _ => None,
-        },
-        _ => None,
+        }
     }
 }
 
-fn field_of<'a>(event: &Record<'a>, field: &Field) -> Datum<'a> {
+fn field_of<'a>(event: &Record<'a>, field: &Field, allowance: &Allowance) -> Datum<'a> {
     let text = |text: Option<&'a str>| text.map_or(Datum::Null, |text| Datum::Text(Cow::Borrowed(text)));
     match field {
         Field::Position => Datum::number(event.position().0),
@@ -351,9 +465,16 @@ fn field_of<'a>(event: &Record<'a>, field: &Field) -> Datum<'a> {
         Field::Key => text(event.key()),
         Field::Tags(steps) => match steps.split_first() {
             None => {
-                let tags = event.tags().map(|(name, value)| Some((name.to_owned(), value.to_value().ok()?)));
+                let tags = event.tags().map(|(name, value)| {
+                    let fits = allowance.take(MEMBER + name.len() + value.weight());
+                    Some((name.to_owned(), value.to_value().ok().filter(|_| fits)?))
+                });
                 let tags: Object = tags.map_while(|tag| tag).collect();
-                if tags.is_empty() { Datum::Null } else { Datum::of(Value::Object(tags)) }
+                if tags.is_empty() || allowance.over().is_some() {
+                    Datum::Null
+                } else {
+                    Datum::of(Value::Object(tags))
+                }
             }
             Some((Step::Member(wanted), [])) => {
                 let tag = event.tags().find(|(name, _)| name == wanted);
@@ -362,12 +483,12 @@ fn field_of<'a>(event: &Record<'a>, field: &Field) -> Datum<'a> {
             // Tags hold scalars: there is no way on.
             Some(_) => Datum::Null,
         },
-        Field::Data(steps) => within(event.data(), steps),
+        Field::Data(steps) => within(event.data(), steps, allowance),
         // Where there is none, there is an object without members.
         Field::Metadata(steps) if steps.is_empty() && event.metadata().0.is_empty() => {
             Datum::of(Value::Object(Object::new()))
         }
-        Field::Metadata(steps) => within(event.metadata(), steps),
+        Field::Metadata(steps) => within(event.metadata(), steps, allowance),
         // A state is no part of the event that folds into it.
         Field::State(_) | Field::ActorState(_) | Field::Events => Datum::Null,
     }
@@ -382,8 +503,16 @@ fn part_of<'a>(entity: Option<EntityStr<'a>>, part: Part) -> Datum<'a> {
     }
 }
 
-fn within<'a>(document: Raw<'a>, steps: &[Step]) -> Datum<'a> {
-    leaf(document, steps).map_or(Datum::Null, Datum::stored)
+fn within<'a>(document: Raw<'a>, steps: &[Step], allowance: &Allowance) -> Datum<'a> {
+    let found = pass(document, allowance).then(|| leaf(document, steps)).flatten();
+    found.map_or(Datum::Null, Datum::stored)
+}
+
+/// Takes the steps to go through a document, where it is a large one. That is done for each of its members.
+#[inline]
+fn pass(document: Raw, allowance: &Allowance) -> bool {
+    const LARGE: usize = 4096;
+    document.0.len() < LARGE || allowance.step(document.0.len() / 8)
 }
 
 /// Where the steps lead.
@@ -403,23 +532,24 @@ fn field_of_found<'a>(found: &Found<'a>, field: &Field) -> Datum<'a> {
     }
 }
 
-fn field_of_seen<'a>(seen: &Seen<'a>, field: &Field) -> Datum<'a> {
+fn field_of_seen<'a>(seen: &Seen<'a>, field: &Field, allowance: &Allowance) -> Datum<'a> {
     match field {
         Field::Target(part) => part_of(Some(seen.target), *part),
         Field::Version => Datum::number(seen.version),
         Field::Actor(part) => part_of(seen.actor, *part),
         Field::ActorState(steps) => member(seen.actor_state, steps).map_or(Datum::Null, Datum::borrowed),
-        Field::Data(steps) => within(seen.data, steps),
-        Field::Metadata(steps) => within(seen.metadata, steps),
+        Field::Data(steps) => within(seen.data, steps, allowance),
+        Field::Metadata(steps) => within(seen.metadata, steps, allowance),
         _ => Datum::Null,
     }
 }
 
 impl<'a> Stated<'a> {
-    fn at(self, steps: &[Step]) -> Option<Datum<'a>> {
+    fn at(self, steps: &[Step], allowance: &Allowance) -> Option<Datum<'a>> {
         match self {
             Stated::Value(state) => member(state, steps).map(Datum::borrowed),
-            Stated::Raw(state) => leaf(state, steps).map(Datum::stored),
+            Stated::Raw(state) if pass(state, allowance) => leaf(state, steps).map(Datum::stored),
+            Stated::Raw(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::plan::{
 use crate::store::condition::Condition;
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
+use crate::store::verb::Moment;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -156,7 +157,7 @@ fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     for act in &append.acts {
         match act {
             Act::Emit(emit) => {
-                let event = write::event(emit, made(emit), append.now)?;
+                let event = write::event(emit, made(emit), append.now, &foreseen.limits())?;
                 let owner = event.owner().cloned().filter(|_| emit.owner != Owner::New);
                 let told = emit.none.as_ref().map(|none| absent(&foreseen, none)).transpose()?;
                 appending(&mut foreseen, &event, owner.as_ref(), emit.data.is_some(), &mut lines)?;
@@ -213,7 +214,9 @@ fn expecting(foreseen: &Foreseen, append: &Append, lines: &mut Vec<String>) -> R
     for act in &append.acts {
         let owner = match act {
             Act::Emit(emit) if emit.owner == Owner::New => None,
-            Act::Emit(emit) => write::event(emit, made(emit), append.now)?.owner().cloned(),
+            Act::Emit(emit) => {
+                write::event(emit, made(emit), append.now, &foreseen.limits())?.owner().cloned()
+            }
             Act::Perform(perform) => Some(perform.entity.clone()),
         };
         let Some(owner) = owner.filter(|owner| !told.contains(owner)) else { continue };
@@ -261,7 +264,7 @@ fn performing(
     now: Timestamp,
     lines: &mut Vec<String>,
 ) -> Result<std::result::Result<(), Error>> {
-    let asked = write::asked(perform, now)?;
+    let asked = write::asked(perform, now, &snapshot.limits())?;
     for expect in &asked.expect {
         lines.extend(guard(foreseen, expect, Some(&asked.entity))?);
     }

@@ -13,6 +13,7 @@ use super::eval::{Found, Scope};
 use super::group::{Grouping, Groups};
 use super::project::row;
 use super::sort::{Best, Sorting};
+use crate::allowance::Limits;
 use crate::entity::{Entity, EntityStr, Version};
 use crate::error::{Error, Result};
 use crate::plan::find::{Candidates, Find};
@@ -33,14 +34,15 @@ pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<Answer> {
             let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
             let mut best = Best::default();
             if most > 0 {
-                let sorting = Sorting::new(order, most, Budget::new(snapshot, "ORDER BY"));
+                let sorting = Sorting::new(snapshot, order, most);
+                let limits = snapshot.query_limits();
                 each(snapshot, find, |id, found| {
-                    sorting.offer(&mut best, &Scope::found(found), id.len(), || id.to_owned())
+                    sorting.offer(&mut best, &Scope::found(found, &limits), id.len(), || id.to_owned())
                 })?;
             }
             let ids: VecDeque<String> = best.chosen();
             let states = Some(open(snapshot, find, Some(ids))?);
-            Answer::rows(Rows { states, left: u64::MAX, ..Rows::of(find, columns.clone()) })
+            Answer::rows(Rows { states, left: u64::MAX, ..Rows::of(snapshot, find, columns.clone()) })
         }
         Some(Shape::Group(group)) => {
             let grouping = Grouping::new(snapshot, group);
@@ -51,8 +53,8 @@ pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<Answer> {
 
 /// The groups of the entities that are wanted.
 pub(super) fn groups(snapshot: &Snapshot, find: &Find, grouping: &Grouping) -> Result<Groups> {
-    let mut groups = grouping.start();
-    each(snapshot, find, |_, found| grouping.add(&mut groups, &Scope::found(found)))?;
+    let (mut groups, limits) = (grouping.start(), snapshot.query_limits());
+    each(snapshot, find, |_, found| grouping.add(&mut groups, &Scope::found(found, &limits)))?;
     Ok(groups)
 }
 
@@ -62,11 +64,12 @@ pub(super) fn each_row(
     find: &Find,
     mut take: impl FnMut(&str, Row, Object) -> Result<()>,
 ) -> Result<()> {
+    let limits = snapshot.query_limits();
     each(snapshot, find, |id, found| {
         let target = Value::of(&Entity::new(&find.kind, id)?)?;
         let known = Object::from_iter([("target".to_owned(), target)]);
         let made = match &find.shape {
-            Some(Shape::Select(columns)) => match row(&Scope::found(found), columns) {
+            Some(Shape::Select(columns)) => match row(&Scope::found(found, &limits), columns)? {
                 Row::Fields(fields) => {
                     let mut told = known.clone();
                     told.extend(Arc::unwrap_or_clone(fields));
@@ -102,11 +105,11 @@ fn open(snapshot: &Snapshot, find: &Find, ids: Option<VecDeque<String>>) -> Resu
 /// Hands over each entity that is wanted; an error if one of them has no state.
 fn each(snapshot: &Snapshot, find: &Find, mut take: impl FnMut(&str, &Found) -> Result<()>) -> Result<()> {
     let mut states = open(snapshot, find, None)?;
-    let mut faults = Faults::default();
+    let (mut faults, limits, of_states) = (Faults::default(), snapshot.query_limits(), snapshot.limits());
     states.lend(|id, kept| {
-        if !faults.has(&find.kind, id, kept) {
+        if !faults.has(&find.kind, id, kept, &of_states) {
             let found = Found { target: EntityStr { kind: &find.kind, id }, kept };
-            if find.wants(&found) {
+            if find.wants(&found, &limits)? {
                 take(id, &found)?;
             }
         }
@@ -117,12 +120,12 @@ fn each(snapshot: &Snapshot, find: &Find, mut take: impl FnMut(&str, &Found) -> 
 
 impl Find {
     /// Whether it exists, and is what is asked for.
-    fn wants(&self, found: &Found) -> bool {
+    fn wants(&self, found: &Found, limits: &Limits) -> Result<bool> {
         if found.kept.state.is_null() {
-            return false;
+            return Ok(false);
         }
-        let scope = Scope::found(found);
-        self.predicate.as_ref().is_none_or(|predicate| scope.truth(&predicate.node) == Some(true))
+        let scope = Scope::found(found, limits);
+        self.predicate.as_ref().map_or(Ok(true), |predicate| scope.holds(&predicate.node))
     }
 }
 
@@ -134,8 +137,8 @@ struct Faults {
 }
 
 impl Faults {
-    fn has(&mut self, kind: &str, id: &str, kept: &Kept) -> bool {
-        let Some(fault) = &kept.fault else { return false };
+    fn has(&mut self, kind: &str, id: &str, kept: &Kept, limits: &Limits) -> bool {
+        let Some(fault) = kept.faulty(limits) else { return false };
         match &self.first {
             None => self.first = Some(fault.error(named(kind, id))),
             Some(_) => self.others += 1,
@@ -164,6 +167,9 @@ struct Rows {
     states: Option<States>,
     find: Find,
     columns: Option<Vec<Column>>,
+    limits: Limits,
+    /// What a state takes at most.
+    of_states: Limits,
     page: VecDeque<Row>,
     faults: Faults,
     left: u64,
@@ -171,14 +177,16 @@ struct Rows {
 
 impl Rows {
     fn new(snapshot: &Snapshot, find: &Find, columns: Option<Vec<Column>>) -> Result<Rows> {
-        Ok(Rows { states: Some(open(snapshot, find, None)?), ..Rows::of(find, columns) })
+        Ok(Rows { states: Some(open(snapshot, find, None)?), ..Rows::of(snapshot, find, columns) })
     }
 
-    fn of(find: &Find, columns: Option<Vec<Column>>) -> Rows {
+    fn of(snapshot: &Snapshot, find: &Find, columns: Option<Vec<Column>>) -> Rows {
         Rows {
             states: None,
             find: find.clone(),
             columns,
+            limits: snapshot.query_limits(),
+            of_states: snapshot.limits(),
             page: VecDeque::new(),
             faults: Faults::default(),
             left: find.limit.unwrap_or(u64::MAX),
@@ -186,17 +194,17 @@ impl Rows {
     }
 
     fn fill(&mut self) -> Result<()> {
-        let Rows { states, find, columns, page, faults, left } = self;
+        let Rows { states, find, columns, limits, of_states, page, faults, left } = self;
         let Some(open) = states else { return Ok(()) };
         let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(PAGE);
         let more = open.lend(|id, kept| {
-            if faults.has(&find.kind, id, kept) {
+            if faults.has(&find.kind, id, kept, of_states) {
                 return Ok(true);
             }
             let found = Found { target: EntityStr { kind: &find.kind, id }, kept };
-            if find.wants(&found) {
+            if find.wants(&found, limits)? {
                 page.push_back(match columns {
-                    Some(columns) => row(&Scope::found(&found), columns),
+                    Some(columns) => row(&Scope::found(&found, limits), columns)?,
                     None => Row::State(state(find, id, kept)?),
                 });
             }

@@ -259,7 +259,7 @@ impl Iterator for Events {
 
 /// `REPLAY … STEPS`.
 pub(super) fn steps(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
-    let fold = snapshot.fold_of(replay.entity.kind())?;
+    let (fold, limits) = (snapshot.fold_of(replay.entity.kind())?, snapshot.limits());
     let mut events = Events::all(snapshot, replay, &fold)?;
     let first = events.next().transpose()?;
     let mut notices = Vec::new();
@@ -273,7 +273,7 @@ pub(super) fn steps(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
         let event = event?;
         let record = event.record()?;
         let before = folded.state.clone();
-        let late = folded.add(&*fold, &record, event.own);
+        let late = folded.add(&*fold, &record, event.own, &limits)?;
         folded.check(&entity)?;
         let (state, changes) = (folded.state.clone(), diff(&before, &folded.state));
         let (event, included) = (record.to_event(&event.bytes)?, !event.own);

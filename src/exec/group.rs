@@ -13,6 +13,7 @@ use super::eval::Scope;
 use super::gather::{Gather, gather_all};
 use super::project::row;
 use super::sort::write_sort_key;
+use crate::allowance::Limits;
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::plan::Events;
@@ -25,6 +26,7 @@ use crate::store::snapshot::Snapshot;
 pub(super) struct Grouping<'p> {
     plan: &'p shape::Group,
     budget: Arc<Budget>,
+    limits: Limits,
 }
 
 /// The groups of some events.
@@ -72,7 +74,7 @@ impl Gather for Grouping<'_> {
     }
 
     fn take(&self, part: &mut Groups, record: &Record) -> Result<()> {
-        self.add(part, &Scope::of(record))
+        self.add(part, &Scope::of(record, &self.limits))
     }
 
     fn join(&self, whole: &mut Groups, later: Groups) -> Result<()> {
@@ -106,12 +108,12 @@ fn held(key: &[u8], group: &Group) -> usize {
 impl<'p> Grouping<'p> {
     pub fn new(snapshot: &Snapshot, plan: &'p shape::Group) -> Grouping<'p> {
         let what = if plan.keys.is_empty() { "what the aggregates keep" } else { "GROUP BY" };
-        Grouping { plan, budget: Arc::new(Budget::new(snapshot, what)) }
+        Grouping { plan, budget: Arc::new(Budget::new(snapshot, what)), limits: snapshot.query_limits() }
     }
 
     /// The same, with a budget of others.
-    pub fn with(plan: &'p shape::Group, budget: Arc<Budget>) -> Grouping<'p> {
-        Grouping { plan, budget }
+    pub fn with(plan: &'p shape::Group, budget: Arc<Budget>, limits: &Limits) -> Grouping<'p> {
+        Grouping { plan, budget, limits: limits.clone() }
     }
 
     pub fn budget(&self) -> &Arc<Budget> {
@@ -132,22 +134,32 @@ impl<'p> Grouping<'p> {
     }
 
     /// The slots of each group that is wanted, by the bytes of its keys.
-    pub fn shown(&self, groups: &Groups) -> impl Iterator<Item = (Box<[u8]>, Arc<Vec<Datum<'static>>>)> {
-        groups.each().filter_map(|(key, group)| Some((key.into(), self.slots(group)?)))
+    pub fn shown(
+        &self,
+        groups: &Groups,
+    ) -> impl Iterator<Item = Result<(Box<[u8]>, Arc<Vec<Datum<'static>>>)>> {
+        groups
+            .each()
+            .filter_map(|(key, group)| Some(self.slots(group).transpose()?.map(|slots| (key.into(), slots))))
     }
 
     /// The slots of a group, if it is wanted.
-    pub fn shown_at(&self, groups: &Groups, key: &[u8]) -> Option<Arc<Vec<Datum<'static>>>> {
-        let place = if self.plan.keys.is_empty() { 0 } else { *groups.places.get(key)? };
-        self.slots(groups.groups.get(place)?)
+    pub fn shown_at(&self, groups: &Groups, key: &[u8]) -> Result<Option<Arc<Vec<Datum<'static>>>>> {
+        let place = if self.plan.keys.is_empty() { Some(0) } else { groups.places.get(key).copied() };
+        let group = place.and_then(|place| groups.groups.get(place));
+        group.map_or(Ok(None), |group| self.slots(group))
     }
 
-    fn slots(&self, group: &Group) -> Option<Arc<Vec<Datum<'static>>>> {
+    fn slots(&self, group: &Group) -> Result<Option<Arc<Vec<Datum<'static>>>>> {
         let mut slots = group.keys.clone();
         slots.extend(group.accumulators.iter().map(Accumulator::result));
+        Ok(self.is_wanted(&slots)?.then(|| Arc::new(slots)))
+    }
+
+    /// Whether a group passes `HAVING`.
+    fn is_wanted(&self, slots: &[Datum<'static>]) -> Result<bool> {
         let having = self.plan.having.as_ref();
-        let wanted = having.is_none_or(|having| Scope::group(&slots).truth(&having.node) == Some(true));
-        wanted.then(|| Arc::new(slots))
+        having.map_or(Ok(true), |having| Scope::group(slots, &self.limits).holds(&having.node))
     }
 
     /// No groups yet; or the one of everything.
@@ -166,7 +178,7 @@ impl<'p> Grouping<'p> {
         for (accumulator, aggregate) in groups[place].accumulators.iter_mut().zip(&self.plan.aggregates) {
             match &aggregate.argument {
                 None => accumulator.count(),
-                Some(argument) => accumulator.add(&scope.datum(argument), &self.budget, room)?,
+                Some(argument) => accumulator.add(&scope.kept(argument)?, &self.budget, room)?,
             }
         }
         Ok(())
@@ -175,8 +187,8 @@ impl<'p> Grouping<'p> {
     /// A row for each group.
     pub fn rows(&self, groups: Groups) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static + use<>> {
         let found = self.finish(groups)?;
-        let columns = self.plan.columns.clone();
-        Ok(found.into_iter().map(move |slots| Ok(row(&Scope::group(&slots), &columns))))
+        let (columns, limits) = (self.plan.columns.clone(), self.limits.clone());
+        Ok(found.into_iter().map(move |slots| row(&Scope::group(&slots, &limits), &columns)))
     }
 
     fn accumulators(&self) -> Vec<Accumulator> {
@@ -191,12 +203,13 @@ impl<'p> Grouping<'p> {
     fn place(&self, part: &mut Groups, scope: &Scope) -> Result<usize> {
         part.key.clear();
         for key in &self.plan.keys {
-            write_key(&scope.datum(&key.node), &mut part.key);
+            write_key(&scope.kept(&key.node)?, &mut part.key);
         }
         if let Some(place) = part.places.get(part.key.as_slice()) {
             return Ok(*place);
         }
-        let keys = self.plan.keys.iter().map(|key| scope.datum(&key.node).into_owned()).collect();
+        let keys = self.plan.keys.iter().map(|key| Ok(scope.kept(&key.node)?.into_owned()));
+        let keys = keys.collect::<Result<_>>()?;
         let group = Group { keys, accumulators: self.accumulators() };
         self.budget.take(held(&part.key, &group))?;
         let place = part.groups.len();
@@ -218,8 +231,7 @@ impl<'p> Grouping<'p> {
             let Some(group) = groups[place].take() else { continue };
             let mut slots = group.keys;
             slots.extend(group.accumulators.iter().map(Accumulator::result));
-            let having = self.plan.having.as_ref();
-            if having.is_none_or(|having| Scope::group(&slots).truth(&having.node) == Some(true)) {
+            if self.is_wanted(&slots)? {
                 found.push(slots);
             }
         }
@@ -227,7 +239,7 @@ impl<'p> Grouping<'p> {
             let mut keyed = Vec::with_capacity(found.len());
             for slots in found {
                 let mut key = Vec::new();
-                write_sort_key(&Scope::group(&slots), &self.plan.order, &mut key);
+                write_sort_key(&Scope::group(&slots, &self.limits), &self.plan.order, &mut key)?;
                 self.budget.take(size_of::<Vec<u8>>() + key.len())?;
                 keyed.push((key, slots));
             }

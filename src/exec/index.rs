@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::answer::Row;
 use super::eval::{self, Scope};
+use crate::allowance::{Limits, Unmade};
 use crate::entity::Position;
 use crate::error::Result;
 use crate::event::record::Record;
@@ -28,18 +29,22 @@ pub(super) fn compile(text: &str) -> Result<Arc<dyn Derive>> {
 }
 
 impl Derive for Expression {
-    fn keys(&self, event: &Record, found: &mut Vec<Key>) {
-        if !self.of_states {
-            eval::keys(&self.node, &Scope::of(event), found);
-        }
+    fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<Key>) -> Result<(), Unmade> {
+        if self.of_states { Ok(()) } else { eval::keys(&self.node, &Scope::of(event, limits), found) }
     }
 
     fn is_of_states(&self) -> bool {
         self.of_states
     }
 
-    fn keys_of_state(&self, _: &str, kept: &Kept, found: &mut Vec<Key>) {
-        eval::keys(&self.node, &Scope::state(kept.state), found);
+    fn keys_of_state(
+        &self,
+        _: &str,
+        kept: &Kept,
+        limits: &Limits,
+        found: &mut Vec<Key>,
+    ) -> Result<(), Unmade> {
+        eval::keys(&self.node, &Scope::state(kept.state, limits), found)
     }
 }
 

@@ -4,7 +4,6 @@
 
 use super::eval::{Scope, written};
 use crate::entity::{Entity, Name};
-use crate::error::shorten;
 use crate::event::NewEvent;
 use crate::plan::expr::Node;
 use crate::plan::verb::Owned;
@@ -53,6 +52,6 @@ pub(super) fn tagged<'v>(
 fn told(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
-        _ => format!("{} {}", value.kind(), shorten(&value.to_string())),
+        _ => format!("{} {}", value.kind(), value.glimpse()),
     }
 }

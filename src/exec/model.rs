@@ -7,20 +7,28 @@ use std::sync::Arc;
 use path::{Before, extend, put, take_back};
 
 use super::eval::{self, Failure, Scope, written};
+use crate::allowance::{Limits, Over, Unmade};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::plan;
 use crate::plan::field::Step;
 use crate::plan::model::{Assign, Change, Model};
-use crate::store::fold::{Effect, Fold, Include, Plain, Touched};
+use crate::store::fold::{Effect, Fold, Include, Plain, Touched, merged};
 use crate::time::Timestamp;
-use crate::value::{MAX_DEPTH, Value};
+use crate::value::{ITEM, MAX_DEPTH, MEMBER, Value};
 
 /// What works out the definition of an entity: its kind, and its fold.
 pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn Fold>)> {
     let model = plan::entity_definition(text)?;
     // There is no NOW in it.
-    let initial = eval::value(&model.initial, Timestamp::MIN)?;
+    let limits = Limits::default();
+    let scope = Scope::writing(Timestamp::MIN, &limits);
+    let initial = match written(&scope, &model.initial) {
+        Ok(initial) => Ok(initial),
+        // It is understood, so that it can be dropped; and told of each event.
+        Err(failure @ Failure::Over(_)) => Err(format!("INITIAL: {failure}")),
+        Err(_) => Ok(eval::value(&model.initial, Timestamp::MIN, &limits)?),
+    };
     let prefix = format!("{}.", model.kind).into_bytes();
     Ok((model.kind.clone(), Arc::new(Defined { model, initial, prefix })))
 }
@@ -29,8 +37,8 @@ pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn Fold>)> {
 #[derive(Debug)]
 struct Defined {
     model: Model,
-    /// What the first event folds onto.
-    initial: Value,
+    /// What the first event folds onto; or why there is no such thing.
+    initial: Result<Value, String>,
     /// The kind and a dot.
     prefix: Vec<u8>,
 }
@@ -48,15 +56,24 @@ impl Defined {
 
     fn begin(&self, state: &mut Value) {
         if *state == Value::Null {
-            *state = self.initial.clone();
+            *state = self.initial.clone().unwrap_or_default();
         }
     }
 
-    fn merge(&self, state: &mut Value, event: &Record) -> Result<(), String> {
-        let data = event.data().to_value().map_err(|error| error.to_string())?;
+    fn merge(&self, state: &mut Value, event: &Record, limits: &Limits) -> Result<u64, Unmade> {
+        let (data, growth) = merged(event, limits)?;
+        let growth = growth + self.beginning(state);
         self.begin(state);
         state.merge(data);
-        Ok(())
+        Ok(growth)
+    }
+
+    /// What a state takes that begins with this event.
+    fn beginning(&self, state: &Value) -> u64 {
+        match &self.initial {
+            Ok(initial) if *state == Value::Null => initial.weight() as u64,
+            _ => 0,
+        }
     }
 
     /// What assignments change: all below their paths, as far as these go by names.
@@ -75,13 +92,26 @@ impl Defined {
     }
 
     /// All right sides are worked out before the first left side is set.
-    fn set(&self, state: &mut Value, assigns: &[Assign], event: &Record) -> Result<(), String> {
-        let was_null = *state == Value::Null;
-        let scope = Scope::folding(event, if was_null { &self.initial } else { state });
+    fn set(
+        &self,
+        state: &mut Value,
+        assigns: &[Assign],
+        event: &Record,
+        limits: &Limits,
+    ) -> Result<u64, Unmade> {
+        let (was_null, beginning) = (*state == Value::Null, self.beginning(state));
+        let initial = self.initial.as_ref().unwrap_or(&Value::Null);
+        let scope = Scope::folding(event, if was_null { initial } else { state }, limits);
         let mut values = Vec::with_capacity(assigns.len());
         for assign in assigns {
-            values.push(New::of(&scope, assign).map_err(|failure| format!("{}: {failure}", assign.text))?);
+            values.push(New::of(&scope, assign).map_err(|failure| match failure {
+                Failure::Over(error) if scope.allowance().over() == Some(Over::Ended) => Unmade::Ended(error),
+                failure => Unmade::Fault(format!("{}: {failure}", assign.text)),
+            })?);
         }
+        let growth =
+            assigns.iter().zip(&values).map(|(assign, value)| value.weight(&assign.path)).sum::<usize>();
+        let growth = beginning + growth as u64;
         self.begin(state);
         let mut done = Vec::with_capacity(assigns.len());
         for (assign, value) in assigns.iter().zip(values) {
@@ -94,30 +124,33 @@ impl Defined {
                     if was_null {
                         *state = Value::Null;
                     }
-                    return Err(format!("{}: {why}", assign.text));
+                    return Err(Unmade::Fault(format!("{}: {why}", assign.text)));
                 }
             }
         }
-        Ok(())
+        Ok(growth)
     }
 }
 
 impl Fold for Defined {
-    fn apply(&self, state: &mut Value, event: &Record, own: bool) -> Result<(), String> {
+    fn apply(&self, state: &mut Value, event: &Record, own: bool, limits: &Limits) -> Result<u64, Unmade> {
+        if let Err(why) = &self.initial {
+            return Err(Unmade::Fault(why.clone()));
+        }
         match self.change(event.kind_bytes()) {
-            Some(Change::Merge) => self.merge(state, event),
-            Some(Change::Ignore) => Ok(()),
+            Some(Change::Merge) => self.merge(state, event, limits),
+            Some(Change::Ignore) => Ok(0),
             Some(Change::Delete) => {
                 *state = Value::Null;
-                Ok(())
+                Ok(0)
             }
-            Some(Change::Set(assigns)) => self.set(state, assigns, event),
+            Some(Change::Set(assigns)) => self.set(state, assigns, event, limits),
             None => match Plain.effect(event.kind(), own) {
                 Effect::Deletes => {
                     *state = Value::Null;
-                    Ok(())
+                    Ok(0)
                 }
-                _ => self.merge(state, event),
+                _ => self.merge(state, event, limits),
             },
         }
     }
@@ -180,7 +213,21 @@ impl New {
                 (New::Value(value), fits)
             }
         };
+        scope.check().map_err(Failure::Over)?;
         if fits { Ok(new) } else { Err(Failure::too_deep()) }
+    }
+
+    /// What it takes, with what is made on the way to it.
+    fn weight(&self, path: &[Step]) -> usize {
+        let way = path.iter().map(|step| match step {
+            Step::Member(name) => MEMBER + name.len(),
+            Step::Element(_) => ITEM,
+        });
+        let new = match self {
+            New::Value(value) => value.weight(),
+            New::Items(items) => items.iter().map(|item| ITEM + item.weight()).sum(),
+        };
+        way.sum::<usize>() + new
     }
 
     fn put(self, state: &mut Value, path: &[Step]) -> Result<Before, String> {

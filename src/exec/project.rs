@@ -10,13 +10,13 @@ use crate::store::snapshot::Snapshot;
 use crate::value::Object;
 
 /// The columns as they are worth here.
-pub(super) fn row(scope: &Scope, columns: &[Column]) -> Row {
-    fields(scope, columns).into()
+pub(super) fn row<'a>(scope: &Scope<'a>, columns: &'a [Column]) -> Result<Row> {
+    Ok(fields(scope, columns)?.into())
 }
 
 /// The same, by their names.
-pub(super) fn fields(scope: &Scope, columns: &[Column]) -> Object {
-    let value = |column: &Column| (column.name.clone(), scope.datum(&column.node).into_value());
+pub(super) fn fields<'a>(scope: &Scope<'a>, columns: &'a [Column]) -> Result<Object> {
+    let value = |column: &'a Column| Ok((column.name.clone(), scope.value(&column.node)?));
     columns.iter().map(value).collect()
 }
 
@@ -26,5 +26,6 @@ pub(super) fn select(
     events: &Events,
     columns: Vec<Column>,
 ) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
-    Ok(Scan::to_lend(snapshot, events)?.made(move |record, _| Ok(row(&Scope::of(record), &columns))))
+    let limits = snapshot.query_limits();
+    Ok(Scan::to_lend(snapshot, events)?.made(move |record, _| row(&Scope::of(record, &limits), &columns)))
 }

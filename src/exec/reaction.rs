@@ -6,6 +6,7 @@
 use super::eval::Scope;
 use super::made;
 pub(crate) use super::rhythm::Rhythm;
+use crate::allowance::Unmade;
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result, shorten};
@@ -105,9 +106,16 @@ impl Reaction {
             None => Value::Null,
         };
         let now = self.due(trigger.recorded());
-        let scope = Scope::reacting(trigger, &state, now);
-        if self.plan.filter.as_ref().is_some_and(|filter| scope.truth(&filter.node) != Some(true)) {
-            return Ok(None);
+        let limits = snapshot.limits();
+        let scope = Scope::reacting(trigger, &state, now, &limits);
+        if let Some(filter) = &self.plan.filter {
+            let truth = scope.truth(&filter.node);
+            match scope.allowance().made() {
+                Ok(()) if truth == Some(true) => {}
+                Ok(()) => return Ok(None),
+                Err(Unmade::Ended(error)) => return Err(error),
+                Err(unmade) => return Ok(Some(Err(format!("WHERE: {}", Error::from(unmade))))),
+            }
         }
         let doing = Doing {
             scope: &scope,
@@ -148,7 +156,8 @@ impl Schedule {
 
     /// What it does at an instant. Nothing is its cause: each run begins a chain of its own.
     pub fn effects(&self, instant: Timestamp, snapshot: &Snapshot) -> Result<Effects> {
-        let scope = Scope::writing(instant);
+        let limits = snapshot.limits();
+        let scope = Scope::writing(instant, &limits);
         let doing = Doing { scope: &scope, now: instant, actor: &self.actor, cause: None, snapshot };
         doing.group(&self.plan.deeds, self.key(instant))
     }
@@ -189,6 +198,9 @@ impl<'v> Doing<'_, 'v> {
                 }),
             };
             if let Err(why) = made {
+                if let Err(Unmade::Ended(error)) = self.scope.allowance().made() {
+                    return Err(error);
+                }
                 return Ok(Err(format!("{}: {why}", shorten(&deed.text))));
             }
         }

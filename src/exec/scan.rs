@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::cursor::Cursor;
 use super::zones::Zones;
+use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -69,6 +70,7 @@ struct Filter {
     checks: Vec<By>,
     window: Window,
     predicate: Option<Predicate>,
+    limits: Limits,
 }
 
 impl Scan {
@@ -176,6 +178,7 @@ impl Scan {
             checks: access.checks.clone(),
             window,
             predicate: events.predicate.clone(),
+            limits: snapshot.query_limits(),
         };
         let (snapshot, page) = (snapshot.clone(), VecDeque::new());
         Scan {
@@ -197,7 +200,7 @@ impl Scan {
         while !*done {
             let more = feed.lend(snapshot, |position, bytes| {
                 let record = Record::open(Position(position), bytes)?;
-                if filter.admits(&record) {
+                if filter.admits(&record)? {
                     snapshot.tally().add_admitted(1);
                     *left -= 1;
                     *done = !take(&record)? || *left == 0;
@@ -222,7 +225,7 @@ impl Scan {
             let before = found.len();
             let more = feed.lend(snapshot, |position, bytes| {
                 let record = Record::open(Position(position), bytes)?;
-                if filter.admits(&record) {
+                if filter.admits(&record)? {
                     found.push_back(make(&record, bytes)?);
                     held += bytes.len();
                 }
@@ -328,20 +331,31 @@ impl Iterator for Scan {
 
 impl Filter {
     #[inline]
-    fn admits(&self, event: &Record) -> bool {
-        self.pattern.as_ref().is_none_or(|pattern| pattern.matches_bytes(event.kind_bytes()))
+    fn admits(&self, event: &Record) -> Result<bool> {
+        Ok(self.pattern.as_ref().is_none_or(|pattern| pattern.matches_bytes(event.kind_bytes()))
             && (!self.window.is_timed() || self.window.occurred(event.timestamp()))
-            && self.checks.iter().all(|by| by.holds(event))
-            && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
+            && passes(&self.checks, self.predicate.as_ref(), event, &self.limits)?)
+    }
+}
+
+#[inline]
+fn passes(checks: &[By], predicate: Option<&Predicate>, event: &Record, limits: &Limits) -> Result<bool> {
+    for by in checks {
+        if !by.holds(event, limits)? {
+            return Ok(false);
+        }
+    }
+    match predicate {
+        Some(predicate) => Ok(predicate.holds(event, limits)?),
+        None => Ok(true),
     }
 }
 
 impl Subscription {
     /// Whether an event is one of those it delivers, wherever it stands.
-    pub fn wants(&self, event: &Record) -> bool {
-        self.pattern.matches_bytes(event.kind_bytes())
-            && self.tags.iter().all(|by| by.holds(event))
-            && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
+    pub fn wants(&self, event: &Record, limits: &Limits) -> Result<bool> {
+        Ok(self.pattern.matches_bytes(event.kind_bytes())
+            && passes(&self.tags, self.predicate.as_ref(), event, limits)?)
     }
 }
 

@@ -13,6 +13,7 @@ use super::eval::Scope;
 use super::gather::{Gather, gather_all};
 use super::project::row;
 use super::scan::Scan;
+use crate::allowance::Limits;
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::plan::Events;
@@ -21,15 +22,16 @@ use crate::plan::shape::{Column, SortKey};
 use crate::store::snapshot::Snapshot;
 
 /// Appends what a row is sorted by.
-pub(super) fn write_sort_key(scope: &Scope, order: &[SortKey], out: &mut Vec<u8>) {
+pub(super) fn write_sort_key<'a>(scope: &Scope<'a>, order: &'a [SortKey], out: &mut Vec<u8>) -> Result<()> {
     for key in order {
         let start = out.len();
-        write_key(&scope.datum(&key.node), out);
+        write_key(&scope.kept(&key.node)?, out);
         if key.descending {
             // No key begins another: turned over they sort the other way.
             out[start..].iter_mut().for_each(|byte| *byte = !*byte);
         }
     }
+    Ok(())
 }
 
 /// How events are sorted.
@@ -38,6 +40,7 @@ pub(super) struct Sorting<'p> {
     /// No more than these are kept.
     most: usize,
     budget: Budget,
+    limits: Limits,
 }
 
 /// The best of some events.
@@ -58,7 +61,7 @@ impl Gather for Sorting<'_> {
     }
 
     fn take(&self, best: &mut Best<u64>, record: &Record) -> Result<()> {
-        self.offer(best, &Scope::of(record), 0, || record.position().0)
+        self.offer(best, &Scope::of(record, &self.limits), 0, || record.position().0)
     }
 
     fn join(&self, whole: &mut Best<u64>, later: Best<u64>) -> Result<()> {
@@ -75,21 +78,21 @@ impl Gather for Sorting<'_> {
 }
 
 impl<'p> Sorting<'p> {
-    pub fn new(order: &'p [SortKey], most: usize, budget: Budget) -> Sorting<'p> {
-        Sorting { order, most, budget }
+    pub fn new(snapshot: &Snapshot, order: &'p [SortKey], most: usize) -> Sorting<'p> {
+        Sorting { order, most, budget: Budget::new(snapshot, "ORDER BY"), limits: snapshot.query_limits() }
     }
 
     /// Keeps what stands for a row, of so many bytes beside itself, if it is among the best so far.
-    pub fn offer<T: Ord>(
-        &self,
+    pub fn offer<'s, T: Ord>(
+        &'s self,
         best: &mut Best<T>,
-        scope: &Scope,
+        scope: &Scope<'s>,
         bytes: usize,
         row: impl FnOnce() -> T,
     ) -> Result<()> {
         let mut key = std::mem::take(&mut best.key);
         key.clear();
-        write_sort_key(scope, self.order, &mut key);
+        write_sort_key(scope, self.order, &mut key)?;
         if self.makes_room(best, &key) {
             self.budget.take(ENTRY + key.len() + bytes)?;
             let entry = (key.as_slice().into(), row());
@@ -141,11 +144,12 @@ pub(super) fn rows(
     let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let best = match most {
         0 => Best::default(),
-        _ => gather_all(snapshot, events, &Sorting::new(order, most, Budget::new(snapshot, "ORDER BY")))?,
+        _ => gather_all(snapshot, events, &Sorting::new(snapshot, order, most))?,
     };
+    let limits = snapshot.query_limits();
     let sorted = Scan::chosen(snapshot, best.chosen());
     Ok(sorted.made(move |record, bytes| match &columns {
-        Some(columns) => Ok(row(&Scope::of(record), columns)),
+        Some(columns) => row(&Scope::of(record, &limits), columns),
         None => record.to_event(&Arc::from(bytes)).map(Row::from),
     }))
 }

@@ -24,6 +24,7 @@ mod find;
 mod found_naively;
 mod functions;
 mod indexes;
+mod limits;
 mod models;
 mod reactions;
 mod reads;

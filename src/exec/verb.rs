@@ -80,7 +80,8 @@ impl Defined {
             actor: asked.actor.as_ref().map(Into::into),
             actor_state: actor.as_ref().map_or(&Value::Null, |actor| &actor.state),
         };
-        let scope = Scope::deciding(&seen, &before.state, now);
+        let limits = moment.limits();
+        let scope = Scope::deciding(&seen, &before.state, now, &limits);
         let deciding = Deciding {
             asked,
             scope: &scope,
@@ -111,26 +112,26 @@ struct Deciding<'a, 'v> {
 }
 
 impl<'v> Deciding<'_, 'v> {
-    fn holds(&self, condition: &'v Condition, clause: &str, told: &mut Told<'_>) -> bool {
-        let holds = self.scope.truth(&condition.node) == Some(true);
+    fn holds(&self, condition: &'v Condition, clause: &str, told: &mut Told<'_>) -> Result<bool> {
+        let holds = self.scope.holds(&condition.node)?;
         if let Some(lines) = told {
             let mut line =
                 format!("{clause} {} {}", condition.text, if holds { "holds" } else { "does not hold" });
-            for (at, (name, value)) in self.values(&condition.names).iter().enumerate() {
+            for (at, (name, value)) in self.values(&condition.names)?.iter().enumerate() {
                 let joint = if at == 0 { ':' } else { ',' };
-                line.push_str(&format!("{joint} {name} is {}", shorten(&value.to_string())));
+                line.push_str(&format!("{joint} {name} is {}", value.glimpse()));
             }
             lines.push(line);
         }
-        holds
+        Ok(holds)
     }
 
     /// What is required.
     fn require(&self, requires: &'v [Require], told: &mut Told<'_>) -> Result<()> {
         for Require { condition, otherwise } in requires {
-            if !self.holds(condition, "REQUIRE", told) {
+            if !self.holds(condition, "REQUIRE", told)? {
                 let why = otherwise.as_ref().unwrap_or(&condition.text).clone();
-                let values = self.values(&condition.names);
+                let values = self.values(&condition.names)?;
                 return Err(self.asked.refused(why, Some(condition.text.clone()), values));
             }
         }
@@ -140,7 +141,11 @@ impl<'v> Deciding<'_, 'v> {
     /// The first case that holds.
     fn choose(&self, cases: &'v [Case], told: &mut Told<'_>) -> Result<&'v Case> {
         for case in cases {
-            if case.when.as_ref().is_none_or(|when| self.holds(when, "WHEN", told)) {
+            let holds = match &case.when {
+                Some(when) => self.holds(when, "WHEN", told)?,
+                None => true,
+            };
+            if holds {
                 return Ok(case);
             }
         }
@@ -148,7 +153,7 @@ impl<'v> Deciding<'_, 'v> {
         let (mut values, mut texts) = (Vec::new(), Vec::new());
         for when in whens {
             texts.push(format!("WHEN {}", when.text));
-            for value in self.values(&when.names) {
+            for value in self.values(&when.names)? {
                 if !values.contains(&value) {
                     values.push(value);
                 }
@@ -159,7 +164,7 @@ impl<'v> Deciding<'_, 'v> {
     }
 
     /// What names stand for. Where there is nothing on the way to one, that is told.
-    fn values(&self, names: &'v [Node]) -> Vec<(String, Value)> {
+    fn values(&self, names: &'v [Node]) -> Result<Vec<(String, Value)>> {
         let mut values: Vec<(String, Value)> = Vec::new();
         for node in names {
             let name = match node {
@@ -172,10 +177,10 @@ impl<'v> Deciding<'_, 'v> {
                 _ => "NOW".to_owned(),
             };
             if values.iter().all(|(known, _)| *known != name) {
-                values.push((name, self.scope.datum(node).into_value()));
+                values.push((name, self.scope.value(node)?));
             }
         }
-        values
+        Ok(values)
     }
 
     /// One of the events that it makes.

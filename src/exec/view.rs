@@ -20,6 +20,7 @@ use remembered::Remembered;
 use super::budget::Budget;
 use super::eval::{Found, Scope};
 use super::group::Grouping;
+use crate::allowance::{Limits, Unmade};
 use crate::entity::EntityStr;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
@@ -74,16 +75,19 @@ impl Defined {
 }
 
 impl Groups for Defined {
-    fn part<'e>(&self, events: &mut dyn Iterator<Item = Result<Record<'e>>>) -> Result<Part> {
+    fn part<'e>(
+        &self,
+        events: &mut dyn Iterator<Item = Result<Record<'e>>>,
+        limits: &Limits,
+    ) -> Result<Part> {
         let Some((selected, group)) = self.groups() else { return Ok(Part::new()) };
-        // A stretch is bounded already.
-        let grouping = Grouping::with(group, Arc::new(Budget::endless()));
+        let grouping = Grouping::with(group, Arc::new(Budget::of_part(limits)), limits);
         let mut part = grouping.start();
         let mut any = false;
         for event in events {
             let event = event?;
-            if selected.admits(&event) {
-                grouping.add(&mut part, &Scope::of(&event))?;
+            if selected.admits(&event, limits)? {
+                grouping.add(&mut part, &Scope::of(&event, limits))?;
                 any = true;
             }
         }
@@ -94,11 +98,13 @@ impl Groups for Defined {
     }
 
     fn join(&self, kept: &[u8], later: &[u8]) -> Result<Vec<u8>> {
+        // Both are small enough to be kept, or were made within a budget.
+        let limits = Limits::default();
         let damaged = || Error::corrupt("a kept group of a view", "bytes that are none");
         let Some((_, plan)) = self.groups() else { return Err(damaged()) };
         let mut kept = decode(kept, plan).ok_or_else(damaged)?;
         let later = decode(later, plan).ok_or_else(damaged)?;
-        Grouping::with(plan, Arc::new(Budget::endless())).join_one(&mut kept, later)?;
+        Grouping::with(plan, Arc::new(Budget::endless()), &limits).join_one(&mut kept, later)?;
         encode(&kept)
     }
 }
@@ -107,10 +113,11 @@ impl Groups for Defined {
 struct Events(Selected);
 
 impl Derive for Events {
-    fn keys(&self, event: &Record, found: &mut Vec<Key>) {
-        if self.0.admits(event) {
+    fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<Key>) -> Result<(), Unmade> {
+        if self.0.admits(event, limits)? {
             found.push(plan::row_key());
         }
+        Ok(())
     }
 }
 
@@ -121,17 +128,35 @@ struct Entities {
 }
 
 impl Derive for Entities {
-    fn keys(&self, _: &Record, _: &mut Vec<Key>) {}
+    fn keys(&self, _: &Record, _: &Limits, _: &mut Vec<Key>) -> Result<(), Unmade> {
+        Ok(())
+    }
 
     fn is_of_states(&self) -> bool {
         true
     }
 
-    fn keys_of_state(&self, id: &str, kept: &Kept, found: &mut Vec<Key>) {
+    fn keys_of_state(
+        &self,
+        id: &str,
+        kept: &Kept,
+        limits: &Limits,
+        found: &mut Vec<Key>,
+    ) -> Result<(), Unmade> {
         let entity = Found { target: EntityStr { kind: &self.kind, id }, kept };
-        let wanted = |predicate: &Predicate| Scope::found(&entity).truth(&predicate.node) == Some(true);
-        if !kept.state.is_null() && self.predicate.as_ref().is_none_or(wanted) {
+        let wanted = match &self.predicate {
+            _ if kept.state.is_null() => false,
+            None => true,
+            Some(predicate) => {
+                let scope = Scope::found(&entity, limits);
+                let truth = scope.truth(&predicate.node);
+                scope.allowance().made()?;
+                truth == Some(true)
+            }
+        };
+        if wanted {
             found.push(plan::row_key());
         }
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::answer::{Answer, Row};
 use super::{define, eval, program};
+use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::document::Document;
 use crate::entity::{Entity, Position};
@@ -14,7 +15,7 @@ use crate::plan::expr::Node;
 use crate::plan::{self, Absence, Act, Append, Emit, Owner, When, Write};
 use crate::store::Store;
 use crate::store::condition::{Checked, Condition};
-use crate::store::group::{Group, content_of};
+use crate::store::group::{Group, check_size, content_of};
 use crate::store::verb::Perform;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -31,14 +32,15 @@ pub(crate) fn write(store: &Store, plan: &Write, cancel: &Cancel) -> Result<Answ
 }
 
 fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
+    let limits = Limits::new(store.shared().options.largest_value, cancel);
     let mut ids = IdSource::default();
-    let mut notices = Vec::new();
+    let (mut notices, mut held) = (Vec::new(), 0);
     let (mut events, mut performs) = (Vec::with_capacity(append.acts.len()), Vec::new());
     for act in &append.acts {
         let emit = match act {
             Act::Emit(emit) => emit,
             Act::Perform(perform) => {
-                performs.push((events.len(), asked(perform, append.now)?));
+                performs.push((events.len(), asked(perform, append.now, &limits)?));
                 continue;
             }
         };
@@ -55,9 +57,13 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
                 Some(made)
             }
         };
-        events.push(event(emit, target, append.now)?);
+        let event = event(emit, target, append.now, &limits)?;
+        // The group is checked as a whole; here so that it is not made first.
+        held += event.data.raw().0.len() + event.metadata.raw().0.len();
+        check_size(&store.shared().options, held, events.len() + 1)?;
+        events.push(event);
     }
-    let group = Group { performs, cancel: cancel.clone(), ..keyed(append, events)? };
+    let group = Group { performs, cancel: cancel.clone(), ..keyed(append, events, &limits)? };
     let outcome = store.append(group)?;
     if outcome.repeated {
         notices.clear();
@@ -71,7 +77,7 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
 }
 
 /// The group, with a hash of its content where the events themselves would differ from run to run.
-fn keyed(append: &Append, mut events: Vec<NewEvent>) -> Result<Group> {
+fn keyed(append: &Append, mut events: Vec<NewEvent>, limits: &Limits) -> Result<Group> {
     let steady = append.acts.iter().all(Act::is_steady);
     let mut key = append.key.clone();
     if !steady && events.iter().any(|event| event.key.is_some()) {
@@ -84,7 +90,7 @@ fn keyed(append: &Append, mut events: Vec<NewEvent>) -> Result<Group> {
             }
         }
     }
-    let content = if key.is_some() && !steady { Some(content(append)?) } else { None };
+    let content = if key.is_some() && !steady { Some(content(append, limits)?) } else { None };
     let mut group = Group { events, key, content, ..Group::default() };
     group.expect.extend(append.expect.clone());
     group.conditions.extend(append.none.iter().map(condition));
@@ -102,7 +108,12 @@ fn condition(none: &Absence) -> Arc<dyn Condition> {
     Arc::new(none.clone())
 }
 
-pub(super) fn event(emit: &Emit, target: Option<Entity>, now: Timestamp) -> Result<NewEvent> {
+pub(super) fn event(
+    emit: &Emit,
+    target: Option<Entity>,
+    now: Timestamp,
+    limits: &Limits,
+) -> Result<NewEvent> {
     let mut event = NewEvent::new(emit.kind.as_str());
     if let Some(target) = target {
         event = event.on(target);
@@ -111,10 +122,10 @@ pub(super) fn event(emit: &Emit, target: Option<Entity>, now: Timestamp) -> Resu
         event = event.by(actor);
     }
     if let Some(data) = &emit.data {
-        event = event.data(&eval::value(data, now)?);
+        event = event.data(&eval::value(data, now, limits)?);
     }
     if let Some(metadata) = &emit.metadata {
-        event = event.metadata(&eval::value(metadata, now)?);
+        event = event.metadata(&eval::value(metadata, now, limits)?);
     }
     if let Some(time) = occurred(emit.at, now) {
         event = event.at(time);
@@ -126,7 +137,7 @@ pub(super) fn event(emit: &Emit, target: Option<Entity>, now: Timestamp) -> Resu
     event.expect.extend(emit.expect.clone());
     for (name, value) in &emit.index {
         event = match value {
-            Some(value) => event.index(name, eval::value(value, now)?),
+            Some(value) => event.index(name, eval::value(value, now, limits)?),
             None => event.index_by([name.as_str()]),
         };
     }
@@ -134,9 +145,9 @@ pub(super) fn event(emit: &Emit, target: Option<Entity>, now: Timestamp) -> Resu
 }
 
 /// What is asked of a verb.
-pub(super) fn asked(perform: &plan::Perform, now: Timestamp) -> Result<Perform> {
+pub(super) fn asked(perform: &plan::Perform, now: Timestamp, limits: &Limits) -> Result<Perform> {
     let document = |node: &Option<Node>| match node {
-        Some(node) => Document::of(&eval::value(node, now)?),
+        Some(node) => Document::of(&eval::value(node, now, limits)?),
         None => Ok(Document::empty()),
     };
     Ok(Perform {
@@ -160,12 +171,12 @@ fn occurred(at: Option<When>, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// A hash of what a write says, whatever ids it makes and whenever it runs.
-fn content(append: &Append) -> Result<[u8; 16]> {
+fn content(append: &Append, limits: &Limits) -> Result<[u8; 16]> {
     let mut hasher = blake3::Hasher::new();
     for act in &append.acts {
         let said = match act {
-            Act::Emit(emit) => said_of_emit(emit)?,
-            Act::Perform(perform) => said_of_perform(perform)?,
+            Act::Emit(emit) => said_of_emit(emit, limits)?,
+            Act::Perform(perform) => said_of_perform(perform, limits)?,
         };
         // The members in one order, whatever order they were written in.
         let said = said.into_iter().map(|(name, value)| (name.to_owned(), value.canonical()));
@@ -179,8 +190,8 @@ fn content(append: &Append) -> Result<[u8; 16]> {
 /// Some instant, always the same.
 const NEVER: Timestamp = Timestamp::MIN;
 
-fn said_of_emit(emit: &Emit) -> Result<Vec<(&'static str, Value)>> {
-    let mut event = event(emit, None, NEVER)?;
+fn said_of_emit(emit: &Emit, limits: &Limits) -> Result<Vec<(&'static str, Value)>> {
+    let mut event = event(emit, None, NEVER, limits)?;
     let target = match &emit.owner {
         Owner::Unsaid => Value::Null,
         Owner::New => true.into(),
@@ -199,8 +210,8 @@ fn said_of_emit(emit: &Emit) -> Result<Vec<(&'static str, Value)>> {
     ])
 }
 
-fn said_of_perform(perform: &plan::Perform) -> Result<Vec<(&'static str, Value)>> {
-    let asked = asked(perform, NEVER)?;
+fn said_of_perform(perform: &plan::Perform, limits: &Limits) -> Result<Vec<(&'static str, Value)>> {
+    let asked = asked(perform, NEVER, limits)?;
     Ok(vec![
         ("verb", asked.verb.as_str().into()),
         ("target", asked.entity.to_string().into()),

@@ -98,7 +98,7 @@ fn within(text: &str, most: usize) -> Result<Source<'_>> {
         ))
     };
     if text.len() > most {
-        return refused(format!("at most {}", size(most)), size(text.len()));
+        return refused(format!("at most {}", size(most as u64)), size(text.len() as u64));
     }
     let tokens = (most / BYTES_OF_TOKEN).max(1);
     let source = Source { text, tokens: without_comments(lex_at_most(text, tokens)) };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::ahead::Found;
 use super::stored::{Place, Stored};
+use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -29,6 +30,7 @@ pub(super) struct Leg {
     feed: Feed,
     /// The event that is being lent, where it has bytes of its own.
     lent: Arc<[u8]>,
+    limits: Limits,
 }
 
 /// Positions, with the bytes of their events.
@@ -67,7 +69,8 @@ impl Leg {
                 }
             }
         };
-        Ok(Leg { goal, feed, lent: Arc::default() })
+        let limits = Limits::new(shared.options.largest_value, end);
+        Ok(Leg { goal, feed, lent: Arc::default(), limits })
     }
 
     /// Where it ends.
@@ -77,7 +80,7 @@ impl Leg {
 
     /// The next event that is wanted.
     pub fn next(&mut self, shared: &Arc<Shared>, plan: &plan::Subscription) -> Result<Option<Stored<'_>>> {
-        let Leg { feed, lent, .. } = self;
+        let Leg { feed, lent, limits, .. } = self;
         let rows: &mut dyn Iterator<Item = Result<(u64, Arc<[u8]>)>> = match feed {
             Feed::Found(found) => return found.next(shared),
             Feed::Every(rows) => rows,
@@ -86,7 +89,7 @@ impl Leg {
         for row in rows {
             let (position, bytes) = row?;
             let record = Record::open(Position(position), &bytes)?;
-            if plan.wants(&record) {
+            if plan.wants(&record, &limits)? {
                 let place = Place::whole(&bytes, Sketch::of(&record));
                 *lent = bytes;
                 return Ok(Some(Stored::new(lent, place)));

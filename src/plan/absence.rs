@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::by::{Asked, Shown};
 use super::{By, Derived, Question, Tagged, Take, Test, Window};
+use crate::allowance::Limits;
 use crate::entity::{EventType, Name};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
@@ -79,11 +80,19 @@ impl Absence {
     }
 
     /// Whether an event is one of them.
-    pub fn holds(&self, event: &Record) -> bool {
-        event.position().0 > self.after
+    pub fn holds(&self, event: &Record, limits: &Limits) -> Result<bool> {
+        if !(event.position().0 > self.after
             && self.pattern.matches_bytes(event.kind_bytes())
-            && self.since.is_none_or(|since| event.timestamp() >= since)
-            && self.by.iter().all(|by| by.holds(event))
+            && self.since.is_none_or(|since| event.timestamp() >= since))
+        {
+            return Ok(false);
+        }
+        for by in &self.by {
+            if !by.holds(event, limits)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Only those behind this position.

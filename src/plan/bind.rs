@@ -28,6 +28,7 @@ use std::cell::{OnceCell, RefCell};
 use super::expr::{Constant, Node};
 use super::later::{self, Later};
 use super::{Explain, Plan, Read, ReadKind, Write, fault};
+use crate::allowance::{Allowance, LARGEST};
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Admin, Count, EntityRef, Id, Param, Query, Shown, Span, Statement, Text};
@@ -160,9 +161,19 @@ struct Binder<'a> {
     snapshot: Option<&'a Snapshot>,
     now: OnceCell<Timestamp>,
     notices: RefCell<Vec<String>>,
+    /// What all that is worked out already may take.
+    allowance: Allowance<'a>,
+    /// Somebody says it now, and is told what is too large. What is stored is understood all the same, so that it can be dropped: it is
+    /// then told by what is to be worked out.
+    is_new: bool,
 }
 
 impl<'a> Binder<'a> {
+    /// For a definition, which means the same whatever the log holds.
+    fn definition(&self) -> Binder<'_> {
+        Binder { is_new: true, ..Binder::new(self.context, None) }
+    }
+
     fn of(context: &'a Context<'a>) -> Binder<'a> {
         let said = Said {
             text: context.text,
@@ -175,7 +186,17 @@ impl<'a> Binder<'a> {
     }
 
     fn new(context: Said<'a>, snapshot: Option<&'a Snapshot>) -> Binder<'a> {
-        Binder { context, snapshot, now: OnceCell::new(), notices: RefCell::default() }
+        // A definition is worked out wherever it is read, and there are many.
+        let largest = snapshot.map_or(LARGEST / 16, |snapshot| snapshot.options().largest_value);
+        let allowance = Allowance::alone(largest);
+        Binder {
+            context,
+            snapshot,
+            now: OnceCell::new(),
+            notices: RefCell::default(),
+            allowance,
+            is_new: snapshot.is_some(),
+        }
     }
 
     fn fault(&self, span: Span, message: impl Into<String>) -> Error {

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::expr::{Number, same};
+use crate::allowance::{Limits, Unmade};
 use crate::document::Raw;
 use crate::entity::{Entity, EventType, Name};
 use crate::error::Result;
@@ -80,8 +81,8 @@ impl By {
     }
 
     /// Whether an event carries it.
-    pub fn holds(&self, event: &Record) -> bool {
-        match self {
+    pub fn holds(&self, event: &Record, limits: &Limits) -> Result<bool, Unmade> {
+        Ok(match self {
             By::Target(entity) => event.target() == Some(entity.into()),
             By::Type(kind) => event.kind() == kind.as_str(),
             By::Actor(entity) => event.actor() == Some(entity.into()),
@@ -89,21 +90,30 @@ impl By {
             By::Key(key) => event.key() == Some(key),
             By::Cause(cause) => event.cause().is_some_and(|found| found.to_cause() == *cause),
             By::Correlation(correlation) => event.correlation() == Some(correlation),
-            By::Tag(tagged) => tagged.holds(event),
-            By::Any(some) => some.iter().any(|by| by.holds(event)),
-        }
+            By::Tag(tagged) => return tagged.holds(event, limits),
+            By::Any(some) => {
+                for by in some {
+                    if by.holds(event, limits)? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+        })
     }
 }
 
 impl Tagged {
-    fn holds(&self, event: &Record) -> bool {
+    fn holds(&self, event: &Record, limits: &Limits) -> Result<bool, Unmade> {
         let own = |(name, value): (&str, Raw)| {
             name == self.name && value.to_value().is_ok_and(|value| self.passes(&Key::Value(value)))
         };
         // What is no value of an index (an object, a length of time) is not found by it, by `!=` neither.
-        let derived =
-            |index: &Derived| index.0.keys(event).iter().any(|key| self.passes(key) && index.0.holds(key));
-        self.own && event.tags().any(own) || self.index.as_ref().is_some_and(derived)
+        if self.own && event.tags().any(own) {
+            return Ok(true);
+        }
+        let Some(Derived(index)) = &self.index else { return Ok(false) };
+        Ok(index.keys(event, limits)?.iter().any(|key| self.passes(key) && index.holds(key)))
     }
 
     fn passes(&self, key: &Key) -> bool {

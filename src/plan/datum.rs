@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::expr::{Constant, Number, same};
+use crate::allowance::Allowance;
 use crate::document::{Form, Raw};
 use crate::entity::{Entity, EntityStr};
 use crate::lang::ast::Operator;
@@ -168,6 +169,46 @@ impl<'a> Datum<'a> {
         }
     }
 
+    /// The same as [`into_value`](Datum::into_value), whose bytes are taken of an allowance where they are yet to be made. Null where they
+    /// were too many.
+    pub fn taken(self, allowance: &Allowance) -> Value {
+        if self.is_lent() && !allowance.take(self.weight()) {
+            return Value::Null;
+        }
+        self.into_value()
+    }
+
+    /// The same, borrowed from this one or a copy that is taken of an allowance.
+    pub fn copied(&self, allowance: &Allowance) -> Option<Datum<'a>> {
+        (self.is_lent() || allowance.take(self.weight())).then(|| self.clone())
+    }
+
+    /// Whether it is borrowed, so that a value of it is made anew.
+    fn is_lent(&self) -> bool {
+        matches!(self, Datum::Text(Cow::Borrowed(_)) | Datum::Json(Cow::Borrowed(_)) | Datum::Stored(_))
+    }
+
+    /// About how many bytes of memory it takes as a value, beside that itself.
+    pub fn weight(&self) -> usize {
+        match self {
+            Datum::Stored(raw) => raw.weight(),
+            other => other.held(),
+        }
+    }
+
+    /// The beginning of it as JSON, for messages; of what would have to be decoded for that only how large it is.
+    pub fn glimpse(&self) -> String {
+        const LARGE: usize = 64 << 10;
+        match self {
+            Datum::Json(value) => value.glimpse(),
+            Datum::Text(text) => Value::from(text.chars().take(200).collect::<String>()).glimpse(),
+            Datum::Stored(raw) if raw.weight() > LARGE => {
+                format!("an {} of {} bytes", self.kind(), raw.weight())
+            }
+            other => other.clone().into_value().glimpse(),
+        }
+    }
+
     /// What `typeof` says of it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -201,23 +242,10 @@ impl<'a> Datum<'a> {
         match self {
             Datum::Text(text) => text.len(),
             Datum::Entity { kind, id } => kind.len() + id.len(),
-            Datum::Json(value) => held(value),
+            Datum::Json(value) => value.weight(),
             Datum::Stored(raw) => raw.0.len(),
             _ => 0,
         }
-    }
-}
-
-fn held(value: &Value) -> usize {
-    const EACH: usize = size_of::<Value>();
-    match value {
-        Value::Text(text) => text.len(),
-        Value::Array(items) => items.iter().map(|item| EACH + held(item)).sum(),
-        // A member has a name and a place in a table of hashes, too.
-        Value::Object(members) => {
-            members.iter().map(|(name, value)| 2 * EACH + name.len() + held(value)).sum()
-        }
-        _ => 0,
     }
 }
 

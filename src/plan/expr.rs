@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::field::{Field, Sort};
 use super::function::Function;
+use crate::allowance::Allowance;
 use crate::entity::Entity;
 use crate::lang::ast::{Comparison, Operator};
 use crate::pattern::Pattern;
@@ -82,25 +83,85 @@ pub(crate) enum Node {
     },
 }
 
-/// A regular expression, compiled once. Matching takes time linear in the text.
+/// A regular expression, compiled once. Matching takes, for each byte of the text, a step for each of its states at most.
 #[derive(Debug, Clone)]
-pub(crate) struct Regex(regex_lite::Regex);
+pub(crate) struct Regex {
+    pattern: String,
+    /// None where it is too large, and why.
+    compiled: Result<Compiled, String>,
+}
+
+#[derive(Debug, Clone)]
+struct Compiled {
+    regex: regex_lite::Regex,
+    /// How many states it has, or a few more.
+    states: usize,
+}
 
 impl Regex {
-    /// Compiles it; else what is wrong with it.
+    /// The longest pattern, and the most bytes that one compiles to.
+    const LONGEST: usize = 16 << 10;
+    const LARGEST: usize = 256 << 10;
+    /// What a state takes.
+    const STATE: usize = 32;
+    /// What matching holds: for each state, and for each group of each state.
+    const HELD: usize = 4 << 20;
+    const GROUP: usize = 32;
+
+    /// Compiles it; else what is wrong with it. One that is too large is one that is never found: [`too_large`](Regex::too_large).
     pub fn new(pattern: &str) -> Result<Regex, String> {
-        regex_lite::Regex::new(pattern).map(Regex).map_err(|error| error.to_string())
+        let compiled = match pattern.len() > Regex::LONGEST {
+            true => {
+                let longest = Regex::LONGEST >> 10;
+                Err(format!("it takes {} bytes, and at most {longest} KiB are understood", pattern.len()))
+            }
+            false => Regex::compiled(pattern)?,
+        };
+        Ok(Regex { pattern: pattern.to_owned(), compiled })
     }
 
-    /// Whether it is found in a text.
-    pub fn is_match(&self, text: &str) -> bool {
-        self.0.is_match(text)
+    fn compiled(pattern: &str) -> Result<Result<Compiled, String>, String> {
+        let within = |bytes| regex_lite::RegexBuilder::new(pattern).size_limit(bytes).build();
+        let regex = match within(Regex::LARGEST) {
+            Ok(regex) => regex,
+            Err(error) => {
+                let why = error.to_string();
+                // What is no regular expression is none at any size.
+                return if why.contains("size limit") { Ok(Err(why)) } else { Err(why) };
+            }
+        };
+        // It does not tell how large it is: that is found by what it does not fit into.
+        let mut bytes = 128;
+        while bytes < Regex::LARGEST && within(bytes).is_err() {
+            bytes += bytes / 2;
+        }
+        let states = bytes / Regex::STATE;
+        let groups = regex.captures_len();
+        if states * groups * Regex::GROUP > Regex::HELD {
+            let why = format!("{groups} groups are too many for what is between them; write (?:…) for those");
+            return Ok(Err(why));
+        }
+        Ok(Ok(Compiled { regex, states }))
+    }
+
+    /// Why it is too large to be looked for, if it is.
+    pub fn too_large(&self) -> Option<&str> {
+        self.compiled.as_ref().err().map(String::as_str)
+    }
+
+    /// Whether it is found in a text; none where that would take more steps than there are.
+    pub fn is_match(&self, text: &str, allowance: &Allowance) -> Option<bool> {
+        let Ok(Compiled { regex, states }) = &self.compiled else {
+            allowance.at_once(usize::MAX);
+            return None;
+        };
+        allowance.at_once(text.len().saturating_mul(*states)).then(|| regex.is_match(text))
     }
 }
 
 impl PartialEq for Regex {
     fn eq(&self, other: &Regex) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.pattern == other.pattern
     }
 }
 

@@ -12,6 +12,7 @@ use super::datum::Datum;
 use super::expr::{Constant, Node};
 use super::field::Sort;
 use super::order::total;
+use crate::allowance::Allowance;
 
 /// A function, as it is called.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Function {
 pub(crate) enum Work {
     /// From what its arguments are worth; none where they are of a wrong type.
     Plain(for<'a> fn(&[Datum<'a>]) -> Option<Datum<'a>>),
+    /// The same, of what takes memory: none where there is too little left of the allowance, too.
+    Making(for<'a> fn(&[Datum<'a>], &Allowance) -> Option<Datum<'a>>),
     /// Only the branch that is chosen is looked at.
     If,
     /// Only as far as the first that is not null.
@@ -79,6 +82,17 @@ const fn plain(
     doc: &'static str,
 ) -> Function {
     Function { name, arguments, least, most, doc, work: Work::Plain(work), gives }
+}
+
+const fn making(
+    name: &'static str,
+    arguments: &'static str,
+    (least, most): (usize, usize),
+    gives: Gives,
+    work: for<'a> fn(&[Datum<'a>], &Allowance) -> Option<Datum<'a>>,
+    doc: &'static str,
+) -> Function {
+    Function { name, arguments, least, most, doc, work: Work::Making(work), gives }
 }
 
 const fn special(
@@ -138,8 +152,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "a where the condition is true, b where it is false or null",
     ),
     special("coalesce", "a, …", (1, ANY), Like(0), Work::Coalesce, "the first that is not null"),
-    plain("least", "a, …", (1, ANY), Like(0), least, "the least of them, nulls left out"),
-    plain("greatest", "a, …", (1, ANY), Like(0), greatest, "the greatest of them, nulls left out"),
+    making("least", "a, …", (1, ANY), Like(0), least, "the least of them, nulls left out"),
+    making("greatest", "a, …", (1, ANY), Like(0), greatest, "the greatest of them, nulls left out"),
     plain(
         "bucket",
         "x, width",
@@ -156,11 +170,11 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         type_of,
         "'null', 'boolean', 'number', 'text', 'time', 'duration', 'entity', 'array' or 'object'",
     ),
-    plain("lower", "text", (1, 1), Other, text::lower, "in small letters"),
-    plain("upper", "text", (1, 1), Other, text::upper, "in capital letters"),
-    plain("trim", "text", (1, 1), Other, text::trim, "without the space around it"),
+    making("lower", "text", (1, 1), Other, text::lower, "in small letters"),
+    making("upper", "text", (1, 1), Other, text::upper, "in capital letters"),
+    making("trim", "text", (1, 1), Other, text::trim, "without the space around it"),
     plain("length", "x", (1, 1), Other, text::length, "how many characters, items or members"),
-    plain(
+    making(
         "substring",
         "text, start[, length]",
         (2, 3),
@@ -168,8 +182,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         text::substring,
         "the characters from start on, counted from 0",
     ),
-    plain("concat", "a, …", (1, ANY), Other, text::concat, "as text, one behind the other, nulls left out"),
-    plain(
+    making("concat", "a, …", (1, ANY), Other, text::concat, "as text, one behind the other, nulls left out"),
+    making(
         "split",
         "text, separator",
         (2, 2),
@@ -206,9 +220,9 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     plain("second", "time", (1, 1), Other, time::second, "the second from 0 to 59"),
     plain("weekday", "time", (1, 1), Other, time::weekday, "the day of the week, Monday is 1, in UTC"),
     plain("date", "time", (1, 1), Date, time::date, "the day as text, like '2024-01-01', in UTC"),
-    plain("keys", "object", (1, 1), Other, text::keys, "the names of its members, as an array"),
-    plain("values", "object", (1, 1), Other, text::values, "the values of its members, as an array"),
-    plain(
+    making("keys", "object", (1, 1), Other, text::keys, "the names of its members, as an array"),
+    making("values", "object", (1, 1), Other, text::values, "the values of its members, as an array"),
+    making(
         "append",
         "list, x, …",
         (2, ANY),
@@ -216,7 +230,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         list::append,
         "the list and these items behind it; a null list is empty",
     ),
-    plain(
+    making(
         "without",
         "x, y, …",
         (2, ANY),
@@ -224,8 +238,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         list::without,
         "the list without the items that equal one of these, or the object without the members so named",
     ),
-    plain("union", "list, …", (1, ANY), Other, list::union, "the items of the lists, each once"),
-    plain(
+    making("union", "list, …", (1, ANY), Other, list::union, "the items of the lists, each once"),
+    making(
         "slice",
         "list, start[, length]",
         (2, 3),
@@ -233,7 +247,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         list::slice,
         "the items from start on, counted from 0, or from the end if it is below (slice(x, -10): the last ten)",
     ),
-    plain(
+    making(
         "get",
         "x, key",
         (2, 2),
@@ -241,7 +255,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         list::get,
         "the member of this name, or the item at this place, from the end if it is below 0; null where there is none",
     ),
-    plain(
+    making(
         "put",
         "object, name, x",
         (3, 3),
@@ -249,7 +263,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         list::put,
         "the object with x as its member of this name; a null object is empty",
     ),
-    plain(
+    making(
         "merge",
         "object, patch",
         (2, 2),
@@ -257,7 +271,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         list::merge,
         "the object after a JSON merge patch: null removes, objects merge, anything else replaces",
     ),
-    plain("text", "x", (1, 1), Other, text::text, "x as text; arrays and objects as JSON"),
+    making("text", "x", (1, 1), Other, text::text, "x as text; arrays and objects as JSON"),
     plain(
         "number",
         "x",
@@ -278,6 +292,17 @@ impl PartialEq for Function {
     /// There is one of a name.
     fn eq(&self, other: &Function) -> bool {
         self.name == other.name
+    }
+}
+
+impl Work {
+    /// What it makes of what its arguments are worth; none where it is not worked out of these.
+    pub fn of<'a>(self, given: &[Datum<'a>], allowance: &Allowance) -> Option<Datum<'a>> {
+        match self {
+            Work::Plain(work) => work(given),
+            Work::Making(work) => work(given, allowance),
+            _ => None,
+        }
     }
 }
 
@@ -321,15 +346,28 @@ impl Function {
     }
 }
 
-fn least<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
+fn least<'a>(given: &[Datum<'a>], allowance: &Allowance) -> Option<Datum<'a>> {
+    if !comparable(given, allowance) {
+        return None;
+    }
     let known = given.iter().filter(|datum| !datum.is_null());
-    Some(known.min_by(|a, b| total(a, b)).cloned().unwrap_or(Datum::Null))
+    known.min_by(|a, b| total(a, b)).map_or(Some(Datum::Null), |least| least.copied(allowance))
 }
 
-fn greatest<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
+fn greatest<'a>(given: &[Datum<'a>], allowance: &Allowance) -> Option<Datum<'a>> {
+    if !comparable(given, allowance) {
+        return None;
+    }
     let known = given.iter().filter(|datum| !datum.is_null());
     // Of equal ones the first, as in `least`.
-    Some(known.rev().max_by(|a, b| total(a, b)).cloned().unwrap_or(Datum::Null))
+    known.rev().max_by(|a, b| total(a, b)).map_or(Some(Datum::Null), |greatest| greatest.copied(allowance))
+}
+
+/// What is stored is decoded to be compared, two at a time.
+fn comparable(given: &[Datum], allowance: &Allowance) -> bool {
+    given.iter().all(|datum| {
+        !matches!(datum, Datum::Json(_) | Datum::Stored(_)) || allowance.lend(2 * datum.weight())
+    })
 }
 
 fn type_of<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
@@ -367,7 +405,10 @@ mod tests {
         #[test]
         fn no_function_panics(given in prop::collection::vec(any_datum(), 1..4)) {
             for function in FUNCTIONS {
-                let Work::Plain(work) = function.work else { continue };
+                let (Work::Plain(_) | Work::Making(_)) = function.work else { continue };
+                let work = |given: &[Datum]| {
+                    function.work.of(given, &Allowance::default()).map(|datum| datum.into_owned())
+                };
                 if !(function.least..=function.most).contains(&given.len()) {
                     continue;
                 }

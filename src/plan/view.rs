@@ -7,6 +7,7 @@ use super::expr::Predicate;
 use super::find::Find;
 use super::shape::{Column, Group, SortKey, limit, order};
 use super::{By, ReadKind, Until, Window};
+use crate::allowance::{Limits, Unmade};
 use crate::entity::{Name, Position};
 use crate::event::record::Record;
 use crate::pattern::Pattern;
@@ -61,14 +62,21 @@ impl View {
 
 impl Selected {
     /// Whether an event is one of them.
-    pub fn admits(&self, event: &Record) -> bool {
+    pub fn admits(&self, event: &Record, limits: &Limits) -> Result<bool, Unmade> {
         let position = event.position().0;
-        self.pattern.matches_bytes(event.kind_bytes())
+        if !(self.pattern.matches_bytes(event.kind_bytes())
             && position > self.window.after
             && position <= self.window.through
-            && (!self.window.is_timed() || self.window.occurred(event.timestamp()))
-            && self.by.iter().all(|by| by.holds(event))
-            && self.predicate.as_ref().is_none_or(|predicate| predicate.holds(event))
+            && (!self.window.is_timed() || self.window.occurred(event.timestamp())))
+        {
+            return Ok(false);
+        }
+        for by in &self.by {
+            if !by.holds(event, limits)? {
+                return Ok(false);
+            }
+        }
+        self.predicate.as_ref().map_or(Ok(true), |predicate| predicate.holds(event, limits))
     }
 }
 

@@ -96,6 +96,10 @@ pub struct Opening {
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub memory: Option<usize>,
 
+    /// How much memory one evaluation may make, and a state may take; 16MB if not said
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
+    pub largest_value: Option<usize>,
+
     /// How long a statement may be, like 64MB; 16MB if not said
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub max_statement: Option<usize>,

@@ -45,6 +45,9 @@ fn open_with(
     if let Some(events) = opening.max_brought_about {
         options = options.max_brought_about(events);
     }
+    if let Some(bytes) = opening.largest_value {
+        options = options.largest_value(bytes);
+    }
     // Only a name that is surely free is created; everything else is for opening to judge.
     let free = matches!(path.try_exists(), Ok(false)) && !path.is_symlink();
     if free && (missing == Missing::Fail || opening.read_only) {

@@ -173,12 +173,15 @@ impl Shared {
         if index.is_complete() {
             return Ok(true);
         }
+        let limits = self.limits();
         let began = Instant::now();
         let mut lists: BTreeMap<Term, Vec<u64>> = BTreeMap::new();
         let (mut through, mut bytes, mut terms) = (done, 0, Vec::new());
         let mut log = self.snapshot().log(done + 1, definition.0, Direction::Ascending);
         log.lend(self.options.index_slice.0, |position, event| {
-            index.terms(&Record::open(Position(position), event)?, &mut terms);
+            if let Some(why) = index.terms(&Record::open(Position(position), event)?, &limits, &mut terms)? {
+                return Err(why);
+            }
             for term in terms.drain(..) {
                 bytes += term.as_bytes().len() + 16;
                 lists.entry(term).or_default().push(position);

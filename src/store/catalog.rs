@@ -37,6 +37,7 @@ use super::snapshot::Snapshot;
 use super::term::{self, Key, Term};
 use super::verb::Rule;
 use super::view::View;
+use crate::allowance::{Limits, Unmade};
 use crate::entity::{Entity, EventType, Name, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
@@ -92,7 +93,7 @@ pub(crate) trait Compile: Send + Sync {
 /// Works out what an event is to be found by.
 pub(crate) trait Derive: Send + Sync {
     /// Adds what an event has. The same event has the same, whenever it is asked.
-    fn keys(&self, event: &Record, found: &mut Vec<Key>);
+    fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<Key>) -> Result<(), Unmade>;
 
     /// Whether it is of the states of entities, and events have nothing of it.
     fn is_of_states(&self) -> bool {
@@ -100,7 +101,15 @@ pub(crate) trait Derive: Send + Sync {
     }
 
     /// Adds what the state of an entity has.
-    fn keys_of_state(&self, _id: &str, _kept: &Kept, _found: &mut Vec<Key>) {}
+    fn keys_of_state(
+        &self,
+        _id: &str,
+        _kept: &Kept,
+        _limits: &Limits,
+        _found: &mut Vec<Key>,
+    ) -> Result<(), Unmade> {
+        Ok(())
+    }
 }
 
 /// What evaluates a definition, or why nothing does.
@@ -457,14 +466,26 @@ impl Index {
     }
 
     /// What it holds an event under; nothing, if it is not of such events.
-    pub fn keys(&self, event: &Record) -> Vec<Key> {
+    pub fn keys(&self, event: &Record, limits: &Limits) -> Result<Vec<Key>, Unmade> {
         let mut keys = Vec::new();
         if let Ok(derive) = &self.definition.derive
             && self.definition.on.matches_text(event.kind())
         {
-            derive.keys(event, &mut keys);
+            derive.keys(event, limits, &mut keys)?;
         }
-        keys
+        Ok(keys)
+    }
+
+    /// Why there is nothing of an event in it, and what to do.
+    fn unmade(&self, unmade: Unmade) -> Error {
+        let (what, drop) = if self.is_of_view() { ("view", "DROP VIEW") } else { ("index", "DROP INDEX") };
+        match Error::from(unmade) {
+            Error::Invalid { expected, found, .. } => {
+                let found = format!("{found}; or {drop} {}", Name(self.name()));
+                Error::invalid(format!("the {what} {}", Name(self.name())), expected, found)
+            }
+            error => error,
+        }
     }
 
     /// Whether it can hold such a value.
@@ -472,9 +493,18 @@ impl Index {
         self.term(key).is_some()
     }
 
-    /// Adds the terms of an event, each once.
-    pub(super) fn terms(&self, event: &Record, terms: &mut Vec<Term>) {
-        let keys = self.keys(event);
+    /// Adds the terms of an event, each once. Where it cannot be evaluated for it, there are none, and it says why.
+    pub(super) fn terms(
+        &self,
+        event: &Record,
+        limits: &Limits,
+        terms: &mut Vec<Term>,
+    ) -> Result<Option<Error>> {
+        let keys = match self.keys(event, limits) {
+            Ok(keys) => keys,
+            Err(Unmade::Ended(error)) => return Err(error),
+            Err(unmade) => return Ok(Some(self.unmade(unmade))),
+        };
         let first = terms.len();
         terms.extend(keys.iter().filter_map(|key| self.term(key)));
         if terms.len() > first + 1 {
@@ -483,6 +513,7 @@ impl Index {
             own.dedup();
             terms.append(&mut own);
         }
+        Ok(None)
     }
 }
 
@@ -705,11 +736,22 @@ impl Catalog {
         self.indexes.ended() + self.models.ended() + self.finders.ended() + self.views.ended()
     }
 
-    /// Adds what the indexes hold an event under.
-    pub(super) fn terms(&self, position: Position, bytes: &[u8], terms: &mut Vec<Term>) -> Result<()> {
+    /// Adds what the indexes hold an event under. An index that cannot be worked out for it is told with why.
+    pub(super) fn terms(
+        &self,
+        position: Position,
+        bytes: &[u8],
+        limits: &Limits,
+        terms: &mut Vec<Term>,
+        mut failed: impl FnMut(&Index, Error) -> Result<()>,
+    ) -> Result<()> {
         if !self.indexes.is_empty() {
             let event = Record::open(position, bytes)?;
-            self.indexes.iter().for_each(|index| index.terms(&event, terms));
+            for index in self.indexes.iter() {
+                if let Some(why) = index.terms(&event, limits, terms)? {
+                    failed(index, why)?;
+                }
+            }
         }
         Ok(())
     }

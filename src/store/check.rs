@@ -24,6 +24,7 @@ use super::cold::{LISTS, Zone, ZoneFound};
 use super::posting::Chunk;
 use super::snapshot::{Direction, Snapshot, View};
 use super::term::{Term, definition_of, is_counted, terms_of};
+use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -168,6 +169,7 @@ struct Check<'s> {
     chain: Chain,
     run: Run,
     indexes: Indexes,
+    limits: Limits,
 }
 
 /// The indexes that are compared, each with the position up to which it is backfilled for sure.
@@ -183,13 +185,15 @@ impl Indexes {
     }
 
     /// Adds the terms that an event must be found by.
-    fn terms(&self, event: &Record, terms: &mut Vec<Term>) {
+    fn terms(&self, event: &Record, limits: &Limits, terms: &mut Vec<Term>) -> Result<()> {
         for (index, backfilled) in &self.0 {
             let position = event.position().0;
             if position <= *backfilled || position > index.position.0 {
-                index.terms(event, terms);
+                // What it cannot be worked out for is in a list of its own.
+                index.terms(event, limits, terms)?;
             }
         }
+        Ok(())
     }
 
     /// How many of some positions count, ascending, in the list of a term.
@@ -258,6 +262,7 @@ impl<'s> Check<'s> {
             chain: Chain { hash: Some([0; 32]), ..Chain::default() },
             run: Run::default(),
             indexes: Indexes::of(snapshot),
+            limits: snapshot.limits(),
         }
     }
 
@@ -386,7 +391,7 @@ impl<'s> Check<'s> {
         self.link(&event, bytes)?;
         let mut terms = self.found.or_fault(terms_of(&event))?.unwrap_or_default();
         if !self.indexes.0.is_empty() {
-            self.indexes.terms(&record, &mut terms);
+            self.indexes.terms(&record, &self.limits, &mut terms)?;
         }
         for term in terms {
             self.run.terms.entry(term).or_default().push(position);

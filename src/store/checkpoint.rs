@@ -10,6 +10,7 @@ use super::follow::{SnapshotDue, follow};
 use super::journal::Salt;
 use super::pace::{Pace, Paces};
 use super::tail::Tail;
+use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
@@ -32,8 +33,10 @@ impl Shared {
     pub fn checkpoint_frozen(&self) -> Result<()> {
         let Some(frozen) = self.tails().frozen else { return Ok(()) };
         // Not longer than that: lists stay as long as somebody has the catalog that they are of.
-        let written =
-            { write(&self.cold, &[&frozen], JournalAfter::Kept, &self.tails().catalog, &self.paces) };
+        let limits = self.limits();
+        let written = {
+            write(&self.cold, &[&frozen], JournalAfter::Kept, &self.tails().catalog, &self.paces, &limits)
+        };
         match written {
             Ok(due) => self.snapshots_due(due),
             Err(error) => {
@@ -68,12 +71,15 @@ pub(crate) fn write(
     after: JournalAfter,
     catalog: &Catalog,
     paces: &Paces,
+    limits: &Limits,
 ) -> Result<Vec<SnapshotDue>> {
     let events: usize = tails.iter().map(|tail| tail.read().events().len()).sum();
-    let pace = Pace::of(events.max(2), &|| false);
+    let pace = Pace::of(events.max(2), &|| false, limits);
     match write_with(cold, tails, after, catalog, Some((paces, &pace))) {
         // What is kept may be damaged, or slow. It must not stand in the way of the log: the background tells of it, and brings it up.
-        Err(error) if pace.overran().is_some() || matches!(error, Error::Corrupt { .. }) => {
+        Err(error)
+            if pace.overran().is_some() || matches!(error, Error::Corrupt { .. } | Error::Stopped { .. }) =>
+        {
             if let Some(definition) = pace.overran() {
                 paces.overran(definition, events);
             }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::catalog::Catalog;
 use super::snapshot::Snapshot;
 use super::term::Term;
+use crate::allowance::Limits;
 use crate::error::Result;
 use crate::event::record::Record;
 
@@ -18,7 +19,7 @@ pub(crate) trait Condition: fmt::Debug + fmt::Display + Send + Sync {
     fn find(&self, snapshot: &Snapshot, after: u64) -> Result<Option<u64>>;
 
     /// Whether an event is one of them.
-    fn is_met_by(&self, event: &Record) -> bool;
+    fn is_met_by(&self, event: &Record, limits: &Limits) -> Result<bool>;
 
     /// Lists of which one at least holds each of them; none where lists do not tell. They are those of events that are appended by
     /// this catalog.

@@ -9,7 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
-use crate::error::{Error, Result};
+use crate::allowance::{Limits, Unmade};
+use crate::error::{Error, Result, size};
 use crate::event::record::Record;
 use crate::pattern::Pattern;
 use crate::time::Timestamp;
@@ -21,11 +22,11 @@ pub(crate) const EVERY: u64 = if cfg!(test) { 4 } else { 1000 };
 /// What events make of the states of a kind of entities. The same events make the same state, whenever they are folded.
 pub(crate) trait Fold: fmt::Debug + Send + Sync {
     /// Folds an event in: one of the entity's own, or one that is included. Null is no state: before the first event, and
-    /// after a deletion.
+    /// after a deletion. Says by how many bytes of memory the state has grown at most.
     ///
     /// # Errors
-    /// What could not be worked out of the event, in words. The state is then as it was.
-    fn apply(&self, state: &mut Value, event: &Record, own: bool) -> Result<(), String>;
+    /// What could not be worked out of the event, or that somebody ended it. The state is then as it was.
+    fn apply(&self, state: &mut Value, event: &Record, own: bool, limits: &Limits) -> Result<u64, Unmade>;
 
     /// What an event of a type does to a state, whatever its data.
     fn effect(&self, kind: &str, own: bool) -> Effect;
@@ -109,13 +110,17 @@ impl Touched {
 pub(crate) struct Plain;
 
 impl Fold for Plain {
-    fn apply(&self, state: &mut Value, event: &Record, own: bool) -> Result<(), String> {
+    fn apply(&self, state: &mut Value, event: &Record, own: bool, limits: &Limits) -> Result<u64, Unmade> {
         match self.effect(event.kind(), own) {
-            Effect::Makes => state.merge(event.data().to_value().map_err(|error| error.to_string())?),
+            Effect::Makes => {
+                let (data, growth) = merged(event, limits)?;
+                state.merge(data);
+                return Ok(growth);
+            }
             Effect::Deletes => *state = Value::Null,
             Effect::Nothing => {}
         }
-        Ok(())
+        Ok(0)
     }
 
     fn effect(&self, kind: &str, own: bool) -> Effect {
@@ -143,6 +148,71 @@ impl Fold for Plain {
     }
 }
 
+/// So many bytes of memory are in a stored byte at most: of an array of numbers below 128.
+const DENSEST: u64 = 1 + crate::value::ITEM as u64;
+
+/// The data of an event that is merged into a state, and how many bytes of memory it takes at most.
+pub(crate) fn merged(event: &Record, limits: &Limits) -> Result<(Value, u64), Unmade> {
+    let data = event.data();
+    let mut weight = heaviest(data.0.len());
+    if weight > limits.largest() {
+        weight = data.weight() as u64;
+    }
+    if weight > limits.largest() {
+        return Err(Unmade::Fault(too_large("data", weight, limits)));
+    }
+    let data = data.to_value().map_err(|error| Unmade::Fault(error.to_string()))?;
+    Ok((data, weight))
+}
+
+/// What a state takes in memory at most that takes so many bytes where it is stored.
+fn heaviest(stored: usize) -> u64 {
+    (stored as u64).saturating_mul(DENSEST)
+}
+
+pub(super) fn too_large(what: &str, weight: u64, limits: &Limits) -> String {
+    format!(
+        "expected a state that takes at most {} of memory, found {what} of {weight} bytes; keep less in it, or raise \
+         Options::largest_value (--largest-value)",
+        size(limits.largest())
+    )
+}
+
+/// How many bytes of memory a state takes at most; it is weighed again where that is more than it may. It is no part of what a
+/// state is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Weight(u64);
+
+impl PartialEq for Weight {
+    fn eq(&self, _: &Weight) -> bool {
+        true
+    }
+}
+
+impl Weight {
+    /// Of what takes so many bytes where it is stored.
+    pub fn stored(bytes: usize) -> Weight {
+        Weight(heaviest(bytes))
+    }
+
+    /// Whether it is known to be small enough.
+    pub fn fits(self, limits: &Limits) -> bool {
+        self.0 <= limits.largest()
+    }
+
+    /// Adds what it has grown by; an error in words where it is too large by then.
+    fn grow(&mut self, growth: u64, state: &Value, limits: &Limits) -> Result<(), String> {
+        self.0 = self.0.saturating_add(growth);
+        if self.0 > limits.largest() {
+            self.0 = state.weight() as u64;
+        }
+        if self.0 > limits.largest() {
+            return Err(too_large("one", self.0, limits));
+        }
+        Ok(())
+    }
+}
+
 /// What an entity's events have made so far.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Folded {
@@ -166,6 +236,7 @@ pub(crate) struct Folded {
     pub clock: Clock,
     /// The first event since the last deletion that could not be folded in: there is no state as long as this stands.
     pub fault: Option<Fault>,
+    pub weight: Weight,
 }
 
 /// An event that could not be folded in.
@@ -179,12 +250,15 @@ pub(crate) struct Fault {
 
 impl Folded {
     /// Folds the next event in, and tells whether it is late: something that occurred after it was folded before it.
-    pub fn add(&mut self, fold: &dyn Fold, event: &Record, own: bool) -> bool {
+    ///
+    /// # Errors
+    /// If somebody ends it: then this is of no use any more.
+    pub fn add(&mut self, fold: &dyn Fold, event: &Record, own: bool, limits: &Limits) -> Result<bool> {
         if self.fault.is_some() && fold.effect(event.kind(), own) == Effect::Deletes {
             self.fault = None;
         }
         if self.fault.is_none()
-            && let Err(why) = fold.apply(&mut self.state, event, own)
+            && let Err(why) = self.apply(fold, event, own, limits)?
         {
             let (position, kind) = (event.position().0, event.kind().to_owned());
             self.fault = Some(Fault { position, kind, why });
@@ -207,7 +281,30 @@ impl Folded {
             self.lateness = self.lateness.max(lateness.unsigned_abs());
         }
         self.latest = self.latest.max(Some(occurred));
-        late
+        Ok(late)
+    }
+
+    /// What the event makes of the state; or why it makes nothing.
+    fn apply(
+        &mut self,
+        fold: &dyn Fold,
+        event: &Record,
+        own: bool,
+        limits: &Limits,
+    ) -> Result<std::result::Result<(), String>> {
+        match fold.apply(&mut self.state, event, own, limits) {
+            Ok(growth) => {
+                let fits = self.weight.grow(growth, &self.state, limits);
+                if fits.is_err() {
+                    // There is none from here on, and what is too large is not kept.
+                    self.state = Value::Null;
+                }
+                Ok(fits)
+            }
+            Err(Unmade::Fault(why)) => Ok(Err(why)),
+            Err(Unmade::Over(error)) => Ok(Err(error.to_string())),
+            Err(Unmade::Ended(error)) => Err(error),
+        }
     }
 
     /// An error where there is no state because an event could not be folded in.

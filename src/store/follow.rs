@@ -22,6 +22,7 @@ use super::progress::Progress;
 use super::snapshot::Direction;
 use super::term::Term;
 use super::{Shared, locked, view};
+use crate::allowance::Limits;
 use crate::entity::{Entity, EntityStr, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
@@ -39,6 +40,7 @@ struct Followed<'c> {
     model: &'c Model,
     fold: &'c Arc<dyn Fold>,
     finders: Vec<(&'c Arc<Finder>, Built)>,
+    limits: &'c Limits,
 }
 
 /// Brings up to a stretch of the log what was kept up to its beginning, and tells which plain entities are due a snapshot. The
@@ -207,7 +209,7 @@ fn bring_up(
             tables.set_built(model.position, position, &Built::DROPPING)?;
         }
     }
-    let followed = Followed { model, fold, finders };
+    let followed = Followed { model, fold, finders, limits: pace.limits() };
     for (id, positions) in entities {
         followed.entity(tables, &id, first, events, &positions, pace)?;
     }
@@ -226,21 +228,22 @@ impl Followed<'_> {
     ) -> Result<()> {
         let definition = self.model.position;
         let finders: Vec<_> = self.finders.iter().filter(|(_, built)| built.has(id)).collect();
-        let found = |kept: &Kept| -> Vec<Vec<Term>> {
-            finders.iter().map(|(finder, _)| found_by(id, kept, finder)).collect()
+        let limits = self.limits;
+        let found = |kept: &Kept| -> Result<Vec<Vec<Term>>> {
+            finders.iter().map(|(finder, _)| found_by(id, kept, finder, limits)).collect()
         };
         let (mut folded, before) = tables.with_state(definition, id, |bytes| match bytes {
             None => Ok((Folded::default(), finders.iter().map(|_| Vec::new()).collect())),
             Some(bytes) => {
                 let kept = Kept::open(bytes)?;
-                Ok((kept.to_folded()?, found(&kept)))
+                Ok((kept.to_folded(limits)?, found(&kept)?))
             }
         })?;
         let mut term = None;
         for (position, own) in positions {
             pace.check()?;
             let bytes = events.get((position - first) as usize).map(AsRef::as_ref).unwrap_or_default();
-            folded.add(&**self.fold, &Record::open(Position(*position), bytes)?, *own);
+            folded.add(&**self.fold, &Record::open(Position(*position), bytes)?, *own, limits)?;
             if folded.events.is_multiple_of(self.fold.every()) {
                 let entity = match &term {
                     Some(term) => term,
@@ -250,7 +253,7 @@ impl Followed<'_> {
             }
         }
         let bytes = folded.encode()?;
-        let after = found(&Kept::open(&bytes)?);
+        let after = found(&Kept::open(&bytes)?)?;
         for (before, after) in before.iter().zip(&after) {
             // Both are in order.
             for term in before.iter().filter(|term| after.binary_search(term).is_err()) {
@@ -265,8 +268,8 @@ impl Followed<'_> {
 }
 
 /// The terms that a state is found by, each once, in order. Those of which there is none have a place of their own: they are to be told of.
-pub(super) fn found_by(id: &str, kept: &Kept, finder: &Finder) -> Vec<Term> {
-    if kept.fault.is_some() { vec![finder.faulty_term()] } else { finder.terms(id, kept) }
+pub(super) fn found_by(id: &str, kept: &Kept, finder: &Finder, limits: &Limits) -> Result<Vec<Term>> {
+    if kept.fault.is_some() { Ok(vec![finder.faulty_term()]) } else { finder.terms(id, kept, limits) }
 }
 
 /// Snapshots that are to be made, and to be written, when there is time.
@@ -468,7 +471,8 @@ impl Shared {
             return Err(Error::corrupt("the log", format!("no event at #{}", through + 1)));
         }
         let is_stopping = || self.upkeep.stopping();
-        let pace = Pace::of(events.len(), &is_stopping);
+        let limits = self.limits();
+        let pace = Pace::of(events.len(), &is_stopping, &limits);
         pace.begin(definition);
         let kept = self.cold.write("keeping what is defined", |tables| {
             // A checkpoint may have come between.
@@ -505,7 +509,8 @@ impl Shared {
         let all = self.options.index_slice.1;
         let most = self.paces.events(finder.position, all);
         let is_stopping = || self.upkeep.stopping();
-        let pace = Pace::of(most, &is_stopping);
+        let limits = self.limits();
+        let pace = Pace::of(most, &is_stopping, &limits);
         pace.begin(finder.position);
         let built = self.cold.write("building an index of states", |tables| {
             let (model, index) = (model.position, finder.position);
@@ -521,7 +526,7 @@ impl Shared {
             let (mut entries, mut last, mut count) = (Vec::new(), None, 0);
             tables.states_after(model, &after, most, |id, bytes| {
                 pace.check()?;
-                let terms = found_by(id, &Kept::open(bytes)?, finder);
+                let terms = found_by(id, &Kept::open(bytes)?, finder, &limits)?;
                 entries.extend(terms.into_iter().map(|term| (term, id.to_owned())));
                 (last, count) = (Some(id.as_bytes().to_vec()), count + 1);
                 Ok(())

@@ -423,7 +423,7 @@ fn keys(
 pub(crate) const ANY_CONTENT: [u8; 16] = [0; 16];
 
 /// How many bytes a group may have.
-pub(super) fn check_size(options: &Options, bytes: usize, events: usize) -> Result<()> {
+pub(crate) fn check_size(options: &Options, bytes: usize, events: usize) -> Result<()> {
     if bytes <= options.max_group {
         return Ok(());
     }

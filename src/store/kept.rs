@@ -12,11 +12,13 @@
 //! The table adds a checksum. A state is read in place where only a part of it is asked for.
 
 use super::clock::Clock;
-use super::fold::{Fault, Folded};
+use super::fold::{Fault, Folded, Weight, too_large};
 use super::posting::{put, take};
+use crate::allowance::Limits;
 use crate::document::Raw;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
+use crate::value::Value;
 
 /// What is stored of a fold, without its state decoded.
 #[derive(Debug, Clone)]
@@ -100,10 +102,29 @@ impl<'a> Kept<'a> {
         Some(Kept { version, events, position, late, lateness, lowest, latest, clock, fault, state })
     }
 
+    /// Why there is no state: an event could not be folded in, or the state was made where more was allowed.
+    pub fn faulty(&self, limits: &Limits) -> Option<Fault> {
+        let fits = || {
+            Weight::stored(self.state.0.len()).fits(limits) || self.state.weight() as u64 <= limits.largest()
+        };
+        if self.fault.is_some() || fits() {
+            return self.fault.clone();
+        }
+        Some(Fault {
+            position: self.position,
+            kind: "what came before".to_owned(),
+            why: too_large("one", self.state.weight() as u64, limits),
+        })
+    }
+
     /// All of it, decoded.
-    pub fn to_folded(&self) -> Result<Folded> {
+    pub fn to_folded(&self, limits: &Limits) -> Result<Folded> {
+        let weight = Weight::stored(self.state.0.len());
+        let fault = self.faulty(limits);
+        let fits = fault == self.fault;
         Ok(Folded {
-            state: self.state.to_value()?,
+            state: if fits { self.state.to_value()? } else { Value::Null },
+            weight,
             version: self.version,
             events: self.events,
             position: self.position,
@@ -112,7 +133,7 @@ impl<'a> Kept<'a> {
             lateness: self.lateness,
             lowest: self.lowest,
             clock: self.clock.clone(),
-            fault: self.fault.clone(),
+            fault,
         })
     }
 }
@@ -157,14 +178,15 @@ mod tests {
                 latest: latest.map(|at| Timestamp::from_millis(i64::from(at) - 1_000_000_000)),
                 clock,
                 fault: fault.map(|why| Fault { position: numbers.0, kind: "Order.paid".to_owned(), why }),
+                weight: Weight::default(),
             };
-            prop_assert_eq!(Kept::open(&folded.encode().unwrap()).unwrap().to_folded().unwrap(), folded);
+            prop_assert_eq!(Kept::open(&folded.encode().unwrap()).unwrap().to_folded(&Limits::default()).unwrap(), folded);
         }
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             if let Ok(kept) = Kept::open(&bytes) {
-                let _ = kept.to_folded();
+                let _ = kept.to_folded(&Limits::default());
             }
         }
     }

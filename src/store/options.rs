@@ -9,6 +9,7 @@ use super::disk::Disk;
 use super::disk::overlay::Overlay;
 use super::disk::real::RealDisk;
 use super::report::{Listener, Report};
+use crate::allowance::LARGEST;
 use crate::error::{Error, Result};
 use crate::event::EventId;
 use crate::time::Clock;
@@ -48,6 +49,7 @@ pub struct Options {
     pub(crate) query_memory: usize,
     pub(crate) max_statement: usize,
     pub(crate) max_brought_about: u64,
+    pub(crate) largest_value: usize,
     pub(crate) frame_bytes: usize,
     pub(crate) max_event: usize,
     pub(crate) max_group: usize,
@@ -144,6 +146,7 @@ impl Default for Options {
             query_memory: 256 << 20,
             max_statement: MAX_STATEMENT,
             max_brought_about: 10_000,
+            largest_value: LARGEST,
             frame_bytes: 4 << 20,
             max_event: 16 << 20,
             max_group: 32 << 20,
@@ -285,6 +288,14 @@ impl Options {
     /// ```
     pub fn max_brought_about(mut self, events: u64) -> Options {
         self.max_brought_about = events.max(1);
+        self
+    }
+
+    /// The most bytes of memory that one evaluation makes, and that a state takes (16 MiB by default): of an expression for a row, of a
+    /// definition for an event. What would take more is an error, as any other that an evaluation ends with: a query ends, an
+    /// append is refused, an entity has no state from that event on. Work is bounded with it.
+    pub fn largest_value(mut self, bytes: usize) -> Options {
+        self.largest_value = bytes;
         self
     }
 

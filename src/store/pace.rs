@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::locked;
+use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
@@ -25,15 +26,21 @@ pub(crate) struct Pace<'p> {
     /// The definition that is evaluated.
     definition: Cell<Option<Position>>,
     is_over: Cell<bool>,
+    limits: &'p Limits,
 }
 
 impl<'p> Pace<'p> {
     /// Begins a stretch of so many events.
-    pub fn of(events: usize, is_stopping: &'p dyn Fn() -> bool) -> Pace<'p> {
+    pub fn of(events: usize, is_stopping: &'p dyn Fn() -> bool, limits: &'p Limits) -> Pace<'p> {
         let events = u32::try_from(events).unwrap_or(u32::MAX);
         // One event is never too many.
         let until = (events > 1).then(|| Instant::now() + STRETCH + EVENT.saturating_mul(events));
-        Pace { until, is_stopping, definition: Cell::new(None), is_over: Cell::new(false) }
+        Pace { until, is_stopping, definition: Cell::new(None), is_over: Cell::new(false), limits }
+    }
+
+    /// What each evaluation may take.
+    pub fn limits(&self) -> &'p Limits {
+        self.limits
     }
 
     /// Says which definition is evaluated from here on.
@@ -107,13 +114,14 @@ mod tests {
 
     #[test]
     fn a_single_event_is_never_too_many_and_a_stretch_ends_where_the_database_closes() {
-        let pace = Pace { until: Some(Instant::now()), ..Pace::of(2, &|| false) };
+        let limits = Limits::default();
+        let pace = Pace { until: Some(Instant::now()), ..Pace::of(2, &|| false, &limits) };
         pace.begin(Position(7));
         assert!(pace.overran().is_none());
         assert!(pace.check().is_err());
         assert_eq!(pace.overran(), Some(Position(7)));
-        assert!(Pace::of(1, &|| false).until.is_none());
-        let closing = Pace::of(1, &|| true);
+        assert!(Pace::of(1, &|| false, &limits).until.is_none());
+        let closing = Pace::of(1, &|| true, &limits);
         assert!(closing.check().is_err() && closing.overran().is_none());
     }
 

@@ -7,9 +7,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Sabotage;
-use super::catalog::{self, Catalog, Change};
+use super::catalog::{self, Catalog, Change, Index};
 use super::checkpoint::{self, JournalAfter};
 use super::cold::{Cold, Meta, at_opening};
 use super::disk::{Disk, File};
@@ -18,6 +19,8 @@ use super::options::Options;
 use super::pace::Paces;
 use super::tail::{Staged, Tail};
 use super::term::terms_of;
+use crate::allowance::Limits;
+use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::codec;
@@ -211,7 +214,8 @@ impl Opening<'_> {
         }
         // Where there is no journal, nothing was taken in: one that turns up later is not a leftover.
         let retired = meta.journal.filter(|_| !found.is_empty());
-        checkpoint::write(cold, &[&tail], JournalAfter::Retired(retired), catalog, &Paces::default())?;
+        let (paces, limits) = (Paces::default(), limits(options));
+        checkpoint::write(cold, &[&tail], JournalAfter::Retired(retired), catalog, &paces, &limits)?;
         Ok((recovery, lost))
     }
 
@@ -406,6 +410,14 @@ fn drop_lists_after(cold: &Cold, checkpoint: u64) -> Result<()> {
     Ok(())
 }
 
+/// How long opening waits for states to be brought up.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// What is worked out of what is defined, while a file is opened, waits for the background where it would take long.
+fn limits(options: &Options) -> Limits {
+    Limits::new(options.largest_value, &Cancel::after(LONGEST))
+}
+
 /// The events of a frame's payload: each its length, then its bytes.
 pub(crate) fn decode_frame(
     mut payload: &[u8],
@@ -423,7 +435,13 @@ pub(crate) fn decode_frame(
         let event = codec::decode(Position(*next), bytes.clone())?;
         let version = event.version.map_or(0, |version| version.0);
         let mut terms = terms_of(&event)?;
-        catalog.terms(Position(*next), &bytes, &mut terms)?;
+        // It was appended: an index that has nothing of it is of no use any more, and is no reason to be without it.
+        let invalid = |index: &Index, _: Error| {
+            index.set_invalid();
+            Ok(())
+        };
+        let limits = Limits::new(options.largest_value, &Cancel::new());
+        catalog.terms(Position(*next), &bytes, &limits, &mut terms, invalid)?;
         if let Some(change) = Change::of(&event, options)? {
             *catalog = catalog.changed(Position(*next), change);
         }

@@ -28,6 +28,7 @@ use super::options::Options;
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
 use super::verb::Rule;
+use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
@@ -114,6 +115,17 @@ impl Snapshot {
         &self.shared.options
     }
 
+    /// What each evaluation of a fold may take: the same for all who ask, so that they find the same.
+    pub fn limits(&self) -> Limits {
+        Limits::new(self.shared.options.largest_value, &self.cancel)
+    }
+
+    /// What each evaluation of a query may take.
+    pub fn query_limits(&self) -> Limits {
+        let options = &self.shared.options;
+        Limits::of_query(options.largest_value, options.query_memory, &self.cancel)
+    }
+
     /// How many threads may work on one query.
     pub fn threads(&self) -> usize {
         self.shared.options.threads
@@ -185,7 +197,7 @@ impl Snapshot {
         lists: &[Term],
         after: u64,
         most: usize,
-        passes: impl Fn(&Record) -> bool,
+        passes: impl Fn(&Record) -> Result<bool>,
     ) -> Result<Option<Option<u64>>> {
         self.go_on()?;
         let tails = self.shared.tails();
@@ -612,7 +624,7 @@ fn first_of(
     most: usize,
     page: impl Fn(&Term, u64) -> Result<Vec<u64>>,
     event: impl Fn(u64) -> Result<Option<Arc<[u8]>>>,
-    passes: impl Fn(&Record) -> bool,
+    passes: impl Fn(&Record) -> Result<bool>,
 ) -> Result<Option<Option<u64>>> {
     let mut positions = Vec::new();
     for term in lists {
@@ -632,7 +644,7 @@ fn first_of(
     for position in positions {
         let missing = || Error::corrupt("the log", format!("no event at #{position}"));
         let bytes = event(position)?.ok_or_else(missing)?;
-        if passes(&Record::open(Position(position), &bytes)?) {
+        if passes(&Record::open(Position(position), &bytes)?)? {
             return Ok(Some(Some(position)));
         }
     }

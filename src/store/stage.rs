@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Shared;
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Index};
 use super::commit::Committer;
 use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, PreparedEvent, check_size, join_chain};
 use super::recent::Known;
@@ -470,7 +470,16 @@ impl Shared {
         let length = payload.len() - start - 4;
         payload[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
         let bytes: Arc<[u8]> = Arc::from(&payload[start + 4..]);
-        batch.catalog.terms(Position(position), &bytes, &mut event.terms)?;
+        // What is defined anew, or dropped, must always be: an index of such events is of no use any more instead.
+        let is_internal = event.kind.is_internal();
+        let refuse = |index: &Index, why: Error| match is_internal {
+            true => {
+                index.set_invalid();
+                Ok(())
+            }
+            false => Err(why),
+        };
+        batch.catalog.terms(Position(position), &bytes, &self.own_limits, &mut event.terms, refuse)?;
         if let Some(change) = event.change {
             if let Some(name) = change.verb().filter(|name| self.added_verb(name).is_some()) {
                 let what = format!("the verb {}", Name(name));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::catalog::Catalog;
 use super::condition::Checked;
 use super::fold::Folded;
+use crate::allowance::Limits;
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Name};
 use crate::error::{Error, Refusal, Result};
@@ -76,6 +77,9 @@ pub(crate) trait Moment {
     fn now(&self) -> Timestamp;
 
     /// What this database is called in vector clocks.
+    /// What the evaluation of a decision may take.
+    fn limits(&self) -> Limits;
+
     fn node(&self) -> String;
 
     /// What an entity is then.

@@ -20,6 +20,7 @@ use super::follow::Round;
 use super::pace::Pace;
 use super::snapshot::Snapshot;
 use super::{Shared, locked};
+use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
@@ -50,7 +51,8 @@ pub(crate) type Part = BTreeMap<Vec<u8>, Vec<u8>>;
 /// How groups are made of events. The same events make the same groups, wherever they are cut into stretches.
 pub(crate) trait Groups: Send + Sync {
     /// What a stretch makes.
-    fn part<'e>(&self, events: &mut dyn Iterator<Item = Result<Record<'e>>>) -> Result<Part>;
+    fn part<'e>(&self, events: &mut dyn Iterator<Item = Result<Record<'e>>>, limits: &Limits)
+    -> Result<Part>;
 
     /// A group of one stretch and of a later one.
     fn join(&self, kept: &[u8], later: &[u8]) -> Result<Vec<u8>>;
@@ -70,7 +72,7 @@ pub(super) fn bring_up(
         pace.check()?;
         Record::open(Position(position), bytes.as_ref())
     });
-    for (key, later) in groups.part(&mut records)? {
+    for (key, later) in groups.part(&mut records, pace.limits())? {
         pace.check()?;
         let bytes = tables.with_group(definition, &key, |kept| match kept {
             None => Ok(Some(later)),

@@ -2,19 +2,22 @@
 
 use std::fmt;
 
-use super::{Scope, leaf, member};
+use super::{Scope, leaf, member, pass};
+use crate::allowance::Limits;
+use crate::document::Raw;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::Operator;
 use crate::plan::datum::{Datum, calculate, negated};
 use crate::plan::expr::Node;
-use crate::plan::field::{ACTOR_STATE, Field, STATE, Way};
+use crate::plan::field::{ACTOR_STATE, Field, STATE, Step, Way};
 use crate::plan::function::Work;
 use crate::time::Timestamp;
 use crate::value::{MAX_DEPTH, Value};
 
 /// What an expression that says what is to be written is worth. Here a wrong type is an error.
-pub(in crate::exec) fn value(node: &Node, now: Timestamp) -> Result<Value> {
-    written(&Scope::writing(now), node).map_err(|failure| match failure {
+pub(in crate::exec) fn value(node: &Node, now: Timestamp, limits: &Limits) -> Result<Value> {
+    written(&Scope::writing(now, limits), node).map_err(|failure| match failure {
+        Failure::Over(error) => error,
         Failure::Missing { path, .. } => Error::invalid("a value to be written", "what is there", path),
         Failure::Wrong { what, expected, found, .. } => Error::invalid(what, expected, found),
     })
@@ -32,6 +35,8 @@ pub(in crate::exec) enum Failure {
         /// Which part of it is to blame, where that is known.
         part: Option<String>,
     },
+    /// It took more than it may, or somebody ended it.
+    Over(Error),
 }
 
 impl fmt::Display for Failure {
@@ -44,6 +49,10 @@ impl fmt::Display for Failure {
                 write!(f, "expected {expected}, found {found}")?;
                 part.as_ref().map_or(Ok(()), |part| write!(f, ": {part}"))
             }
+            Failure::Over(Error::Invalid { expected, found, .. }) => {
+                write!(f, "expected {expected}, found {found}")
+            }
+            Failure::Over(error) => error.fmt(f),
         }
     }
 }
@@ -57,7 +66,15 @@ pub(in crate::exec) fn written<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<
             found: "a length of time".to_owned(),
             part: None,
         }),
-        datum => Ok(datum.into_value()),
+        datum => {
+            // What stands in the text itself is as large as that, and is not counted.
+            let value = match node {
+                Node::Constant(_) => datum.into_value(),
+                _ => datum.taken(scope.allowance()),
+            };
+            scope.check().map_err(Failure::Over)?;
+            Ok(value)
+        }
     }
 }
 
@@ -80,7 +97,7 @@ fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>, Failure> {
             for (operator, operand) in rest {
                 let right = strict(scope, operand).map_err(Failure::of_a_number)?;
                 left = calculate(&left, *operator, &right).ok_or_else(|| {
-                    let found = format!("{} {} {}", said(&left), sign(*operator), said(&right));
+                    let found = format!("{} {} {}", left.glimpse(), sign(*operator), right.glimpse());
                     let blame = |node: Option<&Node>, datum: &Datum| {
                         let named = node.and_then(name_of).filter(|_| !matches!(datum, Datum::Number(_)));
                         named.map(|name| format!("{name} is {}", told(datum)))
@@ -101,12 +118,13 @@ fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>, Failure> {
             negated(&operand).ok_or_else(|| Failure::Wrong {
                 what: "-".to_owned(),
                 expected: "a number".to_owned(),
-                found: said(&operand),
+                found: operand.glimpse(),
                 part: name_of(inner).map(|name| format!("{name} is {}", told(&operand))),
             })
         }
         Node::Call { function, arguments } => match function.work {
-            Work::Plain(work) => {
+            Work::Plain(_) | Work::Making(_) => {
+                took(scope, scope.allowance().step(1 + arguments.len()))?;
                 let given = arguments.iter().enumerate().map(|(at, node)| match strict(scope, node) {
                     // A list that is not there yet is an empty one.
                     Err(Failure::Missing { .. }) if at == 0 && function.grows() && is_state(node) => {
@@ -115,8 +133,11 @@ fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>, Failure> {
                     other => other,
                 });
                 let given = given.collect::<Result<Vec<_>, Failure>>()?;
-                work(&given).ok_or_else(|| {
-                    let found = given.iter().map(said).collect::<Vec<_>>().join(", ");
+                function.work.of(&given, scope.allowance()).ok_or_else(|| {
+                    if let Err(error) = scope.check() {
+                        return Failure::Over(error);
+                    }
+                    let found = given.iter().map(Datum::glimpse).collect::<Vec<_>>().join(", ");
                     Failure::Wrong {
                         what: function.name.to_owned(),
                         expected: function.form(),
@@ -127,7 +148,8 @@ fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>, Failure> {
             }
             Work::If => match arguments.as_slice() {
                 [condition, yes, no] => {
-                    strict(scope, if scope.truth(condition) == Some(true) { yes } else { no })
+                    let holds = scope.holds(condition).map_err(Failure::Over)?;
+                    strict(scope, if holds { yes } else { no })
                 }
                 _ => Ok(Datum::Null),
             },
@@ -152,7 +174,7 @@ impl Failure {
     fn of_a_number(self) -> Failure {
         match self {
             Failure::Missing { path, .. } => Failure::Missing { path, instead: "0" },
-            wrong => wrong,
+            other => other,
         }
     }
 }
@@ -176,12 +198,13 @@ fn told(datum: &Datum) -> String {
     match datum {
         Datum::Null => "null".to_owned(),
         Datum::Text(text) => format!("text '{}'", shorten(text)),
-        _ => format!("{} {}", datum.kind(), said(datum)),
+        _ => format!("{} {}", datum.kind(), datum.glimpse()),
     }
 }
 
-fn said(datum: &Datum) -> String {
-    shorten(&datum.clone().into_value().to_string())
+/// An error where too much was taken.
+fn took(scope: &Scope, fits: bool) -> Result<(), Failure> {
+    if fits { Ok(()) } else { scope.check().map_err(Failure::Over) }
 }
 
 fn sign(operator: Operator) -> char {
@@ -197,19 +220,27 @@ fn sign(operator: Operator) -> char {
 impl<'a> Scope<'a> {
     /// What a field is worth, where it has to be there.
     fn there(&self, field: &Field) -> Result<Datum<'a>, Failure> {
-        let in_data = |steps| self.documents().and_then(|(data, _)| leaf(data, steps)).map(Datum::stored);
+        let in_data =
+            |steps| self.documents().and_then(|(data, _)| self.leaf(data, steps)).map(Datum::stored);
         let in_metadata =
-            |steps| self.documents().and_then(|(_, metadata)| leaf(metadata, steps)).map(Datum::stored);
+            |steps| self.documents().and_then(|(_, metadata)| self.leaf(metadata, steps)).map(Datum::stored);
         let (name, steps, found) = match field {
             Field::Data(steps) => ("data", steps, in_data(steps)),
             Field::Metadata(steps) if !steps.is_empty() => ("metadata", steps, in_metadata(steps)),
-            Field::State(steps) => (STATE, steps, self.state.and_then(|state| state.at(steps))),
+            Field::State(steps) => {
+                (STATE, steps, self.state.and_then(|state| state.at(steps, self.allowance())))
+            }
             Field::ActorState(steps) => {
                 let found = self.seen.and_then(|seen| member(seen.actor_state, steps));
                 (ACTOR_STATE, steps, found.map(Datum::borrowed))
             }
             field => return Ok(self.field(field)),
         };
+        self.check().map_err(Failure::Over)?;
         found.ok_or_else(|| Failure::Missing { path: Way(name, steps).to_string(), instead: "NULL" })
+    }
+
+    fn leaf(&self, document: Raw<'a>, steps: &[Step]) -> Option<Raw<'a>> {
+        pass(document, self.allowance()).then(|| leaf(document, steps)).flatten()
     }
 }

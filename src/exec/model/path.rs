@@ -1,6 +1,5 @@
 //! Paths in a state: setting what they lead to, and taking that back.
 
-use crate::error::shorten;
 use crate::plan::field::Step;
 use crate::value::{Object, Value};
 
@@ -53,7 +52,7 @@ pub(super) fn put(state: &mut Value, path: &[Step], value: Value) -> Result<Befo
             }
             (other, step) => {
                 let expected = if matches!(step, Step::Member(_)) { "an object" } else { "an array" };
-                let (way, found) = (said(path, number), shorten(&other.to_string()).to_owned());
+                let (way, found) = (said(path, number), other.glimpse());
                 return Err(format!("expected {expected}, found {way}, which is {} {found}", other.kind()));
             }
         }

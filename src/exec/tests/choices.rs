@@ -314,7 +314,10 @@ proptest! {
                 let wanted: Vec<u64> = snapshot
                     .log(1, u64::MAX, Direction::Ascending)
                     .map(Result::unwrap)
-                    .filter(|(position, bytes)| subscription.wants(&Record::open(Position(*position), bytes).unwrap()))
+                    .filter(|(position, bytes)| {
+                        let event = Record::open(Position(*position), bytes).unwrap();
+                        subscription.wants(&event, &snapshot.limits()).unwrap()
+                    })
                     .map(|(position, _)| position)
                     .collect();
                 prop_assert_eq!(&wanted, &plain, "{}", &by);

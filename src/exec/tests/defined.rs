@@ -73,7 +73,8 @@ fn folded(fold: &dyn Fold, events: &[(Position, Arc<[u8]>, bool)]) -> Vec<Result
     let each = events.iter().map(|(position, bytes, own)| {
         let record = Record::open(*position, bytes).unwrap();
         let before = state.clone();
-        let result = fold.apply(&mut state, &record, *own);
+        let result = fold.apply(&mut state, &record, *own, &crate::allowance::Limits::default());
+        let result = result.map(drop).map_err(|unmade| format!("{unmade:?}"));
         match (&result, fold.effect(record.kind(), *own)) {
             (Err(_), effect) => {
                 assert_eq!((&state, effect), (&before, Effect::Makes));

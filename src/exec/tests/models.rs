@@ -261,7 +261,7 @@ fn what_is_set_is_set_as_a_whole_or_not_at_all() {
         r#"{"x":{"y":[]},"l":[0]}"#,
     ] {
         let mut state = before.parse().unwrap();
-        assert!(fold.apply(&mut state, &record, true).is_err());
+        assert!(fold.apply(&mut state, &record, true, &crate::allowance::Limits::default()).is_err());
         assert_eq!(state.to_string(), before);
     }
 }

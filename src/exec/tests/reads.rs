@@ -266,7 +266,8 @@ fn a_subscription_wants_what_the_same_events_would_show() {
         assert_eq!(found, past, "{text}");
         let log = snapshot.log(after.0 + 1, u64::MAX, Direction::Ascending).map(Result::unwrap);
         let wanted = log.filter(|(position, bytes)| {
-            subscription.wants(&Record::open(crate::entity::Position(*position), bytes).unwrap())
+            let event = Record::open(crate::entity::Position(*position), bytes).unwrap();
+            subscription.wants(&event, &snapshot.limits()).unwrap()
         });
         let wanted: Vec<u64> = wanted.map(|(position, _)| position).collect();
         assert_eq!(wanted, past, "{text}");

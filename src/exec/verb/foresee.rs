@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::allowance::Limits;
 use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Result, Witness};
 use crate::event::codec::{self, Assigned};
@@ -76,7 +77,7 @@ impl<'s> Foreseen<'s> {
         }
         for (made, position) in self.made.iter().zip(self.snapshot.head().0 + 1..) {
             let (position, bytes) = (Position(position), made.bytes.as_slice());
-            if condition.is_met_by(&Record::open(position, bytes)?) {
+            if condition.is_met_by(&Record::open(position, bytes)?, &self.snapshot.limits())? {
                 return Ok(Some(Witness::from(&codec::decode(position, bytes.into())?)));
             }
         }
@@ -117,9 +118,14 @@ impl Moment for Foreseen<'_> {
         self.snapshot.node()
     }
 
+    fn limits(&self) -> Limits {
+        self.snapshot.limits()
+    }
+
     fn folded(&mut self, entity: &Entity) -> Result<Arc<Folded>> {
         let head = self.snapshot.head().0;
         let mut folded = self.snapshot.fold(entity, Until { through: head, by: None })?;
+        let limits = self.snapshot.limits();
         let fold = self.snapshot.fold_of(entity.kind())?;
         for (made, position) in self.made.iter().zip(head + 1..) {
             let is_own = made.target.as_ref() == Some(entity);
@@ -128,7 +134,7 @@ impl Moment for Foreseen<'_> {
                 include.on.matches_text(made.kind.as_str()) && terms.any(|term| made.terms.contains(&term))
             });
             if is_own || is_included {
-                folded.add(&*fold, &Record::open(Position(position), &made.bytes)?, is_own);
+                folded.add(&*fold, &Record::open(Position(position), &made.bytes)?, is_own, &limits)?;
             }
         }
         folded.check(entity)?;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use super::{Defined, decode};
+use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
@@ -48,14 +49,16 @@ impl Shown {
         Arc::new(Shown { slots, row: OnceLock::new() })
     }
 
-    fn row(&self, groups: &ReadGroups) -> Row {
-        match &groups.columns {
-            Some(columns) => row(&Scope::group(&self.slots), columns),
-            None => {
-                let made = || Arc::new(columns_of(&Scope::group(&self.slots), &groups.group.columns));
-                Row::Fields(self.row.get_or_init(made).clone())
-            }
+    fn row(&self, groups: &ReadGroups, limits: &Limits) -> Result<Row> {
+        let scope = Scope::group(&self.slots, limits);
+        if let Some(columns) = &groups.columns {
+            return row(&scope, columns);
         }
+        if let Some(made) = self.row.get() {
+            return Ok(Row::Fields(made.clone()));
+        }
+        let made = Arc::new(columns_of(&scope, &groups.group.columns)?);
+        Ok(Row::Fields(self.row.get_or_init(|| made).clone()))
     }
 }
 
@@ -77,12 +80,13 @@ pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<An
         Wanted::Groups(groups) => groups,
     };
     let mut shown = wanted(snapshot, plan, groups, groups.latest, |_, shown| shown.clone())?;
+    let limits = snapshot.query_limits();
     if !groups.order.is_empty() {
         let budget = Budget::new(snapshot, "ORDER BY");
         let mut keyed = Vec::with_capacity(shown.len());
         for shown in shown {
             let mut key = Vec::new();
-            write_sort_key(&Scope::group(&shown.slots), &groups.order, &mut key);
+            write_sort_key(&Scope::group(&shown.slots, &limits), &groups.order, &mut key)?;
             budget.take(ENTRY + key.len())?;
             keyed.push((key, shown));
         }
@@ -94,7 +98,7 @@ pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<An
         shown.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     }
     let groups = groups.clone();
-    Ok(Answer::rows(shown.into_iter().map(move |shown| Ok(shown.row(&groups)))))
+    Ok(Answer::rows(shown.into_iter().map(move |shown| shown.row(&groups, &limits))))
 }
 
 /// What is taken of each group that passes `WHERE`, in the order of their keys; of a newer log too, where the latest is asked for
@@ -109,34 +113,37 @@ fn wanted<T>(
     let view: &dyn Any = &**plan.view.view()?;
     let defined =
         view.downcast_ref::<Defined>().ok_or_else(|| Error::stopped("a view that another crate made"))?;
+    let limits = snapshot.query_limits();
     let passes = |shown: &Shown| {
-        groups.predicate.as_ref().is_none_or(|p| Scope::group(&shown.slots).truth(&p.node) == Some(true))
+        let predicate = groups.predicate.as_ref();
+        predicate.map_or(Ok(true), |p| Scope::group(&shown.slots, &limits).holds(&p.node))
     };
-    let take = |memory: &Memory| {
-        let shown = memory.shown.iter().filter(|(_, shown)| passes(shown));
-        shown.map(|(key, shown)| taken(key, shown)).collect()
+    let take = |memory: &Memory| -> Result<Vec<T>> {
+        let shown = memory.shown.iter().map(|(key, shown)| Ok(passes(shown)?.then(|| taken(key, shown))));
+        shown.filter_map(Result::transpose).collect()
     };
     let through = groups.through.min(snapshot.head().0);
     let at_head = through == snapshot.head().0;
-    let work = Work { snapshot, position: plan.view.position, group: &groups.group, through };
+    let (position, group) = (plan.view.position, &groups.group);
+    let work = Work { snapshot, position, group, through, limits: limits.clone() };
     if !at_head {
-        return Ok(take(&work.begun(&groups.of)?));
+        return take(&work.begun(&groups.of)?);
     }
     let mut remembered = defined.memory.take(snapshot)?;
     if let Some(newer) = remembered.it.as_ref().filter(|memory| memory.through > through) {
         if latest {
-            return Ok(take(newer));
+            return take(newer);
         }
         // Whoever looks at an older log leaves others what they remember.
         std::mem::drop(remembered);
-        return Ok(take(&work.begun(&groups.of)?));
+        return take(&work.begun(&groups.of)?);
     }
     // One that is brought up only in part is not remembered.
     let whole = match remembered.it.take() {
         Some(known) => work.brought_up(known, &groups.of)?,
         None => work.begun(&groups.of)?,
     };
-    let found = take(&whole);
+    let found = take(&whole)?;
     if whole.budget.held() <= REMEMBERED {
         remembered.it = Some(whole);
     }
@@ -150,6 +157,7 @@ struct Work<'a> {
     position: Position,
     group: &'a Group,
     through: u64,
+    limits: Limits,
 }
 
 impl Work<'_> {
@@ -161,7 +169,7 @@ impl Work<'_> {
         };
         let until = self.snapshot.until(Position(self.through));
         let budget = self.budget();
-        let grouping = Grouping::with(self.group, budget.clone());
+        let grouping = Grouping::with(self.group, budget.clone(), &self.limits);
         let mut memory = Memory::new(&grouping);
         let kept = until.kept_groups(self.position, |bytes| budget.take(bytes))?;
         if let Some((through, kept)) = kept {
@@ -174,14 +182,14 @@ impl Work<'_> {
                 }
             }
             match damaged {
-                true => memory = Memory::new(&Grouping::with(self.group, self.budget())),
+                true => memory = Memory::new(&Grouping::with(self.group, self.budget(), &self.limits)),
                 false => memory.through = through,
             }
         }
-        let grouping = Grouping::with(self.group, memory.budget.clone());
+        let grouping = Grouping::with(self.group, memory.budget.clone(), &self.limits);
         memory.add(&grouping, self.events(&grouping, events, memory.through)?)?;
         memory.through = self.through;
-        memory.show(&grouping);
+        memory.show(&grouping)?;
         Ok(memory)
     }
 
@@ -205,11 +213,11 @@ impl Work<'_> {
         {
             return self.begun(of);
         }
-        let grouping = Grouping::with(self.group, memory.budget.clone());
+        let grouping = Grouping::with(self.group, memory.budget.clone(), &self.limits);
         let later = self.events(&grouping, events, memory.through)?;
         let changed = memory.add(&grouping, later)?;
         for key in changed {
-            match grouping.shown_at(&memory.whole, &key) {
+            match grouping.shown_at(&memory.whole, &key)? {
                 Some(slots) => drop(memory.shown.insert(key, Shown::new(slots))),
                 None => drop(memory.shown.remove(&key)),
             }
@@ -234,8 +242,8 @@ impl Work<'_> {
             let mut log = self.snapshot.log(after + 1, through, Direction::Ascending);
             let mut add = |position, bytes: &[u8]| {
                 let event = Record::open(Position(position), bytes)?;
-                if events.admits(&event) {
-                    grouping.add(&mut part, &Scope::of(&event))?;
+                if events.admits(&event, &self.limits)? {
+                    grouping.add(&mut part, &Scope::of(&event, &self.limits))?;
                 }
                 Ok(true)
             };
@@ -255,11 +263,11 @@ impl Work<'_> {
 
     /// The groups of entities, as their states are now.
     fn found(&self, find: &Find) -> Result<Memory> {
-        let grouping = Grouping::with(self.group, self.budget());
+        let grouping = Grouping::with(self.group, self.budget(), &self.limits);
         let mut memory = Memory::new(&grouping);
         memory.whole = find::groups(self.snapshot, find, &grouping)?;
         memory.through = self.through;
-        memory.show(&grouping);
+        memory.show(&grouping)?;
         Ok(memory)
     }
 }
@@ -296,9 +304,11 @@ impl Memory {
     }
 
     /// Works out what is shown of each group.
-    fn show(&mut self, grouping: &Grouping) {
+    fn show(&mut self, grouping: &Grouping) -> Result<()> {
         let shown = grouping.shown(&self.whole);
-        self.shown = shown.map(|(key, slots)| (key, Shown::new(slots))).collect();
+        self.shown =
+            shown.map(|shown| shown.map(|(key, slots)| (key, Shown::new(slots)))).collect::<Result<_>>()?;
+        Ok(())
     }
 
     /// Adds what comes later; and tells which groups that changes.
@@ -361,10 +371,10 @@ pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>)
             }
         },
     };
-    let mut rows = BTreeMap::new();
+    let (mut rows, limits) = (BTreeMap::new(), snapshot.query_limits());
     let taken = |key: &[u8], shown: &Arc<Shown>| (Box::<[u8]>::from(key), shown.clone());
     for (key, shown) in wanted(snapshot, plan, groups, false, taken)? {
-        let row = shown.row(groups);
+        let row = shown.row(groups, &limits)?;
         budget.take(4 * ENTRY + key.len() + held(&row))?;
         let keys = groups.group.keys.iter().zip(shown.slots.iter());
         let known = keys.map(|(column, datum)| (column.name.clone(), datum.clone().into_value()));

@@ -2,6 +2,7 @@
 
 use super::Binder;
 use super::expr::Names;
+use crate::allowance::Allowance;
 use crate::error::{Result, shorten};
 use crate::lang::ast::{Expr, Name, Span};
 use crate::plan::datum::{Datum, calculate, negated};
@@ -82,7 +83,7 @@ impl Binder<'_> {
             return Err(self.fault(span, message));
         }
         let work = match function.work {
-            Work::Plain(work) => work,
+            Work::Plain(_) | Work::Making(_) => function.work,
             Work::If => {
                 return Ok(match nodes.as_slice() {
                     [Node::Constant(condition), yes, no] => {
@@ -105,11 +106,19 @@ impl Binder<'_> {
         let Some(given) = constants(&nodes) else {
             return Ok(Node::Call { function, arguments: nodes });
         };
-        match work(&given) {
+        let result = work.of(&given, &self.allowance);
+        match self.allowance.over() {
+            Some(over) if self.is_new => {
+                return Err(self.fault(span, format!("{}: {}", function.name, self.allowance.told(over))));
+            }
+            // It is worked out when it is asked for.
+            Some(_) => return Ok(Node::Call { function, arguments: nodes }),
+            None => {}
+        }
+        match result {
             Some(result) => Ok(Node::Constant(result.into_constant())),
             None if matches!(names, Names::None) => {
-                let given: Vec<String> =
-                    given.into_iter().map(|datum| shorten(&datum.into_value().to_string())).collect();
+                let given: Vec<String> = given.iter().map(Datum::glimpse).collect();
                 let message =
                     format!("expected {}, found {}({})", function.form(), function.name, given.join(", "));
                 Err(self.fault(span, message))
@@ -130,8 +139,13 @@ impl Binder<'_> {
         };
         let regex = Regex::new(&text)
             .map_err(|why| self.fault(pattern.span, format!("no regular expression: {}", shorten(&why))))?;
-        if let Node::Constant(Constant::Value(Value::Text(subject))) = &subject {
-            return Ok(Node::value(regex.is_match(subject)));
+        if let Some(why) = regex.too_large().filter(|_| self.is_new) {
+            return Err(self.fault(pattern.span, format!("no regular expression: {why}")));
+        }
+        if let Node::Constant(Constant::Value(Value::Text(subject))) = &subject
+            && let Some(found) = regex.is_match(subject, &Allowance::default())
+        {
+            return Ok(Node::value(found));
         }
         Ok(Node::Regex { subject: Box::new(subject), regex })
     }

@@ -66,7 +66,7 @@ impl Binder<'_> {
             On::Events(_) => Names::Event,
             On::States(_) => Names::State,
         };
-        Binder::new(self.context, None).index(expr, names)?;
+        self.definition().index(expr, names)?;
         let mut said = expr.clone();
         self.put_values(&mut said)?;
         let text = said.to_string();

@@ -34,7 +34,7 @@ pub(crate) fn entity_definition(text: &str) -> Result<Model> {
 
 impl Binder<'_> {
     pub(super) fn define_entity(&self, entity: &EntityDefinition) -> Result<DefineEntity> {
-        let model = Binder::new(self.context, None).model(entity)?;
+        let model = self.definition().model(entity)?;
         if let Some(verb) = self.snapshot()?.indexes().verb(&model.kind) {
             let name = crate::entity::Name(&model.kind);
             let message =

@@ -64,7 +64,7 @@ impl Binder<'_> {
                 after.unless.as_ref().map(|unless| self.said_text(unless, "UNLESS")).transpose()?;
         }
         // What is wrong is told of the text as it was said.
-        let bound = Binder::new(self.context, None).reaction(reaction)?;
+        let bound = self.definition().reaction(reaction)?;
         self.check_free_name(&reaction.name, ProgramKind::Reaction.word())?;
         self.check_performed(&reaction.acts)?;
         self.check_self(reaction, &bound)?;
@@ -81,7 +81,7 @@ impl Binder<'_> {
         at: Option<&Text>,
         acts: &[ast::Act],
     ) -> Result<DefineProgram> {
-        Binder::new(self.context, None).schedule(name, every, at, acts)?;
+        self.definition().schedule(name, every, at, acts)?;
         self.check_free_name(name, ProgramKind::Schedule.word())?;
         let (mut every, mut acts) = (every.clone(), acts.to_vec());
         self.put_period(&mut every, "EVERY")?;

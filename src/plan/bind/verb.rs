@@ -27,7 +27,7 @@ const ABSENT: &str = "EXPECT NONE belongs to PERFORM; here EXPECT is about the o
 
 impl Binder<'_> {
     pub(super) fn define_verb(&self, verb: &VerbDefinition) -> Result<DefineVerb> {
-        let bound = Binder::new(self.context, None).verb(verb)?;
+        let bound = self.definition().verb(verb)?;
         self.check_verb_name(verb)?;
         let mut said = verb.clone();
         self.put_verb_values(&mut said)?;

@@ -70,7 +70,7 @@ impl Columns {
 
 impl Binder<'_> {
     pub(super) fn define_view(&self, name: &Name, query: &Query) -> Result<DefineView> {
-        Binder::new(self.context, None).view(name, query)?;
+        self.definition().view(name, query)?;
         self.check_view_name(name)?;
         match query {
             Query::Events { selector, clauses } => {

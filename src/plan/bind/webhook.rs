@@ -33,7 +33,7 @@ impl Binder<'_> {
             said.from = Some(Start::Point(Point { kind, span: *span }));
         }
         // What is wrong is told of the text as it was said.
-        Binder::new(self.context, None).webhook(&said)?;
+        self.definition().webhook(&said)?;
         self.check_free_name(&webhook.name, ProgramKind::Webhook.word())?;
         if let Some(filter) = &mut said.filter {
             self.put_values(filter)?;

@@ -271,7 +271,7 @@ impl Reader<'_> {
             let position = self.first + span / (2 * EVENTS) * (2 * sample + 1);
             let found = self.snapshot.read(|view| view.event(position))?;
             if let Some(bytes) = found
-                && by.holds(&Record::open(Position(position), &bytes)?)
+                && by.holds(&Record::open(Position(position), &bytes)?, &self.snapshot.query_limits())?
             {
                 hits += 1;
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::shelf::Shelved;
 use super::{Derive, Understood, not_understood};
+use crate::allowance::{Limits, Unmade};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::store::fold::Fold;
@@ -89,15 +90,20 @@ impl Finder {
     }
 
     /// The terms that a state is found by, each once, in order.
-    pub fn terms(&self, id: &str, kept: &Kept) -> Vec<Term> {
+    pub fn terms(&self, id: &str, kept: &Kept, limits: &Limits) -> Result<Vec<Term>> {
         let mut keys = Vec::new();
         if let Ok(derive) = &self.derive {
-            derive.keys_of_state(id, kept, &mut keys);
+            match derive.keys_of_state(id, kept, limits, &mut keys) {
+                Ok(()) => {}
+                // Whoever looks there evaluates it anew, and is told why it cannot be.
+                Err(Unmade::Ended(error)) => return Err(error),
+                Err(_) => return Ok(vec![self.faulty_term()]),
+            }
         }
         let mut terms: Vec<Term> = keys.iter().filter_map(|key| Term::derived(self.position, key)).collect();
         terms.sort_unstable();
         terms.dedup();
-        terms
+        Ok(terms)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
+use crate::allowance::{Limits, Unmade};
 use crate::event::NewEvent;
 use crate::store::backfill::Step;
 use crate::store::check::verify;
@@ -38,11 +39,12 @@ impl Compile for Members {
 }
 
 impl Derive for Member {
-    fn keys(&self, event: &Record, found: &mut Vec<Key>) {
+    fn keys(&self, event: &Record, _: &Limits, found: &mut Vec<Key>) -> Result<(), Unmade> {
         match event.data().member(&self.0).and_then(|raw| raw.to_value().ok()) {
             Some(Value::Array(items)) => found.extend(items.into_iter().map(Key::Value)),
             value => found.extend(value.map(Key::Value)),
         }
+        Ok(())
     }
 }
 
@@ -69,7 +71,9 @@ fn scanned(snapshot: &Snapshot, index: &Index) -> Lists {
     for row in snapshot.log(1, u64::MAX, Direction::Ascending) {
         let (position, bytes) = row.unwrap();
         let mut terms = Vec::new();
-        index.terms(&Record::open(Position(position), &bytes).unwrap(), &mut terms);
+        index
+            .terms(&Record::open(Position(position), &bytes).unwrap(), &Limits::default(), &mut terms)
+            .unwrap();
         for term in terms {
             lists.entry(term).or_default().push(position);
         }

@@ -56,7 +56,7 @@ fn page(snapshot: &Snapshot, model: &Model, from: &[u8]) -> Result<Option<Page>>
 
 /// Each state is that of a fold.
 fn states(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Result<()> {
-    let fold = model.fold()?;
+    let (fold, limits) = (model.fold()?, snapshot.limits());
     let (mut from, mut gaps) = (Vec::new(), 0..super::MOST_GAPS);
     while !found.full() {
         let read = page(snapshot, model, &from);
@@ -73,7 +73,9 @@ fn states(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resul
         for (id, bytes) in rows {
             let entity = Entity::new(&model.kind, &id)?;
             let what = || format!("the state of {entity}");
-            if let Some(kept) = found.or_fault(bytes.and_then(|bytes| Kept::open(&bytes)?.to_folded()))? {
+            if let Some(kept) =
+                found.or_fault(bytes.and_then(|bytes| Kept::open(&bytes)?.to_folded(&limits)))?
+            {
                 let Some(expected) = unless_damaged(now.fold_all(&entity, &**fold, followed))? else {
                     continue;
                 };
@@ -139,6 +141,7 @@ fn entries(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resu
     if finders.is_empty() {
         return Ok(());
     }
+    let limits = snapshot.limits();
     // One read of all: they change together.
     snapshot.read(|view| {
         let cold = view.cold();
@@ -149,7 +152,7 @@ fn entries(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resu
             cold.each_state_after(model.position, None, usize::MAX, |id, bytes| {
                 let Ok(bytes) = bytes else { return Ok(true) };
                 if built.has(id) {
-                    for term in crate::store::follow::found_by(id, &Kept::open(bytes)?, finder) {
+                    for term in crate::store::follow::found_by(id, &Kept::open(bytes)?, finder, &limits)? {
                         expected += 1;
                         if missing.is_none() && !cold.has_found(model.position, &term, id)? {
                             missing = Some(id.to_owned());
@@ -191,7 +194,7 @@ fn entries(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resu
 
 /// Each snapshot is what the events up to it make.
 fn snapshots(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
-    let (mut key, mut gaps) = (Vec::new(), 0..super::MOST_GAPS);
+    let (mut key, mut gaps, limits) = (Vec::new(), 0..super::MOST_GAPS, snapshot.limits());
     let mut so_far: Option<(Position, Entity, Arc<dyn Fold>, Folded)> = None;
     loop {
         let rows = snapshot.read(|view| view.cold().snapshots_from(&key, PAGE));
@@ -225,7 +228,7 @@ fn snapshots(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
             let expected = unless_damaged(now.fold_all_from(before, &entity, &*fold, position))?;
             let Some(expected) = expected else { continue };
             let what = || format!("the snapshot of {entity} at #{position}");
-            if let Some(kept) = found.or_fault(Kept::open(&bytes).and_then(|kept| kept.to_folded()))? {
+            if let Some(kept) = found.or_fault(Kept::open(&bytes).and_then(|kept| kept.to_folded(&limits)))? {
                 differs(found, what, &kept, &expected);
             }
             found.states += 1;

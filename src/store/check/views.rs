@@ -94,7 +94,7 @@ fn groups(
 
 /// What the log makes, up to a position.
 fn made(snapshot: &Snapshot, groups: &dyn Groups, through: u64) -> Result<Part> {
-    let mut whole = Part::new();
+    let (mut whole, limits) = (Part::new(), snapshot.limits());
     let mut rows = snapshot.log(1, through, Direction::Ascending);
     loop {
         let run = rows.by_ref().take(RUN).collect::<Result<Vec<_>>>()?;
@@ -102,7 +102,7 @@ fn made(snapshot: &Snapshot, groups: &dyn Groups, through: u64) -> Result<Part> 
             return Ok(whole);
         }
         let mut records = run.iter().map(|(position, bytes)| Record::open(Position(*position), bytes));
-        for (key, later) in groups.part(&mut records)? {
+        for (key, later) in groups.part(&mut records, &limits)? {
             let joined = match whole.get(&key) {
                 Some(before) => groups.join(before, &later)?,
                 None => later,

@@ -11,6 +11,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::allowance::{Limits, Unmade};
 use crate::event::{Event, NewEvent, codec};
 use crate::store::backfill::Step;
 use crate::store::catalog::{self, Compile, Derive, model};
@@ -53,25 +54,28 @@ impl Compile for Sums {
 struct OfState(String);
 
 impl Derive for OfState {
-    fn keys(&self, _: &Record, _: &mut Vec<Key>) {}
+    fn keys(&self, _: &Record, _: &Limits, _: &mut Vec<Key>) -> Result<(), Unmade> {
+        Ok(())
+    }
 
     fn is_of_states(&self) -> bool {
         true
     }
 
-    fn keys_of_state(&self, _: &str, kept: &Kept, found: &mut Vec<Key>) {
+    fn keys_of_state(&self, _: &str, kept: &Kept, _: &Limits, found: &mut Vec<Key>) -> Result<(), Unmade> {
         found.extend(kept.state.member(&self.0).and_then(|raw| raw.to_value().ok()).map(Key::Value));
+        Ok(())
     }
 }
 
 impl Fold for Sum {
-    fn apply(&self, state: &mut Value, event: &Record, own: bool) -> Result<(), String> {
+    fn apply(&self, state: &mut Value, event: &Record, own: bool, _: &Limits) -> Result<u64, Unmade> {
         match self.effect(event.kind(), own) {
-            Effect::Nothing => return Ok(()),
+            Effect::Nothing => return Ok(0),
             Effect::Deletes => *state = Value::Null,
             Effect::Makes => {
                 let Some(n) = event.data().member("n").and_then(|raw| raw.int()).map(|(n, _)| n) else {
-                    return Err("n is no number".to_owned());
+                    return Err(Unmade::Fault("n is no number".to_owned()));
                 };
                 let before = |name: &str| state.get(name).and_then(Value::as_i64).unwrap_or(0);
                 let (sum, joined) = (before("sum") + n * self.factor, before("joined") + i64::from(!own));
@@ -82,7 +86,7 @@ impl Fold for Sum {
                 ]));
             }
         }
-        Ok(())
+        Ok(1 << 10)
     }
 
     fn effect(&self, kind: &str, _: bool) -> Effect {
@@ -246,7 +250,7 @@ fn plainly(events: &[(Event, Arc<[u8]>)], fold: &dyn Fold, entity: &Entity, unti
         let joins = !own && tagged && fold.includes().iter().any(|include| include.on.matches(&event.kind));
         let occurred = until.by.is_none_or(|by| event.timestamp <= by);
         if event.position.0 <= until.through && (own || joins) && occurred {
-            folded.add(fold, &Record::open(event.position, bytes).unwrap(), own);
+            folded.add(fold, &Record::open(event.position, bytes).unwrap(), own, &Limits::default()).unwrap();
         }
     }
     folded
@@ -290,7 +294,7 @@ pub(in crate::store) fn states_hold(
             .lend(|id, kept| {
                 assert!(last.as_deref() < Some(id), "{id} after {last:?}");
                 last = Some(id.to_owned());
-                found.insert(id.to_owned(), kept.to_folded()?);
+                found.insert(id.to_owned(), kept.to_folded(&Limits::default())?);
                 Ok(true)
             })
             .map_err(fault)?;

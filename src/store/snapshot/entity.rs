@@ -146,11 +146,12 @@ impl Snapshot {
             return Ok(());
         }
         keep &= self.catalog.model(entity.kind()).is_none();
+        let limits = self.limits();
         for event in self.stream(entity, fold, folded.position + 1, until.through)? {
             let event = event?;
             let record = event.record()?;
             if until.by.is_none_or(|by| record.timestamp() <= by) {
-                folded.add(fold, &record, event.own);
+                folded.add(fold, &record, event.own, &limits)?;
                 if keep && folded.version.is_multiple_of(EVERY) {
                     self.keep_missing(entity, folded)?;
                 }
@@ -227,11 +228,12 @@ impl<'s> Snapshots<'s> {
     /// The state that is kept current, if it serves.
     fn current(&self, view: &View, until: Until) -> Result<Option<Folded>> {
         let Some(definition) = self.definition else { return Ok(None) };
+        let limits = self.snapshot.limits();
         view.read.with_state(definition, self.id, |bytes| {
             let Some(bytes) = bytes else { return Ok(None) };
             let kept = Kept::open(bytes)?;
             let serves = kept.position <= until.through && until.has(kept.latest);
-            serves.then(|| kept.to_folded()).transpose()
+            serves.then(|| kept.to_folded(&limits)).transpose()
         })
     }
 
@@ -257,8 +259,10 @@ impl<'s> Snapshots<'s> {
             // One before the first that does not serve does, if any does.
             upto = self.first_later(view, newest, until)?.saturating_sub(1);
         }
-        let found = self
-            .marked(view, upto, false, |kept| until.has(kept.latest).then(|| kept.to_folded()).transpose())?;
+        let limits = self.snapshot.limits();
+        let found = self.marked(view, upto, false, |kept| {
+            until.has(kept.latest).then(|| kept.to_folded(&limits)).transpose()
+        })?;
         Ok(found.flatten())
     }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::{Snapshot, Until, View};
+use crate::allowance::Limits;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
@@ -304,9 +305,9 @@ impl Snapshot {
         // It is changed where it is, if nobody reads it.
         known.retain(|other| other.checkpoint == checkpoint && !Arc::ptr_eq(other, &warm));
         let grown = Arc::make_mut(&mut warm);
-        grown.take_in(view, model, self.query_memory())?;
+        grown.take_in(view, model, self.query_memory(), &self.limits())?;
         if let Some(finder) = finder.filter(|finder| !grown.has(Some(finder))) {
-            grown.index(finder)?;
+            grown.index(finder, &self.limits())?;
         }
         // An older snapshot sees less than what is remembered for others.
         known.retain(|other| other.definition != definition);
@@ -321,12 +322,12 @@ impl Warm {
     }
 
     /// Puts all states into an index of them.
-    fn index(&mut self, finder: &Arc<Finder>) -> Result<()> {
+    fn index(&mut self, finder: &Arc<Finder>, limits: &Limits) -> Result<()> {
         let mut entries = BTreeSet::new();
         for (id, bytes) in &self.states {
             let Some(bytes) = bytes else { continue };
-            entries
-                .extend(found_by(id, &Kept::open(bytes)?, finder).into_iter().map(|term| (term, id.clone())));
+            let terms = found_by(id, &Kept::open(bytes)?, finder, limits)?;
+            entries.extend(terms.into_iter().map(|term| (term, id.clone())));
         }
         self.bytes += entries.iter().map(held).sum::<usize>();
         self.found.insert(finder.position, (finder.clone(), entries));
@@ -342,16 +343,16 @@ impl Warm {
     }
 
     /// Takes the new state of an entity in the place of the one before.
-    fn put(&mut self, id: String, bytes: Vec<u8>) -> Result<()> {
+    fn put(&mut self, id: String, bytes: Vec<u8>, limits: &Limits) -> Result<()> {
         let before = self.states.get(&id).and_then(Option::as_ref);
         for (finder, entries) in self.found.values_mut() {
             if let Some(before) = before {
-                for term in found_by(&id, &Kept::open(before)?, finder) {
+                for term in found_by(&id, &Kept::open(before)?, finder, limits)? {
                     let entry = (term, id.clone());
                     self.bytes -= if entries.remove(&entry) { held(&entry) } else { 0 };
                 }
             }
-            for term in found_by(&id, &Kept::open(&bytes)?, finder) {
+            for term in found_by(&id, &Kept::open(&bytes)?, finder, limits)? {
                 let entry = (term, id.clone());
                 self.bytes += held(&entry);
                 entries.insert(entry);
@@ -365,7 +366,7 @@ impl Warm {
         Ok(())
     }
 
-    fn take_in(&mut self, view: &View, model: &Model, memory: usize) -> Result<()> {
+    fn take_in(&mut self, view: &View, model: &Model, memory: usize, limits: &Limits) -> Result<()> {
         let (fold, head) = (model.fold()?, view.head());
         let first = self.through + 1;
         let mut events = Vec::new();
@@ -375,9 +376,10 @@ impl Warm {
         for (id, positions) in touched_by(model, &**fold, first, &events)? {
             let mut folded = match self.states.get(&id) {
                 Some(None) => continue,
-                Some(Some(bytes)) => Kept::open(bytes)?.to_folded()?,
+                Some(Some(bytes)) => Kept::open(bytes)?.to_folded(limits)?,
                 None => {
-                    let kept = |bytes: Option<&[u8]>| bytes.map(|b| Kept::open(b)?.to_folded()).transpose();
+                    let kept =
+                        |bytes: Option<&[u8]>| bytes.map(|b| Kept::open(b)?.to_folded(limits)).transpose();
                     match view.read.with_state(self.definition, &id, kept)? {
                         Some(folded) => folded,
                         None if view.read.has_state(self.definition, &id)? => {
@@ -391,9 +393,9 @@ impl Warm {
             };
             for (position, own) in positions {
                 let bytes = events.get((position - first) as usize).map(AsRef::as_ref).unwrap_or_default();
-                folded.add(&**fold, &Record::open(Position(position), bytes)?, own);
+                folded.add(&**fold, &Record::open(Position(position), bytes)?, own, limits)?;
             }
-            self.put(id, folded.encode()?)?;
+            self.put(id, folded.encode()?, limits)?;
             if self.bytes > memory {
                 return Err(Error::stopped(format!(
                     "what changed of {} needs more memory than a query may take ({} MB); CHECKPOINT makes it less",

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Batch;
+use crate::allowance::Limits;
 use crate::entity::{Entity, Position};
 use crate::error::{Conflict, Error, Result, Witness};
 use crate::event::record::Record;
@@ -71,7 +72,7 @@ impl Shared {
             Some(found) => Some(found),
             None => match self.committed_since(batch, checked)? {
                 Some(found) => Some(found),
-                None => staged_since(batch, checked)?,
+                None => staged_since(batch, checked, &self.own_limits)?,
             },
         };
         let Some(position) = found else { return Ok(()) };
@@ -92,7 +93,7 @@ impl Shared {
         }
         let meets = |position: u64| -> Result<bool> {
             let bytes = self.stored(batch, position)?;
-            Ok(condition.is_met_by(&Record::open(Position(position), &bytes)?))
+            condition.is_met_by(&Record::open(Position(position), &bytes)?, &self.own_limits)
         };
         // What is in the tables by now is looked up there.
         let in_tails = through >= batch.tails.base();
@@ -156,14 +157,14 @@ impl Shared {
 }
 
 /// An event that a condition does not allow, staged since it was looked up.
-fn staged_since(batch: &Batch, checked: &Checked) -> Result<Option<u64>> {
+fn staged_since(batch: &Batch, checked: &Checked, limits: &Limits) -> Result<Option<u64>> {
     let lists = checked.condition.lists(&batch.catalog);
     let first = batch.next - batch.staged.len() as u64;
     for (staged, position) in batch.staged.iter().zip(first..) {
         if lists.is_some_and(|lists| !lists.iter().any(|term| staged.terms.contains(term))) {
             continue;
         }
-        if checked.condition.is_met_by(&Record::open(Position(position), &staged.bytes)?) {
+        if checked.condition.is_met_by(&Record::open(Position(position), &staged.bytes)?, limits)? {
             return Ok(Some(position));
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Batch;
+use crate::allowance::Limits;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
@@ -31,6 +32,10 @@ impl Moment for AtCommit<'_> {
 
     fn node(&self) -> String {
         self.shared.node()
+    }
+
+    fn limits(&self) -> Limits {
+        self.shared.own_limits.clone()
     }
 
     fn folded(&mut self, entity: &Entity) -> Result<Arc<Folded>> {
@@ -82,7 +87,7 @@ impl AtCommit<'_> {
             }
             let event = Record::open(Position(position), &staged.bytes)?;
             if is_own || included.iter().any(|(_, on)| on.matches_text(event.kind())) {
-                Arc::make_mut(&mut known.folded).add(&*fold, &event, is_own);
+                Arc::make_mut(&mut known.folded).add(&*fold, &event, is_own, &self.shared.own_limits)?;
             }
         }
         known.through = last;

@@ -87,11 +87,15 @@ impl Condition for NoneBelow {
         Ok(None)
     }
 
-    fn is_met_by(&self, event: &crate::event::record::Record) -> bool {
-        event.position().0 > self.1
+    fn is_met_by(
+        &self,
+        event: &crate::event::record::Record,
+        _: &crate::allowance::Limits,
+    ) -> crate::error::Result<bool> {
+        Ok(event.position().0 > self.1
             && event.data().to_value().is_ok_and(|data| {
                 data.get("balance").and_then(|balance| balance.as_i64()).is_some_and(|b| b < self.0)
-            })
+            }))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::allowance::{Limits, Unmade};
 use crate::entity::Version;
 use crate::error::Error;
 use crate::event::codec::{self, Assigned};
@@ -37,8 +38,8 @@ impl Compile for Shop {
 struct OfShop;
 
 impl Fold for OfShop {
-    fn apply(&self, state: &mut Value, event: &Record, own: bool) -> Result<(), String> {
-        Plain.apply(state, event, own)
+    fn apply(&self, state: &mut Value, event: &Record, own: bool, limits: &Limits) -> Result<u64, Unmade> {
+        Plain.apply(state, event, own, limits)
     }
 
     fn effect(&self, kind: &str, own: bool) -> Effect {

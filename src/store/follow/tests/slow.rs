@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::*;
+use crate::allowance::{Limits, Unmade};
 use crate::store::fold::Plain;
 use crate::store::view::{Groups, Keeps, Part, View};
 
@@ -39,10 +40,10 @@ impl Compile for Slow {
 }
 
 impl Fold for Slowly {
-    fn apply(&self, state: &mut Value, event: &Record, own: bool) -> Result<(), String> {
+    fn apply(&self, state: &mut Value, event: &Record, own: bool, limits: &Limits) -> Result<u64, Unmade> {
         FOLDED.fetch_add(1, Ordering::SeqCst);
         thread::sleep(Duration::from_millis(20));
-        Plain.apply(state, event, own)
+        Plain.apply(state, event, own, limits)
     }
 
     fn effect(&self, kind: &str, own: bool) -> Effect {
@@ -69,7 +70,7 @@ impl View for Failing {
 }
 
 impl Groups for Failing {
-    fn part<'e>(&self, events: &mut dyn Iterator<Item = Result<Record<'e>>>) -> Result<Part> {
+    fn part<'e>(&self, events: &mut dyn Iterator<Item = Result<Record<'e>>>, _: &Limits) -> Result<Part> {
         for event in events {
             if event?.kind() == "Order.bad" {
                 return Err(Error::invalid("concat", "at most 16 bytes", "32"));
