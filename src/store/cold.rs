@@ -173,13 +173,13 @@ impl Cold {
     pub fn check_pages(&self, cancel: &Cancel) -> Result<()> {
         // While this read is under way, what it sees is not written over, nor what is written meanwhile.
         let read = self.read()?;
-        let checked = pages::check(&self.disk, &self.path, cancel);
+        let checked = pages::check(&self.disk, &self.path, self.identity, cancel);
         drop(read);
         match checked {
             // Was it read just while it was written? Then not again while nobody else is at it.
             Err(Error::Corrupt { .. }) => {
                 let _alone = self.state.write().unwrap_or_else(PoisonError::into_inner);
-                pages::check(&self.disk, &self.path, cancel)
+                pages::check(&self.disk, &self.path, self.identity, cancel)
             }
             checked => checked,
         }

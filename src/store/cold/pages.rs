@@ -11,18 +11,22 @@ use super::guard;
 use super::handle::Backend;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::store::disk::Disk;
 use crate::store::disk::overlay::Overlay;
+use crate::store::disk::{Disk, Identity};
 
 /// Each page is read once.
 const CACHE: usize = 1 << 20;
 
 /// Compares each page that the newest commit of a file reaches with its checksum.
-pub(super) fn check(disk: &Arc<dyn Disk>, path: &Path, cancel: &Cancel) -> Result<()> {
+pub(super) fn check(disk: &Arc<dyn Disk>, path: &Path, only: Identity, cancel: &Cancel) -> Result<()> {
     cancel.check()?;
     let doing = "reading the pages of the tables";
     let overlay = Overlay::new(disk.clone());
     let file = overlay.open(path).map_err(|e| Error::io(doing, e))?;
+    if file.identity().map_err(|e| Error::io(doing, e))? != only {
+        let advice = "close it, and open the one that is to be used";
+        return Err(Error::unopenable(path, "another file has its name by now", advice));
+    }
     let backend = Backend::new(file).until(cancel.clone());
     // How far redb has come, in tenths: at the third a page does not fit, at the sixth all of them do.
     let come = Arc::new(AtomicU64::new(0));
