@@ -86,7 +86,7 @@ fn states_have_a_limit_however_they_grow() {
             session.rows(&format!("DEFINE ENTITY {name} INITIAL {{}} {rules}"));
         }
         let mut fault = None;
-        for n in 0..400 {
+        for n in 0..800 {
             let data =
                 format!(r#"{{"k": "k{n}", "m": {{"m{n}": 1}}, "m{n}": {{}}, "v": "{}"}}"#, "v".repeat(200));
             session.parameters = Parameters::new().set("data", data.parse::<crate::Value>().unwrap());
