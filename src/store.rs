@@ -290,7 +290,7 @@ impl Store {
             self.shared.failures.check(|definition| catalog.has(definition))?;
             Ok(wanted.iter().all(|index| index.is_complete() || replaced(index))
                 && self.shared.keeps_states_of(&catalog)?
-                && self.shared.keeps_views_of(&catalog))
+                && self.shared.keeps_views_of(&catalog)?)
         };
         if self.shared.options.read_only && !done()? {
             return Err(Error::stopped(
@@ -333,6 +333,7 @@ impl Store {
             std::thread::sleep(Duration::from_micros(200));
         }
         shared.upkeep.stop();
+        shared.ending.cancel();
         shared.cursors.stop();
         for thread in open.threads {
             // A thread of the upkeep that panicked has nothing left to say; what it left undone is done below.

@@ -40,6 +40,9 @@ pub(super) struct Groups {
     room: Vec<u8>,
 }
 
+/// What a group has: its keys, then what its aggregates come to.
+pub(super) type Slots = Arc<Vec<Datum<'static>>>;
+
 pub(super) struct Group {
     /// As the first of its events has them.
     pub keys: Vec<Datum<'static>>,
@@ -134,23 +137,20 @@ impl<'p> Grouping<'p> {
     }
 
     /// The slots of each group that is wanted, by the bytes of its keys.
-    pub fn shown(
-        &self,
-        groups: &Groups,
-    ) -> impl Iterator<Item = Result<(Box<[u8]>, Arc<Vec<Datum<'static>>>)>> {
+    pub fn shown(&self, groups: &Groups) -> impl Iterator<Item = Result<(Box<[u8]>, Slots)>> {
         groups
             .each()
             .filter_map(|(key, group)| Some(self.slots(group).transpose()?.map(|slots| (key.into(), slots))))
     }
 
     /// The slots of a group, if it is wanted.
-    pub fn shown_at(&self, groups: &Groups, key: &[u8]) -> Result<Option<Arc<Vec<Datum<'static>>>>> {
+    pub fn shown_at(&self, groups: &Groups, key: &[u8]) -> Result<Option<Slots>> {
         let place = if self.plan.keys.is_empty() { Some(0) } else { groups.places.get(key).copied() };
         let group = place.and_then(|place| groups.groups.get(place));
         group.map_or(Ok(None), |group| self.slots(group))
     }
 
-    fn slots(&self, group: &Group) -> Result<Option<Arc<Vec<Datum<'static>>>>> {
+    fn slots(&self, group: &Group) -> Result<Option<Slots>> {
         let mut slots = group.keys.clone();
         slots.extend(group.accumulators.iter().map(Accumulator::result));
         Ok(self.is_wanted(&slots)?.then(|| Arc::new(slots)))

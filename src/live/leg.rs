@@ -89,7 +89,7 @@ impl Leg {
         for row in rows {
             let (position, bytes) = row?;
             let record = Record::open(Position(position), &bytes)?;
-            if plan.wants(&record, &limits)? {
+            if plan.wants(&record, limits)? {
                 let place = Place::whole(&bytes, Sketch::of(&record));
                 *lent = bytes;
                 return Ok(Some(Stored::new(lent, place)));

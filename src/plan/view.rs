@@ -46,7 +46,7 @@ pub(crate) enum Rows {
     /// A row of each.
     Select(Vec<Column>),
     /// A row of each group of them.
-    Group(Group),
+    Group(Box<Group>),
 }
 
 impl View {

@@ -108,6 +108,9 @@ impl Shared {
                 }));
             }
             let failed = self.failures.is_final(view.position);
+            if failed {
+                view.set_incomplete();
+            }
             if !view.is_complete() && !failed {
                 view.look(&self.cold.read()?, catalog)?;
             }
@@ -125,12 +128,19 @@ impl Shared {
     }
 
     /// Whether every view of a catalog is kept, but for what was just appended. What was dropped or replaced since is not asked for.
-    pub(super) fn keeps_views_of(&self, wanted: &Catalog) -> bool {
+    pub(super) fn keeps_views_of(&self, wanted: &Catalog) -> Result<bool> {
         let now = self.tails().catalog;
-        wanted.views().all(|view| {
+        let read = self.cold.read()?;
+        let checkpoint = read.checkpoint()?;
+        for view in wanted.views().filter(|view| view.view().is_ok()) {
             let still = now.view(&view.name).is_some_and(|newest| newest.position == view.position);
-            !still || view.view().is_err() || view.is_complete()
-        })
+            // One that came up to C once may be far from it again.
+            let is_kept = view.groups().is_none() || read.followed(view.position)? >= Some(checkpoint);
+            if still && !(view.is_complete() && is_kept) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

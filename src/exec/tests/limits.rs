@@ -332,7 +332,7 @@ fn a_definition_that_is_too_large_is_there_to_be_dropped() {
     let many = format!("regex(data.t, '{}')", "(a|b)*".repeat(20_000));
     let large = doubled("'\"'", 30);
     let define = |kind: &str, name: &str, members: &[(&str, &str)]| {
-        let event = NewEvent::new(&*format!("{kind}.defined")).on((kind, name));
+        let event = NewEvent::new(&format!("{kind}.defined")).on((kind, name));
         let event = members.iter().fold(event, |event, (name, value)| event.member(name, *value));
         store.append(Group { events: vec![event], internal: true, ..Group::default() }).unwrap();
     };

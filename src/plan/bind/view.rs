@@ -241,7 +241,7 @@ impl Binder<'_> {
         };
         let Outline { group, columns, .. } = self.outline(clauses, names)?;
         let shape = match (group, columns) {
-            (Some(group), _) => Rows::Group(group),
+            (Some(group), _) => Rows::Group(Box::new(group)),
             (None, Some(columns)) => Rows::Select(columns),
             (None, None) => Rows::Whole,
         };
@@ -454,7 +454,7 @@ impl Reading<'_, '_> {
             };
             return Ok(Wanted::Groups(Box::new(ReadGroups {
                 of,
-                group: group.clone(),
+                group: (**group).clone(),
                 through,
                 latest: as_of.is_none(),
                 predicate: asked.predicate,

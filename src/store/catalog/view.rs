@@ -82,6 +82,11 @@ impl DefinedView {
         }
     }
 
+    /// Says that no more of it is kept.
+    pub(in crate::store) fn set_incomplete(&self) {
+        self.complete.store(false, Ordering::Release);
+    }
+
     /// Looks whether what is kept of it has come up to C.
     pub(in crate::store) fn look(&self, read: &ColdRead, catalog: &Catalog) -> Result<()> {
         let kept = match &self.finder {
