@@ -344,8 +344,10 @@ impl Shared {
 
     /// Does a slice of what is to be done for kept states. Says whether there was anything to do.
     pub(super) fn keep_states(self: &Arc<Shared>) -> Result<bool> {
-        let catalog = self.tails().catalog;
         let checkpoint = self.cold.read()?.checkpoint()?;
+        // Before the catalog: what ends behind it is looked for in the next round.
+        let leftovers = !std::mem::replace(&mut locked(&self.progress).as_of(checkpoint).no_states, true);
+        let catalog = self.tails().catalog;
         let done = |note: fn(&mut Progress) -> &mut Position| *note(locked(&self.progress).as_of(checkpoint));
         let note = |note: fn(&mut Progress) -> &mut Position, done: Position| {
             *note(locked(&self.progress).as_of(checkpoint)) = done;
@@ -371,9 +373,7 @@ impl Shared {
         }
         round.add(self.keep_views(&catalog, states));
         round.add(self.write_snapshots());
-        if !std::mem::replace(&mut locked(&self.progress).no_states, true)
-            && !round.add(self.drop_states(&catalog))
-        {
+        if leftovers && !round.add(self.drop_states(&catalog)) {
             locked(&self.progress).no_states = false;
         }
         round.end()

@@ -281,6 +281,13 @@ fn play(ops: &[Op], backs: &[u64], durability: Durability) -> Result<(), String>
     }
 }
 
+#[test]
+fn nothing_is_kept_of_a_view_that_another_has_replaced() {
+    let define = |query: &str| Op::Define(0, query.to_owned());
+    let ops = [define("EVENTS 'Order.*' SELECT count() AS n"), Op::Slice(1), define("EVENTS 'Order.*'")];
+    play(&ops, &[0], Durability::Sync).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]

@@ -228,6 +228,10 @@ fn an_index_of_states_that_has_no_checksums_is_built_anew() {
     // It does not serve, and it is no damage.
     assert_eq!(ids_with_sum(&store.snapshot(), 36), None);
     assert_eq!(faults(&store), Vec::<String>::new());
+    // So it is where a file of an earlier version is opened.
+    store.close().unwrap();
+    let store = Store::open(path(), options(&disk)).unwrap();
+    assert!(!sealed(&store));
     settle(&store).unwrap();
     assert!(sealed(&store));
     assert_eq!(ids_with_sum(&store.snapshot(), 36).unwrap().len(), IDS.len());
