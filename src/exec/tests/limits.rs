@@ -89,7 +89,7 @@ fn states_have_a_limit_however_they_grow() {
         for n in 0..800 {
             let data =
                 format!(r#"{{"k": "k{n}", "m": {{"m{n}": 1}}, "m{n}": {{}}, "v": "{}"}}"#, "v".repeat(200));
-            session.parameters = Parameters::new().set("data", data.parse::<crate::Value>().unwrap());
+            session.parameters = Parameters::new().set("data", data.parse::<crate::value::Value>().unwrap());
             session.rows(&format!("EMIT {name}.x 1 WITH $data"));
             let asked = session.run(&format!("AT {name} 1"));
             if let Err(error) = asked {
