@@ -52,12 +52,22 @@ impl<'t> Entry<'t> {
 pub(super) struct Rows<'t> {
     rows: Range<'static, Bytes, Bytes>,
     table: &'t ReadTable,
+    /// Where it begins, until the first row was found there.
+    from: Option<Vec<u8>>,
 }
 
 impl Rows<'_> {
+    /// The next row. A search that went astray in a damaged page gives rows from before its range: whoever goes on from row to row
+    /// by new searches would come to them again for ever.
     #[inline]
     pub fn next(&mut self) -> Result<Option<Entry<'static>>> {
-        self.step(Range::next)
+        let row = self.step(Range::next)?;
+        if let Some(from) = self.from.take()
+            && row.as_ref().is_some_and(|row| row.key() < from.as_slice())
+        {
+            return Err(Error::corrupt(self.table.what, "a row from before where it was sought"));
+        }
+        Ok(row)
     }
 
     #[inline]
@@ -72,7 +82,7 @@ impl Rows<'_> {
             &mut Range<'static, Bytes, Bytes>,
         ) -> Option<std::result::Result<Found, redb::StorageError>>,
     ) -> Result<Option<Entry<'static>>> {
-        let Rows { rows, table } = self;
+        let Rows { rows, table, .. } = self;
         table.guarded(|| match step(rows) {
             None => Ok(None),
             Some(Ok((key, value))) => Ok(Some(Entry::of(key, value))),
@@ -113,7 +123,10 @@ impl ReadTable {
     pub fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Rows<'_>> {
         let rows =
             self.guarded(|| self.table.range::<&[u8]>((from, to)).map_err(|e| failed(self.what, e)))?;
-        Ok(Rows { rows, table: self })
+        let (Bound::Included(from) | Bound::Excluded(from)) = from else {
+            return Ok(Rows { rows, table: self, from: None });
+        };
+        Ok(Rows { rows, table: self, from: Some(from.to_vec()) })
     }
 
     /// All rows.
