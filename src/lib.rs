@@ -87,7 +87,6 @@
 #![warn(missing_docs)]
 
 mod aggregate;
-#[allow(dead_code)]
 mod allowance;
 mod appending;
 mod cancel;

@@ -189,7 +189,7 @@ impl Indexes {
         for (index, backfilled) in &self.0 {
             let position = event.position().0;
             if position <= *backfilled || position > index.position.0 {
-                // What it cannot be worked out for is in a list of its own.
+                // Of one that it cannot be evaluated for there is nothing in it.
                 index.terms(event, limits, terms)?;
             }
         }
