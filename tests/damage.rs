@@ -310,6 +310,10 @@ fn try_out(image: &Image, expected: &[Vec<String>], of_journal: bool) -> Result<
     }
 }
 
+fn tracing() -> bool {
+    std::env::var_os("BYGONE_DAMAGE_TRACE").is_some()
+}
+
 /// Damages one copy by a number, and tries it out, in a thread of its own.
 fn one(images: &Arc<[Whole; 2]>, seed: u64) -> Result<Fate, String> {
     let (tell, told) = mpsc::channel();
@@ -321,6 +325,9 @@ fn one(images: &Arc<[Whole; 2]>, seed: u64) -> Result<Fate, String> {
         let mut copy = image.clone();
         let what = damage(&mut copy, &mut dice);
         let of_journal = what.contains("-journal-");
+        if tracing() {
+            eprintln!("{what}");
+        }
         let _ = say.send(what);
         let tried = catch_unwind(AssertUnwindSafe(|| try_out(&copy, expected, of_journal)));
         let _ = tell.send(tried.unwrap_or_else(|_| Err("a panic".to_owned())));
@@ -354,9 +361,8 @@ fn whatever_is_damaged_is_told_and_nothing_panics_or_hangs() {
     let whole = Arc::new(whole);
     let mut fates = [0; 3];
     let mut failures = BTreeSet::new();
-    let trace = std::env::var_os("BYGONE_DAMAGE_TRACE").is_some();
     for seed in first..first + count {
-        if trace {
+        if tracing() {
             // To be seen though the process is aborted.
             eprintln!("BYGONE_DAMAGE_SEED={seed}");
         }

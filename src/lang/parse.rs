@@ -86,7 +86,7 @@ fn whole_statement(c: Cursor<'_>) -> Parsed<'_, Statement> {
 }
 
 /// So many bytes of a limit go to a word or a sign: what is made of one takes more memory than its text.
-const BYTES_OF_TOKEN: usize = 8;
+const BYTES_OF_TOKEN: usize = 32;
 
 /// The tokens of a text that is not too long, and has not too many of them.
 fn within(text: &str, most: usize) -> Result<Source<'_>> {

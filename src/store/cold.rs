@@ -13,11 +13,13 @@
 //!
 //! An event's bytes and a chunk carry their own checksum; every other value ends with a CRC-32 over key and value.
 //!
-//! redb panics on some damaged pages. What is read is read through [`table`], where that is an error that says what was being read.
+//! redb panics on some damaged pages. A page that is known to be damaged ([`checksums`]) is never handed to it, and what is read is
+//! read through [`table`], where a panic is an error that says what was being read.
 //!
 //! Every write goes through [`Cold::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
 //! error of its backend; [`Cold::reopen`] gets over one.
 
+mod checksums;
 mod cursors;
 mod guard;
 mod handle;

@@ -180,6 +180,9 @@ fn say(datum: &Datum, out: &mut Vec<u8>, allowance: &Allowance) -> Option<()> {
     Some(())
 }
 
+/// How much room is made at once.
+const MOST_ROOM: usize = 1 << 20;
+
 /// Writes as far as the allowance goes.
 struct Taking<'o, 'l>(&'o mut Vec<u8>, &'o Allowance<'l>);
 
@@ -187,6 +190,10 @@ impl io::Write for Taking<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !self.1.take(bytes.len()) {
             return Err(io::ErrorKind::WriteZero.into());
+        }
+        if self.0.capacity() - self.0.len() < bytes.len() {
+            // Not twice as much each time: what is made is counted, and not the room for it.
+            self.0.reserve_exact(self.0.len().clamp(bytes.len(), MOST_ROOM.max(bytes.len())));
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())

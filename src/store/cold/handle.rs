@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redb::{Database, StorageBackend};
 
 use super::super::disk::{Disk, File, Identity};
+use super::checksums::Checksums;
 use super::{failed, guard};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -85,7 +86,8 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize, only: Option<Iden
         return Err(Error::unopenable(path, "another file has its name by now", advice));
     }
     let latched = Arc::<AtomicBool>::default();
-    let backend = Backend { latched: latched.clone(), ..Backend::new(file.clone()) };
+    let checksums = Some(Checksums::new(cache));
+    let backend = Backend { latched: latched.clone(), checksums, ..Backend::new(file.clone()) };
     guard::silence();
     // A damaged page can make redb panic where it would rather not check: that is this file's fault, and told so.
     let opened = guard::quietly(|| redb::Builder::new().set_cache_size(cache).create_with_backend(backend));
@@ -112,11 +114,13 @@ pub(super) struct Backend {
     file: Arc<dyn File>,
     latched: Arc<AtomicBool>,
     until: Option<Cancel>,
+    /// None where redb is to compare them itself.
+    checksums: Option<Checksums>,
 }
 
 impl Backend {
     pub fn new(file: Arc<dyn File>) -> Backend {
-        Backend { file, latched: Arc::default(), until: None }
+        Backend { file, latched: Arc::default(), until: None, checksums: None }
     }
 
     /// One that can be read only until somebody cancels.
@@ -168,13 +172,14 @@ impl StorageBackend for Backend {
                 out.fill(0);
                 Ok(())
             }
-            Ok(()) if offset > 0 => {
-                if self.noting(self.leads_astray(out))? {
+            Ok(()) => {
+                let fits = self.checksums.as_ref().is_none_or(|checksums| checksums.fits(offset, out));
+                if !fits || offset > 0 && self.noting(self.leads_astray(out))? {
                     out.fill(0);
                 }
                 Ok(())
             }
-            read => self.noting(read),
+            Err(error) => self.noting(Err(error)),
         }
     }
 
@@ -187,10 +192,42 @@ impl StorageBackend for Backend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if let Some(checksums) = &self.checksums {
+            checksums.forget(offset);
+        }
         self.noting(self.file.write_at(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::disk::memory::MemoryDisk;
+
+    /// A page that leads to others of one page each, beside their checksums.
+    fn branch(children: &[u64]) -> Vec<u8> {
+        let mut page = vec![BRANCH, 0];
+        page.extend((children.len() as u16 - 1).to_le_bytes());
+        page.resize(8 + 16 * children.len(), 0);
+        page.extend(children.iter().flat_map(|child| child.to_le_bytes()));
+        page.resize(PAGE as usize, 0);
+        page
+    }
+
+    #[test]
+    fn a_page_that_leads_to_one_larger_than_the_file_is_damaged() {
+        let file = MemoryDisk::new().create(Path::new("/a")).unwrap();
+        file.write_at(0, &[0; 4 * PAGE as usize]).unwrap();
+        let backend = Backend::new(file);
+        let astray = |children: &[u64]| backend.leads_astray(&branch(children)).unwrap();
+        assert!(!astray(&[3]));
+        assert!(!astray(&[3, 1, 2, 0]));
+        assert!(astray(&[1, 12 << 59]), "a page of 16 MiB");
+        let all: Vec<u64> = (0..300).collect();
+        assert!(astray(&all), "more children than a page has room for");
     }
 }
