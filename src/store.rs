@@ -280,7 +280,9 @@ impl Store {
     /// long at most. Says whether they are.
     pub fn wait_for_indexes(&self, timeout: Duration) -> Result<bool> {
         let catalog = self.shared.tails().catalog;
-        let wanted: Vec<_> = catalog.each().filter_map(|index| catalog.newest(index)).collect();
+        // One that is complete is, or has one that replaced it, which is another of them.
+        let missing = catalog.each().filter(|index| !index.is_complete());
+        let wanted: Vec<_> = missing.filter_map(|index| catalog.newest(index)).collect();
         let replaced = |index: &Index| {
             let now = self.shared.tails().catalog;
             now.newest(index).is_none_or(|newest| newest.position != index.position)

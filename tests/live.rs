@@ -546,8 +546,14 @@ mod named {
         assert!(second.contains("expected one reader at a time, found one that reads it since"), "{second}");
         assert!(db.query("DROP SUBSCRIPTION billing", &Parameters::new()).unwrap_err().is_refused());
         drop(named);
-        let from = wrong(db.subscribe(pattern("Order.*")).by("customer", 7).from_start());
-        assert!(from.contains("expected no FROM: it is at #0") && from.contains("found the start"), "{from}");
+        let theirs = || db.subscribe(pattern("Order.*")).by("customer", 7);
+        let from = wrong(theirs().after(Position(2)));
+        assert!(
+            from.contains("expected no FROM but the start: it is at #0") && from.ends_with("found #2"),
+            "{from}"
+        );
+        // Where it begins, if it is not there yet: whoever says so runs as often as they like.
+        drop(theirs().from_start().named("billing").unwrap());
         let other = wrong(db.subscribe(pattern("Order.*")).by("customer", "7"));
         assert!(
             other.contains("expected 'Order.*' BY customer = 7, which it is of")
@@ -564,6 +570,22 @@ mod named {
         assert!(db.subscribe(pattern("Order.*")).named("").is_err());
         assert!(db.subscribe(pattern("Order.*")).named(&"x".repeat(256)).is_err());
         drop(db.subscribe(pattern("Order.*")).named("billing").unwrap());
+    }
+
+    #[test]
+    fn nobody_begins_beyond_the_head() {
+        let db = tiny();
+        db.emit_all((0..3).map(paid)).unwrap();
+        let beyond = |subscription: Subscription| {
+            let error = subscription.until_now().next().unwrap().unwrap_err().to_string();
+            assert!(error.contains("expected a position up to the head, which is #3, found #50"), "{error}");
+        };
+        beyond(db.subscribe(pattern("Order.*")).after(Position(50)));
+        let named = db.subscribe(pattern("Order.*")).after(Position(4)).named("billing");
+        assert!(matches!(named.unwrap_err(), bygone::Error::Invalid { .. }));
+        assert_eq!(query(&db, "SHOW SUBSCRIPTIONS").unwrap(), [], "none was begun");
+        assert_eq!(positions(db.subscribe(pattern("Order.*")).after(Position(3)).until_now()), [0; 0]);
+        assert_eq!(positions(db.subscribe(pattern("Order.*")).after(Position(2)).until_now()), [3]);
     }
 
     #[test]

@@ -56,11 +56,12 @@ pub(super) struct Seat {
 
 impl Subscription {
     /// Gives it a name: the database keeps its place under that. The first time, it begins where it is said to; from then on it goes on
-    /// behind what was acknowledged last. Which events those are stays as it was said the first time.
+    /// behind what was acknowledged last. Which events those are stays as it was said the first time. [`Self::from_start`] may be said
+    /// each time: it is where the first one begins.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there is one of that name that is of other events, or if it is said again where it begins: the message tells
-    /// its place, and `DROP SUBSCRIPTION` ends it. [`Error::Conflict`] while somebody else reads it; [`Error::Stopped`] where the database
+    /// [`Error::Invalid`] if there is one of that name that is of other events, if it is said again that it begins behind an event, or if
+    /// its place is beyond the head: the message tells its place, and `DROP SUBSCRIPTION` ends it. [`Error::Conflict`] while somebody else reads it; [`Error::Stopped`] where the database
     /// was opened for reading only.
     pub fn named(self, name: &str) -> Result<Named> {
         let mut subscription = self.checked()?;
@@ -95,13 +96,18 @@ impl Subscription {
                     );
                     return Err(Error::invalid(follower.to_string(), expected, text));
                 }
-                if let Some(from) = said {
+                if let Some(from) = said.filter(|from| *from != Position::START) {
                     let expected = format!(
-                        "no FROM: it is at {at}, and goes on there (DROP SUBSCRIPTION {shown}, to begin anew)"
+                        "no FROM but the start: it is at {at}, and goes on there (DROP SUBSCRIPTION {shown}, to begin anew)"
                     );
-                    let found =
-                        if from == Position::START { "the start".to_owned() } else { from.to_string() };
-                    return Err(Error::invalid(follower.to_string(), expected, found));
+                    return Err(Error::invalid(follower.to_string(), expected, from.to_string()));
+                }
+                let head = Position(shared.head());
+                if at > head {
+                    let expected = format!(
+                        "a place up to the head, which is {head} (DROP SUBSCRIPTION {shown}, to begin anew)"
+                    );
+                    return Err(Error::invalid(follower.to_string(), expected, at.to_string()));
                 }
                 subscription = subscription.after(at);
             }

@@ -118,8 +118,23 @@ impl Subscription {
         self.after(Position::START)
     }
 
-    /// From the event after this position on.
+    /// From the event after this position on. One beyond the head is told as wrong instead of the first delivery: what comes next would
+    /// be passed over.
+    ///
+    /// ```
+    /// use bygone::{Db, Error, NewEvent, Pattern, Position};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// let mut beyond = db.subscribe(Pattern::all()).after(Position(50));
+    /// assert!(matches!(beyond.next(), Some(Err(Error::Invalid { .. }))));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
     pub fn after(mut self, position: Position) -> Subscription {
+        let head = Position(self.shared.head());
+        if position > head {
+            let expected = format!("a position up to the head, which is {head}");
+            return self.wrong(Error::invalid("where a subscription begins", expected, position.to_string()));
+        }
         self.plan.from = Some(position);
         self.after = position.0;
         self.leg = None;
