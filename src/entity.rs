@@ -87,12 +87,15 @@ impl Entity {
 
     /// A tuple becomes an entity without a check, so that `("Order", 42).into()` reads well; appending checks it.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.kind.is_empty() || self.kind.contains(['.', '*']) || self.kind.chars().any(char::is_control) {
+        if self.kind.is_empty() || self.kind.contains(['.', '*']) {
             return Err(Error::invalid(
                 "the kind of an entity",
                 "a name without a dot, like Order",
                 quote(&self.kind),
             ));
+        }
+        if !is_fit(&self.kind) {
+            return Err(Error::invalid("the kind of an entity", FIT, quote(&self.kind)));
         }
         if self.id.is_empty() {
             return Err(Error::invalid(format!("the id of {}", self.kind), "a text that is not empty", "''"));
@@ -180,8 +183,11 @@ impl EventType {
         if text.split('.').any(str::is_empty) {
             return fault("names joined by single dots, like Order.paid");
         }
-        if text.contains(['*', ',']) || text.chars().any(|c| c.is_control()) {
-            return fault("names without '*', ',' or control characters (those are for patterns)");
+        if text.contains(['*', ',']) {
+            return fault("names without '*' or ',' (those are for patterns)");
+        }
+        if !text.split('.').all(is_fit) {
+            return fault(FIT);
         }
         Ok(EventType(text.into()))
     }
@@ -252,7 +258,15 @@ impl FromStr for EventType {
 }
 
 fn quote(text: &str) -> String {
-    format!("'{}'", shorten(text))
+    format!("'{}'", shorten(text).replace(char::is_control, "\u{fffd}"))
+}
+
+/// What [`is_fit`] asks for.
+const FIT: &str = "names that neither begin nor end with white space, and hold no control characters";
+
+/// Whether a name, of a kind or between the dots of a type, is what a pattern can mean: patterns are trimmed.
+fn is_fit(name: &str) -> bool {
+    name.trim() == name && !name.chars().any(char::is_control)
 }
 
 /// Whether a text can be written as a bare name of the language.
@@ -325,6 +339,14 @@ mod tests {
         for wrong in ["", "paid", ".paid", "Order.", "Order..paid", "Order.*", "Order.a\n"] {
             assert!(EventType::new(wrong).is_err(), "{wrong}");
         }
+        for wrong in ["P.a ", " P.a", "P.a\u{3000}", "P. a", "P .a", "P.a\u{85}b", "P.\0", "P.a\u{1b}[2J"] {
+            let error = EventType::new(wrong).unwrap_err().to_string();
+            assert!(error.contains("white space") && !error.contains(char::is_control), "{error}");
+        }
+        for wrong in ["P ", "\tP", "P\u{9b}"] {
+            assert!(Entity::new(wrong, "1").unwrap_err().to_string().contains("white space"), "{wrong:?}");
+        }
+        assert!(EventType::new("order entry.was opened").is_ok());
         assert!(EventType::new("$verb.defined").unwrap().is_internal());
     }
 }

@@ -14,6 +14,7 @@ mod vector;
 use serde::de::DeserializeOwned;
 
 pub use expect::{Absence, Expect};
+pub(crate) use expect::{BUILT_IN, is_built_in};
 pub use id::EventId;
 pub use json::Form;
 pub(crate) use json::{is_uri_reference, qualified, read as read_line, write as write_form};

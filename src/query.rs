@@ -360,6 +360,15 @@ mod tests {
             ("EVENTS WHERE data.items[3].x = 1", "data.items is in none of the newest 3 events looked at"),
             ("EVENTS WHERE data.total[3].x = 1", ""),
             ("EVENTS WHERE totl = 1", ""),
+            (
+                "EVENTS WHERE data.total = '10'",
+                "data.total is a number in the newest 3 events looked at, and '10' is text; did you mean 10?",
+            ),
+            (
+                "EVENTS WHERE NOT (data.total IN (10, 'x') OR TRUE)",
+                "data.total is a number in the newest 3 events looked at, and 'x' is text",
+            ),
+            ("EVENTS WHERE data.total = NULL OR data.total = 1.5", ""),
             ("HISTORY Order 1 SINCE #99", ""),
         ] {
             assert_eq!(hinted(&db, text), hint, "{text}");

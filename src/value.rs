@@ -241,7 +241,7 @@ impl fmt::Display for Value {
 impl std::str::FromStr for Value {
     type Err = Error;
 
-    /// Reads JSON. An integer too wide for 64 bits, a float too large and a key that appears twice are errors.
+    /// Reads JSON. An integer too wide for 64 bits, a float too large or too close to 0, and a key that appears twice are errors.
     fn from_str(text: &str) -> Result<Value> {
         Value::read(text, 0)
     }
@@ -250,9 +250,18 @@ impl std::str::FromStr for Value {
 impl Value {
     /// Reads JSON that may nest so many levels deeper than a value may: those of the envelope that values come in.
     pub(crate) fn read(text: &str, envelope: usize) -> Result<Value> {
-        let fault = |why: String| Error::invalid("JSON", "one value", why);
-        if let Some(number) = wide_integer(text.as_bytes()) {
-            return Err(fault(format!("{}, an integer that 64 bits cannot hold", shorten(number))));
+        let fault = |why: String| {
+            let expected = match () {
+                () if why.starts_with("the key ") => "each key of an object once",
+                () if why.contains("64 bits cannot hold") || why.contains("for a float") => {
+                    "numbers of 64 bits"
+                }
+                () => "one value",
+            };
+            Error::invalid("JSON", expected, why)
+        };
+        if let Some((number, why)) = unfit_number(text.as_bytes()) {
+            return Err(fault(format!("{}, {why}", shorten(number))));
         }
         let mut json = serde_json::Deserializer::from_str(text);
         let value = Builder { left: MAX_DEPTH + envelope }.deserialize(&mut json);
@@ -260,8 +269,9 @@ impl Value {
     }
 }
 
-/// Finds an integer outside strings that neither i64 nor u64 holds: read as JSON it would silently become a float.
-pub(crate) fn wide_integer(json: &[u8]) -> Option<&str> {
+/// Finds a number outside strings that would silently become another: an integer that neither i64 nor u64 holds, which read as JSON is a
+/// float, and a number that is not 0 and that no float is as close to as 0. Says why.
+pub(crate) fn unfit_number(json: &[u8]) -> Option<(&str, &'static str)> {
     let mut at = 0;
     while at < json.len() {
         match json[at] {
@@ -278,19 +288,33 @@ pub(crate) fn wide_integer(json: &[u8]) -> Option<&str> {
                 while at < json.len() && matches!(json[at], b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-') {
                     at += 1;
                 }
-                if at - start >= 19
+                // Shorter ones fit, whatever they are.
+                if at - start >= 6
                     && let Ok(number) = std::str::from_utf8(&json[start..at])
-                    && !number.contains(['.', 'e', 'E'])
-                    && number.parse::<i64>().is_err()
-                    && number.parse::<u64>().is_err()
+                    && let Some(why) = why_unfit(number)
                 {
-                    return Some(number);
+                    return Some((number, why));
                 }
             }
             _ => at += 1,
         }
     }
     None
+}
+
+/// Why a number, as it is written, cannot be kept as it is.
+pub(crate) fn why_unfit(number: &str) -> Option<&'static str> {
+    if !number.contains(['.', 'e', 'E']) {
+        let wide = number.len() >= 19 && number.parse::<i64>().is_err() && number.parse::<u64>().is_err();
+        return wide.then_some("an integer that 64 bits cannot hold");
+    }
+    // The smallest are written with an exponent, or with very many zeros.
+    let small = number.contains("e-") || number.contains("E-") || number.len() > 300;
+    let digits = number.split(['e', 'E']).next().unwrap_or_default();
+    let vanishes = small
+        && digits.bytes().any(|digit| matches!(digit, b'1'..=b'9'))
+        && number.parse::<f64>().is_ok_and(|number| number == 0.0);
+    vanishes.then_some("a number that is not 0, and too close to 0 for a float")
 }
 
 impl Serialize for Value {
@@ -524,6 +548,14 @@ pub(crate) mod tests {
             ["123456789012345678901", "-9223372036854775809", r#"{"a":1,"a":2}"#, "1e999", "[1", "NaN"]
         {
             assert!(wrong.parse::<Value>().is_err(), "{wrong}");
+        }
+        let zeros = "0".repeat(400);
+        for small in ["1e-400", "-2.5E-330", "[0, 1e-400]", r#"{"a":0.1e-999}"#, &format!("0.{zeros}1")] {
+            let error = small.parse::<Value>().unwrap_err().to_string();
+            assert!(error.contains("not 0, and too close to 0"), "{small}: {error}");
+        }
+        for fits in ["0e-400", "-0.0e-999", "5e-324", "1e-5", &format!("0.{zeros}0"), r#""1e-400""#] {
+            assert!(fits.parse::<Value>().is_ok(), "{fits}");
         }
         assert!(format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)).parse::<Value>().is_err());
         assert_eq!("18446744073709551615".parse::<Value>().unwrap(), Value::UInt(u64::MAX));

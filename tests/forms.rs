@@ -206,7 +206,9 @@ prop_compose! {
         for (name, value) in if from_data { all } else { tags } {
             if !named.contains(&name) {
                 named.push(name.clone());
-                event = event.index(&name, value);
+                // What BY means otherwise is no name of an index value.
+                let own = ["actor", "target", "type", "id", "key", "cause", "correlation"].contains(&name.as_str());
+                event = event.index(&if own { format!("{name}_") } else { name }, value);
             }
         }
         event.data(&data).metadata(&metadata)
@@ -439,4 +441,52 @@ fn the_source_of_an_export_stays_and_can_be_said() {
     let wrong = db.export(options.source("a b"), &mut Vec::new(), &mut |_| {}).unwrap_err();
     assert!(wrong.to_string().contains("'a b'"), "{wrong}");
     assert_eq!(exported(&Db::in_memory().unwrap(), Form::CloudEventsBatch), "[]\n");
+}
+
+#[test]
+fn the_limits_of_names_are_where_the_reference_says() {
+    let db = bygone::Db::in_memory().unwrap();
+    fn x(bytes: usize) -> String {
+        "x".repeat(bytes)
+    }
+    fn new() -> bygone::NewEvent {
+        bygone::NewEvent::new("A.b")
+    }
+    type Build = Box<dyn Fn(usize) -> bygone::NewEvent>;
+    let limits: Vec<(&str, usize, Build)> = vec![
+        ("an entity", 505, Box::new(move |n| new().on(("Kind", x(n - 4))))),
+        ("an actor", 505, Box::new(move |n| new().by(("Kind", x(n - 4))))),
+        ("a type", 508, Box::new(move |n| bygone::NewEvent::new(&format!("A.{}", x(n - 2))))),
+        ("the id of an event", 256, Box::new(move |n| new().id(&x(n)))),
+        ("a key", 508, Box::new(move |n| new().key(&x(n)))),
+        ("a correlation", 508, Box::new(move |n| new().correlation(&x(n)))),
+        ("a cause", 505, Box::new(move |n| new().caused_by_named("A.b", &x(n - 3)))),
+        ("an index value", 505, Box::new(move |n| new().index("name", x(n - 4)))),
+    ];
+    for (what, most, build) in limits {
+        db.append(build(most)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let error = db.append(build(most + 1)).unwrap_err().to_string();
+        assert!(error.contains("bytes"), "{what}: {error}");
+    }
+    db.append(new().namespace(&x(5000)).member(&x(5000), 1)).unwrap();
+    let subscribe = |n: usize| db.subscribe(bygone::Pattern::all()).named(&x(n)).map(drop);
+    assert!(subscribe(255).is_ok() && subscribe(256).is_err());
+    let define = |what: &str, n: usize| {
+        let text = match what {
+            "REACTION" => format!("DEFINE REACTION {} ON 'A.b' DO EMIT A.c", x(n)),
+            "SCHEDULE" => format!("DEFINE SCHEDULE {} EVERY 1h DO EMIT A.c", x(n)),
+            _ => format!("DEFINE WEBHOOK {} ON 'A.b' TO 'http://a.example'", x(n)),
+        };
+        let defined = db.query(&text, &bygone::Parameters::new()).map(drop);
+        db.query(&format!("DROP {what} {}", x(n)), &bygone::Parameters::new()).ok();
+        defined
+    };
+    for what in ["REACTION", "SCHEDULE", "WEBHOOK"] {
+        assert!(define(what, 255).is_ok() && define(what, 256).is_err(), "{what}");
+    }
+    let webhook = |n: usize| {
+        let text = format!("DEFINE WEBHOOK w ON 'A.b' TO 'http://a.example/{}'", x(n - 17));
+        db.query(&text, &bygone::Parameters::new()).map(drop)
+    };
+    assert!(webhook(2048).is_ok() && webhook(2049).is_err());
 }

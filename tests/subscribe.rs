@@ -177,3 +177,22 @@ fn a_future_is_woken() {
     };
     assert_eq!(events.len(), 2);
 }
+
+#[test]
+fn a_named_subscription_is_of_a_list_of_patterns_in_any_order() {
+    let db = tiny();
+    let named = |text: &str| {
+        db.subscribe(pattern(text)).by("a", "it's, or").matching("data.n > 1", &Parameters::new()).named("m")
+    };
+    named("P.*,O.*").map(drop).unwrap();
+    for same in ["O.*,P.*", "O.*, P.*", "P.*,O.*,P.*"] {
+        named(same).map(drop).unwrap_or_else(|error| panic!("{same}: {error}"));
+    }
+    for other in ["P.*", "P.*,O.*,Q.*", "P.*,O.a"] {
+        assert!(named(other).is_err(), "{other}");
+    }
+    assert!(db.subscribe(pattern("O.*,P.*")).named("m").is_err(), "without what it is narrowed by");
+    let said = |text: &str| db.query(text, &Parameters::new()).map(drop);
+    said("SUBSCRIBE 'P.*,O.*' UNTIL NOW AS n").unwrap();
+    said("SUBSCRIBE 'O.*, P.*' UNTIL NOW AS n").unwrap();
+}

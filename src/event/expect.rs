@@ -118,7 +118,12 @@ impl PartialEq for Fault {
 }
 
 /// Names that `BY` of the language knows without any index; a value is not asked for by them.
-const BUILT_IN: [&str; 7] = ["actor", "target", "type", "id", "key", "cause", "correlation"];
+pub(crate) const BUILT_IN: [&str; 7] = ["actor", "target", "type", "id", "key", "cause", "correlation"];
+
+/// Whether `BY` gives a name another meaning than that of an index value.
+pub(crate) fn is_built_in(name: &str) -> bool {
+    BUILT_IN.contains(&name)
+}
 
 impl Absence {
     /// Only those with this index value: text, a number or a boolean. `BY name = value`.
@@ -130,7 +135,7 @@ impl Absence {
                 let found = format!("{} ({})", value.kind(), shorten(&value.to_string()));
                 self.fail(Error::invalid(what(), "text, a number or a boolean", found));
             }
-            Ok(_) if BUILT_IN.contains(&name) => {
+            Ok(_) if is_built_in(name) => {
                 let expected =
                     "the name of an index value; there are by_actor, on and by_correlation, and the pattern";
                 self.fail(Error::invalid(what(), expected, format!("'{name}'")));

@@ -1,5 +1,6 @@
 //! Writing: from a plan to a group of events, and from the outcome to rows.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::answer::{Answer, Row};
@@ -7,7 +8,7 @@ use super::{define, eval, program};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::document::Document;
-use crate::entity::{Entity, Position};
+use crate::entity::{Entity, EventType, Id, Name, Position};
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
 use crate::event::{NewEvent, codec};
@@ -63,10 +64,13 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
         check_size(&store.shared().options, held, events.len() + 1)?;
         events.push(event);
     }
+    let lone: Vec<Lone> = events.iter().filter_map(Lone::of).collect();
     let group = Group { performs, cancel: cancel.clone(), ..keyed(append, events, &limits)? };
     let outcome = store.append(group)?;
     if outcome.repeated {
         notices.clear();
+    } else if !lone.is_empty() {
+        notices.extend(without_id(store, &lone)?);
     }
     let rows = outcome.events.into_iter().map(move |(position, bytes)| {
         Ok(Row::Event { event: codec::decode(Position(position), bytes)?, repeated: outcome.repeated })
@@ -74,6 +78,38 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
     let mut answer = Answer::rows(rows);
     answer.notices = notices;
     Ok(answer)
+}
+
+/// An event that joins no history: its type, and what its data says is an id.
+struct Lone {
+    kind: EventType,
+    id: Option<String>,
+}
+
+impl Lone {
+    fn of(event: &NewEvent) -> Option<Lone> {
+        let kind = event.kind.clone().filter(|_| event.owner().is_none())?;
+        let id =
+            event.data.get("id").filter(|id| matches!(id, Value::Text(_) | Value::Int(_) | Value::UInt(_)));
+        let id = id.map(|id| id.as_text().map_or_else(|| id.to_string(), str::to_owned));
+        Some(Lone { kind, id: id.filter(|id| !id.is_empty()) })
+    }
+}
+
+/// That events belong to no entity whose kind has entities: an id may have been forgotten. Told once of a kind.
+fn without_id(store: &Store, lone: &[Lone]) -> Result<Vec<String>> {
+    let log = store.snapshot();
+    let (mut told, mut notices) = (BTreeSet::new(), Vec::new());
+    for Lone { kind, id } in lone {
+        let prefix = kind.prefix();
+        if !told.insert(prefix) || log.indexes().model(prefix).is_none() && !log.has_kind(prefix)? {
+            continue;
+        }
+        let (shown, id) = (Name(prefix), id.as_deref().map(Id));
+        let meant = id.map_or_else(String::new, |id| format!("; did you mean EMIT {} {id}?", kind));
+        notices.push(format!("no id: this event belongs to no {shown}{meant}"));
+    }
+    Ok(notices)
 }
 
 /// The group, with a hash of its content where the events themselves would differ from run to run.

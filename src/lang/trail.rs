@@ -74,6 +74,8 @@ nouns! {
     StatePath "a field of the state"
     /// A key of an object.
     Key "a key"
+    /// Of an object that has others.
+    NewKey "a key that is not there yet"
     Subscript "a number or a text"
     Text "a text in quotes"
     Point "a time or a position"

@@ -89,7 +89,7 @@ impl Subscription {
             }
             Some(cursor) => {
                 let (shown, at) = (Name(name), Position(cursor.position));
-                if cursor.text != text {
+                if !subscription.plan.says(&cursor.text) {
                     let expected = format!(
                         "{}, which it is of, at {at} (DROP SUBSCRIPTION {shown} ends it, another name begins another)",
                         cursor.text

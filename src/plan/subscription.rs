@@ -1,5 +1,6 @@
 //! A subscription: which events, from where, until when.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -8,6 +9,7 @@ use super::by::{Asked, Shown};
 use super::{By, Derived, Indexed, Parameters, Predicate, Tagged, Test, bind};
 use crate::entity::{Name, Position};
 use crate::error::{Error, Result, shorten};
+use crate::event::is_built_in;
 use crate::pattern::Pattern;
 use crate::store::snapshot::Snapshot;
 use crate::store::term::Key;
@@ -70,6 +72,12 @@ impl Subscription {
         said
     }
 
+    /// Whether what was said before is the same: the patterns of a list count in any order, and each once.
+    pub fn says(&self, before: &str) -> bool {
+        let said = self.said();
+        said == before || in_order(&said) == in_order(before)
+    }
+
     /// Adds a condition to those that must hold.
     pub fn narrow(&mut self, predicate: Predicate) {
         let text = predicate.text.clone();
@@ -84,10 +92,19 @@ impl Subscription {
     }
 }
 
+/// The patterns of what is [`said`](Subscription::said), in one order, and what follows them.
+fn in_order(said: &str) -> Option<(BTreeSet<&str>, &str)> {
+    // No pattern has a quote within it that is not written twice.
+    let pattern = said.strip_prefix('\'')?;
+    let end = pattern.replace("''", "\0\0").find('\'')?;
+    let (patterns, rest) = pattern.split_at_checked(end)?;
+    Some((patterns.split(',').map(str::trim).collect(), rest))
+}
+
 /// `BY name = value`, as a program says it.
 pub(crate) fn tagged<T: Serialize>(snapshot: &Snapshot, name: &str, value: &T) -> Result<By> {
     let what = || format!("BY {}", Name(name));
-    if bind::BUILT_IN.contains(&name) {
+    if is_built_in(name) {
         let expected =
             "the name of an index value; there are by_actor, on and by_correlation, and the pattern";
         return Err(Error::invalid(what(), expected, format!("'{name}'")));

@@ -133,7 +133,7 @@ fn a_definition_means_the_same_as_its_text() {
     session.parameters = Parameters::new().set("p", -3).set("where", "Trip.*");
     let snapshot = store.snapshot();
     let (mut understood, mut made, mut failed) = (0, 0, 0);
-    for _ in 0..24_000 {
+    for _ in 0..26_000 {
         let Some(text) = definition(&mut deriver) else { continue };
         let Ok(Plan::Write(Write::Define(Define::Entity(define)))) = session.plan(&text, &snapshot) else {
             continue;

@@ -60,6 +60,42 @@ fn new_makes_an_id_and_says_it() {
 }
 
 #[test]
+fn an_event_without_an_id_of_a_kind_with_entities_is_told() {
+    let store = store(3);
+    let session = Session::new(&store);
+    let notices = |text: &str| session.run(text).unwrap().1;
+    // Nothing is an entity yet.
+    assert!(notices("EMIT Order.placed {id: 5, total: 3}").is_empty());
+    notices("EMIT Order.created 1");
+    notices("DEFINE ENTITY Cart");
+    for (text, told) in [
+        (
+            "EMIT Order.placed {id: 5, total: 3}",
+            "no id: this event belongs to no Order; did you mean EMIT Order.placed 5?",
+        ),
+        (
+            "EMIT Order.placed {id: 'a b'}",
+            "no id: this event belongs to no Order; did you mean EMIT Order.placed 'a b'?",
+        ),
+        ("EMIT Order.placed {total: 3} BY User 7", "no id: this event belongs to no Order"),
+        ("EMIT Cart.filled {id: {}}", "no id: this event belongs to no Cart"),
+        ("ATOMIC (EMIT Order.a; EMIT Order.b; EMIT Order.c 1)", "no id: this event belongs to no Order"),
+        ("EMIT Order.placed KEY 'k'", "no id: this event belongs to no Order"),
+    ] {
+        assert_eq!(notices(text), [told], "{text}");
+    }
+    for none in [
+        "EMIT Order.placed 5",
+        "EMIT Order.placed ON Cart 5",
+        "EMIT Order.placed BY Order 7",
+        "EMIT Clock.struck {id: 5}",
+        "EMIT Order.placed KEY 'k'",
+    ] {
+        assert!(notices(none).is_empty(), "{none}");
+    }
+}
+
+#[test]
 fn a_key_met_again_gives_the_first_outcome_even_where_an_id_was_made() {
     let store = store(3);
     let session = Session::new(&store);

@@ -17,7 +17,7 @@ use crate::lang::ast::{
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::{Kind, Symbol};
 use crate::lang::trail::Noun;
-use crate::value::Value;
+use crate::value::{Value, why_unfit};
 
 /// An expression on the heap. Between two brackets of a nest stands one frame of each rule; they are kept few and
 /// small, so that the deepest nest allowed fits the smallest stack in use, without optimization too.
@@ -354,6 +354,9 @@ fn literal(c: Cursor<'_>) -> Parsed<'_, Option<Literal>> {
 
 fn float(c: Cursor<'_>) -> Parsed<'_, f64> {
     refuse_zeros(c)?;
+    if let Some(why) = why_unfit(c.source()) {
+        return c.wrong(c.token().span, format!("{} is {why}", crate::error::shorten(c.source())));
+    }
     match c.source().parse::<f64>() {
         Ok(number) if number.is_finite() => Ok((c.next(), number)),
         _ => too_wide(c, c.token().span),
@@ -487,6 +490,7 @@ impl Members {
     fn key<'a>(&mut self, c: Cursor<'a>) -> Parsed<'a, Name> {
         let (rest, key) = key(c)?;
         if !self.keys.insert(key.text.clone()) {
+            c.expect_noun(Noun::NewKey);
             let message = format!("the key {} comes twice", crate::error::shorten(&key.text));
             return c.wrong(key.span, message);
         }

@@ -22,7 +22,10 @@ impl Stopped<'_> {
     /// The fault. `shorter` parses the same statement again up to a token and gives its trail.
     pub(super) fn fault(&self, shorter: impl Fn(usize) -> Trail) -> Fault {
         if let Some(wrong) = self.trail.wrong() {
-            return self.say(wrong.clone(), self.trail);
+            let fault = self.say(wrong.clone(), self.trail);
+            // What was expected before it says nothing of it.
+            let before = self.token(self.trail.place()).is_none_or(|t| t.span.start() < wrong.span.start());
+            return if before { Fault { expected: Vec::new(), ..fault } } else { fault };
         }
         let Some(token) = self.token(self.trail.place()) else { return Fault::default() };
         let span = token.span;

@@ -153,7 +153,14 @@ pub(super) fn event_type(c: Cursor<'_>) -> Parsed<'_, TypeRef> {
     let span = rest.span_from(c);
     match EventType::new(&text) {
         Ok(event_type) => Ok((rest, TypeRef { event_type, span })),
-        Err(_) => rest.wrong(span, "a type is names joined by dots, without '*' or ','"),
+        Err(_) if text.contains(['*', ',']) => {
+            rest.wrong(span, "a type is names joined by dots, without '*' or ','")
+        }
+        Err(_) => {
+            let message = "a type is names joined by dots: none is empty, begins or ends with white space, or holds control \
+                           characters";
+            rest.wrong(span, message)
+        }
     }
 }
 

@@ -33,6 +33,18 @@ fn a_fault_has_all_its_fields() {
 }
 
 #[test]
+fn what_is_expected_is_expected_where_the_fault_is() {
+    assert_eq!(fault("EMIT A.b 1 {a: 1, a: 2}").expected, ["a key that is not there yet"]);
+    assert_eq!(fault("EMIT A.b 1 {a: 1, 'a': 2}").expected, ["a key that is not there yet"]);
+    // What could have stood behind the number before says nothing of this one.
+    for text in
+        ["EMIT A.b 1 {a: 1, b: 1e-400}", "EVENTS WHERE data.a = 1 AND data.b = 1e999", "EMIT A.b 1 {a: 007}"]
+    {
+        assert!(fault(text).expected.iter().all(|expected| expected != "an operator"), "{:?}", fault(text));
+    }
+}
+
+#[test]
 fn what_stops_too_early_is_said_behind_its_end() {
     let fault = fault("HISTORY Trip 42 WHERE  -- and then\n");
     assert_eq!((fault.line, fault.column, fault.length), (1, 22, 0));

@@ -88,7 +88,7 @@ fn accepts(expectation: Expectation, token: &str) -> bool {
         Expectation::Noun(noun) => match noun {
             Kind | Type | Part | Verb | Index | View | Reaction | Webhook | Schedule | Subscription
             | Namespace | Described | NewName | Tag | Member | StatePath => name,
-            Happening | Key => name || kind == Shape::Text,
+            Happening | Key | NewKey => name || kind == Shape::Text,
             Id => id || symbol(&[Symbol::LeftParen]),
             EntityId => id,
             Pattern | Text => matches!(kind, Shape::Text | Shape::Param),

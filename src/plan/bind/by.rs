@@ -5,7 +5,7 @@ use std::ops::Bound;
 use super::{Binder, expr::Names};
 use crate::entity::{Entity, EventType, Name, Position};
 use crate::error::{Error, Result};
-use crate::event::{Cause, EventId};
+use crate::event::{BUILT_IN, Cause, EventId, is_built_in};
 use crate::lang::ast::{Comparison, Expr, ExprKind, Literal, Selector, Tag, TagTest};
 use crate::plan::by::{Shown, order};
 use crate::plan::expr::{Constant, Node};
@@ -13,9 +13,6 @@ use crate::plan::fault::nearest;
 use crate::plan::{By, Derived, Tagged, Test};
 use crate::store::term::Key;
 use crate::value::Value;
-
-/// What `BY` finds without any index having been asked for.
-pub(crate) const BUILT_IN: [&str; 7] = ["actor", "target", "type", "id", "key", "cause", "correlation"];
 
 /// More index names than this are not gone through for what may have been meant.
 const NAMES: usize = 1000;
@@ -36,7 +33,7 @@ impl Binder<'_> {
             self.check_entity(&tag.name, tag.span, true)?;
             return self.one(name, id, tag.span).map(By::Actor);
         }
-        if !BUILT_IN.contains(&name) {
+        if !is_built_in(name) {
             return self.tagged(name, tag, unbuilt).map(By::Tag);
         }
         let one = |expr: &Expr| match &expr.kind {

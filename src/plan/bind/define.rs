@@ -4,6 +4,7 @@ use super::expr::Names;
 use super::{Binder, Said};
 use crate::entity::Position;
 use crate::error::{Error, Result};
+use crate::event::is_built_in;
 use crate::lang;
 use crate::lang::ast::{
     DefinedKind, Definition, Expr, ExprKind, Literal, Name, ObjectExpr, Span, Statement, Text,
@@ -17,9 +18,6 @@ use crate::plan::{Define, DefineIndex, Drop, Dropped, Parameters, Settle, Write}
 use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 use crate::value::Value;
-
-/// The names that BY knows without an index.
-pub(super) const OWN: [&str; 7] = ["actor", "target", "type", "id", "key", "correlation", "cause"];
 
 /// The expression of an index, from its canonical text, and whether it is of states. What it is worth follows from the event
 /// alone, or from the state.
@@ -183,7 +181,7 @@ impl Binder<'_> {
         if name.text.is_empty() {
             return Err(self.fault(name.span, "the name of an index: expected one that is not empty"));
         }
-        if OWN.contains(&name.text.as_str()) {
+        if is_built_in(&name.text) {
             let message =
                 format!("BY {} needs no index, and an index of this name would never be used", name.text);
             return Err(self.fault(name.span, message));

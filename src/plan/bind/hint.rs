@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::sorts::{Compared, compared};
 use super::{Binder, Context};
 use crate::document::Raw;
 use crate::entity::Name;
@@ -45,6 +46,7 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
             let types = binder.types()?;
             hints.extend(binder.unmatched(selector, &types)?);
             hints.extend(binder.idle(selector)?);
+            hints.extend(binder.other_key(selector)?);
             if hints.is_empty() {
                 let terms = binder.matched(selector, &types)?;
                 binder.members(said(clauses), terms, &mut hints)?;
@@ -208,7 +210,9 @@ impl Binder<'_> {
         lists: Vec<Term>,
         hints: &mut Vec<String>,
     ) -> Result<()> {
-        let paths = paths(exprs, &["data", "metadata"]);
+        let exprs: Vec<&Expr> = exprs.collect();
+        let comparisons = comparisons(&exprs, &["data", "metadata"]);
+        let paths = paths(exprs.into_iter(), &["data", "metadata"]);
         if paths.is_empty() || lists.is_empty() {
             return Ok(());
         }
@@ -226,6 +230,15 @@ impl Binder<'_> {
             let parts = records.iter().map(|record| if is_data { record.data() } else { record.metadata() });
             hints.extend(missing(path, parts.collect(), &looked_at));
         }
+        let of = match records.len() {
+            1 => "the one event looked at".to_owned(),
+            many => format!("the newest {many} events looked at"),
+        };
+        for (path, other) in comparisons {
+            let is_data = path.first.text == "data";
+            let parts = records.iter().map(|record| if is_data { record.data() } else { record.metadata() });
+            hints.extend(self.other_sort((path, other), parts.collect(), &of));
+        }
         Ok(())
     }
 
@@ -236,7 +249,9 @@ impl Binder<'_> {
         exprs: impl Iterator<Item = &'e Expr>,
         hints: &mut Vec<String>,
     ) -> Result<()> {
-        let paths = paths(exprs, &[STATE]);
+        let exprs: Vec<&Expr> = exprs.collect();
+        let comparisons = comparisons(&exprs, &[STATE]);
+        let paths = paths(exprs.into_iter(), &[STATE]);
         if paths.is_empty() {
             return Ok(());
         }
@@ -259,6 +274,13 @@ impl Binder<'_> {
                 many => format!("is in none of the {many} {kind} looked at"),
             };
             hints.extend(missing(path, sample.iter().map(|state| Raw(state)).collect(), &looked_at));
+        }
+        let of = match sample.len() {
+            1 => format!("the one {kind} looked at"),
+            many => format!("the {many} {kind} looked at"),
+        };
+        for compared in comparisons {
+            hints.extend(self.other_sort(compared, sample.iter().map(|state| Raw(state)).collect(), &of));
         }
         Ok(())
     }
@@ -314,6 +336,14 @@ fn paths<'e>(exprs: impl Iterator<Item = &'e Expr>, roots: &[&str]) -> Vec<&'e P
     let mut told = BTreeSet::new();
     paths.retain(|path| roots.contains(&path.first.text.as_str()) && told.insert(path.to_string()));
     paths
+}
+
+/// The comparisons of such paths.
+fn comparisons<'e>(exprs: &[&'e Expr], roots: &[&str]) -> Vec<Compared<'e>> {
+    let mut found = Vec::new();
+    exprs.iter().for_each(|expr| compared(expr, &mut found));
+    found.retain(|(path, _)| roots.contains(&path.first.text.as_str()) && !path.steps.is_empty());
+    found
 }
 
 /// The paths with steps.

@@ -1,11 +1,10 @@
 //! Binding of what a definition says of events that are yet to be made: in verbs, in reactions and in schedules.
 
-use super::define::OWN;
 use super::expr::Names;
 use super::{Binder, id_text};
 use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
-use crate::event::Expect;
+use crate::event::{Expect, is_built_in};
 use crate::lang::ast::{self, Body, Count, EntityRef, Facts, GuardKind, Id, IndexTag, Name, Span};
 use crate::plan::expr::{Constant, Node};
 use crate::plan::field::Sort;
@@ -121,13 +120,26 @@ impl Binder<'_> {
         }
     }
 
+    /// A name that `BY` gives another meaning would never be found.
+    pub(super) fn check_index_name(&self, name: &Name) -> Result<()> {
+        let shown = if name.text.is_empty() { "``".to_owned() } else { name.to_string() };
+        if name.text.is_empty() || is_built_in(&name.text) {
+            let what = match name.text.as_str() {
+                "" => "expected a name that is not empty".to_owned(),
+                own => format!(
+                    "expected a name that is no field of the event: BY {own} finds events by their own {own}; take another, \
+                     like order_{own}"
+                ),
+            };
+            return Err(self.fault(name.span, format!("INDEX BY {shown}: {what}")));
+        }
+        Ok(())
+    }
+
     /// What it is to be found by.
     pub(super) fn made_tags(&self, tags: &[IndexTag], names: Names) -> Result<Vec<(String, Option<Node>)>> {
         let each = tags.iter().map(|tag| {
-            if tag.name.text.is_empty() || OWN.contains(&tag.name.text.as_str()) {
-                let message = format!("INDEX BY {}: expected a name that is no field of the event", tag.name);
-                return Err(self.fault(tag.name.span, message));
-            }
+            self.check_index_name(&tag.name)?;
             let value = tag.value.as_ref().map(|value| self.expr(value, names)).transpose()?;
             Ok((tag.name.text.clone(), value))
         });

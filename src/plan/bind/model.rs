@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::define::OWN;
 use super::expr::{Names, taken};
 use super::{Binder, Said};
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
+use crate::event::is_built_in;
 use crate::lang;
 use crate::lang::ast::{
     self, Count, Definition, EntityDefinition, Happening, Name, Path, Span, Statement, Text,
@@ -126,7 +126,7 @@ impl Binder<'_> {
         if tag.text.is_empty() {
             return Err(self.fault(tag.span, "the name of an index value: expected one that is not empty"));
         }
-        if OWN.contains(&tag.text.as_str()) {
+        if is_built_in(&tag.text) {
             let message = format!(
                 "INCLUDE … BY is the name of an index value (INDEX BY), and {} is a field of the event",
                 tag.text

@@ -7,6 +7,7 @@ use super::shape::Outline;
 use super::{Binder, Said};
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
+use crate::event::is_built_in;
 use crate::lang;
 use crate::lang::ast::{
     Clauses, Definition, Expr, Id, Name, Path, Point, PointKind, Query, Selector, Span, Statement, Subscribe,
@@ -142,9 +143,7 @@ impl Binder<'_> {
     fn check_no_index(&self, selector: &Selector) -> Result<()> {
         let catalog = self.snapshot()?.indexes();
         for tag in &selector.tags {
-            let own =
-                matches!(tag.test, TagTest::Is(_)) || super::define::OWN.contains(&tag.name.text.as_str());
-            if own {
+            if matches!(tag.test, TagTest::Is(_)) || is_built_in(&tag.name.text) {
                 continue;
             }
             if let Some(index) = catalog.get(&tag.name.text) {

@@ -85,6 +85,7 @@ impl Binder<'_> {
     fn emit(&self, emit: &ast::Emit, shared: &Facts, beside: &Beside) -> Result<Emit> {
         let facts = &emit.facts;
         let index = facts.index.iter().map(|tag| {
+            self.check_index_name(&tag.name)?;
             let value = tag.value.as_ref().map(|value| self.expr(value, Names::None)).transpose()?;
             Ok((tag.name.text.clone(), value))
         });
