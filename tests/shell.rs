@@ -239,6 +239,35 @@ fn answers_come_while_the_pipe_is_open_and_the_file_is_held_meanwhile() {
 }
 
 #[test]
+fn a_file_that_may_not_be_written_is_read() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    let folder = TempDir::new().unwrap();
+    run(&folder, &["a.bygone", "-c", "EMIT Order.created 1"], b"");
+    let path = folder.path().join("a.bygone");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |statement: &str| {
+        let mut command = bygone(&folder, &["a.bygone", "-c", statement]);
+        // Nothing is forbidden to root.
+        if fs::metadata(&path).unwrap().uid() == 0 {
+            command.uid(65534);
+        }
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, output, errors) = run("HISTORY Order 1");
+    assert_eq!((code, output.lines().count()), (Some(0), 1), "{errors}");
+    assert!(errors.contains("a.bygone may not be written: it is opened for reading"), "{errors}");
+    let (code, output, errors) = run("EMIT Order.paid 1");
+    assert!(code != Some(0) && output.is_empty() && errors.contains("for reading only"), "{errors}");
+}
+
+#[test]
 fn an_interrupt_while_it_waits_closes_the_database() {
     let folder = TempDir::new().unwrap();
     let mut child = at_work(&folder);

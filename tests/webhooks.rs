@@ -402,3 +402,28 @@ fn after_a_crash_it_goes_on_from_the_place_that_was_kept() {
     assert_eq!(again, (first..=9).map(|n| (1, n)).collect::<Vec<_>>());
     db.close().unwrap();
 }
+
+#[test]
+fn the_last_error_is_told_when_nobody_runs_it_any_more() {
+    let receiver = Receiver::start(|_, _| Act::Answer(500, "", ""));
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("a.bygone");
+    let db = options(u32::MAX).create(&path).unwrap();
+    define(&db, &hook("notify", &receiver));
+    paid(&db, 1, 1);
+    let told = |row: &Object| row["error"].as_text().is_some_and(|error| error.contains("500"));
+    until(&db, "notify", told);
+    db.close().unwrap();
+    let db = Options::new().open(&path).unwrap();
+    let row = shown(&db, "notify");
+    assert!(told(&row) && row["state"] == Value::from("not running"), "{row:?}");
+    db.close().unwrap();
+    // Once it is taken, there is none.
+    let receiver = Receiver::start(|_, _| OK);
+    let db = options(u32::MAX).open(&path).unwrap();
+    define(&db, &hook("notify", &receiver));
+    until(&db, "notify", |row| is_done(row) && row["error"] == Value::Null);
+    db.close().unwrap();
+    let db = Options::new().open(&path).unwrap();
+    assert_eq!(shown(&db, "notify")["error"], Value::Null);
+}

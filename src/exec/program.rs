@@ -50,7 +50,8 @@ pub(super) fn one(snapshot: &Snapshot, program: &Program) -> Result<Row> {
         None => "not running",
     };
     let last = || aside.last_key_value().map(|(_, one)| one.error.clone());
-    let error = snapshot.trouble(&follower).or_else(last).map_or(Value::Null, Value::from);
+    let kept = || cursor.as_ref().map(|cursor| cursor.text.clone()).filter(|kept| !kept.is_empty());
+    let error = snapshot.trouble(&follower).or_else(kept).or_else(last).map_or(Value::Null, Value::from);
     row.insert("setAside".to_owned(), (aside.len() as u64).into());
     row.insert("error".to_owned(), error);
     row.insert("state".to_owned(), state.into());

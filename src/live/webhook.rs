@@ -64,7 +64,10 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
     let who = cursor::Follower::Program(follower.program.position);
     let shared = follower.shared.clone();
     let ended = tell(follower, &who);
-    shared.cursors.set_trouble(&who, ended.as_ref().err().map(|error| format!("it has ended: {error}")));
+    match &ended {
+        Ok(Ended) => shared.cursors.end_trouble(&who),
+        Err(error) => shared.cursors.set_trouble(&who, Some(format!("it has ended: {error}"))),
+    }
     ended
 }
 

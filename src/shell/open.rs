@@ -1,5 +1,6 @@
 //! Opening the file, and saying what was found.
 
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use bygone::{Db, Error, Options};
@@ -25,6 +26,14 @@ pub fn open_live(path: &Path, opening: &Opening, missing: Missing, speech: Speec
     open_with(options, path, opening, missing, speech)
 }
 
+/// Whether there is a file that the system lets nobody write who runs this program.
+fn is_only_read(path: &Path) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    let written = OpenOptions::new().read(true).write(true).open(path);
+    let refused = written.is_err_and(|error| matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem));
+    refused && File::open(path).is_ok()
+}
+
 fn open_with(
     options: Options,
     path: &Path,
@@ -32,8 +41,13 @@ fn open_with(
     missing: Missing,
     speech: Speech,
 ) -> Result<Db, Failure> {
+    let only_read = !opening.read_only && is_only_read(path);
+    if only_read {
+        let path = path.display();
+        speech.notice(&format!("{path} may not be written: it is opened for reading, as with --read-only"));
+    }
     let mut options = options
-        .read_only(opening.read_only)
+        .read_only(opening.read_only || only_read)
         .accept_lost_journal(opening.accept_lost_journal)
         .without_followers(opening.without_followers);
     if let Some(bytes) = opening.memory {

@@ -110,16 +110,37 @@ impl Style {
     }
 }
 
-/// The text without what a terminal would obey: data may come from anywhere.
+/// The text without what a terminal would obey, and with all of it seen: data may come from anywhere. What is not shown as it is, is
+/// escaped as JSON does, and as texts in double quotes of the language do: so it can be pasted back.
 pub fn harmless(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
+    if !text.chars().any(is_unseen) {
         return text.into();
     }
     let mut safe = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if c.is_control() { safe.extend(c.escape_default()) } else { safe.push(c) }
+        match c {
+            '\n' => safe.push_str("\\n"),
+            '\r' => safe.push_str("\\r"),
+            '\t' => safe.push_str("\\t"),
+            c if is_unseen(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    safe.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+            c => safe.push(c),
+        }
     }
     safe.into()
+}
+
+/// What a terminal obeys, or shows as something else: control characters, what turns the direction of a text, what has no width, and what
+/// ends a line.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A number with its thousands set apart: `1,234,567`.
@@ -154,7 +175,25 @@ mod tests {
 
     #[test]
     fn nothing_that_a_terminal_obeys_comes_through() {
-        assert_eq!(harmless("a\x1b[2Jb\n\tc"), "a\\u{1b}[2Jb\\n\\tc");
+        assert_eq!(harmless("a\x1b[2Jb\n\tc"), "a\\u001b[2Jb\\n\\tc");
+        assert_eq!(
+            harmless("\u{9b}\u{202e}\u{200b}\u{feff}\u{e0041}"),
+            "\\u009b\\u202e\\u200b\\ufeff\\udb40\\udc41"
+        );
         assert_eq!(harmless("naïve 東京"), "naïve 東京");
+    }
+
+    #[test]
+    fn what_is_not_shown_as_it_is_can_be_pasted_back() {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32).filter(|c| is_unseen(*c)) {
+            let text = format!("a{c}b");
+            let pasted: bygone::Value = format!("\"{}\"", harmless(&text)).parse().unwrap();
+            assert_eq!(pasted.as_text(), Some(text.as_str()));
+        }
+        let db = bygone::Db::in_memory().unwrap();
+        let pasted = format!("EMIT A.b 1 {{x: \"{}\"}}", harmless("\u{1b}\u{202e}\u{e0041}"));
+        db.query(&pasted, &bygone::Parameters::new()).unwrap();
+        let event = db.event(bygone::Position(1)).unwrap().unwrap();
+        assert_eq!(event.data.get("x"), Some("\u{1b}\u{202e}\u{e0041}".into()));
     }
 }

@@ -36,10 +36,19 @@ pub fn watch(watch: &Watch, opening: &Opening, speech: Speech, signals: &Signals
     signals.opened(&db);
     let (deliveries, place) = subscribe(&db, watch, signals)?;
     let mut failed = 0;
+    let mut reader = Reader::new(place.is_some() && watch.exec.is_none());
     for delivery in deliveries {
         let Delivery::Event(event) = delivery? else { continue };
         match &watch.exec {
-            None => print(&event)?,
+            None => {
+                print(&event)?;
+                if !reader.takes(signals) {
+                    if signals.interrupted() {
+                        break;
+                    }
+                    continue;
+                }
+            }
             Some(command) => match give(&event, command, watch, speech, signals) {
                 // The place stays before it.
                 Err(_) if signals.interrupted() => return Ok(()),
@@ -117,6 +126,62 @@ fn print(event: &Event) -> Result<(), Failure> {
     writeln!(output, "{}", line(event)?).and_then(|()| output.flush()).map_err(Failure::output)
 }
 
+/// Who reads what is printed into a pipe. A place must not move behind lines that nobody took: what is left in a pipe that is closed is
+/// lost.
+struct Reader {
+    /// Standard output is a pipe, and it matters what is taken of it.
+    #[cfg(unix)]
+    watched: bool,
+}
+
+#[cfg(unix)]
+impl Reader {
+    fn new(matters: bool) -> Reader {
+        use std::os::fd::AsFd;
+        use std::os::unix::fs::FileTypeExt;
+        let is_pipe = || {
+            let file = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            Ok::<bool, io::Error>(file.metadata()?.file_type().is_fifo())
+        };
+        Reader { watched: matters && is_pipe().unwrap_or(false) }
+    }
+
+    /// Waits until all that was printed is taken. False where the reader has gone, or a signal came before.
+    fn takes(&mut self, signals: &Signals) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        if !self.watched {
+            return true;
+        }
+        let output = io::stdout();
+        let (mut pause, longest) = (Duration::from_micros(5), Duration::from_millis(5));
+        loop {
+            // Where the system does not tell, nothing is known of it.
+            if !matches!(rustix::io::ioctl_fionread(&output), Ok(1..)) {
+                return true;
+            }
+            let mut ends = [PollFd::new(&output, PollFlags::empty())];
+            let gone = poll(&mut ends, Some(&Timespec::default())).is_ok()
+                && ends[0].revents().intersects(PollFlags::ERR);
+            if gone || signals.interrupted() {
+                return false;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(longest);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Reader {
+    fn new(_: bool) -> Reader {
+        Reader {}
+    }
+
+    fn takes(&mut self, _: &Signals) -> bool {
+        true
+    }
+}
+
 /// Runs the command for an event, as often as it is allowed to.
 fn give(
     event: &Event,
@@ -149,14 +214,17 @@ fn run(event: &Event, command: &str) -> Result<ExitStatus, Failure> {
     let failed = |source| Failure::Io { doing: "running the command".to_owned(), source };
     let line = line(event)? + "\n";
     let target = event.target.as_ref().map(ToString::to_string).unwrap_or_default();
-    let mut child = shell(command)
-        .env("BYGONE_TYPE", event.kind.as_str())
-        .env("BYGONE_POSITION", event.position.0.to_string())
-        .env("BYGONE_ID", event.id.to_string())
-        .env("BYGONE_TARGET", target)
-        .stdin(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
+    let mut shell = shell(command);
+    for (name, value) in [
+        ("BYGONE_TYPE", event.kind.as_str()),
+        ("BYGONE_POSITION", &event.position.0.to_string()),
+        ("BYGONE_ID", &event.id.to_string()),
+        ("BYGONE_TARGET", &target),
+    ] {
+        // No variable can hold a byte 0: it is escaped as in the line.
+        shell.env(name, value.replace('\0', "\\u0000"));
+    }
+    let mut child = shell.stdin(Stdio::piped()).spawn().map_err(failed)?;
     if let Some(mut input) = child.stdin.take() {
         // A command need not read what it is given.
         let _ = input.write_all(line.as_bytes());

@@ -47,7 +47,7 @@ pub(crate) struct Cursor {
     pub position: u64,
     /// What was said to the follower itself (`RETRY`, `SKIP`) up to here is done.
     pub heard: u64,
-    /// What it follows, as it was said.
+    /// What it follows, as it was said. Of what runs by itself: what it struggles with, or did last.
     pub text: String,
 }
 
@@ -152,13 +152,27 @@ impl Cursors {
         locked(&self.state).troubles.get(follower).cloned()
     }
 
-    /// Says what a follower struggles with now, or that it does not.
+    /// Says what a follower struggles with now, or that it does not. It is kept with the cursor, for whoever asks when nobody runs it any
+    /// more.
     pub fn set_trouble(&self, follower: &Follower, trouble: Option<String>) {
-        let troubles = &mut locked(&self.state).troubles;
-        match trouble {
-            Some(trouble) => drop(troubles.insert(follower.clone(), trouble)),
-            None => drop(troubles.remove(follower)),
+        let mut state = locked(&self.state);
+        if matches!(follower, Follower::Program(_)) {
+            let text = trouble.as_deref().unwrap_or_default();
+            self.change_locked(&mut state, follower, |cursor| {
+                if cursor.text != text {
+                    text.clone_into(&mut cursor.text);
+                }
+            });
         }
+        match trouble {
+            Some(trouble) => drop(state.troubles.insert(follower.clone(), trouble)),
+            None => drop(state.troubles.remove(follower)),
+        }
+    }
+
+    /// Says that nobody runs a follower any more. What it struggled with last stays with its cursor.
+    pub fn end_trouble(&self, follower: &Follower) {
+        locked(&self.state).troubles.remove(follower);
     }
 
     /// Lets the thread that writes them end.

@@ -242,6 +242,6 @@ mod tests {
         assert_eq!(shown(r#"{"type":"Order","id":"42","x":1}"#), r#"{"type":"Order","id":"42","x":1}"#);
         assert_eq!(shown(r#"{"position":3,"type":"Order.paid","recorded":"","data":{}}"#), "#3 Order.paid");
         assert_eq!(shown("null"), "null");
-        assert_eq!(shown(r#""a\u001b[2J""#), "a\\u{1b}[2J");
+        assert_eq!(shown(r#""a\u001b[2J""#), "a\\u001b[2J");
     }
 }

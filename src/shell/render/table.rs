@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_text_of_lines_is_written_as_lines() {
-        assert_eq!(table(&[r#"{"plan":"Scan\n  Filter\u001b"}"#]), "Scan\n  Filter\\u{1b}\n");
+        assert_eq!(table(&[r#"{"plan":"Scan\n  Filter\u001b"}"#]), "Scan\n  Filter\\u001b\n");
     }
 
     #[test]
