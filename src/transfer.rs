@@ -1,32 +1,37 @@
 //! Import: events as JSON, in any form and layout.
 //!
 //! Import streams: a batch of events is parsed while the one before it is committed. Run again it adds nothing. An event with an id
-//! (or a key) is known by it. For events without, each batch is atomic under a key that is the hash of the whole input up to
-//! its end: a batch whose key is known is skipped, and so is the part of a batch that an earlier import ended within.
+//! (or a key) is known by it ([`known`]), and what is not that event is a conflict. Of events without, the first of a batch gets a key
+//! that is the hash of the whole input up to its end, and says how many come with it: so where an input was imported before, its lines
+//! are found one by one, and those that follow a change are new ([`prefix`]).
 //!
 //! [`texts`] gives the events of an input one by one, [`export`] writes them.
 
+mod causes;
 mod export;
+mod known;
+mod prefix;
 mod scan;
 mod source;
 pub(crate) mod texts;
 
+use std::fmt;
 use std::io::BufRead;
+use std::sync::Arc;
 
 use crate::db::Db;
 use crate::entity::Position;
-use crate::error::{Conflict, Error, Result};
-use crate::event::{NewEvent, read_line};
+use crate::error::{Conflict, Error, Result, shorten};
+use crate::event::{Cause, NewEvent, read_line};
 use crate::store::catalog::ProgramKind;
 use crate::store::cursor::{Cursor, Follower};
 use crate::store::group::{Group, Outcome, Prepared, content_of};
-use crate::store::term::Term;
 use crate::store::{Store, Submitted};
+use crate::time::Timestamp;
 pub use export::ExportOptions;
-use source::Foreign;
 use texts::Texts;
 
-/// A batch ends after so many lines, or so many bytes of input. Where batches end follows from the input alone, so that running
+/// A batch ends after so many lines, or so many bytes of input. Where it does follows from the input up to there alone, so that running
 /// again finds the same ends.
 const BATCH_LINES: usize = 1000;
 const BATCH_BYTES: usize = 2 << 20;
@@ -42,9 +47,22 @@ const BATCH_BYTES: usize = 2 << 20;
 /// assert_eq!((first.added, again.added, again.known), (1, 0, 1));
 /// # Ok::<(), bygone::Error>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct ImportOptions {
     restore: bool,
+    on_conflict: Option<OnConflict>,
+}
+
+type OnConflict = Arc<dyn Fn(&Conflict) + Send + Sync>;
+
+impl fmt::Debug for ImportOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on_conflict = self.on_conflict.as_ref().map(|_| "skip");
+        f.debug_struct("ImportOptions")
+            .field("restore", &self.restore)
+            .field("on_conflict", &on_conflict)
+            .finish()
+    }
 }
 
 impl ImportOptions {
@@ -57,6 +75,23 @@ impl ImportOptions {
     /// schedules that come with it begin behind it: what they did was done where it comes from.
     pub fn restore(mut self, restore: bool) -> ImportOptions {
         self.restore = restore;
+        self
+    }
+
+    /// Passes over each event that has the id or the key of another one, and tells of it; without this the first ends the import.
+    /// Restoring takes no part in it: there the first ends it in any case.
+    ///
+    /// ```
+    /// use bygone::{Db, ImportOptions};
+    /// let db = Db::in_memory()?;
+    /// let lines = r#"{"id":"1","type":"A.b"} {"id":"1","type":"A.c"} {"id":"2","type":"A.b"}"#;
+    /// let options = ImportOptions::new().on_conflict(|conflict| assert_eq!(conflict.line(), Some(1)));
+    /// let imported = db.import(lines.as_bytes(), &options, &mut |_| {})?;
+    /// assert_eq!((imported.added, imported.conflicts), (2, 1));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn on_conflict(mut self, told: impl Fn(&Conflict) + Send + Sync + 'static) -> ImportOptions {
+        self.on_conflict = Some(Arc::new(told));
         self
     }
 }
@@ -72,6 +107,8 @@ pub struct Imported {
     pub added: u64,
     /// Events that were there before.
     pub known: u64,
+    /// Events that were passed over, since they have the id or the key of another one.
+    pub conflicts: u64,
 }
 
 impl NewEvent {
@@ -96,7 +133,8 @@ impl Db {
     /// `progress` is called after each batch.
     ///
     /// # Errors
-    /// A bad event ends it: the error names the line that it begins in, and how many events before it are safely in.
+    /// A bad event ends it: the error names the line that it begins in, and how many events before it are safely in. So does one with
+    /// the id or the key of another event, as a [`Conflict`].
     pub fn import(
         &self,
         input: impl BufRead,
@@ -110,9 +148,11 @@ impl Db {
         let mut import = Import {
             store: self.store(),
             restore: options.restore,
+            on_conflict: options.on_conflict.clone().filter(|_| !options.restore),
             done: Imported::default(),
             under_way: None,
             skipping: true,
+            read: 0,
             hash: blake3::Hasher::new(),
         };
         let imported = import.run(input, progress).map_err(|fault| import.ended(fault));
@@ -148,20 +188,23 @@ impl Db {
 struct Import<'d> {
     store: &'d Store,
     restore: bool,
+    /// Told of each conflict; without it, the first ends it.
+    on_conflict: Option<OnConflict>,
     done: Imported,
     /// The batch that is being committed while the next one is parsed. Never two: if one fails, none behind it is in.
     under_way: Option<UnderWay>,
     /// Everything so far was known: what follows may be, too.
     skipping: bool,
+    /// How many events were read.
+    read: u64,
     /// The hash of all lines so far.
     hash: blake3::Hasher,
 }
 
-/// A batch that was sent, and how many events are in it.
+/// Lines that were sent.
 struct UnderWay {
     submitted: Submitted,
-    count: usize,
-    foreign: Vec<Foreign>,
+    lines: Vec<Parsed>,
 }
 
 /// Events that are appended together.
@@ -175,11 +218,6 @@ impl Batch {
     fn is_full(&self) -> bool {
         self.lines.len() >= BATCH_LINES || self.bytes >= BATCH_BYTES
     }
-
-    fn drop_first(&mut self, count: usize) {
-        self.lines.drain(..count);
-        self.bytes = self.lines.iter().map(|line| line.length).sum();
-    }
 }
 
 struct Parsed {
@@ -190,6 +228,10 @@ struct Parsed {
     foreign: Option<String>,
     /// The hash of the input through this line.
     hash: [u8; 32],
+    /// It says neither an id nor a key, and is known by the hash.
+    hashed: bool,
+    /// Its cause, where that was an event of the log that it comes from.
+    cause: Option<Cause>,
 }
 
 impl Import<'_> {
@@ -210,22 +252,24 @@ impl Import<'_> {
             };
             batch.bytes += line.length;
             batch.lines.push(line);
-            // What is left of a batch may be a whole one, too.
-            while batch.is_full() {
+            if batch.is_full() {
                 self.flush(&mut batch)?;
                 progress(&self.done);
             }
         }
         self.finish(&mut batch)?;
         progress(&self.done);
+        if self.restore && self.done.added != self.read {
+            // Each line is told that is the second of an id: this is for what nobody thought of.
+            let expected = format!("{} events in the log, as many as were read", self.read);
+            return Err(Error::invalid("restoring", expected, self.done.added.to_string()));
+        }
         Ok(self.done)
     }
 
     /// Brings in what is left, and waits until it is durable.
     fn finish(&mut self, batch: &mut Batch) -> Result<()> {
-        while !batch.lines.is_empty() {
-            self.flush(batch)?;
-        }
+        self.flush(batch)?;
         self.settle()
     }
 
@@ -240,10 +284,10 @@ impl Import<'_> {
 
     /// A failure that no line is to blame for says what is safely in: with it, what is still under way.
     fn ended(&mut self, fault: Error) -> Error {
-        if let Some(UnderWay { submitted, count, .. }) = self.under_way.take()
+        if let Some(UnderWay { submitted, lines }) = self.under_way.take()
             && let Ok(outcome) = submitted.wait()
         {
-            self.count(count, &outcome);
+            self.count(lines.len(), &outcome);
         }
         let safe = match self.done.added + self.done.known {
             1 => "1 event is safely in".to_owned(),
@@ -278,7 +322,15 @@ impl Import<'_> {
             .map_err(|e| Error::invalid("the text", "UTF-8", e.to_string()))?;
         let parsed = read_line(text)?;
         let mut event = parsed.event;
-        event.checked()?;
+        if event.checked()?.is_internal() && !self.restore {
+            let expected = "a type of your own: '$' begins the database's, like definitions; --restore takes a whole \
+                            export into a new database, and an export of the pattern '*' has none of them";
+            return Err(Error::invalid(
+                "the type of an event",
+                expected,
+                format!("'{}'", shorten(event.checked()?.as_str())),
+            ));
+        }
         if self.restore {
             if parsed.position.is_none() || event.recorded.is_none() {
                 return Err(Error::invalid(
@@ -287,84 +339,143 @@ impl Import<'_> {
                     "an event without",
                 ));
             }
+            if let Some(recorded) = event.recorded {
+                self.check_recorded(recorded)?;
+            }
             event.placed = parsed.position;
             event.versioned = parsed.version;
         } else {
             event.recorded = None;
-            // A cause that is told by its position means that event only where positions are the same.
-            event.placed = parsed.position.filter(|_| event.cause_position().is_some());
+            match &parsed.cause {
+                // What it is in this log is found by its id.
+                Some(cause) => event.cause = Some(cause.clone()),
+                // A cause that is told by its position alone means that event only where positions are the same.
+                None => event.placed = parsed.position.filter(|_| event.cause_position().is_some()),
+            }
         }
+        self.read += 1;
         self.hash.update(text.as_bytes());
         self.hash.update(b"\n");
         let hash = *self.hash.finalize().as_bytes();
-        Ok(Some(Parsed { number: texts.line(), length, event, foreign: parsed.foreign, hash }))
+        let hashed = !self.restore && event.id.is_none() && event.key.is_none();
+        let cause = parsed.cause.filter(|_| !self.restore);
+        let number = texts.line();
+        Ok(Some(Parsed { number, length, event, foreign: parsed.foreign, hash, hashed, cause }))
     }
 
-    /// Sends a batch on its way; leaves out what an earlier import has brought in. What is left of a batch that an earlier
-    /// import ended within stays, and the batch is filled up again: ends fall where running again will look for them.
-    fn flush(&mut self, batch: &mut Batch) -> Result<()> {
-        if self.skipping && !self.restore {
-            let known = self.known_through(&batch.lines)?;
-            self.done.known += known as u64;
-            batch.drop_first(known);
-            if known > 0 {
-                return Ok(());
-            }
-            // Imports go from the start on: what follows something new is new. Lines that are all known by themselves leave no
-            // key, and so do not tell.
-            self.skipping = batch.lines.iter().all(|line| line.event.is_known_by_itself());
+    /// Nothing is recorded before what was recorded before it: an instant far ahead would be that of all that comes, until it is.
+    fn check_recorded(&self, recorded: Timestamp) -> Result<()> {
+        const MOST: i64 = 24 * 60 * 60 * 1000;
+        let now = self.store.shared().options.clock.now();
+        if recorded.as_millis().saturating_sub(now.as_millis()) <= MOST {
+            return Ok(());
         }
-        let sent = self.send(&mut batch.lines)?;
-        batch.drop_first(sent);
+        let expected = format!(
+            "an instant at most a day ahead of now, {now}: what is appended later is never recorded before it"
+        );
+        Err(Error::invalid("`recorded`", expected, recorded.to_string()))
+    }
+
+    /// Sends a batch on its way; leaves out what an earlier import has brought in.
+    fn flush(&mut self, batch: &mut Batch) -> Result<()> {
+        let mut lines = std::mem::take(batch).lines;
+        if self.skipping && !self.restore {
+            if lines.iter().any(|line| line.cause.is_some()) {
+                self.settle()?;
+                causes::find(self.store, &mut lines)?;
+            }
+            let known = prefix::known(self.store, &lines)?;
+            // Imports go from the start on: what follows something new is new. Lines that are known by what they say do not tell.
+            self.skipping = lines[known..].iter().all(|line| !line.hashed);
+            let before = lines.len();
+            let mut at = 0;
+            lines.retain(|line| {
+                at += 1;
+                at > known || !line.hashed
+            });
+            self.done.known += (before - lines.len()) as u64;
+        }
+        self.send(lines)
+    }
+
+    /// Sends lines on their way, those that are new.
+    fn send(&mut self, mut lines: Vec<Parsed>) -> Result<()> {
+        self.settle()?;
+        source::tell_apart(self.store, &mut lines)?;
+        causes::find(self.store, &mut lines)?;
+        let skip = self.on_conflict.is_some();
+        let sorted = known::sort(self.store, lines, self.restore, skip)?;
+        self.done.known += sorted.known.len() as u64;
+        if let Err((number, fault)) = self.send_new(sorted.fresh) {
+            let Some(number) = number else { return Err(fault) };
+            // What is known behind the line does not stand before it.
+            self.done.known -= sorted.known.iter().filter(|known| **known > number).count() as u64;
+            return Err(self.at_line(number, fault));
+        }
+        for (number, conflict) in sorted.conflicts {
+            match &self.on_conflict {
+                Some(told) => {
+                    self.done.conflicts += 1;
+                    told(&Conflict::Within { place: format!("line {number}"), conflict: Box::new(conflict) });
+                }
+                None => {
+                    self.settle()?;
+                    return Err(self.at_line(number, conflict.into()));
+                }
+            }
+        }
         Ok(())
     }
 
-    /// How many of these lines an earlier import has brought in, by the key of a batch that ended there.
-    fn known_through(&self, lines: &[Parsed]) -> Result<usize> {
-        self.store.snapshot().read(|view| {
-            for (at, line) in lines.iter().enumerate().rev() {
-                if view.first(&Term::key(&key_of(&line.hash))?)?.is_some() {
-                    return Ok(at + 1);
+    /// Sends new lines on their way. A fault of one of them names it.
+    fn send_new(&mut self, mut lines: Vec<Parsed>) -> Result<(), (Option<u64>, Error)> {
+        let unplaced = |fault| (None, fault);
+        let mut whole = true;
+        while !lines.is_empty() {
+            self.settle().map_err(unplaced)?;
+            // Causes among these lines are told by where they will be, which holds unless somebody else appends meanwhile. Then what they
+            // bring about waits for them to be in.
+            let head = Position(self.store.shared().head());
+            let within = causes::foretell(&mut lines, head);
+            let mut sent = if whole { lines.len() } else { within.unwrap_or(lines.len()) };
+            let mut submitted = self.store.submit(self.group(&lines[..sent]));
+            if let Err(Error::Invalid { .. }) = submitted {
+                // A line breaks a rule that parsing does not know of, or needs one before it to be in the log already.
+                let number = lines[0].number;
+                sent = self.preparable(&lines[..sent]).map_err(|fault| (Some(number), fault))?;
+                submitted = self.store.submit(self.group(&lines[..sent]));
+            }
+            let submitted = submitted.map_err(unplaced)?;
+            if within.is_some_and(|first| first < sent) {
+                match submitted.wait() {
+                    Ok(outcome) => {
+                        let rest = lines.split_off(sent);
+                        self.arrived(std::mem::replace(&mut lines, rest), &outcome).map_err(unplaced)?;
+                    }
+                    Err(Error::Invalid { .. }) if self.store.shared().head() != head.0 => {
+                        whole = false;
+                        continue;
+                    }
+                    Err(fault) => return Err((None, self.in_batch(fault))),
                 }
+                causes::find(self.store, &mut lines).map_err(unplaced)?;
+                continue;
             }
-            Ok(0)
-        })
-    }
-
-    /// Sends lines on their way, and gives how many: all, or those through a key within them, from which running again goes on.
-    fn send(&mut self, lines: &mut [Parsed]) -> Result<usize> {
-        let mut sent = 0;
-        while sent < lines.len() {
-            self.settle()?;
-            source::tell_apart(self.store, &mut lines[sent..])?;
-            let rest = &lines[sent..];
-            match self.submit(rest) {
-                Err(Error::Invalid { .. }) => {}
-                submitted => return submitted.map(|()| lines.len()),
-            }
-            // A line breaks a rule that parsing does not know of, or needs one before it to be in the log already.
-            self.settle()?;
-            let good = self.preparable(rest)?;
-            self.submit(&rest[..good])?;
-            self.settle()?;
-            sent += good;
-            if self.group(&rest[..good]).key.is_some() {
-                break;
+            let rest = lines.split_off(sent);
+            self.under_way = Some(UnderWay { submitted, lines });
+            lines = rest;
+            if lines.iter().any(|line| line.cause.is_some()) {
+                self.settle().map_err(unplaced)?;
+                causes::find(self.store, &mut lines).map_err(unplaced)?;
             }
         }
-        Ok(sent)
-    }
-
-    fn submit(&mut self, lines: &[Parsed]) -> Result<()> {
-        let submitted = self.store.submit(self.group(lines))?;
-        self.under_way = Some(UnderWay { submitted, count: lines.len(), foreign: source::foreign(lines) });
         Ok(())
     }
 
     /// How many of these lines, from the first on, can be a group as the log is now. If not even the first, that is an error.
     fn preparable(&self, lines: &[Parsed]) -> Result<usize> {
         let prepared = |count: usize| Prepared::new(self.store.shared(), self.group(&lines[..count]));
-        prepared(1).map_err(|fault| self.at_line(lines[0].number, fault))?;
+        prepared(1)?;
         // So many can; so many cannot, if there are as many.
         let (mut good, mut bad) = (1, lines.len() + 1);
         while bad - good > 1 {
@@ -379,13 +490,10 @@ impl Import<'_> {
     }
 
     fn group(&self, lines: &[Parsed]) -> Group {
-        let events: Vec<NewEvent> = lines.iter().map(|line| line.event.clone()).collect();
-        // A key is needed where an event is not known by itself.
-        let needed = !self.restore && events.iter().any(|event| !event.is_known_by_itself());
-        let last = lines.last().filter(|_| needed);
-        let (key, content) = last.map(|line| (key_of(&line.hash), content_of(&line.hash))).unzip();
+        let first = lines.iter().find(|line| line.hashed);
+        let (key, content) = first.map(|line| (prefix::key_of(&line.hash), content_of(&line.hash))).unzip();
         Group {
-            events,
+            events: lines.iter().map(|line| line.event.clone()).collect(),
             key,
             content,
             import: true,
@@ -397,14 +505,31 @@ impl Import<'_> {
 
     /// Waits until what is under way is in.
     fn settle(&mut self) -> Result<()> {
-        if let Some(UnderWay { submitted, count, foreign }) = self.under_way.take() {
+        if let Some(UnderWay { submitted, lines }) = self.under_way.take() {
             let outcome = submitted.wait().map_err(|fault| self.in_batch(fault))?;
-            let known = self.count(count, &outcome);
-            if known > 0 {
-                source::check_known(self.store, &foreign)?;
-            }
+            self.arrived(lines, &outcome)?;
         }
         Ok(())
+    }
+
+    /// Counts lines that were sent. All were new then: whoever made some of them known meanwhile may have said something else.
+    fn arrived(&mut self, lines: Vec<Parsed>, outcome: &Outcome) -> Result<()> {
+        if outcome.repeated {
+            // Somebody else imports the same. None of these went in: they are looked at again.
+            return self.again(lines);
+        }
+        if self.count(lines.len(), outcome) > 0
+            && let Some((number, conflict)) = known::check(self.store, &lines)?
+        {
+            return Err(self.at_line(number, conflict.into()));
+        }
+        Ok(())
+    }
+
+    fn again(&mut self, lines: Vec<Parsed>) -> Result<()> {
+        self.skipping = true;
+        self.flush(&mut Batch { lines, bytes: 0 })?;
+        self.settle()
     }
 
     /// Gives how many were known.
@@ -415,8 +540,4 @@ impl Import<'_> {
         self.done.known += known;
         known
     }
-}
-
-fn key_of(hash: &[u8; 32]) -> String {
-    format!("import:{}", blake3::Hash::from_bytes(*hash).to_hex())
 }

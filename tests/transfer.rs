@@ -161,12 +161,21 @@ fn a_cause_told_by_position_is_not_taken_for_another_event() {
     db.append(NewEvent::new("A.second").caused_by(bygone::Position(1))).unwrap();
     let other = tiny();
     other.append(NewEvent::new("B.unrelated")).unwrap();
-    let error = import(&other, &export(&db)).unwrap_err().to_string();
+    // As it was exported by those that told no more than the position.
+    let root = db.event(Position(1)).unwrap().unwrap().id;
+    let named = format!(r#""cause":{{"position":1,"type":"A.first","id":"{root}"}}"#);
+    let exported = export(&db);
+    let bare = exported.replace(&named, r#""cause":{"position":1}"#);
+    assert_ne!(bare, exported);
+    let error = import(&other, &bare).unwrap_err().to_string();
     assert!(error.contains("#2") && error.contains("--restore"), "{error}");
     // Into a new database positions are the same, and it means the same.
     let new = tiny();
-    import(&new, &export(&db)).unwrap();
+    import(&new, &bare).unwrap();
     assert_eq!(new.head().0, 2);
+    // With its id it is found wherever it is.
+    import(&other, &exported).unwrap();
+    assert_eq!(other.event(Position(3)).unwrap().unwrap().cause, Some(bygone::Cause::Event(Position(2))));
 }
 
 #[test]
@@ -422,4 +431,274 @@ fn data_as_deep_as_it_may_be_comes_back() {
         let error = import(&db, &line).unwrap_err().to_string();
         assert!(error.contains("nested deeper than 100"), "{error}");
     }
+}
+
+/// An order that was paid, with more members.
+fn paid(id: &str, more: &str, amount: u64) -> String {
+    format!(
+        r#"{{"type":"Order.paid","target":{{"type":"Order","id":"{id}"}},"data":{{"amount":{amount}}}{more}}}"#
+    )
+}
+
+#[test]
+fn another_event_of_a_known_id_or_key_is_a_conflict_that_names_its_line() {
+    let members = [r#","id":"e1""#, r#","key":"k1""#, r#","id":"e1","key":"k1""#];
+    for more in members {
+        let first = paid("1", more, 10);
+        let others = [
+            (paid("1", more, 11), "data"),
+            (paid("2", more, 10), "target"),
+            (first.replace("Order.paid", "Order.sent"), "type"),
+            (first.replace(r#""type":"Order","id":"1""#, r#""type":"Till","id":"1""#), "target"),
+            (paid("1", &format!(r#"{more},"actor":{{"type":"User","id":"ann"}}"#), 10), "actor"),
+            (paid("1", &format!(r#"{more},"metadata":{{"ip":"::1"}}"#), 10), "metadata"),
+            (paid("1", &format!(r#"{more},"tags":{{"a":1}}"#), 10), "index values"),
+            (paid("1", &format!(r#"{more},"timestamp":"2020-01-01T00:00:00Z""#), 10), "time"),
+            (paid("1", &format!(r#"{more},"cause":{{"type":"A.b","id":"1"}}"#), 10), "cause"),
+            (paid("1", &format!(r#"{more},"correlation":"c""#), 10), "correlation"),
+            (paid("1", &format!(r#"{more},"namespace":"shop""#), 10), "namespace"),
+            (paid("1", &format!(r#"{more},"producer":{{"type":"Till","id":"4"}}"#), 10), "producer"),
+        ];
+        for (other, differs) in others {
+            let (before, after) = (numbered(1, r#","id":"n1""#), numbered(2, r#","id":"n2""#));
+            // In the log before, in a batch before, and in the same batch.
+            for within in [false, true] {
+                let db = tiny();
+                let mut lines = vec![before.as_str(), &other, &after];
+                match within {
+                    true => lines.insert(0, &first),
+                    false => drop(import(&db, &first).unwrap()),
+                }
+                let error = import(&db, &lines.join("\n")).unwrap_err();
+                assert!(matches!(error, bygone::Error::Conflict(_)), "{other}: {error}");
+                let error = error.to_string();
+                let place =
+                    if within { "line 3 (2 events before it are" } else { "line 2 (1 event before it is" };
+                assert!(error.contains(place), "{other}: {error}");
+                assert!(error.contains(&format!("(with other {differs})")), "{other}: {error}");
+                // What stands before it is in, and nothing behind it.
+                assert_eq!(db.head().0, 2, "{other}");
+            }
+        }
+        // The same again, and what says less of what the database adds, is known.
+        let db = tiny();
+        import(&db, &first).unwrap();
+        let (exported, spaced) = (export(&db), first.replace(":", " : "));
+        for again in [first.clone(), exported, spaced, format!("{first}\n{first}")] {
+            let known = again.lines().count() as u64;
+            let again = import(&db, &again).unwrap();
+            assert_eq!((again.added, again.known), (0, known));
+        }
+    }
+}
+
+#[test]
+fn what_a_known_prefix_holds_is_compared_too() {
+    let db = tiny();
+    db.append(NewEvent::new("Order.paid").id("e1").member("amount", 1)).unwrap();
+    let lines = [numbered(1, ""), paid("1", r#","id":"e1""#, 10), numbered(2, "")].join("\n");
+    for _ in 0..2 {
+        assert!(import(&db, &lines).unwrap_err().to_string().contains("line 2 (1 event before it is"));
+    }
+    assert_eq!(db.head().0, 2);
+}
+
+#[test]
+fn of_lines_without_ids_only_what_follows_a_change_is_new() {
+    let whole: Vec<String> = (1..=2500).map(|n| numbered(n, "")).collect();
+    // At the end, in the middle of a batch, and at the ends of batches.
+    for changed in [2499, 2498, 1500, 1001, 1000, 999, 500, 0] {
+        let db = Db::in_memory().unwrap();
+        import(&db, &whole.join("\n")).unwrap();
+        let mut lines = whole.clone();
+        lines[changed] = numbered(changed + 10_000, "");
+        for (added, known) in [(2500 - changed, changed), (0, 2500)] {
+            let imported = import(&db, &lines.join("\n")).unwrap();
+            assert_eq!((imported.added, imported.known), (added as u64, known as u64), "{changed}");
+        }
+    }
+    // However the lines between have ids.
+    let db = Db::in_memory().unwrap();
+    let mixed =
+        |n: usize| numbered(n, &if n.is_multiple_of(3) { format!(r#","id":"i{n}""#) } else { String::new() });
+    let mut lines: Vec<String> = (1..=2500).map(mixed).collect();
+    import(&db, &lines.join("\n")).unwrap();
+    for changed in [1400, 2300] {
+        lines[changed] = numbered(changed + 10_000, "");
+        let imported = import(&db, &lines.join("\n")).unwrap();
+        let again = lines[changed..].iter().filter(|line| !line.contains(r#""id""#)).count() as u64;
+        assert_eq!((imported.added, imported.known), (again, 2500 - again), "{changed}");
+    }
+}
+
+#[test]
+fn a_restore_loses_no_line() {
+    let db = tiny();
+    for n in 0..3 {
+        db.append(NewEvent::new("A.b").id(&format!("e{n}")).key(&format!("k{n}")).member("n", n)).unwrap();
+    }
+    let exported = export(&db);
+    let restore = |lines: &str| {
+        let db = tiny();
+        let restored = db.import(lines.as_bytes(), &ImportOptions::new().restore(true), &mut |_| {});
+        (restored, db.head().0)
+    };
+    assert_eq!(restore(&exported).1, 3);
+    // Two lines of one id, of one key, and one line twice; at the end, where no position tells.
+    let last = exported.lines().last().unwrap();
+    let places = [
+        (exported.replace("\"e2\"", "\"e0\""), "e0"),
+        (exported.replace("\"k2\"", "\"k1\""), "k1"),
+        (format!("{exported}{last}\n"), "e2"),
+    ];
+    for (lines, named) in places {
+        let line = lines.lines().count();
+        let (restored, head) = restore(&lines);
+        let error = restored.unwrap_err().to_string();
+        assert!(error.contains(&format!("line {line} ")) && error.contains(named), "{error}");
+        assert_eq!(head, line as u64 - 1);
+    }
+}
+
+#[test]
+fn what_is_restored_was_not_recorded_in_the_future() {
+    let db = tiny();
+    db.append(NewEvent::new("A.b")).unwrap();
+    let recorded = db.event(Position(1)).unwrap().unwrap().recorded.to_string();
+    let future = format!(r#""recorded":"{}""#, "9999-12-30T00:00:00Z");
+    let lines = export(&db).replace(&format!(r#""recorded":"{recorded}""#), &future);
+    let restored = tiny();
+    let options = ImportOptions::new().restore(true);
+    let error = restored.import(lines.as_bytes(), &options, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("line 1 ") && error.contains("a day ahead") && error.contains("9999"), "{error}");
+    assert_eq!(restored.head().0, 0);
+}
+
+/// What exports of a log with causes hold, and the events that they name as such.
+fn caused() -> Db {
+    let db = tiny();
+    for n in 0..40u64 {
+        let mut event =
+            NewEvent::new(if n % 3 == 0 { "O.a" } else { "P.a" }).id(&format!("e{n}")).member("n", n);
+        if n > 0 {
+            event = event.caused_by(Position(1 + (n - 1) / 2));
+        }
+        db.append(event).unwrap();
+    }
+    db
+}
+
+/// The id of each event and of its cause, if that is in the log; else what it is called.
+fn chains(db: &Db) -> Vec<(String, String)> {
+    let all: Vec<bygone::Event> =
+        (1..=db.head().0).map(|at| db.event(Position(at)).unwrap().unwrap()).collect();
+    let cause = |event: &bygone::Event| match &event.cause {
+        None => String::new(),
+        Some(bygone::Cause::Event(at)) => format!("{} here", all[at.0 as usize - 1].id),
+        Some(bygone::Cause::Named { kind, id }) => format!("{kind} {id}"),
+    };
+    all.iter().map(|event| (event.id.to_string(), cause(event))).collect()
+}
+
+#[test]
+fn causes_are_found_by_their_ids_wherever_a_part_of_a_log_goes() {
+    use bygone::{ExportOptions, Form};
+    let db = caused();
+    for form in [Form::Event, Form::Underscore, Form::CloudEvents, Form::CloudEventsBatch] {
+        for pattern in ["*", "P.*", "O.*"] {
+            let mut part = Vec::new();
+            let options = ExportOptions::new().form(form).pattern(pattern.parse().unwrap());
+            db.export(options, &mut part, &mut |_| {}).unwrap();
+            // Into a log with other events, behind or between which these come.
+            let other = tiny();
+            other.append(NewEvent::new("B.unrelated")).unwrap();
+            for known in [false, true] {
+                let imported = other.import(&part[..], &ImportOptions::new(), &mut |_| {}).unwrap();
+                assert_eq!(imported.added == 0, known, "{form:?} {pattern}");
+            }
+            let kind = |n: u64| if n.is_multiple_of(3) { "O.a" } else { "P.a" };
+            let matched = |n: u64| pattern == "*" || kind(n)[..1] == pattern[..1];
+            let expected: Vec<_> = (0..40u64)
+                .filter(|n| matched(*n))
+                .map(|n| {
+                    let cause = n.checked_sub(1).map(|n| n / 2);
+                    (
+                        format!("e{n}"),
+                        match cause {
+                            None => String::new(),
+                            Some(cause) if matched(cause) => format!("e{cause} here"),
+                            Some(cause) => format!("{} e{cause}", kind(cause)),
+                        },
+                    )
+                })
+                .collect();
+            assert_eq!(chains(&other)[1..], expected, "{form:?} {pattern}");
+            assert!(other.verify().unwrap().faults.is_empty());
+            // What comes later is the same, though its cause is now found.
+            let rest = other.import(&export_of(&db)[..], &ImportOptions::new(), &mut |_| {}).unwrap();
+            assert_eq!((rest.added + rest.known, other.head().0), (40, 41), "{form:?} {pattern}");
+        }
+    }
+}
+
+fn export_of(db: &Db) -> Vec<u8> {
+    let mut lines = Vec::new();
+    db.export(None, &mut lines, &mut |_| {}).unwrap();
+    lines
+}
+
+#[test]
+fn causes_are_found_while_others_append() {
+    let db = caused();
+    let exported = export_of(&db);
+    let other = tiny();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                other.append(NewEvent::new("B.unrelated").id(&format!("b{}", other.head().0))).ok();
+            }
+        });
+        let imported = other.import(&exported[..], &ImportOptions::new(), &mut |_| {});
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        others.join().unwrap();
+        assert_eq!(imported.unwrap().added, 40);
+    });
+    let chains: Vec<_> = chains(&other).into_iter().filter(|(id, _)| id.starts_with('e')).collect();
+    for (n, (id, cause)) in chains.iter().enumerate() {
+        assert_eq!(*id, format!("e{n}"));
+        assert_eq!(*cause, n.checked_sub(1).map_or(String::new(), |n| format!("e{} here", n / 2)));
+    }
+}
+
+#[test]
+fn one_input_that_is_imported_twice_at_once_is_brought_in_once() {
+    let whole: Vec<String> = (1..=3000).map(|n| numbered(n, "")).collect();
+    for (one, other) in [(3000, 3000), (1500, 3000), (700, 2300)] {
+        let db = Db::in_memory().unwrap();
+        let added = std::thread::scope(|scope| {
+            let imports = [one, other].map(|end| {
+                let (db, lines) = (&db, whole[..end].join("\n"));
+                scope.spawn(move || import(db, &lines).unwrap())
+            });
+            imports.map(|import| import.join().unwrap().added).iter().sum::<u64>()
+        });
+        assert_eq!(added, other as u64);
+        holds(&db, other);
+    }
+}
+
+#[test]
+fn a_line_that_only_leaves_out_its_time_is_another() {
+    let db = tiny();
+    let timed = |n: usize| numbered(n, r#","timestamp":"2024-01-01T00:00:00Z""#);
+    let lines = [numbered(1, ""), timed(2), numbered(3, "")];
+    import(&db, &lines.join("\n")).unwrap();
+    let changed = [numbered(1, ""), numbered(2, ""), numbered(3, "")];
+    assert_eq!(import(&db, &changed.join("\n")).unwrap().added, 2);
+    // An event that somebody else appended behind the last line is none of it.
+    let db = tiny();
+    import(&db, &lines[..2].join("\n")).unwrap();
+    db.append(NewEvent::new("A.b").member("n", 3)).unwrap();
+    assert_eq!(import(&db, &lines.join("\n")).unwrap().added, 1);
 }

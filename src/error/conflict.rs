@@ -95,6 +95,23 @@ pub enum Conflict {
         position: u64,
     },
 
+    /// A line of what is imported has the id or the key of another event.
+    #[non_exhaustive]
+    Content {
+        /// Which id or key: `id 'e1'`.
+        of: String,
+        /// Where the other is: `#7`, or `line 3` of the same input.
+        place: String,
+        /// Where it is in the log, if it is there already.
+        position: Option<u64>,
+        /// What it says, shortened: `Order.paid on Order 42 {"amount":5}`.
+        first: String,
+        /// And what the line says.
+        now: String,
+        /// In what these differ: `data`, `actor` …
+        differs: Vec<String>,
+    },
+
     /// Something else was expected of the log.
     #[non_exhaustive]
     Other {
@@ -171,6 +188,7 @@ impl Conflict {
             Conflict::None { .. } => "EXPECT NONE".to_owned(),
             Conflict::Key { key, .. } => format!("key '{}'", super::shorten(key)),
             Conflict::Id { id, .. } => format!("the id {}", super::shorten(id)),
+            Conflict::Content { of, .. } => format!("the {of}"),
             Conflict::Other { what, .. } => what.clone(),
             Conflict::Within { place, conflict } => format!("{place}: {}", conflict.subject()),
         }
@@ -187,6 +205,10 @@ impl Conflict {
                 format!("the content it was first used with, {first} at #{position}")
             }
             Conflict::Id { .. } => "an id that is not in the log".to_owned(),
+            Conflict::Content { of, place, first, .. } => {
+                let of = of.split(' ').next().unwrap_or_default();
+                format!("the event that has this {of} already, {first} ({place})")
+            }
             Conflict::Other { expected, .. } => expected.clone(),
             Conflict::Within { conflict, .. } => conflict.expected(),
         }
@@ -213,7 +235,8 @@ impl Conflict {
                 None => history(*found, last),
             },
             Conflict::None { found, .. } => found.to_string(),
-            Conflict::Key { now, differs, .. } => {
+            Conflict::Content { now, differs, .. } if differs.is_empty() => format!("{now} again"),
+            Conflict::Key { now, differs, .. } | Conflict::Content { now, differs, .. } => {
                 let other = if differs.is_empty() { "content".to_owned() } else { differs.join(", ") };
                 format!("{now} (with other {other})")
             }
@@ -282,14 +305,25 @@ impl Conflict {
             Conflict::Exists { last, ended, .. } => ended.as_ref().or(last.as_ref()),
             Conflict::None { found, .. } => Some(found),
             Conflict::Within { conflict, .. } => conflict.witness(),
-            Conflict::Key { .. } | Conflict::Id { .. } | Conflict::Other { .. } => None,
+            Conflict::Key { .. }
+            | Conflict::Id { .. }
+            | Conflict::Content { .. }
+            | Conflict::Other { .. } => None,
         }
+    }
+
+    /// The line of the import that it is in: where the event begins.
+    pub fn line(&self) -> Option<u64> {
+        let Conflict::Within { place, .. } = self else { return None };
+        let digits = place.strip_prefix("line ")?.split(' ').next()?;
+        digits.parse().ok()
     }
 
     /// Where the event is that stood in the way.
     pub fn position(&self) -> Option<u64> {
         match self {
             Conflict::Key { position, .. } | Conflict::Id { position, .. } => Some(*position),
+            Conflict::Content { position, .. } => *position,
             Conflict::Within { conflict, .. } => conflict.position(),
             other => other.witness().map(|witness| witness.position),
         }

@@ -13,7 +13,7 @@ mod members;
 mod plain;
 mod underscore;
 
-use super::{Event, NewEvent};
+use super::{Cause, Event, NewEvent};
 use crate::document::Document;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -53,6 +53,8 @@ pub(crate) struct Line {
     pub version: Option<u64>,
     /// The source of a CloudEvent that no Bygone wrote: its id is unique within that source only.
     pub foreign: Option<String>,
+    /// The type and the id of the cause that is told by its position: what it is in any log.
+    pub cause: Option<Cause>,
 }
 
 /// Reads an event from a JSON object, in any form.
@@ -74,9 +76,13 @@ pub(crate) fn read(text: &str) -> Result<Line> {
     }
 }
 
-/// The object that an event is written as. `source` is where CloudEvents come from that do not tell.
-pub(crate) fn write(event: &Event, form: Form, source: &str) -> Result<Value> {
-    let members = members_of(event)?;
+/// The object that an event is written as. `source` is where CloudEvents come from that do not tell; `cause` is the event of this log that
+/// brought it about: its position means it in this log alone, its type and id in any.
+pub(crate) fn write(event: &Event, form: Form, source: &str, cause: Option<(&str, &str)>) -> Result<Value> {
+    let mut members = members_of(event)?;
+    if let (Some((kind, id)), Some(Value::Object(told))) = (cause, members.get_mut("cause")) {
+        told.extend(members::pair(kind, id));
+    }
     Ok(Value::Object(match form {
         Form::Event => members,
         Form::Underscore => underscore::write(members)?,

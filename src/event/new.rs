@@ -327,11 +327,6 @@ impl NewEvent {
         }
     }
 
-    /// Whether it can be told from its id or key that it is in the log already.
-    pub(crate) fn is_known_by_itself(&self) -> bool {
-        self.id.is_some() || self.key.is_some()
-    }
-
     /// The entity whose history it joins, after the default.
     pub(crate) fn owner(&self) -> Option<&Entity> {
         match &self.target {

@@ -216,9 +216,10 @@ fn line(bytes: &[u8]) -> bool {
 
 /// In every form an event says the same.
 fn in_other_forms(event: &Event) {
-    let sorted = |event: &Event| write_form(event, Form::Event, "").expect("it has a JSON form").canonical();
+    let sorted =
+        |event: &Event| write_form(event, Form::Event, "", None).expect("it has a JSON form").canonical();
     for form in [Form::Underscore, Form::CloudEvents] {
-        let text = write_form(event, form, "urn:x").expect("it has a form of each kind").to_string();
+        let text = write_form(event, form, "urn:x", None).expect("it has a form of each kind").to_string();
         let read = read_line(&text).unwrap_or_else(|e| panic!("{text}\n{e}"));
         let new = read.event;
         let kind = new.checked().cloned().unwrap_or_else(|e| panic!("{text}\n{e}"));
@@ -354,7 +355,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         seeds.push(framed(0, &out));
         let event = codec::decode(Position(7), out.clone().into()).unwrap();
         let lines: Vec<String> = [Form::Event, Form::Underscore, Form::CloudEvents]
-            .map(|form| write_form(&event, form, "urn:x").unwrap().to_string())
+            .map(|form| write_form(&event, form, "urn:x", None).unwrap().to_string())
             .to_vec();
         for line in &lines {
             seeds.push(framed(6, line.as_bytes()));

@@ -149,7 +149,7 @@ pub struct Watch {
     pub pattern: Option<Pattern>,
 
     /// Run this for each event, by the shell: the event is a line of JSON on its standard input, and BYGONE_TYPE, BYGONE_POSITION,
-    /// BYGONE_ID and BYGONE_TARGET tell of it. Without this the lines are printed
+    /// BYGONE_ID and BYGONE_TARGET tell of it (a byte 0 in them is \u0000). Without this the lines are printed
     #[arg(long, value_name = "COMMAND")]
     pub exec: Option<String>,
 
@@ -170,7 +170,7 @@ pub struct Watch {
     pub limit: Option<u64>,
 
     /// Keep the place under this name, and go on there the next time; then --from is where a new one begins. An event counts once
-    /// its command succeeded, or its line is printed (or its command failed, with --keep-going)
+    /// its command succeeded, or its line was taken by whoever reads it (or its command failed, with --keep-going)
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
@@ -207,7 +207,7 @@ fn point(text: &str) -> Result<From, String> {
     text.parse().map(From::Since).map_err(|_| expected.to_owned())
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Parser)]
 #[command(after_help = exit::HELP)]
 pub struct Import {
     /// The database; it is created if it is not there
@@ -220,6 +220,19 @@ pub struct Import {
     /// Rebuild a log from its export: positions, ids and times are kept, and the database must be empty
     #[arg(long)]
     pub restore: bool,
+
+    /// What becomes of an event with the id or key of another event: it ends the import, or it is told and passed over
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnConflict::Stop, conflicts_with = "restore")]
+    pub on_conflict: OnConflict,
+}
+
+/// What becomes of a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnConflict {
+    /// It ends the import
+    Stop,
+    /// It is told, and the event is passed over
+    Skip,
 }
 
 #[derive(Debug, Parser)]
@@ -344,8 +357,16 @@ pub fn parameter(text: &str) -> Result<(String, Value), String> {
         return Err(format!("'{name}' is not the name of a parameter: letters, digits and _ make one"));
     }
     // Text needs no quotes here: the shell around this one already took one pair.
-    let value = value.parse().unwrap_or_else(|_| Value::from(value));
-    Ok((name.to_owned(), value))
+    match value.parse() {
+        Ok(value) => Ok((name.to_owned(), value)),
+        // It is JSON, and yet no value: a number that does not fit, a key that comes twice.
+        Err(error) if serde_json::from_str::<serde::de::IgnoredAny>(value).is_ok() => {
+            let error = error.to_string();
+            let why = error.strip_prefix("JSON: ").unwrap_or(&error);
+            Err(format!("${name}: {why}; a text is written in quotes, like '{name}=\"12345\"'"))
+        }
+        Err(_) => Ok((name.to_owned(), Value::from(value))),
+    }
 }
 
 #[cfg(test)]
@@ -369,8 +390,16 @@ mod tests {
         assert_eq!(value("n={\"a\":[1]}").to_string(), r#"{"a":[1]}"#);
         assert_eq!(value("n=null"), Value::Null);
         assert_eq!(value("n="), Value::from(""));
+        for text in ["{a", "1 2", "1.", "+1", "[1,]", "0x10"] {
+            assert_eq!(value(&format!("n={text}")), Value::from(text));
+        }
         for wrong in ["n", "=1", "a b=1", "$=1"] {
             assert!(parameter(wrong).is_err(), "{wrong}");
+        }
+        // What is JSON is never taken for text.
+        for wrong in ["123456789012345678901", "-1e999", "1e-400", "[1e999]", r#"{"a":1,"a":2}"#] {
+            let error = parameter(&format!("n={wrong}")).unwrap_err();
+            assert!(error.starts_with("$n: expected") && error.contains("in quotes"), "{error}");
         }
     }
 

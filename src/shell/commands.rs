@@ -57,7 +57,7 @@ pub const COMMANDS: &[Command] = &[
     command("watch", "[PATTERN]", "print events above the prompt as they come"),
     command("unwatch", "[PATTERN]", "stop that, or all of it"),
     command("read", "FILE", "run the statements of a file"),
-    command("import", "FILE [--restore]", "append events from JSON"),
+    command("import", "FILE [--restore] [--on-conflict skip]", "append events from JSON"),
     command("export", "FILE [PATTERN] [--format FORM]", "write events as JSON into a new file"),
 ];
 
@@ -154,8 +154,7 @@ pub fn run(
             }
         }
         ("read", [file]) => read(file, session)?,
-        ("import", [file]) => import(file, false, session)?,
-        ("import", [file, "--restore"] | ["--restore", file]) => import(file, true, session)?,
+        ("import", [_, ..]) => import(&arguments, session)?,
         ("export", [_, ..]) => export(&arguments, session)?,
         _ => return Err(Failure::Usage(misuse(name))),
     }
@@ -212,22 +211,19 @@ fn read(file: &str, session: &mut Session) -> Result<(), Failure> {
     input::run_stream(session, BufReader::new(stream), file, input::Patience::None)
 }
 
-fn import(file: &str, restore: bool, session: &mut Session) -> Result<(), Failure> {
-    if file == "-" {
+/// What may be said on the command line may be said here.
+fn import(arguments: &[&str], session: &mut Session) -> Result<(), Failure> {
+    // The database is the session's.
+    let arguments: cli::Import = arguments_of("import", &[&["session"], arguments].concat())?;
+    if arguments.events == Path::new("-") {
         return Err(Failure::Usage("standard input is the prompt's; name a file of events".to_owned()));
     }
-    let source = transfer::open_events(Path::new(file), &session.signals)?;
-    transfer::import(&session.db(), source, restore, session.speech, &session.signals)
+    let source = transfer::open_events(&arguments.events, &session.signals)?;
+    transfer::import(&session.db(), source, &arguments, session.speech, &session.signals)
 }
 
-/// What may be said on the command line may be said here.
 fn export(arguments: &[&str], session: &mut Session) -> Result<(), Failure> {
-    let line = ["export"].iter().chain(arguments);
-    let arguments = cli::Export::try_parse_from(line).map_err(|error| {
-        let error = error.to_string();
-        let first = error.lines().next().unwrap_or_default();
-        Failure::Usage(first.trim_start_matches("error: ").to_owned())
-    })?;
+    let arguments: cli::Export = arguments_of("export", arguments)?;
     let file = arguments.file.display().to_string();
     let mut target = File::create_new(&file).map_err(|e| Failure::writing(&file, e))?;
     transfer::export(
@@ -238,6 +234,14 @@ fn export(arguments: &[&str], session: &mut Session) -> Result<(), Failure> {
         session.speech,
         &session.signals,
     )
+}
+
+fn arguments_of<T: Parser>(name: &str, arguments: &[&str]) -> Result<T, Failure> {
+    T::try_parse_from([name].iter().chain(arguments)).map_err(|error| {
+        let error = error.to_string();
+        let first = error.lines().next().unwrap_or_default();
+        Failure::Usage(first.trim_start_matches("error: ").to_owned())
+    })
 }
 
 /// The words of a text; quotes hold one together.

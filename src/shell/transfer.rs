@@ -3,16 +3,20 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use bygone::{Db, ExportOptions, ImportOptions, Imported};
+use bygone::{Db, ExportOptions, ImportOptions, Imported, Position};
 
-use super::cli::{Export, Import, Opening};
+use super::cli::{Export, Import, OnConflict, Opening};
 use super::failure::{Failure, Speech};
 use super::open::{self, Missing};
 use super::signal::Signals;
 use super::terminal::{count, grouped};
+
+/// So many events that were passed over are told of one by one.
+const MOST_CONFLICTS: u64 = 20;
 
 /// How much is read or written at a time.
 const CHUNK: usize = 256 << 10;
@@ -25,9 +29,21 @@ pub fn import_file(
     signals: &Signals,
 ) -> Result<(), Failure> {
     let source = open_events(&arguments.events, signals)?;
+    let free = matches!(arguments.file.try_exists(), Ok(false));
     let db = open::open(&arguments.file, opening, Missing::Create, speech)?;
     signals.opened(&db);
-    import(&db, source, arguments.restore, speech, signals)
+    let imported = import(&db, source, arguments, speech, signals);
+    if imported.is_err() && free && db.head() == Position::START {
+        remove_empty(&db, &arguments.file, speech);
+    }
+    imported
+}
+
+/// Removes a database that was created for events of which none came in. Where that fails it is left: the import has failed already.
+fn remove_empty(db: &Db, path: &Path, speech: Speech) {
+    if db.close().is_ok() && std::fs::remove_file(path).is_ok() {
+        speech.notice(&format!("removed {}: nothing came in", path.display()));
+    }
 }
 
 /// `bygone export`.
@@ -56,12 +72,20 @@ pub fn open_events(path: &Path, signals: &Signals) -> Result<Box<dyn BufRead>, F
 pub fn import(
     db: &Db,
     source: impl BufRead,
-    restore: bool,
+    arguments: &Import,
     speech: Speech,
     signals: &Signals,
 ) -> Result<(), Failure> {
     let mut meter = Meter::new("imported", speech);
-    let options = ImportOptions::new().restore(restore);
+    let mut options = ImportOptions::new().restore(arguments.restore);
+    if arguments.on_conflict == OnConflict::Skip {
+        let told = AtomicU64::new(0);
+        options = options.on_conflict(move |conflict| {
+            if told.fetch_add(1, Ordering::Relaxed) < MOST_CONFLICTS {
+                speech.notice(&format!("passed over: {conflict}"));
+            }
+        });
+    }
     let before = db.head().0;
     let source = Until { inner: source, signals };
     let outcome =
@@ -74,7 +98,19 @@ pub fn import(
                 1 => "; 1 was there before".to_owned(),
                 known => format!("; {} were there before", grouped(known)),
             };
-            speech.notice(&format!("{}{known}", meter.summary(imported.added)));
+            let untold = match imported.conflicts.saturating_sub(MOST_CONFLICTS) {
+                0 => String::new(),
+                untold => format!(", {} of them not told of here", grouped(untold)),
+            };
+            let conflicts = match imported.conflicts {
+                0 => String::new(),
+                1 => "; 1 has the id or key of another event and was passed over".to_owned(),
+                many => format!(
+                    "; {} have the id or key of another event and were passed over{untold}",
+                    grouped(many)
+                ),
+            };
+            speech.notice(&format!("{}{known}{conflicts}", meter.summary(imported.added)));
             Ok(())
         }
         Err(_) if signals.interrupted() => {
@@ -82,7 +118,12 @@ pub fn import(
             meter.events = db.head().0 - before;
             Err(meter.interrupted())
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            if !arguments.restore && matches!(&error, bygone::Error::Conflict(_)) {
+                speech.notice("--on-conflict skip tells of such events and passes over them");
+            }
+            Err(error.into())
+        }
     }
 }
 

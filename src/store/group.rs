@@ -21,7 +21,7 @@ use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
-use crate::event::{Cause, Event, EventId, Expect, NewEvent, Seal};
+use crate::event::{Cause, Event, EventId, Expect, NewEvent, Seal, is_built_in};
 use crate::time::Timestamp;
 
 /// What a caller asks for: all of it, or nothing.
@@ -42,8 +42,8 @@ pub(crate) struct Group {
     pub cancel: Cancel,
     /// The content hash, where the caller has one at hand.
     pub content: Option<[u8; 16]>,
-    /// Events whose id or key is in the log already are left out, instead of refused; the group's key goes to an event that has
-    /// neither.
+    /// Events whose id or key is in the log already are left out, instead of refused; restored, they are refused. The group's key goes to
+    /// the first event that has neither.
     pub import: bool,
     /// Events keep the instant they were recorded at.
     pub restore: bool,
@@ -141,6 +141,12 @@ impl PreparedEvent {
                 "a type of your own: '$' begins the database's",
                 found,
             ));
+        }
+        if let Some(tag) = new.tags.iter().find(|tag| !internal && is_built_in(&tag.name)) {
+            let own = &tag.name;
+            let expected =
+                format!("a name that is no field of the event: BY {own} finds events by their own {own}");
+            return Err(Error::invalid("the name of an index value", expected, format!("'{own}'")));
         }
         let target = new.owner().cloned();
         if let Some(target) = target.as_ref().filter(|target| !internal && target.kind().starts_with('$')) {
@@ -398,11 +404,11 @@ fn keys(
         return Err(Error::invalid("the keys of a group", "each key once", found));
     }
     if let Some(key) = group {
-        // What an import leaves out because it is known must not take the group's key with it.
-        let first = events.iter().position(|event| !(import && event.new.is_known_by_itself())).unwrap_or(0);
+        // Of an import: the first line that is not known by itself, and how many lines come with it.
+        let by_itself = |event: &PreparedEvent| event.new.id.is_some() || event.new.key.is_some();
+        let first = events.iter().position(|event| !(import && by_itself(event))).unwrap_or(0);
         let seal = match content {
-            // What an import leaves out is not counted, so that its key stands for one event alone.
-            Some(content) => Seal { content, count: if import { 1 } else { events.len() as u32 } },
+            Some(content) => Seal { content, count: (events.len() - first) as u32 },
             None => Seal { content: content_hash(events, performs)?, count: events.len() as u32 },
         };
         let mut keyed = Keyed::new(key, first, seal)?;

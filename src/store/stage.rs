@@ -20,7 +20,7 @@ use super::tail::{Staged, Tails};
 use super::term::Term;
 use super::verb::Perform;
 use crate::entity::{Entity, Name, Position, Version};
-use crate::error::{Conflict, Error, Result};
+use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
 use crate::event::{EventId, NewEvent, Seal};
@@ -372,9 +372,9 @@ impl Shared {
         staging: &mut Staging,
     ) -> Result<()> {
         if let Some(key) = key.as_ref().filter(|key| key.own)
-            && self.first_use(batch, key)?.is_some()
+            && let Some((position, _)) = self.first_use(batch, key)?
         {
-            return Ok(());
+            return if how.restore { Err(twice("key", &key.key, position)) } else { Ok(()) };
         }
         if let Some(term) = event.id_term() {
             let known = batch.ids.get(term).copied().or(event.known);
@@ -384,7 +384,7 @@ impl Shared {
                 _ => known,
             };
             if let Some(position) = known {
-                if how.import {
+                if how.import && !how.restore {
                     return Ok(());
                 }
                 let id = event.new.id.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -510,6 +510,16 @@ impl Shared {
             codec::decode(Position(position), self.stored(batch, position)?)
         })
     }
+}
+
+/// What is restored has each id and each key once.
+fn twice(what: &str, name: &str, position: u64) -> Error {
+    let found = format!("it is that of #{position}");
+    Error::conflict(
+        format!("the {what} '{}'", shorten(name)),
+        format!("a {what} that is not in the log"),
+        found,
+    )
 }
 
 /// Whether an event may land at this position, after what is said of it.

@@ -5,9 +5,9 @@ use std::io::Write;
 use crate::db::Db;
 use crate::entity::Position;
 use crate::error::{Error, Result, shorten};
-use crate::event::{Event, Form, codec, is_uri_reference, write_form};
+use crate::event::{Cause, Event, Form, codec, is_uri_reference, write_form};
 use crate::pattern::Pattern;
-use crate::store::snapshot::Direction;
+use crate::store::snapshot::{Direction, Snapshot};
 
 /// How an export is done.
 ///
@@ -100,7 +100,7 @@ impl Db {
             }
             None => self.store().shared().id.urn(),
         };
-        let mut writer = Writer { form: options.form, source, written: 0, output };
+        let mut writer = Writer { snapshot: &snapshot, form: options.form, source, written: 0, output };
         for row in snapshot.log(1, u64::MAX, Direction::Ascending) {
             let (position, bytes) = row?;
             let event = codec::decode(Position(position), bytes)?;
@@ -119,6 +119,7 @@ impl Db {
 
 /// An export under way.
 struct Writer<'o> {
+    snapshot: &'o Snapshot,
     form: Form,
     source: String,
     written: u64,
@@ -130,10 +131,14 @@ impl Writer<'_> {
         if self.form == Form::CloudEventsBatch {
             self.text(if self.written == 0 { "[\n" } else { ",\n" })?;
         }
-        match self.form {
+        let cause = self.cause(event)?;
+        match (self.form, &cause) {
             // As it serializes, without a detour.
-            Form::Event => serde_json::to_writer(&mut *self.output, event),
-            form => serde_json::to_writer(&mut *self.output, &write_form(event, form, &self.source)?),
+            (Form::Event, None) => serde_json::to_writer(&mut *self.output, event),
+            (form, cause) => {
+                let cause = cause.as_ref().map(|(kind, id)| (kind.as_str(), id.as_str()));
+                serde_json::to_writer(&mut *self.output, &write_form(event, form, &self.source, cause)?)
+            }
         }
         .map_err(|e| failed(e.into()))?;
         if self.form != Form::CloudEventsBatch {
@@ -141,6 +146,13 @@ impl Writer<'_> {
         }
         self.written += 1;
         Ok(())
+    }
+
+    /// The type and the id of the event of this log that brought it about.
+    fn cause(&self, event: &Event) -> Result<Option<(String, String)>> {
+        let Some(Cause::Event(position)) = event.cause else { return Ok(None) };
+        let cause = self.snapshot.event(position)?;
+        Ok(cause.map(|cause| (cause.kind.as_str().to_owned(), cause.id.to_string())))
     }
 
     fn end(&mut self) -> Result<()> {

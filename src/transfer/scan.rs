@@ -151,6 +151,10 @@ pub(super) fn shown(found: Option<u8>) -> String {
     match found {
         None => "the end of the input".to_owned(),
         Some(b'\n') => "the end of the line".to_owned(),
+        Some(0) => {
+            "the byte 0x00, which no text in UTF-8 has; convert UTF-16 first, like iconv -f UTF-16 -t UTF-8"
+                .to_owned()
+        }
         Some(byte) if byte.is_ascii_graphic() => format!("`{}`", char::from(byte)),
         Some(byte) => format!("the byte {byte:#04x}"),
     }

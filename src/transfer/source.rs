@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::Parsed;
-use crate::error::{Error, Result, shorten};
+use crate::error::Result;
 use crate::event::{EventId, NewEvent, qualified};
 use crate::store::Store;
 use crate::store::snapshot::Snapshot;
@@ -59,34 +59,4 @@ fn source_in(log: &Snapshot, id: &EventId) -> Result<Option<Option<String>>> {
 
 fn source_of(said: &Option<Value>) -> Option<String> {
     said.as_ref().and_then(Value::as_text).map(str::to_owned)
-}
-
-/// An event of an import whose id is to be that of its source.
-pub(super) struct Foreign {
-    id: EventId,
-    source: String,
-    number: u64,
-}
-
-pub(super) fn foreign(lines: &[Parsed]) -> Vec<Foreign> {
-    let foreign = |line: &Parsed| {
-        Some(Foreign { id: line.event.id.clone()?, source: line.foreign.clone()?, number: line.number })
-    };
-    lines.iter().filter_map(foreign).collect()
-}
-
-/// What was left out because it was known, was known from the same source: another import may have come between.
-pub(super) fn check_known(store: &Store, foreign: &[Foreign]) -> Result<()> {
-    let log = store.snapshot();
-    for Foreign { id, source, number } in foreign {
-        if let Some(other) = source_in(&log, id)?
-            && other.as_ref() != Some(source)
-        {
-            let what = format!("line {number}: the id '{}'", shorten(&id.to_string()));
-            let expected = format!("one that no event from elsewhere than {} has", shorten(source));
-            let found = "one that another import has brought in meanwhile; run this one again";
-            return Err(Error::conflict(what, expected, found));
-        }
-    }
-    Ok(())
 }

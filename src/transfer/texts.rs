@@ -95,6 +95,10 @@ impl<R: BufRead> Texts<R> {
             let Some(byte) = found else {
                 return if self.place == Place::Top { Ok(false) } else { Err(unfit(self.place, found)) };
             };
+            let start = self.read.bytes == 0;
+            if let Some(named) = (!byte.is_ascii() || start).then(|| no_text(self.ahead(), start)).flatten() {
+                return Err(Error::invalid("an event", "JSON in UTF-8", named));
+            }
             self.place = match (self.place, byte) {
                 (place, byte) if is_blank(byte) => place,
                 (Place::Top | Place::First | Place::Item, b'{') => return Ok(true),
@@ -175,6 +179,11 @@ impl<R: BufRead> Texts<R> {
         Ok(())
     }
 
+    /// What comes next, as far as it is there.
+    fn ahead(&mut self) -> &[u8] {
+        fill(&mut self.input).unwrap_or_default()
+    }
+
     fn peek(&mut self) -> Result<Option<u8>> {
         Ok(fill(&mut self.input)?.first().copied())
     }
@@ -194,6 +203,35 @@ impl Count {
         }
         self.bytes += bytes.len() as u64;
     }
+}
+
+/// What bytes are that no JSON has: at the start of an input, or anywhere between two objects.
+fn no_text(bytes: &[u8], start: bool) -> Option<&'static str> {
+    const NAMED: [(&[u8], &str); 7] = [
+        (
+            b"\x1f\x8b",
+            "a file packed by gzip; unpack it first, like gunzip -c FILE | bygone import DATABASE -",
+        ),
+        (b"PK\x03\x04", "a zip archive; unpack it first"),
+        (
+            b"\x28\xb5\x2f\xfd",
+            "a file packed by zstd; unpack it first, like zstd -dc FILE | bygone import DATABASE -",
+        ),
+        (b"BZh", "a file packed by bzip2; unpack it first, like bzcat FILE | bygone import DATABASE -"),
+        (b"\xfd7zXZ", "a file packed by xz; unpack it first, like xzcat FILE | bygone import DATABASE -"),
+        (
+            b"\xff\xfe",
+            "UTF-16; convert it first, like iconv -f UTF-16 -t UTF-8 FILE | bygone import DATABASE -",
+        ),
+        (
+            b"\xfe\xff",
+            "UTF-16; convert it first, like iconv -f UTF-16 -t UTF-8 FILE | bygone import DATABASE -",
+        ),
+    ];
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        return Some("a byte order mark in the middle, where files were joined; take it out");
+    }
+    NAMED.iter().find(|(first, _)| start && bytes.starts_with(first)).map(|(_, named)| *named)
 }
 
 fn unfit(place: Place, found: Option<u8>) -> Error {

@@ -71,10 +71,10 @@ pub(super) fn read(members: Object) -> Result<(Object, Option<String>)> {
         None => {}
     }
     put(&mut event, "producer", producer);
-    let cause = match count(&mut given, "bygonecauseposition")? {
-        Some(position) => Some(Object::from_iter([("position".to_owned(), position)])),
-        None => named(&mut given, "bygonecause")?,
-    };
+    let mut cause = named(&mut given, "bygonecause")?;
+    if let Some(position) = count(&mut given, "bygonecauseposition")? {
+        put(cause.get_or_insert_default(), "position", Some(position));
+    }
     put(&mut event, "cause", cause);
     let content_type = given.text("datacontenttype")?.filter(|given| given != payload::JSON);
     put(&mut metadata, "datacontenttype", content_type);
@@ -180,10 +180,12 @@ fn people(event: &mut Members, form: &mut Object) -> Result<()> {
     {
         let Some(mut told) = event.object(name)? else { continue };
         let position = told.get("position").cloned();
+        let named = told.contains_key("id");
         let vector = told.get("vector").and_then(Value::as_text);
         match path(&told).filter(|_| vector.is_none_or(is_lawful)) {
-            _ if position.is_some() => put(form, "bygonecauseposition", position.map(small)),
+            None if position.is_some() && !named => put(form, "bygonecauseposition", position.map(small)),
             Some(path) => {
+                put(form, "bygonecauseposition", position.map(small));
                 put(form, attribute, Some(path));
                 put(form, "bygonerevision", told.shift_remove("version").map(small));
                 put(form, "bygonevector", told.shift_remove("vector"));

@@ -122,8 +122,9 @@ pub(super) fn read(members: Object) -> Result<Line> {
     if let Some(producer) = form.object("producer")? {
         event = event.produced_by(producer_form(producer)?);
     }
-    if let Some(cause) = form.object("cause")? {
-        event.cause = Some(cause_form(cause)?);
+    let mut cause = None;
+    if let Some(said) = form.object("cause")? {
+        (event.cause, cause) = cause_form(said)?;
     }
     event.correlation = form.text("correlation")?;
     event.namespace = form.text("namespace")?;
@@ -139,7 +140,7 @@ pub(super) fn read(members: Object) -> Result<Line> {
     form.take("repeated");
     form.take("depth");
     form.done("the members of an event; other values belong into `data`")?;
-    Ok(Line { event, position, version, foreign: None })
+    Ok(Line { event, position, version, foreign: None, cause })
 }
 
 fn producer_form(members: Object) -> Result<Producer> {
@@ -150,12 +151,17 @@ fn producer_form(members: Object) -> Result<Producer> {
     Ok(producer)
 }
 
-fn cause_form(members: Object) -> Result<Cause> {
+/// A cause; one that tells its position may tell its type and id, too.
+fn cause_form(members: Object) -> Result<(Option<Cause>, Option<Cause>)> {
     let mut form = Members::new("an event", members);
-    let cause = match form.count("position")? {
-        Some(position) => Cause::Event(Position(position)),
-        None => Cause::Named { kind: form.required("type")?, id: form.required("id")? },
+    let position = form.count("position")?.map(|position| Cause::Event(Position(position)));
+    let named = match position.is_none() || form.left.contains_key("id") {
+        true => Some(Cause::Named { kind: form.required("type")?, id: form.required("id")? }),
+        false => None,
     };
     form.done("cause")?;
-    Ok(cause)
+    Ok(match position {
+        Some(position) => (Some(position), named),
+        None => (named, None),
+    })
 }

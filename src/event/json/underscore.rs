@@ -47,10 +47,10 @@ pub(super) fn read(members: Object) -> Result<Object> {
     let producer = producer(&mut given, owner.as_ref(), actor, &mut event)?;
     put(&mut event, "producer", producer);
     put(&mut event, "target", owner);
-    let cause = match given.take("_initiatedByPosition") {
-        Some(position) => Some(Object::from_iter([("position".to_owned(), position)])),
-        None => given.pair("_initiatedBy", "_initiatedById")?,
-    };
+    let mut cause = given.pair("_initiatedBy", "_initiatedById")?;
+    if let Some(position) = given.take("_initiatedByPosition") {
+        put(cause.get_or_insert_default(), "position", Some(position));
+    }
     put(&mut event, "cause", cause);
     let index = given.take("_indexBy");
     let mut data = given.object("_data")?.unwrap_or_default();

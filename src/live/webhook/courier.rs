@@ -92,7 +92,7 @@ fn secret(place: &Secret) -> Result<Vec<u8>, Failure> {
 fn body(event: &Event, form: Form, source: &str) -> Result<Vec<u8>> {
     let written = match form {
         Form::Event => serde_json::to_vec(event),
-        form => serde_json::to_vec(&write_form(event, form, source)?),
+        form => serde_json::to_vec(&write_form(event, form, source, None)?),
     };
     written.map_err(|e| Error::io("writing an event as JSON", e.into()))
 }

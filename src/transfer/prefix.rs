@@ -1,0 +1,64 @@
+//! What an earlier import of the same input has brought in, of lines without an id or a key.
+//!
+//! The first of them in a group carries the hash of the input up to its end as a key: where that is known, the input up to there was
+//! imported before, and the event is where it is. Its seal says how many lines came with it: they follow it in the log, and are compared
+//! one by one, so that a line that was changed, and all that follow it, are new.
+
+use super::Parsed;
+use super::known::{is_line, place_of};
+use crate::entity::Position;
+use crate::error::Result;
+use crate::event::{Event, codec};
+use crate::store::Store;
+use crate::store::snapshot::View;
+use crate::store::term::Term;
+
+/// How many of these lines an earlier import has brought in.
+pub(super) fn known(store: &Store, lines: &[Parsed]) -> Result<usize> {
+    store.snapshot().read(|view| {
+        let mut known = 0;
+        // Where the next line is, and where those end that came with it.
+        let (mut next, mut end) = (0, 0);
+        while let Some(line) = lines.get(known) {
+            let event = match line.hashed {
+                false => place_of(view, line)?,
+                true if next < end => event_at(view, next)?.filter(|event| is_line(line, event)),
+                true => None,
+            };
+            match event {
+                Some(event) => next += u64::from(event.position.0 == next),
+                None if line.hashed => {
+                    let Some(first) = first_of(view, line)? else { break };
+                    let count = first.seal.map_or(1, |seal| u64::from(seal.count));
+                    (next, end) = (first.position.0 + 1, first.position.0 + count);
+                }
+                None => break,
+            }
+            known += 1;
+        }
+        // Earlier versions kept the key of the last line of a group, on the first.
+        for (at, line) in lines.iter().enumerate().skip(known).rev() {
+            if first_of(view, line)?.is_some() {
+                return Ok(at + 1);
+            }
+        }
+        Ok(known)
+    })
+}
+
+/// The event with the key of a line.
+fn first_of(view: &View, line: &Parsed) -> Result<Option<Event>> {
+    match view.first(&Term::key(&key_of(&line.hash))?)? {
+        Some(position) => event_at(view, position),
+        None => Ok(None),
+    }
+}
+
+fn event_at(view: &View, position: u64) -> Result<Option<Event>> {
+    view.event(position)?.map(|bytes| codec::decode(Position(position), bytes)).transpose()
+}
+
+/// The key of the first line of a group.
+pub(super) fn key_of(hash: &[u8; 32]) -> String {
+    format!("import:{}", blake3::Hash::from_bytes(*hash).to_hex())
+}
