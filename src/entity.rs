@@ -149,6 +149,11 @@ impl FromStr for Entity {
         let fault = || Error::invalid("entity", "a kind and an id, like User ann", quote(text));
         let (kind, id) = text.trim().split_once(char::is_whitespace).ok_or_else(fault)?;
         let id = id.trim();
+        if id.starts_with('"')
+            && let Ok(id) = serde_json::from_str::<String>(id)
+        {
+            return Entity::new(kind, &id);
+        }
         for quote in ['\'', '"'] {
             if let Some(inner) = id.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
                 return Entity::new(kind, &inner.replace(&format!("{quote}{quote}"), &quote.to_string()));
@@ -285,7 +290,34 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-/// Displays an id of the language: digits bare, words bare, anything else in quotes.
+/// Whether a terminal obeys a character, or shows it as something else: control characters, what turns the direction of a text, what has
+/// no width, and what ends a line.
+///
+/// ```
+/// use bygone::text::{escaped, is_unseen};
+/// assert!(is_unseen('\u{202e}') && !is_unseen('é'));
+/// assert_eq!(escaped('\u{202e}'), "\\u202e");
+/// ```
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The escape of a character in JSON, which a text in double quotes of the language takes, too.
+pub fn escaped(c: char) -> String {
+    match c {
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\t' => "\\t".to_owned(),
+        c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+    }
+}
+
+/// Displays an id of the language: digits bare, words bare, anything else in quotes; in double ones where escapes are needed for all of it
+/// to be seen.
 pub(crate) struct Id<'a>(pub &'a str);
 
 impl fmt::Display for Id<'_> {
@@ -293,6 +325,16 @@ impl fmt::Display for Id<'_> {
         let digits = self.0.bytes().all(|b| b.is_ascii_digit()) && !self.0.is_empty();
         if digits || is_word(self.0) {
             f.write_str(self.0)
+        } else if self.0.contains(is_unseen) {
+            f.write_str("\"")?;
+            for c in self.0.chars() {
+                match c {
+                    '"' | '\\' => write!(f, "\\{c}")?,
+                    c if is_unseen(c) => f.write_str(&escaped(c))?,
+                    c => write!(f, "{c}")?,
+                }
+            }
+            f.write_str("\"")
         } else {
             write!(f, "'{}'", self.0.replace('\'', "''"))
         }
@@ -305,7 +347,14 @@ mod tests {
 
     #[test]
     fn an_entity_reads_as_it_prints() {
-        for text in ["Order 42", "User ann", "Invoice 'INV-9'", "User 'it''s'"] {
+        for text in [
+            "Order 42",
+            "User ann",
+            "Invoice 'INV-9'",
+            "User 'it''s'",
+            r#"User "a\u001b\n\"\\\u202eb'""#,
+            r#"User 'a"b'"#,
+        ] {
             assert_eq!(text.parse::<Entity>().unwrap().to_string(), text);
         }
         for wrong in ["", "Order", "Order ", "Or.der 1", "Order a b"] {

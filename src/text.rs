@@ -7,6 +7,7 @@ use crate::error::Fault;
 use crate::lang::{self, Expectation, Noun};
 use crate::plan::function::{FUNCTIONS, Work};
 
+pub use crate::entity::{escaped, is_unseen};
 pub use crate::lang::Class;
 
 /// What may come at a place in a text.

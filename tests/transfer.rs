@@ -702,3 +702,42 @@ fn a_line_that_only_leaves_out_its_time_is_another() {
     db.append(NewEvent::new("A.b").member("n", 3)).unwrap();
     assert_eq!(import(&db, &lines.join("\n")).unwrap().added, 1);
 }
+
+#[test]
+fn what_earlier_versions_brought_in_is_known() {
+    // They kept the hash of the input up to the last line of a group, on its first event.
+    let db = tiny();
+    let lines: Vec<String> = (1..=5).map(|n| numbered(n, "")).collect();
+    let mut hash = blake3::Hasher::new();
+    lines[..3].iter().for_each(|line| drop(hash.update(format!("{line}\n").as_bytes())));
+    let key = format!("import:{}", hash.finalize().to_hex());
+    for n in 1..=3u64 {
+        let event = NewEvent::new("A.b").member("n", n);
+        db.append(if n == 1 { event.key(&key) } else { event }).unwrap();
+    }
+    let imported = import(&db, &lines.join("\n")).unwrap();
+    assert_eq!((imported.added, imported.known), (2, 3));
+    holds(&db, 5);
+    let changed = import(&db, &[&lines[..4], &[numbered(6, "")]].concat().join("\n")).unwrap();
+    assert_eq!((changed.added, changed.known), (1, 4));
+}
+
+#[test]
+fn an_index_value_that_is_never_found_is_refused_however_it_comes() {
+    for name in ["actor", "target", "type", "id", "key", "cause", "correlation"] {
+        let db = tiny();
+        let event = NewEvent::new("A.b").index(name, "x");
+        let error = db.append(event).unwrap_err().to_string();
+        assert!(error.contains(&format!("found '{name}'")), "{error}");
+        let line = numbered(1, &format!(r#","tags":{{"{name}":"x"}}"#));
+        assert!(import(&db, &line).unwrap_err().to_string().contains(&format!("found '{name}'")));
+        let said = format!("ATOMIC (EMIT A.b 1; EMIT A.b 2 INDEX BY `{name}` = 'x')");
+        assert!(db.query(&said, &Parameters::new()).err().unwrap().to_string().contains("INDEX BY"));
+        assert_eq!(db.head().0, 0);
+        // What older versions took is restored as it was.
+        let at = r#""position":1,"recorded":"2024-01-01T00:00:00Z","#;
+        let old = line.replacen('{', &format!("{{{at}"), 1);
+        db.import(old.as_bytes(), &ImportOptions::new().restore(true), &mut |_| {}).unwrap();
+        assert_eq!(db.head().0, 1);
+    }
+}

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::io::IsTerminal;
 
+use bygone::text::{escaped, is_unseen};
+
 /// Which streams are terminals, and which of them take colours.
 #[derive(Debug, Clone, Copy)]
 pub struct Terminal {
@@ -119,28 +121,11 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
     let mut safe = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         match c {
-            '\n' => safe.push_str("\\n"),
-            '\r' => safe.push_str("\\r"),
-            '\t' => safe.push_str("\\t"),
-            c if is_unseen(c) => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    safe.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
+            c if is_unseen(c) => safe.push_str(&escaped(c)),
             c => safe.push(c),
         }
     }
     safe.into()
-}
-
-/// What a terminal obeys, or shows as something else: control characters, what turns the direction of a text, what has no width, and what
-/// ends a line.
-fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A number with its thousands set apart: `1,234,567`.

@@ -325,9 +325,7 @@ impl Meter {
     }
 
     fn interrupted(&self) -> Failure {
-        if self.events > 0 {
-            self.speech.notice(&format!("{} {} before that", self.done, count(self.events, "event")));
-        }
+        self.speech.notice(&format!("{} {} before that", self.done, count(self.events, "event")));
         Failure::Interrupted
     }
 }

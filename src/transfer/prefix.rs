@@ -19,31 +19,42 @@ pub(super) fn known(store: &Store, lines: &[Parsed]) -> Result<usize> {
         let mut known = 0;
         // Where the next line is, and where those end that came with it.
         let (mut next, mut end) = (0, 0);
-        while let Some(line) = lines.get(known) {
-            let event = match line.hashed {
-                false => place_of(view, line)?,
-                true if next < end => event_at(view, next)?.filter(|event| is_line(line, event)),
-                true => None,
-            };
-            match event {
-                Some(event) => next += u64::from(event.position.0 == next),
-                None if line.hashed => {
-                    let Some(first) = first_of(view, line)? else { break };
-                    let count = first.seal.map_or(1, |seal| u64::from(seal.count));
-                    (next, end) = (first.position.0 + 1, first.position.0 + count);
+        loop {
+            while let Some(line) = lines.get(known) {
+                let event = match line.hashed {
+                    false => place_of(view, line)?,
+                    true if next < end => event_at(view, next)?.filter(|event| is_line(line, event)),
+                    true => None,
+                };
+                match event {
+                    Some(event) => next += u64::from(event.position.0 == next),
+                    None if line.hashed => {
+                        let Some(first) = first_of(view, line)? else { break };
+                        (next, end) = with(&first);
+                    }
+                    None => break,
                 }
-                None => break,
+                known += 1;
             }
-            known += 1;
-        }
-        // Earlier versions kept the key of the last line of a group, on the first.
-        for (at, line) in lines.iter().enumerate().skip(known).rev() {
-            if first_of(view, line)?.is_some() {
-                return Ok(at + 1);
+            // Earlier versions kept the key of the last line of a group, on the first.
+            let mut later = None;
+            for (at, line) in lines.iter().enumerate().skip(known).rev() {
+                if let Some(first) = first_of(view, line)? {
+                    later = Some((at, first));
+                    break;
+                }
             }
+            let Some((at, first)) = later else { return Ok(known) };
+            known = at + 1;
+            (next, end) = with(&first);
         }
-        Ok(known)
     })
+}
+
+/// The position behind the first event of a group, and that behind the last.
+fn with(first: &Event) -> (u64, u64) {
+    let count = first.seal.map_or(1, |seal| u64::from(seal.count));
+    (first.position.0 + 1, first.position.0 + count)
 }
 
 /// The event with the key of a line.

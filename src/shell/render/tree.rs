@@ -110,7 +110,7 @@ mod tests {
             };
             db.append(event).unwrap();
         }
-        let facts = "2024-01-01T00:00:00Z, by User 'a\\u001b'";
+        let facts = "2024-01-01T00:00:00Z, by User \"a\\u001b\"";
         let expected = format!(
             "#1 Order.paid  Order 0, {facts}, caused by Pay 'cmd-1', elsewhere\n\
              ├─ #2 Order.paid  Order 1, {facts}\n\
