@@ -709,7 +709,7 @@ fn what_earlier_versions_brought_in_is_known() {
     let db = tiny();
     let lines: Vec<String> = (1..=5).map(|n| numbered(n, "")).collect();
     let mut hash = blake3::Hasher::new();
-    lines[..3].iter().for_each(|line| drop(hash.update(format!("{line}\n").as_bytes())));
+    hash.update((lines[..3].join("\n") + "\n").as_bytes());
     let key = format!("import:{}", hash.finalize().to_hex());
     for n in 1..=3u64 {
         let event = NewEvent::new("A.b").member("n", n);
