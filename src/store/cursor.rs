@@ -171,6 +171,7 @@ impl Cursors {
     }
 
     /// Says that nobody runs a follower any more. What it struggled with last stays with its cursor.
+    #[cfg(feature = "webhooks")]
     pub fn end_trouble(&self, follower: &Follower) {
         locked(&self.state).troubles.remove(follower);
     }
