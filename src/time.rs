@@ -8,6 +8,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result, shorten};
@@ -23,71 +26,102 @@ use crate::error::{Error, Result, shorten};
 /// # Ok::<(), bygone::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(jiff::Timestamp);
+pub struct Timestamp(SignedDuration);
+
+/// 1970-01-01T00:00:00.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 impl Timestamp {
-    /// The earliest instant that can be said.
-    pub const MIN: Timestamp = Timestamp(jiff::Timestamp::MIN);
-    /// The latest instant that can be said.
-    pub const MAX: Timestamp = Timestamp(jiff::Timestamp::MAX);
+    /// The earliest instant that can be said: -009999-01-01T00:00:00Z.
+    pub const MIN: Timestamp = Timestamp(SignedDuration::new(-377_705_116_800, 0));
+    /// The latest instant that can be said: 9999-12-31T23:59:59.999999999Z.
+    pub const MAX: Timestamp = Timestamp(SignedDuration::new(253_402_300_799, 999_999_999));
 
     /// The instant of the system's clock.
     pub fn now() -> Timestamp {
-        Timestamp(jiff::Timestamp::now())
+        Timestamp(jiff::Timestamp::now().as_duration())
     }
 
     /// The instant so many milliseconds after 1970-01-01T00:00:00Z; clamped to what can be said.
     pub fn from_millis(millis: i64) -> Timestamp {
-        let limit = if millis < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
-        Timestamp(jiff::Timestamp::from_millisecond(millis).unwrap_or(limit))
+        Timestamp(SignedDuration::from_millis(millis)).clamp(Timestamp::MIN, Timestamp::MAX)
     }
 
     /// Milliseconds since 1970-01-01T00:00:00Z, rounded toward it.
     pub fn as_millis(self) -> i64 {
-        self.0.as_millisecond()
+        // The seconds of ten thousand years are far from the ends of 64 bits.
+        self.0.as_secs() * 1_000 + i64::from(self.0.subsec_millis())
     }
 
     /// The instant without what is smaller than a microsecond.
     pub(crate) fn to_micros(self) -> Timestamp {
-        jiff::Timestamp::from_microsecond(self.0.as_microsecond()).map_or(self, Timestamp)
+        Timestamp(SignedDuration::new(self.0.as_secs(), self.0.subsec_micros() * 1_000))
     }
 
     /// Seconds and nanoseconds since 1970-01-01T00:00:00Z; both have one sign.
     pub(crate) fn parts(self) -> (i64, i32) {
-        (self.0.as_second(), self.0.subsec_nanosecond())
+        (self.0.as_secs(), self.0.subsec_nanos())
     }
 
     pub(crate) fn from_parts(seconds: i64, nanos: i32) -> Result<Timestamp> {
-        jiff::Timestamp::new(seconds, nanos)
-            .map(Timestamp)
-            .map_err(|e| Error::corrupt("a stored timestamp", e.to_string()))
+        let whole = (-999_999_999..=999_999_999).contains(&nanos);
+        let length = whole.then(|| {
+            SignedDuration::from_secs(seconds).checked_add(SignedDuration::from_nanos(nanos.into()))
+        });
+        length.flatten().and_then(Timestamp::said).ok_or_else(|| {
+            Error::corrupt(
+                "a stored timestamp",
+                format!("{seconds} seconds and {nanos} nanoseconds after 1970"),
+            )
+        })
+    }
+
+    /// The instant so long after 1970, where it can be said.
+    fn said(length: SignedDuration) -> Option<Timestamp> {
+        let instant = Timestamp(length);
+        (Timestamp::MIN..=Timestamp::MAX).contains(&instant).then_some(instant)
     }
 
     /// Its date and its time of day in UTC.
-    pub(crate) fn civil(self) -> jiff::civil::DateTime {
-        jiff::tz::Offset::UTC.to_datetime(self.0)
+    pub(crate) fn civil(self) -> DateTime {
+        // Every instant that can be said has a date.
+        EPOCH.saturating_add(self.0)
+    }
+
+    /// This instant moved by nanoseconds; none where no instant is so early or so late.
+    pub(crate) fn moved(self, nanos: i128) -> Option<Timestamp> {
+        let seconds = i64::try_from(nanos / 1_000_000_000).ok()?;
+        // Less than a second's nanoseconds.
+        let by = SignedDuration::new(seconds, (nanos % 1_000_000_000) as i32);
+        self.0.checked_add(by).and_then(Timestamp::said)
     }
 
     /// This instant moved back; the earliest one if there is none so early.
     pub fn saturating_sub(self, by: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_sub(by).unwrap_or(jiff::Timestamp::MIN))
+        let moved = i128::try_from(by.as_nanos()).ok().and_then(|by| self.moved(-by));
+        moved.unwrap_or(Timestamp::MIN)
     }
 
     /// This instant moved on; the latest one if there is none so late.
     pub fn saturating_add(self, by: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_add(by).unwrap_or(jiff::Timestamp::MAX))
+        let moved = i128::try_from(by.as_nanos()).ok().and_then(|by| self.moved(by));
+        moved.unwrap_or(Timestamp::MAX)
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        match jiff::Timestamp::new(self.0.as_secs(), self.0.subsec_nanos()) {
+            Ok(instant) => fmt::Display::fmt(&instant, f),
+            // The last day, which some zone has in another year, and the first.
+            Err(_) => write!(f, "{}Z", self.civil()),
+        }
     }
 }
 
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -100,15 +134,21 @@ impl FromStr for Timestamp {
             Error::invalid("time", expected, format!("'{}'", shorten(text)))
         };
         if let Ok(instant) = text.parse::<jiff::Timestamp>() {
-            return Ok(Timestamp(instant));
+            return Ok(Timestamp(instant.as_duration()));
         }
         // Annotations and named zones would be read and dropped: a time says its offset or is UTC.
         if text.contains('[') {
             return Err(fault("an offset, not a zone".to_owned()));
         }
-        let civil = text.parse::<jiff::civil::DateTime>().map_err(|e| fault(e.to_string()))?;
-        let instant = jiff::tz::Offset::UTC.to_timestamp(civil).map_err(|e| fault(e.to_string()))?;
-        Ok(Timestamp(instant))
+        // Without an offset, or near the ends of what can be said.
+        let pieces = Pieces::parse(text).map_err(|e| fault(e.to_string()))?;
+        let civil = pieces.date().to_datetime(pieces.time().unwrap_or_default());
+        let offset = pieces.to_numeric_offset().map_or(0, jiff::tz::Offset::seconds);
+        civil
+            .duration_since(EPOCH)
+            .checked_sub(SignedDuration::from_secs(offset.into()))
+            .and_then(Timestamp::said)
+            .ok_or_else(|| fault(format!("from {} to {}", Timestamp::MIN, Timestamp::MAX)))
     }
 }
 
@@ -211,6 +251,74 @@ mod tests {
             ["2024-13-01", "2024-02-30", "yesterday", "", "2024-01-01T25:00Z", "2024-01-01[Europe/Oslo]"]
         {
             assert!(at(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// Days from 1970-01-01 to a date, counted year by year and month by month.
+    fn days(year: i64, month: i64, day: i64) -> i64 {
+        let leap =
+            |year: i64| year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0);
+        let whole: i64 = if year >= 1970 {
+            (1970..year).map(|year| 365 + i64::from(leap(year))).sum()
+        } else {
+            -(year..1970).map(|year| 365 + i64::from(leap(year))).sum::<i64>()
+        };
+        let months = [31, 28 + i64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+        whole + months[..month as usize - 1].iter().sum::<i64>() + day - 1
+    }
+
+    #[test]
+    fn all_of_year_9999_is_time() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(at("9999-12-31").to_string(), "9999-12-31T00:00:00Z");
+        assert_eq!(at("9999-12-31T23:59:59.999999999Z"), Timestamp::MAX);
+        assert_eq!(at("9999-12-31T23:59:59.999999999"), Timestamp::MAX);
+        assert_eq!(at("9999-12-31T22:59:59.999999999-01:00"), Timestamp::MAX);
+        assert_eq!(at("-009999-01-01T00:00:00Z"), Timestamp::MIN);
+        assert_eq!(Timestamp::from_millis(i64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::from_millis(i64::MIN), Timestamp::MIN);
+        assert_eq!(Timestamp::MAX.saturating_add(Duration::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MIN.saturating_sub(Duration::MAX), Timestamp::MIN);
+        assert_eq!(Timestamp::MAX.moved(1), None);
+        assert_eq!(Timestamp::MIN.moved(-1), None);
+        assert!(Timestamp::from_parts(253_402_300_800, 0).is_err());
+        assert!(Timestamp::from_parts(0, 1_000_000_000).is_err());
+        for beyond in ["9999-12-31T23:30:00-01:00", "10000-01-01", "-009999-01-01T00:00:00+01:00"] {
+            let error = beyond.parse::<Timestamp>().unwrap_err().to_string();
+            assert!(error.contains("a date or time like"), "{error}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(1000))]
+
+        /// A time is what a calendar counted by hand says, and prints as it parses; near both ends more often.
+        #[test]
+        fn a_time_is_what_the_calendar_says(
+            year in proptest::prop_oneof![-9999i64..10000, 9998i64..10000, -9999i64..-9997],
+            month in 1i64..13, day in 1i64..32, second in 0i64..86400, nanos in 0i32..1_000_000_000,
+            offset in -1439i64..1440,
+        ) {
+            let date = if year < 0 { format!("-{:06}", -year) } else { format!("{year:04}") };
+            let (hour, minute, rest) = (second / 3600, second / 60 % 60, second % 60);
+            let sign = if offset < 0 { '-' } else { '+' };
+            let (hours, minutes) = (offset.abs() / 60, offset.abs() % 60);
+            let text = format!(
+                "{date}-{month:02}-{day:02}T{hour:02}:{minute:02}:{rest:02}.{nanos:09}{sign}{hours:02}:{minutes:02}"
+            );
+            let said = text.parse::<Timestamp>();
+            let next = if month == 12 { days(year + 1, 1, 1) } else { days(year, month + 1, 1) };
+            let counted = days(year, month, day) * 86400 + second - offset * 60;
+            let there = days(year, month, day) < next && (-377_705_116_800..=253_402_300_799).contains(&counted);
+            proptest::prop_assert_eq!(said.is_ok(), there, "{}", text);
+            if let Ok(said) = said {
+                let total = i128::from(counted) * 1_000_000_000 + i128::from(nanos);
+                let (seconds, part) = said.parts();
+                proptest::prop_assert_eq!(i128::from(seconds) * 1_000_000_000 + i128::from(part), total);
+                proptest::prop_assert_eq!(said.to_string().parse::<Timestamp>().unwrap(), said);
+                proptest::prop_assert_eq!(Timestamp::from_parts(seconds, part).unwrap(), said);
+                proptest::prop_assert_eq!(said.to_micros().parts().1, part / 1000 * 1000);
+            }
         }
     }
 

@@ -293,12 +293,12 @@ pub(crate) fn calculate<'a>(a: &Datum, operator: Operator, b: &Datum) -> Option<
     match (a, b) {
         (Datum::Number(a), Datum::Number(b)) => a.calculate(operator, *b).map(Datum::Number),
         (Datum::Time(time), Datum::Span(span)) => match operator {
-            Operator::Add => Some(Datum::Time(moved(*time, *span))),
-            Operator::Subtract => Some(Datum::Time(moved(*time, -*span))),
+            Operator::Add => time.moved(*span).map(Datum::Time),
+            Operator::Subtract => time.moved(span.checked_neg()?).map(Datum::Time),
             _ => None,
         },
         (Datum::Span(span), Datum::Time(time)) if operator == Operator::Add => {
-            Some(Datum::Time(moved(*time, *span)))
+            time.moved(*span).map(Datum::Time)
         }
         (Datum::Time(a), Datum::Time(b)) if operator == Operator::Subtract => {
             Some(Datum::Span(nanos(*a) - nanos(*b)))
@@ -325,12 +325,4 @@ pub(crate) fn negated<'a>(a: &Datum) -> Option<Datum<'a>> {
 pub(crate) fn nanos(time: Timestamp) -> i128 {
     let (seconds, nanos) = time.parts();
     i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
-}
-
-fn moved(time: Timestamp, by: i128) -> Timestamp {
-    let length = by.unsigned_abs();
-    let seconds = u64::try_from(length / 1_000_000_000).unwrap_or(u64::MAX);
-    // Less than a second's nanoseconds.
-    let length = Duration::new(seconds, (length % 1_000_000_000) as u32);
-    if by < 0 { time.saturating_sub(length) } else { time.saturating_add(length) }
 }

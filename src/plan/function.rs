@@ -3,6 +3,7 @@
 //! A function is given data of any type. What it cannot work with has no result: that is null in a filter and in a column, and an error
 //! in a value that is to be written. Functions see no clock and no log, so that one of constants is a constant.
 
+mod decimal;
 mod list;
 mod number;
 mod text;
@@ -160,7 +161,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         (2, 2),
         Bucket,
         time::bucket,
-        "where the tile that x lies in begins: of times (bucket(timestamp, 1h)) or of numbers (bucket(data.total, 100))",
+        "where the tile that x lies in begins: of times (bucket(timestamp, 1h)), counted from a Monday, 1970-01-05, midnight UTC, or of numbers (bucket(data.total, 100)), counted from 0 and exact for decimals",
     ),
     plain(
         "typeof",
@@ -207,7 +208,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         (1, 2),
         Other,
         number::round,
-        "to the nearest whole number, or to so many digits; halves away from zero",
+        "to the nearest whole number, or to so many digits, by the shortest decimal that prints x; halves away from zero",
     ),
     plain("floor", "x", (1, 1), Other, number::floor, "the next whole number below"),
     plain("ceil", "x", (1, 1), Other, number::ceil, "the next whole number above"),

@@ -104,7 +104,7 @@ fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>, Failure> {
                     };
                     Failure::Wrong {
                         what: "arithmetic".to_owned(),
-                        expected: "numbers, with a result that 64 bits hold".to_owned(),
+                        expected: expected_of(&left, &right),
                         found,
                         part: blame(before, &left).or_else(|| blame(Some(operand), &right)),
                     }
@@ -176,6 +176,16 @@ impl Failure {
             Failure::Missing { path, .. } => Failure::Missing { path, instead: "0" },
             other => other,
         }
+    }
+}
+
+/// What arithmetic would have a result.
+fn expected_of(left: &Datum, right: &Datum) -> String {
+    match (left, right) {
+        (Datum::Time(_), Datum::Span(_)) | (Datum::Span(_), Datum::Time(_)) => {
+            format!("a time from {} to {}", Timestamp::MIN, Timestamp::MAX)
+        }
+        _ => "numbers, with a result that 64 bits hold".to_owned(),
     }
 }
 

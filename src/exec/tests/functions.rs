@@ -35,6 +35,12 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("bucket", "[17, 5]", "15"),
     ("bucket", "[-1, 5]", "-5"),
     ("bucket", "[1.7, 0.5]", "1.5"),
+    ("bucket", "[0.3, 0.1]", "0.3"),
+    ("bucket", "[0.7, 0.1]", "0.7"),
+    ("bucket", "[-1e300, 0.1]", "-1e+300"),
+    ("round", "[2.675, 2]", "2.68"),
+    ("round", "[1.005, 2]", "1.01"),
+    ("round", "[1.7976931348623157e308, -308]", "null"),
     ("bucket", r#"["x", 5]"#, "null"),
     ("typeof", "[null]", r#""null""#),
     ("typeof", "[1.5]", r#""number""#),
@@ -169,9 +175,16 @@ fn times_and_durations_are_more_than_text() {
     for (expression, expected) in [
         ("bucket(timestamp, 1h)", r#""2024-05-31T10:00:00Z""#),
         ("bucket(timestamp, 1d)", r#""2024-05-31T00:00:00Z""#),
-        ("bucket(timestamp, 1w)", r#""2024-05-30T00:00:00Z""#),
+        ("bucket(timestamp, 1w)", r#""2024-05-27T00:00:00Z""#),
+        ("bucket(2024-01-01, 1w)", r#""2024-01-01T00:00:00Z""#),
+        ("bucket(9999-12-31T23:59:59.999999Z, 1d)", r#""9999-12-31T00:00:00Z""#),
+        ("9999-12-31 - 1d", r#""9999-12-30T00:00:00Z""#),
+        ("time('9999-12-31') > NOW", "true"),
+        ("timestamp + 999999w", "null"),
+        ("timestamp - 999999w", "null"),
+        ("999999w + timestamp", "null"),
         ("bucket(data.due, 1h)", r#""2024-05-31T20:00:00Z""#),
-        ("bucket(1969-12-31, 1w)", r#""1969-12-25T00:00:00Z""#),
+        ("bucket(1969-12-31, 1w)", r#""1969-12-29T00:00:00Z""#),
         ("bucket(timestamp, 250ms)", r#""2024-05-31T10:20:30.5Z""#),
         ("bucket(timestamp, 5)", "null"),
         ("bucket(timestamp, 1h) = '2024-05-31T10:00'", "true"),
@@ -220,6 +233,8 @@ fn what_is_written_is_worked_out_or_refused() {
     assert!(row[0].contains(r#""target":{"type":"Order","id":"a3"}"#), "{row:?}");
     assert!(row[0].contains(r#""data":{"at":"2024-06-01","n":-3,"w":["X"]}"#), "{row:?}");
     assert_eq!(session.positions("HISTORY Order (concat('a', 3))"), [1]);
+    let row = session.lines("EMIT Offer.made 1 {until: 9999-12-31}");
+    assert!(row[0].contains(r#""data":{"until":"9999-12-31T00:00:00Z"}"#), "{row:?}");
     for (text, expected) in [
         ("EMIT Order.paid 1 {a: lower(5)}", "line 1, column 23: expected lower(text), found lower(5)"),
         ("EMIT Order.paid 1 {a: upper(NULL)}", "line 1, column 23: expected upper(text), found upper(null)"),
@@ -234,6 +249,10 @@ fn what_is_written_is_worked_out_or_refused() {
         (
             "EMIT Order.paid 1 {a: 1 + 'x'}",
             "arithmetic: expected numbers, with a result that 64 bits hold, found 1 + \"x\"",
+        ),
+        (
+            "EMIT Order.paid 1 {a: 2024-01-01 + 999999w}",
+            "arithmetic: expected a time from -009999-01-01T00:00:00Z to 9999-12-31T23:59:59.999999999Z, found \"2024-01-01T00:00:00Z\" + \"999999w\"",
         ),
         (
             "EMIT Order.paid 1 {a: NOW - NOW}",

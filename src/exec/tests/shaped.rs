@@ -84,8 +84,8 @@ fn rows_have_the_columns_that_are_asked_for() {
             &[r#"{"day":"2024-01-06","n":1}"#, r#"{"day":"2024-01-09","n":1}"#],
         ),
         (
-            "EVENTS GROUP BY bucket(timestamp, 1w) AS w SELECT count() AS n HAVING w > '2024-01-01'",
-            &[r#"{"w":"2024-01-04T00:00:00Z","n":4}"#],
+            "EVENTS GROUP BY bucket(timestamp, 1w) AS w SELECT count() AS n HAVING w >= '2024-01-01'",
+            &[r#"{"w":"2024-01-01T00:00:00Z","n":6}"#, r#"{"w":"2024-01-08T00:00:00Z","n":1}"#],
         ),
         (
             "EVENTS LIMIT 2 SELECT position, data.origin AS o",

@@ -390,8 +390,7 @@ impl Binder<'_> {
                 }
             },
             Constant::Span(nanos) if *nanos <= 0 => {
-                let nanos = u64::try_from(-*nanos).unwrap_or(u64::MAX);
-                self.now_at(span)?.saturating_sub(std::time::Duration::from_nanos(nanos))
+                self.now_at(span)?.moved(*nanos).ok_or_else(|| self.too_early(span))?
             }
             Constant::Span(_) => {
                 let said = self.context.text.get(span.range()).unwrap_or_default();

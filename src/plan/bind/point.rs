@@ -2,7 +2,7 @@
 
 use super::Binder;
 use crate::entity::{Entity, Position, Version};
-use crate::error::{Result, shorten};
+use crate::error::{Error, Result, shorten};
 use crate::event::EventId;
 use crate::lang::ast::{Clauses, Count, EventRef, Point, PointKind, Span, Start, Text};
 use crate::plan::{Moment, Window};
@@ -23,7 +23,7 @@ impl Binder<'_> {
                 self.notice(format!("NOW is {now}"));
                 Ok(Moment::Time(now))
             }
-            PointKind::Ago(duration) => self.ago(*duration),
+            PointKind::Ago(duration) => self.ago(*duration, span),
             PointKind::Version(count) => match entity {
                 Some(entity) => self.version(count, entity, span).map(Moment::Position),
                 None => Err(self.fault(
@@ -44,10 +44,18 @@ impl Binder<'_> {
         }
     }
 
-    fn ago(&self, duration: std::time::Duration) -> Result<Moment> {
-        let then = self.now()?.saturating_sub(duration);
+    fn ago(&self, duration: std::time::Duration, span: Span) -> Result<Moment> {
+        let now = self.now()?;
+        let nanos = i128::try_from(duration.as_nanos()).ok();
+        let then = nanos.and_then(|nanos| now.moved(-nanos)).ok_or_else(|| self.too_early(span))?;
         self.notice(format!("-{} is {then}", crate::time::display_duration(duration)));
         Ok(Moment::Time(then))
+    }
+
+    /// Where a length of time reaches back too far.
+    pub(super) fn too_early(&self, span: Span) -> Error {
+        let message = format!("no time is so long ago; the earliest is {}", Timestamp::MIN);
+        self.fault(span, message)
     }
 
     fn point_of_text(&self, text: &str, span: Span) -> Result<Moment> {
@@ -58,7 +66,7 @@ impl Binder<'_> {
         // Then as the language writes them: a parameter may be any of the points.
         if known.is_none() {
             if let Some(Ok(ago)) = text.strip_prefix('-').map(crate::time::parse_duration) {
-                return self.ago(ago);
+                return self.ago(ago, span);
             }
             if let Some(Ok(position)) = text.strip_prefix('#').map(str::parse) {
                 return self.position(Position(position), span).map(Moment::Position);

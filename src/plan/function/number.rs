@@ -1,11 +1,9 @@
 //! Functions of numbers.
 
+use super::decimal::Decimal;
 use crate::plan::datum::Datum;
 use crate::plan::expr::Number;
 use crate::value::Value;
-
-/// Digits beyond these change no float.
-const MOST_DIGITS: i128 = 15;
 
 fn number_of(datum: &Datum) -> Option<Number> {
     match datum {
@@ -34,25 +32,28 @@ fn fitting<'a>(number: Number) -> Option<Datum<'a>> {
     number.to_value().map(|_| Datum::Number(number))
 }
 
+fn decimal_of(number: Number) -> Option<Decimal> {
+    match number {
+        Number::Integer(n) => Some(Decimal::whole(n)),
+        Number::Float(x) => Decimal::of(x),
+    }
+}
+
+/// By the shortest decimal that prints the number; halves away from zero.
 pub(super) fn round<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
     let x = number_of(given.first()?)?;
     let digits = given.get(1).map_or(Some(0), whole_of)?;
     match x {
         Number::Integer(_) if digits >= 0 => Some(Datum::Number(x)),
         Number::Integer(n) => fitting(Number::Integer(to_tens(n, digits.unsigned_abs()))),
-        Number::Float(x) if digits == 0 => whole(x.round()),
-        Number::Float(x) if digits < 0 => {
-            // To tens and hundreds: what lies behind the point is far from deciding, but for a half of them.
-            let scale = 10f64.powi(i32::try_from(digits.unsigned_abs()).unwrap_or(i32::MAX));
-            if scale.is_finite() { whole((x / scale).round() * scale) } else { whole(0.0) }
-        }
         Number::Float(x) => {
-            // At most 15: far below.
-            let scale = 10f64.powi(digits.min(MOST_DIGITS) as i32);
-            let scaled = x * scale;
-            // A float so large has no digits behind the point.
-            let exact = scaled.abs() < 9e15;
-            fitting(Number::Float(if exact { scaled.round() / scale } else { x }))
+            // No float has digits so far from the point.
+            let places = digits.clamp(-400, 400) as i32;
+            let rounded = Decimal::of(x)?.rounded(places);
+            match rounded.to_whole().map(Number::Integer) {
+                Some(integer) if places <= 0 && integer.to_value().is_some() => Some(Datum::Number(integer)),
+                _ => fitting(Number::Float(rounded.to_float()?)),
+            }
         }
     }
 }
@@ -110,7 +111,7 @@ pub(super) fn bucket<'a>(x: Number, width: Number) -> Option<Datum<'a>> {
             fitting(Number::Integer(n.div_euclid(width) * width))
         }
         (x, width) if width.to_float() > 0.0 => {
-            fitting(Number::Float((x.to_float() / width.to_float()).floor() * width.to_float()))
+            fitting(Number::Float(decimal_of(x)?.tile(decimal_of(width)?)?.to_float()?))
         }
         _ => None,
     }

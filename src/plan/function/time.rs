@@ -56,13 +56,16 @@ pub(super) fn time<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
     Some(time_of(given.first()?).map_or(Datum::Null, Datum::Time))
 }
 
-/// Tiles of time begin with 1970 and of numbers with 0.
+/// 1970-01-05T00:00:00Z, in nanoseconds since 1970.
+const MONDAY: i128 = 4 * 86_400_000_000_000;
+
+/// Tiles of time are counted from a Monday, midnight of UTC, as the periods of schedules are; those of numbers from 0.
 pub(super) fn bucket<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
     match given {
         [Datum::Number(x), Datum::Number(width)] => number::bucket(*x, *width),
         [time, Datum::Span(width)] if *width > 0 => {
             let nanos = nanos(time_of(time)?);
-            let begins = nanos.div_euclid(*width).checked_mul(*width)?;
+            let begins = (nanos - MONDAY).div_euclid(*width).checked_mul(*width)?.checked_add(MONDAY)?;
             let seconds = i64::try_from(begins.div_euclid(1_000_000_000)).ok()?;
             // Less than a second's nanoseconds. Before the earliest instant no tile begins.
             let rest = begins.rem_euclid(1_000_000_000) as i32;
