@@ -14,6 +14,7 @@ mod open;
 mod render;
 mod repl;
 mod run;
+mod seen;
 mod session;
 mod signal;
 mod terminal;

@@ -11,6 +11,7 @@ use super::cli::{self, Format};
 use super::failure::{Failure, say};
 use super::input;
 use super::repl::{LineEditor, Watches};
+use super::seen::seen;
 use super::session::Session;
 use super::transfer;
 
@@ -113,7 +114,7 @@ pub fn run(
         ("format", []) => say(session.format().name()),
         ("format", [name]) => session.set_format(format(name)?),
         ("actor", []) => match session.actor() {
-            Some(actor) => say(&actor.to_string()),
+            Some(actor) => say(&seen(&actor.to_string())),
             None => say("none"),
         },
         ("actor", ["none"]) => session.set_actor(None),
@@ -123,7 +124,7 @@ pub fn run(
                 session.speech.notice("no parameter has a value; .param NAME=VALUE gives it one");
             }
             for (name, value) in session.parameters() {
-                say(&format!("${name} = {value}"));
+                say(&seen(&format!("${name} = {value}")));
             }
         }
         ("param", _) if rest.contains('=') => {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::cli::Format;
 use super::exit::Exit;
+use super::seen::seen;
 use super::terminal::{Style, Terminal};
 
 /// Why a run ended early.
@@ -211,7 +212,7 @@ impl Speech {
         if self.json {
             say_json(&Said::Notice(text));
         } else {
-            say(&Style::Dim.paint(text, self.colors));
+            say(&Style::Dim.paint(&seen(text), self.colors));
         }
     }
 
@@ -228,11 +229,12 @@ impl Speech {
     }
 
     fn error(self, place: &str, failure: &Failure) {
-        say(&format!("{} {place}{}", Style::Red.paint("error:", self.colors), failure.message()));
+        say(&format!("{} {place}{}", Style::Red.paint("error:", self.colors), seen(&failure.message())));
     }
 
     fn report(self, fault: &Fault) -> String {
         let report = bygone::text::report(fault);
+        let report = seen(&report);
         let carets = |line: &str| line.trim_start().starts_with('^');
         let paint = |line: &str| match line {
             line if carets(line) => Style::Red.paint(line, self.colors).into_owned(),
@@ -245,7 +247,7 @@ impl Speech {
 fn say_json(said: &Said<'_>) {
     // Text and numbers always have a JSON form.
     if let Ok(line) = serde_json::to_string(said) {
-        say(&line);
+        say(&seen(&line));
     }
 }
 

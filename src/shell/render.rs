@@ -17,6 +17,7 @@ use std::io::{self, Write};
 use bygone::Row;
 
 use super::cli::Format;
+use super::seen::Showing;
 use super::terminal::Terminal;
 
 /// Writes rows as they come.
@@ -49,6 +50,8 @@ pub trait Renderer {
 /// The renderer of a format.
 pub fn new(format: Format, envelope: bool, terminal: &Terminal) -> Box<dyn Renderer> {
     match format {
+        Format::Json if terminal.output => Box::new(Showing(json::Json::new(envelope))),
+        Format::Csv if terminal.output => Box::new(Showing(csv::Csv::default())),
         Format::Json => Box::new(json::Json::new(envelope)),
         Format::Csv => Box::new(csv::Csv::default()),
         Format::Line => Box::new(line::Line::new(terminal)),

@@ -1,7 +1,7 @@
 //! Import and export, with their progress.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -12,6 +12,7 @@ use bygone::{Db, ExportOptions, ImportOptions, Imported, Position};
 use super::cli::{Export, Import, OnConflict, Opening};
 use super::failure::{Failure, Speech};
 use super::open::{self, Missing};
+use super::seen::Seen;
 use super::signal::Signals;
 use super::terminal::{count, grouped};
 
@@ -56,7 +57,13 @@ pub fn export_file(
     let db = open::open(&arguments.file, opening, Missing::Fail, speech)?;
     signals.opened(&db);
     let place = "standard output";
-    export(&db, &arguments.options(), &mut io::stdout().lock(), place, speech, signals)
+    let mut output = io::stdout().lock();
+    if !output.is_terminal() {
+        return export(&db, &arguments.options(), &mut output, place, speech, signals);
+    }
+    let mut output = Seen::new(output);
+    export(&db, &arguments.options(), &mut output, place, speech, signals)?;
+    output.end().map_err(Failure::output)
 }
 
 /// Opens a file of events; `-` is standard input.

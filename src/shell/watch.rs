@@ -4,7 +4,7 @@
 //! place, and it moves when the command has succeeded: whatever ends the watch, no event is left out the next time. Who says to keep
 //! going leaves out what the command failed for, and the place moves on; the end tells of it.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use bygone::{Db, Delivery, Event, Parameters, Pattern, Place, Row};
 use super::cli::{self, Opening, Watch};
 use super::failure::{Failure, Speech};
 use super::open::{self, Missing};
+use super::seen::seen;
 use super::signal::Signals;
 
 /// The wait before a command is run again; it doubles, up to the longest.
@@ -123,7 +124,9 @@ fn line(event: &Event) -> Result<String, Failure> {
 
 fn print(event: &Event) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
-    writeln!(output, "{}", line(event)?).and_then(|()| output.flush()).map_err(Failure::output)
+    let line = line(event)?;
+    let line = if output.is_terminal() { seen(&line) } else { line.into() };
+    writeln!(output, "{line}").and_then(|()| output.flush()).map_err(Failure::output)
 }
 
 /// Who reads what is printed into a pipe. A place must not move behind lines that nobody took: what is left in a pipe that is closed is

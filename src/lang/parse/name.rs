@@ -238,7 +238,20 @@ fn verbatim(c: Cursor<'_>) -> Parsed<'_, Id> {
         return c.missing_noun(Noun::Id);
     }
     let span = end.span_from(c);
-    Ok((end, Id::Text { text: c.slice(span).to_owned(), span }))
+    let text = c.slice(span);
+    if is_path(text) {
+        let message = format!(
+            "an id is text as it stands: what is worked out stands in brackets, and the text '{text}' in quotes"
+        );
+        return end.wrong_for(span, message, Some(format!("({text})")));
+    }
+    Ok((end, Id::Text { text: text.to_owned(), span }))
+}
+
+/// Whether a text reads like a member of what expressions read, which nobody has for an id.
+fn is_path(text: &str) -> bool {
+    let read = ["state.", "data.", "target.", "actor.", "metadata."];
+    read.iter().any(|read| text.len() > read.len() && text.starts_with(read))
 }
 
 /// Behind the last token of the id that begins here; a sign at its end is not its own.

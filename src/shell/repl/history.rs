@@ -29,15 +29,20 @@ impl History {
         History(file)
     }
 
-    /// Keeps an entry, at once: a session may end without notice.
+    /// Keeps an entry, at once: a session may end without notice. One with a secret is not kept anywhere.
     pub fn add(&self, editor: &mut LineEditor, entry: &str) {
-        if entry.len() > LONGEST || !editor.add_history_entry(entry).unwrap_or(false) {
+        if entry.len() > LONGEST || has_secret(entry) || !editor.add_history_entry(entry).unwrap_or(false) {
             return;
         }
         if let Some(file) = &self.0 {
             let _ = editor.append_history(file);
         }
     }
+}
+
+/// Whether it says a secret, of a webhook or as a parameter that is called so.
+fn has_secret(entry: &str) -> bool {
+    entry.to_ascii_lowercase().contains("secret")
 }
 
 /// `$XDG_STATE_HOME/bygone`, or `~/.local/state/bygone`.
