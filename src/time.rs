@@ -88,6 +88,16 @@ impl Timestamp {
         EPOCH.saturating_add(self.0)
     }
 
+    /// The instant that a text says, which is read with a second 60 as if it were 59. There are no leap seconds here: one is the end
+    /// of the second before it, so that it is before nothing that it comes after.
+    fn of_second(self, text: &str) -> Timestamp {
+        if !is_leap_second(text) {
+            return self;
+        }
+        let second = self.0.as_secs() - i64::from(self.0.subsec_nanos() < 0);
+        Timestamp(SignedDuration::from_secs(second)).moved(999_999_999).unwrap_or(self)
+    }
+
     /// This instant moved by nanoseconds; none where no instant is so early or so late.
     pub(crate) fn moved(self, nanos: i128) -> Option<Timestamp> {
         let seconds = i64::try_from(nanos / 1_000_000_000).ok()?;
@@ -107,6 +117,16 @@ impl Timestamp {
         let moved = i128::try_from(by.as_nanos()).ok().and_then(|by| self.moved(by));
         moved.unwrap_or(Timestamp::MAX)
     }
+}
+
+/// Whether a text that is a time says a second 60.
+fn is_leap_second(text: &str) -> bool {
+    // Behind the date, whose year may have a sign, and before a fraction or an offset.
+    let Some((_, time)) = text.split_once(['T', 't', ' ']) else { return false };
+    let end = time.find(|c: char| !c.is_ascii_digit() && c != ':').unwrap_or(time.len());
+    let time = &time[..end];
+    let digits = time.bytes().filter(u8::is_ascii_digit).count();
+    digits == 6 && time.ends_with("60")
 }
 
 impl fmt::Display for Timestamp {
@@ -134,7 +154,7 @@ impl FromStr for Timestamp {
             Error::invalid("time", expected, format!("'{}'", shorten(text)))
         };
         if let Ok(instant) = text.parse::<jiff::Timestamp>() {
-            return Ok(Timestamp(instant.as_duration()));
+            return Ok(Timestamp(instant.as_duration()).of_second(text));
         }
         // Annotations and named zones would be read and dropped: a time says its offset or is UTC.
         if text.contains('[') {
@@ -148,6 +168,7 @@ impl FromStr for Timestamp {
             .duration_since(EPOCH)
             .checked_sub(SignedDuration::from_secs(offset.into()))
             .and_then(Timestamp::said)
+            .map(|instant| instant.of_second(text))
             .ok_or_else(|| fault(format!("from {} to {}", Timestamp::MIN, Timestamp::MAX)))
     }
 }
@@ -237,7 +258,7 @@ pub(crate) fn display_duration(duration: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -254,8 +275,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_leap_second_is_before_nothing_that_it_comes_after() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap_or_else(|e| panic!("{text}: {e}"));
+        for (leap, end) in [
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999999Z"),
+            ("2016-12-31T23:59:60.25Z", "2016-12-31T23:59:59.999999999Z"),
+            ("2016-12-31 23:59:60", "2016-12-31T23:59:59.999999999Z"),
+            ("20161231T235960Z", "2016-12-31T23:59:59.999999999Z"),
+            ("2017-01-01T00:59:60+01:00", "2016-12-31T23:59:59.999999999Z"),
+            ("1965-12-31T23:59:60.5Z", "1965-12-31T23:59:59.999999999Z"),
+            ("-009999-01-01T00:00:60Z", "-009999-01-01T00:00:59.999999999Z"),
+            ("9999-12-31T23:59:60Z", "9999-12-31T23:59:59.999999999Z"),
+            ("9999-12-31T22:59:60.1-01:00", "9999-12-31T23:59:59.999999999Z"),
+            // Minutes, hours and offsets are no seconds.
+            ("2016-12-31T06:00:00.60Z", "2016-12-31T06:00:00.6Z"),
+        ] {
+            assert_eq!(at(leap).to_string(), end, "{leap}");
+        }
+        assert!(at("2016-12-31T23:59:60Z") > at("2016-12-31T23:59:59.5Z"));
+        assert!(at("2016-12-31T23:59:60Z") < at("2017-01-01"));
+    }
+
     /// Days from 1970-01-01 to a date, counted year by year and month by month.
-    fn days(year: i64, month: i64, day: i64) -> i64 {
+    pub(crate) fn days(year: i64, month: i64, day: i64) -> i64 {
         let leap =
             |year: i64| year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0);
         let whole: i64 = if year >= 1970 {
@@ -296,11 +339,13 @@ mod tests {
         #[test]
         fn a_time_is_what_the_calendar_says(
             year in proptest::prop_oneof![-9999i64..10000, 9998i64..10000, -9999i64..-9997],
-            month in 1i64..13, day in 1i64..32, second in 0i64..86400, nanos in 0i32..1_000_000_000,
+            month in 1i64..13, day in 1i64..32, second in 0i64..86400, leaps in proptest::bool::weighted(0.1), nanos in 0i32..1_000_000_000,
             offset in -1439i64..1440,
         ) {
             let date = if year < 0 { format!("-{:06}", -year) } else { format!("{year:04}") };
-            let (hour, minute, rest) = (second / 3600, second / 60 % 60, second % 60);
+            // The last second of a minute, and the one that may come after it.
+            let second = if leaps { second / 60 * 60 + 59 } else { second };
+            let (hour, minute, rest) = (second / 3600, second / 60 % 60, second % 60 + i64::from(leaps));
             let sign = if offset < 0 { '-' } else { '+' };
             let (hours, minutes) = (offset.abs() / 60, offset.abs() % 60);
             let text = format!(
@@ -311,6 +356,7 @@ mod tests {
             let counted = days(year, month, day) * 86400 + second - offset * 60;
             let there = days(year, month, day) < next && (-377_705_116_800..=253_402_300_799).contains(&counted);
             proptest::prop_assert_eq!(said.is_ok(), there, "{}", text);
+            let nanos = if leaps { 999_999_999 } else { nanos };
             if let Ok(said) = said {
                 let total = i128::from(counted) * 1_000_000_000 + i128::from(nanos);
                 let (seconds, part) = said.parts();
