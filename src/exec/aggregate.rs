@@ -28,13 +28,9 @@ pub(super) enum Accumulator {
     Distinct(HashSet<Box<[u8]>>),
 }
 
-/// A number that 64 bits hold: an integer that is wider becomes a float.
+/// A number that 64 bits hold; a wider one is no result, as with arithmetic, and never rounded to one.
 fn narrowed(number: Number) -> Datum<'static> {
-    match number {
-        Number::Integer(n) if number.to_value().is_none() => Datum::Number(Number::Float(n as f64)),
-        Number::Float(x) if !x.is_finite() => Datum::Null,
-        fits => Datum::Number(fits),
-    }
+    number.to_value().map_or(Datum::Null, |_| Datum::Number(number))
 }
 
 impl Accumulator {
@@ -214,7 +210,12 @@ mod tests {
         assert_eq!(of_json(Kind::Sum, "[1, 2, 3]"), "6");
         assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, 1]")), u64::MAX.to_string());
         assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, {max}, -{max}, -{max}]")), max.to_string());
-        assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, {max}]")), "2.7670116110564327e+19");
+        assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, 2]")), "null");
+        assert_eq!(of_json(Kind::Sum, &format!("[-{max}, -1, -1]")), "null");
+        assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, 2, -1]")), u64::MAX.to_string());
+        assert_eq!(of_json(Kind::Average, &format!("[{max}, {max}, {max}]")), max.to_string());
+        // With a float among them the sum is one, which is rounded once.
+        assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, {max}, 0.0]")), "2.7670116110564327e+19");
         assert_eq!(of_json(Kind::Sum, "[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]"), "2.8");
         assert_eq!(of_json(Kind::Sum, "[1e100, 1.0, -1e100]"), "1.0");
         assert_eq!(of_json(Kind::Sum, "[9007199254740993, -9007199254740992.0]"), "1.0");
@@ -264,6 +265,64 @@ mod tests {
         let mut accumulator = Accumulator::new(Kind::Last);
         for _ in 0..1000 {
             accumulator.add(&Datum::text("a text"), &budget, &mut Vec::new()).unwrap();
+        }
+    }
+
+    /// Integers near the ends of 64 bits and near 0.
+    fn integer() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            (-3i64..4).prop_map(Value::Int),
+            (0u64..4).prop_map(|by| Value::from(u64::MAX - by)),
+            (0i64..4).prop_map(|by| Value::Int(i64::MIN + by)),
+            (0i64..4).prop_map(|by| Value::Int(i64::MAX - by)),
+            any::<i64>().prop_map(Value::Int),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        /// The model adds in 128 bits, counted in 1024ths, so that the floats here are whole in it, too.
+        #[test]
+        fn sums_are_what_wider_numbers_say(
+            integers in prop::collection::vec(integer(), 0..6),
+            floats in prop_oneof![Just(Vec::new()), prop::collection::vec(-(1i64 << 53)..=1 << 53, 1..4)],
+        ) {
+            let whole = |value: &Value| match value {
+                Value::Int(n) => i128::from(*n),
+                Value::UInt(n) => i128::from(*n),
+                other => panic!("{other}"),
+            };
+            let total = integers.iter().map(whole).sum::<i128>() * 1024
+                + floats.iter().map(|n| i128::from(*n)).sum::<i128>();
+            let mut values: Vec<Value> = integers.clone();
+            values.extend(floats.iter().map(|n| Value::Float(*n as f64 / 1024.0)));
+            let values: Vec<Datum> = values.iter().map(Datum::borrowed).collect();
+            let integer = |n: i128| match (i64::try_from(n), u64::try_from(n)) {
+                (Ok(n), _) => Value::Int(n),
+                (_, Ok(n)) => Value::from(n),
+                _ => Value::Null,
+            };
+            let sum = match (values.is_empty(), floats.is_empty()) {
+                (true, _) => Value::Null,
+                (_, true) => integer(total / 1024),
+                // From an integer of 128 bits to a float is rounded once.
+                _ => Value::Float(total as f64 / 1024.0),
+            };
+            prop_assert_eq!(of(Kind::Sum, &values), sum.clone());
+            let count = values.len() as i128;
+            let average = match of(Kind::Average, &values) {
+                Value::Float(x) => x,
+                other => {
+                    let even = if values.is_empty() { Value::Null } else { integer(total / 1024 / count) };
+                    prop_assert_eq!(other, even);
+                    prop_assert!(values.is_empty() || (floats.is_empty() && total % (1024 * count) == 0));
+                    return Ok(());
+                }
+            };
+            // Rounded twice at most: of the sum, and of its part.
+            let near = |n: i128| n as f64 / 1024.0 / count as f64;
+            prop_assert!((average - near(total)).abs() <= near(total).abs() * 2.0 * f64::EPSILON);
         }
     }
 

@@ -31,10 +31,11 @@ struct Wide([u64; WORDS]);
 impl Sum {
     /// Adds a number. Whether that takes [`WIDE`] bytes that it did not take before.
     pub fn add(&mut self, number: Number) -> bool {
-        self.count += 1;
+        // What is kept in a damaged file may be anything: no sum is a reason to panic.
+        self.count = self.count.saturating_add(1);
         match number {
             Number::Integer(n) => {
-                self.integers += n;
+                self.integers = self.integers.saturating_add(n);
                 false
             }
             Number::Float(x) => {
@@ -47,8 +48,8 @@ impl Sum {
 
     /// Adds another sum. Whether [`WIDE`] bytes that the other took are free.
     pub fn join(&mut self, other: Sum) -> bool {
-        self.count += other.count;
-        self.integers += other.integers;
+        self.count = self.count.saturating_add(other.count);
+        self.integers = self.integers.saturating_add(other.integers);
         match (&mut self.floats, other.floats) {
             (Some(floats), Some(more)) => {
                 floats.join(&more);

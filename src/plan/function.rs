@@ -129,7 +129,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         1,
         Other,
         Kind::Sum,
-        "the numbers added up, integers exactly; null if there are none",
+        "the numbers added up: integers exactly, and null beyond 64 bits; with floats among them a float, rounded once; null if there are none",
     ),
     aggregate(
         "avg",
