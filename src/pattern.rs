@@ -1,10 +1,14 @@
 //! Patterns over event types: `Order.created`, `Order.*`, `*.created`, `*`, and several with a comma.
 
+mod text;
+
 use std::fmt;
 use std::str::FromStr;
 
 use crate::entity::{EventType, same};
 use crate::error::{Error, Result, shorten};
+
+pub(crate) use self::text::TextPattern;
 
 /// Which event types are meant.
 ///

@@ -321,7 +321,7 @@ impl<'a> Scope<'a> {
                 }
             }
             Node::Matches { subject, pattern } => match self.datum(subject) {
-                Datum::Text(text) => self.allowance.step(text.len()).then(|| pattern.matches_text(&text)),
+                Datum::Text(text) => self.allowance.step(text.len()).then(|| pattern.matches(&text)),
                 _ => None,
             },
             Node::Contains { subject, item } => self.contains(&self.datum(subject), &self.datum(item)),

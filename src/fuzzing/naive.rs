@@ -9,7 +9,7 @@ use crate::lang::ast::{
     Clauses, Comparison, Count, Expr, ExprKind, Item, Literal, Operator, Path, Point, PointKind, Query, Read,
     Selector, Statement, Step, Tag, TagTest, Text,
 };
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, TextPattern};
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
@@ -417,10 +417,14 @@ fn worth(expr: &Expr, scope: &Scope<'_>) -> Worth {
             truth_of(compare(&worth(left, scope), *comparison, &worth(right, scope)))
         }
         ExprKind::Matches { subject, negated: not, pattern } => {
+            let is_type = matches!(&subject.kind, ExprKind::Field(path) if path.steps.is_empty() && path.first.text == "type");
             let (subject, pattern) = (worth(subject, scope), worth(pattern, scope));
             let (Worth::Text(subject), Worth::Text(pattern)) = (subject, pattern) else { return Null };
-            let pattern: Pattern = pattern.parse().expect("a pattern");
-            negated(Some(pattern.matches_text(&subject)), *not)
+            let found = match is_type {
+                true => pattern.parse::<Pattern>().expect("a pattern").matches_text(&subject),
+                false => TextPattern::new(&pattern).matches(&subject),
+            };
+            negated(Some(found), *not)
         }
         ExprKind::Contains { subject, negated: not, item } => {
             let found = match (worth(subject, scope), worth(item, scope)) {

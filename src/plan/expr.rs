@@ -7,7 +7,7 @@ use super::function::Function;
 use crate::allowance::Allowance;
 use crate::entity::Entity;
 use crate::lang::ast::{Comparison, Operator};
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, TextPattern};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -51,7 +51,7 @@ pub(crate) enum Node {
     },
     Matches {
         subject: Box<Node>,
-        pattern: Pattern,
+        pattern: Like,
     },
     Contains {
         subject: Box<Node>,
@@ -81,6 +81,24 @@ pub(crate) enum Node {
         index: usize,
         sort: Sort,
     },
+}
+
+/// What a text is like.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Like {
+    /// The type of an event.
+    Type(Pattern),
+    /// Any other text.
+    Text(TextPattern),
+}
+
+impl Like {
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Like::Type(pattern) => pattern.matches_text(text),
+            Like::Text(pattern) => pattern.matches(text),
+        }
+    }
 }
 
 /// A regular expression, compiled once. Matching takes, for each byte of the text, a step for each of its states at most.

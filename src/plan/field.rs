@@ -108,6 +108,8 @@ pub(crate) enum Sort {
     Entity,
     /// Text that looks like a number as often as not.
     Id,
+    /// The type of an event.
+    Type,
     Other,
 }
 
@@ -198,6 +200,7 @@ impl Field {
             | Field::Actor(Part::Id)
             | Field::Producer(Maker::Model(Part::Id))
             | Field::Cause(Caused::Id) => Sort::Id,
+            Field::Type => Sort::Type,
             _ => Sort::Other,
         }
     }

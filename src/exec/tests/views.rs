@@ -60,6 +60,14 @@ fn a_view_of_groups_is_current_and_is_asked_by_its_columns() {
             .lines("READ kinds WHERE count() > 1 AND type MATCHES 'Order.*' SELECT max(data.total) AS most"),
         [r#"{"most":10}"#]
     );
+    // A type is matched as one, whatever it is called.
+    view(&session, "types", "EVENTS 'Order.*' GROUP BY type AS t SELECT count() AS n");
+    let found = session.lines("READ types WHERE t MATCHES 'Nothing.*, Order.*'");
+    assert_eq!(found, session.lines("READ types"));
+    assert_ne!(found, Vec::<String>::new());
+    let asked =
+        "EVENTS 'Order.*' GROUP BY type AS t SELECT count() AS n HAVING t MATCHES 'Nothing.*, Order.*'";
+    assert_eq!(session.lines(asked), found);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use super::view::Columns;
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Operator, Path, Span};
-use crate::plan::expr::{Constant, Node};
+use crate::pattern::TextPattern;
+use crate::plan::expr::{Constant, Like, Node};
 use crate::plan::fault::nearest;
 use crate::plan::field::{ACTOR_PARTS, FOUND_NAMES, Field, NAMES, Part, STATE, Sort, Step, VERB_NAMES};
 use crate::time::Timestamp;
@@ -104,7 +105,10 @@ impl Binder<'_> {
                         self.fault(pattern.span, "MATCHES: expected a pattern in quotes, like 'Order.*'")
                     );
                 };
-                let pattern = self.at(pattern.span, text.parse())?;
+                let pattern = match subject.sort() {
+                    Sort::Type => Like::Type(self.at(pattern.span, text.parse())?),
+                    _ => Like::Text(TextPattern::new(&text)),
+                };
                 turned(*negated, Node::Matches { subject, pattern })
             }
             ExprKind::Contains { subject, negated, item } => {

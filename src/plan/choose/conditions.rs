@@ -11,7 +11,7 @@ use crate::event::{Cause, EventId};
 use crate::lang::ast::Comparison;
 use crate::pattern::Pattern;
 use crate::plan::by::order;
-use crate::plan::expr::{Constant, Node, Number};
+use crate::plan::expr::{Constant, Like, Node, Number};
 use crate::plan::field::{Caused, Field, Part, Step};
 use crate::plan::{By, Derived, Tagged, Test, Window};
 use crate::store::term::Key;
@@ -95,7 +95,9 @@ impl Conditions {
         conjuncts(node, &mut terms);
         for term in terms {
             match term {
-                Node::Matches { subject, pattern } if **subject == Node::Field(Field::Type) => {
+                Node::Matches { subject, pattern: Like::Type(pattern) }
+                    if **subject == Node::Field(Field::Type) =>
+                {
                     self.kinds.push(Kinds::Like(pattern.clone()));
                 }
                 _ => {
