@@ -200,7 +200,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         (2, 2),
         Other,
         Work::Regex,
-        "whether the regular expression is found in it",
+        "whether the regular expression is found in it; (?i), \\w, \\d, \\s and \\b know ASCII only: regex(lower(x), 'é') is for letters of either case beyond it",
     ),
     plain(
         "round",

@@ -210,6 +210,11 @@ fn times_and_durations_are_more_than_text() {
         ("regex(type, '^Order[.]p')", "true"),
         ("regex(upper(type), '(?i)PAID$')", "true"),
         ("regex('abc', 'b+')", "true"),
+        // Case and classes are of ASCII; what is not is a letter as it stands.
+        ("regex('É', '(?i)é')", "false"),
+        ("regex(lower('É'), 'é')", "true"),
+        ("regex('é', '^[é-í]$')", "true"),
+        ("regex('é٣', '[\\w\\d]')", "false"),
         ("'$5' MATCHES '*5'", "true"),
         ("'a, b' MATCHES 'a, b'", "true"),
         ("'a' MATCHES 'a, b'", "false"),
