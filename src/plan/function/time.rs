@@ -74,3 +74,63 @@ pub(super) fn bucket<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::time::tests::days;
+
+    /// The day of the week by Sakamoto's rule, Monday is 0.
+    fn weekday_of(year: i64, month: i64, day: i64) -> i64 {
+        let year = if month < 3 { year - 1 } else { year };
+        let by_month = [0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4][month as usize - 1];
+        let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+        (year + leaps + by_month + day + 6).rem_euclid(7)
+    }
+
+    fn begins(seconds: i64, nanos: i32, width: i64) -> Option<(i64, i32)> {
+        // Both parts have one sign.
+        let (seconds, nanos) = match seconds < 0 && nanos > 0 {
+            true => (seconds + 1, nanos - 1_000_000_000),
+            false => (seconds, nanos),
+        };
+        let time = Timestamp::from_parts(seconds, nanos).unwrap();
+        match bucket(&[Datum::Time(time), Datum::Span(i128::from(width) * 1_000_000_000)]) {
+            Some(Datum::Time(begins)) => Some(begins.parts()),
+            None => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        /// Weeks begin on the Monday of the calendar, days at midnight, and what divides a day at so many of it since midnight.
+        #[test]
+        fn tiles_are_what_the_calendar_says(
+            year in prop_oneof![-9999i64..10000, 1960i64..2040], month in 1i64..13, day in 1i64..29,
+            second in 0i64..86400, nanos in prop_oneof![Just(0), 0i32..1_000_000_000],
+            part in prop::sample::select(vec![1i64, 60, 900, 3600, 21_600, 43_200]), weeks in 2i64..9,
+        ) {
+            const DAY: i64 = 86400;
+            let midnight = days(year, month, day) * DAY;
+            let time = midnight + second;
+            let there = |seconds: i64| (seconds >= Timestamp::MIN.parts().0).then_some((seconds, 0));
+            let monday = midnight - weekday_of(year, month, day) * DAY;
+            prop_assert_eq!(begins(time, nanos, 7 * DAY), there(monday));
+            prop_assert_eq!(begins(time, nanos, DAY), there(midnight));
+            prop_assert_eq!(begins(time, nanos, part), there(midnight + second / part * part));
+            // Several weeks begin on a Monday, too, and lie one behind the other.
+            if let Some((first, 0)) = begins(time, nanos, weeks * 7 * DAY) {
+                prop_assert_eq!((monday - first).rem_euclid(7 * DAY), 0);
+                prop_assert!((0..weeks * 7 * DAY).contains(&(time - first)));
+                prop_assert_eq!(begins(first, 0, weeks * 7 * DAY), Some((first, 0)));
+                if let Some(before) = begins(first - 1, 0, weeks * 7 * DAY) {
+                    prop_assert_eq!(before, (first - weeks * 7 * DAY, 0));
+                }
+            }
+        }
+    }
+}
