@@ -194,10 +194,22 @@ pub(super) fn entity(c: Cursor<'_>) -> Parsed<'_, EntityRef> {
 }
 
 pub(super) fn id(c: Cursor<'_>) -> Parsed<'_, Id> {
-    match c.kind() {
-        Kind::Symbol(Symbol::LeftParen) => parenthesized(c).map(|(rest, expr)| (rest, Id::Expr(expr))),
-        Kind::Keyword(_) => verbatim(c),
-        _ => plain_id(c, Noun::Id),
+    let (rest, id) = match c.kind() {
+        Kind::Symbol(Symbol::LeftParen) => {
+            return parenthesized(c).map(|(rest, expr)| (rest, Id::Expr(expr)));
+        }
+        Kind::Text => return plain_id(c, Noun::Id),
+        Kind::Keyword(_) => verbatim(c)?,
+        _ => plain_id(c, Noun::Id)?,
+    };
+    match &id {
+        Id::Text { text, span } if is_path(text) => {
+            let message = format!(
+                "an id is text as it stands: what is worked out stands in brackets, and the text '{text}' in quotes"
+            );
+            rest.wrong_for(*span, message, Some(format!("({text})")))
+        }
+        _ => Ok((rest, id)),
     }
 }
 
@@ -238,14 +250,7 @@ fn verbatim(c: Cursor<'_>) -> Parsed<'_, Id> {
         return c.missing_noun(Noun::Id);
     }
     let span = end.span_from(c);
-    let text = c.slice(span);
-    if is_path(text) {
-        let message = format!(
-            "an id is text as it stands: what is worked out stands in brackets, and the text '{text}' in quotes"
-        );
-        return end.wrong_for(span, message, Some(format!("({text})")));
-    }
-    Ok((end, Id::Text { text: text.to_owned(), span }))
+    Ok((end, Id::Text { text: c.slice(span).to_owned(), span }))
 }
 
 /// Whether a text reads like a member of what expressions read, which nobody has for an id.
