@@ -88,6 +88,9 @@ fn whole_statement(c: Cursor<'_>) -> Parsed<'_, Statement> {
 /// So many bytes of a limit go to a word or a sign: what is made of one takes more memory than its text.
 const BYTES_OF_TOKEN: usize = 32;
 
+/// However short a text has to be, it may have so many words and signs.
+const FEWEST_TOKENS: usize = 1000;
+
 /// The tokens of a text that is not too long, and has not too many of them.
 fn within(text: &str, most: usize) -> Result<Source<'_>> {
     let refused = |expected: String, found: String| {
@@ -100,7 +103,7 @@ fn within(text: &str, most: usize) -> Result<Source<'_>> {
     if text.len() > most {
         return refused(format!("at most {}", size(most as u64)), size(text.len() as u64));
     }
-    let tokens = (most / BYTES_OF_TOKEN).max(1);
+    let tokens = (most / BYTES_OF_TOKEN).max(FEWEST_TOKENS);
     let source = Source { text, tokens: without_comments(lex_at_most(text, tokens)) };
     match source.tokens.len() > tokens {
         true => refused(format!("at most {tokens} words and signs"), "more".to_owned()),

@@ -261,7 +261,7 @@ impl Options {
     }
 
     /// The longest statement, in bytes (16 MiB by default, and 1 GiB at most). For each 32 bytes of that it may have one word or sign,
-    /// since each takes more memory than its text: parsing takes six times this limit at most. A longer one is refused with
+    /// and 1,000 always, since each takes more memory than its text: parsing takes six times this limit at most. A longer one is refused with
     /// [`Error::Invalid`] before anything is made of it; a definition that is in the log already holds, however long.
     ///
     /// ```
