@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -94,18 +94,23 @@ fn script(seed: u64) -> String {
     lines.join(";\n") + ";\n"
 }
 
-/// The most memory, in KiB, that a program has used that does next to nothing.
-fn idle(folder: &Path) -> u64 {
-    let mut child = Command::new(PROGRAM)
-        .arg("idle.bygone")
+/// A line of the system's shell that runs, with memory that goes back to the system as soon as it is let go of.
+fn begun(folder: &Path, line: &str) -> Child {
+    Command::new("sh")
+        .args(["-c", line])
         .current_dir(folder)
         .env("MALLOC_ARENA_MAX", "1")
         .env("MALLOC_MMAP_THRESHOLD_", "131072")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// The most memory, in KiB, that a program has used that does next to nothing.
+fn idle(folder: &Path) -> u64 {
+    let mut child = begun(folder, &format!("exec {PROGRAM} idle.bygone 2>/dev/null"));
     let mut input = child.stdin.take().unwrap();
     input
         .write_all(b"DEFINE ENTITY A ON x MERGE; EMIT A.x 1 {n: 1}; CHECKPOINT; FIND A; SHOW HEAD;\n")
@@ -129,16 +134,8 @@ fn idle(folder: &Path) -> u64 {
 
 /// Runs a program that has so much memory, in KiB. After ten seconds it is interrupted, and then it is to end soon.
 fn run(folder: &Path, memory: u64, arguments: &str, input: &str) -> Output {
-    let mut child = Command::new("sh")
-        .args(["-c", &format!("ulimit -v {memory}; exec timeout -s INT -k 20 10 {PROGRAM} {arguments}")])
-        .current_dir(folder)
-        .env("MALLOC_ARENA_MAX", "1")
-        .env("MALLOC_MMAP_THRESHOLD_", "131072")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let line = format!("ulimit -v {memory}; exec timeout -s INT -k 20 10 {PROGRAM} {arguments}");
+    let mut child = begun(folder, &line);
     let mut stdin = child.stdin.take().unwrap();
     let asked: String = input.chars().take(100).collect();
     let input = input.to_owned();

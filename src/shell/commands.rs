@@ -11,8 +11,8 @@ use super::cli::{self, Format};
 use super::failure::{Failure, say};
 use super::input;
 use super::repl::{LineEditor, Watches};
-use super::seen::seen;
 use super::session::Session;
+use super::terminal::harmless_lines;
 use super::transfer;
 
 /// A command, as `.help` and completion know it.
@@ -114,7 +114,7 @@ pub fn run(
         ("format", []) => say(session.format().name()),
         ("format", [name]) => session.set_format(format(name)?),
         ("actor", []) => match session.actor() {
-            Some(actor) => say(&seen(&actor.to_string())),
+            Some(actor) => say(&harmless_lines(&actor.to_string())),
             None => say("none"),
         },
         ("actor", ["none"]) => session.set_actor(None),
@@ -124,7 +124,7 @@ pub fn run(
                 session.speech.notice("no parameter has a value; .param NAME=VALUE gives it one");
             }
             for (name, value) in session.parameters() {
-                say(&seen(&format!("${name} = {value}")));
+                say(&harmless_lines(&format!("${name} = {value}")));
             }
         }
         ("param", _) if rest.contains('=') => {

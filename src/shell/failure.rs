@@ -9,8 +9,7 @@ use serde::Serialize;
 
 use super::cli::Format;
 use super::exit::Exit;
-use super::seen::seen;
-use super::terminal::{Style, Terminal};
+use super::terminal::{Style, Terminal, harmless_lines};
 
 /// Why a run ended early.
 #[derive(Debug)]
@@ -212,7 +211,7 @@ impl Speech {
         if self.json {
             say_json(&Said::Notice(text));
         } else {
-            say(&Style::Dim.paint(&seen(text), self.colors));
+            say(&Style::Dim.paint(&harmless_lines(text), self.colors));
         }
     }
 
@@ -229,12 +228,16 @@ impl Speech {
     }
 
     fn error(self, place: &str, failure: &Failure) {
-        say(&format!("{} {place}{}", Style::Red.paint("error:", self.colors), seen(&failure.message())));
+        say(&format!(
+            "{} {place}{}",
+            Style::Red.paint("error:", self.colors),
+            harmless_lines(&failure.message())
+        ));
     }
 
     fn report(self, fault: &Fault) -> String {
         let report = bygone::text::report(fault);
-        let report = seen(&report);
+        let report = harmless_lines(&report);
         let carets = |line: &str| line.trim_start().starts_with('^');
         let paint = |line: &str| match line {
             line if carets(line) => Style::Red.paint(line, self.colors).into_owned(),
@@ -247,7 +250,7 @@ impl Speech {
 fn say_json(said: &Said<'_>) {
     // Text and numbers always have a JSON form.
     if let Ok(line) = serde_json::to_string(said) {
-        say(&seen(&line));
+        say(&harmless_lines(&line));
     }
 }
 

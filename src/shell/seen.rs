@@ -1,25 +1,11 @@
 //! A writer to a terminal: what is not seen, or would be obeyed, is escaped as JSON does.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
 use bygone::Row;
-use bygone::text::{escaped, is_unseen};
 
 use super::render::Renderer;
-
-/// A text of lines, with all of it seen.
-pub fn seen(text: &str) -> Cow<'_, str> {
-    let unseen = |c: char| c != '\n' && is_unseen(c);
-    if !text.chars().any(unseen) {
-        return text.into();
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if unseen(c) { shown.push_str(&escaped(c)) } else { shown.push(c) }
-    }
-    shown.into()
-}
+use super::terminal::harmless_lines;
 
 /// Writes to a terminal. Lines may end with CRLF.
 pub struct Seen<W: Write> {
@@ -38,7 +24,7 @@ impl<W: Write> Seen<W> {
             if at > 0 {
                 self.to.write_all(b"\r\n")?;
             }
-            self.to.write_all(seen(line).as_bytes())?;
+            self.to.write_all(harmless_lines(line).as_bytes())?;
         }
         Ok(())
     }
@@ -123,6 +109,6 @@ mod tests {
             writer.end().unwrap();
             assert_eq!(String::from_utf8(out).unwrap(), shown, "{piece} bytes at once");
         }
-        assert_eq!(seen("plain\n東"), "plain\n東");
+        assert_eq!(harmless_lines("plain\n東"), "plain\n東");
     }
 }

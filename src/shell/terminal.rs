@@ -115,15 +115,21 @@ impl Style {
 /// The text without what a terminal would obey, and with all of it seen: data may come from anywhere. What is not shown as it is, is
 /// escaped as JSON does, and as texts in double quotes of the language do: so it can be pasted back.
 pub fn harmless(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unseen) {
+    shown(text, is_unseen)
+}
+
+/// The same of a text of lines, which stay lines.
+pub fn harmless_lines(text: &str) -> Cow<'_, str> {
+    shown(text, |c| c != '\n' && is_unseen(c))
+}
+
+fn shown(text: &str, unseen: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(&unseen) {
         return text.into();
     }
     let mut safe = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        match c {
-            c if is_unseen(c) => safe.push_str(&escaped(c)),
-            c => safe.push(c),
-        }
+        if unseen(c) { safe.push_str(&escaped(c)) } else { safe.push(c) }
     }
     safe.into()
 }

@@ -13,8 +13,8 @@ use bygone::{Db, Delivery, Event, Parameters, Pattern, Place, Row};
 use super::cli::{self, Opening, Watch};
 use super::failure::{Failure, Speech};
 use super::open::{self, Missing};
-use super::seen::seen;
 use super::signal::Signals;
+use super::terminal::harmless_lines;
 
 /// The wait before a command is run again; it doubles, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -125,7 +125,7 @@ fn line(event: &Event) -> Result<String, Failure> {
 fn print(event: &Event) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     let line = line(event)?;
-    let line = if output.is_terminal() { seen(&line) } else { line.into() };
+    let line = if output.is_terminal() { harmless_lines(&line) } else { line.into() };
     writeln!(output, "{line}").and_then(|()| output.flush()).map_err(Failure::output)
 }
 

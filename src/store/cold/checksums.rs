@@ -24,7 +24,8 @@ const VERSION: u8 = 3;
 const SECOND: u8 = 1;
 
 const LEAF: u8 = 1;
-const BRANCH: u8 = 2;
+/// A page that leads to others begins with this byte.
+pub(super) const BRANCH: u8 = 2;
 /// A table with one value for each key.
 const NORMAL: u8 = 3;
 
@@ -233,7 +234,7 @@ fn u128_at(bytes: &[u8], at: usize) -> Option<u128> {
 }
 
 /// How many rows a leaf has, or keys a branch.
-fn count(page: &[u8]) -> usize {
+pub(super) fn count(page: &[u8]) -> usize {
     page.get(2..4).and_then(|n| n.first_chunk()).map_or(0, |n| usize::from(u16::from_le_bytes(*n)))
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redb::{Database, StorageBackend};
 
 use super::super::disk::{Disk, File, Identity};
-use super::checksums::Checksums;
+use super::checksums::{BRANCH, Checksums, count};
 use super::{failed, guard};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -136,9 +136,6 @@ impl Backend {
     }
 }
 
-/// A page of a B-tree that leads to others begins with this byte.
-const BRANCH: u8 = 2;
-
 /// A page of an order has 4 KiB as often as two to its power. Smaller ones are read without a look at the file.
 const PAGE: u64 = 4096;
 const SMALL: u8 = 10;
@@ -146,8 +143,10 @@ const SMALL: u8 = 10;
 impl Backend {
     /// Whether a page leads to one that is larger than the file: redb would make room for it before it is read.
     fn leads_astray(&self, page: &[u8]) -> io::Result<bool> {
-        let (Some(&BRANCH), Some(keys)) = (page.first(), page.get(2..4)) else { return Ok(false) };
-        let children = keys.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)) + 1;
+        if page.first() != Some(&BRANCH) {
+            return Ok(false);
+        }
+        let children = count(page) + 1;
         // First the checksums of all of them, then their numbers; of those the highest five bits are the order.
         let numbers = page.get(8 + 16 * children..).and_then(|rest| rest.get(..8 * children));
         let Some(numbers) = numbers else { return Ok(true) };
