@@ -45,6 +45,11 @@ impl Budget {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// Whether more was asked for than there is.
+    pub fn is_over(&self) -> bool {
+        self.held() > self.allowed
+    }
+
     /// Asks for so many bytes.
     pub fn take(&self, bytes: usize) -> Result<()> {
         let held = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);

@@ -27,6 +27,16 @@ pub(super) struct Grouping<'p> {
     plan: &'p shape::Group,
     budget: Arc<Budget>,
     limits: Limits,
+    keys: Keys,
+}
+
+/// Which groups are made.
+pub(super) enum Keys {
+    All,
+    /// That of a key.
+    One(Box<[u8]>),
+    /// Those from a key on.
+    From(Box<[u8]>),
 }
 
 /// The groups of some events.
@@ -108,15 +118,30 @@ fn held(key: &[u8], group: &Group) -> usize {
     2 * ENTRY + key.len() + keys + group.accumulators.len() * size_of::<Accumulator>()
 }
 
+/// About how many bytes the slots of a group take.
+pub(super) fn slots_held(slots: &[Datum]) -> usize {
+    2 * ENTRY + slots.iter().map(|slot| size_of::<Datum>() + slot.held()).sum::<usize>()
+}
+
 impl<'p> Grouping<'p> {
     pub fn new(snapshot: &Snapshot, plan: &'p shape::Group) -> Grouping<'p> {
         let what = if plan.keys.is_empty() { "what the aggregates keep" } else { "GROUP BY" };
-        Grouping { plan, budget: Arc::new(Budget::new(snapshot, what)), limits: snapshot.query_limits() }
+        Grouping {
+            plan,
+            budget: Arc::new(Budget::new(snapshot, what)),
+            limits: snapshot.query_limits(),
+            keys: Keys::All,
+        }
     }
 
     /// The same, with a budget of others.
     pub fn with(plan: &'p shape::Group, budget: Arc<Budget>, limits: &Limits) -> Grouping<'p> {
-        Grouping { plan, budget, limits: limits.clone() }
+        Grouping { plan, budget, limits: limits.clone(), keys: Keys::All }
+    }
+
+    /// The same, for some of the groups. Where everything is one group, that is made.
+    pub fn only(self, keys: Keys) -> Grouping<'p> {
+        Grouping { keys, ..self }
     }
 
     pub fn budget(&self) -> &Arc<Budget> {
@@ -150,7 +175,8 @@ impl<'p> Grouping<'p> {
         group.map_or(Ok(None), |group| self.slots(group))
     }
 
-    fn slots(&self, group: &Group) -> Result<Option<Slots>> {
+    /// The slots of a group that is not among others, if it is wanted.
+    pub fn slots(&self, group: &Group) -> Result<Option<Slots>> {
         let mut slots = group.keys.clone();
         slots.extend(group.accumulators.iter().map(Accumulator::result));
         Ok(self.is_wanted(&slots)?.then(|| Arc::new(slots)))
@@ -173,7 +199,13 @@ impl<'p> Grouping<'p> {
 
     /// Adds an event, or an entity, to its group.
     pub fn add(&self, part: &mut Groups, scope: &Scope) -> Result<()> {
-        let place = if self.plan.keys.is_empty() { 0 } else { self.place(part, scope)? };
+        let place = match self.plan.keys.is_empty() {
+            true => 0,
+            false => match self.place(part, scope)? {
+                Some(place) => place,
+                None => return Ok(()),
+            },
+        };
         let Groups { groups, room, .. } = part;
         for (accumulator, aggregate) in groups[place].accumulators.iter_mut().zip(&self.plan.aggregates) {
             match &aggregate.argument {
@@ -200,13 +232,22 @@ impl<'p> Grouping<'p> {
         pairs.into_iter().try_for_each(|(whole, later)| whole.join(later, &self.budget))
     }
 
-    fn place(&self, part: &mut Groups, scope: &Scope) -> Result<usize> {
+    /// Which of the groups it belongs to; none if that is not to be made.
+    fn place(&self, part: &mut Groups, scope: &Scope) -> Result<Option<usize>> {
         part.key.clear();
         for key in &self.plan.keys {
             write_key(&scope.kept(&key.node)?, &mut part.key);
         }
+        let is_meant = match &self.keys {
+            Keys::All => true,
+            Keys::One(key) => **key == *part.key,
+            Keys::From(key) => **key <= *part.key,
+        };
+        if !is_meant {
+            return Ok(None);
+        }
         if let Some(place) = part.places.get(part.key.as_slice()) {
-            return Ok(*place);
+            return Ok(Some(*place));
         }
         let keys = self.plan.keys.iter().map(|key| Ok(scope.kept(&key.node)?.into_owned()));
         let keys = keys.collect::<Result<_>>()?;
@@ -215,7 +256,7 @@ impl<'p> Grouping<'p> {
         let place = part.groups.len();
         part.places.insert(part.key.as_slice().into(), place);
         part.groups.push(group);
-        Ok(place)
+        Ok(Some(place))
     }
 
     /// The slots of each group that is wanted, in the order that is wanted.

@@ -5,11 +5,13 @@
 //! next read has nothing to do but to look whether the log has moved.
 
 mod encoded;
+mod large;
 mod read;
 mod remembered;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use encoded::{decode, encode};
 use read::Memory;
@@ -36,13 +38,18 @@ use crate::store::view::{self, Groups, Keeps, Part};
 /// What works out the definition of a view: its name, and what it makes of the log.
 pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn view::View>)> {
     let view = plan::view_definition(text)?;
-    Ok((view.name.clone(), Arc::new(Defined { view, memory: Remembered::default() })))
+    Ok((
+        view.name.clone(),
+        Arc::new(Defined { view, memory: Remembered::default(), large: AtomicBool::new(false) }),
+    ))
 }
 
 /// What a definition says, and what is remembered of its groups.
 pub(super) struct Defined {
     view: View,
     memory: Remembered<Memory>,
+    /// More than is remembered: its groups are read as they are asked for. There are never fewer later.
+    large: AtomicBool,
 }
 
 impl fmt::Debug for Defined {

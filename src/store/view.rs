@@ -180,4 +180,68 @@ impl Snapshot {
             }
         })
     }
+
+    /// Whether all groups of a view can be read as they are kept.
+    pub fn has_kept_groups(&self, definition: Position) -> Result<bool> {
+        self.read(|view| {
+            let followed = view.cold().followed(definition)?;
+            if followed.is_none_or(|through| through == 0 || through > self.head().0) {
+                return Ok(false);
+            }
+            let mut whole = true;
+            let read = view.cold().groups_from(definition, &[], |_, bytes| {
+                view.go_on()?;
+                whole &= !bytes?.is_empty();
+                Ok(whole)
+            });
+            match read {
+                Err(Error::Corrupt { .. }) => Ok(false),
+                read => read.map(|()| whole),
+            }
+        })
+    }
+
+    /// Up to where a view is kept, and what is kept of one of its groups; none where that is behind this snapshot, is damaged, or the
+    /// group is too large.
+    pub fn kept_group(&self, definition: Position, key: &[u8]) -> Result<Option<(u64, Option<Vec<u8>>)>> {
+        self.read(|view| {
+            let followed = view.cold().followed(definition)?;
+            let Some(through) = followed.filter(|through| *through > 0 && *through <= self.head().0) else {
+                return Ok(None);
+            };
+            let (mut kept, mut whole) = (None, true);
+            let read = view.cold().groups_from(definition, key, |found, bytes| {
+                if found == key {
+                    let bytes = bytes?;
+                    whole = !bytes.is_empty();
+                    kept = Some(bytes.to_vec());
+                }
+                Ok(false)
+            });
+            match read {
+                Err(Error::Corrupt { .. }) => Ok(None),
+                read => read.map(|()| whole.then_some((through, kept))),
+            }
+        })
+    }
+
+    /// Hands over what is kept of each group of a view from a key on, as of a position, until it is told to stop. Says whether it is
+    /// kept up to there still: else nothing was handed over.
+    pub fn kept_groups_from(
+        &self,
+        definition: Position,
+        through: u64,
+        from: &[u8],
+        mut group: impl FnMut(&[u8], Result<&[u8]>) -> Result<bool>,
+    ) -> Result<bool> {
+        let view = self.view()?;
+        if view.cold().followed(definition)? != Some(through) {
+            return Ok(false);
+        }
+        view.cold().groups_from(definition, from, |key, bytes| {
+            view.go_on()?;
+            group(key, bytes)
+        })?;
+        Ok(true)
+    }
 }

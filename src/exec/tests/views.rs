@@ -2,6 +2,8 @@
 
 mod naively;
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// What a view is defined as.
@@ -321,4 +323,106 @@ fn damage_to_what_is_kept_never_stands_in_the_way() {
     settle(&store);
     assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
     assert_eq!(store.snapshot().kept_through(position).unwrap(), Some(store.snapshot().head().0));
+}
+
+/// A view of 400 groups and more, where a query may hold about fifty, and what it must tell.
+fn larger_than_memory() -> (Store, Vec<String>) {
+    let mut options = Options::new().query_memory(16 << 10);
+    options.by_hand = true;
+    options.index_slice = (64, 64);
+    let store = store_with(32, options);
+    let session = Session::new(&store);
+    view(
+        &session,
+        "v",
+        "EVENTS 'Order.paid' GROUP BY data.customer AS customer, type \
+         SELECT customer, type AS what, sum(data.total) AS total, last(data.total) AS last HAVING count() > 0",
+    );
+    let mut expected = BTreeMap::new();
+    let mut pay = |customer: String, total: u64| {
+        paid(&session, &customer, &total.to_string());
+        let (sum, last) = expected.entry(customer).or_insert((0, 0));
+        (*sum, *last) = (*sum + total, total);
+    };
+    (0..400).for_each(|n| pay(format!("k{n:03}"), n));
+    store.checkpoint().unwrap();
+    settle(&store);
+    // Behind what is kept: of groups that there are, and others before, between and after them.
+    for customer in ["a", "k007", "k0075", "k399", "z"] {
+        pay(customer.to_owned(), 1000);
+    }
+    let line = |(customer, (total, last)): (String, (u64, u64))| {
+        format!(r#"{{"customer":"{customer}","what":"Order.paid","total":{total},"last":{last}}}"#)
+    };
+    let lines = expected.into_iter().map(line).collect();
+    (store, lines)
+}
+
+#[test]
+fn a_view_of_more_groups_than_fit_into_memory_is_read_group_by_group() {
+    let (store, lines) = larger_than_memory();
+    let session = Session::new(&store);
+    let of = |customer: &str| {
+        let begin = format!(r#"{{"customer":"{customer}""#);
+        lines.iter().filter(|line| line.starts_with(&begin)).cloned().collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        for customer in ["k000", "k007", "k0075", "k200", "a", "z", "nobody"] {
+            for text in [
+                format!("READ v WHERE customer = '{customer}' AND what = 'Order.paid'"),
+                format!("READ v WHERE 'Order.paid' = what AND customer = '{customer}' AND total >= 0"),
+                format!("READ v WHERE customer = '{customer}'"),
+                format!("READ v WHERE customer = '{customer}' ORDER BY total DESC LIMIT 3"),
+            ] {
+                assert_eq!(session.lines(&text), of(customer), "{text}");
+            }
+        }
+        assert_eq!(
+            session.lines("READ v WHERE customer = 'k007' AND what = 'Order.paid' AND total < 0"),
+            [""; 0]
+        );
+        assert_eq!(session.lines("READ v WHERE customer = 'k007' AND what = 'other'"), [""; 0]);
+        assert_eq!(session.lines("READ v LIMIT 1"), lines[..1]);
+        assert_eq!(session.lines("READ v LIMIT 0"), [""; 0]);
+        assert_eq!(session.lines("READ v"), lines);
+        assert_eq!(
+            session.lines("READ v WHERE last = 1000 ORDER BY total DESC, customer LIMIT 3"),
+            [of("k399"), of("k007"), of("a")].concat()
+        );
+        assert_eq!(
+            session.lines("READ v ORDER BY customer DESC LIMIT 2 SELECT customer AS c"),
+            [r#"{"c":"z"}"#, r#"{"c":"k399"}"#]
+        );
+        // All of them in another order do not fit.
+        assert!(session.error("READ v ORDER BY total").contains("--memory"));
+    }
+    let (rows, notices) = session.run("DESCRIBE v").unwrap();
+    assert!(!rows.is_empty() && notices.iter().all(|notice| !notice.contains("too large")), "{notices:?}");
+    assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
+}
+
+#[test]
+fn what_is_not_kept_of_a_view_of_many_groups_is_worked_out() {
+    let (store, mut lines) = larger_than_memory();
+    let session = Session::new(&store);
+    // One that is too large to be kept, and one whose bytes are none.
+    paid(&session, "k100", &format!("'{}'", "x".repeat(300)));
+    store.checkpoint().unwrap();
+    settle(&store);
+    let long =
+        format!(r#"{{"customer":"k100","what":"Order.paid","total":100,"last":"{}"}}"#, "x".repeat(300));
+    lines[102] = long.clone();
+    let position = store.snapshot().indexes().view("v").unwrap().position;
+    let mut keys = Vec::new();
+    let read = store.shared().cold.read().unwrap();
+    read.each_group(position, |key, _| {
+        keys.push(key.to_vec());
+        Ok(())
+    })
+    .unwrap();
+    drop(read);
+    store.shared().cold.write("a test", |tables| tables.put_group(position, &keys[50], vec![0; 40])).unwrap();
+    assert_eq!(session.lines("READ v"), lines);
+    assert_eq!(session.lines("READ v WHERE customer = 'k100' AND what = 'Order.paid'"), [long]);
+    assert_eq!(session.lines("READ v WHERE customer = 'k048' AND what = 'Order.paid'"), lines[49..50]);
 }

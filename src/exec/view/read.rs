@@ -1,11 +1,12 @@
 //! Reading a view.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use super::{Defined, decode};
+use super::{Defined, decode, large};
 use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -37,7 +38,7 @@ const FEW: u64 = 256;
 const FAR: u64 = 32_768;
 
 /// A group as it is shown.
-struct Shown {
+pub(super) struct Shown {
     /// Its keys, then what its aggregates come to.
     slots: Arc<Vec<Datum<'static>>>,
     /// Its row, as it is defined: made once, and lent to all who read it.
@@ -45,11 +46,11 @@ struct Shown {
 }
 
 impl Shown {
-    fn new(slots: Arc<Vec<Datum<'static>>>) -> Arc<Shown> {
+    pub fn new(slots: Arc<Vec<Datum<'static>>>) -> Arc<Shown> {
         Arc::new(Shown { slots, row: OnceLock::new() })
     }
 
-    fn row(&self, groups: &ReadGroups, limits: &Limits) -> Result<Row> {
+    pub fn row(&self, groups: &ReadGroups, limits: &Limits) -> Result<Row> {
         let scope = Scope::group(&self.slots, limits);
         if let Some(columns) = &groups.columns {
             return row(&scope, columns);
@@ -79,7 +80,20 @@ pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<An
         }
         Wanted::Groups(groups) => groups,
     };
-    let mut shown = wanted(snapshot, plan, groups, groups.latest, |_, shown| shown.clone())?;
+    let defined = defined(plan)?;
+    let is_large = || defined.large.load(Ordering::Relaxed);
+    if is_large()
+        && let Some(answer) = large::answer(snapshot, plan, groups)?
+    {
+        return Ok(answer);
+    }
+    let mut shown = match wanted(snapshot, plan, groups, groups.latest, |_, shown| shown.clone()) {
+        Err(error) if is_large() => match large::answer(snapshot, plan, groups)? {
+            Some(answer) => return Ok(answer),
+            None => return Err(error),
+        },
+        shown => shown?,
+    };
     let limits = snapshot.query_limits();
     if !groups.order.is_empty() {
         let budget = Budget::new(snapshot, "ORDER BY");
@@ -101,6 +115,11 @@ pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<An
     Ok(Answer::rows(shown.into_iter().map(move |shown| shown.row(&groups, &limits))))
 }
 
+fn defined(plan: &ReadView) -> Result<&Defined> {
+    let view: &dyn Any = &**plan.view.view()?;
+    view.downcast_ref::<Defined>().ok_or_else(|| Error::stopped("a view that another crate made"))
+}
+
 /// What is taken of each group that passes `WHERE`, in the order of their keys; of a newer log too, where the latest is asked for
 /// and somebody has just come further.
 fn wanted<T>(
@@ -110,9 +129,7 @@ fn wanted<T>(
     latest: bool,
     taken: impl Fn(&[u8], &Arc<Shown>) -> T,
 ) -> Result<Vec<T>> {
-    let view: &dyn Any = &**plan.view.view()?;
-    let defined =
-        view.downcast_ref::<Defined>().ok_or_else(|| Error::stopped("a view that another crate made"))?;
+    let defined = defined(plan)?;
     let limits = snapshot.query_limits();
     let passes = |shown: &Shown| {
         let predicate = groups.predicate.as_ref();
@@ -124,10 +141,17 @@ fn wanted<T>(
     };
     let through = groups.through.min(snapshot.head().0);
     let at_head = through == snapshot.head().0;
-    let (position, group) = (plan.view.position, &groups.group);
-    let work = Work { snapshot, position, group, through, limits: limits.clone() };
+    let work = Work::of(snapshot, plan, groups);
+    // Whoever finds that it takes too much tells the others.
+    let told = |made: Result<Memory>| {
+        made.inspect_err(|_| {
+            if work.is_over() {
+                defined.large.store(true, Ordering::Relaxed);
+            }
+        })
+    };
     if !at_head {
-        return take(&work.begun(&groups.of)?);
+        return take(&told(work.begun(&groups.of))?);
     }
     let mut remembered = defined.memory.take(snapshot)?;
     if let Some(newer) = remembered.it.as_ref().filter(|memory| memory.through > through) {
@@ -136,31 +160,50 @@ fn wanted<T>(
         }
         // Whoever looks at an older log leaves others what they remember.
         std::mem::drop(remembered);
-        return take(&work.begun(&groups.of)?);
+        return take(&told(work.begun(&groups.of))?);
     }
     // One that is brought up only in part is not remembered.
     let whole = match remembered.it.take() {
-        Some(known) => work.brought_up(known, &groups.of)?,
-        None => work.begun(&groups.of)?,
+        Some(known) => told(work.brought_up(known, &groups.of))?,
+        None => told(work.begun(&groups.of))?,
     };
     let found = take(&whole)?;
-    if whole.budget.held() <= REMEMBERED {
-        remembered.it = Some(whole);
+    match whole.budget.held() <= REMEMBERED {
+        true => remembered.it = Some(whole),
+        false => defined.large.store(true, Ordering::Relaxed),
     }
     Ok(found)
 }
 
 /// What is to be worked out.
-struct Work<'a> {
-    snapshot: &'a Snapshot,
+pub(super) struct Work<'a> {
+    pub snapshot: &'a Snapshot,
     /// Of the definition.
-    position: Position,
-    group: &'a Group,
-    through: u64,
-    limits: Limits,
+    pub position: Position,
+    pub group: &'a Group,
+    pub through: u64,
+    pub limits: Limits,
+    /// All that it was asked of.
+    budgets: RefCell<Vec<Arc<Budget>>>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    pub fn of(snapshot: &'a Snapshot, plan: &ReadView, groups: &'a ReadGroups) -> Work<'a> {
+        Work {
+            snapshot,
+            position: plan.view.position,
+            group: &groups.group,
+            through: groups.through.min(snapshot.head().0),
+            limits: snapshot.query_limits(),
+            budgets: RefCell::default(),
+        }
+    }
+
+    /// Whether something of it took more than there is.
+    fn is_over(&self) -> bool {
+        self.budgets.borrow().iter().any(|budget| budget.is_over())
+    }
+
     /// The groups, from what is kept in the tables.
     fn begun(&self, of: &GroupsOf) -> Result<Memory> {
         let events = match of {
@@ -213,6 +256,7 @@ impl Work<'_> {
         {
             return self.begun(of);
         }
+        self.budgets.borrow_mut().push(memory.budget.clone());
         let grouping = Grouping::with(self.group, memory.budget.clone(), &self.limits);
         let later = self.events(&grouping, events, memory.through)?;
         let changed = memory.add(&grouping, later)?;
@@ -226,12 +270,14 @@ impl Work<'_> {
         Ok(memory)
     }
 
-    fn budget(&self) -> Arc<Budget> {
-        Arc::new(Budget::new(self.snapshot, "a view"))
+    pub fn budget(&self) -> Arc<Budget> {
+        let budget = Arc::new(Budget::new(self.snapshot, "a view"));
+        self.budgets.borrow_mut().push(budget.clone());
+        budget
     }
 
     /// What the events behind a position make.
-    fn events(&self, grouping: &Grouping, events: &Selected, after: u64) -> Result<Groups> {
+    pub fn events(&self, grouping: &Grouping, events: &Selected, after: u64) -> Result<Groups> {
         let through = self.through.min(events.window.through);
         let after = after.max(events.window.after);
         if after >= through {
@@ -490,8 +536,7 @@ pub(in crate::exec) fn progress(snapshot: &Snapshot, view: &DefinedView) -> Resu
     }
     let head = snapshot.head().0;
     let kept = snapshot.kept_through(view.position)?;
-    let budget = Budget::new(snapshot, "a view");
-    if kept > Some(0) && snapshot.kept_groups(view.position, |bytes| budget.take(bytes))?.is_none() {
+    if kept > Some(0) && !snapshot.has_kept_groups(view.position)? {
         return Ok(Some(format!(
             "a group of {name} is too large to be kept, or damaged: the view is worked out of the log when it is first read"
         )));

@@ -66,12 +66,21 @@ impl ColdRead<'_> {
         from: &[u8],
         mut group: impl FnMut(&[u8], Result<&[u8]>) -> Result<()>,
     ) -> Result<()> {
+        self.groups_from(definition, from, |key, bytes| group(key, bytes).map(|()| true))
+    }
+
+    /// The same until it is told to stop.
+    pub fn groups_from(
+        &self,
+        definition: Position,
+        from: &[u8],
+        mut group: impl FnMut(&[u8], Result<&[u8]>) -> Result<bool>,
+    ) -> Result<()> {
         let Some(table) = self.table_if_any(VIEWS, GROUPS)? else { return Ok(()) };
         let prefix = definition.0.to_be_bytes();
         table.within(&[prefix.as_slice(), from].concat(), after_prefix(&prefix).as_deref(), |key, value| {
             let value = value.map_err(|_| Error::corrupt(place(), "its checksum does not fit its bytes"));
-            group(key.get(prefix.len()..).unwrap_or_default(), value)?;
-            Ok(true)
+            group(key.get(prefix.len()..).unwrap_or_default(), value)
         })
     }
 

@@ -1,0 +1,366 @@
+//! Views that are larger than what is remembered of one: a group is read by its key where `WHERE` says it, and else one after
+//! another as they are kept, joined with what the events behind those make.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::read::{Shown, Work};
+use super::{decode, encode};
+use crate::error::{Error, Result};
+use crate::exec::answer::{Answer, Row};
+use crate::exec::budget::{Budget, ENTRY};
+use crate::exec::eval::Scope;
+use crate::exec::group::{Group, Grouping, Keys, Slots, slots_held};
+use crate::exec::sort::{Best, Sorting};
+use crate::lang::ast::Comparison;
+use crate::plan::expr::Node;
+use crate::plan::order::write_key;
+use crate::plan::view::{GroupsOf, ReadGroups, ReadView, Selected};
+use crate::store::snapshot::Snapshot;
+
+/// The groups that are read at a time take about so much.
+const PAGE: usize = if cfg!(test) { 1024 } else { 1 << 20 };
+
+/// So often it is tried again where what is kept moves on meanwhile.
+const TRIES: usize = 8;
+
+/// What is wanted of a large view; none where all of it has to be made.
+pub(super) fn answer(snapshot: &Snapshot, plan: &ReadView, groups: &ReadGroups) -> Result<Option<Answer>> {
+    let work = Work::of(snapshot, plan, groups);
+    let mut each = Each::new(snapshot, plan, groups);
+    match (key(snapshot, groups)?, &groups.of) {
+        (Some(key), of) => {
+            let found = work.one(&key, of)?;
+            each.page.extend(found.filter(|slots| each.passes(slots).unwrap_or(true)).map(Ok));
+            each.next = Next::Done;
+        }
+        (None, GroupsOf::Events(_)) => {}
+        (None, GroupsOf::Entities(_)) => return Ok(None),
+    }
+    let limits = snapshot.query_limits();
+    let most = groups.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let wanted = Arc::new(groups.clone());
+    let shown = move |slots: Slots| -> Result<Row> { Shown::new(slots).row(&wanted, &limits) };
+    if groups.order.is_empty() || most == 0 {
+        return Ok(Some(Answer::rows(each.take(most).map(move |slots| shown(slots?)))));
+    }
+    let sorted = sorted(snapshot, groups, most, each)?;
+    Ok(Some(Answer::rows(sorted.into_iter().map(move |held| shown(held.slots.clone())))))
+}
+
+/// The best of the groups by `ORDER BY`.
+fn sorted(snapshot: &Snapshot, groups: &ReadGroups, most: usize, each: Each) -> Result<VecDeque<Held>> {
+    let (sorting, limits) = (Sorting::new(snapshot, &groups.order, most), snapshot.query_limits());
+    let (mut best, budget) = (Best::default(), Arc::new(Budget::new(snapshot, "ORDER BY")));
+    for (at, slots) in (0..).zip(each) {
+        let slots = slots?;
+        let bytes = slots_held(&slots);
+        budget.take(bytes)?;
+        let held = Held { at, slots: slots.clone(), bytes, budget: budget.clone() };
+        sorting.offer(&mut best, &Scope::group(&slots, &limits), 0, || held)?;
+    }
+    Ok(best.chosen())
+}
+
+/// A group that is among the best so far. Dropped, it gives back what it takes.
+struct Held {
+    /// Its place in the order of the keys: what is equal stays in it.
+    at: u64,
+    slots: Slots,
+    bytes: usize,
+    budget: Arc<Budget>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.give(self.bytes);
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Held) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Held {}
+
+impl PartialOrd for Held {
+    fn partial_cmp(&self, other: &Held) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Held {
+    fn cmp(&self, other: &Held) -> Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+/// The key of the one group that `WHERE` can hold for, if it says all of what it is grouped by.
+fn key(snapshot: &Snapshot, groups: &ReadGroups) -> Result<Option<Box<[u8]>>> {
+    let keys = &groups.group.keys;
+    let Some(predicate) = groups.predicate.as_ref().filter(|_| !keys.is_empty()) else { return Ok(None) };
+    let mut said: Vec<Option<&Node>> = vec![None; keys.len()];
+    let mut left = vec![&predicate.node];
+    while let Some(node) = left.pop() {
+        match node {
+            Node::And(nodes) => left.extend(nodes),
+            Node::Compare { left, comparison: Comparison::Equal, right } => match (&**left, &**right) {
+                (Node::Slot { index, .. }, constant @ Node::Constant(_))
+                | (constant @ Node::Constant(_), Node::Slot { index, .. }) => {
+                    if let Some(said) = said.get_mut(*index) {
+                        *said = Some(constant);
+                    }
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    let Some(said) = said.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let (limits, mut key) = (snapshot.query_limits(), Vec::new());
+    let scope = Scope::group(&[], &limits);
+    for constant in said {
+        // What is equal by `=` has one key.
+        write_key(&scope.kept(constant)?, &mut key);
+    }
+    Ok(Some(key.into()))
+}
+
+impl Work<'_> {
+    /// One group, by its key, if there is one that passes `HAVING`.
+    fn one(&self, key: &[u8], of: &GroupsOf) -> Result<Option<Slots>> {
+        let grouping = self.grouping(Keys::One(key.into()));
+        let events = match of {
+            GroupsOf::Events(events) => events,
+            GroupsOf::Entities(find) => {
+                let groups = crate::exec::find::groups(self.snapshot, find, &grouping)?;
+                return grouping.shown_at(&groups, key);
+            }
+        };
+        let until = self.snapshot.until(crate::entity::Position(self.through));
+        let kept = until.kept_group(self.position, key)?;
+        let (after, bytes) = kept.unwrap_or_default();
+        let group = bytes.as_ref().map(|bytes| decode(bytes, self.group));
+        // A damaged one is worked out.
+        let after = if matches!(group, Some(None)) { 0 } else { after };
+        let mut groups = grouping.start();
+        if let Some(group) = group.flatten() {
+            grouping.put(&mut groups, key, group)?;
+        }
+        use crate::exec::gather::Gather;
+        let later = self.events(&grouping, events, after)?;
+        grouping.join(&mut groups, later)?;
+        grouping.shown_at(&groups, key)
+    }
+
+    fn grouping(&self, keys: Keys) -> Grouping<'_> {
+        Grouping::with(self.group, self.budget(), &self.limits).only(keys)
+    }
+}
+
+/// The groups of a view of events that pass `WHERE`, in the order of their keys, a page at a time.
+struct Each {
+    snapshot: Snapshot,
+    plan: ReadView,
+    groups: ReadGroups,
+    page: VecDeque<Result<Slots>>,
+    next: Next,
+    /// What the events behind a position make, by the keys of the groups.
+    later: Option<(u64, BTreeMap<Box<[u8]>, Vec<u8>>)>,
+}
+
+/// Where it goes on.
+enum Next {
+    /// With this key.
+    From(Vec<u8>),
+    Done,
+}
+
+/// What a page comes to.
+enum Paged {
+    /// Where the next begins.
+    To(Next),
+    /// What is kept is of another position by now.
+    Moved,
+    /// It cannot be read from there on.
+    Damaged(Vec<u8>),
+}
+
+/// What a group on a page is.
+enum Found {
+    Slots(Slots),
+    /// It is not kept: it was too large, or is damaged.
+    Unkept(Box<[u8]>),
+}
+
+impl Iterator for Each {
+    type Item = Result<Slots>;
+
+    fn next(&mut self) -> Option<Result<Slots>> {
+        loop {
+            if let Some(slots) = self.page.pop_front() {
+                return Some(slots);
+            }
+            let Next::From(from) = std::mem::replace(&mut self.next, Next::Done) else { return None };
+            if let Err(error) = self.turn(from) {
+                self.next = Next::Done;
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+impl Each {
+    fn new(snapshot: &Snapshot, plan: &ReadView, groups: &ReadGroups) -> Each {
+        Each {
+            snapshot: snapshot.clone(),
+            plan: plan.clone(),
+            groups: groups.clone(),
+            page: VecDeque::new(),
+            next: Next::From(Vec::new()),
+            later: None,
+        }
+    }
+
+    fn passes(&self, slots: &Slots) -> Result<bool> {
+        let limits = self.snapshot.query_limits();
+        let predicate = self.groups.predicate.as_ref();
+        predicate.map_or(Ok(true), |predicate| Scope::group(slots, &limits).holds(&predicate.node))
+    }
+
+    /// Reads the next page.
+    fn turn(&mut self, mut from: Vec<u8>) -> Result<()> {
+        let (plan, groups) = (self.plan.clone(), self.groups.clone());
+        let snapshot = self.snapshot.clone();
+        let (work, GroupsOf::Events(events)) = (Work::of(&snapshot, &plan, &groups), &groups.of) else {
+            return Ok(());
+        };
+        for _ in 0..TRIES {
+            let until = snapshot.until(crate::entity::Position(work.through));
+            let Some(through) = until.kept_through(work.position)?.filter(|through| *through > 0) else {
+                break;
+            };
+            if self.later.as_ref().is_none_or(|(after, _)| *after != through) {
+                self.later = None;
+                let made = work.events(&work.grouping(Keys::All), events, through)?;
+                let encoded = made.each().map(|(key, group)| Ok((key.into(), encode(group)?)));
+                self.later = Some((through, encoded.collect::<Result<_>>()?));
+            }
+            let (found, paged) = self.page(&work, &from)?;
+            if matches!(paged, Paged::Moved) {
+                continue;
+            }
+            for found in found {
+                match found {
+                    Found::Slots(slots) => self.page.push_back(Ok(slots)),
+                    Found::Unkept(key) => {
+                        let found = work.one_of_log(&key, events)?;
+                        if let Some(slots) = found
+                            && self.passes(&slots)?
+                        {
+                            self.page.push_back(Ok(slots));
+                        }
+                    }
+                }
+            }
+            match paged {
+                Paged::To(next) => {
+                    self.next = next;
+                    return Ok(());
+                }
+                Paged::Damaged(at) => {
+                    from = at;
+                    break;
+                }
+                Paged::Moved => {}
+            }
+        }
+        // What is not kept is worked out of the log.
+        self.later = None;
+        let grouping = work.grouping(Keys::From(from.into()));
+        let made = work.events(&grouping, events, 0)?;
+        let shown = grouping.shown(&made).collect::<Result<BTreeMap<_, _>>>()?;
+        for slots in shown.into_values() {
+            if self.passes(&slots)? {
+                self.page.push_back(Ok(slots));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads kept groups from a key on until there are enough of those that are wanted, and joins them with what came later.
+    fn page(&self, work: &Work, from: &[u8]) -> Result<(Vec<Found>, Paged)> {
+        let Some((through, later)) = &self.later else { return Ok((Vec::new(), Paged::Moved)) };
+        let grouping = Grouping::with(work.group, Arc::new(Budget::endless()), &work.limits);
+        let (mut found, mut held, mut last) = (Vec::new(), 0, from.to_vec());
+        let mut behind =
+            later.range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded)).peekable();
+        let mut take = |key: &[u8], kept: Option<&[u8]>, later: Option<&Vec<u8>>| -> Result<bool> {
+            let of = |bytes: &[u8]| decode(bytes, work.group);
+            let group: Option<Group> = match (kept, later) {
+                (Some(kept), None) => of(kept),
+                (None, later) => later.and_then(|later| of(later)),
+                (Some(kept), Some(later)) => match (of(kept), of(later)) {
+                    (Some(mut kept), Some(later)) => {
+                        grouping.join_one(&mut kept, later)?;
+                        Some(kept)
+                    }
+                    _ => None,
+                },
+            };
+            match group {
+                None => {
+                    held += 2 * ENTRY + key.len();
+                    found.push(Found::Unkept(key.into()));
+                }
+                Some(group) => {
+                    if let Some(slots) = grouping.slots(&group)?
+                        && self.passes(&slots)?
+                    {
+                        held += slots_held(&slots);
+                        found.push(Found::Slots(slots));
+                    }
+                }
+            }
+            Ok(held < PAGE)
+        };
+        let mut full = false;
+        let read = self.snapshot.kept_groups_from(work.position, *through, from, |key, bytes| {
+            while let Some((before, bytes)) = behind.next_if(|(before, _)| &***before < key) {
+                last = [before, &[0_u8][..]].concat();
+                if !take(before, None, Some(bytes))? {
+                    full = true;
+                    return Ok(false);
+                }
+            }
+            let joined = behind.next_if(|(same, _)| &***same == key).map(|(_, bytes)| bytes);
+            // Nothing is kept of one that is too large; bytes that are damaged are none, either.
+            full = !take(key, Some(bytes.unwrap_or_default()), joined)?;
+            last = [key, &[0_u8][..]].concat();
+            Ok(!full)
+        });
+        match read {
+            Ok(true) => {}
+            Ok(false) => return Ok((Vec::new(), Paged::Moved)),
+            Err(Error::Corrupt { .. }) => return Ok((found, Paged::Damaged(last))),
+            Err(error) => return Err(error),
+        }
+        while !full && let Some((key, bytes)) = behind.next() {
+            full = !take(key, None, Some(bytes))?;
+            last = [key, &[0_u8][..]].concat();
+        }
+        Ok((found, Paged::To(if full { Next::From(last) } else { Next::Done })))
+    }
+}
+
+impl Work<'_> {
+    /// One group, of the log alone.
+    fn one_of_log(&self, key: &[u8], events: &Selected) -> Result<Option<Slots>> {
+        let grouping = self.grouping(Keys::One(key.into()));
+        let made = self.events(&grouping, events, 0)?;
+        grouping.shown_at(&made, key)
+    }
+}
