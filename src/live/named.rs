@@ -124,6 +124,11 @@ impl Named {
         self.place.acknowledge(position)
     }
 
+    /// Everything up to this position is done, and that is durable. See [`Place::acknowledge_durably`].
+    pub fn acknowledge_durably(&self, position: Position) -> Result<()> {
+        self.place.acknowledge_durably(position)
+    }
+
     /// Its place, to be acknowledged where its events are dealt with.
     pub fn place(&self) -> Place {
         self.place.clone()

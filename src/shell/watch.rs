@@ -61,7 +61,11 @@ pub fn watch(watch: &Watch, opening: &Opening, speech: Speech, signals: &Signals
             },
         }
         if let Some(place) = &place {
-            place.acknowledge(event.position)?;
+            match watch.exec {
+                // What the command did is not to be done again because this program, or the machine, ended.
+                Some(_) => place.acknowledge_durably(event.position)?,
+                None => place.acknowledge(event.position)?,
+            }
         }
         if signals.interrupted() {
             break;

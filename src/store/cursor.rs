@@ -2,7 +2,7 @@
 //!
 //! A named subscription has one, and so has every program. All of them are in memory. A move is written in the background, soon:
 //! a crash loses the last moves at most, and what they stood for is delivered again. To make one and to drop one is
-//! durable at once. A cursor is never ahead of what is durable of the log.
+//! durable at once, and so is a move where somebody waits for it. A cursor is never ahead of what is durable of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -409,6 +409,26 @@ mod tests {
             drop(store);
             let store = Store::open(path(), options(&disk)).unwrap();
             assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(4)), "{fate:?}");
+        }
+    }
+
+    #[test]
+    fn a_move_that_somebody_waits_for_survives_a_crash_that_comes_at_once() {
+        use crate::store::place::Place;
+        for fate in Fate::ALL {
+            let disk = SimulatedDisk::new();
+            let store = Store::create(path(), options(&disk)).unwrap();
+            append(&store, 5);
+            store.shared().create_cursor(&billing(), at(1)).unwrap();
+            let place = Place::new(store.shared().clone(), "billing");
+            for position in 2..=4 {
+                place.deliver(position);
+                place.acknowledge_durably(Position(position)).unwrap();
+                let disk = disk.crash(fate, position);
+                let store = Store::open(path(), options(&disk)).unwrap();
+                let kept = store.shared().cursors.get(&billing()).unwrap();
+                assert_eq!(kept, Some(at(position)), "{fate:?}");
+            }
         }
     }
 

@@ -67,6 +67,10 @@ impl Place {
     /// Everything up to this position is done: whoever reads the subscription after this one goes on behind it. A position before
     /// the place changes nothing.
     ///
+    /// This waits for no disk: the place is written soon, within about a tenth of a second where the disk keeps up, and when the
+    /// database is closed. A crash before that loses the last moves, and what they stood for is delivered again: at least once,
+    /// never none. Where that costs too much, [`acknowledge_durably`](Self::acknowledge_durably) waits.
+    ///
     /// # Errors
     /// [`Error::Invalid`] for a position that was not reached yet, [`Error::Conflict`] if the subscription was dropped, and
     /// [`Error::Stopped`] once the database is closed.
@@ -91,6 +95,16 @@ impl Place {
         let through = if position.0 >= delivered { position.0.max(looked) } else { position.0 };
         let forward = |cursor: &mut Cursor| cursor.position = cursor.position.max(through);
         if shared.cursors.change_born(follower, *birth, forward) { Ok(()) } else { Err(self.dropped()) }
+    }
+
+    /// Acknowledges as [`acknowledge`](Self::acknowledge) does. When this returns, the place is durable: no crash takes it back. That is
+    /// a write to the disk, and with it go the moves of all others.
+    ///
+    /// # Errors
+    /// Those of `acknowledge`; and where the place cannot be written: then it is acknowledged, and written with a later try.
+    pub fn acknowledge_durably(&self, position: Position) -> Result<()> {
+        self.acknowledge(position)?;
+        self.0.shared.write_cursors()
     }
 
     /// An event is handed over.
