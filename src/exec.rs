@@ -4,6 +4,7 @@
 //! read, and what was read is not kept.
 
 mod absence;
+mod again;
 mod aggregate;
 mod align;
 pub(crate) mod answer;

@@ -168,7 +168,7 @@ impl Db {
     fn begin_here(&self) -> Result<()> {
         let (shared, snapshot) = (self.store().shared(), self.store().snapshot());
         for program in snapshot.indexes().programs() {
-            let follower = Follower::Program(program.position);
+            let follower = Follower::of(program);
             if shared.cursors.get(&follower)?.is_none() {
                 let head = snapshot.head().0;
                 let position = match program.kind {

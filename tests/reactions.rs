@@ -370,6 +370,113 @@ fn what_is_defined_anew_begins_anew_and_what_is_dropped_ends() {
 }
 
 #[test]
+fn what_waits_outlives_a_new_definition_and_happens_once() {
+    let hand = Hand::at("2024-06-01T12:00:00Z");
+    let db = options().clock(hand.clock()).in_memory().unwrap();
+    run(&db, "DEFINE REACTION expire ON 'Order.placed' AFTER 30m DO EMIT Order.expired (target.id) {by: 1}");
+    db.append(NewEvent::new("Order.placed").on(("Order", 1))).unwrap();
+    hand.move_on(10 * MINUTE);
+    db.append(NewEvent::new("Order.placed").on(("Order", 2))).unwrap();
+    hand.move_on(20 * MINUTE);
+    wait_for(&db, "Order.expired", 1);
+    // The second still waits.
+    run(&db, "DEFINE REACTION expire ON 'Order.placed' AFTER 30m DO EMIT Order.expired (target.id) {by: 2}");
+    assert!(lines(&db, "SHOW REACTIONS")[0].contains(r#""waiting":1"#), "{:?}", lines(&db, "SHOW REACTIONS"));
+    hand.move_on(10 * MINUTE);
+    let expired = wait_for(&db, "Order.expired", 2);
+    wait_until_idle(&db);
+    assert_eq!(told(&events(&db, "Order.expired")), ["Order.expired Order 1", "Order.expired Order 2"]);
+    let by: Vec<Value> = expired.iter().filter_map(|event| event.data.get("by")).collect();
+    assert_eq!(by, [1u64, 2].map(Value::from));
+    db.close().unwrap();
+}
+
+#[test]
+fn what_is_set_aside_outlives_a_new_definition_and_the_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.bygone");
+    let hand = Hand::at("2024-06-01T12:00:00Z");
+    let db = open(&path, &hand, true);
+    run(&db, "DEFINE REACTION mail ON 'Order.paid' FROM START DO EMIT Mail.requested {to: data.to}");
+    let bad = pay(&db, 7);
+    wait_for(&db, "$reaction.failed", 1);
+    wait_until_idle(&db);
+    db.close().unwrap();
+    // The mistake is put right where nobody runs it, and it goes on from there.
+    let db = open(&path, &hand, false);
+    run(&db, "DEFINE REACTION mail ON 'Order.paid' DO EMIT Mail.requested {to: coalesce(data.to, 'desk')}");
+    let shown = lines(&db, "SHOW REACTIONS");
+    assert!(shown[0].contains(r#""waiting":0,"#) && shown[0].contains(r#""setAside":1"#), "{shown:?}");
+    pay(&db, 8);
+    db.close().unwrap();
+    let db = open(&path, &hand, true);
+    assert_eq!(wait_for(&db, "Mail.requested", 1)[0].actor, Some(("Reaction", "mail").into()));
+    run(&db, "RETRY REACTION mail");
+    let made = wait_for(&db, "Mail.requested", 2);
+    assert_eq!(made[1].cause, Some(bygone::Cause::Event(bad)));
+    wait_until_idle(&db);
+    let shown = lines(&db, "SHOW REACTIONS");
+    assert!(shown[0].contains(r#""setAside":0,"error":null"#), "{shown:?}");
+    // One that was dropped is another, of which nothing is known.
+    run(&db, "DROP REACTION mail");
+    run(&db, "DEFINE REACTION mail ON 'Order.paid' FROM START DO EMIT Mail.requested {to: 'desk'}");
+    wait_for(&db, "Mail.requested", 4);
+    db.close().unwrap();
+}
+
+/// What a statement tells beside its rows.
+fn notices(db: &Db, text: &str) -> Vec<String> {
+    db.query(text, &Parameters::new()).unwrap().notices
+}
+
+#[test]
+fn a_new_definition_with_from_says_what_it_drops_and_does_again() {
+    let hand = Hand::at("2024-06-01T12:00:00Z");
+    let db = options().clock(hand.clock()).in_memory().unwrap();
+    run(&db, "DEFINE REACTION mail ON 'Order.paid' DO EMIT Mail.requested {to: data.to}");
+    pay(&db, 7);
+    pay(&db, 8);
+    wait_for(&db, "$reaction.failed", 2);
+    wait_until_idle(&db);
+    let said = notices(&db, "DEFINE REACTION mail ON 'Order.paid' FROM #2 DO EMIT Mail.requested");
+    let expected = "mail begins anew behind #2: it does again what it did about what is behind that, and forgets the 2 events that are set aside; without FROM it would have gone on behind #5";
+    assert!(said.iter().any(|said| said == expected), "{said:?}");
+    wait_for(&db, "Mail.requested", 1);
+    run(&db, "DEFINE REACTION late ON 'Order.*' AFTER 30m DO EMIT Mail.late");
+    assert_eq!(pay(&db, 9), Position(9));
+    let said = notices(&db, "DEFINE REACTION late ON 'Order.*' FROM #9 AFTER 40m DO EMIT Mail.late");
+    let expected = "late begins anew behind #9: it leaves out what it has not come to behind #8; without FROM it would have gone on behind #8";
+    assert!(said.iter().any(|said| said == expected), "{said:?}");
+    // What is defined first, or goes on, drops nothing.
+    let said = notices(&db, "DEFINE REACTION mail ON 'Order.paid' DO EMIT Mail.requested {to: 1}");
+    assert!(!said.iter().any(|said| said.contains("anew")), "{said:?}");
+    db.close().unwrap();
+}
+
+#[test]
+fn a_schedule_defined_anew_keeps_what_it_set_aside_and_runs_in_its_own_time() {
+    let hand = Hand::at("2024-06-01T12:00:00Z");
+    let db = options().clock(hand.clock()).in_memory().unwrap();
+    run(&db, "DEFINE SCHEDULE hourly EVERY 1h DO EMIT Hour.closed {x: 1 + 'a'}");
+    hand.move_on(60 * MINUTE);
+    wait_for(&db, "$schedule.failed", 1);
+    hand.move_on(30 * MINUTE);
+    run(&db, "DEFINE SCHEDULE hourly EVERY 1h DO EMIT Hour.closed {at: NOW}");
+    assert!(
+        lines(&db, "SHOW SCHEDULES")[0].contains(r#""setAside":1"#),
+        "{:?}",
+        lines(&db, "SHOW SCHEDULES")
+    );
+    run(&db, "RETRY SCHEDULE hourly");
+    let closed = wait_for(&db, "Hour.closed", 1);
+    assert_eq!(closed[0].data.get("at"), Some("2024-06-01T13:00:00Z".into()));
+    hand.move_on(60 * MINUTE);
+    let closed = wait_for(&db, "Hour.closed", 2);
+    assert_eq!(closed[1].data.get("at"), Some("2024-06-01T14:30:00Z".into()));
+    db.close().unwrap();
+}
+
+#[test]
 fn a_database_is_closed_while_reactions_run() {
     for round in 0..20 {
         let folder = tempfile::tempdir().unwrap();

@@ -266,6 +266,44 @@ fn what_was_set_aside_is_told_again_by_retry_and_never_by_skip() {
 }
 
 #[test]
+fn a_new_definition_goes_on_where_the_one_before_was() {
+    let (wrong, right) = (Receiver::start(|_, _| Act::Answer(500, "", "")), Receiver::start(|_, _| OK));
+    let db = options(1).in_memory().unwrap();
+    define(&db, &format!("DEFINE WEBHOOK notify ON 'Order.*' FROM START TO '{}'", wrong.url()));
+    for n in 1..=3 {
+        paid(&db, n, n);
+    }
+    until(&db, "notify", |row| row["setAside"] == Value::from(3) && is_done(row));
+    // A place that is put right: what is set aside is kept, and told there.
+    define(&db, &format!("DEFINE WEBHOOK notify ON 'Order.*' TO '{}'", right.url()));
+    let row = shown(&db, "notify");
+    assert_eq!(row["setAside"], Value::from(3), "{row:?}");
+    define(&db, "RETRY WEBHOOK notify");
+    assert_eq!(right.wait(|told| told.len() == 3).len(), 3);
+    until(&db, "notify", |row| row["setAside"] == Value::from(0) && is_done(row));
+    db.close().unwrap();
+}
+
+#[test]
+fn what_was_not_told_yet_is_told_by_the_new_definition() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.bygone");
+    let receiver = Receiver::start(|_, _| OK);
+    let db = Options::new().create(&path).unwrap();
+    define(&db, "DEFINE WEBHOOK notify ON 'Order.*' FROM START TO 'http://127.0.0.1:1/hook'");
+    for n in 1..=3 {
+        paid(&db, 1, n);
+    }
+    define(&db, &format!("DEFINE WEBHOOK notify ON 'Order.*' TO '{}'", receiver.url()));
+    assert_eq!(shown(&db, "notify")["position"], Value::from(0));
+    db.close().unwrap();
+    let db = options(1).open(&path).unwrap();
+    receiver.wait(|told| told.len() == 3);
+    until(&db, "notify", is_done);
+    db.close().unwrap();
+}
+
+#[test]
 fn a_missing_secret_is_waited_for_and_told() {
     let receiver = Receiver::start(|_, _| OK);
     let reports = Arc::new(Mutex::new(Vec::new()));

@@ -9,13 +9,10 @@ use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
 use crate::plan::{Replay, Window};
-use crate::store::catalog::{Program, ProgramKind};
+use crate::store::catalog::{ASIDE, Program, ProgramKind};
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
-
-/// The member of the state that holds them, by position.
-const MEMBER: &str = "setAside";
 
 /// As many are set aside at most: then it stops, since something is wrong with all of them.
 pub(crate) const MOST: usize = if cfg!(test) { 4 } else { 1000 };
@@ -43,7 +40,7 @@ pub(crate) fn set_aside(snapshot: &Snapshot, program: &Program) -> Result<BTreeM
     let window = Window::through(snapshot.head().0);
     let replay = Replay { entity: program.target()?, window, at: None, as_of: None };
     let state = super::state(snapshot, &replay)?.state;
-    let Some(Value::Object(members)) = state.get(MEMBER) else { return Ok(BTreeMap::new()) };
+    let Some(Value::Object(members)) = state.get(ASIDE) else { return Ok(BTreeMap::new()) };
     let one = |(position, value): (&String, &Value)| {
         let position = position.parse().map_err(|_| {
             Error::corrupt(format!("what is set aside of {}", program.name), format!("'{position}'"))
@@ -53,9 +50,9 @@ pub(crate) fn set_aside(snapshot: &Snapshot, program: &Program) -> Result<BTreeM
     members.iter().map(one).collect()
 }
 
-/// The data of a definition: nothing is set aside any more. (What it says itself comes beside.)
+/// The data of a definition that begins anew: nothing is set aside any more. (What it says itself comes beside.)
 pub(crate) fn none() -> (String, Value) {
-    (MEMBER.to_owned(), Value::Null)
+    (ASIDE.to_owned(), Value::Null)
 }
 
 /// The event that sets one aside.
@@ -135,7 +132,7 @@ pub(crate) enum Fate {
 /// What an event about a program says of others, each by its position.
 pub(crate) fn said(event: &Event) -> Vec<(u64, Fate)> {
     let Some(said) = Said::of(event.kind.as_str()) else { return Vec::new() };
-    let Some(Value::Object(members)) = event.data.get(MEMBER) else { return Vec::new() };
+    let Some(Value::Object(members)) = event.data.get(ASIDE) else { return Vec::new() };
     let fate = |value: &Value| match said {
         Said::Failed => Fate::SetAside(SetAside::of(value)),
         Said::Retried => Fate::Again,
@@ -152,7 +149,7 @@ fn about(
     let members: Object =
         positions.into_iter().map(|(position, value)| (position.0.to_string(), value)).collect();
     let event = NewEvent::new(&format!("{}.{verb}", program.kind.target())).on(program.target()?);
-    Ok(event.member(MEMBER, Value::Object(members)))
+    Ok(event.member(ASIDE, Value::Object(members)))
 }
 
 /// On whose behalf a program acts.

@@ -1,5 +1,6 @@
 //! Definitions: what is defined, and what ends, as events about it.
 
+use super::again::{self, Again};
 use super::answer::{Answer, Row};
 use super::aside;
 use crate::entity::{Entity, Name, Position, Version};
@@ -58,11 +59,7 @@ impl Define {
             ],
             Define::Entity(entity) => vec![(model::TEXT, entity.text.as_str().into())],
             Define::Verb(verb) => vec![(model::TEXT, verb.text.as_str().into())],
-            Define::Program(program) => {
-                let (member, none) = aside::none();
-                let text = (model::TEXT.to_owned(), program.text.as_str().into());
-                return Object::from_iter([text, (member, none)]);
-            }
+            Define::Program(program) => vec![(model::TEXT, program.text.as_str().into())],
             Define::View(view) => vec![(model::TEXT, view.text.as_str().into())],
         };
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -113,6 +110,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
     if let Some(answer) = defined_already(&snapshot, define)? {
         return Ok(answer);
     }
+    let mut again = None;
     // What is wrong with it is told here in its own words.
     match define {
         Define::Entity(entity) => {
@@ -122,8 +120,9 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
             super::verb::compile(&verb.text)?;
             stays_with(&snapshot, verb)?;
         }
-        Define::Program(program) => {
-            super::reaction::check(program.kind, &program.text)?;
+        Define::Program(wanted) => {
+            super::reaction::check(wanted.kind, &wanted.text)?;
+            again = again::defined_again(store, &snapshot, wanted)?;
         }
         Define::View(view) => {
             super::view::compile(&view.text)?;
@@ -132,7 +131,11 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
     }
     let (kind, about) = define.event();
     let event = self::about(&snapshot, (kind, about), define.name(), define.actor())?;
-    let outcome = match append(store, event.data(&Value::Object(define.data()))) {
+    let mut data = define.data();
+    if matches!(define, Define::Program(_)) && !again.as_ref().is_some_and(Again::goes_on) {
+        data.extend([aside::none()]);
+    }
+    let outcome = match append(store, event.data(&Value::Object(data))) {
         // Somebody else may have said the same just now.
         Err(error) if error.is_refused() => {
             return defined_already(&store.snapshot(), define)?.ok_or(error);
@@ -154,6 +157,12 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
         ));
     }
     if let Define::Program(program) = define {
+        match again {
+            // What the one before struggled with is not known of this one.
+            Some(Again::GoesOn(follower)) => store.shared().cursors.set_trouble(&follower, None),
+            Some(Again::Anew(told)) => answer.notices.push(told),
+            None => {}
+        }
         answer.notices.extend(program.notices.iter().cloned());
         if !store.shared().options.live {
             let name = Name(&program.name);

@@ -31,14 +31,14 @@ pub(super) fn show(snapshot: &Snapshot, kind: ProgramKind) -> Result<Vec<Row>> {
 
 /// What there is to tell of one.
 pub(super) fn one(snapshot: &Snapshot, program: &Program) -> Result<Row> {
-    let follower = Follower::Program(program.position);
+    let follower = Follower::of(program);
     let cursor = snapshot.cursors().into_iter().find(|(other, _)| *other == follower);
     let cursor = cursor.map(|(_, cursor)| cursor).transpose()?;
     let mut row = Object::from_iter([("name".to_owned(), Value::from(program.name.as_str()))]);
     let told = match program.kind {
         ProgramKind::Reaction => of_reaction(snapshot, program, cursor.as_ref())?,
         ProgramKind::Schedule => of_schedule(snapshot, program, cursor.as_ref())?,
-        ProgramKind::Webhook => of_webhook(snapshot, program, cursor.as_ref()),
+        ProgramKind::Webhook => of_webhook(snapshot, program, cursor.as_ref())?,
     };
     let is_understood = !told.is_empty();
     row.extend(told.into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -64,8 +64,8 @@ fn of_reaction(
     program: &Program,
     cursor: Option<&Cursor>,
 ) -> Result<Vec<(&'static str, Value)>> {
-    let Ok(reaction) = Reaction::new(&program.text, program.position) else { return Ok(Vec::new()) };
-    let place = place(snapshot, program, &reaction, cursor)?;
+    let Ok(reaction) = Reaction::new(&program.text, program.origin) else { return Ok(Vec::new()) };
+    let place = place(snapshot, program, cursor)?;
     Ok(vec![
         ("on", reaction.plan.pattern.to_string().into()),
         ("position", place.0.into()),
@@ -74,15 +74,11 @@ fn of_reaction(
     ])
 }
 
-fn place(
-    snapshot: &Snapshot,
-    program: &Program,
-    reaction: &Reaction,
-    cursor: Option<&Cursor>,
-) -> Result<Position> {
+/// Behind which position a reaction or a webhook goes on.
+pub(super) fn place(snapshot: &Snapshot, program: &Program, cursor: Option<&Cursor>) -> Result<Position> {
     match cursor {
         Some(cursor) => Ok(Position(cursor.position)),
-        None => reaction::start(reaction.plan.from, program.position, snapshot),
+        None => reaction::start(program, snapshot),
     }
 }
 
@@ -101,18 +97,21 @@ fn waiting(snapshot: &Snapshot, reaction: &Reaction, place: Position) -> Result<
     Ok(found)
 }
 
-fn of_webhook(snapshot: &Snapshot, program: &Program, cursor: Option<&Cursor>) -> Vec<(&'static str, Value)> {
-    let Ok(webhook) = plan::webhook_definition(&program.text) else { return Vec::new() };
-    let start = webhook.events.from.unwrap_or(program.position);
-    let place = cursor.map_or(start.0, |cursor| cursor.position);
-    vec![
+fn of_webhook(
+    snapshot: &Snapshot,
+    program: &Program,
+    cursor: Option<&Cursor>,
+) -> Result<Vec<(&'static str, Value)>> {
+    let Ok(webhook) = plan::webhook_definition(&program.text) else { return Ok(Vec::new()) };
+    let place = place(snapshot, program, cursor)?.0;
+    Ok(vec![
         ("on", webhook.events.pattern.to_string().into()),
         ("to", webhook.to.to_string().into()),
         ("as", form_name(webhook.form).into()),
         ("signed", webhook.secret.is_some().into()),
         ("position", place.into()),
         ("lag", snapshot.head().0.saturating_sub(place).into()),
-    ]
+    ])
 }
 
 fn of_schedule(
@@ -120,12 +119,12 @@ fn of_schedule(
     program: &Program,
     cursor: Option<&Cursor>,
 ) -> Result<Vec<(&'static str, Value)>> {
-    let Ok(schedule) = Schedule::new(&program.text, program.position) else { return Ok(Vec::new()) };
+    let Ok(schedule) = Schedule::new(&program.text, program.origin) else { return Ok(Vec::new()) };
     let Some(defined) = snapshot.event(program.position)? else { return Ok(Vec::new()) };
     let rhythm = schedule.rhythm(defined.recorded);
     let instant = |place: u64| Timestamp::from_millis(i64::try_from(place).unwrap_or(i64::MAX)).to_string();
     let begun = u64::try_from(defined.recorded.as_millis()).unwrap_or(0);
-    let last = cursor.map_or(begun, |cursor| cursor.position);
+    let last = cursor.map_or(begun, |cursor| cursor.position.max(begun));
     let next = rhythm.next(Timestamp::from_millis(i64::try_from(last).unwrap_or(i64::MAX)));
     let window = Window::through(snapshot.head().0);
     let told = state(snapshot, &Replay { entity: program.target()?, window, at: None, as_of: None })?.state;
@@ -141,14 +140,14 @@ fn of_schedule(
 pub(crate) fn behind(snapshot: &Snapshot) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for program in snapshot.indexes().programs().filter(|program| program.kind == ProgramKind::Reaction) {
-        let Ok(reaction) = Reaction::new(&program.text, program.position) else { continue };
-        let follower = Follower::Program(program.position);
+        let Ok(reaction) = Reaction::new(&program.text, program.origin) else { continue };
+        let follower = Follower::of(program);
         if snapshot.reader(&follower).is_some() {
             continue;
         }
         let cursor = snapshot.cursors().into_iter().find(|(other, _)| *other == follower);
         let cursor = cursor.map(|(_, cursor)| cursor).transpose()?;
-        let place = place(snapshot, program, &reaction, cursor.as_ref())?;
+        let place = place(snapshot, program, cursor.as_ref())?;
         match waiting(snapshot, &reaction, place)? {
             0 => {}
             COUNTED => lines.push(format!("{} is {COUNTED} or more behind", Name(&program.name))),
@@ -171,7 +170,7 @@ pub(crate) fn is_idle(snapshot: &Snapshot, now: Timestamp) -> Result<bool> {
 }
 
 fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<bool> {
-    let follower = Follower::Program(program.position);
+    let follower = Follower::of(program);
     let cursor = snapshot.cursors().into_iter().find(|(other, _)| *other == follower);
     // Nobody runs it for now, because it could not go on.
     let has_stopped = snapshot.trouble(&follower).is_some() && snapshot.reader(&follower).is_none();
@@ -194,7 +193,7 @@ fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<boo
     }
     match program.kind {
         ProgramKind::Reaction => {
-            let Ok(reaction) = Reaction::new(&program.text, program.position) else { return Ok(true) };
+            let Ok(reaction) = Reaction::new(&program.text, program.origin) else { return Ok(true) };
             let first = waiting_first(snapshot, &reaction, Position(cursor.position))?;
             // Behind the last event that concerns it there is nothing to wait for.
             let waits = reaction.plan.after.is_some();
@@ -202,7 +201,7 @@ fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<boo
         }
         ProgramKind::Webhook => Ok(cursor.position >= snapshot.head().0),
         ProgramKind::Schedule => {
-            let Ok(schedule) = Schedule::new(&program.text, program.position) else { return Ok(true) };
+            let Ok(schedule) = Schedule::new(&program.text, program.origin) else { return Ok(true) };
             let Some(defined) = snapshot.event(program.position)? else { return Ok(true) };
             let due = schedule.rhythm(defined.recorded).last(now);
             Ok(due.as_millis() <= i64::try_from(cursor.position).unwrap_or(i64::MAX))
@@ -268,7 +267,7 @@ pub(super) fn settle(store: &Store, settle: &Settle) -> Result<Answer> {
     let rows = outcome.events.into_iter();
     let mut answer =
         Answer::rows(rows.map(|(position, bytes)| Ok(Row::from(codec::decode(Position(position), bytes)?))));
-    if settle.again && snapshot.reader(&Follower::Program(program.position)).is_none() {
+    if settle.again && snapshot.reader(&Follower::of(&program)).is_none() {
         answer.notices.push(format!("{shown} tries again when it runs: bygone run"));
     }
     Ok(answer)

@@ -1,7 +1,7 @@
 //! What runs by itself: what a reaction makes of an event, and a schedule of an instant.
 //!
 //! Both are worked out against a snapshot and give a group of events and verbs: all of it happens or nothing, and once, for the group has
-//! the key of what runs, of its definition and of what sets it off.
+//! the key of what runs, of the definition that it began with and of what sets it off.
 
 use super::eval::Scope;
 use super::made;
@@ -16,7 +16,7 @@ use crate::event::{Cause, NewEvent};
 use crate::plan::reaction::{Deed, From, What, Whose};
 use crate::plan::verb::Owned;
 use crate::plan::{self, When};
-use crate::store::catalog::{Flow, ProgramKind};
+use crate::store::catalog::{Flow, Program, ProgramKind};
 use crate::store::group::{ANY_CONTENT, Group};
 use crate::store::snapshot::{Snapshot, Until};
 use crate::store::verb::Perform;
@@ -48,8 +48,22 @@ pub(crate) fn check(kind: ProgramKind, text: &str) -> Result<(String, Flow)> {
     Ok((name, flow))
 }
 
-/// Behind which position a program begins that has no place yet.
-pub(crate) fn start(from: Option<From>, definition: Position, snapshot: &Snapshot) -> Result<Position> {
+/// `FROM` in a definition.
+pub(crate) fn from(kind: ProgramKind, text: &str) -> Result<Option<From>> {
+    Ok(match kind {
+        ProgramKind::Reaction => plan::reaction_definition(text)?.from,
+        ProgramKind::Webhook => plan::webhook_definition(text)?.events.from.map(From::Position),
+        ProgramKind::Schedule => None,
+    })
+}
+
+/// Behind which position a program begins that has no place yet: the definition that it began with says so.
+pub(crate) fn start(program: &Program, snapshot: &Snapshot) -> Result<Position> {
+    behind(from(program.kind, program.begun())?, program.origin, snapshot)
+}
+
+/// Behind which position one begins that is defined there.
+pub(super) fn behind(from: Option<From>, definition: Position, snapshot: &Snapshot) -> Result<Position> {
     match from {
         None => Ok(definition),
         Some(From::Position(position)) => Ok(position),
@@ -64,22 +78,22 @@ pub(crate) type Effects = std::result::Result<Group, String>;
 #[derive(Debug)]
 pub(crate) struct Reaction {
     pub plan: plan::reaction::Reaction,
-    /// Where it is defined.
-    pub definition: Position,
+    /// Where the definition is that it began with.
+    pub origin: Position,
     actor: Entity,
     sees_state: bool,
 }
 
 impl Reaction {
-    pub fn new(text: &str, definition: Position) -> Result<Reaction> {
+    pub fn new(text: &str, origin: Position) -> Result<Reaction> {
         let plan = plan::reaction_definition(text)?;
         let actor = Entity::new("Reaction", &plan.name)?;
-        Ok(Reaction { sees_state: plan.sees_state(), plan, definition, actor })
+        Ok(Reaction { sees_state: plan.sees_state(), plan, origin, actor })
     }
 
     /// The key of what it does about an event.
     pub fn key(&self, trigger: Position) -> String {
-        format!("$reaction {} {} {}", self.plan.name, self.definition.0, trigger.0)
+        format!("$reaction {} {} {}", self.plan.name, self.origin.0, trigger.0)
     }
 
     /// When it is to react to an event, by when that was recorded.
@@ -132,16 +146,16 @@ impl Reaction {
 #[derive(Debug)]
 pub(crate) struct Schedule {
     pub plan: plan::reaction::Schedule,
-    /// Where it is defined.
-    pub definition: Position,
+    /// Where the definition is that it began with.
+    pub origin: Position,
     actor: Entity,
 }
 
 impl Schedule {
-    pub fn new(text: &str, definition: Position) -> Result<Schedule> {
+    pub fn new(text: &str, origin: Position) -> Result<Schedule> {
         let plan = plan::schedule_definition(text)?;
         let actor = Entity::new("Schedule", &plan.name)?;
-        Ok(Schedule { plan, definition, actor })
+        Ok(Schedule { plan, origin, actor })
     }
 
     /// When it runs. The definition was recorded at this instant.
@@ -151,7 +165,7 @@ impl Schedule {
 
     /// The key of what it does at an instant.
     pub fn key(&self, instant: Timestamp) -> String {
-        format!("$schedule {} {} {}", self.plan.name, self.definition.0, instant.as_millis())
+        format!("$schedule {} {} {}", self.plan.name, self.origin.0, instant.as_millis())
     }
 
     /// What it does at an instant. Nothing is its cause: each run begins a chain of its own.

@@ -100,7 +100,7 @@ impl Follower {
         cancel: Cancel,
         newest: Arc<AtomicU64>,
     ) -> Follower {
-        let who = cursor::Follower::Program(program.position);
+        let who = cursor::Follower::of(&program);
         Follower {
             shared,
             program,
@@ -154,15 +154,15 @@ impl Follower {
         self.aside = aside::set_aside(&snapshot, &self.program)?;
         if let Some(cursor) = self.shared.cursors.get(&self.who)? {
             self.heard = cursor.heard;
-            // What is said of an event stands behind it. (Of a schedule's instants, behind its definition.)
+            // What is said of an event stands behind it, and behind where the program began. (The place of a schedule is none in the log.)
             let after = match self.program.kind {
-                ProgramKind::Schedule => self.program.position.0,
-                ProgramKind::Reaction | ProgramKind::Webhook => cursor.position,
+                ProgramKind::Schedule => self.program.origin.0,
+                ProgramKind::Reaction | ProgramKind::Webhook => cursor.position.max(self.program.origin.0),
             };
             self.skipped = self.said(&snapshot, after, snapshot.head().0)?.skipped;
             return Ok(cursor);
         }
-        self.heard = self.program.position.0;
+        self.heard = self.program.origin.0;
         let cursor = Cursor { position: start.0, heard: self.heard, text: String::new() };
         self.shared.create_cursor(&self.who, cursor.clone())?;
         Ok(cursor)
@@ -183,6 +183,13 @@ impl Follower {
         let catalog = self.shared.tails().catalog;
         let now = catalog.program(self.program.kind, &self.program.name);
         now.is_none_or(|now| now.position != self.program.position)
+    }
+
+    /// What it struggled with is no more of interest where another definition has its place.
+    pub fn leave(&self) {
+        if self.is_replaced() {
+            self.shared.cursors.set_trouble(&self.who, None);
+        }
     }
 
     /// It has stopped for now.
@@ -294,7 +301,7 @@ impl Follower {
             "${} {} {} failed {} {heard}",
             self.program.kind.word(),
             self.program.name,
-            self.program.position.0,
+            self.program.origin.0,
             trigger.0
         );
         // Until it is said, nothing goes on: what is not said would be lost.

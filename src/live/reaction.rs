@@ -1,7 +1,7 @@
 //! Reactions: what happens because of what happened.
 //!
-//! All that a reaction does about an event is one group, with a key made of the reaction's name, its definition and the event: to be handed
-//! the same event again, after a crash, changes nothing. Where a guard or a verb refuses the group, that is its outcome: an event
+//! All that a reaction does about an event is one group, with a key made of the reaction's name, the definition that it began with and the
+//! event: to be handed the same event again, after a crash or by a new definition, changes nothing. Where a guard or a verb refuses the group, that is its outcome: an event
 //! about the reaction, with the same key. A delay needs no timers: a reaction with `AFTER` is one that goes along the log so much later.
 
 use std::cell::Cell;
@@ -39,8 +39,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Runs a reaction until it is to end.
 pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
-    let reaction = Reaction::new(&follower.program.text, follower.program.position)?;
-    let start = reaction::start(reaction.plan.from, follower.program.position, &follower.snapshot())?;
+    let reaction = Reaction::new(&follower.program.text, follower.program.origin)?;
+    let start = reaction::start(&follower.program, &follower.snapshot())?;
     let mut wanted = plan::Subscription::of(reaction.plan.pattern.clone());
     // What asks for more than the event is looked at when it is handed over.
     wanted.predicate = reaction.plan.filter.clone().filter(|filter| filter.is_of_event());

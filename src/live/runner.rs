@@ -183,29 +183,8 @@ impl Supervisor {
         let thread = thread::Builder::new().name(format!("bygone-{}", program.name));
         let thread = thread.spawn(move || {
             OWN.set(true);
-            let (mut said, mut attempt) = (String::new(), 1);
-            while !follower.has_ended() {
-                let ran = catch_unwind(AssertUnwindSafe(|| run(&mut follower)));
-                let error = match ran {
-                    Ok(Ok(Ended)) => return,
-                    Ok(Err(error)) => error.to_string(),
-                    Err(_) => "it was interrupted by a panic".to_owned(),
-                };
-                if follower.has_ended() {
-                    return;
-                }
-                follower.stopped(&error);
-                // Once is enough.
-                if error != said {
-                    follower.report(None, format!("it has stopped, and tries to go on: {error}"));
-                    said = error;
-                }
-                let pause = follower.shared.options.retries.pause(attempt);
-                attempt = attempt.saturating_add(1);
-                if follower.pause(pause).is_err() {
-                    return;
-                }
-            }
+            keep_running(&mut follower);
+            follower.leave();
         });
         match thread {
             Ok(thread) => {
@@ -249,9 +228,36 @@ impl Supervisor {
     }
 }
 
+/// Runs a program until it is to end, whatever stops it on the way.
+fn keep_running(follower: &mut Follower) {
+    let (mut said, mut attempt) = (String::new(), 1);
+    while !follower.has_ended() {
+        let ran = catch_unwind(AssertUnwindSafe(|| run(follower)));
+        let error = match ran {
+            Ok(Ok(Ended)) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it was interrupted by a panic".to_owned(),
+        };
+        if follower.has_ended() {
+            return;
+        }
+        follower.stopped(&error);
+        // Once is enough.
+        if error != said {
+            follower.report(None, format!("it has stopped, and tries to go on: {error}"));
+            said = error;
+        }
+        let pause = follower.shared.options.retries.pause(attempt);
+        attempt = attempt.saturating_add(1);
+        if follower.pause(pause).is_err() {
+            return;
+        }
+    }
+}
+
 /// Runs a program until it is to end.
 fn run(follower: &mut Follower) -> Result<Ended> {
-    let place = cursor::Follower::Program(follower.program.position);
+    let place = cursor::Follower::of(&follower.program);
     let _running = follower.shared.attach(&place, "this database, which is open live".to_owned())?;
     match follower.program.kind {
         ProgramKind::Reaction => reaction::run(follower),

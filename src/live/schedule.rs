@@ -23,11 +23,14 @@ const LATE: Duration = Duration::from_secs(10);
 /// Runs a schedule until it is to end.
 pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
     let (text, position) = (&follower.program.text, follower.program.position);
-    let schedule = Schedule::new(text, position)?;
+    let schedule = Schedule::new(text, follower.program.origin)?;
     let defined = follower.snapshot().event(position)?;
     let defined = defined.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
     let rhythm = schedule.rhythm(defined.recorded);
-    let mut last = of(follower.begin(Position(place(defined.recorded)))?.position);
+    let begun = place(defined.recorded);
+    // A new definition has its own instants, the first of them behind it.
+    let mut last = of(follower.begin(Position(begun))?.position.max(begun));
+    follower.move_to(place(last));
     loop {
         if follower.has_ended() || hear(follower, &schedule).is_err() {
             return Ok(Ended);
@@ -41,7 +44,7 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
             );
             follower.report(None, text);
             last = due;
-            let who = cursor::Follower::Program(position);
+            let who = cursor::Follower::of(&follower.program);
             follower.shared.cursors.change(&who, |cursor| cursor.position = place(due));
         }
         if follower.is_halted() || due <= last {

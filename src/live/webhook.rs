@@ -24,9 +24,12 @@ use super::subscribe::{Delivery, Subscription};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::event::record::Record;
+use crate::exec::reaction;
 use crate::plan::{self, webhook::Webhook};
 use crate::store::Shared;
 use crate::store::cursor;
+use crate::store::snapshot::Snapshot;
 use backoff::Backoff;
 use courier::Courier;
 use lanes::{Lanes, News, Rules};
@@ -61,7 +64,7 @@ struct GivenUp {
 
 /// Tells events until it is to end.
 pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
-    let who = cursor::Follower::Program(follower.program.position);
+    let who = cursor::Follower::of(&follower.program);
     let shared = follower.shared.clone();
     let ended = tell(follower, &who);
     match &ended {
@@ -73,7 +76,7 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
 
 fn tell(follower: &mut Follower, who: &cursor::Follower) -> Result<Ended> {
     let webhook = plan::webhook_definition(&follower.program.text)?;
-    let place = follower.begin(webhook.events.from.unwrap_or(follower.program.position))?;
+    let place = follower.begin(reaction::start(&follower.program, &follower.snapshot())?)?;
     let shared = follower.shared.clone();
     let delivery = shared.options.delivery;
     let backoff = Backoff {
@@ -248,7 +251,7 @@ impl Dispatcher<'_> {
                 if position > self.after || self.follower.is_aside(position) {
                     continue;
                 }
-                if let Some(event) = snapshot.event(Position(position))? {
+                if let Some(event) = self.wanted(&snapshot, Position(position))? {
                     self.lanes.again(position, target(&event), through);
                 }
             }
@@ -256,6 +259,18 @@ impl Dispatcher<'_> {
             self.follower.has_listened(through);
         }
         Ok(())
+    }
+}
+
+impl Dispatcher<'_> {
+    /// An event that is to be told again, if it is one of those that are told by now.
+    fn wanted(&self, snapshot: &Snapshot, position: Position) -> Result<Option<Event>> {
+        let Some(bytes) = snapshot.encoded(position)? else { return Ok(None) };
+        let record = Record::open(position, &bytes)?;
+        match self.webhook.events.wants(&record, &snapshot.limits())? {
+            true => snapshot.event(position),
+            false => Ok(None),
+        }
     }
 }
 

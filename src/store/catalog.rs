@@ -45,7 +45,7 @@ use crate::event::{Absence, Event, codec};
 use crate::pattern::Pattern;
 use crate::value::Value;
 pub(crate) use model::{Finder, Model};
-pub(crate) use program::{Flow, Program, ProgramKind};
+pub(crate) use program::{ASIDE, Flow, Program, ProgramDefinition, ProgramKind};
 use shelf::{OfKinds, Shelf, Shelved};
 pub(crate) use verb::Verb;
 pub(crate) use view::DefinedView;
@@ -190,7 +190,7 @@ pub(crate) enum Change {
     NoVerb(String),
     View(ViewDefinition),
     NoView(String),
-    Program(ProgramKind, String, String, Flow),
+    Program(ProgramDefinition),
     NoProgram(ProgramKind, String),
 }
 
@@ -216,7 +216,7 @@ impl Change {
             | Change::Entity(_)
             | Change::Verb(_)
             | Change::View(_)
-            | Change::Program(..) => false,
+            | Change::Program(_) => false,
         }
     }
 
@@ -226,7 +226,7 @@ impl Change {
             Change::Entity(entity) => Some(("entity", &entity.kind)),
             Change::Verb(verb) => Some(("verb", &verb.name)),
             Change::View(view) => Some(("view", &view.name)),
-            Change::Program(kind, name, ..) => Some((kind.word(), name)),
+            Change::Program(program) => Some((program.kind.word(), &program.name)),
             _ => None,
         }
     }
@@ -345,12 +345,13 @@ impl Change {
             }
             other => match program {
                 Some(program) if program.dropped() == other => Ok(Some(Change::NoProgram(program, name))),
-                Some(program) => {
+                Some(kind) => {
                     let text = text(model::TEXT)?;
-                    let compiled = options.compiler().and_then(|compiler| compiler.program(program, &text));
+                    let compiled = options.compiler().and_then(|compiler| compiler.program(kind, &text));
                     let flow = named(compiled, &name, lenient, |error| understood(&text, error))?;
                     // What runs one that is not understood says why it cannot.
-                    Ok(Some(Change::Program(program, name, text, flow.unwrap_or_default())))
+                    let (flow, goes_on) = (flow.unwrap_or_default(), member(ASIDE).is_none());
+                    Ok(Some(Change::Program(ProgramDefinition { kind, name, text, flow, goes_on })))
                 }
                 None => Err(Error::invalid(
                     "the type of an event about a definition",
@@ -806,9 +807,11 @@ impl Catalog {
                     self.end_view(&view);
                 }
             }
-            Change::Program(kind, name, text, flow) => {
-                self.programs.remove_named(kind as u8, &name);
-                self.programs.add(Arc::new(Program { position, kind, name, text, flow }));
+            Change::Program(defined) => {
+                let before = self.program(defined.kind, &defined.name).cloned();
+                let program = Program::new(position, defined, before.as_deref());
+                self.programs.remove_named(program.kind as u8, &program.name);
+                self.programs.add(Arc::new(program));
             }
             Change::NoProgram(kind, name) => self.programs.remove_named(kind as u8, &name),
         }

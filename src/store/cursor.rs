@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{Catalog, ProgramKind};
+use super::catalog::{Catalog, Program, ProgramKind};
 use super::cold::Tables;
 use super::{Shared, locked};
 use crate::entity::{Name, Position};
@@ -27,8 +27,14 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) enum Follower {
     /// A subscription, by its name.
     Subscription(String),
-    /// A reaction, a webhook or a schedule, by where it is defined.
+    /// A reaction, a webhook or a schedule, by where the definition is that it began with.
     Program(Position),
+}
+
+impl Follower {
+    pub fn of(program: &Program) -> Follower {
+        Follower::Program(program.origin)
+    }
 }
 
 impl fmt::Display for Follower {
@@ -80,7 +86,7 @@ impl Cursors {
     pub fn new(found: Vec<(Follower, Result<Cursor>)>, head: u64, catalog: &Catalog) -> Cursors {
         let is_schedule = |follower: &Follower| {
             let mut schedules = catalog.programs().filter(|program| program.kind == ProgramKind::Schedule);
-            schedules.any(|program| *follower == Follower::Program(program.position))
+            schedules.any(|program| *follower == Follower::of(program))
         };
         let mut cursors = BTreeMap::new();
         for (follower, cursor) in found {
@@ -243,7 +249,7 @@ impl Shared {
             let mut state = locked(&self.cursors.state);
             let is_gone = |follower: &Follower| match follower {
                 Follower::Subscription(_) => false,
-                Follower::Program(at) => !catalog.programs().any(|program| program.position == *at),
+                Follower::Program(at) => !catalog.programs().any(|program| program.origin == *at),
             };
             let gone: Vec<Follower> =
                 state.cursors.keys().filter(|&follower| is_gone(follower)).cloned().collect();
@@ -285,7 +291,7 @@ impl Shared {
         let reactions: Vec<Follower> = {
             let catalog = self.tails().catalog;
             let reactions = catalog.programs().filter(|program| program.kind == ProgramKind::Reaction);
-            reactions.map(|program| Follower::Program(program.position)).collect()
+            reactions.map(|program| Follower::of(program)).collect()
         };
         for reaction in &reactions {
             self.remove_cursor(reaction)?;
