@@ -862,8 +862,8 @@ impl Catalog {
     pub(super) fn load(read: &ColdRead, options: &Options) -> Result<Catalog> {
         let (log, postings) = (read.log()?, read.postings()?);
         let mut catalog = Catalog::default();
-        for position in positions(&postings)? {
-            catalog.change(Position(position), stored(&log, position, options)?);
+        for position in positions(postings)? {
+            catalog.change(Position(position), stored(log, position, options)?);
         }
         catalog.caught_up(read)
     }

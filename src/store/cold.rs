@@ -36,7 +36,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use redb::{ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::disk::overlay::Overlay;
 use super::disk::{Disk, Identity};
@@ -124,11 +124,8 @@ impl Cold {
     /// Begins a read at what is committed now. Keep it short: it holds back a reopening, and pins pages.
     pub fn read(&self) -> Result<ColdRead<'_>> {
         let guard = self.usable_state();
-        let handle = guard.handle()?;
-        let begin = || handle.database()?.begin_read().map_err(|e| failed("beginning to read the tables", e));
-        let transaction = guard::reading("the tables", &handle.latched, begin)?;
-        let poisoned = handle.latched.clone();
-        Ok(ColdRead { transaction: Some(transaction), poisoned, _guard: guard })
+        let committed = guard.handle()?.committed()?;
+        Ok(ColdRead { committed, _guard: guard })
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -154,7 +151,9 @@ impl Cold {
         if let Some(error) = &handle.read_only {
             return Err(error.clone());
         }
-        guard::writing(doing, &handle.latched, || {
+        // What it frees is free at once where nobody reads.
+        handle.forget_committed();
+        let written = guard::writing(doing, &handle.latched, || {
             let mut transaction = handle.database()?.begin_write().map_err(|e| failed(doing, e))?;
             transaction.set_quick_repair(true);
             match Tables::open(&transaction).and_then(|mut tables| write(&mut tables)) {
@@ -165,7 +164,10 @@ impl Cold {
                     Err(error)
                 }
             }
-        })
+        });
+        // Whoever reads from now on sees it.
+        handle.forget_committed();
+        written
     }
 
     /// Compares each page that the tables reach with its checksum, which redb does not do as it reads.

@@ -15,7 +15,6 @@ mod stream;
 mod sweep;
 mod tally;
 
-use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -313,9 +312,6 @@ impl Snapshot {
 /// One moment of reading.
 pub(crate) struct View<'s> {
     tails: Tails,
-    /// Opened by whoever reads events, and not lists alone.
-    log: OnceCell<Log>,
-    postings: Postings,
     /// C: up to here in the tables, from here in the tails.
     checkpoint: u64,
     read: ColdRead<'s>,
@@ -340,7 +336,7 @@ impl<'s> View<'s> {
                 format!("C is #{checkpoint}, and the tails begin after #{}", tails.base()),
             ));
         }
-        Ok(View { log: OnceCell::new(), postings: read.postings()?, tails, checkpoint, read, cancel })
+        Ok(View { tails, checkpoint, read, cancel })
     }
 
     /// Reads within a view. Where another's failure comes between, which redb then tells to all, it reads once more.
@@ -381,13 +377,12 @@ impl<'s> View<'s> {
 
     /// The table of events.
     pub(super) fn log(&self) -> Result<&Log> {
-        match self.log.get() {
-            Some(log) => Ok(log),
-            None => {
-                let log = self.read.log()?;
-                Ok(self.log.get_or_init(|| log))
-            }
-        }
+        self.read.log()
+    }
+
+    /// The table of posting lists.
+    fn postings(&self) -> Result<&Postings> {
+        self.read.postings()
     }
 
     /// C, as this view sees it.
@@ -427,7 +422,7 @@ impl<'s> View<'s> {
 
     /// How many entries a counted list has in the tables alone, and the last of them (0 if none).
     pub fn cold_count(&self, term: &Term) -> Result<(u64, u64)> {
-        let last = self.postings.chunk_before(term.as_bytes(), u64::MAX)?;
+        let last = self.postings()?.chunk_before(term.as_bytes(), u64::MAX)?;
         Ok(last.map_or((0, 0), |chunk| (chunk.through(), chunk.positions.last().copied().unwrap_or(0))))
     }
 
@@ -522,7 +517,7 @@ impl<'s> View<'s> {
         let head = self.head();
         let (mut count, mut last) = (0, 0);
         // The last chunk that begins below the head may reach beyond it: a snapshot may be older than C.
-        if let Some(chunk) = self.postings.chunk_before(term.as_bytes(), head)? {
+        if let Some(chunk) = self.postings()?.chunk_before(term.as_bytes(), head)? {
             let below = chunk.positions.partition_point(|&p| p <= head);
             count = chunk.before + below as u64;
             last = below.checked_sub(1).map_or(0, |at| chunk.positions[at]);
@@ -533,7 +528,7 @@ impl<'s> View<'s> {
 
     /// The first position of a term, if it has one.
     pub fn first(&self, term: &Term) -> Result<Option<u64>> {
-        if let Some(chunk) = self.postings.chunk_after(term.as_bytes(), 0)? {
+        if let Some(chunk) = self.postings()?.chunk_after(term.as_bytes(), 0)? {
             return Ok(chunk.positions.first().copied().filter(|&p| p <= self.head()));
         }
         Ok(self.tails.list(term, self.checkpoint + 1, u64::MAX).first().copied())
@@ -556,12 +551,12 @@ impl<'s> View<'s> {
                 if first <= cold {
                     // Nothing begins before the first position.
                     if first > 1
-                        && let Some(chunk) = self.postings.chunk_before(term.as_bytes(), first)?
+                        && let Some(chunk) = self.postings()?.chunk_before(term.as_bytes(), first)?
                     {
                         page = within(chunk.positions);
                     }
                     if page.is_empty()
-                        && let Some(chunk) = self.postings.chunk_after(term.as_bytes(), first)?
+                        && let Some(chunk) = self.postings()?.chunk_after(term.as_bytes(), first)?
                     {
                         page = within(chunk.positions);
                     }
@@ -574,7 +569,8 @@ impl<'s> View<'s> {
             Direction::Descending => {
                 let mut page = self.tails.list(term, first.max(checkpoint + 1), last);
                 if page.is_empty()
-                    && let Some(chunk) = self.postings.chunk_before(term.as_bytes(), last.min(checkpoint))?
+                    && let Some(chunk) =
+                        self.postings()?.chunk_before(term.as_bytes(), last.min(checkpoint))?
                 {
                     page = within(chunk.positions);
                 }
@@ -589,9 +585,9 @@ impl<'s> View<'s> {
         let mut from = start.to_vec();
         let cold = loop {
             self.go_on()?;
-            let Some(term) = self.postings.term_at(&from)? else { break None };
+            let Some(term) = self.postings()?.term_at(&from)? else { break None };
             let first =
-                self.postings.chunk_after(&term, 0)?.and_then(|chunk| chunk.positions.first().copied());
+                self.postings()?.chunk_after(&term, 0)?.and_then(|chunk| chunk.positions.first().copied());
             if first.is_some_and(|first| first <= self.head()) {
                 break Some(Term::from_bytes(&term));
             }

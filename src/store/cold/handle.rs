@@ -2,13 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redb::{Database, StorageBackend};
+use redb::{Database, ReadableDatabase, StorageBackend};
 
 use super::super::disk::{Disk, File, Identity};
 use super::checksums::{BRANCH, Checksums, count};
+use super::read::Committed;
 use super::{failed, guard};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -22,6 +23,8 @@ pub(super) enum State {
 
 /// redb, open.
 pub(super) struct Handle {
+    /// What is committed, for all who read it; none until somebody does.
+    committed: Mutex<Option<Arc<Committed>>>,
     /// None once it is being closed.
     database: Option<Database>,
     /// Which file it is open on.
@@ -38,7 +41,31 @@ impl Handle {
         self.database.as_ref().ok_or_else(closed)
     }
 
+    /// What is committed now.
+    pub fn committed(&self) -> Result<Arc<Committed>> {
+        let mut committed = self.known();
+        if let Some(committed) = &*committed {
+            return Ok(committed.clone());
+        }
+        let begin = || self.database()?.begin_read().map_err(|e| failed("beginning to read the tables", e));
+        let transaction = guard::reading("the tables", &self.latched, begin)?;
+        let new = Arc::new(Committed::new(transaction, self.latched.clone()));
+        *committed = Some(new.clone());
+        Ok(new)
+    }
+
+    /// To be called where something is committed: what was before is no more of interest, and its pages are free once nobody reads it.
+    pub fn forget_committed(&self) {
+        let before = self.known().take();
+        drop(before);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Arc<Committed>>> {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn close(mut self) -> Result<()> {
+        self.forget_committed();
         let Some(database) = self.database.take() else { return Err(closed()) };
         guard::reading("closing the tables", &self.latched, || {
             database.close().map_err(|e| failed("closing the tables", e))
@@ -48,6 +75,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        self.forget_committed();
         // One that panicked before may panic again as it is dropped.
         guard::quietly(|| drop(self.database.take()));
     }
@@ -96,7 +124,8 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize, only: Option<Iden
     };
     match opened {
         Some(Ok(database)) => {
-            Ok(Handle { database: Some(database), identity, file, latched, read_only: None })
+            let (committed, database) = (Mutex::default(), Some(database));
+            Ok(Handle { committed, database, identity, file, latched, read_only: None })
         }
         Some(Err(redb::DatabaseError::Storage(redb::StorageError::Io(io))))
             if io.kind() != ErrorKind::InvalidData && io.kind() != ErrorKind::UnexpectedEof =>

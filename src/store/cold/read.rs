@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, RwLockReadGuard};
 
 use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, TableError};
 
@@ -22,24 +22,56 @@ use crate::time::Timestamp;
 /// What the posting lists are called where a page of them is damaged.
 pub(crate) const LISTS: &str = "the posting lists";
 
-/// A read of the tables at one commit.
-pub(crate) struct ColdRead<'c> {
+/// The tables at one commit. Whoever reads them before the next one shares this: to begin a read and to open the tables that all
+/// ask takes longer than to ask them.
+pub(super) struct Committed {
     /// None once it is being dropped.
-    pub(super) transaction: Option<ReadTransaction>,
-    pub(super) poisoned: Arc<AtomicBool>,
-    // After the transaction, so that it is dropped after it.
-    pub(super) _guard: RwLockReadGuard<'c, State>,
+    transaction: Option<ReadTransaction>,
+    poisoned: Arc<AtomicBool>,
+    checkpoint: OnceLock<u64>,
+    log: OnceLock<Log>,
+    postings: OnceLock<Postings>,
 }
 
-impl Drop for ColdRead<'_> {
-    fn drop(&mut self) {
-        guard::quietly(|| drop(self.transaction.take()));
+impl Committed {
+    pub fn new(transaction: ReadTransaction, poisoned: Arc<AtomicBool>) -> Committed {
+        Committed {
+            transaction: Some(transaction),
+            poisoned,
+            checkpoint: OnceLock::new(),
+            log: OnceLock::new(),
+            postings: OnceLock::new(),
+        }
     }
+}
+
+impl Drop for Committed {
+    fn drop(&mut self) {
+        guard::quietly(|| {
+            drop((self.log.take(), self.postings.take()));
+            drop(self.transaction.take());
+        });
+    }
+}
+
+/// What was made once, or is made now. Where that fails, it is tried again the next time.
+fn once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    match cell.get() {
+        Some(made) => Ok(made),
+        None => make().map(|made| cell.get_or_init(|| made)),
+    }
+}
+
+/// A read of the tables at one commit.
+pub(crate) struct ColdRead<'c> {
+    pub(super) committed: Arc<Committed>,
+    // After what it guards, so that it is dropped after it.
+    pub(super) _guard: RwLockReadGuard<'c, State>,
 }
 
 impl ColdRead<'_> {
     fn transaction(&self) -> Result<&ReadTransaction> {
-        self.transaction.as_ref().ok_or_else(closed)
+        self.committed.transaction.as_ref().ok_or_else(closed)
     }
 
     fn table(&self, definition: TableDefinition<Bytes, Bytes>, what: &'static str) -> Result<ReadTable> {
@@ -52,15 +84,15 @@ impl ColdRead<'_> {
         definition: TableDefinition<Bytes, Bytes>,
         what: &'static str,
     ) -> Result<Option<ReadTable>> {
-        guard::reading(what, &self.poisoned, || match self.transaction()?.open_table(definition) {
-            Ok(table) => Ok(Some(ReadTable::new(table, what, self.poisoned.clone()))),
+        guard::reading(what, &self.committed.poisoned, || match self.transaction()?.open_table(definition) {
+            Ok(table) => Ok(Some(ReadTable::new(table, what, self.committed.poisoned.clone()))),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             Err(error) => Err(failed(what, redb::Error::from(error))),
         })
     }
 
     fn meta_value<const N: usize>(&self, name: &str) -> Result<Option<[u8; N]>> {
-        let found = guard::reading("meta", &self.poisoned, || {
+        let found = guard::reading("meta", &self.committed.poisoned, || {
             let table =
                 self.transaction()?.open_table(META).map_err(|e| failed("meta", redb::Error::from(e)))?;
             let found = table.get(name).map_err(|e| failed("meta", e))?;
@@ -78,7 +110,7 @@ impl ColdRead<'_> {
 
     /// Whether the names in `meta` are what they were: one that is damaged would be taken for one that is not there.
     fn check_names(&self) -> Result<()> {
-        guard::reading("meta", &self.poisoned, || {
+        guard::reading("meta", &self.committed.poisoned, || {
             let fault = |e| failed("meta", redb::Error::from(e));
             let table =
                 self.transaction()?.open_table(META).map_err(|e| failed("meta", redb::Error::from(e)))?;
@@ -93,8 +125,11 @@ impl ColdRead<'_> {
 
     /// C, alone.
     pub fn checkpoint(&self) -> Result<u64> {
-        let value = self.meta_value("checkpoint")?;
-        value.map(u64::from_be_bytes).ok_or_else(|| Error::corrupt("meta.checkpoint", "nothing"))
+        let read = || {
+            let value = self.meta_value("checkpoint")?;
+            value.map(u64::from_be_bytes).ok_or_else(|| Error::corrupt("meta.checkpoint", "nothing"))
+        };
+        once(&self.committed.checkpoint, read).copied()
     }
 
     /// The chain hash at C.
@@ -140,12 +175,12 @@ impl ColdRead<'_> {
         })
     }
 
-    pub fn log(&self) -> Result<Log> {
-        Ok(Log(self.table(LOG, "the log")?))
+    pub fn log(&self) -> Result<&Log> {
+        once(&self.committed.log, || Ok(Log(self.table(LOG, "the log")?)))
     }
 
-    pub fn postings(&self) -> Result<Postings> {
-        Ok(Postings(self.table(POSTINGS, LISTS)?))
+    pub fn postings(&self) -> Result<&Postings> {
+        once(&self.committed.postings, || Ok(Postings(self.table(POSTINGS, LISTS)?)))
     }
 
     /// Refuses tables whose `meta` tells of another log than they have.

@@ -88,7 +88,7 @@ impl View<'_> {
 
     /// How many entries a counted list has in the tables up to a position.
     fn rank(&self, term: &Term, position: u64) -> Result<u64> {
-        let chunk = self.postings.chunk_before(term.as_bytes(), position)?;
+        let chunk = self.postings()?.chunk_before(term.as_bytes(), position)?;
         Ok(chunk.map_or(0, |chunk| chunk.before + within(&chunk, 0, position)))
     }
 
@@ -96,10 +96,10 @@ impl View<'_> {
     /// that spans a place drawn evenly gives a density that is right on average, however unevenly the list lies.
     fn sampled(&self, term: &Term, first: u64, last: u64) -> Result<Estimate> {
         let term = term.as_bytes();
-        let Some(end) = self.postings.chunk_before(term, last)? else { return Ok(Estimate::NONE) };
-        let Some(mut low) = (match self.postings.chunk_before(term, first)? {
+        let Some(end) = self.postings()?.chunk_before(term, last)? else { return Ok(Estimate::NONE) };
+        let Some(mut low) = (match self.postings()?.chunk_before(term, first)? {
             Some(chunk) => Some(chunk),
-            None => self.postings.chunk_after(term, first)?,
+            None => self.postings()?.chunk_after(term, first)?,
         }) else {
             return Ok(Estimate::NONE);
         };
@@ -108,7 +108,7 @@ impl View<'_> {
             if start(&low) >= start(&end) {
                 return Ok(Estimate::exactly(entries));
             }
-            match self.postings.chunk_after(term, through(&low) + 1)? {
+            match self.postings()?.chunk_after(term, through(&low) + 1)? {
                 Some(next) => low = next,
                 None => return Ok(Estimate::exactly(entries)),
             }
@@ -124,7 +124,7 @@ impl View<'_> {
         for sample in 0..SAMPLES {
             let place = gap.0 + length / (2 * SAMPLES) * (2 * sample + 1);
             let around =
-                (self.postings.chunk_before(term, place)?, self.postings.chunk_after(term, place + 1)?);
+                (self.postings()?.chunk_before(term, place)?, self.postings()?.chunk_after(term, place + 1)?);
             // Before the first chunk of the gap there is nothing.
             if let (Some(chunk), Some(next)) = around
                 && start(&chunk) >= gap.0

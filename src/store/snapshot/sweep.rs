@@ -59,7 +59,7 @@ impl View<'_> {
                 tail.sweep(range, first.max(self.checkpoint + 1), last, &mut page.entries);
             }
         }
-        page.next = self.postings.sweep(start, &range.until, last, CHUNKS, |chunk| {
+        page.next = self.postings()?.sweep(start, &range.until, last, CHUNKS, |chunk| {
             page.entries.extend(chunk.positions.iter().filter(|p| (first..=last).contains(p)));
             page.chunks += 1;
         })?;
