@@ -600,3 +600,27 @@ fn a_limit_of_time_and_one_of_memory_are_kept() {
         assert!(work.peak < (4 << 20) + (24 << 20), "{statement} held {} MiB", work.peak >> 20);
     }
 }
+
+#[test]
+fn to_verify_a_view_takes_no_more_memory_the_more_groups_it_has() {
+    let _turn = turn();
+    let db = Options::new().query_memory(1 << 20).in_memory().unwrap();
+    query(&db, "DEFINE VIEW v AS EVENTS 'E.x' GROUP BY data.key AS key SELECT sum(data.n) AS n");
+    let event = |at: u64| {
+        let data = format!(r#"{{"key":"{at:0>500}","n":{at}}}"#).parse::<Value>().unwrap();
+        NewEvent::new("E.x").on(("E", at)).data(&data)
+    };
+    const GROUPS: u64 = 20_000;
+    db.emit_all((0..GROUPS).map(event)).unwrap();
+    query(&db, "CHECKPOINT");
+    let began = Instant::now();
+    while db.verify().unwrap().states < GROUPS {
+        assert!(began.elapsed() < PATIENCE, "the view is not kept");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (found, work) = work(|| db.verify().unwrap());
+    assert_eq!(found.faults, [""; 0]);
+    assert_eq!(found.states, GROUPS, "each group is compared once");
+    // Runs of the log, what is known of entities and pages of the file come beside them.
+    assert!(work.peak < (1 << 20) + (20 << 20), "it held {} MiB", work.peak >> 20);
+}

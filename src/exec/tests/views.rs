@@ -425,4 +425,14 @@ fn what_is_not_kept_of_a_view_of_many_groups_is_worked_out() {
     assert_eq!(session.lines("READ v"), lines);
     assert_eq!(session.lines("READ v WHERE customer = 'k100' AND what = 'Order.paid'"), [long]);
     assert_eq!(session.lines("READ v WHERE customer = 'k048' AND what = 'Order.paid'"), lines[50..51]);
+    // VERIFY compares them range by range, and each fault is told once.
+    let write = |key: &[u8], bytes: Vec<u8>| {
+        store.shared().cold.write("a test", |tables| tables.put_group(position, key, bytes)).unwrap();
+    };
+    write(&keys[300], vec![1; 40]);
+    write(&[&keys[200][..], b"x"].concat(), vec![0; 40]);
+    let found = crate::store::check::verify(&store.snapshot()).unwrap();
+    let told = |what: &str| found.faults.iter().filter(|fault| fault.contains(what)).count();
+    assert_eq!(found.faults.len(), 3, "{:?}", found.faults);
+    assert_eq!((told("is not kept as its events make it"), told("and no event makes it")), (2, 1));
 }

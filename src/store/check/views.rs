@@ -10,8 +10,11 @@ use crate::event::record::Record;
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::view::{Groups, LARGEST, Part};
 
-/// How many events are looked at at a time.
-const RUN: usize = 4096;
+/// How many events are looked at at a time, and about how many bytes.
+const RUN: (usize, usize) = (4096, 4 << 20);
+
+/// What one group takes beside its bytes, about.
+const ENTRY: usize = 100;
 
 /// Compares all that is kept of views.
 pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
@@ -26,22 +29,85 @@ pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<(
     Ok(())
 }
 
+/// Compares the groups of a view: those of one range of keys after another, so that few are held at a time. Each range takes a look at
+/// the whole log.
 fn groups(
     snapshot: &Snapshot,
-    (name, definition): (&str, Position),
+    view: (&str, Position),
     groups: &dyn Groups,
     found: &mut Verification,
 ) -> Result<()> {
-    let (through, mut kept, damage) = snapshot.read(|view| {
-        let mut kept: BTreeMap<Vec<u8>, Result<Vec<u8>>> = BTreeMap::new();
-        let (mut damage, mut from) = (Vec::new(), Vec::new());
+    // As much as a query may hold: half for what is kept, half for what the log makes.
+    let most = snapshot.query_memory() / 2;
+    let (mut range, mut damaged) = (Range { from: Vec::new(), until: None }, false);
+    loop {
+        let (through, kept, damage) = kept(snapshot, view.1, &mut range, most)?;
+        for error in &damage {
+            found.fault(format!("the groups of the view {}: {}", view.0, super::words(error)));
+        }
+        damaged |= !damage.is_empty();
+        // What is kept may be of newer events than this snapshot shows.
+        let expected = match made(&snapshot.now(), groups, through, &mut range, most) {
+            // Where the log is damaged, that was told.
+            Err(Error::Corrupt { .. }) => return Ok(()),
+            made => made?,
+        };
+        differences(view.0, &range, kept, expected, damaged, found);
+        match range.until {
+            Some(until) if !found.full() => range = Range { from: until, until: None },
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Keys of groups: from one on, and before another if there is one.
+struct Range {
+    from: Vec<u8>,
+    until: Option<Vec<u8>>,
+}
+
+impl Range {
+    fn has(&self, key: &[u8]) -> bool {
+        *self.from <= *key && self.until.as_ref().is_none_or(|until| *key < **until)
+    }
+
+    /// Leaves the last of some groups for the next range, until the others take half of what they may. One stays.
+    fn shorten(&mut self, made: &mut Part, held: &mut usize, most: usize) {
+        while *held > most / 2
+            && made.len() > 1
+            && let Some((key, bytes)) = made.pop_last()
+        {
+            *held = held.saturating_sub(ENTRY + key.len() + bytes.len());
+            self.until = Some(key);
+        }
+    }
+}
+
+type Kept = BTreeMap<Vec<u8>, Result<Vec<u8>>>;
+
+/// What is kept of the groups of a range, up to which position, and where they cannot be read. The range ends where they are enough.
+fn kept(
+    snapshot: &Snapshot,
+    definition: Position,
+    range: &mut Range,
+    most: usize,
+) -> Result<(u64, Kept, Vec<Error>)> {
+    snapshot.read(|view| {
+        let (mut kept, mut held, mut until) = (Kept::new(), 0, None);
+        let (mut damage, mut from) = (Vec::new(), range.from.clone());
         let through = view.cold().followed(definition)?;
-        while through.is_some() {
+        while through.is_some() && until.is_none() {
             let begin = from.clone();
-            let read = view.cold().each_group_from(definition, &begin, |key, bytes| {
+            let read = view.cold().groups_from(definition, &begin, |key, bytes| {
+                view.go_on()?;
+                if held > most {
+                    until = Some(key.to_vec());
+                    return Ok(false);
+                }
+                held += ENTRY + key.len() + bytes.as_ref().map_or(0, |bytes| bytes.len());
                 kept.insert(key.to_vec(), bytes.map(<[u8]>::to_vec));
                 from = key.to_vec();
-                Ok(())
+                Ok(true)
             });
             match read {
                 Err(error @ Error::Corrupt { .. }) if damage.len() < super::MOST_FAULTS => damage.push(error),
@@ -56,17 +122,62 @@ fn groups(
                 None => break,
             }
         }
+        range.until = until;
         Ok((through.unwrap_or(0), kept, damage))
-    })?;
-    for error in &damage {
-        found.fault(format!("the groups of the view {name}: {}", super::words(error)));
+    })
+}
+
+/// What the log makes of the groups of a range, up to a position. The range ends earlier where they take more than they may.
+fn made(
+    snapshot: &Snapshot,
+    groups: &dyn Groups,
+    through: u64,
+    range: &mut Range,
+    most: usize,
+) -> Result<Part> {
+    let (mut whole, mut held, limits) = (Part::new(), 0_usize, snapshot.limits());
+    let mut rows = snapshot.log(1, through, Direction::Ascending);
+    loop {
+        let (mut run, mut bytes) = (Vec::new(), 0);
+        while run.len() < RUN.0
+            && bytes < RUN.1
+            && let Some(row) = rows.next().transpose()?
+        {
+            bytes += row.1.len();
+            run.push(row);
+        }
+        if run.is_empty() {
+            return Ok(whole);
+        }
+        let mut records = run.iter().map(|(position, bytes)| Record::open(Position(*position), bytes));
+        for (key, later) in groups.part(&mut records, &limits)? {
+            if !range.has(&key) {
+                continue;
+            }
+            let before = whole.get(&key);
+            held = held.saturating_sub(before.map_or(0, |before| ENTRY + key.len() + before.len()));
+            let joined = match before {
+                Some(before) => groups.join(before, &later)?,
+                None => later,
+            };
+            held += ENTRY + key.len() + joined.len();
+            whole.insert(key, joined);
+            if held > most {
+                range.shorten(&mut whole, &mut held, most);
+            }
+        }
     }
-    // What is kept may be of newer events than this snapshot shows.
-    let expected = match made(&snapshot.now(), groups, through) {
-        // Where the log is damaged, that was told.
-        Err(Error::Corrupt { .. }) => return Ok(()),
-        made => made?,
-    };
+}
+
+/// Tells where what is kept is not what the log makes.
+fn differences(
+    name: &str,
+    range: &Range,
+    mut kept: Kept,
+    expected: Part,
+    damaged: bool,
+    found: &mut Verification,
+) {
     for (key, expected) in expected {
         found.states += 1;
         match kept.remove(&key) {
@@ -82,33 +193,12 @@ fn groups(
             Some(Err(error)) => found.fault(super::words(&error)),
             None if expected.len() > LARGEST => {}
             // It may be where nothing can be read.
-            None if !damage.is_empty() => {}
+            None if damaged => {}
             None => found.fault(format!("a group of the view {name} is not kept: {}", said(&key))),
         }
     }
-    for key in kept.into_keys() {
+    for key in kept.into_keys().filter(|key| range.has(key)) {
         found.fault(format!("a group of the view {name} is kept, and no event makes it: {}", said(&key)));
-    }
-    Ok(())
-}
-
-/// What the log makes, up to a position.
-fn made(snapshot: &Snapshot, groups: &dyn Groups, through: u64) -> Result<Part> {
-    let (mut whole, limits) = (Part::new(), snapshot.limits());
-    let mut rows = snapshot.log(1, through, Direction::Ascending);
-    loop {
-        let run = rows.by_ref().take(RUN).collect::<Result<Vec<_>>>()?;
-        if run.is_empty() {
-            return Ok(whole);
-        }
-        let mut records = run.iter().map(|(position, bytes)| Record::open(Position(*position), bytes));
-        for (key, later) in groups.part(&mut records, &limits)? {
-            let joined = match whole.get(&key) {
-                Some(before) => groups.join(before, &later)?,
-                None => later,
-            };
-            whole.insert(key, joined);
-        }
     }
 }
 

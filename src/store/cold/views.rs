@@ -54,22 +54,12 @@ impl ColdRead<'_> {
     pub fn each_group(
         &self,
         definition: Position,
-        group: impl FnMut(&[u8], Result<&[u8]>) -> Result<()>,
-    ) -> Result<()> {
-        self.each_group_from(definition, &[], group)
-    }
-
-    /// The same from a key on.
-    pub fn each_group_from(
-        &self,
-        definition: Position,
-        from: &[u8],
         mut group: impl FnMut(&[u8], Result<&[u8]>) -> Result<()>,
     ) -> Result<()> {
-        self.groups_from(definition, from, |key, bytes| group(key, bytes).map(|()| true))
+        self.groups_from(definition, &[], |key, bytes| group(key, bytes).map(|()| true))
     }
 
-    /// The same until it is told to stop.
+    /// The same from a key on, until it is told to stop.
     pub fn groups_from(
         &self,
         definition: Position,
