@@ -64,6 +64,10 @@ pub struct Run {
     /// Wrap each line of JSON with the number of its statement, and close each statement
     #[arg(long)]
     pub envelope: bool,
+
+    /// Put a ' before texts in CSV that a spreadsheet would take for a formula
+    #[arg(long)]
+    pub csv_safe: bool,
 }
 
 impl Run {
@@ -72,6 +76,10 @@ impl Run {
         if self.envelope && format != Format::Json {
             let format = format.name();
             return Err(Failure::Usage(format!("--envelope is for JSON, not for --format {format}")));
+        }
+        if self.csv_safe && format != Format::Csv {
+            let format = format.name();
+            return Err(Failure::Usage(format!("--csv-safe is for --format csv, not for {format}")));
         }
         Ok(())
     }

@@ -48,12 +48,12 @@ pub trait Renderer {
 }
 
 /// The renderer of a format.
-pub fn new(format: Format, envelope: bool, terminal: &Terminal) -> Box<dyn Renderer> {
+pub fn new(format: Format, envelope: bool, csv_safe: bool, terminal: &Terminal) -> Box<dyn Renderer> {
     match format {
         Format::Json if terminal.output => Box::new(Showing(json::Json::new(envelope))),
-        Format::Csv if terminal.output => Box::new(Showing(csv::Csv::default())),
+        Format::Csv if terminal.output => Box::new(Showing(csv::Csv::new(csv_safe))),
         Format::Json => Box::new(json::Json::new(envelope)),
-        Format::Csv => Box::new(csv::Csv::default()),
+        Format::Csv => Box::new(csv::Csv::new(csv_safe)),
         Format::Line => Box::new(line::Line::new(terminal)),
         Format::Table => Box::new(table::Table::new(terminal)),
     }

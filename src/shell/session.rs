@@ -75,6 +75,7 @@ pub struct Session {
     pub signals: Signals,
     format: Format,
     envelope: bool,
+    csv_safe: bool,
     /// How long a statement may take.
     limit: Option<Duration>,
     /// How long its text may be, in bytes.
@@ -116,11 +117,12 @@ impl Session {
             signals,
             format,
             envelope: run.envelope,
+            csv_safe: run.csv_safe,
             limit: run.time_limit,
             longest: opening.longest_statement(),
             footer: false,
             timer: false,
-            renderer: render::new(format, run.envelope, &terminal),
+            renderer: render::new(format, run.envelope, run.csv_safe, &terminal),
             out: BufWriter::with_capacity(BUFFER, io::stdout()),
             ran: 0,
             several: false,
@@ -183,7 +185,7 @@ impl Session {
     pub fn set_format(&mut self, format: Format) {
         self.format = format;
         self.envelope &= format == Format::Json;
-        self.renderer = render::new(format, self.envelope, &self.terminal);
+        self.renderer = render::new(format, self.envelope, self.csv_safe, &self.terminal);
     }
 
     pub fn parameters(&self) -> &Object {
@@ -215,7 +217,7 @@ impl Session {
     /// Runs what somebody entered at the prompt: it is counted for itself.
     pub fn run_entry(&mut self, text: &str) -> Result<(), Failure> {
         self.ran = 0;
-        self.renderer = render::new(self.format, self.envelope, &self.terminal);
+        self.renderer = render::new(self.format, self.envelope, self.csv_safe, &self.terminal);
         self.run_script(text)
     }
 

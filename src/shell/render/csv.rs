@@ -40,6 +40,7 @@ pub struct Csv {
     /// Rows that are still learnt from.
     sample: Vec<Record<'static>>,
     sampled: bool,
+    safe: bool,
 }
 
 impl Renderer for Csv {
@@ -53,21 +54,21 @@ impl Renderer for Csv {
         if let Row::Event { event, .. } = row {
             self.settle(out)?;
             self.head(EVENT.map(str::to_owned).to_vec(), out)?;
-            return write_row(&event_cells(event), out);
+            return self.write_row(event_cells(event), out);
         }
         if let Row::Traced(traced) = row {
             self.settle(out)?;
             self.head(["depth"].into_iter().chain(EVENT).map(str::to_owned).collect(), out)?;
             let mut cells = vec![Some(Cell::number(traced.depth))];
             cells.extend(event_cells(&traced.event));
-            return write_row(&cells, out);
+            return self.write_row(cells, out);
         }
         if let Row::Blame(leaf) = row {
             self.settle(out)?;
             self.head(["path", "value"].into_iter().chain(EVENT).map(str::to_owned).collect(), out)?;
             let mut cells = vec![Some(Cell::text(leaf.path.to_string())), Some(Cell::plain(&leaf.value))];
             cells.extend(event_cells(&leaf.event));
-            return write_row(&cells, out);
+            return self.write_row(cells, out);
         }
         let record = flat(grid::members(row));
         if !self.sampled {
@@ -92,9 +93,15 @@ impl Renderer for Csv {
 }
 
 impl Csv {
+    /// With no texts, if it is to be safe, that a spreadsheet would take for a formula.
+    pub fn new(safe: bool) -> Csv {
+        Csv { safe, ..Csv::default() }
+    }
+
     fn write(&mut self, record: Record<'_>, out: &mut dyn Write) -> io::Result<()> {
         self.head(self.block.columns.clone(), out)?;
-        write_row(&self.block.arrange(record), out)
+        let cells = self.block.arrange(record);
+        self.write_row(cells, out)
     }
 
     fn head(&mut self, columns: Vec<String>, out: &mut dyn Write) -> io::Result<()> {
@@ -104,10 +111,27 @@ impl Csv {
         if !self.header.is_empty() {
             out.write_all(b"\r\n")?;
         }
-        write_row(&columns.iter().map(|name| Some(Cell::text(name.as_str()))).collect::<Vec<_>>(), out)?;
+        self.write_row(columns.iter().map(|name| Some(Cell::text(name.as_str()))).collect(), out)?;
         self.header = columns;
         Ok(())
     }
+
+    fn write_row(&self, mut cells: Vec<Option<Cell>>, out: &mut dyn Write) -> io::Result<()> {
+        if self.safe {
+            cells
+                .iter_mut()
+                .flatten()
+                .filter(|cell| is_formula(cell))
+                .for_each(|cell| cell.text.insert(0, '\''));
+        }
+        write_row(&cells, out)
+    }
+}
+
+/// Whether a spreadsheet may take a text for a formula: OWASP, "CSV Injection".
+fn is_formula(cell: &Cell) -> bool {
+    cell.kind == Kind::Text
+        && cell.text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'])
 }
 
 fn flat(members: Object) -> Record<'static> {
@@ -202,6 +226,19 @@ mod tests {
             csv(&[r#"{"a":"x,y","b":"say \"no\"","c":"two\nlines","d":"","e":null,"f":1.5}"#]),
             "a,b,c,d,e,f\r\n\"x,y\",\"say \"\"no\"\"\",\"two\nlines\",\"\",,1.5\r\n"
         );
+    }
+
+    #[test]
+    fn a_safe_one_has_no_formulas() {
+        let fields = r#"{"a":"=1+1","b":"@x","c":"-x, y","d":-1,"e":"\tx","f":"1-1","-g":""}"#;
+        let Value::Object(fields) = fields.parse().unwrap() else { panic!() };
+        let written = |safe| {
+            let (mut out, mut csv) = (Vec::new(), Csv::new(safe));
+            csv.row(&Row::from(fields.clone()), &mut out).and_then(|()| csv.end(&mut out)).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(false), "a,b,c,d,e,f,-g\r\n=1+1,@x,\"-x, y\",-1,\tx,1-1,\"\"\r\n");
+        assert_eq!(written(true), "a,b,c,d,e,f,'-g\r\n'=1+1,'@x,\"'-x, y\",-1,'\tx,1-1,\"\"\r\n");
     }
 
     #[test]
