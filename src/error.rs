@@ -286,7 +286,7 @@ impl Error {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Error {
-        Error::Invalid { what: what.into(), expected: expected.into(), found: found.into() }
+        Error::Invalid { what: readable(what), expected: readable(expected), found: readable(found) }
     }
 
     pub(crate) fn conflict(
@@ -294,19 +294,19 @@ impl Error {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Error {
-        Conflict::other(what, expected, found).into()
+        Conflict::other(readable(what), readable(expected), readable(found)).into()
     }
 
     pub(crate) fn corrupt(place: impl Into<String>, found: impl Into<String>) -> Error {
         Error::Corrupt {
-            place: place.into(),
-            found: found.into(),
+            place: readable(place),
+            found: readable(found),
             advice: "run VERIFY, and restore a copy if it names damage".to_owned(),
         }
     }
 
     pub(crate) fn io(doing: impl Into<String>, source: io::Error) -> Error {
-        Error::Io { doing: doing.into(), source: Arc::new(source) }
+        Error::Io { doing: readable(doing), source: Arc::new(source) }
     }
 
     pub(crate) fn unopenable(path: &Path, reason: impl fmt::Display, advice: impl Into<String>) -> Error {
@@ -314,7 +314,7 @@ impl Error {
     }
 
     pub(crate) fn stopped(reason: impl Into<String>) -> Error {
-        Error::Stopped { reason: reason.into() }
+        Error::Stopped { reason: readable(reason) }
     }
 }
 
@@ -340,6 +340,19 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// Part of a message, without the middle of one that nobody reads to its end: whatever is quoted in it, a message takes a few KiB.
+fn readable(text: impl Into<String>) -> String {
+    const MOST: usize = 2000;
+    const BEHIND: usize = 200;
+    let text = text.into();
+    if text.len() <= MOST {
+        return text;
+    }
+    let begin = (0..=MOST - BEHIND).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let end = (text.len() - BEHIND..).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    format!("{} … ({} left out) … {}", &text[..begin], size((end - begin) as u64), &text[end..])
+}
+
 /// Cuts a text that a message quotes: a message is for reading.
 pub(crate) fn shorten(text: &str) -> String {
     const MOST: usize = 60;
@@ -349,4 +362,27 @@ pub(crate) fn shorten(text: &str) -> String {
     let mut short: String = text.chars().take(MOST - 1).collect();
     short.push('…');
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_short_whatever_it_quotes() {
+        let long = "é".repeat(1 << 20);
+        let io = std::io::Error::from(std::io::ErrorKind::NotFound);
+        for error in [
+            Error::invalid("a text", "a short one", &long),
+            Error::invalid(&long, &long, &long),
+            Error::conflict(&long, &long, &long),
+            Error::corrupt(&long, &long),
+            Error::io(&long, io),
+            Error::stopped(&long),
+        ] {
+            let told = error.to_string();
+            assert!(told.len() < 7000 && told.contains("left out"), "{} bytes", told.len());
+        }
+        assert_eq!(Error::stopped("x".repeat(2000)).to_string().len(), "stopped: ".len() + 2000);
+    }
 }
