@@ -27,6 +27,7 @@ mod follow;
 pub(crate) mod group;
 pub(crate) mod journal;
 pub(crate) mod kept;
+mod moves;
 pub(crate) mod options;
 mod pace;
 pub(crate) mod pack;

@@ -177,7 +177,7 @@ impl Db {
                     }
                     ProgramKind::Reaction | ProgramKind::Webhook => head,
                 };
-                shared.create_cursor(&follower, Cursor { position, heard: head, text: String::new() })?;
+                shared.create_cursor(&follower, Cursor::new(position, head, String::new()))?;
             }
         }
         Ok(())

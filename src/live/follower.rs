@@ -163,7 +163,7 @@ impl Follower {
             return Ok(cursor);
         }
         self.heard = self.program.origin.0;
-        let cursor = Cursor { position: start.0, heard: self.heard, text: String::new() };
+        let cursor = Cursor::new(start.0, self.heard, String::new());
         self.shared.create_cursor(&self.who, cursor.clone())?;
         Ok(cursor)
     }

@@ -84,7 +84,7 @@ impl Subscription {
         let (said, text) = (subscription.plan.from, subscription.plan.said());
         match shared.cursors.get(&follower)? {
             None => {
-                let cursor = Cursor { position: subscription.place(), heard: 0, text };
+                let cursor = Cursor::new(subscription.place(), 0, text);
                 shared.create_cursor(&follower, cursor)?;
             }
             Some(cursor) => {

@@ -32,6 +32,8 @@ impl Shared {
     /// Moves the frozen tail, if there is one, and lets its journal segment be used again.
     pub fn checkpoint_frozen(&self) -> Result<()> {
         let Some(frozen) = self.tails().frozen else { return Ok(()) };
+        // Its part of the journal, which is written over then, may tell of moves that the tables do not know.
+        self.write_cursors()?;
         // Not longer than that: lists stay as long as somebody has the catalog that they are of.
         let limits = self.limits();
         let written = {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::catalog::Catalog;
 use super::group::{Group, Outcome, Prepared};
 use super::journal::{AppendError, FrameBuffer, Journal, Kind, Made, Salt};
+use super::moves;
 use super::queue::{Next, Pending, Queue, Turn};
 use super::stage::Batch;
 use super::tail::Tail;
@@ -24,6 +25,8 @@ pub(crate) struct Committer {
     /// What a try to create it made and could not remove again.
     made: Vec<Made>,
     pub(super) frame: FrameBuffer,
+    /// That of the moves of cursors.
+    moves: FrameBuffer,
     pub(super) ids: IdSource,
     /// When the newest event was recorded.
     recorded: Option<Timestamp>,
@@ -37,6 +40,7 @@ impl Committer {
             salt,
             made: Vec::new(),
             frame: FrameBuffer::new(),
+            moves: FrameBuffer::new(),
             ids: IdSource::default(),
             recorded,
             reopened: true,
@@ -164,6 +168,7 @@ impl Shared {
             }
         };
         let synced = self.watch.synced();
+        self.tell_moves(journal, committer, first, synced)?;
         let appended = journal.append(&mut committer.frame, first, count as u32, synced);
         match appended {
             Ok(()) => {}
@@ -178,6 +183,27 @@ impl Shared {
             self.upkeep.ask(|asked| asked.fill = true);
         }
         Ok(())
+    }
+
+    /// Tells the journal of the places that were acknowledged since the last frame: they are durable with this one.
+    fn tell_moves(
+        &self,
+        journal: &Journal,
+        committer: &mut Committer,
+        first: u64,
+        synced: u64,
+    ) -> Result<()> {
+        let moves = self.cursors.afoot();
+        if moves.is_empty() {
+            return Ok(());
+        }
+        committer.moves.begin(Kind::Cursors, committer.salt);
+        moves::write(&moves, committer.moves.payload_mut())?;
+        match journal.append(&mut committer.moves, first, 0, synced) {
+            // Where there is no room for it, the tables are told soon.
+            Ok(()) | Err(AppendError::NoSpace(_)) => Ok(()),
+            Err(AppendError::Failed(error)) => Err(self.stop(error)),
+        }
     }
 
     /// Creates the journal of this session: its salt is durable in the tables before its first frame.

@@ -1,11 +1,13 @@
 //! Cursors: where those who follow the log are in it, kept.
 //!
-//! A named subscription has one, and so has every program. All of them are in memory. A move is written in the background, soon:
-//! a crash loses the last moves at most, and what they stood for is delivered again. To make one and to drop one is
-//! durable at once, and so is a move where somebody waits for it. A cursor is never ahead of what is durable of the log.
+//! A named subscription has one, and so has every program. All of them are in memory. A move goes into the journal with the next frame of
+//! events ([`moves`]), and the background writes it into the tables, soon, also where there is no such frame: a crash loses the last
+//! moves at most, and what they stood for is delivered again. To make one and to drop one is durable at once, and so is a move where
+//! somebody waits for it. A cursor is never ahead of what is durable of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{Catalog, Program, ProgramKind};
 use super::cold::Tables;
+use super::moves::{self, Move};
 use super::{Shared, locked};
 use crate::entity::{Name, Position};
 use crate::error::{Error, Result};
@@ -23,7 +26,7 @@ const SOON: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Whose place it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Follower {
     /// A subscription, by its name.
     Subscription(String),
@@ -55,6 +58,15 @@ pub(crate) struct Cursor {
     pub heard: u64,
     /// What it follows, as it was said. Of what runs by itself: what it struggles with, or did last.
     pub text: String,
+    /// Which of those of this name it is: one that was dropped and made anew has another number. 0 of those that earlier versions made.
+    #[serde(default)]
+    pub birth: u64,
+}
+
+impl Cursor {
+    pub fn new(position: u64, heard: u64, text: String) -> Cursor {
+        Cursor { position, heard, text, birth: 0 }
+    }
 }
 
 /// All cursors of an open database.
@@ -62,6 +74,8 @@ pub(crate) struct Cursor {
 pub(crate) struct Cursors {
     state: Mutex<State>,
     changed: Condvar,
+    /// Whether some have moved that are not in the journal.
+    afoot: AtomicBool,
     /// Held while they are written, so that an older place does not come after a newer one.
     writing: Mutex<()>,
 }
@@ -71,9 +85,8 @@ struct State {
     cursors: BTreeMap<Follower, Result<Cursor>>,
     /// Those that moved since they were written.
     moved: BTreeSet<Follower>,
-    /// The how manieth was made of those made since the database was opened: one that was dropped and made anew is another.
-    births: BTreeMap<Follower, u64>,
-    made: u64,
+    /// Those that moved since a frame of the journal told of them.
+    afoot: BTreeSet<Follower>,
     /// Those that somebody reads by now.
     attached: BTreeMap<Follower, String>,
     /// What those struggle with that run now.
@@ -125,6 +138,10 @@ impl Cursors {
         let Some(Ok(cursor)) = state.cursors.get_mut(follower) else { return };
         let before = cursor.clone();
         change(cursor);
+        if (cursor.position, cursor.heard) != (before.position, before.heard) {
+            state.afoot.insert(follower.clone());
+            self.afoot.store(true, Ordering::Release);
+        }
         if *cursor != before && state.moved.insert(follower.clone()) && state.moved.len() == 1 {
             self.changed.notify_all();
         }
@@ -133,19 +150,41 @@ impl Cursors {
     /// Which of those of this name it is: another one has another number. None where there is none.
     pub fn birth(&self, follower: &Follower) -> Option<u64> {
         let state = locked(&self.state);
-        let birth = || state.births.get(follower).copied().unwrap_or(0);
-        state.cursors.contains_key(follower).then(birth)
+        // One that is damaged has none that anybody knows.
+        state.cursors.get(follower).map(|cursor| cursor.as_ref().map_or(0, |cursor| cursor.birth))
     }
 
     /// Moves a cursor as [`change`](Self::change) does, if it is still the one that was born so. Says whether it is.
     pub fn change_born(&self, follower: &Follower, birth: u64, change: impl FnOnce(&mut Cursor)) -> bool {
         let mut state = locked(&self.state);
-        let born = state.births.get(follower).copied().unwrap_or(0);
-        let is_it = born == birth && state.cursors.contains_key(follower);
+        let is_it = state.cursors.get(follower).is_some_and(|cursor| match cursor {
+            Ok(cursor) => cursor.birth == birth,
+            Err(_) => birth == 0,
+        });
         if is_it {
             self.change_locked(&mut state, follower, change);
         }
         is_it
+    }
+
+    /// The moves that the journal is to tell of next.
+    pub(super) fn afoot(&self) -> Vec<Move> {
+        if !self.afoot.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        let mut state = locked(&self.state);
+        let mut taken = Vec::new();
+        while taken.len() < moves::MOST
+            && let Some(follower) = state.afoot.pop_first()
+        {
+            if let Some(Ok(cursor)) = state.cursors.get(&follower) {
+                taken.push(Move::of(&follower, cursor));
+            }
+        }
+        if !state.afoot.is_empty() {
+            self.afoot.store(true, Ordering::Release);
+        }
+        taken
     }
 
     /// Who reads it now, as they said when they began.
@@ -218,13 +257,14 @@ impl Shared {
 
     /// Makes a cursor. When this returns it is durable.
     pub fn create_cursor(&self, follower: &Follower, cursor: Cursor) -> Result<()> {
+        let birth = getrandom::u64().map_err(|e| {
+            Error::io("asking the system for a random number", std::io::Error::other(e.to_string()))
+        })?;
+        let cursor = Cursor { birth: birth.max(1), ..cursor };
         let _writing = locked(&self.cursors.writing);
         self.cold.write("making a cursor", |tables| tables.put_cursor(follower, &cursor))?;
         let mut state = locked(&self.cursors.state);
         state.moved.remove(follower);
-        state.made += 1;
-        let birth = state.made;
-        state.births.insert(follower.clone(), birth);
         state.cursors.insert(follower.clone(), Ok(cursor));
         Ok(())
     }
@@ -347,7 +387,13 @@ mod tests {
     }
 
     fn at(position: u64) -> Cursor {
-        Cursor { position, heard: 0, text: "'*'".to_owned() }
+        Cursor::new(position, 0, "'*'".to_owned())
+    }
+
+    /// Where it is, whichever it is.
+    fn kept(store: &Store) -> Option<Cursor> {
+        let cursor = store.shared().cursors.get(&billing()).unwrap();
+        cursor.map(|cursor| Cursor { birth: 0, ..cursor })
     }
 
     fn append(store: &Store, events: u64) {
@@ -363,19 +409,19 @@ mod tests {
         let store = Store::create(path(), options(&disk)).unwrap();
         append(&store, 5);
         let shared = store.shared();
-        assert_eq!(shared.cursors.get(&billing()).unwrap(), None);
+        assert_eq!(kept(&store), None);
         shared.create_cursor(&billing(), at(0)).unwrap();
         shared.cursors.change(&billing(), |cursor| cursor.position = 3);
-        assert_eq!(shared.cursors.get(&billing()).unwrap(), Some(at(3)));
+        assert_eq!(kept(&store), Some(at(3)));
         store.close().unwrap();
         let store = Store::open(path(), options(&disk)).unwrap();
-        assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(3)));
+        assert_eq!(kept(&store), Some(at(3)));
         assert!(store.shared().remove_cursor(&billing()).unwrap());
         assert!(!store.shared().remove_cursor(&billing()).unwrap());
         // Nothing was appended in this session: there is no journal to settle.
         store.close().unwrap();
         let store = Store::open(path(), options(&disk)).unwrap();
-        assert_eq!(store.shared().cursors.get(&billing()).unwrap(), None);
+        assert_eq!(kept(&store), None);
     }
 
     #[test]
@@ -389,7 +435,7 @@ mod tests {
         store.shared().cursors.change(&billing(), |cursor| cursor.position = 5);
         store.close().unwrap();
         let store = Store::open(path(), options(&disk)).unwrap();
-        assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(5)));
+        assert_eq!(kept(&store), Some(at(5)));
     }
 
     #[test]
@@ -402,7 +448,7 @@ mod tests {
             let disk = disk.crash(fate, 7);
             drop(store);
             let store = Store::open(path(), options(&disk)).unwrap();
-            assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(1)), "{fate:?}");
+            assert_eq!(kept(&store), Some(at(1)), "{fate:?}");
             store.shared().cursors.change(&billing(), |cursor| cursor.position = 4);
             let until = std::time::Instant::now() + Duration::from_secs(30);
             while !locked(&store.shared().cursors.state).moved.is_empty() {
@@ -414,7 +460,7 @@ mod tests {
             let disk = disk.crash(fate, 8);
             drop(store);
             let store = Store::open(path(), options(&disk)).unwrap();
-            assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(4)), "{fate:?}");
+            assert_eq!(kept(&store), Some(at(4)), "{fate:?}");
         }
     }
 
@@ -432,10 +478,51 @@ mod tests {
                 place.acknowledge_durably(Position(position)).unwrap();
                 let disk = disk.crash(fate, position);
                 let store = Store::open(path(), options(&disk)).unwrap();
-                let kept = store.shared().cursors.get(&billing()).unwrap();
-                assert_eq!(kept, Some(at(position)), "{fate:?}");
+                assert_eq!(kept(&store), Some(at(position)), "{fate:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_place_that_is_acknowledged_is_durable_with_the_next_append() {
+        use crate::store::place::Place;
+        for fate in Fate::ALL {
+            let disk = SimulatedDisk::new();
+            let store = Store::create(path(), options(&disk)).unwrap();
+            append(&store, 5);
+            store.shared().create_cursor(&billing(), at(1)).unwrap();
+            let acknowledge = |store: &Store, position| {
+                let place = Place::new(store.shared().clone(), "billing");
+                place.deliver(position);
+                place.acknowledge(Position(position)).unwrap();
+                append(store, 1);
+            };
+            let after_crash = |seed| {
+                let disk = disk.crash(fate, seed);
+                kept(&Store::open(path(), options(&disk)).unwrap())
+            };
+            acknowledge(&store, 3);
+            assert_eq!(after_crash(1), Some(at(3)), "{fate:?}");
+            acknowledge(&store, 4);
+            assert_eq!(after_crash(2), Some(at(4)), "{fate:?}");
+            // The journal's other half is written over what told of it.
+            store.checkpoint().unwrap();
+            assert_eq!(after_crash(3), Some(at(4)), "{fate:?}");
+            // Another one of this name is where it was made, whatever the journal tells of the one before.
+            acknowledge(&store, 5);
+            assert!(store.shared().remove_cursor(&billing()).unwrap());
+            assert_eq!(after_crash(4), None, "{fate:?}");
+            store.shared().create_cursor(&billing(), at(2)).unwrap();
+            append(&store, 1);
+            assert_eq!(after_crash(5), Some(at(2)), "{fate:?}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_an_earlier_version_is_read() {
+        let bytes = rmp_serde::to_vec(&(7_u64, 2_u64, "'*'")).unwrap();
+        let cursor: Cursor = rmp_serde::from_slice(&bytes).unwrap();
+        assert_eq!(cursor, Cursor { heard: 2, ..at(7) });
     }
 
     #[test]
@@ -452,13 +539,10 @@ mod tests {
             disk.remove(&side.path(path())).unwrap();
         }
         let store = Store::open(path(), options(&disk).accept_lost_journal(true)).unwrap();
-        assert_eq!(
-            (store.shared().head(), store.shared().cursors.get(&billing()).unwrap()),
-            (3, Some(at(3)))
-        );
+        assert_eq!((store.shared().head(), kept(&store)), (3, Some(at(3))));
         // What comes in the place of what was lost is delivered.
         append(&store, 1);
-        assert_eq!(store.shared().cursors.get(&billing()).unwrap(), Some(at(3)));
+        assert_eq!(kept(&store), Some(at(3)));
     }
 
     #[test]
@@ -492,6 +576,6 @@ mod tests {
         let error = store.shared().cursors.get(&billing()).unwrap_err();
         assert!(error.to_string().contains("the cursor of the subscription billing"), "{error}");
         assert!(store.shared().remove_cursor(&billing()).unwrap());
-        assert_eq!(store.shared().cursors.get(&billing()).unwrap(), None);
+        assert_eq!(kept(&store), None);
     }
 }

@@ -67,9 +67,10 @@ impl Place {
     /// Everything up to this position is done: whoever reads the subscription after this one goes on behind it. A position before
     /// the place changes nothing.
     ///
-    /// This waits for no disk: the place is written soon, within about a tenth of a second where the disk keeps up, and when the
-    /// database is closed. A crash before that loses the last moves, and what they stood for is delivered again: at least once,
-    /// never none. Where that costs too much, [`acknowledge_durably`](Self::acknowledge_durably) waits.
+    /// This waits for no disk: the place is durable with the next append to the database, or when it is written alone, within about a
+    /// tenth of a second where the disk keeps up, and when the database is closed. A crash before that loses the last moves, and what
+    /// they stood for is delivered again: at least once, never none. Where that costs too much,
+    /// [`acknowledge_durably`](Self::acknowledge_durably) waits.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a position that was not reached yet, [`Error::Conflict`] if the subscription was dropped, and

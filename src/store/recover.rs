@@ -15,6 +15,7 @@ use super::checkpoint::{self, JournalAfter};
 use super::cold::{Cold, Meta, at_opening};
 use super::disk::{Disk, File};
 use super::journal::{self, DatabaseId, Found, Frame, Kind, Remnant, Replay, Salt, Side};
+use super::moves::Moves;
 use super::options::Options;
 use super::pace::Paces;
 use super::tail::{Staged, Tail};
@@ -180,13 +181,17 @@ impl Opening<'_> {
         }
         let first = meta.checkpoint + 1;
         let tail = Arc::new(Tail::new(Side::A, first));
-        let mut next = first;
+        let (mut next, mut moves) = (first, Moves::default());
         for frame in replay.frames() {
             let frame = frame?;
-            if frame.kind == Kind::Events {
-                tail.extend(decode_frame(&frame.payload, &mut next, frame.count, catalog, options)?);
+            match frame.kind {
+                Kind::Events => {
+                    tail.extend(decode_frame(&frame.payload, &mut next, frame.count, catalog, options)?);
+                }
+                Kind::Cursors => moves.take_in(&frame.payload)?,
             }
         }
+        moves.apply(cold)?;
         let mut recovery = Recovery { replayed: next - first, ..Recovery::default() };
         if damage.is_some() {
             let last = Position(next - 1);
