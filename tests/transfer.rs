@@ -741,3 +741,48 @@ fn an_index_value_that_is_never_found_is_refused_however_it_comes() {
         assert_eq!(db.head().0, 1);
     }
 }
+
+#[test]
+fn the_last_year_is_kept_found_and_carried_like_any_other() {
+    let db = tiny();
+    let query = |db: &Db, text: &str| {
+        let answer = db.query(text, &Parameters::new()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        answer.rows.map(|row| Value::of(&row.unwrap()).unwrap().to_string()).collect::<Vec<_>>()
+    };
+    query(&db, "DEFINE INDEX until ON 'Pass.*' AS time(data.until)");
+    query(&db, "DEFINE ENTITY Pass ON issued SET until = data.until");
+    let last = "9999-12-31T23:59:59.999999Z";
+    let lines = [
+        ("1", "2024-01-01T00:00:00Z", "2025-01-01"),
+        ("2", last, "9999-12-31"),
+        ("3", "2024-01-01T00:00:00Z", last),
+    ]
+    .map(|(id, timestamp, until)| {
+        format!(
+            r#"{{"type":"Pass.issued","target":{{"type":"Pass","id":"{id}"}},"timestamp":"{timestamp}","data":{{"until":"{until}"}}}}"#
+        )
+    });
+    assert_eq!(import(&db, &lines.join("\n")).unwrap().added, 3);
+    let other = tiny();
+    assert_eq!(import(&other, &export(&db).lines().skip(2).collect::<Vec<_>>().join("\n")).unwrap().added, 3);
+    assert!(db.wait_for_indexes(std::time::Duration::from_secs(60)).unwrap());
+    for (db, index) in [(&db, true), (&other, false)] {
+        let find = |text: &str| {
+            query(db, &format!("EVENTS 'Pass.*' WHERE {text} ORDER BY target.id SELECT target.id AS id"))
+                .concat()
+        };
+        assert_eq!(find("time(data.until) > NOW"), r#"{"id":"2"}{"id":"3"}"#);
+        assert_eq!(find("time(data.until) >= 9999-12-31T23:59:59.999999Z"), r#"{"id":"3"}"#);
+        assert_eq!(find("timestamp = 9999-12-31T23:59:59.999999Z"), r#"{"id":"2"}"#);
+        if index {
+            let found =
+                query(db, "EVENTS 'Pass.*' BY until >= 9999-12-31 ORDER BY target.id SELECT target.id AS id");
+            assert_eq!(found.concat(), r#"{"id":"2"}{"id":"3"}"#);
+            assert_eq!(query(db, "AT Pass 2 '9999-12-31T23:59:59.999998Z'").len(), 1);
+            let at_the_end = query(db, &format!("AT Pass 2 '{last}'")).concat();
+            assert!(at_the_end.contains("9999-12-31"), "{at_the_end}");
+        }
+        assert!(export(db).contains(&format!(r#""timestamp":"{last}""#)));
+        assert!(db.verify().unwrap().faults.is_empty());
+    }
+}
