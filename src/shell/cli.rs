@@ -92,7 +92,7 @@ pub struct Opening {
     #[arg(long, global = true)]
     pub read_only: bool,
 
-    /// Open a file whose journal is gone or damaged, without the events that can be read no more; what is left of the journal is kept
+    /// Open a file whose journal is gone or damaged, or holds what the file does not, without those events; what is left of the journal is kept
     #[arg(long, global = true)]
     pub accept_lost_journal: bool,
 

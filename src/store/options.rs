@@ -21,7 +21,8 @@ pub enum Durability {
     #[default]
     Sync,
     /// When the system has it; the disk follows within this time. A crash of the machine may lose that much, a crash of the
-    /// program nothing. Subscriptions see only what the disk has.
+    /// program nothing. Subscriptions see only what the disk has. That the file was removed, renamed or replaced is noticed within
+    /// this time, or a second, too.
     Interval(Duration),
 }
 
@@ -188,7 +189,8 @@ impl Options {
         self
     }
 
-    /// Opens a file whose journal is gone or damaged, with all that the file itself holds and what can be read of the journal.
+    /// Opens a file whose journal is gone or damaged, with all that the file itself holds and what can be read of the journal; and one
+    /// beside which a journal stands that holds more than it, and is not its own any more.
     /// What was appended last may be lost, and this says that one knows. What is left of the journal is kept under other names
     /// ([`Recovery`](crate::Recovery)).
     pub fn accept_lost_journal(mut self, accept: bool) -> Options {

@@ -313,13 +313,17 @@ impl Opening<'_> {
     /// Refuses a segment that holds something that is not this database's, or that it does not know of.
     fn check_segment(&self, meta: &Meta, segment: &Found) -> Result<()> {
         let Opening { disk, path, options, .. } = *self;
-        let refuse = |found: String| {
+        let refused = |found: String, advice: &str| {
             let reason = format!("the journal {} is not its own: {found}", segment.path.display());
-            Err(Error::unopenable(
-                path,
-                reason,
-                "put the journal beside its own database, or move it away; it is left as it is",
-            ))
+            Err(Error::unopenable(path, reason, advice))
+        };
+        let refuse = |found: String| {
+            refused(found, "put the journal beside its own database, or move it away; it is left as it is")
+        };
+        let refuse_own = |found: String| {
+            let advice = "put the file back that the journal belongs to, or go on without what the journal holds \
+                          (--accept-lost-journal), which keeps it under another name";
+            refused(found, advice)
         };
         let header = match &segment.remnant {
             Remnant::Blank => return Ok(()),
@@ -338,12 +342,15 @@ impl Opening<'_> {
         if Some(header.salt) == meta.journal || Some(header.salt) == meta.retired {
             return Ok(());
         }
-        if meta.journal.is_some() && !options.accept_lost_journal {
-            return refuse("it is of another session".to_owned());
+        if options.accept_lost_journal {
+            return Ok(());
+        }
+        if meta.journal.is_some() {
+            return refuse_own("it is of another session".to_owned());
         }
         // A session that ended before its first write, or one that this copy of the file does not know of.
         match journal::highest_position(&**disk, path)? {
-            Some(highest) if highest > meta.checkpoint => refuse(format!(
+            Some(highest) if highest > meta.checkpoint => refuse_own(format!(
                 "it holds events up to #{highest}, and this file ends at #{}",
                 meta.checkpoint
             )),

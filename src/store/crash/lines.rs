@@ -185,6 +185,8 @@ fn a_file_of_one_moment_and_a_journal_of_another_lose_nothing() {
                 let store = match Store::open(path(), options(&disk).accept_lost_journal(accept)) {
                     Err(error) => {
                         assert_eq!(error.kind(), "unopenable", "{case}: {error}");
+                        assert!(!accept, "{case}: {error}");
+                        assert!(error.to_string().contains("--accept-lost-journal"), "{case}: {error}");
                         assert!(segments(&disk) == journal.clone().map(Some), "{case}: {error}");
                         refused += 1;
                         continue;
