@@ -44,7 +44,7 @@ pub fn main() -> Exit {
     };
     let terminal = Terminal::detect();
     let speech = Speech::new(&terminal, cli.format(&terminal), cli.format.is_some());
-    let signals = Signals::install();
+    let signals = Signals::install(speech);
     let result = match run(cli, terminal, speech, &signals) {
         // A signal may come just when everything was done; whoever sent it is told that it came.
         Ok(()) if signals.interrupted() && !signals.ends_well() => Err(Failure::Interrupted),
@@ -58,12 +58,13 @@ pub fn main() -> Exit {
         }
     };
     match signals.close() {
-        Err(error) if exit == Exit::Success => {
+        Ok(()) => exit,
+        // What went wrong first is what the exit code tells.
+        Err(error) => {
             let failure = Failure::from(error);
             speech.failure(&failure);
-            failure.exit()
+            if exit == Exit::Success { failure.exit() } else { exit }
         }
-        _ => exit,
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bygone::{Cancel, Db};
 
 use super::exit::Exit;
+use super::failure::{Failure, Speech};
 use super::terminal::Mode;
 
 /// What a signal finds. Clones are one.
@@ -33,11 +34,11 @@ struct State {
 
 impl Signals {
     /// Listens from now on. Where the system does not let us, Ctrl-C does what it does to any program.
-    pub fn install() -> Signals {
+    pub fn install(speech: Speech) -> Signals {
         let signals = Signals::default();
         let heard = signals.clone();
         let mode = Mode::now();
-        let _ = ctrlc::set_handler(move || heard.arrived(&mode));
+        let _ = ctrlc::set_handler(move || heard.arrived(&mode, speech));
         signals
     }
 
@@ -45,15 +46,25 @@ impl Signals {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn arrived(&self, mode: &Mode) {
+    fn arrived(&self, mode: &Mode, speech: Speech) {
         let (repeated, waiting, statement) = {
             let mut state = self.state();
             let repeated = std::mem::replace(&mut state.interrupted, true);
             (repeated, state.waiting, state.statement.clone())
         };
         let mut exit = Exit::Interrupted;
-        if waiting && self.close().is_ok() && self.ends_well() {
-            exit = Exit::Success;
+        if waiting {
+            match self.close().map_err(Failure::from) {
+                Ok(()) if self.ends_well() => exit = Exit::Success,
+                Ok(()) => {}
+                Err(failure) => {
+                    mode.restore();
+                    speech.failure(&failure);
+                    if self.ends_well() {
+                        exit = failure.exit();
+                    }
+                }
+            }
         }
         if waiting || repeated {
             mode.restore();
@@ -121,6 +132,8 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cli::Format;
+    use super::super::terminal::Terminal;
     use super::*;
 
     #[test]
@@ -128,7 +141,8 @@ mod tests {
         let signals = Signals::default();
         assert_eq!(signals.waiting(|| 1), Some(1));
         // Nothing runs and nothing waits: the program is on its way from a statement to the next line.
-        signals.arrived(&Mode::now());
+        let speech = Speech::new(&Terminal::detect(), Format::Json, true);
+        signals.arrived(&Mode::now(), speech);
         assert_eq!(signals.waiting(|| 2), None);
         signals.forget();
         assert_eq!(signals.waiting(|| 3), Some(3));
