@@ -161,6 +161,7 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::Conflict`] if a guard does not hold or a key was used with other content: nothing is written then.
+    /// [`Error::Stopped`] where the file was removed, renamed or replaced while it is open, until it is put back under its name.
     ///
     /// ```
     /// use bygone::{Db, Expect, NewEvent};
@@ -465,8 +466,8 @@ impl Db {
     /// under way is waited for, at most so long as a receiver may take to answer (`Options::webhooks`).
     ///
     /// # Errors
-    /// If the file is no longer under its name: it was removed, renamed or replaced while it was open. What was written is in the
-    /// file that was opened, if it has a name left; where it has none, the journal is kept as `….aside-1`.
+    /// If the file is no longer under its name: it was removed, renamed or replaced while it was open. What was recorded is in the
+    /// file that was opened, if it has a name left, and the journal is kept as `….aside-1`.
     /// [`Error::Stopped`] within a verb, and within what is told of reports: whoever closes would wait for itself.
     pub fn close(&self) -> Result<()> {
         if let Some(runner) = &self.runner {

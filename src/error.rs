@@ -61,17 +61,22 @@ pub enum Error {
         advice: String,
     },
 
-    /// Another handle, here or in another process, has the file open.
+    /// Another handle, here or in another process, has the file open, or one that had its name before.
     #[error(
-        "{} is held by another process{}; close it there, or work on a copy",
+        "{} is held by another process{}{}; close it there, or work on a copy",
         path.display(),
-        process.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+        process.map(|pid| format!(" (process {pid})")).unwrap_or_default(),
+        journal.as_ref().map(|path| format!(
+            ", which has the file open that had this name before, and writes its journal {}", path.display()
+        )).unwrap_or_default()
     )]
     Held {
         /// The file.
         path: PathBuf,
         /// The number of that process, where the system tells.
         process: Option<u32>,
+        /// The journal beside it, where that is held and not the file: the file came to its name while another one was open by it.
+        journal: Option<PathBuf>,
     },
 
     /// The file cannot be opened as a database.
@@ -105,7 +110,8 @@ pub enum Error {
         source: Arc<io::Error>,
     },
 
-    /// The handle takes no more of this: it was closed, or a failure of the disk stopped it.
+    /// The handle takes no more of this: it was closed, a failure of the disk stopped it, or its file was removed, renamed or
+    /// replaced.
     #[error("stopped: {reason}")]
     Stopped {
         /// Why, and what to do.

@@ -28,6 +28,7 @@ pub(crate) mod group;
 pub(crate) mod journal;
 pub(crate) mod kept;
 mod moves;
+mod name;
 pub(crate) mod options;
 mod pace;
 pub(crate) mod pack;
@@ -70,7 +71,7 @@ use checkpoint::JournalAfter;
 use cold::Cold;
 use commit::Committer;
 use cursor::Cursors;
-use disk::{Disk, Lock, LockError, LockMode};
+use disk::{Disk, Lock};
 use failures::Failures;
 use follow::Due;
 use group::{Group, Outcome, Prepared};
@@ -114,6 +115,8 @@ pub(crate) struct Shared {
     pub committer: Mutex<Committer>,
     /// The journal of this session, from its first write on.
     pub journal: OnceLock<Journal>,
+    /// Whether that is locked beside the file.
+    pub locks_journal: bool,
     pub upkeep: Upkeep,
     /// How fast what is defined can be kept.
     pub paces: Paces,
@@ -168,7 +171,9 @@ impl Store {
         options.check()?;
         let disk = options.disk_to_use();
         let path = disk.canonical(path).map_err(|e| Error::unopenable(path, e, "check the path"))?;
-        let lock = take_lock(&*disk, &path, options.read_only)?;
+        let lock = name::take_lock(&*disk, &path, options.read_only)?;
+        // Held until what is left of a journal is brought in, or put away.
+        let beside = name::lock_journal(&*disk, &path, &*lock, options.read_only)?;
         check_file(&*disk, &path)?;
         let cold = Cold::open(disk.clone(), &path, options.cache)?;
         if lock.identity().is_some_and(|locked| locked != cold.identity()) {
@@ -176,6 +181,7 @@ impl Store {
             return Err(Error::unopenable(&path, reason, "open it again"));
         }
         let Recovered { meta, catalog, recovery, lost } = recover::recover(&disk, &path, &cold, &options)?;
+        drop(beside);
         let cursors = Cursors::new(cold.read()?.cursors()?, meta.checkpoint, &catalog);
         let first = meta.checkpoint + 1;
         let tails = Tails {
@@ -188,6 +194,7 @@ impl Store {
             queue: Queue::new(options.queue_bytes),
             committer: Mutex::new(Committer::new(Salt::random()?, meta.recorded)),
             journal: OnceLock::new(),
+            locks_journal: name::is_of_a_file(&*lock),
             upkeep: Upkeep::default(),
             paces: Paces::default(),
             failures: Failures::default(),
@@ -351,6 +358,9 @@ impl Store {
         });
         shared.watch.close();
         let tables = shared.cold.close();
+        if let Some(journal) = shared.journal.get() {
+            journal.unlock();
+        }
         // The lock is given back last: `open` lives until here.
         closed.and(tables)
     }
@@ -436,6 +446,7 @@ impl Shared {
     /// Freezes what is there and waits until it is in the tables.
     fn checkpoint_now(&self) -> Result<()> {
         let committer = locked(&self.committer);
+        self.check_name()?;
         self.upkeep.wait_for_checkpoint(|| self.tails().frozen.is_none())?;
         if self.tails().active.size().0 > 0 {
             self.freeze()?;
@@ -447,7 +458,9 @@ impl Shared {
 
     /// The end of a session: the tails into the tables, the journal away.
     fn settle(&self) -> Result<()> {
-        let Some(journal) = self.journal.get() else { return self.check_name() };
+        let Some(journal) = self.journal.get() else {
+            return if self.is_named()? { Ok(()) } else { Err(self.closed_without_name(&[])) };
+        };
         let tails = self.tails();
         // What is kept of states is brought along where that is quick; else whoever opens it next does.
         let limits = Limits::new(self.options.largest_value, &Cancel::after(LONGEST_END));
@@ -461,46 +474,24 @@ impl Shared {
         if let Err(first) = written() {
             self.cold.reopen().and_then(|()| written()).map_err(|_| first)?;
         }
-        let named = self.check_name();
-        // All of it is in the file; but nobody finds a file that has no name left, and what the journal holds is then all there is.
-        if named.is_err() && self.cold.names()? == Some(0) {
-            journal.set_aside()?;
-            return named;
+        if !self.is_named()? {
+            // All of it is in the file. But nobody may find that, and then what the journal holds is all there is.
+            return Err(self.closed_without_name(&journal.set_aside()?));
         }
-        if !journal.remove()? && named.is_ok() {
+        if !journal.remove()? {
             let reason = format!(
                 "all of it is in {}; beside it stands a journal that this program did not make, and which is left as it is",
                 self.path.display()
             );
             return Err(Error::stopped(reason));
         }
-        named
-    }
-
-    /// Refuses to go on where the path does not lead to the file that is open: what stands beside it is another one's.
-    pub fn check_name(&self) -> Result<()> {
-        if self.options.read_only || recover::is_named(&*self.disk, &self.path, &self.cold)? {
-            return Ok(());
-        }
-        Err(Error::stopped(format!(
-            "{} is not the file that was opened by that name: it was removed, renamed or replaced meanwhile, and what \
-             was written is in the file that was opened",
-            self.path.display()
-        )))
+        Ok(())
     }
 
     /// Whether a protocol is to be broken, to see whether a test notices.
     pub fn sabotaged(&self, sabotage: Sabotage) -> bool {
         self.options.sabotaged(sabotage)
     }
-}
-
-fn take_lock(disk: &dyn Disk, path: &Path, read_only: bool) -> Result<Box<dyn Lock>> {
-    let mode = if read_only { LockMode::Shared } else { LockMode::Exclusive };
-    disk.lock(path, mode).map_err(|error| match error {
-        LockError::Held { process } => Error::Held { path: path.to_owned(), process },
-        LockError::Io(error) => Error::unopenable(path, error, "check the path and its permissions"),
-    })
 }
 
 /// Tells what is plainly no database before the tables look at it.

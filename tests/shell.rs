@@ -380,6 +380,47 @@ fn a_file_that_was_removed_while_it_was_open_is_told_at_the_end() {
 }
 
 #[test]
+fn a_file_that_was_replaced_while_it_is_open_takes_no_more_and_opens_when_that_has_closed() {
+    let folder = TempDir::new().unwrap();
+    run(&folder, &["b.bygone", "-c", "EMIT Door.opened 7"], b"");
+    let mut child = at_work(&folder);
+    std::fs::rename(folder.path().join("b.bygone"), folder.path().join("a.bygone")).unwrap();
+    for arguments in [&["a.bygone", "-c", "SHOW HEAD"][..], &["a.bygone", "--read-only", "-c", "SHOW HEAD"]] {
+        let (code, output, errors) = run(&folder, arguments, b"");
+        assert_eq!((code, output.as_str()), (4, ""), "{errors}");
+        assert!(errors.contains("is held by another process"), "{errors}");
+        assert!(errors.contains("a.bygone-journal-a"), "{errors}");
+        assert_eq!(files(&folder), 3);
+    }
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"EVENTS LAST 1;\nEMIT Order.paid 1;\n").unwrap();
+    assert!(first_line(&mut child).contains(r#""position":1"#));
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{errors}");
+    assert!(errors.contains("nothing more is recorded"), "{errors}");
+    assert!(errors.contains("its journal is kept as") && errors.contains("-journal-a.aside-1"), "{errors}");
+    let (code, output, errors) = run(&folder, &["a.bygone", "-c", "SHOW TYPES"], b"");
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert!(output.lines().count() == 1 && output.contains("Door.opened"), "{output}");
+    assert_eq!(files(&folder), 3);
+}
+
+#[test]
+fn an_interrupt_while_it_waits_tells_that_the_file_is_gone() {
+    let folder = TempDir::new().unwrap();
+    let mut child = at_work(&folder);
+    std::fs::remove_file(folder.path().join("a.bygone")).unwrap();
+    signal(&child, "-INT");
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{errors}");
+    assert!(errors.contains("is not the file that was opened by that name"), "{errors}");
+    assert!(errors.contains("-journal-a.aside-1"), "{errors}");
+}
+
+#[test]
 fn a_reader_that_has_enough_is_no_error() {
     let folder = TempDir::new().unwrap();
     let input: String =

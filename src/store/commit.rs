@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::catalog::Catalog;
 use super::group::{Group, Outcome, Prepared};
@@ -30,6 +31,8 @@ pub(crate) struct Committer {
     pub(super) ids: IdSource,
     /// When the newest event was recorded.
     recorded: Option<Timestamp>,
+    /// When all names were looked at last.
+    looked: Option<Instant>,
     /// The first write after opening must not share its millisecond with the last one before.
     reopened: bool,
 }
@@ -43,8 +46,15 @@ impl Committer {
             moves: FrameBuffer::new(),
             ids: IdSource::default(),
             recorded,
+            looked: None,
             reopened: true,
         }
+    }
+
+    /// Has all names looked at before the next frame.
+    #[cfg(test)]
+    pub fn look_again(&mut self) {
+        self.looked = None;
     }
 
     /// The instant of a commit: the clock's, to the microsecond, but never before the last.
@@ -167,6 +177,8 @@ impl Shared {
                 self.journal.get_or_init(|| journal)
             }
         };
+        // Before it is written: what is refused is not to be read back.
+        self.check_names(&mut committer.looked)?;
         let synced = self.watch.synced();
         self.tell_moves(journal, committer, first, synced)?;
         let appended = journal.append(&mut committer.frame, first, count as u32, synced);
@@ -214,6 +226,13 @@ impl Shared {
         self.check_name()?;
         Journal::clear(&*self.disk, made)?;
         let journal = Journal::create(self.disk.clone(), &self.path, self.id, salt, self.sizes(), made)?;
+        if self.locks_journal
+            && let Err(error) = journal.lock()
+        {
+            // What cannot be removed is found as an interrupted creation.
+            let _ = journal.remove();
+            return Err(error);
+        }
         let note = || self.cold.write("beginning a journal", |tables| tables.set_meta("journal", &salt.0));
         let Err(error) = note() else { return Ok(journal) };
         // redb takes nothing more after an error of its disk. Opened again, it knows of the journal for sure, or of none.
@@ -257,6 +276,8 @@ impl Shared {
     /// Makes the active tail the frozen one, and the other segment the journal's active one.
     pub fn freeze(&self) -> Result<()> {
         let Some(journal) = self.journal.get() else { return Ok(()) };
+        // What the other segment held may be all that is left of it.
+        self.check_name()?;
         if self.options.durability != Durability::Sync {
             self.sync_journal(journal)?;
         }

@@ -7,6 +7,7 @@
 
 mod controls;
 mod cuts;
+mod displaced;
 mod durable;
 mod failures;
 mod faults;
@@ -32,6 +33,7 @@ use super::disk::Disk;
 use super::disk::simulated::random::Random;
 use super::group::Group;
 use super::options::Options;
+use super::{Store, locked};
 use crate::event::NewEvent;
 use crate::time::{Clock, Timestamp};
 
@@ -71,6 +73,23 @@ fn steady() -> Clock {
         let base = Timestamp::from_millis(1_700_000_000_000);
         base.saturating_add(std::time::Duration::from_nanos(passed.unsigned_abs()))
     })
+}
+
+/// The process of a store is killed: its locks go, and nothing is written any more.
+fn release(store: &Store) {
+    let shared = store.shared();
+    // Its threads are not killed: they are to have nothing left to do.
+    while shared.journal.get().is_some_and(|journal| journal.wants_fill()) {
+        shared.upkeep.ask(|asked| asked.fill = true);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    shared.journal.get().into_iter().for_each(|journal| journal.unlock());
+    drop(locked(&store.open).take());
+}
+
+fn let_go(store: Store) {
+    release(&store);
+    std::mem::forget(store);
 }
 
 fn one(event: NewEvent) -> Group {

@@ -6,14 +6,14 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::held::{open, rows};
-use super::{one, path, tiny};
+use super::{let_go, one, path, tiny};
 use crate::event::{Expect, NewEvent};
 use crate::store::disk::simulated::{Dropped, Fate, Kind, SimulatedDisk};
 use crate::store::group::{Group, Prepared};
 use crate::store::queue::Pending;
 use crate::store::snapshot::Direction;
 use crate::store::watch::Moved;
-use crate::store::{Durability, Options, Shared, Store, locked};
+use crate::store::{Durability, Options, Shared, Store};
 
 /// A journal with room from the start: nobody but the leader syncs its first segment.
 fn roomy(disk: &SimulatedDisk) -> Options {
@@ -99,9 +99,7 @@ fn what_is_served_after_a_failed_sync_is_durable() {
     store.append(one(NewEvent::new("Order.first"))).unwrap();
     disk.faults().fail_sync_dropping_pages("-a", Dropped::ShowsNew);
     store.append(one(NewEvent::new("Order.paid"))).unwrap_err();
-    // The lock goes with the process.
-    drop(locked(&store.open).take());
-    std::mem::forget(store);
+    let_go(store);
     let again = Store::open(path(), roomy(&disk)).unwrap();
     let served = rows(&again.snapshot(), Direction::Ascending).unwrap();
     assert_eq!(served.len(), 2, "the cache still shows the frame");

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::one;
+use super::{let_go, one};
 use crate::event::NewEvent;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Failure, Kind, NameChange, Operation, SimulatedDisk};
@@ -22,17 +22,6 @@ fn paid(store: &Store, events: u64) -> u64 {
         .map(|n| store.append(one(NewEvent::new("Order.paid").member("n", n))))
         .filter(Result::is_ok)
         .count() as u64
-}
-
-/// The process of this store is killed: its lock goes, and nothing is written any more.
-fn kill(store: Store) {
-    // Its threads are not killed: they are to have nothing left to do.
-    while store.shared().journal.get().is_some_and(|journal| journal.wants_fill()) {
-        store.shared().upkeep.ask(|asked| asked.fill = true);
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    drop(locked(&store.open).take());
-    std::mem::forget(store);
 }
 
 fn journals(path: &Path) -> [PathBuf; 2] {
@@ -117,7 +106,7 @@ fn whatever_becomes_of_a_name_while_it_is_open_nobody_loses_what_another_made() 
                         let had = store.snapshot().head().0;
                         theirs = Some(had + paid(&store, 5)).filter(|head| *head == had + 5);
                         assert!(theirs.is_some(), "{case}");
-                        kill(store);
+                        let_go(store);
                     }
                     Err(error) => {
                         assert!(written > 0 && !journals_go, "{case}: {error}");
@@ -128,8 +117,10 @@ fn whatever_becomes_of_a_name_while_it_is_open_nobody_loses_what_another_made() 
             let beside: Vec<_> = journals(&z).iter().map(|path| fs::read(path).ok()).collect();
 
             // The first one goes on, and closes.
+            locked(&first.shared().committer).look_again();
             let more = paid(&first, 1);
-            assert!(more == 1 || (written == 0 && !act.keeps()), "{case}: what has a journal goes on");
+            let goes_on = act.keeps() && !journals_go;
+            assert_eq!(more == 1, goes_on, "{case}: what has its names goes on, and nothing else");
             let closed = first.close();
             assert_eq!(closed.is_ok(), act.keeps(), "{case}: {closed:?}");
             if let Err(error) = closed {
@@ -173,6 +164,24 @@ fn no_journal_is_begun_beside_a_file_that_took_the_name() {
 }
 
 #[test]
+fn a_folder_that_is_renamed_takes_all_of_it_along() {
+    for written in [0, 3, 150] {
+        let outside = tempfile::tempdir().unwrap();
+        let (folder, moved) = (outside.path().join("here"), outside.path().join("there"));
+        fs::create_dir(&folder).unwrap();
+        let store = Store::create(&folder.join("z"), options()).unwrap();
+        paid(&store, written);
+        fs::rename(&folder, &moved).unwrap();
+        let error = store.append(one(NewEvent::new("Order.paid"))).unwrap_err();
+        assert!(error.to_string().contains("put it back under that name"), "{error}");
+        let error = store.close().unwrap_err();
+        assert!(error.to_string().contains("under the name that it has now"), "{error}");
+        assert_eq!(head_of(&moved.join("z")), written);
+        assert_eq!(fs::read_dir(&moved).unwrap().count(), 1);
+    }
+}
+
+#[test]
 fn what_stands_beside_a_database_has_its_mode() {
     let folder = tempfile::tempdir().unwrap();
     let z = folder.path().join("z");
@@ -187,7 +196,7 @@ fn what_stands_beside_a_database_has_its_mode() {
             entries.map(|metadata| metadata.permissions().mode() & 0o777).collect::<Vec<_>>()
         };
         assert_eq!(modes(), [mode; 3], "{mode:o}");
-        kill(store);
+        let_go(store);
         // What is set aside keeps it.
         fs::OpenOptions::new().write(true).open(&journals(&z)[0]).unwrap().set_len(4096).unwrap();
         Store::open(&z, options().accept_lost_journal(true)).unwrap().close().unwrap();

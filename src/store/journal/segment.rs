@@ -177,6 +177,8 @@ fn remove_if(disk: &dyn Disk, path: &Path, identity: Identity) -> Result<bool> {
 #[derive(Debug)]
 pub(super) struct Segment {
     pub path: PathBuf,
+    /// Which file it is: under its name there may be another one later.
+    pub identity: Identity,
     header: SegmentHeader,
     pub file: Arc<dyn File>,
     /// Held while zeros are written behind what is filled.
@@ -206,28 +208,28 @@ impl Segment {
             _ => Error::io(format!("creating {}", path.display()), e),
         })?;
         let writing = |e| Error::io(format!("writing {}", path.display()), e);
-        made.push(Made { path: path.clone(), identity: file.identity().map_err(writing)? });
+        let identity = file.identity().map_err(writing)?;
+        made.push(Made { path: path.clone(), identity });
         let mut begin = header.encode();
         begin.extend_from_slice(&mark::end(header.salt, 0));
         file.write_at(0, &begin)
             .and_then(|()| fill(&*file, begin.len() as u64, filled, header.salt))
             .and_then(|()| file.sync())
             .map_err(writing)?;
-        Ok(Segment { path, header, file, growth: Mutex::new(()), gate: Mutex::new(()) })
+        Ok(Segment { path, identity, header, file, growth: Mutex::new(()), gate: Mutex::new(()) })
     }
 
     /// The file, as [`find`] would find it under its name.
     pub fn found(&self) -> Result<Found> {
-        let Segment { path, file, header, .. } = self;
-        let reading = |e| Error::io(format!("reading {}", path.display()), e);
-        let (identity, len) = (file.identity().map_err(reading)?, file.len().map_err(reading)?);
-        Ok(Found { side: header.side, path: path.clone(), remnant: Remnant::Segment(*header), identity, len })
+        let Segment { path, identity, header, file, .. } = self;
+        let len = file.len().map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
+        let remnant = Remnant::Segment(*header);
+        Ok(Found { side: header.side, path: path.clone(), remnant, identity: *identity, len })
     }
 
     /// Removes the file; says whether its name is free then.
     pub fn remove(&self, disk: &dyn Disk) -> Result<bool> {
-        let found = self.found()?;
-        remove_if(disk, &found.path, found.identity)
+        remove_if(disk, &self.path, self.identity)
     }
 }
 
@@ -387,7 +389,10 @@ pub fn set_aside(disk: &dyn Disk, database: &Path, found: &[Found]) -> Result<Ve
             Err(e) => return Err(failed(&segment.path, e)),
         }
     }
-    sync_folder(disk, database)?;
+    // Where nothing has another name, the folder may be another one, or none.
+    if !names.is_empty() {
+        sync_folder(disk, database)?;
+    }
     Ok(names)
 }
 

@@ -1,0 +1,424 @@
+//! A file that is removed, renamed or replaced while it is open: nothing more is acknowledged that nobody would find, what was is read
+//! as before, no journal goes, and nobody opens beside it what took its name.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::ghosts::bytes_of;
+use super::held::rows;
+use super::{PATH, let_go, one, path, release, steady};
+use crate::error::{Error, Result};
+use crate::event::NewEvent;
+use crate::store::disk::simulated::{Fate, SimulatedDisk};
+use crate::store::disk::{Disk, Identity};
+use crate::store::journal::Side;
+use crate::store::snapshot::Direction;
+use crate::store::{Durability, Options, Store};
+
+type Log = Vec<Arc<[u8]>>;
+
+fn options(disk: &SimulatedDisk) -> Options {
+    // No space is made ahead: what stands on the disk changes only when something is appended.
+    Options::new()
+        .disk(Arc::new(disk.clone()))
+        .tail(10, 1 << 20)
+        .journal_steps(64 << 10, 64 << 10)
+        .cache(256 << 10)
+        .clock(steady())
+}
+
+fn append(store: &Store, events: u64, log: &mut Log) -> Result<()> {
+    for n in 0..events {
+        let event = NewEvent::new("Order.paid").on(("Order", n % 3)).member("amount", n);
+        log.push(store.append(one(event))?.events[0].1.clone());
+    }
+    Ok(())
+}
+
+fn log_of(store: &Store) -> Log {
+    rows(&store.snapshot(), Direction::Ascending).unwrap()
+}
+
+fn away() -> &'static Path {
+    Path::new("/away.bygone")
+}
+
+fn other() -> &'static Path {
+    Path::new("/other.bygone")
+}
+
+/// The files that stand where the journal belongs.
+fn journals(disk: &SimulatedDisk) -> Vec<(Identity, Vec<u8>)> {
+    let paths = Side::BOTH.map(|side| side.path(path()));
+    let there = paths.iter().filter(|path| disk.exists(path).unwrap());
+    there.map(|path| (disk.identity(path).unwrap(), bytes_of(disk, path))).collect()
+}
+
+/// What is done to the file while it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Remove,
+    Rename,
+    Relink,
+    /// Another database takes its place.
+    Replace,
+    /// A copy of it that went on elsewhere, and was closed there, takes its place.
+    ReplaceByCopy,
+    /// It has another name beside its own.
+    Link,
+    ThereAndBack,
+}
+
+const ACTS: [Act; 7] =
+    [Act::Remove, Act::Rename, Act::Relink, Act::Replace, Act::ReplaceByCopy, Act::Link, Act::ThereAndBack];
+
+impl Act {
+    fn done(self, disk: &SimulatedDisk) {
+        match self {
+            Act::Remove => disk.remove(path()).unwrap(),
+            Act::Rename => disk.rename(path(), away()).unwrap(),
+            Act::Relink => {
+                disk.link(path(), away()).unwrap();
+                disk.remove(path()).unwrap();
+            }
+            Act::Replace | Act::ReplaceByCopy => disk.rename(other(), path()).unwrap(),
+            Act::Link => disk.link(path(), away()).unwrap(),
+            Act::ThereAndBack => {
+                disk.rename(path(), away()).unwrap();
+                disk.rename(away(), path()).unwrap();
+            }
+        }
+    }
+
+    fn keeps(self) -> bool {
+        matches!(self, Act::Link | Act::ThereAndBack)
+    }
+
+    fn leaves_another_name(self) -> bool {
+        matches!(self, Act::Rename | Act::Relink)
+    }
+
+    /// Makes the database that is to take the name. The log that it has.
+    fn prepare(self, disk: &SimulatedDisk) -> Log {
+        let mut log = Log::new();
+        match self {
+            Act::Replace => {
+                let store = Store::create(other(), options(disk)).unwrap();
+                append(&store, 3, &mut log).unwrap();
+                store.close().unwrap();
+            }
+            Act::ReplaceByCopy => {
+                // It goes on, past where the one that is open will be.
+                let elsewhere = disk.crash(Fate::KeepAll, 0);
+                let store = Store::open(path(), options(&elsewhere)).unwrap();
+                log = log_of(&store);
+                append(&store, 20, &mut log).unwrap();
+                store.close().unwrap();
+                let file = disk.create(other()).unwrap();
+                file.write_at(0, &bytes_of(&elsewhere, path())).unwrap();
+                file.sync().unwrap();
+            }
+            _ => {}
+        }
+        log
+    }
+}
+
+/// How much was appended before: nothing, something that is in the journal alone, something that is in the tables too, and a journal
+/// of which both segments were used.
+const WRITTEN: [u64; 4] = [0, 3, 13, 35];
+
+fn is_lost(error: &Error, case: &str) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), "stopped", "{case}: {text}");
+    assert!(text.contains("/shop.bygone is not the file that was opened by that name"), "{case}: {text}");
+}
+
+#[test]
+fn a_file_that_loses_its_name_takes_no_more_and_loses_nothing_by_closing() {
+    let (mut held, mut opened) = (0, 0);
+    for act in ACTS {
+        for written in WRITTEN {
+            for second in [false, true] {
+                let case = format!("{act:?} after {written} events, a second process: {second}");
+                let disk = SimulatedDisk::new();
+                let first = Store::create(path(), options(&disk)).unwrap();
+                let mut log = Log::new();
+                append(&first, written / 2, &mut log).unwrap();
+                let theirs = act.prepare(&disk);
+                append(&first, written - written / 2, &mut log).unwrap();
+                first
+                    .shared()
+                    .upkeep
+                    .wait_for_checkpoint(|| first.shared().tails().frozen.is_none())
+                    .unwrap();
+
+                act.done(&disk);
+                let before = journals(&disk);
+                assert_eq!(before.is_empty(), written == 0, "{case}");
+
+                let mut beside = None;
+                if second && !act.keeps() {
+                    let store = match act {
+                        Act::Replace | Act::ReplaceByCopy => Store::open(path(), options(&disk)),
+                        _ => Store::create(path(), options(&disk)),
+                    };
+                    match store {
+                        Ok(store) => {
+                            assert_eq!(written, 0, "{case}: it is opened beside the first");
+                            assert_eq!(log_of(&store), theirs, "{case}");
+                            beside = Some(store);
+                            opened += 1;
+                        }
+                        Err(error) => {
+                            assert_ne!(written, 0, "{case}: {error}");
+                            if disk.exists(path()).unwrap() {
+                                assert_eq!(error.kind(), "held", "{case}: {error}");
+                                held += 1;
+                            }
+                        }
+                    }
+                    assert_eq!(journals(&disk), before, "{case}: opening touched the journals");
+                }
+
+                // Again and again it is refused, and read.
+                for _ in 0..3 {
+                    match append(&first, 1, &mut log) {
+                        Ok(()) => assert!(act.keeps(), "{case}: an append is acknowledged"),
+                        Err(error) => {
+                            assert!(!act.keeps(), "{case}: {error}");
+                            is_lost(&error, &case);
+                            assert!(error.to_string().contains("Db::export"), "{case}: {error}");
+                            let forever = act.leaves_another_name();
+                            assert_eq!(error.to_string().contains("put it back"), forever, "{case}: {error}");
+                        }
+                    }
+                    assert_eq!(log_of(&first), log, "{case}");
+                }
+                let checkpoint = first.checkpoint();
+                assert_eq!(checkpoint.is_ok(), act.keeps(), "{case}");
+                checkpoint.err().iter().for_each(|error| is_lost(error, &case));
+                if !act.keeps() {
+                    assert_eq!(journals(&disk), before, "{case}: refusing touched the journals");
+                }
+
+                let mut own = theirs;
+                if let Some(beside) = &beside {
+                    append(beside, 2, &mut own).unwrap();
+                }
+                let closed = first.close();
+                assert_eq!(closed.is_ok(), act.keeps(), "{case}: {closed:?}");
+                if let Err(error) = closed {
+                    is_lost(&error, &case);
+                    let kept = (1..3).flat_map(|n| {
+                        Side::BOTH
+                            .map(|side| PathBuf::from(format!("{}.aside-{n}", side.path(path()).display())))
+                    });
+                    let kept: Vec<_> = kept.filter(|name| disk.exists(name).unwrap()).collect();
+                    let bytes: Vec<_> = kept.iter().map(|name| bytes_of(&disk, name)).collect();
+                    assert!(
+                        bytes.iter().eq(before.iter().map(|(_, bytes)| bytes)),
+                        "{case}: a journal is gone"
+                    );
+                    let text = error.to_string();
+                    assert!(
+                        kept.iter().all(|name| text.contains(&*name.to_string_lossy())),
+                        "{case}: {text}"
+                    );
+                }
+
+                // Whoever is there has what is theirs.
+                if let Some(beside) = beside {
+                    beside.close().unwrap();
+                }
+                for (name, expected) in [
+                    (path(), if act.keeps() { Some(&log) } else { Some(&own) }),
+                    (away(), act.leaves_another_name().then_some(&log)),
+                ] {
+                    let Some(expected) = expected.filter(|_| disk.exists(name).unwrap()) else { continue };
+                    let store = Store::open(name, options(&disk)).unwrap();
+                    assert_eq!(log_of(&store), *expected, "{case}: {}", name.display());
+                    store.close().unwrap();
+                }
+            }
+        }
+    }
+    assert!(held >= 6 && opened >= 2, "{held} {opened}");
+}
+
+#[test]
+fn a_file_that_is_put_back_goes_on() {
+    for act in [Act::Rename, Act::Relink] {
+        for written in WRITTEN {
+            let case = format!("{act:?} after {written} events");
+            let disk = SimulatedDisk::new();
+            let store = Store::create(path(), options(&disk)).unwrap();
+            let mut log = Log::new();
+            append(&store, written, &mut log).unwrap();
+            act.done(&disk);
+            is_lost(&append(&store, 1, &mut log).unwrap_err(), &case);
+            disk.rename(away(), path()).unwrap();
+            append(&store, 15, &mut log).unwrap();
+            // A crash takes none of it.
+            let crashed = Store::open(path(), options(&disk.crash(Fate::KeepAll, 0))).unwrap();
+            assert_eq!(log_of(&crashed), log, "{case}");
+            store.close().unwrap();
+            assert_eq!(log_of(&Store::open(path(), options(&disk)).unwrap()), log, "{case}");
+            assert!(journals(&disk).is_empty(), "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_journal_that_loses_its_name_takes_no_more() {
+    for side in Side::BOTH {
+        for written in [3, 13] {
+            for replaced in [false, true] {
+                let case = format!("{side} after {written} events, replaced: {replaced}");
+                let disk = SimulatedDisk::new();
+                let store = Store::create(path(), options(&disk)).unwrap();
+                let mut log = Log::new();
+                append(&store, written, &mut log).unwrap();
+                let journal = side.path(path());
+                disk.rename(&journal, away()).unwrap();
+                if replaced {
+                    disk.create(&journal).unwrap();
+                }
+                // It is looked for once in a while.
+                crate::store::locked(&store.shared().committer).look_again();
+                let error = append(&store, 1, &mut log).unwrap_err();
+                assert!(
+                    error.to_string().contains("is not the journal that was begun there"),
+                    "{case}: {error}"
+                );
+                assert_eq!(log_of(&store), log, "{case}");
+                if !replaced {
+                    disk.rename(away(), &journal).unwrap();
+                    append(&store, 1, &mut log).unwrap();
+                }
+                assert_eq!(store.close().is_ok(), !replaced, "{case}");
+                if replaced {
+                    disk.remove(&journal).unwrap();
+                }
+                assert_eq!(log_of(&Store::open(path(), options(&disk)).unwrap()), log, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn where_appends_wait_for_no_sync_the_name_is_looked_for_once_in_a_while() {
+    let disk = SimulatedDisk::new();
+    let lazy = options(&disk).durability(Durability::Interval(Duration::from_millis(20)));
+    let store = Store::create(path(), lazy).unwrap();
+    let mut log = Log::new();
+    append(&store, 3, &mut log).unwrap();
+    disk.remove(path()).unwrap();
+    std::thread::sleep(Duration::from_millis(25));
+    is_lost(&append(&store, 1, &mut log).unwrap_err(), "at intervals");
+    assert_eq!(log_of(&store), log);
+}
+
+#[test]
+fn a_place_is_not_acknowledged_in_a_file_without_a_name() {
+    use crate::entity::Position;
+    use crate::store::cursor::{Cursor, Follower};
+    use crate::store::place::Place;
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    append(&store, 3, &mut Log::new()).unwrap();
+    let follower = |name: &str| Follower::Subscription(name.to_owned());
+    store.shared().create_cursor(&follower("billing"), Cursor::default()).unwrap();
+    let place = Place::new(store.shared().clone(), "billing");
+    place.deliver(3);
+    place.acknowledge_durably(Position(1)).unwrap();
+    disk.rename(path(), away()).unwrap();
+    is_lost(&place.acknowledge_durably(Position(2)).unwrap_err(), "a place");
+    is_lost(&store.shared().create_cursor(&follower("mail"), Cursor::default()).unwrap_err(), "a new one");
+    is_lost(&store.shared().remove_cursor(&follower("billing")).unwrap_err(), "the end of one");
+}
+
+#[test]
+fn a_journal_that_is_made_is_nobody_elses() {
+    // Somebody opens what took the name at each moment of the making of the first journal: one of the two goes on, not both.
+    for act in [Act::Replace, Act::ReplaceByCopy] {
+        let (mut firsts, mut seconds) = (0, 0);
+        for replace_at in 1.. {
+            let case = format!("{act:?} before operation {replace_at}");
+            let disk = SimulatedDisk::new();
+            let first = Store::create(path(), options(&disk)).unwrap();
+            act.prepare(&disk);
+            let (inner, count) = (disk.clone(), AtomicU64::new(0));
+            let opening: Arc<OnceLock<Result<Store>>> = Arc::default();
+            let opened = opening.clone();
+            disk.on_operation(move |_, _| {
+                if count.fetch_add(1, Ordering::SeqCst) + 1 == replace_at {
+                    act.done(&inner);
+                    let _ = opened.set(Store::open(path(), options(&inner)));
+                }
+            });
+            let acknowledged = append(&first, 1, &mut Log::new()).is_ok();
+            disk.on_operation(|_, _| {});
+            let Some(second) = opening.get() else {
+                assert!(acknowledged, "{case}");
+                break;
+            };
+            firsts += u64::from(acknowledged);
+            match second {
+                Ok(second) => {
+                    seconds += 1;
+                    assert!(!acknowledged, "{case}: both go on");
+                    let mut log = log_of(second);
+                    is_lost(&first.close().unwrap_err(), &case);
+                    append(second, 2, &mut log).unwrap();
+                    assert_eq!(log_of(second), log, "{case}");
+                    release(second);
+                    assert_eq!(log_of(&Store::open(path(), options(&disk)).unwrap()), log, "{case}");
+                }
+                Err(error) => {
+                    assert!(matches!(error.kind(), "held" | "unopenable"), "{case}: {error}");
+                    is_lost(&first.close().unwrap_err(), &case);
+                    let aside = format!("{PATH}-journal-a.aside-1");
+                    let kept =
+                        || bytes_of(&disk, Path::new(&aside)).windows(10).any(|some| some == b"Order.paid");
+                    assert!(!acknowledged || kept(), "{case}: what was acknowledged is gone");
+                }
+            }
+        }
+        assert!(firsts > 0 && seconds > 0, "{firsts} {seconds}");
+    }
+}
+
+#[test]
+fn a_killed_process_holds_no_lock() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    let mut log = Log::new();
+    append(&store, 3, &mut log).unwrap();
+    assert_eq!(Store::open(path(), options(&disk)).unwrap_err().kind(), "held");
+    let_go(store);
+    assert_eq!(log_of(&Store::open(path(), options(&disk)).unwrap()), log);
+}
+
+#[test]
+fn whoever_only_reads_holds_no_journal() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    let mut log = Log::new();
+    append(&store, 3, &mut log).unwrap();
+    let_go(store);
+    let readers: Vec<_> =
+        (0..2).map(|_| Store::open(path(), options(&disk).read_only(true)).unwrap()).collect();
+    assert!(readers.iter().all(|reader| log_of(reader) == log));
+    // And beside one who writes nobody reads what took the name.
+    drop(readers);
+    let writer = Store::open(path(), options(&disk)).unwrap();
+    append(&writer, 1, &mut log).unwrap();
+    Act::Replace.prepare(&disk);
+    Act::Replace.done(&disk);
+    let error = Store::open(path(), options(&disk).read_only(true)).unwrap_err();
+    assert_eq!(error.kind(), "held", "{error}");
+    assert!(error.to_string().contains("/shop.bygone-journal-a"), "{error}");
+}

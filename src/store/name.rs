@@ -1,0 +1,140 @@
+//! The names of a database that is open. Its file and its journal may be removed, renamed or replaced meanwhile, and whoever looks for
+//! them by their names finds nothing, or something else: then nothing more is acknowledged, and nothing is removed.
+//!
+//! A lock is on a file and not on its name. So that nobody opens what took the name of a file that is still open, the journal is
+//! locked as well: it stands beside the name, whatever file that leads to.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::disk::{Disk, Lock, LockError, LockMode};
+use super::journal::Side;
+use super::{Durability, Shared, recover};
+use crate::error::{Error, Result};
+
+/// How seldom all names are looked at, at least.
+const SELDOM: Duration = Duration::from_secs(1);
+
+impl Shared {
+    /// Refuses to go on where the path does not lead to the file that is open: what stands beside it is another one's.
+    pub fn check_name(&self) -> Result<()> {
+        if self.is_named()? {
+            return Ok(());
+        }
+        let next = match self.cold.names()? {
+            Some(0) => {
+                "no name is left of it, and it is gone for good when it is closed: read the events from here before \
+                 (EVENTS, or Db::export), and import them elsewhere"
+            }
+            _ => {
+                "put it back under that name to go on, or read the events from here (EVENTS, or Db::export) and import \
+                 them elsewhere"
+            }
+        };
+        Err(Error::stopped(format!(
+            "{}; nothing more is recorded, and what was is read as before; {next}",
+            self.lost_its_name()
+        )))
+    }
+
+    /// The same, before a frame is acknowledged, and for the journal as well.
+    ///
+    /// To look for a name costs a few microseconds. That is little beside a sync, so the file is looked for before each frame that
+    /// is synced; the journal, and where appends do not wait for a sync the file too, once in a while. When one was missing, the
+    /// next append looks again.
+    pub fn check_names(&self, looked: &mut Option<Instant>) -> Result<()> {
+        let (seldom, each) = match self.options.durability {
+            Durability::Sync => (SELDOM, true),
+            Durability::Interval(every) => (every.min(SELDOM), false),
+        };
+        let due = looked.is_none_or(|at| at.elapsed() >= seldom);
+        if !due && !each {
+            return Ok(());
+        }
+        if due {
+            *looked = None;
+        }
+        self.check_name()?;
+        if !due {
+            return Ok(());
+        }
+        if let Some(path) = self.journal.get().map_or(Ok(None), |journal| journal.displaced())? {
+            return Err(Error::stopped(format!(
+                "{} is not the journal that was begun there: it was removed, renamed or replaced meanwhile; nothing more \
+                 is recorded, since a crash would lose it; put it back to go on, or close the database, which moves all \
+                 that was recorded into {}, and open it again",
+                path.display(),
+                self.path.display()
+            )));
+        }
+        *looked = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Whether the path leads to the file that is open.
+    pub fn is_named(&self) -> Result<bool> {
+        Ok(self.options.read_only || recover::is_named(&*self.disk, &self.path, &self.cold)?)
+    }
+
+    /// Why closing does not go well, and where the journal is.
+    pub fn closed_without_name(&self, aside: &[PathBuf]) -> Error {
+        let lost = self.lost_its_name();
+        let file = match self.cold.names() {
+            Ok(Some(0)) => "no name was left of it",
+            _ => "what was recorded is in that file, under the name that it has now",
+        };
+        let names: Vec<_> = aside.iter().map(|path| path.display().to_string()).collect();
+        let journal = match names.is_empty() {
+            true => String::new(),
+            false => format!("; its journal is kept as {}", names.join(" and ")),
+        };
+        Error::stopped(format!("{lost}; {file}{journal}"))
+    }
+
+    fn lost_its_name(&self) -> String {
+        format!(
+            "{} is not the file that was opened by that name: it was removed, renamed or replaced meanwhile",
+            self.path.display()
+        )
+    }
+}
+
+/// Takes the lock of a database's file.
+pub(super) fn take_lock(disk: &dyn Disk, path: &Path, read_only: bool) -> Result<Box<dyn Lock>> {
+    disk.lock(path, mode(read_only)).map_err(|error| match error {
+        LockError::Held { process } => Error::Held { path: path.to_owned(), process, journal: None },
+        LockError::Io(error) => Error::unopenable(path, error, "check the path and its permissions"),
+    })
+}
+
+/// Takes the locks of what stands where the journal of a database belongs. Whoever holds one has a file open that had the name
+/// before.
+pub(super) fn lock_journal(
+    disk: &dyn Disk,
+    path: &Path,
+    own: &dyn Lock,
+    read_only: bool,
+) -> Result<Vec<Box<dyn Lock>>> {
+    let mut locks = Vec::new();
+    for side in Side::BOTH.into_iter().filter(|_| is_of_a_file(own)) {
+        let journal = side.path(path);
+        match disk.lock(&journal, mode(read_only)) {
+            Ok(lock) => locks.push(lock),
+            Err(LockError::Held { process }) => {
+                return Err(Error::Held { path: path.to_owned(), process, journal: Some(journal) });
+            }
+            // What is there that cannot be opened, whoever looks for a journal tells.
+            Err(LockError::Io(_)) => {}
+        }
+    }
+    Ok(locks)
+}
+
+/// Whether a lock is on the file itself. Where another one stands for it, that stands for its name, too.
+pub(super) fn is_of_a_file(lock: &dyn Lock) -> bool {
+    lock.identity().is_some()
+}
+
+fn mode(read_only: bool) -> LockMode {
+    if read_only { LockMode::Shared } else { LockMode::Exclusive }
+}
