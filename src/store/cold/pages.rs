@@ -3,6 +3,7 @@
 //! The file is opened once more, over what is written into memory, as one that is to be checked first. What is asked for is known
 //! before redb goes on to repair it: then it is told to stop.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,13 @@ pub(super) fn check(disk: &Arc<dyn Disk>, path: &Path, only: Identity, cancel: &
     cancel.check()?;
     let doing = "reading the pages of the tables";
     let overlay = Overlay::new(disk.clone());
-    let file = overlay.open(path).map_err(|e| Error::io(doing, e))?;
+    let file = overlay.open(path).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => {
+            let advice = "put it back under that name, and verify it then";
+            Error::unopenable(path, "it was removed or renamed while it is open", advice)
+        }
+        _ => Error::io(doing, e),
+    })?;
     if file.identity().map_err(|e| Error::io(doing, e))? != only {
         let advice = "close it, and open the one that is to be used";
         return Err(Error::unopenable(path, "another file has its name by now", advice));
