@@ -161,6 +161,9 @@ impl Work<'_> {
     }
 }
 
+/// Groups by their keys, each as its bytes.
+type Later = BTreeMap<Box<[u8]>, Vec<u8>>;
+
 /// The groups of a view of events that pass `WHERE`, in the order of their keys, a page at a time.
 struct Each {
     snapshot: Snapshot,
@@ -169,7 +172,7 @@ struct Each {
     page: VecDeque<Result<Slots>>,
     next: Next,
     /// What the events behind a position make, by the keys of the groups.
-    later: Option<(u64, BTreeMap<Box<[u8]>, Vec<u8>>)>,
+    later: Option<(u64, Later)>,
 }
 
 /// Where it goes on.
