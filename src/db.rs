@@ -315,8 +315,8 @@ impl Db {
         Scan::new(&snapshot, &choose(&snapshot, question)?).map(Events)
     }
 
-    /// The state of an entity as of all its events, as it is defined in the file. (As a type of one's own:
-    /// [`replay`](Self::replay).)
+    /// The state of an entity as of all its events, as it is defined in the file; those that are dated ahead count, as they do for
+    /// guards and verbs. (As a type of one's own: [`replay`](Self::replay).)
     ///
     /// ```
     /// use bygone::{Db, NewEvent};
@@ -329,7 +329,7 @@ impl Db {
         let snapshot = self.store.snapshot();
         let window = Window::through(snapshot.head().0);
         let entity = Entity::from((kind, id));
-        exec::state(&snapshot, &Replay { entity, window, at: None, as_of: None })
+        exec::state(&snapshot, &Replay { entity, window, at: None, as_of: None, now: None })
     }
 
     /// The state of an entity at a point of its history, as it is defined in the file: a time (what had occurred by then), a
@@ -355,7 +355,7 @@ impl Db {
         let entity = Entity::from((kind, id));
         let (until, at) = point.try_into().map_err(Into::into)?.within(&snapshot, &entity)?;
         let window = Window { by: until.by, ..Window::through(until.through) };
-        exec::state(&snapshot, &Replay { entity, window, at: Some(at), as_of: None })
+        exec::state(&snapshot, &Replay { entity, window, at: Some(at), as_of: None, now: None })
     }
 
     /// Subscribes to a pattern, from now on; [`Subscription::from_start`] and others say otherwise.

@@ -188,6 +188,8 @@ pub(crate) struct Replay {
     /// What was said, for the answer to repeat.
     pub at: Option<Moment>,
     pub as_of: Option<Moment>,
+    /// No point was said where a state of now is asked for: what is dated ahead of this instant is left out, and told of.
+    pub now: Option<Timestamp>,
 }
 
 /// The chain of causes that an event belongs to.

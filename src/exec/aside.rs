@@ -38,7 +38,7 @@ impl SetAside {
 /// What is set aside as of a snapshot, by position.
 pub(crate) fn set_aside(snapshot: &Snapshot, program: &Program) -> Result<BTreeMap<u64, SetAside>> {
     let window = Window::through(snapshot.head().0);
-    let replay = Replay { entity: program.target()?, window, at: None, as_of: None };
+    let replay = Replay { entity: program.target()?, window, at: None, as_of: None, now: None };
     let state = super::state(snapshot, &replay)?.state;
     let Some(Value::Object(members)) = state.get(ASIDE) else { return Ok(BTreeMap::new()) };
     let one = |(position, value): (&String, &Value)| {

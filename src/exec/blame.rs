@@ -58,7 +58,7 @@ pub struct Blame {
 
 /// `BLAME`.
 pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<Answer> {
-    let replay = &plan.replay;
+    let (replay, ahead) = &fold::of_now(snapshot, &plan.replay)?;
     let (fold, limits) = (snapshot.fold_of(replay.entity.kind())?, snapshot.limits());
     // The same events make the same state. So the one before is folded apart, an event behind, and nothing is copied.
     let (mut before, mut after) = (Folded::default(), Folded::default());
@@ -77,9 +77,11 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<Answer> 
     }
     after.check(&replay.entity)?;
     if let Some(none) = fold::why_none(snapshot, replay, &after)? {
-        return Ok(Answer { notices: vec![none.notice(&replay.entity)], ..Answer::done() });
+        let notices = std::iter::once(none.notice(&replay.entity)).chain(ahead.clone()).collect();
+        return Ok(Answer { notices, ..Answer::done() });
     }
-    let notices = vec![format!("{} is at {}", replay.entity, fold::place(&after))];
+    let at = format!("{} is at {}", replay.entity, fold::place(&after));
+    let notices = std::iter::once(at).chain(ahead.clone()).collect();
     let mut leaves = Vec::new();
     blamed.leaves(after.state, &mut StatePath::default(), &mut |leaf: Leaf| {
         held.budget.take(ENTRY + leaf.0.held())?;

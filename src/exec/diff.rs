@@ -80,11 +80,13 @@ impl Serialize for Change {
 /// `DIFF`.
 pub(super) fn answer(snapshot: &Snapshot, from: &Replay, to: &Replay) -> Result<Answer> {
     let (mut notices, mut reasons) = (Vec::new(), Vec::new());
+    let (to, ahead) = &fold::of_now(snapshot, to)?;
     let (before, after) = (fold::folded(snapshot, from)?, fold::folded(snapshot, to)?);
     for (word, folded, replay) in [("from", &before, from), ("to", &after, to)] {
         let point = match replay.at {
             Some(moment) if moment.is_start() => "the start".to_owned(),
             Some(moment) => moment.to_string(),
+            None if ahead.is_some() => "now".to_owned(),
             None => "the newest".to_owned(),
         };
         notices.push(format!("{word} {point}: {}", fold::place(folded)));
@@ -96,6 +98,7 @@ pub(super) fn answer(snapshot: &Snapshot, from: &Replay, to: &Replay) -> Result<
     // Mostly there is one for both.
     reasons.dedup();
     notices.extend(reasons);
+    notices.extend(ahead.clone());
     let changes = diff(&before.state, &after.state);
     if changes.is_empty() {
         notices.push(format!("no difference: {} is the same at both", to.entity));

@@ -53,6 +53,7 @@ impl Serialize for Step {
 
 /// `AT`, `REPLAY`.
 pub(super) fn answer(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
+    let (replay, ahead) = &of_now(snapshot, replay)?;
     let folded = folded(snapshot, replay)?;
     let none = why_none(snapshot, replay, &folded)?;
     // The row itself says that there are no events.
@@ -60,7 +61,32 @@ pub(super) fn answer(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
     let notice = notice.map(|none| none.notice(&replay.entity));
     let mut answer = Answer::row(Row::State(told(replay, folded, none.as_ref())));
     answer.notices.extend(notice);
+    answer.notices.extend(ahead.clone());
     Ok(answer)
+}
+
+/// A replay with its instant in its window, where it is of now and events of the entity are dated ahead; and what is told of them.
+///
+/// The rule of states: an answer about one entity, at no point that was said, is of what has occurred by now. What decides and what is kept
+/// (guards, verbs, sets of entities) goes by all that is recorded, so that it does not change by itself.
+pub(super) fn of_now(snapshot: &Snapshot, replay: &Replay) -> Result<(Replay, Option<String>)> {
+    let mut replay = replay.clone();
+    let Some(now) = replay.now.take() else { return Ok((replay, None)) };
+    // Nearly always nothing is dated ahead, and this is what is kept of it.
+    let all = snapshot.fold(&replay.entity, replay.window.until())?;
+    let Some(latest) = all.latest.filter(|latest| *latest > now) else { return Ok((replay, None)) };
+    replay.window.by = Some(now);
+    let occurred = snapshot.fold(&replay.entity, replay.window.until())?;
+    let entity = &replay.entity;
+    let (events, last) = match all.events - occurred.events {
+        1 => (format!("1 event of {entity} is dated ahead"), "to"),
+        many => (format!("{many} events of {entity} are dated ahead"), "up to"),
+    };
+    let notice = format!(
+        "{events}, {last} {latest}, and left out until then; by all that is recorded (REPLAY) it is at {}",
+        place(&all)
+    );
+    Ok((replay, Some(notice)))
 }
 
 impl Window {

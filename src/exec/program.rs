@@ -127,7 +127,9 @@ fn of_schedule(
     let last = cursor.map_or(begun, |cursor| cursor.position.max(begun));
     let next = rhythm.next(Timestamp::from_millis(i64::try_from(last).unwrap_or(i64::MAX)));
     let window = Window::through(snapshot.head().0);
-    let told = state(snapshot, &Replay { entity: program.target()?, window, at: None, as_of: None })?.state;
+    let told =
+        state(snapshot, &Replay { entity: program.target()?, window, at: None, as_of: None, now: None })?
+            .state;
     Ok(vec![
         ("every", display_duration(schedule.plan.every).into()),
         ("last", if last > begun { instant(last).into() } else { Value::Null }),

@@ -15,6 +15,7 @@ use crate::time::{Clock, Timestamp};
 
 mod absences;
 mod against_naive;
+mod ahead;
 mod chains;
 mod changes;
 mod choices;

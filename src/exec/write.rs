@@ -64,13 +64,17 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
         check_size(&store.shared().options, held, events.len() + 1)?;
         events.push(event);
     }
+    let ahead = dated_ahead(&events, &performs, append.now);
     let lone: Vec<Lone> = events.iter().filter_map(Lone::of).collect();
     let group = Group { performs, cancel: cancel.clone(), ..keyed(append, events, &limits)? };
     let outcome = store.append(group)?;
     if outcome.repeated {
         notices.clear();
-    } else if !lone.is_empty() {
-        notices.extend(without_id(store, &lone)?);
+    } else {
+        if !lone.is_empty() {
+            notices.extend(without_id(store, &lone)?);
+        }
+        notices.extend(ahead);
     }
     let rows = outcome.events.into_iter().map(move |(position, bytes)| {
         Ok(Row::Event { event: codec::decode(Position(position), bytes)?, repeated: outcome.repeated })
@@ -78,6 +82,22 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
     let mut answer = Answer::rows(rows);
     answer.notices = notices;
     Ok(answer)
+}
+
+/// That events are dated ahead: they count at once for some statements, and for others not until then.
+fn dated_ahead(events: &[NewEvent], performs: &[(usize, Perform)], now: Timestamp) -> Option<String> {
+    let emitted = events.iter().filter_map(|event| Some((event.owner()?, event.timestamp?)));
+    let performed = performs.iter().filter_map(|(_, perform)| Some((&perform.entity, perform.timestamp?)));
+    let mut ahead = emitted.chain(performed).filter(|(_, timestamp)| *timestamp > now);
+    let (entity, timestamp) = ahead.next()?;
+    let others = match ahead.count() {
+        0 => String::new(),
+        others => format!(", as {others} more of this statement are"),
+    };
+    Some(format!(
+        "dated ahead, to {timestamp}{others}: AT {entity} leaves it out until then; REPLAY, FIND, verbs and EXPECT count all that is \
+         recorded, and so count it from now on"
+    ))
 }
 
 /// An event that joins no history: its type, and what its data says is an id.

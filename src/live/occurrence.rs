@@ -71,8 +71,13 @@ impl Occurrence {
             let found = format!("{} at {}, which has none", self.event.kind, self.event.position);
             return Err(Error::invalid("the state of an event's target", "an event with a target", found));
         };
-        let replay =
-            Replay { entity: target.clone(), window: Window::through(position), at: None, as_of: None };
+        let replay = Replay {
+            entity: target.clone(),
+            window: Window::through(position),
+            at: None,
+            as_of: None,
+            now: None,
+        };
         exec::state(&self.shared.snapshot(), &replay)
     }
 

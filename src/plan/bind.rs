@@ -93,7 +93,7 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
         }
         Statement::Read(ast::Read::Query(Query::Find { kind, clauses })) => read(binder.find(kind, clauses)?),
         Statement::Read(ast::Read::At { entity, point, as_of }) => {
-            read(ReadKind::State(binder.replay(entity, point.as_ref(), as_of.as_ref())?))
+            read(ReadKind::State(binder.state(entity, point.as_ref(), as_of.as_ref())?))
         }
         Statement::Read(ast::Read::Replay { entity, steps, as_of }) => {
             let replay = binder.replay(entity, None, as_of.as_ref())?;

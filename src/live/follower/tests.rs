@@ -289,7 +289,7 @@ fn a_crash_has_the_last_events_handed_out_again_but_nothing_set_aside_twice() {
         let entity = program(&store).target().unwrap();
         let snapshot = store.snapshot();
         let window = Window::through(snapshot.head().0);
-        let told = state(&snapshot, &Replay { entity, window, at: None, as_of: None }).unwrap();
+        let told = state(&snapshot, &Replay { entity, window, at: None, as_of: None, now: None }).unwrap();
         assert_eq!(told.version.0, 2, "defined, and failed once");
         assert_ne!(told.state, Value::Null);
     }

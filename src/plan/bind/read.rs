@@ -88,7 +88,19 @@ impl Binder<'_> {
         let entity = self.entity(entity)?;
         let at = at.map(|point| self.point(point, Some(&entity))).transpose()?;
         let (through, as_of) = self.as_of(as_of, Some(&entity))?;
-        Ok(Replay { entity, window: states(through, at), at, as_of })
+        Ok(Replay { entity, window: states(through, at), at, as_of, now: None })
+    }
+
+    /// The same; without a point it is of now.
+    pub(super) fn state(
+        &self,
+        entity: &EntityRef,
+        at: Option<&Point>,
+        as_of: Option<&Point>,
+    ) -> Result<Replay> {
+        let replay = self.replay(entity, at, as_of)?;
+        let now = replay.at.is_none().then(|| self.now()).transpose()?;
+        Ok(Replay { now, ..replay })
     }
 
     pub(super) fn blame(
@@ -97,7 +109,7 @@ impl Binder<'_> {
         at: Option<&Point>,
         as_of: Option<&Point>,
     ) -> Result<ReadKind> {
-        let replay = self.replay(entity, at, as_of)?;
+        let replay = self.state(entity, at, as_of)?;
         let seen = match (replay.at, replay.as_of) {
             (Some(Moment::Time(time)), _) | (_, Some(Moment::Time(time))) => time,
             _ => self.now()?,
@@ -119,8 +131,10 @@ impl Binder<'_> {
         };
         let to = to.map(|point| self.point(point, Some(&entity))).transpose()?;
         let (through, as_of) = self.as_of(as_of, Some(&entity))?;
-        let replay = |at| Replay { entity: entity.clone(), window: states(through, at), at, as_of };
-        Ok(ReadKind::Diff(replay(Some(from)), replay(to)))
+        let replay =
+            |at| Replay { entity: entity.clone(), window: states(through, at), at, as_of, now: None };
+        let now = to.is_none().then(|| self.now()).transpose()?;
+        Ok(ReadKind::Diff(replay(Some(from)), Replay { now, ..replay(to) }))
     }
 
     pub(super) fn subscription(&self, subscribe: &Subscribe, selector: &Selector) -> Result<Subscription> {
