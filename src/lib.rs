@@ -72,7 +72,8 @@
 //! 2. It is asked for by a statement or by [`Db::perform`], and joins a group as events do; what it looks at is folded on the
 //!    caller's thread, as far as the log goes by then (`store/group.rs`, `store/recent.rs`).
 //! 3. When the turn of its group comes, the leader takes those states along to what is staged, and asks the verb for its events or
-//!    why there are none (`store/verb.rs`, `store/stage/moment.rs`, `exec/verb.rs`).
+//!    why there are none (`store/verb.rs`, `store/stage/moment.rs`, `exec/verb.rs`). `EXPLAIN` has it admitted in the same way, into a
+//!    batch that nobody appends (`store/stage/trial.rs`).
 //! 4. Its events say which model made them, as of which of its versions, and go the way of every event.
 //!
 //! # The life of a command

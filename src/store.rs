@@ -40,7 +40,7 @@ pub(crate) mod recent;
 pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod snapshot;
-mod stage;
+pub(crate) mod stage;
 pub(crate) mod tail;
 pub(crate) mod term;
 pub(crate) mod upkeep;

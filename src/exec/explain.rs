@@ -4,20 +4,16 @@ use std::time::Instant;
 
 use super::answer::{Answer, Row};
 use super::show::fields;
-use super::verb::{Defined, Foreseen};
 use super::{define, read, write};
 use crate::entity::{Entity, Position, Version};
-use crate::error::{Error, Result};
-use crate::event::{Expect, NewEvent};
+use crate::error::Result;
+use crate::event::Expect;
+use crate::event::id::IdSource;
 use crate::plan::view::Wanted;
-use crate::plan::{
-    Access, Act, Append, Define, Emit, Explain, Owner, Perform, Plan, Read, ReadKind, Window, Write,
-};
-use crate::store::condition::Condition;
+use crate::plan::{Access, Act, Append, Define, Explain, Plan, Read, ReadKind, Window, Write};
 use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::stage::Told;
 use crate::store::term::Term;
-use crate::store::verb::Moment;
-use crate::time::Timestamp;
 use crate::value::Value;
 
 /// How many runs are read at a time.
@@ -145,38 +141,86 @@ fn replacing(known: Option<Position>) -> String {
     }
 }
 
-/// What would come of a write, were it carried out now.
+/// What would come of a write, were it carried out now: the same admission, which appends nothing.
 fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
-    let (keys, is_retry) = keys(snapshot, append)?;
-    if is_retry {
-        return Ok(keys);
-    }
-    let mut lines = Vec::new();
-    let mut foreseen = Foreseen::new(snapshot, append.now);
-    expecting(&foreseen, append, &mut lines)?;
-    for act in &append.acts {
-        match act {
-            Act::Emit(emit) => {
-                let event = write::event(emit, made(emit), append.now, &foreseen.limits())?;
-                let owner = event.owner().cloned().filter(|_| emit.owner != Owner::New);
-                let told = emit.none.as_ref().map(|none| absent(&foreseen, none)).transpose()?;
-                appending(&mut foreseen, &event, owner.as_ref(), emit.data.is_some(), &mut lines)?;
-                lines.extend(told);
-            }
-            Act::Perform(perform) => {
-                if let Err(refused) = performing(snapshot, &mut foreseen, perform, append.now, &mut lines)? {
-                    lines.push(format!("would be {refused}"));
-                    break;
-                }
-            }
-        }
-    }
+    // A key says so before anything else is looked at.
+    let keys = keys(snapshot, append)?;
+    let mut ids = IdSource::default();
+    let asked = write::group(append, snapshot.options(), &snapshot.limits(), || ids.next(append.now))?;
+    let trial = snapshot.try_out(asked.group);
+    let refused = match trial.outcome {
+        Ok(outcome) if outcome.repeated => return Ok(keys),
+        Ok(_) => None,
+        Err(error) if error.is_refused() => Some(error.to_string()),
+        Err(error) => return Err(error),
+    };
+    let mut lines = telling(&trial.told, &asked.made)?;
+    lines.extend(
+        refused.map(|why| format!("would be refused: {}", why.strip_prefix("refused: ").unwrap_or(&why))),
+    );
     lines.extend(keys);
     Ok(lines)
 }
 
-/// Tells which keys are known. Whether all of it is by them: then nothing else is looked at.
-fn keys(snapshot: &Snapshot, append: &Append) -> Result<(Vec<String>, bool)> {
+/// The steps of an admission. What is expected of an event stands behind it, and what decides it before it.
+fn telling(told: &[Told], made: &[Entity]) -> Result<Vec<String>> {
+    let (mut lines, mut of_event) = (Vec::new(), Vec::new());
+    let of_group = told.iter().position(|step| matches!(step, Told::Group)).unwrap_or(told.len());
+    for (at, step) in told.iter().enumerate() {
+        match step {
+            Told::Group => {}
+            Told::Absence { condition, found } => {
+                let found = found.as_ref().map(|event| format!(" does not hold: {event}"));
+                let line = format!("EXPECT NONE ({condition}){}", found.as_deref().unwrap_or(" holds"));
+                if at < of_group { lines.push(line) } else { of_event.push(format!("  {line}")) }
+            }
+            Told::Expect { expect, target, holds, count, last } => {
+                let Some(line) = guard(expect, *holds, *count, last.as_deref()) else { continue };
+                match target {
+                    _ if at > of_group => of_event.push(format!("  {line}")),
+                    Some(owner) if made.contains(owner) => {}
+                    Some(owner) => lines.push(format!("{owner}: {line}")),
+                    None => lines.push(line),
+                }
+            }
+            Told::Decided(how) => {
+                lines.append(&mut of_event);
+                lines.extend(how.iter().cloned());
+            }
+            Told::Event(event) => {
+                lines.push(format!("would be {} at {}", event.kind, event.position));
+                if !event.data.is_empty() {
+                    lines.push(format!("  data {}", event.data.to_value()?));
+                }
+                let owner = event.target.as_ref().filter(|owner| !made.contains(owner));
+                if let (Some(owner), Some(version)) = (owner, event.version) {
+                    lines.push(format!("  {version} of {owner}"));
+                }
+                lines.append(&mut of_event);
+            }
+        }
+    }
+    lines.append(&mut of_event);
+    Ok(lines)
+}
+
+/// Whether what is expected of an entity is so; nothing of what is expected of the log.
+fn guard(expect: &Expect, holds: bool, count: u64, last: Option<&str>) -> Option<String> {
+    let said = match expect {
+        Expect::New => "EXPECT NEW".to_owned(),
+        Expect::Version(wanted) => format!("EXPECT VERSION {}", wanted.0),
+        Expect::Exists => "EXPECT EXISTS".to_owned(),
+        Expect::None(_) => return None,
+    };
+    let found = match last {
+        Some(kind) => format!("{}, last {kind}", Version(count)),
+        None => "no event yet".to_owned(),
+    };
+    Some(format!("{said} {}: {found}", if holds { "holds" } else { "does not hold" }))
+}
+
+/// Tells which keys are known.
+fn keys(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     let of_act = |act: &Act| match act {
         Act::Emit(emit) => emit.key.clone(),
         Act::Perform(_) => None,
@@ -185,14 +229,9 @@ fn keys(snapshot: &Snapshot, append: &Append) -> Result<(Vec<String>, bool)> {
         Some(key) => vec![Some(key.clone())],
         None => append.acts.iter().map(of_act).collect(),
     };
-    let (mut lines, mut is_retry) = (Vec::new(), !each.is_empty());
-    for key in each {
-        let Some(key) = key else {
-            is_retry = false;
-            continue;
-        };
+    let mut lines = Vec::new();
+    for key in each.into_iter().flatten() {
         let met = snapshot.list(Term::key(&key)?, 1, u64::MAX, Direction::Ascending).next().transpose()?;
-        is_retry &= met.is_some();
         lines.push(match met {
             Some(position) => format!(
                 "the key '{key}' was met at {}: its first outcome is given back, if this says the same as then; else it is a conflict",
@@ -201,116 +240,5 @@ fn keys(snapshot: &Snapshot, append: &Append) -> Result<(Vec<String>, bool)> {
             None => format!("the key '{key}' is new"),
         });
     }
-    Ok((lines, is_retry))
-}
-
-/// Tells whether what all of it expects is so.
-fn expecting(foreseen: &Foreseen, append: &Append, lines: &mut Vec<String>) -> Result<()> {
-    if let Some(none) = &append.none {
-        lines.push(absent(foreseen, none)?.trim_start().to_owned());
-    }
-    let Some(expect) = &append.expect else { return Ok(()) };
-    let mut told = Vec::new();
-    for act in &append.acts {
-        let owner = match act {
-            Act::Emit(emit) if emit.owner == Owner::New => None,
-            Act::Emit(emit) => {
-                write::event(emit, made(emit), append.now, &foreseen.limits())?.owner().cloned()
-            }
-            Act::Perform(perform) => Some(perform.entity.clone()),
-        };
-        let Some(owner) = owner.filter(|owner| !told.contains(owner)) else { continue };
-        let line = guard(foreseen, expect, Some(&owner))?;
-        lines.extend(line.map(|line| format!("{owner}: {}", line.trim_start())));
-        told.push(owner);
-    }
-    Ok(())
-}
-
-/// Whether there are no such events, those before included.
-fn absent(foreseen: &Foreseen, none: &dyn Condition) -> Result<String> {
-    Ok(match foreseen.met(none)? {
-        None => format!("  EXPECT NONE ({none}) holds"),
-        Some(event) => format!("  EXPECT NONE ({none}) does not hold: {event}"),
-    })
-}
-
-/// Tells of an event behind those before it.
-fn appending(
-    foreseen: &mut Foreseen,
-    event: &NewEvent,
-    owner: Option<&Entity>,
-    with_data: bool,
-    lines: &mut Vec<String>,
-) -> Result<()> {
-    lines.push(format!("would be {} at {}", event.checked()?, foreseen.next()));
-    if with_data {
-        lines.push(format!("  data {}", event.data.to_value()?));
-    }
-    if let Some(owner) = owner {
-        lines.push(format!("  {} of {owner}", Version(foreseen.version(owner)?.0 + 1)));
-    }
-    for expect in &event.expect {
-        lines.extend(guard(foreseen, expect, owner)?);
-    }
-    foreseen.add(event)
-}
-
-/// Tells of what a verb decides; or why it is refused.
-fn performing(
-    snapshot: &Snapshot,
-    foreseen: &mut Foreseen,
-    perform: &Perform,
-    now: Timestamp,
-    lines: &mut Vec<String>,
-) -> Result<std::result::Result<(), Error>> {
-    let asked = write::asked(perform, now, &snapshot.limits())?;
-    for expect in &asked.expect {
-        lines.extend(guard(foreseen, expect, Some(&asked.entity))?);
-    }
-    for checked in &asked.conditions {
-        lines.push(absent(foreseen, &*checked.condition)?);
-    }
-    if let (None, Some(verb)) = (&asked.rule, snapshot.indexes().verb(&asked.verb)) {
-        // What comes of it is told below.
-        let _ = Defined::of(&verb.text)?.weigh(&asked, foreseen, &mut Some(&mut *lines));
-    }
-    let events = match asked.decide(snapshot.indexes(), foreseen) {
-        Ok(events) => events,
-        Err(error @ Error::Refused(_)) => return Ok(Err(error)),
-        Err(error) => return Err(error),
-    };
-    for event in &events {
-        let owner = event.owner().cloned();
-        appending(foreseen, event, owner.as_ref(), !event.data.is_empty(), lines)?;
-    }
-    Ok(Ok(()))
-}
-
-/// Some entity where one would be made: that its id would be new is all there is to say.
-fn made(emit: &Emit) -> Option<Entity> {
-    match &emit.owner {
-        Owner::Entity(entity) => Some(entity.clone()),
-        Owner::New => Entity::new(emit.kind.prefix(), "new").ok(),
-        Owner::Unsaid => None,
-    }
-}
-
-fn guard(foreseen: &Foreseen, expect: &Expect, owner: Option<&Entity>) -> Result<Option<String>> {
-    let version = owner.map_or(Ok(Version::NONE), |owner| foreseen.version(owner))?;
-    let (holds, said) = match expect {
-        Expect::New => (version.0 == 0, "EXPECT NEW".to_owned()),
-        Expect::Version(wanted) => (version == *wanted, format!("EXPECT VERSION {}", wanted.0)),
-        Expect::Exists => {
-            let exists = owner.map_or(Ok(false), |owner| foreseen.exists(owner))?;
-            (exists, "EXPECT EXISTS".to_owned())
-        }
-        // It is of no entity.
-        Expect::None(_) => return Ok(None),
-    };
-    let found = match owner.map_or(Ok(None), |owner| foreseen.newest(owner))? {
-        Some(kind) => format!("{version}, last {kind}"),
-        None => "no event yet".to_owned(),
-    };
-    Ok(Some(format!("  {said} {}: {found}", if holds { "holds" } else { "does not hold" })))
+    Ok(lines)
 }

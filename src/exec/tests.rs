@@ -22,6 +22,7 @@ mod choices;
 mod defined;
 mod facts;
 mod find;
+mod foreseen;
 mod found_naively;
 mod functions;
 mod indexes;

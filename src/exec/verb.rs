@@ -2,11 +2,7 @@
 //!
 //! Conditions are filters: one that is null does not hold. What is written is worked out strictly: where that fails, the verb is refused.
 
-mod foresee;
-
 use std::sync::Arc;
-
-pub(super) use foresee::Foreseen;
 
 use super::eval::{Scope, Seen};
 use super::made;
@@ -47,7 +43,13 @@ impl Rule for Defined {
     }
 
     fn decide(&self, asked: &Perform, moment: &mut dyn Moment) -> Result<Vec<NewEvent>> {
-        self.weigh(asked, moment, &mut None)
+        let mut lines = Vec::new();
+        let mut told: Told = if moment.is_told() { Some(&mut lines) } else { None };
+        let made = self.weigh(asked, moment, &mut told);
+        if moment.is_told() {
+            moment.tell(lines)?;
+        }
+        made
     }
 }
 
@@ -61,12 +63,7 @@ impl Defined {
     }
 
     /// The events that performing it makes; and what was asked on the way.
-    pub fn weigh(
-        &self,
-        asked: &Perform,
-        moment: &mut dyn Moment,
-        told: &mut Told<'_>,
-    ) -> Result<Vec<NewEvent>> {
+    fn weigh(&self, asked: &Perform, moment: &mut dyn Moment, told: &mut Told<'_>) -> Result<Vec<NewEvent>> {
         self.check_actor(asked)?;
         let now = moment.now();
         let before = moment.folded(&asked.entity)?;

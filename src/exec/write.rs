@@ -11,13 +11,13 @@ use crate::document::Document;
 use crate::entity::{Entity, EventType, Id, Name, Position};
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
-use crate::event::{NewEvent, codec};
+use crate::event::{EventId, NewEvent, codec};
 use crate::plan::expr::Node;
 use crate::plan::{self, Absence, Act, Append, Emit, Owner, When, Write};
-use crate::store::Store;
 use crate::store::condition::{Checked, Condition};
 use crate::store::group::{Group, check_size, content_of};
 use crate::store::verb::Perform;
+use crate::store::{Options, Store};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -33,40 +33,17 @@ pub(crate) fn write(store: &Store, plan: &Write, cancel: &Cancel) -> Result<Answ
 }
 
 fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
-    let limits = Limits::new(store.shared().options.largest_value, cancel);
+    let options = &store.shared().options;
+    let limits = Limits::new(options.largest_value, cancel);
     let mut ids = IdSource::default();
-    let (mut notices, mut held) = (Vec::new(), 0);
-    let (mut events, mut performs) = (Vec::with_capacity(append.acts.len()), Vec::new());
-    for act in &append.acts {
-        let emit = match act {
-            Act::Emit(emit) => emit,
-            Act::Perform(perform) => {
-                performs.push((events.len(), asked(perform, append.now, &limits)?));
-                continue;
-            }
-        };
-        let target = match &emit.owner {
-            Owner::Unsaid => None,
-            Owner::Entity(entity) => Some(entity.clone()),
-            Owner::New => {
-                let made = match &store.shared().options.ids {
-                    Some(ids) => ids()?,
-                    None => ids.next(append.now)?,
-                };
-                let made = Entity::new(emit.kind.prefix(), &made.to_string())?;
-                notices.push(format!("{made} is new"));
-                Some(made)
-            }
-        };
-        let event = event(emit, target, append.now, &limits)?;
-        // The group is checked as a whole; here so that it is not made first.
-        held += event.data.raw().0.len() + event.metadata.raw().0.len();
-        check_size(&store.shared().options, held, events.len() + 1)?;
-        events.push(event);
-    }
-    let ahead = dated_ahead(&events, &performs, append.now);
-    let lone: Vec<Lone> = events.iter().filter_map(Lone::of).collect();
-    let group = Group { performs, cancel: cancel.clone(), ..keyed(append, events, &limits)? };
+    let asked = group(append, options, &limits, || match &options.ids {
+        Some(ids) => ids(),
+        None => ids.next(append.now),
+    })?;
+    let group = Group { cancel: cancel.clone(), ..asked.group };
+    let mut notices: Vec<String> = asked.made.iter().map(|made| format!("{made} is new")).collect();
+    let ahead = dated_ahead(&group.events, &group.performs, append.now);
+    let lone: Vec<Lone> = group.events.iter().filter_map(Lone::of).collect();
     let outcome = store.append(group)?;
     if outcome.repeated {
         notices.clear();
@@ -82,6 +59,47 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
     let mut answer = Answer::rows(rows);
     answer.notices = notices;
     Ok(answer)
+}
+
+/// What a write asks for, and the entities that it makes.
+pub(super) struct Grouped {
+    pub group: Group,
+    pub made: Vec<Entity>,
+}
+
+/// The group that a write asks for, whether it is to be committed or tried; entities that it makes have ids of the source.
+pub(super) fn group(
+    append: &Append,
+    options: &Options,
+    limits: &Limits,
+    mut next_id: impl FnMut() -> Result<EventId>,
+) -> Result<Grouped> {
+    let (mut made, mut held) = (Vec::new(), 0);
+    let (mut events, mut performs) = (Vec::with_capacity(append.acts.len()), Vec::new());
+    for act in &append.acts {
+        let emit = match act {
+            Act::Emit(emit) => emit,
+            Act::Perform(perform) => {
+                performs.push((events.len(), asked(perform, append.now, limits)?));
+                continue;
+            }
+        };
+        let target = match &emit.owner {
+            Owner::Unsaid => None,
+            Owner::Entity(entity) => Some(entity.clone()),
+            Owner::New => {
+                let entity = Entity::new(emit.kind.prefix(), &next_id()?.to_string())?;
+                made.push(entity.clone());
+                Some(entity)
+            }
+        };
+        let event = event(emit, target, append.now, limits)?;
+        // The group is checked as a whole; here so that it is not made first.
+        held += event.data.raw().0.len() + event.metadata.raw().0.len();
+        check_size(options, held, events.len() + 1)?;
+        events.push(event);
+    }
+    Ok(Grouped { group: Group { performs, ..keyed(append, events, limits)? }, made })
 }
 
 /// That events are dated ahead: they count at once for some statements, and for others not until then.

@@ -12,7 +12,7 @@ use super::journal::{AppendError, FrameBuffer, Journal, Kind, Made, Salt};
 use super::moves;
 use super::queue::{Next, Pending, Queue, Turn};
 use super::stage::Batch;
-use super::tail::Tail;
+use super::tail::{Tail, Tails};
 use super::{Durability, Shared};
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
@@ -57,8 +57,17 @@ impl Committer {
         self.looked = None;
     }
 
+    pub(super) fn salt(&self) -> Salt {
+        self.salt
+    }
+
+    /// A batch that nothing is staged in yet.
+    pub(super) fn batch(&self, clock: Timestamp, tails: Tails) -> Batch {
+        Batch::new(tails, self.now(clock), self.recorded)
+    }
+
     /// The instant of a commit: the clock's, to the microsecond, but never before the last.
-    fn now(&mut self, clock: Timestamp) -> Timestamp {
+    fn now(&self, clock: Timestamp) -> Timestamp {
         let clock = clock.to_micros();
         let Some(last) = self.recorded else { return clock };
         if self.reopened && clock.as_millis() <= last.as_millis() {
@@ -136,10 +145,8 @@ impl Shared {
         if let Err(error) = self.make_room() {
             return requests.drain(..).map(|_| Err(error.clone())).collect();
         }
-        let now = committer.now(self.options.clock.now());
-        let tails = self.tails();
-        let first = tails.head + 1;
-        let mut batch = Batch::new(tails, now, committer.recorded);
+        let mut batch = committer.batch(self.options.clock.now(), self.tails());
+        let first = batch.next;
         let salt = committer.salt;
         committer.frame.begin(Kind::Events, salt);
         let mut answers = Vec::with_capacity(requests.len());

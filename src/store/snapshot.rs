@@ -23,7 +23,9 @@ use super::Shared;
 use super::catalog::Catalog;
 use super::cold::{self, ColdRead, Log, Postings, Row, was_interrupted};
 use super::cursor::{Cursor, Follower};
+use super::group::Group;
 use super::options::Options;
+use super::stage::Trial;
 use super::tail::{Tail, Tails};
 use super::term::{self, Term};
 use super::verb::Rule;
@@ -68,6 +70,11 @@ impl Snapshot {
     /// The same log, whose reading ends with an error at the next page once this handle is cancelled.
     pub fn cancelled_by(self, cancel: &Cancel) -> Snapshot {
         Snapshot { cancel: cancel.clone(), ..self }
+    }
+
+    /// What would become of a group, were it committed now: by the log as it is now, whatever this shows of it.
+    pub fn try_out(&self, group: Group) -> Trial {
+        self.shared.try_out(Group { cancel: self.cancel.clone(), ..group })
     }
 
     /// What was read by it so far.

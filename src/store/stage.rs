@@ -5,7 +5,11 @@
 mod exists;
 mod guard;
 mod moment;
+mod trial;
 mod vector;
+
+use trial::Teller;
+pub(crate) use trial::{Told, Trial};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,6 +49,8 @@ pub(super) struct Batch {
     now: Timestamp,
     /// When the newest event, staged or not, was recorded.
     pub recorded: Option<Timestamp>,
+    /// Who is told how it was admitted.
+    teller: Teller,
 }
 
 impl Batch {
@@ -60,6 +66,7 @@ impl Batch {
             known: HashMap::new(),
             now,
             recorded,
+            teller: Teller::default(),
         }
     }
 
@@ -145,6 +152,7 @@ impl Shared {
             return Ok(outcome);
         }
         self.check_group(batch, &request)?;
+        batch.teller.tell(|| Ok(Told::Group))?;
         let mut staging = Staging::begin(committer, batch);
         let staged = match request.performs.is_empty() {
             true => self.stage_events(committer, batch, request, &mut staging),
@@ -271,6 +279,7 @@ impl Shared {
             return self.stage_acts(committer, batch, request, None, staging);
         };
         let mut made = Vec::new();
+        let with_one = request.performs.len() == 1 && request.events.is_empty();
         match (request.performs.as_slice(), request.events.is_empty()) {
             ([(_, perform)], true) => {
                 made = self.decide(batch, perform, batch.next)?;
@@ -285,12 +294,17 @@ impl Shared {
             }
         }
         let Some(first) = made.first_mut() else { return Ok(()) };
+        // Those that were tried were told of then.
+        let (tried, told) = (!with_one, batch.teller.len());
         key.put_on(first);
         (key.first, key.seal.count) = (0, made.len() as u32);
         let how = How { import: false, restore: false, head: batch.tails.head };
         let mut key = Some(key);
         for event in made {
             self.stage_event(committer, batch, event, key.take(), how, staging)?;
+        }
+        if tried {
+            batch.teller.truncate(told);
         }
         Ok(())
     }
@@ -433,8 +447,8 @@ impl Shared {
         let recorded = batch.instant(event.new.recorded.filter(|_| how.restore))?;
         let (id, own_id) = match (&event.new.id, &self.options.ids) {
             (Some(id), _) => (id.clone(), how.restore && committer.ids.adopt(id, recorded)),
-            (None, Some(ids)) => (ids()?, false),
-            (None, None) => {
+            (None, Some(ids)) if !batch.teller.is_trial() => (ids()?, false),
+            (None, _) => {
                 let id = committer.ids.next(recorded)?;
                 let own_id = id.tells_its_place(recorded);
                 (id, own_id)
@@ -472,9 +486,12 @@ impl Shared {
         let bytes: Arc<[u8]> = Arc::from(&payload[start + 4..]);
         // What is defined anew, or dropped, must always be: an index of such events is of no use any more instead.
         let is_internal = event.kind.is_internal();
+        let is_trial = batch.teller.is_trial();
         let refuse = |index: &Index, why: Error| match is_internal {
             true => {
-                index.set_invalid();
+                if !is_trial {
+                    index.set_invalid();
+                }
                 Ok(())
             }
             false => Err(why),
@@ -501,7 +518,7 @@ impl Shared {
         batch.staged.push(Staged { bytes, terms: event.terms, version });
         batch.next += 1;
         batch.recorded = Some(recorded);
-        Ok(())
+        self.tell_event(batch)
     }
 
     /// Where an id went after the request was looked up, if it is one of the database's own: no list tells of those.

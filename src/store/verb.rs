@@ -76,10 +76,20 @@ pub(crate) trait Moment {
     /// When that is: what is decided is recorded at this instant.
     fn now(&self) -> Timestamp;
 
-    /// What this database is called in vector clocks.
     /// What the evaluation of a decision may take.
     fn limits(&self) -> Limits;
 
+    /// Whether somebody asks how it is decided.
+    fn is_told(&self) -> bool {
+        false
+    }
+
+    /// Tells how it is decided, in words.
+    fn tell(&mut self, _lines: Vec<String>) -> Result<()> {
+        Ok(())
+    }
+
+    /// What this database is called in vector clocks.
     fn node(&self) -> String;
 
     /// What an entity is then.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::Batch;
+use super::{Batch, Told};
 use crate::allowance::Limits;
 use crate::entity::{Entity, Position};
 use crate::error::{Conflict, Error, Result, Witness};
@@ -27,9 +27,13 @@ impl Shared {
             return Ok(());
         }
         let mut seen = HashSet::new();
-        let events = request.events.iter().filter_map(|event| Some((event.target.as_ref()?, event.cold)));
-        let performs = request.performs.iter().map(|(_, perform)| (&perform.entity, None));
-        for (entity, cold) in events.chain(performs).filter(|(entity, _)| seen.insert(*entity)) {
+        let events = request.events.iter().enumerate();
+        let events = events.filter_map(|(at, event)| Some((at, event.target.as_ref()?, event.cold)));
+        let performs = request.performs.iter().map(|(before, perform)| (*before, &perform.entity, None));
+        // In the order in which they are said.
+        let mut acts: Vec<_> = performs.chain(events).collect();
+        acts.sort_by_key(|(at, ..)| *at);
+        for (_, entity, cold) in acts.into_iter().filter(|(_, entity, _)| seen.insert(*entity)) {
             let (count, last) = self.count(batch, &Term::entity(entity)?, cold)?;
             for expect in &request.expect {
                 self.check(batch, expect, Some(entity), count, last)?;
@@ -75,8 +79,13 @@ impl Shared {
                 None => staged_since(batch, checked, &self.own_limits)?,
             },
         };
-        let Some(position) = found else { return Ok(()) };
+        let condition = || checked.condition.to_string();
+        let Some(position) = found else {
+            return batch.teller.tell(|| Ok(Told::Absence { condition: condition(), found: None }));
+        };
         let event = codec::decode(Position(position), self.stored(batch, position)?)?;
+        let found = || Some(Witness::from(&event));
+        batch.teller.tell(|| Ok(Told::Absence { condition: condition(), found: found() }))?;
         if position >= first {
             let found = format!("{} before it in the same group", event.kind);
             return Err(Error::conflict("EXPECT NONE", format!("no {}", checked.condition), found));
@@ -138,12 +147,15 @@ impl Shared {
             // That is a condition of its own.
             (Expect::None(_), _) => true,
         };
+        let event = |position: u64| codec::decode(Position(position), self.stored(batch, position)?);
+        batch.teller.tell(|| {
+            let last = if count == 0 { None } else { Some(event(last)?.kind.to_string()) };
+            Ok(Told::Expect { expect: expect.clone(), target: target.cloned(), holds, count, last })
+        })?;
         if holds {
             return Ok(());
         }
-        let witness = |position: u64| -> Result<Witness> {
-            Ok(Witness::from(&codec::decode(Position(position), self.stored(batch, position)?)?))
-        };
+        let witness = |position: u64| -> Result<Witness> { Ok(Witness::from(&event(position)?)) };
         let entity = target.map_or_else(String::new, ToString::to_string);
         let ended = ended.filter(|ended| *ended != last).map(witness).transpose()?;
         let last = if count == 0 { None } else { Some(witness(last)?) };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Batch;
+use super::{Batch, Told};
 use crate::allowance::Limits;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
@@ -36,6 +36,14 @@ impl Moment for AtCommit<'_> {
 
     fn limits(&self) -> Limits {
         self.shared.own_limits.clone()
+    }
+
+    fn is_told(&self) -> bool {
+        self.batch.teller.is_trial()
+    }
+
+    fn tell(&mut self, lines: Vec<String>) -> Result<()> {
+        self.batch.teller.tell(|| Ok(Told::Decided(lines)))
     }
 
     fn folded(&mut self, entity: &Entity) -> Result<Arc<Folded>> {
