@@ -11,7 +11,7 @@
 //!
 //! The header: a set of bits that tells which of the others are there, the version (0 without a target), the id (16 bytes or
 //! text), the type, `recorded` as seconds and nanoseconds, and then what there is of: timestamp (when it differs), target (its kind
-//! only when it is not the type's prefix), actor, producer, cause, correlation, namespace, tags, key.
+//! only when it is not the type's prefix), actor, producer, cause, correlation, namespace, tags, key, the seal of a key.
 //!
 //! The position is the key of the row, not part of it; the checksum covers it, so a row in the wrong place is noticed.
 

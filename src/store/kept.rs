@@ -6,7 +6,7 @@
 //! | lowest | a varint, the sign in its last bit |
 //! | latest | 0, or 1 and its seconds (8, big-endian) and nanoseconds (4) |
 //! | clock | as `clock.rs` tells it |
-//! | fault | 0, or 1 and a map of what it says, in MessagePack, behind its length (varint) |
+//! | fault | 0, or 1 and an array of what it says (position, type, why), in MessagePack, behind its length (varint) |
 //! | state | MessagePack |
 //!
 //! The table adds a checksum. A state is read in place where only a part of it is asked for.

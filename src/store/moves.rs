@@ -2,7 +2,7 @@
 //! it into the tables.
 //!
 //! The payload of a frame of the kind [`Cursors`](super::journal::Kind::Cursors) is a MessagePack array of moves, each an array: whose
-//! it is, which of those of that name, and up to where it is done. What a move says holds for a cursor that is still the same and not
+//! it is, which of those of that name, up to where it is done, and up to where it has heard what was said to it. What a move says holds for a cursor that is still the same and not
 //! further by then; so it does not matter which of them the tables know already.
 
 use std::collections::BTreeMap;

@@ -29,7 +29,7 @@ pub(crate) fn pack<'e>(
             first += count as u64;
             (count, _) = (0, value.clear());
         }
-        // An event is 16 MiB at most.
+        // An event is some 16 MiB at most.
         value.extend_from_slice(&(event.len() as u32).to_be_bytes());
         value.extend_from_slice(event);
         count += 1;
