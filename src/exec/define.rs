@@ -3,16 +3,18 @@
 use super::again::{self, Again};
 use super::answer::{Answer, Row};
 use super::aside;
-use crate::entity::{Entity, Name, Position, Version};
+use super::write::{self, Lone};
+use crate::entity::{Entity, EventType, Name, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
+use crate::plan::reaction::{Deed, What, Whose};
 use crate::plan::view::Of;
 use crate::plan::write::On;
 use crate::plan::{
     self, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop, Dropped,
 };
 use crate::store::Store;
-use crate::store::catalog::{self, model, verb, view};
+use crate::store::catalog::{self, ProgramKind, model, verb, view};
 use crate::store::cursor::Follower;
 use crate::store::group::{Group, Outcome};
 use crate::store::snapshot::Snapshot;
@@ -104,6 +106,22 @@ pub(super) fn same(snapshot: &Snapshot, define: &Define) -> Option<Position> {
     }
 }
 
+/// That events which a program is to emit will belong to no entity, though there are some of their kind.
+fn without_id(snapshot: &Snapshot, program: &DefineProgram) -> Result<Vec<String>> {
+    let deeds = match program.kind {
+        ProgramKind::Reaction => plan::reaction_definition(&program.text)?.deeds,
+        ProgramKind::Schedule => plan::schedule_definition(&program.text)?.deeds,
+        ProgramKind::Webhook => return Ok(Vec::new()),
+    };
+    let is_actor =
+        |deed: &Deed, kind: &EventType| deed.actor.as_ref().is_some_and(|actor| actor.kind == kind.prefix());
+    let lone = |deed: &Deed| match &deed.what {
+        What::Emit { kind, owner: Whose::Unsaid, .. } if !is_actor(deed, kind) => Some(Lone::of_type(kind)),
+        _ => None,
+    };
+    write::without_id(snapshot, "what it emits", &deeds.iter().filter_map(lone).collect::<Vec<_>>())
+}
+
 /// `DEFINE`. What is defined like this already is not defined again.
 pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
     let snapshot = store.snapshot();
@@ -164,6 +182,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
             None => {}
         }
         answer.notices.extend(program.notices.iter().cloned());
+        answer.notices.extend(without_id(&snapshot, program)?);
         if !store.shared().options.live {
             let name = Name(&program.name);
             answer.notices.push(format!("{name} runs where this database is open live: bygone run"));

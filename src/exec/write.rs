@@ -16,6 +16,7 @@ use crate::plan::expr::Node;
 use crate::plan::{self, Absence, Act, Append, Emit, Owner, When, Write};
 use crate::store::condition::{Checked, Condition};
 use crate::store::group::{Group, check_size, content_of};
+use crate::store::snapshot::Snapshot;
 use crate::store::verb::Perform;
 use crate::store::{Options, Store};
 use crate::time::Timestamp;
@@ -49,7 +50,7 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
         notices.clear();
     } else {
         if !lone.is_empty() {
-            notices.extend(without_id(store, &lone)?);
+            notices.extend(without_id(&store.snapshot(), "this event", &lone)?);
         }
         notices.extend(ahead);
     }
@@ -119,12 +120,17 @@ fn dated_ahead(events: &[NewEvent], performs: &[(usize, Perform)], now: Timestam
 }
 
 /// An event that joins no history: its type, and what its data says is an id.
-struct Lone {
+pub(super) struct Lone {
     kind: EventType,
     id: Option<String>,
 }
 
 impl Lone {
+    /// Such an event of which no more than the type is known.
+    pub fn of_type(kind: &EventType) -> Lone {
+        Lone { kind: kind.clone(), id: None }
+    }
+
     fn of(event: &NewEvent) -> Option<Lone> {
         let kind = event.kind.clone().filter(|_| event.owner().is_none())?;
         let id =
@@ -135,8 +141,7 @@ impl Lone {
 }
 
 /// That events belong to no entity whose kind has entities: an id may have been forgotten. Told once of a kind.
-fn without_id(store: &Store, lone: &[Lone]) -> Result<Vec<String>> {
-    let log = store.snapshot();
+pub(super) fn without_id(log: &Snapshot, what: &str, lone: &[Lone]) -> Result<Vec<String>> {
     let (mut told, mut notices) = (BTreeSet::new(), Vec::new());
     for Lone { kind, id } in lone {
         let prefix = kind.prefix();
@@ -145,7 +150,7 @@ fn without_id(store: &Store, lone: &[Lone]) -> Result<Vec<String>> {
         }
         let (shown, id) = (Name(prefix), id.as_deref().map(Id));
         let meant = id.map_or_else(String::new, |id| format!("; did you mean EMIT {} {id}?", kind));
-        notices.push(format!("no id: this event belongs to no {shown}{meant}"));
+        notices.push(format!("no id: {what} belongs to no {shown}{meant}"));
     }
     Ok(notices)
 }

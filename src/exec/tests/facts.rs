@@ -93,6 +93,19 @@ fn an_event_without_an_id_of_a_kind_with_entities_is_told() {
     ] {
         assert!(notices(none).is_empty(), "{none}");
     }
+    // What is to be emitted later is told of when it is defined.
+    for (text, kind) in [
+        ("DEFINE REACTION r ON 'Mail.*' DO EMIT Order.a {x: 1}", Some("Order")),
+        ("DEFINE SCHEDULE s EVERY 1d DO (EMIT Cart.a; EMIT Cart.b)", Some("Cart")),
+        ("DEFINE REACTION q ON 'Mail.*' DO EMIT Order.a (data.order)", None),
+        ("DEFINE REACTION p ON 'Mail.*' DO EMIT Order.a BY Order (data.order)", None),
+        ("DEFINE REACTION o ON 'Mail.*' DO EMIT Clock.struck", None),
+    ] {
+        let told: Vec<String> =
+            notices(text).into_iter().filter(|notice| notice.starts_with("no id")).collect();
+        let expected = kind.map(|kind| format!("no id: what it emits belongs to no {kind}"));
+        assert_eq!(told, Vec::from_iter(expected), "{text}");
+    }
 }
 
 #[test]
