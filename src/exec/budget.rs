@@ -29,9 +29,10 @@ impl Budget {
         Budget { allowed: snapshot.query_memory(), held: AtomicUsize::new(0), what }
     }
 
-    /// For what is worked out of a stretch of the log: as much as a few evaluations may make.
+    /// For what is worked out of a stretch of the log: half of what one evaluation may make. Where that is too little, the stretch is to be
+    /// shorter.
     pub fn of_part(limits: &Limits) -> Budget {
-        let allowed = usize::try_from(limits.largest()).unwrap_or(usize::MAX).saturating_mul(2);
+        let allowed = usize::try_from(limits.largest() / 2).unwrap_or(usize::MAX);
         Budget { allowed, held: AtomicUsize::new(0), what: PART }
     }
 

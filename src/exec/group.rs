@@ -68,6 +68,18 @@ impl Groups {
     }
 }
 
+impl Groups {
+    /// The same, one after another let go of.
+    pub fn into_each(self) -> impl Iterator<Item = (Box<[u8]>, Group)> {
+        let Groups { places, groups, .. } = self;
+        let mut groups: Vec<_> = groups.into_iter().map(Some).collect();
+        let everything = groups.first_mut().filter(|_| places.is_empty()).and_then(Option::take);
+        let each =
+            places.into_iter().filter_map(move |(key, place)| Some((key, groups.get_mut(place)?.take()?)));
+        each.chain(everything.map(|group| (Box::default(), group)))
+    }
+}
+
 /// The rows of the groups of some events.
 pub(super) fn rows(
     snapshot: &Snapshot,

@@ -101,7 +101,7 @@ impl Groups for Defined {
         if !any {
             return Ok(Part::new());
         }
-        part.each().map(|(key, group)| Ok((key.to_vec(), encode(group)?))).collect()
+        part.into_each().map(|(key, group)| Ok((key.into_vec(), encode(&group)?))).collect()
     }
 
     fn join(&self, kept: &[u8], later: &[u8]) -> Result<Vec<u8>> {

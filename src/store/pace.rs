@@ -63,7 +63,12 @@ impl<'p> Pace<'p> {
         Ok(())
     }
 
-    /// The definition that took too long, if one did.
+    /// Says that the stretch was too much to be held at a time.
+    pub fn overrun(&self) {
+        self.is_over.set(true);
+    }
+
+    /// The definition that took too long, or too much, if one did.
     pub fn overran(&self) -> Option<Position> {
         self.definition.get().filter(|_| self.is_over.get())
     }

@@ -72,7 +72,13 @@ pub(super) fn bring_up(
         pace.check()?;
         Record::open(Position(position), bytes.as_ref())
     });
-    for (key, later) in groups.part(&mut records, pace.limits())? {
+    let part = groups.part(&mut records, pace.limits()).inspect_err(|error| {
+        // It may be one of them that is at fault, or all of them that are too much: fewer at a time tell.
+        if events.len() > 1 && matches!(error, Error::Invalid { .. }) {
+            pace.overrun();
+        }
+    })?;
+    for (key, later) in part {
         pace.check()?;
         let bytes = tables.with_group(definition, &key, |kept| match kept {
             None => Ok(Some(later)),

@@ -325,6 +325,27 @@ fn damage_to_what_is_kept_never_stands_in_the_way() {
     assert_eq!(store.snapshot().kept_through(position).unwrap(), Some(store.snapshot().head().0));
 }
 
+#[test]
+fn groups_that_are_too_much_for_a_stretch_are_kept_in_shorter_ones() {
+    let mut options = Options::new().largest_value(64 << 10);
+    options.by_hand = true;
+    let store = store_with(32, options);
+    let session = Session::new(&store);
+    view(
+        &session,
+        "v",
+        "EVENTS 'Order.paid' GROUP BY data.customer AS customer SELECT sum(data.total) AS total",
+    );
+    for n in 0..100 {
+        paid(&session, &format!("{n:03}{}", "x".repeat(6000)), "1");
+    }
+    store.checkpoint().unwrap();
+    settle(&store);
+    let position = store.snapshot().indexes().view("v").unwrap().position;
+    assert_eq!(store.snapshot().kept_through(position).unwrap(), Some(store.snapshot().head().0));
+    assert_eq!(session.lines("READ v").len(), 100);
+}
+
 /// A view of 400 groups and more, where a query may hold about fifty, and what it must tell.
 fn larger_than_memory() -> (Store, Vec<String>) {
     let mut options = Options::new().query_memory(16 << 10);
