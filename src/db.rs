@@ -327,9 +327,7 @@ impl Db {
     /// ```
     pub fn state(&self, kind: &str, id: impl ToString) -> Result<State> {
         let snapshot = self.store.snapshot();
-        let window = Window::through(snapshot.head().0);
-        let entity = Entity::from((kind, id));
-        exec::state(&snapshot, &Replay { entity, window, at: None, as_of: None, now: None })
+        exec::state(&snapshot, &Replay::of_all(Entity::from((kind, id)), snapshot.head()))
     }
 
     /// The state of an entity at a point of its history, as it is defined in the file: a time (what had occurred by then), a

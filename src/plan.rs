@@ -192,6 +192,13 @@ pub(crate) struct Replay {
     pub now: Option<Timestamp>,
 }
 
+impl Replay {
+    /// Of all that is recorded up to a position.
+    pub fn of_all(entity: Entity, through: Position) -> Replay {
+        Replay { entity, window: Window::through(through.0), at: None, as_of: None, now: None }
+    }
+}
+
 /// The chain of causes that an event belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trace {

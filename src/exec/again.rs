@@ -4,7 +4,6 @@ use super::{aside, program, reaction};
 use crate::entity::{Name, Position};
 use crate::error::Result;
 use crate::plan::DefineProgram;
-use crate::store::Store;
 use crate::store::catalog::ProgramKind;
 use crate::store::cursor::Follower;
 use crate::store::snapshot::Snapshot;
@@ -24,11 +23,7 @@ impl Again {
 }
 
 /// What a definition makes of the one of its name, if there is one.
-pub(super) fn defined_again(
-    store: &Store,
-    snapshot: &Snapshot,
-    wanted: &DefineProgram,
-) -> Result<Option<Again>> {
+pub(super) fn defined_again(snapshot: &Snapshot, wanted: &DefineProgram) -> Result<Option<Again>> {
     let Some(before) = snapshot.indexes().program(wanted.kind, &wanted.name) else { return Ok(None) };
     let follower = Follower::of(before);
     let Some(from) = reaction::from(wanted.kind, &wanted.text)? else {
@@ -36,7 +31,7 @@ pub(super) fn defined_again(
     };
     let start = reaction::behind(Some(from), snapshot.head(), snapshot)?;
     // Where the place of the one before cannot be read, it is left all the same.
-    let cursor = store.shared().cursors.get(&follower).ok().flatten();
+    let cursor = snapshot.cursor(&follower).ok().flatten();
     let place = program::place(snapshot, before, cursor.as_ref()).ok();
     let aside = aside::set_aside(snapshot, before)?.len();
     Ok(Some(Again::Anew(told(wanted, start, place, aside))))

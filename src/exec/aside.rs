@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
-use crate::plan::{Replay, Window};
+use crate::plan::Replay;
 use crate::store::catalog::{ASIDE, Program, ProgramKind};
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
@@ -37,8 +37,7 @@ impl SetAside {
 
 /// What is set aside as of a snapshot, by position.
 pub(crate) fn set_aside(snapshot: &Snapshot, program: &Program) -> Result<BTreeMap<u64, SetAside>> {
-    let window = Window::through(snapshot.head().0);
-    let replay = Replay { entity: program.target()?, window, at: None, as_of: None, now: None };
+    let replay = Replay::of_all(program.target()?, snapshot.head());
     let state = super::state(snapshot, &replay)?.state;
     let Some(Value::Object(members)) = state.get(ASIDE) else { return Ok(BTreeMap::new()) };
     let one = |(position, value): (&String, &Value)| {

@@ -140,7 +140,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
         }
         Define::Program(wanted) => {
             super::reaction::check(wanted.kind, &wanted.text)?;
-            again = again::defined_again(store, &snapshot, wanted)?;
+            again = again::defined_again(&snapshot, wanted)?;
         }
         Define::View(view) => {
             super::view::compile(&view.text)?;

@@ -32,8 +32,7 @@ pub(super) fn show(snapshot: &Snapshot, kind: ProgramKind) -> Result<Vec<Row>> {
 /// What there is to tell of one.
 pub(super) fn one(snapshot: &Snapshot, program: &Program) -> Result<Row> {
     let follower = Follower::of(program);
-    let cursor = snapshot.cursors().into_iter().find(|(other, _)| *other == follower);
-    let cursor = cursor.map(|(_, cursor)| cursor).transpose()?;
+    let cursor = snapshot.cursor(&follower)?;
     let mut row = Object::from_iter([("name".to_owned(), Value::from(program.name.as_str()))]);
     let told = match program.kind {
         ProgramKind::Reaction => of_reaction(snapshot, program, cursor.as_ref())?,
@@ -126,10 +125,7 @@ fn of_schedule(
     let begun = u64::try_from(defined.recorded.as_millis()).unwrap_or(0);
     let last = cursor.map_or(begun, |cursor| cursor.position.max(begun));
     let next = rhythm.next(Timestamp::from_millis(i64::try_from(last).unwrap_or(i64::MAX)));
-    let window = Window::through(snapshot.head().0);
-    let told =
-        state(snapshot, &Replay { entity: program.target()?, window, at: None, as_of: None, now: None })?
-            .state;
+    let told = state(snapshot, &Replay::of_all(program.target()?, snapshot.head()))?.state;
     Ok(vec![
         ("every", display_duration(schedule.plan.every).into()),
         ("last", if last > begun { instant(last).into() } else { Value::Null }),
@@ -147,8 +143,7 @@ pub(crate) fn behind(snapshot: &Snapshot) -> Result<Vec<String>> {
         if snapshot.reader(&follower).is_some() {
             continue;
         }
-        let cursor = snapshot.cursors().into_iter().find(|(other, _)| *other == follower);
-        let cursor = cursor.map(|(_, cursor)| cursor).transpose()?;
+        let cursor = snapshot.cursor(&follower)?;
         let place = place(snapshot, program, cursor.as_ref())?;
         match waiting(snapshot, &reaction, place)? {
             0 => {}
@@ -173,10 +168,9 @@ pub(crate) fn is_idle(snapshot: &Snapshot, now: Timestamp) -> Result<bool> {
 
 fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<bool> {
     let follower = Follower::of(program);
-    let cursor = snapshot.cursors().into_iter().find(|(other, _)| *other == follower);
     // Nobody runs it for now, because it could not go on.
     let has_stopped = snapshot.trouble(&follower).is_some() && snapshot.reader(&follower).is_none();
-    let Some(cursor) = cursor.map(|(_, cursor)| cursor).transpose()? else {
+    let Some(cursor) = snapshot.cursor(&follower)? else {
         // It has not begun; or it cannot.
         return Ok(has_stopped || reaction::check(program.kind, &program.text).is_err());
     };

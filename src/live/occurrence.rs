@@ -7,11 +7,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::cancel::Cancel;
-use crate::entity::Entity;
+use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
 use crate::exec::{self, State};
-use crate::plan::{Replay, Window};
+use crate::plan::Replay;
 use crate::store::Shared;
 use crate::store::group::Group;
 
@@ -71,13 +71,7 @@ impl Occurrence {
             let found = format!("{} at {}, which has none", self.event.kind, self.event.position);
             return Err(Error::invalid("the state of an event's target", "an event with a target", found));
         };
-        let replay = Replay {
-            entity: target.clone(),
-            window: Window::through(position),
-            at: None,
-            as_of: None,
-            now: None,
-        };
+        let replay = Replay::of_all(target.clone(), Position(position));
         exec::state(&self.shared.snapshot(), &replay)
     }
 

@@ -229,6 +229,11 @@ impl Snapshot {
         self.shared.cursors.all()
     }
 
+    /// Where a follower is now, if it has a place.
+    pub fn cursor(&self, follower: &Follower) -> Result<Option<Cursor>> {
+        self.shared.cursors.get(follower)
+    }
+
     /// Who reads a cursor now.
     pub fn reader(&self, follower: &Follower) -> Option<String> {
         self.shared.cursors.reader(follower)

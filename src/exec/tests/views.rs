@@ -6,6 +6,19 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+/// Where a view is defined, and the keys of the groups that are kept of it.
+fn kept_keys(store: &Store, name: &str) -> (crate::entity::Position, Vec<Vec<u8>>) {
+    let position = store.snapshot().indexes().view(name).unwrap().position;
+    let mut keys = Vec::new();
+    let read = store.shared().cold.read().unwrap();
+    read.each_group(position, |key, _| {
+        keys.push(key.to_vec());
+        Ok(())
+    })
+    .unwrap();
+    (position, keys)
+}
+
 /// What a view is defined as.
 fn view(session: &Session, name: &str, query: &str) {
     session.rows(&format!("DEFINE VIEW {name} AS {query}"));
@@ -294,15 +307,7 @@ fn damage_to_what_is_kept_never_stands_in_the_way() {
     }
     store.checkpoint().unwrap();
     settle(&store);
-    let position = store.snapshot().indexes().view("revenue").unwrap().position;
-    let mut keys = Vec::new();
-    let read = store.shared().cold.read().unwrap();
-    read.each_group(position, |key, _| {
-        keys.push(key.to_vec());
-        Ok(())
-    })
-    .unwrap();
-    drop(read);
+    let (position, keys) = kept_keys(&store, "revenue");
     assert_eq!(keys.len(), 3);
     // Bytes that are no group, with a right checksum.
     store.shared().cold.write("a test", |tables| tables.put_group(position, &keys[0], vec![0; 40])).unwrap();
@@ -433,15 +438,7 @@ fn what_is_not_kept_of_a_view_of_many_groups_is_worked_out() {
     let long =
         format!(r#"{{"customer":"k100","what":"Order.paid","total":100,"last":"{}"}}"#, "x".repeat(300));
     lines[102] = long.clone();
-    let position = store.snapshot().indexes().view("v").unwrap().position;
-    let mut keys = Vec::new();
-    let read = store.shared().cold.read().unwrap();
-    read.each_group(position, |key, _| {
-        keys.push(key.to_vec());
-        Ok(())
-    })
-    .unwrap();
-    drop(read);
+    let (position, keys) = kept_keys(&store, "v");
     store.shared().cold.write("a test", |tables| tables.put_group(position, &keys[50], vec![0; 40])).unwrap();
     assert_eq!(session.lines("READ v"), lines);
     assert_eq!(session.lines("READ v WHERE customer = 'k100' AND what = 'Order.paid'"), [long]);

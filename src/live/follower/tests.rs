@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use super::*;
 use crate::exec::state;
-use crate::plan::{Replay, Window};
+use crate::plan::Replay;
 use crate::store::catalog::{Compile, Derive, Flow, ProgramKind};
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::fold::Fold;
@@ -288,8 +288,7 @@ fn a_crash_has_the_last_events_handed_out_again_but_nothing_set_aside_twice() {
         assert_eq!(aside_now(&store), [first], "{fate:?}");
         let entity = program(&store).target().unwrap();
         let snapshot = store.snapshot();
-        let window = Window::through(snapshot.head().0);
-        let told = state(&snapshot, &Replay { entity, window, at: None, as_of: None, now: None }).unwrap();
+        let told = state(&snapshot, &Replay::of_all(entity, snapshot.head())).unwrap();
         assert_eq!(told.version.0, 2, "defined, and failed once");
         assert_ne!(told.state, Value::Null);
     }
