@@ -72,6 +72,13 @@ struct Work {
     processor: Duration,
 }
 
+impl Work {
+    fn least(self, other: Work) -> Work {
+        let allocated = self.allocated.min(other.allocated);
+        Work { allocated, peak: self.peak.min(other.peak), processor: self.processor.min(other.processor) }
+    }
+}
+
 fn work<T>(what: impl FnOnce() -> T) -> (T, Work) {
     ALLOCATED.store(0, Ordering::Relaxed);
     HELD.store(0, Ordering::Relaxed);
@@ -98,19 +105,24 @@ type Known = &'static [(&'static str, &'static str)];
 /// What is wrong with how the work grows from n to 2n to 4n, if something is.
 fn growth(of: &mut dyn FnMut(usize) -> Result<Work, String>, n: usize) -> Result<(), String> {
     const UNSTEADY: usize = 256 << 10;
-    let mut fault = String::new();
-    // Something else may have run meanwhile: a square is one each time.
-    for _ in 0..3 {
-        let (one, two, four) = (of(n)?, of(2 * n)?, of(4 * n)?);
-        // At most 2.3 times as much for each doubling, of both together: what runs in the background comes as it comes.
-        let more = |one: usize, four: usize| four > one * 529 / 100 + UNSTEADY;
+    let (mut one, mut two, mut four) = (of(n)?, of(2 * n)?, of(4 * n)?);
+    // At most 2.3 times as much for each doubling, of both together: what runs in the background comes as it comes.
+    let more = |one: usize, four: usize| four > one * 529 / 100 + UNSTEADY;
+    let grows = |one: Work, four: Work| {
         let slower = four.processor > one.processor * 10 + Duration::from_millis(100);
-        if !more(one.allocated, four.allocated) && !more(one.peak, four.peak) && !slower {
+        more(one.allocated, four.allocated) || more(one.peak, four.peak) || slower
+    };
+    // Something else may have run meanwhile, which only adds to the work: the least of three is the nearest.
+    for _ in 0..2 {
+        if !grows(one, four) {
             return Ok(());
         }
-        fault = format!("{n}: {one:?}\n    {}: {two:?}\n    {}: {four:?}", 2 * n, 4 * n);
+        (one, two, four) = (one.least(of(n)?), two.least(of(2 * n)?), four.least(of(4 * n)?));
     }
-    Err(fault)
+    if !grows(one, four) {
+        return Ok(());
+    }
+    Err(format!("{n}: {one:?}\n    {}: {two:?}\n    {}: {four:?}", 2 * n, 4 * n))
 }
 
 /// Looks at each; what is known to grow too fast must still do so, or be struck off the list.
@@ -166,7 +178,8 @@ fn work_that_grows_as_the_square_is_found() {
         Ok(work(|| items.iter().filter(|item| has(**item + n)).count()).1)
     };
     if cfg!(target_os = "linux") {
-        assert!(growth(compares, 20_000).is_err());
+        // The processor may be slow in the first measure and fast in the last, so one that is found is enough.
+        assert!((0..5).any(|_| growth(compares, 20_000).is_err()));
     }
     assert!(growth(&mut |n| Ok(work(|| vec![0_u8; n * 1000]).1), 1000).is_ok());
 }
