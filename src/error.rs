@@ -66,17 +66,15 @@ pub enum Error {
         "{} is held by another process{}{}; close it there, or work on a copy",
         path.display(),
         process.map(|pid| format!(" (process {pid})")).unwrap_or_default(),
-        journal.as_ref().map(|path| format!(
-            ", which has the file open that had this name before, and writes its journal {}", path.display()
-        )).unwrap_or_default()
+        if *by_name { ", which has the file open that had this name before" } else { "" }
     )]
     Held {
         /// The file.
         path: PathBuf,
         /// The number of that process, where the system tells.
         process: Option<u32>,
-        /// The journal beside it, where that is held and not the file: the file came to its name while another one was open by it.
-        journal: Option<PathBuf>,
+        /// Whether the name is held and not the file: the file came to it while another one was open by it.
+        by_name: bool,
     },
 
     /// The file cannot be opened as a database.

@@ -115,8 +115,6 @@ pub(crate) struct Shared {
     pub committer: Mutex<Committer>,
     /// The journal of this session, from its first write on.
     pub journal: OnceLock<Journal>,
-    /// Whether that is locked beside the file.
-    pub locks_journal: bool,
     pub upkeep: Upkeep,
     /// How fast what is defined can be kept.
     pub paces: Paces,
@@ -172,8 +170,6 @@ impl Store {
         let disk = options.disk_to_use();
         let path = disk.canonical(path).map_err(|e| Error::unopenable(path, e, "check the path"))?;
         let lock = name::take_lock(&*disk, &path, options.read_only)?;
-        // Held until what is left of a journal is brought in, or put away.
-        let beside = name::lock_journal(&*disk, &path, &*lock, options.read_only)?;
         check_file(&*disk, &path)?;
         let cold = Cold::open(disk.clone(), &path, options.cache)?;
         if lock.identity().is_some_and(|locked| locked != cold.identity()) {
@@ -181,7 +177,6 @@ impl Store {
             return Err(Error::unopenable(&path, reason, "open it again"));
         }
         let Recovered { meta, catalog, recovery, lost } = recover::recover(&disk, &path, &cold, &options)?;
-        drop(beside);
         let cursors = Cursors::new(cold.read()?.cursors()?, meta.checkpoint, &catalog);
         let first = meta.checkpoint + 1;
         let tails = Tails {
@@ -194,7 +189,6 @@ impl Store {
             queue: Queue::new(options.queue_bytes),
             committer: Mutex::new(Committer::new(Salt::random()?, meta.recorded)),
             journal: OnceLock::new(),
-            locks_journal: name::is_of_a_file(&*lock),
             upkeep: Upkeep::default(),
             paces: Paces::default(),
             failures: Failures::default(),
@@ -358,9 +352,6 @@ impl Store {
         });
         shared.watch.close();
         let tables = shared.cold.close();
-        if let Some(journal) = shared.journal.get() {
-            journal.unlock();
-        }
         // The lock is given back last: `open` lives until here.
         closed.and(tables)
     }

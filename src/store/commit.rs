@@ -233,13 +233,6 @@ impl Shared {
         self.check_name()?;
         Journal::clear(&*self.disk, made)?;
         let journal = Journal::create(self.disk.clone(), &self.path, self.id, salt, self.sizes(), made)?;
-        if self.locks_journal
-            && let Err(error) = journal.lock()
-        {
-            // What cannot be removed is found as an interrupted creation.
-            let _ = journal.remove();
-            return Err(error);
-        }
         let note = || self.cold.write("beginning a journal", |tables| tables.set_meta("journal", &salt.0));
         let Err(error) = note() else { return Ok(journal) };
         // redb takes nothing more after an error of its disk. Opened again, it knows of the journal for sure, or of none.

@@ -83,7 +83,6 @@ fn release(store: &Store) {
         shared.upkeep.ask(|asked| asked.fill = true);
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    shared.journal.get().into_iter().for_each(|journal| journal.unlock());
     drop(locked(&store.open).take());
 }
 

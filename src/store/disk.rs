@@ -59,7 +59,12 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
 
     /// Takes the advisory lock of an existing file, without waiting. It is held until the returned guard is dropped.
+    ///
+    /// An exclusive lock is on the name as well: nobody locks another file that comes to it meanwhile.
     fn lock(&self, path: &Path, mode: LockMode) -> Result<Box<dyn Lock>, LockError>;
+
+    /// [`LockError::NameHeld`] where somebody holds an exclusive lock on this name, whether a file has it now or not.
+    fn check_name(&self, path: &Path) -> Result<(), LockError>;
 }
 
 /// Bytes at offsets. Reads and writes are exact, or an error.
@@ -113,6 +118,11 @@ pub enum LockMode {
 pub enum LockError {
     /// Somebody else holds it: the process number, where the system tells.
     Held {
+        /// The number of the process, where the system tells.
+        process: Option<u32>,
+    },
+    /// Somebody holds the name, and not the file: another one that had the name before.
+    NameHeld {
         /// The number of the process, where the system tells.
         process: Option<u32>,
     },

@@ -43,7 +43,7 @@ pub use segment::{Found, Made, Remnant, SegmentHeader, Side, find, holds_nothing
 pub use space::Sizes;
 
 use crate::error::{Error, Result};
-use crate::store::disk::{Disk, Lock, LockError, LockMode};
+use crate::store::disk::Disk;
 use frame::Stamp;
 use mark::MARK;
 use segment::{START, Segment};
@@ -129,8 +129,6 @@ pub struct Journal {
     salt: Salt,
     sizes: Sizes,
     segments: [Segment; 2],
-    /// The locks of both files, where they are locked.
-    locks: Mutex<Vec<Box<dyn Lock>>>,
     /// Held while a frame is written and while segments are switched.
     turn: Mutex<()>,
     state: Mutex<State>,
@@ -216,7 +214,6 @@ impl Journal {
             salt,
             sizes,
             segments,
-            locks: Mutex::default(),
             turn: Mutex::new(()),
             state: Mutex::new(state),
         })
@@ -409,32 +406,6 @@ impl Journal {
         }
         segment::sync_folder(&*self.disk, &self.database)?;
         Ok(free)
-    }
-
-    /// Locks both files. One that somebody took meanwhile for what a crash left is not ours any more.
-    pub fn lock(&self) -> Result<()> {
-        let mut locks = Vec::new();
-        for Segment { path, identity, .. } in &self.segments {
-            let replaced =
-                || Error::stopped(format!("{} was removed or replaced as it was made", path.display()));
-            locks.push(match self.disk.lock(path, LockMode::Exclusive) {
-                Ok(lock) if lock.identity() == Some(*identity) => lock,
-                Ok(_) => return Err(replaced()),
-                Err(LockError::Io(e)) if e.kind() == io::ErrorKind::NotFound => return Err(replaced()),
-                Err(LockError::Io(e)) => return Err(Error::io(format!("locking {}", path.display()), e)),
-                Err(LockError::Held { process }) => {
-                    let journal = Some(path.clone());
-                    return Err(Error::Held { path: self.database.clone(), process, journal });
-                }
-            });
-        }
-        *lock(&self.locks) = locks;
-        Ok(())
-    }
-
-    /// Gives the locks back: nothing is written any more.
-    pub fn unlock(&self) {
-        lock(&self.locks).clear();
     }
 
     /// A segment's name that does not lead to it any more, if there is one.

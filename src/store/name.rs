@@ -1,14 +1,12 @@
 //! The names of a database that is open. Its file and its journal may be removed, renamed or replaced meanwhile, and whoever looks for
 //! them by their names finds nothing, or something else: then nothing more is acknowledged, and nothing is removed.
 //!
-//! A lock is on a file and not on its name. So that nobody opens what took the name of a file that is still open, the journal is
-//! locked as well: it stands beside the name, whatever file that leads to.
+//! Nobody opens what took the name of a file that is still written: the lock of that is on its name, too.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::disk::{Disk, Lock, LockError, LockMode};
-use super::journal::Side;
 use super::{Durability, Shared, recover};
 use crate::error::{Error, Result};
 
@@ -99,42 +97,17 @@ impl Shared {
     }
 }
 
-/// Takes the lock of a database's file.
+/// Takes the lock of a database's file, and of its name where it is written.
 pub(super) fn take_lock(disk: &dyn Disk, path: &Path, read_only: bool) -> Result<Box<dyn Lock>> {
-    disk.lock(path, mode(read_only)).map_err(|error| match error {
-        LockError::Held { process } => Error::Held { path: path.to_owned(), process, journal: None },
+    let mode = if read_only { LockMode::Shared } else { LockMode::Exclusive };
+    disk.lock(path, mode).map_err(|error| not_locked(path, error))
+}
+
+pub(super) fn not_locked(path: &Path, error: LockError) -> Error {
+    let held = |process, by_name| Error::Held { path: path.to_owned(), process, by_name };
+    match error {
+        LockError::Held { process } => held(process, false),
+        LockError::NameHeld { process } => held(process, true),
         LockError::Io(error) => Error::unopenable(path, error, "check the path and its permissions"),
-    })
-}
-
-/// Takes the locks of what stands where the journal of a database belongs. Whoever holds one has a file open that had the name
-/// before.
-pub(super) fn lock_journal(
-    disk: &dyn Disk,
-    path: &Path,
-    own: &dyn Lock,
-    read_only: bool,
-) -> Result<Vec<Box<dyn Lock>>> {
-    let mut locks = Vec::new();
-    for side in Side::BOTH.into_iter().filter(|_| is_of_a_file(own)) {
-        let journal = side.path(path);
-        match disk.lock(&journal, mode(read_only)) {
-            Ok(lock) => locks.push(lock),
-            Err(LockError::Held { process }) => {
-                return Err(Error::Held { path: path.to_owned(), process, journal: Some(journal) });
-            }
-            // What is there that cannot be opened, whoever looks for a journal tells.
-            Err(LockError::Io(_)) => {}
-        }
     }
-    Ok(locks)
-}
-
-/// Whether a lock is on the file itself. Where another one stands for it, that stands for its name, too.
-pub(super) fn is_of_a_file(lock: &dyn Lock) -> bool {
-    lock.identity().is_some()
-}
-
-fn mode(read_only: bool) -> LockMode {
-    if read_only { LockMode::Shared } else { LockMode::Exclusive }
 }

@@ -16,6 +16,7 @@ use super::cold::{Cold, Meta, at_opening};
 use super::disk::{Disk, File};
 use super::journal::{self, DatabaseId, Found, Frame, Kind, Remnant, Replay, Salt, Side};
 use super::moves::Moves;
+use super::name;
 use super::options::Options;
 use super::pace::Paces;
 use super::tail::{Staged, Tail};
@@ -51,6 +52,7 @@ pub(crate) fn create(disk: &dyn Disk, path: &Path, options: &Options) -> Result<
     if disk.exists(&path).map_err(failed)? {
         return Err(exists());
     }
+    disk.check_name(&path).map_err(|error| name::not_locked(&path, error))?;
     for side in Side::BOTH {
         let segment = side.path(&path);
         if disk.exists(&segment).map_err(failed)? {

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{let_go, one};
+use crate::error::Error;
 use crate::event::NewEvent;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Failure, Kind, NameChange, Operation, SimulatedDisk};
@@ -78,11 +79,14 @@ impl Act {
 #[test]
 fn whatever_becomes_of_a_name_while_it_is_open_nobody_loses_what_another_made() {
     for act in ACTS {
-        for (written, journals_go, second) in
-            [(0, false, true), (3, false, false), (3, false, true), (3, true, false), (3, true, true)]
-        {
-            let case =
-                format!("{act:?}, {written} events, journals go: {journals_go}, a second process: {second}");
+        let cases = [0, 3].into_iter().flat_map(|written| {
+            [(false, false), (false, true), (true, false), (true, true)]
+                .map(|(go, second)| (written, go, second))
+        });
+        for (written, all_goes, second) in cases {
+            let case = format!(
+                "{act:?}, {written} events, what is beside it goes: {all_goes}, a second process: {second}"
+            );
             let folder = tempfile::tempdir().unwrap();
             let folder = fs::canonicalize(folder.path()).unwrap();
             let (z, y, other) = (folder.join("z"), folder.join("y"), folder.join("other"));
@@ -93,8 +97,10 @@ fn whatever_becomes_of_a_name_while_it_is_open_nobody_loses_what_another_made() 
             let first = Store::create(&z, options()).unwrap();
             assert_eq!(paid(&first, written), written);
             act.done(&z, &y, &other);
-            if journals_go {
-                journals(&z).iter().for_each(|path| fs::remove_file(path).unwrap());
+            if all_goes {
+                let lock = Path::new(&format!("{}-lock", z.display())).to_owned();
+                let beside = journals(&z).into_iter().filter(|path| path.exists());
+                beside.chain([lock]).for_each(|path| fs::remove_file(path).unwrap());
             }
             // A second process makes the file anew, or opens the one that is there; it is killed after five events.
             let mut theirs = None;
@@ -103,14 +109,20 @@ fn whatever_becomes_of_a_name_while_it_is_open_nobody_loses_what_another_made() 
                     if z.exists() { Store::open(&z, options()) } else { Store::create(&z, options()) };
                 match opened {
                     Ok(store) => {
+                        assert!(all_goes, "{case}: it is opened beside the first");
                         let had = store.snapshot().head().0;
                         theirs = Some(had + paid(&store, 5)).filter(|head| *head == had + 5);
                         assert!(theirs.is_some(), "{case}");
                         let_go(store);
                     }
                     Err(error) => {
-                        assert!(written > 0 && !journals_go, "{case}: {error}");
-                        assert!(error.to_string().contains("journal"), "{case}: {error}");
+                        assert!(!all_goes, "{case}: {error}");
+                        assert!(matches!(error, Error::Held { by_name: true, .. }), "{case}: {error}");
+                        assert_eq!(
+                            z.exists(),
+                            act == Act::Replace,
+                            "{case}: a creation that fails leaves a file"
+                        );
                     }
                 }
             }
@@ -119,7 +131,7 @@ fn whatever_becomes_of_a_name_while_it_is_open_nobody_loses_what_another_made() 
             // The first one goes on, and closes.
             locked(&first.shared().committer).look_again();
             let more = paid(&first, 1);
-            let goes_on = act.keeps() && !journals_go;
+            let goes_on = act.keeps() && (written == 0 || !all_goes);
             assert_eq!(more == 1, goes_on, "{case}: what has its names goes on, and nothing else");
             let closed = first.close();
             assert_eq!(closed.is_ok(), act.keeps(), "{case}: {closed:?}");
@@ -134,7 +146,7 @@ fn whatever_becomes_of_a_name_while_it_is_open_nobody_loses_what_another_made() 
             match act {
                 Act::Rename | Act::Relink => assert_eq!(head_of(&y), written + more, "{case}"),
                 Act::Link | Act::ThereAndBack => assert_eq!(head_of(&z), written + more, "{case}"),
-                Act::Remove | Act::Replace if written > 0 && !journals_go => {
+                Act::Remove | Act::Replace if written > 0 && !all_goes => {
                     // The file is nowhere; what the journal holds is kept.
                     let kept = fs::read(format!("{}-journal-a.aside-1", z.display()));
                     assert!(kept.is_ok_and(|bytes| bytes.len() > 4096), "{case}");
@@ -152,14 +164,18 @@ fn no_journal_is_begun_beside_a_file_that_took_the_name() {
     let z = folder.path().join("z");
     let first = Store::create(&z, options()).unwrap();
     fs::remove_file(&z).unwrap();
+    assert_eq!(Store::create(&z, options()).unwrap_err().kind(), "held");
+    let lock = folder.path().join("z-lock");
+    fs::remove_file(&lock).unwrap();
     let second = Store::create(&z, options()).unwrap();
     let error = first.append(one(NewEvent::new("Order.paid"))).unwrap_err();
     assert!(error.to_string().contains("is not the file that was opened"), "{error}");
     assert!(!journals(&z)[0].exists());
     assert_eq!(paid(&second, 1), 1);
     first.close().unwrap_err();
-    assert!(journals(&z)[0].exists());
+    assert!(journals(&z)[0].exists() && lock.exists());
     second.close().unwrap();
+    assert!(!lock.exists());
     assert_eq!(head_of(&z), 1);
 }
 
@@ -195,7 +211,7 @@ fn what_stands_beside_a_database_has_its_mode() {
                 fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap());
             entries.map(|metadata| metadata.permissions().mode() & 0o777).collect::<Vec<_>>()
         };
-        assert_eq!(modes(), [mode; 3], "{mode:o}");
+        assert_eq!(modes(), [mode; 4], "{mode:o}");
         let_go(store);
         // What is set aside keeps it.
         fs::OpenOptions::new().write(true).open(&journals(&z)[0]).unwrap().set_len(4096).unwrap();

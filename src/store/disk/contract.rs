@@ -167,6 +167,43 @@ pub(super) fn locks_exclude(disk: &dyn Disk, folder: &Path) {
     disk.remove(&path).unwrap();
 }
 
+/// And a writer holds the name as well, whatever file comes to it.
+pub(super) fn locks_hold_the_name(disk: &dyn Disk, folder: &Path) {
+    let (path, away) = (folder.join("named"), folder.join("away"));
+    let held = |path: &Path, mode| match disk.lock(path, mode) {
+        Err(LockError::Held { .. }) => Some("file"),
+        Err(LockError::NameHeld { process }) => {
+            assert!(process.is_none_or(|process| process == std::process::id()));
+            Some("name")
+        }
+        Err(LockError::Io(error)) => panic!("{error}"),
+        Ok(_) => None,
+    };
+    for mode in [LockMode::Exclusive, LockMode::Shared] {
+        disk.create(&path).unwrap();
+        let writer = disk.lock(&path, LockMode::Exclusive).unwrap();
+        disk.rename(&path, &away).unwrap();
+        disk.create(&path).unwrap();
+        assert_eq!(held(&away, mode), Some("file"));
+        assert_eq!(held(&path, mode), Some("name"));
+        disk.remove(&path).unwrap();
+        assert!(matches!(disk.check_name(&path), Err(LockError::NameHeld { .. })));
+        disk.create(&path).unwrap();
+        drop(writer);
+        assert_eq!([held(&away, mode), held(&path, mode)], [None, None]);
+        disk.check_name(&path).unwrap();
+        // Whoever reads holds the file alone.
+        let reader = disk.lock(&path, LockMode::Shared).unwrap();
+        disk.remove(&away).unwrap();
+        disk.rename(&path, &away).unwrap();
+        disk.create(&path).unwrap();
+        assert_eq!(held(&path, mode), None);
+        drop(reader);
+        disk.remove(&away).unwrap();
+        disk.remove(&path).unwrap();
+    }
+}
+
 fn content(disk: &dyn Disk, path: &Path) -> Vec<u8> {
     let file = disk.open(path).unwrap();
     let mut out = vec![0; file.len().unwrap() as usize];

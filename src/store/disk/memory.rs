@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::lock::LockCell;
+use super::lock::Locks;
 use super::pages::Pages;
 use super::{Disk, File, Identity, Lock, LockError, LockMode};
 
@@ -17,6 +17,7 @@ use super::{Disk, File, Identity, Lock, LockError, LockMode};
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDisk {
     names: Arc<RwLock<Names>>,
+    locks: Arc<Locks>,
 }
 
 type Names = BTreeMap<PathBuf, Arc<MemoryFile>>;
@@ -24,7 +25,6 @@ type Names = BTreeMap<PathBuf, Arc<MemoryFile>>;
 #[derive(Debug)]
 struct MemoryFile {
     bytes: RwLock<Pages>,
-    lock: Arc<LockCell>,
     identity: Identity,
     /// How many names it has.
     names: AtomicU64,
@@ -32,12 +32,7 @@ struct MemoryFile {
 
 impl MemoryFile {
     fn new() -> MemoryFile {
-        MemoryFile {
-            bytes: RwLock::default(),
-            lock: Arc::default(),
-            identity: new_identity(),
-            names: AtomicU64::new(1),
-        }
+        MemoryFile { bytes: RwLock::default(), identity: new_identity(), names: AtomicU64::new(1) }
     }
 }
 
@@ -138,7 +133,11 @@ impl Disk for MemoryDisk {
 
     fn lock(&self, path: &Path, mode: LockMode) -> Result<Box<dyn Lock>, LockError> {
         let file = Arc::clone(find(&self.names(), path).map_err(LockError::Io)?);
-        file.lock.take(mode, file.identity)
+        self.locks.take(mode, file.identity, &rooted(path))
+    }
+
+    fn check_name(&self, path: &Path) -> Result<(), LockError> {
+        self.locks.check_name(&rooted(path))
     }
 }
 
@@ -216,6 +215,7 @@ mod tests {
         let disk = MemoryDisk::new();
         contract::holds(&disk, Path::new("/folder"));
         contract::locks_exclude(&disk, Path::new("/folder"));
+        contract::locks_hold_the_name(&disk, Path::new("/folder"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::lock::LockCell;
+use super::lock::Locks;
 use super::memory::{already_exists, new_identity, not_found};
 use super::pages::{PAGE, Page, Pages, end_of, spans};
 use super::{Disk, File, Identity, Lock, LockError, LockMode};
@@ -137,8 +137,12 @@ impl Disk for Overlay {
         let file = self.find(&mut self.names(), path).map_err(LockError::Io)?;
         match &file.under {
             Some(under) => self.under.lock(&under.path, LockMode::Shared),
-            None => file.lock.take(LockMode::Shared, file.identity),
+            None => file.lock.take(LockMode::Shared, file.identity, path),
         }
+    }
+
+    fn check_name(&self, path: &Path) -> Result<(), LockError> {
+        self.under.check_name(path)
     }
 }
 
@@ -150,7 +154,7 @@ struct OverlayFile {
     identity: Identity,
     layer: RwLock<Layer>,
     /// Of a file made here, which nobody can lock below.
-    lock: Arc<LockCell>,
+    lock: Arc<Locks>,
 }
 
 #[derive(Debug)]

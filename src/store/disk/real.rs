@@ -3,11 +3,6 @@
 //! It promises what the trait says, no more: a write is in the page cache until [`File::sync`], a name until
 //! [`Disk::sync_folder`]. Syncing a file is `fdatasync` (a full flush of the drive where the system has one),
 //! which carries the length when it changed.
-//!
-//! A lock is `flock`, taken on a handle of its own: it goes when the guard or the process does, however that
-//! ends, and it excludes a second opener in the same process too. On Windows, where a lock on a file would also
-//! stop this process's other handles from reading it, the lock is on an empty file beside it, named with `-lock`
-//! appended, which stays there.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -15,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Disk, File, Identity, Lock, LockError, LockMode};
+
+mod lock;
 
 /// The operating system's disk.
 #[derive(Debug, Clone, Copy, Default)]
@@ -118,18 +115,11 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path, mode: LockMode) -> Result<Box<dyn Lock>, LockError> {
-        let Some(file) = lockable(path, mode).map_err(LockError::Io)? else {
-            return Ok(Box::new(Held { file: None }));
-        };
-        let taken = match mode {
-            LockMode::Shared => file.try_lock_shared(),
-            LockMode::Exclusive => file.try_lock(),
-        };
-        match taken {
-            Ok(()) => Ok(Box::new(Held { file: Some(file) })),
-            Err(fs::TryLockError::WouldBlock) => Err(LockError::Held { process: holder(&file) }),
-            Err(fs::TryLockError::Error(error)) => Err(LockError::Io(error)),
-        }
+        lock::take(path, mode)
+    }
+
+    fn check_name(&self, path: &Path) -> Result<(), LockError> {
+        lock::check_name(path)
     }
 }
 
@@ -165,34 +155,6 @@ impl File for RealFile {
 
     fn names(&self) -> io::Result<Option<u64>> {
         self.file.metadata().map(|metadata| names(&metadata))
-    }
-}
-
-/// A lock that is given back when it is dropped.
-#[derive(Debug)]
-struct Held {
-    /// None where there is nothing to lock: see `lockable`.
-    file: Option<fs::File>,
-}
-
-impl Lock for Held {
-    #[cfg(not(windows))]
-    fn identity(&self) -> Option<Identity> {
-        self.file.as_ref()?.metadata().ok().map(|metadata| identity(&metadata))
-    }
-
-    #[cfg(windows)]
-    fn identity(&self) -> Option<Identity> {
-        None
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // A program that is being started may have a copy of the file for a moment: to close one's own does not give the lock back then.
-        if let Some(file) = &self.file {
-            let _ = file.unlock();
-        }
     }
 }
 
@@ -326,66 +288,6 @@ fn sync_names(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The handle to take the lock on; None where none is needed.
-#[cfg(not(windows))]
-fn lockable(path: &Path, mode: LockMode) -> io::Result<Option<fs::File>> {
-    // To `flock` any handle will do; but NFS makes it a byte-range lock, which for writing wants a writable one.
-    let writable = OpenOptions::new().read(true).write(mode == LockMode::Exclusive).open(path);
-    match writable {
-        Err(error) if mode == LockMode::Exclusive && is_unwritable(&error) => fs::File::open(path).map(Some),
-        opened => opened.map(Some),
-    }
-}
-
-#[cfg(windows)]
-fn lockable(path: &Path, mode: LockMode) -> io::Result<Option<fs::File>> {
-    fs::metadata(path)?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push("-lock");
-    match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(beside) {
-        // Where no file can be made nobody writes: a reader needs no lock.
-        Err(error) if mode == LockMode::Shared && is_unwritable(&error) => Ok(None),
-        opened => opened.map(Some),
-    }
-}
-
-/// The process that holds the lock of the file, if the system tells.
-#[cfg(target_os = "linux")]
-fn holder(file: &fs::File) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = file.metadata().ok()?;
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    holder_among(&locks, metadata.dev(), metadata.ino())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn holder(_file: &fs::File) -> Option<u32> {
-    None
-}
-
-/// Finds the holder in the text of `/proc/locks`, whose lines are
-/// `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`: process, then device (hexadecimal) and inode (decimal).
-///
-/// A process of another namespace is shown as 0 or not at all. One that waits has `->` before its `FLOCK`.
-#[cfg(any(target_os = "linux", test))]
-fn holder_among(locks: &str, device: u64, inode: u64) -> Option<u32> {
-    // How Linux packs a device number: the low bits where they always were, the high ones above them.
-    let major = ((device >> 8) & 0xfff) | ((device >> 32) & !0xfff);
-    let minor = (device & 0xff) | ((device >> 12) & 0xffff_ff00);
-    let wanted = format!("{major:02x}:{minor:02x}:{inode}");
-    locks.lines().find_map(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        if fields.next()? != "FLOCK" {
-            return None;
-        }
-        let process = fields.nth(2)?;
-        if fields.next()? != wanted {
-            return None;
-        }
-        process.parse().ok().filter(|&process| process > 0)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::contract;
@@ -396,6 +298,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         contract::holds(&RealDisk::new(), folder.path());
         contract::locks_exclude(&RealDisk::new(), folder.path());
+        #[cfg(unix)]
+        contract::locks_hold_the_name(&RealDisk::new(), folder.path());
     }
 
     #[test]
@@ -488,27 +392,5 @@ mod tests {
         let here = fs::canonicalize(".").unwrap();
         assert_eq!(RealDisk::new().canonical(Path::new("no-such")).unwrap(), here.join("no-such"));
         RealDisk::new().sync_folder(Path::new("")).unwrap();
-    }
-
-    #[test]
-    fn the_holder_is_found_among_the_locks() {
-        let locks = "\
-1: POSIX  ADVISORY  WRITE 11 fe:01:1234 0 EOF
-2: FLOCK  ADVISORY  WRITE 0 103:1a:77 0 EOF
-3: FLOCK  ADVISORY  READ 13 fe:01:12345 0 EOF
-4: FLOCK  ADVISORY  WRITE 14 fe:01:1234 0 EOF
-4: -> FLOCK  ADVISORY  WRITE 15 fe:01:99 0 EOF
-5: OFDLCK ADVISORY  READ -1 00:19:1 0 EOF
-6: FLOCK
-";
-        let device = |major: u64, minor: u64| {
-            (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12) | ((major & !0xfff) << 32)
-        };
-        assert_eq!(holder_among(locks, device(0xfe, 1), 1234), Some(14));
-        assert_eq!(holder_among(locks, device(0xfe, 1), 12345), Some(13));
-        assert_eq!(holder_among(locks, device(0xfe, 2), 1234), None);
-        assert_eq!(holder_among(locks, device(0x103, 0x1a), 77), None, "a process of another namespace");
-        assert_eq!(holder_among(locks, device(0xfe, 1), 99), None, "it waits");
-        assert_eq!(holder_among("", 1, 1), None);
     }
 }

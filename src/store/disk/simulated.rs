@@ -27,6 +27,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use super::lock::Locks;
 use super::memory::rooted;
 use super::{Disk, File, Identity, Lock, LockError, LockMode};
 use platter::Platter;
@@ -46,6 +47,7 @@ struct Shared {
     state: Mutex<State>,
     faults: Faults,
     hook: RwLock<Option<Hook>>,
+    locks: Arc<Locks>,
 }
 
 type Hook = Arc<dyn Fn(Kind, &Path) + Send + Sync>;
@@ -60,7 +62,9 @@ impl SimulatedDisk {
     fn holding(platter: Platter) -> SimulatedDisk {
         let faults = Faults::default();
         let state = Mutex::new(State::holding(platter, faults.clone()));
-        SimulatedDisk { shared: Arc::new(Shared { state, faults, hook: RwLock::default() }) }
+        SimulatedDisk {
+            shared: Arc::new(Shared { state, faults, hook: RwLock::default(), locks: Arc::default() }),
+        }
     }
 
     /// All that was done so far.
@@ -178,8 +182,13 @@ impl Disk for SimulatedDisk {
     }
 
     fn lock(&self, path: &Path, mode: LockMode) -> Result<Box<dyn Lock>, LockError> {
-        let (cell, file) = self.shared.state().lock_cell(&rooted(path)).map_err(LockError::Io)?;
-        cell.take(mode, identity(file))
+        let path = rooted(path);
+        let file = self.shared.state().find(&path).map_err(LockError::Io)?;
+        self.shared.locks.take(mode, identity(file), &path)
+    }
+
+    fn check_name(&self, path: &Path) -> Result<(), LockError> {
+        self.shared.locks.check_name(&rooted(path))
     }
 }
 

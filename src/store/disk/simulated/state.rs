@@ -8,7 +8,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::lock::LockCell;
 use super::super::memory::{already_exists, not_found};
 use super::super::pages::{Pages, end_of};
 use super::fault::{Dropped, Faults, Kind, Named};
@@ -31,13 +30,12 @@ pub(super) struct State {
 #[derive(Default)]
 struct Node {
     bytes: Pages,
-    lock: Arc<LockCell>,
 }
 
 impl State {
     pub(super) fn holding(platter: Platter, faults: Faults) -> State {
         let files = platter.files.iter();
-        let files = files.map(|(id, stored)| (*id, Node { bytes: stored.current(), lock: Arc::default() }));
+        let files = files.map(|(id, stored)| (*id, Node { bytes: stored.current() }));
         State {
             names: platter.names.clone(),
             files: files.collect(),
@@ -133,11 +131,6 @@ impl State {
             self.record(Operation::SyncFolder { folder });
         }
         Ok(())
-    }
-
-    pub(super) fn lock_cell(&self, path: &Path) -> io::Result<(Arc<LockCell>, FileId)> {
-        let file = self.find(path)?;
-        Ok((Arc::clone(&self.node(file)?.lock), file))
     }
 
     /// How many names a file has.

@@ -40,6 +40,7 @@ fn it_holds_the_contract_and_so_does_an_image_of_it() {
     let disk = SimulatedDisk::new();
     contract::holds(&disk, path("/folder"));
     contract::locks_exclude(&disk, path("/folder"));
+    contract::locks_hold_the_name(&disk, path("/folder"));
     contract::holds(&disk.crash(Fate::Tear, 1), path("/folder"));
 }
 
