@@ -184,6 +184,30 @@ fn work_that_grows_as_the_square_is_found() {
     assert!(growth(&mut |n| Ok(work(|| vec![0_u8; n * 1000]).1), 1000).is_ok());
 }
 
+/// Rows are made as they are pulled, a page at a time: a page has so many bytes of what is made, however short the events are.
+#[test]
+fn rows_that_are_larger_than_their_events_are_not_gathered() {
+    let _turn = turn();
+    let db = Db::in_memory().unwrap();
+    query(&db, "DEFINE ENTITY Doc ON made MERGE");
+    for n in 0..250 {
+        db.append(NewEvent::new("Doc.made").on(("Doc", n)).member("t", "x".repeat(500))).unwrap();
+    }
+    query(&db, "CHECKPOINT");
+    let seven = |of: &str| format!("concat({})", [of; 7].join(", "));
+    let grown = |of: &str| format!("{} AS grown", seven(&seven(&seven(of))));
+    for text in [
+        format!("EVENTS SELECT {}", grown("data.t")),
+        format!("EVENTS ORDER BY data.t SELECT {}", grown("data.t")),
+        format!("FIND Doc SELECT {}", grown("state.t")),
+        format!("FIND Doc ORDER BY state.t SELECT {}", grown("state.t")),
+    ] {
+        let (rows, work) = work(|| query(&db, &text));
+        assert_eq!(rows, 250, "{text}");
+        assert!(work.allocated > 60 << 20 && work.peak < 8 << 20, "{text}: {work:?}");
+    }
+}
+
 // ---------------------------------------------------------------- functions
 
 /// A call of each function, over data of a size: `data.text` of n characters, `data.list` of n items, `data.object` of n members.

@@ -13,8 +13,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_bygone");
 /// How much more memory than an idle program one has, in KiB.
 const MORE: u64 = 64 << 10;
 
-/// To sort and group, a query may take 256 MiB otherwise.
-const ASKED: &str = "--memory 16MB a.bygone";
+/// To sort and group, a query may take 256 MiB otherwise, and pages of the file 128 MiB.
+const ASKED: &str = "--memory 16MB --cache 4MB a.bygone";
 
 /// A row of numbers that looks like chance, and is the same each time.
 struct Chance(u64);
@@ -189,10 +189,10 @@ fn no_definition_takes_the_memory_of_a_program_or_the_events_of_a_file() {
                 "{statement}: {errors}"
             );
         }
-        run(folder, memory, "run a.bygone --until-idle", "");
-        let head = run(folder, memory, "a.bygone -c 'SHOW HEAD'", "");
+        run(folder, memory, &format!("run {ASKED} --until-idle"), "");
+        let head = run(folder, memory, &format!("{ASKED} -c 'SHOW HEAD'"), "");
         assert!(head.status.success(), "seed {seed}: {head:?}");
-        let events = run(folder, memory, "export a.bygone", "");
+        let events = run(folder, memory, &format!("export {ASKED}"), "");
         assert!(events.status.success() && !events.stdout.is_empty(), "seed {seed}");
         for dropped in [
             "VIEW sums",
@@ -204,9 +204,9 @@ fn no_definition_takes_the_memory_of_a_program_or_the_events_of_a_file() {
             "VIEW rows",
         ] {
             // What was refused is not there to be dropped.
-            run(folder, memory, &format!("a.bygone -c 'DROP {dropped}'"), "");
+            run(folder, memory, &format!("{ASKED} -c 'DROP {dropped}'"), "");
         }
-        let mended = run(folder, memory, "a.bygone -c 'EMIT Doc.made 1 {t: 1}; AT Doc 1'", "");
+        let mended = run(folder, memory, &format!("{ASKED} -c 'EMIT Doc.made 1 {{t: 1}}; AT Doc 1'"), "");
         assert!(mended.status.success(), "seed {seed}: {mended:?}");
     }
     println!("{limited} times a value was too large");

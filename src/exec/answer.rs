@@ -8,6 +8,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::blame::Blame;
+use super::budget::ENTRY;
 use super::diff::Change;
 use super::fold::Step;
 use super::trace::Traced;
@@ -17,7 +18,7 @@ use crate::event::Event;
 use crate::plan::Moment;
 use crate::store::Place;
 use crate::time::Timestamp;
-use crate::value::{Object, Value};
+use crate::value::{MEMBER, Object, Value};
 
 /// What a statement is answered with.
 #[derive(Debug)]
@@ -88,6 +89,18 @@ pub enum Row {
 }
 
 impl Row {
+    /// About how many bytes of memory it holds.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Row::Fields(fields) => {
+                fields.iter().map(|(name, value)| MEMBER + name.len() + value.weight()).sum()
+            }
+            Row::Event { event, .. } => 8 * ENTRY + event.data.raw().0.len() + event.metadata.raw().0.len(),
+            Row::State(state) => 4 * ENTRY + state.state.weight(),
+            _ => ENTRY,
+        }
+    }
+
     /// What stands in a column, as a type of Rust. The columns of [`Fields`](Row::Fields) have the names that `SELECT` gave them;
     /// those of other rows are the members of their line of JSON, like `position`.
     ///

@@ -12,6 +12,7 @@ use super::budget::Budget;
 use super::eval::{Found, Scope};
 use super::group::{Grouping, Groups};
 use super::project::row;
+use super::scan::PAGE_BYTES;
 use super::sort::{Best, Sorting};
 use crate::allowance::Limits;
 use crate::entity::{Entity, EntityStr, Version};
@@ -197,18 +198,21 @@ impl Rows {
         let Rows { states, find, columns, limits, of_states, page, faults, left } = self;
         let Some(open) = states else { return Ok(()) };
         let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(PAGE);
+        let mut held = 0;
         let more = open.lend(|id, kept| {
             if faults.has(&find.kind, id, kept, of_states) {
                 return Ok(true);
             }
             let found = Found { target: EntityStr { kind: &find.kind, id }, kept };
             if find.wants(&found, limits)? {
-                page.push_back(match columns {
+                let row = match columns {
                     Some(columns) => row(&Scope::found(&found, limits), columns)?,
                     None => Row::State(state(find, id, kept)?),
-                });
+                };
+                held += row.weight();
+                page.push_back(row);
             }
-            Ok(page.len() < wanted)
+            Ok(page.len() < wanted && held < PAGE_BYTES)
         })?;
         if !more {
             *states = None;

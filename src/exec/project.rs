@@ -27,5 +27,9 @@ pub(super) fn select(
     columns: Vec<Column>,
 ) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
     let limits = snapshot.query_limits();
-    Ok(Scan::to_lend(snapshot, events)?.made(move |record, _| row(&Scope::of(record, &limits), &columns)))
+    Ok(Scan::to_lend(snapshot, events)?.made(move |record, _| {
+        let row = row(&Scope::of(record, &limits), &columns)?;
+        let held = row.weight();
+        Ok((row, held))
+    }))
 }

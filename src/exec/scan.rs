@@ -22,8 +22,8 @@ use crate::store::snapshot::{Direction, LogScan, Snapshot};
 const FIRST_PAGE: usize = 8;
 const LARGEST_PAGE: usize = 256;
 
-/// How many bytes of events are held, about, however many are wanted at a time.
-const PAGE_BYTES: usize = 4 << 20;
+/// How many bytes of what is made of events are held, about, however many are wanted at a time.
+pub(super) const PAGE_BYTES: usize = 4 << 20;
 
 /// How many rows are looked at within one view, which pins what it sees, and before somebody may cancel.
 const ROWS: usize = 4096;
@@ -81,9 +81,10 @@ impl Scan {
             Take::Last(n) if n <= LARGEST_PAGE as u64 => {
                 let backwards = Scan::one_way(snapshot, events, Direction::Descending, n);
                 let (mut found, mut held) = (VecDeque::new(), 0);
-                for next in
-                    backwards.made(|record, bytes| Ok((bytes.len(), record.to_event(&Arc::from(bytes))?)))
-                {
+                for next in backwards.made(|record, bytes| {
+                    let event = record.to_event(&Arc::from(bytes))?;
+                    Ok(((bytes.len(), event), bytes.len()))
+                }) {
                     let (bytes, event) = next?;
                     found.push_front(event);
                     held += bytes;
@@ -212,12 +213,13 @@ impl Scan {
         Ok(())
     }
 
-    /// Finds more of what is left, within a view or several, and puts what is made of each behind what was found before.
+    /// Finds more of what is left, within a view or several, and puts what is made of each behind what was found before. With it is
+    /// told how many bytes of it are held from then on.
     fn find<T>(
         &mut self,
         wanted: usize,
         found: &mut VecDeque<T>,
-        mut make: impl FnMut(&Record, &[u8]) -> Result<T>,
+        mut make: impl FnMut(&Record, &[u8]) -> Result<(T, usize)>,
     ) -> Result<()> {
         let Scan { snapshot, feed, filter, done, .. } = self;
         let mut held = 0;
@@ -226,8 +228,9 @@ impl Scan {
             let more = feed.lend(snapshot, |position, bytes| {
                 let record = Record::open(Position(position), bytes)?;
                 if filter.admits(&record)? {
-                    found.push_back(make(&record, bytes)?);
-                    held += bytes.len();
+                    let (made, bytes) = make(&record, bytes)?;
+                    found.push_back(made);
+                    held += bytes;
                 }
                 Ok(found.len() < wanted && held < PAGE_BYTES)
             });
@@ -247,18 +250,19 @@ impl Scan {
     fn fill(&mut self) -> Result<()> {
         let wanted = self.next_page();
         let (mut page, mut names) = (std::mem::take(&mut self.page), std::mem::take(&mut self.names));
-        let found = self
-            .find(wanted, &mut page, |record, bytes| record.to_event_sharing(&Arc::from(bytes), &mut names));
+        let found = self.find(wanted, &mut page, |record, bytes| {
+            Ok((record.to_event_sharing(&Arc::from(bytes), &mut names)?, bytes.len()))
+        });
         (self.page, self.names) = (page, names);
         found
     }
 
-    /// What is made of the next events that are left, of so many at most; nothing once there are none. An error comes behind what was found
-    /// before it.
+    /// What is made of the next events that are left, of so many at most; nothing once there are none. With each is told how many bytes
+    /// are held for it. An error comes behind what was found before it.
     pub fn take<T>(
         &mut self,
         wanted: usize,
-        make: impl FnMut(&Record, &[u8]) -> Result<T>,
+        make: impl FnMut(&Record, &[u8]) -> Result<(T, usize)>,
     ) -> Result<VecDeque<T>> {
         let mut found = VecDeque::new();
         if let Some(error) = self.failed.take() {
@@ -276,8 +280,8 @@ impl Scan {
         Ok(found)
     }
 
-    /// What is made of each event that is left, as it is pulled.
-    pub fn made<T, M: FnMut(&Record, &[u8]) -> Result<T>>(self, make: M) -> Made<T, M> {
+    /// What is made of each event that is left, as it is pulled, and how many bytes are held for it until then.
+    pub fn made<T, M: FnMut(&Record, &[u8]) -> Result<(T, usize)>>(self, make: M) -> Made<T, M> {
         Made { scan: self, make, page: VecDeque::new() }
     }
 }
@@ -289,7 +293,7 @@ pub(crate) struct Made<T, M> {
     page: VecDeque<T>,
 }
 
-impl<T, M: FnMut(&Record, &[u8]) -> Result<T>> Iterator for Made<T, M> {
+impl<T, M: FnMut(&Record, &[u8]) -> Result<(T, usize)>> Iterator for Made<T, M> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {

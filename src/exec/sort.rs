@@ -148,8 +148,12 @@ pub(super) fn rows(
     };
     let limits = snapshot.query_limits();
     let sorted = Scan::chosen(snapshot, best.chosen());
-    Ok(sorted.made(move |record, bytes| match &columns {
-        Some(columns) => row(&Scope::of(record, &limits), columns),
-        None => record.to_event(&Arc::from(bytes)).map(Row::from),
+    Ok(sorted.made(move |record, bytes| {
+        let row = match &columns {
+            Some(columns) => row(&Scope::of(record, &limits), columns)?,
+            None => record.to_event(&Arc::from(bytes)).map(Row::from)?,
+        };
+        let held = row.weight();
+        Ok((row, held))
     }))
 }

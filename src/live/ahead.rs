@@ -159,7 +159,7 @@ fn read(scan: &mut Scan, wanted: usize) -> Result<VecDeque<Chunk>> {
             last.extend_from_slice(bytes);
             places.push(Place { start, end: last.len() as u32, sketch: Sketch::of(record) });
         }
-        Ok(())
+        Ok(((), bytes.len()))
     };
     scan.take(wanted, note)?;
     Ok(chunks.into_iter().map(|(bytes, places)| Chunk { bytes: bytes.into(), places }).collect())

@@ -104,6 +104,10 @@ pub struct Opening {
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub memory: Option<usize>,
 
+    /// How much memory pages of the file may take, like 16MB; 128MB if not said
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
+    pub cache: Option<usize>,
+
     /// How much memory one evaluation may make, and a state may take; 16MB if not said
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub largest_value: Option<usize>,

@@ -53,6 +53,9 @@ fn open_with(
     if let Some(bytes) = opening.memory {
         options = options.query_memory(bytes);
     }
+    if let Some(bytes) = opening.cache {
+        options = options.cache(bytes);
+    }
     if let Some(bytes) = opening.max_statement {
         options = options.max_statement(bytes);
     }

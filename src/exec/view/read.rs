@@ -391,7 +391,7 @@ pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>)
                 }
                 let mut rows = BTreeMap::new();
                 find::each_row(snapshot, find, |id, row, target| {
-                    budget.take(4 * ENTRY + id.len() + held(&row))?;
+                    budget.take(4 * ENTRY + id.len() + row.weight())?;
                     rows.insert(id.as_bytes().into(), (row, target));
                     Ok(())
                 })?;
@@ -410,7 +410,7 @@ pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>)
                 let mut added = VecDeque::new();
                 for row in rows {
                     let row = row?;
-                    budget.take(4 * ENTRY + held(&row))?;
+                    budget.take(4 * ENTRY + row.weight())?;
                     added.push_back(row);
                 }
                 return Ok(Changing::Added(added));
@@ -421,30 +421,12 @@ pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>)
     let taken = |key: &[u8], shown: &Arc<Shown>| (Box::<[u8]>::from(key), shown.clone());
     for (key, shown) in wanted(snapshot, plan, groups, false, taken)? {
         let row = shown.row(groups, &limits)?;
-        budget.take(4 * ENTRY + key.len() + held(&row))?;
+        budget.take(4 * ENTRY + key.len() + row.weight())?;
         let keys = groups.group.keys.iter().zip(shown.slots.iter());
         let known = keys.map(|(column, datum)| (column.name.clone(), datum.clone().into_value()));
         rows.insert(key, (row, known.collect()));
     }
     Ok(Changing::All(rows))
-}
-
-/// About how many bytes a row takes.
-fn held(row: &Row) -> usize {
-    match row {
-        Row::Fields(fields) => fields.iter().map(|(name, value)| name.len() + 2 * ENTRY + text(value)).sum(),
-        Row::Event { event, .. } => 8 * ENTRY + event.data.raw().0.len() + event.metadata.raw().0.len(),
-        Row::State(state) => 4 * ENTRY + state.state.to_string().len(),
-        _ => ENTRY,
-    }
-}
-
-fn text(value: &Value) -> usize {
-    match value {
-        Value::Text(text) => text.len(),
-        Value::Array(_) | Value::Object(_) => value.to_string().len(),
-        _ => 0,
-    }
 }
 
 /// `SHOW VIEWS`.

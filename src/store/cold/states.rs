@@ -257,12 +257,12 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Removes what is kept of a definition, at most so many rows: first the row that says that it is kept at all. Says whether
+    /// Removes what is kept of a definition, at most about so many rows: first the row that says that it is kept at all. Says whether
     /// that was all.
     pub fn remove_states(&mut self, definition: Position, most: usize) -> Result<bool> {
         let prefix = definition.0.to_be_bytes();
         let owner = Owner::Model(definition).prefix();
-        let mut left = most;
+        let mut room = Room { rows: most, bytes: REMOVED };
         for (table, prefix) in [
             (&mut self.followers, prefix.as_slice()),
             (&mut self.states, prefix.as_slice()),
@@ -270,8 +270,7 @@ impl Tables<'_> {
             (&mut self.views, prefix.as_slice()),
             (&mut self.snapshots, owner.as_slice()),
         ] {
-            left -= remove_prefix(table, prefix, left)?;
-            if left == 0 {
+            if !remove_prefix(table, prefix, &mut room)? {
                 return Ok(false);
             }
         }
@@ -281,7 +280,7 @@ impl Tables<'_> {
     /// Removes an index of the states of a definition, at most so many rows. Says whether that was all.
     pub fn remove_found_of(&mut self, definition: Position, index: Position, most: usize) -> Result<bool> {
         let prefix = [definition.0.to_be_bytes().as_slice(), &derived_prefix(index)].concat();
-        if remove_prefix(&mut self.found, &prefix, most)? == most {
+        if !remove_prefix(&mut self.found, &prefix, &mut Room { rows: most, bytes: REMOVED })? {
             // As long as there is some of it left, a row tells of it.
             self.set_built(definition, index, &Built::DROPPING)?;
             return Ok(false);
@@ -292,20 +291,37 @@ impl Tables<'_> {
     }
 }
 
-fn remove_prefix(table: &mut redb::Table<Bytes, Bytes>, prefix: &[u8], most: usize) -> Result<usize> {
+/// What one write removes at most, in bytes of rows: large ones are read to be removed.
+const REMOVED: usize = 16 << 20;
+
+/// What may still be removed.
+struct Room {
+    rows: usize,
+    bytes: usize,
+}
+
+/// Says whether nothing is left of them.
+fn remove_prefix(table: &mut redb::Table<Bytes, Bytes>, prefix: &[u8], room: &mut Room) -> Result<bool> {
     let fault = |e| failed("dropping kept states", redb::Error::from(e));
     let mut keys = Vec::new();
-    for row in table.range::<&[u8]>(prefix..).map_err(fault)?.take(most) {
-        let (key, _) = row.map_err(fault)?;
+    let mut all = true;
+    for row in table.range::<&[u8]>(prefix..).map_err(fault)? {
+        let (key, value) = row.map_err(fault)?;
         if !key.value().starts_with(prefix) {
             break;
         }
+        if room.rows == 0 || room.bytes == 0 {
+            all = false;
+            break;
+        }
+        room.rows -= 1;
+        room.bytes = room.bytes.saturating_sub(value.value().len());
         keys.push(key.value().to_vec());
     }
     for key in &keys {
         table.remove(key.as_slice()).map_err(fault)?;
     }
-    Ok(keys.len())
+    Ok(all)
 }
 
 fn followed(key: &[u8], value: &[u8]) -> Result<u64> {
