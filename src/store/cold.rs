@@ -331,6 +331,9 @@ impl Zone {
         };
         let (occurred, recorded) = ((time()?, time()?), (time()?, time()?));
         let chain = *taken(&mut bytes).ok_or_else(cut)?;
+        if !bytes.is_empty() {
+            return Err(Error::corrupt(place(), "more than a zone has"));
+        }
         Ok((first, Zone { last, occurred, recorded, chain }))
     }
 }

@@ -79,8 +79,12 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Chunk> {
     positions.push(first);
     let mut last = first;
     for _ in 1..count {
-        last = next().and_then(|delta| last.checked_add(delta)).ok_or_else(cut)?;
+        let delta = next().filter(|delta| *delta > 0);
+        last = delta.and_then(|delta| last.checked_add(delta)).ok_or_else(cut)?;
         positions.push(last);
+    }
+    if !body.is_empty() {
+        return Err(cut());
     }
     Ok(Chunk { before, positions })
 }
@@ -133,6 +137,26 @@ mod tests {
             encode(&key, &chunk, &mut out);
             prop_assert_eq!(decode(&key, &out).unwrap(), chunk);
             prop_assert_eq!(split_key(&key).unwrap().1, first);
+        }
+
+        #[test]
+        fn a_chunk_has_entries_that_grow_and_nothing_behind_them(count in 1usize..6, more in prop::collection::vec(any::<u8>(), 1..5)) {
+            let chunk = Chunk { before: 0, positions: (1..).take(count).collect() };
+            let key = key(&[2, 9], 1);
+            let resealed = |body: Vec<u8>| {
+                let checksum = checksum(&key, &body);
+                [body, checksum.to_be_bytes().to_vec()].concat()
+            };
+            let mut out = Vec::new();
+            encode(&key, &chunk, &mut out);
+            let body = &out[..out.len() - 4];
+            prop_assert!(decode(&key, &resealed(body.to_vec())).is_ok());
+            prop_assert!(decode(&key, &resealed([body, &more].concat())).is_err());
+            let mut twice = body.to_vec();
+            if count > 1 {
+                *twice.last_mut().unwrap() = 0;
+                prop_assert!(decode(&key, &resealed(twice)).is_err(), "an entry twice");
+            }
         }
 
         #[test]
