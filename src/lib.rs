@@ -37,8 +37,8 @@
 //! 2. It joins a group, all or nothing, which is checked and looked up on the caller's own thread (`store/group.rs`).
 //! 3. Groups meet in a queue (`store/queue.rs`); one of those who wait leads.
 //! 4. The leader checks each group in order, what it expects of the log with it (`store/stage/guard.rs`, `store/condition.rs`), and
-//!    gives each event its position, version, id and instant (`store/stage.rs`), then writes all of them as one frame of the journal (`store/commit.rs`, `store/journal.rs`). When
-//!    the disk has it, readers see it.
+//!    gives each event its position, version, id and instant, in a frame in memory (`store/stage.rs`, `store/commit.rs`). The log
+//!    makes the frame durable (`store/log.rs`, `store/journal.rs`), and then it is applied: readers see it (`store/apply.rs`).
 //! 5. It is read from the active tail in memory (`store/tail.rs`), by its position or by any of its terms (`store/term.rs`).
 //! 6. A checkpoint moves the frozen tail into the tables, in one transaction, packed with its neighbours
 //!    (`store/checkpoint.rs`, `store/cold.rs`, `store/pack.rs`), with its place in every posting list (`store/posting.rs`).
@@ -52,7 +52,7 @@
 //! 11. Where the database is opened live, reactions answer it, webhooks tell it elsewhere, and schedules make others as time goes by
 //!     (`live/runner.rs`, `live/follower.rs`, `live/reaction.rs`, `live/webhook.rs`, `live/schedule.rs`). Each keeps its place, as named
 //!     subscriptions do (`store/cursor.rs`); what it cannot do is set aside by an event (`exec/aside.rs`).
-//! 12. After a crash, the journal gives back what the tables do not have yet (`store/recover.rs`).
+//! 12. After a crash, the log gives back what the tables do not have yet (`store/recover.rs`), and that is applied in the same way.
 //!
 //! # The life of a statement
 //!

@@ -9,6 +9,7 @@
 //! Beside `shop.bygone`, while it is written or after a crash, stand the two segments of its journal; after a clean close
 //! the database is one file.
 
+pub(crate) mod apply;
 mod backfill;
 pub(crate) mod catalog;
 pub(crate) mod check;
@@ -27,6 +28,7 @@ mod follow;
 pub(crate) mod group;
 pub(crate) mod journal;
 pub(crate) mod kept;
+mod log;
 mod moves;
 mod name;
 pub(crate) mod options;
@@ -50,7 +52,7 @@ pub(crate) mod watch;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -65,6 +67,7 @@ use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::Name;
 use crate::error::{Error, Result};
+use apply::Applied;
 use backfill::Retired;
 use catalog::Index;
 use checkpoint::JournalAfter;
@@ -75,14 +78,14 @@ use disk::{Disk, Lock};
 use failures::Failures;
 use follow::Due;
 use group::{Group, Outcome, Prepared};
-use journal::{DatabaseId, Journal, Salt, Side, Sizes};
+use journal::DatabaseId;
+use log::Log;
 use pace::Paces;
 use progress::Progress;
 use queue::{Pending, Queue};
 use recent::Recent;
 use recover::Recovered;
 use snapshot::{Snapshot, Warm};
-use tail::{Tail, Tails};
 use upkeep::Upkeep;
 use verb::Rule;
 use watch::Watch;
@@ -109,12 +112,11 @@ pub(crate) struct Shared {
     pub disk: Arc<dyn Disk>,
     pub path: PathBuf,
     pub id: DatabaseId,
-    pub cold: Cold,
-    tails: RwLock<Tails>,
+    pub cold: Arc<Cold>,
+    pub applied: Applied,
     pub queue: Queue,
     pub committer: Mutex<Committer>,
-    /// The journal of this session, from its first write on.
-    pub journal: OnceLock<Journal>,
+    pub log: Log,
     pub upkeep: Upkeep,
     /// How fast what is defined can be kept.
     pub paces: Paces,
@@ -178,17 +180,13 @@ impl Store {
         }
         let Recovered { meta, catalog, recovery, lost } = recover::recover(&disk, &path, &cold, &options)?;
         let cursors = Cursors::new(cold.read()?.cursors()?, meta.checkpoint, &catalog);
-        let first = meta.checkpoint + 1;
-        let tails = Tails {
-            frozen: None,
-            active: Arc::new(Tail::new(Side::A, first)),
-            catalog: Arc::new(catalog),
-            head: meta.checkpoint,
-        };
+        let applied = Applied::new(meta.checkpoint, catalog);
+        let cold = Arc::new(cold);
+        let log = Log::new(disk.clone(), path.clone(), cold.clone(), meta.id, &options)?;
         let shared = Arc::new(Shared {
             queue: Queue::new(options.queue_bytes),
-            committer: Mutex::new(Committer::new(Salt::random()?, meta.recorded)),
-            journal: OnceLock::new(),
+            committer: Mutex::new(Committer::new(meta.recorded)),
+            log,
             upkeep: Upkeep::default(),
             paces: Paces::default(),
             failures: Failures::default(),
@@ -202,7 +200,7 @@ impl Store {
             cursors,
             ending: Cancel::new(),
             own_limits: Limits::new(options.largest_value, &Cancel::new()),
-            tails: RwLock::new(tails),
+            applied,
             id: meta.id,
             options,
             disk,
@@ -259,7 +257,7 @@ impl Store {
         verb::check_not_deciding(|| self.shared.node())?;
         // Nobody defines one of that name meanwhile.
         let _committer = locked(&self.shared.committer);
-        let defined = self.shared.tails().catalog.verb(name).map(|verb| verb.position);
+        let defined = self.shared.applied.tails().catalog.verb(name).map(|verb| verb.position);
         let mut added = self.shared.verbs.write().unwrap_or_else(PoisonError::into_inner);
         let found = match defined {
             Some(position) => Some(format!("one that is defined at {position}")),
@@ -281,12 +279,12 @@ impl Store {
     /// Waits until every index that is defined now is complete, and the states of every entity that is defined now are kept; for so
     /// long at most. Says whether they are.
     pub fn wait_for_indexes(&self, timeout: Duration) -> Result<bool> {
-        let catalog = self.shared.tails().catalog;
+        let catalog = self.shared.applied.tails().catalog;
         // One that is complete is, or has one that replaced it, which is another of them.
         let missing = catalog.each().filter(|index| !index.is_complete());
         let wanted: Vec<_> = missing.filter_map(|index| catalog.newest(index)).collect();
         let replaced = |index: &Index| {
-            let now = self.shared.tails().catalog;
+            let now = self.shared.applied.tails().catalog;
             now.newest(index).is_none_or(|newest| newest.position != index.position)
         };
         // One that was dropped or replaced meanwhile is not waited for.
@@ -389,15 +387,6 @@ impl Shared {
         Limits::new(self.options.largest_value, &self.ending)
     }
 
-    /// The tails, and the head they lead up to, as of now.
-    pub fn tails(&self) -> Tails {
-        self.tails.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub fn tails_mut(&self) -> RwLockWriteGuard<'_, Tails> {
-        self.tails.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The verb of this name that is not in the log.
     pub fn added_verb(&self, name: &str) -> Option<Arc<dyn Rule>> {
         self.verbs.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
@@ -411,65 +400,55 @@ impl Shared {
         added
     }
 
-    pub fn head(&self) -> u64 {
-        self.tails.read().unwrap_or_else(PoisonError::into_inner).head
-    }
-
     /// What this database is called in vector clocks: the first eight digits of its id.
     pub fn node(&self) -> String {
         check::hex(&self.id.0[..4])
     }
 
     pub fn snapshot(self: &Arc<Shared>) -> Snapshot {
-        let (head, catalog) = {
-            let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
-            (tails.head, tails.catalog.clone())
-        };
+        let (head, catalog) = self.applied.head_and_catalog();
         Snapshot::new(self.clone(), head, catalog)
-    }
-
-    fn sizes(&self) -> Sizes {
-        let (first_step, max_step) = self.options.fill_steps;
-        // Terms count in a tail but not in its frames: a segment of the tail's bound is enough, and a large frame grows it.
-        Sizes { first_step, max_step, segment: self.options.tail_bytes as u64 }
     }
 
     /// Freezes what is there and waits until it is in the tables.
     fn checkpoint_now(&self) -> Result<()> {
         let committer = locked(&self.committer);
-        self.check_name()?;
-        self.upkeep.wait_for_checkpoint(|| self.tails().frozen.is_none())?;
-        if self.tails().active.size().0 > 0 {
+        self.log.check_name()?;
+        self.upkeep.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
+        if self.applied.tails().active.size().0 > 0 {
             self.freeze()?;
         }
         drop(committer);
-        let target = self.head();
-        self.upkeep.wait_for_checkpoint(|| self.tails().base() >= target || self.tails().frozen.is_none())
+        let target = self.applied.head();
+        self.upkeep.wait_for_checkpoint(|| {
+            self.applied.tails().base() >= target || self.applied.tails().frozen.is_none()
+        })
     }
 
     /// The end of a session: the tails into the tables, the journal away.
     fn settle(&self) -> Result<()> {
-        let Some(journal) = self.journal.get() else {
-            return if self.is_named()? { Ok(()) } else { Err(self.closed_without_name(&[])) };
+        let log = &self.log;
+        let Some(salt) = log.salt() else {
+            return if log.is_named()? { Ok(()) } else { Err(log.closed_without_name(&[])) };
         };
-        let tails = self.tails();
+        let tails = self.applied.tails();
         // What is kept of states is brought along where that is quick; else whoever opens it next does.
         let limits = Limits::new(self.options.largest_value, &Cancel::after(LONGEST_END));
         let written = || {
             // A checkpoint that came through without telling has moved the frozen tail already.
             let checkpoint = self.cold.read()?.checkpoint()?;
             let left: Vec<_> = tails.each().filter(|tail| tail.last() > checkpoint).collect();
-            let after = JournalAfter::Retired(Some(journal.salt()));
+            let after = JournalAfter::Retired(Some(salt));
             checkpoint::write(&self.cold, &left, after, &tails.catalog, &self.paces, &limits)
         };
         if let Err(first) = written() {
             self.cold.reopen().and_then(|()| written()).map_err(|_| first)?;
         }
-        if !self.is_named()? {
+        if !log.is_named()? {
             // All of it is in the file. But nobody may find that, and then what the journal holds is all there is.
-            return Err(self.closed_without_name(&journal.set_aside()?));
+            return Err(log.closed_without_name(&log.set_aside()?));
         }
-        if !journal.remove()? {
+        if !log.remove()? {
             let reason = format!(
                 "all of it is in {}; beside it stands a journal that this program did not make, and which is left as it is",
                 self.path.display()
@@ -507,6 +486,7 @@ fn check_file(disk: &dyn Disk, path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::disk::memory::MemoryDisk;
+    use super::journal::Side;
     use super::*;
     use crate::entity::{Entity, Position};
     use crate::event::{Expect, NewEvent};

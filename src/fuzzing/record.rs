@@ -11,7 +11,7 @@ use crate::event::record::Record;
 use crate::event::{Event, EventId, Form, NewEvent, read_line, write_form};
 use crate::store::catalog::Catalog;
 use crate::store::cold::{Zone, unsealed};
-use crate::store::{Options, journal, pack, posting, recover, term};
+use crate::store::{Options, apply, journal, pack, posting, term};
 use crate::transfer::texts::Texts;
 use crate::value::Value;
 
@@ -267,9 +267,8 @@ fn found_in(bytes: &[u8], chunk: usize) -> Vec<std::result::Result<String, Strin
 }
 
 fn document(bytes: &[u8]) -> bool {
-    let mut next = 7;
-    let (mut catalog, options) = (Catalog::default(), Options::new());
-    if recover::decode_frame(bytes, &mut next, 1, &mut catalog, &options).is_ok() {
+    let frame = journal::Frame { kind: journal::Kind::Events, first: 7, count: 1, payload: bytes.to_vec() };
+    if apply::derive(&frame, Arc::new(Catalog::default()), &Options::new()).is_ok() {
         return true;
     }
     let raw = Raw(bytes);

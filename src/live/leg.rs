@@ -101,7 +101,7 @@ impl Leg {
 
 /// What there is behind a position, if all of it is in memory. Where that is much, the goal comes nearer.
 fn fresh(shared: &Shared, after: u64, goal: &mut u64) -> Result<Option<Rows>> {
-    let tails = shared.tails();
+    let tails = shared.applied.tails();
     if after < tails.base() {
         return Ok(None);
     }

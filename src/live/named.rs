@@ -102,7 +102,7 @@ impl Subscription {
                     );
                     return Err(Error::invalid(follower.to_string(), expected, from.to_string()));
                 }
-                let head = Position(shared.head());
+                let head = Position(shared.applied.head());
                 if at > head {
                     let expected = format!(
                         "a place up to the head, which is {head} (DROP SUBSCRIPTION {shown}, to begin anew)"

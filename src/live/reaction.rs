@@ -82,7 +82,7 @@ impl Work for Reacting {
     fn handle(&mut self, follower: &Follower, event: &Event) -> Result<(), Failure> {
         if self.reaction.plan.after.is_some() {
             // What was recorded before the deadline is in the log once those who append now are through.
-            follower.shared.let_through();
+            follower.shared.commit_barrier();
         }
         let snapshot = follower.snapshot();
         let bytes = snapshot.encoded(event.position)?;

@@ -130,7 +130,7 @@ impl Subscription {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn after(mut self, position: Position) -> Subscription {
-        let head = Position(self.shared.head());
+        let head = Position(self.shared.applied.head());
         if position > head {
             let expected = format!("a position up to the head, which is {head}");
             return self.wrong(Error::invalid("where a subscription begins", expected, position.to_string()));
@@ -175,7 +175,7 @@ impl Subscription {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn until_now(self) -> Subscription {
-        let head = Position(self.shared.head());
+        let head = Position(self.shared.applied.head());
         self.until(head)
     }
 
@@ -391,8 +391,8 @@ impl Subscription {
             Some(Until::Recorded(until)) => {
                 if self.last.is_none() && self.shared.options.clock.now() >= until {
                     // What was recorded before is in the log once those who append now are through; the disk may have it later.
-                    self.shared.let_through();
-                    self.last = Some(self.shared.head());
+                    self.shared.commit_barrier();
+                    self.last = Some(self.shared.applied.head());
                 }
                 self.last.is_some_and(|last| self.after >= last)
             }

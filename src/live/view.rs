@@ -136,7 +136,7 @@ impl ViewSubscription {
             && self.shared.options.clock.now() >= until
         {
             // What is being committed may have been recorded before.
-            self.shared.let_through();
+            self.shared.commit_barrier();
             self.until = Some(Until::Position(recorded_before(&self.shared.snapshot(), until)?));
         }
         Ok(())
@@ -144,7 +144,7 @@ impl ViewSubscription {
 
     /// Whether another definition answers than the one that answered last.
     fn is_swapped(&self) -> bool {
-        let catalog = self.shared.tails().catalog;
+        let catalog = self.shared.applied.tails().catalog;
         catalog.usable_view(&self.name).is_some_and(|view| view.position != self.definition)
     }
 

@@ -62,7 +62,7 @@ impl Shared {
     /// Does a slice of what is to be done for indexes.
     pub(super) fn keep_indexes(self: &Arc<Shared>) -> Result<Step> {
         self.prune();
-        let catalog = self.tails().catalog;
+        let catalog = self.applied.tails().catalog;
         self.paces.retain(|definition| catalog.has(definition));
         self.failures.retain(|definition| catalog.has(definition));
         let mut round = Round::default();
@@ -124,22 +124,22 @@ impl Shared {
 
     /// Leaves out of the catalog what a newer definition replaces. Only whoever completes indexes does.
     pub(super) fn prune(&self) {
-        if self.tails().catalog.pruned().is_none() {
+        if self.applied.tails().catalog.pruned().is_none() {
             return;
         }
         // A leader brings the catalog that it began with.
         let _committer = locked(&self.committer);
-        let before = self.tails();
+        let before = self.applied.tails();
         let Some(pruned) = before.catalog.pruned().map(Arc::new) else { return };
         self.retire(&before.catalog, &pruned, before.head);
-        self.tails_mut().catalog = pruned;
+        self.applied.replace_catalog(pruned);
         self.watch.set_swapped();
     }
 
     /// Forgets the retired indexes that nobody reads and no tail has terms of: nobody can come to them any more. Says whether one stays
     /// because it is read: whoever asks later may find that it is not, and would wait for what nobody tells.
     fn forget_free(&self) -> bool {
-        let (base, mut read) = (self.tails().base(), false);
+        let (base, mut read) = (self.applied.tails().base(), false);
         locked(&self.retired).retain(|retired| {
             let is_read = Arc::strong_count(&retired.index) > 1;
             read |= is_read;
@@ -152,7 +152,7 @@ impl Shared {
     pub(super) fn stale(&self) -> Result<Vec<Position>> {
         // The tables before the catalog: what is defined in between has no lists yet.
         let mut found = catalog::built(&self.cold.read()?)?;
-        let catalog = self.tails().catalog;
+        let catalog = self.applied.tails().catalog;
         let is_of_view =
             |at: Position| catalog.kept_views().any(|view| view.position == at && view.view().is_err());
         found.retain(|definition| catalog.at(*definition).is_none() && !is_of_view(*definition));
@@ -163,8 +163,8 @@ impl Shared {
     fn backfill(self: &Arc<Shared>, index: &Index) -> Result<bool> {
         let definition = index.position;
         // A definition that a crash takes away must leave no lists behind: another one may come to its place.
-        if let Some(journal) = self.journal.get().filter(|_| self.watch.synced() < definition.0) {
-            self.sync_journal(journal)?;
+        if self.watch.synced() < definition.0 {
+            self.sync_log()?;
         }
         // What is told as failed may have come through all the same: the table knows.
         let done = self.cold.read()?.backfilled(definition)?;

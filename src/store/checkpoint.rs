@@ -31,13 +31,20 @@ pub(crate) enum JournalAfter {
 impl Shared {
     /// Moves the frozen tail, if there is one, and lets its journal segment be used again.
     pub fn checkpoint_frozen(&self) -> Result<()> {
-        let Some(frozen) = self.tails().frozen else { return Ok(()) };
+        let Some(frozen) = self.applied.tails().frozen else { return Ok(()) };
         // Its part of the journal, which is written over then, may tell of moves that the tables do not know.
         self.write_cursors()?;
         // Not longer than that: lists stay as long as somebody has the catalog that they are of.
         let limits = self.limits();
         let written = {
-            write(&self.cold, &[&frozen], JournalAfter::Kept, &self.tails().catalog, &self.paces, &limits)
+            write(
+                &self.cold,
+                &[&frozen],
+                JournalAfter::Kept,
+                &self.applied.tails().catalog,
+                &self.paces,
+                &limits,
+            )
         };
         match written {
             Ok(due) => self.snapshots_due(due),
@@ -54,12 +61,10 @@ impl Shared {
     }
 
     fn release(&self, frozen: &Arc<Tail>) {
-        // The segment first: whoever finds no frozen tail may switch to it at once.
-        if let Some(journal) = self.journal.get() {
-            journal.release(frozen.side);
-        }
-        self.tails_mut().frozen = None;
-        if !super::locked(&self.retired).is_empty() || self.tails().catalog.keeps_anything() {
+        // The log first: whoever finds no frozen tail may have it go on there at once.
+        self.log.release(frozen.last());
+        self.applied.drop_frozen();
+        if !super::locked(&self.retired).is_empty() || self.applied.tails().catalog.keeps_anything() {
             self.upkeep.ask(|asked| asked.index = true);
         }
     }

@@ -4,15 +4,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::catalog::Catalog;
 use super::group::{Group, Outcome, Prepared};
-use super::journal::{AppendError, FrameBuffer, Journal, Kind, Made, Salt};
+use super::journal::{AppendError, FrameBuffer, Kind};
 use super::moves;
 use super::queue::{Next, Pending, Queue, Turn};
 use super::stage::Batch;
-use super::tail::{Tail, Tails};
+use super::tail::{Staged, Tails};
 use super::{Durability, Shared};
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
@@ -21,44 +20,25 @@ use crate::time::Timestamp;
 /// What only the leader touches.
 #[derive(Debug)]
 pub(crate) struct Committer {
-    /// The salt of this session's journal, from before there is one.
-    salt: Salt,
-    /// What a try to create it made and could not remove again.
-    made: Vec<Made>,
     pub(super) frame: FrameBuffer,
     /// That of the moves of cursors.
     moves: FrameBuffer,
     pub(super) ids: IdSource,
     /// When the newest event was recorded.
     recorded: Option<Timestamp>,
-    /// When all names were looked at last.
-    looked: Option<Instant>,
     /// The first write after opening must not share its millisecond with the last one before.
     reopened: bool,
 }
 
 impl Committer {
-    pub fn new(salt: Salt, recorded: Option<Timestamp>) -> Committer {
+    pub fn new(recorded: Option<Timestamp>) -> Committer {
         Committer {
-            salt,
-            made: Vec::new(),
             frame: FrameBuffer::new(),
             moves: FrameBuffer::new(),
             ids: IdSource::default(),
             recorded,
-            looked: None,
             reopened: true,
         }
-    }
-
-    /// Has all names looked at before the next frame.
-    #[cfg(test)]
-    pub fn look_again(&mut self) {
-        self.looked = None;
-    }
-
-    pub(super) fn salt(&self) -> Salt {
-        self.salt
     }
 
     /// A batch that nothing is staged in yet.
@@ -108,7 +88,7 @@ impl Shared {
     }
 
     /// Waits until those are through who are committing now. What is recorded from then on is recorded later.
-    pub fn let_through(&self) {
+    pub fn commit_barrier(&self) {
         drop(super::locked(&self.committer));
     }
 
@@ -145,10 +125,9 @@ impl Shared {
         if let Err(error) = self.make_room() {
             return requests.drain(..).map(|_| Err(error.clone())).collect();
         }
-        let mut batch = committer.batch(self.options.clock.now(), self.tails());
+        let mut batch = committer.batch(self.options.clock.now(), self.applied.tails());
         let first = batch.next;
-        let salt = committer.salt;
-        committer.frame.begin(Kind::Events, salt);
+        committer.frame.begin(Kind::Events);
         let mut answers = Vec::with_capacity(requests.len());
         while answers.is_empty() || committer.frame.payload_mut().len() < self.options.frame_bytes {
             let Some(request) = requests.pop_front() else { break };
@@ -166,90 +145,48 @@ impl Shared {
         }
         committer.recorded = batch.recorded;
         committer.reopened = false;
-        let head = batch.next - 1;
-        batch.tails.active.extend(batch.staged);
         let mut recent = super::locked(&self.recent);
         batch.known.into_iter().for_each(|(entity, known)| recent.put(entity, known));
         drop(recent);
-        self.publish(head, batch.catalog);
+        self.apply(batch.staged, batch.catalog);
         answers
     }
 
     /// Writes the staged frame and, unless told to wait, syncs it.
     fn make_durable(self: &Arc<Shared>, committer: &mut Committer, first: u64, count: usize) -> Result<()> {
-        let journal = match self.journal.get() {
-            Some(journal) => journal,
-            None => {
-                let journal = self.begin_journal(committer.salt, &mut committer.made)?;
-                self.journal.get_or_init(|| journal)
-            }
-        };
-        // Before it is written: what is refused is not to be read back.
-        self.check_names(&mut committer.looked)?;
         let synced = self.watch.synced();
-        self.tell_moves(journal, committer, first, synced)?;
-        let appended = journal.append(&mut committer.frame, first, count as u32, synced);
-        match appended {
+        self.tell_moves(committer, first, synced)?;
+        match self.log.append(&mut committer.frame, first, count as u32, synced) {
             Ok(()) => {}
-            // The journal is as it was: only what asked for more room than there is fails.
-            Err(AppendError::NoSpace(error)) => return Err(error),
+            // The log is as it was: only this batch fails.
+            Err(AppendError::Refused(error)) => return Err(error),
             Err(AppendError::Failed(error)) => return Err(self.stop(error)),
         }
         if self.options.durability == Durability::Sync && !self.sabotaged(super::Sabotage::NoSync) {
-            journal.sync().map_err(|error| self.stop(error))?;
+            self.log.sync().map_err(|error| self.stop(error))?;
         }
-        if journal.wants_fill() {
+        if self.log.wants_fill() {
             self.upkeep.ask(|asked| asked.fill = true);
         }
         Ok(())
     }
 
-    /// Tells the journal of the places that were acknowledged since the last frame: they are durable with this one.
-    fn tell_moves(
-        &self,
-        journal: &Journal,
-        committer: &mut Committer,
-        first: u64,
-        synced: u64,
-    ) -> Result<()> {
+    /// Tells the log of the places that were acknowledged since the last frame: they are durable with this one.
+    fn tell_moves(&self, committer: &mut Committer, first: u64, synced: u64) -> Result<()> {
         let moves = self.cursors.afoot();
         if moves.is_empty() {
             return Ok(());
         }
-        committer.moves.begin(Kind::Cursors, committer.salt);
+        committer.moves.begin(Kind::Cursors);
         moves::write(&moves, committer.moves.payload_mut())?;
-        match journal.append(&mut committer.moves, first, 0, synced) {
-            // Where there is no room for it, the tables are told soon.
-            Ok(()) | Err(AppendError::NoSpace(_)) => Ok(()),
+        match self.log.append(&mut committer.moves, first, 0, synced) {
+            // Where they are refused, the tables are told soon.
+            Ok(()) | Err(AppendError::Refused(_)) => Ok(()),
             Err(AppendError::Failed(error)) => Err(self.stop(error)),
         }
     }
 
-    /// Creates the journal of this session: its salt is durable in the tables before its first frame.
-    fn begin_journal(&self, salt: Salt, made: &mut Vec<Made>) -> Result<Journal> {
-        if self.options.read_only {
-            return Err(Error::stopped("the database was opened for reading only"));
-        }
-        self.check_name()?;
-        Journal::clear(&*self.disk, made)?;
-        let journal = Journal::create(self.disk.clone(), &self.path, self.id, salt, self.sizes(), made)?;
-        let note = || self.cold.write("beginning a journal", |tables| tables.set_meta("journal", &salt.0));
-        let Err(error) = note() else { return Ok(journal) };
-        // redb takes nothing more after an error of its disk. Opened again, it knows of the journal for sure, or of none.
-        let again = self.cold.reopen().and_then(|()| note());
-        if again.is_ok() {
-            return Ok(journal);
-        }
-        let unknown =
-            self.cold.reopen().and_then(|()| Ok(self.cold.read()?.meta(&self.path)?.journal.is_none()));
-        match unknown {
-            Ok(true) if journal.remove().is_ok_and(|free| free) => Err(error),
-            // Whether the salt is durable is not known: the files stay, empty, and opening again finds out.
-            _ => Err(self.stop(error)),
-        }
-    }
-
-    /// Takes no more writes: what the journal holds is not known any more. Reads go on.
+    /// Takes no more writes: what the log holds is not known any more. Reads go on.
     pub fn stop(&self, error: Error) -> Error {
         let reason = format!(
             "a write failed ({error}); what was acknowledged is safe; close and open it again to go on"
@@ -262,61 +199,60 @@ impl Shared {
 
     /// Freezes the active tail when it is full, waiting until the one before it is in the tables.
     fn make_room(&self) -> Result<()> {
-        let (events, bytes) = self.tails().active.size();
+        let (events, bytes) = self.applied.tails().active.size();
         if events < self.options.tail_events && bytes < self.options.tail_bytes {
             return Ok(());
         }
-        if self.sabotaged(super::Sabotage::EarlyReuse) && self.tails().frozen.is_some() {
-            return self.switch().map(drop);
+        if self.sabotaged(super::Sabotage::EarlyReuse) && self.applied.tails().frozen.is_some() {
+            return self.turn_log().map(drop);
         }
-        self.upkeep.wait_for_checkpoint(|| self.tails().frozen.is_none())?;
+        self.upkeep.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
         self.freeze()
     }
 
-    /// Makes the active tail the frozen one, and the other segment the journal's active one.
+    /// Makes the active tail the frozen one: the log goes on where nothing is that is still needed.
     pub fn freeze(&self) -> Result<()> {
-        let Some(journal) = self.journal.get() else { return Ok(()) };
-        // What the other segment held may be all that is left of it.
-        self.check_name()?;
-        if self.options.durability != Durability::Sync {
-            self.sync_journal(journal)?;
+        if !self.log.is_begun() {
+            return Ok(());
         }
-        // The tail before is in the tables, and its segment was released: there is nothing to wait for.
-        if !self.switch()? {
+        // What the log writes over may be all that is left of it.
+        self.log.check_name()?;
+        if self.options.durability != Durability::Sync {
+            self.sync_log()?;
+        }
+        // The tail before is in the tables, and the log was told so: there is nothing to wait for.
+        if !self.turn_log()? {
             return Err(Error::stopped("the journal's other segment is still needed"));
         }
-        let mut tails = self.tails_mut();
-        let active = Arc::new(Tail::new(journal.active(), tails.head + 1));
-        tails.frozen = Some(std::mem::replace(&mut tails.active, active));
-        drop(tails);
+        self.applied.freeze();
         self.upkeep.ask(|asked| asked.checkpoint = true);
         Ok(())
     }
 
-    /// Lets the journal go on in its other segment, if that is free.
-    fn switch(&self) -> Result<bool> {
-        let Some(journal) = self.journal.get() else { return Ok(false) };
+    /// Lets the log go on elsewhere, if it can.
+    fn turn_log(&self) -> Result<bool> {
         if self.sabotaged(super::Sabotage::EarlyReuse) {
-            journal.release(journal.active().other());
+            self.log.release_early();
         }
-        journal.switch()
+        self.log.turn(self.applied.head())
     }
 
-    /// Syncs what was appended so far, and lets subscriptions see it.
-    pub fn sync_journal(&self, journal: &Journal) -> Result<()> {
-        let head = self.tails().head;
+    /// Makes durable what was appended so far, and lets subscriptions see it.
+    pub fn sync_log(&self) -> Result<()> {
+        let head = self.applied.head();
         if self.watch.synced() < head {
-            journal.sync().map_err(|error| self.stop(error))?;
+            self.log.sync().map_err(|error| self.stop(error))?;
             self.watch.set_synced(head);
         }
         Ok(())
     }
 
-    fn publish(&self, head: u64, catalog: Arc<Catalog>) {
-        let changed = self.retire(&self.tails().catalog, &catalog, head);
-        let mut tails = self.tails_mut();
-        (tails.head, tails.catalog) = (head, catalog);
-        drop(tails);
+    /// Shows events that are durable, and tells those who wait for them.
+    fn apply(&self, events: Vec<Staged>, catalog: Arc<Catalog>) {
+        let (before, known) = self.applied.head_and_catalog();
+        let head = before + events.len() as u64;
+        let changed = self.retire(&known, &catalog, head);
+        self.applied.apply(events, catalog);
         if changed {
             self.upkeep.ask(|asked| asked.index = true);
         }

@@ -262,7 +262,7 @@ impl Shared {
         })?;
         let cursor = Cursor { birth: birth.max(1), ..cursor };
         let _writing = locked(&self.cursors.writing);
-        self.check_name()?;
+        self.log.check_name()?;
         self.cold.write("making a cursor", |tables| tables.put_cursor(follower, &cursor))?;
         let mut state = locked(&self.cursors.state);
         state.moved.remove(follower);
@@ -273,7 +273,7 @@ impl Shared {
     /// Drops a cursor. When this returns that is durable. Says whether there was one.
     pub fn remove_cursor(&self, follower: &Follower) -> Result<bool> {
         let _writing = locked(&self.cursors.writing);
-        self.check_name()?;
+        self.log.check_name()?;
         if !locked(&self.cursors.state).cursors.contains_key(follower) {
             return Ok(false);
         }
@@ -286,7 +286,7 @@ impl Shared {
     /// Writes the moves that are not written yet, and drops the cursors of programs that are no more.
     pub fn write_cursors(&self) -> Result<()> {
         let _writing = locked(&self.cursors.writing);
-        let catalog = self.tails().catalog;
+        let catalog = self.applied.tails().catalog;
         let (moved, gone) = {
             let mut state = locked(&self.cursors.state);
             let is_gone = |follower: &Follower| match follower {
@@ -312,7 +312,7 @@ impl Shared {
             return Ok(());
         }
         // What was done up to there is durable before the place is.
-        let done = self.journal.get().map_or(Ok(()), |journal| self.sync_journal(journal));
+        let done = self.sync_log();
         done.inspect_err(|_| self.write_again(&moved))?;
         let write = |tables: &mut Tables| {
             gone.iter().try_for_each(|follower| tables.remove_cursor(follower))?;
@@ -331,7 +331,7 @@ impl Shared {
     /// does nothing, and what others had done is not done again. When this returns that is durable.
     pub fn set_cursors_back(&self) -> Result<()> {
         let reactions: Vec<Follower> = {
-            let catalog = self.tails().catalog;
+            let catalog = self.applied.tails().catalog;
             let reactions = catalog.programs().filter(|program| program.kind == ProgramKind::Reaction);
             reactions.map(|program| Follower::of(program)).collect()
         };
@@ -541,7 +541,7 @@ mod tests {
             disk.remove(&side.path(path())).unwrap();
         }
         let store = Store::open(path(), options(&disk).accept_lost_journal(true)).unwrap();
-        assert_eq!((store.shared().head(), kept(&store)), (3, Some(at(3))));
+        assert_eq!((store.shared().applied.head(), kept(&store)), (3, Some(at(3))));
         // What comes in the place of what was lost is delivered.
         append(&store, 1);
         assert_eq!(kept(&store), Some(at(3)));

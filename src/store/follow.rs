@@ -347,7 +347,7 @@ impl Shared {
         let checkpoint = self.cold.read()?.checkpoint()?;
         // Before the catalog: what ends behind it is looked for in the next round.
         let leftovers = !std::mem::replace(&mut locked(&self.progress).as_of(checkpoint).no_states, true);
-        let catalog = self.tails().catalog;
+        let catalog = self.applied.tails().catalog;
         let done = |note: fn(&mut Progress) -> &mut Position| *note(locked(&self.progress).as_of(checkpoint));
         let note = |note: fn(&mut Progress) -> &mut Position, done: Position| {
             *note(locked(&self.progress).as_of(checkpoint)) = done;
@@ -402,7 +402,7 @@ impl Shared {
     /// Whether all states that a catalog has defined are kept up to C, and are in the indexes of them. What was dropped or replaced
     /// since, or is not understood, is not asked for.
     pub(super) fn keeps_states_of(&self, wanted: &Catalog) -> Result<bool> {
-        let catalog = self.tails().catalog;
+        let catalog = self.applied.tails().catalog;
         let read = self.cold.read()?;
         let checkpoint = read.checkpoint()?;
         let still =
@@ -443,8 +443,8 @@ impl Shared {
         };
         let Some(through) = through else {
             // A definition that a crash takes away must leave nothing behind: another one may come to its place.
-            if let Some(journal) = self.journal.get().filter(|_| self.watch.synced() < definition.0) {
-                self.sync_journal(journal)?;
+            if self.watch.synced() < definition.0 {
+                self.sync_log()?;
             }
             // What was half removed when a crash took back why, or is damaged, goes first.
             let most = self.options.index_slice.1;
@@ -503,8 +503,8 @@ impl Shared {
         if self.cold.read()?.built(model.position, finder.position)? == Some(Built::Whole) {
             return Ok(false);
         }
-        if let Some(journal) = self.journal.get().filter(|_| self.watch.synced() < finder.position.0) {
-            self.sync_journal(journal)?;
+        if self.watch.synced() < finder.position.0 {
+            self.sync_log()?;
         }
         let all = self.options.index_slice.1;
         let most = self.paces.events(finder.position, all);
@@ -627,7 +627,7 @@ impl Shared {
 
 /// Whether something is defined there by now.
 fn catalog_is_behind(shared: &Shared, definition: Position) -> bool {
-    shared.tails().catalog.has(definition)
+    shared.applied.tails().catalog.has(definition)
 }
 
 #[cfg(test)]

@@ -337,7 +337,7 @@ impl Prepared {
     /// Looks up versions, keys and ids as the tables have them now.
     pub fn look_up(&mut self, shared: &Shared) -> Result<()> {
         // Tails before tables, as everywhere: what moves in between is then found in the tables.
-        let tails = shared.tails();
+        let tails = shared.applied.tails();
         (self.base, self.head) = (tails.base(), tails.head);
         let in_tails =
             |event: &PreparedEvent| event.entity_term().is_none_or(|term| tails.total(term).is_some());

@@ -108,7 +108,7 @@ pub struct Frame {
 pub enum AppendError {
     /// There was no room and none could be made, or the frame breaks a rule. It was not written, and the journal is
     /// as sound as before: only this request fails.
-    NoSpace(Error),
+    Refused(Error),
     /// The journal failed, now or before, and takes nothing more. The frame may or may not be read back.
     Failed(Error),
 }
@@ -116,7 +116,7 @@ pub enum AppendError {
 impl From<AppendError> for Error {
     fn from(error: AppendError) -> Error {
         match error {
-            AppendError::NoSpace(error) | AppendError::Failed(error) => error,
+            AppendError::Refused(error) | AppendError::Failed(error) => error,
         }
     }
 }
@@ -247,8 +247,8 @@ impl Journal {
     /// Writes a frame behind the last one. It is durable after the next [`Journal::sync`].
     ///
     /// `first` is the position of its first event (of cursor moves, the next position), `count` its number of
-    /// events (0), `durable_through` the highest position known to be durable (0: none). The frame is to be begun
-    /// with the salt of this journal; after an error of the kind [`AppendError::NoSpace`] it can be appended again.
+    /// events (0), `durable_through` the highest position known to be durable (0: none). After an error of the kind
+    /// [`AppendError::Refused`] the frame can be appended again.
     pub fn append(
         &self,
         frame: &mut FrameBuffer,
@@ -260,20 +260,17 @@ impl Journal {
         let (side, offset, stamp) = {
             let mut state = self.state();
             state.sound().map_err(AppendError::Failed)?;
-            let stamp = Stamp { number: state.written + 1, settled: state.synced == state.written };
+            let stamp =
+                Stamp { salt: self.salt, number: state.written + 1, settled: state.synced == state.written };
             let (active, next) = (state.active, state.next_position);
             // A gap would make everything behind it unreadable.
             if let Some(next) = next.filter(|&next| next != first) {
                 let error = Error::invalid("a frame's first position", next.to_string(), first.to_string());
-                return Err(AppendError::NoSpace(error));
+                return Err(AppendError::Refused(error));
             }
             (active, state.space(active).used, stamp)
         };
-        let header = frame.header(stamp, first, count, durable_through).map_err(AppendError::NoSpace)?;
-        if header.salt != self.salt {
-            let error = Error::invalid("a frame's salt", "the one of this journal", "another one");
-            return Err(AppendError::NoSpace(error));
-        }
+        let header = frame.header(stamp, first, count, durable_through).map_err(AppendError::Refused)?;
         let end = offset + header.size(); // a file's length and at most some MiB
         self.make_room(side, end + 2 * MARK as u64)?; // an end mark, and the fill mark
 
@@ -452,7 +449,7 @@ impl Journal {
             space.ahead(&self.sizes).max(need.next_multiple_of(START))
         };
         self.grow(side, to, &growth).map_err(|error| match self.state().sound() {
-            Ok(()) => AppendError::NoSpace(error),
+            Ok(()) => AppendError::Refused(error),
             Err(failed) => AppendError::Failed(failed),
         })
     }

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::disk::{Disk, Lock, LockError, LockMode};
-use super::{Durability, Shared, recover};
+use super::log::Log;
+use super::{Durability, locked, recover};
 use crate::error::{Error, Result};
 
 /// How seldom all names are looked at, at least.
 const SELDOM: Duration = Duration::from_secs(1);
 
-impl Shared {
+impl Log {
     /// Refuses to go on where the path does not lead to the file that is open: what stands beside it is another one's.
     pub fn check_name(&self) -> Result<()> {
         if self.is_named()? {
@@ -40,8 +41,9 @@ impl Shared {
     /// To look for a name costs a few microseconds. That is little beside a sync, so the file is looked for before each frame that
     /// is synced; the journal, and where appends do not wait for a sync the file too, once in a while. When one was missing, the
     /// next append looks again.
-    pub fn check_names(&self, looked: &mut Option<Instant>) -> Result<()> {
-        let (seldom, each) = match self.options.durability {
+    pub fn check_names(&self) -> Result<()> {
+        let mut looked = locked(&self.looked);
+        let (seldom, each) = match self.durability {
             Durability::Sync => (SELDOM, true),
             Durability::Interval(every) => (every.min(SELDOM), false),
         };
@@ -56,7 +58,7 @@ impl Shared {
         if !due {
             return Ok(());
         }
-        if let Some(path) = self.journal.get().map_or(Ok(None), |journal| journal.displaced())? {
+        if let Some(path) = self.displaced()? {
             return Err(Error::stopped(format!(
                 "{} is not the journal that was begun there: it was removed, renamed or replaced meanwhile; nothing more \
                  is recorded, since a crash would lose it; put it back to go on, or close the database, which moves all \
@@ -71,7 +73,7 @@ impl Shared {
 
     /// Whether the path leads to the file that is open.
     pub fn is_named(&self) -> Result<bool> {
-        Ok(self.options.read_only || recover::is_named(&*self.disk, &self.path, &self.cold)?)
+        Ok(self.read_only || recover::is_named(&*self.disk, &self.path, &self.cold)?)
     }
 
     /// Why closing does not go well, and where the journal is.

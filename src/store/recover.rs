@@ -10,22 +10,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sabotage;
-use super::catalog::{self, Catalog, Change, Index};
+use super::apply::{self, Applied};
+use super::catalog::{self, Catalog};
 use super::checkpoint::{self, JournalAfter};
 use super::cold::{Cold, Meta, at_opening};
 use super::disk::{Disk, File};
-use super::journal::{self, DatabaseId, Found, Frame, Kind, Remnant, Replay, Salt, Side};
+use super::journal::{self, DatabaseId, Found, Kind, Remnant, Replay, Salt, Side};
 use super::moves::Moves;
 use super::name;
 use super::options::Options;
 use super::pace::Paces;
-use super::tail::{Staged, Tail};
-use super::term::terms_of;
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
-use crate::event::codec;
 
 /// How many chunks of lists are dropped in one write.
 const CHUNKS: usize = 4096;
@@ -142,11 +140,12 @@ struct Opening<'o> {
 impl Opening<'_> {
     fn bring_up(&self) -> Result<Recovered> {
         let Opening { disk, path, cold, options } = *self;
-        let (meta, mut catalog) = {
+        let (meta, applied) = {
             let read = cold.read()?;
             let meta = read.meta(path)?;
             read.check_ends(&meta)?;
-            (meta, Catalog::load(&read, options)?)
+            let applied = Applied::new(meta.checkpoint, Catalog::load(&read, options)?);
+            (meta, applied)
         };
         let found = journal::find(&**disk, path)?;
         let (mut recovery, mut lost) = (Recovery::default(), false);
@@ -154,13 +153,18 @@ impl Opening<'_> {
             self.check_segment(&meta, segment)?;
         }
         if let Some(salt) = meta.journal {
-            (recovery, lost) = self.take_in(&meta, salt, &found, &mut catalog)?;
+            (recovery, lost) = self.take_in(&meta, salt, &found, &applied)?;
         }
         if !found.is_empty() {
             self.put_away(&meta, &found, lost, &mut recovery)?;
         }
         let read = cold.read()?;
-        Ok(Recovered { meta: read.meta(path)?, catalog: catalog.caught_up(&read)?, recovery, lost })
+        Ok(Recovered {
+            meta: read.meta(path)?,
+            catalog: Catalog::clone(&applied.tails().catalog).caught_up(&read)?,
+            recovery,
+            lost,
+        })
     }
 
     /// Takes in what the journal of the session with this salt holds. Says whether something may be missing after it.
@@ -169,7 +173,7 @@ impl Opening<'_> {
         meta: &Meta,
         salt: Salt,
         found: &[Found],
-        catalog: &mut Catalog,
+        applied: &Applied,
     ) -> Result<(Recovery, bool)> {
         let Opening { disk, path, cold, options } = *self;
         let salt = if options.sabotaged(Sabotage::IgnoreSalt) { Salt::ANY } else { salt };
@@ -181,22 +185,27 @@ impl Opening<'_> {
         {
             return Err(self.without_journal(damage, found, meta, replay.last_position()));
         }
-        let first = meta.checkpoint + 1;
-        let tail = Arc::new(Tail::new(Side::A, first));
-        let (mut next, mut moves) = (first, Moves::default());
+        let mut moves = Moves::default();
         for frame in replay.frames() {
             let frame = frame?;
             match frame.kind {
                 Kind::Events => {
-                    tail.extend(decode_frame(&frame.payload, &mut next, frame.count, catalog, options)?);
+                    let (head, catalog) = applied.head_and_catalog();
+                    if frame.first != head + 1 {
+                        let found = format!("a frame that begins with #{} after #{head}", frame.first);
+                        return Err(Error::corrupt("the journal", found));
+                    }
+                    let (events, catalog) = apply::derive(&frame, catalog, options)?;
+                    applied.apply(events, catalog);
                 }
                 Kind::Cursors => moves.take_in(&frame.payload)?,
             }
         }
         moves.apply(cold)?;
-        let mut recovery = Recovery { replayed: next - first, ..Recovery::default() };
+        let tails = applied.tails();
+        let mut recovery = Recovery { replayed: tails.head - meta.checkpoint, ..Recovery::default() };
         if damage.is_some() {
-            let last = Position(next - 1);
+            let last = Position(tails.head);
             recovery
                 .notices
                 .push(format!("the log ends at {last}: what the journal held after it is given up"));
@@ -217,12 +226,13 @@ impl Opening<'_> {
             ));
         }
         if lost {
-            drop_lists_after(cold, next - 1)?;
+            drop_lists_after(cold, tails.head)?;
         }
         // Where there is no journal, nothing was taken in: one that turns up later is not a leftover.
         let retired = meta.journal.filter(|_| !found.is_empty());
         let (paces, limits) = (Paces::default(), limits(options));
-        checkpoint::write(cold, &[&tail], JournalAfter::Retired(retired), catalog, &paces, &limits)?;
+        let after = JournalAfter::Retired(retired);
+        checkpoint::write(cold, &[&tails.active], after, &tails.catalog, &paces, &limits)?;
         Ok((recovery, lost))
     }
 
@@ -294,7 +304,7 @@ impl Opening<'_> {
             if frame.kind != Kind::Events || lacking.is_some() {
                 return Ok(());
             }
-            for (position, bytes) in events_of(&frame) {
+            for (position, bytes) in apply::events_of(&frame) {
                 lacking = match log.get(position)? {
                     None => Some(format!("it holds {}, which the file does not", Position(position))),
                     Some(stored) if *stored != *bytes => {
@@ -430,52 +440,4 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// What is worked out of what is defined, while a file is opened, waits for the background where it would take long.
 fn limits(options: &Options) -> Limits {
     Limits::new(options.largest_value, &Cancel::after(LONGEST))
-}
-
-/// The events of a frame's payload: each its length, then its bytes.
-pub(crate) fn decode_frame(
-    mut payload: &[u8],
-    next: &mut u64,
-    count: u32,
-    catalog: &mut Catalog,
-    options: &Options,
-) -> Result<Vec<Staged>> {
-    let mut events = Vec::new();
-    for _ in 0..count {
-        let bytes = next_event(&mut payload).ok_or_else(|| {
-            Error::corrupt("the journal", format!("a frame that ends before the event at #{next}"))
-        })?;
-        let bytes: Arc<[u8]> = Arc::from(bytes);
-        let event = codec::decode(Position(*next), bytes.clone())?;
-        let version = event.version.map_or(0, |version| version.0);
-        let mut terms = terms_of(&event)?;
-        // It was appended: an index that has nothing of it is of no use any more, and is no reason to be without it.
-        let invalid = |index: &Index, _: Error| {
-            index.set_invalid();
-            Ok(())
-        };
-        let limits = Limits::new(options.largest_value, &Cancel::new());
-        catalog.terms(Position(*next), &bytes, &limits, &mut terms, invalid)?;
-        if let Some(change) = Change::of(&event, options)? {
-            *catalog = catalog.changed(Position(*next), change);
-        }
-        events.push(Staged { bytes, terms, version });
-        *next += 1;
-    }
-    Ok(events)
-}
-
-/// The positions and bytes of a frame's events, as far as they can be read.
-pub(crate) fn events_of(frame: &Frame) -> Vec<(u64, &[u8])> {
-    let mut payload = &*frame.payload;
-    let events = std::iter::from_fn(|| next_event(&mut payload)).take(frame.count as usize);
-    (frame.first..).zip(events).collect()
-}
-
-/// Takes the bytes of the next event from a frame's payload; none if they are not all there.
-fn next_event<'p>(payload: &mut &'p [u8]) -> Option<&'p [u8]> {
-    let (length, rest) = payload.split_first_chunk::<4>()?;
-    let (bytes, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-    *payload = rest;
-    Some(bytes)
 }

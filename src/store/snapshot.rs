@@ -206,7 +206,7 @@ impl Snapshot {
         passes: impl Fn(&Record) -> Result<bool>,
     ) -> Result<Option<Option<u64>>> {
         self.go_on()?;
-        let tails = self.shared.tails();
+        let tails = self.shared.applied.tails();
         // What an index derives of the events before its definition comes to the tables, wherever those events are.
         let is_warm = |term: &Term| term.definition().is_none_or(|definition| after >= definition.0);
         if after >= tails.base() && lists.iter().all(is_warm) {
@@ -336,9 +336,9 @@ impl<'s> View<'s> {
         let (mut tails, read) = if shared.sabotaged(super::Sabotage::ColdFirst) {
             let read = shared.cold.read()?;
             std::thread::yield_now();
-            (shared.tails(), read)
+            (shared.applied.tails(), read)
         } else {
-            (shared.tails(), shared.cold.read()?)
+            (shared.applied.tails(), shared.cold.read()?)
         };
         tails.head = tails.head.min(head);
         let checkpoint = read.checkpoint()?;

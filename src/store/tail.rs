@@ -1,6 +1,6 @@
 //! Tails: what is in the journal and not yet in the tables, ready to read.
 //!
-//! A tail holds the encoded events of one journal segment and the posting lists of their terms. There is one active tail, which
+//! A tail holds encoded events and the posting lists of their terms. There is one active tail, which
 //! grows, and at most one frozen, which the checkpointer is moving into the tables. Together they hold every position
 //! from C to the head.
 
@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::catalog::Catalog;
-use super::journal::Side;
 use super::term::{Term, TermRange};
 
 /// What an entry costs beside its bytes: the allocation, the node of the map, the position.
@@ -18,8 +17,6 @@ const TERM_COST: usize = 24;
 /// Events in memory, and their posting lists.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    /// The journal segment that makes it durable.
-    pub side: Side,
     /// The position of its first event.
     pub first: u64,
     inner: RwLock<Inner>,
@@ -64,8 +61,8 @@ pub(crate) struct Staged {
 }
 
 impl Tail {
-    pub fn new(side: Side, first: u64) -> Tail {
-        Tail { side, first, inner: RwLock::default() }
+    pub fn new(first: u64) -> Tail {
+        Tail { first, inner: RwLock::default() }
     }
 
     /// Adds events at the end. Readers do not see them before the head says so.

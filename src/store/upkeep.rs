@@ -244,15 +244,12 @@ fn attendant(shared: &Arc<Shared>) {
         if stop {
             return;
         }
-        if let Some(journal) = shared.journal.get() {
-            if fill {
-                // Space ahead of need is a convenience: whoever needs it gets the error, if there is one.
-                let _ = journal.fill_ahead();
-            }
-            if sync_at.take_if(|at| *at <= Instant::now()).is_some() {
-                // A failed sync stops the writers; there is nobody else here to tell.
-                let _ = shared.sync_journal(journal);
-            }
+        if fill {
+            shared.log.fill_ahead();
+        }
+        if sync_at.take_if(|at| *at <= Instant::now()).is_some() {
+            // A failed sync stops the writers; there is nobody else here to tell.
+            let _ = shared.sync_log();
         }
     }
 }

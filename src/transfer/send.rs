@@ -43,7 +43,7 @@ impl Import<'_> {
             self.settle().map_err(unplaced)?;
             // Causes among these lines are told by where they will be, which holds unless somebody else appends meanwhile. Then what they
             // bring about waits for them to be in.
-            let head = Position(self.store.shared().head());
+            let head = Position(self.store.shared().applied.head());
             let within = causes::foretell(&mut lines, head);
             let mut sent = if whole { lines.len() } else { within.unwrap_or(lines.len()) };
             let mut submitted = self.store.submit(self.group(&lines[..sent]));
@@ -60,7 +60,7 @@ impl Import<'_> {
                         let rest = lines.split_off(sent);
                         self.arrived(std::mem::replace(&mut lines, rest), &outcome).map_err(unplaced)?;
                     }
-                    Err(Error::Invalid { .. }) if self.store.shared().head() != head.0 => {
+                    Err(Error::Invalid { .. }) if self.store.shared().applied.head() != head.0 => {
                         whole = false;
                         continue;
                     }

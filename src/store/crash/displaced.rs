@@ -151,7 +151,7 @@ fn a_file_that_loses_its_name_takes_no_more_and_loses_nothing_by_closing() {
                 first
                     .shared()
                     .upkeep
-                    .wait_for_checkpoint(|| first.shared().tails().frozen.is_none())
+                    .wait_for_checkpoint(|| first.shared().applied.tails().frozen.is_none())
                     .unwrap();
 
                 act.done(&disk);
@@ -272,7 +272,7 @@ fn a_journal_that_loses_its_name_takes_no_more() {
                     disk.create(&journal).unwrap();
                 }
                 // It is looked for once in a while.
-                crate::store::locked(&store.shared().committer).look_again();
+                store.shared().log.look_again();
                 let error = append(&store, 1, &mut log).unwrap_err();
                 assert!(
                     error.to_string().contains("is not the journal that was begun there"),

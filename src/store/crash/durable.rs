@@ -52,7 +52,11 @@ fn nothing_is_seen_or_answered_before_its_sync() {
             && path.to_string_lossy().ends_with("-a")
             && seen.fetch_add(1, Ordering::SeqCst) == 0
         {
-            assert_eq!((shared.head(), shared.watch.synced()), (1, 1), "a reader sees what is not durable");
+            assert_eq!(
+                (shared.applied.head(), shared.watch.synced()),
+                (1, 1),
+                "a reader sees what is not durable"
+            );
             let waker = Waker::from(Arc::new(Ignored));
             assert!(waiting.iter().all(|pending| pending.poll(&waker).is_none()), "answered before the sync");
         }
@@ -153,7 +157,7 @@ fn a_sync_that_fails_at_its_interval_stops_the_writers() {
     let lazy = roomy(&disk).durability(Durability::Interval(Duration::from_millis(5)));
     let store = Store::create(path(), lazy).unwrap();
     store.append(one(NewEvent::new("Order.first"))).unwrap();
-    store.shared().sync_journal(store.shared().journal.get().unwrap()).unwrap();
+    store.shared().sync_log().unwrap();
     disk.faults().fail_sync_dropping_pages("-a", Dropped::ShowsNew);
     store.append(one(NewEvent::new("Order.paid"))).unwrap();
     let until = Instant::now() + Duration::from_secs(20);

@@ -8,10 +8,10 @@ use super::ghosts::bytes_of;
 use super::held::rows;
 use super::{one, path, tiny};
 use crate::event::NewEvent;
+use crate::store::apply::events_of;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::journal::{Kind, Side, each_frame};
-use crate::store::recover::events_of;
 use crate::store::snapshot::Direction;
 use crate::store::{Options, Store};
 

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::NewEvent;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Failure, Kind, NameChange, Operation, SimulatedDisk};
-use crate::store::{Options, Store, locked};
+use crate::store::{Options, Store};
 
 fn options() -> Options {
     Options::new().tail(100, 1 << 20).journal_steps(64 << 10, 1 << 20).cache(1 << 20)
@@ -129,7 +129,7 @@ fn whatever_becomes_of_a_name_while_it_is_open_nobody_loses_what_another_made() 
             let beside: Vec<_> = journals(&z).iter().map(|path| fs::read(path).ok()).collect();
 
             // The first one goes on, and closes.
-            locked(&first.shared().committer).look_again();
+            first.shared().log.look_again();
             let more = paid(&first, 1);
             let goes_on = act.keeps() && (written == 0 || !all_goes);
             assert_eq!(more == 1, goes_on, "{case}: what has its names goes on, and nothing else");

@@ -225,12 +225,12 @@ fn a_segment_is_not_written_again_before_its_tail_is_in_the_tables() {
         });
         // Two tails fill, one frozen and one active; then whoever appends waits.
         let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while store.shared().head() < 20 {
+        while store.shared().applied.head() < 20 {
             assert!(std::time::Instant::now() < until);
             std::thread::yield_now();
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
-        assert_eq!(store.shared().head(), 20);
+        assert_eq!(store.shared().applied.head(), 20);
         for fate in Fate::ALL {
             let found = disk.crash(fate, 1);
             let store = Store::open(path(), tiny(&found)).unwrap();

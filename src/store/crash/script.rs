@@ -246,10 +246,8 @@ impl Player {
         let durable = match store.shared().options.durability {
             Durability::Sync => self.acknowledged.last().map_or(0, |last| last.0),
             Durability::Interval(_) => {
-                if let Some(journal) = store.shared().journal.get()
-                    && self.random.below(4) == 0
-                {
-                    store.shared().sync_journal(journal).unwrap();
+                if store.shared().log.is_begun() && self.random.below(4) == 0 {
+                    store.shared().sync_log().unwrap();
                 }
                 store.shared().watch.synced()
             }
@@ -259,8 +257,8 @@ impl Player {
     }
 
     fn let_checkpointer_go_on(&mut self, store: &Store) {
-        let idle = || store.shared().tails().frozen.is_none();
-        let full = store.shared().tails().active.size().0 >= store.shared().options.tail_events;
+        let idle = || store.shared().applied.tails().frozen.is_none();
+        let full = store.shared().applied.tails().active.size().0 >= store.shared().options.tail_events;
         match self.random.below(8) {
             // Whoever does not wait for the checkpointer is to meet one that is slow.
             _ if store.shared().sabotaged(Sabotage::EarlyReuse) => {}
@@ -312,7 +310,7 @@ fn positions_of(outcome: &Outcome) -> Vec<u64> {
 
 /// Waits until the journal's space is filled as far as it wants to be.
 fn settle_filler(store: &Store) {
-    while store.shared().journal.get().is_some_and(|journal| journal.wants_fill()) {
+    while store.shared().log.wants_fill() {
         store.shared().upkeep.ask(|asked| asked.fill = true);
         thread::yield_now();
     }

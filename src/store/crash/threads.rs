@@ -328,5 +328,5 @@ fn the_committer_is_not_kept_from_others_by_a_checkpoint_that_was_asked_for() {
     });
     drop(locked(&store.shared().committer));
     store.checkpoint().unwrap();
-    assert_eq!(store.shared().tails().base(), 200);
+    assert_eq!(store.shared().applied.tails().base(), 200);
 }

@@ -206,7 +206,7 @@ impl PayloadCheck {
 #[derive(Debug, Default)]
 pub struct FrameBuffer {
     bytes: Vec<u8>,
-    begun: Option<(Kind, Salt)>,
+    begun: Option<Kind>,
 }
 
 impl FrameBuffer {
@@ -216,10 +216,10 @@ impl FrameBuffer {
     }
 
     /// Begins a frame with an empty payload; what was there is gone.
-    pub fn begin(&mut self, kind: Kind, salt: Salt) {
+    pub fn begin(&mut self, kind: Kind) {
         self.bytes.clear();
         self.bytes.resize(HEADER, 0);
-        self.begun = Some((kind, salt));
+        self.begun = Some(kind);
     }
 
     /// Where to append the payload. The bytes that are there already are not the caller's to change.
@@ -235,10 +235,10 @@ impl FrameBuffer {
         count: u32,
         durable_through: u64,
     ) -> Result<Header> {
-        let Stamp { number, settled } = stamp;
+        let Stamp { number, settled, salt } = stamp;
         let misuse =
             |found: &str| Error::invalid("a frame of the journal", "one that can be replayed", found);
-        let (kind, salt) = self.begun.ok_or_else(|| misuse("none was begun"))?;
+        let kind = self.begun.ok_or_else(|| misuse("none was begun"))?;
         let length = self
             .bytes
             .len()
@@ -269,6 +269,7 @@ impl FrameBuffer {
 /// What only the journal knows of a frame.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stamp {
+    pub salt: Salt,
     pub number: u64,
     pub settled: bool,
 }
@@ -294,9 +295,9 @@ mod tests {
     #[test]
     fn the_layout_is_the_documented_one() {
         let mut frame = FrameBuffer::new();
-        frame.begin(Kind::Events, Salt([7; 16]));
+        frame.begin(Kind::Events);
         frame.payload_mut().extend_from_slice(b"hello");
-        let made = frame.header(Stamp { number: 3, settled: true }, 11, 2, 10).unwrap();
+        let made = frame.header(Stamp { salt: Salt([7; 16]), number: 3, settled: true }, 11, 2, 10).unwrap();
         assert_eq!(made, header(5));
         let bytes = frame.finish(&made);
         assert_eq!(bytes.len() as u64, made.size() + mark::MARK as u64);
@@ -319,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_replayed_is_not_made() {
-        let stamp = Stamp { number: 1, settled: true };
+        let stamp = Stamp { salt: Salt([0; 16]), number: 1, settled: true };
         let mut frame = FrameBuffer::new();
         assert!(frame.header(stamp, 1, 1, 0).is_err(), "nothing was begun");
         for (kind, first, count, durable) in [
@@ -329,7 +330,7 @@ mod tests {
             (Kind::Events, 5, 1, 5),
             (Kind::Events, u64::MAX, 1, 5),
         ] {
-            frame.begin(kind, Salt([0; 16]));
+            frame.begin(kind);
             assert!(
                 frame.header(stamp, first, count, durable).is_err(),
                 "{kind:?} {first} {count} {durable}"

@@ -102,7 +102,7 @@ pub(crate) fn seed() -> Vec<u8> {
     let journal = Journal::create(Arc::clone(&disk), database, id, SALT, sizes, &mut Vec::new()).unwrap();
     let mut buffer = FrameBuffer::new();
     for (first, count) in [(1, 2), (3, 0), (3, 1), (4, 1)] {
-        buffer.begin(if count == 0 { Kind::Cursors } else { Kind::Events }, SALT);
+        buffer.begin(if count == 0 { Kind::Cursors } else { Kind::Events });
         buffer.payload_mut().extend_from_slice(b"payload");
         journal.append(&mut buffer, first, count, first - 1).unwrap();
         journal.sync().unwrap();

@@ -67,7 +67,7 @@ impl Side {
         PathBuf::from(path)
     }
 
-    pub(super) fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         match self {
             Side::A => 0,
             Side::B => 1,

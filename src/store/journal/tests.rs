@@ -44,7 +44,7 @@ impl Written {
     fn try_append(&mut self, count: u32, size: usize) -> Result<(), AppendError> {
         let frame = self.next_frame(count, size);
         let mut buffer = FrameBuffer::new();
-        buffer.begin(frame.kind, SALT);
+        buffer.begin(frame.kind);
         buffer.payload_mut().extend_from_slice(&frame.payload);
         self.journal.append(&mut buffer, self.next, count, self.durable)?;
         self.frames.push(frame);

@@ -147,7 +147,7 @@ impl Shared {
         let before = locked(&self.recent).get(entity, definition);
         let known = match before {
             Some(mut known) if known.through < snapshot.head().0 => {
-                known.follow(snapshot, &self.tails(), entity).map(|()| known)
+                known.follow(snapshot, &self.applied.tails(), entity).map(|()| known)
             }
             Some(_) => return Ok(()),
             None => Known::of(snapshot, entity),

@@ -81,10 +81,10 @@ impl Shared {
             Err(error) => return Trial { told: Vec::new(), outcome: Err(error) },
         };
         let committer = locked(&self.committer);
-        let mut batch = committer.batch(self.options.clock.now(), self.tails());
-        let mut scratch = Committer::new(committer.salt(), batch.recorded);
+        let mut batch = committer.batch(self.options.clock.now(), self.applied.tails());
+        let mut scratch = Committer::new(batch.recorded);
         drop(committer);
-        scratch.frame.begin(Kind::Events, scratch.salt());
+        scratch.frame.begin(Kind::Events);
         batch.teller = Teller(Some(RefCell::default()));
         let outcome = self.stage(&mut scratch, &mut batch, prepared);
         Trial { told: batch.teller.0.map(RefCell::into_inner).unwrap_or_default(), outcome }

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::store::checkpoint::{self, JournalAfter};
-use crate::store::journal::Side;
 use crate::store::tail::{Staged, Tail};
 use crate::store::term::terms_of;
 
@@ -77,13 +76,20 @@ fn an_index_that_a_checkpoint_does_not_know_does_not_serve_whoever_still_does() 
     let held = store.snapshot();
     store.append(catalog::tests::dropped("sum")).unwrap();
     // A checkpoint of a tail that was frozen before that, begun behind it.
-    let tail = Arc::new(Tail::new(Side::A, first));
+    let tail = Arc::new(Tail::new(first));
     let bytes = held.view().unwrap().event(first).unwrap().unwrap();
     let terms = terms_of(&codec::decode(Position(first), bytes.clone()).unwrap()).unwrap();
     tail.extend([Staged { bytes, terms, version: 10 }]);
     let (paces, limits) = (&shared.paces, shared.limits());
-    checkpoint::write(&shared.cold, &[&tail], JournalAfter::Kept, &shared.tails().catalog, paces, &limits)
-        .unwrap();
+    checkpoint::write(
+        &shared.cold,
+        &[&tail],
+        JournalAfter::Kept,
+        &shared.applied.tails().catalog,
+        paces,
+        &limits,
+    )
+    .unwrap();
     // Nine events from 0 to 8, and 100.
     if let Some(ids) = ids_with_sum(&held, 136) {
         assert_eq!(ids, ["1"]);

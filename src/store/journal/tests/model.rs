@@ -92,7 +92,7 @@ impl Model {
     fn step(&mut self, op: Op) -> Result<()> {
         match op {
             Op::Append { count, size } => match self.written.try_append(count, size) {
-                Ok(()) | Err(AppendError::NoSpace(_)) => {}
+                Ok(()) | Err(AppendError::Refused(_)) => {}
                 Err(AppendError::Failed(error)) => {
                     // It may be read back or not.
                     let frame = self.written.next_frame(count, size);

@@ -75,7 +75,7 @@ fn real_files_hold_a_journal() {
     let journal = Journal::create(Arc::clone(&disk), &database, ID, SALT, SIZES, &mut Vec::new()).unwrap();
     let mut frame = FrameBuffer::new();
     for first in 1..=50 {
-        frame.begin(Kind::Events, SALT);
+        frame.begin(Kind::Events);
         frame.payload_mut().resize(frame::HEADER + 500, first as u8);
         journal.append(&mut frame, first, 1, first - 1).unwrap();
         journal.sync().unwrap();
@@ -203,10 +203,10 @@ fn what_would_make_a_gap_is_refused() {
     let mut written = Written::new(&disk);
     written.append_durable(3, 10);
     let mut frame = FrameBuffer::new();
-    for (salt, first, count) in [(SALT, 5, 1), (SALT, 3, 1), (SALT, 4, 0), (Salt([0; 16]), 4, 1)] {
-        frame.begin(Kind::Events, salt);
+    for (first, count) in [(5, 1), (3, 1), (4, 0)] {
+        frame.begin(Kind::Events);
         let result = written.journal.append(&mut frame, first, count, 0);
-        assert!(matches!(result, Err(AppendError::NoSpace(_))), "{first} {count}");
+        assert!(matches!(result, Err(AppendError::Refused(_))), "{first} {count}");
     }
     written.append_durable(1, 10);
     assert_eq!(replay(&*disk, 0).unwrap(), (written.frames, None));
@@ -221,13 +221,13 @@ fn a_full_disk_fails_the_request_and_nothing_else() {
     let both = 2 * (START + 4096);
     simulated.faults().full_at(both + 2000);
     assert!(written.journal.fill_ahead().is_err());
-    assert!(matches!(written.try_append(1, 5000), Err(AppendError::NoSpace(_))));
+    assert!(matches!(written.try_append(1, 5000), Err(AppendError::Refused(_))));
     assert_eq!(read(&*disk, Side::A).len() as u64, START + 4096, "half a step was given back");
     written.append_durable(1, 1000);
     simulated.faults().not_full();
     written.append_durable(1, 5000);
     simulated.faults().fail_sync_dropping_pages("-a", Dropped::ShowsNew);
-    assert!(matches!(written.try_append(1, 50_000), Err(AppendError::NoSpace(_))));
+    assert!(matches!(written.try_append(1, 50_000), Err(AppendError::Refused(_))));
     written.append_durable(1, 50_000);
     for fate in Fate::ALL {
         assert_eq!(replay(&simulated.crash(fate, 1), 0).unwrap(), (written.frames.clone(), None));
@@ -310,7 +310,7 @@ fn a_sync_does_not_speak_for_what_is_appended_meanwhile() {
     let journal = Arc::new(create(&disk));
     let append = |journal: &Journal, first| {
         let mut frame = FrameBuffer::new();
-        frame.begin(Kind::Events, SALT);
+        frame.begin(Kind::Events);
         journal.append(&mut frame, first, 1, 0).unwrap();
     };
     append(&journal, 1);
@@ -398,7 +398,7 @@ fn one_fills_while_another_appends() {
         let mut buffer = FrameBuffer::new();
         for i in 1..=2000u64 {
             let payload = vec![i as u8; (i as usize * 37) % 500];
-            buffer.begin(Kind::Events, SALT);
+            buffer.begin(Kind::Events);
             buffer.payload_mut().extend_from_slice(&payload);
             journal.append(&mut buffer, i, 1, i - 1).unwrap();
             journal.sync().unwrap();

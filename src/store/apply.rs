@@ -1,0 +1,124 @@
+//! Apply: the one way in which events that are durable become visible, those of our own commits and those that are recovered.
+//!
+//! What readers see is one [`Tails`], replaced under a lock that is held for a moment. It grows at its end ([`Applied::apply`]), its
+//! full part is frozen, and goes once the tables hold it.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
+use super::Options;
+use super::catalog::{Catalog, Change, Index};
+use super::journal::Frame;
+use super::tail::{Staged, Tail, Tails};
+use super::term::terms_of;
+use crate::allowance::Limits;
+use crate::cancel::Cancel;
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::event::codec;
+
+/// What is applied of the log, beyond what the tables hold.
+#[derive(Debug)]
+pub(crate) struct Applied(RwLock<Tails>);
+
+impl Applied {
+    /// Nothing beyond what the tables hold.
+    pub fn new(checkpoint: u64, catalog: Catalog) -> Applied {
+        let active = Arc::new(Tail::new(checkpoint + 1));
+        Applied(RwLock::new(Tails { frozen: None, active, catalog: Arc::new(catalog), head: checkpoint }))
+    }
+
+    /// The tails, and the head they lead up to, as of now.
+    pub fn tails(&self) -> Tails {
+        self.read(Tails::clone)
+    }
+
+    pub fn head(&self) -> u64 {
+        self.read(|tails| tails.head)
+    }
+
+    pub fn head_and_catalog(&self) -> (u64, Arc<Catalog>) {
+        self.read(|tails| (tails.head, tails.catalog.clone()))
+    }
+
+    /// Shows the events that follow the head, and the definitions as of the last of them. One thread does, in the order of the log.
+    pub fn apply(&self, events: Vec<Staged>, catalog: Arc<Catalog>) {
+        let (active, head) = self.read(|tails| (tails.active.clone(), tails.head));
+        let head = head + events.len() as u64;
+        // Nobody looks beyond the head, so nobody waits for this.
+        active.extend(events);
+        let mut tails = self.write();
+        (tails.head, tails.catalog) = (head, catalog);
+    }
+
+    /// Definitions that say the same, and hold less.
+    pub fn replace_catalog(&self, catalog: Arc<Catalog>) {
+        self.write().catalog = catalog;
+    }
+
+    /// The active tail is frozen, and the next event begins another one.
+    pub fn freeze(&self) {
+        let mut tails = self.write();
+        let active = Arc::new(Tail::new(tails.head + 1));
+        tails.frozen = Some(std::mem::replace(&mut tails.active, active));
+    }
+
+    /// The tables hold the frozen tail.
+    pub fn drop_frozen(&self) {
+        self.write().frozen = None;
+    }
+
+    fn read<T>(&self, what: impl FnOnce(&Tails) -> T) -> T {
+        what(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Tails> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is derived of the events of a frame (its payload: each its length, then its bytes): their terms, and the definitions as of the
+/// last of them. Admission has derived those of our own.
+pub(crate) fn derive(
+    frame: &Frame,
+    mut catalog: Arc<Catalog>,
+    options: &Options,
+) -> Result<(Vec<Staged>, Arc<Catalog>)> {
+    let mut payload = &*frame.payload;
+    let mut events = Vec::new();
+    for position in (frame.first..).take(frame.count as usize) {
+        let bytes = next_event(&mut payload).ok_or_else(|| {
+            Error::corrupt("the journal", format!("a frame that ends before the event at #{position}"))
+        })?;
+        let bytes: Arc<[u8]> = Arc::from(bytes);
+        let event = codec::decode(Position(position), bytes.clone())?;
+        let version = event.version.map_or(0, |version| version.0);
+        let mut terms = terms_of(&event)?;
+        // It was appended: an index that has nothing of it is of no use any more, and is no reason to be without it.
+        let invalid = |index: &Index, _: Error| {
+            index.set_invalid();
+            Ok(())
+        };
+        let limits = Limits::new(options.largest_value, &Cancel::new());
+        catalog.terms(Position(position), &bytes, &limits, &mut terms, invalid)?;
+        if let Some(change) = Change::of(&event, options)? {
+            catalog = Arc::new(catalog.changed(Position(position), change));
+        }
+        events.push(Staged { bytes, terms, version });
+    }
+    Ok((events, catalog))
+}
+
+/// The positions and bytes of a frame's events, as far as they can be read.
+pub(crate) fn events_of(frame: &Frame) -> Vec<(u64, &[u8])> {
+    let mut payload = &*frame.payload;
+    let events = std::iter::from_fn(|| next_event(&mut payload)).take(frame.count as usize);
+    (frame.first..).zip(events).collect()
+}
+
+/// Takes the bytes of the next event from a frame's payload; none if they are not all there.
+fn next_event<'p>(payload: &mut &'p [u8]) -> Option<&'p [u8]> {
+    let (length, rest) = payload.split_first_chunk::<4>()?;
+    let (bytes, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    *payload = rest;
+    Some(bytes)
+}
