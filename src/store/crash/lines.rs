@@ -263,3 +263,60 @@ fn a_loss_accepted_under_one_name_leaves_the_journal_of_the_other() {
         assert!(kept(&disk, &journal), "{} events are deleted", promised.len());
     }
 }
+
+/// Of one session: its file as it is killed, with segments as they were earlier in it.
+#[test]
+fn an_older_copy_of_a_journal_is_told_where_the_file_holds_what_it_lacks() {
+    let (mut told, mut whole, mut unknown) = (0, 0, 0);
+    for last in [0, 4] {
+        let mut line = Line::begin();
+        let mut moments = vec![];
+        line.append(5);
+        line.note("1 to 5", &mut moments);
+        for name in ["6 to 10", "11 to 15", "16 to 20"] {
+            line.store.checkpoint().unwrap();
+            line.append(5);
+            line.note(name, &mut moments);
+        }
+        line.store.checkpoint().unwrap();
+        line.append(last);
+        line.note("killed", &mut moments);
+        let killed = moments.last().unwrap();
+        let now = killed.journal.clone().unwrap();
+        for older in &moments {
+            let then = older.journal.clone().unwrap();
+            for replaced in [[true, true], [true, false], [false, true]] {
+                let case = format!("{last} after C, {replaced:?} of '{}'", older.name);
+                let journal = [0, 1].map(|at| if replaced[at] { then[at].clone() } else { now[at].clone() });
+                let disk = together(killed, &journal);
+                match Store::open(path(), options(&disk)) {
+                    Err(error) => {
+                        assert_eq!(error.kind(), "unopenable", "{case}: {error}");
+                        assert!(segments(&disk) == journal.clone().map(Some), "{case}: {error}");
+                        assert!(journal != now, "{case}: {error}");
+                        told += 1;
+                        let accepted = Store::open(path(), options(&disk).accept_lost_journal(true)).unwrap();
+                        assert!(
+                            rows(&accepted.snapshot(), Direction::Ascending).unwrap().len() >= 20,
+                            "{case}"
+                        );
+                        assert!(kept(&disk, &journal), "{case}");
+                    }
+                    Ok(store) => {
+                        let log = rows(&store.snapshot(), Direction::Ascending).unwrap();
+                        if log == killed.log {
+                            whole += 1;
+                            continue;
+                        }
+                        // Where the segment that is written is older and nothing came to the tables since, nobody can know.
+                        assert_eq!(log[..], killed.log[..log.len()], "{case}");
+                        unknown += 1;
+                        println!("{case}: {} of {}", log.len(), killed.log.len());
+                    }
+                }
+            }
+        }
+    }
+    assert!(told >= 12 && whole > 0, "{told} told, {whole} whole, {unknown} unknown");
+    assert_eq!(unknown, 0, "{told} told, {whole} whole");
+}

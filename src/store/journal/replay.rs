@@ -18,6 +18,9 @@
 //!
 //! Damage is an error, unless the loss was accepted ([`Replay::salvage`]): then all is read up to p.
 //!
+//! What is in the tables was in the journal. So the last frame is at C or after it; and where it is at C, its segment was frozen, and
+//! before that the other one was begun anew: that holds no frame, or newer ones. What is not so is an **older copy**, and damage.
+//!
 //! Ghosts prove nothing: a segment is used again only after its tail was committed, so that their positions are at
 //! most C, and their numbers are lower.
 //!
@@ -25,7 +28,7 @@
 //! nothing against the other segment, whose frames may continue from C. Events cannot be lost by that, for their
 //! positions would be missing. But if a tail was nothing but cursor moves, and the first of its frames is damaged
 //! later, this is taken for a cut: the moves are lost, and their subscribers see some events again. An older copy of
-//! a segment that was whole then is not told from the segment, unless the other one holds frames that came later.
+//! the segment that is written, made since C, is not told from it: it says where it ends, and nothing else says that it went on.
 //! Segments of version 1 have no marks: their end is always a cut, if it is not damage.
 
 use std::path::Path;
@@ -334,7 +337,16 @@ fn join(walks: &[Walk; 2], after: u64) -> (Vec<Run>, End) {
     let side = if switched && walk(other).stop > walk(last.side).stop { other } else { last.side };
     let position = last.next_position.max(next);
     let number = last.next_number;
-    (runs, end(number, position, side))
+    let found = end(number, position, side);
+    // Moves of cursors alone may stand in a segment that is begun at C.
+    let ends_at_c = last.next_position == next && last.first_position < next;
+    let is_older = last.next_position < next || (ends_at_c && walk(other).run.is_some());
+    if found.stop == Stop::Marked && is_older {
+        let stop =
+            Stop::Damage("its end, though the file holds what was written after it: this is an older copy");
+        return (runs, End { stop, ..found });
+    }
+    (runs, found)
 }
 
 /// Searches both segments for what says that something followed at the end of the log.
