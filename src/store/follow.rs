@@ -392,7 +392,8 @@ impl Shared {
 
     /// Works for a definition, unless it failed by itself before: then, or if it does now, there is nothing to do for it.
     pub(super) fn tried(&self, definition: Position, work: impl FnOnce() -> Result<bool>) -> Result<bool> {
-        if self.failures.is_final(definition) {
+        // Whoever closes does not wait for what the next opening does, of however many definitions.
+        if self.failures.is_final(definition) || self.upkeep.stopping() {
             return Ok(false);
         }
         let worked = self.failures.note(definition, work());

@@ -21,6 +21,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// How long until it is looked again whether the lists of an index are still read.
 const HELD: Duration = Duration::from_millis(250);
 
+/// How long until it is looked again whether something is done, where that may have been missed.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Longer than anybody waits.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
@@ -110,11 +113,12 @@ impl Upkeep {
     /// Waits until something is done, for so long at most; an error if indexes cannot be built. Says whether it is done.
     pub fn wait_for_indexes(&self, timeout: Duration, done: impl Fn() -> Result<bool>) -> Result<bool> {
         let until = Instant::now().checked_add(timeout);
-        let mut asked = locked(&self.asked);
         loop {
+            // It reads the tables, and whoever has those may ask whether to stop: the lock is not held for it.
             if done()? {
                 return Ok(true);
             }
+            let asked = locked(&self.asked);
             if let Some(failure) = &asked.index_failure {
                 return Err(failure.clone());
             }
@@ -126,7 +130,8 @@ impl Upkeep {
             if left.is_zero() {
                 return Ok(false);
             }
-            asked = self.wait(asked, left);
+            // What is done between the look and the wait tells nobody: it is looked again soon.
+            drop(self.wait(asked, left.min(LOOK_AGAIN)));
         }
     }
 
