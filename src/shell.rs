@@ -21,6 +21,8 @@ mod terminal;
 mod transfer;
 mod watch;
 
+use std::io::{IsTerminal, Write};
+
 use clap::Parser;
 
 use cli::{Cli, Command, Run};
@@ -30,7 +32,7 @@ use input::Patience;
 use open::Missing;
 use session::{Scripts, Session};
 use signal::Signals;
-use terminal::Terminal;
+use terminal::{Terminal, harmless_lines};
 
 /// All of the program.
 pub fn main() -> Exit {
@@ -38,7 +40,13 @@ pub fn main() -> Exit {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are errors to clap, but not to anybody else. A closed output is no reason to fail.
-            let _ = error.print();
+            let _ = match error.use_stderr() && std::io::stderr().is_terminal() {
+                // It quotes what was typed, or pasted.
+                true => {
+                    writeln!(std::io::stderr(), "{}", harmless_lines(error.render().to_string().trim_end()))
+                }
+                false => error.print(),
+            };
             return if error.use_stderr() { Exit::Usage } else { Exit::Success };
         }
     };

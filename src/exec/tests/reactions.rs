@@ -147,6 +147,15 @@ fn what_cannot_be_meant_is_an_error() {
         ("DEFINE SCHEDULE s EVERY 1h AT '02:00' DO EMIT Note.made", "lies beyond EVERY 1h"),
         ("DEFINE SCHEDULE s EVERY 1d AT 'noon' DO EMIT Note.made", "like '02:00'"),
         ("DEFINE SCHEDULE s EVERY 1ms DO EMIT Note.made", "EVERY: expected 10ms or more"),
+        ("DEFINE SCHEDULE s EVERY 999999w DO EMIT Note.made", "EVERY: expected 36500d or less"),
+        (
+            "DEFINE REACTION r ON 'Order.paid' AFTER 999999w DO EMIT Note.made",
+            "AFTER: expected 36500d or less",
+        ),
+        ("DEFINE REACTION r ON 'Order.paid' DO EMIT Note.made AT -999999w", "no time is so long ago"),
+        ("EMIT Note.made AT -999999w", "no time is so long ago"),
+        ("EXPLAIN EMIT Note.made AT -999999w", "no time is so long ago"),
+        ("ATOMIC (EMIT Note.made) AT -999999w", "no time is so long ago"),
         ("DEFINE SCHEDULE s EVERY 1d DO EMIT Note.made (target.id)", "a schedule has no event"),
         ("DROP REACTION r", "no reaction 'r' is defined"),
     ] {

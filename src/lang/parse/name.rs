@@ -255,7 +255,7 @@ fn verbatim(c: Cursor<'_>) -> Parsed<'_, Id> {
 
 /// Whether a text reads like a member of what expressions read, which nobody has for an id.
 fn is_path(text: &str) -> bool {
-    let read = ["state.", "data.", "target.", "actor.", "metadata."];
+    let read = ["state.", "data.", "target.", "actor.", "metadata.", "cause.", "producer.", "tags."];
     read.iter().any(|read| text.len() > read.len() && text.starts_with(read))
 }
 

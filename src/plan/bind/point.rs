@@ -44,10 +44,14 @@ impl Binder<'_> {
         }
     }
 
-    fn ago(&self, duration: std::time::Duration, span: Span) -> Result<Moment> {
-        let now = self.now()?;
+    /// The instant so long ago, if there was one.
+    pub(super) fn time_ago(&self, duration: std::time::Duration, span: Span) -> Result<Timestamp> {
         let nanos = i128::try_from(duration.as_nanos()).ok();
-        let then = nanos.and_then(|nanos| now.moved(-nanos)).ok_or_else(|| self.too_early(span))?;
+        nanos.and_then(|nanos| self.now().ok()?.moved(-nanos)).ok_or_else(|| self.too_early(span))
+    }
+
+    fn ago(&self, duration: std::time::Duration, span: Span) -> Result<Moment> {
+        let then = self.time_ago(duration, span)?;
         self.notice(format!("-{} is {then}", crate::time::display_duration(duration)));
         Ok(Moment::Time(then))
     }

@@ -24,6 +24,9 @@ const ABSENT: &str = "EXPECT NONE is of what a statement looked at, and this run
 /// The shortest period of a schedule.
 const SHORTEST: Duration = Duration::from_millis(10);
 
+/// No period is longer: a hundred years of 365 days.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// What is defined of a reaction, from the canonical text of the statement. It means the same whatever the log holds.
 pub(crate) fn reaction_definition(text: &str) -> Result<Reaction> {
     let parsed = lang::parse_one(text)?;
@@ -302,7 +305,12 @@ impl Binder<'_> {
         let expected = "AT of an event is when it occurred: expected a time";
         match &at.kind {
             PointKind::Now => Ok(When::Ago(Duration::ZERO)),
-            PointKind::Ago(ago) => Ok(When::Ago(*ago)),
+            PointKind::Ago(ago) => {
+                if *ago > LONGEST {
+                    return Err(self.too_early(at.span));
+                }
+                Ok(When::Ago(*ago))
+            }
             PointKind::Time(time) => Ok(When::Time(*time)),
             PointKind::Text(text) => text.parse().map(When::Time).map_err(|_| self.fault(at.span, expected)),
             PointKind::Param(param) => match self.parameter(param)?.as_text().map(str::parse) {
@@ -314,6 +322,15 @@ impl Binder<'_> {
     }
 
     pub(super) fn period(&self, period: &Period, what: &str) -> Result<Duration> {
+        let found = self.said_period(period, what)?;
+        if found > LONGEST {
+            let message = format!("{what}: expected {} or less", display_duration(LONGEST));
+            return Err(self.fault(span_of(period), message));
+        }
+        Ok(found)
+    }
+
+    fn said_period(&self, period: &Period, what: &str) -> Result<Duration> {
         match period {
             Period::Fixed { duration, .. } => Ok(*duration),
             Period::Param(param) => {

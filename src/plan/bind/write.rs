@@ -215,7 +215,10 @@ impl Binder<'_> {
         let Some(point) = at else { return Ok(None) };
         match &point.kind {
             PointKind::Now => Ok(None),
-            PointKind::Ago(duration) => Ok(Some(When::Ago(*duration))),
+            PointKind::Ago(duration) => {
+                self.time_ago(*duration, point.span)?;
+                Ok(Some(When::Ago(*duration)))
+            }
             _ => match self.point(point, None)? {
                 Moment::Time(time) => Ok(Some(When::Time(time))),
                 Moment::Position(_) => {

@@ -40,9 +40,17 @@ impl History {
     }
 }
 
-/// Whether it says a secret, of a webhook or as a parameter that is called so.
+/// What a secret is called, in a statement, an object, a parameter or a URL.
+const SECRETS: [&str; 8] =
+    ["secret", "passw", "token", "api_key", "apikey", "api-key", "credential", "authorization"];
+
+/// Whether it says a secret: something that is called so, or the user of a URL. One too many is typed again, one too few is told.
 fn has_secret(entry: &str) -> bool {
-    entry.to_ascii_lowercase().contains("secret")
+    let entry = entry.to_ascii_lowercase();
+    let mut authorities =
+        entry.split("://").skip(1).map(|rest| rest.split(['/', '?', '#', '\'', '"', ' ']).next());
+    SECRETS.iter().any(|name| entry.contains(name))
+        || authorities.any(|authority| authority.is_some_and(|authority| authority.contains('@')))
 }
 
 /// `$XDG_STATE_HOME/bygone`, or `~/.local/state/bygone`.
@@ -50,4 +58,29 @@ fn state_folder() -> Option<PathBuf> {
     let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local").join("state")))?;
     Some(state.join("bygone"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_says_a_secret_is_known_by_its_name_or_its_place() {
+        for secret in [
+            "DEFINE WEBHOOK h ON '*' TO 'https://e.com/h' SECRET 'x'",
+            "DEFINE WEBHOOK h ON '*.x' TO 'https://ann:hunter5@e.com/h'",
+            "DEFINE WEBHOOK h ON '*.x' TO 'https://e.com/h?token=tok6'",
+            "EMIT User.made 1 {password: 'hunter2'}",
+            "EMIT User.made 1 {apiKey: 'k'}",
+        ] {
+            assert!(has_secret(secret), "{secret}");
+        }
+        for plain in [
+            "EMIT User.made 'ann@e.com' {at: 'https://e.com/x?to=ann@e.com'}",
+            "DEFINE WEBHOOK h ON '*' TO 'https://e.com/h'",
+            "HISTORY Order 42",
+        ] {
+            assert!(!has_secret(plain), "{plain}");
+        }
+    }
 }

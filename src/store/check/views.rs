@@ -13,6 +13,10 @@ use crate::store::view::{Groups, LARGEST, Part};
 /// How many events are looked at at a time, and about how many bytes.
 const RUN: (usize, usize) = (4096, 4 << 20);
 
+/// How many bytes of groups are held at a time, about, of what is kept and of what the log makes each: more makes it faster, and a
+/// check is to disturb nobody.
+const MOST: usize = 64 << 20;
+
 /// What one group takes beside its bytes, about.
 const ENTRY: usize = 100;
 
@@ -37,8 +41,8 @@ fn groups(
     groups: &dyn Groups,
     found: &mut Verification,
 ) -> Result<()> {
-    // As much as a query may hold: half for what is kept, half for what the log makes.
-    let most = snapshot.query_memory() / 2;
+    // No more than a query may hold: half for what is kept, half for what the log makes.
+    let most = (snapshot.query_memory() / 2).min(MOST);
     let (mut range, mut damaged) = (Range { from: Vec::new(), until: None }, false);
     loop {
         let (through, kept, damage) = kept(snapshot, view.1, &mut range, most)?;
