@@ -150,3 +150,16 @@ pub mod disk {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So do those of the guide; `tests/documents.rs` holds that no page with examples is left out.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/rust.md")]
+struct GuideToRust;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/subscriptions.md")]
+struct GuideToSubscriptions;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/verbs.md")]
+struct GuideToVerbs;

@@ -486,9 +486,28 @@ fn a_file_that_may_not_be_read_says_so() {
     assert!(errors.contains("Permission denied"), "{errors}");
 }
 
+/// The README and each page of the guide, with how many answered commands it shows.
+const SHOWN: &[(&str, usize)] = &[
+    ("README.md", 4),
+    ("docs/guide/causes.md", 1),
+    ("docs/guide/clocks.md", 3),
+    ("docs/guide/conditions.md", 2),
+    ("docs/guide/durability.md", 0),
+    ("docs/guide/import-export.md", 2),
+    ("docs/guide/measuring.md", 0),
+    ("docs/guide/reactions.md", 0),
+    ("docs/guide/rust.md", 0),
+    ("docs/guide/shell.md", 0),
+    ("docs/guide/states.md", 3),
+    ("docs/guide/subscriptions.md", 0),
+    ("docs/guide/verbs.md", 2),
+    ("docs/guide/views.md", 0),
+    ("docs/guide/webhooks.md", 0),
+];
+
 /// What a person reads first is what comes.
 #[test]
-fn the_readme_shows_what_comes() {
+fn readme_and_guide_show_what_comes() {
     let is_error = |line: &&str| line.starts_with("error: ");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let transcript = fs::read_to_string(root.join("tests/shell/readme.txt")).unwrap();
@@ -497,22 +516,30 @@ fn the_readme_shows_what_comes() {
     let told = |line: &&str| !line.starts_with("! ") && !line.is_empty();
     let transcript: Vec<String> =
         lines.filter(told).map(|line| line.replace(" --format table", "")).collect();
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let mut shown = 0;
-    for block in readme.split("```console\n").skip(1) {
-        let block = block.split("```").next().unwrap();
-        for command in block.split("$ ").skip(1) {
-            let text = format!("$ {command}");
-            let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-            // A prompt shows what may be asked, without an answer.
-            if lines.len() > 1 && !text.contains("bygone> ") {
-                let comes = transcript.windows(lines.len()).any(|window| window == lines);
-                assert!(comes, "the README shows what does not come:\n{text}");
-                shown += 1;
+    let mut pages = vec!["README.md".to_owned()];
+    for entry in fs::read_dir(root.join("docs/guide")).unwrap() {
+        pages.push(format!("docs/guide/{}", entry.unwrap().file_name().to_str().unwrap()));
+    }
+    pages.sort();
+    assert_eq!(pages, SHOWN.iter().map(|(page, _)| *page).collect::<Vec<_>>(), "a page is missing, or new");
+    for (page, expected) in SHOWN {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        let mut shown = 0;
+        for block in text.split("```console\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            for command in block.split("$ ").skip(1) {
+                let text = format!("$ {command}");
+                let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+                // A prompt shows what may be asked, without an answer.
+                if lines.len() > 1 && !text.contains("bygone> ") {
+                    let comes = transcript.windows(lines.len()).any(|window| window == lines);
+                    assert!(comes, "{page} shows what does not come:\n{text}");
+                    shown += 1;
+                }
             }
         }
+        assert_eq!(shown, *expected, "answered commands in {page}");
     }
-    assert!(shown >= 6, "{shown}");
 }
 
 /// A stream of one line that has no end to it, or not soon.

@@ -82,7 +82,11 @@ pub(super) fn read(members: Object) -> Result<(Object, Option<String>)> {
     let said = given.text("bygone")?;
     for (name, value) in given.left {
         if name.starts_with("bygone") {
-            return Err(Error::invalid(WHAT, "the attributes that the README lists", format!("`{name}`")));
+            return Err(Error::invalid(
+                WHAT,
+                "the attributes that docs/guide/import-export.md lists",
+                format!("`{name}`"),
+            ));
         }
         if value != Value::Null {
             metadata.insert(name, value);

@@ -56,7 +56,11 @@ pub(super) fn read(members: Object) -> Result<Object> {
     let mut data = given.object("_data")?.unwrap_or_default();
     for (name, value) in given.left {
         if name.starts_with('_') {
-            return Err(Error::invalid(WHAT, "the keys that the README lists", format!("`{name}`")));
+            return Err(Error::invalid(
+                WHAT,
+                "the keys that docs/guide/import-export.md lists",
+                format!("`{name}`"),
+            ));
         }
         if data.contains_key(&name) {
             return Err(Error::invalid(WHAT, "each member of data once", format!("`{name}` in `_data` too")));
