@@ -30,6 +30,8 @@
 //! What an entity is can be a type of one's own, that events are applied to ([`Aggregate`]) and that decides what a command makes
 //! happen ([`Decide`]): `examples/account.rs` is a good first read, and [`testing`] tries such types without a database.
 //!
+//! `docs/ARCHITECTURE.md` has the whole on one page: a diagram, the layers, threads, locks, protocols and caches.
+//!
 //! # The life of an event
 //!
 //! 1. A caller says what happened: a [`NewEvent`] (`event/new.rs`), from Rust, from a statement, or from a line of JSON

@@ -84,3 +84,21 @@ fn examples_in_rust_are_doc_tests() {
         }
     }
 }
+
+/// Where a document's path may begin: at the package, at its sources, or at the tests that break the store.
+const ROOTS: &[&str] = &["", "src", "src/store/crash"];
+
+#[test]
+fn paths_in_the_documents_exist() {
+    let mut faults = Vec::new();
+    for page in pages("docs") {
+        let text = prose(&fs::read_to_string(&page).unwrap());
+        for path in text.split('`').skip(1).step_by(2) {
+            let is_path = path.ends_with(".rs") && !path.contains([' ', '*', ':']);
+            if is_path && !ROOTS.iter().any(|folder| root().join(folder).join(path).exists()) {
+                faults.push(format!("{}: {path}", page.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
