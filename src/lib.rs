@@ -30,7 +30,8 @@
 //! What an entity is can be a type of one's own, that events are applied to ([`Aggregate`]) and that decides what a command makes
 //! happen ([`Decide`]): `examples/account.rs` is a good first read, and [`testing`] tries such types without a database.
 //!
-//! `docs/ARCHITECTURE.md` has the whole on one page: a diagram, the layers, threads, locks, protocols and caches.
+//! `docs/ARCHITECTURE.md` has the whole on one page: a diagram, the layers, threads, locks, protocols and caches. `docs/GLOSSARY.md` has the
+//! words, `docs/CONTRIBUTING.md` tells where to add what.
 //!
 //! # The life of an event
 //!
