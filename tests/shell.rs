@@ -420,6 +420,27 @@ fn an_interrupt_while_it_waits_tells_that_the_file_is_gone() {
     assert!(errors.contains("-journal-a.aside-1"), "{errors}");
 }
 
+/// The first lets the delivery that is under way come to its end, which this server does not let it.
+#[test]
+fn a_second_interrupt_does_not_wait_for_what_the_first_waits_for() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = TempDir::new().unwrap();
+    let url = format!("http://{}/", server.local_addr().unwrap());
+    let define = format!("DEFINE WEBHOOK told ON 'Order.*' TO '{url}'; EMIT Order.paid 1");
+    let (code, _, errors) = run(&folder, &["a.bygone", "-c", &define], b"");
+    assert_eq!(code, 0, "{errors}");
+    let mut child = bygone(&folder, &["run", "a.bygone"]).spawn().unwrap();
+    let _held = server.accept().unwrap();
+    signal(&child, "-INT");
+    // Two that come at once are one to the system.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    signal(&child, "-INT");
+    // The first alone ends it well, once it has given the delivery up.
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let (code, output, errors) = run(&folder, &["a.bygone", "-c", "SHOW HEAD"], b"");
+    assert!(code == 0 && output.contains(r#""position":2"#), "{output} {errors}");
+}
+
 #[test]
 fn a_reader_that_has_enough_is_no_error() {
     let folder = TempDir::new().unwrap();

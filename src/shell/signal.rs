@@ -52,25 +52,32 @@ impl Signals {
             let repeated = std::mem::replace(&mut state.interrupted, true);
             (repeated, state.waiting, state.statement.clone())
         };
-        let mut exit = Exit::Interrupted;
-        if waiting {
-            match self.close().map_err(Failure::from) {
-                Ok(()) if self.ends_well() => exit = Exit::Success,
-                Ok(()) => {}
-                Err(failure) => {
-                    mode.restore();
-                    speech.failure(&failure);
-                    if self.ends_well() {
-                        exit = failure.exit();
-                    }
-                }
-            }
+        if repeated {
+            end(mode, Exit::Interrupted);
         }
-        if waiting || repeated {
+        if !waiting {
+            return statement.cancel();
+        }
+        // On a thread of its own: closing may wait for what is under way, and the next signal is not to wait for that.
+        let (signals, at_work) = (self.clone(), mode.clone());
+        let closing = move || signals.close_and_end(&at_work, speech);
+        if std::thread::Builder::new().name("bygone-closing".to_owned()).spawn(closing).is_err() {
+            self.close_and_end(mode, speech);
+        }
+    }
+
+    fn close_and_end(&self, mode: &Mode, speech: Speech) {
+        let closed = self.close().map_err(Failure::from);
+        let exit = match (&closed, self.ends_well()) {
+            (Ok(()), true) => Exit::Success,
+            (Err(failure), true) => failure.exit(),
+            (_, false) => Exit::Interrupted,
+        };
+        if let Err(failure) = &closed {
             mode.restore();
-            std::process::exit(exit.code().into());
+            speech.failure(failure);
         }
-        statement.cancel();
+        end(mode, exit);
     }
 
     /// From now on there is a database to close.
@@ -128,6 +135,12 @@ impl Signals {
         self.state().waiting = false;
         Some(got)
     }
+}
+
+/// Ends the program on the spot.
+fn end(mode: &Mode, exit: Exit) -> ! {
+    mode.restore();
+    std::process::exit(exit.code().into())
 }
 
 #[cfg(test)]
