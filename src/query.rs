@@ -411,6 +411,25 @@ mod tests {
             "no events by total 1, an actor; did you mean BY total = '1'?"
         );
         assert_eq!(hinted(&db, "EVENTS BY Nobody 1"), "no events by Nobody 1, an actor");
+        // What is compared with another sort can never be: so it is of those who wait, and of what is expected.
+        for text in [
+            "EVENTS BY total = '10'",
+            "SUBSCRIBE '*' BY total = '10'",
+            "EMIT Order.created 2 EXPECT NONE (BY total = '10')",
+            "EXPLAIN EMIT Order.created 2 EXPECT NONE ('Order.*' BY total = '10')",
+            "ATOMIC (EMIT Order.created 2; EMIT Order.created 3 EXPECT NONE (BY total = '10'))",
+            "ATOMIC (EMIT Order.created 2; EMIT Order.created 3) EXPECT NONE (BY total = '10')",
+        ] {
+            let hint = "total holds a number 10, and '10' is text; did you mean 10?";
+            assert_eq!(hinted(&db, text), hint, "{text}");
+        }
+        let hint = "data.total is a number in the one event looked at, and '10' is text; did you mean 10?";
+        assert_eq!(hinted(&db, "SUBSCRIBE '*' WHERE data.total = '10'"), hint);
+        for text in
+            ["EMIT Order.created 2 EXPECT NONE (BY total = 10)", "SUBSCRIBE '*' WHERE data.total = 11"]
+        {
+            assert_eq!(hinted(&db, text), "", "{text}");
+        }
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::entity::Name;
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::lang::ast::{
-    Change, Clauses, Definition, EntityDefinition, EntityRef, Expr, ExprKind, Id, Path, Query, Read,
-    Selector, Source, Statement, Step, TagTest, VerbDefinition,
+    Act, Change, Clauses, Definition, EntityDefinition, EntityRef, Expr, ExprKind, Guard, GuardKind, Id,
+    Path, Query, Read, Selector, Source, Statement, Step, TagTest, VerbDefinition, Write,
 };
 use crate::pattern::Pattern;
 use crate::plan::fault::nearest;
@@ -57,6 +57,18 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
                 // What is not there may be to come: only what looks like a slip is told.
                 let unmatched = binder.unmatched(selector, &binder.types()?)?;
                 hints.extend(unmatched.filter(|hint| hint.contains("did you mean")));
+                hints.extend(binder.other_key(selector)?);
+                if let (true, Some(filter)) = (hints.is_empty(), &subscribe.filter) {
+                    let terms = binder.matched(selector, &binder.types()?)?;
+                    binder.other_sorts(&[filter], terms, &mut hints)?;
+                }
+            }
+        }
+        Statement::Write(write) => {
+            for guard in guards(write) {
+                if let GuardKind::None { selector, .. } = &guard.kind {
+                    hints.extend(binder.other_key(selector)?);
+                }
             }
         }
         Statement::Read(
@@ -230,6 +242,24 @@ impl Binder<'_> {
             let parts = records.iter().map(|record| if is_data { record.data() } else { record.metadata() });
             hints.extend(missing(path, parts.collect(), &looked_at));
         }
+        self.other_sorts_in(comparisons, &records, hints);
+        Ok(())
+    }
+
+    /// What is compared with members of data of another sort.
+    fn other_sorts(&self, exprs: &[&Expr], lists: Vec<Term>, hints: &mut Vec<String>) -> Result<()> {
+        let comparisons = comparisons(exprs, &["data", "metadata"]);
+        if comparisons.is_empty() || lists.is_empty() {
+            return Ok(());
+        }
+        let sample = self.newest(lists)?;
+        let records: Result<Vec<_>> =
+            sample.iter().map(|(position, bytes)| Record::open(*position, bytes)).collect();
+        self.other_sorts_in(comparisons, &records?, hints);
+        Ok(())
+    }
+
+    fn other_sorts_in(&self, comparisons: Vec<Compared<'_>>, records: &[Record], hints: &mut Vec<String>) {
         let of = match records.len() {
             1 => "the one event looked at".to_owned(),
             many => format!("the newest {many} events looked at"),
@@ -239,7 +269,6 @@ impl Binder<'_> {
             let parts = records.iter().map(|record| if is_data { record.data() } else { record.metadata() });
             hints.extend(self.other_sort((path, other), parts.collect(), &of));
         }
-        Ok(())
     }
 
     /// Parts of states that none of those looked at has.
@@ -311,6 +340,19 @@ fn said(clauses: &Clauses) -> impl Iterator<Item = &Expr> {
     let items = clauses.group.iter().chain(&clauses.select).map(|item| &item.expr);
     let order = clauses.order.iter().map(|order| &order.expr);
     clauses.filter.iter().chain(&clauses.having).chain(items).chain(order)
+}
+
+/// What is expected of the log by what is written.
+fn guards(write: &Write) -> impl Iterator<Item = &Guard> {
+    let (acts, facts) = match write {
+        Write::Act(act) => (std::slice::from_ref(act), None),
+        Write::Atomic { acts, facts } => (acts.as_slice(), Some(facts)),
+    };
+    let of_acts = acts.iter().map(|act| match act {
+        Act::Emit(emit) => &emit.facts,
+        Act::Perform(perform) => &perform.facts,
+    });
+    of_acts.chain(facts).filter_map(|facts| facts.expect.as_ref())
 }
 
 fn prefix(kind: &str) -> &str {
