@@ -292,11 +292,20 @@ impl Opening<'_> {
         journal::remove(&**disk, path, found)
     }
 
-    /// What a segment of another session holds that the tables do not, if anything.
+    /// What a segment of another session holds that the tables do not, or may hold, if anything.
     fn lacking(&self, segment: &Found) -> Result<Option<String>> {
         if journal::holds_nothing(&**self.disk, segment)? {
             return Ok(None);
         }
+        let lacking = self.lacking_event(segment)?;
+        if lacking.is_none() && !journal::is_whole(&**self.disk, self.path, segment.side)? {
+            return Ok(Some("its end is damaged, or was never written".to_owned()));
+        }
+        Ok(lacking)
+    }
+
+    /// The first event of a segment that the tables do not have, or have another one for.
+    fn lacking_event(&self, segment: &Found) -> Result<Option<String>> {
         let read = self.cold.read()?;
         let log = read.log()?;
         let mut lacking = None;
@@ -316,9 +325,6 @@ impl Opening<'_> {
             }
             Ok(())
         })?;
-        if lacking.is_none() && !journal::is_whole(&**self.disk, self.path, segment.side)? {
-            lacking = Some("its end is damaged, or was never written".to_owned());
-        }
         Ok(lacking)
     }
 
@@ -366,7 +372,8 @@ impl Opening<'_> {
                 "it holds events up to #{highest}, and this file ends at #{}",
                 meta.checkpoint
             )),
-            _ => Ok(()),
+            // It ended, or another line of history did: then what was acknowledged there is nowhere else.
+            _ => self.lacking_event(segment)?.map_or(Ok(()), refuse_own),
         }
     }
 }

@@ -249,17 +249,16 @@ fn a_loss_accepted_under_one_name_leaves_the_journal_of_the_other() {
         store.close().unwrap();
         assert!(segments(&disk) == journal.clone().map(Some));
 
-        // By its first name: the journal is refused, or set aside, and there it is.
-        match Store::open(path(), options(&disk)) {
-            Err(error) => {
-                assert!(more < 2 && error.to_string().contains("events up to #3"), "{more}: {error}")
-            }
-            Ok(store) => {
-                assert!(more >= 2, "it holds more than the file");
-                assert_eq!(store.recovery().set_aside.len(), 2);
-                assert!(store.recovery().notices[0].contains("is not the one that the file holds"));
-            }
+        // By its first name: the journal is refused, by whoever only reads too, until its loss is accepted.
+        let why = if more < 2 { "events up to #3" } else { "is not the one that the file holds" };
+        for read_only in [false, true] {
+            let error = Store::open(path(), options(&disk).read_only(read_only)).unwrap_err().to_string();
+            assert!(error.contains(why) && error.contains("--accept-lost-journal"), "{more}: {error}");
+            assert!(segments(&disk) == journal.clone().map(Some), "{more}");
         }
+        let store = Store::open(path(), options(&disk).accept_lost_journal(true)).unwrap();
+        assert_eq!(store.recovery().set_aside.len(), 2);
+        assert!(store.recovery().notices[0].contains("this file's, or not any more"));
         assert!(kept(&disk, &journal), "{} events are deleted", promised.len());
     }
 }
