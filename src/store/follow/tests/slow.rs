@@ -128,6 +128,29 @@ fn neither_a_checkpoint_nor_closing_waits_for_a_definition_that_is_slow() {
 }
 
 #[test]
+fn nothing_is_begun_for_a_definition_once_it_is_to_be_closed() {
+    let disk = SimulatedDisk::new();
+    let mut options = options(&disk);
+    options.by_hand = true;
+    let store = Store::create(path(), options).unwrap();
+    for kind in ["A", "B", "C"] {
+        define(&store, model::DEFINED, model::KIND, kind);
+    }
+    append(&store, "A.made", 3);
+    store.checkpoint().unwrap();
+    let shared = store.shared();
+    assert_eq!(shared.keep_indexes().unwrap(), Step::Worked);
+    // Who waits for that may ask whether to stop: no lock is held for it.
+    let stopping = || Ok(shared.upkeep.stopping());
+    assert!(!shared.upkeep.wait_for_indexes(Duration::ZERO, stopping).unwrap());
+    // There is more to do, and whoever closes does not wait for it.
+    shared.upkeep.stop();
+    let before = disk.counts();
+    assert_eq!(shared.keep_indexes().unwrap(), Step::Nothing);
+    assert_eq!(disk.counts(), before);
+}
+
+#[test]
 fn a_view_that_cannot_be_evaluated_says_so_and_nothing_waits_for_it() {
     let disk = SimulatedDisk::new();
     let store = Store::create(path(), options(&disk)).unwrap();
