@@ -257,7 +257,7 @@ impl Store {
         verb::check_not_deciding(|| self.shared.node())?;
         // Nobody defines one of that name meanwhile.
         let _committer = locked(&self.shared.committer);
-        let defined = self.shared.applied.tails().catalog.verb(name).map(|verb| verb.position);
+        let defined = self.shared.applied.catalog().verb(name).map(|verb| verb.position);
         let mut added = self.shared.verbs.write().unwrap_or_else(PoisonError::into_inner);
         let found = match defined {
             Some(position) => Some(format!("one that is defined at {position}")),
@@ -279,12 +279,12 @@ impl Store {
     /// Waits until every index that is defined now is complete, and the states of every entity that is defined now are kept; for so
     /// long at most. Says whether they are.
     pub fn wait_for_indexes(&self, timeout: Duration) -> Result<bool> {
-        let catalog = self.shared.applied.tails().catalog;
+        let catalog = self.shared.applied.catalog();
         // One that is complete is, or has one that replaced it, which is another of them.
         let missing = catalog.each().filter(|index| !index.is_complete());
         let wanted: Vec<_> = missing.filter_map(|index| catalog.newest(index)).collect();
         let replaced = |index: &Index| {
-            let now = self.shared.applied.tails().catalog;
+            let now = self.shared.applied.catalog();
             now.newest(index).is_none_or(|newest| newest.position != index.position)
         };
         // One that was dropped or replaced meanwhile is not waited for.

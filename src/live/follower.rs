@@ -180,7 +180,7 @@ impl Follower {
 
     /// Whether it is not defined any more, or otherwise: that holds at once, and whoever ends it may be slow.
     fn is_replaced(&self) -> bool {
-        let catalog = self.shared.applied.tails().catalog;
+        let catalog = self.shared.applied.catalog();
         let now = catalog.program(self.program.kind, &self.program.name);
         now.is_none_or(|now| now.position != self.program.position)
     }

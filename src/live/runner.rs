@@ -118,7 +118,7 @@ impl Supervisor {
     fn run(&mut self) {
         let mut catalog: Option<Arc<Catalog>> = None;
         while !self.cancel.is_cancelled() {
-            let now = self.shared.applied.tails().catalog;
+            let now = self.shared.applied.catalog();
             if catalog.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &now)) {
                 // Where some do not run yet that are to, it is looked again soon.
                 catalog = self.adjust(&now).then_some(now);

@@ -144,7 +144,7 @@ impl ViewSubscription {
 
     /// Whether another definition answers than the one that answered last.
     fn is_swapped(&self) -> bool {
-        let catalog = self.shared.applied.tails().catalog;
+        let catalog = self.shared.applied.catalog();
         catalog.usable_view(&self.name).is_some_and(|view| view.position != self.definition)
     }
 

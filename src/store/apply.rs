@@ -36,6 +36,11 @@ impl Applied {
         self.read(|tails| tails.head)
     }
 
+    /// What is defined up to the head.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.read(|tails| tails.catalog.clone())
+    }
+
     pub fn head_and_catalog(&self) -> (u64, Arc<Catalog>) {
         self.read(|tails| (tails.head, tails.catalog.clone()))
     }

@@ -62,7 +62,7 @@ impl Shared {
     /// Does a slice of what is to be done for indexes.
     pub(super) fn keep_indexes(self: &Arc<Shared>) -> Result<Step> {
         self.prune();
-        let catalog = self.applied.tails().catalog;
+        let catalog = self.applied.catalog();
         self.paces.retain(|definition| catalog.has(definition));
         self.failures.retain(|definition| catalog.has(definition));
         let mut round = Round::default();
@@ -124,7 +124,7 @@ impl Shared {
 
     /// Leaves out of the catalog what a newer definition replaces. Only whoever completes indexes does.
     pub(super) fn prune(&self) {
-        if self.applied.tails().catalog.pruned().is_none() {
+        if self.applied.catalog().pruned().is_none() {
             return;
         }
         // A leader brings the catalog that it began with.
@@ -152,7 +152,7 @@ impl Shared {
     pub(super) fn stale(&self) -> Result<Vec<Position>> {
         // The tables before the catalog: what is defined in between has no lists yet.
         let mut found = catalog::built(&self.cold.read()?)?;
-        let catalog = self.applied.tails().catalog;
+        let catalog = self.applied.catalog();
         let is_of_view =
             |at: Position| catalog.kept_views().any(|view| view.position == at && view.view().is_err());
         found.retain(|definition| catalog.at(*definition).is_none() && !is_of_view(*definition));

@@ -37,14 +37,7 @@ impl Shared {
         // Not longer than that: lists stay as long as somebody has the catalog that they are of.
         let limits = self.limits();
         let written = {
-            write(
-                &self.cold,
-                &[&frozen],
-                JournalAfter::Kept,
-                &self.applied.tails().catalog,
-                &self.paces,
-                &limits,
-            )
+            write(&self.cold, &[&frozen], JournalAfter::Kept, &self.applied.catalog(), &self.paces, &limits)
         };
         match written {
             Ok(due) => self.snapshots_due(due),
@@ -64,7 +57,7 @@ impl Shared {
         // The log first: whoever finds no frozen tail may have it go on there at once.
         self.log.release(frozen.last());
         self.applied.drop_frozen();
-        if !super::locked(&self.retired).is_empty() || self.applied.tails().catalog.keeps_anything() {
+        if !super::locked(&self.retired).is_empty() || self.applied.catalog().keeps_anything() {
             self.upkeep.ask(|asked| asked.index = true);
         }
     }

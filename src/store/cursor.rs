@@ -286,7 +286,7 @@ impl Shared {
     /// Writes the moves that are not written yet, and drops the cursors of programs that are no more.
     pub fn write_cursors(&self) -> Result<()> {
         let _writing = locked(&self.cursors.writing);
-        let catalog = self.applied.tails().catalog;
+        let catalog = self.applied.catalog();
         let (moved, gone) = {
             let mut state = locked(&self.cursors.state);
             let is_gone = |follower: &Follower| match follower {
@@ -331,7 +331,7 @@ impl Shared {
     /// does nothing, and what others had done is not done again. When this returns that is durable.
     pub fn set_cursors_back(&self) -> Result<()> {
         let reactions: Vec<Follower> = {
-            let catalog = self.applied.tails().catalog;
+            let catalog = self.applied.catalog();
             let reactions = catalog.programs().filter(|program| program.kind == ProgramKind::Reaction);
             reactions.map(|program| Follower::of(program)).collect()
         };

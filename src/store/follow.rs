@@ -347,7 +347,7 @@ impl Shared {
         let checkpoint = self.cold.read()?.checkpoint()?;
         // Before the catalog: what ends behind it is looked for in the next round.
         let leftovers = !std::mem::replace(&mut locked(&self.progress).as_of(checkpoint).no_states, true);
-        let catalog = self.applied.tails().catalog;
+        let catalog = self.applied.catalog();
         let done = |note: fn(&mut Progress) -> &mut Position| *note(locked(&self.progress).as_of(checkpoint));
         let note = |note: fn(&mut Progress) -> &mut Position, done: Position| {
             *note(locked(&self.progress).as_of(checkpoint)) = done;
@@ -403,7 +403,7 @@ impl Shared {
     /// Whether all states that a catalog has defined are kept up to C, and are in the indexes of them. What was dropped or replaced
     /// since, or is not understood, is not asked for.
     pub(super) fn keeps_states_of(&self, wanted: &Catalog) -> Result<bool> {
-        let catalog = self.applied.tails().catalog;
+        let catalog = self.applied.catalog();
         let read = self.cold.read()?;
         let checkpoint = read.checkpoint()?;
         let still =
@@ -628,7 +628,7 @@ impl Shared {
 
 /// Whether something is defined there by now.
 fn catalog_is_behind(shared: &Shared, definition: Position) -> bool {
-    shared.applied.tails().catalog.has(definition)
+    shared.applied.catalog().has(definition)
 }
 
 #[cfg(test)]

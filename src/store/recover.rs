@@ -161,7 +161,7 @@ impl Opening<'_> {
         let read = cold.read()?;
         Ok(Recovered {
             meta: read.meta(path)?,
-            catalog: Catalog::clone(&applied.tails().catalog).caught_up(&read)?,
+            catalog: Catalog::clone(&applied.catalog()).caught_up(&read)?,
             recovery,
             lost,
         })

@@ -135,7 +135,7 @@ impl Shared {
 
     /// Whether every view of a catalog is kept, but for what was just appended. What was dropped or replaced since is not asked for.
     pub(super) fn keeps_views_of(&self, wanted: &Catalog) -> Result<bool> {
-        let now = self.applied.tails().catalog;
+        let now = self.applied.catalog();
         let read = self.cold.read()?;
         let checkpoint = read.checkpoint()?;
         for view in wanted.views().filter(|view| view.view().is_ok()) {

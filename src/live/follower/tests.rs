@@ -93,7 +93,7 @@ fn define(store: &Store) -> Arc<Program> {
 }
 
 fn program(store: &Store) -> Arc<Program> {
-    store.shared().applied.tails().catalog.program(ProgramKind::Reaction, "ship").unwrap().clone()
+    store.shared().applied.catalog().program(ProgramKind::Reaction, "ship").unwrap().clone()
 }
 
 /// A follower on a thread of its own.

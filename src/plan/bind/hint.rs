@@ -55,11 +55,12 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
         Statement::Read(Read::Subscribe(subscribe)) => {
             if let Source::Events(selector) = &subscribe.source {
                 // What is not there may be to come: only what looks like a slip is told.
-                let unmatched = binder.unmatched(selector, &binder.types()?)?;
+                let types = binder.types()?;
+                let unmatched = binder.unmatched(selector, &types)?;
                 hints.extend(unmatched.filter(|hint| hint.contains("did you mean")));
                 hints.extend(binder.other_key(selector)?);
                 if let (true, Some(filter)) = (hints.is_empty(), &subscribe.filter) {
-                    let terms = binder.matched(selector, &binder.types()?)?;
+                    let terms = binder.matched(selector, &types)?;
                     binder.other_sorts(&[filter], terms, &mut hints)?;
                 }
             }

@@ -81,15 +81,8 @@ fn an_index_that_a_checkpoint_does_not_know_does_not_serve_whoever_still_does() 
     let terms = terms_of(&codec::decode(Position(first), bytes.clone()).unwrap()).unwrap();
     tail.extend([Staged { bytes, terms, version: 10 }]);
     let (paces, limits) = (&shared.paces, shared.limits());
-    checkpoint::write(
-        &shared.cold,
-        &[&tail],
-        JournalAfter::Kept,
-        &shared.applied.tails().catalog,
-        paces,
-        &limits,
-    )
-    .unwrap();
+    checkpoint::write(&shared.cold, &[&tail], JournalAfter::Kept, &shared.applied.catalog(), paces, &limits)
+        .unwrap();
     // Nine events from 0 to 8, and 100.
     if let Some(ids) = ids_with_sum(&held, 136) {
         assert_eq!(ids, ["1"]);
