@@ -73,7 +73,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Find(find) => find::answer(snapshot, find)?,
         ReadKind::View(plan) => view::answer(snapshot, plan)?,
         ReadKind::Views => Answer::rows(view::show(snapshot)?),
-        ReadKind::Kinds => Answer::rows(describe::kinds(snapshot)?),
+        ReadKind::Kinds => describe::kinds(snapshot)?,
         ReadKind::Describe(name) => describe::describe(snapshot, name)?,
         ReadKind::Verbs => Answer::rows(describe::verbs(snapshot)),
         ReadKind::Types => Answer::rows(show::types(snapshot)?),

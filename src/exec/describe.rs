@@ -14,7 +14,7 @@ use crate::event::record::Record;
 use crate::pattern::Pattern;
 use crate::plan::field::{Step, Way};
 use crate::plan::verb::Verb;
-use crate::store::catalog;
+use crate::store::catalog::{self, Model};
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
 use crate::value::{Object, Value};
@@ -24,15 +24,22 @@ const LOOKED_AT: usize = 256;
 /// How many members of a type are told.
 const MEMBERS: usize = 200;
 
+/// How many entities that cannot be folded are counted.
+const UNFOLDED: usize = 1_000;
+
 /// `SHOW KINDS`: those that have events, and those that are defined.
-pub(super) fn kinds(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
+pub(super) fn kinds(snapshot: &Snapshot) -> Result<Answer> {
+    let mut notices = Vec::new();
+    for model in snapshot.indexes().models() {
+        notices.extend(unfolded(snapshot, model)?);
+    }
     let mut kinds = snapshot.kinds()?;
     kinds.extend(snapshot.indexes().models().map(|model| model.kind.clone()));
     kinds.retain(|kind| !kind.starts_with('$'));
     kinds.sort_unstable();
     kinds.dedup();
     let snapshot = snapshot.clone();
-    Ok(kinds.into_iter().map(move |kind| {
+    let rows = kinds.into_iter().map(move |kind| {
         let types = own_types(&snapshot, &kind)?.len() as u64;
         let definition = snapshot.indexes().model(&kind).map(|model| model.position);
         let event = definition.map_or(Ok(None), |position| snapshot.event(position))?;
@@ -44,7 +51,24 @@ pub(super) fn kinds(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<R
             ("recorded", event.as_ref().map_or(Value::Null, |event| event.recorded.to_string().into())),
             ("by", by.map_or(Ok(Value::Null), Value::of)?),
         ]))
-    }))
+    });
+    Ok(Answer { notices, ..Answer::rows(rows) })
+}
+
+/// Tells that entities of a kind have no state, if there are any.
+fn unfolded(snapshot: &Snapshot, model: &Model) -> Result<Option<String>> {
+    let ids = snapshot.unfolded(model, UNFOLDED)?;
+    let Some(first) = ids.first() else { return Ok(None) };
+    let many = match ids.len() {
+        1 => "one entity".to_owned(),
+        UNFOLDED => format!("{UNFOLDED} entities or more"),
+        many => format!("{many} entities"),
+    };
+    let (has, kind, entity) =
+        (if ids.len() == 1 { "has" } else { "have" }, Name(&model.kind), Entity::new(&model.kind, first)?);
+    Ok(Some(format!(
+        "{many} of {kind} {has} no state, because an event could not be folded in: AT {entity} NOW tells which"
+    )))
 }
 
 /// The types whose first name is the kind.
@@ -63,6 +87,7 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
         rows.push(definition(snapshot, ("entity", name), &model.text, model.position, earlier)?);
         let failure = model.fold().err().or_else(|| snapshot.failure(model.position));
         notices.extend(failure.map(|why| format!("the states of {} are not kept: {why}", Name(name))));
+        notices.extend(unfolded(snapshot, model)?);
     } else if is_kind {
         notices.push(format!("{} is not defined: its events are merged", Name(name)));
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::catalog::{self, Catalog, Index};
 use super::cold::indexes::Backfilled;
-use super::follow::Round;
+use super::follow::behind::{Busy, Round};
 use super::snapshot::Direction;
 use super::term::Term;
 use super::{Shared, locked};
@@ -66,9 +66,7 @@ impl Shared {
         self.paces.retain(|definition| catalog.has(definition));
         self.failures.retain(|definition| catalog.has(definition));
         let mut round = Round::default();
-        for index in self.to_build(&catalog) {
-            round.add(self.tried(index.position, || self.through_errors(|| self.backfill(&index))));
-        }
+        self.build_indexes(self.to_build(&catalog), &mut round);
         round.add(self.through_errors(|| self.keep_states()));
         if round.end()? {
             return Ok(Step::Worked);
@@ -159,28 +157,56 @@ impl Shared {
         Ok(found)
     }
 
-    /// Does a slice of an index. Says whether there was anything to do.
-    fn backfill(self: &Arc<Shared>, index: &Index) -> Result<bool> {
-        let definition = index.position;
+    /// Does a slice for each index that is to be completed: those that are at the same place together.
+    fn build_indexes(self: &Arc<Shared>, indexes: Vec<Arc<Index>>, round: &mut Round) {
+        let (mut at, mut busy) = (BTreeMap::<u64, Vec<&Index>>::new(), Busy::new());
+        for index in indexes.iter().filter(|index| !self.failures.is_final(index.position)) {
+            at.entry(index.backfilled()).or_default().push(index);
+        }
+        for chunk in at.into_values().flat_map(|indexes| self.chunks(indexes, |index| index.position)) {
+            self.each_or_together(
+                &chunk,
+                round,
+                &mut busy,
+                |index| index.position,
+                |chunk| self.through_errors(|| self.backfill(chunk)),
+            );
+        }
+    }
+
+    /// Does a slice of indexes, in one write. Says whether there was anything to do.
+    fn backfill(self: &Arc<Shared>, indexes: &[&Index]) -> Result<bool> {
         // A definition that a crash takes away must leave no lists behind: another one may come to its place.
-        if self.watch.synced() < definition.0 {
+        if indexes.iter().any(|index| self.watch.synced() < index.position.0) {
             self.sync_log()?;
         }
         // What is told as failed may have come through all the same: the table knows.
-        let done = self.cold.read()?.backfilled(definition)?;
-        index.set_backfilled(done);
-        let Backfilled::Through(done) = done else { return Ok(false) };
-        if index.is_complete() {
-            return Ok(true);
+        let (read, mut worked, mut behind) = (self.cold.read()?, false, Vec::new());
+        for index in indexes {
+            let done = read.backfilled(index.position)?;
+            index.set_backfilled(done);
+            let Backfilled::Through(done) = done else { continue };
+            worked = true;
+            if !index.is_complete() {
+                behind.push((*index, done));
+            }
         }
+        drop(read);
+        let Some(done) = behind.iter().map(|(_, done)| *done).min() else { return Ok(worked) };
+        let last = behind.iter().map(|(index, _)| index.position.0).max().unwrap_or(done);
         let limits = self.limits();
         let began = Instant::now();
         let mut lists: BTreeMap<Term, Vec<u64>> = BTreeMap::new();
         let (mut through, mut bytes, mut terms) = (done, 0, Vec::new());
-        let mut log = self.snapshot().log(done + 1, definition.0, Direction::Ascending);
+        let mut log = self.snapshot().log(done + 1, last, Direction::Ascending);
         log.lend(self.options.index_slice.0, |position, event| {
-            if let Some(why) = index.terms(&Record::open(Position(position), event)?, &limits, &mut terms)? {
-                return Err(why);
+            let record = Record::open(Position(position), event)?;
+            for (index, _) in
+                behind.iter().filter(|(index, done)| (done + 1..=index.position.0).contains(&position))
+            {
+                if let Some(why) = index.terms(&record, &limits, &mut terms)? {
+                    return Err(why);
+                }
             }
             for term in terms.drain(..) {
                 bytes += term.as_bytes().len() + 16;
@@ -192,13 +218,19 @@ impl Shared {
         if through == done {
             return Err(Error::corrupt("the log", format!("no event at #{}", done + 1)));
         }
+        // Each up to its definition, and none back.
+        let reached = |index: &Index, done: u64| through.min(index.position.0).max(done);
         self.cold.write("building an index", |tables| {
             for (term, positions) in &lists {
                 tables.append_postings(term.as_bytes(), positions)?;
             }
-            tables.set_backfilled(definition, through)
+            behind
+                .iter()
+                .try_for_each(|(index, done)| tables.set_backfilled(index.position, reached(index, *done)))
         })?;
-        index.set_backfilled(Backfilled::Through(through));
+        for (index, done) in behind {
+            index.set_backfilled(Backfilled::Through(reached(index, done)));
+        }
         Ok(true)
     }
 }

@@ -710,7 +710,7 @@ impl Catalog {
         model.into_iter().chain(verb).chain(view).chain(programs).find(|(other, _)| *other != what)
     }
 
-    /// The indexes of the states of a kind, those of views, too.
+    /// The indexes of the states of a kind, those of views, and the one that leads to what cannot be folded, too.
     pub fn finders_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Arc<Finder>> {
         self.of_kinds.of(kind)
     }
@@ -783,10 +783,12 @@ impl Catalog {
                 self.end_finder(&name);
             }
             Change::Entity(EntityDefinition { kind, text, fold }) => {
-                self.models.remove_named(PLAIN, &kind);
-                self.models.add(Arc::new(Model { position, kind, text, fold }));
+                self.end_model(&kind);
+                let model = Arc::new(Model::new(position, kind, text, fold));
+                self.of_kinds.add(&model.unfolded);
+                self.models.add(model);
             }
-            Change::NoEntity(kind) => self.models.remove_named(PLAIN, &kind),
+            Change::NoEntity(kind) => self.end_model(&kind),
             Change::Verb(VerbDefinition { name, text, rule }) => {
                 self.verbs.remove_named(PLAIN, &name);
                 self.verbs.add(Arc::new(Verb { position, name, text, rule }));
@@ -814,6 +816,13 @@ impl Catalog {
                 self.programs.add(Arc::new(program));
             }
             Change::NoProgram(kind, name) => self.programs.remove_named(kind as u8, &name),
+        }
+    }
+
+    fn end_model(&mut self, kind: &str) {
+        if let Some(model) = self.model(kind).cloned() {
+            self.of_kinds.remove(&model.unfolded);
+            self.models.remove(&model);
         }
     }
 

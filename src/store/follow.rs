@@ -7,33 +7,57 @@
 //!
 //! On the way, snapshots are kept: after so many events of an entity what they have made. For entities that nobody
 //! defined there is nothing but snapshots; the background makes those, as a checkpoint finds that they are due.
+//!
+//! What the background does is in [`behind`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use super::catalog::{Catalog, Finder, Model};
+use super::catalog::{Catalog, DefinedView, Finder, Model};
 use super::cold::Tables;
 use super::cold::states::{Built, Owner};
 use super::fold::{EVERY, Fold, Folded, Plain};
 use super::kept::Kept;
 use super::pace::{Pace, Paces};
-use super::progress::Progress;
-use super::snapshot::Direction;
 use super::term::Term;
+use super::view::Groups;
 use super::{Shared, locked, view};
 use crate::allowance::Limits;
 use crate::entity::{Entity, EntityStr, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 
-/// What a stretch has at most, beside a number of events: so many bytes of them, read for so long.
-const BYTES: usize = 16 << 20;
-const READING: Duration = Duration::from_millis(100);
-
 /// How many snapshots of plain entities, and how many of programs' own types, wait to be made or written at most: they are never needed.
 const WAITING: usize = 10_000;
 const WAITING_BYTES: usize = 8 << 20;
+
+/// What is kept of a definition, as it follows the log.
+#[derive(Clone, Copy)]
+pub(super) enum Following<'c> {
+    /// States of the entities of a kind.
+    Model(&'c Model, &'c Arc<dyn Fold>),
+    /// Groups of a view.
+    View(Position, &'c dyn Groups),
+}
+
+impl<'c> Following<'c> {
+    /// A model, if it is understood: else it is not followed, and stays where it is.
+    pub fn model(model: &'c Model) -> Option<Following<'c>> {
+        model.fold().ok().map(|fold| Following::Model(model, fold))
+    }
+
+    /// A view, if groups are kept of it.
+    pub fn view(view: &'c DefinedView) -> Option<Following<'c>> {
+        view.groups().map(|groups| Following::View(view.position, groups))
+    }
+
+    pub fn definition(&self) -> Position {
+        match self {
+            Following::Model(model, _) => model.position,
+            Following::View(position, _) => *position,
+        }
+    }
+}
 
 /// A model whose states are kept, as it is followed.
 struct Followed<'c> {
@@ -53,35 +77,60 @@ pub(super) fn follow(
     paces: &Paces,
     pace: &Pace,
 ) -> Result<Vec<SnapshotDue>> {
-    let mut followed = Vec::new();
-    for model in catalog.models() {
-        // One that is not understood is not followed: it stays where it is.
-        if let Ok(fold) = model.fold()
-            && !paces.is_slow(model.position)
-            && tables.followed(model.position)? == Some(first - 1)
-        {
-            followed.push((&**model, fold));
+    let models = catalog.models().filter_map(|model| Following::model(model));
+    let views = catalog.kept_views().filter_map(|view| Following::view(view));
+    let mut following = Vec::new();
+    for one in models.chain(views).filter(|one| !paces.is_slow(one.definition())) {
+        if tables.followed(one.definition())? == Some(first - 1) {
+            following.push(one);
         }
     }
-    let (touched, due) = touched(catalog, &followed, first, events)?;
-    for ((model, fold), entities) in followed.into_iter().zip(touched) {
-        bring_up(tables, catalog, (model, fold), first, events, entities, pace)?;
+    let mut due = Vec::new();
+    for (position, bytes) in (first..).zip(events) {
+        let event = Record::open(Position(position), bytes.as_ref())?;
+        if let Some(target) = event.target() {
+            due.extend(snapshot_due(catalog, &event, target)?);
+        }
     }
-    for view in catalog.kept_views() {
-        if let Some(groups) = view.groups()
-            && !paces.is_slow(view.position)
-            && tables.followed(view.position)? == Some(first - 1)
-        {
-            match view::bring_up(tables, view.position, groups, first, events, pace) {
-                // What is damaged, or cannot be evaluated, is made anew of the log, and nothing else waits for that.
-                Err(error) if pace.overran().is_none() && !matches!(error, Error::Io { .. }) => {
-                    tables.forget_followed(view.position)?;
-                }
-                kept => kept?,
+    bring_up(tables, catalog, &following, first, events, pace, |tables, view, error| {
+        // What is damaged, or cannot be evaluated, is made anew of the log, and nothing else waits for that.
+        let may_wait = pace.overran().is_none() && !matches!(error, Error::Io { .. });
+        if may_wait { tables.forget_followed(view) } else { Err(error) }
+    })?;
+    Ok(due)
+}
+
+/// Brings what is kept of definitions up to a stretch of the log. `or` has the error of a view.
+fn bring_up(
+    tables: &mut Tables,
+    catalog: &Catalog,
+    following: &[Following],
+    first: u64,
+    events: &[impl AsRef<[u8]>],
+    pace: &Pace,
+    or: impl Fn(&mut Tables, Position, Error) -> Result<()>,
+) -> Result<()> {
+    let models: Vec<_> = following
+        .iter()
+        .filter_map(|one| match one {
+            Following::Model(model, fold) => Some((*model, *fold)),
+            Following::View(..) => None,
+        })
+        .collect();
+    let mut touched = touched(&models, first, events)?.into_iter();
+    for one in following {
+        match *one {
+            Following::Model(model, fold) => {
+                let entities = touched.next().unwrap_or_default();
+                bring_up_states(tables, catalog, (model, fold), first, events, entities, pace)?;
+            }
+            Following::View(view, groups) => {
+                view::bring_up(tables, view, groups, first, events, pace)
+                    .or_else(|error| or(tables, view, error))?;
             }
         }
     }
-    Ok(due)
+    Ok(())
 }
 
 /// For each entity that events concern, which, and whether they are its own.
@@ -90,51 +139,44 @@ pub(super) type Touched = BTreeMap<String, Vec<(u64, bool)>>;
 /// An entity that nobody defined, and where it is due a snapshot.
 pub(crate) type SnapshotDue = (Entity, u64);
 
-/// What a stretch touches: for each model its entities, and the plain entities that are due a snapshot.
+/// What a stretch touches: for each of some models, each of a kind of its own, its entities.
 fn touched(
-    catalog: &Catalog,
-    followed: &[(&Model, &Arc<dyn Fold>)],
+    models: &[(&Model, &Arc<dyn Fold>)],
     first: u64,
     events: &[impl AsRef<[u8]>],
-) -> Result<(Vec<Touched>, Vec<SnapshotDue>)> {
-    let mut touched: Vec<Touched> = followed.iter().map(|_| Touched::new()).collect();
-    let mut due = Vec::new();
+) -> Result<Vec<Touched>> {
+    let mut touched: Vec<Touched> = models.iter().map(|_| Touched::new()).collect();
+    let of_kind: HashMap<&str, usize> =
+        models.iter().enumerate().map(|(at, (model, _))| (&*model.kind, at)).collect();
+    let including: Vec<_> =
+        models.iter().enumerate().filter(|(_, (_, fold))| !fold.includes().is_empty()).collect();
+    if models.is_empty() {
+        return Ok(touched);
+    }
     for (position, bytes) in (first..).zip(events) {
         let event = Record::open(Position(position), bytes.as_ref())?;
-        if let Some(target) = event.target() {
-            due.extend(snapshot_due(catalog, &event, target)?);
+        if let Some(target) = event.target()
+            && let Some(at) = of_kind.get(target.kind)
+        {
+            add(&mut touched[*at], target.id, position, true);
         }
-        for ((model, fold), touched) in followed.iter().zip(&mut touched) {
-            touch(touched, &event, model, &***fold);
+        for (at, (model, fold)) in &including {
+            for id in included(&event, &model.kind, &***fold) {
+                add(&mut touched[*at], &id, position, false);
+            }
         }
     }
-    Ok((touched, due))
+    Ok(touched)
 }
 
 /// What a stretch touches of the entities of a model.
 pub(super) fn touched_by(
     model: &Model,
-    fold: &dyn Fold,
+    fold: &Arc<dyn Fold>,
     first: u64,
     events: &[impl AsRef<[u8]>],
 ) -> Result<Touched> {
-    let mut touched = Touched::new();
-    for (position, bytes) in (first..).zip(events) {
-        let event = Record::open(Position(position), bytes.as_ref())?;
-        touch(&mut touched, &event, model, fold);
-    }
-    Ok(touched)
-}
-
-/// Adds an event to the entities of a model that it concerns.
-fn touch(touched: &mut Touched, event: &Record, model: &Model, fold: &dyn Fold) {
-    let position = event.position().0;
-    if let Some(target) = event.target().filter(|target| target.kind == model.kind) {
-        add(touched, target.id, position, true);
-    }
-    for id in included(event, &model.kind, fold) {
-        add(touched, &id, position, false);
-    }
+    Ok(touched(&[(model, fold)], first, events)?.pop().unwrap_or_default())
 }
 
 fn add(touched: &mut Touched, id: &str, position: u64, own: bool) {
@@ -178,7 +220,7 @@ fn included(event: &Record, kind: &str, fold: &dyn Fold) -> Vec<String> {
 }
 
 /// Writes the states of the entities that a stretch touches.
-fn bring_up(
+fn bring_up_states(
     tables: &mut Tables,
     catalog: &Catalog,
     (model, fold): (&Model, &Arc<dyn Fold>),
@@ -283,37 +325,6 @@ pub(crate) struct Due {
     bytes: usize,
 }
 
-/// A round of the background: a slice for each definition, so that none waits for another that is slow, or fails.
-#[derive(Default)]
-pub(super) struct Round {
-    worked: bool,
-    failed: Option<Error>,
-}
-
-impl Round {
-    /// Takes note of how a slice went. Says whether there was nothing to do.
-    pub fn add(&mut self, slice: Result<bool>) -> bool {
-        match slice {
-            Ok(worked) => {
-                self.worked |= worked;
-                !worked
-            }
-            Err(error) => {
-                self.failed.get_or_insert(error);
-                false
-            }
-        }
-    }
-
-    /// Whether there was anything to do; an error if there was nothing but what failed.
-    pub fn end(self) -> Result<bool> {
-        match self.failed {
-            Some(error) if !self.worked => Err(error),
-            _ => Ok(self.worked),
-        }
-    }
-}
-
 impl Shared {
     /// Remembers which plain entities are due a snapshot. What is too much is forgotten: the next one will do.
     pub(super) fn snapshots_due(&self, due: Vec<SnapshotDue>) {
@@ -340,213 +351,6 @@ impl Shared {
         waiting.made.push((name.map(str::to_owned), entity, position, bytes));
         drop(waiting);
         self.upkeep.ask(|asked| asked.index = true);
-    }
-
-    /// Does a slice of what is to be done for kept states. Says whether there was anything to do.
-    pub(super) fn keep_states(self: &Arc<Shared>) -> Result<bool> {
-        let checkpoint = self.cold.read()?.checkpoint()?;
-        // Before the catalog: what ends behind it is looked for in the next round.
-        let leftovers = !std::mem::replace(&mut locked(&self.progress).as_of(checkpoint).no_states, true);
-        let catalog = self.applied.catalog();
-        let done = |note: fn(&mut Progress) -> &mut Position| *note(locked(&self.progress).as_of(checkpoint));
-        let note = |note: fn(&mut Progress) -> &mut Position, done: Position| {
-            *note(locked(&self.progress).as_of(checkpoint)) = done;
-        };
-        let (mut round, mut all) = (Round::default(), true);
-        for model in catalog.models_behind(done(|progress| &mut progress.models)) {
-            if model.is_understood() {
-                all &= self.keep_model(&catalog, model, &mut round);
-            }
-            if all {
-                note(|progress| &mut progress.models, model.position);
-            }
-        }
-        // The indexes of states come after the states.
-        let states = all;
-        for finder in catalog.finders_behind(done(|progress| &mut progress.finders)).filter(|_| states) {
-            if let Some(model) = catalog.model(&finder.kind).filter(|model| model.is_understood()) {
-                all &= round.add(self.tried(finder.position, || self.build_finder(model, finder)));
-            }
-            if all {
-                note(|progress| &mut progress.finders, finder.position);
-            }
-        }
-        round.add(self.keep_views(&catalog, states));
-        round.add(self.write_snapshots());
-        if leftovers && !round.add(self.drop_states(&catalog)) {
-            locked(&self.progress).no_states = false;
-        }
-        round.end()
-    }
-
-    /// Does a slice for the states of a model, then for the indexes of them. Says whether there was nothing to do.
-    fn keep_model(self: &Arc<Shared>, catalog: &Catalog, model: &Model, round: &mut Round) -> bool {
-        let mut done = round.add(self.tried(model.position, || self.follow_model(catalog, model)));
-        if done && !self.failures.is_final(model.position) {
-            for finder in catalog.finders_of(&model.kind) {
-                done &= round.add(self.tried(finder.position, || self.build_finder(model, finder)));
-            }
-        }
-        done
-    }
-
-    /// Works for a definition, unless it failed by itself before: then, or if it does now, there is nothing to do for it.
-    pub(super) fn tried(&self, definition: Position, work: impl FnOnce() -> Result<bool>) -> Result<bool> {
-        // Whoever closes does not wait for what the next opening does, of however many definitions.
-        if self.failures.is_final(definition) || self.upkeep.stopping() {
-            return Ok(false);
-        }
-        let worked = self.failures.note(definition, work());
-        if self.failures.is_final(definition) { Ok(false) } else { worked }
-    }
-
-    /// Whether all states that a catalog has defined are kept up to C, and are in the indexes of them. What was dropped or replaced
-    /// since, or is not understood, is not asked for.
-    pub(super) fn keeps_states_of(&self, wanted: &Catalog) -> Result<bool> {
-        let catalog = self.applied.catalog();
-        let read = self.cold.read()?;
-        let checkpoint = read.checkpoint()?;
-        let still =
-            |model: &Model| wanted.model(&model.kind).is_some_and(|wanted| wanted.position == model.position);
-        for model in catalog.models().filter(|model| model.is_understood() && still(model)) {
-            if read.followed(model.position)? != Some(checkpoint) {
-                return Ok(false);
-            }
-            for finder in catalog.finders_of(&model.kind).filter(|finder| finder.is_understood()) {
-                let asked =
-                    wanted.finder(&finder.name).is_some_and(|asked| asked.position == finder.position);
-                if asked && read.built(model.position, finder.position)? != Some(Built::Whole) {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    /// Brings the states of a model a stretch nearer to C.
-    fn follow_model(self: &Arc<Shared>, catalog: &Catalog, model: &Model) -> Result<bool> {
-        let fold = model.fold()?;
-        self.follow_definition(model.position, |tables, first, events, pace| {
-            let entities = touched_by(model, &**fold, first, events)?;
-            bring_up(tables, catalog, (model, fold), first, events, entities, pace)
-        })
-    }
-
-    /// Brings what is kept of a definition a stretch nearer to C: `bring_up` is given the stretch.
-    pub(super) fn follow_definition(
-        self: &Arc<Shared>,
-        definition: Position,
-        bring_up: impl FnOnce(&mut Tables, u64, &[Box<[u8]>], &Pace) -> Result<()>,
-    ) -> Result<bool> {
-        let (checkpoint, through) = {
-            let read = self.cold.read()?;
-            (read.checkpoint()?, read.followed(definition)?)
-        };
-        let Some(through) = through else {
-            // A definition that a crash takes away must leave nothing behind: another one may come to its place.
-            if self.watch.synced() < definition.0 {
-                self.sync_log()?;
-            }
-            // What was half removed when a crash took back why, or is damaged, goes first.
-            let most = self.options.index_slice.1;
-            self.cold.write("beginning to keep what is defined", |tables| {
-                match tables.remove_states(definition, most)? {
-                    true => tables.set_followed(definition, 0),
-                    false => Ok(()),
-                }
-            })?;
-            return Ok(true);
-        };
-        if through >= checkpoint {
-            return Ok(false);
-        }
-        let (began, mut bytes, mut events) = (Instant::now(), 0, Vec::<Box<[u8]>>::new());
-        let mut log = self.snapshot().log(through + 1, checkpoint, Direction::Ascending);
-        let most = self.options.index_slice.0;
-        log.lend(self.paces.events(definition, most), |_, event| {
-            bytes += event.len() + 64;
-            events.push(event.into());
-            Ok(bytes < BYTES && began.elapsed() < READING && !self.upkeep.stopping())
-        })?;
-        if events.is_empty() {
-            return Err(Error::corrupt("the log", format!("no event at #{}", through + 1)));
-        }
-        let is_stopping = || self.upkeep.stopping();
-        let limits = self.limits();
-        let pace = Pace::of(events.len(), &is_stopping, &limits);
-        pace.begin(definition);
-        let kept = self.cold.write("keeping what is defined", |tables| {
-            // A checkpoint may have come between.
-            if tables.followed(definition)? != Some(through) {
-                return Ok(());
-            }
-            bring_up(tables, through + 1, &events, &pace)
-        });
-        if pace.overran().is_some() {
-            self.paces.overran(definition, events.len());
-            return Ok(true);
-        }
-        self.or_begin_anew(definition, kept)?;
-        self.paces.kept_up(definition, events.len(), most);
-        Ok(true)
-    }
-
-    /// Where what is kept is damaged, that is told, and the states are begun anew.
-    fn or_begin_anew(&self, definition: Position, kept: Result<()>) -> Result<()> {
-        if let Err(Error::Corrupt { .. }) = &kept {
-            self.cold.write("beginning to keep states anew", |tables| tables.forget_followed(definition))?;
-        }
-        kept
-    }
-
-    /// Puts more of the states that there are into an index of them.
-    pub(super) fn build_finder(&self, model: &Model, finder: &Finder) -> Result<bool> {
-        if self.cold.read()?.built(model.position, finder.position)? == Some(Built::Whole) {
-            return Ok(false);
-        }
-        if self.watch.synced() < finder.position.0 {
-            self.sync_log()?;
-        }
-        let all = self.options.index_slice.1;
-        let most = self.paces.events(finder.position, all);
-        let is_stopping = || self.upkeep.stopping();
-        let limits = self.limits();
-        let pace = Pace::of(most, &is_stopping, &limits);
-        pace.begin(finder.position);
-        let built = self.cold.write("building an index of states", |tables| {
-            let (model, index) = (model.position, finder.position);
-            let after = match tables.built(model, index)? {
-                None => Vec::new(),
-                // A crash took back why it was being dropped; or a checkpoint did not know of it.
-                Some(built) if built == Built::DROPPING => {
-                    return tables.remove_found_of(model, index, most).map(drop);
-                }
-                Some(Built::Through(id)) => id,
-                Some(Built::Whole) => return Ok(()),
-            };
-            let (mut entries, mut last, mut count) = (Vec::new(), None, 0);
-            tables.states_after(model, &after, most, |id, bytes| {
-                pace.check()?;
-                let terms = found_by(id, &Kept::open(bytes)?, finder, &limits)?;
-                entries.extend(terms.into_iter().map(|term| (term, id.to_owned())));
-                (last, count) = (Some(id.as_bytes().to_vec()), count + 1);
-                Ok(())
-            })?;
-            for (term, id) in entries {
-                tables.put_found(model, &term, &id)?;
-            }
-            match last.filter(|_| count == most) {
-                Some(last) => tables.set_built(model, index, &Built::Through(last)),
-                None => tables.set_built(model, index, &Built::Whole),
-            }
-        });
-        if pace.overran().is_some() {
-            self.paces.overran(finder.position, most);
-            return Ok(true);
-        }
-        self.or_begin_anew(model.position, built)?;
-        self.paces.kept_up(finder.position, most, all);
-        Ok(true)
     }
 
     /// Makes and writes the snapshots that are due.
@@ -593,43 +397,8 @@ impl Shared {
         })?;
         Ok(true)
     }
-
-    /// Drops some of what is kept of definitions that hold no more.
-    fn drop_states(&self, catalog: &Catalog) -> Result<bool> {
-        let kept = self.cold.read()?.kept_definitions()?;
-        let most = self.options.index_slice.1;
-        for (definition, indexes) in kept {
-            if catalog.keeps_view(definition) {
-                continue;
-            }
-            let Some(model) = catalog.model_at(definition) else {
-                // One that was defined after this catalog was taken is not to be dropped.
-                if catalog_is_behind(self, definition) {
-                    continue;
-                }
-                self.cold
-                    .write("dropping states", |tables| tables.remove_states(definition, most).map(drop))?;
-                return Ok(true);
-            };
-            let defined: BTreeSet<Position> =
-                catalog.finders_of(&model.kind).map(|finder| finder.position).collect();
-            for index in indexes {
-                if !defined.contains(&index) && !catalog_is_behind(self, index) {
-                    self.cold.write("dropping an index of states", |tables| {
-                        tables.remove_found_of(definition, index, most).map(drop)
-                    })?;
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
 }
 
-/// Whether something is defined there by now.
-fn catalog_is_behind(shared: &Shared, definition: Position) -> bool {
-    shared.applied.catalog().has(definition)
-}
-
+pub(super) mod behind;
 #[cfg(test)]
 pub(super) mod tests;

@@ -24,6 +24,10 @@ const HELD: Duration = Duration::from_millis(250);
 /// How long until it is looked again whether something is done, where that may have been missed.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// For how many times as long as it took to look it is not looked again, and for how long at most.
+const REST: u32 = 8;
+const LONGEST_REST: Duration = Duration::from_millis(100);
+
 /// Longer than anybody waits.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
@@ -115,9 +119,12 @@ impl Upkeep {
         let until = Instant::now().checked_add(timeout);
         loop {
             // It reads the tables, and whoever has those may ask whether to stop: the lock is not held for it.
+            let began = Instant::now();
             if done()? {
                 return Ok(true);
             }
+            // It looks at every definition, and what is done for each wakes: looking takes a small part of the time.
+            let rest = (began.elapsed() * REST).min(LONGEST_REST);
             let asked = locked(&self.asked);
             if let Some(failure) = &asked.index_failure {
                 return Err(failure.clone());
@@ -132,6 +139,7 @@ impl Upkeep {
             }
             // What is done between the look and the wait tells nobody: it is looked again soon.
             drop(self.wait(asked, left.min(LOOK_AGAIN)));
+            self.pause(rest.min(left));
         }
     }
 

@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use super::catalog::{Catalog, Derive};
 use super::cold::Tables;
-use super::follow::Round;
+use super::follow::Following;
+use super::follow::behind::Round;
 use super::pace::Pace;
 use super::snapshot::Snapshot;
 use super::{Shared, locked};
@@ -99,32 +100,33 @@ impl Shared {
     pub(super) fn keep_views(self: &Arc<Shared>, catalog: &Catalog, states: bool) -> Result<bool> {
         let checkpoint = self.cold.read()?.checkpoint()?;
         let done = locked(&self.progress).as_of(checkpoint).views;
-        let (mut round, mut all) = (Round::default(), true);
-        for view in catalog.kept_views_behind(done) {
-            if let Some(finder) = view.finder.as_ref().filter(|_| states)
-                && let Some(model) = catalog.model(&finder.kind).filter(|model| model.is_understood())
-            {
-                all &= round.add(self.tried(finder.position, || self.build_finder(model, finder)));
-            }
-            if let Some(groups) = view.groups() {
-                all &= round.add(self.tried(view.position, || {
-                    self.follow_definition(view.position, |tables, first, events, pace| {
-                        bring_up(tables, view.position, groups, first, events, pace)
-                    })
-                }));
-            }
+        let mut round = Round::default();
+        let views: Vec<_> = catalog.kept_views_behind(done).collect();
+        let following: Vec<_> = views.iter().filter_map(|view| Following::view(view)).collect();
+        let mut busy = self.follow_behind(catalog, &following, &mut round)?;
+        let finders = views.iter().filter_map(|view| view.finder.as_ref()).filter(|_| states);
+        let unbuilt: Vec<_> = finders
+            .filter_map(|finder| {
+                let model = catalog.model(&finder.kind).filter(|model| model.is_understood())?;
+                Some((&**model, &**finder))
+            })
+            .collect();
+        busy.extend(self.build_behind(&unbuilt, &mut round)?);
+        let (read, mut all) = (self.cold.read()?, true);
+        for view in views {
             let failed = self.failures.is_final(view.position);
             if failed {
                 view.set_incomplete();
             }
             if !view.is_complete() && !failed {
-                view.look(&self.cold.read()?, catalog)?;
+                view.look(&read, catalog)?;
             }
-            all &= view.is_complete() || view.view().is_err() || failed;
+            all &= !busy.contains(&view.position) && (view.is_complete() || view.view().is_err() || failed);
             if all {
                 locked(&self.progress).as_of(checkpoint).views = view.position;
             }
         }
+        drop(read);
         // What another has replaced by now is let go of.
         if catalog.pruned().is_some() {
             self.prune();
@@ -138,7 +140,8 @@ impl Shared {
         let now = self.applied.catalog();
         let read = self.cold.read()?;
         let checkpoint = read.checkpoint()?;
-        for view in wanted.views().filter(|view| view.view().is_ok()) {
+        let known = locked(&self.progress).as_of(checkpoint).views;
+        for view in wanted.kept_views_behind(known).filter(|view| view.view().is_ok()) {
             let still = now.view(&view.name).is_some_and(|newest| newest.position == view.position);
             // One that came up to C once may be far from it again.
             let is_kept = view.groups().is_none() || read.followed(view.position)? >= Some(checkpoint);

@@ -243,6 +243,37 @@ fn a_fault_blocks_no_append_and_heals() {
 }
 
 #[test]
+fn show_and_describe_tell_which_entities_cannot_be_folded() {
+    let store = store(4);
+    let session = Session::new(&store);
+    let kept = || {
+        store.checkpoint().unwrap();
+        assert!(store.wait_for_indexes(std::time::Duration::from_secs(60)).unwrap());
+    };
+    let told = |text: &str| -> Vec<String> {
+        let (_, mut notices) = session.run(text).unwrap();
+        notices.retain(|notice| notice.contains("no state"));
+        notices
+    };
+    session.rows(ACCOUNT);
+    account(&session, &["withdrawn 7 {sum: 30}", "withdrawn 8 {sum: 30}", "deposited 9 {amount: 5}"]);
+    kept();
+    let two = "2 entities of Account have no state, because an event could not be folded in: AT Account 7 NOW tells which";
+    for text in ["SHOW KINDS", "DESCRIBE Account"] {
+        assert_eq!(told(text), [two], "{text}");
+    }
+    session.rows("EMIT Account.closed 7");
+    kept();
+    let one = "one entity of Account has no state, because an event could not be folded in: AT Account 8 NOW tells which";
+    assert_eq!(told("SHOW KINDS"), [one]);
+    let verified = crate::store::check::verify(&store.snapshot()).unwrap();
+    assert!(verified.faults.is_empty(), "{:?}", verified.faults);
+    session.rows(&ACCOUNT.replace("- data.amount", "- coalesce(data.amount, data.sum)"));
+    kept();
+    assert_eq!(told("DESCRIBE Account"), [""; 0]);
+}
+
+#[test]
 fn what_is_set_is_set_as_a_whole_or_not_at_all() {
     let (_, fold) = crate::exec::model::compile(
         "DEFINE ENTITY T ON a SET k = append(state.k, 1), x.y = 1, l[1] = 2, z = 3, x.y.z = 4",

@@ -8,9 +8,10 @@ use super::{Derive, Understood, not_understood};
 use crate::allowance::{Limits, Unmade};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
+use crate::event::record::Record;
 use crate::store::fold::Fold;
 use crate::store::kept::Kept;
-use crate::store::term::{Term, TermRange, derived_prefix};
+use crate::store::term::{Key, Term, TermRange, derived_prefix};
 
 /// The kind of what `$entity.…` events are about.
 pub(crate) const KIND: &str = "$entity";
@@ -31,9 +32,22 @@ pub(crate) struct Model {
     /// As it was said, in the canonical text of the statement.
     pub text: String,
     pub(super) fold: Understood<dyn Fold>,
+    /// Leads to its entities of which there is no state, because an event could not be folded in. It has the model's own position.
+    pub unfolded: Arc<Finder>,
 }
 
 impl Model {
+    pub(super) fn new(position: Position, kind: String, text: String, fold: Understood<dyn Fold>) -> Model {
+        let unfolded = Finder {
+            position,
+            name: String::new(),
+            kind: kind.clone(),
+            text: String::new(),
+            derive: Ok(Arc::new(NoKeys)),
+        };
+        Model { position, kind, text, fold, unfolded: Arc::new(unfolded) }
+    }
+
     /// What its events make of a state.
     ///
     /// # Errors
@@ -56,6 +70,15 @@ impl Model {
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Model({} at {})", self.kind, self.position)
+    }
+}
+
+/// States have no keys: those that there are have no place, and the others have theirs.
+struct NoKeys;
+
+impl Derive for NoKeys {
+    fn keys(&self, _: &Record, _: &Limits, _: &mut Vec<Key>) -> Result<(), Unmade> {
+        Ok(())
     }
 }
 

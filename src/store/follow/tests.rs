@@ -7,6 +7,7 @@ mod slow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
@@ -19,7 +20,7 @@ use crate::store::check::verify;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::fold::{Effect, Include};
 use crate::store::group::Group;
-use crate::store::snapshot::{Snapshot, Until, Way};
+use crate::store::snapshot::{Direction, Snapshot, Until, Way};
 use crate::store::term::{Key, TermRange, derived_prefix};
 use crate::store::{Durability, Options, Store};
 use crate::time::Timestamp;

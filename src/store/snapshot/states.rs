@@ -151,6 +151,22 @@ impl Snapshot {
         Ok(Some(all))
     }
 
+    /// The ids of a model's entities of which there is no state, because an event could not be folded in, as far as states are kept; so many
+    /// at most.
+    pub fn unfolded(&self, model: &Model, most: usize) -> Result<Vec<String>> {
+        self.read(|view| {
+            let mut ids = Vec::new();
+            if self.index_serves(view, model, &model.unfolded)? {
+                let found = view.read.found(model.position, &model.unfolded.faulty(), |id| {
+                    ids.push(id.to_owned());
+                    Ok(ids.len() < most)
+                });
+                unless_damaged(found)?;
+            }
+            Ok(ids)
+        })
+    }
+
     fn index_serves(&self, view: &View, model: &Model, finder: &Finder) -> Result<bool> {
         Ok(view.checkpoint <= self.head
             && view.read.followed(model.position)? == Some(view.checkpoint)
@@ -373,7 +389,7 @@ impl Warm {
         for position in first..=head {
             events.push(view.tails.get(position).ok_or_else(|| view.missing(position))?);
         }
-        for (id, positions) in touched_by(model, &**fold, first, &events)? {
+        for (id, positions) in touched_by(model, fold, first, &events)? {
             let mut folded = match self.states.get(&id) {
                 Some(None) => continue,
                 Some(Some(bytes)) => Kept::open(bytes)?.to_folded(limits)?,

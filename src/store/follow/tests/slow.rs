@@ -173,3 +173,26 @@ fn a_view_that_cannot_be_evaluated_says_so_and_nothing_waits_for_it() {
     assert!(store.wait_for_indexes(Duration::from_secs(60)).unwrap());
     store.close().unwrap();
 }
+
+#[test]
+fn many_definitions_are_brought_up_together() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    append(&store, "Order.made", 20);
+    store.checkpoint().unwrap();
+    let kinds: Vec<String> = (0..300).map(|n| format!("Kind{n}")).collect();
+    let event = |kind: &String| {
+        NewEvent::new(model::DEFINED).on((model::KIND, kind.as_str())).member(model::TEXT, kind.as_str())
+    };
+    let events = kinds.iter().map(event).collect();
+    store.append(Group { events, internal: true, ..Group::default() }).unwrap();
+    store.checkpoint().unwrap();
+    let before = disk.counts().syncs;
+    assert!(store.wait_for_indexes(Duration::from_secs(120)).unwrap());
+    let syncs = disk.counts().syncs - before;
+    assert!(syncs < 100, "{syncs} syncs for {} definitions", kinds.len());
+    for kind in &kinds {
+        assert_eq!(store.snapshot().way_to_states(kind).unwrap(), Way::Kept, "{kind}");
+    }
+    assert!(verify(&store.snapshot()).unwrap().faults.is_empty());
+}
