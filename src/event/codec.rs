@@ -64,13 +64,26 @@ pub(crate) fn encode(
 ) {
     let start = out.len();
     out.extend_from_slice(&[0; LEAD]);
-    let timestamp = new.timestamp.filter(|t| *t != assigned.recorded);
-    let target_kind = target.is_some_and(|t| t.kind() != kind.prefix());
+    put_header(out, new, kind, target, assigned);
+    let length = (out.len() - start - LEAD) as u32;
+    out[start + 4..start + LEAD].copy_from_slice(&length.to_be_bytes());
+    let data = new.data.as_bytes();
+    out.extend_from_slice(&(data.len() as u32).to_be_bytes());
+    out.extend_from_slice(data);
+    if !new.metadata.is_empty() {
+        out.extend_from_slice(new.metadata.as_bytes());
+    }
+    let checksum = checksum(assigned.position, &out[start + 4..]);
+    out[start..start + 4].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// Which of the members that need not be there are, a bit each.
+fn mask_of(new: &NewEvent, kind: &EventType, target: Option<&Entity>, assigned: &Assigned) -> u32 {
     let mut mask = 0;
     let mut has = |bit: u32, there: bool| mask |= if there { bit } else { 0 };
-    has(TIMESTAMP, timestamp.is_some());
+    has(TIMESTAMP, new.timestamp.is_some_and(|timestamp| timestamp != assigned.recorded));
     has(TARGET, target.is_some());
-    has(TARGET_KIND, target_kind);
+    has(TARGET_KIND, target.is_some_and(|target| target.kind() != kind.prefix()));
     has(ACTOR, new.actor.is_some());
     has(PRODUCER, new.producer.is_some());
     has(PRODUCER_VERSION, new.producer.as_ref().is_some_and(|p| p.version.is_some()));
@@ -83,7 +96,17 @@ pub(crate) fn encode(
     has(KEY, new.key.is_some());
     has(SEAL, assigned.seal.is_some());
     has(GIVEN_ID, !assigned.own_id);
+    mask
+}
 
+fn put_header(
+    out: &mut Vec<u8>,
+    new: &NewEvent,
+    kind: &EventType,
+    target: Option<&Entity>,
+    assigned: &Assigned,
+) {
+    let mask = mask_of(new, kind, target, assigned);
     let mut header = Header(out);
     header.put(&mask);
     header.put(&assigned.version.0);
@@ -93,11 +116,11 @@ pub(crate) fn encode(
     }
     header.put(kind.as_str());
     header.time(assigned.recorded);
-    if let Some(timestamp) = timestamp {
+    if let Some(timestamp) = new.timestamp.filter(|_| mask & TIMESTAMP != 0) {
         header.time(timestamp);
     }
     if let Some(target) = target {
-        if target_kind {
+        if mask & TARGET_KIND != 0 {
             header.put(target.kind());
         }
         header.put(target.id());
@@ -132,17 +155,6 @@ pub(crate) fn encode(
         header.bytes(&seal.content);
         header.put(&seal.count);
     }
-
-    let length = (out.len() - start - LEAD) as u32;
-    out[start + 4..start + LEAD].copy_from_slice(&length.to_be_bytes());
-    let data = new.data.as_bytes();
-    out.extend_from_slice(&(data.len() as u32).to_be_bytes());
-    out.extend_from_slice(data);
-    if !new.metadata.is_empty() {
-        out.extend_from_slice(new.metadata.as_bytes());
-    }
-    let checksum = checksum(assigned.position, &out[start + 4..]);
-    out[start..start + 4].copy_from_slice(&checksum.to_be_bytes());
 }
 
 pub(crate) fn checksum(position: Position, bytes: &[u8]) -> u32 {

@@ -14,7 +14,7 @@ use crate::event::record::Record;
 use crate::pattern::Pattern;
 use crate::plan::field::{Step, Way};
 use crate::plan::verb::Verb;
-use crate::store::catalog::{self, Model};
+use crate::store::catalog::{self, DefinedView, Model};
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::term::Term;
 use crate::value::{Object, Value};
@@ -91,7 +91,45 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
     } else if is_kind {
         notices.push(format!("{} is not defined: its events are merged", Name(name)));
     }
-    for verb in catalog.verbs() {
+    verbs_of(snapshot, name, &mut rows, &mut notices)?;
+    for program in catalog.programs().filter(|program| program.name == name) {
+        let earlier = snapshot.version(&program.target()?)?;
+        let said = (program.kind.word(), program.name.as_str());
+        rows.push(definition(snapshot, said, &program.text, program.position, earlier)?);
+        rows.push(program::one(snapshot, program)?);
+    }
+    if let Some(view) = catalog.view(name) {
+        describe_view(snapshot, view, &mut rows, &mut notices)?;
+    }
+    for (added, rule) in snapshot.added_verbs() {
+        if added == name || rule.kind() == name {
+            rows.push(fields([
+                ("verb", added.as_str().into()),
+                ("on", rule.kind().into()),
+                ("state", ADDED.into()),
+            ]));
+            notices.push(format!(
+                "{} is a verb of this program: what it decides is not in the log",
+                Name(&added)
+            ));
+        }
+    }
+    let types = if is_kind { of_kind(snapshot, name)? } else { Vec::new() };
+    indexes_of(snapshot, name, is_kind, &types, &mut rows, &mut notices)?;
+    let mut cut = Vec::new();
+    for (kind, term) in &types {
+        describe_type(snapshot, kind, term, &mut rows, &mut cut)?;
+    }
+    notices.extend(cut);
+    if !types.is_empty() {
+        notices.push(format!("fields are those of the newest {LOOKED_AT} events of each type, at most"));
+    }
+    Ok(Answer { notices, ..Answer::rows(rows.into_iter().map(Ok)) })
+}
+
+/// The verb of this name, and those of a kind of this name.
+fn verbs_of(snapshot: &Snapshot, name: &str, rows: &mut Vec<Row>, notices: &mut Vec<String>) -> Result<()> {
+    for verb in snapshot.indexes().verbs() {
         // Of a verb that this version does not understand it is not known of which entities it is.
         let defined = Defined::of(&verb.text).ok();
         let is_of = |kind: &str| defined.as_ref().is_some_and(|defined| defined.verb.kind == kind);
@@ -111,43 +149,44 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
         }
         rows.push(told.into());
     }
-    for program in catalog.programs().filter(|program| program.name == name) {
-        let earlier = snapshot.version(&program.target()?)?;
-        let said = (program.kind.word(), program.name.as_str());
-        rows.push(definition(snapshot, said, &program.text, program.position, earlier)?);
-        rows.push(program::one(snapshot, program)?);
+    Ok(())
+}
+
+fn describe_view(
+    snapshot: &Snapshot,
+    view: &DefinedView,
+    rows: &mut Vec<Row>,
+    notices: &mut Vec<String>,
+) -> Result<()> {
+    let earlier = snapshot.version(&view.target()?)?;
+    let row = definition(snapshot, ("view", &view.name), &view.text, view.position, earlier)?;
+    let Row::Fields(told) = row else { return Err(Error::corrupt("a view", "no definition")) };
+    let mut told = Arc::unwrap_or_clone(told);
+    told.insert("percent".to_owned(), super::view::percent(snapshot, view)?);
+    if let Ok(columns) = super::view::columns(view) {
+        told.insert("columns".to_owned(), Value::Array(columns.into_iter().map(Value::from).collect()));
+    } else {
+        let shown = Name(&view.name);
+        notices.push(format!("this version does not understand how the view {shown} is defined"));
     }
-    if let Some(view) = catalog.view(name) {
-        let earlier = snapshot.version(&view.target()?)?;
-        let row = definition(snapshot, ("view", name), &view.text, view.position, earlier)?;
-        let Row::Fields(told) = row else { return Err(Error::corrupt("a view", "no definition")) };
-        let mut told = Arc::unwrap_or_clone(told);
-        told.insert("percent".to_owned(), super::view::percent(snapshot, view)?);
-        if let Ok(columns) = super::view::columns(view) {
-            told.insert("columns".to_owned(), Value::Array(columns.into_iter().map(Value::from).collect()));
-        } else {
-            notices.push(format!("this version does not understand how the view {} is defined", Name(name)));
-        }
-        rows.push(told.into());
-        notices.extend(super::view::progress(snapshot, view)?);
-    }
-    for (added, rule) in snapshot.added_verbs() {
-        if added == name || rule.kind() == name {
-            rows.push(fields([
-                ("verb", added.as_str().into()),
-                ("on", rule.kind().into()),
-                ("state", ADDED.into()),
-            ]));
-            notices.push(format!(
-                "{} is a verb of this program: what it decides is not in the log",
-                Name(&added)
-            ));
-        }
-    }
-    let types = if is_kind { of_kind(snapshot, name)? } else { Vec::new() };
+    rows.push(told.into());
+    notices.extend(super::view::progress(snapshot, view)?);
+    Ok(())
+}
+
+/// The indexes of this name, and those that are about a kind of this name.
+fn indexes_of(
+    snapshot: &Snapshot,
+    name: &str,
+    is_kind: bool,
+    types: &[(String, Term)],
+    rows: &mut Vec<Row>,
+    notices: &mut Vec<String>,
+) -> Result<()> {
+    let catalog = snapshot.indexes();
     for index in catalog.iter() {
         let newest = catalog.get(index.name()).is_some_and(|newest| newest.position == index.position);
-        if newest && (index.name() == name || is_kind && concerns(index.on(), name, &types)) {
+        if newest && (index.name() == name || is_kind && concerns(index.on(), name, types)) {
             let on = index.on().to_string();
             rows.push(self::index(snapshot, (index.name(), &on, index.text()), index.position)?);
             let why = index.why_not_kept().or_else(|| super::index::failure(snapshot, index.position));
@@ -160,31 +199,35 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
         let why = super::index::failure(snapshot, finder.position);
         notices.extend(why.map(|why| format!("the index {} is not kept: {why}", Name(&finder.name))));
     }
-    let mut cut = Vec::new();
-    for (kind, term) in &types {
-        let Row::Fields(told) = show::one_type(snapshot, kind, term.clone())? else { continue };
-        let mut told = Arc::unwrap_or_clone(told);
-        let sample = sample(snapshot, term)?;
-        told.insert("looked".to_owned(), (sample.events as u64).into());
-        rows.push(told.into());
-        if sample.members.len() > MEMBERS {
-            cut.push(format!("{kind} has {} fields: {MEMBERS} of them are told", sample.members.len()));
-        }
-        for (path, seen) in sample.members.iter().take(MEMBERS) {
-            rows.push(fields([
-                ("type", kind.as_str().into()),
-                ("field", path.as_str().into()),
-                ("is", seen.kinds.keys().copied().collect::<Vec<_>>().join(", ").into()),
-                ("in", seen.events.into()),
-                ("of", (sample.events as u64).into()),
-            ]));
-        }
+    Ok(())
+}
+
+/// A type, and the members of its data.
+fn describe_type(
+    snapshot: &Snapshot,
+    kind: &str,
+    term: &Term,
+    rows: &mut Vec<Row>,
+    notices: &mut Vec<String>,
+) -> Result<()> {
+    let Row::Fields(told) = show::one_type(snapshot, kind, term.clone())? else { return Ok(()) };
+    let mut told = Arc::unwrap_or_clone(told);
+    let sample = sample(snapshot, term)?;
+    told.insert("looked".to_owned(), (sample.events as u64).into());
+    rows.push(told.into());
+    if sample.members.len() > MEMBERS {
+        notices.push(format!("{kind} has {} fields: {MEMBERS} of them are told", sample.members.len()));
     }
-    notices.extend(cut);
-    if !types.is_empty() {
-        notices.push(format!("fields are those of the newest {LOOKED_AT} events of each type, at most"));
+    for (path, seen) in sample.members.iter().take(MEMBERS) {
+        rows.push(fields([
+            ("type", kind.into()),
+            ("field", path.as_str().into()),
+            ("is", seen.kinds.keys().copied().collect::<Vec<_>>().join(", ").into()),
+            ("in", seen.events.into()),
+            ("of", (sample.events as u64).into()),
+        ]));
     }
-    Ok(Answer { notices, ..Answer::rows(rows.into_iter().map(Ok)) })
+    Ok(())
 }
 
 /// What is defined, with who said so, when and where, and how often something else was said before.

@@ -332,34 +332,56 @@ fn field(path: &Path, event: &Event) -> Worth {
     }
 }
 
+/// `OR` is decided by one that is true, `AND` by one that is false; else by one of which it is not known.
+fn decided_by(deciding: bool, terms: &[Worth]) -> Option<bool> {
+    let truths: Vec<_> = terms.iter().map(truth).collect();
+    if truths.contains(&Some(deciding)) {
+        Some(deciding)
+    } else if truths.contains(&None) {
+        None
+    } else {
+        Some(!deciding)
+    }
+}
+
+fn contains(subject: &Worth, item: &Worth) -> Option<bool> {
+    match (subject, item) {
+        (Worth::Text(text), Worth::Text(part)) => Some(text.contains(part)),
+        (Json(Value::Array(items)), item) => Some(items.iter().any(|one| equal(&of(one), item))),
+        _ => None,
+    }
+}
+
+/// What a row has by itself: a group knows its keys by what they say, and columns by their names.
+fn worth_in_row(expr: &Expr, scope: &Scope<'_>) -> Option<Worth> {
+    let Scope::Row { row, clauses } = scope else { return None };
+    if let Some(key) = clauses.group.iter().position(|item| item.expr == *expr) {
+        return Some(row.group[key].clone());
+    }
+    if let ExprKind::Field(path) = &expr.kind
+        && path.steps.is_empty()
+    {
+        if let Some(key) = clauses.group.iter().position(|item| name(item) == path.first.text) {
+            return Some(row.group[key].clone());
+        }
+        if let Some(item) = clauses.select.iter().find(|item| name(item) == path.first.text)
+            && item.alias.is_some()
+        {
+            return Some(worth(&item.expr, scope));
+        }
+    }
+    if let ExprKind::Call { name, args } = &expr.kind
+        && let Some(worth) = aggregate(&name.text, args.first(), &row.events)
+    {
+        return Some(worth);
+    }
+    clauses.group.is_empty().then(|| worth(expr, &Scope::Event(row.events[0])))
+}
+
 fn worth(expr: &Expr, scope: &Scope<'_>) -> Worth {
     let all = |exprs: &[Expr]| -> Vec<Worth> { exprs.iter().map(|expr| worth(expr, scope)).collect() };
-    if let Scope::Row { row, clauses } = scope {
-        // A group knows its keys by what they say, and columns by their names.
-        let key = clauses.group.iter().position(|item| item.expr == *expr);
-        if let Some(key) = key {
-            return row.group[key].clone();
-        }
-        if let ExprKind::Field(path) = &expr.kind
-            && path.steps.is_empty()
-        {
-            if let Some(key) = clauses.group.iter().position(|item| name(item) == path.first.text) {
-                return row.group[key].clone();
-            }
-            if let Some(item) = clauses.select.iter().find(|item| name(item) == path.first.text)
-                && item.alias.is_some()
-            {
-                return worth(&item.expr, scope);
-            }
-        }
-        if let ExprKind::Call { name, args } = &expr.kind
-            && let Some(worth) = aggregate(&name.text, args.first(), &row.events)
-        {
-            return worth;
-        }
-        if clauses.group.is_empty() {
-            return worth(expr, &Scope::Event(row.events[0]));
-        }
+    if let Some(worth) = worth_in_row(expr, scope) {
+        return worth;
     }
     let negated = |truth: Option<bool>, negated: bool| truth_of(truth.map(|truth| truth != negated));
     match &expr.kind {
@@ -383,26 +405,8 @@ fn worth(expr: &Expr, scope: &Scope<'_>) -> Worth {
                 members.map(|(key, expr)| (key.text.clone(), told(&worth(expr, scope)))).collect(),
             ))
         }
-        ExprKind::Or(terms) => {
-            let truths: Vec<_> = all(terms).iter().map(truth).collect();
-            truth_of(if truths.contains(&Some(true)) {
-                Some(true)
-            } else if truths.contains(&None) {
-                None
-            } else {
-                Some(false)
-            })
-        }
-        ExprKind::And(terms) => {
-            let truths: Vec<_> = all(terms).iter().map(truth).collect();
-            truth_of(if truths.contains(&Some(false)) {
-                Some(false)
-            } else if truths.contains(&None) {
-                None
-            } else {
-                Some(true)
-            })
-        }
+        ExprKind::Or(terms) => truth_of(decided_by(true, &all(terms))),
+        ExprKind::And(terms) => truth_of(decided_by(false, &all(terms))),
         ExprKind::Not(inner) => negated(truth(&worth(inner, scope)), true),
         ExprKind::Negate(inner) => match worth(inner, scope) {
             Number(n) => Number(-n),
@@ -427,23 +431,13 @@ fn worth(expr: &Expr, scope: &Scope<'_>) -> Worth {
             negated(Some(found), *not)
         }
         ExprKind::Contains { subject, negated: not, item } => {
-            let found = match (worth(subject, scope), worth(item, scope)) {
-                (Worth::Text(text), Worth::Text(part)) => Some(text.contains(&part)),
-                (Json(Value::Array(items)), item) => Some(items.iter().any(|one| equal(&of(one), &item))),
-                _ => None,
-            };
-            negated(found, *not)
+            negated(contains(&worth(subject, scope), &worth(item, scope)), *not)
         }
         ExprKind::Between { subject, negated: not, low, high } => {
             let subject = worth(subject, scope);
             let above = compare(&subject, Comparison::GreaterOrEqual, &worth(low, scope));
             let below = compare(&subject, Comparison::LessOrEqual, &worth(high, scope));
-            let both = match (above, below) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), Some(true)) => Some(true),
-                _ => None,
-            };
-            negated(both, *not)
+            negated(decided_by(false, &[above, below].map(truth_of)), *not)
         }
         ExprKind::In { subject, negated: not, items } => {
             let subject = worth(subject, scope);

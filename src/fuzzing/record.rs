@@ -308,17 +308,11 @@ fn row(bytes: &[u8], times: usize) -> bool {
     true
 }
 
-/// An input for each form, of what is really stored.
+/// An event with as little as there can be, and one with all.
 #[cfg(test)]
-pub(super) fn seeds() -> Vec<Vec<u8>> {
-    use crate::event::{Producer, Seal};
-    use crate::time::Timestamp;
+fn two_events() -> [NewEvent; 2] {
+    use crate::event::Producer;
 
-    let framed = |form: u8, rest: &[u8]| [&[form, 1], rest].concat();
-    let keyed = |form: u8, key: &[u8], value: &[u8]| {
-        // A checksum is put behind it.
-        framed(form, &[&[key.len() as u8], key, value].concat())
-    };
     let small = NewEvent::new("Order.paid").on(("Order", 42));
     let full = NewEvent::new("Order.paid")
         .on(("Invoice", "INV-9"))
@@ -338,8 +332,22 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         .index("customer", "c-7")
         .index("total", 9.5)
         .key("req-1");
+    [small, full]
+}
+
+/// An input for each form, of what is really stored.
+#[cfg(test)]
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    use crate::event::Seal;
+    use crate::time::Timestamp;
+
+    let framed = |form: u8, rest: &[u8]| [&[form, 1], rest].concat();
+    let keyed = |form: u8, key: &[u8], value: &[u8]| {
+        // A checksum is put behind it.
+        framed(form, &[&[key.len() as u8], key, value].concat())
+    };
     let (mut seeds, mut events) = (Vec::new(), Vec::new());
-    for new in [small, full] {
+    for new in two_events() {
         let id = EventId::new("018f2f6e-7a30-7000-8000-000000000001").unwrap();
         let assigned = Assigned {
             position: Position(7),
@@ -388,14 +396,16 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     seeds.push(keyed(4, b"checkpoint", &9_u64.to_be_bytes()));
     seeds.push(framed(5, b"018f2f6e-7a30-7000-8000-000000000001"));
     seeds.push(framed(5, b"mine"));
-    for line in [
-        r#"{"type":"paid","_id":"e1","_actorType":"Till","_actorId":4,"_modelType":"Order","_modelId":"42","_createdOn":"2024-01-01","_createdBy":"Cashier","_createdById":"c","_createdByVersion":3,"_createdByVector":"a:1;b:2","_initiatedBy":"Pay","_initiatedById":"p1","_actorNamespace":"shop","_indexBy":["total"],"total":10}"#,
-        r#"{"_type":"A.b","_indexBy":{"x":1,"y":"z"},"id":7}"#,
-        r#"{"type":"A.b","cause":{"position":3},"tags":{"x":true},"data":{"a":-0.0,"b":1e300}}"#,
-        r#"{"specversion":"1.0","id":"A-1","source":"/s","type":"com.example.paid","subject":"a.jpg","datacontenttype":"image/jpeg","on":true,"data_base64":"/9g="}"#,
-        r#"{"specversion":"1.0","id":"1","source":"/s","type":"a.b","data":{"data_value":[null]},"bygone":"{\"metadata\":{\"a\":{}}}"}"#,
-    ] {
-        seeds.push(framed(6, line.as_bytes()));
-    }
+    seeds.extend(LINES.iter().map(|line| framed(6, line.as_bytes())));
     seeds
 }
+
+/// Lines of JSON in each form, with what is seldom there.
+#[cfg(test)]
+const LINES: [&str; 5] = [
+    r#"{"type":"paid","_id":"e1","_actorType":"Till","_actorId":4,"_modelType":"Order","_modelId":"42","_createdOn":"2024-01-01","_createdBy":"Cashier","_createdById":"c","_createdByVersion":3,"_createdByVector":"a:1;b:2","_initiatedBy":"Pay","_initiatedById":"p1","_actorNamespace":"shop","_indexBy":["total"],"total":10}"#,
+    r#"{"_type":"A.b","_indexBy":{"x":1,"y":"z"},"id":7}"#,
+    r#"{"type":"A.b","cause":{"position":3},"tags":{"x":true},"data":{"a":-0.0,"b":1e300}}"#,
+    r#"{"specversion":"1.0","id":"A-1","source":"/s","type":"com.example.paid","subject":"a.jpg","datacontenttype":"image/jpeg","on":true,"data_base64":"/9g="}"#,
+    r#"{"specversion":"1.0","id":"1","source":"/s","type":"a.b","data":{"data_value":[null]},"bygone":"{\"metadata\":{\"a\":{}}}"}"#,
+];

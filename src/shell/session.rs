@@ -315,24 +315,29 @@ impl Session {
             self.flush()?;
             say("");
         }
-        // At a prompt one goes on meanwhile. Elsewhere what comes next may ask for it, and after the last statement there is no one to
-        // build it; who interrupts this leaves the rest to the next opening.
         if statement.defines_index() && !self.prompt {
-            self.flush()?;
-            while !self.db().wait_for_indexes(BUILDING).map_err(Failure::from)? {
-                if cancel.is_cancelled() {
-                    return Err(Failure::Interrupted);
-                }
-                if self.limit.is_some_and(|limit| limit <= started.elapsed()) {
-                    break;
-                }
-            }
+            self.wait_for_indexes(&cancel, started)?;
         }
         self.renderer.done(number, rows, &mut self.out).map_err(Failure::output)?;
         if repeated && self.format != Format::Json {
             self.notice("the key was met before: this is the first outcome, nothing was written");
         }
         self.say_footer(rows, started)
+    }
+
+    /// At a prompt one goes on meanwhile. Elsewhere what comes next may ask for it, and after the last statement there is no one to
+    /// build it; who interrupts this leaves the rest to the next opening.
+    fn wait_for_indexes(&mut self, cancel: &bygone::Cancel, started: Instant) -> Result<(), Failure> {
+        self.flush()?;
+        while !self.db().wait_for_indexes(BUILDING).map_err(Failure::from)? {
+            if cancel.is_cancelled() {
+                return Err(Failure::Interrupted);
+            }
+            if self.limit.is_some_and(|limit| limit <= started.elapsed()) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Lets a subscription that has a name go on behind what was printed, once that is out of this program.

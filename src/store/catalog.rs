@@ -16,6 +16,9 @@
 //!
 //! The store cannot work out expressions: it is given a [`Compile`] as it is opened.
 
+pub(crate) mod change;
+pub(crate) mod definition;
+pub(crate) mod index;
 pub(crate) mod model;
 pub(crate) mod program;
 mod shelf;
@@ -23,11 +26,8 @@ mod tree;
 pub(crate) mod verb;
 pub(crate) mod view;
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::cold::indexes::Backfilled;
 use super::cold::{ColdRead, Log, Postings};
 use super::condition::Condition;
 use super::fold::Fold;
@@ -38,14 +38,17 @@ use super::term::{self, Key, Term};
 use super::verb::Rule;
 use super::view::View;
 use crate::allowance::{Limits, Unmade};
-use crate::entity::{Entity, EventType, Name, Position};
+use crate::entity::{EventType, Name, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
-use crate::event::{Absence, Event, codec};
-use crate::pattern::Pattern;
-use crate::value::Value;
+use crate::event::{Absence, codec};
+pub(crate) use change::Change;
+use definition::{
+    Definition, DefinitionKind, EntityDefinition, FinderDefinition, VerbDefinition, ViewDefinition,
+};
+pub(crate) use index::Index;
 pub(crate) use model::{Finder, Model};
-pub(crate) use program::{ASIDE, Flow, Program, ProgramDefinition, ProgramKind};
+pub(crate) use program::{ASIDE, Flow, Program, ProgramKind};
 use shelf::{OfKinds, Shelf, Shelved};
 pub(crate) use verb::Verb;
 pub(crate) use view::DefinedView;
@@ -126,427 +129,6 @@ fn not_understood(what: &str, name: &str, position: Position, why: &Error) -> Er
             "the {what} {name} is defined at {position} in a way that this version does not understand ({why}); \
              use the version that defined it, or define it anew"
         )),
-    }
-}
-
-/// What is said of an index, understood.
-#[derive(Clone)]
-pub(crate) struct Definition {
-    pub name: String,
-    /// Of which events.
-    pub on: Pattern,
-    /// What of them, as text.
-    pub text: String,
-    /// An index of which nothing is understood is never used.
-    derive: Understood<dyn Derive>,
-    /// It holds the rows of the view of this name, and nobody asks for it by itself.
-    of_view: bool,
-}
-
-/// What is said of an entity, understood.
-#[derive(Debug, Clone)]
-pub(crate) struct EntityDefinition {
-    pub kind: String,
-    pub text: String,
-    fold: Understood<dyn Fold>,
-}
-
-/// What is said of an index of states, understood.
-#[derive(Clone)]
-pub(crate) struct FinderDefinition {
-    pub name: String,
-    /// Of which entities.
-    pub kind: String,
-    /// What of their states, as text.
-    pub text: String,
-    derive: Understood<dyn Derive>,
-}
-
-/// What is said of a verb, understood.
-#[derive(Debug, Clone)]
-pub(crate) struct VerbDefinition {
-    pub name: String,
-    pub text: String,
-    rule: Understood<dyn Rule>,
-}
-
-/// What is said of a view, understood.
-#[derive(Debug, Clone)]
-pub(crate) struct ViewDefinition {
-    pub name: String,
-    pub text: String,
-    view: Understood<dyn View>,
-}
-
-/// A step of the catalog.
-#[derive(Debug, Clone)]
-pub(crate) enum Change {
-    Index(Definition),
-    Finder(FinderDefinition),
-    NoIndex(String),
-    Entity(EntityDefinition),
-    NoEntity(String),
-    Verb(VerbDefinition),
-    NoVerb(String),
-    View(ViewDefinition),
-    NoView(String),
-    Program(ProgramDefinition),
-    NoProgram(ProgramKind, String),
-}
-
-impl Change {
-    /// The verb that it defines.
-    pub fn verb(&self) -> Option<&str> {
-        match self {
-            Change::Verb(verb) => Some(&verb.name),
-            _ => None,
-        }
-    }
-
-    /// Whether it only ends what is defined.
-    pub fn is_drop(&self) -> bool {
-        match self {
-            Change::NoIndex(_)
-            | Change::NoEntity(_)
-            | Change::NoVerb(_)
-            | Change::NoView(_)
-            | Change::NoProgram(..) => true,
-            Change::Index(_)
-            | Change::Finder(_)
-            | Change::Entity(_)
-            | Change::Verb(_)
-            | Change::View(_)
-            | Change::Program(_) => false,
-        }
-    }
-
-    /// What it names, where that is to be a name of its own: what it is, and the name.
-    fn named(&self) -> Option<(&'static str, &str)> {
-        match self {
-            Change::Entity(entity) => Some(("entity", &entity.kind)),
-            Change::Verb(verb) => Some(("verb", &verb.name)),
-            Change::View(view) => Some(("view", &view.name)),
-            Change::Program(program) => Some((program.kind.word(), &program.name)),
-            _ => None,
-        }
-    }
-
-    /// What an event changes; nothing, if it is not about a definition.
-    pub fn of(event: &Event, options: &Options) -> Result<Option<Change>> {
-        Change::said(&event.kind, event.target.as_ref(), |name| event.data.get(name), options, true)
-    }
-
-    /// What an event that is about to be appended changes. Its expression must be understood.
-    pub fn of_new(
-        kind: &EventType,
-        target: Option<&Entity>,
-        member: impl Fn(&str) -> Option<Value>,
-        options: &Options,
-    ) -> Result<Option<Change>> {
-        Change::said(kind, target, member, options, false)
-    }
-
-    fn said(
-        kind: &EventType,
-        target: Option<&Entity>,
-        member: impl Fn(&str) -> Option<Value>,
-        options: &Options,
-        lenient: bool,
-    ) -> Result<Option<Change>> {
-        if !kind.is_internal() {
-            return Ok(None);
-        }
-        let Some(about) = about(kind) else { return Ok(None) };
-        let program = ProgramKind::ALL.into_iter().find(|program| program.target() == about);
-        if program.is_some_and(|program| ![program.defined(), program.dropped()].contains(&kind.as_str())) {
-            // What became of a program is told there, too, and defines nothing.
-            return Ok(None);
-        }
-        let name = target.filter(|target| target.kind() == about).map(|target| target.id().to_owned());
-        let name =
-            name.ok_or_else(|| Error::invalid(kind.as_str(), format!("a target of kind {about}"), "none"))?;
-        let text = |member_name: &str| {
-            let found = member(member_name);
-            let text = found.as_ref().and_then(|value| value.as_text()).map(str::to_owned);
-            let what = || format!("{kind} of {name}");
-            text.ok_or_else(|| Error::invalid(what(), format!("a text `{member_name}`"), "none"))
-        };
-        let understood = |text: &str, error: Error| {
-            let (what, found) = (format!("{kind} of {name}"), format!("{} ({error})", shorten(text)));
-            Error::invalid(what, "a definition that is understood", found)
-        };
-        // A definition that this version does not understand stays, without what works it out.
-        fn named<T>(
-            compiled: Result<(String, T)>,
-            name: &str,
-            lenient: bool,
-            fault: impl FnOnce(Error) -> Error,
-        ) -> Result<Result<T>> {
-            match compiled {
-                Ok((said, compiled)) if said == name => Ok(Ok(compiled)),
-                Err(error) if lenient => Ok(Err(error)),
-                Err(error) => Err(fault(error)),
-                Ok((other, _)) => {
-                    let other = Error::invalid("a definition", format!("one of {name}"), other);
-                    if lenient { Ok(Err(other)) } else { Err(other) }
-                }
-            }
-        }
-        match kind.as_str() {
-            DROPPED => Ok(Some(Change::NoIndex(name))),
-            model::DROPPED => Ok(Some(Change::NoEntity(name))),
-            verb::DROPPED => Ok(Some(Change::NoVerb(name))),
-            DEFINED => {
-                let kind = member("of");
-                let kind = kind.as_ref().and_then(|kind| kind.as_text());
-                let said = text("as")?;
-                let derive = match options.compiler().and_then(|compiler| compiler.index(&said)) {
-                    Ok(derive) if derive.is_of_states() == kind.is_some() => Ok(derive),
-                    Err(error) if lenient => Err(error),
-                    Err(error) => return Err(understood(&said, error)),
-                    Ok(_) => {
-                        let what = format!("{} of {name}", DEFINED);
-                        let expected = "`of` a kind for its states, or `on` a pattern";
-                        let other = Error::invalid(what, expected, said.as_str());
-                        if !lenient {
-                            return Err(other);
-                        }
-                        Err(other)
-                    }
-                };
-                Ok(Some(match kind {
-                    Some(kind) => {
-                        Change::Finder(FinderDefinition { name, kind: kind.to_owned(), text: said, derive })
-                    }
-                    None => {
-                        let on = text("on")?.parse()?;
-                        Change::Index(Definition { name, on, text: said, derive, of_view: false })
-                    }
-                }))
-            }
-            model::DEFINED => {
-                let text = text(model::TEXT)?;
-                let compiled = options.compiler().and_then(|compiler| compiler.entity(&text));
-                let fold = named(compiled, &name, lenient, |error| understood(&text, error))?;
-                Ok(Some(Change::Entity(EntityDefinition { kind: name, text, fold })))
-            }
-            verb::DEFINED => {
-                let text = text(model::TEXT)?;
-                let compiled = options.compiler().and_then(|compiler| compiler.verb(&text));
-                let rule = named(compiled, &name, lenient, |error| understood(&text, error))?;
-                Ok(Some(Change::Verb(VerbDefinition { name, text, rule })))
-            }
-            view::DROPPED => Ok(Some(Change::NoView(name))),
-            view::DEFINED => {
-                let text = text(model::TEXT)?;
-                let compiled = options.compiler().and_then(|compiler| compiler.view(&text));
-                let view = named(compiled, &name, lenient, |error| understood(&text, error))?;
-                Ok(Some(Change::View(ViewDefinition { name, text, view })))
-            }
-            other => match program {
-                Some(program) if program.dropped() == other => Ok(Some(Change::NoProgram(program, name))),
-                Some(kind) => {
-                    let text = text(model::TEXT)?;
-                    let compiled = options.compiler().and_then(|compiler| compiler.program(kind, &text));
-                    let flow = named(compiled, &name, lenient, |error| understood(&text, error))?;
-                    // What runs one that is not understood says why it cannot.
-                    let (flow, goes_on) = (flow.unwrap_or_default(), member(ASIDE).is_none());
-                    Ok(Some(Change::Program(ProgramDefinition { kind, name, text, flow, goes_on })))
-                }
-                None => Err(Error::invalid(
-                    "the type of an event about a definition",
-                    TYPES.iter().flatten().copied().collect::<Vec<_>>().join(", "),
-                    other,
-                )),
-            },
-        }
-    }
-}
-
-/// The types of events that define something or end that, but for programs.
-const TYPES: [[&str; 2]; 4] = [
-    [DEFINED, DROPPED],
-    [model::DEFINED, model::DROPPED],
-    [verb::DEFINED, verb::DROPPED],
-    [view::DEFINED, view::DROPPED],
-];
-
-/// The kind of what an event of the database's own is about, if it is about a definition.
-fn about(kind: &EventType) -> Option<&'static str> {
-    let kinds = [KIND, model::KIND, verb::KIND, view::KIND];
-    let kinds = kinds.into_iter().chain(ProgramKind::ALL.map(ProgramKind::target));
-    let of = |about: &&str| kind.as_str().strip_prefix(about).is_some_and(|rest| rest.starts_with('.'));
-    kinds.into_iter().find(of)
-}
-
-/// An index, from its definition on.
-pub(crate) struct Index {
-    /// Where its definition is. Its own lists belong to that, so that another of this name has others.
-    pub position: Position,
-    definition: Definition,
-    /// Up to where it holds what lies before the definition.
-    backfilled: AtomicU64,
-    /// It was not kept up: it holds nothing that can be relied on.
-    invalid: AtomicBool,
-}
-
-impl Index {
-    fn new(position: Position, definition: Definition) -> Index {
-        Index { position, definition, backfilled: AtomicU64::new(0), invalid: AtomicBool::new(false) }
-    }
-
-    pub fn name(&self) -> &str {
-        &self.definition.name
-    }
-
-    /// Whether it holds the rows of a view.
-    pub fn is_of_view(&self) -> bool {
-        self.definition.of_view
-    }
-
-    /// Of which events.
-    pub fn on(&self) -> &Pattern {
-        &self.definition.on
-    }
-
-    /// What of them, in the canonical text of the expression.
-    pub fn text(&self) -> &str {
-        &self.definition.text
-    }
-
-    /// Whether it holds every event that it is to hold. Only then it answers anything.
-    pub fn is_complete(&self) -> bool {
-        self.is_kept() && self.backfilled() >= self.position.0
-    }
-
-    /// Whether it holds, or will hold, every event that it is to hold; otherwise only a new definition helps.
-    pub fn is_kept(&self) -> bool {
-        self.is_understood() && !self.invalid.load(Ordering::Acquire)
-    }
-
-    /// Why it does not answer, and what to do; nothing, where it will.
-    pub fn why_not_kept(&self) -> Option<String> {
-        if let Err(error) = &self.definition.derive {
-            return Some(not_understood("index", self.name(), self.position, error).to_string());
-        }
-        let why = "events are missing in it, because it could not be evaluated when they were written";
-        (!self.is_kept()).then(|| format!("{why}; define it anew"))
-    }
-
-    /// Says that its expression could not be evaluated for an event that is in the log all the same.
-    pub(super) fn set_invalid(&self) {
-        self.invalid.store(true, Ordering::Release);
-    }
-
-    /// Whether this version can work out its expression.
-    pub fn is_understood(&self) -> bool {
-        self.definition.derive.is_ok()
-    }
-
-    /// Up to where it holds what lies before its definition.
-    pub fn backfilled(&self) -> u64 {
-        self.backfilled.load(Ordering::Acquire)
-    }
-
-    pub(super) fn set_backfilled(&self, backfilled: Backfilled) {
-        match backfilled {
-            Backfilled::Through(through) => self.backfilled.store(through, Ordering::Release),
-            Backfilled::Invalid => self.set_invalid(),
-        }
-    }
-
-    /// How much of what lies before its definition it holds, of a hundred.
-    pub fn percent(&self) -> u64 {
-        let percent = u128::from(self.backfilled()) * 100 / u128::from(self.position.0.max(1));
-        u64::try_from(percent.min(100)).unwrap_or(100)
-    }
-
-    /// The list of what it holds under a key; none for a key that it cannot hold.
-    pub fn term(&self, key: &Key) -> Option<Term> {
-        Term::derived(self.position, key)
-    }
-
-    /// What it holds an event under; nothing, if it is not of such events.
-    pub fn keys(&self, event: &Record, limits: &Limits) -> Result<Vec<Key>, Unmade> {
-        let mut keys = Vec::new();
-        if let Ok(derive) = &self.definition.derive
-            && self.definition.on.matches_text(event.kind())
-        {
-            derive.keys(event, limits, &mut keys)?;
-        }
-        Ok(keys)
-    }
-
-    /// Why there is nothing of an event in it, and what to do.
-    fn unmade(&self, unmade: Unmade) -> Error {
-        let (what, drop) = if self.is_of_view() { ("view", "DROP VIEW") } else { ("index", "DROP INDEX") };
-        match Error::from(unmade) {
-            Error::Invalid { expected, found, .. } => {
-                let found = format!("{found}; or {drop} {}", Name(self.name()));
-                Error::invalid(format!("the {what} {}", Name(self.name())), expected, found)
-            }
-            error => error,
-        }
-    }
-
-    /// Whether it can hold such a value.
-    pub fn holds(&self, key: &Key) -> bool {
-        self.term(key).is_some()
-    }
-
-    /// Adds the terms of an event, each once. Where it cannot be evaluated for it, there are none, and it says why.
-    pub(super) fn terms(
-        &self,
-        event: &Record,
-        limits: &Limits,
-        terms: &mut Vec<Term>,
-    ) -> Result<Option<Error>> {
-        let keys = match self.keys(event, limits) {
-            Ok(keys) => keys,
-            Err(Unmade::Ended(error)) => return Err(error),
-            Err(unmade) => return Ok(Some(self.unmade(unmade))),
-        };
-        let first = terms.len();
-        terms.extend(keys.iter().filter_map(|key| self.term(key)));
-        if terms.len() > first + 1 {
-            let mut own = terms.split_off(first);
-            own.sort_unstable();
-            own.dedup();
-            terms.append(&mut own);
-        }
-        Ok(None)
-    }
-}
-
-impl fmt::Debug for Definition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ON '{}' AS {}", self.name, self.on, self.text)
-    }
-}
-
-impl fmt::Debug for FinderDefinition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} OF {} AS {}", self.name, self.kind, self.text)
-    }
-}
-
-impl fmt::Debug for Index {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Index({:?} at {}, {}%)", self.definition, self.position, self.percent())
-    }
-}
-
-impl Shelved for Index {
-    fn name(&self) -> &str {
-        &self.definition.name
-    }
-
-    fn position(&self) -> Position {
-        self.position
-    }
-
-    fn sort(&self) -> u8 {
-        u8::from(self.is_of_view())
     }
 }
 
@@ -701,13 +283,26 @@ impl Catalog {
 
     /// What bears a name already, other than what a change says anew.
     pub(super) fn taken(&self, change: &Change) -> Option<(&'static str, Position)> {
-        let (what, name) = change.named()?;
-        let model = self.model(name).map(|model| ("entity", model.position));
-        let verb = self.verb(name).map(|verb| ("verb", verb.position));
-        let view = self.view(name).map(|view| ("view", view.position));
-        let programs = ProgramKind::ALL.into_iter().filter_map(|kind| self.program(kind, name));
-        let programs = programs.map(|program| (program.kind.word(), program.position));
-        model.into_iter().chain(verb).chain(view).chain(programs).find(|(other, _)| *other != what)
+        let Change::Define(definition) = change else { return None };
+        let (kind, name) = (definition.kind(), definition.name());
+        let others =
+            DefinitionKind::ALL.into_iter().filter(|other| other.has_names_of_its_own() && *other != kind);
+        let mut others = others.filter_map(|other| Some((other.word(), self.defined(other, name)?)));
+        others.next().filter(|_| kind.has_names_of_its_own())
+    }
+
+    /// Where the newest definition of a kind and a name is.
+    pub fn defined(&self, kind: DefinitionKind, name: &str) -> Option<Position> {
+        match kind {
+            DefinitionKind::Index => self
+                .get(name)
+                .map(|index| index.position)
+                .max(self.finder(name).map(|finder| finder.position)),
+            DefinitionKind::Entity => self.model(name).map(|model| model.position),
+            DefinitionKind::Verb => self.verb(name).map(|verb| verb.position),
+            DefinitionKind::View => self.view(name).map(|view| view.position),
+            DefinitionKind::Program(kind) => self.program(kind, name).map(|program| program.position),
+        }
     }
 
     /// The indexes of the states of a kind, those of views, and the one that leads to what cannot be folded, too.
@@ -767,34 +362,48 @@ impl Catalog {
     /// Goes through a change.
     fn change(&mut self, position: Position, change: Change) {
         match change {
-            Change::Index(definition) => {
+            Change::Define(definition) => self.define(position, definition),
+            Change::Drop(DefinitionKind::Index, name) => {
+                self.indexes.remove_named(PLAIN, &name);
+                self.end_finder(&name);
+            }
+            Change::Drop(DefinitionKind::Entity, kind) => self.end_model(&kind),
+            Change::Drop(DefinitionKind::Verb, name) => self.verbs.remove_named(PLAIN, &name),
+            Change::Drop(DefinitionKind::View, name) => {
+                while let Some(view) = self.view(&name).cloned() {
+                    self.end_view(&view);
+                }
+            }
+            Change::Drop(DefinitionKind::Program(kind), name) => {
+                self.programs.remove_named(kind as u8, &name)
+            }
+        }
+    }
+
+    fn define(&mut self, position: Position, definition: Definition) {
+        match definition {
+            Definition::Index(definition) => {
                 self.end_finder(&definition.name);
                 self.indexes.add(Arc::new(Index::new(position, definition)));
             }
-            Change::Finder(FinderDefinition { name, kind, text, derive }) => {
+            Definition::Finder(FinderDefinition { name, kind, text, derive }) => {
                 self.indexes.remove_named(PLAIN, &name);
                 self.end_finder(&name);
                 let finder = Arc::new(Finder { position, name, kind, text, derive });
                 self.of_kinds.add(&finder);
                 self.finders.add(finder);
             }
-            Change::NoIndex(name) => {
-                self.indexes.remove_named(PLAIN, &name);
-                self.end_finder(&name);
-            }
-            Change::Entity(EntityDefinition { kind, text, fold }) => {
+            Definition::Entity(EntityDefinition { kind, text, fold }) => {
                 self.end_model(&kind);
                 let model = Arc::new(Model::new(position, kind, text, fold));
                 self.of_kinds.add(&model.unfolded);
                 self.models.add(model);
             }
-            Change::NoEntity(kind) => self.end_model(&kind),
-            Change::Verb(VerbDefinition { name, text, rule }) => {
+            Definition::Verb(VerbDefinition { name, text, rule }) => {
                 self.verbs.remove_named(PLAIN, &name);
                 self.verbs.add(Arc::new(Verb { position, name, text, rule }));
             }
-            Change::NoVerb(name) => self.verbs.remove_named(PLAIN, &name),
-            Change::View(ViewDefinition { name, text, view }) => {
+            Definition::View(ViewDefinition { name, text, view }) => {
                 let view = DefinedView::new(position, name, text, view);
                 if let Some(index) = &view.index {
                     self.indexes.add(index.clone());
@@ -804,18 +413,12 @@ impl Catalog {
                 }
                 self.views.add(Arc::new(view));
             }
-            Change::NoView(name) => {
-                while let Some(view) = self.view(&name).cloned() {
-                    self.end_view(&view);
-                }
-            }
-            Change::Program(defined) => {
+            Definition::Program(defined) => {
                 let before = self.program(defined.kind, &defined.name).cloned();
                 let program = Program::new(position, defined, before.as_deref());
                 self.programs.remove_named(program.kind as u8, &program.name);
                 self.programs.add(Arc::new(program));
             }
-            Change::NoProgram(kind, name) => self.programs.remove_named(kind as u8, &name),
         }
     }
 
@@ -919,8 +522,7 @@ fn stored(log: &Log, position: u64, options: &Options) -> Result<Change> {
 /// Where the events about definitions are, in order.
 fn positions(postings: &Postings) -> Result<Vec<u64>> {
     let mut found = Vec::new();
-    let programs = ProgramKind::ALL.map(|program| [program.defined(), program.dropped()]);
-    for kind in TYPES.into_iter().chain(programs).flatten() {
+    for kind in DefinitionKind::ALL.into_iter().flat_map(|kind| [kind.defined(), kind.dropped()]) {
         let term = Term::kind(&EventType::new(kind)?)?;
         let mut from = 0;
         while let Some(chunk) = postings.chunk_after(term.as_bytes(), from)? {

@@ -2,6 +2,7 @@
 //!
 //! One that fails is rejected alone, and leaves no trace in the frame. The order of checks is: key, ids, guards.
 
+mod event;
 mod exists;
 mod guard;
 mod moment;
@@ -15,19 +16,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Shared;
-use super::catalog::{Catalog, Index};
+use super::catalog::Catalog;
 use super::commit::Committer;
-use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, PreparedEvent, check_size, join_chain};
+use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, PreparedEvent, check_size};
 use super::recent::Known;
 use super::snapshot::{View, find_own_id};
 use super::tail::{Staged, Tails};
 use super::term::Term;
 use super::verb::Perform;
-use crate::entity::{Entity, Name, Position, Version};
-use crate::error::{Conflict, Error, Result, shorten};
-use crate::event::codec::{self, Assigned};
-use crate::event::record::Record;
-use crate::event::{EventId, NewEvent, Seal};
+use crate::entity::{Entity, Position};
+use crate::error::{Error, Result};
+use crate::event::codec;
+use crate::event::{EventId, Seal};
 use crate::time::Timestamp;
 
 /// What a batch has staged so far.
@@ -376,182 +376,11 @@ impl Shared {
         }
     }
 
-    fn stage_event(
-        self: &Arc<Shared>,
-        committer: &mut Committer,
-        batch: &mut Batch,
-        mut event: PreparedEvent,
-        key: Option<Keyed>,
-        how: How,
-        staging: &mut Staging,
-    ) -> Result<()> {
-        if let Some(key) = key.as_ref().filter(|key| key.own)
-            && let Some((position, _)) = self.first_use(batch, key)?
-        {
-            return if how.restore { Err(twice("key", &key.key, position)) } else { Ok(()) };
-        }
-        if let Some(term) = event.id_term() {
-            let known = batch.ids.get(term).copied().or(event.known);
-            let known = known.or_else(|| batch.tails.list(term, 1, u64::MAX).first().copied());
-            let known = match (known, &event.new.id) {
-                (None, Some(id)) => self.appended_since(batch, id, how.head)?,
-                _ => known,
-            };
-            if let Some(position) = known {
-                if how.import && !how.restore {
-                    return Ok(());
-                }
-                let id = event.new.id.as_ref().map(ToString::to_string).unwrap_or_default();
-                return Err(Conflict::Id { id, position }.into());
-            }
-        }
-        for checked in &event.conditions {
-            self.check_condition(batch, checked, staging.next)?;
-        }
-        let position = batch.next;
-        check_place(&event.new, position)?;
-        if let Some(cause) = event.new.cause_position().filter(|_| !event.chained) {
-            join_chain(&Record::open(cause, &self.stored(batch, cause.0)?)?, &mut event.new.correlation)?;
-        }
-        self.check_vector(batch, &event)?;
-        let mut version = 0;
-        let entity = event.entity_term().cloned();
-        if let Some(term) = &entity {
-            let before = batch.entities.get(term).copied();
-            let (count, last) = self.count(batch, term, event.cold)?;
-            for expect in &event.new.expect {
-                self.check(batch, expect, event.target.as_ref(), count, last)?;
-            }
-            version = count + 1;
-            if let Some(expected) = event.new.versioned.filter(|expected| *expected != version) {
-                let what = format!("the version of #{position}");
-                return Err(Error::invalid(what, version.to_string(), expected.to_string()));
-            }
-            batch.entities.insert(term.clone(), (version, position));
-            staging.undo.push(Undo::Entity(term.clone(), before));
-        }
-        // What a key was first used with was worked out before this.
-        if let Some(target) = event.target.as_ref()
-            && event.new.namespace.is_none()
-            && let Some(model) = batch.catalog.model(target.kind())
-            && let Some(namespace) = model.fold()?.namespace()
-        {
-            if how.restore {
-                // What is restored is what it was: this event was another, or its definition was.
-                let what = format!("the namespace of #{position}");
-                let expected = format!("{namespace}, as {} is defined at {}", target.kind(), model.position);
-                return Err(Error::invalid(what, expected, "none"));
-            }
-            event.new.namespace = Some(namespace.to_owned());
-        }
-        let recorded = batch.instant(event.new.recorded.filter(|_| how.restore))?;
-        let (id, own_id) = match (&event.new.id, &self.options.ids) {
-            (Some(id), _) => (id.clone(), how.restore && committer.ids.adopt(id, recorded)),
-            (None, Some(ids)) if !batch.teller.is_trial() => (ids()?, false),
-            (None, _) => {
-                let id = committer.ids.next(recorded)?;
-                let own_id = id.tells_its_place(recorded);
-                (id, own_id)
-            }
-        };
-        // An id needs an entry exactly where it is not the database's own.
-        if let Some(term) = event.id_term().cloned() {
-            if own_id {
-                event.terms.retain(|other| *other != term);
-            }
-            batch.ids.insert(term.clone(), position);
-            staging.undo.push(Undo::Id(term));
-        } else if !own_id {
-            event.terms.push(Term::id(&id)?);
-        }
-        let seal = key.as_ref().map(|key| key.seal);
-        if let Some(key) = key {
-            batch.keys.insert(key.term.clone(), (position, key.seal));
-            staging.undo.push(Undo::Key(key.term));
-        }
-        let assigned = Assigned {
-            position: Position(position),
-            version: Version(version),
-            id: &id,
-            own_id,
-            recorded,
-            seal,
-        };
-        let payload = committer.frame.payload_mut();
-        let start = payload.len();
-        payload.extend_from_slice(&[0; 4]);
-        codec::encode(payload, &event.new, &event.kind, event.target.as_ref(), &assigned);
-        let length = payload.len() - start - 4;
-        payload[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
-        let bytes: Arc<[u8]> = Arc::from(&payload[start + 4..]);
-        // What is defined anew, or dropped, must always be: an index of such events is of no use any more instead.
-        let is_internal = event.kind.is_internal();
-        let is_trial = batch.teller.is_trial();
-        let refuse = |index: &Index, why: Error| match is_internal {
-            true => {
-                if !is_trial {
-                    index.set_invalid();
-                }
-                Ok(())
-            }
-            false => Err(why),
-        };
-        batch.catalog.terms(Position(position), &bytes, &self.own_limits, &mut event.terms, refuse)?;
-        if let Some(change) = event.change {
-            if let Some(name) = change.verb().filter(|name| self.added_verb(name).is_some()) {
-                let what = format!("the verb {}", Name(name));
-                return Err(Error::conflict(what, "a name that no verb has", "one that the program added"));
-            }
-            if let Some((what, other)) = batch.catalog.taken(&change) {
-                let name = event.target.as_ref().map_or("", |target| target.id());
-                let found =
-                    format!("the {what} that is defined at {other}; DROP it first, or take another name");
-                return Err(Error::conflict(
-                    format!("the name {}", Name(name)),
-                    "one that nothing else has",
-                    found,
-                ));
-            }
-            batch.catalog = Arc::new(batch.catalog.changed(Position(position), change));
-        }
-        staging.events.push((position, bytes.clone()));
-        batch.staged.push(Staged { bytes, terms: event.terms, version });
-        batch.next += 1;
-        batch.recorded = Some(recorded);
-        self.tell_event(batch)
-    }
-
     /// Where an id went after the request was looked up, if it is one of the database's own: no list tells of those.
     fn appended_since(&self, batch: &Batch, id: &EventId, looked_up: u64) -> Result<Option<u64>> {
         find_own_id(id, looked_up + 1, batch.tails.head, |position| {
             codec::decode(Position(position), self.stored(batch, position)?)
         })
-    }
-}
-
-/// What is restored has each id and each key once.
-fn twice(what: &str, name: &str, position: u64) -> Error {
-    let found = format!("it is that of #{position}");
-    Error::conflict(
-        format!("the {what} '{}'", shorten(name)),
-        format!("a {what} that is not in the log"),
-        found,
-    )
-}
-
-/// Whether an event may land at this position, after what is said of it.
-fn check_place(new: &NewEvent, position: u64) -> Result<()> {
-    if let Some(cause) = new.cause_position().filter(|cause| cause.0 == 0 || cause.0 >= position) {
-        return Err(Error::invalid("the cause", format!("an event before #{position}"), cause.to_string()));
-    }
-    match new.placed {
-        Some(placed) if placed.0 != position => {
-            let what = format!("the event that was {placed}");
-            let expected = "that position again, since it is restored or names its cause by position (use --restore \
-                            with a whole export and a new database)";
-            Err(Error::invalid(what, expected, format!("#{position}")))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -98,15 +98,17 @@ fn slip(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
     if here.kind == Kind::End {
         return None;
     }
-    let word = c.slice(here.span);
-    let keyword = |k: K| trail.expects(Expectation::Keyword(k));
-    let expects = |noun: Noun| trail.expects(Expectation::Noun(noun));
-    let said = |span: Span, message: &str, suggestion: Option<String>| {
-        Some(Wrong { span, message: message.to_owned(), suggestion })
-    };
-    let value = expects(Noun::Expression) || expects(Noun::Value);
-    let is = |token: Option<Token>, kind: Kind| token.is_some_and(|token| token.kind == kind);
+    slip_before(c, trail).or_else(|| slip_here(c, before, trail))
+}
 
+fn wrong_at(span: Span, message: &str, suggestion: Option<String>) -> Option<Wrong> {
+    Some(Wrong { span, message: message.to_owned(), suggestion })
+}
+
+/// What went wrong some words before, and stops here.
+fn slip_before(c: Cursor<'_>, trail: &Trail) -> Option<Wrong> {
+    let here = c.token();
+    let keyword = |k: K| trail.expects(Expectation::Keyword(k));
     // `DISTINCT data` was read as an entity, and stops at what follows.
     if let Some(distinct) = c.back(2).filter(|two| two.source().eq_ignore_ascii_case("distinct"))
         && distinct.kind() == Kind::Word
@@ -114,85 +116,96 @@ fn slip(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
         let span = distinct.token().span;
         return match distinct.back(1).map(Cursor::kind) {
             Some(Kind::Symbol(Symbol::LeftParen)) => {
-                said(span, "distinct(x) counts the different values of x", Some("distinct(…)".to_owned()))
+                wrong_at(span, "distinct(x) counts the different values of x", Some("distinct(…)".to_owned()))
             }
-            _ => said(span, DISTINCT, Some("GROUP BY".to_owned())),
+            _ => wrong_at(span, DISTINCT, Some("GROUP BY".to_owned())),
         };
     }
     // `CASE WHEN a` would be one, were WHEN no keyword.
     if here.kind == Kind::Keyword(K::When)
         && c.back(1).is_some_and(|before| before.source().eq_ignore_ascii_case("case"))
     {
-        return said(here.span, NO_CASE, Some("if(…)".to_owned()));
+        return wrong_at(here.span, NO_CASE, Some("if(…)".to_owned()));
     }
     // The parts of a verb have an order.
     if keyword(K::Emit) && here.kind == Kind::Keyword(K::When) {
         let message =
             "what happens stands behind its WHEN: WHEN condition EMIT …, each WHEN with its own EMIT";
-        return said(here.span, message, None);
+        return wrong_at(here.span, message, None);
     }
     if keyword(K::Emit) && here.kind == Kind::Keyword(K::Require) {
-        return said(here.span, "what is required is said before what happens: REQUIRE … EMIT …", None);
+        return wrong_at(here.span, "what is required is said before what happens: REQUIRE … EMIT …", None);
     }
     // `type, SELECT count` was, too.
     if let Some(clause) = c.back(2).filter(|two| begins_clause(two.kind()))
         && let Some(comma) = clause.back(1).filter(|one| one.kind() == Kind::Symbol(Symbol::Comma))
     {
-        return said(
+        return wrong_at(
             comma.token().span,
             &format!("nothing follows this comma before {}", clause.source()),
             None,
         );
     }
+    None
+}
+
+/// What stands here as another language says it, where trail and the word before tell what is meant.
+fn slip_here(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
+    let here = c.token();
+    let word = c.slice(here.span);
+    let keyword = |k: K| trail.expects(Expectation::Keyword(k));
+    let expects = |noun: Noun| trail.expects(Expectation::Noun(noun));
+    let value = expects(Noun::Expression) || expects(Noun::Value);
+    let is = |token: Option<Token>, kind: Kind| token.is_some_and(|token| token.kind == kind);
     match here.kind {
         Kind::Word if expects(Noun::Pattern) && word.eq_ignore_ascii_case("offset") => self::word(here, word),
         Kind::Keyword(K::From) if expects(Noun::Pattern) && !keyword(K::From) => {
             let message = "there is no FROM: a pattern follows EVENTS at once, as in EVENTS 'Order.*'";
             let of = matches!(c.next().kind(), Kind::Word).then(|| format!("'{}.*'", c.next().source()));
-            said(here.span, message, of)
+            wrong_at(here.span, message, of)
         }
         Kind::Symbol(Symbol::Greater | Symbol::Less) if is(before, Kind::Symbol(Symbol::Equal)) => {
             let right = format!("{word}=");
             let span = before.map_or(here.span, |before| before.span.to(here.span));
-            said(span, &format!("this is written {right}"), Some(right))
+            wrong_at(span, &format!("this is written {right}"), Some(right))
         }
         Kind::Symbol(Symbol::Question | Symbol::Colon) if value => {
-            said(here.span, "a parameter is $ and a name, as in $total", None)
+            wrong_at(here.span, "a parameter is $ and a name, as in $total", None)
         }
         Kind::Param if is(before, Kind::Keyword(K::In)) => {
             let message = format!(
                 "IN takes its values in brackets, one by one; whether an array has it is asked by {word} CONTAINS …"
             );
-            said(here.span, &message, None)
+            wrong_at(here.span, &message, None)
         }
         Kind::Symbol(Symbol::Equal) if is(before, Kind::Keyword(K::Not)) => {
-            said(here.span, "not equal is written !=", Some("!=".to_owned()))
+            wrong_at(here.span, "not equal is written !=", Some("!=".to_owned()))
         }
         Kind::Keyword(K::And)
             if keyword(K::Where)
                 && trail.expects(Expectation::Symbol(Symbol::Comma))
                 && !expects(Noun::Arithmetic) =>
         {
-            said(here.span, "what must hold together stands with a comma between", Some(",".to_owned()))
+            wrong_at(here.span, "what must hold together stands with a comma between", Some(",".to_owned()))
         }
         Kind::Keyword(K::Or)
             if keyword(K::Where)
                 && trail.expects(Expectation::Symbol(Symbol::Comma))
                 && !expects(Noun::Arithmetic) =>
         {
-            said(
+            wrong_at(
                 here.span,
                 "there is no OR in BY: one of several values is IN (a, b), and WHERE has OR",
                 None,
             )
         }
         Kind::Word if keyword(K::Desc) && word.len() >= 4 && is_beginning("descending", word) => {
-            said(here.span, "downwards is written DESC", Some("DESC".to_owned()))
+            wrong_at(here.span, "downwards is written DESC", Some("DESC".to_owned()))
         }
         Kind::Word if keyword(K::Desc) && word.len() >= 4 && is_beginning("ascending", word) => {
-            said(here.span, "upwards is written ASC", Some("ASC".to_owned()))
+            wrong_at(here.span, "upwards is written ASC", Some("ASC".to_owned()))
         }
-        Kind::Word if keyword(K::Desc) && word.eq_ignore_ascii_case("nulls") => said(
+        Kind::Word if keyword(K::Desc) && word.eq_ignore_ascii_case("nulls") => wrong_at(
             here.span,
             "null comes before all else, and with DESC behind all else; nothing chooses that",
             None,
@@ -200,7 +213,7 @@ fn slip(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
         Kind::Word
             if keyword(K::As) && self::word(here, word).is_none() && trail.nearest(word, 2).is_none() =>
         {
-            said(here.span, "a column is named with AS", Some(format!("AS {word}")))
+            wrong_at(here.span, "a column is named with AS", Some(format!("AS {word}")))
         }
         _ => None,
     }

@@ -19,6 +19,7 @@ use crate::store::group::Group;
 use crate::store::journal::Side;
 use crate::store::snapshot::{Direction, Snapshot};
 use crate::store::{Store, posting};
+use crate::value::Value;
 
 /// Understands names of members of `data`; not those that begin with `!`.
 struct Members;

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::definition::IndexDefinition;
 use super::shelf::Shelved;
-use super::{Catalog, Definition, Finder, Index, Understood, not_understood};
+use super::{Catalog, Finder, Index, Understood, not_understood};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::store::cold::ColdRead;
@@ -46,7 +47,7 @@ impl DefinedView {
         match view.as_deref().ok().map(View::keeps) {
             Some(Keeps::Events(on, derive)) => {
                 let (name, on, derive) = (name.clone(), on.clone(), Ok(derive));
-                let definition = Definition { name, on, text: String::new(), derive, of_view: true };
+                let definition = IndexDefinition { name, on, text: String::new(), derive, of_view: true };
                 index = Some(Arc::new(Index::new(position, definition)));
             }
             Some(Keeps::States(kind, derive)) => {

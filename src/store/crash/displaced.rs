@@ -170,47 +170,11 @@ fn a_file_that_loses_its_name_takes_no_more_and_loses_nothing_by_closing() {
                     assert_eq!(journals(&disk), before, "{case}: opening touched the journals");
                 }
 
-                // Again and again it is refused, and read.
-                for _ in 0..3 {
-                    match append(&first, 1, &mut log) {
-                        Ok(()) => assert!(act.keeps(), "{case}: an append is acknowledged"),
-                        Err(error) => {
-                            assert!(!act.keeps(), "{case}: {error}");
-                            is_lost(&error, &case);
-                            assert!(error.to_string().contains("Db::export"), "{case}: {error}");
-                            let forever = act.leaves_another_name();
-                            assert_eq!(error.to_string().contains("put it back"), forever, "{case}: {error}");
-                        }
-                    }
-                    assert_eq!(log_of(&first), log, "{case}");
-                }
-                let checkpoint = first.checkpoint();
-                assert_eq!(checkpoint.is_ok(), act.keeps(), "{case}");
-                checkpoint.err().iter().for_each(|error| is_lost(error, &case));
+                refused_again_and_again(act, &first, &mut log, &case);
                 if !act.keeps() {
                     assert_eq!(journals(&disk), before, "{case}: refusing touched the journals");
                 }
-
-                let closed = first.close();
-                assert_eq!(closed.is_ok(), act.keeps(), "{case}: {closed:?}");
-                if let Err(error) = closed {
-                    is_lost(&error, &case);
-                    let kept = (1..3).flat_map(|n| {
-                        Side::BOTH
-                            .map(|side| PathBuf::from(format!("{}.aside-{n}", side.path(path()).display())))
-                    });
-                    let kept: Vec<_> = kept.filter(|name| disk.exists(name).unwrap()).collect();
-                    let bytes: Vec<_> = kept.iter().map(|name| bytes_of(&disk, name)).collect();
-                    assert!(
-                        bytes.iter().eq(before.iter().map(|(_, bytes)| bytes)),
-                        "{case}: a journal is gone"
-                    );
-                    let text = error.to_string();
-                    assert!(
-                        kept.iter().all(|name| text.contains(&*name.to_string_lossy())),
-                        "{case}: {text}"
-                    );
-                }
+                closes_and_keeps_its_journals(act, &disk, &first, &before, &case);
 
                 // Whoever is there has what is theirs.
                 for (name, expected) in [
@@ -224,6 +188,50 @@ fn a_file_that_loses_its_name_takes_no_more_and_loses_nothing_by_closing() {
                 }
             }
         }
+    }
+}
+
+/// A file that lost its name takes nothing, and is read.
+fn refused_again_and_again(act: Act, first: &Store, log: &mut Log, case: &str) {
+    // Again and again it is refused, and read.
+    for _ in 0..3 {
+        match append(first, 1, log) {
+            Ok(()) => assert!(act.keeps(), "{case}: an append is acknowledged"),
+            Err(error) => {
+                assert!(!act.keeps(), "{case}: {error}");
+                is_lost(&error, &case);
+                assert!(error.to_string().contains("Db::export"), "{case}: {error}");
+                let forever = act.leaves_another_name();
+                assert_eq!(error.to_string().contains("put it back"), forever, "{case}: {error}");
+            }
+        }
+        assert_eq!(log_of(first), *log, "{case}");
+    }
+    let checkpoint = first.checkpoint();
+    assert_eq!(checkpoint.is_ok(), act.keeps(), "{case}");
+    checkpoint.err().iter().for_each(|error| is_lost(error, &case));
+}
+
+/// A file that lost its name leaves its journals under other names as it is closed.
+fn closes_and_keeps_its_journals(
+    act: Act,
+    disk: &SimulatedDisk,
+    first: &Store,
+    before: &[(Identity, Vec<u8>)],
+    case: &str,
+) {
+    let closed = first.close();
+    assert_eq!(closed.is_ok(), act.keeps(), "{case}: {closed:?}");
+    if let Err(error) = closed {
+        is_lost(&error, &case);
+        let kept = (1..3).flat_map(|n| {
+            Side::BOTH.map(|side| PathBuf::from(format!("{}.aside-{n}", side.path(path()).display())))
+        });
+        let kept: Vec<_> = kept.filter(|name| disk.exists(name).unwrap()).collect();
+        let bytes: Vec<_> = kept.iter().map(|name| bytes_of(disk, name)).collect();
+        assert!(bytes.iter().eq(before.iter().map(|(_, bytes)| bytes)), "{case}: a journal is gone");
+        let text = error.to_string();
+        assert!(kept.iter().all(|name| text.contains(&*name.to_string_lossy())), "{case}: {text}");
     }
 }
 

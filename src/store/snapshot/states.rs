@@ -494,34 +494,15 @@ impl States {
                 }
             }
             (Source::KeptIds(ids), Some(model)) => {
-                let (warm, mut count) = (&mut self.warm, 0);
-                snapshot.read(|view| {
-                    page.clear();
-                    let mut held = 0;
-                    count = 0;
-                    if !still_serves(&snapshot, view, model, warm)? {
-                        behind = true;
-                        return Ok(());
-                    }
-                    for id in ids.iter().take(PAGE) {
-                        // None that can be read: it is folded, and that tells whether there is one.
-                        let state = match warm.as_ref().and_then(|warm| warm.states.get(id)) {
-                            Some(bytes) => bytes.clone(),
-                            None => view
-                                .read
-                                .with_state(model.position, id, |bytes| Ok(bytes.map(<[u8]>::to_vec)))?,
-                        };
-                        held += state.as_ref().map_or(0, Vec::len);
-                        page.push((id.clone(), state));
-                        count += 1;
-                        if held >= BYTES {
-                            break;
-                        }
-                    }
-                    Ok(())
+                let warm = &mut self.warm;
+                let read = snapshot.read(|view| {
+                    let serves = still_serves(&snapshot, view, model, warm)?;
+                    if serves { states_of(view, model, warm.as_ref(), ids).map(Some) } else { Ok(None) }
                 })?;
-                if !behind {
-                    ids.drain(..count);
+                behind = read.is_none();
+                if let Some(states) = read {
+                    page = states;
+                    ids.drain(..page.len());
                     self.done = ids.is_empty();
                 }
             }
@@ -587,6 +568,29 @@ fn unless_damaged<T>(read: Result<T>) -> Result<Option<T>> {
 /// How much memory an entry of an index takes, about.
 fn held((term, id): &(Term, String)) -> usize {
     term.as_bytes().len() + id.len() + 96
+}
+
+/// The states of the first of some ids, as many as are held at a time. None that can be read: it is folded, and that tells whether there
+/// is one.
+fn states_of(
+    view: &View,
+    model: &Model,
+    warm: Option<&Arc<Warm>>,
+    ids: &VecDeque<String>,
+) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+    let (mut states, mut held) = (Vec::new(), 0);
+    for id in ids.iter().take(PAGE) {
+        let state = match warm.and_then(|warm| warm.states.get(id)) {
+            Some(bytes) => bytes.clone(),
+            None => view.read.with_state(model.position, id, |bytes| Ok(bytes.map(<[u8]>::to_vec)))?,
+        };
+        held += state.as_ref().map_or(0, Vec::len);
+        states.push((id.clone(), state));
+        if held >= BYTES {
+            break;
+        }
+    }
+    Ok(states)
 }
 
 /// Whether what is kept can be read in a view; with what the tails make of it, taken with the first.

@@ -1,0 +1,174 @@
+//! Indexes: what leads from a value to the events that have it, from a definition on.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::definition::IndexDefinition;
+use super::not_understood;
+use super::shelf::Shelved;
+use crate::allowance::{Limits, Unmade};
+use crate::entity::{Name, Position};
+use crate::error::{Error, Result};
+use crate::event::record::Record;
+use crate::pattern::Pattern;
+use crate::store::cold::indexes::Backfilled;
+use crate::store::term::{Key, Term};
+
+/// An index, from its definition on.
+pub(crate) struct Index {
+    /// Where its definition is. Its own lists belong to that, so that another of this name has others.
+    pub position: Position,
+    definition: IndexDefinition,
+    /// Up to where it holds what lies before the definition.
+    backfilled: AtomicU64,
+    /// It was not kept up: it holds nothing that can be relied on.
+    invalid: AtomicBool,
+}
+
+impl Index {
+    pub(super) fn new(position: Position, definition: IndexDefinition) -> Index {
+        Index { position, definition, backfilled: AtomicU64::new(0), invalid: AtomicBool::new(false) }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// Whether it holds the rows of a view.
+    pub fn is_of_view(&self) -> bool {
+        self.definition.of_view
+    }
+
+    /// Of which events.
+    pub fn on(&self) -> &Pattern {
+        &self.definition.on
+    }
+
+    /// What of them, in the canonical text of the expression.
+    pub fn text(&self) -> &str {
+        &self.definition.text
+    }
+
+    /// Whether it holds every event that it is to hold. Only then it answers anything.
+    pub fn is_complete(&self) -> bool {
+        self.is_kept() && self.backfilled() >= self.position.0
+    }
+
+    /// Whether it holds, or will hold, every event that it is to hold; otherwise only a new definition helps.
+    pub fn is_kept(&self) -> bool {
+        self.is_understood() && !self.invalid.load(Ordering::Acquire)
+    }
+
+    /// Why it does not answer, and what to do; nothing, where it will.
+    pub fn why_not_kept(&self) -> Option<String> {
+        if let Err(error) = &self.definition.derive {
+            return Some(not_understood("index", self.name(), self.position, error).to_string());
+        }
+        let why = "events are missing in it, because it could not be evaluated when they were written";
+        (!self.is_kept()).then(|| format!("{why}; define it anew"))
+    }
+
+    /// Says that its expression could not be evaluated for an event that is in the log all the same.
+    pub(in crate::store) fn set_invalid(&self) {
+        self.invalid.store(true, Ordering::Release);
+    }
+
+    /// Whether this version can work out its expression.
+    pub fn is_understood(&self) -> bool {
+        self.definition.derive.is_ok()
+    }
+
+    /// Up to where it holds what lies before its definition.
+    pub fn backfilled(&self) -> u64 {
+        self.backfilled.load(Ordering::Acquire)
+    }
+
+    pub(in crate::store) fn set_backfilled(&self, backfilled: Backfilled) {
+        match backfilled {
+            Backfilled::Through(through) => self.backfilled.store(through, Ordering::Release),
+            Backfilled::Invalid => self.set_invalid(),
+        }
+    }
+
+    /// How much of what lies before its definition it holds, of a hundred.
+    pub fn percent(&self) -> u64 {
+        let percent = u128::from(self.backfilled()) * 100 / u128::from(self.position.0.max(1));
+        u64::try_from(percent.min(100)).unwrap_or(100)
+    }
+
+    /// The list of what it holds under a key; none for a key that it cannot hold.
+    pub fn term(&self, key: &Key) -> Option<Term> {
+        Term::derived(self.position, key)
+    }
+
+    /// What it holds an event under; nothing, if it is not of such events.
+    pub fn keys(&self, event: &Record, limits: &Limits) -> Result<Vec<Key>, Unmade> {
+        let mut keys = Vec::new();
+        if let Ok(derive) = &self.definition.derive
+            && self.definition.on.matches_text(event.kind())
+        {
+            derive.keys(event, limits, &mut keys)?;
+        }
+        Ok(keys)
+    }
+
+    /// Why there is nothing of an event in it, and what to do.
+    fn unmade(&self, unmade: Unmade) -> Error {
+        let (what, drop) = if self.is_of_view() { ("view", "DROP VIEW") } else { ("index", "DROP INDEX") };
+        match Error::from(unmade) {
+            Error::Invalid { expected, found, .. } => {
+                let found = format!("{found}; or {drop} {}", Name(self.name()));
+                Error::invalid(format!("the {what} {}", Name(self.name())), expected, found)
+            }
+            error => error,
+        }
+    }
+
+    /// Whether it can hold such a value.
+    pub fn holds(&self, key: &Key) -> bool {
+        self.term(key).is_some()
+    }
+
+    /// Adds the terms of an event, each once. Where it cannot be evaluated for it, there are none, and it says why.
+    pub(in crate::store) fn terms(
+        &self,
+        event: &Record,
+        limits: &Limits,
+        terms: &mut Vec<Term>,
+    ) -> Result<Option<Error>> {
+        let keys = match self.keys(event, limits) {
+            Ok(keys) => keys,
+            Err(Unmade::Ended(error)) => return Err(error),
+            Err(unmade) => return Ok(Some(self.unmade(unmade))),
+        };
+        let first = terms.len();
+        terms.extend(keys.iter().filter_map(|key| self.term(key)));
+        if terms.len() > first + 1 {
+            let mut own = terms.split_off(first);
+            own.sort_unstable();
+            own.dedup();
+            terms.append(&mut own);
+        }
+        Ok(None)
+    }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Index({:?} at {}, {}%)", self.definition, self.position, self.percent())
+    }
+}
+
+impl Shelved for Index {
+    fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn sort(&self) -> u8 {
+        u8::from(self.is_of_view())
+    }
+}
