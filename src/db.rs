@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::aggregate::Point;
 use crate::aggregate::snapshots::Shelf;
+use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, NewEvent, codec};
@@ -43,6 +44,8 @@ pub struct Db {
     runner: Option<Arc<Runner>>,
     store: Arc<Store>,
     actor: Option<Entity>,
+    /// What ends its statements from elsewhere.
+    cancel: Option<Cancel>,
     shelf: Arc<Shelf>,
 }
 
@@ -71,7 +74,7 @@ impl Db {
             return Err(Error::unopenable(&store.shared().path, "what runs live writes to it", advice));
         }
         let runner = options.live.then(|| Runner::start(store.shared())).transpose()?.map(Arc::new);
-        Ok(Db { runner, store: Arc::new(store), actor: None, shelf: Arc::default() })
+        Ok(Db { runner, store: Arc::new(store), actor: None, cancel: None, shelf: Arc::default() })
     }
 
     /// Opens an existing database.
@@ -117,12 +120,32 @@ impl Db {
         Db { actor: Some(actor.into()), ..self.clone() }
     }
 
+    /// The same database, with statements that this handle ends, from another thread or after a time. Handles that ended them before
+    /// still do.
+    ///
+    /// ```
+    /// use bygone::{Cancel, Db};
+    /// let db = Db::in_memory()?;
+    /// let cancel = Cancel::new();
+    /// let rows = db.cancelled_by(&cancel).query("SUBSCRIBE '*'")?.rows;
+    /// cancel.cancel();
+    /// assert!(rows.count() <= 1);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn cancelled_by(&self, cancel: &Cancel) -> Db {
+        let cancel = match &self.cancel {
+            Some(before) => Cancel::among(vec![before.clone(), cancel.clone()]),
+            None => cancel.clone(),
+        };
+        Db { cancel: Some(cancel), ..self.clone() }
+    }
+
     /// Whether all that runs by itself here has come as far as it can: what is delayed, or scheduled for later, is not yet to be done.
     ///
     /// ```
-    /// use bygone::{NewEvent, Options, Parameters, Pattern};
+    /// use bygone::{NewEvent, Options, Pattern};
     /// let db = Options::new().live(true).in_memory()?;
-    /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)", &Parameters::new())?;
+    /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)")?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
     /// while !db.is_idle()? {
     ///     std::thread::yield_now();
@@ -232,6 +255,11 @@ impl Db {
 
     pub(crate) fn actor(&self) -> Option<&Entity> {
         self.actor.as_ref()
+    }
+
+    /// What ends a statement that this handle runs.
+    pub(crate) fn cancel(&self) -> Cancel {
+        self.cancel.clone().unwrap_or_default()
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -443,10 +471,10 @@ impl Db {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use bygone::{Db, NewEvent, Parameters};
+    /// use bygone::{Db, NewEvent};
     /// let db = Db::in_memory()?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)).member("customer", "c-7"))?;
-    /// db.query("DEFINE INDEX customer ON 'Order.*' AS data.customer", &Parameters::new())?;
+    /// db.query("DEFINE INDEX customer ON 'Order.*' AS data.customer")?;
     /// assert!(db.wait_for_indexes(Duration::from_secs(60))?);
     /// # Ok::<(), bygone::Error>(())
     /// ```

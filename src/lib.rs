@@ -4,7 +4,7 @@
 //! everything else follows from the log. An application opens the file as a library; a person opens the same file in a shell.
 //!
 //! ```
-//! use bygone::{Db, Parameters, Row};
+//! use bygone::{Db, Row};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Debug, Serialize, Deserialize)]
@@ -21,7 +21,7 @@
 //! for event in db.history(("Order", 42))? {
 //!     println!("{:?}", event?.parse::<OrderEvent>()?);
 //! }
-//! let mut answer = db.query("AT Order 42 NOW", &Parameters::new())?;
+//! let mut answer = db.query("AT Order 42 NOW")?;
 //! let Some(Row::State(order)) = answer.rows.next().transpose()? else { panic!() };
 //! assert_eq!(order.state.to_string(), r#"{"total":10,"amount":10}"#);
 //! # Ok::<(), bygone::Error>(())

@@ -148,7 +148,7 @@ fn rows(db: &Db, text: &str, parameters: &Parameters) -> Result<usize, String> {
         format!("{}: {}", short(text), short(&told))
     };
     let mut count = 0;
-    for row in db.query(text, parameters).map_err(told)?.rows {
+    for row in db.query_with(text, parameters).map_err(told)?.rows {
         row.map_err(told)?;
         count += 1;
     }
@@ -589,9 +589,9 @@ fn a_statement_takes_a_small_multiple_of_its_text() {
 
     let db = Options::new().max_statement(1000).in_memory().unwrap();
     let text = format!("EMIT A.b 1 {{t: '{}'}}", "x".repeat(1000));
-    assert!(db.query(&text, &none()).is_err_and(|error| error.to_string().contains("at most 1000 bytes")));
+    assert!(db.query(&text).is_err_and(|error| error.to_string().contains("at most 1000 bytes")));
     let parsed = Script::parse(&text).unwrap();
-    assert!(db.run(&parsed.statements()[0], &none(), &Cancel::new()).is_err());
+    assert!(db.run(&parsed.statements()[0]).is_err());
     assert!(Script::parse_within(&long, 32 << 20).is_ok());
 }
 
@@ -629,7 +629,7 @@ fn a_limit_of_time_and_one_of_memory_are_kept() {
         let (_, work) = work(|| {
             let limit = Cancel::after(LIMIT);
             // Whether it was done, or ended by either limit, it was within both.
-            let Ok(answer) = db.query_with(statement, &none(), &limit) else { return };
+            let Ok(answer) = db.cancelled_by(&limit).query(statement) else { return };
             let _ = answer.rows.take_while(Result::is_ok).count();
         });
         // The machine may be busy with something else.

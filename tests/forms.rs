@@ -477,8 +477,8 @@ fn the_limits_of_names_are_where_the_reference_says() {
             "SCHEDULE" => format!("DEFINE SCHEDULE {} EVERY 1h DO EMIT A.c", x(n)),
             _ => format!("DEFINE WEBHOOK {} ON 'A.b' TO 'http://a.example'", x(n)),
         };
-        let defined = db.query(&text, &bygone::Parameters::new()).map(drop);
-        db.query(&format!("DROP {what} {}", x(n)), &bygone::Parameters::new()).ok();
+        let defined = db.query(&text).map(drop);
+        db.query(&format!("DROP {what} {}", x(n))).ok();
         defined
     };
     for what in ["REACTION", "SCHEDULE", "WEBHOOK"] {
@@ -486,7 +486,7 @@ fn the_limits_of_names_are_where_the_reference_says() {
     }
     let webhook = |n: usize| {
         let text = format!("DEFINE WEBHOOK w ON 'A.b' TO 'http://a.example/{}'", x(n - 17));
-        db.query(&text, &bygone::Parameters::new()).map(drop)
+        db.query(&text).map(drop)
     };
     assert!(webhook(2048).is_ok() && webhook(2049).is_err());
 }

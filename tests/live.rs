@@ -35,7 +35,7 @@ fn positions(deliveries: impl Iterator<Item = bygone::Result<Delivery>>) -> Vec<
 }
 
 fn query(db: &Db, text: &str) -> bygone::Result<Vec<Row>> {
-    db.query(text, &Parameters::new())?.rows.collect()
+    db.query(text)?.rows.collect()
 }
 
 /// Numbers that look random, and are the same each time.
@@ -544,7 +544,7 @@ mod named {
         let wrong = |subscription: Subscription| subscription.named("billing").unwrap_err().to_string();
         let second = wrong(db.subscribe(pattern("Order.*")).by("customer", 7));
         assert!(second.contains("expected one reader at a time, found one that reads it since"), "{second}");
-        assert!(db.query("DROP SUBSCRIPTION billing", &Parameters::new()).unwrap_err().is_refused());
+        assert!(db.query("DROP SUBSCRIPTION billing").unwrap_err().is_refused());
         drop(named);
         let theirs = || db.subscribe(pattern("Order.*")).by("customer", 7);
         let from = wrong(theirs().after(Position(2)));
@@ -597,7 +597,7 @@ mod named {
         db.close().unwrap();
         let db = Options::new().read_only(true).open(&path).unwrap();
         for text in ["SUBSCRIBE AS billing", "DROP SUBSCRIPTION billing"] {
-            let error = db.query(text, &Parameters::new()).unwrap_err().to_string();
+            let error = db.query(text).unwrap_err().to_string();
             assert!(error.contains("for reading only"), "{error}");
         }
         assert_eq!(query(&db, "SHOW SUBSCRIPTIONS").unwrap().len(), 1);
@@ -653,7 +653,7 @@ mod named {
         db.emit_all((0..5).map(paid)).unwrap();
         let text = "SUBSCRIBE 'Order.*' AS billing UNTIL NOW";
         let begin = "SUBSCRIBE 'Order.*' AS billing FROM START LIMIT 3";
-        let answer = db.query(begin, &Parameters::new()).unwrap();
+        let answer = db.query(begin).unwrap();
         let place = answer.place.unwrap();
         assert_eq!(answer.rows.count(), 3);
         assert_eq!(query(&db, text).unwrap().len(), 5);

@@ -9,14 +9,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bygone::{
-    Clock, Db, Delivery, Event, NewEvent, Options, Parameters, Pattern, Position, Row, Timestamp, Value,
-};
+use bygone::{Clock, Db, Delivery, Event, NewEvent, Options, Pattern, Position, Row, Timestamp, Value};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn run(db: &Db, text: &str) -> Vec<Row> {
-    let rows = db.query(text, &Parameters::new()).unwrap_or_else(|error| panic!("{text}: {error}"));
+    let rows = db.query(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     rows.rows.map(|row| row.unwrap()).collect()
 }
 
@@ -169,8 +167,7 @@ fn what_fails_is_set_aside_until_it_is_tried_again_or_skipped() {
     let again = wait_for(&db, "$reaction.failed", 3);
     assert_eq!(again[2].cause, Some(bygone::Cause::Event(bad[0])));
     run(&db, &format!("SKIP REACTION mail {}", bad[0]));
-    let error =
-        db.query(&format!("SKIP REACTION mail {}", bad[0]), &Parameters::new()).map(|_| ()).unwrap_err();
+    let error = db.query(&format!("SKIP REACTION mail {}", bad[0])).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains(&format!("{}", bad[1])), "{error}");
     run(&db, "SKIP REACTION mail");
     assert!(lines(&db, "SHOW REACTIONS")[0].contains(r#""setAside":0"#));
@@ -256,7 +253,7 @@ fn what_one_event_brings_about_is_bounded_in_breadth_too_and_after_a_restart() {
 fn whoever_closes_a_circle_of_reactions_is_told() {
     let db = Db::in_memory().unwrap();
     let notices = |text: &str| {
-        let answer = db.query(text, &Parameters::new()).unwrap();
+        let answer = db.query(text).unwrap();
         answer.notices.into_iter().filter(|notice| notice.contains("circle")).collect::<Vec<_>>()
     };
     assert!(notices("DEFINE VERB Answer ON Letter EMIT answered").is_empty());
@@ -431,7 +428,7 @@ fn what_is_set_aside_outlives_a_new_definition_and_the_session() {
 
 /// What a statement tells beside its rows.
 fn notices(db: &Db, text: &str) -> Vec<String> {
-    db.query(text, &Parameters::new()).unwrap().notices
+    db.query(text).unwrap().notices
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn a_limit_counts_matches_and_ends_it() {
     let mut subscription = db.subscribe(pattern("Stock.*")).from_start().limit(5);
     assert_eq!(subscription.by_ref().count(), 5);
     assert!(subscription.has_ended());
-    let rows = db.query("SUBSCRIBE 'Stock.*' FROM START LIMIT 5", &Parameters::new()).unwrap().rows;
+    let rows = db.query("SUBSCRIBE 'Stock.*' FROM START LIMIT 5").unwrap().rows;
     assert_eq!(rows.count(), 5);
 }
 
@@ -110,7 +110,7 @@ fn a_cancelled_subscription_ends_though_nothing_happens() {
         thread::sleep(Duration::from_millis(50));
         handle.cancel();
     });
-    let rows = db.query_with("SUBSCRIBE '*'", &Parameters::new(), &cancel).unwrap().rows;
+    let rows = db.cancelled_by(&cancel).query("SUBSCRIBE '*'").unwrap().rows;
     let rows: Vec<_> = rows.map(Result::unwrap).collect();
     assert_eq!(rows, [Row::CaughtUp(Position(0))]);
     canceller.join().unwrap();
@@ -192,7 +192,7 @@ fn a_named_subscription_is_of_a_list_of_patterns_in_any_order() {
         assert!(named(other).is_err(), "{other}");
     }
     assert!(db.subscribe(pattern("O.*,P.*")).named("m").is_err(), "without what it is narrowed by");
-    let said = |text: &str| db.query(text, &Parameters::new()).map(drop);
+    let said = |text: &str| db.query(text).map(drop);
     said("SUBSCRIBE 'P.*,O.*' UNTIL NOW AS n").unwrap();
     said("SUBSCRIBE 'O.*, P.*' UNTIL NOW AS n").unwrap();
 }

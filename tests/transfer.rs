@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bygone::{Db, ImportOptions, Imported, NewEvent, Options, Parameters, Position, Value};
+use bygone::{Db, ImportOptions, Imported, NewEvent, Options, Position, Value};
 
 /// Real events: the departures, landings and cancellations of three planes.
 fn flights() -> String {
@@ -110,7 +110,7 @@ fn a_whole_export_is_restored_as_it_was() {
 fn an_index_is_restored_as_it_was_and_works() {
     let db = tiny();
     let run = |db: &Db, text: &str| {
-        let rows = db.query(text, &bygone::Parameters::new()).unwrap().rows;
+        let rows = db.query(text).unwrap().rows;
         rows.map(|row| serde_json::to_string(&row.unwrap()).unwrap()).collect::<Vec<_>>()
     };
     import(&db, &flights()).unwrap();
@@ -321,7 +321,7 @@ fn a_chain_of_causes_is_restored_as_one_and_an_event_that_leaves_it_is_refused()
 #[test]
 fn what_is_restored_has_the_namespace_that_it_must_have() {
     let db = tiny();
-    db.query("DEFINE ENTITY Order NAMESPACE shop", &Parameters::new()).unwrap();
+    db.query("DEFINE ENTITY Order NAMESPACE shop").unwrap();
     db.append(NewEvent::new("Order.placed").on(("Order", 1))).unwrap();
     let exported = export(&db);
     let options = ImportOptions::new().restore(true);
@@ -732,7 +732,7 @@ fn an_index_value_that_is_never_found_is_refused_however_it_comes() {
         let line = numbered(1, &format!(r#","tags":{{"{name}":"x"}}"#));
         assert!(import(&db, &line).unwrap_err().to_string().contains(&format!("found '{name}'")));
         let said = format!("ATOMIC (EMIT A.b 1; EMIT A.b 2 INDEX BY `{name}` = 'x')");
-        assert!(db.query(&said, &Parameters::new()).err().unwrap().to_string().contains("INDEX BY"));
+        assert!(db.query(&said).err().unwrap().to_string().contains("INDEX BY"));
         assert_eq!(db.head().0, 0);
         // What older versions took is restored as it was.
         let at = r#""position":1,"recorded":"2024-01-01T00:00:00Z","#;
@@ -746,7 +746,7 @@ fn an_index_value_that_is_never_found_is_refused_however_it_comes() {
 fn the_last_year_is_kept_found_and_carried_like_any_other() {
     let db = tiny();
     let query = |db: &Db, text: &str| {
-        let answer = db.query(text, &Parameters::new()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let answer = db.query(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         answer.rows.map(|row| Value::of(&row.unwrap()).unwrap().to_string()).collect::<Vec<_>>()
     };
     query(&db, "DEFINE INDEX until ON 'Pass.*' AS time(data.until)");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bygone::{Db, Error, Expect, NewEvent, Parameters, Position, Value, Verb};
+use bygone::{Db, Error, Expect, NewEvent, Position, Value, Verb};
 
 const THREADS: u64 = 16;
 const ATTEMPTS: u64 = 100_000;
@@ -52,9 +52,8 @@ struct Account {
 #[test]
 fn no_balance_is_ever_below_zero_whatever_is_performed_at_once() {
     let db = Db::in_memory().unwrap();
-    let none = Parameters::new();
     for text in DEFINITIONS {
-        db.query(text, &none).unwrap();
+        db.query(text).unwrap();
     }
     // What the language cannot say: half of what is there, rounded as code rounds.
     let halve = Verb::new("Halve", "Account", |asked| {
@@ -133,10 +132,8 @@ fn no_balance_is_ever_below_zero_whatever_is_performed_at_once() {
 #[test]
 fn a_key_is_performed_once_whoever_comes_first() {
     let db = Db::in_memory().unwrap();
-    let none = Parameters::new();
     db.query(
         "DEFINE VERB Withdraw ON Account REQUIRE data.amount <= state.balance EMIT withdrawn {balance: 0}",
-        &none,
     )
     .unwrap();
     for round in 0..50 {
@@ -260,8 +257,8 @@ fn a_name_is_that_of_one_verb() {
     let db = with(|asked| Ok(vec![asked.event("done")]));
     assert!(db.add_verb(Verb::new("Do", "Order", |_| Ok(Vec::new()))).unwrap_err().is_conflict());
     let define = "DEFINE VERB Do ON Order";
-    assert!(db.query(define, &Parameters::new()).is_err());
-    db.query("DEFINE VERB Ship ON Order", &Parameters::new()).unwrap();
+    assert!(db.query(define).is_err());
+    db.query("DEFINE VERB Ship ON Order").unwrap();
     assert!(db.add_verb(Verb::new("Ship", "Order", |_| Ok(Vec::new()))).unwrap_err().is_conflict());
 }
 
@@ -269,7 +266,7 @@ fn a_name_is_that_of_one_verb() {
 #[test]
 fn what_a_group_expects_holds_for_whoever_a_verb_writes_to() {
     let db = Db::in_memory().unwrap();
-    let ask = |text: &str| db.query(text, &Parameters::new()).map(|answer| answer.rows.count());
+    let ask = |text: &str| db.query(text).map(|answer| answer.rows.count());
     ask("DEFINE VERB Pay ON Order EMIT paid ON Till (data.t)").unwrap();
     ask("EMIT Till.opened 7").unwrap();
     for key in ["", " KEY 'k'"] {
@@ -284,7 +281,7 @@ fn what_a_group_expects_holds_for_whoever_a_verb_writes_to() {
 fn what_stands_in_the_way_within_a_group_has_no_position() {
     let db = Db::in_memory().unwrap();
     let text = "ATOMIC (EMIT Till.closed 8; EMIT Till.x 8 EXPECT NONE ('Till.closed'))";
-    let Err(Error::Conflict(conflict)) = db.query(text, &Parameters::new()) else { panic!("a conflict") };
+    let Err(Error::Conflict(conflict)) = db.query(text) else { panic!("a conflict") };
     assert_eq!(conflict.position(), None);
     assert!(conflict.to_string().ends_with("found Till.closed before it in the same group"), "{conflict}");
 }
@@ -308,7 +305,7 @@ fn a_time_limit_ends_what_a_verb_looks_at() {
     let db = with(|asked| Ok(vec![asked.event("done")]));
     db.emit_all((0..20_000).map(|n| NewEvent::new("Order.counted").on(("Order", 1)).member("n", n))).unwrap();
     let limit = bygone::Cancel::after(std::time::Duration::ZERO);
-    let error = db.query_with("PERFORM Do Order 1", &Parameters::new(), &limit).unwrap_err().to_string();
+    let error = db.cancelled_by(&limit).query("PERFORM Do Order 1").unwrap_err().to_string();
     assert!(error.contains("time limit"), "{error}");
 }
 
@@ -316,7 +313,7 @@ fn a_time_limit_ends_what_a_verb_looks_at() {
 #[test]
 fn a_known_key_asks_nothing_more() {
     let db = Db::in_memory().unwrap();
-    let ask = |text: &str| db.query(text, &Parameters::new()).unwrap().rows.count();
+    let ask = |text: &str| db.query(text).unwrap().rows.count();
     ask("EMIT Order.created 0 {customer: 'ann'}");
     ask("DEFINE INDEX customer ON 'Order.*' AS data.customer");
     let created = || {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bygone::{Db, NewEvent, Object, Options, Parameters, Position, Row, Value};
+use bygone::{Db, NewEvent, Object, Options, Position, Row, Value};
 use receiver::{Act, OK, Receiver, Told};
 
 const SOON: Duration = Duration::from_millis(2);
@@ -19,7 +19,7 @@ fn options(attempts: u32) -> Options {
 }
 
 fn define(db: &Db, statement: &str) {
-    db.query(statement, &Parameters::new()).unwrap();
+    db.query(statement).unwrap();
 }
 
 fn hook(name: &str, receiver: &Receiver) -> String {
@@ -31,7 +31,7 @@ fn paid(db: &Db, order: u32, n: u32) -> Position {
 }
 
 fn shown(db: &Db, name: &str) -> Object {
-    let rows = db.query("SHOW WEBHOOKS", &Parameters::new()).unwrap().rows;
+    let rows = db.query("SHOW WEBHOOKS").unwrap().rows;
     let mut rows = rows.map(|row| match row.unwrap() {
         Row::Fields(fields) => fields,
         other => panic!("{other:?}"),

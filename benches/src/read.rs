@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use bygone::{Db, Parameters, Pattern, Row, Script};
+use bygone::{Db, Pattern, Row, Script};
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
 
@@ -129,7 +129,7 @@ impl Reader for Db {
         let script = Script::parse(&format!("EVENTS '{kind}' LAST 10"))?;
         let mut count = 0;
         for statement in script.statements() {
-            let answer = self.run(statement, &Parameters::new(), &bygone::Cancel::new())?;
+            let answer = self.run(statement)?;
             for row in answer.rows {
                 count += u64::from(matches!(row?, Row::Event { .. }));
             }

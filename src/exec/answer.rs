@@ -51,9 +51,9 @@ impl Answer {
 /// One line of an answer. Serializes as that line of JSON.
 ///
 /// ```
-/// use bygone::{Db, Parameters, Row};
+/// use bygone::{Db, Row};
 /// let db = Db::in_memory()?;
-/// for row in db.query("EMIT Order.created 42 {total: 10}", &Parameters::new())?.rows {
+/// for row in db.query("EMIT Order.created 42 {total: 10}")?.rows {
 ///     let Row::Event { event, repeated: false } = row? else { continue };
 ///     assert_eq!(event.kind.as_str(), "Order.created");
 /// }
@@ -105,11 +105,11 @@ impl Row {
     /// those of other rows are the members of their line of JSON, like `position`.
     ///
     /// ```
-    /// use bygone::{Db, Parameters};
+    /// use bygone::Db;
     /// let db = Db::in_memory()?;
-    /// db.query("EMIT Order.created 42 {total: 10}", &Parameters::new())?;
+    /// db.query("EMIT Order.created 42 {total: 10}")?;
     /// let text = "EVENTS GROUP BY target.type AS kind SELECT count() AS n, max(data.weight) AS heaviest";
-    /// for row in db.query(text, &Parameters::new())?.rows {
+    /// for row in db.query(text)?.rows {
     ///     let row = row?;
     ///     assert_eq!((row.get::<String>("kind")?.as_str(), row.get::<u64>("n")?), ("Order", 1));
     ///     // Null is None.

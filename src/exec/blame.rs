@@ -30,12 +30,12 @@ use crate::value::Value;
 /// Serializes as `{"path","value","event"}`.
 ///
 /// ```
-/// use bygone::{Db, Parameters, Row};
+/// use bygone::{Db, Row};
 /// let db = Db::in_memory()?;
-/// db.query("EMIT Order.created 42 {total: 10, note: 'fast'}", &Parameters::new())?;
-/// db.query("EMIT Order.noted 42 {total: 10, note: 'slow'}", &Parameters::new())?;
+/// db.query("EMIT Order.created 42 {total: 10, note: 'fast'}")?;
+/// db.query("EMIT Order.noted 42 {total: 10, note: 'slow'}")?;
 /// let mut blamed = Vec::new();
-/// for row in db.query("BLAME Order 42", &Parameters::new())?.rows {
+/// for row in db.query("BLAME Order 42")?.rows {
 ///     let Row::Blame(leaf) = row? else { continue };
 ///     blamed.push(format!("{} = {}: {}", leaf.path, leaf.value, leaf.event.kind));
 /// }

@@ -20,11 +20,11 @@ use crate::value::Value;
 /// order, the changes make the later state of the earlier one.
 ///
 /// ```
-/// use bygone::{ChangeKind, Db, Parameters, Row};
+/// use bygone::{ChangeKind, Db, Row};
 /// let db = Db::in_memory()?;
-/// db.query("EMIT Order.created 42 {total: 10}", &Parameters::new())?;
-/// db.query("EMIT Order.noted 42 {total: 20}", &Parameters::new())?;
-/// let mut rows = db.query("DIFF Order 42 FROM VERSION 1", &Parameters::new())?.rows;
+/// db.query("EMIT Order.created 42 {total: 10}")?;
+/// db.query("EMIT Order.noted 42 {total: 20}")?;
+/// let mut rows = db.query("DIFF Order 42 FROM VERSION 1")?.rows;
 /// let Some(Row::Change(change)) = rows.next().transpose()? else { panic!("a change") };
 /// assert_eq!((change.kind, change.path.to_string().as_str()), (ChangeKind::Replace, "total"));
 /// assert_eq!((change.before, change.value), (Some(10.into()), Some(20.into())));

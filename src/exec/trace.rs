@@ -20,13 +20,13 @@ use crate::store::term::Term;
 /// An event of a chain of causes. Serializes as the event with a `"depth"`.
 ///
 /// ```
-/// use bygone::{Db, NewEvent, Parameters, Position, Row};
+/// use bygone::{Db, NewEvent, Position, Row};
 /// let db = Db::in_memory()?;
 /// db.append(NewEvent::new("Order.placed").on(("Order", 42)))?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 42)).caused_by(Position(1)))?;
 /// db.append(NewEvent::new("Parcel.packed").on(("Parcel", 7)).caused_by(Position(2)))?;
 /// let mut traced = Vec::new();
-/// for row in db.query("TRACE #2", &Parameters::new())?.rows {
+/// for row in db.query("TRACE #2")?.rows {
 ///     let Row::Traced(traced_event) = row? else { continue };
 ///     traced.push((traced_event.depth, traced_event.event.kind.to_string()));
 /// }

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::cancel::Cancel;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::lang::grammar::{Grammar, Node};
@@ -114,7 +113,7 @@ impl Runner {
     fn run(&self, text: &str, shown: &mut Vec<String>) -> Result<()> {
         let script = Script::parse(text)?;
         for statement in script.statements() {
-            let answer = self.db.run(statement, &parameters(), &Cancel::new())?;
+            let answer = self.db.run_with(statement, &parameters())?;
             // Every answer says as of when it is; the document shows it where that was asked for.
             let notices =
                 answer.notices.iter().filter(|n| text.contains("AS OF") || !n.starts_with("as of #"));

@@ -249,7 +249,7 @@ impl Session {
     fn run_statement(&mut self, statement: &Statement, number: usize) -> Result<(), Failure> {
         let started = Instant::now();
         let cancel = self.signals.statement(self.limit);
-        let answer = self.db().run(statement, &self.bound, &cancel);
+        let answer = self.db().cancelled_by(&cancel).run_with(statement, &self.bound);
         // A statement that was cancelled may say so as an error; to whoever cancelled it, it is none.
         let interrupted = |error: Error| match cancel.is_cancelled() && !error.is_refused() {
             true => Failure::Interrupted,

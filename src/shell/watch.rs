@@ -112,7 +112,7 @@ fn subscribe(db: &Db, watch: &Watch, signals: &Signals) -> Result<(Deliveries, O
 
 /// Whether the database keeps a place under this name.
 fn is_known(db: &Db, name: &str) -> Result<bool, Failure> {
-    for row in db.query("SHOW SUBSCRIPTIONS", &Parameters::new())?.rows {
+    for row in db.query("SHOW SUBSCRIPTIONS")?.rows {
         if let Row::Fields(fields) = row?
             && fields.get("name").is_some_and(|known| known.as_text() == Some(name))
         {

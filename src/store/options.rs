@@ -203,14 +203,14 @@ impl Options {
     /// are not to be had. An index that misses an event because of this says so, and is built again once it is defined anew.
     ///
     /// ```
-    /// use bygone::{Db, Options, Parameters};
+    /// use bygone::{Db, Options};
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let path = folder.path().join("shop.bygone");
     /// let db = Db::create(&path)?;
-    /// db.query("DEFINE VERB Pay ON Order EMIT Order.paid", &Parameters::new())?;
+    /// db.query("DEFINE VERB Pay ON Order EMIT Order.paid")?;
     /// db.close()?;
     /// let rescue = Options::new().without_followers(true).open(&path)?;
-    /// rescue.query("DROP VERB Pay", &Parameters::new())?;
+    /// rescue.query("DROP VERB Pay")?;
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn without_followers(mut self, without: bool) -> Options {
@@ -249,10 +249,10 @@ impl Options {
     /// more ends with an error. Rows that are pulled one by one take none of it.
     ///
     /// ```
-    /// use bygone::{NewEvent, Options, Parameters};
+    /// use bygone::{NewEvent, Options};
     /// let db = Options::new().query_memory(1000).in_memory()?;
     /// db.emit_all((0..100).map(|n| NewEvent::new("Order.paid").on(("Order", n))))?;
-    /// let count = |text: &str| Ok::<_, bygone::Error>(db.query(text, &Parameters::new())?.rows.count());
+    /// let count = |text: &str| Ok::<_, bygone::Error>(db.query(text)?.rows.count());
     /// assert_eq!(count("EVENTS ORDER BY target.id LIMIT 5")?, 5);
     /// assert!(count("EVENTS ORDER BY target.id").is_err());
     /// # Ok::<(), bygone::Error>(())
@@ -270,8 +270,8 @@ impl Options {
     /// use bygone::{Options, Parameters};
     /// let db = Options::new().max_statement(100).in_memory()?;
     /// let text = format!("EMIT Note.made 1 {{text: '{}'}}", "x".repeat(100));
-    /// assert!(db.query(&text, &Parameters::new()).is_err());
-    /// db.query("EMIT Note.made 1 {text: $text}", &Parameters::new().set("text", "x".repeat(100)))?;
+    /// assert!(db.query(&text).is_err());
+    /// db.query_with("EMIT Note.made 1 {text: $text}", &Parameters::new().set("text", "x".repeat(100)))?;
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn max_statement(mut self, bytes: usize) -> Options {
@@ -347,9 +347,9 @@ impl Options {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use bygone::{Delivery, NewEvent, Options, Parameters, Pattern};
+    /// use bygone::{Delivery, NewEvent, Options, Pattern};
     /// let db = Options::new().live(true).in_memory()?;
-    /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)", &Parameters::new())?;
+    /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)")?;
     /// let mails = db.subscribe("Mail.*".parse::<Pattern>()?);
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
     /// let mut mails = mails.filter_map(|delivery| match delivery {

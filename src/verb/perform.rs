@@ -37,20 +37,20 @@ impl Db {
     /// It is decided at the moment of commit, by all that was committed before, however many callers there are.
     ///
     /// ```
-    /// use bygone::{Db, Error, Parameters};
+    /// use bygone::{Db, Error};
     /// let db = Db::in_memory()?;
     /// for text in [
     ///     "DEFINE VERB Approve ON Document BY User REQUIRE state.status = 'submitted' ELSE 'not submitted yet'",
     ///     "EMIT Document.drafted 42 {status: 'draft'}",
     /// ] {
-    ///     db.query(text, &Parameters::new())?;
+    ///     db.query(text)?;
     /// }
     /// let approve = || db.perform("Approve", ("Document", 42)).by(("User", 7)).member("note", "ok").run();
     /// match approve() {
     ///     Err(Error::Refused(refusal)) => assert_eq!(refusal.why, "not submitted yet"),
     ///     other => panic!("{other:?}"),
     /// }
-    /// db.query("EMIT Document.submitted 42 {status: 'submitted'}", &Parameters::new())?;
+    /// db.query("EMIT Document.submitted 42 {status: 'submitted'}")?;
     /// let approved = &approve()?.events[0];
     /// assert_eq!((approved.kind.as_str(), approved.data.to_string()), ("Document.approved", r#"{"note":"ok"}"#.into()));
     /// # Ok::<(), Error>(())

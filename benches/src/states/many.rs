@@ -197,7 +197,7 @@ fn define_later(size: u64, path: &Path) -> Result<()> {
 
 fn is_told(db: &Db, question: &str, what: &str) -> Result<bool> {
     let mut found = false;
-    for row in db.query(&format!("EXPLAIN {question}"), &bygone::Parameters::new())?.rows {
+    for row in db.query(&format!("EXPLAIN {question}"))?.rows {
         found |= serde_json::to_string(&row?)?.contains(what);
     }
     Ok(found)

@@ -88,7 +88,7 @@ fn parts<'v>(path: &str, value: &'v Value) -> Vec<(String, &'v Value)> {
 
 #[cfg(test)]
 mod tests {
-    use bygone::{Db, Parameters, Row};
+    use bygone::{Db, Row};
 
     use super::*;
 
@@ -96,7 +96,7 @@ mod tests {
     fn shown(db: &Db, text: &str, width: Option<usize>) -> String {
         let changes = Changes { colors: true, width };
         let mut out = Vec::new();
-        for row in db.query(text, &Parameters::new()).unwrap().rows {
+        for row in db.query(text).unwrap().rows {
             match row.unwrap() {
                 Row::Change(change) => changes.change(&change, &mut out).unwrap(),
                 Row::Step(step) => changes.step(&step, &mut out).unwrap(),
@@ -113,7 +113,7 @@ mod tests {
             "EMIT Order.created 42 {total: 10, note: \"a\\u001b[2J\"} AT '2024-02-01'",
             "EMIT Order.noted 42 {total: 20, 'post code': null, text: 'a long one'} AT '2024-01-01' BY User ann",
         ] {
-            db.query(text, &Parameters::new()).unwrap();
+            db.query(text).unwrap();
         }
         assert_eq!(
             shown(&db, "DIFF Order 42 FROM VERSION 1", Some(16)),

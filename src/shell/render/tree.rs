@@ -83,14 +83,14 @@ fn passing(follows: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use bygone::{Db, NewEvent, Parameters, Position, Row};
+    use bygone::{Db, NewEvent, Position, Row};
 
     use super::*;
 
     fn drawn(db: &Db, statement: &str, width: Option<usize>) -> String {
         let mut tree = Tree { colors: false, width, top: None, follows: Vec::new() };
         let mut out = Vec::new();
-        for row in db.query(statement, &Parameters::new()).unwrap().rows {
+        for row in db.query(statement).unwrap().rows {
             let Row::Traced(mut traced) = row.unwrap() else { panic!("a trace") };
             traced.event.timestamp = "2024-01-01".parse().unwrap();
             tree.row(&traced, &mut out).unwrap();

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use bygone::text::{self, Class, Wanted};
-use bygone::{Db, Parameters, Position, Row};
+use bygone::{Db, Position, Row};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
@@ -88,7 +88,7 @@ impl Assistant {
 
     fn ask(&self, statement: &str) -> Vec<Row> {
         // Completion that fails is no completion; the statement itself will say why.
-        let Ok(answer) = self.db.query(statement, &Parameters::new()) else { return Vec::new() };
+        let Ok(answer) = self.db.query(statement) else { return Vec::new() };
         answer.rows.map_while(Result::ok).collect()
     }
 
