@@ -1,6 +1,6 @@
 //! A bank account: what can happen to it, what it is, and what may be asked of it. `cargo run --example account`.
 
-use bygone::{Aggregate, Db, Decide, Event, ExecuteError, NewEvent, Result, Snapshots};
+use bygone::{Aggregate, CommandError, Db, Decide, Event, NewEvent, Result, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 
 /// What can happen: `Account.opened`, `Account.deposited`, `Account.withdrawn`.
@@ -32,8 +32,8 @@ impl Aggregate for Account {
     }
 
     /// A long history is not read from its beginning each time. The name changes whenever `apply` does.
-    fn snapshots() -> Option<Snapshots<Account>> {
-        Some(Snapshots::named("account-1"))
+    fn snapshots() -> Option<SnapshotPolicy<Account>> {
+        Some(SnapshotPolicy::named("account-1"))
     }
 }
 
@@ -86,8 +86,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The account says no. Nothing was written.
     match db.execute::<Account>("7", AccountCommand::Withdraw(80)) {
-        Err(ExecuteError::Refused(no)) => println!("refused: {no}"),
-        Err(ExecuteError::Failed(error)) => return Err(error.into()),
+        Err(CommandError::Refused(no)) => println!("refused: {no}"),
+        Err(CommandError::Failed(error)) => return Err(error.into()),
         Ok(_) => unreachable!("80 of 30"),
     }
 

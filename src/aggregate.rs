@@ -12,16 +12,15 @@ mod tests;
 
 use std::ops::Deref;
 
-pub use decide::{Decide, ExecuteError, Executed, Execution};
-pub use point::Point;
-pub use snapshots::Snapshots;
+pub use decide::{CommandBuilder, CommandError, CommandOutcome, Decide};
+pub use snapshots::SnapshotPolicy;
 
 use self::snapshots::{Kept, Shelf};
 use crate::db::Db;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::plan::Moment;
+use crate::plan::PointInTime;
 use crate::store::fold::Plain;
 use crate::store::snapshot::{Snapshot, Until};
 use crate::time::Timestamp;
@@ -120,7 +119,7 @@ pub trait Aggregate: Default {
     fn apply(&mut self, event: &Event) -> Result<()>;
 
     /// How it is kept, so that not every reading begins at the first event. By itself it is not.
-    fn snapshots() -> Option<Snapshots<Self>> {
+    fn snapshots() -> Option<SnapshotPolicy<Self>> {
         None
     }
 }
@@ -128,7 +127,7 @@ pub trait Aggregate: Default {
 /// An aggregate, with the point it was folded up to. Reads as the aggregate itself: `account.balance`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Replayed<A> {
+pub struct AggregateState<A> {
     /// What the events made.
     pub state: A,
     /// Whose state.
@@ -140,10 +139,10 @@ pub struct Replayed<A> {
     /// How many of the events came late: something that occurred after them stands before them.
     pub late: u64,
     /// What had occurred by then, or up to there; none for the present.
-    pub at: Option<Moment>,
+    pub at: Option<PointInTime>,
 }
 
-impl<A> Deref for Replayed<A> {
+impl<A> Deref for AggregateState<A> {
     type Target = A;
 
     fn deref(&self) -> &A {
@@ -153,7 +152,7 @@ impl<A> Deref for Replayed<A> {
 
 impl Db {
     /// An entity as of all its events, folded into a type of one's own. Events are applied one by one as they are read: a long
-    /// history takes time, not memory; with [`Snapshots`] it takes little time, too.
+    /// history takes time, not memory; with [`SnapshotPolicy`] it takes little time, too.
     ///
     /// # Errors
     /// [`Error::Unfoldable`] if [`apply`](Aggregate::apply) fails.
@@ -176,7 +175,7 @@ impl Db {
     /// assert_eq!(db.replay::<Visits>("ben")?.version, Version::NONE);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn replay<A: Aggregate>(&self, id: impl ToString) -> Result<Replayed<A>> {
+    pub fn replay<A: Aggregate>(&self, id: impl ToString) -> Result<AggregateState<A>> {
         let entity = Entity::new(A::KIND, &id.to_string())?;
         let snapshot = self.store().snapshot();
         let until = Until { through: snapshot.head().0, by: None };
@@ -215,19 +214,19 @@ impl Db {
     pub fn state_at<A: Aggregate>(
         &self,
         id: impl ToString,
-        point: impl TryInto<Point, Error: Into<Error>>,
-    ) -> Result<Replayed<A>> {
+        point: impl TryInto<PointInTime, Error: Into<Error>>,
+    ) -> Result<AggregateState<A>> {
         let entity = Entity::new(A::KIND, &id.to_string())?;
         let snapshot = self.store().snapshot();
         let (until, at) = point.try_into().map_err(Into::into)?.within(&snapshot, &entity)?;
-        Ok(Course::new(self.shelf(), &snapshot, entity, until)?.replayed(Some(at)))
+        Ok(Course::new(self.shelf(), &snapshot, entity, until)?.replayed(Some(at.into())))
     }
 }
 
 /// A fold under way.
 struct Course<'db, A> {
     shelf: &'db Shelf,
-    snapshots: Option<Snapshots<A>>,
+    snapshots: Option<SnapshotPolicy<A>>,
     entity: Entity,
     state: A,
     version: Version,
@@ -305,9 +304,9 @@ impl<'db, A: Aggregate> Course<'db, A> {
         Ok(())
     }
 
-    fn replayed(self, at: Option<Moment>) -> Replayed<A> {
+    fn replayed(self, at: Option<PointInTime>) -> AggregateState<A> {
         let Course { state, entity: target, version, position, late, .. } = self;
-        Replayed { state, target, version, position, late, at }
+        AggregateState { state, target, version, position, late, at }
     }
 }
 

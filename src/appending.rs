@@ -6,7 +6,7 @@ use crate::event::{Event, Expect, NewEvent};
 use crate::store::group::Group;
 
 impl Db {
-    /// Several events to be [appended](Appending::append), all or none, with what is said of all of them: `ATOMIC (…) KEY … EXPECT …`
+    /// Several events to be [appended](AppendBuilder::append), all or none, with what is said of all of them: `ATOMIC (…) KEY … EXPECT …`
     /// of the language.
     ///
     /// ```
@@ -27,20 +27,20 @@ impl Db {
     /// assert!(late.is_conflict() && late.to_string().contains("found Seat.reserved at #1"), "{late}");
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn group(&self, events: impl IntoIterator<Item = NewEvent>) -> Appending<'_> {
-        Appending { db: self, group: self.grouped(events) }
+    pub fn group(&self, events: impl IntoIterator<Item = NewEvent>) -> AppendBuilder<'_> {
+        AppendBuilder { db: self, group: self.grouped(events) }
     }
 }
 
 /// A group on its way into the log: [`Db::group`].
 #[derive(Debug)]
 #[must_use = "nothing happens before it is appended"]
-pub struct Appending<'db> {
+pub struct AppendBuilder<'db> {
     db: &'db Db,
     group: Group,
 }
 
-impl Appending<'_> {
+impl AppendBuilder<'_> {
     /// The idempotency key of all of it: appended again with the same key, the first outcome is given back and nothing is written.
     pub fn key(mut self, key: &str) -> Self {
         self.group.key = Some(key.to_owned());

@@ -10,17 +10,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::aggregate::Point;
 use crate::aggregate::snapshots::Shelf;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, NewEvent, codec};
-use crate::exec::{self, Compiler, Scan, State};
+use crate::exec::{self, Compiler, EntityState, Scan};
 use crate::live::runner::Runner;
-use crate::live::{Handled, Handler, Occurrence, Subscription};
+use crate::live::{EventContext, Handler, HandlerResult, Subscription};
 use crate::pattern::Pattern;
-use crate::plan::{self, By, Question, Replay, Take, Window, choose};
+use crate::plan::{self, By, PointInTime, Question, Replay, Take, Window, choose};
 use crate::store::check::{self, Verification};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::group::{Group, Outcome};
@@ -289,7 +288,7 @@ impl Db {
     /// assert_eq!(kinds, ["Order.created", "Order.paid"]);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn history(&self, entity: impl Into<Entity>) -> Result<Events> {
+    pub fn history(&self, entity: impl Into<Entity>) -> Result<EventIter> {
         self.scan(None, &[By::Target(entity.into())])
     }
 
@@ -330,17 +329,17 @@ impl Db {
     /// assert_eq!(db.events(&"*.paid, Stock.*".parse::<Pattern>()?)?.count(), 2);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn events(&self, pattern: &Pattern) -> Result<Events> {
+    pub fn events(&self, pattern: &Pattern) -> Result<EventIter> {
         self.scan(Some(pattern), &[])
     }
 
-    fn scan(&self, pattern: Option<&Pattern>, tags: &[By]) -> Result<Events> {
+    fn scan(&self, pattern: Option<&Pattern>, tags: &[By]) -> Result<EventIter> {
         let snapshot = self.store.snapshot();
         let window = Window::through(snapshot.head().0);
         let (pattern, by) = (pattern.cloned(), tags.to_vec());
         let question =
             Question { pattern, by, predicate: None, window, take: Take::All, indexed: Vec::new() };
-        Scan::new(&snapshot, &choose(&snapshot, question)?).map(Events)
+        Scan::new(&snapshot, &choose(&snapshot, question)?).map(EventIter)
     }
 
     /// The state of an entity as of all its events, as it is defined in the file; those that are dated ahead count, as they do for
@@ -353,7 +352,7 @@ impl Db {
     /// assert_eq!(db.state("Order", 42)?.state.get("total"), Some(&10.into()));
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn state(&self, kind: &str, id: impl ToString) -> Result<State> {
+    pub fn state(&self, kind: &str, id: impl ToString) -> Result<EntityState> {
         let snapshot = self.store.snapshot();
         exec::state(&snapshot, &Replay::of_all(Entity::from((kind, id)), snapshot.head()))
     }
@@ -375,8 +374,8 @@ impl Db {
         &self,
         kind: &str,
         id: impl ToString,
-        point: impl TryInto<Point, Error: Into<Error>>,
-    ) -> Result<State> {
+        point: impl TryInto<PointInTime, Error: Into<Error>>,
+    ) -> Result<EntityState> {
         let snapshot = self.store.snapshot();
         let entity = Entity::from((kind, id));
         let (until, at) = point.try_into().map_err(Into::into)?.within(&snapshot, &entity)?;
@@ -397,9 +396,9 @@ impl Db {
     /// growing pauses, then it is set aside, and the handler goes on with the next. Nobody else waits for it, and whoever appends does
     /// not notice.
     ///
-    /// In a handler one may append: by the [`Occurrence`] as what the event caused, or by a handle of the database. An event that it
+    /// In a handler one may append: by the [`EventContext`] as what the event caused, or by a handle of the database. An event that it
     /// appends and that is of its own pattern it is told of, too: whoever answers a type by the same type does so for ever. It may
-    /// [unsubscribe](Occurrence::unsubscribe), drop its own [`Handler`], and close the database, which ends it with the event that it
+    /// [unsubscribe](EventContext::unsubscribe), drop its own [`Handler`], and close the database, which ends it with the event that it
     /// is at.
     ///
     /// The handler does not keep the database open; a handle of it that the closure holds does, as long as the handler goes on. Closing
@@ -421,10 +420,10 @@ impl Db {
     /// assert_eq!(handler.join()?.handled, 1);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn on<R: Handled>(
+    pub fn on<R: HandlerResult>(
         &self,
         pattern: impl TryInto<Pattern, Error: Into<Error>>,
-        handle: impl FnMut(&Occurrence) -> R + Send + 'static,
+        handle: impl FnMut(&EventContext) -> R + Send + 'static,
     ) -> Result<Handler> {
         let pattern = pattern.try_into().map_err(Into::into)?;
         self.subscribe(pattern).handler().run(handle)
@@ -506,9 +505,9 @@ impl Db {
 }
 
 /// Events, read as they are pulled.
-pub struct Events(Scan);
+pub struct EventIter(Scan);
 
-impl Iterator for Events {
+impl Iterator for EventIter {
     type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Result<Event>> {
@@ -516,9 +515,9 @@ impl Iterator for Events {
     }
 }
 
-impl fmt::Debug for Events {
+impl fmt::Debug for EventIter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Events(…)")
+        f.write_str("EventIter(…)")
     }
 }
 

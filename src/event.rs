@@ -13,13 +13,13 @@ mod vector;
 
 use serde::de::DeserializeOwned;
 
-pub use expect::{Absence, Expect};
 pub(crate) use expect::{BUILT_IN, is_built_in};
+pub use expect::{Expect, ExpectNone};
 pub use id::EventId;
-pub use json::Form;
+pub use json::EventFormat;
 pub(crate) use json::{is_uri_reference, qualified, read as read_line, write as write_form};
 pub use new::NewEvent;
-pub use vector::Vector;
+pub use vector::VectorClock;
 
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
@@ -104,7 +104,7 @@ pub struct Producer {
     /// Its version: the sum of its vector clock, where it has one.
     pub version: Option<u64>,
     /// Its vector clock.
-    pub vector: Option<Vector>,
+    pub vector: Option<VectorClock>,
 }
 
 impl Producer {

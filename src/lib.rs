@@ -117,29 +117,37 @@ mod transfer;
 mod value;
 mod verb;
 
-pub use aggregate::{Aggregate, Decide, ExecuteError, Executed, Execution, Point, Replayed, Snapshots};
-pub use appending::Appending;
+pub use aggregate::{
+    Aggregate, AggregateState, CommandBuilder, CommandError, CommandOutcome, Decide, SnapshotPolicy,
+};
+pub use appending::AppendBuilder;
 pub use cancel::Cancel;
-pub use db::{Db, Events, Ticket};
+pub use db::{Db, EventIter, Ticket};
 pub use document::Document;
 pub use entity::{Entity, EventType, Position, Version};
 pub use error::{Conflict, Error, Result};
-pub use event::{Absence, Cause, Event, EventId, Expect, Form, NewEvent, Producer, Tag, Vector};
-pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, Step, Traced};
+pub use event::{
+    Cause, Event, EventFormat, EventId, Expect, ExpectNone, NewEvent, Producer, Tag, VectorClock,
+};
+pub use exec::{
+    BlameEntry, ChangeKind, EntityState, QueryResult, ReplayStep, Row, Rows, StateChange, StatePath,
+    TraceEntry,
+};
 #[cfg(feature = "async")]
-pub use live::Deliveries;
+pub use live::DeliveryStream;
 pub use live::{
-    Delivery, Handled, Handler, HandlerReport, Handling, Named, Occurrence, SetAside, Subscription,
+    DeadLetter, Delivery, DurableSubscription, EventContext, Handler, HandlerBuilder, HandlerReport,
+    HandlerResult, Subscription,
 };
 pub use pattern::Pattern;
-pub use plan::{Moment, Parameters};
-pub use projection::{Projecting, Projection};
+pub use plan::{Parameters, PointInTime};
+pub use projection::{Projection, ProjectionHandle};
 pub use query::{Script, Statement};
-pub use store::{Durability, Options, Place, Recovery, Report, Verification};
+pub use store::{Durability, Options, Recovery, Report, SubscriptionCursor, Verification};
 pub use time::{Clock, Timestamp};
-pub use transfer::{ExportOptions, ImportOptions, Imported};
+pub use transfer::{ExportOptions, ImportOptions, ImportReport};
 pub use value::{Object, Value};
-pub use verb::{Asked, Performed, Performing, Verb};
+pub use verb::{PerformBuilder, PerformOutcome, Verb, VerbContext};
 
 /// What a database stands on: a disk of the operating system, of memory, or of one's own.
 pub mod disk {

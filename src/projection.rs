@@ -151,7 +151,7 @@ impl Db {
     }
 
     /// Keeps a projection up to the log from now on, on a thread of its own, until the handle is stopped or dropped, the database is
-    /// closed, or something goes wrong, which [`Projecting::stop`] tells.
+    /// closed, or something goes wrong, which [`ProjectionHandle::stop`] tells.
     ///
     /// ```
     /// # use bygone::{Db, Event, NewEvent, Position, Projection};
@@ -167,7 +167,7 @@ impl Db {
     /// #     }
     /// # }
     /// let db = Db::in_memory()?;
-    /// let counting = db.keep_projected(Count::default())?;
+    /// let counting = db.spawn_projection(Count::default())?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
     /// // What was durable as it is stopped has been applied.
     /// assert_eq!(counting.stop()?.events, 1);
@@ -176,7 +176,7 @@ impl Db {
     ///
     /// # Errors
     /// If there can be no thread.
-    pub fn keep_projected<P>(&self, mut projection: P) -> Result<Projecting<P>>
+    pub fn spawn_projection<P>(&self, mut projection: P) -> Result<ProjectionHandle<P>>
     where
         P: Projection + Send + 'static,
         P::Error: Send + 'static,
@@ -204,12 +204,12 @@ impl Db {
         };
         let thread = thread::Builder::new().name("bygone-projection".to_owned()).spawn(follow);
         let thread = thread.map_err(|e| Error::io("starting a projection", e))?;
-        Ok(Projecting { cancel, thread: Some(thread), _wake: wake })
+        Ok(ProjectionHandle { cancel, thread: Some(thread), _wake: wake })
     }
 }
 
 /// A projection that is kept up to the log. Dropping it stops it, once what it is at is done.
-pub struct Projecting<P: Projection> {
+pub struct ProjectionHandle<P: Projection> {
     cancel: Cancel,
     thread: Option<JoinHandle<Kept<P>>>,
     /// Kept so that the handle can wake the thread.
@@ -219,13 +219,13 @@ pub struct Projecting<P: Projection> {
 /// The projection, and what went wrong.
 type Kept<P> = (P, Option<<P as Projection>::Error>);
 
-impl<P: Projection> fmt::Debug for Projecting<P> {
+impl<P: Projection> fmt::Debug for ProjectionHandle<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Projecting(…)")
+        f.write_str("ProjectionHandle(…)")
     }
 }
 
-impl<P: Projection> Projecting<P> {
+impl<P: Projection> ProjectionHandle<P> {
     /// Whether it has ended by itself.
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
@@ -247,7 +247,7 @@ impl<P: Projection> Projecting<P> {
     }
 }
 
-impl<P: Projection> Drop for Projecting<P> {
+impl<P: Projection> Drop for ProjectionHandle<P> {
     fn drop(&mut self) {
         self.cancel.cancel();
         if let Some(thread) = self.thread.take() {
@@ -439,16 +439,17 @@ mod tests {
     fn it_is_kept_up_on_a_thread_and_tells_what_went_wrong() {
         let db = Db::in_memory().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let kept = db.keep_projected(Sums::open(&folder.path().join("sums.redb"), None)).unwrap();
+        let kept = db.spawn_projection(Sums::open(&folder.path().join("sums.redb"), None)).unwrap();
         for first in 0..20 {
             emit(&db, first * 10 + 1, 10);
         }
         let sums = kept.stop().unwrap();
         assert_eq!(sums.all(), expected(200));
         drop(sums);
-        let kept = db.keep_projected(Sums::open(&folder.path().join("other.redb"), Some((true, 1)))).unwrap();
+        let kept =
+            db.spawn_projection(Sums::open(&folder.path().join("other.redb"), Some((true, 1)))).unwrap();
         assert!(kept.stop().err().unwrap().to_string().contains("killed before the commit"));
-        let kept = db.keep_projected(Sums::open(&folder.path().join("third.redb"), None)).unwrap();
+        let kept = db.spawn_projection(Sums::open(&folder.path().join("third.redb"), None)).unwrap();
         db.close().unwrap();
         assert!(kept.stop().is_ok());
     }

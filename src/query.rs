@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::db::Db;
 use crate::error::{Error, Result, size};
-use crate::exec::{self, Answer, Row};
+use crate::exec::{self, QueryResult, Row};
 use crate::lang;
 use crate::live::{Delivery, Subscription, ViewSubscription};
 use crate::plan::{self, Context, Parameters, Plan};
@@ -168,7 +168,7 @@ impl Db {
     /// # Errors
     /// [`Error::Syntax`] for a text that is no statement or does not fit the log, and what running it
     /// gives. Rows that are pulled later may be errors, too.
-    pub fn query(&self, text: &str) -> Result<Answer> {
+    pub fn query(&self, text: &str) -> Result<QueryResult> {
         self.query_with(text, &Parameters::new())
     }
 
@@ -184,7 +184,7 @@ impl Db {
     ///
     /// # Errors
     /// As for [`query`](Db::query), and [`Error::Invalid`] for a value that the text does not ask for.
-    pub fn query_with(&self, text: &str, parameters: &Parameters) -> Result<Answer> {
+    pub fn query_with(&self, text: &str, parameters: &Parameters) -> Result<QueryResult> {
         let statement = Statement::within(text, self.store().shared().options.max_statement)?;
         parameters.check_used(&statement.parameters().collect::<Vec<_>>())?;
         self.run_with(&statement, parameters)
@@ -194,7 +194,7 @@ impl Db {
     ///
     /// # Errors
     /// What running it gives.
-    pub fn run(&self, statement: &Statement) -> Result<Answer> {
+    pub fn run(&self, statement: &Statement) -> Result<QueryResult> {
         self.run_with(statement, &Parameters::new())
     }
 
@@ -203,7 +203,7 @@ impl Db {
     ///
     /// # Errors
     /// What running it gives.
-    pub fn run_with(&self, statement: &Statement, parameters: &Parameters) -> Result<Answer> {
+    pub fn run_with(&self, statement: &Statement, parameters: &Parameters) -> Result<QueryResult> {
         let cancel = &self.cancel();
         let store = self.store();
         let (length, most) = (statement.text().len(), store.shared().options.max_statement);
@@ -242,7 +242,7 @@ impl Db {
                     }
                 };
                 let shared = store.shared().clone();
-                Ok(Answer::rows(ViewSubscription::new(shared, &plan, Box::new(bind), &cancelled)))
+                Ok(QueryResult::rows(ViewSubscription::new(shared, &plan, Box::new(bind), &cancelled)))
             }
             Plan::Subscribe(subscription) => {
                 let name = subscription.name.clone();
@@ -251,9 +251,9 @@ impl Db {
                 Ok(match name {
                     None => delivered(subscription),
                     Some(name) => {
-                        let named = subscription.named(&name)?;
-                        let place = named.place();
-                        Answer { place: Some(place), ..delivered(named) }
+                        let named = subscription.durable(&name)?;
+                        let cursor = named.cursor();
+                        QueryResult { cursor: Some(cursor), ..delivered(named) }
                     }
                 })
             }
@@ -297,8 +297,8 @@ impl Db {
     }
 }
 
-fn delivered(deliveries: impl Iterator<Item = Result<Delivery>> + Send + 'static) -> Answer {
-    Answer::rows(deliveries.map(|delivery| {
+fn delivered(deliveries: impl Iterator<Item = Result<Delivery>> + Send + 'static) -> QueryResult {
+    QueryResult::rows(deliveries.map(|delivery| {
         Ok(match delivery? {
             Delivery::Event(event) => event.into(),
             Delivery::CaughtUp(position) => Row::CaughtUp(position),

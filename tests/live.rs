@@ -133,7 +133,7 @@ mod many {
                 let begun = query(db, "SHOW SUBSCRIPTIONS").unwrap();
                 let begun = begun.iter().any(|row| row.get::<String>("name").unwrap() == name);
                 let subscription = if begun { subscription } else { subscription.from_start() };
-                let mut named = subscription.until_now().named(&name).unwrap();
+                let mut named = subscription.until_now().durable(&name).unwrap();
                 for _ in 0..most {
                     let Some(delivery) = named.next() else { break };
                     let Delivery::Event(event) = delivery.unwrap() else { continue };
@@ -289,7 +289,7 @@ mod handlers {
         db.append(NewEvent::new("Note.taken").on_nobody()).unwrap();
         let handler = db.subscribe(Pattern::all()).from_start().until_now().handler().retries(0);
         let report = handler.run(|event| event.state()).unwrap().join().unwrap();
-        assert!(report.set_aside[0].why.contains("an event with a target"), "{report:?}");
+        assert!(report.dead_letters[0].why.contains("an event with a target"), "{report:?}");
     }
 
     #[test]
@@ -302,7 +302,7 @@ mod handlers {
         };
         let tell_aside = tell.clone();
         let failing = handling(&db)
-            .on_set_aside(move |aside| tell_aside.send(format!("aside {}", aside.position)).unwrap())
+            .on_dead_letter(move |aside| tell_aside.send(format!("aside {}", aside.position)).unwrap())
             .run(move |event| {
                 tell.send(format!("try {}", event.position)).unwrap();
                 match event.position.0 {
@@ -328,7 +328,7 @@ mod handlers {
             assert_eq!(other.recv_timeout(LONG).unwrap(), expected);
         }
         until(|| failing.report().position == Position(4));
-        let aside = failing.take_set_aside();
+        let aside = failing.take_dead_letters();
         assert_eq!(
             aside.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [
@@ -336,10 +336,10 @@ mod handlers {
                 "#3 Order.paid on Order 2: not this one (after 3 attempts)"
             ]
         );
-        assert!(failing.report().set_aside.is_empty());
+        assert!(failing.report().dead_letters.is_empty());
         db.close().unwrap();
         assert_eq!(failing.join().unwrap().handled, 2);
-        assert!(well.join().unwrap().set_aside.is_empty());
+        assert!(well.join().unwrap().dead_letters.is_empty());
     }
 
     #[test]
@@ -351,12 +351,12 @@ mod handlers {
         assert!(error.to_string().contains("1000 events are set aside"), "{error}");
         let count = Arc::new(AtomicU64::new(0));
         let counted = count.clone();
-        let told = handling().on_set_aside(move |_| {
+        let told = handling().on_dead_letter(move |_| {
             counted.fetch_add(1, Ordering::SeqCst);
         });
         let report = told.run(|_| Err::<(), _>("no")).unwrap().join().unwrap();
-        assert_eq!((count.load(Ordering::SeqCst), report.set_aside.len()), (1200, 1000));
-        assert_eq!(report.set_aside[999].position, Position(1200));
+        assert_eq!((count.load(Ordering::SeqCst), report.dead_letters.len()), (1200, 1000));
+        assert_eq!(report.dead_letters[999].position, Position(1200));
     }
 
     #[test]
@@ -503,7 +503,7 @@ mod handlers {
         told.recv_timeout(LONG).unwrap();
         handler.stop();
         let report = handler.join().unwrap();
-        assert_eq!((report.handled, report.set_aside.len(), report.position), (0, 0, Position::START));
+        assert_eq!((report.handled, report.dead_letters.len(), report.position), (0, 0, Position::START));
     }
 }
 
@@ -517,31 +517,32 @@ mod named {
         let db = Db::create(&path).unwrap();
         db.emit_all((0..10).map(paid)).unwrap();
         let billing = |db: &Db| db.subscribe(pattern("Order.*")).until_now();
-        let mut named = billing(&db).from_start().named("billing").unwrap();
+        let mut named = billing(&db).from_start().durable("billing").unwrap();
         assert_eq!(positions(named.by_ref().take(5)), [1, 2, 3, 4, 5]);
         named.acknowledge(Position(3)).unwrap();
         named.acknowledge(Position(2)).unwrap();
-        assert_eq!(named.place().position().unwrap(), Position(3));
+        assert_eq!(named.cursor().position().unwrap(), Position(3));
         let error = named.acknowledge(Position(6)).unwrap_err();
         assert!(error.to_string().contains("reached, up to #5"), "{error}");
         db.close().unwrap();
         assert!(named.acknowledge(Position(4)).is_err());
         drop(named);
         let db = Db::open(&path).unwrap();
-        let named = billing(&db).named("billing").unwrap();
-        let place = named.place();
+        let named = billing(&db).durable("billing").unwrap();
+        let place = named.cursor();
         assert_eq!(positions(named), (4..=10).collect::<Vec<_>>());
         // Of a reader that is gone, too.
         place.acknowledge(Position(9)).unwrap();
-        assert_eq!(positions(billing(&db).named("billing").unwrap()), [10]);
+        assert_eq!(positions(billing(&db).durable("billing").unwrap()), [10]);
     }
 
     #[test]
     fn it_is_of_what_it_was_and_where_it_was() {
         let db = tiny();
         db.emit_all((0..3).map(paid)).unwrap();
-        let named = db.subscribe(pattern("Order.*")).by("customer", 7).from_start().named("billing").unwrap();
-        let wrong = |subscription: Subscription| subscription.named("billing").unwrap_err().to_string();
+        let named =
+            db.subscribe(pattern("Order.*")).by("customer", 7).from_start().durable("billing").unwrap();
+        let wrong = |subscription: Subscription| subscription.durable("billing").unwrap_err().to_string();
         let second = wrong(db.subscribe(pattern("Order.*")).by("customer", 7));
         assert!(second.contains("expected one reader at a time, found one that reads it since"), "{second}");
         assert!(db.query("DROP SUBSCRIPTION billing").unwrap_err().is_refused());
@@ -553,7 +554,7 @@ mod named {
             "{from}"
         );
         // Where it begins, if it is not there yet: whoever says so runs as often as they like.
-        drop(theirs().from_start().named("billing").unwrap());
+        drop(theirs().from_start().durable("billing").unwrap());
         let other = wrong(db.subscribe(pattern("Order.*")).by("customer", "7"));
         assert!(
             other.contains("expected 'Order.*' BY customer = 7, which it is of")
@@ -567,9 +568,9 @@ mod named {
         assert!(wrong(db.subscribe(pattern("Order.*")).by("actor", 7)).contains("by_actor"));
         query(&db, "DROP SUBSCRIPTION billing").unwrap();
         assert_eq!(query(&db, "SHOW SUBSCRIPTIONS").unwrap(), []);
-        assert!(db.subscribe(pattern("Order.*")).named("").is_err());
-        assert!(db.subscribe(pattern("Order.*")).named(&"x".repeat(256)).is_err());
-        drop(db.subscribe(pattern("Order.*")).named("billing").unwrap());
+        assert!(db.subscribe(pattern("Order.*")).durable("").is_err());
+        assert!(db.subscribe(pattern("Order.*")).durable(&"x".repeat(256)).is_err());
+        drop(db.subscribe(pattern("Order.*")).durable("billing").unwrap());
     }
 
     #[test]
@@ -581,7 +582,7 @@ mod named {
             assert!(error.contains("expected a position up to the head, which is #3, found #50"), "{error}");
         };
         beyond(db.subscribe(pattern("Order.*")).after(Position(50)));
-        let named = db.subscribe(pattern("Order.*")).after(Position(4)).named("billing");
+        let named = db.subscribe(pattern("Order.*")).after(Position(4)).durable("billing");
         assert!(matches!(named.unwrap_err(), bygone::Error::Invalid { .. }));
         assert_eq!(query(&db, "SHOW SUBSCRIPTIONS").unwrap(), [], "none was begun");
         assert_eq!(positions(db.subscribe(pattern("Order.*")).after(Position(3)).until_now()), [0; 0]);
@@ -593,7 +594,7 @@ mod named {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shop.bygone");
         let db = Db::create(&path).unwrap();
-        drop(db.subscribe(Pattern::all()).named("billing").unwrap());
+        drop(db.subscribe(Pattern::all()).durable("billing").unwrap());
         db.close().unwrap();
         let db = Options::new().read_only(true).open(&path).unwrap();
         for text in ["SUBSCRIBE AS billing", "DROP SUBSCRIPTION billing"] {
@@ -606,7 +607,7 @@ mod named {
     #[test]
     fn it_passes_over_what_is_not_wanted() {
         let db = tiny();
-        let mut named = db.subscribe(pattern("Stock.*")).named("stock").unwrap();
+        let mut named = db.subscribe(pattern("Stock.*")).durable("stock").unwrap();
         assert!(matches!(named.next(), Some(Ok(Delivery::CaughtUp(_)))));
         let stock = db.append(NewEvent::new("Stock.reserved").on(("Stock", 1))).unwrap();
         db.emit_all((0..10).map(paid)).unwrap();
@@ -633,7 +634,7 @@ mod named {
         let handling = |from_start: bool| {
             let subscription = db.subscribe(Pattern::all()).until_now();
             let subscription = if from_start { subscription.from_start() } else { subscription };
-            subscription.named("mail").unwrap().handler().retries(0)
+            subscription.durable("mail").unwrap().handler().retries(0)
         };
         let stopped = handling(true).run(|event| {
             if event.position.0 == 3 {
@@ -641,7 +642,7 @@ mod named {
             }
             if event.position.0 == 2 { Err("no") } else { Ok(()) }
         });
-        assert_eq!(stopped.unwrap().join().unwrap().set_aside.len(), 1);
+        assert_eq!(stopped.unwrap().join().unwrap().dead_letters.len(), 1);
         assert_eq!(place(&db), 3);
         let report = handling(false).run(|_| ()).unwrap().join().unwrap();
         assert_eq!((report.handled, place(&db)), (2, 5));
@@ -654,7 +655,7 @@ mod named {
         let text = "SUBSCRIBE 'Order.*' AS billing UNTIL NOW";
         let begin = "SUBSCRIBE 'Order.*' AS billing FROM START LIMIT 3";
         let answer = db.query(begin).unwrap();
-        let place = answer.place.unwrap();
+        let place = answer.cursor.unwrap();
         assert_eq!(answer.rows.count(), 3);
         assert_eq!(query(&db, text).unwrap().len(), 5);
         place.acknowledge(Position(3)).unwrap();
@@ -726,7 +727,7 @@ mod streams {
     use std::pin::{Pin, pin};
     use std::task::{Context, Poll, Wake, Waker};
 
-    use bygone::Deliveries;
+    use bygone::DeliveryStream;
     use futures_core::Stream;
 
     use super::*;
@@ -750,7 +751,7 @@ mod streams {
         }
     }
 
-    async fn next(stream: &mut Deliveries) -> Option<bygone::Result<Delivery>> {
+    async fn next(stream: &mut DeliveryStream) -> Option<bygone::Result<Delivery>> {
         poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
     }
 
@@ -793,8 +794,8 @@ mod streams {
         db.emit_all((0..1000).map(paid)).unwrap();
         let place;
         {
-            let named = db.subscribe(Pattern::all()).from_start().named("slow").unwrap();
-            place = named.place();
+            let named = db.subscribe(Pattern::all()).from_start().durable("slow").unwrap();
+            place = named.cursor();
             let mut stream = named.stream().unwrap();
             assert!(matches!(block_on(next(&mut stream)), Some(Ok(Delivery::Event(_)))));
             thread::sleep(Duration::from_millis(20));
@@ -803,7 +804,7 @@ mod streams {
         }
         // Its seat is free once the thread has gone.
         let begin = std::time::Instant::now();
-        while db.subscribe(Pattern::all()).named("slow").is_err() {
+        while db.subscribe(Pattern::all()).durable("slow").is_err() {
             assert!(begin.elapsed() < LONG);
             thread::yield_now();
         }

@@ -182,7 +182,10 @@ fn a_future_is_woken() {
 fn a_named_subscription_is_of_a_list_of_patterns_in_any_order() {
     let db = tiny();
     let named = |text: &str| {
-        db.subscribe(pattern(text)).by("a", "it's, or").matching("data.n > 1", &Parameters::new()).named("m")
+        db.subscribe(pattern(text))
+            .by("a", "it's, or")
+            .matching("data.n > 1", &Parameters::new())
+            .durable("m")
     };
     named("P.*,O.*").map(drop).unwrap();
     for same in ["O.*,P.*", "O.*, P.*", "P.*,O.*,P.*"] {
@@ -191,7 +194,7 @@ fn a_named_subscription_is_of_a_list_of_patterns_in_any_order() {
     for other in ["P.*", "P.*,O.*,Q.*", "P.*,O.a"] {
         assert!(named(other).is_err(), "{other}");
     }
-    assert!(db.subscribe(pattern("O.*,P.*")).named("m").is_err(), "without what it is narrowed by");
+    assert!(db.subscribe(pattern("O.*,P.*")).durable("m").is_err(), "without what it is narrowed by");
     let said = |text: &str| db.query(text).map(drop);
     said("SUBSCRIBE 'P.*,O.*' UNTIL NOW AS n").unwrap();
     said("SUBSCRIBE 'O.*, P.*' UNTIL NOW AS n").unwrap();

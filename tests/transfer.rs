@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bygone::{Db, ImportOptions, Imported, NewEvent, Options, Position, Value};
+use bygone::{Db, ImportOptions, ImportReport, NewEvent, Options, Position, Value};
 
 /// Real events: the departures, landings and cancellations of three planes.
 fn flights() -> String {
@@ -15,7 +15,7 @@ fn tiny() -> Db {
     Options::new().tail(300, 1 << 20).in_memory().unwrap()
 }
 
-fn import(db: &Db, lines: &str) -> bygone::Result<Imported> {
+fn import(db: &Db, lines: &str) -> bygone::Result<ImportReport> {
     db.import(lines.as_bytes(), &ImportOptions::new(), &mut |_| {})
 }
 
@@ -602,9 +602,11 @@ fn chains(db: &Db) -> Vec<(String, String)> {
 
 #[test]
 fn causes_are_found_by_their_ids_wherever_a_part_of_a_log_goes() {
-    use bygone::{ExportOptions, Form};
+    use bygone::{EventFormat, ExportOptions};
     let db = caused();
-    for form in [Form::Event, Form::Underscore, Form::CloudEvents, Form::CloudEventsBatch] {
+    for form in
+        [EventFormat::Event, EventFormat::Underscore, EventFormat::CloudEvents, EventFormat::CloudEventsBatch]
+    {
         for pattern in ["*", "P.*", "O.*"] {
             let mut part = Vec::new();
             let options = ExportOptions::new().form(form).pattern(pattern.parse().unwrap());

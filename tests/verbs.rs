@@ -153,13 +153,15 @@ fn a_key_is_performed_once_whoever_comes_first() {
 }
 
 /// A database with a verb of a program, `Do` of `Order`s.
-fn with(decide: impl Fn(&bygone::Asked) -> bygone::Result<Vec<NewEvent>> + Send + Sync + 'static) -> Db {
+fn with(
+    decide: impl Fn(&bygone::VerbContext) -> bygone::Result<Vec<NewEvent>> + Send + Sync + 'static,
+) -> Db {
     let db = Db::in_memory().unwrap();
     db.add_verb(Verb::new("Do", "Order", decide)).unwrap();
     db
 }
 
-fn perform(db: &Db) -> bygone::Result<bygone::Performed> {
+fn perform(db: &Db) -> bygone::Result<bygone::PerformOutcome> {
     db.perform("Do", ("Order", 1)).by(("User", 7)).run()
 }
 
@@ -204,7 +206,7 @@ fn what_an_actor_owns_counts_in_its_vector() {
 #[test]
 fn what_verbs_make_is_limited_and_nobody_else_pays_for_it() {
     let large = |count: usize| {
-        move |asked: &bygone::Asked| {
+        move |asked: &bygone::VerbContext| {
             Ok((0..count).map(|_| asked.event("made").member("x", "y".repeat(1 << 20))).collect())
         }
     };

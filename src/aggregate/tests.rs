@@ -45,9 +45,9 @@ impl Aggregate for Trail {
         Ok(())
     }
 
-    fn snapshots() -> Option<Snapshots<Trail>> {
+    fn snapshots() -> Option<SnapshotPolicy<Trail>> {
         let every = EVERY.get();
-        (every > 0).then(|| Snapshots::named("trail-1").every(every))
+        (every > 0).then(|| SnapshotPolicy::named("trail-1").every(every))
     }
 }
 
@@ -248,7 +248,7 @@ fn points_that_are_not_there_are_told() {
     EVERY.set(0);
     let db = Db::in_memory().unwrap();
     db.append(step(1, 5, 0)).unwrap();
-    let error = |error: Result<Replayed<Trail>>| error.unwrap_err().to_string();
+    let error = |error: Result<AggregateState<Trail>>| error.unwrap_err().to_string();
     assert_eq!(
         error(db.state_at(1, Version(2))),
         "the point: expected a version of Trail 1 up to its newest, which is 1, found 2"
@@ -303,8 +303,8 @@ impl Aggregate for Account {
         Ok(())
     }
 
-    fn snapshots() -> Option<Snapshots<Account>> {
-        Some(Snapshots::named("account-1").every(7))
+    fn snapshots() -> Option<SnapshotPolicy<Account>> {
+        Some(SnapshotPolicy::named("account-1").every(7))
     }
 }
 
@@ -362,8 +362,8 @@ fn commands_that_meet_break_no_rule() {
                     assert!(places.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{places:?}");
                     assert_eq!(done.state.position, done.events.last().unwrap().position);
                 }
-                Err(ExecuteError::Refused(NotEnough(_))) => tally.refused += 1,
-                Err(ExecuteError::Failed(error)) => panic!("{error}"),
+                Err(CommandError::Refused(NotEnough(_))) => tally.refused += 1,
+                Err(CommandError::Failed(error)) => panic!("{error}"),
             }
             // Somebody who asks nobody.
             if n % 20 == 0 {
@@ -421,9 +421,9 @@ fn what_is_decided_goes_into_the_log_as_a_whole() {
     let named = db.command::<Account>(1, Deposit(1)).caused_by_named("Request", "r-1").correlation("c-1");
     assert_eq!(named.execute().unwrap().events[0].correlation.as_deref(), Some("c-1"));
     let wrong = db.command::<Account>(1, Deposit(1)).metadata("text").execute().unwrap_err();
-    assert!(matches!(wrong, ExecuteError::Failed(Error::Invalid { .. })), "{wrong}");
+    assert!(matches!(wrong, CommandError::Failed(Error::Invalid { .. })), "{wrong}");
     let nobody = db.execute::<Account>("", Deposit(1)).unwrap_err();
-    assert!(matches!(nobody, ExecuteError::Failed(Error::Invalid { .. })), "{nobody}");
+    assert!(matches!(nobody, CommandError::Failed(Error::Invalid { .. })), "{nobody}");
     let nothing = db.command::<Account>(1, Nothing).key("k").execute().unwrap();
     assert_eq!((nothing.events.len(), nothing.state.balance, db.head()), (0, 5, Position(4)));
 }
@@ -434,7 +434,7 @@ fn a_key_gives_the_first_outcome() {
     db.execute::<Account>(1, Deposit(10)).unwrap();
     let withdraw = |id, amount| db.command::<Account>(id, WithdrawTwice(amount)).key("k").execute();
     // What was refused is not remembered.
-    assert!(matches!(withdraw(1, 6), Err(ExecuteError::Refused(NotEnough(10)))));
+    assert!(matches!(withdraw(1, 6), Err(CommandError::Refused(NotEnough(10)))));
     let first = withdraw(1, 5).unwrap();
     assert!(!first.repeated && first.events.len() == 2 && first.state.balance == 0);
     db.execute::<Account>(1, Deposit(1)).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::answer::{Answer, Row};
+use super::answer::{QueryResult, Row};
 use super::program;
 use super::show::{self, fields};
 use super::verb::Defined;
@@ -53,7 +53,7 @@ fn own_types(snapshot: &Snapshot, kind: &str) -> Result<Vec<(String, Term)>> {
 }
 
 /// `DESCRIBE`: what is defined under a name, then the types of a kind's events, each with the members of their data.
-pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
+pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<QueryResult> {
     let (mut rows, mut notices) = (Vec::new(), Vec::new());
     let catalog = snapshot.indexes();
     let model = catalog.model(name);
@@ -159,7 +159,7 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
     if !types.is_empty() {
         notices.push(format!("fields are those of the newest {LOOKED_AT} events of each type, at most"));
     }
-    Ok(Answer { notices, ..Answer::rows(rows.into_iter().map(Ok)) })
+    Ok(QueryResult { notices, ..QueryResult::rows(rows.into_iter().map(Ok)) })
 }
 
 /// What is defined, with who said so, when and where, and how often something else was said before.

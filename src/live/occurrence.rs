@@ -10,7 +10,7 @@ use crate::cancel::Cancel;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
-use crate::exec::{self, State};
+use crate::exec::{self, EntityState};
 use crate::plan::Replay;
 use crate::store::Shared;
 use crate::store::group::Group;
@@ -35,16 +35,16 @@ use crate::store::group::Group;
 /// assert_eq!(parcel.cause, Some(Cause::Event(Position(1))));
 /// # Ok::<(), bygone::Error>(())
 /// ```
-pub struct Occurrence {
+pub struct EventContext {
     event: Event,
     shared: Arc<Shared>,
     actor: Option<Entity>,
     end: Cancel,
 }
 
-impl Occurrence {
-    pub(super) fn new(event: Event, shared: Arc<Shared>, actor: Option<Entity>, end: Cancel) -> Occurrence {
-        Occurrence { event, shared, actor, end }
+impl EventContext {
+    pub(super) fn new(event: Event, shared: Arc<Shared>, actor: Option<Entity>, end: Cancel) -> EventContext {
+        EventContext { event, shared, actor, end }
     }
 
     /// The event.
@@ -57,16 +57,16 @@ impl Occurrence {
     /// # Errors
     /// [`Error::Invalid`] for an event without a target; [`Error::Unfoldable`] where one of the events up to it has no meaning by the
     /// definition.
-    pub fn state(&self) -> Result<State> {
+    pub fn state(&self) -> Result<EntityState> {
         self.state_through(self.event.position.0)
     }
 
     /// What its target was just before it. See [`state`](Self::state).
-    pub fn before(&self) -> Result<State> {
+    pub fn before(&self) -> Result<EntityState> {
         self.state_through(self.event.position.0 - 1)
     }
 
-    fn state_through(&self, position: u64) -> Result<State> {
+    fn state_through(&self, position: u64) -> Result<EntityState> {
         let Some(target) = &self.event.target else {
             let found = format!("{} at {}, which has none", self.event.kind, self.event.position);
             return Err(Error::invalid("the state of an event's target", "an event with a target", found));
@@ -82,7 +82,7 @@ impl Occurrence {
 
     /// Appends an event that this one caused; returns when it is durable.
     ///
-    /// A handler is told of an event again if it fails, and a [named](crate::Named) one perhaps after a crash: with a
+    /// A handler is told of an event again if it fails, and a [named](crate::DurableSubscription) one perhaps after a crash: with a
     /// [key](NewEvent::key) that is made of the event's position, what it appends is there once all the same.
     pub fn append(&self, event: NewEvent) -> Result<Event> {
         let events = self.emit_all([event])?;
@@ -114,7 +114,7 @@ impl Occurrence {
     }
 }
 
-impl Deref for Occurrence {
+impl Deref for EventContext {
     type Target = Event;
 
     fn deref(&self) -> &Event {
@@ -122,8 +122,8 @@ impl Deref for Occurrence {
     }
 }
 
-impl fmt::Debug for Occurrence {
+impl fmt::Debug for EventContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Occurrence").field(&self.event).finish()
+        f.debug_tuple("EventContext").field(&self.event).finish()
     }
 }

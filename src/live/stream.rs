@@ -21,7 +21,7 @@ const AHEAD: usize = 64;
 
 /// A subscription as a `Stream`: [`Subscription::stream`]. Dropping it ends the subscription.
 #[must_use = "nothing is delivered before it is polled"]
-pub struct Deliveries {
+pub struct DeliveryStream {
     buffer: Arc<Buffer>,
     end: Cancel,
 }
@@ -74,7 +74,7 @@ impl Subscription {
     /// });
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn stream(self) -> Result<Deliveries> {
+    pub fn stream(self) -> Result<DeliveryStream> {
         let end = Cancel::new();
         let subscription = self.checked()?.cancelled_by(&end);
         let buffer = Arc::new(Buffer::default());
@@ -82,7 +82,7 @@ impl Subscription {
         let body = move || pump.run(subscription);
         let thread = thread::Builder::new().name("bygone-subscription".to_owned()).spawn(body);
         thread.map_err(|e| Error::io("starting a subscription", e))?;
-        Ok(Deliveries { buffer, end })
+        Ok(DeliveryStream { buffer, end })
     }
 }
 
@@ -128,7 +128,7 @@ impl Buffer {
     }
 }
 
-impl Stream for Deliveries {
+impl Stream for DeliveryStream {
     type Item = Result<Delivery>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
@@ -149,7 +149,7 @@ impl Stream for Deliveries {
     }
 }
 
-impl Drop for Deliveries {
+impl Drop for DeliveryStream {
     fn drop(&mut self) {
         self.end.cancel();
         let mut inner = locked(&self.buffer.inner);
@@ -160,9 +160,9 @@ impl Drop for Deliveries {
     }
 }
 
-impl fmt::Debug for Deliveries {
+impl fmt::Debug for DeliveryStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = locked(&self.buffer.inner);
-        write!(f, "Deliveries({} ahead)", inner.deliveries.len())
+        write!(f, "DeliveryStream({} ahead)", inner.deliveries.len())
     }
 }

@@ -123,7 +123,7 @@ impl Runner {
                 let row = row?;
                 shown.push(format!("--> {}", terse(serde_json::to_string(&row).unwrap().parse().unwrap())));
                 // What is shown is acknowledged, as the shell does.
-                if let (Some(place), crate::Row::Event { event, .. }) = (&answer.place, &row) {
+                if let (Some(place), crate::Row::Event { event, .. }) = (&answer.cursor, &row) {
                     place.acknowledge(event.position)?;
                 }
             }

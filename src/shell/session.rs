@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Stdout, Write};
 use std::time::{Duration, Instant};
 
-use bygone::error::Fault;
+use bygone::error::SyntaxFault;
 use bygone::{Db, Entity, Error, Object, Parameters, Row, Script, Statement, Value};
 
 use super::cli::{Format, Opening, Run};
@@ -263,7 +263,7 @@ impl Session {
         }
         let (mut rows, mut live, mut repeated) = (0, false, false);
         // How far a subscription that has a name is on its way out.
-        let (place, mut printed) = (answer.place, None);
+        let (place, mut printed) = (answer.cursor, None);
         for row in answer.rows {
             let row = match row {
                 Ok(row) => row,
@@ -338,7 +338,7 @@ impl Session {
     /// Lets a subscription that has a name go on behind what was printed, once that is out of this program.
     fn acknowledge(
         &mut self,
-        place: Option<&bygone::Place>,
+        place: Option<&bygone::SubscriptionCursor>,
         printed: Option<bygone::Position>,
     ) -> Result<(), Failure> {
         let Some((place, printed)) = place.zip(printed) else { return Ok(()) };
@@ -406,7 +406,7 @@ impl Session {
 fn placed(error: Error, place: Place) -> Failure {
     match error {
         Error::Syntax(fault) => {
-            let fault = Fault {
+            let fault = SyntaxFault {
                 statement: fault.statement + place.statements,
                 line: fault.line + place.lines,
                 ..*fault

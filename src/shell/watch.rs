@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use bygone::{Db, Delivery, Event, Parameters, Pattern, Place, Row};
+use bygone::{Db, Delivery, Event, Parameters, Pattern, Row, SubscriptionCursor};
 
 use super::cli::{self, Opening, Watch};
 use super::failure::{Failure, Speech};
@@ -79,7 +79,11 @@ pub fn watch(watch: &Watch, opening: &Opening, speech: Speech, signals: &Signals
 
 type Deliveries = Box<dyn Iterator<Item = bygone::Result<Delivery>>>;
 
-fn subscribe(db: &Db, watch: &Watch, signals: &Signals) -> Result<(Deliveries, Option<Place>), Failure> {
+fn subscribe(
+    db: &Db,
+    watch: &Watch,
+    signals: &Signals,
+) -> Result<(Deliveries, Option<SubscriptionCursor>), Failure> {
     let mut events = db.subscribe(watch.pattern.clone().unwrap_or_else(Pattern::all));
     let is_known = match &watch.name {
         Some(name) => is_known(db, name)?,
@@ -102,8 +106,8 @@ fn subscribe(db: &Db, watch: &Watch, signals: &Signals) -> Result<(Deliveries, O
     events = events.cancelled_by(&signals.statement(None));
     Ok(match &watch.name {
         Some(name) => {
-            let named = events.named(name)?;
-            let place = named.place();
+            let named = events.durable(name)?;
+            let place = named.cursor();
             (Box::new(named), Some(place))
         }
         None => (Box::new(events), None),

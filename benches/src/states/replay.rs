@@ -1,6 +1,6 @@
 //! Aggregates: an entity's events, folded into a type of Rust.
 
-use bygone::{Aggregate, Db, Event, NewEvent, Snapshots};
+use bygone::{Aggregate, Db, Event, NewEvent, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 
 use super::slice;
@@ -63,8 +63,8 @@ impl Aggregate for Kept {
         Ok(())
     }
 
-    fn snapshots() -> Option<Snapshots<Kept>> {
-        Some(Snapshots::named("kept-1").every(100))
+    fn snapshots() -> Option<SnapshotPolicy<Kept>> {
+        Some(SnapshotPolicy::named("kept-1").every(100))
     }
 }
 

@@ -177,7 +177,8 @@ fn a_verb_that_would_close_stops_nothing() {
     let inner = cell.clone();
     let db = Options::new().live(true).in_memory().unwrap();
     assert!(cell.set(db.clone()).is_ok());
-    let close = move |_: &crate::verb::Asked| inner.get().map_or(Ok(()), Db::close).map(|()| Vec::new());
+    let close =
+        move |_: &crate::verb::VerbContext| inner.get().map_or(Ok(()), Db::close).map(|()| Vec::new());
     db.add_verb(Verb::new("Close", "Order", close)).unwrap();
     run(&db, "DEFINE REACTION mark ON 'Order.paid' DO EMIT Mark.made (target.id)");
     assert!(db.query("PERFORM Close Order 1").is_err());

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use bygone::{Change, Step, Value};
+use bygone::{ReplayStep, StateChange, Value};
 
 use super::table::shortened;
 use crate::shell::terminal::{Style, Terminal, harmless};
@@ -23,12 +23,12 @@ impl Changes {
     }
 
     /// One difference.
-    pub fn change(&self, change: &Change, out: &mut dyn Write) -> io::Result<()> {
+    pub fn change(&self, change: &StateChange, out: &mut dyn Write) -> io::Result<()> {
         self.lines("", change, out)
     }
 
     /// An event, and below it what it changed.
-    pub fn step(&self, step: &Step, out: &mut dyn Write) -> io::Result<()> {
+    pub fn step(&self, step: &ReplayStep, out: &mut dyn Write) -> io::Result<()> {
         let event = &step.event;
         let head = format!("{} {}", event.position, harmless(event.kind.as_str()));
         let mut facts = vec![event.timestamp.to_string()];
@@ -54,7 +54,7 @@ impl Changes {
         step.changes.iter().try_for_each(|change| self.lines(INDENT, change, out))
     }
 
-    fn lines(&self, indent: &str, change: &Change, out: &mut dyn Write) -> io::Result<()> {
+    fn lines(&self, indent: &str, change: &StateChange, out: &mut dyn Write) -> io::Result<()> {
         let path = change.path.to_string();
         let sides = [(Style::Red, '-', &change.before), (Style::Green, '+', &change.value)];
         for (style, sign, value) in sides {

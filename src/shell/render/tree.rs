@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use bygone::{Cause, Entity, Traced};
+use bygone::{Cause, Entity, TraceEntry};
 use unicode_width::UnicodeWidthStr;
 
 use super::table::shortened;
@@ -30,7 +30,7 @@ impl Tree {
     }
 
     /// One event.
-    pub fn row(&mut self, traced: &Traced, out: &mut dyn Write) -> io::Result<()> {
+    pub fn row(&mut self, traced: &TraceEntry, out: &mut dyn Write) -> io::Result<()> {
         let first = self.top.is_none();
         let level = usize::try_from(traced.depth - *self.top.get_or_insert(traced.depth)).unwrap_or(0);
         let lines = self.lines(level, traced);
@@ -57,7 +57,7 @@ impl Tree {
     }
 
     /// What leads to a row from those above.
-    fn lines(&mut self, level: usize, traced: &Traced) -> String {
+    fn lines(&mut self, level: usize, traced: &TraceEntry) -> String {
         let mut lines = String::new();
         if level > LEVELS {
             // Nothing is drawn of these levels, and so nothing is kept of them.
