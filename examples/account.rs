@@ -1,6 +1,8 @@
 //! A bank account: what can happen to it, what it is, and what may be asked of it. `cargo run --example account`.
 
-use bygone::{Aggregate, CommandError, Db, Decide, Event, NewEvent, Result, SnapshotPolicy};
+use bygone::append::CommandError;
+use bygone::project::SnapshotPolicy;
+use bygone::{Aggregate, Db, Decide, Event, NewEvent, Result};
 use serde::{Deserialize, Serialize};
 
 /// What can happen: `Account.opened`, `Account.deposited`, `Account.withdrawn`.

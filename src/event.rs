@@ -91,7 +91,8 @@ pub struct Tag {
 /// The model that made an event.
 ///
 /// ```
-/// use bygone::{Db, NewEvent, Producer};
+/// use bygone::append::Producer;
+/// use bygone::{Db, NewEvent};
 /// let till = Producer { model: ("Till", 4).into(), version: None, vector: Some("oslo:3;paris:5".parse()?) };
 /// let event = Db::in_memory()?.append(NewEvent::new("Order.paid").on(("Order", 42)).produced_by(till))?;
 /// assert_eq!(event.producer.and_then(|producer| producer.version), Some(8)); // the sum of its vector

@@ -31,7 +31,8 @@ const PASSED: u64 = 1000;
 /// A table of another database, here redb, with the events and the checkpoint in one transaction:
 ///
 /// ```
-/// use bygone::{Db, Event, NewEvent, Pattern, Position, Projection};
+/// use bygone::project::Projection;
+/// use bygone::{Db, Event, NewEvent, Pattern, Position};
 /// use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, backends::InMemoryBackend};
 ///
 /// const TOTALS: TableDefinition<&str, i64> = TableDefinition::new("totals");
@@ -112,7 +113,8 @@ impl Db {
     /// A plain value is a projection, too. It begins anew with the program, unless that stores it whole:
     ///
     /// ```
-    /// use bygone::{Db, Event, NewEvent, Position, Projection};
+    /// use bygone::project::Projection;
+    /// use bygone::{Db, Event, NewEvent, Position};
     ///
     /// #[derive(Default)]
     /// struct Count {
@@ -154,7 +156,8 @@ impl Db {
     /// closed, or something goes wrong, which [`ProjectionHandle::stop`] tells.
     ///
     /// ```
-    /// # use bygone::{Db, Event, NewEvent, Position, Projection};
+    /// # use bygone::project::Projection;
+    /// # use bygone::{Db, Event, NewEvent, Position};
     /// # #[derive(Default)]
     /// # struct Count { events: u64, through: Position }
     /// # impl Projection for Count {

@@ -18,7 +18,8 @@ use crate::store::snapshot::Snapshot;
 /// Statements that were parsed, in order.
 ///
 /// ```
-/// use bygone::{Db, Script};
+/// use bygone::read::Script;
+/// use bygone::Db;
 /// let script = Script::parse("EMIT Order.created 42 {total: 10}; HISTORY Order 42")?;
 /// let db = Db::in_memory()?;
 /// for statement in script.statements() {
@@ -120,7 +121,7 @@ impl Statement {
     /// Whether it is there to add to the log: `EMIT`, `PERFORM`, `ATOMIC`, `DEFINE` and `DROP` are.
     ///
     /// ```
-    /// use bygone::Script;
+    /// use bygone::read::Script;
     /// let script = Script::parse("HISTORY Order 42; EMIT Order.paid 42")?;
     /// let writes: Vec<bool> = script.statements().iter().map(|statement| statement.is_write()).collect();
     /// assert_eq!(writes, [false, true]);
@@ -266,7 +267,8 @@ impl Db {
     /// Members of data are looked for in some of the newest events. A statement that is wrong has no hints.
     ///
     /// ```
-    /// use bygone::{Db, Parameters, Script};
+    /// use bygone::read::Script;
+    /// use bygone::{Db, Parameters};
     /// let db = Db::in_memory()?;
     /// db.query("EMIT Order.created 42 {total: 10}")?;
     /// let script = Script::parse("HISTORY Ordr 42")?;

@@ -39,7 +39,8 @@ const BATCH_BYTES: usize = 2 << 20;
 /// How an import is done.
 ///
 /// ```
-/// use bygone::{Db, ImportOptions};
+/// use bygone::maintain::ImportOptions;
+/// use bygone::Db;
 /// let lines = r#"{"type":"Order.paid","target":{"type":"Order","id":"42"},"data":{"amount":10}}"#;
 /// let db = Db::in_memory()?;
 /// let first = db.import(lines.as_bytes(), &ImportOptions::new(), &mut |_| {})?;
@@ -82,7 +83,8 @@ impl ImportOptions {
     /// Restoring takes no part in it: there the first ends it in any case.
     ///
     /// ```
-    /// use bygone::{Db, ImportOptions};
+    /// use bygone::maintain::ImportOptions;
+    /// use bygone::Db;
     /// let db = Db::in_memory()?;
     /// let lines = r#"{"id":"1","type":"A.b"} {"id":"1","type":"A.c"} {"id":"2","type":"A.b"}"#;
     /// let options = ImportOptions::new().on_conflict(|conflict| assert_eq!(conflict.line(), Some(1)));

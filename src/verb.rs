@@ -29,7 +29,8 @@ type Decide = dyn Fn(&VerbContext) -> Result<Vec<NewEvent>> + Send + Sync;
 /// A verb of a program: which entities it is of, who may perform it, and what it does.
 ///
 /// ```
-/// use bygone::{Db, Verb};
+/// use bygone::append::Verb;
+/// use bygone::Db;
 /// # use bygone::NewEvent;
 /// let db = Db::in_memory()?;
 /// db.add_verb(Verb::new("Withdraw", "Account", |asked| {

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bygone::{Cancel, Db, ImportOptions, NewEvent, Options, Parameters, Script, Value, text};
+use bygone::maintain::ImportOptions;
+use bygone::read::Script;
+use bygone::{Cancel, Db, NewEvent, Options, Parameters, Value, editor};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -285,7 +287,7 @@ fn full(n: usize) -> NewEvent {
 #[test]
 fn each_function_takes_as_much_as_what_it_is_given() {
     let _turn = turn();
-    for function in text::functions() {
+    for function in editor::functions() {
         assert!(CALLS.iter().any(|(name, _)| *name == function.name), "{} has no call here", function.name);
     }
     let dbs: Vec<(usize, Db)> = [4000, 8000, 16_000]
@@ -509,7 +511,8 @@ fn a_definition_costs_about_the_same_however_many_there_are() {
         let mut of = |n: usize| {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("many.bygone");
-            let options = || Options::new().durability(bygone::Durability::Interval(Duration::from_secs(1)));
+            let options =
+                || Options::new().durability(bygone::maintain::Durability::Interval(Duration::from_secs(1)));
             let defined = work(|| {
                 let db = options().create(&file).unwrap();
                 for at in 0..n {

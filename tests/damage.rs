@@ -15,7 +15,8 @@ use std::thread;
 use std::time::Duration;
 
 use bygone::disk::{Disk, MemoryDisk};
-use bygone::{Clock, Db, NewEvent, Options, Timestamp};
+use bygone::maintain::Clock;
+use bygone::{Db, NewEvent, Options, Timestamp};
 
 const NAME: &str = "/shop.bygone";
 const JOURNALS: [&str; 2] = ["/shop.bygone-journal-a", "/shop.bygone-journal-b"];

@@ -1,9 +1,8 @@
 //! The forms of events: whatever is written in one of them is read back as it was, and what others write is kept.
 
-use bygone::{
-    Db, Entity, EventFormat, ExportOptions, ImportOptions, ImportReport, NewEvent, Object, Position,
-    Producer, Timestamp, Value, VectorClock,
-};
+use bygone::append::{Producer, VectorClock};
+use bygone::maintain::{EventFormat, ExportOptions, ImportOptions, ImportReport};
+use bygone::{Db, Entity, NewEvent, Object, Position, Timestamp, Value};
 use proptest::prelude::*;
 
 const FORMS: [EventFormat; 4] =

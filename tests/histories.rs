@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::thread;
 
-use bygone::{Conflict, Db, Entity, Error, Event, Expect, NewEvent, Options, Position, Value, Version};
+use bygone::error::Conflict;
+use bygone::{Db, Entity, Error, Event, Expect, NewEvent, Options, Position, Value, Version};
 
 const THREADS: u64 = 6;
 const EACH: u64 = 120;

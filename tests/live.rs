@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use bygone::append::Cause;
+use bygone::react::Handler;
 use bygone::{
-    Cancel, Cause, Db, Delivery, Entity, Event, Handler, NewEvent, Options, Parameters, Pattern, Position,
-    Row, Subscription, Value,
+    Cancel, Db, Delivery, Entity, Event, NewEvent, Options, Parameters, Pattern, Position, Row, Subscription,
+    Value,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -727,7 +729,7 @@ mod streams {
     use std::pin::{Pin, pin};
     use std::task::{Context, Poll, Wake, Waker};
 
-    use bygone::DeliveryStream;
+    use bygone::react::DeliveryStream;
     use futures_core::Stream;
 
     use super::*;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use bygone::{Cancel, Db, Delivery, Durability, NewEvent, Options, Parameters, Pattern, Position, Row};
+use bygone::maintain::Durability;
+use bygone::{Cancel, Db, Delivery, NewEvent, Options, Parameters, Pattern, Position, Row};
 
 fn tiny() -> Db {
     Options::new().tail(64, 1 << 20).in_memory().unwrap()

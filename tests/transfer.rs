@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use bygone::{Db, ImportOptions, ImportReport, NewEvent, Options, Position, Value};
+use bygone::maintain::{ImportOptions, ImportReport};
+use bygone::{Db, NewEvent, Options, Position, Value};
 
 /// Real events: the departures, landings and cancellations of three planes.
 fn flights() -> String {
@@ -132,7 +133,8 @@ fn an_index_is_restored_as_it_was_and_works() {
     assert_eq!(of(&db).len(), 1);
     let (one, other) = (db.verify().unwrap(), restored.verify().unwrap());
     // Snapshots are kept when there is time.
-    let compared = |found: &bygone::Verification| (found.events, found.entries, found.faults.clone());
+    let compared =
+        |found: &bygone::maintain::Verification| (found.events, found.entries, found.faults.clone());
     assert!(one.faults.is_empty() && compared(&one) == compared(&other), "{one:?} {other:?}");
     assert_eq!(export(&restored), exported);
 
@@ -175,7 +177,10 @@ fn a_cause_told_by_position_is_not_taken_for_another_event() {
     assert_eq!(new.head().0, 2);
     // With its id it is found wherever it is.
     import(&other, &exported).unwrap();
-    assert_eq!(other.event(Position(3)).unwrap().unwrap().cause, Some(bygone::Cause::Event(Position(2))));
+    assert_eq!(
+        other.event(Position(3)).unwrap().unwrap().cause,
+        Some(bygone::append::Cause::Event(Position(2)))
+    );
 }
 
 #[test]
@@ -594,15 +599,15 @@ fn chains(db: &Db) -> Vec<(String, String)> {
         (1..=db.head().0).map(|at| db.event(Position(at)).unwrap().unwrap()).collect();
     let cause = |event: &bygone::Event| match &event.cause {
         None => String::new(),
-        Some(bygone::Cause::Event(at)) => format!("{} here", all[at.0 as usize - 1].id),
-        Some(bygone::Cause::Named { kind, id }) => format!("{kind} {id}"),
+        Some(bygone::append::Cause::Event(at)) => format!("{} here", all[at.0 as usize - 1].id),
+        Some(bygone::append::Cause::Named { kind, id }) => format!("{kind} {id}"),
     };
     all.iter().map(|event| (event.id.to_string(), cause(event))).collect()
 }
 
 #[test]
 fn causes_are_found_by_their_ids_wherever_a_part_of_a_log_goes() {
-    use bygone::{EventFormat, ExportOptions};
+    use bygone::maintain::{EventFormat, ExportOptions};
     let db = caused();
     for form in
         [EventFormat::Event, EventFormat::Underscore, EventFormat::CloudEvents, EventFormat::CloudEventsBatch]

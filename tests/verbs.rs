@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bygone::{Db, Error, Expect, NewEvent, Position, Value, Verb};
+use bygone::append::Verb;
+use bygone::{Db, Error, Expect, NewEvent, Position, Value};
 
 const THREADS: u64 = 16;
 const ATTEMPTS: u64 = 100_000;
@@ -154,14 +155,14 @@ fn a_key_is_performed_once_whoever_comes_first() {
 
 /// A database with a verb of a program, `Do` of `Order`s.
 fn with(
-    decide: impl Fn(&bygone::VerbContext) -> bygone::Result<Vec<NewEvent>> + Send + Sync + 'static,
+    decide: impl Fn(&bygone::append::VerbContext) -> bygone::Result<Vec<NewEvent>> + Send + Sync + 'static,
 ) -> Db {
     let db = Db::in_memory().unwrap();
     db.add_verb(Verb::new("Do", "Order", decide)).unwrap();
     db
 }
 
-fn perform(db: &Db) -> bygone::Result<bygone::PerformOutcome> {
+fn perform(db: &Db) -> bygone::Result<bygone::append::PerformOutcome> {
     db.perform("Do", ("Order", 1)).by(("User", 7)).run()
 }
 
@@ -176,7 +177,11 @@ fn a_verb_of_a_program_says_what_is_its_own_to_say() {
         ("a cause", |event| event.caused_by(Position(1))),
         ("a correlation", |event| event.correlation("c")),
         ("a producer", |event| {
-            event.produced_by(bygone::Producer { model: ("Order", 9).into(), version: None, vector: None })
+            event.produced_by(bygone::append::Producer {
+                model: ("Order", 9).into(),
+                version: None,
+                vector: None,
+            })
         }),
         ("EXPECT NONE", |event| event.expect(Expect::none("Order.*"))),
     ];
@@ -206,7 +211,7 @@ fn what_an_actor_owns_counts_in_its_vector() {
 #[test]
 fn what_verbs_make_is_limited_and_nobody_else_pays_for_it() {
     let large = |count: usize| {
-        move |asked: &bygone::VerbContext| {
+        move |asked: &bygone::append::VerbContext| {
             Ok((0..count).map(|_| asked.event("made").member("x", "y".repeat(1 << 20))).collect())
         }
     };
@@ -295,7 +300,7 @@ fn the_key_of_a_restored_event_is_not_for_something_else() {
     from.append(NewEvent::new("Order.paid").on(("Order", 1)).key("k")).unwrap();
     let mut lines = Vec::new();
     from.export(None, &mut lines, &mut |_| {}).unwrap();
-    to.import(lines.as_slice(), &bygone::ImportOptions::new().restore(true), &mut |_| {}).unwrap();
+    to.import(lines.as_slice(), &bygone::maintain::ImportOptions::new().restore(true), &mut |_| {}).unwrap();
     assert!(to.append(NewEvent::new("Thing.other").on(("Thing", 9)).key("k")).unwrap_err().is_conflict());
     let again = to.append(NewEvent::new("Order.paid").on(("Order", 1)).key("k")).unwrap();
     assert_eq!(again.position, Position(1));

@@ -209,7 +209,7 @@ fn what_is_never_taken_is_set_aside_on_record_and_the_rest_goes_on() {
     assert_eq!(aside.get("attempts"), Some(&3.into()));
     let failed = db.history(("$webhook", "notify")).unwrap().map(Result::unwrap).last().unwrap();
     assert_eq!(failed.kind.as_str(), "$webhook.failed");
-    assert_eq!(failed.cause, Some(bygone::Cause::Event(position)));
+    assert_eq!(failed.cause, Some(bygone::append::Cause::Event(position)));
     db.close().unwrap();
 }
 

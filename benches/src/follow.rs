@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bygone::{Db, Delivery, ImportOptions, NewEvent, Pattern};
+use bygone::maintain::ImportOptions;
+use bygone::{Db, Delivery, NewEvent, Pattern};
 use rusqlite::{Connection, params};
 use tephra::{
     Event, EventType, Position, Query, QueryItem, SegmentConfig, SegmentSet, Tag, Tags, WriteCoordinator,

@@ -4,7 +4,9 @@ use std::io::BufRead;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bygone::{Db, ImportOptions, Row, Script};
+use bygone::maintain::ImportOptions;
+use bygone::read::Script;
+use bygone::{Db, Row};
 use rusqlite::{Connection, params};
 
 use crate::Result;

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use bygone::{Db, Pattern, Row, Script};
+use bygone::read::Script;
+use bygone::{Db, Pattern, Row};
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
 

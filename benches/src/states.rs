@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bygone::{Db, Row, Script};
+use bygone::read::Script;
+use bygone::{Db, Row};
 
 use crate::Result;
 use crate::arguments::{Arguments, Slice};

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bygone::{Db, ImportOptions, NewEvent, Row, Statement};
+use bygone::maintain::ImportOptions;
+use bygone::{Db, NewEvent, Row, Statement};
 
 use crate::Result;
 use crate::arguments::{Arguments, Slice};

@@ -19,7 +19,8 @@ const ATTEMPTS: u32 = 1000;
 /// An aggregate that decides what a command makes happen, by what it is.
 ///
 /// ```
-/// use bygone::{Aggregate, Db, Decide, Event, CommandError, Result};
+/// use bygone::append::CommandError;
+/// use bygone::{Aggregate, Db, Decide, Event, Result};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Default)]

@@ -25,7 +25,8 @@ const EVERY: u64 = 100;
 /// names. A field that serde skips is not in a snapshot: all that `apply` reads must be written.
 ///
 /// ```
-/// use bygone::{Aggregate, Db, Event, NewEvent, Result, SnapshotPolicy};
+/// use bygone::project::SnapshotPolicy;
+/// use bygone::{Aggregate, Db, Event, NewEvent, Result};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Default, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use crate::value::Value;
 /// What is to be so at the moment of commit; else nothing is written, and the answer is [`Error::Conflict`].
 ///
 /// Of an event ([`NewEvent::expect`](crate::NewEvent::expect)) it says how its target is to be before it, of a group
-/// ([`AppendBuilder::expect`](crate::AppendBuilder::expect)) how each of its targets is to be before the group. [`Expect::none`] is about
+/// ([`AppendBuilder::expect`](crate::append::AppendBuilder::expect)) how each of its targets is to be before the group. [`Expect::none`] is about
 /// whichever events there are.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

@@ -23,7 +23,8 @@ pub(crate) use cloud::{is_uri_reference, qualified};
 /// How events are written by `export`. Reading needs no such word: a form is known by its members.
 ///
 /// ```
-/// use bygone::{Db, ExportOptions, EventFormat, NewEvent};
+/// use bygone::maintain::{EventFormat, ExportOptions};
+/// use bygone::{Db, NewEvent};
 /// let db = Db::in_memory()?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
 /// let mut lines = Vec::new();

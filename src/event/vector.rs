@@ -13,11 +13,11 @@ use crate::error::{Error, Result, shorten};
 
 /// A vector clock: how many events were made on which node.
 ///
-/// The model that made an event can say it ([`Producer::vector`](crate::Producer::vector)); its version is then the sum. Two that
+/// The model that made an event can say it ([`Producer::vector`](crate::append::Producer::vector)); its version is then the sum. Two that
 /// went apart are merged by taking of each node the larger count.
 ///
 /// ```
-/// use bygone::VectorClock;
+/// use bygone::append::VectorClock;
 /// let mut clock: VectorClock = "paris:3;tokyo:5".parse()?;
 /// clock.merge(&"oslo:1;paris:4".parse()?);
 /// assert_eq!(clock.to_string(), "oslo:1;paris:4;tokyo:5");

@@ -20,7 +20,8 @@ use crate::value::Value;
 /// order, the changes make the later state of the earlier one.
 ///
 /// ```
-/// use bygone::{ChangeKind, Db, Row};
+/// use bygone::read::ChangeKind;
+/// use bygone::{Db, Row};
 /// let db = Db::in_memory()?;
 /// db.query("EMIT Order.created 42 {total: 10}")?;
 /// db.query("EMIT Order.noted 42 {total: 20}")?;

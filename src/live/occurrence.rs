@@ -15,13 +15,14 @@ use crate::plan::Replay;
 use crate::store::Shared;
 use crate::store::group::Group;
 
-/// An event that a [handler](crate::Handler) is told of. What it knows of the event is that of an [`Event`].
+/// An event that a [handler](crate::react::Handler) is told of. What it knows of the event is that of an [`Event`].
 ///
 /// What is appended by it is caused by the event, and belongs to the chain of its causes.
 ///
 /// ```
 /// use std::time::Duration;
-/// use bygone::{Cause, Db, Delivery, NewEvent, Pattern, Position};
+/// use bygone::append::Cause;
+/// use bygone::{Db, Delivery, NewEvent, Pattern, Position};
 /// let db = Db::in_memory()?;
 /// let mut sent = db.subscribe("Parcel.sent".parse::<Pattern>()?);
 /// let handler = db.on("Order.paid", |event| {
@@ -82,7 +83,7 @@ impl EventContext {
 
     /// Appends an event that this one caused; returns when it is durable.
     ///
-    /// A handler is told of an event again if it fails, and a [named](crate::DurableSubscription) one perhaps after a crash: with a
+    /// A handler is told of an event again if it fails, and a [named](crate::react::DurableSubscription) one perhaps after a crash: with a
     /// [key](NewEvent::key) that is made of the event's position, what it appends is there once all the same.
     pub fn append(&self, event: NewEvent) -> Result<Event> {
         let events = self.emit_all([event])?;

@@ -12,7 +12,8 @@ use crate::time::Timestamp;
 /// Serializes as text, or as a number.
 ///
 /// ```
-/// use bygone::{PointInTime, Position, Timestamp, Version};
+/// use bygone::read::PointInTime;
+/// use bygone::{Position, Timestamp, Version};
 /// let noon: Timestamp = "2024-01-01T12:00:00Z".parse()?;
 /// assert_eq!(PointInTime::try_from("2024-01-01 12:00")?, PointInTime::from(noon));
 /// assert_eq!(PointInTime::from(Version(3)), PointInTime::Version(Version(3)));

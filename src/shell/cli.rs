@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bygone::{Entity, EventFormat, ExportOptions, Pattern, Position, Timestamp, Value};
+use bygone::maintain::{EventFormat, ExportOptions};
+use bygone::{Entity, Pattern, Position, Timestamp, Value};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit;

@@ -236,7 +236,7 @@ impl Speech {
     }
 
     fn report(self, fault: &SyntaxFault) -> String {
-        let report = bygone::text::report(fault);
+        let report = bygone::editor::report(fault);
         let report = harmless_lines(&report);
         let carets = |line: &str| line.trim_start().starts_with('^');
         let paint = |line: &str| match line {

@@ -4,7 +4,8 @@ use std::io::{self, BufWriter, Stdout, Write};
 use std::time::{Duration, Instant};
 
 use bygone::error::SyntaxFault;
-use bygone::{Db, Entity, Error, Object, Parameters, Row, Script, Statement, Value};
+use bygone::read::Script;
+use bygone::{Db, Entity, Error, Object, Parameters, Row, Statement, Value};
 
 use super::cli::{Format, Opening, Run};
 use super::exit::Exit;
@@ -338,7 +339,7 @@ impl Session {
     /// Lets a subscription that has a name go on behind what was printed, once that is out of this program.
     fn acknowledge(
         &mut self,
-        place: Option<&bygone::SubscriptionCursor>,
+        place: Option<&bygone::react::SubscriptionCursor>,
         printed: Option<bygone::Position>,
     ) -> Result<(), Failure> {
         let Some((place, printed)) = place.zip(printed) else { return Ok(()) };

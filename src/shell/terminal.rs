@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::IsTerminal;
 
-use bygone::text::{escaped, is_unseen};
+use bygone::editor::{escaped, is_unseen};
 
 /// Which streams are terminals, and which of them take colours.
 #[derive(Debug, Clone, Copy)]

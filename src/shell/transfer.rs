@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use bygone::{Db, ExportOptions, ImportOptions, ImportReport, Position};
+use bygone::maintain::{ExportOptions, ImportOptions, ImportReport};
+use bygone::{Db, Position};
 
 use super::cli::{Export, Import, OnConflict, Opening};
 use super::failure::{Failure, Speech};

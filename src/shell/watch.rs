@@ -8,7 +8,8 @@ use std::io::{self, IsTerminal, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use bygone::{Db, Delivery, Event, Parameters, Pattern, Row, SubscriptionCursor};
+use bygone::react::SubscriptionCursor;
+use bygone::{Db, Delivery, Event, Parameters, Pattern, Row};
 
 use super::cli::{self, Opening, Watch};
 use super::failure::{Failure, Speech};

@@ -29,7 +29,8 @@ pub enum Durability {
 /// How a database is opened. The defaults are right for most.
 ///
 /// ```
-/// use bygone::{Clock, Options, Timestamp};
+/// use bygone::maintain::Clock;
+/// use bygone::{Options, Timestamp};
 /// let db = Options::new()
 ///     .cache(16 << 20)
 ///     .clock(Clock::new(|| Timestamp::from_millis(0)))
@@ -192,7 +193,7 @@ impl Options {
     /// Opens a file whose journal is gone or damaged, with all that the file itself holds and what can be read of the journal; and one
     /// beside which a journal stands that holds more than it, and is not its own any more.
     /// What was appended last may be lost, and this says that one knows. What is left of the journal is kept under other names
-    /// ([`Recovery`](crate::Recovery)).
+    /// ([`Recovery`](crate::maintain::Recovery)).
     pub fn accept_lost_journal(mut self, accept: bool) -> Options {
         self.accept_lost_journal = accept;
         self

@@ -9,7 +9,7 @@ use super::cursor::{Cursor, Follower};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
-/// The place of a [named subscription](crate::DurableSubscription), to be acknowledged from wherever its events are dealt with. Clones are one place.
+/// The place of a [named subscription](crate::react::DurableSubscription), to be acknowledged from wherever its events are dealt with. Clones are one place.
 ///
 /// It goes forward only. It is kept by the database, and written soon, with others; a crash loses the last moves at most, and their
 /// events are delivered again.

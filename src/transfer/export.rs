@@ -12,7 +12,8 @@ use crate::store::snapshot::{Direction, Snapshot};
 /// How an export is done.
 ///
 /// ```
-/// use bygone::{Db, ExportOptions, EventFormat, ImportOptions, NewEvent};
+/// use bygone::maintain::{EventFormat, ExportOptions, ImportOptions};
+/// use bygone::{Db, NewEvent};
 /// let db = Db::in_memory()?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 42)).member("amount", 10))?;
 /// let options = ExportOptions::new().form(EventFormat::CloudEventsBatch).pattern("Order.*".parse()?);

@@ -1,6 +1,7 @@
 //! Aggregates: an entity's events, folded into a type of Rust.
 
-use bygone::{Aggregate, Db, Event, NewEvent, SnapshotPolicy};
+use bygone::project::SnapshotPolicy;
+use bygone::{Aggregate, Db, Event, NewEvent};
 use serde::{Deserialize, Serialize};
 
 use super::slice;

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{PATH, PATIENCE, events, on, paid, run, wait_until};
+use crate::maintain::{Clock, Durability};
 use crate::store::disk::simulated::SimulatedDisk;
-use crate::{Clock, Db, Delivery, Durability, Error, Options, Pattern, Position, Timestamp};
+use crate::{Db, Delivery, Error, Options, Pattern, Position, Timestamp};
 
 const MINUTE: i64 = 60_000;
 const YEAR: i64 = 365 * 24 * 60 * MINUTE;

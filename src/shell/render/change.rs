@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use bygone::{ReplayStep, StateChange, Value};
+use bygone::Value;
+use bygone::read::{ReplayStep, StateChange};
 
 use super::table::shortened;
 use crate::shell::terminal::{Style, Terminal, harmless};
@@ -79,7 +80,7 @@ fn parts<'v>(path: &str, value: &'v Value) -> Vec<(String, &'v Value)> {
     match value {
         Value::Null if path.is_empty() => Vec::new(),
         Value::Object(members) if path.is_empty() && !members.is_empty() => {
-            members.iter().map(|(name, value)| (format!("{}: ", bygone::text::name(name)), value)).collect()
+            members.iter().map(|(name, value)| (format!("{}: ", bygone::editor::name(name)), value)).collect()
         }
         value if path.is_empty() => vec![(String::new(), value)],
         value => vec![(format!("{path}: "), value)],

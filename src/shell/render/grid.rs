@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 
-use bygone::{BlameEntry, Cause, Entity, Event, Object, Row, Value};
+use bygone::append::Cause;
+use bygone::read::BlameEntry;
+use bygone::{Entity, Event, Object, Row, Value};
 
 use super::age::age;
 use crate::shell::terminal::{Style, harmless};

@@ -5,7 +5,9 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use bygone::{Cause, Entity, TraceEntry};
+use bygone::Entity;
+use bygone::append::Cause;
+use bygone::read::TraceEntry;
 use unicode_width::UnicodeWidthStr;
 
 use super::table::shortened;

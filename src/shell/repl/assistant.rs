@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use bygone::text::{self, CompletionKind, HighlightClass};
+use bygone::editor::{self, CompletionKind, HighlightClass};
 use bygone::{Db, Position, Row};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
@@ -104,24 +104,26 @@ impl Assistant {
             CompletionKind::Kind => kinds().into_iter().map(|kind| kind + " ").collect(),
             CompletionKind::Described => {
                 let defined = self.verbs().into_iter().chain(self.indexes());
-                kinds().into_iter().chain(defined).map(|name| text::name(&name)).collect()
+                kinds().into_iter().chain(defined).map(|name| editor::name(&name)).collect()
             }
-            CompletionKind::Verb => self.verbs().into_iter().map(|verb| text::name(&verb) + " ").collect(),
+            CompletionKind::Verb => self.verbs().into_iter().map(|verb| editor::name(&verb) + " ").collect(),
             CompletionKind::Type => self.types().into_iter().map(|name| name + " ").collect(),
             CompletionKind::Pattern => {
                 let all = kinds().into_iter().map(|kind| format!("'{kind}.*'"));
                 all.chain(self.types().iter().map(|name| format!("'{name}'"))).collect()
             }
-            CompletionKind::Member => self.members().into_iter().map(|name| text::name(&name)).collect(),
-            CompletionKind::Index => self.indexes().into_iter().map(|name| text::name(&name) + " ").collect(),
+            CompletionKind::Member => self.members().into_iter().map(|name| editor::name(&name)).collect(),
+            CompletionKind::Index => {
+                self.indexes().into_iter().map(|name| editor::name(&name) + " ").collect()
+            }
             CompletionKind::Tag => {
-                let names = self.indexes().into_iter().map(|name| text::name(&name) + " ");
+                let names = self.indexes().into_iter().map(|name| editor::name(&name) + " ");
                 let own = OWN.map(|name| format!("{name} = "));
                 names.chain(own).chain(kinds().into_iter().map(|kind| kind + " ")).collect()
             }
             CompletionKind::Field => {
-                let functions = text::functions().map(|function| format!("{}(", function.name));
-                let members = self.members().into_iter().map(|name| format!("data.{}", text::name(&name)));
+                let functions = editor::functions().map(|function| format!("{}(", function.name));
+                let members = self.members().into_iter().map(|name| format!("data.{}", editor::name(&name)));
                 FIELDS.map(str::to_owned).into_iter().chain(members).chain(functions).collect()
             }
             _ => Vec::new(),
@@ -129,7 +131,7 @@ impl Assistant {
     }
 
     fn statement(&self, line: &str, at: usize) -> (usize, Vec<String>) {
-        let wanted = text::complete(line, at);
+        let wanted = editor::complete(line, at);
         let Some(start) = wanted.first().map(|completion| completion.typed.start) else {
             return (at, Vec::new());
         };
@@ -201,7 +203,7 @@ impl Highlighter for Assistant {
         }
         let mut colored = String::with_capacity(line.len() * 2);
         let mut done = 0;
-        for (range, class) in text::highlight(line) {
+        for (range, class) in editor::highlight(line) {
             let (Some(between), Some(piece)) = (line.get(done..range.start), line.get(range.clone())) else {
                 return line.into();
             };
@@ -246,7 +248,7 @@ impl Validator for Assistant {
     fn validate(&self, context: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
         let input = context.input();
         let ends = input.trim().is_empty() || input.ends_with('\n') || commands::of(input.trim()).is_some();
-        if !ends && text::is_incomplete(input) {
+        if !ends && editor::is_incomplete(input) {
             return Ok(ValidationResult::Incomplete);
         }
         Ok(ValidationResult::Valid(None))

@@ -50,7 +50,7 @@ pub enum CompletionKind {
 /// What may come at a place, most likely first. Nothing is filtered by what is typed already.
 ///
 /// ```
-/// use bygone::text::{CompletionKind, complete};
+/// use bygone::editor::{CompletionKind, complete};
 /// let next = complete("HISTORY Order 42 ", 17);
 /// assert!(next.iter().any(|completion| completion.wanted == CompletionKind::Word("WHERE")));
 /// assert!(complete("HISTORY ", 8).iter().any(|completion| completion.wanted == CompletionKind::Kind));
@@ -81,7 +81,7 @@ fn wanted(expectation: Expectation) -> CompletionKind {
 /// A name as a statement writes it: in backticks, where it would not be one word without.
 ///
 /// ```
-/// use bygone::text::name;
+/// use bygone::editor::name;
 /// assert_eq!((name("total").as_str(), name("post code").as_str()), ("total", "`post code`"));
 /// ```
 pub fn name(name: &str) -> String {
@@ -105,7 +105,7 @@ pub struct FunctionDoc {
 /// All functions of the language; aggregates come first.
 ///
 /// ```
-/// use bygone::text::functions;
+/// use bygone::editor::functions;
 /// let lower = functions().find(|function| function.name == "lower").unwrap();
 /// assert_eq!((lower.form.as_str(), lower.gives), ("lower(text)", "in small letters"));
 /// ```
@@ -121,7 +121,7 @@ pub fn functions() -> impl Iterator<Item = FunctionDoc> {
 /// Whether a text is right as far as it goes and only stops too early, so that a prompt should ask for more.
 ///
 /// ```
-/// use bygone::text::is_incomplete;
+/// use bygone::editor::is_incomplete;
 /// assert!(is_incomplete("EMIT Order.paid 42 {total:"));
 /// assert!(!is_incomplete("HISTORY Order 42"));
 /// ```
@@ -132,7 +132,7 @@ pub fn is_incomplete(text: &str) -> bool {
 /// What each piece of a text is, for colours; of wrong and unfinished texts too. The space between pieces has no class.
 ///
 /// ```
-/// use bygone::text::{HighlightClass, highlight};
+/// use bygone::editor::{HighlightClass, highlight};
 /// assert_eq!(highlight("HISTORY Order 42")[0], (0..7, HighlightClass::Keyword));
 /// ```
 pub fn highlight(text: &str) -> Vec<(Range<usize>, HighlightClass)> {
@@ -142,7 +142,9 @@ pub fn highlight(text: &str) -> Vec<(Range<usize>, HighlightClass)> {
 /// A fault in several lines: the line of the text, a caret below the place, what was expected or meant.
 ///
 /// ```
-/// use bygone::{Error, Script, text::report};
+/// use bygone::editor::report;
+/// use bygone::read::Script;
+/// use bygone::Error;
 /// let Err(Error::Syntax(fault)) = Script::parse("HISTORY Order 42 WHRE data.total > 1") else { panic!() };
 /// assert!(report(&fault).contains("did you mean WHERE?"));
 /// ```
