@@ -98,14 +98,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let deposit = db.command::<Account>("7", AccountCommand::Deposit(5));
         deposit.by(("User", "ann")).key("request-81").execute()?;
     }
-    assert_eq!(db.replay::<Account>("7")?.balance, 35);
+    assert_eq!(db.aggregate::<Account>("7")?.balance, 35);
 
     // What is learned late is told when it occurred, and the past is asked what it was.
     let found = NewEvent::typed(("Account", "7"), &AccountEvent::Deposited { amount: 1000 });
     db.append(found.at("2024-01-31".parse()?))?;
-    let then = db.state_at::<Account>("7", "2024-02-01")?;
+    let then = db.aggregate_at::<Account>("7", "2024-02-01")?;
     println!("on 1 February 2024: {}", then.balance);
-    assert_eq!((then.balance, db.replay::<Account>("7")?.balance), (1000, 1035));
+    assert_eq!((then.balance, db.aggregate::<Account>("7")?.balance), (1000, 1035));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Aggregates: an entity's events, folded into a type of one's own.
 //!
-//! An [`Aggregate`] says what an event makes of it; [`Db::replay`] and [`Db::state_at`] fold. A [`Decide`] (`aggregate/decide.rs`)
+//! An [`Aggregate`] says what an event makes of it; [`Db::aggregate`] and [`Db::aggregate_at`] fold. A [`Decide`] (`aggregate/decide.rs`)
 //! also says what a command makes happen; [`Db::execute`] loads, decides and appends. How either is tried without a database
 //! is told in [`testing`](crate::testing).
 
@@ -61,13 +61,13 @@ use crate::time::Timestamp;
 /// let db = Db::in_memory()?;
 /// db.emit(("Account", 7), &AccountEvent::Deposited { amount: 50 })?;
 /// db.emit(("Account", 7), &AccountEvent::Withdrawn { amount: 20 })?;
-/// let account = db.replay::<Account>(7)?;
+/// let account = db.aggregate::<Account>(7)?;
 /// assert_eq!((account.balance, account.closed, account.version.0), (30, false, 2));
 /// # Ok::<(), bygone::Error>(())
 /// ```
 ///
 /// The same events must make the same state whenever they are applied: no clock, no files, nothing drawn by lot. A deletion is an event
-/// like others: `apply` says what it leaves. And a state [at a time](Db::state_at) leaves out what had not occurred by then, wherever
+/// like others: `apply` says what it leaves. And a state [at a time](Db::aggregate_at) leaves out what had not occurred by then, wherever
 /// it stands in the log: a balance that no command brings below zero may have been below it on a day of which somebody told later.
 ///
 /// # Events that cannot be applied
@@ -101,10 +101,10 @@ use crate::time::Timestamp;
 /// let db = Db::in_memory()?;
 /// db.append(NewEvent::new("Order.noted").on(("Order", 1)).member("text", "urgent"))?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 1)).member("amount", 10))?;
-/// assert_eq!(db.replay::<Total>(1)?.0, 10);
+/// assert_eq!(db.aggregate::<Total>(1)?.0, 10);
 ///
 /// db.append(NewEvent::new("Order.paid").on(("Order", 1)).member("amount", "ten"))?;
-/// let error = db.replay::<Total>(1).unwrap_err().to_string();
+/// let error = db.aggregate::<Total>(1).unwrap_err().to_string();
 /// assert!(error.starts_with("Order 1 has no state: Order.paid at #3 could not be folded in"), "{error}");
 /// # Ok::<(), bygone::Error>(())
 /// ```
@@ -170,16 +170,16 @@ impl Db {
     /// }
     /// let db = Db::in_memory()?;
     /// db.append(NewEvent::new("User.signedIn").on(("User", "ann")))?;
-    /// assert_eq!(db.replay::<Visits>("ann")?.0, 1);
+    /// assert_eq!(db.aggregate::<Visits>("ann")?.0, 1);
     /// // Nobody of that name: the default, of no version.
-    /// assert_eq!(db.replay::<Visits>("ben")?.version, Version::NONE);
+    /// assert_eq!(db.aggregate::<Visits>("ben")?.version, Version::NONE);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn replay<A: Aggregate>(&self, id: impl ToString) -> Result<AggregateState<A>> {
+    pub fn aggregate<A: Aggregate>(&self, id: impl ToString) -> Result<AggregateState<A>> {
         let entity = Entity::new(A::KIND, &id.to_string())?;
         let snapshot = self.store().snapshot();
         let until = Until { through: snapshot.head().0, by: None };
-        Ok(Course::new(self.shelf(), &snapshot, entity, until)?.replayed(None))
+        Ok(Course::new(self.shelf(), &snapshot, entity, until)?.at(None))
     }
 
     /// An entity as it was at a point of its history, folded into a type of one's own: a time (what had occurred by then), a
@@ -206,12 +206,12 @@ impl Db {
     ///     let deposited = NewEvent::new("Account.deposited").on(("Account", "7"));
     ///     db.append(deposited.member("amount", amount).at(day.parse()?))?;
     /// }
-    /// assert_eq!(db.state_at::<Account>("7", "2024-01-15")?.balance, 10);
-    /// assert_eq!(db.state_at::<Account>("7", Version(1))?.balance, 10);
-    /// assert_eq!(db.state_at::<Account>("7", Position(2))?.balance, 30);
+    /// assert_eq!(db.aggregate_at::<Account>("7", "2024-01-15")?.balance, 10);
+    /// assert_eq!(db.aggregate_at::<Account>("7", Version(1))?.balance, 10);
+    /// assert_eq!(db.aggregate_at::<Account>("7", Position(2))?.balance, 30);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn state_at<A: Aggregate>(
+    pub fn aggregate_at<A: Aggregate>(
         &self,
         id: impl ToString,
         point: impl TryInto<PointInTime, Error: Into<Error>>,
@@ -219,7 +219,7 @@ impl Db {
         let entity = Entity::new(A::KIND, &id.to_string())?;
         let snapshot = self.store().snapshot();
         let (until, at) = point.try_into().map_err(Into::into)?.within(&snapshot, &entity)?;
-        Ok(Course::new(self.shelf(), &snapshot, entity, until)?.replayed(Some(at.into())))
+        Ok(Course::new(self.shelf(), &snapshot, entity, until)?.at(Some(at.into())))
     }
 }
 
@@ -304,7 +304,7 @@ impl<'db, A: Aggregate> Course<'db, A> {
         Ok(())
     }
 
-    fn replayed(self, at: Option<PointInTime>) -> AggregateState<A> {
+    fn at(self, at: Option<PointInTime>) -> AggregateState<A> {
         let Course { state, entity: target, version, position, late, .. } = self;
         AggregateState { state, target, version, position, late, at }
     }

@@ -20,19 +20,19 @@ impl Db {
     ///     ]
     /// };
     /// let unsold = Expect::none("Flight.closed, Seat.*").by("flight", 7).since(looked);
-    /// let booked = db.group(book("12A")).key("req-7f3").expect(unsold.clone()).expect(Expect::New).append()?;
+    /// let booked = db.append_builder(book("12A")).key("req-7f3").expect(unsold.clone()).expect(Expect::New).append()?;
     /// assert_eq!(booked.len(), 2);
     /// // Whoever looked before that has to look again.
-    /// let late = db.group(book("12B")).expect(unsold).append().unwrap_err();
+    /// let late = db.append_builder(book("12B")).expect(unsold).append().unwrap_err();
     /// assert!(late.is_conflict() && late.to_string().contains("found Seat.reserved at #1"), "{late}");
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn group(&self, events: impl IntoIterator<Item = NewEvent>) -> AppendBuilder<'_> {
+    pub fn append_builder(&self, events: impl IntoIterator<Item = NewEvent>) -> AppendBuilder<'_> {
         AppendBuilder { db: self, group: self.grouped(events) }
     }
 }
 
-/// A group on its way into the log: [`Db::group`].
+/// A group on its way into the log: [`Db::append_builder`].
 #[derive(Debug)]
 #[must_use = "nothing happens before it is appended"]
 pub struct AppendBuilder<'db> {
@@ -69,7 +69,7 @@ impl AppendBuilder<'_> {
     /// ```
     /// use bygone::{Db, Expect, NewEvent};
     /// let db = Db::in_memory()?;
-    /// let created = || db.group([NewEvent::new("Order.created").on(("Order", 42))]).expect(Expect::New);
+    /// let created = || db.append_builder([NewEvent::new("Order.created").on(("Order", 42))]).expect(Expect::New);
     /// let (first, second) = (created().submit()?, created().submit()?);
     /// assert_eq!(first.wait()?.len(), 1);
     /// assert!(second.wait().unwrap_err().is_conflict());

@@ -1,6 +1,7 @@
 //! The embedded API: a database, opened as a library.
 
-use std::fmt;
+mod read;
+
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -15,15 +16,17 @@ use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, NewEvent, codec};
-use crate::exec::{self, Compiler, EntityState, Scan};
+use crate::exec::{self, Compiler};
 use crate::live::runner::Runner;
 use crate::live::{EventContext, Handler, HandlerResult, Subscription};
 use crate::pattern::Pattern;
-use crate::plan::{self, By, PointInTime, Question, Replay, Take, Window, choose};
+use crate::plan;
 use crate::store::check::{self, Verification};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::group::{Group, Outcome};
 use crate::store::{Options, Recovery, Store, Submitted};
+
+pub use read::EventIter;
 
 /// A database. Clones are handles to the same one; it may be used from any number of threads.
 ///
@@ -194,7 +197,7 @@ impl Db {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn append(&self, event: NewEvent) -> Result<Event> {
-        let events = self.emit_all([event])?;
+        let events = self.append_all([event])?;
         events.into_iter().next().ok_or_else(|| Error::corrupt("the answer to an append", "no event"))
     }
 
@@ -203,14 +206,14 @@ impl Db {
     /// ```
     /// use bygone::{Db, NewEvent};
     /// let db = Db::in_memory()?;
-    /// let events = db.emit_all([
+    /// let events = db.append_all([
     ///     NewEvent::new("Order.paid").on(("Order", 42)),
     ///     NewEvent::new("Stock.reserved").on(("Stock", "sku-9")).member("qty", 2),
     /// ])?;
     /// assert_eq!(events.len(), 2);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn emit_all(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
+    pub fn append_all(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
         decoded(self.store.append(self.grouped(events))?)
     }
 
@@ -226,12 +229,12 @@ impl Db {
     ///         NewEvent::new("Stock.reserved").on(("Stock", "sku-9")),
     ///     ]
     /// };
-    /// db.emit_all_once("pay-42", pay())?;
-    /// assert_eq!(db.emit_all_once("pay-42", pay())?[1].position, Position(2));
+    /// db.append_once("pay-42", pay())?;
+    /// assert_eq!(db.append_once("pay-42", pay())?[1].position, Position(2));
     /// assert_eq!(db.head(), Position(2));
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn emit_all_once(&self, key: &str, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
+    pub fn append_once(&self, key: &str, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
         decoded(self.store.append(Group { key: Some(key.to_owned()), ..self.grouped(events) })?)
     }
 
@@ -277,21 +280,6 @@ impl Db {
         Group { events: events.into_iter().map(actor).collect(), ..Group::default() }
     }
 
-    /// The history of an entity, in version order, as it is now.
-    ///
-    /// ```
-    /// use bygone::{Db, NewEvent};
-    /// let db = Db::in_memory()?;
-    /// db.append(NewEvent::new("Order.created").on(("Order", 42)))?;
-    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
-    /// let kinds: Vec<_> = db.history(("Order", 42))?.map(|event| event.unwrap().kind.to_string()).collect();
-    /// assert_eq!(kinds, ["Order.created", "Order.paid"]);
-    /// # Ok::<(), bygone::Error>(())
-    /// ```
-    pub fn history(&self, entity: impl Into<Entity>) -> Result<EventIter> {
-        self.scan(None, &[By::Target(entity.into())])
-    }
-
     /// The event at a position; none beyond the head.
     ///
     /// ```
@@ -317,70 +305,6 @@ impl Db {
     /// ```
     pub fn position_of(&self, id: &EventId) -> Result<Option<Position>> {
         self.store.snapshot().position_of(id)
-    }
-
-    /// The events of a pattern, in log order, as the log is now.
-    ///
-    /// ```
-    /// use bygone::{Db, NewEvent, Pattern};
-    /// let db = Db::in_memory()?;
-    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
-    /// db.append(NewEvent::new("Stock.reserved").on(("Stock", "sku-9")))?;
-    /// assert_eq!(db.events(&"*.paid, Stock.*".parse::<Pattern>()?)?.count(), 2);
-    /// # Ok::<(), bygone::Error>(())
-    /// ```
-    pub fn events(&self, pattern: &Pattern) -> Result<EventIter> {
-        self.scan(Some(pattern), &[])
-    }
-
-    fn scan(&self, pattern: Option<&Pattern>, tags: &[By]) -> Result<EventIter> {
-        let snapshot = self.store.snapshot();
-        let window = Window::through(snapshot.head().0);
-        let (pattern, by) = (pattern.cloned(), tags.to_vec());
-        let question =
-            Question { pattern, by, predicate: None, window, take: Take::All, indexed: Vec::new() };
-        Scan::new(&snapshot, &choose(&snapshot, question)?).map(EventIter)
-    }
-
-    /// The state of an entity as of all its events, as it is defined in the file; those that are dated ahead count, as they do for
-    /// guards and verbs. (As a type of one's own: [`replay`](Self::replay).)
-    ///
-    /// ```
-    /// use bygone::{Db, NewEvent};
-    /// let db = Db::in_memory()?;
-    /// db.append(NewEvent::new("Order.created").on(("Order", 42)).member("total", 10))?;
-    /// assert_eq!(db.state("Order", 42)?.state.get("total"), Some(&10.into()));
-    /// # Ok::<(), bygone::Error>(())
-    /// ```
-    pub fn state(&self, kind: &str, id: impl ToString) -> Result<EntityState> {
-        let snapshot = self.store.snapshot();
-        exec::state(&snapshot, &Replay::of_all(Entity::from((kind, id)), snapshot.head()))
-    }
-
-    /// The state of an entity at a point of its history, as it is defined in the file: a time (what had occurred by then), a
-    /// [`Position`] or a [`Version`]. (As a type of one's own: [`state_at`](Self::state_at).)
-    ///
-    /// ```
-    /// use bygone::{Db, NewEvent, Value, Version};
-    /// let db = Db::in_memory()?;
-    /// let created = NewEvent::new("Order.created").on(("Order", 42)).at("2024-01-01".parse()?);
-    /// db.append(created.member("total", 10))?;
-    /// assert_eq!(db.past_state("Order", 42, "2024-01-02")?.version, Version(1));
-    /// assert_eq!(db.past_state("Order", 42, "2023-12-31")?.state, Value::Null);
-    /// assert_eq!(db.past_state("Order", 42, Version::NONE)?.state, Value::Null);
-    /// # Ok::<(), bygone::Error>(())
-    /// ```
-    pub fn past_state(
-        &self,
-        kind: &str,
-        id: impl ToString,
-        point: impl TryInto<PointInTime, Error: Into<Error>>,
-    ) -> Result<EntityState> {
-        let snapshot = self.store.snapshot();
-        let entity = Entity::from((kind, id));
-        let (until, at) = point.try_into().map_err(Into::into)?.within(&snapshot, &entity)?;
-        let window = Window { by: until.by, ..Window::through(until.through) };
-        exec::state(&snapshot, &Replay { entity, window, at: Some(at), as_of: None, now: None })
     }
 
     /// Subscribes to a pattern, from now on; [`Subscription::from_start`] and others say otherwise.
@@ -501,23 +425,6 @@ impl Db {
             runner.stop();
         }
         self.store.close()
-    }
-}
-
-/// Events, read as they are pulled.
-pub struct EventIter(Scan);
-
-impl Iterator for EventIter {
-    type Item = Result<Event>;
-
-    fn next(&mut self) -> Option<Result<Event>> {
-        self.0.next()
-    }
-}
-
-impl fmt::Debug for EventIter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EventIter(…)")
     }
 }
 

@@ -74,7 +74,7 @@ const PASSED: u64 = 1000;
 ///
 /// let db = Db::in_memory()?;
 /// let paid = |total: i64| NewEvent::new("Order.paid").member("customer", 7).member("total", total);
-/// db.emit_all([paid(10), paid(20)])?;
+/// db.append_all([paid(10), paid(20)])?;
 ///
 /// let mut totals = Totals(Database::builder().create_with_backend(InMemoryBackend::new())?);
 /// assert_eq!(db.project(&mut totals)?, Position(2));
@@ -137,7 +137,7 @@ impl Db {
     /// }
     ///
     /// let db = Db::in_memory()?;
-    /// db.emit_all((0..3).map(|n| NewEvent::new("Order.paid").on(("Order", n))))?;
+    /// db.append_all((0..3).map(|n| NewEvent::new("Order.paid").on(("Order", n))))?;
     /// let mut count = Count::default();
     /// db.project(&mut count)?;
     /// db.project(&mut count)?;
@@ -381,7 +381,7 @@ mod tests {
             let kind = if n.is_multiple_of(5) { "Order.noted" } else { "Order.paid" };
             NewEvent::new(kind).on(("Order", n % 3)).member("n", n as i64)
         };
-        db.emit_all((first..first + count).map(event)).unwrap();
+        db.append_all((first..first + count).map(event)).unwrap();
     }
 
     fn expected(last: u64) -> Vec<(u64, i64)> {
@@ -419,7 +419,7 @@ mod tests {
         let db = Db::in_memory().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut sums = Sums::open(&folder.path().join("sums.redb"), None);
-        let notes = |n: u64| db.emit_all((0..n).map(|_| NewEvent::new("Order.noted"))).map(drop).unwrap();
+        let notes = |n: u64| db.append_all((0..n).map(|_| NewEvent::new("Order.noted"))).map(drop).unwrap();
         notes(PASSED - 1);
         db.project(&mut sums).unwrap();
         assert_eq!(sums.checkpoint().unwrap(), Position::START);

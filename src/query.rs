@@ -460,7 +460,7 @@ mod tests {
     #[test]
     fn a_parameter_may_be_any_point() {
         let db = Db::in_memory().unwrap();
-        db.emit_all((0..3).map(|n| NewEvent::new("Order.paid").on(("Order", n)))).unwrap();
+        db.append_all((0..3).map(|n| NewEvent::new("Order.paid").on(("Order", n)))).unwrap();
         for (since, count) in [("#2", 1), ("-1d", 3), ("2000-01-01", 3)] {
             let parameters = Parameters::new().set("since", since);
             assert_eq!(
@@ -493,7 +493,7 @@ mod tests {
     #[test]
     fn a_long_read_ends_when_it_is_cancelled() {
         let db = Db::in_memory().unwrap();
-        db.emit_all((0..3000).map(|n| NewEvent::new("Order.paid").on(("Order", n)))).unwrap();
+        db.append_all((0..3000).map(|n| NewEvent::new("Order.paid").on(("Order", n)))).unwrap();
         let cancel = Cancel::new();
         let mut rows = db.cancelled_by(&cancel).query("EVENTS WHERE data.never = 1").unwrap().rows;
         cancel.cancel();

@@ -559,7 +559,7 @@ fn blame_takes_as_long_as_what_happened() {
             if let Some(define) = define {
                 query(&db, define);
             }
-            db.emit_all((0..n).map(|at| NewEvent::new("E.x").on(("E", 1)).data(&data(at)))).unwrap();
+            db.append_all((0..n).map(|at| NewEvent::new("E.x").on(("E", 1)).data(&data(at)))).unwrap();
             let (rows, work) = work(|| query(&db, "BLAME E 1"));
             assert!(rows >= n, "{rows}");
             Ok(work)
@@ -609,12 +609,12 @@ fn a_limit_of_time_and_one_of_memory_are_kept() {
             NewEvent::new("E.x").on(("E", at % 10)).data(&data).index("tag", at)
         })
         .collect();
-    db.emit_all(kept).unwrap();
+    db.append_all(kept).unwrap();
     let members = (0..20_000).map(|at| {
         let data = format!(r#"{{"k{at}":"{}"}}"#, "x".repeat(100)).parse::<Value>().unwrap();
         NewEvent::new("B.x").on(("B", 1)).data(&data)
     });
-    db.emit_all(members).unwrap();
+    db.append_all(members).unwrap();
     for statement in [
         "BLAME B 1",
         "REPLAY B 1 STEPS",
@@ -652,7 +652,7 @@ fn to_verify_a_view_takes_no_more_memory_the_more_groups_it_has() {
         NewEvent::new("E.x").on(("E", at)).data(&data)
     };
     const GROUPS: u64 = 20_000;
-    db.emit_all((0..GROUPS).map(event)).unwrap();
+    db.append_all((0..GROUPS).map(event)).unwrap();
     query(&db, "CHECKPOINT");
     let began = Instant::now();
     while db.verify().unwrap().states < GROUPS {

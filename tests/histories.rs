@@ -99,7 +99,7 @@ fn ask(db: &Db, request: &Request, ignoring: bool) -> Result<Vec<Event>, Error> 
             db.append(event).map(|event| vec![event])
         }
         (_, key) => {
-            let mut group = db.group(events);
+            let mut group = db.append_builder(events);
             if let Some(key) = key {
                 group = group.key(&format!("k{key}"));
             }
@@ -364,8 +364,13 @@ fn one_key_is_used_once_however_many_come_with_it() {
                                 let event = events(1).remove(0).key(&key).expect(Expect::New);
                                 vec![db.append(event).unwrap()]
                             }
-                            (_, 0) => db.emit_all_once(&key, events(count)).unwrap(),
-                            _ => db.group(events(count)).key(&key).expect(Expect::New).append().unwrap(),
+                            (_, 0) => db.append_once(&key, events(count)).unwrap(),
+                            _ => db
+                                .append_builder(events(count))
+                                .key(&key)
+                                .expect(Expect::New)
+                                .append()
+                                .unwrap(),
                         }
                     })
                 })

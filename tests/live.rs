@@ -347,7 +347,7 @@ mod handlers {
     #[test]
     fn it_sets_aside_only_so_many_where_nobody_hears_of_them() {
         let db = tiny();
-        db.emit_all((0..1200).map(paid)).unwrap();
+        db.append_all((0..1200).map(paid)).unwrap();
         let handling = || db.subscribe(Pattern::all()).from_start().until_now().handler().retries(0);
         let error = handling().run(|_| Err::<(), _>("no")).unwrap().join().unwrap_err();
         assert!(error.to_string().contains("1000 events are set aside"), "{error}");
@@ -367,9 +367,8 @@ mod handlers {
         let mut sent = db.subscribe(pattern("Parcel.*"));
         let _handler = db.on("Order.paid", |event| {
             event.append(NewEvent::new("Parcel.sent").on(("Parcel", event.position.0)))?;
-            event
-                .emit_all_once("twice", [NewEvent::new("Parcel.weighed").on(("Parcel", event.position.0))])?;
-            event.emit_all([])
+            event.append_once("twice", [NewEvent::new("Parcel.weighed").on(("Parcel", event.position.0))])?;
+            event.append_all([])
         });
         let order = db.append(paid(1).by(("User", "bob"))).unwrap();
         let mut next = || loop {
@@ -517,7 +516,7 @@ mod named {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shop.bygone");
         let db = Db::create(&path).unwrap();
-        db.emit_all((0..10).map(paid)).unwrap();
+        db.append_all((0..10).map(paid)).unwrap();
         let billing = |db: &Db| db.subscribe(pattern("Order.*")).until_now();
         let mut named = billing(&db).from_start().durable("billing").unwrap();
         assert_eq!(positions(named.by_ref().take(5)), [1, 2, 3, 4, 5]);
@@ -541,7 +540,7 @@ mod named {
     #[test]
     fn it_is_of_what_it_was_and_where_it_was() {
         let db = tiny();
-        db.emit_all((0..3).map(paid)).unwrap();
+        db.append_all((0..3).map(paid)).unwrap();
         let named =
             db.subscribe(pattern("Order.*")).by("customer", 7).from_start().durable("billing").unwrap();
         let wrong = |subscription: Subscription| subscription.durable("billing").unwrap_err().to_string();
@@ -578,7 +577,7 @@ mod named {
     #[test]
     fn nobody_begins_beyond_the_head() {
         let db = tiny();
-        db.emit_all((0..3).map(paid)).unwrap();
+        db.append_all((0..3).map(paid)).unwrap();
         let beyond = |subscription: Subscription| {
             let error = subscription.until_now().next().unwrap().unwrap_err().to_string();
             assert!(error.contains("expected a position up to the head, which is #3, found #50"), "{error}");
@@ -612,7 +611,7 @@ mod named {
         let mut named = db.subscribe(pattern("Stock.*")).durable("stock").unwrap();
         assert!(matches!(named.next(), Some(Ok(Delivery::CaughtUp(_)))));
         let stock = db.append(NewEvent::new("Stock.reserved").on(("Stock", 1))).unwrap();
-        db.emit_all((0..10).map(paid)).unwrap();
+        db.append_all((0..10).map(paid)).unwrap();
         assert_eq!(positions(named.next().into_iter()), [1]);
         // Nothing more is wanted, but what was is not acknowledged.
         assert!(named.next_timeout(Duration::from_millis(1)).is_none());
@@ -631,7 +630,7 @@ mod named {
     #[test]
     fn a_handler_acknowledges_what_went_well_and_what_is_set_aside() {
         let db = tiny();
-        db.emit_all((0..5).map(paid)).unwrap();
+        db.append_all((0..5).map(paid)).unwrap();
         let place = |db: &Db| query(db, "SHOW SUBSCRIPTIONS").unwrap()[0].get::<u64>("position").unwrap();
         let handling = |from_start: bool| {
             let subscription = db.subscribe(Pattern::all()).until_now();
@@ -653,7 +652,7 @@ mod named {
     #[test]
     fn a_statement_tells_where_to_acknowledge() {
         let db = tiny();
-        db.emit_all((0..5).map(paid)).unwrap();
+        db.append_all((0..5).map(paid)).unwrap();
         let text = "SUBSCRIBE 'Order.*' AS billing UNTIL NOW";
         let begin = "SUBSCRIBE 'Order.*' AS billing FROM START LIMIT 3";
         let answer = db.query(begin).unwrap();
@@ -760,7 +759,7 @@ mod streams {
     #[test]
     fn a_stream_goes_from_the_past_into_the_present() {
         let db = tiny();
-        db.emit_all((0..300).map(paid)).unwrap();
+        db.append_all((0..300).map(paid)).unwrap();
         let writer = db.clone();
         let mut stream = db.subscribe(pattern("Order.*")).from_start().stream().unwrap();
         block_on(async {
@@ -793,7 +792,7 @@ mod streams {
     #[test]
     fn a_slow_stream_reads_ahead_by_little_and_its_thread_ends_when_it_is_dropped() {
         let db = tiny();
-        db.emit_all((0..1000).map(paid)).unwrap();
+        db.append_all((0..1000).map(paid)).unwrap();
         let place;
         {
             let named = db.subscribe(Pattern::all()).from_start().durable("slow").unwrap();

@@ -124,7 +124,7 @@ fn no_balance_is_ever_below_zero_whatever_is_performed_at_once() {
         assert!(account.balance >= 0, "{place}: {} of {:?}", account.balance, event.target);
     }
     for (id, account) in accounts {
-        let state = db.state("Account", id).unwrap().state;
+        let state = db.state(("Account", id)).unwrap().state;
         assert_eq!(state.get("balance").and_then(Value::as_i64), Some(account.balance));
     }
     assert!(db.verify().unwrap().faults.is_empty());
@@ -310,7 +310,8 @@ fn the_key_of_a_restored_event_is_not_for_something_else() {
 #[test]
 fn a_time_limit_ends_what_a_verb_looks_at() {
     let db = with(|asked| Ok(vec![asked.event("done")]));
-    db.emit_all((0..20_000).map(|n| NewEvent::new("Order.counted").on(("Order", 1)).member("n", n))).unwrap();
+    db.append_all((0..20_000).map(|n| NewEvent::new("Order.counted").on(("Order", 1)).member("n", n)))
+        .unwrap();
     let limit = bygone::Cancel::after(std::time::Duration::ZERO);
     let error = db.cancelled_by(&limit).query("PERFORM Do Order 1").unwrap_err().to_string();
     assert!(error.contains("time limit"), "{error}");

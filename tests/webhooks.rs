@@ -204,7 +204,7 @@ fn what_is_never_taken_is_set_aside_on_record_and_the_rest_goes_on() {
     assert_eq!(orders(&told), [(1, 1), (1, 2), (1, 2), (1, 2), (1, 3)]);
     let attempts: Vec<u64> = told.iter().map(|told| number(told, "bygone-attempt")).collect();
     assert_eq!(attempts, [1, 1, 2, 3, 1]);
-    let state = db.state("$webhook", "notify").unwrap().state;
+    let state = db.state(("$webhook", "notify")).unwrap().state;
     let aside = state.get("setAside").unwrap().get(&position.0.to_string()).unwrap();
     assert_eq!(aside.get("attempts"), Some(&3.into()));
     let failed = db.history(("$webhook", "notify")).unwrap().map(Result::unwrap).last().unwrap();
@@ -382,7 +382,7 @@ fn many_events_behind_one_that_fails_are_told_in_order_once_it_is_taken() {
     let db = options(u32::MAX).in_memory().unwrap();
     define(&db, &hook("notify", &receiver));
     let events = (0..2000u32).map(|n| NewEvent::new("Order.paid").on(("Order", n % 50)).member("n", n));
-    db.emit_all(events).unwrap();
+    db.append_all(events).unwrap();
     // The others go on as far as the window is wide, and no further.
     receiver.wait(|told| told.iter().filter(|told| !told.body.contains("\"id\":\"0\"")).count() > 100);
     assert_eq!(

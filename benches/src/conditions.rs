@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for _ in 0..arguments.size / BATCH as u64 {
         let batch: Vec<_> = (0..BATCH).map(|_| caller.event()).collect();
         batch.iter().for_each(|(_, entity, _)| caller.versions[*entity] += 1);
-        db.emit_all(batch.into_iter().map(|(event, ..)| event))?;
+        db.append_all(batch.into_iter().map(|(event, ..)| event))?;
     }
     // The tables hold nearly all of it, as they do after a while.
     let versions = std::mem::take(&mut caller.versions);

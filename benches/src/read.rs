@@ -139,7 +139,7 @@ impl Reader for Db {
     }
 
     fn state(&mut self, entity: u64) -> Result<u64> {
-        let state = Db::state(self, "Order", entity)?.state;
+        let state = Db::state(self, ("Order", entity))?.state;
         Ok(if let bygone::Value::Object(members) = state { members.len() as u64 } else { 0 })
     }
 

@@ -293,11 +293,7 @@ impl<A: Decide> CommandBuilder<'_, A> {
             }?;
             let decided = loaded.state.decide(&self.command).map_err(CommandError::Refused)?;
             if decided.is_empty() {
-                return Ok(CommandOutcome {
-                    events: Vec::new(),
-                    state: loaded.replayed(None),
-                    repeated: false,
-                });
+                return Ok(CommandOutcome { events: Vec::new(), state: loaded.at(None), repeated: false });
             }
             let appended = self.db.store().append(self.group(&loaded, &decided)?);
             snapshot = self.db.store().snapshot();
@@ -310,7 +306,7 @@ impl<A: Decide> CommandBuilder<'_, A> {
                     for event in &events {
                         loaded.add(&snapshot, event)?;
                     }
-                    return Ok(CommandOutcome { events, state: loaded.replayed(None), repeated: false });
+                    return Ok(CommandOutcome { events, state: loaded.at(None), repeated: false });
                 }
                 Err(error) if error.is_conflict() && snapshot.version(&entity)? != loaded.version => {}
                 Err(error) => return Err(error.into()),
@@ -360,7 +356,7 @@ impl<A: Decide> CommandBuilder<'_, A> {
         let last = first + u64::from(opening.seal.map_or(1, |seal| seal.count)).saturating_sub(1);
         let events = (first..=last).map(at).collect::<Result<Vec<Event>>>()?;
         let until = Until { through: last, by: None };
-        let state = Course::new(self.db.shelf(), snapshot, entity.clone(), until)?.replayed(None);
+        let state = Course::new(self.db.shelf(), snapshot, entity.clone(), until)?.at(None);
         Ok(Some(CommandOutcome { events, state, repeated: true }))
     }
 }

@@ -54,9 +54,9 @@ const EVERY: u64 = 100;
 ///
 /// let db = Db::in_memory()?;
 /// let deposited = |n| NewEvent::new("Account.deposited").on(("Account", 7)).data(&Deposited { amount: n });
-/// db.emit_all((1..=25).map(deposited))?;
-/// assert_eq!(db.replay::<Account>(7)?.balance, 325);
-/// assert_eq!(db.replay::<Account>(7)?.balance, 325); // from the snapshot at version 20
+/// db.append_all((1..=25).map(deposited))?;
+/// assert_eq!(db.aggregate::<Account>(7)?.balance, 325);
+/// assert_eq!(db.aggregate::<Account>(7)?.balance, 325); // from the snapshot at version 20
 /// # Ok::<(), bygone::Error>(())
 /// ```
 pub struct SnapshotPolicy<A> {

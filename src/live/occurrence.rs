@@ -86,17 +86,17 @@ impl EventContext {
     /// A handler is told of an event again if it fails, and a [named](crate::react::DurableSubscription) one perhaps after a crash: with a
     /// [key](NewEvent::key) that is made of the event's position, what it appends is there once all the same.
     pub fn append(&self, event: NewEvent) -> Result<Event> {
-        let events = self.emit_all([event])?;
+        let events = self.append_all([event])?;
         events.into_iter().next().ok_or_else(|| Error::corrupt("the answer to an append", "no event"))
     }
 
     /// Appends events that this one caused, all or none; returns when they are durable.
-    pub fn emit_all(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
+    pub fn append_all(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
         self.commit(events, None)
     }
 
     /// The same once: under this key the first outcome is given back, and nothing is written.
-    pub fn emit_all_once(&self, key: &str, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
+    pub fn append_once(&self, key: &str, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
         self.commit(events, Some(key.to_owned()))
     }
 

@@ -252,7 +252,7 @@ impl Options {
     /// ```
     /// use bygone::{NewEvent, Options};
     /// let db = Options::new().query_memory(1000).in_memory()?;
-    /// db.emit_all((0..100).map(|n| NewEvent::new("Order.paid").on(("Order", n))))?;
+    /// db.append_all((0..100).map(|n| NewEvent::new("Order.paid").on(("Order", n))))?;
     /// let count = |text: &str| Ok::<_, bygone::Error>(db.query(text)?.rows.count());
     /// assert_eq!(count("EVENTS ORDER BY target.id LIMIT 5")?, 5);
     /// assert!(count("EVENTS ORDER BY target.id").is_err());

@@ -112,7 +112,7 @@ fn fill_bygone(size: u64, path: &Path, definitions: &[&str], name: &str) -> Resu
         rows(&db, definition)?;
     }
     each(size, |batch| {
-        db.emit_all(batch.iter().map(|(id, happened, actor)| happened.event(*id, *actor)))?;
+        db.append_all(batch.iter().map(|(id, happened, actor)| happened.event(*id, *actor)))?;
         Ok(())
     })?;
     db.close()?;
@@ -280,7 +280,7 @@ fn ask(arguments: &Arguments, path: &Path, folder: &Path) -> Result<()> {
             let events: Vec<_> = (0..BATCH)
                 .map(|_| (1 + random.below(arguments.size), Happened::new(1, &mut random), 0))
                 .collect();
-            db.emit_all(events.iter().map(|(id, happened, actor)| happened.event(*id, *actor)))?;
+            db.append_all(events.iter().map(|(id, happened, actor)| happened.event(*id, *actor)))?;
             if !beside {
                 continue;
             }

@@ -139,7 +139,7 @@ fn keys_of_programs_are_theirs() {
         let error = db.append(event).unwrap_err().to_string();
         assert!(error.contains("does not begin with '$'"), "{error}");
     }
-    assert!(db.emit_all_once("$x", [NewEvent::new("Note.made")]).is_err());
+    assert!(db.append_once("$x", [NewEvent::new("Note.made")]).is_err());
     pay(&db, 1);
     until(|| count(&db, "Mark.made") == 1);
     let long = "x".repeat(300);
