@@ -12,6 +12,8 @@ mod tests;
 
 use std::ops::Deref;
 
+pub(crate) use point::position_of_version;
+
 pub use decide::{CommandBuilder, CommandError, CommandOutcome, Decide};
 pub use snapshots::SnapshotPolicy;
 

@@ -26,7 +26,7 @@ use crate::store::disk::memory::MemoryDisk;
 use crate::store::group::{Group, Outcome};
 use crate::store::{Options, Recovery, Store, Submitted};
 
-pub use read::EventIter;
+pub use read::{EventIter, ReadBuilder};
 
 /// A database. Clones are handles to the same one; it may be used from any number of threads.
 ///
@@ -122,7 +122,7 @@ impl Db {
         Db { actor: Some(actor.into()), ..self.clone() }
     }
 
-    /// The same database, with statements that this handle ends, from another thread or after a time. Handles that ended them before
+    /// The same database, with statements and reads that this handle ends, from another thread or after a time. Handles that ended them before
     /// still do.
     ///
     /// ```

@@ -56,7 +56,7 @@
 //!    (`live/handler.rs`).
 //! 10. Views take it in (`store/view.rs`, `exec/view.rs`), and so does a program's own ([`Projection`](project::Projection)).
 //! 11. Where the database is opened live, reactions answer it, webhooks tell it elsewhere, and schedules make others as time goes by
-//!     (`live/runner.rs`, `live/follower.rs`, `live/reaction.rs`, `live/webhook.rs`, `live/schedule.rs`). Each keeps its place, as named
+//!     (`live/runner.rs`, `live/follower.rs`, `live/reaction.rs`, `live/webhook.rs`, `live/schedule.rs`). Each keeps its place, as durable
 //!     subscriptions do (`store/cursor.rs`); what it cannot do is set aside by an event (`exec/aside.rs`).
 //! 12. After a crash, the log gives back what the tables do not have yet (`store/recover.rs`), and that is applied in the same way.
 //!
@@ -147,7 +147,7 @@ pub mod append {
 
 /// Reading: events, states, points in time, and what statements are answered with.
 pub mod read {
-    pub use crate::db::EventIter;
+    pub use crate::db::{EventIter, ReadBuilder};
     pub use crate::exec::{
         BlameEntry, ChangeKind, EntityState, QueryResult, ReplayStep, StateChange, StatePath, TraceEntry,
     };

@@ -78,7 +78,7 @@ pub struct HandlerBuilder {
     on_dead_letter: Option<Teller>,
 }
 
-/// An event that a handler could not handle.
+/// A dead letter: an event that a handler failed at each time it tried, and then set aside.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct DeadLetter {
@@ -113,7 +113,7 @@ pub struct HandlerReport {
     pub position: Position,
     /// How many events went well.
     pub handled: u64,
-    /// Those that did not, in the order of the log.
+    /// Those that failed each time and were set aside, in the order of the log.
     pub dead_letters: Vec<DeadLetter>,
 }
 

@@ -1,4 +1,4 @@
-//! Named subscriptions: the database keeps how far they are.
+//! Durable subscriptions: the database keeps how far they are.
 
 use std::fmt;
 use std::thread;
@@ -47,7 +47,7 @@ pub struct DurableSubscription {
     place: SubscriptionCursor,
 }
 
-/// What the one who reads a named subscription holds.
+/// What the one who reads a durable subscription holds.
 #[derive(Debug)]
 pub(super) struct Seat {
     pub place: SubscriptionCursor,

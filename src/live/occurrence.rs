@@ -83,7 +83,7 @@ impl EventContext {
 
     /// Appends an event that this one caused; returns when it is durable.
     ///
-    /// A handler is told of an event again if it fails, and a [named](crate::react::DurableSubscription) one perhaps after a crash: with a
+    /// A handler is told of an event again if it fails, and a [durable](crate::react::DurableSubscription) one perhaps after a crash: with a
     /// [key](NewEvent::key) that is made of the event's position, what it appends is there once all the same.
     pub fn append(&self, event: NewEvent) -> Result<Event> {
         let events = self.append_all([event])?;

@@ -1,4 +1,4 @@
-//! Places: how far a named subscription is, as whoever reads it says.
+//! Cursors of durable subscriptions: how far each is, as whoever reads it says.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use super::cursor::{Cursor, Follower};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
-/// The place of a [named subscription](crate::react::DurableSubscription), to be acknowledged from wherever its events are dealt with. Clones are one place.
+/// How far a [durable subscription](crate::react::DurableSubscription) is: events are acknowledged here, wherever they are dealt with.
+/// Clones are one cursor.
 ///
 /// It goes forward only. It is kept by the database, and written soon, with others; a crash loses the last moves at most, and their
 /// events are delivered again.
