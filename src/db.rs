@@ -145,14 +145,14 @@ impl Db {
     /// Whether all that runs by itself here has come as far as it can: what is delayed, or scheduled for later, is not yet to be done.
     ///
     /// ```
-    /// use bygone::{NewEvent, Options, Pattern};
+    /// use bygone::{NewEvent, Options};
     /// let db = Options::new().live(true).in_memory()?;
     /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)")?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
     /// while !db.is_idle()? {
     ///     std::thread::yield_now();
     /// }
-    /// assert_eq!(db.events(&"Mail.*".parse::<Pattern>()?)?.count(), 1);
+    /// assert_eq!(db.events("Mail.*")?.count(), 1);
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn is_idle(&self) -> Result<bool> {
@@ -307,10 +307,25 @@ impl Db {
         self.store.snapshot().position_of(id)
     }
 
-    /// Subscribes to a pattern, from now on; [`Subscription::from_start`] and others say otherwise.
-    pub fn subscribe(&self, pattern: Pattern) -> Subscription {
+    /// Subscribes to a [`Pattern`], or the text of one, from now on; [`Subscription::from_start`] and others say otherwise. A text that
+    /// is no pattern is told instead of the first delivery.
+    ///
+    /// ```
+    /// use bygone::{Db, Delivery, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// let mut orders = db.subscribe("Order.*").from_start();
+    /// assert!(matches!(orders.next(), Some(Ok(Delivery::Event(_)))));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn subscribe(&self, pattern: impl TryInto<Pattern, Error: Into<Error>>) -> Subscription {
+        let (pattern, fault) = match pattern.try_into() {
+            Ok(pattern) => (pattern, None),
+            Err(error) => (Pattern::all(), Some(error.into())),
+        };
         let subscription = Subscription::new(self.store.shared().clone(), plan::Subscription::of(pattern));
-        subscription.on_behalf_of(self.actor.clone())
+        let subscription = subscription.on_behalf_of(self.actor.clone());
+        fault.into_iter().fold(subscription, Subscription::wrong)
     }
 
     /// Tells a handler of the events of a pattern, from now on, one by one and in the order of the log, on a thread of its own. From
@@ -349,7 +364,6 @@ impl Db {
         pattern: impl TryInto<Pattern, Error: Into<Error>>,
         handle: impl FnMut(&EventContext) -> R + Send + 'static,
     ) -> Result<Handler> {
-        let pattern = pattern.try_into().map_err(Into::into)?;
         self.subscribe(pattern).handler().run(handle)
     }
 

@@ -325,7 +325,7 @@ mod tests {
         };
         assert_eq!(error.to_string(), "stopped: it took longer than its time limit of 0s");
         let limit = Cancel::after(std::time::Duration::from_millis(20));
-        let mut live = db.subscribe("*".parse::<crate::Pattern>().unwrap()).cancelled_by(&limit);
+        let mut live = db.subscribe("*").cancelled_by(&limit);
         assert!(live.any(|delivery| delivery.is_err_and(|error| error.to_string().contains("20ms"))));
         // A limit that is not reached changes nothing.
         let limit = Cancel::after(std::time::Duration::MAX);

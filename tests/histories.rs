@@ -200,7 +200,7 @@ fn facts(db: &Db) -> Vec<Fact> {
         coupon: event.data.get("coupon").and_then(|coupon: Value| coupon.as_i64()).unwrap() as u64,
         by: number(event.actor.as_ref()),
     };
-    db.events(&bygone::Pattern::all()).unwrap().map(|event| fact(event.unwrap())).collect()
+    db.events(bygone::Pattern::all()).unwrap().map(|event| fact(event.unwrap())).collect()
 }
 
 impl Rule {

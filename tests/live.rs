@@ -234,7 +234,7 @@ mod many {
             db.close().unwrap();
         }
         let db = open(&path);
-        let log: Vec<Event> = db.events(&Pattern::all()).unwrap().map(Result::unwrap).collect();
+        let log: Vec<Event> = db.events(Pattern::all()).unwrap().map(Result::unwrap).collect();
         assert_eq!(log.len() as u64, SESSIONS * WRITERS * EVENTS);
         for subscriber in parts.iter_mut().flatten() {
             subscriber.visit(&db, &mut Dice(1), true);

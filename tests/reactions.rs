@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bygone::maintain::Clock;
-use bygone::{Db, Delivery, Event, NewEvent, Options, Pattern, Position, Row, Timestamp, Value};
+use bygone::{Db, Delivery, Event, NewEvent, Options, Position, Row, Timestamp, Value};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,7 +25,7 @@ fn lines(db: &Db, text: &str) -> Vec<String> {
 
 /// The types of the events of a pattern, with what they are about.
 fn events(db: &Db, pattern: &str) -> Vec<Event> {
-    let found = db.events(&pattern.parse::<Pattern>().unwrap()).unwrap();
+    let found = db.events(pattern).unwrap();
     found.map(|event| event.unwrap()).collect()
 }
 
@@ -41,7 +41,7 @@ fn told(events: &[Event]) -> Vec<String> {
 #[track_caller]
 fn wait_for(db: &Db, pattern: &str, count: usize) -> Vec<Event> {
     let mut found = Vec::new();
-    let mut events = db.subscribe(pattern.parse::<Pattern>().unwrap()).from_start();
+    let mut events = db.subscribe(pattern).from_start();
     let until = Instant::now() + PATIENCE;
     while found.len() < count {
         match events.next_timeout(until.saturating_duration_since(Instant::now())) {

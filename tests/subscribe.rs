@@ -70,7 +70,7 @@ fn a_pattern_delivers_what_a_scan_finds() {
     }
     for text in ["Order.*", "*.reserved", "*", "Order.paid,Orders.*", "None.such"] {
         let wanted = pattern(text);
-        let all = db.events(&pattern("*")).unwrap().map(Result::unwrap);
+        let all = db.events(pattern("*")).unwrap().map(Result::unwrap);
         let expected: Vec<_> = all.filter(|event| wanted.matches(&event.kind)).map(|e| e.position).collect();
         let subscription = db.subscribe(wanted).from_start().until(db.head());
         let delivered = subscription.filter_map(|delivery| match delivery.unwrap() {
@@ -141,7 +141,7 @@ fn a_subscription_sees_only_what_is_synced() {
     let mut subscription = db.subscribe(pattern("*")).from_start();
     assert!(matches!(subscription.next(), Some(Ok(Delivery::CaughtUp(Position(0))))));
     db.append(event(0)).unwrap();
-    assert_eq!(db.events(&pattern("*")).unwrap().count(), 1);
+    assert_eq!(db.events(pattern("*")).unwrap().count(), 1);
     assert!(subscription.next_timeout(Duration::from_millis(50)).is_none());
 
     let soon = Durability::Interval(Duration::from_millis(20));

@@ -106,7 +106,7 @@ fn no_balance_is_ever_below_zero_whatever_is_performed_at_once() {
 
     // A plain model takes every event of the log.
     let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
-    for event in db.events(&"Account.*".parse().unwrap()).unwrap() {
+    for event in db.events("Account.*").unwrap() {
         let event = event.unwrap();
         let account = accounts.entry(event.target.as_ref().unwrap().id().to_owned()).or_default();
         let place = event.position;

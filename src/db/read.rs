@@ -48,18 +48,18 @@ impl Db {
         self.read().entity(entity).events()
     }
 
-    /// The events of a pattern, in log order, as the log is now.
+    /// The events of a [`Pattern`], or the text of one, in log order, as the log is now.
     ///
     /// ```
-    /// use bygone::{Db, NewEvent, Pattern};
+    /// use bygone::{Db, NewEvent};
     /// let db = Db::in_memory()?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
     /// db.append(NewEvent::new("Stock.reserved").on(("Stock", "sku-9")))?;
-    /// assert_eq!(db.events(&"*.paid, Stock.*".parse::<Pattern>()?)?.count(), 2);
+    /// assert_eq!(db.events("*.paid, Stock.*")?.count(), 2);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn events(&self, pattern: &Pattern) -> Result<EventIter> {
-        self.read().types(pattern.clone()).events()
+    pub fn events(&self, pattern: impl TryInto<Pattern, Error: Into<Error>>) -> Result<EventIter> {
+        self.read().types(pattern).events()
     }
 
     /// The state of an entity as of all its events, as it is defined in the file; those that are dated ahead count, as they do for

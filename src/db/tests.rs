@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::store::disk::simulated::SimulatedDisk;
-use crate::{Db, Event, NewEvent, Options, Pattern, Row};
+use crate::{Db, Event, NewEvent, Options, Row};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -26,7 +26,7 @@ fn run(db: &Db, text: &str) -> Vec<Row> {
 }
 
 fn events(db: &Db, pattern: &str) -> Vec<Event> {
-    let found = db.events(&pattern.parse::<Pattern>().unwrap()).unwrap();
+    let found = db.events(pattern).unwrap();
     found.map(|event| event.unwrap()).collect()
 }
 

@@ -53,11 +53,11 @@ impl<T, E: fmt::Display> HandlerResult for Result<T, E> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use bygone::{Db, NewEvent, Pattern};
+/// use bygone::{Db, NewEvent};
 /// let db = Db::in_memory()?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
 /// let handler = db
-///     .subscribe("Order.*".parse::<Pattern>()?)
+///     .subscribe("Order.*")
 ///     .from_start()
 ///     .until_now()
 ///     .handler()

@@ -22,9 +22,9 @@ use crate::store::group::Group;
 /// ```
 /// use std::time::Duration;
 /// use bygone::append::Cause;
-/// use bygone::{Db, Delivery, NewEvent, Pattern, Position};
+/// use bygone::{Db, Delivery, NewEvent, Position};
 /// let db = Db::in_memory()?;
-/// let mut sent = db.subscribe("Parcel.sent".parse::<Pattern>()?);
+/// let mut sent = db.subscribe("Parcel.sent");
 /// let handler = db.on("Order.paid", |event| {
 ///     assert_eq!(event.before()?.state.get("paid"), None);
 ///     assert_eq!(event.state()?.state.get("paid"), Some(&true.into()));

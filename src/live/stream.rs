@@ -47,7 +47,7 @@ impl Subscription {
     /// nobody else.
     ///
     /// ```
-    /// use bygone::{Db, Delivery, NewEvent, Pattern};
+    /// use bygone::{Db, Delivery, NewEvent};
     /// use std::future::poll_fn;
     /// # use std::{pin::{pin, Pin}, sync::Arc, task::{Context, Poll, Wake, Waker}, thread};
     /// # use futures_core::Stream;
@@ -67,7 +67,7 @@ impl Subscription {
     /// # }
     /// let db = Db::in_memory()?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
-    /// let mut orders = db.subscribe("Order.*".parse::<Pattern>()?).from_start().stream()?;
+    /// let mut orders = db.subscribe("Order.*").from_start().stream()?;
     /// block_on(async {
     ///     let first = poll_fn(|context| Pin::new(&mut orders).poll_next(context)).await; // orders.next().await
     ///     assert!(matches!(first, Some(Ok(Delivery::Event(event))) if event.kind.as_str() == "Order.paid"));

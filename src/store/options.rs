@@ -348,10 +348,10 @@ impl Options {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use bygone::{Delivery, NewEvent, Options, Pattern};
+    /// use bygone::{Delivery, NewEvent, Options};
     /// let db = Options::new().live(true).in_memory()?;
     /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)")?;
-    /// let mails = db.subscribe("Mail.*".parse::<Pattern>()?);
+    /// let mails = db.subscribe("Mail.*");
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
     /// let mut mails = mails.filter_map(|delivery| match delivery {
     ///     Ok(Delivery::Event(mail)) => Some(mail),

@@ -20,7 +20,7 @@ fn run(db: &Db, text: &str) -> usize {
 }
 
 fn count(db: &Db, pattern: &str) -> usize {
-    db.events(&pattern.parse().unwrap()).unwrap().count()
+    db.events(pattern).unwrap().count()
 }
 
 #[track_caller]
