@@ -1,6 +1,8 @@
 //! A bank account: what can happen to it, what it is, and what may be asked of it. `cargo run --example account`.
 
-use bygone::{Aggregate, Db, Decide, Event, ExecuteError, NewEvent, Result, Snapshots};
+use bygone::append::CommandError;
+use bygone::project::SnapshotPolicy;
+use bygone::{Aggregate, Db, Decide, Event, NewEvent, Result};
 use serde::{Deserialize, Serialize};
 
 /// What can happen: `Account.opened`, `Account.deposited`, `Account.withdrawn`.
@@ -32,8 +34,8 @@ impl Aggregate for Account {
     }
 
     /// A long history is not read from its beginning each time. The name changes whenever `apply` does.
-    fn snapshots() -> Option<Snapshots<Account>> {
-        Some(Snapshots::named("account-1"))
+    fn snapshots() -> Option<SnapshotPolicy<Account>> {
+        Some(SnapshotPolicy::named("account-1"))
     }
 }
 
@@ -86,8 +88,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The account says no. Nothing was written.
     match db.execute::<Account>("7", AccountCommand::Withdraw(80)) {
-        Err(ExecuteError::Refused(no)) => println!("refused: {no}"),
-        Err(ExecuteError::Failed(error)) => return Err(error.into()),
+        Err(CommandError::Refused(no)) => println!("refused: {no}"),
+        Err(CommandError::Failed(error)) => return Err(error.into()),
         Ok(_) => unreachable!("80 of 30"),
     }
 
@@ -96,14 +98,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let deposit = db.command::<Account>("7", AccountCommand::Deposit(5));
         deposit.by(("User", "ann")).key("request-81").execute()?;
     }
-    assert_eq!(db.replay::<Account>("7")?.balance, 35);
+    assert_eq!(db.aggregate::<Account>("7")?.balance, 35);
 
     // What is learned late is told when it occurred, and the past is asked what it was.
     let found = NewEvent::typed(("Account", "7"), &AccountEvent::Deposited { amount: 1000 });
     db.append(found.at("2024-01-31".parse()?))?;
-    let then = db.state_at::<Account>("7", "2024-02-01")?;
+    let then = db.aggregate_at::<Account>("7", "2024-02-01")?;
     println!("on 1 February 2024: {}", then.balance);
-    assert_eq!((then.balance, db.replay::<Account>("7")?.balance), (1000, 1035));
+    assert_eq!((then.balance, db.aggregate::<Account>("7")?.balance), (1000, 1035));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Aggregates: an entity's events, folded into a type of one's own.
 //!
-//! An [`Aggregate`] says what an event makes of it; [`Db::replay`] and [`Db::state_at`] fold. A [`Decide`] (`aggregate/decide.rs`)
+//! An [`Aggregate`] says what an event makes of it; [`Db::aggregate`] and [`Db::aggregate_at`] fold. A [`Decide`] (`aggregate/decide.rs`)
 //! also says what a command makes happen; [`Db::execute`] loads, decides and appends. How either is tried without a database
 //! is told in [`testing`](crate::testing).
 
@@ -12,16 +12,17 @@ mod tests;
 
 use std::ops::Deref;
 
-pub use decide::{Decide, ExecuteError, Executed, Execution};
-pub use point::Point;
-pub use snapshots::Snapshots;
+pub(crate) use point::position_of_version;
+
+pub use decide::{CommandBuilder, CommandError, CommandOutcome, Decide};
+pub use snapshots::SnapshotPolicy;
 
 use self::snapshots::{Kept, Shelf};
 use crate::db::Db;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::plan::Moment;
+use crate::plan::PointInTime;
 use crate::store::fold::Plain;
 use crate::store::snapshot::{Snapshot, Until};
 use crate::time::Timestamp;
@@ -62,13 +63,13 @@ use crate::time::Timestamp;
 /// let db = Db::in_memory()?;
 /// db.emit(("Account", 7), &AccountEvent::Deposited { amount: 50 })?;
 /// db.emit(("Account", 7), &AccountEvent::Withdrawn { amount: 20 })?;
-/// let account = db.replay::<Account>(7)?;
+/// let account = db.aggregate::<Account>(7)?;
 /// assert_eq!((account.balance, account.closed, account.version.0), (30, false, 2));
 /// # Ok::<(), bygone::Error>(())
 /// ```
 ///
 /// The same events must make the same state whenever they are applied: no clock, no files, nothing drawn by lot. A deletion is an event
-/// like others: `apply` says what it leaves. And a state [at a time](Db::state_at) leaves out what had not occurred by then, wherever
+/// like others: `apply` says what it leaves. And a state [at a time](Db::aggregate_at) leaves out what had not occurred by then, wherever
 /// it stands in the log: a balance that no command brings below zero may have been below it on a day of which somebody told later.
 ///
 /// # Events that cannot be applied
@@ -102,10 +103,10 @@ use crate::time::Timestamp;
 /// let db = Db::in_memory()?;
 /// db.append(NewEvent::new("Order.noted").on(("Order", 1)).member("text", "urgent"))?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 1)).member("amount", 10))?;
-/// assert_eq!(db.replay::<Total>(1)?.0, 10);
+/// assert_eq!(db.aggregate::<Total>(1)?.0, 10);
 ///
 /// db.append(NewEvent::new("Order.paid").on(("Order", 1)).member("amount", "ten"))?;
-/// let error = db.replay::<Total>(1).unwrap_err().to_string();
+/// let error = db.aggregate::<Total>(1).unwrap_err().to_string();
 /// assert!(error.starts_with("Order 1 has no state: Order.paid at #3 could not be folded in"), "{error}");
 /// # Ok::<(), bygone::Error>(())
 /// ```
@@ -120,7 +121,7 @@ pub trait Aggregate: Default {
     fn apply(&mut self, event: &Event) -> Result<()>;
 
     /// How it is kept, so that not every reading begins at the first event. By itself it is not.
-    fn snapshots() -> Option<Snapshots<Self>> {
+    fn snapshots() -> Option<SnapshotPolicy<Self>> {
         None
     }
 }
@@ -128,7 +129,7 @@ pub trait Aggregate: Default {
 /// An aggregate, with the point it was folded up to. Reads as the aggregate itself: `account.balance`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Replayed<A> {
+pub struct AggregateState<A> {
     /// What the events made.
     pub state: A,
     /// Whose state.
@@ -140,10 +141,10 @@ pub struct Replayed<A> {
     /// How many of the events came late: something that occurred after them stands before them.
     pub late: u64,
     /// What had occurred by then, or up to there; none for the present.
-    pub at: Option<Moment>,
+    pub at: Option<PointInTime>,
 }
 
-impl<A> Deref for Replayed<A> {
+impl<A> Deref for AggregateState<A> {
     type Target = A;
 
     fn deref(&self) -> &A {
@@ -153,7 +154,7 @@ impl<A> Deref for Replayed<A> {
 
 impl Db {
     /// An entity as of all its events, folded into a type of one's own. Events are applied one by one as they are read: a long
-    /// history takes time, not memory; with [`Snapshots`] it takes little time, too.
+    /// history takes time, not memory; with [`SnapshotPolicy`] it takes little time, too.
     ///
     /// # Errors
     /// [`Error::Unfoldable`] if [`apply`](Aggregate::apply) fails.
@@ -171,16 +172,16 @@ impl Db {
     /// }
     /// let db = Db::in_memory()?;
     /// db.append(NewEvent::new("User.signedIn").on(("User", "ann")))?;
-    /// assert_eq!(db.replay::<Visits>("ann")?.0, 1);
+    /// assert_eq!(db.aggregate::<Visits>("ann")?.0, 1);
     /// // Nobody of that name: the default, of no version.
-    /// assert_eq!(db.replay::<Visits>("ben")?.version, Version::NONE);
+    /// assert_eq!(db.aggregate::<Visits>("ben")?.version, Version::NONE);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn replay<A: Aggregate>(&self, id: impl ToString) -> Result<Replayed<A>> {
+    pub fn aggregate<A: Aggregate>(&self, id: impl ToString) -> Result<AggregateState<A>> {
         let entity = Entity::new(A::KIND, &id.to_string())?;
         let snapshot = self.store().snapshot();
         let until = Until { through: snapshot.head().0, by: None };
-        Ok(Course::new(self.shelf(), &snapshot, entity, until)?.replayed(None))
+        Ok(Course::new(self.shelf(), &snapshot, entity, until)?.at(None))
     }
 
     /// An entity as it was at a point of its history, folded into a type of one's own: a time (what had occurred by then), a
@@ -207,27 +208,27 @@ impl Db {
     ///     let deposited = NewEvent::new("Account.deposited").on(("Account", "7"));
     ///     db.append(deposited.member("amount", amount).at(day.parse()?))?;
     /// }
-    /// assert_eq!(db.state_at::<Account>("7", "2024-01-15")?.balance, 10);
-    /// assert_eq!(db.state_at::<Account>("7", Version(1))?.balance, 10);
-    /// assert_eq!(db.state_at::<Account>("7", Position(2))?.balance, 30);
+    /// assert_eq!(db.aggregate_at::<Account>("7", "2024-01-15")?.balance, 10);
+    /// assert_eq!(db.aggregate_at::<Account>("7", Version(1))?.balance, 10);
+    /// assert_eq!(db.aggregate_at::<Account>("7", Position(2))?.balance, 30);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn state_at<A: Aggregate>(
+    pub fn aggregate_at<A: Aggregate>(
         &self,
         id: impl ToString,
-        point: impl TryInto<Point, Error: Into<Error>>,
-    ) -> Result<Replayed<A>> {
+        point: impl TryInto<PointInTime, Error: Into<Error>>,
+    ) -> Result<AggregateState<A>> {
         let entity = Entity::new(A::KIND, &id.to_string())?;
         let snapshot = self.store().snapshot();
         let (until, at) = point.try_into().map_err(Into::into)?.within(&snapshot, &entity)?;
-        Ok(Course::new(self.shelf(), &snapshot, entity, until)?.replayed(Some(at)))
+        Ok(Course::new(self.shelf(), &snapshot, entity, until)?.at(Some(at.into())))
     }
 }
 
 /// A fold under way.
 struct Course<'db, A> {
     shelf: &'db Shelf,
-    snapshots: Option<Snapshots<A>>,
+    snapshots: Option<SnapshotPolicy<A>>,
     entity: Entity,
     state: A,
     version: Version,
@@ -305,9 +306,9 @@ impl<'db, A: Aggregate> Course<'db, A> {
         Ok(())
     }
 
-    fn replayed(self, at: Option<Moment>) -> Replayed<A> {
+    fn at(self, at: Option<PointInTime>) -> AggregateState<A> {
         let Course { state, entity: target, version, position, late, .. } = self;
-        Replayed { state, target, version, position, late, at }
+        AggregateState { state, target, version, position, late, at }
     }
 }
 

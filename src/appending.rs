@@ -6,7 +6,7 @@ use crate::event::{Event, Expect, NewEvent};
 use crate::store::group::Group;
 
 impl Db {
-    /// Several events to be [appended](Appending::append), all or none, with what is said of all of them: `ATOMIC (…) KEY … EXPECT …`
+    /// Several events to be [appended](AppendBuilder::append), all or none, with what is said of all of them: `ATOMIC (…) KEY … EXPECT …`
     /// of the language.
     ///
     /// ```
@@ -20,27 +20,27 @@ impl Db {
     ///     ]
     /// };
     /// let unsold = Expect::none("Flight.closed, Seat.*").by("flight", 7).since(looked);
-    /// let booked = db.group(book("12A")).key("req-7f3").expect(unsold.clone()).expect(Expect::New).append()?;
+    /// let booked = db.append_builder(book("12A")).key("req-7f3").expect(unsold.clone()).expect(Expect::New).append()?;
     /// assert_eq!(booked.len(), 2);
     /// // Whoever looked before that has to look again.
-    /// let late = db.group(book("12B")).expect(unsold).append().unwrap_err();
+    /// let late = db.append_builder(book("12B")).expect(unsold).append().unwrap_err();
     /// assert!(late.is_conflict() && late.to_string().contains("found Seat.reserved at #1"), "{late}");
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn group(&self, events: impl IntoIterator<Item = NewEvent>) -> Appending<'_> {
-        Appending { db: self, group: self.grouped(events) }
+    pub fn append_builder(&self, events: impl IntoIterator<Item = NewEvent>) -> AppendBuilder<'_> {
+        AppendBuilder { db: self, group: self.grouped(events) }
     }
 }
 
-/// A group on its way into the log: [`Db::group`].
+/// A group on its way into the log: [`Db::append_builder`].
 #[derive(Debug)]
 #[must_use = "nothing happens before it is appended"]
-pub struct Appending<'db> {
+pub struct AppendBuilder<'db> {
     db: &'db Db,
     group: Group,
 }
 
-impl Appending<'_> {
+impl AppendBuilder<'_> {
     /// The idempotency key of all of it: appended again with the same key, the first outcome is given back and nothing is written.
     pub fn key(mut self, key: &str) -> Self {
         self.group.key = Some(key.to_owned());
@@ -69,7 +69,7 @@ impl Appending<'_> {
     /// ```
     /// use bygone::{Db, Expect, NewEvent};
     /// let db = Db::in_memory()?;
-    /// let created = || db.group([NewEvent::new("Order.created").on(("Order", 42))]).expect(Expect::New);
+    /// let created = || db.append_builder([NewEvent::new("Order.created").on(("Order", 42))]).expect(Expect::New);
     /// let (first, second) = (created().submit()?, created().submit()?);
     /// assert_eq!(first.wait()?.len(), 1);
     /// assert!(second.wait().unwrap_err().is_conflict());

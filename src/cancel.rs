@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 /// A handle that ends a statement or a subscription from another thread, or after a time. Clones are one handle.
 ///
 /// ```
-/// use bygone::{Cancel, Db, Parameters};
+/// use bygone::{Cancel, Db};
 /// let db = Db::in_memory()?;
 /// let cancel = Cancel::new();
-/// let rows = db.query_with("SUBSCRIBE '*'", &Parameters::new(), &cancel)?.rows;
+/// let rows = db.cancelled_by(&cancel).query("SUBSCRIBE '*'")?.rows;
 /// cancel.cancel();
 /// // The past is delivered, and the mark that it was; then it ends instead of waiting.
 /// assert!(rows.count() <= 1);
@@ -50,10 +50,10 @@ impl Cancel {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use bygone::{Cancel, Db, Error, Parameters};
+    /// use bygone::{Cancel, Db, Error};
     /// let db = Db::in_memory()?;
     /// let limit = Cancel::after(Duration::from_millis(1));
-    /// let mut rows = db.query_with("SUBSCRIBE '*'", &Parameters::new(), &limit)?.rows;
+    /// let mut rows = db.cancelled_by(&limit).query("SUBSCRIBE '*'")?.rows;
     /// assert!(matches!(rows.find(|row| row.is_err()), Some(Err(Error::Stopped { .. }))));
     /// # Ok::<(), bygone::Error>(())
     /// ```

@@ -1,6 +1,7 @@
 //! The embedded API: a database, opened as a library.
 
-use std::fmt;
+mod read;
+
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -10,20 +11,22 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::aggregate::Point;
 use crate::aggregate::snapshots::Shelf;
+use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, NewEvent, codec};
-use crate::exec::{self, Compiler, Scan, State};
+use crate::exec::{self, Compiler};
 use crate::live::runner::Runner;
-use crate::live::{Handled, Handler, Occurrence, Subscription};
+use crate::live::{EventContext, Handler, HandlerResult, Subscription};
 use crate::pattern::Pattern;
-use crate::plan::{self, By, Question, Replay, Take, Window, choose};
+use crate::plan;
 use crate::store::check::{self, Verification};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::group::{Group, Outcome};
 use crate::store::{Options, Recovery, Store, Submitted};
+
+pub use read::{EventIter, ReadBuilder};
 
 /// A database. Clones are handles to the same one; it may be used from any number of threads.
 ///
@@ -43,6 +46,8 @@ pub struct Db {
     runner: Option<Arc<Runner>>,
     store: Arc<Store>,
     actor: Option<Entity>,
+    /// What ends its statements from elsewhere.
+    cancel: Option<Cancel>,
     shelf: Arc<Shelf>,
 }
 
@@ -71,7 +76,7 @@ impl Db {
             return Err(Error::unopenable(&store.shared().path, "what runs live writes to it", advice));
         }
         let runner = options.live.then(|| Runner::start(store.shared())).transpose()?.map(Arc::new);
-        Ok(Db { runner, store: Arc::new(store), actor: None, shelf: Arc::default() })
+        Ok(Db { runner, store: Arc::new(store), actor: None, cancel: None, shelf: Arc::default() })
     }
 
     /// Opens an existing database.
@@ -117,17 +122,37 @@ impl Db {
         Db { actor: Some(actor.into()), ..self.clone() }
     }
 
+    /// The same database, with statements and reads that this handle ends, from another thread or after a time. Handles that ended them before
+    /// still do.
+    ///
+    /// ```
+    /// use bygone::{Cancel, Db};
+    /// let db = Db::in_memory()?;
+    /// let cancel = Cancel::new();
+    /// let rows = db.cancelled_by(&cancel).query("SUBSCRIBE '*'")?.rows;
+    /// cancel.cancel();
+    /// assert!(rows.count() <= 1);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn cancelled_by(&self, cancel: &Cancel) -> Db {
+        let cancel = match &self.cancel {
+            Some(before) => Cancel::among(vec![before.clone(), cancel.clone()]),
+            None => cancel.clone(),
+        };
+        Db { cancel: Some(cancel), ..self.clone() }
+    }
+
     /// Whether all that runs by itself here has come as far as it can: what is delayed, or scheduled for later, is not yet to be done.
     ///
     /// ```
-    /// use bygone::{NewEvent, Options, Parameters, Pattern};
+    /// use bygone::{NewEvent, Options};
     /// let db = Options::new().live(true).in_memory()?;
-    /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)", &Parameters::new())?;
+    /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)")?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
     /// while !db.is_idle()? {
     ///     std::thread::yield_now();
     /// }
-    /// assert_eq!(db.events(&"Mail.*".parse::<Pattern>()?)?.count(), 1);
+    /// assert_eq!(db.events("Mail.*")?.count(), 1);
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn is_idle(&self) -> Result<bool> {
@@ -172,7 +197,7 @@ impl Db {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn append(&self, event: NewEvent) -> Result<Event> {
-        let events = self.emit_all([event])?;
+        let events = self.append_all([event])?;
         events.into_iter().next().ok_or_else(|| Error::corrupt("the answer to an append", "no event"))
     }
 
@@ -181,14 +206,14 @@ impl Db {
     /// ```
     /// use bygone::{Db, NewEvent};
     /// let db = Db::in_memory()?;
-    /// let events = db.emit_all([
+    /// let events = db.append_all([
     ///     NewEvent::new("Order.paid").on(("Order", 42)),
     ///     NewEvent::new("Stock.reserved").on(("Stock", "sku-9")).member("qty", 2),
     /// ])?;
     /// assert_eq!(events.len(), 2);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn emit_all(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
+    pub fn append_all(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
         decoded(self.store.append(self.grouped(events))?)
     }
 
@@ -204,12 +229,12 @@ impl Db {
     ///         NewEvent::new("Stock.reserved").on(("Stock", "sku-9")),
     ///     ]
     /// };
-    /// db.emit_all_once("pay-42", pay())?;
-    /// assert_eq!(db.emit_all_once("pay-42", pay())?[1].position, Position(2));
+    /// db.append_once("pay-42", pay())?;
+    /// assert_eq!(db.append_once("pay-42", pay())?[1].position, Position(2));
     /// assert_eq!(db.head(), Position(2));
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn emit_all_once(&self, key: &str, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
+    pub fn append_once(&self, key: &str, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
         decoded(self.store.append(Group { key: Some(key.to_owned()), ..self.grouped(events) })?)
     }
 
@@ -234,6 +259,11 @@ impl Db {
         self.actor.as_ref()
     }
 
+    /// What ends a statement that this handle runs.
+    pub(crate) fn cancel(&self) -> Cancel {
+        self.cancel.clone().unwrap_or_default()
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
@@ -248,21 +278,6 @@ impl Db {
             event
         };
         Group { events: events.into_iter().map(actor).collect(), ..Group::default() }
-    }
-
-    /// The history of an entity, in version order, as it is now.
-    ///
-    /// ```
-    /// use bygone::{Db, NewEvent};
-    /// let db = Db::in_memory()?;
-    /// db.append(NewEvent::new("Order.created").on(("Order", 42)))?;
-    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
-    /// let kinds: Vec<_> = db.history(("Order", 42))?.map(|event| event.unwrap().kind.to_string()).collect();
-    /// assert_eq!(kinds, ["Order.created", "Order.paid"]);
-    /// # Ok::<(), bygone::Error>(())
-    /// ```
-    pub fn history(&self, entity: impl Into<Entity>) -> Result<Events> {
-        self.scan(None, &[By::Target(entity.into())])
     }
 
     /// The event at a position; none beyond the head.
@@ -292,74 +307,25 @@ impl Db {
         self.store.snapshot().position_of(id)
     }
 
-    /// The events of a pattern, in log order, as the log is now.
+    /// Subscribes to a [`Pattern`], or the text of one, from now on; [`Subscription::from_start`] and others say otherwise. A text that
+    /// is no pattern is told instead of the first delivery.
     ///
     /// ```
-    /// use bygone::{Db, NewEvent, Pattern};
+    /// use bygone::{Db, Delivery, NewEvent};
     /// let db = Db::in_memory()?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
-    /// db.append(NewEvent::new("Stock.reserved").on(("Stock", "sku-9")))?;
-    /// assert_eq!(db.events(&"*.paid, Stock.*".parse::<Pattern>()?)?.count(), 2);
+    /// let mut orders = db.subscribe("Order.*").from_start();
+    /// assert!(matches!(orders.next(), Some(Ok(Delivery::Event(_)))));
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn events(&self, pattern: &Pattern) -> Result<Events> {
-        self.scan(Some(pattern), &[])
-    }
-
-    fn scan(&self, pattern: Option<&Pattern>, tags: &[By]) -> Result<Events> {
-        let snapshot = self.store.snapshot();
-        let window = Window::through(snapshot.head().0);
-        let (pattern, by) = (pattern.cloned(), tags.to_vec());
-        let question =
-            Question { pattern, by, predicate: None, window, take: Take::All, indexed: Vec::new() };
-        Scan::new(&snapshot, &choose(&snapshot, question)?).map(Events)
-    }
-
-    /// The state of an entity as of all its events, as it is defined in the file; those that are dated ahead count, as they do for
-    /// guards and verbs. (As a type of one's own: [`replay`](Self::replay).)
-    ///
-    /// ```
-    /// use bygone::{Db, NewEvent};
-    /// let db = Db::in_memory()?;
-    /// db.append(NewEvent::new("Order.created").on(("Order", 42)).member("total", 10))?;
-    /// assert_eq!(db.state("Order", 42)?.state.get("total"), Some(&10.into()));
-    /// # Ok::<(), bygone::Error>(())
-    /// ```
-    pub fn state(&self, kind: &str, id: impl ToString) -> Result<State> {
-        let snapshot = self.store.snapshot();
-        exec::state(&snapshot, &Replay::of_all(Entity::from((kind, id)), snapshot.head()))
-    }
-
-    /// The state of an entity at a point of its history, as it is defined in the file: a time (what had occurred by then), a
-    /// [`Position`] or a [`Version`]. (As a type of one's own: [`state_at`](Self::state_at).)
-    ///
-    /// ```
-    /// use bygone::{Db, NewEvent, Value, Version};
-    /// let db = Db::in_memory()?;
-    /// let created = NewEvent::new("Order.created").on(("Order", 42)).at("2024-01-01".parse()?);
-    /// db.append(created.member("total", 10))?;
-    /// assert_eq!(db.past_state("Order", 42, "2024-01-02")?.version, Version(1));
-    /// assert_eq!(db.past_state("Order", 42, "2023-12-31")?.state, Value::Null);
-    /// assert_eq!(db.past_state("Order", 42, Version::NONE)?.state, Value::Null);
-    /// # Ok::<(), bygone::Error>(())
-    /// ```
-    pub fn past_state(
-        &self,
-        kind: &str,
-        id: impl ToString,
-        point: impl TryInto<Point, Error: Into<Error>>,
-    ) -> Result<State> {
-        let snapshot = self.store.snapshot();
-        let entity = Entity::from((kind, id));
-        let (until, at) = point.try_into().map_err(Into::into)?.within(&snapshot, &entity)?;
-        let window = Window { by: until.by, ..Window::through(until.through) };
-        exec::state(&snapshot, &Replay { entity, window, at: Some(at), as_of: None, now: None })
-    }
-
-    /// Subscribes to a pattern, from now on; [`Subscription::from_start`] and others say otherwise.
-    pub fn subscribe(&self, pattern: Pattern) -> Subscription {
+    pub fn subscribe(&self, pattern: impl TryInto<Pattern, Error: Into<Error>>) -> Subscription {
+        let (pattern, fault) = match pattern.try_into() {
+            Ok(pattern) => (pattern, None),
+            Err(error) => (Pattern::all(), Some(error.into())),
+        };
         let subscription = Subscription::new(self.store.shared().clone(), plan::Subscription::of(pattern));
-        subscription.on_behalf_of(self.actor.clone())
+        let subscription = subscription.on_behalf_of(self.actor.clone());
+        fault.into_iter().fold(subscription, Subscription::wrong)
     }
 
     /// Tells a handler of the events of a pattern, from now on, one by one and in the order of the log, on a thread of its own. From
@@ -369,9 +335,9 @@ impl Db {
     /// growing pauses, then it is set aside, and the handler goes on with the next. Nobody else waits for it, and whoever appends does
     /// not notice.
     ///
-    /// In a handler one may append: by the [`Occurrence`] as what the event caused, or by a handle of the database. An event that it
+    /// In a handler one may append: by the [`EventContext`] as what the event caused, or by a handle of the database. An event that it
     /// appends and that is of its own pattern it is told of, too: whoever answers a type by the same type does so for ever. It may
-    /// [unsubscribe](Occurrence::unsubscribe), drop its own [`Handler`], and close the database, which ends it with the event that it
+    /// [unsubscribe](EventContext::unsubscribe), drop its own [`Handler`], and close the database, which ends it with the event that it
     /// is at.
     ///
     /// The handler does not keep the database open; a handle of it that the closure holds does, as long as the handler goes on. Closing
@@ -393,12 +359,11 @@ impl Db {
     /// assert_eq!(handler.join()?.handled, 1);
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn on<R: Handled>(
+    pub fn on<R: HandlerResult>(
         &self,
         pattern: impl TryInto<Pattern, Error: Into<Error>>,
-        handle: impl FnMut(&Occurrence) -> R + Send + 'static,
+        handle: impl FnMut(&EventContext) -> R + Send + 'static,
     ) -> Result<Handler> {
-        let pattern = pattern.try_into().map_err(Into::into)?;
         self.subscribe(pattern).handler().run(handle)
     }
 
@@ -443,10 +408,10 @@ impl Db {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use bygone::{Db, NewEvent, Parameters};
+    /// use bygone::{Db, NewEvent};
     /// let db = Db::in_memory()?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)).member("customer", "c-7"))?;
-    /// db.query("DEFINE INDEX customer ON 'Order.*' AS data.customer", &Parameters::new())?;
+    /// db.query("DEFINE INDEX customer ON 'Order.*' AS data.customer")?;
     /// assert!(db.wait_for_indexes(Duration::from_secs(60))?);
     /// # Ok::<(), bygone::Error>(())
     /// ```
@@ -474,23 +439,6 @@ impl Db {
             runner.stop();
         }
         self.store.close()
-    }
-}
-
-/// Events, read as they are pulled.
-pub struct Events(Scan);
-
-impl Iterator for Events {
-    type Item = Result<Event>;
-
-    fn next(&mut self) -> Option<Result<Event>> {
-        self.0.next()
-    }
-}
-
-impl fmt::Debug for Events {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Events(…)")
     }
 }
 

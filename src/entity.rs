@@ -294,7 +294,7 @@ impl fmt::Display for Name<'_> {
 /// no width, and what ends a line.
 ///
 /// ```
-/// use bygone::text::{escaped, is_unseen};
+/// use bygone::editor::{escaped, is_unseen};
 /// assert!(is_unseen('\u{202e}') && !is_unseen('é'));
 /// assert_eq!(escaped('\u{202e}'), "\\u202e");
 /// ```

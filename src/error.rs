@@ -22,7 +22,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The text is not a statement of the language.
     #[error("{0}")]
-    Syntax(Box<Fault>),
+    Syntax(Box<SyntaxFault>),
 
     /// A value breaks a rule of its type: a type without a prefix, `data` that is no object, a size over its limit.
     #[error("{what}: expected {expected}, found {found}")]
@@ -159,7 +159,7 @@ impl fmt::Display for Refusal {
 /// What a caller can do about an error: each has its own exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Class {
+pub enum ErrorClass {
     /// Write it differently (exit code 2).
     Usage,
     /// Look again at the state, then decide (exit code 3).
@@ -172,7 +172,7 @@ pub enum Class {
 
 /// Where and why a text is no statement of the language.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fault {
+pub struct SyntaxFault {
     /// What is wrong, in a sentence without a full stop; when empty, it is "expected … found …".
     pub message: String,
     /// The byte offset in the text where the fault begins.
@@ -197,7 +197,7 @@ pub struct Fault {
     pub statement: usize,
 }
 
-impl Fault {
+impl SyntaxFault {
     /// The sentence that says it, in one line.
     pub fn sentence(&self) -> String {
         if !self.message.is_empty() {
@@ -219,7 +219,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SyntaxFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}: {}", self.line, self.column, self.sentence())?;
         match &self.suggestion {
@@ -233,19 +233,19 @@ impl Error {
     /// The class of the error: what the caller can do about it.
     ///
     /// ```
-    /// use bygone::{EventType, error::Class};
-    /// assert_eq!(EventType::new("paid").unwrap_err().class(), Class::Usage);
+    /// use bygone::{EventType, error::ErrorClass};
+    /// assert_eq!(EventType::new("paid").unwrap_err().class(), ErrorClass::Usage);
     /// ```
-    pub fn class(&self) -> Class {
+    pub fn class(&self) -> ErrorClass {
         match self {
-            Error::Syntax(_) | Error::Invalid { .. } => Class::Usage,
-            Error::Conflict(_) | Error::Refused(_) => Class::Refused,
-            Error::Held { .. } | Error::Unopenable { .. } => Class::Unopenable,
+            Error::Syntax(_) | Error::Invalid { .. } => ErrorClass::Usage,
+            Error::Conflict(_) | Error::Refused(_) => ErrorClass::Refused,
+            Error::Held { .. } | Error::Unopenable { .. } => ErrorClass::Unopenable,
             Error::Unfoldable { .. }
             | Error::Corrupt { .. }
             | Error::Io { .. }
             | Error::Stopped { .. }
-            | Error::Unavailable { .. } => Class::Failed,
+            | Error::Unavailable { .. } => ErrorClass::Failed,
         }
     }
 
@@ -282,7 +282,7 @@ impl Error {
 
     /// Whether a guard or a verb refused it: nothing was written, and looking again may help.
     pub fn is_refused(&self) -> bool {
-        self.class() == Class::Refused
+        self.class() == ErrorClass::Refused
     }
 
     pub(crate) fn invalid(

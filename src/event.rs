@@ -13,13 +13,13 @@ mod vector;
 
 use serde::de::DeserializeOwned;
 
-pub use expect::{Absence, Expect};
 pub(crate) use expect::{BUILT_IN, is_built_in};
+pub use expect::{Expect, ExpectNone};
 pub use id::EventId;
-pub use json::Form;
+pub use json::EventFormat;
 pub(crate) use json::{is_uri_reference, qualified, read as read_line, write as write_form};
 pub use new::NewEvent;
-pub use vector::Vector;
+pub use vector::VectorClock;
 
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
@@ -91,7 +91,8 @@ pub struct Tag {
 /// The model that made an event.
 ///
 /// ```
-/// use bygone::{Db, NewEvent, Producer};
+/// use bygone::append::Producer;
+/// use bygone::{Db, NewEvent};
 /// let till = Producer { model: ("Till", 4).into(), version: None, vector: Some("oslo:3;paris:5".parse()?) };
 /// let event = Db::in_memory()?.append(NewEvent::new("Order.paid").on(("Order", 42)).produced_by(till))?;
 /// assert_eq!(event.producer.and_then(|producer| producer.version), Some(8)); // the sum of its vector
@@ -104,7 +105,7 @@ pub struct Producer {
     /// Its version: the sum of its vector clock, where it has one.
     pub version: Option<u64>,
     /// Its vector clock.
-    pub vector: Option<Vector>,
+    pub vector: Option<VectorClock>,
 }
 
 impl Producer {

@@ -43,16 +43,16 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Row, Rows, State};
-pub use blame::Blame;
+pub use answer::{EntityState, QueryResult, Row, Rows};
+pub use blame::BlameEntry;
 pub(crate) use compile::Compiler;
-pub use diff::{Change, ChangeKind};
+pub use diff::{ChangeKind, StateChange};
 pub(crate) use explain::explain;
-pub use fold::Step;
+pub use fold::ReplayStep;
 pub(crate) use fold::state;
 pub use path::StatePath;
 pub(crate) use scan::Scan;
-pub use trace::Traced;
+pub use trace::TraceEntry;
 pub(crate) use view::{Changing, changing};
 pub(crate) use write::write;
 
@@ -61,9 +61,11 @@ use crate::plan::{Read, ReadKind, Shape, Shaped};
 use crate::store::snapshot::Snapshot;
 
 /// Answers a read.
-pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
+pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<QueryResult> {
     let mut answer = match &plan.kind {
-        ReadKind::Events(events) => Answer::rows(Scan::new(snapshot, events)?.map(|event| Ok(event?.into()))),
+        ReadKind::Events(events) => {
+            QueryResult::rows(Scan::new(snapshot, events)?.map(|event| Ok(event?.into())))
+        }
         ReadKind::Shaped(shaped) => self::shaped(snapshot, shaped)?,
         ReadKind::State(replay) => fold::answer(snapshot, replay)?,
         ReadKind::Steps(replay) => fold::steps(snapshot, replay)?,
@@ -72,29 +74,29 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<Answer> {
         ReadKind::Diff(from, to) => diff::answer(snapshot, from, to)?,
         ReadKind::Find(find) => find::answer(snapshot, find)?,
         ReadKind::View(plan) => view::answer(snapshot, plan)?,
-        ReadKind::Views => Answer::rows(view::show(snapshot)?),
+        ReadKind::Views => QueryResult::rows(view::show(snapshot)?),
         ReadKind::Kinds => describe::kinds(snapshot)?,
         ReadKind::Describe(name) => describe::describe(snapshot, name)?,
-        ReadKind::Verbs => Answer::rows(describe::verbs(snapshot)),
-        ReadKind::Types => Answer::rows(show::types(snapshot)?),
-        ReadKind::Indexes => Answer::rows(index::show(snapshot)?),
-        ReadKind::Subscriptions => Answer::rows(show::subscriptions(snapshot)),
-        ReadKind::Programs(kind) => Answer::rows(program::show(snapshot, *kind)?.into_iter().map(Ok)),
-        ReadKind::Stats => Answer::row(show::stats(snapshot)?),
-        ReadKind::Head => Answer::row(show::head(snapshot)?),
-        ReadKind::Verify => Answer::rows(show::verify(snapshot)?),
+        ReadKind::Verbs => QueryResult::rows(describe::verbs(snapshot)),
+        ReadKind::Types => QueryResult::rows(show::types(snapshot)?),
+        ReadKind::Indexes => QueryResult::rows(index::show(snapshot)?),
+        ReadKind::Subscriptions => QueryResult::rows(show::subscriptions(snapshot)),
+        ReadKind::Programs(kind) => QueryResult::rows(program::show(snapshot, *kind)?.into_iter().map(Ok)),
+        ReadKind::Stats => QueryResult::row(show::stats(snapshot)?),
+        ReadKind::Head => QueryResult::row(show::head(snapshot)?),
+        ReadKind::Verify => QueryResult::rows(show::verify(snapshot)?),
     };
     answer.notices.splice(0..0, plan.notices.iter().cloned());
     Ok(answer)
 }
 
 /// Rows of columns, or events in an order of their own.
-fn shaped(snapshot: &Snapshot, Shaped { events, shape }: &Shaped) -> Result<Answer> {
+fn shaped(snapshot: &Snapshot, Shaped { events, shape }: &Shaped) -> Result<QueryResult> {
     Ok(match shape {
-        Shape::Select(columns) => Answer::rows(project::select(snapshot, events, columns.clone())?),
+        Shape::Select(columns) => QueryResult::rows(project::select(snapshot, events, columns.clone())?),
         Shape::Sort { order, limit, columns } => {
-            Answer::rows(sort::rows(snapshot, events, order, *limit, columns.clone())?)
+            QueryResult::rows(sort::rows(snapshot, events, order, *limit, columns.clone())?)
         }
-        Shape::Group(group) => Answer::rows(group::rows(snapshot, events, group)?),
+        Shape::Group(group) => QueryResult::rows(group::rows(snapshot, events, group)?),
     })
 }

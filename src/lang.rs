@@ -6,7 +6,7 @@
 //! 2. [`parse`](parse()) reads the tokens by the rules of `grammar/bygone.ebnf` and makes the tree of [`ast`].
 //!    Names and parameters stay what they are; binding, which comes next, looks them up.
 //! 3. Where it does not fit, every terminal that failed has left on the [`trail`] what it would have accepted. That
-//!    record becomes the [`Fault`], its "did you mean", and what a prompt completes.
+//!    record becomes the [`SyntaxFault`], its "did you mean", and what a prompt completes.
 //! 4. [`print`](mod@print) makes a text of the tree again, the canonical one; [`report`](report()) makes a text of a fault.
 //!
 //! Nothing here knows of a store: a text is parsed without a database.
@@ -14,12 +14,12 @@
 use std::ops::Range;
 
 pub(crate) use self::ast::{Script, Sourced};
-pub use self::highlight::Class;
+pub use self::highlight::HighlightClass;
 
 pub(crate) use self::parse::Completion;
 #[allow(unused_imports, reason = "for who fills completions from a catalog")]
 pub(crate) use self::trail::{Expectation, Noun, distance};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Result, SyntaxFault};
 
 pub(crate) mod ast;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -77,11 +77,11 @@ pub(crate) fn is_incomplete(text: &str) -> bool {
 }
 
 /// What each piece of a text is, for colours; of wrong and unfinished texts too.
-pub(crate) fn highlight(text: &str) -> Vec<(Range<usize>, Class)> {
+pub(crate) fn highlight(text: &str) -> Vec<(Range<usize>, HighlightClass)> {
     highlight::highlight(text)
 }
 
 /// A fault in several lines: the line of the text, a caret below the place, what was expected or meant.
-pub(crate) fn report(fault: &Fault) -> String {
+pub(crate) fn report(fault: &SyntaxFault) -> String {
     report::report(fault)
 }

@@ -4,7 +4,7 @@
 //! everything else follows from the log. An application opens the file as a library; a person opens the same file in a shell.
 //!
 //! ```
-//! use bygone::{Db, Parameters, Row};
+//! use bygone::{Db, Row};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Debug, Serialize, Deserialize)]
@@ -21,7 +21,7 @@
 //! for event in db.history(("Order", 42))? {
 //!     println!("{:?}", event?.parse::<OrderEvent>()?);
 //! }
-//! let mut answer = db.query("AT Order 42 NOW", &Parameters::new())?;
+//! let mut answer = db.query("AT Order 42 NOW")?;
 //! let Some(Row::State(order)) = answer.rows.next().transpose()? else { panic!() };
 //! assert_eq!(order.state.to_string(), r#"{"total":10,"amount":10}"#);
 //! # Ok::<(), bygone::Error>(())
@@ -29,6 +29,9 @@
 //!
 //! What an entity is can be a type of one's own, that events are applied to ([`Aggregate`]) and that decides what a command makes
 //! happen ([`Decide`]): `examples/account.rs` is a good first read, and [`testing`] tries such types without a database.
+//!
+//! What a program uses every day is at the root. The rest is in modules by purpose: [`append`], [`read`], [`react`], [`project`],
+//! [`maintain`], [`testing`]; [`error`] has the parts of an [`Error`], [`disk`] what a database stands on, and [`editor`] what a prompt needs.
 //!
 //! `docs/ARCHITECTURE.md` has the whole on one page: a diagram, the layers, threads, locks, protocols and caches. `docs/GLOSSARY.md` has the
 //! words, `docs/CONTRIBUTING.md` tells where to add what.
@@ -51,9 +54,9 @@
 //!    background (`store/backfill.rs`, `store/follow.rs`).
 //! 9. Subscriptions see it, from wherever they are in the log (`live/subscribe.rs`), and handlers are told of it
 //!    (`live/handler.rs`).
-//! 10. Views take it in (`store/view.rs`, `exec/view.rs`), and so does a program's own ([`Projection`]).
+//! 10. Views take it in (`store/view.rs`, `exec/view.rs`), and so does a program's own ([`Projection`](project::Projection)).
 //! 11. Where the database is opened live, reactions answer it, webhooks tell it elsewhere, and schedules make others as time goes by
-//!     (`live/runner.rs`, `live/follower.rs`, `live/reaction.rs`, `live/webhook.rs`, `live/schedule.rs`). Each keeps its place, as named
+//!     (`live/runner.rs`, `live/follower.rs`, `live/reaction.rs`, `live/webhook.rs`, `live/schedule.rs`). Each keeps its place, as durable
 //!     subscriptions do (`store/cursor.rs`); what it cannot do is set aside by an event (`exec/aside.rs`).
 //! 12. After a crash, the log gives back what the tables do not have yet (`store/recover.rs`), and that is applied in the same way.
 //!
@@ -71,7 +74,7 @@
 //!
 //! # The life of a verb
 //!
-//! 1. It is defined in the log (`store/catalog/verb.rs`, `plan/verb.rs`), or added by the program ([`Verb`]).
+//! 1. It is defined in the log (`store/catalog/verb.rs`, `plan/verb.rs`), or added by the program ([`Verb`](append::Verb)).
 //! 2. It is asked for by a statement or by [`Db::perform`], and joins a group as events do; what it looks at is folded on the
 //!    caller's thread, as far as the log goes by then (`store/group.rs`, `store/recent.rs`).
 //! 3. When the turn of its group comes, the leader takes those states along to what is staged, and asks the verb for its events or
@@ -96,6 +99,7 @@ mod appending;
 mod cancel;
 mod db;
 mod document;
+pub mod editor;
 mod entity;
 pub mod error;
 mod event;
@@ -111,35 +115,69 @@ mod projection;
 mod query;
 mod store;
 pub mod testing;
-pub mod text;
 mod time;
 mod transfer;
 mod value;
 mod verb;
 
-pub use aggregate::{Aggregate, Decide, ExecuteError, Executed, Execution, Point, Replayed, Snapshots};
-pub use appending::Appending;
+pub use aggregate::{Aggregate, Decide};
 pub use cancel::Cancel;
-pub use db::{Db, Events, Ticket};
+pub use db::Db;
 pub use document::Document;
 pub use entity::{Entity, EventType, Position, Version};
-pub use error::{Conflict, Error, Result};
-pub use event::{Absence, Cause, Event, EventId, Expect, Form, NewEvent, Producer, Tag, Vector};
-pub use exec::{Answer, Blame, Change, ChangeKind, Row, Rows, State, StatePath, Step, Traced};
-#[cfg(feature = "async")]
-pub use live::Deliveries;
-pub use live::{
-    Delivery, Handled, Handler, HandlerReport, Handling, Named, Occurrence, SetAside, Subscription,
-};
+pub use error::{Error, Result};
+pub use event::{Event, Expect, NewEvent};
+pub use exec::{Row, Rows};
+pub use live::{Delivery, Subscription};
 pub use pattern::Pattern;
-pub use plan::{Moment, Parameters};
-pub use projection::{Projecting, Projection};
-pub use query::{Script, Statement};
-pub use store::{Durability, Options, Place, Recovery, Report, Verification};
-pub use time::{Clock, Timestamp};
-pub use transfer::{ExportOptions, ImportOptions, Imported};
+pub use plan::Parameters;
+pub use query::Statement;
+pub use store::Options;
+pub use time::Timestamp;
 pub use value::{Object, Value};
-pub use verb::{Asked, Performed, Performing, Verb};
+
+/// Writing: groups of events, commands of aggregates, verbs, and what an event says beside its data.
+pub mod append {
+    pub use crate::aggregate::{CommandBuilder, CommandError, CommandOutcome};
+    pub use crate::appending::AppendBuilder;
+    pub use crate::db::Ticket;
+    pub use crate::event::{Cause, EventId, ExpectNone, Producer, Tag, VectorClock};
+    pub use crate::verb::{PerformBuilder, PerformOutcome, Verb, VerbContext};
+}
+
+/// Reading: events, states, points in time, and what statements are answered with.
+pub mod read {
+    pub use crate::db::{EventIter, ReadBuilder};
+    pub use crate::exec::{
+        BlameEntry, ChangeKind, EntityState, QueryResult, ReplayStep, StateChange, StatePath, TraceEntry,
+    };
+    pub use crate::plan::PointInTime;
+    pub use crate::query::Script;
+}
+
+/// Reacting to events: handlers, and subscriptions that keep their place.
+pub mod react {
+    #[cfg(feature = "async")]
+    pub use crate::live::DeliveryStream;
+    pub use crate::live::{
+        DeadLetter, DurableSubscription, EventContext, Handler, HandlerBuilder, HandlerReport, HandlerResult,
+    };
+    pub use crate::store::SubscriptionCursor;
+}
+
+/// States of a program's own: aggregates that are folded, and projections that are kept.
+pub mod project {
+    pub use crate::aggregate::{AggregateState, SnapshotPolicy};
+    pub use crate::projection::{Projection, ProjectionHandle};
+}
+
+/// Running a database: how it is opened, recovered and verified; import and export.
+pub mod maintain {
+    pub use crate::event::EventFormat;
+    pub use crate::store::{Durability, Recovery, Report, Verification};
+    pub use crate::time::Clock;
+    pub use crate::transfer::{ExportOptions, ImportOptions, ImportReport};
+}
 
 /// What a database stands on: a disk of the operating system, of memory, or of one's own.
 pub mod disk {

@@ -18,10 +18,10 @@ mod view;
 #[cfg(feature = "webhooks")]
 mod webhook;
 
-pub use handler::{Handled, Handler, HandlerReport, Handling, SetAside};
-pub use named::Named;
-pub use occurrence::Occurrence;
+pub use handler::{DeadLetter, Handler, HandlerBuilder, HandlerReport, HandlerResult};
+pub use named::DurableSubscription;
+pub use occurrence::EventContext;
 #[cfg(feature = "async")]
-pub use stream::Deliveries;
+pub use stream::DeliveryStream;
 pub use subscribe::{Delivery, Subscription};
 pub(crate) use view::ViewSubscription;

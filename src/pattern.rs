@@ -164,6 +164,12 @@ impl FromStr for Pattern {
     }
 }
 
+impl From<&Pattern> for Pattern {
+    fn from(pattern: &Pattern) -> Pattern {
+        pattern.clone()
+    }
+}
+
 impl TryFrom<&str> for Pattern {
     type Error = Error;
 

@@ -43,7 +43,8 @@ pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Tim
 #[cfg(test)]
 pub(crate) use choose::{FORCED, Forced};
 pub(crate) use expr::Predicate;
-pub use moment::Moment;
+pub use moment::PointInTime;
+pub(crate) use moment::ResolvedPoint;
 pub use parameters::Parameters;
 pub(crate) use shape::{Shape, Shaped};
 pub(crate) use subscription::{Subscription, Until, event_condition, indexed, recorded_before, tagged};
@@ -186,8 +187,8 @@ pub(crate) struct Replay {
     pub entity: Entity,
     pub window: Window,
     /// What was said, for the answer to repeat.
-    pub at: Option<Moment>,
-    pub as_of: Option<Moment>,
+    pub at: Option<ResolvedPoint>,
+    pub as_of: Option<ResolvedPoint>,
     /// No point was said where a state of now is asked for: what is dated ahead of this instant is left out, and told of.
     pub now: Option<Timestamp>,
 }

@@ -31,7 +31,8 @@ const PASSED: u64 = 1000;
 /// A table of another database, here redb, with the events and the checkpoint in one transaction:
 ///
 /// ```
-/// use bygone::{Db, Event, NewEvent, Pattern, Position, Projection};
+/// use bygone::project::Projection;
+/// use bygone::{Db, Event, NewEvent, Pattern, Position};
 /// use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, backends::InMemoryBackend};
 ///
 /// const TOTALS: TableDefinition<&str, i64> = TableDefinition::new("totals");
@@ -73,7 +74,7 @@ const PASSED: u64 = 1000;
 ///
 /// let db = Db::in_memory()?;
 /// let paid = |total: i64| NewEvent::new("Order.paid").member("customer", 7).member("total", total);
-/// db.emit_all([paid(10), paid(20)])?;
+/// db.append_all([paid(10), paid(20)])?;
 ///
 /// let mut totals = Totals(Database::builder().create_with_backend(InMemoryBackend::new())?);
 /// assert_eq!(db.project(&mut totals)?, Position(2));
@@ -112,7 +113,8 @@ impl Db {
     /// A plain value is a projection, too. It begins anew with the program, unless that stores it whole:
     ///
     /// ```
-    /// use bygone::{Db, Event, NewEvent, Position, Projection};
+    /// use bygone::project::Projection;
+    /// use bygone::{Db, Event, NewEvent, Position};
     ///
     /// #[derive(Default)]
     /// struct Count {
@@ -135,7 +137,7 @@ impl Db {
     /// }
     ///
     /// let db = Db::in_memory()?;
-    /// db.emit_all((0..3).map(|n| NewEvent::new("Order.paid").on(("Order", n))))?;
+    /// db.append_all((0..3).map(|n| NewEvent::new("Order.paid").on(("Order", n))))?;
     /// let mut count = Count::default();
     /// db.project(&mut count)?;
     /// db.project(&mut count)?;
@@ -151,10 +153,11 @@ impl Db {
     }
 
     /// Keeps a projection up to the log from now on, on a thread of its own, until the handle is stopped or dropped, the database is
-    /// closed, or something goes wrong, which [`Projecting::stop`] tells.
+    /// closed, or something goes wrong, which [`ProjectionHandle::stop`] tells.
     ///
     /// ```
-    /// # use bygone::{Db, Event, NewEvent, Position, Projection};
+    /// # use bygone::project::Projection;
+    /// # use bygone::{Db, Event, NewEvent, Position};
     /// # #[derive(Default)]
     /// # struct Count { events: u64, through: Position }
     /// # impl Projection for Count {
@@ -167,7 +170,7 @@ impl Db {
     /// #     }
     /// # }
     /// let db = Db::in_memory()?;
-    /// let counting = db.keep_projected(Count::default())?;
+    /// let counting = db.spawn_projection(Count::default())?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
     /// // What was durable as it is stopped has been applied.
     /// assert_eq!(counting.stop()?.events, 1);
@@ -176,7 +179,7 @@ impl Db {
     ///
     /// # Errors
     /// If there can be no thread.
-    pub fn keep_projected<P>(&self, mut projection: P) -> Result<Projecting<P>>
+    pub fn spawn_projection<P>(&self, mut projection: P) -> Result<ProjectionHandle<P>>
     where
         P: Projection + Send + 'static,
         P::Error: Send + 'static,
@@ -204,12 +207,12 @@ impl Db {
         };
         let thread = thread::Builder::new().name("bygone-projection".to_owned()).spawn(follow);
         let thread = thread.map_err(|e| Error::io("starting a projection", e))?;
-        Ok(Projecting { cancel, thread: Some(thread), _wake: wake })
+        Ok(ProjectionHandle { cancel, thread: Some(thread), _wake: wake })
     }
 }
 
 /// A projection that is kept up to the log. Dropping it stops it, once what it is at is done.
-pub struct Projecting<P: Projection> {
+pub struct ProjectionHandle<P: Projection> {
     cancel: Cancel,
     thread: Option<JoinHandle<Kept<P>>>,
     /// Kept so that the handle can wake the thread.
@@ -219,13 +222,13 @@ pub struct Projecting<P: Projection> {
 /// The projection, and what went wrong.
 type Kept<P> = (P, Option<<P as Projection>::Error>);
 
-impl<P: Projection> fmt::Debug for Projecting<P> {
+impl<P: Projection> fmt::Debug for ProjectionHandle<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Projecting(…)")
+        f.write_str("ProjectionHandle(…)")
     }
 }
 
-impl<P: Projection> Projecting<P> {
+impl<P: Projection> ProjectionHandle<P> {
     /// Whether it has ended by itself.
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
@@ -247,7 +250,7 @@ impl<P: Projection> Projecting<P> {
     }
 }
 
-impl<P: Projection> Drop for Projecting<P> {
+impl<P: Projection> Drop for ProjectionHandle<P> {
     fn drop(&mut self) {
         self.cancel.cancel();
         if let Some(thread) = self.thread.take() {
@@ -378,7 +381,7 @@ mod tests {
             let kind = if n.is_multiple_of(5) { "Order.noted" } else { "Order.paid" };
             NewEvent::new(kind).on(("Order", n % 3)).member("n", n as i64)
         };
-        db.emit_all((first..first + count).map(event)).unwrap();
+        db.append_all((first..first + count).map(event)).unwrap();
     }
 
     fn expected(last: u64) -> Vec<(u64, i64)> {
@@ -416,7 +419,7 @@ mod tests {
         let db = Db::in_memory().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut sums = Sums::open(&folder.path().join("sums.redb"), None);
-        let notes = |n: u64| db.emit_all((0..n).map(|_| NewEvent::new("Order.noted"))).map(drop).unwrap();
+        let notes = |n: u64| db.append_all((0..n).map(|_| NewEvent::new("Order.noted"))).map(drop).unwrap();
         notes(PASSED - 1);
         db.project(&mut sums).unwrap();
         assert_eq!(sums.checkpoint().unwrap(), Position::START);
@@ -439,16 +442,17 @@ mod tests {
     fn it_is_kept_up_on_a_thread_and_tells_what_went_wrong() {
         let db = Db::in_memory().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let kept = db.keep_projected(Sums::open(&folder.path().join("sums.redb"), None)).unwrap();
+        let kept = db.spawn_projection(Sums::open(&folder.path().join("sums.redb"), None)).unwrap();
         for first in 0..20 {
             emit(&db, first * 10 + 1, 10);
         }
         let sums = kept.stop().unwrap();
         assert_eq!(sums.all(), expected(200));
         drop(sums);
-        let kept = db.keep_projected(Sums::open(&folder.path().join("other.redb"), Some((true, 1)))).unwrap();
+        let kept =
+            db.spawn_projection(Sums::open(&folder.path().join("other.redb"), Some((true, 1)))).unwrap();
         assert!(kept.stop().err().unwrap().to_string().contains("killed before the commit"));
-        let kept = db.keep_projected(Sums::open(&folder.path().join("third.redb"), None)).unwrap();
+        let kept = db.spawn_projection(Sums::open(&folder.path().join("third.redb"), None)).unwrap();
         db.close().unwrap();
         assert!(kept.stop().is_ok());
     }

@@ -6,10 +6,9 @@ mod language;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::cancel::Cancel;
 use crate::db::Db;
 use crate::error::{Error, Result, size};
-use crate::exec::{self, Answer, Row};
+use crate::exec::{self, QueryResult, Row};
 use crate::lang;
 use crate::live::{Delivery, Subscription, ViewSubscription};
 use crate::plan::{self, Context, Parameters, Plan};
@@ -19,11 +18,12 @@ use crate::store::snapshot::Snapshot;
 /// Statements that were parsed, in order.
 ///
 /// ```
-/// use bygone::{Cancel, Db, Parameters, Script};
+/// use bygone::read::Script;
+/// use bygone::Db;
 /// let script = Script::parse("EMIT Order.created 42 {total: 10}; HISTORY Order 42")?;
 /// let db = Db::in_memory()?;
 /// for statement in script.statements() {
-///     let rows = db.run(statement, &Parameters::new(), &Cancel::new())?.rows;
+///     let rows = db.run(statement)?.rows;
 ///     assert_eq!(rows.count(), 1);
 /// }
 /// # Ok::<(), bygone::Error>(())
@@ -84,14 +84,14 @@ impl Statement {
     /// Parses one statement, to be [run](Db::run) as often as one likes, each time with other parameters.
     ///
     /// ```
-    /// use bygone::{Cancel, Db, Parameters, Statement};
+    /// use bygone::{Db, Parameters, Statement};
     /// let db = Db::in_memory()?;
     /// let emit = Statement::parse("EMIT Order.created $id {total: $total}")?;
     /// for (id, total) in [(1, 10), (2, 20)] {
-    ///     db.run(&emit, &Parameters::new().set("id", id).set("total", total), &Cancel::new())?;
+    ///     db.run_with(&emit, &Parameters::new().set("id", id).set("total", total))?;
     /// }
     /// let sum = Statement::parse("EVENTS SELECT sum(data.total) AS sum")?;
-    /// let mut rows = db.run(&sum, &Parameters::new(), &Cancel::new())?.rows;
+    /// let mut rows = db.run(&sum)?.rows;
     /// assert_eq!(rows.next().expect("one row")?.get::<u64>("sum")?, 30);
     /// # Ok::<(), bygone::Error>(())
     /// ```
@@ -121,7 +121,7 @@ impl Statement {
     /// Whether it is there to add to the log: `EMIT`, `PERFORM`, `ATOMIC`, `DEFINE` and `DROP` are.
     ///
     /// ```
-    /// use bygone::Script;
+    /// use bygone::read::Script;
     /// let script = Script::parse("HISTORY Order 42; EMIT Order.paid 42")?;
     /// let writes: Vec<bool> = script.statements().iter().map(|statement| statement.is_write()).collect();
     /// assert_eq!(writes, [false, true]);
@@ -153,15 +153,14 @@ impl fmt::Display for Statement {
 }
 
 impl Db {
-    /// Runs one statement.
+    /// Runs one statement that has no parameters.
     ///
     /// ```
-    /// use bygone::{Db, Parameters, Row};
+    /// use bygone::{Db, Row};
     /// let db = Db::in_memory()?;
-    /// let parameters = Parameters::new().set("id", 42).set("total", 10);
-    /// db.query("EMIT Order.created $id {total: $total}", &parameters)?;
+    /// db.query("EMIT Order.created 42 {total: 10}")?;
     ///
-    /// let mut rows = db.query("EVENTS 'Order.*' WHERE data.total > 5", &Parameters::new())?.rows;
+    /// let mut rows = db.query("EVENTS 'Order.*' WHERE data.total > 5")?.rows;
     /// let Some(Row::Event { event, .. }) = rows.next().transpose()? else { panic!("one event") };
     /// assert_eq!(event.data.get("total"), Some(10.into()));
     /// # Ok::<(), bygone::Error>(())
@@ -170,19 +169,43 @@ impl Db {
     /// # Errors
     /// [`Error::Syntax`] for a text that is no statement or does not fit the log, and what running it
     /// gives. Rows that are pulled later may be errors, too.
-    pub fn query(&self, text: &str, parameters: &Parameters) -> Result<Answer> {
-        self.query_with(text, parameters, &Cancel::new())
+    pub fn query(&self, text: &str) -> Result<QueryResult> {
+        self.query_with(text, &Parameters::new())
     }
 
-    /// Runs one statement that another thread can cancel.
-    pub fn query_with(&self, text: &str, parameters: &Parameters, cancel: &Cancel) -> Result<Answer> {
+    /// Runs one statement with values for its parameters.
+    ///
+    /// ```
+    /// use bygone::{Db, Parameters};
+    /// let db = Db::in_memory()?;
+    /// let order = Parameters::new().set("id", 42).set("total", 10);
+    /// db.query_with("EMIT Order.created $id {total: $total}", &order)?;
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`query`](Db::query), and [`Error::Invalid`] for a value that the text does not ask for.
+    pub fn query_with(&self, text: &str, parameters: &Parameters) -> Result<QueryResult> {
         let statement = Statement::within(text, self.store().shared().options.max_statement)?;
         parameters.check_used(&statement.parameters().collect::<Vec<_>>())?;
-        self.run(&statement, parameters, cancel)
+        self.run_with(&statement, parameters)
     }
 
-    /// Runs a statement that was parsed before ([`Statement::parse`]). Parameters that it does not use are for others of its script.
-    pub fn run(&self, statement: &Statement, parameters: &Parameters, cancel: &Cancel) -> Result<Answer> {
+    /// Runs a statement that was parsed before ([`Statement::parse`]) and has no parameters.
+    ///
+    /// # Errors
+    /// What running it gives.
+    pub fn run(&self, statement: &Statement) -> Result<QueryResult> {
+        self.run_with(statement, &Parameters::new())
+    }
+
+    /// Runs a statement that was parsed before, with values for its parameters. Values that it does not ask for are for other
+    /// statements of its script.
+    ///
+    /// # Errors
+    /// What running it gives.
+    pub fn run_with(&self, statement: &Statement, parameters: &Parameters) -> Result<QueryResult> {
+        let cancel = &self.cancel();
         let store = self.store();
         let (length, most) = (statement.text().len(), store.shared().options.max_statement);
         if length > most {
@@ -220,7 +243,7 @@ impl Db {
                     }
                 };
                 let shared = store.shared().clone();
-                Ok(Answer::rows(ViewSubscription::new(shared, &plan, Box::new(bind), &cancelled)))
+                Ok(QueryResult::rows(ViewSubscription::new(shared, &plan, Box::new(bind), &cancelled)))
             }
             Plan::Subscribe(subscription) => {
                 let name = subscription.name.clone();
@@ -229,9 +252,9 @@ impl Db {
                 Ok(match name {
                     None => delivered(subscription),
                     Some(name) => {
-                        let named = subscription.named(&name)?;
-                        let place = named.place();
-                        Answer { place: Some(place), ..delivered(named) }
+                        let named = subscription.durable(&name)?;
+                        let cursor = named.cursor();
+                        QueryResult { cursor: Some(cursor), ..delivered(named) }
                     }
                 })
             }
@@ -244,9 +267,10 @@ impl Db {
     /// Members of data are looked for in some of the newest events. A statement that is wrong has no hints.
     ///
     /// ```
-    /// use bygone::{Db, Parameters, Script};
+    /// use bygone::read::Script;
+    /// use bygone::{Db, Parameters};
     /// let db = Db::in_memory()?;
-    /// db.query("EMIT Order.created 42 {total: 10}", &Parameters::new())?;
+    /// db.query("EMIT Order.created 42 {total: 10}")?;
     /// let script = Script::parse("HISTORY Ordr 42")?;
     /// let hints = db.hints(&script.statements()[0], &Parameters::new());
     /// assert_eq!(hints, ["no events of Ordr; did you mean Order 42?"]);
@@ -275,8 +299,8 @@ impl Db {
     }
 }
 
-fn delivered(deliveries: impl Iterator<Item = Result<Delivery>> + Send + 'static) -> Answer {
-    Answer::rows(deliveries.map(|delivery| {
+fn delivered(deliveries: impl Iterator<Item = Result<Delivery>> + Send + 'static) -> QueryResult {
+    QueryResult::rows(deliveries.map(|delivery| {
         Ok(match delivery? {
             Delivery::Event(event) => event.into(),
             Delivery::CaughtUp(position) => Row::CaughtUp(position),
@@ -287,6 +311,7 @@ fn delivered(deliveries: impl Iterator<Item = Result<Delivery>> + Send + 'static
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cancel::Cancel;
     use crate::event::NewEvent;
 
     #[test]
@@ -294,17 +319,17 @@ mod tests {
         let db = Db::in_memory().unwrap();
         db.append(NewEvent::new("Order.paid").on(("Order", 1))).unwrap();
         let limit = Cancel::after(std::time::Duration::ZERO);
-        let error = match db.query_with("EVENTS", &Parameters::new(), &limit) {
+        let error = match db.cancelled_by(&limit).query("EVENTS") {
             Ok(mut answer) => answer.rows.next().unwrap().unwrap_err(),
             Err(error) => error,
         };
         assert_eq!(error.to_string(), "stopped: it took longer than its time limit of 0s");
         let limit = Cancel::after(std::time::Duration::from_millis(20));
-        let mut live = db.subscribe("*".parse::<crate::Pattern>().unwrap()).cancelled_by(&limit);
+        let mut live = db.subscribe("*").cancelled_by(&limit);
         assert!(live.any(|delivery| delivery.is_err_and(|error| error.to_string().contains("20ms"))));
         // A limit that is not reached changes nothing.
         let limit = Cancel::after(std::time::Duration::MAX);
-        assert_eq!(db.query_with("EVENTS", &Parameters::new(), &limit).unwrap().rows.count(), 1);
+        assert_eq!(db.cancelled_by(&limit).query("EVENTS").unwrap().rows.count(), 1);
     }
 
     /// The hints of a statement, joined.
@@ -322,7 +347,7 @@ mod tests {
             "EMIT Order.paid ON Invoice 2 {amount: 10}",
             "EMIT User.signedIn 7",
         ] {
-            db.query(text, &Parameters::new()).unwrap();
+            db.query(text).unwrap();
         }
         for (text, hint) in [
             ("HISTORY Ordr 42", "no events of Ordr; did you mean Order 42?"),
@@ -379,7 +404,7 @@ mod tests {
     #[test]
     fn entities_that_nobody_meant_are_told() {
         let db = Db::in_memory().unwrap();
-        db.query("EMIT Order.created 1 {total: 10} INDEX BY total", &Parameters::new()).unwrap();
+        db.query("EMIT Order.created 1 {total: 10} INDEX BY total").unwrap();
         for (text, message) in [
             ("EVENTS SELECT DISTINCT type", "no DISTINCT before a value"),
             ("EVENTS SELECT DISTINCT data.total", "GROUP BY data.total gives each once"),
@@ -395,12 +420,12 @@ mod tests {
             ("EVENTS BY timestamp > '2024-01-01'", "BY timestamp is not needed"),
             ("DEFINE INDEX five ON '*' AS 5", "5 is the same for every event"),
         ] {
-            let error = db.query(text, &Parameters::new()).unwrap_err().to_string();
+            let error = db.query(text).unwrap_err().to_string();
             assert!(error.contains(message), "{text}: {error}");
         }
         // Kinds of such names are there to be had.
         for text in ["EVENTS WHERE actor = Order 42", "EVENTS WHERE actor = `limit` 3", "EVENTS BY Last 3"] {
-            assert_eq!(db.query(text, &Parameters::new()).unwrap().rows.count(), 0, "{text}");
+            assert_eq!(db.query(text).unwrap().rows.count(), 0, "{text}");
         }
         assert_eq!(
             hinted(&db, "EVENTS BY Order 1"),
@@ -435,19 +460,23 @@ mod tests {
     #[test]
     fn a_parameter_may_be_any_point() {
         let db = Db::in_memory().unwrap();
-        db.emit_all((0..3).map(|n| NewEvent::new("Order.paid").on(("Order", n)))).unwrap();
+        db.append_all((0..3).map(|n| NewEvent::new("Order.paid").on(("Order", n)))).unwrap();
         for (since, count) in [("#2", 1), ("-1d", 3), ("2000-01-01", 3)] {
             let parameters = Parameters::new().set("since", since);
-            assert_eq!(db.query("EVENTS SINCE $since", &parameters).unwrap().rows.count(), count, "{since}");
+            assert_eq!(
+                db.query_with("EVENTS SINCE $since", &parameters).unwrap().rows.count(),
+                count,
+                "{since}"
+            );
         }
-        assert!(db.query("EVENTS SINCE $since", &Parameters::new().set("since", "#9")).is_err());
+        assert!(db.query_with("EVENTS SINCE $since", &Parameters::new().set("since", "#9")).is_err());
     }
 
     /// Found by the fuzz target `query`: a scan found what no index holds.
     #[test]
     fn what_an_index_does_not_hold_is_not_found_by_it_in_a_scan_either() {
         let db = Db::in_memory().unwrap();
-        let ask = |text: &str| db.query(text, &Parameters::new()).unwrap().rows.count();
+        let ask = |text: &str| db.query(text).unwrap().rows.count();
         ask("DEFINE INDEX total ON '*' AS data.total");
         assert!(db.wait_for_indexes(std::time::Duration::from_secs(60)).unwrap());
         let long = "x".repeat(600);
@@ -464,10 +493,9 @@ mod tests {
     #[test]
     fn a_long_read_ends_when_it_is_cancelled() {
         let db = Db::in_memory().unwrap();
-        db.emit_all((0..3000).map(|n| NewEvent::new("Order.paid").on(("Order", n)))).unwrap();
+        db.append_all((0..3000).map(|n| NewEvent::new("Order.paid").on(("Order", n)))).unwrap();
         let cancel = Cancel::new();
-        let mut rows =
-            db.query_with("EVENTS WHERE data.never = 1", &Parameters::new(), &cancel).unwrap().rows;
+        let mut rows = db.cancelled_by(&cancel).query("EVENTS WHERE data.never = 1").unwrap().rows;
         cancel.cancel();
         assert!(rows.next().unwrap().unwrap_err().to_string().contains("cancelled"));
         assert!(rows.next().is_none());

@@ -59,7 +59,7 @@ use std::time::Duration;
 
 pub use check::Verification;
 pub use options::{Durability, Options};
-pub use place::Place;
+pub use place::SubscriptionCursor;
 pub use recover::Recovery;
 pub use report::Report;
 

@@ -189,7 +189,8 @@ impl<'de> Deserialize<'de> for Timestamp {
 /// Where the database reads the time.
 ///
 /// ```
-/// use bygone::{Clock, Timestamp};
+/// use bygone::maintain::Clock;
+/// use bygone::Timestamp;
 /// let clock = Clock::new(|| Timestamp::from_millis(1_000));
 /// assert_eq!(clock.now().to_string(), "1970-01-01T00:00:01Z");
 /// ```

@@ -39,7 +39,8 @@ const BATCH_BYTES: usize = 2 << 20;
 /// How an import is done.
 ///
 /// ```
-/// use bygone::{Db, ImportOptions};
+/// use bygone::maintain::ImportOptions;
+/// use bygone::Db;
 /// let lines = r#"{"type":"Order.paid","target":{"type":"Order","id":"42"},"data":{"amount":10}}"#;
 /// let db = Db::in_memory()?;
 /// let first = db.import(lines.as_bytes(), &ImportOptions::new(), &mut |_| {})?;
@@ -82,7 +83,8 @@ impl ImportOptions {
     /// Restoring takes no part in it: there the first ends it in any case.
     ///
     /// ```
-    /// use bygone::{Db, ImportOptions};
+    /// use bygone::maintain::ImportOptions;
+    /// use bygone::Db;
     /// let db = Db::in_memory()?;
     /// let lines = r#"{"id":"1","type":"A.b"} {"id":"1","type":"A.c"} {"id":"2","type":"A.b"}"#;
     /// let options = ImportOptions::new().on_conflict(|conflict| assert_eq!(conflict.line(), Some(1)));
@@ -98,7 +100,7 @@ impl ImportOptions {
 
 /// How far an import has come, or how it ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Imported {
+pub struct ImportReport {
     /// Lines read.
     pub lines: u64,
     /// Bytes read.
@@ -139,8 +141,8 @@ impl Db {
         &self,
         input: impl BufRead,
         options: &ImportOptions,
-        progress: &mut dyn FnMut(&Imported),
-    ) -> Result<Imported> {
+        progress: &mut dyn FnMut(&ImportReport),
+    ) -> Result<ImportReport> {
         if options.restore && self.head() != Position::START {
             let found = format!("one with events up to {}", self.head());
             return Err(Error::invalid("restoring", "a new database", found));
@@ -149,7 +151,7 @@ impl Db {
             store: self.store(),
             restore: options.restore,
             on_conflict: options.on_conflict.clone().filter(|_| !options.restore),
-            done: Imported::default(),
+            done: ImportReport::default(),
             under_way: None,
             skipping: true,
             read: 0,
@@ -190,7 +192,7 @@ struct Import<'d> {
     restore: bool,
     /// Told of each conflict; without it, the first ends it.
     on_conflict: Option<OnConflict>,
-    done: Imported,
+    done: ImportReport,
     /// The batch that is being committed while the next one is parsed. Never two: if one fails, none behind it is in.
     under_way: Option<UnderWay>,
     /// Everything so far was known: what follows may be, too.
@@ -235,7 +237,7 @@ struct Parsed {
 }
 
 impl Import<'_> {
-    fn run(&mut self, input: impl BufRead, progress: &mut dyn FnMut(&Imported)) -> Result<Imported> {
+    fn run(&mut self, input: impl BufRead, progress: &mut dyn FnMut(&ImportReport)) -> Result<ImportReport> {
         let mut texts = Texts::new(input);
         let mut batch = Batch::default();
         loop {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-pub use perform::{Performed, Performing};
+pub use perform::{PerformBuilder, PerformOutcome};
 use serde::de::DeserializeOwned;
 
 use crate::db::Db;
@@ -24,12 +24,13 @@ use crate::store::verb::{Moment, Perform, Rule};
 use crate::time::Timestamp;
 use crate::value::Value;
 
-type Decide = dyn Fn(&Asked) -> Result<Vec<NewEvent>> + Send + Sync;
+type Decide = dyn Fn(&VerbContext) -> Result<Vec<NewEvent>> + Send + Sync;
 
 /// A verb of a program: which entities it is of, who may perform it, and what it does.
 ///
 /// ```
-/// use bygone::{Db, Verb};
+/// use bygone::append::Verb;
+/// use bygone::Db;
 /// # use bygone::NewEvent;
 /// let db = Db::in_memory()?;
 /// db.add_verb(Verb::new("Withdraw", "Account", |asked| {
@@ -67,14 +68,14 @@ impl Verb {
     ///
     /// It is asked inside of a commit, while others wait: it should be quick, and it cannot append anything itself. It may be asked more
     /// than once for one answer. A panic in it is an error of whoever performs the verb. Other entities it sees by
-    /// [`Asked::state_of`]; a handle of the database that it holds would keep the database open for ever.
+    /// [`VerbContext::state_of`]; a handle of the database that it holds would keep the database open for ever.
     ///
     /// Of its events it says the type, the owner, data, metadata, index values, and guards on the owner. On whose behalf they are, when
     /// they occurred, their cause and their key are said by whoever performs it.
     pub fn new(
         name: &str,
         kind: &str,
-        decide: impl Fn(&Asked) -> Result<Vec<NewEvent>> + Send + Sync + 'static,
+        decide: impl Fn(&VerbContext) -> Result<Vec<NewEvent>> + Send + Sync + 'static,
     ) -> Verb {
         Verb { name: name.to_owned(), kind: kind.to_owned(), actors: Vec::new(), decide: Arc::new(decide) }
     }
@@ -93,13 +94,13 @@ impl fmt::Debug for Verb {
 }
 
 /// What a verb is asked to do, and what is so at the moment of commit.
-pub struct Asked<'a> {
+pub struct VerbContext<'a> {
     perform: &'a Perform,
     folded: Arc<Folded>,
     moment: RefCell<&'a mut dyn Moment>,
 }
 
-impl Asked<'_> {
+impl VerbContext<'_> {
     /// What it is performed on.
     pub fn target(&self) -> &Entity {
         &self.perform.entity
@@ -158,7 +159,7 @@ impl Asked<'_> {
     }
 }
 
-impl fmt::Debug for Asked<'_> {
+impl fmt::Debug for VerbContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.perform.verb, self.perform.entity, self.perform.data)
     }
@@ -175,7 +176,7 @@ impl Rule for Verb {
 
     fn decide(&self, perform: &Perform, moment: &mut dyn Moment) -> Result<Vec<NewEvent>> {
         let folded = moment.folded(&perform.entity)?;
-        let asked = Asked { perform, folded, moment: RefCell::new(moment) };
+        let asked = VerbContext { perform, folded, moment: RefCell::new(moment) };
         perform.check_actor(&self.actors).map_err(|why| asked.refusal(why))?;
         // What it looked at is thrown away with it: nothing of ours is left half-done.
         let decided = catch_unwind(AssertUnwindSafe(|| (self.decide)(&asked)));

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bygone::{Cancel, Db, ImportOptions, NewEvent, Options, Parameters, Script, Value, text};
+use bygone::maintain::ImportOptions;
+use bygone::read::Script;
+use bygone::{Cancel, Db, NewEvent, Options, Parameters, Value, editor};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -148,7 +150,7 @@ fn rows(db: &Db, text: &str, parameters: &Parameters) -> Result<usize, String> {
         format!("{}: {}", short(text), short(&told))
     };
     let mut count = 0;
-    for row in db.query(text, parameters).map_err(told)?.rows {
+    for row in db.query_with(text, parameters).map_err(told)?.rows {
         row.map_err(told)?;
         count += 1;
     }
@@ -285,7 +287,7 @@ fn full(n: usize) -> NewEvent {
 #[test]
 fn each_function_takes_as_much_as_what_it_is_given() {
     let _turn = turn();
-    for function in text::functions() {
+    for function in editor::functions() {
         assert!(CALLS.iter().any(|(name, _)| *name == function.name), "{} has no call here", function.name);
     }
     let dbs: Vec<(usize, Db)> = [4000, 8000, 16_000]
@@ -509,7 +511,8 @@ fn a_definition_costs_about_the_same_however_many_there_are() {
         let mut of = |n: usize| {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("many.bygone");
-            let options = || Options::new().durability(bygone::Durability::Interval(Duration::from_secs(1)));
+            let options =
+                || Options::new().durability(bygone::maintain::Durability::Interval(Duration::from_secs(1)));
             let defined = work(|| {
                 let db = options().create(&file).unwrap();
                 for at in 0..n {
@@ -556,7 +559,7 @@ fn blame_takes_as_long_as_what_happened() {
             if let Some(define) = define {
                 query(&db, define);
             }
-            db.emit_all((0..n).map(|at| NewEvent::new("E.x").on(("E", 1)).data(&data(at)))).unwrap();
+            db.append_all((0..n).map(|at| NewEvent::new("E.x").on(("E", 1)).data(&data(at)))).unwrap();
             let (rows, work) = work(|| query(&db, "BLAME E 1"));
             assert!(rows >= n, "{rows}");
             Ok(work)
@@ -589,9 +592,9 @@ fn a_statement_takes_a_small_multiple_of_its_text() {
 
     let db = Options::new().max_statement(1000).in_memory().unwrap();
     let text = format!("EMIT A.b 1 {{t: '{}'}}", "x".repeat(1000));
-    assert!(db.query(&text, &none()).is_err_and(|error| error.to_string().contains("at most 1000 bytes")));
+    assert!(db.query(&text).is_err_and(|error| error.to_string().contains("at most 1000 bytes")));
     let parsed = Script::parse(&text).unwrap();
-    assert!(db.run(&parsed.statements()[0], &none(), &Cancel::new()).is_err());
+    assert!(db.run(&parsed.statements()[0]).is_err());
     assert!(Script::parse_within(&long, 32 << 20).is_ok());
 }
 
@@ -606,12 +609,12 @@ fn a_limit_of_time_and_one_of_memory_are_kept() {
             NewEvent::new("E.x").on(("E", at % 10)).data(&data).index("tag", at)
         })
         .collect();
-    db.emit_all(kept).unwrap();
+    db.append_all(kept).unwrap();
     let members = (0..20_000).map(|at| {
         let data = format!(r#"{{"k{at}":"{}"}}"#, "x".repeat(100)).parse::<Value>().unwrap();
         NewEvent::new("B.x").on(("B", 1)).data(&data)
     });
-    db.emit_all(members).unwrap();
+    db.append_all(members).unwrap();
     for statement in [
         "BLAME B 1",
         "REPLAY B 1 STEPS",
@@ -629,7 +632,7 @@ fn a_limit_of_time_and_one_of_memory_are_kept() {
         let (_, work) = work(|| {
             let limit = Cancel::after(LIMIT);
             // Whether it was done, or ended by either limit, it was within both.
-            let Ok(answer) = db.query_with(statement, &none(), &limit) else { return };
+            let Ok(answer) = db.cancelled_by(&limit).query(statement) else { return };
             let _ = answer.rows.take_while(Result::is_ok).count();
         });
         // The machine may be busy with something else.
@@ -649,7 +652,7 @@ fn to_verify_a_view_takes_no_more_memory_the_more_groups_it_has() {
         NewEvent::new("E.x").on(("E", at)).data(&data)
     };
     const GROUPS: u64 = 20_000;
-    db.emit_all((0..GROUPS).map(event)).unwrap();
+    db.append_all((0..GROUPS).map(event)).unwrap();
     query(&db, "CHECKPOINT");
     let began = Instant::now();
     while db.verify().unwrap().states < GROUPS {

@@ -15,7 +15,8 @@ use std::thread;
 use std::time::Duration;
 
 use bygone::disk::{Disk, MemoryDisk};
-use bygone::{Clock, Db, NewEvent, Options, Parameters, Timestamp};
+use bygone::maintain::Clock;
+use bygone::{Db, NewEvent, Options, Timestamp};
 
 const NAME: &str = "/shop.bygone";
 const JOURNALS: [&str; 2] = ["/shop.bygone-journal-a", "/shop.bygone-journal-b"];
@@ -80,7 +81,7 @@ fn options(disk: &MemoryDisk) -> Options {
 }
 
 fn run(db: &Db, statement: &str) -> Result<Vec<String>, bygone::Error> {
-    let rows = db.query(statement, &Parameters::new())?.rows;
+    let rows = db.query(statement)?.rows;
     rows.map(|row| row.map(|row| format!("{row:?}"))).collect()
 }
 

@@ -20,7 +20,7 @@ const FLOORS: &[&[&str]] = &[
         "verb",
         "transfer",
         "projection",
-        "text",
+        "editor",
         "testing",
         "fuzzing",
         "lib",

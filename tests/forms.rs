@@ -1,14 +1,14 @@
 //! The forms of events: whatever is written in one of them is read back as it was, and what others write is kept.
 
-use bygone::{
-    Db, Entity, ExportOptions, Form, ImportOptions, Imported, NewEvent, Object, Position, Producer,
-    Timestamp, Value, Vector,
-};
+use bygone::append::{Producer, VectorClock};
+use bygone::maintain::{EventFormat, ExportOptions, ImportOptions, ImportReport};
+use bygone::{Db, Entity, NewEvent, Object, Position, Timestamp, Value};
 use proptest::prelude::*;
 
-const FORMS: [Form; 4] = [Form::Event, Form::Underscore, Form::CloudEvents, Form::CloudEventsBatch];
+const FORMS: [EventFormat; 4] =
+    [EventFormat::Event, EventFormat::Underscore, EventFormat::CloudEvents, EventFormat::CloudEventsBatch];
 
-fn import(db: &Db, text: &str, restore: bool) -> bygone::Result<Imported> {
+fn import(db: &Db, text: &str, restore: bool) -> bygone::Result<ImportReport> {
     db.import(text.as_bytes(), &ImportOptions::new().restore(restore), &mut |_| {})
 }
 
@@ -18,7 +18,7 @@ fn export(db: &Db, options: impl Into<ExportOptions>) -> String {
     String::from_utf8(text).unwrap()
 }
 
-fn exported(db: &Db, form: Form) -> String {
+fn exported(db: &Db, form: EventFormat) -> String {
     export(db, ExportOptions::new().form(form))
 }
 
@@ -43,7 +43,7 @@ fn sorted(value: Value) -> Value {
 
 /// All events, without members that are the database's.
 fn told(db: &Db, without: &[&str]) -> Vec<String> {
-    let lines = exported(db, Form::Event);
+    let lines = exported(db, EventFormat::Event);
     let told = lines.lines().map(|line| {
         let mut event = object(line);
         event.retain(|name, _| !without.contains(&name.as_str()));
@@ -174,7 +174,7 @@ prop_compose! {
             event = event.at(time);
         }
         if let Some((model, version, vector)) = producer {
-            let vector: Option<Vector> = vector.and_then(|vector| vector.trim_end_matches(';').parse().ok());
+            let vector: Option<VectorClock> = vector.and_then(|vector| vector.trim_end_matches(';').parse().ok());
             // The version is the sum of a vector.
             let version = version.filter(|_| vector.is_none());
             event = event.produced_by(Producer { model, version, vector });
@@ -240,7 +240,7 @@ proptest! {
             import(&restored, &text, true).unwrap_or_else(|e| panic!("{text}\n{e}"));
             prop_assert_eq!(told(&restored, &[]), told(&db, &[]), "{:?}\n{}", form, text);
             prop_assert!(restored.verify().unwrap().faults.is_empty());
-            if matches!(form, Form::CloudEvents) {
+            if matches!(form, EventFormat::CloudEvents) {
                 text.lines().for_each(is_lawful);
             }
         }
@@ -265,7 +265,7 @@ proptest! {
 
         let db = Db::in_memory().unwrap();
         import(&db, &text, false).unwrap_or_else(|e| panic!("{text}\n{e}"));
-        let form = exported(&db, Form::CloudEvents);
+        let form = exported(&db, EventFormat::CloudEvents);
         is_lawful(&form);
         let back = object(&form);
         for (name, value) in &given {
@@ -318,7 +318,7 @@ fn is_lawful(text: &str) {
 fn given(text: &str) -> Vec<String> {
     let db = Db::in_memory().unwrap();
     import(&db, text, false).unwrap_or_else(|e| panic!("{text}\n{e}"));
-    let lines = exported(&db, Form::Event);
+    let lines = exported(&db, EventFormat::Event);
     let added = ["position", "version", "recorded"];
     let bare = lines.lines().map(|line| {
         let mut event = object(line);
@@ -396,7 +396,8 @@ fn an_id_that_two_sources_use_is_two_events() {
     assert_eq!((imported.added, imported.known), (2, 1));
     let imported = import(&db, &three, false).unwrap();
     assert_eq!((imported.added, imported.known), (0, 3));
-    let ids: Vec<_> = exported(&db, Form::Event).lines().map(|line| object(line)["id"].to_string()).collect();
+    let ids: Vec<_> =
+        exported(&db, EventFormat::Event).lines().map(|line| object(line)["id"].to_string()).collect();
     assert_eq!(ids, [r#""1""#, r#""/two#1""#]);
     // In another order, in two steps.
     let other = Db::in_memory().unwrap();
@@ -404,7 +405,7 @@ fn an_id_that_two_sources_use_is_two_events() {
         assert_eq!(import(&other, &event(source, 1), false).unwrap().added, 1);
     }
     // Both are again what they were.
-    let back = exported(&db, Form::CloudEvents);
+    let back = exported(&db, EventFormat::CloudEvents);
     for (line, source) in back.lines().zip(["/one", "/two"]) {
         let event = object(line);
         assert_eq!((event["id"].as_text(), event["source"].as_text()), (Some("1"), Some(source)));
@@ -425,13 +426,13 @@ fn the_source_of_an_export_stays_and_can_be_said() {
     let source = |text: &str| object(text.lines().last().unwrap())["source"].to_string();
     let db = Db::create(&file).unwrap();
     db.append(NewEvent::new("A.b")).unwrap();
-    let first = source(&exported(&db, Form::CloudEvents));
+    let first = source(&exported(&db, EventFormat::CloudEvents));
     assert!(first.starts_with("\"urn:uuid:"), "{first}");
     db.append(NewEvent::new("A.c")).unwrap();
     db.close().unwrap();
     let db = Db::open(&file).unwrap();
-    assert_eq!(source(&exported(&db, Form::CloudEvents)), first);
-    let options = ExportOptions::new().form(Form::CloudEvents).source("https://shop.example");
+    assert_eq!(source(&exported(&db, EventFormat::CloudEvents)), first);
+    let options = ExportOptions::new().form(EventFormat::CloudEvents).source("https://shop.example");
     let said = export(&db, &options);
     assert_eq!(source(&said), r#""https://shop.example""#);
     // It is no part of the events.
@@ -440,7 +441,7 @@ fn the_source_of_an_export_stays_and_can_be_said() {
     assert_eq!(told(&other, &["recorded"]), told(&db, &["recorded"]));
     let wrong = db.export(options.source("a b"), &mut Vec::new(), &mut |_| {}).unwrap_err();
     assert!(wrong.to_string().contains("'a b'"), "{wrong}");
-    assert_eq!(exported(&Db::in_memory().unwrap(), Form::CloudEventsBatch), "[]\n");
+    assert_eq!(exported(&Db::in_memory().unwrap(), EventFormat::CloudEventsBatch), "[]\n");
 }
 
 #[test]
@@ -469,7 +470,7 @@ fn the_limits_of_names_are_where_the_reference_says() {
         assert!(error.contains("bytes"), "{what}: {error}");
     }
     db.append(new().namespace(&x(5000)).member(&x(5000), 1)).unwrap();
-    let subscribe = |n: usize| db.subscribe(bygone::Pattern::all()).named(&x(n)).map(drop);
+    let subscribe = |n: usize| db.subscribe(bygone::Pattern::all()).durable(&x(n)).map(drop);
     assert!(subscribe(255).is_ok() && subscribe(256).is_err());
     let define = |what: &str, n: usize| {
         let text = match what {
@@ -477,8 +478,8 @@ fn the_limits_of_names_are_where_the_reference_says() {
             "SCHEDULE" => format!("DEFINE SCHEDULE {} EVERY 1h DO EMIT A.c", x(n)),
             _ => format!("DEFINE WEBHOOK {} ON 'A.b' TO 'http://a.example'", x(n)),
         };
-        let defined = db.query(&text, &bygone::Parameters::new()).map(drop);
-        db.query(&format!("DROP {what} {}", x(n)), &bygone::Parameters::new()).ok();
+        let defined = db.query(&text).map(drop);
+        db.query(&format!("DROP {what} {}", x(n))).ok();
         defined
     };
     for what in ["REACTION", "SCHEDULE", "WEBHOOK"] {
@@ -486,7 +487,7 @@ fn the_limits_of_names_are_where_the_reference_says() {
     }
     let webhook = |n: usize| {
         let text = format!("DEFINE WEBHOOK w ON 'A.b' TO 'http://a.example/{}'", x(n - 17));
-        db.query(&text, &bygone::Parameters::new()).map(drop)
+        db.query(&text).map(drop)
     };
     assert!(webhook(2048).is_ok() && webhook(2049).is_err());
 }

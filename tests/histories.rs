@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::thread;
 
-use bygone::{Conflict, Db, Entity, Error, Event, Expect, NewEvent, Options, Position, Value, Version};
+use bygone::error::Conflict;
+use bygone::{Db, Entity, Error, Event, Expect, NewEvent, Options, Position, Value, Version};
 
 const THREADS: u64 = 6;
 const EACH: u64 = 120;
@@ -98,7 +99,7 @@ fn ask(db: &Db, request: &Request, ignoring: bool) -> Result<Vec<Event>, Error> 
             db.append(event).map(|event| vec![event])
         }
         (_, key) => {
-            let mut group = db.group(events);
+            let mut group = db.append_builder(events);
             if let Some(key) = key {
                 group = group.key(&format!("k{key}"));
             }
@@ -199,7 +200,7 @@ fn facts(db: &Db) -> Vec<Fact> {
         coupon: event.data.get("coupon").and_then(|coupon: Value| coupon.as_i64()).unwrap() as u64,
         by: number(event.actor.as_ref()),
     };
-    db.events(&bygone::Pattern::all()).unwrap().map(|event| fact(event.unwrap())).collect()
+    db.events(bygone::Pattern::all()).unwrap().map(|event| fact(event.unwrap())).collect()
 }
 
 impl Rule {
@@ -363,8 +364,13 @@ fn one_key_is_used_once_however_many_come_with_it() {
                                 let event = events(1).remove(0).key(&key).expect(Expect::New);
                                 vec![db.append(event).unwrap()]
                             }
-                            (_, 0) => db.emit_all_once(&key, events(count)).unwrap(),
-                            _ => db.group(events(count)).key(&key).expect(Expect::New).append().unwrap(),
+                            (_, 0) => db.append_once(&key, events(count)).unwrap(),
+                            _ => db
+                                .append_builder(events(count))
+                                .key(&key)
+                                .expect(Expect::New)
+                                .append()
+                                .unwrap(),
                         }
                     })
                 })

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use bygone::append::Cause;
+use bygone::react::Handler;
 use bygone::{
-    Cancel, Cause, Db, Delivery, Entity, Event, Handler, NewEvent, Options, Parameters, Pattern, Position,
-    Row, Subscription, Value,
+    Cancel, Db, Delivery, Entity, Event, NewEvent, Options, Parameters, Pattern, Position, Row, Subscription,
+    Value,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -35,7 +37,7 @@ fn positions(deliveries: impl Iterator<Item = bygone::Result<Delivery>>) -> Vec<
 }
 
 fn query(db: &Db, text: &str) -> bygone::Result<Vec<Row>> {
-    db.query(text, &Parameters::new())?.rows.collect()
+    db.query(text)?.rows.collect()
 }
 
 /// Numbers that look random, and are the same each time.
@@ -133,7 +135,7 @@ mod many {
                 let begun = query(db, "SHOW SUBSCRIPTIONS").unwrap();
                 let begun = begun.iter().any(|row| row.get::<String>("name").unwrap() == name);
                 let subscription = if begun { subscription } else { subscription.from_start() };
-                let mut named = subscription.until_now().named(&name).unwrap();
+                let mut named = subscription.until_now().durable(&name).unwrap();
                 for _ in 0..most {
                     let Some(delivery) = named.next() else { break };
                     let Delivery::Event(event) = delivery.unwrap() else { continue };
@@ -232,7 +234,7 @@ mod many {
             db.close().unwrap();
         }
         let db = open(&path);
-        let log: Vec<Event> = db.events(&Pattern::all()).unwrap().map(Result::unwrap).collect();
+        let log: Vec<Event> = db.events(Pattern::all()).unwrap().map(Result::unwrap).collect();
         assert_eq!(log.len() as u64, SESSIONS * WRITERS * EVENTS);
         for subscriber in parts.iter_mut().flatten() {
             subscriber.visit(&db, &mut Dice(1), true);
@@ -289,7 +291,7 @@ mod handlers {
         db.append(NewEvent::new("Note.taken").on_nobody()).unwrap();
         let handler = db.subscribe(Pattern::all()).from_start().until_now().handler().retries(0);
         let report = handler.run(|event| event.state()).unwrap().join().unwrap();
-        assert!(report.set_aside[0].why.contains("an event with a target"), "{report:?}");
+        assert!(report.dead_letters[0].why.contains("an event with a target"), "{report:?}");
     }
 
     #[test]
@@ -302,7 +304,7 @@ mod handlers {
         };
         let tell_aside = tell.clone();
         let failing = handling(&db)
-            .on_set_aside(move |aside| tell_aside.send(format!("aside {}", aside.position)).unwrap())
+            .on_dead_letter(move |aside| tell_aside.send(format!("aside {}", aside.position)).unwrap())
             .run(move |event| {
                 tell.send(format!("try {}", event.position)).unwrap();
                 match event.position.0 {
@@ -328,7 +330,7 @@ mod handlers {
             assert_eq!(other.recv_timeout(LONG).unwrap(), expected);
         }
         until(|| failing.report().position == Position(4));
-        let aside = failing.take_set_aside();
+        let aside = failing.take_dead_letters();
         assert_eq!(
             aside.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [
@@ -336,27 +338,27 @@ mod handlers {
                 "#3 Order.paid on Order 2: not this one (after 3 attempts)"
             ]
         );
-        assert!(failing.report().set_aside.is_empty());
+        assert!(failing.report().dead_letters.is_empty());
         db.close().unwrap();
         assert_eq!(failing.join().unwrap().handled, 2);
-        assert!(well.join().unwrap().set_aside.is_empty());
+        assert!(well.join().unwrap().dead_letters.is_empty());
     }
 
     #[test]
     fn it_sets_aside_only_so_many_where_nobody_hears_of_them() {
         let db = tiny();
-        db.emit_all((0..1200).map(paid)).unwrap();
+        db.append_all((0..1200).map(paid)).unwrap();
         let handling = || db.subscribe(Pattern::all()).from_start().until_now().handler().retries(0);
         let error = handling().run(|_| Err::<(), _>("no")).unwrap().join().unwrap_err();
         assert!(error.to_string().contains("1000 events are set aside"), "{error}");
         let count = Arc::new(AtomicU64::new(0));
         let counted = count.clone();
-        let told = handling().on_set_aside(move |_| {
+        let told = handling().on_dead_letter(move |_| {
             counted.fetch_add(1, Ordering::SeqCst);
         });
         let report = told.run(|_| Err::<(), _>("no")).unwrap().join().unwrap();
-        assert_eq!((count.load(Ordering::SeqCst), report.set_aside.len()), (1200, 1000));
-        assert_eq!(report.set_aside[999].position, Position(1200));
+        assert_eq!((count.load(Ordering::SeqCst), report.dead_letters.len()), (1200, 1000));
+        assert_eq!(report.dead_letters[999].position, Position(1200));
     }
 
     #[test]
@@ -365,9 +367,8 @@ mod handlers {
         let mut sent = db.subscribe(pattern("Parcel.*"));
         let _handler = db.on("Order.paid", |event| {
             event.append(NewEvent::new("Parcel.sent").on(("Parcel", event.position.0)))?;
-            event
-                .emit_all_once("twice", [NewEvent::new("Parcel.weighed").on(("Parcel", event.position.0))])?;
-            event.emit_all([])
+            event.append_once("twice", [NewEvent::new("Parcel.weighed").on(("Parcel", event.position.0))])?;
+            event.append_all([])
         });
         let order = db.append(paid(1).by(("User", "bob"))).unwrap();
         let mut next = || loop {
@@ -503,7 +504,7 @@ mod handlers {
         told.recv_timeout(LONG).unwrap();
         handler.stop();
         let report = handler.join().unwrap();
-        assert_eq!((report.handled, report.set_aside.len(), report.position), (0, 0, Position::START));
+        assert_eq!((report.handled, report.dead_letters.len(), report.position), (0, 0, Position::START));
     }
 }
 
@@ -515,36 +516,37 @@ mod named {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shop.bygone");
         let db = Db::create(&path).unwrap();
-        db.emit_all((0..10).map(paid)).unwrap();
+        db.append_all((0..10).map(paid)).unwrap();
         let billing = |db: &Db| db.subscribe(pattern("Order.*")).until_now();
-        let mut named = billing(&db).from_start().named("billing").unwrap();
+        let mut named = billing(&db).from_start().durable("billing").unwrap();
         assert_eq!(positions(named.by_ref().take(5)), [1, 2, 3, 4, 5]);
         named.acknowledge(Position(3)).unwrap();
         named.acknowledge(Position(2)).unwrap();
-        assert_eq!(named.place().position().unwrap(), Position(3));
+        assert_eq!(named.cursor().position().unwrap(), Position(3));
         let error = named.acknowledge(Position(6)).unwrap_err();
         assert!(error.to_string().contains("reached, up to #5"), "{error}");
         db.close().unwrap();
         assert!(named.acknowledge(Position(4)).is_err());
         drop(named);
         let db = Db::open(&path).unwrap();
-        let named = billing(&db).named("billing").unwrap();
-        let place = named.place();
+        let named = billing(&db).durable("billing").unwrap();
+        let place = named.cursor();
         assert_eq!(positions(named), (4..=10).collect::<Vec<_>>());
         // Of a reader that is gone, too.
         place.acknowledge(Position(9)).unwrap();
-        assert_eq!(positions(billing(&db).named("billing").unwrap()), [10]);
+        assert_eq!(positions(billing(&db).durable("billing").unwrap()), [10]);
     }
 
     #[test]
     fn it_is_of_what_it_was_and_where_it_was() {
         let db = tiny();
-        db.emit_all((0..3).map(paid)).unwrap();
-        let named = db.subscribe(pattern("Order.*")).by("customer", 7).from_start().named("billing").unwrap();
-        let wrong = |subscription: Subscription| subscription.named("billing").unwrap_err().to_string();
+        db.append_all((0..3).map(paid)).unwrap();
+        let named =
+            db.subscribe(pattern("Order.*")).by("customer", 7).from_start().durable("billing").unwrap();
+        let wrong = |subscription: Subscription| subscription.durable("billing").unwrap_err().to_string();
         let second = wrong(db.subscribe(pattern("Order.*")).by("customer", 7));
         assert!(second.contains("expected one reader at a time, found one that reads it since"), "{second}");
-        assert!(db.query("DROP SUBSCRIPTION billing", &Parameters::new()).unwrap_err().is_refused());
+        assert!(db.query("DROP SUBSCRIPTION billing").unwrap_err().is_refused());
         drop(named);
         let theirs = || db.subscribe(pattern("Order.*")).by("customer", 7);
         let from = wrong(theirs().after(Position(2)));
@@ -553,7 +555,7 @@ mod named {
             "{from}"
         );
         // Where it begins, if it is not there yet: whoever says so runs as often as they like.
-        drop(theirs().from_start().named("billing").unwrap());
+        drop(theirs().from_start().durable("billing").unwrap());
         let other = wrong(db.subscribe(pattern("Order.*")).by("customer", "7"));
         assert!(
             other.contains("expected 'Order.*' BY customer = 7, which it is of")
@@ -567,21 +569,21 @@ mod named {
         assert!(wrong(db.subscribe(pattern("Order.*")).by("actor", 7)).contains("by_actor"));
         query(&db, "DROP SUBSCRIPTION billing").unwrap();
         assert_eq!(query(&db, "SHOW SUBSCRIPTIONS").unwrap(), []);
-        assert!(db.subscribe(pattern("Order.*")).named("").is_err());
-        assert!(db.subscribe(pattern("Order.*")).named(&"x".repeat(256)).is_err());
-        drop(db.subscribe(pattern("Order.*")).named("billing").unwrap());
+        assert!(db.subscribe(pattern("Order.*")).durable("").is_err());
+        assert!(db.subscribe(pattern("Order.*")).durable(&"x".repeat(256)).is_err());
+        drop(db.subscribe(pattern("Order.*")).durable("billing").unwrap());
     }
 
     #[test]
     fn nobody_begins_beyond_the_head() {
         let db = tiny();
-        db.emit_all((0..3).map(paid)).unwrap();
+        db.append_all((0..3).map(paid)).unwrap();
         let beyond = |subscription: Subscription| {
             let error = subscription.until_now().next().unwrap().unwrap_err().to_string();
             assert!(error.contains("expected a position up to the head, which is #3, found #50"), "{error}");
         };
         beyond(db.subscribe(pattern("Order.*")).after(Position(50)));
-        let named = db.subscribe(pattern("Order.*")).after(Position(4)).named("billing");
+        let named = db.subscribe(pattern("Order.*")).after(Position(4)).durable("billing");
         assert!(matches!(named.unwrap_err(), bygone::Error::Invalid { .. }));
         assert_eq!(query(&db, "SHOW SUBSCRIPTIONS").unwrap(), [], "none was begun");
         assert_eq!(positions(db.subscribe(pattern("Order.*")).after(Position(3)).until_now()), [0; 0]);
@@ -593,11 +595,11 @@ mod named {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shop.bygone");
         let db = Db::create(&path).unwrap();
-        drop(db.subscribe(Pattern::all()).named("billing").unwrap());
+        drop(db.subscribe(Pattern::all()).durable("billing").unwrap());
         db.close().unwrap();
         let db = Options::new().read_only(true).open(&path).unwrap();
         for text in ["SUBSCRIBE AS billing", "DROP SUBSCRIPTION billing"] {
-            let error = db.query(text, &Parameters::new()).unwrap_err().to_string();
+            let error = db.query(text).unwrap_err().to_string();
             assert!(error.contains("for reading only"), "{error}");
         }
         assert_eq!(query(&db, "SHOW SUBSCRIPTIONS").unwrap().len(), 1);
@@ -606,10 +608,10 @@ mod named {
     #[test]
     fn it_passes_over_what_is_not_wanted() {
         let db = tiny();
-        let mut named = db.subscribe(pattern("Stock.*")).named("stock").unwrap();
+        let mut named = db.subscribe(pattern("Stock.*")).durable("stock").unwrap();
         assert!(matches!(named.next(), Some(Ok(Delivery::CaughtUp(_)))));
         let stock = db.append(NewEvent::new("Stock.reserved").on(("Stock", 1))).unwrap();
-        db.emit_all((0..10).map(paid)).unwrap();
+        db.append_all((0..10).map(paid)).unwrap();
         assert_eq!(positions(named.next().into_iter()), [1]);
         // Nothing more is wanted, but what was is not acknowledged.
         assert!(named.next_timeout(Duration::from_millis(1)).is_none());
@@ -628,12 +630,12 @@ mod named {
     #[test]
     fn a_handler_acknowledges_what_went_well_and_what_is_set_aside() {
         let db = tiny();
-        db.emit_all((0..5).map(paid)).unwrap();
+        db.append_all((0..5).map(paid)).unwrap();
         let place = |db: &Db| query(db, "SHOW SUBSCRIPTIONS").unwrap()[0].get::<u64>("position").unwrap();
         let handling = |from_start: bool| {
             let subscription = db.subscribe(Pattern::all()).until_now();
             let subscription = if from_start { subscription.from_start() } else { subscription };
-            subscription.named("mail").unwrap().handler().retries(0)
+            subscription.durable("mail").unwrap().handler().retries(0)
         };
         let stopped = handling(true).run(|event| {
             if event.position.0 == 3 {
@@ -641,7 +643,7 @@ mod named {
             }
             if event.position.0 == 2 { Err("no") } else { Ok(()) }
         });
-        assert_eq!(stopped.unwrap().join().unwrap().set_aside.len(), 1);
+        assert_eq!(stopped.unwrap().join().unwrap().dead_letters.len(), 1);
         assert_eq!(place(&db), 3);
         let report = handling(false).run(|_| ()).unwrap().join().unwrap();
         assert_eq!((report.handled, place(&db)), (2, 5));
@@ -650,11 +652,11 @@ mod named {
     #[test]
     fn a_statement_tells_where_to_acknowledge() {
         let db = tiny();
-        db.emit_all((0..5).map(paid)).unwrap();
+        db.append_all((0..5).map(paid)).unwrap();
         let text = "SUBSCRIBE 'Order.*' AS billing UNTIL NOW";
         let begin = "SUBSCRIBE 'Order.*' AS billing FROM START LIMIT 3";
-        let answer = db.query(begin, &Parameters::new()).unwrap();
-        let place = answer.place.unwrap();
+        let answer = db.query(begin).unwrap();
+        let place = answer.cursor.unwrap();
         assert_eq!(answer.rows.count(), 3);
         assert_eq!(query(&db, text).unwrap().len(), 5);
         place.acknowledge(Position(3)).unwrap();
@@ -726,7 +728,7 @@ mod streams {
     use std::pin::{Pin, pin};
     use std::task::{Context, Poll, Wake, Waker};
 
-    use bygone::Deliveries;
+    use bygone::react::DeliveryStream;
     use futures_core::Stream;
 
     use super::*;
@@ -750,14 +752,14 @@ mod streams {
         }
     }
 
-    async fn next(stream: &mut Deliveries) -> Option<bygone::Result<Delivery>> {
+    async fn next(stream: &mut DeliveryStream) -> Option<bygone::Result<Delivery>> {
         poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
     }
 
     #[test]
     fn a_stream_goes_from_the_past_into_the_present() {
         let db = tiny();
-        db.emit_all((0..300).map(paid)).unwrap();
+        db.append_all((0..300).map(paid)).unwrap();
         let writer = db.clone();
         let mut stream = db.subscribe(pattern("Order.*")).from_start().stream().unwrap();
         block_on(async {
@@ -790,11 +792,11 @@ mod streams {
     #[test]
     fn a_slow_stream_reads_ahead_by_little_and_its_thread_ends_when_it_is_dropped() {
         let db = tiny();
-        db.emit_all((0..1000).map(paid)).unwrap();
+        db.append_all((0..1000).map(paid)).unwrap();
         let place;
         {
-            let named = db.subscribe(Pattern::all()).from_start().named("slow").unwrap();
-            place = named.place();
+            let named = db.subscribe(Pattern::all()).from_start().durable("slow").unwrap();
+            place = named.cursor();
             let mut stream = named.stream().unwrap();
             assert!(matches!(block_on(next(&mut stream)), Some(Ok(Delivery::Event(_)))));
             thread::sleep(Duration::from_millis(20));
@@ -803,7 +805,7 @@ mod streams {
         }
         // Its seat is free once the thread has gone.
         let begin = std::time::Instant::now();
-        while db.subscribe(Pattern::all()).named("slow").is_err() {
+        while db.subscribe(Pattern::all()).durable("slow").is_err() {
             assert!(begin.elapsed() < LONG);
             thread::yield_now();
         }

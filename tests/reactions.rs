@@ -9,14 +9,13 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bygone::{
-    Clock, Db, Delivery, Event, NewEvent, Options, Parameters, Pattern, Position, Row, Timestamp, Value,
-};
+use bygone::maintain::Clock;
+use bygone::{Db, Delivery, Event, NewEvent, Options, Position, Row, Timestamp, Value};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn run(db: &Db, text: &str) -> Vec<Row> {
-    let rows = db.query(text, &Parameters::new()).unwrap_or_else(|error| panic!("{text}: {error}"));
+    let rows = db.query(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     rows.rows.map(|row| row.unwrap()).collect()
 }
 
@@ -26,7 +25,7 @@ fn lines(db: &Db, text: &str) -> Vec<String> {
 
 /// The types of the events of a pattern, with what they are about.
 fn events(db: &Db, pattern: &str) -> Vec<Event> {
-    let found = db.events(&pattern.parse::<Pattern>().unwrap()).unwrap();
+    let found = db.events(pattern).unwrap();
     found.map(|event| event.unwrap()).collect()
 }
 
@@ -42,7 +41,7 @@ fn told(events: &[Event]) -> Vec<String> {
 #[track_caller]
 fn wait_for(db: &Db, pattern: &str, count: usize) -> Vec<Event> {
     let mut found = Vec::new();
-    let mut events = db.subscribe(pattern.parse::<Pattern>().unwrap()).from_start();
+    let mut events = db.subscribe(pattern).from_start();
     let until = Instant::now() + PATIENCE;
     while found.len() < count {
         match events.next_timeout(until.saturating_duration_since(Instant::now())) {
@@ -111,8 +110,8 @@ fn one_thing_leads_to_another() {
     assert_eq!(mails[0].actor, Some(("Reaction", "tell").into()));
     // The whole of a chain has one correlation: that of the event it began with.
     let shipped = &events(&db, "Order.shipped")[0];
-    assert_eq!(shipped.cause, Some(bygone::Cause::Event(first)));
-    assert_eq!(mails[0].cause, Some(bygone::Cause::Event(shipped.position)));
+    assert_eq!(shipped.cause, Some(bygone::append::Cause::Event(first)));
+    assert_eq!(mails[0].cause, Some(bygone::append::Cause::Event(shipped.position)));
     assert!(shipped.correlation.is_some() && shipped.correlation == mails[0].correlation);
     db.close().unwrap();
 }
@@ -129,7 +128,7 @@ fn a_refusal_is_told_once_and_not_tried_again() {
     assert_eq!(events(&db, "Note.made").len(), 2, "all of it or nothing");
     let refused = events(&db, "$reaction.refused");
     assert_eq!(told(&refused), ["$reaction.refused "]);
-    assert_eq!(refused[0].cause, Some(bygone::Cause::Event(second)));
+    assert_eq!(refused[0].cause, Some(bygone::append::Cause::Event(second)));
     assert_eq!(refused[0].data.get("trigger"), Some(Value::from(second.0)));
     let why = "Ship Order 7: shipped already (state.shipped IS NULL); state.shipped is true";
     assert_eq!(refused[0].data.get("why"), Some(format!("refused: {why}").into()));
@@ -167,10 +166,9 @@ fn what_fails_is_set_aside_until_it_is_tried_again_or_skipped() {
     // It still has no value.
     run(&db, &format!("RETRY REACTION mail {}", bad[0]));
     let again = wait_for(&db, "$reaction.failed", 3);
-    assert_eq!(again[2].cause, Some(bygone::Cause::Event(bad[0])));
+    assert_eq!(again[2].cause, Some(bygone::append::Cause::Event(bad[0])));
     run(&db, &format!("SKIP REACTION mail {}", bad[0]));
-    let error =
-        db.query(&format!("SKIP REACTION mail {}", bad[0]), &Parameters::new()).map(|_| ()).unwrap_err();
+    let error = db.query(&format!("SKIP REACTION mail {}", bad[0])).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains(&format!("{}", bad[1])), "{error}");
     run(&db, "SKIP REACTION mail");
     assert!(lines(&db, "SHOW REACTIONS")[0].contains(r#""setAside":0"#));
@@ -189,7 +187,7 @@ fn a_verb_that_comes_later_is_performed_when_it_is_tried_again() {
     run(&db, SHIP);
     run(&db, &format!("RETRY REACTION ship {trigger}"));
     let shipped = wait_for(&db, "Order.shipped", 1);
-    assert_eq!(shipped[0].cause, Some(bygone::Cause::Event(trigger)));
+    assert_eq!(shipped[0].cause, Some(bygone::append::Cause::Event(trigger)));
     run(&db, "DROP REACTION ship");
     db.close().unwrap();
 }
@@ -256,7 +254,7 @@ fn what_one_event_brings_about_is_bounded_in_breadth_too_and_after_a_restart() {
 fn whoever_closes_a_circle_of_reactions_is_told() {
     let db = Db::in_memory().unwrap();
     let notices = |text: &str| {
-        let answer = db.query(text, &Parameters::new()).unwrap();
+        let answer = db.query(text).unwrap();
         answer.notices.into_iter().filter(|notice| notice.contains("circle")).collect::<Vec<_>>()
     };
     assert!(notices("DEFINE VERB Answer ON Letter EMIT answered").is_empty());
@@ -418,7 +416,7 @@ fn what_is_set_aside_outlives_a_new_definition_and_the_session() {
     assert_eq!(wait_for(&db, "Mail.requested", 1)[0].actor, Some(("Reaction", "mail").into()));
     run(&db, "RETRY REACTION mail");
     let made = wait_for(&db, "Mail.requested", 2);
-    assert_eq!(made[1].cause, Some(bygone::Cause::Event(bad)));
+    assert_eq!(made[1].cause, Some(bygone::append::Cause::Event(bad)));
     wait_until_idle(&db);
     let shown = lines(&db, "SHOW REACTIONS");
     assert!(shown[0].contains(r#""setAside":0,"error":null"#), "{shown:?}");
@@ -431,7 +429,7 @@ fn what_is_set_aside_outlives_a_new_definition_and_the_session() {
 
 /// What a statement tells beside its rows.
 fn notices(db: &Db, text: &str) -> Vec<String> {
-    db.query(text, &Parameters::new()).unwrap().notices
+    db.query(text).unwrap().notices
 }
 
 #[test]
@@ -566,7 +564,9 @@ fn by_cause(events: &[Event]) -> BTreeMap<u64, Vec<u64>> {
     let mut found: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for event in events {
         match &event.cause {
-            Some(bygone::Cause::Event(cause)) => found.entry(cause.0).or_default().push(event.position.0),
+            Some(bygone::append::Cause::Event(cause)) => {
+                found.entry(cause.0).or_default().push(event.position.0)
+            }
             other => panic!("{} is caused by {other:?}", event.position),
         }
     }

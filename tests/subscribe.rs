@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use bygone::{Cancel, Db, Delivery, Durability, NewEvent, Options, Parameters, Pattern, Position, Row};
+use bygone::maintain::Durability;
+use bygone::{Cancel, Db, Delivery, NewEvent, Options, Parameters, Pattern, Position, Row};
 
 fn tiny() -> Db {
     Options::new().tail(64, 1 << 20).in_memory().unwrap()
@@ -69,7 +70,7 @@ fn a_pattern_delivers_what_a_scan_finds() {
     }
     for text in ["Order.*", "*.reserved", "*", "Order.paid,Orders.*", "None.such"] {
         let wanted = pattern(text);
-        let all = db.events(&pattern("*")).unwrap().map(Result::unwrap);
+        let all = db.events(pattern("*")).unwrap().map(Result::unwrap);
         let expected: Vec<_> = all.filter(|event| wanted.matches(&event.kind)).map(|e| e.position).collect();
         let subscription = db.subscribe(wanted).from_start().until(db.head());
         let delivered = subscription.filter_map(|delivery| match delivery.unwrap() {
@@ -87,7 +88,7 @@ fn a_limit_counts_matches_and_ends_it() {
     let mut subscription = db.subscribe(pattern("Stock.*")).from_start().limit(5);
     assert_eq!(subscription.by_ref().count(), 5);
     assert!(subscription.has_ended());
-    let rows = db.query("SUBSCRIBE 'Stock.*' FROM START LIMIT 5", &Parameters::new()).unwrap().rows;
+    let rows = db.query("SUBSCRIBE 'Stock.*' FROM START LIMIT 5").unwrap().rows;
     assert_eq!(rows.count(), 5);
 }
 
@@ -110,7 +111,7 @@ fn a_cancelled_subscription_ends_though_nothing_happens() {
         thread::sleep(Duration::from_millis(50));
         handle.cancel();
     });
-    let rows = db.query_with("SUBSCRIBE '*'", &Parameters::new(), &cancel).unwrap().rows;
+    let rows = db.cancelled_by(&cancel).query("SUBSCRIBE '*'").unwrap().rows;
     let rows: Vec<_> = rows.map(Result::unwrap).collect();
     assert_eq!(rows, [Row::CaughtUp(Position(0))]);
     canceller.join().unwrap();
@@ -140,7 +141,7 @@ fn a_subscription_sees_only_what_is_synced() {
     let mut subscription = db.subscribe(pattern("*")).from_start();
     assert!(matches!(subscription.next(), Some(Ok(Delivery::CaughtUp(Position(0))))));
     db.append(event(0)).unwrap();
-    assert_eq!(db.events(&pattern("*")).unwrap().count(), 1);
+    assert_eq!(db.events(pattern("*")).unwrap().count(), 1);
     assert!(subscription.next_timeout(Duration::from_millis(50)).is_none());
 
     let soon = Durability::Interval(Duration::from_millis(20));
@@ -182,7 +183,10 @@ fn a_future_is_woken() {
 fn a_named_subscription_is_of_a_list_of_patterns_in_any_order() {
     let db = tiny();
     let named = |text: &str| {
-        db.subscribe(pattern(text)).by("a", "it's, or").matching("data.n > 1", &Parameters::new()).named("m")
+        db.subscribe(pattern(text))
+            .by("a", "it's, or")
+            .matching("data.n > 1", &Parameters::new())
+            .durable("m")
     };
     named("P.*,O.*").map(drop).unwrap();
     for same in ["O.*,P.*", "O.*, P.*", "P.*,O.*,P.*"] {
@@ -191,8 +195,8 @@ fn a_named_subscription_is_of_a_list_of_patterns_in_any_order() {
     for other in ["P.*", "P.*,O.*,Q.*", "P.*,O.a"] {
         assert!(named(other).is_err(), "{other}");
     }
-    assert!(db.subscribe(pattern("O.*,P.*")).named("m").is_err(), "without what it is narrowed by");
-    let said = |text: &str| db.query(text, &Parameters::new()).map(drop);
+    assert!(db.subscribe(pattern("O.*,P.*")).durable("m").is_err(), "without what it is narrowed by");
+    let said = |text: &str| db.query(text).map(drop);
     said("SUBSCRIBE 'P.*,O.*' UNTIL NOW AS n").unwrap();
     said("SUBSCRIBE 'O.*, P.*' UNTIL NOW AS n").unwrap();
 }

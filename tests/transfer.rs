@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use bygone::{Db, ImportOptions, Imported, NewEvent, Options, Parameters, Position, Value};
+use bygone::maintain::{ImportOptions, ImportReport};
+use bygone::{Db, NewEvent, Options, Position, Value};
 
 /// Real events: the departures, landings and cancellations of three planes.
 fn flights() -> String {
@@ -15,7 +16,7 @@ fn tiny() -> Db {
     Options::new().tail(300, 1 << 20).in_memory().unwrap()
 }
 
-fn import(db: &Db, lines: &str) -> bygone::Result<Imported> {
+fn import(db: &Db, lines: &str) -> bygone::Result<ImportReport> {
     db.import(lines.as_bytes(), &ImportOptions::new(), &mut |_| {})
 }
 
@@ -110,7 +111,7 @@ fn a_whole_export_is_restored_as_it_was() {
 fn an_index_is_restored_as_it_was_and_works() {
     let db = tiny();
     let run = |db: &Db, text: &str| {
-        let rows = db.query(text, &bygone::Parameters::new()).unwrap().rows;
+        let rows = db.query(text).unwrap().rows;
         rows.map(|row| serde_json::to_string(&row.unwrap()).unwrap()).collect::<Vec<_>>()
     };
     import(&db, &flights()).unwrap();
@@ -132,7 +133,8 @@ fn an_index_is_restored_as_it_was_and_works() {
     assert_eq!(of(&db).len(), 1);
     let (one, other) = (db.verify().unwrap(), restored.verify().unwrap());
     // Snapshots are kept when there is time.
-    let compared = |found: &bygone::Verification| (found.events, found.entries, found.faults.clone());
+    let compared =
+        |found: &bygone::maintain::Verification| (found.events, found.entries, found.faults.clone());
     assert!(one.faults.is_empty() && compared(&one) == compared(&other), "{one:?} {other:?}");
     assert_eq!(export(&restored), exported);
 
@@ -175,7 +177,10 @@ fn a_cause_told_by_position_is_not_taken_for_another_event() {
     assert_eq!(new.head().0, 2);
     // With its id it is found wherever it is.
     import(&other, &exported).unwrap();
-    assert_eq!(other.event(Position(3)).unwrap().unwrap().cause, Some(bygone::Cause::Event(Position(2))));
+    assert_eq!(
+        other.event(Position(3)).unwrap().unwrap().cause,
+        Some(bygone::append::Cause::Event(Position(2)))
+    );
 }
 
 #[test]
@@ -321,7 +326,7 @@ fn a_chain_of_causes_is_restored_as_one_and_an_event_that_leaves_it_is_refused()
 #[test]
 fn what_is_restored_has_the_namespace_that_it_must_have() {
     let db = tiny();
-    db.query("DEFINE ENTITY Order NAMESPACE shop", &Parameters::new()).unwrap();
+    db.query("DEFINE ENTITY Order NAMESPACE shop").unwrap();
     db.append(NewEvent::new("Order.placed").on(("Order", 1))).unwrap();
     let exported = export(&db);
     let options = ImportOptions::new().restore(true);
@@ -594,17 +599,19 @@ fn chains(db: &Db) -> Vec<(String, String)> {
         (1..=db.head().0).map(|at| db.event(Position(at)).unwrap().unwrap()).collect();
     let cause = |event: &bygone::Event| match &event.cause {
         None => String::new(),
-        Some(bygone::Cause::Event(at)) => format!("{} here", all[at.0 as usize - 1].id),
-        Some(bygone::Cause::Named { kind, id }) => format!("{kind} {id}"),
+        Some(bygone::append::Cause::Event(at)) => format!("{} here", all[at.0 as usize - 1].id),
+        Some(bygone::append::Cause::Named { kind, id }) => format!("{kind} {id}"),
     };
     all.iter().map(|event| (event.id.to_string(), cause(event))).collect()
 }
 
 #[test]
 fn causes_are_found_by_their_ids_wherever_a_part_of_a_log_goes() {
-    use bygone::{ExportOptions, Form};
+    use bygone::maintain::{EventFormat, ExportOptions};
     let db = caused();
-    for form in [Form::Event, Form::Underscore, Form::CloudEvents, Form::CloudEventsBatch] {
+    for form in
+        [EventFormat::Event, EventFormat::Underscore, EventFormat::CloudEvents, EventFormat::CloudEventsBatch]
+    {
         for pattern in ["*", "P.*", "O.*"] {
             let mut part = Vec::new();
             let options = ExportOptions::new().form(form).pattern(pattern.parse().unwrap());
@@ -732,7 +739,7 @@ fn an_index_value_that_is_never_found_is_refused_however_it_comes() {
         let line = numbered(1, &format!(r#","tags":{{"{name}":"x"}}"#));
         assert!(import(&db, &line).unwrap_err().to_string().contains(&format!("found '{name}'")));
         let said = format!("ATOMIC (EMIT A.b 1; EMIT A.b 2 INDEX BY `{name}` = 'x')");
-        assert!(db.query(&said, &Parameters::new()).err().unwrap().to_string().contains("INDEX BY"));
+        assert!(db.query(&said).err().unwrap().to_string().contains("INDEX BY"));
         assert_eq!(db.head().0, 0);
         // What older versions took is restored as it was.
         let at = r#""position":1,"recorded":"2024-01-01T00:00:00Z","#;
@@ -746,7 +753,7 @@ fn an_index_value_that_is_never_found_is_refused_however_it_comes() {
 fn the_last_year_is_kept_found_and_carried_like_any_other() {
     let db = tiny();
     let query = |db: &Db, text: &str| {
-        let answer = db.query(text, &Parameters::new()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let answer = db.query(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         answer.rows.map(|row| Value::of(&row.unwrap()).unwrap().to_string()).collect::<Vec<_>>()
     };
     query(&db, "DEFINE INDEX until ON 'Pass.*' AS time(data.until)");

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bygone::{Db, Error, Expect, NewEvent, Parameters, Position, Value, Verb};
+use bygone::append::Verb;
+use bygone::{Db, Error, Expect, NewEvent, Position, Value};
 
 const THREADS: u64 = 16;
 const ATTEMPTS: u64 = 100_000;
@@ -52,9 +53,8 @@ struct Account {
 #[test]
 fn no_balance_is_ever_below_zero_whatever_is_performed_at_once() {
     let db = Db::in_memory().unwrap();
-    let none = Parameters::new();
     for text in DEFINITIONS {
-        db.query(text, &none).unwrap();
+        db.query(text).unwrap();
     }
     // What the language cannot say: half of what is there, rounded as code rounds.
     let halve = Verb::new("Halve", "Account", |asked| {
@@ -106,7 +106,7 @@ fn no_balance_is_ever_below_zero_whatever_is_performed_at_once() {
 
     // A plain model takes every event of the log.
     let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
-    for event in db.events(&"Account.*".parse().unwrap()).unwrap() {
+    for event in db.events("Account.*").unwrap() {
         let event = event.unwrap();
         let account = accounts.entry(event.target.as_ref().unwrap().id().to_owned()).or_default();
         let place = event.position;
@@ -124,7 +124,7 @@ fn no_balance_is_ever_below_zero_whatever_is_performed_at_once() {
         assert!(account.balance >= 0, "{place}: {} of {:?}", account.balance, event.target);
     }
     for (id, account) in accounts {
-        let state = db.state("Account", id).unwrap().state;
+        let state = db.state(("Account", id)).unwrap().state;
         assert_eq!(state.get("balance").and_then(Value::as_i64), Some(account.balance));
     }
     assert!(db.verify().unwrap().faults.is_empty());
@@ -133,10 +133,8 @@ fn no_balance_is_ever_below_zero_whatever_is_performed_at_once() {
 #[test]
 fn a_key_is_performed_once_whoever_comes_first() {
     let db = Db::in_memory().unwrap();
-    let none = Parameters::new();
     db.query(
         "DEFINE VERB Withdraw ON Account REQUIRE data.amount <= state.balance EMIT withdrawn {balance: 0}",
-        &none,
     )
     .unwrap();
     for round in 0..50 {
@@ -156,13 +154,15 @@ fn a_key_is_performed_once_whoever_comes_first() {
 }
 
 /// A database with a verb of a program, `Do` of `Order`s.
-fn with(decide: impl Fn(&bygone::Asked) -> bygone::Result<Vec<NewEvent>> + Send + Sync + 'static) -> Db {
+fn with(
+    decide: impl Fn(&bygone::append::VerbContext) -> bygone::Result<Vec<NewEvent>> + Send + Sync + 'static,
+) -> Db {
     let db = Db::in_memory().unwrap();
     db.add_verb(Verb::new("Do", "Order", decide)).unwrap();
     db
 }
 
-fn perform(db: &Db) -> bygone::Result<bygone::Performed> {
+fn perform(db: &Db) -> bygone::Result<bygone::append::PerformOutcome> {
     db.perform("Do", ("Order", 1)).by(("User", 7)).run()
 }
 
@@ -177,7 +177,11 @@ fn a_verb_of_a_program_says_what_is_its_own_to_say() {
         ("a cause", |event| event.caused_by(Position(1))),
         ("a correlation", |event| event.correlation("c")),
         ("a producer", |event| {
-            event.produced_by(bygone::Producer { model: ("Order", 9).into(), version: None, vector: None })
+            event.produced_by(bygone::append::Producer {
+                model: ("Order", 9).into(),
+                version: None,
+                vector: None,
+            })
         }),
         ("EXPECT NONE", |event| event.expect(Expect::none("Order.*"))),
     ];
@@ -207,7 +211,7 @@ fn what_an_actor_owns_counts_in_its_vector() {
 #[test]
 fn what_verbs_make_is_limited_and_nobody_else_pays_for_it() {
     let large = |count: usize| {
-        move |asked: &bygone::Asked| {
+        move |asked: &bygone::append::VerbContext| {
             Ok((0..count).map(|_| asked.event("made").member("x", "y".repeat(1 << 20))).collect())
         }
     };
@@ -260,8 +264,8 @@ fn a_name_is_that_of_one_verb() {
     let db = with(|asked| Ok(vec![asked.event("done")]));
     assert!(db.add_verb(Verb::new("Do", "Order", |_| Ok(Vec::new()))).unwrap_err().is_conflict());
     let define = "DEFINE VERB Do ON Order";
-    assert!(db.query(define, &Parameters::new()).is_err());
-    db.query("DEFINE VERB Ship ON Order", &Parameters::new()).unwrap();
+    assert!(db.query(define).is_err());
+    db.query("DEFINE VERB Ship ON Order").unwrap();
     assert!(db.add_verb(Verb::new("Ship", "Order", |_| Ok(Vec::new()))).unwrap_err().is_conflict());
 }
 
@@ -269,7 +273,7 @@ fn a_name_is_that_of_one_verb() {
 #[test]
 fn what_a_group_expects_holds_for_whoever_a_verb_writes_to() {
     let db = Db::in_memory().unwrap();
-    let ask = |text: &str| db.query(text, &Parameters::new()).map(|answer| answer.rows.count());
+    let ask = |text: &str| db.query(text).map(|answer| answer.rows.count());
     ask("DEFINE VERB Pay ON Order EMIT paid ON Till (data.t)").unwrap();
     ask("EMIT Till.opened 7").unwrap();
     for key in ["", " KEY 'k'"] {
@@ -284,7 +288,7 @@ fn what_a_group_expects_holds_for_whoever_a_verb_writes_to() {
 fn what_stands_in_the_way_within_a_group_has_no_position() {
     let db = Db::in_memory().unwrap();
     let text = "ATOMIC (EMIT Till.closed 8; EMIT Till.x 8 EXPECT NONE ('Till.closed'))";
-    let Err(Error::Conflict(conflict)) = db.query(text, &Parameters::new()) else { panic!("a conflict") };
+    let Err(Error::Conflict(conflict)) = db.query(text) else { panic!("a conflict") };
     assert_eq!(conflict.position(), None);
     assert!(conflict.to_string().ends_with("found Till.closed before it in the same group"), "{conflict}");
 }
@@ -296,7 +300,7 @@ fn the_key_of_a_restored_event_is_not_for_something_else() {
     from.append(NewEvent::new("Order.paid").on(("Order", 1)).key("k")).unwrap();
     let mut lines = Vec::new();
     from.export(None, &mut lines, &mut |_| {}).unwrap();
-    to.import(lines.as_slice(), &bygone::ImportOptions::new().restore(true), &mut |_| {}).unwrap();
+    to.import(lines.as_slice(), &bygone::maintain::ImportOptions::new().restore(true), &mut |_| {}).unwrap();
     assert!(to.append(NewEvent::new("Thing.other").on(("Thing", 9)).key("k")).unwrap_err().is_conflict());
     let again = to.append(NewEvent::new("Order.paid").on(("Order", 1)).key("k")).unwrap();
     assert_eq!(again.position, Position(1));
@@ -306,9 +310,10 @@ fn the_key_of_a_restored_event_is_not_for_something_else() {
 #[test]
 fn a_time_limit_ends_what_a_verb_looks_at() {
     let db = with(|asked| Ok(vec![asked.event("done")]));
-    db.emit_all((0..20_000).map(|n| NewEvent::new("Order.counted").on(("Order", 1)).member("n", n))).unwrap();
+    db.append_all((0..20_000).map(|n| NewEvent::new("Order.counted").on(("Order", 1)).member("n", n)))
+        .unwrap();
     let limit = bygone::Cancel::after(std::time::Duration::ZERO);
-    let error = db.query_with("PERFORM Do Order 1", &Parameters::new(), &limit).unwrap_err().to_string();
+    let error = db.cancelled_by(&limit).query("PERFORM Do Order 1").unwrap_err().to_string();
     assert!(error.contains("time limit"), "{error}");
 }
 
@@ -316,7 +321,7 @@ fn a_time_limit_ends_what_a_verb_looks_at() {
 #[test]
 fn a_known_key_asks_nothing_more() {
     let db = Db::in_memory().unwrap();
-    let ask = |text: &str| db.query(text, &Parameters::new()).unwrap().rows.count();
+    let ask = |text: &str| db.query(text).unwrap().rows.count();
     ask("EMIT Order.created 0 {customer: 'ann'}");
     ask("DEFINE INDEX customer ON 'Order.*' AS data.customer");
     let created = || {

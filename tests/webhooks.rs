@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bygone::{Db, NewEvent, Object, Options, Parameters, Position, Row, Value};
+use bygone::{Db, NewEvent, Object, Options, Position, Row, Value};
 use receiver::{Act, OK, Receiver, Told};
 
 const SOON: Duration = Duration::from_millis(2);
@@ -19,7 +19,7 @@ fn options(attempts: u32) -> Options {
 }
 
 fn define(db: &Db, statement: &str) {
-    db.query(statement, &Parameters::new()).unwrap();
+    db.query(statement).unwrap();
 }
 
 fn hook(name: &str, receiver: &Receiver) -> String {
@@ -31,7 +31,7 @@ fn paid(db: &Db, order: u32, n: u32) -> Position {
 }
 
 fn shown(db: &Db, name: &str) -> Object {
-    let rows = db.query("SHOW WEBHOOKS", &Parameters::new()).unwrap().rows;
+    let rows = db.query("SHOW WEBHOOKS").unwrap().rows;
     let mut rows = rows.map(|row| match row.unwrap() {
         Row::Fields(fields) => fields,
         other => panic!("{other:?}"),
@@ -204,12 +204,12 @@ fn what_is_never_taken_is_set_aside_on_record_and_the_rest_goes_on() {
     assert_eq!(orders(&told), [(1, 1), (1, 2), (1, 2), (1, 2), (1, 3)]);
     let attempts: Vec<u64> = told.iter().map(|told| number(told, "bygone-attempt")).collect();
     assert_eq!(attempts, [1, 1, 2, 3, 1]);
-    let state = db.state("$webhook", "notify").unwrap().state;
+    let state = db.state(("$webhook", "notify")).unwrap().state;
     let aside = state.get("setAside").unwrap().get(&position.0.to_string()).unwrap();
     assert_eq!(aside.get("attempts"), Some(&3.into()));
     let failed = db.history(("$webhook", "notify")).unwrap().map(Result::unwrap).last().unwrap();
     assert_eq!(failed.kind.as_str(), "$webhook.failed");
-    assert_eq!(failed.cause, Some(bygone::Cause::Event(position)));
+    assert_eq!(failed.cause, Some(bygone::append::Cause::Event(position)));
     db.close().unwrap();
 }
 
@@ -382,7 +382,7 @@ fn many_events_behind_one_that_fails_are_told_in_order_once_it_is_taken() {
     let db = options(u32::MAX).in_memory().unwrap();
     define(&db, &hook("notify", &receiver));
     let events = (0..2000u32).map(|n| NewEvent::new("Order.paid").on(("Order", n % 50)).member("n", n));
-    db.emit_all(events).unwrap();
+    db.append_all(events).unwrap();
     // The others go on as far as the window is wide, and no further.
     receiver.wait(|told| told.iter().filter(|told| !told.body.contains("\"id\":\"0\"")).count() > 100);
     assert_eq!(

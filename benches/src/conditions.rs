@@ -1,6 +1,6 @@
 //! Conditions: what one durable caller pays for saying what must be so before its event.
 
-use bygone::{Db, Expect, NewEvent, Parameters, Position, Version};
+use bygone::{Db, Expect, NewEvent, Position, Version};
 
 use crate::Result;
 use crate::arguments::Arguments;
@@ -75,13 +75,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let path = folder.path().join("orders.bygone");
     let db = Db::create(&path)?;
     let verb = "DEFINE VERB Pay ON Order BY User REQUIRE data.total >= 0 ELSE 'it is paid' EMIT paid";
-    db.query(verb, &Parameters::new())?;
+    db.query(verb)?;
     let mut caller =
         Caller { db: &db, versions: vec![0; ENTITIES as usize], random: Random(7), head: Position::START };
     for _ in 0..arguments.size / BATCH as u64 {
         let batch: Vec<_> = (0..BATCH).map(|_| caller.event()).collect();
         batch.iter().for_each(|(_, entity, _)| caller.versions[*entity] += 1);
-        db.emit_all(batch.into_iter().map(|(event, ..)| event))?;
+        db.append_all(batch.into_iter().map(|(event, ..)| event))?;
     }
     // The tables hold nearly all of it, as they do after a while.
     let versions = std::mem::take(&mut caller.versions);

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bygone::{Db, Delivery, ImportOptions, NewEvent, Pattern};
+use bygone::maintain::ImportOptions;
+use bygone::{Db, Delivery, NewEvent};
 use rusqlite::{Connection, params};
 use tephra::{
     Event, EventType, Position, Query, QueryItem, SegmentConfig, SegmentSet, Tag, Tags, WriteCoordinator,
@@ -116,7 +117,7 @@ fn slice(length: Slice, mut follow: impl FnMut() -> Result<u64>) -> Result<(Meas
 
 fn by_bygone(db: &Db, pattern: &str) -> Result<u64> {
     let mut count = 0;
-    for delivery in db.subscribe(pattern.parse::<Pattern>()?).from_start() {
+    for delivery in db.subscribe(pattern).from_start() {
         match delivery? {
             // As it is handed over; `data` is there to be read.
             Delivery::Event(event) => count += u64::from(!event.data.is_empty()),

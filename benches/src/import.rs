@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use bygone::{Db, ImportOptions};
+use bygone::Db;
+use bygone::maintain::ImportOptions;
 use flate2::read::MultiGzDecoder;
 use rusqlite::params;
 use serde::Deserialize;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bygone::Script;
+use bygone::read::Script;
 
 use crate::table::median;
 use crate::{Arguments, Result};

@@ -4,7 +4,9 @@ use std::io::BufRead;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bygone::{Cancel, Db, ImportOptions, Parameters, Row, Script};
+use bygone::maintain::ImportOptions;
+use bygone::read::Script;
+use bygone::{Db, Row};
 use rusqlite::{Connection, params};
 
 use crate::Result;
@@ -121,7 +123,7 @@ fn told(mut rows: Vec<String>) -> Vec<String> {
 fn by_bygone(db: &Db, script: &Script) -> Result<Vec<String>> {
     let mut rows = Vec::new();
     for statement in script.statements() {
-        for row in db.run(statement, &Parameters::new(), &Cancel::new())?.rows {
+        for row in db.run(statement)?.rows {
             rows.push(match row? {
                 Row::Fields(fields) => {
                     fields.values().map(|value| value.to_string()).collect::<Vec<_>>().join(" ")
@@ -167,7 +169,7 @@ fn into_bygone(file: &Path, folder: &Path) -> Result<Db> {
     let path = folder.join("flights.bygone");
     let db = Db::create(&path)?;
     db.import(lines(file)?, &ImportOptions::new(), &mut |_| {})?;
-    db.query("DEFINE INDEX origin ON '*' AS data.origin", &Parameters::new())?;
+    db.query("DEFINE INDEX origin ON '*' AS data.origin")?;
     db.wait_for_indexes(Duration::from_secs(600))?;
     // As one finds it the next morning.
     db.close()?;

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use bygone::{Db, Parameters, Pattern, Row, Script};
+use bygone::read::Script;
+use bygone::{Db, Pattern, Row};
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
 
@@ -129,7 +130,7 @@ impl Reader for Db {
         let script = Script::parse(&format!("EVENTS '{kind}' LAST 10"))?;
         let mut count = 0;
         for statement in script.statements() {
-            let answer = self.run(statement, &Parameters::new(), &bygone::Cancel::new())?;
+            let answer = self.run(statement)?;
             for row in answer.rows {
                 count += u64::from(matches!(row?, Row::Event { .. }));
             }
@@ -138,7 +139,7 @@ impl Reader for Db {
     }
 
     fn state(&mut self, entity: u64) -> Result<u64> {
-        let state = Db::state(self, "Order", entity)?.state;
+        let state = Db::state(self, ("Order", entity))?.state;
         Ok(if let bygone::Value::Object(members) = state { members.len() as u64 } else { 0 })
     }
 

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bygone::{Cancel, Db, Parameters, Row, Script};
+use bygone::read::Script;
+use bygone::{Db, Row};
 
 use crate::Result;
 use crate::arguments::{Arguments, Slice};
@@ -57,7 +58,7 @@ fn rows(db: &Db, text: &str) -> Result<u64> {
     let script = Script::parse(text)?;
     let mut count = 0;
     for statement in script.statements() {
-        for row in db.run(statement, &Parameters::new(), &Cancel::new())?.rows {
+        for row in db.run(statement)?.rows {
             drop(std::hint::black_box(row?));
             count += 1;
         }
@@ -68,7 +69,7 @@ fn rows(db: &Db, text: &str) -> Result<u64> {
 /// The first value of a row that a text of JSON would have under a name; of the last row that has it.
 fn told(db: &Db, text: &str, name: &str) -> Result<Option<bygone::Value>> {
     let mut found = None;
-    for row in db.query(text, &Parameters::new())?.rows {
+    for row in db.query(text)?.rows {
         if let Row::Fields(fields) = row? {
             found = fields.get(name).cloned().or(found);
         }

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bygone::{Cancel, Db, ImportOptions, NewEvent, Parameters, Row, Statement};
+use bygone::maintain::ImportOptions;
+use bygone::{Db, NewEvent, Row, Statement};
 
 use crate::Result;
 use crate::arguments::{Arguments, Slice};
@@ -68,7 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn rows(db: &Db, statement: &Statement) -> Result<Vec<Row>> {
-    let rows = db.run(statement, &Parameters::new(), &Cancel::new())?.rows;
+    let rows = db.run(statement)?.rows;
     Ok(rows.collect::<bygone::Result<_>>()?)
 }
 
@@ -98,7 +99,7 @@ fn into_bygone(file: &Path, folder: &Path) -> Result<Db> {
     let path = folder.join("flights.bygone");
     let db = Db::create(&path)?;
     db.import(lines(file)?, &ImportOptions::new(), &mut |_| {})?;
-    db.query(&format!("DEFINE VIEW delays AS {QUERY}"), &Parameters::new())?;
+    db.query(&format!("DEFINE VIEW delays AS {QUERY}"))?;
     db.wait_for_indexes(Duration::from_secs(600))?;
     // As one finds it the next morning.
     db.close()?;

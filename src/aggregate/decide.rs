@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Aggregate, Course, Replayed};
+use super::{Aggregate, AggregateState, Course};
 use crate::db::Db;
 use crate::document::Document;
 use crate::entity::{Entity, Position};
@@ -19,7 +19,8 @@ const ATTEMPTS: u32 = 1000;
 /// An aggregate that decides what a command makes happen, by what it is.
 ///
 /// ```
-/// use bygone::{Aggregate, Db, Decide, Event, ExecuteError, Result};
+/// use bygone::append::CommandError;
+/// use bygone::{Aggregate, Db, Decide, Event, Result};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Default)]
@@ -73,7 +74,7 @@ const ATTEMPTS: u32 = 1000;
 /// let done = db.execute::<Account>("7", AccountCommand::Deposit(50))?;
 /// assert_eq!(done.state.balance, 50);
 /// match db.execute::<Account>("7", AccountCommand::Withdraw(80)) {
-///     Err(ExecuteError::Refused(NotEnough(there_are))) => assert_eq!(there_are, 50),
+///     Err(CommandError::Refused(NotEnough(there_are))) => assert_eq!(there_are, 50),
 ///     other => panic!("{:?}", other.map(|done| done.events)),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -98,7 +99,7 @@ pub trait Decide: Aggregate {
 
 /// Why a command was not executed.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum ExecuteError<R> {
+pub enum CommandError<R> {
     /// The aggregate refused: nothing was written.
     #[error("{0}")]
     Refused(R),
@@ -111,11 +112,11 @@ pub enum ExecuteError<R> {
 /// What became of a command.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Executed<A> {
+pub struct CommandOutcome<A> {
     /// The events that happened.
     pub events: Vec<Event>,
     /// The aggregate after them.
-    pub state: Replayed<A>,
+    pub state: AggregateState<A>,
     /// The key was known: these are the events of the first time, the aggregate is as it was after them, and nothing was written.
     pub repeated: bool,
 }
@@ -127,7 +128,7 @@ impl Db {
     /// A decision for no events writes nothing. To say who asks, or a key, see [`Db::command`].
     ///
     /// # Errors
-    /// [`ExecuteError::Refused`] with what the aggregate says; [`ExecuteError::Failed`] with what the database says. If that is an
+    /// [`CommandError::Refused`] with what the aggregate says; [`CommandError::Failed`] with what the database says. If that is an
     /// [`Error::Unfoldable`] about an event that was just decided, that one is in the log.
     ///
     /// ```
@@ -165,11 +166,11 @@ impl Db {
         &self,
         id: impl ToString,
         command: A::Command,
-    ) -> Result<Executed<A>, ExecuteError<A::Refusal>> {
+    ) -> Result<CommandOutcome<A>, CommandError<A::Refusal>> {
         self.command::<A>(id, command).execute()
     }
 
-    /// A command to be [executed](Execution::execute), with what is to be known of its events beside.
+    /// A command to be [executed](CommandBuilder::execute), with what is to be known of its events beside.
     ///
     /// ```
     /// # use bygone::{Aggregate, Decide, Event, Result};
@@ -201,8 +202,8 @@ impl Db {
     /// assert_eq!((second.repeated, second.events), (true, first.events));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn command<A: Decide>(&self, id: impl ToString, command: A::Command) -> Execution<'_, A> {
-        Execution {
+    pub fn command<A: Decide>(&self, id: impl ToString, command: A::Command) -> CommandBuilder<'_, A> {
+        CommandBuilder {
             db: self,
             id: id.to_string(),
             command,
@@ -219,7 +220,7 @@ impl Db {
 /// A command on its way to an aggregate: [`Db::command`].
 #[derive(Debug)]
 #[must_use = "nothing happens before it is executed"]
-pub struct Execution<'db, A: Decide> {
+pub struct CommandBuilder<'db, A: Decide> {
     db: &'db Db,
     id: String,
     command: A::Command,
@@ -231,7 +232,7 @@ pub struct Execution<'db, A: Decide> {
     metadata: Result<Document>,
 }
 
-impl<A: Decide> Execution<'_, A> {
+impl<A: Decide> CommandBuilder<'_, A> {
     /// On whose behalf. Without this, that is the handle's ([`Db::as_actor`]).
     pub fn by(mut self, actor: impl Into<Entity>) -> Self {
         self.actor = Some(actor.into());
@@ -276,7 +277,7 @@ impl<A: Decide> Execution<'_, A> {
     }
 
     /// Executes it, as [`Db::execute`] does.
-    pub fn execute(self) -> Result<Executed<A>, ExecuteError<A::Refusal>> {
+    pub fn execute(self) -> Result<CommandOutcome<A>, CommandError<A::Refusal>> {
         let entity = Entity::new(A::KIND, &self.id)?;
         let mut snapshot = self.db.store().snapshot();
         let mut course: Option<Course<A>> = None;
@@ -290,9 +291,9 @@ impl<A: Decide> Execution<'_, A> {
                 Some(mut before) => before.follow(&snapshot, until).map(|()| before),
                 None => Course::new(self.db.shelf(), &snapshot, entity.clone(), until),
             }?;
-            let decided = loaded.state.decide(&self.command).map_err(ExecuteError::Refused)?;
+            let decided = loaded.state.decide(&self.command).map_err(CommandError::Refused)?;
             if decided.is_empty() {
-                return Ok(Executed { events: Vec::new(), state: loaded.replayed(None), repeated: false });
+                return Ok(CommandOutcome { events: Vec::new(), state: loaded.at(None), repeated: false });
             }
             let appended = self.db.store().append(self.group(&loaded, &decided)?);
             snapshot = self.db.store().snapshot();
@@ -305,7 +306,7 @@ impl<A: Decide> Execution<'_, A> {
                     for event in &events {
                         loaded.add(&snapshot, event)?;
                     }
-                    return Ok(Executed { events, state: loaded.replayed(None), repeated: false });
+                    return Ok(CommandOutcome { events, state: loaded.at(None), repeated: false });
                 }
                 Err(error) if error.is_conflict() && snapshot.version(&entity)? != loaded.version => {}
                 Err(error) => return Err(error.into()),
@@ -338,7 +339,7 @@ impl<A: Decide> Execution<'_, A> {
     }
 
     /// What became of the command, if its key is known.
-    fn first_outcome(&self, snapshot: &Snapshot, entity: &Entity) -> Result<Option<Executed<A>>> {
+    fn first_outcome(&self, snapshot: &Snapshot, entity: &Entity) -> Result<Option<CommandOutcome<A>>> {
         let Some(key) = &self.key else { return Ok(None) };
         let term = Term::key(key)?;
         let Some(first) = snapshot.read(|view| view.first(&term))? else { return Ok(None) };
@@ -355,7 +356,7 @@ impl<A: Decide> Execution<'_, A> {
         let last = first + u64::from(opening.seal.map_or(1, |seal| seal.count)).saturating_sub(1);
         let events = (first..=last).map(at).collect::<Result<Vec<Event>>>()?;
         let until = Until { through: last, by: None };
-        let state = Course::new(self.db.shelf(), snapshot, entity.clone(), until)?.replayed(None);
-        Ok(Some(Executed { events, state, repeated: true }))
+        let state = Course::new(self.db.shelf(), snapshot, entity.clone(), until)?.at(None);
+        Ok(Some(CommandOutcome { events, state, repeated: true }))
     }
 }

@@ -25,7 +25,8 @@ const EVERY: u64 = 100;
 /// names. A field that serde skips is not in a snapshot: all that `apply` reads must be written.
 ///
 /// ```
-/// use bygone::{Aggregate, Db, Event, NewEvent, Result, Snapshots};
+/// use bygone::project::SnapshotPolicy;
+/// use bygone::{Aggregate, Db, Event, NewEvent, Result};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Default, Serialize, Deserialize)]
@@ -41,8 +42,8 @@ const EVERY: u64 = 100;
 ///         Ok(())
 ///     }
 ///
-///     fn snapshots() -> Option<Snapshots<Account>> {
-///         Some(Snapshots::named("account-1").every(10)) // account-2, as soon as `apply` does something else
+///     fn snapshots() -> Option<SnapshotPolicy<Account>> {
+///         Some(SnapshotPolicy::named("account-1").every(10)) // account-2, as soon as `apply` does something else
 ///     }
 /// }
 ///
@@ -53,22 +54,22 @@ const EVERY: u64 = 100;
 ///
 /// let db = Db::in_memory()?;
 /// let deposited = |n| NewEvent::new("Account.deposited").on(("Account", 7)).data(&Deposited { amount: n });
-/// db.emit_all((1..=25).map(deposited))?;
-/// assert_eq!(db.replay::<Account>(7)?.balance, 325);
-/// assert_eq!(db.replay::<Account>(7)?.balance, 325); // from the snapshot at version 20
+/// db.append_all((1..=25).map(deposited))?;
+/// assert_eq!(db.aggregate::<Account>(7)?.balance, 325);
+/// assert_eq!(db.aggregate::<Account>(7)?.balance, 325); // from the snapshot at version 20
 /// # Ok::<(), bygone::Error>(())
 /// ```
-pub struct Snapshots<A> {
+pub struct SnapshotPolicy<A> {
     name: String,
     every: u64,
     write: fn(&A) -> Option<Vec<u8>>,
     read: fn(&[u8]) -> Option<A>,
 }
 
-impl<A: Serialize + DeserializeOwned> Snapshots<A> {
+impl<A: Serialize + DeserializeOwned> SnapshotPolicy<A> {
     /// Kept under a name, every 100 events.
-    pub fn named(name: &str) -> Snapshots<A> {
-        Snapshots {
+    pub fn named(name: &str) -> SnapshotPolicy<A> {
+        SnapshotPolicy {
             name: name.to_owned(),
             every: EVERY,
             // With the names of its fields: a type may leave some out.
@@ -78,10 +79,10 @@ impl<A: Serialize + DeserializeOwned> Snapshots<A> {
     }
 }
 
-impl<A> Snapshots<A> {
+impl<A> SnapshotPolicy<A> {
     /// After how many events another one is kept; one at least.
-    pub fn every(self, events: u64) -> Snapshots<A> {
-        Snapshots { every: events.max(1), ..self }
+    pub fn every(self, events: u64) -> SnapshotPolicy<A> {
+        SnapshotPolicy { every: events.max(1), ..self }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -101,9 +102,9 @@ impl<A> Snapshots<A> {
     }
 }
 
-impl<A> fmt::Debug for Snapshots<A> {
+impl<A> fmt::Debug for SnapshotPolicy<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Snapshots({:?}, every {})", self.name, self.every)
+        write!(f, "SnapshotPolicy({:?}, every {})", self.name, self.every)
     }
 }
 

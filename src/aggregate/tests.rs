@@ -45,9 +45,9 @@ impl Aggregate for Trail {
         Ok(())
     }
 
-    fn snapshots() -> Option<Snapshots<Trail>> {
+    fn snapshots() -> Option<SnapshotPolicy<Trail>> {
         let every = EVERY.get();
-        (every > 0).then(|| Snapshots::named("trail-1").every(every))
+        (every > 0).then(|| SnapshotPolicy::named("trail-1").every(every))
     }
 }
 
@@ -107,7 +107,7 @@ proptest! {
             let head = log.len() as u64;
             let (id, found, through, by) = match act {
                 Act::Append(events) => {
-                    db.emit_all(events.iter().map(|&(id, name, at)| step(id, name, at))).unwrap();
+                    db.append_all(events.iter().map(|&(id, name, at)| step(id, name, at))).unwrap();
                     log.extend(events);
                     continue;
                 }
@@ -119,20 +119,20 @@ proptest! {
                     db.store().checkpoint().unwrap();
                     continue;
                 }
-                Act::Now(id) => (id, db.replay::<Trail>(id), head, None),
+                Act::Now(id) => (id, db.aggregate::<Trail>(id), head, None),
                 Act::Time(id, by) => {
-                    (id, db.state_at(id, Timestamp::from_millis(by)), head, Some(by))
+                    (id, db.aggregate_at(id, Timestamp::from_millis(by)), head, Some(by))
                 }
                 Act::Position(id, at) => {
                     let at = at.index(log.len() + 1) as u64;
-                    (id, db.state_at(id, Position(at)), at, None)
+                    (id, db.aggregate_at(id, Position(at)), at, None)
                 }
                 Act::Version(id, at) => {
                     let own: Vec<u64> =
                         log.iter().zip(1..).filter(|((whose, ..), _)| *whose == id).map(|(_, at)| at).collect();
                     let version = at.index(own.len() + 1);
                     let through = version.checked_sub(1).map_or(0, |at| own[at]);
-                    (id, db.state_at(id, Version(version as u64)), through, None)
+                    (id, db.aggregate_at(id, Version(version as u64)), through, None)
                 }
             };
             let found = found.unwrap();
@@ -164,18 +164,18 @@ fn applied<T>(read: impl FnOnce() -> Result<T>) -> (T, u64) {
 fn a_snapshot_saves_what_came_before_it() {
     EVERY.set(10);
     let db = Db::in_memory().unwrap();
-    db.emit_all((0..35).map(|n| step(1, n, n as i64))).unwrap();
-    let (whole, count) = applied(|| db.replay::<Trail>(1));
+    db.append_all((0..35).map(|n| step(1, n, n as i64))).unwrap();
+    let (whole, count) = applied(|| db.aggregate::<Trail>(1));
     assert_eq!(count, 35);
     // From each tenth event on; through another handle, too.
-    assert_eq!(applied(|| db.as_actor(("User", "ann")).replay::<Trail>(1)), (whole, 5));
-    assert_eq!(applied(|| db.state_at::<Trail>(1, Version(29))).1, 9);
-    assert_eq!(applied(|| db.state_at::<Trail>(1, Timestamp::from_millis(10))).1, 1);
+    assert_eq!(applied(|| db.as_actor(("User", "ann")).aggregate::<Trail>(1)), (whole, 5));
+    assert_eq!(applied(|| db.aggregate_at::<Trail>(1, Version(29))).1, 9);
+    assert_eq!(applied(|| db.aggregate_at::<Trail>(1, Timestamp::from_millis(10))).1, 1);
     // What had not occurred by then is in all of them.
     db.append(step(2, 0, 100)).unwrap();
-    db.emit_all((0..35).map(|n| step(2, n, n as i64))).unwrap();
-    db.replay::<Trail>(2).unwrap();
-    assert_eq!(applied(|| db.state_at::<Trail>(2, Timestamp::from_millis(50))).1, 35);
+    db.append_all((0..35).map(|n| step(2, n, n as i64))).unwrap();
+    db.aggregate::<Trail>(2).unwrap();
+    assert_eq!(applied(|| db.aggregate_at::<Trail>(2, Timestamp::from_millis(50))).1, 35);
 }
 
 #[test]
@@ -184,9 +184,9 @@ fn snapshots_outlive_the_handle() {
     let disk = MemoryDisk::new();
     let options = || Options::new().disk(Arc::new(disk.clone()));
     let db = options().create("/trails.bygone").unwrap();
-    db.emit_all((0..35).map(|n| step(1, n, n as i64))).unwrap();
+    db.append_all((0..35).map(|n| step(1, n, n as i64))).unwrap();
     db.store().checkpoint().unwrap();
-    let whole = db.replay::<Trail>(1).unwrap();
+    let whole = db.aggregate::<Trail>(1).unwrap();
     let newest = |position| {
         let snapshot = db.store().snapshot();
         let kept = |kept: Option<&[u8]>| Ok(kept.map(<[u8]>::to_vec));
@@ -203,18 +203,18 @@ fn snapshots_outlive_the_handle() {
     }
     db.close().unwrap();
     let db = options().open("/trails.bygone").unwrap();
-    assert_eq!(applied(|| db.replay::<Trail>(1)), (whole, 5));
+    assert_eq!(applied(|| db.aggregate::<Trail>(1)), (whole, 5));
     let db = db.as_actor(("User", "ann"));
-    assert_eq!(applied(|| db.state_at::<Trail>(1, Position(29))).1, 9);
+    assert_eq!(applied(|| db.aggregate_at::<Trail>(1, Position(29))).1, 9);
     // Of those at 9, 19 and 29 the second.
-    assert_eq!(applied(|| db.state_at::<Trail>(1, Timestamp::from_millis(25))).1, 6);
+    assert_eq!(applied(|| db.aggregate_at::<Trail>(1, Timestamp::from_millis(25))).1, 6);
 }
 
 #[test]
 fn a_snapshot_that_cannot_be_read_is_as_none() {
     EVERY.set(10);
     let db = Db::in_memory().unwrap();
-    db.emit_all((0..15).map(|n| step(1, n, 0))).unwrap();
+    db.append_all((0..15).map(|n| step(1, n, 0))).unwrap();
     let junk = Kept {
         position: 12,
         version: 12,
@@ -223,7 +223,7 @@ fn a_snapshot_that_cannot_be_read_is_as_none() {
         bytes: Arc::from(*b"junk"),
     };
     db.shelf().keep("trail-1", &("Trail", 1).into(), junk);
-    let (trail, count) = applied(|| db.replay::<Trail>(1));
+    let (trail, count) = applied(|| db.aggregate::<Trail>(1));
     assert_eq!((trail.version.0, count), (15, 15));
 }
 
@@ -234,13 +234,13 @@ fn what_cannot_be_applied_is_an_error_with_its_place() {
     db.append(step(1, 5, 0)).unwrap();
     db.append(NewEvent::new("Trail.lost").on(("Trail", 1))).unwrap();
     db.append(step(1, 6, 0)).unwrap();
-    let error = db.replay::<Trail>(1).unwrap_err();
+    let error = db.aggregate::<Trail>(1).unwrap_err();
     assert_eq!(
         error.to_string(),
         "Trail 1 has no state: Trail.lost at #2 could not be folded in: a step: expected a name, found none; \
          ask for a point before #2, or let its `apply` take it"
     );
-    assert_eq!(db.state_at::<Trail>(1, Position(1)).unwrap().names, [5]);
+    assert_eq!(db.aggregate_at::<Trail>(1, Position(1)).unwrap().names, [5]);
 }
 
 #[test]
@@ -248,17 +248,17 @@ fn points_that_are_not_there_are_told() {
     EVERY.set(0);
     let db = Db::in_memory().unwrap();
     db.append(step(1, 5, 0)).unwrap();
-    let error = |error: Result<Replayed<Trail>>| error.unwrap_err().to_string();
+    let error = |error: Result<AggregateState<Trail>>| error.unwrap_err().to_string();
     assert_eq!(
-        error(db.state_at(1, Version(2))),
+        error(db.aggregate_at(1, Version(2))),
         "the point: expected a version of Trail 1 up to its newest, which is 1, found 2"
     );
     assert_eq!(
-        error(db.state_at(1, Position(2))),
+        error(db.aggregate_at(1, Position(2))),
         "the point: expected a position up to the head, which is #1, found #2"
     );
-    assert!(error(db.state_at(1, "yesterdya")).contains("yesterdya"));
-    assert!(error(db.replay("")).contains("the id of Trail"));
+    assert!(error(db.aggregate_at(1, "yesterdya")).contains("yesterdya"));
+    assert!(error(db.aggregate("")).contains("the id of Trail"));
 }
 
 /// An account that is never below zero.
@@ -303,8 +303,8 @@ impl Aggregate for Account {
         Ok(())
     }
 
-    fn snapshots() -> Option<Snapshots<Account>> {
-        Some(Snapshots::named("account-1").every(7))
+    fn snapshots() -> Option<SnapshotPolicy<Account>> {
+        Some(SnapshotPolicy::named("account-1").every(7))
     }
 }
 
@@ -362,8 +362,8 @@ fn commands_that_meet_break_no_rule() {
                     assert!(places.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{places:?}");
                     assert_eq!(done.state.position, done.events.last().unwrap().position);
                 }
-                Err(ExecuteError::Refused(NotEnough(_))) => tally.refused += 1,
-                Err(ExecuteError::Failed(error)) => panic!("{error}"),
+                Err(CommandError::Refused(NotEnough(_))) => tally.refused += 1,
+                Err(CommandError::Failed(error)) => panic!("{error}"),
             }
             // Somebody who asks nobody.
             if n % 20 == 0 {
@@ -393,7 +393,7 @@ fn commands_that_meet_break_no_rule() {
             assert!(balance >= 0, "{balance} after {event:?}");
             events += 1;
         }
-        assert_eq!(db.replay::<Account>(id).unwrap().balance as i64, balance);
+        assert_eq!(db.aggregate::<Account>(id).unwrap().balance as i64, balance);
     }
     assert_eq!(events, sum(|tally| tally.events));
 }
@@ -421,9 +421,9 @@ fn what_is_decided_goes_into_the_log_as_a_whole() {
     let named = db.command::<Account>(1, Deposit(1)).caused_by_named("Request", "r-1").correlation("c-1");
     assert_eq!(named.execute().unwrap().events[0].correlation.as_deref(), Some("c-1"));
     let wrong = db.command::<Account>(1, Deposit(1)).metadata("text").execute().unwrap_err();
-    assert!(matches!(wrong, ExecuteError::Failed(Error::Invalid { .. })), "{wrong}");
+    assert!(matches!(wrong, CommandError::Failed(Error::Invalid { .. })), "{wrong}");
     let nobody = db.execute::<Account>("", Deposit(1)).unwrap_err();
-    assert!(matches!(nobody, ExecuteError::Failed(Error::Invalid { .. })), "{nobody}");
+    assert!(matches!(nobody, CommandError::Failed(Error::Invalid { .. })), "{nobody}");
     let nothing = db.command::<Account>(1, Nothing).key("k").execute().unwrap();
     assert_eq!((nothing.events.len(), nothing.state.balance, db.head()), (0, 5, Position(4)));
 }
@@ -434,7 +434,7 @@ fn a_key_gives_the_first_outcome() {
     db.execute::<Account>(1, Deposit(10)).unwrap();
     let withdraw = |id, amount| db.command::<Account>(id, WithdrawTwice(amount)).key("k").execute();
     // What was refused is not remembered.
-    assert!(matches!(withdraw(1, 6), Err(ExecuteError::Refused(NotEnough(10)))));
+    assert!(matches!(withdraw(1, 6), Err(CommandError::Refused(NotEnough(10)))));
     let first = withdraw(1, 5).unwrap();
     assert!(!first.repeated && first.events.len() == 2 && first.state.balance == 0);
     db.execute::<Account>(1, Deposit(1)).unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::store::disk::simulated::SimulatedDisk;
-use crate::{Db, Event, NewEvent, Options, Parameters, Pattern, Row};
+use crate::{Db, Event, NewEvent, Options, Row};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -21,12 +21,12 @@ fn on(disk: &SimulatedDisk) -> Options {
 
 #[track_caller]
 fn run(db: &Db, text: &str) -> Vec<Row> {
-    let rows = db.query(text, &Parameters::new()).unwrap_or_else(|error| panic!("{text}: {error}"));
+    let rows = db.query(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     rows.rows.map(|row| row.unwrap()).collect()
 }
 
 fn events(db: &Db, pattern: &str) -> Vec<Event> {
-    let found = db.events(&pattern.parse::<Pattern>().unwrap()).unwrap();
+    let found = db.events(pattern).unwrap();
     found.map(|event| event.unwrap()).collect()
 }
 

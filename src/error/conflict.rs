@@ -9,7 +9,8 @@ use crate::time::Timestamp;
 /// Positions and versions are numbers, as they are written.
 ///
 /// ```
-/// use bygone::{Conflict, Db, Error, Expect, NewEvent, Version};
+/// use bygone::error::Conflict;
+/// use bygone::{Db, Error, Expect, NewEvent, Version};
 /// let db = Db::in_memory()?;
 /// for _ in 0..3 {
 ///     db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;

@@ -11,7 +11,7 @@ use crate::value::Value;
 /// What is to be so at the moment of commit; else nothing is written, and the answer is [`Error::Conflict`].
 ///
 /// Of an event ([`NewEvent::expect`](crate::NewEvent::expect)) it says how its target is to be before it, of a group
-/// ([`Appending::expect`](crate::Appending::expect)) how each of its targets is to be before the group. [`Expect::none`] is about
+/// ([`AppendBuilder::expect`](crate::append::AppendBuilder::expect)) how each of its targets is to be before the group. [`Expect::none`] is about
 /// whichever events there are.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -23,7 +23,7 @@ pub enum Expect {
     /// It has exactly so many events.
     Version(Version),
     /// There are no such events in the log.
-    None(Absence),
+    None(ExpectNone),
 }
 
 impl Expect {
@@ -48,10 +48,10 @@ impl Expect {
     /// ));
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn none(pattern: &str) -> Absence {
+    pub fn none(pattern: &str) -> ExpectNone {
         match pattern.parse() {
-            Ok(pattern) => Absence { pattern: Some(pattern), ..Absence::default() },
-            Err(fault) => Absence { fault: Some(Fault(fault)), ..Absence::default() },
+            Ok(pattern) => ExpectNone { pattern: Some(pattern), ..ExpectNone::default() },
+            Err(fault) => ExpectNone { fault: Some(Fault(fault)), ..ExpectNone::default() },
         }
     }
 
@@ -66,8 +66,8 @@ impl Expect {
     /// assert!(db.append(alone).unwrap_err().is_conflict());
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn none_at_all() -> Absence {
-        Absence::default()
+    pub fn none_at_all() -> ExpectNone {
+        ExpectNone::default()
     }
 
     /// Whether it is about an entity.
@@ -76,8 +76,8 @@ impl Expect {
     }
 }
 
-impl From<Absence> for Expect {
-    fn from(absence: Absence) -> Expect {
+impl From<ExpectNone> for Expect {
+    fn from(absence: ExpectNone) -> Expect {
         Expect::None(absence)
     }
 }
@@ -88,7 +88,7 @@ impl From<Absence> for Expect {
 /// ([`NewEvent::index`](crate::NewEvent::index)): a name that neither the log nor the group knows is an error, for such a condition
 /// would hold for ever.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Absence {
+pub struct ExpectNone {
     pub(crate) pattern: Option<Pattern>,
     pub(crate) by: Vec<Of>,
     /// Only those behind it.
@@ -125,9 +125,9 @@ pub(crate) fn is_built_in(name: &str) -> bool {
     BUILT_IN.contains(&name)
 }
 
-impl Absence {
+impl ExpectNone {
     /// Only those with this index value: text, a number or a boolean. `BY name = value`.
-    pub fn by<T: Serialize>(mut self, name: &str, value: T) -> Absence {
+    pub fn by<T: Serialize>(mut self, name: &str, value: T) -> ExpectNone {
         let what = || format!("EXPECT NONE BY {name}");
         match Value::of(&value) {
             Err(fault) => self.fail(fault),
@@ -146,31 +146,31 @@ impl Absence {
     }
 
     /// Only those on behalf of this actor.
-    pub fn by_actor(mut self, actor: impl Into<Entity>) -> Absence {
+    pub fn by_actor(mut self, actor: impl Into<Entity>) -> ExpectNone {
         self.by.push(Of::Actor(actor.into()));
         self
     }
 
     /// Only those of the chain of causes with this root.
-    pub fn by_correlation(mut self, correlation: &str) -> Absence {
+    pub fn by_correlation(mut self, correlation: &str) -> ExpectNone {
         self.by.push(Of::Correlation(correlation.to_owned()));
         self
     }
 
     /// Only those in the history of this entity.
-    pub fn on(mut self, target: impl Into<Entity>) -> Absence {
+    pub fn on(mut self, target: impl Into<Entity>) -> ExpectNone {
         self.by.push(Of::Target(target.into()));
         self
     }
 
     /// Only those behind this position: what was looked at reached up to there.
-    pub fn since(mut self, position: Position) -> Absence {
+    pub fn since(mut self, position: Position) -> ExpectNone {
         self.after = position;
         self
     }
 
     /// Only those that occurred at this instant or later.
-    pub fn since_time(mut self, time: Timestamp) -> Absence {
+    pub fn since_time(mut self, time: Timestamp) -> ExpectNone {
         self.since = Some(time);
         self
     }

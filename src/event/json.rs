@@ -23,17 +23,18 @@ pub(crate) use cloud::{is_uri_reference, qualified};
 /// How events are written by `export`. Reading needs no such word: a form is known by its members.
 ///
 /// ```
-/// use bygone::{Db, ExportOptions, Form, NewEvent};
+/// use bygone::maintain::{EventFormat, ExportOptions};
+/// use bygone::{Db, NewEvent};
 /// let db = Db::in_memory()?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
 /// let mut lines = Vec::new();
-/// db.export(ExportOptions::new().form(Form::CloudEvents), &mut lines, &mut |_| {})?;
+/// db.export(ExportOptions::new().form(EventFormat::CloudEvents), &mut lines, &mut |_| {})?;
 /// assert!(lines.starts_with(br#"{"specversion":"1.0","id":"#));
 /// # Ok::<(), bygone::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Form {
+pub enum EventFormat {
     /// The event form, one event a line: what an [`Event`] serializes as.
     #[default]
     Event,
@@ -78,15 +79,20 @@ pub(crate) fn read(text: &str) -> Result<Line> {
 
 /// The object that an event is written as. `source` is where CloudEvents come from that do not tell; `cause` is the event of this log that
 /// brought it about: its position means it in this log alone, its type and id in any.
-pub(crate) fn write(event: &Event, form: Form, source: &str, cause: Option<(&str, &str)>) -> Result<Value> {
+pub(crate) fn write(
+    event: &Event,
+    form: EventFormat,
+    source: &str,
+    cause: Option<(&str, &str)>,
+) -> Result<Value> {
     let mut members = members_of(event)?;
     if let (Some((kind, id)), Some(Value::Object(told))) = (cause, members.get_mut("cause")) {
         told.extend(members::pair(kind, id));
     }
     Ok(Value::Object(match form {
-        Form::Event => members,
-        Form::Underscore => underscore::write(members)?,
-        Form::CloudEvents | Form::CloudEventsBatch => cloud::write(members, source)?,
+        EventFormat::Event => members,
+        EventFormat::Underscore => underscore::write(members)?,
+        EventFormat::CloudEvents | EventFormat::CloudEventsBatch => cloud::write(members, source)?,
     }))
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::codec::{self, Parts};
-use super::{Cause, Event, EventId, Producer, Seal, Tag, Vector};
+use super::{Cause, Event, EventId, Producer, Seal, Tag, VectorClock};
 use crate::document::{Document, Form, Raw};
 use crate::entity::{self, Entity, EntityStr, EventType, Position, Version};
 use crate::error::{Error, Result};
@@ -389,7 +389,7 @@ impl<'a> Record<'a> {
             }
         }
         let vector = self.producer().and_then(|producer| producer.vector);
-        match vector.map(str::parse::<Vector>) {
+        match vector.map(str::parse::<VectorClock>) {
             Some(Err(_)) => self.damaged("a vector clock that is none"),
             _ => self.damaged("facts that it does not have"),
         }

@@ -13,42 +13,42 @@ use crate::error::{Error, Result, shorten};
 
 /// A vector clock: how many events were made on which node.
 ///
-/// The model that made an event can say it ([`Producer::vector`](crate::Producer::vector)); its version is then the sum. Two that
+/// The model that made an event can say it ([`Producer::vector`](crate::append::Producer::vector)); its version is then the sum. Two that
 /// went apart are merged by taking of each node the larger count.
 ///
 /// ```
-/// use bygone::Vector;
-/// let mut clock: Vector = "paris:3;tokyo:5".parse()?;
+/// use bygone::append::VectorClock;
+/// let mut clock: VectorClock = "paris:3;tokyo:5".parse()?;
 /// clock.merge(&"oslo:1;paris:4".parse()?);
 /// assert_eq!(clock.to_string(), "oslo:1;paris:4;tokyo:5");
 /// assert_eq!((clock.sum()?, clock.get("paris"), clock.get("rome")), (10, 4, 0));
 /// # Ok::<(), bygone::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Vector(BTreeMap<String, u64>);
+pub struct VectorClock(BTreeMap<String, u64>);
 
-impl Vector {
+impl VectorClock {
     /// The most that a count can be.
     pub(crate) const MOST: u64 = (1 << 53) - 1;
 
     /// One without any node.
-    pub fn new() -> Vector {
-        Vector::default()
+    pub fn new() -> VectorClock {
+        VectorClock::default()
     }
 
     /// The same with another count of a node; 0 leaves the node out.
     ///
     /// # Errors
     /// If the name of the node is empty, or has `:`, `;`, white space or control characters in it; if the count is beyond 2⁵³ − 1.
-    pub fn with(mut self, node: &str, count: u64) -> Result<Vector> {
+    pub fn with(mut self, node: &str, count: u64) -> Result<VectorClock> {
         if !is_node(node) {
             return Err(unfit("the node of a vector clock", "a name without : ; and white space", node));
         }
-        if count > Vector::MOST {
+        if count > VectorClock::MOST {
             let found = count.to_string();
             return Err(Error::invalid(
                 "the count of a vector clock",
-                format!("at most {}", Vector::MOST),
+                format!("at most {}", VectorClock::MOST),
                 found,
             ));
         }
@@ -79,7 +79,7 @@ impl Vector {
     }
 
     /// Takes of each node the larger count.
-    pub fn merge(&mut self, other: &Vector) {
+    pub fn merge(&mut self, other: &VectorClock) {
         for (node, &count) in &other.0 {
             match self.0.entry(node.clone()) {
                 Entry::Vacant(entry) => drop(entry.insert(count)),
@@ -108,10 +108,10 @@ fn unfit(what: &str, expected: &str, found: &str) -> Error {
     Error::invalid(what, expected, format!("'{}'", shorten(found)))
 }
 
-impl FromStr for Vector {
+impl FromStr for VectorClock {
     type Err = Error;
 
-    fn from_str(text: &str) -> Result<Vector> {
+    fn from_str(text: &str) -> Result<VectorClock> {
         let mut counts = BTreeMap::new();
         for part in text.split(';') {
             let form = "node:count;node:count, with names without white space and counts from 1 on";
@@ -119,7 +119,7 @@ impl FromStr for Vector {
                 // A sign is no digit.
                 let digits = count.bytes().all(|byte| byte.is_ascii_digit());
                 let count =
-                    count.parse().ok().filter(|count| digits && (1..=Vector::MOST).contains(count))?;
+                    count.parse().ok().filter(|count| digits && (1..=VectorClock::MOST).contains(count))?;
                 Some((node.to_owned(), count))
             });
             let Some((node, count)) = read else { return Err(unfit("a vector clock", form, text)) };
@@ -127,11 +127,11 @@ impl FromStr for Vector {
                 return Err(unfit("a vector clock", "each node once", text));
             }
         }
-        Ok(Vector(counts))
+        Ok(VectorClock(counts))
     }
 }
 
-impl fmt::Display for Vector {
+impl fmt::Display for VectorClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (node, count)) in self.iter().enumerate() {
             write!(f, "{}{node}:{count}", if at > 0 { ";" } else { "" })?;
@@ -140,7 +140,7 @@ impl fmt::Display for Vector {
     }
 }
 
-impl Serialize for Vector {
+impl Serialize for VectorClock {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -152,15 +152,15 @@ mod tests {
 
     use super::*;
 
-    fn any_vector() -> impl Strategy<Value = Vector> {
-        let nodes = prop::collection::btree_map("[a-d]|[^:;\\s\\p{C}]{1,8}", 1..=Vector::MOST, 1..6);
-        nodes.prop_map(Vector)
+    fn any_vector() -> impl Strategy<Value = VectorClock> {
+        let nodes = prop::collection::btree_map("[a-d]|[^:;\\s\\p{C}]{1,8}", 1..=VectorClock::MOST, 1..6);
+        nodes.prop_map(VectorClock)
     }
 
     proptest! {
         #[test]
         fn what_is_shown_is_read_again(vector in any_vector()) {
-            prop_assert_eq!(vector.to_string().parse::<Vector>().unwrap(), vector);
+            prop_assert_eq!(vector.to_string().parse::<VectorClock>().unwrap(), vector);
         }
 
         #[test]
@@ -185,8 +185,8 @@ mod tests {
 
         #[test]
         fn any_text_is_read_or_refused(text in "[ab:;0-9+ ]{0,12}|.*") {
-            if let Ok(vector) = text.parse::<Vector>() {
-                prop_assert_eq!(vector.to_string().parse::<Vector>().unwrap(), vector);
+            if let Ok(vector) = text.parse::<VectorClock>() {
+                prop_assert_eq!(vector.to_string().parse::<VectorClock>().unwrap(), vector);
             }
         }
     }
@@ -196,19 +196,22 @@ mod tests {
         for text in
             ["", "a", "a:", ":1", "a:0", "a:+1", "a:-1", "a:1;", "a:1; b:2", "a b:1", "a:1:2", "\u{7}:1"]
         {
-            let error = text.parse::<Vector>().unwrap_err().to_string();
+            let error = text.parse::<VectorClock>().unwrap_err().to_string();
             assert!(error.contains("node:count"), "{text}: {error}");
         }
-        assert!("a:1;a:2".parse::<Vector>().unwrap_err().to_string().contains("each node once"));
-        assert!("a:9007199254740992".parse::<Vector>().is_err());
-        assert_eq!("b:1;a:9007199254740991".parse::<Vector>().unwrap().to_string(), "a:9007199254740991;b:1");
+        assert!("a:1;a:2".parse::<VectorClock>().unwrap_err().to_string().contains("each node once"));
+        assert!("a:9007199254740992".parse::<VectorClock>().is_err());
+        assert_eq!(
+            "b:1;a:9007199254740991".parse::<VectorClock>().unwrap().to_string(),
+            "a:9007199254740991;b:1"
+        );
     }
 
     #[test]
     fn a_node_has_a_name_and_0_is_none() {
-        assert!(Vector::new().with("a:b", 1).is_err());
-        assert!(Vector::new().with("", 1).is_err());
-        assert!(Vector::new().with("a", u64::MAX).is_err());
-        assert!(Vector::new().with("a", 1).unwrap().with("a", 0).unwrap().is_empty());
+        assert!(VectorClock::new().with("a:b", 1).is_err());
+        assert!(VectorClock::new().with("", 1).is_err());
+        assert!(VectorClock::new().with("a", u64::MAX).is_err());
+        assert!(VectorClock::new().with("a", 1).unwrap().with("a", 0).unwrap().is_empty());
     }
 }

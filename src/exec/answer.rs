@@ -7,53 +7,53 @@ use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::blame::Blame;
+use super::blame::BlameEntry;
 use super::budget::ENTRY;
-use super::diff::Change;
-use super::fold::Step;
-use super::trace::Traced;
+use super::diff::StateChange;
+use super::fold::ReplayStep;
+use super::trace::TraceEntry;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::plan::Moment;
-use crate::store::Place;
+use crate::plan::PointInTime;
+use crate::store::SubscriptionCursor;
 use crate::time::Timestamp;
 use crate::value::{MEMBER, Object, Value};
 
 /// What a statement is answered with.
 #[derive(Debug)]
-pub struct Answer {
+pub struct QueryResult {
     /// What was used that the statement left open ("as of #1207, 2024-01-01T10:00:00Z"), for people to read.
     pub notices: Vec<String>,
     /// The rows. Dropping them early costs nothing.
     pub rows: Rows,
-    /// Of a named subscription: where to acknowledge what is done. What is not acknowledged comes again the next time.
-    pub place: Option<Place>,
+    /// Of a durable subscription: where to acknowledge what is done. What is not acknowledged comes again the next time.
+    pub cursor: Option<SubscriptionCursor>,
 }
 
-impl Answer {
+impl QueryResult {
     /// Rows and nothing to say of them.
-    pub(crate) fn rows(rows: impl Iterator<Item = Result<Row>> + Send + 'static) -> Answer {
-        Answer { notices: Vec::new(), rows: Rows::new(rows), place: None }
+    pub(crate) fn rows(rows: impl Iterator<Item = Result<Row>> + Send + 'static) -> QueryResult {
+        QueryResult { notices: Vec::new(), rows: Rows::new(rows), cursor: None }
     }
 
     /// One row.
-    pub(crate) fn row(row: Row) -> Answer {
-        Answer::rows(std::iter::once(Ok(row)))
+    pub(crate) fn row(row: Row) -> QueryResult {
+        QueryResult::rows(std::iter::once(Ok(row)))
     }
 
     /// Nothing: it is done.
-    pub(crate) fn done() -> Answer {
-        Answer::rows(std::iter::empty())
+    pub(crate) fn done() -> QueryResult {
+        QueryResult::rows(std::iter::empty())
     }
 }
 
 /// One line of an answer. Serializes as that line of JSON.
 ///
 /// ```
-/// use bygone::{Db, Parameters, Row};
+/// use bygone::{Db, Row};
 /// let db = Db::in_memory()?;
-/// for row in db.query("EMIT Order.created 42 {total: 10}", &Parameters::new())?.rows {
+/// for row in db.query("EMIT Order.created 42 {total: 10}")?.rows {
 ///     let Row::Event { event, repeated: false } = row? else { continue };
 ///     assert_eq!(event.kind.as_str(), "Order.created");
 /// }
@@ -71,15 +71,15 @@ pub enum Row {
         repeated: bool,
     },
     /// The state of an entity.
-    State(State),
+    State(EntityState),
     /// What last changed a leaf of a state.
-    Blame(Blame),
+    Blame(BlameEntry),
     /// One difference between two states.
-    Change(Change),
+    Change(StateChange),
     /// An event of a replay, and what it made.
-    Step(Step),
+    Step(ReplayStep),
     /// An event of a chain of causes.
-    Traced(Traced),
+    Traced(TraceEntry),
     /// Named values. A view lends the same ones to all who read it.
     Fields(Arc<Object>),
     /// A subscription has delivered everything up to here and waits for more.
@@ -105,11 +105,11 @@ impl Row {
     /// those of other rows are the members of their line of JSON, like `position`.
     ///
     /// ```
-    /// use bygone::{Db, Parameters};
+    /// use bygone::Db;
     /// let db = Db::in_memory()?;
-    /// db.query("EMIT Order.created 42 {total: 10}", &Parameters::new())?;
+    /// db.query("EMIT Order.created 42 {total: 10}")?;
     /// let text = "EVENTS GROUP BY target.type AS kind SELECT count() AS n, max(data.weight) AS heaviest";
-    /// for row in db.query(text, &Parameters::new())?.rows {
+    /// for row in db.query(text)?.rows {
     ///     let row = row?;
     ///     assert_eq!((row.get::<String>("kind")?.as_str(), row.get::<u64>("n")?), ("Order", 1));
     ///     // Null is None.
@@ -193,7 +193,7 @@ impl Serialize for Row {
 /// Serializes as `{"target","version","events","at","asOf","state"}`; `at` and `asOf` are left out where nothing was said.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct State {
+pub struct EntityState {
     /// Whose state.
     pub target: Entity,
     /// The version of the newest event that was folded; none where there was nothing to fold.
@@ -201,16 +201,16 @@ pub struct State {
     /// How many events were folded. Fewer than the version where some had not occurred yet.
     pub events: u64,
     /// What had occurred by then, or up to there.
-    pub at: Option<Moment>,
+    pub at: Option<PointInTime>,
     /// What the log knew by then, or up to there.
-    pub as_of: Option<Moment>,
+    pub as_of: Option<PointInTime>,
     /// Null before the first event and after a deletion.
     pub state: Value,
     /// When nothing was folded though there are events: when the earliest of them occurred.
     pub first: Option<Timestamp>,
 }
 
-impl Serialize for State {
+impl Serialize for EntityState {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("target", &self.target)?;

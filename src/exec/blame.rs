@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::align::{Alignment, Made};
-use super::answer::{Answer, Row};
+use super::answer::{QueryResult, Row};
 use super::budget::{Budget, ENTRY};
 use super::fold::{self, Events};
 use super::path::StatePath;
@@ -30,12 +30,12 @@ use crate::value::Value;
 /// Serializes as `{"path","value","event"}`.
 ///
 /// ```
-/// use bygone::{Db, Parameters, Row};
+/// use bygone::{Db, Row};
 /// let db = Db::in_memory()?;
-/// db.query("EMIT Order.created 42 {total: 10, note: 'fast'}", &Parameters::new())?;
-/// db.query("EMIT Order.noted 42 {total: 10, note: 'slow'}", &Parameters::new())?;
+/// db.query("EMIT Order.created 42 {total: 10, note: 'fast'}")?;
+/// db.query("EMIT Order.noted 42 {total: 10, note: 'slow'}")?;
 /// let mut blamed = Vec::new();
-/// for row in db.query("BLAME Order 42", &Parameters::new())?.rows {
+/// for row in db.query("BLAME Order 42")?.rows {
 ///     let Row::Blame(leaf) = row? else { continue };
 ///     blamed.push(format!("{} = {}: {}", leaf.path, leaf.value, leaf.event.kind));
 /// }
@@ -44,7 +44,7 @@ use crate::value::Value;
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Blame {
+pub struct BlameEntry {
     /// Where in the state; empty if the whole state is an object without members.
     pub path: StatePath,
     /// What is there.
@@ -57,7 +57,7 @@ pub struct Blame {
 }
 
 /// `BLAME`.
-pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<Answer> {
+pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<QueryResult> {
     let (replay, ahead) = &fold::of_now(snapshot, &plan.replay)?;
     let (fold, limits) = (snapshot.fold_of(replay.entity.kind())?, snapshot.limits());
     // The same events make the same state. So the one before is folded apart, an event behind, and nothing is copied.
@@ -78,7 +78,7 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<Answer> 
     after.check(&replay.entity)?;
     if let Some(none) = fold::why_none(snapshot, replay, &after)? {
         let notices = std::iter::once(none.notice(&replay.entity)).chain(ahead.clone()).collect();
-        return Ok(Answer { notices, ..Answer::done() });
+        return Ok(QueryResult { notices, ..QueryResult::done() });
     }
     let at = format!("{} is at {}", replay.entity, fold::place(&after));
     let notices = std::iter::once(at).chain(ahead.clone()).collect();
@@ -97,9 +97,9 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<Answer> 
             None => snapshot.event(position)?.ok_or_else(|| gone(position))?,
         };
         newest = Some(event.clone());
-        Ok(Row::Blame(Blame { path, value, event, seen }))
+        Ok(Row::Blame(BlameEntry { path, value, event, seen }))
     });
-    Ok(Answer { notices, ..Answer::rows(rows) })
+    Ok(QueryResult { notices, ..QueryResult::rows(rows) })
 }
 
 /// A leaf of a state, and the event to blame.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{index, model, reaction, verb, view};
 use crate::error::Result;
-use crate::event::Absence;
+use crate::event::ExpectNone;
 use crate::plan;
 use crate::store::catalog::{Compile, Derive, Flow, ProgramKind};
 use crate::store::condition::Condition;
@@ -37,7 +37,7 @@ impl Compile for Compiler {
         view::compile(text)
     }
 
-    fn absence(&self, said: &Absence, snapshot: &Snapshot, own: &[&str]) -> Result<Arc<dyn Condition>> {
+    fn absence(&self, said: &ExpectNone, snapshot: &Snapshot, own: &[&str]) -> Result<Arc<dyn Condition>> {
         Ok(Arc::new(plan::Absence::of(said, snapshot, own)?))
     }
 }

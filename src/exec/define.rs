@@ -1,7 +1,7 @@
 //! Definitions: what is defined, and what ends, as events about it.
 
 use super::again::{self, Again};
-use super::answer::{Answer, Row};
+use super::answer::{QueryResult, Row};
 use super::aside;
 use super::write::{self, Lone};
 use crate::entity::{Entity, EventType, Name, Position, Version};
@@ -123,7 +123,7 @@ fn without_id(snapshot: &Snapshot, program: &DefineProgram) -> Result<Vec<String
 }
 
 /// `DEFINE`. What is defined like this already is not defined again.
-pub(super) fn define(store: &Store, define: &Define) -> Result<Answer> {
+pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
     let snapshot = store.snapshot();
     if let Some(answer) = defined_already(&snapshot, define)? {
         return Ok(answer);
@@ -228,15 +228,15 @@ fn stays_with(snapshot: &Snapshot, wanted: &DefineVerb) -> Result<()> {
 }
 
 /// The event of a definition that holds now and says the same.
-fn defined_already(snapshot: &Snapshot, define: &Define) -> Result<Option<Answer>> {
+fn defined_already(snapshot: &Snapshot, define: &Define) -> Result<Option<QueryResult>> {
     let Some(position) = same(snapshot, define) else { return Ok(None) };
     let event = snapshot.event(position)?;
     let event = event.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
-    Ok(Some(Answer::row(Row::Event { event, repeated: true })))
+    Ok(Some(QueryResult::row(Row::Event { event, repeated: true })))
 }
 
 /// `DROP`.
-pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
+pub(super) fn drop(store: &Store, drop: &Drop) -> Result<QueryResult> {
     let snapshot = store.snapshot();
     let (what, event, is_defined) = match drop.what {
         Dropped::Index => ("index", (catalog::DROPPED, catalog::KIND), is_index(&snapshot, &drop.name)),
@@ -259,14 +259,14 @@ pub(super) fn drop(store: &Store, drop: &Drop) -> Result<Answer> {
 }
 
 /// Ends a subscription that has a name, unless somebody reads it.
-fn drop_subscription(store: &Store, name: &str) -> Result<Answer> {
+fn drop_subscription(store: &Store, name: &str) -> Result<QueryResult> {
     if store.shared().options.read_only {
         return Err(Error::stopped("the database was opened for reading only"));
     }
     let follower = Follower::Subscription(name.to_owned());
     let _seat = store.shared().attach(&follower, "DROP SUBSCRIPTION".to_owned())?;
     match store.shared().remove_cursor(&follower)? {
-        true => Ok(Answer::done()),
+        true => Ok(QueryResult::done()),
         false => Err(Error::conflict(follower.to_string(), "one that there is", "none")),
     }
 }
@@ -295,7 +295,7 @@ fn append(store: &Store, event: NewEvent) -> Result<Outcome> {
     store.append(Group { events: vec![event], internal: true, ..Group::default() })
 }
 
-fn rows(outcome: Outcome) -> Answer {
+fn rows(outcome: Outcome) -> QueryResult {
     let event = |(position, bytes)| Ok(Row::from(codec::decode(Position(position), bytes)?));
-    Answer::rows(outcome.events.into_iter().map(event))
+    QueryResult::rows(outcome.events.into_iter().map(event))
 }

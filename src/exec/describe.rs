@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::answer::{Answer, Row};
+use super::answer::{QueryResult, Row};
 use super::program;
 use super::show::{self, fields};
 use super::verb::Defined;
@@ -28,7 +28,7 @@ const MEMBERS: usize = 200;
 const UNFOLDED: usize = 1_000;
 
 /// `SHOW KINDS`: those that have events, and those that are defined.
-pub(super) fn kinds(snapshot: &Snapshot) -> Result<Answer> {
+pub(super) fn kinds(snapshot: &Snapshot) -> Result<QueryResult> {
     let mut notices = Vec::new();
     for model in snapshot.indexes().models() {
         notices.extend(unfolded(snapshot, model)?);
@@ -52,7 +52,7 @@ pub(super) fn kinds(snapshot: &Snapshot) -> Result<Answer> {
             ("by", by.map_or(Ok(Value::Null), Value::of)?),
         ]))
     });
-    Ok(Answer { notices, ..Answer::rows(rows) })
+    Ok(QueryResult { notices, ..QueryResult::rows(rows) })
 }
 
 /// Tells that entities of a kind have no state, if there are any.
@@ -77,7 +77,7 @@ fn own_types(snapshot: &Snapshot, kind: &str) -> Result<Vec<(String, Term)>> {
 }
 
 /// `DESCRIBE`: what is defined under a name, then the types of a kind's events, each with the members of their data.
-pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
+pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<QueryResult> {
     let (mut rows, mut notices) = (Vec::new(), Vec::new());
     let catalog = snapshot.indexes();
     let model = catalog.model(name);
@@ -124,7 +124,7 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<Answer> {
     if !types.is_empty() {
         notices.push(format!("fields are those of the newest {LOOKED_AT} events of each type, at most"));
     }
-    Ok(Answer { notices, ..Answer::rows(rows.into_iter().map(Ok)) })
+    Ok(QueryResult { notices, ..QueryResult::rows(rows.into_iter().map(Ok)) })
 }
 
 /// The verb of this name, and those of a kind of this name.

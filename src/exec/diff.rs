@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::align::{Alignment, Made};
-use super::answer::{Answer, Row};
+use super::answer::{QueryResult, Row};
 use super::fold;
 use super::path::StatePath;
 use crate::error::Result;
@@ -20,11 +20,12 @@ use crate::value::Value;
 /// order, the changes make the later state of the earlier one.
 ///
 /// ```
-/// use bygone::{ChangeKind, Db, Parameters, Row};
+/// use bygone::read::ChangeKind;
+/// use bygone::{Db, Row};
 /// let db = Db::in_memory()?;
-/// db.query("EMIT Order.created 42 {total: 10}", &Parameters::new())?;
-/// db.query("EMIT Order.noted 42 {total: 20}", &Parameters::new())?;
-/// let mut rows = db.query("DIFF Order 42 FROM VERSION 1", &Parameters::new())?.rows;
+/// db.query("EMIT Order.created 42 {total: 10}")?;
+/// db.query("EMIT Order.noted 42 {total: 20}")?;
+/// let mut rows = db.query("DIFF Order 42 FROM VERSION 1")?.rows;
 /// let Some(Row::Change(change)) = rows.next().transpose()? else { panic!("a change") };
 /// assert_eq!((change.kind, change.path.to_string().as_str()), (ChangeKind::Replace, "total"));
 /// assert_eq!((change.before, change.value), (Some(10.into()), Some(20.into())));
@@ -32,7 +33,7 @@ use crate::value::Value;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Change {
+pub struct StateChange {
     /// What is done.
     pub kind: ChangeKind,
     /// Where.
@@ -65,7 +66,7 @@ impl fmt::Display for ChangeKind {
     }
 }
 
-impl Serialize for Change {
+impl Serialize for StateChange {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("op", &self.kind.to_string())?;
@@ -78,7 +79,7 @@ impl Serialize for Change {
 }
 
 /// `DIFF`.
-pub(super) fn answer(snapshot: &Snapshot, from: &Replay, to: &Replay) -> Result<Answer> {
+pub(super) fn answer(snapshot: &Snapshot, from: &Replay, to: &Replay) -> Result<QueryResult> {
     let (mut notices, mut reasons) = (Vec::new(), Vec::new());
     let (to, ahead) = &fold::of_now(snapshot, to)?;
     let (before, after) = (fold::folded(snapshot, from)?, fold::folded(snapshot, to)?);
@@ -103,26 +104,29 @@ pub(super) fn answer(snapshot: &Snapshot, from: &Replay, to: &Replay) -> Result<
     if changes.is_empty() {
         notices.push(format!("no difference: {} is the same at both", to.entity));
     }
-    Ok(Answer { notices, ..Answer::rows(changes.into_iter().map(|change| Ok(Row::Change(change)))) })
+    Ok(QueryResult {
+        notices,
+        ..QueryResult::rows(changes.into_iter().map(|change| Ok(Row::Change(change))))
+    })
 }
 
 /// What makes `after` of `before`.
-pub(super) fn diff(before: &Value, after: &Value) -> Vec<Change> {
+pub(super) fn diff(before: &Value, after: &Value) -> Vec<StateChange> {
     let mut changes = Vec::new();
     compare(before, after, &mut StatePath::default(), &mut changes);
     changes
 }
 
-fn compare(before: &Value, after: &Value, path: &mut StatePath, changes: &mut Vec<Change>) {
+fn compare(before: &Value, after: &Value, path: &mut StatePath, changes: &mut Vec<StateChange>) {
     match (before, after) {
         (Value::Object(old), Value::Object(new)) => {
             for (name, value) in old.iter().filter(|(name, _)| !new.contains_key(*name)) {
-                path.in_member(name, |path| changes.push(Change::new(path, Some(value), None)));
+                path.in_member(name, |path| changes.push(StateChange::new(path, Some(value), None)));
             }
             for (name, value) in new {
                 path.in_member(name, |path| match old.get(name) {
                     Some(before) => compare(before, value, path, changes),
-                    None => changes.push(Change::new(path, None, Some(value))),
+                    None => changes.push(StateChange::new(path, None, Some(value))),
                 });
             }
         }
@@ -130,29 +134,29 @@ fn compare(before: &Value, after: &Value, path: &mut StatePath, changes: &mut Ve
             let alignment = Alignment::of(old, new);
             // From the last to the first, so that those still to be removed stand where they stood.
             for index in alignment.taken() {
-                path.in_item(index, |path| changes.push(Change::new(path, Some(&old[index]), None)));
+                path.in_item(index, |path| changes.push(StateChange::new(path, Some(&old[index]), None)));
             }
             // From the first to the last: all before is as it is to be, so the next stands at its new index.
             for ((index, value), made) in new.iter().enumerate().zip(alignment.made()) {
                 path.in_item(index, |path| match made {
                     Made::Of(from) => compare(&old[from], value, path, changes),
-                    Made::Added => changes.push(Change::new(path, None, Some(value))),
+                    Made::Added => changes.push(StateChange::new(path, None, Some(value))),
                 });
             }
         }
         (before, after) if before == after => {}
-        (before, after) => changes.push(Change::new(path, Some(before), Some(after))),
+        (before, after) => changes.push(StateChange::new(path, Some(before), Some(after))),
     }
 }
 
-impl Change {
-    fn new(path: &StatePath, before: Option<&Value>, value: Option<&Value>) -> Change {
+impl StateChange {
+    fn new(path: &StatePath, before: Option<&Value>, value: Option<&Value>) -> StateChange {
         let kind = match (before, value) {
             (None, _) => ChangeKind::Add,
             (Some(_), None) => ChangeKind::Remove,
             (Some(_), Some(_)) => ChangeKind::Replace,
         };
-        Change { kind, path: path.clone(), before: before.cloned(), value: value.cloned() }
+        StateChange { kind, path: path.clone(), before: before.cloned(), value: value.cloned() }
     }
 }
 

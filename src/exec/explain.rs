@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::answer::{Answer, Row};
+use super::answer::{QueryResult, Row};
 use super::show::fields;
 use super::{define, read, write};
 use crate::entity::{Entity, Position, Version};
@@ -20,7 +20,7 @@ use crate::value::Value;
 const RUNS: usize = 256;
 
 /// Tells a plan, a line a row. Of a write it tells what would come of it now, and writes nothing.
-pub(crate) fn explain(snapshot: &Snapshot, explain: &Explain) -> Result<Answer> {
+pub(crate) fn explain(snapshot: &Snapshot, explain: &Explain) -> Result<QueryResult> {
     let mut plan = (*explain.plan).clone();
     let mut notices = Vec::new();
     if let Plan::Read(read) = &mut plan {
@@ -55,7 +55,7 @@ pub(crate) fn explain(snapshot: &Snapshot, explain: &Explain) -> Result<Answer> 
     {
         rows.push(analyze(snapshot, read)?);
     }
-    Ok(Answer { notices, ..Answer::rows(rows.into_iter().map(Ok)) })
+    Ok(QueryResult { notices, ..QueryResult::rows(rows.into_iter().map(Ok)) })
 }
 
 /// How many runs of the log the times leave.

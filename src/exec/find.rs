@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::answer::{Answer, Row, State};
+use super::answer::{EntityState, QueryResult, Row};
 use super::budget::Budget;
 use super::eval::{Found, Scope};
 use super::group::{Grouping, Groups};
@@ -27,10 +27,10 @@ use crate::value::{Object, Value};
 const PAGE: usize = if cfg!(test) { 2 } else { 64 };
 
 /// `FIND`.
-pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<Answer> {
+pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<QueryResult> {
     Ok(match &find.shape {
-        None => Answer::rows(Rows::new(snapshot, find, None)?),
-        Some(Shape::Select(columns)) => Answer::rows(Rows::new(snapshot, find, Some(columns.clone()))?),
+        None => QueryResult::rows(Rows::new(snapshot, find, None)?),
+        Some(Shape::Select(columns)) => QueryResult::rows(Rows::new(snapshot, find, Some(columns.clone()))?),
         Some(Shape::Sort { order, limit, columns }) => {
             let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
             let mut best = Best::default();
@@ -43,11 +43,11 @@ pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<Answer> {
             }
             let ids: VecDeque<String> = best.chosen();
             let states = Some(open(snapshot, find, Some(ids))?);
-            Answer::rows(Rows { states, left: u64::MAX, ..Rows::of(snapshot, find, columns.clone()) })
+            QueryResult::rows(Rows { states, left: u64::MAX, ..Rows::of(snapshot, find, columns.clone()) })
         }
         Some(Shape::Group(group)) => {
             let grouping = Grouping::new(snapshot, group);
-            Answer::rows(grouping.rows(groups(snapshot, find, &grouping)?)?)
+            QueryResult::rows(grouping.rows(groups(snapshot, find, &grouping)?)?)
         }
     })
 }
@@ -221,13 +221,13 @@ impl Rows {
     }
 }
 
-fn state(find: &Find, id: &str, kept: &Kept) -> Result<State> {
-    Ok(State {
+fn state(find: &Find, id: &str, kept: &Kept) -> Result<EntityState> {
+    Ok(EntityState {
         target: Entity::new(&find.kind, id)?,
         version: Version(kept.version),
         events: kept.events,
-        at: find.at,
-        as_of: find.as_of,
+        at: find.at.map(Into::into),
+        as_of: find.as_of.map(Into::into),
         state: kept.state.to_value()?,
         first: None,
     })

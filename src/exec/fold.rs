@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::answer::{Answer, Row, State};
-use super::diff::{Change, diff};
+use super::answer::{EntityState, QueryResult, Row};
+use super::diff::{StateChange, diff};
 use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::Event;
@@ -24,20 +24,20 @@ const LOOKED_AT: u64 = 16;
 /// Serializes as `{"event","state","changes","late"}`, with `"included":true` where the event is another entity's.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Step {
+pub struct ReplayStep {
     /// What happened.
     pub event: Event,
     /// The state after it; null after a deletion.
     pub state: Value,
     /// What it changed.
-    pub changes: Vec<Change>,
+    pub changes: Vec<StateChange>,
     /// Something that occurred after it was folded before it.
     pub late: bool,
     /// It is another entity's, and joins the fold because the definition of this one includes it.
     pub included: bool,
 }
 
-impl Serialize for Step {
+impl Serialize for ReplayStep {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("event", &self.event)?;
@@ -52,14 +52,14 @@ impl Serialize for Step {
 }
 
 /// `AT`, `REPLAY`.
-pub(super) fn answer(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
+pub(super) fn answer(snapshot: &Snapshot, replay: &Replay) -> Result<QueryResult> {
     let (replay, ahead) = &of_now(snapshot, replay)?;
     let folded = folded(snapshot, replay)?;
     let none = why_none(snapshot, replay, &folded)?;
     // The row itself says that there are no events.
     let notice = none.as_ref().filter(|none| !matches!(none, Stateless::Unknown));
     let notice = notice.map(|none| none.notice(&replay.entity));
-    let mut answer = Answer::row(Row::State(told(replay, folded, none.as_ref())));
+    let mut answer = QueryResult::row(Row::State(told(replay, folded, none.as_ref())));
     answer.notices.extend(notice);
     answer.notices.extend(ahead.clone());
     Ok(answer)
@@ -97,19 +97,19 @@ impl Window {
 }
 
 /// The state of an entity.
-pub(crate) fn state(snapshot: &Snapshot, replay: &Replay) -> Result<State> {
+pub(crate) fn state(snapshot: &Snapshot, replay: &Replay) -> Result<EntityState> {
     let folded = folded(snapshot, replay)?;
     let none = if folded.events == 0 { why_none(snapshot, replay, &folded)? } else { None };
     Ok(told(replay, folded, none.as_ref()))
 }
 
-fn told(replay: &Replay, folded: Folded, none: Option<&Stateless>) -> State {
-    State {
+fn told(replay: &Replay, folded: Folded, none: Option<&Stateless>) -> EntityState {
+    EntityState {
         target: replay.entity.clone(),
         version: Version(folded.version),
         events: folded.events,
-        at: replay.at,
-        as_of: replay.as_of,
+        at: replay.at.map(Into::into),
+        as_of: replay.as_of.map(Into::into),
         state: folded.state,
         first: match none {
             Some(Stateless::Before { occurred, .. }) => Some(*occurred),
@@ -284,7 +284,7 @@ impl Iterator for Events {
 }
 
 /// `REPLAY … STEPS`.
-pub(super) fn steps(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
+pub(super) fn steps(snapshot: &Snapshot, replay: &Replay) -> Result<QueryResult> {
     let (fold, limits) = (snapshot.fold_of(replay.entity.kind())?, snapshot.limits());
     let mut events = Events::all(snapshot, replay, &fold)?;
     let first = events.next().transpose()?;
@@ -303,7 +303,7 @@ pub(super) fn steps(snapshot: &Snapshot, replay: &Replay) -> Result<Answer> {
         folded.check(&entity)?;
         let (state, changes) = (folded.state.clone(), diff(&before, &folded.state));
         let (event, included) = (record.to_event(&event.bytes)?, !event.own);
-        Ok(Row::Step(Step { event, state, changes, late, included }))
+        Ok(Row::Step(ReplayStep { event, state, changes, late, included }))
     });
-    Ok(Answer { notices, ..Answer::rows(rows) })
+    Ok(QueryResult { notices, ..QueryResult::rows(rows) })
 }

@@ -10,10 +10,10 @@ use crate::entity::Name;
 /// with odd names in backticks. The path of the whole state is empty.
 ///
 /// ```
-/// use bygone::{Db, Parameters, Row};
+/// use bygone::{Db, Row};
 /// let db = Db::in_memory()?;
-/// db.query("EMIT Order.created 42 {customer: {'first name': 'ann'}}", &Parameters::new())?;
-/// let mut rows = db.query("BLAME Order 42", &Parameters::new())?.rows;
+/// db.query("EMIT Order.created 42 {customer: {'first name': 'ann'}}")?;
+/// let mut rows = db.query("BLAME Order 42")?.rows;
 /// let Some(Row::Blame(leaf)) = rows.next().transpose()? else { panic!("a leaf") };
 /// assert_eq!(leaf.path.to_string(), "customer.`first name`");
 /// assert_eq!(leaf.path.pointer(), "/customer/first name");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::answer::{Answer, Row};
+use super::answer::{QueryResult, Row};
 use super::reaction::{self, Reaction, Schedule};
 use super::{Scan, aside, state};
 use crate::entity::{Name, Position};
@@ -223,7 +223,7 @@ fn question(snapshot: &Snapshot, reaction: &Reaction, place: Position, most: u64
 }
 
 /// `RETRY`, `SKIP`: an event about the program, which whoever runs it hears.
-pub(super) fn settle(store: &Store, settle: &Settle) -> Result<Answer> {
+pub(super) fn settle(store: &Store, settle: &Settle) -> Result<QueryResult> {
     let snapshot = store.snapshot();
     let shown = Name(&settle.name);
     let program = snapshot.indexes().program(settle.kind, &settle.name).cloned();
@@ -249,7 +249,7 @@ pub(super) fn settle(store: &Store, settle: &Settle) -> Result<Answer> {
     };
     if positions.is_empty() {
         let notice = format!("nothing of {shown} is set aside");
-        return Ok(Answer { notices: vec![notice], ..Answer::done() });
+        return Ok(QueryResult { notices: vec![notice], ..QueryResult::done() });
     }
     let event = match settle.again {
         true => aside::retried(&program, positions)?,
@@ -261,8 +261,9 @@ pub(super) fn settle(store: &Store, settle: &Settle) -> Result<Answer> {
     };
     let outcome = store.append(Group { events: vec![event], internal: true, ..Group::default() })?;
     let rows = outcome.events.into_iter();
-    let mut answer =
-        Answer::rows(rows.map(|(position, bytes)| Ok(Row::from(codec::decode(Position(position), bytes)?))));
+    let mut answer = QueryResult::rows(
+        rows.map(|(position, bytes)| Ok(Row::from(codec::decode(Position(position), bytes)?))),
+    );
     if settle.again && snapshot.reader(&Follower::of(&program)).is_none() {
         answer.notices.push(format!("{shown} tries again when it runs: bygone run"));
     }

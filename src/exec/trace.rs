@@ -9,7 +9,7 @@ use std::iter::Peekable;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::answer::{Answer, Row};
+use super::answer::{QueryResult, Row};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event};
@@ -20,13 +20,13 @@ use crate::store::term::Term;
 /// An event of a chain of causes. Serializes as the event with a `"depth"`.
 ///
 /// ```
-/// use bygone::{Db, NewEvent, Parameters, Position, Row};
+/// use bygone::{Db, NewEvent, Position, Row};
 /// let db = Db::in_memory()?;
 /// db.append(NewEvent::new("Order.placed").on(("Order", 42)))?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 42)).caused_by(Position(1)))?;
 /// db.append(NewEvent::new("Parcel.packed").on(("Parcel", 7)).caused_by(Position(2)))?;
 /// let mut traced = Vec::new();
-/// for row in db.query("TRACE #2", &Parameters::new())?.rows {
+/// for row in db.query("TRACE #2")?.rows {
 ///     let Row::Traced(traced_event) = row? else { continue };
 ///     traced.push((traced_event.depth, traced_event.event.kind.to_string()));
 /// }
@@ -36,7 +36,7 @@ use crate::store::term::Term;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Traced {
+pub struct TraceEntry {
     /// The event.
     pub event: Event,
     /// How far it is from the one that was asked about, which has 0: its cause has −1, its effects 1, their effects 2.
@@ -45,7 +45,7 @@ pub struct Traced {
     pub last: bool,
 }
 
-impl Serialize for Traced {
+impl Serialize for TraceEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         self.event.members(&mut map)?;
@@ -55,7 +55,7 @@ impl Serialize for Traced {
 }
 
 /// `TRACE`.
-pub(super) fn answer(snapshot: &Snapshot, plan: &Trace) -> Result<Answer> {
+pub(super) fn answer(snapshot: &Snapshot, plan: &Trace) -> Result<QueryResult> {
     let event = event(snapshot, plan.event.0)?;
     // From the event up: they are told from the root down.
     let mut above = Vec::new();
@@ -75,11 +75,11 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &Trace) -> Result<Answer> {
     let effects = plan.effects.then(|| Effects::of(snapshot, plan.event)).transpose()?;
     let snapshot = snapshot.clone();
     let causes = above.into_iter().enumerate().rev().map(move |(above, position)| {
-        Ok(Traced { event: self::event(&snapshot, position)?, depth: -(above as i64) - 1, last: true })
+        Ok(TraceEntry { event: self::event(&snapshot, position)?, depth: -(above as i64) - 1, last: true })
     });
-    let asked = std::iter::once(Ok(Traced { event, depth: 0, last: true }));
+    let asked = std::iter::once(Ok(TraceEntry { event, depth: 0, last: true }));
     let rows = causes.chain(asked).chain(effects.into_iter().flatten());
-    Ok(Answer::rows(rows.map(|traced| traced.map(Row::Traced))))
+    Ok(QueryResult::rows(rows.map(|traced| traced.map(Row::Traced))))
 }
 
 fn event(snapshot: &Snapshot, position: u64) -> Result<Event> {
@@ -116,7 +116,7 @@ impl Effects {
         Ok(())
     }
 
-    fn step(&mut self) -> Result<Option<Traced>> {
+    fn step(&mut self) -> Result<Option<TraceEntry>> {
         let Some((depth, cause, mut list)) = self.lists.pop() else { return Ok(None) };
         let Some(position) = list.next().transpose()? else { return Ok(None) };
         if position <= cause {
@@ -131,14 +131,14 @@ impl Effects {
             self.lists.push((depth, cause, list));
         }
         self.descend(position, depth + 1)?;
-        Ok(Some(Traced { event: event(&self.snapshot, position)?, depth, last }))
+        Ok(Some(TraceEntry { event: event(&self.snapshot, position)?, depth, last }))
     }
 }
 
 impl Iterator for Effects {
-    type Item = Result<Traced>;
+    type Item = Result<TraceEntry>;
 
-    fn next(&mut self) -> Option<Result<Traced>> {
+    fn next(&mut self) -> Option<Result<TraceEntry>> {
         let step = self.step().transpose();
         if let Some(Err(_)) = step {
             self.lists.clear();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::answer::{Answer, Row};
+use super::answer::{QueryResult, Row};
 use super::{define, eval, program};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
@@ -23,17 +23,17 @@ use crate::time::Timestamp;
 use crate::value::Value;
 
 /// Carries out a write.
-pub(crate) fn write(store: &Store, plan: &Write, cancel: &Cancel) -> Result<Answer> {
+pub(crate) fn write(store: &Store, plan: &Write, cancel: &Cancel) -> Result<QueryResult> {
     match plan {
         Write::Append(append) => self::append(store, append, cancel),
         Write::Define(definition) => define::define(store, definition),
         Write::Drop(drop) => define::drop(store, drop),
         Write::Settle(settle) => program::settle(store, settle),
-        Write::Checkpoint => store.checkpoint().map(|()| Answer::done()),
+        Write::Checkpoint => store.checkpoint().map(|()| QueryResult::done()),
     }
 }
 
-fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
+fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<QueryResult> {
     let options = &store.shared().options;
     let limits = Limits::new(options.largest_value, cancel);
     let mut ids = IdSource::default();
@@ -57,7 +57,7 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<Answer> {
     let rows = outcome.events.into_iter().map(move |(position, bytes)| {
         Ok(Row::Event { event: codec::decode(Position(position), bytes)?, repeated: outcome.repeated })
     });
-    let mut answer = Answer::rows(rows);
+    let mut answer = QueryResult::rows(rows);
     answer.notices = notices;
     Ok(answer)
 }

@@ -3,14 +3,12 @@
 use std::sync::LazyLock;
 
 use super::naive;
-use crate::cancel::Cancel;
 use crate::db::Db;
 use crate::error::Error;
 use crate::event::Event;
 use crate::exec::Row;
 use crate::lang;
 use crate::lang::sentence::{Bytes, Choices};
-use crate::plan::Parameters;
 use crate::query::Script;
 use crate::store::Options;
 use crate::time::{Clock, Timestamp};
@@ -30,7 +28,7 @@ static SMALL: LazyLock<Small> = LazyLock::new(|| {
     let start: Timestamp = "2024-06-01T12:00:00Z".parse().expect("it is a time");
     let db = Options::new().clock(Clock::new(move || start)).in_memory().expect("a database in memory");
     let ask = |text: &str| {
-        let answer = db.query(text, &Parameters::new()).unwrap_or_else(|e| panic!("{text}\n{e}"));
+        let answer = db.query(text).unwrap_or_else(|e| panic!("{text}\n{e}"));
         answer.rows.collect::<Result<Vec<_>, _>>().unwrap_or_else(|e| panic!("{text}\n{e}"))
     };
     for definition in DEFINITIONS {
@@ -81,7 +79,7 @@ pub fn query(bytes: &[u8]) -> bool {
     let text = question(&mut Bytes(bytes));
     let small = &*SMALL;
     let script = Script::parse(&text).unwrap_or_else(|e| panic!("{text}\n{e}"));
-    let rows = small.db.run(&script.statements()[0], &Parameters::new(), &Cancel::new());
+    let rows = small.db.run(&script.statements()[0]);
     let rows = match rows.and_then(|answer| answer.rows.collect::<Result<Vec<_>, _>>()) {
         Ok(rows) => rows,
         Err(Error::Syntax(_) | Error::Unavailable { .. }) => return false,

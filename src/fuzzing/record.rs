@@ -8,7 +8,7 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
-use crate::event::{Event, EventId, Form, NewEvent, read_line, write_form};
+use crate::event::{Event, EventFormat, EventId, NewEvent, read_line, write_form};
 use crate::store::catalog::Catalog;
 use crate::store::cold::{Zone, unsealed};
 use crate::store::{Options, apply, journal, pack, posting, term};
@@ -216,9 +216,10 @@ fn line(bytes: &[u8]) -> bool {
 
 /// In every form an event says the same.
 fn in_other_forms(event: &Event) {
-    let sorted =
-        |event: &Event| write_form(event, Form::Event, "", None).expect("it has a JSON form").canonical();
-    for form in [Form::Underscore, Form::CloudEvents] {
+    let sorted = |event: &Event| {
+        write_form(event, EventFormat::Event, "", None).expect("it has a JSON form").canonical()
+    };
+    for form in [EventFormat::Underscore, EventFormat::CloudEvents] {
         let text = write_form(event, form, "urn:x", None).expect("it has a form of each kind").to_string();
         let read = read_line(&text).unwrap_or_else(|e| panic!("{text}\n{e}"));
         let new = read.event;
@@ -361,7 +362,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         codec::encode(&mut out, &new, new.kind.as_ref().unwrap(), new.owner(), &assigned);
         seeds.push(framed(0, &out));
         let event = codec::decode(Position(7), out.clone().into()).unwrap();
-        let lines: Vec<String> = [Form::Event, Form::Underscore, Form::CloudEvents]
+        let lines: Vec<String> = [EventFormat::Event, EventFormat::Underscore, EventFormat::CloudEvents]
             .map(|form| write_form(&event, form, "urn:x", None).unwrap().to_string())
             .to_vec();
         for line in &lines {

@@ -6,7 +6,7 @@ use super::token::{Bad, Kind, Symbol, lex};
 
 /// What a piece of a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub enum HighlightClass {
     /// A word of the language.
     Keyword,
     /// A kind, a type, a field.
@@ -28,22 +28,22 @@ pub enum Class {
 }
 
 /// The pieces in order; the space between them has no class.
-pub(super) fn highlight(text: &str) -> Vec<(Range<usize>, Class)> {
+pub(super) fn highlight(text: &str) -> Vec<(Range<usize>, HighlightClass)> {
     let mut after_dot = false;
     let mut pieces = Vec::new();
     for token in lex(text) {
         let class = match token.kind {
             // What follows a dot is a name, whatever the word.
-            Kind::Keyword(_) if after_dot => Class::Name,
-            Kind::Keyword(_) => Class::Keyword,
-            Kind::Word | Kind::Quoted | Kind::Bad(Bad::UnclosedName) => Class::Name,
-            Kind::Text | Kind::Bad(Bad::UnclosedText) => Class::Text,
-            Kind::Int | Kind::Number | Kind::Duration | Kind::Date | Kind::Mixed => Class::Number,
-            Kind::Position => Class::Position,
-            Kind::Param => Class::Param,
-            Kind::Comment | Kind::Bad(Bad::UnclosedComment) => Class::Comment,
-            Kind::Symbol(_) => Class::Symbol,
-            Kind::Bad(_) => Class::Error,
+            Kind::Keyword(_) if after_dot => HighlightClass::Name,
+            Kind::Keyword(_) => HighlightClass::Keyword,
+            Kind::Word | Kind::Quoted | Kind::Bad(Bad::UnclosedName) => HighlightClass::Name,
+            Kind::Text | Kind::Bad(Bad::UnclosedText) => HighlightClass::Text,
+            Kind::Int | Kind::Number | Kind::Duration | Kind::Date | Kind::Mixed => HighlightClass::Number,
+            Kind::Position => HighlightClass::Position,
+            Kind::Param => HighlightClass::Param,
+            Kind::Comment | Kind::Bad(Bad::UnclosedComment) => HighlightClass::Comment,
+            Kind::Symbol(_) => HighlightClass::Symbol,
+            Kind::Bad(_) => HighlightClass::Error,
             Kind::End => continue,
         };
         after_dot = token.kind == Kind::Symbol(Symbol::Dot);
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn every_piece_has_its_class() {
-        use Class::*;
+        use HighlightClass::*;
         let text = "emit Order.at 42 {a: 'x'} -- c\n#1 $p \0 'open";
         let pieces: Vec<_> =
             highlight(text).into_iter().map(|(range, class)| (&text[range], class)).collect();

@@ -11,7 +11,7 @@ use indexmap::IndexSet;
 
 use self::cursor::{Cursor, Input, Parsed};
 use self::fault::Stopped;
-use crate::error::{Error, Fault, Result, shorten, size};
+use crate::error::{Error, Result, SyntaxFault, shorten, size};
 use crate::lang::ast::{Script, Sourced, Span, Statement};
 use crate::lang::token::{Kind, Symbol, Token, lex, lex_at_most};
 use crate::lang::trail::{Expectation, Noun, Trail};
@@ -58,7 +58,7 @@ impl<'a> Source<'a> {
         Some((rest.place(), Sourced { statement, span, params }))
     }
 
-    fn fault(&self, start: usize, statement: usize, trail: &Trail) -> Fault {
+    fn fault(&self, start: usize, statement: usize, trail: &Trail) -> SyntaxFault {
         let stopped = Stopped { text: self.text, tokens: &self.tokens, trail, statement };
         stopped.fault(|place| self.expected_before(start, place))
     }
@@ -142,7 +142,7 @@ pub(super) fn one(text: &str, most: usize) -> Result<Sourced> {
     let source = within(text, most)?;
     let trail = RefCell::new(Trail::default());
     let start = source.skip_empty(0);
-    let syntax = |fault: Fault| Err(Error::Syntax(Box::new(fault)));
+    let syntax = |fault: SyntaxFault| Err(Error::Syntax(Box::new(fault)));
     let Some((end, statement)) = source.statement(start, &trail) else {
         return syntax(source.fault(start, 1, &trail.borrow()));
     };
@@ -153,7 +153,7 @@ pub(super) fn one(text: &str, most: usize) -> Result<Sourced> {
     let mut trail = Trail::default();
     trail.expect(second, Expectation::Noun(Noun::End));
     let fault = source.fault(start, 2, &trail);
-    syntax(Fault { message: "one statement is expected here, and a second begins".to_owned(), ..fault })
+    syntax(SyntaxFault { message: "one statement is expected here, and a second begins".to_owned(), ..fault })
 }
 
 /// What may come at a place, and the piece of it that is there already.

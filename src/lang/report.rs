@@ -6,7 +6,7 @@
 //! did you mean WHERE?
 //! ```
 
-use crate::error::Fault;
+use crate::error::SyntaxFault;
 
 /// How many columns of a line are shown at most.
 const WIDEST: usize = 100;
@@ -17,7 +17,7 @@ const ALL_NAMED: usize = 6;
 const FEW_NAMED: usize = 4;
 
 /// The report, in several lines, without a line break at the end.
-pub(super) fn report(fault: &Fault) -> String {
+pub(super) fn report(fault: &SyntaxFault) -> String {
     let mut report = String::new();
     if fault.line > 1 || fault.statement > 1 {
         report.push_str(&format!("statement {}, line {}:\n", fault.statement.max(1), fault.line));
@@ -35,7 +35,7 @@ pub(super) fn report(fault: &Fault) -> String {
     report
 }
 
-fn said(fault: &Fault) -> String {
+fn said(fault: &SyntaxFault) -> String {
     if !fault.message.is_empty() {
         return fault.message.clone();
     }
@@ -53,7 +53,7 @@ struct Shown {
     carets: usize,
 }
 
-fn show(fault: &Fault) -> Shown {
+fn show(fault: &SyntaxFault) -> Shown {
     let line: Vec<char> = fault.source_line.chars().map(plain).collect();
     let start = fault.column.saturating_sub(1).min(line.len());
     let covered = byte_length(&line[start..], fault.length);

@@ -10,7 +10,7 @@ mod linear;
 mod sentences;
 
 /// The fault of a text that is wrong.
-fn fault(text: &str) -> Fault {
+fn fault(text: &str) -> SyntaxFault {
     match parse(text) {
         Err(Error::Syntax(fault)) => *fault,
         other => panic!("{text}: {other:?}"),

@@ -10,13 +10,13 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use super::occurrence::Occurrence;
+use super::occurrence::EventContext;
 use super::subscribe::{Delivery, Subscription};
 use crate::cancel::Cancel;
 use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::store::place::Place;
+use crate::store::place::SubscriptionCursor;
 use crate::store::watch::Moved;
 use crate::store::{Shared, locked};
 
@@ -29,21 +29,21 @@ const LONGEST: Duration = Duration::from_secs(60);
 const ASIDE: usize = 1000;
 
 /// Who is told of what is set aside.
-type Teller = Box<dyn FnMut(&SetAside) + Send>;
+type Teller = Box<dyn FnMut(&DeadLetter) + Send>;
 
 /// What a handler answers: nothing, or whether it went well.
-pub trait Handled {
+pub trait HandlerResult {
     /// Why it did not go well.
     fn failure(self) -> Option<String>;
 }
 
-impl Handled for () {
+impl HandlerResult for () {
     fn failure(self) -> Option<String> {
         None
     }
 }
 
-impl<T, E: fmt::Display> Handled for Result<T, E> {
+impl<T, E: fmt::Display> HandlerResult for Result<T, E> {
     fn failure(self) -> Option<String> {
         self.err().map(|error| error.to_string())
     }
@@ -53,35 +53,35 @@ impl<T, E: fmt::Display> Handled for Result<T, E> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use bygone::{Db, NewEvent, Pattern};
+/// use bygone::{Db, NewEvent};
 /// let db = Db::in_memory()?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
 /// let handler = db
-///     .subscribe("Order.*".parse::<Pattern>()?)
+///     .subscribe("Order.*")
 ///     .from_start()
 ///     .until_now()
 ///     .handler()
 ///     .retries(2)
 ///     .pause(Duration::from_millis(1), Duration::from_millis(10))
-///     .on_set_aside(|aside| eprintln!("{} failed: {}", aside.position, aside.why))
+///     .on_dead_letter(|aside| eprintln!("{} failed: {}", aside.position, aside.why))
 ///     .run(|event| if event.data.is_empty() { Err("no amount") } else { Ok(()) })?;
 /// let report = handler.join()?;
-/// assert_eq!(report.set_aside[0].to_string(), "#1 Order.paid on Order 42: no amount (after 3 attempts)");
+/// assert_eq!(report.dead_letters[0].to_string(), "#1 Order.paid on Order 42: no amount (after 3 attempts)");
 /// # Ok::<(), bygone::Error>(())
 /// ```
 #[must_use = "nothing is handled before it runs"]
-pub struct Handling {
+pub struct HandlerBuilder {
     subscription: Subscription,
     retries: u32,
     pause: Duration,
     longest: Duration,
-    on_set_aside: Option<Teller>,
+    on_dead_letter: Option<Teller>,
 }
 
-/// An event that a handler could not handle.
+/// A dead letter: an event that a handler failed at each time it tried, and then set aside.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct SetAside {
+pub struct DeadLetter {
     /// Where it is.
     pub position: Position,
     /// Its type.
@@ -94,7 +94,7 @@ pub struct SetAside {
     pub attempts: u32,
 }
 
-impl fmt::Display for SetAside {
+impl fmt::Display for DeadLetter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.position, self.kind)?;
         if let Some(target) = &self.target {
@@ -113,8 +113,8 @@ pub struct HandlerReport {
     pub position: Position,
     /// How many events went well.
     pub handled: u64,
-    /// Those that did not, in the order of the log.
-    pub set_aside: Vec<SetAside>,
+    /// Those that failed each time and were set aside, in the order of the log.
+    pub dead_letters: Vec<DeadLetter>,
 }
 
 /// A handler at work: [`Db::on`](crate::Db::on).
@@ -144,21 +144,27 @@ struct Told {
 
 impl Subscription {
     /// A handler of what this delivers, to be run.
-    pub fn handler(self) -> Handling {
-        Handling { subscription: self, retries: RETRIES, pause: PAUSE, longest: LONGEST, on_set_aside: None }
+    pub fn handler(self) -> HandlerBuilder {
+        HandlerBuilder {
+            subscription: self,
+            retries: RETRIES,
+            pause: PAUSE,
+            longest: LONGEST,
+            on_dead_letter: None,
+        }
     }
 }
 
-impl Handling {
+impl HandlerBuilder {
     /// How often an event that failed is tried again before it is set aside; 5 times, if nothing is said.
-    pub fn retries(mut self, retries: u32) -> Handling {
+    pub fn retries(mut self, retries: u32) -> HandlerBuilder {
         self.retries = retries;
         self
     }
 
     /// How long it is waited before an event is tried again for the first time, which doubles each time, and at most: 100 ms and a
     /// minute, if nothing is said. The events behind it wait, too: they are told in order.
-    pub fn pause(mut self, first: Duration, longest: Duration) -> Handling {
+    pub fn pause(mut self, first: Duration, longest: Duration) -> HandlerBuilder {
         (self.pause, self.longest) = (first, longest);
         self
     }
@@ -166,15 +172,18 @@ impl Handling {
     /// Calls this with each event that is set aside, on the thread of the handler, before it goes on. A panic in it ends the handler.
     ///
     /// The newest 1,000 of those events are kept to be asked for, too. Without this nobody may have heard of the others: a handler that
-    /// sets aside one more, and of which nobody [takes](Handler::take_set_aside) them, ends with an error.
-    pub fn on_set_aside(mut self, told: impl FnMut(&SetAside) + Send + 'static) -> Handling {
-        self.on_set_aside = Some(Box::new(told));
+    /// sets aside one more, and of which nobody [takes](Handler::take_dead_letters) them, ends with an error.
+    pub fn on_dead_letter(mut self, told: impl FnMut(&DeadLetter) + Send + 'static) -> HandlerBuilder {
+        self.on_dead_letter = Some(Box::new(told));
         self
     }
 
     /// Begins to handle events, on a thread of its own. See [`Db::on`](crate::Db::on).
-    pub fn run<R: Handled>(self, handle: impl FnMut(&Occurrence) -> R + Send + 'static) -> Result<Handler> {
-        let Handling { subscription, retries, pause, longest, on_set_aside } = self;
+    pub fn run<R: HandlerResult>(
+        self,
+        handle: impl FnMut(&EventContext) -> R + Send + 'static,
+    ) -> Result<Handler> {
+        let HandlerBuilder { subscription, retries, pause, longest, on_dead_letter } = self;
         let end = Cancel::new();
         let subscription = subscription.checked()?.cancelled_by(&end);
         let work = Arc::new(Work { end, told: Mutex::default(), ended: Condvar::new() });
@@ -186,7 +195,7 @@ impl Handling {
             retries,
             pause,
             longest,
-            on_set_aside,
+            on_dead_letter,
             handle,
         };
         let body = move || {
@@ -203,9 +212,9 @@ impl Handling {
     }
 }
 
-impl fmt::Debug for Handling {
+impl fmt::Debug for HandlerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Handling({:?})", self.subscription)
+        write!(f, "HandlerBuilder({:?})", self.subscription)
     }
 }
 
@@ -220,12 +229,12 @@ impl Work {
 struct Run<F> {
     shared: Arc<Shared>,
     actor: Option<Entity>,
-    place: Option<Place>,
+    place: Option<SubscriptionCursor>,
     work: Arc<Work>,
     retries: u32,
     pause: Duration,
     longest: Duration,
-    on_set_aside: Option<Teller>,
+    on_dead_letter: Option<Teller>,
     handle: F,
 }
 
@@ -237,7 +246,7 @@ enum Outcome {
     Left,
 }
 
-impl<R: Handled, F: FnMut(&Occurrence) -> R> Run<F> {
+impl<R: HandlerResult, F: FnMut(&EventContext) -> R> Run<F> {
     fn all(&mut self, subscription: Subscription) -> Result<()> {
         for delivery in subscription {
             let position = match delivery? {
@@ -264,7 +273,7 @@ impl<R: Handled, F: FnMut(&Occurrence) -> R> Run<F> {
     /// Handles an event, again and again if it has to be.
     fn one(&mut self, event: Event) -> Result<Outcome> {
         let end = self.work.end.clone();
-        let occurrence = Occurrence::new(event, self.shared.clone(), self.actor.clone(), end);
+        let occurrence = EventContext::new(event, self.shared.clone(), self.actor.clone(), end);
         let mut attempts = 0;
         let why = loop {
             attempts += 1;
@@ -276,30 +285,30 @@ impl<R: Handled, F: FnMut(&Occurrence) -> R> Run<F> {
                 return Ok(Outcome::Left);
             }
         };
-        let aside = SetAside {
+        let aside = DeadLetter {
             position: occurrence.position,
             kind: occurrence.kind.clone(),
             target: occurrence.target.clone(),
             why,
             attempts,
         };
-        if let Some(told) = &mut self.on_set_aside {
+        if let Some(told) = &mut self.on_dead_letter {
             told(&aside);
-        } else if locked(&self.work.told).report.set_aside.len() >= ASIDE {
+        } else if locked(&self.work.told).report.dead_letters.len() >= ASIDE {
             return Err(Error::stopped(format!(
-                "{ASIDE} events are set aside, and there would be one more: {aside}; take_set_aside makes room"
+                "{ASIDE} events are set aside, and there would be one more: {aside}; take_dead_letters makes room"
             )));
         }
-        let set_aside = &mut locked(&self.work.told).report.set_aside;
+        let dead_letters = &mut locked(&self.work.told).report.dead_letters;
         // Those that go have been told.
-        let more = (set_aside.len() + 1).saturating_sub(ASIDE);
-        set_aside.drain(..more);
-        set_aside.push(aside);
+        let more = (dead_letters.len() + 1).saturating_sub(ASIDE);
+        dead_letters.drain(..more);
+        dead_letters.push(aside);
         Ok(Outcome::SetAside)
     }
 
     /// Why it failed, if it did.
-    fn attempt(&mut self, occurrence: &Occurrence) -> Option<String> {
+    fn attempt(&mut self, occurrence: &EventContext) -> Option<String> {
         // What it leaves half-done is its own: it is told that a panic does not end it.
         match catch_unwind(AssertUnwindSafe(|| (self.handle)(occurrence).failure())) {
             Ok(failure) => failure,
@@ -331,8 +340,8 @@ impl Handler {
     }
 
     /// The events that were set aside since the last time; there is room for others then.
-    pub fn take_set_aside(&self) -> Vec<SetAside> {
-        std::mem::take(&mut locked(&self.work.told).report.set_aside)
+    pub fn take_dead_letters(&self) -> Vec<DeadLetter> {
+        std::mem::take(&mut locked(&self.work.told).report.dead_letters)
     }
 
     /// Whether it is told of no more events: it was ended, its subscription came to its end, or the database is closed.

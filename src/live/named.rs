@@ -1,4 +1,4 @@
-//! Named subscriptions: the database keeps how far they are.
+//! Durable subscriptions: the database keeps how far they are.
 
 use std::fmt;
 use std::thread;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use super::handler::Handling;
+use super::handler::HandlerBuilder;
 #[cfg(feature = "async")]
-use super::stream::Deliveries;
+use super::stream::DeliveryStream;
 use super::subscribe::{Delivery, Subscription};
 use crate::entity::{Name, Position};
 use crate::error::{Error, Result, shorten};
 use crate::store::cursor::{Attached, Cursor, Follower};
-use crate::store::place::Place;
+use crate::store::place::SubscriptionCursor;
 
 /// No name is longer, in bytes.
 const LONGEST: usize = 255;
@@ -30,27 +30,27 @@ const LONGEST: usize = 255;
 ///     db.append(NewEvent::new("Order.paid").on(("Order", order)))?;
 /// }
 /// let paid: Pattern = "Order.paid".parse()?;
-/// let mut billing = db.subscribe(paid.clone()).from_start().named("billing")?;
+/// let mut billing = db.subscribe(paid.clone()).from_start().durable("billing")?;
 /// let Some(Ok(Delivery::Event(first))) = billing.next() else { panic!() };
 /// billing.acknowledge(first.position)?;
 /// assert!(matches!(billing.next(), Some(Ok(Delivery::Event(second))) if second.position.0 == 2));
 /// drop(billing);
 ///
 /// // What was not acknowledged comes again.
-/// let mut billing = db.subscribe(paid).named("billing")?;
+/// let mut billing = db.subscribe(paid).durable("billing")?;
 /// assert!(matches!(billing.next(), Some(Ok(Delivery::Event(second))) if second.position.0 == 2));
 /// # Ok::<(), bygone::Error>(())
 /// ```
 #[must_use = "nothing is delivered before it is asked for"]
-pub struct Named {
+pub struct DurableSubscription {
     subscription: Subscription,
-    place: Place,
+    place: SubscriptionCursor,
 }
 
-/// What the one who reads a named subscription holds.
+/// What the one who reads a durable subscription holds.
 #[derive(Debug)]
 pub(super) struct Seat {
-    pub place: Place,
+    pub place: SubscriptionCursor,
     _attached: Attached,
 }
 
@@ -63,7 +63,7 @@ impl Subscription {
     /// [`Error::Invalid`] if there is one of that name that is of other events, if it is said again that it begins behind an event, or if
     /// its place is beyond the head: the message tells its place, and `DROP SUBSCRIPTION` ends it. [`Error::Conflict`] while somebody else reads it; [`Error::Stopped`] where the database
     /// was opened for reading only.
-    pub fn named(self, name: &str) -> Result<Named> {
+    pub fn durable(self, name: &str) -> Result<DurableSubscription> {
         let mut subscription = self.checked()?;
         if name.is_empty() || name.len() > LONGEST {
             let found = if name.is_empty() { "''".to_owned() } else { shorten(name) };
@@ -112,25 +112,25 @@ impl Subscription {
                 subscription = subscription.after(at);
             }
         }
-        let place = Place::new(shared, name);
+        let place = SubscriptionCursor::new(shared, name);
         subscription.seat = Some(Seat { place: place.clone(), _attached: attached });
-        Ok(Named { subscription, place })
+        Ok(DurableSubscription { subscription, place })
     }
 }
 
-impl Named {
-    /// Everything up to this position is done. See [`Place::acknowledge`].
+impl DurableSubscription {
+    /// Everything up to this position is done. See [`SubscriptionCursor::acknowledge`].
     pub fn acknowledge(&self, position: Position) -> Result<()> {
         self.place.acknowledge(position)
     }
 
-    /// Everything up to this position is done, and that is durable. See [`Place::acknowledge_durably`].
+    /// Everything up to this position is done, and that is durable. See [`SubscriptionCursor::acknowledge_durably`].
     pub fn acknowledge_durably(&self, position: Position) -> Result<()> {
         self.place.acknowledge_durably(position)
     }
 
-    /// Its place, to be acknowledged where its events are dealt with.
-    pub fn place(&self) -> Place {
+    /// Its cursor, to acknowledge events wherever they are dealt with.
+    pub fn cursor(&self) -> SubscriptionCursor {
         self.place.clone()
     }
 
@@ -144,24 +144,24 @@ impl Named {
         self.subscription.has_ended()
     }
 
-    /// Delivers on a channel: see [`Subscription::channel`]. What was dealt with is acknowledged by its [`place`](Self::place).
+    /// Delivers on a channel: see [`Subscription::channel`]. What was dealt with is acknowledged by its [`cursor`](Self::cursor).
     pub fn channel(self, capacity: usize) -> Result<Receiver<Result<Delivery>>> {
         self.subscription.channel(capacity)
     }
 
-    /// Delivers to whoever awaits it: see [`Subscription::stream`]. What was dealt with is acknowledged by its [`place`](Self::place).
+    /// Delivers to whoever awaits it: see [`Subscription::stream`]. What was dealt with is acknowledged by its [`cursor`](Self::cursor).
     #[cfg(feature = "async")]
-    pub fn stream(self) -> Result<Deliveries> {
+    pub fn stream(self) -> Result<DeliveryStream> {
         self.subscription.stream()
     }
 
     /// A handler of what this delivers. It acknowledges what went well, and what was set aside.
-    pub fn handler(self) -> Handling {
+    pub fn handler(self) -> HandlerBuilder {
         self.subscription.handler()
     }
 }
 
-impl Iterator for Named {
+impl Iterator for DurableSubscription {
     type Item = Result<Delivery>;
 
     fn next(&mut self) -> Option<Result<Delivery>> {
@@ -169,8 +169,8 @@ impl Iterator for Named {
     }
 }
 
-impl fmt::Debug for Named {
+impl fmt::Debug for DurableSubscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Named({}, {:?})", self.place.name(), self.subscription)
+        write!(f, "DurableSubscription({}, {:?})", self.place.name(), self.subscription)
     }
 }

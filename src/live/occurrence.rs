@@ -10,20 +10,21 @@ use crate::cancel::Cancel;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
-use crate::exec::{self, State};
+use crate::exec::{self, EntityState};
 use crate::plan::Replay;
 use crate::store::Shared;
 use crate::store::group::Group;
 
-/// An event that a [handler](crate::Handler) is told of. What it knows of the event is that of an [`Event`].
+/// An event that a [handler](crate::react::Handler) is told of. What it knows of the event is that of an [`Event`].
 ///
 /// What is appended by it is caused by the event, and belongs to the chain of its causes.
 ///
 /// ```
 /// use std::time::Duration;
-/// use bygone::{Cause, Db, Delivery, NewEvent, Pattern, Position};
+/// use bygone::append::Cause;
+/// use bygone::{Db, Delivery, NewEvent, Position};
 /// let db = Db::in_memory()?;
-/// let mut sent = db.subscribe("Parcel.sent".parse::<Pattern>()?);
+/// let mut sent = db.subscribe("Parcel.sent");
 /// let handler = db.on("Order.paid", |event| {
 ///     assert_eq!(event.before()?.state.get("paid"), None);
 ///     assert_eq!(event.state()?.state.get("paid"), Some(&true.into()));
@@ -35,16 +36,16 @@ use crate::store::group::Group;
 /// assert_eq!(parcel.cause, Some(Cause::Event(Position(1))));
 /// # Ok::<(), bygone::Error>(())
 /// ```
-pub struct Occurrence {
+pub struct EventContext {
     event: Event,
     shared: Arc<Shared>,
     actor: Option<Entity>,
     end: Cancel,
 }
 
-impl Occurrence {
-    pub(super) fn new(event: Event, shared: Arc<Shared>, actor: Option<Entity>, end: Cancel) -> Occurrence {
-        Occurrence { event, shared, actor, end }
+impl EventContext {
+    pub(super) fn new(event: Event, shared: Arc<Shared>, actor: Option<Entity>, end: Cancel) -> EventContext {
+        EventContext { event, shared, actor, end }
     }
 
     /// The event.
@@ -57,16 +58,16 @@ impl Occurrence {
     /// # Errors
     /// [`Error::Invalid`] for an event without a target; [`Error::Unfoldable`] where one of the events up to it has no meaning by the
     /// definition.
-    pub fn state(&self) -> Result<State> {
+    pub fn state(&self) -> Result<EntityState> {
         self.state_through(self.event.position.0)
     }
 
     /// What its target was just before it. See [`state`](Self::state).
-    pub fn before(&self) -> Result<State> {
+    pub fn before(&self) -> Result<EntityState> {
         self.state_through(self.event.position.0 - 1)
     }
 
-    fn state_through(&self, position: u64) -> Result<State> {
+    fn state_through(&self, position: u64) -> Result<EntityState> {
         let Some(target) = &self.event.target else {
             let found = format!("{} at {}, which has none", self.event.kind, self.event.position);
             return Err(Error::invalid("the state of an event's target", "an event with a target", found));
@@ -82,20 +83,20 @@ impl Occurrence {
 
     /// Appends an event that this one caused; returns when it is durable.
     ///
-    /// A handler is told of an event again if it fails, and a [named](crate::Named) one perhaps after a crash: with a
+    /// A handler is told of an event again if it fails, and a [durable](crate::react::DurableSubscription) one perhaps after a crash: with a
     /// [key](NewEvent::key) that is made of the event's position, what it appends is there once all the same.
     pub fn append(&self, event: NewEvent) -> Result<Event> {
-        let events = self.emit_all([event])?;
+        let events = self.append_all([event])?;
         events.into_iter().next().ok_or_else(|| Error::corrupt("the answer to an append", "no event"))
     }
 
     /// Appends events that this one caused, all or none; returns when they are durable.
-    pub fn emit_all(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
+    pub fn append_all(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
         self.commit(events, None)
     }
 
     /// The same once: under this key the first outcome is given back, and nothing is written.
-    pub fn emit_all_once(&self, key: &str, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
+    pub fn append_once(&self, key: &str, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
         self.commit(events, Some(key.to_owned()))
     }
 
@@ -114,7 +115,7 @@ impl Occurrence {
     }
 }
 
-impl Deref for Occurrence {
+impl Deref for EventContext {
     type Target = Event;
 
     fn deref(&self) -> &Event {
@@ -122,8 +123,8 @@ impl Deref for Occurrence {
     }
 }
 
-impl fmt::Debug for Occurrence {
+impl fmt::Debug for EventContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Occurrence").field(&self.event).finish()
+        f.debug_tuple("EventContext").field(&self.event).finish()
     }
 }

@@ -21,7 +21,7 @@ const AHEAD: usize = 64;
 
 /// A subscription as a `Stream`: [`Subscription::stream`]. Dropping it ends the subscription.
 #[must_use = "nothing is delivered before it is polled"]
-pub struct Deliveries {
+pub struct DeliveryStream {
     buffer: Arc<Buffer>,
     end: Cancel,
 }
@@ -47,7 +47,7 @@ impl Subscription {
     /// nobody else.
     ///
     /// ```
-    /// use bygone::{Db, Delivery, NewEvent, Pattern};
+    /// use bygone::{Db, Delivery, NewEvent};
     /// use std::future::poll_fn;
     /// # use std::{pin::{pin, Pin}, sync::Arc, task::{Context, Poll, Wake, Waker}, thread};
     /// # use futures_core::Stream;
@@ -67,14 +67,14 @@ impl Subscription {
     /// # }
     /// let db = Db::in_memory()?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
-    /// let mut orders = db.subscribe("Order.*".parse::<Pattern>()?).from_start().stream()?;
+    /// let mut orders = db.subscribe("Order.*").from_start().stream()?;
     /// block_on(async {
     ///     let first = poll_fn(|context| Pin::new(&mut orders).poll_next(context)).await; // orders.next().await
     ///     assert!(matches!(first, Some(Ok(Delivery::Event(event))) if event.kind.as_str() == "Order.paid"));
     /// });
     /// # Ok::<(), bygone::Error>(())
     /// ```
-    pub fn stream(self) -> Result<Deliveries> {
+    pub fn stream(self) -> Result<DeliveryStream> {
         let end = Cancel::new();
         let subscription = self.checked()?.cancelled_by(&end);
         let buffer = Arc::new(Buffer::default());
@@ -82,7 +82,7 @@ impl Subscription {
         let body = move || pump.run(subscription);
         let thread = thread::Builder::new().name("bygone-subscription".to_owned()).spawn(body);
         thread.map_err(|e| Error::io("starting a subscription", e))?;
-        Ok(Deliveries { buffer, end })
+        Ok(DeliveryStream { buffer, end })
     }
 }
 
@@ -128,7 +128,7 @@ impl Buffer {
     }
 }
 
-impl Stream for Deliveries {
+impl Stream for DeliveryStream {
     type Item = Result<Delivery>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
@@ -149,7 +149,7 @@ impl Stream for Deliveries {
     }
 }
 
-impl Drop for Deliveries {
+impl Drop for DeliveryStream {
     fn drop(&mut self) {
         self.end.cancel();
         let mut inner = locked(&self.buffer.inner);
@@ -160,9 +160,9 @@ impl Drop for Deliveries {
     }
 }
 
-impl fmt::Debug for Deliveries {
+impl fmt::Debug for DeliveryStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = locked(&self.buffer.inner);
-        write!(f, "Deliveries({} ahead)", inner.deliveries.len())
+        write!(f, "DeliveryStream({} ahead)", inner.deliveries.len())
     }
 }

@@ -43,11 +43,11 @@ pub enum Delivery {
 ///
 /// ```
 /// use std::time::Duration;
-/// use bygone::{Db, Delivery, NewEvent, Pattern};
+/// use bygone::{Db, Delivery, NewEvent};
 /// let db = Db::in_memory()?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
 ///
-/// let mut orders = db.subscribe("Order.*".parse::<Pattern>()?).from_start();
+/// let mut orders = db.subscribe("Order.*").from_start();
 /// assert!(matches!(orders.next(), Some(Ok(Delivery::Event(_)))));
 /// assert!(matches!(orders.next(), Some(Ok(Delivery::CaughtUp(_)))));
 /// assert!(orders.next_timeout(Duration::from_millis(1)).is_none());
@@ -253,7 +253,8 @@ impl Subscription {
         self
     }
 
-    fn wrong(mut self, error: Error) -> Subscription {
+    /// Tells this instead of the first delivery, unless something else is told already.
+    pub(crate) fn wrong(mut self, error: Error) -> Subscription {
         self.fault.get_or_insert(error);
         self
     }
@@ -300,9 +301,9 @@ impl Subscription {
     /// delivery; cancel it to end it at once.
     ///
     /// ```
-    /// use bygone::{Db, Delivery, NewEvent, Pattern};
+    /// use bygone::{Db, Delivery, NewEvent};
     /// let db = Db::in_memory()?;
-    /// let orders = db.subscribe("Order.*".parse::<Pattern>()?).channel(16)?;
+    /// let orders = db.subscribe("Order.*").channel(16)?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
     /// crossbeam_channel::select! {
     ///     recv(orders) -> delivery => assert!(matches!(delivery.unwrap()?, Delivery::CaughtUp(_) | Delivery::Event(_))),

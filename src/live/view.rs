@@ -224,13 +224,12 @@ mod tests {
     use crate::cancel::Cancel;
     use crate::db::Db;
     use crate::exec::Row;
-    use crate::plan::Parameters;
     use crate::store::{Durability, Options};
     use crate::time::{Clock, Timestamp};
     use crate::value::Value;
 
     fn run(db: &Db, text: &str) {
-        db.query(text, &Parameters::new()).unwrap().rows.for_each(|row| drop(row.unwrap()));
+        db.query(text).unwrap().rows.for_each(|row| drop(row.unwrap()));
     }
 
     fn line(row: Row) -> String {
@@ -255,7 +254,7 @@ mod tests {
         paid("a", 1);
         paid("b", 2);
         let cancel = Cancel::new();
-        let subscribe = |text: &str| db.query_with(text, &Parameters::new(), &cancel).unwrap().rows;
+        let subscribe = |text: &str| db.cancelled_by(&cancel).query(text).unwrap().rows;
         let mut rows = subscribe("SUBSCRIBE VIEW v");
         let told = [r#"{"c":"a","sum":1}"#, r#"{"c":"b","sum":2}"#, r#"{"mark":"caughtUp","position":3}"#];
         assert_eq!(next(&mut rows, 3), told);
@@ -292,13 +291,13 @@ mod tests {
         let waiting = std::thread::spawn(move || rows.next().is_none());
         cancel.cancel();
         assert!(waiting.join().unwrap());
-        assert_eq!(db.query("SUBSCRIBE VIEW orders UNTIL NOW", &Parameters::new()).unwrap().rows.count(), 0);
+        assert_eq!(db.query("SUBSCRIBE VIEW orders UNTIL NOW").unwrap().rows.count(), 0);
     }
 
     #[test]
     fn a_swap_is_told_though_nothing_happens_and_all_before_it_is_void() {
         let db = Db::in_memory().unwrap();
-        let subscribe = |text: &str| db.query(text, &Parameters::new()).unwrap().rows;
+        let subscribe = |text: &str| db.query(text).unwrap().rows;
         let settle = || assert!(db.wait_for_indexes(Duration::from_secs(60)).unwrap());
         run(&db, "EMIT Order.paid 1 {n: 1}");
         run(&db, "EMIT Order.paid 2 {n: 5}");
@@ -327,7 +326,7 @@ mod tests {
         for n in 0..20 {
             run(&db, &format!("EMIT Order.paid 1 {{n: {n}}}"));
         }
-        let rows = db.query("SUBSCRIBE VIEW v UNTIL #20", &Parameters::new()).unwrap().rows;
+        let rows = db.query("SUBSCRIBE VIEW v UNTIL #20").unwrap().rows;
         let told: Vec<String> =
             rows.map(|row| line(row.unwrap())).filter(|row| !row.contains("mark")).collect();
         assert_eq!(told.len(), 19);
@@ -340,8 +339,7 @@ mod tests {
         let clock = Clock::new(move || Timestamp::from_millis(clock.load(Ordering::SeqCst)));
         let db = Options::new().clock(clock).in_memory().unwrap();
         run(&db, "DEFINE VIEW v AS EVENTS 'Order.*' SELECT data.n AS n");
-        let rows =
-            db.query("SUBSCRIBE VIEW v UNTIL '1970-01-01T00:00:02Z'", &Parameters::new()).unwrap().rows;
+        let rows = db.query("SUBSCRIBE VIEW v UNTIL '1970-01-01T00:00:02Z'").unwrap().rows;
         run(&db, "EMIT Order.paid 1 {n: 1}");
         now.store(2_000, Ordering::SeqCst);
         run(&db, "EMIT Order.paid 1 {n: 2}");
@@ -412,7 +410,7 @@ mod tests {
         run(&db, "DEFINE ENTITY Order ON paid SET n = coalesce(state.n, 0) + data.n");
         run(&db, &format!("DEFINE VIEW v AS {}", VIEWS[0]));
         let until = "SUBSCRIBE VIEW v UNTIL '1970-01-01T00:00:02Z'";
-        let rows = db.query(until, &Parameters::new()).unwrap().rows;
+        let rows = db.query(until).unwrap().rows;
         let following = std::thread::spawn(move || {
             let mut follower = Follower::default();
             rows.for_each(|row| follower.take(row.unwrap()));
@@ -432,8 +430,7 @@ mod tests {
         now.store(2_000, Ordering::SeqCst);
         run(&db, "EMIT Other.noted 1");
         let mut told = following.join().unwrap();
-        let mut read: Vec<String> =
-            db.query("READ v", &Parameters::new()).unwrap().rows.map(|row| line(row.unwrap())).collect();
+        let mut read: Vec<String> = db.query("READ v").unwrap().rows.map(|row| line(row.unwrap())).collect();
         told.sort();
         read.sort();
         assert_eq!(told, read);

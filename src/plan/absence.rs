@@ -39,7 +39,7 @@ impl Absence {
     }
 
     /// What a program says, as of a snapshot. `own` are the names of the index values that are appended with it.
-    pub fn of(said: &event::Absence, snapshot: &Snapshot, own: &[&str]) -> Result<Absence> {
+    pub fn of(said: &event::ExpectNone, snapshot: &Snapshot, own: &[&str]) -> Result<Absence> {
         said.check()?;
         if said.after > snapshot.head() {
             let expected = format!("a position of this log, up to {}", snapshot.head());

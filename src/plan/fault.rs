@@ -1,6 +1,6 @@
 //! Faults of binding: like those of parsing, they point at the text.
 
-use crate::error::{Error, Fault, shorten};
+use crate::error::{Error, SyntaxFault, shorten};
 use crate::lang::ast::Span;
 
 /// A fault at a place of a text.
@@ -14,7 +14,7 @@ pub(super) fn fault(
     let before = text.get(..span.start()).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |at| at + 1);
     let source_line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-    Error::Syntax(Box::new(Fault {
+    Error::Syntax(Box::new(SyntaxFault {
         message,
         offset: span.start(),
         length: span.end().saturating_sub(span.start()),

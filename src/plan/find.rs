@@ -8,7 +8,7 @@ use super::choose::{comparison, conjuncts};
 use super::expr::{Constant, Node, Predicate};
 use super::field::{Field, Part};
 use super::shape::Shape;
-use super::{Moment, Test, Window};
+use super::{ResolvedPoint, Test, Window};
 use crate::entity::{Entity, Name};
 use crate::error::Result;
 use crate::store::catalog::Finder;
@@ -21,8 +21,8 @@ use crate::value::Value;
 pub(crate) struct Find {
     pub kind: String,
     pub window: Window,
-    pub at: Option<Moment>,
-    pub as_of: Option<Moment>,
+    pub at: Option<ResolvedPoint>,
+    pub as_of: Option<ResolvedPoint>,
     pub predicate: Option<Predicate>,
     pub source: Candidates,
     /// How their states are come by.

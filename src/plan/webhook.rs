@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Subscription;
 use crate::error::{Error, Result};
-use crate::event::Form;
+use crate::event::EventFormat;
 
 /// `DEFINE WEBHOOK`.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub(crate) struct Webhook {
     /// Which events. Where nothing is said of where it begins: after its definition.
     pub events: Subscription,
     pub to: Url,
-    pub form: Form,
+    pub form: EventFormat,
     pub secret: Option<Secret>,
 }
 
@@ -124,11 +124,11 @@ impl fmt::Display for Secret {
 }
 
 /// Reads the form of what is sent, as `bygone export --format` calls it.
-pub(crate) fn form(text: &str) -> Result<Form> {
+pub(crate) fn form(text: &str) -> Result<EventFormat> {
     match text {
-        "events" => Ok(Form::Event),
-        "underscore" => Ok(Form::Underscore),
-        "cloudevents" => Ok(Form::CloudEvents),
+        "events" => Ok(EventFormat::Event),
+        "underscore" => Ok(EventFormat::Underscore),
+        "cloudevents" => Ok(EventFormat::CloudEvents),
         other => {
             let found = format!("'{}'", crate::error::shorten(other));
             Err(Error::invalid("AS", "'events', 'cloudevents' or 'underscore'", found))
@@ -137,11 +137,11 @@ pub(crate) fn form(text: &str) -> Result<Form> {
 }
 
 /// What a form is called.
-pub(crate) fn form_name(form: Form) -> &'static str {
+pub(crate) fn form_name(form: EventFormat) -> &'static str {
     match form {
-        Form::Event => "events",
-        Form::Underscore => "underscore",
-        Form::CloudEvents | Form::CloudEventsBatch => "cloudevents",
+        EventFormat::Event => "events",
+        EventFormat::Underscore => "underscore",
+        EventFormat::CloudEvents | EventFormat::CloudEventsBatch => "cloudevents",
     }
 }
 

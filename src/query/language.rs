@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::cancel::Cancel;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::lang::grammar::{Grammar, Node};
@@ -114,7 +113,7 @@ impl Runner {
     fn run(&self, text: &str, shown: &mut Vec<String>) -> Result<()> {
         let script = Script::parse(text)?;
         for statement in script.statements() {
-            let answer = self.db.run(statement, &parameters(), &Cancel::new())?;
+            let answer = self.db.run_with(statement, &parameters())?;
             // Every answer says as of when it is; the document shows it where that was asked for.
             let notices =
                 answer.notices.iter().filter(|n| text.contains("AS OF") || !n.starts_with("as of #"));
@@ -124,7 +123,7 @@ impl Runner {
                 let row = row?;
                 shown.push(format!("--> {}", terse(serde_json::to_string(&row).unwrap().parse().unwrap())));
                 // What is shown is acknowledged, as the shell does.
-                if let (Some(place), crate::Row::Event { event, .. }) = (&answer.place, &row) {
+                if let (Some(place), crate::Row::Event { event, .. }) = (&answer.cursor, &row) {
                     place.acknowledge(event.position)?;
                 }
             }

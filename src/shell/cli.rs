@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bygone::{Entity, ExportOptions, Form, Pattern, Position, Timestamp, Value};
+use bygone::maintain::{EventFormat, ExportOptions};
+use bygone::{Entity, Pattern, Position, Timestamp, Value};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit;
@@ -291,12 +292,12 @@ pub enum EventForm {
 }
 
 impl EventForm {
-    fn form(self) -> Form {
+    fn form(self) -> EventFormat {
         match self {
-            EventForm::Events => Form::Event,
-            EventForm::Underscore => Form::Underscore,
-            EventForm::CloudEvents => Form::CloudEvents,
-            EventForm::CloudEventsBatch => Form::CloudEventsBatch,
+            EventForm::Events => EventFormat::Event,
+            EventForm::Underscore => EventFormat::Underscore,
+            EventForm::CloudEvents => EventFormat::CloudEvents,
+            EventForm::CloudEventsBatch => EventFormat::CloudEventsBatch,
         }
     }
 }

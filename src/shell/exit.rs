@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bygone::error::Class;
+use bygone::error::ErrorClass;
 
 /// How the program ended, for a script that started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,12 +36,12 @@ impl Exit {
     }
 }
 
-impl From<Class> for Exit {
-    fn from(class: Class) -> Exit {
+impl From<ErrorClass> for Exit {
+    fn from(class: ErrorClass) -> Exit {
         match class {
-            Class::Usage => Exit::Usage,
-            Class::Refused => Exit::Refused,
-            Class::Unopenable => Exit::Unopenable,
+            ErrorClass::Usage => Exit::Usage,
+            ErrorClass::Refused => Exit::Refused,
+            ErrorClass::Unopenable => Exit::Unopenable,
             // Class may grow; what is new is at least a failure.
             _ => Exit::Failed,
         }

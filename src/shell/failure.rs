@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use bygone::error::Fault;
+use bygone::error::SyntaxFault;
 use bygone::{Error, Object};
 use serde::Serialize;
 
@@ -235,8 +235,8 @@ impl Speech {
         ));
     }
 
-    fn report(self, fault: &Fault) -> String {
-        let report = bygone::text::report(fault);
+    fn report(self, fault: &SyntaxFault) -> String {
+        let report = bygone::editor::report(fault);
         let report = harmless_lines(&report);
         let carets = |line: &str| line.trim_start().starts_with('^');
         let paint = |line: &str| match line {

@@ -5,7 +5,8 @@
 
 use std::io::{BufRead, Read};
 
-use bygone::{Error, Script};
+use bygone::Error;
+use bygone::read::Script;
 
 use super::failure::Failure;
 use super::session::{Place, Session};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bygone::{Db, Error, Parameters};
+use bygone::{Db, Error};
 
 use super::cli::{Format, Live, Opening};
 use super::failure::{Failure, Speech};
@@ -65,7 +65,7 @@ pub fn run(
 fn begun(db: &Db) -> Result<String, Failure> {
     let mut parts = Vec::new();
     for (shown, what) in [("REACTIONS", "reaction"), ("WEBHOOKS", "webhook"), ("SCHEDULES", "schedule")] {
-        let rows = match db.query(&format!("SHOW {shown}"), &Parameters::new()) {
+        let rows = match db.query(&format!("SHOW {shown}")) {
             Ok(answer) => answer.rows.count(),
             // Some can be left out of the program as it is built.
             Err(Error::Unavailable { .. }) => 0,

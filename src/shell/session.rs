@@ -3,8 +3,9 @@
 use std::io::{self, BufWriter, Stdout, Write};
 use std::time::{Duration, Instant};
 
-use bygone::error::Fault;
-use bygone::{Db, Entity, Error, Object, Parameters, Row, Script, Statement, Value};
+use bygone::error::SyntaxFault;
+use bygone::read::Script;
+use bygone::{Db, Entity, Error, Object, Parameters, Row, Statement, Value};
 
 use super::cli::{Format, Opening, Run};
 use super::exit::Exit;
@@ -249,7 +250,7 @@ impl Session {
     fn run_statement(&mut self, statement: &Statement, number: usize) -> Result<(), Failure> {
         let started = Instant::now();
         let cancel = self.signals.statement(self.limit);
-        let answer = self.db().run(statement, &self.bound, &cancel);
+        let answer = self.db().cancelled_by(&cancel).run_with(statement, &self.bound);
         // A statement that was cancelled may say so as an error; to whoever cancelled it, it is none.
         let interrupted = |error: Error| match cancel.is_cancelled() && !error.is_refused() {
             true => Failure::Interrupted,
@@ -263,7 +264,7 @@ impl Session {
         }
         let (mut rows, mut live, mut repeated) = (0, false, false);
         // How far a subscription that has a name is on its way out.
-        let (place, mut printed) = (answer.place, None);
+        let (place, mut printed) = (answer.cursor, None);
         for row in answer.rows {
             let row = match row {
                 Ok(row) => row,
@@ -343,7 +344,7 @@ impl Session {
     /// Lets a subscription that has a name go on behind what was printed, once that is out of this program.
     fn acknowledge(
         &mut self,
-        place: Option<&bygone::Place>,
+        place: Option<&bygone::react::SubscriptionCursor>,
         printed: Option<bygone::Position>,
     ) -> Result<(), Failure> {
         let Some((place, printed)) = place.zip(printed) else { return Ok(()) };
@@ -411,7 +412,7 @@ impl Session {
 fn placed(error: Error, place: Place) -> Failure {
     match error {
         Error::Syntax(fault) => {
-            let fault = Fault {
+            let fault = SyntaxFault {
                 statement: fault.statement + place.statements,
                 line: fault.line + place.lines,
                 ..*fault

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::IsTerminal;
 
-use bygone::text::{escaped, is_unseen};
+use bygone::editor::{escaped, is_unseen};
 
 /// Which streams are terminals, and which of them take colours.
 #[derive(Debug, Clone, Copy)]
@@ -183,7 +183,7 @@ mod tests {
         }
         let db = bygone::Db::in_memory().unwrap();
         let pasted = format!("EMIT A.b 1 {{x: \"{}\"}}", harmless("\u{1b}\u{202e}\u{e0041}"));
-        db.query(&pasted, &bygone::Parameters::new()).unwrap();
+        db.query(&pasted).unwrap();
         let event = db.event(bygone::Position(1)).unwrap().unwrap();
         assert_eq!(event.data.get("x"), Some("\u{1b}\u{202e}\u{e0041}".into()));
     }

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use bygone::{Db, ExportOptions, ImportOptions, Imported, Position};
+use bygone::maintain::{ExportOptions, ImportOptions, ImportReport};
+use bygone::{Db, Position};
 
 use super::cli::{Export, Import, OnConflict, Opening};
 use super::failure::{Failure, Speech};
@@ -96,7 +97,7 @@ pub fn import(
     let before = db.head().0;
     let source = Until { inner: source, signals };
     let outcome =
-        db.import(source, &options, &mut |so_far: &Imported| meter.show(so_far.added + so_far.known));
+        db.import(source, &options, &mut |so_far: &ImportReport| meter.show(so_far.added + so_far.known));
     meter.clear();
     match outcome {
         Ok(imported) => {

@@ -8,7 +8,8 @@ use std::io::{self, IsTerminal, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use bygone::{Db, Delivery, Event, Parameters, Pattern, Place, Row};
+use bygone::react::SubscriptionCursor;
+use bygone::{Db, Delivery, Event, Parameters, Pattern, Row};
 
 use super::cli::{self, Opening, Watch};
 use super::failure::{Failure, Speech};
@@ -79,7 +80,11 @@ pub fn watch(watch: &Watch, opening: &Opening, speech: Speech, signals: &Signals
 
 type Deliveries = Box<dyn Iterator<Item = bygone::Result<Delivery>>>;
 
-fn subscribe(db: &Db, watch: &Watch, signals: &Signals) -> Result<(Deliveries, Option<Place>), Failure> {
+fn subscribe(
+    db: &Db,
+    watch: &Watch,
+    signals: &Signals,
+) -> Result<(Deliveries, Option<SubscriptionCursor>), Failure> {
     let mut events = db.subscribe(watch.pattern.clone().unwrap_or_else(Pattern::all));
     let is_known = match &watch.name {
         Some(name) => is_known(db, name)?,
@@ -102,8 +107,8 @@ fn subscribe(db: &Db, watch: &Watch, signals: &Signals) -> Result<(Deliveries, O
     events = events.cancelled_by(&signals.statement(None));
     Ok(match &watch.name {
         Some(name) => {
-            let named = events.named(name)?;
-            let place = named.place();
+            let named = events.durable(name)?;
+            let place = named.cursor();
             (Box::new(named), Some(place))
         }
         None => (Box::new(events), None),
@@ -112,7 +117,7 @@ fn subscribe(db: &Db, watch: &Watch, signals: &Signals) -> Result<(Deliveries, O
 
 /// Whether the database keeps a place under this name.
 fn is_known(db: &Db, name: &str) -> Result<bool, Failure> {
-    for row in db.query("SHOW SUBSCRIPTIONS", &Parameters::new())?.rows {
+    for row in db.query("SHOW SUBSCRIPTIONS")?.rows {
         if let Row::Fields(fields) = row?
             && fields.get("name").is_some_and(|known| known.as_text() == Some(name))
         {

@@ -41,7 +41,7 @@ use crate::allowance::{Limits, Unmade};
 use crate::entity::{EventType, Name, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
-use crate::event::{Absence, codec};
+use crate::event::{ExpectNone, codec};
 pub(crate) use change::Change;
 use definition::{
     Definition, DefinitionKind, EntityDefinition, FinderDefinition, VerbDefinition, ViewDefinition,
@@ -88,7 +88,7 @@ pub(crate) trait Compile: Send + Sync {
     }
 
     /// Of events of which there must be none, as of a snapshot. `own` are the names of the index values that come with them.
-    fn absence(&self, _said: &Absence, _snapshot: &Snapshot, _own: &[&str]) -> Result<Arc<dyn Condition>> {
+    fn absence(&self, _said: &ExpectNone, _snapshot: &Snapshot, _own: &[&str]) -> Result<Arc<dyn Condition>> {
         Err(Error::stopped("nothing here understands EXPECT NONE"))
     }
 }

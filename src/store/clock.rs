@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::posting::{put, take};
 use crate::error::shorten;
-use crate::event::Vector;
+use crate::event::VectorClock;
 use crate::event::record::Record;
 
 /// How many events were made on which node.
@@ -39,7 +39,7 @@ impl Clock {
     }
 
     /// Takes in what a vector clock says: of each node the larger count.
-    pub fn merge(&mut self, vector: &Vector) {
+    pub fn merge(&mut self, vector: &VectorClock) {
         for (node, count) in vector.iter() {
             // No count is beyond what an i64 holds, and no log has as many events.
             let ahead = (count as i64).saturating_sub(i64::try_from(self.plain).unwrap_or(i64::MAX));
@@ -57,8 +57,8 @@ impl Clock {
     }
 
     /// The vector clock, as the node tells it where the plain events were made.
-    pub fn vector(&self, node: &str) -> Vector {
-        let mut vector = Vector::new();
+    pub fn vector(&self, node: &str) -> VectorClock {
+        let mut vector = VectorClock::new();
         for (node, seen) in &self.nodes {
             vector.set(node, seen.count);
         }
@@ -67,7 +67,7 @@ impl Clock {
     }
 
     /// The vector clock of the next event that is made on that node.
-    pub fn next(&self, node: &str) -> Vector {
+    pub fn next(&self, node: &str) -> VectorClock {
         let mut vector = self.vector(node);
         vector.set(node, self.count(node).saturating_add(1));
         vector
@@ -75,7 +75,7 @@ impl Clock {
 
     /// Whether the next of the entity's own events can have a vector clock, seen from a node. Made there it is the next one exactly; made
     /// elsewhere it knows of no event of that node that is not here. Else this says what was expected.
-    pub fn admits(&self, node: &str, vector: &Vector) -> Result<(), String> {
+    pub fn admits(&self, node: &str, vector: &VectorClock) -> Result<(), String> {
         let (here, said) = (self.count(node), vector.get(node));
         match said.checked_sub(here) {
             None | Some(0) => Ok(()),
@@ -121,7 +121,7 @@ impl Clock {
 }
 
 /// The vector clock of an event that its target itself has made.
-pub(crate) fn own_vector(event: &Record) -> Option<Vector> {
+pub(crate) fn own_vector(event: &Record) -> Option<VectorClock> {
     let producer = event.producer()?;
     // A text that is none is damage, which whoever reads the event whole is told of.
     producer.vector.filter(|_| event.target() == Some(producer.model))?.parse().ok()
@@ -138,7 +138,7 @@ pub(super) mod tests {
     use crate::time::Timestamp;
 
     /// An event of an order: who made it, and with which vector.
-    fn stored(producer: Option<(Entity, Vector)>) -> Vec<u8> {
+    fn stored(producer: Option<(Entity, VectorClock)>) -> Vec<u8> {
         let mut new = NewEvent::new("Order.paid").on(("Order", 1));
         if let Some((model, vector)) = producer {
             new = new.produced_by(Producer { model, version: None, vector: Some(vector) });
@@ -157,12 +157,12 @@ pub(super) mod tests {
         out
     }
 
-    fn any_vector() -> impl Strategy<Value = Vector> {
-        prop::collection::btree_map("[abc]", prop_oneof![1u64..6, 1..=Vector::MOST / 3], 1..4).prop_map(
+    fn any_vector() -> impl Strategy<Value = VectorClock> {
+        prop::collection::btree_map("[abc]", prop_oneof![1u64..6, 1..=VectorClock::MOST / 3], 1..4).prop_map(
             |counts| {
                 counts
                     .into_iter()
-                    .fold(Vector::new(), |vector, (node, count)| vector.with(&node, count).unwrap())
+                    .fold(VectorClock::new(), |vector, (node, count)| vector.with(&node, count).unwrap())
             },
         )
     }

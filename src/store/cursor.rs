@@ -1,6 +1,6 @@
 //! Cursors: where those who follow the log are in it, kept.
 //!
-//! A named subscription has one, and so has every program. All of them are in memory. A move goes into the journal with the next frame of
+//! A durable subscription has one, and so has every program. All of them are in memory. A move goes into the journal with the next frame of
 //! events ([`moves`]), and the background writes it into the tables, soon, also where there is no such frame: a crash loses the last
 //! moves at most, and what they stood for is delivered again. To make one and to drop one is durable at once, and so is a move where
 //! somebody waits for it. A cursor is never ahead of what is durable of the log.
@@ -468,13 +468,13 @@ mod tests {
 
     #[test]
     fn a_move_that_somebody_waits_for_survives_a_crash_that_comes_at_once() {
-        use crate::store::place::Place;
+        use crate::store::place::SubscriptionCursor;
         for fate in Fate::ALL {
             let disk = SimulatedDisk::new();
             let store = Store::create(path(), options(&disk)).unwrap();
             append(&store, 5);
             store.shared().create_cursor(&billing(), at(1)).unwrap();
-            let place = Place::new(store.shared().clone(), "billing");
+            let place = SubscriptionCursor::new(store.shared().clone(), "billing");
             for position in 2..=4 {
                 place.deliver(position);
                 place.acknowledge_durably(Position(position)).unwrap();
@@ -487,14 +487,14 @@ mod tests {
 
     #[test]
     fn a_place_that_is_acknowledged_is_durable_with_the_next_append() {
-        use crate::store::place::Place;
+        use crate::store::place::SubscriptionCursor;
         for fate in Fate::ALL {
             let disk = SimulatedDisk::new();
             let store = Store::create(path(), options(&disk)).unwrap();
             append(&store, 5);
             store.shared().create_cursor(&billing(), at(1)).unwrap();
             let acknowledge = |store: &Store, position| {
-                let place = Place::new(store.shared().clone(), "billing");
+                let place = SubscriptionCursor::new(store.shared().clone(), "billing");
                 place.deliver(position);
                 place.acknowledge(Position(position)).unwrap();
                 append(store, 1);

@@ -29,7 +29,8 @@ pub enum Durability {
 /// How a database is opened. The defaults are right for most.
 ///
 /// ```
-/// use bygone::{Clock, Options, Timestamp};
+/// use bygone::maintain::Clock;
+/// use bygone::{Options, Timestamp};
 /// let db = Options::new()
 ///     .cache(16 << 20)
 ///     .clock(Clock::new(|| Timestamp::from_millis(0)))
@@ -192,7 +193,7 @@ impl Options {
     /// Opens a file whose journal is gone or damaged, with all that the file itself holds and what can be read of the journal; and one
     /// beside which a journal stands that holds more than it, and is not its own any more.
     /// What was appended last may be lost, and this says that one knows. What is left of the journal is kept under other names
-    /// ([`Recovery`](crate::Recovery)).
+    /// ([`Recovery`](crate::maintain::Recovery)).
     pub fn accept_lost_journal(mut self, accept: bool) -> Options {
         self.accept_lost_journal = accept;
         self
@@ -203,14 +204,14 @@ impl Options {
     /// are not to be had. An index that misses an event because of this says so, and is built again once it is defined anew.
     ///
     /// ```
-    /// use bygone::{Db, Options, Parameters};
+    /// use bygone::{Db, Options};
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let path = folder.path().join("shop.bygone");
     /// let db = Db::create(&path)?;
-    /// db.query("DEFINE VERB Pay ON Order EMIT Order.paid", &Parameters::new())?;
+    /// db.query("DEFINE VERB Pay ON Order EMIT Order.paid")?;
     /// db.close()?;
     /// let rescue = Options::new().without_followers(true).open(&path)?;
-    /// rescue.query("DROP VERB Pay", &Parameters::new())?;
+    /// rescue.query("DROP VERB Pay")?;
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn without_followers(mut self, without: bool) -> Options {
@@ -249,10 +250,10 @@ impl Options {
     /// more ends with an error. Rows that are pulled one by one take none of it.
     ///
     /// ```
-    /// use bygone::{NewEvent, Options, Parameters};
+    /// use bygone::{NewEvent, Options};
     /// let db = Options::new().query_memory(1000).in_memory()?;
-    /// db.emit_all((0..100).map(|n| NewEvent::new("Order.paid").on(("Order", n))))?;
-    /// let count = |text: &str| Ok::<_, bygone::Error>(db.query(text, &Parameters::new())?.rows.count());
+    /// db.append_all((0..100).map(|n| NewEvent::new("Order.paid").on(("Order", n))))?;
+    /// let count = |text: &str| Ok::<_, bygone::Error>(db.query(text)?.rows.count());
     /// assert_eq!(count("EVENTS ORDER BY target.id LIMIT 5")?, 5);
     /// assert!(count("EVENTS ORDER BY target.id").is_err());
     /// # Ok::<(), bygone::Error>(())
@@ -270,8 +271,8 @@ impl Options {
     /// use bygone::{Options, Parameters};
     /// let db = Options::new().max_statement(100).in_memory()?;
     /// let text = format!("EMIT Note.made 1 {{text: '{}'}}", "x".repeat(100));
-    /// assert!(db.query(&text, &Parameters::new()).is_err());
-    /// db.query("EMIT Note.made 1 {text: $text}", &Parameters::new().set("text", "x".repeat(100)))?;
+    /// assert!(db.query(&text).is_err());
+    /// db.query_with("EMIT Note.made 1 {text: $text}", &Parameters::new().set("text", "x".repeat(100)))?;
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn max_statement(mut self, bytes: usize) -> Options {
@@ -347,10 +348,10 @@ impl Options {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use bygone::{Delivery, NewEvent, Options, Parameters, Pattern};
+    /// use bygone::{Delivery, NewEvent, Options};
     /// let db = Options::new().live(true).in_memory()?;
-    /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)", &Parameters::new())?;
-    /// let mails = db.subscribe("Mail.*".parse::<Pattern>()?);
+    /// db.query("DEFINE REACTION thank ON 'Order.paid' DO EMIT Mail.requested (target.id)")?;
+    /// let mails = db.subscribe("Mail.*");
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
     /// let mut mails = mails.filter_map(|delivery| match delivery {
     ///     Ok(Delivery::Event(mail)) => Some(mail),

@@ -1,4 +1,4 @@
-//! Places: how far a named subscription is, as whoever reads it says.
+//! Cursors of durable subscriptions: how far each is, as whoever reads it says.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,12 +9,13 @@ use super::cursor::{Cursor, Follower};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
-/// The place of a [named subscription](crate::Named), to be acknowledged from wherever its events are dealt with. Clones are one place.
+/// How far a [durable subscription](crate::react::DurableSubscription) is: events are acknowledged here, wherever they are dealt with.
+/// Clones are one cursor.
 ///
 /// It goes forward only. It is kept by the database, and written soon, with others; a crash loses the last moves at most, and their
 /// events are delivered again.
 #[derive(Clone)]
-pub struct Place(Arc<Inner>);
+pub struct SubscriptionCursor(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
@@ -28,13 +29,20 @@ struct Inner {
     looked: AtomicU64,
 }
 
-impl Place {
-    pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Place {
+impl SubscriptionCursor {
+    pub(crate) fn new(shared: Arc<Shared>, name: &str) -> SubscriptionCursor {
         let follower = Follower::Subscription(name.to_owned());
         let (delivered, looked) = (AtomicU64::new(0), AtomicU64::new(0));
         // Where it was dropped just now, it is none that there will be.
         let birth = shared.cursors.birth(&follower).unwrap_or(u64::MAX);
-        Place(Arc::new(Inner { shared, name: name.to_owned(), follower, birth, delivered, looked }))
+        SubscriptionCursor(Arc::new(Inner {
+            shared,
+            name: name.to_owned(),
+            follower,
+            birth,
+            delivered,
+            looked,
+        }))
     }
 
     /// The name of the subscription.
@@ -128,8 +136,8 @@ impl Place {
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for SubscriptionCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Place").field(&self.0.name).finish()
+        f.debug_tuple("SubscriptionCursor").field(&self.0.name).finish()
     }
 }

@@ -9,12 +9,12 @@ use crate::entity::{Name, Position};
 ///
 /// ```
 /// use std::sync::mpsc;
-/// use bygone::{NewEvent, Options, Parameters};
+/// use bygone::{NewEvent, Options};
 /// let (sender, reports) = mpsc::channel();
 /// let options = Options::new().live(true).reports(move |report| drop(sender.send(report.to_string())));
 /// let db = options.in_memory()?;
-/// db.query("DEFINE VERB Ship ON Order REQUIRE state.stock > 0", &Parameters::new())?;
-/// db.query("DEFINE REACTION ship ON 'Order.paid' DO PERFORM Ship Order (target.id)", &Parameters::new())?;
+/// db.query("DEFINE VERB Ship ON Order REQUIRE state.stock > 0")?;
+/// db.query("DEFINE REACTION ship ON 'Order.paid' DO PERFORM Ship Order (target.id)")?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
 /// assert!(reports.recv().expect("a report").starts_with("reaction ship: refused at #3: "));
 /// # Ok::<(), bygone::Error>(())

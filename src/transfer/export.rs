@@ -5,17 +5,18 @@ use std::io::Write;
 use crate::db::Db;
 use crate::entity::Position;
 use crate::error::{Error, Result, shorten};
-use crate::event::{Cause, Event, Form, codec, is_uri_reference, write_form};
+use crate::event::{Cause, Event, EventFormat, codec, is_uri_reference, write_form};
 use crate::pattern::Pattern;
 use crate::store::snapshot::{Direction, Snapshot};
 
 /// How an export is done.
 ///
 /// ```
-/// use bygone::{Db, ExportOptions, Form, ImportOptions, NewEvent};
+/// use bygone::maintain::{EventFormat, ExportOptions, ImportOptions};
+/// use bygone::{Db, NewEvent};
 /// let db = Db::in_memory()?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 42)).member("amount", 10))?;
-/// let options = ExportOptions::new().form(Form::CloudEventsBatch).pattern("Order.*".parse()?);
+/// let options = ExportOptions::new().form(EventFormat::CloudEventsBatch).pattern("Order.*".parse()?);
 /// let mut batch = Vec::new();
 /// db.export(options, &mut batch, &mut |_| {})?;
 /// // The form is known again by what is read.
@@ -25,7 +26,7 @@ use crate::store::snapshot::{Direction, Snapshot};
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct ExportOptions {
-    form: Form,
+    form: EventFormat,
     pattern: Option<Pattern>,
     source: Option<String>,
 }
@@ -37,7 +38,7 @@ impl ExportOptions {
     }
 
     /// How events are written.
-    pub fn form(mut self, form: Form) -> ExportOptions {
+    pub fn form(mut self, form: EventFormat) -> ExportOptions {
         self.form = form;
         self
     }
@@ -120,7 +121,7 @@ impl Db {
 /// An export under way.
 struct Writer<'o> {
     snapshot: &'o Snapshot,
-    form: Form,
+    form: EventFormat,
     source: String,
     written: u64,
     output: &'o mut dyn Write,
@@ -128,20 +129,20 @@ struct Writer<'o> {
 
 impl Writer<'_> {
     fn write(&mut self, event: &Event) -> Result<()> {
-        if self.form == Form::CloudEventsBatch {
+        if self.form == EventFormat::CloudEventsBatch {
             self.text(if self.written == 0 { "[\n" } else { ",\n" })?;
         }
         let cause = self.cause(event)?;
         match (self.form, &cause) {
             // As it serializes, without a detour.
-            (Form::Event, None) => serde_json::to_writer(&mut *self.output, event),
+            (EventFormat::Event, None) => serde_json::to_writer(&mut *self.output, event),
             (form, cause) => {
                 let cause = cause.as_ref().map(|(kind, id)| (kind.as_str(), id.as_str()));
                 serde_json::to_writer(&mut *self.output, &write_form(event, form, &self.source, cause)?)
             }
         }
         .map_err(|e| failed(e.into()))?;
-        if self.form != Form::CloudEventsBatch {
+        if self.form != EventFormat::CloudEventsBatch {
             self.text("\n")?;
         }
         self.written += 1;
@@ -156,7 +157,7 @@ impl Writer<'_> {
     }
 
     fn end(&mut self) -> Result<()> {
-        if self.form == Form::CloudEventsBatch {
+        if self.form == EventFormat::CloudEventsBatch {
             self.text(if self.written == 0 { "[]\n" } else { "\n]\n" })?;
         }
         self.output.flush().map_err(failed)

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// What became of a verb.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Performed {
+pub struct PerformOutcome {
     /// The events that it made.
     pub events: Vec<Event>,
     /// The key was known: these are the events of the first time, and nothing was written.
@@ -23,7 +23,7 @@ pub struct Performed {
 /// A verb on its way: [`Db::perform`].
 #[derive(Debug)]
 #[must_use = "nothing happens before it is run"]
-pub struct Performing<'db> {
+pub struct PerformBuilder<'db> {
     db: &'db Db,
     verb: String,
     target: Entity,
@@ -32,40 +32,40 @@ pub struct Performing<'db> {
 }
 
 impl Db {
-    /// A verb to be [performed](Performing::run) on an entity: one that is defined in the log, or [added](Db::add_verb).
+    /// A verb to be [performed](PerformBuilder::run) on an entity: one that is defined in the log, or [added](Db::add_verb).
     ///
     /// It is decided at the moment of commit, by all that was committed before, however many callers there are.
     ///
     /// ```
-    /// use bygone::{Db, Error, Parameters};
+    /// use bygone::{Db, Error};
     /// let db = Db::in_memory()?;
     /// for text in [
     ///     "DEFINE VERB Approve ON Document BY User REQUIRE state.status = 'submitted' ELSE 'not submitted yet'",
     ///     "EMIT Document.drafted 42 {status: 'draft'}",
     /// ] {
-    ///     db.query(text, &Parameters::new())?;
+    ///     db.query(text)?;
     /// }
     /// let approve = || db.perform("Approve", ("Document", 42)).by(("User", 7)).member("note", "ok").run();
     /// match approve() {
     ///     Err(Error::Refused(refusal)) => assert_eq!(refusal.why, "not submitted yet"),
     ///     other => panic!("{other:?}"),
     /// }
-    /// db.query("EMIT Document.submitted 42 {status: 'submitted'}", &Parameters::new())?;
+    /// db.query("EMIT Document.submitted 42 {status: 'submitted'}")?;
     /// let approved = &approve()?.events[0];
     /// assert_eq!((approved.kind.as_str(), approved.data.to_string()), ("Document.approved", r#"{"note":"ok"}"#.into()));
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn perform(&self, verb: &str, target: impl Into<Entity>) -> Performing<'_> {
+    pub fn perform(&self, verb: &str, target: impl Into<Entity>) -> PerformBuilder<'_> {
         let said = NewEvent::new("$verb.performed");
         let said = match self.actor() {
             Some(actor) => said.by(actor),
             None => said,
         };
-        Performing { db: self, verb: verb.to_owned(), target: target.into(), said }
+        PerformBuilder { db: self, verb: verb.to_owned(), target: target.into(), said }
     }
 }
 
-impl Performing<'_> {
+impl PerformBuilder<'_> {
     /// The arguments: any serde type with the form of a JSON object.
     pub fn data<T: Serialize + ?Sized>(self, data: &T) -> Self {
         self.saying(|said| said.data(data))
@@ -118,7 +118,7 @@ impl Performing<'_> {
     }
 
     fn saying(self, say: impl FnOnce(NewEvent) -> NewEvent) -> Self {
-        Performing { said: say(self.said), ..self }
+        PerformBuilder { said: say(self.said), ..self }
     }
 
     /// Performs it. Returns when its events are durable.
@@ -126,7 +126,7 @@ impl Performing<'_> {
     /// # Errors
     /// [`Error::Refused`](crate::Error::Refused) if the verb refuses, [`Error::Conflict`](crate::Error::Conflict) if a guard does not
     /// hold or the key was used for something else: nothing is written then.
-    pub fn run(self) -> Result<Performed> {
+    pub fn run(self) -> Result<PerformOutcome> {
         self.said.checked()?;
         self.target.check()?;
         let store = self.db.store();
@@ -146,6 +146,6 @@ impl Performing<'_> {
         let group = Group { performs: vec![(0, perform)], key, ..Group::default() };
         let Outcome { events, repeated } = store.append(group)?;
         let decode = |(position, bytes)| codec::decode(Position(position), bytes);
-        Ok(Performed { events: events.into_iter().map(decode).collect::<Result<_>>()?, repeated })
+        Ok(PerformOutcome { events: events.into_iter().map(decode).collect::<Result<_>>()?, repeated })
     }
 }

@@ -34,7 +34,7 @@ impl Writer for &Db {
     fn append(&mut self, events: &[Sample]) -> Result<()> {
         match events {
             [event] => drop(Db::append(self, new_event(event))?),
-            events => drop(self.emit_all(events.iter().map(new_event))?),
+            events => drop(self.append_all(events.iter().map(new_event))?),
         }
         Ok(())
     }

@@ -142,7 +142,7 @@ fn fill(shape: Shape, size: u64, path: &Path) -> Result<()> {
     let mut next = 1;
     while next <= size {
         let end = (next + BATCH as u64).min(size + 1);
-        db.emit_all((next..end).map(|event| {
+        db.append_all((next..end).map(|event| {
             let before = shape.late.filter(|(every, _)| event % every == 0).map_or(0, |(_, seconds)| seconds);
             NewEvent::new("Account.deposited")
                 .on(("Account", 1))

@@ -112,7 +112,7 @@ fn fill_bygone(size: u64, path: &Path, definitions: &[&str], name: &str) -> Resu
         rows(&db, definition)?;
     }
     each(size, |batch| {
-        db.emit_all(batch.iter().map(|(id, happened, actor)| happened.event(*id, *actor)))?;
+        db.append_all(batch.iter().map(|(id, happened, actor)| happened.event(*id, *actor)))?;
         Ok(())
     })?;
     db.close()?;
@@ -197,7 +197,7 @@ fn define_later(size: u64, path: &Path) -> Result<()> {
 
 fn is_told(db: &Db, question: &str, what: &str) -> Result<bool> {
     let mut found = false;
-    for row in db.query(&format!("EXPLAIN {question}"), &bygone::Parameters::new())?.rows {
+    for row in db.query(&format!("EXPLAIN {question}"))?.rows {
         found |= serde_json::to_string(&row?)?.contains(what);
     }
     Ok(found)
@@ -280,7 +280,7 @@ fn ask(arguments: &Arguments, path: &Path, folder: &Path) -> Result<()> {
             let events: Vec<_> = (0..BATCH)
                 .map(|_| (1 + random.below(arguments.size), Happened::new(1, &mut random), 0))
                 .collect();
-            db.emit_all(events.iter().map(|(id, happened, actor)| happened.event(*id, *actor)))?;
+            db.append_all(events.iter().map(|(id, happened, actor)| happened.event(*id, *actor)))?;
             if !beside {
                 continue;
             }

@@ -1,6 +1,7 @@
 //! Aggregates: an entity's events, folded into a type of Rust.
 
-use bygone::{Aggregate, Db, Event, NewEvent, Snapshots};
+use bygone::project::SnapshotPolicy;
+use bygone::{Aggregate, Db, Event, NewEvent};
 use serde::{Deserialize, Serialize};
 
 use super::slice;
@@ -63,8 +64,8 @@ impl Aggregate for Kept {
         Ok(())
     }
 
-    fn snapshots() -> Option<Snapshots<Kept>> {
-        Some(Snapshots::named("kept-1").every(100))
+    fn snapshots() -> Option<SnapshotPolicy<Kept>> {
+        Some(SnapshotPolicy::named("kept-1").every(100))
     }
 }
 
@@ -83,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let db = Db::create(&path)?;
     let mut random = Random(5);
     for _ in 0..EVENTS / BATCH as u64 {
-        db.emit_all((0..BATCH).map(|_| {
+        db.append_all((0..BATCH).map(|_| {
             let kind = if random.below(3) == 0 { "Account.withdrawn" } else { "Account.deposited" };
             let note = format!("{:016x} leave it with the neighbours", random.next());
             NewEvent::new(kind).on(("Account", 1)).member("amount", random.below(1000)).member("note", note)
@@ -93,9 +94,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let db = Db::open(&path)?;
     type Ask = fn(&Db) -> Result<u64>;
     let ways: [(&str, Ask); 3] = [
-        ("each event parsed", |db| Ok(db.replay::<Whole>(1)?.0.notes as u64)),
-        ("events not looked into", |db| Ok(db.replay::<Counted>(1)?.0 as u64)),
-        ("with snapshots", |db| Ok(db.replay::<Kept>(1)?.0.notes as u64)),
+        ("each event parsed", |db| Ok(db.aggregate::<Whole>(1)?.0.notes as u64)),
+        ("events not looked into", |db| Ok(db.aggregate::<Counted>(1)?.0 as u64)),
+        ("with snapshots", |db| Ok(db.aggregate::<Kept>(1)?.0.notes as u64)),
     ];
     let title = "8. An aggregate of 10,000 events";
     let mut table = Table::new(title, ways.iter().map(|(name, _)| *name));

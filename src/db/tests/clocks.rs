@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{PATH, PATIENCE, events, on, paid, run, wait_until};
+use crate::maintain::{Clock, Durability};
 use crate::store::disk::simulated::SimulatedDisk;
-use crate::{Clock, Db, Delivery, Durability, Error, Options, Pattern, Position, Timestamp};
+use crate::{Db, Delivery, Error, Options, Pattern, Position, Timestamp};
 
 const MINUTE: i64 = 60_000;
 const YEAR: i64 = 365 * 24 * 60 * MINUTE;
@@ -94,19 +95,19 @@ fn a_place_is_not_that_of_the_next_of_its_name() {
     for order in 0..10 {
         db.append(paid(order)).unwrap();
     }
-    let mut first = db.subscribe(Pattern::all()).from_start().named("mails").unwrap();
-    let place = first.place();
+    let mut first = db.subscribe(Pattern::all()).from_start().durable("mails").unwrap();
+    let place = first.cursor();
     for _ in 0..10 {
         assert!(matches!(first.next(), Some(Ok(Delivery::Event(_)))));
     }
     drop(first);
     run(&db, "DROP SUBSCRIPTION mails");
     assert!(matches!(place.acknowledge(Position(10)), Err(Error::Conflict(_))));
-    let second = db.subscribe(Pattern::all()).from_start().named("mails").unwrap();
+    let second = db.subscribe(Pattern::all()).from_start().durable("mails").unwrap();
     let error = place.acknowledge(Position(10)).unwrap_err();
     assert!(matches!(error, Error::Conflict(_)), "{error}");
     assert!(error.to_string().contains("another of its name"), "{error}");
     assert!(place.position().is_err());
-    assert_eq!(second.place().position().unwrap(), Position(0));
+    assert_eq!(second.cursor().position().unwrap(), Position(0));
     second.acknowledge(Position(0)).unwrap();
 }

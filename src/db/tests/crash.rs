@@ -61,7 +61,7 @@ fn named_subscriptions_go_on_after_a_crash_and_miss_nothing() {
     let open = |db: &Db, number: u64| db.subscribe(wanted(number));
     let name = |number: u64| format!("subscriber {number}");
     let mut named: Vec<_> =
-        (0..NAMED).map(|number| open(&db, number).from_start().named(&name(number)).unwrap()).collect();
+        (0..NAMED).map(|number| open(&db, number).from_start().durable(&name(number)).unwrap()).collect();
     disk.note(0);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -108,8 +108,8 @@ fn named_subscriptions_go_on_after_a_crash_and_miss_nothing() {
         let log = events(&db, "*");
         // A few of them each time: they take turns.
         for number in (0..NAMED).filter(|number| (number + seed) % 5 == 0) {
-            let named = open(&db, number).until_now().named(&name(number)).unwrap();
-            let place = named.place().position().unwrap();
+            let named = open(&db, number).until_now().durable(&name(number)).unwrap();
+            let place = named.cursor().position().unwrap();
             let acknowledged = acknowledged.get(&number).copied().unwrap_or(0);
             let mine = || log.iter().filter(|event| wanted(number).matches(&event.kind));
             // What was not acknowledged comes again.

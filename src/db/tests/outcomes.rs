@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use super::crash::{POINTS, crash};
 use super::{PATH, events, on, paid, run, wait_until};
+use crate::append::Cause;
+use crate::maintain::{Clock, Durability};
 use crate::store::disk::simulated::random::Random;
 use crate::store::disk::simulated::{SimulatedDisk, Trace};
-use crate::{Cause, Clock, Db, Durability, Event, Options, Position, Timestamp, Value};
+use crate::{Db, Event, Options, Position, Timestamp, Value};
 
 const MINUTE: i64 = 60_000;
 

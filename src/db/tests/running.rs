@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::db::Db;
 use crate::event::NewEvent;
-use crate::plan::Parameters;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::{Durability, Options};
 use crate::transfer::{ExportOptions, ImportOptions};
@@ -15,13 +14,13 @@ use crate::verb::Verb;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn run(db: &Db, text: &str) -> usize {
-    let rows = db.query(text, &Parameters::new()).unwrap_or_else(|e| panic!("{text}: {e}")).rows;
+    let rows = db.query(text).unwrap_or_else(|e| panic!("{text}: {e}")).rows;
     let rows: Vec<_> = rows.map(|row| row.unwrap_or_else(|e| panic!("{text}: {e}"))).collect();
     rows.len()
 }
 
 fn count(db: &Db, pattern: &str) -> usize {
-    db.events(&pattern.parse().unwrap()).unwrap().count()
+    db.events(pattern).unwrap().count()
 }
 
 #[track_caller]
@@ -140,12 +139,12 @@ fn keys_of_programs_are_theirs() {
         let error = db.append(event).unwrap_err().to_string();
         assert!(error.contains("does not begin with '$'"), "{error}");
     }
-    assert!(db.emit_all_once("$x", [NewEvent::new("Note.made")]).is_err());
+    assert!(db.append_once("$x", [NewEvent::new("Note.made")]).is_err());
     pay(&db, 1);
     until(|| count(&db, "Mark.made") == 1);
     let long = "x".repeat(300);
     let text = format!("DEFINE REACTION `{long}` ON 'Order.paid' DO EMIT Mark.made (target.id)");
-    let error = db.query(&text, &Parameters::new()).unwrap_err().to_string();
+    let error = db.query(&text).unwrap_err().to_string();
     assert!(error.contains("at most 255 bytes"), "{error}");
 }
 
@@ -178,10 +177,11 @@ fn a_verb_that_would_close_stops_nothing() {
     let inner = cell.clone();
     let db = Options::new().live(true).in_memory().unwrap();
     assert!(cell.set(db.clone()).is_ok());
-    let close = move |_: &crate::verb::Asked| inner.get().map_or(Ok(()), Db::close).map(|()| Vec::new());
+    let close =
+        move |_: &crate::verb::VerbContext| inner.get().map_or(Ok(()), Db::close).map(|()| Vec::new());
     db.add_verb(Verb::new("Close", "Order", close)).unwrap();
     run(&db, "DEFINE REACTION mark ON 'Order.paid' DO EMIT Mark.made (target.id)");
-    assert!(db.query("PERFORM Close Order 1", &Parameters::new()).is_err());
+    assert!(db.query("PERFORM Close Order 1").is_err());
     pay(&db, 2);
     until(|| count(&db, "Mark.made") == 1);
     db.close().unwrap();

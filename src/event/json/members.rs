@@ -3,7 +3,7 @@
 use crate::document::Document;
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
-use crate::event::Vector;
+use crate::event::VectorClock;
 use crate::value::{Object, Value};
 
 pub(super) struct Members {
@@ -46,7 +46,7 @@ impl Members {
         }
     }
 
-    pub fn vector(&mut self, name: &str) -> Result<Option<Vector>> {
+    pub fn vector(&mut self, name: &str) -> Result<Option<VectorClock>> {
         self.text(name)?.map(|text| text.parse()).transpose()
     }
 

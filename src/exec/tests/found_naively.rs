@@ -16,11 +16,11 @@ use plain::{Known, Rows, alike, object};
 use super::*;
 use crate::entity::Position;
 use crate::event::{Event, codec};
-use crate::exec::Answer;
+use crate::exec::QueryResult;
 use crate::store::snapshot::Direction;
 use crate::value::Value;
 
-fn rows_of(answer: Answer) -> Result<Rows, String> {
+fn rows_of(answer: QueryResult) -> Result<Rows, String> {
     let (mut rows, mut fails) = (Vec::new(), false);
     for row in answer.rows {
         match row {
@@ -39,7 +39,7 @@ fn rows_of(answer: Answer) -> Result<Rows, String> {
     Ok((rows, fails))
 }
 
-fn begin(session: &Session, text: &str) -> Result<Answer> {
+fn begin(session: &Session, text: &str) -> Result<QueryResult> {
     let snapshot = session.store.snapshot();
     match session.plan(text, &snapshot)? {
         Plan::Read(plan) => read(&snapshot, &plan),
@@ -122,7 +122,7 @@ fn play(ops: &[Op], asks: &[Ask]) -> Result<(), String> {
     let mut store = Store::create(path, options.clone()).unwrap();
     let mut definitions: [Option<Definition>; 2] = [None, None];
     let mut indexes: [Option<usize>; INDEXES.len()] = [None; INDEXES.len()];
-    let mut begun: Vec<(String, Answer, Rows)> = Vec::new();
+    let mut begun: Vec<(String, QueryResult, Rows)> = Vec::new();
     for op in ops {
         minute.fetch_add(1, Relaxed);
         let session = Session::new(&store);
@@ -181,7 +181,7 @@ fn play(ops: &[Op], asks: &[Ask]) -> Result<(), String> {
                     Ok(mut answer) => {
                         // The first is pulled now.
                         let first: Vec<_> = answer.rows.next().into_iter().collect();
-                        answer.rows = Answer::rows(first.into_iter().chain(answer.rows)).rows;
+                        answer.rows = QueryResult::rows(first.into_iter().chain(answer.rows)).rows;
                         begun.push((format!("begun earlier: {text}"), answer, expected));
                     }
                     Err(_) => agree(&text, &(Vec::new(), true), &expected)?,

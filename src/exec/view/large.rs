@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::read::{Shown, Work};
 use super::{decode, encode};
 use crate::error::{Error, Result};
-use crate::exec::answer::{Answer, Row};
+use crate::exec::answer::{QueryResult, Row};
 use crate::exec::budget::{Budget, ENTRY};
 use crate::exec::eval::Scope;
 use crate::exec::group::{Group, Grouping, Keys, Slots, slots_held};
@@ -26,7 +26,11 @@ const PAGE: usize = if cfg!(test) { 1024 } else { 1 << 20 };
 const TRIES: usize = 8;
 
 /// What is wanted of a large view; none where all of it has to be made.
-pub(super) fn answer(snapshot: &Snapshot, plan: &ReadView, groups: &ReadGroups) -> Result<Option<Answer>> {
+pub(super) fn answer(
+    snapshot: &Snapshot,
+    plan: &ReadView,
+    groups: &ReadGroups,
+) -> Result<Option<QueryResult>> {
     let work = Work::of(snapshot, plan, groups);
     let mut each = Each::new(snapshot, plan, groups);
     match (key(snapshot, groups)?, &groups.of) {
@@ -43,10 +47,10 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &ReadView, groups: &ReadGroups) 
     let wanted = Arc::new(groups.clone());
     let shown = move |slots: Slots| -> Result<Row> { Shown::new(slots).row(&wanted, &limits) };
     if groups.order.is_empty() || most == 0 {
-        return Ok(Some(Answer::rows(each.take(most).map(move |slots| shown(slots?)))));
+        return Ok(Some(QueryResult::rows(each.take(most).map(move |slots| shown(slots?)))));
     }
     let sorted = sorted(snapshot, groups, most, each)?;
-    Ok(Some(Answer::rows(sorted.into_iter().map(move |held| shown(held.slots.clone())))))
+    Ok(Some(QueryResult::rows(sorted.into_iter().map(move |held| shown(held.slots.clone())))))
 }
 
 /// The best of the groups by `ORDER BY`.

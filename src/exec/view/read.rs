@@ -11,7 +11,7 @@ use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
-use crate::exec::answer::{Answer, Row};
+use crate::exec::answer::{QueryResult, Row};
 use crate::exec::budget::{Budget, ENTRY};
 use crate::exec::eval::Scope;
 use crate::exec::gather::gather_all;
@@ -73,7 +73,7 @@ pub(in crate::exec) struct Memory {
 }
 
 /// `READ`.
-pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<Answer> {
+pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<QueryResult> {
     let groups = match &plan.rows {
         Wanted::Each(kind) => {
             return read(snapshot, &Read { kind: (**kind).clone(), notices: Vec::new() });
@@ -112,7 +112,7 @@ pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<An
         shown.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     }
     let groups = groups.clone();
-    Ok(Answer::rows(shown.into_iter().map(move |shown| shown.row(&groups, &limits))))
+    Ok(QueryResult::rows(shown.into_iter().map(move |shown| shown.row(&groups, &limits))))
 }
 
 fn defined(plan: &ReadView) -> Result<&Defined> {

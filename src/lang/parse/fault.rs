@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::cursor::{Cursor, Input};
 use super::habit::habit;
-use crate::error::{Fault, shorten};
+use crate::error::{SyntaxFault, shorten};
 use crate::lang::ast::Span;
 use crate::lang::token::{Kind, Symbol, Token};
 use crate::lang::trail::{Expectation, Noun, Trail, Wrong};
@@ -20,19 +20,19 @@ pub(super) struct Stopped<'a> {
 
 impl Stopped<'_> {
     /// The fault. `shorter` parses the same statement again up to a token and gives its trail.
-    pub(super) fn fault(&self, shorter: impl Fn(usize) -> Trail) -> Fault {
+    pub(super) fn fault(&self, shorter: impl Fn(usize) -> Trail) -> SyntaxFault {
         if let Some(wrong) = self.trail.wrong() {
             let fault = self.say(wrong.clone(), self.trail);
             // What was expected before it says nothing of it.
             let before = self.token(self.trail.place()).is_none_or(|t| t.span.start() < wrong.span.start());
-            return if before { Fault { expected: Vec::new(), ..fault } } else { fault };
+            return if before { SyntaxFault { expected: Vec::new(), ..fault } } else { fault };
         }
-        let Some(token) = self.token(self.trail.place()) else { return Fault::default() };
+        let Some(token) = self.token(self.trail.place()) else { return SyntaxFault::default() };
         let span = token.span;
         if let Kind::Bad(bad) = token.kind {
             let message = bad.message(self.source(span));
             let fault = self.say(Wrong { span, message, suggestion: None }, self.trail);
-            return Fault { incomplete: bad.is_unclosed(), ..fault };
+            return SyntaxFault { incomplete: bad.is_unclosed(), ..fault };
         }
         if let Some(wrong) = self.habit() {
             return self.say(wrong, self.trail);
@@ -48,7 +48,7 @@ impl Stopped<'_> {
         }
         let suggestion = suggestion.map(|k| k.text().to_owned());
         let fault = self.say(Wrong { span, message: String::new(), suggestion }, self.trail);
-        Fault { incomplete: token.kind == Kind::End, ..fault }
+        SyntaxFault { incomplete: token.kind == Kind::End, ..fault }
     }
 
     fn habit(&self) -> Option<Wrong> {
@@ -60,7 +60,7 @@ impl Stopped<'_> {
     }
 
     /// A misspelt keyword may have passed as an id: `EMIT Order.paid BYY User 7`. Then the word before is the fault.
-    fn slip_before(&self, shorter: impl Fn(usize) -> Trail) -> Option<Fault> {
+    fn slip_before(&self, shorter: impl Fn(usize) -> Trail) -> Option<SyntaxFault> {
         let place = self.trail.place().checked_sub(1)?;
         let token = self.token(place).filter(|t| t.kind == Kind::Word)?;
         let trail = shorter(place);
@@ -80,10 +80,10 @@ impl Stopped<'_> {
         self.text.get(span.range()).unwrap_or_default()
     }
 
-    fn say(&self, wrong: Wrong, trail: &Trail) -> Fault {
+    fn say(&self, wrong: Wrong, trail: &Trail) -> SyntaxFault {
         let Wrong { span, message, suggestion } = wrong;
         let (line, column, source_line) = locate(self.text, span.start());
-        Fault {
+        SyntaxFault {
             message,
             offset: span.start(),
             length: span.end() - span.start(),

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::error::{Error, Fault};
+use crate::error::{Error, SyntaxFault};
 use crate::lang::grammar::Grammar;
 use crate::lang::sentence::{Choices, Deriver, Random};
 use crate::lang::token::{Kind as Shape, Symbol, lex};
@@ -58,7 +58,7 @@ fn each_token_of_a_sentence_was_expected() {
 #[test]
 fn a_sentence_that_is_cut_off_is_incomplete_or_right() {
     // Wrong at once, though more could be written: a prompt that asked for more would hide what to do.
-    let known = |fault: &Fault| {
+    let known = |fault: &SyntaxFault| {
         let messages = ["has a prefix", "history is of one", "alone is no value"];
         messages.iter().any(|m| fault.message.contains(m))
     };

@@ -9,7 +9,7 @@ use super::{Failure, GivenUp, signature};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
-use crate::event::{Event, Form, write_form};
+use crate::event::{Event, EventFormat, write_form};
 use crate::plan::webhook::{Secret, Webhook};
 use crate::store::Shared;
 use crate::store::catalog::Program;
@@ -89,9 +89,9 @@ fn secret(place: &Secret) -> Result<Vec<u8>, Failure> {
     }
 }
 
-fn body(event: &Event, form: Form, source: &str) -> Result<Vec<u8>> {
+fn body(event: &Event, form: EventFormat, source: &str) -> Result<Vec<u8>> {
     let written = match form {
-        Form::Event => serde_json::to_vec(event),
+        EventFormat::Event => serde_json::to_vec(event),
         form => serde_json::to_vec(&write_form(event, form, source, None)?),
     };
     written.map_err(|e| Error::io("writing an event as JSON", e.into()))
@@ -106,8 +106,10 @@ fn request(
     now: Timestamp,
 ) -> Request {
     let content_type = match webhook.form {
-        Form::CloudEvents | Form::CloudEventsBatch => "application/cloudevents+json; charset=utf-8",
-        Form::Event | Form::Underscore => "application/json; charset=utf-8",
+        EventFormat::CloudEvents | EventFormat::CloudEventsBatch => {
+            "application/cloudevents+json; charset=utf-8"
+        }
+        EventFormat::Event | EventFormat::Underscore => "application/json; charset=utf-8",
     };
     let mut headers = vec![
         ("bygone-webhook", lawful(&webhook.name)),

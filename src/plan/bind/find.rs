@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::lang::ast::{Clauses, Name};
 use crate::plan::find::{Candidates, Find, candidates};
 use crate::plan::shape::Shape;
-use crate::plan::{Moment, ReadKind, Window};
+use crate::plan::{ReadKind, ResolvedPoint, Window};
 use crate::store::snapshot::Way;
 
 impl Binder<'_> {
@@ -32,8 +32,8 @@ impl Binder<'_> {
         let (through, as_of) = self.as_of(clauses.as_of.as_ref(), None)?;
         let mut window = Window::through(through.0);
         match at {
-            Some(Moment::Position(position)) => window.through = window.through.min(position.0),
-            Some(Moment::Time(time)) => window.by = Some(time),
+            Some(ResolvedPoint::Position(position)) => window.through = window.through.min(position.0),
+            Some(ResolvedPoint::Time(time)) => window.by = Some(time),
             None => {}
         }
         let predicate =

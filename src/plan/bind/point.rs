@@ -5,27 +5,27 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result, shorten};
 use crate::event::EventId;
 use crate::lang::ast::{Clauses, Count, EventRef, Point, PointKind, Span, Start, Text};
-use crate::plan::{Moment, Window};
+use crate::plan::{ResolvedPoint, Window};
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
 
 impl Binder<'_> {
     /// A point as a time or a position. `VERSION n` is one of the entity's, where there is one.
-    pub(super) fn point(&self, point: &Point, entity: Option<&Entity>) -> Result<Moment> {
+    pub(super) fn point(&self, point: &Point, entity: Option<&Entity>) -> Result<ResolvedPoint> {
         let span = point.span;
         match &point.kind {
-            PointKind::Time(time) => Ok(Moment::Time(*time)),
+            PointKind::Time(time) => Ok(ResolvedPoint::Time(*time)),
             PointKind::Text(text) => self.point_of_text(text, span),
-            PointKind::Position(position) => self.position(*position, span).map(Moment::Position),
+            PointKind::Position(position) => self.position(*position, span).map(ResolvedPoint::Position),
             PointKind::Now => {
                 let now = self.now()?;
                 self.notice(format!("NOW is {now}"));
-                Ok(Moment::Time(now))
+                Ok(ResolvedPoint::Time(now))
             }
             PointKind::Ago(duration) => self.ago(*duration, span),
             PointKind::Version(count) => match entity {
-                Some(entity) => self.version(count, entity, span).map(Moment::Position),
+                Some(entity) => self.version(count, entity, span).map(ResolvedPoint::Position),
                 None => Err(self.fault(
                     span,
                     "VERSION counts the events of one entity, and there is none here; say #n or a time",
@@ -34,9 +34,9 @@ impl Binder<'_> {
             PointKind::Param(param) => match self.parameter(param)? {
                 Value::Text(text) => self.point_of_text(text, span),
                 Value::Int(n) if *n >= 0 => {
-                    self.position(Position(n.unsigned_abs()), span).map(Moment::Position)
+                    self.position(Position(n.unsigned_abs()), span).map(ResolvedPoint::Position)
                 }
-                Value::UInt(n) => self.position(Position(*n), span).map(Moment::Position),
+                Value::UInt(n) => self.position(Position(*n), span).map(ResolvedPoint::Position),
                 other => {
                     Err(self.wrong(param, "a point", "a time, the id of an event, or a position", other))
                 }
@@ -50,10 +50,10 @@ impl Binder<'_> {
         nanos.and_then(|nanos| self.now().ok()?.moved(-nanos)).ok_or_else(|| self.too_early(span))
     }
 
-    fn ago(&self, duration: std::time::Duration, span: Span) -> Result<Moment> {
+    fn ago(&self, duration: std::time::Duration, span: Span) -> Result<ResolvedPoint> {
         let then = self.time_ago(duration, span)?;
         self.notice(format!("-{} is {then}", crate::time::display_duration(duration)));
-        Ok(Moment::Time(then))
+        Ok(ResolvedPoint::Time(then))
     }
 
     /// Where a length of time reaches back too far.
@@ -62,9 +62,9 @@ impl Binder<'_> {
         self.fault(span, message)
     }
 
-    fn point_of_text(&self, text: &str, span: Span) -> Result<Moment> {
+    fn point_of_text(&self, text: &str, span: Span) -> Result<ResolvedPoint> {
         if let Ok(time) = text.parse() {
-            return Ok(Moment::Time(time));
+            return Ok(ResolvedPoint::Time(time));
         }
         let known = self.position_of(text, span)?;
         // Then as the language writes them: a parameter may be any of the points.
@@ -73,7 +73,7 @@ impl Binder<'_> {
                 return self.ago(ago, span);
             }
             if let Some(Ok(position)) = text.strip_prefix('#').map(str::parse) {
-                return self.position(Position(position), span).map(Moment::Position);
+                return self.position(Position(position), span).map(ResolvedPoint::Position);
             }
         }
         let position = known.ok_or_else(|| {
@@ -86,7 +86,7 @@ impl Binder<'_> {
             )
         })?;
         self.notice(format!("'{}' is {position}", shorten(text)));
-        Ok(Moment::Position(position))
+        Ok(ResolvedPoint::Position(position))
     }
 
     fn position_of(&self, id: &str, span: Span) -> Result<Option<Position>> {
@@ -145,12 +145,12 @@ impl Binder<'_> {
         &self,
         as_of: Option<&Point>,
         entity: Option<&Entity>,
-    ) -> Result<(Position, Option<Moment>)> {
+    ) -> Result<(Position, Option<ResolvedPoint>)> {
         let moment = as_of.map(|point| self.point(point, entity)).transpose()?;
         let through = match moment {
             None => self.snapshot()?.head(),
-            Some(Moment::Position(position)) => position,
-            Some(Moment::Time(time)) => self.recorded(time, false)?,
+            Some(ResolvedPoint::Position(position)) => position,
+            Some(ResolvedPoint::Time(time)) => self.recorded(time, false)?,
         };
         let recorded = self.snapshot()?.event(through)?.map(|event| event.recorded);
         self.notice(match recorded {
@@ -167,13 +167,13 @@ impl Binder<'_> {
         let (through, _) = self.as_of(clauses.as_of.as_ref(), entity)?;
         let mut window = Window::through(through.0);
         match since {
-            Some(Moment::Position(position)) => window.after = position.0,
-            Some(Moment::Time(time)) => window.since = Some(time),
+            Some(ResolvedPoint::Position(position)) => window.after = position.0,
+            Some(ResolvedPoint::Time(time)) => window.since = Some(time),
             None => {}
         }
         match until {
-            Some(Moment::Position(position)) => window.through = window.through.min(position.0),
-            Some(Moment::Time(time)) => window.before = Some(time),
+            Some(ResolvedPoint::Position(position)) => window.through = window.through.min(position.0),
+            Some(ResolvedPoint::Time(time)) => window.before = Some(time),
             None => {}
         }
         Ok(window)
@@ -186,12 +186,12 @@ impl Binder<'_> {
             // What has been recorded by now is past, though it was recorded at this very instant.
             Start::Point(Point { kind: PointKind::Now, .. }) => Ok(self.snapshot()?.head()),
             Start::Point(point) => match self.point(point, None)? {
-                Moment::Position(position) => Ok(position),
-                Moment::Time(time) if time > self.now()? => Err(self.fault(
+                ResolvedPoint::Position(position) => Ok(position),
+                ResolvedPoint::Time(time) if time > self.now()? => Err(self.fault(
                     point.span,
                     format!("FROM a time that lies ahead ({time}); leave FROM out to begin with what comes"),
                 )),
-                Moment::Time(time) => self.recorded(time, true),
+                ResolvedPoint::Time(time) => self.recorded(time, true),
             },
         }
     }

@@ -14,7 +14,7 @@ use crate::lang::ast::{
 use crate::plan::expr::Node;
 use crate::plan::reaction::{Deed, Delay, From, Reaction, Schedule, What, Whose};
 use crate::plan::verb::Owned;
-use crate::plan::{DefineProgram, Moment, Parameters, Predicate, When};
+use crate::plan::{DefineProgram, Parameters, Predicate, ResolvedPoint, When};
 use crate::store::catalog::ProgramKind;
 use crate::time::{Timestamp, display_duration};
 
@@ -199,8 +199,8 @@ impl Binder<'_> {
     pub(super) fn put_start(&self, start: &mut Option<Start>) -> Result<()> {
         if let Some(Start::Point(point)) = start {
             let kind = match self.point(point, None)? {
-                Moment::Position(position) => PointKind::Position(position),
-                Moment::Time(time) if time > self.context.now => {
+                ResolvedPoint::Position(position) => PointKind::Position(position),
+                ResolvedPoint::Time(time) if time > self.context.now => {
                     return Err(self.fault(
                         point.span,
                         format!(
@@ -208,7 +208,7 @@ impl Binder<'_> {
                         ),
                     ));
                 }
-                Moment::Time(time) => PointKind::Text(time.to_string()),
+                ResolvedPoint::Time(time) => PointKind::Text(time.to_string()),
             };
             *point = Point { kind, span: point.span };
         }

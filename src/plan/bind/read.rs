@@ -10,8 +10,8 @@ use crate::lang::ast::{
 use crate::pattern::Pattern;
 use crate::plan::subscription::indexed;
 use crate::plan::{
-    Blame, By, Moment, Parameters, Predicate, Question, ReadKind, Replay, Subscription, Take, Until, Window,
-    choose,
+    Blame, By, Parameters, Predicate, Question, ReadKind, Replay, ResolvedPoint, Subscription, Take, Until,
+    Window, choose,
 };
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
@@ -111,7 +111,7 @@ impl Binder<'_> {
     ) -> Result<ReadKind> {
         let replay = self.state(entity, at, as_of)?;
         let seen = match (replay.at, replay.as_of) {
-            (Some(Moment::Time(time)), _) | (_, Some(Moment::Time(time))) => time,
+            (Some(ResolvedPoint::Time(time)), _) | (_, Some(ResolvedPoint::Time(time))) => time,
             _ => self.now()?,
         };
         Ok(ReadKind::Blame(Blame { replay, seen }))
@@ -126,7 +126,7 @@ impl Binder<'_> {
     ) -> Result<ReadKind> {
         let entity = self.entity(entity)?;
         let from = match from {
-            Start::Beginning(_) => Moment::Position(Position::START),
+            Start::Beginning(_) => ResolvedPoint::Position(Position::START),
             Start::Point(point) => self.point(point, Some(&entity))?,
         };
         let to = to.map(|point| self.point(point, Some(&entity))).transpose()?;
@@ -198,20 +198,20 @@ impl Binder<'_> {
             // What has been recorded by now is what there is: the head, though it was recorded at this very instant.
             Some(Point { kind: PointKind::Now, .. }) => Some(Until::Position(self.snapshot()?.head())),
             Some(point) => Some(match self.point(point, None)? {
-                Moment::Position(position) => Until::Position(position),
-                Moment::Time(time) if time > self.now()? => Until::Recorded(time),
-                Moment::Time(time) => Until::Position(self.recorded(time, true)?),
+                ResolvedPoint::Position(position) => Until::Position(position),
+                ResolvedPoint::Time(time) if time > self.now()? => Until::Recorded(time),
+                ResolvedPoint::Time(time) => Until::Position(self.recorded(time, true)?),
             }),
         })
     }
 }
 
 /// What a state at a moment is made of, of a log that goes so far.
-fn states(through: Position, at: Option<Moment>) -> Window {
+fn states(through: Position, at: Option<ResolvedPoint>) -> Window {
     let mut window = Window::through(through.0);
     match at {
-        Some(Moment::Position(position)) => window.through = window.through.min(position.0),
-        Some(Moment::Time(time)) => window.by = Some(time),
+        Some(ResolvedPoint::Position(position)) => window.through = window.through.min(position.0),
+        Some(ResolvedPoint::Time(time)) => window.by = Some(time),
         None => {}
     }
     window

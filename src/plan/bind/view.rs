@@ -19,7 +19,8 @@ use crate::plan::find::{Candidates, Find, candidates, key_ranges};
 use crate::plan::shape::{Column, Shape, Shaped, SortKey};
 use crate::plan::view::{GroupsOf, Of, ReadGroups, ReadView, Rows, Selected, View, ViewSubscription, Wanted};
 use crate::plan::{
-    By, DefineView, Derived, Moment, Parameters, Question, ReadKind, Tagged, Take, Test, Window, choose,
+    By, DefineView, Derived, Parameters, Question, ReadKind, ResolvedPoint, Tagged, Take, Test, Window,
+    choose,
 };
 use crate::store::catalog::DefinedView;
 use crate::store::snapshot::Way;
@@ -78,7 +79,7 @@ impl Binder<'_> {
                 self.check_no_index(selector)?;
                 // What is asked for anew from time to time is a place that there is.
                 for point in [&clauses.since, &clauses.until].into_iter().flatten() {
-                    if let Moment::Position(position) = self.fixed(point)? {
+                    if let ResolvedPoint::Position(position) = self.fixed(point)? {
                         self.position(position, point.span)?;
                     }
                 }
@@ -207,8 +208,8 @@ impl Binder<'_> {
         for point in [&mut clauses.since, &mut clauses.until].into_iter().flatten() {
             if let PointKind::Param(_) = &point.kind {
                 point.kind = match self.fixed(point)? {
-                    Moment::Time(time) => PointKind::Time(time),
-                    Moment::Position(position) => PointKind::Position(position),
+                    ResolvedPoint::Time(time) => PointKind::Time(time),
+                    ResolvedPoint::Position(position) => PointKind::Position(position),
                 };
             }
         }
@@ -274,15 +275,17 @@ impl Binder<'_> {
     }
 
     /// A point that means the same at any time.
-    fn fixed(&self, point: &Point) -> Result<Moment> {
-        let time = |text: &str| text.parse().ok().map(Moment::Time);
+    fn fixed(&self, point: &Point) -> Result<ResolvedPoint> {
+        let time = |text: &str| text.parse().ok().map(ResolvedPoint::Time);
         let found = match &point.kind {
-            PointKind::Time(time) => Some(Moment::Time(*time)),
+            PointKind::Time(time) => Some(ResolvedPoint::Time(*time)),
             PointKind::Text(text) => time(text),
-            PointKind::Position(position) => Some(Moment::Position(*position)),
+            PointKind::Position(position) => Some(ResolvedPoint::Position(*position)),
             PointKind::Param(param) => match self.parameter(param)? {
                 Value::Text(text) => time(text),
-                Value::Int(n) if *n >= 0 => Some(Moment::Position(crate::entity::Position(n.unsigned_abs()))),
+                Value::Int(n) if *n >= 0 => {
+                    Some(ResolvedPoint::Position(crate::entity::Position(n.unsigned_abs())))
+                }
                 _ => None,
             },
             PointKind::Now | PointKind::Ago(_) | PointKind::Version(_) => None,
@@ -296,13 +299,13 @@ impl Binder<'_> {
     fn fixed_window(&self, clauses: &Clauses) -> Result<Window> {
         let mut window = Window::through(u64::MAX);
         match clauses.since.as_ref().map(|point| self.fixed(point)).transpose()? {
-            Some(Moment::Position(position)) => window.after = position.0,
-            Some(Moment::Time(time)) => window.since = Some(time),
+            Some(ResolvedPoint::Position(position)) => window.after = position.0,
+            Some(ResolvedPoint::Time(time)) => window.since = Some(time),
             None => {}
         }
         match clauses.until.as_ref().map(|point| self.fixed(point)).transpose()? {
-            Some(Moment::Position(position)) => window.through = position.0,
-            Some(Moment::Time(time)) => window.before = Some(time),
+            Some(ResolvedPoint::Position(position)) => window.through = position.0,
+            Some(ResolvedPoint::Time(time)) => window.before = Some(time),
             None => {}
         }
         Ok(window)
@@ -442,7 +445,7 @@ struct Asked {
 }
 
 impl Reading<'_, '_> {
-    fn rows(&self, through: u64, as_of: Option<Moment>) -> Result<Wanted> {
+    fn rows(&self, through: u64, as_of: Option<ResolvedPoint>) -> Result<Wanted> {
         let asked = self.asked()?;
         if let Rows::Group(group) = &self.view.shape {
             let of = match &self.view.of {
@@ -556,7 +559,7 @@ impl Reading<'_, '_> {
         kind: &str,
         predicate: Option<Predicate>,
         through: u64,
-        as_of: Option<Moment>,
+        as_of: Option<ResolvedPoint>,
     ) -> Result<Find> {
         let snapshot = self.binder.snapshot()?;
         let way = if as_of.is_some() { Way::Past } else { snapshot.way_to_states(kind)? };

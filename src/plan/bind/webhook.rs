@@ -5,7 +5,7 @@ use super::expr::Names;
 use super::reaction::alone;
 use crate::entity::Position;
 use crate::error::{Error, Result, shorten};
-use crate::event::Form;
+use crate::event::EventFormat;
 use crate::lang;
 use crate::lang::ast::{Definition, Point, PointKind, Start, Statement, WebhookDefinition};
 use crate::plan::webhook::{Secret, Url, Webhook, form};
@@ -55,7 +55,7 @@ impl Binder<'_> {
         let to = self.at(webhook.to.span(), Url::new(&self.text(&webhook.to, "TO")?))?;
         let form = match &webhook.form {
             Some(said) => self.at(said.span(), form(&self.text(said, "AS")?))?,
-            None => Form::Event,
+            None => EventFormat::Event,
         };
         let secret = match &webhook.secret {
             Some(said) => Some(self.at(said.span(), Secret::new(&self.text(said, "SECRET")?))?),

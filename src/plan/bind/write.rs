@@ -10,7 +10,7 @@ use crate::lang::ast::{self, Body, Cause, EmitId, Facts, Guard, GuardKind, Point
 use crate::plan::absence::{is_known, unknown};
 use crate::plan::expr::Node;
 use crate::plan::fault::nearest;
-use crate::plan::{Absence, Act, Append, By, Emit, Moment, Owner, Perform, When};
+use crate::plan::{Absence, Act, Append, By, Emit, Owner, Perform, ResolvedPoint, When};
 use crate::store::snapshot::Direction;
 use crate::store::term::Term;
 use crate::store::verb::Rule;
@@ -220,8 +220,8 @@ impl Binder<'_> {
                 Ok(Some(When::Ago(*duration)))
             }
             _ => match self.point(point, None)? {
-                Moment::Time(time) => Ok(Some(When::Time(time))),
-                Moment::Position(_) => {
+                ResolvedPoint::Time(time) => Ok(Some(When::Time(time))),
+                ResolvedPoint::Position(_) => {
                     Err(self.fault(point.span, "AT of an event is when it occurred: expected a time"))
                 }
             },
@@ -268,8 +268,8 @@ impl Binder<'_> {
         }
         let (mut after, mut from) = (0, None);
         match since.as_ref().map(|point| self.point(point, entity)).transpose()? {
-            Some(Moment::Position(position)) => after = position.0,
-            Some(Moment::Time(time)) => from = Some(time),
+            Some(ResolvedPoint::Position(position)) => after = position.0,
+            Some(ResolvedPoint::Time(time)) => from = Some(time),
             None => {}
         }
         self.at(*span, Absence::new(pattern, by, after, from)).map(Some)

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use bygone::{Change, Step, Value};
+use bygone::Value;
+use bygone::read::{ReplayStep, StateChange};
 
 use super::table::shortened;
 use crate::shell::terminal::{Style, Terminal, harmless};
@@ -23,12 +24,12 @@ impl Changes {
     }
 
     /// One difference.
-    pub fn change(&self, change: &Change, out: &mut dyn Write) -> io::Result<()> {
+    pub fn change(&self, change: &StateChange, out: &mut dyn Write) -> io::Result<()> {
         self.lines("", change, out)
     }
 
     /// An event, and below it what it changed.
-    pub fn step(&self, step: &Step, out: &mut dyn Write) -> io::Result<()> {
+    pub fn step(&self, step: &ReplayStep, out: &mut dyn Write) -> io::Result<()> {
         let event = &step.event;
         let head = format!("{} {}", event.position, harmless(event.kind.as_str()));
         let mut facts = vec![event.timestamp.to_string()];
@@ -54,7 +55,7 @@ impl Changes {
         step.changes.iter().try_for_each(|change| self.lines(INDENT, change, out))
     }
 
-    fn lines(&self, indent: &str, change: &Change, out: &mut dyn Write) -> io::Result<()> {
+    fn lines(&self, indent: &str, change: &StateChange, out: &mut dyn Write) -> io::Result<()> {
         let path = change.path.to_string();
         let sides = [(Style::Red, '-', &change.before), (Style::Green, '+', &change.value)];
         for (style, sign, value) in sides {
@@ -79,7 +80,7 @@ fn parts<'v>(path: &str, value: &'v Value) -> Vec<(String, &'v Value)> {
     match value {
         Value::Null if path.is_empty() => Vec::new(),
         Value::Object(members) if path.is_empty() && !members.is_empty() => {
-            members.iter().map(|(name, value)| (format!("{}: ", bygone::text::name(name)), value)).collect()
+            members.iter().map(|(name, value)| (format!("{}: ", bygone::editor::name(name)), value)).collect()
         }
         value if path.is_empty() => vec![(String::new(), value)],
         value => vec![(format!("{path}: "), value)],
@@ -88,7 +89,7 @@ fn parts<'v>(path: &str, value: &'v Value) -> Vec<(String, &'v Value)> {
 
 #[cfg(test)]
 mod tests {
-    use bygone::{Db, Parameters, Row};
+    use bygone::{Db, Row};
 
     use super::*;
 
@@ -96,7 +97,7 @@ mod tests {
     fn shown(db: &Db, text: &str, width: Option<usize>) -> String {
         let changes = Changes { colors: true, width };
         let mut out = Vec::new();
-        for row in db.query(text, &Parameters::new()).unwrap().rows {
+        for row in db.query(text).unwrap().rows {
             match row.unwrap() {
                 Row::Change(change) => changes.change(&change, &mut out).unwrap(),
                 Row::Step(step) => changes.step(&step, &mut out).unwrap(),
@@ -113,7 +114,7 @@ mod tests {
             "EMIT Order.created 42 {total: 10, note: \"a\\u001b[2J\"} AT '2024-02-01'",
             "EMIT Order.noted 42 {total: 20, 'post code': null, text: 'a long one'} AT '2024-01-01' BY User ann",
         ] {
-            db.query(text, &Parameters::new()).unwrap();
+            db.query(text).unwrap();
         }
         assert_eq!(
             shown(&db, "DIFF Order 42 FROM VERSION 1", Some(16)),

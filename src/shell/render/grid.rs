@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 
-use bygone::{Blame, Cause, Entity, Event, Object, Row, Value};
+use bygone::append::Cause;
+use bygone::read::BlameEntry;
+use bygone::{Entity, Event, Object, Row, Value};
 
 use super::age::age;
 use crate::shell::terminal::{Style, harmless};
@@ -137,7 +139,7 @@ fn brief_record(event: &Event) -> Record<'static> {
 }
 
 /// A leaf, and what one wants to know of whoever is to blame.
-fn blame_record(leaf: &Blame) -> Record<'static> {
+fn blame_record(leaf: &BlameEntry) -> Record<'static> {
     let event = &leaf.event;
     let path = if leaf.path.is_empty() { "(all)".to_owned() } else { leaf.path.to_string() };
     let what = format!("{} {}", event.position, event.kind);

@@ -5,7 +5,9 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use bygone::{Cause, Entity, Traced};
+use bygone::Entity;
+use bygone::append::Cause;
+use bygone::read::TraceEntry;
 use unicode_width::UnicodeWidthStr;
 
 use super::table::shortened;
@@ -30,7 +32,7 @@ impl Tree {
     }
 
     /// One event.
-    pub fn row(&mut self, traced: &Traced, out: &mut dyn Write) -> io::Result<()> {
+    pub fn row(&mut self, traced: &TraceEntry, out: &mut dyn Write) -> io::Result<()> {
         let first = self.top.is_none();
         let level = usize::try_from(traced.depth - *self.top.get_or_insert(traced.depth)).unwrap_or(0);
         let lines = self.lines(level, traced);
@@ -57,7 +59,7 @@ impl Tree {
     }
 
     /// What leads to a row from those above.
-    fn lines(&mut self, level: usize, traced: &Traced) -> String {
+    fn lines(&mut self, level: usize, traced: &TraceEntry) -> String {
         let mut lines = String::new();
         if level > LEVELS {
             // Nothing is drawn of these levels, and so nothing is kept of them.
@@ -83,14 +85,14 @@ fn passing(follows: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use bygone::{Db, NewEvent, Parameters, Position, Row};
+    use bygone::{Db, NewEvent, Position, Row};
 
     use super::*;
 
     fn drawn(db: &Db, statement: &str, width: Option<usize>) -> String {
         let mut tree = Tree { colors: false, width, top: None, follows: Vec::new() };
         let mut out = Vec::new();
-        for row in db.query(statement, &Parameters::new()).unwrap().rows {
+        for row in db.query(statement).unwrap().rows {
             let Row::Traced(mut traced) = row.unwrap() else { panic!("a trace") };
             traced.event.timestamp = "2024-01-01".parse().unwrap();
             tree.row(&traced, &mut out).unwrap();

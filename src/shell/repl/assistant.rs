@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use bygone::text::{self, Class, Wanted};
-use bygone::{Db, Parameters, Position, Row};
+use bygone::editor::{self, CompletionKind, HighlightClass};
+use bygone::{Db, Position, Row};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
@@ -88,40 +88,42 @@ impl Assistant {
 
     fn ask(&self, statement: &str) -> Vec<Row> {
         // Completion that fails is no completion; the statement itself will say why.
-        let Ok(answer) = self.db.query(statement, &Parameters::new()) else { return Vec::new() };
+        let Ok(answer) = self.db.query(statement) else { return Vec::new() };
         answer.rows.map_while(Result::ok).collect()
     }
 
     /// What a class of words means in this database.
-    fn words(&self, wanted: &Wanted) -> Vec<String> {
+    fn words(&self, wanted: &CompletionKind) -> Vec<String> {
         let kinds = || -> BTreeSet<String> {
             let seen = self.types().into_iter().filter_map(|name| Some(name.split_once('.')?.0.to_owned()));
             let there = self.ask("SHOW KINDS").into_iter().filter_map(|row| row.get("kind").ok());
             seen.chain(there).collect()
         };
         match wanted {
-            Wanted::Word(word) if word.starts_with(char::is_alphabetic) => vec![format!("{word} ")],
-            Wanted::Kind => kinds().into_iter().map(|kind| kind + " ").collect(),
-            Wanted::Described => {
+            CompletionKind::Word(word) if word.starts_with(char::is_alphabetic) => vec![format!("{word} ")],
+            CompletionKind::Kind => kinds().into_iter().map(|kind| kind + " ").collect(),
+            CompletionKind::Described => {
                 let defined = self.verbs().into_iter().chain(self.indexes());
-                kinds().into_iter().chain(defined).map(|name| text::name(&name)).collect()
+                kinds().into_iter().chain(defined).map(|name| editor::name(&name)).collect()
             }
-            Wanted::Verb => self.verbs().into_iter().map(|verb| text::name(&verb) + " ").collect(),
-            Wanted::Type => self.types().into_iter().map(|name| name + " ").collect(),
-            Wanted::Pattern => {
+            CompletionKind::Verb => self.verbs().into_iter().map(|verb| editor::name(&verb) + " ").collect(),
+            CompletionKind::Type => self.types().into_iter().map(|name| name + " ").collect(),
+            CompletionKind::Pattern => {
                 let all = kinds().into_iter().map(|kind| format!("'{kind}.*'"));
                 all.chain(self.types().iter().map(|name| format!("'{name}'"))).collect()
             }
-            Wanted::Member => self.members().into_iter().map(|name| text::name(&name)).collect(),
-            Wanted::Index => self.indexes().into_iter().map(|name| text::name(&name) + " ").collect(),
-            Wanted::Tag => {
-                let names = self.indexes().into_iter().map(|name| text::name(&name) + " ");
+            CompletionKind::Member => self.members().into_iter().map(|name| editor::name(&name)).collect(),
+            CompletionKind::Index => {
+                self.indexes().into_iter().map(|name| editor::name(&name) + " ").collect()
+            }
+            CompletionKind::Tag => {
+                let names = self.indexes().into_iter().map(|name| editor::name(&name) + " ");
                 let own = OWN.map(|name| format!("{name} = "));
                 names.chain(own).chain(kinds().into_iter().map(|kind| kind + " ")).collect()
             }
-            Wanted::Field => {
-                let functions = text::functions().map(|function| format!("{}(", function.name));
-                let members = self.members().into_iter().map(|name| format!("data.{}", text::name(&name)));
+            CompletionKind::Field => {
+                let functions = editor::functions().map(|function| format!("{}(", function.name));
+                let members = self.members().into_iter().map(|name| format!("data.{}", editor::name(&name)));
                 FIELDS.map(str::to_owned).into_iter().chain(members).chain(functions).collect()
             }
             _ => Vec::new(),
@@ -129,7 +131,7 @@ impl Assistant {
     }
 
     fn statement(&self, line: &str, at: usize) -> (usize, Vec<String>) {
-        let wanted = text::complete(line, at);
+        let wanted = editor::complete(line, at);
         let Some(start) = wanted.first().map(|completion| completion.typed.start) else {
             return (at, Vec::new());
         };
@@ -155,7 +157,7 @@ impl Assistant {
         let choices: Vec<String> = match commands::argument(&typed[1..space]) {
             Argument::Choice(choices) => choices.iter().map(|choice| (*choice).to_owned()).collect(),
             Argument::Command => commands::COMMANDS.iter().map(|command| command.name.to_owned()).collect(),
-            Argument::Pattern => self.words(&Wanted::Pattern),
+            Argument::Pattern => self.words(&CompletionKind::Pattern),
             Argument::File | Argument::Other => Vec::new(),
         };
         (word, choices.into_iter().filter(|choice| choice.starts_with(&typed[word..])).collect())
@@ -201,7 +203,7 @@ impl Highlighter for Assistant {
         }
         let mut colored = String::with_capacity(line.len() * 2);
         let mut done = 0;
-        for (range, class) in text::highlight(line) {
+        for (range, class) in editor::highlight(line) {
             let (Some(between), Some(piece)) = (line.get(done..range.start), line.get(range.clone())) else {
                 return line.into();
             };
@@ -222,18 +224,20 @@ impl Highlighter for Assistant {
 }
 
 /// Some keywords are good names too: `Order` is a kind, and nobody writes `Order BY`.
-fn is_capitalized(piece: &str, class: Class) -> bool {
-    class == Class::Keyword && piece.starts_with(char::is_uppercase) && piece.ends_with(char::is_lowercase)
+fn is_capitalized(piece: &str, class: HighlightClass) -> bool {
+    class == HighlightClass::Keyword
+        && piece.starts_with(char::is_uppercase)
+        && piece.ends_with(char::is_lowercase)
 }
 
-fn style(class: Class) -> Option<Style> {
+fn style(class: HighlightClass) -> Option<Style> {
     match class {
-        Class::Keyword => Some(Style::Blue),
-        Class::Text => Some(Style::Green),
-        Class::Number | Class::Position => Some(Style::Cyan),
-        Class::Param => Some(Style::Magenta),
-        Class::Comment => Some(Style::Dim),
-        Class::Error => Some(Style::Red),
+        HighlightClass::Keyword => Some(Style::Blue),
+        HighlightClass::Text => Some(Style::Green),
+        HighlightClass::Number | HighlightClass::Position => Some(Style::Cyan),
+        HighlightClass::Param => Some(Style::Magenta),
+        HighlightClass::Comment => Some(Style::Dim),
+        HighlightClass::Error => Some(Style::Red),
         _ => None,
     }
 }
@@ -244,7 +248,7 @@ impl Validator for Assistant {
     fn validate(&self, context: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
         let input = context.input();
         let ends = input.trim().is_empty() || input.ends_with('\n') || commands::of(input.trim()).is_some();
-        if !ends && text::is_incomplete(input) {
+        if !ends && editor::is_incomplete(input) {
             return Ok(ValidationResult::Incomplete);
         }
         Ok(ValidationResult::Valid(None))

@@ -8,7 +8,7 @@ use super::{REMEMBERED, Verification};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
-use crate::event::{Cause, Event, EventId, Vector};
+use crate::event::{Cause, Event, EventId, VectorClock};
 use crate::store::catalog::{Catalog, Change};
 use crate::store::clock::Clock;
 use crate::store::fold::Plain;
@@ -196,13 +196,13 @@ impl<'s> Facts<'s> {
 }
 
 /// The vector clock of an event that its target made.
-fn own_vector(event: &Event) -> Option<&Vector> {
+fn own_vector(event: &Event) -> Option<&VectorClock> {
     let producer =
         event.producer.as_ref().filter(|producer| Some(&producer.model) == event.target.as_ref())?;
     producer.vector.as_ref()
 }
 
-fn version_of_producer(event: &Event, vector: &Vector, found: &mut Verification) {
+fn version_of_producer(event: &Event, vector: &VectorClock, found: &mut Verification) {
     let position = event.position;
     let said = event.producer.as_ref().and_then(|producer| producer.version);
     let told = shorten(&vector.to_string());

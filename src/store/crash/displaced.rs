@@ -318,13 +318,13 @@ fn where_appends_wait_for_no_sync_the_name_is_looked_for_once_in_a_while() {
 fn a_place_is_not_acknowledged_in_a_file_without_a_name() {
     use crate::entity::Position;
     use crate::store::cursor::{Cursor, Follower};
-    use crate::store::place::Place;
+    use crate::store::place::SubscriptionCursor;
     let disk = SimulatedDisk::new();
     let store = Store::create(path(), options(&disk)).unwrap();
     append(&store, 3, &mut Log::new()).unwrap();
     let follower = |name: &str| Follower::Subscription(name.to_owned());
     store.shared().create_cursor(&follower("billing"), Cursor::default()).unwrap();
-    let place = Place::new(store.shared().clone(), "billing");
+    let place = SubscriptionCursor::new(store.shared().clone(), "billing");
     place.deliver(3);
     place.acknowledge_durably(Position(1)).unwrap();
     disk.rename(path(), away()).unwrap();

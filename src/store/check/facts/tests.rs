@@ -10,7 +10,7 @@ use crate::allowance::{Limits, Unmade};
 use crate::entity::Version;
 use crate::error::Error;
 use crate::event::codec::{self, Assigned};
-use crate::event::{NewEvent, Producer, Seal, Vector};
+use crate::event::{NewEvent, Producer, Seal, VectorClock};
 use crate::store::catalog::{Compile, Derive, model};
 use crate::store::check::verify;
 use crate::store::disk::memory::MemoryDisk;
@@ -188,7 +188,7 @@ fn a_producer_that_does_not_fit_its_vector_clock_is_found() {
     plant(5, expected, |event| producer(event).version = Some(7));
     plant(5, "the version of its producer is none", |event| producer(event).version = None);
     plant(6, "#6: a vector clock: expected counts", |event| {
-        let counts: Vec<String> = (0..2050).map(|node| format!("n{node}:{}", Vector::MOST)).collect();
+        let counts: Vec<String> = (0..2050).map(|node| format!("n{node}:{}", VectorClock::MOST)).collect();
         producer(event).vector = Some(counts.join(";").parse().unwrap());
     });
 }

@@ -1,7 +1,7 @@
 //! One thing after the other.
 
 use super::*;
-use crate::error::Class;
+use crate::error::ErrorClass;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::disk::real::RealDisk;
 use crate::store::disk::simulated::{Dropped, Failure, Fate, Kind as Does, SimulatedDisk};
@@ -38,7 +38,7 @@ fn creating_leaves_what_is_there_and_names_it() {
     let mut made = Vec::new();
     let error = Journal::create(Arc::clone(&disk), database(), ID, SALT, SIZES, &mut made).unwrap_err();
     assert_eq!(made, []);
-    assert_eq!(error.class(), Class::Unopenable);
+    assert_eq!(error.class(), ErrorClass::Unopenable);
     assert!(error.to_string().contains("shop.bygone-journal-b"), "{error}");
     assert!(!disk.exists(&path(Side::A)).unwrap(), "what was created is gone");
     assert_eq!(read(&*disk, Side::B), b"mine");

@@ -3,18 +3,18 @@
 
 use std::ops::Range;
 
-use crate::error::Fault;
+use crate::error::SyntaxFault;
 use crate::lang::{self, Expectation, Noun};
 use crate::plan::function::{FUNCTIONS, Work};
 
 pub use crate::entity::{escaped, is_unseen};
-pub use crate::lang::Class;
+pub use crate::lang::HighlightClass;
 
 /// What may come at a place in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
     /// What is wanted there.
-    pub wanted: Wanted,
+    pub wanted: CompletionKind,
     /// The bytes of the text that it replaces: what is typed of it already.
     pub typed: Range<usize>,
 }
@@ -22,7 +22,7 @@ pub struct Completion {
 /// A word, or a class of words for the caller to fill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Wanted {
+pub enum CompletionKind {
     /// What `DESCRIBE` tells of: a kind of entities, a verb, or an index.
     Described,
     /// A keyword or a symbol, as it is written.
@@ -50,10 +50,10 @@ pub enum Wanted {
 /// What may come at a place, most likely first. Nothing is filtered by what is typed already.
 ///
 /// ```
-/// use bygone::text::{Wanted, complete};
+/// use bygone::editor::{CompletionKind, complete};
 /// let next = complete("HISTORY Order 42 ", 17);
-/// assert!(next.iter().any(|completion| completion.wanted == Wanted::Word("WHERE")));
-/// assert!(complete("HISTORY ", 8).iter().any(|completion| completion.wanted == Wanted::Kind));
+/// assert!(next.iter().any(|completion| completion.wanted == CompletionKind::Word("WHERE")));
+/// assert!(complete("HISTORY ", 8).iter().any(|completion| completion.wanted == CompletionKind::Kind));
 /// ```
 pub fn complete(text: &str, at: usize) -> Vec<Completion> {
     let completions = lang::complete(text, at).into_iter();
@@ -62,26 +62,26 @@ pub fn complete(text: &str, at: usize) -> Vec<Completion> {
         .collect()
 }
 
-fn wanted(expectation: Expectation) -> Wanted {
+fn wanted(expectation: Expectation) -> CompletionKind {
     match expectation {
-        Expectation::Noun(Noun::Kind) => Wanted::Kind,
-        Expectation::Noun(Noun::Type | Noun::Happening) => Wanted::Type,
-        Expectation::Noun(Noun::Pattern) => Wanted::Pattern,
-        Expectation::Noun(Noun::Expression) => Wanted::Field,
-        Expectation::Noun(Noun::Member) => Wanted::Member,
-        Expectation::Noun(Noun::Verb) => Wanted::Verb,
-        Expectation::Noun(Noun::Index) => Wanted::Index,
-        Expectation::Noun(Noun::Tag) => Wanted::Tag,
-        Expectation::Noun(Noun::Described) => Wanted::Described,
-        Expectation::Noun(noun) => Wanted::Other(noun.text()),
-        word => Wanted::Word(word.text()),
+        Expectation::Noun(Noun::Kind) => CompletionKind::Kind,
+        Expectation::Noun(Noun::Type | Noun::Happening) => CompletionKind::Type,
+        Expectation::Noun(Noun::Pattern) => CompletionKind::Pattern,
+        Expectation::Noun(Noun::Expression) => CompletionKind::Field,
+        Expectation::Noun(Noun::Member) => CompletionKind::Member,
+        Expectation::Noun(Noun::Verb) => CompletionKind::Verb,
+        Expectation::Noun(Noun::Index) => CompletionKind::Index,
+        Expectation::Noun(Noun::Tag) => CompletionKind::Tag,
+        Expectation::Noun(Noun::Described) => CompletionKind::Described,
+        Expectation::Noun(noun) => CompletionKind::Other(noun.text()),
+        word => CompletionKind::Word(word.text()),
     }
 }
 
 /// A name as a statement writes it: in backticks, where it would not be one word without.
 ///
 /// ```
-/// use bygone::text::name;
+/// use bygone::editor::name;
 /// assert_eq!((name("total").as_str(), name("post code").as_str()), ("total", "`post code`"));
 /// ```
 pub fn name(name: &str) -> String {
@@ -91,7 +91,7 @@ pub fn name(name: &str) -> String {
 /// A function of the language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Function {
+pub struct FunctionDoc {
     /// Its name.
     pub name: &'static str,
     /// How it is called: `substring(text, start[, length])`.
@@ -105,12 +105,12 @@ pub struct Function {
 /// All functions of the language; aggregates come first.
 ///
 /// ```
-/// use bygone::text::functions;
+/// use bygone::editor::functions;
 /// let lower = functions().find(|function| function.name == "lower").unwrap();
 /// assert_eq!((lower.form.as_str(), lower.gives), ("lower(text)", "in small letters"));
 /// ```
-pub fn functions() -> impl Iterator<Item = Function> {
-    FUNCTIONS.iter().map(|function| Function {
+pub fn functions() -> impl Iterator<Item = FunctionDoc> {
+    FUNCTIONS.iter().map(|function| FunctionDoc {
         name: function.name,
         form: function.form(),
         gives: function.doc,
@@ -121,7 +121,7 @@ pub fn functions() -> impl Iterator<Item = Function> {
 /// Whether a text is right as far as it goes and only stops too early, so that a prompt should ask for more.
 ///
 /// ```
-/// use bygone::text::is_incomplete;
+/// use bygone::editor::is_incomplete;
 /// assert!(is_incomplete("EMIT Order.paid 42 {total:"));
 /// assert!(!is_incomplete("HISTORY Order 42"));
 /// ```
@@ -132,20 +132,22 @@ pub fn is_incomplete(text: &str) -> bool {
 /// What each piece of a text is, for colours; of wrong and unfinished texts too. The space between pieces has no class.
 ///
 /// ```
-/// use bygone::text::{Class, highlight};
-/// assert_eq!(highlight("HISTORY Order 42")[0], (0..7, Class::Keyword));
+/// use bygone::editor::{HighlightClass, highlight};
+/// assert_eq!(highlight("HISTORY Order 42")[0], (0..7, HighlightClass::Keyword));
 /// ```
-pub fn highlight(text: &str) -> Vec<(Range<usize>, Class)> {
+pub fn highlight(text: &str) -> Vec<(Range<usize>, HighlightClass)> {
     lang::highlight(text)
 }
 
 /// A fault in several lines: the line of the text, a caret below the place, what was expected or meant.
 ///
 /// ```
-/// use bygone::{Error, Script, text::report};
+/// use bygone::editor::report;
+/// use bygone::read::Script;
+/// use bygone::Error;
 /// let Err(Error::Syntax(fault)) = Script::parse("HISTORY Order 42 WHRE data.total > 1") else { panic!() };
 /// assert!(report(&fault).contains("did you mean WHERE?"));
 /// ```
-pub fn report(fault: &Fault) -> String {
+pub fn report(fault: &SyntaxFault) -> String {
     lang::report(fault)
 }
