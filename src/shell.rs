@@ -36,7 +36,16 @@ use terminal::{Terminal, harmless_lines};
 
 /// All of the program.
 pub fn main() -> Exit {
-    let cli = match Cli::try_parse() {
+    // `bygone help` is what people type who have not read it.
+    let is_help = |argument: &std::ffi::OsString| argument == "help";
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let arguments = match arguments.as_slice() {
+        [program, help] if is_help(help) && !std::path::Path::new("help").exists() => {
+            vec![program.clone(), "--help".into()]
+        }
+        _ => arguments,
+    };
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are errors to clap, but not to anybody else. A closed output is no reason to fail.
@@ -51,7 +60,7 @@ pub fn main() -> Exit {
         }
     };
     let terminal = Terminal::detect();
-    let speech = Speech::new(&terminal, cli.format(&terminal), cli.format.is_some());
+    let speech = Speech::new(&terminal, cli.format(&terminal), cli.chose_format());
     let signals = Signals::install(speech);
     let result = match run(cli, terminal, speech, &signals) {
         // A signal may come just when everything was done; whoever sent it is told that it came.
@@ -89,11 +98,16 @@ fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Resul
                 return Err(Failure::Usage("a FILE is missing".to_owned()));
             };
             run.check(format)?;
+            open::check_is_file(&run)?;
             // Before the file is touched: what is wrong is wrong before anything is made or written.
-            let scripts = Scripts::parse(&run.statements, cli.opening.longest_statement())?;
+            let scripts = Scripts::parse(&run.statements(), cli.opening.longest_statement())?;
             scripts.check_parameters(&run)?;
-            let creates = run.statements.is_empty() || scripts.has_write();
-            let missing = if creates { Missing::Create } else { Missing::Fail };
+            let creates = !run.has_statements() || scripts.has_write();
+            let missing = match (creates, run.create) {
+                (true, true) => Missing::Create,
+                (true, false) => Missing::CreateNamed,
+                (false, _) => Missing::Fail,
+            };
             let db = open::open(&run.file, &cli.opening, missing, speech)?;
             signals.opened(&db);
             // What cannot be read is told to whoever asks for it.
@@ -108,10 +122,10 @@ fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Resul
 }
 
 fn converse(run: &Run, scripts: &Scripts, session: &mut Session, read_only: bool) -> Result<(), Failure> {
-    if run.statements.is_empty() && session.terminal.input {
+    if !run.has_statements() && session.terminal.input {
         return repl::run(session, &run.file, read_only);
     }
-    let result = if run.statements.is_empty() {
+    let result = if !run.has_statements() {
         input::run_stream(session, std::io::stdin().lock(), "standard input", Patience::Needed)
     } else {
         session.run_scripts(scripts)

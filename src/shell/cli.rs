@@ -20,17 +20,13 @@ use super::terminal::Terminal;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = exit::HELP,
-    override_usage = "bygone [OPTIONS] FILE\n       bygone run FILE\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]",
+    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]",
     disable_help_subcommand = true,
     max_term_width = 100
 )]
 pub struct Cli {
     #[command(flatten)]
     pub run: Option<Run>,
-
-    /// How results are shown: a table on a terminal, JSON lines elsewhere, if not said
-    #[arg(long, value_name = "FORMAT", value_enum)]
-    pub format: Option<Format>,
 
     #[command(flatten)]
     pub opening: Opening,
@@ -46,9 +42,21 @@ pub struct Run {
     /// from standard input
     pub file: PathBuf,
 
-    /// Run this and end; may be given several times
-    #[arg(short = 'c', long = "command", value_name = "STATEMENT")]
-    pub statements: Vec<String>,
+    /// Run these and end
+    #[arg(value_name = "STATEMENT", allow_hyphen_values = false)]
+    pub texts: Vec<String>,
+
+    /// Run this and end, after those above; may be given several times
+    #[arg(short = 'c', long = "command", value_name = "STATEMENT", allow_hyphen_values = true)]
+    pub commands: Vec<String>,
+
+    /// Create the database if it is not there, whatever its name; else only a name with an extension, like shop.bygone, is created
+    #[arg(long)]
+    pub create: bool,
+
+    /// How results are shown: a table on a terminal, JSON lines elsewhere, if not said
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<Format>,
 
     /// The value of $NAME in statements: JSON, or else text
     #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
@@ -72,6 +80,16 @@ pub struct Run {
 }
 
 impl Run {
+    /// The texts to be run, in their order.
+    pub fn statements(&self) -> Vec<String> {
+        self.texts.iter().chain(&self.commands).cloned().collect()
+    }
+
+    /// Whether there are any.
+    pub fn has_statements(&self) -> bool {
+        !self.texts.is_empty() || !self.commands.is_empty()
+    }
+
     /// What fits together only in some formats.
     pub fn check(&self, format: Format) -> Result<(), Failure> {
         if self.envelope && format != Format::Json {
@@ -223,12 +241,16 @@ fn point(text: &str) -> Result<From, String> {
 #[derive(Debug, Parser)]
 #[command(after_help = exit::HELP)]
 pub struct Import {
-    /// The database; it is created if it is not there
+    /// The database; it is created if it is not there, and its name has an extension
     pub file: PathBuf,
 
     /// A file of events, each a JSON object: lines, arrays, or objects one after another; - for standard input. Which form
     /// they have is told by their members
     pub events: PathBuf,
+
+    /// Create the database whatever its name
+    #[arg(long)]
+    pub create: bool,
 
     /// Rebuild a log from its export: positions, ids and times are kept, and the database must be empty
     #[arg(long)]
@@ -329,10 +351,24 @@ impl Format {
 }
 
 impl Cli {
+    /// How statements are run, if any are.
+    fn running(&self) -> Option<&Run> {
+        match &self.command {
+            Some(Command::Run(live)) => Some(&live.run),
+            _ => self.run.as_ref(),
+        }
+    }
+
+    /// Whether somebody chose the format.
+    pub fn chose_format(&self) -> bool {
+        self.running().is_some_and(|run| run.format.is_some())
+    }
+
     /// The format of the results: what was asked for, or what suits the reader.
     pub fn format(&self, terminal: &Terminal) -> Format {
-        let enveloped = self.run.as_ref().is_some_and(|run| run.envelope);
-        match self.format {
+        let run = self.running();
+        let enveloped = run.is_some_and(|run| run.envelope);
+        match run.and_then(|run| run.format) {
             Some(format) => format,
             None if terminal.output && !enveloped => Format::Table,
             None => Format::Json,
@@ -446,7 +482,11 @@ mod tests {
         assert!(Cli::try_parse_from(["bygone", "import", "x"]).is_err());
         assert!(Cli::try_parse_from(["bygone", "x", "import"]).is_err());
         let cli = Cli::try_parse_from(["bygone", "x", "-c", "SHOW HEAD", "-c", "SHOW TYPES"]).unwrap();
-        assert_eq!(cli.run.unwrap().statements.len(), 2);
+        assert_eq!(cli.run.unwrap().statements(), ["SHOW HEAD", "SHOW TYPES"]);
+        let cli = Cli::try_parse_from(["bygone", "x", "SHOW HEAD", "-c", "-- no more"]).unwrap();
+        assert_eq!(cli.run.unwrap().statements(), ["SHOW HEAD", "-- no more"]);
+        let cli = Cli::try_parse_from(["bygone", "run", "--format", "csv", "x"]).unwrap();
+        assert!(cli.chose_format());
         let cli = Cli::try_parse_from(["bygone", "export", "x", "--read-only", "Order.*"]).unwrap();
         assert!(cli.opening.read_only && cli.run.is_none());
     }

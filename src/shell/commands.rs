@@ -1,4 +1,4 @@
-//! The commands of the prompt: about the session, not the data. Each begins with a dot.
+//! The commands of the session: about it, not the data. Each begins with a dot, and is good at the prompt, in a script and after `-c`.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -100,9 +100,10 @@ pub fn argument(name: &str) -> Argument {
 pub fn run(
     command: &str,
     session: &mut Session,
-    watches: &mut Watches,
-    editor: &mut LineEditor,
+    prompt: Option<(&mut Watches, &mut LineEditor)>,
 ) -> Result<Flow, Failure> {
+    // What was answered before it stands before what it prints.
+    session.flush()?;
     let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let rest = rest.trim();
     let arguments = words(rest)?;
@@ -141,18 +142,12 @@ pub fn run(
         ("timer", []) => session.timer = !session.timer,
         ("timer", ["on"]) => session.timer = true,
         ("timer", ["off"]) => session.timer = false,
-        ("watch", []) if watches.is_empty() => {
-            session.speech.notice("nothing is watched; .watch 'Order.*' begins to");
-        }
-        ("watch", []) => watches.patterns().for_each(say),
-        ("watch", [pattern]) => watch(pattern, session, watches, editor)?,
-        ("unwatch", []) => {
-            watches.stop_all();
-        }
-        ("unwatch", [pattern]) => {
-            if !watches.stop(&pattern.parse()?) {
-                return Err(Failure::Usage(format!("'{pattern}' is not watched; .watch lists what is")));
-            }
+        ("watch" | "unwatch", [] | [_]) => {
+            let Some((watches, editor)) = prompt else {
+                let instead = "SUBSCRIBE gives events as they come, and so does bygone watch";
+                return Err(Failure::Usage(format!(".{name} is for the prompt; {instead}")));
+            };
+            watching(name, arguments.first().copied(), session, watches, editor)?;
         }
         ("read", [file]) => read(file, session)?,
         ("import", [_, ..]) => import(&arguments, session)?,
@@ -160,6 +155,35 @@ pub fn run(
         _ => return Err(Failure::Usage(misuse(name))),
     }
     Ok(Flow::Continue)
+}
+
+/// `.watch` and `.unwatch`.
+fn watching(
+    name: &str,
+    pattern: Option<&str>,
+    session: &Session,
+    watches: &mut Watches,
+    editor: &mut LineEditor,
+) -> Result<(), Failure> {
+    match (name, pattern) {
+        ("watch", None) if watches.is_empty() => {
+            session.speech.notice("nothing is watched; .watch 'Order.*' begins to");
+        }
+        ("watch", None) => watches.patterns().for_each(say),
+        ("watch", Some(pattern)) => watch(pattern, session, watches, editor)?,
+        (_, None) => drop(watches.stop_all()),
+        (_, Some(pattern)) => {
+            if !watches.stop(&pattern.parse()?) {
+                return Err(Failure::Usage(format!("'{pattern}' is not watched; .watch lists what is")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a command, given without its dot, may write into the database.
+pub fn may_write(command: &str) -> bool {
+    matches!(command.split_whitespace().next(), Some("import" | "read"))
 }
 
 fn help() {

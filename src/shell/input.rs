@@ -8,6 +8,7 @@ use std::io::{BufRead, Read};
 use bygone::Error;
 use bygone::read::Script;
 
+use super::commands::{self, Flow};
 use super::failure::Failure;
 use super::session::{Place, Session};
 
@@ -64,26 +65,30 @@ pub fn run_stream(
                 )));
             }
         }
+        if let Some(command) = part.command() {
+            let command = command.to_owned();
+            part = Part::default();
+            place.lines = lines;
+            let flow = match session.run_command(&command) {
+                Ok(flow) => flow,
+                Err(failure) => session.told(Err(failure)).map(|()| Flow::Continue)?,
+            };
+            if flow == Flow::End {
+                return Ok(());
+            }
+            if ended {
+                return Ok(());
+            }
+            continue;
+        }
         if !ended && !part.may_be_complete() {
             continue;
         }
-        match Script::parse_within(&part.text, session.longest) {
-            Err(Error::Syntax(fault)) if fault.incomplete && !ended => {
-                part.next_look();
-                continue;
-            }
-            Err(_) => {
-                let result = session.run_part(&part.text, place);
-                session.told(result)?;
-                place.statements += 1;
-            }
-            Ok(script) => {
-                let result = session.run_statements(&script, place);
-                session.told(result)?;
-                session.flush()?;
-                place.statements += script.statements().len();
-            }
-        }
+        let Some(statements) = part.run(session, place, ended)? else {
+            part.next_look();
+            continue;
+        };
+        place.statements += statements;
         place.lines = lines;
         part = Part::default();
         if ended {
@@ -157,6 +162,29 @@ impl Part {
         // A mark that some editors put before everything.
         let text = if self.text.is_empty() { text.trim_start_matches('\u{feff}') } else { text };
         self.text.push_str(text);
+    }
+
+    /// Runs it, and says how many statements it has; nothing if it may go on.
+    fn run(&self, session: &mut Session, place: Place, ended: bool) -> Result<Option<usize>, Failure> {
+        match Script::parse_within(&self.text, session.longest) {
+            Err(Error::Syntax(fault)) if fault.incomplete && !ended => Ok(None),
+            Err(_) => {
+                let result = session.run_part(&self.text, place);
+                session.told(result)?;
+                Ok(Some(1))
+            }
+            Ok(script) => {
+                let result = session.run_statements(&script, place);
+                session.told(result)?;
+                session.flush()?;
+                Ok(Some(script.statements().len()))
+            }
+        }
+    }
+
+    /// The command that a line is which stands alone, where a statement could begin.
+    fn command(&self) -> Option<&str> {
+        commands::of(self.text.trim())
     }
 
     fn may_be_complete(&self) -> bool {

@@ -3,15 +3,19 @@
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 
+use bygone::read::Script;
 use bygone::{Db, Error, Options};
 
-use super::cli::Opening;
+use super::cli::{Opening, Run};
 use super::failure::{Failure, Speech};
 
 /// What to do when there is no file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
+    /// One is created.
     Create,
+    /// One is created where its name has an extension: what has none is likely to be something else.
+    CreateNamed,
     Fail,
 }
 
@@ -24,6 +28,63 @@ pub fn open(path: &Path, opening: &Opening, missing: Missing, speech: Speech) ->
 pub fn open_live(path: &Path, opening: &Opening, missing: Missing, speech: Speech) -> Result<Db, Failure> {
     let options = Options::new().live(true).reports(move |report| speech.notice(&report.to_string()));
     open_with(options, path, opening, missing, speech)
+}
+
+/// Refuses what is no file: a statement, or the command of another program.
+pub fn check_is_file(run: &Run) -> Result<(), Failure> {
+    let free = matches!(run.file.try_exists(), Ok(false)) && !run.file.is_symlink();
+    match meant(&run.file).filter(|_| free && !run.create) {
+        Some(fault) => Err(Failure::Usage(fault)),
+        None => {
+            let command = run
+                .texts
+                .first()
+                .filter(|text| ["run", "watch", "import", "export"].contains(&text.as_str()));
+            command.map_or(Ok(()), |command| {
+                let file = run.file.display();
+                Err(Failure::Usage(format!("a command comes first: bygone {command} {file}")))
+            })
+        }
+    }
+}
+
+/// What somebody may have meant who named a file that is not there.
+fn meant(path: &Path) -> Option<String> {
+    let name = path.to_str()?;
+    // A statement, or a command of another program.
+    let first = name.split_whitespace().next().unwrap_or_default();
+    if name.contains(char::is_whitespace) && Script::parse(name).is_ok() {
+        let shown = if name.contains('\'') { format!("\"{name}\"") } else { format!("'{name}'") };
+        return Some(format!("{shown} is a statement, and the file comes first: bygone FILE {shown}"));
+    }
+    let is_one_of = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(first));
+    if is_one_of(&["backup", "verify", "check", "compact", "vacuum", "checkpoint"]) {
+        let statement = match first.to_ascii_lowercase().as_str() {
+            "check" => "VERIFY".to_owned(),
+            "vacuum" => "COMPACT".to_owned(),
+            "backup" => "BACKUP TO \"copy.bygone\"".to_owned(),
+            word => word.to_ascii_uppercase(),
+        };
+        return Some(format!("there is no command {first}, but a statement: bygone FILE '{statement}'"));
+    }
+    if is_one_of(&[
+        "dump", "restore", "load", "query", "sql", "exec", "shell", "open", "create", "init", "new", "serve",
+    ]) {
+        return Some(match first.to_ascii_lowercase().as_str() {
+            "dump" => "there is no command dump: bygone export FILE writes all events".to_owned(),
+            "restore" | "load" => format!(
+                "there is no command {first}: bygone import FILE EVENTS, with --restore for a whole export"
+            ),
+            "query" | "sql" | "exec" => {
+                format!("there is no command {first}: bygone FILE 'STATEMENT' runs one")
+            }
+            "serve" => "there is no command serve: bygone run FILE runs what is defined to run".to_owned(),
+            _ => format!(
+                "there is no command {first}: bygone FILE opens the file, and creates it if it is not there"
+            ),
+        });
+    }
+    None
 }
 
 /// Whether there is a file that the system lets nobody write who runs this program.
@@ -67,6 +128,13 @@ fn open_with(
     }
     // Only a name that is surely free is created; everything else is for opening to judge.
     let free = matches!(path.try_exists(), Ok(false)) && !path.is_symlink();
+    if free && missing == Missing::CreateNamed && path.extension().is_none() {
+        let name = path.display();
+        return Err(Failure::Usage(format!(
+            "there is no file {name}; a new database is created where its name has an extension, like {name}.bygone, or \
+             with --create"
+        )));
+    }
     if free && (missing == Missing::Fail || opening.read_only) {
         return Err(Failure::from(Error::Unopenable {
             path: path.to_owned(),

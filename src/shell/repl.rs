@@ -72,7 +72,7 @@ pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), Fa
         }
         history.add(&mut editor, entry);
         let outcome = match commands::of(entry) {
-            Some(command) => commands::run(command, session, &mut watches, &mut editor),
+            Some(command) => commands::run(command, session, Some((&mut watches, &mut editor))),
             None => session.run_entry(entry).map(|()| Flow::Continue),
         };
         let outcome = session.flush().and(outcome);

@@ -28,7 +28,7 @@ pub fn run(
     signals: &Signals,
 ) -> Result<(), Failure> {
     live.run.check(format)?;
-    let scripts = Scripts::parse(&live.run.statements, opening.longest_statement())?;
+    let scripts = Scripts::parse(&live.run.statements(), opening.longest_statement())?;
     scripts.check_parameters(&live.run)?;
     // Whoever ends it with a signal has it end well.
     signals.end_well();

@@ -8,6 +8,7 @@ use bygone::read::Script;
 use bygone::{Db, Entity, Error, Object, Parameters, Row, Statement, Value};
 
 use super::cli::{Format, Opening, Run};
+use super::commands::{self, Flow};
 use super::exit::Exit;
 use super::failure::{Failure, Speech, say};
 use super::render::{self, Renderer};
@@ -30,7 +31,22 @@ pub struct Place {
 }
 
 /// Several texts whose statements are counted on from one to the next. All are parsed before the first runs.
-pub struct Scripts(Vec<(Place, Script)>);
+pub struct Scripts(Vec<Part>);
+
+enum Part {
+    Statements(Place, Script),
+    /// A command of the prompt, without its dot.
+    Command(String),
+}
+
+impl Part {
+    fn statements(&self) -> &[Statement] {
+        match self {
+            Part::Statements(_, script) => script.statements(),
+            Part::Command(_) => &[],
+        }
+    }
+}
 
 impl Scripts {
     /// Parses texts of at most so many bytes.
@@ -38,26 +54,31 @@ impl Scripts {
         let mut scripts = Vec::new();
         let mut place = Place::default();
         for text in texts {
+            if let Some(command) = commands::of(text.trim()) {
+                scripts.push(Part::Command(command.to_owned()));
+                continue;
+            }
             let script = Script::parse_within(text, longest).map_err(|error| placed(error, place))?;
             let statements = script.statements().len();
-            scripts.push((place, script));
+            scripts.push(Part::Statements(place, script));
             place.statements += statements;
         }
         Ok(Scripts(scripts))
     }
 
     fn statements(&self) -> impl Iterator<Item = &Statement> {
-        self.0.iter().flat_map(|(_, script)| script.statements())
+        self.0.iter().flat_map(Part::statements)
     }
 
     pub fn has_write(&self) -> bool {
-        self.statements().any(Statement::is_write)
+        let appends = |part: &Part| matches!(part, Part::Command(command) if commands::may_write(command));
+        self.statements().any(Statement::is_write) || self.0.iter().any(appends)
     }
 
     /// A value that no statement asks for is a name misspelt; in a stream, or at the prompt, one may yet ask.
     pub fn check_parameters(&self, run: &Run) -> Result<(), Failure> {
         let used = |name: &str| self.statements().any(|s| s.parameters().any(|used| used == name));
-        match run.parameters.iter().find(|(name, _)| !run.statements.is_empty() && !used(name)) {
+        match run.parameters.iter().find(|(name, _)| run.has_statements() && !used(name)) {
             Some((name, _)) => Err(Failure::Usage(format!("no statement has a parameter ${name}"))),
             None => Ok(()),
         }
@@ -212,7 +233,25 @@ impl Session {
     /// Runs several texts, one after the other.
     pub fn run_scripts(&mut self, scripts: &Scripts) -> Result<(), Failure> {
         self.several = scripts.statements().count() > 1;
-        scripts.0.iter().try_for_each(|(place, script)| self.run_statements(script, *place))
+        for part in &scripts.0 {
+            match part {
+                Part::Statements(place, script) => self.run_statements(script, *place)?,
+                Part::Command(command) => {
+                    if self.run_command(command)? == Flow::End {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a command, given without its dot, where there is no prompt.
+    pub fn run_command(&mut self, command: &str) -> Result<Flow, Failure> {
+        let flow = commands::run(command, self, None);
+        // What it prints comes after what statements printed, and before what they will print.
+        self.flush()?;
+        flow
     }
 
     /// Runs what somebody entered at the prompt: it is counted for itself.

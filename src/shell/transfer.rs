@@ -32,7 +32,8 @@ pub fn import_file(
 ) -> Result<(), Failure> {
     let source = open_events(&arguments.events, signals)?;
     let free = matches!(arguments.file.try_exists(), Ok(false));
-    let db = open::open(&arguments.file, opening, Missing::Create, speech)?;
+    let missing = if arguments.create { Missing::Create } else { Missing::CreateNamed };
+    let db = open::open(&arguments.file, opening, missing, speech)?;
     signals.opened(&db);
     let imported = import(&db, source, arguments, speech, signals);
     if imported.is_err() && free && db.head() == Position::START {

@@ -199,7 +199,7 @@ fn refused_again_and_again(act: Act, first: &Store, log: &mut Log, case: &str) {
             Ok(()) => assert!(act.keeps(), "{case}: an append is acknowledged"),
             Err(error) => {
                 assert!(!act.keeps(), "{case}: {error}");
-                is_lost(&error, &case);
+                is_lost(&error, case);
                 assert!(error.to_string().contains("Db::export"), "{case}: {error}");
                 let forever = act.leaves_another_name();
                 assert_eq!(error.to_string().contains("put it back"), forever, "{case}: {error}");
@@ -209,7 +209,7 @@ fn refused_again_and_again(act: Act, first: &Store, log: &mut Log, case: &str) {
     }
     let checkpoint = first.checkpoint();
     assert_eq!(checkpoint.is_ok(), act.keeps(), "{case}");
-    checkpoint.err().iter().for_each(|error| is_lost(error, &case));
+    checkpoint.err().iter().for_each(|error| is_lost(error, case));
 }
 
 /// A file that lost its name leaves its journals under other names as it is closed.
@@ -223,7 +223,7 @@ fn closes_and_keeps_its_journals(
     let closed = first.close();
     assert_eq!(closed.is_ok(), act.keeps(), "{case}: {closed:?}");
     if let Err(error) = closed {
-        is_lost(&error, &case);
+        is_lost(&error, case);
         let kept = (1..3).flat_map(|n| {
             Side::BOTH.map(|side| PathBuf::from(format!("{}.aside-{n}", side.path(path()).display())))
         });
