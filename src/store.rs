@@ -80,6 +80,8 @@ use follow::Due;
 use group::{Group, Outcome, Prepared};
 use journal::DatabaseId;
 use log::Log;
+use log::local::LocalLog;
+use name::FileName;
 use pace::Paces;
 use progress::Progress;
 use queue::{Pending, Queue};
@@ -116,7 +118,9 @@ pub(crate) struct Shared {
     pub applied: Applied,
     pub queue: Queue,
     pub committer: Mutex<Committer>,
-    pub log: Log,
+    /// The name of the file.
+    pub name: Arc<FileName>,
+    pub log: Box<dyn Log>,
     pub upkeep: Upkeep,
     /// How fast what is defined can be kept.
     pub paces: Paces,
@@ -182,11 +186,14 @@ impl Store {
         let cursors = Cursors::new(cold.read()?.cursors()?, meta.checkpoint, &catalog);
         let applied = Applied::new(meta.checkpoint, catalog);
         let cold = Arc::new(cold);
-        let log = Log::new(disk.clone(), path.clone(), cold.clone(), meta.id, &options)?;
+        let name = FileName::new(disk.clone(), path.clone(), cold.clone(), options.read_only);
+        let name = Arc::new(name);
+        let log = LocalLog::new(disk.clone(), name.clone(), cold.clone(), meta.id, &options)?;
         let shared = Arc::new(Shared {
             queue: Queue::new(options.queue_bytes),
             committer: Mutex::new(Committer::new(meta.recorded)),
-            log,
+            name,
+            log: Box::new(log),
             upkeep: Upkeep::default(),
             paces: Paces::default(),
             failures: Failures::default(),
@@ -342,7 +349,7 @@ impl Store {
             let _ = thread.join();
         }
         // What was done is in the tables before the places that say so.
-        let closed = shared.settle().and_then(|()| {
+        let closed = shared.log.close(&|after| shared.settle(after)).and_then(|()| {
             let written = shared.write_cursors();
             written.or_else(|first| {
                 shared.cold.reopen().and_then(|()| shared.write_cursors()).map_err(|_| first)
@@ -413,7 +420,7 @@ impl Shared {
     /// Freezes what is there and waits until it is in the tables.
     fn checkpoint_now(&self) -> Result<()> {
         let committer = locked(&self.committer);
-        self.log.check_name()?;
+        self.name.check()?;
         self.upkeep.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
         if self.applied.tails().active.size().0 > 0 {
             self.freeze()?;
@@ -425,12 +432,8 @@ impl Shared {
         })
     }
 
-    /// The end of a session: the tails into the tables, the journal away.
-    fn settle(&self) -> Result<()> {
-        let log = &self.log;
-        let Some(salt) = log.salt() else {
-            return if log.is_named()? { Ok(()) } else { Err(log.closed_without_name(&[])) };
-        };
+    /// Moves the tails into the tables: the end of a session.
+    fn settle(&self, after: JournalAfter) -> Result<()> {
         let tails = self.applied.tails();
         // What is kept of states is brought along where that is quick; else whoever opens it next does.
         let limits = Limits::new(self.options.largest_value, &Cancel::after(LONGEST_END));
@@ -438,22 +441,10 @@ impl Shared {
             // A checkpoint that came through without telling has moved the frozen tail already.
             let checkpoint = self.cold.read()?.checkpoint()?;
             let left: Vec<_> = tails.each().filter(|tail| tail.last() > checkpoint).collect();
-            let after = JournalAfter::Retired(Some(salt));
             checkpoint::write(&self.cold, &left, after, &tails.catalog, &self.paces, &limits)
         };
         if let Err(first) = written() {
             self.cold.reopen().and_then(|()| written()).map_err(|_| first)?;
-        }
-        if !log.is_named()? {
-            // All of it is in the file. But nobody may find that, and then what the journal holds is all there is.
-            return Err(log.closed_without_name(&log.set_aside()?));
-        }
-        if !log.remove()? {
-            let reason = format!(
-                "all of it is in {}; beside it stands a journal that this program did not make, and which is left as it is",
-                self.path.display()
-            );
-            return Err(Error::stopped(reason));
         }
         Ok(())
     }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use super::catalog::Catalog;
 use super::group::{Group, Outcome, Prepared};
-use super::journal::{AppendError, FrameBuffer, Kind};
+use super::journal::{FrameBuffer, Kind};
+use super::log::{Append, AppendError};
 use super::moves;
 use super::queue::{Next, Pending, Queue, Turn};
 use super::stage::Batch;
 use super::tail::{Staged, Tails};
 use super::{Durability, Shared};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
 use crate::time::Timestamp;
@@ -154,9 +156,13 @@ impl Shared {
 
     /// Writes the staged frame and, unless told to wait, syncs it.
     fn make_durable(self: &Arc<Shared>, committer: &mut Committer, first: u64, count: usize) -> Result<()> {
-        let synced = self.watch.synced();
-        self.tell_moves(committer, first, synced)?;
-        match self.log.append(&mut committer.frame, first, count as u32, synced) {
+        if self.options.read_only {
+            return Err(Error::stopped("the database was opened for reading only"));
+        }
+        let (first, durable_through) = (Position(first), self.watch.synced());
+        self.tell_moves(committer, first, durable_through)?;
+        let frame = Append { buffer: &mut committer.frame, first, count: count as u32, durable_through };
+        match self.log.append(frame) {
             Ok(()) => {}
             // The log is as it was: only this batch fails.
             Err(AppendError::Refused(error)) => return Err(error),
@@ -165,21 +171,21 @@ impl Shared {
         if self.options.durability == Durability::Sync && !self.sabotaged(super::Sabotage::NoSync) {
             self.log.sync().map_err(|error| self.stop(error))?;
         }
-        if self.log.wants_fill() {
+        if self.log.wants_maintenance() {
             self.upkeep.ask(|asked| asked.fill = true);
         }
         Ok(())
     }
 
     /// Tells the log of the places that were acknowledged since the last frame: they are durable with this one.
-    fn tell_moves(&self, committer: &mut Committer, first: u64, synced: u64) -> Result<()> {
+    fn tell_moves(&self, committer: &mut Committer, first: Position, durable_through: u64) -> Result<()> {
         let moves = self.cursors.afoot();
         if moves.is_empty() {
             return Ok(());
         }
         committer.moves.begin(Kind::Cursors);
         moves::write(&moves, committer.moves.payload_mut())?;
-        match self.log.append(&mut committer.moves, first, 0, synced) {
+        match self.log.append(Append { buffer: &mut committer.moves, first, count: 0, durable_through }) {
             // Where they are refused, the tables are told soon.
             Ok(()) | Err(AppendError::Refused(_)) => Ok(()),
             Err(AppendError::Failed(error)) => Err(self.stop(error)),
@@ -204,7 +210,7 @@ impl Shared {
             return Ok(());
         }
         if self.sabotaged(super::Sabotage::EarlyReuse) && self.applied.tails().frozen.is_some() {
-            return self.turn_log().map(drop);
+            return self.log.turn(Position(self.applied.head())).map(drop);
         }
         self.upkeep.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
         self.freeze()
@@ -212,29 +218,18 @@ impl Shared {
 
     /// Makes the active tail the frozen one: the log goes on where nothing is that is still needed.
     pub fn freeze(&self) -> Result<()> {
-        if !self.log.is_begun() {
-            return Ok(());
-        }
         // What the log writes over may be all that is left of it.
-        self.log.check_name()?;
+        self.name.check()?;
         if self.options.durability != Durability::Sync {
             self.sync_log()?;
         }
         // The tail before is in the tables, and the log was told so: there is nothing to wait for.
-        if !self.turn_log()? {
+        if !self.log.turn(Position(self.applied.head()))? {
             return Err(Error::stopped("the journal's other segment is still needed"));
         }
         self.applied.freeze();
         self.upkeep.ask(|asked| asked.checkpoint = true);
         Ok(())
-    }
-
-    /// Lets the log go on elsewhere, if it can.
-    fn turn_log(&self) -> Result<bool> {
-        if self.sabotaged(super::Sabotage::EarlyReuse) {
-            self.log.release_early();
-        }
-        self.log.turn(self.applied.head())
     }
 
     /// Makes durable what was appended so far, and lets subscriptions see it.

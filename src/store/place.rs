@@ -105,7 +105,7 @@ impl Place {
     /// Those of `acknowledge`; and where the place cannot be written: then it is acknowledged, and written with a later try.
     pub fn acknowledge_durably(&self, position: Position) -> Result<()> {
         self.acknowledge(position)?;
-        self.0.shared.log.check_name()?;
+        self.0.shared.name.check()?;
         self.0.shared.write_cursors()
     }
 

@@ -250,7 +250,7 @@ fn attendant(shared: &Arc<Shared>) {
             return;
         }
         if fill {
-            shared.log.fill_ahead();
+            shared.log.maintain();
         }
         if sync_at.take_if(|at| *at <= Instant::now()).is_some() {
             // A failed sync stops the writers; there is nobody else here to tell.
