@@ -12,6 +12,7 @@
 pub(crate) mod apply;
 mod backfill;
 pub(crate) mod catalog;
+mod catch_up;
 pub(crate) mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod clock;
@@ -28,7 +29,7 @@ mod follow;
 pub(crate) mod group;
 pub(crate) mod journal;
 pub(crate) mod kept;
-mod log;
+pub(crate) mod log;
 mod moves;
 mod name;
 pub(crate) mod options;
@@ -65,7 +66,7 @@ pub use report::Report;
 
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
-use crate::entity::Name;
+use crate::entity::{Name, Position};
 use crate::error::{Error, Result};
 use apply::Applied;
 use backfill::Retired;
@@ -79,8 +80,8 @@ use failures::Failures;
 use follow::Due;
 use group::{Group, Outcome, Prepared};
 use journal::DatabaseId;
-use log::Log;
 use log::local::LocalLog;
+use log::{Log, LogPlace};
 use name::FileName;
 use pace::Paces;
 use progress::Progress;
@@ -120,7 +121,7 @@ pub(crate) struct Shared {
     pub committer: Mutex<Committer>,
     /// The name of the file.
     pub name: Arc<FileName>,
-    pub log: Box<dyn Log>,
+    pub log: Arc<dyn Log>,
     pub upkeep: Upkeep,
     /// How fast what is defined can be kept.
     pub paces: Paces,
@@ -159,6 +160,14 @@ pub(crate) enum Sabotage {
     EarlyReuse,
     /// Read the tables before the tails.
     ColdFirst,
+    /// Refuse by what is applied here, without asking the log whether that is all.
+    NoBarrier,
+    /// Make ids without regard to those that others made.
+    ForgetIds,
+    /// Admit requests again while the frame they were in may still be in the log.
+    StageInDoubt,
+    /// Apply frames whatever they go on from.
+    IgnoreChain,
 }
 
 /// How long closing waits for states to be brought up.
@@ -188,12 +197,18 @@ impl Store {
         let cold = Arc::new(cold);
         let name = FileName::new(disk.clone(), path.clone(), cold.clone(), options.read_only);
         let name = Arc::new(name);
-        let log = LocalLog::new(disk.clone(), name.clone(), cold.clone(), meta.id, &options)?;
+        let chain = cold.read()?.chain()?;
+        let place = LogPlace { position: Position(meta.checkpoint), chain };
+        let log = match options.other_log(meta.id, place) {
+            Some(log) => log,
+            None => Arc::new(LocalLog::new(disk.clone(), name.clone(), cold.clone(), meta.id, &options)?),
+        };
         let shared = Arc::new(Shared {
             queue: Queue::new(options.queue_bytes),
-            committer: Mutex::new(Committer::new(meta.recorded)),
+            committer: Mutex::new(Committer::new(meta.recorded, chain)),
             name,
-            log: Box::new(log),
+            id: log.id(),
+            log,
             upkeep: Upkeep::default(),
             paces: Paces::default(),
             failures: Failures::default(),
@@ -208,7 +223,6 @@ impl Store {
             ending: Cancel::new(),
             own_limits: Limits::new(options.largest_value, &Cancel::new()),
             applied,
-            id: meta.id,
             options,
             disk,
             path,
@@ -219,7 +233,10 @@ impl Store {
             shared.set_cursors_back()?;
         }
         let threads = Upkeep::start(&shared)?;
-        Ok(Store { shared, open: Mutex::new(Some(Open { threads, _lock: lock })), recovery })
+        let store = Store { shared, open: Mutex::new(Some(Open { threads, _lock: lock })), recovery };
+        // Where it cannot, it is closed again.
+        store.shared.catch_up()?;
+        Ok(store)
     }
 
     /// Creates a database under a name that must be free, and opens it.
@@ -441,6 +458,9 @@ impl Shared {
             // A checkpoint that came through without telling has moved the frozen tail already.
             let checkpoint = self.cold.read()?.checkpoint()?;
             let left: Vec<_> = tails.each().filter(|tail| tail.last() > checkpoint).collect();
+            if left.is_empty() && after == JournalAfter::Kept {
+                return Ok(Vec::new());
+            }
             checkpoint::write(&self.cold, &left, after, &tails.catalog, &self.paces, &limits)
         };
         if let Err(first) = written() {
@@ -479,7 +499,7 @@ mod tests {
     use super::disk::memory::MemoryDisk;
     use super::journal::Side;
     use super::*;
-    use crate::entity::{Entity, Position};
+    use crate::entity::Entity;
     use crate::event::{Expect, NewEvent};
     use crate::time::{Clock, Timestamp};
     use snapshot::Direction;

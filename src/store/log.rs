@@ -2,20 +2,33 @@
 //!
 //! Admission makes a frame in memory, a [`Log`] makes it durable directly behind the frame before it, and only then it is applied:
 //! readers see it. What a log is made of it alone knows; whoever needs to know what is durable asks it. The [`local`] one is the
-//! journal beside the database's file, and this process alone appends to it.
+//! journal beside the database's file, and this process alone appends to it. A shared one has several databases on it, each a whole copy in
+//! tables of its own: whoever appends names the place it goes on from, and where another was first it is [`Behind`](AppendError::Behind).
+//! The one there is so far is simulated, for tests (`shared`).
 
 pub(crate) mod local;
+#[cfg(test)]
+pub(crate) mod shared;
 
 use std::fmt::Debug;
+use std::time::{Duration, Instant};
 
 use super::checkpoint::JournalAfter;
-use super::journal::FrameBuffer;
+use super::journal::{DatabaseId, Frame, FrameBuffer};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
 /// A log, as an open database uses it. One thread appends at a time.
 pub(crate) trait Log: Debug + Send + Sync {
-    /// Writes a frame behind the last one. It is durable after the next [`sync`](Log::sync).
+    /// The database whose log it is.
+    fn id(&self) -> DatabaseId;
+
+    /// Whether others append to it, too.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Writes a frame directly behind a place. It is durable after the next [`sync`](Log::sync).
     fn append(&self, frame: Append<'_>) -> Result<(), AppendError>;
 
     /// Makes every frame that was appended durable.
@@ -23,6 +36,20 @@ pub(crate) trait Log: Debug + Send + Sync {
     /// # Errors
     /// After an error nobody knows what is durable: nothing more is appended.
     fn sync(&self) -> Result<()>;
+
+    /// Frames behind a position, in their order, some at a time; waits until then for the first. That none is left out, and that they
+    /// go on from what is applied, is for the reader to check.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where the log ends before the position.
+    fn read(&self, _after: Position, _until: Instant) -> Result<Vec<LogFrame>> {
+        Ok(Vec::new())
+    }
+
+    /// How long to find out what became of a frame, before its callers are told that nobody knows.
+    fn longest_doubt(&self) -> Duration {
+        Duration::from_secs(10)
+    }
 
     /// The active tail, which ends at `last`, is frozen: what is appended from now on is of the next one. `false`, and nothing changes,
     /// while the tables do not hold what was frozen before, if the log needs its room.
@@ -50,13 +77,37 @@ pub(crate) trait Log: Debug + Send + Sync {
     }
 }
 
+/// A place in the log: what comes after it goes on from there only for whoever has the same log up to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogPlace {
+    /// The last position before it.
+    pub position: Position,
+    /// The chain hash there. A log that is not shared is not asked for it, and has zeros.
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub chain: [u8; 32],
+}
+
+/// A frame that was read from the log.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(test), allow(dead_code))] // The only log that gives any is a test's.
+pub(crate) struct LogFrame {
+    /// The number that it was appended by, if it was by this handle.
+    pub own: Option<u64>,
+    /// The chain hash before it, as its writer had it.
+    pub before: [u8; 32],
+    pub frame: Frame,
+}
+
 /// A frame that is to be appended.
 #[derive(Debug)]
 pub(crate) struct Append<'f> {
     /// The frame, as admission encoded it.
     pub buffer: &'f mut FrameBuffer,
-    /// The position of its first event; of the moves of cursors the position that comes next.
-    pub first: Position,
+    /// Directly behind it.
+    pub after: LogPlace,
+    /// Which of this session's: one that is appended again has the same number.
+    #[cfg_attr(not(test), allow(dead_code))] // A log that never is in doubt needs none.
+    pub number: u64,
     /// How many events; 0 of the moves of cursors.
     pub count: u32,
     /// The highest position known to be durable; 0 if there is none.
@@ -65,7 +116,14 @@ pub(crate) struct Append<'f> {
 
 /// Why a frame was not appended.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(test), allow(dead_code))] // A local log is never behind, and always knows.
 pub(crate) enum AppendError {
+    /// Another frame is behind that place: what was admitted without it is to be admitted again.
+    Behind,
+    /// There was no answer: the frame is in the log, or comes into it late, or never does.
+    Unknown,
+    /// The log has lost these, which are applied here.
+    Lost { from: Position, to: Position },
     /// The log is as it was before: only this frame fails.
     Refused(Error),
     /// The log failed, now or before, and takes nothing more. The frame may or may not be in it.

@@ -160,12 +160,16 @@ impl LocalLog {
 }
 
 impl Log for LocalLog {
+    fn id(&self) -> DatabaseId {
+        self.id
+    }
+
     fn append(&self, frame: Append<'_>) -> Result<(), AppendError> {
-        let Append { buffer, first, count, durable_through } = frame;
+        let Append { buffer, after, count, durable_through, .. } = frame;
         let journal = self.begun()?;
         // Before it is written: what is refused is not to be read back.
         self.check_names(journal).map_err(AppendError::Refused)?;
-        Ok(journal.append(buffer, first.0, count, durable_through)?)
+        Ok(journal.append(buffer, after.position.0 + 1, count, durable_through)?)
     }
 
     fn sync(&self) -> Result<()> {
