@@ -134,7 +134,8 @@ impl Shared {
         requests: &mut VecDeque<Option<Prepared>>,
     ) -> Vec<Result<Outcome>> {
         loop {
-            let mut frame = Framed::default();
+            let answers = Vec::with_capacity(requests.len());
+            let mut frame = Framed { answers, again: Vec::new() };
             let appended = self.try_frame(committer, requests, &mut frame);
             let Framed { answers, again } = frame;
             match appended {
@@ -381,7 +382,7 @@ enum Appended {
 }
 
 /// The requests of a frame: their answers, and what they were, if they may have to be admitted again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Framed {
     answers: Vec<Result<Outcome>>,
     again: Vec<Option<Prepared>>,

@@ -129,3 +129,6 @@ pub(crate) enum AppendError {
     /// The log failed, now or before, and takes nothing more. The frame may or may not be in it.
     Failed(Error),
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,7 +98,7 @@ impl State {
     fn arrive(&mut self) {
         let mut left = Vec::new();
         for (after, held) in std::mem::take(&mut self.late) {
-            if self.random.next() % 2 == 0 {
+            if self.random.next().is_multiple_of(2) {
                 self.take(after, held);
             } else {
                 left.push((after, held));
