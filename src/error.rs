@@ -116,6 +116,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// The log did not answer in time: nobody knows whether it took this. What has a key can be repeated with it, and is recorded once.
+    #[error(
+        "unknown: {what}; repeat it with the same KEY, which records it once, or look for its events first"
+    )]
+    Unknown {
+        /// What was asked of the log, and what it said.
+        what: String,
+    },
+
     /// A form of the language whose meaning comes with later work.
     #[error("{what}: not available yet")]
     Unavailable {
@@ -245,6 +254,7 @@ impl Error {
             | Error::Corrupt { .. }
             | Error::Io { .. }
             | Error::Stopped { .. }
+            | Error::Unknown { .. }
             | Error::Unavailable { .. } => ErrorClass::Failed,
         }
     }
@@ -262,6 +272,7 @@ impl Error {
             Error::Corrupt { .. } => "corrupt",
             Error::Io { .. } => "io",
             Error::Stopped { .. } => "stopped",
+            Error::Unknown { .. } => "unknown",
             Error::Unavailable { .. } => "unavailable",
         }
     }
@@ -315,6 +326,10 @@ impl Error {
 
     pub(crate) fn unopenable(path: &Path, reason: impl fmt::Display, advice: impl Into<String>) -> Error {
         Error::Unopenable { path: path.to_owned(), reason: reason.to_string(), advice: advice.into() }
+    }
+
+    pub(crate) fn unknown(what: impl Into<String>) -> Error {
+        Error::Unknown { what: readable(what) }
     }
 
     pub(crate) fn stopped(reason: impl Into<String>) -> Error {

@@ -12,6 +12,7 @@
 pub(crate) mod apply;
 mod backfill;
 pub(crate) mod catalog;
+mod catch_up;
 pub(crate) mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod clock;
@@ -28,7 +29,7 @@ mod follow;
 pub(crate) mod group;
 pub(crate) mod journal;
 pub(crate) mod kept;
-mod log;
+pub(crate) mod log;
 mod moves;
 mod name;
 pub(crate) mod options;
@@ -65,7 +66,7 @@ pub use report::Report;
 
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
-use crate::entity::Name;
+use crate::entity::{Name, Position};
 use crate::error::{Error, Result};
 use apply::Applied;
 use backfill::Retired;
@@ -79,7 +80,9 @@ use failures::Failures;
 use follow::Due;
 use group::{Group, Outcome, Prepared};
 use journal::DatabaseId;
-use log::Log;
+use log::local::LocalLog;
+use log::{Log, LogPlace};
+use name::FileName;
 use pace::Paces;
 use progress::Progress;
 use queue::{Pending, Queue};
@@ -116,7 +119,9 @@ pub(crate) struct Shared {
     pub applied: Applied,
     pub queue: Queue,
     pub committer: Mutex<Committer>,
-    pub log: Log,
+    /// The name of the file.
+    pub name: Arc<FileName>,
+    pub log: Arc<dyn Log>,
     pub upkeep: Upkeep,
     /// How fast what is defined can be kept.
     pub paces: Paces,
@@ -155,6 +160,14 @@ pub(crate) enum Sabotage {
     EarlyReuse,
     /// Read the tables before the tails.
     ColdFirst,
+    /// Refuse by what is applied here, without asking the log whether that is all.
+    NoBarrier,
+    /// Make ids without regard to those that others made.
+    ForgetIds,
+    /// Admit requests again while the frame they were in may still be in the log.
+    StageInDoubt,
+    /// Apply frames whatever they go on from.
+    IgnoreChain,
 }
 
 /// How long closing waits for states to be brought up.
@@ -182,10 +195,19 @@ impl Store {
         let cursors = Cursors::new(cold.read()?.cursors()?, meta.checkpoint, &catalog);
         let applied = Applied::new(meta.checkpoint, catalog);
         let cold = Arc::new(cold);
-        let log = Log::new(disk.clone(), path.clone(), cold.clone(), meta.id, &options)?;
+        let name = FileName::new(disk.clone(), path.clone(), cold.clone(), options.read_only);
+        let name = Arc::new(name);
+        let chain = cold.read()?.chain()?;
+        let place = LogPlace { position: Position(meta.checkpoint), chain };
+        let log = match options.other_log(meta.id, place) {
+            Some(log) => log,
+            None => Arc::new(LocalLog::new(disk.clone(), name.clone(), cold.clone(), meta.id, &options)?),
+        };
         let shared = Arc::new(Shared {
             queue: Queue::new(options.queue_bytes),
-            committer: Mutex::new(Committer::new(meta.recorded)),
+            committer: Mutex::new(Committer::new(meta.recorded, chain)),
+            name,
+            id: log.id(),
             log,
             upkeep: Upkeep::default(),
             paces: Paces::default(),
@@ -201,7 +223,6 @@ impl Store {
             ending: Cancel::new(),
             own_limits: Limits::new(options.largest_value, &Cancel::new()),
             applied,
-            id: meta.id,
             options,
             disk,
             path,
@@ -212,7 +233,10 @@ impl Store {
             shared.set_cursors_back()?;
         }
         let threads = Upkeep::start(&shared)?;
-        Ok(Store { shared, open: Mutex::new(Some(Open { threads, _lock: lock })), recovery })
+        let store = Store { shared, open: Mutex::new(Some(Open { threads, _lock: lock })), recovery };
+        // Where it cannot, it is closed again.
+        store.shared.catch_up()?;
+        Ok(store)
     }
 
     /// Creates a database under a name that must be free, and opens it.
@@ -342,7 +366,7 @@ impl Store {
             let _ = thread.join();
         }
         // What was done is in the tables before the places that say so.
-        let closed = shared.settle().and_then(|()| {
+        let closed = shared.log.close(&|after| shared.settle(after)).and_then(|()| {
             let written = shared.write_cursors();
             written.or_else(|first| {
                 shared.cold.reopen().and_then(|()| shared.write_cursors()).map_err(|_| first)
@@ -413,7 +437,7 @@ impl Shared {
     /// Freezes what is there and waits until it is in the tables.
     fn checkpoint_now(&self) -> Result<()> {
         let committer = locked(&self.committer);
-        self.log.check_name()?;
+        self.name.check()?;
         self.upkeep.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
         if self.applied.tails().active.size().0 > 0 {
             self.freeze()?;
@@ -425,12 +449,8 @@ impl Shared {
         })
     }
 
-    /// The end of a session: the tails into the tables, the journal away.
-    fn settle(&self) -> Result<()> {
-        let log = &self.log;
-        let Some(salt) = log.salt() else {
-            return if log.is_named()? { Ok(()) } else { Err(log.closed_without_name(&[])) };
-        };
+    /// Moves the tails into the tables: the end of a session.
+    fn settle(&self, after: JournalAfter) -> Result<()> {
         let tails = self.applied.tails();
         // What is kept of states is brought along where that is quick; else whoever opens it next does.
         let limits = Limits::new(self.options.largest_value, &Cancel::after(LONGEST_END));
@@ -438,22 +458,13 @@ impl Shared {
             // A checkpoint that came through without telling has moved the frozen tail already.
             let checkpoint = self.cold.read()?.checkpoint()?;
             let left: Vec<_> = tails.each().filter(|tail| tail.last() > checkpoint).collect();
-            let after = JournalAfter::Retired(Some(salt));
+            if left.is_empty() && after == JournalAfter::Kept {
+                return Ok(Vec::new());
+            }
             checkpoint::write(&self.cold, &left, after, &tails.catalog, &self.paces, &limits)
         };
         if let Err(first) = written() {
             self.cold.reopen().and_then(|()| written()).map_err(|_| first)?;
-        }
-        if !log.is_named()? {
-            // All of it is in the file. But nobody may find that, and then what the journal holds is all there is.
-            return Err(log.closed_without_name(&log.set_aside()?));
-        }
-        if !log.remove()? {
-            let reason = format!(
-                "all of it is in {}; beside it stands a journal that this program did not make, and which is left as it is",
-                self.path.display()
-            );
-            return Err(Error::stopped(reason));
         }
         Ok(())
     }
@@ -488,7 +499,7 @@ mod tests {
     use super::disk::memory::MemoryDisk;
     use super::journal::Side;
     use super::*;
-    use crate::entity::{Entity, Position};
+    use crate::entity::Entity;
     use crate::event::{Expect, NewEvent};
     use crate::time::{Clock, Timestamp};
     use snapshot::Direction;

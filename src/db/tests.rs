@@ -4,6 +4,7 @@ mod clocks;
 mod crash;
 mod outcomes;
 mod running;
+mod shared;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

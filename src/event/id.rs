@@ -73,7 +73,7 @@ impl fmt::Display for EventId {
 }
 
 /// Makes ids that grow: by time, and within one millisecond by counting on from a random place.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct IdSource {
     millis: i64,
     /// The 74 bits beside time, version and variant.
@@ -85,15 +85,19 @@ impl IdSource {
 
     /// Takes an id that was restored as its own, if it grows like one: it has the time it was recorded at, and follows those before.
     pub fn adopt(&mut self, id: &EventId, recorded: Timestamp) -> bool {
-        let (Some(millis), Some(bytes)) = (id.millis(), id.uuid()) else { return false };
-        let high = u128::from(u16::from_be_bytes([bytes[6], bytes[7]]) & 0x0fff);
-        let low = bytes[8..].iter().fold(0, |n, &byte| n << 8 | u128::from(byte)) & ((1 << 62) - 1);
-        let place = (millis, high << 62 | low);
+        let Some(place) = place_of(id) else { return false };
         let grows = id.tells_its_place(recorded) && place > (self.millis, self.rest);
         if grows {
             (self.millis, self.rest) = place;
         }
         grows
+    }
+
+    /// Goes on behind an id of the database's own that is in the log, whoever made it.
+    pub fn follow(&mut self, id: &EventId) {
+        if let Some(place) = place_of(id) {
+            (self.millis, self.rest) = place;
+        }
     }
 
     /// The next id for an event recorded at this instant. Instants never go back: the caller sees to that.
@@ -118,9 +122,27 @@ impl IdSource {
     }
 }
 
+/// The time of a UUIDv7 in milliseconds, and the 74 bits beside time, version and variant.
+fn place_of(id: &EventId) -> Option<(i64, u128)> {
+    let (millis, bytes) = (id.millis()?, id.uuid()?);
+    let high = u128::from(u16::from_be_bytes([bytes[6], bytes[7]]) & 0x0fff);
+    let low = bytes[8..].iter().fold(0, |n, &byte| n << 8 | u128::from(byte)) & ((1 << 62) - 1);
+    Some((millis, high << 62 | low))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_goes_on_behind_an_id_that_another_made() {
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let (mut other, mut source) = (IdSource::default(), IdSource::default());
+        source.next(at.saturating_add(std::time::Duration::from_millis(5))).unwrap();
+        let id = other.next(at).unwrap();
+        source.follow(&id);
+        assert!(source.next(at).unwrap() > id);
+    }
 
     #[test]
     fn ids_grow_within_and_across_milliseconds() {

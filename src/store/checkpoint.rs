@@ -55,7 +55,7 @@ impl Shared {
 
     fn release(&self, frozen: &Arc<Tail>) {
         // The log first: whoever finds no frozen tail may have it go on there at once.
-        self.log.release(frozen.last());
+        self.log.release(Position(frozen.last()));
         self.applied.drop_frozen();
         if !super::locked(&self.retired).is_empty() || self.applied.catalog().keeps_anything() {
             self.upkeep.ask(|asked| asked.index = true);

@@ -4,15 +4,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::catalog::Catalog;
+use super::catch_up::Behind;
 use super::group::{Group, Outcome, Prepared};
-use super::journal::{AppendError, FrameBuffer, Kind};
+use super::journal::{FrameBuffer, Kind};
+use super::log::{Append, AppendError, LogPlace};
 use super::moves;
 use super::queue::{Next, Pending, Queue, Turn};
 use super::stage::Batch;
 use super::tail::{Staged, Tails};
-use super::{Durability, Shared};
+use super::{Durability, Sabotage, Shared, checkpoint};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
 use crate::time::Timestamp;
@@ -25,18 +29,24 @@ pub(crate) struct Committer {
     moves: FrameBuffer,
     pub(super) ids: IdSource,
     /// When the newest event was recorded.
-    recorded: Option<Timestamp>,
+    pub(super) recorded: Option<Timestamp>,
+    /// The chain hash at the head, where the log is shared.
+    pub(super) chain: [u8; 32],
+    /// The number of the last frame.
+    number: u64,
     /// The first write after opening must not share its millisecond with the last one before.
     reopened: bool,
 }
 
 impl Committer {
-    pub fn new(recorded: Option<Timestamp>) -> Committer {
+    pub fn new(recorded: Option<Timestamp>, chain: [u8; 32]) -> Committer {
         Committer {
             frame: FrameBuffer::new(),
             moves: FrameBuffer::new(),
             ids: IdSource::default(),
             recorded,
+            chain,
+            number: 0,
             reopened: true,
         }
     }
@@ -116,73 +126,168 @@ impl Shared {
         answers
     }
 
-    /// Commits as many requests as a frame holds, and takes them away.
+    /// Commits as many requests as a frame holds, and takes them away. Where others were first, they are admitted again after what
+    /// those appended.
     fn commit_frame(
         self: &Arc<Shared>,
         committer: &mut Committer,
         requests: &mut VecDeque<Option<Prepared>>,
     ) -> Vec<Result<Outcome>> {
-        if let Err(error) = self.make_room() {
-            return requests.drain(..).map(|_| Err(error.clone())).collect();
+        loop {
+            let answers = Vec::with_capacity(requests.len());
+            let mut frame = Framed { answers, again: Vec::new() };
+            let appended = self.try_frame(committer, requests, &mut frame);
+            let Framed { answers, again } = frame;
+            match appended {
+                Ok(Appended::Yes) => return answers,
+                Ok(Appended::Behind) => {
+                    again.into_iter().rev().for_each(|request| requests.push_front(request))
+                }
+                // Those behind it may be told more.
+                Err(unknown @ Error::Unknown { .. }) => return vec![Err(unknown); answers.len()],
+                Err(error) => return vec![Err(error); answers.len() + requests.drain(..).count()],
+            }
         }
+    }
+
+    /// Admits requests into a frame, appends it, and applies it. If others were first, what they appended is applied instead.
+    fn try_frame(
+        self: &Arc<Shared>,
+        committer: &mut Committer,
+        requests: &mut VecDeque<Option<Prepared>>,
+        Framed { answers, again }: &mut Framed,
+    ) -> Result<Appended> {
+        self.make_room()?;
+        let ids = committer.ids.clone();
         let mut batch = committer.batch(self.options.clock.now(), self.applied.tails());
         let first = batch.next;
         committer.frame.begin(Kind::Events);
-        let mut answers = Vec::with_capacity(requests.len());
-        while answers.is_empty() || committer.frame.payload_mut().len() < self.options.frame_bytes {
+        while answers.is_empty() || committer.frame.payload().len() < self.options.frame_bytes {
             let Some(request) = requests.pop_front() else { break };
+            // Only others can make it necessary to admit it again.
+            if self.log.is_shared() {
+                again.push(request.clone());
+            }
             answers.push(match request {
                 Some(request) => self.stage(committer, &mut batch, request),
                 None => Err(Error::stopped("the request was taken before")),
             });
         }
-        if batch.staged.is_empty() {
-            return answers;
-        }
-        if let Err(error) = self.make_durable(committer, first, batch.staged.len()) {
-            let rest = requests.drain(..).count();
-            return vec![Err(error); answers.len() + rest];
+        let appended = match batch.staged.is_empty() {
+            true => self.check_refusals(),
+            false => self.make_durable(committer, first, batch.staged.len()),
+        };
+        if batch.staged.is_empty() || !matches!(appended, Ok(Appended::Yes)) {
+            // Ids go on from the last one in the log.
+            committer.ids = ids;
+            if matches!(appended, Ok(Appended::Behind)) {
+                self.take_in(committer)?;
+            }
+            return appended;
         }
         committer.recorded = batch.recorded;
         committer.reopened = false;
         let mut recent = super::locked(&self.recent);
         batch.known.into_iter().for_each(|(entity, known)| recent.put(entity, known));
         drop(recent);
-        self.apply(batch.staged, batch.catalog);
-        answers
+        self.apply(committer, batch.staged, batch.catalog)?;
+        Ok(Appended::Yes)
     }
 
-    /// Writes the staged frame and, unless told to wait, syncs it.
-    fn make_durable(self: &Arc<Shared>, committer: &mut Committer, first: u64, count: usize) -> Result<()> {
-        let synced = self.watch.synced();
-        self.tell_moves(committer, first, synced)?;
-        match self.log.append(&mut committer.frame, first, count as u32, synced) {
-            Ok(()) => {}
-            // The log is as it was: only this batch fails.
-            Err(AppendError::Refused(error)) => return Err(error),
-            Err(AppendError::Failed(error)) => return Err(self.stop(error)),
+    /// Whether the log holds no more than what requests were refused by, or what was given back to them.
+    fn check_refusals(&self) -> Result<Appended> {
+        if !self.log.is_shared() || self.options.read_only || self.sabotaged(Sabotage::NoBarrier) {
+            return Ok(Appended::Yes);
         }
-        if self.options.durability == Durability::Sync && !self.sabotaged(super::Sabotage::NoSync) {
+        Ok(match self.behind_head(None, Instant::now())? {
+            Behind::Nothing => Appended::Yes,
+            Behind::Own | Behind::Others => Appended::Behind,
+        })
+    }
+
+    /// Appends the staged frame to the log and, unless told to wait, syncs it.
+    fn make_durable(
+        self: &Arc<Shared>,
+        committer: &mut Committer,
+        first: u64,
+        count: usize,
+    ) -> Result<Appended> {
+        if self.options.read_only {
+            return Err(Error::stopped("the database was opened for reading only"));
+        }
+        committer.number += 1;
+        let durable_through = self.watch.synced();
+        let after = LogPlace { position: Position(first - 1), chain: committer.chain };
+        let number = committer.number;
+        self.tell_moves(committer, after, durable_through)?;
+        let mut doubt = None;
+        loop {
+            let (buffer, count) = (&mut committer.frame, count as u32);
+            match self.log.append(Append { buffer, after, number, count, durable_through }) {
+                Ok(()) => break,
+                // The log is as it was: only this batch fails.
+                Err(AppendError::Refused(error)) => return Err(error),
+                Err(AppendError::Failed(error)) => return Err(self.stop(error)),
+                Err(AppendError::Lost { from, to }) => {
+                    let found = format!("nothing from {from} to {to}, which this database has");
+                    return Err(self.stop(Error::corrupt("the log", found)));
+                }
+                Err(AppendError::Unknown) if self.sabotaged(Sabotage::StageInDoubt) => {
+                    return Ok(Appended::Behind);
+                }
+                // Behind may be this very frame, of a try before.
+                Err(AppendError::Behind | AppendError::Unknown) => {}
+            }
+            match self.find_out(number, doubt.get_or_insert_with(|| Doubt::new(self.log.longest_doubt())))? {
+                Behind::Own => break,
+                Behind::Others => return Ok(Appended::Behind),
+                Behind::Nothing => {}
+            }
+        }
+        if self.options.durability == Durability::Sync && !self.sabotaged(Sabotage::NoSync) {
             self.log.sync().map_err(|error| self.stop(error))?;
         }
-        if self.log.wants_fill() {
+        if self.log.wants_maintenance() {
             self.upkeep.ask(|asked| asked.fill = true);
         }
-        Ok(())
+        Ok(Appended::Yes)
+    }
+
+    /// What became of a frame that the log did not say it took. Nothing: it can be appended again, and only once it is known, what is in it
+    /// can be admitted into another.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when it took too long. Should the frame get into the log all the same, it is applied as one of another.
+    fn find_out(&self, number: u64, doubt: &mut Doubt) -> Result<Behind> {
+        let found = self.behind_head(Some(number), Instant::now() + doubt.pause);
+        doubt.pause = (doubt.pause * 2).min(LONGEST_PAUSE);
+        let late = || Instant::now() >= doubt.until;
+        match found {
+            Ok(Behind::Nothing) if late() => {
+                Err(Error::unknown("the log did not say in time whether it has recorded this"))
+            }
+            Err(corrupt @ Error::Corrupt { .. }) => Err(corrupt),
+            Err(error) if late() => {
+                Err(Error::unknown(format!("the log did not say whether it has recorded this ({error})")))
+            }
+            Err(_) => Ok(Behind::Nothing),
+            found => found,
+        }
     }
 
     /// Tells the log of the places that were acknowledged since the last frame: they are durable with this one.
-    fn tell_moves(&self, committer: &mut Committer, first: u64, synced: u64) -> Result<()> {
+    fn tell_moves(&self, committer: &mut Committer, after: LogPlace, durable_through: u64) -> Result<()> {
         let moves = self.cursors.afoot();
         if moves.is_empty() {
             return Ok(());
         }
         committer.moves.begin(Kind::Cursors);
         moves::write(&moves, committer.moves.payload_mut())?;
-        match self.log.append(&mut committer.moves, first, 0, synced) {
-            // Where they are refused, the tables are told soon.
-            Ok(()) | Err(AppendError::Refused(_)) => Ok(()),
+        let (buffer, number) = (&mut committer.moves, committer.number);
+        match self.log.append(Append { buffer, after, number, count: 0, durable_through }) {
             Err(AppendError::Failed(error)) => Err(self.stop(error)),
+            // Where they are not taken, the tables are told soon.
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
@@ -198,13 +303,13 @@ impl Shared {
     }
 
     /// Freezes the active tail when it is full, waiting until the one before it is in the tables.
-    fn make_room(&self) -> Result<()> {
+    pub(super) fn make_room(&self) -> Result<()> {
         let (events, bytes) = self.applied.tails().active.size();
         if events < self.options.tail_events && bytes < self.options.tail_bytes {
             return Ok(());
         }
-        if self.sabotaged(super::Sabotage::EarlyReuse) && self.applied.tails().frozen.is_some() {
-            return self.turn_log().map(drop);
+        if self.sabotaged(Sabotage::EarlyReuse) && self.applied.tails().frozen.is_some() {
+            return self.log.turn(Position(self.applied.head())).map(drop);
         }
         self.upkeep.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
         self.freeze()
@@ -212,29 +317,18 @@ impl Shared {
 
     /// Makes the active tail the frozen one: the log goes on where nothing is that is still needed.
     pub fn freeze(&self) -> Result<()> {
-        if !self.log.is_begun() {
-            return Ok(());
-        }
         // What the log writes over may be all that is left of it.
-        self.log.check_name()?;
+        self.name.check()?;
         if self.options.durability != Durability::Sync {
             self.sync_log()?;
         }
         // The tail before is in the tables, and the log was told so: there is nothing to wait for.
-        if !self.turn_log()? {
+        if !self.log.turn(Position(self.applied.head()))? {
             return Err(Error::stopped("the journal's other segment is still needed"));
         }
         self.applied.freeze();
         self.upkeep.ask(|asked| asked.checkpoint = true);
         Ok(())
-    }
-
-    /// Lets the log go on elsewhere, if it can.
-    fn turn_log(&self) -> Result<bool> {
-        if self.sabotaged(super::Sabotage::EarlyReuse) {
-            self.log.release_early();
-        }
-        self.log.turn(self.applied.head())
     }
 
     /// Makes durable what was appended so far, and lets subscriptions see it.
@@ -248,9 +342,20 @@ impl Shared {
     }
 
     /// Shows events that are durable, and tells those who wait for them.
-    fn apply(&self, events: Vec<Staged>, catalog: Arc<Catalog>) {
+    pub(super) fn apply(
+        &self,
+        committer: &mut Committer,
+        events: Vec<Staged>,
+        catalog: Arc<Catalog>,
+    ) -> Result<()> {
         let (before, known) = self.applied.head_and_catalog();
         let head = before + events.len() as u64;
+        // Whoever shares the log compares it. The local one has a checkpoint work it out, in the background.
+        if self.log.is_shared() {
+            for (position, event) in (before + 1..).zip(&events) {
+                committer.chain = checkpoint::link(committer.chain, position, &event.bytes)?;
+            }
+        }
         let changed = self.retire(&known, &catalog, head);
         self.applied.apply(events, catalog);
         if changed {
@@ -261,6 +366,38 @@ impl Shared {
         } else {
             self.upkeep.ask(|asked| asked.sync = true);
         }
+        Ok(())
+    }
+}
+
+/// The longest pause before a frame in doubt is appended again.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What became of a frame.
+#[derive(Debug)]
+enum Appended {
+    Yes,
+    /// Others were first.
+    Behind,
+}
+
+/// The requests of a frame: their answers, and what they were, if they may have to be admitted again.
+#[derive(Debug)]
+struct Framed {
+    answers: Vec<Result<Outcome>>,
+    again: Vec<Option<Prepared>>,
+}
+
+/// A frame of which nobody knows yet whether the log has it.
+#[derive(Debug)]
+struct Doubt {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Doubt {
+    fn new(longest: Duration) -> Doubt {
+        Doubt { until: Instant::now() + longest, pause: Duration::from_millis(1) }
     }
 }
 

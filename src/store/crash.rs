@@ -79,7 +79,7 @@ fn steady() -> Clock {
 fn release(store: &Store) {
     let shared = store.shared();
     // Its threads are not killed: they are to have nothing left to do.
-    while shared.log.wants_fill() {
+    while shared.log.wants_maintenance() {
         shared.upkeep.ask(|asked| asked.fill = true);
         std::thread::sleep(std::time::Duration::from_millis(1));
     }

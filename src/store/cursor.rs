@@ -262,7 +262,7 @@ impl Shared {
         })?;
         let cursor = Cursor { birth: birth.max(1), ..cursor };
         let _writing = locked(&self.cursors.writing);
-        self.log.check_name()?;
+        self.name.check()?;
         self.cold.write("making a cursor", |tables| tables.put_cursor(follower, &cursor))?;
         let mut state = locked(&self.cursors.state);
         state.moved.remove(follower);
@@ -273,7 +273,7 @@ impl Shared {
     /// Drops a cursor. When this returns that is durable. Says whether there was one.
     pub fn remove_cursor(&self, follower: &Follower) -> Result<bool> {
         let _writing = locked(&self.cursors.writing);
-        self.log.check_name()?;
+        self.name.check()?;
         if !locked(&self.cursors.state).cursors.contains_key(follower) {
             return Ok(false);
         }

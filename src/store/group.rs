@@ -52,7 +52,7 @@ pub(crate) struct Group {
 }
 
 /// A group that is ready to be committed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     pub events: Vec<PreparedEvent>,
     pub performs: Vec<(usize, Perform)>,
@@ -90,7 +90,7 @@ pub(crate) struct PreparedEvent {
     pub chained: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Keyed {
     pub term: Term,
     pub key: String,

@@ -1,200 +1,134 @@
 //! The log: what makes frames durable, in their order, and keeps them until the tables hold them.
 //!
-//! Admission makes a frame in memory, the log makes it durable, and only then it is shown. What the log is made of (the journal of a
-//! session: its segments, salts and syncs) it alone knows; whoever needs to know what is durable asks it.
+//! Admission makes a frame in memory, a [`Log`] makes it durable directly behind the frame before it, and only then it is applied:
+//! readers see it. What a log is made of it alone knows; whoever needs to know what is durable asks it. The [`local`] one is the
+//! journal beside the database's file, and this process alone appends to it. A shared one has several databases on it, each a whole copy in
+//! tables of its own: whoever appends names the place it goes on from, and where another was first it is [`Behind`](AppendError::Behind).
+//! The one there is so far is simulated, for tests (`shared`).
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+pub(crate) mod local;
+#[cfg(test)]
+pub(crate) mod shared;
 
-use super::cold::Cold;
-use super::disk::Disk;
-use super::journal::{AppendError, DatabaseId, FrameBuffer, Journal, Made, Salt, Side, Sizes};
-use super::{Durability, Options, locked};
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use super::checkpoint::JournalAfter;
+use super::journal::{DatabaseId, Frame, FrameBuffer};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 
-/// The log of an open database: the journal beside its file.
-#[derive(Debug)]
-pub(crate) struct Log {
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) path: PathBuf,
-    pub(super) cold: Arc<Cold>,
-    pub(super) durability: Durability,
-    pub(super) read_only: bool,
-    id: DatabaseId,
-    sizes: Sizes,
-    /// That of this session's journal, from before there is one.
-    salt: Salt,
-    /// The journal of this session, from its first frame on.
-    journal: OnceLock<Journal>,
-    /// What a try to create it made and could not remove again.
-    made: Mutex<Vec<Made>>,
-    /// When all names were looked at last.
-    pub(super) looked: Mutex<Option<Instant>>,
-    /// The last position in each segment that was left for the other, until the tables hold it.
-    left: Mutex<[Option<u64>; 2]>,
-}
+/// A log, as an open database uses it. One thread appends at a time.
+pub(crate) trait Log: Debug + Send + Sync {
+    /// The database whose log it is.
+    fn id(&self) -> DatabaseId;
 
-impl Log {
-    pub fn new(
-        disk: Arc<dyn Disk>,
-        path: PathBuf,
-        cold: Arc<Cold>,
-        id: DatabaseId,
-        options: &Options,
-    ) -> Result<Log> {
-        let (first_step, max_step) = options.fill_steps;
-        // Terms count in a tail but not in its frames: a segment of the tail's bound is enough, and a large frame grows it.
-        let sizes = Sizes { first_step, max_step, segment: options.tail_bytes as u64 };
-        Ok(Log {
-            disk,
-            path,
-            cold,
-            durability: options.durability,
-            read_only: options.read_only,
-            id,
-            sizes,
-            salt: Salt::random()?,
-            journal: OnceLock::new(),
-            made: Mutex::default(),
-            looked: Mutex::default(),
-            left: Mutex::default(),
-        })
+    /// Whether others append to it, too.
+    fn is_shared(&self) -> bool {
+        false
     }
 
-    /// Whether this session has written a frame, or tried to.
-    pub fn is_begun(&self) -> bool {
-        self.journal.get().is_some()
-    }
-
-    /// What tells the journal of this session from others, once there is one.
-    pub fn salt(&self) -> Option<Salt> {
-        self.journal.get().map(Journal::salt)
-    }
-
-    /// Writes a frame behind the last one; it is durable after the next [`sync`](Log::sync). See [`Journal::append`].
-    pub fn append(
-        &self,
-        frame: &mut FrameBuffer,
-        first: u64,
-        count: u32,
-        durable_through: u64,
-    ) -> Result<(), AppendError> {
-        let journal = self.begun()?;
-        // Before it is written: what is refused is not to be read back.
-        self.check_names().map_err(AppendError::Refused)?;
-        journal.append(frame, first, count, durable_through)
-    }
+    /// Writes a frame directly behind a place. It is durable after the next [`sync`](Log::sync).
+    fn append(&self, frame: Append<'_>) -> Result<(), AppendError>;
 
     /// Makes every frame that was appended durable.
     ///
     /// # Errors
-    /// After an error nobody knows what is durable: nothing more is taken.
-    pub fn sync(&self) -> Result<()> {
-        self.journal.get().map_or(Ok(()), Journal::sync)
+    /// After an error nobody knows what is durable: nothing more is appended.
+    fn sync(&self) -> Result<()>;
+
+    /// Frames behind a position, in their order, some at a time; waits until then for the first. That none is left out, and that they
+    /// go on from what is applied, is for the reader to check.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where the log ends before the position.
+    fn read(&self, _after: Position, _until: Instant) -> Result<Vec<LogFrame>> {
+        Ok(Vec::new())
     }
 
-    /// Lets the following frames go to where nothing is that is still needed: up to `last`, all is left behind, and durable. `false`,
-    /// and nothing changes, while the tables do not hold what was left behind before.
-    pub fn turn(&self, last: u64) -> Result<bool> {
-        let Some(journal) = self.journal.get() else { return Ok(true) };
-        let before = journal.active();
-        let turned = journal.switch()?;
-        if journal.active() != before {
-            locked(&self.left)[before.index()] = Some(last);
-        }
-        Ok(turned)
+    /// How long to find out what became of a frame, before its callers are told that nobody knows.
+    fn longest_doubt(&self) -> Duration {
+        Duration::from_secs(10)
     }
 
-    /// The tables hold everything up to here: what was left behind with it can be written over.
-    pub fn release(&self, through: u64) {
-        let Some(journal) = self.journal.get() else { return };
-        let mut left = locked(&self.left);
-        for side in Side::BOTH {
-            if left[side.index()].take_if(|last| *last <= through).is_some() {
-                journal.release(side);
-            }
-        }
+    /// The active tail, which ends at `last`, is frozen: what is appended from now on is of the next one. `false`, and nothing changes,
+    /// while the tables do not hold what was frozen before, if the log needs its room.
+    fn turn(&self, last: Position) -> Result<bool>;
+
+    /// The tables hold everything up to here durably.
+    fn release(&self, through: Position);
+
+    /// Whether [`maintain`](Log::maintain) has something to do.
+    fn wants_maintenance(&self) -> bool {
+        false
     }
 
-    /// Breaks the protocol that the tables hold what is written over.
-    pub fn release_early(&self) {
-        if let Some(journal) = self.journal.get() {
-            journal.release(journal.active().other());
-        }
-    }
+    /// Does what makes later appends faster. For a background thread; whoever needs what failed of it gets the error.
+    fn maintain(&self) {}
 
-    /// Whether [`fill_ahead`](Log::fill_ahead) has something to do.
-    pub fn wants_fill(&self) -> bool {
-        self.journal.get().is_some_and(Journal::wants_fill)
-    }
+    /// Ends the session. `settle` moves everything that is applied into the tables, in one transaction that also notes what became of
+    /// the journal.
+    fn close(&self, settle: &dyn Fn(JournalAfter) -> Result<()>) -> Result<()>;
 
-    /// Makes room ahead of need. Whoever needs it gets the error, if there is one.
-    pub fn fill_ahead(&self) {
-        if let Some(journal) = self.journal.get() {
-            let _ = journal.fill_ahead();
-        }
-    }
-
-    /// Has all names looked at before the next frame.
+    /// The local log, for tests that look into it.
     #[cfg(test)]
-    pub fn look_again(&self) {
-        *locked(&self.looked) = None;
-    }
-
-    /// A name of the journal that does not lead to it any more, if there is one.
-    pub fn displaced(&self) -> Result<Option<PathBuf>> {
-        let displaced = self.journal.get().map_or(Ok(None), |journal| journal.displaced())?;
-        Ok(displaced.map(PathBuf::from))
-    }
-
-    /// Removes the journal, which the tables must no longer name. Says whether the names are free.
-    pub fn remove(&self) -> Result<bool> {
-        self.journal.get().map_or(Ok(true), Journal::remove)
-    }
-
-    /// Keeps the journal under other names, and says which.
-    pub fn set_aside(&self) -> Result<Vec<PathBuf>> {
-        self.journal.get().map_or_else(|| Ok(Vec::new()), Journal::set_aside)
-    }
-
-    /// The journal, which is made for the first frame.
-    fn begun(&self) -> Result<&Journal, AppendError> {
-        if let Some(journal) = self.journal.get() {
-            return Ok(journal);
-        }
-        // One frame is appended at a time, so nobody else makes one.
-        let journal = self.begin()?;
-        Ok(self.journal.get_or_init(|| journal))
-    }
-
-    /// Creates the journal of this session: its salt is durable in the tables before its first frame.
-    fn begin(&self) -> Result<Journal, AppendError> {
-        if self.read_only {
-            return Err(AppendError::Refused(Error::stopped("the database was opened for reading only")));
-        }
-        let made = &mut *locked(&self.made);
-        let journal = self
-            .check_name()
-            .and_then(|()| Journal::clear(&*self.disk, made))
-            .and_then(|()| {
-                Journal::create(self.disk.clone(), &self.path, self.id, self.salt, self.sizes, made)
-            })
-            .map_err(AppendError::Refused)?;
-        let note =
-            || self.cold.write("beginning a journal", |tables| tables.set_meta("journal", &self.salt.0));
-        let Err(error) = note() else { return Ok(journal) };
-        // redb takes nothing more after an error of its disk. Opened again, it knows of the journal for sure, or of none.
-        let again = self.cold.reopen().and_then(|()| note());
-        if again.is_ok() {
-            return Ok(journal);
-        }
-        let unknown =
-            self.cold.reopen().and_then(|()| Ok(self.cold.read()?.meta(&self.path)?.journal.is_none()));
-        match unknown {
-            Ok(true) if journal.remove().is_ok_and(|free| free) => Err(AppendError::Refused(error)),
-            // Whether the salt is durable is not known: the files stay, empty, and opening again finds out.
-            _ => Err(AppendError::Failed(error)),
-        }
+    fn as_local(&self) -> Option<&local::LocalLog> {
+        None
     }
 }
+
+/// A place in the log: what comes after it goes on from there only for whoever has the same log up to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogPlace {
+    /// The last position before it.
+    pub position: Position,
+    /// The chain hash there. A log that is not shared is not asked for it, and has zeros.
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub chain: [u8; 32],
+}
+
+/// A frame that was read from the log.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(test), allow(dead_code))] // The only log that gives any is a test's.
+pub(crate) struct LogFrame {
+    /// The number that it was appended by, if it was by this handle.
+    pub own: Option<u64>,
+    /// The chain hash before it, as its writer had it.
+    pub before: [u8; 32],
+    pub frame: Frame,
+}
+
+/// A frame that is to be appended.
+#[derive(Debug)]
+pub(crate) struct Append<'f> {
+    /// The frame, as admission encoded it.
+    pub buffer: &'f mut FrameBuffer,
+    /// Directly behind it.
+    pub after: LogPlace,
+    /// Which of this session's: one that is appended again has the same number.
+    #[cfg_attr(not(test), allow(dead_code))] // A log that never is in doubt needs none.
+    pub number: u64,
+    /// How many events; 0 of the moves of cursors.
+    pub count: u32,
+    /// The highest position known to be durable; 0 if there is none.
+    pub durable_through: u64,
+}
+
+/// Why a frame was not appended.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(test), allow(dead_code))] // A local log is never behind, and always knows.
+pub(crate) enum AppendError {
+    /// Another frame is behind that place: what was admitted without it is to be admitted again.
+    Behind,
+    /// There was no answer: the frame is in the log, or comes into it late, or never does.
+    Unknown,
+    /// The log has lost these, which are applied here.
+    Lost { from: Position, to: Position },
+    /// The log is as it was before: only this frame fails.
+    Refused(Error),
+    /// The log failed, now or before, and takes nothing more. The frame may or may not be in it.
+    Failed(Error),
+}
+
+#[cfg(test)]
+mod tests;

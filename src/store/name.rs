@@ -4,20 +4,34 @@
 //! Nobody opens what took the name of a file that is still written: the lock of that is on its name, too.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
+use super::cold::Cold;
 use super::disk::{Disk, Lock, LockError, LockMode};
-use super::log::Log;
-use super::{Durability, locked, recover};
+use super::recover;
 use crate::error::{Error, Result};
 
-/// How seldom all names are looked at, at least.
-const SELDOM: Duration = Duration::from_secs(1);
+/// The name that the file of an open database was opened by.
+#[derive(Debug)]
+pub(crate) struct FileName {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    cold: Arc<Cold>,
+    read_only: bool,
+}
 
-impl Log {
+impl FileName {
+    pub fn new(disk: Arc<dyn Disk>, path: PathBuf, cold: Arc<Cold>, read_only: bool) -> FileName {
+        FileName { disk, path, cold, read_only }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Refuses to go on where the path does not lead to the file that is open: what stands beside it is another one's.
-    pub fn check_name(&self) -> Result<()> {
-        if self.is_named()? {
+    pub fn check(&self) -> Result<()> {
+        if self.is_held()? {
             return Ok(());
         }
         let next = match self.cold.names()? {
@@ -36,48 +50,13 @@ impl Log {
         )))
     }
 
-    /// The same, before a frame is acknowledged, and for the journal as well.
-    ///
-    /// To look for a name costs a few microseconds. That is little beside a sync, so the file is looked for before each frame that
-    /// is synced; the journal, and where appends do not wait for a sync the file too, once in a while. When one was missing, the
-    /// next append looks again.
-    pub fn check_names(&self) -> Result<()> {
-        let mut looked = locked(&self.looked);
-        let (seldom, each) = match self.durability {
-            Durability::Sync => (SELDOM, true),
-            Durability::Interval(every) => (every.min(SELDOM), false),
-        };
-        let due = looked.is_none_or(|at| at.elapsed() >= seldom);
-        if !due && !each {
-            return Ok(());
-        }
-        if due {
-            *looked = None;
-        }
-        self.check_name()?;
-        if !due {
-            return Ok(());
-        }
-        if let Some(path) = self.displaced()? {
-            return Err(Error::stopped(format!(
-                "{} is not the journal that was begun there: it was removed, renamed or replaced meanwhile; nothing more \
-                 is recorded, since a crash would lose it; put it back to go on, or close the database, which moves all \
-                 that was recorded into {}, and open it again",
-                path.display(),
-                self.path.display()
-            )));
-        }
-        *looked = Some(Instant::now());
-        Ok(())
-    }
-
     /// Whether the path leads to the file that is open.
-    pub fn is_named(&self) -> Result<bool> {
+    pub fn is_held(&self) -> Result<bool> {
         Ok(self.read_only || recover::is_named(&*self.disk, &self.path, &self.cold)?)
     }
 
     /// Why closing does not go well, and where the journal is.
-    pub fn closed_without_name(&self, aside: &[PathBuf]) -> Error {
+    pub fn lost(&self, aside: &[PathBuf]) -> Error {
         let lost = self.lost_its_name();
         let file = match self.cold.names() {
             Ok(Some(0)) => "no name was left of it",

@@ -8,6 +8,10 @@ use super::catalog::Compile;
 use super::disk::Disk;
 use super::disk::overlay::Overlay;
 use super::disk::real::RealDisk;
+use super::journal::DatabaseId;
+#[cfg(test)]
+use super::log::shared::SharedLog;
+use super::log::{Log, LogPlace};
 use super::report::{Listener, Report};
 use crate::allowance::LARGEST;
 use crate::error::{Error, Result};
@@ -65,6 +69,9 @@ pub struct Options {
     pub(crate) delivery: Delivering,
     pub(crate) listener: Option<Listener>,
     compiler: Option<Arc<dyn Compile>>,
+    /// The log, where it is not the journal beside the file.
+    #[cfg(test)]
+    pub(crate) log: Option<Arc<dyn Log>>,
     /// How many events are read for an index in a slice, and how many chunks of one are dropped, at most.
     pub(crate) index_slice: (usize, usize),
     /// Indexes are built and dropped only as a test says.
@@ -162,6 +169,8 @@ impl Default for Options {
             delivery: Delivering::default(),
             listener: None,
             compiler: None,
+            #[cfg(test)]
+            log: None,
             index_slice: (50_000, 4096),
             #[cfg(test)]
             by_hand: false,
@@ -420,6 +429,28 @@ impl Options {
             return false;
         }
         !self.read_only && !self.without_followers
+    }
+
+    /// Whether a thread reads what others append to the log.
+    pub(crate) fn reads_log(&self) -> bool {
+        #[cfg(test)]
+        if self.by_hand {
+            return false;
+        }
+        true
+    }
+
+    /// The log of a database whose tables go up to a place. With `BYGONE_LOG=shared` tests run on a simulated shared log.
+    #[cfg(test)]
+    pub(crate) fn other_log(&self, id: DatabaseId, place: LogPlace) -> Option<Arc<dyn Log>> {
+        let shared = || std::env::var_os("BYGONE_LOG").is_some_and(|log| log == "shared");
+        self.log.clone().or_else(|| shared().then(|| SharedLog::restless(id, place.position).handle()))
+    }
+
+    /// Outside tests there is no other log.
+    #[cfg(not(test))]
+    pub(crate) fn other_log(&self, _: DatabaseId, _: LogPlace) -> Option<Arc<dyn Log>> {
+        None
     }
 
     /// The disk to work on. One that is only read keeps what recovery would write in memory.

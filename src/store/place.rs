@@ -113,7 +113,7 @@ impl SubscriptionCursor {
     /// Those of `acknowledge`; and where the place cannot be written: then it is acknowledged, and written with a later try.
     pub fn acknowledge_durably(&self, position: Position) -> Result<()> {
         self.acknowledge(position)?;
-        self.0.shared.log.check_name()?;
+        self.0.shared.name.check()?;
         self.0.shared.write_cursors()
     }
 

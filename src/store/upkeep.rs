@@ -1,9 +1,10 @@
-//! Upkeep: the four threads behind a database.
+//! Upkeep: the threads behind a database.
 //!
 //! The *checkpointer* moves frozen tails into the tables. The *attendant* does what must not wait for that: it fills the
 //! journal's space ahead of need, syncs at intervals, and leads for tickets that nobody waits on.
 //! The *indexer* builds and drops indexes ([`backfill`](super::backfill)), the *keeper* writes where followers are
-//! ([`cursor`](super::cursor)); where nothing is to be written there is neither.
+//! ([`cursor`](super::cursor)); where nothing is to be written there is neither. Where others append to the same log, the *log reader*
+//! brings in what they did ([`catch_up`](super::catch_up)).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::backfill::Step;
 use super::cursor::keeper;
 use super::{Durability, Shared, locked};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 
 /// How long after a failed checkpoint the next try comes, at first and at most.
@@ -27,6 +29,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// For how many times as long as it took to look it is not looked again, and for how long at most.
 const REST: u32 = 8;
 const LONGEST_REST: Duration = Duration::from_millis(100);
+
+/// How long the log reader waits for what others append, before it looks whether it is to stop.
+const READ_LOG: Duration = Duration::from_millis(20);
 
 /// Longer than anybody waits.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
@@ -91,12 +96,15 @@ impl Upkeep {
             thread.map_err(|e| Error::io(format!("starting the {name}"), e))
         };
         let mut threads: Vec<JoinHandle<()>> = Vec::new();
-        for name in ["checkpointer", "attendant", "indexer", "keeper"] {
+        for name in ["checkpointer", "attendant", "indexer", "keeper", "log-reader"] {
             let thread = match name {
                 "checkpointer" => spawn(name, checkpointer),
                 "attendant" => spawn(name, attendant),
                 "indexer" if shared.options.keeps_indexes() => spawn(name, indexer),
                 "keeper" if !shared.options.read_only => spawn(name, keeper),
+                "log-reader" if shared.options.reads_log() && shared.log.is_shared() => {
+                    spawn(name, log_reader)
+                }
                 _ => continue,
             };
             match thread {
@@ -226,6 +234,21 @@ fn indexer(shared: &Arc<Shared>) {
     }
 }
 
+fn log_reader(shared: &Arc<Shared>) {
+    while !shared.upkeep.stopping() {
+        let caught_up = catch_unwind(AssertUnwindSafe(|| {
+            let frames = shared.log.read(Position(shared.applied.head()), Instant::now() + READ_LOG)?;
+            if frames.is_empty() { Ok(()) } else { shared.catch_up() }
+        }));
+        match caught_up {
+            Ok(Ok(())) => {}
+            // It is not the log that this database has followed: nothing of it is applied any more.
+            Ok(Err(Error::Corrupt { .. })) => return,
+            Ok(Err(_)) | Err(_) => shared.upkeep.pause(RETRY.0),
+        }
+    }
+}
+
 fn attendant(shared: &Arc<Shared>) {
     let upkeep = &shared.upkeep;
     let interval = match shared.options.durability {
@@ -258,7 +281,7 @@ fn attendant(shared: &Arc<Shared>) {
             return;
         }
         if fill {
-            shared.log.fill_ahead();
+            shared.log.maintain();
         }
         if sync_at.take_if(|at| *at <= Instant::now()).is_some() {
             // A failed sync stops the writers; there is nobody else here to tell.

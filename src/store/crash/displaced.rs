@@ -280,7 +280,7 @@ fn a_journal_that_loses_its_name_takes_no_more() {
                     disk.create(&journal).unwrap();
                 }
                 // It is looked for once in a while.
-                store.shared().log.look_again();
+                store.shared().log.as_local().unwrap().look_again();
                 let error = append(&store, 1, &mut log).unwrap_err();
                 assert!(
                     error.to_string().contains("is not the journal that was begun there"),

@@ -129,7 +129,7 @@ fn whatever_becomes_of_a_name_while_it_is_open_nobody_loses_what_another_made() 
             let beside: Vec<_> = journals(&z).iter().map(|path| fs::read(path).ok()).collect();
 
             // The first one goes on, and closes.
-            first.shared().log.look_again();
+            first.shared().log.as_local().unwrap().look_again();
             let more = paid(&first, 1);
             let goes_on = act.keeps() && (written == 0 || !all_goes);
             assert_eq!(more == 1, goes_on, "{case}: what has its names goes on, and nothing else");

@@ -246,7 +246,7 @@ impl Player {
         let durable = match store.shared().options.durability {
             Durability::Sync => self.acknowledged.last().map_or(0, |last| last.0),
             Durability::Interval(_) => {
-                if store.shared().log.is_begun() && self.random.below(4) == 0 {
+                if store.shared().log.as_local().unwrap().is_begun() && self.random.below(4) == 0 {
                     store.shared().sync_log().unwrap();
                 }
                 store.shared().watch.synced()
@@ -310,7 +310,7 @@ fn positions_of(outcome: &Outcome) -> Vec<u64> {
 
 /// Waits until the journal's space is filled as far as it wants to be.
 fn settle_filler(store: &Store) {
-    while store.shared().log.wants_fill() {
+    while store.shared().log.wants_maintenance() {
         store.shared().upkeep.ask(|asked| asked.fill = true);
         thread::yield_now();
     }

@@ -227,6 +227,11 @@ impl FrameBuffer {
         &mut self.bytes
     }
 
+    /// The payload so far.
+    pub fn payload(&self) -> &[u8] {
+        self.bytes.get(HEADER..).unwrap_or_default()
+    }
+
     /// What the frame will say of itself, if it can be replayed.
     pub(super) fn header(
         &self,

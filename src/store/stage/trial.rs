@@ -82,7 +82,7 @@ impl Shared {
         };
         let committer = locked(&self.committer);
         let mut batch = committer.batch(self.options.clock.now(), self.applied.tails());
-        let mut scratch = Committer::new(batch.recorded);
+        let mut scratch = Committer::new(batch.recorded, [0; 32]);
         drop(committer);
         scratch.frame.begin(Kind::Events);
         batch.teller = Teller(Some(RefCell::default()));

@@ -1,0 +1,97 @@
+//! Catching up: what others append to a shared log is applied here, in the same way as what was recovered.
+//!
+//! A frame is applied only where it goes on from what is applied: its first position follows the head, and the chain hash that its writer
+//! had before it is the one here. A hole or a fork of the log stops the writes of this database; it stays readable.
+
+use std::time::{Duration, Instant};
+
+use super::apply;
+use super::commit::Committer;
+use super::log::LogFrame;
+use super::{Sabotage, Shared, locked};
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::event::codec;
+
+/// How long until a log that did not answer is asked again.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What the log holds behind a place.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    Nothing,
+    /// The frame that this handle appended by a number.
+    Own,
+    /// Frames of others.
+    Others,
+}
+
+impl Shared {
+    /// Applies everything that others appended to the log so far. What is read after it shows that.
+    pub fn catch_up(&self) -> Result<()> {
+        if !self.log.is_shared() {
+            return Ok(());
+        }
+        self.take_in(&mut locked(&self.committer))
+    }
+
+    /// The same, for whoever commits.
+    pub(super) fn take_in(&self, committer: &mut Committer) -> Result<()> {
+        loop {
+            let frames = self.read_log(Instant::now())?;
+            if frames.is_empty() {
+                return Ok(());
+            }
+            for frame in &frames {
+                self.make_room()?;
+                self.apply_frame(committer, frame).map_err(|error| self.stop(error))?;
+            }
+        }
+    }
+
+    /// What the log holds behind the head: whether it is the frame of this number.
+    pub(super) fn behind_head(&self, number: Option<u64>, until: Instant) -> Result<Behind> {
+        Ok(match self.read_log(until)?.first() {
+            None => Behind::Nothing,
+            Some(frame) if frame.own.is_some() && frame.own == number => Behind::Own,
+            Some(_) => Behind::Others,
+        })
+    }
+
+    /// Frames behind the head. Where there is no answer it is asked again, for so long at most as a frame may be in doubt.
+    fn read_log(&self, until: Instant) -> Result<Vec<LogFrame>> {
+        let give_up = Instant::now() + self.log.longest_doubt();
+        loop {
+            match self.log.read(Position(self.applied.head()), until) {
+                // What is applied here is not in the log any more.
+                Err(lost @ Error::Corrupt { .. }) => return Err(self.stop(lost)),
+                Err(_) if Instant::now() < give_up => std::thread::sleep(PAUSE),
+                read => return read,
+            }
+        }
+    }
+
+    fn apply_frame(&self, committer: &mut Committer, frame: &LogFrame) -> Result<()> {
+        let LogFrame { before, frame, .. } = frame;
+        let (head, catalog) = self.applied.head_and_catalog();
+        if frame.first != head + 1 {
+            let found = format!("a frame that begins with #{} after #{head}", frame.first);
+            return Err(Error::corrupt("the log", found));
+        }
+        if *before != committer.chain && !self.sabotaged(Sabotage::IgnoreChain) {
+            let found = format!("a frame at #{} that goes on from other events than those here", frame.first);
+            return Err(Error::corrupt("the log", found));
+        }
+        let (events, catalog) = apply::derive(frame, catalog, &self.options)?;
+        let mut recorded = committer.recorded;
+        for (position, event) in (frame.first..).zip(&events) {
+            let event = codec::decode(Position(position), event.bytes.clone())?;
+            if event.own_id && !self.sabotaged(Sabotage::ForgetIds) {
+                committer.ids.follow(&event.id);
+            }
+            recorded = recorded.max(Some(event.recorded));
+        }
+        committer.recorded = recorded;
+        self.apply(committer, events, catalog)
+    }
+}

@@ -1,0 +1,249 @@
+//! The local log: the journal beside the database's file. It knows the segments of a session, their salts and their syncs.
+//!
+//! This process alone appends to it, so it is never behind, and what was written is known.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::{Append, AppendError, Log};
+use crate::entity::Position;
+use crate::error::{Error, Result};
+use crate::store::checkpoint::JournalAfter;
+use crate::store::cold::Cold;
+use crate::store::disk::Disk;
+use crate::store::journal::{self, DatabaseId, Journal, Made, Salt, Side, Sizes};
+use crate::store::name::FileName;
+use crate::store::{Durability, Options, Sabotage, locked};
+
+/// How seldom all names are looked at, at least.
+const SELDOM: Duration = Duration::from_secs(1);
+
+/// The log of an open database: the journal beside its file.
+#[derive(Debug)]
+pub(crate) struct LocalLog {
+    disk: Arc<dyn Disk>,
+    cold: Arc<Cold>,
+    name: Arc<FileName>,
+    durability: Durability,
+    id: DatabaseId,
+    sizes: Sizes,
+    /// That of this session's journal, from before there is one.
+    salt: Salt,
+    /// The journal of this session, from its first frame on.
+    journal: OnceLock<Journal>,
+    /// What a try to create it made and could not remove again.
+    made: Mutex<Vec<Made>>,
+    /// When all names were looked at last.
+    looked: Mutex<Option<Instant>>,
+    /// The last position in each segment that was left for the other, until the tables hold it.
+    left: Mutex<[Option<Position>; 2]>,
+    /// A segment is written again before the tail it held is in the tables: a fault that a test puts in.
+    early_reuse: bool,
+}
+
+impl LocalLog {
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        name: Arc<FileName>,
+        cold: Arc<Cold>,
+        id: DatabaseId,
+        options: &Options,
+    ) -> Result<LocalLog> {
+        let (first_step, max_step) = options.fill_steps;
+        // Terms count in a tail but not in its frames: a segment of the tail's bound is enough, and a large frame grows it.
+        let sizes = Sizes { first_step, max_step, segment: options.tail_bytes as u64 };
+        Ok(LocalLog {
+            disk,
+            cold,
+            name,
+            durability: options.durability,
+            id,
+            sizes,
+            salt: Salt::random()?,
+            journal: OnceLock::new(),
+            made: Mutex::default(),
+            looked: Mutex::default(),
+            left: Mutex::default(),
+            early_reuse: options.sabotaged(Sabotage::EarlyReuse),
+        })
+    }
+
+    /// Whether this session has written a frame, or tried to.
+    #[cfg(test)]
+    pub fn is_begun(&self) -> bool {
+        self.journal.get().is_some()
+    }
+
+    /// Has all names looked at before the next frame.
+    #[cfg(test)]
+    pub fn look_again(&self) {
+        *locked(&self.looked) = None;
+    }
+
+    fn path(&self) -> &Path {
+        self.name.path()
+    }
+
+    /// Refuses to go on where a name does not lead to what is open: the database's, and its journal's.
+    ///
+    /// To look for a name costs a few microseconds. That is little beside a sync, so the file is looked for before each frame that
+    /// is synced; the journal, and where appends do not wait for a sync the file too, once in a while. When one was missing, the
+    /// next append looks again.
+    fn check_names(&self, journal: &Journal) -> Result<()> {
+        let mut looked = locked(&self.looked);
+        let (seldom, each) = match self.durability {
+            Durability::Sync => (SELDOM, true),
+            Durability::Interval(every) => (every.min(SELDOM), false),
+        };
+        let due = looked.is_none_or(|at| at.elapsed() >= seldom);
+        if !due && !each {
+            return Ok(());
+        }
+        if due {
+            *looked = None;
+        }
+        self.name.check()?;
+        if !due {
+            return Ok(());
+        }
+        if let Some(path) = journal.displaced()? {
+            return Err(Error::stopped(format!(
+                "{} is not the journal that was begun there: it was removed, renamed or replaced meanwhile; nothing more \
+                 is recorded, since a crash would lose it; put it back to go on, or close the database, which moves all \
+                 that was recorded into {}, and open it again",
+                path.display(),
+                self.path().display()
+            )));
+        }
+        *looked = Some(Instant::now());
+        Ok(())
+    }
+
+    /// The journal, which is made for the first frame.
+    fn begun(&self) -> Result<&Journal, AppendError> {
+        if let Some(journal) = self.journal.get() {
+            return Ok(journal);
+        }
+        // One frame is appended at a time, so nobody else makes one.
+        let journal = self.begin()?;
+        Ok(self.journal.get_or_init(|| journal))
+    }
+
+    /// Creates the journal of this session: its salt is durable in the tables before its first frame.
+    fn begin(&self) -> Result<Journal, AppendError> {
+        let made = &mut *locked(&self.made);
+        let journal = self
+            .name
+            .check()
+            .and_then(|()| Journal::clear(&*self.disk, made))
+            .and_then(|()| {
+                Journal::create(self.disk.clone(), self.path(), self.id, self.salt, self.sizes, made)
+            })
+            .map_err(AppendError::Refused)?;
+        let note =
+            || self.cold.write("beginning a journal", |tables| tables.set_meta("journal", &self.salt.0));
+        let Err(error) = note() else { return Ok(journal) };
+        // redb takes nothing more after an error of its disk. Opened again, it knows of the journal for sure, or of none.
+        let again = self.cold.reopen().and_then(|()| note());
+        if again.is_ok() {
+            return Ok(journal);
+        }
+        let unknown =
+            self.cold.reopen().and_then(|()| Ok(self.cold.read()?.meta(self.path())?.journal.is_none()));
+        match unknown {
+            Ok(true) if journal.remove().is_ok_and(|free| free) => Err(AppendError::Refused(error)),
+            // Whether the salt is durable is not known: the files stay, empty, and opening again finds out.
+            _ => Err(AppendError::Failed(error)),
+        }
+    }
+}
+
+impl Log for LocalLog {
+    fn id(&self) -> DatabaseId {
+        self.id
+    }
+
+    fn append(&self, frame: Append<'_>) -> Result<(), AppendError> {
+        let Append { buffer, after, count, durable_through, .. } = frame;
+        let journal = self.begun()?;
+        // Before it is written: what is refused is not to be read back.
+        self.check_names(journal).map_err(AppendError::Refused)?;
+        Ok(journal.append(buffer, after.position.0 + 1, count, durable_through)?)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.journal.get().map_or(Ok(()), Journal::sync)
+    }
+
+    /// Goes on in the other segment, unless that is still needed.
+    fn turn(&self, last: Position) -> Result<bool> {
+        let Some(journal) = self.journal.get() else { return Ok(true) };
+        let before = journal.active();
+        if self.early_reuse {
+            journal.release(before.other());
+        }
+        let turned = journal.switch()?;
+        if journal.active() != before {
+            locked(&self.left)[before.index()] = Some(last);
+        }
+        Ok(turned)
+    }
+
+    /// What was left behind up to there can be written over.
+    fn release(&self, through: Position) {
+        let Some(journal) = self.journal.get() else { return };
+        let mut left = locked(&self.left);
+        for side in Side::BOTH {
+            if left[side.index()].take_if(|last| *last <= through).is_some() {
+                journal.release(side);
+            }
+        }
+    }
+
+    fn wants_maintenance(&self) -> bool {
+        self.journal.get().is_some_and(Journal::wants_fill)
+    }
+
+    /// Makes room ahead of need.
+    fn maintain(&self) {
+        if let Some(journal) = self.journal.get() {
+            let _ = journal.fill_ahead();
+        }
+    }
+
+    /// Moves everything into the tables, and removes the journal.
+    fn close(&self, settle: &dyn Fn(JournalAfter) -> Result<()>) -> Result<()> {
+        let name = &self.name;
+        let Some(journal) = self.journal.get() else {
+            return if name.is_held()? { Ok(()) } else { Err(name.lost(&[])) };
+        };
+        settle(JournalAfter::Retired(Some(journal.salt())))?;
+        if !name.is_held()? {
+            // All of it is in the file. But nobody may find that, and then what the journal holds is all there is.
+            return Err(name.lost(&journal.set_aside()?));
+        }
+        if !journal.remove()? {
+            let reason = format!(
+                "all of it is in {}; beside it stands a journal that this program did not make, and which is left as it is",
+                self.path().display()
+            );
+            return Err(Error::stopped(reason));
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn as_local(&self) -> Option<&LocalLog> {
+        Some(self)
+    }
+}
+
+impl From<journal::AppendError> for AppendError {
+    fn from(error: journal::AppendError) -> AppendError {
+        match error {
+            journal::AppendError::Refused(error) => AppendError::Refused(error),
+            journal::AppendError::Failed(error) => AppendError::Failed(error),
+        }
+    }
+}
