@@ -17,14 +17,14 @@ pub(crate) use point::position_of_version;
 pub use decide::{CommandBuilder, CommandError, CommandOutcome, Decide};
 pub use snapshots::SnapshotPolicy;
 
-use self::snapshots::{Kept, Shelf};
+use self::snapshots::{AggregateSnapshot, SnapshotCache};
 use crate::db::Db;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::plan::PointInTime;
 use crate::store::fold::Plain;
-use crate::store::snapshot::{Snapshot, Until};
+use crate::store::snapshot::{FoldBound, Snapshot};
 use crate::time::Timestamp;
 
 /// What an entity is, as a type of Rust: its [`Default`] is an entity without events, and each event is applied to it.
@@ -180,8 +180,8 @@ impl Db {
     pub fn aggregate<A: Aggregate>(&self, id: impl ToString) -> Result<AggregateState<A>> {
         let entity = Entity::new(A::KIND, &id.to_string())?;
         let snapshot = self.store().snapshot();
-        let until = Until { through: snapshot.head().0, by: None };
-        Ok(Course::new(self.shelf(), &snapshot, entity, until)?.at(None))
+        let until = FoldBound { through: snapshot.head().0, by: None };
+        Ok(Replayer::new(self.shelf(), &snapshot, entity, until)?.at(None))
     }
 
     /// An entity as it was at a point of its history, folded into a type of one's own: a time (what had occurred by then), a
@@ -221,13 +221,13 @@ impl Db {
         let entity = Entity::new(A::KIND, &id.to_string())?;
         let snapshot = self.store().snapshot();
         let (until, at) = point.try_into().map_err(Into::into)?.within(&snapshot, &entity)?;
-        Ok(Course::new(self.shelf(), &snapshot, entity, until)?.at(Some(at.into())))
+        Ok(Replayer::new(self.shelf(), &snapshot, entity, until)?.at(Some(at.into())))
     }
 }
 
 /// A fold under way.
-struct Course<'db, A> {
-    shelf: &'db Shelf,
+struct Replayer<'db, A> {
+    shelf: &'db SnapshotCache,
     snapshots: Option<SnapshotPolicy<A>>,
     entity: Entity,
     state: A,
@@ -240,10 +240,15 @@ struct Course<'db, A> {
     whole: bool,
 }
 
-impl<'db, A: Aggregate> Course<'db, A> {
+impl<'db, A: Aggregate> Replayer<'db, A> {
     /// What an entity's events make of an aggregate, up to some point.
-    fn new(shelf: &'db Shelf, snapshot: &Snapshot, entity: Entity, until: Until) -> Result<Course<'db, A>> {
-        let mut course = Course {
+    fn new(
+        shelf: &'db SnapshotCache,
+        snapshot: &Snapshot,
+        entity: Entity,
+        until: FoldBound,
+    ) -> Result<Replayer<'db, A>> {
+        let mut course = Replayer {
             shelf,
             snapshots: A::snapshots(),
             entity,
@@ -260,7 +265,7 @@ impl<'db, A: Aggregate> Course<'db, A> {
     }
 
     /// Begins with the newest snapshot that is of use. One that cannot be read is as none.
-    fn resume(&mut self, snapshot: &Snapshot, until: Until) {
+    fn resume(&mut self, snapshot: &Snapshot, until: FoldBound) {
         let Some(snapshots) = &self.snapshots else { return };
         let kept = snapshots::load(self.shelf, snapshot, snapshots.name(), &self.entity, until);
         let Some(kept) = kept else { return };
@@ -271,7 +276,7 @@ impl<'db, A: Aggregate> Course<'db, A> {
     }
 
     /// Applies the events that come next, up to some point.
-    fn follow(&mut self, snapshot: &Snapshot, until: Until) -> Result<()> {
+    fn follow(&mut self, snapshot: &Snapshot, until: FoldBound) -> Result<()> {
         // The stream is of the entity's own events: nothing is included, and nothing else of the fold is asked for.
         let stream = snapshot.stream(&self.entity, &Plain, self.position.next().0, until.through)?;
         for folding in stream {
@@ -300,14 +305,14 @@ impl<'db, A: Aggregate> Course<'db, A> {
             && let Some(bytes) = snapshots.write(&self.state)
         {
             let (position, version) = (self.position.0, self.version.0);
-            let kept = Kept { position, version, latest, late: self.late, bytes: bytes.into() };
+            let kept = AggregateSnapshot { position, version, latest, late: self.late, bytes: bytes.into() };
             snapshots::keep(self.shelf, snapshot, snapshots.name(), &self.entity, kept);
         }
         Ok(())
     }
 
     fn at(self, at: Option<PointInTime>) -> AggregateState<A> {
-        let Course { state, entity: target, version, position, late, .. } = self;
+        let Replayer { state, entity: target, version, position, late, .. } = self;
         AggregateState { state, target, version, position, late, at }
     }
 }

@@ -3,7 +3,7 @@
 use crate::db::{Db, Ticket, decoded};
 use crate::error::Result;
 use crate::event::{Event, Expect, NewEvent};
-use crate::store::group::Group;
+use crate::store::group::AppendRequest;
 
 impl Db {
     /// Several events to be [appended](AppendBuilder::append), all or none, with what is said of all of them: `ATOMIC (…) KEY … EXPECT …`
@@ -37,7 +37,7 @@ impl Db {
 #[must_use = "nothing happens before it is appended"]
 pub struct AppendBuilder<'db> {
     db: &'db Db,
-    group: Group,
+    group: AppendRequest,
 }
 
 impl AppendBuilder<'_> {

@@ -20,10 +20,10 @@ use crate::error::{Error, Result};
 /// # Ok::<(), bygone::Error>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Cancel(Arc<Inner>);
+pub struct Cancel(Arc<CancelInner>);
 
 #[derive(Default)]
-struct Inner {
+struct CancelInner {
     cancelled: AtomicBool,
     limit: Option<Limit>,
     /// Those that end it, too.
@@ -59,12 +59,12 @@ impl Cancel {
     /// ```
     pub fn after(limit: Duration) -> Cancel {
         let limit = Limit { after: limit, deadline: Instant::now().checked_add(limit) };
-        Cancel(Arc::new(Inner { limit: Some(limit), ..Inner::default() }))
+        Cancel(Arc::new(CancelInner { limit: Some(limit), ..CancelInner::default() }))
     }
 
     /// A handle of its own that others end, too.
     pub(crate) fn among(others: Vec<Cancel>) -> Cancel {
-        Cancel(Arc::new(Inner { others, ..Inner::default() }))
+        Cancel(Arc::new(CancelInner { others, ..CancelInner::default() }))
     }
 
     /// Whether to go on: an error once it was cancelled, or its time has passed.

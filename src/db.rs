@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::aggregate::snapshots::Shelf;
+use crate::aggregate::snapshots::SnapshotCache;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ use crate::pattern::Pattern;
 use crate::plan;
 use crate::store::check::{self, Verification};
 use crate::store::disk::memory::MemoryDisk;
-use crate::store::group::{Group, Outcome};
+use crate::store::group::{AppendOutcome, AppendRequest};
 use crate::store::{Options, Recovery, Store, Submitted};
 
 pub use read::{EventIter, ReadBuilder};
@@ -48,7 +48,7 @@ pub struct Db {
     actor: Option<Entity>,
     /// What ends its statements from elsewhere.
     cancel: Option<Cancel>,
-    shelf: Arc<Shelf>,
+    shelf: Arc<SnapshotCache>,
 }
 
 impl Options {
@@ -235,7 +235,7 @@ impl Db {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn append_once(&self, key: &str, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Event>> {
-        decoded(self.store.append(Group { key: Some(key.to_owned()), ..self.grouped(events) })?)
+        decoded(self.store.append(AppendRequest { key: Some(key.to_owned()), ..self.grouped(events) })?)
     }
 
     /// Queues events, all or none, and returns at once (unless the queue is full). They are committed whether or
@@ -268,16 +268,16 @@ impl Db {
         &self.store
     }
 
-    pub(crate) fn shelf(&self) -> &Shelf {
+    pub(crate) fn shelf(&self) -> &SnapshotCache {
         &self.shelf
     }
 
-    pub(crate) fn grouped(&self, events: impl IntoIterator<Item = NewEvent>) -> Group {
+    pub(crate) fn grouped(&self, events: impl IntoIterator<Item = NewEvent>) -> AppendRequest {
         let actor = |mut event: NewEvent| {
             event.actor = event.actor.or_else(|| self.actor.clone());
             event
         };
-        Group { events: events.into_iter().map(actor).collect(), ..Group::default() }
+        AppendRequest { events: events.into_iter().map(actor).collect(), ..AppendRequest::default() }
     }
 
     /// The event at a position; none beyond the head.
@@ -323,7 +323,8 @@ impl Db {
             Ok(pattern) => (pattern, None),
             Err(error) => (Pattern::all(), Some(error.into())),
         };
-        let subscription = Subscription::new(self.store.shared().clone(), plan::Subscription::of(pattern));
+        let subscription =
+            Subscription::new(self.store.shared().clone(), plan::SubscriptionPlan::of(pattern));
         let subscription = subscription.on_behalf_of(self.actor.clone());
         fault.into_iter().fold(subscription, Subscription::wrong)
     }
@@ -442,7 +443,7 @@ impl Db {
     }
 }
 
-pub(crate) fn decoded(outcome: Outcome) -> Result<Vec<Event>> {
+pub(crate) fn decoded(outcome: AppendOutcome) -> Result<Vec<Event>> {
     outcome.events.into_iter().map(|(position, bytes)| codec::decode(Position(position), bytes)).collect()
 }
 

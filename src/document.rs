@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::value::{MAX_DEPTH, Object, Value};
-pub(crate) use raw::{Form, Raw};
+pub(crate) use raw::{Raw, RawKind};
 
 /// A JSON object as it is stored.
 ///

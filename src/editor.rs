@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use crate::error::SyntaxFault;
-use crate::lang::{self, Expectation, Noun};
-use crate::plan::function::{FUNCTIONS, Work};
+use crate::lang::{self, Expectation, TokenClass};
+use crate::plan::function::{FUNCTIONS, FunctionBody};
 
 pub use crate::entity::{escaped, is_unseen};
 pub use crate::lang::HighlightClass;
@@ -64,15 +64,15 @@ pub fn complete(text: &str, at: usize) -> Vec<Completion> {
 
 fn wanted(expectation: Expectation) -> CompletionKind {
     match expectation {
-        Expectation::Noun(Noun::Kind) => CompletionKind::Kind,
-        Expectation::Noun(Noun::Type | Noun::Happening) => CompletionKind::Type,
-        Expectation::Noun(Noun::Pattern) => CompletionKind::Pattern,
-        Expectation::Noun(Noun::Expression) => CompletionKind::Field,
-        Expectation::Noun(Noun::Member) => CompletionKind::Member,
-        Expectation::Noun(Noun::Verb) => CompletionKind::Verb,
-        Expectation::Noun(Noun::Index) => CompletionKind::Index,
-        Expectation::Noun(Noun::Tag) => CompletionKind::Tag,
-        Expectation::Noun(Noun::Described) => CompletionKind::Described,
+        Expectation::Noun(TokenClass::Kind) => CompletionKind::Kind,
+        Expectation::Noun(TokenClass::Type | TokenClass::Happening) => CompletionKind::Type,
+        Expectation::Noun(TokenClass::Pattern) => CompletionKind::Pattern,
+        Expectation::Noun(TokenClass::Expression) => CompletionKind::Field,
+        Expectation::Noun(TokenClass::Member) => CompletionKind::Member,
+        Expectation::Noun(TokenClass::Verb) => CompletionKind::Verb,
+        Expectation::Noun(TokenClass::Index) => CompletionKind::Index,
+        Expectation::Noun(TokenClass::Tag) => CompletionKind::Tag,
+        Expectation::Noun(TokenClass::Described) => CompletionKind::Described,
         Expectation::Noun(noun) => CompletionKind::Other(noun.text()),
         word => CompletionKind::Word(word.text()),
     }
@@ -85,7 +85,7 @@ fn wanted(expectation: Expectation) -> CompletionKind {
 /// assert_eq!((name("total").as_str(), name("post code").as_str()), ("total", "`post code`"));
 /// ```
 pub fn name(name: &str) -> String {
-    crate::entity::Name(name).to_string()
+    crate::entity::NameText(name).to_string()
 }
 
 /// A function of the language.
@@ -114,7 +114,7 @@ pub fn functions() -> impl Iterator<Item = FunctionDoc> {
         name: function.name,
         form: function.form(),
         gives: function.doc,
-        is_aggregate: matches!(function.work, Work::Aggregate(_)),
+        is_aggregate: matches!(function.work, FunctionBody::Aggregate(_)),
     })
 }
 

@@ -125,7 +125,7 @@ impl From<EntityStr<'_>> for Entity {
 
 impl fmt::Display for Entity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", Name(&self.kind), Id(&self.id))
+        write!(f, "{} {}", NameText(&self.kind), IdText(&self.id))
     }
 }
 
@@ -282,9 +282,9 @@ pub(crate) fn is_word(text: &str) -> bool {
 }
 
 /// Displays a name of the language, in backticks where it is no bare word.
-pub(crate) struct Name<'a>(pub &'a str);
+pub(crate) struct NameText<'a>(pub &'a str);
 
-impl fmt::Display for Name<'_> {
+impl fmt::Display for NameText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if is_word(self.0) { f.write_str(self.0) } else { write!(f, "`{}`", self.0.replace('`', "``")) }
     }
@@ -318,9 +318,9 @@ pub fn escaped(c: char) -> String {
 
 /// Displays an id of the language: digits bare, words bare, anything else in quotes; in double ones where escapes are needed for all of it
 /// to be seen.
-pub(crate) struct Id<'a>(pub &'a str);
+pub(crate) struct IdText<'a>(pub &'a str);
 
-impl fmt::Display for Id<'_> {
+impl fmt::Display for IdText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = self.0.bytes().all(|b| b.is_ascii_digit()) && !self.0.is_empty();
         if digits || is_word(self.0) {

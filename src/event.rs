@@ -63,7 +63,7 @@ pub struct Event {
     pub key: Option<String>,
     /// The database made the id, or would have: its own ids grow along the log, and their time leads to them.
     pub(crate) own_id: bool,
-    pub(crate) seal: Option<Seal>,
+    pub(crate) seal: Option<KeyDigest>,
     /// What is to be known of it.
     pub data: Document,
     /// What is to be known of how it came here.
@@ -143,7 +143,7 @@ pub enum Cause {
 
 /// What a keyed group promised, kept on its first event: to tell a repetition from a different request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seal {
+pub(crate) struct KeyDigest {
     /// A hash of the content of the whole group.
     pub content: [u8; 16],
     /// How many events the group has.

@@ -51,20 +51,20 @@ pub(crate) use explain::explain;
 pub use fold::ReplayStep;
 pub(crate) use fold::state;
 pub use path::StatePath;
-pub(crate) use scan::Scan;
+pub(crate) use scan::EventScan;
 pub use trace::TraceEntry;
 pub(crate) use view::{Changing, changing};
 pub(crate) use write::write;
 
 use crate::error::Result;
-use crate::plan::{Read, ReadKind, Shape, Shaped};
+use crate::plan::{ReadKind, ReadPlan, Shape, Shaped};
 use crate::store::snapshot::Snapshot;
 
 /// Answers a read.
-pub(crate) fn read(snapshot: &Snapshot, plan: &Read) -> Result<QueryResult> {
+pub(crate) fn read(snapshot: &Snapshot, plan: &ReadPlan) -> Result<QueryResult> {
     let mut answer = match &plan.kind {
         ReadKind::Events(events) => {
-            QueryResult::rows(Scan::new(snapshot, events)?.map(|event| Ok(event?.into())))
+            QueryResult::rows(EventScan::new(snapshot, events)?.map(|event| Ok(event?.into())))
         }
         ReadKind::Shaped(shaped) => self::shaped(snapshot, shaped)?,
         ReadKind::State(replay) => fold::answer(snapshot, replay)?,

@@ -50,7 +50,7 @@ pub fn parse(text: &str) {
 }
 
 /// Canonical text parses to the tree it was printed from, and prints as itself.
-fn prints_as_it_parses(statement: &lang::ast::Statement) {
+fn prints_as_it_parses(statement: &lang::ast::Stmt) {
     let canonical = statement.to_string();
     let again = lang::parse_one(&canonical).unwrap_or_else(|e| panic!("{canonical}\n{e}"));
     assert_eq!(again.statement, *statement, "{canonical}");

@@ -13,12 +13,12 @@
 
 use std::ops::Range;
 
-pub(crate) use self::ast::{Script, Sourced};
+pub(crate) use self::ast::{ScriptTree, Sourced};
 pub use self::highlight::HighlightClass;
 
-pub(crate) use self::parse::Completion;
+pub(crate) use self::parse::CompletionSite;
 #[allow(unused_imports, reason = "for who fills completions from a catalog")]
-pub(crate) use self::trail::{Expectation, Noun, distance};
+pub(crate) use self::trail::{Expectation, TokenClass, distance};
 use crate::error::{Error, Result, SyntaxFault};
 
 pub(crate) mod ast;
@@ -44,13 +44,13 @@ mod tests;
 /// The statements of a text, separated by semicolons; empty ones are skipped.
 ///
 /// The error is always [`Error::Syntax`]; it names the statement, counted from 1, and the place.
-pub(crate) fn parse(text: &str) -> Result<Script> {
+pub(crate) fn parse(text: &str) -> Result<ScriptTree> {
     parse::script(text, usize::MAX)
 }
 
 /// The same of a text that somebody hands over: of at most so many bytes, and not too many words. What is more is
 /// [`Error::Invalid`], and takes no memory.
-pub(crate) fn parse_within(text: &str, most: usize) -> Result<Script> {
+pub(crate) fn parse_within(text: &str, most: usize) -> Result<ScriptTree> {
     parse::script(text, most)
 }
 
@@ -66,8 +66,8 @@ pub(crate) fn parse_one_within(text: &str, most: usize) -> Result<Sourced> {
 
 /// What may come at a place in a text, most likely first, and which bytes it replaces.
 ///
-/// Classes of words ([`Noun`]) are for the caller to fill. Nothing is filtered by what is typed already.
-pub(crate) fn complete(text: &str, at: usize) -> Vec<Completion> {
+/// Classes of words ([`TokenClass`]) are for the caller to fill. Nothing is filtered by what is typed already.
+pub(crate) fn complete(text: &str, at: usize) -> Vec<CompletionSite> {
     parse::complete(text, at)
 }
 

@@ -33,13 +33,13 @@ use crate::entity::{Entity, Position};
 use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 
-pub(crate) use absence::Absence;
+pub(crate) use absence::AbsenceCheck;
 pub(crate) use bind::{
     Context, bind, entity_definition, hints, index_expression, reaction_definition, row_key,
     schedule_definition, verb_definition, view_definition, webhook_definition,
 };
 pub(crate) use by::{By, Derived, Tagged, Test};
-pub(crate) use choose::{Access, Bitmap, Gathered, Indexed, Question, Source, Times, choose};
+pub(crate) use choose::{AccessPath, AccessQuery, Bitmap, Gathered, Indexed, PositionSource, Times, choose};
 #[cfg(test)]
 pub(crate) use choose::{FORCED, Forced};
 pub(crate) use expr::Predicate;
@@ -47,20 +47,22 @@ pub use moment::PointInTime;
 pub(crate) use moment::ResolvedPoint;
 pub use parameters::Parameters;
 pub(crate) use shape::{Shape, Shaped};
-pub(crate) use subscription::{Subscription, Until, event_condition, indexed, recorded_before, tagged};
+pub(crate) use subscription::{
+    SubscriptionEnd, SubscriptionPlan, event_condition, indexed, recorded_before, tagged,
+};
 pub(crate) use write::{
-    Act, Append, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop, Dropped,
-    Emit, Owner, Perform, Settle, When,
+    Append, AppendAction, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop,
+    DropTarget, EmitPlan, EventOwner, OccurredAt, PerformPlan, Settle,
 };
 
 /// What is to be done.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant)] // a statement has one plan, and it is matched on more often than moved
 pub(crate) enum Plan {
-    Read(Read),
-    Write(Write),
-    Subscribe(Subscription),
-    SubscribeView(view::ViewSubscription),
+    Read(ReadPlan),
+    Write(WritePlan),
+    Subscribe(SubscriptionPlan),
+    SubscribeView(view::ViewSubscriptionPlan),
     /// `EXPLAIN`.
     Explain(Explain),
 }
@@ -75,7 +77,7 @@ pub(crate) struct Explain {
 
 /// What a snapshot answers.
 #[derive(Debug, Clone)]
-pub(crate) struct Read {
+pub(crate) struct ReadPlan {
     pub kind: ReadKind,
     /// What points turned out to mean, for people to read.
     pub notices: Vec<String>,
@@ -85,17 +87,17 @@ pub(crate) struct Read {
 #[allow(clippy::large_enum_variant)] // a statement has one
 pub(crate) enum ReadKind {
     /// `EVENTS`, `HISTORY`.
-    Events(Events),
+    Events(EventsPlan),
     /// The same with `GROUP BY`, `SELECT` or `ORDER BY`.
     Shaped(Box<Shaped>),
     /// `AT`, `REPLAY`.
-    State(Replay),
+    State(ReplayPlan),
     /// `REPLAY … STEPS`.
-    Steps(Replay),
-    Blame(Blame),
+    Steps(ReplayPlan),
+    Blame(BlamePlan),
     /// The state at one point, and at another.
-    Diff(Replay, Replay),
-    Trace(Trace),
+    Diff(ReplayPlan, ReplayPlan),
+    Trace(TracePlan),
     /// `FIND`.
     Find(Box<find::Find>),
     /// `READ`.
@@ -118,7 +120,7 @@ pub(crate) enum ReadKind {
 /// What needs the store itself.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant)] // a statement has one
-pub(crate) enum Write {
+pub(crate) enum WritePlan {
     Append(Append),
     Define(Define),
     Drop(Drop),
@@ -129,16 +131,16 @@ pub(crate) enum Write {
 
 /// Events in the order of the log.
 #[derive(Debug, Clone)]
-pub(crate) struct Events {
-    pub access: Access,
-    pub window: Window,
+pub(crate) struct EventsPlan {
+    pub access: AccessPath,
+    pub window: LogWindow,
     pub predicate: Option<Predicate>,
-    pub take: Take,
+    pub take: RowLimit,
 }
 
 /// How many of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Take {
+pub(crate) enum RowLimit {
     All,
     First(u64),
     /// The newest so many, the oldest of them first.
@@ -149,7 +151,7 @@ pub(crate) enum Take {
 
 /// A part of the log. Since `recorded` never decreases, `AS OF` a time is a prefix too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window {
+pub(crate) struct LogWindow {
     /// Positions greater than this.
     pub after: u64,
     /// Positions up to and with this.
@@ -162,10 +164,10 @@ pub(crate) struct Window {
     pub by: Option<Timestamp>,
 }
 
-impl Window {
+impl LogWindow {
     /// All of the log up to a position.
-    pub fn through(position: u64) -> Window {
-        Window { after: 0, through: position, since: None, before: None, by: None }
+    pub fn through(position: u64) -> LogWindow {
+        LogWindow { after: 0, through: position, since: None, before: None, by: None }
     }
 
     /// Whether it matters when something occurred.
@@ -183,9 +185,9 @@ impl Window {
 
 /// The fold of an entity's events.
 #[derive(Debug, Clone)]
-pub(crate) struct Replay {
+pub(crate) struct ReplayPlan {
     pub entity: Entity,
-    pub window: Window,
+    pub window: LogWindow,
     /// What was said, for the answer to repeat.
     pub at: Option<ResolvedPoint>,
     pub as_of: Option<ResolvedPoint>,
@@ -193,16 +195,16 @@ pub(crate) struct Replay {
     pub now: Option<Timestamp>,
 }
 
-impl Replay {
+impl ReplayPlan {
     /// Of all that is recorded up to a position.
-    pub fn of_all(entity: Entity, through: Position) -> Replay {
-        Replay { entity, window: Window::through(through.0), at: None, as_of: None, now: None }
+    pub fn of_all(entity: Entity, through: Position) -> ReplayPlan {
+        ReplayPlan { entity, window: LogWindow::through(through.0), at: None, as_of: None, now: None }
     }
 }
 
 /// The chain of causes that an event belongs to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Trace {
+pub(crate) struct TracePlan {
     pub event: Position,
     /// Whether what brought it about is asked for.
     pub causes: bool,
@@ -212,8 +214,8 @@ pub(crate) struct Trace {
 
 /// What last changed each leaf of a state.
 #[derive(Debug, Clone)]
-pub(crate) struct Blame {
-    pub replay: Replay,
+pub(crate) struct BlamePlan {
+    pub replay: ReplayPlan,
     /// When that is looked at: the time that was asked about, or now.
     pub seen: Timestamp,
 }

@@ -13,11 +13,11 @@ use crate::db::Db;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::exec::Scan;
+use crate::exec::EventScan;
 use crate::pattern::Pattern;
-use crate::plan::{Question, Take, Window, choose};
+use crate::plan::{AccessQuery, LogWindow, RowLimit, choose};
 use crate::store::Shared;
-use crate::store::watch::Moved;
+use crate::store::watch::WaitResult;
 
 /// How many events are applied at a time, and how many bytes of them about.
 const BATCH: usize = 1000;
@@ -198,7 +198,7 @@ impl Db {
                     Ok(_) if is_last => return (projection, None),
                     Ok(through) => {
                         let is_stopped = || stopped.is_cancelled();
-                        if let Moved::Closed = shared.watch.wait_past(through.0, None, &is_stopped) {
+                        if let WaitResult::Closed = shared.watch.wait_past(through.0, None, &is_stopped) {
                             return (projection, None);
                         }
                     }
@@ -214,13 +214,13 @@ impl Db {
 /// A projection that is kept up to the log. Dropping it stops it, once what it is at is done.
 pub struct ProjectionHandle<P: Projection> {
     cancel: Cancel,
-    thread: Option<JoinHandle<Kept<P>>>,
+    thread: Option<JoinHandle<ProjectionSlot<P>>>,
     /// Kept so that the handle can wake the thread.
     _wake: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// The projection, and what went wrong.
-type Kept<P> = (P, Option<<P as Projection>::Error>);
+type ProjectionSlot<P> = (P, Option<<P as Projection>::Error>);
 
 impl<P: Projection> fmt::Debug for ProjectionHandle<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -274,17 +274,17 @@ fn catch_up<P: Projection>(
         return Err(P::Error::from(error));
     }
     let snapshot = shared.snapshot().until(Position(goal)).cancelled_by(cancel);
-    let question = Question {
+    let question = AccessQuery {
         pattern: Some(projection.pattern()),
         by: Vec::new(),
         predicate: None,
-        window: Window { after: after.0, ..Window::through(goal) },
-        take: Take::All,
+        window: LogWindow { after: after.0, ..LogWindow::through(goal) },
+        take: RowLimit::All,
         indexed: Vec::new(),
     };
     let mut committed = after.0;
     let (mut batch, mut bytes) = (Vec::new(), 0);
-    for event in Scan::new(&snapshot, &choose(&snapshot, question)?)? {
+    for event in EventScan::new(&snapshot, &choose(&snapshot, question)?)? {
         let event = event?;
         if batch.len() == BATCH || bytes > BYTES {
             projection.apply(&batch, Position(event.position.0 - 1))?;

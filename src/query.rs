@@ -128,21 +128,21 @@ impl Statement {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn is_write(&self) -> bool {
-        use lang::ast::Statement;
-        matches!(self.tree.statement, Statement::Write(_) | Statement::Define(_) | Statement::Drop { .. })
+        use lang::ast::Stmt;
+        matches!(self.tree.statement, Stmt::Write(_) | Stmt::Define(_) | Stmt::Drop { .. })
     }
 
     /// Whether it defines an index or a view, which is then built in the background:
     /// [`Db::wait_for_indexes`](crate::Db::wait_for_indexes) waits for that.
     pub fn defines_index(&self) -> bool {
-        use lang::ast::{Definition, Statement};
-        let Statement::Define(definition) = &self.tree.statement else { return false };
-        matches!(definition, Definition::Index { .. } | Definition::View { .. })
+        use lang::ast::{DefinitionStmt, Stmt};
+        let Stmt::Define(definition) = &self.tree.statement else { return false };
+        matches!(definition, DefinitionStmt::Index { .. } | DefinitionStmt::View { .. })
     }
 
     /// Whether its answer runs on into the present, and waits for what comes.
     pub fn is_subscription(&self) -> bool {
-        matches!(self.tree.statement, lang::ast::Statement::Read(lang::ast::Read::Subscribe(_)))
+        matches!(self.tree.statement, lang::ast::Stmt::Read(lang::ast::ReadStmt::Subscribe(_)))
     }
 }
 
@@ -221,7 +221,7 @@ impl Db {
             Plan::SubscribeView(plan) => {
                 let (mut statement, parameters) = (statement.clone(), parameters.clone());
                 // Where it ends is said once: what is bound again as the log moves is what it is of.
-                if let lang::ast::Statement::Read(lang::ast::Read::Subscribe(subscribe)) =
+                if let lang::ast::Stmt::Read(lang::ast::ReadStmt::Subscribe(subscribe)) =
                     &mut statement.tree.statement
                 {
                     (subscribe.until, subscribe.limit) = (None, None);

@@ -25,10 +25,10 @@ use std::io::{IsTerminal, Write};
 
 use clap::Parser;
 
-use cli::{Cli, Command, Run};
+use cli::{Cli, CliCommand, RunArgs};
 use exit::Exit;
-use failure::{Failure, Speech};
-use input::Patience;
+use failure::{CommandFailure, Reporter};
+use input::EofPolicy;
 use open::Missing;
 use session::{Scripts, Session};
 use signal::Signals;
@@ -60,11 +60,11 @@ pub fn main() -> Exit {
         }
     };
     let terminal = Terminal::detect();
-    let speech = Speech::new(&terminal, cli.format(&terminal), cli.chose_format());
+    let speech = Reporter::new(&terminal, cli.format(&terminal), cli.chose_format());
     let signals = Signals::install(speech);
     let result = match run(cli, terminal, speech, &signals) {
         // A signal may come just when everything was done; whoever sent it is told that it came.
-        Ok(()) if signals.interrupted() && !signals.ends_well() => Err(Failure::Interrupted),
+        Ok(()) if signals.interrupted() && !signals.ends_well() => Err(CommandFailure::Interrupted),
         result => result,
     };
     let exit = match &result {
@@ -78,24 +78,24 @@ pub fn main() -> Exit {
         Ok(()) => exit,
         // What went wrong first is what the exit code tells.
         Err(error) => {
-            let failure = Failure::from(error);
+            let failure = CommandFailure::from(error);
             speech.failure(&failure);
             if exit == Exit::Success { failure.exit() } else { exit }
         }
     }
 }
 
-fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Result<(), Failure> {
+fn run(cli: Cli, terminal: Terminal, speech: Reporter, signals: &Signals) -> Result<(), CommandFailure> {
     let format = cli.format(&terminal);
     match cli.command {
-        Some(Command::Run(live)) => run::run(&live, &cli.opening, format, terminal, speech, signals),
-        Some(Command::Watch(watch)) => watch::watch(&watch, &cli.opening, speech, signals),
-        Some(Command::Import(import)) => transfer::import_file(&import, &cli.opening, speech, signals),
-        Some(Command::Export(export)) => transfer::export_file(&export, &cli.opening, speech, signals),
+        Some(CliCommand::Run(live)) => run::run(&live, &cli.opening, format, terminal, speech, signals),
+        Some(CliCommand::Watch(watch)) => watch::watch(&watch, &cli.opening, speech, signals),
+        Some(CliCommand::Import(import)) => transfer::import_file(&import, &cli.opening, speech, signals),
+        Some(CliCommand::Export(export)) => transfer::export_file(&export, &cli.opening, speech, signals),
         None => {
             let Some(run) = cli.run else {
                 // clap requires it where there is no command.
-                return Err(Failure::Usage("a FILE is missing".to_owned()));
+                return Err(CommandFailure::Usage("a FILE is missing".to_owned()));
             };
             run.check(format)?;
             open::check_is_file(&run)?;
@@ -121,12 +121,17 @@ fn run(cli: Cli, terminal: Terminal, speech: Speech, signals: &Signals) -> Resul
     }
 }
 
-fn converse(run: &Run, scripts: &Scripts, session: &mut Session, read_only: bool) -> Result<(), Failure> {
+fn converse(
+    run: &RunArgs,
+    scripts: &Scripts,
+    session: &mut Session,
+    read_only: bool,
+) -> Result<(), CommandFailure> {
     if !run.has_statements() && session.terminal.input {
         return repl::run(session, &run.file, read_only);
     }
     let result = if !run.has_statements() {
-        input::run_stream(session, std::io::stdin().lock(), "standard input", Patience::Needed)
+        input::run_stream(session, std::io::stdin().lock(), "standard input", EofPolicy::Needed)
     } else {
         session.run_scripts(scripts)
     };

@@ -66,19 +66,19 @@ pub use report::Report;
 
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
-use crate::entity::{Name, Position};
+use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 use apply::Applied;
 use backfill::Retired;
 use catalog::Index;
 use checkpoint::JournalAfter;
-use cold::Cold;
+use cold::Tables;
 use commit::Committer;
 use cursor::Cursors;
 use disk::{Disk, Lock};
 use failures::Failures;
 use follow::Due;
-use group::{Group, Outcome, Prepared};
+use group::{AppendOutcome, AppendRequest, Prepared};
 use journal::DatabaseId;
 use log::local::LocalLog;
 use log::{Log, LogPlace};
@@ -86,12 +86,12 @@ use name::FileName;
 use pace::Paces;
 use progress::Progress;
 use queue::{Pending, Queue};
-use recent::Recent;
+use recent::StateCache;
 use recover::Recovered;
-use snapshot::{Snapshot, Warm};
-use upkeep::Upkeep;
-use verb::Rule;
-use watch::Watch;
+use snapshot::{MemtableOverlay, Snapshot};
+use upkeep::Background;
+use verb::VerbHandler;
+use watch::LogProgress;
 
 /// An open database. Dropping it closes it; [`Store::close`] does so and tells what went wrong.
 #[derive(Debug)]
@@ -115,14 +115,14 @@ pub(crate) struct Shared {
     pub disk: Arc<dyn Disk>,
     pub path: PathBuf,
     pub id: DatabaseId,
-    pub cold: Arc<Cold>,
+    pub cold: Arc<Tables>,
     pub applied: Applied,
     pub queue: Queue,
     pub committer: Mutex<Committer>,
     /// The name of the file.
     pub name: Arc<FileName>,
     pub log: Arc<dyn Log>,
-    pub upkeep: Upkeep,
+    pub upkeep: Background,
     /// How fast what is defined can be kept.
     pub paces: Paces,
     /// Why some of what is defined is not kept.
@@ -134,12 +134,12 @@ pub(crate) struct Shared {
     /// Snapshots that are to be made when there is time.
     due: Mutex<Due>,
     /// Verbs that are not in the log, by their names.
-    verbs: RwLock<HashMap<String, Arc<dyn Rule>>>,
+    verbs: RwLock<HashMap<String, Arc<dyn VerbHandler>>>,
     /// What entities were, where verbs looked at them last.
-    recent: Mutex<Recent>,
+    recent: Mutex<StateCache>,
     /// Of each model what the tails make of its states.
-    warm: Mutex<Vec<Arc<Warm>>>,
-    pub watch: Watch,
+    warm: Mutex<Vec<Arc<MemtableOverlay>>>,
+    pub watch: LogProgress,
     /// Where those are who follow it.
     pub cursors: Cursors,
     /// Ends what is being evaluated for nobody who asked: states, views and indexes that are kept.
@@ -151,7 +151,7 @@ pub(crate) struct Shared {
 /// Ways to break a protocol on purpose: a test that does not notice one of them holds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(test), allow(dead_code))]
-pub(crate) enum Sabotage {
+pub(crate) enum FaultInjection {
     /// Acknowledge without syncing the journal.
     NoSync,
     /// Replay frames of any salt.
@@ -186,7 +186,7 @@ impl Store {
         let path = disk.canonical(path).map_err(|e| Error::unopenable(path, e, "check the path"))?;
         let lock = name::take_lock(&*disk, &path, options.read_only)?;
         check_file(&*disk, &path)?;
-        let cold = Cold::open(disk.clone(), &path, options.cache)?;
+        let cold = Tables::open(disk.clone(), &path, options.cache)?;
         if lock.identity().is_some_and(|locked| locked != cold.identity()) {
             let reason = "another file took its name while it was being opened";
             return Err(Error::unopenable(&path, reason, "open it again"));
@@ -209,7 +209,7 @@ impl Store {
             name,
             id: log.id(),
             log,
-            upkeep: Upkeep::default(),
+            upkeep: Background::default(),
             paces: Paces::default(),
             failures: Failures::default(),
             retired: Mutex::default(),
@@ -218,7 +218,7 @@ impl Store {
             verbs: RwLock::default(),
             recent: Mutex::default(),
             warm: Mutex::default(),
-            watch: Watch::default(),
+            watch: LogProgress::default(),
             cursors,
             ending: Cancel::new(),
             own_limits: Limits::new(options.largest_value, &Cancel::new()),
@@ -232,7 +232,7 @@ impl Store {
         if lost {
             shared.set_cursors_back()?;
         }
-        let threads = Upkeep::start(&shared)?;
+        let threads = Background::start(&shared)?;
         let store = Store { shared, open: Mutex::new(Some(Open { threads, _lock: lock })), recovery };
         // Where it cannot, it is closed again.
         store.shared.catch_up()?;
@@ -263,12 +263,12 @@ impl Store {
     }
 
     /// Appends a group and waits until it is durable.
-    pub fn append(&self, group: Group) -> Result<Outcome> {
+    pub fn append(&self, group: AppendRequest) -> Result<AppendOutcome> {
         self.shared.append(group)
     }
 
     /// Queues a group. Somebody commits it, whether the ticket is waited on or not.
-    pub fn submit(&self, group: Group) -> Result<Submitted> {
+    pub fn submit(&self, group: AppendRequest) -> Result<Submitted> {
         let pending = Pending::new(Prepared::new(&self.shared, group)?);
         if self.shared.queue.push(&pending)? {
             self.shared.upkeep.ask(|asked| asked.lead = true);
@@ -277,7 +277,7 @@ impl Store {
     }
 
     /// Adds a verb that is not in the log.
-    pub fn add_verb(&self, name: &str, rule: Arc<dyn Rule>) -> Result<()> {
+    pub fn add_verb(&self, name: &str, rule: Arc<dyn VerbHandler>) -> Result<()> {
         verb::check_not_deciding(|| self.shared.node())?;
         // Nobody defines one of that name meanwhile.
         let _committer = locked(&self.shared.committer);
@@ -288,7 +288,7 @@ impl Store {
             None => added.contains_key(name).then(|| "one that was added before".to_owned()),
         };
         if let Some(found) = found {
-            let what = format!("the verb {}", Name(name));
+            let what = format!("the verb {}", NameText(name));
             return Err(Error::conflict(what, "a name that no verb has", found));
         }
         added.insert(name.to_owned(), rule);
@@ -329,7 +329,7 @@ impl Store {
     /// Does a slice of what the background would do; whether there was something to do.
     #[cfg(test)]
     pub fn work_by_hand(&self) -> Result<bool> {
-        Ok(self.shared.keep_indexes()? == backfill::Step::Worked)
+        Ok(self.shared.keep_indexes()? == backfill::BackfillStep::Worked)
     }
 
     /// Moves everything into the tables now.
@@ -395,12 +395,12 @@ pub(crate) struct Submitted {
 
 impl Submitted {
     /// Waits for the outcome.
-    pub fn wait(&self) -> Result<Outcome> {
+    pub fn wait(&self) -> Result<AppendOutcome> {
         self.shared.wait(&self.pending)
     }
 
     /// The outcome, if it has come; else this waker is called when it does.
-    pub fn poll(&self, waker: &Waker) -> Poll<Result<Outcome>> {
+    pub fn poll(&self, waker: &Waker) -> Poll<Result<AppendOutcome>> {
         self.pending.poll(waker).map_or(Poll::Pending, Poll::Ready)
     }
 }
@@ -412,12 +412,12 @@ impl Shared {
     }
 
     /// The verb of this name that is not in the log.
-    pub fn added_verb(&self, name: &str) -> Option<Arc<dyn Rule>> {
+    pub fn added_verb(&self, name: &str) -> Option<Arc<dyn VerbHandler>> {
         self.verbs.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// All verbs that are not in the log, in the order of their names.
-    pub fn added_verbs(&self) -> Vec<(String, Arc<dyn Rule>)> {
+    pub fn added_verbs(&self) -> Vec<(String, Arc<dyn VerbHandler>)> {
         let verbs = self.verbs.read().unwrap_or_else(PoisonError::into_inner);
         let mut added: Vec<_> = verbs.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
         added.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -470,7 +470,7 @@ impl Shared {
     }
 
     /// Whether a protocol is to be broken, to see whether a test notices.
-    pub fn sabotaged(&self, sabotage: Sabotage) -> bool {
+    pub fn sabotaged(&self, sabotage: FaultInjection) -> bool {
         self.options.sabotaged(sabotage)
     }
 }
@@ -502,15 +502,15 @@ mod tests {
     use crate::entity::Entity;
     use crate::event::{Expect, NewEvent};
     use crate::time::{Clock, Timestamp};
-    use snapshot::Direction;
+    use snapshot::ScanDirection;
     use term::Term;
 
     fn tiny(disk: &MemoryDisk) -> Options {
         Options::new().disk(Arc::new(disk.clone())).tail(10, 1 << 20).journal_steps(4096, 8192)
     }
 
-    fn one(event: NewEvent) -> Group {
-        Group { events: vec![event], ..Group::default() }
+    fn one(event: NewEvent) -> AppendRequest {
+        AppendRequest { events: vec![event], ..AppendRequest::default() }
     }
 
     fn order(id: u64) -> NewEvent {
@@ -536,14 +536,14 @@ mod tests {
                     .map(Result::unwrap)
                     .collect()
             };
-            let mut list = positions(Direction::Ascending);
-            let all = snapshot.log(1, u64::MAX, Direction::Ascending).map(|row| row.unwrap().0);
+            let mut list = positions(ScanDirection::Ascending);
+            let all = snapshot.log(1, u64::MAX, ScanDirection::Ascending).map(|row| row.unwrap().0);
             let expected: Vec<u64> = all
                 .filter(|&p| snapshot.event(Position(p)).unwrap().unwrap().target.as_ref() == Some(&entity))
                 .collect();
             assert_eq!(list, expected);
             list.reverse();
-            assert_eq!(list, positions(Direction::Descending));
+            assert_eq!(list, positions(ScanDirection::Descending));
             assert_eq!(snapshot.version(&entity).unwrap().0, list.len() as u64);
             assert_eq!(snapshot.types("").unwrap()[0].0, "Order.paid");
         }
@@ -563,7 +563,7 @@ mod tests {
             // Some entities are in every tail, some in few, and a group meets its own events.
             let entities = [n % 3, 3 + n * 7 % 37, n % 3];
             let events = entities.map(|entity| order(entity as u64)).to_vec();
-            let outcome = store.append(Group { events, ..Group::default() }).unwrap();
+            let outcome = store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
             for ((position, bytes), entity) in outcome.events.into_iter().zip(entities) {
                 versions[entity] += 1;
                 let event = crate::event::codec::decode(Position(position), bytes).unwrap();
@@ -592,7 +592,7 @@ mod tests {
     fn a_key_stands_once_in_a_group() {
         let store = Store::create(Path::new("/shop.bygone"), tiny(&MemoryDisk::new())).unwrap();
         let events = vec![order(1).key("k"), order(2).key("k")];
-        let error = store.append(Group { events, ..Group::default() }).unwrap_err();
+        let error = store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap_err();
         assert!(error.to_string().contains("'k' twice"), "{error}");
         assert_eq!(store.snapshot().head(), Position(0));
     }

@@ -25,11 +25,11 @@ use crate::entity::Position;
 use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::{Cause, NewEvent, read_line};
 use crate::store::catalog::ProgramKind;
-use crate::store::cursor::{Cursor, Follower};
+use crate::store::cursor::{Cursor, CursorOwner};
 use crate::store::{Store, Submitted};
 use crate::time::Timestamp;
 pub use export::ExportOptions;
-use texts::Texts;
+use texts::JsonTexts;
 
 /// A batch ends after so many lines, or so many bytes of input. Where it does follows from the input up to there alone, so that running
 /// again finds the same ends.
@@ -147,7 +147,7 @@ impl Db {
             let found = format!("one with events up to {}", self.head());
             return Err(Error::invalid("restoring", "a new database", found));
         }
-        let mut import = Import {
+        let mut import = ImportRun {
             store: self.store(),
             restore: options.restore,
             on_conflict: options.on_conflict.clone().filter(|_| !options.restore),
@@ -170,7 +170,7 @@ impl Db {
     fn begin_here(&self) -> Result<()> {
         let (shared, snapshot) = (self.store().shared(), self.store().snapshot());
         for program in snapshot.indexes().programs() {
-            let follower = Follower::of(program);
+            let follower = CursorOwner::of(program);
             if shared.cursors.get(&follower)?.is_none() {
                 let head = snapshot.head().0;
                 let position = match program.kind {
@@ -187,7 +187,7 @@ impl Db {
 }
 
 /// An import under way.
-struct Import<'d> {
+struct ImportRun<'d> {
     store: &'d Store,
     restore: bool,
     /// Told of each conflict; without it, the first ends it.
@@ -206,23 +206,23 @@ struct Import<'d> {
 /// Lines that were sent.
 struct UnderWay {
     submitted: Submitted,
-    lines: Vec<Parsed>,
+    lines: Vec<ParsedLine>,
 }
 
 /// Events that are appended together.
 #[derive(Default)]
-struct Batch {
-    lines: Vec<Parsed>,
+struct ImportBatch {
+    lines: Vec<ParsedLine>,
     bytes: usize,
 }
 
-impl Batch {
+impl ImportBatch {
     fn is_full(&self) -> bool {
         self.lines.len() >= BATCH_LINES || self.bytes >= BATCH_BYTES
     }
 }
 
-struct Parsed {
+struct ParsedLine {
     number: u64,
     length: usize,
     event: NewEvent,
@@ -236,10 +236,10 @@ struct Parsed {
     cause: Option<Cause>,
 }
 
-impl Import<'_> {
+impl ImportRun<'_> {
     fn run(&mut self, input: impl BufRead, progress: &mut dyn FnMut(&ImportReport)) -> Result<ImportReport> {
-        let mut texts = Texts::new(input);
-        let mut batch = Batch::default();
+        let mut texts = JsonTexts::new(input);
+        let mut batch = ImportBatch::default();
         loop {
             let next = self.next_line(&mut texts);
             (self.done.lines, self.done.bytes) = (texts.lines(), texts.bytes());
@@ -270,7 +270,7 @@ impl Import<'_> {
     }
 
     /// Brings in what is left, and waits until it is durable.
-    fn finish(&mut self, batch: &mut Batch) -> Result<()> {
+    fn finish(&mut self, batch: &mut ImportBatch) -> Result<()> {
         self.flush(batch)?;
         self.settle()
     }
@@ -317,7 +317,7 @@ impl Import<'_> {
     }
 
     /// The next event, parsed.
-    fn next_line(&mut self, texts: &mut Texts<impl BufRead>) -> Result<Option<Parsed>> {
+    fn next_line(&mut self, texts: &mut JsonTexts<impl BufRead>) -> Result<Option<ParsedLine>> {
         let Some(text) = texts.next()? else { return Ok(None) };
         let length = text.length;
         let text = std::str::from_utf8(text.bytes)
@@ -362,7 +362,7 @@ impl Import<'_> {
         let hashed = !self.restore && event.id.is_none() && event.key.is_none();
         let cause = parsed.cause.filter(|_| !self.restore);
         let number = texts.line();
-        Ok(Some(Parsed { number, length, event, foreign: parsed.foreign, hash, hashed, cause }))
+        Ok(Some(ParsedLine { number, length, event, foreign: parsed.foreign, hash, hashed, cause }))
     }
 
     /// Nothing is recorded before what was recorded before it: an instant far ahead would be that of all that comes, until it is.
@@ -379,7 +379,7 @@ impl Import<'_> {
     }
 
     /// Sends a batch on its way; leaves out what an earlier import has brought in.
-    fn flush(&mut self, batch: &mut Batch) -> Result<()> {
+    fn flush(&mut self, batch: &mut ImportBatch) -> Result<()> {
         let mut lines = std::mem::take(batch).lines;
         if self.skipping && !self.restore {
             if lines.iter().any(|line| line.cause.is_some()) {

@@ -264,7 +264,7 @@ impl Value {
             return Err(fault(format!("{}, {why}", shorten(number))));
         }
         let mut json = serde_json::Deserializer::from_str(text);
-        let value = Builder { left: MAX_DEPTH + envelope }.deserialize(&mut json);
+        let value = ValueBuilder { left: MAX_DEPTH + envelope }.deserialize(&mut json);
         value.and_then(|value| json.end().map(|()| value)).map_err(|e| fault(e.to_string()))
     }
 }
@@ -334,17 +334,17 @@ impl Serialize for Value {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Value, D::Error> {
-        deserializer.deserialize_any(Builder { left: MAX_DEPTH })
+        deserializer.deserialize_any(ValueBuilder { left: MAX_DEPTH })
     }
 }
 
 /// Builds a value from whatever comes, no deeper than allowed.
-struct Builder {
+struct ValueBuilder {
     /// How many levels more.
     left: usize,
 }
 
-impl<'de> serde::de::DeserializeSeed<'de> for Builder {
+impl<'de> serde::de::DeserializeSeed<'de> for ValueBuilder {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Value, D::Error> {
@@ -352,13 +352,13 @@ impl<'de> serde::de::DeserializeSeed<'de> for Builder {
     }
 }
 
-impl Builder {
+impl ValueBuilder {
     fn deeper<E: serde::de::Error>(&self) -> std::result::Result<usize, E> {
         self.left.checked_sub(1).ok_or_else(|| E::custom(format!("nested deeper than {MAX_DEPTH}")))
     }
 }
 
-impl<'de> Visitor<'de> for Builder {
+impl<'de> Visitor<'de> for ValueBuilder {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -404,7 +404,7 @@ impl<'de> Visitor<'de> for Builder {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Value, A::Error> {
         let left = self.deeper()?;
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Builder { left })? {
+        while let Some(item) = seq.next_element_seed(ValueBuilder { left })? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -414,7 +414,7 @@ impl<'de> Visitor<'de> for Builder {
         let left = self.deeper()?;
         let mut members = Object::new();
         while let Some(name) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Builder { left })?;
+            let value = map.next_value_seed(ValueBuilder { left })?;
             let (at, replaced) = members.insert_full(name, value);
             if replaced.is_some() {
                 let name = members.get_index(at).map_or("", |(name, _)| name);

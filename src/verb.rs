@@ -16,15 +16,15 @@ use serde::de::DeserializeOwned;
 
 use crate::db::Db;
 use crate::document::Document;
-use crate::entity::{Entity, Name, Version};
+use crate::entity::{Entity, NameText, Version};
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::store::fold::Folded;
-use crate::store::verb::{Moment, Perform, Rule};
+use crate::store::verb::{CommitContext, PerformRequest, VerbHandler};
 use crate::time::Timestamp;
 use crate::value::Value;
 
-type Decide = dyn Fn(&VerbContext) -> Result<Vec<NewEvent>> + Send + Sync;
+type DecideFn = dyn Fn(&VerbContext) -> Result<Vec<NewEvent>> + Send + Sync;
 
 /// A verb of a program: which entities it is of, who may perform it, and what it does.
 ///
@@ -60,7 +60,7 @@ pub struct Verb {
     name: String,
     kind: String,
     actors: Vec<String>,
-    decide: Arc<Decide>,
+    decide: Arc<DecideFn>,
 }
 
 impl Verb {
@@ -95,9 +95,9 @@ impl fmt::Debug for Verb {
 
 /// What a verb is asked to do, and what is so at the moment of commit.
 pub struct VerbContext<'a> {
-    perform: &'a Perform,
+    perform: &'a PerformRequest,
     folded: Arc<Folded>,
-    moment: RefCell<&'a mut dyn Moment>,
+    moment: RefCell<&'a mut dyn CommitContext>,
 }
 
 impl VerbContext<'_> {
@@ -165,7 +165,7 @@ impl fmt::Debug for VerbContext<'_> {
     }
 }
 
-impl Rule for Verb {
+impl VerbHandler for Verb {
     fn kind(&self) -> &str {
         &self.kind
     }
@@ -174,14 +174,14 @@ impl Rule for Verb {
         false
     }
 
-    fn decide(&self, perform: &Perform, moment: &mut dyn Moment) -> Result<Vec<NewEvent>> {
+    fn decide(&self, perform: &PerformRequest, moment: &mut dyn CommitContext) -> Result<Vec<NewEvent>> {
         let folded = moment.folded(&perform.entity)?;
         let asked = VerbContext { perform, folded, moment: RefCell::new(moment) };
         perform.check_actor(&self.actors).map_err(|why| asked.refusal(why))?;
         // What it looked at is thrown away with it: nothing of ours is left half-done.
         let decided = catch_unwind(AssertUnwindSafe(|| (self.decide)(&asked)));
         decided.unwrap_or_else(|_| {
-            let name = Name(&self.name);
+            let name = NameText(&self.name);
             Err(Error::stopped(format!("the verb {name} panicked as it decided; nothing was written")))
         })
     }

@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-use super::{Aggregate, AggregateState, Course};
+use super::{Aggregate, AggregateState, Replayer};
 use crate::db::Db;
 use crate::document::Document;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event, Expect, NewEvent, codec};
-use crate::store::group::{Group, Outcome};
-use crate::store::snapshot::{Snapshot, Until};
+use crate::store::group::{AppendOutcome, AppendRequest};
+use crate::store::snapshot::{FoldBound, Snapshot};
 use crate::store::term::Term;
 use crate::time::Timestamp;
 
@@ -280,16 +280,16 @@ impl<A: Decide> CommandBuilder<'_, A> {
     pub fn execute(self) -> Result<CommandOutcome<A>, CommandError<A::Refusal>> {
         let entity = Entity::new(A::KIND, &self.id)?;
         let mut snapshot = self.db.store().snapshot();
-        let mut course: Option<Course<A>> = None;
+        let mut course: Option<Replayer<A>> = None;
         for _ in 0..ATTEMPTS {
             // Of the same snapshot as the state: who is decided by what the first time left behind is known to come second.
             if let Some(first) = self.first_outcome(&snapshot, &entity)? {
                 return Ok(first);
             }
-            let until = Until { through: snapshot.head().0, by: None };
+            let until = FoldBound { through: snapshot.head().0, by: None };
             let mut loaded = match course.take() {
                 Some(mut before) => before.follow(&snapshot, until).map(|()| before),
-                None => Course::new(self.db.shelf(), &snapshot, entity.clone(), until),
+                None => Replayer::new(self.db.shelf(), &snapshot, entity.clone(), until),
             }?;
             let decided = loaded.state.decide(&self.command).map_err(CommandError::Refused)?;
             if decided.is_empty() {
@@ -299,8 +299,8 @@ impl<A: Decide> CommandBuilder<'_, A> {
             snapshot = self.db.store().snapshot();
             match appended {
                 // The same key has come through meanwhile: what it left behind is found above.
-                Ok(Outcome { repeated: true, .. }) => {}
-                Ok(Outcome { events, repeated: false }) => {
+                Ok(AppendOutcome { repeated: true, .. }) => {}
+                Ok(AppendOutcome { events, repeated: false }) => {
                     let decode = |(position, bytes)| codec::decode(Position(position), bytes);
                     let events = events.into_iter().map(decode).collect::<Result<Vec<Event>>>()?;
                     for event in &events {
@@ -318,7 +318,7 @@ impl<A: Decide> CommandBuilder<'_, A> {
     }
 
     /// What was decided, as a group that comes directly after what it was decided by, or not at all.
-    fn group(&self, course: &Course<A>, decided: &[A::Event]) -> Result<Group> {
+    fn group(&self, course: &Replayer<A>, decided: &[A::Event]) -> Result<AppendRequest> {
         let metadata = self.metadata.clone()?;
         let mut events: Vec<NewEvent> = decided
             .iter()
@@ -335,7 +335,7 @@ impl<A: Decide> CommandBuilder<'_, A> {
         if let Some(first) = events.first_mut() {
             first.expect.push(Expect::Version(course.version));
         }
-        Ok(Group { events, key: self.key.clone(), ..Group::default() })
+        Ok(AppendRequest { events, key: self.key.clone(), ..AppendRequest::default() })
     }
 
     /// What became of the command, if its key is known.
@@ -355,8 +355,8 @@ impl<A: Decide> CommandBuilder<'_, A> {
         }
         let last = first + u64::from(opening.seal.map_or(1, |seal| seal.count)).saturating_sub(1);
         let events = (first..=last).map(at).collect::<Result<Vec<Event>>>()?;
-        let until = Until { through: last, by: None };
-        let state = Course::new(self.db.shelf(), snapshot, entity.clone(), until)?.at(None);
+        let until = FoldBound { through: last, by: None };
+        let state = Replayer::new(self.db.shelf(), snapshot, entity.clone(), until)?.at(None);
         Ok(Some(CommandOutcome { events, state, repeated: true }))
     }
 }

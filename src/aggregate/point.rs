@@ -3,15 +3,15 @@
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::plan::{PointInTime, ResolvedPoint};
-use crate::store::snapshot::{Snapshot, Until};
+use crate::store::snapshot::{FoldBound, Snapshot};
 
 impl PointInTime {
     /// Up to where that is to be folded, and as which point an answer tells it.
-    pub(crate) fn within(self, snapshot: &Snapshot, entity: &Entity) -> Result<(Until, ResolvedPoint)> {
+    pub(crate) fn within(self, snapshot: &Snapshot, entity: &Entity) -> Result<(FoldBound, ResolvedPoint)> {
         let head = snapshot.head();
         let position = match self {
             PointInTime::Time(time) => {
-                return Ok((Until { through: head.0, by: Some(time) }, ResolvedPoint::Time(time)));
+                return Ok((FoldBound { through: head.0, by: Some(time) }, ResolvedPoint::Time(time)));
             }
             PointInTime::Position(position) if position > head => {
                 let expected = format!("a position up to the head, which is {head}");
@@ -20,7 +20,7 @@ impl PointInTime {
             PointInTime::Position(position) => position,
             PointInTime::Version(version) => position_of_version(snapshot, entity, version)?,
         };
-        Ok((Until { through: position.0, by: None }, ResolvedPoint::Position(position)))
+        Ok((FoldBound { through: position.0, by: None }, ResolvedPoint::Position(position)))
     }
 }
 

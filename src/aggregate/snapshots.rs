@@ -1,6 +1,6 @@
 //! Snapshots of aggregates: how they are written and read, and where they are kept.
 //!
-//! The file keeps those of what is in its tables; the newest are on a [`Shelf`] in memory, where those of the journal's events are, too.
+//! The file keeps those of what is in its tables; the newest are on a [`SnapshotCache`] in memory, where those of the journal's events are, too.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::entity::{Entity, Version};
-use crate::store::snapshot::{Snapshot, Until};
+use crate::store::snapshot::{FoldBound, Snapshot};
 use crate::time::Timestamp;
 
 /// After how many events another snapshot is kept, where that is not said.
@@ -110,7 +110,7 @@ impl<A> fmt::Debug for SnapshotPolicy<A> {
 
 /// What is kept of an entity at one of its events. All events before it are in it: the latest time never decreases along them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub(crate) struct AggregateSnapshot {
     pub position: u64,
     pub version: u64,
     /// The latest time that any of the events occurred.
@@ -136,25 +136,26 @@ mod shared {
     }
 }
 
-impl Kept {
-    fn serves(&self, until: Until) -> bool {
+impl AggregateSnapshot {
+    fn serves(&self, until: FoldBound) -> bool {
         self.position <= until.through && until.by.is_none_or(|by| self.latest <= by)
     }
 }
 
 /// The newest snapshot that serves, of the file or of the shelf.
 pub(crate) fn load(
-    shelf: &Shelf,
+    shelf: &SnapshotCache,
     snapshot: &Snapshot,
     name: &str,
     entity: &Entity,
-    until: Until,
-) -> Option<Kept> {
+    until: FoldBound,
+) -> Option<AggregateSnapshot> {
     let shelved = shelf.load(name, entity, until.through, until.by);
     // What cannot be read of the file is as if it were not there: the log tells all that it could.
     let stored = |position| {
-        let read =
-            |bytes: Option<&[u8]>| Ok(bytes.and_then(|bytes| rmp_serde::from_slice::<Kept>(bytes).ok()));
+        let read = |bytes: Option<&[u8]>| {
+            Ok(bytes.and_then(|bytes| rmp_serde::from_slice::<AggregateSnapshot>(bytes).ok()))
+        };
         snapshot.with_named_snapshot(name, entity, position, read).ok().flatten()
     };
     let mut newest = stored(until.through);
@@ -177,7 +178,13 @@ pub(crate) fn load(
 }
 
 /// Keeps one more, where it is found at once, and, if it can be, in the file.
-pub(crate) fn keep(shelf: &Shelf, snapshot: &Snapshot, name: &str, entity: &Entity, kept: Kept) {
+pub(crate) fn keep(
+    shelf: &SnapshotCache,
+    snapshot: &Snapshot,
+    name: &str,
+    entity: &Entity,
+    kept: AggregateSnapshot,
+) {
     if let Ok(bytes) = rmp_serde::to_vec(&kept) {
         // A snapshot that is not taken is no loss.
         let _ = snapshot.keep_snapshot(name, entity, kept.position, bytes);
@@ -190,39 +197,45 @@ const MOST: usize = 32 << 20;
 
 /// Snapshots in memory, for all handles to a database.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf(Mutex<Shelved>);
+pub(crate) struct SnapshotCache(Mutex<CachedSnapshots>);
 
 /// A name, an entity, a position.
-type Key = (Arc<str>, Entity, u64);
+type SnapshotKey = (Arc<str>, Entity, u64);
 
 #[derive(Debug, Default)]
-struct Shelved {
-    kept: BTreeMap<Key, Kept>,
+struct CachedSnapshots {
+    kept: BTreeMap<SnapshotKey, AggregateSnapshot>,
     /// The keys, as they came.
-    order: VecDeque<Key>,
+    order: VecDeque<SnapshotKey>,
     bytes: usize,
 }
 
-impl Shelf {
-    fn shelved(&self) -> MutexGuard<'_, Shelved> {
+impl SnapshotCache {
+    fn shelved(&self) -> MutexGuard<'_, CachedSnapshots> {
         // Whoever panicked while holding it left it whole: nothing below does so between two changes.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest snapshot at or before a position. If a time is asked for, all that is in it had occurred by then.
-    pub fn load(&self, name: &str, entity: &Entity, through: u64, by: Option<Timestamp>) -> Option<Kept> {
+    pub fn load(
+        &self,
+        name: &str,
+        entity: &Entity,
+        through: u64,
+        by: Option<Timestamp>,
+    ) -> Option<AggregateSnapshot> {
         let key = |position| (Arc::from(name), entity.clone(), position);
         let shelved = self.shelved();
         let range = (Bound::Included(key(0)), Bound::Included(key(through)));
-        let usable = |kept: &&Kept| by.is_none_or(|by| kept.latest <= by);
+        let usable = |kept: &&AggregateSnapshot| by.is_none_or(|by| kept.latest <= by);
         shelved.kept.range(range).rev().map(|(_, kept)| kept).find(usable).cloned()
     }
 
     /// Keeps one more.
-    pub fn keep(&self, name: &str, entity: &Entity, kept: Kept) {
+    pub fn keep(&self, name: &str, entity: &Entity, kept: AggregateSnapshot) {
         let mut shelved = self.shelved();
         let key = (Arc::from(name), entity.clone(), kept.position);
-        let Shelved { kept: all, order, bytes } = &mut *shelved;
+        let CachedSnapshots { kept: all, order, bytes } = &mut *shelved;
         *bytes += size(&key, &kept);
         match all.insert(key.clone(), kept) {
             Some(before) => *bytes -= size(&key, &before),
@@ -239,7 +252,7 @@ impl Shelf {
 }
 
 /// About what one takes.
-fn size((name, entity, _): &Key, kept: &Kept) -> usize {
+fn size((name, entity, _): &SnapshotKey, kept: &AggregateSnapshot) -> usize {
     2 * (name.len() + entity.kind().len() + entity.id().len()) + kept.bytes.len() + 200
 }
 
@@ -247,14 +260,14 @@ fn size((name, entity, _): &Key, kept: &Kept) -> usize {
 mod tests {
     use super::*;
 
-    fn kept(position: u64, latest: i64, bytes: usize) -> Kept {
+    fn kept(position: u64, latest: i64, bytes: usize) -> AggregateSnapshot {
         let latest = Timestamp::from_millis(latest);
-        Kept { position, version: position, latest, late: 0, bytes: vec![0; bytes].into() }
+        AggregateSnapshot { position, version: position, latest, late: 0, bytes: vec![0; bytes].into() }
     }
 
     #[test]
     fn the_newest_that_is_of_use_is_loaded() {
-        let (shelf, entity) = (Shelf::default(), Entity::from(("Account", 7)));
+        let (shelf, entity) = (SnapshotCache::default(), Entity::from(("Account", 7)));
         shelf.keep("a", &entity, kept(10, 100, 1));
         shelf.keep("a", &entity, kept(20, 300, 1));
         let load = |name, entity: &Entity, through, by: Option<i64>| {
@@ -273,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let (shelf, entity) = (Shelf::default(), Entity::from(("Account", 7)));
+        let (shelf, entity) = (SnapshotCache::default(), Entity::from(("Account", 7)));
         for round in 0..2 {
             for position in 1..=100 {
                 shelf.keep("a", &entity, kept(position, 0, 1 << 20));

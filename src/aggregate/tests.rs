@@ -215,7 +215,7 @@ fn a_snapshot_that_cannot_be_read_is_as_none() {
     EVERY.set(10);
     let db = Db::in_memory().unwrap();
     db.append_all((0..15).map(|n| step(1, n, 0))).unwrap();
-    let junk = Kept {
+    let junk = AggregateSnapshot {
         position: 12,
         version: 12,
         latest: Timestamp::from_millis(0),

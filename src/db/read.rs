@@ -9,9 +9,11 @@ use crate::db::Db;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::exec::{self, EntityState, Scan};
+use crate::exec::{self, EntityState, EventScan};
 use crate::pattern::Pattern;
-use crate::plan::{self, By, PointInTime, Question, Replay, ResolvedPoint, Take, Window, choose};
+use crate::plan::{
+    self, AccessQuery, By, LogWindow, PointInTime, ReplayPlan, ResolvedPoint, RowLimit, choose,
+};
 use crate::store::snapshot::Snapshot;
 use crate::value::Value;
 
@@ -74,7 +76,7 @@ impl Db {
     /// ```
     pub fn state(&self, entity: impl Into<Entity>) -> Result<EntityState> {
         let snapshot = self.store().snapshot();
-        exec::state(&snapshot, &Replay::of_all(entity.into(), snapshot.head()))
+        exec::state(&snapshot, &ReplayPlan::of_all(entity.into(), snapshot.head()))
     }
 
     /// The state of an entity at a point of its history, as it is defined in the file: a time (what had occurred by then), a
@@ -98,8 +100,8 @@ impl Db {
         let snapshot = self.store().snapshot();
         let entity = entity.into();
         let (until, at) = point.try_into().map_err(Into::into)?.within(&snapshot, &entity)?;
-        let window = Window { by: until.by, ..Window::through(until.through) };
-        exec::state(&snapshot, &Replay { entity, window, at: Some(at), as_of: None, now: None })
+        let window = LogWindow { by: until.by, ..LogWindow::through(until.through) };
+        exec::state(&snapshot, &ReplayPlan { entity, window, at: Some(at), as_of: None, now: None })
     }
 }
 
@@ -248,7 +250,7 @@ impl ReadBuilder<'_> {
         for (name, value) in &self.tags {
             by.push(plan::tagged(&snapshot, name, value)?);
         }
-        let mut window = Window::through(snapshot.head().0);
+        let mut window = LogWindow::through(snapshot.head().0);
         for point in self.from {
             match place(&snapshot, self.entity.as_ref(), point)? {
                 ResolvedPoint::Time(time) => window.since = window.since.max(Some(time)),
@@ -268,12 +270,12 @@ impl ReadBuilder<'_> {
             (pattern, _) => pattern,
         };
         let take = match (self.backwards, self.limit) {
-            (true, limit) => Take::Newest(limit.unwrap_or(u64::MAX)),
-            (false, Some(limit)) => Take::First(limit),
-            (false, None) => Take::All,
+            (true, limit) => RowLimit::Newest(limit.unwrap_or(u64::MAX)),
+            (false, Some(limit)) => RowLimit::First(limit),
+            (false, None) => RowLimit::All,
         };
-        let question = Question { pattern, by, predicate: None, window, take, indexed: Vec::new() };
-        Scan::new(&snapshot, &choose(&snapshot, question)?).map(EventIter)
+        let question = AccessQuery { pattern, by, predicate: None, window, take, indexed: Vec::new() };
+        EventScan::new(&snapshot, &choose(&snapshot, question)?).map(EventIter)
     }
 
     fn wrong(mut self, error: Error) -> Self {
@@ -300,7 +302,7 @@ fn place(snapshot: &Snapshot, entity: Option<&Entity>, point: PointInTime) -> Re
 }
 
 /// Events, read as they are pulled.
-pub struct EventIter(Scan);
+pub struct EventIter(EventScan);
 
 impl Iterator for EventIter {
     type Item = Result<Event>;

@@ -11,7 +11,7 @@ pub(crate) struct Raw<'a>(pub &'a [u8]);
 
 /// What a value is. Of arrays and maps it tells how many items or members follow.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Form<'a> {
+pub(crate) enum RawKind<'a> {
     Null,
     Bool(bool),
     Int(i64),
@@ -25,12 +25,12 @@ pub(crate) enum Form<'a> {
 
 impl<'a> Raw<'a> {
     pub fn is_null(self) -> bool {
-        matches!(self.form(), Some((Form::Null, _)))
+        matches!(self.form(), Some((RawKind::Null, _)))
     }
 
     /// The member of a map by its name.
     pub fn member(self, name: &str) -> Option<Raw<'a>> {
-        let (Form::Map(count), mut rest) = self.form()? else { return None };
+        let (RawKind::Map(count), mut rest) = self.form()? else { return None };
         let name = name.as_bytes();
         for _ in 0..count {
             let (key, value) = Raw(rest).text()?;
@@ -49,7 +49,7 @@ impl<'a> Raw<'a> {
             // Nearly all names are as short as this.
             (&marker @ 0xa0..=0xbf, rest) => rest.split_at_checked(usize::from(marker & 0x1f)),
             _ => match self.form()? {
-                (Form::Text(text), rest) => Some((text, rest)),
+                (RawKind::Text(text), rest) => Some((text, rest)),
                 _ => None,
             },
         }
@@ -65,7 +65,7 @@ impl<'a> Raw<'a> {
                 Some((i64::from(u32::from_be_bytes(*bytes)), rest))
             }
             _ => match self.form()? {
-                (Form::Int(n), rest) => Some((n, rest)),
+                (RawKind::Int(n), rest) => Some((n, rest)),
                 _ => None,
             },
         }
@@ -78,7 +78,7 @@ impl<'a> Raw<'a> {
 
     /// The items of an array.
     pub fn items(self) -> Option<impl Iterator<Item = Raw<'a>>> {
-        let (Form::Array(count), rest) = self.form()? else { return None };
+        let (RawKind::Array(count), rest) = self.form()? else { return None };
         let mut rest = Some(rest);
         Some((0..count).map_while(move |_| {
             let item = Raw(rest?);
@@ -100,17 +100,17 @@ impl<'a> Raw<'a> {
             let Some((form, after)) = Raw(rest).form() else { break };
             left -= 1;
             match form {
-                Form::Text(text) => weight += text.len(),
+                RawKind::Text(text) => weight += text.len(),
                 // Each value takes a byte at least: a count that the bytes cannot hold is damage.
-                Form::Array(count) if count <= after.len() => {
+                RawKind::Array(count) if count <= after.len() => {
                     weight = weight.saturating_add(count.saturating_mul(ITEM));
                     left += count;
                 }
-                Form::Map(count) if count <= after.len() / 2 => {
+                RawKind::Map(count) if count <= after.len() / 2 => {
                     weight = weight.saturating_add(count.saturating_mul(MEMBER));
                     left += 2 * count;
                 }
-                Form::Array(_) | Form::Map(_) => break,
+                RawKind::Array(_) | RawKind::Map(_) => break,
                 _ => {}
             }
             rest = after;
@@ -133,8 +133,8 @@ impl<'a> Raw<'a> {
             let (form, after) = Raw(rest).form()?;
             left -= 1;
             left += match form {
-                Form::Array(count) => count,
-                Form::Map(count) => count.checked_mul(2)?,
+                RawKind::Array(count) => count,
+                RawKind::Map(count) => count.checked_mul(2)?,
                 _ => 0,
             };
             // Each value takes a byte at least: a count that the bytes cannot hold is damage.
@@ -148,46 +148,46 @@ impl<'a> Raw<'a> {
 
     /// What it is, and the bytes after it; after the head of it where it has items or members.
     #[inline]
-    pub fn form(self) -> Option<(Form<'a>, &'a [u8])> {
+    pub fn form(self) -> Option<(RawKind<'a>, &'a [u8])> {
         let (&marker, rest) = self.0.split_first()?;
         let text = |(len, rest): (u64, &'a [u8])| {
             let (text, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
-            Some((Form::Text(text), rest))
+            Some((RawKind::Text(text), rest))
         };
-        let count = |form: fn(usize) -> Form<'a>, (count, rest): (u64, &'a [u8])| {
+        let count = |form: fn(usize) -> RawKind<'a>, (count, rest): (u64, &'a [u8])| {
             Some((form(usize::try_from(count).ok()?), rest))
         };
         match marker {
-            0x00..=0x7f => Some((Form::Int(i64::from(marker)), rest)),
-            0xe0..=0xff => Some((Form::Int(i64::from(marker as i8)), rest)),
-            0x80..=0x8f => Some((Form::Map(usize::from(marker & 0x0f)), rest)),
-            0x90..=0x9f => Some((Form::Array(usize::from(marker & 0x0f)), rest)),
+            0x00..=0x7f => Some((RawKind::Int(i64::from(marker)), rest)),
+            0xe0..=0xff => Some((RawKind::Int(i64::from(marker as i8)), rest)),
+            0x80..=0x8f => Some((RawKind::Map(usize::from(marker & 0x0f)), rest)),
+            0x90..=0x9f => Some((RawKind::Array(usize::from(marker & 0x0f)), rest)),
             0xa0..=0xbf => text((u64::from(marker & 0x1f), rest)),
-            0xc0 => Some((Form::Null, rest)),
-            0xc2 | 0xc3 => Some((Form::Bool(marker == 0xc3), rest)),
+            0xc0 => Some((RawKind::Null, rest)),
+            0xc2 | 0xc3 => Some((RawKind::Bool(marker == 0xc3), rest)),
             0xca => {
                 let (bytes, rest) = rest.split_first_chunk()?;
-                Some((Form::Float(f64::from(f32::from_be_bytes(*bytes))), rest))
+                Some((RawKind::Float(f64::from(f32::from_be_bytes(*bytes))), rest))
             }
             0xcb => {
                 let (bytes, rest) = rest.split_first_chunk()?;
-                Some((Form::Float(f64::from_be_bytes(*bytes)), rest))
+                Some((RawKind::Float(f64::from_be_bytes(*bytes)), rest))
             }
             0xcc => unsigned::<1>(rest).map(natural),
             0xcd => unsigned::<2>(rest).map(natural),
             0xce => unsigned::<4>(rest).map(natural),
             0xcf => unsigned::<8>(rest).map(natural),
-            0xd0 => unsigned::<1>(rest).map(|(n, rest)| (Form::Int(i64::from(n as u8 as i8)), rest)),
-            0xd1 => unsigned::<2>(rest).map(|(n, rest)| (Form::Int(i64::from(n as u16 as i16)), rest)),
-            0xd2 => unsigned::<4>(rest).map(|(n, rest)| (Form::Int(i64::from(n as u32 as i32)), rest)),
-            0xd3 => unsigned::<8>(rest).map(|(n, rest)| (Form::Int(n as i64), rest)),
+            0xd0 => unsigned::<1>(rest).map(|(n, rest)| (RawKind::Int(i64::from(n as u8 as i8)), rest)),
+            0xd1 => unsigned::<2>(rest).map(|(n, rest)| (RawKind::Int(i64::from(n as u16 as i16)), rest)),
+            0xd2 => unsigned::<4>(rest).map(|(n, rest)| (RawKind::Int(i64::from(n as u32 as i32)), rest)),
+            0xd3 => unsigned::<8>(rest).map(|(n, rest)| (RawKind::Int(n as i64), rest)),
             0xd9 => text(unsigned::<1>(rest)?),
             0xda => text(unsigned::<2>(rest)?),
             0xdb => text(unsigned::<4>(rest)?),
-            0xdc => count(Form::Array, unsigned::<2>(rest)?),
-            0xdd => count(Form::Array, unsigned::<4>(rest)?),
-            0xde => count(Form::Map, unsigned::<2>(rest)?),
-            0xdf => count(Form::Map, unsigned::<4>(rest)?),
+            0xdc => count(RawKind::Array, unsigned::<2>(rest)?),
+            0xdd => count(RawKind::Array, unsigned::<4>(rest)?),
+            0xde => count(RawKind::Map, unsigned::<2>(rest)?),
+            0xdf => count(RawKind::Map, unsigned::<4>(rest)?),
             // Bytes, extensions and the reserved marker have no form in JSON: nobody here wrote them.
             _ => None,
         }
@@ -221,8 +221,8 @@ fn unsigned<const N: usize>(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 #[inline]
-fn natural<'a>((n, rest): (u64, &'a [u8])) -> (Form<'a>, &'a [u8]) {
-    (i64::try_from(n).map_or(Form::UInt(n), Form::Int), rest)
+fn natural<'a>((n, rest): (u64, &'a [u8])) -> (RawKind<'a>, &'a [u8]) {
+    (i64::try_from(n).map_or(RawKind::UInt(n), RawKind::Int), rest)
 }
 
 #[cfg(test)]
@@ -237,14 +237,14 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
         let (form, mut rest) = raw.form()?;
         Some(match form {
-            Form::Null => Value::Null,
-            Form::Bool(b) => Value::Bool(b),
-            Form::Int(n) => Value::Int(n),
-            Form::UInt(n) => Value::UInt(n),
-            Form::Float(x) => Value::Float(x),
-            Form::Text(bytes) => Value::Text(text(bytes)?),
-            Form::Array(_) => Value::Array(raw.items()?.map(built).collect::<Option<_>>()?),
-            Form::Map(count) => {
+            RawKind::Null => Value::Null,
+            RawKind::Bool(b) => Value::Bool(b),
+            RawKind::Int(n) => Value::Int(n),
+            RawKind::UInt(n) => Value::UInt(n),
+            RawKind::Float(x) => Value::Float(x),
+            RawKind::Text(bytes) => Value::Text(text(bytes)?),
+            RawKind::Array(_) => Value::Array(raw.items()?.map(built).collect::<Option<_>>()?),
+            RawKind::Map(count) => {
                 let mut members = crate::value::Object::new();
                 for _ in 0..count {
                     let (name, value) = Raw(rest).text()?;

@@ -14,7 +14,7 @@ const MANY: usize = 256;
 
 /// The bytes of a value; an error without words if the long way has to be gone, be it only to tell what is wrong.
 pub(crate) fn value<T: Serialize + ?Sized>(data: &T) -> Result<Vec<u8>, Unusual> {
-    let mut writer = Writer { out: Vec::with_capacity(256), names: Vec::new(), depth: 0 };
+    let mut writer = DocumentWriter { out: Vec::with_capacity(256), names: Vec::new(), depth: 0 };
     data.serialize(&mut writer)?;
     Ok(writer.out)
 }
@@ -44,22 +44,22 @@ impl ser::Error for Unusual {
     }
 }
 
-type Written<T = ()> = Result<T, Unusual>;
+type WriteResult<T = ()> = Result<T, Unusual>;
 
-struct Writer {
+struct DocumentWriter {
     out: Vec<u8>,
     /// Where the names of the members written so far stand, of every object that is open.
     names: Vec<(usize, usize)>,
     depth: usize,
 }
 
-impl Writer {
-    fn put<T: Serialize + ?Sized>(&mut self, scalar: &T) -> Written {
+impl DocumentWriter {
+    fn put<T: Serialize + ?Sized>(&mut self, scalar: &T) -> WriteResult {
         rmp_serde::encode::write(&mut self.out, scalar).map_err(|_| LONG_WAY)
     }
 
     /// Begins an array (its markers: `few` for less than 16 elements, then two or four bytes of length) or an object.
-    fn begin(&mut self, length: Option<usize>, few: u8, two: u8, closes: usize) -> Written<Compound<'_>> {
+    fn begin(&mut self, length: Option<usize>, few: u8, two: u8, closes: usize) -> WriteResult<Compound<'_>> {
         if self.depth + closes > MAX_DEPTH {
             return Err(LONG_WAY);
         }
@@ -81,16 +81,16 @@ impl Writer {
         Ok(Compound { announced: length, at, count: 0, first_name: self.names.len(), closes, writer: self })
     }
 
-    fn array(&mut self, length: Option<usize>) -> Written<Compound<'_>> {
+    fn array(&mut self, length: Option<usize>) -> WriteResult<Compound<'_>> {
         self.begin(length, 0x90, 0xdc, 1)
     }
 
-    fn map(&mut self, length: Option<usize>) -> Written<Compound<'_>> {
+    fn map(&mut self, length: Option<usize>) -> WriteResult<Compound<'_>> {
         self.begin(length, 0x80, 0xde, 1)
     }
 
     /// Begins the object around a variant's content: `{"variant": …`.
-    fn variant(&mut self, variant: &str) -> Written {
+    fn variant(&mut self, variant: &str) -> WriteResult {
         if self.depth >= MAX_DEPTH {
             return Err(LONG_WAY);
         }
@@ -101,7 +101,7 @@ impl Writer {
 
 /// An array or an object that is being written.
 struct Compound<'w> {
-    writer: &'w mut Writer,
+    writer: &'w mut DocumentWriter,
     /// How many there are to be, if that was said; else the count is written at `at` in the end.
     announced: Option<usize>,
     at: usize,
@@ -112,12 +112,12 @@ struct Compound<'w> {
 }
 
 impl Compound<'_> {
-    fn next(&mut self) -> Written {
+    fn next(&mut self) -> WriteResult {
         self.count += 1;
         Ok(())
     }
 
-    fn name<T: Serialize + ?Sized>(&mut self, name: &T) -> Written {
+    fn name<T: Serialize + ?Sized>(&mut self, name: &T) -> WriteResult {
         self.next()?;
         let writer = &mut *self.writer;
         let start = writer.out.len();
@@ -134,12 +134,12 @@ impl Compound<'_> {
         Ok(())
     }
 
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> WriteResult {
         self.next()?;
         value.serialize(&mut *self.writer)
     }
 
-    fn close(self) -> Written {
+    fn close(self) -> WriteResult {
         self.writer.names.truncate(self.first_name);
         self.writer.depth -= self.closes;
         match self.announced {
@@ -155,7 +155,7 @@ impl Compound<'_> {
     }
 }
 
-impl<'w> ser::Serializer for &'w mut Writer {
+impl<'w> ser::Serializer for &'w mut DocumentWriter {
     type Ok = ();
     type Error = Unusual;
     type SerializeSeq = Compound<'w>;
@@ -166,49 +166,49 @@ impl<'w> ser::Serializer for &'w mut Writer {
     type SerializeStruct = Compound<'w>;
     type SerializeStructVariant = Compound<'w>;
 
-    fn serialize_bool(self, v: bool) -> Written {
+    fn serialize_bool(self, v: bool) -> WriteResult {
         self.put(&v)
     }
 
-    fn serialize_i8(self, v: i8) -> Written {
+    fn serialize_i8(self, v: i8) -> WriteResult {
         self.put(&i64::from(v))
     }
 
-    fn serialize_i16(self, v: i16) -> Written {
+    fn serialize_i16(self, v: i16) -> WriteResult {
         self.put(&i64::from(v))
     }
 
-    fn serialize_i32(self, v: i32) -> Written {
+    fn serialize_i32(self, v: i32) -> WriteResult {
         self.put(&i64::from(v))
     }
 
-    fn serialize_i64(self, v: i64) -> Written {
+    fn serialize_i64(self, v: i64) -> WriteResult {
         self.put(&v)
     }
 
-    fn serialize_u8(self, v: u8) -> Written {
+    fn serialize_u8(self, v: u8) -> WriteResult {
         self.put(&u64::from(v))
     }
 
-    fn serialize_u16(self, v: u16) -> Written {
+    fn serialize_u16(self, v: u16) -> WriteResult {
         self.put(&u64::from(v))
     }
 
-    fn serialize_u32(self, v: u32) -> Written {
+    fn serialize_u32(self, v: u32) -> WriteResult {
         self.put(&u64::from(v))
     }
 
-    fn serialize_u64(self, v: u64) -> Written {
+    fn serialize_u64(self, v: u64) -> WriteResult {
         self.put(&v)
     }
 
-    fn serialize_f32(self, v: f32) -> Written {
+    fn serialize_f32(self, v: f32) -> WriteResult {
         // JSON has its shortest decimal form, which is another number of 64 bits.
         let shortest = v.to_string();
         self.serialize_f64(shortest.parse().map_err(|_| LONG_WAY)?)
     }
 
-    fn serialize_f64(self, v: f64) -> Written {
+    fn serialize_f64(self, v: f64) -> WriteResult {
         if v.is_finite() {
             self.put(&v)
         } else {
@@ -216,7 +216,7 @@ impl<'w> ser::Serializer for &'w mut Writer {
         }
     }
 
-    fn serialize_i128(self, v: i128) -> Written {
+    fn serialize_i128(self, v: i128) -> WriteResult {
         let refused = || Unusual(Some(format!("{v}, an integer that 64 bits cannot hold")));
         match i64::try_from(v) {
             Ok(v) => self.serialize_i64(v),
@@ -224,44 +224,44 @@ impl<'w> ser::Serializer for &'w mut Writer {
         }
     }
 
-    fn serialize_u128(self, v: u128) -> Written {
+    fn serialize_u128(self, v: u128) -> WriteResult {
         let refused = || Unusual(Some(format!("{v}, an integer that 64 bits cannot hold")));
         self.serialize_u64(u64::try_from(v).map_err(|_| refused())?)
     }
 
-    fn serialize_char(self, v: char) -> Written {
+    fn serialize_char(self, v: char) -> WriteResult {
         self.put(v.encode_utf8(&mut [0; 4]))
     }
 
-    fn serialize_str(self, v: &str) -> Written {
+    fn serialize_str(self, v: &str) -> WriteResult {
         self.put(v)
     }
 
-    fn serialize_bytes(self, _: &[u8]) -> Written {
+    fn serialize_bytes(self, _: &[u8]) -> WriteResult {
         Err(LONG_WAY) // in JSON an array of numbers
     }
 
-    fn serialize_none(self) -> Written {
+    fn serialize_none(self) -> WriteResult {
         self.serialize_unit()
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Written {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> WriteResult {
         value.serialize(self)
     }
 
-    fn serialize_unit(self) -> Written {
+    fn serialize_unit(self) -> WriteResult {
         self.put(&())
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Written {
+    fn serialize_unit_struct(self, _: &'static str) -> WriteResult {
         self.serialize_unit()
     }
 
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Written {
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> WriteResult {
         self.put(variant)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Written {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> WriteResult {
         value.serialize(self)
     }
 
@@ -271,7 +271,7 @@ impl<'w> ser::Serializer for &'w mut Writer {
         _: u32,
         variant: &'static str,
         value: &T,
-    ) -> Written {
+    ) -> WriteResult {
         self.variant(variant)?;
         self.depth += 1;
         value.serialize(&mut *self)?;
@@ -279,15 +279,15 @@ impl<'w> ser::Serializer for &'w mut Writer {
         Ok(())
     }
 
-    fn serialize_seq(self, length: Option<usize>) -> Written<Compound<'w>> {
+    fn serialize_seq(self, length: Option<usize>) -> WriteResult<Compound<'w>> {
         self.array(length)
     }
 
-    fn serialize_tuple(self, length: usize) -> Written<Compound<'w>> {
+    fn serialize_tuple(self, length: usize) -> WriteResult<Compound<'w>> {
         self.array(Some(length))
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, length: usize) -> Written<Compound<'w>> {
+    fn serialize_tuple_struct(self, _: &'static str, length: usize) -> WriteResult<Compound<'w>> {
         self.array(Some(length))
     }
 
@@ -297,16 +297,16 @@ impl<'w> ser::Serializer for &'w mut Writer {
         _: u32,
         variant: &'static str,
         length: usize,
-    ) -> Written<Compound<'w>> {
+    ) -> WriteResult<Compound<'w>> {
         self.variant(variant)?;
         self.begin(Some(length), 0x90, 0xdc, 2)
     }
 
-    fn serialize_map(self, length: Option<usize>) -> Written<Compound<'w>> {
+    fn serialize_map(self, length: Option<usize>) -> WriteResult<Compound<'w>> {
         self.map(length)
     }
 
-    fn serialize_struct(self, name: &'static str, length: usize) -> Written<Compound<'w>> {
+    fn serialize_struct(self, name: &'static str, length: usize) -> WriteResult<Compound<'w>> {
         // serde_json hands itself JSON that is not to be parsed, and numbers, as structs with such names.
         if name.starts_with('$') {
             return Err(LONG_WAY);
@@ -320,7 +320,7 @@ impl<'w> ser::Serializer for &'w mut Writer {
         _: u32,
         variant: &'static str,
         length: usize,
-    ) -> Written<Compound<'w>> {
+    ) -> WriteResult<Compound<'w>> {
         self.variant(variant)?;
         self.begin(Some(length), 0x80, 0xde, 2)
     }
@@ -330,15 +330,15 @@ impl ser::SerializeMap for Compound<'_> {
     type Ok = ();
     type Error = Unusual;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Written {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> WriteResult {
         self.name(key)
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> WriteResult {
         value.serialize(&mut *self.writer)
     }
 
-    fn end(self) -> Written {
+    fn end(self) -> WriteResult {
         self.close()
     }
 }
@@ -349,12 +349,12 @@ macro_rules! members {
             type Ok = ();
             type Error = Unusual;
 
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Written {
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> WriteResult {
                 self.name(name)?;
                 value.serialize(&mut *self.writer)
             }
 
-            fn end(self) -> Written {
+            fn end(self) -> WriteResult {
                 self.close()
             }
         }
@@ -367,11 +367,11 @@ macro_rules! elements {
             type Ok = ();
             type Error = Unusual;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> WriteResult {
                 self.element(value)
             }
 
-            fn end(self) -> Written {
+            fn end(self) -> WriteResult {
                 self.close()
             }
         }

@@ -18,7 +18,7 @@
 use std::sync::Arc;
 
 use super::record::Record;
-use super::{Cause, Event, EventId, NewEvent, Seal};
+use super::{Cause, Event, EventId, KeyDigest, NewEvent};
 use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
@@ -51,7 +51,7 @@ pub(crate) struct Assigned<'a> {
     /// Whether the id is the database's own.
     pub own_id: bool,
     pub recorded: Timestamp,
-    pub seal: Option<Seal>,
+    pub seal: Option<KeyDigest>,
 }
 
 /// Appends the stored form of an event. `kind` and `target` are the event's own, after defaults.
@@ -107,7 +107,7 @@ fn put_header(
     assigned: &Assigned,
 ) {
     let mask = mask_of(new, kind, target, assigned);
-    let mut header = Header(out);
+    let mut header = HeaderWriter(out);
     header.put(&mask);
     header.put(&assigned.version.0);
     match assigned.id.uuid() {
@@ -165,9 +165,9 @@ pub(crate) fn checksum(position: Position, bytes: &[u8]) -> u32 {
 }
 
 /// Writes header values. Writing into memory does not fail, and these types always have a form.
-struct Header<'a>(&'a mut Vec<u8>);
+struct HeaderWriter<'a>(&'a mut Vec<u8>);
 
-impl Header<'_> {
+impl HeaderWriter<'_> {
     fn put<T: serde::Serialize + ?Sized>(&mut self, value: &T) {
         let written = rmp_serde::encode::write(&mut self.0, value);
         debug_assert!(written.is_ok(), "text, numbers and scalar values always have a form");
@@ -259,7 +259,7 @@ mod tests {
             id: new.id.as_ref().unwrap_or(&id),
             own_id: new.id.is_none(),
             recorded: Timestamp::from_millis(1_700_000_000_123),
-            seal: new.key.as_ref().map(|_| Seal { content: [7; 16], count: 2 }),
+            seal: new.key.as_ref().map(|_| KeyDigest { content: [7; 16], count: 2 }),
         };
         encode(&mut out, new, new.kind.as_ref().unwrap(), new.owner(), &assigned);
         out.split_off(3)
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!((event.actor, event.producer, event.cause), (new.actor, new.producer, new.cause));
         assert_eq!((event.correlation, event.namespace), (new.correlation, new.namespace));
         assert_eq!((event.tags, event.key), (new.tags, new.key));
-        assert_eq!(event.seal, Some(Seal { content: [7; 16], count: 2 }));
+        assert_eq!(event.seal, Some(KeyDigest { content: [7; 16], count: 2 }));
         assert_eq!((event.data, event.metadata), (new.data, new.metadata));
     }
 

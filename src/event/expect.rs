@@ -51,7 +51,7 @@ impl Expect {
     pub fn none(pattern: &str) -> ExpectNone {
         match pattern.parse() {
             Ok(pattern) => ExpectNone { pattern: Some(pattern), ..ExpectNone::default() },
-            Err(fault) => ExpectNone { fault: Some(Fault(fault)), ..ExpectNone::default() },
+            Err(fault) => ExpectNone { fault: Some(ExpectFault(fault)), ..ExpectNone::default() },
         }
     }
 
@@ -90,17 +90,17 @@ impl From<ExpectNone> for Expect {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ExpectNone {
     pub(crate) pattern: Option<Pattern>,
-    pub(crate) by: Vec<Of>,
+    pub(crate) by: Vec<ExpectKey>,
     /// Only those behind it.
     pub(crate) after: Position,
     /// Only those that occurred then, or later.
     pub(crate) since: Option<Timestamp>,
-    fault: Option<Fault>,
+    fault: Option<ExpectFault>,
 }
 
 /// What an event is found by.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Of {
+pub(crate) enum ExpectKey {
     Tag(String, Value),
     Actor(Entity),
     Target(Entity),
@@ -109,10 +109,10 @@ pub(crate) enum Of {
 
 /// Told where it is used. Two are the same if they say the same.
 #[derive(Debug, Clone)]
-struct Fault(Error);
+struct ExpectFault(Error);
 
-impl PartialEq for Fault {
-    fn eq(&self, other: &Fault) -> bool {
+impl PartialEq for ExpectFault {
+    fn eq(&self, other: &ExpectFault) -> bool {
         self.0.to_string() == other.0.to_string()
     }
 }
@@ -140,26 +140,26 @@ impl ExpectNone {
                     "the name of an index value; there are by_actor, on and by_correlation, and the pattern";
                 self.fail(Error::invalid(what(), expected, format!("'{name}'")));
             }
-            Ok(value) => self.by.push(Of::Tag(name.to_owned(), value)),
+            Ok(value) => self.by.push(ExpectKey::Tag(name.to_owned(), value)),
         }
         self
     }
 
     /// Only those on behalf of this actor.
     pub fn by_actor(mut self, actor: impl Into<Entity>) -> ExpectNone {
-        self.by.push(Of::Actor(actor.into()));
+        self.by.push(ExpectKey::Actor(actor.into()));
         self
     }
 
     /// Only those of the chain of causes with this root.
     pub fn by_correlation(mut self, correlation: &str) -> ExpectNone {
-        self.by.push(Of::Correlation(correlation.to_owned()));
+        self.by.push(ExpectKey::Correlation(correlation.to_owned()));
         self
     }
 
     /// Only those in the history of this entity.
     pub fn on(mut self, target: impl Into<Entity>) -> ExpectNone {
-        self.by.push(Of::Target(target.into()));
+        self.by.push(ExpectKey::Target(target.into()));
         self
     }
 
@@ -176,7 +176,7 @@ impl ExpectNone {
     }
 
     fn fail(&mut self, fault: Error) {
-        self.fault.get_or_insert(Fault(fault));
+        self.fault.get_or_insert(ExpectFault(fault));
     }
 
     /// An error if something wrong was said.

@@ -11,10 +11,10 @@ use crate::time::Timestamp;
 /// The id of an event. One that the database makes is a UUIDv7 whose time is the event's `recorded`: such ids sort by time, and
 /// along the log they always grow.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventId(Form);
+pub struct EventId(EventIdRepr);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Form {
+enum EventIdRepr {
     /// Text that is a UUID in its usual form takes sixteen bytes; it prints as it was written.
     Uuid(Uuid),
     Text(Arc<str>),
@@ -29,27 +29,27 @@ impl EventId {
             return Err(Error::invalid("the id of an event", expected, format!("{} bytes", text.len())));
         }
         Ok(EventId(match Uuid::try_parse(text) {
-            Ok(uuid) if uuid.hyphenated().to_string() == text => Form::Uuid(uuid),
-            _ => Form::Text(text.into()),
+            Ok(uuid) if uuid.hyphenated().to_string() == text => EventIdRepr::Uuid(uuid),
+            _ => EventIdRepr::Text(text.into()),
         }))
     }
 
     pub(crate) fn from_uuid(bytes: [u8; 16]) -> EventId {
-        EventId(Form::Uuid(Uuid::from_bytes(bytes)))
+        EventId(EventIdRepr::Uuid(Uuid::from_bytes(bytes)))
     }
 
     /// The sixteen bytes, where it is a UUID.
     pub(crate) fn uuid(&self) -> Option<&[u8; 16]> {
         match &self.0 {
-            Form::Uuid(uuid) => Some(uuid.as_bytes()),
-            Form::Text(_) => None,
+            EventIdRepr::Uuid(uuid) => Some(uuid.as_bytes()),
+            EventIdRepr::Text(_) => None,
         }
     }
 
     /// The instant that a UUIDv7 tells, in milliseconds.
     pub(crate) fn millis(&self) -> Option<i64> {
         match &self.0 {
-            Form::Uuid(uuid) if uuid.get_version_num() == 7 => {
+            EventIdRepr::Uuid(uuid) if uuid.get_version_num() == 7 => {
                 let bytes = uuid.as_bytes();
                 Some(bytes[..6].iter().fold(0, |n, &b| n << 8 | i64::from(b)))
             }
@@ -66,8 +66,8 @@ impl EventId {
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Form::Uuid(uuid) => write!(f, "{}", uuid.hyphenated()),
-            Form::Text(text) => f.write_str(text),
+            EventIdRepr::Uuid(uuid) => write!(f, "{}", uuid.hyphenated()),
+            EventIdRepr::Text(text) => f.write_str(text),
         }
     }
 }

@@ -48,7 +48,7 @@ pub enum EventFormat {
 
 /// An event of an import, and the place it had in the log it comes from.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct JsonLine {
     pub event: NewEvent,
     pub position: Option<Position>,
     pub version: Option<u64>,
@@ -59,7 +59,7 @@ pub(crate) struct Line {
 }
 
 /// Reads an event from a JSON object, in any form.
-pub(crate) fn read(text: &str) -> Result<Line> {
+pub(crate) fn read(text: &str) -> Result<JsonLine> {
     // The object of the event is one level around its data.
     let value = Value::read(text, 1)?;
     let kind = value.kind();
@@ -71,7 +71,7 @@ pub(crate) fn read(text: &str) -> Result<Line> {
         plain::read(underscore::read(members)?)
     } else if members.contains_key("specversion") {
         let (members, foreign) = cloud::read(members)?;
-        Ok(Line { foreign, ..plain::read(members)? })
+        Ok(JsonLine { foreign, ..plain::read(members)? })
     } else {
         plain::read(members)
     }

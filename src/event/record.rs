@@ -9,8 +9,8 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::codec::{self, Parts};
-use super::{Cause, Event, EventId, Producer, Seal, Tag, VectorClock};
-use crate::document::{Document, Form, Raw};
+use super::{Cause, Event, EventId, KeyDigest, Producer, Tag, VectorClock};
+use crate::document::{Document, Raw, RawKind};
 use crate::entity::{self, Entity, EntityStr, EventType, Position, Version};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
@@ -30,7 +30,7 @@ pub(crate) struct Record<'a> {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Id<'a> {
+enum RecordId<'a> {
     Uuid([u8; 16]),
     Given(&'a str),
 }
@@ -146,8 +146,8 @@ impl<'a> Record<'a> {
             values.id()
         };
         match id() {
-            Some(Id::Uuid(bytes)) => Ok(EventId::from_uuid(bytes)),
-            Some(Id::Given(text)) => EventId::new(text),
+            Some(RecordId::Uuid(bytes)) => Ok(EventId::from_uuid(bytes)),
+            Some(RecordId::Given(text)) => EventId::new(text),
             None => Err(self.damaged("no id")),
         }
     }
@@ -291,30 +291,30 @@ impl<'a> Record<'a> {
 
     /// All of it; `data` and `metadata` share `bytes`, which must be the bytes that the record was opened on.
     pub fn to_event(self, bytes: &Arc<[u8]>) -> Result<Event> {
-        self.to_event_sharing(bytes, &mut Names::default())
+        self.to_event_sharing(bytes, &mut NameCache::default())
     }
 
     /// The same, with names that other events have shared with them.
-    pub fn to_event_sharing(self, bytes: &Arc<[u8]>, names: &mut Names) -> Result<Event> {
+    pub fn to_event_sharing(self, bytes: &Arc<[u8]>, names: &mut NameCache) -> Result<Event> {
         self.to_event_within(bytes, 0, names)
     }
 
     /// The same, where the bytes that the record was opened on begin at `start` of those that are shared.
     #[inline]
-    pub fn to_event_within(self, bytes: &Arc<[u8]>, start: usize, names: &mut Names) -> Result<Event> {
+    pub fn to_event_within(self, bytes: &Arc<[u8]>, start: usize, names: &mut NameCache) -> Result<Event> {
         self.event_within(bytes, start, names).ok_or_else(|| self.fault())
     }
 
     /// The values one after another, each looked at once: events are made by the million. None where the bytes do not hold them all.
     #[inline]
-    pub fn event_within(&self, bytes: &Arc<[u8]>, start: usize, names: &mut Names) -> Option<Event> {
+    pub fn event_within(&self, bytes: &Arc<[u8]>, start: usize, names: &mut NameCache) -> Option<Event> {
         let values = &mut self.values(codec::LEAD as u32);
         values.skip()?;
         let version = values.number();
         let version = if self.has(codec::TARGET) { Some(Version(version?)) } else { None };
         let id = match values.id()? {
-            Id::Uuid(bytes) => EventId::from_uuid(bytes),
-            Id::Given(text) => EventId::new(text).ok()?,
+            RecordId::Uuid(bytes) => EventId::from_uuid(bytes),
+            RecordId::Given(text) => EventId::new(text).ok()?,
         };
         let kind_bytes = values.bytes()?;
         let kind = names.shared(kind_bytes)?;
@@ -428,8 +428,8 @@ impl<'a> Record<'a> {
         }
         let key = text(values, codec::KEY)?;
         let seal = if self.has(codec::SEAL) {
-            let Id::Uuid(content) = values.id()? else { return None };
-            Some(Seal { content, count: u32::try_from(values.number()?).ok()? })
+            let RecordId::Uuid(content) = values.id()? else { return None };
+            Some(KeyDigest { content, count: u32::try_from(values.number()?).ok()? })
         } else {
             None
         };
@@ -439,7 +439,7 @@ impl<'a> Record<'a> {
 
 /// A record apart from its bytes, to be opened on them again without another look at them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sketch {
+pub(crate) struct RecordHeader {
     position: Position,
     mask: u32,
     kind: u32,
@@ -449,10 +449,10 @@ pub(crate) struct Sketch {
     metadata: u32,
 }
 
-impl Sketch {
-    pub fn of(record: &Record) -> Sketch {
+impl RecordHeader {
+    pub fn of(record: &Record) -> RecordHeader {
         let Record { position, bytes: _, mask, kind, times, facts, data, metadata } = *record;
-        Sketch { position, mask, kind, times, facts, data, metadata }
+        RecordHeader { position, mask, kind, times, facts, data, metadata }
     }
 
     pub fn position(&self) -> Position {
@@ -461,7 +461,7 @@ impl Sketch {
 
     /// The record, on the bytes that it was made of. On others it is one of nonsense.
     pub fn on(self, bytes: &[u8]) -> Record<'_> {
-        let Sketch { position, mask, kind, times, facts, data, metadata } = self;
+        let RecordHeader { position, mask, kind, times, facts, data, metadata } = self;
         Record { position, bytes, mask, kind, times, facts, data, metadata }
     }
 }
@@ -469,20 +469,20 @@ impl Sketch {
 /// Names of types and kinds that were met last, and of actors: of many events few have another. One that is met again is neither looked
 /// at nor made again, and a longer one is shared.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct NameCache {
     /// Each where its bytes lead to. Empty at first: for a few events it is not worth it.
     met: Vec<SmolStr>,
     unmet: u32,
 }
 
-impl Names {
+impl NameCache {
     const PLACES: usize = 64;
     const FEW: u32 = 8;
 
     /// None where the bytes are no text.
     #[inline]
     fn shared(&mut self, name: &[u8]) -> Option<SmolStr> {
-        match self.met.get(Names::place(name)) {
+        match self.met.get(NameCache::place(name)) {
             Some(met) if entity::same(met.as_bytes(), name) => Some(met.clone()),
             _ => self.meet(name),
         }
@@ -492,10 +492,10 @@ impl Names {
     fn meet(&mut self, name: &[u8]) -> Option<SmolStr> {
         let new = SmolStr::new(std::str::from_utf8(name).ok()?);
         self.unmet = self.unmet.saturating_add(1);
-        if self.met.is_empty() && self.unmet > Names::FEW {
-            self.met = vec![SmolStr::default(); Names::PLACES];
+        if self.met.is_empty() && self.unmet > NameCache::FEW {
+            self.met = vec![SmolStr::default(); NameCache::PLACES];
         }
-        if let Some(place) = self.met.get_mut(Names::place(name)) {
+        if let Some(place) = self.met.get_mut(NameCache::place(name)) {
             place.clone_from(&new);
         }
         Some(new)
@@ -507,7 +507,7 @@ impl Names {
         let mixed = byte(name.first()) | byte(name.last()) << 8 | byte(name.get(name.len() / 2)) << 16;
         let spread = (mixed | (name.len() as u32) << 24).wrapping_mul(0x9e37_79b1);
         // The upper bits have something of all.
-        (spread >> 26) as usize % Names::PLACES
+        (spread >> 26) as usize % NameCache::PLACES
     }
 }
 
@@ -526,7 +526,7 @@ struct Rare {
     namespace: Option<String>,
     tags: Vec<Tag>,
     key: Option<String>,
-    seal: Option<Seal>,
+    seal: Option<KeyDigest>,
 }
 
 impl Rare {
@@ -566,7 +566,7 @@ impl<'a> Values<'a> {
                 u64::try_from(n).ok()
             }
             None => match Raw(self.0).form()? {
-                (Form::UInt(n), rest) => {
+                (RawKind::UInt(n), rest) => {
                     self.0 = rest;
                     Some(n)
                 }
@@ -615,12 +615,12 @@ impl<'a> Values<'a> {
 
     /// Sixteen bytes, or text.
     #[inline]
-    fn id(&mut self) -> Option<Id<'a>> {
+    fn id(&mut self) -> Option<RecordId<'a>> {
         if let Some((&[0xc4, 16], rest)) = self.0.split_first_chunk::<2>() {
             let (bytes, rest) = rest.split_first_chunk::<16>()?;
             self.0 = rest;
-            return Some(Id::Uuid(*bytes));
+            return Some(RecordId::Uuid(*bytes));
         }
-        self.text().map(Id::Given)
+        self.text().map(RecordId::Given)
     }
 }

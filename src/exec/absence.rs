@@ -1,19 +1,19 @@
 //! `EXPECT NONE`: looking for an event of which there must be none.
 
-use super::Scan;
+use super::EventScan;
 use crate::allowance::Limits;
 use crate::error::Result;
 use crate::event::record::Record;
-use crate::plan::{Absence, choose};
+use crate::plan::{AbsenceCheck, choose};
 use crate::store::catalog::Catalog;
-use crate::store::condition::Condition;
+use crate::store::condition::CommitCondition;
 use crate::store::snapshot::Snapshot;
 use crate::store::term::Term;
 
 /// So many events of lists are looked at one by one. More are worth a thought.
 const FEW: usize = 32;
 
-impl Condition for Absence {
+impl CommitCondition for AbsenceCheck {
     fn find(&self, snapshot: &Snapshot, after: u64) -> Result<Option<u64>> {
         let (after, head) = (self.after().max(after), snapshot.head().0);
         if after >= head {
@@ -26,7 +26,7 @@ impl Condition for Absence {
             return Ok(found);
         }
         let mut found = None;
-        Scan::to_lend(snapshot, &choose(snapshot, self.question(after, head))?)?.each(|event| {
+        EventScan::to_lend(snapshot, &choose(snapshot, self.question(after, head))?)?.each(|event| {
             found = Some(event.position().0);
             Ok(false)
         })?;
@@ -38,6 +38,6 @@ impl Condition for Absence {
     }
 
     fn lists(&self, catalog: &Catalog) -> Option<&[Term]> {
-        Absence::lists(self, catalog)
+        AbsenceCheck::lists(self, catalog)
     }
 }

@@ -1,17 +1,17 @@
 //! Programs that are defined again: the new definition goes on where the one before is, or, where it says `FROM`, begins anew.
 
 use super::{aside, program, reaction};
-use crate::entity::{Name, Position};
+use crate::entity::{NameText, Position};
 use crate::error::Result;
 use crate::plan::DefineProgram;
 use crate::store::catalog::ProgramKind;
-use crate::store::cursor::Follower;
+use crate::store::cursor::CursorOwner;
 use crate::store::snapshot::Snapshot;
 
 /// What a definition makes of the one of its name that there is.
 pub(super) enum Again {
     /// It takes its place, and keeps what waits and what is set aside. What runs it has its cursor.
-    GoesOn(Follower),
+    GoesOn(CursorOwner),
     /// It drops that, which is told.
     Anew(String),
 }
@@ -25,7 +25,7 @@ impl Again {
 /// What a definition makes of the one of its name, if there is one.
 pub(super) fn defined_again(snapshot: &Snapshot, wanted: &DefineProgram) -> Result<Option<Again>> {
     let Some(before) = snapshot.indexes().program(wanted.kind, &wanted.name) else { return Ok(None) };
-    let follower = Follower::of(before);
+    let follower = CursorOwner::of(before);
     let Some(from) = reaction::from(wanted.kind, &wanted.text)? else {
         return Ok(Some(Again::GoesOn(follower)));
     };
@@ -58,5 +58,5 @@ fn told(wanted: &DefineProgram, start: Position, place: Option<Position>, aside:
     let what = if told.is_empty() { String::new() } else { format!(": it {}", told.join(", and ")) };
     let on =
         place.map(|place| format!("; without FROM it would have gone on behind {place}")).unwrap_or_default();
-    format!("{} begins anew behind {start}{what}{on}", Name(&wanted.name))
+    format!("{} begins anew behind {start}{what}{on}", NameText(&wanted.name))
 }

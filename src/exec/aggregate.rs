@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::lang::ast::Operator;
 use crate::plan::datum::Datum;
 use crate::plan::expr::Number;
-use crate::plan::function::Kind;
+use crate::plan::function::AggregateKind;
 use crate::plan::order::{total, write_key};
 
 /// One aggregate of one group, so far.
@@ -34,16 +34,16 @@ fn narrowed(number: Number) -> Datum<'static> {
 }
 
 impl Accumulator {
-    pub fn new(kind: Kind) -> Accumulator {
+    pub fn new(kind: AggregateKind) -> Accumulator {
         match kind {
-            Kind::Count => Accumulator::Count(0),
-            Kind::Sum => Accumulator::Sum(Sum::default()),
-            Kind::Average => Accumulator::Average(Sum::default()),
-            Kind::Least => Accumulator::Least(Datum::Null),
-            Kind::Greatest => Accumulator::Greatest(Datum::Null),
-            Kind::First => Accumulator::First(Datum::Null),
-            Kind::Last => Accumulator::Last(Datum::Null),
-            Kind::Distinct => Accumulator::Distinct(HashSet::new()),
+            AggregateKind::Count => Accumulator::Count(0),
+            AggregateKind::Sum => Accumulator::Sum(Sum::default()),
+            AggregateKind::Average => Accumulator::Average(Sum::default()),
+            AggregateKind::Least => Accumulator::Least(Datum::Null),
+            AggregateKind::Greatest => Accumulator::Greatest(Datum::Null),
+            AggregateKind::First => Accumulator::First(Datum::Null),
+            AggregateKind::Last => Accumulator::Last(Datum::Null),
+            AggregateKind::Distinct => Accumulator::Distinct(HashSet::new()),
         }
     }
 
@@ -190,7 +190,7 @@ mod tests {
     use crate::plan::order::tests::any_datum;
     use crate::value::Value;
 
-    fn of(kind: Kind, values: &[Datum]) -> Value {
+    fn of(kind: AggregateKind, values: &[Datum]) -> Value {
         let mut accumulator = Accumulator::new(kind);
         let budget = Budget::endless();
         for datum in values {
@@ -199,7 +199,7 @@ mod tests {
         accumulator.result().into_value()
     }
 
-    fn of_json(kind: Kind, json: &str) -> String {
+    fn of_json(kind: AggregateKind, json: &str) -> String {
         let Ok(Value::Array(items)) = json.parse() else { panic!("{json}") };
         of(kind, &items.iter().map(Datum::borrowed).collect::<Vec<_>>()).to_string()
     }
@@ -207,52 +207,62 @@ mod tests {
     #[test]
     fn sums_are_exact() {
         let max = i64::MAX;
-        assert_eq!(of_json(Kind::Sum, "[1, 2, 3]"), "6");
-        assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, 1]")), u64::MAX.to_string());
-        assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, {max}, -{max}, -{max}]")), max.to_string());
-        assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, 2]")), "null");
-        assert_eq!(of_json(Kind::Sum, &format!("[-{max}, -1, -1]")), "null");
-        assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, 2, -1]")), u64::MAX.to_string());
-        assert_eq!(of_json(Kind::Average, &format!("[{max}, {max}, {max}]")), max.to_string());
+        assert_eq!(of_json(AggregateKind::Sum, "[1, 2, 3]"), "6");
+        assert_eq!(of_json(AggregateKind::Sum, &format!("[{max}, {max}, 1]")), u64::MAX.to_string());
+        assert_eq!(
+            of_json(AggregateKind::Sum, &format!("[{max}, {max}, {max}, -{max}, -{max}]")),
+            max.to_string()
+        );
+        assert_eq!(of_json(AggregateKind::Sum, &format!("[{max}, {max}, 2]")), "null");
+        assert_eq!(of_json(AggregateKind::Sum, &format!("[-{max}, -1, -1]")), "null");
+        assert_eq!(of_json(AggregateKind::Sum, &format!("[{max}, {max}, 2, -1]")), u64::MAX.to_string());
+        assert_eq!(of_json(AggregateKind::Average, &format!("[{max}, {max}, {max}]")), max.to_string());
         // With a float among them the sum is one, which is rounded once.
-        assert_eq!(of_json(Kind::Sum, &format!("[{max}, {max}, {max}, 0.0]")), "2.7670116110564327e+19");
-        assert_eq!(of_json(Kind::Sum, "[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]"), "2.8");
-        assert_eq!(of_json(Kind::Sum, "[1e100, 1.0, -1e100]"), "1.0");
-        assert_eq!(of_json(Kind::Sum, "[9007199254740993, -9007199254740992.0]"), "1.0");
-        assert_eq!(of_json(Kind::Sum, "[1e308, 1e308]"), "null");
+        assert_eq!(
+            of_json(AggregateKind::Sum, &format!("[{max}, {max}, {max}, 0.0]")),
+            "2.7670116110564327e+19"
+        );
+        assert_eq!(of_json(AggregateKind::Sum, "[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]"), "2.8");
+        assert_eq!(of_json(AggregateKind::Sum, "[1e100, 1.0, -1e100]"), "1.0");
+        assert_eq!(of_json(AggregateKind::Sum, "[9007199254740993, -9007199254740992.0]"), "1.0");
+        assert_eq!(of_json(AggregateKind::Sum, "[1e308, 1e308]"), "null");
     }
 
     #[test]
     fn what_is_no_number_is_left_out_of_sums() {
-        assert_eq!(of_json(Kind::Sum, r#"[1, "2", null, [3], true, 4]"#), "5");
-        assert_eq!(of_json(Kind::Average, r#"[1, "2", null, 4]"#), "2.5");
-        assert_eq!(of_json(Kind::Average, "[2, 4]"), "3");
-        for kind in [Kind::Sum, Kind::Average] {
+        assert_eq!(of_json(AggregateKind::Sum, r#"[1, "2", null, [3], true, 4]"#), "5");
+        assert_eq!(of_json(AggregateKind::Average, r#"[1, "2", null, 4]"#), "2.5");
+        assert_eq!(of_json(AggregateKind::Average, "[2, 4]"), "3");
+        for kind in [AggregateKind::Sum, AggregateKind::Average] {
             assert_eq!(of_json(kind, r#"["1", null]"#), "null");
         }
     }
 
     #[test]
     fn nulls_are_left_out_of_all() {
-        assert_eq!(of_json(Kind::Count, "[null, 1, false]"), "2");
-        assert_eq!(of_json(Kind::First, r#"[null, "a", "b", null]"#), r#""a""#);
-        assert_eq!(of_json(Kind::Last, r#"[null, "a", "bc", null]"#), r#""bc""#);
-        assert_eq!(of_json(Kind::Least, r#"[null, "a", 3, 1.5]"#), "1.5");
-        assert_eq!(of_json(Kind::Greatest, r#"[null, "a", 3, {}]"#), "{}");
+        assert_eq!(of_json(AggregateKind::Count, "[null, 1, false]"), "2");
+        assert_eq!(of_json(AggregateKind::First, r#"[null, "a", "b", null]"#), r#""a""#);
+        assert_eq!(of_json(AggregateKind::Last, r#"[null, "a", "bc", null]"#), r#""bc""#);
+        assert_eq!(of_json(AggregateKind::Least, r#"[null, "a", 3, 1.5]"#), "1.5");
+        assert_eq!(of_json(AggregateKind::Greatest, r#"[null, "a", 3, {}]"#), "{}");
         assert_eq!(
-            of_json(Kind::Distinct, r#"[1, 1.0, null, "1", [1], [1.0], {"a":1,"b":2}, {"b":2,"a":1}]"#),
+            of_json(
+                AggregateKind::Distinct,
+                r#"[1, 1.0, null, "1", [1], [1.0], {"a":1,"b":2}, {"b":2,"a":1}]"#
+            ),
             "4"
         );
-        for kind in [Kind::First, Kind::Last, Kind::Least, Kind::Greatest] {
+        for kind in [AggregateKind::First, AggregateKind::Last, AggregateKind::Least, AggregateKind::Greatest]
+        {
             assert_eq!(of_json(kind, "[null]"), "null");
         }
-        assert_eq!(of_json(Kind::Distinct, "[]"), "0");
+        assert_eq!(of_json(AggregateKind::Distinct, "[]"), "0");
     }
 
     #[test]
     fn what_is_held_is_bounded() {
         let budget = Budget::of(1 << 20, "distinct");
-        let mut accumulator = Accumulator::new(Kind::Distinct);
+        let mut accumulator = Accumulator::new(AggregateKind::Distinct);
         let error =
             (0..1_000_000).find_map(|n| accumulator.add(&Datum::number(n), &budget, &mut Vec::new()).err());
         assert_eq!(
@@ -262,7 +272,7 @@ mod tests {
         );
         // What is replaced is given back.
         let budget = Budget::of(100, "last");
-        let mut accumulator = Accumulator::new(Kind::Last);
+        let mut accumulator = Accumulator::new(AggregateKind::Last);
         for _ in 0..1000 {
             accumulator.add(&Datum::text("a text"), &budget, &mut Vec::new()).unwrap();
         }
@@ -309,9 +319,9 @@ mod tests {
                 // From an integer of 128 bits to a float is rounded once.
                 _ => Value::Float(total as f64 / 1024.0),
             };
-            prop_assert_eq!(of(Kind::Sum, &values), sum.clone());
+            prop_assert_eq!(of(AggregateKind::Sum, &values), sum.clone());
             let count = values.len() as i128;
-            let average = match of(Kind::Average, &values) {
+            let average = match of(AggregateKind::Average, &values) {
                 Value::Float(x) => x,
                 other => {
                     let even = if values.is_empty() { Value::Null } else { integer(total / 1024 / count) };
@@ -330,7 +340,7 @@ mod tests {
         /// Wherever the values are cut in two.
         #[test]
         fn parts_join_to_the_whole(values in prop::collection::vec(any_datum(), 0..8), at in any::<prop::sample::Index>()) {
-            use Kind::*;
+            use AggregateKind::*;
             let budget = Budget::endless();
             let cut = at.index(values.len() + 1);
             for kind in [Count, Sum, Average, Least, Greatest, First, Last, Distinct] {
@@ -352,10 +362,10 @@ mod tests {
             known.sort_by(total);
             let end = |datum: Option<&Datum>| datum.map_or(Value::Null, |datum| datum.clone().into_value());
             let same = |a: Value, b: Value| total(&Datum::of(a), &Datum::of(b)).is_eq();
-            prop_assert!(same(of(Kind::Least, &values), end(known.first())));
-            prop_assert!(same(of(Kind::Greatest, &values), end(known.last())));
+            prop_assert!(same(of(AggregateKind::Least, &values), end(known.first())));
+            prop_assert!(same(of(AggregateKind::Greatest, &values), end(known.last())));
             known.dedup_by(|a, b| total(a, b).is_eq());
-            prop_assert_eq!(of(Kind::Distinct, &values), Value::from(known.len() as u64));
+            prop_assert_eq!(of(AggregateKind::Distinct, &values), Value::from(known.len() as u64));
         }
     }
 }

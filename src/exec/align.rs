@@ -11,7 +11,7 @@ const PAIRS: usize = 1 << 14;
 
 /// Which items were made of which.
 #[derive(Debug, PartialEq)]
-pub(super) struct Alignment {
+pub(super) struct ArrayDiff {
     old: usize,
     new: usize,
     /// How many are the same at the beginning.
@@ -24,15 +24,15 @@ pub(super) struct Alignment {
 
 /// What became of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Made {
+pub(super) enum ItemOrigin {
     /// It is the old one at this index, maybe with another content.
     Of(usize),
     /// There was none.
     Added,
 }
 
-impl Alignment {
-    pub fn of(old: &[Value], new: &[Value]) -> Alignment {
+impl ArrayDiff {
+    pub fn of(old: &[Value], new: &[Value]) -> ArrayDiff {
         let prefix = old.iter().zip(new).take_while(|(old, new)| old == new).count();
         let (old_rest, new_rest) = (&old[prefix..], &new[prefix..]);
         let ends = old_rest.iter().rev().zip(new_rest.iter().rev());
@@ -51,7 +51,7 @@ impl Alignment {
             }
             (from, to) = (kept + 1, at + 1);
         }
-        Alignment { old: old.len(), new: new.len(), prefix, suffix, middle }
+        ArrayDiff { old: old.len(), new: new.len(), prefix, suffix, middle }
     }
 
     /// Whether every item is the one it was.
@@ -60,10 +60,10 @@ impl Alignment {
     }
 
     /// For each new item, what it was made of.
-    pub fn made(&self) -> impl Iterator<Item = Made> {
-        let first = (0..self.prefix).map(Made::Of);
-        let middle = self.middle.iter().map(|of| of.map_or(Made::Added, Made::Of));
-        first.chain(middle).chain((self.old - self.suffix..self.old).map(Made::Of))
+    pub fn made(&self) -> impl Iterator<Item = ItemOrigin> {
+        let first = (0..self.prefix).map(ItemOrigin::Of);
+        let middle = self.middle.iter().map(|of| of.map_or(ItemOrigin::Added, ItemOrigin::Of));
+        first.chain(middle).chain((self.old - self.suffix..self.old).map(ItemOrigin::Of))
     }
 
     /// The old items that nothing was made of, the last of them first.
@@ -142,11 +142,11 @@ mod tests {
     /// What each new item was made of, `+` for those that were added; and what was taken away.
     fn aligned(old: &str, new: &str) -> String {
         let (old, new) = (items(old), items(new));
-        let alignment = Alignment::of(&old, &new);
+        let alignment = ArrayDiff::of(&old, &new);
         assert_eq!(alignment.is_same(), old == new);
         let made = alignment.made().map(|made| match made {
-            Made::Of(at) => at.to_string(),
-            Made::Added => "+".to_owned(),
+            ItemOrigin::Of(at) => at.to_string(),
+            ItemOrigin::Added => "+".to_owned(),
         });
         let made: String = made.collect();
         let taken: String = alignment.taken().map(|at| at.to_string()).collect();
@@ -181,11 +181,11 @@ mod tests {
         #[test]
         fn every_item_is_told_once(old in "[abc]{0,7}", new in "[abc]{0,7}") {
             let (old, new) = (items(&old), items(&new));
-            let alignment = Alignment::of(&old, &new);
-            let made: Vec<Made> = alignment.made().collect();
+            let alignment = ArrayDiff::of(&old, &new);
+            let made: Vec<ItemOrigin> = alignment.made().collect();
             prop_assert_eq!(made.len(), new.len());
             let mut told: Vec<usize> =
-                made.iter().filter_map(|made| match made { Made::Of(at) => Some(*at), Made::Added => None }).collect();
+                made.iter().filter_map(|made| match made { ItemOrigin::Of(at) => Some(*at), ItemOrigin::Added => None }).collect();
             prop_assert!(told.is_sorted());
             let taken: Vec<usize> = alignment.taken().collect();
             prop_assert!(taken.is_sorted_by(|a, b| a > b));

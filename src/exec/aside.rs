@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
-use crate::plan::Replay;
+use crate::plan::ReplayPlan;
 use crate::store::catalog::{ASIDE, Program, ProgramKind};
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
@@ -19,32 +19,32 @@ pub(crate) const MOST: usize = if cfg!(test) { 4 } else { 1000 };
 
 /// An event that was set aside.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct SetAside {
+pub(crate) struct DeadLetterRecord {
     pub error: String,
     pub attempts: u64,
 }
 
-impl SetAside {
-    fn of(value: &Value) -> SetAside {
+impl DeadLetterRecord {
+    fn of(value: &Value) -> DeadLetterRecord {
         let error = value.get("error").and_then(|text| text.as_text()).unwrap_or_default().to_owned();
         let attempts = match value.get("attempts") {
             Some(&Value::Int(number)) => u64::try_from(number).unwrap_or(0),
             _ => 0,
         };
-        SetAside { error, attempts }
+        DeadLetterRecord { error, attempts }
     }
 }
 
 /// What is set aside as of a snapshot, by position.
-pub(crate) fn set_aside(snapshot: &Snapshot, program: &Program) -> Result<BTreeMap<u64, SetAside>> {
-    let replay = Replay::of_all(program.target()?, snapshot.head());
+pub(crate) fn set_aside(snapshot: &Snapshot, program: &Program) -> Result<BTreeMap<u64, DeadLetterRecord>> {
+    let replay = ReplayPlan::of_all(program.target()?, snapshot.head());
     let state = super::state(snapshot, &replay)?.state;
     let Some(Value::Object(members)) = state.get(ASIDE) else { return Ok(BTreeMap::new()) };
     let one = |(position, value): (&String, &Value)| {
         let position = position.parse().map_err(|_| {
             Error::corrupt(format!("what is set aside of {}", program.name), format!("'{position}'"))
         })?;
-        Ok((position, SetAside::of(value)))
+        Ok((position, DeadLetterRecord::of(value)))
     };
     members.iter().map(one).collect()
 }
@@ -93,7 +93,7 @@ const SKIPPED: &str = "skipped";
 
 /// What an event about a program says of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum DeadLetterStatus {
     /// They are set aside.
     Failed,
     /// They are to be tried again.
@@ -102,17 +102,17 @@ pub(crate) enum Said {
     Skipped,
 }
 
-impl Said {
+impl DeadLetterStatus {
     /// What a type says; None of one that says nothing of that.
-    pub fn of(kind: &str) -> Option<Said> {
+    pub fn of(kind: &str) -> Option<DeadLetterStatus> {
         let (about, said) = kind.rsplit_once('.')?;
         if !ProgramKind::ALL.into_iter().any(|program| program.target() == about) {
             return None;
         }
         match said {
-            FAILED => Some(Said::Failed),
-            RETRIED => Some(Said::Retried),
-            SKIPPED => Some(Said::Skipped),
+            FAILED => Some(DeadLetterStatus::Failed),
+            RETRIED => Some(DeadLetterStatus::Retried),
+            SKIPPED => Some(DeadLetterStatus::Skipped),
             _ => None,
         }
     }
@@ -120,8 +120,8 @@ impl Said {
 
 /// What is to become of an event, as was said.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Fate {
-    SetAside(SetAside),
+pub(crate) enum Resolution {
+    SetAside(DeadLetterRecord),
     /// It is tried again.
     Again,
     /// It is not tried any more.
@@ -129,13 +129,13 @@ pub(crate) enum Fate {
 }
 
 /// What an event about a program says of others, each by its position.
-pub(crate) fn said(event: &Event) -> Vec<(u64, Fate)> {
-    let Some(said) = Said::of(event.kind.as_str()) else { return Vec::new() };
+pub(crate) fn said(event: &Event) -> Vec<(u64, Resolution)> {
+    let Some(said) = DeadLetterStatus::of(event.kind.as_str()) else { return Vec::new() };
     let Some(Value::Object(members)) = event.data.get(ASIDE) else { return Vec::new() };
     let fate = |value: &Value| match said {
-        Said::Failed => Fate::SetAside(SetAside::of(value)),
-        Said::Retried => Fate::Again,
-        Said::Skipped => Fate::Never,
+        DeadLetterStatus::Failed => Resolution::SetAside(DeadLetterRecord::of(value)),
+        DeadLetterStatus::Retried => Resolution::Again,
+        DeadLetterStatus::Skipped => Resolution::Never,
     };
     members.iter().filter_map(|(position, value)| Some((position.parse().ok()?, fate(value)))).collect()
 }

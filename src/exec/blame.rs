@@ -7,16 +7,16 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::align::{Alignment, Made};
+use super::align::{ArrayDiff, ItemOrigin};
 use super::answer::{QueryResult, Row};
 use super::budget::{Budget, ENTRY};
-use super::fold::{self, Events};
+use super::fold::{self, FoldEvents};
 use super::path::StatePath;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::plan;
-use crate::store::fold::{Folded, Touched};
+use crate::store::fold::{Folded, TouchedPaths};
 use crate::store::recent::weight;
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
@@ -57,14 +57,14 @@ pub struct BlameEntry {
 }
 
 /// `BLAME`.
-pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<QueryResult> {
+pub(super) fn answer(snapshot: &Snapshot, plan: &plan::BlamePlan) -> Result<QueryResult> {
     let (replay, ahead) = &fold::of_now(snapshot, &plan.replay)?;
     let (fold, limits) = (snapshot.fold_of(replay.entity.kind())?, snapshot.limits());
     // The same events make the same state. So the one before is folded apart, an event behind, and nothing is copied.
     let (mut before, mut after) = (Folded::default(), Folded::default());
     let mut blamed = Blamed::Leaf(0);
-    let mut held = Held { budget: Budget::new(snapshot, "BLAME"), weight: 0, since: 0 };
-    for event in Events::all(snapshot, replay, &fold)? {
+    let mut held = BlameState { budget: Budget::new(snapshot, "BLAME"), weight: 0, since: 0 };
+    for event in FoldEvents::all(snapshot, replay, &fold)? {
         let event = event?;
         let record = event.record()?;
         after.add(&*fold, &record, event.own, &limits)?;
@@ -106,14 +106,14 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &plan::Blame) -> Result<QueryRes
 type Leaf = (StatePath, Value, Position);
 
 /// What is held while the events are gone through: the state before and after, and the tree beside them.
-struct Held {
+struct BlameState {
     budget: Budget,
     /// How much the state weighed when it was weighed last, and what was folded since.
     weight: usize,
     since: usize,
 }
 
-impl Held {
+impl BlameState {
     /// A state is weighed again once it may have become twice as heavy, so that weighing takes no longer than folding.
     fn grow(&mut self, bytes: usize, state: &Value) -> Result<()> {
         self.since += bytes;
@@ -154,11 +154,14 @@ impl Blamed {
     }
 
     /// As [`update`](Blamed::update), where it is known what of the value may be another now.
-    fn update_touched(&mut self, before: &Value, after: &Value, touched: &Touched, position: u64) {
+    fn update_touched(&mut self, before: &Value, after: &Value, touched: &TouchedPaths, position: u64) {
         match (&mut *self, before, after, touched) {
-            (Blamed::Object(blamed), Value::Object(old), Value::Object(new), Touched::Members(touched))
-                if !new.is_empty() =>
-            {
+            (
+                Blamed::Object(blamed),
+                Value::Object(old),
+                Value::Object(new),
+                TouchedPaths::Members(touched),
+            ) if !new.is_empty() => {
                 for (name, touched) in touched {
                     match (old.get(name), new.get(name), blamed.get_mut(name)) {
                         (_, None, _) => drop(blamed.remove(name)),
@@ -171,7 +174,7 @@ impl Blamed {
                     }
                 }
             }
-            (Blamed::Array(blamed), Value::Array(old), Value::Array(new), Touched::End)
+            (Blamed::Array(blamed), Value::Array(old), Value::Array(new), TouchedPaths::End)
                 if blamed.len() == old.len() =>
             {
                 blamed.extend(new.iter().skip(old.len()).map(|item| Blamed::on(position, item)));
@@ -193,13 +196,13 @@ impl Blamed {
                 }
             }
             (Blamed::Array(blamed), Value::Array(old), Value::Array(new)) if !new.is_empty() => {
-                let alignment = Alignment::of(old, new);
+                let alignment = ArrayDiff::of(old, new);
                 if alignment.is_same() {
                     return;
                 }
                 let mut was: Vec<Option<Blamed>> = std::mem::take(blamed).into_iter().map(Some).collect();
                 let now = new.iter().zip(alignment.made()).map(|(value, made)| {
-                    let Made::Of(from) = made else { return Blamed::on(position, value) };
+                    let ItemOrigin::Of(from) = made else { return Blamed::on(position, value) };
                     // Each old item becomes one new one at most.
                     match (was.get_mut(from).and_then(Option::take), old.get(from)) {
                         (Some(mut blamed), Some(before)) => {
@@ -321,7 +324,7 @@ mod tests {
                 let mut after = before.clone();
                 after.merge(patch.clone());
                 whole.update(&before, &after, position);
-                touched.update_touched(&before, &after, &Touched::by_merging(&patch), position);
+                touched.update_touched(&before, &after, &TouchedPaths::by_merging(&patch), position);
                 prop_assert_eq!(&whole, &touched);
                 before = after;
             }
@@ -331,8 +334,8 @@ mod tests {
     #[test]
     fn what_is_put_behind_a_list_is_all_that_is_new() {
         let (mut whole, mut touched) = (Blamed::Leaf(0), Blamed::Leaf(0));
-        let mut end = Touched::nothing();
-        end.add(["items"].into_iter(), Touched::End);
+        let mut end = TouchedPaths::nothing();
+        end.add(["items"].into_iter(), TouchedPaths::End);
         let states: Vec<Value> = [
             "{\"items\":[]}",
             "{\"items\":[1]}",

@@ -7,11 +7,11 @@ use crate::error::Result;
 use crate::event::ExpectNone;
 use crate::plan;
 use crate::store::catalog::{Compile, Derive, Flow, ProgramKind};
-use crate::store::condition::Condition;
+use crate::store::condition::CommitCondition;
 use crate::store::fold::Fold;
 use crate::store::snapshot::Snapshot;
-use crate::store::verb::Rule;
-use crate::store::view::View;
+use crate::store::verb::VerbHandler;
+use crate::store::view::ViewMaterializer;
 
 /// Understands definitions.
 pub(crate) struct Compiler;
@@ -25,7 +25,7 @@ impl Compile for Compiler {
         model::compile(text)
     }
 
-    fn verb(&self, text: &str) -> Result<(String, Arc<dyn Rule>)> {
+    fn verb(&self, text: &str) -> Result<(String, Arc<dyn VerbHandler>)> {
         verb::compile(text)
     }
 
@@ -33,11 +33,16 @@ impl Compile for Compiler {
         reaction::check(kind, text)
     }
 
-    fn view(&self, text: &str) -> Result<(String, Arc<dyn View>)> {
+    fn view(&self, text: &str) -> Result<(String, Arc<dyn ViewMaterializer>)> {
         view::compile(text)
     }
 
-    fn absence(&self, said: &ExpectNone, snapshot: &Snapshot, own: &[&str]) -> Result<Arc<dyn Condition>> {
-        Ok(Arc::new(plan::Absence::of(said, snapshot, own)?))
+    fn absence(
+        &self,
+        said: &ExpectNone,
+        snapshot: &Snapshot,
+        own: &[&str],
+    ) -> Result<Arc<dyn CommitCondition>> {
+        Ok(Arc::new(plan::AbsenceCheck::of(said, snapshot, own)?))
     }
 }

@@ -5,21 +5,21 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::plan::{Bitmap, Gathered, Source};
-use crate::store::snapshot::{Direction, List, Snapshot};
+use crate::plan::{Bitmap, Gathered, PositionSource};
+use crate::store::snapshot::{PostingList, ScanDirection, Snapshot};
 use crate::store::term::{Term, TermRange};
 
 /// Positions, each once, in one direction.
-pub(super) enum Cursor {
-    List { list: List, next: Option<u64>, started: bool },
+pub(super) enum PositionCursor {
+    List { list: PostingList, next: Option<u64>, started: bool },
     Positions(VecDeque<u64>),
-    Union { members: Vec<Cursor>, heads: Heads, started: bool },
-    Swept(Swept),
-    Intersection(Vec<Cursor>),
+    Union { members: Vec<PositionCursor>, heads: Heads, started: bool },
+    Swept(RangeScan),
+    Intersection(Vec<PositionCursor>),
 }
 
 /// The positions of many lists, gathered when the first of them is wanted.
-pub(super) struct Swept {
+pub(super) struct RangeScan {
     snapshot: Snapshot,
     ranges: Vec<TermRange>,
     within: (u64, u64),
@@ -29,8 +29,8 @@ pub(super) struct Swept {
     left: Option<(u64, u64)>,
 }
 
-impl Swept {
-    fn peek(&mut self, direction: Direction) -> Result<Option<u64>> {
+impl RangeScan {
+    fn peek(&mut self, direction: ScanDirection) -> Result<Option<u64>> {
         let Some((first, last)) = self.left else { return Ok(None) };
         let set = match &self.set {
             Some(set) => set,
@@ -50,21 +50,21 @@ impl Swept {
             }
         };
         let found = match direction {
-            Direction::Ascending => set.at_or_after(first),
-            Direction::Descending => set.at_or_before(last),
+            ScanDirection::Ascending => set.at_or_after(first),
+            ScanDirection::Descending => set.at_or_before(last),
         };
         let found = found.filter(|found| (first..=last).contains(found));
         self.left = found.map(|found| match direction {
-            Direction::Ascending => (found, last),
-            Direction::Descending => (first, found),
+            ScanDirection::Ascending => (found, last),
+            ScanDirection::Descending => (first, found),
         });
         Ok(found)
     }
 
-    fn seek(&mut self, to: u64, direction: Direction) {
+    fn seek(&mut self, to: u64, direction: ScanDirection) {
         self.left = self.left.map(|(first, last)| match direction {
-            Direction::Ascending => (first.max(to), last),
-            Direction::Descending => (first, last.min(to)),
+            ScanDirection::Ascending => (first.max(to), last),
+            ScanDirection::Descending => (first, last.min(to)),
         });
         self.left = self.left.filter(|(first, last)| first <= last);
     }
@@ -77,10 +77,10 @@ pub(super) enum Heads {
 }
 
 impl Heads {
-    fn new(direction: Direction) -> Heads {
+    fn new(direction: ScanDirection) -> Heads {
         match direction {
-            Direction::Ascending => Heads::Ascending(BinaryHeap::new()),
-            Direction::Descending => Heads::Descending(BinaryHeap::new()),
+            ScanDirection::Ascending => Heads::Ascending(BinaryHeap::new()),
+            ScanDirection::Descending => Heads::Descending(BinaryHeap::new()),
         }
     }
 
@@ -107,39 +107,39 @@ impl Heads {
 }
 
 /// Whether `a` comes before `b`.
-fn before(direction: Direction, a: u64, b: u64) -> bool {
+fn before(direction: ScanDirection, a: u64, b: u64) -> bool {
     match direction {
-        Direction::Ascending => a < b,
-        Direction::Descending => a > b,
+        ScanDirection::Ascending => a < b,
+        ScanDirection::Descending => a > b,
     }
 }
 
-impl Cursor {
-    /// The positions of a source from `first` to `last`. [`Source::Log`] has no list: it is scanned, not looked up.
+impl PositionCursor {
+    /// The positions of a source from `first` to `last`. [`PositionSource::Log`] has no list: it is scanned, not looked up.
     pub fn new(
         snapshot: &Snapshot,
-        source: &Source,
+        source: &PositionSource,
         first: u64,
         last: u64,
-        direction: Direction,
-    ) -> Option<Cursor> {
-        let list = |term: &Term| Cursor::List {
+        direction: ScanDirection,
+    ) -> Option<PositionCursor> {
+        let list = |term: &Term| PositionCursor::List {
             list: snapshot.list(term.clone(), first.max(1), last, direction),
             next: None,
             started: false,
         };
         Some(match source {
-            Source::Log => return None,
-            Source::List(lookup) => list(&lookup.term),
-            Source::Positions(positions) => {
+            PositionSource::Log => return None,
+            PositionSource::List(lookup) => list(&lookup.term),
+            PositionSource::Positions(positions) => {
                 let within = positions.iter().copied().filter(|p| (first..=last).contains(p));
                 let mut within: VecDeque<u64> = within.collect();
-                if direction == Direction::Descending {
+                if direction == ScanDirection::Descending {
                     within.make_contiguous().reverse();
                 }
-                Cursor::Positions(within)
+                PositionCursor::Positions(within)
             }
-            Source::Ranges { ranges, within, gathered, .. } => Cursor::Swept(Swept {
+            PositionSource::Ranges { ranges, within, gathered, .. } => PositionCursor::Swept(RangeScan {
                 snapshot: snapshot.clone(),
                 ranges: ranges.clone(),
                 within: *within,
@@ -147,32 +147,33 @@ impl Cursor {
                 set: None,
                 left: Some((first.max(1), last)),
             }),
-            Source::Union { lists, .. } => Cursor::Union {
+            PositionSource::Union { lists, .. } => PositionCursor::Union {
                 members: lists.iter().map(|lookup| list(&lookup.term)).collect(),
                 heads: Heads::new(direction),
                 started: false,
             },
-            Source::Intersection(sources) => {
-                let members =
-                    sources.iter().map(|source| Cursor::new(snapshot, source, first, last, direction));
-                Cursor::Intersection(members.collect::<Option<_>>()?)
+            PositionSource::Intersection(sources) => {
+                let members = sources
+                    .iter()
+                    .map(|source| PositionCursor::new(snapshot, source, first, last, direction));
+                PositionCursor::Intersection(members.collect::<Option<_>>()?)
             }
         })
     }
 
     /// The next position, left where it is.
-    pub fn peek(&mut self, direction: Direction) -> Result<Option<u64>> {
+    pub fn peek(&mut self, direction: ScanDirection) -> Result<Option<u64>> {
         match self {
-            Cursor::List { list, next, started } => {
+            PositionCursor::List { list, next, started } => {
                 if !*started {
                     *next = list.next().transpose()?;
                     *started = true;
                 }
                 Ok(*next)
             }
-            Cursor::Positions(positions) => Ok(positions.front().copied()),
-            Cursor::Swept(swept) => swept.peek(direction),
-            Cursor::Union { members, heads, started } => {
+            PositionCursor::Positions(positions) => Ok(positions.front().copied()),
+            PositionCursor::Swept(swept) => swept.peek(direction),
+            PositionCursor::Union { members, heads, started } => {
                 if !*started {
                     for (at, member) in members.iter_mut().enumerate() {
                         if let Some(head) = member.peek(direction)? {
@@ -183,7 +184,7 @@ impl Cursor {
                 }
                 Ok(heads.peek().map(|(head, _)| head))
             }
-            Cursor::Intersection(members) => {
+            PositionCursor::Intersection(members) => {
                 // Leapfrog: whoever lags leaps to the farthest, until all stand on one position.
                 let Some((first, others)) = members.split_first_mut() else { return Ok(None) };
                 let Some(mut target) = first.peek(direction)? else { return Ok(None) };
@@ -208,20 +209,20 @@ impl Cursor {
     }
 
     /// The next position, taken.
-    pub fn next(&mut self, direction: Direction) -> Result<Option<u64>> {
+    pub fn next(&mut self, direction: ScanDirection) -> Result<Option<u64>> {
         let Some(position) = self.peek(direction)? else { return Ok(None) };
         match direction {
-            Direction::Ascending => self.seek(position + 1, direction)?,
+            ScanDirection::Ascending => self.seek(position + 1, direction)?,
             // Positions begin with 1.
-            Direction::Descending => self.seek(position - 1, direction)?,
+            ScanDirection::Descending => self.seek(position - 1, direction)?,
         }
         Ok(Some(position))
     }
 
     /// Leaves out everything before a position.
-    pub fn seek(&mut self, to: u64, direction: Direction) -> Result<()> {
+    pub fn seek(&mut self, to: u64, direction: ScanDirection) -> Result<()> {
         match self {
-            Cursor::List { list, next, started } => {
+            PositionCursor::List { list, next, started } => {
                 if *started && next.is_none_or(|next| !before(direction, next, to)) {
                     return Ok(());
                 }
@@ -229,15 +230,15 @@ impl Cursor {
                 *next = list.next().transpose()?;
                 *started = true;
             }
-            Cursor::Positions(positions) => {
+            PositionCursor::Positions(positions) => {
                 while positions.front().is_some_and(|&p| before(direction, p, to)) {
                     positions.pop_front();
                 }
             }
-            Cursor::Swept(swept) => swept.seek(to, direction),
-            Cursor::Union { .. } => {
+            PositionCursor::Swept(swept) => swept.seek(to, direction),
+            PositionCursor::Union { .. } => {
                 self.peek(direction)?;
-                let Cursor::Union { members, heads, .. } = self else { return Ok(()) };
+                let PositionCursor::Union { members, heads, .. } = self else { return Ok(()) };
                 while let Some((head, at)) = heads.peek().filter(|(head, _)| before(direction, *head, to)) {
                     debug_assert!(before(direction, head, to));
                     heads.pop();
@@ -249,7 +250,7 @@ impl Cursor {
                     }
                 }
             }
-            Cursor::Intersection(members) => {
+            PositionCursor::Intersection(members) => {
                 // The others follow when somebody looks.
                 if let Some(first) = members.first_mut() {
                     first.seek(to, direction)?;

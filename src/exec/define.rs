@@ -4,19 +4,19 @@ use super::again::{self, Again};
 use super::answer::{QueryResult, Row};
 use super::aside;
 use super::write::{self, Lone};
-use crate::entity::{Entity, EventType, Name, Position, Version};
+use crate::entity::{Entity, EventType, NameText, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
 use crate::plan::reaction::{Deed, What, Whose};
-use crate::plan::view::Of;
+use crate::plan::view::ViewSource;
 use crate::plan::write::On;
 use crate::plan::{
-    self, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop, Dropped,
+    self, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop, DropTarget,
 };
 use crate::store::Store;
 use crate::store::catalog::{self, ProgramKind, model, verb, view};
-use crate::store::cursor::Follower;
-use crate::store::group::{Group, Outcome};
+use crate::store::cursor::CursorOwner;
+use crate::store::group::{AppendOutcome, AppendRequest};
 use crate::store::snapshot::Snapshot;
 use crate::value::{Object, Value};
 
@@ -165,7 +165,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
     if let Define::Index(index) = define
         && first > 1
     {
-        let name = Name(&index.name);
+        let name = NameText(&index.name);
         let what = match &index.on {
             On::Events(_) => before(first),
             On::States(kind) => format!("the states of {kind} that there are"),
@@ -184,17 +184,17 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
         answer.notices.extend(program.notices.iter().cloned());
         answer.notices.extend(without_id(&snapshot, program)?);
         if !store.shared().options.live {
-            let name = Name(&program.name);
+            let name = NameText(&program.name);
             answer.notices.push(format!("{name} runs where this database is open live: bygone run"));
         }
     }
     if let Define::View(view) = define
         && first > 1
     {
-        let name = Name(&view.name);
+        let name = NameText(&view.name);
         let what = match plan::view_definition(&view.text)?.of {
-            Of::Events(_) => before(first),
-            Of::Entities { kind, .. } => format!("the states of {} that there are", Name(&kind)),
+            ViewSource::Events(_) => before(first),
+            ViewSource::Entities { kind, .. } => format!("the states of {} that there are", NameText(&kind)),
         };
         answer.notices.push(format!(
             "{name} is built from {what}, while this database is open; SHOW VIEWS tells how far it is"
@@ -217,11 +217,11 @@ fn stays_with(snapshot: &Snapshot, wanted: &DefineVerb) -> Result<()> {
     match known.filter(|rule| rule.kind() != wanted.kind) {
         None => Ok(()),
         Some(rule) => {
-            let (what, kind) = (format!("the verb {}", Name(&wanted.name)), Name(rule.kind()));
+            let (what, kind) = (format!("the verb {}", NameText(&wanted.name)), NameText(rule.kind()));
             Err(Error::conflict(
                 what,
                 format!("one of {kind}, until DROP VERB"),
-                format!("ON {}", Name(&wanted.kind)),
+                format!("ON {}", NameText(&wanted.kind)),
             ))
         }
     }
@@ -239,17 +239,21 @@ fn defined_already(snapshot: &Snapshot, define: &Define) -> Result<Option<QueryR
 pub(super) fn drop(store: &Store, drop: &Drop) -> Result<QueryResult> {
     let snapshot = store.snapshot();
     let (what, event, is_defined) = match drop.what {
-        Dropped::Index => ("index", (catalog::DROPPED, catalog::KIND), is_index(&snapshot, &drop.name)),
-        Dropped::Entity => {
+        DropTarget::Index => ("index", (catalog::DROPPED, catalog::KIND), is_index(&snapshot, &drop.name)),
+        DropTarget::Entity => {
             ("entity", (model::DROPPED, model::KIND), snapshot.indexes().model(&drop.name).is_some())
         }
-        Dropped::Program(kind) => {
+        DropTarget::Program(kind) => {
             let is_defined = snapshot.indexes().program(kind, &drop.name).is_some();
             (kind.word(), (kind.dropped(), kind.target()), is_defined)
         }
-        Dropped::Subscription => return drop_subscription(store, &drop.name),
-        Dropped::Verb => ("verb", (verb::DROPPED, verb::KIND), snapshot.indexes().verb(&drop.name).is_some()),
-        Dropped::View => ("view", (view::DROPPED, view::KIND), snapshot.indexes().view(&drop.name).is_some()),
+        DropTarget::Subscription => return drop_subscription(store, &drop.name),
+        DropTarget::Verb => {
+            ("verb", (verb::DROPPED, verb::KIND), snapshot.indexes().verb(&drop.name).is_some())
+        }
+        DropTarget::View => {
+            ("view", (view::DROPPED, view::KIND), snapshot.indexes().view(&drop.name).is_some())
+        }
     };
     if !is_defined {
         return Err(Error::conflict(format!("the {what} {}", drop.name), "one that is defined", "none"));
@@ -263,7 +267,7 @@ fn drop_subscription(store: &Store, name: &str) -> Result<QueryResult> {
     if store.shared().options.read_only {
         return Err(Error::stopped("the database was opened for reading only"));
     }
-    let follower = Follower::Subscription(name.to_owned());
+    let follower = CursorOwner::Subscription(name.to_owned());
     let _seat = store.shared().attach(&follower, "DROP SUBSCRIPTION".to_owned())?;
     match store.shared().remove_cursor(&follower)? {
         true => Ok(QueryResult::done()),
@@ -291,11 +295,11 @@ fn about(
     })
 }
 
-fn append(store: &Store, event: NewEvent) -> Result<Outcome> {
-    store.append(Group { events: vec![event], internal: true, ..Group::default() })
+fn append(store: &Store, event: NewEvent) -> Result<AppendOutcome> {
+    store.append(AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() })
 }
 
-fn rows(outcome: Outcome) -> QueryResult {
+fn rows(outcome: AppendOutcome) -> QueryResult {
     let event = |(position, bytes)| Ok(Row::from(codec::decode(Position(position), bytes)?));
     QueryResult::rows(outcome.events.into_iter().map(event))
 }

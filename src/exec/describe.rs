@@ -6,16 +6,16 @@ use std::sync::Arc;
 use super::answer::{QueryResult, Row};
 use super::program;
 use super::show::{self, fields};
-use super::verb::Defined;
-use crate::entity::{Entity, Name, Position, Version, prefix};
+use super::verb::DefinedVerbHandler;
+use crate::entity::{Entity, NameText, Position, Version, prefix};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
-use crate::plan::field::{Step, Way};
-use crate::plan::verb::Verb;
-use crate::store::catalog::{self, DefinedView, Model};
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::plan::field::{FieldPath, FieldStep};
+use crate::plan::verb::VerbPlan;
+use crate::store::catalog::{self, CatalogModel, DefinedView};
+use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::term::Term;
 use crate::value::{Object, Value};
 
@@ -56,7 +56,7 @@ pub(super) fn kinds(snapshot: &Snapshot) -> Result<QueryResult> {
 }
 
 /// Tells that entities of a kind have no state, if there are any.
-fn unfolded(snapshot: &Snapshot, model: &Model) -> Result<Option<String>> {
+fn unfolded(snapshot: &Snapshot, model: &CatalogModel) -> Result<Option<String>> {
     let ids = snapshot.unfolded(model, UNFOLDED)?;
     let Some(first) = ids.first() else { return Ok(None) };
     let many = match ids.len() {
@@ -64,8 +64,11 @@ fn unfolded(snapshot: &Snapshot, model: &Model) -> Result<Option<String>> {
         UNFOLDED => format!("{UNFOLDED} entities or more"),
         many => format!("{many} entities"),
     };
-    let (has, kind, entity) =
-        (if ids.len() == 1 { "has" } else { "have" }, Name(&model.kind), Entity::new(&model.kind, first)?);
+    let (has, kind, entity) = (
+        if ids.len() == 1 { "has" } else { "have" },
+        NameText(&model.kind),
+        Entity::new(&model.kind, first)?,
+    );
     Ok(Some(format!(
         "{many} of {kind} {has} no state, because an event could not be folded in: AT {entity} NOW tells which"
     )))
@@ -86,10 +89,10 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<QueryResult> {
         let earlier = snapshot.version(&model.target()?)?;
         rows.push(definition(snapshot, ("entity", name), &model.text, model.position, earlier)?);
         let failure = model.fold().err().or_else(|| snapshot.failure(model.position));
-        notices.extend(failure.map(|why| format!("the states of {} are not kept: {why}", Name(name))));
+        notices.extend(failure.map(|why| format!("the states of {} are not kept: {why}", NameText(name))));
         notices.extend(unfolded(snapshot, model)?);
     } else if is_kind {
-        notices.push(format!("{} is not defined: its events are merged", Name(name)));
+        notices.push(format!("{} is not defined: its events are merged", NameText(name)));
     }
     verbs_of(snapshot, name, &mut rows, &mut notices)?;
     for program in catalog.programs().filter(|program| program.name == name) {
@@ -110,7 +113,7 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<QueryResult> {
             ]));
             notices.push(format!(
                 "{} is a verb of this program: what it decides is not in the log",
-                Name(&added)
+                NameText(&added)
             ));
         }
     }
@@ -131,7 +134,7 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<QueryResult> {
 fn verbs_of(snapshot: &Snapshot, name: &str, rows: &mut Vec<Row>, notices: &mut Vec<String>) -> Result<()> {
     for verb in snapshot.indexes().verbs() {
         // Of a verb that this version does not understand it is not known of which entities it is.
-        let defined = Defined::of(&verb.text).ok();
+        let defined = DefinedVerbHandler::of(&verb.text).ok();
         let is_of = |kind: &str| defined.as_ref().is_some_and(|defined| defined.verb.kind == kind);
         if verb.name != name && !is_of(name) {
             continue;
@@ -143,7 +146,7 @@ fn verbs_of(snapshot: &Snapshot, name: &str, rows: &mut Vec<Row>, notices: &mut 
         match &defined {
             Some(defined) => told.extend(parts_of_verb(&defined.verb)),
             None => {
-                let shown = Name(&verb.name);
+                let shown = NameText(&verb.name);
                 notices.push(format!("this version does not understand how the verb {shown} is defined"));
             }
         }
@@ -166,7 +169,7 @@ fn describe_view(
     if let Ok(columns) = super::view::columns(view) {
         told.insert("columns".to_owned(), Value::Array(columns.into_iter().map(Value::from).collect()));
     } else {
-        let shown = Name(&view.name);
+        let shown = NameText(&view.name);
         notices.push(format!("this version does not understand how the view {shown} is defined"));
     }
     rows.push(told.into());
@@ -190,14 +193,14 @@ fn indexes_of(
             let on = index.on().to_string();
             rows.push(self::index(snapshot, (index.name(), &on, index.text()), index.position)?);
             let why = index.why_not_kept().or_else(|| super::index::failure(snapshot, index.position));
-            notices.extend(why.map(|why| format!("the index {} is not kept: {why}", Name(index.name()))));
+            notices.extend(why.map(|why| format!("the index {} is not kept: {why}", NameText(index.name()))));
         }
     }
     for finder in catalog.finders().filter(|finder| finder.name == name || finder.kind == name) {
         let said = (finder.name.as_str(), finder.kind.as_str(), finder.text.as_str());
         rows.push(self::index(snapshot, said, finder.position)?);
         let why = super::index::failure(snapshot, finder.position);
-        notices.extend(why.map(|why| format!("the index {} is not kept: {why}", Name(&finder.name))));
+        notices.extend(why.map(|why| format!("the index {} is not kept: {why}", NameText(&finder.name))));
     }
     Ok(())
 }
@@ -251,7 +254,7 @@ fn definition(
 }
 
 /// Of which entities a verb is, whose it is, what it asks, and what it makes.
-fn parts_of_verb(verb: &Verb) -> impl Iterator<Item = (String, Value)> {
+fn parts_of_verb(verb: &VerbPlan) -> impl Iterator<Item = (String, Value)> {
     let list = |texts: Vec<String>| Value::Array(texts.into_iter().map(Value::from).collect());
     let requires = verb.requires.iter().chain(verb.cases.iter().flat_map(|case| &case.requires));
     let whens = verb.cases.iter().filter_map(|case| case.when.as_ref());
@@ -275,9 +278,9 @@ pub(super) fn verbs(snapshot: &Snapshot) -> impl Iterator<Item = Result<Row>> + 
         [] => Value::Null,
         some => some.join(", ").into(),
     };
-    let row = |verb: &Arc<catalog::Verb>| {
-        let defined = Defined::of(&verb.text).ok();
-        let of = |told: fn(&Verb) -> Vec<String>| {
+    let row = |verb: &Arc<catalog::CatalogVerb>| {
+        let defined = DefinedVerbHandler::of(&verb.text).ok();
+        let of = |told: fn(&VerbPlan) -> Vec<String>| {
             defined.as_ref().map_or(Value::Null, |defined| list(told(&defined.verb)))
         };
         Ok(fields([
@@ -305,7 +308,7 @@ pub(super) fn verbs(snapshot: &Snapshot) -> impl Iterator<Item = Result<Row>> + 
 
 fn index(snapshot: &Snapshot, (name, on, of): (&str, &str, &str), position: Position) -> Result<Row> {
     let target = Entity::new(catalog::KIND, name)?;
-    let text = format!("DEFINE INDEX {} ON '{on}' AS {of}", Name(name));
+    let text = format!("DEFINE INDEX {} ON '{on}' AS {of}", NameText(name));
     definition(snapshot, ("index", name), &text, position, snapshot.version(&target)?)
 }
 
@@ -336,11 +339,11 @@ fn of_kind(snapshot: &Snapshot, kind: &str) -> Result<Vec<(String, Term)>> {
 #[derive(Default)]
 struct Sample {
     events: usize,
-    members: BTreeMap<String, Seen>,
+    members: BTreeMap<String, KindCounts>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct KindCounts {
     events: u64,
     /// What it was, with how often.
     kinds: BTreeMap<&'static str, u64>,
@@ -348,7 +351,7 @@ struct Seen {
 
 fn sample(snapshot: &Snapshot, term: &Term) -> Result<Sample> {
     let mut sample = Sample::default();
-    for position in snapshot.list(term.clone(), 1, u64::MAX, Direction::Descending).take(LOOKED_AT) {
+    for position in snapshot.list(term.clone(), 1, u64::MAX, ScanDirection::Descending).take(LOOKED_AT) {
         let position = position?;
         let Some(bytes) = snapshot.read(|view| view.event(position))? else { continue };
         let data = Record::open(Position(position), &bytes)?.data().to_value()?;
@@ -361,10 +364,10 @@ fn sample(snapshot: &Snapshot, term: &Term) -> Result<Sample> {
 }
 
 impl Sample {
-    fn add(&mut self, way: &mut Vec<Step>, members: &Object) {
+    fn add(&mut self, way: &mut Vec<FieldStep>, members: &Object) {
         for (name, value) in members {
-            way.push(Step::Member(name.clone()));
-            let seen = self.members.entry(Way("data", way).to_string()).or_default();
+            way.push(FieldStep::Member(name.clone()));
+            let seen = self.members.entry(FieldPath("data", way).to_string()).or_default();
             seen.events += 1;
             *seen.kinds.entry(kind_of(value)).or_default() += 1;
             if let Value::Object(inner) = value {

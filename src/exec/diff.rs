@@ -5,12 +5,12 @@ use std::fmt;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::align::{Alignment, Made};
+use super::align::{ArrayDiff, ItemOrigin};
 use super::answer::{QueryResult, Row};
 use super::fold;
 use super::path::StatePath;
 use crate::error::Result;
-use crate::plan::Replay;
+use crate::plan::ReplayPlan;
 use crate::store::snapshot::Snapshot;
 use crate::value::Value;
 
@@ -79,7 +79,7 @@ impl Serialize for StateChange {
 }
 
 /// `DIFF`.
-pub(super) fn answer(snapshot: &Snapshot, from: &Replay, to: &Replay) -> Result<QueryResult> {
+pub(super) fn answer(snapshot: &Snapshot, from: &ReplayPlan, to: &ReplayPlan) -> Result<QueryResult> {
     let (mut notices, mut reasons) = (Vec::new(), Vec::new());
     let (to, ahead) = &fold::of_now(snapshot, to)?;
     let (before, after) = (fold::folded(snapshot, from)?, fold::folded(snapshot, to)?);
@@ -131,7 +131,7 @@ fn compare(before: &Value, after: &Value, path: &mut StatePath, changes: &mut Ve
             }
         }
         (Value::Array(old), Value::Array(new)) => {
-            let alignment = Alignment::of(old, new);
+            let alignment = ArrayDiff::of(old, new);
             // From the last to the first, so that those still to be removed stand where they stood.
             for index in alignment.taken() {
                 path.in_item(index, |path| changes.push(StateChange::new(path, Some(&old[index]), None)));
@@ -139,8 +139,8 @@ fn compare(before: &Value, after: &Value, path: &mut StatePath, changes: &mut Ve
             // From the first to the last: all before is as it is to be, so the next stands at its new index.
             for ((index, value), made) in new.iter().enumerate().zip(alignment.made()) {
                 path.in_item(index, |path| match made {
-                    Made::Of(from) => compare(&old[from], value, path, changes),
-                    Made::Added => changes.push(StateChange::new(path, None, Some(value))),
+                    ItemOrigin::Of(from) => compare(&old[from], value, path, changes),
+                    ItemOrigin::Added => changes.push(StateChange::new(path, None, Some(value))),
                 });
             }
         }

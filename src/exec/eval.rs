@@ -12,22 +12,22 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use crate::allowance::{Allowance, Limits, Unmade};
-use crate::document::{Form, Raw};
+use crate::document::{Raw, RawKind};
 use crate::entity::EntityStr;
 use crate::error::Result;
 use crate::event::record::{CauseStr, Record};
 use crate::lang::ast::Comparison;
 use crate::plan::Predicate;
 use crate::plan::datum::{Datum, calculate, equal, negated, order};
-use crate::plan::expr::{Constant, Node};
-use crate::plan::field::{Caused, Field, Maker, Part, Step};
-use crate::plan::function::{Function, Work};
-use crate::store::kept::Kept;
-use crate::store::term::Key;
+use crate::plan::expr::{BoundExpr, Constant};
+use crate::plan::field::{Caused, EntityPart, Field, FieldStep, Maker};
+use crate::plan::function::{FunctionBody, FunctionDef};
+use crate::store::kept::StoredState;
+use crate::store::term::IndexKey;
 use crate::time::Timestamp;
 use crate::value::{MEMBER, Object, Value};
 
-pub(super) use strict::{Failure, value, written};
+pub(super) use strict::{EvalFailure, value, written};
 
 impl Predicate {
     /// Whether it is true of an event; neither false nor null is.
@@ -41,26 +41,30 @@ impl Predicate {
 
 /// What an index holds an event or a state under: what the expression is worth for it, or the items of that. Null, objects, entities and
 /// lengths of time are no keys.
-pub(super) fn keys<'a>(node: &'a Node, scope: &Scope<'a>, found: &mut Vec<Key>) -> Result<(), Unmade> {
+pub(super) fn keys<'a>(
+    node: &'a BoundExpr,
+    scope: &Scope<'a>,
+    found: &mut Vec<IndexKey>,
+) -> Result<(), Unmade> {
     match scope.datum(node) {
         Datum::Null | Datum::Span(_) | Datum::Entity { .. } => {}
-        Datum::Time(time) => found.push(Key::Time(time)),
+        Datum::Time(time) => found.push(IndexKey::Time(time)),
         datum => match datum.taken(&scope.allowance) {
-            Value::Array(items) => found.extend(items.into_iter().map(Key::Value)),
-            value => found.push(Key::Value(value)),
+            Value::Array(items) => found.extend(items.into_iter().map(IndexKey::Value)),
+            value => found.push(IndexKey::Value(value)),
         },
     }
     scope.allowance.made()
 }
 
 /// An entity that is found, with what is known of it.
-pub(super) struct Found<'a> {
+pub(super) struct CandidateEntity<'a> {
     pub target: EntityStr<'a>,
-    pub kept: &'a Kept<'a>,
+    pub kept: &'a StoredState<'a>,
 }
 
 /// What a verb sees, beside the state of what it is performed on.
-pub(super) struct Seen<'a> {
+pub(super) struct VerbInput<'a> {
     /// The arguments.
     pub data: Raw<'a>,
     pub metadata: Raw<'a>,
@@ -85,9 +89,9 @@ pub(super) struct Scope<'a> {
     /// What the event folds into, or what was found.
     state: Option<Stated<'a>>,
     /// The entity that was found.
-    found: Option<&'a Found<'a>>,
+    found: Option<&'a CandidateEntity<'a>>,
     /// What a verb sees.
-    seen: Option<&'a Seen<'a>>,
+    seen: Option<&'a VerbInput<'a>>,
     /// What a group has.
     slots: &'a [Datum<'static>],
     /// What `NOW` is in what is written; elsewhere it is a constant.
@@ -120,7 +124,7 @@ impl<'a> Scope<'a> {
     }
 
     /// The fields of an entity.
-    pub fn found(found: &'a Found<'a>, limits: &'a Limits) -> Scope<'a> {
+    pub fn found(found: &'a CandidateEntity<'a>, limits: &'a Limits) -> Scope<'a> {
         Scope { state: Some(Stated::Raw(found.kept.state)), found: Some(found), ..Scope::within(limits) }
     }
 
@@ -135,7 +139,12 @@ impl<'a> Scope<'a> {
     }
 
     /// What a verb sees, and when.
-    pub fn deciding(seen: &'a Seen<'a>, state: &'a Value, now: Timestamp, limits: &'a Limits) -> Scope<'a> {
+    pub fn deciding(
+        seen: &'a VerbInput<'a>,
+        state: &'a Value,
+        now: Timestamp,
+        limits: &'a Limits,
+    ) -> Scope<'a> {
         let state = Some(Stated::Value(state));
         Scope { seen: Some(seen), state, now: Some(now), ..Scope::within(limits) }
     }
@@ -166,28 +175,28 @@ impl<'a> Scope<'a> {
     }
 
     /// Whether a condition is true; neither false nor null is.
-    pub fn holds(&self, node: &'a Node) -> Result<bool> {
+    pub fn holds(&self, node: &'a BoundExpr) -> Result<bool> {
         let truth = self.truth(node);
         self.check()?;
         Ok(truth == Some(true))
     }
 
     /// What an expression is worth as JSON.
-    pub fn value(&self, node: &'a Node) -> Result<Value> {
+    pub fn value(&self, node: &'a BoundExpr) -> Result<Value> {
         let value = self.item(node);
         self.check()?;
         Ok(value)
     }
 
-    fn item(&self, node: &'a Node) -> Value {
+    fn item(&self, node: &'a BoundExpr) -> Value {
         match node {
-            Node::Constant(constant) => Datum::constant(constant).into_value(),
+            BoundExpr::Constant(constant) => Datum::constant(constant).into_value(),
             node => self.datum(node).taken(&self.allowance),
         }
     }
 
     /// What an expression is worth, to be compared with others and kept.
-    pub fn kept(&self, node: &'a Node) -> Result<Datum<'a>> {
+    pub fn kept(&self, node: &'a BoundExpr) -> Result<Datum<'a>> {
         let datum = self.datum(node);
         self.is_comparable(&datum);
         self.check()?;
@@ -203,33 +212,33 @@ impl<'a> Scope<'a> {
         }
     }
 
-    pub fn datum(&self, node: &'a Node) -> Datum<'a> {
+    pub fn datum(&self, node: &'a BoundExpr) -> Datum<'a> {
         match node {
-            Node::Constant(constant) => Datum::constant(constant),
-            Node::Now => self.now.map_or(Datum::Null, Datum::Time),
-            Node::Field(Field::State(steps)) => {
+            BoundExpr::Constant(constant) => Datum::constant(constant),
+            BoundExpr::Now => self.now.map_or(Datum::Null, Datum::Time),
+            BoundExpr::Field(Field::State(steps)) => {
                 self.state.and_then(|state| state.at(steps, &self.allowance)).unwrap_or(Datum::Null)
             }
-            Node::Field(field) => self.field(field),
+            BoundExpr::Field(field) => self.field(field),
             // What stands in the text itself is as large as that, and is not counted.
-            Node::Array(items) => {
+            BoundExpr::Array(items) => {
                 let items = items.iter().map(|node| self.item(node));
                 Datum::Json(Cow::Owned(Value::Array(items.collect())))
             }
-            Node::Object(members) => {
+            BoundExpr::Object(members) => {
                 let members = members.iter().map(|(name, node)| (name.clone(), self.item(node)));
                 Datum::Json(Cow::Owned(Value::Object(members.collect())))
             }
-            Node::Negate(node) => negated(&self.datum(node)).unwrap_or(Datum::Null),
-            Node::Arithmetic { first, rest } => {
+            BoundExpr::Negate(node) => negated(&self.datum(node)).unwrap_or(Datum::Null),
+            BoundExpr::Arithmetic { first, rest } => {
                 let mut left = self.datum(first);
                 for (operator, operand) in rest {
                     left = calculate(&left, *operator, &self.datum(operand)).unwrap_or(Datum::Null);
                 }
                 left
             }
-            Node::Slot { index, .. } => self.slots.get(*index).map_or(Datum::Null, Datum::reborrow),
-            Node::Call { function, arguments } => self.call(function, arguments),
+            BoundExpr::Slot { index, .. } => self.slots.get(*index).map_or(Datum::Null, Datum::reborrow),
+            BoundExpr::Call { function, arguments } => self.call(function, arguments),
             _ => self.truth(node).map_or(Datum::Null, Datum::Bool),
         }
     }
@@ -253,36 +262,40 @@ impl<'a> Scope<'a> {
     }
 
     /// Whether a path leads to a list in the state.
-    pub fn has_list(&self, path: &[Step]) -> bool {
+    pub fn has_list(&self, path: &[FieldStep]) -> bool {
         self.state.and_then(|state| state.at(path, &self.allowance)).is_some_and(|found| found.is_array())
     }
 
-    fn call(&self, function: &Function, arguments: &'a [Node]) -> Datum<'a> {
+    fn call(&self, function: &FunctionDef, arguments: &'a [BoundExpr]) -> Datum<'a> {
         if !self.allowance.step(1 + arguments.len()) {
             return Datum::Null;
         }
         match function.work {
-            Work::Plain(work) => self.with_each(arguments, work).unwrap_or(Datum::Null),
-            Work::Making(work) => {
+            FunctionBody::Plain(work) => self.with_each(arguments, work).unwrap_or(Datum::Null),
+            FunctionBody::Making(work) => {
                 self.with_each(arguments, |given| work(given, &self.allowance)).unwrap_or(Datum::Null)
             }
-            Work::If => match arguments {
+            FunctionBody::If => match arguments {
                 [condition, yes, no] => {
                     self.datum(if self.truth(condition) == Some(true) { yes } else { no })
                 }
                 _ => Datum::Null,
             },
-            Work::Coalesce => {
+            FunctionBody::Coalesce => {
                 let mut each = arguments.iter().map(|node| self.datum(node));
                 each.find(|datum| !datum.is_null()).unwrap_or(Datum::Null)
             }
             // These are bound to nodes of their own.
-            Work::Regex | Work::Aggregate(_) => Datum::Null,
+            FunctionBody::Regex | FunctionBody::Aggregate(_) => Datum::Null,
         }
     }
 
     /// The few arguments that most functions have stand on the stack.
-    fn with_each<T>(&self, arguments: &'a [Node], work: impl FnOnce(&[Datum<'a>]) -> Option<T>) -> Option<T> {
+    fn with_each<T>(
+        &self,
+        arguments: &'a [BoundExpr],
+        work: impl FnOnce(&[Datum<'a>]) -> Option<T>,
+    ) -> Option<T> {
         let work = |given: &[Datum<'a>]| self.are_short(given).then(|| work(given)).flatten();
         match arguments {
             [one] => work(&[self.datum(one)]),
@@ -298,12 +311,12 @@ impl<'a> Scope<'a> {
     }
 
     /// Whether it is true; none where that is unknown, or it is nothing that could be.
-    pub fn truth(&self, node: &'a Node) -> Option<bool> {
+    pub fn truth(&self, node: &'a BoundExpr) -> Option<bool> {
         match node {
-            Node::Or(terms) => self.any_is(terms, true),
-            Node::And(terms) => self.any_is(terms, false).map(|found| !found),
-            Node::Not(term) => self.truth(term).map(|truth| !truth),
-            Node::Compare { left, comparison, right } => {
+            BoundExpr::Or(terms) => self.any_is(terms, true),
+            BoundExpr::And(terms) => self.any_is(terms, false).map(|found| !found),
+            BoundExpr::Not(term) => self.truth(term).map(|truth| !truth),
+            BoundExpr::Compare { left, comparison, right } => {
                 if let Some(truth) = self.compare_stored(left, *comparison, right) {
                     return Some(truth);
                 }
@@ -320,12 +333,12 @@ impl<'a> Scope<'a> {
                     Comparison::GreaterOrEqual => order(&left, &right).map(Ordering::is_ge),
                 }
             }
-            Node::Matches { subject, pattern } => match self.datum(subject) {
+            BoundExpr::Matches { subject, pattern } => match self.datum(subject) {
                 Datum::Text(text) => self.allowance.step(text.len()).then(|| pattern.matches(&text)),
                 _ => None,
             },
-            Node::Contains { subject, item } => self.contains(&self.datum(subject), &self.datum(item)),
-            Node::Between { subject, low, high } => {
+            BoundExpr::Contains { subject, item } => self.contains(&self.datum(subject), &self.datum(item)),
+            BoundExpr::Between { subject, low, high } => {
                 let subject = self.datum(subject);
                 let above = order(&subject, &self.datum(low)).map(Ordering::is_ge);
                 let below = order(&subject, &self.datum(high)).map(Ordering::is_le);
@@ -335,28 +348,28 @@ impl<'a> Scope<'a> {
                     _ => None,
                 }
             }
-            Node::In { subject, items } => {
+            BoundExpr::In { subject, items } => {
                 let subject = self.datum(subject);
-                let is_equal = |item: &'a Node| {
+                let is_equal = |item: &'a BoundExpr| {
                     let item = self.datum(item);
                     self.is_comparable(&item) && self.is_comparable(&subject) && equal(&subject, &item)
                 };
                 self.allowance.step(items.len()).then(|| items.iter().any(is_equal))
             }
-            Node::IsNull(node) => Some(self.datum(node).is_null()),
-            Node::Regex { subject, regex } => match self.datum(subject) {
+            BoundExpr::IsNull(node) => Some(self.datum(node).is_null()),
+            BoundExpr::Regex { subject, regex } => match self.datum(subject) {
                 Datum::Text(text) => regex.is_match(&text, &self.allowance),
                 _ => None,
             },
-            Node::Constant(_)
-            | Node::Now
-            | Node::Slot { .. }
-            | Node::Call { .. }
-            | Node::Field(_)
-            | Node::Array(_)
-            | Node::Object(_)
-            | Node::Negate(_)
-            | Node::Arithmetic { .. } => match self.datum(node) {
+            BoundExpr::Constant(_)
+            | BoundExpr::Now
+            | BoundExpr::Slot { .. }
+            | BoundExpr::Call { .. }
+            | BoundExpr::Field(_)
+            | BoundExpr::Array(_)
+            | BoundExpr::Object(_)
+            | BoundExpr::Negate(_)
+            | BoundExpr::Arithmetic { .. } => match self.datum(node) {
                 Datum::Bool(b) => Some(b),
                 _ => None,
             },
@@ -364,17 +377,18 @@ impl<'a> Scope<'a> {
     }
 
     /// What most filters are, without a detour: stored data beside a whole number or a text.
-    fn compare_stored(&self, left: &Node, comparison: Comparison, right: &Node) -> Option<bool> {
-        let (Node::Field(Field::Data(steps)), Node::Constant(Constant::Value(constant))) = (left, right)
+    fn compare_stored(&self, left: &BoundExpr, comparison: Comparison, right: &BoundExpr) -> Option<bool> {
+        let (BoundExpr::Field(Field::Data(steps)), BoundExpr::Constant(Constant::Value(constant))) =
+            (left, right)
         else {
             return None;
         };
         let data = self.event?.data();
         let (form, _) = leaf(data, steps).filter(|_| pass(data, &self.allowance))?.form()?;
         let order = match (form, constant) {
-            (Form::Int(n), Value::Int(constant)) => n.cmp(constant),
+            (RawKind::Int(n), Value::Int(constant)) => n.cmp(constant),
             // The order of bytes is that of characters.
-            (Form::Text(text), Value::Text(constant)) => text.cmp(constant.as_bytes()),
+            (RawKind::Text(text), Value::Text(constant)) => text.cmp(constant.as_bytes()),
             _ => return None,
         };
         Some(match comparison {
@@ -388,7 +402,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Whether one of the terms has this truth; none where one is unknown and none has it.
-    fn any_is(&self, terms: &'a [Node], wanted: bool) -> Option<bool> {
+    fn any_is(&self, terms: &'a [BoundExpr], wanted: bool) -> Option<bool> {
         let mut known = true;
         for term in terms {
             match self.truth(term) {
@@ -476,7 +490,7 @@ fn field_of<'a>(event: &Record<'a>, field: &Field, allowance: &Allowance) -> Dat
                     Datum::of(Value::Object(tags))
                 }
             }
-            Some((Step::Member(wanted), [])) => {
+            Some((FieldStep::Member(wanted), [])) => {
                 let tag = event.tags().find(|(name, _)| name == wanted);
                 tag.map_or(Datum::Null, |(_, value)| Datum::stored(value))
             }
@@ -494,16 +508,16 @@ fn field_of<'a>(event: &Record<'a>, field: &Field, allowance: &Allowance) -> Dat
     }
 }
 
-fn part_of<'a>(entity: Option<EntityStr<'a>>, part: Part) -> Datum<'a> {
+fn part_of<'a>(entity: Option<EntityStr<'a>>, part: EntityPart) -> Datum<'a> {
     let Some(entity) = entity else { return Datum::Null };
     match part {
-        Part::Whole => Datum::lent(entity),
-        Part::Type => Datum::Text(Cow::Borrowed(entity.kind)),
-        Part::Id => Datum::Text(Cow::Borrowed(entity.id)),
+        EntityPart::Whole => Datum::lent(entity),
+        EntityPart::Type => Datum::Text(Cow::Borrowed(entity.kind)),
+        EntityPart::Id => Datum::Text(Cow::Borrowed(entity.id)),
     }
 }
 
-fn within<'a>(document: Raw<'a>, steps: &[Step], allowance: &Allowance) -> Datum<'a> {
+fn within<'a>(document: Raw<'a>, steps: &[FieldStep], allowance: &Allowance) -> Datum<'a> {
     let found = pass(document, allowance).then(|| leaf(document, steps)).flatten();
     found.map_or(Datum::Null, Datum::stored)
 }
@@ -516,14 +530,14 @@ fn pass(document: Raw, allowance: &Allowance) -> bool {
 }
 
 /// Where the steps lead.
-fn leaf<'a>(document: Raw<'a>, steps: &[Step]) -> Option<Raw<'a>> {
+fn leaf<'a>(document: Raw<'a>, steps: &[FieldStep]) -> Option<Raw<'a>> {
     steps.iter().try_fold(document, |raw, step| match step {
-        Step::Member(name) => raw.member(name),
-        Step::Element(index) => raw.element(*index),
+        FieldStep::Member(name) => raw.member(name),
+        FieldStep::Element(index) => raw.element(*index),
     })
 }
 
-fn field_of_found<'a>(found: &Found<'a>, field: &Field) -> Datum<'a> {
+fn field_of_found<'a>(found: &CandidateEntity<'a>, field: &Field) -> Datum<'a> {
     match field {
         Field::Target(part) => part_of(Some(found.target), *part),
         Field::Version => Datum::number(found.kept.version),
@@ -532,7 +546,7 @@ fn field_of_found<'a>(found: &Found<'a>, field: &Field) -> Datum<'a> {
     }
 }
 
-fn field_of_seen<'a>(seen: &Seen<'a>, field: &Field, allowance: &Allowance) -> Datum<'a> {
+fn field_of_seen<'a>(seen: &VerbInput<'a>, field: &Field, allowance: &Allowance) -> Datum<'a> {
     match field {
         Field::Target(part) => part_of(Some(seen.target), *part),
         Field::Version => Datum::number(seen.version),
@@ -545,7 +559,7 @@ fn field_of_seen<'a>(seen: &Seen<'a>, field: &Field, allowance: &Allowance) -> D
 }
 
 impl<'a> Stated<'a> {
-    fn at(self, steps: &[Step], allowance: &Allowance) -> Option<Datum<'a>> {
+    fn at(self, steps: &[FieldStep], allowance: &Allowance) -> Option<Datum<'a>> {
         match self {
             Stated::Value(state) => member(state, steps).map(Datum::borrowed),
             Stated::Raw(state) if pass(state, allowance) => leaf(state, steps).map(Datum::stored),
@@ -555,9 +569,9 @@ impl<'a> Stated<'a> {
 }
 
 /// Where the steps lead in what is in memory.
-fn member<'a>(state: &'a Value, steps: &[Step]) -> Option<&'a Value> {
+fn member<'a>(state: &'a Value, steps: &[FieldStep]) -> Option<&'a Value> {
     steps.iter().try_fold(state, |value, step| match step {
-        Step::Member(name) => value.get(name),
-        Step::Element(index) => value.as_array()?.get(*index),
+        FieldStep::Member(name) => value.get(name),
+        FieldStep::Element(index) => value.as_array()?.get(*index),
     })
 }

@@ -9,10 +9,12 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::Expect;
 use crate::event::id::IdSource;
-use crate::plan::view::Wanted;
-use crate::plan::{Access, Act, Append, Define, Explain, Plan, Read, ReadKind, Window, Write};
-use crate::store::snapshot::{Direction, Snapshot};
-use crate::store::stage::Told;
+use crate::plan::view::RowSelection;
+use crate::plan::{
+    AccessPath, Append, AppendAction, Define, Explain, LogWindow, Plan, ReadKind, ReadPlan, WritePlan,
+};
+use crate::store::snapshot::{ScanDirection, Snapshot};
+use crate::store::stage::AdmissionStep;
 use crate::store::term::Term;
 use crate::value::Value;
 
@@ -29,12 +31,12 @@ pub(crate) fn explain(snapshot: &Snapshot, explain: &Explain) -> Result<QueryRes
             ReadKind::Events(events) => Some(events),
             ReadKind::Shaped(shaped) => Some(&mut shaped.events),
             ReadKind::View(view) => match &mut view.rows {
-                Wanted::Each(kind) => match &mut **kind {
+                RowSelection::Each(kind) => match &mut **kind {
                     ReadKind::Events(events) => Some(events),
                     ReadKind::Shaped(shaped) => Some(&mut shaped.events),
                     _ => None,
                 },
-                Wanted::Groups(_) => None,
+                RowSelection::Groups(_) => None,
             },
             _ => None,
         };
@@ -44,8 +46,8 @@ pub(crate) fn explain(snapshot: &Snapshot, explain: &Explain) -> Result<QueryRes
     }
     let mut lines: Vec<String> = plan.to_string().lines().map(str::to_owned).collect();
     let outcome = match &plan {
-        Plan::Write(Write::Append(append)) => dry_run(snapshot, append)?,
-        Plan::Write(Write::Define(define)) => vec![defining(snapshot, define)],
+        Plan::Write(WritePlan::Append(append)) => dry_run(snapshot, append)?,
+        Plan::Write(WritePlan::Define(define)) => vec![defining(snapshot, define)],
         _ => Vec::new(),
     };
     lines.extend(outcome.into_iter().map(|line| format!("  {line}")));
@@ -59,7 +61,7 @@ pub(crate) fn explain(snapshot: &Snapshot, explain: &Explain) -> Result<QueryRes
 }
 
 /// How many runs of the log the times leave.
-fn count_runs(snapshot: &Snapshot, access: &mut Access, window: &Window) -> Result<()> {
+fn count_runs(snapshot: &Snapshot, access: &mut AccessPath, window: &LogWindow) -> Result<()> {
     if access.times.is_open() {
         return Ok(());
     }
@@ -67,7 +69,7 @@ fn count_runs(snapshot: &Snapshot, access: &mut Access, window: &Window) -> Resu
     let mut from = window.after.saturating_add(1);
     let last = window.through.min(snapshot.head().0);
     while from <= last {
-        let runs = snapshot.runs(from, Direction::Ascending, RUNS)?;
+        let runs = snapshot.runs(from, ScanDirection::Ascending, RUNS)?;
         let Some(end) = runs.last().map(|run| run.last).filter(|end| *end >= from) else { break };
         for run in runs.iter().filter(|run| run.last >= from && run.first <= last) {
             all += 1;
@@ -80,7 +82,7 @@ fn count_runs(snapshot: &Snapshot, access: &mut Access, window: &Window) -> Resu
 }
 
 /// Carries a read out to its end, and tells what was read.
-fn analyze(snapshot: &Snapshot, plan: &Read) -> Result<Row> {
+fn analyze(snapshot: &Snapshot, plan: &ReadPlan) -> Result<Row> {
     // A tally of its own: what was read to make the plan is not part of it.
     let snapshot = snapshot.tallied();
     let begun = Instant::now();
@@ -163,18 +165,18 @@ fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
 }
 
 /// The steps of an admission. What is expected of an event stands behind it, and what decides it before it.
-fn telling(told: &[Told], made: &[Entity]) -> Result<Vec<String>> {
+fn telling(told: &[AdmissionStep], made: &[Entity]) -> Result<Vec<String>> {
     let (mut lines, mut of_event) = (Vec::new(), Vec::new());
-    let of_group = told.iter().position(|step| matches!(step, Told::Group)).unwrap_or(told.len());
+    let of_group = told.iter().position(|step| matches!(step, AdmissionStep::Group)).unwrap_or(told.len());
     for (at, step) in told.iter().enumerate() {
         match step {
-            Told::Group => {}
-            Told::Absence { condition, found } => {
+            AdmissionStep::Group => {}
+            AdmissionStep::Absence { condition, found } => {
                 let found = found.as_ref().map(|event| format!(" does not hold: {event}"));
                 let line = format!("EXPECT NONE ({condition}){}", found.as_deref().unwrap_or(" holds"));
                 if at < of_group { lines.push(line) } else { of_event.push(format!("  {line}")) }
             }
-            Told::Expect { expect, target, holds, count, last } => {
+            AdmissionStep::Expect { expect, target, holds, count, last } => {
                 let Some(line) = guard(expect, *holds, *count, last.as_deref()) else { continue };
                 match target {
                     _ if at > of_group => of_event.push(format!("  {line}")),
@@ -183,11 +185,11 @@ fn telling(told: &[Told], made: &[Entity]) -> Result<Vec<String>> {
                     None => lines.push(line),
                 }
             }
-            Told::Decided(how) => {
+            AdmissionStep::Decided(how) => {
                 lines.append(&mut of_event);
                 lines.extend(how.iter().cloned());
             }
-            Told::Event(event) => {
+            AdmissionStep::Event(event) => {
                 lines.push(format!("would be {} at {}", event.kind, event.position));
                 if !event.data.is_empty() {
                     lines.push(format!("  data {}", event.data.to_value()?));
@@ -221,9 +223,9 @@ fn guard(expect: &Expect, holds: bool, count: u64, last: Option<&str>) -> Option
 
 /// Tells which keys are known.
 fn keys(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
-    let of_act = |act: &Act| match act {
-        Act::Emit(emit) => emit.key.clone(),
-        Act::Perform(_) => None,
+    let of_act = |act: &AppendAction| match act {
+        AppendAction::Emit(emit) => emit.key.clone(),
+        AppendAction::Perform(_) => None,
     };
     let each: Vec<Option<String>> = match &append.key {
         Some(key) => vec![Some(key.clone())],
@@ -231,7 +233,8 @@ fn keys(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     };
     let mut lines = Vec::new();
     for key in each.into_iter().flatten() {
-        let met = snapshot.list(Term::key(&key)?, 1, u64::MAX, Direction::Ascending).next().transpose()?;
+        let met =
+            snapshot.list(Term::key(&key)?, 1, u64::MAX, ScanDirection::Ascending).next().transpose()?;
         lines.push(match met {
             Some(position) => format!(
                 "the key '{key}' was met at {}: its first outcome is given back, if this says the same as then; else it is a conflict",

@@ -9,18 +9,18 @@ use std::sync::Arc;
 
 use super::answer::{EntityState, QueryResult, Row};
 use super::budget::Budget;
-use super::eval::{Found, Scope};
-use super::group::{Grouping, Groups};
+use super::eval::{CandidateEntity, Scope};
+use super::group::{GroupTable, Grouping};
 use super::project::row;
 use super::scan::PAGE_BYTES;
-use super::sort::{Best, Sorting};
+use super::sort::{Sorting, TopK};
 use crate::allowance::Limits;
 use crate::entity::{Entity, EntityStr, Version};
 use crate::error::{Error, Result};
 use crate::plan::find::{Candidates, Find};
-use crate::plan::shape::{Column, Shape};
-use crate::store::kept::Kept;
-use crate::store::snapshot::{Snapshot, States, Way};
+use crate::plan::shape::{OutputColumn, Shape};
+use crate::store::kept::StoredState;
+use crate::store::snapshot::{Snapshot, StateAccess, States};
 use crate::value::{Object, Value};
 
 /// How many rows are made at a time.
@@ -29,11 +29,13 @@ const PAGE: usize = if cfg!(test) { 2 } else { 64 };
 /// `FIND`.
 pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<QueryResult> {
     Ok(match &find.shape {
-        None => QueryResult::rows(Rows::new(snapshot, find, None)?),
-        Some(Shape::Select(columns)) => QueryResult::rows(Rows::new(snapshot, find, Some(columns.clone()))?),
+        None => QueryResult::rows(EntityRows::new(snapshot, find, None)?),
+        Some(Shape::Select(columns)) => {
+            QueryResult::rows(EntityRows::new(snapshot, find, Some(columns.clone()))?)
+        }
         Some(Shape::Sort { order, limit, columns }) => {
             let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-            let mut best = Best::default();
+            let mut best = TopK::default();
             if most > 0 {
                 let sorting = Sorting::new(snapshot, order, most);
                 let limits = snapshot.query_limits();
@@ -43,7 +45,11 @@ pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<QueryResult> {
             }
             let ids: VecDeque<String> = best.chosen();
             let states = Some(open(snapshot, find, Some(ids))?);
-            QueryResult::rows(Rows { states, left: u64::MAX, ..Rows::of(snapshot, find, columns.clone()) })
+            QueryResult::rows(EntityRows {
+                states,
+                left: u64::MAX,
+                ..EntityRows::of(snapshot, find, columns.clone())
+            })
         }
         Some(Shape::Group(group)) => {
             let grouping = Grouping::new(snapshot, group);
@@ -53,7 +59,7 @@ pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<QueryResult> {
 }
 
 /// The groups of the entities that are wanted.
-pub(super) fn groups(snapshot: &Snapshot, find: &Find, grouping: &Grouping) -> Result<Groups> {
+pub(super) fn groups(snapshot: &Snapshot, find: &Find, grouping: &Grouping) -> Result<GroupTable> {
     let (mut groups, limits) = (grouping.start(), snapshot.query_limits());
     each(snapshot, find, |_, found| grouping.add(&mut groups, &Scope::found(found, &limits)))?;
     Ok(groups)
@@ -98,18 +104,23 @@ fn open(snapshot: &Snapshot, find: &Find, ids: Option<VecDeque<String>>) -> Resu
         }
     };
     match find.way {
-        Way::Past => snapshot.past_states(&find.kind, find.window.until(), ids),
+        StateAccess::Past => snapshot.past_states(&find.kind, find.window.until(), ids),
         _ => snapshot.states(&find.kind, ids),
     }
 }
 
 /// Hands over each entity that is wanted; an error if one of them has no state.
-fn each(snapshot: &Snapshot, find: &Find, mut take: impl FnMut(&str, &Found) -> Result<()>) -> Result<()> {
+fn each(
+    snapshot: &Snapshot,
+    find: &Find,
+    mut take: impl FnMut(&str, &CandidateEntity) -> Result<()>,
+) -> Result<()> {
     let mut states = open(snapshot, find, None)?;
-    let (mut faults, limits, of_states) = (Faults::default(), snapshot.query_limits(), snapshot.limits());
+    let (mut faults, limits, of_states) =
+        (StateErrors::default(), snapshot.query_limits(), snapshot.limits());
     states.lend(|id, kept| {
         if !faults.has(&find.kind, id, kept, &of_states) {
-            let found = Found { target: EntityStr { kind: &find.kind, id }, kept };
+            let found = CandidateEntity { target: EntityStr { kind: &find.kind, id }, kept };
             if find.wants(&found, &limits)? {
                 take(id, &found)?;
             }
@@ -121,7 +132,7 @@ fn each(snapshot: &Snapshot, find: &Find, mut take: impl FnMut(&str, &Found) -> 
 
 impl Find {
     /// Whether it exists, and is what is asked for.
-    fn wants(&self, found: &Found, limits: &Limits) -> Result<bool> {
+    fn wants(&self, found: &CandidateEntity, limits: &Limits) -> Result<bool> {
         if found.kept.state.is_null() {
             return Ok(false);
         }
@@ -132,13 +143,13 @@ impl Find {
 
 /// Entities that have no state.
 #[derive(Debug, Default)]
-struct Faults {
+struct StateErrors {
     first: Option<Error>,
     others: u64,
 }
 
-impl Faults {
-    fn has(&mut self, kind: &str, id: &str, kept: &Kept, limits: &Limits) -> bool {
+impl StateErrors {
+    fn has(&mut self, kind: &str, id: &str, kept: &StoredState, limits: &Limits) -> bool {
         let Some(fault) = kept.faulty(limits) else { return false };
         match &self.first {
             None => self.first = Some(fault.error(named(kind, id))),
@@ -164,38 +175,41 @@ fn named(kind: &str, id: &str) -> String {
 }
 
 /// Rows, made as they are pulled.
-struct Rows {
+struct EntityRows {
     states: Option<States>,
     find: Find,
-    columns: Option<Vec<Column>>,
+    columns: Option<Vec<OutputColumn>>,
     limits: Limits,
     /// What a state takes at most.
     of_states: Limits,
     page: VecDeque<Row>,
-    faults: Faults,
+    faults: StateErrors,
     left: u64,
 }
 
-impl Rows {
-    fn new(snapshot: &Snapshot, find: &Find, columns: Option<Vec<Column>>) -> Result<Rows> {
-        Ok(Rows { states: Some(open(snapshot, find, None)?), ..Rows::of(snapshot, find, columns) })
+impl EntityRows {
+    fn new(snapshot: &Snapshot, find: &Find, columns: Option<Vec<OutputColumn>>) -> Result<EntityRows> {
+        Ok(EntityRows {
+            states: Some(open(snapshot, find, None)?),
+            ..EntityRows::of(snapshot, find, columns)
+        })
     }
 
-    fn of(snapshot: &Snapshot, find: &Find, columns: Option<Vec<Column>>) -> Rows {
-        Rows {
+    fn of(snapshot: &Snapshot, find: &Find, columns: Option<Vec<OutputColumn>>) -> EntityRows {
+        EntityRows {
             states: None,
             find: find.clone(),
             columns,
             limits: snapshot.query_limits(),
             of_states: snapshot.limits(),
             page: VecDeque::new(),
-            faults: Faults::default(),
+            faults: StateErrors::default(),
             left: find.limit.unwrap_or(u64::MAX),
         }
     }
 
     fn fill(&mut self) -> Result<()> {
-        let Rows { states, find, columns, limits, of_states, page, faults, left } = self;
+        let EntityRows { states, find, columns, limits, of_states, page, faults, left } = self;
         let Some(open) = states else { return Ok(()) };
         let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(PAGE);
         let mut held = 0;
@@ -203,7 +217,7 @@ impl Rows {
             if faults.has(&find.kind, id, kept, of_states) {
                 return Ok(true);
             }
-            let found = Found { target: EntityStr { kind: &find.kind, id }, kept };
+            let found = CandidateEntity { target: EntityStr { kind: &find.kind, id }, kept };
             if find.wants(&found, limits)? {
                 let row = match columns {
                     Some(columns) => row(&Scope::found(&found, limits), columns)?,
@@ -221,7 +235,7 @@ impl Rows {
     }
 }
 
-fn state(find: &Find, id: &str, kept: &Kept) -> Result<EntityState> {
+fn state(find: &Find, id: &str, kept: &StoredState) -> Result<EntityState> {
     Ok(EntityState {
         target: Entity::new(&find.kind, id)?,
         version: Version(kept.version),
@@ -233,7 +247,7 @@ fn state(find: &Find, id: &str, kept: &Kept) -> Result<EntityState> {
     })
 }
 
-impl Iterator for Rows {
+impl Iterator for EntityRows {
     type Item = Result<Row>;
 
     fn next(&mut self) -> Option<Result<Row>> {

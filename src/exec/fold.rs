@@ -10,9 +10,9 @@ use super::diff::{StateChange, diff};
 use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::Event;
-use crate::plan::{Replay, Window};
+use crate::plan::{LogWindow, ReplayPlan};
 use crate::store::fold::{Effect, Fold, Folded};
-use crate::store::snapshot::{Folding, Snapshot, Stream, Until};
+use crate::store::snapshot::{FoldBound, Folding, Snapshot, Stream};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -52,7 +52,7 @@ impl Serialize for ReplayStep {
 }
 
 /// `AT`, `REPLAY`.
-pub(super) fn answer(snapshot: &Snapshot, replay: &Replay) -> Result<QueryResult> {
+pub(super) fn answer(snapshot: &Snapshot, replay: &ReplayPlan) -> Result<QueryResult> {
     let (replay, ahead) = &of_now(snapshot, replay)?;
     let folded = folded(snapshot, replay)?;
     let none = why_none(snapshot, replay, &folded)?;
@@ -69,7 +69,7 @@ pub(super) fn answer(snapshot: &Snapshot, replay: &Replay) -> Result<QueryResult
 ///
 /// The rule of states: an answer about one entity, at no point that was said, is of what has occurred by now. What decides and what is kept
 /// (guards, verbs, sets of entities) goes by all that is recorded, so that it does not change by itself.
-pub(super) fn of_now(snapshot: &Snapshot, replay: &Replay) -> Result<(Replay, Option<String>)> {
+pub(super) fn of_now(snapshot: &Snapshot, replay: &ReplayPlan) -> Result<(ReplayPlan, Option<String>)> {
     let mut replay = replay.clone();
     let Some(now) = replay.now.take() else { return Ok((replay, None)) };
     // Nearly always nothing is dated ahead, and this is what is kept of it.
@@ -89,21 +89,21 @@ pub(super) fn of_now(snapshot: &Snapshot, replay: &Replay) -> Result<(Replay, Op
     Ok((replay, Some(notice)))
 }
 
-impl Window {
+impl LogWindow {
     /// What of it there is for a fold, which begins at the start.
-    pub(super) fn until(&self) -> Until {
-        Until { through: self.through, by: self.by }
+    pub(super) fn until(&self) -> FoldBound {
+        FoldBound { through: self.through, by: self.by }
     }
 }
 
 /// The state of an entity.
-pub(crate) fn state(snapshot: &Snapshot, replay: &Replay) -> Result<EntityState> {
+pub(crate) fn state(snapshot: &Snapshot, replay: &ReplayPlan) -> Result<EntityState> {
     let folded = folded(snapshot, replay)?;
     let none = if folded.events == 0 { why_none(snapshot, replay, &folded)? } else { None };
     Ok(told(replay, folded, none.as_ref()))
 }
 
-fn told(replay: &Replay, folded: Folded, none: Option<&Stateless>) -> EntityState {
+fn told(replay: &ReplayPlan, folded: Folded, none: Option<&Stateless>) -> EntityState {
     EntityState {
         target: replay.entity.clone(),
         version: Version(folded.version),
@@ -119,7 +119,7 @@ fn told(replay: &Replay, folded: Folded, none: Option<&Stateless>) -> EntityStat
 }
 
 /// What an entity's events have made, which is a state, or none.
-pub(super) fn folded(snapshot: &Snapshot, replay: &Replay) -> Result<Folded> {
+pub(super) fn folded(snapshot: &Snapshot, replay: &ReplayPlan) -> Result<Folded> {
     let folded = snapshot.fold(&replay.entity, replay.window.until())?;
     folded.check(&replay.entity)?;
     Ok(folded)
@@ -171,7 +171,11 @@ impl Stateless {
 }
 
 /// Why there is no state, if there is none.
-pub(super) fn why_none(snapshot: &Snapshot, replay: &Replay, folded: &Folded) -> Result<Option<Stateless>> {
+pub(super) fn why_none(
+    snapshot: &Snapshot,
+    replay: &ReplayPlan,
+    folded: &Folded,
+) -> Result<Option<Stateless>> {
     if folded.state != Value::Null {
         return Ok(None);
     }
@@ -186,7 +190,7 @@ pub(super) fn why_none(snapshot: &Snapshot, replay: &Replay, folded: &Folded) ->
 ///
 /// Where the time is why, that is the one of the log asked about that occurred first; it takes as much to find as there was to
 /// read for the fold. Where the log asked about has none at all, it is the next one recorded.
-fn earliest(snapshot: &Snapshot, replay: &Replay, fold: &Arc<dyn Fold>) -> Result<Option<Stateless>> {
+fn earliest(snapshot: &Snapshot, replay: &ReplayPlan, fold: &Arc<dyn Fold>) -> Result<Option<Stateless>> {
     let through = replay.window.through;
     let stream = |first, last| snapshot.stream(&replay.entity, &**fold, first, last);
     if replay.window.by.is_some() {
@@ -212,7 +216,7 @@ fn earliest(snapshot: &Snapshot, replay: &Replay, fold: &Arc<dyn Fold>) -> Resul
 /// The last event that deletes, looked for from the end: it is mostly the last of all.
 fn deletion(
     snapshot: &Snapshot,
-    replay: &Replay,
+    replay: &ReplayPlan,
     fold: &Arc<dyn Fold>,
     folded: &Folded,
 ) -> Result<Option<Stateless>> {
@@ -220,7 +224,7 @@ fn deletion(
     while last > 0 {
         let first = last.saturating_sub(many) + 1;
         let mut found = None;
-        for event in Events::new(snapshot, replay, fold, first, last)? {
+        for event in FoldEvents::new(snapshot, replay, fold, first, last)? {
             let event = event?;
             let record = event.record()?;
             if fold.effect(record.kind(), event.own) == Effect::Deletes {
@@ -237,26 +241,26 @@ fn deletion(
 }
 
 /// The events that a fold reads, those that had occurred by then.
-pub(super) struct Events {
+pub(super) struct FoldEvents {
     stream: Stream,
     by: Option<Timestamp>,
 }
 
-impl Events {
+impl FoldEvents {
     fn new(
         snapshot: &Snapshot,
-        replay: &Replay,
+        replay: &ReplayPlan,
         fold: &Arc<dyn Fold>,
         first: u64,
         last: u64,
-    ) -> Result<Events> {
+    ) -> Result<FoldEvents> {
         let stream = snapshot.stream(&replay.entity, &**fold, first, last)?;
-        Ok(Events { stream, by: replay.window.by })
+        Ok(FoldEvents { stream, by: replay.window.by })
     }
 
     /// All of them.
-    pub fn all(snapshot: &Snapshot, replay: &Replay, fold: &Arc<dyn Fold>) -> Result<Events> {
-        Events::new(snapshot, replay, fold, 1, replay.window.through)
+    pub fn all(snapshot: &Snapshot, replay: &ReplayPlan, fold: &Arc<dyn Fold>) -> Result<FoldEvents> {
+        FoldEvents::new(snapshot, replay, fold, 1, replay.window.through)
     }
 
     fn occurred(&self, event: &Folding) -> Result<bool> {
@@ -265,7 +269,7 @@ impl Events {
     }
 }
 
-impl Iterator for Events {
+impl Iterator for FoldEvents {
     type Item = Result<Folding>;
 
     fn next(&mut self) -> Option<Result<Folding>> {
@@ -284,9 +288,9 @@ impl Iterator for Events {
 }
 
 /// `REPLAY … STEPS`.
-pub(super) fn steps(snapshot: &Snapshot, replay: &Replay) -> Result<QueryResult> {
+pub(super) fn steps(snapshot: &Snapshot, replay: &ReplayPlan) -> Result<QueryResult> {
     let (fold, limits) = (snapshot.fold_of(replay.entity.kind())?, snapshot.limits());
-    let mut events = Events::all(snapshot, replay, &fold)?;
+    let mut events = FoldEvents::all(snapshot, replay, &fold)?;
     let first = events.next().transpose()?;
     let mut notices = Vec::new();
     if first.is_none() {

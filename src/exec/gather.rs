@@ -9,18 +9,18 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::Scan;
-use super::zones::Zones;
+use super::EventScan;
+use super::zones::ZoneMap;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
-use crate::plan::{Events, Take, Window};
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::plan::{EventsPlan, LogWindow, RowLimit};
+use crate::store::snapshot::{ScanDirection, Snapshot};
 
 /// How many positions a stretch spans; tests have logs of several.
 const STRETCH: u64 = if cfg!(test) { 64 } else { 32_768 };
 
 /// What a result is gathered with.
-pub(super) trait Gather: Sync {
+pub(super) trait ParallelScan: Sync {
     type Part: Send;
 
     fn begin(&self) -> Self::Part;
@@ -32,14 +32,14 @@ pub(super) trait Gather: Sync {
 }
 
 /// Gathers all events of a plan, which must want them all.
-fn gather<G: Gather>(snapshot: &Snapshot, events: &Events, with: &G) -> Result<G::Part> {
-    debug_assert!(events.take == Take::All, "a part of them has no stretches of its own");
+fn gather<G: ParallelScan>(snapshot: &Snapshot, events: &EventsPlan, with: &G) -> Result<G::Part> {
+    debug_assert!(events.take == RowLimit::All, "a part of them has no stretches of its own");
     let stretches = stretches(&narrowed(snapshot, events)?);
     let threads = u64::try_from(snapshot.threads()).unwrap_or(1).min(stretches.count);
     let part = |at: u64| -> Result<G::Part> {
         let gathered = catch_unwind(AssertUnwindSafe(|| {
             let mut part = with.begin();
-            Scan::within(snapshot, events, stretches.window(at)).each(|event| {
+            EventScan::within(snapshot, events, stretches.window(at)).each(|event| {
                 with.take(&mut part, event)?;
                 Ok(true)
             })?;
@@ -91,12 +91,16 @@ fn gather<G: Gather>(snapshot: &Snapshot, events: &Events, with: &G) -> Result<G
 }
 
 /// Gathers the events of a plan, all of them or those it takes.
-pub(super) fn gather_all<G: Gather>(snapshot: &Snapshot, events: &Events, with: &G) -> Result<G::Part> {
-    if events.take == Take::All {
+pub(super) fn gather_all<G: ParallelScan>(
+    snapshot: &Snapshot,
+    events: &EventsPlan,
+    with: &G,
+) -> Result<G::Part> {
+    if events.take == RowLimit::All {
         return gather(snapshot, events, with);
     }
     let mut whole = with.begin();
-    Scan::to_lend(snapshot, events)?.each(|event| with.take(&mut whole, event).map(|()| true))?;
+    EventScan::to_lend(snapshot, events)?.each(|event| with.take(&mut whole, event).map(|()| true))?;
     Ok(whole)
 }
 
@@ -106,37 +110,37 @@ fn interrupted() -> Error {
 }
 
 /// A window, cut at fixed positions.
-struct Stretches {
-    window: Window,
+struct ScanRanges {
+    window: LogWindow,
     first: u64,
     count: u64,
 }
 
 /// The window without what is passed over at its ends: to ask for a day is not to begin a stretch in every week.
-fn narrowed(snapshot: &Snapshot, events: &Events) -> Result<Window> {
+fn narrowed(snapshot: &Snapshot, events: &EventsPlan) -> Result<LogWindow> {
     let mut window = events.window;
-    let zones = |direction| Zones::new(snapshot, events.access.times, direction);
-    if let Some(mut zones) = zones(Direction::Ascending) {
+    let zones = |direction| ZoneMap::new(snapshot, events.access.times, direction);
+    if let Some(mut zones) = zones(ScanDirection::Ascending) {
         window.after = window.after.max(zones.nearest(window.after.saturating_add(1))?.saturating_sub(1));
     }
-    if let Some(mut zones) = zones(Direction::Descending) {
+    if let Some(mut zones) = zones(ScanDirection::Descending) {
         let through = window.through.min(snapshot.head().0);
         window.through = window.through.min(zones.nearest(through)?);
     }
     Ok(window)
 }
 
-fn stretches(window: &Window) -> Stretches {
+fn stretches(window: &LogWindow) -> ScanRanges {
     let first = window.after / STRETCH;
     let end = window.through.div_ceil(STRETCH);
-    Stretches { window: *window, first, count: end.saturating_sub(first) }
+    ScanRanges { window: *window, first, count: end.saturating_sub(first) }
 }
 
-impl Stretches {
-    fn window(&self, at: u64) -> Window {
+impl ScanRanges {
+    fn window(&self, at: u64) -> LogWindow {
         let start = (self.first + at) * STRETCH;
         let (after, through) = (self.window.after.max(start), self.window.through.min(start + STRETCH));
-        Window { after, through, ..self.window }
+        LogWindow { after, through, ..self.window }
     }
 }
 
@@ -144,15 +148,15 @@ impl Stretches {
 mod tests {
     use super::*;
     use crate::event::NewEvent;
-    use crate::plan::Access;
-    use crate::store::group::Group;
+    use crate::plan::AccessPath;
+    use crate::store::group::AppendRequest;
     use crate::store::{Options, Store};
 
     #[test]
     fn stretches_tile_the_window() {
         let windows = [(0, 0), (0, 1), (5, 5), (0, STRETCH), (1, STRETCH + 1), (70_000, 200_000), (9, 3)];
         for (after, through) in windows {
-            let window = Window { after, ..Window::through(through) };
+            let window = LogWindow { after, ..LogWindow::through(through) };
             let stretches = stretches(&window);
             let mut reached = after;
             for at in 0..stretches.count {
@@ -169,7 +173,7 @@ mod tests {
         bad: u64,
     }
 
-    impl Gather for Positions {
+    impl ParallelScan for Positions {
         type Part = Vec<u64>;
 
         fn begin(&self) -> Vec<u64> {
@@ -201,11 +205,12 @@ mod tests {
             for batch in 0..count.div_ceil(5000) {
                 let many = 5000.min(count - batch * 5000);
                 let events = (0..many).map(|_| NewEvent::new("Order.paid")).collect();
-                store.append(Group { events, ..Group::default() }).unwrap();
+                store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
             }
             let snapshot = store.snapshot();
-            let window = Window { after: 3, ..Window::through(count - 1) };
-            let events = Events { access: Access::log(), window, predicate: None, take: Take::All };
+            let window = LogWindow { after: 3, ..LogWindow::through(count - 1) };
+            let events =
+                EventsPlan { access: AccessPath::log(), window, predicate: None, take: RowLimit::All };
             let found = gather(&snapshot, &events, &Positions { bad: 0 }).unwrap();
             assert!(found.iter().copied().eq(4..count), "{threads} threads: {} of {count}", found.len());
             let failed = gather(&snapshot, &events, &Positions { bad: STRETCH + 5 });
@@ -214,9 +219,9 @@ mod tests {
     }
 
     /// Panics at a position.
-    struct Panics;
+    struct ScanPanics;
 
-    impl Gather for Panics {
+    impl ParallelScan for ScanPanics {
         type Part = ();
 
         fn begin(&self) {}
@@ -239,13 +244,14 @@ mod tests {
                 .threads(threads);
             let store = Store::create(std::path::Path::new("/shop.bygone"), options).unwrap();
             let events = (0..STRETCH * 12).map(|_| NewEvent::new("Order.paid")).collect();
-            store.append(Group { events, ..Group::default() }).unwrap();
+            store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
             let snapshot = store.snapshot();
             let (tell, told) = bounded(1);
             thread::spawn(move || {
-                let window = Window::through(snapshot.head().0);
-                let events = Events { access: Access::log(), window, predicate: None, take: Take::All };
-                let _ = tell.send(gather(&snapshot, &events, &Panics).map_err(|error| error.to_string()));
+                let window = LogWindow::through(snapshot.head().0);
+                let events =
+                    EventsPlan { access: AccessPath::log(), window, predicate: None, take: RowLimit::All };
+                let _ = tell.send(gather(&snapshot, &events, &ScanPanics).map_err(|error| error.to_string()));
             });
             // Whoever waits for ever is not waited for.
             let found = told.recv_timeout(std::time::Duration::from_secs(30));

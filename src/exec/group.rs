@@ -10,13 +10,13 @@ use super::aggregate::Accumulator;
 use super::answer::Row;
 use super::budget::{Budget, ENTRY};
 use super::eval::Scope;
-use super::gather::{Gather, gather_all};
+use super::gather::{ParallelScan, gather_all};
 use super::project::row;
 use super::sort::write_sort_key;
 use crate::allowance::Limits;
 use crate::error::Result;
 use crate::event::record::Record;
-use crate::plan::Events;
+use crate::plan::EventsPlan;
 use crate::plan::datum::Datum;
 use crate::plan::order::write_key;
 use crate::plan::shape;
@@ -24,7 +24,7 @@ use crate::store::snapshot::Snapshot;
 
 /// How events are folded into groups.
 pub(super) struct Grouping<'p> {
-    plan: &'p shape::Group,
+    plan: &'p shape::GroupPlan,
     budget: Arc<Budget>,
     limits: Limits,
     keys: Keys,
@@ -41,10 +41,10 @@ pub(super) enum Keys {
 
 /// The groups of some events.
 #[derive(Default)]
-pub(super) struct Groups {
+pub(super) struct GroupTable {
     /// Where each is, by the bytes of its keys.
     places: HashMap<Box<[u8]>, usize>,
-    groups: Vec<Group>,
+    groups: Vec<AggregateGroup>,
     /// Room to work in.
     key: Vec<u8>,
     room: Vec<u8>,
@@ -53,25 +53,25 @@ pub(super) struct Groups {
 /// What a group has: its keys, then what its aggregates come to.
 pub(super) type Slots = Arc<Vec<Datum<'static>>>;
 
-pub(super) struct Group {
+pub(super) struct AggregateGroup {
     /// As the first of its events has them.
     pub keys: Vec<Datum<'static>>,
     pub accumulators: Vec<Accumulator>,
 }
 
-impl Groups {
+impl GroupTable {
     /// Each with the bytes of its keys; none where everything is one group.
-    pub fn each(&self) -> impl Iterator<Item = (&[u8], &Group)> {
+    pub fn each(&self) -> impl Iterator<Item = (&[u8], &AggregateGroup)> {
         let everything = self.groups.first().filter(|_| self.places.is_empty());
         let each = self.places.iter().filter_map(|(key, place)| Some((&**key, self.groups.get(*place)?)));
         each.chain(everything.map(|group| ([].as_slice(), group)))
     }
 }
 
-impl Groups {
+impl GroupTable {
     /// The same, one after another let go of.
-    pub fn into_each(self) -> impl Iterator<Item = (Box<[u8]>, Group)> {
-        let Groups { places, groups, .. } = self;
+    pub fn into_each(self) -> impl Iterator<Item = (Box<[u8]>, AggregateGroup)> {
+        let GroupTable { places, groups, .. } = self;
         let mut groups: Vec<_> = groups.into_iter().map(Some).collect();
         let everything = groups.first_mut().filter(|_| places.is_empty()).and_then(Option::take);
         let each =
@@ -83,30 +83,30 @@ impl Groups {
 /// The rows of the groups of some events.
 pub(super) fn rows(
     snapshot: &Snapshot,
-    events: &Events,
-    plan: &shape::Group,
+    events: &EventsPlan,
+    plan: &shape::GroupPlan,
 ) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static + use<>> {
     let grouping = Grouping::new(snapshot, plan);
     let groups = gather_all(snapshot, events, &grouping)?;
     grouping.rows(groups)
 }
 
-impl Gather for Grouping<'_> {
-    type Part = Groups;
+impl ParallelScan for Grouping<'_> {
+    type Part = GroupTable;
 
-    fn begin(&self) -> Groups {
+    fn begin(&self) -> GroupTable {
         self.start()
     }
 
-    fn take(&self, part: &mut Groups, record: &Record) -> Result<()> {
+    fn take(&self, part: &mut GroupTable, record: &Record) -> Result<()> {
         self.add(part, &Scope::of(record, &self.limits))
     }
 
-    fn join(&self, whole: &mut Groups, later: Groups) -> Result<()> {
+    fn join(&self, whole: &mut GroupTable, later: GroupTable) -> Result<()> {
         if self.plan.keys.is_empty() {
             return later.groups.into_iter().try_for_each(|group| self.join_one(&mut whole.groups[0], group));
         }
-        let mut groups: Vec<Option<Group>> = later.groups.into_iter().map(Some).collect();
+        let mut groups: Vec<Option<AggregateGroup>> = later.groups.into_iter().map(Some).collect();
         for (key, place) in later.places {
             let Some(group) = groups[place].take() else { continue };
             match whole.places.get(&key) {
@@ -125,7 +125,7 @@ impl Gather for Grouping<'_> {
 }
 
 /// What a group holds beside what its aggregates keep.
-fn held(key: &[u8], group: &Group) -> usize {
+fn held(key: &[u8], group: &AggregateGroup) -> usize {
     let keys = group.keys.iter().map(|key| size_of::<Datum>() + key.held()).sum::<usize>();
     2 * ENTRY + key.len() + keys + group.accumulators.len() * size_of::<Accumulator>()
 }
@@ -136,7 +136,7 @@ pub(super) fn slots_held(slots: &[Datum]) -> usize {
 }
 
 impl<'p> Grouping<'p> {
-    pub fn new(snapshot: &Snapshot, plan: &'p shape::Group) -> Grouping<'p> {
+    pub fn new(snapshot: &Snapshot, plan: &'p shape::GroupPlan) -> Grouping<'p> {
         let what = if plan.keys.is_empty() { "what the aggregates keep" } else { "GROUP BY" };
         Grouping {
             plan,
@@ -147,7 +147,7 @@ impl<'p> Grouping<'p> {
     }
 
     /// The same, with a budget of others.
-    pub fn with(plan: &'p shape::Group, budget: Arc<Budget>, limits: &Limits) -> Grouping<'p> {
+    pub fn with(plan: &'p shape::GroupPlan, budget: Arc<Budget>, limits: &Limits) -> Grouping<'p> {
         Grouping { plan, budget, limits: limits.clone(), keys: Keys::All }
     }
 
@@ -161,7 +161,7 @@ impl<'p> Grouping<'p> {
     }
 
     /// Puts a group that was made before, and is not there yet, into its place.
-    pub fn put(&self, groups: &mut Groups, key: &[u8], group: Group) -> Result<()> {
+    pub fn put(&self, groups: &mut GroupTable, key: &[u8], group: AggregateGroup) -> Result<()> {
         self.budget
             .take(held(key, &group) + group.accumulators.iter().map(Accumulator::held).sum::<usize>())?;
         if self.plan.keys.is_empty() {
@@ -174,21 +174,21 @@ impl<'p> Grouping<'p> {
     }
 
     /// The slots of each group that is wanted, by the bytes of its keys.
-    pub fn shown(&self, groups: &Groups) -> impl Iterator<Item = Result<(Box<[u8]>, Slots)>> {
+    pub fn shown(&self, groups: &GroupTable) -> impl Iterator<Item = Result<(Box<[u8]>, Slots)>> {
         groups
             .each()
             .filter_map(|(key, group)| Some(self.slots(group).transpose()?.map(|slots| (key.into(), slots))))
     }
 
     /// The slots of a group, if it is wanted.
-    pub fn shown_at(&self, groups: &Groups, key: &[u8]) -> Result<Option<Slots>> {
+    pub fn shown_at(&self, groups: &GroupTable, key: &[u8]) -> Result<Option<Slots>> {
         let place = if self.plan.keys.is_empty() { Some(0) } else { groups.places.get(key).copied() };
         let group = place.and_then(|place| groups.groups.get(place));
         group.map_or(Ok(None), |group| self.slots(group))
     }
 
     /// The slots of a group that is not among others, if it is wanted.
-    pub fn slots(&self, group: &Group) -> Result<Option<Slots>> {
+    pub fn slots(&self, group: &AggregateGroup) -> Result<Option<Slots>> {
         let mut slots = group.keys.clone();
         slots.extend(group.accumulators.iter().map(Accumulator::result));
         Ok(self.is_wanted(&slots)?.then(|| Arc::new(slots)))
@@ -201,16 +201,16 @@ impl<'p> Grouping<'p> {
     }
 
     /// No groups yet; or the one of everything.
-    pub fn start(&self) -> Groups {
-        let mut groups = Groups::default();
+    pub fn start(&self) -> GroupTable {
+        let mut groups = GroupTable::default();
         if self.plan.keys.is_empty() {
-            groups.groups.push(Group { keys: Vec::new(), accumulators: self.accumulators() });
+            groups.groups.push(AggregateGroup { keys: Vec::new(), accumulators: self.accumulators() });
         }
         groups
     }
 
     /// Adds an event, or an entity, to its group.
-    pub fn add(&self, part: &mut Groups, scope: &Scope) -> Result<()> {
+    pub fn add(&self, part: &mut GroupTable, scope: &Scope) -> Result<()> {
         let place = match self.plan.keys.is_empty() {
             true => 0,
             false => match self.place(part, scope)? {
@@ -218,7 +218,7 @@ impl<'p> Grouping<'p> {
                 None => return Ok(()),
             },
         };
-        let Groups { groups, room, .. } = part;
+        let GroupTable { groups, room, .. } = part;
         for (accumulator, aggregate) in groups[place].accumulators.iter_mut().zip(&self.plan.aggregates) {
             match &aggregate.argument {
                 None => accumulator.count(),
@@ -229,7 +229,10 @@ impl<'p> Grouping<'p> {
     }
 
     /// A row for each group.
-    pub fn rows(&self, groups: Groups) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static + use<>> {
+    pub fn rows(
+        &self,
+        groups: GroupTable,
+    ) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static + use<>> {
         let found = self.finish(groups)?;
         let (columns, limits) = (self.plan.columns.clone(), self.limits.clone());
         Ok(found.into_iter().map(move |slots| row(&Scope::group(&slots, &limits), &columns)))
@@ -239,13 +242,13 @@ impl<'p> Grouping<'p> {
         self.plan.aggregates.iter().map(|aggregate| Accumulator::new(aggregate.kind)).collect()
     }
 
-    pub fn join_one(&self, group: &mut Group, later: Group) -> Result<()> {
+    pub fn join_one(&self, group: &mut AggregateGroup, later: AggregateGroup) -> Result<()> {
         let pairs = group.accumulators.iter_mut().zip(later.accumulators);
         pairs.into_iter().try_for_each(|(whole, later)| whole.join(later, &self.budget))
     }
 
     /// Which of the groups it belongs to; none if that is not to be made.
-    fn place(&self, part: &mut Groups, scope: &Scope) -> Result<Option<usize>> {
+    fn place(&self, part: &mut GroupTable, scope: &Scope) -> Result<Option<usize>> {
         part.key.clear();
         for key in &self.plan.keys {
             write_key(&scope.kept(&key.node)?, &mut part.key);
@@ -263,7 +266,7 @@ impl<'p> Grouping<'p> {
         }
         let keys = self.plan.keys.iter().map(|key| Ok(scope.kept(&key.node)?.into_owned()));
         let keys = keys.collect::<Result<_>>()?;
-        let group = Group { keys, accumulators: self.accumulators() };
+        let group = AggregateGroup { keys, accumulators: self.accumulators() };
         self.budget.take(held(&part.key, &group))?;
         let place = part.groups.len();
         part.places.insert(part.key.as_slice().into(), place);
@@ -272,13 +275,13 @@ impl<'p> Grouping<'p> {
     }
 
     /// The slots of each group that is wanted, in the order that is wanted.
-    fn finish(&self, groups: Groups) -> Result<Vec<Vec<Datum<'static>>>> {
+    fn finish(&self, groups: GroupTable) -> Result<Vec<Vec<Datum<'static>>>> {
         let mut by_key: Vec<(Box<[u8]>, usize)> = groups.places.into_iter().collect();
         by_key.sort_unstable();
         if self.plan.keys.is_empty() {
             by_key.push((Box::default(), 0));
         }
-        let mut groups: Vec<Option<Group>> = groups.groups.into_iter().map(Some).collect();
+        let mut groups: Vec<Option<AggregateGroup>> = groups.groups.into_iter().map(Some).collect();
         let mut found = Vec::with_capacity(by_key.len());
         for (_, place) in by_key {
             let Some(group) = groups[place].take() else { continue };

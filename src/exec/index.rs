@@ -9,16 +9,16 @@ use crate::entity::Position;
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::plan;
-use crate::plan::expr::Node;
+use crate::plan::expr::BoundExpr;
 use crate::store::catalog::Derive;
-use crate::store::kept::Kept;
+use crate::store::kept::StoredState;
 use crate::store::snapshot::Snapshot;
-use crate::store::term::Key;
+use crate::store::term::IndexKey;
 use crate::value::{Object, Value};
 
 /// Of events, or of the states of entities.
 struct Expression {
-    node: Node,
+    node: BoundExpr,
     of_states: bool,
 }
 
@@ -29,7 +29,7 @@ pub(super) fn compile(text: &str) -> Result<Arc<dyn Derive>> {
 }
 
 impl Derive for Expression {
-    fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<Key>) -> Result<(), Unmade> {
+    fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<IndexKey>) -> Result<(), Unmade> {
         if self.of_states { Ok(()) } else { eval::keys(&self.node, &Scope::of(event, limits), found) }
     }
 
@@ -40,9 +40,9 @@ impl Derive for Expression {
     fn keys_of_state(
         &self,
         _: &str,
-        kept: &Kept,
+        kept: &StoredState,
         limits: &Limits,
-        found: &mut Vec<Key>,
+        found: &mut Vec<IndexKey>,
     ) -> Result<(), Unmade> {
         eval::keys(&self.node, &Scope::state(kept.state, limits), found)
     }

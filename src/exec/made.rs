@@ -3,14 +3,14 @@
 //! Where a part has no value, what is told says which.
 
 use super::eval::{Scope, written};
-use crate::entity::{Entity, Name};
+use crate::entity::{Entity, NameText};
 use crate::event::NewEvent;
-use crate::plan::expr::Node;
+use crate::plan::expr::BoundExpr;
 use crate::plan::verb::Owned;
 use crate::value::{Object, Value};
 
 /// What is to be an object.
-pub(super) fn object<'v>(scope: &Scope<'v>, node: &'v Node, what: &str) -> Result<Object, String> {
+pub(super) fn object<'v>(scope: &Scope<'v>, node: &'v BoundExpr, what: &str) -> Result<Object, String> {
     match written(scope, node).map_err(|failure| failure.to_string())? {
         Value::Object(members) => Ok(members),
         other => Err(format!("{what}: expected an object, found {}", told(&other))),
@@ -33,13 +33,13 @@ pub(super) fn entity<'v>(scope: &Scope<'v>, owned: &'v Owned) -> Result<Entity, 
 pub(super) fn tagged<'v>(
     scope: &Scope<'v>,
     mut event: NewEvent,
-    index: &'v [(String, Option<Node>)],
+    index: &'v [(String, Option<BoundExpr>)],
 ) -> Result<NewEvent, String> {
     for (name, value) in index {
         event = match value {
             Some(value) => {
-                let value =
-                    written(scope, value).map_err(|failure| format!("INDEX BY {}: {failure}", Name(name)))?;
+                let value = written(scope, value)
+                    .map_err(|failure| format!("INDEX BY {}: {failure}", NameText(name)))?;
                 event.index(name, value)
             }
             None => event.index_by([name.as_str()]),

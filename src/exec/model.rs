@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use path::{Before, extend, put, take_back};
 
-use super::eval::{self, Failure, Scope, written};
+use super::eval::{self, EvalFailure, Scope, written};
 use crate::allowance::{Limits, Over, Unmade};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::plan;
-use crate::plan::field::Step;
-use crate::plan::model::{Assign, Change, Model};
-use crate::store::fold::{Effect, Fold, Include, Plain, Touched, merged};
+use crate::plan::field::FieldStep;
+use crate::plan::model::{Assignment, BoundModel, FoldChange};
+use crate::store::fold::{Effect, Fold, Include, Plain, TouchedPaths, merged};
 use crate::time::Timestamp;
 use crate::value::{ITEM, MAX_DEPTH, MEMBER, Value};
 
@@ -26,26 +26,26 @@ pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn Fold>)> {
     let initial = match written(&scope, &model.initial) {
         Ok(initial) => Ok(initial),
         // It is understood, so that it can be dropped; and told of each event.
-        Err(failure @ Failure::Over(_)) => Err(format!("INITIAL: {failure}")),
+        Err(failure @ EvalFailure::Over(_)) => Err(format!("INITIAL: {failure}")),
         Err(_) => Ok(eval::value(&model.initial, Timestamp::MIN, &limits)?),
     };
     let prefix = format!("{}.", model.kind).into_bytes();
-    Ok((model.kind.clone(), Arc::new(Defined { model, initial, prefix })))
+    Ok((model.kind.clone(), Arc::new(ModelFold { model, initial, prefix })))
 }
 
 /// The fold that a definition says.
 #[derive(Debug)]
-struct Defined {
-    model: Model,
+struct ModelFold {
+    model: BoundModel,
     /// What the first event folds onto; or why there is no such thing.
     initial: Result<Value, String>,
     /// The kind and a dot.
     prefix: Vec<u8>,
 }
 
-impl Defined {
+impl ModelFold {
     /// What the rules make of an event of a type; none where they say nothing.
-    fn change(&self, kind: &[u8]) -> Option<&Change> {
+    fn change(&self, kind: &[u8]) -> Option<&FoldChange> {
         let happening = kind.strip_prefix(self.prefix.as_slice());
         let is_on = |on: &crate::pattern::Pattern| {
             happening.is_some_and(|happening| on.matches_bytes(happening)) || on.matches_bytes(kind)
@@ -77,16 +77,16 @@ impl Defined {
     }
 
     /// What assignments change: all below their paths, as far as these go by names.
-    fn touched_by(assigns: &[Assign]) -> Touched {
-        let mut touched = Touched::nothing();
+    fn touched_by(assigns: &[Assignment]) -> TouchedPaths {
+        let mut touched = TouchedPaths::nothing();
         for assign in assigns {
             let names = assign.path.iter().map_while(|step| match step {
-                Step::Member(name) => Some(name.as_str()),
-                Step::Element(_) => None,
+                FieldStep::Member(name) => Some(name.as_str()),
+                FieldStep::Element(_) => None,
             });
-            let named = assign.path.iter().all(|step| matches!(step, Step::Member(_)));
+            let named = assign.path.iter().all(|step| matches!(step, FieldStep::Member(_)));
             let end = named && assign.alone && assign.appends().is_some();
-            touched.add(names, if end { Touched::End } else { Touched::All });
+            touched.add(names, if end { TouchedPaths::End } else { TouchedPaths::All });
         }
         touched
     }
@@ -95,7 +95,7 @@ impl Defined {
     fn set(
         &self,
         state: &mut Value,
-        assigns: &[Assign],
+        assigns: &[Assignment],
         event: &Record,
         limits: &Limits,
     ) -> Result<u64, Unmade> {
@@ -105,7 +105,9 @@ impl Defined {
         let mut values = Vec::with_capacity(assigns.len());
         for assign in assigns {
             values.push(New::of(&scope, assign).map_err(|failure| match failure {
-                Failure::Over(error) if scope.allowance().over() == Some(Over::Ended) => Unmade::Ended(error),
+                EvalFailure::Over(error) if scope.allowance().over() == Some(Over::Ended) => {
+                    Unmade::Ended(error)
+                }
                 failure => Unmade::Fault(format!("{}: {failure}", assign.text)),
             })?);
         }
@@ -132,19 +134,19 @@ impl Defined {
     }
 }
 
-impl Fold for Defined {
+impl Fold for ModelFold {
     fn apply(&self, state: &mut Value, event: &Record, own: bool, limits: &Limits) -> Result<u64, Unmade> {
         if let Err(why) = &self.initial {
             return Err(Unmade::Fault(why.clone()));
         }
         match self.change(event.kind_bytes()) {
-            Some(Change::Merge) => self.merge(state, event, limits),
-            Some(Change::Ignore) => Ok(0),
-            Some(Change::Delete) => {
+            Some(FoldChange::Merge) => self.merge(state, event, limits),
+            Some(FoldChange::Ignore) => Ok(0),
+            Some(FoldChange::Delete) => {
                 *state = Value::Null;
                 Ok(0)
             }
-            Some(Change::Set(assigns)) => self.set(state, assigns, event, limits),
+            Some(FoldChange::Set(assigns)) => self.set(state, assigns, event, limits),
             None => match Plain.effect(event.kind(), own) {
                 Effect::Deletes => {
                     *state = Value::Null;
@@ -157,21 +159,21 @@ impl Fold for Defined {
 
     fn effect(&self, kind: &str, own: bool) -> Effect {
         match self.change(kind.as_bytes()) {
-            Some(Change::Merge | Change::Set(_)) => Effect::Makes,
-            Some(Change::Ignore) => Effect::Nothing,
-            Some(Change::Delete) => Effect::Deletes,
+            Some(FoldChange::Merge | FoldChange::Set(_)) => Effect::Makes,
+            Some(FoldChange::Ignore) => Effect::Nothing,
+            Some(FoldChange::Delete) => Effect::Deletes,
             None => Plain.effect(kind, own),
         }
     }
 
-    fn touches(&self, event: &Record, own: bool) -> Touched {
+    fn touches(&self, event: &Record, own: bool) -> TouchedPaths {
         match self.change(event.kind_bytes()) {
-            Some(Change::Set(assigns)) => Defined::touched_by(assigns),
-            Some(Change::Ignore) => Touched::nothing(),
-            Some(Change::Delete) => Touched::All,
-            Some(Change::Merge) => match event.data().to_value() {
-                Ok(data) => Touched::by_merging(&data),
-                Err(_) => Touched::All,
+            Some(FoldChange::Set(assigns)) => ModelFold::touched_by(assigns),
+            Some(FoldChange::Ignore) => TouchedPaths::nothing(),
+            Some(FoldChange::Delete) => TouchedPaths::All,
+            Some(FoldChange::Merge) => match event.data().to_value() {
+                Ok(data) => TouchedPaths::by_merging(&data),
+                Err(_) => TouchedPaths::All,
             },
             None => Plain.touches(event, own),
         }
@@ -198,7 +200,7 @@ enum New {
 }
 
 impl New {
-    fn of<'a>(scope: &Scope<'a>, assign: &'a Assign) -> Result<New, Failure> {
+    fn of<'a>(scope: &Scope<'a>, assign: &'a Assignment) -> Result<New, EvalFailure> {
         let fits = |levels: usize, value: &Value| assign.path.len() + levels + depth(value) <= MAX_DEPTH;
         // What is put behind a list is put there as it is then: nothing else may have changed it by then.
         let (new, fits) = match assign.appends().filter(|_| assign.alone && scope.has_list(&assign.path)) {
@@ -213,15 +215,15 @@ impl New {
                 (New::Value(value), fits)
             }
         };
-        scope.check().map_err(Failure::Over)?;
-        if fits { Ok(new) } else { Err(Failure::too_deep()) }
+        scope.check().map_err(EvalFailure::Over)?;
+        if fits { Ok(new) } else { Err(EvalFailure::too_deep()) }
     }
 
     /// What it takes, with what is made on the way to it.
-    fn weight(&self, path: &[Step]) -> usize {
+    fn weight(&self, path: &[FieldStep]) -> usize {
         let way = path.iter().map(|step| match step {
-            Step::Member(name) => MEMBER + name.len(),
-            Step::Element(_) => ITEM,
+            FieldStep::Member(name) => MEMBER + name.len(),
+            FieldStep::Element(_) => ITEM,
         });
         let new = match self {
             New::Value(value) => value.weight(),
@@ -230,7 +232,7 @@ impl New {
         way.sum::<usize>() + new
     }
 
-    fn put(self, state: &mut Value, path: &[Step]) -> Result<Before, String> {
+    fn put(self, state: &mut Value, path: &[FieldStep]) -> Result<Before, String> {
         match self {
             New::Value(value) => put(state, path, value),
             New::Items(more) => {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::entity::Name;
+use crate::entity::NameText;
 
 /// A place in a state. Displays, and serializes, as the language writes it behind `state.`: `customer.name`, `items[0].price`,
 /// with odd names in backticks. The path of the whole state is empty.
@@ -20,10 +20,10 @@ use crate::entity::Name;
 /// # Ok::<(), bygone::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct StatePath(Vec<Step>);
+pub struct StatePath(Vec<PathStep>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Step {
+enum PathStep {
     Member(String),
     Item(usize),
 }
@@ -35,8 +35,8 @@ impl StatePath {
         for step in &self.0 {
             pointer.push('/');
             match step {
-                Step::Member(name) => pointer.push_str(&name.replace('~', "~0").replace('/', "~1")),
-                Step::Item(index) => pointer.push_str(&index.to_string()),
+                PathStep::Member(name) => pointer.push_str(&name.replace('~', "~0").replace('/', "~1")),
+                PathStep::Item(index) => pointer.push_str(&index.to_string()),
             }
         }
         pointer
@@ -49,24 +49,24 @@ impl StatePath {
 
     /// How many bytes it takes, roughly.
     pub(super) fn held(&self) -> usize {
-        let own = |step: &Step| match step {
-            Step::Member(name) => name.len(),
-            Step::Item(_) => 0,
+        let own = |step: &PathStep| match step {
+            PathStep::Member(name) => name.len(),
+            PathStep::Item(_) => 0,
         };
-        self.0.iter().map(|step| size_of::<Step>() + own(step)).sum()
+        self.0.iter().map(|step| size_of::<PathStep>() + own(step)).sum()
     }
 
     /// Visits a member: for as long as that takes, this is its path.
     pub(super) fn in_member<T>(&mut self, name: &str, visit: impl FnOnce(&mut StatePath) -> T) -> T {
-        self.within(Step::Member(name.to_owned()), visit)
+        self.within(PathStep::Member(name.to_owned()), visit)
     }
 
     /// Visits an item of an array.
     pub(super) fn in_item<T>(&mut self, index: usize, visit: impl FnOnce(&mut StatePath) -> T) -> T {
-        self.within(Step::Item(index), visit)
+        self.within(PathStep::Item(index), visit)
     }
 
-    fn within<T>(&mut self, step: Step, visit: impl FnOnce(&mut StatePath) -> T) -> T {
+    fn within<T>(&mut self, step: PathStep, visit: impl FnOnce(&mut StatePath) -> T) -> T {
         self.0.push(step);
         let visited = visit(self);
         self.0.pop();
@@ -79,10 +79,10 @@ impl fmt::Display for StatePath {
         for (at, step) in self.0.iter().enumerate() {
             match step {
                 // No name in backticks is empty.
-                Step::Member(name) if name.is_empty() => f.write_str("['']")?,
-                Step::Member(name) if at == 0 => Name(name).fmt(f)?,
-                Step::Member(name) => write!(f, ".{}", Name(name))?,
-                Step::Item(index) => write!(f, "[{index}]")?,
+                PathStep::Member(name) if name.is_empty() => f.write_str("['']")?,
+                PathStep::Member(name) if at == 0 => NameText(name).fmt(f)?,
+                PathStep::Member(name) => write!(f, ".{}", NameText(name))?,
+                PathStep::Item(index) => write!(f, "[{index}]")?,
             }
         }
         Ok(())
@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
     use crate::lang;
-    use crate::lang::ast::{Read, Statement};
+    use crate::lang::ast::{ReadStmt, Stmt};
 
     proptest! {
         #[test]
@@ -109,23 +109,23 @@ mod tests {
             first in "\\PC{1,4}",
             others in prop::collection::vec(
                 prop_oneof![
-                    "[a-z_][a-z0-9]{0,3}|`|'|limit|and|\\PC{0,4}".prop_map(Step::Member),
-                    (0..1000usize).prop_map(Step::Item),
+                    "[a-z_][a-z0-9]{0,3}|`|'|limit|and|\\PC{0,4}".prop_map(PathStep::Member),
+                    (0..1000usize).prop_map(PathStep::Item),
                 ],
                 0..4,
             ),
         ) {
-            let steps: Vec<Step> = std::iter::once(Step::Member(first)).chain(others).collect();
+            let steps: Vec<PathStep> = std::iter::once(PathStep::Member(first)).chain(others).collect();
             let path = StatePath(steps.clone());
             let parsed = lang::parse_one(&format!("EVENTS WHERE data.{path} = 1")).unwrap();
-            let Statement::Read(Read::Query(lang::ast::Query::Events { clauses, .. })) = parsed.statement else {
+            let Stmt::Read(ReadStmt::Query(lang::ast::Query::Events { clauses, .. })) = parsed.statement else {
                 panic!("no events")
             };
             let lang::ast::ExprKind::Compare { left, .. } = clauses.filter.unwrap().kind else { panic!("no =") };
             let lang::ast::ExprKind::Field(read) = left.kind else { panic!("no path") };
-            let read: Vec<Step> = read.steps.into_iter().map(|step| match step {
-                lang::ast::Step::Member(name) => Step::Member(name.text),
-                lang::ast::Step::Element { index, .. } => Step::Item(index as usize),
+            let read: Vec<PathStep> = read.steps.into_iter().map(|step| match step {
+                lang::ast::StepExpr::Member(name) => PathStep::Member(name.text),
+                lang::ast::StepExpr::Element { index, .. } => PathStep::Item(index as usize),
             }).collect();
             prop_assert_eq!(read, steps);
         }

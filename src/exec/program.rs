@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use super::answer::{QueryResult, Row};
-use super::reaction::{self, Reaction, Schedule};
-use super::{Scan, aside, state};
-use crate::entity::{Name, Position};
+use super::reaction::{self, ReactionExecutor, ScheduleExecutor};
+use super::{EventScan, aside, state};
+use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 use crate::event::codec;
 use crate::plan::webhook::form_name;
-use crate::plan::{self, Predicate, Question, Replay, Settle, Take, Window, choose};
+use crate::plan::{self, AccessQuery, LogWindow, Predicate, ReplayPlan, RowLimit, Settle, choose};
 use crate::store::Store;
 use crate::store::catalog::{Program, ProgramKind};
-use crate::store::cursor::{Cursor, Follower};
-use crate::store::group::Group;
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::cursor::{Cursor, CursorOwner};
+use crate::store::group::AppendRequest;
+use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::term::Term;
 use crate::time::{Timestamp, display_duration};
 use crate::value::{Object, Value};
@@ -31,7 +31,7 @@ pub(super) fn show(snapshot: &Snapshot, kind: ProgramKind) -> Result<Vec<Row>> {
 
 /// What there is to tell of one.
 pub(super) fn one(snapshot: &Snapshot, program: &Program) -> Result<Row> {
-    let follower = Follower::of(program);
+    let follower = CursorOwner::of(program);
     let cursor = snapshot.cursor(&follower)?;
     let mut row = Object::from_iter([("name".to_owned(), Value::from(program.name.as_str()))]);
     let told = match program.kind {
@@ -63,7 +63,7 @@ fn of_reaction(
     program: &Program,
     cursor: Option<&Cursor>,
 ) -> Result<Vec<(&'static str, Value)>> {
-    let Ok(reaction) = Reaction::new(&program.text, program.origin) else { return Ok(Vec::new()) };
+    let Ok(reaction) = ReactionExecutor::new(&program.text, program.origin) else { return Ok(Vec::new()) };
     let place = place(snapshot, program, cursor)?;
     Ok(vec![
         ("on", reaction.plan.pattern.to_string().into()),
@@ -82,14 +82,14 @@ pub(super) fn place(snapshot: &Snapshot, program: &Program, cursor: Option<&Curs
 }
 
 /// How many events lie behind its place that it may react to, up to [`COUNTED`].
-fn waiting(snapshot: &Snapshot, reaction: &Reaction, place: Position) -> Result<u64> {
+fn waiting(snapshot: &Snapshot, reaction: &ReactionExecutor, place: Position) -> Result<u64> {
     let head = snapshot.head().0;
     if place.0 >= head {
         return Ok(0);
     }
     let question = question(snapshot, reaction, place, COUNTED);
     let mut found = 0;
-    for event in Scan::new(snapshot, &choose(snapshot, question)?)? {
+    for event in EventScan::new(snapshot, &choose(snapshot, question)?)? {
         event?;
         found += 1;
     }
@@ -118,14 +118,14 @@ fn of_schedule(
     program: &Program,
     cursor: Option<&Cursor>,
 ) -> Result<Vec<(&'static str, Value)>> {
-    let Ok(schedule) = Schedule::new(&program.text, program.origin) else { return Ok(Vec::new()) };
+    let Ok(schedule) = ScheduleExecutor::new(&program.text, program.origin) else { return Ok(Vec::new()) };
     let Some(defined) = snapshot.event(program.position)? else { return Ok(Vec::new()) };
     let rhythm = schedule.rhythm(defined.recorded);
     let instant = |place: u64| Timestamp::from_millis(i64::try_from(place).unwrap_or(i64::MAX)).to_string();
     let begun = u64::try_from(defined.recorded.as_millis()).unwrap_or(0);
     let last = cursor.map_or(begun, |cursor| cursor.position.max(begun));
     let next = rhythm.next(Timestamp::from_millis(i64::try_from(last).unwrap_or(i64::MAX)));
-    let told = state(snapshot, &Replay::of_all(program.target()?, snapshot.head()))?.state;
+    let told = state(snapshot, &ReplayPlan::of_all(program.target()?, snapshot.head()))?.state;
     Ok(vec![
         ("every", display_duration(schedule.plan.every).into()),
         ("last", if last > begun { instant(last).into() } else { Value::Null }),
@@ -138,8 +138,8 @@ fn of_schedule(
 pub(crate) fn behind(snapshot: &Snapshot) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for program in snapshot.indexes().programs().filter(|program| program.kind == ProgramKind::Reaction) {
-        let Ok(reaction) = Reaction::new(&program.text, program.origin) else { continue };
-        let follower = Follower::of(program);
+        let Ok(reaction) = ReactionExecutor::new(&program.text, program.origin) else { continue };
+        let follower = CursorOwner::of(program);
         if snapshot.reader(&follower).is_some() {
             continue;
         }
@@ -147,8 +147,8 @@ pub(crate) fn behind(snapshot: &Snapshot) -> Result<Vec<String>> {
         let place = place(snapshot, program, cursor.as_ref())?;
         match waiting(snapshot, &reaction, place)? {
             0 => {}
-            COUNTED => lines.push(format!("{} is {COUNTED} or more behind", Name(&program.name))),
-            waiting => lines.push(format!("{} is {waiting} behind", Name(&program.name))),
+            COUNTED => lines.push(format!("{} is {COUNTED} or more behind", NameText(&program.name))),
+            waiting => lines.push(format!("{} is {waiting} behind", NameText(&program.name))),
         }
     }
     Ok(lines)
@@ -167,7 +167,7 @@ pub(crate) fn is_idle(snapshot: &Snapshot, now: Timestamp) -> Result<bool> {
 }
 
 fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<bool> {
-    let follower = Follower::of(program);
+    let follower = CursorOwner::of(program);
     // Nobody runs it for now, because it could not go on.
     let has_stopped = snapshot.trouble(&follower).is_some() && snapshot.reader(&follower).is_none();
     let Some(cursor) = snapshot.cursor(&follower)? else {
@@ -178,9 +178,11 @@ fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<boo
         return Ok(true);
     }
     let said = Term::entity(&program.target()?)?;
-    for position in snapshot.list(said, cursor.heard + 1, u64::MAX, Direction::Ascending) {
+    for position in snapshot.list(said, cursor.heard + 1, u64::MAX, ScanDirection::Ascending) {
         let event = snapshot.event(Position(position?))?;
-        if event.is_some_and(|event| aside::Said::of(event.kind.as_str()) == Some(aside::Said::Retried)) {
+        if event.is_some_and(|event| {
+            aside::DeadLetterStatus::of(event.kind.as_str()) == Some(aside::DeadLetterStatus::Retried)
+        }) {
             return Ok(false);
         }
     }
@@ -189,7 +191,7 @@ fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<boo
     }
     match program.kind {
         ProgramKind::Reaction => {
-            let Ok(reaction) = Reaction::new(&program.text, program.origin) else { return Ok(true) };
+            let Ok(reaction) = ReactionExecutor::new(&program.text, program.origin) else { return Ok(true) };
             let first = waiting_first(snapshot, &reaction, Position(cursor.position))?;
             // Behind the last event that concerns it there is nothing to wait for.
             let waits = reaction.plan.after.is_some();
@@ -197,7 +199,7 @@ fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<boo
         }
         ProgramKind::Webhook => Ok(cursor.position >= snapshot.head().0),
         ProgramKind::Schedule => {
-            let Ok(schedule) = Schedule::new(&program.text, program.origin) else { return Ok(true) };
+            let Ok(schedule) = ScheduleExecutor::new(&program.text, program.origin) else { return Ok(true) };
             let Some(defined) = snapshot.event(program.position)? else { return Ok(true) };
             let due = schedule.rhythm(defined.recorded).last(now);
             Ok(due.as_millis() <= i64::try_from(cursor.position).unwrap_or(i64::MAX))
@@ -206,18 +208,22 @@ fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<boo
 }
 
 /// When the first event was recorded that waits for a reaction.
-fn waiting_first(snapshot: &Snapshot, reaction: &Reaction, place: Position) -> Result<Option<Timestamp>> {
-    let first = Scan::new(snapshot, &choose(snapshot, question(snapshot, reaction, place, 1))?)?.next();
+fn waiting_first(
+    snapshot: &Snapshot,
+    reaction: &ReactionExecutor,
+    place: Position,
+) -> Result<Option<Timestamp>> {
+    let first = EventScan::new(snapshot, &choose(snapshot, question(snapshot, reaction, place, 1))?)?.next();
     Ok(first.transpose()?.map(|event| event.recorded))
 }
 
-fn question(snapshot: &Snapshot, reaction: &Reaction, place: Position, most: u64) -> Question {
-    Question {
+fn question(snapshot: &Snapshot, reaction: &ReactionExecutor, place: Position, most: u64) -> AccessQuery {
+    AccessQuery {
         pattern: Some(reaction.plan.pattern.clone()),
         by: Vec::new(),
         predicate: reaction.plan.filter.clone().filter(Predicate::is_of_event),
-        window: Window { after: place.0, ..Window::through(snapshot.head().0) },
-        take: Take::First(most),
+        window: LogWindow { after: place.0, ..LogWindow::through(snapshot.head().0) },
+        take: RowLimit::First(most),
         indexed: Vec::new(),
     }
 }
@@ -225,7 +231,7 @@ fn question(snapshot: &Snapshot, reaction: &Reaction, place: Position, most: u64
 /// `RETRY`, `SKIP`: an event about the program, which whoever runs it hears.
 pub(super) fn settle(store: &Store, settle: &Settle) -> Result<QueryResult> {
     let snapshot = store.snapshot();
-    let shown = Name(&settle.name);
+    let shown = NameText(&settle.name);
     let program = snapshot.indexes().program(settle.kind, &settle.name).cloned();
     let program = program.ok_or_else(|| {
         Error::conflict(format!("the {} {shown}", settle.kind.word()), "one that is defined", "none")
@@ -259,12 +265,13 @@ pub(super) fn settle(store: &Store, settle: &Settle) -> Result<QueryResult> {
         Some(actor) => event.by(actor),
         None => event,
     };
-    let outcome = store.append(Group { events: vec![event], internal: true, ..Group::default() })?;
+    let outcome =
+        store.append(AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() })?;
     let rows = outcome.events.into_iter();
     let mut answer = QueryResult::rows(
         rows.map(|(position, bytes)| Ok(Row::from(codec::decode(Position(position), bytes)?))),
     );
-    if settle.again && snapshot.reader(&Follower::of(&program)).is_none() {
+    if settle.again && snapshot.reader(&CursorOwner::of(&program)).is_none() {
         answer.notices.push(format!("{shown} tries again when it runs: bygone run"));
     }
     Ok(answer)

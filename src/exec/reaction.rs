@@ -5,7 +5,7 @@
 
 use super::eval::Scope;
 use super::made;
-pub(crate) use super::rhythm::Rhythm;
+pub(crate) use super::rhythm::Recurrence;
 use crate::allowance::Unmade;
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position};
@@ -13,13 +13,13 @@ use crate::error::{Error, Result, shorten};
 use crate::event::id::IdSource;
 use crate::event::record::Record;
 use crate::event::{Cause, NewEvent};
-use crate::plan::reaction::{Deed, From, What, Whose};
+use crate::plan::reaction::{Deed, StartPoint, What, Whose};
 use crate::plan::verb::Owned;
-use crate::plan::{self, When};
+use crate::plan::{self, OccurredAt};
 use crate::store::catalog::{Flow, Program, ProgramKind};
-use crate::store::group::{ANY_CONTENT, Group};
-use crate::store::snapshot::{Snapshot, Until};
-use crate::store::verb::Perform;
+use crate::store::group::{ANY_CONTENT, AppendRequest};
+use crate::store::snapshot::{FoldBound, Snapshot};
+use crate::store::verb::PerformRequest;
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
@@ -49,10 +49,10 @@ pub(crate) fn check(kind: ProgramKind, text: &str) -> Result<(String, Flow)> {
 }
 
 /// `FROM` in a definition.
-pub(crate) fn from(kind: ProgramKind, text: &str) -> Result<Option<From>> {
+pub(crate) fn from(kind: ProgramKind, text: &str) -> Result<Option<StartPoint>> {
     Ok(match kind {
         ProgramKind::Reaction => plan::reaction_definition(text)?.from,
-        ProgramKind::Webhook => plan::webhook_definition(text)?.events.from.map(From::Position),
+        ProgramKind::Webhook => plan::webhook_definition(text)?.events.from.map(StartPoint::Position),
         ProgramKind::Schedule => None,
     })
 }
@@ -63,32 +63,36 @@ pub(crate) fn start(program: &Program, snapshot: &Snapshot) -> Result<Position> 
 }
 
 /// Behind which position one begins that is defined there.
-pub(super) fn behind(from: Option<From>, definition: Position, snapshot: &Snapshot) -> Result<Position> {
+pub(super) fn behind(
+    from: Option<StartPoint>,
+    definition: Position,
+    snapshot: &Snapshot,
+) -> Result<Position> {
     match from {
         None => Ok(definition),
-        Some(From::Position(position)) => Ok(position),
-        Some(From::Time(time)) => plan::recorded_before(snapshot, time),
+        Some(StartPoint::Position(position)) => Ok(position),
+        Some(StartPoint::Time(time)) => plan::recorded_before(snapshot, time),
     }
 }
 
 /// What is to be done, or why there is nothing that could be: what it says has no value for this trigger, and never will have.
-pub(crate) type Effects = std::result::Result<Group, String>;
+pub(crate) type ReactionEffects = std::result::Result<AppendRequest, String>;
 
 /// A reaction that is ready to run.
 #[derive(Debug)]
-pub(crate) struct Reaction {
-    pub plan: plan::reaction::Reaction,
+pub(crate) struct ReactionExecutor {
+    pub plan: plan::reaction::ReactionPlan,
     /// Where the definition is that it began with.
     pub origin: Position,
     actor: Entity,
     sees_state: bool,
 }
 
-impl Reaction {
-    pub fn new(text: &str, origin: Position) -> Result<Reaction> {
+impl ReactionExecutor {
+    pub fn new(text: &str, origin: Position) -> Result<ReactionExecutor> {
         let plan = plan::reaction_definition(text)?;
         let actor = Entity::new("Reaction", &plan.name)?;
-        Ok(Reaction { sees_state: plan.sees_state(), plan, origin, actor })
+        Ok(ReactionExecutor { sees_state: plan.sees_state(), plan, origin, actor })
     }
 
     /// The key of what it does about an event.
@@ -105,14 +109,14 @@ impl Reaction {
     }
 
     /// What it does about an event; nothing, where that is none of its events.
-    pub fn effects(&self, trigger: &Record, snapshot: &Snapshot) -> Result<Option<Effects>> {
+    pub fn effects(&self, trigger: &Record, snapshot: &Snapshot) -> Result<Option<ReactionEffects>> {
         if !self.plan.pattern.matches_bytes(trigger.kind_bytes()) {
             return Ok(None);
         }
         let state = match trigger.target().filter(|_| self.sees_state) {
             Some(target) => {
                 let target = Entity::new(target.kind, target.id)?;
-                let until = Until { through: trigger.position().0, by: None };
+                let until = FoldBound { through: trigger.position().0, by: None };
                 let folded = snapshot.fold(&target, until)?;
                 folded.check(&target)?;
                 folded.state
@@ -144,23 +148,23 @@ impl Reaction {
 
 /// A schedule that is ready to run.
 #[derive(Debug)]
-pub(crate) struct Schedule {
-    pub plan: plan::reaction::Schedule,
+pub(crate) struct ScheduleExecutor {
+    pub plan: plan::reaction::SchedulePlan,
     /// Where the definition is that it began with.
     pub origin: Position,
     actor: Entity,
 }
 
-impl Schedule {
-    pub fn new(text: &str, origin: Position) -> Result<Schedule> {
+impl ScheduleExecutor {
+    pub fn new(text: &str, origin: Position) -> Result<ScheduleExecutor> {
         let plan = plan::schedule_definition(text)?;
         let actor = Entity::new("Schedule", &plan.name)?;
-        Ok(Schedule { plan, origin, actor })
+        Ok(ScheduleExecutor { plan, origin, actor })
     }
 
     /// When it runs. The definition was recorded at this instant.
-    pub fn rhythm(&self, defined: Timestamp) -> Rhythm {
-        Rhythm::new(self.plan.every, self.plan.offset, defined)
+    pub fn rhythm(&self, defined: Timestamp) -> Recurrence {
+        Recurrence::new(self.plan.every, self.plan.offset, defined)
     }
 
     /// The key of what it does at an instant.
@@ -169,7 +173,7 @@ impl Schedule {
     }
 
     /// What it does at an instant. Nothing is its cause: each run begins a chain of its own.
-    pub fn effects(&self, instant: Timestamp, snapshot: &Snapshot) -> Result<Effects> {
+    pub fn effects(&self, instant: Timestamp, snapshot: &Snapshot) -> Result<ReactionEffects> {
         let limits = snapshot.limits();
         let scope = Scope::writing(instant, &limits);
         let doing = Doing { scope: &scope, now: instant, actor: &self.actor, cause: None, snapshot };
@@ -187,8 +191,9 @@ struct Doing<'a, 'v> {
 }
 
 impl<'v> Doing<'_, 'v> {
-    fn group(&self, deeds: &'v [Deed], key: String) -> Result<Effects> {
-        let mut group = Group { key: Some(key), content: Some(ANY_CONTENT), ..Group::default() };
+    fn group(&self, deeds: &'v [Deed], key: String) -> Result<ReactionEffects> {
+        let mut group =
+            AppendRequest { key: Some(key), content: Some(ANY_CONTENT), ..AppendRequest::default() };
         let mut ids = IdSource::default();
         for deed in deeds {
             let made = match &deed.what {
@@ -239,12 +244,17 @@ impl<'v> Doing<'_, 'v> {
         Ok(event)
     }
 
-    fn perform(&self, deed: &'v Deed, verb: &str, on: &'v Owned) -> std::result::Result<Perform, String> {
-        let document = |node: &'v Option<plan::expr::Node>, what: &str| {
+    fn perform(
+        &self,
+        deed: &'v Deed,
+        verb: &str,
+        on: &'v Owned,
+    ) -> std::result::Result<PerformRequest, String> {
+        let document = |node: &'v Option<plan::expr::BoundExpr>, what: &str| {
             let object = node.as_ref().map(|node| made::object(self.scope, node, what)).transpose()?;
             Document::from_object(&object.unwrap_or_else(Object::new)).map_err(|error| error.to_string())
         };
-        Ok(Perform {
+        Ok(PerformRequest {
             data: document(&deed.data, "data")?,
             metadata: document(&deed.metadata, "META")?,
             actor: Some(self.actor(deed)?),
@@ -252,7 +262,7 @@ impl<'v> Doing<'_, 'v> {
             cause: self.cause.clone(),
             expect: deed.expect.iter().cloned().collect(),
             rule: self.snapshot.added_verb(verb),
-            ..Perform::new(verb, made::entity(self.scope, on)?)
+            ..PerformRequest::new(verb, made::entity(self.scope, on)?)
         })
     }
 
@@ -265,8 +275,8 @@ impl<'v> Doing<'_, 'v> {
 
     fn occurred(&self, deed: &Deed) -> Option<Timestamp> {
         match deed.at? {
-            When::Time(time) => Some(time),
-            When::Ago(ago) => Some(self.now.saturating_sub(ago)),
+            OccurredAt::Time(time) => Some(time),
+            OccurredAt::Ago(ago) => Some(self.now.saturating_sub(ago)),
         }
     }
 }

@@ -12,20 +12,20 @@ const MONDAY: i128 = 4 * 86_400_000;
 
 /// Instants that are one period apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rhythm {
+pub(crate) struct Recurrence {
     /// One of them.
     begin: i128,
     every: i128,
 }
 
-impl Rhythm {
+impl Recurrence {
     /// Every so long, so long after the begin of each period; or from the definition on.
-    pub fn new(every: Duration, offset: Option<Duration>, defined: Timestamp) -> Rhythm {
+    pub fn new(every: Duration, offset: Option<Duration>, defined: Timestamp) -> Recurrence {
         let begin = match offset {
             Some(offset) => MONDAY + millis(offset),
             None => i128::from(defined.as_millis()),
         };
-        Rhythm { begin, every: millis(every).max(1) }
+        Recurrence { begin, every: millis(every).max(1) }
     }
 
     /// The last instant up to this one, which may be it.
@@ -73,22 +73,22 @@ mod tests {
 
     #[test]
     fn days_begin_at_midnight_and_weeks_with_a_monday() {
-        let nightly = Rhythm::new(DAY, Some(Duration::from_secs(7200)), at("2024-06-01T12:34:56Z"));
+        let nightly = Recurrence::new(DAY, Some(Duration::from_secs(7200)), at("2024-06-01T12:34:56Z"));
         assert_eq!(nightly.next(at("2024-06-01T12:34:56Z")), at("2024-06-02T02:00:00Z"));
         assert_eq!(nightly.next(at("2024-06-02T02:00:00Z")), at("2024-06-03T02:00:00Z"));
         assert_eq!(nightly.last(at("2024-06-02T02:00:00Z")), at("2024-06-02T02:00:00Z"));
         assert_eq!(nightly.last(at("2024-06-02T01:59:59.999999Z")), at("2024-06-01T02:00:00Z"));
         assert_eq!(nightly.between(at("2024-06-01T12:00:00Z"), at("2024-06-04T02:00:00Z")), 3);
-        let weekly = Rhythm::new(DAY * 7, Some(Duration::from_secs(7200)), at("2024-06-01"));
+        let weekly = Recurrence::new(DAY * 7, Some(Duration::from_secs(7200)), at("2024-06-01"));
         // A Monday.
         assert_eq!(weekly.next(at("2024-06-01")), at("2024-06-03T02:00:00Z"));
-        let hourly = Rhythm::new(DAY / 24, Some(Duration::from_secs(900)), at("2024-06-01"));
+        let hourly = Recurrence::new(DAY / 24, Some(Duration::from_secs(900)), at("2024-06-01"));
         assert_eq!(hourly.next(at("2024-06-01T05:15:00Z")), at("2024-06-01T06:15:00Z"));
     }
 
     #[test]
     fn without_a_time_it_goes_from_the_definition_on() {
-        let rhythm = Rhythm::new(DAY, None, at("2024-06-01T12:34:56.789Z"));
+        let rhythm = Recurrence::new(DAY, None, at("2024-06-01T12:34:56.789Z"));
         assert_eq!(rhythm.next(at("2024-06-01T12:34:56.789Z")), at("2024-06-02T12:34:56.789Z"));
         assert_eq!(rhythm.between(at("2024-06-01T12:34:56.789Z"), at("2024-06-02T12:34:56.788Z")), 0);
     }
@@ -98,7 +98,7 @@ mod tests {
         fn instants_tile_time(every in 1u64..10_000_000, offset in proptest::option::of(0u64..10_000_000), at in -1_000_000_000i64..1_000_000_000) {
             let now = Timestamp::from_millis(at);
             let offset = offset.map(|offset| Duration::from_millis(offset % every));
-            let rhythm = Rhythm::new(Duration::from_millis(every), offset, Timestamp::from_millis(12_345));
+            let rhythm = Recurrence::new(Duration::from_millis(every), offset, Timestamp::from_millis(12_345));
             let (last, next) = (rhythm.last(now), rhythm.next(now));
             prop_assert!(last <= now && now < next);
             prop_assert_eq!(next.as_millis() - last.as_millis(), i64::try_from(every).unwrap());

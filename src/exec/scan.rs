@@ -7,16 +7,19 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::budget::Budget;
-use super::cursor::Cursor;
-use super::zones::Zones;
+use super::cursor::PositionCursor;
+use super::zones::ZoneMap;
 use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::event::record::{Names, Record};
+use crate::event::record::{NameCache, Record};
 use crate::pattern::Pattern;
-use crate::plan::{Access, By, Events, Predicate, Question, Subscription, Take, Window, choose, indexed};
-use crate::store::snapshot::{Direction, LogScan, Snapshot};
+use crate::plan::{
+    AccessPath, AccessQuery, By, EventsPlan, LogWindow, Predicate, RowLimit, SubscriptionPlan, choose,
+    indexed,
+};
+use crate::store::snapshot::{LogScan, ScanDirection, Snapshot};
 
 /// How many events are found, and how many positions looked up, at a time: at first and at most.
 const FIRST_PAGE: usize = 8;
@@ -29,14 +32,14 @@ pub(super) const PAGE_BYTES: usize = 4 << 20;
 const ROWS: usize = 4096;
 
 /// The events of a plan. After an error there are no more.
-pub(crate) struct Scan {
+pub(crate) struct EventScan {
     snapshot: Snapshot,
-    feed: Feed,
+    feed: ScanSource,
     filter: Filter,
     left: u64,
     /// Found, and not pulled yet.
     page: VecDeque<Event>,
-    names: Names,
+    names: NameCache,
     size: usize,
     /// Met after what was found, and told after it.
     failed: Option<Error>,
@@ -44,21 +47,21 @@ pub(crate) struct Scan {
 }
 
 /// Stored events, before they are filtered.
-enum Feed {
+enum ScanSource {
     Log(LogScan),
     /// What is left of the log when the runs are passed over that hold nothing wanted.
     Runs {
         run: LogScan,
-        zones: Zones,
-        direction: Direction,
+        zones: ZoneMap,
+        direction: ScanDirection,
         /// What is left, both included.
         first: u64,
         last: u64,
     },
     Cursor {
-        cursor: Cursor,
-        zones: Option<Zones>,
-        direction: Direction,
+        cursor: PositionCursor,
+        zones: Option<ZoneMap>,
+        direction: ScanDirection,
         /// Next to be looked up.
         ahead: VecDeque<u64>,
         size: usize,
@@ -68,18 +71,18 @@ enum Feed {
 struct Filter {
     pattern: Option<Pattern>,
     checks: Vec<By>,
-    window: Window,
+    window: LogWindow,
     predicate: Option<Predicate>,
     limits: Limits,
 }
 
-impl Scan {
+impl EventScan {
     /// To be pulled.
-    pub fn new(snapshot: &Snapshot, events: &Events) -> Result<Scan> {
+    pub fn new(snapshot: &Snapshot, events: &EventsPlan) -> Result<EventScan> {
         match events.take {
             // Found backwards, told forwards.
-            Take::Last(n) if n <= LARGEST_PAGE as u64 => {
-                let backwards = Scan::one_way(snapshot, events, Direction::Descending, n);
+            RowLimit::Last(n) if n <= LARGEST_PAGE as u64 => {
+                let backwards = EventScan::one_way(snapshot, events, ScanDirection::Descending, n);
                 let (mut found, mut held) = (VecDeque::new(), 0);
                 for next in backwards.made(|record, bytes| {
                     let event = record.to_event(&Arc::from(bytes))?;
@@ -89,89 +92,96 @@ impl Scan {
                     found.push_front(event);
                     held += bytes;
                     if held > PAGE_BYTES && found.len() > 1 {
-                        return Scan::to_lend(snapshot, events);
+                        return EventScan::to_lend(snapshot, events);
                     }
                 }
-                Ok(Scan { page: found, left: n, ..Scan::chosen(snapshot, VecDeque::new()) })
+                Ok(EventScan { page: found, left: n, ..EventScan::chosen(snapshot, VecDeque::new()) })
             }
-            _ => Scan::to_lend(snapshot, events),
+            _ => EventScan::to_lend(snapshot, events),
         }
     }
 
-    /// To be lent: see [`each`](Scan::each).
-    pub fn to_lend(snapshot: &Snapshot, events: &Events) -> Result<Scan> {
+    /// To be lent: see [`each`](EventScan::each).
+    pub fn to_lend(snapshot: &Snapshot, events: &EventsPlan) -> Result<EventScan> {
         match events.take {
-            Take::All => Ok(Scan::one_way(snapshot, events, Direction::Ascending, u64::MAX)),
-            Take::First(n) => Ok(Scan::one_way(snapshot, events, Direction::Ascending, n)),
-            Take::Newest(n) => Ok(Scan::one_way(snapshot, events, Direction::Descending, n)),
-            Take::Last(n) => {
+            RowLimit::All => Ok(EventScan::one_way(snapshot, events, ScanDirection::Ascending, u64::MAX)),
+            RowLimit::First(n) => Ok(EventScan::one_way(snapshot, events, ScanDirection::Ascending, n)),
+            RowLimit::Newest(n) => Ok(EventScan::one_way(snapshot, events, ScanDirection::Descending, n)),
+            RowLimit::Last(n) => {
                 // Positions are kept, not events: n may be large.
                 let budget = Budget::new(snapshot, "LAST");
                 let mut found = Vec::new();
-                Scan::one_way(snapshot, events, Direction::Descending, n).each(|record| {
+                EventScan::one_way(snapshot, events, ScanDirection::Descending, n).each(|record| {
                     // Here, and once more where they are read from.
                     budget.take(2 * size_of::<u64>())?;
                     found.push(record.position().0);
                     Ok(true)
                 })?;
                 found.reverse();
-                let chosen = Events {
-                    access: Access::positions(found),
+                let chosen = EventsPlan {
+                    access: AccessPath::positions(found),
                     predicate: None,
-                    take: Take::All,
+                    take: RowLimit::All,
                     window: events.window,
                 };
-                Ok(Scan::one_way(snapshot, &chosen, Direction::Ascending, u64::MAX))
+                Ok(EventScan::one_way(snapshot, &chosen, ScanDirection::Ascending, u64::MAX))
             }
         }
     }
 
     /// The events at these positions, in whatever order they are.
-    pub fn chosen(snapshot: &Snapshot, positions: VecDeque<u64>) -> Scan {
-        let window = Window::through(u64::MAX);
-        let access = Access::positions(Vec::new());
-        let events = Events { access, predicate: None, take: Take::All, window };
-        let mut scan = Scan::one_way(snapshot, &events, Direction::Ascending, positions.len() as u64);
-        if let Feed::Cursor { ahead, .. } = &mut scan.feed {
+    pub fn chosen(snapshot: &Snapshot, positions: VecDeque<u64>) -> EventScan {
+        let window = LogWindow::through(u64::MAX);
+        let access = AccessPath::positions(Vec::new());
+        let events = EventsPlan { access, predicate: None, take: RowLimit::All, window };
+        let mut scan =
+            EventScan::one_way(snapshot, &events, ScanDirection::Ascending, positions.len() as u64);
+        if let ScanSource::Cursor { ahead, .. } = &mut scan.feed {
             *ahead = positions;
         }
         scan
     }
 
     /// What a subscription wants of the past, after a position.
-    pub fn past(snapshot: &Snapshot, subscription: &Subscription, after: Position) -> Result<Scan> {
-        let question = Question {
+    pub fn past(snapshot: &Snapshot, subscription: &SubscriptionPlan, after: Position) -> Result<EventScan> {
+        let question = AccessQuery {
             pattern: Some(subscription.pattern.clone()),
             by: subscription.tags.clone(),
             predicate: subscription.predicate.clone(),
-            window: Window { after: after.0, ..Window::through(snapshot.head().0) },
-            take: Take::All,
+            window: LogWindow { after: after.0, ..LogWindow::through(snapshot.head().0) },
+            take: RowLimit::All,
             indexed: subscription.predicate.as_ref().map_or_else(Vec::new, |_| indexed(snapshot)),
         };
-        Scan::new(snapshot, &choose(snapshot, question)?)
+        EventScan::new(snapshot, &choose(snapshot, question)?)
     }
 
     /// Those of a plan in a part of its window, oldest first.
-    pub fn within(snapshot: &Snapshot, events: &Events, window: Window) -> Scan {
-        Scan::of(snapshot, events, window, Direction::Ascending, u64::MAX)
+    pub fn within(snapshot: &Snapshot, events: &EventsPlan, window: LogWindow) -> EventScan {
+        EventScan::of(snapshot, events, window, ScanDirection::Ascending, u64::MAX)
     }
 
-    fn one_way(snapshot: &Snapshot, events: &Events, direction: Direction, left: u64) -> Scan {
-        Scan::of(snapshot, events, events.window, direction, left)
+    fn one_way(snapshot: &Snapshot, events: &EventsPlan, direction: ScanDirection, left: u64) -> EventScan {
+        EventScan::of(snapshot, events, events.window, direction, left)
     }
 
-    fn of(snapshot: &Snapshot, events: &Events, window: Window, direction: Direction, left: u64) -> Scan {
+    fn of(
+        snapshot: &Snapshot,
+        events: &EventsPlan,
+        window: LogWindow,
+        direction: ScanDirection,
+        left: u64,
+    ) -> EventScan {
         let access = &events.access;
         let (first, last) = (window.after.saturating_add(1), window.through);
-        let zones = Zones::new(snapshot, access.times, direction);
-        let feed = match (Cursor::new(snapshot, &access.source, first, last, direction), zones) {
-            (None, None) => Feed::Log(snapshot.log(first, last, direction)),
+        let zones = ZoneMap::new(snapshot, access.times, direction);
+        let feed = match (PositionCursor::new(snapshot, &access.source, first, last, direction), zones) {
+            (None, None) => ScanSource::Log(snapshot.log(first, last, direction)),
             (None, Some(zones)) => {
                 let (first, last) = (first.max(1), last.min(snapshot.head().0));
-                Feed::Runs { run: snapshot.log(1, 0, direction), zones, direction, first, last }
+                ScanSource::Runs { run: snapshot.log(1, 0, direction), zones, direction, first, last }
             }
             (Some(cursor), zones) => {
-                Feed::Cursor { cursor, zones, direction, ahead: VecDeque::new(), size: FIRST_PAGE }
+                ScanSource::Cursor { cursor, zones, direction, ahead: VecDeque::new(), size: FIRST_PAGE }
             }
         };
         let filter = Filter {
@@ -182,13 +192,13 @@ impl Scan {
             limits: snapshot.query_limits(),
         };
         let (snapshot, page) = (snapshot.clone(), VecDeque::new());
-        Scan {
+        EventScan {
             snapshot,
             feed,
             filter,
             left,
             page,
-            names: Names::default(),
+            names: NameCache::default(),
             size: FIRST_PAGE,
             failed: None,
             done: left == 0,
@@ -197,7 +207,7 @@ impl Scan {
 
     /// Lends each event that is left until it is told to stop.
     pub fn each(&mut self, mut take: impl FnMut(&Record) -> Result<bool>) -> Result<()> {
-        let Scan { snapshot, feed, filter, left, done, .. } = self;
+        let EventScan { snapshot, feed, filter, left, done, .. } = self;
         while !*done {
             let more = feed.lend(snapshot, |position, bytes| {
                 let record = Record::open(Position(position), bytes)?;
@@ -221,7 +231,7 @@ impl Scan {
         found: &mut VecDeque<T>,
         mut make: impl FnMut(&Record, &[u8]) -> Result<(T, usize)>,
     ) -> Result<()> {
-        let Scan { snapshot, feed, filter, done, .. } = self;
+        let EventScan { snapshot, feed, filter, done, .. } = self;
         let mut held = 0;
         while found.len() < wanted && held < PAGE_BYTES && !*done {
             let before = found.len();
@@ -281,23 +291,23 @@ impl Scan {
     }
 
     /// What is made of each event that is left, as it is pulled, and how many bytes are held for it until then.
-    pub fn made<T, M: FnMut(&Record, &[u8]) -> Result<(T, usize)>>(self, make: M) -> Made<T, M> {
-        Made { scan: self, make, page: VecDeque::new() }
+    pub fn made<T, M: FnMut(&Record, &[u8]) -> Result<(T, usize)>>(self, make: M) -> MappedScan<T, M> {
+        MappedScan { scan: self, make, page: VecDeque::new() }
     }
 }
 
 /// What is made of the events of a scan. After an error there is no more.
-pub(crate) struct Made<T, M> {
-    scan: Scan,
+pub(crate) struct MappedScan<T, M> {
+    scan: EventScan,
     make: M,
     page: VecDeque<T>,
 }
 
-impl<T, M: FnMut(&Record, &[u8]) -> Result<(T, usize)>> Iterator for Made<T, M> {
+impl<T, M: FnMut(&Record, &[u8]) -> Result<(T, usize)>> Iterator for MappedScan<T, M> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
-        let Made { scan, make, page } = self;
+        let MappedScan { scan, make, page } = self;
         if page.is_empty() && !scan.done {
             let wanted = scan.next_page();
             if let Err(error) = scan.find(wanted, page, make) {
@@ -311,7 +321,7 @@ impl<T, M: FnMut(&Record, &[u8]) -> Result<(T, usize)>> Iterator for Made<T, M> 
     }
 }
 
-impl Iterator for Scan {
+impl Iterator for EventScan {
     type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Result<Event>> {
@@ -355,7 +365,7 @@ fn passes(checks: &[By], predicate: Option<&Predicate>, event: &Record, limits: 
     }
 }
 
-impl Subscription {
+impl SubscriptionPlan {
     /// Whether an event is one of those it delivers, wherever it stands.
     pub fn wants(&self, event: &Record, limits: &Limits) -> Result<bool> {
         Ok(self.pattern.matches_bytes(event.kind_bytes())
@@ -363,12 +373,12 @@ impl Subscription {
     }
 }
 
-impl Feed {
+impl ScanSource {
     /// Lends rows within one view, until it is told to stop or the view has been held long enough; whether there may be more.
     fn lend(&mut self, snapshot: &Snapshot, mut row: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<bool> {
         match self {
-            Feed::Log(scan) => scan.lend(ROWS, row),
-            Feed::Runs { run, zones, direction, first, last } => {
+            ScanSource::Log(scan) => scan.lend(ROWS, row),
+            ScanSource::Runs { run, zones, direction, first, last } => {
                 if run.lend(ROWS, row)? {
                     return Ok(true);
                 }
@@ -376,18 +386,18 @@ impl Feed {
                     return Ok(false);
                 }
                 let (begin, end) = match direction {
-                    Direction::Ascending => zones.stretch(*first)?,
-                    Direction::Descending => zones.stretch(*last)?,
+                    ScanDirection::Ascending => zones.stretch(*first)?,
+                    ScanDirection::Descending => zones.stretch(*last)?,
                 };
                 let (begin, end) = (begin.max(*first), end.min(*last));
                 *run = snapshot.log(begin, end, *direction);
                 match direction {
-                    Direction::Ascending => *first = end.saturating_add(1),
-                    Direction::Descending => *last = begin.saturating_sub(1),
+                    ScanDirection::Ascending => *first = end.saturating_add(1),
+                    ScanDirection::Descending => *last = begin.saturating_sub(1),
                 }
                 Ok(begin <= end)
             }
-            Feed::Cursor { cursor, zones, direction, ahead, size } => {
+            ScanSource::Cursor { cursor, zones, direction, ahead, size } => {
                 while ahead.len() < *size
                     && let Some(position) = cursor.peek(*direction)?
                 {
@@ -419,7 +429,7 @@ mod tests {
     use super::*;
     use crate::event::NewEvent;
     use crate::store::disk::memory::MemoryDisk;
-    use crate::store::group::Group;
+    use crate::store::group::AppendRequest;
     use crate::store::{Options, Store};
 
     #[test]
@@ -428,12 +438,17 @@ mod tests {
         let store = Store::create(std::path::Path::new("/shop.bygone"), options).unwrap();
         for _ in 0..12 {
             let event = NewEvent::new("Note.taken").member("text", "a".repeat(1 << 20));
-            store.append(Group { events: vec![event], ..Group::default() }).unwrap();
+            store.append(AppendRequest { events: vec![event], ..AppendRequest::default() }).unwrap();
         }
         let snapshot = store.snapshot();
-        for take in [Take::All, Take::Last(12)] {
-            let events = Events { access: Access::log(), window: Window::through(12), predicate: None, take };
-            let mut scan = Scan::new(&snapshot, &events).unwrap();
+        for take in [RowLimit::All, RowLimit::Last(12)] {
+            let events = EventsPlan {
+                access: AccessPath::log(),
+                window: LogWindow::through(12),
+                predicate: None,
+                take,
+            };
+            let mut scan = EventScan::new(&snapshot, &events).unwrap();
             let (mut found, mut most) = (Vec::new(), 0);
             while let Some(event) = scan.next() {
                 found.push(event.unwrap().position.0);

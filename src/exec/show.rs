@@ -4,8 +4,8 @@ use super::answer::Row;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::check;
-use crate::store::cursor::Follower;
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::cursor::CursorOwner;
+use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::term::Term;
 use crate::value::{Object, Value};
 
@@ -23,7 +23,7 @@ pub(super) fn types(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<R
 
 pub(super) fn one_type(snapshot: &Snapshot, kind: &str, term: Term) -> Result<Row> {
     let (mut count, mut first, mut last) = (0u64, None, None);
-    for position in snapshot.list(term, 1, u64::MAX, Direction::Ascending) {
+    for position in snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending) {
         let position = position?;
         count += 1;
         first = first.or(Some(position));
@@ -46,7 +46,7 @@ pub(super) fn subscriptions(snapshot: &Snapshot) -> impl Iterator<Item = Result<
     let head = snapshot.now().head().0;
     let mut rows = Vec::new();
     for (follower, cursor) in snapshot.cursors() {
-        let Follower::Subscription(name) = &follower else { continue };
+        let CursorOwner::Subscription(name) = &follower else { continue };
         rows.push(cursor.map(|cursor| {
             fields([
                 ("name", name.as_str().into()),

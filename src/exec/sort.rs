@@ -10,15 +10,15 @@ use std::sync::Arc;
 use super::answer::Row;
 use super::budget::{Budget, ENTRY};
 use super::eval::Scope;
-use super::gather::{Gather, gather_all};
+use super::gather::{ParallelScan, gather_all};
 use super::project::row;
-use super::scan::Scan;
+use super::scan::EventScan;
 use crate::allowance::Limits;
 use crate::error::Result;
 use crate::event::record::Record;
-use crate::plan::Events;
+use crate::plan::EventsPlan;
 use crate::plan::order::write_key;
-use crate::plan::shape::{Column, SortKey};
+use crate::plan::shape::{OutputColumn, SortKey};
 use crate::store::snapshot::Snapshot;
 
 /// Appends what a row is sorted by.
@@ -44,7 +44,7 @@ pub(super) struct Sorting<'p> {
 }
 
 /// The best of some events.
-pub(super) struct Best<T> {
+pub(super) struct TopK<T> {
     /// With a limit: the worst on top.
     heap: BinaryHeap<(Box<[u8]>, T)>,
     /// Without one a heap would only be in the way.
@@ -53,18 +53,18 @@ pub(super) struct Best<T> {
     key: Vec<u8>,
 }
 
-impl Gather for Sorting<'_> {
-    type Part = Best<u64>;
+impl ParallelScan for Sorting<'_> {
+    type Part = TopK<u64>;
 
-    fn begin(&self) -> Best<u64> {
-        Best::default()
+    fn begin(&self) -> TopK<u64> {
+        TopK::default()
     }
 
-    fn take(&self, best: &mut Best<u64>, record: &Record) -> Result<()> {
+    fn take(&self, best: &mut TopK<u64>, record: &Record) -> Result<()> {
         self.offer(best, &Scope::of(record, &self.limits), 0, || record.position().0)
     }
 
-    fn join(&self, whole: &mut Best<u64>, later: Best<u64>) -> Result<()> {
+    fn join(&self, whole: &mut TopK<u64>, later: TopK<u64>) -> Result<()> {
         whole.all.extend(later.all);
         for (key, position) in later.heap.into_sorted_vec() {
             if self.makes_room(whole, &key) {
@@ -85,7 +85,7 @@ impl<'p> Sorting<'p> {
     /// Keeps what stands for a row, of so many bytes beside itself, if it is among the best so far.
     pub fn offer<'s, T: Ord>(
         &'s self,
-        best: &mut Best<T>,
+        best: &mut TopK<T>,
         scope: &Scope<'s>,
         bytes: usize,
         row: impl FnOnce() -> T,
@@ -103,7 +103,7 @@ impl<'p> Sorting<'p> {
     }
 
     /// Whether a key is among the best; what it displaces is let go of. What comes later is behind its equals.
-    fn makes_room<T: Ord>(&self, best: &mut Best<T>, key: &[u8]) -> bool {
+    fn makes_room<T: Ord>(&self, best: &mut TopK<T>, key: &[u8]) -> bool {
         if best.heap.len() < self.most {
             return true;
         }
@@ -118,13 +118,13 @@ impl<'p> Sorting<'p> {
     }
 }
 
-impl<T: Ord> Default for Best<T> {
-    fn default() -> Best<T> {
-        Best { heap: BinaryHeap::new(), all: Vec::new(), key: Vec::new() }
+impl<T: Ord> Default for TopK<T> {
+    fn default() -> TopK<T> {
+        TopK { heap: BinaryHeap::new(), all: Vec::new(), key: Vec::new() }
     }
 }
 
-impl<T: Ord> Best<T> {
+impl<T: Ord> TopK<T> {
     /// The positions, the best first.
     pub fn chosen(mut self) -> VecDeque<T> {
         self.all.extend(self.heap);
@@ -136,18 +136,18 @@ impl<T: Ord> Best<T> {
 /// The events in order, whole or as rows.
 pub(super) fn rows(
     snapshot: &Snapshot,
-    events: &Events,
+    events: &EventsPlan,
     order: &[SortKey],
     limit: Option<u64>,
-    columns: Option<Vec<Column>>,
+    columns: Option<Vec<OutputColumn>>,
 ) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
     let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let best = match most {
-        0 => Best::default(),
+        0 => TopK::default(),
         _ => gather_all(snapshot, events, &Sorting::new(snapshot, order, most))?,
     };
     let limits = snapshot.query_limits();
-    let sorted = Scan::chosen(snapshot, best.chosen());
+    let sorted = EventScan::chosen(snapshot, best.chosen());
     Ok(sorted.made(move |record, bytes| {
         let row = match &columns {
             Some(columns) => row(&Scope::of(record, &limits), columns)?,

@@ -13,8 +13,8 @@ use super::answer::{QueryResult, Row};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event};
-use crate::plan::Trace;
-use crate::store::snapshot::{Direction, List, Snapshot};
+use crate::plan::TracePlan;
+use crate::store::snapshot::{PostingList, ScanDirection, Snapshot};
 use crate::store::term::Term;
 
 /// An event of a chain of causes. Serializes as the event with a `"depth"`.
@@ -55,7 +55,7 @@ impl Serialize for TraceEntry {
 }
 
 /// `TRACE`.
-pub(super) fn answer(snapshot: &Snapshot, plan: &Trace) -> Result<QueryResult> {
+pub(super) fn answer(snapshot: &Snapshot, plan: &TracePlan) -> Result<QueryResult> {
     let event = event(snapshot, plan.event.0)?;
     // From the event up: they are told from the root down.
     let mut above = Vec::new();
@@ -72,7 +72,7 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &Trace) -> Result<QueryResult> {
         above.push(cause.0);
         of = (cause, self::event(snapshot, cause.0)?.cause);
     }
-    let effects = plan.effects.then(|| Effects::of(snapshot, plan.event)).transpose()?;
+    let effects = plan.effects.then(|| EffectIter::of(snapshot, plan.event)).transpose()?;
     let snapshot = snapshot.clone();
     let causes = above.into_iter().enumerate().rev().map(move |(above, position)| {
         Ok(TraceEntry { event: self::event(&snapshot, position)?, depth: -(above as i64) - 1, last: true })
@@ -93,15 +93,15 @@ fn event(snapshot: &Snapshot, position: u64) -> Result<Event> {
 }
 
 /// The effects of an event, and theirs, each before its own.
-struct Effects {
+struct EffectIter {
     snapshot: Snapshot,
     /// The lists on the way down that have something left: at which depth, and of whose effects.
-    lists: Vec<(i64, u64, Peekable<List>)>,
+    lists: Vec<(i64, u64, Peekable<PostingList>)>,
 }
 
-impl Effects {
-    fn of(snapshot: &Snapshot, event: Position) -> Result<Effects> {
-        let mut effects = Effects { snapshot: snapshot.clone(), lists: Vec::new() };
+impl EffectIter {
+    fn of(snapshot: &Snapshot, event: Position) -> Result<EffectIter> {
+        let mut effects = EffectIter { snapshot: snapshot.clone(), lists: Vec::new() };
         effects.descend(event.0, 1)?;
         Ok(effects)
     }
@@ -109,7 +109,7 @@ impl Effects {
     /// Goes on to the effects of an event.
     fn descend(&mut self, position: u64, depth: i64) -> Result<()> {
         let term = Term::cause(&Cause::Event(Position(position)))?;
-        let mut list = self.snapshot.list(term, 1, u64::MAX, Direction::Ascending).peekable();
+        let mut list = self.snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending).peekable();
         if list.peek().is_some() {
             self.lists.push((depth, position, list));
         }
@@ -135,7 +135,7 @@ impl Effects {
     }
 }
 
-impl Iterator for Effects {
+impl Iterator for EffectIter {
     type Item = Result<TraceEntry>;
 
     fn next(&mut self) -> Option<Result<TraceEntry>> {

@@ -4,32 +4,32 @@
 
 use std::sync::Arc;
 
-use super::eval::{Scope, Seen};
+use super::eval::{Scope, VerbInput};
 use super::made;
-use crate::entity::{Entity, EventType, Name};
+use crate::entity::{Entity, EventType, NameText};
 use crate::error::{Result, shorten};
 use crate::event::NewEvent;
 use crate::plan;
-use crate::plan::expr::Node;
+use crate::plan::expr::BoundExpr;
 use crate::plan::field::{ACTOR_STATE, Field, STATE};
-use crate::plan::verb::{Case, Condition, Emission, Require, Verb};
-use crate::store::verb::{Moment, Perform, Rule};
+use crate::plan::verb::{BoundCondition, Emission, Requirement, VerbCase, VerbPlan};
+use crate::store::verb::{CommitContext, PerformRequest, VerbHandler};
 use crate::value::{Object, Value};
 
 /// What works out the definition of a verb: its name, and what it does.
-pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn Rule>)> {
-    let defined = Defined::of(text)?;
+pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn VerbHandler>)> {
+    let defined = DefinedVerbHandler::of(text)?;
     Ok((defined.verb.name.clone(), Arc::new(defined)))
 }
 
 /// The rule that a definition says.
 #[derive(Debug)]
-pub(super) struct Defined {
-    pub verb: Verb,
+pub(super) struct DefinedVerbHandler {
+    pub verb: VerbPlan,
     sees_actor: bool,
 }
 
-impl Rule for Defined {
+impl VerbHandler for DefinedVerbHandler {
     fn kind(&self) -> &str {
         &self.verb.kind
     }
@@ -42,9 +42,9 @@ impl Rule for Defined {
         self.verb.types().into_iter().cloned().collect()
     }
 
-    fn decide(&self, asked: &Perform, moment: &mut dyn Moment) -> Result<Vec<NewEvent>> {
+    fn decide(&self, asked: &PerformRequest, moment: &mut dyn CommitContext) -> Result<Vec<NewEvent>> {
         let mut lines = Vec::new();
-        let mut told: Told = if moment.is_told() { Some(&mut lines) } else { None };
+        let mut told: DecisionTrace = if moment.is_told() { Some(&mut lines) } else { None };
         let made = self.weigh(asked, moment, &mut told);
         if moment.is_told() {
             moment.tell(lines)?;
@@ -54,22 +54,27 @@ impl Rule for Defined {
 }
 
 /// What is told of a decision, a line for each condition, where somebody asks.
-type Told<'t> = Option<&'t mut Vec<String>>;
+type DecisionTrace<'t> = Option<&'t mut Vec<String>>;
 
-impl Defined {
-    pub fn of(text: &str) -> Result<Defined> {
+impl DefinedVerbHandler {
+    pub fn of(text: &str) -> Result<DefinedVerbHandler> {
         let verb = plan::verb_definition(text)?;
-        Ok(Defined { sees_actor: verb.sees_actor(), verb })
+        Ok(DefinedVerbHandler { sees_actor: verb.sees_actor(), verb })
     }
 
     /// The events that performing it makes; and what was asked on the way.
-    fn weigh(&self, asked: &Perform, moment: &mut dyn Moment, told: &mut Told<'_>) -> Result<Vec<NewEvent>> {
+    fn weigh(
+        &self,
+        asked: &PerformRequest,
+        moment: &mut dyn CommitContext,
+        told: &mut DecisionTrace<'_>,
+    ) -> Result<Vec<NewEvent>> {
         self.check_actor(asked)?;
         let now = moment.now();
         let before = moment.folded(&asked.entity)?;
         let actor = asked.actor.as_ref().filter(|_| self.sees_actor);
         let actor = actor.map(|actor| moment.folded(actor)).transpose()?;
-        let seen = Seen {
+        let seen = VerbInput {
             data: asked.data.raw(),
             metadata: asked.metadata.raw(),
             target: (&asked.entity).into(),
@@ -79,7 +84,7 @@ impl Defined {
         };
         let limits = moment.limits();
         let scope = Scope::deciding(&seen, &before.state, now, &limits);
-        let deciding = Deciding {
+        let deciding = Decision {
             asked,
             scope: &scope,
             has_state: before.state != Value::Null,
@@ -92,24 +97,30 @@ impl Defined {
     }
 
     /// Who may act.
-    fn check_actor(&self, asked: &Perform) -> Result<()> {
+    fn check_actor(&self, asked: &PerformRequest) -> Result<()> {
         asked.check_actor(&self.verb.actors).map_err(|why| {
-            let listed: Vec<String> = self.verb.actors.iter().map(|kind| Name(kind).to_string()).collect();
+            let listed: Vec<String> =
+                self.verb.actors.iter().map(|kind| NameText(kind).to_string()).collect();
             asked.refused(why, Some(format!("BY {}", listed.join(", "))), Vec::new())
         })
     }
 }
 
 /// A decision under way.
-struct Deciding<'a, 'v> {
-    asked: &'a Perform,
+struct Decision<'a, 'v> {
+    asked: &'a PerformRequest,
     scope: &'a Scope<'v>,
     has_state: bool,
     has_actor_state: bool,
 }
 
-impl<'v> Deciding<'_, 'v> {
-    fn holds(&self, condition: &'v Condition, clause: &str, told: &mut Told<'_>) -> Result<bool> {
+impl<'v> Decision<'_, 'v> {
+    fn holds(
+        &self,
+        condition: &'v BoundCondition,
+        clause: &str,
+        told: &mut DecisionTrace<'_>,
+    ) -> Result<bool> {
         let holds = self.scope.holds(&condition.node)?;
         if let Some(lines) = told {
             let mut line =
@@ -124,8 +135,8 @@ impl<'v> Deciding<'_, 'v> {
     }
 
     /// What is required.
-    fn require(&self, requires: &'v [Require], told: &mut Told<'_>) -> Result<()> {
-        for Require { condition, otherwise } in requires {
+    fn require(&self, requires: &'v [Requirement], told: &mut DecisionTrace<'_>) -> Result<()> {
+        for Requirement { condition, otherwise } in requires {
             if !self.holds(condition, "REQUIRE", told)? {
                 let why = otherwise.as_ref().unwrap_or(&condition.text).clone();
                 let values = self.values(&condition.names)?;
@@ -136,7 +147,7 @@ impl<'v> Deciding<'_, 'v> {
     }
 
     /// The first case that holds.
-    fn choose(&self, cases: &'v [Case], told: &mut Told<'_>) -> Result<&'v Case> {
+    fn choose(&self, cases: &'v [VerbCase], told: &mut DecisionTrace<'_>) -> Result<&'v VerbCase> {
         for case in cases {
             let holds = match &case.when {
                 Some(when) => self.holds(when, "WHEN", told)?,
@@ -146,7 +157,7 @@ impl<'v> Deciding<'_, 'v> {
                 return Ok(case);
             }
         }
-        let whens: Vec<&Condition> = cases.iter().filter_map(|case| case.when.as_ref()).collect();
+        let whens: Vec<&BoundCondition> = cases.iter().filter_map(|case| case.when.as_ref()).collect();
         let (mut values, mut texts) = (Vec::new(), Vec::new());
         for when in whens {
             texts.push(format!("WHEN {}", when.text));
@@ -161,16 +172,16 @@ impl<'v> Deciding<'_, 'v> {
     }
 
     /// What names stand for. Where there is nothing on the way to one, that is told.
-    fn values(&self, names: &'v [Node]) -> Result<Vec<(String, Value)>> {
+    fn values(&self, names: &'v [BoundExpr]) -> Result<Vec<(String, Value)>> {
         let mut values: Vec<(String, Value)> = Vec::new();
         for node in names {
             let name = match node {
-                Node::Field(Field::State(_)) if !self.has_state => STATE.to_owned(),
-                Node::Field(Field::Actor(_) | Field::ActorState(_)) if self.asked.actor.is_none() => {
+                BoundExpr::Field(Field::State(_)) if !self.has_state => STATE.to_owned(),
+                BoundExpr::Field(Field::Actor(_) | Field::ActorState(_)) if self.asked.actor.is_none() => {
                     "actor".to_owned()
                 }
-                Node::Field(Field::ActorState(_)) if !self.has_actor_state => ACTOR_STATE.to_owned(),
-                Node::Field(field) => field.to_string(),
+                BoundExpr::Field(Field::ActorState(_)) if !self.has_actor_state => ACTOR_STATE.to_owned(),
+                BoundExpr::Field(field) => field.to_string(),
                 _ => "NOW".to_owned(),
             };
             if values.iter().all(|(known, _)| *known != name) {

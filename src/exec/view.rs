@@ -17,10 +17,10 @@ use encoded::{decode, encode};
 use read::Memory;
 pub(crate) use read::{Changing, changing};
 pub(super) use read::{answer, columns, percent, progress, show};
-use remembered::Remembered;
+use remembered::ViewCache;
 
 use super::budget::Budget;
-use super::eval::{Found, Scope};
+use super::eval::{CandidateEntity, Scope};
 use super::group::Grouping;
 use crate::allowance::{Limits, Unmade};
 use crate::entity::EntityStr;
@@ -28,42 +28,44 @@ use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::plan;
 use crate::plan::Predicate;
-use crate::plan::shape::Group;
-use crate::plan::view::{Of, Rows, Selected, View};
+use crate::plan::shape::GroupPlan;
+use crate::plan::view::{Selected, ViewPlan, ViewRows, ViewSource};
 use crate::store::catalog::Derive;
-use crate::store::kept::Kept;
-use crate::store::term::Key;
-use crate::store::view::{self, Groups, Keeps, Part};
+use crate::store::kept::StoredState;
+use crate::store::term::IndexKey;
+use crate::store::view::{self, GroupDelta, Keeps, ViewGroups};
 
 /// What works out the definition of a view: its name, and what it makes of the log.
-pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn view::View>)> {
+pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn view::ViewMaterializer>)> {
     let view = plan::view_definition(text)?;
     Ok((
         view.name.clone(),
-        Arc::new(Defined { view, memory: Remembered::default(), large: AtomicBool::new(false) }),
+        Arc::new(ViewQuery { view, memory: ViewCache::default(), large: AtomicBool::new(false) }),
     ))
 }
 
 /// What a definition says, and what is remembered of its groups.
-pub(super) struct Defined {
-    view: View,
-    memory: Remembered<Memory>,
+pub(super) struct ViewQuery {
+    view: ViewPlan,
+    memory: ViewCache<Memory>,
     /// More than is remembered: its groups are read as they are asked for. There are never fewer later.
     large: AtomicBool,
 }
 
-impl fmt::Debug for Defined {
+impl fmt::Debug for ViewQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Defined({:?})", self.view)
     }
 }
 
-impl view::View for Defined {
+impl view::ViewMaterializer for ViewQuery {
     fn keeps(&self) -> Keeps<'_> {
         match (&self.view.of, &self.view.shape) {
-            (Of::Events(_), Rows::Group(_)) => Keeps::Groups(self),
-            (Of::Events(events), _) => Keeps::Events(&events.pattern, Arc::new(Events(events.clone()))),
-            (Of::Entities { kind, predicate }, _) => {
+            (ViewSource::Events(_), ViewRows::Group(_)) => Keeps::Groups(self),
+            (ViewSource::Events(events), _) => {
+                Keeps::Events(&events.pattern, Arc::new(SelectedEvents(events.clone())))
+            }
+            (ViewSource::Entities { kind, predicate }, _) => {
                 let derive = Entities { kind: kind.clone(), predicate: predicate.clone() };
                 Keeps::States(kind, Arc::new(derive))
             }
@@ -71,23 +73,23 @@ impl view::View for Defined {
     }
 }
 
-impl Defined {
+impl ViewQuery {
     /// Of which events its groups are, if it has groups of events.
-    fn groups(&self) -> Option<(&Selected, &Group)> {
+    fn groups(&self) -> Option<(&Selected, &GroupPlan)> {
         match (&self.view.of, &self.view.shape) {
-            (Of::Events(events), Rows::Group(group)) => Some((events, group)),
+            (ViewSource::Events(events), ViewRows::Group(group)) => Some((events, group)),
             _ => None,
         }
     }
 }
 
-impl Groups for Defined {
+impl ViewGroups for ViewQuery {
     fn part<'e>(
         &self,
         events: &mut dyn Iterator<Item = Result<Record<'e>>>,
         limits: &Limits,
-    ) -> Result<Part> {
-        let Some((selected, group)) = self.groups() else { return Ok(Part::new()) };
+    ) -> Result<GroupDelta> {
+        let Some((selected, group)) = self.groups() else { return Ok(GroupDelta::new()) };
         let grouping = Grouping::with(group, Arc::new(Budget::of_part(limits)), limits);
         let mut part = grouping.start();
         let mut any = false;
@@ -99,7 +101,7 @@ impl Groups for Defined {
             }
         }
         if !any {
-            return Ok(Part::new());
+            return Ok(GroupDelta::new());
         }
         part.into_each().map(|(key, group)| Ok((key.into_vec(), encode(&group)?))).collect()
     }
@@ -117,10 +119,10 @@ impl Groups for Defined {
 }
 
 /// The events that are rows.
-struct Events(Selected);
+struct SelectedEvents(Selected);
 
-impl Derive for Events {
-    fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<Key>) -> Result<(), Unmade> {
+impl Derive for SelectedEvents {
+    fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<IndexKey>) -> Result<(), Unmade> {
         if self.0.admits(event, limits)? {
             found.push(plan::row_key());
         }
@@ -135,7 +137,7 @@ struct Entities {
 }
 
 impl Derive for Entities {
-    fn keys(&self, _: &Record, _: &Limits, _: &mut Vec<Key>) -> Result<(), Unmade> {
+    fn keys(&self, _: &Record, _: &Limits, _: &mut Vec<IndexKey>) -> Result<(), Unmade> {
         Ok(())
     }
 
@@ -146,11 +148,11 @@ impl Derive for Entities {
     fn keys_of_state(
         &self,
         id: &str,
-        kept: &Kept,
+        kept: &StoredState,
         limits: &Limits,
-        found: &mut Vec<Key>,
+        found: &mut Vec<IndexKey>,
     ) -> Result<(), Unmade> {
-        let entity = Found { target: EntityStr { kind: &self.kind, id }, kept };
+        let entity = CandidateEntity { target: EntityStr { kind: &self.kind, id }, kept };
         let wanted = match &self.predicate {
             _ if kept.state.is_null() => false,
             None => true,

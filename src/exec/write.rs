@@ -8,28 +8,28 @@ use super::{define, eval, program};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::document::Document;
-use crate::entity::{Entity, EventType, Id, Name, Position};
+use crate::entity::{Entity, EventType, IdText, NameText, Position};
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
 use crate::event::{EventId, NewEvent, codec};
-use crate::plan::expr::Node;
-use crate::plan::{self, Absence, Act, Append, Emit, Owner, When, Write};
-use crate::store::condition::{Checked, Condition};
-use crate::store::group::{Group, check_size, content_of};
+use crate::plan::expr::BoundExpr;
+use crate::plan::{self, AbsenceCheck, Append, AppendAction, EmitPlan, EventOwner, OccurredAt, WritePlan};
+use crate::store::condition::{Checked, CommitCondition};
+use crate::store::group::{AppendRequest, check_size, content_of};
 use crate::store::snapshot::Snapshot;
-use crate::store::verb::Perform;
+use crate::store::verb::PerformRequest;
 use crate::store::{Options, Store};
 use crate::time::Timestamp;
 use crate::value::Value;
 
 /// Carries out a write.
-pub(crate) fn write(store: &Store, plan: &Write, cancel: &Cancel) -> Result<QueryResult> {
+pub(crate) fn write(store: &Store, plan: &WritePlan, cancel: &Cancel) -> Result<QueryResult> {
     match plan {
-        Write::Append(append) => self::append(store, append, cancel),
-        Write::Define(definition) => define::define(store, definition),
-        Write::Drop(drop) => define::drop(store, drop),
-        Write::Settle(settle) => program::settle(store, settle),
-        Write::Checkpoint => store.checkpoint().map(|()| QueryResult::done()),
+        WritePlan::Append(append) => self::append(store, append, cancel),
+        WritePlan::Define(definition) => define::define(store, definition),
+        WritePlan::Drop(drop) => define::drop(store, drop),
+        WritePlan::Settle(settle) => program::settle(store, settle),
+        WritePlan::Checkpoint => store.checkpoint().map(|()| QueryResult::done()),
     }
 }
 
@@ -41,7 +41,7 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<QueryResult
         Some(ids) => ids(),
         None => ids.next(append.now),
     })?;
-    let group = Group { cancel: cancel.clone(), ..asked.group };
+    let group = AppendRequest { cancel: cancel.clone(), ..asked.group };
     let mut notices: Vec<String> = asked.made.iter().map(|made| format!("{made} is new")).collect();
     let ahead = dated_ahead(&group.events, &group.performs, append.now);
     let lone: Vec<Lone> = group.events.iter().filter_map(Lone::of).collect();
@@ -64,7 +64,7 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<QueryResult
 
 /// What a write asks for, and the entities that it makes.
 pub(super) struct Grouped {
-    pub group: Group,
+    pub group: AppendRequest,
     pub made: Vec<Entity>,
 }
 
@@ -79,16 +79,16 @@ pub(super) fn group(
     let (mut events, mut performs) = (Vec::with_capacity(append.acts.len()), Vec::new());
     for act in &append.acts {
         let emit = match act {
-            Act::Emit(emit) => emit,
-            Act::Perform(perform) => {
+            AppendAction::Emit(emit) => emit,
+            AppendAction::Perform(perform) => {
                 performs.push((events.len(), asked(perform, append.now, limits)?));
                 continue;
             }
         };
         let target = match &emit.owner {
-            Owner::Unsaid => None,
-            Owner::Entity(entity) => Some(entity.clone()),
-            Owner::New => {
+            EventOwner::Unsaid => None,
+            EventOwner::Entity(entity) => Some(entity.clone()),
+            EventOwner::New => {
                 let entity = Entity::new(emit.kind.prefix(), &next_id()?.to_string())?;
                 made.push(entity.clone());
                 Some(entity)
@@ -100,11 +100,11 @@ pub(super) fn group(
         check_size(options, held, events.len() + 1)?;
         events.push(event);
     }
-    Ok(Grouped { group: Group { performs, ..keyed(append, events, limits)? }, made })
+    Ok(Grouped { group: AppendRequest { performs, ..keyed(append, events, limits)? }, made })
 }
 
 /// That events are dated ahead: they count at once for some statements, and for others not until then.
-fn dated_ahead(events: &[NewEvent], performs: &[(usize, Perform)], now: Timestamp) -> Option<String> {
+fn dated_ahead(events: &[NewEvent], performs: &[(usize, PerformRequest)], now: Timestamp) -> Option<String> {
     let emitted = events.iter().filter_map(|event| Some((event.owner()?, event.timestamp?)));
     let performed = performs.iter().filter_map(|(_, perform)| Some((&perform.entity, perform.timestamp?)));
     let mut ahead = emitted.chain(performed).filter(|(_, timestamp)| *timestamp > now);
@@ -148,7 +148,7 @@ pub(super) fn without_id(log: &Snapshot, what: &str, lone: &[Lone]) -> Result<Ve
         if !told.insert(prefix) || log.indexes().model(prefix).is_none() && !log.has_kind(prefix)? {
             continue;
         }
-        let (shown, id) = (Name(prefix), id.as_deref().map(Id));
+        let (shown, id) = (NameText(prefix), id.as_deref().map(IdText));
         let meant = id.map_or_else(String::new, |id| format!("; did you mean EMIT {} {id}?", kind));
         notices.push(format!("no id: {what} belongs to no {shown}{meant}"));
     }
@@ -156,8 +156,8 @@ pub(super) fn without_id(log: &Snapshot, what: &str, lone: &[Lone]) -> Result<Ve
 }
 
 /// The group, with a hash of its content where the events themselves would differ from run to run.
-fn keyed(append: &Append, mut events: Vec<NewEvent>, limits: &Limits) -> Result<Group> {
-    let steady = append.acts.iter().all(Act::is_steady);
+fn keyed(append: &Append, mut events: Vec<NewEvent>, limits: &Limits) -> Result<AppendRequest> {
+    let steady = append.acts.iter().all(AppendAction::is_steady);
     let mut key = append.key.clone();
     if !steady && events.iter().any(|event| event.key.is_some()) {
         match (events.as_mut_slice(), &key) {
@@ -170,12 +170,12 @@ fn keyed(append: &Append, mut events: Vec<NewEvent>, limits: &Limits) -> Result<
         }
     }
     let content = if key.is_some() && !steady { Some(content(append, limits)?) } else { None };
-    let mut group = Group { events, key, content, ..Group::default() };
+    let mut group = AppendRequest { events, key, content, ..AppendRequest::default() };
     group.expect.extend(append.expect.clone());
     group.conditions.extend(append.none.iter().map(condition));
     let emits = append.acts.iter().filter_map(|act| match act {
-        Act::Emit(emit) => Some(emit),
-        Act::Perform(_) => None,
+        AppendAction::Emit(emit) => Some(emit),
+        AppendAction::Perform(_) => None,
     });
     for (emit, at) in emits.zip(0..) {
         group.guards.extend(emit.none.iter().map(|none| (at, condition(none))));
@@ -183,12 +183,12 @@ fn keyed(append: &Append, mut events: Vec<NewEvent>, limits: &Limits) -> Result<
     Ok(group)
 }
 
-fn condition(none: &Absence) -> Arc<dyn Condition> {
+fn condition(none: &AbsenceCheck) -> Arc<dyn CommitCondition> {
     Arc::new(none.clone())
 }
 
 pub(super) fn event(
-    emit: &Emit,
+    emit: &EmitPlan,
     target: Option<Entity>,
     now: Timestamp,
     limits: &Limits,
@@ -224,12 +224,12 @@ pub(super) fn event(
 }
 
 /// What is asked of a verb.
-pub(super) fn asked(perform: &plan::Perform, now: Timestamp, limits: &Limits) -> Result<Perform> {
-    let document = |node: &Option<Node>| match node {
+pub(super) fn asked(perform: &plan::PerformPlan, now: Timestamp, limits: &Limits) -> Result<PerformRequest> {
+    let document = |node: &Option<BoundExpr>| match node {
         Some(node) => Document::of(&eval::value(node, now, limits)?),
         None => Ok(Document::empty()),
     };
-    Ok(Perform {
+    Ok(PerformRequest {
         data: document(&perform.data)?,
         metadata: document(&perform.metadata)?,
         actor: perform.actor.clone(),
@@ -238,14 +238,14 @@ pub(super) fn asked(perform: &plan::Perform, now: Timestamp, limits: &Limits) ->
         expect: perform.expect.iter().cloned().collect(),
         conditions: perform.none.iter().map(|none| Checked::new(condition(none))).collect(),
         rule: perform.rule.clone(),
-        ..Perform::new(&perform.verb, perform.entity.clone())
+        ..PerformRequest::new(&perform.verb, perform.entity.clone())
     })
 }
 
-fn occurred(at: Option<When>, now: Timestamp) -> Option<Timestamp> {
+fn occurred(at: Option<OccurredAt>, now: Timestamp) -> Option<Timestamp> {
     match at? {
-        When::Time(time) => Some(time),
-        When::Ago(ago) => Some(now.saturating_sub(ago)),
+        OccurredAt::Time(time) => Some(time),
+        OccurredAt::Ago(ago) => Some(now.saturating_sub(ago)),
     }
 }
 
@@ -254,8 +254,8 @@ fn content(append: &Append, limits: &Limits) -> Result<[u8; 16]> {
     let mut hasher = blake3::Hasher::new();
     for act in &append.acts {
         let said = match act {
-            Act::Emit(emit) => said_of_emit(emit, limits)?,
-            Act::Perform(perform) => said_of_perform(perform, limits)?,
+            AppendAction::Emit(emit) => said_of_emit(emit, limits)?,
+            AppendAction::Perform(perform) => said_of_perform(perform, limits)?,
         };
         // The members in one order, whatever order they were written in.
         let said = said.into_iter().map(|(name, value)| (name.to_owned(), value.canonical()));
@@ -269,12 +269,12 @@ fn content(append: &Append, limits: &Limits) -> Result<[u8; 16]> {
 /// Some instant, always the same.
 const NEVER: Timestamp = Timestamp::MIN;
 
-fn said_of_emit(emit: &Emit, limits: &Limits) -> Result<Vec<(&'static str, Value)>> {
+fn said_of_emit(emit: &EmitPlan, limits: &Limits) -> Result<Vec<(&'static str, Value)>> {
     let mut event = event(emit, None, NEVER, limits)?;
     let target = match &emit.owner {
-        Owner::Unsaid => Value::Null,
-        Owner::New => true.into(),
-        Owner::Entity(entity) => entity.to_string().into(),
+        EventOwner::Unsaid => Value::Null,
+        EventOwner::New => true.into(),
+        EventOwner::Entity(entity) => entity.to_string().into(),
     };
     let tags = event.tags.drain(..).map(|tag| (tag.name, tag.value)).collect();
     Ok(vec![
@@ -289,7 +289,7 @@ fn said_of_emit(emit: &Emit, limits: &Limits) -> Result<Vec<(&'static str, Value
     ])
 }
 
-fn said_of_perform(perform: &plan::Perform, limits: &Limits) -> Result<Vec<(&'static str, Value)>> {
+fn said_of_perform(perform: &plan::PerformPlan, limits: &Limits) -> Result<Vec<(&'static str, Value)>> {
     let asked = asked(perform, NEVER, limits)?;
     Ok(vec![
         ("verb", asked.verb.as_str().into()),
@@ -306,10 +306,10 @@ fn said_of_actor(actor: Option<&Entity>) -> Value {
     actor.map(Entity::to_string).map_or(Value::Null, Value::from)
 }
 
-fn said_of_time(at: Option<When>) -> Value {
+fn said_of_time(at: Option<OccurredAt>) -> Value {
     match at {
         None => Value::Null,
-        Some(When::Time(time)) => time.to_string().into(),
-        Some(When::Ago(ago)) => crate::time::display_duration(ago).into(),
+        Some(OccurredAt::Time(time)) => time.to_string().into(),
+        Some(OccurredAt::Ago(ago)) => crate::time::display_duration(ago).into(),
     }
 }

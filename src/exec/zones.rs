@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::error::Result;
 use crate::plan::Times;
-use crate::store::snapshot::{Direction, Run, Snapshot};
+use crate::store::snapshot::{ScanDirection, Snapshot, ZoneRange};
 
 /// How many runs are read at a time, at first and at most.
 const FIRST_PAGE: usize = 8;
@@ -12,12 +12,12 @@ const LARGEST_PAGE: usize = 256;
 
 /// What is known of runs, read along with the scan.
 #[derive(Debug)]
-pub(super) struct Zones {
+pub(super) struct ZoneMap {
     snapshot: Snapshot,
     times: Times,
-    direction: Direction,
+    direction: ScanDirection,
     /// The next runs in the direction.
-    page: VecDeque<Run>,
+    page: VecDeque<ZoneRange>,
     size: usize,
     /// A stretch that may hold what is wanted, both ends included.
     kept: (u64, u64),
@@ -25,11 +25,12 @@ pub(super) struct Zones {
     ended: bool,
 }
 
-impl Zones {
+impl ZoneMap {
     /// None where nothing can be passed over.
-    pub fn new(snapshot: &Snapshot, times: Times, direction: Direction) -> Option<Zones> {
+    pub fn new(snapshot: &Snapshot, times: Times, direction: ScanDirection) -> Option<ZoneMap> {
         let (snapshot, page) = (snapshot.clone(), VecDeque::new());
-        let zones = Zones { snapshot, times, direction, page, size: FIRST_PAGE, kept: (1, 0), ended: false };
+        let zones =
+            ZoneMap { snapshot, times, direction, page, size: FIRST_PAGE, kept: (1, 0), ended: false };
         (!times.is_open()).then_some(zones)
     }
 
@@ -37,14 +38,14 @@ impl Zones {
     /// for never go back.
     pub fn nearest(&mut self, from: u64) -> Result<u64> {
         Ok(match self.direction {
-            Direction::Ascending => self.stretch(from)?.0,
-            Direction::Descending => self.stretch(from)?.1,
+            ScanDirection::Ascending => self.stretch(from)?.0,
+            ScanDirection::Descending => self.stretch(from)?.1,
         })
     }
 
     /// The nearest stretch that may be wanted, from a position on in the direction.
     pub fn stretch(&mut self, mut from: u64) -> Result<(u64, u64)> {
-        let ascending = self.direction == Direction::Ascending;
+        let ascending = self.direction == ScanDirection::Ascending;
         loop {
             if (self.kept.0..=self.kept.1).contains(&from) {
                 return Ok(if ascending { (from, self.kept.1) } else { (self.kept.0, from) });
@@ -53,7 +54,7 @@ impl Zones {
                 // Backwards, before the first event.
                 return Ok((0, 0));
             }
-            let passed = |run: &Run| if ascending { run.last < from } else { run.first > from };
+            let passed = |run: &ZoneRange| if ascending { run.last < from } else { run.first > from };
             while self.page.front().is_some_and(passed) {
                 self.page.pop_front();
             }

@@ -6,8 +6,8 @@ use std::cmp::Ordering;
 use crate::document::Document;
 use crate::event::Event;
 use crate::lang::ast::{
-    Clauses, Comparison, Count, Expr, ExprKind, Item, Literal, Operator, Path, Point, PointKind, Query, Read,
-    Selector, Statement, Step, Tag, TagTest, Text,
+    Clauses, Comparison, CountLiteral, Expr, ExprKind, Literal, Operator, Path, PointExpr, PointKind, Query,
+    ReadStmt, SelectItem, Selector, StepExpr, Stmt, TagCondition, TagTest, TextExpr,
 };
 use crate::pattern::{Pattern, TextPattern};
 use crate::time::Timestamp;
@@ -31,12 +31,12 @@ pub(super) enum Worth {
 use Worth::{Bool, Entity, Json, Null, Number, Span, Time};
 
 /// The rows: the position of an event, or the columns. Events are those of the whole log, in its order.
-pub(super) fn answer(statement: &Statement, events: &[Event]) -> Vec<Value> {
+pub(super) fn answer(statement: &Stmt, events: &[Event]) -> Vec<Value> {
     let states;
     let (selector, clauses, owner) = match statement {
-        Statement::Read(Read::Query(Query::Events { selector, clauses })) => (Some(selector), clauses, None),
-        Statement::Read(Read::History { entity, clauses }) => (None, clauses, Some(entity.to_string())),
-        Statement::Read(Read::Query(Query::Find { kind, clauses })) => {
+        Stmt::Read(ReadStmt::Query(Query::Events { selector, clauses })) => (Some(selector), clauses, None),
+        Stmt::Read(ReadStmt::History { entity, clauses }) => (None, clauses, Some(entity.to_string())),
+        Stmt::Read(ReadStmt::Query(Query::Find { kind, clauses })) => {
             states = self::states(&kind.text, clauses, events);
             return choose(clauses, states.iter().collect());
         }
@@ -53,13 +53,16 @@ pub(super) fn answer(statement: &Statement, events: &[Event]) -> Vec<Value> {
 /// What clauses make of events.
 fn choose(clauses: &Clauses, mut chosen: Vec<&Event>) -> Vec<Value> {
     chosen.retain(|event| {
-        clauses.filter.as_ref().is_none_or(|filter| truth(&worth(filter, &Scope::Event(event))) == Some(true))
+        clauses
+            .filter
+            .as_ref()
+            .is_none_or(|filter| truth(&worth(filter, &NaiveScope::Event(event))) == Some(true))
     });
     if let Some(last) = &clauses.last {
         chosen.drain(..chosen.len().saturating_sub(number(last)));
     }
-    let mut rows: Vec<Row> = if clauses.group.is_empty() {
-        chosen.iter().map(|event| Row { group: Vec::new(), events: vec![event] }).collect()
+    let mut rows: Vec<NaiveRow> = if clauses.group.is_empty() {
+        chosen.iter().map(|event| NaiveRow { group: Vec::new(), events: vec![event] }).collect()
     } else {
         groups(&clauses.group, &chosen)
     };
@@ -127,14 +130,14 @@ pub(super) fn found(id: Value, version: Value, events: Value, state: Value) -> V
 }
 
 /// An event, or a group of them with what it was grouped by.
-struct Row<'e> {
+struct NaiveRow<'e> {
     group: Vec<Worth>,
     events: Vec<&'e Event>,
 }
 
-impl<'e> Row<'e> {
-    fn scope<'s>(&'s self, clauses: &'s Clauses) -> Scope<'s> {
-        Scope::Row { row: self, clauses }
+impl<'e> NaiveRow<'e> {
+    fn scope<'s>(&'s self, clauses: &'s Clauses) -> NaiveScope<'s> {
+        NaiveScope::Row { row: self, clauses }
     }
 
     fn shown(&self, clauses: &Clauses) -> Value {
@@ -150,24 +153,25 @@ impl<'e> Row<'e> {
             };
         }
         let keys = clauses.group.iter().zip(&self.group).map(|(item, worth)| (name(item), told(worth)));
-        let scope = if clauses.group.is_empty() { Scope::Event(self.events[0]) } else { self.scope(clauses) };
+        let scope =
+            if clauses.group.is_empty() { NaiveScope::Event(self.events[0]) } else { self.scope(clauses) };
         let columns = clauses.select.iter().map(|item| (name(item), told(&worth(&item.expr, &scope))));
         Value::Object(keys.chain(columns).collect::<Object>())
     }
 }
 
-fn name(item: &Item) -> String {
+fn name(item: &SelectItem) -> String {
     item.alias.as_ref().map_or_else(|| item.expr.to_string(), |alias| alias.text.clone())
 }
 
-fn groups<'e>(keys: &[Item], events: &[&'e Event]) -> Vec<Row<'e>> {
-    let mut rows: Vec<Row> = Vec::new();
+fn groups<'e>(keys: &[SelectItem], events: &[&'e Event]) -> Vec<NaiveRow<'e>> {
+    let mut rows: Vec<NaiveRow> = Vec::new();
     for &event in events {
-        let group: Vec<Worth> = keys.iter().map(|key| worth(&key.expr, &Scope::Event(event))).collect();
-        let same = |row: &&mut Row| row.group.iter().zip(&group).all(|(a, b)| total(a, b).is_eq());
+        let group: Vec<Worth> = keys.iter().map(|key| worth(&key.expr, &NaiveScope::Event(event))).collect();
+        let same = |row: &&mut NaiveRow| row.group.iter().zip(&group).all(|(a, b)| total(a, b).is_eq());
         match rows.iter_mut().find(same) {
             Some(row) => row.events.push(event),
-            None => rows.push(Row { group, events: vec![event] }),
+            None => rows.push(NaiveRow { group, events: vec![event] }),
         }
     }
     rows.sort_by(|a, b| {
@@ -176,10 +180,10 @@ fn groups<'e>(keys: &[Item], events: &[&'e Event]) -> Vec<Row<'e>> {
     rows
 }
 
-fn number(count: &Count) -> usize {
+fn number(count: &CountLiteral) -> usize {
     match count {
-        Count::Number { number, .. } => *number as usize,
-        Count::Param(param) => panic!("no value for {param}"),
+        CountLiteral::Number { number, .. } => *number as usize,
+        CountLiteral::Param(param) => panic!("no value for {param}"),
     }
 }
 
@@ -189,17 +193,17 @@ fn is(entity: Option<&crate::entity::Entity>, written: &str) -> bool {
 
 fn selects(selector: &Selector, event: &Event) -> bool {
     let pattern = selector.pattern.as_ref().is_none_or(|text| match text {
-        Text::Literal { text, .. } => {
+        TextExpr::Literal { text, .. } => {
             text.parse::<Pattern>().is_ok_and(|pattern| pattern.matches_text(event.kind.as_str()))
         }
-        Text::Param(param) => panic!("no value for {param}"),
+        TextExpr::Param(param) => panic!("no value for {param}"),
     });
     let own = event.kind.as_str().starts_with('$');
     pattern && !own && selector.tags.iter().all(|tag| tagged(tag, event))
 }
 
 /// Whether an event is found by a condition of `BY`.
-fn tagged(tag: &Tag, event: &Event) -> bool {
+fn tagged(tag: &TagCondition, event: &Event) -> bool {
     let derived = |name: &str| match event.data.get(name).unwrap_or_default() {
         // An array is held under each of its items.
         Value::Array(items) => items.iter().map(of).collect(),
@@ -228,7 +232,7 @@ fn tagged(tag: &Tag, event: &Event) -> bool {
 /// Whether one of the values of an event is what is asked for.
 fn passes(test: &TagTest, found: &Worth) -> bool {
     // An index holds text, numbers and booleans; who has nothing there is not found, by `!=` neither.
-    let nowhere = Scope::Nothing;
+    let nowhere = NaiveScope::Nothing;
     let held = matches!(found, Bool(_) | Number(_) | Worth::Text(_) | Entity(..));
     match test {
         TagTest::Is(_) => false,
@@ -246,7 +250,7 @@ fn passes(test: &TagTest, found: &Worth) -> bool {
 
 fn within(clauses: &Clauses, event: &Event) -> bool {
     let position = event.position.0;
-    let at = |point: &Point| match &point.kind {
+    let at = |point: &PointExpr| match &point.kind {
         PointKind::Text(text) => Err(text.parse::<Timestamp>().expect("a time")),
         PointKind::Position(position) => Ok(position.0),
         other => panic!("a point of another kind: {other:?}"),
@@ -271,10 +275,10 @@ fn within(clauses: &Clauses, event: &Event) -> bool {
 }
 
 /// Where names are looked up.
-enum Scope<'s> {
+enum NaiveScope<'s> {
     Nothing,
     Event(&'s Event),
-    Row { row: &'s Row<'s>, clauses: &'s Clauses },
+    Row { row: &'s NaiveRow<'s>, clauses: &'s Clauses },
 }
 
 fn of(value: &Value) -> Worth {
@@ -292,9 +296,9 @@ fn entity(entity: Option<&crate::entity::Entity>) -> Worth {
 }
 
 fn field(path: &Path, event: &Event) -> Worth {
-    let member = |step: &Step| match step {
-        Step::Member(name) => Some(name.text.clone()),
-        Step::Element { .. } => None,
+    let member = |step: &StepExpr| match step {
+        StepExpr::Member(name) => Some(name.text.clone()),
+        StepExpr::Element { .. } => None,
     };
     let part = |worth: Worth| match (worth, path.steps.first().and_then(member).as_deref()) {
         (Entity(kind, _), Some("type")) => Worth::Text(kind),
@@ -317,10 +321,10 @@ fn field(path: &Path, event: &Event) -> Worth {
             };
             for step in &path.steps {
                 value = match (step, value) {
-                    (Step::Member(name), Value::Object(members)) => {
+                    (StepExpr::Member(name), Value::Object(members)) => {
                         members.get(&name.text).cloned().unwrap_or_default()
                     }
-                    (Step::Element { index, .. }, Value::Array(items)) => {
+                    (StepExpr::Element { index, .. }, Value::Array(items)) => {
                         items.get(*index as usize).cloned().unwrap_or_default()
                     }
                     _ => Value::Null,
@@ -353,8 +357,8 @@ fn contains(subject: &Worth, item: &Worth) -> Option<bool> {
 }
 
 /// What a row has by itself: a group knows its keys by what they say, and columns by their names.
-fn worth_in_row(expr: &Expr, scope: &Scope<'_>) -> Option<Worth> {
-    let Scope::Row { row, clauses } = scope else { return None };
+fn worth_in_row(expr: &Expr, scope: &NaiveScope<'_>) -> Option<Worth> {
+    let NaiveScope::Row { row, clauses } = scope else { return None };
     if let Some(key) = clauses.group.iter().position(|item| item.expr == *expr) {
         return Some(row.group[key].clone());
     }
@@ -375,10 +379,10 @@ fn worth_in_row(expr: &Expr, scope: &Scope<'_>) -> Option<Worth> {
     {
         return Some(worth);
     }
-    clauses.group.is_empty().then(|| worth(expr, &Scope::Event(row.events[0])))
+    clauses.group.is_empty().then(|| worth(expr, &NaiveScope::Event(row.events[0])))
 }
 
-fn worth(expr: &Expr, scope: &Scope<'_>) -> Worth {
+fn worth(expr: &Expr, scope: &NaiveScope<'_>) -> Worth {
     let all = |exprs: &[Expr]| -> Vec<Worth> { exprs.iter().map(|expr| worth(expr, scope)).collect() };
     if let Some(worth) = worth_in_row(expr, scope) {
         return worth;
@@ -390,7 +394,7 @@ fn worth(expr: &Expr, scope: &Scope<'_>) -> Worth {
         ExprKind::Literal(other) => panic!("a literal that is not asked for here: {other}"),
         ExprKind::Param(param) => panic!("no value for {param}"),
         ExprKind::Field(path) => match scope {
-            Scope::Event(event) => field(path, event),
+            NaiveScope::Event(event) => field(path, event),
             _ => Null,
         },
         ExprKind::Entity(entity) => {
@@ -535,7 +539,7 @@ fn call(name: &str, args: &[Worth]) -> Worth {
 
 fn aggregate(name: &str, argument: Option<&Expr>, events: &[&Event]) -> Option<Worth> {
     let values: Vec<Worth> = match argument {
-        Some(expr) => events.iter().map(|event| worth(expr, &Scope::Event(event))).collect(),
+        Some(expr) => events.iter().map(|event| worth(expr, &NaiveScope::Event(event))).collect(),
         None => events.iter().map(|_| Bool(true)).collect(),
     };
     let values: Vec<Worth> = values.into_iter().filter(|worth| !matches!(worth, Null)).collect();

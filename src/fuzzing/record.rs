@@ -12,7 +12,7 @@ use crate::event::{Event, EventFormat, EventId, NewEvent, read_line, write_form}
 use crate::store::catalog::Catalog;
 use crate::store::cold::{Zone, unsealed};
 use crate::store::{Options, apply, journal, pack, posting, term};
-use crate::transfer::texts::Texts;
+use crate::transfer::texts::JsonTexts;
 use crate::value::Value;
 
 /// The first byte chooses what the rest is taken for, the second whether its checksum is made right before, so that what lies
@@ -253,7 +253,7 @@ fn input(bytes: &[u8], chunk: usize) -> bool {
 }
 
 fn found_in(bytes: &[u8], chunk: usize) -> Vec<std::result::Result<String, String>> {
-    let mut texts = Texts::new(BufReader::with_capacity(chunk, bytes));
+    let mut texts = JsonTexts::new(BufReader::with_capacity(chunk, bytes));
     let mut found = Vec::new();
     loop {
         match texts.next() {
@@ -268,7 +268,8 @@ fn found_in(bytes: &[u8], chunk: usize) -> Vec<std::result::Result<String, Strin
 }
 
 fn document(bytes: &[u8]) -> bool {
-    let frame = journal::Frame { kind: journal::Kind::Events, first: 7, count: 1, payload: bytes.to_vec() };
+    let frame =
+        journal::Frame { kind: journal::FrameKind::Events, first: 7, count: 1, payload: bytes.to_vec() };
     if apply::derive(&frame, Arc::new(Catalog::default()), &Options::new()).is_ok() {
         return true;
     }
@@ -290,7 +291,7 @@ fn document(bytes: &[u8]) -> bool {
 fn row(bytes: &[u8], times: usize) -> bool {
     let Some((first, value)) = bytes.split_first_chunk() else { return false };
     let first = u64::from_be_bytes(*first);
-    let found: Vec<_> = pack::Events::of(first, value).collect();
+    let found: Vec<_> = pack::BlockEvents::of(first, value).collect();
     assert!(found.iter().rev().skip(1).all(Result::is_ok), "something stands behind a damaged length");
     let Ok(found) = found.into_iter().collect::<Result<Vec<_>>>() else { return false };
     assert!(found.iter().map(|(position, _)| *position).eq((first..).take(found.len())));
@@ -302,9 +303,9 @@ fn row(bytes: &[u8], times: usize) -> bool {
         Ok(())
     };
     pack::pack(first, events.iter().map(Vec::as_slice), put).expect("nothing keeps a row from being put");
-    let again = rows.iter().flat_map(|(first, value)| pack::Events::of(*first, value));
+    let again = rows.iter().flat_map(|(first, value)| pack::BlockEvents::of(*first, value));
     let again: Vec<(u64, &[u8])> = again.collect::<Result<_>>().expect("what was packed is read");
-    assert!(rows.iter().all(|(first, value)| pack::Events::of(*first, value).count() <= pack::MOST));
+    assert!(rows.iter().all(|(first, value)| pack::BlockEvents::of(*first, value).count() <= pack::MOST));
     assert!(again.iter().copied().eq((first..).take(events.len()).zip(events.iter().map(Vec::as_slice))));
     true
 }
@@ -339,7 +340,7 @@ fn two_events() -> [NewEvent; 2] {
 /// An input for each form, of what is really stored.
 #[cfg(test)]
 pub(super) fn seeds() -> Vec<Vec<u8>> {
-    use crate::event::Seal;
+    use crate::event::KeyDigest;
     use crate::time::Timestamp;
 
     let framed = |form: u8, rest: &[u8]| [&[form, 1], rest].concat();
@@ -356,7 +357,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
             id: new.id.as_ref().unwrap_or(&id),
             own_id: new.id.is_none(),
             recorded: Timestamp::from_millis(1_700_000_000_123),
-            seal: new.key.as_ref().map(|_| Seal { content: [7; 16], count: 2 }),
+            seal: new.key.as_ref().map(|_| KeyDigest { content: [7; 16], count: 2 }),
         };
         let mut out = Vec::new();
         codec::encode(&mut out, &new, new.kind.as_ref().unwrap(), new.owner(), &assigned);
@@ -377,7 +378,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
             let key = posting::key(term.as_bytes(), 7);
             let before = if term.is_counted() { 3 } else { 0 };
             let mut value = Vec::new();
-            posting::encode(&key, &posting::Chunk { before, positions: vec![7, 9, 300] }, &mut value);
+            posting::encode(&key, &posting::PostingChunk { before, positions: vec![7, 9, 300] }, &mut value);
             seeds.push(keyed(1, &key, &value[..value.len() - 4]));
         }
     }

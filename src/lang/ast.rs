@@ -73,11 +73,11 @@ impl Span {
 
 /// A whole text: its statements in order.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Script {
+pub(crate) struct ScriptTree {
     pub(crate) statements: Vec<Sourced>,
 }
 
-impl Script {
+impl ScriptTree {
     /// The names of the parameters of all statements, each once, in order of appearance.
     pub(crate) fn params(&self) -> Vec<&str> {
         let names = self.statements.iter().flat_map(|s| &s.params).map(String::as_str);
@@ -88,27 +88,27 @@ impl Script {
 /// A statement and where it stands: its text is `&text[span.range()]`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sourced {
-    pub(crate) statement: Statement,
+    pub(crate) statement: Stmt,
     pub(crate) span: Span,
     /// The names of its parameters, each once, in order of appearance.
     pub(crate) params: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Statement {
+pub(crate) enum Stmt {
     /// `EXPLAIN [ANALYZE]` of a write, a read or a definition.
     Explain {
         analyze: bool,
-        statement: Box<Statement>,
+        statement: Box<Stmt>,
     },
-    Write(Write),
-    Read(Read),
-    Define(Definition),
+    Write(WriteStmt),
+    Read(ReadStmt),
+    Define(DefinitionStmt),
     Drop {
         kind: DefinedKind,
         name: Name,
     },
-    Show(Shown),
+    Show(ShowTarget),
     Describe(Name),
     Admin(Admin),
 }
@@ -130,23 +130,23 @@ pub(crate) struct Param {
 
 /// A text that a statement wants as such: a pattern, a key, a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Text {
+pub(crate) enum TextExpr {
     Literal { text: String, span: Span },
     Param(Param),
 }
 
-impl Text {
+impl TextExpr {
     pub(crate) fn span(&self) -> Span {
         match self {
-            Text::Literal { span, .. } => *span,
-            Text::Param(param) => param.span,
+            TextExpr::Literal { span, .. } => *span,
+            TextExpr::Param(param) => param.span,
         }
     }
 }
 
 /// How many: `LIMIT 3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Count {
+pub(crate) enum CountLiteral {
     Number { number: u64, span: Span },
     Param(Param),
 }
@@ -169,12 +169,12 @@ pub(crate) struct TypeRef {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct EntityRef {
     pub(crate) kind: Name,
-    pub(crate) id: Id,
+    pub(crate) id: IdExpr,
     pub(crate) span: Span,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Id {
+pub(crate) enum IdExpr {
     /// Verbatim: `42`, `'42'` and `"42"` are one.
     Text {
         text: String,
@@ -185,19 +185,19 @@ pub(crate) enum Id {
     Expr(Box<Expr>),
 }
 
-impl Id {
+impl IdExpr {
     pub(crate) fn span(&self) -> Span {
         match self {
-            Id::Text { span, .. } => *span,
-            Id::Param(param) => param.span,
-            Id::Expr(expr) => expr.span,
+            IdExpr::Text { span, .. } => *span,
+            IdExpr::Param(param) => param.span,
+            IdExpr::Expr(expr) => expr.span,
         }
     }
 }
 
 /// A place in time or in the log.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Point {
+pub(crate) struct PointExpr {
     pub(crate) kind: PointKind,
     pub(crate) span: Span,
 }
@@ -215,7 +215,7 @@ pub(crate) enum PointKind {
     /// `-7d`: so long before now.
     Ago(Duration),
     /// `VERSION 3`.
-    Version(Count),
+    Version(CountLiteral),
 }
 
 /// Where a range begins.
@@ -223,7 +223,7 @@ pub(crate) enum PointKind {
 pub(crate) enum Start {
     /// `START`: before the first event.
     Beginning(Span),
-    Point(Point),
+    Point(PointExpr),
 }
 
 /// One event of the log.
@@ -234,7 +234,7 @@ pub(crate) enum EventRef {
         span: Span,
     },
     /// The id of the event.
-    Id(Text),
+    Id(TextExpr),
 }
 
 impl EventRef {
@@ -260,7 +260,7 @@ pub(crate) enum DefinedKind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shown {
+pub(crate) enum ShowTarget {
     Kinds,
     Types,
     Verbs,
@@ -276,8 +276,8 @@ pub(crate) enum Shown {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Admin {
-    Backup { to: Text },
-    Verify { against: Option<Text> },
+    Backup { to: TextExpr },
+    Verify { against: Option<TextExpr> },
     Compact,
     Checkpoint,
     Retry { kind: DefinedKind, name: Name, position: Option<Position> },

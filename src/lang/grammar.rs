@@ -4,22 +4,22 @@ use std::collections::{BTreeSet, HashMap};
 
 /// The right side of a rule.
 #[derive(Debug, Clone)]
-pub(crate) enum Node {
+pub(crate) enum GrammarNode {
     /// In quotes: itself.
     Literal(String),
     /// In lower case: another rule.
     Rule(String),
     /// In capitals: a class of tokens.
     Class(String),
-    Sequence(Vec<Node>),
-    Choice(Vec<Node>),
-    Optional(Box<Node>),
-    Repeated(Box<Node>),
+    Sequence(Vec<GrammarNode>),
+    Choice(Vec<GrammarNode>),
+    Optional(Box<GrammarNode>),
+    Repeated(Box<GrammarNode>),
 }
 
 /// The grammar, by rule.
 pub(crate) struct Grammar {
-    pub(crate) rules: HashMap<String, Node>,
+    pub(crate) rules: HashMap<String, GrammarNode>,
     /// The depth of the shallowest derivation of each rule.
     least: HashMap<String, usize>,
 }
@@ -54,12 +54,14 @@ impl Grammar {
 
     /// Every keyword and symbol, each once.
     pub(crate) fn literals(&self) -> BTreeSet<&str> {
-        fn collect<'a>(node: &'a Node, found: &mut BTreeSet<&'a str>) {
+        fn collect<'a>(node: &'a GrammarNode, found: &mut BTreeSet<&'a str>) {
             match node {
-                Node::Literal(text) => drop(found.insert(text)),
-                Node::Class(_) | Node::Rule(_) => {}
-                Node::Sequence(nodes) | Node::Choice(nodes) => nodes.iter().for_each(|n| collect(n, found)),
-                Node::Optional(inner) | Node::Repeated(inner) => collect(inner, found),
+                GrammarNode::Literal(text) => drop(found.insert(text)),
+                GrammarNode::Class(_) | GrammarNode::Rule(_) => {}
+                GrammarNode::Sequence(nodes) | GrammarNode::Choice(nodes) => {
+                    nodes.iter().for_each(|n| collect(n, found))
+                }
+                GrammarNode::Optional(inner) | GrammarNode::Repeated(inner) => collect(inner, found),
             }
         }
         let mut found = BTreeSet::new();
@@ -68,14 +70,17 @@ impl Grammar {
     }
 
     /// The depth of the shallowest derivation of a part; none while that of a rule in it is not known.
-    pub(crate) fn least(&self, node: &Node) -> Option<usize> {
+    pub(crate) fn least(&self, node: &GrammarNode) -> Option<usize> {
         match node {
-            Node::Literal(_) | Node::Class(_) | Node::Optional(_) | Node::Repeated(_) => Some(0),
-            Node::Rule(name) => self.least.get(name).copied(),
-            Node::Sequence(nodes) => {
+            GrammarNode::Literal(_)
+            | GrammarNode::Class(_)
+            | GrammarNode::Optional(_)
+            | GrammarNode::Repeated(_) => Some(0),
+            GrammarNode::Rule(name) => self.least.get(name).copied(),
+            GrammarNode::Sequence(nodes) => {
                 nodes.iter().map(|n| self.least(n)).try_fold(0, |most, n| Some(most.max(n?)))
             }
-            Node::Choice(nodes) => nodes.iter().filter_map(|n| self.least(n)).min(),
+            GrammarNode::Choice(nodes) => nodes.iter().filter_map(|n| self.least(n)).min(),
         }
     }
 }
@@ -96,16 +101,16 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-fn choice(rest: &mut &[String]) -> Node {
+fn choice(rest: &mut &[String]) -> GrammarNode {
     let mut choices = vec![sequence(rest)];
     while rest.first().is_some_and(|w| w == "|") {
         *rest = &rest[1..];
         choices.push(sequence(rest));
     }
-    if choices.len() == 1 { choices.remove(0) } else { Node::Choice(choices) }
+    if choices.len() == 1 { choices.remove(0) } else { GrammarNode::Choice(choices) }
 }
 
-fn sequence(rest: &mut &[String]) -> Node {
+fn sequence(rest: &mut &[String]) -> GrammarNode {
     let mut nodes = Vec::new();
     while let Some(word) = rest.first().map(String::as_str) {
         let node = match word {
@@ -114,17 +119,17 @@ fn sequence(rest: &mut &[String]) -> Node {
                 let inner = choice(rest);
                 match word {
                     "(" => inner,
-                    "[" => Node::Optional(Box::new(inner)),
-                    _ => Node::Repeated(Box::new(inner)),
+                    "[" => GrammarNode::Optional(Box::new(inner)),
+                    _ => GrammarNode::Repeated(Box::new(inner)),
                 }
             }
             "|" | ")" | "]" | "}" | ";" => break,
-            word if word.starts_with('"') => Node::Literal(word[1..].to_owned()),
-            word if word.starts_with(char::is_uppercase) => Node::Class(word.to_owned()),
-            word => Node::Rule(word.to_owned()),
+            word if word.starts_with('"') => GrammarNode::Literal(word[1..].to_owned()),
+            word if word.starts_with(char::is_uppercase) => GrammarNode::Class(word.to_owned()),
+            word => GrammarNode::Rule(word.to_owned()),
         };
         *rest = &rest[1..];
         nodes.push(node);
     }
-    if nodes.len() == 1 { nodes.remove(0) } else { Node::Sequence(nodes) }
+    if nodes.len() == 1 { nodes.remove(0) } else { GrammarNode::Sequence(nodes) }
 }

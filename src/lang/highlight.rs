@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::token::{Bad, Kind, Symbol, lex};
+use super::token::{Bad, Symbol, TokenKind, lex};
 
 /// What a piece of a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,19 +34,21 @@ pub(super) fn highlight(text: &str) -> Vec<(Range<usize>, HighlightClass)> {
     for token in lex(text) {
         let class = match token.kind {
             // What follows a dot is a name, whatever the word.
-            Kind::Keyword(_) if after_dot => HighlightClass::Name,
-            Kind::Keyword(_) => HighlightClass::Keyword,
-            Kind::Word | Kind::Quoted | Kind::Bad(Bad::UnclosedName) => HighlightClass::Name,
-            Kind::Text | Kind::Bad(Bad::UnclosedText) => HighlightClass::Text,
-            Kind::Int | Kind::Number | Kind::Duration | Kind::Date | Kind::Mixed => HighlightClass::Number,
-            Kind::Position => HighlightClass::Position,
-            Kind::Param => HighlightClass::Param,
-            Kind::Comment | Kind::Bad(Bad::UnclosedComment) => HighlightClass::Comment,
-            Kind::Symbol(_) => HighlightClass::Symbol,
-            Kind::Bad(_) => HighlightClass::Error,
-            Kind::End => continue,
+            TokenKind::Keyword(_) if after_dot => HighlightClass::Name,
+            TokenKind::Keyword(_) => HighlightClass::Keyword,
+            TokenKind::Word | TokenKind::Quoted | TokenKind::Bad(Bad::UnclosedName) => HighlightClass::Name,
+            TokenKind::Text | TokenKind::Bad(Bad::UnclosedText) => HighlightClass::Text,
+            TokenKind::Int | TokenKind::Number | TokenKind::Duration | TokenKind::Date | TokenKind::Mixed => {
+                HighlightClass::Number
+            }
+            TokenKind::Position => HighlightClass::Position,
+            TokenKind::Param => HighlightClass::Param,
+            TokenKind::Comment | TokenKind::Bad(Bad::UnclosedComment) => HighlightClass::Comment,
+            TokenKind::Symbol(_) => HighlightClass::Symbol,
+            TokenKind::Bad(_) => HighlightClass::Error,
+            TokenKind::End => continue,
         };
-        after_dot = token.kind == Kind::Symbol(Symbol::Dot);
+        after_dot = token.kind == TokenKind::Symbol(Symbol::Dot);
         pieces.push((token.span.range(), class));
     }
     pieces

@@ -14,9 +14,9 @@ mod expr;
 mod statement;
 
 /// Items with commas between.
-struct List<'a, T>(&'a [T]);
+struct CommaList<'a, T>(&'a [T]);
 
-impl<T: Display> Display for List<'_, T> {
+impl<T: Display> Display for CommaList<'_, T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (i, item) in self.0.iter().enumerate() {
             if i > 0 {
@@ -38,7 +38,7 @@ fn optional(f: &mut Formatter<'_>, head: &str, value: Option<&impl Display>) -> 
 
 /// A head and a list, if there is any.
 fn listed<T: Display>(f: &mut Formatter<'_>, head: &str, values: &[T]) -> fmt::Result {
-    if values.is_empty() { Ok(()) } else { write!(f, " {head} {}", List(values)) }
+    if values.is_empty() { Ok(()) } else { write!(f, " {head} {}", CommaList(values)) }
 }
 
 /// A text in quotes; one with control characters is written with escapes, so that it stays in its line.
@@ -54,9 +54,9 @@ impl Display for Quoted<'_> {
 }
 
 /// A name, bare or in backticks. `as of` would be one token, so neither of the two is ever bare.
-struct Named<'a>(&'a str);
+struct QuotedName<'a>(&'a str);
 
-impl Display for Named<'_> {
+impl Display for QuotedName<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if is_bare(self.0) { f.write_str(self.0) } else { write!(f, "`{}`", self.0.replace('`', "``")) }
     }
@@ -67,20 +67,20 @@ fn is_bare(name: &str) -> bool {
 }
 
 /// A name where an expression may stand: what is reserved there is in backticks.
-struct Field<'a>(&'a str);
+struct FieldName<'a>(&'a str);
 
-impl Display for Field<'_> {
+impl Display for FieldName<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if Keyword::of(self.0).is_some_and(Keyword::is_reserved) {
             return write!(f, "`{}`", self.0);
         }
-        write!(f, "{}", Named(self.0))
+        write!(f, "{}", QuotedName(self.0))
     }
 }
 
 impl Display for Name {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Named(&self.text))
+        write!(f, "{}", QuotedName(&self.text))
     }
 }
 
@@ -90,20 +90,20 @@ impl Display for Param {
     }
 }
 
-impl Display for Text {
+impl Display for TextExpr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Text::Literal { text, .. } => write!(f, "{}", Quoted(text)),
-            Text::Param(param) => write!(f, "{param}"),
+            TextExpr::Literal { text, .. } => write!(f, "{}", Quoted(text)),
+            TextExpr::Param(param) => write!(f, "{param}"),
         }
     }
 }
 
-impl Display for Count {
+impl Display for CountLiteral {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Count::Number { number, .. } => write!(f, "{number}"),
-            Count::Param(param) => write!(f, "{param}"),
+            CountLiteral::Number { number, .. } => write!(f, "{number}"),
+            CountLiteral::Param(param) => write!(f, "{param}"),
         }
     }
 }
@@ -123,7 +123,7 @@ impl Display for TypeRef {
             if i > 0 {
                 f.write_str(".")?;
             }
-            write!(f, "{}", Named(part))?;
+            write!(f, "{}", QuotedName(part))?;
         }
         Ok(())
     }
@@ -141,14 +141,14 @@ impl Display for Happening {
 
 impl Display for EntityRef {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", Field(&self.kind.text), self.id)
+        write!(f, "{} {}", FieldName(&self.kind.text), self.id)
     }
 }
 
-impl Display for Id {
+impl Display for IdExpr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Id::Text { text, .. } => {
+            IdExpr::Text { text, .. } => {
                 let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
                 if digits || is_word(text) && Keyword::of(text).is_none() {
                     f.write_str(text)
@@ -156,13 +156,13 @@ impl Display for Id {
                     write!(f, "{}", Quoted(text))
                 }
             }
-            Id::Param(param) => write!(f, "{param}"),
-            Id::Expr(expr) => write!(f, "({expr})"),
+            IdExpr::Param(param) => write!(f, "{param}"),
+            IdExpr::Expr(expr) => write!(f, "({expr})"),
         }
     }
 }
 
-impl Display for Point {
+impl Display for PointExpr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
             PointKind::Text(text) => write!(f, "{}", Quoted(text)),

@@ -22,7 +22,7 @@ pub(super) fn report(fault: &SyntaxFault) -> String {
     if fault.line > 1 || fault.statement > 1 {
         report.push_str(&format!("statement {}, line {}:\n", fault.statement.max(1), fault.line));
     }
-    let Shown { line, indent, carets } = show(fault);
+    let SourceLine { line, indent, carets } = show(fault);
     report.push_str(&line);
     report.push('\n');
     report.push_str(&" ".repeat(indent));
@@ -47,13 +47,13 @@ fn said(fault: &SyntaxFault) -> String {
 }
 
 /// The line as it is shown, and where its carets are, in columns of a terminal.
-struct Shown {
+struct SourceLine {
     line: String,
     indent: usize,
     carets: usize,
 }
 
-fn show(fault: &SyntaxFault) -> Shown {
+fn show(fault: &SyntaxFault) -> SourceLine {
     let line: Vec<char> = fault.source_line.chars().map(plain).collect();
     let start = fault.column.saturating_sub(1).min(line.len());
     let covered = byte_length(&line[start..], fault.length);
@@ -86,7 +86,7 @@ fn show(fault: &SyntaxFault) -> Shown {
         shown.push('…');
     }
     let end = (start + covered).min(until.max(start));
-    Shown { line: shown, indent, carets: columns(&line[start..end]).max(1) }
+    SourceLine { line: shown, indent, carets: columns(&line[start..end]).max(1) }
 }
 
 /// What a terminal would act on is shown as a mark that it does not.

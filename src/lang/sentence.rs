@@ -2,7 +2,7 @@
 //!
 //! Any tree the parser can make is the tree of some sentence, so arbitrary choices make arbitrary trees.
 
-use super::grammar::{Grammar, Node};
+use super::grammar::{Grammar, GrammarNode};
 use super::keyword::Keyword;
 
 /// What decides where a sentence goes.
@@ -64,18 +64,18 @@ impl<'a, C: Choices> Deriver<'a, C> {
     /// The tokens of a sentence.
     pub(crate) fn sentence(&mut self, rule: &str, depth: usize) -> Vec<String> {
         let mut tokens = Vec::new();
-        self.derive(&Node::Rule(rule.to_owned()), depth, &mut tokens);
+        self.derive(&GrammarNode::Rule(rule.to_owned()), depth, &mut tokens);
         tokens
     }
 
-    fn derive(&mut self, node: &Node, depth: usize, tokens: &mut Vec<String>) {
+    fn derive(&mut self, node: &GrammarNode, depth: usize, tokens: &mut Vec<String>) {
         match node {
-            Node::Literal(text) => tokens.push(text.clone()),
-            Node::Class(class) => {
+            GrammarNode::Literal(text) => tokens.push(text.clone()),
+            GrammarNode::Class(class) => {
                 let token = self.token(class);
                 tokens.push(token);
             }
-            Node::Rule(name) if name == "key" => {
+            GrammarNode::Rule(name) if name == "key" => {
                 self.keys += 1;
                 let key = self.keys;
                 tokens.push(if self.choices.below(2) == 0 {
@@ -84,30 +84,30 @@ impl<'a, C: Choices> Deriver<'a, C> {
                     format!("'k {key}'")
                 });
             }
-            Node::Rule(name) => {
+            GrammarNode::Rule(name) => {
                 let grammar = self.grammar;
                 self.derive(&grammar.rules[name], depth.saturating_sub(1), tokens);
             }
-            Node::Sequence(nodes) => nodes.iter().for_each(|n| self.derive(n, depth, tokens)),
-            Node::Choice(nodes) => {
-                let least = |n: &Node| self.grammar.least(n).unwrap_or(usize::MAX);
+            GrammarNode::Sequence(nodes) => nodes.iter().for_each(|n| self.derive(n, depth, tokens)),
+            GrammarNode::Choice(nodes) => {
+                let least = |n: &GrammarNode| self.grammar.least(n).unwrap_or(usize::MAX);
                 let shallowest = nodes.iter().map(least).min().unwrap_or(0);
                 let most = depth.max(shallowest);
-                let near: Vec<&Node> = nodes.iter().filter(|n| least(n) <= most).collect();
+                let near: Vec<&GrammarNode> = nodes.iter().filter(|n| least(n) <= most).collect();
                 let chosen = *self.choices.pick(&near);
                 self.derive(chosen, depth, tokens);
             }
-            Node::Optional(inner) => {
+            GrammarNode::Optional(inner) => {
                 if depth > 0 && self.choices.below(2) == 1 {
                     self.derive(inner, depth, tokens);
                 }
             }
-            Node::Repeated(inner) => self.repeat(inner, depth, tokens),
+            GrammarNode::Repeated(inner) => self.repeat(inner, depth, tokens),
         }
     }
 
-    fn repeat(&mut self, inner: &Node, depth: usize, tokens: &mut Vec<String>) {
-        let once = matches!(inner, Node::Rule(name) if ["fact", "clause", "option", "aspect"].contains(&name.as_str()));
+    fn repeat(&mut self, inner: &GrammarNode, depth: usize, tokens: &mut Vec<String>) {
+        let once = matches!(inner, GrammarNode::Rule(name) if ["fact", "clause", "option", "aspect"].contains(&name.as_str()));
         let mut seen: Vec<String> = Vec::new();
         let times = if depth == 0 { 0 } else { self.choices.below(4) };
         for _ in 0..times {

@@ -1,6 +1,6 @@
 //! The lexer: a text as tokens, each with its place.
 //!
-//! Lexing never fails. What is no token becomes [`Kind::Bad`], and is an error only when the parser gets there: the
+//! Lexing never fails. What is no token becomes [`TokenKind::Bad`], and is an error only when the parser gets there: the
 //! first thing wrong in a text is what the error is about, and a prompt can colour the rest. Numbers, dates and
 //! escapes are taken by their shape; whether they say something is checked where one is expected, because as part of
 //! an id (`ORD-2024-13-01`) any shape is just text.
@@ -11,12 +11,12 @@ use super::keyword::Keyword;
 /// A piece of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token {
-    pub(crate) kind: Kind,
+    pub(crate) kind: TokenKind,
     pub(crate) span: Span,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum TokenKind {
     Word,
     Keyword(Keyword),
     /// A name in backticks.
@@ -135,7 +135,7 @@ impl Symbol {
     }
 }
 
-/// The tokens of a text, comments too, and [`Kind::End`] behind the last.
+/// The tokens of a text, comments too, and [`TokenKind::End`] behind the last.
 pub(crate) fn lex(text: &str) -> Vec<Token> {
     lex_at_most(text, usize::MAX)
 }
@@ -160,47 +160,47 @@ pub(crate) fn lex_at_most(text: &str, most: usize) -> Vec<Token> {
         match tokens.last_mut() {
             // Two words, one terminal: what follows AS is a name, and the grammar needs no second look.
             Some(last)
-                if last.kind == Kind::Keyword(Keyword::As)
+                if last.kind == TokenKind::Keyword(Keyword::As)
                     && text[span.range()].eq_ignore_ascii_case("of") =>
             {
-                *last = Token { kind: Kind::Keyword(Keyword::AsOf), span: last.span.to(span) };
+                *last = Token { kind: TokenKind::Keyword(Keyword::AsOf), span: last.span.to(span) };
             }
             _ => tokens.push(Token { kind, span }),
         }
     }
-    let end = tokens.iter().rfind(|t| t.kind != Kind::Comment).map_or(0, |t| t.span.end());
-    tokens.push(Token { kind: Kind::End, span: Span::new(end, end) });
+    let end = tokens.iter().rfind(|t| t.kind != TokenKind::Comment).map_or(0, |t| t.span.end());
+    tokens.push(Token { kind: TokenKind::End, span: Span::new(end, end) });
     tokens
 }
 
 /// The token that a text begins with, and its length.
-fn token(text: &str, first: char) -> (Kind, usize) {
+fn token(text: &str, first: char) -> (TokenKind, usize) {
     match first {
-        '\'' => closed(doubled(text, '\''), Kind::Text, Bad::UnclosedText, text),
-        '"' => closed(escaped(text), Kind::Text, Bad::UnclosedText, text),
-        '`' if text.starts_with("``") && !text.starts_with("```") => (Kind::Bad(Bad::EmptyName), 2),
-        '`' => closed(doubled(text, '`'), Kind::Quoted, Bad::UnclosedName, text),
-        '-' if text.starts_with("--") => (Kind::Comment, text.find('\n').unwrap_or(text.len())),
+        '\'' => closed(doubled(text, '\''), TokenKind::Text, Bad::UnclosedText, text),
+        '"' => closed(escaped(text), TokenKind::Text, Bad::UnclosedText, text),
+        '`' if text.starts_with("``") && !text.starts_with("```") => (TokenKind::Bad(Bad::EmptyName), 2),
+        '`' => closed(doubled(text, '`'), TokenKind::Quoted, Bad::UnclosedName, text),
+        '-' if text.starts_with("--") => (TokenKind::Comment, text.find('\n').unwrap_or(text.len())),
         '/' if text.starts_with("/*") => {
             let end = text[2..].find("*/").map(|at| at + 4);
-            closed(end, Kind::Comment, Bad::UnclosedComment, text)
+            closed(end, TokenKind::Comment, Bad::UnclosedComment, text)
         }
-        '$' => sigil(text, |c| c.is_alphabetic() || c == '_', Kind::Param, Bad::Param),
-        '#' => sigil(text, |c| c.is_ascii_digit(), Kind::Position, Bad::Position),
+        '$' => sigil(text, |c| c.is_alphabetic() || c == '_', TokenKind::Param, Bad::Param),
+        '#' => sigil(text, |c| c.is_ascii_digit(), TokenKind::Position, Bad::Position),
         '0'..='9' => number(text),
         c if c.is_alphabetic() || c == '_' => {
             let length = word_length(text);
-            (Keyword::of(&text[..length]).map_or(Kind::Word, Kind::Keyword), length)
+            (Keyword::of(&text[..length]).map_or(TokenKind::Word, TokenKind::Keyword), length)
         }
         c => match Symbol::ALL.iter().find(|s| text.starts_with(s.text())) {
-            Some(symbol) => (Kind::Symbol(*symbol), symbol.text().len()),
-            None => (Kind::Bad(Bad::Character), c.len_utf8()),
+            Some(symbol) => (TokenKind::Symbol(*symbol), symbol.text().len()),
+            None => (TokenKind::Bad(Bad::Character), c.len_utf8()),
         },
     }
 }
 
-fn closed(end: Option<usize>, kind: Kind, unclosed: Bad, text: &str) -> (Kind, usize) {
-    end.map_or((Kind::Bad(unclosed), text.len()), |end| (kind, end))
+fn closed(end: Option<usize>, kind: TokenKind, unclosed: Bad, text: &str) -> (TokenKind, usize) {
+    end.map_or((TokenKind::Bad(unclosed), text.len()), |end| (kind, end))
 }
 
 /// Where a text in quotes ends, when a quote inside is written twice.
@@ -230,12 +230,12 @@ fn escaped(text: &str) -> Option<usize> {
 }
 
 /// `$name` or `#1207`: a mark, and what must follow at once.
-fn sigil(text: &str, begins: impl Fn(char) -> bool, kind: Kind, bad: Bad) -> (Kind, usize) {
+fn sigil(text: &str, begins: impl Fn(char) -> bool, kind: TokenKind, bad: Bad) -> (TokenKind, usize) {
     let body = &text[1..];
     let length = 1 + word_length(body);
     let right = body.chars().next().is_some_and(&begins)
-        && (kind == Kind::Param || text[1..length].bytes().all(|b| b.is_ascii_digit()));
-    (if right { kind } else { Kind::Bad(bad) }, length)
+        && (kind == TokenKind::Param || text[1..length].bytes().all(|b| b.is_ascii_digit()));
+    (if right { kind } else { TokenKind::Bad(bad) }, length)
 }
 
 fn word_length(text: &str) -> usize {
@@ -243,9 +243,9 @@ fn word_length(text: &str) -> usize {
 }
 
 /// What begins with a digit.
-fn number(text: &str) -> (Kind, usize) {
+fn number(text: &str) -> (TokenKind, usize) {
     if let Some(length) = date_length(text) {
-        return (Kind::Date, length);
+        return (TokenKind::Date, length);
     }
     let mut length = word_length(text);
     if digits(&text[..length]) && text[length..].starts_with('.') && starts_with_digit(&text[length + 1..]) {
@@ -262,16 +262,16 @@ fn number(text: &str) -> (Kind, usize) {
     (number_kind(&text[..length]), length)
 }
 
-fn number_kind(text: &str) -> Kind {
+fn number_kind(text: &str) -> TokenKind {
     if digits(text) {
-        return Kind::Int;
+        return TokenKind::Int;
     }
     let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
     if matches!(rest, "ms" | "s" | "m" | "h" | "d" | "w") {
-        return Kind::Duration;
+        return TokenKind::Duration;
     }
     let shape = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-    if shape && text.parse::<f64>().is_ok() { Kind::Number } else { Kind::Mixed }
+    if shape && text.parse::<f64>().is_ok() { TokenKind::Number } else { TokenKind::Mixed }
 }
 
 /// The length of a date like `2024-01-01` or a time like `2024-01-01T10:00:00.5+02:00`, by its shape alone.
@@ -381,15 +381,15 @@ fn unit(text: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn kinds(text: &str) -> Vec<(Kind, &str)> {
+    fn kinds(text: &str) -> Vec<(TokenKind, &str)> {
         let mut tokens = lex(text);
-        assert_eq!(tokens.pop().map(|t| t.kind), Some(Kind::End));
+        assert_eq!(tokens.pop().map(|t| t.kind), Some(TokenKind::End));
         tokens.iter().map(|t| (t.kind, &text[t.span.range()])).collect()
     }
 
     #[test]
     fn each_shape_is_one_token() {
-        use Kind::*;
+        use TokenKind::*;
         for (text, kind) in [
             ("order_1", Word),
             ("Größe", Word),

@@ -15,7 +15,7 @@ pub(crate) enum Expectation {
     Keyword(Keyword),
     Symbol(Symbol),
     /// A word that the grammar leaves open; a shell fills it from the catalog.
-    Noun(Noun),
+    Noun(TokenClass),
 }
 
 /// Declares the open classes, each with its words in a message.
@@ -23,14 +23,14 @@ macro_rules! nouns {
     ($($(#[$doc:meta])* $noun:ident $text:literal)*) => {
         /// A class of words, or of what stands for one.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Noun {
+        pub(crate) enum TokenClass {
             $($(#[$doc])* $noun,)*
         }
 
-        impl Noun {
+        impl TokenClass {
             pub(crate) fn text(self) -> &'static str {
                 match self {
-                    $(Noun::$noun => $text,)*
+                    $(TokenClass::$noun => $text,)*
                 }
             }
         }
@@ -112,8 +112,8 @@ impl Expectation {
     /// Messages name what to write before how to go on with what is written.
     fn rank(self) -> u8 {
         match self {
-            Expectation::Noun(Noun::End) => 3,
-            Expectation::Noun(Noun::Arithmetic | Noun::Comparison | Noun::EntityId) => 2,
+            Expectation::Noun(TokenClass::End) => 3,
+            Expectation::Noun(TokenClass::Arithmetic | TokenClass::Comparison | TokenClass::EntityId) => 2,
             Expectation::Symbol(symbol) if symbol.closes() => 0,
             Expectation::Symbol(_) => 2,
             Expectation::Keyword(_) => 1,
@@ -132,7 +132,7 @@ pub(crate) struct Wrong {
 
 /// What the terminals recorded.
 #[derive(Debug, Default)]
-pub(crate) struct Trail {
+pub(crate) struct Expectations {
     /// The index of the furthest token that some terminal did not match.
     place: usize,
     expected: Vec<Expectation>,
@@ -140,7 +140,7 @@ pub(crate) struct Trail {
     wrong: Option<Wrong>,
 }
 
-impl Trail {
+impl Expectations {
     /// Records that the token at a place is not what was expected there.
     pub(crate) fn expect(&mut self, place: usize, expectation: Expectation) {
         #[cfg(test)]
@@ -174,7 +174,7 @@ impl Trail {
 
     /// Forgets all: a statement begins.
     pub(crate) fn clear(&mut self) {
-        *self = Trail::default();
+        *self = Expectations::default();
     }
 
     pub(crate) fn wrong(&self) -> Option<&Wrong> {
@@ -241,14 +241,14 @@ mod tests {
 
     #[test]
     fn only_the_furthest_place_is_kept() {
-        let mut trail = Trail::default();
+        let mut trail = Expectations::default();
         trail.expect(1, Expectation::Keyword(Keyword::Where));
         trail.expect(2, Expectation::Symbol(Symbol::Comma));
-        trail.expect(2, Expectation::Noun(Noun::Id));
-        trail.expect(2, Expectation::Noun(Noun::Id));
+        trail.expect(2, Expectation::Noun(TokenClass::Id));
+        trail.expect(2, Expectation::Noun(TokenClass::Id));
         trail.expect(0, Expectation::Keyword(Keyword::Since));
         assert_eq!(trail.place(), 2);
-        assert_eq!(trail.expected(), [Expectation::Noun(Noun::Id), Expectation::Symbol(Symbol::Comma)]);
+        assert_eq!(trail.expected(), [Expectation::Noun(TokenClass::Id), Expectation::Symbol(Symbol::Comma)]);
     }
 
     #[test]
@@ -257,12 +257,12 @@ mod tests {
         let all = all.chain(Symbol::ALL.iter().map(|s| Expectation::Symbol(*s)));
         let bits: std::collections::HashSet<_> = all.map(Expectation::bit).collect();
         assert_eq!(bits.len(), Keyword::ALL.len() + Symbol::ALL.len());
-        assert!(Keyword::ALL.len() <= 128 && Symbol::ALL.len() <= 64 && (Noun::End as usize) < 64);
+        assert!(Keyword::ALL.len() <= 128 && Symbol::ALL.len() <= 64 && (TokenClass::End as usize) < 64);
     }
 
     #[test]
     fn a_slip_finds_its_keyword() {
-        let mut trail = Trail::default();
+        let mut trail = Expectations::default();
         for keyword in [Keyword::Where, Keyword::Limit, Keyword::Last, Keyword::By] {
             trail.expect(0, Expectation::Keyword(keyword));
         }

@@ -10,10 +10,10 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::stored::{Chunk, Place, Stored};
+use super::stored::{RecordChunk, RecordPlace, RecordRef};
 use crate::error::{Error, Result};
-use crate::event::record::{Record, Sketch};
-use crate::exec::Scan;
+use crate::event::record::{Record, RecordHeader};
+use crate::exec::EventScan;
 use crate::store::Shared;
 
 /// How many events are read at a time: at first, and at most by the thread that wants them, and by another.
@@ -34,23 +34,23 @@ const SHARED: usize = 4096;
 const EXPECTED: usize = 40;
 
 /// The events of a scan, in order.
-pub(super) struct Found {
-    source: Source,
+pub(super) struct ReadAhead {
+    source: AheadSource,
     /// Up to where it goes.
     goal: u64,
     /// Read, and not delivered yet: the first of them from `at` on.
-    ready: VecDeque<Chunk>,
+    ready: VecDeque<RecordChunk>,
     at: usize,
     /// How many there were, and how many are to be read the next time.
     count: u64,
     size: usize,
 }
 
-enum Source {
+enum AheadSource {
     /// Read here.
-    Near(Box<Scan>),
+    Near(Box<EventScan>),
     /// Read by another thread.
-    Far(Receiver<Result<VecDeque<Chunk>>>),
+    Far(Receiver<Result<VecDeque<RecordChunk>>>),
 }
 
 /// Leave to read ahead, which is given to as many as there are threads for.
@@ -71,10 +71,10 @@ impl Drop for Leave {
     }
 }
 
-impl Found {
-    pub fn new(scan: Scan, goal: u64) -> Found {
-        Found {
-            source: Source::Near(Box::new(scan)),
+impl ReadAhead {
+    pub fn new(scan: EventScan, goal: u64) -> ReadAhead {
+        ReadAhead {
+            source: AheadSource::Near(Box::new(scan)),
             goal,
             ready: VecDeque::new(),
             at: 0,
@@ -84,7 +84,7 @@ impl Found {
     }
 
     /// The next of them.
-    pub fn next(&mut self, shared: &Arc<Shared>) -> Result<Option<Stored<'_>>> {
+    pub fn next(&mut self, shared: &Arc<Shared>) -> Result<Option<RecordRef<'_>>> {
         while self.ready.front().is_none_or(|chunk| self.at >= chunk.places.len()) {
             self.at = 0;
             self.ready.pop_front();
@@ -96,14 +96,14 @@ impl Found {
         let Some(place) = chunk.places.get(self.at) else { return Ok(None) };
         self.at += 1;
         self.count += 1;
-        Ok(Some(Stored::new(&chunk.bytes, *place)))
+        Ok(Some(RecordRef::new(&chunk.bytes, *place)))
     }
 
     /// Gets more of them; whether there are.
     fn fill(&mut self, shared: &Arc<Shared>) -> Result<bool> {
         self.ready = match &mut self.source {
-            Source::Near(scan) => read(scan, self.size)?,
-            Source::Far(batches) => batches.recv().unwrap_or_else(|_| {
+            AheadSource::Near(scan) => read(scan, self.size)?,
+            AheadSource::Far(batches) => batches.recv().unwrap_or_else(|_| {
                 Err(Error::stopped("the thread that reads ahead ended before it had read all"))
             })?,
         };
@@ -117,12 +117,12 @@ impl Found {
 
     /// Lets another thread read on, if there is one for it.
     fn read_ahead(&mut self, shared: &Arc<Shared>) {
-        if matches!(self.source, Source::Far(_)) {
+        if matches!(self.source, AheadSource::Far(_)) {
             return;
         }
         let Some(leave) = Leave::ask(shared) else { return };
         let (sender, batches) = bounded(BETWEEN);
-        let (hand, handed) = bounded::<Box<Scan>>(1);
+        let (hand, handed) = bounded::<Box<EventScan>>(1);
         let body = move || {
             let _leave = leave;
             let Ok(mut scan) = handed.recv() else { return };
@@ -139,7 +139,7 @@ impl Found {
         if thread::Builder::new().name("bygone-reader".to_owned()).spawn(body).is_err() {
             return;
         }
-        if let Source::Near(scan) = std::mem::replace(&mut self.source, Source::Far(batches)) {
+        if let AheadSource::Near(scan) = std::mem::replace(&mut self.source, AheadSource::Far(batches)) {
             // It waits for it.
             let _ = hand.send(scan);
         }
@@ -147,8 +147,8 @@ impl Found {
 }
 
 /// The next events of a scan; none, once there are none.
-fn read(scan: &mut Scan, wanted: usize) -> Result<VecDeque<Chunk>> {
-    let mut chunks: Vec<(Vec<u8>, Vec<Place>)> = Vec::new();
+fn read(scan: &mut EventScan, wanted: usize) -> Result<VecDeque<RecordChunk>> {
+    let mut chunks: Vec<(Vec<u8>, Vec<RecordPlace>)> = Vec::new();
     let note = |record: &Record, bytes: &[u8]| {
         if chunks.last().is_none_or(|(last, _)| last.len() + bytes.len() > SHARED) {
             chunks.push((Vec::with_capacity(SHARED.max(bytes.len())), Vec::with_capacity(EXPECTED)));
@@ -157,10 +157,10 @@ fn read(scan: &mut Scan, wanted: usize) -> Result<VecDeque<Chunk>> {
             // No event is longer than 16 MiB.
             let start = last.len() as u32;
             last.extend_from_slice(bytes);
-            places.push(Place { start, end: last.len() as u32, sketch: Sketch::of(record) });
+            places.push(RecordPlace { start, end: last.len() as u32, sketch: RecordHeader::of(record) });
         }
         Ok(((), bytes.len()))
     };
     scan.take(wanted, note)?;
-    Ok(chunks.into_iter().map(|(bytes, places)| Chunk { bytes: bytes.into(), places }).collect())
+    Ok(chunks.into_iter().map(|(bytes, places)| RecordChunk { bytes: bytes.into(), places }).collect())
 }

@@ -12,8 +12,8 @@ use crate::entity::Position;
 use crate::error::Result;
 use crate::event::Cause;
 use crate::event::record::Record;
-use crate::store::group::Outcome;
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::group::AppendOutcome;
+use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::term::Term;
 
 /// Of so many roots it is kept, the newest.
@@ -21,23 +21,23 @@ const KEPT: usize = 4096;
 
 /// How many events reactions have made, by their roots.
 #[derive(Debug, Default)]
-pub(crate) struct Brought(Mutex<BTreeMap<u64, Count>>);
+pub(crate) struct EffectCounts(Mutex<BTreeMap<u64, EffectCount>>);
 
 #[derive(Debug, Clone, Copy)]
-struct Count {
+struct EffectCount {
     events: u64,
     /// What the log had up to here is counted.
     through: u64,
 }
 
-impl Brought {
+impl EffectCounts {
     /// How many events there are of a root; it is not counted beyond `most`.
     pub fn of(&self, root: Position, most: u64, snapshot: &Snapshot) -> Result<u64> {
         if let Some(count) = self.counts().get(&root.0) {
             return Ok(count.events);
         }
         let snapshot = snapshot.now();
-        let count = Count { events: count(root, most, &snapshot)?, through: snapshot.head().0 };
+        let count = EffectCount { events: count(root, most, &snapshot)?, through: snapshot.head().0 };
         let mut counts = self.counts();
         // Another may have counted it meanwhile, and others added to that.
         let count = *counts.entry(root.0).or_insert(count);
@@ -48,7 +48,7 @@ impl Brought {
     }
 
     /// Adds what a reaction made.
-    pub fn add(&self, root: Position, outcome: &Outcome) {
+    pub fn add(&self, root: Position, outcome: &AppendOutcome) {
         if outcome.repeated {
             return;
         }
@@ -58,7 +58,7 @@ impl Brought {
         }
     }
 
-    fn counts(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Count>> {
+    fn counts(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, EffectCount>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,7 +68,7 @@ fn count(root: Position, most: u64, snapshot: &Snapshot) -> Result<u64> {
     let (mut open, mut events, mut makers) = (vec![root], 0, Makers::default());
     while let Some(cause) = open.pop() {
         let list = Term::cause(&Cause::Event(cause))?;
-        for position in snapshot.list(list, cause.0 + 1, u64::MAX, Direction::Ascending) {
+        for position in snapshot.list(list, cause.0 + 1, u64::MAX, ScanDirection::Ascending) {
             let position = Position(position?);
             let Some(bytes) = snapshot.encoded(position)? else { continue };
             if makers.of(&Record::open(position, &bytes)?, cause, snapshot)?.is_none() {

@@ -1,6 +1,6 @@
 //! Following: how a reaction, a webhook or a schedule goes along the log, from its cursor on.
 //!
-//! One event after the other is handed to a [`Work`], in the order of the log, when it is due. What fails is tried again, and holds back
+//! One event after the other is handed to a [`FollowerTask`], in the order of the log, when it is due. What fails is tried again, and holds back
 //! this follower alone; after the last try it is set aside, and the next is taken. `RETRY` and `SKIP` are events about the
 //! program, which are heard between two others. The cursor moves in the background, so that a crash may have the last
 //! events handed out once more.
@@ -11,20 +11,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::breadth::Brought;
+use super::breadth::EffectCounts;
 use super::subscribe::{Delivery, Subscription};
 use crate::cancel::Cancel;
-use crate::entity::{Name, Position};
+use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
-use crate::exec::aside::{self, Fate, SetAside};
+use crate::exec::aside::{self, DeadLetterRecord, Resolution};
 use crate::plan;
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{self, Cursor};
-use crate::store::group::{ANY_CONTENT, Group, Outcome};
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::group::{ANY_CONTENT, AppendOutcome, AppendRequest};
+use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::term::Term;
-use crate::store::watch::Moved;
+use crate::store::watch::WaitResult;
 use crate::store::{Report, Shared};
 use crate::time::Timestamp;
 
@@ -32,9 +32,9 @@ use crate::time::Timestamp;
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What a follower does with the events it comes to.
-pub(crate) trait Work {
+pub(crate) trait FollowerTask {
     /// Which events.
-    fn wanted(&self) -> &plan::Subscription;
+    fn wanted(&self) -> &plan::SubscriptionPlan;
 
     /// When it is to be done, if not at once.
     fn due(&self, _event: &Event) -> Option<Timestamp> {
@@ -42,21 +42,21 @@ pub(crate) trait Work {
     }
 
     /// Does it. Doing it again has no other effect.
-    fn handle(&mut self, follower: &Follower, event: &Event) -> Result<(), Failure>;
+    fn handle(&mut self, follower: &Follower, event: &Event) -> Result<(), StepFailure>;
 }
 
 /// Why something was not done.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum StepFailure {
     /// It may be done later.
     Error(Error),
     /// It will not be, however often it is tried.
     Hopeless(Error),
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Error(error)
+impl From<Error> for StepFailure {
+    fn from(error: Error) -> StepFailure {
+        StepFailure::Error(error)
     }
 }
 
@@ -66,8 +66,8 @@ pub(crate) struct Ended;
 
 /// What was said of events, each time last.
 #[derive(Debug, Default)]
-struct Told {
-    aside: BTreeMap<u64, SetAside>,
+struct DeadLetterMarks {
+    aside: BTreeMap<u64, DeadLetterRecord>,
     retried: BTreeSet<u64>,
     skipped: BTreeSet<u64>,
 }
@@ -78,16 +78,16 @@ pub(crate) struct Follower {
     pub program: Arc<Program>,
     pub cancel: Cancel,
     /// What reactions made of events so far, all of them together.
-    pub brought: Arc<Brought>,
+    pub brought: Arc<EffectCounts>,
     /// Where the newest event about the program is.
     newest: Arc<AtomicU64>,
-    who: cursor::Follower,
+    who: cursor::CursorOwner,
     /// What was said to it up to here is done.
     heard: u64,
     /// What was said to it up to here is being done.
     hearing: Option<u64>,
     /// What is set aside.
-    aside: BTreeMap<u64, SetAside>,
+    aside: BTreeMap<u64, DeadLetterRecord>,
     /// Events behind its place that were skipped: a crash may have taken the place back.
     skipped: BTreeSet<u64>,
     halted: bool,
@@ -100,7 +100,7 @@ impl Follower {
         cancel: Cancel,
         newest: Arc<AtomicU64>,
     ) -> Follower {
-        let who = cursor::Follower::of(&program);
+        let who = cursor::CursorOwner::of(&program);
         Follower {
             shared,
             program,
@@ -117,7 +117,7 @@ impl Follower {
     }
 
     /// Goes along the log until it is to end. `start` is where one begins that has no place yet.
-    pub fn follow(&mut self, work: &mut dyn Work, start: Position) -> Result<Ended> {
+    pub fn follow(&mut self, work: &mut dyn FollowerTask, start: Position) -> Result<Ended> {
         let place = self.begin(start)?;
         let mut after = place.position;
         loop {
@@ -129,7 +129,7 @@ impl Follower {
                 self.wait_past(after, None);
                 continue;
             }
-            let wanted = plan::Subscription { from: Some(Position(after)), ..work.wanted().clone() };
+            let wanted = plan::SubscriptionPlan { from: Some(Position(after)), ..work.wanted().clone() };
             let events = Subscription::new(self.shared.clone(), wanted);
             for delivery in events.until(Position(goal)).cancelled_by(&self.cancel) {
                 let Delivery::Event(event) = delivery? else { continue };
@@ -198,7 +198,7 @@ impl Follower {
     }
 
     /// Commits a group.
-    pub fn commit(&self, group: Group) -> Result<Outcome> {
+    pub fn commit(&self, group: AppendRequest) -> Result<AppendOutcome> {
         self.shared.append(group)
     }
 
@@ -213,7 +213,7 @@ impl Follower {
     }
 
     /// Waits until the log moves past a position, something is said to it, or the instant.
-    pub fn wait_past(&self, position: u64, until: Option<Instant>) -> Moved {
+    pub fn wait_past(&self, position: u64, until: Option<Instant>) -> WaitResult {
         self.shared.watch.wait_past(position, until, &|| self.cancel.is_cancelled() || self.is_called())
     }
 
@@ -236,7 +236,7 @@ impl Follower {
     }
 
     /// Waits until an event is due. What is said to it meanwhile is heard.
-    fn wait_until(&mut self, work: &mut dyn Work, event: &Event) -> Result<(), Ended> {
+    fn wait_until(&mut self, work: &mut dyn FollowerTask, event: &Event) -> Result<(), Ended> {
         loop {
             self.hear(work)?;
             // What is to be done at once does not wait for a clock that was set back.
@@ -253,7 +253,7 @@ impl Follower {
     }
 
     /// Has an event handled, as often as it takes; or sets it aside.
-    fn take(&mut self, work: &mut dyn Work, event: &Event) -> Result<(), Ended> {
+    fn take(&mut self, work: &mut dyn FollowerTask, event: &Event) -> Result<(), Ended> {
         self.attempt(event.position, |follower| work.handle(follower, event))
     }
 
@@ -261,7 +261,7 @@ impl Follower {
     pub fn attempt(
         &mut self,
         trigger: Position,
-        mut handle: impl FnMut(&Follower) -> Result<(), Failure>,
+        mut handle: impl FnMut(&Follower) -> Result<(), StepFailure>,
     ) -> Result<(), Ended> {
         if self.is_aside(trigger.0) {
             return Ok(());
@@ -279,13 +279,13 @@ impl Follower {
                 Err(_) if self.has_ended() => return Err(Ended),
                 Err(failure) => failure,
             };
-            let (Failure::Error(error) | Failure::Hopeless(error)) = &failure;
+            let (StepFailure::Error(error) | StepFailure::Hopeless(error)) = &failure;
             let shown = aside::shown(self.program.kind, trigger);
             self.shared.cursors.set_trouble(&self.who, Some(format!("{shown}, tried {attempt}×: {error}")));
             let retries = self.shared.options.retries;
             match failure {
-                Failure::Error(_) if attempt < retries.attempts => self.pause(retries.pause(attempt))?,
-                Failure::Error(error) | Failure::Hopeless(error) => {
+                StepFailure::Error(_) if attempt < retries.attempts => self.pause(retries.pause(attempt))?,
+                StepFailure::Error(error) | StepFailure::Hopeless(error) => {
                     return self.set_aside(trigger, &error, attempt.into());
                 }
             }
@@ -316,9 +316,9 @@ impl Follower {
             self.pause(self.shared.options.retries.pause(attempt))?;
             attempt = attempt.saturating_add(1);
         }
-        self.aside.insert(trigger.0, SetAside { error: error.to_string(), attempts });
+        self.aside.insert(trigger.0, DeadLetterRecord { error: error.to_string(), attempts });
         self.shared.cursors.set_trouble(&self.who, None);
-        let name = Name(&self.program.name);
+        let name = NameText(&self.program.name);
         let word = self.program.kind.word().to_uppercase();
         let shown = aside::shown(self.program.kind, trigger);
         self.report(
@@ -330,13 +330,13 @@ impl Follower {
         Ok(())
     }
 
-    fn say(&self, event: NewEvent, key: &str) -> Result<Outcome> {
-        self.commit(Group {
+    fn say(&self, event: NewEvent, key: &str) -> Result<AppendOutcome> {
+        self.commit(AppendRequest {
             events: vec![event],
             key: Some(key.to_owned()),
             content: Some(ANY_CONTENT),
             internal: true,
-            ..Group::default()
+            ..AppendRequest::default()
         })
     }
 
@@ -348,7 +348,7 @@ impl Follower {
     /// Which events are to be tried again, as was said since it heard last; and up to where that was said.
     pub fn called(&mut self) -> Result<(Vec<u64>, u64)> {
         let newest = self.newest.load(Ordering::Acquire);
-        let Told { aside, retried, skipped } = self.said(&self.snapshot(), self.heard, newest)?;
+        let DeadLetterMarks { aside, retried, skipped } = self.said(&self.snapshot(), self.heard, newest)?;
         for position in retried.iter().chain(&skipped) {
             self.aside.remove(position);
         }
@@ -359,19 +359,19 @@ impl Follower {
     }
 
     /// What was said of each event in a stretch, by what was said of it last.
-    fn said(&self, snapshot: &Snapshot, after: u64, through: u64) -> Result<Told> {
-        let mut told = Told::default();
+    fn said(&self, snapshot: &Snapshot, after: u64, through: u64) -> Result<DeadLetterMarks> {
+        let mut told = DeadLetterMarks::default();
         let term = Term::entity(&self.program.target()?)?;
-        for position in snapshot.list(term, after + 1, through, Direction::Ascending) {
+        for position in snapshot.list(term, after + 1, through, ScanDirection::Ascending) {
             let Some(event) = snapshot.event(Position(position?))? else { continue };
             for (position, fate) in aside::said(&event) {
                 told.aside.remove(&position);
                 told.retried.remove(&position);
                 told.skipped.remove(&position);
                 match fate {
-                    Fate::SetAside(aside) => drop(told.aside.insert(position, aside)),
-                    Fate::Again => drop(told.retried.insert(position)),
-                    Fate::Never => drop(told.skipped.insert(position)),
+                    Resolution::SetAside(aside) => drop(told.aside.insert(position, aside)),
+                    Resolution::Again => drop(told.retried.insert(position)),
+                    Resolution::Never => drop(told.skipped.insert(position)),
                 }
             }
         }
@@ -396,7 +396,7 @@ impl Follower {
     }
 
     /// Hears what was said to it, and does that.
-    fn hear(&mut self, work: &mut dyn Work) -> Result<(), Ended> {
+    fn hear(&mut self, work: &mut dyn FollowerTask) -> Result<(), Ended> {
         self.hear_with(|follower, position| match follower.snapshot().event(Position(position)) {
             Ok(Some(event)) => follower.take(work, &event),
             Ok(None) | Err(_) => Ok(()),
@@ -432,7 +432,7 @@ impl Follower {
     }
 
     /// Waits while too much is set aside.
-    fn rest(&mut self, work: &mut dyn Work) -> Result<(), Ended> {
+    fn rest(&mut self, work: &mut dyn FollowerTask) -> Result<(), Ended> {
         while self.is_halted() {
             self.wait_past(self.shared.watch.synced(), None);
             if self.has_ended() {
@@ -447,7 +447,7 @@ impl Follower {
     pub fn is_halted(&mut self) -> bool {
         let is_halted = self.aside.len() >= aside::MOST;
         if is_halted && !self.halted {
-            let (word, name) = (self.program.kind.word().to_uppercase(), Name(&self.program.name));
+            let (word, name) = (self.program.kind.word().to_uppercase(), NameText(&self.program.name));
             let text =
                 format!("{} events are set aside: it waits for RETRY {word} {name}, or SKIP", aside::MOST);
             self.report(None, text);

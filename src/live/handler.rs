@@ -17,7 +17,7 @@ use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::store::place::SubscriptionCursor;
-use crate::store::watch::Moved;
+use crate::store::watch::WaitResult;
 use crate::store::{Shared, locked};
 
 /// How often an event is tried again before it is set aside, where nothing else is said.
@@ -29,7 +29,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 const ASIDE: usize = 1000;
 
 /// Who is told of what is set aside.
-type Teller = Box<dyn FnMut(&DeadLetter) + Send>;
+type DeadLetterCallback = Box<dyn FnMut(&DeadLetter) + Send>;
 
 /// What a handler answers: nothing, or whether it went well.
 pub trait HandlerResult {
@@ -75,7 +75,7 @@ pub struct HandlerBuilder {
     retries: u32,
     pause: Duration,
     longest: Duration,
-    on_dead_letter: Option<Teller>,
+    on_dead_letter: Option<DeadLetterCallback>,
 }
 
 /// A dead letter: an event that a handler failed at each time it tried, and then set aside.
@@ -123,20 +123,20 @@ pub struct HandlerReport {
 /// waits. [`detach`](Self::detach) lets the handler go on without this handle, as long as the database is open.
 #[must_use = "dropping it ends the handler; `detach` lets it go on"]
 pub struct Handler {
-    work: Arc<Work>,
+    work: Arc<HandlerShared>,
     thread: ThreadId,
     detached: bool,
 }
 
 /// What a handler and its handle share.
-struct Work {
+struct HandlerShared {
     end: Cancel,
-    told: Mutex<Told>,
+    told: Mutex<HandlerState>,
     ended: Condvar,
 }
 
 #[derive(Default)]
-struct Told {
+struct HandlerState {
     report: HandlerReport,
     /// Once it has ended: why, if not in good order.
     ended: Option<Result<()>>,
@@ -186,8 +186,8 @@ impl HandlerBuilder {
         let HandlerBuilder { subscription, retries, pause, longest, on_dead_letter } = self;
         let end = Cancel::new();
         let subscription = subscription.checked()?.cancelled_by(&end);
-        let work = Arc::new(Work { end, told: Mutex::default(), ended: Condvar::new() });
-        let mut run = Run {
+        let work = Arc::new(HandlerShared { end, told: Mutex::default(), ended: Condvar::new() });
+        let mut run = HandlerThread {
             shared: subscription.shared.clone(),
             actor: subscription.actor.clone(),
             place: subscription.seat.as_ref().map(|seat| seat.place.clone()),
@@ -218,7 +218,7 @@ impl fmt::Debug for HandlerBuilder {
     }
 }
 
-impl Work {
+impl HandlerShared {
     fn end_with(&self, ended: Result<()>) {
         locked(&self.told).ended = Some(ended);
         self.ended.notify_all();
@@ -226,27 +226,27 @@ impl Work {
 }
 
 /// A handler, on its thread.
-struct Run<F> {
+struct HandlerThread<F> {
     shared: Arc<Shared>,
     actor: Option<Entity>,
     place: Option<SubscriptionCursor>,
-    work: Arc<Work>,
+    work: Arc<HandlerShared>,
     retries: u32,
     pause: Duration,
     longest: Duration,
-    on_dead_letter: Option<Teller>,
+    on_dead_letter: Option<DeadLetterCallback>,
     handle: F,
 }
 
 /// What became of an event.
-enum Outcome {
+enum HandlerOutcome {
     Handled,
     SetAside,
     /// The handler was ended before it came to one.
     Left,
 }
 
-impl<R: HandlerResult, F: FnMut(&EventContext) -> R> Run<F> {
+impl<R: HandlerResult, F: FnMut(&EventContext) -> R> HandlerThread<F> {
     fn all(&mut self, subscription: Subscription) -> Result<()> {
         for delivery in subscription {
             let position = match delivery? {
@@ -254,9 +254,9 @@ impl<R: HandlerResult, F: FnMut(&EventContext) -> R> Run<F> {
                 Delivery::Event(event) => {
                     let position = event.position;
                     match self.one(event)? {
-                        Outcome::Handled => locked(&self.work.told).report.handled += 1,
-                        Outcome::SetAside => {}
-                        Outcome::Left => return Ok(()),
+                        HandlerOutcome::Handled => locked(&self.work.told).report.handled += 1,
+                        HandlerOutcome::SetAside => {}
+                        HandlerOutcome::Left => return Ok(()),
                     }
                     // The handler may have closed the database.
                     if let Some(place) = self.place.as_ref().filter(|_| !self.shared.watch.is_closed()) {
@@ -271,18 +271,18 @@ impl<R: HandlerResult, F: FnMut(&EventContext) -> R> Run<F> {
     }
 
     /// Handles an event, again and again if it has to be.
-    fn one(&mut self, event: Event) -> Result<Outcome> {
+    fn one(&mut self, event: Event) -> Result<HandlerOutcome> {
         let end = self.work.end.clone();
         let occurrence = EventContext::new(event, self.shared.clone(), self.actor.clone(), end);
         let mut attempts = 0;
         let why = loop {
             attempts += 1;
-            let Some(why) = self.attempt(&occurrence) else { return Ok(Outcome::Handled) };
+            let Some(why) = self.attempt(&occurrence) else { return Ok(HandlerOutcome::Handled) };
             if attempts > self.retries {
                 break why;
             }
             if !self.wait(attempts) {
-                return Ok(Outcome::Left);
+                return Ok(HandlerOutcome::Left);
             }
         };
         let aside = DeadLetter {
@@ -304,7 +304,7 @@ impl<R: HandlerResult, F: FnMut(&EventContext) -> R> Run<F> {
         let more = (dead_letters.len() + 1).saturating_sub(ASIDE);
         dead_letters.drain(..more);
         dead_letters.push(aside);
-        Ok(Outcome::SetAside)
+        Ok(HandlerOutcome::SetAside)
     }
 
     /// Why it failed, if it did.
@@ -322,7 +322,7 @@ impl<R: HandlerResult, F: FnMut(&EventContext) -> R> Run<F> {
         let until = Instant::now().checked_add(doubled.unwrap_or(self.longest).min(self.longest));
         let end = &self.work.end;
         let moved = self.shared.watch.wait_past(u64::MAX, until, &|| end.is_cancelled());
-        moved != Moved::Closed
+        moved != WaitResult::Closed
     }
 }
 

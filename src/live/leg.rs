@@ -6,17 +6,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::ahead::Found;
-use super::stored::{Place, Stored};
+use super::ahead::ReadAhead;
+use super::stored::{RecordPlace, RecordRef};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
-use crate::event::record::{Record, Sketch};
-use crate::exec::Scan;
+use crate::event::record::{Record, RecordHeader};
+use crate::exec::EventScan;
 use crate::plan;
 use crate::store::Shared;
-use crate::store::snapshot::{Direction, LogScan};
+use crate::store::snapshot::{LogScan, ScanDirection};
 
 /// A leg longer than this is read by way of the indexes, if they lead to what is wanted.
 const LONG: u64 = 256;
@@ -25,52 +25,52 @@ const LONG: u64 = 256;
 const HELD: usize = 4 << 20;
 
 /// A stretch of the log that is being read, up to a position.
-pub(super) struct Leg {
+pub(super) struct CatchUp {
     goal: u64,
-    feed: Feed,
+    feed: CatchUpSource,
     /// The event that is being lent, where it has bytes of its own.
     lent: Arc<[u8]>,
     limits: Limits,
 }
 
 /// Positions, with the bytes of their events.
-type Rows = VecDeque<(u64, Arc<[u8]>)>;
+type EventRows = VecDeque<(u64, Arc<[u8]>)>;
 
-enum Feed {
+enum CatchUpSource {
     /// Of what is wanted.
-    Found(Box<Found>),
+    Found(Box<ReadAhead>),
     /// Of everything.
     Every(LogScan),
     /// Of everything, all of which is in memory.
-    Fresh(Rows),
+    Fresh(EventRows),
 }
 
-impl Leg {
+impl CatchUp {
     /// From behind a position up to another, which is durable.
     pub fn begin(
         shared: &Arc<Shared>,
-        plan: &plan::Subscription,
+        plan: &plan::SubscriptionPlan,
         end: &Cancel,
         after: u64,
         goal: u64,
-    ) -> Result<Leg> {
+    ) -> Result<CatchUp> {
         let (mut goal, short) = (goal, goal - after <= LONG);
         let fresh = if short { fresh(shared, after, &mut goal)? } else { None };
         let feed = match fresh {
-            Some(fresh) => Feed::Fresh(fresh),
+            Some(fresh) => CatchUpSource::Fresh(fresh),
             None => {
                 let snapshot = shared.snapshot().until(Position(goal)).cancelled_by(end);
                 match short {
-                    true => Feed::Every(snapshot.log(after + 1, goal, Direction::Ascending)),
+                    true => CatchUpSource::Every(snapshot.log(after + 1, goal, ScanDirection::Ascending)),
                     false => {
-                        let scan = Scan::past(&snapshot, plan, Position(after))?;
-                        Feed::Found(Box::new(Found::new(scan, goal)))
+                        let scan = EventScan::past(&snapshot, plan, Position(after))?;
+                        CatchUpSource::Found(Box::new(ReadAhead::new(scan, goal)))
                     }
                 }
             }
         };
         let limits = Limits::new(shared.options.largest_value, end);
-        Ok(Leg { goal, feed, lent: Arc::default(), limits })
+        Ok(CatchUp { goal, feed, lent: Arc::default(), limits })
     }
 
     /// Where it ends.
@@ -79,20 +79,24 @@ impl Leg {
     }
 
     /// The next event that is wanted.
-    pub fn next(&mut self, shared: &Arc<Shared>, plan: &plan::Subscription) -> Result<Option<Stored<'_>>> {
-        let Leg { feed, lent, limits, .. } = self;
+    pub fn next(
+        &mut self,
+        shared: &Arc<Shared>,
+        plan: &plan::SubscriptionPlan,
+    ) -> Result<Option<RecordRef<'_>>> {
+        let CatchUp { feed, lent, limits, .. } = self;
         let rows: &mut dyn Iterator<Item = Result<(u64, Arc<[u8]>)>> = match feed {
-            Feed::Found(found) => return found.next(shared),
-            Feed::Every(rows) => rows,
-            Feed::Fresh(rows) => &mut std::iter::from_fn(|| rows.pop_front().map(Ok)),
+            CatchUpSource::Found(found) => return found.next(shared),
+            CatchUpSource::Every(rows) => rows,
+            CatchUpSource::Fresh(rows) => &mut std::iter::from_fn(|| rows.pop_front().map(Ok)),
         };
         for row in rows {
             let (position, bytes) = row?;
             let record = Record::open(Position(position), &bytes)?;
             if plan.wants(&record, limits)? {
-                let place = Place::whole(&bytes, Sketch::of(&record));
+                let place = RecordPlace::whole(&bytes, RecordHeader::of(&record));
                 *lent = bytes;
-                return Ok(Some(Stored::new(lent, place)));
+                return Ok(Some(RecordRef::new(lent, place)));
             }
         }
         Ok(None)
@@ -100,7 +104,7 @@ impl Leg {
 }
 
 /// What there is behind a position, if all of it is in memory. Where that is much, the goal comes nearer.
-fn fresh(shared: &Shared, after: u64, goal: &mut u64) -> Result<Option<Rows>> {
+fn fresh(shared: &Shared, after: u64, goal: &mut u64) -> Result<Option<EventRows>> {
     let tails = shared.applied.tails();
     if after < tails.base() {
         return Ok(None);

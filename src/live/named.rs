@@ -10,9 +10,9 @@ use super::handler::HandlerBuilder;
 #[cfg(feature = "async")]
 use super::stream::DeliveryStream;
 use super::subscribe::{Delivery, Subscription};
-use crate::entity::{Name, Position};
+use crate::entity::{NameText, Position};
 use crate::error::{Error, Result, shorten};
-use crate::store::cursor::{Attached, Cursor, Follower};
+use crate::store::cursor::{Attached, Cursor, CursorOwner};
 use crate::store::place::SubscriptionCursor;
 
 /// No name is longer, in bytes.
@@ -49,7 +49,7 @@ pub struct DurableSubscription {
 
 /// What the one who reads a durable subscription holds.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct ReaderLease {
     pub place: SubscriptionCursor,
     _attached: Attached,
 }
@@ -76,7 +76,7 @@ impl Subscription {
                 "the place of a subscription cannot be kept: the database was opened for reading only",
             ));
         }
-        let follower = Follower::Subscription(name.to_owned());
+        let follower = CursorOwner::Subscription(name.to_owned());
         let thread = thread::current();
         let thread = thread.name().map_or_else(String::new, |name| format!(" in the thread '{name}'"));
         let who = format!("one that reads it since {}{thread}", shared.options.clock.now());
@@ -88,7 +88,7 @@ impl Subscription {
                 shared.create_cursor(&follower, cursor)?;
             }
             Some(cursor) => {
-                let (shown, at) = (Name(name), Position(cursor.position));
+                let (shown, at) = (NameText(name), Position(cursor.position));
                 if !subscription.plan.says(&cursor.text) {
                     let expected = format!(
                         "{}, which it is of, at {at} (DROP SUBSCRIPTION {shown} ends it, another name begins another)",
@@ -113,7 +113,7 @@ impl Subscription {
             }
         }
         let place = SubscriptionCursor::new(shared, name);
-        subscription.seat = Some(Seat { place: place.clone(), _attached: attached });
+        subscription.seat = Some(ReaderLease { place: place.clone(), _attached: attached });
         Ok(DurableSubscription { subscription, place })
     }
 }

@@ -11,9 +11,9 @@ use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
 use crate::exec::{self, EntityState};
-use crate::plan::Replay;
+use crate::plan::ReplayPlan;
 use crate::store::Shared;
-use crate::store::group::Group;
+use crate::store::group::AppendRequest;
 
 /// An event that a [handler](crate::react::Handler) is told of. What it knows of the event is that of an [`Event`].
 ///
@@ -72,7 +72,7 @@ impl EventContext {
             let found = format!("{} at {}, which has none", self.event.kind, self.event.position);
             return Err(Error::invalid("the state of an event's target", "an event with a target", found));
         };
-        let replay = Replay::of_all(target.clone(), Position(position));
+        let replay = ReplayPlan::of_all(target.clone(), Position(position));
         exec::state(&self.shared.snapshot(), &replay)
     }
 
@@ -105,7 +105,11 @@ impl EventContext {
             event.actor = event.actor.or_else(|| self.actor.clone());
             event.caused_by(self.event.position)
         };
-        let group = Group { events: events.into_iter().map(caused).collect(), key, ..Group::default() };
+        let group = AppendRequest {
+            events: events.into_iter().map(caused).collect(),
+            key,
+            ..AppendRequest::default()
+        };
         self.shared.append(group)?.decoded()
     }
 

@@ -9,19 +9,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::follower::{Ended, Failure, Follower, Work, report};
+use super::follower::{Ended, Follower, FollowerTask, StepFailure, report};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::{CauseStr, Record};
 use crate::event::{Event, NewEvent};
 use crate::exec::aside;
-use crate::exec::reaction::{self, Reaction};
+use crate::exec::reaction::{self, ReactionExecutor};
 use crate::pattern::Pattern;
 use crate::plan;
 use crate::store::Shared;
 use crate::store::catalog::Program;
-use crate::store::group::{ANY_CONTENT, Group, Outcome};
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::group::{ANY_CONTENT, AppendOutcome, AppendRequest};
+use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::term::Term;
 use crate::time::Timestamp;
 
@@ -39,9 +39,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Runs a reaction until it is to end.
 pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
-    let reaction = Reaction::new(&follower.program.text, follower.program.origin)?;
+    let reaction = ReactionExecutor::new(&follower.program.text, follower.program.origin)?;
     let start = reaction::start(&follower.program, &follower.snapshot())?;
-    let mut wanted = plan::Subscription::of(reaction.plan.pattern.clone());
+    let mut wanted = plan::SubscriptionPlan::of(reaction.plan.pattern.clone());
     // What asks for more than the event is looked at when it is handed over.
     wanted.predicate = reaction.plan.filter.clone().filter(|filter| filter.is_of_event());
     let (shared, program) = (follower.shared.clone(), follower.program.clone());
@@ -50,8 +50,8 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
 }
 
 struct Reacting {
-    reaction: Reaction,
-    wanted: plan::Subscription,
+    reaction: ReactionExecutor,
+    wanted: plan::SubscriptionPlan,
     makers: Makers,
     shared: Arc<Shared>,
     program: Arc<Program>,
@@ -59,8 +59,8 @@ struct Reacting {
     waits: Cell<u64>,
 }
 
-impl Work for Reacting {
-    fn wanted(&self) -> &plan::Subscription {
+impl FollowerTask for Reacting {
+    fn wanted(&self) -> &plan::SubscriptionPlan {
         &self.wanted
     }
 
@@ -79,7 +79,7 @@ impl Work for Reacting {
         Some(due)
     }
 
-    fn handle(&mut self, follower: &Follower, event: &Event) -> Result<(), Failure> {
+    fn handle(&mut self, follower: &Follower, event: &Event) -> Result<(), StepFailure> {
         if self.reaction.plan.after.is_some() {
             // What was recorded before the deadline is in the log once those who append now are through.
             follower.shared.commit_barrier();
@@ -95,7 +95,7 @@ impl Work for Reacting {
         }
         let root = self.check_depth(&trigger, &snapshot)?;
         let group = effects.map_err(|why| {
-            Failure::Hopeless(Error::invalid("what it is to do", "a value for each part of it", why))
+            StepFailure::Hopeless(Error::invalid("what it is to do", "a value for each part of it", why))
         })?;
         if root != trigger.position() {
             self.check_breadth(follower, root, event.position, &group, &snapshot)?;
@@ -112,8 +112,8 @@ pub(super) fn refused_or_done(
     follower: &Follower,
     trigger: Position,
     cause: Option<Position>,
-    group: Group,
-) -> Result<Option<Outcome>, Failure> {
+    group: AppendRequest,
+) -> Result<Option<AppendOutcome>, StepFailure> {
     let key = group.key.clone();
     let error = match follower.commit(group) {
         Ok(outcome) => return Ok(Some(outcome)),
@@ -130,12 +130,12 @@ pub(super) fn refused_or_done(
     if let Some(cause) = cause {
         refused = refused.caused_by(cause);
     }
-    let outcome = follower.commit(Group {
+    let outcome = follower.commit(AppendRequest {
         events: vec![refused],
         key,
         content: Some(ANY_CONTENT),
         internal: true,
-        ..Group::default()
+        ..AppendRequest::default()
     })?;
     if !outcome.repeated {
         let at = cause.map(|cause| format!(" at {cause}")).unwrap_or_default();
@@ -159,7 +159,7 @@ impl Reacting {
 
 /// Whether a list has an event of a pattern behind a position, recorded by then.
 fn has_event(snapshot: &Snapshot, list: &Term, of: &Pattern, after: Position, by: Timestamp) -> Result<bool> {
-    for position in snapshot.list(list.clone(), after.0 + 1, u64::MAX, Direction::Ascending) {
+    for position in snapshot.list(list.clone(), after.0 + 1, u64::MAX, ScanDirection::Ascending) {
         let position = Position(position?);
         let Some(bytes) = snapshot.encoded(position)? else { continue };
         let event = Record::open(position, &bytes)?;
@@ -180,9 +180,9 @@ impl Reacting {
         follower: &Follower,
         root: Position,
         trigger: Position,
-        group: &Group,
+        group: &AppendRequest,
         snapshot: &Snapshot,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let most = self.shared.options.max_brought_about;
         let more = (group.events.len() + group.performs.len()) as u64;
         let there = follower.brought.of(root, most, snapshot)?;
@@ -190,21 +190,21 @@ impl Reacting {
             return Ok(());
         }
         if let Some(key) = &group.key
-            && snapshot.now().list(Term::key(key)?, 1, u64::MAX, Direction::Ascending).next().is_some()
+            && snapshot.now().list(Term::key(key)?, 1, u64::MAX, ScanDirection::Ascending).next().is_some()
         {
             return Ok(());
         }
-        let name = crate::entity::Name(&self.reaction.plan.name);
+        let name = crate::entity::NameText(&self.reaction.plan.name);
         let expected = format!("at most {most} events (Options::max_brought_about, --max-brought-about)");
         let found = format!(
             "{there}, and {name} at {trigger} would make {more} more: do they set each other off? A WHERE is to end that"
         );
-        Err(Failure::Hopeless(Error::invalid(format!("what reactions make of {root}"), expected, found)))
+        Err(StepFailure::Hopeless(Error::invalid(format!("what reactions make of {root}"), expected, found)))
     }
 
     /// The nearest in the chain of causes that no reaction made; an error where so many reactions follow from each other that there is no
     /// end in sight.
-    fn check_depth(&mut self, trigger: &Record, snapshot: &Snapshot) -> Result<Position, Failure> {
+    fn check_depth(&mut self, trigger: &Record, snapshot: &Snapshot) -> Result<Position, StepFailure> {
         let mut chain: VecDeque<String> = VecDeque::new();
         let (mut at, mut root) = (trigger.position(), None);
         for _ in 0..FARTHEST {
@@ -223,11 +223,11 @@ impl Reacting {
                     "{}, … {}, {} at {}: each of them set off the next; a WHERE is to end that",
                     shown(0, 3),
                     shown(DEEPEST - 3, DEEPEST),
-                    crate::entity::Name(&self.reaction.plan.name),
+                    crate::entity::NameText(&self.reaction.plan.name),
                     trigger.position()
                 );
                 let expected = format!("at most {DEEPEST} that follow from each other");
-                return Err(Failure::Hopeless(Error::invalid("a chain of reactions", expected, found)));
+                return Err(StepFailure::Hopeless(Error::invalid("a chain of reactions", expected, found)));
             }
             at = cause;
         }
@@ -239,30 +239,30 @@ impl Reacting {
 #[derive(Debug, Default)]
 pub(super) struct Makers {
     /// By the position of an event without a key: the newest group with a key up to it, among those of its cause.
-    found: BTreeMap<u64, Keyed>,
+    found: BTreeMap<u64, KeyedRequest>,
 }
 
 /// A group with a key; or none.
 #[derive(Debug, Clone, Default)]
-struct Keyed {
+struct KeyedRequest {
     /// The reaction that made it, if one did.
     maker: Option<String>,
     /// The position behind its last event.
     end: u64,
 }
 
-impl Keyed {
-    fn of(position: Position, key: &str, snapshot: &Snapshot) -> Result<Keyed> {
+impl KeyedRequest {
+    fn of(position: Position, key: &str, snapshot: &Snapshot) -> Result<KeyedRequest> {
         let named = |key: &str| {
             let name = key.strip_prefix("$reaction ")?;
             // Behind the name come two positions; a name may have spaces.
             let (name, _) = name.rsplit_once(' ')?;
             name.rsplit_once(' ').map(|(name, _)| name.to_owned())
         };
-        let Some(maker) = named(key) else { return Ok(Keyed::default()) };
+        let Some(maker) = named(key) else { return Ok(KeyedRequest::default()) };
         let seal = snapshot.event(position)?.and_then(|event| event.seal);
         let count = seal.map_or(1, |seal| u64::from(seal.count));
-        Ok(Keyed { maker: Some(maker), end: position.0 + count })
+        Ok(KeyedRequest { maker: Some(maker), end: position.0 + count })
     }
 }
 
@@ -270,9 +270,9 @@ impl Makers {
     /// The reaction that made an event, if one did: the first event of what it made has the key, which tells how many there are.
     pub fn of(&mut self, event: &Record, cause: Position, snapshot: &Snapshot) -> Result<Option<String>> {
         if let Some(key) = event.key() {
-            return Ok(Keyed::of(event.position(), key, snapshot)?.maker);
+            return Ok(KeyedRequest::of(event.position(), key, snapshot)?.maker);
         }
-        let mut keyed = Keyed::default();
+        let mut keyed = KeyedRequest::default();
         let mut at = event.position();
         while at > cause.next() {
             at = Position(at.0 - 1);
@@ -282,7 +282,7 @@ impl Makers {
                 break;
             }
             if let Some(key) = before.key() {
-                keyed = Keyed::of(at, key, snapshot)?;
+                keyed = KeyedRequest::of(at, key, snapshot)?;
                 break;
             }
             // The one before it was looked for already: many events of one cause are gone through once.
@@ -315,7 +315,7 @@ mod tests {
         let store = Store::create(std::path::Path::new("/shop.bygone"), options).unwrap();
         let append = |events: Vec<NewEvent>, key: Option<String>| {
             let content = Some(ANY_CONTENT);
-            let group = Group { events, key, content, internal: true, ..Group::default() };
+            let group = AppendRequest { events, key, content, internal: true, ..AppendRequest::default() };
             drop(store.append(group).unwrap());
         };
         append(vec![NewEvent::new("Batch.came").on(("Batch", 1))], None);

@@ -9,19 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::breadth::Brought;
+use super::breadth::EffectCounts;
 use super::follower::{Ended, Follower, report};
 use super::{reaction, schedule};
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
-use crate::exec::aside::Said;
+use crate::exec::aside::DeadLetterStatus;
 use crate::store::Shared;
 use crate::store::catalog::{Catalog, Program, ProgramKind};
 use crate::store::cursor;
-use crate::store::snapshot::Direction;
-use crate::store::watch::Moved;
+use crate::store::snapshot::ScanDirection;
+use crate::store::watch::WaitResult;
 
 /// How soon it is looked again whether what is waited for has come.
 const SOON: Duration = Duration::from_millis(50);
@@ -107,7 +107,7 @@ struct Supervisor {
     shared: Arc<Shared>,
     cancel: Cancel,
     running: BTreeMap<Position, Running>,
-    brought: Arc<Brought>,
+    brought: Arc<EffectCounts>,
     /// Those that are no more defined, and have not ended yet.
     ending: Vec<Running>,
     /// Up to where it looked for events about programs.
@@ -126,13 +126,13 @@ impl Supervisor {
             let cancel = self.cancel.clone();
             let soon = catalog.is_none().then(|| Instant::now() + SOON);
             let moved = self.shared.watch.wait_past(self.seen, soon, &|| cancel.is_cancelled());
-            if let Moved::To(through) = moved
+            if let WaitResult::To(through) = moved
                 && !self.look(through)
             {
                 // What cannot be read now may be in a moment.
                 self.shared.watch.wait_past(u64::MAX, Some(Instant::now() + SOON), &|| cancel.is_cancelled());
             }
-            if moved == Moved::Closed {
+            if moved == WaitResult::Closed {
                 break;
             }
         }
@@ -203,12 +203,15 @@ impl Supervisor {
     fn look(&mut self, through: u64) -> bool {
         let snapshot = self.shared.snapshot().until(Position(through));
         let mut told = false;
-        for row in snapshot.log(self.seen + 1, through, Direction::Ascending) {
+        for row in snapshot.log(self.seen + 1, through, ScanDirection::Ascending) {
             let Ok((position, bytes)) = row else { return false };
             self.seen = position;
             let Ok(event) = Record::open(Position(position), &bytes) else { continue };
             // What it says itself it knows.
-            if !matches!(Said::of(event.kind()), Some(Said::Retried | Said::Skipped)) {
+            if !matches!(
+                DeadLetterStatus::of(event.kind()),
+                Some(DeadLetterStatus::Retried | DeadLetterStatus::Skipped)
+            ) {
                 continue;
             }
             let Some(target) = event.target() else { continue };
@@ -257,7 +260,7 @@ fn keep_running(follower: &mut Follower) {
 
 /// Runs a program until it is to end.
 fn run(follower: &mut Follower) -> Result<Ended> {
-    let place = cursor::Follower::of(&follower.program);
+    let place = cursor::CursorOwner::of(&follower.program);
     let _running = follower.shared.attach(&place, "this database, which is open live".to_owned())?;
     match follower.program.kind {
         ProgramKind::Reaction => reaction::run(follower),

@@ -6,15 +6,15 @@
 
 use std::time::Duration;
 
-use super::follower::{Ended, Failure, Follower};
+use super::follower::{Ended, Follower, StepFailure};
 use super::reaction::refused_or_done;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::exec::aside;
-use crate::exec::reaction::Schedule;
+use crate::exec::reaction::ScheduleExecutor;
 use crate::store::cursor;
-use crate::store::group::{ANY_CONTENT, Group};
+use crate::store::group::{ANY_CONTENT, AppendRequest};
 use crate::time::Timestamp;
 
 /// What runs so much too late was missed.
@@ -23,7 +23,7 @@ const LATE: Duration = Duration::from_secs(10);
 /// Runs a schedule until it is to end.
 pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
     let (text, position) = (&follower.program.text, follower.program.position);
-    let schedule = Schedule::new(text, follower.program.origin)?;
+    let schedule = ScheduleExecutor::new(text, follower.program.origin)?;
     let defined = follower.snapshot().event(position)?;
     let defined = defined.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
     let rhythm = schedule.rhythm(defined.recorded);
@@ -44,7 +44,7 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
             );
             follower.report(None, text);
             last = due;
-            let who = cursor::Follower::of(&follower.program);
+            let who = cursor::CursorOwner::of(&follower.program);
             follower.shared.cursors.change(&who, |cursor| cursor.position = place(due));
         }
         if follower.is_halted() || due <= last {
@@ -66,16 +66,16 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
 }
 
 /// Tries those again that are to be.
-fn hear(follower: &mut Follower, schedule: &Schedule) -> Result<(), Ended> {
+fn hear(follower: &mut Follower, schedule: &ScheduleExecutor) -> Result<(), Ended> {
     follower.hear_with(|follower, instant| {
         follower.attempt(Position(instant), |follower| once(follower, schedule, of(instant)))
     })
 }
 
 /// Does what is to be done at an instant.
-fn once(follower: &Follower, schedule: &Schedule, instant: Timestamp) -> Result<(), Failure> {
+fn once(follower: &Follower, schedule: &ScheduleExecutor, instant: Timestamp) -> Result<(), StepFailure> {
     let group = schedule.effects(instant, &follower.snapshot())?.map_err(|why| {
-        Failure::Hopeless(Error::invalid("what it is to do", "a value for each part of it", why))
+        StepFailure::Hopeless(Error::invalid("what it is to do", "a value for each part of it", why))
     })?;
     refused_or_done(follower, Position(place(instant)), None, group).map(drop)
 }
@@ -83,7 +83,7 @@ fn once(follower: &Follower, schedule: &Schedule, instant: Timestamp) -> Result<
 /// Says that instants have passed: that is an event, too.
 fn miss(
     follower: &mut Follower,
-    schedule: &Schedule,
+    schedule: &ScheduleExecutor,
     first: Timestamp,
     last: Timestamp,
     passed: u64,
@@ -96,12 +96,12 @@ fn miss(
             .member("missed", passed)
             .member("first", first)
             .member("last", last);
-        let group = Group {
+        let group = AppendRequest {
             events: vec![event],
             key: Some(format!("{} missed", schedule.key(last))),
             content: Some(ANY_CONTENT),
             internal: true,
-            ..Group::default()
+            ..AppendRequest::default()
         };
         follower.commit(group).map(|outcome| outcome.repeated)
     };

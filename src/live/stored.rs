@@ -5,44 +5,44 @@ use std::sync::Arc;
 use crate::entity::Position;
 use crate::error::Result;
 use crate::event::Event;
-use crate::event::record::{Names, Record, Sketch};
+use crate::event::record::{NameCache, Record, RecordHeader};
 use crate::time::Timestamp;
 
 /// Where an event lies in bytes that it may share with others.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct RecordPlace {
     pub start: u32,
     pub end: u32,
-    pub sketch: Sketch,
+    pub sketch: RecordHeader,
 }
 
-impl Place {
+impl RecordPlace {
     /// All of the bytes.
-    pub fn whole(bytes: &[u8], sketch: Sketch) -> Place {
+    pub fn whole(bytes: &[u8], sketch: RecordHeader) -> RecordPlace {
         // No event is longer than 16 MiB.
-        Place { start: 0, end: bytes.len() as u32, sketch }
+        RecordPlace { start: 0, end: bytes.len() as u32, sketch }
     }
 }
 
 /// Events that share their bytes.
-pub(super) struct Chunk {
+pub(super) struct RecordChunk {
     pub bytes: Arc<[u8]>,
-    pub places: Vec<Place>,
+    pub places: Vec<RecordPlace>,
 }
 
 /// An event that is lent. Small, as an [`Event`] is not: it is handed on from place to place.
-pub(super) struct Stored<'a> {
+pub(super) struct RecordRef<'a> {
     bytes: &'a Arc<[u8]>,
-    place: Place,
+    place: RecordPlace,
 }
 
-impl<'a> Stored<'a> {
-    pub fn new(bytes: &'a Arc<[u8]>, place: Place) -> Stored<'a> {
-        Stored { bytes, place }
+impl<'a> RecordRef<'a> {
+    pub fn new(bytes: &'a Arc<[u8]>, place: RecordPlace) -> RecordRef<'a> {
+        RecordRef { bytes, place }
     }
 
     fn record(&self) -> Record<'_> {
-        let Place { start, end, sketch } = self.place;
+        let RecordPlace { start, end, sketch } = self.place;
         sketch.on(self.bytes.get(start as usize..end as usize).unwrap_or_default())
     }
 
@@ -54,7 +54,7 @@ impl<'a> Stored<'a> {
         self.record().recorded()
     }
 
-    pub fn to_event(&self, names: &mut Names) -> Result<Event> {
+    pub fn to_event(&self, names: &mut NameCache) -> Result<Event> {
         self.record().to_event_within(self.bytes, self.place.start as usize, names)
     }
 }

@@ -28,12 +28,12 @@ pub struct DeliveryStream {
 
 #[derive(Default)]
 struct Buffer {
-    inner: Mutex<Inner>,
+    inner: Mutex<StreamInner>,
     room: Condvar,
 }
 
 #[derive(Default)]
-struct Inner {
+struct StreamInner {
     deliveries: VecDeque<Result<Delivery>>,
     waker: Option<Waker>,
     /// There will be no more.

@@ -14,17 +14,17 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use serde::Serialize;
 
-use super::leg::Leg;
-use super::named::Seat;
+use super::leg::CatchUp;
+use super::named::ReaderLease;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::event::record::Names;
+use crate::event::record::NameCache;
 use crate::pattern::Pattern;
-use crate::plan::{self, By, Parameters, Until};
+use crate::plan::{self, By, Parameters, SubscriptionEnd};
 use crate::store::Shared;
-use crate::store::watch::Moved;
+use crate::store::watch::WaitResult;
 use crate::time::Timestamp;
 
 /// What a subscription delivers.
@@ -59,12 +59,12 @@ pub enum Delivery {
 #[must_use = "nothing is delivered before it is asked for"]
 pub struct Subscription {
     pub(super) shared: Arc<Shared>,
-    pub(super) plan: plan::Subscription,
+    pub(super) plan: plan::SubscriptionPlan,
     /// Everything up to here has been looked at.
     after: u64,
-    leg: Option<Leg>,
+    leg: Option<CatchUp>,
     caught_up: bool,
-    names: Names,
+    names: NameCache,
     /// What ends it, and what is being read for it.
     end: Cancel,
     /// Kept so that it can be woken while it lives.
@@ -74,7 +74,7 @@ pub struct Subscription {
     /// On whose behalf a handler of it appends.
     pub(super) actor: Option<Entity>,
     /// Where its place is kept, if it has a name.
-    pub(super) seat: Option<Seat>,
+    pub(super) seat: Option<ReaderLease>,
     /// Where it ends, once the instant has passed until which it goes.
     last: Option<u64>,
     ended: bool,
@@ -88,7 +88,7 @@ impl fmt::Debug for Subscription {
 
 impl Subscription {
     /// From where the plan says, or from now on.
-    pub(crate) fn new(shared: Arc<Shared>, plan: plan::Subscription) -> Subscription {
+    pub(crate) fn new(shared: Arc<Shared>, plan: plan::SubscriptionPlan) -> Subscription {
         let after = plan.from.map_or_else(|| shared.watch.synced(), |from| from.0);
         Subscription {
             shared,
@@ -96,7 +96,7 @@ impl Subscription {
             after,
             leg: None,
             caught_up: false,
-            names: Names::default(),
+            names: NameCache::default(),
             end: Cancel::new(),
             wake: None,
             fault: None,
@@ -161,7 +161,7 @@ impl Subscription {
 
     /// Ends after this position.
     pub fn until(mut self, position: Position) -> Subscription {
-        self.plan.until = Some(Until::Position(position));
+        self.plan.until = Some(SubscriptionEnd::Position(position));
         self
     }
 
@@ -350,11 +350,11 @@ impl Subscription {
             }
             let synced = self.shared.watch.synced();
             let goal = match self.plan.until {
-                Some(Until::Position(until)) => until.0.min(synced),
+                Some(SubscriptionEnd::Position(until)) => until.0.min(synced),
                 _ => synced,
             };
             if self.after < goal {
-                match Leg::begin(&self.shared, &self.plan, &self.end, self.after, goal) {
+                match CatchUp::begin(&self.shared, &self.plan, &self.end, self.after, goal) {
                     Ok(leg) => self.leg = Some(leg),
                     Err(error) => {
                         self.ended = true;
@@ -372,13 +372,13 @@ impl Subscription {
             }
             let wake = [deadline, self.end.deadline(), self.last_instant()].into_iter().flatten().min();
             match self.shared.watch.wait_past(self.after, wake, &|| self.end.is_cancelled()) {
-                Moved::To(_) => {}
-                Moved::TimedOut if self.is_over() => break,
-                Moved::TimedOut if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                WaitResult::To(_) => {}
+                WaitResult::TimedOut if self.is_over() => break,
+                WaitResult::TimedOut if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                     return None;
                 }
-                Moved::TimedOut => {}
-                Moved::Closed => break,
+                WaitResult::TimedOut => {}
+                WaitResult::Closed => break,
             }
         }
         self.ended = true;
@@ -388,8 +388,8 @@ impl Subscription {
     /// Whether nothing that comes from now on is wanted.
     fn is_over(&mut self) -> bool {
         match self.plan.until {
-            Some(Until::Position(until)) => self.after >= until.0,
-            Some(Until::Recorded(until)) => {
+            Some(SubscriptionEnd::Position(until)) => self.after >= until.0,
+            Some(SubscriptionEnd::Recorded(until)) => {
                 if self.last.is_none() && self.shared.options.clock.now() >= until {
                     // What was recorded before is in the log once those who append now are through; the disk may have it later.
                     self.shared.commit_barrier();
@@ -403,7 +403,9 @@ impl Subscription {
 
     /// When `is_over` is to be asked again.
     fn last_instant(&self) -> Option<Instant> {
-        let (Some(Until::Recorded(until)), None) = (self.plan.until, self.last) else { return None };
+        let (Some(SubscriptionEnd::Recorded(until)), None) = (self.plan.until, self.last) else {
+            return None;
+        };
         Instant::now().checked_add(self.shared.options.clock.until(until))
     }
 
@@ -412,7 +414,8 @@ impl Subscription {
         let Some(leg) = &mut self.leg else { return Ok(None) };
         if let Some(stored) = leg.next(&self.shared, &self.plan)? {
             self.after = stored.position().0;
-            if matches!(self.plan.until, Some(Until::Recorded(until)) if stored.recorded() >= until) {
+            if matches!(self.plan.until, Some(SubscriptionEnd::Recorded(until)) if stored.recorded() >= until)
+            {
                 self.ended = true;
                 return Ok(None);
             }

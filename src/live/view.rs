@@ -15,11 +15,11 @@ use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::Result;
 use crate::exec::{Changing, Row, changing};
-use crate::plan::view::ViewSubscription as Plan;
-use crate::plan::{Until, recorded_before};
+use crate::plan::view::ViewSubscriptionPlan as Plan;
+use crate::plan::{SubscriptionEnd, recorded_before};
 use crate::store::Shared;
 use crate::store::snapshot::Snapshot;
-use crate::store::watch::Moved;
+use crate::store::watch::WaitResult;
 use crate::value::{Object, Value};
 
 /// What a row that is no more is told with, in front of what it was known by.
@@ -40,7 +40,7 @@ pub(crate) struct ViewSubscription {
     /// What was told and holds, with what it is known by. Not of rows that never change.
     told: BTreeMap<Box<[u8]>, (Row, Object)>,
     pending: VecDeque<Row>,
-    until: Option<Until>,
+    until: Option<SubscriptionEnd>,
     limit: Option<u64>,
     caught_up: bool,
     cancel: Cancel,
@@ -92,7 +92,7 @@ impl ViewSubscription {
             let synced = self.shared.watch.synced();
             self.find_end()?;
             let goal = match self.until {
-                Some(Until::Position(until)) => until.0.min(synced),
+                Some(SubscriptionEnd::Position(until)) => until.0.min(synced),
                 _ => synced,
             };
             if self.after.is_none_or(|after| after < goal) {
@@ -113,7 +113,7 @@ impl ViewSubscription {
             let wake = [self.last_instant(), self.cancel.deadline()].into_iter().flatten().min();
             let watch = &self.shared.watch;
             let stop = || self.cancel.is_cancelled() || watch.swaps() != swaps;
-            if let Moved::Closed = watch.wait_past(goal, wake, &stop)
+            if let WaitResult::Closed = watch.wait_past(goal, wake, &stop)
                 && (watch.is_closed() || self.cancel.is_cancelled())
             {
                 break;
@@ -125,19 +125,19 @@ impl ViewSubscription {
     /// Whether nothing that comes from now on is wanted.
     fn is_over(&self) -> bool {
         match self.until {
-            Some(Until::Position(until)) => self.after >= Some(until.0),
-            Some(Until::Recorded(_)) | None => false,
+            Some(SubscriptionEnd::Position(until)) => self.after >= Some(until.0),
+            Some(SubscriptionEnd::Recorded(_)) | None => false,
         }
     }
 
     /// Once an instant has come, the end is the last event that was recorded before it.
     fn find_end(&mut self) -> Result<()> {
-        if let Some(Until::Recorded(until)) = self.until
+        if let Some(SubscriptionEnd::Recorded(until)) = self.until
             && self.shared.options.clock.now() >= until
         {
             // What is being committed may have been recorded before.
             self.shared.commit_barrier();
-            self.until = Some(Until::Position(recorded_before(&self.shared.snapshot(), until)?));
+            self.until = Some(SubscriptionEnd::Position(recorded_before(&self.shared.snapshot(), until)?));
         }
         Ok(())
     }
@@ -150,7 +150,7 @@ impl ViewSubscription {
 
     /// When `find_end` is to be asked again.
     fn last_instant(&self) -> Option<Instant> {
-        let Some(Until::Recorded(until)) = self.until else { return None };
+        let Some(SubscriptionEnd::Recorded(until)) = self.until else { return None };
         Instant::now().checked_add(self.shared.options.clock.until(until))
     }
 
@@ -348,12 +348,12 @@ mod tests {
 
     /// Whoever follows a view, as the manual tells them to.
     #[derive(Default)]
-    struct Follower {
+    struct ViewFollower {
         rows: BTreeMap<String, String>,
         more: usize,
     }
 
-    impl Follower {
+    impl ViewFollower {
         fn take(&mut self, row: Row) {
             let text = line(row);
             let Value::Object(mut row) = text.parse().unwrap() else { panic!("{text}") };
@@ -412,7 +412,7 @@ mod tests {
         let until = "SUBSCRIBE VIEW v UNTIL '1970-01-01T00:00:02Z'";
         let rows = db.query(until).unwrap().rows;
         let following = std::thread::spawn(move || {
-            let mut follower = Follower::default();
+            let mut follower = ViewFollower::default();
             rows.for_each(|row| follower.take(row.unwrap()));
             follower.rows.into_values().collect::<Vec<_>>()
         });

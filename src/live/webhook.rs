@@ -31,8 +31,8 @@ use crate::store::Shared;
 use crate::store::cursor;
 use crate::store::snapshot::Snapshot;
 use backoff::Backoff;
-use courier::Courier;
-use lanes::{Lanes, News, Rules};
+use courier::WebhookSender;
+use lanes::{News, Partitions, Rules};
 
 /// How many events are told at a time.
 const LANES: usize = 4;
@@ -42,15 +42,15 @@ const WINDOW: usize = 256;
 
 /// Why something was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Failure {
+struct DeliveryFailure {
     why: String,
     /// For how long the receiver asks to be left alone.
     asked: Option<Duration>,
 }
 
-impl Failure {
-    fn of(why: String) -> Failure {
-        Failure { why, asked: None }
+impl DeliveryFailure {
+    fn of(why: String) -> DeliveryFailure {
+        DeliveryFailure { why, asked: None }
     }
 }
 
@@ -64,7 +64,7 @@ struct GivenUp {
 
 /// Tells events until it is to end.
 pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
-    let who = cursor::Follower::of(&follower.program);
+    let who = cursor::CursorOwner::of(&follower.program);
     let shared = follower.shared.clone();
     let ended = tell(follower, &who);
     match &ended {
@@ -74,7 +74,7 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
     ended
 }
 
-fn tell(follower: &mut Follower, who: &cursor::Follower) -> Result<Ended> {
+fn tell(follower: &mut Follower, who: &cursor::CursorOwner) -> Result<Ended> {
     let webhook = plan::webhook_definition(&follower.program.text)?;
     let place = follower.begin(reaction::start(&follower.program, &follower.snapshot())?)?;
     let shared = follower.shared.clone();
@@ -85,15 +85,15 @@ fn tell(follower: &mut Follower, who: &cursor::Follower) -> Result<Ended> {
         draw: Arc::new(backoff::random),
     };
     let rules = Rules { lanes: LANES, window: WINDOW, attempts: delivery.attempts, backoff };
-    let bell = Arc::new(Bell {
+    let bell = Arc::new(RetrySignal {
         shared: shared.clone(),
         rung: AtomicBool::new(false),
         wants_room: AtomicBool::new(false),
     });
-    let lanes = Lanes::new(rules, place.position, place.heard, news(who, &bell));
+    let lanes = Partitions::new(rules, place.position, place.heard, news(who, &bell));
     let (given_up, requests) = crossbeam_channel::unbounded();
     let ringing = bell.clone();
-    let courier = Courier::new(&shared, follower.program.clone(), &webhook, move |request| {
+    let courier = WebhookSender::new(&shared, follower.program.clone(), &webhook, move |request| {
         // Only when all is over nobody is there to take it.
         let _ = given_up.send(request);
         ringing.ring();
@@ -118,7 +118,7 @@ fn tell(follower: &mut Follower, who: &cursor::Follower) -> Result<Ended> {
 }
 
 /// How lanes wake the dispatcher, who waits for the log.
-struct Bell {
+struct RetrySignal {
     shared: Arc<Shared>,
     /// Something is to be looked at.
     rung: AtomicBool,
@@ -126,7 +126,7 @@ struct Bell {
     wants_room: AtomicBool,
 }
 
-impl Bell {
+impl RetrySignal {
     fn ring(&self) {
         if !self.rung.swap(true, Ordering::SeqCst) {
             self.shared.watch.wake();
@@ -135,7 +135,7 @@ impl Bell {
 }
 
 /// What lanes call when something changed: the place moves, and the dispatcher is woken where that matters to it.
-fn news(who: &cursor::Follower, bell: &Arc<Bell>) -> News {
+fn news(who: &cursor::CursorOwner, bell: &Arc<RetrySignal>) -> News {
     let (who, bell) = (who.clone(), bell.clone());
     Arc::new(move |lanes| {
         let (position, heard) = lanes.places();
@@ -158,9 +158,9 @@ fn news(who: &cursor::Follower, bell: &Arc<Bell>) -> News {
 struct Dispatcher<'r> {
     follower: &'r mut Follower,
     webhook: &'r Webhook,
-    lanes: &'r Lanes,
+    lanes: &'r Partitions,
     requests: Receiver<GivenUp>,
-    bell: Arc<Bell>,
+    bell: Arc<RetrySignal>,
     /// Everything up to here was handed out, or is not wanted.
     after: u64,
 }
@@ -201,7 +201,8 @@ impl Dispatcher<'_> {
 
     /// Hands out events up to a position, as many as there is room for.
     fn read(&mut self, goal: u64) -> Result<()> {
-        let wanted = plan::Subscription { from: Some(Position(self.after)), ..self.webhook.events.clone() };
+        let wanted =
+            plan::SubscriptionPlan { from: Some(Position(self.after)), ..self.webhook.events.clone() };
         let events = Subscription::new(self.follower.shared.clone(), wanted).until(Position(goal));
         let own = self.follower.program.target()?;
         for delivery in events.cancelled_by(&self.follower.cancel) {

@@ -5,23 +5,23 @@
 
 use std::fmt;
 
-use super::by::{Asked, Shown};
-use super::{By, Derived, Question, Tagged, Take, Test, Window};
+use super::by::{ConditionText, KeyLiteral};
+use super::{AccessQuery, By, Derived, LogWindow, RowLimit, Tagged, Test};
 use crate::allowance::Limits;
-use crate::entity::{EventType, Name};
+use crate::entity::{EventType, NameText};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
-use crate::event::{self, expect::Of};
+use crate::event::{self, expect::ExpectKey};
 use crate::pattern::Pattern;
 use crate::store::catalog::Catalog;
 use crate::store::snapshot::Snapshot;
-use crate::store::term::{Key, Term};
+use crate::store::term::{IndexKey, Term};
 use crate::time::Timestamp;
 use crate::value::Value;
 
 /// The events that must not be. All of it must hold for an event to be one of them.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Absence {
+pub(crate) struct AbsenceCheck {
     pattern: Pattern,
     by: Vec<By>,
     /// Only those behind this position.
@@ -32,14 +32,14 @@ pub(crate) struct Absence {
     lists: Option<Vec<Term>>,
 }
 
-impl Absence {
-    pub fn new(pattern: Pattern, by: Vec<By>, after: u64, since: Option<Timestamp>) -> Result<Absence> {
+impl AbsenceCheck {
+    pub fn new(pattern: Pattern, by: Vec<By>, after: u64, since: Option<Timestamp>) -> Result<AbsenceCheck> {
         let lists = lists(&pattern, &by)?;
-        Ok(Absence { pattern, by, after, since, lists })
+        Ok(AbsenceCheck { pattern, by, after, since, lists })
     }
 
     /// What a program says, as of a snapshot. `own` are the names of the index values that are appended with it.
-    pub fn of(said: &event::ExpectNone, snapshot: &Snapshot, own: &[&str]) -> Result<Absence> {
+    pub fn of(said: &event::ExpectNone, snapshot: &Snapshot, own: &[&str]) -> Result<AbsenceCheck> {
         said.check()?;
         if said.after > snapshot.head() {
             let expected = format!("a position of this log, up to {}", snapshot.head());
@@ -49,32 +49,32 @@ impl Absence {
         let mut by = Vec::with_capacity(said.by.len());
         for of in &said.by {
             by.push(match of {
-                Of::Actor(actor) => actor.check().map(|()| By::Actor(actor.clone()))?,
-                Of::Target(target) => target.check().map(|()| By::Target(target.clone()))?,
-                Of::Correlation(correlation) => By::Correlation(correlation.clone()),
-                Of::Tag(name, value) => {
-                    let test = Test::Is(Key::Value(value.clone()));
+                ExpectKey::Actor(actor) => actor.check().map(|()| By::Actor(actor.clone()))?,
+                ExpectKey::Target(target) => target.check().map(|()| By::Target(target.clone()))?,
+                ExpectKey::Correlation(correlation) => By::Correlation(correlation.clone()),
+                ExpectKey::Tag(name, value) => {
+                    let test = Test::Is(IndexKey::Value(value.clone()));
                     let tagged = Tagged::new(snapshot.indexes(), name, test)?;
                     if !is_known(&tagged, snapshot, own)? {
-                        let what = format!("EXPECT NONE BY {}", Name(name));
+                        let what = format!("EXPECT NONE BY {}", NameText(name));
                         return Err(Error::invalid(what, "a name that is known", unknown(name, &pattern)));
                     }
                     By::Tag(tagged)
                 }
             });
         }
-        Absence::new(pattern, by, said.after.0, said.since)
+        AbsenceCheck::new(pattern, by, said.after.0, said.since)
     }
 
     /// The first of them behind a position, if there is one.
-    pub fn question(&self, after: u64, through: u64) -> Question {
+    pub fn question(&self, after: u64, through: u64) -> AccessQuery {
         let after = self.after.max(after);
-        Question {
+        AccessQuery {
             pattern: Some(self.pattern.clone()),
             by: self.by.clone(),
             predicate: None,
-            window: Window { after, since: self.since, ..Window::through(through) },
-            take: Take::First(1),
+            window: LogWindow { after, since: self.since, ..LogWindow::through(through) },
+            take: RowLimit::First(1),
             indexed: Vec::new(),
         }
     }
@@ -120,7 +120,7 @@ impl Absence {
 
 /// What to do about a name that nothing answers. A condition by it would hold for ever.
 pub(super) fn unknown(name: &str, on: &Pattern) -> String {
-    let name = Name(name);
+    let name = NameText(name);
     format!(
         "no index answers it, and no event was emitted with INDEX BY {name}, nor is this one; say INDEX BY {name} here, or \
          DEFINE INDEX {name} ON '{on}' AS data.{name} before"
@@ -139,7 +139,7 @@ impl Tagged {
         if let Some(index) = index
             && let Some(why) = index.why_not_kept()
         {
-            let what = format!("the index {}, defined at {}", Name(name), index.position);
+            let what = format!("the index {}, defined at {}", NameText(name), index.position);
             return Err(Error::invalid(what, "one that is kept", why));
         }
         Ok(Tagged::by(name, test, index.map(|index| Derived(index.clone()))))
@@ -147,8 +147,8 @@ impl Tagged {
 
     /// A quoted time is a text, and beside times, which an index alone may hold, a time.
     pub fn by(name: &str, test: Test, index: Option<Derived>) -> Tagged {
-        let time = |key: &Key| match key {
-            Key::Value(Value::Text(text)) => text.parse().ok().map(Key::Time),
+        let time = |key: &IndexKey| match key {
+            IndexKey::Value(Value::Text(text)) => text.parse().ok().map(IndexKey::Time),
             _ => None,
         };
         let times = index.as_ref().and_then(|_| test.map(time));
@@ -162,7 +162,7 @@ impl Tagged {
         }
         let mut terms = Vec::new();
         for key in [Some(&self.test), self.times.as_ref()].into_iter().flatten().flat_map(Test::keys) {
-            if let (true, Key::Value(value)) = (self.own, key) {
+            if let (true, IndexKey::Value(value)) = (self.own, key) {
                 match Term::tag(&self.name, value) {
                     Ok(term) => terms.push(term),
                     // No event carries such a value; an index may derive it.
@@ -220,11 +220,11 @@ fn lists(pattern: &Pattern, by: &[By]) -> Result<Option<Vec<Term>>> {
     kinds.into_iter().map(|kind| Term::kind(&EventType::new(kind)?)).collect::<Result<_>>().map(Some)
 }
 
-impl fmt::Display for Absence {
+impl fmt::Display for AbsenceCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Shown(&Key::Value(self.pattern.to_string().into())))?;
+        write!(f, "{}", KeyLiteral(&IndexKey::Value(self.pattern.to_string().into())))?;
         for (at, by) in self.by.iter().enumerate() {
-            write!(f, "{} {}", if at == 0 { " BY" } else { "," }, Asked(by))?;
+            write!(f, "{} {}", if at == 0 { " BY" } else { "," }, ConditionText(by))?;
         }
         match self.since {
             Some(since) => write!(f, " SINCE '{since}'"),

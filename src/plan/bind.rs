@@ -26,20 +26,22 @@ mod write;
 
 use std::cell::{OnceCell, RefCell};
 
-use super::expr::{Constant, Node};
-use super::later::{self, Later};
-use super::{Explain, Plan, Read, ReadKind, Write, fault};
+use super::expr::{BoundExpr, Constant};
+use super::later::{self, Unsupported};
+use super::{Explain, Plan, ReadKind, ReadPlan, WritePlan, fault};
 use crate::allowance::{Allowance, LARGEST};
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
-use crate::lang::ast::{self, Admin, Count, EntityRef, Id, Param, Query, Shown, Span, Statement, Text};
+use crate::lang::ast::{
+    self, Admin, CountLiteral, EntityRef, IdExpr, Param, Query, ShowTarget, Span, Stmt, TextExpr,
+};
 use crate::plan::Parameters;
 use crate::store::catalog::ProgramKind;
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
 pub(crate) use define::index_expression;
-use expr::Names;
+use expr::NameScope;
 pub(crate) use model::entity_definition;
 pub(crate) use point::recorded;
 pub(crate) use reaction::{reaction_definition, schedule_definition};
@@ -67,14 +69,14 @@ pub(crate) struct Context<'a> {
 }
 
 /// Makes a plan of a statement.
-pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
+pub(crate) fn bind(statement: &Stmt, context: &Context) -> Result<Plan> {
     if let Some(later) = later::statement(statement) {
         return Err(later.error());
     }
     let binder = Binder::of(context);
-    let read = |kind| Ok(Plan::Read(Read { kind, notices: binder.notices.take() }));
+    let read = |kind| Ok(Plan::Read(ReadPlan { kind, notices: binder.notices.take() }));
     match statement {
-        Statement::Explain { analyze, statement } => {
+        Stmt::Explain { analyze, statement } => {
             let plan = bind(statement, context)?;
             match &plan {
                 Plan::Write(_) if *analyze => {
@@ -86,57 +88,61 @@ pub(crate) fn bind(statement: &Statement, context: &Context) -> Result<Plan> {
                 _ => Ok(Plan::Explain(Explain { plan: Box::new(plan), analyze: *analyze })),
             }
         }
-        Statement::Write(write) => Ok(Plan::Write(Write::Append(binder.append(write)?))),
-        Statement::Read(ast::Read::History { entity, clauses }) => read(binder.history(entity, clauses)?),
-        Statement::Read(ast::Read::Query(Query::Events { selector, clauses })) => {
+        Stmt::Write(write) => Ok(Plan::Write(WritePlan::Append(binder.append(write)?))),
+        Stmt::Read(ast::ReadStmt::History { entity, clauses }) => read(binder.history(entity, clauses)?),
+        Stmt::Read(ast::ReadStmt::Query(Query::Events { selector, clauses })) => {
             read(binder.events(selector, clauses)?)
         }
-        Statement::Read(ast::Read::Query(Query::Find { kind, clauses })) => read(binder.find(kind, clauses)?),
-        Statement::Read(ast::Read::At { entity, point, as_of }) => {
+        Stmt::Read(ast::ReadStmt::Query(Query::Find { kind, clauses })) => read(binder.find(kind, clauses)?),
+        Stmt::Read(ast::ReadStmt::At { entity, point, as_of }) => {
             read(ReadKind::State(binder.state(entity, point.as_ref(), as_of.as_ref())?))
         }
-        Statement::Read(ast::Read::Replay { entity, steps, as_of }) => {
+        Stmt::Read(ast::ReadStmt::Replay { entity, steps, as_of }) => {
             let replay = binder.replay(entity, None, as_of.as_ref())?;
             read(if *steps { ReadKind::Steps(replay) } else { ReadKind::State(replay) })
         }
-        Statement::Read(ast::Read::Blame { entity, point, as_of }) => {
+        Stmt::Read(ast::ReadStmt::Blame { entity, point, as_of }) => {
             read(binder.blame(entity, point.as_ref(), as_of.as_ref())?)
         }
-        Statement::Read(ast::Read::Trace { direction, event }) => read(binder.trace(*direction, event)?),
-        Statement::Read(ast::Read::Diff { entity, from, to, as_of }) => {
+        Stmt::Read(ast::ReadStmt::Trace { direction, event }) => read(binder.trace(*direction, event)?),
+        Stmt::Read(ast::ReadStmt::Diff { entity, from, to, as_of }) => {
             read(binder.diff(entity, from, to.as_ref(), as_of.as_ref())?)
         }
-        Statement::Read(ast::Read::View { view, clauses }) => {
+        Stmt::Read(ast::ReadStmt::View { view, clauses }) => {
             read(ReadKind::View(Box::new(binder.read_view(view, clauses)?)))
         }
-        Statement::Read(ast::Read::Subscribe(subscribe)) => match &subscribe.source {
-            ast::Source::View(name) => binder.view_subscription(subscribe, name).map(Plan::SubscribeView),
-            ast::Source::Events(selector) => binder.subscription(subscribe, selector).map(Plan::Subscribe),
+        Stmt::Read(ast::ReadStmt::Subscribe(subscribe)) => match &subscribe.source {
+            ast::SourceClause::View(name) => {
+                binder.view_subscription(subscribe, name).map(Plan::SubscribeView)
+            }
+            ast::SourceClause::Events(selector) => {
+                binder.subscription(subscribe, selector).map(Plan::Subscribe)
+            }
         },
-        Statement::Define(definition) => binder.define(definition).map(Plan::Write),
-        Statement::Drop { kind, name } => binder.drop_definition(*kind, name).map(Plan::Write),
-        Statement::Show(Shown::Indexes) => read(ReadKind::Indexes),
-        Statement::Describe(name) => read(ReadKind::Describe(binder.described(name)?)),
-        Statement::Show(Shown::Kinds) => read(ReadKind::Kinds),
-        Statement::Show(Shown::Verbs) => read(ReadKind::Verbs),
-        Statement::Show(Shown::Views) => read(ReadKind::Views),
-        Statement::Show(Shown::Types) => read(ReadKind::Types),
-        Statement::Show(Shown::Subscriptions) => read(ReadKind::Subscriptions),
-        Statement::Show(Shown::Reactions) => read(ReadKind::Programs(ProgramKind::Reaction)),
-        Statement::Show(Shown::Webhooks) => read(ReadKind::Programs(ProgramKind::Webhook)),
-        Statement::Show(Shown::Schedules) => read(ReadKind::Programs(ProgramKind::Schedule)),
-        Statement::Admin(Admin::Retry { kind, name, position }) => {
+        Stmt::Define(definition) => binder.define(definition).map(Plan::Write),
+        Stmt::Drop { kind, name } => binder.drop_definition(*kind, name).map(Plan::Write),
+        Stmt::Show(ShowTarget::Indexes) => read(ReadKind::Indexes),
+        Stmt::Describe(name) => read(ReadKind::Describe(binder.described(name)?)),
+        Stmt::Show(ShowTarget::Kinds) => read(ReadKind::Kinds),
+        Stmt::Show(ShowTarget::Verbs) => read(ReadKind::Verbs),
+        Stmt::Show(ShowTarget::Views) => read(ReadKind::Views),
+        Stmt::Show(ShowTarget::Types) => read(ReadKind::Types),
+        Stmt::Show(ShowTarget::Subscriptions) => read(ReadKind::Subscriptions),
+        Stmt::Show(ShowTarget::Reactions) => read(ReadKind::Programs(ProgramKind::Reaction)),
+        Stmt::Show(ShowTarget::Webhooks) => read(ReadKind::Programs(ProgramKind::Webhook)),
+        Stmt::Show(ShowTarget::Schedules) => read(ReadKind::Programs(ProgramKind::Schedule)),
+        Stmt::Admin(Admin::Retry { kind, name, position }) => {
             binder.settle(*kind, name, *position, true).map(Plan::Write)
         }
-        Statement::Admin(Admin::Skip { kind, name, position }) => {
+        Stmt::Admin(Admin::Skip { kind, name, position }) => {
             binder.settle(*kind, name, *position, false).map(Plan::Write)
         }
-        Statement::Show(Shown::Stats) => read(ReadKind::Stats),
-        Statement::Show(Shown::Head) => read(ReadKind::Head),
-        Statement::Admin(Admin::Verify { .. }) => read(ReadKind::Verify),
-        Statement::Admin(Admin::Checkpoint) => Ok(Plan::Write(Write::Checkpoint)),
+        Stmt::Show(ShowTarget::Stats) => read(ReadKind::Stats),
+        Stmt::Show(ShowTarget::Head) => read(ReadKind::Head),
+        Stmt::Admin(Admin::Verify { .. }) => read(ReadKind::Verify),
+        Stmt::Admin(Admin::Checkpoint) => Ok(Plan::Write(WritePlan::Checkpoint)),
         // Whatever else there is was answered above.
-        _ => Err(Later::Form.error()),
+        _ => Err(Unsupported::Form.error()),
     }
 }
 
@@ -147,7 +153,7 @@ fn explain_only(why: &str) -> Error {
 
 /// What can be known of a statement without a log.
 #[derive(Debug, Clone, Copy)]
-struct Said<'a> {
+struct BindInput<'a> {
     text: &'a str,
     statement: usize,
     parameters: &'a Parameters,
@@ -156,7 +162,7 @@ struct Said<'a> {
 }
 
 struct Binder<'a> {
-    context: Said<'a>,
+    context: BindInput<'a>,
     /// None in a definition: it means the same whatever the log holds, and whenever it is read.
     snapshot: Option<&'a Snapshot>,
     now: OnceCell<Timestamp>,
@@ -175,7 +181,7 @@ impl<'a> Binder<'a> {
     }
 
     fn of(context: &'a Context<'a>) -> Binder<'a> {
-        let said = Said {
+        let said = BindInput {
             text: context.text,
             statement: context.statement,
             parameters: context.parameters,
@@ -185,7 +191,7 @@ impl<'a> Binder<'a> {
         Binder::new(said, Some(context.snapshot))
     }
 
-    fn new(context: Said<'a>, snapshot: Option<&'a Snapshot>) -> Binder<'a> {
+    fn new(context: BindInput<'a>, snapshot: Option<&'a Snapshot>) -> Binder<'a> {
         // A definition is worked out wherever it is read, and there are many.
         let largest = snapshot.map_or(LARGEST / 16, |snapshot| snapshot.options().largest_value);
         let allowance = Allowance::alone(largest);
@@ -254,20 +260,20 @@ impl<'a> Binder<'a> {
         })
     }
 
-    fn text(&self, text: &Text, what: &str) -> Result<String> {
+    fn text(&self, text: &TextExpr, what: &str) -> Result<String> {
         match text {
-            Text::Literal { text, .. } => Ok(text.clone()),
-            Text::Param(param) => match self.parameter(param)? {
+            TextExpr::Literal { text, .. } => Ok(text.clone()),
+            TextExpr::Param(param) => match self.parameter(param)? {
                 Value::Text(text) => Ok(text.clone()),
                 other => Err(self.wrong(param, what, "a text", other)),
             },
         }
     }
 
-    fn count(&self, count: &Count, what: &str) -> Result<u64> {
+    fn count(&self, count: &CountLiteral, what: &str) -> Result<u64> {
         match count {
-            Count::Number { number, .. } => Ok(*number),
-            Count::Param(param) => match self.parameter(param)? {
+            CountLiteral::Number { number, .. } => Ok(*number),
+            CountLiteral::Param(param) => match self.parameter(param)? {
                 Value::Int(n) if *n >= 0 => Ok(n.unsigned_abs()),
                 Value::UInt(n) => Ok(*n),
                 other => Err(self.wrong(param, what, "a number from 0 on", other)),
@@ -284,22 +290,22 @@ impl<'a> Binder<'a> {
         self.one(&entity.kind.text, &entity.id, entity.span)
     }
 
-    fn one(&self, kind: &str, id: &Id, span: Span) -> Result<Entity> {
+    fn one(&self, kind: &str, id: &IdExpr, span: Span) -> Result<Entity> {
         let text = self.id(id)?;
         self.at(span, Entity::new(kind, &text))
     }
 
     /// An id is text; numbers become the digits they are written with.
-    fn id(&self, id: &Id) -> Result<String> {
+    fn id(&self, id: &IdExpr) -> Result<String> {
         let value = match id {
-            Id::Text { text, .. } => return Ok(text.clone()),
-            Id::Param(param) => {
+            IdExpr::Text { text, .. } => return Ok(text.clone()),
+            IdExpr::Param(param) => {
                 let value = self.parameter(param)?;
                 return id_text(value)
                     .ok_or_else(|| self.wrong(param, "an id", "a text or a whole number", value));
             }
-            Id::Expr(expr) => match self.expr(expr, Names::None)? {
-                Node::Constant(Constant::Value(value)) => value,
+            IdExpr::Expr(expr) => match self.expr(expr, NameScope::None)? {
+                BoundExpr::Constant(Constant::Value(value)) => value,
                 node if node.has_now() => {
                     let message =
                         "an id made of NOW would be another one each time: say NEW for a new one, or an id";

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use super::expr::{Number, same};
 use crate::allowance::{Limits, Unmade};
 use crate::document::Raw;
-use crate::entity::{Entity, EventType, Name};
+use crate::entity::{Entity, EventType, NameText};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::event::{Cause, EventId};
 use crate::store::catalog::Index;
-use crate::store::term::{Key, Term};
+use crate::store::term::{IndexKey, Term};
 use crate::value::Value;
 
 /// A condition that an index answers: `BY customer = 'c-7'`.
@@ -57,12 +57,12 @@ impl PartialEq for Derived {
 /// What is asked of an index value. It is never compared across text, numbers, times and booleans.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Test {
-    Is(Key),
+    Is(IndexKey),
     /// There is a value, and it is another one.
-    Not(Key),
-    In(Vec<Key>),
+    Not(IndexKey),
+    In(Vec<IndexKey>),
     /// Both are of one sort, and one at least is there.
-    Between(Bound<Key>, Bound<Key>),
+    Between(Bound<IndexKey>, Bound<IndexKey>),
 }
 
 impl By {
@@ -106,7 +106,7 @@ impl By {
 impl Tagged {
     fn holds(&self, event: &Record, limits: &Limits) -> Result<bool, Unmade> {
         let own = |(name, value): (&str, Raw)| {
-            name == self.name && value.to_value().is_ok_and(|value| self.passes(&Key::Value(value)))
+            name == self.name && value.to_value().is_ok_and(|value| self.passes(&IndexKey::Value(value)))
         };
         // What is no value of an index (an object, a length of time) is not found by it, by `!=` neither.
         if self.own && event.tags().any(own) {
@@ -116,9 +116,9 @@ impl Tagged {
         Ok(index.keys(event, limits)?.iter().any(|key| self.passes(key) && index.holds(key)))
     }
 
-    fn passes(&self, key: &Key) -> bool {
+    fn passes(&self, key: &IndexKey) -> bool {
         // No list holds those.
-        if let Key::Value(Value::Null | Value::Array(_) | Value::Object(_)) = key {
+        if let IndexKey::Value(Value::Null | Value::Array(_) | Value::Object(_)) = key {
             return false;
         }
         match (&self.test, &self.times) {
@@ -132,7 +132,7 @@ impl Tagged {
 
 impl Test {
     /// Whether a value passes.
-    pub fn holds(&self, key: &Key) -> bool {
+    pub fn holds(&self, key: &IndexKey) -> bool {
         match self {
             Test::Is(wanted) => equal(key, wanted),
             Test::Not(other) => !equal(key, other),
@@ -154,7 +154,7 @@ impl Test {
     }
 
     /// What is compared with.
-    pub fn keys(&self) -> Vec<&Key> {
+    pub fn keys(&self) -> Vec<&IndexKey> {
         match self {
             Test::Is(key) | Test::Not(key) => vec![key],
             Test::In(keys) => keys.iter().collect(),
@@ -169,8 +169,8 @@ impl Test {
     }
 
     /// The same test of what the keys become: of all of them, or of those of several that become something.
-    pub fn map(&self, turn: impl Fn(&Key) -> Option<Key>) -> Option<Test> {
-        let bound = |bound: &Bound<Key>| {
+    pub fn map(&self, turn: impl Fn(&IndexKey) -> Option<IndexKey>) -> Option<Test> {
+        let bound = |bound: &Bound<IndexKey>| {
             Some(match bound {
                 Bound::Included(key) => Bound::Included(turn(key)?),
                 Bound::Excluded(key) => Bound::Excluded(turn(key)?),
@@ -192,34 +192,34 @@ impl Test {
     }
 }
 
-fn equal(a: &Key, b: &Key) -> bool {
+fn equal(a: &IndexKey, b: &IndexKey) -> bool {
     match (a, b) {
-        (Key::Value(a), Key::Value(b)) => same(a, b),
-        (Key::Time(a), Key::Time(b)) => a == b,
+        (IndexKey::Value(a), IndexKey::Value(b)) => same(a, b),
+        (IndexKey::Time(a), IndexKey::Time(b)) => a == b,
         _ => false,
     }
 }
 
 /// How two keys stand to each other: none across text, numbers, times and booleans, and for all that has no order.
-pub(crate) fn order(a: &Key, b: &Key) -> Option<Ordering> {
+pub(crate) fn order(a: &IndexKey, b: &IndexKey) -> Option<Ordering> {
     match (a, b) {
-        (Key::Time(a), Key::Time(b)) => Some(a.cmp(b)),
-        (Key::Value(Value::Bool(a)), Key::Value(Value::Bool(b))) => Some(a.cmp(b)),
-        (Key::Value(Value::Text(a)), Key::Value(Value::Text(b))) => Some(a.cmp(b)),
-        (Key::Value(a), Key::Value(b)) => Some(Number::of(a)?.compare(Number::of(b)?)),
+        (IndexKey::Time(a), IndexKey::Time(b)) => Some(a.cmp(b)),
+        (IndexKey::Value(Value::Bool(a)), IndexKey::Value(Value::Bool(b))) => Some(a.cmp(b)),
+        (IndexKey::Value(Value::Text(a)), IndexKey::Value(Value::Text(b))) => Some(a.cmp(b)),
+        (IndexKey::Value(a), IndexKey::Value(b)) => Some(Number::of(a)?.compare(Number::of(b)?)),
         _ => None,
     }
 }
 
 /// A key as the language writes it.
-pub(super) struct Shown<'k>(pub &'k Key);
+pub(super) struct KeyLiteral<'k>(pub &'k IndexKey);
 
-impl Display for Shown<'_> {
+impl Display for KeyLiteral<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Key::Value(Value::Text(text)) => write!(f, "'{}'", text.replace('\'', "''")),
-            Key::Value(other) => other.fmt(f),
-            Key::Time(time) => write!(f, "'{time}'"),
+            IndexKey::Value(Value::Text(text)) => write!(f, "'{}'", text.replace('\'', "''")),
+            IndexKey::Value(other) => other.fmt(f),
+            IndexKey::Time(time) => write!(f, "'{time}'"),
         }
     }
 }
@@ -235,7 +235,7 @@ impl Display for By {
             By::Cause(Cause::Event(position)) => write!(f, "cause {position}"),
             By::Cause(Cause::Named { kind, id }) => write!(f, "cause {kind} '{id}'"),
             By::Correlation(correlation) => write!(f, "correlation '{correlation}'"),
-            By::Tag(tagged) => write!(f, "{} {}", Name(&tagged.name), tagged.test),
+            By::Tag(tagged) => write!(f, "{} {}", NameText(&tagged.name), tagged.test),
             By::Any(some) => some.iter().enumerate().try_for_each(|(at, by)| match at {
                 0 => by.fmt(f),
                 _ => write!(f, " or {by}"),
@@ -245,12 +245,12 @@ impl Display for By {
 }
 
 /// A condition as the language takes it: `target = Order 1`.
-pub(super) struct Asked<'b>(pub &'b By);
+pub(super) struct ConditionText<'b>(pub &'b By);
 
-impl Asked<'_> {
+impl ConditionText<'_> {
     /// What a name is compared with; none where it has no one name.
     fn parts(&self) -> Option<(&'static str, String)> {
-        let text = |text: &str| Shown(&Key::Value(text.into())).to_string();
+        let text = |text: &str| KeyLiteral(&IndexKey::Value(text.into())).to_string();
         Some(match self.0 {
             By::Target(entity) => ("target", entity.to_string()),
             By::Type(kind) => ("type", text(kind.as_str())),
@@ -258,21 +258,21 @@ impl Asked<'_> {
             By::Id(id) => ("id", text(&id.to_string())),
             By::Key(key) => ("key", text(key)),
             By::Cause(Cause::Event(position)) => ("cause", position.to_string()),
-            By::Cause(Cause::Named { kind, id }) => ("cause", format!("{} {}", Name(kind), text(id))),
+            By::Cause(Cause::Named { kind, id }) => ("cause", format!("{} {}", NameText(kind), text(id))),
             By::Correlation(correlation) => ("correlation", text(correlation)),
             By::Tag(_) | By::Any(_) => return None,
         })
     }
 }
 
-impl Display for Asked<'_> {
+impl Display for ConditionText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if let Some((name, value)) = self.parts() {
             return write!(f, "{name} = {value}");
         }
         let By::Any(some) = self.0 else { return self.0.fmt(f) };
         // They are of one name, as `IN` is.
-        let parts: Vec<_> = some.iter().filter_map(|by| Asked(by).parts()).collect();
+        let parts: Vec<_> = some.iter().filter_map(|by| ConditionText(by).parts()).collect();
         let values: Vec<&str> = parts.iter().map(|(_, value)| value.as_str()).collect();
         write!(f, "{} IN ({})", parts.first().map_or("type", |(name, _)| name), values.join(", "))
     }
@@ -281,27 +281,27 @@ impl Display for Asked<'_> {
 impl Display for Test {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Test::Is(key) => write!(f, "= {}", Shown(key)),
-            Test::Not(key) => write!(f, "!= {}", Shown(key)),
+            Test::Is(key) => write!(f, "= {}", KeyLiteral(key)),
+            Test::Not(key) => write!(f, "!= {}", KeyLiteral(key)),
             Test::In(keys) => {
                 f.write_str("IN (")?;
                 for (at, key) in keys.iter().enumerate() {
-                    write!(f, "{}{}", if at > 0 { ", " } else { "" }, Shown(key))?;
+                    write!(f, "{}{}", if at > 0 { ", " } else { "" }, KeyLiteral(key))?;
                 }
                 f.write_str(")")
             }
             Test::Between(Bound::Included(low), Bound::Included(high)) => {
-                write!(f, "BETWEEN {} AND {}", Shown(low), Shown(high))
+                write!(f, "BETWEEN {} AND {}", KeyLiteral(low), KeyLiteral(high))
             }
             Test::Between(low, high) => {
                 match low {
-                    Bound::Included(low) => write!(f, ">= {}", Shown(low))?,
-                    Bound::Excluded(low) => write!(f, "> {}", Shown(low))?,
+                    Bound::Included(low) => write!(f, ">= {}", KeyLiteral(low))?,
+                    Bound::Excluded(low) => write!(f, "> {}", KeyLiteral(low))?,
                     Bound::Unbounded => {}
                 }
                 match high {
-                    Bound::Included(high) => write!(f, "<= {}", Shown(high)),
-                    Bound::Excluded(high) => write!(f, "< {}", Shown(high)),
+                    Bound::Included(high) => write!(f, "<= {}", KeyLiteral(high)),
+                    Bound::Excluded(high) => write!(f, "< {}", KeyLiteral(high)),
                     Bound::Unbounded => Ok(()),
                 }
             }

@@ -10,34 +10,34 @@ mod conditions;
 mod source;
 mod times;
 
-use super::{By, Events, Predicate, Tagged, Take, Window};
+use super::{By, EventsPlan, LogWindow, Predicate, RowLimit, Tagged};
 use crate::error::{Error, Result};
 use crate::pattern::Pattern;
 use crate::store::snapshot::{Estimate, Snapshot};
 pub(crate) use bitmap::{Bitmap, Gathered};
 use conditions::Conditions;
 pub(crate) use conditions::{Indexed, comparison, conjuncts};
-pub(crate) use source::Source;
+pub(crate) use source::PositionSource;
 pub(crate) use times::Times;
 
 /// What is asked of the log.
 #[derive(Debug, Clone)]
-pub(crate) struct Question {
+pub(crate) struct AccessQuery {
     /// None: of whatever type, the database's own too.
     pub pattern: Option<Pattern>,
     /// All of them must hold.
     pub by: Vec<By>,
     pub predicate: Option<Predicate>,
-    pub window: Window,
-    pub take: Take,
+    pub window: LogWindow,
+    pub take: RowLimit,
     /// What `WHERE` may find in indexes.
     pub indexed: Vec<Indexed>,
 }
 
 /// How events are come by.
 #[derive(Debug, Clone)]
-pub(crate) struct Access {
-    pub source: Source,
+pub(crate) struct AccessPath {
+    pub source: PositionSource,
     /// How many positions the source gives, within the window.
     pub estimate: Estimate,
     /// What the source does not see to is checked on each event.
@@ -49,18 +49,18 @@ pub(crate) struct Access {
     pub runs: Option<(u64, u64)>,
 }
 
-impl Access {
+impl AccessPath {
     /// All of the log.
     #[cfg(test)]
-    pub fn log() -> Access {
-        Access { source: Source::Log, ..Access::positions(Vec::new()) }
+    pub fn log() -> AccessPath {
+        AccessPath { source: PositionSource::Log, ..AccessPath::positions(Vec::new()) }
     }
 
     /// By positions that were found already, ascending.
-    pub fn positions(positions: Vec<u64>) -> Access {
+    pub fn positions(positions: Vec<u64>) -> AccessPath {
         let estimate = Estimate::exactly(positions.len() as u64);
-        let (source, times) = (Source::Positions(positions), Times::default());
-        Access { source, estimate, pattern: None, checks: Vec::new(), times, runs: None }
+        let (source, times) = (PositionSource::Positions(positions), Times::default());
+        AccessPath { source, estimate, pattern: None, checks: Vec::new(), times, runs: None }
     }
 }
 
@@ -80,15 +80,15 @@ const UNKNOWN: f64 = 0.3;
 const FEW: u64 = 16;
 
 /// A source that holds all that is wanted.
-struct Candidate {
-    source: Source,
+struct AccessCandidate {
+    source: PositionSource,
     estimate: Estimate,
-    check: Check,
+    check: ResidualCheck,
 }
 
 /// What is to be checked on each event where a candidate is not taken.
 #[derive(Debug, Clone, PartialEq)]
-enum Check {
+enum ResidualCheck {
     By(By),
     /// It holds more than is wanted: the condition is checked all the same.
     Always(By),
@@ -98,14 +98,14 @@ enum Check {
 }
 
 /// Answers a question with the events of a plan.
-pub(crate) fn choose(snapshot: &Snapshot, question: Question) -> Result<Events> {
-    let Question { pattern, by, predicate, mut window, take, indexed } = question;
+pub(crate) fn choose(snapshot: &Snapshot, question: AccessQuery) -> Result<EventsPlan> {
+    let AccessQuery { pattern, by, predicate, mut window, take, indexed } = question;
     let mut conditions = Conditions::default();
     if let Some(predicate) = &predicate {
         conditions.read(&predicate.node, &mut window, &indexed);
     }
     conditions.times.narrow(&window);
-    let reader = source::Reader { snapshot, first: window.after.saturating_add(1), last: window.through };
+    let reader = source::ListReader { snapshot, first: window.after.saturating_add(1), last: window.through };
     let (mut candidates, mut checks) = (Vec::new(), Vec::new());
     for by in by {
         if !reader.has_lists(&by) {
@@ -113,13 +113,13 @@ pub(crate) fn choose(snapshot: &Snapshot, question: Question) -> Result<Events> 
             continue;
         }
         let (source, exact) = reader.source(&by)?;
-        let check = if exact { Check::By(by) } else { Check::Always(by) };
-        candidates.push(Candidate { estimate: source.estimate(), source, check });
+        let check = if exact { ResidualCheck::By(by) } else { ResidualCheck::Always(by) };
+        candidates.push(AccessCandidate { estimate: source.estimate(), source, check });
     }
     if let Some(source) = reader.types(pattern.as_ref(), &conditions.kinds)? {
         // The types are those of the pattern and of WHERE.
-        let check = if pattern.is_some() { Check::Pattern } else { Check::Nothing };
-        candidates.push(Candidate { estimate: source.estimate(), source, check });
+        let check = if pattern.is_some() { ResidualCheck::Pattern } else { ResidualCheck::Nothing };
+        candidates.push(AccessCandidate { estimate: source.estimate(), source, check });
     }
     for by in &conditions.by {
         // An index that does not hold all of the types in question would leave some out.
@@ -133,30 +133,34 @@ pub(crate) fn choose(snapshot: &Snapshot, question: Question) -> Result<Events> 
             Err(Error::Invalid { .. }) => continue,
             source => source?,
         };
-        candidates.push(Candidate { estimate: source.estimate(), source, check: Check::Nothing });
+        candidates.push(AccessCandidate {
+            estimate: source.estimate(),
+            source,
+            check: ResidualCheck::Nothing,
+        });
     }
     let span = window.through.min(snapshot.head().0).saturating_sub(window.after);
     let known = if predicate.is_some() { UNKNOWN } else { 1.0 };
     let wanted = match take {
-        Take::All => f64::INFINITY,
-        Take::First(n) | Take::Last(n) | Take::Newest(n) => n as f64 / known,
+        RowLimit::All => f64::INFINITY,
+        RowLimit::First(n) | RowLimit::Last(n) | RowLimit::Newest(n) => n as f64 / known,
     };
-    let mut access = Weighing { span: span as f64, wanted }.take(candidates, pattern);
+    let mut access = CostModel { span: span as f64, wanted }.take(candidates, pattern);
     access.times = conditions.times;
     access.checks.extend(checks);
     access.estimate = access.estimate.at_most(span);
-    Ok(Events { access, window, predicate, take })
+    Ok(EventsPlan { access, window, predicate, take })
 }
 
-struct Weighing {
+struct CostModel {
     /// How many events the window has.
     span: f64,
     /// How many that pass all candidates are enough.
     wanted: f64,
 }
 
-impl Weighing {
-    fn take(&self, mut candidates: Vec<Candidate>, pattern: Option<Pattern>) -> Access {
+impl CostModel {
+    fn take(&self, mut candidates: Vec<AccessCandidate>, pattern: Option<Pattern>) -> AccessPath {
         candidates.sort_by_key(|candidate| candidate.estimate.entries);
         let shares: Vec<f64> = candidates.iter().map(|candidate| self.share(candidate)).collect();
         let all: f64 = shares.iter().product();
@@ -188,8 +192,8 @@ impl Weighing {
             }
         }
         let _ = cost;
-        let mut access = Access {
-            source: Source::Log,
+        let mut access = AccessPath {
+            source: PositionSource::Log,
             estimate,
             pattern: None,
             checks: Vec::new(),
@@ -201,27 +205,27 @@ impl Weighing {
         for (candidate, used) in candidates.into_iter().zip(used) {
             match (used, candidate.check) {
                 (true, check) => {
-                    pattern_seen |= check == Check::Pattern;
+                    pattern_seen |= check == ResidualCheck::Pattern;
                     sources.push(candidate.source);
-                    if let Check::Always(by) = check {
+                    if let ResidualCheck::Always(by) = check {
                         access.checks.push(by);
                     }
                 }
-                (false, Check::By(by) | Check::Always(by)) => access.checks.push(by),
-                (false, Check::Pattern | Check::Nothing) => {}
+                (false, ResidualCheck::By(by) | ResidualCheck::Always(by)) => access.checks.push(by),
+                (false, ResidualCheck::Pattern | ResidualCheck::Nothing) => {}
             }
         }
         access.pattern = pattern.filter(|_| !pattern_seen);
         access.source = match sources.len() {
-            0 => Source::Log,
+            0 => PositionSource::Log,
             1 => sources.swap_remove(0),
-            _ => Source::Intersection(sources),
+            _ => PositionSource::Intersection(sources),
         };
         access
     }
 
     /// How much of the window a candidate holds.
-    fn share(&self, candidate: &Candidate) -> f64 {
+    fn share(&self, candidate: &AccessCandidate) -> f64 {
         (candidate.estimate.entries as f64 / self.span.max(1.0)).clamp(0.0, 1.0)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::expr::{Constant, Number, same};
 use crate::allowance::Allowance;
-use crate::document::{Form, Raw};
+use crate::document::{Raw, RawKind};
 use crate::entity::{Entity, EntityStr};
 use crate::lang::ast::Operator;
 use crate::time::{Timestamp, display_duration};
@@ -59,16 +59,16 @@ impl<'a> Datum<'a> {
     /// What is stored. Damage is null: who reads the event whole is told of it.
     pub fn stored(raw: Raw<'a>) -> Datum<'a> {
         match raw.form() {
-            Some((Form::Bool(b), _)) => Datum::Bool(b),
-            Some((Form::Int(n), _)) => Datum::Number(Number::Integer(n.into())),
-            Some((Form::UInt(n), _)) => Datum::Number(Number::Integer(n.into())),
-            Some((Form::Float(x), _)) => Datum::Number(Number::Float(x)),
-            Some((Form::Text(bytes), _)) => match std::str::from_utf8(bytes) {
+            Some((RawKind::Bool(b), _)) => Datum::Bool(b),
+            Some((RawKind::Int(n), _)) => Datum::Number(Number::Integer(n.into())),
+            Some((RawKind::UInt(n), _)) => Datum::Number(Number::Integer(n.into())),
+            Some((RawKind::Float(x), _)) => Datum::Number(Number::Float(x)),
+            Some((RawKind::Text(bytes), _)) => match std::str::from_utf8(bytes) {
                 Ok(text) => Datum::Text(Cow::Borrowed(text)),
                 Err(_) => Datum::Null,
             },
-            Some((Form::Array(_) | Form::Map(_), _)) => Datum::Stored(raw),
-            Some((Form::Null, _)) | None => Datum::Null,
+            Some((RawKind::Array(_) | RawKind::Map(_), _)) => Datum::Stored(raw),
+            Some((RawKind::Null, _)) | None => Datum::Null,
         }
     }
 
@@ -232,7 +232,7 @@ impl<'a> Datum<'a> {
     pub fn is_array(&self) -> bool {
         match self {
             Datum::Json(value) => matches!(**value, Value::Array(_)),
-            Datum::Stored(raw) => matches!(raw.form(), Some((Form::Array(_), _))),
+            Datum::Stored(raw) => matches!(raw.form(), Some((RawKind::Array(_), _))),
             _ => false,
         }
     }

@@ -2,12 +2,13 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::entity::{Entity, Name};
+use crate::entity::{Entity, NameText};
 use crate::store::snapshot::Estimate;
 
 use super::{
-    Act, Append, Define, Drop, Dropped, Emit, Events, Owner, Perform, Plan, Read, ReadKind, Replay, Source,
-    Subscription, Take, Trace, Until, When, Window, Write,
+    Append, AppendAction, Define, Drop, DropTarget, EmitPlan, EventOwner, EventsPlan, LogWindow, OccurredAt,
+    PerformPlan, Plan, PositionSource, ReadKind, ReadPlan, ReplayPlan, RowLimit, SubscriptionEnd,
+    SubscriptionPlan, TracePlan, WritePlan,
 };
 
 /// Up to so many lists of a union are named.
@@ -17,43 +18,43 @@ impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Plan::Read(read) => read.fmt(f),
-            Plan::Write(Write::Append(append)) => append.fmt(f),
-            Plan::Write(Write::Define(define)) => define.fmt(f),
-            Plan::Write(Write::Drop(Drop { what: Dropped::Index, name, .. })) => {
-                let name = Name(name);
+            Plan::Write(WritePlan::Append(append)) => append.fmt(f),
+            Plan::Write(WritePlan::Define(define)) => define.fmt(f),
+            Plan::Write(WritePlan::Drop(Drop { what: DropTarget::Index, name, .. })) => {
+                let name = NameText(name);
                 write!(f, "append the end of the index {name}\n  and drop its lists in the background")
             }
-            Plan::Write(Write::Drop(Drop { what: Dropped::Entity, name, .. })) => {
-                let name = Name(name);
+            Plan::Write(WritePlan::Drop(Drop { what: DropTarget::Entity, name, .. })) => {
+                let name = NameText(name);
                 write!(
                     f,
                     "append the end of the definition of {name}\n  whose events are merged from then on"
                 )
             }
-            Plan::Write(Write::Drop(Drop { what: Dropped::Verb, name, .. })) => {
-                let name = Name(name);
+            Plan::Write(WritePlan::Drop(Drop { what: DropTarget::Verb, name, .. })) => {
+                let name = NameText(name);
                 write!(f, "append the end of the verb {name}\n  which nobody performs from then on")
             }
-            Plan::Write(Write::Drop(Drop { what: Dropped::Program(kind), name, .. })) => {
-                let name = Name(name);
+            Plan::Write(WritePlan::Drop(Drop { what: DropTarget::Program(kind), name, .. })) => {
+                let name = NameText(name);
                 write!(f, "append the end of the {} {name}\n  which runs no more from then on", kind.word())
             }
-            Plan::Write(Write::Drop(Drop { what: Dropped::Subscription, name, .. })) => {
-                write!(f, "forget the place of the subscription {}", Name(name))
+            Plan::Write(WritePlan::Drop(Drop { what: DropTarget::Subscription, name, .. })) => {
+                write!(f, "forget the place of the subscription {}", NameText(name))
             }
-            Plan::Write(Write::Settle(settle)) => {
-                let (kind, name) = (settle.kind.word(), Name(&settle.name));
+            Plan::Write(WritePlan::Settle(settle)) => {
+                let (kind, name) = (settle.kind.word(), NameText(&settle.name));
                 let what = if settle.again { "tries again" } else { "never tries again" };
                 write!(f, "append that the {kind} {name} {what} what is set aside")
             }
-            Plan::Write(Write::Drop(Drop { what: Dropped::View, name, .. })) => {
-                let name = Name(name);
+            Plan::Write(WritePlan::Drop(Drop { what: DropTarget::View, name, .. })) => {
+                let name = NameText(name);
                 write!(
                     f,
                     "append the end of the view {name}\n  and drop what is kept of it in the background"
                 )
             }
-            Plan::Write(Write::Checkpoint) => f.write_str("move everything into the tables"),
+            Plan::Write(WritePlan::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
             Plan::SubscribeView(subscription) => subscription.fmt(f),
             Plan::Explain(explain) => explain.plan.fmt(f),
@@ -65,20 +66,20 @@ impl Display for Define {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Define::Index(index) => {
-                let name = Name(&index.name);
+                let name = NameText(&index.name);
                 write!(f, "append the definition of the index {name} on '{}' as {}", index.on, index.text)?;
                 f.write_str("\n  and build it from the whole log in the background")
             }
             Define::Entity(entity) => {
-                write!(f, "append the definition of {}, which holds at once", Name(&entity.kind))?;
+                write!(f, "append the definition of {}, which holds at once", NameText(&entity.kind))?;
                 write!(f, "\n  {}", entity.text)
             }
             Define::Verb(verb) => {
-                write!(f, "append the definition of the verb {}, which holds at once", Name(&verb.name))?;
+                write!(f, "append the definition of the verb {}, which holds at once", NameText(&verb.name))?;
                 write!(f, "\n  {}", verb.text)
             }
             Define::Program(program) => {
-                let (kind, name) = (program.kind.word(), Name(&program.name));
+                let (kind, name) = (program.kind.word(), NameText(&program.name));
                 write!(
                     f,
                     "append the definition of the {kind} {name}, which runs where the database is opened live"
@@ -86,14 +87,14 @@ impl Display for Define {
                 write!(f, "\n  {}", program.text)
             }
             Define::View(view) => {
-                write!(f, "append the definition of the view {}", Name(&view.name))?;
+                write!(f, "append the definition of the view {}", NameText(&view.name))?;
                 write!(f, "\n  {}\n  and build it from the whole log in the background", view.text)
             }
         }
     }
 }
 
-impl Display for Read {
+impl Display for ReadPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
             ReadKind::Events(events) => events.fmt(f),
@@ -106,7 +107,7 @@ impl Display for Read {
             ReadKind::Find(find) => find.fmt(f),
             ReadKind::View(view) => view.fmt(f),
             ReadKind::Describe(name) => {
-                let name = Name(name);
+                let name = NameText(name);
                 write!(f, "read what is defined of {name}, its types and some of their newest events")
             }
             ReadKind::Programs(kind) => write!(f, "list each {} with its place in the log", kind.word()),
@@ -125,14 +126,14 @@ impl Display for Read {
     }
 }
 
-impl Display for Events {
+impl Display for EventsPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.take {
-            Take::All => f.write_str("events")?,
-            Take::First(n) => write!(f, "the first {n} events")?,
-            Take::Last(n) => write!(f, "the last {n} events, read backwards")?,
-            Take::Newest(u64::MAX) => f.write_str("events, newest first")?,
-            Take::Newest(n) => write!(f, "the newest {n} events, newest first")?,
+            RowLimit::All => f.write_str("events")?,
+            RowLimit::First(n) => write!(f, "the first {n} events")?,
+            RowLimit::Last(n) => write!(f, "the last {n} events, read backwards")?,
+            RowLimit::Newest(u64::MAX) => f.write_str("events, newest first")?,
+            RowLimit::Newest(n) => write!(f, "the newest {n} events, newest first")?,
         }
         let line = |f: &mut Formatter<'_>| f.write_str("\n  ");
         if let Some(predicate) = &self.predicate {
@@ -164,8 +165,8 @@ impl Display for Events {
         line(f)?;
         f.write_str("from ")?;
         match &access.source {
-            Source::Log => write!(f, "the whole log: {}", Counted(access.estimate)),
-            Source::Intersection(sources) => {
+            PositionSource::Log => write!(f, "the whole log: {}", Counted(access.estimate)),
+            PositionSource::Intersection(sources) => {
                 write!(f, "what is in all of, {}", Counted(access.estimate))?;
                 sources.iter().try_for_each(|source| {
                     f.write_str("\n    ")?;
@@ -186,7 +187,7 @@ impl Display for Counted {
     }
 }
 
-impl Display for Window {
+impl Display for LogWindow {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "after #{} through #{}", self.after, self.through)?;
         if let Some(since) = self.since {
@@ -202,22 +203,24 @@ impl Display for Window {
     }
 }
 
-impl Source {
+impl PositionSource {
     /// What it is and how much of it there is; its parts on lines of their own.
     fn tell(&self, f: &mut Formatter<'_>, line: &str) -> fmt::Result {
         match self {
-            Source::Log => f.write_str("the whole log"),
-            Source::List(list) => write!(f, "the list of {}: {}", list.name, Counted(list.estimate)),
-            Source::Positions(positions) => match positions.as_slice() {
+            PositionSource::Log => f.write_str("the whole log"),
+            PositionSource::List(list) => write!(f, "the list of {}: {}", list.name, Counted(list.estimate)),
+            PositionSource::Positions(positions) => match positions.as_slice() {
                 [] => f.write_str("nothing: no such id"),
                 [one] => write!(f, "the one event #{one}"),
                 some => write!(f, "{} events", some.len()),
             },
-            Source::Ranges { name, estimate, .. } => {
+            PositionSource::Ranges { name, estimate, .. } => {
                 write!(f, "the lists of {name}, gathered: {}", Counted(*estimate))
             }
-            Source::Union { lists, name, .. } if lists.is_empty() => write!(f, "nothing: no event of {name}"),
-            Source::Union { lists, name, estimate } => {
+            PositionSource::Union { lists, name, .. } if lists.is_empty() => {
+                write!(f, "nothing: no event of {name}")
+            }
+            PositionSource::Union { lists, name, estimate } => {
                 write!(f, "the lists of {name}, merged: {}", Counted(*estimate))?;
                 let named = lists.iter().filter(|list| list.name != *name);
                 for list in named.clone().take(NAMED) {
@@ -228,7 +231,7 @@ impl Source {
                 }
                 write!(f, "{line}{} lists in all", lists.len())
             }
-            Source::Intersection(sources) => {
+            PositionSource::Intersection(sources) => {
                 f.write_str("what is in all of")?;
                 sources.iter().try_for_each(|source| {
                     f.write_str(line)?;
@@ -239,13 +242,13 @@ impl Source {
     }
 }
 
-impl Display for Replay {
+impl Display for ReplayPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "the events of {}\n  {}", self.entity, self.window)
     }
 }
 
-impl Display for Trace {
+impl Display for TracePlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "trace the event {}", self.event)?;
         if self.causes {
@@ -258,7 +261,7 @@ impl Display for Trace {
     }
 }
 
-impl Display for Subscription {
+impl Display for SubscriptionPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "deliver events like '{}'", self.pattern)?;
         self.tags.iter().try_for_each(|by| write!(f, "\n  of {by}"))?;
@@ -271,11 +274,11 @@ impl Display for Subscription {
             (None, Some(_)) => f.write_str("\n  after the head, or where it left off")?,
         }
         if let Some(name) = &self.name {
-            write!(f, "\n  whose place is kept as {}", Name(name))?;
+            write!(f, "\n  whose place is kept as {}", NameText(name))?;
         }
         match self.until {
-            Some(Until::Position(position)) => write!(f, "\n  through {position}"),
-            Some(Until::Recorded(time)) => write!(f, "\n  recorded before {time}"),
+            Some(SubscriptionEnd::Position(position)) => write!(f, "\n  through {position}"),
+            Some(SubscriptionEnd::Recorded(time)) => write!(f, "\n  recorded before {time}"),
             None => Ok(()),
         }
     }
@@ -283,7 +286,7 @@ impl Display for Subscription {
 
 impl Display for Append {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let verbs = self.acts.iter().filter(|act| matches!(act, Act::Perform(_))).count();
+        let verbs = self.acts.iter().filter(|act| matches!(act, AppendAction::Perform(_))).count();
         match self.acts.as_slice() {
             [one] => write!(f, "append {one}")?,
             some => {
@@ -298,40 +301,40 @@ impl Display for Append {
     }
 }
 
-impl Display for Act {
+impl Display for AppendAction {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Act::Emit(emit) => emit.fmt(f),
-            Act::Perform(perform) => perform.fmt(f),
+            AppendAction::Emit(emit) => emit.fmt(f),
+            AppendAction::Perform(perform) => perform.fmt(f),
         }
     }
 }
 
-impl Display for Perform {
+impl Display for PerformPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "what {} of {} makes at the commit", Name(&self.verb), self.entity)?;
+        write!(f, "what {} of {} makes at the commit", NameText(&self.verb), self.entity)?;
         by_and_at(f, self.actor.as_ref(), self.at)
     }
 }
 
-impl Display for Emit {
+impl Display for EmitPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.kind.fmt(f)?;
         match &self.owner {
-            Owner::Unsaid => {}
-            Owner::New => write!(f, " on a new {}", self.kind.prefix())?,
-            Owner::Entity(entity) => write!(f, " on {entity}")?,
+            EventOwner::Unsaid => {}
+            EventOwner::New => write!(f, " on a new {}", self.kind.prefix())?,
+            EventOwner::Entity(entity) => write!(f, " on {entity}")?,
         }
         by_and_at(f, self.actor.as_ref(), self.at)
     }
 }
 
 /// On whose behalf, and when.
-fn by_and_at(f: &mut Formatter<'_>, actor: Option<&Entity>, at: Option<When>) -> fmt::Result {
+fn by_and_at(f: &mut Formatter<'_>, actor: Option<&Entity>, at: Option<OccurredAt>) -> fmt::Result {
     actor.iter().try_for_each(|actor| write!(f, " by {actor}"))?;
     match at {
-        Some(When::Time(time)) => write!(f, " at {time}"),
-        Some(When::Ago(ago)) => write!(f, " {} ago", crate::time::display_duration(ago)),
+        Some(OccurredAt::Time(time)) => write!(f, " at {time}"),
+        Some(OccurredAt::Ago(ago)) => write!(f, " {} ago", crate::time::display_duration(ago)),
         None => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::field::{Field, Sort};
-use super::function::Function;
+use super::function::FunctionDef;
 use crate::allowance::Allowance;
 use crate::entity::Entity;
 use crate::lang::ast::{Comparison, Operator};
@@ -14,7 +14,7 @@ use crate::value::Value;
 /// A condition on an event.
 #[derive(Debug, Clone)]
 pub(crate) struct Predicate {
-    pub(crate) node: Node,
+    pub(crate) node: BoundExpr,
     /// As it was written.
     pub(crate) text: String,
 }
@@ -23,57 +23,57 @@ impl Predicate {
     /// Both.
     pub fn and(self, other: Predicate) -> Predicate {
         let text = format!("({}) AND ({})", self.text, other.text);
-        Predicate { node: Node::And(vec![self.node, other.node]), text }
+        Predicate { node: BoundExpr::And(vec![self.node, other.node]), text }
     }
 }
 
 /// A bound expression. Chains are flat, so its depth is the depth of brackets, which the parser caps.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Node {
+pub(crate) enum BoundExpr {
     Constant(Constant),
     /// The instant of the write; in a read `NOW` is a constant.
     Now,
     Field(Field),
-    Array(Vec<Node>),
-    Object(Vec<(String, Node)>),
-    Or(Vec<Node>),
-    And(Vec<Node>),
-    Not(Box<Node>),
-    Negate(Box<Node>),
+    Array(Vec<BoundExpr>),
+    Object(Vec<(String, BoundExpr)>),
+    Or(Vec<BoundExpr>),
+    And(Vec<BoundExpr>),
+    Not(Box<BoundExpr>),
+    Negate(Box<BoundExpr>),
     Arithmetic {
-        first: Box<Node>,
-        rest: Vec<(Operator, Node)>,
+        first: Box<BoundExpr>,
+        rest: Vec<(Operator, BoundExpr)>,
     },
     Compare {
-        left: Box<Node>,
+        left: Box<BoundExpr>,
         comparison: Comparison,
-        right: Box<Node>,
+        right: Box<BoundExpr>,
     },
     Matches {
-        subject: Box<Node>,
+        subject: Box<BoundExpr>,
         pattern: Like,
     },
     Contains {
-        subject: Box<Node>,
-        item: Box<Node>,
+        subject: Box<BoundExpr>,
+        item: Box<BoundExpr>,
     },
     Between {
-        subject: Box<Node>,
-        low: Box<Node>,
-        high: Box<Node>,
+        subject: Box<BoundExpr>,
+        low: Box<BoundExpr>,
+        high: Box<BoundExpr>,
     },
     In {
-        subject: Box<Node>,
-        items: Vec<Node>,
+        subject: Box<BoundExpr>,
+        items: Vec<BoundExpr>,
     },
-    IsNull(Box<Node>),
+    IsNull(Box<BoundExpr>),
     /// Not of an aggregate: those are slots.
     Call {
-        function: &'static Function,
-        arguments: Vec<Node>,
+        function: &'static FunctionDef,
+        arguments: Vec<BoundExpr>,
     },
     Regex {
-        subject: Box<Node>,
+        subject: Box<BoundExpr>,
         regex: Regex,
     },
     /// What a group has: its keys, then its aggregates.
@@ -192,26 +192,26 @@ pub(crate) enum Constant {
     Entity(Entity),
 }
 
-impl Node {
-    pub fn value(value: impl Into<Value>) -> Node {
-        Node::Constant(Constant::Value(value.into()))
+impl BoundExpr {
+    pub fn value(value: impl Into<Value>) -> BoundExpr {
+        BoundExpr::Constant(Constant::Value(value.into()))
     }
 
     /// Whether it is the constant null.
     pub fn is_null(&self) -> bool {
-        matches!(self, Node::Constant(Constant::Value(Value::Null)))
+        matches!(self, BoundExpr::Constant(Constant::Value(Value::Null)))
     }
 
     /// What it is known to be, whatever the event.
     pub fn sort(&self) -> Sort {
         match self {
-            Node::Constant(Constant::Time(_)) | Node::Now => Sort::Time,
-            Node::Constant(Constant::Entity(_)) => Sort::Entity,
-            Node::Field(field) => field.sort(),
-            Node::Slot { sort, .. } => *sort,
-            Node::Call { function, arguments } => function.sort(arguments),
+            BoundExpr::Constant(Constant::Time(_)) | BoundExpr::Now => Sort::Time,
+            BoundExpr::Constant(Constant::Entity(_)) => Sort::Entity,
+            BoundExpr::Field(field) => field.sort(),
+            BoundExpr::Slot { sort, .. } => *sort,
+            BoundExpr::Call { function, arguments } => function.sort(arguments),
             // The one kind of arithmetic with a time that is a time again; time minus time is not.
-            Node::Arithmetic { first, rest } if first.sort() == Sort::Time => {
+            BoundExpr::Arithmetic { first, rest } if first.sort() == Sort::Time => {
                 let times = rest.iter().filter(|(_, node)| node.sort() == Sort::Time).count();
                 if times == 0 { Sort::Time } else { Sort::Other }
             }
@@ -221,28 +221,30 @@ impl Node {
 
     /// Whether `NOW` of a write is somewhere in it.
     pub fn has_now(&self) -> bool {
-        self.any(&mut |node| matches!(node, Node::Now))
+        self.any(&mut |node| matches!(node, BoundExpr::Now))
     }
 
     /// Whether something is so of it, or of a part of it.
-    pub fn any(&self, is: &mut dyn FnMut(&Node) -> bool) -> bool {
+    pub fn any(&self, is: &mut dyn FnMut(&BoundExpr) -> bool) -> bool {
         is(self)
             || match self {
-                Node::Constant(_) | Node::Now | Node::Field(_) | Node::Slot { .. } => false,
-                Node::Array(nodes)
-                | Node::Or(nodes)
-                | Node::And(nodes)
-                | Node::Call { arguments: nodes, .. } => nodes.iter().any(|node| node.any(is)),
-                Node::Object(members) => members.iter().any(|(_, node)| node.any(is)),
-                Node::Not(node) | Node::Negate(node) | Node::IsNull(node) => node.any(is),
-                Node::Regex { subject, .. } | Node::Matches { subject, .. } => subject.any(is),
-                Node::Arithmetic { first, rest } => {
+                BoundExpr::Constant(_) | BoundExpr::Now | BoundExpr::Field(_) | BoundExpr::Slot { .. } => {
+                    false
+                }
+                BoundExpr::Array(nodes)
+                | BoundExpr::Or(nodes)
+                | BoundExpr::And(nodes)
+                | BoundExpr::Call { arguments: nodes, .. } => nodes.iter().any(|node| node.any(is)),
+                BoundExpr::Object(members) => members.iter().any(|(_, node)| node.any(is)),
+                BoundExpr::Not(node) | BoundExpr::Negate(node) | BoundExpr::IsNull(node) => node.any(is),
+                BoundExpr::Regex { subject, .. } | BoundExpr::Matches { subject, .. } => subject.any(is),
+                BoundExpr::Arithmetic { first, rest } => {
                     first.any(is) || rest.iter().any(|(_, node)| node.any(is))
                 }
-                Node::Compare { left, right, .. } => left.any(is) || right.any(is),
-                Node::Contains { subject, item } => subject.any(is) || item.any(is),
-                Node::Between { subject, low, high } => subject.any(is) || low.any(is) || high.any(is),
-                Node::In { subject, items } => subject.any(is) || items.iter().any(|node| node.any(is)),
+                BoundExpr::Compare { left, right, .. } => left.any(is) || right.any(is),
+                BoundExpr::Contains { subject, item } => subject.any(is) || item.any(is),
+                BoundExpr::Between { subject, low, high } => subject.any(is) || low.any(is) || high.any(is),
+                BoundExpr::In { subject, items } => subject.any(is) || items.iter().any(|node| node.any(is)),
             }
     }
 }

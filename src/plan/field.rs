@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::entity::Name;
+use crate::entity::NameText;
 
 /// What an event's names lead to.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,28 +13,28 @@ pub(crate) enum Field {
     Type,
     Timestamp,
     Recorded,
-    Target(Part),
-    Actor(Part),
+    Target(EntityPart),
+    Actor(EntityPart),
     Producer(Maker),
     Cause(Caused),
     Correlation,
     Namespace,
     Key,
     /// All of them, as an object; or one, and the way on from it.
-    Tags(Vec<Step>),
-    Data(Vec<Step>),
-    Metadata(Vec<Step>),
+    Tags(Vec<FieldStep>),
+    Data(Vec<FieldStep>),
+    Metadata(Vec<FieldStep>),
     /// What events made of the entity before this one, and the way on from it.
-    State(Vec<Step>),
+    State(Vec<FieldStep>),
     /// What the actor is, where a verb asks for that, and the way on from it.
-    ActorState(Vec<Step>),
+    ActorState(Vec<FieldStep>),
     /// How many events made a state.
     Events,
 }
 
 /// A part of an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum EntityPart {
     Whole,
     Type,
     Id,
@@ -43,7 +43,7 @@ pub(crate) enum Part {
 /// A part of a producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Maker {
-    Model(Part),
+    Model(EntityPart),
     Version,
     Vector,
 }
@@ -59,7 +59,7 @@ pub(crate) enum Caused {
 
 /// A step into data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Step {
+pub(crate) enum FieldStep {
     Member(String),
     Element(usize),
 }
@@ -123,9 +123,9 @@ impl Field {
             "type" => Field::Type,
             "timestamp" => Field::Timestamp,
             "recorded" => Field::Recorded,
-            "target" => Field::Target(Part::Whole),
-            "actor" => Field::Actor(Part::Whole),
-            "producer" => Field::Producer(Maker::Model(Part::Whole)),
+            "target" => Field::Target(EntityPart::Whole),
+            "actor" => Field::Actor(EntityPart::Whole),
+            "producer" => Field::Producer(Maker::Model(EntityPart::Whole)),
             "cause" => Field::Cause(Caused::Whole),
             "correlation" => Field::Correlation,
             "namespace" => Field::Namespace,
@@ -139,28 +139,28 @@ impl Field {
     }
 
     /// The field that a step leads to; else the names that would have.
-    pub fn step(self, step: Step) -> Result<Field, &'static [&'static str]> {
-        let part = |step: &Step| match step {
-            Step::Member(name) if name == "type" => Some(Part::Type),
-            Step::Member(name) if name == "id" => Some(Part::Id),
+    pub fn step(self, step: FieldStep) -> Result<Field, &'static [&'static str]> {
+        let part = |step: &FieldStep| match step {
+            FieldStep::Member(name) if name == "type" => Some(EntityPart::Type),
+            FieldStep::Member(name) if name == "id" => Some(EntityPart::Id),
             _ => None,
         };
         const PARTS: &[&str] = &["type", "id"];
         match self {
-            Field::Target(Part::Whole) => part(&step).map(Field::Target).ok_or(PARTS),
-            Field::Actor(Part::Whole) => part(&step).map(Field::Actor).ok_or(PARTS),
-            Field::Producer(Maker::Model(Part::Whole)) => {
+            Field::Target(EntityPart::Whole) => part(&step).map(Field::Target).ok_or(PARTS),
+            Field::Actor(EntityPart::Whole) => part(&step).map(Field::Actor).ok_or(PARTS),
+            Field::Producer(Maker::Model(EntityPart::Whole)) => {
                 let maker = match &step {
-                    Step::Member(name) if name == "version" => Some(Maker::Version),
-                    Step::Member(name) if name == "vector" => Some(Maker::Vector),
+                    FieldStep::Member(name) if name == "version" => Some(Maker::Version),
+                    FieldStep::Member(name) if name == "vector" => Some(Maker::Vector),
                     other => part(other).map(Maker::Model),
                 };
                 maker.map(Field::Producer).ok_or(&["type", "id", "version", "vector"])
             }
             Field::Cause(Caused::Whole) => match &step {
-                Step::Member(name) if name == "position" => Ok(Field::Cause(Caused::Position)),
-                Step::Member(name) if name == "type" => Ok(Field::Cause(Caused::Type)),
-                Step::Member(name) if name == "id" => Ok(Field::Cause(Caused::Id)),
+                FieldStep::Member(name) if name == "position" => Ok(Field::Cause(Caused::Position)),
+                FieldStep::Member(name) if name == "type" => Ok(Field::Cause(Caused::Type)),
+                FieldStep::Member(name) if name == "id" => Ok(Field::Cause(Caused::Id)),
                 _ => Err(&["position", "type", "id"]),
             },
             Field::Tags(mut steps) => {
@@ -190,15 +190,15 @@ impl Field {
     pub fn sort(&self) -> Sort {
         match self {
             Field::Timestamp | Field::Recorded => Sort::Time,
-            Field::Target(Part::Whole)
-            | Field::Actor(Part::Whole)
-            | Field::Producer(Maker::Model(Part::Whole)) => Sort::Entity,
+            Field::Target(EntityPart::Whole)
+            | Field::Actor(EntityPart::Whole)
+            | Field::Producer(Maker::Model(EntityPart::Whole)) => Sort::Entity,
             Field::Id
             | Field::Key
             | Field::Correlation
-            | Field::Target(Part::Id)
-            | Field::Actor(Part::Id)
-            | Field::Producer(Maker::Model(Part::Id))
+            | Field::Target(EntityPart::Id)
+            | Field::Actor(EntityPart::Id)
+            | Field::Producer(Maker::Model(EntityPart::Id))
             | Field::Cause(Caused::Id) => Sort::Id,
             Field::Type => Sort::Type,
             _ => Sort::Other,
@@ -228,41 +228,41 @@ impl fmt::Display for Field {
             Field::Correlation => f.write_str("correlation"),
             Field::Namespace => f.write_str("namespace"),
             Field::Key => f.write_str("key"),
-            Field::Tags(steps) => Way("tags", steps).fmt(f),
-            Field::Data(steps) => Way("data", steps).fmt(f),
-            Field::Metadata(steps) => Way("metadata", steps).fmt(f),
-            Field::State(steps) => Way(STATE, steps).fmt(f),
-            Field::ActorState(steps) => Way(ACTOR_STATE, steps).fmt(f),
+            Field::Tags(steps) => FieldPath("tags", steps).fmt(f),
+            Field::Data(steps) => FieldPath("data", steps).fmt(f),
+            Field::Metadata(steps) => FieldPath("metadata", steps).fmt(f),
+            Field::State(steps) => FieldPath(STATE, steps).fmt(f),
+            Field::ActorState(steps) => FieldPath(ACTOR_STATE, steps).fmt(f),
             Field::Events => f.write_str("events"),
         }
     }
 }
 
-impl Part {
+impl EntityPart {
     fn said(self) -> &'static str {
         match self {
-            Part::Whole => "",
-            Part::Type => ".type",
-            Part::Id => ".id",
+            EntityPart::Whole => "",
+            EntityPart::Type => ".type",
+            EntityPart::Id => ".id",
         }
     }
 }
 
 /// A path into an object: a name, and the steps behind it.
-pub(crate) struct Way<'a>(pub &'a str, pub &'a [Step]);
+pub(crate) struct FieldPath<'a>(pub &'a str, pub &'a [FieldStep]);
 
-impl fmt::Display for Way<'_> {
+impl fmt::Display for FieldPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)?;
         self.1.iter().try_for_each(|step| step.fmt(f))
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for FieldStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Member(name) => write!(f, ".{}", Name(name)),
-            Step::Element(index) => write!(f, "[{index}]"),
+            FieldStep::Member(name) => write!(f, ".{}", NameText(name)),
+            FieldStep::Element(index) => write!(f, "[{index}]"),
         }
     }
 }

@@ -5,14 +5,14 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::choose::{comparison, conjuncts};
-use super::expr::{Constant, Node, Predicate};
-use super::field::{Field, Part};
+use super::expr::{BoundExpr, Constant, Predicate};
+use super::field::{EntityPart, Field};
 use super::shape::Shape;
-use super::{ResolvedPoint, Test, Window};
-use crate::entity::{Entity, Name};
+use super::{LogWindow, ResolvedPoint, Test};
+use crate::entity::{Entity, NameText};
 use crate::error::Result;
 use crate::store::catalog::Finder;
-use crate::store::snapshot::{Snapshot, Way};
+use crate::store::snapshot::{Snapshot, StateAccess};
 use crate::store::term::{TermRange, derived_prefix};
 use crate::value::Value;
 
@@ -20,13 +20,13 @@ use crate::value::Value;
 #[derive(Debug, Clone)]
 pub(crate) struct Find {
     pub kind: String,
-    pub window: Window,
+    pub window: LogWindow,
     pub at: Option<ResolvedPoint>,
     pub as_of: Option<ResolvedPoint>,
     pub predicate: Option<Predicate>,
     pub source: Candidates,
     /// How their states are come by.
-    pub way: Way,
+    pub way: StateAccess,
     pub limit: Option<u64>,
     /// Rows of columns, groups, or another order; none where each is a row as it is.
     pub shape: Option<Shape>,
@@ -67,11 +67,11 @@ pub(crate) fn candidates(
     let mut least = u64::MAX;
     for (subject, against) in terms.iter().filter_map(|term| comparison(term)) {
         let ids = match subject {
-            Node::Field(Field::Target(Part::Id)) => against.each(|constant| match constant {
+            BoundExpr::Field(Field::Target(EntityPart::Id)) => against.each(|constant| match constant {
                 Constant::Value(Value::Text(id)) => Some(id.clone()),
                 _ => None,
             }),
-            Node::Field(Field::Target(Part::Whole)) => against
+            BoundExpr::Field(Field::Target(EntityPart::Whole)) => against
                 .each(|constant| match constant {
                     Constant::Entity(entity) => Some(entity.clone()),
                     _ => None,
@@ -105,7 +105,7 @@ pub(crate) fn candidates(
                 least = count;
                 // Those of which there is no state are to be told of.
                 ranges.push(finder.faulty());
-                let name = format!("{} {test}", Name(&finder.name));
+                let name = format!("{} {test}", NameText(&finder.name));
                 best = Candidates::Index { finder: finder.clone(), ranges, name, estimate: count };
             }
         }
@@ -140,7 +140,7 @@ pub(crate) fn key_ranges(finder: &Finder, test: &Test) -> Vec<TermRange> {
 
 impl Display for Find {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let kind = Name(&self.kind);
+        let kind = NameText(&self.kind);
         self.shape.iter().try_for_each(|shape| writeln!(f, "{shape}\nof"))?;
         match self.limit.filter(|_| self.shape.is_none()) {
             Some(limit) => write!(f, "the first {limit} entities of {kind}")?,
@@ -160,15 +160,17 @@ impl Display for Find {
             Candidates::Index { name, estimate, .. } => write!(f, "\n  from the index {name}, {estimate}")?,
         }
         match self.way {
-            Way::Kept => f.write_str("\n  their states are kept"),
-            Way::Plain => write!(
+            StateAccess::Kept => f.write_str("\n  their states are kept"),
+            StateAccess::Plain => write!(
                 f,
                 "\n  each is folded: nobody defined {kind} (DEFINE ENTITY {kind} keeps their states)"
             ),
-            Way::Behind(through) => {
+            StateAccess::Behind(through) => {
                 write!(f, "\n  each is folded, as long as their states are being kept up to #{through} alone")
             }
-            Way::Past => f.write_str("\n  each is folded up to that point: only the states of now are kept"),
+            StateAccess::Past => {
+                f.write_str("\n  each is folded up to that point: only the states of now are kept")
+            }
         }
     }
 }

@@ -10,14 +10,14 @@ mod text;
 mod time;
 
 use super::datum::Datum;
-use super::expr::{Constant, Node};
+use super::expr::{BoundExpr, Constant};
 use super::field::Sort;
 use super::order::total;
 use crate::allowance::Allowance;
 
 /// A function, as it is called.
 #[derive(Debug)]
-pub(crate) struct Function {
+pub(crate) struct FunctionDef {
     pub name: &'static str,
     /// What stands between the brackets, for people to read.
     pub arguments: &'static str,
@@ -25,13 +25,13 @@ pub(crate) struct Function {
     pub most: usize,
     /// What it gives, in a line.
     pub doc: &'static str,
-    pub work: Work,
+    pub work: FunctionBody,
     gives: Gives,
 }
 
 /// How it is worked out.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Work {
+pub(crate) enum FunctionBody {
     /// From what its arguments are worth; none where they are of a wrong type.
     Plain(for<'a> fn(&[Datum<'a>]) -> Option<Datum<'a>>),
     /// The same, of what takes memory: none where there is too little left of the allowance, too.
@@ -43,12 +43,12 @@ pub(crate) enum Work {
     /// Its pattern is compiled once.
     Regex,
     /// From many events.
-    Aggregate(Kind),
+    Aggregate(AggregateKind),
 }
 
 /// What an aggregate keeps of many values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum AggregateKind {
     Count,
     Sum,
     Average,
@@ -81,8 +81,8 @@ const fn plain(
     gives: Gives,
     work: for<'a> fn(&[Datum<'a>]) -> Option<Datum<'a>>,
     doc: &'static str,
-) -> Function {
-    Function { name, arguments, least, most, doc, work: Work::Plain(work), gives }
+) -> FunctionDef {
+    FunctionDef { name, arguments, least, most, doc, work: FunctionBody::Plain(work), gives }
 }
 
 const fn making(
@@ -92,8 +92,8 @@ const fn making(
     gives: Gives,
     work: for<'a> fn(&[Datum<'a>], &Allowance) -> Option<Datum<'a>>,
     doc: &'static str,
-) -> Function {
-    Function { name, arguments, least, most, doc, work: Work::Making(work), gives }
+) -> FunctionDef {
+    FunctionDef { name, arguments, least, most, doc, work: FunctionBody::Making(work), gives }
 }
 
 const fn special(
@@ -101,10 +101,10 @@ const fn special(
     arguments: &'static str,
     (least, most): (usize, usize),
     gives: Gives,
-    work: Work,
+    work: FunctionBody,
     doc: &'static str,
-) -> Function {
-    Function { name, arguments, least, most, doc, work, gives }
+) -> FunctionDef {
+    FunctionDef { name, arguments, least, most, doc, work, gives }
 }
 
 const fn aggregate(
@@ -112,23 +112,23 @@ const fn aggregate(
     arguments: &'static str,
     least: usize,
     gives: Gives,
-    kind: Kind,
+    kind: AggregateKind,
     doc: &'static str,
-) -> Function {
-    Function { name, arguments, least, most: 1, doc, work: Work::Aggregate(kind), gives }
+) -> FunctionDef {
+    FunctionDef { name, arguments, least, most: 1, doc, work: FunctionBody::Aggregate(kind), gives }
 }
 
 use Gives::{Bucket, Date, Like, Other, Time};
 
 /// All functions there are: aggregates, then the others by what they work on.
-pub(crate) const FUNCTIONS: &[Function] = &[
-    aggregate("count", "[x]", 0, Other, Kind::Count, "how many events; of x, how many are not null"),
+pub(crate) const FUNCTIONS: &[FunctionDef] = &[
+    aggregate("count", "[x]", 0, Other, AggregateKind::Count, "how many events; of x, how many are not null"),
     aggregate(
         "sum",
         "x",
         1,
         Other,
-        Kind::Sum,
+        AggregateKind::Sum,
         "the numbers added up: integers exactly, and null beyond 64 bits; with floats among them a float, rounded once; null if there are none",
     ),
     aggregate(
@@ -136,23 +136,30 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "x",
         1,
         Other,
-        Kind::Average,
+        AggregateKind::Average,
         "the sum of the numbers by their count; null if there are none",
     ),
-    aggregate("min", "x", 1, Like(0), Kind::Least, "the least value that is not null"),
-    aggregate("max", "x", 1, Like(0), Kind::Greatest, "the greatest value that is not null"),
-    aggregate("first", "x", 1, Like(0), Kind::First, "the first value in the log that is not null"),
-    aggregate("last", "x", 1, Like(0), Kind::Last, "the last value in the log that is not null"),
-    aggregate("distinct", "x", 1, Other, Kind::Distinct, "how many different values that are not null"),
+    aggregate("min", "x", 1, Like(0), AggregateKind::Least, "the least value that is not null"),
+    aggregate("max", "x", 1, Like(0), AggregateKind::Greatest, "the greatest value that is not null"),
+    aggregate("first", "x", 1, Like(0), AggregateKind::First, "the first value in the log that is not null"),
+    aggregate("last", "x", 1, Like(0), AggregateKind::Last, "the last value in the log that is not null"),
+    aggregate(
+        "distinct",
+        "x",
+        1,
+        Other,
+        AggregateKind::Distinct,
+        "how many different values that are not null",
+    ),
     special(
         "if",
         "condition, a, b",
         (3, 3),
         Like(1),
-        Work::If,
+        FunctionBody::If,
         "a where the condition is true, b where it is false or null",
     ),
-    special("coalesce", "a, …", (1, ANY), Like(0), Work::Coalesce, "the first that is not null"),
+    special("coalesce", "a, …", (1, ANY), Like(0), FunctionBody::Coalesce, "the first that is not null"),
     making("least", "a, …", (1, ANY), Like(0), least, "the least of them, nulls left out"),
     making("greatest", "a, …", (1, ANY), Like(0), greatest, "the greatest of them, nulls left out"),
     plain(
@@ -199,7 +206,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "text, 'pattern'",
         (2, 2),
         Other,
-        Work::Regex,
+        FunctionBody::Regex,
         "whether the regular expression is found in it; (?i), \\w, \\d, \\s and \\b know ASCII only: regex(lower(x), 'é') is for letters of either case beyond it",
     ),
     plain(
@@ -285,49 +292,50 @@ pub(crate) const FUNCTIONS: &[Function] = &[
 ];
 
 /// The function of this name.
-pub(crate) fn named(name: &str) -> Option<&'static Function> {
+pub(crate) fn named(name: &str) -> Option<&'static FunctionDef> {
     FUNCTIONS.iter().find(|function| function.name == name)
 }
 
-impl PartialEq for Function {
+impl PartialEq for FunctionDef {
     /// There is one of a name.
-    fn eq(&self, other: &Function) -> bool {
+    fn eq(&self, other: &FunctionDef) -> bool {
         self.name == other.name
     }
 }
 
-impl Work {
+impl FunctionBody {
     /// What it makes of what its arguments are worth; none where it is not worked out of these.
     pub fn of<'a>(self, given: &[Datum<'a>], allowance: &Allowance) -> Option<Datum<'a>> {
         match self {
-            Work::Plain(work) => work(given),
-            Work::Making(work) => work(given, allowance),
+            FunctionBody::Plain(work) => work(given),
+            FunctionBody::Making(work) => work(given, allowance),
             _ => None,
         }
     }
 }
 
-impl Function {
+impl FunctionDef {
     /// As one writes it: `substring(text, start[, length])`.
     pub fn form(&self) -> String {
         format!("{}({})", self.name, self.arguments)
     }
 
     /// What it is known to give.
-    pub fn sort(&self, arguments: &[Node]) -> Sort {
+    pub fn sort(&self, arguments: &[BoundExpr]) -> Sort {
         match self.gives {
             Gives::Other => Sort::Other,
             Gives::Time => Sort::Time,
             Gives::Date => Sort::Date,
             Gives::Like(from) => {
-                let mut sorts = arguments.iter().skip(from).filter(|node| !node.is_null()).map(Node::sort);
+                let mut sorts =
+                    arguments.iter().skip(from).filter(|node| !node.is_null()).map(BoundExpr::sort);
                 match sorts.next() {
                     Some(sort) if sorts.all(|other| other == sort) => sort,
                     _ => Sort::Other,
                 }
             }
             Gives::Bucket => match arguments {
-                [_, Node::Constant(Constant::Span(_))] => Sort::Time,
+                [_, BoundExpr::Constant(Constant::Span(_))] => Sort::Time,
                 _ => Sort::Other,
             },
         }
@@ -406,7 +414,7 @@ mod tests {
         #[test]
         fn no_function_panics(given in prop::collection::vec(any_datum(), 1..4)) {
             for function in FUNCTIONS {
-                let (Work::Plain(_) | Work::Making(_)) = function.work else { continue };
+                let (FunctionBody::Plain(_) | FunctionBody::Making(_)) = function.work else { continue };
                 let work = |given: &[Datum]| {
                     function.work.of(given, &Allowance::default()).map(|datum| datum.into_owned())
                 };

@@ -1,24 +1,24 @@
 //! The one list of what the grammar has and the plans have not yet. It is to become empty.
 
 use crate::error::Error;
-use crate::lang::ast::{Admin, Statement};
+use crate::lang::ast::{Admin, Stmt};
 
 /// A form of the language whose meaning comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Later {
+pub(super) enum Unsupported {
     Backup,
     VerifyAgainst,
     Compact,
     Form,
 }
 
-impl Later {
+impl Unsupported {
     fn what(self) -> &'static str {
         match self {
-            Later::Backup => "BACKUP",
-            Later::VerifyAgainst => "VERIFY AGAINST",
-            Later::Compact => "COMPACT",
-            Later::Form => "this statement",
+            Unsupported::Backup => "BACKUP",
+            Unsupported::VerifyAgainst => "VERIFY AGAINST",
+            Unsupported::Compact => "COMPACT",
+            Unsupported::Form => "this statement",
         }
     }
 
@@ -28,19 +28,19 @@ impl Later {
 }
 
 /// The statements that as a whole come later.
-pub(super) fn statement(statement: &Statement) -> Option<Later> {
+pub(super) fn statement(statement: &Stmt) -> Option<Unsupported> {
     match statement {
-        Statement::Explain { statement, .. } => self::statement(statement),
-        Statement::Write(_) => None,
-        Statement::Read(_) => None,
-        Statement::Define(_) => None,
-        Statement::Drop { .. } => None,
-        Statement::Show(_) => None,
-        Statement::Describe(_) => None,
-        Statement::Admin(Admin::Verify { against: None } | Admin::Checkpoint) => None,
-        Statement::Admin(Admin::Verify { .. }) => Some(Later::VerifyAgainst),
-        Statement::Admin(Admin::Backup { .. }) => Some(Later::Backup),
-        Statement::Admin(Admin::Compact) => Some(Later::Compact),
-        Statement::Admin(Admin::Retry { .. } | Admin::Skip { .. }) => None,
+        Stmt::Explain { statement, .. } => self::statement(statement),
+        Stmt::Write(_) => None,
+        Stmt::Read(_) => None,
+        Stmt::Define(_) => None,
+        Stmt::Drop { .. } => None,
+        Stmt::Show(_) => None,
+        Stmt::Describe(_) => None,
+        Stmt::Admin(Admin::Verify { against: None } | Admin::Checkpoint) => None,
+        Stmt::Admin(Admin::Verify { .. }) => Some(Unsupported::VerifyAgainst),
+        Stmt::Admin(Admin::Backup { .. }) => Some(Unsupported::Backup),
+        Stmt::Admin(Admin::Compact) => Some(Unsupported::Compact),
+        Stmt::Admin(Admin::Retry { .. } | Admin::Skip { .. }) => None,
     }
 }

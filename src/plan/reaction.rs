@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use super::Predicate;
-use super::expr::Node;
+use super::expr::BoundExpr;
 use super::field::Field;
 use super::verb::Owned;
 use crate::entity::{EventType, Position};
 use crate::event::Expect;
 use crate::pattern::Pattern;
-use crate::plan::When;
+use crate::plan::OccurredAt;
 use crate::store::catalog::Flow;
 use crate::time::Timestamp;
 
 /// What events trigger, and what is then done.
 #[derive(Debug, Clone)]
-pub(crate) struct Reaction {
+pub(crate) struct ReactionPlan {
     pub name: String,
     pub pattern: Pattern,
     /// None: behind its definition.
-    pub from: Option<From>,
+    pub from: Option<StartPoint>,
     /// `WHERE`.
     pub filter: Option<Predicate>,
     pub after: Option<Delay>,
@@ -29,7 +29,7 @@ pub(crate) struct Reaction {
 
 /// Where the first event that triggers it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum From {
+pub(crate) enum StartPoint {
     /// Behind this position.
     Position(Position),
     /// Recorded at this instant or later.
@@ -46,7 +46,7 @@ pub(crate) struct Delay {
 
 /// What is done at instants of time.
 #[derive(Debug, Clone)]
-pub(crate) struct Schedule {
+pub(crate) struct SchedulePlan {
     pub name: String,
     pub every: Duration,
     /// How long after the begin of each period; none: as long as the definition is after it.
@@ -59,12 +59,12 @@ pub(crate) struct Schedule {
 #[derive(Debug, Clone)]
 pub(crate) struct Deed {
     pub what: What,
-    pub data: Option<Node>,
-    pub metadata: Option<Node>,
+    pub data: Option<BoundExpr>,
+    pub metadata: Option<BoundExpr>,
     /// None: what runs.
     pub actor: Option<Owned>,
     /// None: when it is recorded.
-    pub at: Option<When>,
+    pub at: Option<OccurredAt>,
     pub expect: Option<Expect>,
     /// As it is written.
     pub text: String,
@@ -76,7 +76,7 @@ pub(crate) enum What {
         kind: EventType,
         owner: Whose,
         /// Names with values; without one it is the member of `data`.
-        index: Vec<(String, Option<Node>)>,
+        index: Vec<(String, Option<BoundExpr>)>,
     },
     Perform {
         verb: String,
@@ -94,7 +94,7 @@ pub(crate) enum Whose {
     One(Owned),
 }
 
-impl Reaction {
+impl ReactionPlan {
     /// What it answers, and what it makes of that.
     pub fn flow(&self) -> Flow {
         let mut flow = Flow { on: Some(self.pattern.clone()), ..Flow::default() };
@@ -109,7 +109,7 @@ impl Reaction {
 
     /// Whether it looks at the state of the trigger's target.
     pub fn sees_state(&self) -> bool {
-        let sees = |node: &Node| node.any(&mut |part| matches!(part, Node::Field(Field::State(_))));
+        let sees = |node: &BoundExpr| node.any(&mut |part| matches!(part, BoundExpr::Field(Field::State(_))));
         self.filter.as_ref().is_some_and(|filter| sees(&filter.node))
             || self.deeds.iter().flat_map(Deed::nodes).any(sees)
     }
@@ -123,12 +123,12 @@ impl Reaction {
 impl Predicate {
     /// Whether it asks for nothing but the event.
     pub fn is_of_event(&self) -> bool {
-        !self.node.any(&mut |part| matches!(part, Node::Now | Node::Field(Field::State(_))))
+        !self.node.any(&mut |part| matches!(part, BoundExpr::Now | BoundExpr::Field(Field::State(_))))
     }
 }
 
 impl Deed {
-    fn nodes(&self) -> impl Iterator<Item = &Node> {
+    fn nodes(&self) -> impl Iterator<Item = &BoundExpr> {
         let (index, on) = match &self.what {
             What::Emit { owner: Whose::One(owner), index, .. } => (index.as_slice(), Some(&owner.id)),
             What::Emit { index, .. } => (index.as_slice(), None),

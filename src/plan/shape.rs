@@ -2,74 +2,74 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::Events;
-use super::expr::{Node, Predicate};
-use super::function::Kind;
+use super::EventsPlan;
+use super::expr::{BoundExpr, Predicate};
+use super::function::AggregateKind;
 
 /// Events, made into rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Shaped {
-    pub events: Events,
+    pub events: EventsPlan,
     pub shape: Shape,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum Shape {
     /// A row of each event, as it comes.
-    Select(Vec<Column>),
+    Select(Vec<OutputColumn>),
     /// The events in an order of their own, whole or as rows.
     Sort {
         order: Vec<SortKey>,
         limit: Option<u64>,
-        columns: Option<Vec<Column>>,
+        columns: Option<Vec<OutputColumn>>,
     },
-    Group(Group),
+    Group(GroupPlan),
 }
 
 /// `GROUP BY`, or aggregates over everything.
 ///
 /// What reads a group names its parts by slots: the keys, then the aggregates.
 #[derive(Debug, Clone)]
-pub(crate) struct Group {
+pub(crate) struct GroupPlan {
     /// None of them: everything is one group.
-    pub keys: Vec<Column>,
-    pub aggregates: Vec<Aggregate>,
+    pub keys: Vec<OutputColumn>,
+    pub aggregates: Vec<AggregateCall>,
     pub having: Option<Predicate>,
     /// None: in the order of the keys.
     pub order: Vec<SortKey>,
     pub limit: Option<u64>,
-    pub columns: Vec<Column>,
+    pub columns: Vec<OutputColumn>,
 }
 
 /// A value with its name.
 #[derive(Debug, Clone)]
-pub(crate) struct Column {
+pub(crate) struct OutputColumn {
     pub name: String,
-    pub node: Node,
+    pub node: BoundExpr,
     /// As it is written canonically.
     pub text: String,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct SortKey {
-    pub node: Node,
+    pub node: BoundExpr,
     pub descending: bool,
     pub text: String,
 }
 
 /// What is kept of many events.
 #[derive(Debug, Clone)]
-pub(crate) struct Aggregate {
-    pub kind: Kind,
+pub(crate) struct AggregateCall {
+    pub kind: AggregateKind,
     /// None: the events themselves.
-    pub argument: Option<Node>,
+    pub argument: Option<BoundExpr>,
     pub text: String,
 }
 
 /// Texts in a row, with commas.
-struct Texts<'a, T>(&'a [T], fn(&T) -> String);
+struct TextList<'a, T>(&'a [T], fn(&T) -> String);
 
-impl<T> Display for Texts<'_, T> {
+impl<T> Display for TextList<'_, T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (i, one) in self.0.iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
@@ -79,8 +79,8 @@ impl<T> Display for Texts<'_, T> {
     }
 }
 
-fn columns(columns: &[Column]) -> Texts<'_, Column> {
-    Texts(columns, |column| {
+fn columns(columns: &[OutputColumn]) -> TextList<'_, OutputColumn> {
+    TextList(columns, |column| {
         if column.name == column.text {
             column.text.clone()
         } else {
@@ -90,7 +90,7 @@ fn columns(columns: &[Column]) -> Texts<'_, Column> {
 }
 
 pub(super) fn order(order: &[SortKey]) -> impl Display + '_ {
-    Texts(order, |key| format!("{}{}", key.text, if key.descending { " descending" } else { "" }))
+    TextList(order, |key| format!("{}{}", key.text, if key.descending { " descending" } else { "" }))
 }
 
 pub(super) fn limit(f: &mut Formatter<'_>, limit: Option<u64>) -> fmt::Result {
@@ -121,14 +121,14 @@ impl Display for Shape {
     }
 }
 
-impl Display for Group {
+impl Display for GroupPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.keys.as_slice() {
             [] => f.write_str("one row of everything")?,
             keys => write!(f, "group by {}", columns(keys))?,
         }
         if !self.aggregates.is_empty() {
-            write!(f, "\n  keeping {}", Texts(&self.aggregates, |aggregate| aggregate.text.clone()))?;
+            write!(f, "\n  keeping {}", TextList(&self.aggregates, |aggregate| aggregate.text.clone()))?;
         }
         self.having.iter().try_for_each(|having| write!(f, "\n  having {}", having.text))?;
         if !self.order.is_empty() {

@@ -5,20 +5,20 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::by::{Asked, Shown};
+use super::by::{ConditionText, KeyLiteral};
 use super::{By, Derived, Indexed, Parameters, Predicate, Tagged, Test, bind};
-use crate::entity::{Name, Position};
+use crate::entity::{NameText, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::is_built_in;
 use crate::pattern::Pattern;
 use crate::store::snapshot::Snapshot;
-use crate::store::term::Key;
+use crate::store::term::IndexKey;
 use crate::time::Timestamp;
 use crate::value::Value;
 
 /// `SUBSCRIBE`, with everything looked up.
 #[derive(Debug, Clone)]
-pub(crate) struct Subscription {
+pub(crate) struct SubscriptionPlan {
     pub pattern: Pattern,
     /// All of them must hold.
     pub tags: Vec<By>,
@@ -28,7 +28,7 @@ pub(crate) struct Subscription {
     pub condition: Option<String>,
     /// `FROM`: after this position. None was said: from the head on.
     pub from: Option<Position>,
-    pub until: Option<Until>,
+    pub until: Option<SubscriptionEnd>,
     /// Of matches.
     pub limit: Option<u64>,
     /// `AS`: who keeps its place.
@@ -37,17 +37,17 @@ pub(crate) struct Subscription {
 
 /// Where a subscription ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
+pub(crate) enum SubscriptionEnd {
     /// With this event.
     Position(Position),
     /// Before the first event recorded at this instant or later; the instant lies ahead.
     Recorded(Timestamp),
 }
 
-impl Subscription {
+impl SubscriptionPlan {
     /// All events of a pattern, from now on.
-    pub fn of(pattern: Pattern) -> Subscription {
-        Subscription {
+    pub fn of(pattern: Pattern) -> SubscriptionPlan {
+        SubscriptionPlan {
             pattern,
             tags: Vec::new(),
             predicate: None,
@@ -61,10 +61,10 @@ impl Subscription {
 
     /// Which events it delivers, as the language says it: two that say the same deliver the same.
     pub fn said(&self) -> String {
-        let mut said = Shown(&Key::Value(Value::Text(self.pattern.to_string()))).to_string();
+        let mut said = KeyLiteral(&IndexKey::Value(Value::Text(self.pattern.to_string()))).to_string();
         for (at, by) in self.tags.iter().enumerate() {
             // Writing to a text does not fail.
-            let _ = write!(said, "{} {}", if at == 0 { " BY" } else { "," }, Asked(by));
+            let _ = write!(said, "{} {}", if at == 0 { " BY" } else { "," }, ConditionText(by));
         }
         if let Some(condition) = &self.condition {
             let _ = write!(said, " WHERE {condition}");
@@ -92,7 +92,7 @@ impl Subscription {
     }
 }
 
-/// The patterns of what is [`said`](Subscription::said), in one order, and what follows them.
+/// The patterns of what is [`said`](SubscriptionPlan::said), in one order, and what follows them.
 fn in_order(said: &str) -> Option<(BTreeSet<&str>, &str)> {
     // No pattern has a quote within it that is not written twice.
     let pattern = said.strip_prefix('\'')?;
@@ -103,7 +103,7 @@ fn in_order(said: &str) -> Option<(BTreeSet<&str>, &str)> {
 
 /// `BY name = value`, as a program says it.
 pub(crate) fn tagged<T: Serialize>(snapshot: &Snapshot, name: &str, value: &T) -> Result<By> {
-    let what = || format!("BY {}", Name(name));
+    let what = || format!("BY {}", NameText(name));
     if is_built_in(name) {
         let expected =
             "the name of an index value; there are by_actor, on and by_correlation, and the pattern";
@@ -123,7 +123,7 @@ pub(crate) fn tagged<T: Serialize>(snapshot: &Snapshot, name: &str, value: &T) -
         return Err(Error::invalid(what(), "an index that is complete, or none", found));
     }
     let index = index.map(|index| Derived(index.clone()));
-    Ok(By::Tag(Tagged::by(name, Test::Is(Key::Value(value)), index)))
+    Ok(By::Tag(Tagged::by(name, Test::Is(IndexKey::Value(value)), index)))
 }
 
 /// The indexes that are complete, with what they are of. One that cannot be read is of no use here, and no harm.

@@ -1,48 +1,48 @@
 //! What is defined of a verb, with its names looked up.
 
-use super::expr::Node;
+use super::expr::BoundExpr;
 use super::field::Field;
 use crate::entity::EventType;
 use crate::event::Expect;
 
 /// What has to be so, and what then happens.
 #[derive(Debug, Clone)]
-pub(crate) struct Verb {
+pub(crate) struct VerbPlan {
     pub name: String,
     /// Of which entities.
     pub kind: String,
     /// The kinds of those who may; empty means anyone, and nobody too.
     pub actors: Vec<String>,
     /// What has to hold in any case.
-    pub requires: Vec<Require>,
+    pub requires: Vec<Requirement>,
     /// The first that holds wins; never empty.
-    pub cases: Vec<Case>,
+    pub cases: Vec<VerbCase>,
 }
 
 /// `WHEN condition REQUIRE … EMIT …`.
 #[derive(Debug, Clone)]
-pub(crate) struct Case {
+pub(crate) struct VerbCase {
     /// None where there is no `WHEN`: it always holds, and is the only one.
-    pub when: Option<Condition>,
-    pub requires: Vec<Require>,
+    pub when: Option<BoundCondition>,
+    pub requires: Vec<Requirement>,
     /// Never empty.
     pub emits: Vec<Emission>,
 }
 
 /// `REQUIRE condition ELSE text`.
 #[derive(Debug, Clone)]
-pub(crate) struct Require {
-    pub condition: Condition,
+pub(crate) struct Requirement {
+    pub condition: BoundCondition,
     pub otherwise: Option<String>,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Condition {
-    pub node: Node,
+pub(crate) struct BoundCondition {
+    pub node: BoundExpr,
     /// As it is written.
     pub text: String,
     /// The names in it, each once: a field, or `NOW`.
-    pub names: Vec<Node>,
+    pub names: Vec<BoundExpr>,
 }
 
 /// `EMIT`, within a verb.
@@ -52,10 +52,10 @@ pub(crate) struct Emission {
     /// None: what the verb is performed on.
     pub owner: Option<Owned>,
     /// None: the arguments.
-    pub data: Option<Node>,
-    pub metadata: Option<Node>,
+    pub data: Option<BoundExpr>,
+    pub metadata: Option<BoundExpr>,
     /// Names with values; without one it is the member of `data`.
-    pub index: Vec<(String, Option<Node>)>,
+    pub index: Vec<(String, Option<BoundExpr>)>,
     pub expect: Option<Expect>,
     /// As it is written.
     pub text: String,
@@ -65,18 +65,19 @@ pub(crate) struct Emission {
 #[derive(Debug, Clone)]
 pub(crate) struct Owned {
     pub kind: String,
-    pub id: Node,
+    pub id: BoundExpr,
     /// As it is written.
     pub text: String,
 }
 
-impl Verb {
+impl VerbPlan {
     /// Whether it looks at what the actor is.
     pub fn sees_actor(&self) -> bool {
-        let requires = |requires: &[Require]| requires.iter().any(|require| require.condition.sees_actor());
+        let requires =
+            |requires: &[Requirement]| requires.iter().any(|require| require.condition.sees_actor());
         requires(&self.requires)
             || self.cases.iter().any(|case| {
-                case.when.as_ref().is_some_and(Condition::sees_actor)
+                case.when.as_ref().is_some_and(BoundCondition::sees_actor)
                     || requires(&case.requires)
                     || case.emits.iter().any(Emission::sees_actor)
             })
@@ -94,21 +95,21 @@ impl Verb {
     }
 }
 
-impl Condition {
-    pub fn new(node: Node, text: String) -> Condition {
-        let mut names: Vec<Node> = Vec::new();
+impl BoundCondition {
+    pub fn new(node: BoundExpr, text: String) -> BoundCondition {
+        let mut names: Vec<BoundExpr> = Vec::new();
         node.any(&mut |part| {
-            if matches!(part, Node::Field(_) | Node::Now) && !names.contains(part) {
+            if matches!(part, BoundExpr::Field(_) | BoundExpr::Now) && !names.contains(part) {
                 names.push(part.clone());
             }
             false
         });
-        Condition { node, text, names }
+        BoundCondition { node, text, names }
     }
 
     /// Whether it always holds.
     pub fn is_true(&self) -> bool {
-        self.node == Node::value(true)
+        self.node == BoundExpr::value(true)
     }
 
     fn sees_actor(&self) -> bool {
@@ -124,6 +125,6 @@ impl Emission {
     }
 }
 
-fn sees_actor(node: &Node) -> bool {
-    node.any(&mut |part| matches!(part, Node::Field(Field::ActorState(_))))
+fn sees_actor(node: &BoundExpr) -> bool {
+    node.any(&mut |part| matches!(part, BoundExpr::Field(Field::ActorState(_))))
 }

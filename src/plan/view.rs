@@ -5,25 +5,25 @@ use std::sync::Arc;
 
 use super::expr::Predicate;
 use super::find::Find;
-use super::shape::{Column, Group, SortKey, limit, order};
-use super::{By, ReadKind, Until, Window};
+use super::shape::{GroupPlan, OutputColumn, SortKey, limit, order};
+use super::{By, LogWindow, ReadKind, SubscriptionEnd};
 use crate::allowance::{Limits, Unmade};
-use crate::entity::{Name, Position};
+use crate::entity::{NameText, Position};
 use crate::event::record::Record;
 use crate::pattern::Pattern;
 use crate::store::catalog::DefinedView;
 
 /// What is defined of a view. It follows from the log alone.
 #[derive(Debug, Clone)]
-pub(crate) struct View {
+pub(crate) struct ViewPlan {
     pub name: String,
-    pub of: Of,
-    pub shape: Rows,
+    pub of: ViewSource,
+    pub shape: ViewRows,
 }
 
 /// What a view is made of.
 #[derive(Debug, Clone)]
-pub(crate) enum Of {
+pub(crate) enum ViewSource {
     Events(Selected),
     Entities { kind: String, predicate: Option<Predicate> },
 }
@@ -35,27 +35,27 @@ pub(crate) struct Selected {
     /// All of them must hold. None is of an index that somebody defines.
     pub by: Vec<By>,
     pub predicate: Option<Predicate>,
-    pub window: Window,
+    pub window: LogWindow,
 }
 
 /// What the rows of a view are.
 #[derive(Debug, Clone)]
-pub(crate) enum Rows {
+pub(crate) enum ViewRows {
     /// The events, or the entities, as they are.
     Whole,
     /// A row of each.
-    Select(Vec<Column>),
+    Select(Vec<OutputColumn>),
     /// A row of each group of them.
-    Group(Box<Group>),
+    Group(Box<GroupPlan>),
 }
 
-impl View {
+impl ViewPlan {
     /// The names of the columns of its rows; none where those are events or entities.
-    pub fn columns(&self) -> &[Column] {
+    pub fn columns(&self) -> &[OutputColumn] {
         match &self.shape {
-            Rows::Whole => &[],
-            Rows::Select(columns) => columns,
-            Rows::Group(group) => &group.columns,
+            ViewRows::Whole => &[],
+            ViewRows::Select(columns) => columns,
+            ViewRows::Group(group) => &group.columns,
         }
     }
 }
@@ -88,12 +88,12 @@ pub(crate) struct ReadView {
     pub newer: Option<Position>,
     /// Up to where it is kept, and the head that is read, for people.
     pub kept: (Option<u64>, u64),
-    pub rows: Wanted,
+    pub rows: RowSelection,
 }
 
 /// Which rows.
 #[derive(Debug, Clone)]
-pub(crate) enum Wanted {
+pub(crate) enum RowSelection {
     /// Each is an event or an entity: an index leads to them.
     Each(Box<ReadKind>),
     Groups(Box<ReadGroups>),
@@ -104,7 +104,7 @@ pub(crate) enum Wanted {
 pub(crate) struct ReadGroups {
     pub of: GroupsOf,
     /// As it is defined: in the order of its keys, and all of them.
-    pub group: Group,
+    pub group: GroupPlan,
     /// The log is read up to here.
     pub through: u64,
     /// Nothing says where: a newer answer that somebody else has made is as good.
@@ -114,7 +114,7 @@ pub(crate) struct ReadGroups {
     pub order: Vec<SortKey>,
     pub limit: Option<u64>,
     /// `SELECT`; else its rows are as they are defined.
-    pub columns: Option<Vec<Column>>,
+    pub columns: Option<Vec<OutputColumn>>,
 }
 
 #[derive(Debug, Clone)]
@@ -125,9 +125,9 @@ pub(crate) enum GroupsOf {
 
 /// `SUBSCRIBE VIEW`.
 #[derive(Debug, Clone)]
-pub(crate) struct ViewSubscription {
+pub(crate) struct ViewSubscriptionPlan {
     pub read: ReadView,
-    pub until: Option<Until>,
+    pub until: Option<SubscriptionEnd>,
     /// Of rows.
     pub limit: Option<u64>,
 }
@@ -135,16 +135,16 @@ pub(crate) struct ViewSubscription {
 impl Display for ReadView {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let view = &self.view;
-        write!(f, "read the view {}, defined at {}", Name(&view.name), view.position)?;
+        write!(f, "read the view {}, defined at {}", NameText(&view.name), view.position)?;
         if let Some(newer) = self.newer {
             write!(f, ", until that of {newer} is complete")?;
         }
         match &self.rows {
-            Wanted::Each(_) if view.is_complete() => f.write_str("\n  which rows it has is kept")?,
-            Wanted::Each(_) => {
+            RowSelection::Each(_) if view.is_complete() => f.write_str("\n  which rows it has is kept")?,
+            RowSelection::Each(_) => {
                 f.write_str("\n  which rows it has is worked out, as long as it is being built")?;
             }
-            Wanted::Groups(groups) => match (&groups.of, self.kept) {
+            RowSelection::Groups(groups) => match (&groups.of, self.kept) {
                 (GroupsOf::Entities(_), _) => {
                     f.write_str(
                         "\n  its groups are made of all kept states, and remembered until one changes",
@@ -161,14 +161,14 @@ impl Display for ReadView {
             },
         }
         match &self.rows {
-            Wanted::Each(read) => match &**read {
+            RowSelection::Each(read) => match &**read {
                 ReadKind::Events(events) => write!(f, "\n{events}"),
                 ReadKind::Shaped(shaped) => write!(f, "\n{shaped}"),
                 ReadKind::Find(find) => write!(f, "\n{find}"),
                 // There are no other rows.
                 _ => Ok(()),
             },
-            Wanted::Groups(groups) => groups.fmt(f),
+            RowSelection::Groups(groups) => groups.fmt(f),
         }
     }
 }
@@ -194,7 +194,7 @@ impl Display for ReadGroups {
     }
 }
 
-impl Display for ViewSubscription {
+impl Display for ViewSubscriptionPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "its rows, and from then on those that change\n{}", self.read)
     }

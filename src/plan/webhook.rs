@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Subscription;
+use super::SubscriptionPlan;
 use crate::error::{Error, Result};
 use crate::event::EventFormat;
 
@@ -12,7 +12,7 @@ use crate::event::EventFormat;
 pub(crate) struct Webhook {
     pub name: String,
     /// Which events. Where nothing is said of where it begins: after its definition.
-    pub events: Subscription,
+    pub events: SubscriptionPlan,
     pub to: Url,
     pub form: EventFormat,
     pub secret: Option<Secret>,

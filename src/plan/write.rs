@@ -4,72 +4,72 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Absence;
-use super::expr::Node;
+use super::AbsenceCheck;
+use super::expr::BoundExpr;
 use crate::entity::{Entity, EventType, Position};
 use crate::event::{Cause, Expect};
 use crate::pattern::Pattern;
 use crate::store::catalog::ProgramKind;
-use crate::store::verb::Rule;
+use crate::store::verb::VerbHandler;
 use crate::time::Timestamp;
 
 /// `EMIT`, `PERFORM`, or `ATOMIC` with several.
 #[derive(Debug, Clone)]
 pub(crate) struct Append {
-    pub acts: Vec<Act>,
+    pub acts: Vec<AppendAction>,
     /// For all of it.
     pub key: Option<String>,
     /// How each entity that it is about is to be before it.
     pub expect: Option<Expect>,
     /// What must not be in the log before it.
-    pub none: Option<Absence>,
+    pub none: Option<AbsenceCheck>,
     /// What `NOW` is.
     pub now: Timestamp,
 }
 
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant)] // a statement has few
-pub(crate) enum Act {
-    Emit(Emit),
-    Perform(Perform),
+pub(crate) enum AppendAction {
+    Emit(EmitPlan),
+    Perform(PerformPlan),
 }
 
 /// `PERFORM`. What it makes is decided at the moment of commit.
 #[derive(Debug, Clone)]
-pub(crate) struct Perform {
+pub(crate) struct PerformPlan {
     pub verb: String,
     /// What it does, where that is said by the program, and not by the log.
-    pub rule: Option<Arc<dyn Rule>>,
+    pub rule: Option<Arc<dyn VerbHandler>>,
     pub entity: Entity,
     /// The arguments.
-    pub data: Option<Node>,
-    pub metadata: Option<Node>,
+    pub data: Option<BoundExpr>,
+    pub metadata: Option<BoundExpr>,
     pub actor: Option<Entity>,
     /// None: when it is recorded.
-    pub at: Option<When>,
+    pub at: Option<OccurredAt>,
     pub cause: Option<Cause>,
     /// Of the entity, before it.
     pub expect: Option<Expect>,
     /// What must be neither in the log nor in its group before it.
-    pub none: Option<Absence>,
+    pub none: Option<AbsenceCheck>,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Emit {
+pub(crate) struct EmitPlan {
     pub kind: EventType,
-    pub owner: Owner,
-    pub data: Option<Node>,
-    pub metadata: Option<Node>,
+    pub owner: EventOwner,
+    pub data: Option<BoundExpr>,
+    pub metadata: Option<BoundExpr>,
     pub actor: Option<Entity>,
     /// None: when it is recorded.
-    pub at: Option<When>,
+    pub at: Option<OccurredAt>,
     pub key: Option<String>,
     pub cause: Option<Cause>,
     pub expect: Option<Expect>,
     /// What must be neither in the log nor in its group before it.
-    pub none: Option<Absence>,
+    pub none: Option<AbsenceCheck>,
     /// Names with values; without one it is the member of `data`.
-    pub index: Vec<(String, Option<Node>)>,
+    pub index: Vec<(String, Option<BoundExpr>)>,
 }
 
 /// `DEFINE`.
@@ -153,7 +153,7 @@ pub(crate) struct DefineProgram {
 /// `DROP`, of what is defined.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Drop {
-    pub what: Dropped,
+    pub what: DropTarget,
     pub name: String,
     pub actor: Option<Entity>,
 }
@@ -172,7 +172,7 @@ pub(crate) struct Settle {
 
 /// What a `DROP` ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dropped {
+pub(crate) enum DropTarget {
     Index,
     Entity,
     Verb,
@@ -184,7 +184,7 @@ pub(crate) enum Dropped {
 
 /// Whose history it joins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub(crate) enum EventOwner {
     /// The actor's, if its kind is the prefix of the type.
     Unsaid,
     /// That of one whose id is yet to be made.
@@ -194,31 +194,31 @@ pub(crate) enum Owner {
 
 /// When it occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum When {
+pub(crate) enum OccurredAt {
     Time(Timestamp),
     Ago(Duration),
 }
 
-impl Act {
+impl AppendAction {
     /// Whether the same statement, run later, would say the same.
     pub fn is_steady(&self) -> bool {
         match self {
-            Act::Emit(emit) => emit.is_steady(),
-            Act::Perform(perform) => {
+            AppendAction::Emit(emit) => emit.is_steady(),
+            AppendAction::Perform(perform) => {
                 let nodes = perform.data.iter().chain(&perform.metadata);
-                !matches!(perform.at, Some(When::Ago(_))) && !nodes.into_iter().any(Node::has_now)
+                !matches!(perform.at, Some(OccurredAt::Ago(_))) && !nodes.into_iter().any(BoundExpr::has_now)
             }
         }
     }
 }
 
-impl Emit {
+impl EmitPlan {
     /// Whether the same statement, run later, would say the same: made ids and `NOW` differ from run to run.
     pub fn is_steady(&self) -> bool {
         let nodes = self.data.iter().chain(&self.metadata);
         let index = self.index.iter().filter_map(|(_, value)| value.as_ref());
-        self.owner != Owner::New
-            && !matches!(self.at, Some(When::Ago(_)))
-            && !nodes.chain(index).any(Node::has_now)
+        self.owner != EventOwner::New
+            && !matches!(self.at, Some(OccurredAt::Ago(_)))
+            && !nodes.chain(index).any(BoundExpr::has_now)
     }
 }

@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::lang::grammar::{Grammar, Node};
+use crate::lang::grammar::{Grammar, GrammarNode};
 use crate::lang::keyword::Keyword;
-use crate::lang::token::{Kind, Token, lex};
+use crate::lang::token::{Token, TokenKind, lex};
 use crate::plan::Parameters;
-use crate::plan::function::{FUNCTIONS, Work};
+use crate::plan::function::{FUNCTIONS, FunctionBody};
 use crate::query::{Script, Statement};
 use crate::store::Options;
 use crate::time::{Clock, Timestamp};
@@ -82,18 +82,18 @@ fn statements(lines: &[String]) -> Vec<(Vec<String>, String)> {
 }
 
 /// A database whose clock goes a minute on with each statement.
-struct Runner {
+struct ExampleRunner {
     db: Db,
     minutes: Arc<AtomicI64>,
 }
 
-impl Runner {
-    fn new() -> Runner {
+impl ExampleRunner {
+    fn new() -> ExampleRunner {
         let minutes = Arc::new(AtomicI64::new(0));
         let read = minutes.clone();
         let start: Timestamp = "2024-06-01T12:00:00Z".parse().unwrap();
         let now = move || Timestamp::from_millis(start.as_millis() + 60_000 * read.load(Ordering::SeqCst));
-        Runner { db: Options::new().clock(Clock::new(now)).in_memory().unwrap(), minutes }
+        ExampleRunner { db: Options::new().clock(Clock::new(now)).in_memory().unwrap(), minutes }
     }
 
     /// What a statement answers, as the document shows it.
@@ -198,7 +198,7 @@ fn worked_out(document: &str) -> String {
             out.push('\n');
             continue;
         };
-        let runner = Runner::new();
+        let runner = ExampleRunner::new();
         if words == "shop" {
             for (_, text) in &shop {
                 let answer = runner.answer(text);
@@ -241,7 +241,7 @@ fn tables(document: &str) -> String {
 fn functions() -> String {
     let mut table = String::from("| function | gives |\n|---|---|");
     for function in FUNCTIONS {
-        let kind = if matches!(function.work, Work::Aggregate(_)) { "of many events: " } else { "" };
+        let kind = if matches!(function.work, FunctionBody::Aggregate(_)) { "of many events: " } else { "" };
         table.push_str(&format!("\n| `{}` | {kind}{} |", function.form(), function.doc));
     }
     table
@@ -273,8 +273,13 @@ fn examples() -> Vec<String> {
 #[test]
 fn the_language_reference_has_an_example_of_every_form() {
     let grammar = Grammar::read();
-    let mut walk =
-        Walk { grammar: &grammar, tokens: Vec::new(), at: 0, taken: BTreeSet::new(), text: String::new() };
+    let mut walk = FolderWalk {
+        grammar: &grammar,
+        tokens: Vec::new(),
+        at: 0,
+        taken: BTreeSet::new(),
+        text: String::new(),
+    };
     for text in examples() {
         walk.take(&text);
     }
@@ -296,7 +301,7 @@ fn the_language_reference_has_an_example_of_every_function() {
 }
 
 /// A recognizer that the grammar itself drives: it is LL(1), so the next token tells which way to go. It notes each way it went.
-struct Walk<'g> {
+struct FolderWalk<'g> {
     grammar: &'g Grammar,
     text: String,
     tokens: Vec<Token>,
@@ -305,17 +310,17 @@ struct Walk<'g> {
     taken: BTreeSet<(String, usize)>,
 }
 
-impl Walk<'_> {
+impl FolderWalk<'_> {
     fn take(&mut self, text: &str) {
         text.clone_into(&mut self.text);
         self.tokens = lex(text);
-        self.tokens.retain(|token| token.kind != Kind::Comment);
+        self.tokens.retain(|token| token.kind != TokenKind::Comment);
         self.at = 0;
         self.rule("script");
-        assert_eq!(self.kind(), Kind::End, "the grammar does not read {text} from {}", self.here());
+        assert_eq!(self.kind(), TokenKind::End, "the grammar does not read {text} from {}", self.here());
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> TokenKind {
         self.tokens[self.at].kind
     }
 
@@ -324,7 +329,7 @@ impl Walk<'_> {
     }
 
     fn rule(&mut self, name: &str) {
-        if name == "id" && self.kind() != Kind::Text && self.joined() > 1 {
+        if name == "id" && self.kind() != TokenKind::Text && self.joined() > 1 {
             // Adjacent tokens are one id: the grammar knows it as one word.
             self.taken.insert((name.to_owned(), 2));
             self.at += self.joined();
@@ -345,18 +350,18 @@ impl Walk<'_> {
         let adjacent = tokens
             .windows(2)
             .take_while(|pair| pair[0].span.end() == pair[1].span.start() && joins(&pair[1]));
-        if joins(&tokens[0]) { 1 + adjacent.filter(|pair| pair[1].kind != Kind::End).count() } else { 0 }
+        if joins(&tokens[0]) { 1 + adjacent.filter(|pair| pair[1].kind != TokenKind::End).count() } else { 0 }
     }
 
-    fn node(&mut self, rule: &str, node: &Node, number: &mut usize) {
+    fn node(&mut self, rule: &str, node: &GrammarNode, number: &mut usize) {
         match node {
-            Node::Literal(_) | Node::Class(_) => {
+            GrammarNode::Literal(_) | GrammarNode::Class(_) => {
                 assert!(self.begins(node), "{}: {rule} at {}", self.text, self.here());
                 self.at += 1;
             }
-            Node::Rule(name) => self.rule(name),
-            Node::Sequence(nodes) => nodes.iter().for_each(|node| self.node(rule, node, number)),
-            Node::Choice(nodes) => {
+            GrammarNode::Rule(name) => self.rule(name),
+            GrammarNode::Sequence(nodes) => nodes.iter().for_each(|node| self.node(rule, node, number)),
+            GrammarNode::Choice(nodes) => {
                 let first = *number;
                 *number += nodes.len();
                 let mut chosen = nodes.iter().position(|node| self.begins(node));
@@ -373,7 +378,7 @@ impl Walk<'_> {
                     }
                 }
             }
-            Node::Optional(inner) => {
+            GrammarNode::Optional(inner) => {
                 let own = *number;
                 *number += 1;
                 if self.begins(inner) {
@@ -383,7 +388,7 @@ impl Walk<'_> {
                     count(inner, number);
                 }
             }
-            Node::Repeated(inner) => {
+            GrammarNode::Repeated(inner) => {
                 let own = *number;
                 *number += 1;
                 let start = *number;
@@ -398,38 +403,38 @@ impl Walk<'_> {
         }
     }
 
-    fn can_be_empty(&self, node: &Node) -> bool {
+    fn can_be_empty(&self, node: &GrammarNode) -> bool {
         match node {
-            Node::Literal(_) | Node::Class(_) => false,
-            Node::Rule(name) => self.can_be_empty(&self.grammar.rules[name]),
-            Node::Sequence(nodes) => nodes.iter().all(|node| self.can_be_empty(node)),
-            Node::Choice(nodes) => nodes.iter().any(|node| self.can_be_empty(node)),
-            Node::Optional(_) | Node::Repeated(_) => true,
+            GrammarNode::Literal(_) | GrammarNode::Class(_) => false,
+            GrammarNode::Rule(name) => self.can_be_empty(&self.grammar.rules[name]),
+            GrammarNode::Sequence(nodes) => nodes.iter().all(|node| self.can_be_empty(node)),
+            GrammarNode::Choice(nodes) => nodes.iter().any(|node| self.can_be_empty(node)),
+            GrammarNode::Optional(_) | GrammarNode::Repeated(_) => true,
         }
     }
 
     /// Whether a part can begin with the token that is here.
-    fn begins(&self, node: &Node) -> bool {
+    fn begins(&self, node: &GrammarNode) -> bool {
         match node {
-            Node::Literal(text) => match self.kind() {
-                Kind::Keyword(keyword) => keyword.text() == text,
-                Kind::Symbol(symbol) => symbol.text() == text,
+            GrammarNode::Literal(text) => match self.kind() {
+                TokenKind::Keyword(keyword) => keyword.text() == text,
+                TokenKind::Symbol(symbol) => symbol.text() == text,
                 _ => false,
             },
-            Node::Class(class) => match (class.as_str(), self.kind()) {
-                ("WORD", Kind::Word | Kind::Quoted) => true,
-                ("KEYWORD", Kind::Keyword(keyword)) => keyword != Keyword::AsOf,
-                ("FIELD", Kind::Word | Kind::Quoted) => true,
-                ("FIELD", Kind::Keyword(keyword)) => keyword != Keyword::AsOf && !keyword.is_reserved(),
-                ("STRING", Kind::Text) | ("INT", Kind::Int) | ("NUMBER", Kind::Number) => true,
-                ("DATE", Kind::Date) | ("DURATION", Kind::Duration) => true,
-                ("POSITION", Kind::Position) | ("PARAM", Kind::Param) => true,
+            GrammarNode::Class(class) => match (class.as_str(), self.kind()) {
+                ("WORD", TokenKind::Word | TokenKind::Quoted) => true,
+                ("KEYWORD", TokenKind::Keyword(keyword)) => keyword != Keyword::AsOf,
+                ("FIELD", TokenKind::Word | TokenKind::Quoted) => true,
+                ("FIELD", TokenKind::Keyword(keyword)) => keyword != Keyword::AsOf && !keyword.is_reserved(),
+                ("STRING", TokenKind::Text) | ("INT", TokenKind::Int) | ("NUMBER", TokenKind::Number) => true,
+                ("DATE", TokenKind::Date) | ("DURATION", TokenKind::Duration) => true,
+                ("POSITION", TokenKind::Position) | ("PARAM", TokenKind::Param) => true,
                 _ => false,
             },
             // An id of several tokens may begin with any of these.
-            Node::Rule(name) if name == "id" && self.joined() > 1 => true,
-            Node::Rule(name) => self.begins(&self.grammar.rules[name]),
-            Node::Sequence(nodes) => {
+            GrammarNode::Rule(name) if name == "id" && self.joined() > 1 => true,
+            GrammarNode::Rule(name) => self.begins(&self.grammar.rules[name]),
+            GrammarNode::Sequence(nodes) => {
                 for node in nodes {
                     if self.begins(node) {
                         return true;
@@ -440,29 +445,31 @@ impl Walk<'_> {
                 }
                 false
             }
-            Node::Choice(nodes) => nodes.iter().any(|node| self.begins(node)),
-            Node::Optional(inner) | Node::Repeated(inner) => self.begins(inner),
+            GrammarNode::Choice(nodes) => nodes.iter().any(|node| self.begins(node)),
+            GrammarNode::Optional(inner) | GrammarNode::Repeated(inner) => self.begins(inner),
         }
     }
 
     /// The ways of a rule that were not taken.
-    fn missing(&self, rule: &str, node: &Node, number: &mut usize, missing: &mut Vec<String>) {
-        let mut check = |number: usize, node: &Node| {
+    fn missing(&self, rule: &str, node: &GrammarNode, number: &mut usize, missing: &mut Vec<String>) {
+        let mut check = |number: usize, node: &GrammarNode| {
             if !self.taken.contains(&(rule.to_owned(), number)) {
                 missing.push(format!("{rule}: {}", shown(node)));
             }
         };
         match node {
-            Node::Literal(_) | Node::Class(_) | Node::Rule(_) => {}
-            Node::Sequence(nodes) => nodes.iter().for_each(|node| self.missing(rule, node, number, missing)),
-            Node::Choice(nodes) => {
+            GrammarNode::Literal(_) | GrammarNode::Class(_) | GrammarNode::Rule(_) => {}
+            GrammarNode::Sequence(nodes) => {
+                nodes.iter().for_each(|node| self.missing(rule, node, number, missing))
+            }
+            GrammarNode::Choice(nodes) => {
                 for (i, node) in nodes.iter().enumerate() {
                     check(*number + i, node);
                 }
                 *number += nodes.len();
                 nodes.iter().for_each(|node| self.missing(rule, node, number, missing));
             }
-            Node::Optional(inner) | Node::Repeated(inner) => {
+            GrammarNode::Optional(inner) | GrammarNode::Repeated(inner) => {
                 check(*number, inner);
                 *number += 1;
                 self.missing(rule, inner, number, missing);
@@ -472,30 +479,30 @@ impl Walk<'_> {
 }
 
 /// Counts the choices and options of a part that is passed over.
-fn count(node: &Node, number: &mut usize) {
+fn count(node: &GrammarNode, number: &mut usize) {
     match node {
-        Node::Literal(_) | Node::Class(_) | Node::Rule(_) => {}
-        Node::Sequence(nodes) => nodes.iter().for_each(|node| count(node, number)),
-        Node::Choice(nodes) => {
+        GrammarNode::Literal(_) | GrammarNode::Class(_) | GrammarNode::Rule(_) => {}
+        GrammarNode::Sequence(nodes) => nodes.iter().for_each(|node| count(node, number)),
+        GrammarNode::Choice(nodes) => {
             *number += nodes.len();
             nodes.iter().for_each(|node| count(node, number));
         }
-        Node::Optional(inner) | Node::Repeated(inner) => {
+        GrammarNode::Optional(inner) | GrammarNode::Repeated(inner) => {
             *number += 1;
             count(inner, number);
         }
     }
 }
 
-fn shown(node: &Node) -> String {
-    let joined = |nodes: &[Node], joint: &str| nodes.iter().map(shown).collect::<Vec<_>>().join(joint);
+fn shown(node: &GrammarNode) -> String {
+    let joined = |nodes: &[GrammarNode], joint: &str| nodes.iter().map(shown).collect::<Vec<_>>().join(joint);
     match node {
-        Node::Literal(text) => format!("\"{text}\""),
-        Node::Rule(name) | Node::Class(name) => name.clone(),
-        Node::Sequence(nodes) => joined(nodes, " "),
-        Node::Choice(nodes) => format!("( {} )", joined(nodes, " | ")),
-        Node::Optional(inner) => format!("[ {} ]", shown(inner)),
-        Node::Repeated(inner) => format!("{{ {} }}", shown(inner)),
+        GrammarNode::Literal(text) => format!("\"{text}\""),
+        GrammarNode::Rule(name) | GrammarNode::Class(name) => name.clone(),
+        GrammarNode::Sequence(nodes) => joined(nodes, " "),
+        GrammarNode::Choice(nodes) => format!("( {} )", joined(nodes, " | ")),
+        GrammarNode::Optional(inner) => format!("[ {} ]", shown(inner)),
+        GrammarNode::Repeated(inner) => format!("{{ {} }}", shown(inner)),
     }
 }
 

@@ -8,7 +8,7 @@ use bygone::{Entity, Pattern, Position, Timestamp, Value};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::terminal::Terminal;
 
 /// An embedded event database: one file, one small language.
@@ -26,18 +26,18 @@ use super::terminal::Terminal;
 )]
 pub struct Cli {
     #[command(flatten)]
-    pub run: Option<Run>,
+    pub run: Option<RunArgs>,
 
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
 
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<CliCommand>,
 }
 
 /// Running statements: what `bygone FILE` does.
 #[derive(Debug, Args)]
-pub struct Run {
+pub struct RunArgs {
     /// The database. One that is not there is created, unless each STATEMENT only reads. Statements come from the prompt, or
     /// from standard input
     pub file: PathBuf,
@@ -79,7 +79,7 @@ pub struct Run {
     pub csv_safe: bool,
 }
 
-impl Run {
+impl RunArgs {
     /// The texts to be run, in their order.
     pub fn statements(&self) -> Vec<String> {
         self.texts.iter().chain(&self.commands).cloned().collect()
@@ -91,14 +91,14 @@ impl Run {
     }
 
     /// What fits together only in some formats.
-    pub fn check(&self, format: Format) -> Result<(), Failure> {
+    pub fn check(&self, format: Format) -> Result<(), CommandFailure> {
         if self.envelope && format != Format::Json {
             let format = format.name();
-            return Err(Failure::Usage(format!("--envelope is for JSON, not for --format {format}")));
+            return Err(CommandFailure::Usage(format!("--envelope is for JSON, not for --format {format}")));
         }
         if self.csv_safe && format != Format::Csv {
             let format = format.name();
-            return Err(Failure::Usage(format!("--csv-safe is for --format csv, not for {format}")));
+            return Err(CommandFailure::Usage(format!("--csv-safe is for --format csv, not for {format}")));
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Run {
 
 /// How the file is opened.
 #[derive(Debug, Clone, Args)]
-pub struct Opening {
+pub struct OpenArgs {
     /// Write nothing; other readers may have the file open too
     #[arg(long, global = true)]
     pub read_only: bool,
@@ -140,7 +140,7 @@ pub struct Opening {
     pub max_brought_about: Option<u64>,
 }
 
-impl Opening {
+impl OpenArgs {
     /// How long a statement may be, in bytes.
     pub fn longest_statement(&self) -> usize {
         self.max_statement.unwrap_or(16 << 20)
@@ -148,22 +148,22 @@ impl Opening {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Run what is defined to run: reactions, webhooks and schedules, until a signal comes
     Run(Live),
     /// Give each event to a command, or print it, as it comes
-    Watch(Watch),
+    Watch(WatchArgs),
     /// Append events from JSON: lines or arrays, CloudEvents too
-    Import(Import),
+    Import(ImportArgs),
     /// Write events as JSON: lines, or CloudEvents
-    Export(Export),
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub struct Live {
     #[command(flatten)]
-    pub run: Run,
+    pub run: RunArgs,
 
     /// End once nothing is left to do: what is delayed, or scheduled for later, is not waited for
     #[arg(long)]
@@ -172,7 +172,7 @@ pub struct Live {
 
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
-pub struct Watch {
+pub struct WatchArgs {
     /// The database
     pub file: PathBuf,
 
@@ -190,7 +190,7 @@ pub struct Watch {
 
     /// Where it begins: START, after a position like #42, or at a time; with what comes from now on if not said
     #[arg(long, value_name = "POINT", value_parser = point)]
-    pub from: Option<From>,
+    pub from: Option<StartArg>,
 
     /// End with what is there now
     #[arg(long)]
@@ -220,27 +220,27 @@ pub struct Watch {
 
 /// Where a watch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum StartArg {
     After(Position),
     Since(Timestamp),
 }
 
 /// Reads where a watch begins.
-fn point(text: &str) -> Result<From, String> {
+fn point(text: &str) -> Result<StartArg, String> {
     if text.eq_ignore_ascii_case("start") {
-        return Ok(From::After(Position::START));
+        return Ok(StartArg::After(Position::START));
     }
     if let Some(position) = text.strip_prefix('#') {
         let position = position.parse().map_err(|_| format!("'{text}' is no position, like #42"))?;
-        return Ok(From::After(Position(position)));
+        return Ok(StartArg::After(Position(position)));
     }
     let expected = "expected START, a position like #42, or a time like 2024-01-01T12:00:00Z";
-    text.parse().map(From::Since).map_err(|_| expected.to_owned())
+    text.parse().map(StartArg::Since).map_err(|_| expected.to_owned())
 }
 
 #[derive(Debug, Parser)]
 #[command(after_help = exit::HELP)]
-pub struct Import {
+pub struct ImportArgs {
     /// The database; it is created if it is not there, and its name has an extension
     pub file: PathBuf,
 
@@ -257,13 +257,13 @@ pub struct Import {
     pub restore: bool,
 
     /// What becomes of an event with the id or key of another event: it ends the import, or it is told and passed over
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnConflict::Stop, conflicts_with = "restore")]
-    pub on_conflict: OnConflict,
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = ConflictPolicy::Stop, conflicts_with = "restore")]
+    pub on_conflict: ConflictPolicy,
 }
 
 /// What becomes of a conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OnConflict {
+pub enum ConflictPolicy {
     /// It ends the import
     Stop,
     /// It is told, and the event is passed over
@@ -272,7 +272,7 @@ pub enum OnConflict {
 
 #[derive(Debug, Parser)]
 #[command(after_help = exit::HELP)]
-pub struct Export {
+pub struct ExportArgs {
     /// The database
     pub file: PathBuf,
 
@@ -288,7 +288,7 @@ pub struct Export {
     pub source: Option<String>,
 }
 
-impl Export {
+impl ExportArgs {
     pub fn options(&self) -> ExportOptions {
         let options = ExportOptions::from(self.pattern.as_ref()).form(self.format.form());
         match &self.source {
@@ -352,9 +352,9 @@ impl Format {
 
 impl Cli {
     /// How statements are run, if any are.
-    fn running(&self) -> Option<&Run> {
+    fn running(&self) -> Option<&RunArgs> {
         match &self.command {
-            Some(Command::Run(live)) => Some(&live.run),
+            Some(CliCommand::Run(live)) => Some(&live.run),
             _ => self.run.as_ref(),
         }
     }
@@ -460,9 +460,9 @@ mod tests {
 
     #[test]
     fn a_watch_begins_at_the_start_a_position_or_a_time() {
-        assert_eq!(point("start"), Ok(From::After(Position::START)));
-        assert_eq!(point("#42"), Ok(From::After(Position(42))));
-        assert_eq!(point("2024-01-01"), Ok(From::Since("2024-01-01".parse().unwrap())));
+        assert_eq!(point("start"), Ok(StartArg::After(Position::START)));
+        assert_eq!(point("#42"), Ok(StartArg::After(Position(42))));
+        assert_eq!(point("2024-01-01"), Ok(StartArg::Since("2024-01-01".parse().unwrap())));
         assert!(["", "#", "#x", "42", "soon"].iter().all(|wrong| point(wrong).is_err()));
     }
 

@@ -8,7 +8,7 @@ use bygone::Pattern;
 use clap::Parser;
 
 use super::cli::{self, Format};
-use super::failure::{Failure, say};
+use super::failure::{CommandFailure, say};
 use super::input;
 use super::repl::{LineEditor, Watches};
 use super::session::Session;
@@ -16,7 +16,7 @@ use super::terminal::harmless_lines;
 use super::transfer;
 
 /// A command, as `.help` and completion know it.
-pub struct Command {
+pub struct ShellCommand {
     pub name: &'static str,
     pub arguments: &'static str,
     about: &'static str,
@@ -34,17 +34,17 @@ pub enum Argument {
 
 /// What comes after a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
+pub enum CommandFlow {
     Continue,
     End,
 }
 
-const fn command(name: &'static str, arguments: &'static str, about: &'static str) -> Command {
-    Command { name, arguments, about }
+const fn command(name: &'static str, arguments: &'static str, about: &'static str) -> ShellCommand {
+    ShellCommand { name, arguments, about }
 }
 
 /// All of them, in the order of `.help`.
-pub const COMMANDS: &[Command] = &[
+pub const COMMANDS: &[ShellCommand] = &[
     command("help", "", "this list, and statements to begin with"),
     command("quit", "", "leave; so do .exit and Ctrl-D"),
     command("exit", "", "leave"),
@@ -101,7 +101,7 @@ pub fn run(
     command: &str,
     session: &mut Session,
     prompt: Option<(&mut Watches, &mut LineEditor)>,
-) -> Result<Flow, Failure> {
+) -> Result<CommandFlow, CommandFailure> {
     // What was answered before it stands before what it prints.
     session.flush()?;
     let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
@@ -109,7 +109,7 @@ pub fn run(
     let arguments = words(rest)?;
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match (name, arguments.as_slice()) {
-        ("quit" | "exit", []) => return Ok(Flow::End),
+        ("quit" | "exit", []) => return Ok(CommandFlow::End),
         ("help", _) => help(),
         ("types" | "kinds" | "stats", []) => session.run_entry(&format!("SHOW {name}"))?,
         ("format", []) => say(session.format().name()),
@@ -129,12 +129,12 @@ pub fn run(
             }
         }
         ("param", _) if rest.contains('=') => {
-            let (name, value) = cli::parameter(rest).map_err(Failure::Usage)?;
+            let (name, value) = cli::parameter(rest).map_err(CommandFailure::Usage)?;
             session.set_parameter(name, value);
         }
         ("param", [name]) => {
             if !session.unset_parameter(name.trim_start_matches('$')) {
-                return Err(Failure::Usage(format!(
+                return Err(CommandFailure::Usage(format!(
                     "there is no parameter {name}; .param NAME=VALUE makes one"
                 )));
             }
@@ -145,16 +145,16 @@ pub fn run(
         ("watch" | "unwatch", [] | [_]) => {
             let Some((watches, editor)) = prompt else {
                 let instead = "SUBSCRIBE gives events as they come, and so does bygone watch";
-                return Err(Failure::Usage(format!(".{name} is for the prompt; {instead}")));
+                return Err(CommandFailure::Usage(format!(".{name} is for the prompt; {instead}")));
             };
             watching(name, arguments.first().copied(), session, watches, editor)?;
         }
         ("read", [file]) => read(file, session)?,
         ("import", [_, ..]) => import(&arguments, session)?,
         ("export", [_, ..]) => export(&arguments, session)?,
-        _ => return Err(Failure::Usage(misuse(name))),
+        _ => return Err(CommandFailure::Usage(misuse(name))),
     }
-    Ok(Flow::Continue)
+    Ok(CommandFlow::Continue)
 }
 
 /// `.watch` and `.unwatch`.
@@ -164,7 +164,7 @@ fn watching(
     session: &Session,
     watches: &mut Watches,
     editor: &mut LineEditor,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     match (name, pattern) {
         ("watch", None) if watches.is_empty() => {
             session.speech.notice("nothing is watched; .watch 'Order.*' begins to");
@@ -174,7 +174,9 @@ fn watching(
         (_, None) => drop(watches.stop_all()),
         (_, Some(pattern)) => {
             if !watches.stop(&pattern.parse()?) {
-                return Err(Failure::Usage(format!("'{pattern}' is not watched; .watch lists what is")));
+                return Err(CommandFailure::Usage(format!(
+                    "'{pattern}' is not watched; .watch lists what is"
+                )));
             }
         }
     }
@@ -194,7 +196,7 @@ fn help() {
     say(BEGINNING);
 }
 
-fn usage(command: &Command) -> String {
+fn usage(command: &ShellCommand) -> String {
     format!(".{} {}", command.name, command.arguments).trim_end().to_owned()
 }
 
@@ -209,10 +211,10 @@ fn misuse(name: &str) -> String {
     }
 }
 
-fn format(name: &str) -> Result<Format, Failure> {
+fn format(name: &str) -> Result<Format, CommandFailure> {
     let known = || Format::ALL.map(Format::name).join(", ");
     let format = Format::ALL.into_iter().find(|format| format.name().eq_ignore_ascii_case(name));
-    format.ok_or_else(|| Failure::Usage(format!("there is no format {name}; there are {}", known())))
+    format.ok_or_else(|| CommandFailure::Usage(format!("there is no format {name}; there are {}", known())))
 }
 
 fn watch(
@@ -220,37 +222,39 @@ fn watch(
     session: &Session,
     watches: &mut Watches,
     editor: &mut LineEditor,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let pattern: Pattern = pattern.parse()?;
-    let printer = editor
-        .create_external_printer()
-        .map_err(|e| Failure::Usage(format!("this terminal cannot show what happens meanwhile: {e}")))?;
+    let printer = editor.create_external_printer().map_err(|e| {
+        CommandFailure::Usage(format!("this terminal cannot show what happens meanwhile: {e}"))
+    })?;
     if !watches.start(&session.db(), pattern, printer, session.terminal.output_colors)? {
         session.speech.notice("that is watched already");
     }
     Ok(())
 }
 
-fn read(file: &str, session: &mut Session) -> Result<(), Failure> {
-    let stream = File::open(file).map_err(|e| Failure::reading(file, e))?;
-    input::run_stream(session, BufReader::new(stream), file, input::Patience::None)
+fn read(file: &str, session: &mut Session) -> Result<(), CommandFailure> {
+    let stream = File::open(file).map_err(|e| CommandFailure::reading(file, e))?;
+    input::run_stream(session, BufReader::new(stream), file, input::EofPolicy::None)
 }
 
 /// What may be said on the command line may be said here.
-fn import(arguments: &[&str], session: &mut Session) -> Result<(), Failure> {
+fn import(arguments: &[&str], session: &mut Session) -> Result<(), CommandFailure> {
     // The database is the session's.
-    let arguments: cli::Import = arguments_of("import", &[&["session"], arguments].concat())?;
+    let arguments: cli::ImportArgs = arguments_of("import", &[&["session"], arguments].concat())?;
     if arguments.events == Path::new("-") {
-        return Err(Failure::Usage("standard input is the prompt's; name a file of events".to_owned()));
+        return Err(CommandFailure::Usage(
+            "standard input is the prompt's; name a file of events".to_owned(),
+        ));
     }
     let source = transfer::open_events(&arguments.events, &session.signals)?;
     transfer::import(&session.db(), source, &arguments, session.speech, &session.signals)
 }
 
-fn export(arguments: &[&str], session: &mut Session) -> Result<(), Failure> {
-    let arguments: cli::Export = arguments_of("export", arguments)?;
+fn export(arguments: &[&str], session: &mut Session) -> Result<(), CommandFailure> {
+    let arguments: cli::ExportArgs = arguments_of("export", arguments)?;
     let file = arguments.file.display().to_string();
-    let mut target = File::create_new(&file).map_err(|e| Failure::writing(&file, e))?;
+    let mut target = File::create_new(&file).map_err(|e| CommandFailure::writing(&file, e))?;
     transfer::export(
         &session.db(),
         &arguments.options(),
@@ -261,23 +265,23 @@ fn export(arguments: &[&str], session: &mut Session) -> Result<(), Failure> {
     )
 }
 
-fn arguments_of<T: Parser>(name: &str, arguments: &[&str]) -> Result<T, Failure> {
+fn arguments_of<T: Parser>(name: &str, arguments: &[&str]) -> Result<T, CommandFailure> {
     T::try_parse_from([name].iter().chain(arguments)).map_err(|error| {
         let error = error.to_string();
         let first = error.lines().next().unwrap_or_default();
-        Failure::Usage(first.trim_start_matches("error: ").to_owned())
+        CommandFailure::Usage(first.trim_start_matches("error: ").to_owned())
     })
 }
 
 /// The words of a text; quotes hold one together.
-fn words(text: &str) -> Result<Vec<String>, Failure> {
+fn words(text: &str) -> Result<Vec<String>, CommandFailure> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
         let (word, after) = match first {
             '\'' | '"' => rest[1..]
                 .split_once(first)
-                .ok_or_else(|| Failure::Usage(format!("the quote {first} is not closed")))?,
+                .ok_or_else(|| CommandFailure::Usage(format!("the quote {first} is not closed")))?,
             _ => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
         };
         words.push(word.to_owned());

@@ -13,7 +13,7 @@ use super::terminal::{Style, Terminal, harmless_lines};
 
 /// Why a run ended early.
 #[derive(Debug)]
-pub enum Failure {
+pub enum CommandFailure {
     /// The library refused or failed; in which statement, if it was in one of several.
     Error { error: Error, statement: Option<usize> },
     /// The command line, a dot command or an input is wrong in a way that only the shell knows.
@@ -30,64 +30,64 @@ pub enum Failure {
     Told(Exit),
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Error { error, statement: None }
+impl From<Error> for CommandFailure {
+    fn from(error: Error) -> CommandFailure {
+        CommandFailure::Error { error, statement: None }
     }
 }
 
-impl Failure {
+impl CommandFailure {
     /// An error on the way to standard output.
-    pub fn output(source: io::Error) -> Failure {
-        Failure::writing("standard output", source)
+    pub fn output(source: io::Error) -> CommandFailure {
+        CommandFailure::writing("standard output", source)
     }
 
     /// An error on the way to a place that has a name.
-    pub fn writing(place: &str, source: io::Error) -> Failure {
+    pub fn writing(place: &str, source: io::Error) -> CommandFailure {
         match source.kind() {
-            io::ErrorKind::BrokenPipe => Failure::Closed,
-            _ => Failure::Io { doing: format!("writing {place}"), source },
+            io::ErrorKind::BrokenPipe => CommandFailure::Closed,
+            _ => CommandFailure::Io { doing: format!("writing {place}"), source },
         }
     }
 
     /// An error on the way from a place that has a name.
-    pub fn reading(place: &str, source: io::Error) -> Failure {
-        Failure::Io { doing: format!("reading {place}"), source }
+    pub fn reading(place: &str, source: io::Error) -> CommandFailure {
+        CommandFailure::Io { doing: format!("reading {place}"), source }
     }
 
     /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
-            Failure::Error { error, .. } => error.class().into(),
-            Failure::Usage(_) => Exit::Usage,
-            Failure::Io { .. } | Failure::Command(_) => Exit::Failed,
-            Failure::Closed => Exit::Success,
-            Failure::Interrupted => Exit::Interrupted,
-            Failure::Told(exit) => *exit,
+            CommandFailure::Error { error, .. } => error.class().into(),
+            CommandFailure::Usage(_) => Exit::Usage,
+            CommandFailure::Io { .. } | CommandFailure::Command(_) => Exit::Failed,
+            CommandFailure::Closed => Exit::Success,
+            CommandFailure::Interrupted => Exit::Interrupted,
+            CommandFailure::Told(exit) => *exit,
         }
     }
 
     fn kind(&self) -> &'static str {
         match self {
-            Failure::Error { error, .. } => error.kind(),
-            Failure::Usage(_) => "usage",
-            Failure::Command(_) => "command",
-            Failure::Io { .. } | Failure::Closed => "io",
-            Failure::Interrupted => "interrupted",
-            Failure::Told(_) => "told",
+            CommandFailure::Error { error, .. } => error.kind(),
+            CommandFailure::Usage(_) => "usage",
+            CommandFailure::Command(_) => "command",
+            CommandFailure::Io { .. } | CommandFailure::Closed => "io",
+            CommandFailure::Interrupted => "interrupted",
+            CommandFailure::Told(_) => "told",
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Failure::Error { error: Error::Syntax(fault), .. } => fault.sentence(),
-            Failure::Error { error, .. } => error.to_string(),
-            Failure::Usage(message) | Failure::Command(message) => message.clone(),
-            Failure::Io { doing, source } => format!("{doing}: {source}"),
-            Failure::Closed => "the output was closed".to_owned(),
-            Failure::Interrupted => "interrupted".to_owned(),
+            CommandFailure::Error { error: Error::Syntax(fault), .. } => fault.sentence(),
+            CommandFailure::Error { error, .. } => error.to_string(),
+            CommandFailure::Usage(message) | CommandFailure::Command(message) => message.clone(),
+            CommandFailure::Io { doing, source } => format!("{doing}: {source}"),
+            CommandFailure::Closed => "the output was closed".to_owned(),
+            CommandFailure::Interrupted => "interrupted".to_owned(),
             // Whoever made it has said what there is to say.
-            Failure::Told(_) => String::new(),
+            CommandFailure::Told(_) => String::new(),
         }
     }
 }
@@ -95,13 +95,13 @@ impl Failure {
 /// A line that a program gets on standard error.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-enum Said<'a> {
+enum FailureJson<'a> {
     Notice(&'a str),
-    Error(Box<Line<'a>>),
+    Error(Box<FailureLine<'a>>),
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct FailureLine<'a> {
     kind: &'a str,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,9 +133,9 @@ struct Line<'a> {
     suggestion: Option<&'a str>,
 }
 
-impl<'a> Line<'a> {
-    fn of(failure: &'a Failure) -> Line<'a> {
-        let mut line = Line {
+impl<'a> FailureLine<'a> {
+    fn of(failure: &'a CommandFailure) -> FailureLine<'a> {
+        let mut line = FailureLine {
             kind: failure.kind(),
             message: failure.message(),
             statement: None,
@@ -151,7 +151,7 @@ impl<'a> Line<'a> {
             values: None,
             suggestion: None,
         };
-        let Failure::Error { error, statement } = failure else { return line };
+        let CommandFailure::Error { error, statement } = failure else { return line };
         line.statement = *statement;
         match error {
             Error::Syntax(fault) => {
@@ -187,47 +187,49 @@ impl<'a> Line<'a> {
 
 /// How the shell speaks on standard error.
 #[derive(Debug, Clone, Copy)]
-pub struct Speech {
+pub struct Reporter {
     json: bool,
     colors: bool,
     /// Somebody reads along: a line may be rewritten in place.
     pub live: bool,
 }
 
-impl Speech {
+impl Reporter {
     /// JSON for a program: where JSON was asked for, or is the default and nobody reads standard error.
-    pub fn new(terminal: &Terminal, format: Format, asked: bool) -> Speech {
+    pub fn new(terminal: &Terminal, format: Format, asked: bool) -> Reporter {
         let json = format == Format::Json && (asked || !terminal.errors);
-        Speech { json, colors: terminal.error_colors, live: terminal.errors && !json }
+        Reporter { json, colors: terminal.error_colors, live: terminal.errors && !json }
     }
 
     /// At a prompt somebody reads, whatever the format of the results.
-    pub fn to_a_person(self, terminal: &Terminal) -> Speech {
-        Speech { json: false, live: terminal.errors, ..self }
+    pub fn to_a_person(self, terminal: &Terminal) -> Reporter {
+        Reporter { json: false, live: terminal.errors, ..self }
     }
 
     /// Says something that is neither a result nor an error.
     pub fn notice(self, text: &str) {
         if self.json {
-            say_json(&Said::Notice(text));
+            say_json(&FailureJson::Notice(text));
         } else {
             say(&Style::Dim.paint(&harmless_lines(text), self.colors));
         }
     }
 
     /// Says what went wrong. There is nothing to say when the reader has gone.
-    pub fn failure(self, failure: &Failure) {
+    pub fn failure(self, failure: &CommandFailure) {
         match failure {
-            Failure::Closed | Failure::Told(_) => {}
-            _ if self.json => say_json(&Said::Error(Box::new(Line::of(failure)))),
-            Failure::Interrupted => say("interrupted"),
-            Failure::Error { error: Error::Syntax(fault), .. } => say(&self.report(fault)),
-            Failure::Error { statement: Some(n), .. } => self.error(&format!("statement {n}: "), failure),
+            CommandFailure::Closed | CommandFailure::Told(_) => {}
+            _ if self.json => say_json(&FailureJson::Error(Box::new(FailureLine::of(failure)))),
+            CommandFailure::Interrupted => say("interrupted"),
+            CommandFailure::Error { error: Error::Syntax(fault), .. } => say(&self.report(fault)),
+            CommandFailure::Error { statement: Some(n), .. } => {
+                self.error(&format!("statement {n}: "), failure)
+            }
             _ => self.error("", failure),
         }
     }
 
-    fn error(self, place: &str, failure: &Failure) {
+    fn error(self, place: &str, failure: &CommandFailure) {
         say(&format!(
             "{} {place}{}",
             Style::Red.paint("error:", self.colors),
@@ -247,7 +249,7 @@ impl Speech {
     }
 }
 
-fn say_json(said: &Said<'_>) {
+fn say_json(said: &FailureJson<'_>) {
     // Text and numbers always have a JSON form.
     if let Ok(line) = serde_json::to_string(said) {
         say(&harmless_lines(&line));

@@ -8,13 +8,13 @@ use std::io::{BufRead, Read};
 use bygone::Error;
 use bygone::read::Script;
 
-use super::commands::{self, Flow};
-use super::failure::Failure;
-use super::session::{Place, Session};
+use super::commands::{self, CommandFlow};
+use super::failure::CommandFailure;
+use super::session::{ScriptPlace, Session};
 
 /// Whether the stream keeps one waiting, so that Ctrl-C must get through meanwhile. A file does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum EofPolicy {
     None,
     Needed,
 }
@@ -24,10 +24,10 @@ pub fn run_stream(
     session: &mut Session,
     mut stream: impl BufRead,
     name: &str,
-    patience: Patience,
-) -> Result<(), Failure> {
-    let mut part = Part::default();
-    let mut place = Place::default();
+    patience: EofPolicy,
+) -> Result<(), CommandFailure> {
+    let mut part = InputPart::default();
+    let mut place = ScriptPlace::default();
     let mut line = Vec::new();
     let mut lines = 0;
     loop {
@@ -36,20 +36,20 @@ pub fn run_stream(
         // One byte more tells that it is too long; what is too long is not collected.
         let room = (session.longest - part.text.len()) as u64 + 1;
         let mut read = || (&mut stream).take(room).read_until(b'\n', &mut line);
-        let read = if patience == Patience::Needed { signals.waiting(read) } else { Some(read()) };
+        let read = if patience == EofPolicy::Needed { signals.waiting(read) } else { Some(read()) };
         let Some(read) = read else {
-            return Err(Failure::Interrupted);
+            return Err(CommandFailure::Interrupted);
         };
-        let ended = read.map_err(|e| Failure::reading(name, e))? == 0;
+        let ended = read.map_err(|e| CommandFailure::reading(name, e))? == 0;
         if line.len() as u64 == room {
             let begins: String =
                 part.text.chars().chain(String::from_utf8_lossy(&line).chars()).take(40).collect();
             session.told(Err(too_long(session.longest, name, place.lines + 1, begins.trim_start())))?;
             // Where one goes on, that is behind it.
-            let ended = skip(&mut stream, &line, &mut lines).map_err(|e| Failure::reading(name, e))?;
+            let ended = skip(&mut stream, &line, &mut lines).map_err(|e| CommandFailure::reading(name, e))?;
             place.statements += 1;
             place.lines = lines;
-            part = Part::default();
+            part = InputPart::default();
             if ended {
                 return Ok(());
             }
@@ -60,20 +60,20 @@ pub fn run_stream(
             Ok(text) => part.push(text),
             Err(error) => {
                 let column = String::from_utf8_lossy(&line[..error.valid_up_to()]).chars().count() + 1;
-                return Err(Failure::Usage(format!(
+                return Err(CommandFailure::Usage(format!(
                     "{name}, line {lines}, column {column}: not UTF-8, the only encoding that statements have"
                 )));
             }
         }
         if let Some(command) = part.command() {
             let command = command.to_owned();
-            part = Part::default();
+            part = InputPart::default();
             place.lines = lines;
             let flow = match session.run_command(&command) {
                 Ok(flow) => flow,
-                Err(failure) => session.told(Err(failure)).map(|()| Flow::Continue)?,
+                Err(failure) => session.told(Err(failure)).map(|()| CommandFlow::Continue)?,
             };
-            if flow == Flow::End {
+            if flow == CommandFlow::End {
                 return Ok(());
             }
             if ended {
@@ -90,19 +90,19 @@ pub fn run_stream(
         };
         place.statements += statements;
         place.lines = lines;
-        part = Part::default();
+        part = InputPart::default();
         if ended {
             return Ok(());
         }
     }
 }
 
-fn too_long(longest: usize, name: &str, line: usize, begins: &str) -> Failure {
+fn too_long(longest: usize, name: &str, line: usize, begins: &str) -> CommandFailure {
     let size = match longest {
         n if n > 0 && n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
         n => format!("{n} bytes"),
     };
-    Failure::from(Error::Invalid {
+    CommandFailure::from(Error::Invalid {
         what: format!("the statement that begins in line {line} of {name}"),
         expected: format!("at most {size}, with the line that it ends in (--max-statement allows more)"),
         found: format!("more, beginning with {begins}"),
@@ -151,13 +151,13 @@ fn skip(stream: &mut impl BufRead, line: &[u8], lines: &mut usize) -> std::io::R
 
 /// What was read and not yet run.
 #[derive(Default)]
-struct Part {
+struct InputPart {
     text: String,
     /// Looking again pays from this length on.
     look: usize,
 }
 
-impl Part {
+impl InputPart {
     fn push(&mut self, text: &str) {
         // A mark that some editors put before everything.
         let text = if self.text.is_empty() { text.trim_start_matches('\u{feff}') } else { text };
@@ -165,7 +165,12 @@ impl Part {
     }
 
     /// Runs it, and says how many statements it has; nothing if it may go on.
-    fn run(&self, session: &mut Session, place: Place, ended: bool) -> Result<Option<usize>, Failure> {
+    fn run(
+        &self,
+        session: &mut Session,
+        place: ScriptPlace,
+        ended: bool,
+    ) -> Result<Option<usize>, CommandFailure> {
         match Script::parse_within(&self.text, session.longest) {
             Err(Error::Syntax(fault)) if fault.incomplete && !ended => Ok(None),
             Err(_) => {

@@ -6,8 +6,8 @@ use std::path::Path;
 use bygone::read::Script;
 use bygone::{Db, Error, Options};
 
-use super::cli::{Opening, Run};
-use super::failure::{Failure, Speech};
+use super::cli::{OpenArgs, RunArgs};
+use super::failure::{CommandFailure, Reporter};
 
 /// What to do when there is no file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,21 +20,31 @@ pub enum Missing {
 }
 
 /// Opens the database, or makes one and says so: a name mistyped must not pass for an empty database.
-pub fn open(path: &Path, opening: &Opening, missing: Missing, speech: Speech) -> Result<Db, Failure> {
+pub fn open(
+    path: &Path,
+    opening: &OpenArgs,
+    missing: Missing,
+    speech: Reporter,
+) -> Result<Db, CommandFailure> {
     open_with(Options::new(), path, opening, missing, speech)
 }
 
 /// The same, with all running that is defined to run; what becomes of that is said.
-pub fn open_live(path: &Path, opening: &Opening, missing: Missing, speech: Speech) -> Result<Db, Failure> {
+pub fn open_live(
+    path: &Path,
+    opening: &OpenArgs,
+    missing: Missing,
+    speech: Reporter,
+) -> Result<Db, CommandFailure> {
     let options = Options::new().live(true).reports(move |report| speech.notice(&report.to_string()));
     open_with(options, path, opening, missing, speech)
 }
 
 /// Refuses what is no file: a statement, or the command of another program.
-pub fn check_is_file(run: &Run) -> Result<(), Failure> {
+pub fn check_is_file(run: &RunArgs) -> Result<(), CommandFailure> {
     let free = matches!(run.file.try_exists(), Ok(false)) && !run.file.is_symlink();
     match meant(&run.file).filter(|_| free && !run.create) {
-        Some(fault) => Err(Failure::Usage(fault)),
+        Some(fault) => Err(CommandFailure::Usage(fault)),
         None => {
             let command = run
                 .texts
@@ -42,7 +52,7 @@ pub fn check_is_file(run: &Run) -> Result<(), Failure> {
                 .filter(|text| ["run", "watch", "import", "export"].contains(&text.as_str()));
             command.map_or(Ok(()), |command| {
                 let file = run.file.display();
-                Err(Failure::Usage(format!("a command comes first: bygone {command} {file}")))
+                Err(CommandFailure::Usage(format!("a command comes first: bygone {command} {file}")))
             })
         }
     }
@@ -98,10 +108,10 @@ fn is_only_read(path: &Path) -> bool {
 fn open_with(
     options: Options,
     path: &Path,
-    opening: &Opening,
+    opening: &OpenArgs,
     missing: Missing,
-    speech: Speech,
-) -> Result<Db, Failure> {
+    speech: Reporter,
+) -> Result<Db, CommandFailure> {
     let only_read = !opening.read_only && is_only_read(path);
     if only_read {
         let path = path.display();
@@ -130,13 +140,13 @@ fn open_with(
     let free = matches!(path.try_exists(), Ok(false)) && !path.is_symlink();
     if free && missing == Missing::CreateNamed && path.extension().is_none() {
         let name = path.display();
-        return Err(Failure::Usage(format!(
+        return Err(CommandFailure::Usage(format!(
             "there is no file {name}; a new database is created where its name has an extension, like {name}.bygone, or \
              with --create"
         )));
     }
     if free && (missing == Missing::Fail || opening.read_only) {
-        return Err(Failure::from(Error::Unopenable {
+        return Err(CommandFailure::from(Error::Unopenable {
             path: path.to_owned(),
             reason: "no such file".to_owned(),
             advice: "check its name; what writes, or the prompt, creates a new one".to_owned(),

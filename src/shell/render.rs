@@ -54,7 +54,7 @@ pub fn new(format: Format, envelope: bool, csv_safe: bool, terminal: &Terminal) 
         Format::Csv if terminal.output => Box::new(Showing(csv::Csv::new(csv_safe))),
         Format::Json => Box::new(json::Json::new(envelope)),
         Format::Csv => Box::new(csv::Csv::new(csv_safe)),
-        Format::Line => Box::new(line::Line::new(terminal)),
+        Format::Line => Box::new(line::LineRenderer::new(terminal)),
         Format::Table => Box::new(table::Table::new(terminal)),
     }
 }

@@ -11,8 +11,8 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Behavior, ColorMode, CompletionType, Config, Editor};
 
-use super::commands::{self, Flow};
-use super::failure::{Failure, say};
+use super::commands::{self, CommandFlow};
+use super::failure::{CommandFailure, say};
 use super::session::Session;
 use super::terminal::count;
 use assistant::Assistant;
@@ -23,7 +23,7 @@ pub use watch::Watches;
 pub type LineEditor = Editor<Assistant, FileHistory>;
 
 /// Reads and runs until the person has enough.
-pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), Failure> {
+pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), CommandFailure> {
     session.talk_to_a_person();
     let mut editor = editor(session)?;
     let history = History::load(&mut editor);
@@ -60,8 +60,10 @@ pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), Fa
                 }
                 return Ok(());
             }
-            Err(ReadlineError::Io(error)) => return Err(Failure::reading("the prompt", error)),
-            Err(ReadlineError::Errno(error)) => return Err(Failure::reading("the prompt", error.into())),
+            Err(ReadlineError::Io(error)) => return Err(CommandFailure::reading("the prompt", error)),
+            Err(ReadlineError::Errno(error)) => {
+                return Err(CommandFailure::reading("the prompt", error.into()));
+            }
             // A signal, a window that changed its size: nothing was entered.
             Err(_) => continue,
         };
@@ -73,15 +75,15 @@ pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), Fa
         history.add(&mut editor, entry);
         let outcome = match commands::of(entry) {
             Some(command) => commands::run(command, session, Some((&mut watches, &mut editor))),
-            None => session.run_entry(entry).map(|()| Flow::Continue),
+            None => session.run_entry(entry).map(|()| CommandFlow::Continue),
         };
         let outcome = session.flush().and(outcome);
         match outcome {
-            Ok(Flow::Continue) => {}
-            Ok(Flow::End) => return Ok(()),
-            Err(Failure::Closed) => return Err(Failure::Closed),
+            Ok(CommandFlow::Continue) => {}
+            Ok(CommandFlow::End) => return Ok(()),
+            Err(CommandFailure::Closed) => return Err(CommandFailure::Closed),
             Err(failure) => {
-                if matches!(failure, Failure::Interrupted) {
+                if matches!(failure, CommandFailure::Interrupted) {
                     // The terminal wrote ^C where the cursor was.
                     say("");
                     session.signals.forget();
@@ -92,7 +94,7 @@ pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), Fa
     }
 }
 
-fn editor(session: &Session) -> Result<LineEditor, Failure> {
+fn editor(session: &Session) -> Result<LineEditor, CommandFailure> {
     let colors = session.terminal.output_colors;
     let config = Config::builder()
         .completion_type(CompletionType::List)
@@ -101,7 +103,7 @@ fn editor(session: &Session) -> Result<LineEditor, Failure> {
         // Results may go elsewhere; the prompt is for the terminal.
         .behavior(if session.terminal.output { Behavior::Stdio } else { Behavior::PreferTerm })
         .build();
-    let failed = |e: ReadlineError| Failure::reading("the prompt", std::io::Error::other(e));
+    let failed = |e: ReadlineError| CommandFailure::reading("the prompt", std::io::Error::other(e));
     let mut editor = LineEditor::with_config(config).map_err(failed)?;
     editor.set_auto_add_history(false);
     editor.set_helper(Some(Assistant::new(session.db(), colors)));

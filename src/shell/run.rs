@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bygone::{Db, Error};
 
-use super::cli::{Format, Live, Opening};
-use super::failure::{Failure, Speech};
-use super::input::{self, Patience};
+use super::cli::{Format, Live, OpenArgs};
+use super::failure::{CommandFailure, Reporter};
+use super::input::{self, EofPolicy};
 use super::open::{self, Missing};
 use super::session::{Scripts, Session};
 use super::signal::Signals;
@@ -21,12 +21,12 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Runs what is defined to run.
 pub fn run(
     live: &Live,
-    opening: &Opening,
+    opening: &OpenArgs,
     format: Format,
     terminal: Terminal,
-    speech: Speech,
+    speech: Reporter,
     signals: &Signals,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     live.run.check(format)?;
     let scripts = Scripts::parse(&live.run.statements(), opening.longest_statement())?;
     scripts.check_parameters(&live.run)?;
@@ -40,10 +40,11 @@ pub fn run(
     session.go_on();
     let mut result = session.run_scripts(&scripts);
     if result.is_ok() && !terminal.input {
-        result = input::run_stream(&mut session, std::io::stdin().lock(), "standard input", Patience::Needed);
+        result =
+            input::run_stream(&mut session, std::io::stdin().lock(), "standard input", EofPolicy::Needed);
     }
     match session.flush().and(result) {
-        Err(Failure::Interrupted) => return session.first_failure(),
+        Err(CommandFailure::Interrupted) => return session.first_failure(),
         result => result?,
     }
     if live.until_idle {
@@ -62,7 +63,7 @@ pub fn run(
 }
 
 /// What is said as it begins.
-fn begun(db: &Db) -> Result<String, Failure> {
+fn begun(db: &Db) -> Result<String, CommandFailure> {
     let mut parts = Vec::new();
     for (shown, what) in [("REACTIONS", "reaction"), ("WEBHOOKS", "webhook"), ("SCHEDULES", "schedule")] {
         let rows = match db.query(&format!("SHOW {shown}")) {

@@ -8,15 +8,15 @@ use super::render::Renderer;
 use super::terminal::harmless_lines;
 
 /// Writes to a terminal. Lines may end with CRLF.
-pub struct Seen<W: Write> {
+pub struct EscapingWriter<W: Write> {
     to: W,
     /// The beginning of a character, or of an end of a line.
     cut: Vec<u8>,
 }
 
-impl<W: Write> Seen<W> {
-    pub fn new(to: W) -> Seen<W> {
-        Seen { to, cut: Vec::new() }
+impl<W: Write> EscapingWriter<W> {
+    pub fn new(to: W) -> EscapingWriter<W> {
+        EscapingWriter { to, cut: Vec::new() }
     }
 
     fn text(&mut self, text: &str) -> io::Result<()> {
@@ -36,7 +36,7 @@ impl<W: Write> Seen<W> {
     }
 }
 
-impl<W: Write> Write for Seen<W> {
+impl<W: Write> Write for EscapingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut all = std::mem::take(&mut self.cut);
         all.extend_from_slice(bytes);
@@ -66,7 +66,7 @@ impl<R: Renderer> Showing<R> {
         out: &mut dyn Write,
         render: impl FnOnce(&mut R, &mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut seen = Seen::new(out);
+        let mut seen = EscapingWriter::new(out);
         render(&mut self.0, &mut seen)?;
         seen.end()
     }
@@ -104,7 +104,7 @@ mod tests {
         let shown = "{\"a\":\"\\u009b2J \\u202eé東\"}\nnext,\\rline\r\nlast\r\n\\u001b";
         for piece in 1..=text.len() {
             let mut out = Vec::new();
-            let mut writer = Seen::new(&mut out);
+            let mut writer = EscapingWriter::new(&mut out);
             text.as_bytes().chunks(piece).for_each(|bytes| writer.write_all(bytes).unwrap());
             writer.end().unwrap();
             assert_eq!(String::from_utf8(out).unwrap(), shown, "{piece} bytes at once");

@@ -7,10 +7,10 @@ use bygone::error::SyntaxFault;
 use bygone::read::Script;
 use bygone::{Db, Entity, Error, Object, Parameters, Row, Statement, Value};
 
-use super::cli::{Format, Opening, Run};
-use super::commands::{self, Flow};
+use super::cli::{Format, OpenArgs, RunArgs};
+use super::commands::{self, CommandFlow};
 use super::exit::Exit;
-use super::failure::{Failure, Speech, say};
+use super::failure::{CommandFailure, Reporter, say};
 use super::render::{self, Renderer};
 use super::signal::Signals;
 use super::terminal::{Terminal, count};
@@ -23,7 +23,7 @@ const BUILDING: Duration = Duration::from_millis(50);
 
 /// Where a text stands in the input it was taken from, so that messages name the place there.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Place {
+pub struct ScriptPlace {
     /// Statements before it.
     pub statements: usize,
     /// Lines before it.
@@ -31,55 +31,56 @@ pub struct Place {
 }
 
 /// Several texts whose statements are counted on from one to the next. All are parsed before the first runs.
-pub struct Scripts(Vec<Part>);
+pub struct Scripts(Vec<ScriptPart>);
 
-enum Part {
-    Statements(Place, Script),
+enum ScriptPart {
+    Statements(ScriptPlace, Script),
     /// A command of the prompt, without its dot.
     Command(String),
 }
 
-impl Part {
+impl ScriptPart {
     fn statements(&self) -> &[Statement] {
         match self {
-            Part::Statements(_, script) => script.statements(),
-            Part::Command(_) => &[],
+            ScriptPart::Statements(_, script) => script.statements(),
+            ScriptPart::Command(_) => &[],
         }
     }
 }
 
 impl Scripts {
     /// Parses texts of at most so many bytes.
-    pub fn parse(texts: &[String], longest: usize) -> Result<Scripts, Failure> {
+    pub fn parse(texts: &[String], longest: usize) -> Result<Scripts, CommandFailure> {
         let mut scripts = Vec::new();
-        let mut place = Place::default();
+        let mut place = ScriptPlace::default();
         for text in texts {
             if let Some(command) = commands::of(text.trim()) {
-                scripts.push(Part::Command(command.to_owned()));
+                scripts.push(ScriptPart::Command(command.to_owned()));
                 continue;
             }
             let script = Script::parse_within(text, longest).map_err(|error| placed(error, place))?;
             let statements = script.statements().len();
-            scripts.push(Part::Statements(place, script));
+            scripts.push(ScriptPart::Statements(place, script));
             place.statements += statements;
         }
         Ok(Scripts(scripts))
     }
 
     fn statements(&self) -> impl Iterator<Item = &Statement> {
-        self.0.iter().flat_map(Part::statements)
+        self.0.iter().flat_map(ScriptPart::statements)
     }
 
     pub fn has_write(&self) -> bool {
-        let appends = |part: &Part| matches!(part, Part::Command(command) if commands::may_write(command));
+        let appends =
+            |part: &ScriptPart| matches!(part, ScriptPart::Command(command) if commands::may_write(command));
         self.statements().any(Statement::is_write) || self.0.iter().any(appends)
     }
 
     /// A value that no statement asks for is a name misspelt; in a stream, or at the prompt, one may yet ask.
-    pub fn check_parameters(&self, run: &Run) -> Result<(), Failure> {
+    pub fn check_parameters(&self, run: &RunArgs) -> Result<(), CommandFailure> {
         let used = |name: &str| self.statements().any(|s| s.parameters().any(|used| used == name));
         match run.parameters.iter().find(|(name, _)| run.has_statements() && !used(name)) {
-            Some((name, _)) => Err(Failure::Usage(format!("no statement has a parameter ${name}"))),
+            Some((name, _)) => Err(CommandFailure::Usage(format!("no statement has a parameter ${name}"))),
             None => Ok(()),
         }
     }
@@ -93,7 +94,7 @@ pub struct Session {
     /// The same, as statements take them.
     bound: Parameters,
     pub terminal: Terminal,
-    pub speech: Speech,
+    pub speech: Reporter,
     pub signals: Signals,
     format: Format,
     envelope: bool,
@@ -123,10 +124,10 @@ impl Session {
     pub fn new(
         db: Db,
         terminal: Terminal,
-        speech: Speech,
+        speech: Reporter,
         signals: Signals,
         format: Format,
-        (run, opening): (&Run, &Opening),
+        (run, opening): (&RunArgs, &OpenArgs),
     ) -> Session {
         let parameters: Object = run.parameters.iter().cloned().collect();
         Session {
@@ -167,9 +168,9 @@ impl Session {
     }
 
     /// What became of a statement of a stream. Where one goes on, a failure is told now.
-    pub fn told(&mut self, result: Result<(), Failure>) -> Result<(), Failure> {
+    pub fn told(&mut self, result: Result<(), CommandFailure>) -> Result<(), CommandFailure> {
         match result {
-            Err(failure) if self.goes_on && !matches!(failure, Failure::Interrupted) => {
+            Err(failure) if self.goes_on && !matches!(failure, CommandFailure::Interrupted) => {
                 self.flush()?;
                 self.speech.failure(&failure);
                 self.failed.get_or_insert(failure.exit());
@@ -180,8 +181,8 @@ impl Session {
     }
 
     /// The first failure that one went on behind.
-    pub fn first_failure(&mut self) -> Result<(), Failure> {
-        self.failed.take().map_or(Ok(()), |exit| Err(Failure::Told(exit)))
+    pub fn first_failure(&mut self) -> Result<(), CommandFailure> {
+        self.failed.take().map_or(Ok(()), |exit| Err(CommandFailure::Told(exit)))
     }
 
     /// The database, with the actor of this session.
@@ -226,18 +227,18 @@ impl Session {
     }
 
     /// Runs a text of its own: its statements go on counting where the last text ended.
-    pub fn run_script(&mut self, text: &str) -> Result<(), Failure> {
-        self.run_part(text, Place { statements: self.ran, lines: 0 })
+    pub fn run_script(&mut self, text: &str) -> Result<(), CommandFailure> {
+        self.run_part(text, ScriptPlace { statements: self.ran, lines: 0 })
     }
 
     /// Runs several texts, one after the other.
-    pub fn run_scripts(&mut self, scripts: &Scripts) -> Result<(), Failure> {
+    pub fn run_scripts(&mut self, scripts: &Scripts) -> Result<(), CommandFailure> {
         self.several = scripts.statements().count() > 1;
         for part in &scripts.0 {
             match part {
-                Part::Statements(place, script) => self.run_statements(script, *place)?,
-                Part::Command(command) => {
-                    if self.run_command(command)? == Flow::End {
+                ScriptPart::Statements(place, script) => self.run_statements(script, *place)?,
+                ScriptPart::Command(command) => {
+                    if self.run_command(command)? == CommandFlow::End {
                         break;
                     }
                 }
@@ -247,7 +248,7 @@ impl Session {
     }
 
     /// Runs a command, given without its dot, where there is no prompt.
-    pub fn run_command(&mut self, command: &str) -> Result<Flow, Failure> {
+    pub fn run_command(&mut self, command: &str) -> Result<CommandFlow, CommandFailure> {
         let flow = commands::run(command, self, None);
         // What it prints comes after what statements printed, and before what they will print.
         self.flush()?;
@@ -255,20 +256,20 @@ impl Session {
     }
 
     /// Runs what somebody entered at the prompt: it is counted for itself.
-    pub fn run_entry(&mut self, text: &str) -> Result<(), Failure> {
+    pub fn run_entry(&mut self, text: &str) -> Result<(), CommandFailure> {
         self.ran = 0;
         self.renderer = render::new(self.format, self.envelope, self.csv_safe, &self.terminal);
         self.run_script(text)
     }
 
     /// Runs a part of a longer text.
-    pub fn run_part(&mut self, text: &str, place: Place) -> Result<(), Failure> {
+    pub fn run_part(&mut self, text: &str, place: ScriptPlace) -> Result<(), CommandFailure> {
         let script = Script::parse_within(text, self.longest).map_err(|error| placed(error, place))?;
         self.run_statements(&script, place)
     }
 
     /// Runs statements that were parsed before.
-    pub fn run_statements(&mut self, script: &Script, place: Place) -> Result<(), Failure> {
+    pub fn run_statements(&mut self, script: &Script, place: ScriptPlace) -> Result<(), CommandFailure> {
         let statements = script.statements();
         let several = self.several || place.statements + statements.len() > 1;
         for (i, statement) in statements.iter().enumerate() {
@@ -276,9 +277,9 @@ impl Session {
             let outcome = self.run_statement(statement, number);
             self.ran = number;
             outcome.map_err(|failure| match failure {
-                Failure::Error { error: error @ Error::Syntax(_), .. } => placed(error, place),
-                Failure::Error { error, .. } => {
-                    Failure::Error { error, statement: several.then_some(number) }
+                CommandFailure::Error { error: error @ Error::Syntax(_), .. } => placed(error, place),
+                CommandFailure::Error { error, .. } => {
+                    CommandFailure::Error { error, statement: several.then_some(number) }
                 }
                 other => other,
             })?;
@@ -286,17 +287,17 @@ impl Session {
         Ok(())
     }
 
-    fn run_statement(&mut self, statement: &Statement, number: usize) -> Result<(), Failure> {
+    fn run_statement(&mut self, statement: &Statement, number: usize) -> Result<(), CommandFailure> {
         let started = Instant::now();
         let cancel = self.signals.statement(self.limit);
         let answer = self.db().cancelled_by(&cancel).run_with(statement, &self.bound);
         // A statement that was cancelled may say so as an error; to whoever cancelled it, it is none.
         let interrupted = |error: Error| match cancel.is_cancelled() && !error.is_refused() {
-            true => Failure::Interrupted,
-            false => Failure::from(error),
+            true => CommandFailure::Interrupted,
+            false => CommandFailure::from(error),
         };
         let answer = answer.map_err(interrupted)?;
-        self.renderer.begin(number, &mut self.out).map_err(Failure::output)?;
+        self.renderer.begin(number, &mut self.out).map_err(CommandFailure::output)?;
         let hints = self.db().hints(statement, &self.bound);
         for notice in answer.notices.iter().chain(&hints) {
             self.notice(notice);
@@ -309,7 +310,7 @@ impl Session {
                 Ok(row) => row,
                 Err(error) => {
                     // What came before the error is shown before it.
-                    self.renderer.end(&mut self.out).map_err(Failure::output)?;
+                    self.renderer.end(&mut self.out).map_err(CommandFailure::output)?;
                     self.acknowledge(place.as_ref(), printed)?;
                     return Err(interrupted(error));
                 }
@@ -331,7 +332,7 @@ impl Session {
             }
             repeated |= matches!(row, Row::Event { repeated: true, .. });
             rows += 1;
-            self.renderer.row(&row, &mut self.out).map_err(Failure::output)?;
+            self.renderer.row(&row, &mut self.out).map_err(CommandFailure::output)?;
             if let Row::Event { event, .. } = &row {
                 printed = Some(event.position);
             }
@@ -344,12 +345,12 @@ impl Session {
                 break;
             }
         }
-        self.renderer.end(&mut self.out).map_err(Failure::output)?;
+        self.renderer.end(&mut self.out).map_err(CommandFailure::output)?;
         self.acknowledge(place.as_ref(), printed)?;
         if cancel.is_cancelled() {
             // At a prompt this is how one ends a subscription: nothing went wrong.
             if !(self.prompt && statement.is_subscription()) {
-                return Err(Failure::Interrupted);
+                return Err(CommandFailure::Interrupted);
             }
             self.signals.forget();
             self.flush()?;
@@ -358,7 +359,7 @@ impl Session {
         if statement.defines_index() && !self.prompt {
             self.wait_for_indexes(&cancel, started)?;
         }
-        self.renderer.done(number, rows, &mut self.out).map_err(Failure::output)?;
+        self.renderer.done(number, rows, &mut self.out).map_err(CommandFailure::output)?;
         if repeated && self.format != Format::Json {
             self.notice("the key was met before: this is the first outcome, nothing was written");
         }
@@ -367,11 +368,11 @@ impl Session {
 
     /// At a prompt one goes on meanwhile. Elsewhere what comes next may ask for it, and after the last statement there is no one to
     /// build it; who interrupts this leaves the rest to the next opening.
-    fn wait_for_indexes(&mut self, cancel: &bygone::Cancel, started: Instant) -> Result<(), Failure> {
+    fn wait_for_indexes(&mut self, cancel: &bygone::Cancel, started: Instant) -> Result<(), CommandFailure> {
         self.flush()?;
-        while !self.db().wait_for_indexes(BUILDING).map_err(Failure::from)? {
+        while !self.db().wait_for_indexes(BUILDING).map_err(CommandFailure::from)? {
             if cancel.is_cancelled() {
-                return Err(Failure::Interrupted);
+                return Err(CommandFailure::Interrupted);
             }
             if self.limit.is_some_and(|limit| limit <= started.elapsed()) {
                 break;
@@ -385,13 +386,13 @@ impl Session {
         &mut self,
         place: Option<&bygone::react::SubscriptionCursor>,
         printed: Option<bygone::Position>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandFailure> {
         let Some((place, printed)) = place.zip(printed) else { return Ok(()) };
         self.flush()?;
         match place.acknowledge(printed) {
             // It is closed by a signal, perhaps: what was printed last comes again.
             Err(Error::Stopped { .. }) => Ok(()),
-            other => other.map_err(Failure::from),
+            other => other.map_err(CommandFailure::from),
         }
     }
 
@@ -401,9 +402,9 @@ impl Session {
         row: &Row,
         position: bygone::Position,
         statement: &Statement,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandFailure> {
         if self.format == Format::Json {
-            self.renderer.row(row, &mut self.out).map_err(Failure::output)?;
+            self.renderer.row(row, &mut self.out).map_err(CommandFailure::output)?;
         }
         self.settle()?;
         if self.footer && self.format != Format::Json && statement.is_subscription() {
@@ -412,7 +413,7 @@ impl Session {
         Ok(())
     }
 
-    fn say_footer(&mut self, rows: u64, started: Instant) -> Result<(), Failure> {
+    fn say_footer(&mut self, rows: u64, started: Instant) -> Result<(), CommandFailure> {
         let rows = match rows {
             _ if !self.footer => None,
             0 => Some("no rows".to_owned()),
@@ -436,19 +437,19 @@ impl Session {
     }
 
     /// Shows all there is so far.
-    fn settle(&mut self) -> Result<(), Failure> {
-        self.renderer.settle(&mut self.out).map_err(Failure::output)?;
+    fn settle(&mut self) -> Result<(), CommandFailure> {
+        self.renderer.settle(&mut self.out).map_err(CommandFailure::output)?;
         self.flush()
     }
 
     /// Sends the output on its way.
-    pub fn flush(&mut self) -> Result<(), Failure> {
-        self.out.flush().map_err(Failure::output)
+    pub fn flush(&mut self) -> Result<(), CommandFailure> {
+        self.out.flush().map_err(CommandFailure::output)
     }
 }
 
 /// A syntax error as of the whole input.
-fn placed(error: Error, place: Place) -> Failure {
+fn placed(error: Error, place: ScriptPlace) -> CommandFailure {
     match error {
         Error::Syntax(fault) => {
             let fault = SyntaxFault {

@@ -10,19 +10,19 @@ use std::time::Duration;
 use bygone::{Cancel, Db};
 
 use super::exit::Exit;
-use super::failure::{Failure, Speech};
+use super::failure::{CommandFailure, Reporter};
 use super::terminal::Mode;
 
 /// What a signal finds. Clones are one.
 #[derive(Clone, Default)]
 pub struct Signals {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<SignalState>>,
     /// Held while the database is closed: the program does not end under whoever closes it.
     closing: Arc<Mutex<()>>,
 }
 
 #[derive(Default)]
-struct State {
+struct SignalState {
     db: Option<Db>,
     /// What the running statement hangs on.
     statement: Cancel,
@@ -34,7 +34,7 @@ struct State {
 
 impl Signals {
     /// Listens from now on. Where the system does not let us, Ctrl-C does what it does to any program.
-    pub fn install(speech: Speech) -> Signals {
+    pub fn install(speech: Reporter) -> Signals {
         let signals = Signals::default();
         let heard = signals.clone();
         let mode = Mode::now();
@@ -42,11 +42,11 @@ impl Signals {
         signals
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SignalState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn arrived(&self, mode: &Mode, speech: Speech) {
+    fn arrived(&self, mode: &Mode, speech: Reporter) {
         let (repeated, waiting, statement) = {
             let mut state = self.state();
             let repeated = std::mem::replace(&mut state.interrupted, true);
@@ -66,8 +66,8 @@ impl Signals {
         }
     }
 
-    fn close_and_end(&self, mode: &Mode, speech: Speech) {
-        let closed = self.close().map_err(Failure::from);
+    fn close_and_end(&self, mode: &Mode, speech: Reporter) {
+        let closed = self.close().map_err(CommandFailure::from);
         let exit = match (&closed, self.ends_well()) {
             (Ok(()), true) => Exit::Success,
             (Err(failure), true) => failure.exit(),
@@ -154,7 +154,7 @@ mod tests {
         let signals = Signals::default();
         assert_eq!(signals.waiting(|| 1), Some(1));
         // Nothing runs and nothing waits: the program is on its way from a statement to the next line.
-        let speech = Speech::new(&Terminal::detect(), Format::Json, true);
+        let speech = Reporter::new(&Terminal::detect(), Format::Json, true);
         signals.arrived(&Mode::now(), speech);
         assert_eq!(signals.waiting(|| 2), None);
         signals.forget();

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use bygone::maintain::{ExportOptions, ImportOptions, ImportReport};
 use bygone::{Db, Position};
 
-use super::cli::{Export, Import, OnConflict, Opening};
-use super::failure::{Failure, Speech};
+use super::cli::{ConflictPolicy, ExportArgs, ImportArgs, OpenArgs};
+use super::failure::{CommandFailure, Reporter};
 use super::open::{self, Missing};
-use super::seen::Seen;
+use super::seen::EscapingWriter;
 use super::signal::Signals;
 use super::terminal::{count, grouped};
 
@@ -25,11 +25,11 @@ const CHUNK: usize = 256 << 10;
 
 /// `bygone import`.
 pub fn import_file(
-    arguments: &Import,
-    opening: &Opening,
-    speech: Speech,
+    arguments: &ImportArgs,
+    opening: &OpenArgs,
+    speech: Reporter,
     signals: &Signals,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let source = open_events(&arguments.events, signals)?;
     let free = matches!(arguments.file.try_exists(), Ok(false));
     let missing = if arguments.create { Missing::Create } else { Missing::CreateNamed };
@@ -43,7 +43,7 @@ pub fn import_file(
 }
 
 /// Removes a database that was created for events of which none came in. Where that fails it is left: the import has failed already.
-fn remove_empty(db: &Db, path: &Path, speech: Speech) {
+fn remove_empty(db: &Db, path: &Path, speech: Reporter) {
     if db.close().is_ok() && std::fs::remove_file(path).is_ok() {
         speech.notice(&format!("removed {}: nothing came in", path.display()));
     }
@@ -51,11 +51,11 @@ fn remove_empty(db: &Db, path: &Path, speech: Speech) {
 
 /// `bygone export`.
 pub fn export_file(
-    arguments: &Export,
-    opening: &Opening,
-    speech: Speech,
+    arguments: &ExportArgs,
+    opening: &OpenArgs,
+    speech: Reporter,
     signals: &Signals,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let db = open::open(&arguments.file, opening, Missing::Fail, speech)?;
     signals.opened(&db);
     let place = "standard output";
@@ -63,17 +63,17 @@ pub fn export_file(
     if !output.is_terminal() {
         return export(&db, &arguments.options(), &mut output, place, speech, signals);
     }
-    let mut output = Seen::new(output);
+    let mut output = EscapingWriter::new(output);
     export(&db, &arguments.options(), &mut output, place, speech, signals)?;
-    output.end().map_err(Failure::output)
+    output.end().map_err(CommandFailure::output)
 }
 
 /// Opens a file of events; `-` is standard input.
-pub fn open_events(path: &Path, signals: &Signals) -> Result<Box<dyn BufRead>, Failure> {
+pub fn open_events(path: &Path, signals: &Signals) -> Result<Box<dyn BufRead>, CommandFailure> {
     if path == Path::new("-") {
         return Ok(Box::new(BufReader::with_capacity(CHUNK, Waiting::new(io::stdin(), signals.clone()))));
     }
-    let file = File::open(path).map_err(|e| Failure::reading(&path.display().to_string(), e))?;
+    let file = File::open(path).map_err(|e| CommandFailure::reading(&path.display().to_string(), e))?;
     Ok(Box::new(BufReader::with_capacity(CHUNK, file)))
 }
 
@@ -81,13 +81,13 @@ pub fn open_events(path: &Path, signals: &Signals) -> Result<Box<dyn BufRead>, F
 pub fn import(
     db: &Db,
     source: impl BufRead,
-    arguments: &Import,
-    speech: Speech,
+    arguments: &ImportArgs,
+    speech: Reporter,
     signals: &Signals,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let mut meter = Meter::new("imported", speech);
     let mut options = ImportOptions::new().restore(arguments.restore);
-    if arguments.on_conflict == OnConflict::Skip {
+    if arguments.on_conflict == ConflictPolicy::Skip {
         let told = AtomicU64::new(0);
         options = options.on_conflict(move |conflict| {
             if told.fetch_add(1, Ordering::Relaxed) < MOST_CONFLICTS {
@@ -96,7 +96,7 @@ pub fn import(
         });
     }
     let before = db.head().0;
-    let source = Until { inner: source, signals };
+    let source = StopAt { inner: source, signals };
     let outcome =
         db.import(source, &options, &mut |so_far: &ImportReport| meter.show(so_far.added + so_far.known));
     meter.clear();
@@ -142,13 +142,13 @@ pub fn export(
     options: &ExportOptions,
     target: &mut dyn Write,
     place: &str,
-    speech: Speech,
+    speech: Reporter,
     signals: &Signals,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let mut meter = Meter::new("exported", speech);
     let mut broken = None;
     let outcome = {
-        let guarded = Until { inner: Keeping { inner: target, broken: &mut broken }, signals };
+        let guarded = StopAt { inner: Keeping { inner: target, broken: &mut broken }, signals };
         let mut writer = BufWriter::with_capacity(CHUNK, guarded);
         let outcome = db.export(options, &mut writer, &mut |events| meter.show(events));
         outcome.and_then(|events| match writer.flush() {
@@ -163,32 +163,32 @@ pub fn export(
             Ok(())
         }
         (Err(_), _) if signals.interrupted() => Err(meter.interrupted()),
-        (Err(_), Some(source)) => Err(Failure::writing(place, source)),
+        (Err(_), Some(source)) => Err(CommandFailure::writing(place, source)),
         (Err(error), None) => Err(error.into()),
     }
 }
 
 /// A stream that fails once a signal has come: so what reads or writes it ends.
-struct Until<'a, T> {
+struct StopAt<'a, T> {
     inner: T,
     signals: &'a Signals,
 }
 
-impl<T> Until<'_, T> {
+impl<T> StopAt<'_, T> {
     fn check(&self) -> io::Result<()> {
         // Not `Interrupted`: that kind means to try again.
         if self.signals.interrupted() { Err(io::Error::other("interrupted")) } else { Ok(()) }
     }
 }
 
-impl<T: Read> Read for Until<'_, T> {
+impl<T: Read> Read for StopAt<'_, T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.check()?;
         self.inner.read(buffer)
     }
 }
 
-impl<T: BufRead> BufRead for Until<'_, T> {
+impl<T: BufRead> BufRead for StopAt<'_, T> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.check()?;
         self.inner.fill_buf()
@@ -199,7 +199,7 @@ impl<T: BufRead> BufRead for Until<'_, T> {
     }
 }
 
-impl<T: Write> Write for Until<'_, T> {
+impl<T: Write> Write for StopAt<'_, T> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.check()?;
         self.inner.write(buffer)
@@ -250,7 +250,7 @@ impl Read for Waiting {
             if read > 0 || buffer.is_empty() {
                 return Ok(read);
             }
-            Until { inner: (), signals: &self.signals }.check()?;
+            StopAt { inner: (), signals: &self.signals }.check()?;
             match self.chunks.recv_timeout(LOOK) {
                 Ok(chunk) => self.chunk = io::Cursor::new(chunk?),
                 Err(RecvTimeoutError::Timeout) => continue,
@@ -291,14 +291,14 @@ impl Write for Keeping<'_> {
 /// One line on standard error, rewritten a few times a second, where somebody looks.
 struct Meter {
     done: &'static str,
-    speech: Speech,
+    speech: Reporter,
     started: Instant,
     shown: Option<Instant>,
     events: u64,
 }
 
 impl Meter {
-    fn new(done: &'static str, speech: Speech) -> Meter {
+    fn new(done: &'static str, speech: Reporter) -> Meter {
         Meter { done, speech, started: Instant::now(), shown: None, events: 0 }
     }
 
@@ -333,8 +333,8 @@ impl Meter {
         format!("{} {}", self.done, self.told(events))
     }
 
-    fn interrupted(&self) -> Failure {
+    fn interrupted(&self) -> CommandFailure {
         self.speech.notice(&format!("{} {} before that", self.done, count(self.events, "event")));
-        Failure::Interrupted
+        CommandFailure::Interrupted
     }
 }

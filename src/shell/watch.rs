@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use bygone::react::SubscriptionCursor;
 use bygone::{Db, Delivery, Event, Parameters, Pattern, Row};
 
-use super::cli::{self, Opening, Watch};
-use super::failure::{Failure, Speech};
+use super::cli::{self, OpenArgs, WatchArgs};
+use super::failure::{CommandFailure, Reporter};
 use super::open::{self, Missing};
 use super::signal::Signals;
 use super::terminal::harmless_lines;
@@ -25,11 +25,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Watches until a signal comes, or what was asked for is done.
-pub fn watch(watch: &Watch, opening: &Opening, speech: Speech, signals: &Signals) -> Result<(), Failure> {
+pub fn watch(
+    watch: &WatchArgs,
+    opening: &OpenArgs,
+    speech: Reporter,
+    signals: &Signals,
+) -> Result<(), CommandFailure> {
     if watch.until_now && watch.from.is_none() && watch.name.is_none() {
         let message =
             "--until-now without --from: nothing would come; --from START begins with the first event";
-        return Err(Failure::Usage(message.to_owned()));
+        return Err(CommandFailure::Usage(message.to_owned()));
     }
     let db = match watch.live {
         true => open::open_live(&watch.file, opening, Missing::Fail, speech)?,
@@ -38,7 +43,7 @@ pub fn watch(watch: &Watch, opening: &Opening, speech: Speech, signals: &Signals
     signals.opened(&db);
     let (deliveries, place) = subscribe(&db, watch, signals)?;
     let mut failed = 0;
-    let mut reader = Reader::new(place.is_some() && watch.exec.is_none());
+    let mut reader = DeliveryReader::new(place.is_some() && watch.exec.is_none());
     for delivery in deliveries {
         let Delivery::Event(event) = delivery? else { continue };
         match &watch.exec {
@@ -74,25 +79,25 @@ pub fn watch(watch: &Watch, opening: &Opening, speech: Speech, signals: &Signals
     }
     match failed {
         0 => Ok(()),
-        failed => Err(Failure::Command(format!("the command failed for {failed} of the events"))),
+        failed => Err(CommandFailure::Command(format!("the command failed for {failed} of the events"))),
     }
 }
 
-type Deliveries = Box<dyn Iterator<Item = bygone::Result<Delivery>>>;
+type DeliveryIter = Box<dyn Iterator<Item = bygone::Result<Delivery>>>;
 
 fn subscribe(
     db: &Db,
-    watch: &Watch,
+    watch: &WatchArgs,
     signals: &Signals,
-) -> Result<(Deliveries, Option<SubscriptionCursor>), Failure> {
+) -> Result<(DeliveryIter, Option<SubscriptionCursor>), CommandFailure> {
     let mut events = db.subscribe(watch.pattern.clone().unwrap_or_else(Pattern::all));
     let is_known = match &watch.name {
         Some(name) => is_known(db, name)?,
         None => false,
     };
     match watch.from.filter(|_| !is_known) {
-        Some(cli::From::After(position)) => events = events.after(position),
-        Some(cli::From::Since(time)) => events = events.since(time),
+        Some(cli::StartArg::After(position)) => events = events.after(position),
+        Some(cli::StartArg::Since(time)) => events = events.since(time),
         None => {}
     }
     if let Some(condition) = &watch.condition {
@@ -116,7 +121,7 @@ fn subscribe(
 }
 
 /// Whether the database keeps a place under this name.
-fn is_known(db: &Db, name: &str) -> Result<bool, Failure> {
+fn is_known(db: &Db, name: &str) -> Result<bool, CommandFailure> {
     for row in db.query("SHOW SUBSCRIPTIONS")?.rows {
         if let Row::Fields(fields) = row?
             && fields.get("name").is_some_and(|known| known.as_text() == Some(name))
@@ -127,35 +132,35 @@ fn is_known(db: &Db, name: &str) -> Result<bool, Failure> {
     Ok(false)
 }
 
-fn line(event: &Event) -> Result<String, Failure> {
-    serde_json::to_string(event).map_err(|error| Failure::writing("an event", error.into()))
+fn line(event: &Event) -> Result<String, CommandFailure> {
+    serde_json::to_string(event).map_err(|error| CommandFailure::writing("an event", error.into()))
 }
 
-fn print(event: &Event) -> Result<(), Failure> {
+fn print(event: &Event) -> Result<(), CommandFailure> {
     let mut output = io::stdout().lock();
     let line = line(event)?;
     let line = if output.is_terminal() { harmless_lines(&line) } else { line.into() };
-    writeln!(output, "{line}").and_then(|()| output.flush()).map_err(Failure::output)
+    writeln!(output, "{line}").and_then(|()| output.flush()).map_err(CommandFailure::output)
 }
 
 /// Who reads what is printed into a pipe. A place must not move behind lines that nobody took: what is left in a pipe that is closed is
 /// lost.
-struct Reader {
+struct DeliveryReader {
     /// Standard output is a pipe, and it matters what is taken of it.
     #[cfg(unix)]
     watched: bool,
 }
 
 #[cfg(unix)]
-impl Reader {
-    fn new(matters: bool) -> Reader {
+impl DeliveryReader {
+    fn new(matters: bool) -> DeliveryReader {
         use std::os::fd::AsFd;
         use std::os::unix::fs::FileTypeExt;
         let is_pipe = || {
             let file = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
             Ok::<bool, io::Error>(file.metadata()?.file_type().is_fifo())
         };
-        Reader { watched: matters && is_pipe().unwrap_or(false) }
+        DeliveryReader { watched: matters && is_pipe().unwrap_or(false) }
     }
 
     /// Waits until all that was printed is taken. False where the reader has gone, or a signal came before.
@@ -184,9 +189,9 @@ impl Reader {
 }
 
 #[cfg(not(unix))]
-impl Reader {
-    fn new(_: bool) -> Reader {
-        Reader {}
+impl DeliveryReader {
+    fn new(_: bool) -> DeliveryReader {
+        DeliveryReader {}
     }
 
     fn takes(&mut self, _: &Signals) -> bool {
@@ -198,10 +203,10 @@ impl Reader {
 fn give(
     event: &Event,
     command: &str,
-    watch: &Watch,
-    speech: Speech,
+    watch: &WatchArgs,
+    speech: Reporter,
     signals: &Signals,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let mut pause = FIRST_PAUSE;
     let mut left = watch.retries;
     loop {
@@ -211,19 +216,19 @@ fn give(
         }
         let message = format!("the command failed for {} {}: {}", event.position, event.kind, told(status));
         if left == 0 || signals.interrupted() {
-            return Err(Failure::Command(message));
+            return Err(CommandFailure::Command(message));
         }
         left -= 1;
         speech.notice(&format!("{message}; it is run again"));
         if !wait(pause, signals) {
-            return Err(Failure::Command(message));
+            return Err(CommandFailure::Command(message));
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-fn run(event: &Event, command: &str) -> Result<ExitStatus, Failure> {
-    let failed = |source| Failure::Io { doing: "running the command".to_owned(), source };
+fn run(event: &Event, command: &str) -> Result<ExitStatus, CommandFailure> {
+    let failed = |source| CommandFailure::Io { doing: "running the command".to_owned(), source };
     let line = line(event)? + "\n";
     let target = event.target.as_ref().map(ToString::to_string).unwrap_or_default();
     let mut shell = shell(command);

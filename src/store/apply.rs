@@ -1,14 +1,14 @@
 //! Apply: the one way in which events that are durable become visible, those of our own commits and those that are recovered.
 //!
-//! What readers see is one [`Tails`], replaced under a lock that is held for a moment. It grows at its end ([`Applied::apply`]), its
+//! What readers see is one [`Memtables`], replaced under a lock that is held for a moment. It grows at its end ([`Applied::apply`]), its
 //! full part is frozen, and goes once the tables hold it.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use super::Options;
-use super::catalog::{Catalog, Change, Index};
+use super::catalog::{Catalog, CatalogChange, Index};
 use super::journal::Frame;
-use super::tail::{Staged, Tail, Tails};
+use super::tail::{Memtable, Memtables, Staged};
 use super::term::terms_of;
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
@@ -18,18 +18,18 @@ use crate::event::codec;
 
 /// What is applied of the log, beyond what the tables hold.
 #[derive(Debug)]
-pub(crate) struct Applied(RwLock<Tails>);
+pub(crate) struct Applied(RwLock<Memtables>);
 
 impl Applied {
     /// Nothing beyond what the tables hold.
     pub fn new(checkpoint: u64, catalog: Catalog) -> Applied {
-        let active = Arc::new(Tail::new(checkpoint + 1));
-        Applied(RwLock::new(Tails { frozen: None, active, catalog: Arc::new(catalog), head: checkpoint }))
+        let active = Arc::new(Memtable::new(checkpoint + 1));
+        Applied(RwLock::new(Memtables { frozen: None, active, catalog: Arc::new(catalog), head: checkpoint }))
     }
 
     /// The tails, and the head they lead up to, as of now.
-    pub fn tails(&self) -> Tails {
-        self.read(Tails::clone)
+    pub fn tails(&self) -> Memtables {
+        self.read(Memtables::clone)
     }
 
     pub fn head(&self) -> u64 {
@@ -63,7 +63,7 @@ impl Applied {
     /// The active tail is frozen, and the next event begins another one.
     pub fn freeze(&self) {
         let mut tails = self.write();
-        let active = Arc::new(Tail::new(tails.head + 1));
+        let active = Arc::new(Memtable::new(tails.head + 1));
         tails.frozen = Some(std::mem::replace(&mut tails.active, active));
     }
 
@@ -72,11 +72,11 @@ impl Applied {
         self.write().frozen = None;
     }
 
-    fn read<T>(&self, what: impl FnOnce(&Tails) -> T) -> T {
+    fn read<T>(&self, what: impl FnOnce(&Memtables) -> T) -> T {
         what(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Tails> {
+    fn write(&self) -> RwLockWriteGuard<'_, Memtables> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -105,7 +105,7 @@ pub(crate) fn derive(
         };
         let limits = Limits::new(options.largest_value, &Cancel::new());
         catalog.terms(Position(position), &bytes, &limits, &mut terms, invalid)?;
-        if let Some(change) = Change::of(&event, options)? {
+        if let Some(change) = CatalogChange::of(&event, options)? {
             catalog = Arc::new(catalog.changed(Position(position), change));
         }
         events.push(Staged { bytes, terms, version });

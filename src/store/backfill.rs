@@ -3,7 +3,7 @@
 //! Both go in slices, each one short write of the tables, so that checkpoints and appends never wait long, and both go on where
 //! they were after a crash: a slice says in the same write how far it has come. What is appended after a definition has
 //! its terms from the tails; a slice adds only positions up to the definition, wherever their events are, so the two never
-//! meet ([`Tables::append_postings`](super::cold::Tables::append_postings) keeps them apart).
+//! meet ([`WriteTables::append_postings`](super::cold::WriteTables::append_postings) keeps them apart).
 //!
 //! What is to be dropped follows from what there is: lists of a definition that the catalog does not have. They stay while
 //! somebody may read them, and while a tail may bring them more.
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use super::catalog::{self, Catalog, Index};
 use super::cold::indexes::Backfilled;
-use super::follow::behind::{Busy, Round};
-use super::snapshot::Direction;
+use super::follow::behind::{Busy, MaterializeRound};
+use super::snapshot::ScanDirection;
 use super::term::Term;
 use super::{Shared, locked};
 use crate::entity::Position;
@@ -36,7 +36,7 @@ pub(crate) struct Retired {
 
 /// What the indexer found to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum BackfillStep {
     /// A slice of something; there may be more.
     Worked,
     /// Nothing, but lists are to be dropped that are still read. Whoever reads them does not tell when it is done.
@@ -60,22 +60,22 @@ impl Shared {
     }
 
     /// Does a slice of what is to be done for indexes.
-    pub(super) fn keep_indexes(self: &Arc<Shared>) -> Result<Step> {
+    pub(super) fn keep_indexes(self: &Arc<Shared>) -> Result<BackfillStep> {
         self.prune();
         let catalog = self.applied.catalog();
         self.paces.retain(|definition| catalog.has(definition));
         self.failures.retain(|definition| catalog.has(definition));
-        let mut round = Round::default();
+        let mut round = MaterializeRound::default();
         self.build_indexes(self.to_build(&catalog), &mut round);
         round.add(self.through_errors(|| self.keep_states()));
         if round.end()? {
-            return Ok(Step::Worked);
+            return Ok(BackfillStep::Worked);
         }
         // Whoever holds a catalog may read the lists that it has.
         drop(catalog);
         let read = self.forget_free();
         if std::mem::replace(&mut locked(&self.progress).no_lists, true) {
-            return Ok(if read { Step::Held } else { Step::Nothing });
+            return Ok(if read { BackfillStep::Held } else { BackfillStep::Nothing });
         }
         // Until there is nothing, it is looked for again.
         let stale = self.stale().inspect_err(|_| locked(&self.progress).no_lists = false)?;
@@ -91,9 +91,9 @@ impl Shared {
                     tables.remove_index(*definition, self.options.index_slice.1).map(drop)
                 })
             })?;
-            return Ok(Step::Worked);
+            return Ok(BackfillStep::Worked);
         }
-        Ok(if read { Step::Held } else { Step::Nothing })
+        Ok(if read { BackfillStep::Held } else { BackfillStep::Nothing })
     }
 
     /// The indexes that are still to be completed.
@@ -158,7 +158,7 @@ impl Shared {
     }
 
     /// Does a slice for each index that is to be completed: those that are at the same place together.
-    fn build_indexes(self: &Arc<Shared>, indexes: Vec<Arc<Index>>, round: &mut Round) {
+    fn build_indexes(self: &Arc<Shared>, indexes: Vec<Arc<Index>>, round: &mut MaterializeRound) {
         let (mut at, mut busy) = (BTreeMap::<u64, Vec<&Index>>::new(), Busy::new());
         for index in indexes.iter().filter(|index| !self.failures.is_final(index.position)) {
             at.entry(index.backfilled()).or_default().push(index);
@@ -198,7 +198,7 @@ impl Shared {
         let began = Instant::now();
         let mut lists: BTreeMap<Term, Vec<u64>> = BTreeMap::new();
         let (mut through, mut bytes, mut terms) = (done, 0, Vec::new());
-        let mut log = self.snapshot().log(done + 1, last, Direction::Ascending);
+        let mut log = self.snapshot().log(done + 1, last, ScanDirection::Ascending);
         log.lend(self.options.index_slice.0, |position, event| {
             let record = Record::open(Position(position), event)?;
             for (index, _) in

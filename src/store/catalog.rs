@@ -28,29 +28,29 @@ pub(crate) mod view;
 
 use std::sync::Arc;
 
-use super::cold::{ColdRead, Log, Postings};
-use super::condition::Condition;
+use super::cold::{LogTable, Postings, TablesRead};
+use super::condition::CommitCondition;
 use super::fold::Fold;
-use super::kept::Kept;
+use super::kept::StoredState;
 use super::options::Options;
 use super::snapshot::Snapshot;
-use super::term::{self, Key, Term};
-use super::verb::Rule;
-use super::view::View;
+use super::term::{self, IndexKey, Term};
+use super::verb::VerbHandler;
+use super::view::ViewMaterializer;
 use crate::allowance::{Limits, Unmade};
-use crate::entity::{EventType, Name, Position};
+use crate::entity::{EventType, NameText, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
 use crate::event::{ExpectNone, codec};
-pub(crate) use change::Change;
+pub(crate) use change::CatalogChange;
 use definition::{
     Definition, DefinitionKind, EntityDefinition, FinderDefinition, VerbDefinition, ViewDefinition,
 };
 pub(crate) use index::Index;
-pub(crate) use model::{Finder, Model};
+pub(crate) use model::{CatalogModel, Finder};
 pub(crate) use program::{ASIDE, Flow, Program, ProgramKind};
-use shelf::{OfKinds, Shelf, Shelved};
-pub(crate) use verb::Verb;
+use shelf::{DefinitionEntry, DefinitionSet, OfKinds};
+pub(crate) use verb::CatalogVerb;
 pub(crate) use view::DefinedView;
 
 /// The kind of what `$index.…` events are about.
@@ -69,12 +69,12 @@ pub(crate) trait Compile: Send + Sync {
     fn entity(&self, text: &str) -> Result<(String, Arc<dyn Fold>)>;
 
     /// Of the definition of a verb: its name, and what it does.
-    fn verb(&self, text: &str) -> Result<(String, Arc<dyn Rule>)> {
+    fn verb(&self, text: &str) -> Result<(String, Arc<dyn VerbHandler>)> {
         Err(Error::invalid("the definition of a verb", "one that is understood", shorten(text)))
     }
 
     /// Of the definition of a view: its name, and what it makes of the log.
-    fn view(&self, text: &str) -> Result<(String, Arc<dyn View>)> {
+    fn view(&self, text: &str) -> Result<(String, Arc<dyn ViewMaterializer>)> {
         Err(Error::invalid("the definition of a view", "one that is understood", shorten(text)))
     }
 
@@ -88,7 +88,12 @@ pub(crate) trait Compile: Send + Sync {
     }
 
     /// Of events of which there must be none, as of a snapshot. `own` are the names of the index values that come with them.
-    fn absence(&self, _said: &ExpectNone, _snapshot: &Snapshot, _own: &[&str]) -> Result<Arc<dyn Condition>> {
+    fn absence(
+        &self,
+        _said: &ExpectNone,
+        _snapshot: &Snapshot,
+        _own: &[&str],
+    ) -> Result<Arc<dyn CommitCondition>> {
         Err(Error::stopped("nothing here understands EXPECT NONE"))
     }
 }
@@ -96,7 +101,7 @@ pub(crate) trait Compile: Send + Sync {
 /// Works out what an event is to be found by.
 pub(crate) trait Derive: Send + Sync {
     /// Adds what an event has. The same event has the same, whenever it is asked.
-    fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<Key>) -> Result<(), Unmade>;
+    fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<IndexKey>) -> Result<(), Unmade>;
 
     /// Whether it is of the states of entities, and events have nothing of it.
     fn is_of_states(&self) -> bool {
@@ -107,9 +112,9 @@ pub(crate) trait Derive: Send + Sync {
     fn keys_of_state(
         &self,
         _id: &str,
-        _kept: &Kept,
+        _kept: &StoredState,
         _limits: &Limits,
-        _found: &mut Vec<Key>,
+        _found: &mut Vec<IndexKey>,
     ) -> Result<(), Unmade> {
         Ok(())
     }
@@ -120,7 +125,7 @@ pub(crate) type Understood<T> = std::result::Result<Arc<T>, Error>;
 
 /// What to do where a definition is not evaluated.
 fn not_understood(what: &str, name: &str, position: Position, why: &Error) -> Error {
-    let name = Name(name);
+    let name = NameText(name);
     match why {
         Error::Stopped { reason } => {
             Error::stopped(format!("the {what} {name}, defined at {position}, has no effect: {reason}"))
@@ -138,19 +143,19 @@ fn not_understood(what: &str, name: &str, position: Position, why: &Error) -> Er
 /// Whoever holds one may read the lists of its indexes: they are not dropped before it lets go.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Catalog {
-    indexes: Shelf<Index>,
+    indexes: DefinitionSet<Index>,
     /// Of each kind the newest.
-    models: Shelf<Model>,
+    models: DefinitionSet<CatalogModel>,
     /// Of each name the newest.
-    finders: Shelf<Finder>,
+    finders: DefinitionSet<Finder>,
     /// Those and the ones of views, by kind.
     of_kinds: OfKinds,
     /// Of each name the newest.
-    verbs: Shelf<Verb>,
+    verbs: DefinitionSet<CatalogVerb>,
     /// In the order of their definitions. One that is replaced stays as long as it is of use.
-    views: Shelf<DefinedView>,
+    views: DefinitionSet<DefinedView>,
     /// Of each name the newest.
-    programs: Shelf<Program>,
+    programs: DefinitionSet<Program>,
 }
 
 /// The sort of what has only one, and of an index that is defined as such, not by a view.
@@ -191,7 +196,7 @@ impl Catalog {
     }
 
     /// What is defined of entities behind a position, in the order of the definitions.
-    pub(super) fn models_behind(&self, done: Position) -> impl Iterator<Item = &Arc<Model>> {
+    pub(super) fn models_behind(&self, done: Position) -> impl Iterator<Item = &Arc<CatalogModel>> {
         self.models.behind(done)
     }
 
@@ -206,17 +211,17 @@ impl Catalog {
     }
 
     /// What is defined of the entities of a kind.
-    pub fn model(&self, kind: &str) -> Option<&Arc<Model>> {
+    pub fn model(&self, kind: &str) -> Option<&Arc<CatalogModel>> {
         self.models.get(PLAIN, kind)
     }
 
     /// The definition of entities at a position.
-    pub fn model_at(&self, position: Position) -> Option<&Arc<Model>> {
+    pub fn model_at(&self, position: Position) -> Option<&Arc<CatalogModel>> {
         self.models.at(position)
     }
 
     /// All that is defined of entities, in the order of the definitions.
-    pub fn models(&self) -> impl DoubleEndedIterator<Item = &Arc<Model>> {
+    pub fn models(&self) -> impl DoubleEndedIterator<Item = &Arc<CatalogModel>> {
         self.models.iter()
     }
 
@@ -231,12 +236,12 @@ impl Catalog {
     }
 
     /// The verb of this name.
-    pub fn verb(&self, name: &str) -> Option<&Arc<Verb>> {
+    pub fn verb(&self, name: &str) -> Option<&Arc<CatalogVerb>> {
         self.verbs.get(PLAIN, name)
     }
 
     /// All verbs, in the order of their definitions.
-    pub fn verbs(&self) -> impl DoubleEndedIterator<Item = &Arc<Verb>> {
+    pub fn verbs(&self) -> impl DoubleEndedIterator<Item = &Arc<CatalogVerb>> {
         self.verbs.iter()
     }
 
@@ -282,8 +287,8 @@ impl Catalog {
     }
 
     /// What bears a name already, other than what a change says anew.
-    pub(super) fn taken(&self, change: &Change) -> Option<(&'static str, Position)> {
-        let Change::Define(definition) = change else { return None };
+    pub(super) fn taken(&self, change: &CatalogChange) -> Option<(&'static str, Position)> {
+        let CatalogChange::Define(definition) = change else { return None };
         let (kind, name) = (definition.kind(), definition.name());
         let others =
             DefinitionKind::ALL.into_iter().filter(|other| other.has_names_of_its_own() && *other != kind);
@@ -353,28 +358,28 @@ impl Catalog {
     }
 
     /// The catalog after a change. One that is replaced stays as long as it is of use: [`Catalog::pruned`] leaves it out.
-    pub(super) fn changed(&self, position: Position, change: Change) -> Catalog {
+    pub(super) fn changed(&self, position: Position, change: CatalogChange) -> Catalog {
         let mut next = self.clone();
         next.change(position, change);
         next
     }
 
     /// Goes through a change.
-    fn change(&mut self, position: Position, change: Change) {
+    fn change(&mut self, position: Position, change: CatalogChange) {
         match change {
-            Change::Define(definition) => self.define(position, definition),
-            Change::Drop(DefinitionKind::Index, name) => {
+            CatalogChange::Define(definition) => self.define(position, definition),
+            CatalogChange::Drop(DefinitionKind::Index, name) => {
                 self.indexes.remove_named(PLAIN, &name);
                 self.end_finder(&name);
             }
-            Change::Drop(DefinitionKind::Entity, kind) => self.end_model(&kind),
-            Change::Drop(DefinitionKind::Verb, name) => self.verbs.remove_named(PLAIN, &name),
-            Change::Drop(DefinitionKind::View, name) => {
+            CatalogChange::Drop(DefinitionKind::Entity, kind) => self.end_model(&kind),
+            CatalogChange::Drop(DefinitionKind::Verb, name) => self.verbs.remove_named(PLAIN, &name),
+            CatalogChange::Drop(DefinitionKind::View, name) => {
                 while let Some(view) = self.view(&name).cloned() {
                     self.end_view(&view);
                 }
             }
-            Change::Drop(DefinitionKind::Program(kind), name) => {
+            CatalogChange::Drop(DefinitionKind::Program(kind), name) => {
                 self.programs.remove_named(kind as u8, &name)
             }
         }
@@ -395,13 +400,13 @@ impl Catalog {
             }
             Definition::Entity(EntityDefinition { kind, text, fold }) => {
                 self.end_model(&kind);
-                let model = Arc::new(Model::new(position, kind, text, fold));
+                let model = Arc::new(CatalogModel::new(position, kind, text, fold));
                 self.of_kinds.add(&model.unfolded);
                 self.models.add(model);
             }
             Definition::Verb(VerbDefinition { name, text, rule }) => {
                 self.verbs.remove_named(PLAIN, &name);
-                self.verbs.add(Arc::new(Verb { position, name, text, rule }));
+                self.verbs.add(Arc::new(CatalogVerb { position, name, text, rule }));
             }
             Definition::View(ViewDefinition { name, text, view }) => {
                 let view = DefinedView::new(position, name, text, view);
@@ -471,7 +476,7 @@ impl Catalog {
     }
 
     /// The catalog at C.
-    pub(super) fn load(read: &ColdRead, options: &Options) -> Result<Catalog> {
+    pub(super) fn load(read: &TablesRead, options: &Options) -> Result<Catalog> {
         let (log, postings) = (read.log()?, read.postings()?);
         let mut catalog = Catalog::default();
         for position in positions(postings)? {
@@ -481,7 +486,7 @@ impl Catalog {
     }
 
     /// The catalog with what the tables know of each index: also of one whose definition is not in them yet.
-    pub(super) fn caught_up(self, read: &ColdRead) -> Result<Catalog> {
+    pub(super) fn caught_up(self, read: &TablesRead) -> Result<Catalog> {
         for index in self.indexes.iter() {
             index.set_backfilled(read.backfilled(index.position)?);
         }
@@ -510,12 +515,12 @@ impl Catalog {
     }
 }
 
-fn stored(log: &Log, position: u64, options: &Options) -> Result<Change> {
+fn stored(log: &LogTable, position: u64, options: &Options) -> Result<CatalogChange> {
     let missing =
         || Error::corrupt("the log", format!("no event at #{position}, where something is defined"));
     let bytes = log.get(position)?.ok_or_else(missing)?;
     let event = codec::decode(Position(position), bytes)?;
-    Change::of(&event, options)?
+    CatalogChange::of(&event, options)?
         .ok_or_else(|| Error::corrupt(format!("the event at #{position}"), "nothing about a definition"))
 }
 
@@ -535,7 +540,7 @@ fn positions(postings: &Postings) -> Result<Vec<u64>> {
 }
 
 /// The definitions that have lists in the tables, or a row that tells of them.
-pub(super) fn built(read: &ColdRead) -> Result<Vec<Position>> {
+pub(super) fn built(read: &TablesRead) -> Result<Vec<Position>> {
     let postings = read.postings()?;
     let mut found = read.backfills()?;
     let mut from = term::derived_prefix(Position(0));

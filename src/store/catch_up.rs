@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::apply;
 use super::commit::Committer;
 use super::log::LogFrame;
-use super::{Sabotage, Shared, locked};
+use super::{FaultInjection, Shared, locked};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::codec;
@@ -78,7 +78,7 @@ impl Shared {
             let found = format!("a frame that begins with #{} after #{head}", frame.first);
             return Err(Error::corrupt("the log", found));
         }
-        if *before != committer.chain && !self.sabotaged(Sabotage::IgnoreChain) {
+        if *before != committer.chain && !self.sabotaged(FaultInjection::IgnoreChain) {
             let found = format!("a frame at #{} that goes on from other events than those here", frame.first);
             return Err(Error::corrupt("the log", found));
         }
@@ -86,7 +86,7 @@ impl Shared {
         let mut recorded = committer.recorded;
         for (position, event) in (frame.first..).zip(&events) {
             let event = codec::decode(Position(position), event.bytes.clone())?;
-            if event.own_id && !self.sabotaged(Sabotage::ForgetIds) {
+            if event.own_id && !self.sabotaged(FaultInjection::ForgetIds) {
                 committer.ids.follow(&event.id);
             }
             recorded = recorded.max(Some(event.recorded));

@@ -20,9 +20,9 @@ use std::sync::Arc;
 
 use super::catalog::Index;
 use super::checkpoint::link;
-use super::cold::{LISTS, Zone, ZoneFound};
-use super::posting::Chunk;
-use super::snapshot::{Direction, Snapshot, View};
+use super::cold::{LISTS, Zone, ZoneRow};
+use super::posting::PostingChunk;
+use super::snapshot::{ReadTxn, ScanDirection, Snapshot};
 use super::term::{Term, definition_of, is_counted, terms_of};
 use crate::allowance::Limits;
 use crate::entity::Position;
@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::event::record::Record;
 use crate::time::Timestamp;
-use facts::Facts;
+use facts::LogFacts;
 
 /// What a check found.
 ///
@@ -119,7 +119,7 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
     let head = snapshot.head().0;
     // Zones of later checkpoints may be found too: they span the same log.
     let checkpoint = snapshot.read(|view| Ok(view.checkpoint()))?;
-    let mut check = Check::new(snapshot);
+    let mut check = Verifier::new(snapshot);
     check.next_zone()?;
     check.log(checkpoint)?;
     if check.found.full() {
@@ -149,7 +149,7 @@ pub(crate) fn chain(snapshot: &Snapshot) -> Result<[u8; 32]> {
     let head = snapshot.head().0;
     let zone = snapshot.read(|view| view.cold().zone_until(head))?;
     let (last, mut hash) = zone.map_or((0, [0; 32]), |zone| (zone.last, zone.chain));
-    for row in snapshot.log(last + 1, head, Direction::Ascending) {
+    for row in snapshot.log(last + 1, head, ScanDirection::Ascending) {
         let (position, bytes) = row?;
         hash = link(hash, position, &bytes)?;
     }
@@ -161,13 +161,13 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-struct Check<'s> {
+struct Verifier<'s> {
     snapshot: &'s Snapshot,
     found: Verification,
     recorded: Option<Timestamp>,
-    facts: Facts<'s>,
-    chain: Chain,
-    run: Run,
+    facts: LogFacts<'s>,
+    chain: ChainCheck,
+    run: ZoneCheck,
     indexes: Indexes,
     limits: Limits,
 }
@@ -216,14 +216,14 @@ impl Indexes {
 
 /// The hash so far, and the zone that the log is in.
 #[derive(Default)]
-struct Chain {
+struct ChainCheck {
     /// None once an event could not be hashed: the next zone begins anew.
     hash: Option<[u8; 32]>,
     /// The zone that the log is in, or comes to next; none after the last.
     zone: Option<(u64, Zone)>,
-    span: Option<Span>,
+    span: Option<TimeSpan>,
     /// Zones that were read ahead, and the key to go on with.
-    page: VecDeque<ZoneFound>,
+    page: VecDeque<ZoneRow>,
     key: Vec<u8>,
     /// Where the zones so far end.
     covered: u64,
@@ -233,9 +233,9 @@ struct Chain {
 }
 
 /// Times of the events of a zone: occurred, then recorded.
-type Span = ((Timestamp, Timestamp), (Timestamp, Timestamp));
+type TimeSpan = ((Timestamp, Timestamp), (Timestamp, Timestamp));
 
-impl Chain {
+impl ChainCheck {
     fn lose(&mut self) {
         self.hash = None;
         self.span = None;
@@ -244,7 +244,7 @@ impl Chain {
 
 /// What the events of a run can be found by.
 #[derive(Default)]
-struct Run {
+struct ZoneCheck {
     after: u64,
     terms: BTreeMap<Term, Vec<u64>>,
     entries: usize,
@@ -252,15 +252,15 @@ struct Run {
     unread: Vec<(u64, u64)>,
 }
 
-impl<'s> Check<'s> {
-    fn new(snapshot: &'s Snapshot) -> Check<'s> {
-        Check {
+impl<'s> Verifier<'s> {
+    fn new(snapshot: &'s Snapshot) -> Verifier<'s> {
+        Verifier {
             snapshot,
             found: Verification::default(),
             recorded: None,
-            facts: Facts::new(snapshot),
-            chain: Chain { hash: Some([0; 32]), ..Chain::default() },
-            run: Run::default(),
+            facts: LogFacts::new(snapshot),
+            chain: ChainCheck { hash: Some([0; 32]), ..ChainCheck::default() },
+            run: ZoneCheck::default(),
             indexes: Indexes::of(snapshot),
             limits: snapshot.limits(),
         }
@@ -301,7 +301,7 @@ impl<'s> Check<'s> {
     /// Reads the log from a position on, up to where it cannot be read: that is told.
     fn log_from(&mut self, next: &mut u64) -> Result<Option<Error>> {
         let head = self.snapshot.head().0;
-        for row in self.snapshot.log(*next, head, Direction::Ascending) {
+        for row in self.snapshot.log(*next, head, ScanDirection::Ascending) {
             let (position, bytes) = match row {
                 Ok(row) => row,
                 Err(error @ Error::Corrupt { .. }) => return Ok(Some(error)),
@@ -446,7 +446,7 @@ impl<'s> Check<'s> {
             let mut listed = Vec::with_capacity(said.len());
             let mut from = run.after + 1;
             let read = loop {
-                match view.page(&term, from, last, Direction::Ascending) {
+                match view.page(&term, from, last, ScanDirection::Ascending) {
                     Ok(page) => match page.last() {
                         Some(end) => {
                             from = end + 1;
@@ -489,14 +489,14 @@ impl<'s> Check<'s> {
     }
 
     /// All lists together have as many entries as were found in the events; and their chunks are in order.
-    fn lists_hold_nothing_else(&mut self, view: &View) -> Result<()> {
+    fn lists_hold_nothing_else(&mut self, view: &ReadTxn) -> Result<()> {
         let head = view.head();
         let indexes = &self.indexes;
         let mut entries = view.warm_entries(|term| indexes.counted(term.as_bytes(), &[u64::MAX]) > 0);
         // A term, how many entries its list has so far (none knows after a chunk that cannot be read), and the last.
         let mut current: (Vec<u8>, Option<u64>, u64) = (Vec::new(), Some(0), 0);
         let found = &mut self.found;
-        let mut each = |term: &[u8], chunk: Result<Chunk>| {
+        let mut each = |term: &[u8], chunk: Result<PostingChunk>| {
             view.go_on()?;
             let (last_term, count, last) = &mut current;
             if last_term != term {

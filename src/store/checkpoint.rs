@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::catalog::Catalog;
-use super::cold::{Cold, Tables, Zone};
+use super::cold::{Tables, WriteTables, Zone};
 use super::follow::{SnapshotDue, follow};
 use super::journal::Salt;
 use super::pace::{Pace, Paces};
-use super::tail::Tail;
+use super::tail::Memtable;
 use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -53,7 +53,7 @@ impl Shared {
         Ok(())
     }
 
-    fn release(&self, frozen: &Arc<Tail>) {
+    fn release(&self, frozen: &Arc<Memtable>) {
         // The log first: whoever finds no frozen tail may have it go on there at once.
         self.log.release(Position(frozen.last()));
         self.applied.drop_frozen();
@@ -66,8 +66,8 @@ impl Shared {
 /// Writes tails, oldest first, into the tables: events, postings, zones, the states that are kept, and C. Tells which entities
 /// are due a snapshot.
 pub(crate) fn write(
-    cold: &Cold,
-    tails: &[&Arc<Tail>],
+    cold: &Tables,
+    tails: &[&Arc<Memtable>],
     after: JournalAfter,
     catalog: &Catalog,
     paces: &Paces,
@@ -90,8 +90,8 @@ pub(crate) fn write(
 }
 
 fn write_with(
-    cold: &Cold,
-    tails: &[&Arc<Tail>],
+    cold: &Tables,
+    tails: &[&Arc<Memtable>],
     after: JournalAfter,
     catalog: &Catalog,
     followed: Option<(&Paces, &Pace)>,
@@ -118,7 +118,7 @@ fn write_with(
 }
 
 /// Says of the indexes that some of the events are not in, because they cannot be evaluated, that they are of no use.
-fn write_invalid(tables: &mut Tables, tails: &[&Arc<Tail>], catalog: &Catalog) -> Result<()> {
+fn write_invalid(tables: &mut WriteTables, tails: &[&Arc<Memtable>], catalog: &Catalog) -> Result<()> {
     if catalog.keeps_all() {
         return Ok(());
     }
@@ -131,7 +131,7 @@ fn write_invalid(tables: &mut Tables, tails: &[&Arc<Tail>], catalog: &Catalog) -
     invalid.into_iter().try_for_each(|definition| tables.set_invalid(definition))
 }
 
-fn write_tail(tables: &mut Tables, tail: &Tail, mut chain: [u8; 32]) -> Result<[u8; 32]> {
+fn write_tail(tables: &mut WriteTables, tail: &Memtable, mut chain: [u8; 32]) -> Result<[u8; 32]> {
     let inner = tail.read();
     if inner.events().is_empty() {
         return Ok(chain);

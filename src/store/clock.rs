@@ -14,22 +14,22 @@ use crate::event::record::Record;
 
 /// How many events were made on which node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Clock {
+pub(crate) struct NodeClocks {
     /// Events without a vector of the entity itself.
     plain: u64,
-    nodes: BTreeMap<String, Seen>,
+    nodes: BTreeMap<String, NodeClock>,
 }
 
 /// What the vectors say of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
+struct NodeClock {
     /// The largest count.
     count: u64,
     /// By how much a count was more than the plain events by then, at most.
     ahead: i64,
 }
 
-impl Clock {
+impl NodeClocks {
     /// Counts one of the entity's own events.
     pub fn add(&mut self, event: &Record) {
         match own_vector(event) {
@@ -44,8 +44,10 @@ impl Clock {
             // No count is beyond what an i64 holds, and no log has as many events.
             let ahead = (count as i64).saturating_sub(i64::try_from(self.plain).unwrap_or(i64::MAX));
             match self.nodes.get_mut(node) {
-                Some(seen) => *seen = Seen { count: seen.count.max(count), ahead: seen.ahead.max(ahead) },
-                None => drop(self.nodes.insert(node.to_owned(), Seen { count, ahead })),
+                Some(seen) => {
+                    *seen = NodeClock { count: seen.count.max(count), ahead: seen.ahead.max(ahead) }
+                }
+                None => drop(self.nodes.insert(node.to_owned(), NodeClock { count, ahead })),
             }
         }
     }
@@ -105,7 +107,7 @@ impl Clock {
     }
 
     /// Reads what was stored, and takes it off the bytes; none where they are no clock.
-    pub fn decode(bytes: &mut &[u8]) -> Option<Clock> {
+    pub fn decode(bytes: &mut &[u8]) -> Option<NodeClocks> {
         let plain = take(bytes)?;
         let mut nodes = BTreeMap::new();
         for _ in 0..take(bytes)? {
@@ -114,9 +116,9 @@ impl Clock {
             *bytes = rest;
             let (count, ahead) = (take(bytes)?, take(bytes)?);
             let ahead = (ahead >> 1) as i64 ^ -((ahead & 1) as i64);
-            nodes.insert(std::str::from_utf8(node).ok()?.to_owned(), Seen { count, ahead });
+            nodes.insert(std::str::from_utf8(node).ok()?.to_owned(), NodeClock { count, ahead });
         }
-        Some(Clock { plain, nodes })
+        Some(NodeClocks { plain, nodes })
     }
 }
 
@@ -167,10 +169,10 @@ pub(super) mod tests {
         )
     }
 
-    pub fn any_clock() -> impl Strategy<Value = Clock> {
-        let seen = (any::<u64>(), any::<i64>()).prop_map(|(count, ahead)| Seen { count, ahead });
+    pub fn any_clock() -> impl Strategy<Value = NodeClocks> {
+        let seen = (any::<u64>(), any::<i64>()).prop_map(|(count, ahead)| NodeClock { count, ahead });
         (any::<u64>(), prop::collection::btree_map(".{0,4}", seen, 0..4))
-            .prop_map(|(plain, nodes)| Clock { plain, nodes })
+            .prop_map(|(plain, nodes)| NodeClocks { plain, nodes })
     }
 
     proptest! {
@@ -183,7 +185,7 @@ pub(super) mod tests {
             cut in any::<prop::sample::Index>(),
         ) {
             for here in ["a", "b", "z"] {
-                let (mut model, mut clock) = (std::collections::BTreeMap::new(), Clock::default());
+                let (mut model, mut clock) = (std::collections::BTreeMap::new(), NodeClocks::default());
                 for (at, (vector, own)) in events.iter().enumerate() {
                     let maker: Entity = if *own { ("Order", 1).into() } else { ("Till", 1).into() };
                     let next: std::collections::BTreeMap<_, _> = {
@@ -209,7 +211,7 @@ pub(super) mod tests {
                         // Kept, and gone on from there.
                         let mut kept = Vec::new();
                         clock.encode(&mut kept);
-                        clock = Clock::decode(&mut kept.as_slice()).unwrap();
+                        clock = NodeClocks::decode(&mut kept.as_slice()).unwrap();
                     }
                     let told: std::collections::BTreeMap<_, _> =
                         clock.vector(here).iter().map(|(node, count)| (node.to_owned(), count)).collect();
@@ -224,7 +226,7 @@ pub(super) mod tests {
             clock.encode(&mut bytes);
             bytes.extend_from_slice(&rest);
             let mut left = bytes.as_slice();
-            prop_assert_eq!(Clock::decode(&mut left), Some(clock));
+            prop_assert_eq!(NodeClocks::decode(&mut left), Some(clock));
             prop_assert_eq!(left, rest);
         }
 

@@ -16,8 +16,8 @@
 //! redb panics on some damaged pages. A page that is known to be damaged ([`checksums`]) is never handed to it, and what is read is
 //! read through [`table`], where a panic is an error that says what was being read.
 //!
-//! Every write goes through [`Cold::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
-//! error of its backend; [`Cold::reopen`] gets over one.
+//! Every write goes through [`Tables::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
+//! error of its backend; [`Tables::reopen`] gets over one.
 
 mod checksums;
 mod cursors;
@@ -41,15 +41,15 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use super::disk::overlay::Overlay;
 use super::disk::{Disk, Identity};
 use super::journal::{DatabaseId, Salt};
-use super::pack::{self, Events};
-use super::posting::{self, Chunk};
+use super::pack::{self, BlockEvents};
+use super::posting::{self, PostingChunk};
 use super::term::definition_of;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use guard::Guarded;
-use handle::{State, closed, open};
-pub(crate) use read::{ColdRead, LISTS, Log, Postings, Row};
+use handle::{TablesState, closed, open};
+pub(crate) use read::{LISTS, LogBlock, LogTable, Postings, TablesRead};
 
 pub(crate) type Bytes = &'static [u8];
 
@@ -72,32 +72,38 @@ const FORMAT: u64 = 5;
 pub(super) const MOST_IN_A_ROW: u64 = pack::MOST as u64;
 
 /// redb, and how to open it again.
-pub(crate) struct Cold {
+pub(crate) struct Tables {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     cache: usize,
     /// Which file it is: under its name there may be another one later.
     identity: Identity,
-    state: RwLock<State>,
+    state: RwLock<TablesState>,
 }
 
-impl fmt::Debug for Cold {
+impl fmt::Debug for Tables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Cold({})", self.path.display())
     }
 }
 
-impl Cold {
+impl Tables {
     /// Opens an existing file of tables.
-    pub fn open(disk: Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Cold> {
-        Cold::open_or_make(disk, path, cache).map_err(|error| at_opening(path, error))
+    pub fn open(disk: Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Tables> {
+        Tables::open_or_make(disk, path, cache).map_err(|error| at_opening(path, error))
     }
 
     /// The same, or makes a file of tables of an empty one.
-    pub fn open_or_make(disk: Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Cold> {
+    pub fn open_or_make(disk: Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Tables> {
         let handle = open(&*disk, path, cache, None)?;
         let identity = handle.identity;
-        Ok(Cold { disk, path: path.to_owned(), cache, identity, state: RwLock::new(State::Open(handle)) })
+        Ok(Tables {
+            disk,
+            path: path.to_owned(),
+            cache,
+            identity,
+            state: RwLock::new(TablesState::Open(handle)),
+        })
     }
 
     /// How many names the file has; none where the system does not tell.
@@ -122,30 +128,30 @@ impl Cold {
     }
 
     /// Begins a read at what is committed now. Keep it short: it holds back a reopening, and pins pages.
-    pub fn read(&self) -> Result<ColdRead<'_>> {
+    pub fn read(&self) -> Result<TablesRead<'_>> {
         let guard = self.usable_state();
         let committed = guard.handle()?.committed()?;
-        Ok(ColdRead { committed, _guard: guard })
+        Ok(TablesRead { committed, _guard: guard })
     }
 
-    fn state(&self) -> RwLockReadGuard<'_, State> {
+    fn state(&self) -> RwLockReadGuard<'_, TablesState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same, opened again if redb has failed before.
-    fn usable_state(&self) -> RwLockReadGuard<'_, State> {
+    fn usable_state(&self) -> RwLockReadGuard<'_, TablesState> {
         let guard = self.state();
         if !guard.needs_reopening() {
             return guard;
         }
         drop(guard);
         // Reads may go on even where this fails.
-        let _ = self.reopen_if(State::needs_reopening);
+        let _ = self.reopen_if(TablesState::needs_reopening);
         self.state()
     }
 
     /// One write transaction: all of it, or nothing.
-    pub fn write(&self, doing: &str, write: impl FnOnce(&mut Tables) -> Result<()>) -> Result<()> {
+    pub fn write(&self, doing: &str, write: impl FnOnce(&mut WriteTables) -> Result<()>) -> Result<()> {
         let guard = self.usable_state();
         let handle = guard.handle()?;
         if let Some(error) = &handle.read_only {
@@ -156,7 +162,7 @@ impl Cold {
         let written = guard::writing(doing, &handle.latched, || {
             let mut transaction = handle.database()?.begin_write().map_err(|e| failed(doing, e))?;
             transaction.set_quick_repair(true);
-            match Tables::open(&transaction).and_then(|mut tables| write(&mut tables)) {
+            match WriteTables::open(&transaction).and_then(|mut tables| write(&mut tables)) {
                 Ok(()) => transaction.commit().map_err(|e| failed(doing, e)),
                 Err(error) => {
                     // Dropping it would abort too; the first error is the one worth telling.
@@ -197,19 +203,19 @@ impl Cold {
         self.reopen_if(|_| true)
     }
 
-    fn reopen_if(&self, needed: impl Fn(&State) -> bool) -> Result<()> {
+    fn reopen_if(&self, needed: impl Fn(&TablesState) -> bool) -> Result<()> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*state, State::Closed) {
+        if matches!(*state, TablesState::Closed) {
             return Err(closed());
         }
         if !needed(&state) {
             return Ok(());
         }
         // First the old one goes: two of them must not write into one file.
-        *state = State::Lost(Error::stopped("the tables are being opened"));
+        *state = TablesState::Lost(Error::stopped("the tables are being opened"));
         let error = match open(&*self.disk, &self.path, self.cache, Some(self.identity)) {
             Ok(handle) => {
-                *state = State::Open(handle);
+                *state = TablesState::Open(handle);
                 return Ok(());
             }
             Err(error) => error,
@@ -219,9 +225,9 @@ impl Cold {
         *state = match open(&overlay, &self.path, self.cache, Some(self.identity)) {
             Ok(mut handle) => {
                 handle.read_only = Some(error.clone());
-                State::Open(handle)
+                TablesState::Open(handle)
             }
-            Err(_) => State::Lost(error.clone()),
+            Err(_) => TablesState::Lost(error.clone()),
         };
         Err(error)
     }
@@ -229,10 +235,10 @@ impl Cold {
     /// Closes the tables. Reads that are under way end first.
     pub fn close(&self) -> Result<()> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *state, State::Closed) {
-            State::Open(handle) => handle.close(),
-            State::Lost(error) => Err(error),
-            State::Closed => Ok(()),
+        match std::mem::replace(&mut *state, TablesState::Closed) {
+            TablesState::Open(handle) => handle.close(),
+            TablesState::Lost(error) => Err(error),
+            TablesState::Closed => Ok(()),
         }
     }
 }
@@ -304,7 +310,7 @@ pub(crate) struct Zone {
 }
 
 /// A zone's key, and the zone with its first position.
-pub(crate) type ZoneFound = (Vec<u8>, Result<(u64, Zone)>);
+pub(crate) type ZoneRow = (Vec<u8>, Result<(u64, Zone)>);
 
 impl Zone {
     /// `last`, the four times as seconds (8 bytes) and nanoseconds (4), all big-endian, and the hash.
@@ -348,7 +354,7 @@ fn taken<'b, const N: usize>(bytes: &mut &'b [u8]) -> Option<&'b [u8; N]> {
 /// The position of the last event of a row of the log.
 fn last_event(key: &[u8], value: &[u8]) -> Result<u64> {
     let first = row_position("the log", key)?;
-    let last = Events::of(first, value).last().transpose()?;
+    let last = BlockEvents::of(first, value).last().transpose()?;
     last.map(|(position, _)| position)
         .ok_or_else(|| Error::corrupt("the log", format!("no event in the row of #{first}")))
 }
@@ -369,35 +375,35 @@ pub(crate) fn unsealed<'v>(key: &[u8], value: &'v [u8], place: impl Fn() -> Stri
 }
 
 /// A table within a write. One that panicked before may panic again as it is dropped.
-type Written<'t, K> = Guarded<Table<'t, K, Bytes>>;
+type TableWrite<'t, K> = Guarded<Table<'t, K, Bytes>>;
 
 fn opened<'t, K: redb::Key + 'static>(
     transaction: &'t WriteTransaction,
     definition: TableDefinition<K, Bytes>,
-) -> Result<Written<'t, K>> {
+) -> Result<TableWrite<'t, K>> {
     let table = transaction.open_table(definition);
     table.map(Guarded::new).map_err(|e| failed("opening the tables", redb::Error::from(e)))
 }
 
 /// The tables within one write.
-pub(crate) struct Tables<'t> {
-    log: Written<'t, Bytes>,
-    postings: Written<'t, Bytes>,
-    zones: Written<'t, Bytes>,
-    indexes: Written<'t, Bytes>,
-    states: Written<'t, Bytes>,
-    found: Written<'t, Bytes>,
-    snapshots: Written<'t, Bytes>,
-    followers: Written<'t, Bytes>,
-    views: Written<'t, Bytes>,
-    cursors: Written<'t, Bytes>,
-    meta: Written<'t, &'static str>,
+pub(crate) struct WriteTables<'t> {
+    log: TableWrite<'t, Bytes>,
+    postings: TableWrite<'t, Bytes>,
+    zones: TableWrite<'t, Bytes>,
+    indexes: TableWrite<'t, Bytes>,
+    states: TableWrite<'t, Bytes>,
+    found: TableWrite<'t, Bytes>,
+    snapshots: TableWrite<'t, Bytes>,
+    followers: TableWrite<'t, Bytes>,
+    views: TableWrite<'t, Bytes>,
+    cursors: TableWrite<'t, Bytes>,
+    meta: TableWrite<'t, &'static str>,
     buffer: Vec<u8>,
 }
 
-impl<'t> Tables<'t> {
-    fn open(transaction: &'t WriteTransaction) -> Result<Tables<'t>> {
-        Ok(Tables {
+impl<'t> WriteTables<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<WriteTables<'t>> {
+        Ok(WriteTables {
             log: opened(transaction, LOG)?,
             postings: opened(transaction, POSTINGS)?,
             zones: opened(transaction, ZONES)?,
@@ -476,7 +482,7 @@ impl<'t> Tables<'t> {
             before = chunk.through();
         }
         for part in positions.chunks(posting::FULL) {
-            let chunk = Chunk {
+            let chunk = PostingChunk {
                 before: if super::term::is_counted(term) { before } else { 0 },
                 positions: part.to_vec(),
             };
@@ -486,7 +492,7 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    pub fn put_chunk(&mut self, key: &[u8], chunk: &Chunk) -> Result<()> {
+    pub fn put_chunk(&mut self, key: &[u8], chunk: &PostingChunk) -> Result<()> {
         posting::encode(key, chunk, &mut self.buffer);
         self.postings.insert(key, self.buffer.as_slice()).map_err(|e| failed("writing postings", e))?;
         Ok(())

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use super::catalog::Catalog;
 use super::catch_up::Behind;
-use super::group::{Group, Outcome, Prepared};
-use super::journal::{FrameBuffer, Kind};
-use super::log::{Append, AppendError, LogPlace};
+use super::group::{AppendOutcome, AppendRequest, Prepared};
+use super::journal::{FrameBuffer, FrameKind};
+use super::log::{AppendError, FrameAppend, LogPlace};
 use super::moves;
-use super::queue::{Next, Pending, Queue, Turn};
-use super::stage::Batch;
-use super::tail::{Staged, Tails};
-use super::{Durability, Sabotage, Shared, checkpoint};
+use super::queue::{NextLeader, Pending, Queue, Turn};
+use super::stage::AdmissionBatch;
+use super::tail::{Memtables, Staged};
+use super::{Durability, FaultInjection, Shared, checkpoint};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
@@ -52,8 +52,8 @@ impl Committer {
     }
 
     /// A batch that nothing is staged in yet.
-    pub(super) fn batch(&self, clock: Timestamp, tails: Tails) -> Batch {
-        Batch::new(tails, self.now(clock), self.recorded)
+    pub(super) fn batch(&self, clock: Timestamp, tails: Memtables) -> AdmissionBatch {
+        AdmissionBatch::new(tails, self.now(clock), self.recorded)
     }
 
     /// The instant of a commit: the clock's, to the microsecond, but never before the last.
@@ -70,16 +70,16 @@ impl Committer {
 
 impl Shared {
     /// Appends a group and waits until it is durable.
-    pub fn append(self: &Arc<Shared>, group: Group) -> Result<Outcome> {
+    pub fn append(self: &Arc<Shared>, group: AppendRequest) -> Result<AppendOutcome> {
         let prepared = Prepared::new(self, group)?;
         if prepared.is_empty() {
-            return Ok(Outcome { events: Vec::new(), repeated: false });
+            return Ok(AppendOutcome { events: Vec::new(), repeated: false });
         }
         self.commit(prepared)
     }
 
     /// Commits a group and waits for it; leads if nobody does.
-    pub fn commit(self: &Arc<Shared>, request: Prepared) -> Result<Outcome> {
+    pub fn commit(self: &Arc<Shared>, request: Prepared) -> Result<AppendOutcome> {
         let pending = Pending::new(request);
         if self.queue.push(&pending)? {
             self.lead();
@@ -88,7 +88,7 @@ impl Shared {
     }
 
     /// Waits for the answer to a request, leading when asked to.
-    pub fn wait(self: &Arc<Shared>, pending: &Pending) -> Result<Outcome> {
+    pub fn wait(self: &Arc<Shared>, pending: &Pending) -> Result<AppendOutcome> {
         loop {
             match self.queue.wait(pending) {
                 Turn::Answered(answer) => return answer,
@@ -107,7 +107,7 @@ impl Shared {
         let mut duty = Duty { shared: self, batch: self.queue.take(self.options.frame_bytes), done: false };
         let answers = self.commit_batch(&duty.batch);
         duty.done = true;
-        if self.queue.hand_over() == Next::Background {
+        if self.queue.hand_over() == NextLeader::Background {
             self.upkeep.ask(|asked| asked.lead = true);
         }
         for (pending, answer) in duty.batch.iter().zip(answers) {
@@ -115,7 +115,7 @@ impl Shared {
         }
     }
 
-    fn commit_batch(self: &Arc<Shared>, pending: &[Arc<Pending>]) -> Vec<Result<Outcome>> {
+    fn commit_batch(self: &Arc<Shared>, pending: &[Arc<Pending>]) -> Vec<Result<AppendOutcome>> {
         let mut committer = super::locked(&self.committer);
         let mut requests: VecDeque<_> = pending.iter().map(|pending| pending.take()).collect();
         let mut answers = Vec::with_capacity(requests.len());
@@ -132,7 +132,7 @@ impl Shared {
         self: &Arc<Shared>,
         committer: &mut Committer,
         requests: &mut VecDeque<Option<Prepared>>,
-    ) -> Vec<Result<Outcome>> {
+    ) -> Vec<Result<AppendOutcome>> {
         loop {
             let answers = Vec::with_capacity(requests.len());
             let mut frame = Framed { answers, again: Vec::new() };
@@ -161,7 +161,7 @@ impl Shared {
         let ids = committer.ids.clone();
         let mut batch = committer.batch(self.options.clock.now(), self.applied.tails());
         let first = batch.next;
-        committer.frame.begin(Kind::Events);
+        committer.frame.begin(FrameKind::Events);
         while answers.is_empty() || committer.frame.payload().len() < self.options.frame_bytes {
             let Some(request) = requests.pop_front() else { break };
             // Only others can make it necessary to admit it again.
@@ -196,7 +196,7 @@ impl Shared {
 
     /// Whether the log holds no more than what requests were refused by, or what was given back to them.
     fn check_refusals(&self) -> Result<Appended> {
-        if !self.log.is_shared() || self.options.read_only || self.sabotaged(Sabotage::NoBarrier) {
+        if !self.log.is_shared() || self.options.read_only || self.sabotaged(FaultInjection::NoBarrier) {
             return Ok(Appended::Yes);
         }
         Ok(match self.behind_head(None, Instant::now())? {
@@ -223,7 +223,7 @@ impl Shared {
         let mut doubt = None;
         loop {
             let (buffer, count) = (&mut committer.frame, count as u32);
-            match self.log.append(Append { buffer, after, number, count, durable_through }) {
+            match self.log.append(FrameAppend { buffer, after, number, count, durable_through }) {
                 Ok(()) => break,
                 // The log is as it was: only this batch fails.
                 Err(AppendError::Refused(error)) => return Err(error),
@@ -232,7 +232,7 @@ impl Shared {
                     let found = format!("nothing from {from} to {to}, which this database has");
                     return Err(self.stop(Error::corrupt("the log", found)));
                 }
-                Err(AppendError::Unknown) if self.sabotaged(Sabotage::StageInDoubt) => {
+                Err(AppendError::Unknown) if self.sabotaged(FaultInjection::StageInDoubt) => {
                     return Ok(Appended::Behind);
                 }
                 // Behind may be this very frame, of a try before.
@@ -244,7 +244,7 @@ impl Shared {
                 Behind::Nothing => {}
             }
         }
-        if self.options.durability == Durability::Sync && !self.sabotaged(Sabotage::NoSync) {
+        if self.options.durability == Durability::Sync && !self.sabotaged(FaultInjection::NoSync) {
             self.log.sync().map_err(|error| self.stop(error))?;
         }
         if self.log.wants_maintenance() {
@@ -281,10 +281,10 @@ impl Shared {
         if moves.is_empty() {
             return Ok(());
         }
-        committer.moves.begin(Kind::Cursors);
+        committer.moves.begin(FrameKind::Cursors);
         moves::write(&moves, committer.moves.payload_mut())?;
         let (buffer, number) = (&mut committer.moves, committer.number);
-        match self.log.append(Append { buffer, after, number, count: 0, durable_through }) {
+        match self.log.append(FrameAppend { buffer, after, number, count: 0, durable_through }) {
             Err(AppendError::Failed(error)) => Err(self.stop(error)),
             // Where they are not taken, the tables are told soon.
             Ok(()) | Err(_) => Ok(()),
@@ -308,7 +308,7 @@ impl Shared {
         if events < self.options.tail_events && bytes < self.options.tail_bytes {
             return Ok(());
         }
-        if self.sabotaged(Sabotage::EarlyReuse) && self.applied.tails().frozen.is_some() {
+        if self.sabotaged(FaultInjection::EarlyReuse) && self.applied.tails().frozen.is_some() {
             return self.log.turn(Position(self.applied.head())).map(drop);
         }
         self.upkeep.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
@@ -384,7 +384,7 @@ enum Appended {
 /// The requests of a frame: their answers, and what they were, if they may have to be admitted again.
 #[derive(Debug)]
 struct Framed {
-    answers: Vec<Result<Outcome>>,
+    answers: Vec<Result<AppendOutcome>>,
     again: Vec<Option<Prepared>>,
 }
 

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::event::record::Record;
 
 /// Events of which there must be none. Its text says which.
-pub(crate) trait Condition: fmt::Debug + fmt::Display + Send + Sync {
+pub(crate) trait CommitCondition: fmt::Debug + fmt::Display + Send + Sync {
     /// One of them behind a position, if there is any.
     fn find(&self, snapshot: &Snapshot, after: u64) -> Result<Option<u64>>;
 
@@ -31,7 +31,7 @@ pub(crate) trait Condition: fmt::Debug + fmt::Display + Send + Sync {
 /// A condition, as far as it was checked before the commit.
 #[derive(Debug, Clone)]
 pub(crate) struct Checked {
-    pub condition: Arc<dyn Condition>,
+    pub condition: Arc<dyn CommitCondition>,
     /// What it does not allow. What is in the log stays there.
     pub found: Option<u64>,
     /// Nothing else up to there.
@@ -40,7 +40,7 @@ pub(crate) struct Checked {
 
 impl Checked {
     /// Not looked up yet.
-    pub fn new(condition: Arc<dyn Condition>) -> Checked {
+    pub fn new(condition: Arc<dyn CommitCondition>) -> Checked {
         Checked { condition, found: None, through: 0 }
     }
 

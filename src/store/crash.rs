@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use super::catalog::tests::members;
 use super::disk::Disk;
 use super::disk::simulated::random::Random;
-use super::group::Group;
+use super::group::AppendRequest;
 use super::options::Options;
 use super::{Store, locked};
 use crate::event::NewEvent;
@@ -91,8 +91,8 @@ fn let_go(store: Store) {
     std::mem::forget(store);
 }
 
-fn one(event: NewEvent) -> Group {
-    Group { events: vec![event], ..Group::default() }
+fn one(event: NewEvent) -> AppendRequest {
+    AppendRequest { events: vec![event], ..AppendRequest::default() }
 }
 
 impl Random {

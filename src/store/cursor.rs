@@ -14,10 +14,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Catalog, Program, ProgramKind};
-use super::cold::Tables;
+use super::cold::WriteTables;
 use super::moves::{self, Move};
 use super::{Shared, locked};
-use crate::entity::{Name, Position};
+use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 
 /// How long moves wait to be written together.
@@ -27,24 +27,24 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Whose place it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) enum Follower {
+pub(crate) enum CursorOwner {
     /// A subscription, by its name.
     Subscription(String),
     /// A reaction, a webhook or a schedule, by where the definition is that it began with.
     Program(Position),
 }
 
-impl Follower {
-    pub fn of(program: &Program) -> Follower {
-        Follower::Program(program.origin)
+impl CursorOwner {
+    pub fn of(program: &Program) -> CursorOwner {
+        CursorOwner::Program(program.origin)
     }
 }
 
-impl fmt::Display for Follower {
+impl fmt::Display for CursorOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Follower::Subscription(name) => write!(f, "the subscription {}", Name(name)),
-            Follower::Program(definition) => write!(f, "what is defined at {definition}"),
+            CursorOwner::Subscription(name) => write!(f, "the subscription {}", NameText(name)),
+            CursorOwner::Program(definition) => write!(f, "what is defined at {definition}"),
         }
     }
 }
@@ -72,7 +72,7 @@ impl Cursor {
 /// All cursors of an open database.
 #[derive(Debug, Default)]
 pub(crate) struct Cursors {
-    state: Mutex<State>,
+    state: Mutex<CursorState>,
     changed: Condvar,
     /// Whether some have moved that are not in the journal.
     afoot: AtomicBool,
@@ -81,25 +81,25 @@ pub(crate) struct Cursors {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    cursors: BTreeMap<Follower, Result<Cursor>>,
+struct CursorState {
+    cursors: BTreeMap<CursorOwner, Result<Cursor>>,
     /// Those that moved since they were written.
-    moved: BTreeSet<Follower>,
+    moved: BTreeSet<CursorOwner>,
     /// Those that moved since a frame of the journal told of them.
-    afoot: BTreeSet<Follower>,
+    afoot: BTreeSet<CursorOwner>,
     /// Those that somebody reads by now.
-    attached: BTreeMap<Follower, String>,
+    attached: BTreeMap<CursorOwner, String>,
     /// What those struggle with that run now.
-    troubles: BTreeMap<Follower, String>,
+    troubles: BTreeMap<CursorOwner, String>,
     stop: bool,
 }
 
 impl Cursors {
     /// The cursors that the tables hold, none of them beyond the head. The place of a schedule is none in the log.
-    pub fn new(found: Vec<(Follower, Result<Cursor>)>, head: u64, catalog: &Catalog) -> Cursors {
-        let is_schedule = |follower: &Follower| {
+    pub fn new(found: Vec<(CursorOwner, Result<Cursor>)>, head: u64, catalog: &Catalog) -> Cursors {
+        let is_schedule = |follower: &CursorOwner| {
             let mut schedules = catalog.programs().filter(|program| program.kind == ProgramKind::Schedule);
-            schedules.any(|program| *follower == Follower::of(program))
+            schedules.any(|program| *follower == CursorOwner::of(program))
         };
         let mut cursors = BTreeMap::new();
         for (follower, cursor) in found {
@@ -112,29 +112,34 @@ impl Cursors {
             });
             cursors.insert(follower, cursor);
         }
-        Cursors { state: Mutex::new(State { cursors, ..State::default() }), ..Cursors::default() }
+        Cursors { state: Mutex::new(CursorState { cursors, ..CursorState::default() }), ..Cursors::default() }
     }
 
     /// Where a follower is, if it has a place.
     ///
     /// # Errors
     /// If what is kept of it is damaged.
-    pub fn get(&self, follower: &Follower) -> Result<Option<Cursor>> {
+    pub fn get(&self, follower: &CursorOwner) -> Result<Option<Cursor>> {
         locked(&self.state).cursors.get(follower).cloned().transpose()
     }
 
     /// All that there are.
-    pub fn all(&self) -> Vec<(Follower, Result<Cursor>)> {
+    pub fn all(&self) -> Vec<(CursorOwner, Result<Cursor>)> {
         let state = locked(&self.state);
         state.cursors.iter().map(|(follower, cursor)| (follower.clone(), cursor.clone())).collect()
     }
 
     /// Moves a cursor that there is. It is written soon.
-    pub fn change(&self, follower: &Follower, change: impl FnOnce(&mut Cursor)) {
+    pub fn change(&self, follower: &CursorOwner, change: impl FnOnce(&mut Cursor)) {
         self.change_locked(&mut locked(&self.state), follower, change);
     }
 
-    fn change_locked(&self, state: &mut State, follower: &Follower, change: impl FnOnce(&mut Cursor)) {
+    fn change_locked(
+        &self,
+        state: &mut CursorState,
+        follower: &CursorOwner,
+        change: impl FnOnce(&mut Cursor),
+    ) {
         let Some(Ok(cursor)) = state.cursors.get_mut(follower) else { return };
         let before = cursor.clone();
         change(cursor);
@@ -148,14 +153,14 @@ impl Cursors {
     }
 
     /// Which of those of this name it is: another one has another number. None where there is none.
-    pub fn birth(&self, follower: &Follower) -> Option<u64> {
+    pub fn birth(&self, follower: &CursorOwner) -> Option<u64> {
         let state = locked(&self.state);
         // One that is damaged has none that anybody knows.
         state.cursors.get(follower).map(|cursor| cursor.as_ref().map_or(0, |cursor| cursor.birth))
     }
 
     /// Moves a cursor as [`change`](Self::change) does, if it is still the one that was born so. Says whether it is.
-    pub fn change_born(&self, follower: &Follower, birth: u64, change: impl FnOnce(&mut Cursor)) -> bool {
+    pub fn change_born(&self, follower: &CursorOwner, birth: u64, change: impl FnOnce(&mut Cursor)) -> bool {
         let mut state = locked(&self.state);
         let is_it = state.cursors.get(follower).is_some_and(|cursor| match cursor {
             Ok(cursor) => cursor.birth == birth,
@@ -188,20 +193,20 @@ impl Cursors {
     }
 
     /// Who reads it now, as they said when they began.
-    pub fn reader(&self, follower: &Follower) -> Option<String> {
+    pub fn reader(&self, follower: &CursorOwner) -> Option<String> {
         locked(&self.state).attached.get(follower).cloned()
     }
 
     /// What a follower struggles with now, as it says.
-    pub fn trouble(&self, follower: &Follower) -> Option<String> {
+    pub fn trouble(&self, follower: &CursorOwner) -> Option<String> {
         locked(&self.state).troubles.get(follower).cloned()
     }
 
     /// Says what a follower struggles with now, or that it does not. It is kept with the cursor, for whoever asks when nobody runs it any
     /// more.
-    pub fn set_trouble(&self, follower: &Follower, trouble: Option<String>) {
+    pub fn set_trouble(&self, follower: &CursorOwner, trouble: Option<String>) {
         let mut state = locked(&self.state);
-        if matches!(follower, Follower::Program(_)) {
+        if matches!(follower, CursorOwner::Program(_)) {
             let text = trouble.as_deref().unwrap_or_default();
             self.change_locked(&mut state, follower, |cursor| {
                 if cursor.text != text {
@@ -217,7 +222,7 @@ impl Cursors {
 
     /// Says that nobody runs a follower any more. What it struggled with last stays with its cursor.
     #[cfg(feature = "webhooks")]
-    pub fn end_trouble(&self, follower: &Follower) {
+    pub fn end_trouble(&self, follower: &CursorOwner) {
         locked(&self.state).troubles.remove(follower);
     }
 
@@ -232,7 +237,7 @@ impl Cursors {
 #[derive(Debug)]
 pub(crate) struct Attached {
     shared: Arc<Shared>,
-    follower: Follower,
+    follower: CursorOwner,
 }
 
 impl Drop for Attached {
@@ -246,7 +251,7 @@ impl Shared {
     ///
     /// # Errors
     /// [`Error::Conflict`] if there is one.
-    pub fn attach(self: &Arc<Shared>, follower: &Follower, who: String) -> Result<Attached> {
+    pub fn attach(self: &Arc<Shared>, follower: &CursorOwner, who: String) -> Result<Attached> {
         let mut state = locked(&self.cursors.state);
         if let Some(first) = state.attached.get(follower) {
             return Err(Error::conflict(follower.to_string(), "one reader at a time", first.clone()));
@@ -256,7 +261,7 @@ impl Shared {
     }
 
     /// Makes a cursor. When this returns it is durable.
-    pub fn create_cursor(&self, follower: &Follower, cursor: Cursor) -> Result<()> {
+    pub fn create_cursor(&self, follower: &CursorOwner, cursor: Cursor) -> Result<()> {
         let birth = getrandom::u64().map_err(|e| {
             Error::io("asking the system for a random number", std::io::Error::other(e.to_string()))
         })?;
@@ -271,7 +276,7 @@ impl Shared {
     }
 
     /// Drops a cursor. When this returns that is durable. Says whether there was one.
-    pub fn remove_cursor(&self, follower: &Follower) -> Result<bool> {
+    pub fn remove_cursor(&self, follower: &CursorOwner) -> Result<bool> {
         let _writing = locked(&self.cursors.writing);
         self.name.check()?;
         if !locked(&self.cursors.state).cursors.contains_key(follower) {
@@ -289,17 +294,17 @@ impl Shared {
         let catalog = self.applied.catalog();
         let (moved, gone) = {
             let mut state = locked(&self.cursors.state);
-            let is_gone = |follower: &Follower| match follower {
-                Follower::Subscription(_) => false,
-                Follower::Program(at) => !catalog.programs().any(|program| program.origin == *at),
+            let is_gone = |follower: &CursorOwner| match follower {
+                CursorOwner::Subscription(_) => false,
+                CursorOwner::Program(at) => !catalog.programs().any(|program| program.origin == *at),
             };
-            let gone: Vec<Follower> =
+            let gone: Vec<CursorOwner> =
                 state.cursors.keys().filter(|&follower| is_gone(follower)).cloned().collect();
             for follower in &gone {
                 state.cursors.remove(follower);
                 state.moved.remove(follower);
             }
-            let moved: Vec<(Follower, Cursor)> = std::mem::take(&mut state.moved)
+            let moved: Vec<(CursorOwner, Cursor)> = std::mem::take(&mut state.moved)
                 .into_iter()
                 .filter_map(|follower| {
                     let cursor = state.cursors.get(&follower)?.clone().ok()?;
@@ -314,7 +319,7 @@ impl Shared {
         // What was done up to there is durable before the place is.
         let done = self.sync_log();
         done.inspect_err(|_| self.write_again(&moved))?;
-        let write = |tables: &mut Tables| {
+        let write = |tables: &mut WriteTables| {
             gone.iter().try_for_each(|follower| tables.remove_cursor(follower))?;
             moved.iter().try_for_each(|(follower, cursor)| tables.put_cursor(follower, cursor))
         };
@@ -322,7 +327,7 @@ impl Shared {
     }
 
     /// Lets moves be written with the next try.
-    fn write_again(&self, moved: &[(Follower, Cursor)]) {
+    fn write_again(&self, moved: &[(CursorOwner, Cursor)]) {
         let mut state = locked(&self.cursors.state);
         state.moved.extend(moved.iter().map(|(follower, _)| follower.clone()));
     }
@@ -330,10 +335,10 @@ impl Shared {
     /// What was done may be lost with a journal, though a place says that it was: reactions begin anew, since to do a thing again
     /// does nothing, and what others had done is not done again. When this returns that is durable.
     pub fn set_cursors_back(&self) -> Result<()> {
-        let reactions: Vec<Follower> = {
+        let reactions: Vec<CursorOwner> = {
             let catalog = self.applied.catalog();
             let reactions = catalog.programs().filter(|program| program.kind == ProgramKind::Reaction);
-            reactions.map(|program| Follower::of(program)).collect()
+            reactions.map(|program| CursorOwner::of(program)).collect()
         };
         for reaction in &reactions {
             self.remove_cursor(reaction)?;
@@ -384,8 +389,8 @@ mod tests {
         Path::new("/shop.bygone")
     }
 
-    fn billing() -> Follower {
-        Follower::Subscription("billing".to_owned())
+    fn billing() -> CursorOwner {
+        CursorOwner::Subscription("billing".to_owned())
     }
 
     fn at(position: u64) -> Cursor {
@@ -400,9 +405,9 @@ mod tests {
 
     fn append(store: &Store, events: u64) {
         use crate::event::NewEvent;
-        use crate::store::group::Group;
+        use crate::store::group::AppendRequest;
         let events = (0..events).map(|n| NewEvent::new("Order.paid").on(("Order", n))).collect();
-        drop(store.append(Group { events, ..Group::default() }).unwrap());
+        drop(store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap());
     }
 
     #[test]

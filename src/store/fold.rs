@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::Clock;
+use super::clock::NodeClocks;
 use crate::allowance::{Limits, Unmade};
 use crate::error::{Error, Result, size};
 use crate::event::record::Record;
@@ -32,8 +32,8 @@ pub(crate) trait Fold: fmt::Debug + Send + Sync {
     fn effect(&self, kind: &str, own: bool) -> Effect;
 
     /// What of a state an event may change, where that is known: the rest need not be compared. It holds only where there was a state.
-    fn touches(&self, _event: &Record, _own: bool) -> Touched {
-        Touched::All
+    fn touches(&self, _event: &Record, _own: bool) -> TouchedPaths {
+        TouchedPaths::All
     }
 
     /// The events of other entities that join the fold.
@@ -66,41 +66,41 @@ pub(crate) enum Effect {
 
 /// What of a value may be changed.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Touched {
+pub(crate) enum TouchedPaths {
     All,
     /// Of an object, nothing but these members, and of each of them not more than this.
-    Members(BTreeMap<String, Touched>),
+    Members(BTreeMap<String, TouchedPaths>),
     /// Of an array, nothing but what is put behind it.
     End,
 }
 
-impl Touched {
-    pub fn nothing() -> Touched {
-        Touched::Members(BTreeMap::new())
+impl TouchedPaths {
+    pub fn nothing() -> TouchedPaths {
+        TouchedPaths::Members(BTreeMap::new())
     }
 
     /// What a merge patch (RFC 7396) changes.
-    pub fn by_merging(patch: &Value) -> Touched {
-        let Value::Object(members) = patch else { return Touched::All };
-        let members = members.iter().map(|(name, patch)| (name.clone(), Touched::by_merging(patch)));
-        Touched::Members(members.collect())
+    pub fn by_merging(patch: &Value) -> TouchedPaths {
+        let Value::Object(members) = patch else { return TouchedPaths::All };
+        let members = members.iter().map(|(name, patch)| (name.clone(), TouchedPaths::by_merging(patch)));
+        TouchedPaths::Members(members.collect())
     }
 
     /// Adds what is touched at the end of a path of members.
-    pub fn add<'p>(&mut self, mut path: impl Iterator<Item = &'p str>, touched: Touched) {
+    pub fn add<'p>(&mut self, mut path: impl Iterator<Item = &'p str>, touched: TouchedPaths) {
         match (path.next(), &mut *self) {
             // Already all of it.
-            (_, Touched::All) => {}
-            (Some(name), Touched::Members(members)) => match members.get_mut(name) {
+            (_, TouchedPaths::All) => {}
+            (Some(name), TouchedPaths::Members(members)) => match members.get_mut(name) {
                 Some(member) => member.add(path, touched),
                 None => {
-                    let mut member = Touched::nothing();
+                    let mut member = TouchedPaths::nothing();
                     member.add(path, touched);
                     members.insert(name.to_owned(), member);
                 }
             },
-            (None, Touched::Members(members)) if members.is_empty() => *self = touched,
-            _ => *self = Touched::All,
+            (None, TouchedPaths::Members(members)) if members.is_empty() => *self = touched,
+            _ => *self = TouchedPaths::All,
         }
     }
 }
@@ -127,11 +127,11 @@ impl Fold for Plain {
         if own && kind.rsplit('.').next() == Some("deleted") { Effect::Deletes } else { Effect::Makes }
     }
 
-    fn touches(&self, event: &Record, own: bool) -> Touched {
+    fn touches(&self, event: &Record, own: bool) -> TouchedPaths {
         match (self.effect(event.kind(), own), event.data().to_value()) {
-            (Effect::Makes, Ok(data)) => Touched::by_merging(&data),
-            (Effect::Nothing, _) => Touched::nothing(),
-            _ => Touched::All,
+            (Effect::Makes, Ok(data)) => TouchedPaths::by_merging(&data),
+            (Effect::Nothing, _) => TouchedPaths::nothing(),
+            _ => TouchedPaths::All,
         }
     }
 
@@ -233,15 +233,15 @@ pub(crate) struct Folded {
     /// When the earliest since the last snapshot occurred, in milliseconds since 1970; rounded down.
     pub lowest: i64,
     /// How many of its own were made on which node.
-    pub clock: Clock,
+    pub clock: NodeClocks,
     /// The first event since the last deletion that could not be folded in: there is no state as long as this stands.
-    pub fault: Option<Fault>,
+    pub fault: Option<FoldFault>,
     pub weight: Weight,
 }
 
 /// An event that could not be folded in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Fault {
+pub(crate) struct FoldFault {
     pub position: u64,
     pub kind: String,
     /// What was expected and found, in words.
@@ -261,7 +261,7 @@ impl Folded {
             && let Err(why) = self.apply(fold, event, own, limits)?
         {
             let (position, kind) = (event.position().0, event.kind().to_owned());
-            self.fault = Some(Fault { position, kind, why });
+            self.fault = Some(FoldFault { position, kind, why });
         }
         if own {
             self.version = event.version().map_or(self.version, |version| version.0);
@@ -316,7 +316,7 @@ impl Folded {
     }
 }
 
-impl Fault {
+impl FoldFault {
     /// What it means for whoever asks for the state.
     pub fn error(&self, entity: String) -> Error {
         Error::Unfoldable {

@@ -13,14 +13,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::catalog::{Catalog, DefinedView, Finder, Model};
-use super::cold::Tables;
-use super::cold::states::{Built, Owner};
+use super::catalog::{Catalog, CatalogModel, DefinedView, Finder};
+use super::cold::WriteTables;
+use super::cold::states::{Built, SnapshotOwner};
 use super::fold::{EVERY, Fold, Folded, Plain};
-use super::kept::Kept;
+use super::kept::StoredState;
 use super::pace::{Pace, Paces};
 use super::term::Term;
-use super::view::Groups;
+use super::view::ViewGroups;
 use super::{Shared, locked, view};
 use crate::allowance::Limits;
 use crate::entity::{Entity, EntityStr, Position};
@@ -35,14 +35,14 @@ const WAITING_BYTES: usize = 8 << 20;
 #[derive(Clone, Copy)]
 pub(super) enum Following<'c> {
     /// States of the entities of a kind.
-    Model(&'c Model, &'c Arc<dyn Fold>),
+    Model(&'c CatalogModel, &'c Arc<dyn Fold>),
     /// Groups of a view.
-    View(Position, &'c dyn Groups),
+    View(Position, &'c dyn ViewGroups),
 }
 
 impl<'c> Following<'c> {
     /// A model, if it is understood: else it is not followed, and stays where it is.
-    pub fn model(model: &'c Model) -> Option<Following<'c>> {
+    pub fn model(model: &'c CatalogModel) -> Option<Following<'c>> {
         model.fold().ok().map(|fold| Following::Model(model, fold))
     }
 
@@ -60,8 +60,8 @@ impl<'c> Following<'c> {
 }
 
 /// A model whose states are kept, as it is followed.
-struct Followed<'c> {
-    model: &'c Model,
+struct MaterializedModel<'c> {
+    model: &'c CatalogModel,
     fold: &'c Arc<dyn Fold>,
     finders: Vec<(&'c Arc<Finder>, Built)>,
     limits: &'c Limits,
@@ -70,7 +70,7 @@ struct Followed<'c> {
 /// Brings up to a stretch of the log what was kept up to its beginning, and tells which plain entities are due a snapshot. The
 /// events must be all from `first` on.
 pub(super) fn follow(
-    tables: &mut Tables,
+    tables: &mut WriteTables,
     catalog: &Catalog,
     first: u64,
     events: &[impl AsRef<[u8]>],
@@ -102,13 +102,13 @@ pub(super) fn follow(
 
 /// Brings what is kept of definitions up to a stretch of the log. `or` has the error of a view.
 fn bring_up(
-    tables: &mut Tables,
+    tables: &mut WriteTables,
     catalog: &Catalog,
     following: &[Following],
     first: u64,
     events: &[impl AsRef<[u8]>],
     pace: &Pace,
-    or: impl Fn(&mut Tables, Position, Error) -> Result<()>,
+    or: impl Fn(&mut WriteTables, Position, Error) -> Result<()>,
 ) -> Result<()> {
     let models: Vec<_> = following
         .iter()
@@ -134,18 +134,18 @@ fn bring_up(
 }
 
 /// For each entity that events concern, which, and whether they are its own.
-pub(super) type Touched = BTreeMap<String, Vec<(u64, bool)>>;
+pub(super) type TouchedEntities = BTreeMap<String, Vec<(u64, bool)>>;
 
 /// An entity that nobody defined, and where it is due a snapshot.
 pub(crate) type SnapshotDue = (Entity, u64);
 
 /// What a stretch touches: for each of some models, each of a kind of its own, its entities.
 fn touched(
-    models: &[(&Model, &Arc<dyn Fold>)],
+    models: &[(&CatalogModel, &Arc<dyn Fold>)],
     first: u64,
     events: &[impl AsRef<[u8]>],
-) -> Result<Vec<Touched>> {
-    let mut touched: Vec<Touched> = models.iter().map(|_| Touched::new()).collect();
+) -> Result<Vec<TouchedEntities>> {
+    let mut touched: Vec<TouchedEntities> = models.iter().map(|_| TouchedEntities::new()).collect();
     let of_kind: HashMap<&str, usize> =
         models.iter().enumerate().map(|(at, (model, _))| (&*model.kind, at)).collect();
     let including: Vec<_> =
@@ -171,15 +171,15 @@ fn touched(
 
 /// What a stretch touches of the entities of a model.
 pub(super) fn touched_by(
-    model: &Model,
+    model: &CatalogModel,
     fold: &Arc<dyn Fold>,
     first: u64,
     events: &[impl AsRef<[u8]>],
-) -> Result<Touched> {
+) -> Result<TouchedEntities> {
     Ok(touched(&[(model, fold)], first, events)?.pop().unwrap_or_default())
 }
 
-fn add(touched: &mut Touched, id: &str, position: u64, own: bool) {
+fn add(touched: &mut TouchedEntities, id: &str, position: u64, own: bool) {
     match touched.get_mut(id) {
         Some(positions) => positions.push((position, own)),
         None => drop(touched.insert(id.to_owned(), vec![(position, own)])),
@@ -221,12 +221,12 @@ fn included(event: &Record, kind: &str, fold: &dyn Fold) -> Vec<String> {
 
 /// Writes the states of the entities that a stretch touches.
 fn bring_up_states(
-    tables: &mut Tables,
+    tables: &mut WriteTables,
     catalog: &Catalog,
-    (model, fold): (&Model, &Arc<dyn Fold>),
+    (model, fold): (&CatalogModel, &Arc<dyn Fold>),
     first: u64,
     events: &[impl AsRef<[u8]>],
-    entities: Touched,
+    entities: TouchedEntities,
     pace: &Pace,
 ) -> Result<()> {
     pace.begin(model.position);
@@ -251,17 +251,17 @@ fn bring_up_states(
             tables.set_built(model.position, position, &Built::DROPPING)?;
         }
     }
-    let followed = Followed { model, fold, finders, limits: pace.limits() };
+    let followed = MaterializedModel { model, fold, finders, limits: pace.limits() };
     for (id, positions) in entities {
         followed.entity(tables, &id, first, events, &positions, pace)?;
     }
     tables.set_followed(model.position, first + events.len() as u64 - 1)
 }
 
-impl Followed<'_> {
+impl MaterializedModel<'_> {
     fn entity(
         &self,
-        tables: &mut Tables,
+        tables: &mut WriteTables,
         id: &str,
         first: u64,
         events: &[impl AsRef<[u8]>],
@@ -271,13 +271,13 @@ impl Followed<'_> {
         let definition = self.model.position;
         let finders: Vec<_> = self.finders.iter().filter(|(_, built)| built.has(id)).collect();
         let limits = self.limits;
-        let found = |kept: &Kept| -> Result<Vec<Vec<Term>>> {
+        let found = |kept: &StoredState| -> Result<Vec<Vec<Term>>> {
             finders.iter().map(|(finder, _)| found_by(id, kept, finder, limits)).collect()
         };
         let (mut folded, before) = tables.with_state(definition, id, |bytes| match bytes {
             None => Ok((Folded::default(), finders.iter().map(|_| Vec::new()).collect())),
             Some(bytes) => {
-                let kept = Kept::open(bytes)?;
+                let kept = StoredState::open(bytes)?;
                 Ok((kept.to_folded(limits)?, found(&kept)?))
             }
         })?;
@@ -291,11 +291,11 @@ impl Followed<'_> {
                     Some(term) => term,
                     None => term.insert(Term::entity(&Entity::new(&self.model.kind, id)?)?),
                 };
-                tables.put_snapshot(Owner::Model(definition), entity, *position, folded.encode()?)?;
+                tables.put_snapshot(SnapshotOwner::Model(definition), entity, *position, folded.encode()?)?;
             }
         }
         let bytes = folded.encode()?;
-        let after = found(&Kept::open(&bytes)?)?;
+        let after = found(&StoredState::open(&bytes)?)?;
         for (before, after) in before.iter().zip(&after) {
             // Both are in order.
             for term in before.iter().filter(|term| after.binary_search(term).is_err()) {
@@ -310,7 +310,7 @@ impl Followed<'_> {
 }
 
 /// The terms that a state is found by, each once, in order. Those of which there is none have a place of their own: they are to be told of.
-pub(super) fn found_by(id: &str, kept: &Kept, finder: &Finder, limits: &Limits) -> Result<Vec<Term>> {
+pub(super) fn found_by(id: &str, kept: &StoredState, finder: &Finder, limits: &Limits) -> Result<Vec<Term>> {
     if kept.fault.is_some() { Ok(vec![finder.faulty_term()]) } else { finder.terms(id, kept, limits) }
 }
 
@@ -384,13 +384,13 @@ impl Shared {
         }
         self.cold.write("keeping snapshots", |tables| {
             for (term, position, bytes) in made {
-                tables.put_snapshot(Owner::Plain, &term, position, bytes)?;
+                tables.put_snapshot(SnapshotOwner::Plain, &term, position, bytes)?;
             }
             // What is not in the tables yet may be lost with the journal; then there must be no snapshot of it.
             for (name, term, position, bytes) in
                 named.into_iter().filter(|(_, _, position, _)| *position <= checkpoint)
             {
-                let owner = name.as_deref().map_or(Owner::Plain, Owner::Named);
+                let owner = name.as_deref().map_or(SnapshotOwner::Plain, SnapshotOwner::Named);
                 tables.put_snapshot(owner, &term, position, bytes)?;
             }
             Ok(())

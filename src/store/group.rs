@@ -8,34 +8,34 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Shared;
-use super::catalog::Change;
-use super::condition::{Checked, Condition};
+use super::catalog::CatalogChange;
+use super::condition::{Checked, CommitCondition};
 use super::options::Options;
-use super::snapshot::{Snapshot, View};
-use super::tail::Tails;
-use super::term::{self, Space, Term};
-use super::verb::{Perform, check_not_deciding};
+use super::snapshot::{ReadTxn, Snapshot};
+use super::tail::Memtables;
+use super::term::{self, IndexSpace, Term};
+use super::verb::{PerformRequest, check_not_deciding};
 use crate::cancel::Cancel;
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
-use crate::event::{Cause, Event, EventId, Expect, NewEvent, Seal, is_built_in};
+use crate::event::{Cause, Event, EventId, Expect, KeyDigest, NewEvent, is_built_in};
 use crate::time::Timestamp;
 
 /// What a caller asks for: all of it, or nothing.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Group {
+pub(crate) struct AppendRequest {
     pub events: Vec<NewEvent>,
     /// Verbs, each before the event at this index, in order.
-    pub performs: Vec<(usize, Perform)>,
+    pub performs: Vec<(usize, PerformRequest)>,
     /// How each entity that it is about is to be before it.
     pub expect: Vec<Expect>,
     /// What must not be in the log before it.
-    pub conditions: Vec<Arc<dyn Condition>>,
+    pub conditions: Vec<Arc<dyn CommitCondition>>,
     /// What must be neither in the log nor in the group before the event at an index.
-    pub guards: Vec<(usize, Arc<dyn Condition>)>,
+    pub guards: Vec<(usize, Arc<dyn CommitCondition>)>,
     /// A key for the whole of it.
     pub key: Option<String>,
     /// Ends what is done before it queues.
@@ -55,12 +55,12 @@ pub(crate) struct Group {
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     pub events: Vec<PreparedEvent>,
-    pub performs: Vec<(usize, Perform)>,
+    pub performs: Vec<(usize, PerformRequest)>,
     /// How each entity is to be before it.
     pub expect: Vec<Expect>,
     pub conditions: Vec<Checked>,
     /// Each key with the events that it stands for.
-    pub keys: Vec<Keyed>,
+    pub keys: Vec<KeyClaim>,
     cancel: Cancel,
     pub import: bool,
     pub restore: bool,
@@ -85,27 +85,27 @@ pub(crate) struct PreparedEvent {
     /// What must not be before it.
     pub conditions: Vec<Checked>,
     /// What it makes of the indexes.
-    pub change: Option<Change>,
+    pub change: Option<CatalogChange>,
     /// It has the correlation of its cause, or none of this log. Else its cause was not in the log yet, and is looked at when it is.
     pub chained: bool,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Keyed {
+pub(crate) struct KeyClaim {
     pub term: Term,
     pub key: String,
     /// The event that carries it, and how many follow that it stands for too.
     pub first: usize,
-    pub seal: Seal,
+    pub seal: KeyDigest,
     /// Where it was met before.
     pub known: Option<u64>,
     /// It came with an imported event, and stands for that one alone.
     pub own: bool,
 }
 
-impl Keyed {
-    fn new(key: &str, first: usize, seal: Seal) -> Result<Keyed> {
-        Ok(Keyed { term: Term::key(key)?, key: key.to_owned(), first, seal, known: None, own: false })
+impl KeyClaim {
+    fn new(key: &str, first: usize, seal: KeyDigest) -> Result<KeyClaim> {
+        Ok(KeyClaim { term: Term::key(key)?, key: key.to_owned(), first, seal, known: None, own: false })
     }
 
     /// Lets an event carry it.
@@ -117,13 +117,13 @@ impl Keyed {
 
 /// What became of a group.
 #[derive(Debug, Clone)]
-pub(crate) struct Outcome {
+pub(crate) struct AppendOutcome {
     pub events: Vec<(u64, Arc<[u8]>)>,
     /// The key was known: these are the events of the first time.
     pub repeated: bool,
 }
 
-impl Outcome {
+impl AppendOutcome {
     /// Its events.
     pub fn decoded(self) -> Result<Vec<Event>> {
         self.events.into_iter().map(|(position, bytes)| codec::decode(Position(position), bytes)).collect()
@@ -162,7 +162,7 @@ impl PreparedEvent {
             let expected = format!("at most {} bytes", options.max_event);
             return Err(Error::invalid(format!("the event {kind}"), expected, size.to_string()));
         }
-        let change = Change::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
+        let change = CatalogChange::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
         let conditions = Vec::new();
         Ok(PreparedEvent {
             new,
@@ -187,13 +187,13 @@ impl PreparedEvent {
     }
 
     pub fn id_term(&self) -> Option<&Term> {
-        self.terms.iter().find(|term| term.as_bytes().first() == Some(&(Space::Id as u8)))
+        self.terms.iter().find(|term| term.as_bytes().first() == Some(&(IndexSpace::Id as u8)))
     }
 }
 
 /// Refuses what is more than the end of a definition, where nothing that is defined is evaluated.
 fn only_drops(events: &[PreparedEvent], performs: bool) -> Result<()> {
-    let other = events.iter().find(|event| !event.change.as_ref().is_some_and(Change::is_drop));
+    let other = events.iter().find(|event| !event.change.as_ref().is_some_and(CatalogChange::is_drop));
     let found = match other {
         Some(event) => event.kind.to_string(),
         None if performs => "PERFORM".to_owned(),
@@ -207,7 +207,7 @@ fn only_drops(events: &[PreparedEvent], performs: bool) -> Result<()> {
 
 impl Prepared {
     /// Checks everything that can be checked before the commit, and looks up what the tables know.
-    pub fn new(shared: &Arc<Shared>, group: Group) -> Result<Prepared> {
+    pub fn new(shared: &Arc<Shared>, group: AppendRequest) -> Result<Prepared> {
         check_not_deciding(|| shared.node())?;
         let options = &shared.options;
         let keyed = group.events.iter().filter(|event| event.key.is_some()).count();
@@ -345,12 +345,12 @@ impl Prepared {
         let tables = !self.keys.is_empty()
             || self.events.iter().any(|event| event.new.id.is_some() || !in_tails(event));
         if tables {
-            View::read(shared, u64::MAX, None, |view| self.look_up_in(view, &tails))?;
+            ReadTxn::read(shared, u64::MAX, None, |view| self.look_up_in(view, &tails))?;
         }
         Ok(())
     }
 
-    fn look_up_in(&mut self, view: &View, tails: &Tails) -> Result<()> {
+    fn look_up_in(&mut self, view: &ReadTxn, tails: &Memtables) -> Result<()> {
         let mut counts: HashMap<Term, (u64, u64)> = HashMap::new();
         for event in &mut self.events {
             if let Some(term) = event.terms.iter().find(|term| term.is_counted()) {
@@ -378,12 +378,12 @@ impl Prepared {
 /// The keys of a group, each on its event.
 fn keys(
     events: &mut [PreparedEvent],
-    performs: &[(usize, Perform)],
+    performs: &[(usize, PerformRequest)],
     group: &Option<String>,
     content: Option<[u8; 16]>,
     import: bool,
-) -> Result<Vec<Keyed>> {
-    let mut keys: Vec<Keyed> = Vec::new();
+) -> Result<Vec<KeyClaim>> {
+    let mut keys: Vec<KeyClaim> = Vec::new();
     let said = events.iter().filter_map(|event| event.new.key.as_ref());
     // What runs by itself knows by them what it has done.
     let own = import || content == Some(ANY_CONTENT);
@@ -394,8 +394,8 @@ fn keys(
     for (at, event) in events.iter().enumerate() {
         if let Some(key) = &event.new.key {
             let content = if import { ANY_CONTENT } else { content_hash(&events[at..=at], &[])? };
-            let seal = Seal { content, count: 1 };
-            keys.push(Keyed { own: import, ..Keyed::new(key, at, seal)? });
+            let seal = KeyDigest { content, count: 1 };
+            keys.push(KeyClaim { own: import, ..KeyClaim::new(key, at, seal)? });
         }
     }
     let mut seen = HashSet::new();
@@ -408,10 +408,10 @@ fn keys(
         let by_itself = |event: &PreparedEvent| event.new.id.is_some() || event.new.key.is_some();
         let first = events.iter().position(|event| !(import && by_itself(event))).unwrap_or(0);
         let seal = match content {
-            Some(content) => Seal { content, count: (events.len() - first) as u32 },
-            None => Seal { content: content_hash(events, performs)?, count: events.len() as u32 },
+            Some(content) => KeyDigest { content, count: (events.len() - first) as u32 },
+            None => KeyDigest { content: content_hash(events, performs)?, count: events.len() as u32 },
         };
-        let mut keyed = Keyed::new(key, first, seal)?;
+        let mut keyed = KeyClaim::new(key, first, seal)?;
         // What verbs make gets it when it is made.
         if performs.is_empty() {
             keyed.put_on(&mut events[first]);
@@ -442,7 +442,7 @@ pub(crate) fn check_size(options: &Options, bytes: usize, events: usize) -> Resu
 fn inherit(shared: &Shared, cause: Option<Position>, correlation: &mut Option<String>) -> Result<bool> {
     let Some(position) = cause else { return Ok(true) };
     let (bytes, head) =
-        View::read(shared, u64::MAX, None, |view| Ok((view.event(position.0)?, view.head())))?;
+        ReadTxn::read(shared, u64::MAX, None, |view| Ok((view.event(position.0)?, view.head())))?;
     match bytes {
         Some(bytes) => join_chain(&Record::open(position, &bytes)?, correlation)?,
         None if correlation.is_some() => return Ok(false),
@@ -472,7 +472,7 @@ pub(super) fn chain_of(cause: &Record) -> Result<String> {
 }
 
 /// A hash of what the caller said, the same for the same content in whatever order members come.
-fn content_hash(events: &[PreparedEvent], performs: &[(usize, Perform)]) -> Result<[u8; 16]> {
+fn content_hash(events: &[PreparedEvent], performs: &[(usize, PerformRequest)]) -> Result<[u8; 16]> {
     let mut hasher = blake3::Hasher::new();
     for event in events {
         add_content(&mut hasher, &event.new, &event.kind, event.target.as_ref())?;
@@ -555,7 +555,7 @@ impl Shared {
 
 impl Prepared {
     /// Says how a repeated key differs from the first time.
-    pub fn other_content(&self, key: &Keyed, seal: Seal, first: &Event) -> Error {
+    pub fn other_content(&self, key: &KeyClaim, seal: KeyDigest, first: &Event) -> Error {
         let said = |what: String, data: &Document, actor: Option<&Entity>| {
             let by = actor.map_or_else(String::new, |actor| format!(" BY {actor}"));
             format!("{what} {}{by}", shorten(&data.to_string()))
@@ -587,7 +587,7 @@ impl Prepared {
     }
 }
 
-impl Perform {
+impl PerformRequest {
     /// In what a caller now says something else of what it makes than the first time.
     fn differs(&self, first: &Event) -> Vec<&'static str> {
         let parts = [

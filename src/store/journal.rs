@@ -5,7 +5,7 @@
 //! a fill mark at the end of the file. The layouts are in [`frame`], [`segment`] and [`mark`].
 //!
 //! What it promises:
-//! * A frame that was appended and then synced is read back by [`Replay`], with its content, in order; or that it
+//! * A frame that was appended and then synced is read back by [`JournalReplay`], with its content, in order; or that it
 //!   is missing is reported as corruption, be the file cut, overwritten or gone. The one exception is the last such
 //!   frame: nothing behind it says that it was durable, so damage within it is reported as a cut of the log.
 //! * Nothing that was not appended is ever read back: not a frame of another session, of an earlier use of the
@@ -36,10 +36,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use frame::{FrameBuffer, Kind};
-pub use replay::{Replay, is_whole};
+pub use frame::{FrameBuffer, FrameKind};
+pub use replay::{JournalReplay, is_whole};
 pub use scan::{each_frame, highest_position, is_of};
-pub use segment::{Found, Made, Remnant, SegmentHeader, Side, find, holds_nothing, remove, set_aside};
+pub use segment::{
+    CreatedFile, Remnant, SegmentFile, SegmentHeader, Side, find, holds_nothing, remove, set_aside,
+};
 pub use space::Sizes;
 
 use crate::error::{Error, Result};
@@ -47,7 +49,7 @@ use crate::store::disk::Disk;
 use frame::Stamp;
 use mark::MARK;
 use segment::{START, Segment};
-use space::Space;
+use space::SegmentSpace;
 
 /// The random bytes of a session: a frame with another salt is none of its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,7 +96,7 @@ fn random() -> Result<[u8; 16]> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// What it carries.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// The position of its first event; of cursor moves the position that came next.
     pub first: u64,
     /// How many events; 0 for cursor moves.
@@ -105,7 +107,7 @@ pub struct Frame {
 
 /// Why a frame was not appended.
 #[derive(Debug, Clone)]
-pub enum AppendError {
+pub enum JournalError {
     /// There was no room and none could be made, or the frame breaks a rule. It was not written, and the journal is
     /// as sound as before: only this request fails.
     Refused(Error),
@@ -113,10 +115,10 @@ pub enum AppendError {
     Failed(Error),
 }
 
-impl From<AppendError> for Error {
-    fn from(error: AppendError) -> Error {
+impl From<JournalError> for Error {
+    fn from(error: JournalError) -> Error {
         match error {
-            AppendError::Refused(error) | AppendError::Failed(error) => error,
+            JournalError::Refused(error) | JournalError::Failed(error) => error,
         }
     }
 }
@@ -131,13 +133,13 @@ pub struct Journal {
     segments: [Segment; 2],
     /// Held while a frame is written and while segments are switched.
     turn: Mutex<()>,
-    state: Mutex<State>,
+    state: Mutex<JournalState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct JournalState {
     active: Side,
-    spaces: [Space; 2],
+    spaces: [SegmentSpace; 2],
     /// The number of the last frame whose write was begun.
     begun: u64,
     /// The number of the last frame that was written; those before it were too.
@@ -150,12 +152,12 @@ struct State {
     failed: Option<Error>,
 }
 
-impl State {
+impl JournalState {
     fn sound(&self) -> Result<()> {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    fn space(&mut self, side: Side) -> &mut Space {
+    fn space(&mut self, side: Side) -> &mut SegmentSpace {
         &mut self.spaces[side.index()]
     }
 
@@ -180,10 +182,10 @@ impl Journal {
         id: DatabaseId,
         salt: Salt,
         sizes: Sizes,
-        made: &mut Vec<Made>,
+        made: &mut Vec<CreatedFile>,
     ) -> Result<Journal> {
         let sizes = sizes.sane();
-        let space = Space::new(&sizes);
+        let space = SegmentSpace::new(&sizes);
         let filled = space.filled;
         let mut segment =
             |side| Segment::create(&*disk, database, SegmentHeader { id, salt, side }, filled, made);
@@ -199,9 +201,9 @@ impl Journal {
             }
         };
         made.clear();
-        let state = State {
+        let state = JournalState {
             active: Side::A,
-            spaces: [Space { free: false, ..space }, space],
+            spaces: [SegmentSpace { free: false, ..space }, space],
             begun: 0,
             written: 0,
             synced: 0,
@@ -248,29 +250,29 @@ impl Journal {
     ///
     /// `first` is the position of its first event (of cursor moves, the next position), `count` its number of
     /// events (0), `durable_through` the highest position known to be durable (0: none). After an error of the kind
-    /// [`AppendError::Refused`] the frame can be appended again.
+    /// [`JournalError::Refused`] the frame can be appended again.
     pub fn append(
         &self,
         frame: &mut FrameBuffer,
         first: u64,
         count: u32,
         durable_through: u64,
-    ) -> Result<(), AppendError> {
+    ) -> Result<(), JournalError> {
         let _turn = lock(&self.turn);
         let (side, offset, stamp) = {
             let mut state = self.state();
-            state.sound().map_err(AppendError::Failed)?;
+            state.sound().map_err(JournalError::Failed)?;
             let stamp =
                 Stamp { salt: self.salt, number: state.written + 1, settled: state.synced == state.written };
             let (active, next) = (state.active, state.next_position);
             // A gap would make everything behind it unreadable.
             if let Some(next) = next.filter(|&next| next != first) {
                 let error = Error::invalid("a frame's first position", next.to_string(), first.to_string());
-                return Err(AppendError::Refused(error));
+                return Err(JournalError::Refused(error));
             }
             (active, state.space(active).used, stamp)
         };
-        let header = frame.header(stamp, first, count, durable_through).map_err(AppendError::Refused)?;
+        let header = frame.header(stamp, first, count, durable_through).map_err(JournalError::Refused)?;
         let end = offset + header.size(); // a file's length and at most some MiB
         self.make_room(side, end + 2 * MARK as u64)?; // an end mark, and the fill mark
 
@@ -278,7 +280,7 @@ impl Journal {
         let segment = &self.segments[side.index()];
         if let Err(e) = segment.file.write_at(offset, frame.finish(&header)) {
             let error = Error::io(format!("writing {}", segment.path.display()), e);
-            return Err(AppendError::Failed(self.fail(error)));
+            return Err(JournalError::Failed(self.fail(error)));
         }
         let mut state = self.state();
         state.written = stamp.number;
@@ -425,7 +427,7 @@ impl Journal {
     }
 
     /// Removes the files that an earlier try to create a journal left, if they are still the ones.
-    pub fn clear(disk: &dyn Disk, made: &mut Vec<Made>) -> Result<()> {
+    pub fn clear(disk: &dyn Disk, made: &mut Vec<CreatedFile>) -> Result<()> {
         while let Some(one) = made.last() {
             one.remove(disk)?;
             made.pop();
@@ -434,7 +436,7 @@ impl Journal {
     }
 
     /// Sees to it that a segment is filled at least up to `need`; if the filler is at it, it is waited for.
-    fn make_room(&self, side: Side, need: u64) -> Result<(), AppendError> {
+    fn make_room(&self, side: Side, need: u64) -> Result<(), JournalError> {
         if self.state().space(side).filled >= need {
             return Ok(());
         }
@@ -449,8 +451,8 @@ impl Journal {
             space.ahead(&self.sizes).max(need.next_multiple_of(START))
         };
         self.grow(side, to, &growth).map_err(|error| match self.state().sound() {
-            Ok(()) => AppendError::Refused(error),
-            Err(failed) => AppendError::Failed(failed),
+            Ok(()) => JournalError::Refused(error),
+            Err(failed) => JournalError::Failed(failed),
         })
     }
 
@@ -485,7 +487,7 @@ impl Journal {
         self.state().failed.get_or_insert(error).clone()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, JournalState> {
         lock(&self.state)
     }
 }

@@ -11,8 +11,8 @@
 //!
 //! The table adds a checksum. A state is read in place where only a part of it is asked for.
 
-use super::clock::Clock;
-use super::fold::{Fault, Folded, Weight, too_large};
+use super::clock::NodeClocks;
+use super::fold::{FoldFault, Folded, Weight, too_large};
 use super::posting::{put, take};
 use crate::allowance::Limits;
 use crate::document::Raw;
@@ -22,7 +22,7 @@ use crate::value::Value;
 
 /// What is stored of a fold, without its state decoded.
 #[derive(Debug, Clone)]
-pub(crate) struct Kept<'a> {
+pub(crate) struct StoredState<'a> {
     pub version: u64,
     pub events: u64,
     pub position: u64,
@@ -30,8 +30,8 @@ pub(crate) struct Kept<'a> {
     pub lateness: u64,
     pub lowest: i64,
     pub latest: Option<Timestamp>,
-    pub clock: Clock,
-    pub fault: Option<Fault>,
+    pub clock: NodeClocks,
+    pub fault: Option<FoldFault>,
     pub state: Raw<'a>,
 }
 
@@ -68,14 +68,14 @@ impl Folded {
     }
 }
 
-impl<'a> Kept<'a> {
+impl<'a> StoredState<'a> {
     /// Reads a row.
-    pub fn open(bytes: &'a [u8]) -> Result<Kept<'a>> {
-        Kept::read(bytes)
+    pub fn open(bytes: &'a [u8]) -> Result<StoredState<'a>> {
+        StoredState::read(bytes)
             .ok_or_else(|| Error::corrupt("a kept state", format!("{} bytes that are none", bytes.len())))
     }
 
-    fn read(mut bytes: &'a [u8]) -> Option<Kept<'a>> {
+    fn read(mut bytes: &'a [u8]) -> Option<StoredState<'a>> {
         let bytes = &mut bytes;
         let (version, events, position) = (take(bytes)?, take(bytes)?, take(bytes)?);
         let (late, lateness) = (take(bytes)?, take(bytes)?);
@@ -88,7 +88,7 @@ impl<'a> Kept<'a> {
                 Some(Timestamp::from_parts(i64::from_be_bytes(*seconds), i32::from_be_bytes(*nanos)).ok()?)
             }
         };
-        let clock = Clock::decode(bytes)?;
+        let clock = NodeClocks::decode(bytes)?;
         let fault = match byte(bytes)? {
             0 => None,
             _ => {
@@ -99,18 +99,18 @@ impl<'a> Kept<'a> {
             }
         };
         let state = Raw(bytes);
-        Some(Kept { version, events, position, late, lateness, lowest, latest, clock, fault, state })
+        Some(StoredState { version, events, position, late, lateness, lowest, latest, clock, fault, state })
     }
 
     /// Why there is no state: an event could not be folded in, or the state was made where more was allowed.
-    pub fn faulty(&self, limits: &Limits) -> Option<Fault> {
+    pub fn faulty(&self, limits: &Limits) -> Option<FoldFault> {
         let fits = || {
             Weight::stored(self.state.0.len()).fits(limits) || self.state.weight() as u64 <= limits.largest()
         };
         if self.fault.is_some() || fits() {
             return self.fault.clone();
         }
-        Some(Fault {
+        Some(FoldFault {
             position: self.position,
             kind: "what came before".to_owned(),
             why: too_large("one", self.state.weight() as u64, limits),
@@ -177,15 +177,15 @@ mod tests {
                 lowest: numbers.2 as i64,
                 latest: latest.map(|at| Timestamp::from_millis(i64::from(at) - 1_000_000_000)),
                 clock,
-                fault: fault.map(|why| Fault { position: numbers.0, kind: "Order.paid".to_owned(), why }),
+                fault: fault.map(|why| FoldFault { position: numbers.0, kind: "Order.paid".to_owned(), why }),
                 weight: Weight::default(),
             };
-            prop_assert_eq!(Kept::open(&folded.encode().unwrap()).unwrap().to_folded(&Limits::default()).unwrap(), folded);
+            prop_assert_eq!(StoredState::open(&folded.encode().unwrap()).unwrap().to_folded(&Limits::default()).unwrap(), folded);
         }
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            if let Ok(kept) = Kept::open(&bytes) {
+            if let Ok(kept) = StoredState::open(&bytes) {
                 let _ = kept.to_folded(&Limits::default());
             }
         }

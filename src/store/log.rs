@@ -29,7 +29,7 @@ pub(crate) trait Log: Debug + Send + Sync {
     }
 
     /// Writes a frame directly behind a place. It is durable after the next [`sync`](Log::sync).
-    fn append(&self, frame: Append<'_>) -> Result<(), AppendError>;
+    fn append(&self, frame: FrameAppend<'_>) -> Result<(), AppendError>;
 
     /// Makes every frame that was appended durable.
     ///
@@ -100,7 +100,7 @@ pub(crate) struct LogFrame {
 
 /// A frame that is to be appended.
 #[derive(Debug)]
-pub(crate) struct Append<'f> {
+pub(crate) struct FrameAppend<'f> {
     /// The frame, as admission encoded it.
     pub buffer: &'f mut FrameBuffer,
     /// Directly behind it.

@@ -1,7 +1,7 @@
 //! Moves of cursors in the journal: a place that is acknowledged is durable with the next frame of events, before the background writes
 //! it into the tables.
 //!
-//! The payload of a frame of the kind [`Cursors`](super::journal::Kind::Cursors) is a MessagePack array of moves, each an array: whose
+//! The payload of a frame of the kind [`Cursors`](super::journal::FrameKind::Cursors) is a MessagePack array of moves, each an array: whose
 //! it is, which of those of that name, up to where it is done, and up to where it has heard what was said to it. What a move says holds for a cursor that is still the same and not
 //! further by then; so it does not matter which of them the tables know already.
 
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::cold::Cold;
-use super::cursor::{Cursor, Follower};
+use super::cold::Tables;
+use super::cursor::{Cursor, CursorOwner};
 use crate::error::{Error, Result};
 
 /// As many go into one frame at most; the others go with the next one.
@@ -19,14 +19,14 @@ pub(super) const MOST: usize = 1000;
 /// How far a cursor has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Move {
-    follower: Follower,
+    follower: CursorOwner,
     birth: u64,
     position: u64,
     heard: u64,
 }
 
 impl Move {
-    pub fn of(follower: &Follower, cursor: &Cursor) -> Move {
+    pub fn of(follower: &CursorOwner, cursor: &Cursor) -> Move {
         let Cursor { birth, position, heard, .. } = *cursor;
         Move { follower: follower.clone(), birth, position, heard }
     }
@@ -40,7 +40,7 @@ pub(super) fn write(moves: &[Move], mut payload: &mut Vec<u8>) -> Result<()> {
 
 /// The last moves of each cursor that a journal holds.
 #[derive(Debug, Default)]
-pub(super) struct Moves(BTreeMap<(Follower, u64), (u64, u64)>);
+pub(super) struct Moves(BTreeMap<(CursorOwner, u64), (u64, u64)>);
 
 impl Moves {
     /// Takes in what a frame holds, in the order of the frames.
@@ -54,7 +54,7 @@ impl Moves {
     }
 
     /// Brings the cursors in the tables up to them.
-    pub fn apply(self, cold: &Cold) -> Result<()> {
+    pub fn apply(self, cold: &Tables) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());
         }

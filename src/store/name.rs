@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::cold::Cold;
+use super::cold::Tables;
 use super::disk::{Disk, Lock, LockError, LockMode};
 use super::recover;
 use crate::error::{Error, Result};
@@ -16,12 +16,12 @@ use crate::error::{Error, Result};
 pub(crate) struct FileName {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    cold: Arc<Cold>,
+    cold: Arc<Tables>,
     read_only: bool,
 }
 
 impl FileName {
-    pub fn new(disk: Arc<dyn Disk>, path: PathBuf, cold: Arc<Cold>, read_only: bool) -> FileName {
+    pub fn new(disk: Arc<dyn Disk>, path: PathBuf, cold: Arc<Tables>, read_only: bool) -> FileName {
         FileName { disk, path, cold, read_only }
     }
 

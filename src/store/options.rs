@@ -62,7 +62,7 @@ pub struct Options {
     pub(crate) fill_steps: (u64, u64),
     pub(crate) durability: Durability,
     pub(crate) clock: Clock,
-    pub(crate) ids: Option<Ids>,
+    pub(crate) ids: Option<IdFn>,
     pub(crate) live: bool,
     pub(crate) retries: Retries,
     #[cfg(feature = "webhooks")]
@@ -78,7 +78,7 @@ pub struct Options {
     #[cfg(test)]
     pub(crate) by_hand: bool,
     #[cfg(test)]
-    pub(crate) sabotage: Option<super::Sabotage>,
+    pub(crate) sabotage: Option<super::FaultInjection>,
 }
 
 /// How often something that fails is tried, and how soon again.
@@ -129,7 +129,7 @@ impl Default for Delivering {
     }
 }
 
-pub(crate) type Ids = Arc<dyn Fn() -> Result<EventId> + Send + Sync>;
+pub(crate) type IdFn = Arc<dyn Fn() -> Result<EventId> + Send + Sync>;
 
 /// More are rarely worth what they take from the program that this is a part of.
 const MOST_THREADS: usize = 4;
@@ -465,13 +465,13 @@ impl Options {
 
     /// Whether a protocol is to be broken, to see whether a test notices.
     #[cfg(test)]
-    pub(crate) fn sabotaged(&self, sabotage: super::Sabotage) -> bool {
+    pub(crate) fn sabotaged(&self, sabotage: super::FaultInjection) -> bool {
         self.sabotage == Some(sabotage)
     }
 
     /// Nothing is broken on purpose outside tests.
     #[cfg(not(test))]
-    pub(crate) fn sabotaged(&self, _: super::Sabotage) -> bool {
+    pub(crate) fn sabotaged(&self, _: super::FaultInjection) -> bool {
         false
     }
 

@@ -39,18 +39,18 @@ pub(crate) fn pack<'e>(
 
 /// The events of a pack, with their positions. A damaged length is an error, and the last that is told.
 #[derive(Debug, Clone)]
-pub(crate) struct Events<'a> {
+pub(crate) struct BlockEvents<'a> {
     position: u64,
     rest: &'a [u8],
 }
 
-impl<'a> Events<'a> {
-    pub fn of(first: u64, value: &'a [u8]) -> Events<'a> {
-        Events { position: first, rest: value }
+impl<'a> BlockEvents<'a> {
+    pub fn of(first: u64, value: &'a [u8]) -> BlockEvents<'a> {
+        BlockEvents { position: first, rest: value }
     }
 }
 
-impl<'a> Iterator for Events<'a> {
+impl<'a> Iterator for BlockEvents<'a> {
     type Item = Result<(u64, &'a [u8])>;
 
     #[inline]
@@ -95,7 +95,7 @@ mod tests {
             .unwrap();
             let mut found = Vec::new();
             for (first, value) in &packs {
-                let several = Events::of(*first, value).collect::<Result<Vec<_>>>().unwrap();
+                let several = BlockEvents::of(*first, value).collect::<Result<Vec<_>>>().unwrap();
                 prop_assert!(several.len() <= MOST && (several.len() == 1 || value.len() <= BYTES));
                 prop_assert_eq!(several[0].0, *first);
                 found.extend(several);
@@ -107,14 +107,14 @@ mod tests {
         #[test]
         fn a_row_that_says_it_lies_at_the_end_of_all_positions_is_damaged(near in 0u64..4, count in 0usize..6) {
             let value = [0, 0, 0, 1, b'x'].repeat(count);
-            let found: Vec<_> = Events::of(u64::MAX - near, &value).collect();
+            let found: Vec<_> = BlockEvents::of(u64::MAX - near, &value).collect();
             prop_assert_eq!(found.len(), count.min(near as usize + 1));
             prop_assert!(found.iter().enumerate().all(|(at, event)| event.is_ok() == (at < near as usize)));
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let found: Vec<_> = Events::of(1, &bytes).collect();
+            let found: Vec<_> = BlockEvents::of(1, &bytes).collect();
             prop_assert!(found.iter().rev().skip(1).all(Result::is_ok));
         }
     }

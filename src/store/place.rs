@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Shared;
-use super::cursor::{Cursor, Follower};
+use super::cursor::{Cursor, CursorOwner};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
@@ -15,12 +15,12 @@ use crate::error::{Error, Result};
 /// It goes forward only. It is kept by the database, and written soon, with others; a crash loses the last moves at most, and their
 /// events are delivered again.
 #[derive(Clone)]
-pub struct SubscriptionCursor(Arc<Inner>);
+pub struct SubscriptionCursor(Arc<PlaceInner>);
 
-struct Inner {
+struct PlaceInner {
     shared: Arc<Shared>,
     name: String,
-    follower: Follower,
+    follower: CursorOwner,
     /// Which of those of its name: one that was dropped is not the next of the name.
     birth: u64,
     /// The last event that was handed over.
@@ -31,11 +31,11 @@ struct Inner {
 
 impl SubscriptionCursor {
     pub(crate) fn new(shared: Arc<Shared>, name: &str) -> SubscriptionCursor {
-        let follower = Follower::Subscription(name.to_owned());
+        let follower = CursorOwner::Subscription(name.to_owned());
         let (delivered, looked) = (AtomicU64::new(0), AtomicU64::new(0));
         // Where it was dropped just now, it is none that there will be.
         let birth = shared.cursors.birth(&follower).unwrap_or(u64::MAX);
-        SubscriptionCursor(Arc::new(Inner {
+        SubscriptionCursor(Arc::new(PlaceInner {
             shared,
             name: name.to_owned(),
             follower,
@@ -64,7 +64,7 @@ impl SubscriptionCursor {
     }
 
     fn dropped(&self) -> Error {
-        let Inner { shared, follower, .. } = &*self.0;
+        let PlaceInner { shared, follower, .. } = &*self.0;
         let found = match shared.cursors.birth(follower) {
             None => "that it was dropped",
             Some(_) => "that it was dropped, and another of its name begun",
@@ -84,7 +84,7 @@ impl SubscriptionCursor {
     /// [`Error::Invalid`] for a position that was not reached yet, [`Error::Conflict`] if the subscription was dropped, and
     /// [`Error::Stopped`] once the database is closed.
     pub fn acknowledge(&self, position: Position) -> Result<()> {
-        let Inner { shared, follower, birth, delivered, looked, .. } = &*self.0;
+        let PlaceInner { shared, follower, birth, delivered, looked, .. } = &*self.0;
         // In this order: what was looked through before has been delivered by now.
         let looked = looked.load(Ordering::SeqCst);
         let delivered = delivered.load(Ordering::SeqCst);
@@ -124,7 +124,7 @@ impl SubscriptionCursor {
 
     /// All that is wanted up to here has been handed over.
     pub(crate) fn look(&self, position: u64) {
-        let Inner { shared, follower, birth, delivered, looked, .. } = &*self.0;
+        let PlaceInner { shared, follower, birth, delivered, looked, .. } = &*self.0;
         looked.fetch_max(position, Ordering::SeqCst);
         let delivered = delivered.load(Ordering::SeqCst);
         // Of one that was dropped there is nothing to move.

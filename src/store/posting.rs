@@ -19,14 +19,14 @@ pub(crate) const FULL: usize = 256;
 
 /// A chunk in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Chunk {
+pub(crate) struct PostingChunk {
     /// How many entries the list has before this chunk; always 0 in lists that are not counted.
     pub before: u64,
     /// Positions, ascending, at least one.
     pub positions: Vec<u64>,
 }
 
-impl Chunk {
+impl PostingChunk {
     /// How many entries the list has up to the end of this chunk.
     pub fn through(&self) -> u64 {
         self.before + self.positions.len() as u64
@@ -49,7 +49,7 @@ pub(crate) fn split_key(key: &[u8]) -> Result<(&[u8], u64)> {
     }
 }
 
-pub(crate) fn encode(key: &[u8], chunk: &Chunk, out: &mut Vec<u8>) {
+pub(crate) fn encode(key: &[u8], chunk: &PostingChunk, out: &mut Vec<u8>) {
     out.clear();
     if is_counted(key) {
         put(out, chunk.before);
@@ -61,7 +61,7 @@ pub(crate) fn encode(key: &[u8], chunk: &Chunk, out: &mut Vec<u8>) {
     out.extend_from_slice(&checksum(key, out).to_be_bytes());
 }
 
-pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Chunk> {
+pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<PostingChunk> {
     let (_, first) = split_key(key)?;
     let damaged = |found: &str| Error::corrupt(format!("the posting list that begins at #{first}"), found);
     let (mut body, stored) = value.split_last_chunk::<4>().ok_or_else(|| damaged("no checksum"))?;
@@ -86,7 +86,7 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Chunk> {
     if !body.is_empty() {
         return Err(cut());
     }
-    Ok(Chunk { before, positions })
+    Ok(PostingChunk { before, positions })
 }
 
 /// CRC-32 over the key and the value of a row.
@@ -131,7 +131,7 @@ mod tests {
         fn a_chunk_comes_back(counted: bool, before: u64, first in 1u64..1 << 60, deltas in prop::collection::vec(1u64..1 << 40, 0..50)) {
             let mut positions = vec![first];
             positions.extend(deltas.iter().scan(first, |at, delta| { *at += delta; Some(*at) }));
-            let chunk = Chunk { before: if counted { before } else { 0 }, positions };
+            let chunk = PostingChunk { before: if counted { before } else { 0 }, positions };
             let key = key(if counted { &[1, 9] } else { &[2, 9] }, first);
             let mut out = Vec::new();
             encode(&key, &chunk, &mut out);
@@ -141,7 +141,7 @@ mod tests {
 
         #[test]
         fn a_chunk_has_entries_that_grow_and_nothing_behind_them(count in 1usize..6, more in prop::collection::vec(any::<u8>(), 1..5)) {
-            let chunk = Chunk { before: 0, positions: (1..).take(count).collect() };
+            let chunk = PostingChunk { before: 0, positions: (1..).take(count).collect() };
             let key = key(&[2, 9], 1);
             let resealed = |body: Vec<u8>| {
                 let checksum = checksum(&key, &body);

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use super::group::{Outcome, Prepared};
+use super::group::{AppendOutcome, Prepared};
 use crate::error::{Error, Result};
 
 /// A request in the queue, and then its answer.
@@ -22,7 +22,7 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 struct Slot {
     request: Option<Prepared>,
-    answer: Option<Result<Outcome>>,
+    answer: Option<Result<AppendOutcome>>,
     /// A thread sleeps on this request: it can be asked to lead.
     waited_on: bool,
     /// It has been asked.
@@ -33,12 +33,12 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) struct Queue {
     capacity: usize,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     room: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     waiting: VecDeque<Arc<Pending>>,
     bytes: usize,
     /// Somebody leads, or has been asked to.
@@ -48,13 +48,13 @@ struct State {
 
 /// What a waiting thread is to do.
 pub(crate) enum Turn {
-    Answered(Result<Outcome>),
+    Answered(Result<AppendOutcome>),
     Lead,
 }
 
 /// Who was asked to lead next.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum NextLeader {
     /// Nobody waits.
     Nobody,
     /// A thread that waits.
@@ -79,7 +79,7 @@ impl Pending {
         locked(&self.slot).request.take()
     }
 
-    pub fn answer(&self, answer: Result<Outcome>) {
+    pub fn answer(&self, answer: Result<AppendOutcome>) {
         let mut slot = locked(&self.slot);
         // The first answer stands: a leader that unwinds answers what it had not answered yet.
         if slot.answer.is_none() {
@@ -93,7 +93,7 @@ impl Pending {
     }
 
     /// The answer, if it has come; else this waker is called when it does.
-    pub fn poll(&self, waker: &Waker) -> Option<Result<Outcome>> {
+    pub fn poll(&self, waker: &Waker) -> Option<Result<AppendOutcome>> {
         let mut slot = locked(&self.slot);
         if slot.answer.is_none() {
             slot.waker = Some(waker.clone());
@@ -176,16 +176,16 @@ impl Queue {
     }
 
     /// Ends one's leadership by handing it to the first thread that waits.
-    pub fn hand_over(&self) -> Next {
+    pub fn hand_over(&self) -> NextLeader {
         let mut state = locked(&self.state);
         if state.waiting.is_empty() {
             state.led = false;
-            return Next::Nobody;
+            return NextLeader::Nobody;
         }
         if state.waiting.iter().any(|pending| pending.ask_to_lead()) {
-            Next::Waiter
+            NextLeader::Waiter
         } else {
-            Next::Background
+            NextLeader::Background
         }
     }
 

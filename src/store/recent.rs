@@ -13,7 +13,7 @@ const LARGEST: usize = 1 << 20;
 
 /// What an entity was up to some position.
 #[derive(Debug, Clone)]
-pub(crate) struct Known {
+pub(crate) struct CachedState {
     /// The definition that it was folded by.
     pub definition: Option<Position>,
     pub folded: Arc<Folded>,
@@ -23,16 +23,16 @@ pub(crate) struct Known {
 
 /// The states of some entities, those that were asked for last.
 #[derive(Debug, Default)]
-pub(crate) struct Recent {
-    known: HashMap<Entity, (Known, usize, u64)>,
+pub(crate) struct StateCache {
+    known: HashMap<Entity, (CachedState, usize, u64)>,
     bytes: usize,
     /// How often something was asked for or added.
     turn: u64,
 }
 
-impl Recent {
+impl StateCache {
     /// What is known of an entity by a definition.
-    pub fn get(&mut self, entity: &Entity, definition: Option<Position>) -> Option<Known> {
+    pub fn get(&mut self, entity: &Entity, definition: Option<Position>) -> Option<CachedState> {
         self.turn += 1;
         let (known, _, turn) = self.known.get_mut(entity)?;
         *turn = self.turn;
@@ -40,7 +40,7 @@ impl Recent {
     }
 
     /// Adds what an entity was, instead of what is known of it.
-    pub fn put(&mut self, entity: Entity, known: Known) {
+    pub fn put(&mut self, entity: Entity, known: CachedState) {
         self.turn += 1;
         let size = weight(&known.folded.state) + 2 * (entity.kind().len() + entity.id().len()) + 256;
         if let Some((_, size, _)) = self.known.remove(&entity) {

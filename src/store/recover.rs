@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Sabotage;
+use super::FaultInjection;
 use super::apply::{self, Applied};
 use super::catalog::{self, Catalog};
 use super::checkpoint::{self, JournalAfter};
-use super::cold::{Cold, Meta, at_opening};
+use super::cold::{Meta, Tables, at_opening};
 use super::disk::{Disk, File};
-use super::journal::{self, DatabaseId, Found, Kind, Remnant, Replay, Salt, Side};
+use super::journal::{self, DatabaseId, FrameKind, JournalReplay, Remnant, Salt, SegmentFile, Side};
 use super::moves::Moves;
 use super::name;
 use super::options::Options;
@@ -63,7 +63,7 @@ pub(crate) fn create(disk: &dyn Disk, path: &Path, options: &Options) -> Result<
     let file = disk.create(&temporary).map_err(failed)?;
     // Its work is done, or it failed, with a panic even: either way the temporary name goes.
     let made = Temporary { disk, path: &temporary, file: &*file };
-    let cold = Cold::open_or_make(options.disk_to_use(), &temporary, options.cache)?;
+    let cold = Tables::open_or_make(options.disk_to_use(), &temporary, options.cache)?;
     cold.initialize(id)?;
     cold.close()?;
     file.sync().map_err(failed)?;
@@ -114,10 +114,10 @@ pub(crate) fn folder(path: &Path) -> &Path {
 pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
     path: &Path,
-    cold: &Cold,
+    cold: &Tables,
     options: &Options,
 ) -> Result<Recovered> {
-    Opening { disk, path, cold, options }.bring_up().map_err(|error| at_opening(path, error))
+    OpenAttempt { disk, path, cold, options }.bring_up().map_err(|error| at_opening(path, error))
 }
 
 /// What a database is that was brought up.
@@ -130,16 +130,16 @@ pub(crate) struct Recovered {
 }
 
 /// A database that is being opened.
-struct Opening<'o> {
+struct OpenAttempt<'o> {
     disk: &'o Arc<dyn Disk>,
     path: &'o Path,
-    cold: &'o Cold,
+    cold: &'o Tables,
     options: &'o Options,
 }
 
-impl Opening<'_> {
+impl OpenAttempt<'_> {
     fn bring_up(&self) -> Result<Recovered> {
-        let Opening { disk, path, cold, options } = *self;
+        let OpenAttempt { disk, path, cold, options } = *self;
         let (meta, applied) = {
             let read = cold.read()?;
             let meta = read.meta(path)?;
@@ -172,12 +172,12 @@ impl Opening<'_> {
         &self,
         meta: &Meta,
         salt: Salt,
-        found: &[Found],
+        found: &[SegmentFile],
         applied: &Applied,
     ) -> Result<(Recovery, bool)> {
-        let Opening { disk, path, cold, options } = *self;
-        let salt = if options.sabotaged(Sabotage::IgnoreSalt) { Salt::ANY } else { salt };
-        let replay = Replay::salvage(&**disk, path, salt, meta.checkpoint)?;
+        let OpenAttempt { disk, path, cold, options } = *self;
+        let salt = if options.sabotaged(FaultInjection::IgnoreSalt) { Salt::ANY } else { salt };
+        let replay = JournalReplay::salvage(&**disk, path, salt, meta.checkpoint)?;
         let stray = strays(path, meta, found);
         let damage = stray.or_else(|| replay.lost().map(|lost| lost.reason.clone()));
         if let Some(damage) = &damage
@@ -189,7 +189,7 @@ impl Opening<'_> {
         for frame in replay.frames() {
             let frame = frame?;
             match frame.kind {
-                Kind::Events => {
+                FrameKind::Events => {
                     let (head, catalog) = applied.head_and_catalog();
                     if frame.first != head + 1 {
                         let found = format!("a frame that begins with #{} after #{head}", frame.first);
@@ -198,7 +198,7 @@ impl Opening<'_> {
                     let (events, catalog) = apply::derive(&frame, catalog, options)?;
                     applied.apply(events, catalog);
                 }
-                Kind::Cursors => moves.take_in(&frame.payload)?,
+                FrameKind::Cursors => moves.take_in(&frame.payload)?,
             }
         }
         moves.apply(cold)?;
@@ -237,7 +237,7 @@ impl Opening<'_> {
     }
 
     /// Why a file does not open whose journal is not whole.
-    fn without_journal(&self, damage: &str, found: &[Found], meta: &Meta, last: u64) -> Error {
+    fn without_journal(&self, damage: &str, found: &[SegmentFile], meta: &Meta, last: u64) -> Error {
         if !found.is_empty() {
             let reason = format!(
                 "its journal is damaged ({damage}); with what is left of it the file holds every event up to {}, \
@@ -265,8 +265,14 @@ impl Opening<'_> {
     }
 
     /// Removes the journals that were found, if all that they hold is in the tables; otherwise gives them other names.
-    fn put_away(&self, meta: &Meta, found: &[Found], lost: bool, recovery: &mut Recovery) -> Result<()> {
-        let Opening { disk, path, cold, options } = *self;
+    fn put_away(
+        &self,
+        meta: &Meta,
+        found: &[SegmentFile],
+        lost: bool,
+        recovery: &mut Recovery,
+    ) -> Result<()> {
+        let OpenAttempt { disk, path, cold, options } = *self;
         let mut kept = lost;
         for segment in found {
             let Remnant::Segment(header) = &segment.remnant else { continue };
@@ -293,7 +299,7 @@ impl Opening<'_> {
     }
 
     /// What a segment of another session holds that the tables do not, or may hold, if anything.
-    fn lacking(&self, segment: &Found) -> Result<Option<String>> {
+    fn lacking(&self, segment: &SegmentFile) -> Result<Option<String>> {
         if journal::holds_nothing(&**self.disk, segment)? {
             return Ok(None);
         }
@@ -305,12 +311,12 @@ impl Opening<'_> {
     }
 
     /// The first event of a segment that the tables do not have, or have another one for.
-    fn lacking_event(&self, segment: &Found) -> Result<Option<String>> {
+    fn lacking_event(&self, segment: &SegmentFile) -> Result<Option<String>> {
         let read = self.cold.read()?;
         let log = read.log()?;
         let mut lacking = None;
         journal::each_frame(&**self.disk, self.path, segment.side, &mut |frame| {
-            if frame.kind != Kind::Events || lacking.is_some() {
+            if frame.kind != FrameKind::Events || lacking.is_some() {
                 return Ok(());
             }
             for (position, bytes) in apply::events_of(&frame) {
@@ -329,8 +335,8 @@ impl Opening<'_> {
     }
 
     /// Refuses a segment that holds something that is not this database's, or that it does not know of.
-    fn check_segment(&self, meta: &Meta, segment: &Found) -> Result<()> {
-        let Opening { disk, path, options, .. } = *self;
+    fn check_segment(&self, meta: &Meta, segment: &SegmentFile) -> Result<()> {
+        let OpenAttempt { disk, path, options, .. } = *self;
         let refused = |found: String, advice: &str| {
             let reason = format!("the journal {} is not its own: {found}", segment.path.display());
             Err(Error::unopenable(path, reason, advice))
@@ -379,7 +385,7 @@ impl Opening<'_> {
 }
 
 /// What stands where the two halves of the live journal belong and is none of them, if so.
-fn strays(path: &Path, meta: &Meta, found: &[Found]) -> Option<String> {
+fn strays(path: &Path, meta: &Meta, found: &[SegmentFile]) -> Option<String> {
     let mut strays = Vec::new();
     for side in Side::BOTH {
         let segment = found.iter().find(|found| found.side == side);
@@ -401,7 +407,7 @@ fn strays(path: &Path, meta: &Meta, found: &[Found]) -> Option<String> {
 }
 
 /// Whether the name still leads to the file that is open.
-pub(crate) fn is_named(disk: &dyn Disk, path: &Path, cold: &Cold) -> Result<bool> {
+pub(crate) fn is_named(disk: &dyn Disk, path: &Path, cold: &Tables) -> Result<bool> {
     match disk.identity(path) {
         Ok(found) => Ok(found == cold.identity()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
@@ -411,7 +417,7 @@ pub(crate) fn is_named(disk: &dyn Disk, path: &Path, cold: &Cold) -> Result<bool
 
 /// Drops the lists of indexes, and what is kept of states, whose definitions were lost with the journal: of another one at the same
 /// place they would tell that it is complete.
-fn drop_lists_after(cold: &Cold, checkpoint: u64) -> Result<()> {
+fn drop_lists_after(cold: &Tables, checkpoint: u64) -> Result<()> {
     for (definition, indexes) in cold.read()?.kept_definitions()? {
         let lost = indexes.into_iter().filter(|index| definition.0 <= checkpoint && index.0 > checkpoint);
         let lost = lost.map(Some).chain((definition.0 > checkpoint).then_some(None));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::entity::{Name, Position};
+use crate::entity::{NameText, Position};
 
 /// Something that a reaction, a webhook or a schedule met, and that a person may want to know.
 ///
@@ -34,7 +34,7 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.what, Name(&self.name), self.text)
+        write!(f, "{} {}: {}", self.what, NameText(&self.name), self.text)
     }
 }
 

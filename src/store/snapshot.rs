@@ -1,7 +1,7 @@
 //! Reading: the log up to a head, whatever is appended meanwhile.
 //!
 //! A [`Snapshot`] is a head and nothing else, so that it may be kept at a user's pace: the log below it never changes. To
-//! read, it opens a [`View`], which takes the tails *first* and then begins a read of the tables, so that what a
+//! read, it opens a [`ReadTxn`], which takes the tails *first* and then begins a read of the tables, so that what a
 //! checkpoint moves in between is seen in one of them at least; C, read inside, tells which. A view is short-lived:
 //! iterators open one a page.
 
@@ -21,14 +21,14 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::catalog::Catalog;
-use super::cold::{self, ColdRead, Log, Postings, Row, was_interrupted};
-use super::cursor::{Cursor, Follower};
-use super::group::Group;
+use super::cold::{self, LogBlock, LogTable, Postings, TablesRead, was_interrupted};
+use super::cursor::{Cursor, CursorOwner};
+use super::group::AppendRequest;
 use super::options::Options;
 use super::stage::Trial;
-use super::tail::{Tail, Tails};
+use super::tail::{Memtable, Memtables};
 use super::term::{self, Term};
-use super::verb::Rule;
+use super::verb::VerbHandler;
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
@@ -36,18 +36,18 @@ use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::event::{Event, EventId, codec};
 
-pub(crate) use entity::Until;
+pub(crate) use entity::FoldBound;
 pub(crate) use estimate::Estimate;
-pub(crate) use list::List;
-pub(crate) use runs::Run;
+pub(crate) use list::PostingList;
+pub(crate) use runs::ZoneRange;
 pub(crate) use scan::LogScan;
-pub(crate) use states::{States, Warm, Way};
+pub(crate) use states::{MemtableOverlay, StateAccess, States};
 pub(crate) use stream::{Folding, Stream};
-pub(crate) use tally::Tally;
+pub(crate) use tally::ReadStats;
 
 /// Which way along the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub(crate) enum ScanDirection {
     Ascending,
     Descending,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Snapshot {
     head: u64,
     catalog: Arc<Catalog>,
     cancel: Cancel,
-    tally: Arc<Tally>,
+    tally: Arc<ReadStats>,
 }
 
 impl Snapshot {
@@ -73,12 +73,12 @@ impl Snapshot {
     }
 
     /// What would become of a group, were it committed now: by the log as it is now, whatever this shows of it.
-    pub fn try_out(&self, group: Group) -> Trial {
-        self.shared.try_out(Group { cancel: self.cancel.clone(), ..group })
+    pub fn try_out(&self, group: AppendRequest) -> Trial {
+        self.shared.try_out(AppendRequest { cancel: self.cancel.clone(), ..group })
     }
 
     /// What was read by it so far.
-    pub fn tally(&self) -> &Tally {
+    pub fn tally(&self) -> &ReadStats {
         &self.tally
     }
 
@@ -108,12 +108,12 @@ impl Snapshot {
     }
 
     /// The verb of this name that the program added.
-    pub fn added_verb(&self, name: &str) -> Option<Arc<dyn Rule>> {
+    pub fn added_verb(&self, name: &str) -> Option<Arc<dyn VerbHandler>> {
         self.shared.added_verb(name)
     }
 
     /// All verbs that the program added, in the order of their names.
-    pub fn added_verbs(&self) -> Vec<(String, Arc<dyn Rule>)> {
+    pub fn added_verbs(&self) -> Vec<(String, Arc<dyn VerbHandler>)> {
         self.shared.added_verbs()
     }
 
@@ -148,9 +148,9 @@ impl Snapshot {
     }
 
     /// Opens a view for a moment of reading.
-    pub fn view(&self) -> Result<View<'_>> {
+    pub fn view(&self) -> Result<ReadTxn<'_>> {
         self.go_on()?;
-        View::open(&self.shared, self.head, Some(&self.cancel))
+        ReadTxn::open(&self.shared, self.head, Some(&self.cancel))
     }
 
     /// Whether it is still to be read.
@@ -159,9 +159,9 @@ impl Snapshot {
     }
 
     /// Reads within a view, and once more where another's failure comes between.
-    pub fn read<T>(&self, read: impl FnMut(&View) -> Result<T>) -> Result<T> {
+    pub fn read<T>(&self, read: impl FnMut(&ReadTxn) -> Result<T>) -> Result<T> {
         self.go_on()?;
-        View::read(&self.shared, self.head, Some(&self.cancel), read)
+        ReadTxn::read(&self.shared, self.head, Some(&self.cancel), read)
     }
 
     /// The stored bytes of the event at a position; none beyond the head.
@@ -192,8 +192,8 @@ impl Snapshot {
     }
 
     /// The positions of a term, from `first` to `last`, one way or the other.
-    pub fn list(&self, term: Term, first: u64, last: u64, direction: Direction) -> List {
-        List::new(self, term, first, last, direction)
+    pub fn list(&self, term: Term, first: u64, last: u64, direction: ScanDirection) -> PostingList {
+        PostingList::new(self, term, first, last, direction)
     }
 
     /// The first event behind a position that is in one of some lists, which must be whole, and passes; `Some(None)` if there is
@@ -214,41 +214,41 @@ impl Snapshot {
             return first_of(lists, after, most, list, |position| Ok(tails.get(position)), passes);
         }
         self.read(|view| {
-            let list = |term: &Term, first| view.page(term, first, self.head, Direction::Ascending);
+            let list = |term: &Term, first| view.page(term, first, self.head, ScanDirection::Ascending);
             first_of(lists, after, most, list, |position| view.event(position), &passes)
         })
     }
 
     /// Every event from `first` to `last`, one way or the other.
-    pub fn log(&self, first: u64, last: u64, direction: Direction) -> LogScan {
+    pub fn log(&self, first: u64, last: u64, direction: ScanDirection) -> LogScan {
         LogScan::new(self, first, last, direction)
     }
 
     /// Where the followers of the log are now.
-    pub fn cursors(&self) -> Vec<(Follower, Result<Cursor>)> {
+    pub fn cursors(&self) -> Vec<(CursorOwner, Result<Cursor>)> {
         self.shared.cursors.all()
     }
 
     /// Where a follower is now, if it has a place.
-    pub fn cursor(&self, follower: &Follower) -> Result<Option<Cursor>> {
+    pub fn cursor(&self, follower: &CursorOwner) -> Result<Option<Cursor>> {
         self.shared.cursors.get(follower)
     }
 
     /// Who reads a cursor now.
-    pub fn reader(&self, follower: &Follower) -> Option<String> {
+    pub fn reader(&self, follower: &CursorOwner) -> Option<String> {
         self.shared.cursors.reader(follower)
     }
 
     /// What a follower struggles with now.
-    pub fn trouble(&self, follower: &Follower) -> Option<String> {
+    pub fn trouble(&self, follower: &CursorOwner) -> Option<String> {
         self.shared.cursors.trouble(follower)
     }
 
     /// The names of the named subscriptions.
     pub fn subscriptions(&self) -> Vec<String> {
         let name = |(follower, _)| match follower {
-            Follower::Subscription(name) => Some(name),
-            Follower::Program(_) => None,
+            CursorOwner::Subscription(name) => Some(name),
+            CursorOwner::Program(_) => None,
         };
         self.cursors().into_iter().filter_map(name).collect()
     }
@@ -322,18 +322,18 @@ impl Snapshot {
 }
 
 /// One moment of reading.
-pub(crate) struct View<'s> {
-    tails: Tails,
+pub(crate) struct ReadTxn<'s> {
+    tails: Memtables,
     /// C: up to here in the tables, from here in the tails.
     checkpoint: u64,
-    read: ColdRead<'s>,
+    read: TablesRead<'s>,
     cancel: Option<&'s Cancel>,
 }
 
-impl<'s> View<'s> {
-    pub(super) fn open(shared: &'s Shared, head: u64, cancel: Option<&'s Cancel>) -> Result<View<'s>> {
+impl<'s> ReadTxn<'s> {
+    pub(super) fn open(shared: &'s Shared, head: u64, cancel: Option<&'s Cancel>) -> Result<ReadTxn<'s>> {
         // Tails before tables: what a checkpoint moves in between is then in both, never in neither.
-        let (mut tails, read) = if shared.sabotaged(super::Sabotage::ColdFirst) {
+        let (mut tails, read) = if shared.sabotaged(super::FaultInjection::ColdFirst) {
             let read = shared.cold.read()?;
             std::thread::yield_now();
             (shared.applied.tails(), read)
@@ -348,7 +348,7 @@ impl<'s> View<'s> {
                 format!("C is #{checkpoint}, and the tails begin after #{}", tails.base()),
             ));
         }
-        Ok(View { tails, checkpoint, read, cancel })
+        Ok(ReadTxn { tails, checkpoint, read, cancel })
     }
 
     /// Reads within a view. Where another's failure comes between, which redb then tells to all, it reads once more.
@@ -356,11 +356,11 @@ impl<'s> View<'s> {
         shared: &Shared,
         head: u64,
         cancel: Option<&Cancel>,
-        mut read: impl FnMut(&View) -> Result<T>,
+        mut read: impl FnMut(&ReadTxn) -> Result<T>,
     ) -> Result<T> {
         let mut again = 0..3;
         loop {
-            match View::open(shared, head, cancel).and_then(|view| read(&view)) {
+            match ReadTxn::open(shared, head, cancel).and_then(|view| read(&view)) {
                 Err(error) if was_interrupted(&error) && again.next().is_some() => {}
                 result => return result,
             }
@@ -388,7 +388,7 @@ impl<'s> View<'s> {
     }
 
     /// The table of events.
-    pub(super) fn log(&self) -> Result<&Log> {
+    pub(super) fn log(&self) -> Result<&LogTable> {
         self.read.log()
     }
 
@@ -408,7 +408,7 @@ impl<'s> View<'s> {
     }
 
     /// The tables below this view.
-    pub(super) fn cold(&self) -> &ColdRead<'s> {
+    pub(super) fn cold(&self) -> &TablesRead<'s> {
         &self.read
     }
 
@@ -418,7 +418,7 @@ impl<'s> View<'s> {
             let start = list.partition_point(|&p| p <= self.checkpoint);
             list.partition_point(|&p| p <= self.head()).saturating_sub(start) as u64
         };
-        let entries = |tail: &Tail| {
+        let entries = |tail: &Memtable| {
             let tail = tail.read();
             let lists = tail.terms().iter().filter(|(term, _)| counts(term));
             lists.map(|(_, list)| within(list.positions())).sum::<u64>()
@@ -460,7 +460,7 @@ impl<'s> View<'s> {
         if self.are_dense(positions) {
             return self.lend_dense(positions, take);
         }
-        let mut row: Option<Row> = None;
+        let mut row: Option<LogBlock> = None;
         while let Some(&position) = positions.front() {
             let go_on = if position == 0 || position > self.head() {
                 // A list may not lead beyond the head: `event` would say so.
@@ -547,7 +547,13 @@ impl<'s> View<'s> {
     }
 
     /// A page of a term's positions from `first` to `last`; empty when there are no more.
-    pub(super) fn page(&self, term: &Term, first: u64, last: u64, direction: Direction) -> Result<Vec<u64>> {
+    pub(super) fn page(
+        &self,
+        term: &Term,
+        first: u64,
+        last: u64,
+        direction: ScanDirection,
+    ) -> Result<Vec<u64>> {
         let last = last.min(self.head());
         if first > last {
             return Ok(Vec::new());
@@ -557,7 +563,7 @@ impl<'s> View<'s> {
             positions.into_iter().filter(|p| (first..=last).contains(p)).collect::<Vec<_>>()
         };
         match direction {
-            Direction::Ascending => {
+            ScanDirection::Ascending => {
                 let cold = last.min(checkpoint);
                 let mut page = Vec::new();
                 if first <= cold {
@@ -578,7 +584,7 @@ impl<'s> View<'s> {
                 }
                 Ok(page)
             }
-            Direction::Descending => {
+            ScanDirection::Descending => {
                 let mut page = self.tails.list(term, first.max(checkpoint + 1), last);
                 if page.is_empty()
                     && let Some(chunk) =
@@ -612,7 +618,7 @@ impl<'s> View<'s> {
 
     /// Where the event with this id is: by its own time if the database made it, else by the index.
     pub fn position_of(&self, id: &EventId) -> Result<Option<Position>> {
-        let indexed = self.page(&Term::id(id)?, 1, u64::MAX, Direction::Ascending)?;
+        let indexed = self.page(&Term::id(id)?, 1, u64::MAX, ScanDirection::Ascending)?;
         if let Some(position) = indexed.first() {
             return Ok(Some(Position(*position)));
         }
@@ -708,7 +714,7 @@ mod tests {
     use super::*;
     use crate::event::NewEvent;
     use crate::store::disk::memory::MemoryDisk;
-    use crate::store::group::Group;
+    use crate::store::group::AppendRequest;
     use crate::store::{Options, Store};
 
     #[test]
@@ -716,7 +722,7 @@ mod tests {
         let options = Options::new().disk(Arc::new(MemoryDisk::new()));
         let store = Store::create(Path::new("/shop.bygone"), options).unwrap();
         let events = (0..10).map(|n| NewEvent::new("Order.paid").index("at", n)).collect();
-        store.append(Group { events, ..Group::default() }).unwrap();
+        store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
         store.checkpoint().unwrap();
         let cancel = Cancel::new();
         let snapshot = store.snapshot().cancelled_by(&cancel);
@@ -733,7 +739,7 @@ mod tests {
         let options = Options::new().disk(Arc::new(MemoryDisk::new()));
         let store = Store::create(Path::new("/shop.bygone"), options).unwrap();
         let events = (0..1000).map(|n| NewEvent::new("Order.paid").index("at", n)).collect();
-        store.append(Group { events, ..Group::default() }).unwrap();
+        store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
         store.checkpoint().unwrap();
         let prefix = term::tag_prefix("at");
         let range = term::TermRange::between(&prefix, std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);

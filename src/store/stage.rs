@@ -9,8 +9,8 @@ mod moment;
 mod trial;
 mod vector;
 
-use trial::Teller;
-pub(crate) use trial::{Told, Trial};
+use trial::TrialTrace;
+pub(crate) use trial::{AdmissionStep, Trial};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,22 +18,22 @@ use std::sync::Arc;
 use super::Shared;
 use super::catalog::Catalog;
 use super::commit::Committer;
-use super::group::{ANY_CONTENT, Keyed, Outcome, Prepared, PreparedEvent, check_size};
-use super::recent::Known;
-use super::snapshot::{View, find_own_id};
-use super::tail::{Staged, Tails};
+use super::group::{ANY_CONTENT, AppendOutcome, KeyClaim, Prepared, PreparedEvent, check_size};
+use super::recent::CachedState;
+use super::snapshot::{ReadTxn, find_own_id};
+use super::tail::{Memtables, Staged};
 use super::term::Term;
-use super::verb::Perform;
+use super::verb::PerformRequest;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::codec;
-use crate::event::{EventId, Seal};
+use crate::event::{EventId, KeyDigest};
 use crate::time::Timestamp;
 
 /// What a batch has staged so far.
 #[derive(Debug)]
-pub(super) struct Batch {
-    pub tails: Tails,
+pub(super) struct AdmissionBatch {
+    pub tails: Memtables,
     /// The position after the last staged.
     pub next: u64,
     pub staged: Vec<Staged>,
@@ -42,20 +42,20 @@ pub(super) struct Batch {
     /// How many events an entity has, and the last of them.
     entities: HashMap<Term, (u64, u64)>,
     ids: HashMap<Term, u64>,
-    keys: HashMap<Term, (u64, Seal)>,
+    keys: HashMap<Term, (u64, KeyDigest)>,
     /// What entities are, as far as verbs looked at them.
-    pub known: HashMap<Entity, Known>,
+    pub known: HashMap<Entity, CachedState>,
     /// The instant of this commit.
     now: Timestamp,
     /// When the newest event, staged or not, was recorded.
     pub recorded: Option<Timestamp>,
     /// Who is told how it was admitted.
-    teller: Teller,
+    teller: TrialTrace,
 }
 
-impl Batch {
-    pub fn new(tails: Tails, now: Timestamp, recorded: Option<Timestamp>) -> Batch {
-        Batch {
+impl AdmissionBatch {
+    pub fn new(tails: Memtables, now: Timestamp, recorded: Option<Timestamp>) -> AdmissionBatch {
+        AdmissionBatch {
             next: tails.head + 1,
             catalog: tails.catalog.clone(),
             tails,
@@ -66,7 +66,7 @@ impl Batch {
             known: HashMap::new(),
             now,
             recorded,
-            teller: Teller::default(),
+            teller: TrialTrace::default(),
         }
     }
 
@@ -100,7 +100,7 @@ enum Undo {
 }
 
 impl Staging {
-    fn begin(committer: &mut Committer, batch: &Batch) -> Staging {
+    fn begin(committer: &mut Committer, batch: &AdmissionBatch) -> Staging {
         Staging {
             events: Vec::new(),
             undo: Vec::new(),
@@ -112,7 +112,7 @@ impl Staging {
     }
 
     /// Leaves no trace of it in the batch.
-    fn take_back(self, committer: &mut Committer, batch: &mut Batch) {
+    fn take_back(self, committer: &mut Committer, batch: &mut AdmissionBatch) {
         batch.staged.truncate(batch.staged.len() - (batch.next - self.next) as usize);
         committer.frame.payload_mut().truncate(self.payload);
         (batch.next, batch.recorded, batch.catalog) = (self.next, self.recorded, self.catalog);
@@ -142,9 +142,9 @@ impl Shared {
     pub(super) fn stage(
         self: &Arc<Shared>,
         committer: &mut Committer,
-        batch: &mut Batch,
+        batch: &mut AdmissionBatch,
         mut request: Prepared,
-    ) -> Result<Outcome> {
+    ) -> Result<AppendOutcome> {
         if request.base < batch.tails.base() {
             request.look_up(self)?;
         }
@@ -152,14 +152,14 @@ impl Shared {
             return Ok(outcome);
         }
         self.check_group(batch, &request)?;
-        batch.teller.tell(|| Ok(Told::Group))?;
+        batch.teller.tell(|| Ok(AdmissionStep::Group))?;
         let mut staging = Staging::begin(committer, batch);
         let staged = match request.performs.is_empty() {
             true => self.stage_events(committer, batch, request, &mut staging),
             false => self.stage_verbs(committer, batch, request, &mut staging),
         };
         match staged {
-            Ok(()) => Ok(Outcome { events: staging.events, repeated: false }),
+            Ok(()) => Ok(AppendOutcome { events: staging.events, repeated: false }),
             Err(error) => {
                 staging.take_back(committer, batch);
                 Err(error)
@@ -168,7 +168,11 @@ impl Shared {
     }
 
     /// The first outcome of a group whose keys are known.
-    fn repeated(self: &Arc<Shared>, batch: &Batch, request: &Prepared) -> Result<Option<Outcome>> {
+    fn repeated(
+        self: &Arc<Shared>,
+        batch: &AdmissionBatch,
+        request: &Prepared,
+    ) -> Result<Option<AppendOutcome>> {
         let mut events = Vec::new();
         let mut unknown = None;
         let keys: Vec<_> = request.keys.iter().filter(|key| !key.own).collect();
@@ -189,7 +193,7 @@ impl Shared {
         }
         match unknown {
             None if keys.is_empty() => Ok(None),
-            None => Ok(Some(Outcome { events, repeated: true })),
+            None => Ok(Some(AppendOutcome { events, repeated: true })),
             Some(_) if events.is_empty() => Ok(None),
             Some(key) => {
                 let what = format!("a group of {} keys", keys.len());
@@ -201,10 +205,10 @@ impl Shared {
     /// Whether a key was first used with this. Of what was imported no more is known than the first of its events.
     fn is_same(
         &self,
-        batch: &Batch,
+        batch: &AdmissionBatch,
         request: &Prepared,
-        key: &Keyed,
-        (position, seal): (u64, Seal),
+        key: &KeyClaim,
+        (position, seal): (u64, KeyDigest),
     ) -> Result<bool> {
         if seal.content != ANY_CONTENT || request.import {
             return Ok(seal.content == key.seal.content || seal.content == ANY_CONTENT);
@@ -221,7 +225,7 @@ impl Shared {
         })
     }
 
-    fn first_use(&self, batch: &Batch, key: &Keyed) -> Result<Option<(u64, Seal)>> {
+    fn first_use(&self, batch: &AdmissionBatch, key: &KeyClaim) -> Result<Option<(u64, KeyDigest)>> {
         if let Some(staged) = batch.keys.get(&key.term) {
             return Ok(Some(*staged));
         }
@@ -235,7 +239,7 @@ impl Shared {
     }
 
     /// The bytes of an event that is staged or committed.
-    fn stored(&self, batch: &Batch, position: u64) -> Result<Arc<[u8]>> {
+    fn stored(&self, batch: &AdmissionBatch, position: u64) -> Result<Arc<[u8]>> {
         let first = batch.next - batch.staged.len() as u64;
         if position >= first {
             let staged = batch.staged.get((position - first) as usize);
@@ -245,7 +249,7 @@ impl Shared {
         }
         let bytes = match batch.tails.get(position) {
             Some(bytes) => Some(bytes),
-            None => View::read(self, u64::MAX, None, |view| view.event(position))?,
+            None => ReadTxn::read(self, u64::MAX, None, |view| view.event(position))?,
         };
         bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at #{position}")))
     }
@@ -253,7 +257,7 @@ impl Shared {
     fn stage_events(
         self: &Arc<Shared>,
         committer: &mut Committer,
-        batch: &mut Batch,
+        batch: &mut AdmissionBatch,
         request: Prepared,
         staging: &mut Staging,
     ) -> Result<()> {
@@ -271,7 +275,7 @@ impl Shared {
     fn stage_verbs(
         self: &Arc<Shared>,
         committer: &mut Committer,
-        batch: &mut Batch,
+        batch: &mut AdmissionBatch,
         mut request: Prepared,
         staging: &mut Staging,
     ) -> Result<()> {
@@ -313,7 +317,7 @@ impl Shared {
     fn stage_acts(
         self: &Arc<Shared>,
         committer: &mut Committer,
-        batch: &mut Batch,
+        batch: &mut AdmissionBatch,
         request: Prepared,
         mut made: Option<&mut Vec<PreparedEvent>>,
         staging: &mut Staging,
@@ -350,8 +354,8 @@ impl Shared {
     /// The events that a verb makes, if it is not refused.
     fn decide(
         self: &Arc<Shared>,
-        batch: &mut Batch,
-        perform: &Perform,
+        batch: &mut AdmissionBatch,
+        perform: &PerformRequest,
         first: u64,
     ) -> Result<Vec<PreparedEvent>> {
         if !perform.expect.is_empty() {
@@ -369,15 +373,15 @@ impl Shared {
     }
 
     /// How many events an entity has, staged ones too, and the last of them.
-    fn count(&self, batch: &Batch, term: &Term, cold: Option<(u64, u64)>) -> Result<(u64, u64)> {
+    fn count(&self, batch: &AdmissionBatch, term: &Term, cold: Option<(u64, u64)>) -> Result<(u64, u64)> {
         match batch.entities.get(term).copied().or_else(|| batch.tails.total(term)).or(cold) {
             Some(found) => Ok(found),
-            None => View::read(self, u64::MAX, None, |view| view.cold_count(term)),
+            None => ReadTxn::read(self, u64::MAX, None, |view| view.cold_count(term)),
         }
     }
 
     /// Where an id went after the request was looked up, if it is one of the database's own: no list tells of those.
-    fn appended_since(&self, batch: &Batch, id: &EventId, looked_up: u64) -> Result<Option<u64>> {
+    fn appended_since(&self, batch: &AdmissionBatch, id: &EventId, looked_up: u64) -> Result<Option<u64>> {
         find_own_id(id, looked_up + 1, batch.tails.head, |position| {
             codec::decode(Position(position), self.stored(batch, position)?)
         })

@@ -16,28 +16,28 @@ const TERM_COST: usize = 24;
 
 /// Events in memory, and their posting lists.
 #[derive(Debug)]
-pub(crate) struct Tail {
+pub(crate) struct Memtable {
     /// The position of its first event.
     pub first: u64,
-    inner: RwLock<Inner>,
+    inner: RwLock<MemtableInner>,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Inner {
+pub(crate) struct MemtableInner {
     events: Vec<Arc<[u8]>>,
-    terms: BTreeMap<Term, List>,
+    terms: BTreeMap<Term, MemtablePostings>,
     bytes: usize,
 }
 
 /// The part of a posting list that is in a tail.
 #[derive(Debug, Default)]
-pub(crate) struct List {
+pub(crate) struct MemtablePostings {
     /// How many entries the whole list has before these; 0 in lists that are not counted.
     before: u64,
     positions: Vec<u64>,
 }
 
-impl List {
+impl MemtablePostings {
     /// Its positions, ascending.
     pub fn positions(&self) -> &[u64] {
         &self.positions
@@ -60,9 +60,9 @@ pub(crate) struct Staged {
     pub version: u64,
 }
 
-impl Tail {
-    pub fn new(first: u64) -> Tail {
-        Tail { first, inner: RwLock::default() }
+impl Memtable {
+    pub fn new(first: u64) -> Memtable {
+        Memtable { first, inner: RwLock::default() }
     }
 
     /// Adds events at the end. Readers do not see them before the head says so.
@@ -75,13 +75,16 @@ impl Tail {
             for term in event.terms {
                 inner.bytes += term.as_bytes().len() + TERM_COST;
                 let before = if term.is_counted() { event.version.saturating_sub(1) } else { 0 };
-                let list = inner.terms.entry(term).or_insert_with(|| List { before, positions: Vec::new() });
+                let list = inner
+                    .terms
+                    .entry(term)
+                    .or_insert_with(|| MemtablePostings { before, positions: Vec::new() });
                 list.positions.push(position);
             }
         }
     }
 
-    pub fn read(&self) -> RwLockReadGuard<'_, Inner> {
+    pub fn read(&self) -> RwLockReadGuard<'_, MemtableInner> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -140,35 +143,35 @@ impl Tail {
     }
 }
 
-impl Inner {
+impl MemtableInner {
     pub fn events(&self) -> &[Arc<[u8]>] {
         &self.events
     }
 
-    pub fn terms(&self) -> &BTreeMap<Term, List> {
+    pub fn terms(&self) -> &BTreeMap<Term, MemtablePostings> {
         &self.terms
     }
 }
 
 /// The tails as of one moment, and the head they lead up to. Cloning is cheap; what is cloned does not change below its head.
 #[derive(Debug, Clone)]
-pub(crate) struct Tails {
-    pub frozen: Option<Arc<Tail>>,
-    pub active: Arc<Tail>,
+pub(crate) struct Memtables {
+    pub frozen: Option<Arc<Memtable>>,
+    pub active: Arc<Memtable>,
     /// The indexes defined up to the head.
     pub catalog: Arc<Catalog>,
     /// The newest position a reader sees.
     pub head: u64,
 }
 
-impl Tails {
+impl Memtables {
     /// The newest position that is in no tail: all up to it are in the tables.
     pub fn base(&self) -> u64 {
         self.frozen.as_ref().unwrap_or(&self.active).first - 1
     }
 
     /// Oldest first.
-    pub fn each(&self) -> impl DoubleEndedIterator<Item = &Arc<Tail>> {
+    pub fn each(&self) -> impl DoubleEndedIterator<Item = &Arc<Memtable>> {
         self.frozen.iter().chain(std::iter::once(&self.active))
     }
 

@@ -51,7 +51,7 @@ const DERIVED: usize = 9;
 /// Which index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Space {
+pub(crate) enum IndexSpace {
     Entity = 1,
     Type = 2,
     Actor = 3,
@@ -65,7 +65,7 @@ pub(crate) enum Space {
 
 /// What an index of the catalog holds an event under.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Key {
+pub(crate) enum IndexKey {
     /// Text, a number or a boolean: there is no entry for anything else.
     Value(Value),
     /// Times sort as instants, behind text.
@@ -78,33 +78,33 @@ pub(crate) struct Term(Arc<[u8]>);
 
 impl Term {
     pub fn entity(entity: &Entity) -> Result<Term> {
-        Builder::new(Space::Entity)
+        TermBuilder::new(IndexSpace::Entity)
             .text(entity.kind())
             .text(entity.id())
             .term(|| format!("the id of {}", entity.kind()))
     }
 
     pub fn kind(kind: &EventType) -> Result<Term> {
-        Builder::new(Space::Type).text(kind.as_str()).term(|| "the type of an event".to_owned())
+        TermBuilder::new(IndexSpace::Type).text(kind.as_str()).term(|| "the type of an event".to_owned())
     }
 
     pub fn actor(actor: &Entity) -> Result<Term> {
-        Builder::new(Space::Actor)
+        TermBuilder::new(IndexSpace::Actor)
             .text(actor.kind())
             .text(actor.id())
             .term(|| format!("the id of {}", actor.kind()))
     }
 
     pub fn id(id: &EventId) -> Result<Term> {
-        Builder::new(Space::Id).text(&id.to_string()).term(|| "the id of an event".to_owned())
+        TermBuilder::new(IndexSpace::Id).text(&id.to_string()).term(|| "the id of an event".to_owned())
     }
 
     pub fn key(key: &str) -> Result<Term> {
-        Builder::new(Space::Key).text(key).term(|| "the key of an event".to_owned())
+        TermBuilder::new(IndexSpace::Key).text(key).term(|| "the key of an event".to_owned())
     }
 
     pub fn cause(cause: &Cause) -> Result<Term> {
-        let builder = Builder::new(Space::Cause);
+        let builder = TermBuilder::new(IndexSpace::Cause);
         let builder = match cause {
             Cause::Event(position) => builder.value(&Value::from(position.0)),
             Cause::Named { kind, id } => builder.text(kind).text(id),
@@ -113,11 +113,13 @@ impl Term {
     }
 
     pub fn correlation(correlation: &str) -> Result<Term> {
-        Builder::new(Space::Correlation).text(correlation).term(|| "the correlation of an event".to_owned())
+        TermBuilder::new(IndexSpace::Correlation)
+            .text(correlation)
+            .term(|| "the correlation of an event".to_owned())
     }
 
     pub fn tag(name: &str, value: &Value) -> Result<Term> {
-        Builder::new(Space::Tag).text(name).value(value).term(|| format!("the index value {name}"))
+        TermBuilder::new(IndexSpace::Tag).text(name).value(value).term(|| format!("the index value {name}"))
     }
 
     /// The index values that stand for an id: ids are text, and a number may be meant by one. None that is too long for an index:
@@ -149,12 +151,12 @@ impl Term {
     }
 
     /// What the index of a definition holds an event under: none if that is no text, number, boolean or time.
-    pub fn derived(definition: Position, key: &Key) -> Option<Term> {
-        let mut builder = Builder(derived_prefix(definition));
+    pub fn derived(definition: Position, key: &IndexKey) -> Option<Term> {
+        let mut builder = TermBuilder(derived_prefix(definition));
         match key {
-            Key::Value(Value::Null | Value::Array(_) | Value::Object(_)) => return None,
-            Key::Value(value) => builder = builder.value(value),
-            Key::Time(time) => write_time(&mut builder.0, *time),
+            IndexKey::Value(Value::Null | Value::Array(_) | Value::Object(_)) => return None,
+            IndexKey::Value(value) => builder = builder.value(value),
+            IndexKey::Time(time) => write_time(&mut builder.0, *time),
         }
         let mut bytes = builder.0;
         if bytes.len() > MAX_TERM {
@@ -215,7 +217,7 @@ impl Term {
 
     /// The name that a term of an index value begins with.
     pub fn as_tag_name(&self) -> Option<String> {
-        let rest = self.0.strip_prefix(&[Space::Tag as u8, TEXT])?;
+        let rest = self.0.strip_prefix(&[IndexSpace::Tag as u8, TEXT])?;
         // Within a text a zero is followed by FF; what follows the one that ends it never is.
         let end = rest.windows(2).position(|pair| pair == [0, 0])?;
         read_text(self.0.get(1..end + 4)?)
@@ -223,14 +225,14 @@ impl Term {
 
     /// The kind and the id of an entity's term.
     pub fn as_entity(&self) -> Option<(String, String)> {
-        let rest = self.0.strip_prefix(&[Space::Entity as u8, TEXT])?;
+        let rest = self.0.strip_prefix(&[IndexSpace::Entity as u8, TEXT])?;
         let end = rest.windows(2).position(|pair| pair == [0, 0])? + 3;
         Some((read_text(self.0.get(1..end + 1)?)?, read_text(self.0.get(end + 1..)?)?))
     }
 
     /// The id that a term of an index value stands for, if it does.
     pub fn as_tag_id(&self) -> Option<String> {
-        let rest = self.0.strip_prefix(&[Space::Tag as u8, TEXT])?;
+        let rest = self.0.strip_prefix(&[IndexSpace::Tag as u8, TEXT])?;
         let end = rest.windows(2).position(|pair| pair == [0, 0])? + 4;
         let value = self.0.get(end..)?;
         match *value.first()? {
@@ -243,7 +245,7 @@ impl Term {
     /// The type that a term of that space stands for.
     pub fn as_type(&self) -> Option<String> {
         let (&space, rest) = self.0.split_first()?;
-        if space != Space::Type as u8 {
+        if space != IndexSpace::Type as u8 {
             return None;
         }
         read_text(rest)
@@ -251,26 +253,26 @@ impl Term {
 }
 
 pub(crate) fn is_counted(term: &[u8]) -> bool {
-    term.first() == Some(&(Space::Entity as u8))
+    term.first() == Some(&(IndexSpace::Entity as u8))
 }
 
 /// The definition that a derived term, or the key of one of its chunks, belongs to.
 pub(crate) fn definition_of(term: &[u8]) -> Option<Position> {
     let (&space, rest) = term.split_first()?;
-    let definition = rest.first_chunk::<8>().filter(|_| space == Space::Derived as u8)?;
+    let definition = rest.first_chunk::<8>().filter(|_| space == IndexSpace::Derived as u8)?;
     Some(Position(u64::from_be_bytes(*definition)))
 }
 
 /// The bytes that every term of an index begins with.
 pub(crate) fn derived_prefix(definition: Position) -> Vec<u8> {
-    let mut bytes = Builder::new(Space::Derived).0;
+    let mut bytes = TermBuilder::new(IndexSpace::Derived).0;
     bytes.extend_from_slice(&definition.0.to_be_bytes());
     bytes
 }
 
 /// The bytes that every type with this prefix begins with: `Order.*` is a range of keys.
 pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
-    let mut bytes = Builder::new(Space::Type).0;
+    let mut bytes = TermBuilder::new(IndexSpace::Type).0;
     bytes.push(TEXT);
     escape(&mut bytes, prefix);
     bytes
@@ -278,22 +280,22 @@ pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
 
 /// The bytes that every entity of this kind begins with.
 pub(crate) fn kind_prefix(kind: &str) -> Vec<u8> {
-    Builder::new(Space::Entity).text(kind).0
+    TermBuilder::new(IndexSpace::Entity).text(kind).0
 }
 
 /// The bytes that every entity begins with, of whatever kind.
 pub(crate) fn kinds_prefix() -> Vec<u8> {
-    Builder::new(Space::Entity).0
+    TermBuilder::new(IndexSpace::Entity).0
 }
 
 /// The bytes that every index value begins with, whatever its name.
 pub(crate) fn tags_prefix() -> Vec<u8> {
-    Builder::new(Space::Tag).0
+    TermBuilder::new(IndexSpace::Tag).0
 }
 
 /// The bytes that every index value of this name begins with.
 pub(crate) fn tag_prefix(name: &str) -> Vec<u8> {
-    Builder::new(Space::Tag).text(name).0
+    TermBuilder::new(IndexSpace::Tag).text(name).0
 }
 
 /// All terms of an event that is to be appended. An id that the database makes has none yet.
@@ -350,21 +352,21 @@ fn terms(
     Ok(terms)
 }
 
-struct Builder(Vec<u8>);
+struct TermBuilder(Vec<u8>);
 
-impl Builder {
-    fn new(space: Space) -> Builder {
+impl TermBuilder {
+    fn new(space: IndexSpace) -> TermBuilder {
         let mut bytes = Vec::with_capacity(64);
         bytes.push(space as u8);
-        Builder(bytes)
+        TermBuilder(bytes)
     }
 
-    fn text(mut self, text: &str) -> Builder {
+    fn text(mut self, text: &str) -> TermBuilder {
         write_text(&mut self.0, text);
         self
     }
 
-    fn value(mut self, value: &Value) -> Builder {
+    fn value(mut self, value: &Value) -> TermBuilder {
         match value {
             Value::Text(text) => return self.text(text),
             Value::Bool(false) => self.0.push(FALSE),
@@ -528,7 +530,7 @@ mod tests {
     }
 
     fn derived(text: &str) -> Term {
-        Term::derived(Position(7), &Key::Value(text.into())).unwrap()
+        Term::derived(Position(7), &IndexKey::Value(text.into())).unwrap()
     }
 
     #[test]
@@ -541,7 +543,7 @@ mod tests {
         assert_eq!(derived(&longer).definition(), Some(Position(7)));
         assert!(!Term::tag("x", &"a".into()).unwrap().is_cut());
         for nothing in [Value::Null, Value::Array(Vec::new()), Value::Object(Default::default())] {
-            assert_eq!(Term::derived(Position(7), &Key::Value(nothing)), None);
+            assert_eq!(Term::derived(Position(7), &IndexKey::Value(nothing)), None);
         }
     }
 
@@ -566,7 +568,7 @@ mod tests {
             } else {
                 near.saturating_add(std::time::Duration::from_nanos(nanos.unsigned_abs().into()))
             };
-            let term = |time| Term::derived(Position(7), &Key::Time(time)).unwrap();
+            let term = |time| Term::derived(Position(7), &IndexKey::Time(time)).unwrap();
             let (x, y) = (Timestamp::from_millis(a), near);
             prop_assert_eq!(term(x).cmp(&term(y)), x.cmp(&y));
             let last = derived(&char::MAX.to_string().repeat(300));

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::backfill::Step;
+use super::backfill::BackfillStep;
 use super::cursor::keeper;
 use super::{Durability, Shared, locked};
 use crate::entity::Position;
@@ -38,7 +38,7 @@ const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
 /// What the threads have been asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct WorkRequests {
     pub checkpoint: bool,
     pub fill: bool,
     pub lead: bool,
@@ -52,13 +52,13 @@ pub(crate) struct Asked {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Upkeep {
-    asked: Mutex<Asked>,
+pub(crate) struct Background {
+    asked: Mutex<WorkRequests>,
     changed: Condvar,
 }
 
-impl Upkeep {
-    pub fn ask(&self, ask: impl FnOnce(&mut Asked)) {
+impl Background {
+    pub fn ask(&self, ask: impl FnOnce(&mut WorkRequests)) {
         ask(&mut locked(&self.asked));
         self.changed.notify_all();
     }
@@ -151,7 +151,11 @@ impl Upkeep {
         }
     }
 
-    fn wait<'a>(&self, asked: MutexGuard<'a, Asked>, at_most: Duration) -> MutexGuard<'a, Asked> {
+    fn wait<'a>(
+        &self,
+        asked: MutexGuard<'a, WorkRequests>,
+        at_most: Duration,
+    ) -> MutexGuard<'a, WorkRequests> {
         self.changed.wait_timeout(asked, at_most).map_or_else(|e| e.into_inner().0, |(guard, _)| guard)
     }
 
@@ -213,13 +217,13 @@ fn indexer(shared: &Arc<Shared>) {
                 let mut asked = locked(&upkeep.asked);
                 asked.index_failure = None;
                 upkeep.changed.notify_all();
-                while step != Step::Worked && !asked.index && !asked.stop {
+                while step != BackfillStep::Worked && !asked.index && !asked.stop {
                     asked = match step {
                         // Nobody tells when a reader is done.
-                        Step::Held => upkeep.wait(asked, HELD),
+                        BackfillStep::Held => upkeep.wait(asked, HELD),
                         _ => upkeep.changed.wait(asked).unwrap_or_else(PoisonError::into_inner),
                     };
-                    if step == Step::Held {
+                    if step == BackfillStep::Held {
                         break;
                     }
                 }

@@ -1,6 +1,6 @@
 //! Verbs: what decides, at the moment of commit, which events are appended.
 //!
-//! A [`Perform`] waits in the queue like the events of any group. When its turn comes, the leader asks its [`Rule`], which sees the log as
+//! A [`PerformRequest`] waits in the queue like the events of any group. When its turn comes, the leader asks its [`VerbHandler`], which sees the log as
 //! it is then, what is staged before it included: what it decides by is so when its events join the log.
 
 use std::cell::RefCell;
@@ -12,7 +12,7 @@ use super::condition::Checked;
 use super::fold::Folded;
 use crate::allowance::Limits;
 use crate::document::Document;
-use crate::entity::{Entity, EventType, Name};
+use crate::entity::{Entity, EventType, NameText};
 use crate::error::{Error, Refusal, Result};
 use crate::event::{Cause, Expect, NewEvent, Producer};
 use crate::time::Timestamp;
@@ -35,23 +35,23 @@ pub(super) fn check_not_deciding(node: impl FnOnce() -> String) -> Result<()> {
 }
 
 /// A decision under way on this thread.
-struct Deciding;
+struct DecidingGuard;
 
-impl Deciding {
-    fn begin(node: &str) -> Deciding {
+impl DecidingGuard {
+    fn begin(node: &str) -> DecidingGuard {
         DECIDING.with_borrow_mut(|deciding| deciding.push(node.to_owned()));
-        Deciding
+        DecidingGuard
     }
 }
 
-impl Drop for Deciding {
+impl Drop for DecidingGuard {
     fn drop(&mut self) {
         DECIDING.with_borrow_mut(|deciding| drop(deciding.pop()));
     }
 }
 
 /// What a verb does.
-pub(crate) trait Rule: fmt::Debug + Send + Sync {
+pub(crate) trait VerbHandler: fmt::Debug + Send + Sync {
     /// Of which entities it is.
     fn kind(&self) -> &str;
 
@@ -68,11 +68,11 @@ pub(crate) trait Rule: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`Error::Refused`] if it is not to be.
-    fn decide(&self, asked: &Perform, moment: &mut dyn Moment) -> Result<Vec<NewEvent>>;
+    fn decide(&self, asked: &PerformRequest, moment: &mut dyn CommitContext) -> Result<Vec<NewEvent>>;
 }
 
 /// What a rule sees: the log as of some moment.
-pub(crate) trait Moment {
+pub(crate) trait CommitContext {
     /// When that is: what is decided is recorded at this instant.
     fn now(&self) -> Timestamp;
 
@@ -98,7 +98,7 @@ pub(crate) trait Moment {
 
 /// A verb to be performed.
 #[derive(Debug, Clone)]
-pub(crate) struct Perform {
+pub(crate) struct PerformRequest {
     pub verb: String,
     pub entity: Entity,
     /// The arguments.
@@ -114,13 +114,13 @@ pub(crate) struct Perform {
     /// What must not be in the log, nor staged before it.
     pub conditions: Vec<Checked>,
     /// What it does, where that is said by the program, and not by the log.
-    pub rule: Option<Arc<dyn Rule>>,
+    pub rule: Option<Arc<dyn VerbHandler>>,
 }
 
-impl Perform {
+impl PerformRequest {
     /// A verb without arguments.
-    pub fn new(verb: &str, entity: Entity) -> Perform {
-        Perform {
+    pub fn new(verb: &str, entity: Entity) -> PerformRequest {
+        PerformRequest {
             verb: verb.to_owned(),
             entity,
             data: Document::empty(),
@@ -136,18 +136,18 @@ impl Perform {
     }
 
     /// What it does, as of a catalog.
-    pub fn rule(&self, catalog: &Catalog) -> Result<Arc<dyn Rule>> {
+    pub fn rule(&self, catalog: &Catalog) -> Result<Arc<dyn VerbHandler>> {
         let rule = match (&self.rule, catalog.verb(&self.verb)) {
             (Some(rule), _) => rule.clone(),
             (None, Some(verb)) => verb.rule()?.clone(),
             (None, None) => {
-                let what = format!("the verb {}", Name(&self.verb));
+                let what = format!("the verb {}", NameText(&self.verb));
                 return Err(Error::invalid(what, "one that is defined (SHOW VERBS tells which)", "none"));
             }
         };
         if rule.kind() != self.entity.kind() {
-            let what = format!("the verb {}", Name(&self.verb));
-            let expected = format!("a {}, which it is of", Name(rule.kind()));
+            let what = format!("the verb {}", NameText(&self.verb));
+            let expected = format!("a {}, which it is of", NameText(rule.kind()));
             return Err(Error::invalid(what, expected, self.entity.to_string()));
         }
         Ok(rule)
@@ -162,7 +162,7 @@ impl Perform {
         if kinds.is_empty() || self.actor.as_ref().is_some_and(is_one) {
             return Ok(());
         }
-        let expected: Vec<String> = kinds.iter().map(|kind| Name(kind).to_string()).collect();
+        let expected: Vec<String> = kinds.iter().map(|kind| NameText(kind).to_string()).collect();
         let found = self.actor.as_ref().map_or_else(|| "nobody".to_owned(), Entity::to_string);
         Err(format!("expected an actor of kind {}, found {found}", expected.join(" or ")))
     }
@@ -174,10 +174,10 @@ impl Perform {
     }
 
     /// The events that it makes as of a moment, with all that is known of them.
-    pub fn decide(&self, catalog: &Catalog, moment: &mut dyn Moment) -> Result<Vec<NewEvent>> {
+    pub fn decide(&self, catalog: &Catalog, moment: &mut dyn CommitContext) -> Result<Vec<NewEvent>> {
         let rule = self.rule(catalog)?;
         let node = moment.node();
-        let deciding = Deciding::begin(&node);
+        let deciding = DecidingGuard::begin(&node);
         let mut events = rule.decide(self, moment)?;
         drop(deciding);
         let mut vector = moment.folded(&self.entity)?.clock.vector(&node);
@@ -219,6 +219,6 @@ impl Perform {
         let Some((what, _)) = said.into_iter().find(|(_, said)| *said) else { return Ok(()) };
         let expected = "its type, its owner, its data, what it is found by and what is expected of its owner; whoever performs the \
                         verb says the rest";
-        Err(Error::invalid(format!("an event that the verb {} makes", Name(&self.verb)), expected, what))
+        Err(Error::invalid(format!("an event that the verb {} makes", NameText(&self.verb)), expected, what))
     }
 }

@@ -15,9 +15,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::catalog::{Catalog, Derive};
-use super::cold::Tables;
+use super::cold::WriteTables;
 use super::follow::Following;
-use super::follow::behind::Round;
+use super::follow::behind::MaterializeRound;
 use super::pace::Pace;
 use super::snapshot::Snapshot;
 use super::{Shared, locked};
@@ -31,7 +31,7 @@ use crate::pattern::Pattern;
 pub(super) const LARGEST: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// What a view makes of the log.
-pub(crate) trait View: Any + fmt::Debug + Send + Sync {
+pub(crate) trait ViewMaterializer: Any + fmt::Debug + Send + Sync {
     /// What of it is kept.
     fn keeps(&self) -> Keeps<'_>;
 }
@@ -39,7 +39,7 @@ pub(crate) trait View: Any + fmt::Debug + Send + Sync {
 /// What is kept of a view.
 pub(crate) enum Keeps<'v> {
     /// Groups of events.
-    Groups(&'v dyn Groups),
+    Groups(&'v dyn ViewGroups),
     /// Which events of a pattern are its rows: those that have a key.
     Events(&'v Pattern, Arc<dyn Derive>),
     /// Which entities of a kind are its rows: those whose states have a key.
@@ -47,13 +47,16 @@ pub(crate) enum Keeps<'v> {
 }
 
 /// What a stretch of the log makes: groups by their keys, each as its bytes.
-pub(crate) type Part = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(crate) type GroupDelta = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// How groups are made of events. The same events make the same groups, wherever they are cut into stretches.
-pub(crate) trait Groups: Send + Sync {
+pub(crate) trait ViewGroups: Send + Sync {
     /// What a stretch makes.
-    fn part<'e>(&self, events: &mut dyn Iterator<Item = Result<Record<'e>>>, limits: &Limits)
-    -> Result<Part>;
+    fn part<'e>(
+        &self,
+        events: &mut dyn Iterator<Item = Result<Record<'e>>>,
+        limits: &Limits,
+    ) -> Result<GroupDelta>;
 
     /// A group of one stretch and of a later one.
     fn join(&self, kept: &[u8], later: &[u8]) -> Result<Vec<u8>>;
@@ -61,9 +64,9 @@ pub(crate) trait Groups: Send + Sync {
 
 /// Brings the groups of a view up to a stretch of the log; they were kept up to its beginning.
 pub(super) fn bring_up(
-    tables: &mut Tables,
+    tables: &mut WriteTables,
     definition: Position,
-    groups: &dyn Groups,
+    groups: &dyn ViewGroups,
     first: u64,
     events: &[impl AsRef<[u8]>],
     pace: &Pace,
@@ -100,7 +103,7 @@ impl Shared {
     pub(super) fn keep_views(self: &Arc<Shared>, catalog: &Catalog, states: bool) -> Result<bool> {
         let checkpoint = self.cold.read()?.checkpoint()?;
         let done = locked(&self.progress).as_of(checkpoint).views;
-        let mut round = Round::default();
+        let mut round = MaterializeRound::default();
         let views: Vec<_> = catalog.kept_views_behind(done).collect();
         let following: Vec<_> = views.iter().filter_map(|view| Following::view(view)).collect();
         let mut busy = self.follow_behind(catalog, &following, &mut round)?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::locked;
 
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct LogProgress {
     synced: AtomicU64,
     waiting: AtomicUsize,
     /// How often a definition has taken the place of another of its name without an event.
@@ -20,7 +20,7 @@ pub(crate) struct Watch {
 
 /// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Moved {
+pub(crate) enum WaitResult {
     /// There is more, up to here.
     To(u64),
     TimedOut,
@@ -28,7 +28,7 @@ pub(crate) enum Moved {
     Closed,
 }
 
-impl Watch {
+impl LogProgress {
     /// The newest position known to be durable.
     pub fn synced(&self) -> u64 {
         // In one order with `waiting`: whoever is about to wait sees this, or is seen waiting.
@@ -70,20 +70,25 @@ impl Watch {
     }
 
     /// Waits until there is something durable after a position, or the deadline, or `cancelled` says so (it is asked at each wake).
-    pub fn wait_past(&self, position: u64, deadline: Option<Instant>, cancelled: &dyn Fn() -> bool) -> Moved {
+    pub fn wait_past(
+        &self,
+        position: u64,
+        deadline: Option<Instant>,
+        cancelled: &dyn Fn() -> bool,
+    ) -> WaitResult {
         let mut closed = locked(&self.closed);
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let moved = loop {
             let synced = self.synced();
             if synced > position {
-                break Moved::To(synced);
+                break WaitResult::To(synced);
             }
             if *closed || cancelled() {
-                break Moved::Closed;
+                break WaitResult::Closed;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             closed = match left {
-                Some(left) if left.is_zero() => break Moved::TimedOut,
+                Some(left) if left.is_zero() => break WaitResult::TimedOut,
                 Some(left) => self
                     .moved
                     .wait_timeout(closed, left)

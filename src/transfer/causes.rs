@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 
-use super::Parsed;
+use super::ParsedLine;
 use crate::entity::Position;
 use crate::error::Result;
 use crate::event::{Cause, EventId};
 use crate::store::Store;
 
 /// Finds the causes that are in the log.
-pub(super) fn find(store: &Store, lines: &mut [Parsed]) -> Result<()> {
+pub(super) fn find(store: &Store, lines: &mut [ParsedLine]) -> Result<()> {
     if lines.iter().all(|line| line.cause.is_none()) {
         return Ok(());
     }
@@ -32,7 +32,7 @@ pub(super) fn find(store: &Store, lines: &mut [Parsed]) -> Result<()> {
 }
 
 /// Tells the causes that are among these lines, by where they are behind the head. The index of the first line that has one.
-pub(super) fn foretell(lines: &mut [Parsed], head: Position) -> Option<usize> {
+pub(super) fn foretell(lines: &mut [ParsedLine], head: Position) -> Option<usize> {
     let mut first = None;
     if lines.iter().all(|line| line.cause.is_none()) {
         return first;

@@ -7,7 +7,7 @@ use crate::entity::Position;
 use crate::error::{Error, Result, shorten};
 use crate::event::{Cause, Event, EventFormat, codec, is_uri_reference, write_form};
 use crate::pattern::Pattern;
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::snapshot::{ScanDirection, Snapshot};
 
 /// How an export is done.
 ///
@@ -101,8 +101,8 @@ impl Db {
             }
             None => self.store().shared().id.urn(),
         };
-        let mut writer = Writer { snapshot: &snapshot, form: options.form, source, written: 0, output };
-        for row in snapshot.log(1, u64::MAX, Direction::Ascending) {
+        let mut writer = ExportWriter { snapshot: &snapshot, form: options.form, source, written: 0, output };
+        for row in snapshot.log(1, u64::MAX, ScanDirection::Ascending) {
             let (position, bytes) = row?;
             let event = codec::decode(Position(position), bytes)?;
             if options.pattern.as_ref().is_some_and(|pattern| !pattern.matches(&event.kind)) {
@@ -119,7 +119,7 @@ impl Db {
 }
 
 /// An export under way.
-struct Writer<'o> {
+struct ExportWriter<'o> {
     snapshot: &'o Snapshot,
     form: EventFormat,
     source: String,
@@ -127,7 +127,7 @@ struct Writer<'o> {
     output: &'o mut dyn Write,
 }
 
-impl Writer<'_> {
+impl ExportWriter<'_> {
     fn write(&mut self, event: &Event) -> Result<()> {
         if self.form == EventFormat::CloudEventsBatch {
             self.text(if self.written == 0 { "[\n" } else { ",\n" })?;

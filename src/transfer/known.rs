@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 
-use super::Parsed;
+use super::ParsedLine;
 use crate::document::Document;
 use crate::entity::Position;
 use crate::entity::{Entity, EventType};
 use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::{Cause, Event, EventId, NewEvent, Producer, Tag, codec};
 use crate::store::Store;
-use crate::store::snapshot::View;
+use crate::store::snapshot::ReadTxn;
 use crate::store::term::Term;
 use crate::time::Timestamp;
 
@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 #[derive(Default)]
 pub(super) struct Sorted {
     /// Those to be appended.
-    pub fresh: Vec<Parsed>,
+    pub fresh: Vec<ParsedLine>,
     /// The numbers of those that are known.
     pub known: Vec<u64>,
     /// Those with the id or the key of another event, each with its number, up to the first where that ends the import.
@@ -29,13 +29,13 @@ pub(super) struct Sorted {
 
 /// Sorts lines by whether their events are known, in the log or by a line before. One that only has the id or the key of another
 /// is a conflict, and so is each that is known where `once` is asked; without `skip` the first ends it.
-pub(super) fn sort(store: &Store, lines: Vec<Parsed>, once: bool, skip: bool) -> Result<Sorted> {
+pub(super) fn sort(store: &Store, lines: Vec<ParsedLine>, once: bool, skip: bool) -> Result<Sorted> {
     let places = store
         .snapshot()
         .read(|view| lines.iter().map(|line| place_of(view, line)).collect::<Result<Vec<_>>>())?;
     let mut sorted = Sorted::default();
     // Where in `fresh` an id or a key of these lines is.
-    let mut here: HashMap<Identity, usize> = HashMap::new();
+    let mut here: HashMap<EventIdentity, usize> = HashMap::new();
     for (line, place) in lines.into_iter().zip(places) {
         let earlier = identities(&line.event).find_map(|identity| here.get(&identity).copied());
         let conflict = match (place, earlier) {
@@ -61,7 +61,7 @@ pub(super) fn sort(store: &Store, lines: Vec<Parsed>, once: bool, skip: bool) ->
 }
 
 /// Finds that lines which were left out, since somebody else was faster, are known.
-pub(super) fn check(store: &Store, lines: &[Parsed]) -> Result<Option<(u64, Conflict)>> {
+pub(super) fn check(store: &Store, lines: &[ParsedLine]) -> Result<Option<(u64, Conflict)>> {
     store.snapshot().read(|view| {
         for line in lines {
             if let Some(event) = place_of(view, line)?
@@ -76,18 +76,18 @@ pub(super) fn check(store: &Store, lines: &[Parsed]) -> Result<Option<(u64, Conf
 
 /// What an event is known by.
 #[derive(PartialEq, Eq, Hash)]
-enum Identity {
+enum EventIdentity {
     Id(EventId),
     Key(String),
 }
 
-fn identities(event: &NewEvent) -> impl Iterator<Item = Identity> {
-    let id = event.id.clone().map(Identity::Id);
-    id.into_iter().chain(event.key.clone().map(Identity::Key))
+fn identities(event: &NewEvent) -> impl Iterator<Item = EventIdentity> {
+    let id = event.id.clone().map(EventIdentity::Id);
+    id.into_iter().chain(event.key.clone().map(EventIdentity::Key))
 }
 
 /// Whether an event is the one that a line without an id made.
-pub(super) fn is_line(line: &Parsed, event: &Event) -> bool {
+pub(super) fn is_line(line: &ParsedLine, event: &Event) -> bool {
     let now = Content::of_line(line);
     // What said no time has that of its recording.
     let timed = line.event.timestamp.is_some() || event.timestamp == event.recorded;
@@ -95,7 +95,7 @@ pub(super) fn is_line(line: &Parsed, event: &Event) -> bool {
 }
 
 /// The event of the log that has the id or the key of a line.
-pub(super) fn place_of(view: &View, line: &Parsed) -> Result<Option<Event>> {
+pub(super) fn place_of(view: &ReadTxn, line: &ParsedLine) -> Result<Option<Event>> {
     let mut place = None;
     if let Some(id) = &line.event.id {
         place = view.position_of(id)?.map(|position| position.0);
@@ -109,18 +109,18 @@ pub(super) fn place_of(view: &View, line: &Parsed) -> Result<Option<Event>> {
     codec::decode(Position(position), bytes).map(Some)
 }
 
-fn conflict_with_event(line: &Parsed, event: &Event, once: bool) -> Option<Conflict> {
+fn conflict_with_event(line: &ParsedLine, event: &Event, once: bool) -> Option<Conflict> {
     let place = event.position.to_string();
     conflict(line, &Content::of(event), place, Some(event.position.0), once)
 }
 
-fn conflict_with_line(line: &Parsed, earlier: &Parsed, once: bool) -> Option<Conflict> {
+fn conflict_with_line(line: &ParsedLine, earlier: &ParsedLine, once: bool) -> Option<Conflict> {
     let first = Content::of_line(earlier)?;
     conflict(line, &first, format!("line {}", earlier.number), None, once)
 }
 
 fn conflict(
-    line: &Parsed,
+    line: &ParsedLine,
     first: &Content,
     place: String,
     position: Option<u64>,
@@ -179,7 +179,7 @@ impl<'a> Content<'a> {
     }
 
     /// None of one without a type: it was refused before.
-    fn of_line(line: &'a Parsed) -> Option<Content<'a>> {
+    fn of_line(line: &'a ParsedLine) -> Option<Content<'a>> {
         let event = &line.event;
         Some(Content {
             id: event.id.as_ref(),

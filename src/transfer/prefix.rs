@@ -4,17 +4,17 @@
 //! imported before, and the event is where it is. Its seal says how many lines came with it: they follow it in the log, and are compared
 //! one by one, so that a line that was changed, and all that follow it, are new.
 
-use super::Parsed;
+use super::ParsedLine;
 use super::known::{is_line, place_of};
 use crate::entity::Position;
 use crate::error::Result;
 use crate::event::{Event, codec};
 use crate::store::Store;
-use crate::store::snapshot::View;
+use crate::store::snapshot::ReadTxn;
 use crate::store::term::Term;
 
 /// How many of these lines an earlier import has brought in.
-pub(super) fn known(store: &Store, lines: &[Parsed]) -> Result<usize> {
+pub(super) fn known(store: &Store, lines: &[ParsedLine]) -> Result<usize> {
     store.snapshot().read(|view| {
         let mut known = 0;
         // Where the next line is, and where those end that came with it.
@@ -58,14 +58,14 @@ fn with(first: &Event) -> (u64, u64) {
 }
 
 /// The event with the key of a line.
-fn first_of(view: &View, line: &Parsed) -> Result<Option<Event>> {
+fn first_of(view: &ReadTxn, line: &ParsedLine) -> Result<Option<Event>> {
     match view.first(&Term::key(&key_of(&line.hash))?)? {
         Some(position) => event_at(view, position),
         None => Ok(None),
     }
 }
 
-fn event_at(view: &View, position: u64) -> Result<Option<Event>> {
+fn event_at(view: &ReadTxn, position: u64) -> Result<Option<Event>> {
     view.event(position)?.map(|bytes| codec::decode(Position(position), bytes)).transpose()
 }
 

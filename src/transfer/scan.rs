@@ -7,9 +7,9 @@ use crate::error::{Error, Result};
 use crate::value::MAX_DEPTH;
 
 /// An object, read up to somewhere.
-pub(super) struct Scan {
+pub(super) struct ObjectScan {
     within: Vec<Bracket>,
-    wanted: Wanted,
+    wanted: ExpectedToken,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ enum Bracket {
 
 /// What may come next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum ExpectedToken {
     Value,
     FirstItem,
     FirstName,
@@ -41,7 +41,7 @@ enum Wanted {
 
 /// How far a chunk went.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum ScanEnd {
     /// All of it belongs to the object, and there is more to come.
     All,
     /// The object ended after so many bytes.
@@ -55,36 +55,36 @@ pub(super) struct Unfit {
     pub fault: Error,
 }
 
-impl Scan {
-    pub fn new() -> Scan {
-        Scan { within: Vec::new(), wanted: Wanted::Value }
+impl ObjectScan {
+    pub fn new() -> ObjectScan {
+        ObjectScan { within: Vec::new(), wanted: ExpectedToken::Value }
     }
 
     /// Goes on through a chunk of the input.
-    pub fn run(&mut self, chunk: &[u8]) -> Result<Seen, Unfit> {
+    pub fn run(&mut self, chunk: &[u8]) -> Result<ScanEnd, Unfit> {
         let mut at = 0;
         while let Some(&byte) = chunk.get(at) {
             match self.wanted {
-                Wanted::Text { name } => {
+                ExpectedToken::Text { name } => {
                     let plain = |b: &u8| *b != b'"' && *b != b'\\' && *b >= b' ';
                     let Some(length) = chunk[at..].iter().position(|b| !plain(b)) else {
-                        return Ok(Seen::All);
+                        return Ok(ScanEnd::All);
                     };
                     at += length;
                     self.wanted = match chunk[at] {
-                        b'"' if name => Wanted::Colon,
-                        b'"' => Wanted::Next,
-                        b'\\' => Wanted::Escaped { name },
+                        b'"' if name => ExpectedToken::Colon,
+                        b'"' => ExpectedToken::Next,
+                        b'\\' => ExpectedToken::Escaped { name },
                         control => return Err(Unfit { at, fault: self.fault(Some(control)) }),
                     };
                 }
-                Wanted::Escaped { .. } if byte < b' ' => {
+                ExpectedToken::Escaped { .. } if byte < b' ' => {
                     return Err(Unfit { at, fault: self.fault(Some(byte)) });
                 }
-                Wanted::Escaped { name } => self.wanted = Wanted::Text { name },
-                Wanted::Scalar if is_scalar(byte) => {}
-                Wanted::Scalar => {
-                    self.wanted = Wanted::Next;
+                ExpectedToken::Escaped { name } => self.wanted = ExpectedToken::Text { name },
+                ExpectedToken::Scalar if is_scalar(byte) => {}
+                ExpectedToken::Scalar => {
+                    self.wanted = ExpectedToken::Next;
                     continue;
                 }
                 _ if is_blank(byte) => {}
@@ -92,14 +92,14 @@ impl Scan {
             }
             at += 1;
             if self.within.is_empty() {
-                return Ok(Seen::End(at));
+                return Ok(ScanEnd::End(at));
             }
         }
-        Ok(Seen::All)
+        Ok(ScanEnd::All)
     }
 
     fn structure(&mut self, byte: u8) -> Result<()> {
-        use Wanted::{Colon, FirstItem, FirstName, Name, Next, Scalar, Text, Value};
+        use ExpectedToken::{Colon, FirstItem, FirstName, Name, Next, Scalar, Text, Value};
         self.wanted = match (self.wanted, byte, self.within.last()) {
             (Value | FirstItem, b'{', _) => self.open(Bracket::Object, FirstName)?,
             (Value | FirstItem, b'[', _) => self.open(Bracket::Array, FirstItem)?,
@@ -122,7 +122,7 @@ impl Scan {
     }
 
     /// An event is one level around its data.
-    fn open(&mut self, bracket: Bracket, wanted: Wanted) -> Result<Wanted> {
+    fn open(&mut self, bracket: Bracket, wanted: ExpectedToken) -> Result<ExpectedToken> {
         if self.within.len() > MAX_DEPTH {
             return Err(Error::invalid("JSON", "one value", format!("one nested deeper than {MAX_DEPTH}")));
         }
@@ -133,14 +133,14 @@ impl Scan {
     /// That something else comes than may come; none for the end of the input.
     pub fn fault(&self, found: Option<u8>) -> Error {
         let expected = match (self.wanted, self.within.last()) {
-            (Wanted::Value, _) => "a value",
-            (Wanted::FirstItem, _) => "a value or `]`",
-            (Wanted::FirstName, _) => "a name in quotes or `}`",
-            (Wanted::Name, _) => "a name in quotes",
-            (Wanted::Colon, _) => "`:`",
-            (Wanted::Next | Wanted::Scalar, Some(Bracket::Array)) => "`,` or `]`",
-            (Wanted::Next | Wanted::Scalar, _) => "`,` or `}`",
-            (Wanted::Text { .. } | Wanted::Escaped { .. }, _) => "the rest of a text in quotes",
+            (ExpectedToken::Value, _) => "a value",
+            (ExpectedToken::FirstItem, _) => "a value or `]`",
+            (ExpectedToken::FirstName, _) => "a name in quotes or `}`",
+            (ExpectedToken::Name, _) => "a name in quotes",
+            (ExpectedToken::Colon, _) => "`:`",
+            (ExpectedToken::Next | ExpectedToken::Scalar, Some(Bracket::Array)) => "`,` or `]`",
+            (ExpectedToken::Next | ExpectedToken::Scalar, _) => "`,` or `}`",
+            (ExpectedToken::Text { .. } | ExpectedToken::Escaped { .. }, _) => "the rest of a text in quotes",
         };
         Error::invalid("JSON", expected, shown(found))
     }

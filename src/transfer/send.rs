@@ -1,13 +1,13 @@
 //! Sending lines of an import on their way: those that are new, in groups that are all or nothing.
 
-use super::{Batch, Import, Parsed, UnderWay, causes, known, prefix, source};
+use super::{ImportBatch, ImportRun, ParsedLine, UnderWay, causes, known, prefix, source};
 use crate::entity::Position;
 use crate::error::{Conflict, Error, Result};
-use crate::store::group::{Group, Outcome, Prepared, content_of};
+use crate::store::group::{AppendOutcome, AppendRequest, Prepared, content_of};
 
-impl Import<'_> {
+impl ImportRun<'_> {
     /// Sends lines on their way, those that are new.
-    pub(super) fn send(&mut self, mut lines: Vec<Parsed>) -> Result<()> {
+    pub(super) fn send(&mut self, mut lines: Vec<ParsedLine>) -> Result<()> {
         self.settle()?;
         source::tell_apart(self.store, &mut lines)?;
         causes::find(self.store, &mut lines)?;
@@ -36,7 +36,7 @@ impl Import<'_> {
     }
 
     /// Sends new lines on their way. A fault of one of them names it.
-    fn send_new(&mut self, mut lines: Vec<Parsed>) -> Result<(), (Option<u64>, Error)> {
+    fn send_new(&mut self, mut lines: Vec<ParsedLine>) -> Result<(), (Option<u64>, Error)> {
         let unplaced = |fault| (None, fault);
         let mut whole = true;
         while !lines.is_empty() {
@@ -81,7 +81,7 @@ impl Import<'_> {
     }
 
     /// How many of these lines, from the first on, can be a group as the log is now. If not even the first, that is an error.
-    fn preparable(&self, lines: &[Parsed]) -> Result<usize> {
+    fn preparable(&self, lines: &[ParsedLine]) -> Result<usize> {
         let prepared = |count: usize| Prepared::new(self.store.shared(), self.group(&lines[..count]));
         prepared(1)?;
         // So many can; so many cannot, if there are as many.
@@ -97,17 +97,17 @@ impl Import<'_> {
         Ok(good)
     }
 
-    fn group(&self, lines: &[Parsed]) -> Group {
+    fn group(&self, lines: &[ParsedLine]) -> AppendRequest {
         let first = lines.iter().find(|line| line.hashed);
         let (key, content) = first.map(|line| (prefix::key_of(&line.hash), content_of(&line.hash))).unzip();
-        Group {
+        AppendRequest {
             events: lines.iter().map(|line| line.event.clone()).collect(),
             key,
             content,
             import: true,
             restore: self.restore,
             internal: self.restore,
-            ..Group::default()
+            ..AppendRequest::default()
         }
     }
 
@@ -121,7 +121,7 @@ impl Import<'_> {
     }
 
     /// Counts lines that were sent. All were new then: whoever made some of them known meanwhile may have said something else.
-    fn arrived(&mut self, lines: Vec<Parsed>, outcome: &Outcome) -> Result<()> {
+    fn arrived(&mut self, lines: Vec<ParsedLine>, outcome: &AppendOutcome) -> Result<()> {
         if outcome.repeated {
             // Somebody else imports the same. None of these went in: they are looked at again.
             return self.again(lines);
@@ -134,14 +134,14 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn again(&mut self, lines: Vec<Parsed>) -> Result<()> {
+    fn again(&mut self, lines: Vec<ParsedLine>) -> Result<()> {
         self.skipping = true;
-        self.flush(&mut Batch { lines, bytes: 0 })?;
+        self.flush(&mut ImportBatch { lines, bytes: 0 })?;
         self.settle()
     }
 
     /// Gives how many were known.
-    pub(super) fn count(&mut self, sent: usize, outcome: &Outcome) -> u64 {
+    pub(super) fn count(&mut self, sent: usize, outcome: &AppendOutcome) -> u64 {
         let added = if outcome.repeated { 0 } else { outcome.events.len() as u64 };
         let known = sent as u64 - added.min(sent as u64);
         self.done.added += added;

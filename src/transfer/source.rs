@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::Parsed;
+use super::ParsedLine;
 use crate::error::Result;
 use crate::event::{EventId, NewEvent, qualified};
 use crate::store::Store;
@@ -14,7 +14,7 @@ use crate::store::snapshot::Snapshot;
 use crate::value::{Object, Value};
 
 /// Gives those ids that are taken by events from elsewhere their source.
-pub(super) fn tell_apart(store: &Store, lines: &mut [Parsed]) -> Result<()> {
+pub(super) fn tell_apart(store: &Store, lines: &mut [ParsedLine]) -> Result<()> {
     if lines.iter().all(|line| line.foreign.is_none()) {
         return Ok(());
     }

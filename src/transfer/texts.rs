@@ -4,17 +4,17 @@
 
 use std::io::{BufRead, ErrorKind};
 
-use super::scan::{Scan, Seen, Unfit, is_blank, shown};
+use super::scan::{ObjectScan, ScanEnd, Unfit, is_blank, shown};
 use crate::error::{Error, Result, shorten};
 
 /// The longest text that is read: twice the largest event.
 const MAX_TEXT: usize = 32 << 20;
 
 /// An input, read up to somewhere.
-pub(crate) struct Texts<R> {
+pub(crate) struct JsonTexts<R> {
     input: R,
-    place: Place,
-    read: Count,
+    place: TextPosition,
+    read: ReadCount,
     /// The object that was read last.
     text: Vec<u8>,
     /// The line that it begins in, or what is there in its stead.
@@ -23,7 +23,7 @@ pub(crate) struct Texts<R> {
 
 /// What may come between objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum TextPosition {
     /// An object or an array.
     Top,
     /// The first item of an array, or its end.
@@ -36,7 +36,7 @@ enum Place {
 
 /// How much was read.
 #[derive(Debug, Default)]
-struct Count {
+struct ReadCount {
     bytes: u64,
     /// How many lines ended, and after how many bytes the last of them did.
     ended: u64,
@@ -44,15 +44,15 @@ struct Count {
 }
 
 /// An object.
-pub(crate) struct Text<'a> {
+pub(crate) struct JsonText<'a> {
     pub bytes: &'a [u8],
     /// How much of the input it takes: of one that has a line to itself, the whole line.
     pub length: usize,
 }
 
-impl<R: BufRead> Texts<R> {
-    pub fn new(input: R) -> Texts<R> {
-        Texts { input, place: Place::Top, read: Count::default(), text: Vec::new(), line: 1 }
+impl<R: BufRead> JsonTexts<R> {
+    pub fn new(input: R) -> JsonTexts<R> {
+        JsonTexts { input, place: TextPosition::Top, read: ReadCount::default(), text: Vec::new(), line: 1 }
     }
 
     /// How many bytes were read.
@@ -71,7 +71,7 @@ impl<R: BufRead> Texts<R> {
     }
 
     /// The next object; none at the end.
-    pub fn next(&mut self) -> Result<Option<Text<'_>>> {
+    pub fn next(&mut self) -> Result<Option<JsonText<'_>>> {
         self.text.clear();
         let before = self.read.bytes;
         if before == 0 {
@@ -84,7 +84,7 @@ impl<R: BufRead> Texts<R> {
         let from = before.max(self.read.end);
         self.object()?;
         self.rest_of_line()?;
-        Ok(Some(Text { bytes: &self.text, length: (self.read.bytes - from) as usize }))
+        Ok(Some(JsonText { bytes: &self.text, length: (self.read.bytes - from) as usize }))
     }
 
     /// Goes on to where an object begins; false at the end of the input.
@@ -93,7 +93,11 @@ impl<R: BufRead> Texts<R> {
             let found = self.peek()?;
             self.line = self.read.ended + 1;
             let Some(byte) = found else {
-                return if self.place == Place::Top { Ok(false) } else { Err(unfit(self.place, found)) };
+                return if self.place == TextPosition::Top {
+                    Ok(false)
+                } else {
+                    Err(unfit(self.place, found))
+                };
             };
             let start = self.read.bytes == 0;
             if let Some(named) = (!byte.is_ascii() || start).then(|| no_text(self.ahead(), start)).flatten() {
@@ -101,10 +105,10 @@ impl<R: BufRead> Texts<R> {
             }
             self.place = match (self.place, byte) {
                 (place, byte) if is_blank(byte) => place,
-                (Place::Top | Place::First | Place::Item, b'{') => return Ok(true),
-                (Place::Top, b'[') => Place::First,
-                (Place::First | Place::After, b']') => Place::Top,
-                (Place::After, b',') => Place::Item,
+                (TextPosition::Top | TextPosition::First | TextPosition::Item, b'{') => return Ok(true),
+                (TextPosition::Top, b'[') => TextPosition::First,
+                (TextPosition::First | TextPosition::After, b']') => TextPosition::Top,
+                (TextPosition::After, b',') => TextPosition::Item,
                 (place, _) => return Err(unfit(place, found)),
             };
             self.pass(byte);
@@ -113,7 +117,7 @@ impl<R: BufRead> Texts<R> {
 
     /// Reads an object to its end.
     fn object(&mut self) -> Result<()> {
-        let mut scan = Scan::new();
+        let mut scan = ObjectScan::new();
         loop {
             let chunk = fill(&mut self.input)?;
             if chunk.is_empty() {
@@ -122,8 +126,8 @@ impl<R: BufRead> Texts<R> {
             let chunk = &chunk[..chunk.len().min(MAX_TEXT - self.text.len())];
             let seen = scan.run(chunk);
             let taken = match &seen {
-                Ok(Seen::All) => chunk,
-                Ok(Seen::End(length)) => &chunk[..*length],
+                Ok(ScanEnd::All) => chunk,
+                Ok(ScanEnd::End(length)) => &chunk[..*length],
                 Err(Unfit { at, .. }) => &chunk[..*at],
             };
             self.text.extend_from_slice(taken);
@@ -131,17 +135,17 @@ impl<R: BufRead> Texts<R> {
             let taken = taken.len();
             self.input.consume(taken);
             match seen {
-                Ok(Seen::End(_)) => break,
-                Ok(Seen::All) if self.text.len() < MAX_TEXT => {}
-                Ok(Seen::All) => {
+                Ok(ScanEnd::End(_)) => break,
+                Ok(ScanEnd::All) if self.text.len() < MAX_TEXT => {}
+                Ok(ScanEnd::All) => {
                     let start = shorten(&String::from_utf8_lossy(&self.text[..100]));
                     return Err(Error::invalid("an event", format!("at most {} MiB", MAX_TEXT >> 20), start));
                 }
                 Err(unfit) => return Err(self.elsewhere(unfit.fault)),
             }
         }
-        if self.place != Place::Top {
-            self.place = Place::After;
+        if self.place != TextPosition::Top {
+            self.place = TextPosition::After;
         }
         Ok(())
     }
@@ -195,7 +199,7 @@ impl<R: BufRead> Texts<R> {
     }
 }
 
-impl Count {
+impl ReadCount {
     fn count(&mut self, bytes: &[u8]) {
         if let Some(last) = bytes.iter().rposition(|&byte| byte == b'\n') {
             self.ended += bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
@@ -234,12 +238,12 @@ fn no_text(bytes: &[u8], start: bool) -> Option<&'static str> {
     NAMED.iter().find(|(first, _)| start && bytes.starts_with(first)).map(|(_, named)| *named)
 }
 
-fn unfit(place: Place, found: Option<u8>) -> Error {
+fn unfit(place: TextPosition, found: Option<u8>) -> Error {
     let expected = match place {
-        Place::Top => "a JSON object, or an array of them",
-        Place::First => "a JSON object or `]`",
-        Place::After => "`,` or `]`",
-        Place::Item => "a JSON object",
+        TextPosition::Top => "a JSON object, or an array of them",
+        TextPosition::First => "a JSON object or `]`",
+        TextPosition::After => "`,` or `]`",
+        TextPosition::Item => "a JSON object",
     };
     Error::invalid("an event", expected, shown(found))
 }
@@ -275,7 +279,7 @@ mod tests {
 
     /// The objects of an input that is read so many bytes at a time, with their lines; and the fault that ended it, with its own.
     fn read(input: &[u8], chunk: usize) -> (Vec<(String, u64)>, Option<Fault>) {
-        let mut texts = Texts::new(BufReader::with_capacity(chunk, input));
+        let mut texts = JsonTexts::new(BufReader::with_capacity(chunk, input));
         let mut found = Vec::new();
         loop {
             match texts.next() {
@@ -404,12 +408,12 @@ mod tests {
     }
 
     fn read_bytes(input: &[u8], chunk: usize) -> (Vec<Found>, Option<Fault>) {
-        let mut texts = Texts::new(BufReader::with_capacity(chunk, input));
+        let mut texts = JsonTexts::new(BufReader::with_capacity(chunk, input));
         let mut found = Vec::new();
         loop {
             match texts.next() {
                 Ok(None) => return (found, None),
-                Ok(Some(Text { bytes, length })) => {
+                Ok(Some(JsonText { bytes, length })) => {
                     let bytes = bytes.to_vec();
                     found.push((bytes, texts.line(), length));
                 }
@@ -435,7 +439,7 @@ mod tests {
         let (found, _) = read_bytes(input.as_bytes(), 3);
         let lengths: Vec<usize> = found.iter().map(|(_, _, length)| *length).collect();
         assert_eq!(lengths, [lines[0].len(), lines[1].len(), lines[3].len(), lines[4].len()]);
-        let mut texts = Texts::new(input.as_bytes());
+        let mut texts = JsonTexts::new(input.as_bytes());
         let mut read = 0;
         while texts.next().unwrap().is_some() {
             read += 1;

@@ -6,8 +6,8 @@ use crate::db::Db;
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::{Event, Expect, NewEvent, codec};
-use crate::store::group::{Group, Outcome};
-use crate::store::verb::Perform;
+use crate::store::group::{AppendOutcome, AppendRequest};
+use crate::store::verb::PerformRequest;
 use crate::time::Timestamp;
 
 /// What became of a verb.
@@ -132,7 +132,7 @@ impl PerformBuilder<'_> {
         let store = self.db.store();
         let NewEvent { key, data, metadata, actor, timestamp, cause, correlation, expect, .. } = self.said;
         let rule = store.snapshot().added_verb(&self.verb);
-        let perform = Perform {
+        let perform = PerformRequest {
             data,
             metadata,
             actor,
@@ -141,10 +141,10 @@ impl PerformBuilder<'_> {
             correlation,
             expect,
             rule,
-            ..Perform::new(&self.verb, self.target)
+            ..PerformRequest::new(&self.verb, self.target)
         };
-        let group = Group { performs: vec![(0, perform)], key, ..Group::default() };
-        let Outcome { events, repeated } = store.append(group)?;
+        let group = AppendRequest { performs: vec![(0, perform)], key, ..AppendRequest::default() };
+        let AppendOutcome { events, repeated } = store.append(group)?;
         let decode = |(position, bytes)| codec::decode(Position(position), bytes);
         Ok(PerformOutcome { events: events.into_iter().map(decode).collect::<Result<_>>()?, repeated })
     }

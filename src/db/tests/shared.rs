@@ -5,12 +5,12 @@ use std::thread;
 
 use super::{events, paid, run, wait_until};
 use crate::store::disk::memory::MemoryDisk;
-use crate::store::log::shared::{Faults, SharedLog};
+use crate::store::log::shared::{LogFaults, SharedLog};
 use crate::{Db, Delivery, Error, Options, Pattern, Row};
 
 fn restless(seed: u64) -> Arc<SharedLog> {
     let log = SharedLog::new(seed);
-    log.set_faults(Faults::SOME);
+    log.set_faults(LogFaults::SOME);
     log
 }
 

@@ -10,7 +10,7 @@
 mod lawful;
 mod payload;
 
-use super::members::{Members, pair, put};
+use super::members::{JsonMembers, pair, put};
 use crate::error::{Error, Result, shorten};
 use crate::value::{Object, Value};
 pub(crate) use lawful::is_uri_reference;
@@ -29,7 +29,7 @@ const NAMES: [(&str, &str); 4] = [
 
 /// Gives the members of the event form, and the source of an event that no Bygone wrote.
 pub(super) fn read(members: Object) -> Result<(Object, Option<String>)> {
-    let mut given = Members::new(WHAT, members);
+    let mut given = JsonMembers::new(WHAT, members);
     let mut event = Object::new();
     let mut metadata = Object::new();
     match given.take("specversion") {
@@ -111,7 +111,7 @@ fn rest(text: &str) -> Result<Object> {
 }
 
 /// A count; one that is too large for an integer of CloudEvents is a text.
-fn count(given: &mut Members, name: &str) -> Result<Option<Value>> {
+fn count(given: &mut JsonMembers, name: &str) -> Result<Option<Value>> {
     let count = given.text(name)?.map(|text| {
         let fault = || Error::invalid(format!("`{name}`"), "a count", shorten(&text));
         text.parse::<u64>().map(Value::from).map_err(|_| fault())
@@ -120,7 +120,7 @@ fn count(given: &mut Members, name: &str) -> Result<Option<Value>> {
 }
 
 /// A `type/id`.
-fn named(given: &mut Members, name: &str) -> Result<Option<Object>> {
+fn named(given: &mut JsonMembers, name: &str) -> Result<Option<Object>> {
     let Some(text) = given.text(name)? else { return Ok(None) };
     match text.split_once('/') {
         Some((kind, id)) => Ok(Some(pair(kind, id))),
@@ -137,7 +137,7 @@ pub(crate) fn qualified(source: &str, id: &str) -> String {
 
 /// Takes the members of the event form. `source` is where events come from that do not tell.
 pub(super) fn write(members: Object, source: &str) -> Result<Object> {
-    let mut event = Members::new(WHAT, members);
+    let mut event = JsonMembers::new(WHAT, members);
     let mut form = Object::new();
     let metadata = event.object("metadata")?.unwrap_or_default();
     put(&mut form, "specversion", Some("1.0"));
@@ -178,7 +178,7 @@ pub(super) fn write(members: Object, source: &str) -> Result<Object> {
 }
 
 /// Who had part in it: attributes, if all that is to be said of one can be said in them.
-fn people(event: &mut Members, form: &mut Object) -> Result<()> {
+fn people(event: &mut JsonMembers, form: &mut Object) -> Result<()> {
     for (name, attribute) in
         [("actor", "bygoneactor"), ("producer", "bygoneproducer"), ("cause", "bygonecause")]
     {
@@ -201,7 +201,7 @@ fn people(event: &mut Members, form: &mut Object) -> Result<()> {
 }
 
 /// Writes `id` and `source`: those it came with from elsewhere, or ours.
-fn origin(event: &mut Members, metadata: &Object, source: &str, form: &mut Object) -> Result<()> {
+fn origin(event: &mut JsonMembers, metadata: &Object, source: &str, form: &mut Object) -> Result<()> {
     let text = |name: &str| metadata.get(name).and_then(Value::as_text);
     let from = text("source").filter(|source| is_uri_reference(source));
     if let (Some(from), Some(id), Some(Value::Text(own))) = (from, text("id"), event.left.get("id"))
@@ -217,7 +217,7 @@ fn origin(event: &mut Members, metadata: &Object, source: &str, form: &mut Objec
 }
 
 /// Writes a text that has to be there. If no attribute can be that text, it is told beside one that looks like it.
-fn name(event: &mut Members, name: &str, form: &mut Object) -> Result<()> {
+fn name(event: &mut JsonMembers, name: &str, form: &mut Object) -> Result<()> {
     let text = event.required(name)?;
     if !is_lawful(&text) {
         put(&mut event.left, name, Some(text.as_str()));

@@ -6,15 +6,15 @@ use crate::error::{Error, Result, shorten};
 use crate::event::VectorClock;
 use crate::value::{Object, Value};
 
-pub(super) struct Members {
+pub(super) struct JsonMembers {
     /// What they are the members of, for messages.
     pub what: &'static str,
     pub left: Object,
 }
 
-impl Members {
-    pub fn new(what: &'static str, members: Object) -> Members {
-        Members { what, left: members }
+impl JsonMembers {
+    pub fn new(what: &'static str, members: Object) -> JsonMembers {
+        JsonMembers { what, left: members }
     }
 
     /// A member; one that is null counts as absent.
@@ -64,7 +64,7 @@ impl Members {
 
     pub fn entity(&mut self, name: &str) -> Result<Option<Entity>> {
         let Some(members) = self.object(name)? else { return Ok(None) };
-        let mut entity = Members::new("an entity", members);
+        let mut entity = JsonMembers::new("an entity", members);
         let read = Entity::new(&entity.required("type")?, &entity.required("id")?)?;
         entity.done(name)?;
         Ok(Some(read))

@@ -3,8 +3,8 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::Line;
-use super::members::Members;
+use super::JsonLine;
+use super::members::JsonMembers;
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::{Cause, Event, NewEvent, Producer};
@@ -23,7 +23,7 @@ impl Event {
     pub(crate) fn members<M: SerializeMap>(&self, map: &mut M) -> std::result::Result<(), M::Error> {
         map.serialize_entry("position", &self.position)?;
         entry(map, "version", &self.version)?;
-        map.serialize_entry("id", &Shown(&self.id))?;
+        map.serialize_entry("id", &DisplayText(&self.id))?;
         map.serialize_entry("type", self.kind.as_str())?;
         map.serialize_entry("timestamp", &self.timestamp)?;
         map.serialize_entry("recorded", &self.recorded)?;
@@ -54,9 +54,9 @@ fn entry<M: SerializeMap, T: Serialize>(
     value.as_ref().map_or(Ok(()), |value| map.serialize_entry(name, value))
 }
 
-struct Shown<T>(T);
+struct DisplayText<T>(T);
 
-impl<T: std::fmt::Display> Serialize for Shown<T> {
+impl<T: std::fmt::Display> Serialize for DisplayText<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
@@ -97,8 +97,8 @@ impl Serialize for Cause {
 }
 
 /// Reads an event from its members.
-pub(super) fn read(members: Object) -> Result<Line> {
-    let mut form = Members::new("an event", members);
+pub(super) fn read(members: Object) -> Result<JsonLine> {
+    let mut form = JsonMembers::new("an event", members);
     let mut event = NewEvent::new(&form.required("type")?);
     event = match form.entity("target")? {
         Some(target) => event.on(target),
@@ -140,11 +140,11 @@ pub(super) fn read(members: Object) -> Result<Line> {
     form.take("repeated");
     form.take("depth");
     form.done("the members of an event; other values belong into `data`")?;
-    Ok(Line { event, position, version, foreign: None, cause })
+    Ok(JsonLine { event, position, version, foreign: None, cause })
 }
 
 fn producer_form(members: Object) -> Result<Producer> {
-    let mut form = Members::new("an event", members);
+    let mut form = JsonMembers::new("an event", members);
     let model = Entity::new(&form.required("type")?, &form.required("id")?)?;
     let producer = Producer { model, version: form.count("version")?, vector: form.vector("vector")? };
     form.done("producer")?;
@@ -153,7 +153,7 @@ fn producer_form(members: Object) -> Result<Producer> {
 
 /// A cause; one that tells its position may tell its type and id, too.
 fn cause_form(members: Object) -> Result<(Option<Cause>, Option<Cause>)> {
-    let mut form = Members::new("an event", members);
+    let mut form = JsonMembers::new("an event", members);
     let position = form.count("position")?.map(|position| Cause::Event(Position(position)));
     let named = match position.is_none() || form.left.contains_key("id") {
         true => Some(Cause::Named { kind: form.required("type")?, id: form.required("id")? }),

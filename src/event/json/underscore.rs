@@ -3,7 +3,7 @@
 //!
 //! Those systems know no cause of one's own log, no key, no metadata …: for these there are keys of ours in the same manner.
 
-use super::members::{Members, put};
+use super::members::{JsonMembers, put};
 use crate::error::{Error, Result, shorten};
 use crate::value::{Object, Value};
 
@@ -24,7 +24,7 @@ const NAMES: [(&str, &str); 9] = [
 
 /// Gives the members of the event form.
 pub(super) fn read(members: Object) -> Result<Object> {
-    let mut given = Members::new(WHAT, members);
+    let mut given = JsonMembers::new(WHAT, members);
     let mut event = Object::new();
     let actor = given.pair("_actorType", "_actorId")?;
     let model = given.pair("_modelType", "_modelId")?;
@@ -74,7 +74,7 @@ pub(super) fn read(members: Object) -> Result<Object> {
 
 /// Who made it: who is said to have, or the actor that an override keeps from owning it, or its owner.
 fn producer(
-    given: &mut Members,
+    given: &mut JsonMembers,
     owner: Option<&Object>,
     actor: Option<Object>,
     event: &mut Object,
@@ -130,7 +130,7 @@ fn tags(index: Option<Value>, data: &Object) -> Result<Option<Object>> {
 
 /// Takes the members of the event form.
 pub(super) fn write(members: Object) -> Result<Object> {
-    let mut event = Members::new(WHAT, members);
+    let mut event = JsonMembers::new(WHAT, members);
     let mut form = Object::new();
     let data = event.object("data")?.unwrap_or_default();
     let target = event.object("target")?;

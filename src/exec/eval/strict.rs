@@ -8,24 +8,24 @@ use crate::document::Raw;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::Operator;
 use crate::plan::datum::{Datum, calculate, negated};
-use crate::plan::expr::Node;
-use crate::plan::field::{ACTOR_STATE, Field, STATE, Step, Way};
-use crate::plan::function::Work;
+use crate::plan::expr::BoundExpr;
+use crate::plan::field::{ACTOR_STATE, Field, FieldPath, FieldStep, STATE};
+use crate::plan::function::FunctionBody;
 use crate::time::Timestamp;
 use crate::value::{MAX_DEPTH, Value};
 
 /// What an expression that says what is to be written is worth. Here a wrong type is an error.
-pub(in crate::exec) fn value(node: &Node, now: Timestamp, limits: &Limits) -> Result<Value> {
+pub(in crate::exec) fn value(node: &BoundExpr, now: Timestamp, limits: &Limits) -> Result<Value> {
     written(&Scope::writing(now, limits), node).map_err(|failure| match failure {
-        Failure::Over(error) => error,
-        Failure::Missing { path, .. } => Error::invalid("a value to be written", "what is there", path),
-        Failure::Wrong { what, expected, found, .. } => Error::invalid(what, expected, found),
+        EvalFailure::Over(error) => error,
+        EvalFailure::Missing { path, .. } => Error::invalid("a value to be written", "what is there", path),
+        EvalFailure::Wrong { what, expected, found, .. } => Error::invalid(what, expected, found),
     })
 }
 
 /// What an expression has no value for.
 #[derive(Debug)]
-pub(in crate::exec) enum Failure {
+pub(in crate::exec) enum EvalFailure {
     /// A member that is not there, and what could stand in for it.
     Missing { path: String, instead: &'static str },
     Wrong {
@@ -39,28 +39,28 @@ pub(in crate::exec) enum Failure {
     Over(Error),
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for EvalFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Missing { path, instead } => {
+            EvalFailure::Missing { path, instead } => {
                 write!(f, "{path} is missing; coalesce({path}, {instead}) says what to take where it is")
             }
-            Failure::Wrong { expected, found, part, .. } => {
+            EvalFailure::Wrong { expected, found, part, .. } => {
                 write!(f, "expected {expected}, found {found}")?;
                 part.as_ref().map_or(Ok(()), |part| write!(f, ": {part}"))
             }
-            Failure::Over(Error::Invalid { expected, found, .. }) => {
+            EvalFailure::Over(Error::Invalid { expected, found, .. }) => {
                 write!(f, "expected {expected}, found {found}")
             }
-            Failure::Over(error) => error.fmt(f),
+            EvalFailure::Over(error) => error.fmt(f),
         }
     }
 }
 
 /// What an expression is worth as JSON.
-pub(in crate::exec) fn written<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Value, Failure> {
+pub(in crate::exec) fn written<'a>(scope: &Scope<'a>, node: &'a BoundExpr) -> Result<Value, EvalFailure> {
     match strict(scope, node)? {
-        Datum::Span(_) => Err(Failure::Wrong {
+        Datum::Span(_) => Err(EvalFailure::Wrong {
             what: "a value to be written".to_owned(),
             expected: "a value of JSON; lengths in quotes".to_owned(),
             found: "a length of time".to_owned(),
@@ -69,10 +69,10 @@ pub(in crate::exec) fn written<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<
         datum => {
             // What stands in the text itself is as large as that, and is not counted.
             let value = match node {
-                Node::Constant(_) => datum.into_value(),
+                BoundExpr::Constant(_) => datum.into_value(),
                 _ => datum.taken(scope.allowance()),
             };
-            scope.check().map_err(Failure::Over)?;
+            scope.check().map_err(EvalFailure::Over)?;
             Ok(value)
         }
     }
@@ -80,29 +80,29 @@ pub(in crate::exec) fn written<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<
 
 /// What an expression is worth, step by step, so that the step which has no result can be told. What is missing has none; but
 /// it may be missing in a condition, and in `coalesce`.
-fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>, Failure> {
+fn strict<'a>(scope: &Scope<'a>, node: &'a BoundExpr) -> Result<Datum<'a>, EvalFailure> {
     match node {
-        Node::Field(field) => scope.there(field),
-        Node::Object(members) => {
+        BoundExpr::Field(field) => scope.there(field),
+        BoundExpr::Object(members) => {
             let members = members.iter().map(|(name, node)| Ok((name.clone(), written(scope, node)?)));
-            Ok(Datum::of(Value::Object(members.collect::<Result<_, Failure>>()?)))
+            Ok(Datum::of(Value::Object(members.collect::<Result<_, EvalFailure>>()?)))
         }
-        Node::Array(items) => {
+        BoundExpr::Array(items) => {
             let items = items.iter().map(|node| written(scope, node));
-            Ok(Datum::of(Value::Array(items.collect::<Result<_, Failure>>()?)))
+            Ok(Datum::of(Value::Array(items.collect::<Result<_, EvalFailure>>()?)))
         }
-        Node::Arithmetic { first, rest } => {
-            let mut left = strict(scope, first).map_err(Failure::of_a_number)?;
+        BoundExpr::Arithmetic { first, rest } => {
+            let mut left = strict(scope, first).map_err(EvalFailure::of_a_number)?;
             let mut before = Some(&**first);
             for (operator, operand) in rest {
-                let right = strict(scope, operand).map_err(Failure::of_a_number)?;
+                let right = strict(scope, operand).map_err(EvalFailure::of_a_number)?;
                 left = calculate(&left, *operator, &right).ok_or_else(|| {
                     let found = format!("{} {} {}", left.glimpse(), sign(*operator), right.glimpse());
-                    let blame = |node: Option<&Node>, datum: &Datum| {
+                    let blame = |node: Option<&BoundExpr>, datum: &Datum| {
                         let named = node.and_then(name_of).filter(|_| !matches!(datum, Datum::Number(_)));
                         named.map(|name| format!("{name} is {}", told(datum)))
                     };
-                    Failure::Wrong {
+                    EvalFailure::Wrong {
                         what: "arithmetic".to_owned(),
                         expected: expected_of(&left, &right),
                         found,
@@ -113,32 +113,32 @@ fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>, Failure> {
             }
             Ok(left)
         }
-        Node::Negate(inner) => {
-            let operand = strict(scope, inner).map_err(Failure::of_a_number)?;
-            negated(&operand).ok_or_else(|| Failure::Wrong {
+        BoundExpr::Negate(inner) => {
+            let operand = strict(scope, inner).map_err(EvalFailure::of_a_number)?;
+            negated(&operand).ok_or_else(|| EvalFailure::Wrong {
                 what: "-".to_owned(),
                 expected: "a number".to_owned(),
                 found: operand.glimpse(),
                 part: name_of(inner).map(|name| format!("{name} is {}", told(&operand))),
             })
         }
-        Node::Call { function, arguments } => match function.work {
-            Work::Plain(_) | Work::Making(_) => {
+        BoundExpr::Call { function, arguments } => match function.work {
+            FunctionBody::Plain(_) | FunctionBody::Making(_) => {
                 took(scope, scope.allowance().step(1 + arguments.len()))?;
                 let given = arguments.iter().enumerate().map(|(at, node)| match strict(scope, node) {
                     // A list that is not there yet is an empty one.
-                    Err(Failure::Missing { .. }) if at == 0 && function.grows() && is_state(node) => {
+                    Err(EvalFailure::Missing { .. }) if at == 0 && function.grows() && is_state(node) => {
                         Ok(Datum::Null)
                     }
                     other => other,
                 });
-                let given = given.collect::<Result<Vec<_>, Failure>>()?;
+                let given = given.collect::<Result<Vec<_>, EvalFailure>>()?;
                 function.work.of(&given, scope.allowance()).ok_or_else(|| {
                     if let Err(error) = scope.check() {
-                        return Failure::Over(error);
+                        return EvalFailure::Over(error);
                     }
                     let found = given.iter().map(Datum::glimpse).collect::<Vec<_>>().join(", ");
-                    Failure::Wrong {
+                    EvalFailure::Wrong {
                         what: function.name.to_owned(),
                         expected: function.form(),
                         found: format!("{}({found})", function.name),
@@ -146,9 +146,9 @@ fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>, Failure> {
                     }
                 })
             }
-            Work::If => match arguments.as_slice() {
+            FunctionBody::If => match arguments.as_slice() {
                 [condition, yes, no] => {
-                    let holds = scope.holds(condition).map_err(Failure::Over)?;
+                    let holds = scope.holds(condition).map_err(EvalFailure::Over)?;
                     strict(scope, if holds { yes } else { no })
                 }
                 _ => Ok(Datum::Null),
@@ -159,10 +159,10 @@ fn strict<'a>(scope: &Scope<'a>, node: &'a Node) -> Result<Datum<'a>, Failure> {
     }
 }
 
-impl Failure {
+impl EvalFailure {
     /// A state nests no deeper than anything else.
-    pub fn too_deep() -> Failure {
-        Failure::Wrong {
+    pub fn too_deep() -> EvalFailure {
+        EvalFailure::Wrong {
             what: "a state".to_owned(),
             expected: format!("a value that nests no deeper than {MAX_DEPTH} with its place in the state"),
             found: "one that does".to_owned(),
@@ -171,9 +171,9 @@ impl Failure {
     }
 
     /// Where what is missing was to be a number.
-    fn of_a_number(self) -> Failure {
+    fn of_a_number(self) -> EvalFailure {
         match self {
-            Failure::Missing { path, .. } => Failure::Missing { path, instead: "0" },
+            EvalFailure::Missing { path, .. } => EvalFailure::Missing { path, instead: "0" },
             other => other,
         }
     }
@@ -190,17 +190,17 @@ fn expected_of(left: &Datum, right: &Datum) -> String {
 }
 
 /// How a field is written, where it leads into an object.
-fn name_of(node: &Node) -> Option<String> {
+fn name_of(node: &BoundExpr) -> Option<String> {
     match node {
-        Node::Field(
+        BoundExpr::Field(
             field @ (Field::Data(_) | Field::Metadata(_) | Field::State(_) | Field::ActorState(_)),
         ) => Some(field.to_string()),
         _ => None,
     }
 }
 
-fn is_state(node: &Node) -> bool {
-    matches!(node, Node::Field(Field::State(_)))
+fn is_state(node: &BoundExpr) -> bool {
+    matches!(node, BoundExpr::Field(Field::State(_)))
 }
 
 /// A datum with what it is: `text 'x'`.
@@ -213,8 +213,8 @@ fn told(datum: &Datum) -> String {
 }
 
 /// An error where too much was taken.
-fn took(scope: &Scope, fits: bool) -> Result<(), Failure> {
-    if fits { Ok(()) } else { scope.check().map_err(Failure::Over) }
+fn took(scope: &Scope, fits: bool) -> Result<(), EvalFailure> {
+    if fits { Ok(()) } else { scope.check().map_err(EvalFailure::Over) }
 }
 
 fn sign(operator: Operator) -> char {
@@ -229,7 +229,7 @@ fn sign(operator: Operator) -> char {
 
 impl<'a> Scope<'a> {
     /// What a field is worth, where it has to be there.
-    fn there(&self, field: &Field) -> Result<Datum<'a>, Failure> {
+    fn there(&self, field: &Field) -> Result<Datum<'a>, EvalFailure> {
         let in_data =
             |steps| self.documents().and_then(|(data, _)| self.leaf(data, steps)).map(Datum::stored);
         let in_metadata =
@@ -246,11 +246,12 @@ impl<'a> Scope<'a> {
             }
             field => return Ok(self.field(field)),
         };
-        self.check().map_err(Failure::Over)?;
-        found.ok_or_else(|| Failure::Missing { path: Way(name, steps).to_string(), instead: "NULL" })
+        self.check().map_err(EvalFailure::Over)?;
+        found
+            .ok_or_else(|| EvalFailure::Missing { path: FieldPath(name, steps).to_string(), instead: "NULL" })
     }
 
-    fn leaf(&self, document: Raw<'a>, steps: &[Step]) -> Option<Raw<'a>> {
+    fn leaf(&self, document: Raw<'a>, steps: &[FieldStep]) -> Option<Raw<'a>> {
         pass(document, self.allowance()).then(|| leaf(document, steps)).flatten()
     }
 }

@@ -1,6 +1,6 @@
 //! Paths in a state: setting what they lead to, and taking that back.
 
-use crate::plan::field::Step;
+use crate::plan::field::FieldStep;
 use crate::value::{Object, Value};
 
 /// What was there before something was set.
@@ -15,7 +15,7 @@ pub(super) enum Before {
 }
 
 /// Puts items behind the list that a path leads to; none where there is no list.
-pub(super) fn extend(state: &mut Value, path: &[Step], more: Vec<Value>) -> Option<Before> {
+pub(super) fn extend(state: &mut Value, path: &[FieldStep], more: Vec<Value>) -> Option<Before> {
     match path.iter().try_fold(state, next)? {
         Value::Array(items) => {
             let before = items.len();
@@ -27,7 +27,7 @@ pub(super) fn extend(state: &mut Value, path: &[Step], more: Vec<Value>) -> Opti
 }
 
 /// Sets what a path leads to. What is missing on the way is made; a null is as good as missing. On an error nothing is changed.
-pub(super) fn put(state: &mut Value, path: &[Step], value: Value) -> Result<Before, String> {
+pub(super) fn put(state: &mut Value, path: &[FieldStep], value: Value) -> Result<Before, String> {
     let mut at = state;
     for (number, step) in path.iter().enumerate() {
         match (&*at, step) {
@@ -35,23 +35,25 @@ pub(super) fn put(state: &mut Value, path: &[Step], value: Value) -> Result<Befo
                 *at = made(path, number, value)?;
                 return Ok(Before::Value(number, Value::Null));
             }
-            (Value::Object(members), Step::Member(name)) if members.contains_key(name) => {}
-            (Value::Array(items), Step::Element(index)) if *index < items.len() => {}
-            (Value::Array(items), Step::Element(index)) if *index > items.len() => {
+            (Value::Object(members), FieldStep::Member(name)) if members.contains_key(name) => {}
+            (Value::Array(items), FieldStep::Element(index)) if *index < items.len() => {}
+            (Value::Array(items), FieldStep::Element(index)) if *index > items.len() => {
                 let (way, length) = (said(path, number), items.len());
                 return Err(format!("expected an index up to {length}, the length of {way}, found {index}"));
             }
-            (Value::Object(_), Step::Member(_)) | (Value::Array(_), Step::Element(_)) => {
+            (Value::Object(_), FieldStep::Member(_)) | (Value::Array(_), FieldStep::Element(_)) => {
                 let made = made(path, number + 1, value)?;
                 match (at, step) {
-                    (Value::Object(members), Step::Member(name)) => drop(members.insert(name.clone(), made)),
-                    (Value::Array(items), Step::Element(_)) => items.push(made),
+                    (Value::Object(members), FieldStep::Member(name)) => {
+                        drop(members.insert(name.clone(), made))
+                    }
+                    (Value::Array(items), FieldStep::Element(_)) => items.push(made),
                     _ => {}
                 }
                 return Ok(Before::Nothing(number));
             }
             (other, step) => {
-                let expected = if matches!(step, Step::Member(_)) { "an object" } else { "an array" };
+                let expected = if matches!(step, FieldStep::Member(_)) { "an object" } else { "an array" };
                 let (way, found) = (said(path, number), other.glimpse());
                 return Err(format!("expected {expected}, found {way}, which is {} {found}", other.kind()));
             }
@@ -65,7 +67,7 @@ pub(super) fn put(state: &mut Value, path: &[Step], value: Value) -> Result<Befo
 }
 
 /// Undoes what [`put`] did.
-pub(super) fn take_back(state: &mut Value, path: &[Step], before: Before) {
+pub(super) fn take_back(state: &mut Value, path: &[FieldStep], before: Before) {
     let steps = match before {
         Before::Value(steps, _) | Before::Nothing(steps) => steps,
         Before::Items(_) => path.len(),
@@ -80,28 +82,28 @@ pub(super) fn take_back(state: &mut Value, path: &[Step], before: Before) {
     match (before, at, path.get(steps)) {
         (Before::Value(_, value), at, _) => *at = value,
         (Before::Items(before), Value::Array(items), _) => items.truncate(before),
-        (_, Value::Object(members), Some(Step::Member(name))) => drop(members.shift_remove(name)),
+        (_, Value::Object(members), Some(FieldStep::Member(name))) => drop(members.shift_remove(name)),
         (_, Value::Array(items), _) => drop(items.pop()),
         _ => {}
     }
 }
 
-fn next<'a>(value: &'a mut Value, step: &Step) -> Option<&'a mut Value> {
+fn next<'a>(value: &'a mut Value, step: &FieldStep) -> Option<&'a mut Value> {
     match (value, step) {
-        (Value::Object(members), Step::Member(name)) => members.get_mut(name),
-        (Value::Array(items), Step::Element(index)) => items.get_mut(*index),
+        (Value::Object(members), FieldStep::Member(name)) => members.get_mut(name),
+        (Value::Array(items), FieldStep::Element(index)) => items.get_mut(*index),
         _ => None,
     }
 }
 
 /// What is to stand where nothing was, so many steps down the path, for a value to be at its end.
-fn made(path: &[Step], from: usize, value: Value) -> Result<Value, String> {
+fn made(path: &[FieldStep], from: usize, value: Value) -> Result<Value, String> {
     let mut made = value;
     for (number, step) in path.iter().enumerate().skip(from).rev() {
         made = match step {
-            Step::Member(name) => Value::Object(Object::from_iter([(name.clone(), made)])),
-            Step::Element(0) => Value::Array(vec![made]),
-            Step::Element(index) => {
+            FieldStep::Member(name) => Value::Object(Object::from_iter([(name.clone(), made)])),
+            FieldStep::Element(0) => Value::Array(vec![made]),
+            FieldStep::Element(index) => {
                 let way = said(path, number);
                 return Err(format!("expected the index 0, for there is no {way} yet, found {index}"));
             }
@@ -111,7 +113,7 @@ fn made(path: &[Step], from: usize, value: Value) -> Result<Value, String> {
 }
 
 /// So many steps of a path in the state.
-fn said(path: &[Step], steps: usize) -> String {
+fn said(path: &[FieldStep], steps: usize) -> String {
     let way: String = path.iter().take(steps).map(ToString::to_string).collect();
     format!("state{way}")
 }

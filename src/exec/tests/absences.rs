@@ -7,7 +7,7 @@ use crate::entity::{Position, Version};
 use crate::error::Conflict;
 use crate::event::{Expect, NewEvent};
 use crate::pattern::Pattern;
-use crate::store::group::{Group, Outcome, Prepared};
+use crate::store::group::{AppendOutcome, AppendRequest, Prepared};
 
 fn conflict<T: std::fmt::Debug>(result: Result<T>) -> Conflict {
     match result {
@@ -56,9 +56,9 @@ fn a_name_that_nothing_knows_is_an_error() {
     for part in ["INDEX BY coupon here", "DEFINE INDEX coupon ON 'Order.*' AS data.coupon"] {
         assert!(error.contains(part), "{error}");
     }
-    let event = |expect: Expect| Group {
+    let event = |expect: Expect| AppendRequest {
         events: vec![NewEvent::new("Order.paid").on(("Order", 1)).expect(expect)],
-        ..Group::default()
+        ..AppendRequest::default()
     };
     let error = store.append(event(Expect::none("Order.*").by("coupon", "X1").into())).unwrap_err();
     assert!(error.to_string().contains("DEFINE INDEX coupon ON 'Order.*'"), "{error}");
@@ -96,10 +96,10 @@ fn the_text_of_a_condition_is_the_language() {
     ] {
         let absence = |text: &str| {
             let plan = session.plan(&format!("EMIT Order.paid 1 EXPECT NONE ({text})"), &store.snapshot());
-            let Ok(Plan::Write(crate::plan::Write::Append(mut append))) = plan else {
+            let Ok(Plan::Write(crate::plan::WritePlan::Append(mut append))) = plan else {
                 panic!("{text}: {plan:?}")
             };
-            let Some(crate::plan::Act::Emit(emit)) = append.acts.pop() else { panic!("{text}") };
+            let Some(crate::plan::AppendAction::Emit(emit)) = append.acts.pop() else { panic!("{text}") };
             emit.none.unwrap()
         };
         let bound = absence(text);
@@ -429,7 +429,8 @@ impl Run {
         let session = Session::new(&self.store);
         match step {
             Step::Append(events) => {
-                let group = Group { events: events.iter().map(event).collect(), ..Group::default() };
+                let group =
+                    AppendRequest { events: events.iter().map(event).collect(), ..AppendRequest::default() };
                 self.store.append(group).unwrap();
                 self.model.log.extend(events.iter().copied().map(Some));
             }
@@ -463,7 +464,7 @@ impl Run {
         appended: Said,
         asked: &Asked,
         expected: Option<u64>,
-        outcome: Result<Option<Outcome>>,
+        outcome: Result<Option<AppendOutcome>>,
     ) {
         match (expected, outcome) {
             (None, Ok(_)) => self.model.log.push(Some(appended)),
@@ -513,8 +514,8 @@ impl Run {
     }
 }
 
-fn guarded(said: &Said, asked: &Asked, after: u64) -> Group {
-    Group { events: vec![event(said).expect(expect(asked, after))], ..Group::default() }
+fn guarded(said: &Said, asked: &Asked, after: u64) -> AppendRequest {
+    AppendRequest { events: vec![event(said).expect(expect(asked, after))], ..AppendRequest::default() }
 }
 
 proptest! {
@@ -538,7 +539,7 @@ fn a_long_list_is_no_other_than_a_short_one() {
     let session = Session::new(&store);
     let many = |n: u64| NewEvent::new(if n == 150 { "A.y" } else { "A.x" }).index("k", 1).by(("User", n % 3));
     let events = (1..=200).map(many).collect();
-    store.append(Group { events, ..Group::default() }).unwrap();
+    store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
     for _ in 0..2 {
         let refused = conflict(session.run("EMIT B.y EXPECT NONE ('A.y' BY k = 1)"));
         assert_eq!(refused.position(), Some(150));

@@ -9,8 +9,8 @@ use crate::entity::Position;
 use crate::event::{Cause, Event, NewEvent};
 use crate::plan::{FORCED, Forced};
 use crate::store::check;
-use crate::store::group::Group;
-use crate::store::snapshot::Direction;
+use crate::store::group::AppendRequest;
+use crate::store::snapshot::ScanDirection;
 use crate::value::{Object, Value};
 
 #[derive(Debug, Clone)]
@@ -409,7 +409,7 @@ impl Question {
 }
 
 pub(super) fn all(snapshot: &Snapshot) -> Vec<Event> {
-    let log = snapshot.log(1, u64::MAX, Direction::Ascending);
+    let log = snapshot.log(1, u64::MAX, ScanDirection::Ascending);
     log.map(|row| {
         let (position, bytes) = row.unwrap();
         crate::event::codec::decode(Position(position), bytes).unwrap()
@@ -424,7 +424,7 @@ pub(super) fn filled(steps: &[Step], tail: usize) -> Store {
             Step::Append(drafts) => {
                 let next = store.snapshot().head().0 + 1;
                 let events = drafts.iter().map(|draft| new_event(draft, next)).collect();
-                store.append(Group { events, ..Group::default() }).unwrap();
+                store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
             }
             Step::Checkpoint => store.checkpoint().unwrap(),
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::entity::Position;
 use crate::event::NewEvent;
-use crate::store::group::Group;
+use crate::store::group::AppendRequest;
 
 /// #1 causes #2 and #4, #2 causes #3, a command from elsewhere #5, and that one #6.
 const CHAINED: [&str; 6] = [
@@ -50,8 +50,8 @@ fn a_chain_has_the_correlation_of_its_root_however_long_it_is() {
     assert_eq!(crate::store::check::verify(&snapshot).unwrap().faults, Vec::<String>::new());
 }
 
-fn group(event: NewEvent) -> Group {
-    Group { events: vec![event], ..Group::default() }
+fn group(event: NewEvent) -> AppendRequest {
+    AppendRequest { events: vec![event], ..AppendRequest::default() }
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_long_chain_holds_one_list() {
             let event = NewEvent::new("Order.paid");
             if position > 1 { event.caused_by(Position(position - 1)).correlation("e1") } else { event }
         });
-        store.append(Group { events: events.collect(), ..Group::default() }).unwrap();
+        store.append(AppendRequest { events: events.collect(), ..AppendRequest::default() }).unwrap();
     }
     let session = Session::new(&store);
     let found = traced(&session, "TRACE #10000");

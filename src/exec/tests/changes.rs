@@ -6,7 +6,7 @@ use proptest::test_runner::TestCaseError;
 use super::*;
 use crate::event::NewEvent;
 use crate::exec::diff::tests::patched;
-use crate::store::group::Group;
+use crate::store::group::AppendRequest;
 use crate::value::{Object, Value};
 
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ fn stored(facts: &[(Fact, u8)]) -> Store {
             Fact::Deleted => NewEvent::new("Thing.deleted").on(("Thing", 1)),
             Fact::Elsewhere => NewEvent::new("Thing.told").on(("Thing", 2)).data(&Value::from(Object::new())),
         };
-        store.append(Group { events: vec![event.at(day(*at))], ..Group::default() }).unwrap();
+        store.append(AppendRequest { events: vec![event.at(day(*at))], ..AppendRequest::default() }).unwrap();
     }
     store
 }

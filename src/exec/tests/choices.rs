@@ -9,8 +9,8 @@ use crate::entity::Position;
 use crate::event::record::Record;
 use crate::event::{Event, NewEvent};
 use crate::plan::{FORCED, Forced};
-use crate::store::group::Group;
-use crate::store::snapshot::Direction;
+use crate::store::group::AppendRequest;
+use crate::store::snapshot::ScanDirection;
 use crate::store::term::Term;
 use crate::value::{Object, Value};
 
@@ -24,7 +24,7 @@ fn forced<T>(force: Option<Forced>, work: impl FnOnce() -> T) -> T {
 }
 
 fn append(store: &Store, events: impl IntoIterator<Item = NewEvent>) {
-    let group = Group { events: events.into_iter().collect(), ..Group::default() };
+    let group = AppendRequest { events: events.into_iter().collect(), ..AppendRequest::default() };
     store.append(group).unwrap();
 }
 
@@ -65,7 +65,7 @@ fn lists_of_entities_are_counted_and_others_are_estimated() {
         for (first, last) in
             [(1, head), (1, 10_000), (15_000, 25_000), (30_000, head), (39_990, head), (5, 4)]
         {
-            let list = snapshot.list(term.clone(), first, last, Direction::Ascending);
+            let list = snapshot.list(term.clone(), first, last, ScanDirection::Ascending);
             let real = list.map(Result::unwrap).count() as u64;
             let estimate = snapshot.estimate(&term, first, last).unwrap();
             if is_exact || estimate.exact {
@@ -312,7 +312,7 @@ proptest! {
                 let Plan::Subscribe(subscription) =
                     session.plan(&format!("SUBSCRIBE {by}"), &snapshot).unwrap() else { panic!() };
                 let wanted: Vec<u64> = snapshot
-                    .log(1, u64::MAX, Direction::Ascending)
+                    .log(1, u64::MAX, ScanDirection::Ascending)
                     .map(Result::unwrap)
                     .filter(|(position, bytes)| {
                         let event = Record::open(Position(*position), bytes).unwrap();
@@ -348,7 +348,7 @@ fn what_ends_a_question_ends_the_choice_too() {
     let snapshot = store.snapshot();
     let Plan::Read(read) = session.plan("EVENTS WHERE tags.at = 3", &snapshot).unwrap() else { panic!() };
     let crate::plan::ReadKind::Events(events) = read.kind else { panic!() };
-    let question = crate::plan::Question {
+    let question = crate::plan::AccessQuery {
         pattern: None,
         by: Vec::new(),
         predicate: events.predicate,

@@ -9,10 +9,10 @@ use crate::event::record::Record;
 use crate::exec::model::compile;
 use crate::lang::grammar::Grammar;
 use crate::lang::sentence::{Choices, Deriver, Random};
-use crate::plan::{self, Define, Write};
+use crate::plan::{self, Define, WritePlan};
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::fold::{Effect, Fold};
-use crate::store::group::Group;
+use crate::store::group::AppendRequest;
 use crate::value::{Object, Value};
 
 /// A value of the members that the sentences name.
@@ -50,7 +50,7 @@ fn events(store: &Store, kinds: &[&str]) -> Vec<(Position, Arc<[u8]>, bool)> {
         }
     }
     let count = events.len() as u64;
-    store.append(Group { events, ..Group::default() }).unwrap();
+    store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
     let snapshot = store.snapshot();
     let stored = (1..=count).map(|position| {
         let bytes = snapshot.read(|view| view.event(position)).unwrap().unwrap();
@@ -135,7 +135,8 @@ fn a_definition_means_the_same_as_its_text() {
     let (mut understood, mut made, mut failed) = (0, 0, 0);
     for _ in 0..26_000 {
         let Some(text) = definition(&mut deriver) else { continue };
-        let Ok(Plan::Write(Write::Define(Define::Entity(define)))) = session.plan(&text, &snapshot) else {
+        let Ok(Plan::Write(WritePlan::Define(Define::Entity(define)))) = session.plan(&text, &snapshot)
+        else {
             continue;
         };
         understood += 1;

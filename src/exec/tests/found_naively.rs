@@ -17,7 +17,7 @@ use super::*;
 use crate::entity::Position;
 use crate::event::{Event, codec};
 use crate::exec::QueryResult;
-use crate::store::snapshot::Direction;
+use crate::store::snapshot::ScanDirection;
 use crate::value::Value;
 
 fn rows_of(answer: QueryResult) -> Result<Rows, String> {
@@ -97,7 +97,7 @@ fn check(session: &Session, known: &Known, asks: &[Ask]) -> Result<(), String> {
 }
 
 fn events(store: &Store) -> Vec<Event> {
-    let rows = store.snapshot().log(1, u64::MAX, Direction::Ascending).map(Result::unwrap);
+    let rows = store.snapshot().log(1, u64::MAX, ScanDirection::Ascending).map(Result::unwrap);
     rows.map(|(position, bytes)| codec::decode(Position(position), bytes).unwrap()).collect()
 }
 

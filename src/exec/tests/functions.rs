@@ -1,7 +1,7 @@
 //! Every function: of constants, where it is worked out while binding, and of fields, where it is not.
 
 use super::*;
-use crate::plan::function::{FUNCTIONS, Work};
+use crate::plan::function::{FUNCTIONS, FunctionBody};
 use crate::value::{Object, Value};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -159,7 +159,7 @@ fn functions_give_what_they_promise() {
         check(name, arguments, expected);
     }
     let untried = FUNCTIONS.iter().filter(|function| {
-        !matches!(function.work, Work::Aggregate(_) | Work::Regex)
+        !matches!(function.work, FunctionBody::Aggregate(_) | FunctionBody::Regex)
             && TABLE.iter().all(|row| row.0 != function.name)
     });
     assert_eq!(untried.map(|function| function.name).collect::<Vec<_>>(), Vec::<&str>::new());

@@ -6,24 +6,24 @@ use super::*;
 use crate::entity::Position;
 use crate::plan::{FORCED, Forced};
 use crate::store::catalog::Index;
-use crate::store::snapshot::Direction;
-use crate::store::term::Key;
+use crate::store::snapshot::ScanDirection;
+use crate::store::term::IndexKey;
 use crate::value::Value;
 
 fn ready(store: &Store) {
     assert!(store.wait_for_indexes(Duration::from_secs(60)).unwrap());
 }
 
-fn found(store: &Store, name: &str, key: impl Into<Key>) -> Vec<u64> {
+fn found(store: &Store, name: &str, key: impl Into<IndexKey>) -> Vec<u64> {
     let snapshot = store.snapshot();
     let index: &Index = snapshot.indexes().usable(name).unwrap_or_else(|| panic!("{name} is not ready"));
     let Some(term) = index.term(&key.into()) else { return Vec::new() };
-    snapshot.list(term, 1, u64::MAX, Direction::Ascending).map(Result::unwrap).collect()
+    snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending).map(Result::unwrap).collect()
 }
 
-impl<V: Into<Value>> From<V> for Key {
-    fn from(value: V) -> Key {
-        Key::Value(value.into())
+impl<V: Into<Value>> From<V> for IndexKey {
+    fn from(value: V) -> IndexKey {
+        IndexKey::Value(value.into())
     }
 }
 
@@ -125,7 +125,7 @@ fn an_index_holds_texts_numbers_booleans_times_and_the_items_of_arrays() {
     assert_eq!(found(&store, "v", "x"), [3, 4]);
     assert_eq!(found(&store, "v", true), [5]);
     assert_eq!(found(&store, "v", Value::Null), [0u64; 0]);
-    assert_eq!(found(&store, "day", Key::Time(time("2024-01-02"))), [2, 15]);
+    assert_eq!(found(&store, "day", IndexKey::Time(time("2024-01-02"))), [2, 15]);
     assert_eq!(found(&store, "day", "2024-01-02T00:00:00Z"), [0u64; 0]);
     assert_eq!(found(&store, "sum", 2), [1, 2, 15]);
     assert_eq!(found(&store, "big", true), [2, 15]);
@@ -217,7 +217,8 @@ fn a_subscription_loses_nothing_when_its_index_is_dropped_or_replaced() {
         session.rows("EMIT Order.created 2 {customer: 'c-7'}");
         for force in [Forced::Log, Forced::Lists, Forced::Every] {
             FORCED.set(Some(force));
-            let found = crate::exec::Scan::past(&store.snapshot(), &subscription, Position::START).unwrap();
+            let found =
+                crate::exec::EventScan::past(&store.snapshot(), &subscription, Position::START).unwrap();
             let found: Vec<u64> = found.map(|event| event.unwrap().position.0).collect();
             FORCED.set(None);
             assert_eq!(found, [1, 4], "{change}, {force:?}");

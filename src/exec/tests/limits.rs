@@ -7,9 +7,9 @@ use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::event::NewEvent;
 use crate::event::record::Record;
-use crate::exec::reaction::Reaction;
+use crate::exec::reaction::ReactionExecutor;
 use crate::store::catalog::ProgramKind;
-use crate::store::group::Group;
+use crate::store::group::AppendRequest;
 
 /// As little as makes tests quick.
 const LITTLE: usize = 64 << 10;
@@ -232,7 +232,7 @@ fn what_doubles_ends_wherever_it_is_said() {
         session.rows(&format!("DEFINE REACTION mail ON 'Doc.made' {deed}"));
         let snapshot = store.snapshot();
         let program = snapshot.indexes().program(ProgramKind::Reaction, "mail").unwrap();
-        let reaction = Reaction::new(&program.text, program.position).unwrap();
+        let reaction = ReactionExecutor::new(&program.text, program.position).unwrap();
         let bytes = snapshot.encoded(Position(1)).unwrap().unwrap();
         let effects = reaction.effects(&Record::open(Position(1), &bytes).unwrap(), &snapshot).unwrap();
         assert!(told(&effects.unwrap().unwrap_err()), "{deed}");
@@ -334,7 +334,9 @@ fn a_definition_that_is_too_large_is_there_to_be_dropped() {
     let define = |kind: &str, name: &str, members: &[(&str, &str)]| {
         let event = NewEvent::new(&format!("{kind}.defined")).on((kind, name));
         let event = members.iter().fold(event, |event, (name, value)| event.member(name, *value));
-        store.append(Group { events: vec![event], internal: true, ..Group::default() }).unwrap();
+        store
+            .append(AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() })
+            .unwrap();
     };
     define("$index", "r", &[("name", "r"), ("on", "Doc.*"), ("as", &many)]);
     define(

@@ -3,9 +3,9 @@
 use super::*;
 use crate::entity::Position;
 use crate::event::record::Record;
-use crate::exec::reaction::{Reaction, Schedule};
+use crate::exec::reaction::{ReactionExecutor, ScheduleExecutor};
 use crate::store::catalog::ProgramKind;
-use crate::store::group::Group;
+use crate::store::group::AppendRequest;
 
 const SHOP: [&str; 4] = [
     "DEFINE VERB Ship ON Order REQUIRE state.status = 'paid' ELSE 'not paid' EMIT shipped {status: 'shipped'}",
@@ -20,14 +20,14 @@ fn shop() -> Store {
     store
 }
 
-fn reaction(store: &Store, name: &str) -> Reaction {
+fn reaction(store: &Store, name: &str) -> ReactionExecutor {
     let snapshot = store.snapshot();
     let program = snapshot.indexes().program(ProgramKind::Reaction, name).unwrap();
-    Reaction::new(&program.text, program.position).unwrap()
+    ReactionExecutor::new(&program.text, program.position).unwrap()
 }
 
 /// What a reaction does about an event.
-fn effects(store: &Store, name: &str, trigger: u64) -> Option<Result<Group, String>> {
+fn effects(store: &Store, name: &str, trigger: u64) -> Option<Result<AppendRequest, String>> {
     let snapshot = store.snapshot();
     let event = snapshot.encoded(Position(trigger)).unwrap().unwrap();
     let record = Record::open(Position(trigger), &event).unwrap();
@@ -203,7 +203,7 @@ fn a_schedule_makes_of_an_instant_what_it_says() {
     session
         .rows("DEFINE SCHEDULE nightly EVERY 1d AT '02:00' DO EMIT Day.closed NEW {day: date(NOW)} AT NOW");
     let program = store.snapshot().indexes().program(ProgramKind::Schedule, "nightly").unwrap().clone();
-    let schedule = Schedule::new(&program.text, program.position).unwrap();
+    let schedule = ScheduleExecutor::new(&program.text, program.position).unwrap();
     let group = schedule.effects(time("2024-05-30T02:00:00Z"), &store.snapshot()).unwrap().unwrap();
     assert_eq!(group.key.as_deref(), Some("$schedule nightly 5 1717034400000"));
     let event = &group.events[0];

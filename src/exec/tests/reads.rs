@@ -3,7 +3,7 @@
 use super::*;
 use crate::event::record::Record;
 use crate::plan::{FORCED, Forced};
-use crate::store::snapshot::Direction;
+use crate::store::snapshot::ScanDirection;
 
 /// An order's life, with a late fact and one in the future, others' events between.
 fn shop() -> Store {
@@ -262,10 +262,10 @@ fn a_subscription_wants_what_the_same_events_would_show() {
         let Plan::Subscribe(subscription) = session.plan(text, &snapshot).unwrap() else { panic!("{text}") };
         assert_eq!(subscription.from.map(|from| from.0), from, "{text}");
         let after = subscription.from.unwrap_or_default();
-        let found = crate::exec::Scan::past(&snapshot, &subscription, after).unwrap();
+        let found = crate::exec::EventScan::past(&snapshot, &subscription, after).unwrap();
         let found: Vec<u64> = found.map(|event| event.unwrap().position.0).collect();
         assert_eq!(found, past, "{text}");
-        let log = snapshot.log(after.0 + 1, u64::MAX, Direction::Ascending).map(Result::unwrap);
+        let log = snapshot.log(after.0 + 1, u64::MAX, ScanDirection::Ascending).map(Result::unwrap);
         let wanted = log.filter(|(position, bytes)| {
             let event = Record::open(crate::entity::Position(*position), bytes).unwrap();
             subscription.wants(&event, &snapshot.limits()).unwrap()
@@ -277,8 +277,14 @@ fn a_subscription_wants_what_the_same_events_would_show() {
         Plan::Subscribe(subscription) => subscription.until,
         _ => None,
     };
-    assert_eq!(until("SUBSCRIBE UNTIL NOW"), Some(crate::plan::Until::Position(crate::entity::Position(8))));
-    assert_eq!(until("SUBSCRIBE UNTIL 2030-01-01"), Some(crate::plan::Until::Recorded(time("2030-01-01"))));
+    assert_eq!(
+        until("SUBSCRIBE UNTIL NOW"),
+        Some(crate::plan::SubscriptionEnd::Position(crate::entity::Position(8)))
+    );
+    assert_eq!(
+        until("SUBSCRIBE UNTIL 2030-01-01"),
+        Some(crate::plan::SubscriptionEnd::Recorded(time("2030-01-01")))
+    );
 }
 
 #[test]
@@ -346,7 +352,7 @@ fn a_plan_says_what_will_be_read() {
 fn many_of_the_last_events_are_found_within_the_memory_of_a_query() {
     let store = store_with(1000, crate::store::Options::new().query_memory(1 << 10));
     let events = (0..400).map(|_| crate::event::NewEvent::new("Order.paid")).collect();
-    store.append(crate::store::group::Group { events, ..Default::default() }).unwrap();
+    store.append(crate::store::group::AppendRequest { events, ..Default::default() }).unwrap();
     let session = Session::new(&store);
     assert_eq!(session.positions("EVENTS LAST 100").len(), 100);
     for text in ["EVENTS LAST 300", "EVENTS SELECT position LAST 300"] {

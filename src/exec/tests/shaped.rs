@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::NewEvent;
-use crate::store::group::Group;
+use crate::store::group::AppendRequest;
 use crate::value::Value;
 
 /// Departures from three places; one has no delay, one has an odd one.
@@ -247,7 +247,7 @@ fn answers_do_not_depend_on_threads() {
             let event =
                 |n: u64| NewEvent::new("Order.paid").member("n", n as f64 / 8.0).member("place", place(n));
             let events = (1..=5000).map(|n| event(batch * 5000 + n)).collect();
-            store.append(Group { events, ..Group::default() }).unwrap();
+            store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
         }
         let session = Session::new(&store);
         let groups = [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5), Some(6)].map(|key| {

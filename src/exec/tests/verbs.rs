@@ -510,7 +510,7 @@ fn a_known_key_gives_the_first_outcome_whatever_there_is_by_now() {
 fn verbs_of_the_program_are_told_too() {
     #[derive(Debug)]
     struct Nothing;
-    impl crate::store::verb::Rule for Nothing {
+    impl crate::store::verb::VerbHandler for Nothing {
         fn kind(&self) -> &str {
             "Account"
         }
@@ -519,8 +519,8 @@ fn verbs_of_the_program_are_told_too() {
         }
         fn decide(
             &self,
-            _: &crate::store::verb::Perform,
-            _: &mut dyn crate::store::verb::Moment,
+            _: &crate::store::verb::PerformRequest,
+            _: &mut dyn crate::store::verb::CommitContext,
         ) -> Result<Vec<crate::event::NewEvent>> {
             Ok(Vec::new())
         }
@@ -731,7 +731,7 @@ mod naively {
             let depth = 3 + deriver.choices.below(8);
             let text = format!("DEFINE {}", deriver.sentence("verb", depth).join(" "));
             let snapshot = store.snapshot();
-            let Ok(Plan::Write(crate::plan::Write::Define(crate::plan::Define::Verb(verb)))) =
+            let Ok(Plan::Write(crate::plan::WritePlan::Define(crate::plan::Define::Verb(verb)))) =
                 session.plan(&text, &snapshot)
             else {
                 continue;

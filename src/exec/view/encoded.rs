@@ -7,11 +7,11 @@ use std::collections::HashSet;
 
 use crate::error::{Error, Result};
 use crate::exec::aggregate::Accumulator;
-use crate::exec::group::Group;
+use crate::exec::group::AggregateGroup;
 use crate::exec::sum::{Sum, taken};
 use crate::plan::datum::Datum;
 use crate::plan::expr::Number;
-use crate::plan::function::Kind;
+use crate::plan::function::AggregateKind;
 use crate::plan::shape;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -28,7 +28,7 @@ const ENTITY: u8 = 8;
 const JSON: u8 = 9;
 
 /// The bytes of a group.
-pub(super) fn encode(group: &Group) -> Result<Vec<u8>> {
+pub(super) fn encode(group: &AggregateGroup) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(32);
     for key in &group.keys {
         put(key, &mut out)?;
@@ -54,19 +54,19 @@ pub(super) fn encode(group: &Group) -> Result<Vec<u8>> {
 }
 
 /// The group that bytes are; none if they are not.
-pub(super) fn decode(mut bytes: &[u8], plan: &shape::Group) -> Option<Group> {
+pub(super) fn decode(mut bytes: &[u8], plan: &shape::GroupPlan) -> Option<AggregateGroup> {
     let bytes = &mut bytes;
     let keys = plan.keys.iter().map(|_| take(bytes)).collect::<Option<Vec<_>>>()?;
-    let accumulator = |aggregate: &shape::Aggregate| {
+    let accumulator = |aggregate: &shape::AggregateCall| {
         Some(match aggregate.kind {
-            Kind::Count => Accumulator::Count(number(bytes)?),
-            Kind::Sum => Accumulator::Sum(Sum::decode(bytes)?),
-            Kind::Average => Accumulator::Average(Sum::decode(bytes)?),
-            Kind::Least => Accumulator::Least(take(bytes)?),
-            Kind::Greatest => Accumulator::Greatest(take(bytes)?),
-            Kind::First => Accumulator::First(take(bytes)?),
-            Kind::Last => Accumulator::Last(take(bytes)?),
-            Kind::Distinct => {
+            AggregateKind::Count => Accumulator::Count(number(bytes)?),
+            AggregateKind::Sum => Accumulator::Sum(Sum::decode(bytes)?),
+            AggregateKind::Average => Accumulator::Average(Sum::decode(bytes)?),
+            AggregateKind::Least => Accumulator::Least(take(bytes)?),
+            AggregateKind::Greatest => Accumulator::Greatest(take(bytes)?),
+            AggregateKind::First => Accumulator::First(take(bytes)?),
+            AggregateKind::Last => Accumulator::Last(take(bytes)?),
+            AggregateKind::Distinct => {
                 let count = number(bytes)?;
                 let mut seen = HashSet::new();
                 for _ in 0..count {
@@ -77,7 +77,7 @@ pub(super) fn decode(mut bytes: &[u8], plan: &shape::Group) -> Option<Group> {
         })
     };
     let accumulators = plan.aggregates.iter().map(accumulator).collect::<Option<Vec<_>>>()?;
-    bytes.is_empty().then_some(Group { keys, accumulators })
+    bytes.is_empty().then_some(AggregateGroup { keys, accumulators })
 }
 
 fn put(datum: &Datum, out: &mut Vec<u8>) -> Result<()> {
@@ -170,25 +170,25 @@ mod tests {
     use crate::exec::budget::Budget;
     use crate::plan::order::tests::any_datum;
 
-    const KINDS: [Kind; 8] = [
-        Kind::Count,
-        Kind::Sum,
-        Kind::Average,
-        Kind::Least,
-        Kind::Greatest,
-        Kind::First,
-        Kind::Last,
-        Kind::Distinct,
+    const KINDS: [AggregateKind; 8] = [
+        AggregateKind::Count,
+        AggregateKind::Sum,
+        AggregateKind::Average,
+        AggregateKind::Least,
+        AggregateKind::Greatest,
+        AggregateKind::First,
+        AggregateKind::Last,
+        AggregateKind::Distinct,
     ];
 
-    fn plan(keys: usize) -> shape::Group {
-        let node = crate::plan::expr::Node::value(Value::Null);
+    fn plan(keys: usize) -> shape::GroupPlan {
+        let node = crate::plan::expr::BoundExpr::value(Value::Null);
         let column =
-            |n: usize| shape::Column { name: n.to_string(), node: node.clone(), text: String::new() };
-        shape::Group {
+            |n: usize| shape::OutputColumn { name: n.to_string(), node: node.clone(), text: String::new() };
+        shape::GroupPlan {
             keys: (0..keys).map(column).collect(),
             aggregates: KINDS
-                .map(|kind| shape::Aggregate { kind, argument: None, text: String::new() })
+                .map(|kind| shape::AggregateCall { kind, argument: None, text: String::new() })
                 .to_vec(),
             having: None,
             order: Vec::new(),
@@ -209,7 +209,7 @@ mod tests {
                 values.iter().for_each(|datum| accumulator.add(datum, &budget, &mut Vec::new()).unwrap());
                 accumulator
             });
-            let group = Group { keys, accumulators: accumulators.into() };
+            let group = AggregateGroup { keys, accumulators: accumulators.into() };
             let bytes = encode(&group).unwrap();
             let again = decode(&bytes, &plan(group.keys.len())).unwrap();
             prop_assert_eq!(format!("{:?}", again.keys), format!("{:?}", group.keys));

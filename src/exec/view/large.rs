@@ -5,16 +5,16 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::read::{Shown, Work};
+use super::read::{ViewRow, ViewWork};
 use super::{decode, encode};
 use crate::error::{Error, Result};
 use crate::exec::answer::{QueryResult, Row};
 use crate::exec::budget::{Budget, ENTRY};
 use crate::exec::eval::Scope;
-use crate::exec::group::{Group, Grouping, Keys, Slots, slots_held};
-use crate::exec::sort::{Best, Sorting};
+use crate::exec::group::{AggregateGroup, Grouping, Keys, Slots, slots_held};
+use crate::exec::sort::{Sorting, TopK};
 use crate::lang::ast::Comparison;
-use crate::plan::expr::Node;
+use crate::plan::expr::BoundExpr;
 use crate::plan::order::write_key;
 use crate::plan::view::{GroupsOf, ReadGroups, ReadView, Selected};
 use crate::store::snapshot::Snapshot;
@@ -31,13 +31,13 @@ pub(super) fn answer(
     plan: &ReadView,
     groups: &ReadGroups,
 ) -> Result<Option<QueryResult>> {
-    let work = Work::of(snapshot, plan, groups);
+    let work = ViewWork::of(snapshot, plan, groups);
     let mut each = Each::new(snapshot, plan, groups);
     match (key(snapshot, groups)?, &groups.of) {
         (Some(key), of) => {
             let found = work.one(&key, of)?;
             each.page.extend(found.filter(|slots| each.passes(slots).unwrap_or(true)).map(Ok));
-            each.next = Next::Done;
+            each.next = NextPage::Done;
         }
         (None, GroupsOf::Events(_)) => {}
         (None, GroupsOf::Entities(_)) => return Ok(None),
@@ -45,7 +45,7 @@ pub(super) fn answer(
     let limits = snapshot.query_limits();
     let most = groups.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let wanted = Arc::new(groups.clone());
-    let shown = move |slots: Slots| -> Result<Row> { Shown::new(slots).row(&wanted, &limits) };
+    let shown = move |slots: Slots| -> Result<Row> { ViewRow::new(slots).row(&wanted, &limits) };
     if groups.order.is_empty() || most == 0 {
         return Ok(Some(QueryResult::rows(each.take(most).map(move |slots| shown(slots?)))));
     }
@@ -54,21 +54,21 @@ pub(super) fn answer(
 }
 
 /// The best of the groups by `ORDER BY`.
-fn sorted(snapshot: &Snapshot, groups: &ReadGroups, most: usize, each: Each) -> Result<VecDeque<Held>> {
+fn sorted(snapshot: &Snapshot, groups: &ReadGroups, most: usize, each: Each) -> Result<VecDeque<TopGroup>> {
     let (sorting, limits) = (Sorting::new(snapshot, &groups.order, most), snapshot.query_limits());
-    let (mut best, budget) = (Best::default(), Arc::new(Budget::new(snapshot, "ORDER BY")));
+    let (mut best, budget) = (TopK::default(), Arc::new(Budget::new(snapshot, "ORDER BY")));
     for (at, slots) in (0..).zip(each) {
         let slots = slots?;
         let bytes = slots_held(&slots);
         budget.take(bytes)?;
-        let held = Held { at, slots: slots.clone(), bytes, budget: budget.clone() };
+        let held = TopGroup { at, slots: slots.clone(), bytes, budget: budget.clone() };
         sorting.offer(&mut best, &Scope::group(&slots, &limits), 0, || held)?;
     }
     Ok(best.chosen())
 }
 
 /// A group that is among the best so far. Dropped, it gives back what it takes.
-struct Held {
+struct TopGroup {
     /// Its place in the order of the keys: what is equal stays in it.
     at: u64,
     slots: Slots,
@@ -76,28 +76,28 @@ struct Held {
     budget: Arc<Budget>,
 }
 
-impl Drop for Held {
+impl Drop for TopGroup {
     fn drop(&mut self) {
         self.budget.give(self.bytes);
     }
 }
 
-impl PartialEq for Held {
-    fn eq(&self, other: &Held) -> bool {
+impl PartialEq for TopGroup {
+    fn eq(&self, other: &TopGroup) -> bool {
         self.at == other.at
     }
 }
 
-impl Eq for Held {}
+impl Eq for TopGroup {}
 
-impl PartialOrd for Held {
-    fn partial_cmp(&self, other: &Held) -> Option<Ordering> {
+impl PartialOrd for TopGroup {
+    fn partial_cmp(&self, other: &TopGroup) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Held {
-    fn cmp(&self, other: &Held) -> Ordering {
+impl Ord for TopGroup {
+    fn cmp(&self, other: &TopGroup) -> Ordering {
         self.at.cmp(&other.at)
     }
 }
@@ -106,14 +106,14 @@ impl Ord for Held {
 fn key(snapshot: &Snapshot, groups: &ReadGroups) -> Result<Option<Box<[u8]>>> {
     let keys = &groups.group.keys;
     let Some(predicate) = groups.predicate.as_ref().filter(|_| !keys.is_empty()) else { return Ok(None) };
-    let mut said: Vec<Option<&Node>> = vec![None; keys.len()];
+    let mut said: Vec<Option<&BoundExpr>> = vec![None; keys.len()];
     let mut left = vec![&predicate.node];
     while let Some(node) = left.pop() {
         match node {
-            Node::And(nodes) => left.extend(nodes),
-            Node::Compare { left, comparison: Comparison::Equal, right } => match (&**left, &**right) {
-                (Node::Slot { index, .. }, constant @ Node::Constant(_))
-                | (constant @ Node::Constant(_), Node::Slot { index, .. }) => {
+            BoundExpr::And(nodes) => left.extend(nodes),
+            BoundExpr::Compare { left, comparison: Comparison::Equal, right } => match (&**left, &**right) {
+                (BoundExpr::Slot { index, .. }, constant @ BoundExpr::Constant(_))
+                | (constant @ BoundExpr::Constant(_), BoundExpr::Slot { index, .. }) => {
                     if let Some(said) = said.get_mut(*index) {
                         *said = Some(constant);
                     }
@@ -133,7 +133,7 @@ fn key(snapshot: &Snapshot, groups: &ReadGroups) -> Result<Option<Box<[u8]>>> {
     Ok(Some(key.into()))
 }
 
-impl Work<'_> {
+impl ViewWork<'_> {
     /// One group, by its key, if there is one that passes `HAVING`.
     fn one(&self, key: &[u8], of: &GroupsOf) -> Result<Option<Slots>> {
         let grouping = self.grouping(Keys::One(key.into()));
@@ -154,7 +154,7 @@ impl Work<'_> {
         if let Some(group) = group.flatten() {
             grouping.put(&mut groups, key, group)?;
         }
-        use crate::exec::gather::Gather;
+        use crate::exec::gather::ParallelScan;
         let later = self.events(&grouping, events, after)?;
         grouping.join(&mut groups, later)?;
         grouping.shown_at(&groups, key)
@@ -166,7 +166,7 @@ impl Work<'_> {
 }
 
 /// Groups by their keys, each as its bytes.
-type Later = BTreeMap<Box<[u8]>, Vec<u8>>;
+type PendingGroups = BTreeMap<Box<[u8]>, Vec<u8>>;
 
 /// The groups of a view of events that pass `WHERE`, in the order of their keys, a page at a time.
 struct Each {
@@ -174,13 +174,13 @@ struct Each {
     plan: ReadView,
     groups: ReadGroups,
     page: VecDeque<Result<Slots>>,
-    next: Next,
+    next: NextPage,
     /// What the events behind a position make, by the keys of the groups.
-    later: Option<(u64, Later)>,
+    later: Option<(u64, PendingGroups)>,
 }
 
 /// Where it goes on.
-enum Next {
+enum NextPage {
     /// With this key.
     From(Vec<u8>),
     Done,
@@ -189,7 +189,7 @@ enum Next {
 /// What a page comes to.
 enum Paged {
     /// Where the next begins.
-    To(Next),
+    To(NextPage),
     /// What is kept is of another position by now.
     Moved,
     /// It cannot be read from there on.
@@ -197,7 +197,7 @@ enum Paged {
 }
 
 /// What a group on a page is.
-enum Found {
+enum PagedGroup {
     Slots(Slots),
     /// It is not kept: it was too large, or is damaged.
     Unkept(Box<[u8]>),
@@ -211,9 +211,9 @@ impl Iterator for Each {
             if let Some(slots) = self.page.pop_front() {
                 return Some(slots);
             }
-            let Next::From(from) = std::mem::replace(&mut self.next, Next::Done) else { return None };
+            let NextPage::From(from) = std::mem::replace(&mut self.next, NextPage::Done) else { return None };
             if let Err(error) = self.turn(from) {
-                self.next = Next::Done;
+                self.next = NextPage::Done;
                 return Some(Err(error));
             }
         }
@@ -227,7 +227,7 @@ impl Each {
             plan: plan.clone(),
             groups: groups.clone(),
             page: VecDeque::new(),
-            next: Next::From(Vec::new()),
+            next: NextPage::From(Vec::new()),
             later: None,
         }
     }
@@ -242,7 +242,7 @@ impl Each {
     fn turn(&mut self, mut from: Vec<u8>) -> Result<()> {
         let (plan, groups) = (self.plan.clone(), self.groups.clone());
         let snapshot = self.snapshot.clone();
-        let (work, GroupsOf::Events(events)) = (Work::of(&snapshot, &plan, &groups), &groups.of) else {
+        let (work, GroupsOf::Events(events)) = (ViewWork::of(&snapshot, &plan, &groups), &groups.of) else {
             return Ok(());
         };
         for _ in 0..TRIES {
@@ -262,8 +262,8 @@ impl Each {
             }
             for found in found {
                 match found {
-                    Found::Slots(slots) => self.page.push_back(Ok(slots)),
-                    Found::Unkept(key) => {
+                    PagedGroup::Slots(slots) => self.page.push_back(Ok(slots)),
+                    PagedGroup::Unkept(key) => {
                         let found = work.one_of_log(&key, events)?;
                         if let Some(slots) = found
                             && self.passes(&slots)?
@@ -299,7 +299,7 @@ impl Each {
     }
 
     /// Reads kept groups from a key on until there are enough of those that are wanted, and joins them with what came later.
-    fn page(&self, work: &Work, from: &[u8]) -> Result<(Vec<Found>, Paged)> {
+    fn page(&self, work: &ViewWork, from: &[u8]) -> Result<(Vec<PagedGroup>, Paged)> {
         let Some((through, later)) = &self.later else { return Ok((Vec::new(), Paged::Moved)) };
         let grouping = Grouping::with(work.group, Arc::new(Budget::endless()), &work.limits);
         let (mut found, mut held, mut last) = (Vec::new(), 0, from.to_vec());
@@ -307,7 +307,7 @@ impl Each {
             later.range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded)).peekable();
         let mut take = |key: &[u8], kept: Option<&[u8]>, later: Option<&Vec<u8>>| -> Result<bool> {
             let of = |bytes: &[u8]| decode(bytes, work.group);
-            let group: Option<Group> = match (kept, later) {
+            let group: Option<AggregateGroup> = match (kept, later) {
                 (Some(kept), None) => of(kept),
                 (None, later) => later.and_then(|later| of(later)),
                 (Some(kept), Some(later)) => match (of(kept), of(later)) {
@@ -321,14 +321,14 @@ impl Each {
             match group {
                 None => {
                     held += 2 * ENTRY + key.len();
-                    found.push(Found::Unkept(key.into()));
+                    found.push(PagedGroup::Unkept(key.into()));
                 }
                 Some(group) => {
                     if let Some(slots) = grouping.slots(&group)?
                         && self.passes(&slots)?
                     {
                         held += slots_held(&slots);
-                        found.push(Found::Slots(slots));
+                        found.push(PagedGroup::Slots(slots));
                     }
                 }
             }
@@ -359,11 +359,11 @@ impl Each {
             full = !take(key, None, Some(bytes))?;
             last = [key, &[0_u8][..]].concat();
         }
-        Ok((found, Paged::To(if full { Next::From(last) } else { Next::Done })))
+        Ok((found, Paged::To(if full { NextPage::From(last) } else { NextPage::Done })))
     }
 }
 
-impl Work<'_> {
+impl ViewWork<'_> {
     /// One group, of the log alone.
     fn one_of_log(&self, key: &[u8], events: &Selected) -> Result<Option<Slots>> {
         let grouping = self.grouping(Keys::One(key.into()));

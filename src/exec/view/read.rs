@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use super::{Defined, decode, large};
+use super::{ViewQuery, decode, large};
 use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -15,17 +15,17 @@ use crate::exec::answer::{QueryResult, Row};
 use crate::exec::budget::{Budget, ENTRY};
 use crate::exec::eval::Scope;
 use crate::exec::gather::gather_all;
-use crate::exec::group::{Grouping, Groups};
+use crate::exec::group::{GroupTable, Grouping};
 use crate::exec::project::{fields as columns_of, row};
 use crate::exec::sort::write_sort_key;
 use crate::exec::{find, read};
 use crate::plan::datum::Datum;
 use crate::plan::find::Find;
-use crate::plan::shape::Group;
-use crate::plan::view::{GroupsOf, ReadGroups, ReadView, Selected, Wanted};
-use crate::plan::{Question, Read, ReadKind, Take, Window, choose};
+use crate::plan::shape::GroupPlan;
+use crate::plan::view::{GroupsOf, ReadGroups, ReadView, RowSelection, Selected};
+use crate::plan::{AccessQuery, LogWindow, ReadKind, ReadPlan, RowLimit, choose};
 use crate::store::catalog::{DefinedView, model};
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::value::{Object, Value};
 
 /// What is remembered of the groups of a view takes no more than this; larger ones are read from the tables again.
@@ -38,16 +38,16 @@ const FEW: u64 = 256;
 const FAR: u64 = 32_768;
 
 /// A group as it is shown.
-pub(super) struct Shown {
+pub(super) struct ViewRow {
     /// Its keys, then what its aggregates come to.
     slots: Arc<Vec<Datum<'static>>>,
     /// Its row, as it is defined: made once, and lent to all who read it.
     row: OnceLock<Arc<Object>>,
 }
 
-impl Shown {
-    pub fn new(slots: Arc<Vec<Datum<'static>>>) -> Arc<Shown> {
-        Arc::new(Shown { slots, row: OnceLock::new() })
+impl ViewRow {
+    pub fn new(slots: Arc<Vec<Datum<'static>>>) -> Arc<ViewRow> {
+        Arc::new(ViewRow { slots, row: OnceLock::new() })
     }
 
     pub fn row(&self, groups: &ReadGroups, limits: &Limits) -> Result<Row> {
@@ -66,19 +66,19 @@ impl Shown {
 /// The groups of a view as of a position.
 pub(in crate::exec) struct Memory {
     through: u64,
-    whole: Groups,
+    whole: GroupTable,
     /// By their keys, those that pass `HAVING`.
-    shown: BTreeMap<Box<[u8]>, Arc<Shown>>,
+    shown: BTreeMap<Box<[u8]>, Arc<ViewRow>>,
     budget: Arc<Budget>,
 }
 
 /// `READ`.
 pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<QueryResult> {
     let groups = match &plan.rows {
-        Wanted::Each(kind) => {
-            return read(snapshot, &Read { kind: (**kind).clone(), notices: Vec::new() });
+        RowSelection::Each(kind) => {
+            return read(snapshot, &ReadPlan { kind: (**kind).clone(), notices: Vec::new() });
         }
-        Wanted::Groups(groups) => groups,
+        RowSelection::Groups(groups) => groups,
     };
     let defined = defined(plan)?;
     let is_large = || defined.large.load(Ordering::Relaxed);
@@ -115,9 +115,9 @@ pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<Qu
     Ok(QueryResult::rows(shown.into_iter().map(move |shown| shown.row(&groups, &limits))))
 }
 
-fn defined(plan: &ReadView) -> Result<&Defined> {
+fn defined(plan: &ReadView) -> Result<&ViewQuery> {
     let view: &dyn Any = &**plan.view.view()?;
-    view.downcast_ref::<Defined>().ok_or_else(|| Error::stopped("a view that another crate made"))
+    view.downcast_ref::<ViewQuery>().ok_or_else(|| Error::stopped("a view that another crate made"))
 }
 
 /// What is taken of each group that passes `WHERE`, in the order of their keys; of a newer log too, where the latest is asked for
@@ -127,11 +127,11 @@ fn wanted<T>(
     plan: &ReadView,
     groups: &ReadGroups,
     latest: bool,
-    taken: impl Fn(&[u8], &Arc<Shown>) -> T,
+    taken: impl Fn(&[u8], &Arc<ViewRow>) -> T,
 ) -> Result<Vec<T>> {
     let defined = defined(plan)?;
     let limits = snapshot.query_limits();
-    let passes = |shown: &Shown| {
+    let passes = |shown: &ViewRow| {
         let predicate = groups.predicate.as_ref();
         predicate.map_or(Ok(true), |p| Scope::group(&shown.slots, &limits).holds(&p.node))
     };
@@ -141,7 +141,7 @@ fn wanted<T>(
     };
     let through = groups.through.min(snapshot.head().0);
     let at_head = through == snapshot.head().0;
-    let work = Work::of(snapshot, plan, groups);
+    let work = ViewWork::of(snapshot, plan, groups);
     // Whoever finds that it takes too much tells the others.
     let told = |made: Result<Memory>| {
         made.inspect_err(|_| {
@@ -176,20 +176,20 @@ fn wanted<T>(
 }
 
 /// What is to be worked out.
-pub(super) struct Work<'a> {
+pub(super) struct ViewWork<'a> {
     pub snapshot: &'a Snapshot,
     /// Of the definition.
     pub position: Position,
-    pub group: &'a Group,
+    pub group: &'a GroupPlan,
     pub through: u64,
     pub limits: Limits,
     /// All that it was asked of.
     budgets: RefCell<Vec<Arc<Budget>>>,
 }
 
-impl<'a> Work<'a> {
-    pub fn of(snapshot: &'a Snapshot, plan: &ReadView, groups: &'a ReadGroups) -> Work<'a> {
-        Work {
+impl<'a> ViewWork<'a> {
+    pub fn of(snapshot: &'a Snapshot, plan: &ReadView, groups: &'a ReadGroups) -> ViewWork<'a> {
+        ViewWork {
             snapshot,
             position: plan.view.position,
             group: &groups.group,
@@ -262,7 +262,7 @@ impl<'a> Work<'a> {
         let changed = memory.add(&grouping, later)?;
         for key in changed {
             match grouping.shown_at(&memory.whole, &key)? {
-                Some(slots) => drop(memory.shown.insert(key, Shown::new(slots))),
+                Some(slots) => drop(memory.shown.insert(key, ViewRow::new(slots))),
                 None => drop(memory.shown.remove(&key)),
             }
         }
@@ -277,7 +277,7 @@ impl<'a> Work<'a> {
     }
 
     /// What the events behind a position make.
-    pub fn events(&self, grouping: &Grouping, events: &Selected, after: u64) -> Result<Groups> {
+    pub fn events(&self, grouping: &Grouping, events: &Selected, after: u64) -> Result<GroupTable> {
         let through = self.through.min(events.window.through);
         let after = after.max(events.window.after);
         if after >= through {
@@ -285,7 +285,7 @@ impl<'a> Work<'a> {
         }
         if through - after <= FEW {
             let mut part = grouping.start();
-            let mut log = self.snapshot.log(after + 1, through, Direction::Ascending);
+            let mut log = self.snapshot.log(after + 1, through, ScanDirection::Ascending);
             let mut add = |position, bytes: &[u8]| {
                 let event = Record::open(Position(position), bytes)?;
                 if events.admits(&event, &self.limits)? {
@@ -296,12 +296,12 @@ impl<'a> Work<'a> {
             while log.lend(FEW as usize, &mut add)? {}
             return Ok(part);
         }
-        let question = Question {
+        let question = AccessQuery {
             pattern: Some(events.pattern.clone()),
             by: events.by.clone(),
             predicate: events.predicate.clone(),
-            window: Window { after, through, ..events.window },
-            take: Take::All,
+            window: LogWindow { after, through, ..events.window },
+            take: RowLimit::All,
             indexed: Vec::new(),
         };
         gather_all(self.snapshot, &choose(self.snapshot, question)?, grouping)
@@ -334,7 +334,7 @@ fn touches(snapshot: &Snapshot, find: &Find, after: u64, through: u64) -> Result
         touched.set(own || includes.any(|include| include.on.matches_text(event.kind())));
         Ok(!touched.get())
     };
-    let mut log = snapshot.log(after + 1, through, Direction::Ascending);
+    let mut log = snapshot.log(after + 1, through, ScanDirection::Ascending);
     while !touched.get() && log.lend(FEW as usize, &mut look)? {}
     Ok(touched.get())
 }
@@ -353,13 +353,13 @@ impl Memory {
     fn show(&mut self, grouping: &Grouping) -> Result<()> {
         let shown = grouping.shown(&self.whole);
         self.shown =
-            shown.map(|shown| shown.map(|(key, slots)| (key, Shown::new(slots)))).collect::<Result<_>>()?;
+            shown.map(|shown| shown.map(|(key, slots)| (key, ViewRow::new(slots)))).collect::<Result<_>>()?;
         Ok(())
     }
 
     /// Adds what comes later; and tells which groups that changes.
-    fn add(&mut self, grouping: &Grouping, later: Groups) -> Result<Vec<Box<[u8]>>> {
-        use crate::exec::gather::Gather;
+    fn add(&mut self, grouping: &Grouping, later: GroupTable) -> Result<Vec<Box<[u8]>>> {
+        use crate::exec::gather::ParallelScan;
         let changed = later.each().map(|(key, _)| key.into()).collect();
         grouping.join(&mut self.whole, later)?;
         Ok(changed)
@@ -381,8 +381,8 @@ pub(crate) enum Changing {
 pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>) -> Result<Changing> {
     let budget = Budget::new(snapshot, "a view that is subscribed to");
     let groups = match &plan.rows {
-        Wanted::Groups(groups) => groups,
-        Wanted::Each(kind) => match &**kind {
+        RowSelection::Groups(groups) => groups,
+        RowSelection::Each(kind) => match &**kind {
             ReadKind::Find(find) => {
                 if let Some(after) = after
                     && !touches(snapshot, find, after, snapshot.head().0)?
@@ -406,7 +406,7 @@ pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>)
                     }
                     _ => {}
                 }
-                let rows = read(snapshot, &Read { kind, notices: Vec::new() })?.rows;
+                let rows = read(snapshot, &ReadPlan { kind, notices: Vec::new() })?.rows;
                 let mut added = VecDeque::new();
                 for row in rows {
                     let row = row?;
@@ -418,7 +418,7 @@ pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>)
         },
     };
     let (mut rows, limits) = (BTreeMap::new(), snapshot.query_limits());
-    let taken = |key: &[u8], shown: &Arc<Shown>| (Box::<[u8]>::from(key), shown.clone());
+    let taken = |key: &[u8], shown: &Arc<ViewRow>| (Box::<[u8]>::from(key), shown.clone());
     for (key, shown) in wanted(snapshot, plan, groups, false, taken)? {
         let row = shown.row(groups, &limits)?;
         budget.take(4 * ENTRY + key.len() + row.weight())?;
@@ -470,7 +470,7 @@ pub(in crate::exec) fn why_not_kept(snapshot: &Snapshot, view: &DefinedView) -> 
 /// What a view is defined as, without its name.
 pub(in crate::exec) fn query(view: &DefinedView) -> &str {
     // A name may be any text, even this: the first behind the name is meant.
-    let before = format!("DEFINE VIEW {} AS ", crate::entity::Name(&view.name));
+    let before = format!("DEFINE VIEW {} AS ", crate::entity::NameText(&view.name));
     view.text.strip_prefix(before.as_str()).unwrap_or(&view.text)
 }
 
@@ -497,7 +497,7 @@ pub(in crate::exec) fn columns(view: &DefinedView) -> Result<Vec<String>> {
 
 /// How far it is, in words.
 pub(in crate::exec) fn progress(snapshot: &Snapshot, view: &DefinedView) -> Result<Option<String>> {
-    let name = crate::entity::Name(&view.name);
+    let name = crate::entity::NameText(&view.name);
     let used = snapshot.indexes().usable_view(&view.name).filter(|used| used.position != view.position);
     if let Some(used) = used {
         return Ok(Some(format!(

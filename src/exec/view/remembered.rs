@@ -9,23 +9,23 @@ use crate::store::snapshot::Snapshot;
 /// Whoever waits asks so often whether to go on.
 const STEP: Duration = Duration::from_millis(20);
 
-pub(super) struct Remembered<T> {
-    place: Mutex<Place<T>>,
+pub(super) struct ViewCache<T> {
+    place: Mutex<CacheSlot<T>>,
     free: Condvar,
 }
 
-struct Place<T> {
+struct CacheSlot<T> {
     taken: bool,
     it: Option<T>,
 }
 
-impl<T> Default for Remembered<T> {
-    fn default() -> Remembered<T> {
-        Remembered { place: Mutex::new(Place { taken: false, it: None }), free: Condvar::new() }
+impl<T> Default for ViewCache<T> {
+    fn default() -> ViewCache<T> {
+        ViewCache { place: Mutex::new(CacheSlot { taken: false, it: None }), free: Condvar::new() }
     }
 }
 
-impl<T> Remembered<T> {
+impl<T> ViewCache<T> {
     /// Takes what is remembered, once nobody else has it.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl<T> Remembered<T> {
         Ok(Taken { of: self, it: place.it.take() })
     }
 
-    fn locked(&self) -> MutexGuard<'_, Place<T>> {
+    fn locked(&self) -> MutexGuard<'_, CacheSlot<T>> {
         // It is taken out and put back, and whole at any time.
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -48,7 +48,7 @@ impl<T> Remembered<T> {
 
 /// What somebody has taken. It is put back when this is dropped.
 pub(super) struct Taken<'r, T> {
-    of: &'r Remembered<T>,
+    of: &'r ViewCache<T>,
     pub it: Option<T>,
 }
 
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn whoever_waits_for_it_can_be_ended_and_the_next_has_it() {
         let db = Db::in_memory().unwrap();
-        let remembered = Remembered::<u8>::default();
+        let remembered = ViewCache::<u8>::default();
         let snapshot = db.store().snapshot();
         let mut first = remembered.take(&snapshot).unwrap();
         assert_eq!(first.it, None);

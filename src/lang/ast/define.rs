@@ -1,45 +1,46 @@
 //! What a statement defines: entities, verbs, indexes, views and what runs by itself.
 
 use super::{
-    Act, Body, Count, EntityRef, Expr, Facts, Name, ObjectExpr, Path, Period, Query, Span, Start, Text,
+    ActStmt, Body, CountLiteral, EntityRef, EventClauses, Expr, Name, ObjectExpr, Path, Period, Query, Span,
+    Start, TextExpr,
 };
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Definition {
-    Entity(EntityDefinition),
-    Verb(VerbDefinition),
-    Index { name: Name, pattern: Text, expr: Expr },
-    Schedule { name: Name, every: Period, at: Option<Text>, acts: Vec<Act> },
+pub(crate) enum DefinitionStmt {
+    Entity(EntityDefinitionStmt),
+    Verb(VerbDefinitionStmt),
+    Index { name: Name, pattern: TextExpr, expr: Expr },
+    Schedule { name: Name, every: Period, at: Option<TextExpr>, acts: Vec<ActStmt> },
     View { name: Name, query: Query },
-    Reaction(ReactionDefinition),
-    Webhook(WebhookDefinition),
+    Reaction(ReactionDefinitionStmt),
+    Webhook(WebhookDefinitionStmt),
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct EntityDefinition {
+pub(crate) struct EntityDefinitionStmt {
     pub(crate) name: Name,
     pub(crate) namespace: Option<Name>,
     pub(crate) initial: Option<ObjectExpr>,
     /// `SNAPSHOT EVERY n` events.
-    pub(crate) snapshot: Option<Count>,
-    pub(crate) includes: Vec<Include>,
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) snapshot: Option<CountLiteral>,
+    pub(crate) includes: Vec<IncludeClause>,
+    pub(crate) rules: Vec<RuleClause>,
     /// `ELSE`.
-    pub(crate) otherwise: Option<Change>,
+    pub(crate) otherwise: Option<ChangeClause>,
 }
 
 /// `INCLUDE pattern BY tag`: events of others that join the fold.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Include {
-    pub(crate) pattern: Text,
+pub(crate) struct IncludeClause {
+    pub(crate) pattern: TextExpr,
     pub(crate) tag: Name,
 }
 
 /// `ON happening change`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Rule {
+pub(crate) struct RuleClause {
     pub(crate) on: Happening,
-    pub(crate) change: Change,
+    pub(crate) change: ChangeClause,
 }
 
 /// What happened, without or with its prefix: `paid`, `item.added`, `'Vehicle.*'`.
@@ -50,48 +51,48 @@ pub(crate) struct Happening {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Change {
+pub(crate) enum ChangeClause {
     Merge,
     Ignore,
     Delete,
-    Set(Vec<Assign>),
+    Set(Vec<AssignClause>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Assign {
+pub(crate) struct AssignClause {
     /// In the state.
     pub(crate) path: Path,
     pub(crate) value: Expr,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct VerbDefinition {
+pub(crate) struct VerbDefinitionStmt {
     pub(crate) name: Name,
     /// `ON`: of which entities.
     pub(crate) kind: Name,
     /// `BY`: the kinds of those who may; empty means anyone.
     pub(crate) actors: Vec<Name>,
-    pub(crate) requires: Vec<Require>,
+    pub(crate) requires: Vec<RequireClause>,
     /// Empty means the past participle of the name, where there are no cases.
     pub(crate) emits: Vec<VerbEmit>,
     /// The first that holds wins. Where there is one, `emits` is empty.
-    pub(crate) cases: Vec<Case>,
+    pub(crate) cases: Vec<CaseClause>,
 }
 
 /// `WHEN condition` with what holds then.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Case {
+pub(crate) struct CaseClause {
     pub(crate) condition: Expr,
-    pub(crate) requires: Vec<Require>,
+    pub(crate) requires: Vec<RequireClause>,
     /// Empty means the past participle of the verb's name.
     pub(crate) emits: Vec<VerbEmit>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Require {
+pub(crate) struct RequireClause {
     pub(crate) condition: Expr,
     /// What to say when it does not hold.
-    pub(crate) otherwise: Option<Text>,
+    pub(crate) otherwise: Option<TextExpr>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -99,35 +100,35 @@ pub(crate) struct VerbEmit {
     pub(crate) happening: Happening,
     pub(crate) owner: Option<EntityRef>,
     pub(crate) body: Option<Body>,
-    pub(crate) facts: Facts,
+    pub(crate) facts: EventClauses,
     pub(crate) span: Span,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ReactionDefinition {
+pub(crate) struct ReactionDefinitionStmt {
     pub(crate) name: Name,
-    pub(crate) pattern: Text,
+    pub(crate) pattern: TextExpr,
     pub(crate) from: Option<Start>,
     pub(crate) filter: Option<Expr>,
     pub(crate) after: Option<After>,
-    pub(crate) acts: Vec<Act>,
+    pub(crate) acts: Vec<ActStmt>,
 }
 
 /// `AFTER period [UNLESS pattern]`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct After {
     pub(crate) period: Period,
-    pub(crate) unless: Option<Text>,
+    pub(crate) unless: Option<TextExpr>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct WebhookDefinition {
+pub(crate) struct WebhookDefinitionStmt {
     pub(crate) name: Name,
-    pub(crate) pattern: Text,
+    pub(crate) pattern: TextExpr,
     pub(crate) from: Option<Start>,
     pub(crate) filter: Option<Expr>,
-    pub(crate) to: Text,
+    pub(crate) to: TextExpr,
     /// `AS`: in which form.
-    pub(crate) form: Option<Text>,
-    pub(crate) secret: Option<Text>,
+    pub(crate) form: Option<TextExpr>,
+    pub(crate) secret: Option<TextExpr>,
 }

@@ -106,12 +106,12 @@ pub(crate) enum Comparison {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Path {
     pub(crate) first: Name,
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<StepExpr>,
     pub(crate) span: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum StepExpr {
     /// `.name` or `['name']`.
     Member(Name),
     /// `[0]`.

@@ -1,9 +1,11 @@
 //! What a statement reads, and the clauses that narrow and shape it.
 
-use super::{Comparison, Count, EntityRef, EventRef, Expr, Id, Name, Point, Span, Start, Text};
+use super::{
+    Comparison, CountLiteral, EntityRef, EventRef, Expr, IdExpr, Name, PointExpr, Span, Start, TextExpr,
+};
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Read {
+pub(crate) enum ReadStmt {
     History {
         entity: EntityRef,
         clauses: Clauses,
@@ -16,28 +18,28 @@ pub(crate) enum Read {
     },
     At {
         entity: EntityRef,
-        point: Option<Point>,
-        as_of: Option<Point>,
+        point: Option<PointExpr>,
+        as_of: Option<PointExpr>,
     },
     Replay {
         entity: EntityRef,
         steps: bool,
-        as_of: Option<Point>,
+        as_of: Option<PointExpr>,
     },
     Diff {
         entity: EntityRef,
         from: Start,
-        to: Option<Point>,
-        as_of: Option<Point>,
+        to: Option<PointExpr>,
+        as_of: Option<PointExpr>,
     },
     Trace {
-        direction: Direction,
+        direction: TraceDirection,
         event: EventRef,
     },
     Blame {
         entity: EntityRef,
-        point: Option<Point>,
-        as_of: Option<Point>,
+        point: Option<PointExpr>,
+        as_of: Option<PointExpr>,
     },
     Subscribe(Subscribe),
 }
@@ -50,7 +52,7 @@ pub(crate) enum Query {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub(crate) enum TraceDirection {
     Both,
     Causes,
     Effects,
@@ -58,17 +60,17 @@ pub(crate) enum Direction {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Subscribe {
-    pub(crate) source: Source,
+    pub(crate) source: SourceClause,
     /// `AS`: the name that keeps its place.
     pub(crate) name: Option<Name>,
     pub(crate) from: Option<Start>,
-    pub(crate) until: Option<Point>,
+    pub(crate) until: Option<PointExpr>,
     pub(crate) filter: Option<Expr>,
-    pub(crate) limit: Option<Count>,
+    pub(crate) limit: Option<CountLiteral>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Source {
+pub(crate) enum SourceClause {
     View(Name),
     Events(Selector),
 }
@@ -76,13 +78,13 @@ pub(crate) enum Source {
 /// Which events: by type, and by what an index answers. Empty means all.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Selector {
-    pub(crate) pattern: Option<Text>,
-    pub(crate) tags: Vec<Tag>,
+    pub(crate) pattern: Option<TextExpr>,
+    pub(crate) tags: Vec<TagCondition>,
 }
 
 /// One condition of `BY`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Tag {
+pub(crate) struct TagCondition {
     pub(crate) name: Name,
     pub(crate) test: TagTest,
     pub(crate) span: Span,
@@ -96,28 +98,28 @@ pub(crate) enum TagTest {
     In(Vec<Expr>),
     Between(Expr, Expr),
     /// `BY User 7`: the name is a kind, and the actor is that entity.
-    Is(Id),
+    Is(IdExpr),
 }
 
 /// What follows a read. Each at most once, in any order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Clauses {
     pub(crate) filter: Option<Expr>,
-    pub(crate) since: Option<Point>,
-    pub(crate) until: Option<Point>,
-    pub(crate) at: Option<Point>,
-    pub(crate) as_of: Option<Point>,
-    pub(crate) group: Vec<Item>,
-    pub(crate) select: Vec<Item>,
+    pub(crate) since: Option<PointExpr>,
+    pub(crate) until: Option<PointExpr>,
+    pub(crate) at: Option<PointExpr>,
+    pub(crate) as_of: Option<PointExpr>,
+    pub(crate) group: Vec<SelectItem>,
+    pub(crate) select: Vec<SelectItem>,
     pub(crate) having: Option<Expr>,
     pub(crate) order: Vec<Order>,
-    pub(crate) limit: Option<Count>,
+    pub(crate) limit: Option<CountLiteral>,
     /// Never together with `group`, `order` or `limit`.
-    pub(crate) last: Option<Count>,
+    pub(crate) last: Option<CountLiteral>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Item {
+pub(crate) struct SelectItem {
     pub(crate) expr: Expr,
     pub(crate) alias: Option<Name>,
 }

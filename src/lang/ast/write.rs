@@ -1,48 +1,51 @@
 //! What a statement appends: events, and the facts said beside them.
 
-use super::{Count, EntityRef, EventRef, Expr, Id, Name, ObjectExpr, Point, Selector, Span, Text, TypeRef};
+use super::{
+    CountLiteral, EntityRef, EventRef, Expr, IdExpr, Name, ObjectExpr, PointExpr, Selector, Span, TextExpr,
+    TypeRef,
+};
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Write {
-    Act(Act),
+pub(crate) enum WriteStmt {
+    Act(ActStmt),
     /// `ATOMIC (…) facts`: all of it or nothing.
     Atomic {
-        acts: Vec<Act>,
-        facts: Facts,
+        acts: Vec<ActStmt>,
+        facts: EventClauses,
     },
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Act {
-    Emit(Emit),
-    Perform(Perform),
+pub(crate) enum ActStmt {
+    Emit(EmitStmt),
+    Perform(PerformStmt),
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Emit {
+pub(crate) struct EmitStmt {
     pub(crate) event_type: TypeRef,
     /// Without one, the actor may be the target.
     pub(crate) id: Option<EmitId>,
     /// `ON`: another owner than the prefix says.
     pub(crate) owner: Option<EntityRef>,
     pub(crate) body: Option<Body>,
-    pub(crate) facts: Facts,
+    pub(crate) facts: EventClauses,
     pub(crate) span: Span,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum EmitId {
-    Id(Id),
+    Id(IdExpr),
     /// `NEW`: the database makes one.
     New(Span),
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Perform {
+pub(crate) struct PerformStmt {
     pub(crate) verb: Name,
     pub(crate) entity: EntityRef,
     pub(crate) body: Option<Body>,
-    pub(crate) facts: Facts,
+    pub(crate) facts: EventClauses,
     pub(crate) span: Span,
 }
 
@@ -56,30 +59,30 @@ pub(crate) enum Body {
 
 /// What is said of an event beside its data. Each at most once, in any order.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Facts {
+pub(crate) struct EventClauses {
     /// `BY`.
     pub(crate) actor: Option<EntityRef>,
-    pub(crate) at: Option<Point>,
+    pub(crate) at: Option<PointExpr>,
     pub(crate) meta: Option<ObjectExpr>,
-    pub(crate) key: Option<Text>,
+    pub(crate) key: Option<TextExpr>,
     /// `CAUSED BY`.
-    pub(crate) cause: Option<Cause>,
-    pub(crate) expect: Option<Guard>,
+    pub(crate) cause: Option<CauseClause>,
+    pub(crate) expect: Option<GuardClause>,
     /// `INDEX BY`; empty when absent.
     pub(crate) index: Vec<IndexTag>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Cause {
+pub(crate) enum CauseClause {
     /// An event of this log.
     Event(EventRef),
     /// Something elsewhere: its type and id.
-    Elsewhere { event_type: TypeRef, id: Id },
+    Elsewhere { event_type: TypeRef, id: IdExpr },
 }
 
 /// `EXPECT …`, checked at the moment of commit.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Guard {
+pub(crate) struct GuardClause {
     pub(crate) kind: GuardKind,
     pub(crate) span: Span,
 }
@@ -90,11 +93,11 @@ pub(crate) enum GuardKind {
     New,
     /// The state is not null.
     Exists,
-    Version(Count),
+    Version(CountLiteral),
     /// No such event (since a point).
     None {
         selector: Selector,
-        since: Option<Point>,
+        since: Option<PointExpr>,
     },
 }
 

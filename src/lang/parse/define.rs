@@ -3,32 +3,34 @@
 use nom::Parser;
 use nom::sequence::preceded;
 
-use super::cursor::{Cursor, Parsed, keyword, list, once, optional};
+use super::cursor::{ParseResult, TokenCursor, keyword, list, once, optional};
 use super::expr::{assign, expr};
 use super::name::{count, entity, happening, name, period, start, text};
 use super::read::query;
 use super::write::{acts, body, braced, facts};
 use crate::lang::ast::{
-    After, Assign, Case, Change, Definition, EntityDefinition, Include, Name, ReactionDefinition, Require,
-    Rule, Text, VerbDefinition, VerbEmit, WebhookDefinition,
+    After, AssignClause, CaseClause, ChangeClause, DefinitionStmt, EntityDefinitionStmt, IncludeClause, Name,
+    ReactionDefinitionStmt, RequireClause, RuleClause, TextExpr, VerbDefinitionStmt, VerbEmit,
+    WebhookDefinitionStmt,
 };
 use crate::lang::keyword::Keyword as K;
-use crate::lang::trail::Noun;
+use crate::lang::trail::TokenClass;
 
 /// What follows DEFINE.
-pub(super) fn definition(c: Cursor<'_>) -> Parsed<'_, Definition> {
+pub(super) fn definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
     let next = c.next();
     if c.sees(K::Entity) {
         entity_definition(next)
     } else if c.sees(K::Verb) {
         verb(next)
     } else if c.sees(K::Index) {
-        let (rest, (name, pattern)) = (name(Noun::NewName), on_pattern).parse(next)?;
+        let (rest, (name, pattern)) = (name(TokenClass::NewName), on_pattern).parse(next)?;
         let (rest, expr) = preceded(keyword(K::As), expr).parse(rest)?;
-        Ok((rest, Definition::Index { name, pattern, expr }))
+        Ok((rest, DefinitionStmt::Index { name, pattern, expr }))
     } else if c.sees(K::View) {
-        let (rest, (name, query)) = (name(Noun::NewName), preceded(keyword(K::As), query)).parse(next)?;
-        Ok((rest, Definition::View { name, query }))
+        let (rest, (name, query)) =
+            (name(TokenClass::NewName), preceded(keyword(K::As), query)).parse(next)?;
+        Ok((rest, DefinitionStmt::View { name, query }))
     } else if c.sees(K::Reaction) {
         reaction(next)
     } else if c.sees(K::Webhook) {
@@ -36,21 +38,21 @@ pub(super) fn definition(c: Cursor<'_>) -> Parsed<'_, Definition> {
     } else if c.sees(K::Schedule) {
         let every = preceded(keyword(K::Every), period);
         let (rest, (name, every, at)) =
-            (name(Noun::NewName), every, optional(K::At, text(Noun::Text))).parse(next)?;
+            (name(TokenClass::NewName), every, optional(K::At, text(TokenClass::Text))).parse(next)?;
         let (rest, acts) = preceded(keyword(K::Do), acts).parse(rest)?;
-        Ok((rest, Definition::Schedule { name, every, at, acts }))
+        Ok((rest, DefinitionStmt::Schedule { name, every, at, acts }))
     } else {
         c.missing()
     }
 }
 
-fn on_pattern(c: Cursor<'_>) -> Parsed<'_, Text> {
-    preceded(keyword(K::On), text(Noun::Pattern)).parse(c)
+fn on_pattern(c: TokenCursor<'_>) -> ParseResult<'_, TextExpr> {
+    preceded(keyword(K::On), text(TokenClass::Pattern)).parse(c)
 }
 
-fn entity_definition(c: Cursor<'_>) -> Parsed<'_, Definition> {
-    let (mut c, name_of) = name(Noun::Kind).parse(c)?;
-    let mut entity = EntityDefinition {
+fn entity_definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
+    let (mut c, name_of) = name(TokenClass::Kind).parse(c)?;
+    let mut entity = EntityDefinitionStmt {
         name: name_of,
         namespace: None,
         initial: None,
@@ -62,35 +64,37 @@ fn entity_definition(c: Cursor<'_>) -> Parsed<'_, Definition> {
     loop {
         c = if c.sees(K::On) {
             let (rest, (on, change)) = (happening, change).parse(c.next())?;
-            entity.rules.push(Rule { on, change });
+            entity.rules.push(RuleClause { on, change });
             rest
         } else if c.sees(K::Else) {
             once(&mut entity.otherwise, c, change)?
         } else if c.sees(K::Initial) {
             once(&mut entity.initial, c, braced)?
         } else if c.sees(K::Include) {
-            let tag = preceded(keyword(K::By), name(Noun::Index));
-            let (rest, (pattern, tag)) = (text(Noun::Pattern), tag).parse(c.next())?;
-            entity.includes.push(Include { pattern, tag });
+            let tag = preceded(keyword(K::By), name(TokenClass::Index));
+            let (rest, (pattern, tag)) = (text(TokenClass::Pattern), tag).parse(c.next())?;
+            entity.includes.push(IncludeClause { pattern, tag });
             rest
         } else if c.sees(K::Snapshot) {
             once(&mut entity.snapshot, c, preceded(keyword(K::Every), count))?
         } else if c.sees(K::Namespace) {
-            once(&mut entity.namespace, c, name(Noun::Namespace))?
+            once(&mut entity.namespace, c, name(TokenClass::Namespace))?
         } else {
-            return Ok((c, Definition::Entity(entity)));
+            return Ok((c, DefinitionStmt::Entity(entity)));
         };
     }
 }
 
-fn change(c: Cursor<'_>) -> Parsed<'_, Change> {
+fn change(c: TokenCursor<'_>) -> ParseResult<'_, ChangeClause> {
     if c.sees(K::Set) {
-        let assign = assign.map(|(path, value)| Assign { path, value });
-        return list(assign).map(Change::Set).parse(c.next());
+        let assign = assign.map(|(path, value)| AssignClause { path, value });
+        return list(assign).map(ChangeClause::Set).parse(c.next());
     }
-    for (word, change) in
-        [(K::Merge, Change::Merge), (K::Ignore, Change::Ignore), (K::Delete, Change::Delete)]
-    {
+    for (word, change) in [
+        (K::Merge, ChangeClause::Merge),
+        (K::Ignore, ChangeClause::Ignore),
+        (K::Delete, ChangeClause::Delete),
+    ] {
         if c.sees(word) {
             return Ok((c.next(), change));
         }
@@ -98,38 +102,40 @@ fn change(c: Cursor<'_>) -> Parsed<'_, Change> {
     c.missing()
 }
 
-fn verb(c: Cursor<'_>) -> Parsed<'_, Definition> {
-    let kinds = list(name(Noun::Kind));
+fn verb(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
+    let kinds = list(name(TokenClass::Kind));
     let (c, (name_of, kind, actors)) =
-        (name(Noun::NewName), preceded(keyword(K::On), name(Noun::Kind)), optional(K::By, kinds)).parse(c)?;
+        (name(TokenClass::NewName), preceded(keyword(K::On), name(TokenClass::Kind)), optional(K::By, kinds))
+            .parse(c)?;
     let (c, requires) = requires(c)?;
     let (c, emits) = verb_emits(c)?;
     let (c, cases) = if emits.is_empty() { cases(c)? } else { (c, Vec::new()) };
     let actors: Vec<Name> = actors.unwrap_or_default();
-    Ok((c, Definition::Verb(VerbDefinition { name: name_of, kind, actors, requires, emits, cases })))
+    Ok((c, DefinitionStmt::Verb(VerbDefinitionStmt { name: name_of, kind, actors, requires, emits, cases })))
 }
 
-fn cases(mut c: Cursor<'_>) -> Parsed<'_, Vec<Case>> {
+fn cases(mut c: TokenCursor<'_>) -> ParseResult<'_, Vec<CaseClause>> {
     let mut cases = Vec::new();
     while c.sees(K::When) {
         let (rest, (condition, requires, emits)) = (expr, requires, verb_emits).parse(c.next())?;
-        cases.push(Case { condition, requires, emits });
+        cases.push(CaseClause { condition, requires, emits });
         c = rest;
     }
     Ok((c, cases))
 }
 
-fn requires(mut c: Cursor<'_>) -> Parsed<'_, Vec<Require>> {
+fn requires(mut c: TokenCursor<'_>) -> ParseResult<'_, Vec<RequireClause>> {
     let mut requires = Vec::new();
     while c.sees(K::Require) {
-        let (rest, (condition, otherwise)) = (expr, optional(K::Else, text(Noun::Text))).parse(c.next())?;
-        requires.push(Require { condition, otherwise });
+        let (rest, (condition, otherwise)) =
+            (expr, optional(K::Else, text(TokenClass::Text))).parse(c.next())?;
+        requires.push(RequireClause { condition, otherwise });
         c = rest;
     }
     Ok((c, requires))
 }
 
-fn verb_emits(mut c: Cursor<'_>) -> Parsed<'_, Vec<VerbEmit>> {
+fn verb_emits(mut c: TokenCursor<'_>) -> ParseResult<'_, Vec<VerbEmit>> {
     let mut emits = Vec::new();
     while c.sees(K::Emit) {
         let (rest, (happening, owner, body, facts)) =
@@ -140,11 +146,11 @@ fn verb_emits(mut c: Cursor<'_>) -> Parsed<'_, Vec<VerbEmit>> {
     Ok((c, emits))
 }
 
-fn reaction(c: Cursor<'_>) -> Parsed<'_, Definition> {
-    let after = (period, optional(K::Unless, text(Noun::Pattern)));
+fn reaction(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
+    let after = (period, optional(K::Unless, text(TokenClass::Pattern)));
     let after = after.map(|(period, unless)| After { period, unless });
     let (c, (name, pattern, from, filter, after)) = (
-        name(Noun::NewName),
+        name(TokenClass::NewName),
         on_pattern,
         optional(K::From, start),
         optional(K::Where, expr),
@@ -152,19 +158,19 @@ fn reaction(c: Cursor<'_>) -> Parsed<'_, Definition> {
     )
         .parse(c)?;
     let (c, acts) = preceded(keyword(K::Do), acts).parse(c)?;
-    Ok((c, Definition::Reaction(ReactionDefinition { name, pattern, from, filter, after, acts })))
+    Ok((c, DefinitionStmt::Reaction(ReactionDefinitionStmt { name, pattern, from, filter, after, acts })))
 }
 
-fn webhook(c: Cursor<'_>) -> Parsed<'_, Definition> {
+fn webhook(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
     let (c, (name, pattern, from, filter, to, form, secret)) = (
-        name(Noun::NewName),
+        name(TokenClass::NewName),
         on_pattern,
         optional(K::From, start),
         optional(K::Where, expr),
-        preceded(keyword(K::To), text(Noun::Text)),
-        optional(K::As, text(Noun::Text)),
-        optional(K::Secret, text(Noun::Text)),
+        preceded(keyword(K::To), text(TokenClass::Text)),
+        optional(K::As, text(TokenClass::Text)),
+        optional(K::Secret, text(TokenClass::Text)),
     )
         .parse(c)?;
-    Ok((c, Definition::Webhook(WebhookDefinition { name, pattern, from, filter, to, form, secret })))
+    Ok((c, DefinitionStmt::Webhook(WebhookDefinitionStmt { name, pattern, from, filter, to, form, secret })))
 }

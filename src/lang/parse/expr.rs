@@ -6,22 +6,22 @@ use nom::Parser;
 use nom::combinator::cut;
 use nom::sequence::separated_pair;
 
-use super::cursor::{Cursor, Parsed, Stop, flag, keyword, symbol};
+use super::cursor::{ParseResult, ParseStop, TokenCursor, flag, keyword, symbol};
 use super::name::{
     bare, begins_id, begins_plain_id, date, duration, id, name, param, plain_id, position, refuse_zeros,
     too_wide, unquoted, whole,
 };
 use crate::lang::ast::{
-    Comparison, EntityRef, Expr, ExprKind, Literal, Name, ObjectExpr, Operator, Path, Span, Step,
+    Comparison, EntityRef, Expr, ExprKind, Literal, Name, ObjectExpr, Operator, Path, Span, StepExpr,
 };
 use crate::lang::keyword::Keyword as K;
-use crate::lang::token::{Kind, Symbol};
-use crate::lang::trail::Noun;
+use crate::lang::token::{Symbol, TokenKind};
+use crate::lang::trail::TokenClass;
 use crate::value::{Value, why_unfit};
 
 /// An expression on the heap. Between two brackets of a nest stands one frame of each rule; they are kept few and
 /// small, so that the deepest nest allowed fits the smallest stack in use, without optimization too.
-type Boxed<'a> = Parsed<'a, Box<Expr>>;
+type Boxed<'a> = ParseResult<'a, Box<Expr>>;
 
 fn boxed(kind: ExprKind, span: Span) -> Box<Expr> {
     Box::new(Expr { kind, span })
@@ -32,12 +32,12 @@ fn push(exprs: &mut Vec<Expr>, expr: Box<Expr>) {
     exprs.push(*expr);
 }
 
-pub(super) fn expr(c: Cursor<'_>) -> Parsed<'_, Expr> {
+pub(super) fn expr(c: TokenCursor<'_>) -> ParseResult<'_, Expr> {
     disjunction(c).map(|(rest, expr)| (rest, *expr))
 }
 
 /// Operands joined by AND, and those joined by OR: two rules in one frame. Flat, however many.
-fn disjunction(c: Cursor<'_>) -> Boxed<'_> {
+fn disjunction(c: TokenCursor<'_>) -> Boxed<'_> {
     let mut operands = Vec::new();
     let mut rest = c;
     loop {
@@ -67,14 +67,14 @@ fn disjunction(c: Cursor<'_>) -> Boxed<'_> {
 }
 
 /// A test behind any number of NOT.
-fn negation(c: Cursor<'_>) -> Boxed<'_> {
-    let inner = behind(c, Kind::Keyword(K::Not))?;
+fn negation(c: TokenCursor<'_>) -> Boxed<'_> {
+    let inner = behind(c, TokenKind::Keyword(K::Not))?;
     let (rest, expr) = test(inner)?;
     Ok((rest.level_with(c), wrap(c, inner, rest, expr, ExprKind::Not)))
 }
 
 /// Behind all signs of a kind; each is a level of its own.
-fn behind(mut c: Cursor<'_>, sign: Kind) -> Result<Cursor<'_>, nom::Err<Stop>> {
+fn behind(mut c: TokenCursor<'_>, sign: TokenKind) -> Result<TokenCursor<'_>, nom::Err<ParseStop>> {
     while c.kind() == sign {
         c = c.deeper()?.next();
     }
@@ -83,9 +83,9 @@ fn behind(mut c: Cursor<'_>, sign: Kind) -> Result<Cursor<'_>, nom::Err<Stop>> {
 
 /// The expression as often wrapped as there are signs before it.
 fn wrap(
-    c: Cursor<'_>,
-    inner: Cursor<'_>,
-    rest: Cursor<'_>,
+    c: TokenCursor<'_>,
+    inner: TokenCursor<'_>,
+    rest: TokenCursor<'_>,
     mut expr: Box<Expr>,
     kind: fn(Box<Expr>) -> ExprKind,
 ) -> Box<Expr> {
@@ -102,7 +102,7 @@ fn wrap(
 }
 
 /// A sum, alone or tested.
-fn test(c: Cursor<'_>) -> Boxed<'_> {
+fn test(c: TokenCursor<'_>) -> Boxed<'_> {
     let (rest, subject) = sum(c)?;
     if let Some(comparison) = comparison(rest) {
         let (rest, right) = sum(rest.next())?;
@@ -136,7 +136,7 @@ fn test(c: Cursor<'_>) -> Boxed<'_> {
 }
 
 /// `( … )`: the expression inside.
-pub(super) fn parenthesized(c: Cursor<'_>) -> Boxed<'_> {
+pub(super) fn parenthesized(c: TokenCursor<'_>) -> Boxed<'_> {
     let (rest, _) = symbol(Symbol::LeftParen).parse(c.deeper()?)?;
     let (rest, expr) = disjunction(rest)?;
     let (rest, _) = symbol(Symbol::RightParen).parse(rest)?;
@@ -144,7 +144,7 @@ pub(super) fn parenthesized(c: Cursor<'_>) -> Boxed<'_> {
 }
 
 /// Expressions with commas between, in brackets; at least so many.
-fn bracketed(c: Cursor<'_>, open: Symbol, close: Symbol, least: usize) -> Parsed<'_, Vec<Expr>> {
+fn bracketed(c: TokenCursor<'_>, open: Symbol, close: Symbol, least: usize) -> ParseResult<'_, Vec<Expr>> {
     let (mut rest, _) = symbol(open).parse(c.deeper()?)?;
     let mut items = Vec::new();
     if least > 0 || !rest.sees_symbol(close) {
@@ -163,16 +163,16 @@ fn bracketed(c: Cursor<'_>, open: Symbol, close: Symbol, least: usize) -> Parsed
 }
 
 /// The comparison that is here.
-pub(super) fn comparison(c: Cursor<'_>) -> Option<Comparison> {
+pub(super) fn comparison(c: TokenCursor<'_>) -> Option<Comparison> {
     let comparison = match c.kind() {
-        Kind::Symbol(Symbol::Equal) => Comparison::Equal,
-        Kind::Symbol(Symbol::NotEqual) => Comparison::NotEqual,
-        Kind::Symbol(Symbol::Less) => Comparison::Less,
-        Kind::Symbol(Symbol::LessOrEqual) => Comparison::LessOrEqual,
-        Kind::Symbol(Symbol::Greater) => Comparison::Greater,
-        Kind::Symbol(Symbol::GreaterOrEqual) => Comparison::GreaterOrEqual,
+        TokenKind::Symbol(Symbol::Equal) => Comparison::Equal,
+        TokenKind::Symbol(Symbol::NotEqual) => Comparison::NotEqual,
+        TokenKind::Symbol(Symbol::Less) => Comparison::Less,
+        TokenKind::Symbol(Symbol::LessOrEqual) => Comparison::LessOrEqual,
+        TokenKind::Symbol(Symbol::Greater) => Comparison::Greater,
+        TokenKind::Symbol(Symbol::GreaterOrEqual) => Comparison::GreaterOrEqual,
         _ => {
-            c.expect_noun(Noun::Comparison);
+            c.expect_noun(TokenClass::Comparison);
             return None;
         }
     };
@@ -180,12 +180,12 @@ pub(super) fn comparison(c: Cursor<'_>) -> Option<Comparison> {
 }
 
 /// Factors joined by `*`, `/`, `%`, and terms joined by `+`, `-`: two rules in one frame. Flat, however many.
-fn sum(c: Cursor<'_>) -> Boxed<'_> {
-    let mut terms = Chain::default();
+fn sum(c: TokenCursor<'_>) -> Boxed<'_> {
+    let mut terms = OperatorChain::default();
     let mut rest = c;
     loop {
         let start = rest;
-        let mut factors = Chain::default();
+        let mut factors = OperatorChain::default();
         loop {
             let (next, factor) = unary(rest)?;
             factors.push(factor);
@@ -203,19 +203,19 @@ fn sum(c: Cursor<'_>) -> Boxed<'_> {
         }
         rest = rest.next();
     }
-    rest.expect_noun(Noun::Arithmetic);
+    rest.expect_noun(TokenClass::Arithmetic);
     Ok((rest, terms.close(rest.span_from(c))))
 }
 
 /// Operands and the operators between them.
 #[derive(Default)]
-struct Chain {
+struct OperatorChain {
     first: Option<Box<Expr>>,
     operators: Vec<Operator>,
     operands: Vec<Expr>,
 }
 
-impl Chain {
+impl OperatorChain {
     fn push(&mut self, operand: Box<Expr>) {
         match self.first {
             None => self.first = Some(operand),
@@ -235,26 +235,26 @@ impl Chain {
     }
 }
 
-fn product_operator(c: Cursor<'_>) -> Option<Operator> {
+fn product_operator(c: TokenCursor<'_>) -> Option<Operator> {
     match c.kind() {
-        Kind::Symbol(Symbol::Star) => Some(Operator::Multiply),
-        Kind::Symbol(Symbol::Slash) => Some(Operator::Divide),
-        Kind::Symbol(Symbol::Percent) => Some(Operator::Remainder),
+        TokenKind::Symbol(Symbol::Star) => Some(Operator::Multiply),
+        TokenKind::Symbol(Symbol::Slash) => Some(Operator::Divide),
+        TokenKind::Symbol(Symbol::Percent) => Some(Operator::Remainder),
         _ => None,
     }
 }
 
-fn sum_operator(c: Cursor<'_>) -> Option<Operator> {
+fn sum_operator(c: TokenCursor<'_>) -> Option<Operator> {
     match c.kind() {
-        Kind::Symbol(Symbol::Plus) => Some(Operator::Add),
-        Kind::Symbol(Symbol::Minus) => Some(Operator::Subtract),
+        TokenKind::Symbol(Symbol::Plus) => Some(Operator::Add),
+        TokenKind::Symbol(Symbol::Minus) => Some(Operator::Subtract),
         _ => None,
     }
 }
 
 /// What stands alone, behind any number of `-`.
-fn unary(c: Cursor<'_>) -> Boxed<'_> {
-    let inner = behind(c, Kind::Symbol(Symbol::Minus))?;
+fn unary(c: TokenCursor<'_>) -> Boxed<'_> {
+    let inner = behind(c, TokenKind::Symbol(Symbol::Minus))?;
     let (rest, expr) = primary(inner)?;
     let rest = rest.level_with(c);
     if let ExprKind::Literal(Literal::Value(Value::Int(_) | Value::UInt(_) | Value::Float(_))) = expr.kind {
@@ -264,7 +264,12 @@ fn unary(c: Cursor<'_>) -> Boxed<'_> {
 }
 
 /// A number takes its signs: the least integer has no positive one to negate.
-fn signed<'a>(c: Cursor<'a>, inner: Cursor<'a>, rest: Cursor<'a>, mut expr: Box<Expr>) -> Boxed<'a> {
+fn signed<'a>(
+    c: TokenCursor<'a>,
+    inner: TokenCursor<'a>,
+    rest: TokenCursor<'a>,
+    mut expr: Box<Expr>,
+) -> Boxed<'a> {
     for _ in c.place()..inner.place() {
         expr.span = rest.span_from(c);
         let negative = match &expr.kind {
@@ -283,34 +288,34 @@ fn signed<'a>(c: Cursor<'a>, inner: Cursor<'a>, rest: Cursor<'a>, mut expr: Box<
     Ok((rest, expr))
 }
 
-fn primary(c: Cursor<'_>) -> Boxed<'_> {
+fn primary(c: TokenCursor<'_>) -> Boxed<'_> {
     match c.kind() {
-        Kind::Symbol(Symbol::LeftParen) => parenthesized(c),
-        Kind::Symbol(Symbol::LeftBrace) => {
+        TokenKind::Symbol(Symbol::LeftParen) => parenthesized(c),
+        TokenKind::Symbol(Symbol::LeftBrace) => {
             object(c).map(|(rest, object)| (rest, boxed(ExprKind::Object(object), rest.span_from(c))))
         }
-        Kind::Symbol(Symbol::LeftBracket) => bracketed(c, Symbol::LeftBracket, Symbol::RightBracket, 0)
+        TokenKind::Symbol(Symbol::LeftBracket) => bracketed(c, Symbol::LeftBracket, Symbol::RightBracket, 0)
             .map(|(rest, items)| (rest, boxed(ExprKind::Array(items), rest.span_from(c)))),
-        kind if begins_field(kind) && c.next().kind() == Kind::Symbol(Symbol::LeftParen) => call(c),
+        kind if begins_field(kind) && c.next().kind() == TokenKind::Symbol(Symbol::LeftParen) => call(c),
         _ => simple(c),
     }
 }
 
-fn call(c: Cursor<'_>) -> Boxed<'_> {
+fn call(c: TokenCursor<'_>) -> Boxed<'_> {
     let (rest, name) = bare(c)?;
     let (rest, args) = bracketed(rest, Symbol::LeftParen, Symbol::RightParen, 0)?;
     Ok((rest, boxed(ExprKind::Call { name, args }, rest.span_from(c))))
 }
 
 /// What contains no expression.
-fn simple(c: Cursor<'_>) -> Boxed<'_> {
+fn simple(c: TokenCursor<'_>) -> Boxed<'_> {
     let (rest, kind) = match c.kind() {
-        Kind::Param => (c.next(), ExprKind::Param(param(c))),
+        TokenKind::Param => (c.next(), ExprKind::Param(param(c))),
         kind if begins_field(kind) => field(c)?,
         _ => match literal(c)? {
             (rest, Some(literal)) => (rest, ExprKind::Literal(literal)),
             (_, None) => {
-                c.expect_noun(Noun::Expression);
+                c.expect_noun(TokenClass::Expression);
                 expect_constants(c);
                 c.sees(K::Not);
                 return c.missing();
@@ -320,26 +325,26 @@ fn simple(c: Cursor<'_>) -> Boxed<'_> {
     Ok((rest, boxed(kind, rest.span_from(c))))
 }
 
-fn expect_constants(c: Cursor<'_>) {
+fn expect_constants(c: TokenCursor<'_>) {
     for constant in [K::Null, K::True, K::False, K::Now] {
         c.sees(constant);
     }
 }
 
 /// The literal that is here, if one is.
-fn literal(c: Cursor<'_>) -> Parsed<'_, Option<Literal>> {
+fn literal(c: TokenCursor<'_>) -> ParseResult<'_, Option<Literal>> {
     let value = |value: Value| Some(Literal::Value(value));
     let (rest, literal) = match c.kind() {
-        Kind::Text => unquoted(c).map(|(c, text)| (c, value(Value::Text(text))))?,
-        Kind::Int => whole(c).map(|(c, n)| (c, value(Value::from(n))))?,
-        Kind::Number => float(c).map(|(c, n)| (c, value(Value::Float(n))))?,
-        Kind::Date => date(c).map(|(c, time)| (c, Some(Literal::Time(time))))?,
-        Kind::Duration => duration(c).map(|(c, d)| (c, Some(Literal::Duration(d))))?,
-        Kind::Keyword(K::Null) => (c.next(), value(Value::Null)),
-        Kind::Keyword(K::True) => (c.next(), value(Value::Bool(true))),
-        Kind::Keyword(K::False) => (c.next(), value(Value::Bool(false))),
-        Kind::Keyword(K::Now) => (c.next(), Some(Literal::Now)),
-        Kind::Mixed => {
+        TokenKind::Text => unquoted(c).map(|(c, text)| (c, value(Value::Text(text))))?,
+        TokenKind::Int => whole(c).map(|(c, n)| (c, value(Value::from(n))))?,
+        TokenKind::Number => float(c).map(|(c, n)| (c, value(Value::Float(n))))?,
+        TokenKind::Date => date(c).map(|(c, time)| (c, Some(Literal::Time(time))))?,
+        TokenKind::Duration => duration(c).map(|(c, d)| (c, Some(Literal::Duration(d))))?,
+        TokenKind::Keyword(K::Null) => (c.next(), value(Value::Null)),
+        TokenKind::Keyword(K::True) => (c.next(), value(Value::Bool(true))),
+        TokenKind::Keyword(K::False) => (c.next(), value(Value::Bool(false))),
+        TokenKind::Keyword(K::Now) => (c.next(), Some(Literal::Now)),
+        TokenKind::Mixed => {
             let message = "neither a number nor a duration; a text is quoted";
             return c.wrong_for(
                 c.token().span,
@@ -352,7 +357,7 @@ fn literal(c: Cursor<'_>) -> Parsed<'_, Option<Literal>> {
     Ok((rest, literal))
 }
 
-fn float(c: Cursor<'_>) -> Parsed<'_, f64> {
+fn float(c: TokenCursor<'_>) -> ParseResult<'_, f64> {
     refuse_zeros(c)?;
     if let Some(why) = why_unfit(c.source()) {
         return c.wrong(c.token().span, format!("{} is {why}", crate::error::shorten(c.source())));
@@ -364,29 +369,29 @@ fn float(c: Cursor<'_>) -> Parsed<'_, f64> {
 }
 
 /// A literal, a position, a parameter or an entity: what an index can be asked for.
-pub(super) fn value(c: Cursor<'_>) -> Parsed<'_, Expr> {
+pub(super) fn value(c: TokenCursor<'_>) -> ParseResult<'_, Expr> {
     match c.kind() {
-        Kind::Param => Ok((c.next(), Expr { kind: ExprKind::Param(param(c)), span: c.token().span })),
-        Kind::Position => {
+        TokenKind::Param => Ok((c.next(), Expr { kind: ExprKind::Param(param(c)), span: c.token().span })),
+        TokenKind::Position => {
             let (rest, position) = position(c)?;
             let kind = ExprKind::Literal(Literal::Position(position));
             Ok((rest, Expr { kind, span: c.token().span }))
         }
-        Kind::Symbol(Symbol::Minus) => match c.next().kind() {
-            Kind::Int | Kind::Number => unary(c).map(|(rest, expr)| (rest, *expr)),
-            _ => c.next().missing_noun(Noun::Number),
+        TokenKind::Symbol(Symbol::Minus) => match c.next().kind() {
+            TokenKind::Int | TokenKind::Number => unary(c).map(|(rest, expr)| (rest, *expr)),
+            _ => c.next().missing_noun(TokenClass::Number),
         },
         kind if begins_field(kind) => {
             let (mut rest, mut kind) = bare(c)?;
             while rest.sees_symbol(Symbol::Dot) {
-                let (after, part) = name(Noun::Part).parse(rest.next())?;
+                let (after, part) = name(TokenClass::Part).parse(rest.next())?;
                 kind.text.push('.');
                 kind.text.push_str(&part.text);
                 kind.span = after.span_from(c);
                 rest = after;
             }
             if !begins_id(rest) {
-                rest.expect_noun(Noun::Id);
+                rest.expect_noun(TokenClass::Id);
                 let message = format!("{} alone is no value; a text is quoted", c.source());
                 return rest.wrong_for(c.token().span, message, Some(format!("'{}'", c.source())));
             }
@@ -399,7 +404,7 @@ pub(super) fn value(c: Cursor<'_>) -> Parsed<'_, Expr> {
                 Ok((rest, Expr { kind: ExprKind::Literal(literal), span: rest.span_from(c) }))
             }
             (_, None) => {
-                c.expect_noun(Noun::Value);
+                c.expect_noun(TokenClass::Value);
                 expect_constants(c);
                 c.missing()
             }
@@ -407,38 +412,38 @@ pub(super) fn value(c: Cursor<'_>) -> Parsed<'_, Expr> {
     }
 }
 
-fn begins_field(kind: Kind) -> bool {
+fn begins_field(kind: TokenKind) -> bool {
     match kind {
-        Kind::Word | Kind::Quoted => true,
-        Kind::Keyword(keyword) => keyword != K::AsOf && !keyword.is_reserved(),
+        TokenKind::Word | TokenKind::Quoted => true,
+        TokenKind::Keyword(keyword) => keyword != K::AsOf && !keyword.is_reserved(),
         _ => false,
     }
 }
 
 /// What begins with a name and is no call: an entity, or a field. The next token tells which.
-fn field(c: Cursor<'_>) -> Parsed<'_, ExprKind> {
+fn field(c: TokenCursor<'_>) -> ParseResult<'_, ExprKind> {
     let (rest, first) = bare(c)?;
     rest.sees_symbol(Symbol::LeftParen);
     if begins_plain_id(rest.kind()) {
-        let (rest, id) = plain_id(rest, Noun::Id)?;
+        let (rest, id) = plain_id(rest, TokenClass::Id)?;
         return Ok((rest, ExprKind::Entity(EntityRef { kind: first, id, span: rest.span_from(c) })));
     }
-    rest.expect_noun(Noun::EntityId);
+    rest.expect_noun(TokenClass::EntityId);
     let (rest, steps) = steps(rest)?;
     Ok((rest, ExprKind::Field(Path { first, steps, span: rest.span_from(c) })))
 }
 
 /// A name and its steps.
-pub(super) fn path(c: Cursor<'_>) -> Parsed<'_, Path> {
-    let (rest, (first, steps)) = (name(Noun::StatePath), steps).parse(c)?;
+pub(super) fn path(c: TokenCursor<'_>) -> ParseResult<'_, Path> {
+    let (rest, (first, steps)) = (name(TokenClass::StatePath), steps).parse(c)?;
     Ok((rest, Path { first, steps, span: rest.span_from(c) }))
 }
 
-fn steps(mut c: Cursor<'_>) -> Parsed<'_, Vec<Step>> {
+fn steps(mut c: TokenCursor<'_>) -> ParseResult<'_, Vec<StepExpr>> {
     let mut steps = Vec::new();
     loop {
         let (rest, step) = if c.sees_symbol(Symbol::Dot) {
-            name(Noun::Member).map(Step::Member).parse(c.next())?
+            name(TokenClass::Member).map(StepExpr::Member).parse(c.next())?
         } else if c.sees_symbol(Symbol::LeftBracket) {
             (subscript, cut(symbol(Symbol::RightBracket))).map(|(step, _)| step).parse(c.next())?
         } else {
@@ -449,18 +454,18 @@ fn steps(mut c: Cursor<'_>) -> Parsed<'_, Vec<Step>> {
     }
 }
 
-fn subscript(c: Cursor<'_>) -> Parsed<'_, Step> {
+fn subscript(c: TokenCursor<'_>) -> ParseResult<'_, StepExpr> {
     let span = c.token().span;
     match c.kind() {
-        Kind::Int => whole(c).map(|(rest, index)| (rest, Step::Element { index, span })),
-        Kind::Text => unquoted(c).map(|(rest, text)| (rest, Step::Member(Name { text, span }))),
-        _ => c.missing_noun(Noun::Subscript),
+        TokenKind::Int => whole(c).map(|(rest, index)| (rest, StepExpr::Element { index, span })),
+        TokenKind::Text => unquoted(c).map(|(rest, text)| (rest, StepExpr::Member(Name { text, span }))),
+        _ => c.missing_noun(TokenClass::Subscript),
     }
 }
 
-pub(super) fn object(c: Cursor<'_>) -> Parsed<'_, ObjectExpr> {
+pub(super) fn object(c: TokenCursor<'_>) -> ParseResult<'_, ObjectExpr> {
     let (mut rest, _) = symbol(Symbol::LeftBrace).parse(c.deeper()?)?;
-    let mut members = Members::default();
+    let mut members = ObjectMembers::default();
     if !rest.sees_symbol(Symbol::RightBrace) {
         loop {
             let (next, key) = members.key(rest)?;
@@ -480,17 +485,17 @@ pub(super) fn object(c: Cursor<'_>) -> Parsed<'_, ObjectExpr> {
 
 /// The members of an object, and which keys there were.
 #[derive(Default)]
-struct Members {
+struct ObjectMembers {
     members: Vec<(Name, Expr)>,
     keys: HashSet<String>,
 }
 
-impl Members {
+impl ObjectMembers {
     /// The key that is here, for the first time.
-    fn key<'a>(&mut self, c: Cursor<'a>) -> Parsed<'a, Name> {
+    fn key<'a>(&mut self, c: TokenCursor<'a>) -> ParseResult<'a, Name> {
         let (rest, key) = key(c)?;
         if !self.keys.insert(key.text.clone()) {
-            c.expect_noun(Noun::NewKey);
+            c.expect_noun(TokenClass::NewKey);
             let message = format!("the key {} comes twice", crate::error::shorten(&key.text));
             return c.wrong(key.span, message);
         }
@@ -503,15 +508,15 @@ impl Members {
     }
 }
 
-fn key(c: Cursor<'_>) -> Parsed<'_, Name> {
-    if c.kind() == Kind::Text {
+fn key(c: TokenCursor<'_>) -> ParseResult<'_, Name> {
+    if c.kind() == TokenKind::Text {
         let (rest, text) = unquoted(c)?;
         return Ok((rest, Name { text, span: c.token().span }));
     }
-    name(Noun::Key).parse(c)
+    name(TokenClass::Key).parse(c)
 }
 
 /// A path and what it becomes.
-pub(super) fn assign(c: Cursor<'_>) -> Parsed<'_, (Path, Expr)> {
+pub(super) fn assign(c: TokenCursor<'_>) -> ParseResult<'_, (Path, Expr)> {
     separated_pair(path, symbol(Symbol::Equal), expr).parse(c)
 }

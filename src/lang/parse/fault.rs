@@ -2,25 +2,25 @@
 
 use std::cell::RefCell;
 
-use super::cursor::{Cursor, Input};
+use super::cursor::{Input, TokenCursor};
 use super::habit::habit;
 use crate::error::{SyntaxFault, shorten};
 use crate::lang::ast::Span;
-use crate::lang::token::{Kind, Symbol, Token};
-use crate::lang::trail::{Expectation, Noun, Trail, Wrong};
+use crate::lang::token::{Symbol, Token, TokenKind};
+use crate::lang::trail::{Expectation, Expectations, TokenClass, Wrong};
 
 /// A parse that stopped: over which text, and what its terminals recorded.
 pub(super) struct Stopped<'a> {
     pub(super) text: &'a str,
     pub(super) tokens: &'a [Token],
-    pub(super) trail: &'a Trail,
+    pub(super) trail: &'a Expectations,
     /// Of the text, counted from 1.
     pub(super) statement: usize,
 }
 
 impl Stopped<'_> {
     /// The fault. `shorter` parses the same statement again up to a token and gives its trail.
-    pub(super) fn fault(&self, shorter: impl Fn(usize) -> Trail) -> SyntaxFault {
+    pub(super) fn fault(&self, shorter: impl Fn(usize) -> Expectations) -> SyntaxFault {
         if let Some(wrong) = self.trail.wrong() {
             let fault = self.say(wrong.clone(), self.trail);
             // What was expected before it says nothing of it.
@@ -29,7 +29,7 @@ impl Stopped<'_> {
         }
         let Some(token) = self.token(self.trail.place()) else { return SyntaxFault::default() };
         let span = token.span;
-        if let Kind::Bad(bad) = token.kind {
+        if let TokenKind::Bad(bad) = token.kind {
             let message = bad.message(self.source(span));
             let fault = self.say(Wrong { span, message, suggestion: None }, self.trail);
             return SyntaxFault { incomplete: bad.is_unclosed(), ..fault };
@@ -38,7 +38,7 @@ impl Stopped<'_> {
             return self.say(wrong, self.trail);
         }
         let suggestion = match token.kind {
-            Kind::Word | Kind::Keyword(_) => self.trail.nearest(self.source(span), 2),
+            TokenKind::Word | TokenKind::Keyword(_) => self.trail.nearest(self.source(span), 2),
             _ => None,
         };
         if suggestion.is_none()
@@ -48,21 +48,21 @@ impl Stopped<'_> {
         }
         let suggestion = suggestion.map(|k| k.text().to_owned());
         let fault = self.say(Wrong { span, message: String::new(), suggestion }, self.trail);
-        SyntaxFault { incomplete: token.kind == Kind::End, ..fault }
+        SyntaxFault { incomplete: token.kind == TokenKind::End, ..fault }
     }
 
     fn habit(&self) -> Option<Wrong> {
         let place = self.trail.place();
         let before = place.checked_sub(1).and_then(|at| self.token(at));
-        let unused = RefCell::new(Trail::default());
+        let unused = RefCell::new(Expectations::default());
         let input = Input { text: self.text, tokens: self.tokens, trail: &unused };
-        habit(Cursor::new(&input, place), before, self.trail)
+        habit(TokenCursor::new(&input, place), before, self.trail)
     }
 
     /// A misspelt keyword may have passed as an id: `EMIT Order.paid BYY User 7`. Then the word before is the fault.
-    fn slip_before(&self, shorter: impl Fn(usize) -> Trail) -> Option<SyntaxFault> {
+    fn slip_before(&self, shorter: impl Fn(usize) -> Expectations) -> Option<SyntaxFault> {
         let place = self.trail.place().checked_sub(1)?;
-        let token = self.token(place).filter(|t| t.kind == Kind::Word)?;
+        let token = self.token(place).filter(|t| t.kind == TokenKind::Word)?;
         let trail = shorter(place);
         if trail.place() != place || trail.wrong().is_some() {
             return None;
@@ -80,7 +80,7 @@ impl Stopped<'_> {
         self.text.get(span.range()).unwrap_or_default()
     }
 
-    fn say(&self, wrong: Wrong, trail: &Trail) -> SyntaxFault {
+    fn say(&self, wrong: Wrong, trail: &Expectations) -> SyntaxFault {
         let Wrong { span, message, suggestion } = wrong;
         let (line, column, source_line) = locate(self.text, span.start());
         SyntaxFault {
@@ -104,14 +104,16 @@ fn texts(expected: &[Expectation]) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for expectation in expected {
         let text = expectation.text();
-        let end =
-            matches!(expectation, Expectation::Noun(Noun::End) | Expectation::Symbol(Symbol::Semicolon));
+        let end = matches!(
+            expectation,
+            Expectation::Noun(TokenClass::End) | Expectation::Symbol(Symbol::Semicolon)
+        );
         if !end && !texts.iter().any(|t| t == text) {
             texts.push(text.to_owned());
         }
     }
     if texts.is_empty() {
-        texts.push(Noun::End.text().to_owned());
+        texts.push(TokenClass::End.text().to_owned());
     }
     texts
 }

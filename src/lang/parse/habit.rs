@@ -1,18 +1,18 @@
 //! Habits from elsewhere: known only to say what is right.
 
-use super::cursor::Cursor;
+use super::cursor::TokenCursor;
 use super::name::joins;
 use crate::error::shorten;
 use crate::lang::ast::Span;
 use crate::lang::keyword::Keyword as K;
-use crate::lang::token::{Kind, Symbol, Token};
-use crate::lang::trail::{Expectation, Noun, Trail, Wrong};
+use crate::lang::token::{Symbol, Token, TokenKind};
+use crate::lang::trail::{Expectation, Expectations, TokenClass, Wrong};
 
 /// What to say where a parse stopped, if it stopped at a habit.
-pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
+pub(super) fn habit(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectations) -> Option<Wrong> {
     let here = c.token();
     let source = |token: Token| c.slice(token.span);
-    let expects = |noun: Noun| trail.expects(Expectation::Noun(noun));
+    let expects = |noun: TokenClass| trail.expects(Expectation::Noun(noun));
 
     if trail.expects(Expectation::Keyword(K::History)) && trail.expects(Expectation::Keyword(K::Compact)) {
         let message = opening(source(here))?;
@@ -21,21 +21,21 @@ pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Opti
     if let Some(wrong) = slip(c, before, trail) {
         return Some(wrong);
     }
-    if expects(Noun::Pattern) && unquoted_begins(here) {
+    if expects(TokenClass::Pattern) && unquoted_begins(here) {
         let alone = !c.next().is_adjacent();
         // `EVENTS OFFSET 5`: no type is called so, if a value stands behind it.
-        let counted = alone && matches!(c.next().kind(), Kind::Int | Kind::Text);
+        let counted = alone && matches!(c.next().kind(), TokenKind::Int | TokenKind::Text);
         if let Some(wrong) = word(here, source(here)).filter(|_| counted) {
             return Some(wrong);
         }
         let slip = alone && trail.nearest(source(here), 2).is_some();
         return if slip { None } else { Some(unquoted_pattern(c)) };
     }
-    if let Kind::Keyword(_) = here.kind
-        && expects(Noun::Id)
+    if let TokenKind::Keyword(_) = here.kind
+        && expects(TokenClass::Id)
     {
         let in_by = trail.expects(Expectation::Keyword(K::Between));
-        if in_by && matches!(here.kind, Kind::Keyword(K::Is | K::Not | K::Matches | K::Contains)) {
+        if in_by && matches!(here.kind, TokenKind::Keyword(K::Is | K::Not | K::Matches | K::Contains)) {
             return wrong(here, TESTS_OF_BY, None);
         }
         return Some(keyword_as_id(here, source(here)));
@@ -44,21 +44,25 @@ pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Opti
         return no_table(here, source(here));
     }
     // In an expression or a tag, `paid LIKE 'x'` reads as an entity, and stops behind it.
-    let behind_entity = expects(Noun::Arithmetic) || trail.expects(Expectation::Symbol(Symbol::Comma));
-    if let Some(before) = before.filter(|t| t.kind == Kind::Word && behind_entity)
+    let behind_entity = expects(TokenClass::Arithmetic) || trail.expects(Expectation::Symbol(Symbol::Comma));
+    if let Some(before) = before.filter(|t| t.kind == TokenKind::Word && behind_entity)
         && let Some(wrong) = word(before, source(before))
     {
         return Some(wrong);
     }
     match here.kind {
-        Kind::Word => word(here, source(here)),
-        Kind::Keyword(_) if expects(Noun::EntityId) && before.is_some_and(|b| is_kind(source(b))) => {
+        TokenKind::Word => word(here, source(here)),
+        TokenKind::Keyword(_)
+            if expects(TokenClass::EntityId) && before.is_some_and(|b| is_kind(source(b))) =>
+        {
             Some(keyword_as_id(here, source(here)))
         }
-        Kind::Int if before.is_some_and(|b| b.kind == Kind::Date) => {
+        TokenKind::Int if before.is_some_and(|b| b.kind == TokenKind::Date) => {
             wrong(here, "a time stands with its date, like 2024-01-01T10:00, or both are quoted", None)
         }
-        Kind::Symbol(Symbol::Dot) if expects(Noun::Id) && trail.expects(Expectation::Keyword(K::Between)) => {
+        TokenKind::Symbol(Symbol::Dot)
+            if expects(TokenClass::Id) && trail.expects(Expectation::Keyword(K::Between)) =>
+        {
             let message = match before.map(source) {
                 Some(name @ ("target" | "actor")) => {
                     format!("BY takes no path: {name} is asked for whole, as in BY {name} = User 7")
@@ -68,20 +72,24 @@ pub(super) fn habit(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Opti
             };
             wrong(here, &message, None)
         }
-        Kind::Symbol(Symbol::Dot) if expects(Noun::Id) => {
+        TokenKind::Symbol(Symbol::Dot) if expects(TokenClass::Id) => {
             wrong(here, "a kind has no dot; the events of a type are in EVENTS 'Order.paid'", None)
         }
-        Kind::Symbol(Symbol::Minus) if trail.expects(Expectation::Symbol(Symbol::Colon)) => {
+        TokenKind::Symbol(Symbol::Minus) if trail.expects(Expectation::Symbol(Symbol::Colon)) => {
             wrong(here, "a key with other signs than letters and digits is quoted", None)
         }
-        Kind::Symbol(Symbol::Star) if before.is_some_and(|b| b.kind == Kind::Symbol(Symbol::LeftParen)) => {
+        TokenKind::Symbol(Symbol::Star)
+            if before.is_some_and(|b| b.kind == TokenKind::Symbol(Symbol::LeftParen)) =>
+        {
             wrong(here, "a call takes no *: count() counts", Some("count()"))
         }
-        Kind::Symbol(Symbol::Star) if before.is_some_and(|b| b.kind == Kind::Keyword(K::Select)) => {
+        TokenKind::Symbol(Symbol::Star)
+            if before.is_some_and(|b| b.kind == TokenKind::Keyword(K::Select)) =>
+        {
             wrong(here, "there is no SELECT *: without SELECT it comes whole", None)
         }
-        Kind::Symbol(Symbol::Bang) if !expects(Noun::Expression) => None,
-        Kind::Symbol(symbol) => operator(here, symbol),
+        TokenKind::Symbol(Symbol::Bang) if !expects(TokenClass::Expression) => None,
+        TokenKind::Symbol(symbol) => operator(here, symbol),
         _ => None,
     }
 }
@@ -92,10 +100,10 @@ const NO_CASE: &str = "there is no CASE: if(condition, a, b) chooses";
 const TESTS_OF_BY: &str = "BY takes =, !=, <, <=, >, >=, IN (…) and BETWEEN; say more in WHERE, which reads what BY and the pattern leave";
 
 /// Habits of SQL that are seen in more than the token at which the parse stopped.
-fn slip(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
+fn slip(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectations) -> Option<Wrong> {
     let here = c.token();
     // What only stops too early is not wrong yet.
-    if here.kind == Kind::End {
+    if here.kind == TokenKind::End {
         return None;
     }
     slip_before(c, trail).or_else(|| slip_here(c, before, trail))
@@ -106,39 +114,39 @@ fn wrong_at(span: Span, message: &str, suggestion: Option<String>) -> Option<Wro
 }
 
 /// What went wrong some words before, and stops here.
-fn slip_before(c: Cursor<'_>, trail: &Trail) -> Option<Wrong> {
+fn slip_before(c: TokenCursor<'_>, trail: &Expectations) -> Option<Wrong> {
     let here = c.token();
     let keyword = |k: K| trail.expects(Expectation::Keyword(k));
     // `DISTINCT data` was read as an entity, and stops at what follows.
     if let Some(distinct) = c.back(2).filter(|two| two.source().eq_ignore_ascii_case("distinct"))
-        && distinct.kind() == Kind::Word
+        && distinct.kind() == TokenKind::Word
     {
         let span = distinct.token().span;
-        return match distinct.back(1).map(Cursor::kind) {
-            Some(Kind::Symbol(Symbol::LeftParen)) => {
+        return match distinct.back(1).map(TokenCursor::kind) {
+            Some(TokenKind::Symbol(Symbol::LeftParen)) => {
                 wrong_at(span, "distinct(x) counts the different values of x", Some("distinct(…)".to_owned()))
             }
             _ => wrong_at(span, DISTINCT, Some("GROUP BY".to_owned())),
         };
     }
     // `CASE WHEN a` would be one, were WHEN no keyword.
-    if here.kind == Kind::Keyword(K::When)
+    if here.kind == TokenKind::Keyword(K::When)
         && c.back(1).is_some_and(|before| before.source().eq_ignore_ascii_case("case"))
     {
         return wrong_at(here.span, NO_CASE, Some("if(…)".to_owned()));
     }
     // The parts of a verb have an order.
-    if keyword(K::Emit) && here.kind == Kind::Keyword(K::When) {
+    if keyword(K::Emit) && here.kind == TokenKind::Keyword(K::When) {
         let message =
             "what happens stands behind its WHEN: WHEN condition EMIT …, each WHEN with its own EMIT";
         return wrong_at(here.span, message, None);
     }
-    if keyword(K::Emit) && here.kind == Kind::Keyword(K::Require) {
+    if keyword(K::Emit) && here.kind == TokenKind::Keyword(K::Require) {
         return wrong_at(here.span, "what is required is said before what happens: REQUIRE … EMIT …", None);
     }
     // `type, SELECT count` was, too.
     if let Some(clause) = c.back(2).filter(|two| begins_clause(two.kind()))
-        && let Some(comma) = clause.back(1).filter(|one| one.kind() == Kind::Symbol(Symbol::Comma))
+        && let Some(comma) = clause.back(1).filter(|one| one.kind() == TokenKind::Symbol(Symbol::Comma))
     {
         return wrong_at(
             comma.token().span,
@@ -150,48 +158,50 @@ fn slip_before(c: Cursor<'_>, trail: &Trail) -> Option<Wrong> {
 }
 
 /// What stands here as another language says it, where trail and the word before tell what is meant.
-fn slip_here(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wrong> {
+fn slip_here(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectations) -> Option<Wrong> {
     let here = c.token();
     let word = c.slice(here.span);
     let keyword = |k: K| trail.expects(Expectation::Keyword(k));
-    let expects = |noun: Noun| trail.expects(Expectation::Noun(noun));
-    let value = expects(Noun::Expression) || expects(Noun::Value);
-    let is = |token: Option<Token>, kind: Kind| token.is_some_and(|token| token.kind == kind);
+    let expects = |noun: TokenClass| trail.expects(Expectation::Noun(noun));
+    let value = expects(TokenClass::Expression) || expects(TokenClass::Value);
+    let is = |token: Option<Token>, kind: TokenKind| token.is_some_and(|token| token.kind == kind);
     match here.kind {
-        Kind::Word if expects(Noun::Pattern) && word.eq_ignore_ascii_case("offset") => self::word(here, word),
-        Kind::Keyword(K::From) if expects(Noun::Pattern) && !keyword(K::From) => {
+        TokenKind::Word if expects(TokenClass::Pattern) && word.eq_ignore_ascii_case("offset") => {
+            self::word(here, word)
+        }
+        TokenKind::Keyword(K::From) if expects(TokenClass::Pattern) && !keyword(K::From) => {
             let message = "there is no FROM: a pattern follows EVENTS at once, as in EVENTS 'Order.*'";
-            let of = matches!(c.next().kind(), Kind::Word).then(|| format!("'{}.*'", c.next().source()));
+            let of = matches!(c.next().kind(), TokenKind::Word).then(|| format!("'{}.*'", c.next().source()));
             wrong_at(here.span, message, of)
         }
-        Kind::Symbol(Symbol::Greater | Symbol::Less) if is(before, Kind::Symbol(Symbol::Equal)) => {
+        TokenKind::Symbol(Symbol::Greater | Symbol::Less) if is(before, TokenKind::Symbol(Symbol::Equal)) => {
             let right = format!("{word}=");
             let span = before.map_or(here.span, |before| before.span.to(here.span));
             wrong_at(span, &format!("this is written {right}"), Some(right))
         }
-        Kind::Symbol(Symbol::Question | Symbol::Colon) if value => {
+        TokenKind::Symbol(Symbol::Question | Symbol::Colon) if value => {
             wrong_at(here.span, "a parameter is $ and a name, as in $total", None)
         }
-        Kind::Param if is(before, Kind::Keyword(K::In)) => {
+        TokenKind::Param if is(before, TokenKind::Keyword(K::In)) => {
             let message = format!(
                 "IN takes its values in brackets, one by one; whether an array has it is asked by {word} CONTAINS …"
             );
             wrong_at(here.span, &message, None)
         }
-        Kind::Symbol(Symbol::Equal) if is(before, Kind::Keyword(K::Not)) => {
+        TokenKind::Symbol(Symbol::Equal) if is(before, TokenKind::Keyword(K::Not)) => {
             wrong_at(here.span, "not equal is written !=", Some("!=".to_owned()))
         }
-        Kind::Keyword(K::And)
+        TokenKind::Keyword(K::And)
             if keyword(K::Where)
                 && trail.expects(Expectation::Symbol(Symbol::Comma))
-                && !expects(Noun::Arithmetic) =>
+                && !expects(TokenClass::Arithmetic) =>
         {
             wrong_at(here.span, "what must hold together stands with a comma between", Some(",".to_owned()))
         }
-        Kind::Keyword(K::Or)
+        TokenKind::Keyword(K::Or)
             if keyword(K::Where)
                 && trail.expects(Expectation::Symbol(Symbol::Comma))
-                && !expects(Noun::Arithmetic) =>
+                && !expects(TokenClass::Arithmetic) =>
         {
             wrong_at(
                 here.span,
@@ -199,18 +209,18 @@ fn slip_here(c: Cursor<'_>, before: Option<Token>, trail: &Trail) -> Option<Wron
                 None,
             )
         }
-        Kind::Word if keyword(K::Desc) && word.len() >= 4 && is_beginning("descending", word) => {
+        TokenKind::Word if keyword(K::Desc) && word.len() >= 4 && is_beginning("descending", word) => {
             wrong_at(here.span, "downwards is written DESC", Some("DESC".to_owned()))
         }
-        Kind::Word if keyword(K::Desc) && word.len() >= 4 && is_beginning("ascending", word) => {
+        TokenKind::Word if keyword(K::Desc) && word.len() >= 4 && is_beginning("ascending", word) => {
             wrong_at(here.span, "upwards is written ASC", Some("ASC".to_owned()))
         }
-        Kind::Word if keyword(K::Desc) && word.eq_ignore_ascii_case("nulls") => wrong_at(
+        TokenKind::Word if keyword(K::Desc) && word.eq_ignore_ascii_case("nulls") => wrong_at(
             here.span,
             "null comes before all else, and with DESC behind all else; nothing chooses that",
             None,
         ),
-        Kind::Word
+        TokenKind::Word
             if keyword(K::As) && self::word(here, word).is_none() && trail.nearest(word, 2).is_none() =>
         {
             wrong_at(here.span, "a column is named with AS", Some(format!("AS {word}")))
@@ -227,11 +237,11 @@ fn is_beginning(whole: &str, word: &str) -> bool {
     whole.starts_with(&word.to_ascii_lowercase())
 }
 
-fn begins_clause(kind: Kind) -> bool {
+fn begins_clause(kind: TokenKind) -> bool {
     use K::{AsOf, Group, Having, Last, Limit, Order, Select, Since, Until, Where};
     matches!(
         kind,
-        Kind::Keyword(Where | Since | Until | Limit | Last | Order | Group | Select | Having | AsOf)
+        TokenKind::Keyword(Where | Since | Until | Limit | Last | Order | Group | Select | Having | AsOf)
     )
 }
 
@@ -326,13 +336,13 @@ fn operator(token: Token, symbol: Symbol) -> Option<Wrong> {
 }
 
 fn unquoted_begins(token: Token) -> bool {
-    matches!(token.kind, Kind::Word | Kind::Keyword(_) | Kind::Symbol(Symbol::Star))
+    matches!(token.kind, TokenKind::Word | TokenKind::Keyword(_) | TokenKind::Symbol(Symbol::Star))
 }
 
 /// `EVENTS Order.*`: what stands there without space is the pattern that was meant.
-pub(super) fn unquoted_pattern(c: Cursor<'_>) -> Wrong {
+pub(super) fn unquoted_pattern(c: TokenCursor<'_>) -> Wrong {
     let mut end = c.next();
-    while end.is_adjacent() && (joins(end.kind()) || end.kind() == Kind::Symbol(Symbol::Star)) {
+    while end.is_adjacent() && (joins(end.kind()) || end.kind() == TokenKind::Symbol(Symbol::Star)) {
         end = end.next();
     }
     let span = end.span_from(c);

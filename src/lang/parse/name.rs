@@ -3,38 +3,38 @@
 use nom::Parser;
 use nom::sequence::preceded;
 
-use super::cursor::{Cursor, Parsed, keyword};
+use super::cursor::{ParseResult, TokenCursor, keyword};
 use super::expr::parenthesized;
 use crate::entity::{EventType, Position};
 use crate::lang::ast::{
-    Count, EntityRef, EventRef, Happening, Id, Name, Param, Period, Point, PointKind, Span, Start, Text,
-    TypeRef,
+    CountLiteral, EntityRef, EventRef, Happening, IdExpr, Name, Param, Period, PointExpr, PointKind, Span,
+    Start, TextExpr, TypeRef,
 };
 use crate::lang::keyword::Keyword as K;
-use crate::lang::token::{Kind, Symbol, unquote};
-use crate::lang::trail::Noun;
+use crate::lang::token::{Symbol, TokenKind, unquote};
+use crate::lang::trail::TokenClass;
 use crate::time::{Timestamp, parse_duration};
 
 /// A name of a certain class: a word, a keyword too, or anything in backticks.
-pub(super) fn name<'a>(noun: Noun) -> impl super::cursor::Rule<'a, Name> {
-    move |c: Cursor<'a>| match c.kind() {
-        Kind::Word | Kind::Quoted => bare(c),
-        Kind::Keyword(keyword) if keyword != K::AsOf => bare(c),
+pub(super) fn name<'a>(noun: TokenClass) -> impl super::cursor::TokenParser<'a, Name> {
+    move |c: TokenCursor<'a>| match c.kind() {
+        TokenKind::Word | TokenKind::Quoted => bare(c),
+        TokenKind::Keyword(keyword) if keyword != K::AsOf => bare(c),
         _ => c.missing_noun(noun),
     }
 }
 
 /// The name that is here.
-pub(super) fn bare(c: Cursor<'_>) -> Parsed<'_, Name> {
+pub(super) fn bare(c: TokenCursor<'_>) -> ParseResult<'_, Name> {
     let (rest, text) = match c.kind() {
-        Kind::Quoted => unquoted(c)?,
+        TokenKind::Quoted => unquoted(c)?,
         _ => (c.next(), c.source().to_owned()),
     };
     Ok((rest, Name { text, span: c.token().span }))
 }
 
 /// What the quotes here say.
-pub(super) fn unquoted(c: Cursor<'_>) -> Parsed<'_, String> {
+pub(super) fn unquoted(c: TokenCursor<'_>) -> ParseResult<'_, String> {
     match unquote(c.source()) {
         Ok(text) => Ok((c.next(), text)),
         Err(within) => {
@@ -47,35 +47,35 @@ pub(super) fn unquoted(c: Cursor<'_>) -> Parsed<'_, String> {
 }
 
 /// The parameter that is here.
-pub(super) fn param(c: Cursor<'_>) -> Param {
+pub(super) fn param(c: TokenCursor<'_>) -> Param {
     Param { name: c.source().trim_start_matches('$').to_owned(), span: c.token().span }
 }
 
 /// A text in quotes, or a parameter.
-pub(super) fn text<'a>(noun: Noun) -> impl super::cursor::Rule<'a, Text> {
-    move |c: Cursor<'a>| match c.kind() {
-        Kind::Text => {
+pub(super) fn text<'a>(noun: TokenClass) -> impl super::cursor::TokenParser<'a, TextExpr> {
+    move |c: TokenCursor<'a>| match c.kind() {
+        TokenKind::Text => {
             let (rest, text) = unquoted(c)?;
-            Ok((rest, Text::Literal { text, span: c.token().span }))
+            Ok((rest, TextExpr::Literal { text, span: c.token().span }))
         }
-        Kind::Param => Ok((c.next(), Text::Param(param(c)))),
+        TokenKind::Param => Ok((c.next(), TextExpr::Param(param(c)))),
         _ => c.missing_noun(noun),
     }
 }
 
-pub(super) fn count(c: Cursor<'_>) -> Parsed<'_, Count> {
+pub(super) fn count(c: TokenCursor<'_>) -> ParseResult<'_, CountLiteral> {
     match c.kind() {
-        Kind::Int => {
+        TokenKind::Int => {
             let (rest, number) = whole(c)?;
-            Ok((rest, Count::Number { number, span: c.token().span }))
+            Ok((rest, CountLiteral::Number { number, span: c.token().span }))
         }
-        Kind::Param => Ok((c.next(), Count::Param(param(c)))),
-        _ => c.missing_noun(Noun::Count),
+        TokenKind::Param => Ok((c.next(), CountLiteral::Param(param(c)))),
+        _ => c.missing_noun(TokenClass::Count),
     }
 }
 
 /// The digits here, as a number that 64 bits hold.
-pub(super) fn whole(c: Cursor<'_>) -> Parsed<'_, u64> {
+pub(super) fn whole(c: TokenCursor<'_>) -> ParseResult<'_, u64> {
     refuse_zeros(c)?;
     match c.source().parse() {
         Ok(number) => Ok((c.next(), number)),
@@ -84,7 +84,7 @@ pub(super) fn whole(c: Cursor<'_>) -> Parsed<'_, u64> {
 }
 
 /// A number that begins with a zero is likely an id or a code: as a number it would silently lose the zero.
-pub(super) fn refuse_zeros(c: Cursor<'_>) -> Parsed<'_, ()> {
+pub(super) fn refuse_zeros(c: TokenCursor<'_>) -> ParseResult<'_, ()> {
     let digits = c.source();
     if digits.starts_with('0') && digits[1..].starts_with(|d: char| d.is_ascii_digit()) {
         if c.is_adjacent() {
@@ -101,23 +101,23 @@ pub(super) fn refuse_zeros(c: Cursor<'_>) -> Parsed<'_, ()> {
 }
 
 /// Numbers are i64, u64 or f64; anything else would be changed silently.
-pub(super) fn too_wide<T>(c: Cursor<'_>, number: Span) -> Parsed<'_, T> {
+pub(super) fn too_wide<T>(c: TokenCursor<'_>, number: Span) -> ParseResult<'_, T> {
     c.wrong(number, format!("{} does not fit 64 bits", crate::error::shorten(c.slice(number))))
 }
 
-pub(super) fn period(c: Cursor<'_>) -> Parsed<'_, Period> {
+pub(super) fn period(c: TokenCursor<'_>) -> ParseResult<'_, Period> {
     match c.kind() {
-        Kind::Duration => {
+        TokenKind::Duration => {
             let (rest, duration) = duration(c)?;
             Ok((rest, Period::Fixed { duration, span: c.token().span }))
         }
-        Kind::Param => Ok((c.next(), Period::Param(param(c)))),
-        _ => c.missing_noun(Noun::Period),
+        TokenKind::Param => Ok((c.next(), Period::Param(param(c)))),
+        _ => c.missing_noun(TokenClass::Period),
     }
 }
 
 /// The duration that is here.
-pub(super) fn duration(c: Cursor<'_>) -> Parsed<'_, std::time::Duration> {
+pub(super) fn duration(c: TokenCursor<'_>) -> ParseResult<'_, std::time::Duration> {
     match parse_duration(c.source()) {
         Ok(duration) => Ok((c.next(), duration)),
         Err(_) => c.wrong(c.token().span, "a duration longer than can be counted"),
@@ -125,7 +125,7 @@ pub(super) fn duration(c: Cursor<'_>) -> Parsed<'_, std::time::Duration> {
 }
 
 /// The date that is here.
-pub(super) fn date(c: Cursor<'_>) -> Parsed<'_, Timestamp> {
+pub(super) fn date(c: TokenCursor<'_>) -> ParseResult<'_, Timestamp> {
     let what = if c.source().len() > "2024-01-01".len() { "time" } else { "date" };
     match c.source().parse::<Timestamp>() {
         // Moved to UTC it may leave the years that a bare date can say.
@@ -135,7 +135,7 @@ pub(super) fn date(c: Cursor<'_>) -> Parsed<'_, Timestamp> {
 }
 
 /// The position that is here.
-pub(super) fn position(c: Cursor<'_>) -> Parsed<'_, Position> {
+pub(super) fn position(c: TokenCursor<'_>) -> ParseResult<'_, Position> {
     match c.source().trim_start_matches('#').parse() {
         Ok(number) => Ok((c.next(), Position(number))),
         Err(_) => too_wide(c, c.token().span),
@@ -143,8 +143,8 @@ pub(super) fn position(c: Cursor<'_>) -> Parsed<'_, Position> {
 }
 
 /// The type of an event: with its prefix.
-pub(super) fn event_type(c: Cursor<'_>) -> Parsed<'_, TypeRef> {
-    let (rest, first) = name(Noun::Type).parse(c)?;
+pub(super) fn event_type(c: TokenCursor<'_>) -> ParseResult<'_, TypeRef> {
+    let (rest, first) = name(TokenClass::Type).parse(c)?;
     if !rest.sees_symbol(Symbol::Dot) {
         let message = "the type of an event has a prefix, like Order.paid";
         return rest.wrong(first.span, message);
@@ -165,9 +165,9 @@ pub(super) fn event_type(c: Cursor<'_>) -> Parsed<'_, TypeRef> {
 }
 
 /// The parts that follow a first, with their dots.
-fn dotted(mut c: Cursor<'_>, mut text: String) -> Parsed<'_, String> {
+fn dotted(mut c: TokenCursor<'_>, mut text: String) -> ParseResult<'_, String> {
     while c.sees_symbol(Symbol::Dot) {
-        let (rest, part) = name(Noun::Part).parse(c.next())?;
+        let (rest, part) = name(TokenClass::Part).parse(c.next())?;
         text.push('.');
         text.push_str(&part.text);
         c = rest;
@@ -176,11 +176,11 @@ fn dotted(mut c: Cursor<'_>, mut text: String) -> Parsed<'_, String> {
 }
 
 /// `paid`, `item.added`, or anything in quotes.
-pub(super) fn happening(c: Cursor<'_>) -> Parsed<'_, Happening> {
+pub(super) fn happening(c: TokenCursor<'_>) -> ParseResult<'_, Happening> {
     let (rest, text) = match c.kind() {
-        Kind::Text => unquoted(c)?,
+        TokenKind::Text => unquoted(c)?,
         _ => {
-            let (rest, first) = name(Noun::Happening).parse(c)?;
+            let (rest, first) = name(TokenClass::Happening).parse(c)?;
             dotted(rest, first.text)?
         }
     };
@@ -188,22 +188,22 @@ pub(super) fn happening(c: Cursor<'_>) -> Parsed<'_, Happening> {
 }
 
 /// A kind and an id.
-pub(super) fn entity(c: Cursor<'_>) -> Parsed<'_, EntityRef> {
-    let (rest, (kind, id)) = (name(Noun::Kind), id).parse(c)?;
+pub(super) fn entity(c: TokenCursor<'_>) -> ParseResult<'_, EntityRef> {
+    let (rest, (kind, id)) = (name(TokenClass::Kind), id).parse(c)?;
     Ok((rest, EntityRef { kind, id, span: rest.span_from(c) }))
 }
 
-pub(super) fn id(c: Cursor<'_>) -> Parsed<'_, Id> {
+pub(super) fn id(c: TokenCursor<'_>) -> ParseResult<'_, IdExpr> {
     let (rest, id) = match c.kind() {
-        Kind::Symbol(Symbol::LeftParen) => {
-            return parenthesized(c).map(|(rest, expr)| (rest, Id::Expr(expr)));
+        TokenKind::Symbol(Symbol::LeftParen) => {
+            return parenthesized(c).map(|(rest, expr)| (rest, IdExpr::Expr(expr)));
         }
-        Kind::Text => return plain_id(c, Noun::Id),
-        Kind::Keyword(_) => verbatim(c)?,
-        _ => plain_id(c, Noun::Id)?,
+        TokenKind::Text => return plain_id(c, TokenClass::Id),
+        TokenKind::Keyword(_) => verbatim(c)?,
+        _ => plain_id(c, TokenClass::Id)?,
     };
     match &id {
-        Id::Text { text, span } if is_path(text) => {
+        IdExpr::Text { text, span } if is_path(text) => {
             let message = format!(
                 "an id is text as it stands: what is worked out stands in brackets, and the text '{text}' in quotes"
             );
@@ -214,43 +214,43 @@ pub(super) fn id(c: Cursor<'_>) -> Parsed<'_, Id> {
 }
 
 /// An id that is no expression and does not begin with a keyword.
-pub(super) fn plain_id(c: Cursor<'_>, noun: Noun) -> Parsed<'_, Id> {
+pub(super) fn plain_id(c: TokenCursor<'_>, noun: TokenClass) -> ParseResult<'_, IdExpr> {
     match c.kind() {
-        Kind::Text => {
+        TokenKind::Text => {
             let (rest, text) = unquoted(c)?;
-            Ok((rest, Id::Text { text, span: c.token().span }))
+            Ok((rest, IdExpr::Text { text, span: c.token().span }))
         }
-        Kind::Param => Ok((c.next(), Id::Param(param(c)))),
+        TokenKind::Param => Ok((c.next(), IdExpr::Param(param(c)))),
         kind if begins_plain_id(kind) => verbatim(c),
         _ => c.missing_noun(noun),
     }
 }
 
 /// Whether an id is here.
-pub(super) fn begins_id(c: Cursor<'_>) -> bool {
+pub(super) fn begins_id(c: TokenCursor<'_>) -> bool {
     match c.kind() {
-        Kind::Symbol(symbol) => symbol == Symbol::LeftParen,
-        Kind::Keyword(_) => verbatim_end(c).place() > c.next().place(),
+        TokenKind::Symbol(symbol) => symbol == Symbol::LeftParen,
+        TokenKind::Keyword(_) => verbatim_end(c).place() > c.next().place(),
         kind => begins_plain_id(kind),
     }
 }
 
-pub(super) fn begins_plain_id(kind: Kind) -> bool {
+pub(super) fn begins_plain_id(kind: TokenKind) -> bool {
     match kind {
-        Kind::Text | Kind::Param => true,
-        Kind::Keyword(_) | Kind::Position => false,
+        TokenKind::Text | TokenKind::Param => true,
+        TokenKind::Keyword(_) | TokenKind::Position => false,
         kind => joins(kind) && !is_sign(kind),
     }
 }
 
 /// Tokens without space between are one id, kept as written. A keyword alone is none: it must be quoted.
-fn verbatim(c: Cursor<'_>) -> Parsed<'_, Id> {
+fn verbatim(c: TokenCursor<'_>) -> ParseResult<'_, IdExpr> {
     let end = verbatim_end(c);
-    if matches!(c.kind(), Kind::Keyword(_)) && end.place() == c.next().place() {
-        return c.missing_noun(Noun::Id);
+    if matches!(c.kind(), TokenKind::Keyword(_)) && end.place() == c.next().place() {
+        return c.missing_noun(TokenClass::Id);
     }
     let span = end.span_from(c);
-    Ok((end, Id::Text { text: c.slice(span).to_owned(), span }))
+    Ok((end, IdExpr::Text { text: c.slice(span).to_owned(), span }))
 }
 
 /// Whether a text reads like a member of what expressions read, which nobody has for an id.
@@ -260,7 +260,7 @@ fn is_path(text: &str) -> bool {
 }
 
 /// Behind the last token of the id that begins here; a sign at its end is not its own.
-fn verbatim_end(c: Cursor<'_>) -> Cursor<'_> {
+fn verbatim_end(c: TokenCursor<'_>) -> TokenCursor<'_> {
     let mut end = c.next();
     let mut ahead = end;
     while ahead.is_adjacent() && joins(ahead.kind()) {
@@ -274,52 +274,52 @@ fn verbatim_end(c: Cursor<'_>) -> Cursor<'_> {
 }
 
 /// Whether a token can be a piece of an id.
-pub(super) fn joins(kind: Kind) -> bool {
+pub(super) fn joins(kind: TokenKind) -> bool {
     matches!(
         kind,
-        Kind::Word
-            | Kind::Keyword(_)
-            | Kind::Int
-            | Kind::Number
-            | Kind::Duration
-            | Kind::Date
-            | Kind::Mixed
-            | Kind::Position
+        TokenKind::Word
+            | TokenKind::Keyword(_)
+            | TokenKind::Int
+            | TokenKind::Number
+            | TokenKind::Duration
+            | TokenKind::Date
+            | TokenKind::Mixed
+            | TokenKind::Position
     ) || is_sign(kind)
 }
 
-fn is_sign(kind: Kind) -> bool {
+fn is_sign(kind: TokenKind) -> bool {
     use Symbol::{AtSign, Colon, Dot, Minus, Plus, Slash};
-    matches!(kind, Kind::Symbol(Minus | Dot | Colon | Slash | Plus | AtSign))
+    matches!(kind, TokenKind::Symbol(Minus | Dot | Colon | Slash | Plus | AtSign))
 }
 
-pub(super) fn point(c: Cursor<'_>) -> Parsed<'_, Point> {
+pub(super) fn point(c: TokenCursor<'_>) -> ParseResult<'_, PointExpr> {
     let (rest, kind) = match c.kind() {
-        Kind::Text => unquoted(c).map(|(c, text)| (c, PointKind::Text(text)))?,
-        Kind::Date => date(c).map(|(c, time)| (c, PointKind::Time(time)))?,
-        Kind::Position => position(c).map(|(c, position)| (c, PointKind::Position(position)))?,
-        Kind::Param => (c.next(), PointKind::Param(param(c))),
-        Kind::Keyword(K::Now) => (c.next(), PointKind::Now),
-        Kind::Symbol(Symbol::Minus) => match c.next().kind() {
-            Kind::Duration => duration(c.next()).map(|(c, ago)| (c, PointKind::Ago(ago)))?,
-            _ => return c.next().missing_noun(Noun::Period),
+        TokenKind::Text => unquoted(c).map(|(c, text)| (c, PointKind::Text(text)))?,
+        TokenKind::Date => date(c).map(|(c, time)| (c, PointKind::Time(time)))?,
+        TokenKind::Position => position(c).map(|(c, position)| (c, PointKind::Position(position)))?,
+        TokenKind::Param => (c.next(), PointKind::Param(param(c))),
+        TokenKind::Keyword(K::Now) => (c.next(), PointKind::Now),
+        TokenKind::Symbol(Symbol::Minus) => match c.next().kind() {
+            TokenKind::Duration => duration(c.next()).map(|(c, ago)| (c, PointKind::Ago(ago)))?,
+            _ => return c.next().missing_noun(TokenClass::Period),
         },
-        Kind::Duration => {
-            c.expect_noun(Noun::Point);
+        TokenKind::Duration => {
+            c.expect_noun(TokenClass::Point);
             let message = "so long before now is written with a minus";
             return c.wrong_for(c.token().span, message, Some(format!("-{}", c.source())));
         }
         _ => {
-            c.expect_noun(Noun::Point);
+            c.expect_noun(TokenClass::Point);
             c.sees(K::Now);
             preceded(keyword(K::Version), count).map(PointKind::Version).parse(c)?
         }
     };
-    Ok((rest, Point { kind, span: rest.span_from(c) }))
+    Ok((rest, PointExpr { kind, span: rest.span_from(c) }))
 }
 
 /// `START`, or a point.
-pub(super) fn start(c: Cursor<'_>) -> Parsed<'_, Start> {
+pub(super) fn start(c: TokenCursor<'_>) -> ParseResult<'_, Start> {
     if c.sees(K::Start) {
         return Ok((c.next(), Start::Beginning(c.token().span)));
     }
@@ -327,15 +327,15 @@ pub(super) fn start(c: Cursor<'_>) -> Parsed<'_, Start> {
 }
 
 /// An event of the log, by position or id.
-pub(super) fn event(c: Cursor<'_>) -> Parsed<'_, EventRef> {
-    if c.kind() == Kind::Position {
+pub(super) fn event(c: TokenCursor<'_>) -> ParseResult<'_, EventRef> {
+    if c.kind() == TokenKind::Position {
         let (rest, position) = position(c)?;
         return Ok((rest, EventRef::Position { position, span: c.token().span }));
     }
-    if c.kind() == Kind::Int {
-        c.expect_noun(Noun::Event);
+    if c.kind() == TokenKind::Int {
+        c.expect_noun(TokenClass::Event);
         let message = "a position begins with #";
         return c.wrong_for(c.token().span, message, Some(format!("#{}", c.source())));
     }
-    text(Noun::Event).map(EventRef::Id).parse(c)
+    text(TokenClass::Event).map(EventRef::Id).parse(c)
 }

@@ -3,41 +3,42 @@
 use nom::Parser;
 use nom::sequence::{delimited, preceded, separated_pair};
 
-use super::cursor::{Cursor, Parsed, flag, keyword, list, once, once_list, optional, symbol};
+use super::cursor::{ParseResult, TokenCursor, flag, keyword, list, once, once_list, optional, symbol};
 use super::expr::{comparison, expr, value};
 use super::name::{begins_id, count, entity, event, id, name, point, start, text};
 use crate::lang::ast::{
-    Clauses, Direction, Item, Order, Point, Query, Read, Selector, Source, Subscribe, Tag, TagTest,
+    Clauses, Order, PointExpr, Query, ReadStmt, SelectItem, Selector, SourceClause, Subscribe, TagCondition,
+    TagTest, TraceDirection,
 };
 use crate::lang::keyword::Keyword as K;
-use crate::lang::token::{Kind, Symbol};
-use crate::lang::trail::Noun;
+use crate::lang::token::{Symbol, TokenKind};
+use crate::lang::trail::TokenClass;
 
 /// A read, if one begins here.
-pub(super) fn read(c: Cursor<'_>) -> Parsed<'_, Option<Read>> {
+pub(super) fn read(c: TokenCursor<'_>) -> ParseResult<'_, Option<ReadStmt>> {
     let next = c.next();
     let (rest, read) = if c.sees(K::History) {
         history(next)?
     } else if let (rest, Some(query)) = some_query(c)? {
-        (rest, Read::Query(query))
+        (rest, ReadStmt::Query(query))
     } else if c.sees(K::At) {
         let (rest, (entity, point, as_of)) = (entity, some_point, as_of).parse(next)?;
-        (rest, Read::At { entity, point, as_of })
+        (rest, ReadStmt::At { entity, point, as_of })
     } else if c.sees(K::Replay) {
         let (rest, (entity, steps, as_of)) = (entity, flag(K::Steps), as_of).parse(next)?;
-        (rest, Read::Replay { entity, steps, as_of })
+        (rest, ReadStmt::Replay { entity, steps, as_of })
     } else if c.sees(K::Blame) {
         let (rest, (entity, point, as_of)) = (entity, some_point, as_of).parse(next)?;
-        (rest, Read::Blame { entity, point, as_of })
+        (rest, ReadStmt::Blame { entity, point, as_of })
     } else if c.sees(K::Diff) {
         let from = preceded(keyword(K::From), start);
         let (rest, (entity, from, to, as_of)) = (entity, from, optional(K::To, point), as_of).parse(next)?;
-        (rest, Read::Diff { entity, from, to, as_of })
+        (rest, ReadStmt::Diff { entity, from, to, as_of })
     } else if c.sees(K::Trace) {
         trace(next)?
     } else if c.sees(K::Read) {
-        let (rest, (view, clauses)) = (name(Noun::View), clauses).parse(next)?;
-        (rest, Read::View { view, clauses })
+        let (rest, (view, clauses)) = (name(TokenClass::View), clauses).parse(next)?;
+        (rest, ReadStmt::View { view, clauses })
     } else if c.sees(K::Subscribe) {
         subscribe(next)?
     } else {
@@ -46,16 +47,18 @@ pub(super) fn read(c: Cursor<'_>) -> Parsed<'_, Option<Read>> {
     Ok((rest, Some(read)))
 }
 
-fn history(c: Cursor<'_>) -> Parsed<'_, Read> {
-    let (id, kind) = name(Noun::Kind).parse(c)?;
+fn history(c: TokenCursor<'_>) -> ParseResult<'_, ReadStmt> {
+    let (id, kind) = name(TokenClass::Kind).parse(c)?;
     // The history of a kind is a habit from tables; without an id there is more to say than "expected an id".
-    if matches!(id.kind(), Kind::Keyword(_) | Kind::End | Kind::Symbol(Symbol::Semicolon)) && !begins_id(id) {
-        id.expect_noun(Noun::Id);
+    if matches!(id.kind(), TokenKind::Keyword(_) | TokenKind::End | TokenKind::Symbol(Symbol::Semicolon))
+        && !begins_id(id)
+    {
+        id.expect_noun(TokenClass::Id);
         let clause = matches!(
             id.kind(),
-            Kind::End
-                | Kind::Symbol(_)
-                | Kind::Keyword(
+            TokenKind::End
+                | TokenKind::Symbol(_)
+                | TokenKind::Keyword(
                     K::Where
                         | K::Since
                         | K::Until
@@ -72,7 +75,7 @@ fn history(c: Cursor<'_>) -> Parsed<'_, Read> {
                 "a history is of one entity, as in HISTORY {} 42; the events of all are in EVENTS",
                 kind.text
             );
-            if let Kind::Keyword(_) = id.kind() {
+            if let TokenKind::Keyword(_) = id.kind() {
                 let word = id.slice(id.token().span);
                 message.push_str(&format!("; an id that is a keyword is quoted, like '{word}'"));
             }
@@ -81,50 +84,50 @@ fn history(c: Cursor<'_>) -> Parsed<'_, Read> {
         }
     }
     let (rest, (entity, clauses)) = (entity, clauses).parse(c)?;
-    Ok((rest, Read::History { entity, clauses }))
+    Ok((rest, ReadStmt::History { entity, clauses }))
 }
 
 /// A query, where nothing else may stand.
-pub(super) fn query(c: Cursor<'_>) -> Parsed<'_, Query> {
+pub(super) fn query(c: TokenCursor<'_>) -> ParseResult<'_, Query> {
     match some_query(c)? {
         (rest, Some(query)) => Ok((rest, query)),
         (rest, None) => rest.missing(),
     }
 }
 
-fn some_query(c: Cursor<'_>) -> Parsed<'_, Option<Query>> {
+fn some_query(c: TokenCursor<'_>) -> ParseResult<'_, Option<Query>> {
     if c.sees(K::Events) {
         let (rest, (selector, clauses)) = (selector, clauses).parse(c.next())?;
         return Ok((rest, Some(Query::Events { selector, clauses })));
     }
     if c.sees(K::Find) {
-        let (rest, (kind, clauses)) = (name(Noun::Kind), clauses).parse(c.next())?;
+        let (rest, (kind, clauses)) = (name(TokenClass::Kind), clauses).parse(c.next())?;
         return Ok((rest, Some(Query::Find { kind, clauses })));
     }
     Ok((c, None))
 }
 
-fn trace(c: Cursor<'_>) -> Parsed<'_, Read> {
+fn trace(c: TokenCursor<'_>) -> ParseResult<'_, ReadStmt> {
     let (c, direction) = if c.sees(K::Causes) {
-        (c.next(), Direction::Causes)
+        (c.next(), TraceDirection::Causes)
     } else if c.sees(K::Effects) {
-        (c.next(), Direction::Effects)
+        (c.next(), TraceDirection::Effects)
     } else {
-        (c, Direction::Both)
+        (c, TraceDirection::Both)
     };
-    event.map(|event| Read::Trace { direction, event }).parse(c)
+    event.map(|event| ReadStmt::Trace { direction, event }).parse(c)
 }
 
-fn subscribe(c: Cursor<'_>) -> Parsed<'_, Read> {
+fn subscribe(c: TokenCursor<'_>) -> ParseResult<'_, ReadStmt> {
     let (mut c, source) = if c.sees(K::View) {
-        name(Noun::View).map(Source::View).parse(c.next())?
+        name(TokenClass::View).map(SourceClause::View).parse(c.next())?
     } else {
-        selector.map(Source::Events).parse(c)?
+        selector.map(SourceClause::Events).parse(c)?
     };
     let mut read = Subscribe { source, name: None, from: None, until: None, filter: None, limit: None };
     loop {
         c = if c.sees(K::As) {
-            once(&mut read.name, c, name(Noun::Subscription))?
+            once(&mut read.name, c, name(TokenClass::Subscription))?
         } else if c.sees(K::From) {
             once(&mut read.from, c, start)?
         } else if c.sees(K::Until) {
@@ -134,22 +137,22 @@ fn subscribe(c: Cursor<'_>) -> Parsed<'_, Read> {
         } else if c.sees(K::Limit) {
             once(&mut read.limit, c, count)?
         } else {
-            return Ok((c, Read::Subscribe(read)));
+            return Ok((c, ReadStmt::Subscribe(read)));
         };
     }
 }
 
 /// A point, if one is here.
-fn some_point(c: Cursor<'_>) -> Parsed<'_, Option<Point>> {
+fn some_point(c: TokenCursor<'_>) -> ParseResult<'_, Option<PointExpr>> {
     match c.kind() {
-        Kind::Text
-        | Kind::Date
-        | Kind::Position
-        | Kind::Param
-        | Kind::Keyword(K::Now | K::Version)
-        | Kind::Symbol(Symbol::Minus) => point.map(Some).parse(c),
+        TokenKind::Text
+        | TokenKind::Date
+        | TokenKind::Position
+        | TokenKind::Param
+        | TokenKind::Keyword(K::Now | K::Version)
+        | TokenKind::Symbol(Symbol::Minus) => point.map(Some).parse(c),
         _ => {
-            c.expect_noun(Noun::Point);
+            c.expect_noun(TokenClass::Point);
             c.sees(K::Now);
             c.sees(K::Version);
             Ok((c, None))
@@ -157,15 +160,15 @@ fn some_point(c: Cursor<'_>) -> Parsed<'_, Option<Point>> {
     }
 }
 
-fn as_of(c: Cursor<'_>) -> Parsed<'_, Option<Point>> {
+fn as_of(c: TokenCursor<'_>) -> ParseResult<'_, Option<PointExpr>> {
     optional(K::AsOf, point).parse(c)
 }
 
-pub(super) fn selector(c: Cursor<'_>) -> Parsed<'_, Selector> {
+pub(super) fn selector(c: TokenCursor<'_>) -> ParseResult<'_, Selector> {
     let (rest, pattern) = match c.kind() {
-        Kind::Text | Kind::Param => text(Noun::Pattern).map(Some).parse(c)?,
+        TokenKind::Text | TokenKind::Param => text(TokenClass::Pattern).map(Some).parse(c)?,
         _ => {
-            c.expect_noun(Noun::Pattern);
+            c.expect_noun(TokenClass::Pattern);
             refuse_unquoted(c)?;
             (c, None)
         }
@@ -175,22 +178,22 @@ pub(super) fn selector(c: Cursor<'_>) -> Parsed<'_, Selector> {
 }
 
 /// `EVENTS Order.*` without quotes. ORDER begins a clause too, but none that a dot follows.
-fn refuse_unquoted(c: Cursor<'_>) -> Result<(), nom::Err<super::cursor::Stop>> {
+fn refuse_unquoted(c: TokenCursor<'_>) -> Result<(), nom::Err<super::cursor::ParseStop>> {
     let next = c.next();
-    let dotted = next.is_adjacent() && matches!(next.kind(), Kind::Symbol(Symbol::Dot | Symbol::Star));
-    let kind = c.kind() == Kind::Keyword(K::Order)
-        && next.kind() != Kind::Keyword(K::By)
+    let dotted = next.is_adjacent() && matches!(next.kind(), TokenKind::Symbol(Symbol::Dot | Symbol::Star));
+    let kind = c.kind() == TokenKind::Keyword(K::Order)
+        && next.kind() != TokenKind::Keyword(K::By)
         && c.source().contains(char::is_lowercase)
         && c.source().contains(char::is_uppercase);
-    if kind || dotted && matches!(c.kind(), Kind::Word | Kind::Keyword(_)) {
+    if kind || dotted && matches!(c.kind(), TokenKind::Word | TokenKind::Keyword(_)) {
         let wrong = super::habit::unquoted_pattern(c);
-        let _: (Cursor<'_>, ()) = c.wrong_for(wrong.span, wrong.message, wrong.suggestion)?;
+        let _: (TokenCursor<'_>, ()) = c.wrong_for(wrong.span, wrong.message, wrong.suggestion)?;
     }
     Ok(())
 }
 
-fn tag(c: Cursor<'_>) -> Parsed<'_, Tag> {
-    let (rest, name) = name(Noun::Tag).parse(c)?;
+fn tag(c: TokenCursor<'_>) -> ParseResult<'_, TagCondition> {
+    let (rest, name) = name(TokenClass::Tag).parse(c)?;
     let (rest, test) = if let Some(comparison) = comparison(rest) {
         value.map(|value| TagTest::Compare(comparison, value)).parse(rest.next())?
     } else if rest.sees(K::In) {
@@ -203,11 +206,11 @@ fn tag(c: Cursor<'_>) -> Parsed<'_, Tag> {
     } else {
         id.map(TagTest::Is).parse(rest)?
     };
-    Ok((rest, Tag { name, test, span: rest.span_from(c) }))
+    Ok((rest, TagCondition { name, test, span: rest.span_from(c) }))
 }
 
 /// The clauses of a read, in any order.
-fn clauses(mut c: Cursor<'_>) -> Parsed<'_, Clauses> {
+fn clauses(mut c: TokenCursor<'_>) -> ParseResult<'_, Clauses> {
     let mut clauses = Clauses::default();
     loop {
         let clause = c;
@@ -241,7 +244,10 @@ fn clauses(mut c: Cursor<'_>) -> Parsed<'_, Clauses> {
 }
 
 /// LAST has an order of its own.
-fn refuse_last_with_order<'a>(c: Cursor<'a>, clauses: &Clauses) -> Result<(), nom::Err<super::cursor::Stop>> {
+fn refuse_last_with_order<'a>(
+    c: TokenCursor<'a>,
+    clauses: &Clauses,
+) -> Result<(), nom::Err<super::cursor::ParseStop>> {
     let beside = [
         (!clauses.order.is_empty(), "ORDER BY"),
         (!clauses.group.is_empty(), "GROUP BY"),
@@ -251,16 +257,18 @@ fn refuse_last_with_order<'a>(c: Cursor<'a>, clauses: &Clauses) -> Result<(), no
         && let Some((_, other)) = beside.iter().find(|(said, _)| *said)
     {
         let message = format!("LAST is the newest events, in order: it does not go together with {other}");
-        let _: (Cursor<'a>, ()) = c.wrong(c.token().span, message)?;
+        let _: (TokenCursor<'a>, ()) = c.wrong(c.token().span, message)?;
     }
     Ok(())
 }
 
-fn item(c: Cursor<'_>) -> Parsed<'_, Item> {
-    (expr, optional(K::As, name(Noun::NewName))).map(|(expr, alias)| Item { expr, alias }).parse(c)
+fn item(c: TokenCursor<'_>) -> ParseResult<'_, SelectItem> {
+    (expr, optional(K::As, name(TokenClass::NewName)))
+        .map(|(expr, alias)| SelectItem { expr, alias })
+        .parse(c)
 }
 
-fn order(c: Cursor<'_>) -> Parsed<'_, Order> {
+fn order(c: TokenCursor<'_>) -> ParseResult<'_, Order> {
     let (rest, expr) = expr(c)?;
     let descending = rest.sees(K::Desc);
     let rest = if descending || rest.sees(K::Asc) { rest.next() } else { rest };

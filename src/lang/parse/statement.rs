@@ -2,18 +2,18 @@
 
 use nom::Parser;
 
-use super::cursor::{Cursor, Parsed, flag, keyword, optional};
+use super::cursor::{ParseResult, TokenCursor, flag, keyword, optional};
 use super::define::definition;
 use super::name::{name, position, text};
 use super::read::read;
 use super::write::write;
 use crate::entity::Position;
-use crate::lang::ast::{Admin, DefinedKind, Name, Shown, Statement};
+use crate::lang::ast::{Admin, DefinedKind, Name, ShowTarget, Stmt};
 use crate::lang::keyword::Keyword as K;
-use crate::lang::token::Kind;
-use crate::lang::trail::Noun;
+use crate::lang::token::TokenKind;
+use crate::lang::trail::TokenClass;
 
-pub(super) fn statement(c: Cursor<'_>) -> Parsed<'_, Statement> {
+pub(super) fn statement(c: TokenCursor<'_>) -> ParseResult<'_, Stmt> {
     if let (rest, Some(statement)) = explainable(c)? {
         return Ok((rest, statement));
     }
@@ -21,45 +21,43 @@ pub(super) fn statement(c: Cursor<'_>) -> Parsed<'_, Statement> {
     if c.sees(K::Explain) {
         let (rest, analyze) = flag(K::Analyze).parse(next)?;
         return match explainable(rest)? {
-            (rest, Some(statement)) => {
-                Ok((rest, Statement::Explain { analyze, statement: Box::new(statement) }))
-            }
+            (rest, Some(statement)) => Ok((rest, Stmt::Explain { analyze, statement: Box::new(statement) })),
             (rest, None) => rest.missing(),
         };
     }
     if c.sees(K::Show) {
-        return shown.map(Statement::Show).parse(next);
+        return shown.map(Stmt::Show).parse(next);
     }
     if c.sees(K::Describe) {
-        return name(Noun::Described).map(Statement::Describe).parse(next);
+        return name(TokenClass::Described).map(Stmt::Describe).parse(next);
     }
     if c.sees(K::Drop) {
-        return defined.map(|(kind, name)| Statement::Drop { kind, name }).parse(next);
+        return defined.map(|(kind, name)| Stmt::Drop { kind, name }).parse(next);
     }
-    admin.map(Statement::Admin).parse(c)
+    admin.map(Stmt::Admin).parse(c)
 }
 
 /// A write, a read or a definition, if one begins here.
-fn explainable(c: Cursor<'_>) -> Parsed<'_, Option<Statement>> {
+fn explainable(c: TokenCursor<'_>) -> ParseResult<'_, Option<Stmt>> {
     if let (rest, Some(write)) = write(c)? {
-        return Ok((rest, Some(Statement::Write(write))));
+        return Ok((rest, Some(Stmt::Write(write))));
     }
     if let (rest, Some(read)) = read(c)? {
-        return Ok((rest, Some(Statement::Read(read))));
+        return Ok((rest, Some(Stmt::Read(read))));
     }
     if c.sees(K::Define) {
-        return definition.map(|definition| Some(Statement::Define(definition))).parse(c.next());
+        return definition.map(|definition| Some(Stmt::Define(definition))).parse(c.next());
     }
     Ok((c, None))
 }
 
-fn admin(c: Cursor<'_>) -> Parsed<'_, Admin> {
+fn admin(c: TokenCursor<'_>) -> ParseResult<'_, Admin> {
     let next = c.next();
     if c.sees(K::Backup) {
-        let (rest, (_, to)) = (keyword(K::To), text(Noun::Text)).parse(next)?;
+        let (rest, (_, to)) = (keyword(K::To), text(TokenClass::Text)).parse(next)?;
         Ok((rest, Admin::Backup { to }))
     } else if c.sees(K::Verify) {
-        optional(K::Against, text(Noun::Text)).map(|against| Admin::Verify { against }).parse(next)
+        optional(K::Against, text(TokenClass::Text)).map(|against| Admin::Verify { against }).parse(next)
     } else if c.sees(K::Compact) {
         Ok((next, Admin::Compact))
     } else if c.sees(K::Checkpoint) {
@@ -75,27 +73,27 @@ fn admin(c: Cursor<'_>) -> Parsed<'_, Admin> {
     }
 }
 
-fn some_position(c: Cursor<'_>) -> Parsed<'_, Option<Position>> {
-    if c.kind() == Kind::Position {
+fn some_position(c: TokenCursor<'_>) -> ParseResult<'_, Option<Position>> {
+    if c.kind() == TokenKind::Position {
         return position.map(Some).parse(c);
     }
-    c.expect_noun(Noun::Position);
+    c.expect_noun(TokenClass::Position);
     Ok((c, None))
 }
 
-fn shown(c: Cursor<'_>) -> Parsed<'_, Shown> {
+fn shown(c: TokenCursor<'_>) -> ParseResult<'_, ShowTarget> {
     for (word, shown) in [
-        (K::Kinds, Shown::Kinds),
-        (K::Types, Shown::Types),
-        (K::Verbs, Shown::Verbs),
-        (K::Indexes, Shown::Indexes),
-        (K::Views, Shown::Views),
-        (K::Reactions, Shown::Reactions),
-        (K::Webhooks, Shown::Webhooks),
-        (K::Schedules, Shown::Schedules),
-        (K::Subscriptions, Shown::Subscriptions),
-        (K::Stats, Shown::Stats),
-        (K::Head, Shown::Head),
+        (K::Kinds, ShowTarget::Kinds),
+        (K::Types, ShowTarget::Types),
+        (K::Verbs, ShowTarget::Verbs),
+        (K::Indexes, ShowTarget::Indexes),
+        (K::Views, ShowTarget::Views),
+        (K::Reactions, ShowTarget::Reactions),
+        (K::Webhooks, ShowTarget::Webhooks),
+        (K::Schedules, ShowTarget::Schedules),
+        (K::Subscriptions, ShowTarget::Subscriptions),
+        (K::Stats, ShowTarget::Stats),
+        (K::Head, ShowTarget::Head),
     ] {
         if c.sees(word) {
             return Ok((c.next(), shown));
@@ -105,16 +103,16 @@ fn shown(c: Cursor<'_>) -> Parsed<'_, Shown> {
 }
 
 /// What is meant of what was defined, and its name.
-fn defined(c: Cursor<'_>) -> Parsed<'_, (DefinedKind, Name)> {
+fn defined(c: TokenCursor<'_>) -> ParseResult<'_, (DefinedKind, Name)> {
     for (word, kind, noun) in [
-        (K::Entity, DefinedKind::Entity, Noun::Kind),
-        (K::Verb, DefinedKind::Verb, Noun::Verb),
-        (K::Index, DefinedKind::Index, Noun::Index),
-        (K::View, DefinedKind::View, Noun::View),
-        (K::Reaction, DefinedKind::Reaction, Noun::Reaction),
-        (K::Webhook, DefinedKind::Webhook, Noun::Webhook),
-        (K::Schedule, DefinedKind::Schedule, Noun::Schedule),
-        (K::Subscription, DefinedKind::Subscription, Noun::Subscription),
+        (K::Entity, DefinedKind::Entity, TokenClass::Kind),
+        (K::Verb, DefinedKind::Verb, TokenClass::Verb),
+        (K::Index, DefinedKind::Index, TokenClass::Index),
+        (K::View, DefinedKind::View, TokenClass::View),
+        (K::Reaction, DefinedKind::Reaction, TokenClass::Reaction),
+        (K::Webhook, DefinedKind::Webhook, TokenClass::Webhook),
+        (K::Schedule, DefinedKind::Schedule, TokenClass::Schedule),
+        (K::Subscription, DefinedKind::Subscription, TokenClass::Subscription),
     ] {
         if c.sees(word) {
             return name(noun).map(|name| (kind, name)).parse(c.next());

@@ -3,37 +3,40 @@
 use nom::Parser;
 use nom::sequence::{delimited, preceded};
 
-use super::cursor::{Cursor, Parsed, keyword, list, once, once_list, optional, symbol};
+use super::cursor::{ParseResult, TokenCursor, keyword, list, once, once_list, optional, symbol};
 use super::expr::{expr, object};
 use super::name::{begins_id, count, entity, event, event_type, id, name, point, text};
 use super::read::selector;
-use crate::lang::ast::{Act, Body, Cause, Emit, EmitId, Facts, Guard, GuardKind, IndexTag, Perform, Write};
+use crate::lang::ast::{
+    ActStmt, Body, CauseClause, EmitId, EmitStmt, EventClauses, GuardClause, GuardKind, IndexTag,
+    PerformStmt, WriteStmt,
+};
 use crate::lang::keyword::Keyword as K;
-use crate::lang::token::{Kind, Symbol};
-use crate::lang::trail::Noun;
+use crate::lang::token::{Symbol, TokenKind};
+use crate::lang::trail::TokenClass;
 
 /// A write, if one begins here.
-pub(super) fn write(c: Cursor<'_>) -> Parsed<'_, Option<Write>> {
-    if c.kind() == Kind::Keyword(K::Atomic) {
+pub(super) fn write(c: TokenCursor<'_>) -> ParseResult<'_, Option<WriteStmt>> {
+    if c.kind() == TokenKind::Keyword(K::Atomic) {
         let (rest, (acts, facts)) = (block, facts).parse(c.next())?;
-        return Ok((rest, Some(Write::Atomic { acts, facts })));
+        return Ok((rest, Some(WriteStmt::Atomic { acts, facts })));
     }
     let (rest, act) = some_act(c)?;
     c.sees(K::Atomic);
-    Ok((rest, act.map(Write::Act)))
+    Ok((rest, act.map(WriteStmt::Act)))
 }
 
-fn some_act(c: Cursor<'_>) -> Parsed<'_, Option<Act>> {
+fn some_act(c: TokenCursor<'_>) -> ParseResult<'_, Option<ActStmt>> {
     if c.sees(K::Emit) {
-        return emit.map(|emit| Some(Act::Emit(emit))).parse(c);
+        return emit.map(|emit| Some(ActStmt::Emit(emit))).parse(c);
     }
     if c.sees(K::Perform) {
-        return perform.map(|perform| Some(Act::Perform(perform))).parse(c);
+        return perform.map(|perform| Some(ActStmt::Perform(perform))).parse(c);
     }
     Ok((c, None))
 }
 
-pub(super) fn act(c: Cursor<'_>) -> Parsed<'_, Act> {
+pub(super) fn act(c: TokenCursor<'_>) -> ParseResult<'_, ActStmt> {
     match some_act(c)? {
         (rest, Some(act)) => Ok((rest, act)),
         (rest, None) => rest.missing(),
@@ -41,7 +44,7 @@ pub(super) fn act(c: Cursor<'_>) -> Parsed<'_, Act> {
 }
 
 /// `(act; act)`.
-pub(super) fn block(c: Cursor<'_>) -> Parsed<'_, Vec<Act>> {
+pub(super) fn block(c: TokenCursor<'_>) -> ParseResult<'_, Vec<ActStmt>> {
     let (rest, (_, first)) = (symbol(Symbol::LeftParen), act).parse(c)?;
     let (mut c, mut acts) = (rest, vec![first]);
     while c.sees_symbol(Symbol::Semicolon) {
@@ -55,8 +58,8 @@ pub(super) fn block(c: Cursor<'_>) -> Parsed<'_, Vec<Act>> {
 }
 
 /// What a reaction or a schedule does: one act, or several in parentheses.
-pub(super) fn acts(c: Cursor<'_>) -> Parsed<'_, Vec<Act>> {
-    if c.kind() == Kind::Symbol(Symbol::LeftParen) {
+pub(super) fn acts(c: TokenCursor<'_>) -> ParseResult<'_, Vec<ActStmt>> {
+    if c.kind() == TokenKind::Symbol(Symbol::LeftParen) {
         return block(c);
     }
     match some_act(c)? {
@@ -68,35 +71,38 @@ pub(super) fn acts(c: Cursor<'_>) -> Parsed<'_, Vec<Act>> {
     }
 }
 
-fn emit(c: Cursor<'_>) -> Parsed<'_, Emit> {
+fn emit(c: TokenCursor<'_>) -> ParseResult<'_, EmitStmt> {
     let (rest, (event_type, id, owner, body, facts)) =
         (event_type, emit_id, optional(K::On, entity), body, facts).parse(c.next())?;
-    Ok((rest, Emit { event_type, id, owner, body, facts, span: rest.span_from(c) }))
+    Ok((rest, EmitStmt { event_type, id, owner, body, facts, span: rest.span_from(c) }))
 }
 
 /// An id, `NEW`, or neither. What begins with the keyword of a fact is that fact, even without space.
-fn emit_id(c: Cursor<'_>) -> Parsed<'_, Option<EmitId>> {
+fn emit_id(c: TokenCursor<'_>) -> ParseResult<'_, Option<EmitId>> {
     if c.sees(K::New) {
         return Ok((c.next(), Some(EmitId::New(c.token().span))));
     }
     let fact = matches!(
         c.kind(),
-        Kind::Keyword(K::On | K::With | K::By | K::At | K::Meta | K::Key | K::Caused | K::Expect | K::Index)
+        TokenKind::Keyword(
+            K::On | K::With | K::By | K::At | K::Meta | K::Key | K::Caused | K::Expect | K::Index
+        )
     );
     if !fact && begins_id(c) {
         return id.map(|id| Some(EmitId::Id(id))).parse(c);
     }
-    c.expect_noun(Noun::Id);
+    c.expect_noun(TokenClass::Id);
     Ok((c, None))
 }
 
-fn perform(c: Cursor<'_>) -> Parsed<'_, Perform> {
-    let (rest, (verb, entity, body, facts)) = (name(Noun::Verb), entity, body, facts).parse(c.next())?;
-    Ok((rest, Perform { verb, entity, body, facts, span: rest.span_from(c) }))
+fn perform(c: TokenCursor<'_>) -> ParseResult<'_, PerformStmt> {
+    let (rest, (verb, entity, body, facts)) =
+        (name(TokenClass::Verb), entity, body, facts).parse(c.next())?;
+    Ok((rest, PerformStmt { verb, entity, body, facts, span: rest.span_from(c) }))
 }
 
 /// The data, if any.
-pub(super) fn body(c: Cursor<'_>) -> Parsed<'_, Option<Body>> {
+pub(super) fn body(c: TokenCursor<'_>) -> ParseResult<'_, Option<Body>> {
     if c.sees_symbol(Symbol::LeftBrace) {
         return object.map(|object| Some(Body::Object(object))).parse(c);
     }
@@ -105,10 +111,11 @@ pub(super) fn body(c: Cursor<'_>) -> Parsed<'_, Option<Body>> {
     }
     let span = c.token().span;
     match c.kind() {
-        Kind::Symbol(Symbol::LeftBracket | Symbol::Minus) | Kind::Text | Kind::Int | Kind::Number => {
-            c.wrong(span, "data is an object, like {amount: 5}")
-        }
-        Kind::Param => {
+        TokenKind::Symbol(Symbol::LeftBracket | Symbol::Minus)
+        | TokenKind::Text
+        | TokenKind::Int
+        | TokenKind::Number => c.wrong(span, "data is an object, like {amount: 5}"),
+        TokenKind::Param => {
             c.wrong_for(span, "data from a parameter is said WITH it", Some(format!("WITH {}", c.source())))
         }
         _ => Ok((c, None)),
@@ -116,8 +123,8 @@ pub(super) fn body(c: Cursor<'_>) -> Parsed<'_, Option<Body>> {
 }
 
 /// What is said of an event beside its data.
-pub(super) fn facts(mut c: Cursor<'_>) -> Parsed<'_, Facts> {
-    let mut facts = Facts::default();
+pub(super) fn facts(mut c: TokenCursor<'_>) -> ParseResult<'_, EventClauses> {
+    let mut facts = EventClauses::default();
     loop {
         c = if c.sees(K::By) {
             once(&mut facts.actor, c, entity)?
@@ -126,7 +133,7 @@ pub(super) fn facts(mut c: Cursor<'_>) -> Parsed<'_, Facts> {
         } else if c.sees(K::Meta) {
             once(&mut facts.meta, c, braced)?
         } else if c.sees(K::Key) {
-            once(&mut facts.key, c, text(Noun::Text))?
+            once(&mut facts.key, c, text(TokenClass::Text))?
         } else if c.sees(K::Caused) {
             once(&mut facts.cause, c, preceded(keyword(K::By), cause))?
         } else if c.sees(K::Expect) {
@@ -140,22 +147,22 @@ pub(super) fn facts(mut c: Cursor<'_>) -> Parsed<'_, Facts> {
 }
 
 /// An object, where nothing else may stand.
-pub(super) fn braced(c: Cursor<'_>) -> Parsed<'_, crate::lang::ast::ObjectExpr> {
+pub(super) fn braced(c: TokenCursor<'_>) -> ParseResult<'_, crate::lang::ast::ObjectExpr> {
     if c.sees_symbol(Symbol::LeftBrace) { object(c) } else { c.missing() }
 }
 
-fn cause(c: Cursor<'_>) -> Parsed<'_, Cause> {
+fn cause(c: TokenCursor<'_>) -> ParseResult<'_, CauseClause> {
     match c.kind() {
-        Kind::Position | Kind::Text | Kind::Param => event.map(Cause::Event).parse(c),
+        TokenKind::Position | TokenKind::Text | TokenKind::Param => event.map(CauseClause::Event).parse(c),
         _ => {
-            c.expect_noun(Noun::Event);
+            c.expect_noun(TokenClass::Event);
             let (rest, (event_type, id)) = (event_type, id).parse(c)?;
-            Ok((rest, Cause::Elsewhere { event_type, id }))
+            Ok((rest, CauseClause::Elsewhere { event_type, id }))
         }
     }
 }
 
-fn guard(c: Cursor<'_>) -> Parsed<'_, Guard> {
+fn guard(c: TokenCursor<'_>) -> ParseResult<'_, GuardClause> {
     let (rest, kind) = if c.sees(K::New) {
         (c.next(), GuardKind::New)
     } else if c.sees(K::Exists) {
@@ -170,11 +177,11 @@ fn guard(c: Cursor<'_>) -> Parsed<'_, Guard> {
     } else {
         return c.missing();
     };
-    Ok((rest, Guard { kind, span: rest.span_from(c) }))
+    Ok((rest, GuardClause { kind, span: rest.span_from(c) }))
 }
 
-fn index_tag(c: Cursor<'_>) -> Parsed<'_, IndexTag> {
-    let (rest, name) = name(Noun::Index).parse(c)?;
+fn index_tag(c: TokenCursor<'_>) -> ParseResult<'_, IndexTag> {
+    let (rest, name) = name(TokenClass::Index).parse(c)?;
     if !rest.sees_symbol(Symbol::Equal) {
         return Ok((rest, IndexTag { name, value: None }));
     }

@@ -1,7 +1,7 @@
 //! Expressions as text. Parentheses stand where an operand binds less tightly than its place demands.
 
-use super::{Display, Field, Formatter, List, Named, Quoted, fmt, is_bare};
-use crate::lang::ast::{Comparison, Expr, ExprKind, Literal, Name, ObjectExpr, Operator, Path, Step};
+use super::{CommaList, Display, FieldName, Formatter, Quoted, QuotedName, fmt, is_bare};
+use crate::lang::ast::{Comparison, Expr, ExprKind, Literal, Name, ObjectExpr, Operator, Path, StepExpr};
 use crate::time::{Timestamp, display_duration};
 use crate::value::Value;
 
@@ -71,9 +71,9 @@ impl Display for Expr {
             ExprKind::Param(param) => write!(f, "{param}"),
             ExprKind::Field(path) => write!(f, "{path}"),
             ExprKind::Entity(entity) => write!(f, "{entity}"),
-            ExprKind::Call { name, args } => write!(f, "{}({})", Field(&name.text), List(args)),
+            ExprKind::Call { name, args } => write!(f, "{}({})", FieldName(&name.text), CommaList(args)),
             ExprKind::Object(object) => write!(f, "{object}"),
-            ExprKind::Array(items) => write!(f, "[{}]", List(items)),
+            ExprKind::Array(items) => write!(f, "[{}]", CommaList(items)),
             ExprKind::Or(operands) => chain(f, operands, "OR", Level::And),
             ExprKind::And(operands) => chain(f, operands, "AND", Level::Not),
             ExprKind::Not(inner) => write!(f, "NOT {}", Operand(inner, Level::Not)),
@@ -99,7 +99,7 @@ impl Display for Expr {
                 write!(f, "{}{} BETWEEN {} AND {}", sum(subject), not(*negated), sum(low), sum(high))
             }
             ExprKind::In { subject, negated, items } => {
-                write!(f, "{}{} IN ({})", sum(subject), not(*negated), List(items))
+                write!(f, "{}{} IN ({})", sum(subject), not(*negated), CommaList(items))
             }
             ExprKind::IsNull { subject, negated } => {
                 write!(f, "{} IS{} NULL", sum(subject), not(*negated))
@@ -136,18 +136,18 @@ impl Display for Literal {
 
 impl Display for Path {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Field(&self.first.text))?;
+        write!(f, "{}", FieldName(&self.first.text))?;
         self.steps.iter().try_for_each(|step| write!(f, "{step}"))
     }
 }
 
-impl Display for Step {
+impl Display for StepExpr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             // No name in backticks is empty.
-            Step::Member(name) if name.text.is_empty() => f.write_str("['']"),
-            Step::Member(name) => write!(f, ".{name}"),
-            Step::Element { index, .. } => write!(f, "[{index}]"),
+            StepExpr::Member(name) if name.text.is_empty() => f.write_str("['']"),
+            StepExpr::Member(name) => write!(f, ".{name}"),
+            StepExpr::Element { index, .. } => write!(f, "[{index}]"),
         }
     }
 }
@@ -157,19 +157,19 @@ impl Display for ObjectExpr {
         f.write_str("{")?;
         for (i, (key, value)) in self.members.iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
-            write!(f, "{comma}{}: {value}", Key(key))?;
+            write!(f, "{comma}{}: {value}", KeyText(key))?;
         }
         f.write_str("}")
     }
 }
 
 /// A key of an object: bare, or in quotes as JSON has it.
-struct Key<'a>(&'a Name);
+struct KeyText<'a>(&'a Name);
 
-impl Display for Key<'_> {
+impl Display for KeyText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let text = &self.0.text;
-        if is_bare(text) { write!(f, "{}", Named(text)) } else { write!(f, "{}", Quoted(text)) }
+        if is_bare(text) { write!(f, "{}", QuotedName(text)) } else { write!(f, "{}", Quoted(text)) }
     }
 }
 

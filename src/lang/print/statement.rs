@@ -1,9 +1,9 @@
 //! Statements as text.
 
-use super::{Display, Formatter, List, fmt, listed, optional};
+use super::{CommaList, Display, Formatter, fmt, listed, optional};
 use crate::lang::ast::*;
 
-impl Display for Script {
+impl Display for ScriptTree {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (i, sourced) in self.statements.iter().enumerate() {
             let separator = if i > 0 { ";\n" } else { "" };
@@ -13,36 +13,36 @@ impl Display for Script {
     }
 }
 
-impl Display for Statement {
+impl Display for Stmt {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Statement::Explain { analyze, statement } => {
+            Stmt::Explain { analyze, statement } => {
                 write!(f, "EXPLAIN {}{statement}", if *analyze { "ANALYZE " } else { "" })
             }
-            Statement::Write(write) => write!(f, "{write}"),
-            Statement::Read(read) => write!(f, "{read}"),
-            Statement::Define(definition) => write!(f, "DEFINE {definition}"),
-            Statement::Drop { kind, name } => write!(f, "DROP {kind} {name}"),
-            Statement::Show(shown) => write!(f, "SHOW {shown}"),
-            Statement::Describe(name) => write!(f, "DESCRIBE {name}"),
-            Statement::Admin(admin) => write!(f, "{admin}"),
+            Stmt::Write(write) => write!(f, "{write}"),
+            Stmt::Read(read) => write!(f, "{read}"),
+            Stmt::Define(definition) => write!(f, "DEFINE {definition}"),
+            Stmt::Drop { kind, name } => write!(f, "DROP {kind} {name}"),
+            Stmt::Show(shown) => write!(f, "SHOW {shown}"),
+            Stmt::Describe(name) => write!(f, "DESCRIBE {name}"),
+            Stmt::Admin(admin) => write!(f, "{admin}"),
         }
     }
 }
 
-impl Display for Write {
+impl Display for WriteStmt {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Write::Act(act) => write!(f, "{act}"),
-            Write::Atomic { acts, facts } => write!(f, "ATOMIC {}{facts}", Block(acts)),
+            WriteStmt::Act(act) => write!(f, "{act}"),
+            WriteStmt::Atomic { acts, facts } => write!(f, "ATOMIC {}{facts}", ActBlock(acts)),
         }
     }
 }
 
 /// Acts in parentheses.
-struct Block<'a>(&'a [Act]);
+struct ActBlock<'a>(&'a [ActStmt]);
 
-impl Display for Block<'_> {
+impl Display for ActBlock<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (i, act) in self.0.iter().enumerate() {
             write!(f, "{}{act}", if i > 0 { "; " } else { "(" })?;
@@ -52,21 +52,21 @@ impl Display for Block<'_> {
 }
 
 /// One act, or several in parentheses.
-struct Do<'a>(&'a [Act]);
+struct Do<'a>(&'a [ActStmt]);
 
 impl Display for Do<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
             [act] => write!(f, " DO {act}"),
-            acts => write!(f, " DO {}", Block(acts)),
+            acts => write!(f, " DO {}", ActBlock(acts)),
         }
     }
 }
 
-impl Display for Act {
+impl Display for ActStmt {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Act::Emit(emit) => {
+            ActStmt::Emit(emit) => {
                 write!(f, "EMIT {}", emit.event_type)?;
                 match &emit.id {
                     Some(EmitId::Id(id)) => write!(f, " {id}")?,
@@ -77,7 +77,7 @@ impl Display for Act {
                 body(f, emit.body.as_ref())?;
                 write!(f, "{}", emit.facts)
             }
-            Act::Perform(perform) => {
+            ActStmt::Perform(perform) => {
                 write!(f, "PERFORM {} {}", perform.verb, perform.entity)?;
                 body(f, perform.body.as_ref())?;
                 write!(f, "{}", perform.facts)
@@ -94,7 +94,7 @@ fn body(f: &mut Formatter<'_>, body: Option<&Body>) -> fmt::Result {
     }
 }
 
-impl Display for Facts {
+impl Display for EventClauses {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         optional(f, "BY", self.actor.as_ref())?;
         optional(f, "AT", self.at.as_ref())?;
@@ -106,16 +106,16 @@ impl Display for Facts {
     }
 }
 
-impl Display for Cause {
+impl Display for CauseClause {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Cause::Event(event) => write!(f, "{event}"),
-            Cause::Elsewhere { event_type, id } => write!(f, "{event_type} {id}"),
+            CauseClause::Event(event) => write!(f, "{event}"),
+            CauseClause::Elsewhere { event_type, id } => write!(f, "{event_type} {id}"),
         }
     }
 }
 
-impl Display for Guard {
+impl Display for GuardClause {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
             GuardKind::New => f.write_str("NEW"),
@@ -136,45 +136,45 @@ impl Display for IndexTag {
     }
 }
 
-impl Display for Read {
+impl Display for ReadStmt {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Read::History { entity, clauses } => write!(f, "HISTORY {entity}{clauses}"),
-            Read::Query(query) => write!(f, "{query}"),
-            Read::View { view, clauses } => write!(f, "READ {view}{clauses}"),
-            Read::At { entity, point, as_of } => {
+            ReadStmt::History { entity, clauses } => write!(f, "HISTORY {entity}{clauses}"),
+            ReadStmt::Query(query) => write!(f, "{query}"),
+            ReadStmt::View { view, clauses } => write!(f, "READ {view}{clauses}"),
+            ReadStmt::At { entity, point, as_of } => {
                 write!(f, "AT {entity}")?;
                 optional_point(f, point.as_ref())?;
                 optional(f, "AS OF", as_of.as_ref())
             }
-            Read::Replay { entity, steps, as_of } => {
+            ReadStmt::Replay { entity, steps, as_of } => {
                 write!(f, "REPLAY {entity}{}", if *steps { " STEPS" } else { "" })?;
                 optional(f, "AS OF", as_of.as_ref())
             }
-            Read::Diff { entity, from, to, as_of } => {
+            ReadStmt::Diff { entity, from, to, as_of } => {
                 write!(f, "DIFF {entity} FROM {from}")?;
                 optional(f, "TO", to.as_ref())?;
                 optional(f, "AS OF", as_of.as_ref())
             }
-            Read::Trace { direction, event } => {
+            ReadStmt::Trace { direction, event } => {
                 let direction = match direction {
-                    Direction::Both => "",
-                    Direction::Causes => "CAUSES ",
-                    Direction::Effects => "EFFECTS ",
+                    TraceDirection::Both => "",
+                    TraceDirection::Causes => "CAUSES ",
+                    TraceDirection::Effects => "EFFECTS ",
                 };
                 write!(f, "TRACE {direction}{event}")
             }
-            Read::Blame { entity, point, as_of } => {
+            ReadStmt::Blame { entity, point, as_of } => {
                 write!(f, "BLAME {entity}")?;
                 optional_point(f, point.as_ref())?;
                 optional(f, "AS OF", as_of.as_ref())
             }
-            Read::Subscribe(subscribe) => write!(f, "{subscribe}"),
+            ReadStmt::Subscribe(subscribe) => write!(f, "{subscribe}"),
         }
     }
 }
 
-fn optional_point(f: &mut Formatter<'_>, point: Option<&Point>) -> fmt::Result {
+fn optional_point(f: &mut Formatter<'_>, point: Option<&PointExpr>) -> fmt::Result {
     point.map_or(Ok(()), |point| write!(f, " {point}"))
 }
 
@@ -190,8 +190,8 @@ impl Display for Query {
 impl Display for Subscribe {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::View(view) => write!(f, "SUBSCRIBE VIEW {view}")?,
-            Source::Events(selector) => write!(f, "SUBSCRIBE{selector}")?,
+            SourceClause::View(view) => write!(f, "SUBSCRIBE VIEW {view}")?,
+            SourceClause::Events(selector) => write!(f, "SUBSCRIBE{selector}")?,
         }
         optional(f, "AS", self.name.as_ref())?;
         optional(f, "FROM", self.from.as_ref())?;
@@ -211,12 +211,12 @@ impl Display for Selector {
     }
 }
 
-impl Display for Tag {
+impl Display for TagCondition {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.name)?;
         match &self.test {
             TagTest::Compare(comparison, value) => write!(f, "{comparison} {value}"),
-            TagTest::In(values) => write!(f, "IN ({})", List(values)),
+            TagTest::In(values) => write!(f, "IN ({})", CommaList(values)),
             TagTest::Between(low, high) => write!(f, "BETWEEN {low} AND {high}"),
             TagTest::Is(id) => write!(f, "{id}"),
         }
@@ -239,7 +239,7 @@ impl Display for Clauses {
     }
 }
 
-impl Display for Item {
+impl Display for SelectItem {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.expr)?;
         optional(f, "AS", self.alias.as_ref())
@@ -252,19 +252,19 @@ impl Display for Order {
     }
 }
 
-impl Display for Definition {
+impl Display for DefinitionStmt {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Definition::Entity(entity) => write!(f, "{entity}"),
-            Definition::Verb(verb) => write!(f, "{verb}"),
-            Definition::Index { name, pattern, expr } => write!(f, "INDEX {name} ON {pattern} AS {expr}"),
-            Definition::Schedule { name, every, at, acts } => {
+            DefinitionStmt::Entity(entity) => write!(f, "{entity}"),
+            DefinitionStmt::Verb(verb) => write!(f, "{verb}"),
+            DefinitionStmt::Index { name, pattern, expr } => write!(f, "INDEX {name} ON {pattern} AS {expr}"),
+            DefinitionStmt::Schedule { name, every, at, acts } => {
                 write!(f, "SCHEDULE {name} EVERY {every}")?;
                 optional(f, "AT", at.as_ref())?;
                 write!(f, "{}", Do(acts))
             }
-            Definition::View { name, query } => write!(f, "VIEW {name} AS {query}"),
-            Definition::Reaction(reaction) => {
+            DefinitionStmt::View { name, query } => write!(f, "VIEW {name} AS {query}"),
+            DefinitionStmt::Reaction(reaction) => {
                 write!(f, "REACTION {} ON {}", reaction.name, reaction.pattern)?;
                 optional(f, "FROM", reaction.from.as_ref())?;
                 optional(f, "WHERE", reaction.filter.as_ref())?;
@@ -274,7 +274,7 @@ impl Display for Definition {
                 }
                 write!(f, "{}", Do(&reaction.acts))
             }
-            Definition::Webhook(webhook) => {
+            DefinitionStmt::Webhook(webhook) => {
                 write!(f, "WEBHOOK {} ON {}", webhook.name, webhook.pattern)?;
                 optional(f, "FROM", webhook.from.as_ref())?;
                 optional(f, "WHERE", webhook.filter.as_ref())?;
@@ -286,7 +286,7 @@ impl Display for Definition {
     }
 }
 
-impl Display for EntityDefinition {
+impl Display for EntityDefinitionStmt {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "ENTITY {}", self.name)?;
         optional(f, "NAMESPACE", self.namespace.as_ref())?;
@@ -302,24 +302,24 @@ impl Display for EntityDefinition {
     }
 }
 
-impl Display for Change {
+impl Display for ChangeClause {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Change::Merge => f.write_str("MERGE"),
-            Change::Ignore => f.write_str("IGNORE"),
-            Change::Delete => f.write_str("DELETE"),
-            Change::Set(assigns) => write!(f, "SET {}", List(assigns)),
+            ChangeClause::Merge => f.write_str("MERGE"),
+            ChangeClause::Ignore => f.write_str("IGNORE"),
+            ChangeClause::Delete => f.write_str("DELETE"),
+            ChangeClause::Set(assigns) => write!(f, "SET {}", CommaList(assigns)),
         }
     }
 }
 
-impl Display for Assign {
+impl Display for AssignClause {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{} = {}", self.path, self.value)
     }
 }
 
-impl Display for VerbDefinition {
+impl Display for VerbDefinitionStmt {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "VERB {} ON {}", self.name, self.kind)?;
         listed(f, "BY", &self.actors)?;
@@ -338,7 +338,7 @@ fn each<T: Display>(f: &mut Formatter<'_>, parts: &[T]) -> fmt::Result {
     parts.iter().try_for_each(|part| write!(f, " {part}"))
 }
 
-impl Display for Require {
+impl Display for RequireClause {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "REQUIRE {}", self.condition)?;
         optional(f, "ELSE", self.otherwise.as_ref())
@@ -369,20 +369,20 @@ impl Display for DefinedKind {
     }
 }
 
-impl Display for Shown {
+impl Display for ShowTarget {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Shown::Kinds => "KINDS",
-            Shown::Types => "TYPES",
-            Shown::Verbs => "VERBS",
-            Shown::Indexes => "INDEXES",
-            Shown::Views => "VIEWS",
-            Shown::Reactions => "REACTIONS",
-            Shown::Webhooks => "WEBHOOKS",
-            Shown::Schedules => "SCHEDULES",
-            Shown::Subscriptions => "SUBSCRIPTIONS",
-            Shown::Stats => "STATS",
-            Shown::Head => "HEAD",
+            ShowTarget::Kinds => "KINDS",
+            ShowTarget::Types => "TYPES",
+            ShowTarget::Verbs => "VERBS",
+            ShowTarget::Indexes => "INDEXES",
+            ShowTarget::Views => "VIEWS",
+            ShowTarget::Reactions => "REACTIONS",
+            ShowTarget::Webhooks => "WEBHOOKS",
+            ShowTarget::Schedules => "SCHEDULES",
+            ShowTarget::Subscriptions => "SUBSCRIPTIONS",
+            ShowTarget::Stats => "STATS",
+            ShowTarget::Head => "HEAD",
         })
     }
 }

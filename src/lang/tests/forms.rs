@@ -251,8 +251,8 @@ fn adjacent_tokens_are_one_id() {
         ("''", ""),
     ] {
         let parsed = parse_one(&format!("HISTORY Order {text}")).unwrap_or_else(|e| panic!("{text}: {e}"));
-        let Statement::Read(Read::History { entity, .. }) = parsed.statement else { panic!("{text}") };
-        assert_eq!(entity.id, Id::Text { text: id.to_owned(), span: Span::default() }, "{text}");
+        let Stmt::Read(ReadStmt::History { entity, .. }) = parsed.statement else { panic!("{text}") };
+        assert_eq!(entity.id, IdExpr::Text { text: id.to_owned(), span: Span::default() }, "{text}");
     }
 }
 
@@ -279,7 +279,7 @@ fn parameters_stay_parameters() {
 fn a_large_text_is_one_token() {
     let large = "it''s ".repeat(1_000_000);
     let parsed = parse_one(&format!("EMIT A.b 1 {{x: '{large}', y: \"{large}\"}}")).unwrap();
-    let Statement::Write(Write::Act(Act::Emit(Emit { body: Some(Body::Object(object)), .. }))) =
+    let Stmt::Write(WriteStmt::Act(ActStmt::Emit(EmitStmt { body: Some(Body::Object(object)), .. }))) =
         parsed.statement
     else {
         panic!("no object")

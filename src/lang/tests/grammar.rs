@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::lang::grammar::{Grammar, Node};
+use crate::lang::grammar::{Grammar, GrammarNode};
 use crate::lang::token::Symbol;
 
 /// Terminals: a literal, a class, or what may end a sentence.
@@ -41,22 +41,22 @@ impl<'a> Sets<'a> {
         }
     }
 
-    fn can_be_empty(&self, node: &Node) -> bool {
+    fn can_be_empty(&self, node: &GrammarNode) -> bool {
         match node {
-            Node::Literal(_) | Node::Class(_) => false,
-            Node::Rule(name) => self.empty.contains(name.as_str()),
-            Node::Sequence(nodes) => nodes.iter().all(|n| self.can_be_empty(n)),
-            Node::Choice(nodes) => nodes.iter().any(|n| self.can_be_empty(n)),
-            Node::Optional(_) | Node::Repeated(_) => true,
+            GrammarNode::Literal(_) | GrammarNode::Class(_) => false,
+            GrammarNode::Rule(name) => self.empty.contains(name.as_str()),
+            GrammarNode::Sequence(nodes) => nodes.iter().all(|n| self.can_be_empty(n)),
+            GrammarNode::Choice(nodes) => nodes.iter().any(|n| self.can_be_empty(n)),
+            GrammarNode::Optional(_) | GrammarNode::Repeated(_) => true,
         }
     }
 
-    fn first(&self, node: &Node) -> Terminals {
+    fn first(&self, node: &GrammarNode) -> Terminals {
         match node {
-            Node::Literal(text) => Terminals::from([text.clone()]),
-            Node::Class(class) => terminals_of(class),
-            Node::Rule(name) => self.first.get(name.as_str()).cloned().unwrap_or_default(),
-            Node::Sequence(nodes) => {
+            GrammarNode::Literal(text) => Terminals::from([text.clone()]),
+            GrammarNode::Class(class) => terminals_of(class),
+            GrammarNode::Rule(name) => self.first.get(name.as_str()).cloned().unwrap_or_default(),
+            GrammarNode::Sequence(nodes) => {
                 let mut first = Terminals::new();
                 for node in nodes {
                     first.extend(self.first(node));
@@ -66,17 +66,17 @@ impl<'a> Sets<'a> {
                 }
                 first
             }
-            Node::Choice(nodes) => nodes.iter().flat_map(|n| self.first(n)).collect(),
-            Node::Optional(inner) | Node::Repeated(inner) => self.first(inner),
+            GrammarNode::Choice(nodes) => nodes.iter().flat_map(|n| self.first(n)).collect(),
+            GrammarNode::Optional(inner) | GrammarNode::Repeated(inner) => self.first(inner),
         }
     }
 
     /// Tells every rule within a part what may follow it, when this may follow the part.
-    fn spread(&mut self, node: &'a Node, follow: &Terminals) {
+    fn spread(&mut self, node: &'a GrammarNode, follow: &Terminals) {
         match node {
-            Node::Literal(_) | Node::Class(_) => {}
-            Node::Rule(name) => self.follow.entry(name).or_default().extend(follow.iter().cloned()),
-            Node::Sequence(nodes) => {
+            GrammarNode::Literal(_) | GrammarNode::Class(_) => {}
+            GrammarNode::Rule(name) => self.follow.entry(name).or_default().extend(follow.iter().cloned()),
+            GrammarNode::Sequence(nodes) => {
                 let mut follow = follow.clone();
                 for node in nodes.iter().rev() {
                     self.spread(node, &follow);
@@ -87,9 +87,9 @@ impl<'a> Sets<'a> {
                     follow.extend(first);
                 }
             }
-            Node::Choice(nodes) => nodes.iter().for_each(|n| self.spread(n, follow)),
-            Node::Optional(inner) => self.spread(inner, follow),
-            Node::Repeated(inner) => {
+            GrammarNode::Choice(nodes) => nodes.iter().for_each(|n| self.spread(n, follow)),
+            GrammarNode::Optional(inner) => self.spread(inner, follow),
+            GrammarNode::Repeated(inner) => {
                 let mut follow = follow.clone();
                 follow.extend(self.first(inner));
                 self.spread(inner, &follow);
@@ -98,7 +98,7 @@ impl<'a> Sets<'a> {
     }
 
     /// Where the next token does not tell which way to go.
-    fn conflicts(&self, rule: &str, node: &Node, follow: &Terminals, found: &mut Vec<String>) {
+    fn conflicts(&self, rule: &str, node: &GrammarNode, follow: &Terminals, found: &mut Vec<String>) {
         let mut clash = |a: &Terminals, b: &Terminals, what: &str| {
             let both: Vec<&String> = a.intersection(b).collect();
             if !both.is_empty() {
@@ -106,8 +106,8 @@ impl<'a> Sets<'a> {
             }
         };
         match node {
-            Node::Literal(_) | Node::Class(_) | Node::Rule(_) => {}
-            Node::Sequence(nodes) => {
+            GrammarNode::Literal(_) | GrammarNode::Class(_) | GrammarNode::Rule(_) => {}
+            GrammarNode::Sequence(nodes) => {
                 let mut follow = follow.clone();
                 for node in nodes.iter().rev() {
                     self.conflicts(rule, node, &follow, found);
@@ -118,7 +118,7 @@ impl<'a> Sets<'a> {
                     follow.extend(first);
                 }
             }
-            Node::Choice(nodes) => {
+            GrammarNode::Choice(nodes) => {
                 for (i, a) in nodes.iter().enumerate() {
                     for b in &nodes[i + 1..] {
                         clash(&self.first(a), &self.first(b), "two choices begin alike");
@@ -129,11 +129,11 @@ impl<'a> Sets<'a> {
                 }
                 nodes.iter().for_each(|n| self.conflicts(rule, n, follow, found));
             }
-            Node::Optional(inner) => {
+            GrammarNode::Optional(inner) => {
                 clash(&self.first(inner), follow, "what is optional begins as what follows");
                 self.conflicts(rule, inner, follow, found);
             }
-            Node::Repeated(inner) => {
+            GrammarNode::Repeated(inner) => {
                 let first = self.first(inner);
                 clash(&first, follow, "what is repeated begins as what follows");
                 let follow = follow.union(&first).cloned().collect();
@@ -162,12 +162,12 @@ fn terminals_of(class: &str) -> Terminals {
     }
 }
 
-fn visit<'a>(node: &'a Node, see: &mut impl FnMut(&'a Node)) {
+fn visit<'a>(node: &'a GrammarNode, see: &mut impl FnMut(&'a GrammarNode)) {
     see(node);
     match node {
-        Node::Literal(_) | Node::Class(_) | Node::Rule(_) => {}
-        Node::Sequence(nodes) | Node::Choice(nodes) => nodes.iter().for_each(|n| visit(n, see)),
-        Node::Optional(inner) | Node::Repeated(inner) => visit(inner, see),
+        GrammarNode::Literal(_) | GrammarNode::Class(_) | GrammarNode::Rule(_) => {}
+        GrammarNode::Sequence(nodes) | GrammarNode::Choice(nodes) => nodes.iter().for_each(|n| visit(n, see)),
+        GrammarNode::Optional(inner) | GrammarNode::Repeated(inner) => visit(inner, see),
     }
 }
 
@@ -226,7 +226,7 @@ fn every_rule_is_used_and_made() {
     while let Some(name) = open.pop() {
         let node = grammar.rules.get(name).unwrap_or_else(|| panic!("{name} has no rule"));
         visit(node, &mut |node| {
-            if let Node::Rule(name) = node
+            if let GrammarNode::Rule(name) = node
                 && reached.insert(name)
             {
                 open.push(name);
@@ -243,7 +243,7 @@ fn every_symbol_of_the_grammar_is_one_of_the_lexer() {
     let mut symbols = BTreeSet::new();
     for node in grammar.rules.values() {
         visit(node, &mut |node| {
-            if let Node::Literal(text) = node
+            if let GrammarNode::Literal(text) = node
                 && !text.starts_with(char::is_alphabetic)
             {
                 symbols.insert(text.as_str());

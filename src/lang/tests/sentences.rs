@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use crate::error::{Error, SyntaxFault};
 use crate::lang::grammar::Grammar;
 use crate::lang::sentence::{Choices, Deriver, Random};
-use crate::lang::token::{Kind as Shape, Symbol, lex};
-use crate::lang::{Expectation, Noun, complete, highlight, is_incomplete, parse, parse_one, report};
+use crate::lang::token::{Symbol, TokenKind as Shape, lex};
+use crate::lang::{Expectation, TokenClass, complete, highlight, is_incomplete, parse, parse_one, report};
 use crate::value::MAX_DEPTH;
 
 /// Sentences of moderate size.
@@ -51,7 +51,7 @@ fn each_token_of_a_sentence_was_expected() {
         }
         let text = tokens.join(" ") + " ";
         let last = complete(&text, text.len());
-        assert!(last.iter().any(|c| c.expectation == Expectation::Noun(Noun::End)), "{text}");
+        assert!(last.iter().any(|c| c.expectation == Expectation::Noun(TokenClass::End)), "{text}");
     }
 }
 
@@ -76,7 +76,7 @@ fn a_sentence_that_is_cut_off_is_incomplete_or_right() {
 
 /// Whether an expectation means a token.
 fn accepts(expectation: Expectation, token: &str) -> bool {
-    use Noun::*;
+    use TokenClass::*;
     let kind = lex(token)[0].kind;
     let name = matches!(kind, Shape::Word | Shape::Keyword(_) | Shape::Quoted);
     let id = matches!(kind, Shape::Int | Shape::Text | Shape::Word | Shape::Param);

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use super::*;
 use crate::exec::state;
-use crate::plan::Replay;
+use crate::plan::ReplayPlan;
 use crate::store::catalog::{Compile, Derive, Flow, ProgramKind};
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::fold::Fold;
@@ -35,23 +35,23 @@ impl Compile for Names {
 
 /// Tells what it is handed, and fails as often as was said for a position.
 struct Telling {
-    wanted: plan::Subscription,
+    wanted: plan::SubscriptionPlan,
     told: Sender<u64>,
     fails: BTreeMap<u64, u32>,
 }
 
-impl Work for Telling {
-    fn wanted(&self) -> &plan::Subscription {
+impl FollowerTask for Telling {
+    fn wanted(&self) -> &plan::SubscriptionPlan {
         &self.wanted
     }
 
-    fn handle(&mut self, _: &Follower, event: &Event) -> Result<(), Failure> {
+    fn handle(&mut self, _: &Follower, event: &Event) -> Result<(), StepFailure> {
         let position = event.position.0;
         // A test that has seen enough is gone.
         let _ = self.told.send(position);
         match self.fails.get_mut(&position) {
             Some(&mut 0) | None => Ok(()),
-            Some(&mut u32::MAX) => Err(Failure::Hopeless(Error::stopped("it cannot be"))),
+            Some(&mut u32::MAX) => Err(StepFailure::Hopeless(Error::stopped("it cannot be"))),
             Some(left) => {
                 *left -= 1;
                 Err(Error::stopped("not yet").into())
@@ -60,8 +60,8 @@ impl Work for Telling {
     }
 }
 
-fn wanted() -> plan::Subscription {
-    plan::Subscription::of("Order.*".parse().unwrap())
+fn wanted() -> plan::SubscriptionPlan {
+    plan::SubscriptionPlan::of("Order.*".parse().unwrap())
 }
 
 fn path() -> &'static Path {
@@ -78,11 +78,15 @@ fn options(disk: &SimulatedDisk) -> Options {
 
 fn append(store: &Store, kind: &str) -> u64 {
     let events = vec![NewEvent::new(kind).on(("Order", 1))];
-    store.append(Group { events, ..Group::default() }).unwrap().events[0].0
+    store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap().events[0].0
 }
 
 fn say(store: &Store, event: NewEvent) -> u64 {
-    store.append(Group { events: vec![event], internal: true, ..Group::default() }).unwrap().events[0].0
+    store
+        .append(AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() })
+        .unwrap()
+        .events[0]
+        .0
 }
 
 fn define(store: &Store) -> Arc<Program> {
@@ -152,7 +156,7 @@ impl Run {
 }
 
 fn place(store: &Store) -> Cursor {
-    let who = cursor::Follower::Program(program(store).position);
+    let who = cursor::CursorOwner::Program(program(store).position);
     store.shared().cursors.get(&who).unwrap().unwrap_or_default()
 }
 
@@ -210,7 +214,7 @@ fn what_keeps_failing_is_set_aside_until_somebody_says_retry_or_skip() {
     run.comes_to(&store, events[2]);
     assert_eq!(aside_now(&store), [events[0], events[1]]);
     let found = aside::set_aside(&store.snapshot(), &program(&store)).unwrap();
-    assert_eq!(found[&events[0]], SetAside { error: "stopped: not yet".to_owned(), attempts: 3 });
+    assert_eq!(found[&events[0]], DeadLetterRecord { error: "stopped: not yet".to_owned(), attempts: 3 });
     // Once more it fails, then it is done.
     run.call(say(&store, aside::retried(&program(&store), [Position(events[0])]).unwrap()));
     run.expect(&[events[0], events[0]]);
@@ -288,7 +292,7 @@ fn a_crash_has_the_last_events_handed_out_again_but_nothing_set_aside_twice() {
         assert_eq!(aside_now(&store), [first], "{fate:?}");
         let entity = program(&store).target().unwrap();
         let snapshot = store.snapshot();
-        let told = state(&snapshot, &Replay::of_all(entity, snapshot.head())).unwrap();
+        let told = state(&snapshot, &ReplayPlan::of_all(entity, snapshot.head())).unwrap();
         assert_eq!(told.version.0, 2, "defined, and failed once");
         assert_ne!(told.state, Value::Null);
     }

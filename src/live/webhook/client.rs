@@ -9,7 +9,7 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
-use super::Failure;
+use super::DeliveryFailure;
 use crate::error::shorten;
 use crate::time::Timestamp;
 
@@ -23,7 +23,7 @@ pub(super) struct Request {
 
 /// How long it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(super) struct Timeouts {
     /// To be connected.
     pub connect: Duration,
     /// In all.
@@ -43,7 +43,7 @@ const READ: u64 = 16 << 10;
 const REST: Duration = Duration::from_secs(1);
 
 impl Client {
-    pub fn new(limits: Limits) -> Client {
+    pub fn new(limits: Timeouts) -> Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -58,18 +58,19 @@ impl Client {
     }
 
     /// Sends it, and tells why it was not taken. `now` is for a receiver that says until when to wait.
-    pub fn send(&self, url: &str, request: &Request, now: Timestamp) -> Result<(), Failure> {
+    pub fn send(&self, url: &str, request: &Request, now: Timestamp) -> Result<(), DeliveryFailure> {
         let mut builder = self.agent.post(url).header(header::CONTENT_TYPE, request.content_type);
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
         }
-        let answer = builder.send(request.body.as_slice()).map_err(|error| Failure::of(why(&error)))?;
+        let answer =
+            builder.send(request.body.as_slice()).map_err(|error| DeliveryFailure::of(why(&error)))?;
         let status = answer.status();
         let asked = asked(&answer, now);
         let mut said = Vec::new();
         // Read to the end, the connection can be used again; if that fails, the status still stands.
         let _ = answer.into_body().into_reader().take(READ).read_to_end(&mut said);
-        if status.is_success() { Ok(()) } else { Err(Failure { why: refusal(status, &said), asked }) }
+        if status.is_success() { Ok(()) } else { Err(DeliveryFailure { why: refusal(status, &said), asked }) }
     }
 }
 

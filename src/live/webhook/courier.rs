@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::client::{Client, Limits, Request};
+use super::client::{Client, Request, Timeouts};
 use super::lanes::Post;
-use super::{Failure, GivenUp, signature};
+use super::{DeliveryFailure, GivenUp, signature};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 type Give = Box<dyn Fn(GivenUp) + Send + Sync>;
 
 /// Tells the events of one webhook.
-pub(super) struct Courier<'w> {
+pub(super) struct WebhookSender<'w> {
     shared: Arc<Shared>,
     program: Arc<Program>,
     webhook: &'w Webhook,
@@ -28,17 +28,17 @@ pub(super) struct Courier<'w> {
     give_up: Give,
 }
 
-impl<'w> Courier<'w> {
+impl<'w> WebhookSender<'w> {
     /// `give_up` passes on what was tried often enough.
     pub fn new(
         shared: &Arc<Shared>,
         program: Arc<Program>,
         webhook: &'w Webhook,
         give_up: impl Fn(GivenUp) + Send + Sync + 'static,
-    ) -> Courier<'w> {
+    ) -> WebhookSender<'w> {
         let delivery = shared.options.delivery;
-        let limits = Limits { connect: delivery.connect, total: delivery.timeout };
-        Courier {
+        let limits = Timeouts { connect: delivery.connect, total: delivery.timeout };
+        WebhookSender {
             shared: shared.clone(),
             program,
             webhook,
@@ -48,11 +48,11 @@ impl<'w> Courier<'w> {
         }
     }
 
-    fn tell(&self, position: u64, attempt: u32) -> Result<(), Failure> {
-        let told = |error: Error| Failure::of(error.to_string());
+    fn tell(&self, position: u64, attempt: u32) -> Result<(), DeliveryFailure> {
+        let told = |error: Error| DeliveryFailure::of(error.to_string());
         let event = self.shared.snapshot().event(Position(position)).map_err(told)?;
-        let event =
-            event.ok_or_else(|| Failure::of(format!("there is no event at {}", Position(position))))?;
+        let event = event
+            .ok_or_else(|| DeliveryFailure::of(format!("there is no event at {}", Position(position))))?;
         let now = self.shared.options.clock.now();
         let secret = self.webhook.secret.as_ref().map(secret).transpose()?;
         let body = body(&event, self.webhook.form, &self.source).map_err(told)?;
@@ -61,8 +61,8 @@ impl<'w> Courier<'w> {
     }
 }
 
-impl Post for Courier<'_> {
-    fn attempt(&self, position: u64, attempt: u32) -> Result<(), Failure> {
+impl Post for WebhookSender<'_> {
+    fn attempt(&self, position: u64, attempt: u32) -> Result<(), DeliveryFailure> {
         self.tell(position, attempt).inspect_err(|failure| {
             // Once: who is told each time does not read it.
             if attempt == 1 {
@@ -80,12 +80,14 @@ impl Post for Courier<'_> {
 }
 
 /// The secret itself, as it is now.
-fn secret(place: &Secret) -> Result<Vec<u8>, Failure> {
+fn secret(place: &Secret) -> Result<Vec<u8>, DeliveryFailure> {
     let name = place.variable();
     match std::env::var_os(name) {
         Some(secret) if !secret.is_empty() => Ok(secret.into_encoded_bytes()),
-        Some(_) => Err(Failure::of(format!("SECRET: the variable {name} of the environment is empty"))),
-        None => Err(Failure::of(format!("SECRET: the environment has no variable {name}"))),
+        Some(_) => {
+            Err(DeliveryFailure::of(format!("SECRET: the variable {name} of the environment is empty")))
+        }
+        None => Err(DeliveryFailure::of(format!("SECRET: the environment has no variable {name}"))),
     }
 }
 

@@ -10,9 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Failure;
+use super::DeliveryFailure;
 use super::backoff::Backoff;
-use super::window::Window;
+use super::window::InFlightWindow;
 use crate::error::{Error, Result};
 
 /// How events are told.
@@ -29,7 +29,7 @@ pub(super) struct Rules {
 /// Whoever tells an event.
 pub(super) trait Post: Sync {
     /// Tries to. Attempts are counted from 1.
-    fn attempt(&self, position: u64, attempt: u32) -> Result<(), Failure>;
+    fn attempt(&self, position: u64, attempt: u32) -> Result<(), DeliveryFailure>;
 
     /// Gives it up, and puts that on record.
     ///
@@ -46,21 +46,21 @@ struct Task {
     said: Option<u64>,
 }
 
-pub(super) type News = Arc<dyn Fn(&Lanes) + Send + Sync>;
+pub(super) type News = Arc<dyn Fn(&Partitions) + Send + Sync>;
 
-pub(super) struct Lanes {
+pub(super) struct Partitions {
     rules: Rules,
-    state: Mutex<State>,
+    state: Mutex<PartitionsState>,
     changed: Condvar,
     /// Called when something was done, failed, or all of it ended.
     news: News,
 }
 
-struct State {
+struct PartitionsState {
     queues: Vec<VecDeque<Task>>,
-    events: Window,
+    events: InFlightWindow,
     /// Of what was said of events that had been set aside.
-    heard: Window,
+    heard: InFlightWindow,
     /// How many events each thing that was said is about, and that are not done.
     held: BTreeMap<u64, usize>,
     /// What is tried again now, by its lane.
@@ -69,7 +69,7 @@ struct State {
     broken: Option<Error>,
 }
 
-impl State {
+impl PartitionsState {
     /// What was said is not done before another event is.
     fn hold(&mut self, said: u64) {
         let held = self.held.entry(said).or_default();
@@ -97,22 +97,22 @@ pub(super) struct Trouble {
     pub why: String,
 }
 
-impl Lanes {
+impl Partitions {
     /// Everything up to `after` is done, and everything that was said up to `heard` was heard.
-    pub fn new(rules: Rules, after: u64, heard: u64, news: News) -> Lanes {
-        let state = State {
+    pub fn new(rules: Rules, after: u64, heard: u64, news: News) -> Partitions {
+        let state = PartitionsState {
             queues: vec![VecDeque::new(); rules.lanes.max(1)],
-            events: Window::after(after),
-            heard: Window::after(heard),
+            events: InFlightWindow::after(after),
+            heard: InFlightWindow::after(heard),
             held: BTreeMap::new(),
             failing: BTreeMap::new(),
             ended: false,
             broken: None,
         };
-        Lanes { rules, state: Mutex::new(state), changed: Condvar::new(), news }
+        Partitions { rules, state: Mutex::new(state), changed: Condvar::new(), news }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PartitionsState> {
         // It is changed in single steps: a thread that panicked left nothing half-done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,7 +210,7 @@ impl Lanes {
 
     /// Works one lane, until all are ended.
     pub fn work(&self, lane: usize, post: &dyn Post) {
-        let _guard = Guard(self);
+        let _guard = PanicGuard(self);
         while let Some(task) = self.next(lane) {
             match self.deliver(lane, task.position, post) {
                 Ok(true) => self.finish(lane, task),
@@ -239,7 +239,7 @@ impl Lanes {
         loop {
             attempt += 1;
             let Err(failure) = post.attempt(position, attempt) else { return Ok(true) };
-            let Failure { why, asked } = failure;
+            let DeliveryFailure { why, asked } = failure;
             if attempt >= self.rules.attempts {
                 post.set_aside(position, attempt, &why)?;
                 return Ok(true);
@@ -281,9 +281,9 @@ impl Lanes {
 }
 
 /// Ends all lanes when the thread of one unwinds: an event that nobody tells would hold them back for ever.
-struct Guard<'l>(&'l Lanes);
+struct PanicGuard<'l>(&'l Partitions);
 
-impl Drop for Guard<'_> {
+impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.break_with(Error::stopped(

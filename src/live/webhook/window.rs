@@ -6,17 +6,17 @@
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Window {
+pub(super) struct InFlightWindow {
     /// From the first that is not done on: whether it is done. The first never is.
     open: BTreeMap<u64, bool>,
     /// Up to here everything was begun, or is not wanted.
     through: u64,
 }
 
-impl Window {
+impl InFlightWindow {
     /// Up to here everything is done.
-    pub fn after(position: u64) -> Window {
-        Window { open: BTreeMap::new(), through: position }
+    pub fn after(position: u64) -> InFlightWindow {
+        InFlightWindow { open: BTreeMap::new(), through: position }
     }
 
     /// The next one is under way. Positions ascend.
@@ -65,7 +65,7 @@ mod tests {
             start in 0u64..5,
             steps in proptest::collection::vec((0u8..4, 1u64..4, any::<proptest::sample::Index>()), 0..60),
         ) {
-            let mut window = Window::after(start);
+            let mut window = InFlightWindow::after(start);
             let (mut through, mut begun, mut done) = (start, BTreeSet::new(), BTreeSet::new());
             for (what, step, which) in steps {
                 match what {

@@ -2,16 +2,16 @@
 
 use std::ops::Bound;
 
-use super::{Binder, expr::Names};
-use crate::entity::{Entity, EventType, Name, Position};
+use super::{Binder, expr::NameScope};
+use crate::entity::{Entity, EventType, NameText, Position};
 use crate::error::{Error, Result};
 use crate::event::{BUILT_IN, Cause, EventId, is_built_in};
-use crate::lang::ast::{Comparison, Expr, ExprKind, Literal, Selector, Tag, TagTest};
-use crate::plan::by::{Shown, order};
-use crate::plan::expr::{Constant, Node};
+use crate::lang::ast::{Comparison, Expr, ExprKind, Literal, Selector, TagCondition, TagTest};
+use crate::plan::by::{KeyLiteral, order};
+use crate::plan::expr::{BoundExpr, Constant};
 use crate::plan::fault::nearest;
 use crate::plan::{By, Derived, Tagged, Test};
-use crate::store::term::Key;
+use crate::store::term::IndexKey;
 use crate::value::Value;
 
 /// More index names than this are not gone through for what may have been meant.
@@ -27,7 +27,7 @@ impl Binder<'_> {
         selector.tags.iter().map(|tag| self.tag(tag, true)).collect()
     }
 
-    fn tag(&self, tag: &Tag, unbuilt: bool) -> Result<By> {
+    fn tag(&self, tag: &TagCondition, unbuilt: bool) -> Result<By> {
         let name = tag.name.text.as_str();
         if let TagTest::Is(id) = &tag.test {
             self.check_entity(&tag.name, tag.span, true)?;
@@ -58,14 +58,14 @@ impl Binder<'_> {
         }
     }
 
-    fn constant(&self, name: &str, expr: &Expr, tag: &Tag) -> Result<Constant> {
-        match self.expr(expr, Names::None)? {
-            Node::Constant(constant) => Ok(constant),
+    fn constant(&self, name: &str, expr: &Expr, tag: &TagCondition) -> Result<Constant> {
+        match self.expr(expr, NameScope::None)? {
+            BoundExpr::Constant(constant) => Ok(constant),
             _ => Err(self.fault(tag.span, format!("BY {name}: expected a value, found an expression"))),
         }
     }
 
-    fn built_in(&self, name: &str, tag: &Tag, constant: &Constant) -> Result<By> {
+    fn built_in(&self, name: &str, tag: &TagCondition, constant: &Constant) -> Result<By> {
         let entity = |what: fn(Entity) -> By| match constant {
             Constant::Entity(entity) => Ok(what(entity.clone())),
             _ => Err(self.fault(tag.span, format!("BY {name}: expected an entity, like {name} = User 7"))),
@@ -88,7 +88,7 @@ impl Binder<'_> {
         }
     }
 
-    fn cause_of(&self, tag: &Tag, constant: &Constant) -> Result<Cause> {
+    fn cause_of(&self, tag: &TagCondition, constant: &Constant) -> Result<Cause> {
         match constant {
             Constant::Value(Value::Int(n)) if *n >= 0 => Ok(Cause::Event(Position(n.unsigned_abs()))),
             Constant::Value(Value::Text(id)) => {
@@ -108,7 +108,7 @@ impl Binder<'_> {
         }
     }
 
-    fn tagged(&self, name: &str, tag: &Tag, unbuilt: bool) -> Result<Tagged> {
+    fn tagged(&self, name: &str, tag: &TagCondition, unbuilt: bool) -> Result<Tagged> {
         let test = self.test(name, tag)?;
         // A definition is of what events carry themselves.
         if self.snapshot.is_none() {
@@ -122,7 +122,7 @@ impl Binder<'_> {
         if index.is_none()
             && let Some(index) = catalog.get(name)
         {
-            let field = Name(name);
+            let field = NameText(name);
             let failed = self.snapshot()?.failure(index.position).map(|error| error.to_string());
             let message = match index.why_not_kept().or(failed) {
                 None => format!(
@@ -144,12 +144,12 @@ impl Binder<'_> {
         Ok(Tagged::by(name, test, index))
     }
 
-    fn test(&self, name: &str, tag: &Tag) -> Result<Test> {
+    fn test(&self, name: &str, tag: &TagCondition) -> Result<Test> {
         let value = |expr: &Expr| match self.constant(name, expr, tag)? {
             Constant::Value(
                 value @ (Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_)),
-            ) => Ok(Key::Value(value)),
-            Constant::Time(time) => Ok(Key::Value(Value::Text(time.to_string()))),
+            ) => Ok(IndexKey::Value(value)),
+            Constant::Time(time) => Ok(IndexKey::Value(Value::Text(time.to_string()))),
             other => {
                 let found = match other {
                     Constant::Entity(entity) => format!(", found the entity {entity}"),
@@ -179,8 +179,8 @@ impl Binder<'_> {
                 if order(&low, &high).is_none() {
                     let message = format!(
                         "BY {name}: {} and {} are of two sorts, and nothing lies between them",
-                        Shown(&low),
-                        Shown(&high)
+                        KeyLiteral(&low),
+                        KeyLiteral(&high)
                     );
                     return Err(self.fault(tag.span, message));
                 }
@@ -203,9 +203,15 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn unknown_name(&self, selector: &Selector, tag: &Tag, name: &str, test: &Test) -> Result<Error> {
+    fn unknown_name(
+        &self,
+        selector: &Selector,
+        tag: &TagCondition,
+        name: &str,
+        test: &Test,
+    ) -> Result<Error> {
         let on = selector.pattern.as_ref().map_or(Ok("*".to_owned()), |text| self.text(text, "a pattern"))?;
-        let field = Name(name);
+        let field = NameText(name);
         let elsewhere = match name {
             "timestamp" => Some("times are asked for with SINCE and UNTIL, as in SINCE '2024-01-01'"),
             "position" => Some("positions are asked for with SINCE and UNTIL, as in SINCE #4 UNTIL #5"),
@@ -221,7 +227,7 @@ impl Binder<'_> {
         let known = self.snapshot()?.tag_names(NAMES)?;
         let indexes = self.snapshot()?.indexes().iter().map(|index| index.name());
         let known = known.iter().map(String::as_str).chain(indexes).chain(BUILT_IN);
-        let meant = nearest(name, known).map(|name| Name(name).to_string());
+        let meant = nearest(name, known).map(|name| NameText(name).to_string());
         Ok(self.fault_meaning(tag.span, message, meant))
     }
 }

@@ -1,23 +1,29 @@
 //! Binding of calls: which function, of what, and what it is worth already.
 
 use super::Binder;
-use super::expr::Names;
+use super::expr::NameScope;
 use crate::allowance::Allowance;
 use crate::error::{Result, shorten};
 use crate::lang::ast::{Expr, Name, Span};
 use crate::plan::datum::{Datum, calculate, negated};
-use crate::plan::expr::{Constant, Node, Regex};
+use crate::plan::expr::{BoundExpr, Constant, Regex};
 use crate::plan::fault::nearest;
-use crate::plan::function::{self, FUNCTIONS, Function, Work};
+use crate::plan::function::{self, FUNCTIONS, FunctionBody, FunctionDef};
 use crate::value::Value;
 
 impl Binder<'_> {
-    pub(super) fn call(&self, name: &Name, arguments: &[Expr], span: Span, names: Names) -> Result<Node> {
+    pub(super) fn call(
+        &self,
+        name: &Name,
+        arguments: &[Expr],
+        span: Span,
+        names: NameScope,
+    ) -> Result<BoundExpr> {
         let function = self.function(name)?;
         self.count_arguments(function, arguments, span)?;
         match (function.work, arguments) {
-            (Work::Aggregate(_), _) => self.aggregate(function, arguments, span, names),
-            (Work::Regex, [subject, pattern]) => self.regex(subject, pattern, names),
+            (FunctionBody::Aggregate(_), _) => self.aggregate(function, arguments, span, names),
+            (FunctionBody::Regex, [subject, pattern]) => self.regex(subject, pattern, names),
             _ => {
                 let nodes = self.arguments(function, arguments, names)?;
                 self.worked_out(function, nodes, span, names)
@@ -25,7 +31,7 @@ impl Binder<'_> {
         }
     }
 
-    fn function(&self, name: &Name) -> Result<&'static Function> {
+    fn function(&self, name: &Name) -> Result<&'static FunctionDef> {
         if let Some(function) = function::named(&name.text) {
             return Ok(function);
         }
@@ -35,8 +41,8 @@ impl Binder<'_> {
         Err(self.fault_meaning(name.span, message, meant.map(str::to_owned)))
     }
 
-    fn count_arguments(&self, function: &Function, arguments: &[Expr], span: Span) -> Result<()> {
-        let Function { name, least, most, .. } = *function;
+    fn count_arguments(&self, function: &FunctionDef, arguments: &[Expr], span: Span) -> Result<()> {
+        let FunctionDef { name, least, most, .. } = *function;
         let found = arguments.len();
         if (least..=most).contains(&found) {
             return Ok(());
@@ -56,7 +62,12 @@ impl Binder<'_> {
         Err(self.fault_meaning(span, message, several.filter(|_| found > 1).map(str::to_owned)))
     }
 
-    fn arguments(&self, function: &Function, arguments: &[Expr], names: Names) -> Result<Vec<Node>> {
+    fn arguments(
+        &self,
+        function: &FunctionDef,
+        arguments: &[Expr],
+        names: NameScope,
+    ) -> Result<Vec<BoundExpr>> {
         let Some(from) = function.compares_from() else {
             return arguments.iter().map(|argument| self.expr(argument, names)).collect();
         };
@@ -70,41 +81,41 @@ impl Binder<'_> {
     /// The call; or what it is worth, where that is known.
     fn worked_out(
         &self,
-        function: &'static Function,
-        mut nodes: Vec<Node>,
+        function: &'static FunctionDef,
+        mut nodes: Vec<BoundExpr>,
         span: Span,
-        names: Names,
-    ) -> Result<Node> {
+        names: NameScope,
+    ) -> Result<BoundExpr> {
         if function.name == "bucket"
-            && let Some(Node::Constant(width)) = nodes.get(1)
+            && let Some(BoundExpr::Constant(width)) = nodes.get(1)
             && !is_width(width)
         {
             let message = "bucket: expected a width over 0: a length of time like 1h, or a number";
             return Err(self.fault(span, message));
         }
         let work = match function.work {
-            Work::Plain(_) | Work::Making(_) => function.work,
-            Work::If => {
+            FunctionBody::Plain(_) | FunctionBody::Making(_) => function.work,
+            FunctionBody::If => {
                 return Ok(match nodes.as_slice() {
-                    [Node::Constant(condition), yes, no] => {
+                    [BoundExpr::Constant(condition), yes, no] => {
                         let holds = matches!(condition, Constant::Value(Value::Bool(true)));
                         if holds { yes.clone() } else { no.clone() }
                     }
-                    _ => Node::Call { function, arguments: nodes },
+                    _ => BoundExpr::Call { function, arguments: nodes },
                 });
             }
             _ => {
                 // The nulls before the first that is none say nothing.
                 nodes.retain(|node| !node.is_null());
                 return Ok(match nodes.first() {
-                    None => Node::value(Value::Null),
-                    Some(first @ Node::Constant(_)) => first.clone(),
-                    Some(_) => Node::Call { function, arguments: nodes },
+                    None => BoundExpr::value(Value::Null),
+                    Some(first @ BoundExpr::Constant(_)) => first.clone(),
+                    Some(_) => BoundExpr::Call { function, arguments: nodes },
                 });
             }
         };
         let Some(given) = constants(&nodes) else {
-            return Ok(Node::Call { function, arguments: nodes });
+            return Ok(BoundExpr::Call { function, arguments: nodes });
         };
         let result = work.of(&given, &self.allowance);
         match self.allowance.over() {
@@ -112,28 +123,32 @@ impl Binder<'_> {
                 return Err(self.fault(span, format!("{}: {}", function.name, self.allowance.told(over))));
             }
             // It is worked out when it is asked for.
-            Some(_) => return Ok(Node::Call { function, arguments: nodes }),
+            Some(_) => return Ok(BoundExpr::Call { function, arguments: nodes }),
             None => {}
         }
         match result {
-            Some(result) => Ok(Node::Constant(result.into_constant())),
-            None if matches!(names, Names::None) => {
+            Some(result) => Ok(BoundExpr::Constant(result.into_constant())),
+            None if matches!(names, NameScope::None) => {
                 let given: Vec<String> = given.iter().map(Datum::glimpse).collect();
                 let message =
                     format!("expected {}, found {}({})", function.form(), function.name, given.join(", "));
                 Err(self.fault(span, message))
             }
             // There it is an error, if it is ever needed.
-            None if matches!(names, Names::Fold | Names::Verb | Names::Reaction | Names::Schedule) => {
-                Ok(Node::Call { function, arguments: nodes })
+            None if matches!(
+                names,
+                NameScope::Fold | NameScope::Verb | NameScope::Reaction | NameScope::Schedule
+            ) =>
+            {
+                Ok(BoundExpr::Call { function, arguments: nodes })
             }
-            None => Ok(Node::value(Value::Null)),
+            None => Ok(BoundExpr::value(Value::Null)),
         }
     }
 
-    fn regex(&self, subject: &Expr, pattern: &Expr, names: Names) -> Result<Node> {
+    fn regex(&self, subject: &Expr, pattern: &Expr, names: NameScope) -> Result<BoundExpr> {
         let subject = self.expr(subject, names)?;
-        let Node::Constant(Constant::Value(Value::Text(text))) = self.expr(pattern, names)? else {
+        let BoundExpr::Constant(Constant::Value(Value::Text(text))) = self.expr(pattern, names)? else {
             let message = "regex: expected a regular expression in quotes, like '^A[0-9]+$'";
             return Err(self.fault(pattern.span, message));
         };
@@ -142,26 +157,26 @@ impl Binder<'_> {
         if let Some(why) = regex.too_large().filter(|_| self.is_new) {
             return Err(self.fault(pattern.span, format!("no regular expression: {why}")));
         }
-        if let Node::Constant(Constant::Value(Value::Text(subject))) = &subject
+        if let BoundExpr::Constant(Constant::Value(Value::Text(subject))) = &subject
             && let Some(found) = regex.is_match(subject, &Allowance::default())
         {
-            return Ok(Node::value(found));
+            return Ok(BoundExpr::value(found));
         }
-        Ok(Node::Regex { subject: Box::new(subject), regex })
+        Ok(BoundExpr::Regex { subject: Box::new(subject), regex })
     }
 
     /// An aggregate is a slot of the group that is being bound.
     fn aggregate(
         &self,
-        function: &'static Function,
+        function: &'static FunctionDef,
         arguments: &[Expr],
         span: Span,
-        names: Names,
-    ) -> Result<Node> {
+        names: NameScope,
+    ) -> Result<BoundExpr> {
         let name = function.name;
         match names {
-            Names::Frame(frame) => {
-                let inside = if frame.found { Names::InsideFound } else { Names::Inside };
+            NameScope::Frame(frame) => {
+                let inside = if frame.found { NameScope::InsideFound } else { NameScope::Inside };
                 let argument = arguments.first().map(|argument| self.expr(argument, inside)).transpose()?;
                 let text = match arguments.first() {
                     Some(argument) => format!("{name}({argument})"),
@@ -169,40 +184,40 @@ impl Binder<'_> {
                 };
                 Ok(frame.aggregate(function, argument, text))
             }
-            Names::Inside | Names::InsideFound => {
+            NameScope::Inside | NameScope::InsideFound => {
                 let message = format!("{name}() within an aggregate: aggregates do not nest");
                 Err(self.fault(span, message))
             }
-            Names::Columns(_) => Err(self.aggregate_of_view(name, span)),
-            Names::Event => {
+            NameScope::Columns(_) => Err(self.aggregate_of_view(name, span)),
+            NameScope::Event => {
                 let message = format!(
                     "{name}() is worked out from many events: it belongs in SELECT, HAVING or ORDER BY"
                 );
                 Err(self.fault(span, message))
             }
-            Names::Found | Names::State => {
+            NameScope::Found | NameScope::State => {
                 let message = format!(
                     "{name}() is worked out from many entities: it belongs in SELECT, HAVING or ORDER BY of FIND"
                 );
                 Err(self.fault(span, message))
             }
-            Names::Fold => {
+            NameScope::Fold => {
                 let message =
                     format!("{name}() is worked out from many events, and SET sees one, and the state");
                 Err(self.fault(span, message))
             }
-            Names::Verb => {
+            NameScope::Verb => {
                 let message =
                     format!("{name}() is worked out from many events, and a verb sees what they made: state");
                 Err(self.fault(span, message))
             }
-            Names::Reaction => {
+            NameScope::Reaction => {
                 let message = format!(
                     "{name}() is worked out from many events, and a reaction sees one, and the state"
                 );
                 Err(self.fault(span, message))
             }
-            Names::None | Names::Schedule => {
+            NameScope::None | NameScope::Schedule => {
                 let message = format!("{name}() is worked out from many events, and there are none here");
                 Err(self.fault(span, message))
             }
@@ -211,17 +226,17 @@ impl Binder<'_> {
 }
 
 /// Arithmetic of constants is a constant; where it has no result it is left to tell so when it is run.
-pub(super) fn folded(node: Node) -> Node {
+pub(super) fn folded(node: BoundExpr) -> BoundExpr {
     let worth = match &node {
-        Node::Negate(inner) => match &**inner {
-            Node::Constant(constant) => negated(&Datum::constant(constant)),
+        BoundExpr::Negate(inner) => match &**inner {
+            BoundExpr::Constant(constant) => negated(&Datum::constant(constant)),
             _ => None,
         },
-        Node::Arithmetic { first, rest } => match &**first {
-            Node::Constant(first) => {
+        BoundExpr::Arithmetic { first, rest } => match &**first {
+            BoundExpr::Constant(first) => {
                 let first = Datum::constant(first);
                 rest.iter().try_fold(first, |left, (operator, operand)| match operand {
-                    Node::Constant(right) => calculate(&left, *operator, &Datum::constant(right)),
+                    BoundExpr::Constant(right) => calculate(&left, *operator, &Datum::constant(right)),
                     _ => None,
                 })
             }
@@ -229,13 +244,13 @@ pub(super) fn folded(node: Node) -> Node {
         },
         _ => None,
     };
-    worth.map(|datum| Node::Constant(datum.into_constant())).unwrap_or(node)
+    worth.map(|datum| BoundExpr::Constant(datum.into_constant())).unwrap_or(node)
 }
 
-fn constants(nodes: &[Node]) -> Option<Vec<Datum<'_>>> {
-    fn constant(node: &Node) -> Option<Datum<'_>> {
+fn constants(nodes: &[BoundExpr]) -> Option<Vec<Datum<'_>>> {
+    fn constant(node: &BoundExpr) -> Option<Datum<'_>> {
         match node {
-            Node::Constant(constant) => Some(Datum::constant(constant)),
+            BoundExpr::Constant(constant) => Some(Datum::constant(constant)),
             _ => None,
         }
     }

@@ -5,9 +5,9 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::Binder;
-use crate::entity::{EventType, Name};
+use crate::entity::{EventType, NameText};
 use crate::error::Result;
-use crate::plan::reaction::Reaction;
+use crate::plan::reaction::ReactionPlan;
 use crate::store::catalog::{Catalog, Flow, ProgramKind};
 
 /// So many reactions are gone through, and so many times one is looked at, to find a circle: a longer one is ended by how deep and how
@@ -17,12 +17,12 @@ const LOOKS: usize = 100_000;
 
 impl Binder<'_> {
     /// Tells of a circle that a reaction closes, with the ones that there are.
-    pub(super) fn tell_circle(&self, reaction: &Reaction) -> Result<()> {
+    pub(super) fn tell_circle(&self, reaction: &ReactionPlan) -> Result<()> {
         let catalog = self.snapshot()?.indexes();
         if let Some(way) = circle(catalog, &reaction.name, &reaction.flow()) {
-            let (first, others) = (Name(&reaction.name), &way[..way.len() - 1]);
+            let (first, others) = (NameText(&reaction.name), &way[..way.len() - 1]);
             let others: Vec<String> =
-                others.iter().map(|(kind, name)| format!("{kind} to {}", Name(name))).collect();
+                others.iter().map(|(kind, name)| format!("{kind} to {}", NameText(name))).collect();
             let back = way.last().map(|(kind, _)| kind.to_string()).unwrap_or_default();
             self.notice(format!(
                 "reactions go round in a circle: from {first} by {}, and by {back} back to {first}; only a WHERE or UNLESS ends that",

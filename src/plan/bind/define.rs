@@ -1,34 +1,34 @@
 //! Binding of definitions.
 
-use super::expr::Names;
-use super::{Binder, Said};
+use super::expr::NameScope;
+use super::{BindInput, Binder};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::is_built_in;
 use crate::lang;
 use crate::lang::ast::{
-    DefinedKind, Definition, Expr, ExprKind, Literal, Name, ObjectExpr, Span, Statement, Text,
+    DefinedKind, DefinitionStmt, Expr, ExprKind, Literal, Name, ObjectExpr, Span, Stmt, TextExpr,
 };
-use crate::plan::expr::{Node, Number};
+use crate::plan::expr::{BoundExpr, Number};
 use crate::plan::fault::nearest;
 use crate::plan::field::{STATE, Sort};
-use crate::plan::later::Later;
+use crate::plan::later::Unsupported;
 use crate::plan::write::On;
-use crate::plan::{Define, DefineIndex, Drop, Dropped, Parameters, Settle, Write};
+use crate::plan::{Define, DefineIndex, Drop, DropTarget, Parameters, Settle, WritePlan};
 use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 use crate::value::Value;
 
 /// The expression of an index, from its canonical text, and whether it is of states. What it is worth follows from the event
 /// alone, or from the state.
-pub(crate) fn index_expression(text: &str) -> Result<(Node, bool)> {
+pub(crate) fn index_expression(text: &str) -> Result<(BoundExpr, bool)> {
     let whole = format!("DEFINE INDEX x ON '*' AS {text}");
     let parsed = lang::parse_one(&whole)?;
-    let Statement::Define(Definition::Index { expr, .. }) = &parsed.statement else {
+    let Stmt::Define(DefinitionStmt::Index { expr, .. }) = &parsed.statement else {
         return Err(Error::invalid("the text of an index", "an expression", text));
     };
     let parameters = Parameters::new();
-    let said = Said {
+    let said = BindInput {
         text: &whole,
         statement: 1,
         parameters: &parameters,
@@ -36,33 +36,33 @@ pub(crate) fn index_expression(text: &str) -> Result<(Node, bool)> {
         now: Timestamp::MIN,
     };
     let binder = Binder::new(said, None);
-    let names = if names_state(expr) { Names::State } else { Names::Event };
-    Ok((binder.index(expr, names)?, matches!(names, Names::State)))
+    let names = if names_state(expr) { NameScope::State } else { NameScope::Event };
+    Ok((binder.index(expr, names)?, matches!(names, NameScope::State)))
 }
 
 impl Binder<'_> {
-    pub(super) fn define(&self, definition: &Definition) -> Result<Write> {
-        Ok(Write::Define(match definition {
-            Definition::Index { name, pattern, expr } => {
+    pub(super) fn define(&self, definition: &DefinitionStmt) -> Result<WritePlan> {
+        Ok(WritePlan::Define(match definition {
+            DefinitionStmt::Index { name, pattern, expr } => {
                 Define::Index(self.define_index(name, pattern, expr)?)
             }
-            Definition::Entity(entity) => Define::Entity(self.define_entity(entity)?),
-            Definition::Verb(verb) => Define::Verb(self.define_verb(verb)?),
-            Definition::Webhook(webhook) => Define::Program(self.define_webhook(webhook)?),
-            Definition::Reaction(reaction) => Define::Program(self.define_reaction(reaction)?),
-            Definition::Schedule { name, every, at, acts } => {
+            DefinitionStmt::Entity(entity) => Define::Entity(self.define_entity(entity)?),
+            DefinitionStmt::Verb(verb) => Define::Verb(self.define_verb(verb)?),
+            DefinitionStmt::Webhook(webhook) => Define::Program(self.define_webhook(webhook)?),
+            DefinitionStmt::Reaction(reaction) => Define::Program(self.define_reaction(reaction)?),
+            DefinitionStmt::Schedule { name, every, at, acts } => {
                 Define::Program(self.define_schedule(name, every, at.as_ref(), acts)?)
             }
-            Definition::View { name, query } => Define::View(self.define_view(name, query)?),
+            DefinitionStmt::View { name, query } => Define::View(self.define_view(name, query)?),
         }))
     }
 
-    fn define_index(&self, name: &Name, pattern: &Text, expr: &Expr) -> Result<DefineIndex> {
+    fn define_index(&self, name: &Name, pattern: &TextExpr, expr: &Expr) -> Result<DefineIndex> {
         self.index_name(name)?;
         let on = self.index_on(pattern, expr)?;
         let names = match on {
-            On::Events(_) => Names::Event,
-            On::States(_) => Names::State,
+            On::Events(_) => NameScope::Event,
+            On::States(_) => NameScope::State,
         };
         self.definition().index(expr, names)?;
         let mut said = expr.clone();
@@ -76,54 +76,54 @@ impl Binder<'_> {
         Ok(DefineIndex { name: name.text.clone(), on, text, actor })
     }
 
-    pub(super) fn drop_definition(&self, kind: DefinedKind, name: &Name) -> Result<Write> {
+    pub(super) fn drop_definition(&self, kind: DefinedKind, name: &Name) -> Result<WritePlan> {
         let catalog = self.snapshot()?.indexes();
         let cursors = self.snapshot()?.subscriptions();
         let (what, word, known) = match kind {
             DefinedKind::Index => {
                 let finders = catalog.finders().map(|finder| finder.name.as_str());
                 let known = catalog.iter().map(|index| index.name()).chain(finders).collect::<Vec<_>>();
-                (Dropped::Index, "index", known)
+                (DropTarget::Index, "index", known)
             }
             DefinedKind::Entity => {
                 let known = catalog.models().map(|model| model.kind.as_str()).collect();
-                (Dropped::Entity, "entity", known)
+                (DropTarget::Entity, "entity", known)
             }
             DefinedKind::Verb => {
-                (Dropped::Verb, "verb", catalog.verbs().map(|verb| verb.name.as_str()).collect())
+                (DropTarget::Verb, "verb", catalog.verbs().map(|verb| verb.name.as_str()).collect())
             }
             DefinedKind::Reaction | DefinedKind::Webhook | DefinedKind::Schedule => {
-                let Some(kind) = program_of(kind) else { return Err(Later::Form.error()) };
+                let Some(kind) = program_of(kind) else { return Err(Unsupported::Form.error()) };
                 let programs = catalog.programs().filter(|program| program.kind == kind);
                 let known = programs.map(|program| program.name.as_str()).collect();
-                (Dropped::Program(kind), kind.word(), known)
+                (DropTarget::Program(kind), kind.word(), known)
             }
             DefinedKind::Subscription => {
-                (Dropped::Subscription, "subscription", cursors.iter().map(String::as_str).collect())
+                (DropTarget::Subscription, "subscription", cursors.iter().map(String::as_str).collect())
             }
             DefinedKind::View => {
-                (Dropped::View, "view", catalog.views().map(|view| view.name.as_str()).collect())
+                (DropTarget::View, "view", catalog.views().map(|view| view.name.as_str()).collect())
             }
         };
         if !known.contains(&name.text.as_str()) {
-            if what == Dropped::Verb && self.snapshot()?.added_verb(&name.text).is_some() {
-                let shown = crate::entity::Name(&name.text);
+            if what == DropTarget::Verb && self.snapshot()?.added_verb(&name.text).is_some() {
+                let shown = crate::entity::NameText(&name.text);
                 return Err(
                     self.fault(name.span, format!("{shown} is a verb of this program, and ends with it"))
                 );
             }
-            let meant = nearest(&name.text, known).map(|name| crate::entity::Name(name).to_string());
+            let meant = nearest(&name.text, known).map(|name| crate::entity::NameText(name).to_string());
             return Err(self.fault_meaning(
                 name.span,
                 match what {
-                    Dropped::Subscription => format!("no {word} is named '{}'", name.text),
+                    DropTarget::Subscription => format!("no {word} is named '{}'", name.text),
                     _ => format!("no {word} '{}' is defined", name.text),
                 },
                 meant,
             ));
         }
         let actor = self.context.default_actor.cloned();
-        Ok(Write::Drop(Drop { what, name: name.text.clone(), actor }))
+        Ok(WritePlan::Drop(Drop { what, name: name.text.clone(), actor }))
     }
 
     /// `RETRY`, `SKIP`.
@@ -133,7 +133,7 @@ impl Binder<'_> {
         name: &Name,
         position: Option<Position>,
         again: bool,
-    ) -> Result<Write> {
+    ) -> Result<WritePlan> {
         let Some(kind) = program_of(kind) else {
             let message =
                 format!("no {kind} sets anything aside: expected a REACTION, a WEBHOOK or a SCHEDULE");
@@ -143,12 +143,12 @@ impl Binder<'_> {
         if catalog.program(kind, &name.text).is_none() {
             let programs = catalog.programs().filter(|program| program.kind == kind);
             let known = programs.map(|program| program.name.as_str());
-            let meant = nearest(&name.text, known).map(|name| crate::entity::Name(name).to_string());
+            let meant = nearest(&name.text, known).map(|name| crate::entity::NameText(name).to_string());
             let message = format!("no {} '{}' is defined", kind.word(), name.text);
             return Err(self.fault_meaning(name.span, message, meant));
         }
         let actor = self.context.default_actor.cloned();
-        Ok(Write::Settle(Settle { kind, name: name.text.clone(), position, again, actor }))
+        Ok(WritePlan::Settle(Settle { kind, name: name.text.clone(), position, again, actor }))
     }
 
     /// A name that there is something to tell of.
@@ -171,7 +171,7 @@ impl Binder<'_> {
         let kinds = kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with('$'));
         let defined = catalog.models().map(|model| model.kind.as_str());
         let known = kinds.chain(defined).chain(verbs()).chain(indexes()).chain(views()).chain(programs());
-        let meant = nearest(wanted, known).map(|name| crate::entity::Name(name).to_string());
+        let meant = nearest(wanted, known).map(|name| crate::entity::NameText(name).to_string());
         let message =
             format!("nothing is called '{wanted}'; SHOW KINDS tells which kinds of entities there are");
         Err(self.fault_meaning(name.span, message, meant))
@@ -190,7 +190,7 @@ impl Binder<'_> {
     }
 
     /// What an index is of: events, by a pattern; or the states of the entities of a kind, by its name.
-    fn index_on(&self, pattern: &Text, expr: &Expr) -> Result<On> {
+    fn index_on(&self, pattern: &TextExpr, expr: &Expr) -> Result<On> {
         let text = self.text(pattern, "ON")?;
         let is_kind = !text.contains(['.', '*', ',']);
         match (is_kind, names_state(expr)) {
@@ -198,7 +198,7 @@ impl Binder<'_> {
                 if self.snapshot()?.indexes().model(&text).is_none() {
                     let known = self.snapshot()?.indexes().models().map(|model| model.kind.as_str());
                     let meant = nearest(&text, known).map(|kind| format!("'{kind}'"));
-                    let kind = crate::entity::Name(&text).to_string();
+                    let kind = crate::entity::NameText(&text).to_string();
                     let message = format!(
                         "the states of {kind} are not kept: DEFINE ENTITY {kind} keeps them, as the index of them needs"
                     );
@@ -225,15 +225,15 @@ impl Binder<'_> {
         }
     }
 
-    pub(super) fn pattern_text(&self, pattern: &Text, what: &str) -> Result<crate::pattern::Pattern> {
+    pub(super) fn pattern_text(&self, pattern: &TextExpr, what: &str) -> Result<crate::pattern::Pattern> {
         let text = self.text(pattern, what)?;
         self.at(pattern.span(), text.parse())
     }
 
     /// An expression whose values an index holds.
-    fn index(&self, expr: &Expr, names: Names) -> Result<Node> {
+    fn index(&self, expr: &Expr, names: NameScope) -> Result<BoundExpr> {
         let node = self.expr(expr, names)?;
-        if matches!(node, Node::Constant(_)) {
+        if matches!(node, BoundExpr::Constant(_)) {
             let said = crate::error::shorten(&expr.to_string());
             return Err(self.fault(
                 expr.span,
@@ -261,7 +261,7 @@ impl Binder<'_> {
             }
             ExprKind::Entity(entity) => {
                 let (kind, id) = (entity.kind.clone(), self.entity(entity)?.id().to_owned());
-                entity.id = crate::lang::ast::Id::Text { text: id, span: kind.span };
+                entity.id = crate::lang::ast::IdExpr::Text { text: id, span: kind.span };
                 Ok(())
             }
             ExprKind::Call { args, .. } => all(args),

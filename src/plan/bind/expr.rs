@@ -2,21 +2,23 @@
 
 use super::Binder;
 use super::call::folded;
-use super::shape::Frame;
+use super::shape::ColumnScope;
 use super::view::Columns;
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Operator, Path, Span};
 use crate::pattern::TextPattern;
-use crate::plan::expr::{Constant, Like, Node};
+use crate::plan::expr::{BoundExpr, Constant, Like};
 use crate::plan::fault::nearest;
-use crate::plan::field::{ACTOR_PARTS, FOUND_NAMES, Field, NAMES, Part, STATE, Sort, Step, VERB_NAMES};
+use crate::plan::field::{
+    ACTOR_PARTS, EntityPart, FOUND_NAMES, Field, FieldStep, NAMES, STATE, Sort, VERB_NAMES,
+};
 use crate::time::Timestamp;
 use crate::value::Value;
 
 /// Which names an expression may use.
 #[derive(Clone, Copy)]
-pub(super) enum Names<'f> {
+pub(super) enum NameScope<'f> {
     /// The fields of an event.
     Event,
     /// The same, within an aggregate.
@@ -30,7 +32,7 @@ pub(super) enum Names<'f> {
     /// The state of an entity alone.
     State,
     /// The fields of an event, aggregates, and columns that have names already.
-    Frame(&'f Frame),
+    Frame(&'f ColumnScope),
     /// The columns of a view, and nothing else.
     Columns(&'f Columns),
     /// What a verb sees: what it is performed on, its arguments, and who performs it.
@@ -43,64 +45,67 @@ pub(super) enum Names<'f> {
     None,
 }
 
-impl Names<'_> {
+impl NameScope<'_> {
     /// The names there are, where they are those of an entity.
     fn of_entities(self) -> Option<&'static [&'static str]> {
         match self {
-            Names::Found | Names::InsideFound => Some(&FOUND_NAMES),
-            Names::State => Some(&FOUND_NAMES[..1]),
-            Names::Frame(frame) if frame.found => Some(&FOUND_NAMES),
+            NameScope::Found | NameScope::InsideFound => Some(&FOUND_NAMES),
+            NameScope::State => Some(&FOUND_NAMES[..1]),
+            NameScope::Frame(frame) if frame.found => Some(&FOUND_NAMES),
             _ => None,
         }
     }
 }
 
 impl Binder<'_> {
-    pub(super) fn expr(&self, expr: &Expr, names: Names) -> Result<Node> {
+    pub(super) fn expr(&self, expr: &Expr, names: NameScope) -> Result<BoundExpr> {
         match names {
-            Names::Frame(frame) => frame.key(expr).map_or_else(|| self.node(expr, names), Ok),
-            Names::Columns(columns) => columns.get(expr).map_or_else(|| self.node(expr, names), Ok),
+            NameScope::Frame(frame) => frame.key(expr).map_or_else(|| self.node(expr, names), Ok),
+            NameScope::Columns(columns) => columns.get(expr).map_or_else(|| self.node(expr, names), Ok),
             _ => self.node(expr, names),
         }
     }
 
-    fn node(&self, expr: &Expr, names: Names) -> Result<Node> {
-        let each =
-            |exprs: &[Expr]| -> Result<Vec<Node>> { exprs.iter().map(|e| self.expr(e, names)).collect() };
+    fn node(&self, expr: &Expr, names: NameScope) -> Result<BoundExpr> {
+        let each = |exprs: &[Expr]| -> Result<Vec<BoundExpr>> {
+            exprs.iter().map(|e| self.expr(e, names)).collect()
+        };
         let boxed = |expr: &Expr| self.expr(expr, names).map(Box::new);
-        let turned = |negated: bool, node: Node| if negated { Node::Not(Box::new(node)) } else { node };
+        let turned =
+            |negated: bool, node: BoundExpr| if negated { BoundExpr::Not(Box::new(node)) } else { node };
         Ok(match &expr.kind {
             ExprKind::Literal(literal) => self.literal(literal, expr.span, names)?,
-            ExprKind::Param(param) => Node::value(self.parameter(param)?.clone()),
+            ExprKind::Param(param) => BoundExpr::value(self.parameter(param)?.clone()),
             ExprKind::Field(path) => self.named(path, names)?,
             ExprKind::Entity(entity) => {
-                self.check_entity(&entity.kind, expr.span, matches!(names, Names::None))?;
-                Node::Constant(Constant::Entity(self.entity(entity)?))
+                self.check_entity(&entity.kind, expr.span, matches!(names, NameScope::None))?;
+                BoundExpr::Constant(Constant::Entity(self.entity(entity)?))
             }
             ExprKind::Call { name, args } => self.call(name, args, expr.span, names)?,
             ExprKind::Object(object) => self.object(object, names)?,
-            ExprKind::Array(items) => Node::Array(each(items)?),
-            ExprKind::Or(terms) => Node::Or(each(terms)?),
-            ExprKind::And(terms) => Node::And(each(terms)?),
-            ExprKind::Not(inner) => Node::Not(boxed(inner)?),
+            ExprKind::Array(items) => BoundExpr::Array(each(items)?),
+            ExprKind::Or(terms) => BoundExpr::Or(each(terms)?),
+            ExprKind::And(terms) => BoundExpr::And(each(terms)?),
+            ExprKind::Not(inner) => BoundExpr::Not(boxed(inner)?),
             ExprKind::Negate(inner) => match self.expr(inner, names)? {
-                Node::Constant(Constant::Span(nanos)) => Node::Constant(Constant::Span(-nanos)),
-                node => folded(Node::Negate(Box::new(node))),
+                BoundExpr::Constant(Constant::Span(nanos)) => BoundExpr::Constant(Constant::Span(-nanos)),
+                node => folded(BoundExpr::Negate(Box::new(node))),
             },
             ExprKind::Arithmetic { first, rest } => {
                 let mut nodes = Vec::with_capacity(rest.len());
                 for (operator, operand) in rest {
                     nodes.push((*operator, self.expr(operand, names)?));
                 }
-                folded(Node::Arithmetic { first: boxed(first)?, rest: nodes })
+                folded(BoundExpr::Arithmetic { first: boxed(first)?, rest: nodes })
             }
             ExprKind::Compare { left, comparison, right } => {
                 let [left, right] = self.beside([left, right], names)?;
-                Node::Compare { left: Box::new(left), comparison: *comparison, right: Box::new(right) }
+                BoundExpr::Compare { left: Box::new(left), comparison: *comparison, right: Box::new(right) }
             }
             ExprKind::Matches { subject, negated, pattern } => {
                 let subject = boxed(subject)?;
-                let Node::Constant(Constant::Value(Value::Text(text))) = self.expr(pattern, names)? else {
+                let BoundExpr::Constant(Constant::Value(Value::Text(text))) = self.expr(pattern, names)?
+                else {
                     return Err(
                         self.fault(pattern.span, "MATCHES: expected a pattern in quotes, like 'Order.*'")
                     );
@@ -109,39 +114,39 @@ impl Binder<'_> {
                     Sort::Type => Like::Type(self.at(pattern.span, text.parse())?),
                     _ => Like::Text(TextPattern::new(&text)),
                 };
-                turned(*negated, Node::Matches { subject, pattern })
+                turned(*negated, BoundExpr::Matches { subject, pattern })
             }
             ExprKind::Contains { subject, negated, item } => {
-                turned(*negated, Node::Contains { subject: boxed(subject)?, item: boxed(item)? })
+                turned(*negated, BoundExpr::Contains { subject: boxed(subject)?, item: boxed(item)? })
             }
             ExprKind::Between { subject, negated, low, high } => {
                 let [subject, low, high] = self.beside([subject, low, high], names)?.map(Box::new);
-                turned(*negated, Node::Between { subject, low, high })
+                turned(*negated, BoundExpr::Between { subject, low, high })
             }
             ExprKind::In { subject, negated, items } => {
                 let mut all = vec![&**subject];
                 all.extend(items);
                 let mut nodes = self.beside_all(&all, names)?.into_iter();
-                let subject = nodes.next().unwrap_or(Node::value(Value::Null));
-                turned(*negated, Node::In { subject: Box::new(subject), items: nodes.collect() })
+                let subject = nodes.next().unwrap_or(BoundExpr::value(Value::Null));
+                turned(*negated, BoundExpr::In { subject: Box::new(subject), items: nodes.collect() })
             }
-            ExprKind::IsNull { subject, negated } => turned(*negated, Node::IsNull(boxed(subject)?)),
+            ExprKind::IsNull { subject, negated } => turned(*negated, BoundExpr::IsNull(boxed(subject)?)),
         })
     }
 
-    pub(super) fn object(&self, object: &ObjectExpr, names: Names) -> Result<Node> {
+    pub(super) fn object(&self, object: &ObjectExpr, names: NameScope) -> Result<BoundExpr> {
         let members = object.members.iter();
         let members = members.map(|(name, expr)| Ok((name.text.clone(), self.expr(expr, names)?)));
-        Ok(Node::Object(members.collect::<Result<_>>()?))
+        Ok(BoundExpr::Object(members.collect::<Result<_>>()?))
     }
 
-    fn literal(&self, literal: &Literal, span: Span, names: Names) -> Result<Node> {
+    fn literal(&self, literal: &Literal, span: Span, names: NameScope) -> Result<BoundExpr> {
         Ok(match literal {
-            Literal::Value(value) => Node::value(value.clone()),
-            Literal::Time(time) => Node::Constant(Constant::Time(*time)),
+            Literal::Value(value) => BoundExpr::value(value.clone()),
+            Literal::Time(time) => BoundExpr::Constant(Constant::Time(*time)),
             Literal::Duration(duration) => {
                 // A u64 of milliseconds at most: far below.
-                Node::Constant(Constant::Span(i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)))
+                BoundExpr::Constant(Constant::Span(i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)))
             }
             Literal::Position(position) => {
                 let message =
@@ -150,20 +155,20 @@ impl Binder<'_> {
             }
             Literal::Now => match names {
                 // A definition has no instant of its own.
-                Names::None if self.snapshot.is_some() => Node::Now,
+                NameScope::None if self.snapshot.is_some() => BoundExpr::Now,
                 // What a verb decides, it decides at an instant; and what runs by itself, runs at one.
-                Names::Verb | Names::Reaction | Names::Schedule => Node::Now,
-                _ => Node::Constant(Constant::Time(self.now_at(span)?)),
+                NameScope::Verb | NameScope::Reaction | NameScope::Schedule => BoundExpr::Now,
+                _ => BoundExpr::Constant(Constant::Time(self.now_at(span)?)),
             },
         })
     }
 
     /// A column, where one has the name; else a field.
-    fn named(&self, path: &Path, names: Names) -> Result<Node> {
-        if let Names::Columns(columns) = names {
+    fn named(&self, path: &Path, names: NameScope) -> Result<BoundExpr> {
+        if let NameScope::Columns(columns) = names {
             return self.column_of_view(columns, path);
         }
-        let Names::Frame(frame) = names else { return self.field(path, names).map(Node::Field) };
+        let NameScope::Frame(frame) = names else { return self.field(path, names).map(BoundExpr::Field) };
         if path.steps.is_empty()
             && let Some(column) = frame.column(&path.first.text)
         {
@@ -171,19 +176,19 @@ impl Binder<'_> {
         }
         let field = self.field(path, names)?;
         frame.met(path.to_string(), path.span);
-        Ok(Node::Field(field))
+        Ok(BoundExpr::Field(field))
     }
 
-    fn field(&self, path: &Path, names: Names) -> Result<Field> {
+    fn field(&self, path: &Path, names: NameScope) -> Result<Field> {
         let first = &path.first.text;
-        if matches!(names, Names::None) {
+        if matches!(names, NameScope::None) {
             let meant = path.steps.is_empty().then(|| format!("'{first}'"));
             let message = format!(
                 "'{first}' names a field, and there is no event here to take it from; text goes in quotes"
             );
             return Err(self.fault_meaning(path.first.span, message, meant));
         }
-        if matches!(names, Names::Schedule) {
+        if matches!(names, NameScope::Schedule) {
             let message = format!(
                 "'{first}' names a field, and a schedule has no event to take it from; it has NOW, and text goes in quotes"
             );
@@ -192,10 +197,10 @@ impl Binder<'_> {
         if let Some(known) = names.of_entities() {
             return self.field_of_entity(path, known, names);
         }
-        if matches!(names, Names::Verb) {
+        if matches!(names, NameScope::Verb) {
             return self.field_of_verb(path);
         }
-        let has_state = matches!(names, Names::Fold | Names::Reaction);
+        let has_state = matches!(names, NameScope::Fold | NameScope::Reaction);
         if first == STATE && !has_state {
             let message = "state is what events make of an entity, and here there is an event alone: it is named in \
                            FIND, in the SET of DEFINE ENTITY, and in DEFINE REACTION";
@@ -204,7 +209,7 @@ impl Binder<'_> {
         }
         let field = Field::named(first).ok_or_else(|| {
             let columns: Vec<&str> = match names {
-                Names::Frame(frame) => frame.names().collect(),
+                NameScope::Frame(frame) => frame.names().collect(),
                 _ => Vec::new(),
             };
             // A column without a name is called by its text, as `count()`.
@@ -238,7 +243,7 @@ impl Binder<'_> {
     }
 
     /// A field of an entity.
-    fn field_of_entity(&self, path: &Path, known: &[&'static str], names: Names) -> Result<Field> {
+    fn field_of_entity(&self, path: &Path, known: &[&'static str], names: NameScope) -> Result<Field> {
         let first = path.first.text.as_str();
         let field = match first {
             STATE => Some(Field::State(Vec::new())),
@@ -250,7 +255,7 @@ impl Binder<'_> {
             return self.steps(path, field);
         }
         let columns: Vec<&str> = match names {
-            Names::Frame(frame) => frame.names().collect(),
+            NameScope::Frame(frame) => frame.names().collect(),
             _ => Vec::new(),
         };
         let meant = match nearest(first, columns.iter().copied().chain(known.iter().copied())) {
@@ -278,7 +283,9 @@ impl Binder<'_> {
             && let Some(step) = path.steps.first()
         {
             let (step, span) = taken(step);
-            let Step::Member(name) = &step else { return self.steps(path, Field::Actor(Part::Whole)) };
+            let FieldStep::Member(name) = &step else {
+                return self.steps(path, Field::Actor(EntityPart::Whole));
+            };
             if name == STATE {
                 let (so_far, rest) = (format!("{first}.{STATE}"), path.steps.get(1..).unwrap_or_default());
                 return self.steps_on(so_far, rest, Field::ActorState(Vec::new()));
@@ -316,7 +323,7 @@ impl Binder<'_> {
         self.steps_on(path.first.text.clone(), &path.steps, field)
     }
 
-    fn steps_on(&self, mut so_far: String, steps: &[ast::Step], mut field: Field) -> Result<Field> {
+    fn steps_on(&self, mut so_far: String, steps: &[ast::StepExpr], mut field: Field) -> Result<Field> {
         for step in steps {
             let (step, span) = taken(step);
             let written = step.to_string();
@@ -337,7 +344,7 @@ impl Binder<'_> {
         Ok(field)
     }
 
-    fn beside<const N: usize>(&self, exprs: [&Expr; N], names: Names) -> Result<[Node; N]> {
+    fn beside<const N: usize>(&self, exprs: [&Expr; N], names: NameScope) -> Result<[BoundExpr; N]> {
         let nodes = self.beside_all(&exprs, names)?;
         nodes
             .try_into()
@@ -346,23 +353,24 @@ impl Binder<'_> {
 
     /// Expressions that are compared: beside a time a constant is a time, beside a date
     /// and an id it is text.
-    pub(super) fn beside_all(&self, exprs: &[&Expr], names: Names) -> Result<Vec<Node>> {
-        let mut nodes: Vec<Node> = exprs.iter().map(|expr| self.expr(expr, names)).collect::<Result<_>>()?;
-        let is = |sort: Sort, nodes: &[Node]| nodes.iter().any(|node| node.sort() == sort);
+    pub(super) fn beside_all(&self, exprs: &[&Expr], names: NameScope) -> Result<Vec<BoundExpr>> {
+        let mut nodes: Vec<BoundExpr> =
+            exprs.iter().map(|expr| self.expr(expr, names)).collect::<Result<_>>()?;
+        let is = |sort: Sort, nodes: &[BoundExpr]| nodes.iter().any(|node| node.sort() == sort);
         if is(Sort::Date, &nodes) {
             nodes.iter_mut().for_each(beside_date);
         }
         let (time, entity, id) = (is(Sort::Time, &nodes), is(Sort::Entity, &nodes), is(Sort::Id, &nodes));
         for (node, expr) in nodes.iter_mut().zip(exprs) {
-            let Node::Constant(constant) = node else { continue };
+            let BoundExpr::Constant(constant) = node else { continue };
             // So long before an instant that is yet to come.
             if time
-                && matches!(names, Names::Verb | Names::Reaction | Names::Schedule)
+                && matches!(names, NameScope::Verb | NameScope::Reaction | NameScope::Schedule)
                 && matches!(constant, Constant::Span(nanos) if *nanos <= 0)
             {
-                *node = Node::Arithmetic {
-                    first: Box::new(Node::Now),
-                    rest: vec![(Operator::Add, Node::Constant(constant.clone()))],
+                *node = BoundExpr::Arithmetic {
+                    first: Box::new(BoundExpr::Now),
+                    rest: vec![(Operator::Add, BoundExpr::Constant(constant.clone()))],
                 };
                 continue;
             }
@@ -409,18 +417,18 @@ impl Binder<'_> {
 }
 
 /// A step, and where it stands.
-pub(super) fn taken(step: &ast::Step) -> (Step, Span) {
+pub(super) fn taken(step: &ast::StepExpr) -> (FieldStep, Span) {
     match step {
-        ast::Step::Member(name) => (Step::Member(name.text.clone()), name.span),
-        ast::Step::Element { index, span } => {
-            (Step::Element(usize::try_from(*index).unwrap_or(usize::MAX)), *span)
+        ast::StepExpr::Member(name) => (FieldStep::Member(name.text.clone()), name.span),
+        ast::StepExpr::Element { index, span } => {
+            (FieldStep::Element(usize::try_from(*index).unwrap_or(usize::MAX)), *span)
         }
     }
 }
 
 /// A day is text.
-fn beside_date(node: &mut Node) {
-    if let Node::Constant(Constant::Time(instant)) = node {
-        *node = Node::value(instant.civil().date().to_string());
+fn beside_date(node: &mut BoundExpr) {
+    if let BoundExpr::Constant(Constant::Time(instant)) = node {
+        *node = BoundExpr::value(instant.civil().date().to_string());
     }
 }

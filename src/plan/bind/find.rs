@@ -1,15 +1,15 @@
 //! Binding of `FIND`.
 
 use super::Binder;
-use super::expr::Names;
+use super::expr::NameScope;
 use super::shape::Outline;
 use crate::entity::Entity;
 use crate::error::Result;
 use crate::lang::ast::{Clauses, Name};
 use crate::plan::find::{Candidates, Find, candidates};
 use crate::plan::shape::Shape;
-use crate::plan::{ReadKind, ResolvedPoint, Window};
-use crate::store::snapshot::Way;
+use crate::plan::{LogWindow, ReadKind, ResolvedPoint};
+use crate::store::snapshot::StateAccess;
 
 impl Binder<'_> {
     pub(super) fn find(&self, kind: &Name, clauses: &Clauses) -> Result<ReadKind> {
@@ -30,22 +30,22 @@ impl Binder<'_> {
         }
         let at = clauses.at.as_ref().map(|point| self.point(point, None)).transpose()?;
         let (through, as_of) = self.as_of(clauses.as_of.as_ref(), None)?;
-        let mut window = Window::through(through.0);
+        let mut window = LogWindow::through(through.0);
         match at {
             Some(ResolvedPoint::Position(position)) => window.through = window.through.min(position.0),
             Some(ResolvedPoint::Time(time)) => window.by = Some(time),
             None => {}
         }
         let predicate =
-            clauses.filter.as_ref().map(|filter| self.predicate(filter, Names::Found)).transpose()?;
+            clauses.filter.as_ref().map(|filter| self.predicate(filter, NameScope::Found)).transpose()?;
         let snapshot = self.snapshot()?;
         let past = at.is_some() || as_of.is_some();
-        let way = if past { Way::Past } else { snapshot.way_to_states(&kind.text)? };
+        let way = if past { StateAccess::Past } else { snapshot.way_to_states(&kind.text)? };
         let mut source = candidates(snapshot, &kind.text, predicate.as_ref())?;
         if past && matches!(source, Candidates::Index { .. }) {
             source = Candidates::All;
         }
-        let Outline { group, columns, order, limit } = self.outline(clauses, Names::Found)?;
+        let Outline { group, columns, order, limit } = self.outline(clauses, NameScope::Found)?;
         let shape = match (group, columns) {
             (Some(group), _) => Some(Shape::Group(group)),
             (None, columns) if !order.is_empty() => Some(Shape::Sort { order, limit, columns }),

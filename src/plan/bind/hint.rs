@@ -10,18 +10,19 @@ use std::sync::Arc;
 use super::sorts::{Compared, compared};
 use super::{Binder, Context};
 use crate::document::Raw;
-use crate::entity::Name;
+use crate::entity::NameText;
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::lang::ast::{
-    Act, Change, Clauses, Definition, EntityDefinition, EntityRef, Expr, ExprKind, Guard, GuardKind, Id,
-    Path, Query, Read, Selector, Source, Statement, Step, TagTest, VerbDefinition, Write,
+    ActStmt, ChangeClause, Clauses, DefinitionStmt, EntityDefinitionStmt, EntityRef, Expr, ExprKind,
+    GuardClause, GuardKind, IdExpr, Path, Query, ReadStmt, Selector, SourceClause, StepExpr, Stmt, TagTest,
+    VerbDefinitionStmt, WriteStmt,
 };
 use crate::pattern::Pattern;
 use crate::plan::fault::nearest;
 use crate::plan::field::STATE;
 use crate::store::fold::Fold;
-use crate::store::snapshot::{Direction, Way};
+use crate::store::snapshot::{ScanDirection, StateAccess};
 use crate::store::term::Term;
 
 /// How many of the newest events are looked at for a member of data.
@@ -30,19 +31,19 @@ const LOOKED_AT: usize = 64;
 const TYPES: usize = 16;
 
 /// What a statement names that the log does not have. A statement that is wrong has none: its error says more.
-pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<String>> {
+pub(crate) fn hints(statement: &Stmt, context: &Context) -> Result<Vec<String>> {
     let binder = Binder::of(context);
     let mut hints = Vec::new();
     match statement {
-        Statement::Explain { statement, .. } => return self::hints(statement, context),
-        Statement::Read(Read::History { entity, clauses }) => {
+        Stmt::Explain { statement, .. } => return self::hints(statement, context),
+        Stmt::Read(ReadStmt::History { entity, clauses }) => {
             hints.extend(binder.kind(entity)?);
             if hints.is_empty() {
                 let terms = vec![Term::entity(&binder.entity(entity)?)?];
                 binder.members(said(clauses), terms, &mut hints)?;
             }
         }
-        Statement::Read(Read::Query(Query::Events { selector, clauses })) => {
+        Stmt::Read(ReadStmt::Query(Query::Events { selector, clauses })) => {
             let types = binder.types()?;
             hints.extend(binder.unmatched(selector, &types)?);
             hints.extend(binder.idle(selector)?);
@@ -52,8 +53,8 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
                 binder.members(said(clauses), terms, &mut hints)?;
             }
         }
-        Statement::Read(Read::Subscribe(subscribe)) => {
-            if let Source::Events(selector) = &subscribe.source {
+        Stmt::Read(ReadStmt::Subscribe(subscribe)) => {
+            if let SourceClause::Events(selector) = &subscribe.source {
                 // What is not there may be to come: only what looks like a slip is told.
                 let types = binder.types()?;
                 let unmatched = binder.unmatched(selector, &types)?;
@@ -65,29 +66,29 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
                 }
             }
         }
-        Statement::Write(write) => {
+        Stmt::Write(write) => {
             for guard in guards(write) {
                 if let GuardKind::None { selector, .. } = &guard.kind {
                     hints.extend(binder.other_key(selector)?);
                 }
             }
         }
-        Statement::Read(
-            Read::At { entity, .. }
-            | Read::Replay { entity, .. }
-            | Read::Blame { entity, .. }
-            | Read::Diff { entity, .. },
+        Stmt::Read(
+            ReadStmt::At { entity, .. }
+            | ReadStmt::Replay { entity, .. }
+            | ReadStmt::Blame { entity, .. }
+            | ReadStmt::Diff { entity, .. },
         ) => {
             hints.extend(binder.kind(entity)?);
         }
-        Statement::Read(Read::Query(Query::Find { kind, clauses })) => {
+        Stmt::Read(ReadStmt::Query(Query::Find { kind, clauses })) => {
             hints.extend(binder.unknown(&kind.text, "")?);
             if hints.is_empty() {
                 binder.parts(&kind.text, said(clauses), &mut hints)?;
             }
         }
-        Statement::Define(Definition::Entity(entity)) => binder.misnamed(entity, &mut hints)?,
-        Statement::Define(Definition::Verb(verb)) => {
+        Stmt::Define(DefinitionStmt::Entity(entity)) => binder.misnamed(entity, &mut hints)?,
+        Stmt::Define(DefinitionStmt::Verb(verb)) => {
             // What is not there may be to come: only what looks like a slip is told.
             let unknown = binder.unknown(&verb.kind.text, "")?;
             hints.extend(unknown.filter(|hint| hint.contains("did you mean")));
@@ -95,7 +96,7 @@ pub(crate) fn hints(statement: &Statement, context: &Context) -> Result<Vec<Stri
                 binder.parts(&verb.kind.text, conditions(verb), &mut hints)?;
             }
         }
-        Statement::Define(Definition::Index { pattern, expr, .. }) => {
+        Stmt::Define(DefinitionStmt::Index { pattern, expr, .. }) => {
             let on = binder.text(pattern, "ON")?;
             if binder.snapshot()?.indexes().model(&on).is_some() {
                 binder.parts(&on, std::iter::once(expr), &mut hints)?;
@@ -116,7 +117,7 @@ impl Binder<'_> {
 
     fn kind(&self, entity: &EntityRef) -> Result<Option<String>> {
         let id = match &entity.id {
-            Id::Expr(expr) => format!(" ({expr})"),
+            IdExpr::Expr(expr) => format!(" ({expr})"),
             id => format!(" {id}"),
         };
         self.unknown(&entity.kind.text, &id)
@@ -134,7 +135,7 @@ impl Binder<'_> {
         let defined = catalog.models().map(|model| model.kind.as_str()).filter(|defined| *defined != kind);
         let meant = nearest(kind, types.iter().map(|(name, _)| prefix(name)).chain(defined));
         Ok(Some(match meant {
-            Some(meant) => format!("no events of {kind}; did you mean {}{behind}?", Name(meant)),
+            Some(meant) => format!("no events of {kind}; did you mean {}{behind}?", NameText(meant)),
             None => format!("no events of {kind}"),
         }))
     }
@@ -162,14 +163,14 @@ impl Binder<'_> {
             let (name, snapshot) = (tag.name.text.as_str(), self.snapshot()?);
             let actor = self.one(name, id, tag.span)?;
             let any = |term: Term| -> Result<bool> {
-                Ok(snapshot.list(term, 1, u64::MAX, Direction::Ascending).next().transpose()?.is_some())
+                Ok(snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending).next().transpose()?.is_some())
             };
             if any(Term::actor(&actor)?)? {
                 continue;
             }
             let quoted = format!("'{}'", actor.id().replace('\'', "''"));
             let meant = if snapshot.indexes().get(name).is_some() || snapshot.has_tag(name)? {
-                format!("; did you mean BY {} = {}?", Name(name), quoted)
+                format!("; did you mean BY {} = {}?", NameText(name), quoted)
             } else if any(Term::entity(&actor)?)? {
                 format!("; did you mean BY target = {actor}?")
             } else {
@@ -191,7 +192,7 @@ impl Binder<'_> {
     }
 
     /// What the rules of a definition are about that never happened, and members of data that what happened has not.
-    fn misnamed(&self, entity: &EntityDefinition, hints: &mut Vec<String>) -> Result<()> {
+    fn misnamed(&self, entity: &EntityDefinitionStmt, hints: &mut Vec<String>) -> Result<()> {
         let prefix = format!("{}.", entity.name.text);
         let types = self.snapshot()?.types(&prefix)?;
         for rule in &entity.rules {
@@ -208,7 +209,7 @@ impl Binder<'_> {
                 let meant = nearest(text, names)
                     .map(|meant| format!("no events of {prefix}{text}; did you mean {meant}?"));
                 hints.extend(meant);
-            } else if let Change::Set(assigns) = &rule.change {
+            } else if let ChangeClause::Set(assigns) = &rule.change {
                 let values = assigns.iter().map(|assign| &assign.value);
                 self.members(values, terms.into_iter().take(TYPES).collect(), hints)?;
             }
@@ -287,7 +288,7 @@ impl Binder<'_> {
         }
         let snapshot = self.snapshot()?;
         let ids = match snapshot.way_to_states(kind)? {
-            Way::Kept => None,
+            StateAccess::Kept => None,
             // No more than are looked at are folded.
             _ => Some(snapshot.ids(kind, None)?.take(LOOKED_AT).collect::<Result<_>>()?),
         };
@@ -320,7 +321,7 @@ impl Binder<'_> {
         let each = LOOKED_AT.div_ceil(lists.len().max(1));
         let mut sample = Vec::new();
         for term in lists {
-            for position in self.snapshot()?.list(term, 1, u64::MAX, Direction::Descending).take(each) {
+            for position in self.snapshot()?.list(term, 1, u64::MAX, ScanDirection::Descending).take(each) {
                 let position = position?;
                 let bytes = self.snapshot()?.read(|view| view.event(position))?;
                 sample.extend(bytes.map(|bytes| (crate::entity::Position(position), bytes)));
@@ -331,7 +332,7 @@ impl Binder<'_> {
 }
 
 /// The conditions of a verb.
-fn conditions(verb: &VerbDefinition) -> impl Iterator<Item = &Expr> {
+fn conditions(verb: &VerbDefinitionStmt) -> impl Iterator<Item = &Expr> {
     let requires = verb.requires.iter().chain(verb.cases.iter().flat_map(|case| &case.requires));
     requires.map(|require| &require.condition).chain(verb.cases.iter().map(|case| &case.condition))
 }
@@ -344,14 +345,14 @@ fn said(clauses: &Clauses) -> impl Iterator<Item = &Expr> {
 }
 
 /// What is expected of the log by what is written.
-fn guards(write: &Write) -> impl Iterator<Item = &Guard> {
+fn guards(write: &WriteStmt) -> impl Iterator<Item = &GuardClause> {
     let (acts, facts) = match write {
-        Write::Act(act) => (std::slice::from_ref(act), None),
-        Write::Atomic { acts, facts } => (acts.as_slice(), Some(facts)),
+        WriteStmt::Act(act) => (std::slice::from_ref(act), None),
+        WriteStmt::Atomic { acts, facts } => (acts.as_slice(), Some(facts)),
     };
     let of_acts = acts.iter().map(|act| match act {
-        Act::Emit(emit) => &emit.facts,
-        Act::Perform(perform) => &perform.facts,
+        ActStmt::Emit(emit) => &emit.facts,
+        ActStmt::Perform(perform) => &perform.facts,
     });
     of_acts.chain(facts).filter_map(|facts| facts.expect.as_ref())
 }
@@ -430,12 +431,12 @@ fn missing(path: &Path, mut at: Vec<Raw>, looked_at: &str) -> Option<String> {
     let mut so_far = path.first.text.clone();
     for step in &path.steps {
         // How many items an array has differs from event to event.
-        let Step::Member(name) = step else { return None };
+        let StepExpr::Member(name) = step else { return None };
         let next: Vec<Raw> = at.iter().filter_map(|raw| raw.member(&name.text)).collect();
         if next.is_empty() {
             let names: BTreeSet<String> = at.iter().flat_map(|raw| names(*raw)).collect();
             let meant = nearest(&name.text, names.iter().map(String::as_str));
-            let meant = meant.map(|meant| format!("; did you mean {so_far}.{}?", Name(meant)));
+            let meant = meant.map(|meant| format!("; did you mean {so_far}.{}?", NameText(meant)));
             return Some(format!("{so_far}{step} {looked_at}{}", meant.unwrap_or_default()));
         }
         so_far.push_str(&step.to_string());

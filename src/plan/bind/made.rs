@@ -1,12 +1,14 @@
 //! Binding of what a definition says of events that are yet to be made: in verbs, in reactions and in schedules.
 
-use super::expr::Names;
+use super::expr::NameScope;
 use super::{Binder, id_text};
 use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::{Expect, is_built_in};
-use crate::lang::ast::{self, Body, Count, EntityRef, Facts, GuardKind, Id, IndexTag, Name, Span};
-use crate::plan::expr::{Constant, Node};
+use crate::lang::ast::{
+    self, Body, CountLiteral, EntityRef, EventClauses, GuardKind, IdExpr, IndexTag, Name, Span,
+};
+use crate::plan::expr::{BoundExpr, Constant};
 use crate::plan::field::Sort;
 use crate::plan::verb::Owned;
 use crate::value::Value;
@@ -27,7 +29,7 @@ impl Binder<'_> {
     pub(super) fn check_free_name(&self, name: &Name, what: &str) -> Result<()> {
         let (text, snapshot) = (&name.text, self.snapshot()?);
         let catalog = snapshot.indexes();
-        let shown = crate::entity::Name(text);
+        let shown = crate::entity::NameText(text);
         let taken = |other: &str, position: Position| {
             format!("{shown} is a {other}, defined at {position}: a {what} needs a name of its own")
         };
@@ -57,10 +59,10 @@ impl Binder<'_> {
     }
 
     /// An entity whose id is worked out, as a clause says it.
-    pub(super) fn owned(&self, owner: &EntityRef, names: Names, clause: &str) -> Result<Owned> {
+    pub(super) fn owned(&self, owner: &EntityRef, names: NameScope, clause: &str) -> Result<Owned> {
         self.kind_name(&owner.kind)?;
         let (id, text) = match &owner.id {
-            Id::Expr(expr) => {
+            IdExpr::Expr(expr) => {
                 let node = self.expr(expr, names)?;
                 self.check_id(&node, expr.span)?;
                 let mut said = expr.clone();
@@ -69,14 +71,14 @@ impl Binder<'_> {
             }
             _ => {
                 let entity = self.entity(owner)?;
-                (Node::value(entity.id()), format!("{clause} {entity}"))
+                (BoundExpr::value(entity.id()), format!("{clause} {entity}"))
             }
         };
         Ok(Owned { kind: owner.kind.text.clone(), id, text })
     }
 
     /// What is known never to be an id.
-    pub(super) fn check_id(&self, node: &Node, span: Span) -> Result<()> {
+    pub(super) fn check_id(&self, node: &BoundExpr, span: Span) -> Result<()> {
         let expected = "an id: expected a text or a whole number";
         if node.sort() == Sort::Entity {
             let said = self.context.text.get(span.range()).unwrap_or_default();
@@ -84,15 +86,15 @@ impl Binder<'_> {
             return Err(self.fault_meaning(span, message, Some(format!("{said}.id"))));
         }
         match node {
-            Node::Constant(Constant::Value(value)) if id_text(value).is_none() => {
+            BoundExpr::Constant(Constant::Value(value)) if id_text(value).is_none() => {
                 Err(self.fault(span, format!("{expected}, found {}", value.kind())))
             }
-            Node::Object(_) | Node::Array(_) => Err(self.fault(
+            BoundExpr::Object(_) | BoundExpr::Array(_) => Err(self.fault(
                 span,
                 format!(
                     "{expected}, found {}",
                     match node {
-                        Node::Object(_) => "an object",
+                        BoundExpr::Object(_) => "an object",
                         _ => "an array",
                     }
                 ),
@@ -102,14 +104,14 @@ impl Binder<'_> {
     }
 
     /// What is to be known of an event that is yet to be made.
-    pub(super) fn made_body(&self, body: &Body, names: Names) -> Result<Node> {
+    pub(super) fn made_body(&self, body: &Body, names: NameScope) -> Result<BoundExpr> {
         match body {
             Body::Object(object) => self.object(object, names),
             Body::With(expr) => {
                 let node = self.expr(expr, names)?;
                 match &node {
-                    Node::Constant(Constant::Value(Value::Object(_))) => Ok(node),
-                    Node::Constant(_) | Node::Array(_) | Node::Now => {
+                    BoundExpr::Constant(Constant::Value(Value::Object(_))) => Ok(node),
+                    BoundExpr::Constant(_) | BoundExpr::Array(_) | BoundExpr::Now => {
                         let message =
                             "WITH: expected an object, like WITH {total: 10}, or what is one, like data";
                         Err(self.fault(expr.span, message))
@@ -137,7 +139,11 @@ impl Binder<'_> {
     }
 
     /// What it is to be found by.
-    pub(super) fn made_tags(&self, tags: &[IndexTag], names: Names) -> Result<Vec<(String, Option<Node>)>> {
+    pub(super) fn made_tags(
+        &self,
+        tags: &[IndexTag],
+        names: NameScope,
+    ) -> Result<Vec<(String, Option<BoundExpr>)>> {
         let each = tags.iter().map(|tag| {
             self.check_index_name(&tag.name)?;
             let value = tag.value.as_ref().map(|value| self.expr(value, names)).transpose()?;
@@ -147,7 +153,7 @@ impl Binder<'_> {
     }
 
     /// How the one whose history it joins is to be before it.
-    pub(super) fn made_expect(&self, facts: &Facts, absent: &str) -> Result<Option<Expect>> {
+    pub(super) fn made_expect(&self, facts: &EventClauses, absent: &str) -> Result<Option<Expect>> {
         let Some(guard) = &facts.expect else { return Ok(None) };
         Ok(Some(match &guard.kind {
             GuardKind::New => Expect::New,
@@ -160,11 +166,11 @@ impl Binder<'_> {
     }
 
     /// Puts the values of parameters where they stand.
-    pub(super) fn put_id_values(&self, id: &mut Id) -> Result<()> {
+    pub(super) fn put_id_values(&self, id: &mut IdExpr) -> Result<()> {
         match id {
-            Id::Expr(expr) => self.put_values(expr),
+            IdExpr::Expr(expr) => self.put_values(expr),
             id => {
-                *id = Id::Text { text: self.id(id)?, span: id.span() };
+                *id = IdExpr::Text { text: self.id(id)?, span: id.span() };
                 Ok(())
             }
         }
@@ -179,7 +185,7 @@ impl Binder<'_> {
     }
 
     /// Of `META`, `INDEX BY` and `EXPECT`.
-    pub(super) fn put_fact_values(&self, facts: &mut Facts) -> Result<()> {
+    pub(super) fn put_fact_values(&self, facts: &mut EventClauses) -> Result<()> {
         if let Some(meta) = &mut facts.meta {
             self.put_object_values(meta)?;
         }
@@ -190,7 +196,7 @@ impl Binder<'_> {
             && let GuardKind::Version(count) = &mut guard.kind
         {
             let number = self.count(count, "EXPECT VERSION")?;
-            *count = Count::Number { number, span: super::model::span_of(count) };
+            *count = CountLiteral::Number { number, span: super::model::span_of(count) };
         }
         Ok(())
     }

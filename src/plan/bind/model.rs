@@ -2,18 +2,18 @@
 
 use std::collections::HashSet;
 
-use super::expr::{Names, taken};
-use super::{Binder, Said};
+use super::expr::{NameScope, taken};
+use super::{BindInput, Binder};
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::event::is_built_in;
 use crate::lang;
 use crate::lang::ast::{
-    self, Count, Definition, EntityDefinition, Happening, Name, Path, Span, Statement, Text,
+    self, CountLiteral, DefinitionStmt, EntityDefinitionStmt, Happening, Name, Path, Span, Stmt, TextExpr,
 };
 use crate::pattern::Pattern;
 use crate::plan::field::STATE;
-use crate::plan::model::{Assign, Change, Model, Rule};
+use crate::plan::model::{Assignment, BoundModel, FoldChange, FoldRule};
 use crate::plan::{DefineEntity, Parameters};
 use crate::store::fold::Include;
 use crate::time::Timestamp;
@@ -22,28 +22,29 @@ use crate::time::Timestamp;
 const NAMESPACE: usize = 256;
 
 /// What is defined of an entity, from the canonical text of the statement. It means the same whatever the log holds.
-pub(crate) fn entity_definition(text: &str) -> Result<Model> {
+pub(crate) fn entity_definition(text: &str) -> Result<BoundModel> {
     let parsed = lang::parse_one(text)?;
-    let Statement::Define(Definition::Entity(entity)) = &parsed.statement else {
+    let Stmt::Define(DefinitionStmt::Entity(entity)) = &parsed.statement else {
         return Err(Error::invalid("the definition of an entity", "DEFINE ENTITY …", shorten(text)));
     };
     let parameters = Parameters::new();
-    let said = Said { text, statement: 1, parameters: &parameters, default_actor: None, now: Timestamp::MIN };
+    let said =
+        BindInput { text, statement: 1, parameters: &parameters, default_actor: None, now: Timestamp::MIN };
     Binder::new(said, None).model(entity)
 }
 
 impl Binder<'_> {
-    pub(super) fn define_entity(&self, entity: &EntityDefinition) -> Result<DefineEntity> {
+    pub(super) fn define_entity(&self, entity: &EntityDefinitionStmt) -> Result<DefineEntity> {
         let model = self.definition().model(entity)?;
         if let Some(verb) = self.snapshot()?.indexes().verb(&model.kind) {
-            let name = crate::entity::Name(&model.kind);
+            let name = crate::entity::NameText(&model.kind);
             let message =
                 format!("{name} is a verb, defined at {}: a kind needs a name of its own", verb.position);
             return Err(self.fault(entity.name.span, message));
         }
         let mut said = entity.clone();
         self.put_all_values(&mut said, &model)?;
-        let text = Statement::Define(Definition::Entity(said)).to_string();
+        let text = Stmt::Define(DefinitionStmt::Entity(said)).to_string();
         // What is kept is the text: it has to mean this again.
         if let Err(error) = entity_definition(&text) {
             let message = format!("{} is not understood ({error})", shorten(&text));
@@ -53,35 +54,35 @@ impl Binder<'_> {
     }
 
     /// Puts the values of parameters where they stand.
-    fn put_all_values(&self, entity: &mut EntityDefinition, model: &Model) -> Result<()> {
+    fn put_all_values(&self, entity: &mut EntityDefinitionStmt, model: &BoundModel) -> Result<()> {
         if let Some(initial) = &mut entity.initial {
             initial.members.iter_mut().try_for_each(|(_, value)| self.put_values(value))?;
         }
         if let Some(count) = &mut entity.snapshot {
-            *count = Count::Number { number: model.every, span: span_of(count) };
+            *count = CountLiteral::Number { number: model.every, span: span_of(count) };
         }
         for include in &mut entity.includes {
             let (text, span) = (self.text(&include.pattern, "INCLUDE")?, include.pattern.span());
-            include.pattern = Text::Literal { text, span };
+            include.pattern = TextExpr::Literal { text, span };
         }
         for change in entity.rules.iter_mut().map(|rule| &mut rule.change).chain(&mut entity.otherwise) {
-            if let ast::Change::Set(assigns) = change {
+            if let ast::ChangeClause::Set(assigns) = change {
                 assigns.iter_mut().try_for_each(|assign| self.put_values(&mut assign.value))?;
             }
         }
         Ok(())
     }
 
-    fn model(&self, entity: &EntityDefinition) -> Result<Model> {
+    fn model(&self, entity: &EntityDefinitionStmt) -> Result<BoundModel> {
         let name = &entity.name;
         self.at(name.span, Entity::new(&name.text, "x"))?;
         if name.text.starts_with('$') {
             return Err(self.fault(name.span, "a kind that begins with $ is the database's own"));
         }
-        let mut model = Model::new(&name.text);
+        let mut model = BoundModel::new(&name.text);
         model.namespace = entity.namespace.as_ref().map(|namespace| self.namespace(namespace)).transpose()?;
         if let Some(initial) = &entity.initial {
-            model.initial = self.object(initial, Names::None)?;
+            model.initial = self.object(initial, NameScope::None)?;
         }
         if let Some(count) = &entity.snapshot {
             model.every = self.count(count, "SNAPSHOT EVERY")?;
@@ -95,7 +96,7 @@ impl Binder<'_> {
             entity.includes.iter().map(|include| self.include(include)).collect::<Result<_>>()?;
         for rule in &entity.rules {
             let on = self.happening(&rule.on, &model)?;
-            model.rules.push(Rule { on, change: self.change(&rule.change)? });
+            model.rules.push(FoldRule { on, change: self.change(&rule.change)? });
         }
         if let Some(otherwise) = &entity.otherwise {
             if let Some((rule, _)) = entity.rules.iter().zip(&model.rules).find(|(_, rule)| rule.on.is_all())
@@ -120,7 +121,7 @@ impl Binder<'_> {
         Ok(name.text.clone())
     }
 
-    fn include(&self, include: &ast::Include) -> Result<Include> {
+    fn include(&self, include: &ast::IncludeClause) -> Result<Include> {
         let on = self.pattern_text(&include.pattern, "INCLUDE")?;
         let tag = &include.tag;
         if tag.text.is_empty() {
@@ -137,9 +138,9 @@ impl Binder<'_> {
     }
 
     /// What a rule is about. One to which no event ever comes says something, and never what was meant.
-    fn happening(&self, happening: &Happening, model: &Model) -> Result<Pattern> {
+    fn happening(&self, happening: &Happening, model: &BoundModel) -> Result<Pattern> {
         let on = self.at(happening.span, Pattern::of_happening(&happening.text))?;
-        let covers = |rule: &Rule, form: &str| {
+        let covers = |rule: &FoldRule, form: &str| {
             let rest = form.strip_prefix(model.kind.as_str()).and_then(|rest| rest.strip_prefix('.'));
             rule.on.matches_text(form) || rest.is_some_and(|rest| rule.on.matches_text(rest))
         };
@@ -173,14 +174,14 @@ impl Binder<'_> {
         Err(self.fault(happening.span, message))
     }
 
-    fn change(&self, change: &ast::Change) -> Result<Change> {
+    fn change(&self, change: &ast::ChangeClause) -> Result<FoldChange> {
         let assigns = match change {
-            ast::Change::Merge => return Ok(Change::Merge),
-            ast::Change::Ignore => return Ok(Change::Ignore),
-            ast::Change::Delete => return Ok(Change::Delete),
-            ast::Change::Set(assigns) => assigns,
+            ast::ChangeClause::Merge => return Ok(FoldChange::Merge),
+            ast::ChangeClause::Ignore => return Ok(FoldChange::Ignore),
+            ast::ChangeClause::Delete => return Ok(FoldChange::Delete),
+            ast::ChangeClause::Set(assigns) => assigns,
         };
-        let mut set: Vec<Assign> = Vec::with_capacity(assigns.len());
+        let mut set: Vec<Assignment> = Vec::with_capacity(assigns.len());
         let mut paths = HashSet::new();
         for assign in assigns {
             let path = self.left(&assign.path)?;
@@ -192,18 +193,18 @@ impl Binder<'_> {
             // What a parameter stood for, as the definition has it.
             self.put_values(&mut value)?;
             let text = shorten(&format!("SET {} = {value}", assign.path)).to_owned();
-            let bound = self.expr(&assign.value, Names::Fold)?;
-            set.push(Assign { path, value: bound, text, alone: false });
+            let bound = self.expr(&assign.value, NameScope::Fold)?;
+            set.push(Assignment { path, value: bound, text, alone: false });
         }
-        Assign::tell_alone(&mut set);
-        Ok(Change::Set(set))
+        Assignment::tell_alone(&mut set);
+        Ok(FoldChange::Set(set))
     }
 
     /// The left side: a path in the state.
-    fn left(&self, path: &Path) -> Result<Vec<crate::plan::field::Step>> {
+    fn left(&self, path: &Path) -> Result<Vec<crate::plan::field::FieldStep>> {
         let first = &path.first;
         if first.text == STATE
-            && let Some(ast::Step::Member(_)) = path.steps.first()
+            && let Some(ast::StepExpr::Member(_)) = path.steps.first()
         {
             let meant: String = path.steps.iter().map(|step| taken(step).0.to_string()).collect();
             let message = "the left side of SET is a path in the state, so it goes without state";
@@ -216,14 +217,14 @@ impl Binder<'_> {
         if first.text.is_empty() {
             return Err(self.fault(first.span, "SET: expected a name that is not empty"));
         }
-        let first = crate::plan::field::Step::Member(first.text.clone());
+        let first = crate::plan::field::FieldStep::Member(first.text.clone());
         Ok(std::iter::once(first).chain(path.steps.iter().map(|step| taken(step).0)).collect())
     }
 }
 
-pub(super) fn span_of(count: &Count) -> Span {
+pub(super) fn span_of(count: &CountLiteral) -> Span {
     match count {
-        Count::Number { span, .. } => *span,
-        Count::Param(param) => param.span,
+        CountLiteral::Number { span, .. } => *span,
+        CountLiteral::Param(param) => param.span,
     }
 }

@@ -4,15 +4,15 @@ use super::Binder;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result, shorten};
 use crate::event::EventId;
-use crate::lang::ast::{Clauses, Count, EventRef, Point, PointKind, Span, Start, Text};
-use crate::plan::{ResolvedPoint, Window};
+use crate::lang::ast::{Clauses, CountLiteral, EventRef, PointExpr, PointKind, Span, Start, TextExpr};
+use crate::plan::{LogWindow, ResolvedPoint};
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
 
 impl Binder<'_> {
     /// A point as a time or a position. `VERSION n` is one of the entity's, where there is one.
-    pub(super) fn point(&self, point: &Point, entity: Option<&Entity>) -> Result<ResolvedPoint> {
+    pub(super) fn point(&self, point: &PointExpr, entity: Option<&Entity>) -> Result<ResolvedPoint> {
         let span = point.span;
         match &point.kind {
             PointKind::Time(time) => Ok(ResolvedPoint::Time(*time)),
@@ -102,7 +102,7 @@ impl Binder<'_> {
         Ok(position)
     }
 
-    fn version(&self, count: &Count, entity: &Entity, span: Span) -> Result<Position> {
+    fn version(&self, count: &CountLiteral, entity: &Entity, span: Span) -> Result<Position> {
         let wanted = self.count(count, "VERSION")?;
         let Version(newest) = self.snapshot()?.version(entity)?;
         if wanted > newest {
@@ -121,12 +121,12 @@ impl Binder<'_> {
     pub(super) fn event(&self, event: &EventRef) -> Result<Position> {
         match event {
             EventRef::Position { position, span } => self.position(*position, *span),
-            EventRef::Id(Text::Param(param)) => match self.parameter(param)? {
+            EventRef::Id(TextExpr::Param(param)) => match self.parameter(param)? {
                 Value::Text(id) => self.known(id, param.span),
                 Value::Int(n) if *n >= 0 => self.position(Position(n.unsigned_abs()), param.span),
                 other => Err(self.wrong(param, "an event", "its id or its position", other)),
             },
-            EventRef::Id(Text::Literal { text, span }) => self.known(text, *span),
+            EventRef::Id(TextExpr::Literal { text, span }) => self.known(text, *span),
         }
     }
 
@@ -143,7 +143,7 @@ impl Binder<'_> {
     /// How far `AS OF` sees; the head without it.
     pub(super) fn as_of(
         &self,
-        as_of: Option<&Point>,
+        as_of: Option<&PointExpr>,
         entity: Option<&Entity>,
     ) -> Result<(Position, Option<ResolvedPoint>)> {
         let moment = as_of.map(|point| self.point(point, entity)).transpose()?;
@@ -161,11 +161,11 @@ impl Binder<'_> {
     }
 
     /// `SINCE`, `UNTIL` and `AS OF`.
-    pub(super) fn window(&self, clauses: &Clauses, entity: Option<&Entity>) -> Result<Window> {
+    pub(super) fn window(&self, clauses: &Clauses, entity: Option<&Entity>) -> Result<LogWindow> {
         let since = clauses.since.as_ref().map(|point| self.point(point, entity)).transpose()?;
         let until = clauses.until.as_ref().map(|point| self.point(point, entity)).transpose()?;
         let (through, _) = self.as_of(clauses.as_of.as_ref(), entity)?;
-        let mut window = Window::through(through.0);
+        let mut window = LogWindow::through(through.0);
         match since {
             Some(ResolvedPoint::Position(position)) => window.after = position.0,
             Some(ResolvedPoint::Time(time)) => window.since = Some(time),
@@ -184,7 +184,7 @@ impl Binder<'_> {
         match start {
             Start::Beginning(_) => Ok(Position::START),
             // What has been recorded by now is past, though it was recorded at this very instant.
-            Start::Point(Point { kind: PointKind::Now, .. }) => Ok(self.snapshot()?.head()),
+            Start::Point(PointExpr { kind: PointKind::Now, .. }) => Ok(self.snapshot()?.head()),
             Start::Point(point) => match self.point(point, None)? {
                 ResolvedPoint::Position(position) => Ok(position),
                 ResolvedPoint::Time(time) if time > self.now()? => Err(self.fault(

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use super::expr::Names;
-use super::{Binder, Said};
-use crate::entity::{Entity, Name as Shown, Position};
+use super::expr::NameScope;
+use super::{BindInput, Binder};
+use crate::entity::{Entity, NameText as Shown, Position};
 use crate::error::{Error, Result, shorten};
 use crate::lang;
 use crate::lang::ast::{
-    self, After, Definition, EmitId, Facts, Id, Name, Period, Point, PointKind, ReactionDefinition, Start,
-    Statement, Text,
+    self, After, DefinitionStmt, EmitId, EventClauses, IdExpr, Name, Period, PointExpr, PointKind,
+    ReactionDefinitionStmt, Start, Stmt, TextExpr,
 };
-use crate::plan::expr::Node;
-use crate::plan::reaction::{Deed, Delay, From, Reaction, Schedule, What, Whose};
+use crate::plan::expr::BoundExpr;
+use crate::plan::reaction::{Deed, Delay, ReactionPlan, SchedulePlan, StartPoint, What, Whose};
 use crate::plan::verb::Owned;
-use crate::plan::{DefineProgram, Parameters, Predicate, ResolvedPoint, When};
+use crate::plan::{DefineProgram, OccurredAt, Parameters, Predicate, ResolvedPoint};
 use crate::store::catalog::ProgramKind;
 use crate::time::{Timestamp, display_duration};
 
@@ -28,18 +28,18 @@ const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What is defined of a reaction, from the canonical text of the statement. It means the same whatever the log holds.
-pub(crate) fn reaction_definition(text: &str) -> Result<Reaction> {
+pub(crate) fn reaction_definition(text: &str) -> Result<ReactionPlan> {
     let parsed = lang::parse_one(text)?;
-    let Statement::Define(Definition::Reaction(reaction)) = &parsed.statement else {
+    let Stmt::Define(DefinitionStmt::Reaction(reaction)) = &parsed.statement else {
         return Err(Error::invalid("the definition of a reaction", "DEFINE REACTION …", shorten(text)));
     };
     alone(text, |binder| binder.reaction(reaction))
 }
 
 /// What is defined of a schedule, from the canonical text of the statement.
-pub(crate) fn schedule_definition(text: &str) -> Result<Schedule> {
+pub(crate) fn schedule_definition(text: &str) -> Result<SchedulePlan> {
     let parsed = lang::parse_one(text)?;
-    let Statement::Define(Definition::Schedule { name, every, at, acts }) = &parsed.statement else {
+    let Stmt::Define(DefinitionStmt::Schedule { name, every, at, acts }) = &parsed.statement else {
         return Err(Error::invalid("the definition of a schedule", "DEFINE SCHEDULE …", shorten(text)));
     };
     alone(text, |binder| binder.schedule(name, every, at.as_ref(), acts))
@@ -48,12 +48,13 @@ pub(crate) fn schedule_definition(text: &str) -> Result<Schedule> {
 /// Binds a text that stands alone.
 pub(super) fn alone<T>(text: &str, bind: impl FnOnce(&Binder) -> Result<T>) -> Result<T> {
     let parameters = Parameters::new();
-    let said = Said { text, statement: 1, parameters: &parameters, default_actor: None, now: Timestamp::MIN };
+    let said =
+        BindInput { text, statement: 1, parameters: &parameters, default_actor: None, now: Timestamp::MIN };
     bind(&Binder::new(said, None))
 }
 
 impl Binder<'_> {
-    pub(super) fn define_reaction(&self, reaction: &ReactionDefinition) -> Result<DefineProgram> {
+    pub(super) fn define_reaction(&self, reaction: &ReactionDefinitionStmt) -> Result<DefineProgram> {
         let mut said = reaction.clone();
         said.pattern = self.said_text(&reaction.pattern, "ON")?;
         self.put_start(&mut said.from)?;
@@ -74,15 +75,15 @@ impl Binder<'_> {
         self.tell_circle(&bound)?;
         self.put_act_values(&mut said.acts)?;
         let (kind, name) = (ProgramKind::Reaction, &reaction.name);
-        self.program(kind, name, Definition::Reaction(said), |text| reaction_definition(text).map(|_| ()))
+        self.program(kind, name, DefinitionStmt::Reaction(said), |text| reaction_definition(text).map(|_| ()))
     }
 
     pub(super) fn define_schedule(
         &self,
         name: &Name,
         every: &Period,
-        at: Option<&Text>,
-        acts: &[ast::Act],
+        at: Option<&TextExpr>,
+        acts: &[ast::ActStmt],
     ) -> Result<DefineProgram> {
         self.definition().schedule(name, every, at, acts)?;
         self.check_free_name(name, ProgramKind::Schedule.word())?;
@@ -91,7 +92,7 @@ impl Binder<'_> {
         let at = at.map(|at| self.said_text(at, "AT")).transpose()?;
         self.check_performed(&acts)?;
         self.put_act_values(&mut acts)?;
-        let said = Definition::Schedule { name: name.clone(), every, at, acts };
+        let said = DefinitionStmt::Schedule { name: name.clone(), every, at, acts };
         self.program(ProgramKind::Schedule, name, said, |text| schedule_definition(text).map(|_| ()))
     }
 
@@ -100,10 +101,10 @@ impl Binder<'_> {
         &self,
         kind: ProgramKind,
         name: &Name,
-        said: Definition,
+        said: DefinitionStmt,
         check: impl FnOnce(&str) -> Result<()>,
     ) -> Result<DefineProgram> {
-        let text = Statement::Define(said).to_string();
+        let text = Stmt::Define(said).to_string();
         if let Err(error) = check(&text) {
             let message = format!("{} is not understood ({error})", shorten(&text));
             return Err(self.fault(name.span, message));
@@ -113,24 +114,24 @@ impl Binder<'_> {
         Ok(DefineProgram { kind, name: name.text.clone(), text, actor, notices })
     }
 
-    fn reaction(&self, reaction: &ReactionDefinition) -> Result<Reaction> {
+    fn reaction(&self, reaction: &ReactionDefinitionStmt) -> Result<ReactionPlan> {
         self.defined_name(&reaction.name, "a reaction")?;
         let filter = reaction.filter.as_ref().map(|filter| {
             self.check_condition(filter)?;
-            let node = self.expr(filter, Names::Reaction)?;
-            if !node.any(&mut |part| matches!(part, Node::Field(_) | Node::Now)) {
+            let node = self.expr(filter, NameScope::Reaction)?;
+            if !node.any(&mut |part| matches!(part, BoundExpr::Field(_) | BoundExpr::Now)) {
                 let message = "WHERE: always the same: expected a condition on the event, or on state";
                 return Err(self.fault(filter.span, message));
             }
             Ok(Predicate { node, text: filter.to_string() })
         });
-        Ok(Reaction {
+        Ok(ReactionPlan {
             name: reaction.name.text.clone(),
             pattern: self.pattern_text(&reaction.pattern, "ON")?,
             from: reaction.from.as_ref().map(|start| self.program_start(start)).transpose()?,
             filter: filter.transpose()?,
             after: reaction.after.as_ref().map(|after| self.delay(after)).transpose()?,
-            deeds: self.deeds(&reaction.acts, Names::Reaction)?,
+            deeds: self.deeds(&reaction.acts, NameScope::Reaction)?,
         })
     }
 
@@ -138,9 +139,9 @@ impl Binder<'_> {
         &self,
         name: &Name,
         every: &Period,
-        at: Option<&Text>,
-        acts: &[ast::Act],
-    ) -> Result<Schedule> {
+        at: Option<&TextExpr>,
+        acts: &[ast::ActStmt],
+    ) -> Result<SchedulePlan> {
         self.defined_name(name, "a schedule")?;
         let period = self.period(every, "EVERY")?;
         if period < SHORTEST {
@@ -148,12 +149,12 @@ impl Binder<'_> {
             return Err(self.fault(span_of(every), message));
         }
         let offset = at.map(|at| self.offset(at, period)).transpose()?;
-        let deeds = self.deeds(acts, Names::Schedule)?;
-        Ok(Schedule { name: name.text.clone(), every: period, offset, deeds })
+        let deeds = self.deeds(acts, NameScope::Schedule)?;
+        Ok(SchedulePlan { name: name.text.clone(), every: period, offset, deeds })
     }
 
     /// How long after the begin of each period: of a day or of an hour that is a time, of weeks a day and a time.
-    fn offset(&self, at: &Text, every: Duration) -> Result<Duration> {
+    fn offset(&self, at: &TextExpr, every: Duration) -> Result<Duration> {
         let text = self.text(at, "AT")?;
         let offset = offset_of(&text).ok_or_else(|| {
             let message = format!(
@@ -179,18 +180,20 @@ impl Binder<'_> {
     }
 
     /// Where it begins, of a text that is looked at without a log.
-    pub(super) fn program_start(&self, start: &Start) -> Result<From> {
-        let Start::Point(point) = start else { return Ok(From::Position(Position::START)) };
+    pub(super) fn program_start(&self, start: &Start) -> Result<StartPoint> {
+        let Start::Point(point) = start else { return Ok(StartPoint::Position(Position::START)) };
         let expected = "FROM: expected START, a position or a time";
         match &point.kind {
-            PointKind::Position(position) => Ok(From::Position(*position)),
-            PointKind::Time(time) => Ok(From::Time(*time)),
+            PointKind::Position(position) => Ok(StartPoint::Position(*position)),
+            PointKind::Time(time) => Ok(StartPoint::Time(*time)),
             PointKind::Text(text) => text
                 .parse()
-                .map(From::Time)
+                .map(StartPoint::Time)
                 .map_err(|_| self.fault(point.span, format!("{expected}, found '{}'", shorten(text)))),
             // Of these the text that is kept has the place or the time.
-            PointKind::Now | PointKind::Ago(_) | PointKind::Param(_) => Ok(From::Time(self.context.now)),
+            PointKind::Now | PointKind::Ago(_) | PointKind::Param(_) => {
+                Ok(StartPoint::Time(self.context.now))
+            }
             PointKind::Version(_) => Err(self.fault(point.span, expected)),
         }
     }
@@ -210,18 +213,18 @@ impl Binder<'_> {
                 }
                 ResolvedPoint::Time(time) => PointKind::Text(time.to_string()),
             };
-            *point = Point { kind, span: point.span };
+            *point = PointExpr { kind, span: point.span };
         }
         Ok(())
     }
 
-    fn deeds(&self, acts: &[ast::Act], names: Names) -> Result<Vec<Deed>> {
+    fn deeds(&self, acts: &[ast::ActStmt], names: NameScope) -> Result<Vec<Deed>> {
         acts.iter().map(|act| self.deed(act, names)).collect()
     }
 
-    fn deed(&self, act: &ast::Act, names: Names) -> Result<Deed> {
+    fn deed(&self, act: &ast::ActStmt, names: NameScope) -> Result<Deed> {
         let (body, facts, what) = match act {
-            ast::Act::Emit(emit) => {
+            ast::ActStmt::Emit(emit) => {
                 let kind = emit.event_type.event_type.clone();
                 if kind.is_internal() {
                     let message = "a type that begins with $ is the database's own";
@@ -231,7 +234,7 @@ impl Binder<'_> {
                 let index = self.made_tags(&emit.facts.index, names)?;
                 (&emit.body, &emit.facts, What::Emit { kind, owner, index })
             }
-            ast::Act::Perform(perform) => {
+            ast::ActStmt::Perform(perform) => {
                 if let Some(index) = perform.facts.index.first() {
                     let message = "INDEX BY is of one event: the EMIT of the verb says it";
                     return Err(self.fault(index.name.span, message));
@@ -253,7 +256,7 @@ impl Binder<'_> {
     }
 
     /// What is known of it by itself: its key, which makes it happen once, and its cause.
-    fn refuse_own(&self, act: &ast::Act, facts: &Facts) -> Result<()> {
+    fn refuse_own(&self, act: &ast::ActStmt, facts: &EventClauses) -> Result<()> {
         if let Some(key) = &facts.key {
             let message =
                 "KEY: what runs by itself has a key of its own, by which each run takes effect once";
@@ -261,8 +264,8 @@ impl Binder<'_> {
         }
         if facts.cause.is_some() {
             let span = match act {
-                ast::Act::Emit(emit) => emit.span,
-                ast::Act::Perform(perform) => perform.span,
+                ast::ActStmt::Emit(emit) => emit.span,
+                ast::ActStmt::Perform(perform) => perform.span,
             };
             let message = "CAUSED BY: what triggers it is the cause of what it does";
             return Err(self.fault(span, message));
@@ -270,7 +273,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn whose(&self, emit: &ast::Emit, names: Names) -> Result<Whose> {
+    fn whose(&self, emit: &ast::EmitStmt, names: NameScope) -> Result<Whose> {
         match (&emit.id, &emit.owner) {
             (None, None) => Ok(Whose::Unsaid),
             (None, Some(owner)) => self.owned(owner, names, "ON").map(Whose::One),
@@ -278,13 +281,13 @@ impl Binder<'_> {
             (Some(EmitId::Id(id)), None) => {
                 let kind = emit.event_type.event_type.prefix().to_owned();
                 let (id, text) = match id {
-                    Id::Expr(expr) => (self.expr(expr, names)?, format!("{kind} ({expr})")),
+                    IdExpr::Expr(expr) => (self.expr(expr, names)?, format!("{kind} ({expr})")),
                     id => {
                         let entity = self.at(id.span(), Entity::new(&kind, &self.id(id)?))?;
-                        (Node::value(entity.id()), entity.to_string())
+                        (BoundExpr::value(entity.id()), entity.to_string())
                     }
                 };
-                if let Some(EmitId::Id(Id::Expr(expr))) = &emit.id {
+                if let Some(EmitId::Id(IdExpr::Expr(expr))) = &emit.id {
                     self.check_id(&id, expr.span)?;
                 }
                 Ok(Whose::One(Owned { kind, id, text }))
@@ -301,20 +304,22 @@ impl Binder<'_> {
     }
 
     /// When what it does occurs: at an instant, or so long before the one that it runs at.
-    fn deed_time(&self, at: &Point) -> Result<When> {
+    fn deed_time(&self, at: &PointExpr) -> Result<OccurredAt> {
         let expected = "AT of an event is when it occurred: expected a time";
         match &at.kind {
-            PointKind::Now => Ok(When::Ago(Duration::ZERO)),
+            PointKind::Now => Ok(OccurredAt::Ago(Duration::ZERO)),
             PointKind::Ago(ago) => {
                 if *ago > LONGEST {
                     return Err(self.too_early(at.span));
                 }
-                Ok(When::Ago(*ago))
+                Ok(OccurredAt::Ago(*ago))
             }
-            PointKind::Time(time) => Ok(When::Time(*time)),
-            PointKind::Text(text) => text.parse().map(When::Time).map_err(|_| self.fault(at.span, expected)),
+            PointKind::Time(time) => Ok(OccurredAt::Time(*time)),
+            PointKind::Text(text) => {
+                text.parse().map(OccurredAt::Time).map_err(|_| self.fault(at.span, expected))
+            }
             PointKind::Param(param) => match self.parameter(param)?.as_text().map(str::parse) {
-                Some(Ok(time)) => Ok(When::Time(time)),
+                Some(Ok(time)) => Ok(OccurredAt::Time(time)),
                 _ => Err(self.fault(at.span, expected)),
             },
             PointKind::Position(_) | PointKind::Version(_) => Err(self.fault(at.span, expected)),
@@ -350,14 +355,14 @@ impl Binder<'_> {
     }
 
     /// A text with its value, where a parameter stands.
-    pub(super) fn said_text(&self, text: &Text, what: &str) -> Result<Text> {
-        Ok(Text::Literal { text: self.text(text, what)?, span: text.span() })
+    pub(super) fn said_text(&self, text: &TextExpr, what: &str) -> Result<TextExpr> {
+        Ok(TextExpr::Literal { text: self.text(text, what)?, span: text.span() })
     }
 
-    fn put_act_values(&self, acts: &mut [ast::Act]) -> Result<()> {
+    fn put_act_values(&self, acts: &mut [ast::ActStmt]) -> Result<()> {
         for act in acts {
             let (body, facts) = match act {
-                ast::Act::Emit(emit) => {
+                ast::ActStmt::Emit(emit) => {
                     if let Some(EmitId::Id(id)) = &mut emit.id {
                         self.put_id_values(id)?;
                     }
@@ -366,7 +371,7 @@ impl Binder<'_> {
                     }
                     (&mut emit.body, &mut emit.facts)
                 }
-                ast::Act::Perform(perform) => {
+                ast::ActStmt::Perform(perform) => {
                     self.put_id_values(&mut perform.entity.id)?;
                     (&mut perform.body, &mut perform.facts)
                 }
@@ -378,7 +383,7 @@ impl Binder<'_> {
             }
             if let Some(at) = &mut facts.at
                 && matches!(at.kind, PointKind::Param(_))
-                && let When::Time(time) = self.deed_time(at)?
+                && let OccurredAt::Time(time) = self.deed_time(at)?
             {
                 at.kind = PointKind::Text(time.to_string());
             }
@@ -387,9 +392,9 @@ impl Binder<'_> {
     }
 
     /// An error for a verb that is not there.
-    fn check_performed(&self, acts: &[ast::Act]) -> Result<()> {
+    fn check_performed(&self, acts: &[ast::ActStmt]) -> Result<()> {
         for act in acts {
-            if let ast::Act::Perform(perform) = act {
+            if let ast::ActStmt::Perform(perform) = act {
                 self.check_verb(perform)?;
             }
         }
@@ -397,13 +402,13 @@ impl Binder<'_> {
     }
 
     /// A reaction that sets itself off. Where nothing can stop it, that is an error.
-    fn check_self(&self, said: &ReactionDefinition, reaction: &Reaction) -> Result<()> {
+    fn check_self(&self, said: &ReactionDefinitionStmt, reaction: &ReactionPlan) -> Result<()> {
         for (act, deed) in said.acts.iter().zip(&reaction.deeds) {
             let (types, span) = match (&deed.what, act) {
-                (What::Emit { kind, .. }, ast::Act::Emit(emit)) => {
+                (What::Emit { kind, .. }, ast::ActStmt::Emit(emit)) => {
                     (vec![kind.to_string()], emit.event_type.span)
                 }
-                (What::Perform { verb, .. }, ast::Act::Perform(perform)) => {
+                (What::Perform { verb, .. }, ast::ActStmt::Perform(perform)) => {
                     let known = self.snapshot()?.indexes().verb(verb);
                     let known = known.map(|verb| super::verb_definition(&verb.text)).transpose()?;
                     let types = known.iter().flat_map(|verb| verb.types()).map(ToString::to_string);

@@ -1,17 +1,17 @@
 //! Binding of reads.
 
-use super::{Binder, Context, expr::Names};
+use super::{Binder, Context, expr::NameScope};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result, shorten};
 use crate::lang;
 use crate::lang::ast::{
-    Clauses, EntityRef, Expr, Point, PointKind, Read, Selector, Start, Statement, Subscribe,
+    Clauses, EntityRef, Expr, PointExpr, PointKind, ReadStmt, Selector, Start, Stmt, Subscribe,
 };
 use crate::pattern::Pattern;
 use crate::plan::subscription::indexed;
 use crate::plan::{
-    Blame, By, Parameters, Predicate, Question, ReadKind, Replay, ResolvedPoint, Subscription, Take, Until,
-    Window, choose,
+    AccessQuery, BlamePlan, By, LogWindow, Parameters, Predicate, ReadKind, ReplayPlan, ResolvedPoint,
+    RowLimit, SubscriptionEnd, SubscriptionPlan, choose,
 };
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
@@ -44,28 +44,28 @@ impl Binder<'_> {
         }
         let window = self.window(clauses, entity)?;
         let predicate =
-            clauses.filter.as_ref().map(|filter| self.predicate(filter, Names::Event)).transpose()?;
+            clauses.filter.as_ref().map(|filter| self.predicate(filter, NameScope::Event)).transpose()?;
         let indexed = if predicate.is_some() { indexed(self.snapshot()?) } else { Vec::new() };
         let take = self.enough(clauses)?;
-        let question = Question { pattern, by: tags, predicate, window, take, indexed };
+        let question = AccessQuery { pattern, by: tags, predicate, window, take, indexed };
         let mut events = choose(self.snapshot()?, question)?;
-        events.take = Take::All;
+        events.take = RowLimit::All;
         self.shape(clauses, events, entity.is_some())
     }
 
     /// How many events will do: where they are put in an order or in groups, all of them are needed.
-    fn enough(&self, clauses: &Clauses) -> Result<Take> {
+    fn enough(&self, clauses: &Clauses) -> Result<RowLimit> {
         if !clauses.group.is_empty() || !clauses.order.is_empty() || !clauses.select.is_empty() {
-            return Ok(Take::All);
+            return Ok(RowLimit::All);
         }
         Ok(match (&clauses.limit, &clauses.last) {
-            (Some(limit), None) => Take::First(self.count(limit, "LIMIT")?),
-            (None, Some(last)) => Take::Last(self.count(last, "LAST")?),
-            _ => Take::All,
+            (Some(limit), None) => RowLimit::First(self.count(limit, "LIMIT")?),
+            (None, Some(last)) => RowLimit::Last(self.count(last, "LAST")?),
+            _ => RowLimit::All,
         })
     }
 
-    pub(super) fn predicate(&self, filter: &Expr, names: Names) -> Result<Predicate> {
+    pub(super) fn predicate(&self, filter: &Expr, names: NameScope) -> Result<Predicate> {
         let text = self.context.text.get(filter.span.range()).unwrap_or_default();
         let node = self.expr(filter, names)?;
         self.check_condition(filter)?;
@@ -82,47 +82,47 @@ impl Binder<'_> {
     pub(super) fn replay(
         &self,
         entity: &EntityRef,
-        at: Option<&Point>,
-        as_of: Option<&Point>,
-    ) -> Result<Replay> {
+        at: Option<&PointExpr>,
+        as_of: Option<&PointExpr>,
+    ) -> Result<ReplayPlan> {
         let entity = self.entity(entity)?;
         let at = at.map(|point| self.point(point, Some(&entity))).transpose()?;
         let (through, as_of) = self.as_of(as_of, Some(&entity))?;
-        Ok(Replay { entity, window: states(through, at), at, as_of, now: None })
+        Ok(ReplayPlan { entity, window: states(through, at), at, as_of, now: None })
     }
 
     /// The same; without a point it is of now.
     pub(super) fn state(
         &self,
         entity: &EntityRef,
-        at: Option<&Point>,
-        as_of: Option<&Point>,
-    ) -> Result<Replay> {
+        at: Option<&PointExpr>,
+        as_of: Option<&PointExpr>,
+    ) -> Result<ReplayPlan> {
         let replay = self.replay(entity, at, as_of)?;
         let now = replay.at.is_none().then(|| self.now()).transpose()?;
-        Ok(Replay { now, ..replay })
+        Ok(ReplayPlan { now, ..replay })
     }
 
     pub(super) fn blame(
         &self,
         entity: &EntityRef,
-        at: Option<&Point>,
-        as_of: Option<&Point>,
+        at: Option<&PointExpr>,
+        as_of: Option<&PointExpr>,
     ) -> Result<ReadKind> {
         let replay = self.state(entity, at, as_of)?;
         let seen = match (replay.at, replay.as_of) {
             (Some(ResolvedPoint::Time(time)), _) | (_, Some(ResolvedPoint::Time(time))) => time,
             _ => self.now()?,
         };
-        Ok(ReadKind::Blame(Blame { replay, seen }))
+        Ok(ReadKind::Blame(BlamePlan { replay, seen }))
     }
 
     pub(super) fn diff(
         &self,
         entity: &EntityRef,
         from: &Start,
-        to: Option<&Point>,
-        as_of: Option<&Point>,
+        to: Option<&PointExpr>,
+        as_of: Option<&PointExpr>,
     ) -> Result<ReadKind> {
         let entity = self.entity(entity)?;
         let from = match from {
@@ -132,17 +132,21 @@ impl Binder<'_> {
         let to = to.map(|point| self.point(point, Some(&entity))).transpose()?;
         let (through, as_of) = self.as_of(as_of, Some(&entity))?;
         let replay =
-            |at| Replay { entity: entity.clone(), window: states(through, at), at, as_of, now: None };
+            |at| ReplayPlan { entity: entity.clone(), window: states(through, at), at, as_of, now: None };
         let now = to.is_none().then(|| self.now()).transpose()?;
-        Ok(ReadKind::Diff(replay(Some(from)), Replay { now, ..replay(to) }))
+        Ok(ReadKind::Diff(replay(Some(from)), ReplayPlan { now, ..replay(to) }))
     }
 
-    pub(super) fn subscription(&self, subscribe: &Subscribe, selector: &Selector) -> Result<Subscription> {
+    pub(super) fn subscription(
+        &self,
+        subscribe: &Subscribe,
+        selector: &Selector,
+    ) -> Result<SubscriptionPlan> {
         let until = self.until(subscribe)?;
         let filter = subscribe.filter.as_ref();
-        let predicate = filter.map(|filter| self.predicate(filter, Names::Event)).transpose()?;
+        let predicate = filter.map(|filter| self.predicate(filter, NameScope::Event)).transpose()?;
         let condition = filter.map(|filter| self.written(filter)).transpose()?;
-        Ok(Subscription {
+        Ok(SubscriptionPlan {
             pattern: self.pattern(selector)?,
             tags: self.tags(selector)?,
             predicate,
@@ -174,7 +178,7 @@ pub(crate) fn event_condition(
     let parsed = lang::parse_one(&whole)?;
     parameters.check_used(&parsed.params.iter().map(String::as_str).collect::<Vec<_>>())?;
     let filter = match &parsed.statement {
-        Statement::Read(Read::Subscribe(Subscribe {
+        Stmt::Read(ReadStmt::Subscribe(Subscribe {
             filter: Some(filter),
             from: None,
             until: None,
@@ -186,29 +190,31 @@ pub(crate) fn event_condition(
     };
     let context = Context { text: &whole, statement: 1, parameters, default_actor: None, snapshot, now };
     let binder = Binder::of(&context);
-    let predicate = binder.predicate(filter, Names::Event)?;
+    let predicate = binder.predicate(filter, NameScope::Event)?;
     Ok(Predicate { text: binder.written(filter)?, ..predicate })
 }
 
 impl Binder<'_> {
     /// Where a subscription ends.
-    pub(super) fn until(&self, subscribe: &Subscribe) -> Result<Option<Until>> {
+    pub(super) fn until(&self, subscribe: &Subscribe) -> Result<Option<SubscriptionEnd>> {
         Ok(match &subscribe.until {
             None => None,
             // What has been recorded by now is what there is: the head, though it was recorded at this very instant.
-            Some(Point { kind: PointKind::Now, .. }) => Some(Until::Position(self.snapshot()?.head())),
+            Some(PointExpr { kind: PointKind::Now, .. }) => {
+                Some(SubscriptionEnd::Position(self.snapshot()?.head()))
+            }
             Some(point) => Some(match self.point(point, None)? {
-                ResolvedPoint::Position(position) => Until::Position(position),
-                ResolvedPoint::Time(time) if time > self.now()? => Until::Recorded(time),
-                ResolvedPoint::Time(time) => Until::Position(self.recorded(time, true)?),
+                ResolvedPoint::Position(position) => SubscriptionEnd::Position(position),
+                ResolvedPoint::Time(time) if time > self.now()? => SubscriptionEnd::Recorded(time),
+                ResolvedPoint::Time(time) => SubscriptionEnd::Position(self.recorded(time, true)?),
             }),
         })
     }
 }
 
 /// What a state at a moment is made of, of a log that goes so far.
-fn states(through: Position, at: Option<ResolvedPoint>) -> Window {
-    let mut window = Window::through(through.0);
+fn states(through: Position, at: Option<ResolvedPoint>) -> LogWindow {
+    let mut window = LogWindow::through(through.0);
     match at {
         Some(ResolvedPoint::Position(position)) => window.through = window.through.min(position.0),
         Some(ResolvedPoint::Time(time)) => window.by = Some(time),

@@ -6,30 +6,30 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 
 use super::Binder;
-use super::expr::Names;
+use super::expr::NameScope;
 use crate::error::{Result, shorten};
-use crate::lang::ast::{Clauses, Expr, Item, Order, Span};
-use crate::plan::expr::Node;
+use crate::lang::ast::{Clauses, Expr, Order, SelectItem, Span};
+use crate::plan::expr::BoundExpr;
 use crate::plan::field::{Field, Sort};
-use crate::plan::function::{Function, Work};
-use crate::plan::shape::{Aggregate, Column, Group, Shape, Shaped, SortKey};
-use crate::plan::{Events, ReadKind, Take};
+use crate::plan::function::{FunctionBody, FunctionDef};
+use crate::plan::shape::{AggregateCall, GroupPlan, OutputColumn, Shape, Shaped, SortKey};
+use crate::plan::{EventsPlan, ReadKind, RowLimit};
 
 /// What the columns of an answer are bound against: the keys of a group, its aggregates, and columns by their names.
-pub(super) struct Frame {
+pub(super) struct ColumnScope {
     /// It is about entities, not events.
     pub found: bool,
     keys: Vec<(Expr, Sort)>,
-    aggregates: RefCell<Vec<Aggregate>>,
+    aggregates: RefCell<Vec<AggregateCall>>,
     /// Those of keys first; then, for `HAVING` and `ORDER BY`, all.
-    columns: IndexMap<String, Node>,
+    columns: IndexMap<String, BoundExpr>,
     /// The fields met outside aggregates and keys.
     loose: RefCell<Vec<(String, Span)>>,
 }
 
-impl Frame {
-    fn new(keys: Vec<(Expr, Sort)>, found: bool) -> Frame {
-        Frame {
+impl ColumnScope {
+    fn new(keys: Vec<(Expr, Sort)>, found: bool) -> ColumnScope {
+        ColumnScope {
             found,
             keys,
             aggregates: RefCell::default(),
@@ -39,20 +39,27 @@ impl Frame {
     }
 
     /// The slot of an aggregate; the same one twice is worked out once.
-    pub fn aggregate(&self, function: &'static Function, argument: Option<Node>, text: String) -> Node {
-        let Work::Aggregate(kind) = function.work else { return Node::value(crate::value::Value::Null) };
+    pub fn aggregate(
+        &self,
+        function: &'static FunctionDef,
+        argument: Option<BoundExpr>,
+        text: String,
+    ) -> BoundExpr {
+        let FunctionBody::Aggregate(kind) = function.work else {
+            return BoundExpr::value(crate::value::Value::Null);
+        };
         let sort = function.sort(argument.as_slice());
         let mut aggregates = self.aggregates.borrow_mut();
         let known = aggregates.iter().position(|one| one.kind == kind && one.argument == argument);
         let place = known.unwrap_or_else(|| {
-            aggregates.push(Aggregate { kind, argument, text });
+            aggregates.push(AggregateCall { kind, argument, text });
             aggregates.len() - 1
         });
-        Node::Slot { index: self.keys.len() + place, sort }
+        BoundExpr::Slot { index: self.keys.len() + place, sort }
     }
 
     /// The column of this name.
-    pub fn column(&self, name: &str) -> Option<Node> {
+    pub fn column(&self, name: &str) -> Option<BoundExpr> {
         self.columns.get(name).cloned()
     }
 
@@ -66,9 +73,9 @@ impl Frame {
     }
 
     /// The slot of a key, if the expression is one: if it says the same.
-    pub fn key(&self, expr: &Expr) -> Option<Node> {
+    pub fn key(&self, expr: &Expr) -> Option<BoundExpr> {
         let index = self.keys.iter().position(|(key, _)| key == expr)?;
-        Some(Node::Slot { index, sort: self.keys[index].1 })
+        Some(BoundExpr::Slot { index, sort: self.keys[index].1 })
     }
 
     fn is_grouped(&self) -> bool {
@@ -78,24 +85,24 @@ impl Frame {
 
 /// What the clauses make of rows.
 pub(super) struct Outline {
-    pub group: Option<Group>,
-    pub columns: Option<Vec<Column>>,
+    pub group: Option<GroupPlan>,
+    pub columns: Option<Vec<OutputColumn>>,
     pub order: Vec<SortKey>,
     pub limit: Option<u64>,
 }
 
 impl Binder<'_> {
     /// Events as the clauses shape them. `take` of the events is for here to say.
-    pub(super) fn shape(&self, clauses: &Clauses, mut events: Events, history: bool) -> Result<ReadKind> {
+    pub(super) fn shape(&self, clauses: &Clauses, mut events: EventsPlan, history: bool) -> Result<ReadKind> {
         // The parser refuses LAST beside GROUP BY, ORDER BY and LIMIT.
         if let Some(last) = &clauses.last {
-            events.take = Take::Last(self.count(last, "LAST")?);
+            events.take = RowLimit::Last(self.count(last, "LAST")?);
         }
-        let Outline { group, columns, order, limit } = self.outline(clauses, Names::Event)?;
+        let Outline { group, columns, order, limit } = self.outline(clauses, NameScope::Event)?;
         if let Some(group) = group {
             return Ok(shaped(events, Shape::Group(group)));
         }
-        let first = limit.map_or(events.take, Take::First);
+        let first = limit.map_or(events.take, RowLimit::First);
         if let Some(take) = along_the_log(&order, limit, first, history) {
             events.take = take;
             return Ok(match columns {
@@ -107,32 +114,32 @@ impl Binder<'_> {
     }
 
     /// What the clauses make of rows, whatever these are of.
-    pub(super) fn outline(&self, clauses: &Clauses, names: Names) -> Result<Outline> {
+    pub(super) fn outline(&self, clauses: &Clauses, names: NameScope) -> Result<Outline> {
         let limit = clauses.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?;
         let keys = self.items(&clauses.group, names, "GROUP BY")?;
         let sorts = clauses.group.iter().zip(&keys).map(|(item, key)| (item.expr.clone(), key.node.sort()));
-        let mut frame = Frame::new(sorts.collect(), matches!(names, Names::Found));
+        let mut frame = ColumnScope::new(sorts.collect(), matches!(names, NameScope::Found));
         let mut columns = keys.clone();
         for (index, column) in columns.iter_mut().enumerate() {
-            column.node = Node::Slot { index, sort: column.node.sort() };
+            column.node = BoundExpr::Slot { index, sort: column.node.sort() };
         }
-        let named = |columns: &[Column]| {
+        let named = |columns: &[OutputColumn]| {
             columns.iter().map(|column| (column.name.clone(), column.node.clone())).collect()
         };
         frame.columns = named(&columns);
-        columns.extend(self.items(&clauses.select, Names::Frame(&frame), "SELECT")?);
+        columns.extend(self.items(&clauses.select, NameScope::Frame(&frame), "SELECT")?);
         self.check_names(clauses, &columns)?;
         frame.columns = named(&columns);
 
-        let having = clauses.having.as_ref().map(|having| self.predicate(having, Names::Frame(&frame)));
+        let having = clauses.having.as_ref().map(|having| self.predicate(having, NameScope::Frame(&frame)));
         let having = having.transpose()?;
-        let order = clauses.order.iter().map(|order| self.sort_key(order, Names::Frame(&frame)));
+        let order = clauses.order.iter().map(|order| self.sort_key(order, NameScope::Frame(&frame)));
         let order = order.collect::<Result<Vec<_>>>()?;
 
         if frame.is_grouped() {
             self.check_grouped(clauses, &frame)?;
             let aggregates = frame.aggregates.into_inner();
-            let group = Group { keys, aggregates, having, order, limit, columns };
+            let group = GroupPlan { keys, aggregates, having, order, limit, columns };
             return Ok(Outline { group: Some(group), columns: None, order: Vec::new(), limit });
         }
         if let Some(having) = &clauses.having {
@@ -144,11 +151,16 @@ impl Binder<'_> {
         Ok(Outline { group: None, columns: (!columns.is_empty()).then_some(columns), order, limit })
     }
 
-    pub(super) fn items(&self, items: &[Item], names: Names, clause: &str) -> Result<Vec<Column>> {
-        let column = |item: &Item| {
+    pub(super) fn items(
+        &self,
+        items: &[SelectItem],
+        names: NameScope,
+        clause: &str,
+    ) -> Result<Vec<OutputColumn>> {
+        let column = |item: &SelectItem| {
             let node = self.expr(&item.expr, names)?;
             self.check_column(&item.expr)?;
-            if clause == "GROUP BY" && matches!(node, Node::Constant(_)) {
+            if clause == "GROUP BY" && matches!(node, BoundExpr::Constant(_)) {
                 let message = format!(
                     "{clause}: {} is the same for every event; say the expression itself",
                     shorten(&item.expr.to_string())
@@ -157,13 +169,13 @@ impl Binder<'_> {
             }
             let text = item.expr.to_string();
             let name = item.alias.as_ref().map_or_else(|| text.clone(), |alias| alias.text.clone());
-            Ok(Column { name, node, text })
+            Ok(OutputColumn { name, node, text })
         };
         items.iter().map(column).collect()
     }
 
     /// No two columns have one name.
-    pub(super) fn check_names(&self, clauses: &Clauses, columns: &[Column]) -> Result<()> {
+    pub(super) fn check_names(&self, clauses: &Clauses, columns: &[OutputColumn]) -> Result<()> {
         let items = clauses.group.iter().chain(&clauses.select);
         let mut seen = HashMap::new();
         for (i, (column, item)) in columns.iter().zip(items).enumerate() {
@@ -180,9 +192,9 @@ impl Binder<'_> {
         Ok(())
     }
 
-    pub(super) fn sort_key(&self, order: &Order, names: Names) -> Result<SortKey> {
+    pub(super) fn sort_key(&self, order: &Order, names: NameScope) -> Result<SortKey> {
         let node = self.expr(&order.expr, names)?;
-        if matches!(node, Node::Constant(_)) {
+        if matches!(node, BoundExpr::Constant(_)) {
             let message = format!(
                 "ORDER BY: {} is the same for every row; say the name of a column, or an expression",
                 shorten(&order.expr.to_string())
@@ -192,7 +204,7 @@ impl Binder<'_> {
         Ok(SortKey { node, descending: order.descending, text: order.expr.to_string() })
     }
 
-    fn check_grouped(&self, clauses: &Clauses, frame: &Frame) -> Result<()> {
+    fn check_grouped(&self, clauses: &Clauses, frame: &ColumnScope) -> Result<()> {
         if let Some((name, span)) = frame.loose.borrow().first() {
             let message = format!(
                 "{name} is not one value of a group: put it in GROUP BY, or say which is meant, like max({name})"
@@ -210,7 +222,7 @@ impl Binder<'_> {
     }
 }
 
-pub(super) fn shaped(events: Events, shape: Shape) -> ReadKind {
+pub(super) fn shaped(events: EventsPlan, shape: Shape) -> ReadKind {
     ReadKind::Shaped(Box::new(Shaped { events, shape }))
 }
 
@@ -218,21 +230,21 @@ pub(super) fn shaped(events: Events, shape: Shape) -> ReadKind {
 pub(super) fn along_the_log(
     order: &[SortKey],
     limit: Option<u64>,
-    first: Take,
+    first: RowLimit,
     history: bool,
-) -> Option<Take> {
+) -> Option<RowLimit> {
     let Some(key) = order.first() else { return Some(first) };
     let along = match &key.node {
         // No two events have one position: what comes after it does not matter.
-        Node::Field(Field::Position) => true,
-        Node::Field(Field::Version) => history,
+        BoundExpr::Field(Field::Position) => true,
+        BoundExpr::Field(Field::Version) => history,
         // It never decreases; but backwards those that are equal would be turned too.
-        Node::Field(Field::Recorded) => order.len() == 1 && !key.descending,
+        BoundExpr::Field(Field::Recorded) => order.len() == 1 && !key.descending,
         _ => false,
     };
     match key.descending {
         _ if !along => None,
         false => Some(first),
-        true => Some(Take::Newest(limit.unwrap_or(u64::MAX))),
+        true => Some(RowLimit::Newest(limit.unwrap_or(u64::MAX))),
     }
 }

@@ -1,14 +1,14 @@
 //! Hints of sorts: a text is never equal to a number, whatever its digits, and a parameter that looks like a number is one.
 
 use super::Binder;
-use super::expr::Names;
+use super::expr::NameScope;
 use crate::document::Raw;
-use crate::entity::Name;
+use crate::entity::NameText;
 use crate::error::{Result, shorten};
-use crate::lang::ast::{Comparison, Expr, ExprKind, Path, Selector, Step, Tag, TagTest};
-use crate::plan::expr::{Constant, Node};
-use crate::store::snapshot::Direction;
-use crate::store::term::{Key, Term};
+use crate::lang::ast::{Comparison, Expr, ExprKind, Path, Selector, StepExpr, TagCondition, TagTest};
+use crate::plan::expr::{BoundExpr, Constant};
+use crate::store::snapshot::ScanDirection;
+use crate::store::term::{IndexKey, Term};
 use crate::value::Value;
 
 /// A path and what it is compared with.
@@ -44,7 +44,7 @@ impl Binder<'_> {
         let sort = sort(&value)?;
         let mut at = at;
         for step in &path.steps {
-            let Step::Member(name) = step else { return None };
+            let StepExpr::Member(name) = step else { return None };
             at = at.iter().filter_map(|raw| raw.member(&name.text)).collect();
         }
         let mut sorts = at.iter().filter_map(|raw| raw.to_value().ok()).filter(|value| *value != Value::Null);
@@ -66,7 +66,7 @@ impl Binder<'_> {
         Ok(None)
     }
 
-    fn other_key_of(&self, tag: &Tag) -> Result<Option<String>> {
+    fn other_key_of(&self, tag: &TagCondition) -> Result<Option<String>> {
         let name = tag.name.text.as_str();
         let TagTest::Compare(Comparison::Equal, expr) = &tag.test else { return Ok(None) };
         if crate::event::is_built_in(name) {
@@ -86,16 +86,21 @@ impl Binder<'_> {
         }
         let (Some(sort), Some(found)) = (sort(&value), sort(&other)) else { return Ok(None) };
         let meant = meant(expr, &value, found);
-        Ok(Some(format!("{} holds {found} {other}, and {} is {sort}{meant}", Name(name), told(expr, &value))))
+        Ok(Some(format!(
+            "{} holds {found} {other}, and {} is {sort}{meant}",
+            NameText(name),
+            told(expr, &value)
+        )))
     }
 
     fn holds(&self, name: &str, value: &Value) -> Result<bool> {
         let snapshot = self.snapshot()?;
         let derived = snapshot.indexes().usable(name);
-        let derived = derived.and_then(|index| Term::derived(index.position, &Key::Value(value.clone())));
+        let derived =
+            derived.and_then(|index| Term::derived(index.position, &IndexKey::Value(value.clone())));
         let own = Term::tag(name, value)?;
         for term in derived.into_iter().chain([own]) {
-            if snapshot.list(term, 1, u64::MAX, Direction::Ascending).next().transpose()?.is_some() {
+            if snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending).next().transpose()?.is_some() {
                 return Ok(true);
             }
         }
@@ -104,8 +109,8 @@ impl Binder<'_> {
 
     /// The value of an expression that is one wherever it is looked at.
     fn said(&self, expr: &Expr) -> Option<Value> {
-        match self.expr(expr, Names::None) {
-            Ok(Node::Constant(Constant::Value(value))) => Some(value),
+        match self.expr(expr, NameScope::None) {
+            Ok(BoundExpr::Constant(Constant::Value(value))) => Some(value),
             _ => None,
         }
     }

@@ -3,11 +3,11 @@
 use super::Binder;
 use crate::entity::Position;
 use crate::error::Result;
-use crate::lang::ast::{Direction, EventRef};
-use crate::plan::{ReadKind, Trace};
+use crate::lang::ast::{EventRef, TraceDirection};
+use crate::plan::{ReadKind, TracePlan};
 
 impl Binder<'_> {
-    pub(super) fn trace(&self, direction: Direction, event: &EventRef) -> Result<ReadKind> {
+    pub(super) fn trace(&self, direction: TraceDirection, event: &EventRef) -> Result<ReadKind> {
         let position = self.event(event)?;
         if position == Position::START {
             return Err(self.fault(
@@ -15,10 +15,10 @@ impl Binder<'_> {
                 format!("{position} is before the first event: there is none to trace"),
             ));
         }
-        Ok(ReadKind::Trace(Trace {
+        Ok(ReadKind::Trace(TracePlan {
             event: position,
-            causes: direction != Direction::Effects,
-            effects: direction != Direction::Causes,
+            causes: direction != TraceDirection::Effects,
+            effects: direction != TraceDirection::Causes,
         }))
     }
 }

@@ -1,24 +1,27 @@
 //! Binding of `DEFINE VERB`.
 
-use super::expr::Names;
-use super::{Binder, Said};
+use super::expr::NameScope;
+use super::{BindInput, Binder};
 use crate::entity::EventType;
 use crate::error::{Error, Result, shorten};
 use crate::lang;
-use crate::lang::ast::{self, Definition, Expr, Facts, Happening, Statement, Text, VerbDefinition, VerbEmit};
+use crate::lang::ast::{
+    self, DefinitionStmt, EventClauses, Expr, Happening, Stmt, TextExpr, VerbDefinitionStmt, VerbEmit,
+};
 use crate::plan::participle::participle;
-use crate::plan::verb::{Case, Condition, Emission, Require, Verb};
+use crate::plan::verb::{BoundCondition, Emission, Requirement, VerbCase, VerbPlan};
 use crate::plan::{DefineVerb, Parameters};
 use crate::time::Timestamp;
 
 /// What is defined of a verb, from the canonical text of the statement. It means the same whatever the log holds.
-pub(crate) fn verb_definition(text: &str) -> Result<Verb> {
+pub(crate) fn verb_definition(text: &str) -> Result<VerbPlan> {
     let parsed = lang::parse_one(text)?;
-    let Statement::Define(Definition::Verb(verb)) = &parsed.statement else {
+    let Stmt::Define(DefinitionStmt::Verb(verb)) = &parsed.statement else {
         return Err(Error::invalid("the definition of a verb", "DEFINE VERB …", shorten(text)));
     };
     let parameters = Parameters::new();
-    let said = Said { text, statement: 1, parameters: &parameters, default_actor: None, now: Timestamp::MIN };
+    let said =
+        BindInput { text, statement: 1, parameters: &parameters, default_actor: None, now: Timestamp::MIN };
     Binder::new(said, None).verb(verb)
 }
 
@@ -26,13 +29,13 @@ pub(crate) fn verb_definition(text: &str) -> Result<Verb> {
 const ABSENT: &str = "EXPECT NONE belongs to PERFORM; here EXPECT is about the one whose history it joins";
 
 impl Binder<'_> {
-    pub(super) fn define_verb(&self, verb: &VerbDefinition) -> Result<DefineVerb> {
+    pub(super) fn define_verb(&self, verb: &VerbDefinitionStmt) -> Result<DefineVerb> {
         let bound = self.definition().verb(verb)?;
         self.check_verb_name(verb)?;
         let mut said = verb.clone();
         self.put_verb_values(&mut said)?;
         self.put_happenings(&mut said)?;
-        let text = Statement::Define(Definition::Verb(said)).to_string();
+        let text = Stmt::Define(DefinitionStmt::Verb(said)).to_string();
         // What is kept is the text: it has to mean this again.
         if let Err(error) = verb_definition(&text) {
             let message = format!("{} is not understood ({error})", shorten(&text));
@@ -43,9 +46,9 @@ impl Binder<'_> {
     }
 
     /// A name is one thing, and a verb stays with its entities.
-    fn check_verb_name(&self, verb: &VerbDefinition) -> Result<()> {
+    fn check_verb_name(&self, verb: &VerbDefinitionStmt) -> Result<()> {
         let (name, snapshot) = (&verb.name.text, self.snapshot()?);
-        let shown = crate::entity::Name(name);
+        let shown = crate::entity::NameText(name);
         if snapshot.added_verb(name).is_some() {
             let message =
                 format!("{shown} is a verb of this program: one that is defined needs another name");
@@ -63,7 +66,7 @@ impl Binder<'_> {
         {
             let message = format!(
                 "{shown} is a verb of {}, defined at {}: DROP VERB {shown} first, if it is to be one of {}",
-                crate::entity::Name(rule.kind()),
+                crate::entity::NameText(rule.kind()),
                 known.position,
                 verb.kind
             );
@@ -73,7 +76,7 @@ impl Binder<'_> {
     }
 
     /// Puts what happens where nothing of it is said. What a name becomes may be told otherwise one day, and what is defined stays.
-    fn put_happenings(&self, verb: &mut VerbDefinition) -> Result<()> {
+    fn put_happenings(&self, verb: &mut VerbDefinitionStmt) -> Result<()> {
         let unsaid = match verb.cases.is_empty() {
             true => verb.emits.is_empty(),
             false => verb.cases.iter().any(|case| case.emits.is_empty()),
@@ -91,7 +94,7 @@ impl Binder<'_> {
     }
 
     /// Puts the values of parameters where they stand.
-    fn put_verb_values(&self, verb: &mut VerbDefinition) -> Result<()> {
+    fn put_verb_values(&self, verb: &mut VerbDefinitionStmt) -> Result<()> {
         self.put_part_values(&mut verb.requires, &mut verb.emits)?;
         verb.cases.iter_mut().try_for_each(|case| {
             self.put_values(&mut case.condition)?;
@@ -99,11 +102,12 @@ impl Binder<'_> {
         })
     }
 
-    fn put_part_values(&self, requires: &mut [ast::Require], emits: &mut [VerbEmit]) -> Result<()> {
+    fn put_part_values(&self, requires: &mut [ast::RequireClause], emits: &mut [VerbEmit]) -> Result<()> {
         for require in requires {
             self.put_values(&mut require.condition)?;
             if let Some(otherwise) = &mut require.otherwise {
-                *otherwise = Text::Literal { text: self.text(otherwise, "ELSE")?, span: otherwise.span() };
+                *otherwise =
+                    TextExpr::Literal { text: self.text(otherwise, "ELSE")?, span: otherwise.span() };
             }
         }
         for emit in emits {
@@ -116,7 +120,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn verb(&self, verb: &VerbDefinition) -> Result<Verb> {
+    fn verb(&self, verb: &VerbDefinitionStmt) -> Result<VerbPlan> {
         self.defined_name(&verb.name, "a verb")?;
         for (at, kind) in std::iter::once(&verb.kind).chain(&verb.actors).enumerate() {
             self.kind_name(kind)?;
@@ -127,11 +131,11 @@ impl Binder<'_> {
         let cases = match verb.cases.as_slice() {
             [] => {
                 let emits = self.emissions(verb, &verb.emits)?;
-                vec![Case { when: None, requires: Vec::new(), emits }]
+                vec![VerbCase { when: None, requires: Vec::new(), emits }]
             }
             some => self.cases(verb, some)?,
         };
-        Ok(Verb {
+        Ok(VerbPlan {
             name: verb.name.text.clone(),
             kind: verb.kind.text.clone(),
             actors: verb.actors.iter().map(|kind| kind.text.clone()).collect(),
@@ -140,8 +144,8 @@ impl Binder<'_> {
         })
     }
 
-    fn cases(&self, verb: &VerbDefinition, cases: &[ast::Case]) -> Result<Vec<Case>> {
-        let mut bound: Vec<Case> = Vec::with_capacity(cases.len());
+    fn cases(&self, verb: &VerbDefinitionStmt, cases: &[ast::CaseClause]) -> Result<Vec<VerbCase>> {
+        let mut bound: Vec<VerbCase> = Vec::with_capacity(cases.len());
         for case in cases {
             let when = self.verb_condition(&case.condition, "WHEN")?;
             let before = bound.iter().filter_map(|case| case.when.as_ref());
@@ -156,27 +160,27 @@ impl Binder<'_> {
                 return Err(self.fault(case.condition.span, message));
             }
             let (requires, emits) = (self.requires(&case.requires)?, self.emissions(verb, &case.emits)?);
-            bound.push(Case { when: Some(when), requires, emits });
+            bound.push(VerbCase { when: Some(when), requires, emits });
         }
         Ok(bound)
     }
 
-    fn requires(&self, requires: &[ast::Require]) -> Result<Vec<Require>> {
+    fn requires(&self, requires: &[ast::RequireClause]) -> Result<Vec<Requirement>> {
         let each = requires.iter().map(|require| {
             let condition = self.verb_condition(&require.condition, "REQUIRE")?;
             let otherwise = require.otherwise.as_ref().map(|text| self.text(text, "ELSE")).transpose()?;
-            Ok(Require { condition, otherwise })
+            Ok(Requirement { condition, otherwise })
         });
         each.collect()
     }
 
-    fn verb_condition(&self, expr: &Expr, clause: &str) -> Result<Condition> {
+    fn verb_condition(&self, expr: &Expr, clause: &str) -> Result<BoundCondition> {
         self.check_condition(expr)?;
-        let node = self.expr(expr, Names::Verb)?;
+        let node = self.expr(expr, NameScope::Verb)?;
         let mut said = expr.clone();
         // What a parameter stood for, as the definition has it.
         self.put_values(&mut said)?;
-        let condition = Condition::new(node, said.to_string());
+        let condition = BoundCondition::new(node, said.to_string());
         if condition.names.is_empty() && !(clause == "WHEN" && condition.is_true()) {
             let always = match clause {
                 "WHEN" => {
@@ -192,7 +196,7 @@ impl Binder<'_> {
     }
 
     /// What happens; without a word of it, the past participle of the verb.
-    fn emissions(&self, verb: &VerbDefinition, emits: &[VerbEmit]) -> Result<Vec<Emission>> {
+    fn emissions(&self, verb: &VerbDefinitionStmt, emits: &[VerbEmit]) -> Result<Vec<Emission>> {
         if emits.is_empty() {
             return Ok(vec![self.emission(verb, &self.named_after(verb)?)?]);
         }
@@ -200,7 +204,7 @@ impl Binder<'_> {
     }
 
     /// The past participle of a verb.
-    fn named_after(&self, verb: &VerbDefinition) -> Result<VerbEmit> {
+    fn named_after(&self, verb: &VerbDefinitionStmt) -> Result<VerbEmit> {
         let participle = participle(&verb.name.text);
         let whole = format!("{}.{participle}", verb.kind.text);
         EventType::new(&whole).map_err(|error| {
@@ -211,10 +215,10 @@ impl Binder<'_> {
         let text = if participle.contains('.') { whole } else { participle };
         let span = verb.name.span;
         let happening = Happening { text, span };
-        Ok(VerbEmit { happening, owner: None, body: None, facts: Facts::default(), span })
+        Ok(VerbEmit { happening, owner: None, body: None, facts: EventClauses::default(), span })
     }
 
-    fn emission(&self, verb: &VerbDefinition, emit: &VerbEmit) -> Result<Emission> {
+    fn emission(&self, verb: &VerbDefinitionStmt, emit: &VerbEmit) -> Result<Emission> {
         let happening = &emit.happening;
         let whole = match happening.text.contains('.') {
             true => happening.text.clone(),
@@ -231,10 +235,10 @@ impl Binder<'_> {
         let [said] = said;
         Ok(Emission {
             kind,
-            owner: emit.owner.as_ref().map(|owner| self.owned(owner, Names::Verb, "ON")).transpose()?,
-            data: emit.body.as_ref().map(|body| self.made_body(body, Names::Verb)).transpose()?,
-            metadata: facts.meta.as_ref().map(|meta| self.object(meta, Names::Verb)).transpose()?,
-            index: self.made_tags(&facts.index, Names::Verb)?,
+            owner: emit.owner.as_ref().map(|owner| self.owned(owner, NameScope::Verb, "ON")).transpose()?,
+            data: emit.body.as_ref().map(|body| self.made_body(body, NameScope::Verb)).transpose()?,
+            metadata: facts.meta.as_ref().map(|meta| self.object(meta, NameScope::Verb)).transpose()?,
+            index: self.made_tags(&facts.index, NameScope::Verb)?,
             expect: self.made_expect(facts, ABSENT)?,
             text: said.to_string(),
         })
@@ -242,11 +246,11 @@ impl Binder<'_> {
 
     /// What is said with `PERFORM` is not said here.
     fn refuse_facts(&self, emit: &VerbEmit) -> Result<()> {
-        let Facts { actor, at, key, cause, .. } = &emit.facts;
+        let EventClauses { actor, at, key, cause, .. } = &emit.facts;
         let said = [
             ("BY", actor.as_ref().map(|actor| actor.span), "on whose behalf"),
             ("AT", at.as_ref().map(|at| at.span), "when what happens occurs"),
-            ("KEY", key.as_ref().map(Text::span), "the key of all that happens"),
+            ("KEY", key.as_ref().map(TextExpr::span), "the key of all that happens"),
             ("CAUSED BY", cause.as_ref().map(|_| emit.span), "what brought it about"),
         ];
         match said.into_iter().find_map(|(fact, span, what)| Some((fact, span?, what))) {

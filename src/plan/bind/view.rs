@@ -2,62 +2,66 @@
 
 use indexmap::IndexMap;
 
-use super::expr::Names;
+use super::expr::NameScope;
 use super::shape::Outline;
-use super::{Binder, Said};
+use super::{BindInput, Binder};
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::event::is_built_in;
 use crate::lang;
 use crate::lang::ast::{
-    Clauses, Definition, Expr, Id, Name, Path, Point, PointKind, Query, Selector, Span, Statement, Subscribe,
-    TagTest, Text,
+    Clauses, DefinitionStmt, Expr, IdExpr, Name, Path, PointExpr, PointKind, Query, Selector, Span, Stmt,
+    Subscribe, TagTest, TextExpr,
 };
-use crate::plan::expr::{Node, Predicate};
+use crate::plan::expr::{BoundExpr, Predicate};
 use crate::plan::fault::nearest;
 use crate::plan::find::{Candidates, Find, candidates, key_ranges};
-use crate::plan::shape::{Column, Shape, Shaped, SortKey};
-use crate::plan::view::{GroupsOf, Of, ReadGroups, ReadView, Rows, Selected, View, ViewSubscription, Wanted};
+use crate::plan::shape::{OutputColumn, Shape, Shaped, SortKey};
+use crate::plan::view::{
+    GroupsOf, ReadGroups, ReadView, RowSelection, Selected, ViewPlan, ViewRows, ViewSource,
+    ViewSubscriptionPlan,
+};
 use crate::plan::{
-    By, DefineView, Derived, Parameters, Question, ReadKind, ResolvedPoint, Tagged, Take, Test, Window,
-    choose,
+    AccessQuery, By, DefineView, Derived, LogWindow, Parameters, ReadKind, ResolvedPoint, RowLimit, Tagged,
+    Test, choose,
 };
 use crate::store::catalog::DefinedView;
-use crate::store::snapshot::Way;
-use crate::store::term::Key;
+use crate::store::snapshot::StateAccess;
+use crate::store::term::IndexKey;
 use crate::time::Timestamp;
 use crate::value::Value;
 
 /// What is defined of a view, from the canonical text of the statement. It means the same whatever the log holds.
-pub(crate) fn view_definition(text: &str) -> Result<View> {
+pub(crate) fn view_definition(text: &str) -> Result<ViewPlan> {
     let parsed = lang::parse_one(text)?;
-    let Statement::Define(Definition::View { name, query }) = &parsed.statement else {
+    let Stmt::Define(DefinitionStmt::View { name, query }) = &parsed.statement else {
         return Err(Error::invalid("the definition of a view", "DEFINE VIEW …", shorten(text)));
     };
     let parameters = Parameters::new();
-    let said = Said { text, statement: 1, parameters: &parameters, default_actor: None, now: Timestamp::MIN };
+    let said =
+        BindInput { text, statement: 1, parameters: &parameters, default_actor: None, now: Timestamp::MIN };
     Binder::new(said, None).view(name, query)
 }
 
 /// What an index of a view holds its rows under.
-pub(crate) fn row_key() -> Key {
-    Key::Value(Value::Bool(true))
+pub(crate) fn row_key() -> IndexKey {
+    IndexKey::Value(Value::Bool(true))
 }
 
 /// The columns of a view, by their names: what each is worth, for whatever a row is made of.
 pub(super) struct Columns {
     view: String,
-    nodes: IndexMap<String, Node>,
+    nodes: IndexMap<String, BoundExpr>,
 }
 
 impl Columns {
-    fn of(view: &View) -> Columns {
+    fn of(view: &ViewPlan) -> Columns {
         let nodes = view.columns().iter().map(|column| (column.name.clone(), column.node.clone()));
         Columns { view: view.name.clone(), nodes: nodes.collect() }
     }
 
     /// The column that is called so, or by such an expression.
-    pub fn get(&self, expr: &Expr) -> Option<Node> {
+    pub fn get(&self, expr: &Expr) -> Option<BoundExpr> {
         match &expr.kind {
             lang::ast::ExprKind::Field(Path { first, steps, .. }) if steps.is_empty() => {
                 self.nodes.get(&first.text).cloned()
@@ -88,7 +92,7 @@ impl Binder<'_> {
         }
         let mut said = query.clone();
         self.put_query_values(&mut said)?;
-        let text = Statement::Define(Definition::View { name: name.clone(), query: said }).to_string();
+        let text = Stmt::Define(DefinitionStmt::View { name: name.clone(), query: said }).to_string();
         // What is kept is the text: it has to mean this again.
         match view_definition(&text) {
             Ok(view) => self.check_columns(&view, query)?,
@@ -101,9 +105,10 @@ impl Binder<'_> {
     }
 
     /// Whoever follows a view tells its rows from what is said about them by names that no row has otherwise.
-    fn check_columns(&self, view: &View, query: &Query) -> Result<()> {
+    fn check_columns(&self, view: &ViewPlan, query: &Query) -> Result<()> {
         let (Query::Events { clauses, .. } | Query::Find { clauses, .. }) = query;
-        let of_entities = matches!((&view.of, &view.shape), (Of::Entities { .. }, Rows::Select(_)));
+        let of_entities =
+            matches!((&view.of, &view.shape), (ViewSource::Entities { .. }, ViewRows::Select(_)));
         for (column, item) in view.columns().iter().zip(clauses.group.iter().chain(&clauses.select)) {
             let tells = match column.name.as_str() {
                 "removed" => "that a row is no more",
@@ -123,7 +128,7 @@ impl Binder<'_> {
 
     /// A name is one thing.
     fn check_view_name(&self, name: &Name) -> Result<()> {
-        let (snapshot, shown) = (self.snapshot()?, crate::entity::Name(&name.text));
+        let (snapshot, shown) = (self.snapshot()?, crate::entity::NameText(&name.text));
         let catalog = snapshot.indexes();
         if catalog.view(&name.text).is_some() {
             return Ok(());
@@ -176,7 +181,11 @@ impl Binder<'_> {
         let message = format!(
             "the states of {kind} are not kept: DEFINE ENTITY {kind} keeps them, as a view of them needs"
         );
-        Err(self.fault_meaning(kind.span, message, meant.map(|name| crate::entity::Name(name).to_string())))
+        Err(self.fault_meaning(
+            kind.span,
+            message,
+            meant.map(|name| crate::entity::NameText(name).to_string()),
+        ))
     }
 
     /// Puts the values of parameters where they stand.
@@ -184,7 +193,8 @@ impl Binder<'_> {
         let clauses = match query {
             Query::Events { selector, clauses } => {
                 if let Some(pattern) = &mut selector.pattern {
-                    *pattern = Text::Literal { text: self.text(pattern, "a pattern")?, span: pattern.span() };
+                    *pattern =
+                        TextExpr::Literal { text: self.text(pattern, "a pattern")?, span: pattern.span() };
                 }
                 for tag in &mut selector.tags {
                     match &mut tag.test {
@@ -194,7 +204,7 @@ impl Binder<'_> {
                             self.put_values(low)?;
                             self.put_values(high)?;
                         }
-                        TagTest::Is(id) => *id = Id::Text { text: self.id(id)?, span: id.span() },
+                        TagTest::Is(id) => *id = IdExpr::Text { text: self.id(id)?, span: id.span() },
                     }
                 }
                 clauses
@@ -216,19 +226,19 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn view(&self, name: &Name, query: &Query) -> Result<View> {
+    fn view(&self, name: &Name, query: &Query) -> Result<ViewPlan> {
         if name.text.starts_with('$') {
             return Err(self.fault(name.span, "a name that begins with $ is the database's own"));
         }
         let (Query::Events { clauses, .. } | Query::Find { clauses, .. }) = query;
         self.check_clauses(clauses, query)?;
         let names = match query {
-            Query::Events { .. } => Names::Event,
-            Query::Find { .. } => Names::Found,
+            Query::Events { .. } => NameScope::Event,
+            Query::Find { .. } => NameScope::Found,
         };
         let predicate = clauses.filter.as_ref().map(|filter| self.predicate(filter, names)).transpose()?;
         let of = match query {
-            Query::Events { selector, .. } => Of::Events(Selected {
+            Query::Events { selector, .. } => ViewSource::Events(Selected {
                 pattern: self.pattern(selector)?,
                 by: self.tags(selector)?,
                 predicate,
@@ -236,16 +246,16 @@ impl Binder<'_> {
             }),
             Query::Find { kind, .. } => {
                 self.at(kind.span, Entity::new(&kind.text, "x"))?;
-                Of::Entities { kind: kind.text.clone(), predicate }
+                ViewSource::Entities { kind: kind.text.clone(), predicate }
             }
         };
         let Outline { group, columns, .. } = self.outline(clauses, names)?;
         let shape = match (group, columns) {
-            (Some(group), _) => Rows::Group(Box::new(group)),
-            (None, Some(columns)) => Rows::Select(columns),
-            (None, None) => Rows::Whole,
+            (Some(group), _) => ViewRows::Group(Box::new(group)),
+            (None, Some(columns)) => ViewRows::Select(columns),
+            (None, None) => ViewRows::Whole,
         };
-        Ok(View { name: name.text.clone(), of, shape })
+        Ok(ViewPlan { name: name.text.clone(), of, shape })
     }
 
     /// A view is a function of the log: whoever reads it says which part of it, and in which order.
@@ -275,7 +285,7 @@ impl Binder<'_> {
     }
 
     /// A point that means the same at any time.
-    fn fixed(&self, point: &Point) -> Result<ResolvedPoint> {
+    fn fixed(&self, point: &PointExpr) -> Result<ResolvedPoint> {
         let time = |text: &str| text.parse().ok().map(ResolvedPoint::Time);
         let found = match &point.kind {
             PointKind::Time(time) => Some(ResolvedPoint::Time(*time)),
@@ -296,8 +306,8 @@ impl Binder<'_> {
         })
     }
 
-    fn fixed_window(&self, clauses: &Clauses) -> Result<Window> {
-        let mut window = Window::through(u64::MAX);
+    fn fixed_window(&self, clauses: &Clauses) -> Result<LogWindow> {
+        let mut window = LogWindow::through(u64::MAX);
         match clauses.since.as_ref().map(|point| self.fixed(point)).transpose()? {
             Some(ResolvedPoint::Position(position)) => window.after = position.0,
             Some(ResolvedPoint::Time(time)) => window.since = Some(time),
@@ -320,7 +330,7 @@ impl Binder<'_> {
         let newer = self.snapshot()?.indexes().view(&name.text).map(|newest| newest.position);
         let newer = newer.filter(|newest| *newest != defined.position);
         if let Some(newer) = newer {
-            let shown = crate::entity::Name(&name.text);
+            let shown = crate::entity::NameText(&name.text);
             self.notice(format!(
                 "{shown} is as it is defined at {}, until the one of {newer} is complete",
                 defined.position
@@ -345,11 +355,15 @@ impl Binder<'_> {
         } else {
             format!("no view '{}' is defined; SHOW VIEWS tells what there is", name.text)
         };
-        Err(self.fault_meaning(name.span, message, meant.map(|name| crate::entity::Name(name).to_string())))
+        Err(self.fault_meaning(
+            name.span,
+            message,
+            meant.map(|name| crate::entity::NameText(name).to_string()),
+        ))
     }
 
     fn check_read(&self, clauses: &Clauses) -> Result<()> {
-        let point = |point: &Option<Point>| point.as_ref().map(|point| point.span);
+        let point = |point: &Option<PointExpr>| point.as_ref().map(|point| point.span);
         let defined =
             "belongs in the definition of the view; READ takes WHERE, SELECT, ORDER BY, LIMIT and AS OF";
         let wrong = [
@@ -373,7 +387,11 @@ impl Binder<'_> {
     }
 
     /// `SUBSCRIBE VIEW`.
-    pub(super) fn view_subscription(&self, subscribe: &Subscribe, name: &Name) -> Result<ViewSubscription> {
+    pub(super) fn view_subscription(
+        &self,
+        subscribe: &Subscribe,
+        name: &Name,
+    ) -> Result<ViewSubscriptionPlan> {
         if let Some(as_name) = &subscribe.name {
             let message =
                 "a view is told as it is, and then as it changes: there is no place to keep for a name";
@@ -385,7 +403,7 @@ impl Binder<'_> {
             return Err(self.fault(name.span, message));
         }
         let clauses = Clauses { filter: subscribe.filter.clone(), ..Clauses::default() };
-        Ok(ViewSubscription {
+        Ok(ViewSubscriptionPlan {
             read: self.read_view(name, &clauses)?,
             until: self.until(subscribe)?,
             limit: subscribe.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?,
@@ -393,7 +411,7 @@ impl Binder<'_> {
     }
 
     /// What a name among the columns of a view leads to.
-    pub(super) fn column_of_view(&self, columns: &Columns, path: &Path) -> Result<Node> {
+    pub(super) fn column_of_view(&self, columns: &Columns, path: &Path) -> Result<BoundExpr> {
         let written = path.to_string();
         if let Some(node) = columns.nodes.get(&written) {
             return Ok(node.clone());
@@ -412,7 +430,7 @@ impl Binder<'_> {
         let meant = call.or_else(|| nearest(first, known.clone()));
         let message = format!(
             "the view {} has no column '{written}'; it has {}",
-            crate::entity::Name(&columns.view),
+            crate::entity::NameText(&columns.view),
             known.collect::<Vec<_>>().join(", ")
         );
         Err(self.fault_meaning(path.first.span, message, meant.map(str::to_owned)))
@@ -430,14 +448,14 @@ impl Binder<'_> {
 struct Reading<'b, 's> {
     binder: &'b Binder<'s>,
     defined: &'b std::sync::Arc<DefinedView>,
-    view: View,
+    view: ViewPlan,
     clauses: &'b Clauses,
 }
 
 /// What is asked of the rows.
-struct Asked {
+struct RowClauses {
     predicate: Option<Predicate>,
-    columns: Option<Vec<Column>>,
+    columns: Option<Vec<OutputColumn>>,
     /// They are said by `SELECT`.
     selects: bool,
     order: Vec<SortKey>,
@@ -445,16 +463,16 @@ struct Asked {
 }
 
 impl Reading<'_, '_> {
-    fn rows(&self, through: u64, as_of: Option<ResolvedPoint>) -> Result<Wanted> {
+    fn rows(&self, through: u64, as_of: Option<ResolvedPoint>) -> Result<RowSelection> {
         let asked = self.asked()?;
-        if let Rows::Group(group) = &self.view.shape {
+        if let ViewRows::Group(group) = &self.view.shape {
             let of = match &self.view.of {
-                Of::Events(events) => GroupsOf::Events(Box::new(events.clone())),
-                Of::Entities { kind, predicate } => {
+                ViewSource::Events(events) => GroupsOf::Events(Box::new(events.clone())),
+                ViewSource::Entities { kind, predicate } => {
                     GroupsOf::Entities(Box::new(self.find(kind, predicate.clone(), through, as_of)?))
                 }
             };
-            return Ok(Wanted::Groups(Box::new(ReadGroups {
+            return Ok(RowSelection::Groups(Box::new(ReadGroups {
                 of,
                 group: (**group).clone(),
                 through,
@@ -466,8 +484,10 @@ impl Reading<'_, '_> {
             })));
         }
         match &self.view.of {
-            Of::Events(events) => self.events(events, asked, through).map(Box::new).map(Wanted::Each),
-            Of::Entities { kind, predicate } => {
+            ViewSource::Events(events) => {
+                self.events(events, asked, through).map(Box::new).map(RowSelection::Each)
+            }
+            ViewSource::Entities { kind, predicate } => {
                 let predicate = both(predicate.clone(), asked.predicate);
                 let mut find = self.find(kind, predicate, through, as_of)?;
                 find.limit = asked.limit;
@@ -477,17 +497,17 @@ impl Reading<'_, '_> {
                     }
                     columns => columns.map(Shape::Select),
                 };
-                Ok(Wanted::Each(Box::new(ReadKind::Find(Box::new(find)))))
+                Ok(RowSelection::Each(Box::new(ReadKind::Find(Box::new(find)))))
             }
         }
     }
 
     /// What the clauses ask, in terms of what rows are made of.
-    fn asked(&self) -> Result<Asked> {
+    fn asked(&self) -> Result<RowClauses> {
         let (binder, clauses) = (self.binder, self.clauses);
         let names = match (&self.view.shape, &self.view.of) {
-            (Rows::Whole, Of::Events(_)) => Names::Event,
-            (Rows::Whole, Of::Entities { .. }) => Names::Found,
+            (ViewRows::Whole, ViewSource::Events(_)) => NameScope::Event,
+            (ViewRows::Whole, ViewSource::Entities { .. }) => NameScope::Found,
             _ => return self.asked_of_columns(),
         };
         let predicate = clauses.filter.as_ref().map(|filter| binder.predicate(filter, names)).transpose()?;
@@ -498,34 +518,34 @@ impl Reading<'_, '_> {
                 item.or_else(|| clauses.order.first().map(|order| order.expr.span)).unwrap_or_default();
             return Err(binder.aggregate_of_view("an aggregate", span));
         }
-        Ok(Asked { predicate, columns, selects: !clauses.select.is_empty(), order, limit })
+        Ok(RowClauses { predicate, columns, selects: !clauses.select.is_empty(), order, limit })
     }
 
-    fn asked_of_columns(&self) -> Result<Asked> {
+    fn asked_of_columns(&self) -> Result<RowClauses> {
         let (binder, clauses) = (self.binder, self.clauses);
         let mut columns = Columns::of(&self.view);
-        let names = Names::Columns(&columns);
+        let names = NameScope::Columns(&columns);
         let predicate = clauses.filter.as_ref().map(|filter| binder.predicate(filter, names)).transpose()?;
         let selected = binder.items(&clauses.select, names, "SELECT")?;
         binder.check_names(clauses, &selected)?;
         columns.nodes.extend(selected.iter().map(|column| (column.name.clone(), column.node.clone())));
-        let names = Names::Columns(&columns);
+        let names = NameScope::Columns(&columns);
         let order = clauses.order.iter().map(|order| binder.sort_key(order, names)).collect::<Result<_>>()?;
         let limit = clauses.limit.as_ref().map(|limit| binder.count(limit, "LIMIT")).transpose()?;
         let selects = !selected.is_empty();
         let columns = if selects { selected } else { self.view.columns().to_vec() };
-        Ok(Asked { predicate, columns: Some(columns), selects, order, limit })
+        Ok(RowClauses { predicate, columns: Some(columns), selects, order, limit })
     }
 
     /// Events that an index of the view leads to.
-    fn events(&self, events: &Selected, asked: Asked, through: u64) -> Result<ReadKind> {
-        let Asked { predicate, columns, order, limit, .. } = asked;
-        let mut question = Question {
+    fn events(&self, events: &Selected, asked: RowClauses, through: u64) -> Result<ReadKind> {
+        let RowClauses { predicate, columns, order, limit, .. } = asked;
+        let mut question = AccessQuery {
             pattern: Some(events.pattern.clone()),
             by: Vec::new(),
             predicate,
-            window: Window::through(through),
-            take: limit.filter(|_| order.is_empty()).map_or(Take::All, Take::First),
+            window: LogWindow::through(through),
+            take: limit.filter(|_| order.is_empty()).map_or(RowLimit::All, RowLimit::First),
             indexed: Vec::new(),
         };
         if let Some(index) = &self.defined.index {
@@ -538,8 +558,8 @@ impl Reading<'_, '_> {
             }));
         }
         let mut chosen = choose(self.binder.snapshot()?, question)?;
-        chosen.take = Take::All;
-        let first = limit.map_or(Take::All, Take::First);
+        chosen.take = RowLimit::All;
+        let first = limit.map_or(RowLimit::All, RowLimit::First);
         if let Some(take) = super::shape::along_the_log(&order, limit, first, false) {
             chosen.take = take;
             return Ok(match columns {
@@ -562,13 +582,13 @@ impl Reading<'_, '_> {
         as_of: Option<ResolvedPoint>,
     ) -> Result<Find> {
         let snapshot = self.binder.snapshot()?;
-        let way = if as_of.is_some() { Way::Past } else { snapshot.way_to_states(kind)? };
+        let way = if as_of.is_some() { StateAccess::Past } else { snapshot.way_to_states(kind)? };
         // As the query would, or by the index of the view: whatever is less.
         let source = match candidates(snapshot, kind, predicate.as_ref())? {
             Candidates::Index { .. } if as_of.is_some() => Candidates::All,
             source => source,
         };
-        let narrows = matches!(&self.view.of, Of::Entities { predicate: Some(_), .. });
+        let narrows = matches!(&self.view.of, ViewSource::Entities { predicate: Some(_), .. });
         let source = match (source, &self.defined.finder) {
             (Candidates::Ids(ids), _) => Candidates::Ids(ids),
             (source, Some(finder)) if as_of.is_none() && narrows => {
@@ -578,7 +598,7 @@ impl Reading<'_, '_> {
                         Candidates::Index { finder, ranges, name, estimate }
                     }
                     (Some(estimate), _) => {
-                        let name = format!("of the view {}", crate::entity::Name(&self.defined.name));
+                        let name = format!("of the view {}", crate::entity::NameText(&self.defined.name));
                         let ranges = ranges.into_iter().chain([finder.faulty()]).collect();
                         Candidates::Index { finder: finder.clone(), ranges, name, estimate }
                     }
@@ -587,7 +607,7 @@ impl Reading<'_, '_> {
             }
             (source, _) => source,
         };
-        let window = Window::through(through);
+        let window = LogWindow::through(through);
         Ok(Find {
             kind: kind.to_owned(),
             window,
@@ -607,7 +627,7 @@ fn both(one: Option<Predicate>, other: Option<Predicate>) -> Option<Predicate> {
     match (one, other) {
         (Some(one), Some(other)) => Some(Predicate {
             text: format!("{} AND {}", one.text, other.text),
-            node: Node::And(vec![one.node, other.node]),
+            node: BoundExpr::And(vec![one.node, other.node]),
         }),
         (one, other) => one.or(other),
     }

@@ -1,36 +1,36 @@
 //! Binding of `DEFINE WEBHOOK`.
 
 use super::Binder;
-use super::expr::Names;
+use super::expr::NameScope;
 use super::reaction::alone;
 use crate::entity::Position;
 use crate::error::{Error, Result, shorten};
 use crate::event::EventFormat;
 use crate::lang;
-use crate::lang::ast::{Definition, Point, PointKind, Start, Statement, WebhookDefinition};
+use crate::lang::ast::{DefinitionStmt, PointExpr, PointKind, Start, Stmt, WebhookDefinitionStmt};
 use crate::plan::webhook::{Secret, Url, Webhook, form};
-use crate::plan::{DefineProgram, Subscription};
+use crate::plan::{DefineProgram, SubscriptionPlan};
 use crate::store::catalog::ProgramKind;
 
 /// What is defined of a webhook, from the canonical text of the statement. It means the same whatever the log holds.
 pub(crate) fn webhook_definition(text: &str) -> Result<Webhook> {
     let parsed = lang::parse_one(text)?;
-    let Statement::Define(Definition::Webhook(webhook)) = &parsed.statement else {
+    let Stmt::Define(DefinitionStmt::Webhook(webhook)) = &parsed.statement else {
         return Err(Error::invalid("the definition of a webhook", "DEFINE WEBHOOK …", shorten(text)));
     };
     alone(text, |binder| binder.webhook(webhook))
 }
 
 impl Binder<'_> {
-    pub(super) fn define_webhook(&self, webhook: &WebhookDefinition) -> Result<DefineProgram> {
+    pub(super) fn define_webhook(&self, webhook: &WebhookDefinitionStmt) -> Result<DefineProgram> {
         let mut said = webhook.clone();
         said.pattern = self.said_text(&webhook.pattern, "ON")?;
         said.to = self.said_text(&webhook.to, "TO")?;
         said.form = webhook.form.as_ref().map(|form| self.said_text(form, "AS")).transpose()?;
         said.secret = webhook.secret.as_ref().map(|secret| self.said_text(secret, "SECRET")).transpose()?;
-        if let Some(start @ Start::Point(Point { span, .. })) = &webhook.from {
+        if let Some(start @ Start::Point(PointExpr { span, .. })) = &webhook.from {
             let kind = PointKind::Position(self.start(start)?);
-            said.from = Some(Start::Point(Point { kind, span: *span }));
+            said.from = Some(Start::Point(PointExpr { kind, span: *span }));
         }
         // What is wrong is told of the text as it was said.
         self.definition().webhook(&said)?;
@@ -39,18 +39,18 @@ impl Binder<'_> {
             self.put_values(filter)?;
         }
         let name = &webhook.name;
-        self.program(ProgramKind::Webhook, name, Definition::Webhook(said), |text| {
+        self.program(ProgramKind::Webhook, name, DefinitionStmt::Webhook(said), |text| {
             webhook_definition(text).map(|_| ())
         })
     }
 
-    fn webhook(&self, webhook: &WebhookDefinition) -> Result<Webhook> {
+    fn webhook(&self, webhook: &WebhookDefinitionStmt) -> Result<Webhook> {
         self.defined_name(&webhook.name, "a webhook")?;
         let filter = webhook.filter.as_ref();
-        let events = Subscription {
-            predicate: filter.map(|filter| self.predicate(filter, Names::Event)).transpose()?,
+        let events = SubscriptionPlan {
+            predicate: filter.map(|filter| self.predicate(filter, NameScope::Event)).transpose()?,
             from: webhook.from.as_ref().map(|start| self.place(start)).transpose()?,
-            ..Subscription::of(self.pattern_text(&webhook.pattern, "ON")?)
+            ..SubscriptionPlan::of(self.pattern_text(&webhook.pattern, "ON")?)
         };
         let to = self.at(webhook.to.span(), Url::new(&self.text(&webhook.to, "TO")?))?;
         let form = match &webhook.form {
@@ -68,7 +68,7 @@ impl Binder<'_> {
     fn place(&self, start: &Start) -> Result<Position> {
         match start {
             Start::Beginning(_) => Ok(Position::START),
-            Start::Point(Point { kind: PointKind::Position(position), .. }) => Ok(*position),
+            Start::Point(PointExpr { kind: PointKind::Position(position), .. }) => Ok(*position),
             Start::Point(point) => {
                 Err(self.fault(point.span, "FROM: expected START or a position like #7 in what is kept"))
             }

@@ -2,41 +2,45 @@
 
 use std::sync::Arc;
 
-use super::{Binder, expr::Names};
-use crate::entity::{Entity, Name, Version};
+use super::{Binder, expr::NameScope};
+use crate::entity::{Entity, NameText, Version};
 use crate::error::Result;
 use crate::event::{self, Expect};
-use crate::lang::ast::{self, Body, Cause, EmitId, Facts, Guard, GuardKind, PointKind, Text};
+use crate::lang::ast::{
+    self, Body, CauseClause, EmitId, EventClauses, GuardClause, GuardKind, PointKind, TextExpr,
+};
 use crate::plan::absence::{is_known, unknown};
-use crate::plan::expr::Node;
+use crate::plan::expr::BoundExpr;
 use crate::plan::fault::nearest;
-use crate::plan::{Absence, Act, Append, By, Emit, Owner, Perform, ResolvedPoint, When};
-use crate::store::snapshot::Direction;
+use crate::plan::{
+    AbsenceCheck, Append, AppendAction, By, EmitPlan, EventOwner, OccurredAt, PerformPlan, ResolvedPoint,
+};
+use crate::store::snapshot::ScanDirection;
 use crate::store::term::Term;
-use crate::store::verb::Rule;
+use crate::store::verb::VerbHandler;
 use crate::value::Value;
 
 impl Binder<'_> {
-    pub(super) fn append(&self, write: &ast::Write) -> Result<Append> {
+    pub(super) fn append(&self, write: &ast::WriteStmt) -> Result<Append> {
         let beside = Beside { own: own_names(write), write };
         match write {
-            ast::Write::Act(act) => {
+            ast::WriteStmt::Act(act) => {
                 let key = match act {
                     // It is one key for all that it makes.
-                    ast::Act::Perform(perform) => perform.facts.key.as_ref(),
-                    ast::Act::Emit(_) => None,
+                    ast::ActStmt::Perform(perform) => perform.facts.key.as_ref(),
+                    ast::ActStmt::Emit(_) => None,
                 };
                 let key = key.map(|key| self.text(key, "KEY")).transpose()?;
-                let acts = vec![self.act(act, &Facts::default(), &beside)?];
+                let acts = vec![self.act(act, &EventClauses::default(), &beside)?];
                 Ok(Append { acts, key, expect: None, none: None, now: self.now()? })
             }
-            ast::Write::Atomic { acts, facts } => {
+            ast::WriteStmt::Atomic { acts, facts } => {
                 if let Some(index) = facts.index.first() {
                     let message = "INDEX BY is of one event: say it inside the brackets";
                     return Err(self.fault(index.name.span, message));
                 }
                 for act in acts {
-                    if let ast::Act::Perform(perform) = act
+                    if let ast::ActStmt::Perform(perform) = act
                         && let Some(key) = &perform.facts.key
                     {
                         let message = "KEY within ATOMIC is of one event, and a verb may make several: say one KEY \
@@ -55,19 +59,25 @@ impl Binder<'_> {
 
     /// Whether all that it makes was made before, by its keys. It is then given back whatever verbs and names there are by now: those that
     /// ended did so behind it, and this snapshot shows both.
-    fn is_retry(&self, write: &ast::Write) -> Result<bool> {
+    fn is_retry(&self, write: &ast::WriteStmt) -> Result<bool> {
         let (acts, shared) = match write {
-            ast::Write::Act(act) => (std::slice::from_ref(act), None),
-            ast::Write::Atomic { acts, facts } => (acts.as_slice(), facts.key.as_ref()),
+            ast::WriteStmt::Act(act) => (std::slice::from_ref(act), None),
+            ast::WriteStmt::Atomic { acts, facts } => (acts.as_slice(), facts.key.as_ref()),
         };
-        let keys: Vec<Option<&Text>> = match shared {
+        let keys: Vec<Option<&TextExpr>> = match shared {
             Some(key) => vec![Some(key)],
             None => acts.iter().map(|act| facts_of(act).key.as_ref()).collect(),
         };
         for key in keys {
             let Some(key) = key else { return Ok(false) };
             let term = self.at(key.span(), Term::key(&self.text(key, "KEY")?))?;
-            if self.snapshot()?.list(term, 1, u64::MAX, Direction::Ascending).next().transpose()?.is_none() {
+            if self
+                .snapshot()?
+                .list(term, 1, u64::MAX, ScanDirection::Ascending)
+                .next()
+                .transpose()?
+                .is_none()
+            {
                 return Ok(false);
             }
         }
@@ -75,26 +85,28 @@ impl Binder<'_> {
     }
 
     /// `BY`, `AT`, `META` and `CAUSED BY` of an `ATOMIC` hold for those of its acts that do not say their own.
-    fn act(&self, act: &ast::Act, shared: &Facts, beside: &Beside) -> Result<Act> {
+    fn act(&self, act: &ast::ActStmt, shared: &EventClauses, beside: &Beside) -> Result<AppendAction> {
         match act {
-            ast::Act::Emit(emit) => self.emit(emit, shared, beside).map(Act::Emit),
-            ast::Act::Perform(perform) => self.perform(perform, shared, beside).map(Act::Perform),
+            ast::ActStmt::Emit(emit) => self.emit(emit, shared, beside).map(AppendAction::Emit),
+            ast::ActStmt::Perform(perform) => {
+                self.perform(perform, shared, beside).map(AppendAction::Perform)
+            }
         }
     }
 
-    fn emit(&self, emit: &ast::Emit, shared: &Facts, beside: &Beside) -> Result<Emit> {
+    fn emit(&self, emit: &ast::EmitStmt, shared: &EventClauses, beside: &Beside) -> Result<EmitPlan> {
         let facts = &emit.facts;
         let index = facts.index.iter().map(|tag| {
             self.check_index_name(&tag.name)?;
-            let value = tag.value.as_ref().map(|value| self.expr(value, Names::None)).transpose()?;
+            let value = tag.value.as_ref().map(|value| self.expr(value, NameScope::None)).transpose()?;
             Ok((tag.name.text.clone(), value))
         });
         let owner = self.owner(emit)?;
         let target = match &owner {
-            Owner::Entity(target) => Some(target),
+            EventOwner::Entity(target) => Some(target),
             _ => None,
         };
-        Ok(Emit {
+        Ok(EmitPlan {
             kind: emit.event_type.event_type.clone(),
             none: self.absence(facts, target, beside)?,
             owner,
@@ -109,7 +121,12 @@ impl Binder<'_> {
         })
     }
 
-    fn perform(&self, perform: &ast::Perform, shared: &Facts, beside: &Beside) -> Result<Perform> {
+    fn perform(
+        &self,
+        perform: &ast::PerformStmt,
+        shared: &EventClauses,
+        beside: &Beside,
+    ) -> Result<PerformPlan> {
         let facts = &perform.facts;
         let rule = match self.check_verb(perform) {
             Err(_) if self.is_retry(beside.write)? => self.snapshot()?.added_verb(&perform.verb.text),
@@ -120,7 +137,7 @@ impl Binder<'_> {
             return Err(self.fault(index.name.span, message));
         }
         let entity = self.entity(&perform.entity)?;
-        Ok(Perform {
+        Ok(PerformPlan {
             verb: perform.verb.text.clone(),
             rule,
             none: self.absence(facts, Some(&entity), beside)?,
@@ -136,7 +153,7 @@ impl Binder<'_> {
 
     /// An error for a verb that is not there, and for one of other entities: both are looked at again at the commit, and neither matters
     /// to what a known key made before. What it does, where the program said that.
-    pub(super) fn check_verb(&self, perform: &ast::Perform) -> Result<Option<Arc<dyn Rule>>> {
+    pub(super) fn check_verb(&self, perform: &ast::PerformStmt) -> Result<Option<Arc<dyn VerbHandler>>> {
         let (name, snapshot) = (&perform.verb, self.snapshot()?);
         let catalog = snapshot.indexes();
         let added = snapshot.added_verb(&name.text);
@@ -147,40 +164,40 @@ impl Binder<'_> {
                 let added = snapshot.added_verbs();
                 let known = catalog.verbs().map(|verb| verb.name.as_str());
                 let known = known.chain(added.iter().map(|(name, _)| name.as_str()));
-                let meant = nearest(&name.text, known).map(|name| Name(name).to_string());
+                let meant = nearest(&name.text, known).map(|name| NameText(name).to_string());
                 let message = format!("no verb '{}' is defined; SHOW VERBS tells which are", name.text);
                 return Err(self.fault_meaning(name.span, message, meant));
             }
         };
         let (kind, of) = (&perform.entity.kind, rule.kind());
         if kind.text != of {
-            let message = format!("{} is a verb of {}, not of {kind}", Name(&name.text), Name(of));
-            return Err(self.fault_meaning(kind.span, message, Some(Name(of).to_string())));
+            let message = format!("{} is a verb of {}, not of {kind}", NameText(&name.text), NameText(of));
+            return Err(self.fault_meaning(kind.span, message, Some(NameText(of).to_string())));
         }
         Ok(added)
     }
 
-    fn actor(&self, facts: &Facts, shared: &Facts) -> Result<Option<Entity>> {
+    fn actor(&self, facts: &EventClauses, shared: &EventClauses) -> Result<Option<Entity>> {
         match facts.actor.as_ref().or(shared.actor.as_ref()) {
             Some(actor) => self.entity(actor).map(Some),
             None => Ok(self.context.default_actor.cloned()),
         }
     }
 
-    fn meta(&self, facts: &Facts, shared: &Facts) -> Result<Option<Node>> {
+    fn meta(&self, facts: &EventClauses, shared: &EventClauses) -> Result<Option<BoundExpr>> {
         let meta = facts.meta.as_ref().or(shared.meta.as_ref());
-        meta.map(|meta| self.object(meta, Names::None)).transpose()
+        meta.map(|meta| self.object(meta, NameScope::None)).transpose()
     }
 
-    fn owner(&self, emit: &ast::Emit) -> Result<Owner> {
+    fn owner(&self, emit: &ast::EmitStmt) -> Result<EventOwner> {
         let kind = &emit.event_type;
         match (&emit.id, &emit.owner) {
-            (None, None) => Ok(Owner::Unsaid),
-            (None, Some(owner)) => self.entity(owner).map(Owner::Entity),
-            (Some(EmitId::New(_)), None) => Ok(Owner::New),
+            (None, None) => Ok(EventOwner::Unsaid),
+            (None, Some(owner)) => self.entity(owner).map(EventOwner::Entity),
+            (Some(EmitId::New(_)), None) => Ok(EventOwner::New),
             (Some(EmitId::Id(id)), None) => {
                 let target = Entity::new(kind.event_type.prefix(), &self.id(id)?);
-                self.at(id.span(), target).map(Owner::Entity)
+                self.at(id.span(), target).map(EventOwner::Entity)
             }
             (Some(_), Some(owner)) => {
                 let message = format!(
@@ -193,14 +210,14 @@ impl Binder<'_> {
         }
     }
 
-    fn body(&self, body: &Body) -> Result<Node> {
+    fn body(&self, body: &Body) -> Result<BoundExpr> {
         match body {
-            Body::Object(object) => self.object(object, Names::None),
+            Body::Object(object) => self.object(object, NameScope::None),
             Body::With(expr) => {
-                let node = self.expr(expr, Names::None)?;
+                let node = self.expr(expr, NameScope::None)?;
                 match &node {
-                    Node::Object(_) => Ok(node),
-                    Node::Constant(crate::plan::expr::Constant::Value(Value::Object(_))) => Ok(node),
+                    BoundExpr::Object(_) => Ok(node),
+                    BoundExpr::Constant(crate::plan::expr::Constant::Value(Value::Object(_))) => Ok(node),
                     _ => {
                         let message =
                             "WITH: expected an object, like WITH {total: 10} or a parameter that is one";
@@ -211,16 +228,16 @@ impl Binder<'_> {
         }
     }
 
-    fn when(&self, at: Option<&ast::Point>) -> Result<Option<When>> {
+    fn when(&self, at: Option<&ast::PointExpr>) -> Result<Option<OccurredAt>> {
         let Some(point) = at else { return Ok(None) };
         match &point.kind {
             PointKind::Now => Ok(None),
             PointKind::Ago(duration) => {
                 self.time_ago(*duration, point.span)?;
-                Ok(Some(When::Ago(*duration)))
+                Ok(Some(OccurredAt::Ago(*duration)))
             }
             _ => match self.point(point, None)? {
-                ResolvedPoint::Time(time) => Ok(Some(When::Time(time))),
+                ResolvedPoint::Time(time) => Ok(Some(OccurredAt::Time(time))),
                 ResolvedPoint::Position(_) => {
                     Err(self.fault(point.span, "AT of an event is when it occurred: expected a time"))
                 }
@@ -228,11 +245,11 @@ impl Binder<'_> {
         }
     }
 
-    fn cause(&self, cause: Option<&Cause>) -> Result<Option<event::Cause>> {
+    fn cause(&self, cause: Option<&CauseClause>) -> Result<Option<event::Cause>> {
         Ok(match cause {
             None => None,
-            Some(Cause::Event(event)) => Some(event::Cause::Event(self.event(event)?)),
-            Some(Cause::Elsewhere { event_type, id }) => Some(event::Cause::Named {
+            Some(CauseClause::Event(event)) => Some(event::Cause::Event(self.event(event)?)),
+            Some(CauseClause::Elsewhere { event_type, id }) => Some(event::Cause::Named {
                 kind: event_type.event_type.as_str().to_owned(),
                 id: self.id(id)?,
             }),
@@ -240,7 +257,7 @@ impl Binder<'_> {
     }
 
     /// How the target is to be before it.
-    fn expect(&self, facts: &Facts) -> Result<Option<Expect>> {
+    fn expect(&self, facts: &EventClauses) -> Result<Option<Expect>> {
         let Some(guard) = &facts.expect else { return Ok(None) };
         Ok(Some(match &guard.kind {
             GuardKind::New => Expect::New,
@@ -251,8 +268,13 @@ impl Binder<'_> {
     }
 
     /// What must not be in the log. `SINCE VERSION n` counts the events of the entity that it is said of.
-    fn absence(&self, facts: &Facts, entity: Option<&Entity>, beside: &Beside) -> Result<Option<Absence>> {
-        let Some(Guard { kind: GuardKind::None { selector, since }, span }) = &facts.expect else {
+    fn absence(
+        &self,
+        facts: &EventClauses,
+        entity: Option<&Entity>,
+        beside: &Beside,
+    ) -> Result<Option<AbsenceCheck>> {
+        let Some(GuardClause { kind: GuardKind::None { selector, since }, span }) = &facts.expect else {
             return Ok(None);
         };
         let by = self.tags_of_absent(selector)?;
@@ -262,7 +284,7 @@ impl Binder<'_> {
                 && !is_known(tagged, self.snapshot()?, &beside.own)?
                 && !self.is_retry(beside.write)?
             {
-                let message = format!("BY {}: {}", Name(&tagged.name), unknown(&tagged.name, &pattern));
+                let message = format!("BY {}: {}", NameText(&tagged.name), unknown(&tagged.name, &pattern));
                 return Err(self.fault(tag.span, message));
             }
         }
@@ -272,7 +294,7 @@ impl Binder<'_> {
             Some(ResolvedPoint::Time(time)) => from = Some(time),
             None => {}
         }
-        self.at(*span, Absence::new(pattern, by, after, from)).map(Some)
+        self.at(*span, AbsenceCheck::new(pattern, by, after, from)).map(Some)
     }
 }
 
@@ -280,25 +302,25 @@ impl Binder<'_> {
 struct Beside<'w> {
     /// The names of the index values that come with it.
     own: Vec<&'w str>,
-    write: &'w ast::Write,
+    write: &'w ast::WriteStmt,
 }
 
-fn facts_of(act: &ast::Act) -> &Facts {
+fn facts_of(act: &ast::ActStmt) -> &EventClauses {
     match act {
-        ast::Act::Emit(emit) => &emit.facts,
-        ast::Act::Perform(perform) => &perform.facts,
+        ast::ActStmt::Emit(emit) => &emit.facts,
+        ast::ActStmt::Perform(perform) => &perform.facts,
     }
 }
 
 /// The names of the index values that a write appends.
-fn own_names(write: &ast::Write) -> Vec<&str> {
+fn own_names(write: &ast::WriteStmt) -> Vec<&str> {
     let acts = match write {
-        ast::Write::Act(act) => std::slice::from_ref(act),
-        ast::Write::Atomic { acts, .. } => acts,
+        ast::WriteStmt::Act(act) => std::slice::from_ref(act),
+        ast::WriteStmt::Atomic { acts, .. } => acts,
     };
     let names = acts.iter().flat_map(|act| match act {
-        ast::Act::Emit(emit) => emit.facts.index.as_slice(),
-        ast::Act::Perform(_) => &[],
+        ast::ActStmt::Emit(emit) => emit.facts.index.as_slice(),
+        ast::ActStmt::Perform(_) => &[],
     });
     names.map(|tag| tag.name.text.as_str()).collect()
 }

@@ -11,10 +11,10 @@ use crate::event::{Cause, EventId};
 use crate::lang::ast::Comparison;
 use crate::pattern::Pattern;
 use crate::plan::by::order;
-use crate::plan::expr::{Constant, Like, Node, Number};
-use crate::plan::field::{Caused, Field, Part, Step};
-use crate::plan::{By, Derived, Tagged, Test, Window};
-use crate::store::term::Key;
+use crate::plan::expr::{BoundExpr, Constant, Like, Number};
+use crate::plan::field::{Caused, EntityPart, Field, FieldStep};
+use crate::plan::{By, Derived, LogWindow, Tagged, Test};
+use crate::store::term::IndexKey;
 use crate::value::Value;
 
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(super) struct Conditions {
 /// What an index is of, so that `WHERE` may find it there.
 #[derive(Debug, Clone)]
 pub(crate) struct Indexed {
-    pub node: Node,
+    pub node: BoundExpr,
     pub index: Derived,
 }
 
@@ -57,30 +57,32 @@ pub(crate) enum Against<'n> {
 }
 
 /// What stands in `AND` at the top.
-pub(crate) fn conjuncts<'n>(node: &'n Node, terms: &mut Vec<&'n Node>) {
+pub(crate) fn conjuncts<'n>(node: &'n BoundExpr, terms: &mut Vec<&'n BoundExpr>) {
     match node {
-        Node::And(several) => several.iter().for_each(|term| conjuncts(term, terms)),
+        BoundExpr::And(several) => several.iter().for_each(|term| conjuncts(term, terms)),
         one => terms.push(one),
     }
 }
 
 /// What is compared with constants, and how, if that is what it says.
-pub(crate) fn comparison(node: &Node) -> Option<(&Node, Against<'_>)> {
+pub(crate) fn comparison(node: &BoundExpr) -> Option<(&BoundExpr, Against<'_>)> {
     match node {
-        Node::Compare { left, comparison, right } => match (&**left, &**right) {
-            (subject, Node::Constant(constant)) => Some((subject, Against::One(*comparison, constant))),
-            (Node::Constant(constant), subject) => {
+        BoundExpr::Compare { left, comparison, right } => match (&**left, &**right) {
+            (subject, BoundExpr::Constant(constant)) => Some((subject, Against::One(*comparison, constant))),
+            (BoundExpr::Constant(constant), subject) => {
                 Some((subject, Against::One(turned(*comparison), constant)))
             }
             _ => None,
         },
-        Node::Between { subject, low, high } => match (&**low, &**high) {
-            (Node::Constant(low), Node::Constant(high)) => Some((&**subject, Against::Between(low, high))),
+        BoundExpr::Between { subject, low, high } => match (&**low, &**high) {
+            (BoundExpr::Constant(low), BoundExpr::Constant(high)) => {
+                Some((&**subject, Against::Between(low, high)))
+            }
             _ => None,
         },
-        Node::In { subject, items } => {
+        BoundExpr::In { subject, items } => {
             let items = items.iter().map(|item| match item {
-                Node::Constant(constant) => Some(constant),
+                BoundExpr::Constant(constant) => Some(constant),
                 _ => None,
             });
             Some((&**subject, Against::In(items.collect::<Option<_>>()?)))
@@ -90,13 +92,13 @@ pub(crate) fn comparison(node: &Node) -> Option<(&Node, Against<'_>)> {
 }
 
 impl Conditions {
-    pub fn read(&mut self, node: &Node, window: &mut Window, indexed: &[Indexed]) {
+    pub fn read(&mut self, node: &BoundExpr, window: &mut LogWindow, indexed: &[Indexed]) {
         let mut terms = Vec::new();
         conjuncts(node, &mut terms);
         for term in terms {
             match term {
-                Node::Matches { subject, pattern: Like::Type(pattern) }
-                    if **subject == Node::Field(Field::Type) =>
+                BoundExpr::Matches { subject, pattern: Like::Type(pattern) }
+                    if **subject == BoundExpr::Field(Field::Type) =>
                 {
                     self.kinds.push(Kinds::Like(pattern.clone()));
                 }
@@ -109,14 +111,20 @@ impl Conditions {
         }
     }
 
-    fn subject(&mut self, subject: &Node, against: Against, window: &mut Window, indexed: &[Indexed]) {
+    fn subject(
+        &mut self,
+        subject: &BoundExpr,
+        against: Against,
+        window: &mut LogWindow,
+        indexed: &[Indexed],
+    ) {
         if let Some(Indexed { index, .. }) = indexed.iter().find(|indexed| indexed.node == *subject)
             && let Some(test) = against.test()
         {
             let (name, index) = (index.0.name().to_owned(), Some(index.clone()));
             self.by.push(By::Tag(Tagged { name, test, times: None, index, own: false }));
         }
-        let Node::Field(field) = subject else { return };
+        let BoundExpr::Field(field) = subject else { return };
         match field {
             Field::Position => against.narrow(window),
             Field::Timestamp | Field::Recorded => {
@@ -136,8 +144,8 @@ impl Conditions {
                 let kinds = against.each(|constant| EventType::new(text(constant)?).ok());
                 self.kinds.extend(kinds.map(Kinds::These));
             }
-            Field::Target(Part::Whole) => self.any(against.each(|c| Some(By::Target(entity(c)?)))),
-            Field::Actor(Part::Whole) => self.any(against.each(|c| Some(By::Actor(entity(c)?)))),
+            Field::Target(EntityPart::Whole) => self.any(against.each(|c| Some(By::Target(entity(c)?)))),
+            Field::Actor(EntityPart::Whole) => self.any(against.each(|c| Some(By::Actor(entity(c)?)))),
             Field::Key => self.any(against.each(|c| Some(By::Key(text(c)?.to_owned())))),
             Field::Correlation => self.any(against.each(|c| Some(By::Correlation(text(c)?.to_owned())))),
             Field::Id => self.any(against.each(|c| Some(By::Id(EventId::new(text(c)?).ok()?)))),
@@ -146,7 +154,7 @@ impl Conditions {
                 self.any(against.each(position));
             }
             Field::Tags(steps) => {
-                if let [Step::Member(name)] = steps.as_slice()
+                if let [FieldStep::Member(name)] = steps.as_slice()
                     && let Some(test) = against.test()
                 {
                     let name = name.clone();
@@ -195,7 +203,7 @@ impl Against<'_> {
         })
     }
 
-    fn narrow(&self, window: &mut Window) {
+    fn narrow(&self, window: &mut LogWindow) {
         // Whole numbers beyond those of 64 bits, so that what lies outside of all positions stays outside.
         let number = |up: bool| {
             move |constant: &Constant| match constant {
@@ -231,8 +239,8 @@ impl Against<'_> {
     pub fn test(&self) -> Option<Test> {
         let scalar = |constant: &Constant| match constant {
             Constant::Value(Value::Null | Value::Array(_) | Value::Object(_)) => None,
-            Constant::Value(value) => Some(Key::Value(value.clone())),
-            Constant::Time(time) => Some(Key::Time(*time)),
+            Constant::Value(value) => Some(IndexKey::Value(value.clone())),
+            Constant::Time(time) => Some(IndexKey::Time(*time)),
             _ => None,
         };
         Some(match self {

@@ -5,15 +5,15 @@ use std::ops::Bound;
 
 use super::conditions::Kinds;
 use super::{CHUNK, ENTRY, Gathered, IN_CHUNK};
-use crate::entity::{EventType, Name, Position};
+use crate::entity::{EventType, NameText, Position};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
-use crate::plan::by::Shown;
+use crate::plan::by::KeyLiteral;
 use crate::plan::{By, Tagged, Test};
 use crate::store::catalog::Index;
 use crate::store::snapshot::{Estimate, Snapshot};
-use crate::store::term::{self, Key, Term, TermRange};
+use crate::store::term::{self, IndexKey, Term, TermRange};
 
 /// A union of more lists than this takes more memory than it saves.
 const MOST_LISTS: usize = 1000;
@@ -32,7 +32,7 @@ const SWEPT: f64 = 150.0;
 
 /// Where positions come from.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Source {
+pub(crate) enum PositionSource {
     /// Every event of the log.
     Log,
     List(Lookup),
@@ -53,7 +53,7 @@ pub(crate) enum Source {
         name: String,
         estimate: Estimate,
     },
-    Intersection(Vec<Source>),
+    Intersection(Vec<PositionSource>),
 }
 
 /// A list, what it is to be called, and how many entries it has within the window.
@@ -64,16 +64,17 @@ pub(crate) struct Lookup {
     pub estimate: Estimate,
 }
 
-impl Source {
+impl PositionSource {
     /// How many positions it has; an intersection has fewer than any of its members.
     pub fn estimate(&self) -> Estimate {
         match self {
-            Source::Log => Estimate::about(u64::MAX),
-            Source::List(list) => list.estimate,
-            Source::Positions(positions) => Estimate::exactly(positions.len() as u64),
-            Source::Union { estimate, .. } | Source::Ranges { estimate, .. } => *estimate,
-            Source::Intersection(sources) => {
-                let least = sources.iter().map(Source::estimate).min_by_key(|estimate| estimate.entries);
+            PositionSource::Log => Estimate::about(u64::MAX),
+            PositionSource::List(list) => list.estimate,
+            PositionSource::Positions(positions) => Estimate::exactly(positions.len() as u64),
+            PositionSource::Union { estimate, .. } | PositionSource::Ranges { estimate, .. } => *estimate,
+            PositionSource::Intersection(sources) => {
+                let least =
+                    sources.iter().map(PositionSource::estimate).min_by_key(|estimate| estimate.entries);
                 least.map_or(Estimate::NONE, |least| Estimate::about(least.entries))
             }
         }
@@ -83,43 +84,45 @@ impl Source {
     pub(super) fn cost(&self, entries: f64, part: f64) -> f64 {
         let list = |entries: f64| (entries / IN_CHUNK).ceil() * CHUNK + entries * ENTRY;
         match self {
-            Source::Log => f64::INFINITY,
-            Source::Positions(_) => 0.0,
-            Source::List(_) => list(entries * part),
-            Source::Union { lists, .. } => {
+            PositionSource::Log => f64::INFINITY,
+            PositionSource::Positions(_) => 0.0,
+            PositionSource::List(_) => list(entries * part),
+            PositionSource::Union { lists, .. } => {
                 let several = lists.len() as f64;
                 several * CHUNK + list(entries * part) * (1.0 + several.log2().max(0.0))
             }
-            Source::Ranges { estimate, .. } => CHUNK + estimate.entries as f64 * SWEPT,
-            Source::Intersection(sources) => sources.iter().map(|source| source.cost(entries, part)).sum(),
+            PositionSource::Ranges { estimate, .. } => CHUNK + estimate.entries as f64 * SWEPT,
+            PositionSource::Intersection(sources) => {
+                sources.iter().map(|source| source.cost(entries, part)).sum()
+            }
         }
     }
 }
 
 /// Makes sources of conditions, by looking at how long the lists are.
-pub(super) struct Reader<'s> {
+pub(super) struct ListReader<'s> {
     pub snapshot: &'s Snapshot,
     /// The window.
     pub first: u64,
     pub last: u64,
 }
 
-impl Reader<'_> {
+impl ListReader<'_> {
     /// The source of what a condition holds for, and whether it holds for all of it.
-    pub fn source(&self, by: &By) -> Result<(Source, bool)> {
+    pub fn source(&self, by: &By) -> Result<(PositionSource, bool)> {
         if let Some(term) = by.term()? {
-            return Ok((Source::List(self.lookup(term, by.to_string())?), true));
+            return Ok((PositionSource::List(self.lookup(term, by.to_string())?), true));
         }
         match by {
             // An id that the database made is found by its time, not by a list.
             By::Id(id) => {
                 let found = self.snapshot.position_of(id)?;
-                Ok((Source::Positions(found.iter().map(|position| position.0).collect()), true))
+                Ok((PositionSource::Positions(found.iter().map(|position| position.0).collect()), true))
             }
             By::Tag(tagged) => self.tagged(by, tagged),
             By::Any(some) => Ok((self.any(by, some)?, true)),
             // The others have a term.
-            _ => Ok((Source::Log, false)),
+            _ => Ok((PositionSource::Log, false)),
         }
     }
 
@@ -141,7 +144,7 @@ impl Reader<'_> {
     }
 
     /// The merged lists of several terms; of many, only some are looked at to know how long all of them are.
-    fn union(&self, terms: Vec<(Term, String)>, name: String) -> Result<Source> {
+    fn union(&self, terms: Vec<(Term, String)>, name: String) -> Result<PositionSource> {
         let step = terms.len().div_ceil(LOOKED_AT).max(1);
         let mut lists = Vec::with_capacity(terms.len());
         let mut estimate = Estimate::NONE;
@@ -153,30 +156,31 @@ impl Reader<'_> {
             lists.push(Lookup { term, name, estimate });
         }
         if lists.len() == 1 {
-            return Ok(Source::List(lists.swap_remove(0)));
+            return Ok(PositionSource::List(lists.swap_remove(0)));
         }
         let estimate = lists.iter().map(|list| list.estimate).sum::<Estimate>();
-        Ok(Source::Union { lists, name, estimate: estimate.at_most(self.span()) })
+        Ok(PositionSource::Union { lists, name, estimate: estimate.at_most(self.span()) })
     }
 
     fn span(&self) -> u64 {
         (self.last.min(self.snapshot.head().0) + 1).saturating_sub(self.first)
     }
 
-    fn tagged(&self, by: &By, tagged: &Tagged) -> Result<(Source, bool)> {
+    fn tagged(&self, by: &By, tagged: &Tagged) -> Result<(PositionSource, bool)> {
         let tests = [Some(&tagged.test), tagged.times.as_ref()].into_iter().flatten();
-        let keys: Vec<&Key> = tests.clone().flat_map(Test::keys).collect();
+        let keys: Vec<&IndexKey> = tests.clone().flat_map(Test::keys).collect();
         let derived = tagged.index.as_ref().map(|index| &index.0);
-        let is_cut = |key: &&Key| derived.and_then(|index| index.term(key)).is_some_and(|term| term.is_cut());
+        let is_cut =
+            |key: &&IndexKey| derived.and_then(|index| index.term(key)).is_some_and(|term| term.is_cut());
         let exact = !keys.iter().any(is_cut);
         if let Test::Is(_) | Test::In(_) = tagged.test {
             let mut terms = BTreeMap::new();
             for key in keys {
                 let name = || match tagged.test {
                     Test::Is(_) => by.to_string(),
-                    _ => format!("{} = {}", Name(&tagged.name), Shown(key)),
+                    _ => format!("{} = {}", NameText(&tagged.name), KeyLiteral(key)),
                 };
-                if let (true, Key::Value(value)) = (tagged.own, key) {
+                if let (true, IndexKey::Value(value)) = (tagged.own, key) {
                     match Term::tag(&tagged.name, value) {
                         Ok(term) => drop(terms.insert(term, name())),
                         // No event carries such a value; an index may derive it.
@@ -197,7 +201,7 @@ impl Reader<'_> {
             match tagged.test {
                 Test::Not(_) => {
                     let all = vec![TermRange::between(&prefix, Bound::Unbounded, Bound::Unbounded)];
-                    let without = |ranges, key: &&Key| TermRange::without(&prefix, key, ranges);
+                    let without = |ranges, key: &&IndexKey| TermRange::without(&prefix, key, ranges);
                     ranges.extend(keys.iter().fold(all, without));
                 }
                 _ => ranges.extend(tests.clone().filter_map(|test| match test {
@@ -232,7 +236,7 @@ impl Reader<'_> {
         Ok(types.keys().all(|kind| index.on().matches_text(kind)))
     }
 
-    fn ranges(&self, by: &By, mut ranges: Vec<TermRange>) -> Result<Source> {
+    fn ranges(&self, by: &By, mut ranges: Vec<TermRange>) -> Result<PositionSource> {
         ranges.retain(|range| !range.is_empty());
         let mut terms = Vec::new();
         for range in &ranges {
@@ -241,7 +245,7 @@ impl Reader<'_> {
                 Some(more) => terms.extend(more),
                 None => {
                     let estimate = self.swept(by, &ranges)?;
-                    return Ok(Source::Ranges {
+                    return Ok(PositionSource::Ranges {
                         ranges,
                         within: (self.first, self.last),
                         gathered: Gathered::default(),
@@ -280,13 +284,13 @@ impl Reader<'_> {
     }
 
     /// One of several conditions.
-    fn any(&self, by: &By, some: &[By]) -> Result<Source> {
+    fn any(&self, by: &By, some: &[By]) -> Result<PositionSource> {
         let mut terms = Vec::new();
         let mut positions = Vec::new();
         for one in some {
             match self.source(one)?.0 {
-                Source::List(list) => terms.push((list.term, list.name)),
-                Source::Positions(found) => positions.extend(found),
+                PositionSource::List(list) => terms.push((list.term, list.name)),
+                PositionSource::Positions(found) => positions.extend(found),
                 // What `IN` says of built-in names is lists and positions, of one sort all of them.
                 _ => {}
             }
@@ -295,11 +299,15 @@ impl Reader<'_> {
         positions.dedup();
         terms.sort();
         terms.dedup_by(|a, b| a.0 == b.0);
-        if terms.is_empty() { Ok(Source::Positions(positions)) } else { self.union(terms, by.to_string()) }
+        if terms.is_empty() {
+            Ok(PositionSource::Positions(positions))
+        } else {
+            self.union(terms, by.to_string())
+        }
     }
 
     /// The lists of the types that a pattern and conditions mean; none where neither says anything, or they are too many.
-    pub fn types(&self, pattern: Option<&Pattern>, kinds: &[Kinds]) -> Result<Option<Source>> {
+    pub fn types(&self, pattern: Option<&Pattern>, kinds: &[Kinds]) -> Result<Option<PositionSource>> {
         let Some(types) = self.types_meant(pattern, kinds)? else { return Ok(None) };
         if types.len() > MOST_LISTS {
             return Ok(None);

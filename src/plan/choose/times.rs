@@ -2,8 +2,8 @@
 
 use std::ops::Bound;
 
-use crate::plan::Window;
-use crate::store::snapshot::Run;
+use crate::plan::LogWindow;
+use crate::store::snapshot::ZoneRange;
 use crate::time::Timestamp;
 
 /// Bounds of what is wanted: they say what may be passed over, not what is admitted.
@@ -44,7 +44,7 @@ impl Between {
 }
 
 impl Times {
-    pub fn narrow(&mut self, window: &Window) {
+    pub fn narrow(&mut self, window: &LogWindow) {
         let included = |at: Option<Timestamp>| at.map_or(Bound::Unbounded, Bound::Included);
         let before = window.before.map_or(Bound::Unbounded, Bound::Excluded);
         self.occurred.narrow(included(window.since), before);
@@ -57,7 +57,7 @@ impl Times {
     }
 
     /// Whether a run may hold something that is wanted.
-    pub fn meets(&self, run: &Run) -> bool {
+    pub fn meets(&self, run: &ZoneRange) -> bool {
         self.occurred.meets(run.occurred) && self.recorded.meets(run.recorded)
     }
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::allowance::Allowance;
-use crate::document::Form;
+use crate::document::RawKind;
 use crate::plan::datum::Datum;
 use crate::plan::expr::{Number, same};
 use crate::plan::order::write_key;
@@ -110,7 +110,7 @@ pub(super) fn get<'a>(given: &[Datum<'a>], allowance: &Allowance) -> Option<Datu
                 return None;
             }
             let found = match raw.form()? {
-                (Form::Array(count), _) => at(key, count)?.and_then(|at| raw.element(at)),
+                (RawKind::Array(count), _) => at(key, count)?.and_then(|at| raw.element(at)),
                 _ => raw.member(&name_of(key)?),
             };
             return Some(found.map_or(Datum::Null, Datum::stored));
@@ -142,7 +142,7 @@ pub(super) fn slice<'a>(given: &[Datum<'a>], allowance: &Allowance) -> Option<Da
     let length = match from {
         Datum::Null => 0,
         Datum::Stored(raw) => match raw.form()? {
-            (Form::Array(count), _) => count,
+            (RawKind::Array(count), _) => count,
             _ => return None,
         },
         Datum::Json(value) => value.as_array()?.len(),

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::number::whole_of;
 use crate::allowance::Allowance;
-use crate::document::Form;
+use crate::document::RawKind;
 use crate::plan::datum::{Datum, span_text};
 use crate::value::{ITEM, Object, Value};
 
@@ -73,7 +73,7 @@ pub(super) fn length<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
         Datum::Text(text) => text.chars().count(),
         // The head of what is stored tells.
         Datum::Stored(raw) => match raw.form()? {
-            (Form::Array(count) | Form::Map(count), _) => count,
+            (RawKind::Array(count) | RawKind::Map(count), _) => count,
             _ => return None,
         },
         other => match &*other.json()? {

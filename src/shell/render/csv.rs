@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use bygone::{Entity, Event, Object, Row, Value};
 
 use super::Renderer;
-use super::grid::{self, Block, Cell, Kind, Record, SAMPLE};
+use super::grid::{self, Cell, CellKind, GridBlock, GridRecord, SAMPLE};
 
 /// The columns of events: always all of them, so that every file of events has the same.
 const EVENT: [&str; 18] = [
@@ -36,16 +36,16 @@ const EVENT: [&str; 18] = [
 pub struct Csv {
     /// The header that stands above what comes next.
     header: Vec<String>,
-    block: Block,
+    block: GridBlock,
     /// Rows that are still learnt from.
-    sample: Vec<Record<'static>>,
+    sample: Vec<GridRecord<'static>>,
     sampled: bool,
     safe: bool,
 }
 
 impl Renderer for Csv {
     fn begin(&mut self, _statement: usize, _out: &mut dyn Write) -> io::Result<()> {
-        self.block = Block::default();
+        self.block = GridBlock::default();
         self.sampled = false;
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Renderer for Csv {
             return if self.sample.len() < SAMPLE { Ok(()) } else { self.settle(out) };
         }
         if !self.block.fits(&record) {
-            self.block = Block::default();
+            self.block = GridBlock::default();
             self.block.adopt(&record);
         }
         self.write(record, out)
@@ -98,7 +98,7 @@ impl Csv {
         Csv { safe, ..Csv::default() }
     }
 
-    fn write(&mut self, record: Record<'_>, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&mut self, record: GridRecord<'_>, out: &mut dyn Write) -> io::Result<()> {
         self.head(self.block.columns.clone(), out)?;
         let cells = self.block.arrange(record);
         self.write_row(cells, out)
@@ -130,12 +130,12 @@ impl Csv {
 
 /// Whether a spreadsheet may take a text for a formula: OWASP, "CSV Injection".
 fn is_formula(cell: &Cell) -> bool {
-    cell.kind == Kind::Text
+    cell.kind == CellKind::Text
         && cell.text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'])
 }
 
-fn flat(members: Object) -> Record<'static> {
-    let mut record = Record::new();
+fn flat(members: Object) -> GridRecord<'static> {
+    let mut record = GridRecord::new();
     for (name, value) in members {
         match &value {
             Value::Object(object) if grid::entity(object).is_some() => {
@@ -195,7 +195,7 @@ fn write_row(cells: &[Option<Cell>], out: &mut dyn Write) -> io::Result<()> {
 
 fn write_field(cell: &Cell, out: &mut dyn Write) -> io::Result<()> {
     let text = &cell.text;
-    let empty = text.is_empty() && cell.kind == Kind::Text;
+    let empty = text.is_empty() && cell.kind == CellKind::Text;
     let space = text.starts_with(' ') || text.ends_with(' ');
     if empty || space || text.contains(['"', ',', '\r', '\n']) {
         write!(out, "\"{}\"", text.replace('"', "\"\""))

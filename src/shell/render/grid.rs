@@ -1,7 +1,7 @@
 //! Rows as columns, for the formats that have any.
 //!
 //! Rows of one statement need not have the same members (a JSON Patch has a `value` only where it adds one), and nobody
-//! knows them before they come. So a [`Block`] first learns its columns from a sample; a later row with a member that
+//! knows them before they come. So a [`GridBlock`] first learns its columns from a sample; a later row with a member that
 //! none had so far begins another block.
 
 use std::borrow::Cow;
@@ -20,13 +20,13 @@ pub const SAMPLE: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
     pub text: String,
-    pub kind: Kind,
+    pub kind: CellKind,
     /// How a terminal shows it.
     pub style: Option<Style>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum CellKind {
     Text,
     Number,
     Null,
@@ -34,15 +34,15 @@ pub enum Kind {
 
 impl Cell {
     pub fn text(text: impl Into<String>) -> Cell {
-        Cell { text: text.into(), kind: Kind::Text, style: None }
+        Cell { text: text.into(), kind: CellKind::Text, style: None }
     }
 
     pub fn number(text: impl ToString) -> Cell {
-        Cell { text: text.to_string(), kind: Kind::Number, style: None }
+        Cell { text: text.to_string(), kind: CellKind::Number, style: None }
     }
 
     fn null(text: &str) -> Cell {
-        Cell { text: text.to_owned(), kind: Kind::Null, style: None }
+        Cell { text: text.to_owned(), kind: CellKind::Null, style: None }
     }
 
     fn styled(self, style: Style) -> Cell {
@@ -111,10 +111,10 @@ fn brief_event(members: &Object) -> Option<String> {
 }
 
 /// A row: the names of its columns, and what stands there.
-pub type Record<'a> = Vec<(Cow<'a, str>, Cell)>;
+pub type GridRecord<'a> = Vec<(Cow<'a, str>, Cell)>;
 
 /// A row for a table: of an event what one looks for, of anything else all it has.
-pub fn brief(row: &Row) -> Record<'static> {
+pub fn brief(row: &Row) -> GridRecord<'static> {
     match row {
         Row::Event { event, .. } => brief_record(event),
         Row::Blame(leaf) => blame_record(leaf),
@@ -125,7 +125,7 @@ pub fn brief(row: &Row) -> Record<'static> {
     }
 }
 
-fn brief_record(event: &Event) -> Record<'static> {
+fn brief_record(event: &Event) -> GridRecord<'static> {
     let entity = |entity: &Option<Entity>| entity.as_ref().map(|e| Cell::text(harmless(&e.to_string())));
     let columns = [
         ("position", Some(Cell::number(event.position))),
@@ -139,7 +139,7 @@ fn brief_record(event: &Event) -> Record<'static> {
 }
 
 /// A leaf, and what one wants to know of whoever is to blame.
-fn blame_record(leaf: &BlameEntry) -> Record<'static> {
+fn blame_record(leaf: &BlameEntry) -> GridRecord<'static> {
     let event = &leaf.event;
     let path = if leaf.path.is_empty() { "(all)".to_owned() } else { leaf.path.to_string() };
     let what = format!("{} {}", event.position, event.kind);
@@ -174,14 +174,14 @@ pub fn members(row: &Row) -> Object {
 
 /// Rows that have the same columns.
 #[derive(Debug, Default)]
-pub struct Block {
+pub struct GridBlock {
     pub columns: Vec<String>,
 }
 
-impl Block {
+impl GridBlock {
     /// Takes in the columns of one more row; where it has a new one, that goes before the first that it shares and follows;
     /// where it shares none, behind all.
-    pub fn adopt(&mut self, record: &Record<'_>) {
+    pub fn adopt(&mut self, record: &GridRecord<'_>) {
         let shares = record.iter().any(|(name, _)| self.columns.iter().any(|column| column == name));
         let mut next = if shares { 0 } else { self.columns.len() };
         for (name, _) in record {
@@ -196,12 +196,12 @@ impl Block {
     }
 
     /// Whether a row has no other columns.
-    pub fn fits(&self, record: &Record<'_>) -> bool {
+    pub fn fits(&self, record: &GridRecord<'_>) -> bool {
         record.iter().all(|(name, _)| self.columns.iter().any(|column| column == name))
     }
 
     /// The cells of a row in the order of the columns; none where it has nothing there.
-    pub fn arrange(&self, record: Record<'_>) -> Vec<Option<Cell>> {
+    pub fn arrange(&self, record: GridRecord<'_>) -> Vec<Option<Cell>> {
         let mut cells = vec![None; self.columns.len()];
         for (name, cell) in record {
             if let Some(at) = self.columns.iter().position(|column| *column == name) {
@@ -216,13 +216,13 @@ impl Block {
 mod tests {
     use super::*;
 
-    fn record(names: &[&'static str]) -> Record<'static> {
+    fn record(names: &[&'static str]) -> GridRecord<'static> {
         names.iter().map(|name| ((*name).into(), Cell::text(*name))).collect()
     }
 
     #[test]
     fn columns_keep_the_order_that_rows_have() {
-        let mut block = Block::default();
+        let mut block = GridBlock::default();
         block.adopt(&record(&["position", "type", "data"]));
         block.adopt(&record(&["position", "type", "actor", "data"]));
         assert_eq!(block.columns, ["position", "type", "actor", "data"]);
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(cells[0], Some(Cell::text("position")));
         assert_eq!((&cells[1], &cells[2]), (&None, &None));
         // EXPLAIN ANALYZE: a plan, and then what it took.
-        let mut block = Block::default();
+        let mut block = GridBlock::default();
         block.adopt(&record(&["plan"]));
         block.adopt(&record(&["rows", "milliseconds"]));
         assert_eq!(block.columns, ["plan", "rows", "milliseconds"]);

@@ -9,19 +9,19 @@ use super::Renderer;
 use super::grid::{self, Cell};
 use crate::shell::terminal::{Style, Terminal, harmless};
 
-pub struct Line {
+pub struct LineRenderer {
     colors: bool,
     /// There is a row above.
     follows: bool,
 }
 
-impl Line {
-    pub fn new(terminal: &Terminal) -> Line {
-        Line { colors: terminal.output_colors, follows: false }
+impl LineRenderer {
+    pub fn new(terminal: &Terminal) -> LineRenderer {
+        LineRenderer { colors: terminal.output_colors, follows: false }
     }
 }
 
-impl Renderer for Line {
+impl Renderer for LineRenderer {
     fn begin(&mut self, _statement: usize, out: &mut dyn Write) -> io::Result<()> {
         if std::mem::replace(&mut self.follows, false) { writeln!(out) } else { Ok(()) }
     }

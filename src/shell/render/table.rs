@@ -10,8 +10,8 @@ use bygone::{Object, Row, Value};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::change::Changes;
-use super::grid::{self, Block, Cell, Kind, Record, SAMPLE};
-use super::tree::Tree;
+use super::grid::{self, Cell, CellKind, GridBlock, GridRecord, SAMPLE};
+use super::tree::TreeRenderer;
 use super::{Renderer, definition};
 use crate::shell::terminal::{Style, Terminal, harmless};
 
@@ -26,12 +26,12 @@ const LAST: usize = 12;
 
 pub struct Table {
     terminal: Terminal,
-    block: Block,
-    sample: Vec<Record<'static>>,
+    block: GridBlock,
+    sample: Vec<GridRecord<'static>>,
     /// The widths of the columns, once they are known; the columns that hold numbers.
-    layout: Option<Vec<Column>>,
+    layout: Option<Vec<TableColumn>>,
     /// The tree that rows of a trace make.
-    tree: Tree,
+    tree: TreeRenderer,
     /// The only row so far, if it is a state.
     lone: Option<Object>,
     rows: usize,
@@ -40,7 +40,7 @@ pub struct Table {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Column {
+struct TableColumn {
     width: usize,
     right: bool,
     /// It had to give: what does not fit is shortened.
@@ -51,10 +51,10 @@ impl Table {
     pub fn new(terminal: &Terminal) -> Table {
         Table {
             terminal: *terminal,
-            block: Block::default(),
+            block: GridBlock::default(),
             sample: Vec::new(),
             layout: None,
-            tree: Tree::new(terminal),
+            tree: TreeRenderer::new(terminal),
             lone: None,
             rows: 0,
             follows: false,
@@ -64,8 +64,8 @@ impl Table {
 
 impl Renderer for Table {
     fn begin(&mut self, _statement: usize, out: &mut dyn Write) -> io::Result<()> {
-        (self.block, self.layout, self.rows) = (Block::default(), None, 0);
-        self.tree = Tree::new(&self.terminal);
+        (self.block, self.layout, self.rows) = (GridBlock::default(), None, 0);
+        self.tree = TreeRenderer::new(&self.terminal);
         if std::mem::replace(&mut self.follows, false) { writeln!(out) } else { Ok(()) }
     }
 
@@ -107,7 +107,7 @@ impl Renderer for Table {
             if self.block.fits(&record) {
                 return self.write(record, out);
             }
-            (self.block, self.layout) = (Block::default(), None);
+            (self.block, self.layout) = (GridBlock::default(), None);
         }
         self.block.adopt(&record);
         self.sample.push(record);
@@ -156,7 +156,7 @@ impl Table {
             for (name, cell) in record {
                 if let Some(at) = columns.iter().position(|column| column == name) {
                     natural[at] = natural[at].max(cell.text.width());
-                    right[at] &= cell.kind != Kind::Text;
+                    right[at] &= cell.kind != CellKind::Text;
                     times[at] &= is_time(&cell.text);
                 }
             }
@@ -169,8 +169,9 @@ impl Table {
         if let Some(limit) = limit {
             fit(&mut widths, &times, limit);
         }
-        let column = |i: usize| Column { width: widths[i], right: right[i], tight: widths[i] < natural[i] };
-        let layout: Vec<Column> = (0..columns.len()).map(column).collect();
+        let column =
+            |i: usize| TableColumn { width: widths[i], right: right[i], tight: widths[i] < natural[i] };
+        let layout: Vec<TableColumn> = (0..columns.len()).map(column).collect();
         let header: Vec<Option<Cell>> = columns.iter().map(|name| Some(Cell::text(harmless(name)))).collect();
         let header = self.line(&header, &layout);
         let rule: Vec<String> = layout.iter().map(|column| "─".repeat(column.width)).collect();
@@ -184,13 +185,13 @@ impl Table {
         Ok(())
     }
 
-    fn write(&self, record: Record<'_>, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, record: GridRecord<'_>, out: &mut dyn Write) -> io::Result<()> {
         let layout = self.layout.as_deref().unwrap_or_default();
         writeln!(out, "{}", self.line(&self.block.arrange(record), layout))
     }
 
     /// A line of the table. A cell that is wider than its column takes from the last one while that has some left.
-    fn line(&self, cells: &[Option<Cell>], layout: &[Column]) -> String {
+    fn line(&self, cells: &[Option<Cell>], layout: &[TableColumn]) -> String {
         let limit = self.terminal.width();
         let mut line = String::new();
         let mut used = 0;
@@ -331,7 +332,7 @@ pub fn shortened(text: &str, width: usize) -> std::borrow::Cow<'_, str> {
     short.into()
 }
 
-fn state_record(state: &Object) -> Record<'static> {
+fn state_record(state: &Object) -> GridRecord<'static> {
     let all = |(name, value): (&String, &Value)| (name.clone().into(), Cell::shown(value));
     // When it is asked of many, the points are the same for all.
     state.iter().filter(|(name, _)| !matches!(name.as_str(), "at" | "asOf" | "events")).map(all).collect()

@@ -17,7 +17,7 @@ use crate::shell::terminal::{Style, Terminal, harmless};
 const LEVELS: usize = 20;
 
 /// Writes events as a tree of causes and effects.
-pub struct Tree {
+pub struct TreeRenderer {
     colors: bool,
     width: Option<usize>,
     /// The depth of the first row.
@@ -26,9 +26,14 @@ pub struct Tree {
     follows: Vec<bool>,
 }
 
-impl Tree {
-    pub fn new(terminal: &Terminal) -> Tree {
-        Tree { colors: terminal.output_colors, width: terminal.width(), top: None, follows: Vec::new() }
+impl TreeRenderer {
+    pub fn new(terminal: &Terminal) -> TreeRenderer {
+        TreeRenderer {
+            colors: terminal.output_colors,
+            width: terminal.width(),
+            top: None,
+            follows: Vec::new(),
+        }
     }
 
     /// One event.
@@ -90,7 +95,7 @@ mod tests {
     use super::*;
 
     fn drawn(db: &Db, statement: &str, width: Option<usize>) -> String {
-        let mut tree = Tree { colors: false, width, top: None, follows: Vec::new() };
+        let mut tree = TreeRenderer { colors: false, width, top: None, follows: Vec::new() };
         let mut out = Vec::new();
         for row in db.query(statement).unwrap().rows {
             let Row::Traced(mut traced) = row.unwrap() else { panic!("a trace") };

@@ -14,29 +14,29 @@ use crate::value::Value;
 
 /// A step of the catalog.
 #[derive(Debug, Clone)]
-pub(crate) enum Change {
+pub(crate) enum CatalogChange {
     Define(Definition),
     /// The definitions of this name end.
     Drop(DefinitionKind, String),
 }
 
-impl Change {
+impl CatalogChange {
     /// The verb that it defines.
     pub fn verb(&self) -> Option<&str> {
         match self {
-            Change::Define(Definition::Verb(verb)) => Some(&verb.name),
+            CatalogChange::Define(Definition::Verb(verb)) => Some(&verb.name),
             _ => None,
         }
     }
 
     /// Whether it only ends what is defined.
     pub fn is_drop(&self) -> bool {
-        matches!(self, Change::Drop(..))
+        matches!(self, CatalogChange::Drop(..))
     }
 
     /// What an event changes; nothing, if it is not about a definition.
-    pub fn of(event: &Event, options: &Options) -> Result<Option<Change>> {
-        Change::told(&event.kind, event.target.as_ref(), &|name| event.data.get(name), options, true)
+    pub fn of(event: &Event, options: &Options) -> Result<Option<CatalogChange>> {
+        CatalogChange::told(&event.kind, event.target.as_ref(), &|name| event.data.get(name), options, true)
     }
 
     /// What an event that is about to be appended changes. Its expression must be understood.
@@ -45,8 +45,8 @@ impl Change {
         target: Option<&Entity>,
         member: impl Fn(&str) -> Option<Value>,
         options: &Options,
-    ) -> Result<Option<Change>> {
-        Change::told(kind, target, &member, options, false)
+    ) -> Result<Option<CatalogChange>> {
+        CatalogChange::told(kind, target, &member, options, false)
     }
 
     fn told(
@@ -55,7 +55,7 @@ impl Change {
         member: &dyn Fn(&str) -> Option<Value>,
         options: &Options,
         lenient: bool,
-    ) -> Result<Option<Change>> {
+    ) -> Result<Option<CatalogChange>> {
         if !kind.is_internal() {
             return Ok(None);
         }
@@ -78,10 +78,10 @@ impl Change {
             Error::invalid(kind.as_str(), format!("a target of kind {}", of.target()), "none")
         })?;
         if is_dropped {
-            return Ok(Some(Change::Drop(of, name)));
+            return Ok(Some(CatalogChange::Drop(of, name)));
         }
         let reader = Reader { kind: of, name, member, compiler: options.compiler(), lenient };
-        reader.definition().map(|definition| Some(Change::Define(definition)))
+        reader.definition().map(|definition| Some(CatalogChange::Define(definition)))
     }
 }
 

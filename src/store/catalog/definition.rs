@@ -7,8 +7,8 @@ use super::{Derive, Understood, model, verb, view};
 use crate::entity::EventType;
 use crate::pattern::Pattern;
 use crate::store::fold::Fold;
-use crate::store::verb::Rule;
-use crate::store::view::View;
+use crate::store::verb::VerbHandler;
+use crate::store::view::ViewMaterializer;
 
 /// A kind of thing that can be defined. All that differs only by names is here: a kind more is a line in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -160,7 +160,7 @@ pub(crate) struct FinderDefinition {
 pub(crate) struct VerbDefinition {
     pub name: String,
     pub text: String,
-    pub(super) rule: Understood<dyn Rule>,
+    pub(super) rule: Understood<dyn VerbHandler>,
 }
 
 /// What is said of a view, understood.
@@ -168,7 +168,7 @@ pub(crate) struct VerbDefinition {
 pub(crate) struct ViewDefinition {
     pub name: String,
     pub text: String,
-    pub(super) view: Understood<dyn View>,
+    pub(super) view: Understood<dyn ViewMaterializer>,
 }
 
 impl fmt::Debug for IndexDefinition {

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::definition::IndexDefinition;
 use super::not_understood;
-use super::shelf::Shelved;
+use super::shelf::DefinitionEntry;
 use crate::allowance::{Limits, Unmade};
-use crate::entity::{Name, Position};
+use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::pattern::Pattern;
 use crate::store::cold::indexes::Backfilled;
-use crate::store::term::{Key, Term};
+use crate::store::term::{IndexKey, Term};
 
 /// An index, from its definition on.
 pub(crate) struct Index {
@@ -97,12 +97,12 @@ impl Index {
     }
 
     /// The list of what it holds under a key; none for a key that it cannot hold.
-    pub fn term(&self, key: &Key) -> Option<Term> {
+    pub fn term(&self, key: &IndexKey) -> Option<Term> {
         Term::derived(self.position, key)
     }
 
     /// What it holds an event under; nothing, if it is not of such events.
-    pub fn keys(&self, event: &Record, limits: &Limits) -> Result<Vec<Key>, Unmade> {
+    pub fn keys(&self, event: &Record, limits: &Limits) -> Result<Vec<IndexKey>, Unmade> {
         let mut keys = Vec::new();
         if let Ok(derive) = &self.definition.derive
             && self.definition.on.matches_text(event.kind())
@@ -117,15 +117,15 @@ impl Index {
         let (what, drop) = if self.is_of_view() { ("view", "DROP VIEW") } else { ("index", "DROP INDEX") };
         match Error::from(unmade) {
             Error::Invalid { expected, found, .. } => {
-                let found = format!("{found}; or {drop} {}", Name(self.name()));
-                Error::invalid(format!("the {what} {}", Name(self.name())), expected, found)
+                let found = format!("{found}; or {drop} {}", NameText(self.name()));
+                Error::invalid(format!("the {what} {}", NameText(self.name())), expected, found)
             }
             error => error,
         }
     }
 
     /// Whether it can hold such a value.
-    pub fn holds(&self, key: &Key) -> bool {
+    pub fn holds(&self, key: &IndexKey) -> bool {
         self.term(key).is_some()
     }
 
@@ -159,7 +159,7 @@ impl fmt::Debug for Index {
     }
 }
 
-impl Shelved for Index {
+impl DefinitionEntry for Index {
     fn name(&self) -> &str {
         &self.definition.name
     }

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shelf::Shelved;
+use super::shelf::DefinitionEntry;
 use super::{Derive, Understood, not_understood};
 use crate::allowance::{Limits, Unmade};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::store::fold::Fold;
-use crate::store::kept::Kept;
-use crate::store::term::{Key, Term, TermRange, derived_prefix};
+use crate::store::kept::StoredState;
+use crate::store::term::{IndexKey, Term, TermRange, derived_prefix};
 
 /// The kind of what `$entity.…` events are about.
 pub(crate) const KIND: &str = "$entity";
@@ -24,7 +24,7 @@ pub(crate) const TEXT: &str = "definition";
 
 /// What is defined of the entities of a kind, from its definition on.
 #[derive(Clone)]
-pub(crate) struct Model {
+pub(crate) struct CatalogModel {
     /// Where its definition is. What is kept of it belongs to that, so that another of this kind has its own.
     pub position: Position,
     /// Of which entities.
@@ -36,8 +36,13 @@ pub(crate) struct Model {
     pub unfolded: Arc<Finder>,
 }
 
-impl Model {
-    pub(super) fn new(position: Position, kind: String, text: String, fold: Understood<dyn Fold>) -> Model {
+impl CatalogModel {
+    pub(super) fn new(
+        position: Position,
+        kind: String,
+        text: String,
+        fold: Understood<dyn Fold>,
+    ) -> CatalogModel {
         let unfolded = Finder {
             position,
             name: String::new(),
@@ -45,7 +50,7 @@ impl Model {
             text: String::new(),
             derive: Ok(Arc::new(NoKeys)),
         };
-        Model { position, kind, text, fold, unfolded: Arc::new(unfolded) }
+        CatalogModel { position, kind, text, fold, unfolded: Arc::new(unfolded) }
     }
 
     /// What its events make of a state.
@@ -67,7 +72,7 @@ impl Model {
     }
 }
 
-impl fmt::Debug for Model {
+impl fmt::Debug for CatalogModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Model({} at {})", self.kind, self.position)
     }
@@ -77,7 +82,7 @@ impl fmt::Debug for Model {
 struct NoKeys;
 
 impl Derive for NoKeys {
-    fn keys(&self, _: &Record, _: &Limits, _: &mut Vec<Key>) -> Result<(), Unmade> {
+    fn keys(&self, _: &Record, _: &Limits, _: &mut Vec<IndexKey>) -> Result<(), Unmade> {
         Ok(())
     }
 }
@@ -113,7 +118,7 @@ impl Finder {
     }
 
     /// The terms that a state is found by, each once, in order.
-    pub fn terms(&self, id: &str, kept: &Kept, limits: &Limits) -> Result<Vec<Term>> {
+    pub fn terms(&self, id: &str, kept: &StoredState, limits: &Limits) -> Result<Vec<Term>> {
         let mut keys = Vec::new();
         if let Ok(derive) = &self.derive {
             match derive.keys_of_state(id, kept, limits, &mut keys) {
@@ -136,7 +141,7 @@ impl fmt::Debug for Finder {
     }
 }
 
-impl Shelved for Model {
+impl DefinitionEntry for CatalogModel {
     fn name(&self) -> &str {
         &self.kind
     }
@@ -146,7 +151,7 @@ impl Shelved for Model {
     }
 }
 
-impl Shelved for Finder {
+impl DefinitionEntry for Finder {
     fn name(&self) -> &str {
         &self.name
     }

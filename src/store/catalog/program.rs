@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shelf::Shelved;
+use super::shelf::DefinitionEntry;
 use crate::entity::{Entity, EventType, Position};
 use crate::error::Result;
 use crate::pattern::Pattern;
@@ -133,7 +133,7 @@ impl fmt::Debug for Program {
     }
 }
 
-impl Shelved for Program {
+impl DefinitionEntry for Program {
     fn name(&self) -> &str {
         &self.name
     }

@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Finder;
-use super::tree::Tree;
+use super::tree::PersistentTree;
 use crate::entity::Position;
 
 /// What stands on a shelf. Of one name there may be several, at other positions; they are ordered by sort first.
-pub(super) trait Shelved {
+pub(super) trait DefinitionEntry {
     fn name(&self) -> &str;
     fn position(&self) -> Position;
 
@@ -20,19 +20,19 @@ pub(super) trait Shelved {
 }
 
 /// Definitions, in their order. Clones share what they hold.
-pub(super) struct Shelf<T> {
-    by_position: Tree<Arc<T>>,
-    by_name: Tree<Arc<T>>,
+pub(super) struct DefinitionSet<T> {
+    by_position: PersistentTree<Arc<T>>,
+    by_name: PersistentTree<Arc<T>>,
     /// Those that have a newer one of their name, by name.
-    replaced: Tree<Arc<T>>,
+    replaced: PersistentTree<Arc<T>>,
     /// How many were taken away so far.
     ended: u64,
 }
 
-impl<T> Clone for Shelf<T> {
-    fn clone(&self) -> Shelf<T> {
-        let Shelf { by_position, by_name, replaced, ended } = self;
-        Shelf {
+impl<T> Clone for DefinitionSet<T> {
+    fn clone(&self) -> DefinitionSet<T> {
+        let DefinitionSet { by_position, by_name, replaced, ended } = self;
+        DefinitionSet {
             by_position: by_position.clone(),
             by_name: by_name.clone(),
             replaced: replaced.clone(),
@@ -41,31 +41,36 @@ impl<T> Clone for Shelf<T> {
     }
 }
 
-impl<T> Default for Shelf<T> {
-    fn default() -> Shelf<T> {
-        Shelf { by_position: Tree::default(), by_name: Tree::default(), replaced: Tree::default(), ended: 0 }
+impl<T> Default for DefinitionSet<T> {
+    fn default() -> DefinitionSet<T> {
+        DefinitionSet {
+            by_position: PersistentTree::default(),
+            by_name: PersistentTree::default(),
+            replaced: PersistentTree::default(),
+            ended: 0,
+        }
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Shelf<T> {
+impl<T: fmt::Debug> fmt::Debug for DefinitionSet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.by_position.fmt(f)
     }
 }
 
-fn by_position<T: Shelved>(a: &Arc<T>, b: &Arc<T>) -> Ordering {
+fn by_position<T: DefinitionEntry>(a: &Arc<T>, b: &Arc<T>) -> Ordering {
     a.position().cmp(&b.position())
 }
 
-fn by_name<T: Shelved>(a: &Arc<T>, b: &Arc<T>) -> Ordering {
+fn by_name<T: DefinitionEntry>(a: &Arc<T>, b: &Arc<T>) -> Ordering {
     place(&**a, b.sort(), b.name(), b.position())
 }
 
-fn place<T: Shelved>(item: &T, sort: u8, name: &str, position: Position) -> Ordering {
+fn place<T: DefinitionEntry>(item: &T, sort: u8, name: &str, position: Position) -> Ordering {
     item.sort().cmp(&sort).then_with(|| item.name().cmp(name)).then(item.position().cmp(&position))
 }
 
-impl<T: Shelved> Shelf<T> {
+impl<T: DefinitionEntry> DefinitionSet<T> {
     pub fn is_empty(&self) -> bool {
         self.by_position.is_empty()
     }
@@ -167,7 +172,7 @@ impl<T: Shelved> Shelf<T> {
 
 /// The indexes of states, by the kind that they are of, then by position.
 #[derive(Clone, Default)]
-pub(super) struct OfKinds(Tree<Arc<Finder>>);
+pub(super) struct OfKinds(PersistentTree<Arc<Finder>>);
 
 impl OfKinds {
     fn order(a: &Arc<Finder>, b: &Arc<Finder>) -> Ordering {

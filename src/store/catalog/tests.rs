@@ -10,14 +10,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::allowance::{Limits, Unmade};
 use crate::event::NewEvent;
-use crate::store::backfill::Step;
+use crate::store::backfill::BackfillStep;
 use crate::store::check::verify;
-use crate::store::cold::Tables;
+use crate::store::cold::WriteTables;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
-use crate::store::group::Group;
+use crate::store::group::AppendRequest;
 use crate::store::journal::Side;
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::{Store, posting};
 use crate::value::Value;
 
@@ -40,10 +40,10 @@ impl Compile for Members {
 }
 
 impl Derive for Member {
-    fn keys(&self, event: &Record, _: &Limits, found: &mut Vec<Key>) -> Result<(), Unmade> {
+    fn keys(&self, event: &Record, _: &Limits, found: &mut Vec<IndexKey>) -> Result<(), Unmade> {
         match event.data().member(&self.0).and_then(|raw| raw.to_value().ok()) {
-            Some(Value::Array(items)) => found.extend(items.into_iter().map(Key::Value)),
-            value => found.extend(value.map(Key::Value)),
+            Some(Value::Array(items)) => found.extend(items.into_iter().map(IndexKey::Value)),
+            value => found.extend(value.map(IndexKey::Value)),
         }
         Ok(())
     }
@@ -53,15 +53,15 @@ pub(in crate::store) fn members() -> Arc<dyn Compile> {
     Arc::new(Members)
 }
 
-pub(in crate::store) fn defined(name: &str, on: &str, member: &str) -> Group {
+pub(in crate::store) fn defined(name: &str, on: &str, member: &str) -> AppendRequest {
     let event =
         NewEvent::new(DEFINED).on((KIND, name)).member("name", name).member("on", on).member("as", member);
-    Group { events: vec![event], internal: true, ..Group::default() }
+    AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() }
 }
 
-pub(in crate::store) fn dropped(name: &str) -> Group {
+pub(in crate::store) fn dropped(name: &str) -> AppendRequest {
     let event = NewEvent::new(DROPPED).on((KIND, name));
-    Group { events: vec![event], internal: true, ..Group::default() }
+    AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() }
 }
 
 type Lists = BTreeMap<Term, Vec<u64>>;
@@ -69,7 +69,7 @@ type Lists = BTreeMap<Term, Vec<u64>>;
 /// What an index is to hold, by a look at every event.
 fn scanned(snapshot: &Snapshot, index: &Index) -> Lists {
     let mut lists = Lists::new();
-    for row in snapshot.log(1, u64::MAX, Direction::Ascending) {
+    for row in snapshot.log(1, u64::MAX, ScanDirection::Ascending) {
         let (position, bytes) = row.unwrap();
         let mut terms = Vec::new();
         index
@@ -91,10 +91,10 @@ pub(in crate::store) fn indexes_hold(snapshot: &Snapshot) -> Result<(), String> 
         let sure = |p: &u64| *p <= done || *p > definition;
         for (term, positions) in scanned(snapshot, index) {
             let expected: Vec<u64> = positions.into_iter().filter(sure).collect();
-            for direction in [Direction::Ascending, Direction::Descending] {
+            for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
                 let list = snapshot.list(term.clone(), 1, u64::MAX, direction);
                 let mut listed: Vec<u64> = list.collect::<Result<_>>().map_err(fault)?;
-                if direction == Direction::Descending {
+                if direction == ScanDirection::Descending {
                     listed.reverse();
                 }
                 listed.retain(sure);
@@ -111,10 +111,10 @@ pub(in crate::store) fn indexes_hold(snapshot: &Snapshot) -> Result<(), String> 
 }
 
 /// Builds and drops all that is to be built and dropped.
-pub(in crate::store) fn settle(store: &Store) -> Result<Step, String> {
+pub(in crate::store) fn settle(store: &Store) -> Result<BackfillStep, String> {
     loop {
         match store.shared().keep_indexes().map_err(|e| e.to_string())? {
-            Step::Worked => {}
+            BackfillStep::Worked => {}
             step => return Ok(step),
         }
     }
@@ -123,7 +123,7 @@ pub(in crate::store) fn settle(store: &Store) -> Result<Step, String> {
 /// What the events of a log say of indexes: the position of the last definition of each name, where that is not dropped.
 pub(in crate::store) fn definitions(snapshot: &Snapshot) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
-    for row in snapshot.log(1, u64::MAX, Direction::Ascending) {
+    for row in snapshot.log(1, u64::MAX, ScanDirection::Ascending) {
         let (position, bytes) = row.unwrap();
         let event = codec::decode(Position(position), bytes).unwrap();
         let name = event.target.as_ref().map_or("", |target| target.id());
@@ -180,12 +180,12 @@ fn paid(colour: impl Into<Value>) -> NewEvent {
 }
 
 fn append(store: &Store, event: NewEvent) -> u64 {
-    store.append(Group { events: vec![event], ..Group::default() }).unwrap().events[0].0
+    store.append(AppendRequest { events: vec![event], ..AppendRequest::default() }).unwrap().events[0].0
 }
 
 fn list(snapshot: &Snapshot, name: &str, value: impl Into<Value>) -> Vec<u64> {
-    let term = snapshot.indexes().usable(name).unwrap().term(&Key::Value(value.into())).unwrap();
-    snapshot.list(term, 1, u64::MAX, Direction::Ascending).map(Result::unwrap).collect()
+    let term = snapshot.indexes().usable(name).unwrap().term(&IndexKey::Value(value.into())).unwrap();
+    snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending).map(Result::unwrap).collect()
 }
 
 fn in_time(what: &str, done: impl Fn() -> bool) {
@@ -262,7 +262,7 @@ fn play(ops: &[Op]) -> Result<(), String> {
         match op {
             Op::Append(events) => {
                 let events = events.iter().map(|(other, value)| of(*other, value)).collect();
-                drop(store.append(Group { events, ..Group::default() }).unwrap());
+                drop(store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap());
             }
             Op::Together(name, on, value) => {
                 let mut group = defined(NAMES[*name], PATTERNS[*on], MEMBERS[0]);
@@ -350,12 +350,12 @@ fn an_index_is_used_once_it_is_complete_and_the_one_before_until_then() {
     append(&store, paid("red").member("size", 3));
     assert_eq!(list(&store.snapshot(), "by", "red"), [1, 3, 4, 6, 8]);
     let before = store.snapshot();
-    let old = before.indexes().usable("by").unwrap().term(&Key::Value("red".into())).unwrap();
+    let old = before.indexes().usable("by").unwrap().term(&IndexKey::Value("red".into())).unwrap();
     settle(&store).unwrap();
     assert_eq!(list(&store.snapshot(), "by", 3), [1, 2, 3, 4, 8]);
     append(&store, paid("red"));
     // Whoever began with the one before reads on.
-    let read = before.list(old, 1, u64::MAX, Direction::Ascending).map(Result::unwrap);
+    let read = before.list(old, 1, u64::MAX, ScanDirection::Ascending).map(Result::unwrap);
     assert_eq!(read.collect::<Vec<_>>(), [1, 3, 4, 6, 8]);
 
     store.append(dropped("by")).unwrap();
@@ -372,8 +372,8 @@ fn lists_stay_while_they_are_read_and_go_then() {
     store.append(defined("colour", "*", "colour")).unwrap();
     assert!(store.wait_for_indexes(Duration::from_secs(30)).unwrap());
     let snapshot = store.snapshot();
-    let term = snapshot.indexes().usable("colour").unwrap().term(&Key::Value("red".into())).unwrap();
-    let mut rows = snapshot.list(term, 1, u64::MAX, Direction::Ascending);
+    let term = snapshot.indexes().usable("colour").unwrap().term(&IndexKey::Value("red".into())).unwrap();
+    let mut rows = snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending);
     drop(snapshot);
     assert_eq!(rows.next().unwrap().unwrap(), 1);
     let definition = store.snapshot().indexes().get("colour").unwrap().position;
@@ -492,7 +492,8 @@ fn an_index_that_misses_no_event_is_whole_again_where_it_is_understood() {
     store.append(defined("other", "*", "other")).unwrap();
     store.close().unwrap();
     let rescue = Store::open(path(), by_hand(&disk).without_followers(true)).unwrap();
-    let refused = rescue.append(Group { events: vec![paid("red")], ..Group::default() }).unwrap_err();
+    let refused =
+        rescue.append(AppendRequest { events: vec![paid("red")], ..AppendRequest::default() }).unwrap_err();
     assert!(refused.to_string().contains("without followers"), "{refused}");
     assert!(rescue.append(defined("third", "*", "third")).is_err());
     rescue.append(dropped("other")).unwrap();
@@ -507,14 +508,20 @@ fn an_index_that_misses_no_event_is_whole_again_where_it_is_understood() {
 fn what_is_said_of_an_index_is_checked() {
     let disk = SimulatedDisk::new();
     let store = Store::create(path(), by_hand(&disk)).unwrap();
-    let refused = |group: Group, expected: &str| {
+    let refused = |group: AppendRequest, expected: &str| {
         let error = store.append(group).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     };
-    refused(Group { internal: false, ..defined("x", "*", "a") }, "'$' begins the database's");
-    refused(Group { events: vec![NewEvent::new("Order.paid").on((KIND, "x"))], ..Group::default() }, "kinds");
+    refused(AppendRequest { internal: false, ..defined("x", "*", "a") }, "'$' begins the database's");
+    refused(
+        AppendRequest {
+            events: vec![NewEvent::new("Order.paid").on((KIND, "x"))],
+            ..AppendRequest::default()
+        },
+        "kinds",
+    );
     refused(defined("x", "a b", "a"), "pattern");
-    let event = |event| Group { events: vec![event], internal: true, ..Group::default() };
+    let event = |event| AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() };
     refused(event(NewEvent::new(DEFINED).on((KIND, "x")).member("on", "*")), "a text `as`");
     refused(event(NewEvent::new(DEFINED)), "a target of kind $index");
     refused(event(NewEvent::new("$index.renamed").on((KIND, "x"))), "$index.defined, $index.dropped");
@@ -534,7 +541,7 @@ fn a_refused_definition_leaves_no_index_behind() {
 }
 
 /// What the check says of a store with an index, after something was planted in its tables.
-fn planted(plant: impl FnOnce(&mut Tables, &dyn Fn(&str) -> Term) -> Result<()>) -> String {
+fn planted(plant: impl FnOnce(&mut WriteTables, &dyn Fn(&str) -> Term) -> Result<()>) -> String {
     let disk = SimulatedDisk::new();
     let store = Store::create(path(), by_hand(&disk)).unwrap();
     for colour in ["red", "blue", "red"] {
@@ -547,14 +554,14 @@ fn planted(plant: impl FnOnce(&mut Tables, &dyn Fn(&str) -> Term) -> Result<()>)
     indexes_hold(&store.snapshot()).unwrap();
     let snapshot = store.snapshot();
     let index = snapshot.indexes().get("colour").unwrap();
-    let term = |colour: &str| index.term(&Key::Value(colour.into())).unwrap();
+    let term = |colour: &str| index.term(&IndexKey::Value(colour.into())).unwrap();
     store.shared().cold.write("planting", |tables| plant(tables, &term)).unwrap();
     verify(&store.snapshot()).unwrap().faults.join("\n")
 }
 
 #[test]
 fn a_missing_entry_and_one_too_many_are_found() {
-    let chunk = |positions: &[u64]| posting::Chunk { before: 0, positions: positions.to_vec() };
+    let chunk = |positions: &[u64]| posting::PostingChunk { before: 0, positions: positions.to_vec() };
     let missing =
         planted(|tables, term| tables.put_chunk(&posting::key(term("red").as_bytes(), 1), &chunk(&[1])));
     assert!(missing.contains("#3 is missing"), "{missing}");

@@ -8,33 +8,33 @@ use std::sync::Arc;
 /// How much heavier one side of a node may be than the other.
 const HEAVIER: usize = 3;
 
-type Link<T> = Option<Arc<Node<T>>>;
+type Link<T> = Option<Arc<TreeNode<T>>>;
 
 /// Items in an order that whoever changes and asks says, always the same. Its depth is logarithmic, whatever comes in whatever order.
-pub(super) struct Tree<T> {
+pub(super) struct PersistentTree<T> {
     root: Link<T>,
 }
 
-struct Node<T> {
+struct TreeNode<T> {
     item: T,
     size: usize,
     left: Link<T>,
     right: Link<T>,
 }
 
-impl<T> Clone for Tree<T> {
-    fn clone(&self) -> Tree<T> {
-        Tree { root: self.root.clone() }
+impl<T> Clone for PersistentTree<T> {
+    fn clone(&self) -> PersistentTree<T> {
+        PersistentTree { root: self.root.clone() }
     }
 }
 
-impl<T> Default for Tree<T> {
-    fn default() -> Tree<T> {
-        Tree { root: None }
+impl<T> Default for PersistentTree<T> {
+    fn default() -> PersistentTree<T> {
+        PersistentTree { root: None }
     }
 }
 
-impl<T: fmt::Debug + Clone> fmt::Debug for Tree<T> {
+impl<T: fmt::Debug + Clone> fmt::Debug for PersistentTree<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
@@ -45,7 +45,7 @@ fn size<T>(link: &Link<T>) -> usize {
 }
 
 fn node<T>(left: Link<T>, item: T, right: Link<T>) -> Link<T> {
-    Some(Arc::new(Node { size: size(&left) + 1 + size(&right), item, left, right }))
+    Some(Arc::new(TreeNode { size: size(&left) + 1 + size(&right), item, left, right }))
 }
 
 /// A node of two sides of which one may have become too heavy by one.
@@ -104,7 +104,7 @@ fn without_first<T: Clone>(link: &Link<T>) -> Option<(T, Link<T>)> {
     })
 }
 
-impl<T: Clone> Tree<T> {
+impl<T: Clone> PersistentTree<T> {
     pub fn is_empty(&self) -> bool {
         self.root.is_none()
     }
@@ -147,23 +147,27 @@ impl<T: Clone> Tree<T> {
 
     /// All items, in order.
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter { front: Way::new(&self.root), back: Way::new(&self.root), left: size(&self.root) }
+        Iter { front: TreePath::new(&self.root), back: TreePath::new(&self.root), left: size(&self.root) }
     }
 }
 
 /// The nodes on the way to the next item, from one end.
-struct Way<'t, T> {
-    nodes: Vec<&'t Node<T>>,
+struct TreePath<'t, T> {
+    nodes: Vec<&'t TreeNode<T>>,
     /// What is yet to be gone down into.
     next: Option<&'t Link<T>>,
 }
 
-impl<'t, T> Way<'t, T> {
-    fn new(root: &'t Link<T>) -> Way<'t, T> {
-        Way { nodes: Vec::new(), next: Some(root) }
+impl<'t, T> TreePath<'t, T> {
+    fn new(root: &'t Link<T>) -> TreePath<'t, T> {
+        TreePath { nodes: Vec::new(), next: Some(root) }
     }
 
-    fn step(&mut self, near: fn(&Node<T>) -> &Link<T>, far: fn(&Node<T>) -> &Link<T>) -> Option<&'t T> {
+    fn step(
+        &mut self,
+        near: fn(&TreeNode<T>) -> &Link<T>,
+        far: fn(&TreeNode<T>) -> &Link<T>,
+    ) -> Option<&'t T> {
         let mut link = self.next.take();
         while let Some(Some(node)) = link {
             self.nodes.push(node);
@@ -177,8 +181,8 @@ impl<'t, T> Way<'t, T> {
 
 /// The items of a tree, from both ends.
 pub(super) struct Iter<'t, T> {
-    front: Way<'t, T>,
-    back: Way<'t, T>,
+    front: TreePath<'t, T>,
+    back: TreePath<'t, T>,
     left: usize,
 }
 
@@ -217,7 +221,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_holds_what_a_set_holds(changes in prop::collection::vec((any::<bool>(), 0..60u32), 0..200), seen in 0..62u32) {
-            let (mut tree, mut set) = (Tree::default(), BTreeSet::new());
+            let (mut tree, mut set) = (PersistentTree::default(), BTreeSet::new());
             for (insert, item) in changes {
                 let (before, kept) = (tree.clone(), set.clone());
                 if insert {
@@ -244,7 +248,7 @@ mod tests {
 
     #[test]
     fn it_stays_flat_in_whatever_order_items_come_and_go() {
-        let mut tree = Tree::default();
+        let mut tree = PersistentTree::default();
         for item in 0..10_000u32 {
             tree.insert(item, u32::cmp);
         }

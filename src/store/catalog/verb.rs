@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shelf::Shelved;
+use super::shelf::DefinitionEntry;
 use super::{Understood, not_understood};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
-use crate::store::verb::Rule;
+use crate::store::verb::VerbHandler;
 
 /// The kind of what `$verb.…` events are about.
 pub(crate) const KIND: &str = "$verb";
@@ -18,21 +18,21 @@ pub(crate) const DROPPED: &str = "$verb.dropped";
 
 /// A verb, from its definition on.
 #[derive(Clone)]
-pub(crate) struct Verb {
+pub(crate) struct CatalogVerb {
     /// Where its definition is.
     pub position: Position,
     pub name: String,
     /// As it was said, in the canonical text of the statement.
     pub text: String,
-    pub(super) rule: Understood<dyn Rule>,
+    pub(super) rule: Understood<dyn VerbHandler>,
 }
 
-impl Verb {
+impl CatalogVerb {
     /// What it does.
     ///
     /// # Errors
     /// If this version does not understand the definition.
-    pub fn rule(&self) -> Result<&Arc<dyn Rule>> {
+    pub fn rule(&self) -> Result<&Arc<dyn VerbHandler>> {
         self.rule.as_ref().map_err(|why| not_understood("verb", &self.name, self.position, why))
     }
 
@@ -42,13 +42,13 @@ impl Verb {
     }
 }
 
-impl fmt::Debug for Verb {
+impl fmt::Debug for CatalogVerb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Verb({} at {})", self.name, self.position)
     }
 }
 
-impl Shelved for Verb {
+impl DefinitionEntry for CatalogVerb {
     fn name(&self) -> &str {
         &self.name
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::definition::IndexDefinition;
-use super::shelf::Shelved;
+use super::shelf::DefinitionEntry;
 use super::{Catalog, Finder, Index, Understood, not_understood};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
-use crate::store::cold::ColdRead;
+use crate::store::cold::TablesRead;
 use crate::store::cold::states::Built;
-use crate::store::view::{Groups, Keeps, View};
+use crate::store::view::{Keeps, ViewGroups, ViewMaterializer};
 
 /// The kind of what `$view.…` events are about.
 pub(crate) const KIND: &str = "$view";
@@ -27,7 +27,7 @@ pub(crate) struct DefinedView {
     pub name: String,
     /// As it was said, in the canonical text of the statement.
     pub text: String,
-    view: Understood<dyn View>,
+    view: Understood<dyn ViewMaterializer>,
     /// The events that are its rows, if it is such a view.
     pub index: Option<Arc<Index>>,
     /// The entities that are its rows, if it is such a view.
@@ -41,10 +41,10 @@ impl DefinedView {
         position: Position,
         name: String,
         text: String,
-        view: Understood<dyn View>,
+        view: Understood<dyn ViewMaterializer>,
     ) -> DefinedView {
         let (mut index, mut finder) = (None, None);
-        match view.as_deref().ok().map(View::keeps) {
+        match view.as_deref().ok().map(ViewMaterializer::keeps) {
             Some(Keeps::Events(on, derive)) => {
                 let (name, on, derive) = (name.clone(), on.clone(), Ok(derive));
                 let definition = IndexDefinition { name, on, text: String::new(), derive, of_view: true };
@@ -63,12 +63,12 @@ impl DefinedView {
     ///
     /// # Errors
     /// If this version does not understand the definition.
-    pub fn view(&self) -> Result<&Arc<dyn View>> {
+    pub fn view(&self) -> Result<&Arc<dyn ViewMaterializer>> {
         self.view.as_ref().map_err(|why| not_understood("view", &self.name, self.position, why))
     }
 
     /// How its groups are made, if it has such.
-    pub fn groups(&self) -> Option<&dyn Groups> {
+    pub fn groups(&self) -> Option<&dyn ViewGroups> {
         match self.view.as_deref().ok()?.keeps() {
             Keeps::Groups(groups) => Some(groups),
             Keeps::Events(..) | Keeps::States(..) => None,
@@ -89,7 +89,7 @@ impl DefinedView {
     }
 
     /// Looks whether what is kept of it has come up to C.
-    pub(in crate::store) fn look(&self, read: &ColdRead, catalog: &Catalog) -> Result<()> {
+    pub(in crate::store) fn look(&self, read: &TablesRead, catalog: &Catalog) -> Result<()> {
         let kept = match &self.finder {
             // There are no states of what nobody defines, and nothing to be kept of them.
             Some(finder) => match catalog.model(&finder.kind) {
@@ -116,7 +116,7 @@ impl fmt::Debug for DefinedView {
     }
 }
 
-impl Shelved for DefinedView {
+impl DefinitionEntry for DefinedView {
     fn name(&self) -> &str {
         &self.name
     }

@@ -9,34 +9,34 @@ use crate::entity::{Entity, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
 use crate::event::{Cause, Event, EventId, VectorClock};
-use crate::store::catalog::{Catalog, Change};
-use crate::store::clock::Clock;
+use crate::store::catalog::{Catalog, CatalogChange};
+use crate::store::clock::NodeClocks;
 use crate::store::fold::Plain;
 use crate::store::group::chain_of;
 use crate::store::snapshot::Snapshot;
 
 /// What is known of the log so far.
-pub(super) struct Facts<'s> {
+pub(super) struct LogFacts<'s> {
     snapshot: &'s Snapshot,
     /// What this database is called in vector clocks.
     node: String,
     catalog: Catalog,
-    entities: HashMap<Entity, Known>,
+    entities: HashMap<Entity, EntityFacts>,
     /// The newest id that the database made.
     id: Option<EventId>,
 }
 
 /// What an entity's events so far make.
-struct Known {
+struct EntityFacts {
     version: u64,
     /// None if it was not asked for: then its events are read.
-    clock: Option<Clock>,
+    clock: Option<NodeClocks>,
 }
 
-impl<'s> Facts<'s> {
-    pub fn new(snapshot: &'s Snapshot) -> Facts<'s> {
+impl<'s> LogFacts<'s> {
+    pub fn new(snapshot: &'s Snapshot) -> LogFacts<'s> {
         let (node, catalog) = (snapshot.node(), Catalog::default());
-        Facts { snapshot, node, catalog, entities: HashMap::new(), id: None }
+        LogFacts { snapshot, node, catalog, entities: HashMap::new(), id: None }
     }
 
     /// Compares an event with those before it.
@@ -49,7 +49,7 @@ impl<'s> Facts<'s> {
             version_of_producer(event, vector, found);
         }
         self.seal(event, found);
-        match Change::of(event, self.snapshot.options()) {
+        match CatalogChange::of(event, self.snapshot.options()) {
             Ok(Some(change)) => self.catalog = self.catalog.changed(event.position, change),
             Ok(None) => {}
             Err(error) => found.fault(format!("{}, about a definition: {error}", event.position)),
@@ -86,7 +86,7 @@ impl<'s> Facts<'s> {
                 let read = self.snapshot.until(before).version(target);
                 // What cannot be read is told; the versions after this one count from it.
                 let version = found.or_fault(read)?.map_or(version.0.wrapping_sub(1), |before| before.0);
-                Known { version, clock: (version == 0).then(Clock::default) }
+                EntityFacts { version, clock: (version == 0).then(NodeClocks::default) }
             }
         };
         let expected = known.version.wrapping_add(1);
@@ -117,8 +117,8 @@ impl<'s> Facts<'s> {
     }
 
     /// The clock of an entity as of a position, by all of its events; none where they cannot be read, which is told where they lie.
-    fn clock(&self, entity: &Entity, through: Position) -> Result<Option<Clock>> {
-        let mut clock = Clock::default();
+    fn clock(&self, entity: &Entity, through: Position) -> Result<Option<NodeClocks>> {
+        let mut clock = NodeClocks::default();
         let mut add = || {
             for event in self.snapshot.stream(entity, &Plain, 1, through.0)? {
                 clock.add(&event?.record()?);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::Verification;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
-use crate::store::catalog::{Finder, Model};
+use crate::store::catalog::{CatalogModel, Finder};
 use crate::store::cold::states::{Built, Snapped, snapped};
 use crate::store::fold::{Fold, Folded, Plain};
-use crate::store::kept::Kept;
+use crate::store::kept::StoredState;
 use crate::store::snapshot::Snapshot;
 
 /// How many rows are read at a time, and how many bytes of states about.
@@ -32,7 +32,7 @@ pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<(
 }
 
 /// Some states of a model, as one read saw them.
-struct Page {
+struct StatePage {
     /// Up to where the log is in them.
     followed: u64,
     rows: Vec<(String, Result<Vec<u8>>)>,
@@ -41,7 +41,7 @@ struct Page {
 }
 
 /// A page of the states of a model; none if they are not kept.
-fn page(snapshot: &Snapshot, model: &Model, from: &[u8]) -> Result<Option<Page>> {
+fn page(snapshot: &Snapshot, model: &CatalogModel, from: &[u8]) -> Result<Option<StatePage>> {
     snapshot.read(|view| {
         let Some(followed) = view.cold().followed(model.position)? else { return Ok(None) };
         let (mut rows, mut held) = (Vec::new(), 0);
@@ -50,12 +50,12 @@ fn page(snapshot: &Snapshot, model: &Model, from: &[u8]) -> Result<Option<Page>>
             rows.push((id.to_owned(), bytes.map(<[u8]>::to_vec)));
             Ok(held < BYTES)
         })?;
-        Ok(Some(Page { followed, rows, last }))
+        Ok(Some(StatePage { followed, rows, last }))
     })
 }
 
 /// Each state is that of a fold.
-fn states(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Result<()> {
+fn states(snapshot: &Snapshot, model: &CatalogModel, found: &mut Verification) -> Result<()> {
     let (fold, limits) = (model.fold()?, snapshot.limits());
     let (mut from, mut gaps) = (Vec::new(), 0..super::MOST_GAPS);
     while !found.full() {
@@ -67,14 +67,14 @@ fn states(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resul
             from = next;
             continue;
         };
-        let Some(Page { followed, rows, last }) = page else { break };
+        let Some(StatePage { followed, rows, last }) = page else { break };
         // What is kept may be of newer events than this snapshot shows.
         let now = snapshot.now();
         for (id, bytes) in rows {
             let entity = Entity::new(&model.kind, &id)?;
             let what = || format!("the state of {entity}");
             if let Some(kept) =
-                found.or_fault(bytes.and_then(|bytes| Kept::open(&bytes)?.to_folded(&limits)))?
+                found.or_fault(bytes.and_then(|bytes| StoredState::open(&bytes)?.to_folded(&limits)))?
             {
                 let Some(expected) = unless_damaged(now.fold_all(&entity, &**fold, followed))? else {
                     continue;
@@ -112,7 +112,7 @@ fn said(folded: &Folded) -> String {
 }
 
 /// Each entity has its state.
-fn none_is_missing(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Result<()> {
+fn none_is_missing(snapshot: &Snapshot, model: &CatalogModel, found: &mut Verification) -> Result<()> {
     let fold = model.fold()?;
     let mut each = snapshot.ids(&model.kind, None)?;
     while let Some(id) = each.next().transpose()? {
@@ -135,7 +135,7 @@ fn none_is_missing(snapshot: &Snapshot, model: &Model, found: &mut Verification)
 }
 
 /// The indexes of states hold what the states have, and nothing else.
-fn entries(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Result<()> {
+fn entries(snapshot: &Snapshot, model: &CatalogModel, found: &mut Verification) -> Result<()> {
     let finders: Vec<Arc<Finder>> =
         snapshot.indexes().finders_of(&model.kind).filter(|finder| finder.is_understood()).cloned().collect();
     if finders.is_empty() {
@@ -152,7 +152,9 @@ fn entries(snapshot: &Snapshot, model: &Model, found: &mut Verification) -> Resu
             cold.each_state_after(model.position, None, usize::MAX, |id, bytes| {
                 let Ok(bytes) = bytes else { return Ok(true) };
                 if built.has(id) {
-                    for term in crate::store::follow::found_by(id, &Kept::open(bytes)?, finder, &limits)? {
+                    for term in
+                        crate::store::follow::found_by(id, &StoredState::open(bytes)?, finder, &limits)?
+                    {
                         expected += 1;
                         if missing.is_none() && !cold.has_found(model.position, &term, id)? {
                             missing = Some(id.to_owned());
@@ -228,7 +230,9 @@ fn snapshots(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
             let expected = unless_damaged(now.fold_all_from(before, &entity, &*fold, position))?;
             let Some(expected) = expected else { continue };
             let what = || format!("the snapshot of {entity} at #{position}");
-            if let Some(kept) = found.or_fault(Kept::open(&bytes).and_then(|kept| kept.to_folded(&limits)))? {
+            if let Some(kept) =
+                found.or_fault(StoredState::open(&bytes).and_then(|kept| kept.to_folded(&limits)))?
+            {
                 differs(found, what, &kept, &expected);
             }
             found.states += 1;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::*;
 use crate::entity::Entity;
 use crate::event::{NewEvent, codec};
-use crate::store::cold::Tables;
+use crate::store::cold::WriteTables;
 use crate::store::disk::memory::MemoryDisk;
-use crate::store::group::Group;
-use crate::store::posting::{self, Chunk};
+use crate::store::group::AppendRequest;
+use crate::store::posting::{self, PostingChunk};
 use crate::store::{Options, Store};
 
 /// Seven events in the tables, two orders' in turn, and two in the tail.
@@ -20,7 +20,7 @@ fn store() -> Store {
     let store = Store::create(Path::new("/shop.bygone"), options).unwrap();
     for n in 1..=9u64 {
         let event = NewEvent::new("Order.paid").on(("Order", n % 2)).index("n", n % 3);
-        store.append(Group { events: vec![event], ..Group::default() }).unwrap();
+        store.append(AppendRequest { events: vec![event], ..AppendRequest::default() }).unwrap();
         if n == 7 {
             store.checkpoint().unwrap();
         }
@@ -32,7 +32,7 @@ fn faults(store: &Store) -> Vec<String> {
     verify(&store.snapshot()).unwrap().faults
 }
 
-fn plant(what: &str, expected: &[&str], plant: impl FnOnce(&Store, &mut Tables) -> Result<()>) {
+fn plant(what: &str, expected: &[&str], plant: impl FnOnce(&Store, &mut WriteTables) -> Result<()>) {
     let store = store();
     assert_eq!(faults(&store), Vec::<String>::new());
     store.shared().cold.write("planting", |tables| plant(&store, tables)).unwrap();
@@ -99,11 +99,11 @@ fn what_is_planted_is_found() {
         tables.append_postings(tag(77).as_bytes(), &[5])
     });
     plant("an entry too few", &["#4 is missing"], |_, tables| {
-        let chunk = Chunk { before: 0, positions: vec![1, 7] };
+        let chunk = PostingChunk { before: 0, positions: vec![1, 7] };
         tables.put_chunk(&posting::key(tag(1).as_bytes(), 1), &chunk)
     });
     plant("a count that is wrong", &["a chunk counts 1 before it, not 0"], |_, tables| {
-        let chunk = Chunk { before: 1, positions: vec![2, 4, 6] };
+        let chunk = PostingChunk { before: 1, positions: vec![2, 4, 6] };
         tables.put_chunk(&posting::key(order(0).as_bytes(), 2), &chunk)
     });
     plant("a zone of other times", &["spans other times"], |store, tables| {
@@ -138,7 +138,7 @@ fn what_cannot_be_read_is_told_and_the_check_goes_on() {
             tables.append_postings(tag(77).as_bytes(), &[5])?;
             tables.put_chunk(
                 &posting::key(even.as_bytes(), 2),
-                &Chunk { before: 1, positions: vec![2, 4, 6, 8] },
+                &PostingChunk { before: 1, positions: vec![2, 4, 6, 8] },
             )
         })
         .unwrap();
@@ -159,7 +159,7 @@ fn whoever_compares_all_lists_can_be_stopped_there() {
     let cancel = crate::cancel::Cancel::new();
     let snapshot = store.snapshot().cancelled_by(&cancel);
     let view = snapshot.view().unwrap();
-    let mut check = Check::new(&snapshot);
+    let mut check = Verifier::new(&snapshot);
     cancel.cancel();
     let stopped = check.lists_hold_nothing_else(&view).unwrap_err();
     assert!(matches!(stopped, Error::Stopped { .. }), "{stopped}");

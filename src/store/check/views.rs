@@ -7,8 +7,8 @@ use super::Verification;
 use crate::entity::Position;
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
-use crate::store::snapshot::{Direction, Snapshot};
-use crate::store::view::{Groups, LARGEST, Part};
+use crate::store::snapshot::{ScanDirection, Snapshot};
+use crate::store::view::{GroupDelta, LARGEST, ViewGroups};
 
 /// How many events are looked at at a time, and about how many bytes.
 const RUN: (usize, usize) = (4096, 4 << 20);
@@ -38,7 +38,7 @@ pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<(
 fn groups(
     snapshot: &Snapshot,
     view: (&str, Position),
-    groups: &dyn Groups,
+    groups: &dyn ViewGroups,
     found: &mut Verification,
 ) -> Result<()> {
     // No more than a query may hold: half for what is kept, half for what the log makes.
@@ -76,7 +76,7 @@ impl Range {
     }
 
     /// Leaves the last of some groups for the next range, until the others take half of what they may. One stays.
-    fn shorten(&mut self, made: &mut Part, held: &mut usize, most: usize) {
+    fn shorten(&mut self, made: &mut GroupDelta, held: &mut usize, most: usize) {
         while *held > most / 2
             && made.len() > 1
             && let Some((key, bytes)) = made.pop_last()
@@ -87,7 +87,7 @@ impl Range {
     }
 }
 
-type Kept = BTreeMap<Vec<u8>, Result<Vec<u8>>>;
+type StoredGroups = BTreeMap<Vec<u8>, Result<Vec<u8>>>;
 
 /// What is kept of the groups of a range, up to which position, and where they cannot be read. The range ends where they are enough.
 fn kept(
@@ -95,9 +95,9 @@ fn kept(
     definition: Position,
     range: &mut Range,
     most: usize,
-) -> Result<(u64, Kept, Vec<Error>)> {
+) -> Result<(u64, StoredGroups, Vec<Error>)> {
     snapshot.read(|view| {
-        let (mut kept, mut held, mut until) = (Kept::new(), 0, None);
+        let (mut kept, mut held, mut until) = (StoredGroups::new(), 0, None);
         let (mut damage, mut from) = (Vec::new(), range.from.clone());
         let through = view.cold().followed(definition)?;
         while through.is_some() && until.is_none() {
@@ -134,13 +134,13 @@ fn kept(
 /// What the log makes of the groups of a range, up to a position. The range ends earlier where they take more than they may.
 fn made(
     snapshot: &Snapshot,
-    groups: &dyn Groups,
+    groups: &dyn ViewGroups,
     through: u64,
     range: &mut Range,
     most: usize,
-) -> Result<Part> {
-    let (mut whole, mut held, limits) = (Part::new(), 0_usize, snapshot.limits());
-    let mut rows = snapshot.log(1, through, Direction::Ascending);
+) -> Result<GroupDelta> {
+    let (mut whole, mut held, limits) = (GroupDelta::new(), 0_usize, snapshot.limits());
+    let mut rows = snapshot.log(1, through, ScanDirection::Ascending);
     loop {
         let (mut run, mut bytes) = (Vec::new(), 0);
         while run.len() < RUN.0
@@ -177,8 +177,8 @@ fn made(
 fn differences(
     name: &str,
     range: &Range,
-    mut kept: Kept,
-    expected: Part,
+    mut kept: StoredGroups,
+    expected: GroupDelta,
     damaged: bool,
     found: &mut Verification,
 ) {

@@ -53,7 +53,7 @@ impl Holds {
 
 /// What is known of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Known {
+struct PageInfo {
     checksum: u128,
     length: u64,
     holds: Holds,
@@ -61,13 +61,13 @@ struct Known {
 
 /// Where pages begin.
 #[derive(Debug, Clone, Copy)]
-struct Layout {
+struct PageLayout {
     page: u64,
     region_header: u64,
     region: u64,
 }
 
-impl Layout {
+impl PageLayout {
     /// Where a page begins, and how long it is, by its number: 20 bits that say which of its region, 20 which region, and at the top 5
     /// how often its size is doubled.
     fn place(self, number: u64) -> Option<(u64, u64)> {
@@ -81,18 +81,18 @@ impl Layout {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    layout: Option<Layout>,
+struct ChecksumState {
+    layout: Option<PageLayout>,
     /// By where a page begins: what was learnt or used of late, and what was before.
-    late: HashMap<u64, Known>,
-    before: HashMap<u64, Known>,
+    late: HashMap<u64, PageInfo>,
+    before: HashMap<u64, PageInfo>,
 }
 
 /// The checksums that are known.
 #[derive(Debug)]
 pub(super) struct Checksums {
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<ChecksumState>,
 }
 
 impl Checksums {
@@ -101,7 +101,7 @@ impl Checksums {
         Checksums { most: (cache / CACHED_FOR_ONE / 2).max(FEWEST), state: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ChecksumState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -138,7 +138,7 @@ impl Checksums {
         }
         let number = |at: usize| u32_at(bytes, at).map_or(0, u64::from);
         let (page, header, most) = (number(12), number(16), number(20));
-        let layout = Layout { page, region_header: header * page, region: (header + most) * page };
+        let layout = PageLayout { page, region_header: header * page, region: (header + most) * page };
         state.layout = Some(layout);
         let commit = if bytes[9] & SECOND == 0 { 64 } else { 192 };
         if bytes[commit] != VERSION {
@@ -183,9 +183,9 @@ impl Checksums {
     }
 }
 
-impl State {
+impl ChecksumState {
     /// What is known of a page, which stays known.
-    fn get(&mut self, begin: u64, most: usize) -> Option<Known> {
+    fn get(&mut self, begin: u64, most: usize) -> Option<PageInfo> {
         if let Some(known) = self.late.get(&begin) {
             return Some(*known);
         }
@@ -194,7 +194,7 @@ impl State {
         Some(known)
     }
 
-    fn put(&mut self, begin: u64, known: Known, most: usize) {
+    fn put(&mut self, begin: u64, known: PageInfo, most: usize) {
         if self.late.len() >= most {
             self.before = std::mem::take(&mut self.late);
         }
@@ -211,7 +211,7 @@ impl State {
     fn learn(&mut self, number: Option<u64>, checksum: Option<u128>, holds: Holds, most: usize) {
         let (Some(number), Some(checksum), Some(layout)) = (number, checksum, self.layout) else { return };
         let Some((begin, length)) = layout.place(number) else { return };
-        let known = Known { checksum, length, holds };
+        let known = PageInfo { checksum, length, holds };
         if let Entry::Occupied(mut there) = self.late.entry(begin) {
             there.insert(known);
             return;

@@ -3,32 +3,34 @@
 //! The key is an `s` and the name of a subscription, or a `p` and the position of the definition of a program (8 bytes,
 //! big-endian). The value is a [`Cursor`] as a MessagePack array, and its checksum.
 
-use super::{CURSORS, ColdRead, Tables, failed, sealed, unsealed};
+use super::{CURSORS, TablesRead, WriteTables, failed, sealed, unsealed};
 use crate::entity::Position;
 use crate::error::{Error, Result};
-use crate::store::cursor::{Cursor, Follower};
+use crate::store::cursor::{Cursor, CursorOwner};
 
 const SUBSCRIPTION: u8 = b's';
 const PROGRAM: u8 = b'p';
 
-pub(super) fn key(follower: &Follower) -> Vec<u8> {
+pub(super) fn key(follower: &CursorOwner) -> Vec<u8> {
     match follower {
-        Follower::Subscription(name) => [&[SUBSCRIPTION], name.as_bytes()].concat(),
-        Follower::Program(definition) => [&[PROGRAM], definition.0.to_be_bytes().as_slice()].concat(),
+        CursorOwner::Subscription(name) => [&[SUBSCRIPTION], name.as_bytes()].concat(),
+        CursorOwner::Program(definition) => [&[PROGRAM], definition.0.to_be_bytes().as_slice()].concat(),
     }
 }
 
-fn follower(key: &[u8]) -> Option<Follower> {
+fn follower(key: &[u8]) -> Option<CursorOwner> {
     let (space, rest) = key.split_first()?;
     match *space {
-        SUBSCRIPTION => String::from_utf8(rest.to_vec()).ok().map(Follower::Subscription),
-        PROGRAM => rest.try_into().ok().map(|bytes| Follower::Program(Position(u64::from_be_bytes(bytes)))),
+        SUBSCRIPTION => String::from_utf8(rest.to_vec()).ok().map(CursorOwner::Subscription),
+        PROGRAM => {
+            rest.try_into().ok().map(|bytes| CursorOwner::Program(Position(u64::from_be_bytes(bytes))))
+        }
         _ => None,
     }
 }
 
-impl Tables<'_> {
-    pub fn put_cursor(&mut self, follower: &Follower, cursor: &Cursor) -> Result<()> {
+impl WriteTables<'_> {
+    pub fn put_cursor(&mut self, follower: &CursorOwner, cursor: &Cursor) -> Result<()> {
         let key = key(follower);
         let value = rmp_serde::to_vec(cursor);
         let value =
@@ -38,15 +40,15 @@ impl Tables<'_> {
         Ok(())
     }
 
-    pub fn remove_cursor(&mut self, follower: &Follower) -> Result<()> {
+    pub fn remove_cursor(&mut self, follower: &CursorOwner) -> Result<()> {
         self.cursors.remove(key(follower).as_slice()).map_err(|e| failed("dropping a cursor", e))?;
         Ok(())
     }
 }
 
-impl ColdRead<'_> {
+impl TablesRead<'_> {
     /// All of them. One that is damaged is an error of its own: the others are as they are.
-    pub fn cursors(&self) -> Result<Vec<(Follower, Result<Cursor>)>> {
+    pub fn cursors(&self) -> Result<Vec<(CursorOwner, Result<Cursor>)>> {
         let Some(table) = self.table_if_any(CURSORS, "the cursors")? else { return Ok(Vec::new()) };
         let mut rows = table.iter()?;
         let mut found = Vec::new();

@@ -14,7 +14,7 @@ use super::{failed, guard};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 
-pub(super) enum State {
+pub(super) enum TablesState {
     Open(Handle),
     /// It could not be opened again, and this is why.
     Lost(Error),
@@ -81,20 +81,20 @@ impl Drop for Handle {
     }
 }
 
-impl State {
+impl TablesState {
     pub fn handle(&self) -> Result<&Handle> {
         match self {
-            State::Open(handle) => Ok(handle),
-            State::Lost(error) => Err(error.clone()),
-            State::Closed => Err(closed()),
+            TablesState::Open(handle) => Ok(handle),
+            TablesState::Lost(error) => Err(error.clone()),
+            TablesState::Closed => Err(closed()),
         }
     }
 
     pub fn needs_reopening(&self) -> bool {
         match self {
-            State::Open(handle) => handle.latched.load(Ordering::Acquire),
-            State::Lost(_) => true,
-            State::Closed => false,
+            TablesState::Open(handle) => handle.latched.load(Ordering::Acquire),
+            TablesState::Lost(_) => true,
+            TablesState::Closed => false,
         }
     }
 }

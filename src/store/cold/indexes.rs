@@ -9,7 +9,7 @@
 
 use redb::ReadableTable;
 
-use super::{ColdRead, INDEXES, Tables, failed, row_position, sealed, unsealed};
+use super::{INDEXES, TablesRead, WriteTables, failed, row_position, sealed, unsealed};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::term;
@@ -28,7 +28,7 @@ pub(crate) enum Backfilled {
     Invalid,
 }
 
-impl Tables<'_> {
+impl WriteTables<'_> {
     /// Says that an index was not kept up. What is so already is not written again.
     pub fn set_invalid(&mut self, definition: Position) -> Result<()> {
         let key = definition.0.to_be_bytes();
@@ -79,7 +79,7 @@ impl Tables<'_> {
     }
 }
 
-impl ColdRead<'_> {
+impl TablesRead<'_> {
     /// Up to where the index of a definition is backfilled.
     pub fn backfilled(&self, definition: Position) -> Result<Backfilled> {
         let Some(table) = self.table_if_any(INDEXES, PROGRESS)? else { return Ok(Backfilled::Through(0)) };

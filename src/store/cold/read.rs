@@ -8,12 +8,12 @@ use std::sync::{Arc, OnceLock, RwLockReadGuard};
 use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, TableError};
 
 use super::super::journal::{DatabaseId, Salt};
-use super::super::pack::{self, Events};
-use super::super::posting::{self, Chunk};
-use super::handle::State;
+use super::super::pack::{self, BlockEvents};
+use super::super::posting::{self, PostingChunk};
+use super::handle::TablesState;
 use super::table::{Entry, ReadTable};
 use super::{
-    Bytes, FORMAT, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneFound, closed, failed, guard, last_event,
+    Bytes, FORMAT, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneRow, closed, failed, guard, last_event,
     row_position, unsealed,
 };
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ pub(super) struct Committed {
     transaction: Option<ReadTransaction>,
     poisoned: Arc<AtomicBool>,
     checkpoint: OnceLock<u64>,
-    log: OnceLock<Log>,
+    log: OnceLock<LogTable>,
     postings: OnceLock<Postings>,
 }
 
@@ -63,13 +63,13 @@ fn once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
 }
 
 /// A read of the tables at one commit.
-pub(crate) struct ColdRead<'c> {
+pub(crate) struct TablesRead<'c> {
     pub(super) committed: Arc<Committed>,
     // After what it guards, so that it is dropped after it.
-    pub(super) _guard: RwLockReadGuard<'c, State>,
+    pub(super) _guard: RwLockReadGuard<'c, TablesState>,
 }
 
-impl ColdRead<'_> {
+impl TablesRead<'_> {
     fn transaction(&self) -> Result<&ReadTransaction> {
         self.committed.transaction.as_ref().ok_or_else(closed)
     }
@@ -175,8 +175,8 @@ impl ColdRead<'_> {
         })
     }
 
-    pub fn log(&self) -> Result<&Log> {
-        once(&self.committed.log, || Ok(Log(self.table(LOG, "the log")?)))
+    pub fn log(&self) -> Result<&LogTable> {
+        once(&self.committed.log, || Ok(LogTable(self.table(LOG, "the log")?)))
     }
 
     pub fn postings(&self) -> Result<&Postings> {
@@ -210,7 +210,7 @@ impl ColdRead<'_> {
     }
 
     /// The zones from a key on, in its order: each with its key, and as far as it can be read.
-    pub fn zones_from_key(&self, from: &[u8], most: usize) -> Result<Vec<ZoneFound>> {
+    pub fn zones_from_key(&self, from: &[u8], most: usize) -> Result<Vec<ZoneRow>> {
         let table = self.table(ZONES, "the zones")?;
         let mut rows = table.range(Bound::Included(from), Bound::Unbounded)?;
         let mut found = Vec::new();
@@ -274,7 +274,7 @@ impl ColdRead<'_> {
 }
 
 /// The table `log`.
-pub(crate) struct Log(ReadTable);
+pub(crate) struct LogTable(ReadTable);
 
 /// That an event is missing, or another is where it should be.
 fn missing(position: u64, instead: Option<u64>) -> Error {
@@ -282,16 +282,16 @@ fn missing(position: u64, instead: Option<u64>) -> Error {
     Error::corrupt("the log", format!("no event at #{position}{instead}"))
 }
 
-impl Log {
+impl LogTable {
     pub fn get(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
         let Some(row) = self.row(position)? else { return Ok(None) };
         Ok(row.event(position)?.map(Arc::from))
     }
 
     /// The row that has the event at a position, if any has.
-    pub fn row(&self, position: u64) -> Result<Option<Row<'_>>> {
+    pub fn row(&self, position: u64) -> Result<Option<LogBlock<'_>>> {
         let Some(row) = self.0.at_or_before(&position.to_be_bytes())? else { return Ok(None) };
-        Ok(Some(Row { first: row_position("the log", row.key())?, value: row.into_value() }))
+        Ok(Some(LogBlock { first: row_position("the log", row.key())?, value: row.into_value() }))
     }
 
     /// Where events can be read again, behind one that cannot be read and up to another.
@@ -356,7 +356,7 @@ impl Log {
             next => next?,
         };
         while let Some(row) = next {
-            for event_of_row in Events::of(row_position("the log", row.key())?, row.value()) {
+            for event_of_row in BlockEvents::of(row_position("the log", row.key())?, row.value()) {
                 let (position, bytes) = event_of_row?;
                 if position < expected && expected == first {
                     continue;
@@ -382,7 +382,7 @@ type Several<'e> = [(u64, &'e [u8]); pack::MOST];
 fn all_of(first: u64, value: &[u8]) -> Result<(Several<'_>, usize)> {
     let mut several = [(0, [].as_slice()); pack::MOST];
     let mut count = 0;
-    for next in Events::of(first, value) {
+    for next in BlockEvents::of(first, value) {
         let slot = several
             .get_mut(count)
             .ok_or_else(|| Error::corrupt("the log", format!("more than {} events in a row", pack::MOST)))?;
@@ -392,12 +392,12 @@ fn all_of(first: u64, value: &[u8]) -> Result<(Several<'_>, usize)> {
 }
 
 /// A row of the log: events at consecutive positions.
-pub(crate) struct Row<'t> {
+pub(crate) struct LogBlock<'t> {
     first: u64,
     value: AccessGuard<'t, Bytes>,
 }
 
-impl Row<'_> {
+impl LogBlock<'_> {
     pub fn has(&self, position: u64) -> bool {
         self.event(position).is_ok_and(|event| event.is_some())
     }
@@ -407,7 +407,7 @@ impl Row<'_> {
         let Some(at) = position.checked_sub(self.first).filter(|at| *at < pack::MOST as u64) else {
             return Ok(None);
         };
-        let found = Events::of(self.first, self.value.value()).nth(at as usize).transpose()?;
+        let found = BlockEvents::of(self.first, self.value.value()).nth(at as usize).transpose()?;
         Ok(found.map(|(_, bytes)| bytes))
     }
 }
@@ -417,21 +417,26 @@ pub(crate) struct Postings(ReadTable);
 
 impl Postings {
     /// The last chunk of a term that begins at or before a position.
-    pub fn chunk_before(&self, term: &[u8], position: u64) -> Result<Option<Chunk>> {
+    pub fn chunk_before(&self, term: &[u8], position: u64) -> Result<Option<PostingChunk>> {
         let key = posting::key(term, position);
         let (before, after) = self.0.around(&key, true)?;
         self.chunk_of(term, before, after)
     }
 
     /// The first chunk of a term that begins at or after a position.
-    pub fn chunk_after(&self, term: &[u8], position: u64) -> Result<Option<Chunk>> {
+    pub fn chunk_after(&self, term: &[u8], position: u64) -> Result<Option<PostingChunk>> {
         let key = posting::key(term, position);
         let (before, after) = self.0.around(&key, false)?;
         self.chunk_of(term, after, before)
     }
 
     /// The chunk of a row, if it is one of a term. The row on the other side was compared with, too.
-    fn chunk_of(&self, term: &[u8], row: Option<Entry>, beside: Option<Entry>) -> Result<Option<Chunk>> {
+    fn chunk_of(
+        &self,
+        term: &[u8],
+        row: Option<Entry>,
+        beside: Option<Entry>,
+    ) -> Result<Option<PostingChunk>> {
         self.0.check(beside.as_ref())?;
         match row {
             Some(row)
@@ -460,7 +465,7 @@ impl Postings {
         until: &[u8],
         last: u64,
         most: usize,
-        mut row: impl FnMut(Chunk),
+        mut row: impl FnMut(PostingChunk),
     ) -> Result<Option<Vec<u8>>> {
         let (mut looked_at, mut next) = (0, None);
         self.0.within_as_it_is(from, Some(until), |key, value| {
@@ -482,7 +487,7 @@ impl Postings {
     pub fn scan(
         &self,
         from: &mut Vec<u8>,
-        mut row: impl FnMut(&[u8], Result<Chunk>) -> Result<()>,
+        mut row: impl FnMut(&[u8], Result<PostingChunk>) -> Result<()>,
     ) -> Result<()> {
         let mut rows = self.0.range(Bound::Included(from), Bound::Unbounded)?;
         while let Some(next) = rows.next()? {

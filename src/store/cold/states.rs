@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `states` | the position of a definition ‖ an id | the state of that entity, as of `followers` ([`Kept`](crate::store::kept::Kept)) |
+//! | `states` | the position of a definition ‖ an id | the state of that entity, as of `followers` ([`Kept`](crate::store::kept::StoredState)) |
 //! | `found` | the position of a definition ‖ a derived term ‖ an id ‖ the id's length (2) | nothing but its checksum: that state is found by that term |
 //! | `snapshots` | an owner ‖ an entity's term ‖ a position | what its events up to there have made |
 //! | `followers` | the position of a definition, of an entity or of a view of groups | up to where the log is in what is kept of it |
@@ -23,7 +23,7 @@ use redb::{ReadableTable, TableDefinition};
 
 use super::table::ReadTable;
 use super::{
-    Bytes, ColdRead, FOLLOWERS, FOUND, SNAPSHOTS, STATES, Tables, VIEWS, failed, row_position, sealed,
+    Bytes, FOLLOWERS, FOUND, SNAPSHOTS, STATES, TablesRead, VIEWS, WriteTables, failed, row_position, sealed,
     unsealed,
 };
 use crate::entity::{Entity, Position};
@@ -32,7 +32,7 @@ use crate::store::term::{Term, TermRange, derived_prefix, write_text};
 
 /// Whose fold a snapshot is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Owner<'a> {
+pub(crate) enum SnapshotOwner<'a> {
     /// Of kinds that nobody defined.
     Plain,
     /// Of the definition at a position.
@@ -62,12 +62,12 @@ impl Built {
     }
 }
 
-impl Owner<'_> {
+impl SnapshotOwner<'_> {
     fn prefix(self) -> Vec<u8> {
         match self {
-            Owner::Plain => [[0].as_slice(), &[0; 8]].concat(),
-            Owner::Model(position) => [[0].as_slice(), &position.0.to_be_bytes()].concat(),
-            Owner::Named(name) => {
+            SnapshotOwner::Plain => [[0].as_slice(), &[0; 8]].concat(),
+            SnapshotOwner::Model(position) => [[0].as_slice(), &position.0.to_be_bytes()].concat(),
+            SnapshotOwner::Named(name) => {
                 let mut prefix = vec![1];
                 write_text(&mut prefix, name);
                 prefix
@@ -108,7 +108,7 @@ pub(crate) struct Snapped {
 }
 
 /// A snapshot's key, and its bytes as far as they can be read.
-pub(crate) type SnapshotFound = (Vec<u8>, Result<Vec<u8>>);
+pub(crate) type SnapshotRow = (Vec<u8>, Result<Vec<u8>>);
 
 /// What the key of a snapshot says; none if it is of a program's own type.
 pub(crate) fn snapped(key: &[u8]) -> Result<Option<Snapped>> {
@@ -141,7 +141,7 @@ const DAMAGED: &str = "its checksum does not fit its bytes";
 const READING: &str = "reading kept states";
 const WRITING: &str = "writing kept states";
 
-impl Tables<'_> {
+impl WriteTables<'_> {
     /// Lends what is kept of an entity.
     pub fn with_state<T>(
         &self,
@@ -176,7 +176,13 @@ impl Tables<'_> {
         Ok(())
     }
 
-    pub fn put_snapshot(&mut self, owner: Owner, entity: &Term, position: u64, bytes: Vec<u8>) -> Result<()> {
+    pub fn put_snapshot(
+        &mut self,
+        owner: SnapshotOwner,
+        entity: &Term,
+        position: u64,
+        bytes: Vec<u8>,
+    ) -> Result<()> {
         let key = owner.key(entity, position);
         let value = sealed(&key, bytes);
         self.snapshots.insert(key.as_slice(), value.as_slice()).map_err(|e| failed(WRITING, e))?;
@@ -261,7 +267,7 @@ impl Tables<'_> {
     /// that was all.
     pub fn remove_states(&mut self, definition: Position, most: usize) -> Result<bool> {
         let prefix = definition.0.to_be_bytes();
-        let owner = Owner::Model(definition).prefix();
+        let owner = SnapshotOwner::Model(definition).prefix();
         let mut room = Room { rows: most, bytes: REMOVED };
         for (table, prefix) in [
             (&mut self.followers, prefix.as_slice()),
@@ -362,7 +368,7 @@ pub(super) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(key)
 }
 
-impl ColdRead<'_> {
+impl TablesRead<'_> {
     /// What a table has of which nothing is needed; none if that cannot be read.
     fn spared<T>(
         &self,
@@ -496,7 +502,7 @@ impl ColdRead<'_> {
     /// passed over.
     pub fn with_snapshot<T>(
         &self,
-        owner: Owner,
+        owner: SnapshotOwner,
         entity: &Term,
         position: u64,
         after: bool,
@@ -520,7 +526,7 @@ impl ColdRead<'_> {
     }
 
     /// The snapshots from a key on, at most so many: their keys and their bytes, as far as they can be read.
-    pub fn snapshots_from(&self, from: &[u8], most: usize) -> Result<Vec<SnapshotFound>> {
+    pub fn snapshots_from(&self, from: &[u8], most: usize) -> Result<Vec<SnapshotRow>> {
         let Some(table) = self.table_if_any(SNAPSHOTS, "the snapshots")? else { return Ok(Vec::new()) };
         let mut rows = table.range(Bound::Included(from), Bound::Unbounded)?;
         let mut found = Vec::new();

@@ -49,14 +49,14 @@ impl<'t> Entry<'t> {
 }
 
 /// The rows of a range.
-pub(super) struct Rows<'t> {
+pub(super) struct TableRows<'t> {
     rows: Range<'static, Bytes, Bytes>,
     table: &'t ReadTable,
     /// Where it begins, until the first row was found there.
     from: Option<Vec<u8>>,
 }
 
-impl Rows<'_> {
+impl TableRows<'_> {
     /// The next row. A search that went astray in a damaged page gives rows from before its range: whoever goes on from row to row
     /// by new searches would come to them again for ever.
     #[inline]
@@ -80,9 +80,9 @@ impl Rows<'_> {
         &mut self,
         step: impl FnOnce(
             &mut Range<'static, Bytes, Bytes>,
-        ) -> Option<std::result::Result<Found, redb::StorageError>>,
+        ) -> Option<std::result::Result<EntryGuards, redb::StorageError>>,
     ) -> Result<Option<Entry<'static>>> {
-        let Rows { rows, table, .. } = self;
+        let TableRows { rows, table, .. } = self;
         table.guarded(|| match step(rows) {
             None => Ok(None),
             Some(Ok((key, value))) => Ok(Some(Entry::of(key, value))),
@@ -91,7 +91,7 @@ impl Rows<'_> {
     }
 }
 
-type Found = (AccessGuard<'static, Bytes>, AccessGuard<'static, Bytes>);
+type EntryGuards = (AccessGuard<'static, Bytes>, AccessGuard<'static, Bytes>);
 
 impl ReadTable {
     /// To be called in a guard.
@@ -120,17 +120,17 @@ impl ReadTable {
     }
 
     /// The rows from one key to another.
-    pub fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Rows<'_>> {
+    pub fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<TableRows<'_>> {
         let rows =
             self.guarded(|| self.table.range::<&[u8]>((from, to)).map_err(|e| failed(self.what, e)))?;
         let (Bound::Included(from) | Bound::Excluded(from)) = from else {
-            return Ok(Rows { rows, table: self, from: None });
+            return Ok(TableRows { rows, table: self, from: None });
         };
-        Ok(Rows { rows, table: self, from: Some(from.to_vec()) })
+        Ok(TableRows { rows, table: self, from: Some(from.to_vec()) })
     }
 
     /// All rows.
-    pub fn iter(&self) -> Result<Rows<'_>> {
+    pub fn iter(&self) -> Result<TableRows<'_>> {
         self.range(Bound::Unbounded, Bound::Unbounded)
     }
 

@@ -7,13 +7,13 @@ use redb::Key;
 use super::*;
 use crate::entity::Position;
 use crate::event::NewEvent;
-use crate::store::cursor::Follower;
+use crate::store::cursor::CursorOwner;
 use crate::store::disk::memory::MemoryDisk;
-use crate::store::group::Group;
+use crate::store::group::AppendRequest;
 use crate::store::{Options, Store};
 
 /// What only tests do to tables.
-impl Tables<'_> {
+impl WriteTables<'_> {
     /// Takes the last event away.
     pub fn remove_last_event(&mut self) {
         let (first, mut events) = self.row_of(u64::MAX);
@@ -32,7 +32,7 @@ impl Tables<'_> {
         let row = self.log.range::<&[u8]>(..=position.to_be_bytes().as_slice()).unwrap().next_back();
         let (key, value) = row.unwrap().unwrap();
         let first = row_position("the log", key.value()).unwrap();
-        (first, Events::of(first, value.value()).map(|event| event.unwrap().1.to_vec()).collect())
+        (first, BlockEvents::of(first, value.value()).map(|event| event.unwrap().1.to_vec()).collect())
     }
 
     fn put_row(&mut self, first: u64, events: &[Vec<u8>]) {
@@ -61,7 +61,7 @@ impl Tables<'_> {
         flip(&mut self.snapshots, key, 0);
     }
 
-    pub fn damage_cursor(&mut self, follower: &Follower) {
+    pub fn damage_cursor(&mut self, follower: &CursorOwner) {
         flip(&mut self.cursors, cursors::key(follower).as_slice(), 0);
     }
 
@@ -110,7 +110,7 @@ fn options(disk: &MemoryDisk) -> Options {
 
 fn append(store: &Store) {
     let events = vec![NewEvent::new("Order.paid").on(("Order", 1))];
-    store.append(Group { events, ..Group::default() }).unwrap();
+    store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
 }
 
 /// Two sessions, the second of them not ended: three events in the tables, two in the journal.
@@ -137,10 +137,10 @@ fn copy(disk: &MemoryDisk) -> MemoryDisk {
     to
 }
 
-fn change(disk: &MemoryDisk, change: impl FnOnce(&mut Tables)) {
+fn change(disk: &MemoryDisk, change: impl FnOnce(&mut WriteTables)) {
     let handle = open(disk, path(), 1 << 20, None).unwrap();
     let transaction = handle.database().unwrap().begin_write().unwrap();
-    change(&mut Tables::open(&transaction).unwrap());
+    change(&mut WriteTables::open(&transaction).unwrap());
     transaction.commit().unwrap();
 }
 
@@ -181,7 +181,7 @@ fn a_byte_that_changed_beside_the_log_keeps_it_from_being_opened() {
 #[test]
 fn tables_that_do_not_end_together_are_not_opened() {
     let (disk, _store) = left_open();
-    let plant = |expected: &str, planted: &dyn Fn(&mut Tables)| {
+    let plant = |expected: &str, planted: &dyn Fn(&mut WriteTables)| {
         let disk = copy(&disk);
         change(&disk, planted);
         is_refused(&disk, expected, expected);

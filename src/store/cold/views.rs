@@ -10,7 +10,7 @@
 use redb::ReadableTable;
 
 use super::states::after_prefix;
-use super::{ColdRead, Tables, VIEWS, failed, sealed, unsealed};
+use super::{TablesRead, VIEWS, WriteTables, failed, sealed, unsealed};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
@@ -26,7 +26,7 @@ fn place() -> String {
     "a kept group of a view".to_owned()
 }
 
-impl Tables<'_> {
+impl WriteTables<'_> {
     /// Lends what is kept of a group.
     pub fn with_group<T>(
         &self,
@@ -49,7 +49,7 @@ impl Tables<'_> {
     }
 }
 
-impl ColdRead<'_> {
+impl TablesRead<'_> {
     /// Hands over what is kept of each group of a view, in the order of their keys, as far as it can be read.
     pub fn each_group(
         &self,

@@ -3,9 +3,9 @@
 use super::images::try_all;
 use super::script::Script;
 use super::{ghosts, readers};
-use crate::store::Sabotage;
+use crate::store::FaultInjection;
 
-fn is_noticed_in_images(sabotage: Sabotage) {
+fn is_noticed_in_images(sabotage: FaultInjection) {
     let run = Script { sabotage: Some(sabotage), ..Script::new(1) }.run();
     let (images, broken) = try_all(&run, 0..2, 1);
     let fault = broken.first().unwrap_or_else(|| panic!("{sabotage:?} broke a protocol: not noticed"));
@@ -14,22 +14,22 @@ fn is_noticed_in_images(sabotage: Sabotage) {
 
 #[test]
 fn an_acknowledgement_without_a_sync_is_noticed() {
-    is_noticed_in_images(Sabotage::NoSync);
+    is_noticed_in_images(FaultInjection::NoSync);
 }
 
 #[test]
 fn a_segment_written_again_before_its_tail_is_in_the_tables_is_noticed() {
-    is_noticed_in_images(Sabotage::EarlyReuse);
+    is_noticed_in_images(FaultInjection::EarlyReuse);
 }
 
 #[test]
 fn a_recovery_that_ignores_the_salt_is_noticed() {
-    let fault = ghosts::no_ghost_is_spliced_on(Some(Sabotage::IgnoreSalt), 0).unwrap_err();
+    let fault = ghosts::no_ghost_is_spliced_on(Some(FaultInjection::IgnoreSalt), 0).unwrap_err();
     super::report(format_args!("control IgnoreSalt: noticed: {fault}"));
 }
 
 #[test]
 fn a_reader_that_takes_the_tables_first_is_noticed() {
-    let fault = readers::read_while_written(Some(Sabotage::ColdFirst)).unwrap_err();
+    let fault = readers::read_while_written(Some(FaultInjection::ColdFirst)).unwrap_err();
     super::report(format_args!("control ColdFirst: noticed: {fault}"));
 }

@@ -12,7 +12,7 @@ use crate::event::NewEvent;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::journal::Side;
-use crate::store::snapshot::Direction;
+use crate::store::snapshot::ScanDirection;
 use crate::store::{Options, Store};
 
 const SECTOR: usize = 512;
@@ -78,7 +78,7 @@ fn scribble(disk: &SimulatedDisk) {
 
 /// The log is a beginning of what was acknowledged. If some of it is missing, that was said, and both files are kept as they were.
 fn held(store: &Store, disk: &SimulatedDisk, log: &[Arc<[u8]>], before: &[Option<Vec<u8>>; 2]) -> usize {
-    let found = rows(&store.snapshot(), Direction::Ascending).unwrap();
+    let found = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
     assert_eq!(found, log[..found.len()], "another log than the one that was acknowledged");
     let recovery = store.recovery();
     if found.len() < log.len() {
@@ -261,7 +261,7 @@ fn a_damaged_journal_is_read_only_as_far_as_it_goes_and_not_touched() {
     scribble(&disk);
     let before = disk.trace().len();
     let store = Store::open(path(), roomy(&disk).read_only(true)).unwrap();
-    assert_eq!(rows(&store.snapshot(), Direction::Ascending).unwrap(), log[..19]);
+    assert_eq!(rows(&store.snapshot(), ScanDirection::Ascending).unwrap(), log[..19]);
     assert_eq!((store.recovery().notices.len(), store.recovery().set_aside.len()), (1, 0));
     store.close().unwrap();
     assert_eq!(disk.trace().len(), before);

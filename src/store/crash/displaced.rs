@@ -14,7 +14,7 @@ use crate::event::NewEvent;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::disk::{Disk, Identity};
 use crate::store::journal::Side;
-use crate::store::snapshot::Direction;
+use crate::store::snapshot::ScanDirection;
 use crate::store::{Durability, Options, Store};
 
 type Log = Vec<Arc<[u8]>>;
@@ -38,7 +38,7 @@ fn append(store: &Store, events: u64, log: &mut Log) -> Result<()> {
 }
 
 fn log_of(store: &Store) -> Log {
-    rows(&store.snapshot(), Direction::Ascending).unwrap()
+    rows(&store.snapshot(), ScanDirection::Ascending).unwrap()
 }
 
 fn away() -> &'static Path {
@@ -317,12 +317,12 @@ fn where_appends_wait_for_no_sync_the_name_is_looked_for_once_in_a_while() {
 #[test]
 fn a_place_is_not_acknowledged_in_a_file_without_a_name() {
     use crate::entity::Position;
-    use crate::store::cursor::{Cursor, Follower};
+    use crate::store::cursor::{Cursor, CursorOwner};
     use crate::store::place::SubscriptionCursor;
     let disk = SimulatedDisk::new();
     let store = Store::create(path(), options(&disk)).unwrap();
     append(&store, 3, &mut Log::new()).unwrap();
-    let follower = |name: &str| Follower::Subscription(name.to_owned());
+    let follower = |name: &str| CursorOwner::Subscription(name.to_owned());
     store.shared().create_cursor(&follower("billing"), Cursor::default()).unwrap();
     let place = SubscriptionCursor::new(store.shared().clone(), "billing");
     place.deliver(3);

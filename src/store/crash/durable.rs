@@ -9,10 +9,10 @@ use super::held::{open, rows};
 use super::{let_go, one, path, tiny};
 use crate::event::{Expect, NewEvent};
 use crate::store::disk::simulated::{Dropped, Fate, Kind, SimulatedDisk};
-use crate::store::group::{Group, Prepared};
+use crate::store::group::{AppendRequest, Prepared};
 use crate::store::queue::Pending;
-use crate::store::snapshot::Direction;
-use crate::store::watch::Moved;
+use crate::store::snapshot::ScanDirection;
+use crate::store::watch::WaitResult;
 use crate::store::{Durability, Options, Shared, Store};
 
 /// A journal with room from the start: nobody but the leader syncs its first segment.
@@ -85,7 +85,7 @@ fn a_failed_sync_fails_all_answers_of_its_batch() {
             assert_eq!(error.kind(), "io", "{error}");
         }
         assert_eq!(store.snapshot().head().0, 1);
-        assert_eq!(rows(&store.snapshot(), Direction::Ascending).unwrap().len(), 1, "reads go on");
+        assert_eq!(rows(&store.snapshot(), ScanDirection::Ascending).unwrap().len(), 1, "reads go on");
         let error = store.append(one(NewEvent::new("Order.paid"))).unwrap_err();
         assert_eq!(error.kind(), "stopped", "{error}");
         store.close().unwrap();
@@ -105,11 +105,11 @@ fn what_is_served_after_a_failed_sync_is_durable() {
     store.append(one(NewEvent::new("Order.paid"))).unwrap_err();
     let_go(store);
     let again = Store::open(path(), roomy(&disk)).unwrap();
-    let served = rows(&again.snapshot(), Direction::Ascending).unwrap();
+    let served = rows(&again.snapshot(), ScanDirection::Ascending).unwrap();
     assert_eq!(served.len(), 2, "the cache still shows the frame");
     for fate in Fate::ALL {
         let store = open(&tiny(&disk.crash(fate, 1))).unwrap();
-        assert_eq!(rows(&store.snapshot(), Direction::Ascending).unwrap(), served);
+        assert_eq!(rows(&store.snapshot(), ScanDirection::Ascending).unwrap(), served);
     }
 }
 
@@ -126,7 +126,7 @@ fn at_intervals_readers_see_the_head_and_followers_what_is_synced() {
     let found = disk.crash(Fate::LoseAll, 0);
     assert_eq!(open(&tiny(&found)).unwrap().snapshot().head().0, 0, "nothing was synced");
     assert_eq!((store.snapshot().head().0, store.shared().watch.synced()), (6, 0));
-    assert_eq!(store.shared().watch.wait_past(0, Some(Instant::now()), &|| false), Moved::TimedOut);
+    assert_eq!(store.shared().watch.wait_past(0, Some(Instant::now()), &|| false), WaitResult::TimedOut);
     // What fills a tail is durable when the next one begins.
     for _ in 0..5 {
         store.append(one(NewEvent::new("Order.paid"))).unwrap();
@@ -145,7 +145,7 @@ fn the_disk_follows_within_the_interval() {
         store.append(one(NewEvent::new("Order.paid"))).unwrap();
         let until = Instant::now() + Duration::from_secs(20);
         let moved = store.shared().watch.wait_past(position - 1, Some(until), &|| false);
-        assert_eq!(moved, Moved::To(position));
+        assert_eq!(moved, WaitResult::To(position));
         let found = disk.crash(Fate::LoseAll, 0);
         assert_eq!(open(&tiny(&found)).unwrap().snapshot().head().0, position);
     }
@@ -165,11 +165,11 @@ fn a_sync_that_fails_at_its_interval_stops_the_writers() {
         assert!(Instant::now() < until, "writers go on after a failed sync");
     }
     assert_eq!(store.shared().watch.synced(), 1, "followers saw nothing of it");
-    let seen = rows(&store.snapshot(), Direction::Ascending).unwrap();
+    let seen = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
     // Closing brings what readers saw into the tables: nothing of it depends on the journal any more.
     store.close().unwrap();
     let store = Store::open(path(), roomy(&disk)).unwrap();
-    assert_eq!(rows(&store.snapshot(), Direction::Ascending).unwrap(), seen);
+    assert_eq!(rows(&store.snapshot(), ScanDirection::Ascending).unwrap(), seen);
 }
 
 #[test]
@@ -177,8 +177,8 @@ fn an_empty_group_is_answered_and_writes_nothing() {
     let disk = SimulatedDisk::new();
     let store = Store::create(path(), roomy(&disk)).unwrap();
     let before = disk.trace().len();
-    assert!(store.append(Group::default()).unwrap().events.is_empty());
-    let ticket = store.submit(Group::default()).unwrap();
+    assert!(store.append(AppendRequest::default()).unwrap().events.is_empty());
+    let ticket = store.submit(AppendRequest::default()).unwrap();
     assert!(ticket.wait().unwrap().events.is_empty());
     assert_eq!(disk.trace().len(), before);
 }

@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Failure, Fate, Kind, SimulatedDisk};
 use crate::store::journal::Side;
-use crate::store::snapshot::Direction;
+use crate::store::snapshot::ScanDirection;
 
 const TABLES: &str = "shop.bygone";
 
@@ -49,7 +49,7 @@ fn append_until_taken(store: &Store) -> u64 {
 }
 
 fn length(store: &Store) -> u64 {
-    rows(&store.snapshot(), Direction::Ascending).unwrap().len() as u64
+    rows(&store.snapshot(), ScanDirection::Ascending).unwrap().len() as u64
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn reads_go_on_while_checkpoints_fail() {
         let reader = scope.spawn(|| {
             let mut reads = 0u64;
             while !done.load(Ordering::Relaxed) {
-                let log = rows(&store.snapshot(), Direction::Ascending);
+                let log = rows(&store.snapshot(), ScanDirection::Ascending);
                 assert!(log.is_ok(), "after {reads} reads: {}", log.unwrap_err());
                 reads += 1;
             }
@@ -183,8 +183,8 @@ fn an_error_of_one_read_is_not_the_end_of_reading() {
     store.close().unwrap();
     let store = Store::open(path(), tiny(&disk)).unwrap();
     disk.faults().fail_after(1, Failure::of(Kind::Read).named(TABLES));
-    let first = rows(&store.snapshot(), Direction::Ascending);
-    let second = rows(&store.snapshot(), Direction::Ascending);
+    let first = rows(&store.snapshot(), ScanDirection::Ascending);
+    let second = rows(&store.snapshot(), ScanDirection::Ascending);
     assert_eq!(second.map(|rows| rows.len()), Ok(6), "after {first:?}");
     store.append(one(paid())).unwrap();
     store.checkpoint().unwrap();

@@ -15,8 +15,8 @@ use super::{Random, path, tiny};
 use crate::entity::Position;
 use crate::event::{NewEvent, codec};
 use crate::store::disk::simulated::{Dropped, Failure, Fate, Kind, SimulatedDisk};
-use crate::store::group::Group;
-use crate::store::snapshot::Direction;
+use crate::store::group::AppendRequest;
+use crate::store::snapshot::ScanDirection;
 use crate::store::{Options, Store};
 
 #[derive(Debug, Clone, Copy)]
@@ -61,13 +61,13 @@ impl Fault {
     }
 }
 
-fn group(n: u64) -> Group {
+fn group(n: u64) -> AppendRequest {
     let size = if n.is_multiple_of(4) { 3 } else { 1 };
     let event = |_| {
         let text = "x".repeat((n * 37 % 500) as usize);
         NewEvent::new("Order.paid").on(("Order", n % 3)).member("group", n).member("text", text)
     };
-    Group { events: (0..size).map(event).collect(), ..Group::default() }
+    AppendRequest { events: (0..size).map(event).collect(), ..AppendRequest::default() }
 }
 
 /// Appends everything in spite of the fault.
@@ -121,7 +121,7 @@ fn endure(fault: Fault) -> Result<Trial, String> {
 /// What was acknowledged stays readable, whatever failed.
 fn reads_go_on(store: Option<&Store>, trial: &Trial) -> Result<(), String> {
     let Some(store) = store else { return Ok(()) };
-    let log = rows(&store.snapshot(), Direction::Ascending)
+    let log = rows(&store.snapshot(), ScanDirection::Ascending)
         .map_err(|e| format!("reading after {:?}: {e}", trial.errors))?;
     are_there(&log, &trial.acknowledged)
 }
@@ -141,7 +141,7 @@ fn are_there(log: &[Arc<[u8]>], acknowledged: &[(u64, Arc<[u8]>)]) -> Result<(),
 /// Opens the disk and holds it to what was acknowledged.
 fn holds(disk: &SimulatedDisk, options: &Options, acknowledged: &[(u64, Arc<[u8]>)]) -> Result<(), String> {
     let store = open(&options.clone().disk(Arc::new(disk.clone())))?;
-    let log = rows(&store.snapshot(), Direction::Ascending)?;
+    let log = rows(&store.snapshot(), ScanDirection::Ascending)?;
     are_there(&log, acknowledged)?;
     // Versions are dense, and the tables fit the log.
     let expected = Expected::new(&log);

@@ -8,10 +8,10 @@ use super::{one, path, tiny};
 use crate::event::NewEvent;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
-use crate::store::group::Group;
+use crate::store::group::AppendRequest;
 use crate::store::journal::Side;
-use crate::store::snapshot::Direction;
-use crate::store::{Sabotage, Store};
+use crate::store::snapshot::ScanDirection;
+use crate::store::{FaultInjection, Store};
 
 pub(super) fn bytes_of(disk: &dyn Disk, path: &Path) -> Vec<u8> {
     let file = disk.open(path).unwrap();
@@ -26,14 +26,14 @@ pub(super) fn write(disk: &dyn Disk, path: &Path, offset: usize, bytes: &[u8]) {
     file.sync().unwrap();
 }
 
-fn two(amount: u64) -> Group {
+fn two(amount: u64) -> AppendRequest {
     let event = NewEvent::new("Order.paid").on(("Order", 1)).member("amount", amount);
-    Group { events: vec![event.clone(), event], ..Group::default() }
+    AppendRequest { events: vec![event.clone(), event], ..AppendRequest::default() }
 }
 
 /// Two sessions of one database, with frames of the same sizes and positions; the second one finds the rest of the first one
 /// in the blocks that its journal is given: after its end mark, or instead of it.
-pub(super) fn no_ghost_is_spliced_on(sabotage: Option<Sabotage>, kept: usize) -> Result<(), String> {
+pub(super) fn no_ghost_is_spliced_on(sabotage: Option<FaultInjection>, kept: usize) -> Result<(), String> {
     let origin = SimulatedDisk::new();
     Store::create(path(), tiny(&origin)).unwrap();
     let segment = Side::A.path(path());
@@ -58,7 +58,7 @@ pub(super) fn no_ghost_is_spliced_on(sabotage: Option<Sabotage>, kept: usize) ->
         Err(refused) if kept == 0 && refused.contains("belongs to another session") => return Ok(()),
         opened => opened?,
     };
-    let log = rows(&store.snapshot(), Direction::Ascending)?;
+    let log = rows(&store.snapshot(), ScanDirection::Ascending)?;
     let expected: Vec<_> = promised.events.into_iter().map(|(_, bytes)| bytes).collect();
     if log == expected {
         Ok(())
@@ -237,7 +237,7 @@ fn a_read_only_disk_is_recovered_into_memory_and_nothing_is_written() {
     let options = tiny(&disk).read_only(true);
     let store = Store::open(path(), options.clone()).unwrap();
     assert_eq!(store.recovery().replayed, 2);
-    assert_eq!(rows(&store.snapshot(), Direction::Ascending).unwrap().len(), 3);
+    assert_eq!(rows(&store.snapshot(), ScanDirection::Ascending).unwrap().len(), 3);
     let beside = Store::open(path(), options).unwrap();
     assert_eq!(beside.snapshot().head().0, 3);
     let error = store.append(one(NewEvent::new("Order.paid"))).unwrap_err();
@@ -283,7 +283,7 @@ fn damage_to_what_was_durable_is_corruption_and_damage_to_the_last_frame_a_cut()
 fn recovery_retires_the_salt_and_leaves_one_file() {
     let disk = crashed();
     let salt = |disk: &SimulatedDisk| {
-        let cold = crate::store::cold::Cold::open(Arc::new(disk.clone()), path(), 1 << 20).unwrap();
+        let cold = crate::store::cold::Tables::open(Arc::new(disk.clone()), path(), 1 << 20).unwrap();
         let meta = cold.read().unwrap().meta(path()).unwrap();
         (meta.journal, meta.retired)
     };

@@ -16,7 +16,7 @@ use crate::store::disk::simulated::SimulatedDisk;
 use crate::store::follow::tests::{settle, states_hold};
 use crate::store::journal::Side;
 use crate::store::posting;
-use crate::store::snapshot::{Direction, Snapshot, Way};
+use crate::store::snapshot::{ScanDirection, Snapshot, StateAccess};
 use crate::store::term::{Term, definition_of, is_counted, terms_of};
 use crate::store::{Options, Store};
 
@@ -90,7 +90,7 @@ pub(super) fn whole(
     store.close().map_err(|e| format!("closing: {e}"))?;
     nothing_beside(image)?;
     let store = open(&options)?;
-    let log = rows(&store.snapshot(), Direction::Ascending)?;
+    let log = rows(&store.snapshot(), ScanDirection::Ascending)?;
     if log.len() as u64 != head + 1 || log[..head as usize] != expected.log[..head as usize] {
         return Err(format!("{} events after closing, of {}", log.len(), head + 1));
     }
@@ -102,16 +102,16 @@ pub(super) fn whole(
 
 pub(super) fn open(options: &Options) -> Result<Store, String> {
     let mut options = options.clone();
-    options.sabotage = options.sabotage.filter(|s| *s == crate::store::Sabotage::IgnoreSalt);
+    options.sabotage = options.sabotage.filter(|s| *s == crate::store::FaultInjection::IgnoreSalt);
     Store::open(path(), options).map_err(|e| format!("opening: {e}"))
 }
 
-pub(super) fn rows(snapshot: &Snapshot, direction: Direction) -> Result<Vec<Arc<[u8]>>, String> {
+pub(super) fn rows(snapshot: &Snapshot, direction: ScanDirection) -> Result<Vec<Arc<[u8]>>, String> {
     let mut rows: Vec<_> = snapshot
         .log(1, u64::MAX, direction)
         .map(|row| row.map_err(|e| format!("reading the log: {e}")))
         .collect::<Result<_, _>>()?;
-    if direction == Direction::Descending {
+    if direction == ScanDirection::Descending {
         rows.reverse();
     }
     let dense = (1..).zip(&rows).all(|(expected, (position, _))| expected == *position);
@@ -129,7 +129,7 @@ fn log_is_right(snapshot: &Snapshot, run: &Run, expected: &Expected, promised: u
     if !run.ends.contains(&head) {
         return Err(format!("the log ends at #{head}, within a group, or beyond all that was appended"));
     }
-    let log = rows(snapshot, Direction::Ascending)?;
+    let log = rows(snapshot, ScanDirection::Ascending)?;
     match log.iter().zip(&expected.log).position(|(a, b)| a != b) {
         Some(at) => Err(format!("other bytes at #{}", at + 1)),
         None => Ok(head),
@@ -226,7 +226,7 @@ pub(super) fn states_are_right(store: &Store, variant: u64) -> Result<(), String
         settle(store)?;
         hold(&snapshot).map_err(|e| format!("kept after the crash: {e}"))?;
         for model in snapshot.indexes().models() {
-            if snapshot.way_to_states(&model.kind).map_err(|e| e.to_string())? != Way::Kept {
+            if snapshot.way_to_states(&model.kind).map_err(|e| e.to_string())? != StateAccess::Kept {
                 return Err(format!("{model:?} is settled and not kept"));
             }
         }
@@ -247,11 +247,11 @@ fn lists_are_right(snapshot: &Snapshot, expected: &Expected, head: u64, variant:
             }
         }
         if (at as u64 + variant).is_multiple_of(4) {
-            for direction in [Direction::Ascending, Direction::Descending] {
+            for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
                 let list = snapshot.list(Term::from_bytes(term), 1, u64::MAX, direction);
                 let mut list: Vec<_> =
                     list.collect::<crate::error::Result<_>>().map_err(|e| e.to_string())?;
-                if direction == Direction::Descending {
+                if direction == ScanDirection::Descending {
                     list.reverse();
                 }
                 if list != *positions {

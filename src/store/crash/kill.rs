@@ -12,7 +12,7 @@ use super::held::{Expected, rows, tables_are_right};
 use super::{Random, one};
 use crate::entity::Position;
 use crate::event::{NewEvent, codec};
-use crate::store::snapshot::Direction;
+use crate::store::snapshot::ScanDirection;
 use crate::store::{Options, Store};
 
 const ROUNDS: u64 = 20;
@@ -93,7 +93,7 @@ fn what_a_killed_process_had_acknowledged_is_in_the_file() {
         receiver.try_iter().for_each(|line| read(line, &mut acknowledged));
 
         let store = Store::open(&file, options()).unwrap_or_else(|e| panic!("round {round}: {e}"));
-        let log = rows(&store.snapshot(), Direction::Ascending).unwrap();
+        let log = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
         for (position, id) in &acknowledged {
             let bytes =
                 log.get(*position as usize - 1).unwrap_or_else(|| panic!("round {round}: no #{position}"));

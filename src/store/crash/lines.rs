@@ -11,8 +11,8 @@ use crate::event::NewEvent;
 use crate::store::apply::events_of;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
-use crate::store::journal::{Kind, Side, each_frame};
-use crate::store::snapshot::Direction;
+use crate::store::journal::{FrameKind, Side, each_frame};
+use crate::store::snapshot::ScanDirection;
 use crate::store::{Options, Store};
 
 type Log = Vec<Arc<[u8]>>;
@@ -146,7 +146,7 @@ fn held_by(journal: &[Vec<u8>; 2], file: &Moment) -> Vec<(u64, Vec<u8>)> {
     let mut events = Vec::new();
     for side in Side::BOTH {
         each_frame(&disk, path(), side, &mut |frame| {
-            if frame.kind == Kind::Events {
+            if frame.kind == FrameKind::Events {
                 events.extend(
                     events_of(&frame).into_iter().map(|(position, bytes)| (position, bytes.to_vec())),
                 );
@@ -196,7 +196,7 @@ fn a_file_of_one_moment_and_a_journal_of_another_lose_nothing() {
                 opened += 1;
                 aside += usize::from(!store.recovery().set_aside.is_empty());
                 let check = |store: &Store, when: &str| {
-                    let log = rows(&store.snapshot(), Direction::Ascending).unwrap();
+                    let log = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
                     let there = |(position, bytes): &(u64, Vec<u8>)| {
                         log.get(*position as usize - 1).is_some_and(|event| **event == **bytes)
                     };
@@ -296,13 +296,13 @@ fn an_older_copy_of_a_journal_is_told_where_the_file_holds_what_it_lacks() {
                         told += 1;
                         let accepted = Store::open(path(), options(&disk).accept_lost_journal(true)).unwrap();
                         assert!(
-                            rows(&accepted.snapshot(), Direction::Ascending).unwrap().len() >= 20,
+                            rows(&accepted.snapshot(), ScanDirection::Ascending).unwrap().len() >= 20,
                             "{case}"
                         );
                         assert!(kept(&disk, &journal), "{case}");
                     }
                     Ok(store) => {
-                        let log = rows(&store.snapshot(), Direction::Ascending).unwrap();
+                        let log = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
                         if log == killed.log {
                             whole += 1;
                             continue;

@@ -10,12 +10,12 @@ use crate::event::NewEvent;
 use crate::store::disk::Disk;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::disk::simulated::{NameChange, Operation, SimulatedDisk};
-use crate::store::group::Group;
+use crate::store::group::AppendRequest;
 use crate::store::journal::Side;
-use crate::store::snapshot::Direction;
+use crate::store::snapshot::ScanDirection;
 use crate::store::{Options, Store};
 
-fn paid() -> Group {
+fn paid() -> AppendRequest {
     one(NewEvent::new("Order.paid"))
 }
 
@@ -108,7 +108,7 @@ fn one_writer_at_a_time_and_none_after_it_closed() {
     second.append(paid()).unwrap();
     assert_eq!(store.append(paid()).unwrap_err().kind(), "stopped");
     assert_eq!(store.checkpoint().unwrap_err().kind(), "stopped");
-    assert!(rows(&snapshot, Direction::Ascending).is_ok_and(|rows| rows.is_empty()), "it showed nothing");
+    assert!(rows(&snapshot, ScanDirection::Ascending).is_ok_and(|rows| rows.is_empty()), "it showed nothing");
     drop(store);
     second.append(paid()).unwrap();
     drop(second);

@@ -7,16 +7,16 @@ use crate::event::{Expect, NewEvent};
 use crate::store::Store;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::disk::simulated::{Fate, Kind, SimulatedDisk};
-use crate::store::group::{Group, Prepared};
+use crate::store::group::{AppendRequest, Prepared};
 use crate::store::queue::Pending;
-use crate::store::snapshot::Direction;
+use crate::store::snapshot::ScanDirection;
 
 fn keyed(key: &str, amount: u64) -> NewEvent {
     NewEvent::new("Order.created").on(("Order", 1)).member("amount", amount).key(key)
 }
 
-fn group(events: impl IntoIterator<Item = NewEvent>) -> Group {
-    Group { events: events.into_iter().collect(), ..Group::default() }
+fn group(events: impl IntoIterator<Item = NewEvent>) -> AppendRequest {
+    AppendRequest { events: events.into_iter().collect(), ..AppendRequest::default() }
 }
 
 /// Where what was appended stands when it is asked for again.
@@ -64,7 +64,7 @@ fn a_key_with_other_content_is_an_error() {
             let error = store.append(other).unwrap_err();
             assert!(error.is_refused() && error.to_string().contains("key 'k'"), "{error}");
         }
-        let longer = Group { key: Some("k".into()), ..group([keyed("k", 1), keyed("k", 1)]) };
+        let longer = AppendRequest { key: Some("k".into()), ..group([keyed("k", 1), keyed("k", 1)]) };
         assert!(store.append(longer).is_err());
         assert_eq!(store.snapshot().head(), head);
     });
@@ -77,7 +77,7 @@ fn a_key_on_an_event_is_that_of_a_group_of_it() {
         let first = store.append(one(keyed("k", 1))).unwrap();
         move_on();
         let plain = NewEvent::new("Order.created").on(("Order", 1)).member("amount", 1);
-        let again = store.append(Group { key: Some("k".into()), ..group([plain]) }).unwrap();
+        let again = store.append(AppendRequest { key: Some("k".into()), ..group([plain]) }).unwrap();
         assert!(again.repeated);
         assert_eq!(again.events, first.events);
     });
@@ -112,7 +112,7 @@ fn a_group_with_a_key_is_given_back_whole() {
     everywhere(|store, move_on| {
         let group = || {
             let plain = |n: u64| NewEvent::new("Order.paid").on(("Order", 1)).member("n", n);
-            Group { key: Some("all".into()), ..group([plain(1), plain(2), plain(3)]) }
+            AppendRequest { key: Some("all".into()), ..group([plain(1), plain(2), plain(3)]) }
         };
         let first = store.append(group()).unwrap();
         move_on();
@@ -154,7 +154,7 @@ fn each_request_of_a_batch_sees_those_before_it_and_a_rejected_one_leaves_no_tra
         Err(error) => error.kind().to_owned(),
     });
     assert_eq!(answers, ["#1", "conflict", "#2", "conflict", "repeated", "#3", "#4", "conflict", "conflict"]);
-    let log = rows(&store.snapshot(), Direction::Ascending).unwrap();
+    let log = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
     assert_eq!(log.len(), 4);
     Expected::new(&log); // versions are dense
     store.close().unwrap();
@@ -190,7 +190,7 @@ fn the_chain_is_the_same_whatever_the_bounds_of_checkpoints() {
             store.append(one(event)).unwrap();
         }
         store.checkpoint().unwrap();
-        let log = rows(&store.snapshot(), Direction::Ascending).unwrap();
+        let log = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
         let expected = Expected::new(&log);
         let cold = store.shared().cold.read().unwrap();
         let chain = cold.chain().unwrap();

@@ -9,14 +9,14 @@ use super::{Random, one, path, tiny};
 use crate::entity::{Entity, Position};
 use crate::event::{NewEvent, codec};
 use crate::store::disk::memory::MemoryDisk;
-use crate::store::snapshot::{Direction, Snapshot};
+use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::term::Term;
-use crate::store::{Sabotage, Store};
+use crate::store::{FaultInjection, Store};
 
 const EVENTS: u64 = 3_000;
 
 /// A writer and three readers, through some two hundred checkpoints.
-pub(super) fn read_while_written(sabotage: Option<Sabotage>) -> Result<(), String> {
+pub(super) fn read_while_written(sabotage: Option<FaultInjection>) -> Result<(), String> {
     let disk = MemoryDisk::new();
     let mut options = tiny(&disk).tail(15, 1 << 20);
     options.sabotage = sabotage;
@@ -69,7 +69,7 @@ pub(super) fn read_while_written(sabotage: Option<Sabotage>) -> Result<(), Strin
 fn is_one_log(snapshot: &Snapshot, random: &mut Random) -> Result<(), String> {
     let fault = |e: crate::error::Error| e.to_string();
     let head = snapshot.head().0;
-    let log = rows(snapshot, Direction::Ascending)?;
+    let log = rows(snapshot, ScanDirection::Ascending)?;
     let entity = Entity::from(("Order", random.below(7)));
     let mut lists: BTreeMap<Term, Vec<u64>> = BTreeMap::new();
     let (of_entity, of_tag) =
@@ -92,10 +92,10 @@ fn is_one_log(snapshot: &Snapshot, random: &mut Random) -> Result<(), String> {
         let all = lists.remove(&term).unwrap_or_default();
         for (first, last) in [(1, u64::MAX), (first, last)] {
             let within: Vec<_> = all.iter().copied().filter(|p| (first..=last).contains(p)).collect();
-            for direction in [Direction::Ascending, Direction::Descending] {
+            for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
                 let list = snapshot.list(term.clone(), first, last, direction);
                 let mut list: Vec<_> = list.collect::<crate::error::Result<_>>().map_err(fault)?;
-                if direction == Direction::Descending {
+                if direction == ScanDirection::Descending {
                     list.reverse();
                 }
                 if list != within {
@@ -109,7 +109,7 @@ fn is_one_log(snapshot: &Snapshot, random: &mut Random) -> Result<(), String> {
             return Err(format!("another version than {} events at #{head}", all.len()));
         }
     }
-    let back = rows(snapshot, Direction::Descending)?;
+    let back = rows(snapshot, ScanDirection::Descending)?;
     if back != log {
         return Err(format!("the log is another one backwards, up to #{head}"));
     }

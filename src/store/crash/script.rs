@@ -13,10 +13,10 @@ use crate::event::{Expect, NewEvent};
 use crate::store::catalog::tests::{defined, dropped};
 use crate::store::disk::simulated::{SimulatedDisk, Trace};
 use crate::store::follow::tests::{Sums, definition, index_of_states, undefined};
-use crate::store::group::{Group, Outcome, Prepared};
+use crate::store::group::{AppendOutcome, AppendRequest, Prepared};
 use crate::store::queue::Pending;
-use crate::store::snapshot::Direction;
-use crate::store::{Durability, Options, Sabotage, Store, locked};
+use crate::store::snapshot::ScanDirection;
+use crate::store::{Durability, FaultInjection, Options, Store, locked};
 use crate::time::Timestamp;
 
 /// The kinds of entities that are defined, and the ids of all that there are.
@@ -34,7 +34,7 @@ pub(super) struct Run {
     /// What was promised with each note of the trace.
     pub promises: Vec<u64>,
     /// Groups with keys, and the positions they were given.
-    pub keyed: Vec<(Group, Vec<u64>)>,
+    pub keyed: Vec<(AppendRequest, Vec<u64>)>,
 }
 
 /// What is run.
@@ -42,7 +42,7 @@ pub(super) struct Run {
 pub(super) struct Script {
     pub seed: u64,
     pub durability: Durability,
-    pub sabotage: Option<Sabotage>,
+    pub sabotage: Option<FaultInjection>,
     /// Whether indexes are defined and dropped.
     pub indexes: bool,
     /// Whether entities are, and indexes of their states.
@@ -101,7 +101,7 @@ impl Script {
         }
         let trace = disk.trace();
         let store = Store::open(path(), options.clone()).unwrap();
-        let log = store.snapshot().log(1, u64::MAX, Direction::Ascending);
+        let log = store.snapshot().log(1, u64::MAX, ScanDirection::Ascending);
         let log: Vec<_> = log.map(|row| row.unwrap().1).collect();
         for (position, bytes) in &player.acknowledged {
             assert_eq!(log[*position as usize - 1], *bytes, "seed {}", self.seed);
@@ -119,7 +119,7 @@ struct Player {
     ends: BTreeSet<u64>,
     promises: Vec<u64>,
     acknowledged: Vec<(u64, Arc<[u8]>)>,
-    keyed: Vec<(Group, Vec<u64>)>,
+    keyed: Vec<(AppendRequest, Vec<u64>)>,
 }
 
 impl Player {
@@ -143,7 +143,7 @@ impl Player {
                 let events = (0..2 + self.random.below(4)).map(|_| self.event()).collect();
                 let key =
                     (self.random.below(2) == 0).then(|| format!("group-{}", self.random.below(1 << 40)));
-                self.append(store, Group { events, key, ..Group::default() })?;
+                self.append(store, AppendRequest { events, key, ..AppendRequest::default() })?;
             }
             5 => {
                 let key = format!("key-{}", self.random.below(1 << 40));
@@ -205,7 +205,7 @@ impl Player {
         Ok(())
     }
 
-    fn append(&mut self, store: &Store, group: Group) -> Result<()> {
+    fn append(&mut self, store: &Store, group: AppendRequest) -> Result<()> {
         let outcome = store.append(group.clone())?;
         self.acknowledge(group, outcome);
         Ok(())
@@ -231,7 +231,7 @@ impl Player {
         Ok(())
     }
 
-    fn acknowledge(&mut self, group: Group, outcome: Outcome) {
+    fn acknowledge(&mut self, group: AppendRequest, outcome: AppendOutcome) {
         assert!(!outcome.repeated);
         let positions = positions_of(&outcome);
         self.ends.extend(positions.last());
@@ -261,7 +261,7 @@ impl Player {
         let full = store.shared().applied.tails().active.size().0 >= store.shared().options.tail_events;
         match self.random.below(8) {
             // Whoever does not wait for the checkpointer is to meet one that is slow.
-            _ if store.shared().sabotaged(Sabotage::EarlyReuse) => {}
+            _ if store.shared().sabotaged(FaultInjection::EarlyReuse) => {}
             _ if full => self.gate.allow(u64::MAX, idle),
             0 => self.gate.allow(u64::MAX, idle),
             n if n < 5 => {
@@ -304,7 +304,7 @@ impl Player {
     }
 }
 
-fn positions_of(outcome: &Outcome) -> Vec<u64> {
+fn positions_of(outcome: &AppendOutcome) -> Vec<u64> {
     outcome.events.iter().map(|(position, _)| *position).collect()
 }
 

@@ -14,8 +14,8 @@ use crate::entity::{Entity, Position, Version};
 use crate::event::{Expect, NewEvent, codec};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::disk::simulated::{Kind, SimulatedDisk};
-use crate::store::group::Group;
-use crate::store::snapshot::Direction;
+use crate::store::group::AppendRequest;
+use crate::store::snapshot::ScanDirection;
 use crate::store::{Store, locked};
 use crate::time::{Clock, Timestamp};
 
@@ -66,7 +66,7 @@ fn sixteen_threads_agree_on_one_log() {
                         let keyed = events[0].key.is_some();
                         let group = match keyed {
                             true => one(events[0].clone()),
-                            false => Group { events, ..Group::default() },
+                            false => AppendRequest { events, ..AppendRequest::default() },
                         };
                         match store.append(group) {
                             Ok(outcome) if outcome.repeated => assert!(keyed),
@@ -85,7 +85,7 @@ fn sixteen_threads_agree_on_one_log() {
             answers.extend(thread.join().unwrap());
         }
     });
-    let log = rows(&store.snapshot(), Direction::Ascending).unwrap();
+    let log = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
     answers.sort_unstable();
     let answered: Vec<_> = (1..).zip(log.iter().cloned()).take(answers.len()).collect();
     assert!(answers == answered && log.len() == answers.len(), "the answers are the log, each position once");

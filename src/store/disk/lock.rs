@@ -47,7 +47,7 @@ impl Locks {
         if mode == LockMode::Exclusive {
             holders.names.insert(name.to_owned(), file);
         }
-        Ok(Box::new(Held { locks: Arc::clone(self), file }))
+        Ok(Box::new(MemoryLockGuard { locks: Arc::clone(self), file }))
     }
 
     /// Whether somebody who writes holds this name.
@@ -67,18 +67,18 @@ impl Holders {
 
 /// Gives the lock back when dropped.
 #[derive(Debug)]
-struct Held {
+struct MemoryLockGuard {
     locks: Arc<Locks>,
     file: Identity,
 }
 
-impl Lock for Held {
+impl Lock for MemoryLockGuard {
     fn identity(&self) -> Option<Identity> {
         Some(self.file)
     }
 }
 
-impl Drop for Held {
+impl Drop for MemoryLockGuard {
     fn drop(&mut self) {
         let mut holders = self.locks.0.lock().unwrap_or_else(PoisonError::into_inner);
         match holders.files.get_mut(&self.file.inode) {

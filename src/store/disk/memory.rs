@@ -16,11 +16,11 @@ use super::{Disk, File, Identity, Lock, LockError, LockMode};
 /// A disk in memory.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDisk {
-    names: Arc<RwLock<Names>>,
+    names: Arc<RwLock<MemoryNames>>,
     locks: Arc<Locks>,
 }
 
-type Names = BTreeMap<PathBuf, Arc<MemoryFile>>;
+type MemoryNames = BTreeMap<PathBuf, Arc<MemoryFile>>;
 
 #[derive(Debug)]
 struct MemoryFile {
@@ -48,16 +48,16 @@ impl MemoryDisk {
         MemoryDisk::default()
     }
 
-    fn names(&self) -> RwLockReadGuard<'_, Names> {
+    fn names(&self) -> RwLockReadGuard<'_, MemoryNames> {
         self.names.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn names_mut(&self) -> RwLockWriteGuard<'_, Names> {
+    fn names_mut(&self) -> RwLockWriteGuard<'_, MemoryNames> {
         self.names.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn find<'a>(names: &'a Names, path: &Path) -> io::Result<&'a Arc<MemoryFile>> {
+fn find<'a>(names: &'a MemoryNames, path: &Path) -> io::Result<&'a Arc<MemoryFile>> {
     names.get(&rooted(path)).ok_or_else(|| not_found(path))
 }
 

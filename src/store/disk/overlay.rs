@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use super::lock::Locks;
 use super::memory::{already_exists, new_identity, not_found};
-use super::pages::{PAGE, Page, Pages, end_of, spans};
+use super::pages::{PAGE, PageBytes, Pages, end_of, spans};
 use super::{Disk, File, Identity, Lock, LockError, LockMode};
 
 /// A disk over another, which it never changes.
@@ -21,10 +21,10 @@ use super::{Disk, File, Identity, Lock, LockError, LockMode};
 pub struct Overlay {
     under: Arc<dyn Disk>,
     /// The names opened or changed here; None is one removed. Any other name is the disk's below.
-    names: Mutex<Names>,
+    names: Mutex<OverlayNames>,
 }
 
-type Names = BTreeMap<PathBuf, Option<Arc<OverlayFile>>>;
+type OverlayNames = BTreeMap<PathBuf, Option<Arc<OverlayFile>>>;
 
 impl Overlay {
     /// An overlay that shows `under` as it is.
@@ -32,12 +32,12 @@ impl Overlay {
         Overlay { under, names: Mutex::default() }
     }
 
-    fn names(&self) -> MutexGuard<'_, Names> {
+    fn names(&self) -> MutexGuard<'_, OverlayNames> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file of a name, opened below if it is met for the first time: all its handles must see one copy.
-    fn find(&self, names: &mut Names, path: &Path) -> io::Result<Arc<OverlayFile>> {
+    fn find(&self, names: &mut OverlayNames, path: &Path) -> io::Result<Arc<OverlayFile>> {
         let key = self.under.canonical(path)?;
         match names.get(&key) {
             Some(Some(file)) => Ok(Arc::clone(file)),
@@ -50,7 +50,7 @@ impl Overlay {
         }
     }
 
-    fn has(&self, names: &Names, key: &Path) -> io::Result<bool> {
+    fn has(&self, names: &OverlayNames, key: &Path) -> io::Result<bool> {
         match names.get(key) {
             Some(entry) => Ok(entry.is_some()),
             None => self.under.exists(key),
@@ -230,7 +230,7 @@ impl File for OverlayFile {
         for (index, within, _) in spans(offset, data.len())? {
             // Only a page written in part needs what is below.
             if within.len() < PAGE && layer.pages.page(index).is_none() {
-                let mut page: Page = [0; PAGE];
+                let mut page: PageBytes = [0; PAGE];
                 self.read_under(layer.shown, index as u64 * PAGE as u64, &mut page)?;
                 layer.pages.put(index, page)?;
             }

@@ -13,14 +13,14 @@ use std::sync::Arc;
 pub(super) const PAGE: usize = 4096;
 
 /// The bytes of one page.
-pub(super) type Page = [u8; PAGE];
+pub(super) type PageBytes = [u8; PAGE];
 
 /// Bytes at offsets, in copy-on-write pages.
 #[derive(Clone, Default)]
 pub(super) struct Pages {
     len: u64,
     /// Reaches as far as the last page written, not as far as `len`.
-    pages: Arc<Vec<Option<Arc<Page>>>>,
+    pages: Arc<Vec<Option<Arc<PageBytes>>>>,
 }
 
 impl Pages {
@@ -34,7 +34,7 @@ impl Pages {
     }
 
     /// The bytes of a page, unless nobody wrote it.
-    pub(super) fn page(&self, index: usize) -> Option<&Page> {
+    pub(super) fn page(&self, index: usize) -> Option<&PageBytes> {
         self.pages.get(index)?.as_deref()
     }
 
@@ -76,7 +76,7 @@ impl Pages {
     }
 
     /// Puts a whole page in place; what of it lies past the length must be zero.
-    pub(super) fn put(&mut self, index: usize, page: Page) -> io::Result<()> {
+    pub(super) fn put(&mut self, index: usize, page: PageBytes) -> io::Result<()> {
         *self.page_mut(index)? = page;
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Pages {
         }
     }
 
-    fn page_mut(&mut self, index: usize) -> io::Result<&mut Page> {
+    fn page_mut(&mut self, index: usize) -> io::Result<&mut PageBytes> {
         let pages = Arc::make_mut(&mut self.pages);
         if pages.len() <= index {
             // A write far past the end is the caller's mistake: an error, not an abort.

@@ -31,7 +31,7 @@ use super::lock::Locks;
 use super::memory::rooted;
 use super::{Disk, File, Identity, Lock, LockError, LockMode};
 use platter::Platter;
-use state::State;
+use state::DiskState;
 
 pub use crash::{Crashes, Fate};
 pub use fault::{Dropped, Failure, Faults, Kind};
@@ -40,11 +40,11 @@ pub use trace::{Counts, FileId, NameChange, Operation, Trace};
 /// A disk that can crash and fail.
 #[derive(Clone)]
 pub struct SimulatedDisk {
-    shared: Arc<Shared>,
+    shared: Arc<DiskShared>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct DiskShared {
+    state: Mutex<DiskState>,
     faults: Faults,
     hook: RwLock<Option<Hook>>,
     locks: Arc<Locks>,
@@ -61,9 +61,9 @@ impl SimulatedDisk {
     /// A disk that holds what a crash left.
     fn holding(platter: Platter) -> SimulatedDisk {
         let faults = Faults::default();
-        let state = Mutex::new(State::holding(platter, faults.clone()));
+        let state = Mutex::new(DiskState::holding(platter, faults.clone()));
         SimulatedDisk {
-            shared: Arc::new(Shared { state, faults, hook: RwLock::default(), locks: Arc::default() }),
+            shared: Arc::new(DiskShared { state, faults, hook: RwLock::default(), locks: Arc::default() }),
         }
     }
 
@@ -116,13 +116,13 @@ impl fmt::Debug for SimulatedDisk {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl DiskShared {
+    fn state(&self) -> MutexGuard<'_, DiskState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins an operation: the hook runs before anything is locked, so that it may wait and use the disk.
-    fn begin(&self, kind: Kind, path: &Path) -> MutexGuard<'_, State> {
+    fn begin(&self, kind: Kind, path: &Path) -> MutexGuard<'_, DiskState> {
         let hook = self.hook.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(hook) = hook {
             hook(kind, path);
@@ -197,7 +197,7 @@ fn identity(file: FileId) -> Identity {
 }
 
 struct SimulatedFile {
-    shared: Arc<Shared>,
+    shared: Arc<DiskShared>,
     id: FileId,
     /// The name it was opened by.
     path: PathBuf,

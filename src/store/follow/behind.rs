@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use super::{Following, bring_up, found_by};
 use crate::entity::Position;
 use crate::error::{Error, Result};
-use crate::store::catalog::{Catalog, Finder, Model};
-use crate::store::cold::Tables;
+use crate::store::catalog::{Catalog, CatalogModel, Finder};
+use crate::store::cold::WriteTables;
 use crate::store::cold::states::Built;
-use crate::store::kept::Kept;
+use crate::store::kept::StoredState;
 use crate::store::pace::Pace;
 use crate::store::progress::Progress;
-use crate::store::snapshot::Direction;
+use crate::store::snapshot::ScanDirection;
 use crate::store::{Shared, locked};
 
 /// What a stretch has at most, beside a number of events: so many bytes of them, read for so long.
@@ -29,12 +29,12 @@ pub(in crate::store) const TOGETHER: usize = 128;
 
 /// A round of the background: a slice for each definition, so that none waits for another that is slow, or fails.
 #[derive(Default)]
-pub(in crate::store) struct Round {
+pub(in crate::store) struct MaterializeRound {
     worked: bool,
     failed: Option<Error>,
 }
 
-impl Round {
+impl MaterializeRound {
     /// Takes note of how a slice went. Says whether there was nothing to do.
     pub fn add(&mut self, slice: Result<bool>) -> bool {
         match slice {
@@ -68,7 +68,7 @@ impl Shared {
         // Before the catalog: what ends behind it is looked for in the next round.
         let leftovers = !std::mem::replace(&mut locked(&self.progress).as_of(checkpoint).no_states, true);
         let catalog = self.applied.catalog();
-        let mut round = Round::default();
+        let mut round = MaterializeRound::default();
         let states = self.keep_models(&catalog, checkpoint, &mut round)?;
         round.add(self.keep_views(&catalog, states));
         round.add(self.write_snapshots());
@@ -83,7 +83,7 @@ impl Shared {
         self: &Arc<Shared>,
         catalog: &Catalog,
         checkpoint: u64,
-        round: &mut Round,
+        round: &mut MaterializeRound,
     ) -> Result<bool> {
         let done = |note: fn(&mut Progress) -> &mut Position| *note(locked(&self.progress).as_of(checkpoint));
         let note = |note: fn(&mut Progress) -> &mut Position, done: Position| {
@@ -95,7 +95,7 @@ impl Shared {
         let following: Vec<_> = models.iter().filter_map(|model| Following::model(model)).collect();
         let mut busy = self.follow_behind(catalog, &following, round)?;
         // The indexes of states come after the states.
-        let is_kept = |model: &Model| !busy.contains(&model.position) && model.is_understood();
+        let is_kept = |model: &CatalogModel| !busy.contains(&model.position) && model.is_understood();
         let mut unbuilt = BTreeMap::new();
         for model in models.iter().filter(|model| is_kept(model) && !self.failures.is_final(model.position)) {
             let finders = catalog.finders_of(&model.kind);
@@ -142,7 +142,7 @@ impl Shared {
     pub(in crate::store) fn each_or_together<T>(
         &self,
         chunk: &[T],
-        round: &mut Round,
+        round: &mut MaterializeRound,
         busy: &mut Busy,
         definition: impl Fn(&T) -> Position,
         work: impl Fn(&[T]) -> Result<bool>,
@@ -181,8 +181,9 @@ impl Shared {
         let catalog = self.applied.catalog();
         let read = self.cold.read()?;
         let checkpoint = read.checkpoint()?;
-        let still =
-            |model: &Model| wanted.model(&model.kind).is_some_and(|wanted| wanted.position == model.position);
+        let still = |model: &CatalogModel| {
+            wanted.model(&model.kind).is_some_and(|wanted| wanted.position == model.position)
+        };
         let asked = |finder: &Finder| {
             wanted.finder(&finder.name).is_some_and(|asked| asked.position == finder.position)
         };
@@ -192,7 +193,7 @@ impl Shared {
             let known = progress.as_of(checkpoint);
             (known.models, known.finders)
         };
-        let whole = |model: &Model, finder: &Finder| {
+        let whole = |model: &CatalogModel, finder: &Finder| {
             let ignored = !finder.is_understood() || !asked(finder);
             Ok::<_, Error>(ignored || read.built(model.position, finder.position)? == Some(Built::Whole))
         };
@@ -222,7 +223,7 @@ impl Shared {
         self: &Arc<Shared>,
         catalog: &Catalog,
         following: &[Following],
-        round: &mut Round,
+        round: &mut MaterializeRound,
     ) -> Result<Busy> {
         let mut busy = Busy::new();
         let mut at: BTreeMap<Option<u64>, Vec<Following>> = BTreeMap::new();
@@ -281,7 +282,7 @@ impl Shared {
     /// The events of the log behind a position, as many as are held at a time.
     fn stretch(self: &Arc<Shared>, through: u64, checkpoint: u64) -> Result<Vec<Box<[u8]>>> {
         let (began, mut bytes, mut events) = (Instant::now(), 0, Vec::<Box<[u8]>>::new());
-        let mut log = self.snapshot().log(through + 1, checkpoint, Direction::Ascending);
+        let mut log = self.snapshot().log(through + 1, checkpoint, ScanDirection::Ascending);
         log.lend(self.options.index_slice.0, |_, event| {
             bytes += event.len() + 64;
             events.push(event.into());
@@ -342,11 +343,11 @@ impl Shared {
     /// Puts more of the states that there are into indexes of them. Says which were not whole.
     pub(in crate::store) fn build_behind(
         &self,
-        finders: &[(&Model, &Finder)],
-        round: &mut Round,
+        finders: &[(&CatalogModel, &Finder)],
+        round: &mut MaterializeRound,
     ) -> Result<Busy> {
         let mut busy = Busy::new();
-        let at = |(_, finder): &(&Model, &Finder)| finder.position;
+        let at = |(_, finder): &(&CatalogModel, &Finder)| finder.position;
         let mut unbuilt = Vec::new();
         let read = self.cold.read()?;
         for (model, finder) in finders.iter().filter(|one| !self.failures.is_final(at(one))) {
@@ -362,7 +363,7 @@ impl Shared {
     }
 
     /// Puts more of the states that there are into indexes of them, in one write.
-    fn build_finders(&self, chunk: &[(&Model, &Finder)]) -> Result<bool> {
+    fn build_finders(&self, chunk: &[(&CatalogModel, &Finder)]) -> Result<bool> {
         if chunk.iter().any(|(_, finder)| self.watch.synced() < finder.position.0) {
             self.sync_log()?;
         }
@@ -425,7 +426,13 @@ impl Shared {
 }
 
 /// Puts so many more of the states that there are into an index of them.
-fn build_finder(tables: &mut Tables, model: &Model, finder: &Finder, most: usize, pace: &Pace) -> Result<()> {
+fn build_finder(
+    tables: &mut WriteTables,
+    model: &CatalogModel,
+    finder: &Finder,
+    most: usize,
+    pace: &Pace,
+) -> Result<()> {
     let (model, index) = (model.position, finder.position);
     let after = match tables.built(model, index)? {
         None => Vec::new(),
@@ -439,7 +446,7 @@ fn build_finder(tables: &mut Tables, model: &Model, finder: &Finder, most: usize
     let (mut entries, mut last, mut count) = (Vec::new(), None, 0);
     tables.states_after(model, &after, most, |id, bytes| {
         pace.check()?;
-        let terms = found_by(id, &Kept::open(bytes)?, finder, pace.limits())?;
+        let terms = found_by(id, &StoredState::open(bytes)?, finder, pace.limits())?;
         entries.extend(terms.into_iter().map(|term| (term, id.to_owned())));
         (last, count) = (Some(id.as_bytes().to_vec()), count + 1);
         Ok(())

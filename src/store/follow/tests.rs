@@ -14,14 +14,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::allowance::{Limits, Unmade};
 use crate::event::{Event, NewEvent, codec};
-use crate::store::backfill::Step;
+use crate::store::backfill::BackfillStep;
 use crate::store::catalog::{self, Compile, Derive, model};
 use crate::store::check::verify;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::fold::{Effect, Include};
-use crate::store::group::Group;
-use crate::store::snapshot::{Direction, Snapshot, Until, Way};
-use crate::store::term::{Key, TermRange, derived_prefix};
+use crate::store::group::AppendRequest;
+use crate::store::snapshot::{FoldBound, ScanDirection, Snapshot, StateAccess};
+use crate::store::term::{IndexKey, TermRange, derived_prefix};
 use crate::store::{Durability, Options, Store};
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
@@ -55,7 +55,7 @@ impl Compile for Sums {
 struct OfState(String);
 
 impl Derive for OfState {
-    fn keys(&self, _: &Record, _: &Limits, _: &mut Vec<Key>) -> Result<(), Unmade> {
+    fn keys(&self, _: &Record, _: &Limits, _: &mut Vec<IndexKey>) -> Result<(), Unmade> {
         Ok(())
     }
 
@@ -63,8 +63,14 @@ impl Derive for OfState {
         true
     }
 
-    fn keys_of_state(&self, _: &str, kept: &Kept, _: &Limits, found: &mut Vec<Key>) -> Result<(), Unmade> {
-        found.extend(kept.state.member(&self.0).and_then(|raw| raw.to_value().ok()).map(Key::Value));
+    fn keys_of_state(
+        &self,
+        _: &str,
+        kept: &StoredState,
+        _: &Limits,
+        found: &mut Vec<IndexKey>,
+    ) -> Result<(), Unmade> {
+        found.extend(kept.state.member(&self.0).and_then(|raw| raw.to_value().ok()).map(IndexKey::Value));
         Ok(())
     }
 }
@@ -198,22 +204,22 @@ fn event(said: &Said) -> NewEvent {
     new.member("n", n).at(at(*minute))
 }
 
-pub(in crate::store) fn definition(kind: &str, every: u64, factor: i64) -> Group {
+pub(in crate::store) fn definition(kind: &str, every: u64, factor: i64) -> AppendRequest {
     let text = format!("{kind} {every} {factor}");
     about(NewEvent::new(model::DEFINED).on((model::KIND, kind)).member(model::TEXT, text))
 }
 
-pub(in crate::store) fn undefined(kind: &str) -> Group {
+pub(in crate::store) fn undefined(kind: &str) -> AppendRequest {
     about(NewEvent::new(model::DROPPED).on((model::KIND, kind)))
 }
 
-pub(in crate::store) fn index_of_states(name: &str, kind: &str) -> Group {
+pub(in crate::store) fn index_of_states(name: &str, kind: &str) -> AppendRequest {
     let event = NewEvent::new(catalog::DEFINED).on((catalog::KIND, name));
     about(event.member("name", name).member("of", kind).member("as", name))
 }
 
-fn about(event: NewEvent) -> Group {
-    Group { events: vec![event], internal: true, ..Group::default() }
+fn about(event: NewEvent) -> AppendRequest {
+    AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() }
 }
 
 const INDEXES: [&str; 2] = ["sum", "last"];
@@ -236,12 +242,12 @@ fn options(disk: &SimulatedDisk) -> Options {
 
 /// Every event of the log, decoded.
 fn log(snapshot: &Snapshot) -> Vec<(Event, Arc<[u8]>)> {
-    let rows = snapshot.log(1, u64::MAX, Direction::Ascending).map(Result::unwrap);
+    let rows = snapshot.log(1, u64::MAX, ScanDirection::Ascending).map(Result::unwrap);
     rows.map(|(position, bytes)| (codec::decode(Position(position), bytes.clone()).unwrap(), bytes)).collect()
 }
 
 /// The fold, as plainly as it can be said.
-fn plainly(events: &[(Event, Arc<[u8]>)], fold: &dyn Fold, entity: &Entity, until: Until) -> Folded {
+fn plainly(events: &[(Event, Arc<[u8]>)], fold: &dyn Fold, entity: &Entity, until: FoldBound) -> Folded {
     let mut folded = Folded::default();
     for (event, bytes) in events {
         let own = event.target.as_ref() == Some(entity);
@@ -272,13 +278,13 @@ pub(in crate::store) fn states_hold(
         let mut all = BTreeMap::new();
         for &id in ids {
             let entity = Entity::from((kind, id));
-            let now = Until { through: head, by: None };
+            let now = FoldBound { through: head, by: None };
             let expected = plainly(&events, &*fold, &entity, now);
             if expected.events > 0 {
                 all.insert(id.to_owned(), expected);
             }
             for (through, by) in points.iter().copied().chain([(0, None), (0, Some(at(30)))]) {
-                let until = Until { through: head - through.min(head), by };
+                let until = FoldBound { through: head - through.min(head), by };
                 let (found, expected) =
                     (snapshot.fold(&entity, until), plainly(&events, &*fold, &entity, until));
                 let found = found.map_err(fault)?;
@@ -305,7 +311,7 @@ pub(in crate::store) fn states_hold(
         for finder in snapshot.indexes().finders_of(kind) {
             let prefix = derived_prefix(finder.position);
             for n in 0..6i64 {
-                let key = Key::Value(n.into());
+                let key = IndexKey::Value(n.into());
                 let range = TermRange::between(&prefix, Bound::Included(&key), Bound::Included(&key));
                 let Some(ids) = snapshot.found_ids(finder, &[range], |_| Ok(())).map_err(fault)? else {
                     continue;
@@ -324,7 +330,7 @@ pub(in crate::store) fn states_hold(
 }
 
 pub(in crate::store) fn settle(store: &Store) -> Result<(), String> {
-    while store.shared().keep_indexes().map_err(|e| e.to_string())? == Step::Worked {}
+    while store.shared().keep_indexes().map_err(|e| e.to_string())? == BackfillStep::Worked {}
     Ok(())
 }
 
@@ -339,7 +345,7 @@ fn play(ops: &[Op], points: &[(u64, Option<i64>)], durability: Durability) -> Re
         match op {
             Op::Append(events) => {
                 let events = events.iter().map(event).collect();
-                drop(store.append(Group { events, ..Group::default() }).unwrap());
+                drop(store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap());
             }
             Op::Define(kind, every, factor) => {
                 drop(store.append(definition(KINDS[*kind], *every, *factor)).unwrap());
@@ -401,7 +407,7 @@ fn play(ops: &[Op], points: &[(u64, Option<i64>)], durability: Durability) -> Re
         return Err(format!("kept are {kept:?}, defined {models:?}"));
     }
     for model in snapshot.indexes().models() {
-        if snapshot.way_to_states(&model.kind).map_err(fault)? != Way::Kept {
+        if snapshot.way_to_states(&model.kind).map_err(fault)? != StateAccess::Kept {
             return Err(format!("{model:?} is settled and not kept"));
         }
         for finder in snapshot.indexes().finders_of(&model.kind) {
@@ -422,14 +428,14 @@ fn orders(minutes: impl Iterator<Item = i64>) -> (Store, Entity) {
     let entity = Entity::new("Order", "1").unwrap();
     for minute in minutes {
         let new = NewEvent::new("Order.said").on(("Order", "1")).member("n", minute).at(at(minute));
-        drop(store.append(Group { events: vec![new], ..Group::default() }).unwrap());
+        drop(store.append(AppendRequest { events: vec![new], ..AppendRequest::default() }).unwrap());
     }
     store.close().unwrap();
     (Store::open(path(), options(&disk)).unwrap(), entity)
 }
 
 /// How many events a fold reads.
-fn reads(store: &Store, entity: &Entity, until: Until) -> u64 {
+fn reads(store: &Store, entity: &Entity, until: FoldBound) -> u64 {
     let snapshot = store.snapshot().tallied();
     let folded = snapshot.fold(entity, until).unwrap();
     assert_eq!(folded, plainly(&log(&snapshot), &Plain, entity, until));
@@ -440,7 +446,7 @@ fn reads(store: &Store, entity: &Entity, until: Until) -> u64 {
 fn snapshots_that_were_not_made_in_time_are_made_when_they_are_missed() {
     for by in [None, Some(at(1000))] {
         let (store, entity) = orders(0..200);
-        let until = Until { through: 190, by };
+        let until = FoldBound { through: 190, by };
         assert_eq!(reads(&store, &entity, until), 190);
         settle(&store).unwrap();
         assert_eq!(reads(&store, &entity, until), 190 % EVERY);
@@ -452,10 +458,10 @@ fn snapshots_that_were_not_made_in_time_are_made_when_they_are_missed() {
 fn what_is_late_all_over_is_looked_for_where_it_can_be() {
     // Every other event tells of three minutes before; nothing later tells of the middle.
     let (store, entity) = orders((0..400).map(|n| n - n % 2 * 3));
-    reads(&store, &entity, Until { through: 400, by: None });
+    reads(&store, &entity, FoldBound { through: 400, by: None });
     settle(&store).unwrap();
     for minute in [7, 200, 391] {
-        let read = reads(&store, &entity, Until { through: 399, by: Some(at(minute)) });
+        let read = reads(&store, &entity, FoldBound { through: 399, by: Some(at(minute)) });
         assert!(read <= 6 * EVERY, "{read} events were read");
     }
 }

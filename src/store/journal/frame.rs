@@ -39,34 +39,34 @@ const CRC: usize = 4;
 
 /// What a frame carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FrameKind {
     /// The events of a group commit.
     Events,
     /// Moves of cursors.
     Cursors,
 }
 
-impl Kind {
+impl FrameKind {
     fn byte(self) -> u8 {
         match self {
-            Kind::Events => 1,
-            Kind::Cursors => 2,
+            FrameKind::Events => 1,
+            FrameKind::Cursors => 2,
         }
     }
 
-    fn from_byte(byte: u8) -> Option<Kind> {
+    fn from_byte(byte: u8) -> Option<FrameKind> {
         match byte {
-            1 => Some(Kind::Events),
-            2 => Some(Kind::Cursors),
+            1 => Some(FrameKind::Events),
+            2 => Some(FrameKind::Cursors),
             _ => None,
         }
     }
 }
 
-/// What a frame says of itself. One that was decoded keeps the rules that [`Header::check`] names.
+/// What a frame says of itself. One that was decoded keeps the rules that [`FrameHeader::check`] names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
-    pub kind: Kind,
+pub(super) struct FrameHeader {
+    pub kind: FrameKind,
     pub settled: bool,
     pub salt: Salt,
     pub number: u64,
@@ -76,13 +76,13 @@ pub(super) struct Header {
     pub length: u32,
 }
 
-impl Header {
+impl FrameHeader {
     /// Why no writer would write such a frame, if so. What passes cannot overflow below.
     pub fn check(&self) -> Result<(), &'static str> {
         if self.length as usize > MAX_PAYLOAD {
             return Err("the frame's length is over the limit");
         }
-        if (self.kind == Kind::Cursors) != (self.count == 0) {
+        if (self.kind == FrameKind::Cursors) != (self.count == 0) {
             return Err("the frame's count does not fit its kind");
         }
         if self.number == 0 || self.number == u64::MAX {
@@ -131,25 +131,25 @@ impl Header {
     /// Whether these bytes, as many as lie within one sector, begin a frame of the session.
     pub fn begins(bytes: &[u8; ALIGN], salt: Salt) -> bool {
         bytes[..4] == MAGIC
-            && Kind::from_byte(bytes[4]).is_some()
+            && FrameKind::from_byte(bytes[4]).is_some()
             && bytes[5] <= 1
             && bytes[6..8] == [0, 0]
             && (bytes[8..] == salt.0[..8] || salt.accepts(Salt([0; 16])))
     }
 
     /// The header, or in a few words why it is none.
-    pub fn decode(bytes: &[u8; HEADER]) -> Result<Header, &'static str> {
+    pub fn decode(bytes: &[u8; HEADER]) -> Result<FrameHeader, &'static str> {
         if bytes[..4] != MAGIC {
             return Err("no frame begins here");
         }
         if crc32fast::hash(&bytes[..56]).to_be_bytes() != bytes[56..] {
             return Err("the checksum of the frame's header is wrong");
         }
-        let kind = Kind::from_byte(bytes[4]).ok_or("the frame's kind is unknown")?;
+        let kind = FrameKind::from_byte(bytes[4]).ok_or("the frame's kind is unknown")?;
         if bytes[5] > 1 || bytes[6..8] != [0, 0] {
             return Err("the frame's flags are unknown");
         }
-        let header = Header {
+        let header = FrameHeader {
             kind,
             settled: bytes[5] == 1,
             salt: Salt(array(bytes, 8)),
@@ -206,7 +206,7 @@ impl PayloadCheck {
 #[derive(Debug, Default)]
 pub struct FrameBuffer {
     bytes: Vec<u8>,
-    begun: Option<Kind>,
+    begun: Option<FrameKind>,
 }
 
 impl FrameBuffer {
@@ -216,7 +216,7 @@ impl FrameBuffer {
     }
 
     /// Begins a frame with an empty payload; what was there is gone.
-    pub fn begin(&mut self, kind: Kind) {
+    pub fn begin(&mut self, kind: FrameKind) {
         self.bytes.clear();
         self.bytes.resize(HEADER, 0);
         self.begun = Some(kind);
@@ -239,7 +239,7 @@ impl FrameBuffer {
         first: u64,
         count: u32,
         durable_through: u64,
-    ) -> Result<Header> {
+    ) -> Result<FrameHeader> {
         let Stamp { number, settled, salt } = stamp;
         let misuse =
             |found: &str| Error::invalid("a frame of the journal", "one that can be replayed", found);
@@ -250,14 +250,14 @@ impl FrameBuffer {
             .checked_sub(HEADER)
             .and_then(|length| u32::try_from(length).ok())
             .ok_or_else(|| misuse("a payload of an impossible size"))?;
-        let header = Header { kind, settled, salt, number, first, durable_through, count, length };
+        let header = FrameHeader { kind, settled, salt, number, first, durable_through, count, length };
         header.check().map_err(misuse)?;
         Ok(header)
     }
 
     /// Fills the header that [`FrameBuffer::header`] made for this payload, and appends checksum, padding and end
     /// mark. The bytes are a frame; the next one begins with [`FrameBuffer::begin`].
-    pub(super) fn finish(&mut self, header: &Header) -> &[u8] {
+    pub(super) fn finish(&mut self, header: &FrameHeader) -> &[u8] {
         let mark = mark::end(header.salt, header.number);
         let header = header.encode();
         let mut check = PayloadCheck::new(&header);
@@ -284,9 +284,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn header(length: u32) -> Header {
-        Header {
-            kind: Kind::Events,
+    fn header(length: u32) -> FrameHeader {
+        FrameHeader {
+            kind: FrameKind::Events,
             settled: true,
             salt: Salt([7; 16]),
             number: 3,
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn the_layout_is_the_documented_one() {
         let mut frame = FrameBuffer::new();
-        frame.begin(Kind::Events);
+        frame.begin(FrameKind::Events);
         frame.payload_mut().extend_from_slice(b"hello");
         let made = frame.header(Stamp { salt: Salt([7; 16]), number: 3, settled: true }, 11, 2, 10).unwrap();
         assert_eq!(made, header(5));
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(bytes[65..69], crc32fast::hash(&crc).to_be_bytes());
         assert_eq!(bytes[69..80], [0; 11]);
         assert_eq!(bytes[80..], mark::end(Salt([7; 16]), 3));
-        assert_eq!(Header::decode(&array(bytes, 0)), Ok(header(5)));
+        assert_eq!(FrameHeader::decode(&array(bytes, 0)), Ok(header(5)));
         assert_eq!(header(5).size(), 80);
     }
 
@@ -329,11 +329,11 @@ mod tests {
         let mut frame = FrameBuffer::new();
         assert!(frame.header(stamp, 1, 1, 0).is_err(), "nothing was begun");
         for (kind, first, count, durable) in [
-            (Kind::Events, 1, 0, 0),
-            (Kind::Cursors, 1, 1, 0),
-            (Kind::Events, 0, 1, 0),
-            (Kind::Events, 5, 1, 5),
-            (Kind::Events, u64::MAX, 1, 5),
+            (FrameKind::Events, 1, 0, 0),
+            (FrameKind::Cursors, 1, 1, 0),
+            (FrameKind::Events, 0, 1, 0),
+            (FrameKind::Events, 5, 1, 5),
+            (FrameKind::Events, u64::MAX, 1, 5),
         ] {
             frame.begin(kind);
             assert!(
@@ -359,7 +359,7 @@ mod tests {
                 let crc = crc32fast::hash(&all[..56]);
                 all[56..].copy_from_slice(&crc.to_be_bytes());
             }
-            match Header::decode(&all) {
+            match FrameHeader::decode(&all) {
                 Ok(header) => {
                     prop_assert!(magic && header.size() <= MAX_PAYLOAD as u64 + 80);
                     prop_assert_eq!(header.encode(), all);

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use crc32fast::Hasher;
 
-use super::frame::{ALIGN, HEADER, Header, MAGIC};
+use super::frame::{ALIGN, FrameHeader, HEADER, MAGIC};
 use super::mark;
 use super::segment::{START, SegmentHeader};
-use super::{DatabaseId, Replay, Salt, Side};
+use super::{DatabaseId, JournalReplay, Salt, Side};
 use crate::store::disk::Disk;
 use crate::store::disk::memory::MemoryDisk;
 
@@ -35,7 +35,7 @@ pub(crate) fn segments(bytes: &[u8], right: bool) -> bool {
         let file = disk.create(&side.path(database)).expect("a disk in memory takes a file");
         file.write_at(0, &all).expect("a disk in memory takes bytes");
     }
-    let Ok(replay) = Replay::open(&disk, database, SALT, u64::from(*after)) else { return false };
+    let Ok(replay) = JournalReplay::open(&disk, database, SALT, u64::from(*after)) else { return false };
     let mut next = u64::from(*after) + 1;
     for frame in replay.frames() {
         let frame = frame.expect("what was walked is read");
@@ -72,7 +72,7 @@ fn mend(bytes: &mut Vec<u8>) {
         header[56..].copy_from_slice(&crc);
         let mut whole = [0; HEADER];
         whole.copy_from_slice(header);
-        let Ok(decoded) = Header::decode(&whole) else { return };
+        let Ok(decoded) = FrameHeader::decode(&whole) else { return };
         last = decoded.number;
         let payload = at + HEADER..at + HEADER + decoded.length as usize;
         let end = at + decoded.size() as usize;
@@ -93,7 +93,7 @@ fn mend(bytes: &mut Vec<u8>) {
 pub(crate) fn seed() -> Vec<u8> {
     use std::sync::Arc;
 
-    use super::{FrameBuffer, Journal, Kind, Sizes};
+    use super::{FrameBuffer, FrameKind, Journal, Sizes};
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let database = Path::new("/x/shop.bygone");
     let sizes = Sizes { first_step: 4096, max_step: 4096, segment: 64 << 10 };
@@ -102,7 +102,7 @@ pub(crate) fn seed() -> Vec<u8> {
     let journal = Journal::create(Arc::clone(&disk), database, id, SALT, sizes, &mut Vec::new()).unwrap();
     let mut buffer = FrameBuffer::new();
     for (first, count) in [(1, 2), (3, 0), (3, 1), (4, 1)] {
-        buffer.begin(if count == 0 { Kind::Cursors } else { Kind::Events });
+        buffer.begin(if count == 0 { FrameKind::Cursors } else { FrameKind::Events });
         buffer.payload_mut().extend_from_slice(b"payload");
         journal.append(&mut buffer, first, count, first - 1).unwrap();
         journal.sync().unwrap();

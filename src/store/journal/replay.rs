@@ -16,7 +16,7 @@
 //!    `durable_through` ≥ p, or a later one that was written when everything before it was synced. If there is one,
 //!    this is damage, too. If later frames prove nothing, it is a cut.
 //!
-//! Damage is an error, unless the loss was accepted ([`Replay::salvage`]): then all is read up to p.
+//! Damage is an error, unless the loss was accepted ([`JournalReplay::salvage`]): then all is read up to p.
 //!
 //! What is in the tables was in the journal. So the last frame is at C or after it; and where it is at C, its segment was frozen, and
 //! before that the other one was begun anew: that holds no frame, or newer ones. What is not so is an **older copy**, and damage.
@@ -34,7 +34,7 @@
 use std::path::Path;
 
 use super::frame::ALIGN;
-use super::scan::{Place, Scan};
+use super::scan::{FrameSlot, SegmentScan};
 use super::segment::START;
 use super::{Frame, Salt, Side};
 use crate::error::{Error, Result};
@@ -42,9 +42,9 @@ use crate::store::disk::Disk;
 
 /// The journal of a session that did not end, ready to be read.
 #[derive(Debug)]
-pub struct Replay {
-    scans: [Scan; 2],
-    runs: Vec<Run>,
+pub struct JournalReplay {
+    scans: [SegmentScan; 2],
+    runs: Vec<FrameRun>,
     after: u64,
     ending: Ending,
     /// The segments whose fill mark is missing.
@@ -73,7 +73,7 @@ pub struct Cut {
 
 /// Frames that follow each other in one segment, from its start.
 #[derive(Debug, Clone, Copy)]
-struct Run {
+struct FrameRun {
     side: Side,
     first_number: u64,
     next_number: u64,
@@ -83,16 +83,16 @@ struct Run {
 }
 
 /// A segment as it was walked.
-struct Walk {
-    run: Option<Run>,
+struct JournalWalk {
+    run: Option<FrameRun>,
     /// Where the walk stopped.
     end: u64,
-    stop: Stop,
+    stop: StopReason,
 }
 
 /// Why a walk stopped. What is worse comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stop {
+enum StopReason {
     /// An end mark stands there.
     Marked,
     /// A crash can leave this.
@@ -107,7 +107,7 @@ struct End {
     position: u64,
     side: Side,
     at: u64,
-    stop: Stop,
+    stop: StopReason,
 }
 
 /// What the rest of the segments says about the end of the log.
@@ -119,24 +119,24 @@ enum Proof {
     None,
 }
 
-impl Replay {
+impl JournalReplay {
     /// Reads both segments of the session with this salt, and decides where the log ends. Frames up to the position
     /// `after` (what the database holds already) are skipped. Nothing is written.
     ///
     /// # Errors
     /// The error is one of corruption if something is missing or damaged that was durable, and says where.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub fn open(disk: &dyn Disk, database: &Path, salt: Salt, after: u64) -> Result<Replay> {
-        let replay = Replay::salvage(disk, database, salt, after)?;
+    pub fn open(disk: &dyn Disk, database: &Path, salt: Salt, after: u64) -> Result<JournalReplay> {
+        let replay = JournalReplay::salvage(disk, database, salt, after)?;
         match replay.lost() {
             Some(lost) => Err(Error::corrupt("the journal", &lost.reason)),
             None => Ok(replay),
         }
     }
 
-    /// The same of a journal that may be damaged, or of what is left of one: [`Replay::lost`] tells.
-    pub fn salvage(disk: &dyn Disk, database: &Path, salt: Salt, after: u64) -> Result<Replay> {
-        let scan = |side| Scan::open(disk, database, side, Some(salt));
+    /// The same of a journal that may be damaged, or of what is left of one: [`JournalReplay::lost`] tells.
+    pub fn salvage(disk: &dyn Disk, database: &Path, salt: Salt, after: u64) -> Result<JournalReplay> {
+        let scan = |side| SegmentScan::open(disk, database, side, Some(salt));
         let scans = [scan(Side::A)?, scan(Side::B)?];
         let walks = [walk(&scans, Side::A, salt, after)?, walk(&scans, Side::B, salt, after)?];
         let (runs, end) = join(&walks, after);
@@ -144,8 +144,8 @@ impl Replay {
         let scan = &scans[end.side.index()];
         let proof = proof(&scans, &runs, salt, &end)?;
         let found = match end.stop {
-            Stop::Marked => "a frame is missing, though later ones were written",
-            Stop::Cut(reason) | Stop::Damage(reason) => reason,
+            StopReason::Marked => "a frame is missing, though later ones were written",
+            StopReason::Cut(reason) | StopReason::Damage(reason) => reason,
         };
         let reason = format!("{}: {found}", scan.name(end.at));
         let cut = |reason| Cut { at: end.position, reason };
@@ -156,12 +156,12 @@ impl Replay {
                     "{reason}, but position {position} was durable, says the frame in {witness}"
                 )))
             }
-            (_, Stop::Damage(_)) => Ending::Lost(cut(reason)),
-            (_, Stop::Cut(_)) if scan.is_marked() && !scan.is_whole(end.at)? => {
+            (_, StopReason::Damage(_)) => Ending::Lost(cut(reason)),
+            (_, StopReason::Cut(_)) if scan.is_marked() && !scan.is_whole(end.at)? => {
                 Ending::Lost(cut(format!("{reason}, and the end of the file was cut off or overwritten")))
             }
-            (_, Stop::Cut(_)) | (Proof::Later, _) => Ending::Cut(cut(reason)),
-            (Proof::None, Stop::Marked) => Ending::Whole,
+            (_, StopReason::Cut(_)) | (Proof::Later, _) => Ending::Cut(cut(reason)),
+            (Proof::None, StopReason::Marked) => Ending::Whole,
         };
         let mut shortened = Vec::new();
         for side in Side::BOTH {
@@ -170,7 +170,7 @@ impl Replay {
                 shortened.push(side);
             }
         }
-        Ok(Replay { scans, runs, after, ending, shortened })
+        Ok(JournalReplay { scans, runs, after, ending, shortened })
     }
 
     /// The frames behind `after`, in order, one in memory at a time.
@@ -211,10 +211,10 @@ impl Replay {
 
 /// Whether a segment, of whatever session, ends as one does that was never damaged and holds no frame that is not whole.
 pub fn is_whole(disk: &dyn Disk, database: &Path, side: Side) -> Result<bool> {
-    let scan = Scan::open(disk, database, side, None)?;
+    let scan = SegmentScan::open(disk, database, side, None)?;
     let (salt, unmarked) = (scan.salt(), !scan.is_marked());
     let at = walk_of(&scan, side, salt, 0)?;
-    Ok(at.stop == Stop::Marked || (unmarked && matches!(scan.look(at.end)?, Place::Blank)))
+    Ok(at.stop == StopReason::Marked || (unmarked && matches!(scan.look(at.end)?, FrameSlot::Blank)))
 }
 
 /// What is written in one piece: a part of a sector never survives without the rest.
@@ -227,28 +227,31 @@ fn is_one_with_the_frame_before(at: u64) -> bool {
 }
 
 /// Follows the frames of a segment from its start.
-fn walk(scans: &[Scan; 2], side: Side, salt: Salt, after: u64) -> Result<Walk> {
+fn walk(scans: &[SegmentScan; 2], side: Side, salt: Salt, after: u64) -> Result<JournalWalk> {
     walk_of(&scans[side.index()], side, salt, after)
 }
 
-fn walk_of(scan: &Scan, side: Side, salt: Salt, after: u64) -> Result<Walk> {
-    let mut run: Option<Run> = None;
+fn walk_of(scan: &SegmentScan, side: Side, salt: Salt, after: u64) -> Result<JournalWalk> {
+    let mut run: Option<FrameRun> = None;
     let mut at = START;
     let stop = loop {
         // What a segment is created or switched to with is synced before a frame is.
         let synced = scan.is_marked() && (run.is_none() || is_one_with_the_frame_before(at));
-        let unless_synced = |reason| if synced { Stop::Damage(reason) } else { Stop::Cut(reason) };
+        let unless_synced =
+            |reason| if synced { StopReason::Damage(reason) } else { StopReason::Cut(reason) };
         let found = match scan.look(at)? {
-            Place::Mark(number) if run.is_none_or(|run| number == run.next_number - 1) => break Stop::Marked,
-            Place::Mark(_) => break Stop::Cut("the end mark of another frame stands there"),
-            Place::Beyond(reason) => break Stop::Damage(reason),
-            Place::Blank if !scan.is_marked() => {
-                break Stop::Cut("an earlier version wrote the journal, and did not mark its end");
+            FrameSlot::Mark(number) if run.is_none_or(|run| number == run.next_number - 1) => {
+                break StopReason::Marked;
             }
-            Place::Blank => break unless_synced("nothing but zeros, where its end is not marked"),
-            Place::Torn(reason) => break Stop::Cut(reason),
-            Place::Other(reason) => break unless_synced(reason),
-            Place::Frame(found) => found,
+            FrameSlot::Mark(_) => break StopReason::Cut("the end mark of another frame stands there"),
+            FrameSlot::Beyond(reason) => break StopReason::Damage(reason),
+            FrameSlot::Blank if !scan.is_marked() => {
+                break StopReason::Cut("an earlier version wrote the journal, and did not mark its end");
+            }
+            FrameSlot::Blank => break unless_synced("nothing but zeros, where its end is not marked"),
+            FrameSlot::Torn(reason) => break StopReason::Cut(reason),
+            FrameSlot::Other(reason) => break unless_synced(reason),
+            FrameSlot::Frame(found) => found,
         };
         let header = found.header;
         if !salt.accepts(header.salt) {
@@ -256,20 +259,20 @@ fn walk_of(scan: &Scan, side: Side, salt: Salt, after: u64) -> Result<Walk> {
         }
         if let Some(run) = &run {
             if header.number < run.next_number {
-                break Stop::Cut("a frame of an earlier use of the file stands there");
+                break StopReason::Cut("a frame of an earlier use of the file stands there");
             }
             if (header.number, header.first) != (run.next_number, run.next_position) {
-                break Stop::Cut("the frame does not follow the one before it");
+                break StopReason::Cut("the frame does not follow the one before it");
             }
         }
         if let Err(reason) = scan.check(&found)? {
-            break Stop::Cut(reason);
+            break StopReason::Cut(reason);
         }
         if header.first <= after && header.next() - 1 > after {
-            break Stop::Damage("a frame of which the file holds only the first events");
+            break StopReason::Damage("a frame of which the file holds only the first events");
         }
         at = found.end();
-        let run = run.get_or_insert(Run {
+        let run = run.get_or_insert(FrameRun {
             side,
             first_number: header.number,
             next_number: 0,
@@ -281,17 +284,17 @@ fn walk_of(scan: &Scan, side: Side, salt: Salt, after: u64) -> Result<Walk> {
         run.next_position = header.next();
         run.end = at;
     };
-    Ok(Walk { run, end: at, stop })
+    Ok(JournalWalk { run, end: at, stop })
 }
 
 /// Puts the runs in order, and says where they end.
-fn join(walks: &[Walk; 2], after: u64) -> (Vec<Run>, End) {
+fn join(walks: &[JournalWalk; 2], after: u64) -> (Vec<FrameRun>, End) {
     let next = after.saturating_add(1);
-    let mut runs: Vec<Run> = walks.iter().filter_map(|walk| walk.run).collect();
+    let mut runs: Vec<FrameRun> = walks.iter().filter_map(|walk| walk.run).collect();
     runs.sort_by_key(|run| run.first_number);
     let walk = |side: Side| &walks[side.index()];
     let end = |number, position, side: Side| {
-        let Walk { end, stop, .. } = *walk(side);
+        let JournalWalk { end, stop, .. } = *walk(side);
         End { number, position, side, at: end, stop }
     };
 
@@ -302,11 +305,11 @@ fn join(walks: &[Walk; 2], after: u64) -> (Vec<Run>, End) {
         // They were in the other segment, which may tell why it holds none of them.
         let other = first.side.other();
         let found = match (walk(other).run, walk(other).stop) {
-            (None, Stop::Cut(reason) | Stop::Damage(reason)) => {
-                End { stop: Stop::Damage(reason), ..end(number, next, other) }
+            (None, StopReason::Cut(reason) | StopReason::Damage(reason)) => {
+                End { stop: StopReason::Damage(reason), ..end(number, next, other) }
             }
             _ => {
-                let stop = Stop::Damage("the frames before this one are missing");
+                let stop = StopReason::Damage("the frames before this one are missing");
                 End { at: START, stop, ..end(number, next, first.side) }
             }
         };
@@ -320,9 +323,9 @@ fn join(walks: &[Walk; 2], after: u64) -> (Vec<Run>, End) {
         } else if !follows {
             // A switch syncs what it leaves: something is missing between the two.
             runs.truncate(1);
-            let missing = Stop::Damage("the frames of the other segment do not follow");
+            let missing = StopReason::Damage("the frames of the other segment do not follow");
             let found = end(low.next_number, low.next_position.max(next), low.side);
-            let stop = if found.stop == Stop::Marked { missing } else { found.stop };
+            let stop = if found.stop == StopReason::Marked { missing } else { found.stop };
             return (runs, End { stop, ..found });
         }
     }
@@ -341,16 +344,17 @@ fn join(walks: &[Walk; 2], after: u64) -> (Vec<Run>, End) {
     // Moves of cursors alone may stand in a segment that is begun at C.
     let ends_at_c = last.next_position == next && last.first_position < next;
     let is_older = last.next_position < next || (ends_at_c && walk(other).run.is_some());
-    if found.stop == Stop::Marked && is_older {
-        let stop =
-            Stop::Damage("its end, though the file holds what was written after it: this is an older copy");
+    if found.stop == StopReason::Marked && is_older {
+        let stop = StopReason::Damage(
+            "its end, though the file holds what was written after it: this is an older copy",
+        );
         return (runs, End { stop, ..found });
     }
     (runs, found)
 }
 
 /// Searches both segments for what says that something followed at the end of the log.
-fn proof(scans: &[Scan; 2], runs: &[Run], salt: Salt, end: &End) -> Result<Proof> {
+fn proof(scans: &[SegmentScan; 2], runs: &[FrameRun], salt: Salt, end: &End) -> Result<Proof> {
     let mut proof = Proof::None;
     for side in Side::BOTH {
         // The frames that will be served lie before the end: they prove nothing.
@@ -373,10 +377,10 @@ fn proof(scans: &[Scan; 2], runs: &[Run], salt: Salt, end: &End) -> Result<Proof
     Ok(proof)
 }
 
-/// The frames of a journal, in order. See [`Replay::frames`].
+/// The frames of a journal, in order. See [`JournalReplay::frames`].
 #[derive(Debug)]
 pub struct Frames<'a> {
-    replay: &'a Replay,
+    replay: &'a JournalReplay,
     run: usize,
     at: u64,
 }
@@ -394,7 +398,7 @@ impl Iterator for Frames<'_> {
             }
             let scan = &self.replay.scans[run.side.index()];
             let frame = scan.look(self.at).and_then(|place| match place {
-                Place::Frame(found) => {
+                FrameSlot::Frame(found) => {
                     self.at = found.end();
                     // Whole frames are in the database or not, which the walk has seen to.
                     let known = found.header.first <= self.replay.after;

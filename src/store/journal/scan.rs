@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::frame::{ALIGN, HEADER, Header, MAGIC, PayloadCheck};
+use super::frame::{ALIGN, FrameHeader, HEADER, MAGIC, PayloadCheck};
 use super::mark::{self, MARK};
 use super::segment::{self, START, SegmentHeader};
 use super::{Frame, Salt, Side};
@@ -16,7 +16,7 @@ const WINDOW: usize = 256 << 10;
 
 /// A segment's file, to read; or the want of one.
 #[derive(Debug)]
-pub(super) struct Scan {
+pub(super) struct SegmentScan {
     path: PathBuf,
     file: Option<Arc<dyn File>>,
     len: u64,
@@ -27,7 +27,7 @@ pub(super) struct Scan {
 }
 
 /// What stands where a frame could begin.
-pub(super) enum Place {
+pub(super) enum FrameSlot {
     /// The end mark behind the frame of this number.
     Mark(u64),
     /// Zeros.
@@ -35,35 +35,35 @@ pub(super) enum Place {
     /// The file ends, where more of it was filled before anything was written up to here.
     Beyond(&'static str),
     /// A frame whose header is right and which lies whole within the file.
-    Frame(Found),
+    Frame(FrameCandidate),
     /// A frame of the session begins here, and why its header is not right.
     Torn(&'static str),
     /// None of this, and why.
     Other(&'static str),
 }
 
-/// A frame whose header is right; its payload is not yet believed. Out of [`Scan::look`] it lies within the file.
-pub(super) struct Found {
+/// A frame whose header is right; its payload is not yet believed. Out of [`SegmentScan::look`] it lies within the file.
+pub(super) struct FrameCandidate {
     pub at: u64,
-    pub header: Header,
+    pub header: FrameHeader,
     bytes: [u8; HEADER],
 }
 
-impl Found {
+impl FrameCandidate {
     /// Where the next frame begins.
     pub fn end(&self) -> u64 {
         self.at.saturating_add(self.header.size())
     }
 }
 
-impl Scan {
+impl SegmentScan {
     /// The segment of a side, to be read for the frames of a session; without one, for those of the session that its
     /// header names. That there is no such file, or that its header is damaged, is left for the walk to find.
-    pub fn open(disk: &dyn Disk, database: &Path, side: Side, salt: Option<Salt>) -> Result<Scan> {
+    pub fn open(disk: &dyn Disk, database: &Path, side: Side, salt: Option<Salt>) -> Result<SegmentScan> {
         let path = side.path(database);
         let reading = |e| Error::io(format!("reading {}", path.display()), e);
         let exists = disk.exists(&path).map_err(reading)?;
-        let mut scan = Scan {
+        let mut scan = SegmentScan {
             path: path.clone(),
             file: None,
             len: 0,
@@ -111,35 +111,35 @@ impl Scan {
     }
 
     /// What stands at an offset.
-    pub fn look(&self, at: u64) -> Result<Place> {
+    pub fn look(&self, at: u64) -> Result<FrameSlot> {
         if self.file.is_none() {
-            return Ok(Place::Beyond("the file is missing"));
+            return Ok(FrameSlot::Beyond("the file is missing"));
         }
         // Frames are written only where there is room for the mark behind them.
         if self.len.saturating_sub(at) < MARK as u64 {
-            return Ok(Place::Beyond("the file was cut off there"));
+            return Ok(FrameSlot::Beyond("the file was cut off there"));
         }
         let mut bytes = [0; HEADER];
         let there = self.len.saturating_sub(at).min(HEADER as u64) as usize; // at most HEADER: it fits
         self.read(at, &mut bytes[..there])?;
         let begin: &[u8; MARK] = bytes.first_chunk().unwrap_or(&[0; MARK]);
         if *begin == [0; MARK] {
-            return Ok(Place::Blank);
+            return Ok(FrameSlot::Blank);
         }
         if let Some(number) = mark::end_of(begin, self.salt) {
-            return Ok(Place::Mark(number));
+            return Ok(FrameSlot::Mark(number));
         }
-        let begins = Header::begins(begin, self.salt);
-        let header = match Header::decode(&bytes) {
+        let begins = FrameHeader::begins(begin, self.salt);
+        let header = match FrameHeader::decode(&bytes) {
             Ok(header) => header,
-            Err(reason) if begins => return Ok(Place::Torn(reason)),
-            Err(reason) => return Ok(Place::Other(reason)),
+            Err(reason) if begins => return Ok(FrameSlot::Torn(reason)),
+            Err(reason) => return Ok(FrameSlot::Other(reason)),
         };
-        let found = Found { at, header, bytes };
+        let found = FrameCandidate { at, header, bytes };
         if found.end() > self.len {
-            return Ok(Place::Beyond("the file was cut off within a frame"));
+            return Ok(FrameSlot::Beyond("the file was cut off within a frame"));
         }
-        Ok(Place::Frame(found))
+        Ok(FrameSlot::Frame(found))
     }
 
     /// Whether the end of what was filled is there: a fill mark that belongs where it stands, from `from` on.
@@ -160,7 +160,7 @@ impl Scan {
     }
 
     /// Whether the payload is the one that was written; otherwise what is wrong.
-    pub fn check(&self, found: &Found) -> Result<Result<(), &'static str>> {
+    pub fn check(&self, found: &FrameCandidate) -> Result<Result<(), &'static str>> {
         if found.end() > self.len {
             return Ok(Err("the frame reaches beyond the end of the file"));
         }
@@ -180,7 +180,7 @@ impl Scan {
     }
 
     /// The frame with its payload.
-    pub fn frame(&self, found: &Found) -> Result<Frame> {
+    pub fn frame(&self, found: &FrameCandidate) -> Result<Frame> {
         let length = found.header.length as usize;
         let mut payload = vec![0; length + found.header.trailer()];
         self.read(found.at + HEADER as u64, &mut payload)?;
@@ -188,13 +188,13 @@ impl Scan {
         check.update(&payload[..length]);
         check.finish(&payload[length..]).map_err(|reason| Error::corrupt(self.name(found.at), reason))?;
         payload.truncate(length);
-        let Header { kind, first, count, .. } = found.header;
+        let FrameHeader { kind, first, count, .. } = found.header;
         Ok(Frame { kind, first, count, payload })
     }
 
     /// Calls `visit` with every frame whose header is right, even if the file ends within it, from `from` on,
     /// in steps of 16 bytes. It answers where to go on.
-    pub fn frames(&self, from: u64, mut visit: impl FnMut(&Found) -> Result<u64>) -> Result<()> {
+    pub fn frames(&self, from: u64, mut visit: impl FnMut(&FrameCandidate) -> Result<u64>) -> Result<()> {
         let mut buffer = vec![0; WINDOW];
         let mut base = from;
         while self.len.saturating_sub(base) >= HEADER as u64 {
@@ -204,9 +204,9 @@ impl Scan {
             while let Some(bytes) = window(&buffer[..piece], at - base) {
                 let next = at + ALIGN as u64;
                 at = if bytes[..4] == MAGIC
-                    && let Ok(header) = Header::decode(bytes)
+                    && let Ok(header) = FrameHeader::decode(bytes)
                 {
-                    visit(&Found { at, header, bytes: *bytes })?.max(next)
+                    visit(&FrameCandidate { at, header, bytes: *bytes })?.max(next)
                 } else {
                     next
                 };
@@ -241,8 +241,8 @@ pub fn highest_position(disk: &dyn Disk, database: &Path) -> Result<Option<u64>>
 /// Whether a segment, whose header is damaged, is of this session all the same: it holds a header of one of its frames, or one
 /// of its marks.
 pub fn is_of(disk: &dyn Disk, database: &Path, side: Side, salt: Salt) -> Result<bool> {
-    let scan = Scan::open(disk, database, side, Some(salt))?;
-    let mut holds = matches!(scan.look(START)?, Place::Mark(_)) || scan.is_whole(START)?;
+    let scan = SegmentScan::open(disk, database, side, Some(salt))?;
+    let mut holds = matches!(scan.look(START)?, FrameSlot::Mark(_)) || scan.is_whole(START)?;
     scan.frames(START, |found| {
         holds |= salt.accepts(found.header.salt);
         Ok(found.at)
@@ -257,7 +257,7 @@ pub fn each_frame(
     side: Side,
     visit: &mut dyn FnMut(Frame) -> Result<()>,
 ) -> Result<()> {
-    let scan = Scan::open(disk, database, side, None)?;
+    let scan = SegmentScan::open(disk, database, side, None)?;
     scan.frames(START, |found| {
         if scan.check(found)?.is_err() {
             return Ok(found.at);

@@ -144,12 +144,12 @@ pub(super) fn is_marked(block: &[u8]) -> bool {
 
 /// A file that was made: it is removed only while it is the one that has the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
+pub struct CreatedFile {
     path: PathBuf,
     identity: Identity,
 }
 
-impl Made {
+impl CreatedFile {
     /// Removes the file. If another one has its name by now, that stays; says whether none of this kind is left.
     pub(super) fn remove(&self, disk: &dyn Disk) -> Result<bool> {
         remove_if(disk, &self.path, self.identity)
@@ -196,7 +196,7 @@ impl Segment {
         database: &Path,
         header: SegmentHeader,
         filled: u64,
-        made: &mut Vec<Made>,
+        made: &mut Vec<CreatedFile>,
     ) -> Result<Segment> {
         let path = header.side.path(database);
         let file = disk.create_like(&path, database).map_err(|e| match e.kind() {
@@ -209,7 +209,7 @@ impl Segment {
         })?;
         let writing = |e| Error::io(format!("writing {}", path.display()), e);
         let identity = file.identity().map_err(writing)?;
-        made.push(Made { path: path.clone(), identity });
+        made.push(CreatedFile { path: path.clone(), identity });
         let mut begin = header.encode();
         begin.extend_from_slice(&mark::end(header.salt, 0));
         file.write_at(0, &begin)
@@ -220,11 +220,11 @@ impl Segment {
     }
 
     /// The file, as [`find`] would find it under its name.
-    pub fn found(&self) -> Result<Found> {
+    pub fn found(&self) -> Result<SegmentFile> {
         let Segment { path, identity, header, file, .. } = self;
         let len = file.len().map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
         let remnant = Remnant::Segment(*header);
-        Ok(Found { side: header.side, path: path.clone(), remnant, identity: *identity, len })
+        Ok(SegmentFile { side: header.side, path: path.clone(), remnant, identity: *identity, len })
     }
 
     /// Removes the file; says whether its name is free then.
@@ -235,7 +235,7 @@ impl Segment {
 
 /// A file that stands where a segment belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct SegmentFile {
     /// Which of the two names it has.
     pub side: Side,
     /// The file.
@@ -261,7 +261,7 @@ pub enum Remnant {
 }
 
 /// What stands under the names of the two segments of a database. Nothing is written.
-pub fn find(disk: &dyn Disk, database: &Path) -> Result<Vec<Found>> {
+pub fn find(disk: &dyn Disk, database: &Path) -> Result<Vec<SegmentFile>> {
     let mut found = Vec::new();
     for side in Side::BOTH {
         let path = side.path(database);
@@ -270,7 +270,7 @@ pub fn find(disk: &dyn Disk, database: &Path) -> Result<Vec<Found>> {
             let reading = |e| Error::io(format!("reading {}", path.display()), e);
             let remnant = inspect(&*file, side).map_err(reading)?;
             let (identity, len) = (file.identity().map_err(reading)?, file.len().map_err(reading)?);
-            found.push(Found { side, path, remnant, identity, len });
+            found.push(SegmentFile { side, path, remnant, identity, len });
         }
     }
     Ok(found)
@@ -297,7 +297,7 @@ fn inspect(file: &dyn File, side: Side) -> io::Result<Remnant> {
 }
 
 /// Whether there is nothing behind the header of a segment that was found, as there is in one that was just created.
-pub fn holds_nothing(disk: &dyn Disk, found: &Found) -> Result<bool> {
+pub fn holds_nothing(disk: &dyn Disk, found: &SegmentFile) -> Result<bool> {
     let file = open(disk, &found.path)?;
     is_idle(&*file, found.len).map_err(|e| Error::io(format!("reading {}", found.path.display()), e))
 }
@@ -353,7 +353,7 @@ fn write_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
 }
 
 /// Removes segments that were found, each unless another file has its name by now, and makes that durable.
-pub fn remove(disk: &dyn Disk, database: &Path, found: &[Found]) -> Result<()> {
+pub fn remove(disk: &dyn Disk, database: &Path, found: &[SegmentFile]) -> Result<()> {
     for segment in found {
         remove_if(disk, &segment.path, segment.identity)?;
     }
@@ -362,7 +362,7 @@ pub fn remove(disk: &dyn Disk, database: &Path, found: &[Found]) -> Result<()> {
 
 /// Gives segments that were found another name each, `….aside-1` or the next that is free for all of them, and makes
 /// that durable: what they hold may be missing elsewhere. Tells the names.
-pub fn set_aside(disk: &dyn Disk, database: &Path, found: &[Found]) -> Result<Vec<PathBuf>> {
+pub fn set_aside(disk: &dyn Disk, database: &Path, found: &[SegmentFile]) -> Result<Vec<PathBuf>> {
     let failed = |path: &Path, e| Error::io(format!("setting {} aside", path.display()), e);
     let name = |path: &Path, number: u32| {
         let mut name = path.as_os_str().to_owned();

@@ -30,7 +30,7 @@ impl Sizes {
 
 /// The room in a segment, as offsets in its file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Space {
+pub(super) struct SegmentSpace {
     /// Where the next frame begins.
     pub used: u64,
     /// Up to here zeros or frames are durable in the file, and a fill mark at the end, which no frame reaches.
@@ -43,12 +43,12 @@ pub(super) struct Space {
     pub worn: bool,
 }
 
-impl Space {
+impl SegmentSpace {
     /// The room of a segment that was just created.
-    pub fn new(sizes: &Sizes) -> Space {
+    pub fn new(sizes: &Sizes) -> SegmentSpace {
         let filled = START + sizes.first_step.min(sizes.segment);
         let step = (sizes.first_step * 2).min(sizes.max_step);
-        Space { used: START, filled, step, free: true, worn: false }
+        SegmentSpace { used: START, filled, step, free: true, worn: false }
     }
 
     /// How many bytes are left.
@@ -68,7 +68,7 @@ impl Space {
 
     /// Whether it is to grow as the other segment: it follows the size of the active one once that is half full, for
     /// then a switch is coming.
-    pub fn lags(&self, active: &Space, sizes: &Sizes) -> bool {
+    pub fn lags(&self, active: &SegmentSpace, sizes: &Sizes) -> bool {
         let switch_is_coming = active.used > START + sizes.segment / 2;
         self.free && switch_is_coming && self.filled < active.filled.min(self.ahead(sizes))
     }

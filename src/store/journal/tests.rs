@@ -41,7 +41,7 @@ impl Written {
     }
 
     /// Appends a frame of `count` events (cursor moves if 0) with a payload that no other frame has.
-    fn try_append(&mut self, count: u32, size: usize) -> Result<(), AppendError> {
+    fn try_append(&mut self, count: u32, size: usize) -> Result<(), JournalError> {
         let frame = self.next_frame(count, size);
         let mut buffer = FrameBuffer::new();
         buffer.begin(frame.kind);
@@ -53,7 +53,7 @@ impl Written {
     }
 
     fn next_frame(&self, count: u32, size: usize) -> Frame {
-        let kind = if count == 0 { Kind::Cursors } else { Kind::Events };
+        let kind = if count == 0 { FrameKind::Cursors } else { FrameKind::Events };
         let mut payload = format!("frame {} ", self.frames.len()).into_bytes();
         payload.resize(size.max(payload.len()), b'.');
         Frame { kind, first: self.next, count, payload }
@@ -82,7 +82,7 @@ impl Written {
 
 /// What is read back, and the reason of a cut.
 fn replay(disk: &dyn Disk, after: u64) -> Result<(Vec<Frame>, Option<Cut>)> {
-    let replay = Replay::open(disk, database(), SALT, after)?;
+    let replay = JournalReplay::open(disk, database(), SALT, after)?;
     let frames = replay.frames().collect::<Result<Vec<_>>>()?;
     let last = frames.last().map_or(after, |frame| frame.first + u64::from(frame.count) - 1);
     assert_eq!(replay.last_position(), after.max(last));

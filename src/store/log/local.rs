@@ -6,15 +6,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::{Append, AppendError, Log};
+use super::{AppendError, FrameAppend, Log};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::checkpoint::JournalAfter;
-use crate::store::cold::Cold;
+use crate::store::cold::Tables;
 use crate::store::disk::Disk;
-use crate::store::journal::{self, DatabaseId, Journal, Made, Salt, Side, Sizes};
+use crate::store::journal::{self, CreatedFile, DatabaseId, Journal, Salt, Side, Sizes};
 use crate::store::name::FileName;
-use crate::store::{Durability, Options, Sabotage, locked};
+use crate::store::{Durability, FaultInjection, Options, locked};
 
 /// How seldom all names are looked at, at least.
 const SELDOM: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const SELDOM: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct LocalLog {
     disk: Arc<dyn Disk>,
-    cold: Arc<Cold>,
+    cold: Arc<Tables>,
     name: Arc<FileName>,
     durability: Durability,
     id: DatabaseId,
@@ -33,7 +33,7 @@ pub(crate) struct LocalLog {
     /// The journal of this session, from its first frame on.
     journal: OnceLock<Journal>,
     /// What a try to create it made and could not remove again.
-    made: Mutex<Vec<Made>>,
+    made: Mutex<Vec<CreatedFile>>,
     /// When all names were looked at last.
     looked: Mutex<Option<Instant>>,
     /// The last position in each segment that was left for the other, until the tables hold it.
@@ -46,7 +46,7 @@ impl LocalLog {
     pub fn new(
         disk: Arc<dyn Disk>,
         name: Arc<FileName>,
-        cold: Arc<Cold>,
+        cold: Arc<Tables>,
         id: DatabaseId,
         options: &Options,
     ) -> Result<LocalLog> {
@@ -65,7 +65,7 @@ impl LocalLog {
             made: Mutex::default(),
             looked: Mutex::default(),
             left: Mutex::default(),
-            early_reuse: options.sabotaged(Sabotage::EarlyReuse),
+            early_reuse: options.sabotaged(FaultInjection::EarlyReuse),
         })
     }
 
@@ -164,8 +164,8 @@ impl Log for LocalLog {
         self.id
     }
 
-    fn append(&self, frame: Append<'_>) -> Result<(), AppendError> {
-        let Append { buffer, after, count, durable_through, .. } = frame;
+    fn append(&self, frame: FrameAppend<'_>) -> Result<(), AppendError> {
+        let FrameAppend { buffer, after, count, durable_through, .. } = frame;
         let journal = self.begun()?;
         // Before it is written: what is refused is not to be read back.
         self.check_names(journal).map_err(AppendError::Refused)?;
@@ -239,11 +239,11 @@ impl Log for LocalLog {
     }
 }
 
-impl From<journal::AppendError> for AppendError {
-    fn from(error: journal::AppendError) -> AppendError {
+impl From<journal::JournalError> for AppendError {
+    fn from(error: journal::JournalError) -> AppendError {
         match error {
-            journal::AppendError::Refused(error) => AppendError::Refused(error),
-            journal::AppendError::Failed(error) => AppendError::Failed(error),
+            journal::JournalError::Refused(error) => AppendError::Refused(error),
+            journal::JournalError::Failed(error) => AppendError::Failed(error),
         }
     }
 }

@@ -7,12 +7,12 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::{Append, AppendError, Log, LogFrame};
+use super::{AppendError, FrameAppend, Log, LogFrame};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::checkpoint::JournalAfter;
 use crate::store::disk::simulated::random::Random;
-use crate::store::journal::{DatabaseId, Frame, Kind};
+use crate::store::journal::{DatabaseId, Frame, FrameKind};
 use crate::store::locked;
 
 /// How many frames a read gives at most.
@@ -20,7 +20,7 @@ const MOST: usize = 16;
 
 /// How often something goes wrong on the way, in a thousand.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Faults {
+pub(crate) struct LogFaults {
     /// The frame is taken, and nobody says so.
     pub lost_answer: u64,
     /// The frame never arrives.
@@ -35,10 +35,10 @@ pub(crate) struct Faults {
     pub unread: u64,
 }
 
-impl Faults {
+impl LogFaults {
     /// Now and then each of them.
-    pub const SOME: Faults =
-        Faults { lost_answer: 60, lost_frame: 60, late: 60, doubled: 60, behind: 30, unread: 30 };
+    pub const SOME: LogFaults =
+        LogFaults { lost_answer: 60, lost_frame: 60, late: 60, doubled: 60, behind: 30, unread: 30 };
 }
 
 /// The log that they share.
@@ -56,7 +56,7 @@ struct State {
     frames: Vec<Held>,
     /// On their way, each behind a position.
     late: Vec<(Position, Held)>,
-    faults: Faults,
+    faults: LogFaults,
     random: Random,
     handles: u64,
     longest_doubt: Duration,
@@ -111,15 +111,15 @@ impl State {
 impl SharedLog {
     /// An empty one, of which nothing gets lost.
     pub fn new(seed: u64) -> Arc<SharedLog> {
-        SharedLog::behind(DatabaseId([7; 16]), Position(0), seed, Faults::default())
+        SharedLog::behind(DatabaseId([7; 16]), Position(0), seed, LogFaults::default())
     }
 
     /// One that goes on behind a position, and on whose way something is lost now and then.
     pub fn restless(id: DatabaseId, start: Position) -> Arc<SharedLog> {
-        SharedLog::behind(id, start, start.0 + 1, Faults::SOME)
+        SharedLog::behind(id, start, start.0 + 1, LogFaults::SOME)
     }
 
-    fn behind(id: DatabaseId, start: Position, seed: u64, faults: Faults) -> Arc<SharedLog> {
+    fn behind(id: DatabaseId, start: Position, seed: u64, faults: LogFaults) -> Arc<SharedLog> {
         let state = State {
             start,
             frames: Vec::new(),
@@ -140,7 +140,7 @@ impl SharedLog {
     }
 
     /// What goes wrong from now on.
-    pub fn set_faults(&self, faults: Faults) {
+    pub fn set_faults(&self, faults: LogFaults) {
         self.state().faults = faults;
     }
 
@@ -202,14 +202,14 @@ impl Log for SharedHandle {
         true
     }
 
-    fn append(&self, frame: Append<'_>) -> Result<(), AppendError> {
-        let Append { buffer, after, number, count, .. } = frame;
+    fn append(&self, frame: FrameAppend<'_>) -> Result<(), AppendError> {
+        let FrameAppend { buffer, after, number, count, .. } = frame;
         if count == 0 {
             // Places in it are each database's own, and in its tables.
             return Err(AppendError::Refused(Error::stopped("a shared log takes no moves of cursors")));
         }
         let payload = buffer.payload().to_vec();
-        let frame = Frame { kind: Kind::Events, first: after.position.0 + 1, count, payload };
+        let frame = Frame { kind: FrameKind::Events, first: after.position.0 + 1, count, payload };
         let held = Held { handle: self.number, number, before: after.chain, frame };
         let state = &mut *self.log.state();
         state.arrive();

@@ -5,17 +5,17 @@ use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use super::shared::{Faults, SharedLog};
+use super::shared::{LogFaults, SharedLog};
 use crate::entity::{Position, Version};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::event::{Event, Expect, NewEvent, codec};
 use crate::store::check::chain;
 use crate::store::disk::memory::MemoryDisk;
-use crate::store::group::{Group, Outcome};
-use crate::store::snapshot::Direction;
-use crate::store::watch::Moved;
-use crate::store::{Options, Sabotage, Store};
+use crate::store::group::{AppendOutcome, AppendRequest};
+use crate::store::snapshot::ScanDirection;
+use crate::store::watch::WaitResult;
+use crate::store::{FaultInjection, Options, Store};
 use crate::time::{Clock, Timestamp};
 
 fn path() -> &'static Path {
@@ -34,7 +34,7 @@ fn database(log: &Arc<SharedLog>) -> Store {
     Store::create(path(), options(log)).unwrap()
 }
 
-fn broken(log: &Arc<SharedLog>, sabotage: Option<Sabotage>) -> Store {
+fn broken(log: &Arc<SharedLog>, sabotage: Option<FaultInjection>) -> Store {
     let mut options = options(log);
     options.sabotage = sabotage;
     Store::create(path(), options).unwrap()
@@ -44,13 +44,13 @@ fn paid(order: u64) -> NewEvent {
     NewEvent::new("Order.paid").on(("Order", order))
 }
 
-fn append(store: &Store, event: NewEvent) -> Result<Outcome> {
-    store.append(Group { events: vec![event], ..Group::default() })
+fn append(store: &Store, event: NewEvent) -> Result<AppendOutcome> {
+    store.append(AppendRequest { events: vec![event], ..AppendRequest::default() })
 }
 
 fn events(store: &Store) -> Vec<Event> {
     let log = store.snapshot();
-    let rows = log.log(1, u64::MAX, Direction::Ascending);
+    let rows = log.log(1, u64::MAX, ScanDirection::Ascending);
     rows.map(|row| row.and_then(|(position, bytes)| codec::decode(Position(position), bytes)).unwrap())
         .collect()
 }
@@ -66,8 +66,8 @@ const EACH: u64 = 25;
 fn write_at_once(
     databases: u64,
     seed: u64,
-    faults: Faults,
-    sabotage: Option<Sabotage>,
+    faults: LogFaults,
+    sabotage: Option<FaultInjection>,
 ) -> Result<(), String> {
     let log = SharedLog::new(seed);
     log.set_faults(faults);
@@ -149,14 +149,14 @@ fn agreed(stores: &[Store], writers: u64) -> Result<(), String> {
 #[test]
 fn databases_that_write_at_once_agree() {
     for databases in 1..=3 {
-        write_at_once(databases, databases, Faults::default(), None).unwrap();
+        write_at_once(databases, databases, LogFaults::default(), None).unwrap();
     }
 }
 
 #[test]
 fn databases_agree_whatever_is_lost_on_the_way() {
     for seed in 0..6 {
-        write_at_once(2 + seed % 2, seed, Faults::SOME, None)
+        write_at_once(2 + seed % 2, seed, LogFaults::SOME, None)
             .unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
     }
 }
@@ -189,17 +189,17 @@ fn whoever_waits_is_told_of_what_others_append() {
     append(&writer, paid(1)).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     let moved = reader.shared().watch.wait_past(0, Some(deadline), &|| false);
-    assert_eq!(moved, Moved::To(1));
+    assert_eq!(moved, WaitResult::To(1));
     assert_eq!(events(&reader), events(&writer));
 }
 
 #[test]
 fn a_frame_without_an_answer_is_recorded_once() {
     for faults in [
-        Faults { lost_answer: 1000, ..Faults::default() },
-        Faults { lost_frame: 500, ..Faults::default() },
-        Faults { late: 500, ..Faults::default() },
-        Faults { doubled: 1000, ..Faults::default() },
+        LogFaults { lost_answer: 1000, ..LogFaults::default() },
+        LogFaults { lost_frame: 500, ..LogFaults::default() },
+        LogFaults { late: 500, ..LogFaults::default() },
+        LogFaults { doubled: 1000, ..LogFaults::default() },
     ] {
         let log = SharedLog::new(3);
         log.set_faults(faults);
@@ -217,14 +217,14 @@ fn what_is_not_known_in_time_can_be_repeated_with_its_key() {
     for arrives in [false, true] {
         let log = SharedLog::new(3);
         let (store, other) = (database(&log), database(&log));
-        let faults = Faults { lost_frame: 1000, ..Faults::default() };
-        let late = Faults { late: 1000, ..Faults::default() };
+        let faults = LogFaults { lost_frame: 1000, ..LogFaults::default() };
+        let late = LogFaults { late: 1000, ..LogFaults::default() };
         log.set_longest_doubt(Duration::ZERO);
         log.set_faults(if arrives { late } else { faults });
         let unknown = append(&store, paid(1).key("k")).unwrap_err();
         assert!(matches!(unknown, Error::Unknown { .. }), "{unknown}");
         assert!(unknown.to_string().contains("repeat it with the same KEY"), "{unknown}");
-        log.set_faults(Faults::default());
+        log.set_faults(LogFaults::default());
         if arrives {
             log.settle();
         }
@@ -248,7 +248,7 @@ fn a_request_is_admitted_after_what_others_appended() {
     assert_eq!(Record::open(Position(2), &bytes).unwrap().version().map(|version| version.0), Some(2));
 }
 
-fn refuses_by_the_end_of_the_log(sabotage: Option<Sabotage>) -> bool {
+fn refuses_by_the_end_of_the_log(sabotage: Option<FaultInjection>) -> bool {
     let log = SharedLog::new(1);
     let (first, second) = (database(&log), broken(&log, sabotage));
     append(&first, paid(1)).unwrap();
@@ -256,7 +256,7 @@ fn refuses_by_the_end_of_the_log(sabotage: Option<Sabotage>) -> bool {
     append(&second, paid(1).expect(Expect::Version(Version(1)))).is_ok()
 }
 
-fn notices_a_fork(sabotage: Option<Sabotage>) -> bool {
+fn notices_a_fork(sabotage: Option<FaultInjection>) -> bool {
     let log = SharedLog::new(1);
     let (first, second) = (database(&log), broken(&log, sabotage));
     append(&first, paid(1)).unwrap();
@@ -280,7 +280,7 @@ fn a_refusal_is_decided_by_the_end_of_the_log() {
 }
 
 /// Whether ids grow along the log where two take turns, within one millisecond.
-fn ids_grow(sabotage: Option<Sabotage>) -> bool {
+fn ids_grow(sabotage: Option<FaultInjection>) -> bool {
     let log = SharedLog::new(1);
     let at_once = Clock::new(|| Timestamp::from_millis(1_700_000_000_000));
     let stores = [(); 2].map(|()| {
@@ -334,23 +334,23 @@ mod controls {
 
     #[test]
     fn a_refusal_without_a_look_at_the_log_is_noticed() {
-        assert!(!refuses_by_the_end_of_the_log(Some(Sabotage::NoBarrier)));
+        assert!(!refuses_by_the_end_of_the_log(Some(FaultInjection::NoBarrier)));
     }
 
     #[test]
     fn a_frame_that_goes_on_from_other_events_is_noticed() {
-        assert!(!notices_a_fork(Some(Sabotage::IgnoreChain)));
+        assert!(!notices_a_fork(Some(FaultInjection::IgnoreChain)));
     }
 
     #[test]
     fn ids_without_regard_to_those_of_others_are_noticed() {
-        assert!(!ids_grow(Some(Sabotage::ForgetIds)));
+        assert!(!ids_grow(Some(FaultInjection::ForgetIds)));
     }
 
     #[test]
     fn a_request_that_is_admitted_again_while_in_doubt_is_noticed() {
-        let lost = Faults { lost_answer: 200, ..Faults::default() };
-        let fault = write_at_once(2, 1, lost, Some(Sabotage::StageInDoubt)).unwrap_err();
+        let lost = LogFaults { lost_answer: 200, ..LogFaults::default() };
+        let fault = write_at_once(2, 1, lost, Some(FaultInjection::StageInDoubt)).unwrap_err();
         assert!(fault.contains("events, of") || fault.contains("twice"), "{fault}");
     }
 }

@@ -5,25 +5,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Snapshot, Stream, View};
+use super::{ReadTxn, Snapshot, Stream};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
-use crate::store::cold::states::Owner;
+use crate::store::cold::states::SnapshotOwner;
 use crate::store::fold::{EVERY, Fold, Folded, Plain};
-use crate::store::kept::Kept;
+use crate::store::kept::StoredState;
 use crate::store::term::Term;
 use crate::time::Timestamp;
 
 /// Up to where an entity is folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Until {
+pub(crate) struct FoldBound {
     /// Events up to and with this position.
     pub through: u64,
     /// Of those, the ones that had occurred by this instant.
     pub by: Option<Timestamp>,
 }
 
-impl Until {
+impl FoldBound {
     /// Whether all that was folded there had occurred.
     fn has(&self, latest: Option<Timestamp>) -> bool {
         self.by.is_none_or(|by| latest.is_none_or(|latest| latest <= by))
@@ -42,8 +42,8 @@ struct Mark {
 }
 
 impl Mark {
-    fn of(kept: &Kept) -> Mark {
-        let Kept { position, events, lowest, late, lateness, latest, .. } = *kept;
+    fn of(kept: &StoredState) -> Mark {
+        let StoredState { position, events, lowest, late, lateness, latest, .. } = *kept;
         Mark { position, events, lowest, late, lateness, latest }
     }
 }
@@ -66,10 +66,10 @@ impl Snapshot {
     }
 
     /// What an entity's events have made, up to some point.
-    pub fn fold(&self, entity: &Entity, until: Until) -> Result<Folded> {
+    pub fn fold(&self, entity: &Entity, until: FoldBound) -> Result<Folded> {
         let fold = self.fold_of(entity.kind())?;
-        let until = Until { through: until.through.min(self.head), ..until };
-        let snapshots = Snapshots::of(self, entity)?;
+        let until = FoldBound { through: until.through.min(self.head), ..until };
+        let snapshots = EntitySnapshots::of(self, entity)?;
         let (mut folded, mark) = snapshots.around(until)?;
         let (Some(by), Some(mut mark)) = (until.by, mark) else {
             self.fold_on(&mut folded, entity, &*fold, until, true)?;
@@ -77,7 +77,7 @@ impl Snapshot {
         };
         // Behind the first snapshot that holds something later, what had occurred by then is late: stretches in which nothing
         // is late are passed over, and all of those behind which it would be later than anything ever was.
-        self.fold_on(&mut folded, entity, &*fold, Until { through: mark.position, by: Some(by) }, true)?;
+        self.fold_on(&mut folded, entity, &*fold, FoldBound { through: mark.position, by: Some(by) }, true)?;
         let (horizon, newest) = snapshots.horizon(by, until.through)?.unwrap_or((u64::MAX, mark));
         loop {
             mark = snapshots.last_without_more_late(mark, until.through)?;
@@ -96,7 +96,7 @@ impl Snapshot {
             let through = next.map_or(until.through, |next| next.position);
             let mut from = folded.clone();
             from.position = mark.position;
-            self.fold_on(&mut from, entity, &*fold, Until { through, by: Some(by) }, false)?;
+            self.fold_on(&mut from, entity, &*fold, FoldBound { through, by: Some(by) }, false)?;
             // The position is that of the last that was folded.
             if from.events > folded.events {
                 folded = from;
@@ -121,14 +121,14 @@ impl Snapshot {
         fold: &dyn Fold,
         through: u64,
     ) -> Result<Folded> {
-        self.fold_on(&mut folded, entity, fold, Until { through, by: None }, false)?;
+        self.fold_on(&mut folded, entity, fold, FoldBound { through, by: None }, false)?;
         Ok(folded)
     }
 
     /// What the newest snapshot up to a position has made.
     pub fn fold_kept(&self, entity: &Entity, through: u64) -> Result<Folded> {
-        let snapshots = Snapshots::of(self, entity)?;
-        let found = self.read(|view| snapshots.before(view, Until { through, by: None }))?;
+        let snapshots = EntitySnapshots::of(self, entity)?;
+        let found = self.read(|view| snapshots.before(view, FoldBound { through, by: None }))?;
         Ok(found.unwrap_or_default())
     }
 
@@ -139,7 +139,7 @@ impl Snapshot {
         folded: &mut Folded,
         entity: &Entity,
         fold: &dyn Fold,
-        until: Until,
+        until: FoldBound,
         mut keep: bool,
     ) -> Result<()> {
         if folded.position >= until.through {
@@ -180,7 +180,13 @@ impl Snapshot {
     ) -> Result<T> {
         let term = Term::entity(entity)?;
         self.read(|view| {
-            view.read.with_snapshot(Owner::Named(name), &term, position.min(self.head), false, &mut with)
+            view.read.with_snapshot(
+                SnapshotOwner::Named(name),
+                &term,
+                position.min(self.head),
+                false,
+                &mut with,
+            )
         })
     }
 
@@ -192,26 +198,26 @@ impl Snapshot {
 }
 
 /// What is kept of an entity.
-struct Snapshots<'s> {
+struct EntitySnapshots<'s> {
     snapshot: &'s Snapshot,
     definition: Option<Position>,
     id: &'s str,
     term: Term,
 }
 
-impl<'s> Snapshots<'s> {
-    fn of(snapshot: &'s Snapshot, entity: &'s Entity) -> Result<Snapshots<'s>> {
+impl<'s> EntitySnapshots<'s> {
+    fn of(snapshot: &'s Snapshot, entity: &'s Entity) -> Result<EntitySnapshots<'s>> {
         let definition = snapshot.catalog.model(entity.kind()).map(|model| model.position);
-        Ok(Snapshots { snapshot, definition, id: entity.id(), term: Term::entity(entity)? })
+        Ok(EntitySnapshots { snapshot, definition, id: entity.id(), term: Term::entity(entity)? })
     }
 
-    fn owner(&self) -> Owner<'static> {
-        self.definition.map_or(Owner::Plain, Owner::Model)
+    fn owner(&self) -> SnapshotOwner<'static> {
+        self.definition.map_or(SnapshotOwner::Plain, SnapshotOwner::Model)
     }
 
     /// The newest that serves, and the first snapshot behind it, which holds something that had not occurred by then. Both are
     /// of one read: between two, more may be kept, and the first behind the one may be one that serves.
-    fn around(&self, until: Until) -> Result<(Folded, Option<Mark>)> {
+    fn around(&self, until: FoldBound) -> Result<(Folded, Option<Mark>)> {
         self.snapshot.read(|view| {
             let folded = match self.current(view, until)? {
                 Some(folded) => folded,
@@ -226,12 +232,12 @@ impl<'s> Snapshots<'s> {
     }
 
     /// The state that is kept current, if it serves.
-    fn current(&self, view: &View, until: Until) -> Result<Option<Folded>> {
+    fn current(&self, view: &ReadTxn, until: FoldBound) -> Result<Option<Folded>> {
         let Some(definition) = self.definition else { return Ok(None) };
         let limits = self.snapshot.limits();
         view.read.with_state(definition, self.id, |bytes| {
             let Some(bytes) = bytes else { return Ok(None) };
-            let kept = Kept::open(bytes)?;
+            let kept = StoredState::open(bytes)?;
             let serves = kept.position <= until.through && until.has(kept.latest);
             serves.then(|| kept.to_folded(&limits)).transpose()
         })
@@ -239,18 +245,18 @@ impl<'s> Snapshots<'s> {
 
     fn marked<T>(
         &self,
-        view: &View,
+        view: &ReadTxn,
         position: u64,
         after: bool,
-        with: impl FnOnce(&Kept) -> Result<T>,
+        with: impl FnOnce(&StoredState) -> Result<T>,
     ) -> Result<Option<T>> {
         view.read.with_snapshot(self.owner(), &self.term, position, after, |bytes| {
-            bytes.map(|bytes| with(&Kept::open(bytes)?)).transpose()
+            bytes.map(|bytes| with(&StoredState::open(bytes)?)).transpose()
         })
     }
 
     /// The newest snapshot that serves. What had occurred latest never decreases along them: it is found by halving.
-    fn before(&self, view: &View, until: Until) -> Result<Option<Folded>> {
+    fn before(&self, view: &ReadTxn, until: FoldBound) -> Result<Option<Folded>> {
         let mut upto = until.through;
         let Some(newest) = self.marked(view, upto, false, |kept| Ok(Mark::of(kept)))? else {
             return Ok(None);
@@ -267,7 +273,7 @@ impl<'s> Snapshots<'s> {
     }
 
     /// Where the first snapshot is that holds something later; the newest does.
-    fn first_later(&self, view: &View, newest: Mark, until: Until) -> Result<u64> {
+    fn first_later(&self, view: &ReadTxn, newest: Mark, until: FoldBound) -> Result<u64> {
         let (mut low, mut high) = (0, newest.position);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -287,7 +293,7 @@ impl<'s> Snapshots<'s> {
             let newest = self.marked(view, through, false, |kept| Ok(Mark::of(kept)))?;
             let Some(newest) = newest else { return Ok(None) };
             let by = by.saturating_add(Duration::from_millis(newest.lateness));
-            let until = Until { through, by: Some(by) };
+            let until = FoldBound { through, by: Some(by) };
             if until.has(newest.latest) {
                 return Ok(None);
             }
@@ -300,7 +306,7 @@ impl<'s> Snapshots<'s> {
         self.snapshot.read(|view| self.first_after(view, position))
     }
 
-    fn first_after(&self, view: &View, position: u64) -> Result<Option<Mark>> {
+    fn first_after(&self, view: &ReadTxn, position: u64) -> Result<Option<Mark>> {
         self.marked(view, position, true, |kept| Ok(Mark::of(kept)))
     }
 
@@ -364,16 +370,16 @@ mod tests {
                 };
                 marks.push(last.clone());
             }
-            let put = |tables: &mut crate::store::cold::Tables| {
+            let put = |tables: &mut crate::store::cold::WriteTables| {
                 marks.iter().try_for_each(|mark| {
-                    tables.put_snapshot(Owner::Plain, &term, mark.position, mark.encode()?)
+                    tables.put_snapshot(SnapshotOwner::Plain, &term, mark.position, mark.encode()?)
                 })
             };
             store.shared().cold.write("planting", put).unwrap();
             let snapshot = store.snapshot();
-            let snapshots = Snapshots::of(&snapshot, &entity).unwrap();
+            let snapshots = EntitySnapshots::of(&snapshot, &entity).unwrap();
             for (through, by) in asked {
-                let until = Until { through: through * apart, by: Some(at(by)) };
+                let until = FoldBound { through: through * apart, by: Some(at(by)) };
                 let serves = |mark: &&Folded| mark.position <= until.through && until.has(mark.latest);
                 let found = snapshot.read(|view| snapshots.before(view, until)).unwrap();
                 prop_assert_eq!(found.as_ref(), marks.iter().rev().find(serves));

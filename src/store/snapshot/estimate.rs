@@ -3,9 +3,9 @@
 use std::fmt;
 use std::iter::Sum;
 
-use super::{Snapshot, View};
+use super::{ReadTxn, Snapshot};
 use crate::error::Result;
-use crate::store::posting::Chunk;
+use crate::store::posting::PostingChunk;
 use crate::store::term::{AFTER_TERM, Term, TermRange};
 
 /// So many chunks are read one after another before it comes to sampling.
@@ -68,7 +68,7 @@ impl Snapshot {
     }
 }
 
-impl View<'_> {
+impl ReadTxn<'_> {
     fn estimate(&self, term: &Term, first: u64, last: u64) -> Result<Estimate> {
         let last = last.min(self.head());
         let checkpoint = self.cold_through(term);
@@ -152,16 +152,16 @@ impl View<'_> {
     }
 }
 
-fn within(chunk: &Chunk, first: u64, last: u64) -> u64 {
+fn within(chunk: &PostingChunk, first: u64, last: u64) -> u64 {
     let start = chunk.positions.partition_point(|&p| p < first);
     chunk.positions.partition_point(|&p| p <= last).saturating_sub(start) as u64
 }
 
 /// A chunk has at least one position.
-fn start(chunk: &Chunk) -> u64 {
+fn start(chunk: &PostingChunk) -> u64 {
     chunk.positions.first().copied().unwrap_or_default()
 }
 
-fn through(chunk: &Chunk) -> u64 {
+fn through(chunk: &PostingChunk) -> u64 {
     chunk.positions.last().copied().unwrap_or_default()
 }

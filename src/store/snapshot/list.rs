@@ -2,40 +2,46 @@
 
 use std::collections::VecDeque;
 
-use super::{Direction, Snapshot};
+use super::{ScanDirection, Snapshot};
 use crate::error::Result;
 use crate::store::term::Term;
 
 /// The positions of a term, read a page at a time.
 #[derive(Debug)]
-pub(crate) struct List {
+pub(crate) struct PostingList {
     snapshot: Snapshot,
     term: Term,
     first: u64,
     last: u64,
-    direction: Direction,
+    direction: ScanDirection,
     page: VecDeque<u64>,
     done: bool,
 }
 
-impl List {
-    pub(super) fn new(snapshot: &Snapshot, term: Term, first: u64, last: u64, direction: Direction) -> List {
+impl PostingList {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        term: Term,
+        first: u64,
+        last: u64,
+        direction: ScanDirection,
+    ) -> PostingList {
         let (snapshot, last) = (snapshot.clone(), last.min(snapshot.head));
-        List { snapshot, term, first, last, direction, page: VecDeque::new(), done: false }
+        PostingList { snapshot, term, first, last, direction, page: VecDeque::new(), done: false }
     }
 
     /// Leaves out everything before a position, in the direction of the list.
     pub fn seek(&mut self, to: u64) {
         let passed = |p: u64| match self.direction {
-            Direction::Ascending => p < to,
-            Direction::Descending => p > to,
+            ScanDirection::Ascending => p < to,
+            ScanDirection::Descending => p > to,
         };
         while self.page.front().is_some_and(|&p| passed(p)) {
             self.page.pop_front();
         }
         match self.direction {
-            Direction::Ascending => self.first = self.first.max(to),
-            Direction::Descending => self.last = self.last.min(to),
+            ScanDirection::Ascending => self.first = self.first.max(to),
+            ScanDirection::Descending => self.last = self.last.min(to),
         }
     }
 
@@ -44,9 +50,9 @@ impl List {
         self.snapshot.tally.add_chunks(1);
         match (page.last(), self.direction) {
             (None, _) => self.done = true,
-            (Some(&end), Direction::Ascending) => self.first = end + 1,
+            (Some(&end), ScanDirection::Ascending) => self.first = end + 1,
             // Positions begin with 1: below it there is nothing.
-            (Some(&end), Direction::Descending) => self.last = end - 1,
+            (Some(&end), ScanDirection::Descending) => self.last = end - 1,
         }
         self.done |= self.first > self.last;
         self.page = page.into();
@@ -54,7 +60,7 @@ impl List {
     }
 }
 
-impl Iterator for List {
+impl Iterator for PostingList {
     type Item = Result<u64>;
 
     fn next(&mut self) -> Option<Result<u64>> {

@@ -1,12 +1,12 @@
 //! Runs of the log, and when what they hold happened.
 
-use super::{Direction, Snapshot};
+use super::{ScanDirection, Snapshot};
 use crate::error::Result;
 use crate::time::Timestamp;
 
 /// A run of positions, and when the earliest and the latest of its events occurred and were recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Run {
+pub(crate) struct ZoneRange {
     pub first: u64,
     pub last: u64,
     pub occurred: (Timestamp, Timestamp),
@@ -15,9 +15,10 @@ pub(crate) struct Run {
 
 impl Snapshot {
     /// Up to so many runs in a direction, the one that holds `from` first. Of what is in no table yet there are none.
-    pub fn runs(&self, from: u64, direction: Direction, most: usize) -> Result<Vec<Run>> {
-        let zones = self.read(|view| view.read.zones_from(from, direction == Direction::Descending, most))?;
-        let run = |(first, zone): (u64, crate::store::cold::Zone)| Run {
+    pub fn runs(&self, from: u64, direction: ScanDirection, most: usize) -> Result<Vec<ZoneRange>> {
+        let zones =
+            self.read(|view| view.read.zones_from(from, direction == ScanDirection::Descending, most))?;
+        let run = |(first, zone): (u64, crate::store::cold::Zone)| ZoneRange {
             first,
             last: zone.last,
             occurred: zone.occurred,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Direction, Snapshot, View};
+use super::{ReadTxn, ScanDirection, Snapshot};
 use crate::error::{Error, Result};
 
 /// How many events are read at a time, and how many bytes of them about.
@@ -11,7 +11,7 @@ const PAGE: usize = 256;
 const PAGE_BYTES: usize = 4 << 20;
 
 /// Events, each with its position.
-type Page = VecDeque<(u64, Arc<[u8]>)>;
+type EventPage = VecDeque<(u64, Arc<[u8]>)>;
 
 /// Every event of a run of the log, read a page at a time.
 #[derive(Debug)]
@@ -19,14 +19,14 @@ pub(crate) struct LogScan {
     snapshot: Snapshot,
     first: u64,
     last: u64,
-    direction: Direction,
-    page: Page,
+    direction: ScanDirection,
+    page: EventPage,
     /// What comes after this page.
     failed: Option<Error>,
 }
 
 impl LogScan {
-    pub(super) fn new(snapshot: &Snapshot, first: u64, last: u64, direction: Direction) -> LogScan {
+    pub(super) fn new(snapshot: &Snapshot, first: u64, last: u64, direction: ScanDirection) -> LogScan {
         let (snapshot, last) = (snapshot.clone(), last.min(snapshot.head));
         LogScan { snapshot, first: first.max(1), last, direction, page: VecDeque::new(), failed: None }
     }
@@ -47,7 +47,7 @@ impl LogScan {
                     continue;
                 }
                 let (first, cold) = (self.first, self.last.min(view.checkpoint));
-                let descending = self.direction == Direction::Descending;
+                let descending = self.direction == ScanDirection::Descending;
                 view.log()?.scan(first, cold, descending, |position, bytes| {
                     go_on = row(position, bytes)?;
                     left -= 1;
@@ -63,16 +63,16 @@ impl LogScan {
 
     fn next_position(&self) -> u64 {
         match self.direction {
-            Direction::Ascending => self.first,
-            Direction::Descending => self.last,
+            ScanDirection::Ascending => self.first,
+            ScanDirection::Descending => self.last,
         }
     }
 
     fn pass(&mut self, position: u64) {
         match self.direction {
-            Direction::Ascending => self.first = position + 1,
+            ScanDirection::Ascending => self.first = position + 1,
             // Positions begin with 1.
-            Direction::Descending => self.last = position - 1,
+            ScanDirection::Descending => self.last = position - 1,
         }
     }
 
@@ -85,7 +85,7 @@ impl LogScan {
                 format!("no event from #{} to #{}", self.first, self.last),
             ));
         };
-        if self.direction == Direction::Descending {
+        if self.direction == ScanDirection::Descending {
             self.last = end - 1
         } else {
             self.first = end + 1
@@ -95,9 +95,9 @@ impl LogScan {
     }
 
     /// The next events in the direction of the scan, and what is damaged behind them.
-    fn page_of(&self, view: &View) -> Result<(Page, Option<Error>)> {
+    fn page_of(&self, view: &ReadTxn) -> Result<(EventPage, Option<Error>)> {
         let cold = self.last.min(view.checkpoint());
-        let descending = self.direction == Direction::Descending;
+        let descending = self.direction == ScanDirection::Descending;
         let mut page = VecDeque::new();
         let from_tails = if descending { self.last > cold } else { self.first > cold };
         if from_tails {
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::event::NewEvent;
     use crate::store::disk::memory::MemoryDisk;
-    use crate::store::group::Group;
+    use crate::store::group::AppendRequest;
     use crate::store::{Options, Store};
 
     #[test]
@@ -166,10 +166,10 @@ mod tests {
                 .unwrap();
         for _ in 0..12 {
             let event = NewEvent::new("Note.taken").member("text", "a".repeat(1 << 20));
-            store.append(Group { events: vec![event], ..Group::default() }).unwrap();
+            store.append(AppendRequest { events: vec![event], ..AppendRequest::default() }).unwrap();
         }
         store.checkpoint().unwrap();
-        for direction in [Direction::Ascending, Direction::Descending] {
+        for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
             let mut scan = store.snapshot().log(1, u64::MAX, direction);
             let (mut read, mut most) = (0, 0);
             while let Some(row) = scan.next() {

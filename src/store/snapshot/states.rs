@@ -1,21 +1,21 @@
 //! States: what the entities of a kind are as of the head, in the order of their ids.
 //!
 //! Where they are kept ([`follow`](crate::store::follow)), they are read as they lie, and what the tails hold is folded onto them
-//! once and remembered ([`Warm`]). Where they are not, or not up to C yet, each entity is folded.
+//! once and remembered ([`MemtableOverlay`]). Where they are not, or not up to C yet, each entity is folded.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::{Snapshot, Until, View};
+use super::{FoldBound, ReadTxn, Snapshot};
 use crate::allowance::Limits;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
-use crate::store::catalog::{Finder, Model};
+use crate::store::catalog::{CatalogModel, Finder};
 use crate::store::cold::states::Built;
 use crate::store::fold::Folded;
 use crate::store::follow::{found_by, touched_by};
-use crate::store::kept::Kept;
+use crate::store::kept::StoredState;
 use crate::store::locked;
 use crate::store::term::{self, Term, TermRange};
 
@@ -31,7 +31,7 @@ type Entries = BTreeSet<(Term, String)>;
 
 /// States as of the end of the tails, where those change what is kept.
 #[derive(Debug, Clone)]
-pub(crate) struct Warm {
+pub(crate) struct MemtableOverlay {
     definition: Position,
     /// C: what is kept is as of there.
     checkpoint: u64,
@@ -48,7 +48,7 @@ pub(crate) struct Warm {
 
 /// How states are come by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum StateAccess {
     /// They are kept.
     Kept,
     /// Each entity is folded, as nobody defined its kind.
@@ -63,30 +63,30 @@ pub(crate) enum Way {
 pub(crate) struct States {
     snapshot: Snapshot,
     kind: String,
-    model: Option<Arc<Model>>,
-    until: Until,
-    source: Source,
-    warm: Option<Arc<Warm>>,
+    model: Option<Arc<CatalogModel>>,
+    until: FoldBound,
+    source: StateSource,
+    warm: Option<Arc<MemtableOverlay>>,
     page: VecDeque<(String, Vec<u8>)>,
     done: bool,
 }
 
-enum Source {
+enum StateSource {
     /// All that are kept, behind an id.
     Kept(Option<String>),
     /// These, of which each is kept.
     KeptIds(VecDeque<String>),
     /// These, each folded.
-    Each(Ids),
+    Each(EntityIds),
 }
 
 /// The ids of entities of a kind, in order, each once.
-pub(crate) struct Ids {
+pub(crate) struct EntityIds {
     snapshot: Snapshot,
-    from: From,
+    from: RangeStart,
 }
 
-enum From {
+enum RangeStart {
     /// Those whose terms come from here on.
     Term {
         from: Vec<u8>,
@@ -97,11 +97,15 @@ enum From {
 
 impl Snapshot {
     /// How the states of a kind are come by as of now.
-    pub fn way_to_states(&self, kind: &str) -> Result<Way> {
-        let Some(model) = self.catalog.model(kind) else { return Ok(Way::Plain) };
+    pub fn way_to_states(&self, kind: &str) -> Result<StateAccess> {
+        let Some(model) = self.catalog.model(kind) else { return Ok(StateAccess::Plain) };
         self.read(|view| {
             let followed = view.read.followed(model.position)?;
-            Ok(if followed == Some(view.checkpoint) { Way::Kept } else { Way::Behind(followed.unwrap_or(0)) })
+            Ok(if followed == Some(view.checkpoint) {
+                StateAccess::Kept
+            } else {
+                StateAccess::Behind(followed.unwrap_or(0))
+            })
         })
     }
 
@@ -153,7 +157,7 @@ impl Snapshot {
 
     /// The ids of a model's entities of which there is no state, because an event could not be folded in, as far as states are kept; so many
     /// at most.
-    pub fn unfolded(&self, model: &Model, most: usize) -> Result<Vec<String>> {
+    pub fn unfolded(&self, model: &CatalogModel, most: usize) -> Result<Vec<String>> {
         self.read(|view| {
             let mut ids = Vec::new();
             if self.index_serves(view, model, &model.unfolded)? {
@@ -167,7 +171,7 @@ impl Snapshot {
         })
     }
 
-    fn index_serves(&self, view: &View, model: &Model, finder: &Finder) -> Result<bool> {
+    fn index_serves(&self, view: &ReadTxn, model: &CatalogModel, finder: &Finder) -> Result<bool> {
         Ok(view.checkpoint <= self.head
             && view.read.followed(model.position)? == Some(view.checkpoint)
             && view.read.built(model.position, finder.position)? == Some(Built::Whole))
@@ -210,27 +214,29 @@ impl Snapshot {
 
     /// The states of a kind as of the head; or of these ids alone, in this order.
     pub fn states(&self, kind: &str, ids: Option<VecDeque<String>>) -> Result<States> {
-        let now = Until { through: self.head, by: None };
-        let kept = self.way_to_states(kind)? == Way::Kept;
+        let now = FoldBound { through: self.head, by: None };
+        let kept = self.way_to_states(kind)? == StateAccess::Kept;
         let source = match (kept, ids) {
-            (true, None) => Source::Kept(None),
-            (true, Some(ids)) => Source::KeptIds(ids),
-            (false, None) => Source::Each(self.ids(kind, None)?),
-            (false, Some(ids)) => Source::Each(Ids { snapshot: self.clone(), from: From::These(ids) }),
+            (true, None) => StateSource::Kept(None),
+            (true, Some(ids)) => StateSource::KeptIds(ids),
+            (false, None) => StateSource::Each(self.ids(kind, None)?),
+            (false, Some(ids)) => {
+                StateSource::Each(EntityIds { snapshot: self.clone(), from: RangeStart::These(ids) })
+            }
         };
         self.states_from(kind, now, source)
     }
 
     /// What the entities of a kind were at some point, or these of them: each is folded.
-    pub fn past_states(&self, kind: &str, until: Until, ids: Option<VecDeque<String>>) -> Result<States> {
+    pub fn past_states(&self, kind: &str, until: FoldBound, ids: Option<VecDeque<String>>) -> Result<States> {
         let ids = match ids {
             None => self.ids(kind, None)?,
-            Some(ids) => Ids { snapshot: self.clone(), from: From::These(ids) },
+            Some(ids) => EntityIds { snapshot: self.clone(), from: RangeStart::These(ids) },
         };
-        self.states_from(kind, until, Source::Each(ids))
+        self.states_from(kind, until, StateSource::Each(ids))
     }
 
-    fn states_from(&self, kind: &str, until: Until, source: Source) -> Result<States> {
+    fn states_from(&self, kind: &str, until: FoldBound, source: StateSource) -> Result<States> {
         Ok(States {
             snapshot: self.clone(),
             kind: kind.to_owned(),
@@ -245,7 +251,7 @@ impl Snapshot {
 
     /// The ids of all entities of a kind, behind one. Those that only others' events concern have no place among the terms of the
     /// kind: where there may be such, all are gathered.
-    pub fn ids(&self, kind: &str, after: Option<&str>) -> Result<Ids> {
+    pub fn ids(&self, kind: &str, after: Option<&str>) -> Result<EntityIds> {
         let fold = self.fold_of(kind)?;
         let snapshot = self.clone();
         if fold.includes().is_empty() {
@@ -254,7 +260,7 @@ impl Snapshot {
                 None => prefix.clone(),
                 Some(id) => [Term::entity(&Entity::new(kind, id)?)?.as_bytes(), &term::AFTER_TERM].concat(),
             };
-            return Ok(Ids { snapshot, from: From::Term { from, prefix } });
+            return Ok(EntityIds { snapshot, from: RangeStart::Term { from, prefix } });
         }
         let mut ids = BTreeSet::new();
         let mut held = 0;
@@ -280,7 +286,7 @@ impl Snapshot {
             })?;
         }
         let behind = ids.into_iter().filter(|id| after.is_none_or(|after| id.as_str() > after));
-        Ok(Ids { snapshot, from: From::These(behind.collect()) })
+        Ok(EntityIds { snapshot, from: RangeStart::These(behind.collect()) })
     }
 
     fn each_term(&self, prefix: Vec<u8>, mut take: impl FnMut(&Term) -> Result<()>) -> Result<()> {
@@ -295,9 +301,14 @@ impl Snapshot {
     }
 
     /// What the tails make of the states that are kept as of a view's C; with an index of that, if it is wanted.
-    fn warm(&self, view: &View, model: &Model, finder: Option<&Arc<Finder>>) -> Result<Arc<Warm>> {
+    fn warm(
+        &self,
+        view: &ReadTxn,
+        model: &CatalogModel,
+        finder: Option<&Arc<Finder>>,
+    ) -> Result<Arc<MemtableOverlay>> {
         let (definition, checkpoint, head) = (model.position, view.checkpoint, view.head());
-        let nothing = Warm {
+        let nothing = MemtableOverlay {
             definition,
             checkpoint,
             through: checkpoint,
@@ -310,7 +321,7 @@ impl Snapshot {
             return Ok(Arc::new(nothing));
         }
         let mut known = locked(&self.shared.warm);
-        let fits = |warm: &&Arc<Warm>| {
+        let fits = |warm: &&Arc<MemtableOverlay>| {
             warm.definition == definition && warm.checkpoint == checkpoint && warm.through <= head
         };
         let mut warm = match known.iter().find(fits) {
@@ -332,7 +343,7 @@ impl Snapshot {
     }
 }
 
-impl Warm {
+impl MemtableOverlay {
     fn has(&self, finder: Option<&Arc<Finder>>) -> bool {
         finder.is_none_or(|finder| self.found.contains_key(&finder.position))
     }
@@ -342,7 +353,7 @@ impl Warm {
         let mut entries = BTreeSet::new();
         for (id, bytes) in &self.states {
             let Some(bytes) = bytes else { continue };
-            let terms = found_by(id, &Kept::open(bytes)?, finder, limits)?;
+            let terms = found_by(id, &StoredState::open(bytes)?, finder, limits)?;
             entries.extend(terms.into_iter().map(|term| (term, id.clone())));
         }
         self.bytes += entries.iter().map(held).sum::<usize>();
@@ -363,12 +374,12 @@ impl Warm {
         let before = self.states.get(&id).and_then(Option::as_ref);
         for (finder, entries) in self.found.values_mut() {
             if let Some(before) = before {
-                for term in found_by(&id, &Kept::open(before)?, finder, limits)? {
+                for term in found_by(&id, &StoredState::open(before)?, finder, limits)? {
                     let entry = (term, id.clone());
                     self.bytes -= if entries.remove(&entry) { held(&entry) } else { 0 };
                 }
             }
-            for term in found_by(&id, &Kept::open(&bytes)?, finder, limits)? {
+            for term in found_by(&id, &StoredState::open(&bytes)?, finder, limits)? {
                 let entry = (term, id.clone());
                 self.bytes += held(&entry);
                 entries.insert(entry);
@@ -382,7 +393,13 @@ impl Warm {
         Ok(())
     }
 
-    fn take_in(&mut self, view: &View, model: &Model, memory: usize, limits: &Limits) -> Result<()> {
+    fn take_in(
+        &mut self,
+        view: &ReadTxn,
+        model: &CatalogModel,
+        memory: usize,
+        limits: &Limits,
+    ) -> Result<()> {
         let (fold, head) = (model.fold()?, view.head());
         let first = self.through + 1;
         let mut events = Vec::new();
@@ -392,10 +409,11 @@ impl Warm {
         for (id, positions) in touched_by(model, fold, first, &events)? {
             let mut folded = match self.states.get(&id) {
                 Some(None) => continue,
-                Some(Some(bytes)) => Kept::open(bytes)?.to_folded(limits)?,
+                Some(Some(bytes)) => StoredState::open(bytes)?.to_folded(limits)?,
                 None => {
-                    let kept =
-                        |bytes: Option<&[u8]>| bytes.map(|b| Kept::open(b)?.to_folded(limits)).transpose();
+                    let kept = |bytes: Option<&[u8]>| {
+                        bytes.map(|b| StoredState::open(b)?.to_folded(limits)).transpose()
+                    };
                     match view.read.with_state(self.definition, &id, kept)? {
                         Some(folded) => folded,
                         None if view.read.has_state(self.definition, &id)? => {
@@ -427,10 +445,10 @@ impl Warm {
 
 impl States {
     /// Lends the next states until it is told to stop; whether there may be more.
-    pub fn lend(&mut self, mut state: impl FnMut(&str, &Kept) -> Result<bool>) -> Result<bool> {
+    pub fn lend(&mut self, mut state: impl FnMut(&str, &StoredState) -> Result<bool>) -> Result<bool> {
         loop {
             while let Some((id, bytes)) = self.page.pop_front() {
-                let kept = Kept::open(&bytes)?;
+                let kept = StoredState::open(&bytes)?;
                 // One that has no event by then is none.
                 if kept.events > 0 && !state(&id, &kept)? {
                     return Ok(true);
@@ -452,7 +470,7 @@ impl States {
         let mut behind = false;
         let snapshot = self.snapshot.clone();
         match (&mut self.source, &self.model) {
-            (Source::Each(ids), _) => {
+            (StateSource::Each(ids), _) => {
                 let mut held = 0;
                 while self.page.len() < PAGE && held < BYTES {
                     let Some(id) = ids.next().transpose()? else {
@@ -464,7 +482,7 @@ impl States {
                     self.page.push_back((id, bytes));
                 }
             }
-            (Source::Kept(after), Some(model)) => {
+            (StateSource::Kept(after), Some(model)) => {
                 let warm = &mut self.warm;
                 let last = snapshot.read(|view| {
                     page.clear();
@@ -493,7 +511,7 @@ impl States {
                     *after = last.or(after.take());
                 }
             }
-            (Source::KeptIds(ids), Some(model)) => {
+            (StateSource::KeptIds(ids), Some(model)) => {
                 let warm = &mut self.warm;
                 let read = snapshot.read(|view| {
                     let serves = still_serves(&snapshot, view, model, warm)?;
@@ -506,14 +524,14 @@ impl States {
                     self.done = ids.is_empty();
                 }
             }
-            (Source::Kept(_) | Source::KeptIds(_), None) => self.done = true,
+            (StateSource::Kept(_) | StateSource::KeptIds(_), None) => self.done = true,
         }
         if behind {
             return self.go_on_folding();
         }
         for (id, bytes) in page {
             let bytes = match bytes {
-                Some(bytes) if Kept::open(&bytes)?.position <= self.until.through => bytes,
+                Some(bytes) if StoredState::open(&bytes)?.position <= self.until.through => bytes,
                 // Not kept; or changed since, by what this snapshot does not see.
                 _ => snapshot.fold(&Entity::new(&self.kind, &id)?, self.until)?.encode()?,
             };
@@ -525,31 +543,31 @@ impl States {
     /// What was kept is not any more: the rest is folded.
     fn go_on_folding(&mut self) -> Result<()> {
         let ids = match &mut self.source {
-            Source::Kept(after) => self.snapshot.ids(&self.kind, after.as_deref())?,
-            Source::KeptIds(ids) => {
-                Ids { snapshot: self.snapshot.clone(), from: From::These(std::mem::take(ids)) }
+            StateSource::Kept(after) => self.snapshot.ids(&self.kind, after.as_deref())?,
+            StateSource::KeptIds(ids) => {
+                EntityIds { snapshot: self.snapshot.clone(), from: RangeStart::These(std::mem::take(ids)) }
             }
-            Source::Each(_) => return Ok(()),
+            StateSource::Each(_) => return Ok(()),
         };
-        self.source = Source::Each(ids);
+        self.source = StateSource::Each(ids);
         Ok(())
     }
 }
 
-impl Iterator for Ids {
+impl Iterator for EntityIds {
     type Item = Result<String>;
 
     fn next(&mut self) -> Option<Result<String>> {
         match &mut self.from {
-            From::These(ids) => ids.pop_front().map(Ok),
-            From::Term { from, prefix } => match self.snapshot.read(|view| view.term_at(from)) {
+            RangeStart::These(ids) => ids.pop_front().map(Ok),
+            RangeStart::Term { from, prefix } => match self.snapshot.read(|view| view.term_at(from)) {
                 Ok(found) => {
                     let term = found.filter(|term| term.as_bytes().starts_with(prefix))?;
                     *from = [term.as_bytes(), &term::AFTER_TERM].concat();
                     term.as_entity().map(|(_, id)| Ok(id))
                 }
                 Err(error) => {
-                    self.from = From::These(VecDeque::new());
+                    self.from = RangeStart::These(VecDeque::new());
                     Some(Err(error))
                 }
             },
@@ -573,9 +591,9 @@ fn held((term, id): &(Term, String)) -> usize {
 /// The states of the first of some ids, as many as are held at a time. None that can be read: it is folded, and that tells whether there
 /// is one.
 fn states_of(
-    view: &View,
-    model: &Model,
-    warm: Option<&Arc<Warm>>,
+    view: &ReadTxn,
+    model: &CatalogModel,
+    warm: Option<&Arc<MemtableOverlay>>,
     ids: &VecDeque<String>,
 ) -> Result<Vec<(String, Option<Vec<u8>>)>> {
     let (mut states, mut held) = (Vec::new(), 0);
@@ -596,9 +614,9 @@ fn states_of(
 /// Whether what is kept can be read in a view; with what the tails make of it, taken with the first.
 fn still_serves(
     snapshot: &Snapshot,
-    view: &View,
-    model: &Model,
-    warm: &mut Option<Arc<Warm>>,
+    view: &ReadTxn,
+    model: &CatalogModel,
+    warm: &mut Option<Arc<MemtableOverlay>>,
 ) -> Result<bool> {
     let followed = view.read.followed(model.position)?;
     match warm {
@@ -613,7 +631,12 @@ fn still_serves(
 }
 
 /// Puts the states of the tails in the place of those that are kept, between two ids.
-fn merge(page: &mut Vec<(String, Option<Vec<u8>>)>, warm: &Warm, after: Option<&str>, last: Option<&str>) {
+fn merge(
+    page: &mut Vec<(String, Option<Vec<u8>>)>,
+    warm: &MemtableOverlay,
+    after: Option<&str>,
+    last: Option<&str>,
+) {
     use std::ops::Bound::{Excluded, Included, Unbounded};
     let range = (after.map_or(Unbounded, Excluded), last.map_or(Unbounded, Included));
     let mut newer = warm.states.range::<str, _>(range).peekable();

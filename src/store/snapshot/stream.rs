@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use super::{Direction, List, Snapshot};
+use super::{PostingList, ScanDirection, Snapshot};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::record::Record;
@@ -22,8 +22,8 @@ const BYTES: usize = 4 << 20;
 pub(crate) struct Stream {
     snapshot: Snapshot,
     entity: Entity,
-    own: Peekable<List>,
-    included: Vec<(Peekable<List>, Pattern)>,
+    own: Peekable<PostingList>,
+    included: Vec<(Peekable<PostingList>, Pattern)>,
     page: VecDeque<Folding>,
     size: usize,
 }
@@ -52,7 +52,7 @@ impl Stream {
         first: u64,
         last: u64,
     ) -> Result<Stream> {
-        let list = |term| snapshot.list(term, first, last, Direction::Ascending).peekable();
+        let list = |term| snapshot.list(term, first, last, ScanDirection::Ascending).peekable();
         let mut included = Vec::new();
         for include in fold.includes() {
             for term in Term::tags_of_id(&include.tag, entity.id()) {
@@ -125,7 +125,7 @@ impl Stream {
 /// Whether an event that has the tag is one of those that are included: of one of the types, and of another entity.
 fn is_included(
     entity: &Entity,
-    included: &[(Peekable<List>, Pattern)],
+    included: &[(Peekable<PostingList>, Pattern)],
     position: u64,
     bytes: &[u8],
 ) -> Result<bool> {
@@ -143,7 +143,7 @@ impl Iterator for Stream {
             && let Err(error) = self.fill()
         {
             self.included.clear();
-            self.own = self.snapshot.list(Term::from_bytes(&[]), 1, 0, Direction::Ascending).peekable();
+            self.own = self.snapshot.list(Term::from_bytes(&[]), 1, 0, ScanDirection::Ascending).peekable();
             return Some(Err(error));
         }
         self.page.pop_front().map(Ok)

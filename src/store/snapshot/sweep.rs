@@ -1,6 +1,6 @@
 //! Reading many lists in the order of their terms, as they lie, instead of seeking each.
 
-use super::{Snapshot, View};
+use super::{ReadTxn, Snapshot};
 use crate::error::Result;
 use crate::store::term::TermRange;
 
@@ -36,14 +36,14 @@ impl Snapshot {
     }
 }
 
-struct Page {
+struct PostingPage {
     entries: Vec<u64>,
     chunks: u64,
     /// The key to go on with.
     next: Option<Vec<u8>>,
 }
 
-impl View<'_> {
+impl ReadTxn<'_> {
     fn page_of_range(
         &self,
         range: &TermRange,
@@ -51,9 +51,9 @@ impl View<'_> {
         first: u64,
         last: u64,
         warm: bool,
-    ) -> Result<Page> {
+    ) -> Result<PostingPage> {
         let last = last.min(self.head());
-        let mut page = Page { entries: Vec::new(), chunks: 0, next: None };
+        let mut page = PostingPage { entries: Vec::new(), chunks: 0, next: None };
         if warm {
             for tail in self.tails.each() {
                 tail.sweep(range, first.max(self.checkpoint + 1), last, &mut page.entries);

@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Counts that a snapshot and all that reads by it share.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct ReadStats {
     events: AtomicU64,
     admitted: AtomicU64,
     chunks: AtomicU64,
     passed_over: AtomicU64,
 }
 
-impl Tally {
+impl ReadStats {
     pub fn add_events(&self, events: u64) {
         self.events.fetch_add(events, Relaxed);
     }

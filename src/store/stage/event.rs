@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Batch, How, Staging, Undo};
-use crate::entity::{Name, Position, Version};
+use super::{AdmissionBatch, How, Staging, Undo};
+use crate::entity::{NameText, Position, Version};
 use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
 use crate::event::{EventId, NewEvent};
 use crate::store::Shared;
-use crate::store::catalog::{Change, Index};
+use crate::store::catalog::{CatalogChange, Index};
 use crate::store::commit::Committer;
-use crate::store::group::{Keyed, PreparedEvent, join_chain};
+use crate::store::group::{KeyClaim, PreparedEvent, join_chain};
 use crate::store::journal::FrameBuffer;
 use crate::store::tail::Staged;
 use crate::store::term::Term;
@@ -21,9 +21,9 @@ impl Shared {
     pub(super) fn stage_event(
         self: &Arc<Shared>,
         committer: &mut Committer,
-        batch: &mut Batch,
+        batch: &mut AdmissionBatch,
         mut event: PreparedEvent,
-        key: Option<Keyed>,
+        key: Option<KeyClaim>,
         how: How,
         staging: &mut Staging,
     ) -> Result<()> {
@@ -76,7 +76,13 @@ impl Shared {
     ///
     /// # Errors
     /// If one that is not has an id, or, restored, a key of one that is.
-    fn is_there(&self, batch: &Batch, event: &PreparedEvent, key: Option<&Keyed>, how: How) -> Result<bool> {
+    fn is_there(
+        &self,
+        batch: &AdmissionBatch,
+        event: &PreparedEvent,
+        key: Option<&KeyClaim>,
+        how: How,
+    ) -> Result<bool> {
         if let Some(key) = key.filter(|key| key.own)
             && let Some((position, _)) = self.first_use(batch, key)?
         {
@@ -100,7 +106,7 @@ impl Shared {
     /// How many events its entity has with this one; none has no entity.
     fn next_version(
         self: &Arc<Shared>,
-        batch: &mut Batch,
+        batch: &mut AdmissionBatch,
         event: &PreparedEvent,
         staging: &mut Staging,
     ) -> Result<u64> {
@@ -124,7 +130,7 @@ impl Shared {
     fn next_id(
         &self,
         committer: &mut Committer,
-        batch: &Batch,
+        batch: &AdmissionBatch,
         event: &PreparedEvent,
         recorded: Timestamp,
         how: How,
@@ -141,7 +147,7 @@ impl Shared {
     }
 
     /// Adds what the indexes hold it under.
-    fn derive(&self, batch: &Batch, bytes: &Arc<[u8]>, event: &mut PreparedEvent) -> Result<()> {
+    fn derive(&self, batch: &AdmissionBatch, bytes: &Arc<[u8]>, event: &mut PreparedEvent) -> Result<()> {
         // What is defined anew, or dropped, must always be: an index of such events is of no use any more instead.
         let is_internal = event.kind.is_internal();
         let is_trial = batch.teller.is_trial();
@@ -158,15 +164,20 @@ impl Shared {
     }
 
     /// The catalog from this event on.
-    fn stage_change(&self, batch: &mut Batch, event: &PreparedEvent, change: Change) -> Result<()> {
+    fn stage_change(
+        &self,
+        batch: &mut AdmissionBatch,
+        event: &PreparedEvent,
+        change: CatalogChange,
+    ) -> Result<()> {
         if let Some(name) = change.verb().filter(|name| self.added_verb(name).is_some()) {
-            let what = format!("the verb {}", Name(name));
+            let what = format!("the verb {}", NameText(name));
             return Err(Error::conflict(what, "a name that no verb has", "one that the program added"));
         }
         if let Some((what, other)) = batch.catalog.taken(&change) {
             let name = event.target.as_ref().map_or("", |target| target.id());
             let found = format!("the {what} that is defined at {other}; DROP it first, or take another name");
-            let what = format!("the name {}", Name(name));
+            let what = format!("the name {}", NameText(name));
             return Err(Error::conflict(what, "one that nothing else has", found));
         }
         batch.catalog = Arc::new(batch.catalog.changed(Position(batch.next), change));
@@ -175,7 +186,7 @@ impl Shared {
 }
 
 /// Takes the namespace that its entity is defined with, where it has none. What a key was first used with was worked out before this.
-fn adopt_namespace(batch: &Batch, event: &mut PreparedEvent, how: How) -> Result<()> {
+fn adopt_namespace(batch: &AdmissionBatch, event: &mut PreparedEvent, how: How) -> Result<()> {
     if let Some(target) = event.target.as_ref()
         && event.new.namespace.is_none()
         && let Some(model) = batch.catalog.model(target.kind())

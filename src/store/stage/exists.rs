@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use super::Batch;
+use super::AdmissionBatch;
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
 use crate::store::Shared;
 use crate::store::fold::{Effect, Fold, Plain};
-use crate::store::snapshot::{Direction, List};
+use crate::store::snapshot::{PostingList, ScanDirection};
 use crate::store::term::Term;
 
 /// The newest event that says whether there is a state.
 #[derive(Debug)]
-pub(super) struct Deciding {
+pub(super) struct Existence {
     pub position: u64,
     pub makes: bool,
 }
@@ -24,15 +24,15 @@ impl Shared {
     /// passed over. None if there is no such event. `last` is the newest of its own, staged or not; 0 if there is none.
     pub(super) fn last_of_state(
         self: &Arc<Shared>,
-        batch: &Batch,
+        batch: &AdmissionBatch,
         target: &Entity,
         last: u64,
-    ) -> Result<Option<Deciding>> {
+    ) -> Result<Option<Existence>> {
         let fold: Arc<dyn Fold> = match batch.catalog.model(target.kind()) {
             Some(model) => model.fold()?.clone(),
             None => Arc::new(Plain),
         };
-        let decides = |position: u64, includes: &[(Term, &Pattern)]| -> Result<Option<Deciding>> {
+        let decides = |position: u64, includes: &[(Term, &Pattern)]| -> Result<Option<Existence>> {
             let bytes = self.stored(batch, position)?;
             let event = Record::open(Position(position), &bytes)?;
             let own = event.target().is_some_and(|of| (of.kind, of.id) == (target.kind(), target.id()));
@@ -40,8 +40,8 @@ impl Shared {
                 return Ok(None);
             }
             Ok(match fold.effect(event.kind(), own) {
-                Effect::Makes => Some(Deciding { position, makes: true }),
-                Effect::Deletes => Some(Deciding { position, makes: false }),
+                Effect::Makes => Some(Existence { position, makes: true }),
+                Effect::Deletes => Some(Existence { position, makes: false }),
                 Effect::Nothing => None,
             })
         };
@@ -70,8 +70,9 @@ impl Shared {
             }
         }
         let committed = self.snapshot();
-        let list = |term: &Term| committed.list(term.clone(), 1, first - 1, Direction::Descending).peekable();
-        let mut lists: Vec<std::iter::Peekable<List>> =
+        let list =
+            |term: &Term| committed.list(term.clone(), 1, first - 1, ScanDirection::Descending).peekable();
+        let mut lists: Vec<std::iter::Peekable<PostingList>> =
             std::iter::once(&own).chain(includes.iter().map(|(term, _)| term)).map(list).collect();
         loop {
             let mut newest = None;

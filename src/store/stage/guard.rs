@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Batch, Told};
+use super::{AdmissionBatch, AdmissionStep};
 use crate::allowance::Limits;
 use crate::entity::{Entity, Position};
 use crate::error::{Conflict, Error, Result, Witness};
@@ -19,7 +19,7 @@ const FEW: u64 = 64;
 
 impl Shared {
     /// Refuses a group where what it expects is not so before it.
-    pub(super) fn check_group(self: &Arc<Shared>, batch: &Batch, request: &Prepared) -> Result<()> {
+    pub(super) fn check_group(self: &Arc<Shared>, batch: &AdmissionBatch, request: &Prepared) -> Result<()> {
         for checked in &request.conditions {
             self.check_condition(batch, checked, batch.next)?;
         }
@@ -46,7 +46,7 @@ impl Shared {
     /// the group: `first` is where that begins.
     pub(super) fn check_owners(
         self: &Arc<Shared>,
-        batch: &Batch,
+        batch: &AdmissionBatch,
         made: &[PreparedEvent],
         expect: &[Expect],
         first: u64,
@@ -68,7 +68,7 @@ impl Shared {
     /// `first` is where the group begins: what is staged from there on is in no log yet, and may never be.
     pub(super) fn check_condition(
         self: &Arc<Shared>,
-        batch: &Batch,
+        batch: &AdmissionBatch,
         checked: &Checked,
         first: u64,
     ) -> Result<()> {
@@ -81,11 +81,11 @@ impl Shared {
         };
         let condition = || checked.condition.to_string();
         let Some(position) = found else {
-            return batch.teller.tell(|| Ok(Told::Absence { condition: condition(), found: None }));
+            return batch.teller.tell(|| Ok(AdmissionStep::Absence { condition: condition(), found: None }));
         };
         let event = codec::decode(Position(position), self.stored(batch, position)?)?;
         let found = || Some(Witness::from(&event));
-        batch.teller.tell(|| Ok(Told::Absence { condition: condition(), found: found() }))?;
+        batch.teller.tell(|| Ok(AdmissionStep::Absence { condition: condition(), found: found() }))?;
         if position >= first {
             let found = format!("{} before it in the same group", event.kind);
             return Err(Error::conflict("EXPECT NONE", format!("no {}", checked.condition), found));
@@ -95,7 +95,7 @@ impl Shared {
     }
 
     /// An event that a condition does not allow, committed since it was looked up.
-    fn committed_since(self: &Arc<Shared>, batch: &Batch, checked: &Checked) -> Result<Option<u64>> {
+    fn committed_since(self: &Arc<Shared>, batch: &AdmissionBatch, checked: &Checked) -> Result<Option<u64>> {
         let (condition, through, head) = (&checked.condition, checked.through, batch.tails.head);
         if through >= head {
             return Ok(None);
@@ -127,7 +127,7 @@ impl Shared {
 
     pub(super) fn check(
         self: &Arc<Shared>,
-        batch: &Batch,
+        batch: &AdmissionBatch,
         expect: &Expect,
         target: Option<&Entity>,
         count: u64,
@@ -150,7 +150,7 @@ impl Shared {
         let event = |position: u64| codec::decode(Position(position), self.stored(batch, position)?);
         batch.teller.tell(|| {
             let last = if count == 0 { None } else { Some(event(last)?.kind.to_string()) };
-            Ok(Told::Expect { expect: expect.clone(), target: target.cloned(), holds, count, last })
+            Ok(AdmissionStep::Expect { expect: expect.clone(), target: target.cloned(), holds, count, last })
         })?;
         if holds {
             return Ok(());
@@ -169,7 +169,7 @@ impl Shared {
 }
 
 /// An event that a condition does not allow, staged since it was looked up.
-fn staged_since(batch: &Batch, checked: &Checked, limits: &Limits) -> Result<Option<u64>> {
+fn staged_since(batch: &AdmissionBatch, checked: &Checked, limits: &Limits) -> Result<Option<u64>> {
     let lists = checked.condition.lists(&batch.catalog);
     let first = batch.next - batch.staged.len() as u64;
     for (staged, position) in batch.staged.iter().zip(first..) {

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Batch, Told};
+use super::{AdmissionBatch, AdmissionStep};
 use crate::allowance::Limits;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::store::fold::Folded;
-use crate::store::recent::Known;
-use crate::store::snapshot::{Snapshot, Until};
-use crate::store::tail::Tails;
+use crate::store::recent::CachedState;
+use crate::store::snapshot::{FoldBound, Snapshot};
+use crate::store::tail::Memtables;
 use crate::store::term::Term;
-use crate::store::verb::Moment;
+use crate::store::verb::CommitContext;
 use crate::store::{Shared, locked};
 use crate::time::Timestamp;
 
@@ -22,10 +22,10 @@ const MOST: usize = 1024;
 /// A batch, as of what is staged.
 pub(super) struct AtCommit<'b> {
     pub shared: &'b Arc<Shared>,
-    pub batch: &'b mut Batch,
+    pub batch: &'b mut AdmissionBatch,
 }
 
-impl Moment for AtCommit<'_> {
+impl CommitContext for AtCommit<'_> {
     fn now(&self) -> Timestamp {
         self.batch.recorded.map_or(self.batch.now, |last| last.max(self.batch.now))
     }
@@ -43,7 +43,7 @@ impl Moment for AtCommit<'_> {
     }
 
     fn tell(&mut self, lines: Vec<String>) -> Result<()> {
-        self.batch.teller.tell(|| Ok(Told::Decided(lines)))
+        self.batch.teller.tell(|| Ok(AdmissionStep::Decided(lines)))
     }
 
     fn folded(&mut self, entity: &Entity) -> Result<Arc<Folded>> {
@@ -52,7 +52,7 @@ impl Moment for AtCommit<'_> {
         let known = self.batch.known.remove(entity).filter(|known| known.definition == definition);
         let mut known = match known.or_else(|| locked(&self.shared.recent).get(entity, definition)) {
             Some(known) => known,
-            None => Known::of(&snapshot, entity)?,
+            None => CachedState::of(&snapshot, entity)?,
         };
         known.follow(&snapshot, &self.batch.tails, entity)?;
         self.follow_staged(entity, &mut known)?;
@@ -68,7 +68,7 @@ impl Moment for AtCommit<'_> {
 
 impl AtCommit<'_> {
     /// Takes it along to what is staged.
-    fn follow_staged(&self, entity: &Entity, known: &mut Known) -> Result<()> {
+    fn follow_staged(&self, entity: &Entity, known: &mut CachedState) -> Result<()> {
         let batch = &*self.batch;
         let last = batch.next - 1;
         if known.through >= last {
@@ -103,17 +103,17 @@ impl AtCommit<'_> {
     }
 }
 
-impl Known {
+impl CachedState {
     /// What an entity is as of a snapshot.
-    pub fn of(snapshot: &Snapshot, entity: &Entity) -> Result<Known> {
+    pub fn of(snapshot: &Snapshot, entity: &Entity) -> Result<CachedState> {
         let definition = snapshot.indexes().model(entity.kind()).map(|model| model.position);
         let through = snapshot.head().0;
-        let folded = snapshot.fold(entity, Until { through, by: None })?;
-        Ok(Known { definition, folded: Arc::new(folded), through })
+        let folded = snapshot.fold(entity, FoldBound { through, by: None })?;
+        Ok(CachedState { definition, folded: Arc::new(folded), through })
     }
 
     /// Takes it along to the head of the snapshot, of which these are the tails or older ones.
-    fn follow(&mut self, snapshot: &Snapshot, tails: &Tails, entity: &Entity) -> Result<()> {
+    fn follow(&mut self, snapshot: &Snapshot, tails: &Memtables, entity: &Entity) -> Result<()> {
         let head = snapshot.head().0;
         if self.through >= head {
             return Ok(());
@@ -137,7 +137,7 @@ impl Known {
 
 impl Shared {
     /// What is committed, with what the batch makes of the catalog.
-    pub(super) fn snapshot_of(self: &Arc<Shared>, batch: &Batch) -> Snapshot {
+    pub(super) fn snapshot_of(self: &Arc<Shared>, batch: &AdmissionBatch) -> Snapshot {
         Snapshot::new(self.clone(), batch.tails.head, batch.catalog.clone())
     }
 
@@ -150,7 +150,7 @@ impl Shared {
                 known.follow(snapshot, &self.applied.tails(), entity).map(|()| known)
             }
             Some(_) => return Ok(()),
-            None => Known::of(snapshot, entity),
+            None => CachedState::of(snapshot, entity),
         };
         match known {
             Ok(known) => locked(&self.recent).put(entity.clone(), known),

@@ -10,19 +10,19 @@ use crate::document::Document;
 use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::{Cause, Event, Expect, NewEvent, codec};
-use crate::store::condition::Condition;
+use crate::store::condition::CommitCondition;
 use crate::store::disk::memory::MemoryDisk;
-use crate::store::group::{Group, Outcome, Prepared};
+use crate::store::group::{AppendOutcome, AppendRequest, Prepared};
 use crate::store::queue::Pending;
-use crate::store::snapshot::{Direction, Snapshot};
-use crate::store::verb::{Moment, Perform, Rule};
+use crate::store::snapshot::{ScanDirection, Snapshot};
+use crate::store::verb::{CommitContext, PerformRequest, VerbHandler};
 use crate::store::{Options, Store};
 
 /// Moves an amount to another account, or out where that is the same; refused where there is less.
 #[derive(Debug)]
 struct Transfer;
 
-fn balance_of(moment: &mut dyn Moment, account: &Entity) -> Result<i64> {
+fn balance_of(moment: &mut dyn CommitContext, account: &Entity) -> Result<i64> {
     let folded = moment.folded(account)?;
     Ok(folded.state.get("balance").and_then(|balance| balance.as_i64()).unwrap_or(0))
 }
@@ -31,7 +31,7 @@ fn balance(kind: &str, account: &Entity, balance: i64) -> NewEvent {
     NewEvent::new(kind).on(account).member("balance", balance)
 }
 
-impl Rule for Transfer {
+impl VerbHandler for Transfer {
     fn kind(&self) -> &str {
         "Account"
     }
@@ -40,7 +40,7 @@ impl Rule for Transfer {
         false
     }
 
-    fn decide(&self, asked: &Perform, moment: &mut dyn Moment) -> Result<Vec<NewEvent>> {
+    fn decide(&self, asked: &PerformRequest, moment: &mut dyn CommitContext) -> Result<Vec<NewEvent>> {
         let amount = asked.data.get("amount").and_then(|amount| amount.as_i64()).unwrap_or(0);
         let to = account(asked.data.get("to").and_then(|to| to.as_i64()).unwrap_or(0) as u8);
         let there_are = balance_of(moment, &asked.entity)?;
@@ -76,9 +76,9 @@ impl NoneBelow {
     }
 }
 
-impl Condition for NoneBelow {
+impl CommitCondition for NoneBelow {
     fn find(&self, snapshot: &Snapshot, after: u64) -> Result<Option<u64>> {
-        for row in snapshot.log(after.max(self.1) + 1, u64::MAX, Direction::Ascending) {
+        for row in snapshot.log(after.max(self.1) + 1, u64::MAX, ScanDirection::Ascending) {
             let (position, bytes) = row?;
             if self.is_broken_by(&codec::decode(Position(position), bytes)?) {
                 return Ok(Some(position));
@@ -209,8 +209,8 @@ impl Model {
     }
 }
 
-fn group(asked: &Asked) -> Group {
-    let mut group = Group { key: asked.key.map(|key| key.to_string()), ..Group::default() };
+fn group(asked: &Asked) -> AppendRequest {
+    let mut group = AppendRequest { key: asked.key.map(|key| key.to_string()), ..AppendRequest::default() };
     for (at, act) in asked.acts.iter().enumerate() {
         let expect = asked.version.filter(|_| at == 0).map(|version| Expect::Version(Version(version)));
         match act {
@@ -221,11 +221,11 @@ fn group(asked: &Asked) -> Group {
             }
             Act::Transfer(from, to, amount) => {
                 let data = serde_json::json!({"to": to, "amount": amount});
-                let perform = Perform {
+                let perform = PerformRequest {
                     data: Document::of(&data).unwrap(),
                     rule: Some(Arc::new(Transfer)),
                     expect: expect.into_iter().collect(),
-                    ..Perform::new("Transfer", account(*from))
+                    ..PerformRequest::new("Transfer", account(*from))
                 };
                 group.performs.push((group.events.len(), perform));
             }
@@ -237,7 +237,7 @@ fn group(asked: &Asked) -> Group {
     group
 }
 
-fn check(model: &mut Model, asked: &Asked, outcome: Result<Outcome>) {
+fn check(model: &mut Model, asked: &Asked, outcome: Result<AppendOutcome>) {
     let expected = model.run(asked);
     match (expected, outcome) {
         (None, Err(error)) => assert!(error.is_refused(), "{error}"),
@@ -290,7 +290,7 @@ fn run(steps: &[Step]) {
             }
         }
     }
-    let log = store.snapshot().log(1, u64::MAX, Direction::Ascending).map(|row| {
+    let log = store.snapshot().log(1, u64::MAX, ScanDirection::Ascending).map(|row| {
         let (position, bytes) = row.unwrap();
         let event = codec::decode(Position(position), bytes).unwrap();
         let account: u8 = event.target.as_ref().unwrap().id().parse().unwrap();
@@ -311,19 +311,20 @@ proptest! {
 fn what_a_verb_makes_says_where_it_came_from() {
     let store = Store::create(Path::new("/shop.bygone"), options(&MemoryDisk::new())).unwrap();
     let root = NewEvent::new("Request.received").on(("Request", 1));
-    store.append(Group { events: vec![root], ..Group::default() }).unwrap();
+    store.append(AppendRequest { events: vec![root], ..AppendRequest::default() }).unwrap();
     store
         .append(group(&Asked { acts: vec![Act::Emit(0, 50)], key: None, none_below: None, version: None }))
         .unwrap();
-    let perform = Perform {
+    let perform = PerformRequest {
         data: Document::of(&serde_json::json!({"to": 1, "amount": 20})).unwrap(),
         metadata: Document::of(&serde_json::json!({"ip": "::1"})).unwrap(),
         actor: Some(("User", 7).into()),
         cause: Some(Cause::Event(Position(1))),
         rule: Some(Arc::new(Transfer)),
-        ..Perform::new("Transfer", account(0))
+        ..PerformRequest::new("Transfer", account(0))
     };
-    let outcome = store.append(Group { performs: vec![(0, perform)], ..Group::default() }).unwrap();
+    let outcome =
+        store.append(AppendRequest { performs: vec![(0, perform)], ..AppendRequest::default() }).unwrap();
     let events: Vec<Event> = outcome
         .events
         .into_iter()
@@ -373,25 +374,33 @@ fn a_verb_with_a_key_is_performed_once() {
 fn a_verb_that_appends_is_told_so() {
     #[derive(Debug)]
     struct Appends(Arc<Store>);
-    impl Rule for Appends {
+    impl VerbHandler for Appends {
         fn kind(&self) -> &str {
             "Account"
         }
         fn sees_actor(&self) -> bool {
             false
         }
-        fn decide(&self, _: &Perform, _: &mut dyn Moment) -> Result<Vec<NewEvent>> {
+        fn decide(&self, _: &PerformRequest, _: &mut dyn CommitContext) -> Result<Vec<NewEvent>> {
             self.0.checkpoint().unwrap_err();
             self.0.close().unwrap_err();
-            self.0
-                .append(Group { events: vec![balance("Account.set", &account(1), 1)], ..Group::default() })?;
+            self.0.append(AppendRequest {
+                events: vec![balance("Account.set", &account(1), 1)],
+                ..AppendRequest::default()
+            })?;
             Ok(Vec::new())
         }
     }
     let store = Arc::new(Store::create(Path::new("/shop.bygone"), options(&MemoryDisk::new())).unwrap());
-    let rule: Option<Arc<dyn Rule>> = Some(Arc::new(Appends(store.clone())));
-    let perform = Perform { rule, ..Perform::new("Append", account(0)) };
-    let error = store.append(Group { performs: vec![(0, perform)], ..Group::default() }).unwrap_err();
+    let rule: Option<Arc<dyn VerbHandler>> = Some(Arc::new(Appends(store.clone())));
+    let perform = PerformRequest { rule, ..PerformRequest::new("Append", account(0)) };
+    let error =
+        store.append(AppendRequest { performs: vec![(0, perform)], ..AppendRequest::default() }).unwrap_err();
     assert!(error.to_string().contains("a verb decides inside of a commit"), "{error}");
-    store.append(Group { events: vec![balance("Account.set", &account(1), 1)], ..Group::default() }).unwrap();
+    store
+        .append(AppendRequest {
+            events: vec![balance("Account.set", &account(1), 1)],
+            ..AppendRequest::default()
+        })
+        .unwrap();
 }

@@ -5,26 +5,26 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::Batch;
+use super::AdmissionBatch;
 use crate::entity::{Entity, Position};
 use crate::error::{Result, Witness};
 use crate::event::{Event, Expect, codec};
 use crate::store::commit::Committer;
-use crate::store::group::{Group, Outcome, Prepared};
-use crate::store::journal::Kind;
+use crate::store::group::{AppendOutcome, AppendRequest, Prepared};
+use crate::store::journal::FrameKind;
 use crate::store::{Shared, locked};
 
 /// What would become of a group, were it committed now.
 #[derive(Debug)]
 pub(crate) struct Trial {
     /// What was looked at on the way, in order.
-    pub told: Vec<Told>,
-    pub outcome: Result<Outcome>,
+    pub told: Vec<AdmissionStep>,
+    pub outcome: Result<AppendOutcome>,
 }
 
 /// A step of an admission.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum AdmissionStep {
     /// All before it is expected of the group as a whole.
     Group,
     /// What is expected of an entity, which has so many events, the last of them of a type.
@@ -39,16 +39,16 @@ pub(crate) enum Told {
 
 /// What a batch tells of its admission, where that is asked.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Teller(Option<RefCell<Vec<Told>>>);
+pub(in crate::store) struct TrialTrace(Option<RefCell<Vec<AdmissionStep>>>);
 
-impl Teller {
+impl TrialTrace {
     /// Whether the batch is one that nobody appends.
     pub fn is_trial(&self) -> bool {
         self.0.is_some()
     }
 
     /// Tells a step, which is made where it is asked for.
-    pub fn tell(&self, step: impl FnOnce() -> Result<Told>) -> Result<()> {
+    pub fn tell(&self, step: impl FnOnce() -> Result<AdmissionStep>) -> Result<()> {
         if let Some(told) = &self.0 {
             let step = step()?;
             told.borrow_mut().push(step);
@@ -71,10 +71,10 @@ impl Teller {
 
 impl Shared {
     /// What would become of a group, were it committed now. It waits for whoever is committing.
-    pub(in crate::store) fn try_out(self: &Arc<Shared>, group: Group) -> Trial {
+    pub(in crate::store) fn try_out(self: &Arc<Shared>, group: AppendRequest) -> Trial {
         let prepared = match Prepared::new(self, group) {
             Ok(prepared) if prepared.is_empty() => {
-                let outcome = Ok(Outcome { events: Vec::new(), repeated: false });
+                let outcome = Ok(AppendOutcome { events: Vec::new(), repeated: false });
                 return Trial { told: Vec::new(), outcome };
             }
             Ok(prepared) => prepared,
@@ -84,17 +84,20 @@ impl Shared {
         let mut batch = committer.batch(self.options.clock.now(), self.applied.tails());
         let mut scratch = Committer::new(batch.recorded, [0; 32]);
         drop(committer);
-        scratch.frame.begin(Kind::Events);
-        batch.teller = Teller(Some(RefCell::default()));
+        scratch.frame.begin(FrameKind::Events);
+        batch.teller = TrialTrace(Some(RefCell::default()));
         let outcome = self.stage(&mut scratch, &mut batch, prepared);
         Trial { told: batch.teller.0.map(RefCell::into_inner).unwrap_or_default(), outcome }
     }
 
     /// Tells of what was staged last.
-    pub(super) fn tell_event(&self, batch: &Batch) -> Result<()> {
+    pub(super) fn tell_event(&self, batch: &AdmissionBatch) -> Result<()> {
         batch.teller.tell(|| {
             let position = batch.next - 1;
-            Ok(Told::Event(Box::new(codec::decode(Position(position), self.stored(batch, position)?)?)))
+            Ok(AdmissionStep::Event(Box::new(codec::decode(
+                Position(position),
+                self.stored(batch, position)?,
+            )?)))
         })
     }
 }

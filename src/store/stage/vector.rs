@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use super::Batch;
+use super::AdmissionBatch;
 use super::moment::AtCommit;
 use crate::error::{Error, Result, shorten};
 use crate::store::Shared;
 use crate::store::group::PreparedEvent;
-use crate::store::verb::Moment;
+use crate::store::verb::CommitContext;
 
 impl Shared {
     /// Refuses an event that its target is said to have made here, and that cannot be its next.
-    pub(super) fn check_vector(self: &Arc<Shared>, batch: &mut Batch, event: &PreparedEvent) -> Result<()> {
+    pub(super) fn check_vector(
+        self: &Arc<Shared>,
+        batch: &mut AdmissionBatch,
+        event: &PreparedEvent,
+    ) -> Result<()> {
         let producer =
             event.new.producer.as_ref().filter(|producer| Some(&producer.model) == event.target.as_ref());
         let Some((entity, vector)) = producer.and_then(|made| Some((&made.model, made.vector.as_ref()?)))

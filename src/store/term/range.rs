@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use super::{Builder, FALSE, Key, NUMBER, TEXT, TIME, TRUE, Term, definition_of};
+use super::{FALSE, IndexKey, NUMBER, TEXT, TIME, TRUE, Term, TermBuilder, definition_of};
 use crate::value::Value;
 
 /// Greater than whatever a term goes on with in a key: the first byte of a position is far below.
@@ -20,8 +20,8 @@ impl TermRange {
     /// (booleans, numbers, times, text): the bounds are of one, and so are the terms. Two open bounds mean values of every sort.
     ///
     /// Where a bound is cut, its term is within, whichever way it is meant: some of what it stands for may be.
-    pub fn between(prefix: &[u8], low: Bound<&Key>, high: Bound<&Key>) -> TermRange {
-        let sorts = |bound: &Bound<&Key>| match bound {
+    pub fn between(prefix: &[u8], low: Bound<&IndexKey>, high: Bound<&IndexKey>) -> TermRange {
+        let sorts = |bound: &Bound<&IndexKey>| match bound {
             Bound::Included(key) | Bound::Excluded(key) => sort(key),
             // What is no value has a place of its own, before all sorts.
             Bound::Unbounded => (FALSE, u8::MAX),
@@ -53,7 +53,7 @@ impl TermRange {
     }
 
     /// What is left of some ranges without one value. A term that is cut stays.
-    pub fn without(prefix: &[u8], key: &Key, ranges: Vec<TermRange>) -> Vec<TermRange> {
+    pub fn without(prefix: &[u8], key: &IndexKey, ranges: Vec<TermRange>) -> Vec<TermRange> {
         let (bytes, cut) = bytes(prefix, key);
         if cut {
             return ranges;
@@ -74,26 +74,26 @@ impl TermRange {
 }
 
 /// The term of a key, and whether it is cut. What is only compared with may be longer than any term.
-fn bytes(prefix: &[u8], key: &Key) -> (Vec<u8>, bool) {
+fn bytes(prefix: &[u8], key: &IndexKey) -> (Vec<u8>, bool) {
     if let Some(term) = definition_of(prefix).and_then(|definition| Term::derived(definition, key)) {
         return (term.as_bytes().to_vec(), term.is_cut());
     }
-    let mut builder = Builder(prefix.to_vec());
+    let mut builder = TermBuilder(prefix.to_vec());
     match key {
-        Key::Value(value) => builder = builder.value(value),
-        Key::Time(time) => super::write_time(&mut builder.0, *time),
+        IndexKey::Value(value) => builder = builder.value(value),
+        IndexKey::Time(time) => super::write_time(&mut builder.0, *time),
     }
     (builder.0, false)
 }
 
 /// The first and the last of the bytes that keys of this sort begin with.
-fn sort(key: &Key) -> (u8, u8) {
+fn sort(key: &IndexKey) -> (u8, u8) {
     match key {
-        Key::Value(Value::Bool(_)) => (FALSE, TRUE),
-        Key::Value(Value::Int(_) | Value::UInt(_) | Value::Float(_)) => (NUMBER, NUMBER),
-        Key::Value(Value::Text(_)) => (TEXT, TEXT),
-        Key::Value(Value::Null | Value::Array(_) | Value::Object(_)) => (0, 0),
-        Key::Time(_) => (TIME, TIME),
+        IndexKey::Value(Value::Bool(_)) => (FALSE, TRUE),
+        IndexKey::Value(Value::Int(_) | Value::UInt(_) | Value::Float(_)) => (NUMBER, NUMBER),
+        IndexKey::Value(Value::Text(_)) => (TEXT, TEXT),
+        IndexKey::Value(Value::Null | Value::Array(_) | Value::Object(_)) => (0, 0),
+        IndexKey::Time(_) => (TIME, TIME),
     }
 }
 
@@ -107,28 +107,28 @@ mod tests {
     use crate::store::term::{derived_prefix, tag_prefix};
     use crate::time::Timestamp;
 
-    fn key() -> impl Strategy<Value = Key> {
+    fn key() -> impl Strategy<Value = IndexKey> {
         let text = (0..3usize, "[\0ab]{0,2}").prop_map(|(long, end)| "a".repeat([0, 500, 700][long]) + &end);
         prop_oneof![
-            any::<bool>().prop_map(|b| Key::Value(b.into())),
-            (-3..4i64).prop_map(|n| Key::Value(n.into())),
-            (-3..4i64).prop_map(|n| Key::Time(Timestamp::from_millis(n))),
-            text.prop_map(|text| Key::Value(text.into())),
+            any::<bool>().prop_map(|b| IndexKey::Value(b.into())),
+            (-3..4i64).prop_map(|n| IndexKey::Value(n.into())),
+            (-3..4i64).prop_map(|n| IndexKey::Time(Timestamp::from_millis(n))),
+            text.prop_map(|text| IndexKey::Value(text.into())),
         ]
     }
 
     /// None across sorts.
-    fn plain(a: &Key, b: &Key) -> Option<std::cmp::Ordering> {
+    fn plain(a: &IndexKey, b: &IndexKey) -> Option<std::cmp::Ordering> {
         match (a, b) {
-            (Key::Time(a), Key::Time(b)) => Some(a.cmp(b)),
-            (Key::Value(Value::Int(a)), Key::Value(Value::Int(b))) => Some(a.cmp(b)),
-            (Key::Value(Value::Bool(a)), Key::Value(Value::Bool(b))) => Some(a.cmp(b)),
-            (Key::Value(Value::Text(a)), Key::Value(Value::Text(b))) => Some(a.cmp(b)),
+            (IndexKey::Time(a), IndexKey::Time(b)) => Some(a.cmp(b)),
+            (IndexKey::Value(Value::Int(a)), IndexKey::Value(Value::Int(b))) => Some(a.cmp(b)),
+            (IndexKey::Value(Value::Bool(a)), IndexKey::Value(Value::Bool(b))) => Some(a.cmp(b)),
+            (IndexKey::Value(Value::Text(a)), IndexKey::Value(Value::Text(b))) => Some(a.cmp(b)),
             _ => None,
         }
     }
 
-    fn bound(key: Key, kind: usize) -> Bound<Key> {
+    fn bound(key: IndexKey, kind: usize) -> Bound<IndexKey> {
         [Bound::Included(key.clone()), Bound::Excluded(key), Bound::Unbounded][kind].clone()
     }
 

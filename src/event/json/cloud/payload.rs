@@ -4,7 +4,7 @@
 //! An object that looks like one of these is put into one more `data_value`, so that each object of ours stands for one
 //! payload, and the other way round. No data and an empty object are the same.
 
-use super::super::members::{Members, put};
+use super::super::members::{JsonMembers, put};
 use super::WHAT;
 use crate::error::{Error, Result, shorten};
 use crate::value::{Object, Value};
@@ -21,7 +21,7 @@ pub enum Payload {
 }
 
 /// Takes it from a CloudEvent, as an object.
-pub fn read(given: &mut Members) -> Result<Object> {
+pub fn read(given: &mut JsonMembers) -> Result<Object> {
     // Here, null is a value.
     match (given.left.shift_remove("data"), given.text(BASE64)?) {
         (Some(_), Some(_)) => Err(Error::invalid(WHAT, "`data` or `data_base64`", "both")),
@@ -101,7 +101,7 @@ mod tests {
     /// What becomes of the members of a CloudEvent, and of that when it is written.
     fn both(given: &str) -> (String, String) {
         let Value::Object(members) = given.parse().unwrap() else { panic!("{given}") };
-        let data = read(&mut Members::new(WHAT, members)).unwrap();
+        let data = read(&mut JsonMembers::new(WHAT, members)).unwrap();
         let mut form = Object::new();
         write(Payload::of(data.clone()), &mut form);
         (Value::Object(data).to_string(), Value::Object(form).to_string())
@@ -135,7 +135,7 @@ mod tests {
         for wrong in [r#"{"data":1,"data_base64":""}"#, r#"{"data_base64":"a b="}"#, r#"{"data_base64":[]}"#]
         {
             let Value::Object(members) = wrong.parse().unwrap() else { panic!("{wrong}") };
-            assert!(read(&mut Members::new(WHAT, members)).is_err(), "{wrong}");
+            assert!(read(&mut JsonMembers::new(WHAT, members)).is_err(), "{wrong}");
         }
     }
 }

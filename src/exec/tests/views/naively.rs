@@ -183,7 +183,7 @@ fn views_hold(session: &Session, snapshot: &Snapshot, backs: &[u64], held: bool)
     let head = snapshot.head().0;
     for name in NAMES {
         let Some(view) = snapshot.indexes().usable_view(name) else { continue };
-        let name = crate::entity::Name(name);
+        let name = crate::entity::NameText(name);
         let query = view.text.strip_prefix(&format!("DEFINE VIEW {name} AS ")).unwrap();
         let points = backs.iter().map(|back| format!(" AS OF #{}", head - back.min(&head)));
         // Groups that somebody remembers may be newer than a snapshot that is held, where nothing says as of when.
@@ -210,7 +210,7 @@ fn play(ops: &[Op], backs: &[u64], durability: Durability) -> Result<(), String>
         match op {
             Op::Append(events) => events.iter().for_each(|said| drop(session.rows(&emit(said)))),
             Op::Define(name, query) => {
-                let name = crate::entity::Name(NAMES[*name]);
+                let name = crate::entity::NameText(NAMES[*name]);
                 // Of entities that nobody defines there is none.
                 let defined = session.run(&format!("DEFINE VIEW {name} AS {query}"));
                 if let Err(error) = defined
@@ -221,11 +221,13 @@ fn play(ops: &[Op], backs: &[u64], durability: Durability) -> Result<(), String>
                     return Err(format!("{query}: {error}"));
                 }
             }
-            Op::Drop(name) => drop(session.run(&format!("DROP VIEW {}", crate::entity::Name(NAMES[*name])))),
+            Op::Drop(name) => {
+                drop(session.run(&format!("DROP VIEW {}", crate::entity::NameText(NAMES[*name]))))
+            }
             Op::Model(model) => drop(session.rows(&format!("DEFINE ENTITY Order {}", MODELS[*model]))),
             Op::NoModel => drop(session.run("DROP ENTITY Order")),
             Op::Read(name) => {
-                drop(session.run(&format!("READ {} LIMIT 1", crate::entity::Name(NAMES[*name]))));
+                drop(session.run(&format!("READ {} LIMIT 1", crate::entity::NameText(NAMES[*name]))));
                 continue;
             }
             Op::Slice(times) => {

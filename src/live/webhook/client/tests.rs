@@ -4,10 +4,10 @@ use receiver::{Act, OK, Receiver};
 #[path = "../../../../tests/receiver/mod.rs"]
 mod receiver;
 
-const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(20) };
+const LIMITS: Timeouts = Timeouts { connect: Duration::from_secs(5), total: Duration::from_secs(20) };
 
 fn client(total: Duration) -> Client {
-    Client::new(Limits { total, ..LIMITS })
+    Client::new(Timeouts { total, ..LIMITS })
 }
 
 fn request() -> Request {
@@ -16,7 +16,7 @@ fn request() -> Request {
 }
 
 /// What comes of one request.
-fn sent(act: Act) -> Result<(), Failure> {
+fn sent(act: Act) -> Result<(), DeliveryFailure> {
     let receiver = Receiver::start(move |_, _| act.clone());
     let now = "2015-10-21T07:28:00Z".parse().unwrap();
     client(LIMITS.total).send(&receiver.url(), &request(), now)

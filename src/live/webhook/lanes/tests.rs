@@ -26,14 +26,14 @@ impl Fake {
 }
 
 impl Post for Fake {
-    fn attempt(&self, position: u64, attempt: u32) -> Result<(), Failure> {
+    fn attempt(&self, position: u64, attempt: u32) -> Result<(), DeliveryFailure> {
         let mut attempts = self.attempts.lock().unwrap();
         let made = attempts.entry(position).or_default();
         *made += 1;
         let fails = self.failures.get(&position).copied().unwrap_or(0);
         if self.shut.load(Ordering::SeqCst) || *made <= fails {
             assert!(attempt >= 1);
-            return Err(Failure { why: format!("no to #{position}"), asked: self.asked });
+            return Err(DeliveryFailure { why: format!("no to #{position}"), asked: self.asked });
         }
         self.told.lock().unwrap().push(position);
         Ok(())
@@ -58,7 +58,7 @@ const SOON: Duration = Duration::from_millis(1);
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// Runs lanes while something is done with them, then ends them.
-fn running<T>(lanes: &Lanes, post: &Fake, act: impl FnOnce() -> T) -> T {
+fn running<T>(lanes: &Partitions, post: &Fake, act: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         for lane in 0..lanes.count() {
             scope.spawn(move || lanes.work(lane, post));
@@ -92,7 +92,7 @@ proptest! {
     ) {
         let attempts = 3;
         let fake = Fake { failures: failures.clone(), ..Fake::default() };
-        let lanes = Lanes::new(rules(attempts, SOON), 0, 0, quiet());
+        let lanes = Partitions::new(rules(attempts, SOON), 0, 0, quiet());
         running(&lanes, &fake, || {
             for (position, target) in (1..).zip(&targets) {
                 until(|| lanes.has_room());
@@ -123,7 +123,7 @@ proptest! {
 #[test]
 fn an_event_that_is_not_taken_holds_back_its_lane_alone() {
     let fake = Fake::failing([(1, u32::MAX)]);
-    let lanes = Lanes::new(rules(u32::MAX, SOON), 0, 0, quiet());
+    let lanes = Partitions::new(rules(u32::MAX, SOON), 0, 0, quiet());
     let target = |id: &'static str| Some(("Order", id));
     let other =
         ["a", "b", "c", "d", "e"].into_iter().find(|id| lanes.lane(target(id)) != lanes.lane(target("1")));
@@ -144,7 +144,7 @@ fn an_event_that_is_not_taken_holds_back_its_lane_alone() {
 #[test]
 fn the_window_bounds_what_is_handed_out() {
     let fake = Fake::failing([(1, u32::MAX)]);
-    let lanes = Lanes::new(rules(u32::MAX, NEVER), 0, 0, quiet());
+    let lanes = Partitions::new(rules(u32::MAX, NEVER), 0, 0, quiet());
     running(&lanes, &fake, || {
         for position in 1..=8 {
             assert!(lanes.has_room());
@@ -161,7 +161,7 @@ fn the_window_bounds_what_is_handed_out() {
 #[test]
 fn what_was_set_aside_is_told_again_when_somebody_says_so() {
     let fake = Fake::failing([(1, 2)]);
-    let lanes = Lanes::new(rules(2, SOON), 0, 0, quiet());
+    let lanes = Partitions::new(rules(2, SOON), 0, 0, quiet());
     running(&lanes, &fake, || {
         lanes.hand(1, None);
         until(|| lanes.is_idle());
@@ -178,7 +178,7 @@ fn what_was_set_aside_is_told_again_when_somebody_says_so() {
 fn what_was_said_is_heard_only_when_it_is_done() {
     let fake = Fake::default();
     fake.shut.store(true, Ordering::SeqCst);
-    let lanes = Lanes::new(rules(u32::MAX, SOON), 4, 4, quiet());
+    let lanes = Partitions::new(rules(u32::MAX, SOON), 4, 4, quiet());
     running(&lanes, &fake, || {
         lanes.again(1, None, 5);
         lanes.again(2, None, 5);
@@ -194,7 +194,7 @@ fn what_was_said_is_heard_only_when_it_is_done() {
 #[test]
 fn a_wait_ends_when_all_ends() {
     let fake = Fake::failing([(1, u32::MAX)]);
-    let lanes = Lanes::new(rules(u32::MAX, NEVER), 0, 0, quiet());
+    let lanes = Partitions::new(rules(u32::MAX, NEVER), 0, 0, quiet());
     // It returns: the lane would wait an hour.
     running(&lanes, &fake, || {
         lanes.hand(1, None);
@@ -210,7 +210,7 @@ fn a_receiver_that_asks_for_time_gets_it() {
     let fake = Fake { asked: Some(NEVER), ..Fake::failing([(1, u32::MAX)]) };
     let mut rules = rules(u32::MAX, Duration::ZERO);
     rules.backoff.most = NEVER;
-    let lanes = Lanes::new(rules, 0, 0, quiet());
+    let lanes = Partitions::new(rules, 0, 0, quiet());
     running(&lanes, &fake, || {
         lanes.hand(1, None);
         until(|| lanes.trouble().is_some());
@@ -222,7 +222,7 @@ fn a_receiver_that_asks_for_time_gets_it() {
 #[test]
 fn what_cannot_be_put_on_record_ends_it_all_and_is_not_done() {
     let fake = Fake { unwritable: true, ..Fake::failing([(2, u32::MAX)]) };
-    let lanes = Lanes::new(rules(2, SOON), 0, 0, quiet());
+    let lanes = Partitions::new(rules(2, SOON), 0, 0, quiet());
     running(&lanes, &fake, || {
         lanes.hand(1, None);
         lanes.hand(2, None);
@@ -236,14 +236,14 @@ fn what_cannot_be_put_on_record_ends_it_all_and_is_not_done() {
 fn a_lane_that_panics_ends_the_others() {
     struct Bad;
     impl Post for Bad {
-        fn attempt(&self, _: u64, _: u32) -> Result<(), Failure> {
+        fn attempt(&self, _: u64, _: u32) -> Result<(), DeliveryFailure> {
             panic!("on purpose")
         }
         fn set_aside(&self, _: u64, _: u32, _: &str) -> Result<()> {
             Ok(())
         }
     }
-    let lanes = Lanes::new(rules(2, SOON), 0, 0, quiet());
+    let lanes = Partitions::new(rules(2, SOON), 0, 0, quiet());
     lanes.hand(1, None);
     thread::scope(|scope| {
         let bad = scope.spawn(|| lanes.work(0, &Bad));

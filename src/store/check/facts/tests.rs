@@ -10,13 +10,13 @@ use crate::allowance::{Limits, Unmade};
 use crate::entity::Version;
 use crate::error::Error;
 use crate::event::codec::{self, Assigned};
-use crate::event::{NewEvent, Producer, Seal, VectorClock};
+use crate::event::{KeyDigest, NewEvent, Producer, VectorClock};
 use crate::store::catalog::{Compile, Derive, model};
 use crate::store::check::verify;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::fold::{Effect, Fold, Include};
-use crate::store::group::Group;
-use crate::store::snapshot::Until;
+use crate::store::group::AppendRequest;
+use crate::store::snapshot::FoldBound;
 use crate::store::{Options, Store};
 use crate::time::{Clock, Timestamp};
 use crate::value::Value;
@@ -69,7 +69,10 @@ fn empty(tail: usize) -> Store {
 }
 
 fn append(store: &Store, event: NewEvent) -> Result<u64> {
-    Ok(store.append(Group { events: vec![event], internal: true, ..Group::default() })?.events[0].0)
+    Ok(store
+        .append(AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() })?
+        .events[0]
+        .0)
 }
 
 fn order(id: u64) -> NewEvent {
@@ -108,7 +111,7 @@ fn store() -> Store {
         append(&store, event).unwrap();
     }
     let events = vec![order(2), order(3)];
-    store.append(Group { events, key: Some("k".to_owned()), ..Group::default() }).unwrap();
+    store.append(AppendRequest { events, key: Some("k".to_owned()), ..AppendRequest::default() }).unwrap();
     store.checkpoint().unwrap();
     store
 }
@@ -218,7 +221,7 @@ fn a_vector_clock_that_does_not_follow_is_found() {
 
 #[test]
 fn a_key_that_stands_for_what_is_not_there_is_found() {
-    let seal = |count| Some(Seal { content: [1; 16], count });
+    let seal = |count| Some(KeyDigest { content: [1; 16], count });
     plant(8, "#8: its key 'k' stands for 3 events, and the log ends at #9", |event| event.seal = seal(3));
     plant(8, "#8: its key 'k' stands for 0 events", |event| event.seal = seal(0));
     plant(8, "#8 has a key without what it stands for", |event| event.seal = None);
@@ -260,12 +263,14 @@ fn what_an_entity_cannot_have_made_here_is_refused() {
     assert!(error.contains(&format!("{node}:5;tokyo:4, the next that is made here")), "{error}");
     // Two at a time, the second behind the first.
     let next = |count: u64| made_by_itself(1, &format!("{node}:{count};tokyo:4"));
-    store.append(Group { events: vec![next(5), next(6)], ..Group::default() }).unwrap();
+    store.append(AppendRequest { events: vec![next(5), next(6)], ..AppendRequest::default() }).unwrap();
     assert!(
-        store.append(Group { events: vec![next(7), next(7)], ..Group::default() }).is_ok(),
+        store.append(AppendRequest { events: vec![next(7), next(7)], ..AppendRequest::default() }).is_ok(),
         "the same merges"
     );
-    assert!(store.append(Group { events: vec![next(8), next(10)], ..Group::default() }).is_err());
+    assert!(
+        store.append(AppendRequest { events: vec![next(8), next(10)], ..AppendRequest::default() }).is_err()
+    );
     append(&store, next(8)).unwrap();
     assert_eq!(faults(&store), Vec::<String>::new());
     let folded = store.snapshot().fold_all(&("Order", 1).into(), &Plain, u64::MAX).unwrap();
@@ -316,7 +321,7 @@ proptest! {
         prop_assert!(found.states > 0 || store.snapshot().head().0 == 1);
         let snapshot = store.snapshot();
         for entity in (0..7u64).map(|id| Entity::from(("Order", id))) {
-            let kept = snapshot.fold(&entity, Until { through: u64::MAX, by: None }).unwrap();
+            let kept = snapshot.fold(&entity, FoldBound { through: u64::MAX, by: None }).unwrap();
             prop_assert_eq!(kept.clock, snapshot.fold_all(&entity, &Plain, u64::MAX).unwrap().clock);
         }
     }

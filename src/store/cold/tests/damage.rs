@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::check::verify;
-use crate::store::snapshot::Direction;
+use crate::store::snapshot::ScanDirection;
 
 const EVENTS: u64 = 400;
 
@@ -14,7 +14,10 @@ fn closed() -> MemoryDisk {
         |n| NewEvent::new("Order.paid").on(("Order", n % 7)).index("n", n).member("text", "x".repeat(200));
     for first in (0..EVENTS).step_by(20) {
         store
-            .append(Group { events: (first..first + 20).map(events).collect(), ..Group::default() })
+            .append(AppendRequest {
+                events: (first..first + 20).map(events).collect(),
+                ..AppendRequest::default()
+            })
             .unwrap();
     }
     store.close().unwrap();
@@ -22,7 +25,7 @@ fn closed() -> MemoryDisk {
 }
 
 /// The key of the row that has an event, and its value.
-fn row(tables: &Tables, position: u64) -> (Vec<u8>, Vec<u8>) {
+fn row(tables: &WriteTables, position: u64) -> (Vec<u8>, Vec<u8>) {
     let row = tables.log.range::<&[u8]>(..=position.to_be_bytes().as_slice()).unwrap().next_back();
     let (key, value) = row.unwrap().unwrap();
     (key.value().to_vec(), value.value().to_vec())
@@ -31,7 +34,7 @@ fn row(tables: &Tables, position: u64) -> (Vec<u8>, Vec<u8>) {
 /// Reads the log in each way that there is; what came, and how it ended.
 fn read_all(store: &Store) -> Vec<(Vec<u64>, Result<()>)> {
     let mut read = Vec::new();
-    for direction in [Direction::Ascending, Direction::Descending] {
+    for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
         let mut pulled = (Vec::new(), Ok(()));
         for row in store.snapshot().log(1, u64::MAX, direction) {
             match row {
@@ -65,7 +68,7 @@ fn an_event_that_is_missing_or_not_in_its_place_ends_whatever_reads_the_log() {
     let store = Store::open(path(), options(&copy(&whole))).unwrap();
     let all = read_all(&store);
     assert!(all.iter().all(|(read, ended)| read.len() as u64 == EVENTS && ended.is_ok()));
-    let is_told = |what: &str, planted: &dyn Fn(&mut Tables)| {
+    let is_told = |what: &str, planted: &dyn Fn(&mut WriteTables)| {
         let disk = copy(&whole);
         change(&disk, planted);
         let store = Store::open(path(), options(&disk)).unwrap();
@@ -93,7 +96,7 @@ fn an_event_that_is_missing_or_not_in_its_place_ends_whatever_reads_the_log() {
     is_told("a row that lost events", &|tables| {
         let (key, value) = row(tables, 200);
         let first = u64::from_be_bytes(key.as_slice().try_into().unwrap());
-        let (_, event) = Events::of(first, &value).next().unwrap().unwrap();
+        let (_, event) = BlockEvents::of(first, &value).next().unwrap().unwrap();
         let shorter = value[..4 + event.len()].to_vec();
         tables.log.insert(key.as_slice(), shorter.as_slice()).unwrap();
     });
@@ -159,7 +162,7 @@ fn a_damaged_page_does_not_make_the_tables_refuse_what_others_read() {
         let disk = zeroed(&whole, page);
         let Ok(store) = Store::open(path(), options(&disk)) else { continue };
         let snapshot = store.snapshot();
-        if snapshot.log(1, u64::MAX, Direction::Ascending).any(|row| row.is_err()) {
+        if snapshot.log(1, u64::MAX, ScanDirection::Ascending).any(|row| row.is_err()) {
             met += 1;
             assert!(!store.shared().cold.state().needs_reopening(), "page {page}");
             assert!(snapshot.view().is_ok());
@@ -204,7 +207,7 @@ fn an_entry_that_does_not_come_after_all_that_a_list_has_is_refused() {
     let store = Store::open(path(), options(&closed())).unwrap();
     let term = crate::store::term::Term::tag("n", &77.into()).unwrap();
     for positions in [[78], [77], [1]] {
-        let append = |tables: &mut Tables| tables.append_postings(term.as_bytes(), &positions);
+        let append = |tables: &mut WriteTables| tables.append_postings(term.as_bytes(), &positions);
         let error = store.shared().cold.write("planting", append).unwrap_err();
         assert_eq!(error.kind(), "corrupt");
         assert!(error.to_string().contains("its last one is #78"), "{error}");

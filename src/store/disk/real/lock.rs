@@ -32,7 +32,7 @@ pub(super) fn take(path: &Path, mode: LockMode) -> Result<Box<dyn Lock>, LockErr
             None
         }
     };
-    Ok(Box::new(Held { name, file }))
+    Ok(Box::new(FileLockGuard { name, file }))
 }
 
 #[cfg(windows)]
@@ -44,7 +44,7 @@ pub(super) fn take(path: &Path, mode: LockMode) -> Result<Box<dyn Lock>, LockErr
         Err(error) if mode == LockMode::Shared && is_unwritable(&error) => None,
         opened => Some(taken(opened.map_err(LockError::Io)?, mode)?),
     };
-    Ok(Box::new(Held { name }))
+    Ok(Box::new(FileLockGuard { name }))
 }
 
 fn taken(file: fs::File, mode: LockMode) -> Result<fs::File, LockError> {
@@ -78,7 +78,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 #[cfg(not(windows))]
-fn take_name(path: &Path) -> Result<Option<Name>, LockError> {
+fn take_name(path: &Path) -> Result<Option<NameLock>, LockError> {
     let beside = beside(path);
     let failed = |reason: String| {
         LockError::Io(io::Error::other(format!("the lock of its name, {}, {reason}", beside.display())))
@@ -100,7 +100,7 @@ fn take_name(path: &Path) -> Result<Option<Name>, LockError> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             Err(error) => return Err(failed(format!("cannot be taken: {error}"))),
         };
-        let name = Name { path: beside.clone(), file };
+        let name = NameLock { path: beside.clone(), file };
         if name.is_there() {
             return Ok(Some(name));
         }
@@ -130,21 +130,21 @@ fn of_the_name(error: LockError) -> LockError {
 /// Locks that are given back when they are dropped.
 #[cfg(not(windows))]
 #[derive(Debug)]
-struct Held {
+struct FileLockGuard {
     /// Given back before the file.
-    name: Option<Name>,
+    name: Option<NameLock>,
     file: fs::File,
 }
 
 #[cfg(not(windows))]
-impl Lock for Held {
+impl Lock for FileLockGuard {
     fn identity(&self) -> Option<Identity> {
         self.file.metadata().ok().map(|metadata| identity(&metadata))
     }
 }
 
 #[cfg(not(windows))]
-impl Drop for Held {
+impl Drop for FileLockGuard {
     fn drop(&mut self) {
         self.name = None;
         let _ = self.file.unlock();
@@ -154,13 +154,13 @@ impl Drop for Held {
 /// The lock of a name.
 #[cfg(not(windows))]
 #[derive(Debug)]
-struct Name {
+struct NameLock {
     path: PathBuf,
     file: fs::File,
 }
 
 #[cfg(not(windows))]
-impl Name {
+impl NameLock {
     /// Whether the file is still beside the one whose name it stands for.
     fn is_there(&self) -> bool {
         let named = fs::symlink_metadata(&self.path).map(|metadata| identity(&metadata));
@@ -170,7 +170,7 @@ impl Name {
 }
 
 #[cfg(not(windows))]
-impl Drop for Name {
+impl Drop for NameLock {
     fn drop(&mut self) {
         // One with content is not one of ours.
         let is_empty = self.file.metadata().is_ok_and(|metadata| metadata.len() == 0);
@@ -185,20 +185,20 @@ impl Drop for Name {
 /// A lock that is given back when it is dropped.
 #[cfg(windows)]
 #[derive(Debug)]
-struct Held {
+struct FileLockGuard {
     /// None where there is nothing to lock.
     name: Option<fs::File>,
 }
 
 #[cfg(windows)]
-impl Lock for Held {
+impl Lock for FileLockGuard {
     fn identity(&self) -> Option<Identity> {
         None
     }
 }
 
 #[cfg(windows)]
-impl Drop for Held {
+impl Drop for FileLockGuard {
     fn drop(&mut self) {
         if let Some(file) = &self.name {
             let _ = file.unlock();

@@ -14,9 +14,9 @@ use std::collections::BTreeSet;
 
 use super::super::pages::Pages;
 use super::SimulatedDisk;
-use super::platter::{Change, Platter, Stored, write};
+use super::platter::{FileChange, Platter, StoredFile, write};
 use super::random::Random;
-use super::trace::{Names, Operation, Trace};
+use super::trace::{NameTable, Operation, Trace};
 
 /// What is written in one piece: a part of a sector never survives without the rest.
 const SECTOR: u64 = 512;
@@ -106,11 +106,12 @@ impl Platter {
         let names = self.surviving_names(fate, &mut random);
         let named: BTreeSet<_> = names.values().copied().collect();
         let files = self.files.iter().filter(|(file, _)| named.contains(file));
-        let files = files.map(|(file, stored)| (*file, Stored::synced(stored.survivor(fate, &mut random))));
+        let files =
+            files.map(|(file, stored)| (*file, StoredFile::synced(stored.survivor(fate, &mut random))));
         Platter { files: files.collect(), names, unsynced_names: Default::default() }
     }
 
-    fn surviving_names(&self, fate: Fate, random: &mut Random) -> Names {
+    fn surviving_names(&self, fate: Fate, random: &mut Random) -> NameTable {
         let mut names = self.names.clone();
         for changes in self.unsynced_names.values() {
             let odds = random.odds();
@@ -129,7 +130,7 @@ impl Platter {
     }
 }
 
-impl Stored {
+impl StoredFile {
     fn survivor(&self, fate: Fate, random: &mut Random) -> Pages {
         match fate {
             Fate::LoseAll => self.durable.clone(),
@@ -148,19 +149,19 @@ impl Stored {
         let mut pages = self.durable.clone();
         let odds = random.odds();
         // A truncation is the last of its run: only what lies between two of them changes places.
-        for run in self.unsynced.split_inclusive(|change| matches!(change, Change::Truncate(_))) {
+        for run in self.unsynced.split_inclusive(|change| matches!(change, FileChange::Truncate(_))) {
             let (between, truncation) = match run.split_last() {
-                Some((last @ Change::Truncate(_), between)) => (between, Some(last)),
+                Some((last @ FileChange::Truncate(_), between)) => (between, Some(last)),
                 _ => (run, None),
             };
             for index in random.order(between.len()) {
                 match &between[index] {
-                    Change::Write { offset, data } => {
+                    FileChange::Write { offset, data } => {
                         if random.chance(odds) {
                             keep(&mut pages, *offset, data, random, odds);
                         } else if random.chance(2) {
                             // The length travels apart from the bytes.
-                            Change::Grow(offset.saturating_add(data.len() as u64)).apply(&mut pages);
+                            FileChange::Grow(offset.saturating_add(data.len() as u64)).apply(&mut pages);
                         }
                     }
                     grow => {
@@ -193,7 +194,7 @@ fn write_torn(pages: &mut Pages, mut offset: u64, mut data: &[u8], random: &mut 
         data = rest;
     }
     if random.chance(4) {
-        Change::Grow(end).apply(pages);
+        FileChange::Grow(end).apply(pages);
     }
 }
 

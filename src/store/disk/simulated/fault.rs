@@ -75,7 +75,7 @@ impl Failure {
         Failure { forever: true, ..self }
     }
 
-    fn concerns(&self, kind: Kind, names: &Named<'_>) -> bool {
+    fn concerns(&self, kind: Kind, names: &OperationNames<'_>) -> bool {
         self.kind.map_or(kind.changes(), |wanted| wanted == kind) && names.end_with(&self.suffix)
     }
 }
@@ -144,7 +144,7 @@ impl Faults {
     }
 
     /// The error of this operation, if it is to fail. It counts towards every failure that concerns it.
-    pub(super) fn check(&self, kind: Kind, names: &Named<'_>) -> io::Result<()> {
+    pub(super) fn check(&self, kind: Kind, names: &OperationNames<'_>) -> io::Result<()> {
         let mut error = None;
         self.armed().failures.retain_mut(|(failure, before)| {
             if !failure.concerns(kind, names) {
@@ -168,17 +168,17 @@ impl Faults {
     }
 
     /// Whether this sync drops the file's pages. It happens once.
-    pub(super) fn drops_pages(&self, names: &Named<'_>) -> Option<Dropped> {
+    pub(super) fn drops_pages(&self, names: &OperationNames<'_>) -> Option<Dropped> {
         let mut armed = self.armed();
         let index = armed.dropping.iter().position(|(suffix, _)| names.end_with(suffix))?;
         Some(armed.dropping.remove(index).1)
     }
 
-    pub(super) fn ignores_sync(&self, names: &Named<'_>) -> bool {
+    pub(super) fn ignores_sync(&self, names: &OperationNames<'_>) -> bool {
         self.armed().ignored.iter().any(|suffix| names.end_with(suffix))
     }
 
-    pub(super) fn ignores_folder_sync(&self, names: &Named<'_>) -> bool {
+    pub(super) fn ignores_folder_sync(&self, names: &OperationNames<'_>) -> bool {
         self.armed().ignored_folders.iter().any(|suffix| names.end_with(suffix))
     }
 
@@ -188,15 +188,15 @@ impl Faults {
 }
 
 /// The names an operation is about: of a file, all it has.
-pub(super) struct Named<'a>(pub(super) Vec<&'a Path>);
+pub(super) struct OperationNames<'a>(pub(super) Vec<&'a Path>);
 
-impl Named<'_> {
+impl OperationNames<'_> {
     fn end_with(&self, suffix: &str) -> bool {
         self.0.iter().any(|path| path.to_string_lossy().ends_with(suffix))
     }
 }
 
-impl fmt::Display for Named<'_> {
+impl fmt::Display for OperationNames<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.0.iter().map(|path| path.to_string_lossy()).collect();
         f.write_str(&names.join(" = "))

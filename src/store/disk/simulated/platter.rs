@@ -9,32 +9,32 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::pages::Pages;
-use super::trace::{FileId, NameChange, Names, Operation};
+use super::trace::{FileId, NameChange, NameTable, Operation};
 
 /// The durable state of a disk, and the changes on their way to it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Platter {
     /// The durable names.
-    pub(super) names: Names,
+    pub(super) names: NameTable,
     /// The changes of names since each folder's last sync.
     pub(super) unsynced_names: BTreeMap<PathBuf, Vec<NameChange>>,
     /// Every file there ever was, named or not.
-    pub(super) files: BTreeMap<FileId, Stored>,
+    pub(super) files: BTreeMap<FileId, StoredFile>,
 }
 
 /// The durable state of a file, and the changes on their way to it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Stored {
+pub(super) struct StoredFile {
     pub(super) durable: Pages,
     /// The changes since the last sync.
-    pub(super) unsynced: Vec<Change>,
+    pub(super) unsynced: Vec<FileChange>,
     /// The length with all changes made.
     len: u64,
 }
 
 /// A change of a file's bytes or length.
 #[derive(Debug, Clone)]
-pub(super) enum Change {
+pub(super) enum FileChange {
     Write {
         offset: u64,
         data: Arc<[u8]>,
@@ -45,12 +45,12 @@ pub(super) enum Change {
     Truncate(u64),
 }
 
-impl Change {
+impl FileChange {
     pub(super) fn apply(&self, pages: &mut Pages) {
         match self {
-            Change::Write { offset, data } => write(pages, *offset, data),
-            Change::Grow(len) => pages.set_len(pages.len().max(*len)),
-            Change::Truncate(len) => pages.set_len(*len),
+            FileChange::Write { offset, data } => write(pages, *offset, data),
+            FileChange::Grow(len) => pages.set_len(pages.len().max(*len)),
+            FileChange::Truncate(len) => pages.set_len(*len),
         }
     }
 }
@@ -60,10 +60,10 @@ pub(super) fn write(pages: &mut Pages, offset: u64, data: &[u8]) {
     pages.write_at(offset, data).expect("the same write succeeded when the disk's user made it");
 }
 
-impl Stored {
+impl StoredFile {
     /// A file that was synced as it is.
-    pub(super) fn synced(pages: Pages) -> Stored {
-        Stored { len: pages.len(), durable: pages, unsynced: Vec::new() }
+    pub(super) fn synced(pages: Pages) -> StoredFile {
+        StoredFile { len: pages.len(), durable: pages, unsynced: Vec::new() }
     }
 
     /// The file with all changes made.
@@ -75,11 +75,11 @@ impl Stored {
 
     fn write(&mut self, offset: u64, data: &Arc<[u8]>) {
         self.len = self.len.max(offset.saturating_add(data.len() as u64));
-        self.unsynced.push(Change::Write { offset, data: Arc::clone(data) });
+        self.unsynced.push(FileChange::Write { offset, data: Arc::clone(data) });
     }
 
     fn set_len(&mut self, len: u64) {
-        self.unsynced.push(if len < self.len { Change::Truncate(len) } else { Change::Grow(len) });
+        self.unsynced.push(if len < self.len { FileChange::Truncate(len) } else { FileChange::Grow(len) });
         self.len = len;
     }
 
@@ -93,8 +93,8 @@ impl Stored {
     /// as long as it was.
     fn drop_pages(&mut self) {
         for change in &mut self.unsynced {
-            if let Change::Write { offset, data } = change {
-                *change = Change::Grow(offset.saturating_add(data.len() as u64));
+            if let FileChange::Write { offset, data } = change {
+                *change = FileChange::Grow(offset.saturating_add(data.len() as u64));
             }
         }
     }
@@ -110,7 +110,7 @@ impl Platter {
             Operation::DropPages { file } => self.file(*file).drop_pages(),
             Operation::Name(change) => {
                 if let NameChange::Create { file, .. } = change {
-                    self.files.insert(*file, Stored::default());
+                    self.files.insert(*file, StoredFile::default());
                 }
                 let folder = change.folder();
                 match self.unsynced_names.get_mut(folder) {
@@ -129,7 +129,7 @@ impl Platter {
         }
     }
 
-    fn file(&mut self, file: FileId) -> &mut Stored {
+    fn file(&mut self, file: FileId) -> &mut StoredFile {
         self.files.entry(file).or_default()
     }
 }

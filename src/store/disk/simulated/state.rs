@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use super::super::memory::{already_exists, not_found};
 use super::super::pages::{Pages, end_of};
-use super::fault::{Dropped, Faults, Kind, Named};
+use super::fault::{Dropped, Faults, Kind, OperationNames};
 use super::platter::Platter;
-use super::trace::{Counts, FileId, NameChange, Names, Operation, Trace, folder_of};
+use super::trace::{Counts, FileId, NameChange, NameTable, Operation, Trace, folder_of};
 
 /// A disk as its user sees it, and its record.
-pub(super) struct State {
-    names: Names,
-    files: BTreeMap<FileId, Node>,
+pub(super) struct DiskState {
+    names: NameTable,
+    files: BTreeMap<FileId, Inode>,
     platter: Platter,
     /// The platter before the first operation.
     start: Arc<Platter>,
@@ -28,15 +28,15 @@ pub(super) struct State {
 
 /// A file, as long as the disk lives: handles outlive its names.
 #[derive(Default)]
-struct Node {
+struct Inode {
     bytes: Pages,
 }
 
-impl State {
-    pub(super) fn holding(platter: Platter, faults: Faults) -> State {
+impl DiskState {
+    pub(super) fn holding(platter: Platter, faults: Faults) -> DiskState {
         let files = platter.files.iter();
-        let files = files.map(|(id, stored)| (*id, Node { bytes: stored.current() }));
-        State {
+        let files = files.map(|(id, stored)| (*id, Inode { bytes: stored.current() }));
+        DiskState {
             names: platter.names.clone(),
             files: files.collect(),
             start: Arc::new(platter.clone()),
@@ -75,12 +75,12 @@ impl State {
     }
 
     pub(super) fn open(&self, path: &Path) -> io::Result<FileId> {
-        self.faults.check(Kind::Open, &Named(vec![path]))?;
+        self.faults.check(Kind::Open, &OperationNames(vec![path]))?;
         self.find(path)
     }
 
     pub(super) fn create(&mut self, path: &Path) -> io::Result<FileId> {
-        self.faults.check(Kind::Create, &Named(vec![path]))?;
+        self.faults.check(Kind::Create, &OperationNames(vec![path]))?;
         if self.exists(path) {
             return Err(already_exists(path));
         }
@@ -88,13 +88,13 @@ impl State {
             return Err(full());
         }
         let file = FileId(self.files.keys().next_back().map_or(1, |last| last.0 + 1));
-        self.files.insert(file, Node::default());
+        self.files.insert(file, Inode::default());
         self.change_name(NameChange::Create { file, path: path.to_owned() });
         Ok(file)
     }
 
     pub(super) fn link(&mut self, from: PathBuf, to: PathBuf) -> io::Result<()> {
-        self.faults.check(Kind::Link, &Named(vec![&from, &to]))?;
+        self.faults.check(Kind::Link, &OperationNames(vec![&from, &to]))?;
         let file = self.find(&from)?;
         check_one_folder(&from, &to)?;
         if self.exists(&to) {
@@ -105,7 +105,7 @@ impl State {
     }
 
     pub(super) fn rename(&mut self, from: PathBuf, to: PathBuf) -> io::Result<()> {
-        self.faults.check(Kind::Rename, &Named(vec![&from, &to]))?;
+        self.faults.check(Kind::Rename, &OperationNames(vec![&from, &to]))?;
         let file = self.find(&from)?;
         check_one_folder(&from, &to)?;
         // As POSIX has it: two names of one file stay as they are.
@@ -116,14 +116,14 @@ impl State {
     }
 
     pub(super) fn remove(&mut self, path: PathBuf) -> io::Result<()> {
-        self.faults.check(Kind::Remove, &Named(vec![&path]))?;
+        self.faults.check(Kind::Remove, &OperationNames(vec![&path]))?;
         let file = self.find(&path)?;
         self.change_name(NameChange::Remove { file, path });
         Ok(())
     }
 
     pub(super) fn sync_folder(&mut self, folder: PathBuf) -> io::Result<()> {
-        let named = Named(vec![&folder]);
+        let named = OperationNames(vec![&folder]);
         self.faults.check(Kind::SyncFolder, &named)?;
         let ignored = self.faults.ignores_folder_sync(&named);
         self.counts.folder_syncs += 1;
@@ -225,20 +225,20 @@ impl State {
     }
 
     /// The names a file has now, or the one it was opened by if it has none left.
-    fn named<'a>(&'a self, file: FileId, opened: &'a Path) -> Named<'a> {
+    fn named<'a>(&'a self, file: FileId, opened: &'a Path) -> OperationNames<'a> {
         let mut names: Vec<&Path> =
             self.names.iter().filter(|(_, id)| **id == file).map(|(path, _)| path.as_path()).collect();
         if names.is_empty() {
             names.push(opened);
         }
-        Named(names)
+        OperationNames(names)
     }
 
-    fn node(&self, file: FileId) -> io::Result<&Node> {
+    fn node(&self, file: FileId) -> io::Result<&Inode> {
         self.files.get(&file).ok_or_else(unknown)
     }
 
-    fn node_mut(&mut self, file: FileId) -> io::Result<&mut Node> {
+    fn node_mut(&mut self, file: FileId) -> io::Result<&mut Inode> {
         self.files.get_mut(&file).ok_or_else(unknown)
     }
 }

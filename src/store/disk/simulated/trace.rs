@@ -12,7 +12,7 @@ use super::platter::Platter;
 pub struct FileId(pub(super) u64);
 
 /// The names of a disk, each rooted and without `.` or `..`.
-pub(super) type Names = BTreeMap<PathBuf, FileId>;
+pub(super) type NameTable = BTreeMap<PathBuf, FileId>;
 
 /// One thing that was done. What failed, or was told not to count, is not in the trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl NameChange {
     }
 
     /// Makes the change, unless a change it builds on was not made: then it changes nothing.
-    pub(super) fn apply(&self, names: &mut Names) {
+    pub(super) fn apply(&self, names: &mut NameTable) {
         match self {
             NameChange::Create { file, path } => {
                 names.entry(path.clone()).or_insert(*file);
@@ -205,7 +205,7 @@ mod tests {
     fn a_change_whose_ground_is_missing_changes_nothing() {
         let (a, b) = (PathBuf::from("/a"), PathBuf::from("/b"));
         let (old, new) = (FileId(1), FileId(2));
-        let names = Names::from([(a.clone(), old)]);
+        let names = NameTable::from([(a.clone(), old)]);
         let ungrounded = [
             NameChange::Create { file: new, path: a.clone() },
             NameChange::Link { file: new, from: a.clone(), to: b.clone() },

@@ -4,19 +4,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::store::checkpoint::{self, JournalAfter};
-use crate::store::tail::{Staged, Tail};
+use crate::store::tail::{Memtable, Staged};
 use crate::store::term::terms_of;
 
 fn append(store: &Store, event: NewEvent) -> u64 {
-    store.append(Group { events: vec![event], ..Group::default() }).unwrap().events[0].0
+    store.append(AppendRequest { events: vec![event], ..AppendRequest::default() }).unwrap().events[0].0
 }
 
 fn made(id: &str, n: i64) -> NewEvent {
     NewEvent::new("Order.made").on(("Order", id)).member("n", n).at(at(n))
 }
 
-fn now(snapshot: &Snapshot) -> Until {
-    Until { through: snapshot.head().0, by: None }
+fn now(snapshot: &Snapshot) -> FoldBound {
+    FoldBound { through: snapshot.head().0, by: None }
 }
 
 fn holds(store: &Store) -> Result<(), String> {
@@ -39,13 +39,13 @@ fn kept(disk: &SimulatedDisk, durability: Durability) -> (Store, Position) {
     }
     store.checkpoint().unwrap();
     settle(&store).unwrap();
-    assert_eq!(store.snapshot().way_to_states("Order").unwrap(), Way::Kept);
+    assert_eq!(store.snapshot().way_to_states("Order").unwrap(), StateAccess::Kept);
     (store, Position(definition))
 }
 
 fn ids_with_sum(snapshot: &Snapshot, sum: i64) -> Option<Vec<String>> {
     let finder = snapshot.indexes().finder("sum").unwrap();
-    let key = Key::Value(sum.into());
+    let key = IndexKey::Value(sum.into());
     let prefix = derived_prefix(finder.position);
     let range = TermRange::between(&prefix, Bound::Included(&key), Bound::Included(&key));
     let found = snapshot.found_ids(finder, &[range], |_| Ok(())).unwrap();
@@ -76,7 +76,7 @@ fn an_index_that_a_checkpoint_does_not_know_does_not_serve_whoever_still_does() 
     let held = store.snapshot();
     store.append(catalog::tests::dropped("sum")).unwrap();
     // A checkpoint of a tail that was frozen before that, begun behind it.
-    let tail = Arc::new(Tail::new(first));
+    let tail = Arc::new(Memtable::new(first));
     let bytes = held.view().unwrap().event(first).unwrap().unwrap();
     let terms = terms_of(&codec::decode(Position(first), bytes.clone()).unwrap()).unwrap();
     tail.extend([Staged { bytes, terms, version: 10 }]);
@@ -151,7 +151,7 @@ fn snapshots_that_come_while_an_entity_is_folded_change_nothing() {
         let reader = scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 let snapshot = store.snapshot();
-                let until = Until { by: Some(at(100)), ..now(&snapshot) };
+                let until = FoldBound { by: Some(at(100)), ..now(&snapshot) };
                 assert_eq!(snapshot.fold(&entity, until).unwrap().events, 40);
             }
         });
@@ -172,7 +172,7 @@ fn a_state_that_is_damaged_stands_in_the_way_of_nothing() {
     let disk = SimulatedDisk::new();
     let (store, definition) = kept(&disk, Durability::Sync);
     let damage = || {
-        let plant = |tables: &mut Tables| {
+        let plant = |tables: &mut WriteTables| {
             tables.damage_state(definition, "1");
             Ok(())
         };
@@ -192,7 +192,7 @@ fn a_state_that_is_damaged_stands_in_the_way_of_nothing() {
     settle(&store).unwrap();
     holds(&store).unwrap();
     assert_eq!(faults(&store), Vec::<String>::new());
-    assert_eq!(store.snapshot().way_to_states("Order").unwrap(), Way::Kept);
+    assert_eq!(store.snapshot().way_to_states("Order").unwrap(), StateAccess::Kept);
     assert_eq!(ids_with_sum(&store.snapshot(), 136).unwrap(), ["1"]);
     // Another index cannot be made of it.
     damage();
@@ -210,7 +210,7 @@ fn an_index_of_states_that_has_no_checksums_is_built_anew() {
     let index = store.snapshot().indexes().finder("sum").unwrap().position;
     let sealed = |store: &Store| {
         let mut sealed = false;
-        let look = |tables: &mut Tables| {
+        let look = |tables: &mut WriteTables| {
             sealed = tables.found_is_sealed();
             Ok(())
         };
@@ -218,7 +218,7 @@ fn an_index_of_states_that_has_no_checksums_is_built_anew() {
         sealed
     };
     assert!(sealed(&store));
-    let age = |tables: &mut Tables| {
+    let age = |tables: &mut WriteTables| {
         tables.take_checksums_away(definition, index);
         Ok(())
     };
@@ -246,7 +246,7 @@ fn a_snapshot_that_is_damaged_is_passed_over() {
     let ours: Vec<_> = marks.into_iter().map(|(key, _)| key).collect();
     assert!(ours.len() >= 16);
     for key in ours {
-        let plant = |tables: &mut Tables| {
+        let plant = |tables: &mut WriteTables| {
             tables.damage_snapshot(&key);
             Ok(())
         };
@@ -256,8 +256,10 @@ fn a_snapshot_that_is_damaged_is_passed_over() {
     }
     let read = store.shared().cold.read().unwrap();
     assert!(
-        read.with_snapshot(Owner::Model(definition), &entity, u64::MAX, false, |found| Ok(found.is_none()))
-            .unwrap()
+        read.with_snapshot(SnapshotOwner::Model(definition), &entity, u64::MAX, false, |found| Ok(
+            found.is_none()
+        ))
+        .unwrap()
     );
 }
 
@@ -267,7 +269,7 @@ fn how_far_states_are_followed_is_told_or_found_out_anew() {
     let (store, definition) = kept(&disk, Durability::Sync);
     let rows = [8, 16];
     for length in rows {
-        let plant = |tables: &mut Tables| {
+        let plant = |tables: &mut WriteTables| {
             tables.damage_followers(definition, length);
             Ok(())
         };
@@ -280,7 +282,7 @@ fn how_far_states_are_followed_is_told_or_found_out_anew() {
         settle(&store).unwrap();
         holds(&store).unwrap();
         assert_eq!(faults(&store), Vec::<String>::new());
-        assert_eq!(store.snapshot().way_to_states("Order").unwrap(), Way::Kept);
+        assert_eq!(store.snapshot().way_to_states("Order").unwrap(), StateAccess::Kept);
     }
 }
 
@@ -290,9 +292,10 @@ fn the_name_of_a_programs_type_is_the_beginning_of_no_others_key() {
     let entity = Term::entity(&Entity::from(("Order", 1))).unwrap();
     for one in names {
         for other in names.iter().filter(|other| **other != one) {
-            let (from, to) = (Owner::Named(one).key(&entity, 0), Owner::Named(one).key(&entity, u64::MAX));
+            let (from, to) =
+                (SnapshotOwner::Named(one).key(&entity, 0), SnapshotOwner::Named(one).key(&entity, u64::MAX));
             let prefix = &from[..from.len() - entity.as_bytes().len() - 8];
-            let key = Owner::Named(other).key(&entity, 5);
+            let key = SnapshotOwner::Named(other).key(&entity, 5);
             assert!(!key.starts_with(prefix) && !(from..=to.clone()).contains(&key), "{one:?} and {other:?}");
         }
     }

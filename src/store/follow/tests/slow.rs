@@ -6,7 +6,7 @@ use std::thread;
 use super::*;
 use crate::allowance::{Limits, Unmade};
 use crate::store::fold::Plain;
-use crate::store::view::{Groups, Keeps, Part, View};
+use crate::store::view::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
 
 /// How many events the slow fold was given.
 static FOLDED: AtomicUsize = AtomicUsize::new(0);
@@ -34,7 +34,7 @@ impl Compile for Slow {
         }
     }
 
-    fn view(&self, text: &str) -> Result<(String, Arc<dyn View>)> {
+    fn view(&self, text: &str) -> Result<(String, Arc<dyn ViewMaterializer>)> {
         Ok((text.to_owned(), Arc::new(Failing)))
     }
 }
@@ -63,20 +63,24 @@ impl Fold for Slowly {
     }
 }
 
-impl View for Failing {
+impl ViewMaterializer for Failing {
     fn keeps(&self) -> Keeps<'_> {
         Keeps::Groups(self)
     }
 }
 
-impl Groups for Failing {
-    fn part<'e>(&self, events: &mut dyn Iterator<Item = Result<Record<'e>>>, _: &Limits) -> Result<Part> {
+impl ViewGroups for Failing {
+    fn part<'e>(
+        &self,
+        events: &mut dyn Iterator<Item = Result<Record<'e>>>,
+        _: &Limits,
+    ) -> Result<GroupDelta> {
         for event in events {
             if event?.kind() == "Order.bad" {
                 return Err(Error::invalid("concat", "at most 16 bytes", "32"));
             }
         }
-        Ok(Part::new())
+        Ok(GroupDelta::new())
     }
 
     fn join(&self, kept: &[u8], _: &[u8]) -> Result<Vec<u8>> {
@@ -90,14 +94,14 @@ fn options(disk: &SimulatedDisk) -> Options {
 
 fn define(store: &Store, kind: &str, about: &str, name: &str) -> Position {
     let event = NewEvent::new(kind).on((about, name)).member(model::TEXT, name);
-    let group = Group { events: vec![event], internal: true, ..Group::default() };
+    let group = AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() };
     Position(store.append(group).unwrap().events[0].0)
 }
 
 fn append(store: &Store, kind: &str, count: u64) {
     let owner = kind.split('.').next().unwrap();
     let events = (0..count).map(|n| NewEvent::new(kind).on((owner, n % 3)).member("n", n)).collect();
-    store.append(Group { events, ..Group::default() }).unwrap();
+    store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
 }
 
 #[test]
@@ -112,7 +116,7 @@ fn neither_a_checkpoint_nor_closing_waits_for_a_definition_that_is_slow() {
     store.checkpoint().unwrap();
     // The other one is kept meanwhile.
     let until = Instant::now() + Duration::from_secs(60);
-    while store.snapshot().way_to_states("Order").unwrap() != Way::Kept {
+    while store.snapshot().way_to_states("Order").unwrap() != StateAccess::Kept {
         assert!(Instant::now() < until, "Order is not kept");
         thread::sleep(Duration::from_millis(5));
     }
@@ -123,7 +127,7 @@ fn neither_a_checkpoint_nor_closing_waits_for_a_definition_that_is_slow() {
     let store = Store::open(path(), options(&disk)).unwrap();
     assert!(store.shared.failures.of(definition).is_none());
     assert!(store.wait_for_indexes(Duration::from_secs(120)).unwrap());
-    assert_eq!(store.snapshot().way_to_states("Slow").unwrap(), Way::Kept);
+    assert_eq!(store.snapshot().way_to_states("Slow").unwrap(), StateAccess::Kept);
     assert!(verify(&store.snapshot()).unwrap().faults.is_empty());
 }
 
@@ -139,14 +143,14 @@ fn nothing_is_begun_for_a_definition_once_it_is_to_be_closed() {
     append(&store, "A.made", 3);
     store.checkpoint().unwrap();
     let shared = store.shared();
-    assert_eq!(shared.keep_indexes().unwrap(), Step::Worked);
+    assert_eq!(shared.keep_indexes().unwrap(), BackfillStep::Worked);
     // Who waits for that may ask whether to stop: no lock is held for it.
     let stopping = || Ok(shared.upkeep.stopping());
     assert!(!shared.upkeep.wait_for_indexes(Duration::ZERO, stopping).unwrap());
     // There is more to do, and whoever closes does not wait for it.
     shared.upkeep.stop();
     let before = disk.counts();
-    assert_eq!(shared.keep_indexes().unwrap(), Step::Nothing);
+    assert_eq!(shared.keep_indexes().unwrap(), BackfillStep::Nothing);
     assert_eq!(disk.counts(), before);
 }
 
@@ -161,7 +165,7 @@ fn a_view_that_cannot_be_evaluated_says_so_and_nothing_waits_for_it() {
     let failed = store.wait_for_indexes(Duration::from_secs(60)).unwrap_err();
     assert!(failed.to_string().contains("concat"), "{failed}");
     let until = Instant::now() + Duration::from_secs(60);
-    while store.snapshot().way_to_states("Order").unwrap() != Way::Kept {
+    while store.snapshot().way_to_states("Order").unwrap() != StateAccess::Kept {
         assert!(Instant::now() < until, "Order is not kept");
         thread::sleep(Duration::from_millis(5));
     }
@@ -169,7 +173,7 @@ fn a_view_that_cannot_be_evaluated_says_so_and_nothing_waits_for_it() {
     store.checkpoint().unwrap();
     assert!(store.shared.failures.is_final(definition));
     let end = NewEvent::new(catalog::view::DROPPED).on((catalog::view::KIND, "bad"));
-    store.append(Group { events: vec![end], internal: true, ..Group::default() }).unwrap();
+    store.append(AppendRequest { events: vec![end], internal: true, ..AppendRequest::default() }).unwrap();
     assert!(store.wait_for_indexes(Duration::from_secs(60)).unwrap());
     store.close().unwrap();
 }
@@ -185,14 +189,14 @@ fn many_definitions_are_brought_up_together() {
         NewEvent::new(model::DEFINED).on((model::KIND, kind.as_str())).member(model::TEXT, kind.as_str())
     };
     let events = kinds.iter().map(event).collect();
-    store.append(Group { events, internal: true, ..Group::default() }).unwrap();
+    store.append(AppendRequest { events, internal: true, ..AppendRequest::default() }).unwrap();
     store.checkpoint().unwrap();
     let before = disk.counts().syncs;
     assert!(store.wait_for_indexes(Duration::from_secs(120)).unwrap());
     let syncs = disk.counts().syncs - before;
     assert!(syncs < 100, "{syncs} syncs for {} definitions", kinds.len());
     for kind in &kinds {
-        assert_eq!(store.snapshot().way_to_states(kind).unwrap(), Way::Kept, "{kind}");
+        assert_eq!(store.snapshot().way_to_states(kind).unwrap(), StateAccess::Kept, "{kind}");
     }
     assert!(verify(&store.snapshot()).unwrap().faults.is_empty());
 }

@@ -108,7 +108,7 @@ proptest! {
         }
         // Whatever it says, every frame it serves was written, in this order.
         let live = live(&written, &places);
-        if let Ok(replay) = Replay::open(&*disk, database(), SALT, after) {
+        if let Ok(replay) = JournalReplay::open(&*disk, database(), SALT, after) {
             let served: Vec<_> = replay.frames().collect::<Result<_>>().unwrap();
             let all: Vec<_> = written.frames.iter().filter(|frame| frame.first > after).cloned().collect();
             let known = all.len() - live.len();
@@ -157,7 +157,7 @@ proptest! {
         }
         find(&*disk, database()).unwrap();
         highest_position(&*disk, database()).unwrap();
-        if let Ok(replay) = Replay::open(&*disk, database(), SALT, after) {
+        if let Ok(replay) = JournalReplay::open(&*disk, database(), SALT, after) {
             for frame in replay.frames() {
                 frame.unwrap();
             }

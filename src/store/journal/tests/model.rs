@@ -92,8 +92,8 @@ impl Model {
     fn step(&mut self, op: Op) -> Result<()> {
         match op {
             Op::Append { count, size } => match self.written.try_append(count, size) {
-                Ok(()) | Err(AppendError::Refused(_)) => {}
-                Err(AppendError::Failed(error)) => {
+                Ok(()) | Err(JournalError::Refused(_)) => {}
+                Err(JournalError::Failed(error)) => {
                     // It may be read back or not.
                     let frame = self.written.next_frame(count, size);
                     self.written.frames.push(frame);

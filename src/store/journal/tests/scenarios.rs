@@ -65,7 +65,7 @@ fn frames_come_back_over_switches() {
     }
     assert!(replay(&*disk, 2).unwrap_err().to_string().contains("holds only the first events"));
     assert_eq!(highest_position(&*disk, database()).unwrap(), Some(6));
-    assert!(Replay::open(&*disk, database(), Salt([9; 16]), 0).is_err(), "another session");
+    assert!(JournalReplay::open(&*disk, database(), Salt([9; 16]), 0).is_err(), "another session");
     written.journal.release(Side::A);
     written.switch();
     // The cursor moves behind the last position come again.
@@ -81,7 +81,7 @@ fn real_files_hold_a_journal() {
     let journal = Journal::create(Arc::clone(&disk), &database, ID, SALT, SIZES, &mut Vec::new()).unwrap();
     let mut frame = FrameBuffer::new();
     for first in 1..=50 {
-        frame.begin(Kind::Events);
+        frame.begin(FrameKind::Events);
         frame.payload_mut().resize(frame::HEADER + 500, first as u8);
         journal.append(&mut frame, first, 1, first - 1).unwrap();
         journal.sync().unwrap();
@@ -90,7 +90,7 @@ fn real_files_hold_a_journal() {
             assert!(journal.switch().unwrap());
         }
     }
-    let replay = Replay::open(&*disk, &database, SALT, 10).unwrap();
+    let replay = JournalReplay::open(&*disk, &database, SALT, 10).unwrap();
     let frames: Vec<_> = replay.frames().map(|frame| frame.unwrap()).collect();
     assert!(frames.iter().zip(11..).all(|(frame, first)| frame.payload == [first; 500]));
     assert_eq!((frames.len(), replay.cut(), replay.last_position()), (40, None, 50));
@@ -198,7 +198,7 @@ fn a_large_frame_grows_its_segment() {
     written.append_durable(1, 300_000);
     written.append_durable(1, 10);
     assert_eq!(replay(&*disk, 0).unwrap(), (written.frames.clone(), None));
-    assert!(!matches!(written.try_append(1, MAX_PAYLOAD + 1), Err(AppendError::Failed(_)) | Ok(())));
+    assert!(!matches!(written.try_append(1, MAX_PAYLOAD + 1), Err(JournalError::Failed(_)) | Ok(())));
     written.append_durable(1, 10);
     assert_eq!(replay(&*disk, 0).unwrap(), (written.frames, None));
 }
@@ -210,9 +210,9 @@ fn what_would_make_a_gap_is_refused() {
     written.append_durable(3, 10);
     let mut frame = FrameBuffer::new();
     for (first, count) in [(5, 1), (3, 1), (4, 0)] {
-        frame.begin(Kind::Events);
+        frame.begin(FrameKind::Events);
         let result = written.journal.append(&mut frame, first, count, 0);
-        assert!(matches!(result, Err(AppendError::Refused(_))), "{first} {count}");
+        assert!(matches!(result, Err(JournalError::Refused(_))), "{first} {count}");
     }
     written.append_durable(1, 10);
     assert_eq!(replay(&*disk, 0).unwrap(), (written.frames, None));
@@ -227,13 +227,13 @@ fn a_full_disk_fails_the_request_and_nothing_else() {
     let both = 2 * (START + 4096);
     simulated.faults().full_at(both + 2000);
     assert!(written.journal.fill_ahead().is_err());
-    assert!(matches!(written.try_append(1, 5000), Err(AppendError::Refused(_))));
+    assert!(matches!(written.try_append(1, 5000), Err(JournalError::Refused(_))));
     assert_eq!(read(&*disk, Side::A).len() as u64, START + 4096, "half a step was given back");
     written.append_durable(1, 1000);
     simulated.faults().not_full();
     written.append_durable(1, 5000);
     simulated.faults().fail_sync_dropping_pages("-a", Dropped::ShowsNew);
-    assert!(matches!(written.try_append(1, 50_000), Err(AppendError::Refused(_))));
+    assert!(matches!(written.try_append(1, 50_000), Err(JournalError::Refused(_))));
     written.append_durable(1, 50_000);
     for fate in Fate::ALL {
         assert_eq!(replay(&simulated.crash(fate, 1), 0).unwrap(), (written.frames.clone(), None));
@@ -254,11 +254,11 @@ fn a_failed_growth_fails_the_frames_that_were_not_synced() {
         if filler {
             written.journal.fill_ahead().unwrap_err();
         } else {
-            assert!(matches!(written.try_append(1, 50_000), Err(AppendError::Failed(_))));
+            assert!(matches!(written.try_append(1, 50_000), Err(JournalError::Failed(_))));
         }
         assert!(written.journal.sync().is_err());
         assert!(written.journal.switch().is_err());
-        assert!(matches!(written.try_append(1, 1), Err(AppendError::Failed(_))));
+        assert!(matches!(written.try_append(1, 1), Err(JournalError::Failed(_))));
         let (frames, _) = replay(&simulated.crash(Fate::KeepAll, 1), 0).unwrap();
         assert_eq!(frames, written.frames[..1]);
     }
@@ -272,11 +272,11 @@ fn after_a_failure_nothing_more_is_taken() {
     written.append_durable(1, 100);
     simulated.faults().fail_after(1, Failure::of(Does::Write).named("-a"));
     let first = match written.try_append(1, 1000) {
-        Err(AppendError::Failed(error)) => error.to_string(),
+        Err(JournalError::Failed(error)) => error.to_string(),
         other => panic!("{other:?}"),
     };
     match written.try_append(1, 1) {
-        Err(AppendError::Failed(error)) => assert_eq!(error.to_string(), first),
+        Err(JournalError::Failed(error)) => assert_eq!(error.to_string(), first),
         other => panic!("{other:?}"),
     }
     assert_eq!(written.journal.sync().unwrap_err().to_string(), first);
@@ -316,7 +316,7 @@ fn a_sync_does_not_speak_for_what_is_appended_meanwhile() {
     let journal = Arc::new(create(&disk));
     let append = |journal: &Journal, first| {
         let mut frame = FrameBuffer::new();
-        frame.begin(Kind::Events);
+        frame.begin(FrameKind::Events);
         journal.append(&mut frame, first, 1, 0).unwrap();
     };
     append(&journal, 1);
@@ -404,11 +404,11 @@ fn one_fills_while_another_appends() {
         let mut buffer = FrameBuffer::new();
         for i in 1..=2000u64 {
             let payload = vec![i as u8; (i as usize * 37) % 500];
-            buffer.begin(Kind::Events);
+            buffer.begin(FrameKind::Events);
             buffer.payload_mut().extend_from_slice(&payload);
             journal.append(&mut buffer, i, 1, i - 1).unwrap();
             journal.sync().unwrap();
-            frames.push(Frame { kind: Kind::Events, first: i, count: 1, payload });
+            frames.push(Frame { kind: FrameKind::Events, first: i, count: 1, payload });
             if i % 100 == 0 {
                 let left = journal.active();
                 assert!(journal.switch().unwrap());
