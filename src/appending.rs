@@ -3,7 +3,7 @@
 use crate::db::{Db, Ticket, decoded};
 use crate::error::Result;
 use crate::event::{Event, Expect, NewEvent};
-use crate::store::group::AppendRequest;
+use crate::store::append_request::AppendRequest;
 
 impl Db {
     /// Several events to be [appended](AppendBuilder::append), all or none, with what is said of all of them: `ATOMIC (…) KEY … EXPECT …`

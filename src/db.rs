@@ -21,9 +21,9 @@ use crate::live::runner::Runner;
 use crate::live::{EventContext, Handler, HandlerResult, Subscription};
 use crate::pattern::Pattern;
 use crate::plan;
-use crate::store::check::{self, Verification};
+use crate::store::append_request::{AppendOutcome, AppendRequest};
 use crate::store::disk::memory::MemoryDisk;
-use crate::store::group::{AppendOutcome, AppendRequest};
+use crate::store::verify::{self, Verification};
 use crate::store::{Options, Recovery, Store, Submitted};
 
 pub use read::{EventIter, ReadBuilder};
@@ -394,7 +394,7 @@ impl Db {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn verify(&self) -> Result<Verification> {
-        check::verify(&self.store.snapshot())
+        verify::verify(&self.store.snapshot())
     }
 
     /// Waits until every index that is defined now is complete, and the states of every entity that is defined now are kept, for so

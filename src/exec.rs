@@ -4,32 +4,32 @@
 //! read, and what was read is not kept.
 
 mod absence;
-mod again;
 mod aggregate;
-mod align;
-pub(crate) mod answer;
-pub(crate) mod aside;
+mod array_diff;
 mod blame;
 mod budget;
 mod compile;
 mod cursor;
+pub(crate) mod dead_letter;
 mod define;
 mod describe;
 mod diff;
+mod dry_run;
 pub(crate) mod eval;
 mod explain;
 mod find;
 mod fold;
-mod gather;
 mod group;
 mod index;
-mod made;
 mod model;
+mod parallel_scan;
 mod path;
 pub(crate) mod program;
 mod project;
 pub(crate) mod reaction;
-mod rhythm;
+mod recurrence;
+mod repeat;
+pub(crate) mod result;
 pub(crate) mod scan;
 mod show;
 mod sort;
@@ -38,12 +38,11 @@ mod trace;
 mod verb;
 mod view;
 mod write;
-mod zones;
+mod zone_map;
 
 #[cfg(test)]
 mod tests;
 
-pub use answer::{EntityState, QueryResult, Row, Rows};
 pub use blame::BlameEntry;
 pub(crate) use compile::Compiler;
 pub use diff::{ChangeKind, StateChange};
@@ -51,6 +50,7 @@ pub(crate) use explain::explain;
 pub use fold::ReplayStep;
 pub(crate) use fold::state;
 pub use path::StatePath;
+pub use result::{EntityState, QueryResult, Row, Rows};
 pub(crate) use scan::EventScan;
 pub use trace::TraceEntry;
 pub(crate) use view::{Changing, changing};

@@ -5,7 +5,7 @@
 //! 1. [`token`] cuts it into tokens, each with its place. Nothing is wrong yet.
 //! 2. [`parse`](parse()) reads the tokens by the rules of `grammar/bygone.ebnf` and makes the tree of [`ast`].
 //!    Names and parameters stay what they are; binding, which comes next, looks them up.
-//! 3. Where it does not fit, every terminal that failed has left on the [`trail`] what it would have accepted. That
+//! 3. Where it does not fit, every terminal that failed has left on the [`expectations`] what it would have accepted. That
 //!    record becomes the [`SyntaxFault`], its "did you mean", and what a prompt completes.
 //! 4. [`print`](mod@print) makes a text of the tree again, the canonical one; [`report`](report()) makes a text of a fault.
 //!
@@ -16,12 +16,15 @@ use std::ops::Range;
 pub(crate) use self::ast::{ScriptTree, Sourced};
 pub use self::highlight::HighlightClass;
 
-pub(crate) use self::parse::CompletionSite;
 #[allow(unused_imports, reason = "for who fills completions from a catalog")]
-pub(crate) use self::trail::{Expectation, TokenClass, distance};
+pub(crate) use self::expectations::{Expectation, TokenClass, distance};
+pub(crate) use self::parse::CompletionSite;
 use crate::error::{Error, Result, SyntaxFault};
 
 pub(crate) mod ast;
+mod expectations;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod generator;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod grammar;
 mod highlight;
@@ -30,13 +33,10 @@ mod parse;
 mod print;
 mod report;
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) mod sentence;
-#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod shapes;
-#[cfg(test)]
-mod steps;
 pub(crate) mod token;
-mod trail;
+#[cfg(test)]
+mod work_counter;
 
 #[cfg(test)]
 mod tests;

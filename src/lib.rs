@@ -40,35 +40,35 @@
 //!
 //! 1. A caller says what happened: a [`NewEvent`] (`event/new.rs`), from Rust, from a statement, or from a line of JSON
 //!    (`event/json.rs`).
-//! 2. It joins a group, all or nothing, which is checked and looked up on the caller's own thread (`store/group.rs`).
+//! 2. It joins a group, all or nothing, which is checked and looked up on the caller's own thread (`store/append_request.rs`).
 //! 3. Groups meet in a queue (`store/queue.rs`); one of those who wait leads.
-//! 4. The leader checks each group in order, what it expects of the log with it (`store/stage/guard.rs`, `store/condition.rs`), and
-//!    gives each event its position, version, id and instant, in a frame in memory (`store/stage.rs`, `store/commit.rs`). The log
+//! 4. The leader checks each group in order, what it expects of the log with it (`store/admission/guard.rs`, `store/condition.rs`), and
+//!    gives each event its position, version, id and instant, in a frame in memory (`store/admission.rs`, `store/commit.rs`). The log
 //!    makes the frame durable (`store/log.rs`, `store/journal.rs`), and then it is applied: readers see it (`store/apply.rs`).
-//! 5. It is read from the active tail in memory (`store/tail.rs`), by its position or by any of its terms (`store/term.rs`).
+//! 5. It is read from the active tail in memory (`store/memtable.rs`), by its position or by any of its terms (`store/term.rs`).
 //! 6. A checkpoint moves the frozen tail into the tables, in one transaction, packed with its neighbours
-//!    (`store/checkpoint.rs`, `store/cold.rs`, `store/pack.rs`), with its place in every posting list (`store/posting.rs`).
+//!    (`store/checkpoint.rs`, `store/tables.rs`, `store/block.rs`), with its place in every posting list (`store/posting.rs`).
 //! 7. It is folded into the state of its entity (`store/fold.rs`), as a definition says (`exec/model.rs`). What is kept of states
-//!    is brought along by the checkpoint (`store/follow.rs`, `store/kept.rs`), and snapshots with it.
+//!    is brought along by the checkpoint (`store/materialize.rs`, `store/stored_state.rs`), and snapshots with it.
 //! 8. Definitions of indexes and of entities are events, too (`store/catalog.rs`): what came before them is added in the
-//!    background (`store/backfill.rs`, `store/follow.rs`).
+//!    background (`store/backfill.rs`, `store/materialize.rs`).
 //! 9. Subscriptions see it, from wherever they are in the log (`live/subscribe.rs`), and handlers are told of it
 //!    (`live/handler.rs`).
 //! 10. Views take it in (`store/view.rs`, `exec/view.rs`), and so does a program's own ([`Projection`](project::Projection)).
 //! 11. Where the database is opened live, reactions answer it, webhooks tell it elsewhere, and schedules make others as time goes by
 //!     (`live/runner.rs`, `live/follower.rs`, `live/reaction.rs`, `live/webhook.rs`, `live/schedule.rs`). Each keeps its place, as durable
-//!     subscriptions do (`store/cursor.rs`); what it cannot do is set aside by an event (`exec/aside.rs`).
+//!     subscriptions do (`store/cursor.rs`); what it cannot do is set aside by an event (`exec/dead_letter.rs`).
 //! 12. After a crash, the log gives back what the tables do not have yet (`store/recover.rs`), and that is applied in the same way.
 //!     So is what others append to a log that is shared (`store/catch_up.rs`).
 //!
 //! # The life of a statement
 //!
 //! 1. A text is cut into tokens (`lang/token.rs`) and parsed to a tree (`lang/parse.rs`, `lang/ast.rs`); what would
-//!    have been accepted where it fails is on record (`lang/trail.rs`), for the message and for completion.
-//! 2. Binding looks up its names, parameters and points in time (`plan/bind.rs`), and chooses what answers it (`plan/choose.rs`).
+//!    have been accepted where it fails is on record (`lang/expectations.rs`), for the message and for completion.
+//! 2. Binding looks up its names, parameters and points in time (`plan/bind.rs`), and chooses what answers it (`plan/access_path.rs`).
 //! 3. A read runs against a snapshot of the log and cannot write (`exec/scan.rs`, `store/snapshot.rs`). What an entity is comes
 //!    from what is kept of it and the events since (`exec/fold.rs`, `exec/find.rs`, `store/snapshot/entity.rs`), and how it came to be so
-//!    from the states before and after each event (`exec/diff.rs`, `exec/blame.rs`). Events are read where they are stored (`event/record.rs`), on several threads where there are many (`exec/gather.rs`), and
+//!    from the states before and after each event (`exec/diff.rs`, `exec/blame.rs`). Events are read where they are stored (`event/record.rs`), on several threads where there are many (`exec/parallel_scan.rs`), and
 //!    become rows of columns, in groups and in order (`plan/shape.rs`, `exec/group.rs`, `exec/sort.rs`). A write becomes a
 //!    group (`exec/write.rs`) and goes the way of every event.
 //! 4. Rows are pulled, one by one ([`Rows`]); the shell renders them (`shell/render.rs`).
@@ -77,10 +77,10 @@
 //!
 //! 1. It is defined in the log (`store/catalog/verb.rs`, `plan/verb.rs`), or added by the program ([`Verb`](append::Verb)).
 //! 2. It is asked for by a statement or by [`Db::perform`], and joins a group as events do; what it looks at is folded on the
-//!    caller's thread, as far as the log goes by then (`store/group.rs`, `store/recent.rs`).
+//!    caller's thread, as far as the log goes by then (`store/append_request.rs`, `store/state_cache.rs`).
 //! 3. When the turn of its group comes, the leader takes those states along to what is staged, and asks the verb for its events or
-//!    why there are none (`store/verb.rs`, `store/stage/moment.rs`, `exec/verb.rs`). `EXPLAIN` has it admitted in the same way, into a
-//!    batch that nobody appends (`store/stage/trial.rs`).
+//!    why there are none (`store/verb.rs`, `store/admission/commit_context.rs`, `exec/verb.rs`). `EXPLAIN` has it admitted in the same way, into a
+//!    batch that nobody appends (`store/admission/dry_run.rs`).
 //! 4. Its events say which model made them, as of which of its versions, and go the way of every event.
 //!
 //! # The life of a command

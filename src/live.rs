@@ -1,16 +1,16 @@
 //! Live: followers of the log that run on into the present.
 
-mod ahead;
-mod breadth;
+mod catch_up;
+mod durable;
+mod effect_counts;
+mod event_context;
 pub(crate) mod follower;
 mod handler;
-mod leg;
-mod named;
-mod occurrence;
 mod reaction;
+mod read_ahead;
+mod record_ref;
 pub(crate) mod runner;
 mod schedule;
-mod stored;
 #[cfg(feature = "async")]
 mod stream;
 mod subscribe;
@@ -18,9 +18,9 @@ mod view;
 #[cfg(feature = "webhooks")]
 mod webhook;
 
+pub use durable::DurableSubscription;
+pub use event_context::EventContext;
 pub use handler::{DeadLetter, Handler, HandlerBuilder, HandlerReport, HandlerResult};
-pub use named::DurableSubscription;
-pub use occurrence::EventContext;
 #[cfg(feature = "async")]
 pub use stream::DeliveryStream;
 pub use subscribe::{Delivery, Subscription};

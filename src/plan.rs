@@ -1,13 +1,13 @@
 //! Plans: statements with everything looked up that can be looked up before they run.
 //!
 //! [`bind`](bind()) resolves names, parameters and points against a snapshot, and checks what the grammar cannot;
-//! [`choose`](choose()) says which lists answer; a [`Plan`] is what is left to do. Its `Display` is what `EXPLAIN` prints. What the
-//! grammar has and the plans have not yet is listed in one place, [`later`].
+//! [`access_path`](access_path()) says which lists answer; a [`Plan`] is what is left to do. Its `Display` is what `EXPLAIN` prints. What the
+//! grammar has and the plans have not yet is listed in one place, [`unsupported`].
 
 mod absence;
+pub(crate) mod access_path;
 pub(crate) mod bind;
 mod by;
-mod choose;
 pub(crate) mod datum;
 mod explain;
 pub(crate) mod expr;
@@ -15,15 +15,15 @@ mod fault;
 pub(crate) mod field;
 pub(crate) mod find;
 pub(crate) mod function;
-mod later;
 pub(crate) mod model;
 mod moment;
 pub(crate) mod order;
 mod parameters;
-mod participle;
+mod past_tense;
 pub(crate) mod reaction;
 pub(crate) mod shape;
 mod subscription;
+mod unsupported;
 pub(crate) mod verb;
 pub(crate) mod view;
 pub(crate) mod webhook;
@@ -34,14 +34,16 @@ use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 
 pub(crate) use absence::AbsenceCheck;
+pub(crate) use access_path::{
+    AccessPath, AccessQuery, Bitmap, Gathered, Indexed, PositionSource, Times, choose,
+};
+#[cfg(test)]
+pub(crate) use access_path::{FORCED, Forced};
 pub(crate) use bind::{
     Context, bind, entity_definition, hints, index_expression, reaction_definition, row_key,
     schedule_definition, verb_definition, view_definition, webhook_definition,
 };
 pub(crate) use by::{By, Derived, Tagged, Test};
-pub(crate) use choose::{AccessPath, AccessQuery, Bitmap, Gathered, Indexed, PositionSource, Times, choose};
-#[cfg(test)]
-pub(crate) use choose::{FORCED, Forced};
 pub(crate) use expr::Predicate;
 pub use moment::PointInTime;
 pub(crate) use moment::ResolvedPoint;

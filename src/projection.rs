@@ -17,7 +17,7 @@ use crate::exec::EventScan;
 use crate::pattern::Pattern;
 use crate::plan::{AccessQuery, LogWindow, RowLimit, choose};
 use crate::store::Shared;
-use crate::store::watch::WaitResult;
+use crate::store::log_progress::WaitResult;
 
 /// How many events are applied at a time, and how many bytes of them about.
 const BATCH: usize = 1000;

@@ -7,6 +7,7 @@
 
 mod cli;
 mod commands;
+mod escape;
 mod exit;
 mod failure;
 mod input;
@@ -14,7 +15,6 @@ mod open;
 mod render;
 mod repl;
 mod run;
-mod seen;
 mod session;
 mod signal;
 mod terminal;

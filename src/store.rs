@@ -1,55 +1,55 @@
 //! The store: the log, made durable, and found again.
 //!
-//! The life of an append: a [`group`] is checked and looked up on the caller's thread, meets others in the [`queue`], is
-//! taken by a leader who [`stage`]s and [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`tail`].
-//! In the background a [`checkpoint`] moves frozen tails into the [`cold`] tables and takes the states of entities along that
-//! [`follow`] the log; new indexes of the [`catalog`] are [`backfill`]ed. A [`snapshot`] reads both. After a crash, opening
-//! [`recover`]s what the journal holds; [`check`] compares everything that follows from the log with the log.
+//! The life of an append: a [`append_request`] is checked and looked up on the caller's thread, meets others in the [`queue`], is
+//! taken by a leader who [`admission`]s and [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`memtable`].
+//! In the background a [`checkpoint`] moves frozen tails into the [`tables`] tables and takes the states of entities along that
+//! [`materialize`] the log; new indexes of the [`catalog`] are [`backfill`]ed. A [`snapshot`] reads both. After a crash, opening
+//! [`recover`]s what the journal holds; [`verify`] compares everything that follows from the log with the log.
 //!
 //! Beside `shop.bygone`, while it is written or after a crash, stand the two segments of its journal; after a clean close
 //! the database is one file.
 
+pub(crate) mod admission;
+pub(crate) mod append_request;
 pub(crate) mod apply;
 mod backfill;
+pub(crate) mod background;
+pub(crate) mod block;
 pub(crate) mod catalog;
 mod catch_up;
-pub(crate) mod check;
 pub(crate) mod checkpoint;
-pub(crate) mod clock;
-pub(crate) mod cold;
 pub(crate) mod commit;
 pub(crate) mod condition;
 #[cfg(test)]
 mod crash;
 pub(crate) mod cursor;
+mod cursor_moves;
 pub mod disk;
 mod failures;
 pub(crate) mod fold;
-mod follow;
-pub(crate) mod group;
 pub(crate) mod journal;
-pub(crate) mod kept;
 pub(crate) mod log;
-mod moves;
+pub(crate) mod log_progress;
+mod materialize;
+pub(crate) mod memtable;
 mod name;
 pub(crate) mod options;
 mod pace;
-pub(crate) mod pack;
 pub(crate) mod place;
 pub(crate) mod posting;
 mod progress;
 pub(crate) mod queue;
-pub(crate) mod recent;
 pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod snapshot;
-pub(crate) mod stage;
-pub(crate) mod tail;
+pub(crate) mod state_cache;
+pub(crate) mod stored_state;
+pub(crate) mod tables;
 pub(crate) mod term;
-pub(crate) mod upkeep;
+pub(crate) mod vector_clock;
 pub(crate) mod verb;
+pub(crate) mod verify;
 pub(crate) mod view;
-pub(crate) mod watch;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -58,40 +58,40 @@ use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use check::Verification;
 pub use options::{Durability, Options};
 pub use place::SubscriptionCursor;
 pub use recover::Recovery;
 pub use report::Report;
+pub use verify::Verification;
 
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
+use append_request::{AppendOutcome, AppendRequest, Prepared};
 use apply::Applied;
 use backfill::Retired;
+use background::Background;
 use catalog::Index;
 use checkpoint::JournalAfter;
-use cold::Tables;
 use commit::Committer;
 use cursor::Cursors;
 use disk::{Disk, Lock};
 use failures::Failures;
-use follow::Due;
-use group::{AppendOutcome, AppendRequest, Prepared};
 use journal::DatabaseId;
 use log::local::LocalLog;
 use log::{Log, LogPlace};
+use log_progress::LogProgress;
+use materialize::Due;
 use name::FileName;
 use pace::Paces;
 use progress::Progress;
 use queue::{Pending, Queue};
-use recent::StateCache;
 use recover::Recovered;
 use snapshot::{MemtableOverlay, Snapshot};
-use upkeep::Background;
+use state_cache::StateCache;
+use tables::Tables;
 use verb::VerbHandler;
-use watch::LogProgress;
 
 /// An open database. Dropping it closes it; [`Store::close`] does so and tells what went wrong.
 #[derive(Debug)]
@@ -426,7 +426,7 @@ impl Shared {
 
     /// What this database is called in vector clocks: the first eight digits of its id.
     pub fn node(&self) -> String {
-        check::hex(&self.id.0[..4])
+        verify::hex(&self.id.0[..4])
     }
 
     pub fn snapshot(self: &Arc<Shared>) -> Snapshot {

@@ -8,7 +8,7 @@ use crate::document::Document;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event, Expect, NewEvent, codec};
-use crate::store::group::{AppendOutcome, AppendRequest};
+use crate::store::append_request::{AppendOutcome, AppendRequest};
 use crate::store::snapshot::{FoldBound, Snapshot};
 use crate::store::term::Term;
 use crate::time::Timestamp;

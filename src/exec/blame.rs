@@ -7,18 +7,18 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::align::{ArrayDiff, ItemOrigin};
-use super::answer::{QueryResult, Row};
+use super::array_diff::{ArrayDiff, ItemOrigin};
 use super::budget::{Budget, ENTRY};
 use super::fold::{self, FoldEvents};
 use super::path::StatePath;
+use super::result::{QueryResult, Row};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::plan;
 use crate::store::fold::{Folded, TouchedPaths};
-use crate::store::recent::weight;
 use crate::store::snapshot::Snapshot;
+use crate::store::state_cache::weight;
 use crate::time::Timestamp;
 use crate::value::Value;
 

@@ -1,8 +1,8 @@
 //! Definitions: what is defined, and what ends, as events about it.
 
-use super::again::{self, Again};
-use super::answer::{QueryResult, Row};
-use super::aside;
+use super::dead_letter;
+use super::repeat::{self, Again};
+use super::result::{QueryResult, Row};
 use super::write::{self, Lone};
 use crate::entity::{Entity, EventType, NameText, Position, Version};
 use crate::error::{Error, Result};
@@ -14,9 +14,9 @@ use crate::plan::{
     self, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop, DropTarget,
 };
 use crate::store::Store;
+use crate::store::append_request::{AppendOutcome, AppendRequest};
 use crate::store::catalog::{self, ProgramKind, model, verb, view};
 use crate::store::cursor::CursorOwner;
-use crate::store::group::{AppendOutcome, AppendRequest};
 use crate::store::snapshot::Snapshot;
 use crate::value::{Object, Value};
 
@@ -140,7 +140,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
         }
         Define::Program(wanted) => {
             super::reaction::check(wanted.kind, &wanted.text)?;
-            again = again::defined_again(&snapshot, wanted)?;
+            again = repeat::defined_again(&snapshot, wanted)?;
         }
         Define::View(view) => {
             super::view::compile(&view.text)?;
@@ -151,7 +151,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
     let event = self::about(&snapshot, (kind, about), define.name(), define.actor())?;
     let mut data = define.data();
     if matches!(define, Define::Program(_)) && !again.as_ref().is_some_and(Again::goes_on) {
-        data.extend([aside::none()]);
+        data.extend([dead_letter::none()]);
     }
     let outcome = match append(store, event.data(&Value::Object(data))) {
         // Somebody else may have said the same just now.

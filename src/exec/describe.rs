@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::answer::{QueryResult, Row};
 use super::program;
+use super::result::{QueryResult, Row};
 use super::show::{self, fields};
 use super::verb::DefinedVerbHandler;
 use crate::entity::{Entity, NameText, Position, Version, prefix};

@@ -5,10 +5,10 @@ use std::fmt;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::align::{ArrayDiff, ItemOrigin};
-use super::answer::{QueryResult, Row};
+use super::array_diff::{ArrayDiff, ItemOrigin};
 use super::fold;
 use super::path::StatePath;
+use super::result::{QueryResult, Row};
 use crate::error::Result;
 use crate::plan::ReplayPlan;
 use crate::store::snapshot::Snapshot;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::answer::{QueryResult, Row};
+use super::result::{QueryResult, Row};
 use super::show::fields;
 use super::{define, read, write};
 use crate::entity::{Entity, Position, Version};
@@ -13,8 +13,8 @@ use crate::plan::view::RowSelection;
 use crate::plan::{
     AccessPath, Append, AppendAction, Define, Explain, LogWindow, Plan, ReadKind, ReadPlan, WritePlan,
 };
+use crate::store::admission::AdmissionStep;
 use crate::store::snapshot::{ScanDirection, Snapshot};
-use crate::store::stage::AdmissionStep;
 use crate::store::term::Term;
 use crate::value::Value;
 

@@ -7,11 +7,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::answer::{EntityState, QueryResult, Row};
 use super::budget::Budget;
 use super::eval::{CandidateEntity, Scope};
 use super::group::{GroupTable, Grouping};
 use super::project::row;
+use super::result::{EntityState, QueryResult, Row};
 use super::scan::PAGE_BYTES;
 use super::sort::{Sorting, TopK};
 use crate::allowance::Limits;
@@ -19,8 +19,8 @@ use crate::entity::{Entity, EntityStr, Version};
 use crate::error::{Error, Result};
 use crate::plan::find::{Candidates, Find};
 use crate::plan::shape::{OutputColumn, Shape};
-use crate::store::kept::StoredState;
 use crate::store::snapshot::{Snapshot, StateAccess, States};
+use crate::store::stored_state::StoredState;
 use crate::value::{Object, Value};
 
 /// How many rows are made at a time.

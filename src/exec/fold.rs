@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::answer::{EntityState, QueryResult, Row};
 use super::diff::{StateChange, diff};
+use super::result::{EntityState, QueryResult, Row};
 use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::Event;

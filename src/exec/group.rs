@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::aggregate::Accumulator;
-use super::answer::Row;
 use super::budget::{Budget, ENTRY};
 use super::eval::Scope;
-use super::gather::{ParallelScan, gather_all};
+use super::parallel_scan::{ParallelScan, gather_all};
 use super::project::row;
+use super::result::Row;
 use super::sort::write_sort_key;
 use crate::allowance::Limits;
 use crate::error::Result;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::answer::Row;
 use super::eval::{self, Scope};
+use super::result::Row;
 use crate::allowance::{Limits, Unmade};
 use crate::entity::Position;
 use crate::error::Result;
@@ -11,8 +11,8 @@ use crate::event::record::Record;
 use crate::plan;
 use crate::plan::expr::BoundExpr;
 use crate::store::catalog::Derive;
-use crate::store::kept::StoredState;
 use crate::store::snapshot::Snapshot;
+use crate::store::stored_state::StoredState;
 use crate::store::term::IndexKey;
 use crate::value::{Object, Value};
 

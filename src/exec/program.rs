@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use super::answer::{QueryResult, Row};
 use super::reaction::{self, ReactionExecutor, ScheduleExecutor};
-use super::{EventScan, aside, state};
+use super::result::{QueryResult, Row};
+use super::{EventScan, dead_letter, state};
 use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 use crate::event::codec;
 use crate::plan::webhook::form_name;
 use crate::plan::{self, AccessQuery, LogWindow, Predicate, ReplayPlan, RowLimit, Settle, choose};
 use crate::store::Store;
+use crate::store::append_request::AppendRequest;
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{Cursor, CursorOwner};
-use crate::store::group::AppendRequest;
 use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::term::Term;
 use crate::time::{Timestamp, display_duration};
@@ -41,10 +41,10 @@ pub(super) fn one(snapshot: &Snapshot, program: &Program) -> Result<Row> {
     };
     let is_understood = !told.is_empty();
     row.extend(told.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    let aside = aside::set_aside(snapshot, program)?;
+    let aside = dead_letter::set_aside(snapshot, program)?;
     let state = match snapshot.reader(&follower) {
         _ if !is_understood => "not understood",
-        Some(_) if aside.len() >= aside::MOST => "halted",
+        Some(_) if aside.len() >= dead_letter::MOST => "halted",
         Some(_) => "running",
         None => "not running",
     };
@@ -181,12 +181,13 @@ fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<boo
     for position in snapshot.list(said, cursor.heard + 1, u64::MAX, ScanDirection::Ascending) {
         let event = snapshot.event(Position(position?))?;
         if event.is_some_and(|event| {
-            aside::DeadLetterStatus::of(event.kind.as_str()) == Some(aside::DeadLetterStatus::Retried)
+            dead_letter::DeadLetterStatus::of(event.kind.as_str())
+                == Some(dead_letter::DeadLetterStatus::Retried)
         }) {
             return Ok(false);
         }
     }
-    if aside::set_aside(snapshot, program)?.len() >= aside::MOST {
+    if dead_letter::set_aside(snapshot, program)?.len() >= dead_letter::MOST {
         return Ok(true);
     }
     match program.kind {
@@ -236,7 +237,7 @@ pub(super) fn settle(store: &Store, settle: &Settle) -> Result<QueryResult> {
     let program = program.ok_or_else(|| {
         Error::conflict(format!("the {} {shown}", settle.kind.word()), "one that is defined", "none")
     })?;
-    let aside = aside::set_aside(&snapshot, &program)?;
+    let aside = dead_letter::set_aside(&snapshot, &program)?;
     let positions: Vec<Position> = match settle.position {
         Some(position) if aside.contains_key(&position.0) => vec![position],
         Some(position) => {
@@ -258,8 +259,8 @@ pub(super) fn settle(store: &Store, settle: &Settle) -> Result<QueryResult> {
         return Ok(QueryResult { notices: vec![notice], ..QueryResult::done() });
     }
     let event = match settle.again {
-        true => aside::retried(&program, positions)?,
-        false => aside::skipped(&program, positions)?,
+        true => dead_letter::retried(&program, positions)?,
+        false => dead_letter::skipped(&program, positions)?,
     };
     let event = match &settle.actor {
         Some(actor) => event.by(actor),

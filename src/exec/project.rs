@@ -1,7 +1,7 @@
 //! Projection: from an event or a group to a row of named values.
 
-use super::answer::Row;
 use super::eval::Scope;
+use super::result::Row;
 use super::scan::EventScan;
 use crate::error::Result;
 use crate::plan::EventsPlan;

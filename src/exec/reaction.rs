@@ -3,9 +3,9 @@
 //! Both are worked out against a snapshot and give a group of events and verbs: all of it happens or nothing, and once, for the group has
 //! the key of what runs, of the definition that it began with and of what sets it off.
 
+use super::dry_run;
 use super::eval::Scope;
-use super::made;
-pub(crate) use super::rhythm::Recurrence;
+pub(crate) use super::recurrence::Recurrence;
 use crate::allowance::Unmade;
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position};
@@ -16,8 +16,8 @@ use crate::event::{Cause, NewEvent};
 use crate::plan::reaction::{Deed, StartPoint, What, Whose};
 use crate::plan::verb::Owned;
 use crate::plan::{self, OccurredAt};
+use crate::store::append_request::{ANY_CONTENT, AppendRequest};
 use crate::store::catalog::{Flow, Program, ProgramKind};
-use crate::store::group::{ANY_CONTENT, AppendRequest};
 use crate::store::snapshot::{FoldBound, Snapshot};
 use crate::store::verb::PerformRequest;
 use crate::time::Timestamp;
@@ -207,7 +207,7 @@ impl<'v> Doing<'_, 'v> {
                 }
                 What::Emit { kind, owner, .. } => self.event(deed, kind).and_then(|event| {
                     group.events.push(match owner {
-                        Whose::One(owned) => event.on(made::entity(self.scope, owned)?),
+                        Whose::One(owned) => event.on(dry_run::entity(self.scope, owned)?),
                         Whose::Unsaid | Whose::New => event,
                     });
                     Ok(())
@@ -229,13 +229,13 @@ impl<'v> Doing<'_, 'v> {
     fn event(&self, deed: &'v Deed, kind: &EventType) -> std::result::Result<NewEvent, String> {
         let mut event = NewEvent::new(kind.as_str()).by(self.actor(deed)?);
         if let Some(data) = &deed.data {
-            event = event.data(&Value::Object(made::object(self.scope, data, "data")?));
+            event = event.data(&Value::Object(dry_run::object(self.scope, data, "data")?));
         }
         if let Some(metadata) = &deed.metadata {
-            event = event.metadata(&Value::Object(made::object(self.scope, metadata, "META")?));
+            event = event.metadata(&Value::Object(dry_run::object(self.scope, metadata, "META")?));
         }
         if let What::Emit { index, .. } = &deed.what {
-            event = made::tagged(self.scope, event, index)?;
+            event = dry_run::tagged(self.scope, event, index)?;
         }
         event.timestamp = self.occurred(deed);
         event.cause.clone_from(&self.cause);
@@ -251,7 +251,7 @@ impl<'v> Doing<'_, 'v> {
         on: &'v Owned,
     ) -> std::result::Result<PerformRequest, String> {
         let document = |node: &'v Option<plan::expr::BoundExpr>, what: &str| {
-            let object = node.as_ref().map(|node| made::object(self.scope, node, what)).transpose()?;
+            let object = node.as_ref().map(|node| dry_run::object(self.scope, node, what)).transpose()?;
             Document::from_object(&object.unwrap_or_else(Object::new)).map_err(|error| error.to_string())
         };
         Ok(PerformRequest {
@@ -262,13 +262,13 @@ impl<'v> Doing<'_, 'v> {
             cause: self.cause.clone(),
             expect: deed.expect.iter().cloned().collect(),
             rule: self.snapshot.added_verb(verb),
-            ..PerformRequest::new(verb, made::entity(self.scope, on)?)
+            ..PerformRequest::new(verb, dry_run::entity(self.scope, on)?)
         })
     }
 
     fn actor(&self, deed: &'v Deed) -> std::result::Result<Entity, String> {
         match &deed.actor {
-            Some(actor) => made::entity(self.scope, actor),
+            Some(actor) => dry_run::entity(self.scope, actor),
             None => Ok(self.actor.clone()),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::budget::Budget;
 use super::cursor::PositionCursor;
-use super::zones::ZoneMap;
+use super::zone_map::ZoneMap;
 use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -428,8 +428,8 @@ impl ScanSource {
 mod tests {
     use super::*;
     use crate::event::NewEvent;
+    use crate::store::append_request::AppendRequest;
     use crate::store::disk::memory::MemoryDisk;
-    use crate::store::group::AppendRequest;
     use crate::store::{Options, Store};
 
     #[test]

@@ -1,12 +1,12 @@
 //! What the database tells of itself.
 
-use super::answer::Row;
+use super::result::Row;
 use crate::entity::Position;
 use crate::error::{Error, Result};
-use crate::store::check;
 use crate::store::cursor::CursorOwner;
 use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::term::Term;
+use crate::store::verify;
 use crate::value::{Object, Value};
 
 pub(super) fn fields<const N: usize>(members: [(&str, Value); N]) -> Row {
@@ -79,13 +79,13 @@ pub(super) fn head(snapshot: &Snapshot) -> Result<Row> {
     Ok(fields([
         ("position", snapshot.head().0.into()),
         ("recorded", head.map_or(Value::Null, |head| head.recorded.to_string().into())),
-        ("chain", check::hex(&check::chain(snapshot)?).into()),
+        ("chain", verify::hex(&verify::chain(snapshot)?).into()),
     ]))
 }
 
 /// `VERIFY`: one row of counts; before it a row for each fault, and after it an error if there was one.
 pub(super) fn verify(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
-    let found = check::verify(snapshot)?;
+    let found = verify::verify(snapshot)?;
     let ok = found.faults.is_empty();
     let mut rows: Vec<Result<Row>> = Vec::new();
     rows.extend(found.faults.iter().map(|fault| Ok(fields([("fault", fault.as_str().into())]))));

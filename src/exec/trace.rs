@@ -9,7 +9,7 @@ use std::iter::Peekable;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::answer::{QueryResult, Row};
+use super::result::{QueryResult, Row};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event};

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use super::dry_run;
 use super::eval::{Scope, VerbInput};
-use super::made;
 use crate::entity::{Entity, EventType, NameText};
 use crate::error::{Result, shorten};
 use crate::event::NewEvent;
@@ -202,17 +202,17 @@ impl<'v> Decision<'_, 'v> {
         let mut event = NewEvent::new(emission.kind.as_str()).on(self.owner(emission)?);
         event.data = self.asked.data.clone();
         if let Some(data) = &emission.data {
-            event = event.data(&Value::Object(made::object(self.scope, data, "data")?));
+            event = event.data(&Value::Object(dry_run::object(self.scope, data, "data")?));
         }
         if let Some(metadata) = &emission.metadata {
             let mut merged = match self.asked.metadata.to_value().map_err(|error| error.to_string())? {
                 Value::Object(members) => members,
                 _ => Object::new(),
             };
-            merged.extend(made::object(self.scope, metadata, "META")?);
+            merged.extend(dry_run::object(self.scope, metadata, "META")?);
             event = event.metadata(&Value::Object(merged));
         }
-        event = made::tagged(self.scope, event, &emission.index)?;
+        event = dry_run::tagged(self.scope, event, &emission.index)?;
         event.expect.extend(emission.expect.clone());
         match event.checked() {
             Ok(_) => Ok(event),
@@ -223,7 +223,7 @@ impl<'v> Decision<'_, 'v> {
     /// Whose history it joins.
     fn owner(&self, emission: &'v Emission) -> Result<Entity, String> {
         match &emission.owner {
-            Some(owner) => made::entity(self.scope, owner),
+            Some(owner) => dry_run::entity(self.scope, owner),
             None => Ok(self.asked.entity.clone()),
         }
     }

@@ -4,20 +4,20 @@
 //! to some position of the log and joins what comes behind it; and remembers the whole, as long as it is small, so that the
 //! next read has nothing to do but to look whether the log has moved.
 
+mod cache;
 mod encoded;
 mod large;
 mod read;
-mod remembered;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use cache::ViewCache;
 use encoded::{decode, encode};
 use read::Memory;
 pub(crate) use read::{Changing, changing};
 pub(super) use read::{answer, columns, percent, progress, show};
-use remembered::ViewCache;
 
 use super::budget::Budget;
 use super::eval::{CandidateEntity, Scope};
@@ -31,7 +31,7 @@ use crate::plan::Predicate;
 use crate::plan::shape::GroupPlan;
 use crate::plan::view::{Selected, ViewPlan, ViewRows, ViewSource};
 use crate::store::catalog::Derive;
-use crate::store::kept::StoredState;
+use crate::store::stored_state::StoredState;
 use crate::store::term::IndexKey;
 use crate::store::view::{self, GroupDelta, Keeps, ViewGroups};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::answer::{QueryResult, Row};
+use super::result::{QueryResult, Row};
 use super::{define, eval, program};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
@@ -14,8 +14,8 @@ use crate::event::id::IdSource;
 use crate::event::{EventId, NewEvent, codec};
 use crate::plan::expr::BoundExpr;
 use crate::plan::{self, AbsenceCheck, Append, AppendAction, EmitPlan, EventOwner, OccurredAt, WritePlan};
+use crate::store::append_request::{AppendRequest, check_size, content_of};
 use crate::store::condition::{Checked, CommitCondition};
-use crate::store::group::{AppendRequest, check_size, content_of};
 use crate::store::snapshot::Snapshot;
 use crate::store::verb::PerformRequest;
 use crate::store::{Options, Store};

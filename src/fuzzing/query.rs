@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::exec::Row;
 use crate::lang;
-use crate::lang::sentence::{Bytes, Choices};
+use crate::lang::generator::{Bytes, Choices};
 use crate::query::Script;
 use crate::store::Options;
 use crate::time::{Clock, Timestamp};

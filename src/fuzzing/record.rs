@@ -10,8 +10,8 @@ use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
 use crate::event::{Event, EventFormat, EventId, NewEvent, read_line, write_form};
 use crate::store::catalog::Catalog;
-use crate::store::cold::{Zone, unsealed};
-use crate::store::{Options, apply, journal, pack, posting, term};
+use crate::store::tables::{Zone, unsealed};
+use crate::store::{Options, apply, block, journal, posting, term};
 use crate::transfer::texts::JsonTexts;
 use crate::value::Value;
 
@@ -291,7 +291,7 @@ fn document(bytes: &[u8]) -> bool {
 fn row(bytes: &[u8], times: usize) -> bool {
     let Some((first, value)) = bytes.split_first_chunk() else { return false };
     let first = u64::from_be_bytes(*first);
-    let found: Vec<_> = pack::BlockEvents::of(first, value).collect();
+    let found: Vec<_> = block::BlockEvents::of(first, value).collect();
     assert!(found.iter().rev().skip(1).all(Result::is_ok), "something stands behind a damaged length");
     let Ok(found) = found.into_iter().collect::<Result<Vec<_>>>() else { return false };
     assert!(found.iter().map(|(position, _)| *position).eq((first..).take(found.len())));
@@ -302,10 +302,10 @@ fn row(bytes: &[u8], times: usize) -> bool {
         rows.push((first, value.to_vec()));
         Ok(())
     };
-    pack::pack(first, events.iter().map(Vec::as_slice), put).expect("nothing keeps a row from being put");
-    let again = rows.iter().flat_map(|(first, value)| pack::BlockEvents::of(*first, value));
+    block::pack(first, events.iter().map(Vec::as_slice), put).expect("nothing keeps a row from being put");
+    let again = rows.iter().flat_map(|(first, value)| block::BlockEvents::of(*first, value));
     let again: Vec<(u64, &[u8])> = again.collect::<Result<_>>().expect("what was packed is read");
-    assert!(rows.iter().all(|(first, value)| pack::BlockEvents::of(*first, value).count() <= pack::MOST));
+    assert!(rows.iter().all(|(first, value)| block::BlockEvents::of(*first, value).count() <= block::MOST));
     assert!(again.iter().copied().eq((first..).take(events.len()).zip(events.iter().map(Vec::as_slice))));
     true
 }
@@ -383,7 +383,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         }
     }
     let packed = [&events[0], &events[1], &events[0]].map(Vec::as_slice);
-    pack::pack(7, packed, |first, value| {
+    block::pack(7, packed, |first, value| {
         seeds.push(framed(8, &[&first.to_be_bytes(), value].concat()));
         Ok(())
     })

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use super::prints_as_it_parses;
 use crate::lang;
+use crate::lang::generator::{Bytes, Choices, Deriver};
 use crate::lang::grammar::Grammar;
-use crate::lang::sentence::{Bytes, Choices, Deriver};
 
 static GRAMMAR: LazyLock<Grammar> = LazyLock::new(Grammar::read);
 

@@ -19,9 +19,9 @@ use crate::entity::{EventType, Position};
 use crate::time::Timestamp;
 
 mod define;
-mod expr;
-mod read;
-mod write;
+pub(in crate::lang) mod expr;
+pub(in crate::lang) mod read;
+pub(in crate::lang) mod write;
 
 pub(crate) use define::*;
 pub(crate) use expr::*;

@@ -13,14 +13,14 @@ use self::cursor::{Input, ParseResult, TokenCursor};
 use self::fault::Stopped;
 use crate::error::{Error, Result, SyntaxFault, shorten, size};
 use crate::lang::ast::{ScriptTree, Sourced, Span, Stmt};
+use crate::lang::expectations::{Expectation, Expectations, TokenClass};
 use crate::lang::token::{Symbol, Token, TokenKind, lex, lex_at_most};
-use crate::lang::trail::{Expectation, Expectations, TokenClass};
 
 mod cursor;
 mod define;
 mod expr;
 mod fault;
-mod habit;
+mod foreign_syntax;
 mod name;
 mod read;
 mod statement;

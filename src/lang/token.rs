@@ -155,7 +155,7 @@ pub(crate) fn lex_at_most(text: &str, most: usize) -> Vec<Token> {
         let (kind, length) = token(&text[at..], c);
         let span = Span::new(at, at + length);
         #[cfg(test)]
-        super::steps::took(length);
+        super::work_counter::took(length);
         at = span.end();
         match tokens.last_mut() {
             // Two words, one terminal: what follows AS is a name, and the grammar needs no second look.

@@ -11,20 +11,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::breadth::EffectCounts;
+use super::effect_counts::EffectCounts;
 use super::subscribe::{Delivery, Subscription};
 use crate::cancel::Cancel;
 use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
-use crate::exec::aside::{self, DeadLetterRecord, Resolution};
+use crate::exec::dead_letter::{self, DeadLetterRecord, Resolution};
 use crate::plan;
+use crate::store::append_request::{ANY_CONTENT, AppendOutcome, AppendRequest};
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{self, Cursor};
-use crate::store::group::{ANY_CONTENT, AppendOutcome, AppendRequest};
+use crate::store::log_progress::WaitResult;
 use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::term::Term;
-use crate::store::watch::WaitResult;
 use crate::store::{Report, Shared};
 use crate::time::Timestamp;
 
@@ -151,7 +151,7 @@ impl Follower {
     /// Where it was, or where it begins.
     pub fn begin(&mut self, start: Position) -> Result<Cursor> {
         let snapshot = self.shared.snapshot();
-        self.aside = aside::set_aside(&snapshot, &self.program)?;
+        self.aside = dead_letter::set_aside(&snapshot, &self.program)?;
         if let Some(cursor) = self.shared.cursors.get(&self.who)? {
             self.heard = cursor.heard;
             // What is said of an event stands behind it, and behind where the program began. (The place of a schedule is none in the log.)
@@ -280,7 +280,7 @@ impl Follower {
                 Err(failure) => failure,
             };
             let (StepFailure::Error(error) | StepFailure::Hopeless(error)) = &failure;
-            let shown = aside::shown(self.program.kind, trigger);
+            let shown = dead_letter::shown(self.program.kind, trigger);
             self.shared.cursors.set_trouble(&self.who, Some(format!("{shown}, tried {attempt}×: {error}")));
             let retries = self.shared.options.retries;
             match failure {
@@ -296,7 +296,7 @@ impl Follower {
     /// Sets an event aside: that is an event, too.
     pub fn set_aside(&mut self, trigger: Position, error: &Error, attempts: u64) -> Result<(), Ended> {
         let heard = self.hearing.unwrap_or(self.heard);
-        let said = aside::failed(&self.program, trigger, error, attempts);
+        let said = dead_letter::failed(&self.program, trigger, error, attempts);
         let key = format!(
             "${} {} {} failed {} {heard}",
             self.program.kind.word(),
@@ -320,7 +320,7 @@ impl Follower {
         self.shared.cursors.set_trouble(&self.who, None);
         let name = NameText(&self.program.name);
         let word = self.program.kind.word().to_uppercase();
-        let shown = aside::shown(self.program.kind, trigger);
+        let shown = dead_letter::shown(self.program.kind, trigger);
         self.report(
             Some(trigger).filter(|_| self.program.kind != ProgramKind::Schedule),
             format!(
@@ -364,7 +364,7 @@ impl Follower {
         let term = Term::entity(&self.program.target()?)?;
         for position in snapshot.list(term, after + 1, through, ScanDirection::Ascending) {
             let Some(event) = snapshot.event(Position(position?))? else { continue };
-            for (position, fate) in aside::said(&event) {
+            for (position, fate) in dead_letter::said(&event) {
                 told.aside.remove(&position);
                 told.retried.remove(&position);
                 told.skipped.remove(&position);
@@ -445,11 +445,13 @@ impl Follower {
 
     /// Whether so much is set aside that nothing more may be: it says so, and waits.
     pub fn is_halted(&mut self) -> bool {
-        let is_halted = self.aside.len() >= aside::MOST;
+        let is_halted = self.aside.len() >= dead_letter::MOST;
         if is_halted && !self.halted {
             let (word, name) = (self.program.kind.word().to_uppercase(), NameText(&self.program.name));
-            let text =
-                format!("{} events are set aside: it waits for RETRY {word} {name}, or SKIP", aside::MOST);
+            let text = format!(
+                "{} events are set aside: it waits for RETRY {word} {name}, or SKIP",
+                dead_letter::MOST
+            );
             self.report(None, text);
         }
         self.halted = is_halted;

@@ -10,14 +10,14 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use super::occurrence::EventContext;
+use super::event_context::EventContext;
 use super::subscribe::{Delivery, Subscription};
 use crate::cancel::Cancel;
 use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::store::log_progress::WaitResult;
 use crate::store::place::SubscriptionCursor;
-use crate::store::watch::WaitResult;
 use crate::store::{Shared, locked};
 
 /// How often an event is tried again before it is set aside, where nothing else is said.

@@ -14,13 +14,13 @@ use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::{CauseStr, Record};
 use crate::event::{Event, NewEvent};
-use crate::exec::aside;
+use crate::exec::dead_letter;
 use crate::exec::reaction::{self, ReactionExecutor};
 use crate::pattern::Pattern;
 use crate::plan;
 use crate::store::Shared;
+use crate::store::append_request::{ANY_CONTENT, AppendOutcome, AppendRequest};
 use crate::store::catalog::Program;
-use crate::store::group::{ANY_CONTENT, AppendOutcome, AppendRequest};
 use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::term::Term;
 use crate::time::Timestamp;
@@ -124,7 +124,7 @@ pub(super) fn refused_or_done(
     // About nobody: it is found by its cause and by its actor, and what is said of the program itself stays short.
     let refused = NewEvent::new(&format!("{}.refused", program.kind.target())).on_nobody();
     let mut refused = refused
-        .by(aside::actor(program.kind, &program.name)?)
+        .by(dead_letter::actor(program.kind, &program.name)?)
         .member("trigger", trigger.0)
         .member("why", error.to_string());
     if let Some(cause) = cause {

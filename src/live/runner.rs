@@ -9,19 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::breadth::EffectCounts;
+use super::effect_counts::EffectCounts;
 use super::follower::{Ended, Follower, report};
 use super::{reaction, schedule};
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
-use crate::exec::aside::DeadLetterStatus;
+use crate::exec::dead_letter::DeadLetterStatus;
 use crate::store::Shared;
 use crate::store::catalog::{Catalog, Program, ProgramKind};
 use crate::store::cursor;
+use crate::store::log_progress::WaitResult;
 use crate::store::snapshot::ScanDirection;
-use crate::store::watch::WaitResult;
 
 /// How soon it is looked again whether what is waited for has come.
 const SOON: Duration = Duration::from_millis(50);

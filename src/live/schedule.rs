@@ -11,10 +11,10 @@ use super::reaction::refused_or_done;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
-use crate::exec::aside;
+use crate::exec::dead_letter;
 use crate::exec::reaction::ScheduleExecutor;
+use crate::store::append_request::{ANY_CONTENT, AppendRequest};
 use crate::store::cursor;
-use crate::store::group::{ANY_CONTENT, AppendRequest};
 use crate::time::Timestamp;
 
 /// What runs so much too late was missed.
@@ -92,7 +92,7 @@ fn miss(
         let program = &follower.program;
         let event = NewEvent::new(&format!("{}.missed", program.kind.target())).on(program.target()?);
         let event = event
-            .by(aside::actor(program.kind, &program.name)?)
+            .by(dead_letter::actor(program.kind, &program.name)?)
             .member("missed", passed)
             .member("first", first)
             .member("last", last);

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use serde::Serialize;
 
-use super::leg::CatchUp;
-use super::named::ReaderLease;
+use super::catch_up::CatchUp;
+use super::durable::ReaderLease;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ use crate::event::record::NameCache;
 use crate::pattern::Pattern;
 use crate::plan::{self, By, Parameters, SubscriptionEnd};
 use crate::store::Shared;
-use crate::store::watch::WaitResult;
+use crate::store::log_progress::WaitResult;
 use crate::time::Timestamp;
 
 /// What a subscription delivers.

@@ -18,8 +18,8 @@ use crate::exec::{Changing, Row, changing};
 use crate::plan::view::ViewSubscriptionPlan as Plan;
 use crate::plan::{SubscriptionEnd, recorded_before};
 use crate::store::Shared;
+use crate::store::log_progress::WaitResult;
 use crate::store::snapshot::Snapshot;
-use crate::store::watch::WaitResult;
 use crate::value::{Object, Value};
 
 /// What a row that is no more is told with, in front of what it was known by.

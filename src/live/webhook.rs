@@ -1,14 +1,14 @@
 //! Webhooks: events told to other systems over HTTP.
 //!
 //! Each is told at least once, and those of one target in their order. The life of a delivery: the log is read from the place that is
-//! kept on; an event that is wanted goes to the lane of its target ([`lanes`]); there it is written in the form that was asked for,
-//! [signed](signature) and [sent](client) by a [`courier`]. If it is not taken, it is tried again, ever later ([`backoff`]), and in the
+//! kept on; an event that is wanted goes to the lane of its target ([`partitions`]); there it is written in the form that was asked for,
+//! [signed](signature) and [sent](client) by a [`sender`]. If it is not taken, it is tried again, ever later ([`backoff`]), and in the
 //! end set aside, which is an event of its own. The place that is kept follows what is done ([`window`]).
 
 mod backoff;
 mod client;
-mod courier;
-mod lanes;
+mod partitions;
+mod sender;
 mod signature;
 mod window;
 
@@ -31,8 +31,8 @@ use crate::store::Shared;
 use crate::store::cursor;
 use crate::store::snapshot::Snapshot;
 use backoff::Backoff;
-use courier::WebhookSender;
-use lanes::{News, Partitions, Rules};
+use partitions::{News, Partitions, Rules};
+use sender::WebhookSender;
 
 /// How many events are told at a time.
 const LANES: usize = 4;

@@ -3,15 +3,15 @@
 //! A parameter's value is put where the parameter stood, as a value: it is never parsed as language. What does not fit is a
 //! fault that points at the text.
 
-mod astray;
 mod by;
 mod call;
 mod circle;
 mod define;
+mod diagnostics;
+mod event_template;
 mod expr;
 mod find;
 mod hint;
-mod made;
 mod model;
 mod point;
 mod reaction;
@@ -27,7 +27,7 @@ mod write;
 use std::cell::{OnceCell, RefCell};
 
 use super::expr::{BoundExpr, Constant};
-use super::later::{self, Unsupported};
+use super::unsupported::{self, Unsupported};
 use super::{Explain, Plan, ReadKind, ReadPlan, WritePlan, fault};
 use crate::allowance::{Allowance, LARGEST};
 use crate::entity::Entity;
@@ -70,7 +70,7 @@ pub(crate) struct Context<'a> {
 
 /// Makes a plan of a statement.
 pub(crate) fn bind(statement: &Stmt, context: &Context) -> Result<Plan> {
-    if let Some(later) = later::statement(statement) {
+    if let Some(later) = unsupported::statement(statement) {
         return Err(later.error());
     }
     let binder = Binder::of(context);

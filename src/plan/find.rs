@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::choose::{comparison, conjuncts};
+use super::access_path::{comparison, conjuncts};
 use super::expr::{BoundExpr, Constant, Predicate};
 use super::field::{EntityPart, Field};
 use super::shape::Shape;

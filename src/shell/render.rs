@@ -17,7 +17,7 @@ use std::io::{self, Write};
 use bygone::Row;
 
 use super::cli::Format;
-use super::seen::Showing;
+use super::escape::Showing;
 use super::terminal::Terminal;
 
 /// Writes rows as they come.

@@ -11,9 +11,9 @@ use bygone::maintain::{ExportOptions, ImportOptions, ImportReport};
 use bygone::{Db, Position};
 
 use super::cli::{ConflictPolicy, ExportArgs, ImportArgs, OpenArgs};
+use super::escape::EscapingWriter;
 use super::failure::{CommandFailure, Reporter};
 use super::open::{self, Missing};
-use super::seen::EscapingWriter;
 use super::signal::Signals;
 use super::terminal::{count, grouped};
 

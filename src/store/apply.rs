@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use super::Options;
 use super::catalog::{Catalog, CatalogChange, Index};
 use super::journal::Frame;
-use super::tail::{Memtable, Memtables, Staged};
+use super::memtable::{Memtable, Memtables, Staged};
 use super::term::terms_of;
 use crate::allowance::Limits;
 use crate::cancel::Cancel;

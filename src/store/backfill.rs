@@ -3,7 +3,7 @@
 //! Both go in slices, each one short write of the tables, so that checkpoints and appends never wait long, and both go on where
 //! they were after a crash: a slice says in the same write how far it has come. What is appended after a definition has
 //! its terms from the tails; a slice adds only positions up to the definition, wherever their events are, so the two never
-//! meet ([`WriteTables::append_postings`](super::cold::WriteTables::append_postings) keeps them apart).
+//! meet ([`WriteTables::append_postings`](super::tables::WriteTables::append_postings) keeps them apart).
 //!
 //! What is to be dropped follows from what there is: lists of a definition that the catalog does not have. They stay while
 //! somebody may read them, and while a tail may bring them more.
@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::catalog::{self, Catalog, Index};
-use super::cold::indexes::Backfilled;
-use super::follow::behind::{Busy, MaterializeRound};
+use super::materialize::behind::{Busy, MaterializeRound};
 use super::snapshot::ScanDirection;
+use super::tables::indexes::Backfilled;
 use super::term::Term;
 use super::{Shared, locked};
 use crate::entity::Position;

@@ -18,22 +18,22 @@
 
 pub(crate) mod change;
 pub(crate) mod definition;
+mod definition_set;
 pub(crate) mod index;
 pub(crate) mod model;
 pub(crate) mod program;
-mod shelf;
 mod tree;
 pub(crate) mod verb;
 pub(crate) mod view;
 
 use std::sync::Arc;
 
-use super::cold::{LogTable, Postings, TablesRead};
 use super::condition::CommitCondition;
 use super::fold::Fold;
-use super::kept::StoredState;
 use super::options::Options;
 use super::snapshot::Snapshot;
+use super::stored_state::StoredState;
+use super::tables::{LogTable, Postings, TablesRead};
 use super::term::{self, IndexKey, Term};
 use super::verb::VerbHandler;
 use super::view::ViewMaterializer;
@@ -46,10 +46,10 @@ pub(crate) use change::CatalogChange;
 use definition::{
     Definition, DefinitionKind, EntityDefinition, FinderDefinition, VerbDefinition, ViewDefinition,
 };
+use definition_set::{DefinitionEntry, DefinitionSet, OfKinds};
 pub(crate) use index::Index;
 pub(crate) use model::{CatalogModel, Finder};
 pub(crate) use program::{ASIDE, Flow, Program, ProgramKind};
-use shelf::{DefinitionEntry, DefinitionSet, OfKinds};
 pub(crate) use verb::CatalogVerb;
 pub(crate) use view::DefinedView;
 

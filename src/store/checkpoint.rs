@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::catalog::Catalog;
-use super::cold::{Tables, WriteTables, Zone};
-use super::follow::{SnapshotDue, follow};
 use super::journal::Salt;
+use super::materialize::{SnapshotDue, follow};
+use super::memtable::Memtable;
 use super::pace::{Pace, Paces};
-use super::tail::Memtable;
+use super::tables::{Tables, WriteTables, Zone};
 use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};

@@ -6,15 +6,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::admission::AdmissionBatch;
+use super::append_request::{AppendOutcome, AppendRequest, Prepared};
 use super::catalog::Catalog;
 use super::catch_up::Behind;
-use super::group::{AppendOutcome, AppendRequest, Prepared};
+use super::cursor_moves;
 use super::journal::{FrameBuffer, FrameKind};
 use super::log::{AppendError, FrameAppend, LogPlace};
-use super::moves;
+use super::memtable::{Memtables, Staged};
 use super::queue::{NextLeader, Pending, Queue, Turn};
-use super::stage::AdmissionBatch;
-use super::tail::{Memtables, Staged};
 use super::{Durability, FaultInjection, Shared, checkpoint};
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -282,7 +282,7 @@ impl Shared {
             return Ok(());
         }
         committer.moves.begin(FrameKind::Cursors);
-        moves::write(&moves, committer.moves.payload_mut())?;
+        cursor_moves::write(&moves, committer.moves.payload_mut())?;
         let (buffer, number) = (&mut committer.moves, committer.number);
         match self.log.append(FrameAppend { buffer, after, number, count: 0, durable_through }) {
             Err(AppendError::Failed(error)) => Err(self.stop(error)),

@@ -1,7 +1,7 @@
 //! Conditions: what must not be in the log, checked at the moment of commit.
 //!
 //! A condition is looked up on the caller's own thread, up to the head, before its group queues; the leader looks only at what has come
-//! since, what is staged included ([`super::stage`]). So what may take time takes nobody else's.
+//! since, what is staged included ([`super::admission`]). So what may take time takes nobody else's.
 
 use std::fmt;
 use std::sync::Arc;

@@ -28,10 +28,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::append_request::AppendRequest;
 use super::catalog::tests::members;
 use super::disk::Disk;
 use super::disk::simulated::random::Random;
-use super::group::AppendRequest;
 use super::options::Options;
 use super::{Store, locked};
 use crate::event::NewEvent;

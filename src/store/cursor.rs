@@ -14,8 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Catalog, Program, ProgramKind};
-use super::cold::WriteTables;
-use super::moves::{self, Move};
+use super::cursor_moves::{self, Move};
+use super::tables::WriteTables;
 use super::{Shared, locked};
 use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
@@ -179,7 +179,7 @@ impl Cursors {
         }
         let mut state = locked(&self.state);
         let mut taken = Vec::new();
-        while taken.len() < moves::MOST
+        while taken.len() < cursor_moves::MOST
             && let Some(follower) = state.afoot.pop_first()
         {
             if let Some(Ok(cursor)) = state.cursors.get(&follower) {
@@ -405,7 +405,7 @@ mod tests {
 
     fn append(store: &Store, events: u64) {
         use crate::event::NewEvent;
-        use crate::store::group::AppendRequest;
+        use crate::store::append_request::AppendRequest;
         let events = (0..events).map(|n| NewEvent::new("Order.paid").on(("Order", n))).collect();
         drop(store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap());
     }
@@ -578,7 +578,7 @@ mod tests {
             .unwrap();
         store.close().unwrap();
         let store = Store::open(path(), options(&disk)).unwrap();
-        let faults = crate::store::check::verify(&store.snapshot()).unwrap().faults;
+        let faults = crate::store::verify::verify(&store.snapshot()).unwrap().faults;
         assert!(faults[0].contains("the cursor of the subscription billing"), "{faults:?}");
         let error = store.shared().cursors.get(&billing()).unwrap_err();
         assert!(error.to_string().contains("the cursor of the subscription billing"), "{error}");

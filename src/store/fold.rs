@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::NodeClocks;
+use super::vector_clock::NodeClocks;
 use crate::allowance::{Limits, Unmade};
 use crate::error::{Error, Result, size};
 use crate::event::record::Record;

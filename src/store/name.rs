@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::cold::Tables;
 use super::disk::{Disk, Lock, LockError, LockMode};
 use super::recover;
+use super::tables::Tables;
 use crate::error::{Error, Result};
 
 /// The name that the file of an open database was opened by.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use super::group::{AppendOutcome, Prepared};
+use super::append_request::{AppendOutcome, Prepared};
 use crate::error::{Error, Result};
 
 /// A request in the queue, and then its answer.

@@ -8,25 +8,25 @@
 mod entity;
 mod estimate;
 mod list;
-mod runs;
+mod range_scan;
+mod read_stats;
 mod scan;
 mod states;
 mod stream;
-mod sweep;
-mod tally;
+mod zone_map;
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Shared;
+use super::admission::Trial;
+use super::append_request::AppendRequest;
 use super::catalog::Catalog;
-use super::cold::{self, LogBlock, LogTable, Postings, TablesRead, was_interrupted};
 use super::cursor::{Cursor, CursorOwner};
-use super::group::AppendRequest;
+use super::memtable::{Memtable, Memtables};
 use super::options::Options;
-use super::stage::Trial;
-use super::tail::{Memtable, Memtables};
+use super::tables::{self, LogBlock, LogTable, Postings, TablesRead, was_interrupted};
 use super::term::{self, Term};
 use super::verb::VerbHandler;
 use crate::allowance::Limits;
@@ -39,11 +39,11 @@ use crate::event::{Event, EventId, codec};
 pub(crate) use entity::FoldBound;
 pub(crate) use estimate::Estimate;
 pub(crate) use list::PostingList;
-pub(crate) use runs::ZoneRange;
+pub(crate) use read_stats::ReadStats;
 pub(crate) use scan::LogScan;
 pub(crate) use states::{MemtableOverlay, StateAccess, States};
 pub(crate) use stream::{Folding, Stream};
-pub(crate) use tally::ReadStats;
+pub(crate) use zone_map::ZoneRange;
 
 /// Which way along the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -496,7 +496,7 @@ impl<'s> ReadTxn<'s> {
         };
         first > 0
             && last <= self.checkpoint.min(self.head())
-            && (last - first) / (positions.len() as u64) < ROWS_PASSED * cold::MOST_IN_A_ROW
+            && (last - first) / (positions.len() as u64) < ROWS_PASSED * tables::MOST_IN_A_ROW
             && in_order()
     }
 
@@ -713,8 +713,8 @@ mod tests {
 
     use super::*;
     use crate::event::NewEvent;
+    use crate::store::append_request::AppendRequest;
     use crate::store::disk::memory::MemoryDisk;
-    use crate::store::group::AppendRequest;
     use crate::store::{Options, Store};
 
     #[test]

@@ -15,11 +15,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::catalog::{Catalog, Derive};
-use super::cold::WriteTables;
-use super::follow::Following;
-use super::follow::behind::MaterializeRound;
+use super::materialize::Following;
+use super::materialize::behind::MaterializeRound;
 use super::pace::Pace;
 use super::snapshot::Snapshot;
+use super::tables::WriteTables;
 use super::{Shared, locked};
 use crate::allowance::Limits;
 use crate::entity::Position;

@@ -3,7 +3,7 @@
 use super::{ImportBatch, ImportRun, ParsedLine, UnderWay, causes, known, prefix, source};
 use crate::entity::Position;
 use crate::error::{Conflict, Error, Result};
-use crate::store::group::{AppendOutcome, AppendRequest, Prepared, content_of};
+use crate::store::append_request::{AppendOutcome, AppendRequest, Prepared, content_of};
 
 impl ImportRun<'_> {
     /// Sends lines on their way, those that are new.

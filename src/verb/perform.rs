@@ -6,7 +6,7 @@ use crate::db::Db;
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::{Event, Expect, NewEvent, codec};
-use crate::store::group::{AppendOutcome, AppendRequest};
+use crate::store::append_request::{AppendOutcome, AppendRequest};
 use crate::store::verb::PerformRequest;
 use crate::time::Timestamp;
 

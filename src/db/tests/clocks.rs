@@ -67,14 +67,14 @@ fn a_schedule_that_waits_for_somebody_says_so() {
     run(&db, "DEFINE VERB Count ON Stock EMIT counted");
     run(&db, "DEFINE SCHEDULE often EVERY 1m DO PERFORM Count Stock 1");
     run(&db, "DROP VERB Count");
-    for failed in 1..=crate::exec::aside::MOST {
+    for failed in 1..=crate::exec::dead_letter::MOST {
         now.fetch_add(MINUTE, Ordering::SeqCst);
         wait_until("one that fails", || events(&db, "$schedule.failed").len() == failed);
     }
     wait_for_report(&reports, "waits for RETRY SCHEDULE often");
     run(&db, "DEFINE VERB Count ON Stock EMIT counted");
     run(&db, "RETRY SCHEDULE often");
-    wait_until("those tried again", || events(&db, "Stock.counted").len() >= crate::exec::aside::MOST);
+    wait_until("those tried again", || events(&db, "Stock.counted").len() >= crate::exec::dead_letter::MOST);
 }
 
 #[test]

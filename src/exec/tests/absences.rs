@@ -7,7 +7,7 @@ use crate::entity::{Position, Version};
 use crate::error::Conflict;
 use crate::event::{Expect, NewEvent};
 use crate::pattern::Pattern;
-use crate::store::group::{AppendOutcome, AppendRequest, Prepared};
+use crate::store::append_request::{AppendOutcome, AppendRequest, Prepared};
 
 fn conflict<T: std::fmt::Debug>(result: Result<T>) -> Conflict {
     match result {

@@ -8,9 +8,9 @@ use super::*;
 use crate::entity::Position;
 use crate::event::{Cause, Event, NewEvent};
 use crate::plan::{FORCED, Forced};
-use crate::store::check;
-use crate::store::group::AppendRequest;
+use crate::store::append_request::AppendRequest;
 use crate::store::snapshot::ScanDirection;
+use crate::store::verify;
 use crate::value::{Object, Value};
 
 #[derive(Debug, Clone)]
@@ -514,19 +514,19 @@ proptest! {
     fn a_log_that_was_written_is_verified(steps in steps(), tail in 1..12usize) {
         let store = filled(&steps, tail);
         let snapshot = store.snapshot();
-        let found = check::verify(&snapshot).unwrap();
+        let found = verify::verify(&snapshot).unwrap();
         prop_assert_eq!(&found.faults, &Vec::<String>::new());
         prop_assert_eq!(found.events, snapshot.head().0);
         // An older snapshot is whole too, whatever the tables hold by now.
         for head in 0..snapshot.head().0 {
             let older = snapshot.until(Position(head));
-            let found = check::verify(&older).unwrap();
+            let found = verify::verify(&older).unwrap();
             prop_assert_eq!(&found.faults, &Vec::<String>::new());
         }
         // The chain of hashes is of the log, not of when it went into the tables.
-        let before = check::chain(&snapshot).unwrap();
+        let before = verify::chain(&snapshot).unwrap();
         store.checkpoint().unwrap();
-        prop_assert_eq!(check::chain(&snapshot).unwrap(), before);
+        prop_assert_eq!(verify::chain(&snapshot).unwrap(), before);
         let counts = session_counts(&store);
         let naive = all(&snapshot).into_iter().fold(BTreeMap::new(), |mut counts, event| {
             *counts.entry(event.kind.to_string()).or_insert(0) += 1;

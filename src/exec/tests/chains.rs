@@ -3,7 +3,7 @@
 use super::*;
 use crate::entity::Position;
 use crate::event::NewEvent;
-use crate::store::group::AppendRequest;
+use crate::store::append_request::AppendRequest;
 
 /// #1 causes #2 and #4, #2 causes #3, a command from elsewhere #5, and that one #6.
 const CHAINED: [&str; 6] = [
@@ -47,7 +47,7 @@ fn a_chain_has_the_correlation_of_its_root_however_long_it_is() {
         let event = snapshot.event(Position(position)).unwrap().unwrap();
         assert_eq!(event.correlation.as_ref(), Some(&root), "#{position}");
     }
-    assert_eq!(crate::store::check::verify(&snapshot).unwrap().faults, Vec::<String>::new());
+    assert_eq!(crate::store::verify::verify(&snapshot).unwrap().faults, Vec::<String>::new());
 }
 
 fn group(event: NewEvent) -> AppendRequest {

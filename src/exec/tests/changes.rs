@@ -6,7 +6,7 @@ use proptest::test_runner::TestCaseError;
 use super::*;
 use crate::event::NewEvent;
 use crate::exec::diff::tests::patched;
-use crate::store::group::AppendRequest;
+use crate::store::append_request::AppendRequest;
 use crate::value::{Object, Value};
 
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use crate::entity::Position;
 use crate::event::record::Record;
 use crate::event::{Event, NewEvent};
 use crate::plan::{FORCED, Forced};
-use crate::store::group::AppendRequest;
+use crate::store::append_request::AppendRequest;
 use crate::store::snapshot::ScanDirection;
 use crate::store::term::Term;
 use crate::value::{Object, Value};

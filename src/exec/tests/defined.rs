@@ -7,12 +7,12 @@ use crate::entity::Position;
 use crate::event::NewEvent;
 use crate::event::record::Record;
 use crate::exec::model::compile;
+use crate::lang::generator::{Choices, Deriver, Random};
 use crate::lang::grammar::Grammar;
-use crate::lang::sentence::{Choices, Deriver, Random};
 use crate::plan::{self, Define, WritePlan};
+use crate::store::append_request::AppendRequest;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::fold::{Effect, Fold};
-use crate::store::group::AppendRequest;
 use crate::value::{Object, Value};
 
 /// A value of the members that the sentences name.

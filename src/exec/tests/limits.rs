@@ -8,8 +8,8 @@ use crate::entity::Position;
 use crate::event::NewEvent;
 use crate::event::record::Record;
 use crate::exec::reaction::ReactionExecutor;
+use crate::store::append_request::AppendRequest;
 use crate::store::catalog::ProgramKind;
-use crate::store::group::AppendRequest;
 
 /// As little as makes tests quick.
 const LITTLE: usize = 64 << 10;
@@ -57,7 +57,7 @@ fn a_state_that_doubles_ends_where_it_is_too_large_and_nothing_else_does() {
         assert_eq!(session.rows("EVENTS 'Dbl.*'").len(), 41);
         session.rows("DESCRIBE Dbl");
         store.checkpoint().unwrap();
-        let found = crate::store::check::verify(&store.snapshot()).unwrap();
+        let found = crate::store::verify::verify(&store.snapshot()).unwrap();
         assert!(found.faults.is_empty(), "{:?}", found.faults);
         session.rows("DROP ENTITY Dbl");
         assert_eq!(state(&session.rows("AT Dbl 1")), "{}");
@@ -278,7 +278,7 @@ fn an_index_refuses_what_it_cannot_be_worked_out_for_and_fails_for_what_was_befo
         failed(&session);
         session.rows("EMIT Order.paid 3 {q: '\"'}");
         store.checkpoint().unwrap();
-        let found = crate::store::check::verify(&store.snapshot()).unwrap();
+        let found = crate::store::verify::verify(&store.snapshot()).unwrap();
         assert!(found.faults.is_empty(), "{:?}", found.faults);
         store.close().unwrap();
         drop(store);

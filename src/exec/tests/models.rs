@@ -266,7 +266,7 @@ fn show_and_describe_tell_which_entities_cannot_be_folded() {
     kept();
     let one = "one entity of Account has no state, because an event could not be folded in: AT Account 8 NOW tells which";
     assert_eq!(told("SHOW KINDS"), [one]);
-    let verified = crate::store::check::verify(&store.snapshot()).unwrap();
+    let verified = crate::store::verify::verify(&store.snapshot()).unwrap();
     assert!(verified.faults.is_empty(), "{:?}", verified.faults);
     session.rows(&ACCOUNT.replace("- data.amount", "- coalesce(data.amount, data.sum)"));
     kept();

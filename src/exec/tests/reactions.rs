@@ -4,8 +4,8 @@ use super::*;
 use crate::entity::Position;
 use crate::event::record::Record;
 use crate::exec::reaction::{ReactionExecutor, ScheduleExecutor};
+use crate::store::append_request::AppendRequest;
 use crate::store::catalog::ProgramKind;
-use crate::store::group::AppendRequest;
 
 const SHOP: [&str; 4] = [
     "DEFINE VERB Ship ON Order REQUIRE state.status = 'paid' ELSE 'not paid' EMIT shipped {status: 'shipped'}",

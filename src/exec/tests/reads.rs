@@ -352,7 +352,7 @@ fn a_plan_says_what_will_be_read() {
 fn many_of_the_last_events_are_found_within_the_memory_of_a_query() {
     let store = store_with(1000, crate::store::Options::new().query_memory(1 << 10));
     let events = (0..400).map(|_| crate::event::NewEvent::new("Order.paid")).collect();
-    store.append(crate::store::group::AppendRequest { events, ..Default::default() }).unwrap();
+    store.append(crate::store::append_request::AppendRequest { events, ..Default::default() }).unwrap();
     let session = Session::new(&store);
     assert_eq!(session.positions("EVENTS LAST 100").len(), 100);
     for text in ["EVENTS LAST 300", "EVENTS SELECT position LAST 300"] {

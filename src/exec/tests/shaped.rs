@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::NewEvent;
-use crate::store::group::AppendRequest;
+use crate::store::append_request::AppendRequest;
 use crate::value::Value;
 
 /// Departures from three places; one has no delay, one has an odd one.

@@ -106,7 +106,7 @@ fn a_verb_checks_and_then_records() {
         // The same key gives back the first outcome, though the verb would be refused now.
         assert_eq!(session.positions(text), [6, 7]);
         assert_eq!(store.snapshot().head().0, 7);
-        assert_eq!(crate::store::check::verify(&store.snapshot()).unwrap().faults, Vec::<String>::new());
+        assert_eq!(crate::store::verify::verify(&store.snapshot()).unwrap().faults, Vec::<String>::new());
     }
 }
 
@@ -611,8 +611,8 @@ mod naively {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::lang::generator::{Choices, Deriver, Random};
     use crate::lang::grammar::Grammar;
-    use crate::lang::sentence::{Choices, Deriver, Random};
 
     #[derive(Debug, Clone)]
     enum Step {
@@ -714,7 +714,7 @@ mod naively {
                 let expected = expected.map_or("null".to_owned(), |balance| format!(r#"{{"balance":{balance}}}"#));
                 prop_assert_eq!(found, expected);
             }
-            prop_assert_eq!(crate::store::check::verify(&store.snapshot()).unwrap().faults, Vec::<String>::new());
+            prop_assert_eq!(crate::store::verify::verify(&store.snapshot()).unwrap().faults, Vec::<String>::new());
         }
     }
 

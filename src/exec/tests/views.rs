@@ -449,7 +449,7 @@ fn what_is_not_kept_of_a_view_of_many_groups_is_worked_out() {
     };
     write(&keys[300], vec![1; 40]);
     write(&[&keys[200][..], b"x"].concat(), vec![0; 40]);
-    let found = crate::store::check::verify(&store.snapshot()).unwrap();
+    let found = crate::store::verify::verify(&store.snapshot()).unwrap();
     let told = |what: &str| found.faults.iter().filter(|fault| fault.contains(what)).count();
     assert_eq!(found.faults.len(), 3, "{:?}", found.faults);
     assert_eq!((told("is not kept as its events make it"), told("and no event makes it")), (2, 1));

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::read::{ViewRow, ViewWork};
 use super::{decode, encode};
 use crate::error::{Error, Result};
-use crate::exec::answer::{QueryResult, Row};
 use crate::exec::budget::{Budget, ENTRY};
 use crate::exec::eval::Scope;
 use crate::exec::group::{AggregateGroup, Grouping, Keys, Slots, slots_held};
+use crate::exec::result::{QueryResult, Row};
 use crate::exec::sort::{Sorting, TopK};
 use crate::lang::ast::Comparison;
 use crate::plan::expr::BoundExpr;
@@ -154,7 +154,7 @@ impl ViewWork<'_> {
         if let Some(group) = group.flatten() {
             grouping.put(&mut groups, key, group)?;
         }
-        use crate::exec::gather::ParallelScan;
+        use crate::exec::parallel_scan::ParallelScan;
         let later = self.events(&grouping, events, after)?;
         grouping.join(&mut groups, later)?;
         grouping.shown_at(&groups, key)

@@ -11,12 +11,12 @@ use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
-use crate::exec::answer::{QueryResult, Row};
 use crate::exec::budget::{Budget, ENTRY};
 use crate::exec::eval::Scope;
-use crate::exec::gather::gather_all;
 use crate::exec::group::{GroupTable, Grouping};
+use crate::exec::parallel_scan::gather_all;
 use crate::exec::project::{fields as columns_of, row};
+use crate::exec::result::{QueryResult, Row};
 use crate::exec::sort::write_sort_key;
 use crate::exec::{find, read};
 use crate::plan::datum::Datum;
@@ -359,7 +359,7 @@ impl Memory {
 
     /// Adds what comes later; and tells which groups that changes.
     fn add(&mut self, grouping: &Grouping, later: GroupTable) -> Result<Vec<Box<[u8]>>> {
-        use crate::exec::gather::ParallelScan;
+        use crate::exec::parallel_scan::ParallelScan;
         let changed = later.each().map(|(key, _)| key.into()).collect();
         grouping.join(&mut self.whole, later)?;
         Ok(changed)

@@ -12,9 +12,9 @@ use nom::error::{ErrorKind, ParseError};
 use nom::sequence::preceded;
 
 use crate::lang::ast::Span;
+use crate::lang::expectations::{Expectation, Expectations, TokenClass, Wrong};
 use crate::lang::keyword::Keyword;
 use crate::lang::token::{Symbol, Token, TokenKind};
-use crate::lang::trail::{Expectation, Expectations, TokenClass, Wrong};
 use crate::value::MAX_DEPTH;
 
 /// What a statement is parsed from.
@@ -63,7 +63,7 @@ impl<'a> TokenCursor<'a> {
     /// The token here.
     pub(super) fn token(self) -> Token {
         #[cfg(test)]
-        crate::lang::steps::took(1);
+        crate::lang::work_counter::took(1);
         let end =
             Token { kind: TokenKind::End, span: Span::new(self.input.text.len(), self.input.text.len()) };
         self.input.tokens.get(self.at).copied().unwrap_or(end)

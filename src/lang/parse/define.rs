@@ -13,8 +13,8 @@ use crate::lang::ast::{
     ReactionDefinitionStmt, RequireClause, RuleClause, TextExpr, VerbDefinitionStmt, VerbEmit,
     WebhookDefinitionStmt,
 };
+use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
-use crate::lang::trail::TokenClass;
 
 /// What follows DEFINE.
 pub(super) fn definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {

@@ -14,9 +14,9 @@ use super::name::{
 use crate::lang::ast::{
     Comparison, EntityRef, Expr, ExprKind, Literal, Name, ObjectExpr, Operator, Path, Span, StepExpr,
 };
+use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::{Symbol, TokenKind};
-use crate::lang::trail::TokenClass;
 use crate::value::{Value, why_unfit};
 
 /// An expression on the heap. Between two brackets of a nest stands one frame of each rule; they are kept few and

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 
 use super::cursor::{Input, TokenCursor};
-use super::habit::habit;
+use super::foreign_syntax::habit;
 use crate::error::{SyntaxFault, shorten};
 use crate::lang::ast::Span;
+use crate::lang::expectations::{Expectation, Expectations, TokenClass, Wrong};
 use crate::lang::token::{Symbol, Token, TokenKind};
-use crate::lang::trail::{Expectation, Expectations, TokenClass, Wrong};
 
 /// A parse that stopped: over which text, and what its terminals recorded.
 pub(super) struct Stopped<'a> {

@@ -10,9 +10,9 @@ use crate::lang::ast::{
     CountLiteral, EntityRef, EventRef, Happening, IdExpr, Name, Param, Period, PointExpr, PointKind, Span,
     Start, TextExpr, TypeRef,
 };
+use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::{Symbol, TokenKind, unquote};
-use crate::lang::trail::TokenClass;
 use crate::time::{Timestamp, parse_duration};
 
 /// A name of a certain class: a word, a keyword too, or anything in backticks.

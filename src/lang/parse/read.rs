@@ -10,9 +10,9 @@ use crate::lang::ast::{
     Clauses, Order, PointExpr, Query, ReadStmt, SelectItem, Selector, SourceClause, Subscribe, TagCondition,
     TagTest, TraceDirection,
 };
+use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::{Symbol, TokenKind};
-use crate::lang::trail::TokenClass;
 
 /// A read, if one begins here.
 pub(super) fn read(c: TokenCursor<'_>) -> ParseResult<'_, Option<ReadStmt>> {
@@ -186,7 +186,7 @@ fn refuse_unquoted(c: TokenCursor<'_>) -> Result<(), nom::Err<super::cursor::Par
         && c.source().contains(char::is_lowercase)
         && c.source().contains(char::is_uppercase);
     if kind || dotted && matches!(c.kind(), TokenKind::Word | TokenKind::Keyword(_)) {
-        let wrong = super::habit::unquoted_pattern(c);
+        let wrong = super::foreign_syntax::unquoted_pattern(c);
         let _: (TokenCursor<'_>, ()) = c.wrong_for(wrong.span, wrong.message, wrong.suggestion)?;
     }
     Ok(())

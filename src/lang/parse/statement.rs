@@ -9,9 +9,9 @@ use super::read::read;
 use super::write::write;
 use crate::entity::Position;
 use crate::lang::ast::{Admin, DefinedKind, Name, ShowTarget, Stmt};
+use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::TokenKind;
-use crate::lang::trail::TokenClass;
 
 pub(super) fn statement(c: TokenCursor<'_>) -> ParseResult<'_, Stmt> {
     if let (rest, Some(statement)) = explainable(c)? {

@@ -11,9 +11,9 @@ use crate::lang::ast::{
     ActStmt, Body, CauseClause, EmitId, EmitStmt, EventClauses, GuardClause, GuardKind, IndexTag,
     PerformStmt, WriteStmt,
 };
+use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::{Symbol, TokenKind};
-use crate::lang::trail::TokenClass;
 
 /// A write, if one begins here.
 pub(super) fn write(c: TokenCursor<'_>) -> ParseResult<'_, Option<WriteStmt>> {

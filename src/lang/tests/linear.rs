@@ -4,13 +4,13 @@
 
 use crate::error::Error;
 use crate::lang::shapes::SHAPES;
-use crate::lang::{complete, highlight, parse, report, steps};
+use crate::lang::{complete, highlight, parse, report, work_counter};
 
 /// How much work a text is.
 fn work(text: &str, what: fn(&str)) -> u64 {
-    let before = steps::count();
+    let before = work_counter::count();
     what(text);
-    steps::count() - before
+    work_counter::count() - before
 }
 
 fn is_linear(shape: &str, text: impl Fn(usize) -> String, what: fn(&str)) {

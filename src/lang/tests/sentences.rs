@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use crate::error::{Error, SyntaxFault};
+use crate::lang::generator::{Choices, Deriver, Random};
 use crate::lang::grammar::Grammar;
-use crate::lang::sentence::{Choices, Deriver, Random};
 use crate::lang::token::{Symbol, TokenKind as Shape, lex};
 use crate::lang::{Expectation, TokenClass, complete, highlight, is_incomplete, parse, parse_one, report};
 use crate::value::MAX_DEPTH;

@@ -90,7 +90,7 @@ fn say(store: &Store, event: NewEvent) -> u64 {
 }
 
 fn define(store: &Store) -> Arc<Program> {
-    let (name, value) = aside::none();
+    let (name, value) = dead_letter::none();
     let defined = NewEvent::new("$reaction.defined").on(("$reaction", "ship"));
     say(store, defined.member("definition", "ship").member(&name, value));
     program(store)
@@ -161,7 +161,7 @@ fn place(store: &Store) -> Cursor {
 }
 
 fn aside_now(store: &Store) -> Vec<u64> {
-    aside::set_aside(&store.snapshot(), &program(store)).unwrap().into_keys().collect()
+    dead_letter::set_aside(&store.snapshot(), &program(store)).unwrap().into_keys().collect()
 }
 
 #[test]
@@ -213,12 +213,12 @@ fn what_keeps_failing_is_set_aside_until_somebody_says_retry_or_skip() {
     run.expect(&[events[0], events[0], events[0], events[1], events[2]]);
     run.comes_to(&store, events[2]);
     assert_eq!(aside_now(&store), [events[0], events[1]]);
-    let found = aside::set_aside(&store.snapshot(), &program(&store)).unwrap();
+    let found = dead_letter::set_aside(&store.snapshot(), &program(&store)).unwrap();
     assert_eq!(found[&events[0]], DeadLetterRecord { error: "stopped: not yet".to_owned(), attempts: 3 });
     // Once more it fails, then it is done.
-    run.call(say(&store, aside::retried(&program(&store), [Position(events[0])]).unwrap()));
+    run.call(say(&store, dead_letter::retried(&program(&store), [Position(events[0])]).unwrap()));
     run.expect(&[events[0], events[0]]);
-    run.call(say(&store, aside::skipped(&program(&store), [Position(events[1])]).unwrap()));
+    run.call(say(&store, dead_letter::skipped(&program(&store), [Position(events[1])]).unwrap()));
     run.expect_no_more();
     assert_eq!(aside_now(&store), [0; 0]);
     run.end();
@@ -241,7 +241,7 @@ fn retry_is_heard_by_one_that_was_not_running() {
     run.expect(&[first, second]);
     run.comes_to(&store, second);
     run.end();
-    say(&store, aside::retried(&program(&store), [Position(first)]).unwrap());
+    say(&store, dead_letter::retried(&program(&store), [Position(first)]).unwrap());
     let run = Run::start(&store, [(first, u32::MAX)]);
     run.expect(&[first]);
     let third = append(&store, "Order.paid");
@@ -257,13 +257,13 @@ fn with_too_many_set_aside_it_waits() {
     let disk = SimulatedDisk::new();
     let store = Store::create(path(), options(&disk)).unwrap();
     define(&store);
-    let events: Vec<u64> = (0..aside::MOST + 1).map(|_| append(&store, "Order.paid")).collect();
-    let (bad, last) = events.split_at(aside::MOST);
+    let events: Vec<u64> = (0..dead_letter::MOST + 1).map(|_| append(&store, "Order.paid")).collect();
+    let (bad, last) = events.split_at(dead_letter::MOST);
     let run = Run::start(&store, bad.iter().map(|&position| (position, u32::MAX)));
     run.expect(bad);
     run.expect_no_more();
     assert_eq!(aside_now(&store), bad);
-    run.call(say(&store, aside::skipped(&program(&store), [Position(bad[0])]).unwrap()));
+    run.call(say(&store, dead_letter::skipped(&program(&store), [Position(bad[0])]).unwrap()));
     run.expect(last);
     run.end();
 }

@@ -12,7 +12,7 @@ use crate::lang::ast::{
 use crate::plan::expr::{BoundExpr, Number};
 use crate::plan::fault::nearest;
 use crate::plan::field::{STATE, Sort};
-use crate::plan::later::Unsupported;
+use crate::plan::unsupported::Unsupported;
 use crate::plan::write::On;
 use crate::plan::{Define, DefineIndex, Drop, DropTarget, Parameters, Settle, WritePlan};
 use crate::store::catalog::ProgramKind;

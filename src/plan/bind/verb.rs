@@ -8,7 +8,7 @@ use crate::lang;
 use crate::lang::ast::{
     self, DefinitionStmt, EventClauses, Expr, Happening, Stmt, TextExpr, VerbDefinitionStmt, VerbEmit,
 };
-use crate::plan::participle::participle;
+use crate::plan::past_tense::participle;
 use crate::plan::verb::{BoundCondition, Emission, Requirement, VerbCase, VerbPlan};
 use crate::plan::{DefineVerb, Parameters};
 use crate::time::Timestamp;

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::definition::IndexDefinition;
+use super::definition_set::DefinitionEntry;
 use super::not_understood;
-use super::shelf::DefinitionEntry;
 use crate::allowance::{Limits, Unmade};
 use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::pattern::Pattern;
-use crate::store::cold::indexes::Backfilled;
+use crate::store::tables::indexes::Backfilled;
 use crate::store::term::{IndexKey, Term};
 
 /// An index, from its definition on.

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shelf::DefinitionEntry;
+use super::definition_set::DefinitionEntry;
 use super::{Derive, Understood, not_understood};
 use crate::allowance::{Limits, Unmade};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::store::fold::Fold;
-use crate::store::kept::StoredState;
+use crate::store::stored_state::StoredState;
 use crate::store::term::{IndexKey, Term, TermRange, derived_prefix};
 
 /// The kind of what `$entity.…` events are about.

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shelf::DefinitionEntry;
+use super::definition_set::DefinitionEntry;
 use crate::entity::{Entity, EventType, Position};
 use crate::error::Result;
 use crate::pattern::Pattern;

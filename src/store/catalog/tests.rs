@@ -10,14 +10,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::allowance::{Limits, Unmade};
 use crate::event::NewEvent;
+use crate::store::append_request::AppendRequest;
 use crate::store::backfill::BackfillStep;
-use crate::store::check::verify;
-use crate::store::cold::WriteTables;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
-use crate::store::group::AppendRequest;
 use crate::store::journal::Side;
 use crate::store::snapshot::{ScanDirection, Snapshot};
+use crate::store::tables::WriteTables;
+use crate::store::verify::verify;
 use crate::store::{Store, posting};
 use crate::value::Value;
 

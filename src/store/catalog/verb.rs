@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shelf::DefinitionEntry;
+use super::definition_set::DefinitionEntry;
 use super::{Understood, not_understood};
 use crate::entity::{Entity, Position};
 use crate::error::Result;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::definition::IndexDefinition;
-use super::shelf::DefinitionEntry;
+use super::definition_set::DefinitionEntry;
 use super::{Catalog, Finder, Index, Understood, not_understood};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
-use crate::store::cold::TablesRead;
-use crate::store::cold::states::Built;
+use crate::store::tables::TablesRead;
+use crate::store::tables::states::Built;
 use crate::store::view::{Keeps, ViewGroups, ViewMaterializer};
 
 /// The kind of what `$view.…` events are about.

@@ -246,13 +246,13 @@ fn a_file_that_is_put_back_goes_on() {
             append(&store, written, &mut log).unwrap();
             act.done(&disk);
             is_lost(&append(&store, 1, &mut log).unwrap_err(), &case);
-            let error = crate::store::check::verify(&store.snapshot()).unwrap_err();
+            let error = crate::store::verify::verify(&store.snapshot()).unwrap_err();
             assert!(
                 error.to_string().contains("it was removed or renamed while it is open"),
                 "{case}: {error}"
             );
             disk.rename(away(), path()).unwrap();
-            assert_eq!(crate::store::check::verify(&store.snapshot()).unwrap().faults, [""; 0], "{case}");
+            assert_eq!(crate::store::verify::verify(&store.snapshot()).unwrap().faults, [""; 0], "{case}");
             append(&store, 15, &mut log).unwrap();
             // A crash takes none of it.
             let crashed = Store::open(path(), options(&disk.crash(Fate::KeepAll, 0))).unwrap();

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use super::held::{open, rows};
 use super::{let_go, one, path, tiny};
 use crate::event::{Expect, NewEvent};
+use crate::store::append_request::{AppendRequest, Prepared};
 use crate::store::disk::simulated::{Dropped, Fate, Kind, SimulatedDisk};
-use crate::store::group::{AppendRequest, Prepared};
+use crate::store::log_progress::WaitResult;
 use crate::store::queue::Pending;
 use crate::store::snapshot::ScanDirection;
-use crate::store::watch::WaitResult;
 use crate::store::{Durability, Options, Shared, Store};
 
 /// A journal with room from the start: nobody but the leader syncs its first segment.

@@ -14,8 +14,8 @@ use super::held::{Expected, open, rows};
 use super::{Random, path, tiny};
 use crate::entity::Position;
 use crate::event::{NewEvent, codec};
+use crate::store::append_request::AppendRequest;
 use crate::store::disk::simulated::{Dropped, Failure, Fate, Kind, SimulatedDisk};
-use crate::store::group::AppendRequest;
 use crate::store::snapshot::ScanDirection;
 use crate::store::{Options, Store};
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::held::{open, rows};
 use super::{one, path, tiny};
 use crate::event::NewEvent;
+use crate::store::append_request::AppendRequest;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
-use crate::store::group::AppendRequest;
 use crate::store::journal::Side;
 use crate::store::snapshot::ScanDirection;
 use crate::store::{FaultInjection, Store};
@@ -283,7 +283,7 @@ fn damage_to_what_was_durable_is_corruption_and_damage_to_the_last_frame_a_cut()
 fn recovery_retires_the_salt_and_leaves_one_file() {
     let disk = crashed();
     let salt = |disk: &SimulatedDisk| {
-        let cold = crate::store::cold::Tables::open(Arc::new(disk.clone()), path(), 1 << 20).unwrap();
+        let cold = crate::store::tables::Tables::open(Arc::new(disk.clone()), path(), 1 << 20).unwrap();
         let meta = cold.read().unwrap().meta(path()).unwrap();
         (meta.journal, meta.retired)
     };

@@ -5,9 +5,9 @@ use super::{one, path, tiny};
 use crate::entity::{Position, Version};
 use crate::event::{Expect, NewEvent};
 use crate::store::Store;
+use crate::store::append_request::{AppendRequest, Prepared};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::disk::simulated::{Fate, Kind, SimulatedDisk};
-use crate::store::group::{AppendRequest, Prepared};
 use crate::store::queue::Pending;
 use crate::store::snapshot::ScanDirection;
 

@@ -10,10 +10,10 @@ use super::{AppendError, FrameAppend, Log};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::checkpoint::JournalAfter;
-use crate::store::cold::Tables;
 use crate::store::disk::Disk;
 use crate::store::journal::{self, CreatedFile, DatabaseId, Journal, Salt, Side, Sizes};
 use crate::store::name::FileName;
+use crate::store::tables::Tables;
 use crate::store::{Durability, FaultInjection, Options, locked};
 
 /// How seldom all names are looked at, at least.

@@ -10,11 +10,11 @@ use crate::entity::{Position, Version};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::event::{Event, Expect, NewEvent, codec};
-use crate::store::check::chain;
+use crate::store::append_request::{AppendOutcome, AppendRequest};
 use crate::store::disk::memory::MemoryDisk;
-use crate::store::group::{AppendOutcome, AppendRequest};
+use crate::store::log_progress::WaitResult;
 use crate::store::snapshot::ScanDirection;
-use crate::store::watch::WaitResult;
+use crate::store::verify::chain;
 use crate::store::{FaultInjection, Options, Store};
 use crate::time::{Clock, Timestamp};
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::{ReadTxn, Snapshot, Stream};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
-use crate::store::cold::states::SnapshotOwner;
 use crate::store::fold::{EVERY, Fold, Folded, Plain};
-use crate::store::kept::StoredState;
+use crate::store::stored_state::StoredState;
+use crate::store::tables::states::SnapshotOwner;
 use crate::store::term::Term;
 use crate::time::Timestamp;
 
@@ -370,7 +370,7 @@ mod tests {
                 };
                 marks.push(last.clone());
             }
-            let put = |tables: &mut crate::store::cold::WriteTables| {
+            let put = |tables: &mut crate::store::tables::WriteTables| {
                 marks.iter().try_for_each(|mark| {
                     tables.put_snapshot(SnapshotOwner::Plain, &term, mark.position, mark.encode()?)
                 })

@@ -155,8 +155,8 @@ mod tests {
 
     use super::*;
     use crate::event::NewEvent;
+    use crate::store::append_request::AppendRequest;
     use crate::store::disk::memory::MemoryDisk;
-    use crate::store::group::AppendRequest;
     use crate::store::{Options, Store};
 
     #[test]

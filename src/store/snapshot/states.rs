@@ -1,6 +1,6 @@
 //! States: what the entities of a kind are as of the head, in the order of their ids.
 //!
-//! Where they are kept ([`follow`](crate::store::follow)), they are read as they lie, and what the tails hold is folded onto them
+//! Where they are kept ([`follow`](crate::store::materialize)), they are read as they lie, and what the tails hold is folded onto them
 //! once and remembered ([`MemtableOverlay`]). Where they are not, or not up to C yet, each entity is folded.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,11 +12,11 @@ use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::store::catalog::{CatalogModel, Finder};
-use crate::store::cold::states::Built;
 use crate::store::fold::Folded;
-use crate::store::follow::{found_by, touched_by};
-use crate::store::kept::StoredState;
 use crate::store::locked;
+use crate::store::materialize::{found_by, touched_by};
+use crate::store::stored_state::StoredState;
+use crate::store::tables::states::Built;
 use crate::store::term::{self, Term, TermRange};
 
 /// How many states are read at a time, and how many bytes of them about. Tests are to come to the next soon.

@@ -134,7 +134,7 @@ pub(super) enum Point {
     Minute(i64),
 }
 
-fn n() -> impl Strategy<Value = N> {
+pub(in crate::exec::tests::found_naively) fn n() -> impl Strategy<Value = N> {
     prop_oneof![
         1 => Just(N::Missing),
         1 => Just(N::Null),
@@ -152,7 +152,7 @@ fn said() -> impl Strategy<Value = Said> {
         .prop_map(|(kind, id, name, n, c, minute, joins)| Said { kind, id, name, n, c, minute, joins })
 }
 
-fn change() -> impl Strategy<Value = Change> {
+pub(in crate::exec::tests::found_naively) fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         3 => Just(Change::Merge),
         1 => Just(Change::Ignore),
@@ -164,7 +164,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn definition() -> impl Strategy<Value = Definition> {
+pub(in crate::exec::tests::found_naively) fn definition() -> impl Strategy<Value = Definition> {
     let rules = prop::collection::vec((0usize..8, change()), 0..4);
     (prop::option::of(0i64..5), rules, prop::option::weighted(0.3, change()), any::<bool>(), 1u64..6)
         .prop_map(|(initial, rules, otherwise, includes, every)| Definition {
@@ -192,7 +192,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn filter() -> impl Strategy<Value = Filter> {
+pub(in crate::exec::tests::found_naively) fn filter() -> impl Strategy<Value = Filter> {
     let comparison = || prop::sample::select(vec!["=", "!=", "<", "<=", ">", ">="]);
     let leaf = prop_oneof![
         4 => (comparison(), n()).prop_map(|(comparison, n)| Filter::N(comparison, n)),

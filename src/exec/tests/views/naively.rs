@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::Durability;
-use crate::store::check::verify;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
+use crate::store::verify::verify;
 
 const NAMES: [&str; 3] = ["v", "w", "Ü 1"];
 

@@ -1,0 +1,392 @@
+//! Staging: each request of a batch, checked in the order of the queue against the committed and the staged state.
+//!
+//! One that fails is rejected alone, and leaves no trace in the frame. The order of checks is: key, ids, guards.
+
+mod commit_context;
+mod dry_run;
+mod event;
+mod existence;
+mod guard;
+mod vector;
+
+use dry_run::TrialTrace;
+pub(crate) use dry_run::{AdmissionStep, Trial};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Shared;
+use super::append_request::{ANY_CONTENT, AppendOutcome, KeyClaim, Prepared, PreparedEvent, check_size};
+use super::catalog::Catalog;
+use super::commit::Committer;
+use super::memtable::{Memtables, Staged};
+use super::snapshot::{ReadTxn, find_own_id};
+use super::state_cache::CachedState;
+use super::term::Term;
+use super::verb::PerformRequest;
+use crate::entity::{Entity, Position};
+use crate::error::{Error, Result};
+use crate::event::codec;
+use crate::event::{EventId, KeyDigest};
+use crate::time::Timestamp;
+
+/// What a batch has staged so far.
+#[derive(Debug)]
+pub(super) struct AdmissionBatch {
+    pub tails: Memtables,
+    /// The position after the last staged.
+    pub next: u64,
+    pub staged: Vec<Staged>,
+    /// The indexes as of the last staged.
+    pub catalog: Arc<Catalog>,
+    /// How many events an entity has, and the last of them.
+    entities: HashMap<Term, (u64, u64)>,
+    ids: HashMap<Term, u64>,
+    keys: HashMap<Term, (u64, KeyDigest)>,
+    /// What entities are, as far as verbs looked at them.
+    pub known: HashMap<Entity, CachedState>,
+    /// The instant of this commit.
+    now: Timestamp,
+    /// When the newest event, staged or not, was recorded.
+    pub recorded: Option<Timestamp>,
+    /// Who is told how it was admitted.
+    teller: TrialTrace,
+}
+
+impl AdmissionBatch {
+    pub fn new(tails: Memtables, now: Timestamp, recorded: Option<Timestamp>) -> AdmissionBatch {
+        AdmissionBatch {
+            next: tails.head + 1,
+            catalog: tails.catalog.clone(),
+            tails,
+            staged: Vec::new(),
+            entities: HashMap::new(),
+            ids: HashMap::new(),
+            keys: HashMap::new(),
+            known: HashMap::new(),
+            now,
+            recorded,
+            teller: TrialTrace::default(),
+        }
+    }
+
+    /// When the next event is recorded: now, or, restored, when it was before.
+    fn instant(&self, restored: Option<Timestamp>) -> Result<Timestamp> {
+        match (restored, self.recorded) {
+            (Some(restored), Some(last)) if restored < last => {
+                Err(Error::invalid("recorded", format!("an instant not before {last}"), restored.to_string()))
+            }
+            (Some(restored), _) => Ok(restored),
+            (None, last) => Ok(last.map_or(self.now, |last| last.max(self.now))),
+        }
+    }
+}
+
+/// A request on its way into a batch: what was staged of it, and how to take that back.
+struct Staging {
+    events: Vec<(u64, Arc<[u8]>)>,
+    undo: Vec<Undo>,
+    // How the batch was before.
+    next: u64,
+    payload: usize,
+    recorded: Option<Timestamp>,
+    catalog: Arc<Catalog>,
+}
+
+enum Undo {
+    Entity(Term, Option<(u64, u64)>),
+    Id(Term),
+    Key(Term),
+}
+
+impl Staging {
+    fn begin(committer: &mut Committer, batch: &AdmissionBatch) -> Staging {
+        Staging {
+            events: Vec::new(),
+            undo: Vec::new(),
+            next: batch.next,
+            payload: committer.frame.payload_mut().len(),
+            recorded: batch.recorded,
+            catalog: batch.catalog.clone(),
+        }
+    }
+
+    /// Leaves no trace of it in the batch.
+    fn take_back(self, committer: &mut Committer, batch: &mut AdmissionBatch) {
+        batch.staged.truncate(batch.staged.len() - (batch.next - self.next) as usize);
+        committer.frame.payload_mut().truncate(self.payload);
+        (batch.next, batch.recorded, batch.catalog) = (self.next, self.recorded, self.catalog);
+        batch.known.retain(|_, known| known.through < self.next);
+        for step in self.undo.into_iter().rev() {
+            match step {
+                Undo::Entity(term, Some(before)) => drop(batch.entities.insert(term, before)),
+                Undo::Entity(term, None) => drop(batch.entities.remove(&term)),
+                Undo::Id(term) => drop(batch.ids.remove(&term)),
+                Undo::Key(term) => drop(batch.keys.remove(&term)),
+            }
+        }
+    }
+}
+
+/// How the events of a request are staged.
+#[derive(Clone, Copy)]
+struct How {
+    import: bool,
+    restore: bool,
+    /// What the head was when they were looked up.
+    head: u64,
+}
+
+impl Shared {
+    /// Stages one request behind those before it, or takes back what it had staged.
+    pub(super) fn stage(
+        self: &Arc<Shared>,
+        committer: &mut Committer,
+        batch: &mut AdmissionBatch,
+        mut request: Prepared,
+    ) -> Result<AppendOutcome> {
+        if request.base < batch.tails.base() {
+            request.look_up(self)?;
+        }
+        if let Some(outcome) = self.repeated(batch, &request)? {
+            return Ok(outcome);
+        }
+        self.check_group(batch, &request)?;
+        batch.teller.tell(|| Ok(AdmissionStep::Group))?;
+        let mut staging = Staging::begin(committer, batch);
+        let staged = match request.performs.is_empty() {
+            true => self.stage_events(committer, batch, request, &mut staging),
+            false => self.stage_verbs(committer, batch, request, &mut staging),
+        };
+        match staged {
+            Ok(()) => Ok(AppendOutcome { events: staging.events, repeated: false }),
+            Err(error) => {
+                staging.take_back(committer, batch);
+                Err(error)
+            }
+        }
+    }
+
+    /// The first outcome of a group whose keys are known.
+    fn repeated(
+        self: &Arc<Shared>,
+        batch: &AdmissionBatch,
+        request: &Prepared,
+    ) -> Result<Option<AppendOutcome>> {
+        let mut events = Vec::new();
+        let mut unknown = None;
+        let keys: Vec<_> = request.keys.iter().filter(|key| !key.own).collect();
+        for key in &keys {
+            match self.first_use(batch, key)? {
+                None => unknown = Some(key),
+                // How many events it stands for is known when verbs have made them.
+                Some((position, seal)) if self.is_same(batch, request, key, (position, seal))? => {
+                    for position in position..position + u64::from(seal.count) {
+                        events.push((position, self.stored(batch, position)?));
+                    }
+                }
+                Some((position, seal)) => {
+                    let first = codec::decode(Position(position), self.stored(batch, position)?)?;
+                    return Err(request.other_content(key, seal, &first));
+                }
+            }
+        }
+        match unknown {
+            None if keys.is_empty() => Ok(None),
+            None => Ok(Some(AppendOutcome { events, repeated: true })),
+            Some(_) if events.is_empty() => Ok(None),
+            Some(key) => {
+                let what = format!("a group of {} keys", keys.len());
+                Err(Error::conflict(what, "all of its keys known, or none", format!("'{}' is new", key.key)))
+            }
+        }
+    }
+
+    /// Whether a key was first used with this. Of what was imported no more is known than the first of its events.
+    fn is_same(
+        &self,
+        batch: &AdmissionBatch,
+        request: &Prepared,
+        key: &KeyClaim,
+        (position, seal): (u64, KeyDigest),
+    ) -> Result<bool> {
+        if seal.content != ANY_CONTENT || request.import {
+            return Ok(seal.content == key.seal.content || seal.content == ANY_CONTENT);
+        }
+        let first = codec::decode(Position(position), self.stored(batch, position)?)?;
+        Ok(match (request.performs.first(), request.events.get(key.first)) {
+            (Some((0, perform)), _) => {
+                let maker = first.producer.as_ref().map(|producer| &producer.model).or(first.target.as_ref());
+                maker == Some(&perform.entity)
+            }
+            (_, Some(event)) => (&event.kind, &event.target) == (&first.kind, &first.target),
+            (Some(_), None) => request.events.first().is_none_or(|event| event.kind == first.kind),
+            (None, None) => false,
+        })
+    }
+
+    fn first_use(&self, batch: &AdmissionBatch, key: &KeyClaim) -> Result<Option<(u64, KeyDigest)>> {
+        if let Some(staged) = batch.keys.get(&key.term) {
+            return Ok(Some(*staged));
+        }
+        let known = key.known.or_else(|| batch.tails.list(&key.term, 1, u64::MAX).first().copied());
+        let Some(position) = known else { return Ok(None) };
+        let event = codec::decode(Position(position), self.stored(batch, position)?)?;
+        let seal = event
+            .seal
+            .ok_or_else(|| Error::corrupt(format!("the event at #{position}"), "a key without its seal"))?;
+        Ok(Some((position, seal)))
+    }
+
+    /// The bytes of an event that is staged or committed.
+    fn stored(&self, batch: &AdmissionBatch, position: u64) -> Result<Arc<[u8]>> {
+        let first = batch.next - batch.staged.len() as u64;
+        if position >= first {
+            let staged = batch.staged.get((position - first) as usize);
+            return staged
+                .map(|staged| staged.bytes.clone())
+                .ok_or_else(|| Error::corrupt("the batch", "a position beyond it"));
+        }
+        let bytes = match batch.tails.get(position) {
+            Some(bytes) => Some(bytes),
+            None => ReadTxn::read(self, u64::MAX, None, |view| view.event(position))?,
+        };
+        bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at #{position}")))
+    }
+
+    fn stage_events(
+        self: &Arc<Shared>,
+        committer: &mut Committer,
+        batch: &mut AdmissionBatch,
+        request: Prepared,
+        staging: &mut Staging,
+    ) -> Result<()> {
+        let how = How { import: request.import, restore: request.restore, head: request.head };
+        let mut keys = request.keys.into_iter().peekable();
+        for (at, event) in request.events.into_iter().enumerate() {
+            let key = keys.next_if(|key| key.first == at);
+            self.stage_event(committer, batch, event, key, how, staging)?;
+        }
+        Ok(())
+    }
+
+    /// Stages a group with verbs. A key says on its first event how many there are: where that is not known before they are all
+    /// made, they are made once to know them, and then staged.
+    fn stage_verbs(
+        self: &Arc<Shared>,
+        committer: &mut Committer,
+        batch: &mut AdmissionBatch,
+        mut request: Prepared,
+        staging: &mut Staging,
+    ) -> Result<()> {
+        let Some(mut key) = request.keys.pop() else {
+            return self.stage_acts(committer, batch, request, None, staging);
+        };
+        let mut made = Vec::new();
+        let with_one = request.performs.len() == 1 && request.events.is_empty();
+        match (request.performs.as_slice(), request.events.is_empty()) {
+            ([(_, perform)], true) => {
+                made = self.decide(batch, perform, batch.next)?;
+                self.check_owners(batch, &made, &request.expect, batch.next)?;
+                check_size(&self.options, made.iter().map(PreparedEvent::bytes).sum(), made.len())?;
+            }
+            _ => {
+                let mut tried = Staging::begin(committer, batch);
+                let outcome = self.stage_acts(committer, batch, request, Some(&mut made), &mut tried);
+                tried.take_back(committer, batch);
+                outcome?;
+            }
+        }
+        let Some(first) = made.first_mut() else { return Ok(()) };
+        // Those that were tried were told of then.
+        let (tried, told) = (!with_one, batch.teller.len());
+        key.put_on(first);
+        (key.first, key.seal.count) = (0, made.len() as u32);
+        let how = How { import: false, restore: false, head: batch.tails.head };
+        let mut key = Some(key);
+        for event in made {
+            self.stage_event(committer, batch, event, key.take(), how, staging)?;
+        }
+        if tried {
+            batch.teller.truncate(told);
+        }
+        Ok(())
+    }
+
+    /// Stages events and what verbs make, in their order; tells which events those are, if that is asked.
+    fn stage_acts(
+        self: &Arc<Shared>,
+        committer: &mut Committer,
+        batch: &mut AdmissionBatch,
+        request: Prepared,
+        mut made: Option<&mut Vec<PreparedEvent>>,
+        staging: &mut Staging,
+    ) -> Result<()> {
+        let how = How { import: false, restore: false, head: request.head };
+        let mut bytes: usize = request.events.iter().map(PreparedEvent::bytes).sum();
+        let mut performs = request.performs.into_iter().peekable();
+        let mut given = request.events.into_iter().enumerate().peekable();
+        loop {
+            let at = given.peek().map_or(usize::MAX, |(at, _)| *at);
+            let next = match performs.next_if(|(before, _)| *before <= at) {
+                Some((_, perform)) => {
+                    let made = self.decide(batch, &perform, staging.next)?;
+                    self.check_owners(batch, &made, &request.expect, staging.next)?;
+                    bytes += made.iter().map(PreparedEvent::bytes).sum::<usize>();
+                    check_size(&self.options, bytes, staging.events.len() + made.len())?;
+                    made
+                }
+                None => match given.next() {
+                    Some((_, event)) => vec![event],
+                    None => break,
+                },
+            };
+            for event in next {
+                if let Some(made) = &mut made {
+                    made.push(event.clone());
+                }
+                self.stage_event(committer, batch, event, None, how, staging)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The events that a verb makes, if it is not refused.
+    fn decide(
+        self: &Arc<Shared>,
+        batch: &mut AdmissionBatch,
+        perform: &PerformRequest,
+        first: u64,
+    ) -> Result<Vec<PreparedEvent>> {
+        if !perform.expect.is_empty() {
+            let (count, last) = self.count(batch, &Term::entity(&perform.entity)?, None)?;
+            for expect in &perform.expect {
+                self.check(batch, expect, Some(&perform.entity), count, last)?;
+            }
+        }
+        for checked in &perform.conditions {
+            self.check_condition(batch, checked, first)?;
+        }
+        let catalog = batch.catalog.clone();
+        let made = perform.decide(&catalog, &mut commit_context::AtCommit { shared: self, batch })?;
+        made.into_iter().map(|new| PreparedEvent::new(&self.options, new, false)).collect()
+    }
+
+    /// How many events an entity has, staged ones too, and the last of them.
+    fn count(&self, batch: &AdmissionBatch, term: &Term, cold: Option<(u64, u64)>) -> Result<(u64, u64)> {
+        match batch.entities.get(term).copied().or_else(|| batch.tails.total(term)).or(cold) {
+            Some(found) => Ok(found),
+            None => ReadTxn::read(self, u64::MAX, None, |view| view.cold_count(term)),
+        }
+    }
+
+    /// Where an id went after the request was looked up, if it is one of the database's own: no list tells of those.
+    fn appended_since(&self, batch: &AdmissionBatch, id: &EventId, looked_up: u64) -> Result<Option<u64>> {
+        find_own_id(id, looked_up + 1, batch.tails.head, |position| {
+            codec::decode(Position(position), self.stored(batch, position)?)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! One event of a request, staged: what it must not be, what it gets, and its bytes in the frame.
+
+use std::sync::Arc;
+
+use super::{AdmissionBatch, How, Staging, Undo};
+use crate::entity::{NameText, Position, Version};
+use crate::error::{Conflict, Error, Result, shorten};
+use crate::event::codec::{self, Assigned};
+use crate::event::record::Record;
+use crate::event::{EventId, NewEvent};
+use crate::store::Shared;
+use crate::store::append_request::{KeyClaim, PreparedEvent, join_chain};
+use crate::store::catalog::{CatalogChange, Index};
+use crate::store::commit::Committer;
+use crate::store::journal::FrameBuffer;
+use crate::store::memtable::Staged;
+use crate::store::term::Term;
+use crate::time::Timestamp;
+
+impl Shared {
+    pub(super) fn stage_event(
+        self: &Arc<Shared>,
+        committer: &mut Committer,
+        batch: &mut AdmissionBatch,
+        mut event: PreparedEvent,
+        key: Option<KeyClaim>,
+        how: How,
+        staging: &mut Staging,
+    ) -> Result<()> {
+        if self.is_there(batch, &event, key.as_ref(), how)? {
+            return Ok(());
+        }
+        for checked in &event.conditions {
+            self.check_condition(batch, checked, staging.next)?;
+        }
+        let position = batch.next;
+        check_place(&event.new, position)?;
+        if let Some(cause) = event.new.cause_position().filter(|_| !event.chained) {
+            join_chain(&Record::open(cause, &self.stored(batch, cause.0)?)?, &mut event.new.correlation)?;
+        }
+        self.check_vector(batch, &event)?;
+        let version = self.next_version(batch, &event, staging)?;
+        adopt_namespace(batch, &mut event, how)?;
+        let recorded = batch.instant(event.new.recorded.filter(|_| how.restore))?;
+        let (id, own_id) = self.next_id(committer, batch, &event, recorded, how)?;
+        // An id needs an entry exactly where it is not the database's own.
+        if let Some(term) = event.id_term().cloned() {
+            if own_id {
+                event.terms.retain(|other| *other != term);
+            }
+            batch.ids.insert(term.clone(), position);
+            staging.undo.push(Undo::Id(term));
+        } else if !own_id {
+            event.terms.push(Term::id(&id)?);
+        }
+        let seal = key.as_ref().map(|key| key.seal);
+        if let Some(key) = key {
+            batch.keys.insert(key.term.clone(), (position, key.seal));
+            staging.undo.push(Undo::Key(key.term));
+        }
+        let (position, version) = (Position(position), Version(version));
+        let assigned = Assigned { position, version, id: &id, own_id, recorded, seal };
+        let bytes = write(&mut committer.frame, &event, &assigned);
+        self.derive(batch, &bytes, &mut event)?;
+        if let Some(change) = event.change.take() {
+            self.stage_change(batch, &event, change)?;
+        }
+        staging.events.push((position.0, bytes.clone()));
+        batch.staged.push(Staged { bytes, terms: event.terms, version: version.0 });
+        batch.next += 1;
+        batch.recorded = Some(recorded);
+        self.tell_event(batch)
+    }
+
+    /// Whether an event that is imported is in the log already.
+    ///
+    /// # Errors
+    /// If one that is not has an id, or, restored, a key of one that is.
+    fn is_there(
+        &self,
+        batch: &AdmissionBatch,
+        event: &PreparedEvent,
+        key: Option<&KeyClaim>,
+        how: How,
+    ) -> Result<bool> {
+        if let Some(key) = key.filter(|key| key.own)
+            && let Some((position, _)) = self.first_use(batch, key)?
+        {
+            return if how.restore { Err(twice("key", &key.key, position)) } else { Ok(true) };
+        }
+        let Some(term) = event.id_term() else { return Ok(false) };
+        let known = batch.ids.get(term).copied().or(event.known);
+        let known = known.or_else(|| batch.tails.list(term, 1, u64::MAX).first().copied());
+        let known = match (known, &event.new.id) {
+            (None, Some(id)) => self.appended_since(batch, id, how.head)?,
+            _ => known,
+        };
+        let Some(position) = known else { return Ok(false) };
+        if how.import && !how.restore {
+            return Ok(true);
+        }
+        let id = event.new.id.as_ref().map(ToString::to_string).unwrap_or_default();
+        Err(Conflict::Id { id, position }.into())
+    }
+
+    /// How many events its entity has with this one; none has no entity.
+    fn next_version(
+        self: &Arc<Shared>,
+        batch: &mut AdmissionBatch,
+        event: &PreparedEvent,
+        staging: &mut Staging,
+    ) -> Result<u64> {
+        let Some(term) = event.entity_term() else { return Ok(0) };
+        let before = batch.entities.get(term).copied();
+        let (count, last) = self.count(batch, term, event.cold)?;
+        for expect in &event.new.expect {
+            self.check(batch, expect, event.target.as_ref(), count, last)?;
+        }
+        let version = count + 1;
+        if let Some(expected) = event.new.versioned.filter(|expected| *expected != version) {
+            let what = format!("the version of #{}", batch.next);
+            return Err(Error::invalid(what, version.to_string(), expected.to_string()));
+        }
+        batch.entities.insert(term.clone(), (version, batch.next));
+        staging.undo.push(Undo::Entity(term.clone(), before));
+        Ok(version)
+    }
+
+    /// Its id, and whether that is one of the database's own.
+    fn next_id(
+        &self,
+        committer: &mut Committer,
+        batch: &AdmissionBatch,
+        event: &PreparedEvent,
+        recorded: Timestamp,
+        how: How,
+    ) -> Result<(EventId, bool)> {
+        match (&event.new.id, &self.options.ids) {
+            (Some(id), _) => Ok((id.clone(), how.restore && committer.ids.adopt(id, recorded))),
+            (None, Some(ids)) if !batch.teller.is_trial() => Ok((ids()?, false)),
+            (None, _) => {
+                let id = committer.ids.next(recorded)?;
+                let own_id = id.tells_its_place(recorded);
+                Ok((id, own_id))
+            }
+        }
+    }
+
+    /// Adds what the indexes hold it under.
+    fn derive(&self, batch: &AdmissionBatch, bytes: &Arc<[u8]>, event: &mut PreparedEvent) -> Result<()> {
+        // What is defined anew, or dropped, must always be: an index of such events is of no use any more instead.
+        let is_internal = event.kind.is_internal();
+        let is_trial = batch.teller.is_trial();
+        let refuse = |index: &Index, why: Error| match is_internal {
+            true => {
+                if !is_trial {
+                    index.set_invalid();
+                }
+                Ok(())
+            }
+            false => Err(why),
+        };
+        batch.catalog.terms(Position(batch.next), bytes, &self.own_limits, &mut event.terms, refuse)
+    }
+
+    /// The catalog from this event on.
+    fn stage_change(
+        &self,
+        batch: &mut AdmissionBatch,
+        event: &PreparedEvent,
+        change: CatalogChange,
+    ) -> Result<()> {
+        if let Some(name) = change.verb().filter(|name| self.added_verb(name).is_some()) {
+            let what = format!("the verb {}", NameText(name));
+            return Err(Error::conflict(what, "a name that no verb has", "one that the program added"));
+        }
+        if let Some((what, other)) = batch.catalog.taken(&change) {
+            let name = event.target.as_ref().map_or("", |target| target.id());
+            let found = format!("the {what} that is defined at {other}; DROP it first, or take another name");
+            let what = format!("the name {}", NameText(name));
+            return Err(Error::conflict(what, "one that nothing else has", found));
+        }
+        batch.catalog = Arc::new(batch.catalog.changed(Position(batch.next), change));
+        Ok(())
+    }
+}
+
+/// Takes the namespace that its entity is defined with, where it has none. What a key was first used with was worked out before this.
+fn adopt_namespace(batch: &AdmissionBatch, event: &mut PreparedEvent, how: How) -> Result<()> {
+    if let Some(target) = event.target.as_ref()
+        && event.new.namespace.is_none()
+        && let Some(model) = batch.catalog.model(target.kind())
+        && let Some(namespace) = model.fold()?.namespace()
+    {
+        if how.restore {
+            // What is restored is what it was: this event was another, or its definition was.
+            let what = format!("the namespace of #{}", batch.next);
+            let expected = format!("{namespace}, as {} is defined at {}", target.kind(), model.position);
+            return Err(Error::invalid(what, expected, "none"));
+        }
+        event.new.namespace = Some(namespace.to_owned());
+    }
+    Ok(())
+}
+
+/// Writes it into the frame, its length before it.
+fn write(frame: &mut FrameBuffer, event: &PreparedEvent, assigned: &Assigned) -> Arc<[u8]> {
+    let payload = frame.payload_mut();
+    let start = payload.len();
+    payload.extend_from_slice(&[0; 4]);
+    codec::encode(payload, &event.new, &event.kind, event.target.as_ref(), assigned);
+    let length = payload.len() - start - 4;
+    payload[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
+    Arc::from(&payload[start + 4..])
+}
+
+/// What is restored has each id and each key once.
+fn twice(what: &str, name: &str, position: u64) -> Error {
+    let found = format!("it is that of #{position}");
+    Error::conflict(
+        format!("the {what} '{}'", shorten(name)),
+        format!("a {what} that is not in the log"),
+        found,
+    )
+}
+
+/// Whether an event may land at this position, after what is said of it.
+fn check_place(new: &NewEvent, position: u64) -> Result<()> {
+    if let Some(cause) = new.cause_position().filter(|cause| cause.0 == 0 || cause.0 >= position) {
+        return Err(Error::invalid("the cause", format!("an event before #{position}"), cause.to_string()));
+    }
+    match new.placed {
+        Some(placed) if placed.0 != position => {
+            let what = format!("the event that was {placed}");
+            let expected = "that position again, since it is restored or names its cause by position (use --restore \
+                            with a whole export and a new database)";
+            Err(Error::invalid(what, expected, format!("#{position}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,184 @@
+//! Guards: what is expected of the log, checked as of what is staged.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{AdmissionBatch, AdmissionStep};
+use crate::allowance::Limits;
+use crate::entity::{Entity, Position};
+use crate::error::{Conflict, Error, Result, Witness};
+use crate::event::record::Record;
+use crate::event::{Expect, codec};
+use crate::store::Shared;
+use crate::store::append_request::{Prepared, PreparedEvent};
+use crate::store::condition::Checked;
+use crate::store::term::Term;
+
+/// So many events are looked at one by one for a condition; for more, the lists are asked.
+const FEW: u64 = 64;
+
+impl Shared {
+    /// Refuses a group where what it expects is not so before it.
+    pub(super) fn check_group(self: &Arc<Shared>, batch: &AdmissionBatch, request: &Prepared) -> Result<()> {
+        for checked in &request.conditions {
+            self.check_condition(batch, checked, batch.next)?;
+        }
+        if !request.expect.iter().any(Expect::is_of_target) {
+            return Ok(());
+        }
+        let mut seen = HashSet::new();
+        let events = request.events.iter().enumerate();
+        let events = events.filter_map(|(at, event)| Some((at, event.target.as_ref()?, event.cold)));
+        let performs = request.performs.iter().map(|(before, perform)| (*before, &perform.entity, None));
+        // In the order in which they are said.
+        let mut acts: Vec<_> = performs.chain(events).collect();
+        acts.sort_by_key(|(at, ..)| *at);
+        for (_, entity, cold) in acts.into_iter().filter(|(_, entity, _)| seen.insert(*entity)) {
+            let (count, last) = self.count(batch, &Term::entity(entity)?, cold)?;
+            for expect in &request.expect {
+                self.check(batch, expect, Some(entity), count, last)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what a group expects of each entity that it joins, where a verb makes it join one that it did not name. As it was before
+    /// the group: `first` is where that begins.
+    pub(super) fn check_owners(
+        self: &Arc<Shared>,
+        batch: &AdmissionBatch,
+        made: &[PreparedEvent],
+        expect: &[Expect],
+        first: u64,
+    ) -> Result<()> {
+        for event in made.iter().filter(|_| expect.iter().any(Expect::is_of_target)) {
+            let Some(term) = event.entity_term() else { continue };
+            let (count, last) = self.count(batch, term, None)?;
+            // One that the group has joined before was checked then.
+            if last < first {
+                for expect in expect {
+                    self.check(batch, expect, event.target.as_ref(), count, last)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what a condition does not allow: by what was found before, by what came since, or by what is staged.
+    /// `first` is where the group begins: what is staged from there on is in no log yet, and may never be.
+    pub(super) fn check_condition(
+        self: &Arc<Shared>,
+        batch: &AdmissionBatch,
+        checked: &Checked,
+        first: u64,
+    ) -> Result<()> {
+        let found = match checked.found {
+            Some(found) => Some(found),
+            None => match self.committed_since(batch, checked)? {
+                Some(found) => Some(found),
+                None => staged_since(batch, checked, &self.own_limits)?,
+            },
+        };
+        let condition = || checked.condition.to_string();
+        let Some(position) = found else {
+            return batch.teller.tell(|| Ok(AdmissionStep::Absence { condition: condition(), found: None }));
+        };
+        let event = codec::decode(Position(position), self.stored(batch, position)?)?;
+        let found = || Some(Witness::from(&event));
+        batch.teller.tell(|| Ok(AdmissionStep::Absence { condition: condition(), found: found() }))?;
+        if position >= first {
+            let found = format!("{} before it in the same group", event.kind);
+            return Err(Error::conflict("EXPECT NONE", format!("no {}", checked.condition), found));
+        }
+        let found = Box::new(Witness::from(&event));
+        Err(Conflict::None { condition: checked.condition.to_string(), found }.into())
+    }
+
+    /// An event that a condition does not allow, committed since it was looked up.
+    fn committed_since(self: &Arc<Shared>, batch: &AdmissionBatch, checked: &Checked) -> Result<Option<u64>> {
+        let (condition, through, head) = (&checked.condition, checked.through, batch.tails.head);
+        if through >= head {
+            return Ok(None);
+        }
+        let meets = |position: u64| -> Result<bool> {
+            let bytes = self.stored(batch, position)?;
+            condition.is_met_by(&Record::open(Position(position), &bytes)?, &self.own_limits)
+        };
+        // What is in the tables by now is looked up there.
+        let in_tails = through >= batch.tails.base();
+        let some = match condition.lists(&batch.catalog) {
+            Some(lists) if in_tails => {
+                let mut some: Vec<u64> =
+                    lists.iter().flat_map(|term| batch.tails.list(term, through + 1, head)).collect();
+                some.sort_unstable();
+                some.dedup();
+                some
+            }
+            _ if head - through <= FEW => (through + 1..=head).collect(),
+            _ => return condition.find(&self.snapshot_of(batch), through),
+        };
+        for position in some {
+            if meets(position)? {
+                return Ok(Some(position));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn check(
+        self: &Arc<Shared>,
+        batch: &AdmissionBatch,
+        expect: &Expect,
+        target: Option<&Entity>,
+        count: u64,
+        last: u64,
+    ) -> Result<()> {
+        let mut ended = None;
+        let holds = match (expect, target) {
+            (Expect::New, _) => count == 0,
+            (Expect::Version(version), _) => count == version.0,
+            (Expect::Exists, None) => false,
+            (Expect::Exists, Some(target)) => {
+                let last = self.last_of_state(batch, target, last)?;
+                ended =
+                    last.as_ref().filter(|last| last.position > 0 && !last.makes).map(|last| last.position);
+                last.is_some_and(|last| last.makes)
+            }
+            // That is a condition of its own.
+            (Expect::None(_), _) => true,
+        };
+        let event = |position: u64| codec::decode(Position(position), self.stored(batch, position)?);
+        batch.teller.tell(|| {
+            let last = if count == 0 { None } else { Some(event(last)?.kind.to_string()) };
+            Ok(AdmissionStep::Expect { expect: expect.clone(), target: target.cloned(), holds, count, last })
+        })?;
+        if holds {
+            return Ok(());
+        }
+        let witness = |position: u64| -> Result<Witness> { Ok(Witness::from(&event(position)?)) };
+        let entity = target.map_or_else(String::new, ToString::to_string);
+        let ended = ended.filter(|ended| *ended != last).map(witness).transpose()?;
+        let last = if count == 0 { None } else { Some(witness(last)?) };
+        let found = count;
+        Err(Error::from(match expect {
+            Expect::Version(expected) => Conflict::Version { entity, expected: expected.0, found, last },
+            Expect::Exists => Conflict::Exists { entity, found, last, ended },
+            Expect::New | Expect::None(_) => Conflict::New { entity, found, last },
+        }))
+    }
+}
+
+/// An event that a condition does not allow, staged since it was looked up.
+fn staged_since(batch: &AdmissionBatch, checked: &Checked, limits: &Limits) -> Result<Option<u64>> {
+    let lists = checked.condition.lists(&batch.catalog);
+    let first = batch.next - batch.staged.len() as u64;
+    for (staged, position) in batch.staged.iter().zip(first..) {
+        if lists.is_some_and(|lists| !lists.iter().any(|term| staged.terms.contains(term))) {
+            continue;
+        }
+        if checked.condition.is_met_by(&Record::open(Position(position), &staged.bytes)?, limits)? {
+            return Ok(Some(position));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,404 @@
+//! Following: what is kept of the states of entities is brought up to the log, a stretch at a time.
+//!
+//! The states of a definition are those as of one position of the log, `through`, for all of its entities. A checkpoint takes
+//! them along where they are at C, in the write that moves C; otherwise the background brings them up to it, stretch by stretch,
+//! each one write, so that they go on where they were after a crash. Whoever reads takes them as of C, or not at all: what
+//! a fold needs is always in the log.
+//!
+//! On the way, snapshots are kept: after so many events of an entity what they have made. For entities that nobody
+//! defined there is nothing but snapshots; the background makes those, as a checkpoint finds that they are due.
+//!
+//! What the background does is in [`behind`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::catalog::{Catalog, CatalogModel, DefinedView, Finder};
+use super::fold::{EVERY, Fold, Folded, Plain};
+use super::pace::{Pace, Paces};
+use super::stored_state::StoredState;
+use super::tables::WriteTables;
+use super::tables::states::{Built, SnapshotOwner};
+use super::term::Term;
+use super::view::ViewGroups;
+use super::{Shared, locked, view};
+use crate::allowance::Limits;
+use crate::entity::{Entity, EntityStr, Position};
+use crate::error::{Error, Result};
+use crate::event::record::Record;
+
+/// How many snapshots of plain entities, and how many of programs' own types, wait to be made or written at most: they are never needed.
+const WAITING: usize = 10_000;
+const WAITING_BYTES: usize = 8 << 20;
+
+/// What is kept of a definition, as it follows the log.
+#[derive(Clone, Copy)]
+pub(super) enum Following<'c> {
+    /// States of the entities of a kind.
+    Model(&'c CatalogModel, &'c Arc<dyn Fold>),
+    /// Groups of a view.
+    View(Position, &'c dyn ViewGroups),
+}
+
+impl<'c> Following<'c> {
+    /// A model, if it is understood: else it is not followed, and stays where it is.
+    pub fn model(model: &'c CatalogModel) -> Option<Following<'c>> {
+        model.fold().ok().map(|fold| Following::Model(model, fold))
+    }
+
+    /// A view, if groups are kept of it.
+    pub fn view(view: &'c DefinedView) -> Option<Following<'c>> {
+        view.groups().map(|groups| Following::View(view.position, groups))
+    }
+
+    pub fn definition(&self) -> Position {
+        match self {
+            Following::Model(model, _) => model.position,
+            Following::View(position, _) => *position,
+        }
+    }
+}
+
+/// A model whose states are kept, as it is followed.
+struct MaterializedModel<'c> {
+    model: &'c CatalogModel,
+    fold: &'c Arc<dyn Fold>,
+    finders: Vec<(&'c Arc<Finder>, Built)>,
+    limits: &'c Limits,
+}
+
+/// Brings up to a stretch of the log what was kept up to its beginning, and tells which plain entities are due a snapshot. The
+/// events must be all from `first` on.
+pub(super) fn follow(
+    tables: &mut WriteTables,
+    catalog: &Catalog,
+    first: u64,
+    events: &[impl AsRef<[u8]>],
+    paces: &Paces,
+    pace: &Pace,
+) -> Result<Vec<SnapshotDue>> {
+    let models = catalog.models().filter_map(|model| Following::model(model));
+    let views = catalog.kept_views().filter_map(|view| Following::view(view));
+    let mut following = Vec::new();
+    for one in models.chain(views).filter(|one| !paces.is_slow(one.definition())) {
+        if tables.followed(one.definition())? == Some(first - 1) {
+            following.push(one);
+        }
+    }
+    let mut due = Vec::new();
+    for (position, bytes) in (first..).zip(events) {
+        let event = Record::open(Position(position), bytes.as_ref())?;
+        if let Some(target) = event.target() {
+            due.extend(snapshot_due(catalog, &event, target)?);
+        }
+    }
+    bring_up(tables, catalog, &following, first, events, pace, |tables, view, error| {
+        // What is damaged, or cannot be evaluated, is made anew of the log, and nothing else waits for that.
+        let may_wait = pace.overran().is_none() && !matches!(error, Error::Io { .. });
+        if may_wait { tables.forget_followed(view) } else { Err(error) }
+    })?;
+    Ok(due)
+}
+
+/// Brings what is kept of definitions up to a stretch of the log. `or` has the error of a view.
+fn bring_up(
+    tables: &mut WriteTables,
+    catalog: &Catalog,
+    following: &[Following],
+    first: u64,
+    events: &[impl AsRef<[u8]>],
+    pace: &Pace,
+    or: impl Fn(&mut WriteTables, Position, Error) -> Result<()>,
+) -> Result<()> {
+    let models: Vec<_> = following
+        .iter()
+        .filter_map(|one| match one {
+            Following::Model(model, fold) => Some((*model, *fold)),
+            Following::View(..) => None,
+        })
+        .collect();
+    let mut touched = touched(&models, first, events)?.into_iter();
+    for one in following {
+        match *one {
+            Following::Model(model, fold) => {
+                let entities = touched.next().unwrap_or_default();
+                bring_up_states(tables, catalog, (model, fold), first, events, entities, pace)?;
+            }
+            Following::View(view, groups) => {
+                view::bring_up(tables, view, groups, first, events, pace)
+                    .or_else(|error| or(tables, view, error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// For each entity that events concern, which, and whether they are its own.
+pub(super) type TouchedEntities = BTreeMap<String, Vec<(u64, bool)>>;
+
+/// An entity that nobody defined, and where it is due a snapshot.
+pub(crate) type SnapshotDue = (Entity, u64);
+
+/// What a stretch touches: for each of some models, each of a kind of its own, its entities.
+fn touched(
+    models: &[(&CatalogModel, &Arc<dyn Fold>)],
+    first: u64,
+    events: &[impl AsRef<[u8]>],
+) -> Result<Vec<TouchedEntities>> {
+    let mut touched: Vec<TouchedEntities> = models.iter().map(|_| TouchedEntities::new()).collect();
+    let of_kind: HashMap<&str, usize> =
+        models.iter().enumerate().map(|(at, (model, _))| (&*model.kind, at)).collect();
+    let including: Vec<_> =
+        models.iter().enumerate().filter(|(_, (_, fold))| !fold.includes().is_empty()).collect();
+    if models.is_empty() {
+        return Ok(touched);
+    }
+    for (position, bytes) in (first..).zip(events) {
+        let event = Record::open(Position(position), bytes.as_ref())?;
+        if let Some(target) = event.target()
+            && let Some(at) = of_kind.get(target.kind)
+        {
+            add(&mut touched[*at], target.id, position, true);
+        }
+        for (at, (model, fold)) in &including {
+            for id in included(&event, &model.kind, &***fold) {
+                add(&mut touched[*at], &id, position, false);
+            }
+        }
+    }
+    Ok(touched)
+}
+
+/// What a stretch touches of the entities of a model.
+pub(super) fn touched_by(
+    model: &CatalogModel,
+    fold: &Arc<dyn Fold>,
+    first: u64,
+    events: &[impl AsRef<[u8]>],
+) -> Result<TouchedEntities> {
+    Ok(touched(&[(model, fold)], first, events)?.pop().unwrap_or_default())
+}
+
+fn add(touched: &mut TouchedEntities, id: &str, position: u64, own: bool) {
+    match touched.get_mut(id) {
+        Some(positions) => positions.push((position, own)),
+        None => drop(touched.insert(id.to_owned(), vec![(position, own)])),
+    }
+}
+
+/// The entity, if it is one that nobody defined, and has another so many events now.
+fn snapshot_due(catalog: &Catalog, event: &Record, target: EntityStr) -> Result<Option<SnapshotDue>> {
+    let version = event.version().map_or(0, |version| version.0);
+    if version == 0
+        || !version.is_multiple_of(EVERY)
+        || target.kind.starts_with('$')
+        || catalog.model(target.kind).is_some()
+    {
+        return Ok(None);
+    }
+    Ok(Some((Entity::new(target.kind, target.id)?, event.position().0)))
+}
+
+/// The ids of the entities of a kind whose folds an event joins that is not theirs.
+fn included(event: &Record, kind: &str, fold: &dyn Fold) -> Vec<String> {
+    let mut ids = Vec::new();
+    for include in fold.includes() {
+        if !include.on.matches_text(event.kind()) {
+            continue;
+        }
+        for (_, value) in event.tags().filter(|(name, _)| *name == include.tag) {
+            let Some(id) = value.to_value().ok().and_then(|value| Term::id_of_tag(&value)) else { continue };
+            let own = event.target().is_some_and(|target| target.kind == kind && target.id == id);
+            if !own && Term::is_id(kind, &id) {
+                ids.push(id);
+            }
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// Writes the states of the entities that a stretch touches.
+fn bring_up_states(
+    tables: &mut WriteTables,
+    catalog: &Catalog,
+    (model, fold): (&CatalogModel, &Arc<dyn Fold>),
+    first: u64,
+    events: &[impl AsRef<[u8]>],
+    entities: TouchedEntities,
+    pace: &Pace,
+) -> Result<()> {
+    pace.begin(model.position);
+    let mut finders = Vec::new();
+    let known: BTreeMap<Position, Built> = tables.indexes_of(model.position)?.into_iter().collect();
+    for finder in catalog.finders_of(&model.kind) {
+        let built = match known.get(&finder.position) {
+            Some(built) => built.clone(),
+            // Before the first state, an index of none is whole.
+            None if first == 1 => {
+                tables.set_built(model.position, finder.position, &Built::Whole)?;
+                Built::Whole
+            }
+            None => continue,
+        };
+        finders.push((finder, built));
+    }
+    // Who has another catalog may know of more. What is not kept up must not serve them.
+    let defined: BTreeSet<Position> = catalog.finders_of(&model.kind).map(|finder| finder.position).collect();
+    for (position, built) in known {
+        if built != Built::DROPPING && !defined.contains(&position) {
+            tables.set_built(model.position, position, &Built::DROPPING)?;
+        }
+    }
+    let followed = MaterializedModel { model, fold, finders, limits: pace.limits() };
+    for (id, positions) in entities {
+        followed.entity(tables, &id, first, events, &positions, pace)?;
+    }
+    tables.set_followed(model.position, first + events.len() as u64 - 1)
+}
+
+impl MaterializedModel<'_> {
+    fn entity(
+        &self,
+        tables: &mut WriteTables,
+        id: &str,
+        first: u64,
+        events: &[impl AsRef<[u8]>],
+        positions: &[(u64, bool)],
+        pace: &Pace,
+    ) -> Result<()> {
+        let definition = self.model.position;
+        let finders: Vec<_> = self.finders.iter().filter(|(_, built)| built.has(id)).collect();
+        let limits = self.limits;
+        let found = |kept: &StoredState| -> Result<Vec<Vec<Term>>> {
+            finders.iter().map(|(finder, _)| found_by(id, kept, finder, limits)).collect()
+        };
+        let (mut folded, before) = tables.with_state(definition, id, |bytes| match bytes {
+            None => Ok((Folded::default(), finders.iter().map(|_| Vec::new()).collect())),
+            Some(bytes) => {
+                let kept = StoredState::open(bytes)?;
+                Ok((kept.to_folded(limits)?, found(&kept)?))
+            }
+        })?;
+        let mut term = None;
+        for (position, own) in positions {
+            pace.check()?;
+            let bytes = events.get((position - first) as usize).map(AsRef::as_ref).unwrap_or_default();
+            folded.add(&**self.fold, &Record::open(Position(*position), bytes)?, *own, limits)?;
+            if folded.events.is_multiple_of(self.fold.every()) {
+                let entity = match &term {
+                    Some(term) => term,
+                    None => term.insert(Term::entity(&Entity::new(&self.model.kind, id)?)?),
+                };
+                tables.put_snapshot(SnapshotOwner::Model(definition), entity, *position, folded.encode()?)?;
+            }
+        }
+        let bytes = folded.encode()?;
+        let after = found(&StoredState::open(&bytes)?)?;
+        for (before, after) in before.iter().zip(&after) {
+            // Both are in order.
+            for term in before.iter().filter(|term| after.binary_search(term).is_err()) {
+                tables.remove_found(definition, term, id)?;
+            }
+            for term in after.iter().filter(|term| before.binary_search(term).is_err()) {
+                tables.put_found(definition, term, id)?;
+            }
+        }
+        tables.put_state(definition, id, bytes)
+    }
+}
+
+/// The terms that a state is found by, each once, in order. Those of which there is none have a place of their own: they are to be told of.
+pub(super) fn found_by(id: &str, kept: &StoredState, finder: &Finder, limits: &Limits) -> Result<Vec<Term>> {
+    if kept.fault.is_some() { Ok(vec![finder.faulty_term()]) } else { finder.terms(id, kept, limits) }
+}
+
+/// Snapshots that are to be made, and to be written, when there is time.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// Of entities that nobody defined, at these positions.
+    plain: Vec<SnapshotDue>,
+    /// Made already, of a program's own types (its name for the fold) and of entities that nobody defined: the entity, where, and
+    /// the bytes.
+    made: Vec<(Option<String>, Term, u64, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Shared {
+    /// Remembers which plain entities are due a snapshot. What is too much is forgotten: the next one will do.
+    pub(super) fn snapshots_due(&self, due: Vec<SnapshotDue>) {
+        if due.is_empty() || self.options.read_only {
+            return;
+        }
+        let mut waiting = locked(&self.due);
+        let room = WAITING.saturating_sub(waiting.plain.len());
+        waiting.plain.extend(due.into_iter().take(room));
+        drop(waiting);
+        self.upkeep.ask(|asked| asked.index = true);
+    }
+
+    /// Takes a snapshot, of a program's own type by its name, to be written when there is time.
+    pub(crate) fn keep_snapshot(&self, name: Option<&str>, entity: Term, position: u64, bytes: Vec<u8>) {
+        if self.options.read_only {
+            return;
+        }
+        let mut waiting = locked(&self.due);
+        if waiting.bytes + bytes.len() > WAITING_BYTES || waiting.made.len() >= WAITING {
+            return;
+        }
+        waiting.bytes += bytes.len();
+        waiting.made.push((name.map(str::to_owned), entity, position, bytes));
+        drop(waiting);
+        self.upkeep.ask(|asked| asked.index = true);
+    }
+
+    /// Makes and writes the snapshots that are due.
+    fn write_snapshots(self: &Arc<Shared>) -> Result<bool> {
+        let Due { mut plain, made: named, .. } = std::mem::take(&mut *locked(&self.due));
+        if plain.is_empty() && named.is_empty() {
+            return Ok(false);
+        }
+        let (snapshot, checkpoint) = (self.snapshot(), self.cold.read()?.checkpoint()?);
+        // Those of an entity one after the other: each begins where the one before ended.
+        plain.sort_by(|(a, p), (b, q)| (a.kind(), a.id(), p).cmp(&(b.kind(), b.id(), q)));
+        let (mut made, mut held) = (Vec::new(), 0);
+        let mut last: Option<(Entity, Folded)> = None;
+        for (entity, position) in plain {
+            if self.upkeep.stopping() || held > WAITING_BYTES {
+                break;
+            }
+            // Its kind may have been defined meanwhile.
+            if position > checkpoint || snapshot.indexes().model(entity.kind()).is_some() {
+                continue;
+            }
+            let folded = match last.take() {
+                Some((before, folded)) if before == entity => folded,
+                _ => snapshot.fold_kept(&entity, position)?,
+            };
+            let folded = snapshot.fold_all_from(folded, &entity, &Plain, position)?;
+            let bytes = folded.encode()?;
+            held += bytes.len();
+            made.push((Term::entity(&entity)?, position, bytes));
+            last = Some((entity, folded));
+        }
+        self.cold.write("keeping snapshots", |tables| {
+            for (term, position, bytes) in made {
+                tables.put_snapshot(SnapshotOwner::Plain, &term, position, bytes)?;
+            }
+            // What is not in the tables yet may be lost with the journal; then there must be no snapshot of it.
+            for (name, term, position, bytes) in
+                named.into_iter().filter(|(_, _, position, _)| *position <= checkpoint)
+            {
+                let owner = name.as_deref().map_or(SnapshotOwner::Plain, SnapshotOwner::Named);
+                tables.put_snapshot(owner, &term, position, bytes)?;
+            }
+            Ok(())
+        })?;
+        Ok(true)
+    }
+}
+
+pub(super) mod behind;
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,523 @@
+//! The cold part: redb tables with every position up to the checkpoint C.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `log` | first position, 8 bytes big-endian | a pack ([`super::block`]) of events ([`crate::event::codec`]) |
+//! | `postings` | term, first position | a chunk ([`super::posting`]) |
+//! | `zones` | first position of a run | [`Zone`] |
+//! | `indexes` | the position of a definition | up to where its index is backfilled ([`indexes`]) |
+//! | `states`, `found`, `snapshots`, `followers` | see [`states`] | what is kept of the states of entities |
+//! | `views` | see [`views`] | what is kept of the groups of views |
+//! | `cursors` | whose ([`cursors`]) | a place in the log |
+//! | `meta` | a name | see [`Meta`] |
+//!
+//! An event's bytes and a chunk carry their own checksum; every other value ends with a CRC-32 over key and value.
+//!
+//! redb panics on some damaged pages. A page that is known to be damaged ([`checksums`]) is never handed to it, and what is read is
+//! read through [`table`], where a panic is an error that says what was being read.
+//!
+//! Every write goes through [`Tables::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
+//! error of its backend; [`Tables::reopen`] gets over one.
+
+mod checksums;
+mod cursors;
+mod guard;
+mod handle;
+pub(crate) mod indexes;
+mod pages;
+mod read;
+pub(crate) mod states;
+mod table;
+pub(crate) mod views;
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::block::{self, BlockEvents};
+use super::disk::overlay::Overlay;
+use super::disk::{Disk, Identity};
+use super::journal::{DatabaseId, Salt};
+use super::posting::{self, PostingChunk};
+use super::term::definition_of;
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::time::Timestamp;
+use guard::Guarded;
+use handle::{TablesState, closed, open};
+pub(crate) use read::{LISTS, LogBlock, LogTable, Postings, TablesRead};
+
+pub(crate) type Bytes = &'static [u8];
+
+const LOG: TableDefinition<Bytes, Bytes> = TableDefinition::new("log");
+const POSTINGS: TableDefinition<Bytes, Bytes> = TableDefinition::new("postings");
+const ZONES: TableDefinition<Bytes, Bytes> = TableDefinition::new("zones");
+const INDEXES: TableDefinition<Bytes, Bytes> = TableDefinition::new("indexes");
+const STATES: TableDefinition<Bytes, Bytes> = TableDefinition::new("states");
+const FOUND: TableDefinition<Bytes, Bytes> = TableDefinition::new("found");
+const SNAPSHOTS: TableDefinition<Bytes, Bytes> = TableDefinition::new("snapshots");
+const FOLLOWERS: TableDefinition<Bytes, Bytes> = TableDefinition::new("followers");
+const VIEWS: TableDefinition<Bytes, Bytes> = TableDefinition::new("views");
+const CURSORS: TableDefinition<Bytes, Bytes> = TableDefinition::new("cursors");
+const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
+
+/// The version of everything this crate writes: a file of another one is refused, not guessed at.
+const FORMAT: u64 = 5;
+
+/// How many events a row of the log has at most.
+pub(super) const MOST_IN_A_ROW: u64 = block::MOST as u64;
+
+/// redb, and how to open it again.
+pub(crate) struct Tables {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    cache: usize,
+    /// Which file it is: under its name there may be another one later.
+    identity: Identity,
+    state: RwLock<TablesState>,
+}
+
+impl fmt::Debug for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cold({})", self.path.display())
+    }
+}
+
+impl Tables {
+    /// Opens an existing file of tables.
+    pub fn open(disk: Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Tables> {
+        Tables::open_or_make(disk, path, cache).map_err(|error| at_opening(path, error))
+    }
+
+    /// The same, or makes a file of tables of an empty one.
+    pub fn open_or_make(disk: Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Tables> {
+        let handle = open(&*disk, path, cache, None)?;
+        let identity = handle.identity;
+        Ok(Tables {
+            disk,
+            path: path.to_owned(),
+            cache,
+            identity,
+            state: RwLock::new(TablesState::Open(handle)),
+        })
+    }
+
+    /// How many names the file has; none where the system does not tell.
+    pub fn names(&self) -> Result<Option<u64>> {
+        let state = self.state();
+        let names = state.handle()?.file.names();
+        names.map_err(|e| Error::io(format!("looking at {}", self.path.display()), e))
+    }
+
+    /// Which file this is.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Makes all tables in a new file.
+    pub fn initialize(&self, id: DatabaseId) -> Result<()> {
+        self.write("creating the tables", |tables| {
+            tables.set_meta("format", &FORMAT.to_be_bytes())?;
+            tables.set_meta("database", &id.0)?;
+            tables.set_meta("checkpoint", &0u64.to_be_bytes())
+        })
+    }
+
+    /// Begins a read at what is committed now. Keep it short: it holds back a reopening, and pins pages.
+    pub fn read(&self) -> Result<TablesRead<'_>> {
+        let guard = self.usable_state();
+        let committed = guard.handle()?.committed()?;
+        Ok(TablesRead { committed, _guard: guard })
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, TablesState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, opened again if redb has failed before.
+    fn usable_state(&self) -> RwLockReadGuard<'_, TablesState> {
+        let guard = self.state();
+        if !guard.needs_reopening() {
+            return guard;
+        }
+        drop(guard);
+        // Reads may go on even where this fails.
+        let _ = self.reopen_if(TablesState::needs_reopening);
+        self.state()
+    }
+
+    /// One write transaction: all of it, or nothing.
+    pub fn write(&self, doing: &str, write: impl FnOnce(&mut WriteTables) -> Result<()>) -> Result<()> {
+        let guard = self.usable_state();
+        let handle = guard.handle()?;
+        if let Some(error) = &handle.read_only {
+            return Err(error.clone());
+        }
+        // What it frees is free at once where nobody reads.
+        handle.forget_committed();
+        let written = guard::writing(doing, &handle.latched, || {
+            let mut transaction = handle.database()?.begin_write().map_err(|e| failed(doing, e))?;
+            transaction.set_quick_repair(true);
+            match WriteTables::open(&transaction).and_then(|mut tables| write(&mut tables)) {
+                Ok(()) => transaction.commit().map_err(|e| failed(doing, e)),
+                Err(error) => {
+                    // Dropping it would abort too; the first error is the one worth telling.
+                    let _ = transaction.abort();
+                    Err(error)
+                }
+            }
+        });
+        // Whoever reads from now on sees it.
+        handle.forget_committed();
+        written
+    }
+
+    /// Compares each page that the tables reach with its checksum, which redb does not do as it reads.
+    ///
+    /// # Errors
+    /// If one does not fit, and where it is cancelled.
+    pub fn check_pages(&self, cancel: &Cancel) -> Result<()> {
+        // While this read is under way, what it sees is not written over, nor what is written meanwhile.
+        let read = self.read()?;
+        let checked = pages::check(&self.disk, &self.path, self.identity, cancel);
+        drop(read);
+        match checked {
+            // Was it read just while it was written? Then not again while nobody else is at it.
+            Err(Error::Corrupt { .. }) => {
+                let _alone = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                pages::check(&self.disk, &self.path, self.identity, cancel)
+            }
+            checked => checked,
+        }
+    }
+
+    /// Closes and opens the tables again, after an error of the disk. The caller's lock on the file stays.
+    ///
+    /// # Errors
+    /// If they cannot be opened to write. If they can be read at all, reads go on.
+    pub fn reopen(&self) -> Result<()> {
+        self.reopen_if(|_| true)
+    }
+
+    fn reopen_if(&self, needed: impl Fn(&TablesState) -> bool) -> Result<()> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, TablesState::Closed) {
+            return Err(closed());
+        }
+        if !needed(&state) {
+            return Ok(());
+        }
+        // First the old one goes: two of them must not write into one file.
+        *state = TablesState::Lost(Error::stopped("the tables are being opened"));
+        let error = match open(&*self.disk, &self.path, self.cache, Some(self.identity)) {
+            Ok(handle) => {
+                *state = TablesState::Open(handle);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        // redb repairs a file as it opens it. To read, it may do so in memory.
+        let overlay = Overlay::new(self.disk.clone());
+        *state = match open(&overlay, &self.path, self.cache, Some(self.identity)) {
+            Ok(mut handle) => {
+                handle.read_only = Some(error.clone());
+                TablesState::Open(handle)
+            }
+            Err(_) => TablesState::Lost(error.clone()),
+        };
+        Err(error)
+    }
+
+    /// Closes the tables. Reads that are under way end first.
+    pub fn close(&self) -> Result<()> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *state, TablesState::Closed) {
+            TablesState::Open(handle) => handle.close(),
+            TablesState::Lost(error) => Err(error),
+            TablesState::Closed => Ok(()),
+        }
+    }
+}
+
+/// Whether an operation failed only because another one had before: what is opened again does not know of it.
+pub(crate) fn was_interrupted(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::Interrupted)
+}
+
+/// What an error means to whoever opens a database: it stays closed.
+pub(crate) fn at_opening(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Corrupt { place, found, .. } => {
+            Error::unopenable(path, format!("corrupt: {place}: {found}"), "restore a copy")
+        }
+        Error::Io { source, .. } => {
+            let first = match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room",
+                _ => "check the disk",
+            };
+            let advice = format!(
+                "{first}, or open it read-only (--read-only), which reads what the journal holds without writing"
+            );
+            Error::unopenable(path, source, advice)
+        }
+        error => error,
+    }
+}
+
+fn failed(doing: &str, error: impl Into<redb::Error>) -> Error {
+    match error.into() {
+        redb::Error::Io(io) => Error::io(doing, io),
+        redb::Error::Corrupted(found) => Error::corrupt(doing, found),
+        redb::Error::PreviousIo => Error::io(doing, std::io::Error::from(ErrorKind::Interrupted)),
+        // Nobody else makes tables in this file.
+        error @ (redb::Error::TableDoesNotExist(_)
+        | redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TableIsMultimap(_)
+        | redb::Error::TableIsNotMultimap(_)
+        | redb::Error::TypeDefinitionChanged { .. }) => Error::corrupt(doing, error.to_string()),
+        other => Error::io(doing, std::io::Error::other(other.to_string())),
+    }
+}
+
+/// What stands beside the log, as of one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Meta {
+    pub id: DatabaseId,
+    /// C: every position up to here is in these tables.
+    pub checkpoint: u64,
+    /// The journal that holds what comes after C.
+    pub journal: Option<Salt>,
+    /// The last journal that was taken in whole: what is left of it may be removed.
+    pub retired: Option<Salt>,
+    /// When the event at C was recorded.
+    pub recorded: Option<Timestamp>,
+    /// The chain hash at C.
+    pub chain: [u8; 32],
+}
+
+/// What a run of positions spans.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Zone {
+    pub last: u64,
+    pub occurred: (Timestamp, Timestamp),
+    pub recorded: (Timestamp, Timestamp),
+    /// hₙ at the last event: hₙ = BLAKE3(hₙ₋₁ ‖ header ‖ BLAKE3(payload)).
+    pub chain: [u8; 32],
+}
+
+/// A zone's key, and the zone with its first position.
+pub(crate) type ZoneRow = (Vec<u8>, Result<(u64, Zone)>);
+
+impl Zone {
+    /// `last`, the four times as seconds (8 bytes) and nanoseconds (4), all big-endian, and the hash.
+    pub(crate) fn encode(&self, key: &[u8]) -> Vec<u8> {
+        let mut row = self.last.to_be_bytes().to_vec();
+        for time in [self.occurred.0, self.occurred.1, self.recorded.0, self.recorded.1] {
+            let (seconds, nanos) = time.parts();
+            row.extend_from_slice(&seconds.to_be_bytes());
+            row.extend_from_slice(&nanos.to_be_bytes());
+        }
+        row.extend_from_slice(&self.chain);
+        sealed(key, row)
+    }
+
+    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(u64, Zone)> {
+        let first = row_position("the zones", key)?;
+        let place = || format!("the zone at #{first}");
+        let mut bytes = unsealed(key, value, place)?;
+        let cut = || Error::corrupt(place(), "less than a zone has");
+        let last = u64::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?);
+        let mut time = || -> Result<Timestamp> {
+            let seconds = i64::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?);
+            Timestamp::from_parts(seconds, i32::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?))
+        };
+        let (occurred, recorded) = ((time()?, time()?), (time()?, time()?));
+        let chain = *taken(&mut bytes).ok_or_else(cut)?;
+        if !bytes.is_empty() {
+            return Err(Error::corrupt(place(), "more than a zone has"));
+        }
+        Ok((first, Zone { last, occurred, recorded, chain }))
+    }
+}
+
+/// The first so many bytes, taken away.
+fn taken<'b, const N: usize>(bytes: &mut &'b [u8]) -> Option<&'b [u8; N]> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(first)
+}
+
+/// The position of the last event of a row of the log.
+fn last_event(key: &[u8], value: &[u8]) -> Result<u64> {
+    let first = row_position("the log", key)?;
+    let last = BlockEvents::of(first, value).last().transpose()?;
+    last.map(|(position, _)| position)
+        .ok_or_else(|| Error::corrupt("the log", format!("no event in the row of #{first}")))
+}
+
+/// A value, and its checksum.
+fn sealed(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+    let checksum = posting::checksum(key, &value);
+    value.extend_from_slice(&checksum.to_be_bytes());
+    value
+}
+
+/// The value, if its checksum is right.
+pub(crate) fn unsealed<'v>(key: &[u8], value: &'v [u8], place: impl Fn() -> String) -> Result<&'v [u8]> {
+    match value.split_last_chunk::<4>() {
+        Some((bytes, stored)) if posting::checksum(key, bytes) == u32::from_be_bytes(*stored) => Ok(bytes),
+        _ => Err(Error::corrupt(place(), "its checksum does not fit its bytes")),
+    }
+}
+
+/// A table within a write. One that panicked before may panic again as it is dropped.
+type TableWrite<'t, K> = Guarded<Table<'t, K, Bytes>>;
+
+fn opened<'t, K: redb::Key + 'static>(
+    transaction: &'t WriteTransaction,
+    definition: TableDefinition<K, Bytes>,
+) -> Result<TableWrite<'t, K>> {
+    let table = transaction.open_table(definition);
+    table.map(Guarded::new).map_err(|e| failed("opening the tables", redb::Error::from(e)))
+}
+
+/// The tables within one write.
+pub(crate) struct WriteTables<'t> {
+    log: TableWrite<'t, Bytes>,
+    postings: TableWrite<'t, Bytes>,
+    zones: TableWrite<'t, Bytes>,
+    indexes: TableWrite<'t, Bytes>,
+    states: TableWrite<'t, Bytes>,
+    found: TableWrite<'t, Bytes>,
+    snapshots: TableWrite<'t, Bytes>,
+    followers: TableWrite<'t, Bytes>,
+    views: TableWrite<'t, Bytes>,
+    cursors: TableWrite<'t, Bytes>,
+    meta: TableWrite<'t, &'static str>,
+    buffer: Vec<u8>,
+}
+
+impl<'t> WriteTables<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<WriteTables<'t>> {
+        Ok(WriteTables {
+            log: opened(transaction, LOG)?,
+            postings: opened(transaction, POSTINGS)?,
+            zones: opened(transaction, ZONES)?,
+            indexes: opened(transaction, INDEXES)?,
+            states: opened(transaction, STATES)?,
+            found: opened(transaction, FOUND)?,
+            snapshots: opened(transaction, SNAPSHOTS)?,
+            followers: opened(transaction, FOLLOWERS)?,
+            views: opened(transaction, VIEWS)?,
+            cursors: opened(transaction, CURSORS)?,
+            meta: opened(transaction, META)?,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Appends events, of which the first gets this position: it must be the next one.
+    pub fn put_events<'e>(&mut self, first: u64, events: impl IntoIterator<Item = &'e [u8]>) -> Result<()> {
+        let reading = |e| failed("reading the log", e);
+        if let Some((key, value)) = self.log.last().map_err(reading)? {
+            let last = last_event(key.value(), value.value())?;
+            if Some(first) != last.checked_add(1) {
+                let found = format!("an event to go to #{first}, and its last one is #{last}");
+                return Err(Error::corrupt("the log", found));
+            }
+        }
+        block::pack(first, events, |first, value| {
+            let key = first.to_be_bytes();
+            self.log.insert(key.as_slice(), value).map_err(|e| failed("writing the log", e))?;
+            Ok(())
+        })
+    }
+
+    pub fn put_zone(&mut self, first: u64, zone: &Zone) -> Result<()> {
+        let key = first.to_be_bytes();
+        let row = zone.encode(&key);
+        self.zones.insert(key.as_slice(), row.as_slice()).map_err(|e| failed("writing zones", e))?;
+        Ok(())
+    }
+
+    /// Appends positions, ascending and after all that the list has, to the list of a term. The list of an index has two sides,
+    /// which grow each for itself: what lies before its definition, up to it, and what comes after.
+    pub fn append_postings(&mut self, term: &[u8], mut positions: &[u64]) -> Result<()> {
+        let last = {
+            let (first, last) = match (definition_of(term), positions.first()) {
+                (Some(definition), Some(first)) if *first <= definition.0 => (0, definition.0),
+                (Some(definition), _) => (definition.0.saturating_add(1), u64::MAX),
+                (None, _) => (0, u64::MAX),
+            };
+            let range =
+                (Bound::Included(posting::key(term, first)), Bound::Included(posting::key(term, last)));
+            let mut found = self
+                .postings
+                .range::<&[u8]>((as_slice(&range.0), as_slice(&range.1)))
+                .map_err(|e| failed("reading postings", e))?;
+            match found.next_back() {
+                None => None,
+                Some(row) => {
+                    let (key, value) = row.map_err(|e| failed("reading postings", e))?;
+                    Some((key.value().to_vec(), posting::decode(key.value(), value.value())?))
+                }
+            }
+        };
+        let mut before = 0;
+        if let Some((key, mut chunk)) = last {
+            let ends = chunk.positions.last().copied().unwrap_or(0);
+            if let Some(first) = positions.first().filter(|first| **first <= ends) {
+                let found = format!("an entry to go to #{first}, and its last one is #{ends}");
+                return Err(Error::corrupt("a posting list", found));
+            }
+            let room = posting::FULL.saturating_sub(chunk.positions.len()).min(positions.len());
+            if room > 0 {
+                chunk.positions.extend_from_slice(&positions[..room]);
+                positions = &positions[room..];
+                self.put_chunk(&key, &chunk)?;
+            }
+            before = chunk.through();
+        }
+        for part in positions.chunks(posting::FULL) {
+            let chunk = PostingChunk {
+                before: if super::term::is_counted(term) { before } else { 0 },
+                positions: part.to_vec(),
+            };
+            self.put_chunk(&posting::key(term, part[0]), &chunk)?;
+            before += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    pub fn put_chunk(&mut self, key: &[u8], chunk: &PostingChunk) -> Result<()> {
+        posting::encode(key, chunk, &mut self.buffer);
+        self.postings.insert(key, self.buffer.as_slice()).map_err(|e| failed("writing postings", e))?;
+        Ok(())
+    }
+
+    pub fn set_meta(&mut self, name: &'static str, value: &[u8]) -> Result<()> {
+        let value = sealed(name.as_bytes(), value.to_vec());
+        self.meta.insert(name, value.as_slice()).map_err(|e| failed("writing meta", e))?;
+        Ok(())
+    }
+
+    pub fn clear_meta(&mut self, name: &'static str) -> Result<()> {
+        self.meta.remove(name).map_err(|e| failed("writing meta", e))?;
+        Ok(())
+    }
+}
+
+fn row_position(table: &str, key: &[u8]) -> Result<u64> {
+    let bytes = key.try_into().map_err(|_| Error::corrupt(table, format!("a key of {} bytes", key.len())))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    bound.as_ref().map(Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests;

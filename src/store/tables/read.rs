@@ -1,0 +1,506 @@
+//! The reading side of the tables: what one transaction sees.
+
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, RwLockReadGuard};
+
+use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, TableError};
+
+use super::super::block::{self, BlockEvents};
+use super::super::journal::{DatabaseId, Salt};
+use super::super::posting::{self, PostingChunk};
+use super::handle::TablesState;
+use super::table::{Entry, ReadTable};
+use super::{
+    Bytes, FORMAT, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneRow, closed, failed, guard, last_event,
+    row_position, unsealed,
+};
+use crate::error::{Error, Result};
+use crate::time::Timestamp;
+
+/// What the posting lists are called where a page of them is damaged.
+pub(crate) const LISTS: &str = "the posting lists";
+
+/// The tables at one commit. Whoever reads them before the next one shares this: to begin a read and to open the tables that all
+/// ask takes longer than to ask them.
+pub(super) struct Committed {
+    /// None once it is being dropped.
+    transaction: Option<ReadTransaction>,
+    poisoned: Arc<AtomicBool>,
+    checkpoint: OnceLock<u64>,
+    log: OnceLock<LogTable>,
+    postings: OnceLock<Postings>,
+}
+
+impl Committed {
+    pub fn new(transaction: ReadTransaction, poisoned: Arc<AtomicBool>) -> Committed {
+        Committed {
+            transaction: Some(transaction),
+            poisoned,
+            checkpoint: OnceLock::new(),
+            log: OnceLock::new(),
+            postings: OnceLock::new(),
+        }
+    }
+}
+
+impl Drop for Committed {
+    fn drop(&mut self) {
+        guard::quietly(|| {
+            drop((self.log.take(), self.postings.take()));
+            drop(self.transaction.take());
+        });
+    }
+}
+
+/// What was made once, or is made now. Where that fails, it is tried again the next time.
+fn once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    match cell.get() {
+        Some(made) => Ok(made),
+        None => make().map(|made| cell.get_or_init(|| made)),
+    }
+}
+
+/// A read of the tables at one commit.
+pub(crate) struct TablesRead<'c> {
+    pub(super) committed: Arc<Committed>,
+    // After what it guards, so that it is dropped after it.
+    pub(super) _guard: RwLockReadGuard<'c, TablesState>,
+}
+
+impl TablesRead<'_> {
+    fn transaction(&self) -> Result<&ReadTransaction> {
+        self.committed.transaction.as_ref().ok_or_else(closed)
+    }
+
+    fn table(&self, definition: TableDefinition<Bytes, Bytes>, what: &'static str) -> Result<ReadTable> {
+        self.table_if_any(definition, what)?.ok_or_else(|| Error::corrupt(what, "a file without that table"))
+    }
+
+    /// A table that a file has only once something was written since there is such a table.
+    pub(super) fn table_if_any(
+        &self,
+        definition: TableDefinition<Bytes, Bytes>,
+        what: &'static str,
+    ) -> Result<Option<ReadTable>> {
+        guard::reading(what, &self.committed.poisoned, || match self.transaction()?.open_table(definition) {
+            Ok(table) => Ok(Some(ReadTable::new(table, what, self.committed.poisoned.clone()))),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(failed(what, redb::Error::from(error))),
+        })
+    }
+
+    fn meta_value<const N: usize>(&self, name: &str) -> Result<Option<[u8; N]>> {
+        let found = guard::reading("meta", &self.committed.poisoned, || {
+            let table =
+                self.transaction()?.open_table(META).map_err(|e| failed("meta", redb::Error::from(e)))?;
+            let found = table.get(name).map_err(|e| failed("meta", e))?;
+            Ok(found.inspect(|value| {
+                let _ = value.value();
+            }))
+        })?;
+        let Some(found) = found else { return Ok(None) };
+        let bytes = unsealed(name.as_bytes(), found.value(), || format!("meta.{name}"))?;
+        bytes
+            .try_into()
+            .map(Some)
+            .map_err(|_| Error::corrupt(format!("meta.{name}"), format!("{} bytes", bytes.len())))
+    }
+
+    /// Whether the names in `meta` are what they were: one that is damaged would be taken for one that is not there.
+    fn check_names(&self) -> Result<()> {
+        guard::reading("meta", &self.committed.poisoned, || {
+            let fault = |e| failed("meta", redb::Error::from(e));
+            let table =
+                self.transaction()?.open_table(META).map_err(|e| failed("meta", redb::Error::from(e)))?;
+            for row in table.iter().map_err(fault)? {
+                let (name, value) = row.map_err(fault)?;
+                let name = name.value();
+                unsealed(name.as_bytes(), value.value(), || format!("meta.{}", name.escape_debug()))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// C, alone.
+    pub fn checkpoint(&self) -> Result<u64> {
+        let read = || {
+            let value = self.meta_value("checkpoint")?;
+            value.map(u64::from_be_bytes).ok_or_else(|| Error::corrupt("meta.checkpoint", "nothing"))
+        };
+        once(&self.committed.checkpoint, read).copied()
+    }
+
+    /// The chain hash at C.
+    pub fn chain(&self) -> Result<[u8; 32]> {
+        Ok(self.meta_value("chain")?.unwrap_or([0; 32]))
+    }
+
+    pub fn meta(&self, path: &Path) -> Result<Meta> {
+        let other = |found: String| {
+            Error::unopenable(
+                path,
+                format!("{found}; this version reads format {FORMAT}"),
+                "open it with the version that wrote it",
+            )
+        };
+        match self.meta_value("format").map(|f| f.map(u64::from_be_bytes)) {
+            Ok(Some(FORMAT)) => {}
+            Ok(Some(format)) => return Err(other(format!("its format is {format}"))),
+            Err(error @ Error::Corrupt { .. }) => return Err(error),
+            Ok(None) | Err(_) => return Err(other("it is a redb file without Bygone's format".to_owned())),
+        }
+        self.check_names()?;
+        let id = self.meta_value("database")?.ok_or_else(|| Error::corrupt("meta.database", "nothing"))?;
+        let recorded = match self.meta_value::<12>("recorded")? {
+            None => None,
+            Some(bytes) => {
+                let (seconds, nanos) = bytes.split_at(8);
+                // Both halves have their length from the type above.
+                let seconds = i64::from_be_bytes(seconds.try_into().unwrap_or_default());
+                Some(Timestamp::from_parts(
+                    seconds,
+                    i32::from_be_bytes(nanos.try_into().unwrap_or_default()),
+                )?)
+            }
+        };
+        Ok(Meta {
+            id: DatabaseId(id),
+            checkpoint: self.checkpoint()?,
+            journal: self.meta_value("journal")?.map(Salt),
+            retired: self.meta_value("retired")?.map(Salt),
+            recorded,
+            chain: self.chain()?,
+        })
+    }
+
+    pub fn log(&self) -> Result<&LogTable> {
+        once(&self.committed.log, || Ok(LogTable(self.table(LOG, "the log")?)))
+    }
+
+    pub fn postings(&self) -> Result<&Postings> {
+        once(&self.committed.postings, || Ok(Postings(self.table(POSTINGS, LISTS)?)))
+    }
+
+    /// Refuses tables whose `meta` tells of another log than they have.
+    pub fn check_ends(&self, meta: &Meta) -> Result<()> {
+        let differs =
+            |what: &str| Err(Error::corrupt(format!("the tables up to #{}", meta.checkpoint), what));
+        let last = match self.table(LOG, "the log")?.last()? {
+            Some(row) => last_event(row.key(), row.value())?,
+            None => 0,
+        };
+        if last != meta.checkpoint {
+            return differs(&format!("the log in them ends at #{last}"));
+        }
+        let zone = match self.table(ZONES, "the zones")?.last()? {
+            Some(row) => Some(Zone::decode(row.key(), row.value())?.1),
+            None => None,
+        };
+        let end = zone.as_ref().map_or(0, |zone| zone.last);
+        if end != meta.checkpoint {
+            return differs(&format!("the zones in them end at #{end}"));
+        }
+        let (chain, recorded) = zone.map_or(([0; 32], None), |zone| (zone.chain, Some(zone.recorded.1)));
+        if (chain, recorded) != (meta.chain, meta.recorded) {
+            return differs("their last zone has another hash or time than meta");
+        }
+        Ok(())
+    }
+
+    /// The zones from a key on, in its order: each with its key, and as far as it can be read.
+    pub fn zones_from_key(&self, from: &[u8], most: usize) -> Result<Vec<ZoneRow>> {
+        let table = self.table(ZONES, "the zones")?;
+        let mut rows = table.range(Bound::Included(from), Bound::Unbounded)?;
+        let mut found = Vec::new();
+        while found.len() < most
+            && let Some(row) = rows.next()?
+        {
+            found.push((row.key().to_vec(), Zone::decode(row.key(), row.value())));
+        }
+        Ok(found)
+    }
+
+    /// The key from where on zones can be read again, behind one from where on they cannot.
+    pub fn zones_readable_after(&self, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(self.table(ZONES, "the zones")?.readable_after(from, None))
+    }
+
+    /// The newest zone that ends at or before a position, and can be read.
+    pub fn zone_until(&self, position: u64) -> Result<Option<Zone>> {
+        let table = self.table(ZONES, "the zones")?;
+        let end = position.to_be_bytes();
+        let mut rows = table.range(Bound::Unbounded, Bound::Included(&end))?;
+        while let Some(row) = rows.next_back()? {
+            if let Ok((_, zone)) = Zone::decode(row.key(), row.value())
+                && zone.last <= position
+            {
+                return Ok(Some(zone));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The zone that holds a position and those that follow it one way or the other, up to so many; beyond the zones none.
+    pub fn zones_from(&self, from: u64, descending: bool, most: usize) -> Result<Vec<(u64, Zone)>> {
+        let table = self.table(ZONES, "the zones")?;
+        let from = from.to_be_bytes();
+        let mut zones = Vec::new();
+        let mut before = table.range(Bound::Unbounded, Bound::Included(&from))?;
+        while zones.len() < most
+            && let Some(row) = before.next_back()?
+        {
+            zones.push(Zone::decode(row.key(), row.value())?);
+            if !descending {
+                break;
+            }
+        }
+        if !descending {
+            let mut after = table.range(Bound::Excluded(&from), Bound::Unbounded)?;
+            while zones.len() < most
+                && let Some(row) = after.next()?
+            {
+                zones.push(Zone::decode(row.key(), row.value())?);
+            }
+        }
+        Ok(zones)
+    }
+
+    #[cfg(test)]
+    pub fn zones(&self) -> Result<Vec<(u64, Zone)>> {
+        self.zones_from_key(&[], usize::MAX)?.into_iter().map(|(_, zone)| zone).collect()
+    }
+}
+
+/// The table `log`.
+pub(crate) struct LogTable(ReadTable);
+
+/// That an event is missing, or another is where it should be.
+fn missing(position: u64, instead: Option<u64>) -> Error {
+    let instead = instead.map_or_else(String::new, |instead| format!(", where #{instead} is"));
+    Error::corrupt("the log", format!("no event at #{position}{instead}"))
+}
+
+impl LogTable {
+    pub fn get(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
+        let Some(row) = self.row(position)? else { return Ok(None) };
+        Ok(row.event(position)?.map(Arc::from))
+    }
+
+    /// The row that has the event at a position, if any has.
+    pub fn row(&self, position: u64) -> Result<Option<LogBlock<'_>>> {
+        let Some(row) = self.0.at_or_before(&position.to_be_bytes())? else { return Ok(None) };
+        Ok(Some(LogBlock { first: row_position("the log", row.key())?, value: row.into_value() }))
+    }
+
+    /// Where events can be read again, behind one that cannot be read and up to another.
+    pub fn readable_after(&self, position: u64, last: u64) -> Option<u64> {
+        let until = last.saturating_add(1).to_be_bytes();
+        // A row begins with its first event.
+        let key = self.0.readable_after(&position.to_be_bytes(), Some(&until))?;
+        row_position("the log", &key).ok()
+    }
+
+    /// Hands over every event from `first` to `last` until it is told to stop; their bytes are lent, not copied.
+    ///
+    /// Whoever reads the log reads it here, or asks for one event at a time.
+    ///
+    /// # Errors
+    /// If one of them is missing, or not in its place.
+    pub fn scan(
+        &self,
+        first: u64,
+        last: u64,
+        descending: bool,
+        mut event: impl FnMut(u64, &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        if first > last {
+            return Ok(());
+        }
+        let mut rows = if descending {
+            self.0.range(Bound::Unbounded, Bound::Included(&last.to_be_bytes()))?
+        } else {
+            // The other end is left open: the table would compare each key with it.
+            // The row that has the first one begins no further back than it has events.
+            let start = first.saturating_sub(block::MOST as u64 - 1).to_be_bytes();
+            self.0.range(Bound::Included(&start), Bound::Unbounded)?
+        };
+        if descending {
+            let mut expected = last;
+            while let Some(row) = rows.next_back()? {
+                let (several, count) = all_of(row_position("the log", row.key())?, row.value())?;
+                for &(position, bytes) in several[..count].iter().rev() {
+                    if position > expected && expected == last {
+                        continue;
+                    }
+                    if position != expected {
+                        return Err(missing(expected, Some(position)));
+                    }
+                    if !event(position, bytes)? || position == first {
+                        return Ok(());
+                    }
+                    expected -= 1;
+                }
+            }
+            return Err(missing(expected, None));
+        }
+        let mut expected = first;
+        let mut next = match rows.next() {
+            // What lies before the first may be what is damaged.
+            Err(error) => {
+                rows = self.0.range(Bound::Included(&first.to_be_bytes()), Bound::Unbounded)?;
+                let next = rows.next()?.filter(|row| row.key() == first.to_be_bytes());
+                Some(next.ok_or(error)?)
+            }
+            next => next?,
+        };
+        while let Some(row) = next {
+            for event_of_row in BlockEvents::of(row_position("the log", row.key())?, row.value()) {
+                let (position, bytes) = event_of_row?;
+                if position < expected && expected == first {
+                    continue;
+                }
+                if position != expected {
+                    return Err(missing(expected, Some(position)));
+                }
+                if !event(position, bytes)? || position == last {
+                    return Ok(());
+                }
+                expected += 1;
+            }
+            next = rows.next()?;
+        }
+        Err(missing(expected, None))
+    }
+}
+
+/// Events with their positions, as many as a row may have.
+type Several<'e> = [(u64, &'e [u8]); block::MOST];
+
+/// The events of a row, and how many they are.
+fn all_of(first: u64, value: &[u8]) -> Result<(Several<'_>, usize)> {
+    let mut several = [(0, [].as_slice()); block::MOST];
+    let mut count = 0;
+    for next in BlockEvents::of(first, value) {
+        let slot = several
+            .get_mut(count)
+            .ok_or_else(|| Error::corrupt("the log", format!("more than {} events in a row", block::MOST)))?;
+        (*slot, count) = (next?, count + 1);
+    }
+    Ok((several, count))
+}
+
+/// A row of the log: events at consecutive positions.
+pub(crate) struct LogBlock<'t> {
+    first: u64,
+    value: AccessGuard<'t, Bytes>,
+}
+
+impl LogBlock<'_> {
+    pub fn has(&self, position: u64) -> bool {
+        self.event(position).is_ok_and(|event| event.is_some())
+    }
+
+    /// The event at a position, if it is in this row.
+    pub fn event(&self, position: u64) -> Result<Option<&[u8]>> {
+        let Some(at) = position.checked_sub(self.first).filter(|at| *at < block::MOST as u64) else {
+            return Ok(None);
+        };
+        let found = BlockEvents::of(self.first, self.value.value()).nth(at as usize).transpose()?;
+        Ok(found.map(|(_, bytes)| bytes))
+    }
+}
+
+/// The table `postings`.
+pub(crate) struct Postings(ReadTable);
+
+impl Postings {
+    /// The last chunk of a term that begins at or before a position.
+    pub fn chunk_before(&self, term: &[u8], position: u64) -> Result<Option<PostingChunk>> {
+        let key = posting::key(term, position);
+        let (before, after) = self.0.around(&key, true)?;
+        self.chunk_of(term, before, after)
+    }
+
+    /// The first chunk of a term that begins at or after a position.
+    pub fn chunk_after(&self, term: &[u8], position: u64) -> Result<Option<PostingChunk>> {
+        let key = posting::key(term, position);
+        let (before, after) = self.0.around(&key, false)?;
+        self.chunk_of(term, after, before)
+    }
+
+    /// The chunk of a row, if it is one of a term. The row on the other side was compared with, too.
+    fn chunk_of(
+        &self,
+        term: &[u8],
+        row: Option<Entry>,
+        beside: Option<Entry>,
+    ) -> Result<Option<PostingChunk>> {
+        self.0.check(beside.as_ref())?;
+        match row {
+            Some(row)
+                if row.key().strip_prefix(term).is_some_and(|first| first.len() == size_of::<u64>()) =>
+            {
+                posting::decode(row.key(), row.value()).map(Some)
+            }
+            // There is none: so says this row.
+            row => self.0.check(row.as_ref()).map(|()| None),
+        }
+    }
+
+    /// The first term at or after some bytes, whatever its list.
+    pub fn term_at(&self, from: &[u8]) -> Result<Option<Vec<u8>>> {
+        let (before, after) = self.0.around(from, false)?;
+        self.0.check(before.as_ref())?;
+        self.0.check(after.as_ref())?;
+        after.map(|row| Ok(posting::split_key(row.key())?.0.to_vec())).transpose()
+    }
+
+    /// Hands over the chunks from one key on and before another, in key order, those apart that begin beyond a position. It looks at
+    /// so many at most, and then tells the key to go on with.
+    pub fn sweep(
+        &self,
+        from: &[u8],
+        until: &[u8],
+        last: u64,
+        most: usize,
+        mut row: impl FnMut(PostingChunk),
+    ) -> Result<Option<Vec<u8>>> {
+        let (mut looked_at, mut next) = (0, None);
+        self.0.within_as_it_is(from, Some(until), |key, value| {
+            let chunk = posting::decode(key, value)?;
+            if posting::split_key(key)?.1 <= last {
+                row(chunk);
+            }
+            looked_at += 1;
+            if looked_at == most {
+                next = Some([key, &[0]].concat());
+            }
+            Ok(looked_at < most)
+        })?;
+        Ok(next)
+    }
+
+    /// Hands over every chunk from a key on, in key order, as far as it can be read: with its term, or its key if that is none. The
+    /// last key that was handed over stays in `from`, so that an error tells where it is.
+    pub fn scan(
+        &self,
+        from: &mut Vec<u8>,
+        mut row: impl FnMut(&[u8], Result<PostingChunk>) -> Result<()>,
+    ) -> Result<()> {
+        let mut rows = self.0.range(Bound::Included(from), Bound::Unbounded)?;
+        while let Some(next) = rows.next()? {
+            let key = next.key();
+            from.clear();
+            from.extend_from_slice(key);
+            row(posting::split_key(key).map_or(key, |(term, _)| term), posting::decode(key, next.value()))?;
+        }
+        Ok(())
+    }
+
+    /// The first key behind another from which on chunks can be read again.
+    pub fn readable_after(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.readable_after(key, None)
+    }
+}
