@@ -115,14 +115,14 @@ pub(crate) struct Shared {
     pub disk: Arc<dyn Disk>,
     pub path: PathBuf,
     pub id: DatabaseId,
-    pub cold: Arc<Tables>,
+    pub tables: Arc<Tables>,
     pub applied: Applied,
     pub queue: Queue,
     pub committer: Mutex<Committer>,
     /// The name of the file.
     pub name: Arc<FileName>,
     pub log: Arc<dyn Log>,
-    pub upkeep: Background,
+    pub background: Background,
     /// How fast what is defined can be kept.
     pub paces: Paces,
     /// Why some of what is defined is not kept.
@@ -186,22 +186,22 @@ impl Store {
         let path = disk.canonical(path).map_err(|e| Error::unopenable(path, e, "check the path"))?;
         let lock = name::take_lock(&*disk, &path, options.read_only)?;
         check_file(&*disk, &path)?;
-        let cold = Tables::open(disk.clone(), &path, options.cache)?;
-        if lock.identity().is_some_and(|locked| locked != cold.identity()) {
+        let tables = Tables::open(disk.clone(), &path, options.cache)?;
+        if lock.identity().is_some_and(|locked| locked != tables.identity()) {
             let reason = "another file took its name while it was being opened";
             return Err(Error::unopenable(&path, reason, "open it again"));
         }
-        let Recovered { meta, catalog, recovery, lost } = recover::recover(&disk, &path, &cold, &options)?;
-        let cursors = Cursors::new(cold.read()?.cursors()?, meta.checkpoint, &catalog);
+        let Recovered { meta, catalog, recovery, lost } = recover::recover(&disk, &path, &tables, &options)?;
+        let cursors = Cursors::new(tables.read()?.cursors()?, meta.checkpoint, &catalog);
         let applied = Applied::new(meta.checkpoint, catalog);
-        let cold = Arc::new(cold);
-        let name = FileName::new(disk.clone(), path.clone(), cold.clone(), options.read_only);
+        let tables = Arc::new(tables);
+        let name = FileName::new(disk.clone(), path.clone(), tables.clone(), options.read_only);
         let name = Arc::new(name);
-        let chain = cold.read()?.chain()?;
+        let chain = tables.read()?.chain()?;
         let place = LogPlace { position: Position(meta.checkpoint), chain };
         let log = match options.other_log(meta.id, place) {
             Some(log) => log,
-            None => Arc::new(LocalLog::new(disk.clone(), name.clone(), cold.clone(), meta.id, &options)?),
+            None => Arc::new(LocalLog::new(disk.clone(), name.clone(), tables.clone(), meta.id, &options)?),
         };
         let shared = Arc::new(Shared {
             queue: Queue::new(options.queue_bytes),
@@ -209,7 +209,7 @@ impl Store {
             name,
             id: log.id(),
             log,
-            upkeep: Background::default(),
+            background: Background::default(),
             paces: Paces::default(),
             failures: Failures::default(),
             retired: Mutex::default(),
@@ -226,7 +226,7 @@ impl Store {
             options,
             disk,
             path,
-            cold,
+            tables,
         });
         shared.watch.set_synced(meta.checkpoint);
         if lost {
@@ -271,7 +271,7 @@ impl Store {
     pub fn submit(&self, group: AppendRequest) -> Result<Submitted> {
         let pending = Pending::new(Prepared::new(&self.shared, group)?);
         if self.shared.queue.push(&pending)? {
-            self.shared.upkeep.ask(|asked| asked.lead = true);
+            self.shared.background.ask(|asked| asked.lead = true);
         }
         Ok(Submitted { shared: self.shared.clone(), pending })
     }
@@ -323,7 +323,7 @@ impl Store {
                 "an index is not complete, or states are not kept yet, and the database was opened for reading only",
             ));
         }
-        self.shared.upkeep.wait_for_indexes(timeout, done)
+        self.shared.background.wait_for_indexes(timeout, done)
     }
 
     /// Does a slice of what the background would do; whether there was something to do.
@@ -358,22 +358,22 @@ impl Store {
             shared.queue.drain(shared);
             std::thread::sleep(Duration::from_micros(200));
         }
-        shared.upkeep.stop();
+        shared.background.stop();
         shared.ending.cancel();
         shared.cursors.stop();
         for thread in open.threads {
-            // A thread of the upkeep that panicked has nothing left to say; what it left undone is done below.
+            // A thread of the background that panicked has nothing left to say; what it left undone is done below.
             let _ = thread.join();
         }
         // What was done is in the tables before the places that say so.
         let closed = shared.log.close(&|after| shared.settle(after)).and_then(|()| {
             let written = shared.write_cursors();
             written.or_else(|first| {
-                shared.cold.reopen().and_then(|()| shared.write_cursors()).map_err(|_| first)
+                shared.tables.reopen().and_then(|()| shared.write_cursors()).map_err(|_| first)
             })
         });
         shared.watch.close();
-        let tables = shared.cold.close();
+        let tables = shared.tables.close();
         // The lock is given back last: `open` lives until here.
         closed.and(tables)
     }
@@ -438,13 +438,13 @@ impl Shared {
     fn checkpoint_now(&self) -> Result<()> {
         let committer = locked(&self.committer);
         self.name.check()?;
-        self.upkeep.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
+        self.background.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
         if self.applied.tails().active.size().0 > 0 {
             self.freeze()?;
         }
         drop(committer);
         let target = self.applied.head();
-        self.upkeep.wait_for_checkpoint(|| {
+        self.background.wait_for_checkpoint(|| {
             self.applied.tails().base() >= target || self.applied.tails().frozen.is_none()
         })
     }
@@ -456,15 +456,15 @@ impl Shared {
         let limits = Limits::new(self.options.largest_value, &Cancel::after(LONGEST_END));
         let written = || {
             // A checkpoint that came through without telling has moved the frozen tail already.
-            let checkpoint = self.cold.read()?.checkpoint()?;
+            let checkpoint = self.tables.read()?.checkpoint()?;
             let left: Vec<_> = tails.each().filter(|tail| tail.last() > checkpoint).collect();
             if left.is_empty() && after == JournalAfter::Kept {
                 return Ok(Vec::new());
             }
-            checkpoint::write(&self.cold, &left, after, &tails.catalog, &self.paces, &limits)
+            checkpoint::write(&self.tables, &left, after, &tails.catalog, &self.paces, &limits)
         };
         if let Err(first) = written() {
-            self.cold.reopen().and_then(|()| written()).map_err(|_| first)?;
+            self.tables.reopen().and_then(|()| written()).map_err(|_| first)?;
         }
         Ok(())
     }

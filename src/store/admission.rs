@@ -373,8 +373,8 @@ impl Shared {
     }
 
     /// How many events an entity has, staged ones too, and the last of them.
-    fn count(&self, batch: &AdmissionBatch, term: &Term, cold: Option<(u64, u64)>) -> Result<(u64, u64)> {
-        match batch.entities.get(term).copied().or_else(|| batch.tails.total(term)).or(cold) {
+    fn count(&self, batch: &AdmissionBatch, term: &Term, tables: Option<(u64, u64)>) -> Result<(u64, u64)> {
+        match batch.entities.get(term).copied().or_else(|| batch.tails.total(term)).or(tables) {
             Some(found) => Ok(found),
             None => ReadTxn::read(self, u64::MAX, None, |view| view.cold_count(term)),
         }

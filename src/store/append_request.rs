@@ -79,7 +79,7 @@ pub(crate) struct PreparedEvent {
     pub target: Option<Entity>,
     pub terms: Vec<Term>,
     /// How many events the target has in the tables, and the last of them; not looked up if a tail knows it.
-    pub cold: Option<(u64, u64)>,
+    pub tables: Option<(u64, u64)>,
     /// Where an event with the given id is.
     pub known: Option<u64>,
     /// What must not be before it.
@@ -169,7 +169,7 @@ impl PreparedEvent {
             kind,
             target,
             terms,
-            cold: None,
+            tables: None,
             known: None,
             conditions,
             change,
@@ -354,7 +354,7 @@ impl Prepared {
         let mut counts: HashMap<Term, (u64, u64)> = HashMap::new();
         for event in &mut self.events {
             if let Some(term) = event.terms.iter().find(|term| term.is_counted()) {
-                event.cold = match counts.get(term) {
+                event.tables = match counts.get(term) {
                     Some(found) => Some(*found),
                     None if tails.total(term).is_some() => None,
                     None => {

@@ -87,7 +87,7 @@ impl Shared {
         };
         if let Some(definition) = stale.iter().find(|definition| !held(definition)) {
             self.through_errors(|| {
-                self.cold.write("dropping an index", |tables| {
+                self.tables.write("dropping an index", |tables| {
                     tables.remove_index(*definition, self.options.index_slice.1).map(drop)
                 })
             })?;
@@ -114,7 +114,7 @@ impl Shared {
         work().or_else(|error| {
             locked(&self.progress).forget();
             if matches!(error, Error::Io { .. }) {
-                self.cold.reopen()?;
+                self.tables.reopen()?;
             }
             Err(error)
         })
@@ -149,7 +149,7 @@ impl Shared {
     /// The definitions that have lists in the tables, and are not in the catalog.
     pub(super) fn stale(&self) -> Result<Vec<Position>> {
         // The tables before the catalog: what is defined in between has no lists yet.
-        let mut found = catalog::built(&self.cold.read()?)?;
+        let mut found = catalog::built(&self.tables.read()?)?;
         let catalog = self.applied.catalog();
         let is_of_view =
             |at: Position| catalog.kept_views().any(|view| view.position == at && view.view().is_err());
@@ -181,7 +181,7 @@ impl Shared {
             self.sync_log()?;
         }
         // What is told as failed may have come through all the same: the table knows.
-        let (read, mut worked, mut behind) = (self.cold.read()?, false, Vec::new());
+        let (read, mut worked, mut behind) = (self.tables.read()?, false, Vec::new());
         for index in indexes {
             let done = read.backfilled(index.position)?;
             index.set_backfilled(done);
@@ -213,14 +213,14 @@ impl Shared {
                 lists.entry(term).or_default().push(position);
             }
             through = position;
-            Ok(bytes < BYTES && began.elapsed() < READING && !self.upkeep.stopping())
+            Ok(bytes < BYTES && began.elapsed() < READING && !self.background.stopping())
         })?;
         if through == done {
             return Err(Error::corrupt("the log", format!("no event at #{}", done + 1)));
         }
         // Each up to its definition, and none back.
         let reached = |index: &Index, done: u64| through.min(index.position.0).max(done);
-        self.cold.write("building an index", |tables| {
+        self.tables.write("building an index", |tables| {
             for (term, positions) in &lists {
                 tables.append_postings(term.as_bytes(), positions)?;
             }

@@ -110,7 +110,7 @@ impl Background {
             match thread {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
-                    shared.upkeep.stop();
+                    shared.background.stop();
                     shared.cursors.stop();
                     for thread in threads {
                         let _ = thread.join();
@@ -175,12 +175,12 @@ impl Background {
 }
 
 fn checkpointer(shared: &Arc<Shared>) {
-    let upkeep = &shared.upkeep;
+    let background = &shared.background;
     let mut pause = RETRY.0;
     loop {
-        let mut asked = locked(&upkeep.asked);
+        let mut asked = locked(&background.asked);
         while !asked.checkpoint && !asked.stop {
-            asked = upkeep.changed.wait(asked).unwrap_or_else(PoisonError::into_inner);
+            asked = background.changed.wait(asked).unwrap_or_else(PoisonError::into_inner);
         }
         if asked.stop {
             return;
@@ -192,14 +192,14 @@ fn checkpointer(shared: &Arc<Shared>) {
         match moved.unwrap_or_else(|_| Err(Error::stopped("a checkpoint was interrupted by a panic"))) {
             Ok(()) => {
                 pause = RETRY.0;
-                upkeep.ask(|asked| asked.failure = None);
+                background.ask(|asked| asked.failure = None);
             }
             Err(error) => {
-                upkeep.ask(|asked| {
+                background.ask(|asked| {
                     asked.failure = Some(error);
                     asked.checkpoint = true;
                 });
-                upkeep.pause(pause);
+                background.pause(pause);
                 pause = (pause * 2).min(RETRY.1);
             }
         }
@@ -207,21 +207,21 @@ fn checkpointer(shared: &Arc<Shared>) {
 }
 
 fn indexer(shared: &Arc<Shared>) {
-    let upkeep = &shared.upkeep;
+    let background = &shared.background;
     let mut pause = RETRY.0;
-    while !upkeep.stopping() {
+    while !background.stopping() {
         let step = catch_unwind(AssertUnwindSafe(|| shared.keep_indexes()));
         match step.unwrap_or_else(|_| Err(Error::stopped("building an index was interrupted by a panic"))) {
             Ok(step) => {
                 pause = RETRY.0;
-                let mut asked = locked(&upkeep.asked);
+                let mut asked = locked(&background.asked);
                 asked.index_failure = None;
-                upkeep.changed.notify_all();
+                background.changed.notify_all();
                 while step != BackfillStep::Worked && !asked.index && !asked.stop {
                     asked = match step {
                         // Nobody tells when a reader is done.
-                        BackfillStep::Held => upkeep.wait(asked, HELD),
-                        _ => upkeep.changed.wait(asked).unwrap_or_else(PoisonError::into_inner),
+                        BackfillStep::Held => background.wait(asked, HELD),
+                        _ => background.changed.wait(asked).unwrap_or_else(PoisonError::into_inner),
                     };
                     if step == BackfillStep::Held {
                         break;
@@ -230,8 +230,8 @@ fn indexer(shared: &Arc<Shared>) {
                 asked.index = false;
             }
             Err(error) => {
-                upkeep.ask(|asked| asked.index_failure = Some(error));
-                upkeep.pause(pause);
+                background.ask(|asked| asked.index_failure = Some(error));
+                background.pause(pause);
                 pause = (pause * 2).min(RETRY.1);
             }
         }
@@ -239,7 +239,7 @@ fn indexer(shared: &Arc<Shared>) {
 }
 
 fn log_reader(shared: &Arc<Shared>) {
-    while !shared.upkeep.stopping() {
+    while !shared.background.stopping() {
         let caught_up = catch_unwind(AssertUnwindSafe(|| {
             let frames = shared.log.read(Position(shared.applied.head()), Instant::now() + READ_LOG)?;
             if frames.is_empty() { Ok(()) } else { shared.catch_up() }
@@ -248,20 +248,20 @@ fn log_reader(shared: &Arc<Shared>) {
             Ok(Ok(())) => {}
             // It is not the log that this database has followed: nothing of it is applied any more.
             Ok(Err(Error::Corrupt { .. })) => return,
-            Ok(Err(_)) | Err(_) => shared.upkeep.pause(RETRY.0),
+            Ok(Err(_)) | Err(_) => shared.background.pause(RETRY.0),
         }
     }
 }
 
 fn attendant(shared: &Arc<Shared>) {
-    let upkeep = &shared.upkeep;
+    let background = &shared.background;
     let interval = match shared.options.durability {
         Durability::Sync => None,
         Durability::Interval(every) => Some(every),
     };
     let mut sync_at: Option<Instant> = None;
     loop {
-        let mut asked = locked(&upkeep.asked);
+        let mut asked = locked(&background.asked);
         let (lead, fill) = loop {
             if std::mem::take(&mut asked.sync) && sync_at.is_none() {
                 sync_at = interval.map(|every| Instant::now() + every);
@@ -271,8 +271,8 @@ fn attendant(shared: &Arc<Shared>) {
                 break (std::mem::take(&mut asked.lead), std::mem::take(&mut asked.fill));
             }
             asked = match sync_at {
-                None => upkeep.changed.wait(asked).unwrap_or_else(PoisonError::into_inner),
-                Some(at) => upkeep.wait(asked, at.saturating_duration_since(Instant::now())),
+                None => background.changed.wait(asked).unwrap_or_else(PoisonError::into_inner),
+                Some(at) => background.wait(asked, at.saturating_duration_since(Instant::now())),
             };
         };
         let stop = asked.stop;

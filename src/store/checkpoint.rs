@@ -37,14 +37,14 @@ impl Shared {
         // Not longer than that: lists stay as long as somebody has the catalog that they are of.
         let limits = self.limits();
         let written = {
-            write(&self.cold, &[&frozen], JournalAfter::Kept, &self.applied.catalog(), &self.paces, &limits)
+            write(&self.tables, &[&frozen], JournalAfter::Kept, &self.applied.catalog(), &self.paces, &limits)
         };
         match written {
             Ok(due) => self.snapshots_due(due),
             Err(error) => {
                 // redb takes nothing more after an error of its disk. The commit may have come through all the same.
-                self.cold.reopen()?;
-                if self.cold.read()?.checkpoint()? < frozen.last() {
+                self.tables.reopen()?;
+                if self.tables.read()?.checkpoint()? < frozen.last() {
                     return Err(error);
                 }
             }
@@ -58,7 +58,7 @@ impl Shared {
         self.log.release(Position(frozen.last()));
         self.applied.drop_frozen();
         if !super::locked(&self.retired).is_empty() || self.applied.catalog().keeps_anything() {
-            self.upkeep.ask(|asked| asked.index = true);
+            self.background.ask(|asked| asked.index = true);
         }
     }
 }
@@ -66,7 +66,7 @@ impl Shared {
 /// Writes tails, oldest first, into the tables: events, postings, zones, the states that are kept, and C. Tells which entities
 /// are due a snapshot.
 pub(crate) fn write(
-    cold: &Tables,
+    tables: &Tables,
     tails: &[&Arc<Memtable>],
     after: JournalAfter,
     catalog: &Catalog,
@@ -75,7 +75,7 @@ pub(crate) fn write(
 ) -> Result<Vec<SnapshotDue>> {
     let events: usize = tails.iter().map(|tail| tail.read().events().len()).sum();
     let pace = Pace::of(events.max(2), &|| false, limits);
-    match write_with(cold, tails, after, catalog, Some((paces, &pace))) {
+    match write_with(tables, tails, after, catalog, Some((paces, &pace))) {
         // What is kept may be damaged, or slow. It must not stand in the way of the log: the background tells of it, and brings it up.
         Err(error)
             if pace.overran().is_some() || matches!(error, Error::Corrupt { .. } | Error::Stopped { .. }) =>
@@ -83,22 +83,22 @@ pub(crate) fn write(
             if let Some(definition) = pace.overran() {
                 paces.overran(definition, events);
             }
-            write_with(cold, tails, after, catalog, None)
+            write_with(tables, tails, after, catalog, None)
         }
         written => written,
     }
 }
 
 fn write_with(
-    cold: &Tables,
+    tables: &Tables,
     tails: &[&Arc<Memtable>],
     after: JournalAfter,
     catalog: &Catalog,
     followed: Option<(&Paces, &Pace)>,
 ) -> Result<Vec<SnapshotDue>> {
-    let mut chain = cold.read()?.chain()?;
+    let mut chain = tables.read()?.chain()?;
     let mut due = Vec::new();
-    cold.write("a checkpoint", |tables| {
+    tables.write("a checkpoint", |tables| {
         for tail in tails {
             chain = write_tail(tables, tail, chain)?;
             if let Some((paces, pace)) = followed {

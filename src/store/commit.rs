@@ -108,7 +108,7 @@ impl Shared {
         let answers = self.commit_batch(&duty.batch);
         duty.done = true;
         if self.queue.hand_over() == NextLeader::Background {
-            self.upkeep.ask(|asked| asked.lead = true);
+            self.background.ask(|asked| asked.lead = true);
         }
         for (pending, answer) in duty.batch.iter().zip(answers) {
             pending.answer(answer);
@@ -248,7 +248,7 @@ impl Shared {
             self.log.sync().map_err(|error| self.stop(error))?;
         }
         if self.log.wants_maintenance() {
-            self.upkeep.ask(|asked| asked.fill = true);
+            self.background.ask(|asked| asked.fill = true);
         }
         Ok(Appended::Yes)
     }
@@ -311,7 +311,7 @@ impl Shared {
         if self.sabotaged(FaultInjection::EarlyReuse) && self.applied.tails().frozen.is_some() {
             return self.log.turn(Position(self.applied.head())).map(drop);
         }
-        self.upkeep.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
+        self.background.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
         self.freeze()
     }
 
@@ -327,7 +327,7 @@ impl Shared {
             return Err(Error::stopped("the journal's other segment is still needed"));
         }
         self.applied.freeze();
-        self.upkeep.ask(|asked| asked.checkpoint = true);
+        self.background.ask(|asked| asked.checkpoint = true);
         Ok(())
     }
 
@@ -359,12 +359,12 @@ impl Shared {
         let changed = self.retire(&known, &catalog, head);
         self.applied.apply(events, catalog);
         if changed {
-            self.upkeep.ask(|asked| asked.index = true);
+            self.background.ask(|asked| asked.index = true);
         }
         if self.options.durability == Durability::Sync {
             self.watch.set_synced(head);
         } else {
-            self.upkeep.ask(|asked| asked.sync = true);
+            self.background.ask(|asked| asked.sync = true);
         }
         Ok(())
     }

@@ -80,7 +80,7 @@ fn release(store: &Store) {
     let shared = store.shared();
     // Its threads are not killed: they are to have nothing left to do.
     while shared.log.wants_maintenance() {
-        shared.upkeep.ask(|asked| asked.fill = true);
+        shared.background.ask(|asked| asked.fill = true);
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     drop(locked(&store.open).take());

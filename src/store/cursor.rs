@@ -268,7 +268,7 @@ impl Shared {
         let cursor = Cursor { birth: birth.max(1), ..cursor };
         let _writing = locked(&self.cursors.writing);
         self.name.check()?;
-        self.cold.write("making a cursor", |tables| tables.put_cursor(follower, &cursor))?;
+        self.tables.write("making a cursor", |tables| tables.put_cursor(follower, &cursor))?;
         let mut state = locked(&self.cursors.state);
         state.moved.remove(follower);
         state.cursors.insert(follower.clone(), Ok(cursor));
@@ -282,7 +282,7 @@ impl Shared {
         if !locked(&self.cursors.state).cursors.contains_key(follower) {
             return Ok(false);
         }
-        self.cold.write("dropping a cursor", |tables| tables.remove_cursor(follower))?;
+        self.tables.write("dropping a cursor", |tables| tables.remove_cursor(follower))?;
         let mut state = locked(&self.cursors.state);
         state.moved.remove(follower);
         Ok(state.cursors.remove(follower).is_some())
@@ -323,7 +323,7 @@ impl Shared {
             gone.iter().try_for_each(|follower| tables.remove_cursor(follower))?;
             moved.iter().try_for_each(|(follower, cursor)| tables.put_cursor(follower, cursor))
         };
-        self.cold.write("writing cursors", write).inspect_err(|_| self.write_again(&moved))
+        self.tables.write("writing cursors", write).inspect_err(|_| self.write_again(&moved))
     }
 
     /// Lets moves be written with the next try.
@@ -570,7 +570,7 @@ mod tests {
         store.shared().create_cursor(&billing(), at(0)).unwrap();
         store
             .shared()
-            .cold
+            .tables
             .write("a test", |tables| {
                 tables.damage_cursor(&billing());
                 Ok(())

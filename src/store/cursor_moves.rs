@@ -54,12 +54,12 @@ impl Moves {
     }
 
     /// Brings the cursors in the tables up to them.
-    pub fn apply(self, cold: &Tables) -> Result<()> {
+    pub fn apply(self, tables: &Tables) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());
         }
         let mut moved = Vec::new();
-        for (follower, cursor) in cold.read()?.cursors()? {
+        for (follower, cursor) in tables.read()?.cursors()? {
             // One that is damaged stays so.
             let Ok(cursor) = cursor else { continue };
             let Some(&(position, heard)) = self.0.get(&(follower.clone(), cursor.birth)) else { continue };
@@ -75,7 +75,7 @@ impl Moves {
         if moved.is_empty() {
             return Ok(());
         }
-        cold.write("taking in the moves of cursors", |tables| {
+        tables.write("taking in the moves of cursors", |tables| {
             moved.iter().try_for_each(|(follower, cursor)| tables.put_cursor(follower, cursor))
         })
     }

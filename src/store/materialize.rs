@@ -335,7 +335,7 @@ impl Shared {
         let room = WAITING.saturating_sub(waiting.plain.len());
         waiting.plain.extend(due.into_iter().take(room));
         drop(waiting);
-        self.upkeep.ask(|asked| asked.index = true);
+        self.background.ask(|asked| asked.index = true);
     }
 
     /// Takes a snapshot, of a program's own type by its name, to be written when there is time.
@@ -350,7 +350,7 @@ impl Shared {
         waiting.bytes += bytes.len();
         waiting.made.push((name.map(str::to_owned), entity, position, bytes));
         drop(waiting);
-        self.upkeep.ask(|asked| asked.index = true);
+        self.background.ask(|asked| asked.index = true);
     }
 
     /// Makes and writes the snapshots that are due.
@@ -359,13 +359,13 @@ impl Shared {
         if plain.is_empty() && named.is_empty() {
             return Ok(false);
         }
-        let (snapshot, checkpoint) = (self.snapshot(), self.cold.read()?.checkpoint()?);
+        let (snapshot, checkpoint) = (self.snapshot(), self.tables.read()?.checkpoint()?);
         // Those of an entity one after the other: each begins where the one before ended.
         plain.sort_by(|(a, p), (b, q)| (a.kind(), a.id(), p).cmp(&(b.kind(), b.id(), q)));
         let (mut made, mut held) = (Vec::new(), 0);
         let mut last: Option<(Entity, Folded)> = None;
         for (entity, position) in plain {
-            if self.upkeep.stopping() || held > WAITING_BYTES {
+            if self.background.stopping() || held > WAITING_BYTES {
                 break;
             }
             // Its kind may have been defined meanwhile.
@@ -382,7 +382,7 @@ impl Shared {
             made.push((Term::entity(&entity)?, position, bytes));
             last = Some((entity, folded));
         }
-        self.cold.write("keeping snapshots", |tables| {
+        self.tables.write("keeping snapshots", |tables| {
             for (term, position, bytes) in made {
                 tables.put_snapshot(SnapshotOwner::Plain, &term, position, bytes)?;
             }

@@ -16,13 +16,13 @@ use crate::error::{Error, Result};
 pub(crate) struct FileName {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    cold: Arc<Tables>,
+    tables: Arc<Tables>,
     read_only: bool,
 }
 
 impl FileName {
-    pub fn new(disk: Arc<dyn Disk>, path: PathBuf, cold: Arc<Tables>, read_only: bool) -> FileName {
-        FileName { disk, path, cold, read_only }
+    pub fn new(disk: Arc<dyn Disk>, path: PathBuf, tables: Arc<Tables>, read_only: bool) -> FileName {
+        FileName { disk, path, tables, read_only }
     }
 
     pub fn path(&self) -> &Path {
@@ -34,7 +34,7 @@ impl FileName {
         if self.is_held()? {
             return Ok(());
         }
-        let next = match self.cold.names()? {
+        let next = match self.tables.names()? {
             Some(0) => {
                 "no name is left of it, and it is gone for good when it is closed: read the events from here before \
                  (EVENTS, or Db::export), and import them elsewhere"
@@ -52,13 +52,13 @@ impl FileName {
 
     /// Whether the path leads to the file that is open.
     pub fn is_held(&self) -> Result<bool> {
-        Ok(self.read_only || recover::is_named(&*self.disk, &self.path, &self.cold)?)
+        Ok(self.read_only || recover::is_named(&*self.disk, &self.path, &self.tables)?)
     }
 
     /// Why closing does not go well, and where the journal is.
     pub fn lost(&self, aside: &[PathBuf]) -> Error {
         let lost = self.lost_its_name();
-        let file = match self.cold.names() {
+        let file = match self.tables.names() {
             Ok(Some(0)) => "no name was left of it",
             _ => "what was recorded is in that file, under the name that it has now",
         };

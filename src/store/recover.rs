@@ -63,9 +63,9 @@ pub(crate) fn create(disk: &dyn Disk, path: &Path, options: &Options) -> Result<
     let file = disk.create(&temporary).map_err(failed)?;
     // Its work is done, or it failed, with a panic even: either way the temporary name goes.
     let made = Temporary { disk, path: &temporary, file: &*file };
-    let cold = Tables::open_or_make(options.disk_to_use(), &temporary, options.cache)?;
-    cold.initialize(id)?;
-    cold.close()?;
+    let tables = Tables::open_or_make(options.disk_to_use(), &temporary, options.cache)?;
+    tables.initialize(id)?;
+    tables.close()?;
     file.sync().map_err(failed)?;
     disk.link(&temporary, &path).map_err(|e| match e.kind() {
         std::io::ErrorKind::AlreadyExists => exists(),
@@ -114,10 +114,10 @@ pub(crate) fn folder(path: &Path) -> &Path {
 pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
     path: &Path,
-    cold: &Tables,
+    tables: &Tables,
     options: &Options,
 ) -> Result<Recovered> {
-    OpenAttempt { disk, path, cold, options }.bring_up().map_err(|error| at_opening(path, error))
+    OpenAttempt { disk, path, tables, options }.bring_up().map_err(|error| at_opening(path, error))
 }
 
 /// What a database is that was brought up.
@@ -133,15 +133,15 @@ pub(crate) struct Recovered {
 struct OpenAttempt<'o> {
     disk: &'o Arc<dyn Disk>,
     path: &'o Path,
-    cold: &'o Tables,
+    tables: &'o Tables,
     options: &'o Options,
 }
 
 impl OpenAttempt<'_> {
     fn bring_up(&self) -> Result<Recovered> {
-        let OpenAttempt { disk, path, cold, options } = *self;
+        let OpenAttempt { disk, path, tables, options } = *self;
         let (meta, applied) = {
-            let read = cold.read()?;
+            let read = tables.read()?;
             let meta = read.meta(path)?;
             read.check_ends(&meta)?;
             let applied = Applied::new(meta.checkpoint, Catalog::load(&read, options)?);
@@ -158,7 +158,7 @@ impl OpenAttempt<'_> {
         if !found.is_empty() {
             self.put_away(&meta, &found, lost, &mut recovery)?;
         }
-        let read = cold.read()?;
+        let read = tables.read()?;
         Ok(Recovered {
             meta: read.meta(path)?,
             catalog: Catalog::clone(&applied.catalog()).caught_up(&read)?,
@@ -175,7 +175,7 @@ impl OpenAttempt<'_> {
         found: &[SegmentFile],
         applied: &Applied,
     ) -> Result<(Recovery, bool)> {
-        let OpenAttempt { disk, path, cold, options } = *self;
+        let OpenAttempt { disk, path, tables, options } = *self;
         let salt = if options.sabotaged(FaultInjection::IgnoreSalt) { Salt::ANY } else { salt };
         let replay = JournalReplay::salvage(&**disk, path, salt, meta.checkpoint)?;
         let stray = strays(path, meta, found);
@@ -201,7 +201,7 @@ impl OpenAttempt<'_> {
                 FrameKind::Cursors => moves.take_in(&frame.payload)?,
             }
         }
-        moves.apply(cold)?;
+        moves.apply(tables)?;
         let tails = applied.tails();
         let mut recovery = Recovery { replayed: tails.head - meta.checkpoint, ..Recovery::default() };
         if damage.is_some() {
@@ -226,13 +226,13 @@ impl OpenAttempt<'_> {
             ));
         }
         if lost {
-            drop_lists_after(cold, tails.head)?;
+            drop_lists_after(tables, tails.head)?;
         }
         // Where there is no journal, nothing was taken in: one that turns up later is not a leftover.
         let retired = meta.journal.filter(|_| !found.is_empty());
         let (paces, limits) = (Paces::default(), limits(options));
         let after = JournalAfter::Retired(retired);
-        checkpoint::write(cold, &[&tails.active], after, &tails.catalog, &paces, &limits)?;
+        checkpoint::write(tables, &[&tails.active], after, &tails.catalog, &paces, &limits)?;
         Ok((recovery, lost))
     }
 
@@ -272,7 +272,7 @@ impl OpenAttempt<'_> {
         lost: bool,
         recovery: &mut Recovery,
     ) -> Result<()> {
-        let OpenAttempt { disk, path, cold, options } = *self;
+        let OpenAttempt { disk, path, tables, options } = *self;
         let mut kept = lost;
         for segment in found {
             let Remnant::Segment(header) = &segment.remnant else { continue };
@@ -286,7 +286,7 @@ impl OpenAttempt<'_> {
                 kept = true;
             }
         }
-        if !is_named(&**disk, path, cold)? {
+        if !is_named(&**disk, path, tables)? {
             let reason = "another file took its name while it was being opened";
             return Err(Error::unopenable(path, reason, "open it again"));
         }
@@ -312,7 +312,7 @@ impl OpenAttempt<'_> {
 
     /// The first event of a segment that the tables do not have, or have another one for.
     fn lacking_event(&self, segment: &SegmentFile) -> Result<Option<String>> {
-        let read = self.cold.read()?;
+        let read = self.tables.read()?;
         let log = read.log()?;
         let mut lacking = None;
         journal::each_frame(&**self.disk, self.path, segment.side, &mut |frame| {
@@ -407,9 +407,9 @@ fn strays(path: &Path, meta: &Meta, found: &[SegmentFile]) -> Option<String> {
 }
 
 /// Whether the name still leads to the file that is open.
-pub(crate) fn is_named(disk: &dyn Disk, path: &Path, cold: &Tables) -> Result<bool> {
+pub(crate) fn is_named(disk: &dyn Disk, path: &Path, tables: &Tables) -> Result<bool> {
     match disk.identity(path) {
-        Ok(found) => Ok(found == cold.identity()),
+        Ok(found) => Ok(found == tables.identity()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::io(format!("looking for {}", path.display()), error)),
     }
@@ -417,14 +417,14 @@ pub(crate) fn is_named(disk: &dyn Disk, path: &Path, cold: &Tables) -> Result<bo
 
 /// Drops the lists of indexes, and what is kept of states, whose definitions were lost with the journal: of another one at the same
 /// place they would tell that it is complete.
-fn drop_lists_after(cold: &Tables, checkpoint: u64) -> Result<()> {
-    for (definition, indexes) in cold.read()?.kept_definitions()? {
+fn drop_lists_after(tables: &Tables, checkpoint: u64) -> Result<()> {
+    for (definition, indexes) in tables.read()?.kept_definitions()? {
         let lost = indexes.into_iter().filter(|index| definition.0 <= checkpoint && index.0 > checkpoint);
         let lost = lost.map(Some).chain((definition.0 > checkpoint).then_some(None));
         for index in lost {
             let mut dropped = false;
             while !dropped {
-                cold.write("dropping states", |tables| {
+                tables.write("dropping states", |tables| {
                     dropped = match index {
                         Some(index) => tables.remove_found_of(definition, index, CHUNKS)?,
                         None => tables.remove_states(definition, CHUNKS)?,
@@ -434,11 +434,11 @@ fn drop_lists_after(cold: &Tables, checkpoint: u64) -> Result<()> {
             }
         }
     }
-    let built = catalog::built(&cold.read()?)?;
+    let built = catalog::built(&tables.read()?)?;
     for definition in built.into_iter().filter(|definition| definition.0 > checkpoint) {
         let mut dropped = false;
         while !dropped {
-            cold.write("dropping an index", |tables| {
+            tables.write("dropping an index", |tables| {
                 dropped = tables.remove_index(definition, CHUNKS)?;
                 Ok(())
             })?;

@@ -305,7 +305,7 @@ impl Snapshot {
     /// # Errors
     /// If one does not fit.
     pub fn check_pages(&self) -> Result<()> {
-        self.shared.cold.check_pages(&self.cancel)
+        self.shared.tables.check_pages(&self.cancel)
     }
 
     /// How many bytes the file has.
@@ -334,11 +334,11 @@ impl<'s> ReadTxn<'s> {
     pub(super) fn open(shared: &'s Shared, head: u64, cancel: Option<&'s Cancel>) -> Result<ReadTxn<'s>> {
         // Tails before tables: what a checkpoint moves in between is then in both, never in neither.
         let (mut tails, read) = if shared.sabotaged(super::FaultInjection::ColdFirst) {
-            let read = shared.cold.read()?;
+            let read = shared.tables.read()?;
             std::thread::yield_now();
             (shared.applied.tails(), read)
         } else {
-            (shared.applied.tails(), shared.cold.read()?)
+            (shared.applied.tails(), shared.tables.read()?)
         };
         tails.head = tails.head.min(head);
         let checkpoint = read.checkpoint()?;
@@ -408,7 +408,7 @@ impl<'s> ReadTxn<'s> {
     }
 
     /// The tables below this view.
-    pub(super) fn cold(&self) -> &TablesRead<'s> {
+    pub(super) fn tables(&self) -> &TablesRead<'s> {
         &self.read
     }
 
@@ -564,9 +564,9 @@ impl<'s> ReadTxn<'s> {
         };
         match direction {
             ScanDirection::Ascending => {
-                let cold = last.min(checkpoint);
+                let tables = last.min(checkpoint);
                 let mut page = Vec::new();
-                if first <= cold {
+                if first <= tables {
                     // Nothing begins before the first position.
                     if first > 1
                         && let Some(chunk) = self.postings()?.chunk_before(term.as_bytes(), first)?
@@ -601,7 +601,7 @@ impl<'s> ReadTxn<'s> {
     /// The first term at or after some bytes that has an entry below the head.
     fn term_at(&self, start: &[u8]) -> Result<Option<Term>> {
         let mut from = start.to_vec();
-        let cold = loop {
+        let tables = loop {
             self.go_on()?;
             let Some(term) = self.postings()?.term_at(&from)? else { break None };
             let first =
@@ -613,7 +613,7 @@ impl<'s> ReadTxn<'s> {
             from.extend_from_slice(&[0xff; 9]);
         };
         let warm = self.tails.each().filter_map(|tail| tail.term_at(start, self.head())).min();
-        Ok(cold.into_iter().chain(warm).min())
+        Ok(tables.into_iter().chain(warm).min())
     }
 
     /// Where the event with this id is: by its own time if the database made it, else by the index.

@@ -1,4 +1,4 @@
-//! The cold part: redb tables with every position up to the checkpoint C.
+//! The tables: redb tables with every position up to the checkpoint C.
 //!
 //! | table | key | value |
 //! |---|---|---|

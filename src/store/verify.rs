@@ -134,7 +134,7 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
     if !check.found.full() {
         views::compare(snapshot, &mut check.found)?;
     }
-    let cursors = snapshot.read(|view| view.cold().cursors());
+    let cursors = snapshot.read(|view| view.tables().cursors());
     for (_, cursor) in check.found.or_fault(cursors)?.unwrap_or_default() {
         check.found.or_fault(cursor)?;
     }
@@ -147,7 +147,7 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
 /// The chain hash at the head of a snapshot: it tells whether two logs are the same up to there.
 pub(crate) fn chain(snapshot: &Snapshot) -> Result<[u8; 32]> {
     let head = snapshot.head().0;
-    let zone = snapshot.read(|view| view.cold().zone_until(head))?;
+    let zone = snapshot.read(|view| view.tables().zone_until(head))?;
     let (last, mut hash) = zone.map_or((0, [0; 32]), |zone| (zone.last, zone.chain));
     for row in snapshot.log(last + 1, head, ScanDirection::Ascending) {
         let (position, bytes) = row?;
@@ -326,7 +326,7 @@ impl<'s> Verifier<'s> {
         chain.span = None;
         loop {
             if chain.page.is_empty() {
-                let page = self.snapshot.read(|view| view.cold().zones_from_key(&chain.key, ZONES));
+                let page = self.snapshot.read(|view| view.tables().zones_from_key(&chain.key, ZONES));
                 chain.page = match self.found.or_fault(page)? {
                     Some(page) => page.into(),
                     None => {
@@ -335,7 +335,7 @@ impl<'s> Verifier<'s> {
                         if chain.gaps > MOST_GAPS {
                             return Ok(());
                         }
-                        let next = self.snapshot.read(|view| view.cold().zones_readable_after(&chain.key));
+                        let next = self.snapshot.read(|view| view.tables().zones_readable_after(&chain.key));
                         let Some(next) = self.found.or_fault(next)?.flatten() else { return Ok(()) };
                         chain.key = next;
                         continue;
@@ -530,7 +530,7 @@ impl<'s> Verifier<'s> {
             entries += indexes.counted(term, &chunk.positions[..below]);
             Ok(())
         };
-        let (postings, mut from) = (view.cold().postings()?, Vec::new());
+        let (postings, mut from) = (view.tables().postings()?, Vec::new());
         let mut scanned = Ok(());
         for _ in 0..MOST_GAPS {
             scanned = postings.scan(&mut from, &mut each);

@@ -101,7 +101,7 @@ impl Shared {
     /// Does a slice of what is to be done for each view. Says whether there was anything to do. The indexes of states come after the
     /// states.
     pub(super) fn keep_views(self: &Arc<Shared>, catalog: &Catalog, states: bool) -> Result<bool> {
-        let checkpoint = self.cold.read()?.checkpoint()?;
+        let checkpoint = self.tables.read()?.checkpoint()?;
         let done = locked(&self.progress).as_of(checkpoint).views;
         let mut round = MaterializeRound::default();
         let views: Vec<_> = catalog.kept_views_behind(done).collect();
@@ -115,7 +115,7 @@ impl Shared {
             })
             .collect();
         busy.extend(self.build_behind(&unbuilt, &mut round)?);
-        let (read, mut all) = (self.cold.read()?, true);
+        let (read, mut all) = (self.tables.read()?, true);
         for view in views {
             let failed = self.failures.is_final(view.position);
             if failed {
@@ -141,7 +141,7 @@ impl Shared {
     /// Whether every view of a catalog is kept, but for what was just appended. What was dropped or replaced since is not asked for.
     pub(super) fn keeps_views_of(&self, wanted: &Catalog) -> Result<bool> {
         let now = self.applied.catalog();
-        let read = self.cold.read()?;
+        let read = self.tables.read()?;
         let checkpoint = read.checkpoint()?;
         let known = locked(&self.progress).as_of(checkpoint).views;
         for view in wanted.kept_views_behind(known).filter(|view| view.view().is_ok()) {
@@ -162,7 +162,7 @@ pub(crate) type KeptGroups = Vec<(Vec<u8>, Vec<u8>)>;
 impl Snapshot {
     /// Up to where the groups of a view are kept, if that is within this snapshot.
     pub fn kept_through(&self, definition: Position) -> Result<Option<u64>> {
-        let followed = self.read(|view| view.cold().followed(definition))?;
+        let followed = self.read(|view| view.tables().followed(definition))?;
         Ok(followed.filter(|through| *through <= self.head().0))
     }
 
@@ -174,12 +174,12 @@ impl Snapshot {
         held: impl Fn(usize) -> Result<()>,
     ) -> Result<Option<(u64, KeptGroups)>> {
         self.read(|view| {
-            let followed = view.cold().followed(definition)?;
+            let followed = view.tables().followed(definition)?;
             let Some(through) = followed.filter(|through| *through > 0 && *through <= self.head().0) else {
                 return Ok(None);
             };
             let (mut groups, mut whole) = (Vec::new(), true);
-            let read = view.cold().each_group(definition, |key, bytes| {
+            let read = view.tables().each_group(definition, |key, bytes| {
                 let bytes = bytes?;
                 whole &= !bytes.is_empty();
                 held(key.len() + bytes.len() + 64)?;
@@ -196,12 +196,12 @@ impl Snapshot {
     /// Whether all groups of a view can be read as they are kept.
     pub fn has_kept_groups(&self, definition: Position) -> Result<bool> {
         self.read(|view| {
-            let followed = view.cold().followed(definition)?;
+            let followed = view.tables().followed(definition)?;
             if followed.is_none_or(|through| through == 0 || through > self.head().0) {
                 return Ok(false);
             }
             let mut whole = true;
-            let read = view.cold().groups_from(definition, &[], |_, bytes| {
+            let read = view.tables().groups_from(definition, &[], |_, bytes| {
                 view.go_on()?;
                 whole &= !bytes?.is_empty();
                 Ok(whole)
@@ -217,12 +217,12 @@ impl Snapshot {
     /// group is too large.
     pub fn kept_group(&self, definition: Position, key: &[u8]) -> Result<Option<(u64, Option<Vec<u8>>)>> {
         self.read(|view| {
-            let followed = view.cold().followed(definition)?;
+            let followed = view.tables().followed(definition)?;
             let Some(through) = followed.filter(|through| *through > 0 && *through <= self.head().0) else {
                 return Ok(None);
             };
             let (mut kept, mut whole) = (None, true);
-            let read = view.cold().groups_from(definition, key, |found, bytes| {
+            let read = view.tables().groups_from(definition, key, |found, bytes| {
                 if found == key {
                     let bytes = bytes?;
                     whole = !bytes.is_empty();
@@ -247,10 +247,10 @@ impl Snapshot {
         mut group: impl FnMut(&[u8], Result<&[u8]>) -> Result<bool>,
     ) -> Result<bool> {
         let view = self.view()?;
-        if view.cold().followed(definition)? != Some(through) {
+        if view.tables().followed(definition)? != Some(through) {
             return Ok(false);
         }
-        view.cold().groups_from(definition, from, |key, bytes| {
+        view.tables().groups_from(definition, from, |key, bytes| {
             view.go_on()?;
             group(key, bytes)
         })?;

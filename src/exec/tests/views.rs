@@ -10,7 +10,7 @@ use super::*;
 fn kept_keys(store: &Store, name: &str) -> (crate::entity::Position, Vec<Vec<u8>>) {
     let position = store.snapshot().indexes().view(name).unwrap().position;
     let mut keys = Vec::new();
-    let read = store.shared().cold.read().unwrap();
+    let read = store.shared().tables.read().unwrap();
     read.each_group(position, |key, _| {
         keys.push(key.to_vec());
         Ok(())
@@ -202,7 +202,7 @@ fn a_redefinition_is_built_behind_the_one_before_and_swapped_at_once() {
     session.rows("DROP VIEW v");
     assert!(session.error("READ v").contains("no view 'v' is defined"));
     settle(&store);
-    let kept = store.shared().cold.read().unwrap().kept_definitions().unwrap();
+    let kept = store.shared().tables.read().unwrap().kept_definitions().unwrap();
     assert_eq!(kept, []);
 }
 
@@ -310,7 +310,11 @@ fn damage_to_what_is_kept_never_stands_in_the_way() {
     let (position, keys) = kept_keys(&store, "revenue");
     assert_eq!(keys.len(), 3);
     // Bytes that are no group, with a right checksum.
-    store.shared().cold.write("a test", |tables| tables.put_group(position, &keys[0], vec![0; 40])).unwrap();
+    store
+        .shared()
+        .tables
+        .write("a test", |tables| tables.put_group(position, &keys[0], vec![0; 40]))
+        .unwrap();
     store.close().unwrap();
     let store = open();
     let session = Session::new(&store);
@@ -439,13 +443,17 @@ fn what_is_not_kept_of_a_view_of_many_groups_is_worked_out() {
         format!(r#"{{"customer":"k100","what":"Order.paid","total":100,"last":"{}"}}"#, "x".repeat(300));
     lines[102] = long.clone();
     let (position, keys) = kept_keys(&store, "v");
-    store.shared().cold.write("a test", |tables| tables.put_group(position, &keys[50], vec![0; 40])).unwrap();
+    store
+        .shared()
+        .tables
+        .write("a test", |tables| tables.put_group(position, &keys[50], vec![0; 40]))
+        .unwrap();
     assert_eq!(session.lines("READ v"), lines);
     assert_eq!(session.lines("READ v WHERE customer = 'k100' AND what = 'Order.paid'"), [long]);
     assert_eq!(session.lines("READ v WHERE customer = 'k048' AND what = 'Order.paid'"), lines[50..51]);
     // VERIFY compares them range by range, and each fault is told once.
     let write = |key: &[u8], bytes: Vec<u8>| {
-        store.shared().cold.write("a test", |tables| tables.put_group(position, key, bytes)).unwrap();
+        store.shared().tables.write("a test", |tables| tables.put_group(position, key, bytes)).unwrap();
     };
     write(&keys[300], vec![1; 40]);
     write(&[&keys[200][..], b"x"].concat(), vec![0; 40]);

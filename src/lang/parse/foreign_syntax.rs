@@ -60,9 +60,23 @@ pub(super) fn habit(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectati
         TokenKind::Int if before.is_some_and(|b| b.kind == TokenKind::Date) => {
             wrong(here, "a time stands with its date, like 2024-01-01T10:00, or both are quoted", None)
         }
-        TokenKind::Symbol(Symbol::Dot)
-            if expects(TokenClass::Id) && trail.expects(Expectation::Keyword(K::Between)) =>
-        {
+        TokenKind::Symbol(symbol) => wrong_symbol(c, symbol, before, trail),
+        _ => None,
+    }
+}
+
+/// A sign that means something in another language, or elsewhere.
+fn wrong_symbol(
+    c: TokenCursor<'_>,
+    symbol: Symbol,
+    before: Option<Token>,
+    trail: &Expectations,
+) -> Option<Wrong> {
+    let here = c.token();
+    let source = |token: Token| c.slice(token.span);
+    let expects = |noun: TokenClass| trail.expects(Expectation::Noun(noun));
+    match symbol {
+        Symbol::Dot if expects(TokenClass::Id) && trail.expects(Expectation::Keyword(K::Between)) => {
             let message = match before.map(source) {
                 Some(name @ ("target" | "actor")) => {
                     format!("BY takes no path: {name} is asked for whole, as in BY {name} = User 7")
@@ -72,25 +86,20 @@ pub(super) fn habit(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectati
             };
             wrong(here, &message, None)
         }
-        TokenKind::Symbol(Symbol::Dot) if expects(TokenClass::Id) => {
+        Symbol::Dot if expects(TokenClass::Id) => {
             wrong(here, "a kind has no dot; the events of a type are in EVENTS 'Order.paid'", None)
         }
-        TokenKind::Symbol(Symbol::Minus) if trail.expects(Expectation::Symbol(Symbol::Colon)) => {
+        Symbol::Minus if trail.expects(Expectation::Symbol(Symbol::Colon)) => {
             wrong(here, "a key with other signs than letters and digits is quoted", None)
         }
-        TokenKind::Symbol(Symbol::Star)
-            if before.is_some_and(|b| b.kind == TokenKind::Symbol(Symbol::LeftParen)) =>
-        {
+        Symbol::Star if before.is_some_and(|b| b.kind == TokenKind::Symbol(Symbol::LeftParen)) => {
             wrong(here, "a call takes no *: count() counts", Some("count()"))
         }
-        TokenKind::Symbol(Symbol::Star)
-            if before.is_some_and(|b| b.kind == TokenKind::Keyword(K::Select)) =>
-        {
+        Symbol::Star if before.is_some_and(|b| b.kind == TokenKind::Keyword(K::Select)) => {
             wrong(here, "there is no SELECT *: without SELECT it comes whole", None)
         }
-        TokenKind::Symbol(Symbol::Bang) if !expects(TokenClass::Expression) => None,
-        TokenKind::Symbol(symbol) => operator(here, symbol),
-        _ => None,
+        Symbol::Bang if !expects(TokenClass::Expression) => None,
+        symbol => operator(here, symbol),
     }
 }
 

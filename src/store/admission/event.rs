@@ -112,7 +112,7 @@ impl Shared {
     ) -> Result<u64> {
         let Some(term) = event.entity_term() else { return Ok(0) };
         let before = batch.entities.get(term).copied();
-        let (count, last) = self.count(batch, term, event.cold)?;
+        let (count, last) = self.count(batch, term, event.tables)?;
         for expect in &event.new.expect {
             self.check(batch, expect, event.target.as_ref(), count, last)?;
         }

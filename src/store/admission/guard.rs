@@ -28,13 +28,13 @@ impl Shared {
         }
         let mut seen = HashSet::new();
         let events = request.events.iter().enumerate();
-        let events = events.filter_map(|(at, event)| Some((at, event.target.as_ref()?, event.cold)));
+        let events = events.filter_map(|(at, event)| Some((at, event.target.as_ref()?, event.tables)));
         let performs = request.performs.iter().map(|(before, perform)| (*before, &perform.entity, None));
         // In the order in which they are said.
         let mut acts: Vec<_> = performs.chain(events).collect();
         acts.sort_by_key(|(at, ..)| *at);
-        for (_, entity, cold) in acts.into_iter().filter(|(_, entity, _)| seen.insert(*entity)) {
-            let (count, last) = self.count(batch, &Term::entity(entity)?, cold)?;
+        for (_, entity, tables) in acts.into_iter().filter(|(_, entity, _)| seen.insert(*entity)) {
+            let (count, last) = self.count(batch, &Term::entity(entity)?, tables)?;
             for expect in &request.expect {
                 self.check(batch, expect, Some(entity), count, last)?;
             }

@@ -555,7 +555,7 @@ fn planted(plant: impl FnOnce(&mut WriteTables, &dyn Fn(&str) -> Term) -> Result
     let snapshot = store.snapshot();
     let index = snapshot.indexes().get("colour").unwrap();
     let term = |colour: &str| index.term(&IndexKey::Value(colour.into())).unwrap();
-    store.shared().cold.write("planting", |tables| plant(tables, &term)).unwrap();
+    store.shared().tables.write("planting", |tables| plant(tables, &term)).unwrap();
     verify(&store.snapshot()).unwrap().faults.join("\n")
 }
 

@@ -150,7 +150,7 @@ fn a_file_that_loses_its_name_takes_no_more_and_loses_nothing_by_closing() {
                 append(&first, written - written / 2, &mut log).unwrap();
                 first
                     .shared()
-                    .upkeep
+                    .background
                     .wait_for_checkpoint(|| first.shared().applied.tails().frozen.is_none())
                     .unwrap();
 

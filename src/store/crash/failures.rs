@@ -131,7 +131,7 @@ fn a_checkpoint_that_fails_keeps_its_tail_and_tells_who_waits() {
         assert!(head >= 20, "a tail is frozen and another one filled before anybody waits: {head}");
         assert_eq!(length(&store), head);
         assert!(store.checkpoint().is_err());
-        assert!(store.shared().upkeep.failure().is_some());
+        assert!(store.shared().background.failure().is_some());
         // All of it is durable: a crash now loses nothing.
         let found = disk.crash(Fate::LoseAll, 0);
         assert_eq!(open(&tiny(&found)).unwrap().snapshot().head(), Position(head));
@@ -139,7 +139,7 @@ fn a_checkpoint_that_fails_keeps_its_tail_and_tells_who_waits() {
         disk.faults().clear();
         assert_eq!(append_until_taken(&store), head + 1);
         store.checkpoint().unwrap();
-        assert!(store.shared().upkeep.failure().is_none());
+        assert!(store.shared().background.failure().is_none());
         store.close().unwrap();
         assert_eq!(Store::open(path(), tiny(&disk)).unwrap().snapshot().head().0, head + 1);
     }

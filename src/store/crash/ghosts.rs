@@ -283,8 +283,8 @@ fn damage_to_what_was_durable_is_corruption_and_damage_to_the_last_frame_a_cut()
 fn recovery_retires_the_salt_and_leaves_one_file() {
     let disk = crashed();
     let salt = |disk: &SimulatedDisk| {
-        let cold = crate::store::tables::Tables::open(Arc::new(disk.clone()), path(), 1 << 20).unwrap();
-        let meta = cold.read().unwrap().meta(path()).unwrap();
+        let tables = crate::store::tables::Tables::open(Arc::new(disk.clone()), path(), 1 << 20).unwrap();
+        let meta = tables.read().unwrap().meta(path()).unwrap();
         (meta.journal, meta.retired)
     };
     let (Some(live), _) = salt(&disk) else { panic!("a session that crashed names its journal") };

@@ -139,8 +139,8 @@ fn log_is_right(snapshot: &Snapshot, run: &Run, expected: &Expected, promised: u
 /// After recovery all is in the tables: they are compared whole.
 pub(super) fn tables_are_right(store: &Store, expected: &Expected, head: u64) -> Result<(), String> {
     let fault = |e: crate::error::Error| e.to_string();
-    let cold = store.shared().cold.read().map_err(fault)?;
-    let meta = cold.meta(path()).map_err(fault)?;
+    let tables = store.shared().tables.read().map_err(fault)?;
+    let meta = tables.meta(path()).map_err(fault)?;
     if meta.checkpoint != head || meta.journal.is_some() {
         return Err(format!(
             "after recovery C is #{} of #{head}, journal {:?}",
@@ -151,7 +151,7 @@ pub(super) fn tables_are_right(store: &Store, expected: &Expected, head: u64) ->
         return Err(format!("another chain hash at #{head}"));
     }
     let mut next = 1;
-    for (first, zone) in cold.zones().map_err(fault)? {
+    for (first, zone) in tables.zones().map_err(fault)? {
         if first != next || zone.chain != expected.chain[zone.last as usize] {
             return Err(format!("the zone from #{first} to #{}, expected from #{next}", zone.last));
         }
@@ -162,7 +162,7 @@ pub(super) fn tables_are_right(store: &Store, expected: &Expected, head: u64) ->
     }
     let mut lists = Lists::new();
     let mut miscounted = None;
-    let scanned = cold.postings().and_then(|postings| {
+    let scanned = tables.postings().and_then(|postings| {
         postings.scan(&mut Vec::new(), |term, chunk| {
             let chunk = chunk?;
             if definition_of(term).is_some() {

@@ -192,10 +192,10 @@ fn the_chain_is_the_same_whatever_the_bounds_of_checkpoints() {
         store.checkpoint().unwrap();
         let log = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
         let expected = Expected::new(&log);
-        let cold = store.shared().cold.read().unwrap();
-        let chain = cold.chain().unwrap();
+        let tables = store.shared().tables.read().unwrap();
+        let chain = tables.chain().unwrap();
         assert_eq!(chain, expected.chain_at(50));
-        for (_, zone) in cold.zones().unwrap() {
+        for (_, zone) in tables.zones().unwrap() {
             assert_eq!(zone.chain, expected.chain_at(zone.last));
         }
         ends.push((log, chain));

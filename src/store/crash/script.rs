@@ -311,7 +311,7 @@ fn positions_of(outcome: &AppendOutcome) -> Vec<u64> {
 /// Waits until the journal's space is filled as far as it wants to be.
 fn settle_filler(store: &Store) {
     while store.shared().log.wants_maintenance() {
-        store.shared().upkeep.ask(|asked| asked.fill = true);
+        store.shared().background.ask(|asked| asked.fill = true);
         thread::yield_now();
     }
 }

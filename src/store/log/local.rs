@@ -23,7 +23,7 @@ const SELDOM: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct LocalLog {
     disk: Arc<dyn Disk>,
-    cold: Arc<Tables>,
+    tables: Arc<Tables>,
     name: Arc<FileName>,
     durability: Durability,
     id: DatabaseId,
@@ -46,7 +46,7 @@ impl LocalLog {
     pub fn new(
         disk: Arc<dyn Disk>,
         name: Arc<FileName>,
-        cold: Arc<Tables>,
+        tables: Arc<Tables>,
         id: DatabaseId,
         options: &Options,
     ) -> Result<LocalLog> {
@@ -55,7 +55,7 @@ impl LocalLog {
         let sizes = Sizes { first_step, max_step, segment: options.tail_bytes as u64 };
         Ok(LocalLog {
             disk,
-            cold,
+            tables,
             name,
             durability: options.durability,
             id,
@@ -142,15 +142,15 @@ impl LocalLog {
             })
             .map_err(AppendError::Refused)?;
         let note =
-            || self.cold.write("beginning a journal", |tables| tables.set_meta("journal", &self.salt.0));
+            || self.tables.write("beginning a journal", |tables| tables.set_meta("journal", &self.salt.0));
         let Err(error) = note() else { return Ok(journal) };
         // redb takes nothing more after an error of its disk. Opened again, it knows of the journal for sure, or of none.
-        let again = self.cold.reopen().and_then(|()| note());
+        let again = self.tables.reopen().and_then(|()| note());
         if again.is_ok() {
             return Ok(journal);
         }
         let unknown =
-            self.cold.reopen().and_then(|()| Ok(self.cold.read()?.meta(self.path())?.journal.is_none()));
+            self.tables.reopen().and_then(|()| Ok(self.tables.read()?.meta(self.path())?.journal.is_none()));
         match unknown {
             Ok(true) if journal.remove().is_ok_and(|free| free) => Err(AppendError::Refused(error)),
             // Whether the salt is durable is not known: the files stay, empty, and opening again finds out.

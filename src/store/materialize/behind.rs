@@ -64,7 +64,7 @@ pub(in crate::store) type Busy = BTreeSet<Position>;
 impl Shared {
     /// Does a slice of what is to be done for kept states. Says whether there was anything to do.
     pub(in crate::store) fn keep_states(self: &Arc<Shared>) -> Result<bool> {
-        let checkpoint = self.cold.read()?.checkpoint()?;
+        let checkpoint = self.tables.read()?.checkpoint()?;
         // Before the catalog: what ends behind it is looked for in the next round.
         let leftovers = !std::mem::replace(&mut locked(&self.progress).as_of(checkpoint).no_states, true);
         let catalog = self.applied.catalog();
@@ -131,7 +131,7 @@ impl Shared {
         work: impl FnOnce() -> Result<bool>,
     ) -> Result<bool> {
         // Whoever closes does not wait for what the next opening does, of however many definitions.
-        if self.failures.is_final(definition) || self.upkeep.stopping() {
+        if self.failures.is_final(definition) || self.background.stopping() {
             return Ok(false);
         }
         let worked = self.failures.note(definition, work());
@@ -149,7 +149,7 @@ impl Shared {
     ) {
         // What takes long or fails alone is told as its own.
         if chunk.len() > 1
-            && !self.upkeep.stopping()
+            && !self.background.stopping()
             && let Ok(worked) = work(chunk)
         {
             round.add(Ok(worked));
@@ -179,7 +179,7 @@ impl Shared {
     /// since, or is not understood, is not asked for.
     pub(in crate::store) fn keeps_states_of(&self, wanted: &Catalog) -> Result<bool> {
         let catalog = self.applied.catalog();
-        let read = self.cold.read()?;
+        let read = self.tables.read()?;
         let checkpoint = read.checkpoint()?;
         let still = |model: &CatalogModel| {
             wanted.model(&model.kind).is_some_and(|wanted| wanted.position == model.position)
@@ -228,7 +228,7 @@ impl Shared {
         let mut busy = Busy::new();
         let mut at: BTreeMap<Option<u64>, Vec<Following>> = BTreeMap::new();
         let checkpoint = {
-            let read = self.cold.read()?;
+            let read = self.tables.read()?;
             for one in following.iter().filter(|one| !self.failures.is_final(one.definition())) {
                 at.entry(read.followed(one.definition())?).or_default().push(*one);
             }
@@ -267,7 +267,7 @@ impl Shared {
             self.sync_log()?;
         }
         let most = self.options.index_slice.1.div_ceil(chunk.len());
-        self.cold.write("beginning to keep what is defined", |tables| {
+        self.tables.write("beginning to keep what is defined", |tables| {
             for definition in chunk.iter().map(Following::definition) {
                 // What was half removed when a crash took back why, or is damaged, goes first.
                 if tables.remove_states(definition, most)? {
@@ -286,7 +286,7 @@ impl Shared {
         log.lend(self.options.index_slice.0, |_, event| {
             bytes += event.len() + 64;
             events.push(event.into());
-            Ok(bytes < BYTES && began.elapsed() < READING && !self.upkeep.stopping())
+            Ok(bytes < BYTES && began.elapsed() < READING && !self.background.stopping())
         })?;
         if events.is_empty() {
             return Err(Error::corrupt("the log", format!("no event at #{}", through + 1)));
@@ -305,10 +305,10 @@ impl Shared {
         let most = self.options.index_slice.0;
         let given = chunk.iter().map(|one| self.paces.events(one.definition(), most)).min();
         let events = &events[..given.unwrap_or(most).min(events.len())];
-        let is_stopping = || self.upkeep.stopping();
+        let is_stopping = || self.background.stopping();
         let limits = self.limits();
         let pace = Pace::of(events.len(), &is_stopping, &limits);
-        let kept = self.cold.write("keeping what is defined", |tables| {
+        let kept = self.tables.write("keeping what is defined", |tables| {
             let mut following = Vec::with_capacity(chunk.len());
             for one in chunk {
                 // A checkpoint may have come between.
@@ -335,7 +335,8 @@ impl Shared {
     /// Where what is kept is damaged, that is told, and the states are begun anew.
     fn or_begin_anew(&self, definition: Position, kept: Result<()>) -> Result<()> {
         if let Err(Error::Corrupt { .. }) = &kept {
-            self.cold.write("beginning to keep states anew", |tables| tables.forget_followed(definition))?;
+            self.tables
+                .write("beginning to keep states anew", |tables| tables.forget_followed(definition))?;
         }
         kept
     }
@@ -349,7 +350,7 @@ impl Shared {
         let mut busy = Busy::new();
         let at = |(_, finder): &(&CatalogModel, &Finder)| finder.position;
         let mut unbuilt = Vec::new();
-        let read = self.cold.read()?;
+        let read = self.tables.read()?;
         for (model, finder) in finders.iter().filter(|one| !self.failures.is_final(at(one))) {
             if read.built(model.position, finder.position)? != Some(Built::Whole) {
                 unbuilt.push((*model, *finder));
@@ -370,10 +371,10 @@ impl Shared {
         let all = self.options.index_slice.1;
         let given = chunk.iter().map(|(_, finder)| self.paces.events(finder.position, all)).min();
         let most = given.unwrap_or(all).div_ceil(chunk.len());
-        let is_stopping = || self.upkeep.stopping();
+        let is_stopping = || self.background.stopping();
         let limits = self.limits();
         let pace = Pace::of(most * chunk.len(), &is_stopping, &limits);
-        let built = self.cold.write("building an index of states", |tables| {
+        let built = self.tables.write("building an index of states", |tables| {
             chunk.iter().try_for_each(|(model, finder)| {
                 pace.begin(finder.position);
                 build_finder(tables, model, finder, most, &pace)
@@ -395,7 +396,7 @@ impl Shared {
 
     /// Drops some of what is kept of definitions that hold no more.
     fn drop_states(&self, catalog: &Catalog) -> Result<bool> {
-        let kept = self.cold.read()?.kept_definitions()?;
+        let kept = self.tables.read()?.kept_definitions()?;
         let most = self.options.index_slice.1;
         for (definition, indexes) in kept {
             if catalog.keeps_view(definition) {
@@ -406,7 +407,7 @@ impl Shared {
                 if catalog_is_behind(self, definition) {
                     continue;
                 }
-                self.cold
+                self.tables
                     .write("dropping states", |tables| tables.remove_states(definition, most).map(drop))?;
                 return Ok(true);
             };
@@ -414,7 +415,7 @@ impl Shared {
                 catalog.finders_of(&model.kind).map(|finder| finder.position).collect();
             for index in indexes {
                 if !defined.contains(&index) && !catalog_is_behind(self, index) {
-                    self.cold.write("dropping an index of states", |tables| {
+                    self.tables.write("dropping an index of states", |tables| {
                         tables.remove_found_of(definition, index, most).map(drop)
                     })?;
                     return Ok(true);

@@ -402,7 +402,7 @@ fn play(ops: &[Op], points: &[(u64, Option<i64>)], durability: Durability) -> Re
     states_hold(&snapshot)?;
     let fault = |e: Error| e.to_string();
     let models: Vec<Position> = snapshot.indexes().models().map(|model| model.position).collect();
-    let kept = store.shared().cold.read().and_then(|read| read.kept_definitions()).map_err(fault)?;
+    let kept = store.shared().tables.read().and_then(|read| read.kept_definitions()).map_err(fault)?;
     if kept.iter().any(|(definition, _)| !models.contains(definition)) || kept.len() != models.len() {
         return Err(format!("kept are {kept:?}, defined {models:?}"));
     }
@@ -412,7 +412,7 @@ fn play(ops: &[Op], points: &[(u64, Option<i64>)], durability: Durability) -> Re
         }
         for finder in snapshot.indexes().finders_of(&model.kind) {
             let built =
-                store.shared().cold.read().and_then(|read| read.built(model.position, finder.position));
+                store.shared().tables.read().and_then(|read| read.built(model.position, finder.position));
             if built.map_err(fault)? != Some(Built::Whole) {
                 return Err(format!("{finder:?} is settled and not built"));
             }

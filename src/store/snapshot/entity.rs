@@ -375,7 +375,7 @@ mod tests {
                     tables.put_snapshot(SnapshotOwner::Plain, &term, mark.position, mark.encode()?)
                 })
             };
-            store.shared().cold.write("planting", put).unwrap();
+            store.shared().tables.write("planting", put).unwrap();
             let snapshot = store.snapshot();
             let snapshots = EntitySnapshots::of(&snapshot, &entity).unwrap();
             for (through, by) in asked {

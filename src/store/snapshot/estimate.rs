@@ -75,7 +75,7 @@ impl ReadTxn<'_> {
         let from = first.max(checkpoint + 1);
         let warm = self.tails.each().map(|tail| tail.count(term, from, last).0).sum();
         let last = last.min(checkpoint);
-        let cold = match (first <= last, term.is_counted()) {
+        let tables = match (first <= last, term.is_counted()) {
             (false, _) => Estimate::NONE,
             (true, true) => {
                 let below = self.rank(term, first.saturating_sub(1))?;
@@ -83,7 +83,7 @@ impl ReadTxn<'_> {
             }
             (true, false) => self.sampled(term, first, last)?,
         };
-        Ok([cold, Estimate::exactly(warm)].into_iter().sum())
+        Ok([tables, Estimate::exactly(warm)].into_iter().sum())
     }
 
     /// How many entries a counted list has in the tables up to a position.

@@ -46,9 +46,9 @@ impl LogScan {
                     self.pass(next);
                     continue;
                 }
-                let (first, cold) = (self.first, self.last.min(view.checkpoint));
+                let (first, tables) = (self.first, self.last.min(view.checkpoint));
                 let descending = self.direction == ScanDirection::Descending;
-                view.log()?.scan(first, cold, descending, |position, bytes| {
+                view.log()?.scan(first, tables, descending, |position, bytes| {
                     go_on = row(position, bytes)?;
                     left -= 1;
                     self.pass(position);
@@ -96,14 +96,14 @@ impl LogScan {
 
     /// The next events in the direction of the scan, and what is damaged behind them.
     fn page_of(&self, view: &ReadTxn) -> Result<(EventPage, Option<Error>)> {
-        let cold = self.last.min(view.checkpoint());
+        let tables = self.last.min(view.checkpoint());
         let descending = self.direction == ScanDirection::Descending;
         let mut page = VecDeque::new();
-        let from_tails = if descending { self.last > cold } else { self.first > cold };
+        let from_tails = if descending { self.last > tables } else { self.first > tables };
         if from_tails {
             // A tail's events are in memory: a page is a handful of pointers.
             let span = if descending {
-                (self.first.max(cold + 1).max(self.last.saturating_sub(PAGE as u64 - 1)), self.last)
+                (self.first.max(tables + 1).max(self.last.saturating_sub(PAGE as u64 - 1)), self.last)
             } else {
                 (self.first, self.last.min(self.first + PAGE as u64 - 1))
             };
@@ -117,7 +117,7 @@ impl LogScan {
             }
         } else {
             let mut held = 0;
-            let scanned = view.log()?.scan(self.first, cold, descending, |position, bytes| {
+            let scanned = view.log()?.scan(self.first, tables, descending, |position, bytes| {
                 page.push_back((position, Arc::from(bytes)));
                 held += bytes.len();
                 Ok(page.len() < PAGE && held < PAGE_BYTES)

@@ -205,7 +205,7 @@ fn an_event_is_not_written_over() {
     let (_, store) = left_open();
     let error = store
         .shared()
-        .cold
+        .tables
         .write("planting", |tables| tables.put_events(2, [b"other".as_slice()]))
         .unwrap_err();
     assert_eq!(error.kind(), "corrupt");

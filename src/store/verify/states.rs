@@ -23,7 +23,7 @@ pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<(
             found.or_fault(checked)?;
         }
     }
-    let damaged = snapshot.read(|view| view.cold().damaged_followers());
+    let damaged = snapshot.read(|view| view.tables().damaged_followers());
     for damaged in found.or_fault(damaged)?.unwrap_or_default() {
         found.fault(super::words(&damaged));
     }
@@ -43,9 +43,9 @@ struct StatePage {
 /// A page of the states of a model; none if they are not kept.
 fn page(snapshot: &Snapshot, model: &CatalogModel, from: &[u8]) -> Result<Option<StatePage>> {
     snapshot.read(|view| {
-        let Some(followed) = view.cold().followed(model.position)? else { return Ok(None) };
+        let Some(followed) = view.tables().followed(model.position)? else { return Ok(None) };
         let (mut rows, mut held) = (Vec::new(), 0);
-        let last = view.cold().each_state_from(model.position, from, PAGE, |id, bytes| {
+        let last = view.tables().each_state_from(model.position, from, PAGE, |id, bytes| {
             held += bytes.as_ref().map_or(0, |bytes| bytes.len());
             rows.push((id.to_owned(), bytes.map(<[u8]>::to_vec)));
             Ok(held < BYTES)
@@ -62,7 +62,7 @@ fn states(snapshot: &Snapshot, model: &CatalogModel, found: &mut Verification) -
         let read = page(snapshot, model, &from);
         let Some(page) = found.or_fault(read)? else {
             // Behind what cannot be read it goes on.
-            let next = snapshot.read(|view| view.cold().states_readable_after(model.position, &from));
+            let next = snapshot.read(|view| view.tables().states_readable_after(model.position, &from));
             let Some(next) = found.or_fault(next)?.flatten().filter(|_| gaps.next().is_some()) else { break };
             from = next;
             continue;
@@ -117,9 +117,9 @@ fn none_is_missing(snapshot: &Snapshot, model: &CatalogModel, found: &mut Verifi
     let mut each = snapshot.ids(&model.kind, None)?;
     while let Some(id) = each.next().transpose()? {
         let kept = snapshot.read(|view| {
-            let followed = view.cold().followed(model.position)?;
+            let followed = view.tables().followed(model.position)?;
             // Damage was told above.
-            Ok((followed, view.cold().has_state(model.position, &id)?))
+            Ok((followed, view.tables().has_state(model.position, &id)?))
         });
         let (Some(followed), false) = kept? else { continue };
         let entity = Entity::new(&model.kind, &id)?;
@@ -144,19 +144,19 @@ fn entries(snapshot: &Snapshot, model: &CatalogModel, found: &mut Verification) 
     let limits = snapshot.limits();
     // One read of all: they change together.
     snapshot.read(|view| {
-        let cold = view.cold();
+        let tables = view.tables();
         for finder in &finders {
-            let Some(built) = cold.built(model.position, finder.position)? else { continue };
+            let Some(built) = tables.built(model.position, finder.position)? else { continue };
             let (mut expected, mut count) = (0u64, 0u64);
             let mut missing = None;
-            cold.each_state_after(model.position, None, usize::MAX, |id, bytes| {
+            tables.each_state_after(model.position, None, usize::MAX, |id, bytes| {
                 let Ok(bytes) = bytes else { return Ok(true) };
                 if built.has(id) {
                     for term in
                         crate::store::materialize::found_by(id, &StoredState::open(bytes)?, finder, &limits)?
                     {
                         expected += 1;
-                        if missing.is_none() && !cold.has_found(model.position, &term, id)? {
+                        if missing.is_none() && !tables.has_found(model.position, &term, id)? {
                             missing = Some(id.to_owned());
                         }
                     }
@@ -164,7 +164,7 @@ fn entries(snapshot: &Snapshot, model: &CatalogModel, found: &mut Verification) 
                 Ok(true)
             })?;
             let mut damaged = None;
-            cold.each_found(model.position, finder.position, |entry| {
+            tables.each_found(model.position, finder.position, |entry| {
                 count += 1;
                 damaged = damaged.take().or(entry.err());
                 Ok(())
@@ -199,9 +199,9 @@ fn snapshots(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
     let (mut key, mut gaps, limits) = (Vec::new(), 0..super::MOST_GAPS, snapshot.limits());
     let mut so_far: Option<(Position, Entity, Arc<dyn Fold>, Folded)> = None;
     loop {
-        let rows = snapshot.read(|view| view.cold().snapshots_from(&key, PAGE));
+        let rows = snapshot.read(|view| view.tables().snapshots_from(&key, PAGE));
         let Some(rows) = found.or_fault(rows)? else {
-            let next = snapshot.read(|view| view.cold().snapshots_readable_after(&key));
+            let next = snapshot.read(|view| view.tables().snapshots_readable_after(&key));
             let next = found.or_fault(next)?.flatten().filter(|_| gaps.next().is_some());
             let Some(next) = next else { return Ok(()) };
             key = next;

@@ -35,7 +35,7 @@ fn faults(store: &Store) -> Vec<String> {
 fn plant(what: &str, expected: &[&str], plant: impl FnOnce(&Store, &mut WriteTables) -> Result<()>) {
     let store = store();
     assert_eq!(faults(&store), Vec::<String>::new());
-    store.shared().cold.write("planting", |tables| plant(&store, tables)).unwrap();
+    store.shared().tables.write("planting", |tables| plant(&store, tables)).unwrap();
     let found = faults(&store);
     for expected in expected {
         assert!(
@@ -107,17 +107,17 @@ fn what_is_planted_is_found() {
         tables.put_chunk(&posting::key(order(0).as_bytes(), 2), &chunk)
     });
     plant("a zone of other times", &["spans other times"], |store, tables| {
-        let (first, mut zone) = store.shared().cold.read()?.zones()?.remove(0);
+        let (first, mut zone) = store.shared().tables.read()?.zones()?.remove(0);
         zone.occurred.0 = Timestamp::MIN;
         tables.put_zone(first, &zone)
     });
     plant("a zone with another hash", &["the chain of hashes"], |store, tables| {
-        let (first, mut zone) = store.shared().cold.read()?.zones()?.remove(0);
+        let (first, mut zone) = store.shared().tables.read()?.zones()?.remove(0);
         zone.chain[5] ^= 1;
         tables.put_zone(first, &zone)
     });
     plant("a zone that ends early", &["the zones end at #5"], |store, tables| {
-        let (first, mut zone) = store.shared().cold.read()?.zones()?.remove(0);
+        let (first, mut zone) = store.shared().tables.read()?.zones()?.remove(0);
         zone.last = 5;
         tables.put_zone(first, &zone)
     });
@@ -131,7 +131,7 @@ fn what_cannot_be_read_is_told_and_the_check_goes_on() {
     let (odd, even) = (order(1), order(0));
     store
         .shared()
-        .cold
+        .tables
         .write("planting", |tables| {
             tables.damage_zone(1);
             tables.damage_chunk(&posting::key(odd.as_bytes(), 1));

@@ -99,10 +99,10 @@ fn kept(
     snapshot.read(|view| {
         let (mut kept, mut held, mut until) = (StoredGroups::new(), 0, None);
         let (mut damage, mut from) = (Vec::new(), range.from.clone());
-        let through = view.cold().followed(definition)?;
+        let through = view.tables().followed(definition)?;
         while through.is_some() && until.is_none() {
             let begin = from.clone();
-            let read = view.cold().groups_from(definition, &begin, |key, bytes| {
+            let read = view.tables().groups_from(definition, &begin, |key, bytes| {
                 view.go_on()?;
                 if held > most {
                     until = Some(key.to_vec());
@@ -121,7 +121,7 @@ fn kept(
                 }
             }
             // Behind what cannot be read it goes on.
-            match view.cold().groups_readable_after(definition, &from)? {
+            match view.tables().groups_readable_after(definition, &from)? {
                 Some(next) => from = next,
                 None => break,
             }

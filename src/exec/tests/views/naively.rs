@@ -272,7 +272,7 @@ fn play(ops: &[Op], backs: &[u64], durability: Durability) -> Result<(), String>
     {
         return Err(format!("settled, and yet there is {:?}", session.lines("SHOW VIEWS")));
     }
-    let kept = store.shared().cold.read().and_then(|read| read.kept_definitions()).unwrap();
+    let kept = store.shared().tables.read().and_then(|read| read.kept_definitions()).unwrap();
     let known = |definition: u64| {
         catalog.models().any(|model| model.position.0 == definition)
             || catalog.views().any(|view| view.groups().is_some() && view.position.0 == definition)

@@ -81,8 +81,15 @@ fn an_index_that_a_checkpoint_does_not_know_does_not_serve_whoever_still_does() 
     let terms = terms_of(&codec::decode(Position(first), bytes.clone()).unwrap()).unwrap();
     tail.extend([Staged { bytes, terms, version: 10 }]);
     let (paces, limits) = (&shared.paces, shared.limits());
-    checkpoint::write(&shared.cold, &[&tail], JournalAfter::Kept, &shared.applied.catalog(), paces, &limits)
-        .unwrap();
+    checkpoint::write(
+        &shared.tables,
+        &[&tail],
+        JournalAfter::Kept,
+        &shared.applied.catalog(),
+        paces,
+        &limits,
+    )
+    .unwrap();
     // Nine events from 0 to 8, and 100.
     if let Some(ids) = ids_with_sum(&held, 136) {
         assert_eq!(ids, ["1"]);
@@ -176,7 +183,7 @@ fn a_state_that_is_damaged_stands_in_the_way_of_nothing() {
             tables.damage_state(definition, "1");
             Ok(())
         };
-        store.shared().cold.write("planting", plant).unwrap();
+        store.shared().tables.write("planting", plant).unwrap();
     };
     damage();
     holds(&store).unwrap();
@@ -214,7 +221,7 @@ fn an_index_of_states_that_has_no_checksums_is_built_anew() {
             sealed = tables.found_is_sealed();
             Ok(())
         };
-        store.shared().cold.write("looking", look).unwrap();
+        store.shared().tables.write("looking", look).unwrap();
         sealed
     };
     assert!(sealed(&store));
@@ -222,7 +229,7 @@ fn an_index_of_states_that_has_no_checksums_is_built_anew() {
         tables.take_checksums_away(definition, index);
         Ok(())
     };
-    store.shared().cold.write("planting", age).unwrap();
+    store.shared().tables.write("planting", age).unwrap();
     assert!(!sealed(&store));
     // It does not serve, and it is no damage.
     assert_eq!(ids_with_sum(&store.snapshot(), 36), None);
@@ -242,7 +249,7 @@ fn a_snapshot_that_is_damaged_is_passed_over() {
     let disk = SimulatedDisk::new();
     let (store, definition) = kept(&disk, Durability::Sync);
     let entity = Term::entity(&Entity::from(("Order", "2"))).unwrap();
-    let marks = store.shared().cold.read().unwrap().snapshots_from(&[], usize::MAX).unwrap();
+    let marks = store.shared().tables.read().unwrap().snapshots_from(&[], usize::MAX).unwrap();
     let ours: Vec<_> = marks.into_iter().map(|(key, _)| key).collect();
     assert!(ours.len() >= 16);
     for key in ours {
@@ -250,11 +257,11 @@ fn a_snapshot_that_is_damaged_is_passed_over() {
             tables.damage_snapshot(&key);
             Ok(())
         };
-        store.shared().cold.write("planting", plant).unwrap();
+        store.shared().tables.write("planting", plant).unwrap();
         holds(&store).unwrap();
         assert!(faults(&store).iter().any(|fault| fault.contains("a kept state")), "{:?}", faults(&store));
     }
-    let read = store.shared().cold.read().unwrap();
+    let read = store.shared().tables.read().unwrap();
     assert!(
         read.with_snapshot(SnapshotOwner::Model(definition), &entity, u64::MAX, false, |found| Ok(
             found.is_none()
@@ -273,7 +280,7 @@ fn how_far_states_are_followed_is_told_or_found_out_anew() {
             tables.damage_followers(definition, length);
             Ok(())
         };
-        store.shared().cold.write("planting", plant).unwrap();
+        store.shared().tables.write("planting", plant).unwrap();
         holds(&store).unwrap();
         assert!(faults(&store).iter().any(|fault| fault.contains("how far")), "{:?}", faults(&store));
         append(&store, made("1", 5));

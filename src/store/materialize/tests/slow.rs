@@ -145,10 +145,10 @@ fn nothing_is_begun_for_a_definition_once_it_is_to_be_closed() {
     let shared = store.shared();
     assert_eq!(shared.keep_indexes().unwrap(), BackfillStep::Worked);
     // Who waits for that may ask whether to stop: no lock is held for it.
-    let stopping = || Ok(shared.upkeep.stopping());
-    assert!(!shared.upkeep.wait_for_indexes(Duration::ZERO, stopping).unwrap());
+    let stopping = || Ok(shared.background.stopping());
+    assert!(!shared.background.wait_for_indexes(Duration::ZERO, stopping).unwrap());
     // There is more to do, and whoever closes does not wait for it.
-    shared.upkeep.stop();
+    shared.background.stop();
     let before = disk.counts();
     assert_eq!(shared.keep_indexes().unwrap(), BackfillStep::Nothing);
     assert_eq!(disk.counts(), before);

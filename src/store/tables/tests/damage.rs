@@ -164,7 +164,7 @@ fn a_damaged_page_does_not_make_the_tables_refuse_what_others_read() {
         let snapshot = store.snapshot();
         if snapshot.log(1, u64::MAX, ScanDirection::Ascending).any(|row| row.is_err()) {
             met += 1;
-            assert!(!store.shared().cold.state().needs_reopening(), "page {page}");
+            assert!(!store.shared().tables.state().needs_reopening(), "page {page}");
             assert!(snapshot.view().is_ok());
         }
     }
@@ -208,7 +208,7 @@ fn an_entry_that_does_not_come_after_all_that_a_list_has_is_refused() {
     let term = crate::store::term::Term::tag("n", &77.into()).unwrap();
     for positions in [[78], [77], [1]] {
         let append = |tables: &mut WriteTables| tables.append_postings(term.as_bytes(), &positions);
-        let error = store.shared().cold.write("planting", append).unwrap_err();
+        let error = store.shared().tables.write("planting", append).unwrap_err();
         assert_eq!(error.kind(), "corrupt");
         assert!(error.to_string().contains("its last one is #78"), "{error}");
     }

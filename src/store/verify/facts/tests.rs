@@ -145,7 +145,7 @@ fn plant(position: u64, expected: &str, change: impl Fn(&mut Event)) {
     let bytes = forged(&store, position, &change);
     store
         .shared()
-        .cold
+        .tables
         .write("planting", |tables| {
             tables.replace_event(position, &bytes);
             Ok(())
