@@ -1,7 +1,7 @@
 //! Plans: statements with everything looked up that can be looked up before they run.
 //!
 //! [`bind`](bind()) resolves names, parameters and points against a snapshot, and checks what the grammar cannot;
-//! [`access_path`](access_path()) says which lists answer; a [`Plan`] is what is left to do. Its `Display` is what `EXPLAIN` prints. What the
+//! [`access_path`](mod@access_path) says which lists answer; a [`Plan`] is what is left to do. Its `Display` is what `EXPLAIN` prints. What the
 //! grammar has and the plans have not yet is listed in one place, [`unsupported`].
 
 mod absence;

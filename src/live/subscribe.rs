@@ -1,7 +1,7 @@
 //! Subscriptions: from a place in the past into the live present, losing none.
 //!
 //! A subscription reads the log, not a copy that somebody pushes: whoever is slow loses nothing and holds up nobody. It goes in
-//! [legs](super::leg): everything up to what is durable now, then the next leg. When the first leg is done it says so once, and then
+//! [stretches](super::catch_up): everything up to what is durable now, then the next one. When the first is done it says so once, and then
 //! waits.
 //!
 //! It does not keep the database open: it shares what the threads of the database share, and ends when the last handle closes it.

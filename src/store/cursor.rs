@@ -1,7 +1,7 @@
 //! Cursors: where those who follow the log are in it, kept.
 //!
 //! A durable subscription has one, and so has every program. All of them are in memory. A move goes into the journal with the next frame of
-//! events ([`moves`]), and the background writes it into the tables, soon, also where there is no such frame: a crash loses the last
+//! events ([`cursor_moves`]), and the background writes it into the tables, soon, also where there is no such frame: a crash loses the last
 //! moves at most, and what they stood for is delivered again. To make one and to drop one is durable at once, and so is a move where
 //! somebody waits for it. A cursor is never ahead of what is durable of the log.
 
