@@ -23,8 +23,8 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::plan::PointInTime;
-use crate::store::fold::Plain;
 use crate::store::snapshot::{FoldBound, Snapshot};
+use crate::store::state::fold::Plain;
 use crate::time::Timestamp;
 
 /// What an entity is, as a type of Rust: its [`Default`] is an entity without events, and each event is applied to it.

@@ -45,11 +45,11 @@
 //! 4. The leader checks each group in order, what it expects of the log with it (`store/admission/guard.rs`, `store/condition.rs`), and
 //!    gives each event its position, version, id and instant, in a frame in memory (`store/admission.rs`, `store/commit.rs`). The log
 //!    makes the frame durable (`store/log.rs`, `store/journal.rs`), and then it is applied: readers see it (`store/apply.rs`).
-//! 5. It is read from the active tail in memory (`store/memtable.rs`), by its position or by any of its terms (`store/term.rs`).
+//! 5. It is read from the active tail in memory (`store/memtable.rs`), by its position or by any of its terms (`store/index/term.rs`).
 //! 6. A checkpoint moves the frozen tail into the tables, in one transaction, packed with its neighbours
-//!    (`store/checkpoint.rs`, `store/tables.rs`, `store/block.rs`), with its place in every posting list (`store/posting.rs`).
-//! 7. It is folded into the state of its entity (`store/fold.rs`), as a definition says (`exec/model.rs`). What is kept of states
-//!    is brought along by the checkpoint (`store/materialize.rs`, `store/stored_state.rs`), and snapshots with it.
+//!    (`store/checkpoint.rs`, `store/tables.rs`, `store/tables/block.rs`), with its place in every posting list (`store/index/posting.rs`).
+//! 7. It is folded into the state of its entity (`store/state/fold.rs`), as a definition says (`exec/model.rs`). What is kept of states
+//!    is brought along by the checkpoint (`store/materialize.rs`, `store/state/stored_state.rs`), and snapshots with it.
 //! 8. Definitions of indexes and of entities are events, too (`store/catalog.rs`): what came before them is added in the
 //!    background (`store/backfill.rs`, `store/materialize.rs`).
 //! 9. Subscriptions see it, from wherever they are in the log (`live/subscribe.rs`), and handlers are told of it
@@ -77,7 +77,7 @@
 //!
 //! 1. It is defined in the log (`store/catalog/verb.rs`, `plan/verb.rs`), or added by the program ([`Verb`](append::Verb)).
 //! 2. It is asked for by a statement or by [`Db::perform`], and joins a group as events do; what it looks at is folded on the
-//!    caller's thread, as far as the log goes by then (`store/append_request.rs`, `store/state_cache.rs`).
+//!    caller's thread, as far as the log goes by then (`store/append_request.rs`, `store/state/state_cache.rs`).
 //! 3. When the turn of its group comes, the leader takes those states along to what is staged, and asks the verb for its events or
 //!    why there are none (`store/verb.rs`, `store/admission/commit_context.rs`, `exec/verb.rs`). `EXPLAIN` has it admitted in the same way, into a
 //!    batch that nobody appends (`store/admission/dry_run.rs`).

@@ -19,7 +19,7 @@ use crate::document::Document;
 use crate::entity::{Entity, NameText, Version};
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
-use crate::store::fold::Folded;
+use crate::store::state::fold::Folded;
 use crate::store::verb::{CommitContext, PerformRequest, VerbHandler};
 use crate::time::Timestamp;
 use crate::value::Value;

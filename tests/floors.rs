@@ -1,4 +1,5 @@
-//! Imports only go down: each file of the crate stands on a floor, and uses only what stands on its own floor or below.
+//! Imports only go down: each file of the crate stands on a floor, and uses only what stands on its own floor or below. Within the store there
+//! are rooms, each on a floor of its own: what is in a room uses nothing of another room on the same floor, and nothing above.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,14 @@ const FLOORS: &[&[&str]] = &[
     ],
     &["shell", "main"],
 ];
+
+/// The rooms of the store, from the ground up: the folders and files below `src/store`. The rest of it stands above them all.
+const ROOMS: &[&[&str]] = &[&["disk", "index"], &["journal", "state"], &["tables"]];
+
+/// Of each way that leads from a room to another part of the store, where it leads.
+fn room(module: &str) -> Option<usize> {
+    ROOMS.iter().position(|floor| floor.contains(&module))
+}
 
 fn floor(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&module))
@@ -98,4 +107,77 @@ fn the_shell_uses_the_public_api_alone() {
             assert!(floor(&import).is_none_or(|floor| floor == 8), "{} uses crate::{import}", file.display());
         }
     }
+}
+
+/// What a file of the store uses of the store: the names below `store`, as far as paths and `use` lines say.
+fn uses_of_store(module: &[&str], text: &str) -> Vec<String> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let code: String =
+        code.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n").collect();
+    let name =
+        |rest: &str| -> String { rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
+    let mut found = Vec::new();
+    // Several of one place stand in braces.
+    let mut add = |rest: &str| match rest.strip_prefix('{') {
+        None => found.push(name(rest)),
+        Some(list) => {
+            let mut depth = 0;
+            let mut item = String::new();
+            for c in list.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => found.push(name(std::mem::take(&mut item).trim())),
+                    _ => {}
+                }
+                if c != ',' || depth > 0 {
+                    item.push(c);
+                }
+            }
+            found.push(name(item.trim()));
+        }
+    };
+    code.split("crate::store::").skip(1).for_each(&mut add);
+    // `super::super::x` of `store::a::b` is `store::x`.
+    let up = "super::".repeat(module.len() - 1);
+    for (at, _) in code.match_indices(&up) {
+        let before = code[..at].ends_with("super::");
+        let rest = &code[at + up.len()..];
+        if !before && !rest.starts_with("super::") {
+            add(rest);
+        }
+    }
+    found.retain(|name| !name.is_empty() && name != "self");
+    found
+}
+
+#[test]
+fn rooms_of_the_store_only_use_what_is_below() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let (mut faults, mut seen) = (Vec::new(), 0);
+    for file in files {
+        let relative = file.strip_prefix(&root).unwrap().with_extension("");
+        let path: Vec<&str> = relative.iter().map(|part| part.to_str().unwrap()).collect();
+        let (Some(own), false) = (room(path[0]), path.contains(&"tests")) else { continue };
+        seen += 1;
+        let module: Vec<&str> = std::iter::once("store").chain(path.iter().copied()).collect();
+        for used in uses_of_store(&module, &fs::read_to_string(&file).unwrap()) {
+            let is_below = used == path[0] || room(&used).is_some_and(|other| other < own);
+            if !is_below {
+                faults.push(format!("store/{} uses store::{used}", relative.display()));
+            }
+        }
+    }
+    assert!(seen > 30, "only {seen} files");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_room_that_looks_up_is_found() {
+    let module = ["store", "index", "term"];
+    let text = "use super::super::tables::WriteTables;\nuse crate::store::{disk::Disk, snapshot::{A, B}, index::posting};\n";
+    assert_eq!(uses_of_store(&module, text), ["disk", "snapshot", "index", "tables"]);
 }

@@ -9,8 +9,8 @@ use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event, Expect, NewEvent, codec};
 use crate::store::append_request::{AppendOutcome, AppendRequest};
+use crate::store::index::term::Term;
 use crate::store::snapshot::{FoldBound, Snapshot};
-use crate::store::term::Term;
 use crate::time::Timestamp;
 
 /// How often a command is decided at most, while others append to the same entity.

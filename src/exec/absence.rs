@@ -7,8 +7,8 @@ use crate::event::record::Record;
 use crate::plan::{AbsenceCheck, choose};
 use crate::store::catalog::Catalog;
 use crate::store::condition::CommitCondition;
+use crate::store::index::term::Term;
 use crate::store::snapshot::Snapshot;
-use crate::store::term::Term;
 
 /// So many events of lists are looked at one by one. More are worth a thought.
 const FEW: usize = 32;

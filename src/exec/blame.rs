@@ -16,9 +16,9 @@ use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::plan;
-use crate::store::fold::{Folded, TouchedPaths};
 use crate::store::snapshot::Snapshot;
-use crate::store::state_cache::weight;
+use crate::store::state::fold::{Folded, TouchedPaths};
+use crate::store::state::state_cache::weight;
 use crate::time::Timestamp;
 use crate::value::Value;
 

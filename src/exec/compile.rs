@@ -8,8 +8,8 @@ use crate::event::ExpectNone;
 use crate::plan;
 use crate::store::catalog::{Compile, Derive, Flow, ProgramKind};
 use crate::store::condition::CommitCondition;
-use crate::store::fold::Fold;
 use crate::store::snapshot::Snapshot;
+use crate::store::state::fold::Fold;
 use crate::store::verb::VerbHandler;
 use crate::store::view::ViewMaterializer;
 

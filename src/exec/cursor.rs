@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::plan::{Bitmap, Gathered, PositionSource};
+use crate::store::index::term::{Term, TermRange};
 use crate::store::snapshot::{PostingList, ScanDirection, Snapshot};
-use crate::store::term::{Term, TermRange};
 
 /// Positions, each once, in one direction.
 pub(super) enum PositionCursor {

@@ -15,8 +15,8 @@ use crate::pattern::Pattern;
 use crate::plan::field::{FieldPath, FieldStep};
 use crate::plan::verb::VerbPlan;
 use crate::store::catalog::{self, CatalogModel, DefinedView};
+use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
-use crate::store::term::Term;
 use crate::value::{Object, Value};
 
 /// How many of the newest events of a type are looked at for the members of their data.

@@ -22,8 +22,8 @@ use crate::plan::datum::{Datum, calculate, equal, negated, order};
 use crate::plan::expr::{BoundExpr, Constant};
 use crate::plan::field::{Caused, EntityPart, Field, FieldStep, Maker};
 use crate::plan::function::{FunctionBody, FunctionDef};
-use crate::store::stored_state::StoredState;
-use crate::store::term::IndexKey;
+use crate::store::index::term::IndexKey;
+use crate::store::state::stored_state::StoredState;
 use crate::time::Timestamp;
 use crate::value::{MEMBER, Object, Value};
 

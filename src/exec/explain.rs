@@ -14,8 +14,8 @@ use crate::plan::{
     AccessPath, Append, AppendAction, Define, Explain, LogWindow, Plan, ReadKind, ReadPlan, WritePlan,
 };
 use crate::store::admission::AdmissionStep;
+use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
-use crate::store::term::Term;
 use crate::value::Value;
 
 /// How many runs are read at a time.

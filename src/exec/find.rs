@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::plan::find::{Candidates, Find};
 use crate::plan::shape::{OutputColumn, Shape};
 use crate::store::snapshot::{Snapshot, StateAccess, States};
-use crate::store::stored_state::StoredState;
+use crate::store::state::stored_state::StoredState;
 use crate::value::{Object, Value};
 
 /// How many rows are made at a time.

@@ -11,8 +11,8 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::Event;
 use crate::plan::{LogWindow, ReplayPlan};
-use crate::store::fold::{Effect, Fold, Folded};
 use crate::store::snapshot::{FoldBound, Folding, Snapshot, Stream};
+use crate::store::state::fold::{Effect, Fold, Folded};
 use crate::time::Timestamp;
 use crate::value::Value;
 

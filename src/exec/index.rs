@@ -11,9 +11,9 @@ use crate::event::record::Record;
 use crate::plan;
 use crate::plan::expr::BoundExpr;
 use crate::store::catalog::Derive;
+use crate::store::index::term::IndexKey;
 use crate::store::snapshot::Snapshot;
-use crate::store::stored_state::StoredState;
-use crate::store::term::IndexKey;
+use crate::store::state::stored_state::StoredState;
 use crate::value::{Object, Value};
 
 /// Of events, or of the states of entities.

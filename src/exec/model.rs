@@ -13,7 +13,7 @@ use crate::event::record::Record;
 use crate::plan;
 use crate::plan::field::FieldStep;
 use crate::plan::model::{Assignment, BoundModel, FoldChange};
-use crate::store::fold::{Effect, Fold, Include, Plain, TouchedPaths, merged};
+use crate::store::state::fold::{Effect, Fold, Include, Plain, TouchedPaths, merged};
 use crate::time::Timestamp;
 use crate::value::{ITEM, MAX_DEPTH, MEMBER, Value};
 

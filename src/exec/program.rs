@@ -14,8 +14,8 @@ use crate::store::Store;
 use crate::store::append_request::AppendRequest;
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{Cursor, CursorOwner};
+use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
-use crate::store::term::Term;
 use crate::time::{Timestamp, display_duration};
 use crate::value::{Object, Value};
 

@@ -4,8 +4,8 @@ use super::result::Row;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::cursor::CursorOwner;
+use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
-use crate::store::term::Term;
 use crate::store::verify;
 use crate::value::{Object, Value};
 

@@ -14,8 +14,8 @@ use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event};
 use crate::plan::TracePlan;
+use crate::store::index::term::Term;
 use crate::store::snapshot::{PostingList, ScanDirection, Snapshot};
-use crate::store::term::Term;
 
 /// An event of a chain of causes. Serializes as the event with a `"depth"`.
 ///

@@ -31,8 +31,8 @@ use crate::plan::Predicate;
 use crate::plan::shape::GroupPlan;
 use crate::plan::view::{Selected, ViewPlan, ViewRows, ViewSource};
 use crate::store::catalog::Derive;
-use crate::store::stored_state::StoredState;
-use crate::store::term::IndexKey;
+use crate::store::index::term::IndexKey;
+use crate::store::state::stored_state::StoredState;
 use crate::store::view::{self, GroupDelta, Keeps, ViewGroups};
 
 /// What works out the definition of a view: its name, and what it makes of the log.

@@ -10,8 +10,10 @@ use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
 use crate::event::{Event, EventFormat, EventId, NewEvent, read_line, write_form};
 use crate::store::catalog::Catalog;
+use crate::store::index::{posting, term};
+use crate::store::tables::block;
 use crate::store::tables::{Zone, unsealed};
-use crate::store::{Options, apply, block, journal, posting, term};
+use crate::store::{Options, apply, journal};
 use crate::transfer::texts::JsonTexts;
 use crate::value::Value;
 

@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::event::Cause;
 use crate::event::record::Record;
 use crate::store::append_request::AppendOutcome;
+use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
-use crate::store::term::Term;
 
 /// Of so many roots it is kept, the newest.
 const KEPT: usize = 4096;

@@ -22,9 +22,9 @@ use crate::plan;
 use crate::store::append_request::{ANY_CONTENT, AppendOutcome, AppendRequest};
 use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{self, Cursor};
+use crate::store::index::term::Term;
 use crate::store::log_progress::WaitResult;
 use crate::store::snapshot::{ScanDirection, Snapshot};
-use crate::store::term::Term;
 use crate::store::{Report, Shared};
 use crate::time::Timestamp;
 

@@ -21,8 +21,8 @@ use crate::plan;
 use crate::store::Shared;
 use crate::store::append_request::{ANY_CONTENT, AppendOutcome, AppendRequest};
 use crate::store::catalog::Program;
+use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
-use crate::store::term::Term;
 use crate::time::Timestamp;
 
 /// How many reactions may follow from each other: more are rather a circle.

@@ -14,8 +14,8 @@ use crate::event::record::Record;
 use crate::event::{self, expect::ExpectKey};
 use crate::pattern::Pattern;
 use crate::store::catalog::Catalog;
+use crate::store::index::term::{IndexKey, Term};
 use crate::store::snapshot::Snapshot;
-use crate::store::term::{IndexKey, Term};
 use crate::time::Timestamp;
 use crate::value::Value;
 

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::event::record::Record;
 use crate::event::{Cause, EventId};
 use crate::store::catalog::Index;
-use crate::store::term::{IndexKey, Term};
+use crate::store::index::term::{IndexKey, Term};
 use crate::value::Value;
 
 /// A condition that an index answers: `BY customer = 'c-7'`.

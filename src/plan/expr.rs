@@ -349,7 +349,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::term::Term;
+    use crate::store::index::term::Term;
 
     fn number() -> impl Strategy<Value = Value> {
         let near = (0u32..64, -3i128..4).prop_map(|(shift, by)| {

@@ -12,8 +12,8 @@ use super::{LogWindow, ResolvedPoint, Test};
 use crate::entity::{Entity, NameText};
 use crate::error::Result;
 use crate::store::catalog::Finder;
+use crate::store::index::term::{TermRange, derived_prefix};
 use crate::store::snapshot::{Snapshot, StateAccess};
-use crate::store::term::{TermRange, derived_prefix};
 use crate::value::Value;
 
 /// Entities of a kind, in the order of their ids.

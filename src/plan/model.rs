@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::expr::BoundExpr;
 use super::field::{Field, FieldStep};
 use crate::pattern::Pattern;
-use crate::store::fold::{EVERY, Include};
+use crate::store::state::fold::{EVERY, Include};
 
 /// What events make of the states of a kind of entities, as it was defined.
 #[derive(Debug, Clone)]

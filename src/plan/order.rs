@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 
 use super::datum::Datum;
 use super::expr::Number;
-use crate::store::term;
+use crate::store::index::term;
 use crate::value::{Object, Value};
 
 /// Ends a list of items: smaller than any item.

@@ -11,8 +11,8 @@ use crate::entity::{NameText, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::is_built_in;
 use crate::pattern::Pattern;
+use crate::store::index::term::IndexKey;
 use crate::store::snapshot::Snapshot;
-use crate::store::term::IndexKey;
 use crate::time::Timestamp;
 use crate::value::Value;
 

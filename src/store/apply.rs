@@ -7,9 +7,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use super::Options;
 use super::catalog::{Catalog, CatalogChange, Index};
+use super::index::term::terms_of;
 use super::journal::Frame;
 use super::memtable::{Memtable, Memtables, Staged};
-use super::term::terms_of;
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::Position;

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::catalog::{self, Catalog, Index};
+use super::index::term::Term;
 use super::materialize::behind::{Busy, MaterializeRound};
 use super::snapshot::ScanDirection;
 use super::tables::indexes::Backfilled;
-use super::term::Term;
 use super::{Shared, locked};
 use crate::entity::Position;
 use crate::error::{Error, Result};

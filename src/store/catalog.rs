@@ -29,12 +29,12 @@ pub(crate) mod view;
 use std::sync::Arc;
 
 use super::condition::CommitCondition;
-use super::fold::Fold;
+use super::index::term::{self, IndexKey, Term};
 use super::options::Options;
 use super::snapshot::Snapshot;
-use super::stored_state::StoredState;
+use super::state::fold::Fold;
+use super::state::stored_state::StoredState;
 use super::tables::{LogTable, Postings, TablesRead};
-use super::term::{self, IndexKey, Term};
 use super::verb::VerbHandler;
 use super::view::ViewMaterializer;
 use crate::allowance::{Limits, Unmade};

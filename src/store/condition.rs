@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
+use super::index::term::Term;
 use super::snapshot::Snapshot;
-use super::term::Term;
 use crate::allowance::Limits;
 use crate::error::Result;
 use crate::event::record::Record;

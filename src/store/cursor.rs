@@ -6,18 +6,15 @@
 //! somebody waits for it. A cursor is never ahead of what is durable of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::catalog::{Catalog, Program, ProgramKind};
 use super::cursor_moves::{self, Move};
 use super::tables::WriteTables;
+pub(crate) use super::tables::cursors::{Cursor, CursorOwner};
 use super::{Shared, locked};
-use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 
 /// How long moves wait to be written together.
@@ -25,47 +22,9 @@ const SOON: Duration = Duration::from_millis(100);
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Whose place it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) enum CursorOwner {
-    /// A subscription, by its name.
-    Subscription(String),
-    /// A reaction, a webhook or a schedule, by where the definition is that it began with.
-    Program(Position),
-}
-
 impl CursorOwner {
     pub fn of(program: &Program) -> CursorOwner {
         CursorOwner::Program(program.origin)
-    }
-}
-
-impl fmt::Display for CursorOwner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CursorOwner::Subscription(name) => write!(f, "the subscription {}", NameText(name)),
-            CursorOwner::Program(definition) => write!(f, "what is defined at {definition}"),
-        }
-    }
-}
-
-/// A place in the log.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Cursor {
-    /// Everything up to here is done. Of a schedule: the instant it ran for last, in milliseconds since 1970.
-    pub position: u64,
-    /// What was said to the follower itself (`RETRY`, `SKIP`) up to here is done.
-    pub heard: u64,
-    /// What it follows, as it was said. Of what runs by itself: what it struggles with, or did last.
-    pub text: String,
-    /// Which of those of this name it is: one that was dropped and made anew has another number. 0 of those that earlier versions made.
-    #[serde(default)]
-    pub birth: u64,
-}
-
-impl Cursor {
-    pub fn new(position: u64, heard: u64, text: String) -> Cursor {
-        Cursor { position, heard, text, birth: 0 }
     }
 }
 
@@ -377,6 +336,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::entity::Position;
     use crate::store::disk::Disk;
     use crate::store::disk::simulated::{Fate, SimulatedDisk};
     use crate::store::{Options, Store};

@@ -14,12 +14,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::catalog::{Catalog, CatalogModel, DefinedView, Finder};
-use super::fold::{EVERY, Fold, Folded, Plain};
+use super::index::term::Term;
 use super::pace::{Pace, Paces};
-use super::stored_state::StoredState;
+use super::state::fold::{EVERY, Fold, Folded, Plain};
+use super::state::stored_state::StoredState;
 use super::tables::WriteTables;
 use super::tables::states::{Built, SnapshotOwner};
-use super::term::Term;
 use super::view::ViewGroups;
 use super::{Shared, locked, view};
 use crate::allowance::Limits;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::catalog::Catalog;
-use super::term::{Term, TermRange};
+use super::index::term::{Term, TermRange};
 
 /// What an entry costs beside its bytes: the allocation, the node of the map, the position.
 const EVENT_COST: usize = 48;

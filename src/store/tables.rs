@@ -2,8 +2,8 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `log` | first position, 8 bytes big-endian | a pack ([`super::block`]) of events ([`crate::event::codec`]) |
-//! | `postings` | term, first position | a chunk ([`super::posting`]) |
+//! | `log` | first position, 8 bytes big-endian | a pack ([`super::tables::block`]) of events ([`crate::event::codec`]) |
+//! | `postings` | term, first position | a chunk ([`super::index::posting`]) |
 //! | `zones` | first position of a run | [`Zone`] |
 //! | `indexes` | the position of a definition | up to where its index is backfilled ([`indexes`]) |
 //! | `states`, `found`, `snapshots`, `followers` | see [`states`] | what is kept of the states of entities |
@@ -19,8 +19,9 @@
 //! Every write goes through [`Tables::write`], which sets quick-repair, so that opening after a crash is instant. redb latches any
 //! error of its backend; [`Tables::reopen`] gets over one.
 
+pub(crate) mod block;
 mod checksums;
-mod cursors;
+pub(crate) mod cursors;
 mod guard;
 mod handle;
 pub(crate) mod indexes;
@@ -38,15 +39,15 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::block::{self, BlockEvents};
 use super::disk::overlay::Overlay;
 use super::disk::{Disk, Identity};
+use super::index::posting::{self, PostingChunk};
+use super::index::term::definition_of;
 use super::journal::{DatabaseId, Salt};
-use super::posting::{self, PostingChunk};
-use super::term::definition_of;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
+use block::BlockEvents;
 use guard::Guarded;
 use handle::{TablesState, closed, open};
 pub(crate) use read::{LISTS, LogBlock, LogTable, Postings, TablesRead};
@@ -483,7 +484,7 @@ impl<'t> WriteTables<'t> {
         }
         for part in positions.chunks(posting::FULL) {
             let chunk = PostingChunk {
-                before: if super::term::is_counted(term) { before } else { 0 },
+                before: if super::index::term::is_counted(term) { before } else { 0 },
                 positions: part.to_vec(),
             };
             self.put_chunk(&posting::key(term, part[0]), &chunk)?;

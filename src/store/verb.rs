@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::catalog::Catalog;
 use super::condition::Checked;
-use super::fold::Folded;
+use super::state::fold::Folded;
 use crate::allowance::Limits;
 use crate::document::Document;
 use crate::entity::{Entity, EventType, NameText};

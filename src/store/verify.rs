@@ -20,10 +20,10 @@ use std::sync::Arc;
 
 use super::catalog::Index;
 use super::checkpoint::link;
-use super::posting::PostingChunk;
+use super::index::posting::PostingChunk;
+use super::index::term::{Term, definition_of, is_counted, terms_of};
 use super::snapshot::{ReadTxn, ScanDirection, Snapshot};
 use super::tables::{LISTS, Zone, ZoneRow};
-use super::term::{Term, definition_of, is_counted, terms_of};
 use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};

@@ -12,8 +12,8 @@ use crate::entity::{Entity, EventType};
 use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::{Cause, Event, EventId, NewEvent, Producer, Tag, codec};
 use crate::store::Store;
+use crate::store::index::term::Term;
 use crate::store::snapshot::ReadTxn;
-use crate::store::term::Term;
 use crate::time::Timestamp;
 
 /// What became of the lines of a batch.

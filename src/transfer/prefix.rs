@@ -10,8 +10,8 @@ use crate::entity::Position;
 use crate::error::Result;
 use crate::event::{Event, codec};
 use crate::store::Store;
+use crate::store::index::term::Term;
 use crate::store::snapshot::ReadTxn;
-use crate::store::term::Term;
 
 /// How many of these lines an earlier import has brought in.
 pub(super) fn known(store: &Store, lines: &[ParsedLine]) -> Result<usize> {

@@ -10,8 +10,8 @@ use crate::event::record::Record;
 use crate::event::{Event, NewEvent};
 use crate::plan::{FORCED, Forced};
 use crate::store::append_request::AppendRequest;
+use crate::store::index::term::Term;
 use crate::store::snapshot::ScanDirection;
-use crate::store::term::Term;
 use crate::value::{Object, Value};
 
 const FORCES: [Option<Forced>; 4] = [None, Some(Forced::Log), Some(Forced::Lists), Some(Forced::Every)];

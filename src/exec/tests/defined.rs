@@ -12,7 +12,7 @@ use crate::lang::grammar::Grammar;
 use crate::plan::{self, Define, WritePlan};
 use crate::store::append_request::AppendRequest;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
-use crate::store::fold::{Effect, Fold};
+use crate::store::state::fold::{Effect, Fold};
 use crate::value::{Object, Value};
 
 /// A value of the members that the sentences name.

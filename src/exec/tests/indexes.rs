@@ -6,8 +6,8 @@ use super::*;
 use crate::entity::Position;
 use crate::plan::{FORCED, Forced};
 use crate::store::catalog::Index;
+use crate::store::index::term::IndexKey;
 use crate::store::snapshot::ScanDirection;
-use crate::store::term::IndexKey;
 use crate::value::Value;
 
 fn ready(store: &Store) {

@@ -10,7 +10,7 @@ use crate::exec::state;
 use crate::plan::ReplayPlan;
 use crate::store::catalog::{Compile, Derive, Flow, ProgramKind};
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
-use crate::store::fold::Fold;
+use crate::store::state::fold::Fold;
 use crate::store::{Options, Store};
 use crate::value::Value;
 

@@ -14,7 +14,7 @@ use crate::plan::by::order;
 use crate::plan::expr::{BoundExpr, Constant, Like, Number};
 use crate::plan::field::{Caused, EntityPart, Field, FieldStep};
 use crate::plan::{By, Derived, LogWindow, Tagged, Test};
-use crate::store::term::IndexKey;
+use crate::store::index::term::IndexKey;
 use crate::value::Value;
 
 #[derive(Debug, Default)]

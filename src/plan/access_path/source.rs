@@ -12,8 +12,8 @@ use crate::pattern::Pattern;
 use crate::plan::by::KeyLiteral;
 use crate::plan::{By, Tagged, Test};
 use crate::store::catalog::Index;
+use crate::store::index::term::{self, IndexKey, Term, TermRange};
 use crate::store::snapshot::{Estimate, Snapshot};
-use crate::store::term::{self, IndexKey, Term, TermRange};
 
 /// A union of more lists than this takes more memory than it saves.
 const MOST_LISTS: usize = 1000;

@@ -11,7 +11,7 @@ use crate::plan::by::{KeyLiteral, order};
 use crate::plan::expr::{BoundExpr, Constant};
 use crate::plan::fault::nearest;
 use crate::plan::{By, Derived, Tagged, Test};
-use crate::store::term::IndexKey;
+use crate::store::index::term::IndexKey;
 use crate::value::Value;
 
 /// More index names than this are not gone through for what may have been meant.

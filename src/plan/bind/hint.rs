@@ -21,9 +21,9 @@ use crate::lang::ast::{
 use crate::pattern::Pattern;
 use crate::plan::fault::nearest;
 use crate::plan::field::STATE;
-use crate::store::fold::Fold;
+use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, StateAccess};
-use crate::store::term::Term;
+use crate::store::state::fold::Fold;
 
 /// How many of the newest events are looked at for a member of data.
 const LOOKED_AT: usize = 64;

@@ -15,7 +15,7 @@ use crate::pattern::Pattern;
 use crate::plan::field::STATE;
 use crate::plan::model::{Assignment, BoundModel, FoldChange, FoldRule};
 use crate::plan::{DefineEntity, Parameters};
-use crate::store::fold::Include;
+use crate::store::state::fold::Include;
 use crate::time::Timestamp;
 
 /// How long a namespace is at most: each event bears it.

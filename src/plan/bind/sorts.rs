@@ -7,8 +7,8 @@ use crate::entity::NameText;
 use crate::error::{Result, shorten};
 use crate::lang::ast::{Comparison, Expr, ExprKind, Path, Selector, StepExpr, TagCondition, TagTest};
 use crate::plan::expr::{BoundExpr, Constant};
+use crate::store::index::term::{IndexKey, Term};
 use crate::store::snapshot::ScanDirection;
-use crate::store::term::{IndexKey, Term};
 use crate::value::Value;
 
 /// A path and what it is compared with.

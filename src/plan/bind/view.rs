@@ -26,8 +26,8 @@ use crate::plan::{
     Test, choose,
 };
 use crate::store::catalog::DefinedView;
+use crate::store::index::term::IndexKey;
 use crate::store::snapshot::StateAccess;
-use crate::store::term::IndexKey;
 use crate::time::Timestamp;
 use crate::value::Value;
 

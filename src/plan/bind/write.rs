@@ -15,8 +15,8 @@ use crate::plan::fault::nearest;
 use crate::plan::{
     AbsenceCheck, Append, AppendAction, By, EmitPlan, EventOwner, OccurredAt, PerformPlan, ResolvedPoint,
 };
+use crate::store::index::term::Term;
 use crate::store::snapshot::ScanDirection;
-use crate::store::term::Term;
 use crate::store::verb::VerbHandler;
 use crate::value::Value;
 

@@ -12,9 +12,9 @@ use crate::store::Shared;
 use crate::store::append_request::{KeyClaim, PreparedEvent, join_chain};
 use crate::store::catalog::{CatalogChange, Index};
 use crate::store::commit::Committer;
+use crate::store::index::term::Term;
 use crate::store::journal::FrameBuffer;
 use crate::store::memtable::Staged;
-use crate::store::term::Term;
 use crate::time::Timestamp;
 
 impl Shared {

@@ -8,9 +8,9 @@ use crate::error::Result;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
 use crate::store::Shared;
-use crate::store::fold::{Effect, Fold, Plain};
+use crate::store::index::term::Term;
 use crate::store::snapshot::{PostingList, ScanDirection};
-use crate::store::term::Term;
+use crate::store::state::fold::{Effect, Fold, Plain};
 
 /// The newest event that says whether there is a state.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use crate::event::{Expect, codec};
 use crate::store::Shared;
 use crate::store::append_request::{Prepared, PreparedEvent};
 use crate::store::condition::Checked;
-use crate::store::term::Term;
+use crate::store::index::term::Term;
 
 /// So many events are looked at one by one for a condition; for more, the lists are asked.
 const FEW: u64 = 64;

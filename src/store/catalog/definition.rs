@@ -6,7 +6,7 @@ use super::program::{ProgramDefinition, ProgramKind};
 use super::{Derive, Understood, model, verb, view};
 use crate::entity::EventType;
 use crate::pattern::Pattern;
-use crate::store::fold::Fold;
+use crate::store::state::fold::Fold;
 use crate::store::verb::VerbHandler;
 use crate::store::view::ViewMaterializer;
 

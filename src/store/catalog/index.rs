@@ -11,8 +11,8 @@ use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::pattern::Pattern;
+use crate::store::index::term::{IndexKey, Term};
 use crate::store::tables::indexes::Backfilled;
-use crate::store::term::{IndexKey, Term};
 
 /// An index, from its definition on.
 pub(crate) struct Index {

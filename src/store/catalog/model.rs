@@ -9,9 +9,9 @@ use crate::allowance::{Limits, Unmade};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::record::Record;
-use crate::store::fold::Fold;
-use crate::store::stored_state::StoredState;
-use crate::store::term::{IndexKey, Term, TermRange, derived_prefix};
+use crate::store::index::term::{IndexKey, Term, TermRange, derived_prefix};
+use crate::store::state::fold::Fold;
+use crate::store::state::stored_state::StoredState;
 
 /// The kind of what `$entity.…` events are about.
 pub(crate) const KIND: &str = "$entity";

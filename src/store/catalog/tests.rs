@@ -10,15 +10,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::allowance::{Limits, Unmade};
 use crate::event::NewEvent;
+use crate::store::Store;
 use crate::store::append_request::AppendRequest;
 use crate::store::backfill::BackfillStep;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
+use crate::store::index::posting;
 use crate::store::journal::Side;
 use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::tables::WriteTables;
 use crate::store::verify::verify;
-use crate::store::{Store, posting};
 use crate::value::Value;
 
 /// Understands names of members of `data`; not those that begin with `!`.
@@ -35,7 +36,7 @@ impl Compile for Members {
     }
 
     fn entity(&self, text: &str) -> Result<(String, Arc<dyn Fold>)> {
-        Ok((text.to_owned(), Arc::new(crate::store::fold::Plain)))
+        Ok((text.to_owned(), Arc::new(crate::store::state::fold::Plain)))
     }
 }
 

@@ -12,11 +12,11 @@ use crate::store::catalog::tests::{indexes_are_whole, indexes_hold};
 use crate::store::checkpoint::link;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::SimulatedDisk;
+use crate::store::index::posting;
+use crate::store::index::term::{Term, definition_of, is_counted, terms_of};
 use crate::store::journal::Side;
 use crate::store::materialize::tests::{settle, states_hold};
-use crate::store::posting;
 use crate::store::snapshot::{ScanDirection, Snapshot, StateAccess};
-use crate::store::term::{Term, definition_of, is_counted, terms_of};
 use crate::store::verify::verify;
 use crate::store::{Options, Store};
 

@@ -9,8 +9,8 @@ use super::{Random, one, path, tiny};
 use crate::entity::{Entity, Position};
 use crate::event::{NewEvent, codec};
 use crate::store::disk::memory::MemoryDisk;
+use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
-use crate::store::term::Term;
 use crate::store::{FaultInjection, Store};
 
 const EVENTS: u64 = 3_000;

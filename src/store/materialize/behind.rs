@@ -15,7 +15,7 @@ use crate::store::catalog::{Catalog, CatalogModel, Finder};
 use crate::store::pace::Pace;
 use crate::store::progress::Progress;
 use crate::store::snapshot::ScanDirection;
-use crate::store::stored_state::StoredState;
+use crate::store::state::stored_state::StoredState;
 use crate::store::tables::WriteTables;
 use crate::store::tables::states::Built;
 use crate::store::{Shared, locked};

@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::{ReadTxn, Snapshot, Stream};
 use crate::entity::{Entity, Position};
 use crate::error::Result;
-use crate::store::fold::{EVERY, Fold, Folded, Plain};
-use crate::store::stored_state::StoredState;
+use crate::store::index::term::Term;
+use crate::store::state::fold::{EVERY, Fold, Folded, Plain};
+use crate::store::state::stored_state::StoredState;
 use crate::store::tables::states::SnapshotOwner;
-use crate::store::term::Term;
 use crate::time::Timestamp;
 
 /// Up to where an entity is folded.

@@ -5,8 +5,8 @@ use std::iter::Sum;
 
 use super::{ReadTxn, Snapshot};
 use crate::error::Result;
-use crate::store::posting::PostingChunk;
-use crate::store::term::{AFTER_TERM, Term, TermRange};
+use crate::store::index::posting::PostingChunk;
+use crate::store::index::term::{AFTER_TERM, Term, TermRange};
 
 /// So many chunks are read one after another before it comes to sampling.
 const WALK: usize = 4;

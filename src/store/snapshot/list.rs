@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{ScanDirection, Snapshot};
 use crate::error::Result;
-use crate::store::term::Term;
+use crate::store::index::term::Term;
 
 /// The positions of a term, read a page at a time.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::{ReadTxn, Snapshot};
 use crate::error::Result;
-use crate::store::term::TermRange;
+use crate::store::index::term::TermRange;
 
 /// How many chunks are looked at in one view.
 const CHUNKS: usize = 256;

@@ -12,12 +12,12 @@ use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::store::catalog::{CatalogModel, Finder};
-use crate::store::fold::Folded;
+use crate::store::index::term::{self, Term, TermRange};
 use crate::store::locked;
 use crate::store::materialize::{found_by, touched_by};
-use crate::store::stored_state::StoredState;
+use crate::store::state::fold::Folded;
+use crate::store::state::stored_state::StoredState;
 use crate::store::tables::states::Built;
-use crate::store::term::{self, Term, TermRange};
 
 /// How many states are read at a time, and how many bytes of them about. Tests are to come to the next soon.
 const PAGE: usize = if cfg!(test) { 3 } else { 256 };

@@ -9,8 +9,8 @@ use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
-use crate::store::fold::Fold;
-use crate::store::term::Term;
+use crate::store::index::term::Term;
+use crate::store::state::fold::Fold;
 
 /// How many events are read at a time, at first and at most, and how many bytes of them about.
 const FIRST: usize = 16;

@@ -3,10 +3,51 @@
 //! The key is an `s` and the name of a subscription, or a `p` and the position of the definition of a program (8 bytes,
 //! big-endian). The value is a [`Cursor`] as a MessagePack array, and its checksum.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use super::{CURSORS, TablesRead, WriteTables, failed, sealed, unsealed};
-use crate::entity::Position;
+use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
-use crate::store::cursor::{Cursor, CursorOwner};
+
+/// Whose place it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum CursorOwner {
+    /// A subscription, by its name.
+    Subscription(String),
+    /// A reaction, a webhook or a schedule, by where the definition is that it began with.
+    Program(Position),
+}
+
+impl fmt::Display for CursorOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CursorOwner::Subscription(name) => write!(f, "the subscription {}", NameText(name)),
+            CursorOwner::Program(definition) => write!(f, "what is defined at {definition}"),
+        }
+    }
+}
+
+/// A place in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Cursor {
+    /// Everything up to here is done. Of a schedule: the instant it ran for last, in milliseconds since 1970.
+    pub position: u64,
+    /// What was said to the follower itself (`RETRY`, `SKIP`) up to here is done.
+    pub heard: u64,
+    /// What it follows, as it was said. Of what runs by itself: what it struggles with, or did last.
+    pub text: String,
+    /// Which of those of this name it is: one that was dropped and made anew has another number. 0 of those that earlier versions made.
+    #[serde(default)]
+    pub birth: u64,
+}
+
+impl Cursor {
+    pub fn new(position: u64, heard: u64, text: String) -> Cursor {
+        Cursor { position, heard, text, birth: 0 }
+    }
+}
 
 const SUBSCRIPTION: u8 = b's';
 const PROGRAM: u8 = b'p';

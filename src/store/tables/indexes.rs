@@ -12,7 +12,7 @@ use redb::ReadableTable;
 use super::{INDEXES, TablesRead, WriteTables, failed, row_position, sealed, unsealed};
 use crate::entity::Position;
 use crate::error::{Error, Result};
-use crate::store::term;
+use crate::store::index::term;
 
 const PROGRESS: &str = "the progress of indexes";
 

@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock, RwLockReadGuard};
 
 use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, TableError};
 
-use super::super::block::{self, BlockEvents};
+use super::super::index::posting::{self, PostingChunk};
 use super::super::journal::{DatabaseId, Salt};
-use super::super::posting::{self, PostingChunk};
+use super::super::tables::block::{self, BlockEvents};
 use super::handle::TablesState;
 use super::table::{Entry, ReadTable};
 use super::{

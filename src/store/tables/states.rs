@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `states` | the position of a definition ‖ an id | the state of that entity, as of `followers` ([`Kept`](crate::store::stored_state::StoredState)) |
+//! | `states` | the position of a definition ‖ an id | the state of that entity, as of `followers` ([`Kept`](crate::store::state::stored_state::StoredState)) |
 //! | `found` | the position of a definition ‖ a derived term ‖ an id ‖ the id's length (2) | nothing but its checksum: that state is found by that term |
 //! | `snapshots` | an owner ‖ an entity's term ‖ a position | what its events up to there have made |
 //! | `followers` | the position of a definition, of an entity or of a view of groups | up to where the log is in what is kept of it |
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
-use crate::store::term::{Term, TermRange, derived_prefix, write_text};
+use crate::store::index::term::{Term, TermRange, derived_prefix, write_text};
 
 /// Whose fold a snapshot is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,9 +11,9 @@ use crate::event::record::Record;
 use crate::event::{Cause, Event, EventId, VectorClock};
 use crate::store::append_request::chain_of;
 use crate::store::catalog::{Catalog, CatalogChange};
-use crate::store::fold::Plain;
 use crate::store::snapshot::Snapshot;
-use crate::store::vector_clock::NodeClocks;
+use crate::store::state::fold::Plain;
+use crate::store::state::vector_clock::NodeClocks;
 
 /// What is known of the log so far.
 pub(super) struct LogFacts<'s> {

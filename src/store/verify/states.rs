@@ -6,9 +6,9 @@ use super::Verification;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::store::catalog::{CatalogModel, Finder};
-use crate::store::fold::{Fold, Folded, Plain};
 use crate::store::snapshot::Snapshot;
-use crate::store::stored_state::StoredState;
+use crate::store::state::fold::{Fold, Folded, Plain};
+use crate::store::state::stored_state::StoredState;
 use crate::store::tables::states::{Built, Snapped, snapped};
 
 /// How many rows are read at a time, and how many bytes of states about.

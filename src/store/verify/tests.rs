@@ -8,7 +8,7 @@ use crate::entity::Entity;
 use crate::event::{NewEvent, codec};
 use crate::store::append_request::AppendRequest;
 use crate::store::disk::memory::MemoryDisk;
-use crate::store::posting::{self, PostingChunk};
+use crate::store::index::posting::{self, PostingChunk};
 use crate::store::tables::WriteTables;
 use crate::store::{Options, Store};
 

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::store::checkpoint::{self, JournalAfter};
+use crate::store::index::term::terms_of;
 use crate::store::memtable::{Memtable, Staged};
-use crate::store::term::terms_of;
 
 fn append(store: &Store, event: NewEvent) -> u64 {
     store.append(AppendRequest { events: vec![event], ..AppendRequest::default() }).unwrap().events[0].0

@@ -5,7 +5,7 @@ use std::thread;
 
 use super::*;
 use crate::allowance::{Limits, Unmade};
-use crate::store::fold::Plain;
+use crate::store::state::fold::Plain;
 use crate::store::view::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
 
 /// How many events the slow fold was given.

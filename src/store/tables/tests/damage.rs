@@ -205,7 +205,7 @@ fn a_name_in_meta_that_changed_keeps_a_file_from_being_opened() {
 #[test]
 fn an_entry_that_does_not_come_after_all_that_a_list_has_is_refused() {
     let store = Store::open(path(), options(&closed())).unwrap();
-    let term = crate::store::term::Term::tag("n", &77.into()).unwrap();
+    let term = crate::store::index::term::Term::tag("n", &77.into()).unwrap();
     for positions in [[78], [77], [1]] {
         let append = |tables: &mut WriteTables| tables.append_postings(term.as_bytes(), &positions);
         let error = store.shared().tables.write("planting", append).unwrap_err();

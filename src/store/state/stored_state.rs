@@ -12,11 +12,11 @@
 //! The table adds a checksum. A state is read in place where only a part of it is asked for.
 
 use super::fold::{FoldFault, Folded, Weight, too_large};
-use super::posting::{put, take};
 use super::vector_clock::NodeClocks;
 use crate::allowance::Limits;
 use crate::document::Raw;
 use crate::error::{Error, Result};
+use crate::store::index::posting::{put, take};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -155,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::vector_clock::tests::any_clock;
+    use crate::store::state::vector_clock::tests::any_clock;
     use crate::value::tests::any_value;
 
     proptest! {

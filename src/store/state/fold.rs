@@ -170,7 +170,7 @@ fn heaviest(stored: usize) -> u64 {
     (stored as u64).saturating_mul(DENSEST)
 }
 
-pub(super) fn too_large(what: &str, weight: u64, limits: &Limits) -> String {
+pub(in crate::store) fn too_large(what: &str, weight: u64, limits: &Limits) -> String {
     format!(
         "expected a state that takes at most {} of memory, found {what} of {weight} bytes; keep less in it, or raise \
          Options::largest_value (--largest-value)",

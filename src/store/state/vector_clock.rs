@@ -7,10 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use super::posting::{put, take};
 use crate::error::shorten;
 use crate::event::VectorClock;
 use crate::event::record::Record;
+use crate::store::index::posting::{put, take};
 
 /// How many events were made on which node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -130,7 +130,7 @@ pub(crate) fn own_vector(event: &Record) -> Option<VectorClock> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::store) mod tests {
     use proptest::prelude::*;
 
     use super::*;

@@ -103,8 +103,8 @@ mod tests {
 
     use super::*;
     use crate::entity::Position;
-    use crate::store::posting;
-    use crate::store::term::{derived_prefix, tag_prefix};
+    use crate::store::index::posting;
+    use crate::store::index::term::{derived_prefix, tag_prefix};
     use crate::time::Timestamp;
 
     fn key() -> impl Strategy<Value = IndexKey> {

@@ -97,7 +97,7 @@ pub(crate) fn checksum(key: &[u8], body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-pub(super) fn put(out: &mut Vec<u8>, mut n: u64) {
+pub(in crate::store) fn put(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
         n >>= 7;
@@ -105,7 +105,7 @@ pub(super) fn put(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
-pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
+pub(in crate::store) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut n = 0u64;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;
