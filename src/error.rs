@@ -62,12 +62,7 @@ pub enum Error {
     },
 
     /// Another handle, here or in another process, has the file open, or one that had its name before.
-    #[error(
-        "{} is held by another process{}{}; close it there, or work on a copy",
-        path.display(),
-        process.map(|pid| format!(" (process {pid})")).unwrap_or_default(),
-        if *by_name { ", which has the file open that had this name before" } else { "" }
-    )]
+    #[error("{} {}", path.display(), holder(*process, *by_name))]
     Held {
         /// The file.
         path: PathBuf,
@@ -238,6 +233,24 @@ impl fmt::Display for SyntaxFault {
     }
 }
 
+/// Who has a file open, and what to do about it.
+fn holder(process: Option<u32>, by_name: bool) -> String {
+    let which = if by_name { ", which has the file open that had this name before" } else { "" };
+    match process {
+        Some(pid) if pid == std::process::id() && by_name => {
+            "is the name of a file that this program has open; close that first".to_owned()
+        }
+        Some(pid) if pid == std::process::id() => {
+            "is open in this program already; use that handle (a Db can be cloned), or close it first"
+                .to_owned()
+        }
+        Some(pid) => {
+            format!("is held by another process (process {pid}){which}; close it there, or work on a copy")
+        }
+        None => format!("is held by another process{which}; close it there, or work on a copy"),
+    }
+}
+
 impl Error {
     /// The class of the error: what the caller can do about it.
     ///
@@ -386,6 +399,17 @@ pub(crate) fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_the_file_open_is_told_from_other_programs() {
+        let held = |process, by_name| Error::Held { path: "a.bygone".into(), process, by_name }.to_string();
+        let own = Some(std::process::id());
+        assert!(held(own, false).starts_with("a.bygone is open in this program already; use that handle"));
+        assert!(held(own, true).starts_with("a.bygone is the name of a file that this program has open"));
+        let other = "a.bygone is held by another process (process 0); close it there, or work on a copy";
+        assert_eq!(held(Some(0), false), other);
+        assert!(held(None, true).contains("another process, which has the file open that had this name"));
+    }
 
     #[test]
     fn a_message_is_short_whatever_it_quotes() {

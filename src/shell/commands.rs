@@ -80,7 +80,8 @@ pub fn of(entry: &str) -> Option<&str> {
             Some("quit")
         }
         word if word.eq_ignore_ascii_case("help") || word == "?" || word == "\\?" => Some("help"),
-        _ => entry.strip_prefix('.'),
+        // psql's begin with a backslash, which begins no statement.
+        _ => entry.strip_prefix(['.', '\\']),
     }
 }
 
@@ -203,6 +204,20 @@ fn usage(command: &ShellCommand) -> String {
 fn misuse(name: &str) -> String {
     if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
         return format!("it is used like this: {}", usage(command));
+    }
+    // Those of other shells.
+    let instead = match name {
+        "tables" => Some(".types lists the types of events, SHOW KINDS the kinds of entities"),
+        "schema" | "d" | "describe" => Some("DESCRIBE Order tells of a kind, SHOW KINDS which there are"),
+        "mode" => Some(".format says how results are shown"),
+        "dump" | "save" | "backup" => Some(".export FILE writes events as JSON"),
+        "restore" => Some(".import FILE --restore rebuilds a log from its export"),
+        "open" | "databases" | "l" | "c" => Some("a session has one database; bygone FILE opens another"),
+        "clear" => Some("Ctrl-L clears the screen"),
+        _ => None,
+    };
+    if let Some(instead) = instead {
+        return format!("there is no command .{name}; {instead}");
     }
     let near = COMMANDS.iter().map(|command| (strsim::damerau_levenshtein(name, command.name), command.name));
     match near.min().filter(|(distance, near)| *distance <= 2 && *distance < near.len()) {

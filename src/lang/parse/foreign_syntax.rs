@@ -115,7 +115,9 @@ fn slip(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectations) -> Opti
     if here.kind == TokenKind::End {
         return None;
     }
-    slip_before(c, trail).or_else(|| slip_here(c, before, trail))
+    slip_before(c, trail)
+        .or_else(|| slip_from_elsewhere(c, before, trail))
+        .or_else(|| slip_here(c, before, trail))
 }
 
 fn wrong_at(span: Span, message: &str, suggestion: Option<String>) -> Option<Wrong> {
@@ -164,6 +166,52 @@ fn slip_before(c: TokenCursor<'_>, trail: &Expectations) -> Option<Wrong> {
         );
     }
     None
+}
+
+/// What people write first who know another language, or write JSON by hand.
+fn slip_from_elsewhere(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectations) -> Option<Wrong> {
+    let here = c.token();
+    let word = c.slice(here.span);
+    let keyword = |k: K| trail.expects(Expectation::Keyword(k));
+    let expects = |noun: TokenClass| trail.expects(Expectation::Noun(noun));
+    let is = |token: Option<Token>, kind: TokenKind| token.is_some_and(|token| token.kind == kind);
+    match here.kind {
+        TokenKind::Keyword(_) | TokenKind::Word
+            if keyword(K::Events) && word.eq_ignore_ascii_case("select") =>
+        {
+            wrong_at(here.span, "a query begins with EVENTS or FIND, and SELECT comes after it", None)
+        }
+        // `SUBSCRIBE TO 'Order.*'`
+        TokenKind::Word
+            if expects(TokenClass::Pattern)
+                && c.next().kind() == TokenKind::Text
+                && ["to", "for", "on"].iter().any(|filler| word.eq_ignore_ascii_case(filler)) =>
+        {
+            wrong_at(here.span, "the pattern follows at once", None)
+        }
+        TokenKind::Symbol(Symbol::LeftParen) if is(before, TokenKind::Keyword(K::Now)) => {
+            wrong_at(here.span, "NOW has no brackets", Some("NOW".to_owned()))
+        }
+        TokenKind::Symbol(Symbol::RightBrace) if expects(TokenClass::NewKey) || expects(TokenClass::Key) => {
+            wrong_at(here.span, "no comma stands before }", None)
+        }
+        // `'it's'` ends behind `it`.
+        TokenKind::Word
+            if is(before, TokenKind::Text)
+                && before.is_some_and(|text| text.span.end() == here.span.start()) =>
+        {
+            wrong_at(here.span, "a quote inside a text is written twice, as in 'it''s'", None)
+        }
+        TokenKind::Text if expects(TokenClass::NewName) => wrong_at(
+            here.span,
+            "a name is made of letters, digits and _, and has no quotes, as in AS total_amount",
+            None,
+        ),
+        TokenKind::Symbol(Symbol::Greater) if is(before, TokenKind::Symbol(Symbol::Minus)) => {
+            wrong_at(here.span, "a member is named after a dot, as in data.name", None)
+        }
+        _ => None,
+    }
 }
 
 /// What stands here as another language says it, where trail and the word before tell what is meant.
@@ -292,6 +340,14 @@ fn opening(word: &str) -> Option<&'static str> {
         "HELP" | "?" => {
             "help is for the prompt; statements begin with EMIT, HISTORY, EVENTS, AT, FIND, SHOW and others"
         }
+        "DESC" => "a kind, a verb, a view or an index is described by DESCRIBE, as in DESCRIBE Order",
+        "GET" => "what an entity is: AT Order 42 NOW; what happened to it: HISTORY Order 42",
+        "LIST" => "events are listed by EVENTS 'Order.*', entities by FIND Order, kinds by SHOW KINDS",
+        "COUNT" => "events are counted by EVENTS 'Order.*' SELECT count()",
+        "TRUNCATE" => "nothing is deleted: the log keeps what happened",
+        "VACUUM" => "the file is made small by COMPACT",
+        "PRAGMA" | "SET" => "options are given as the file is opened: bygone --help lists them",
+        "CLEAR" | "CLS" => "the screen is cleared by Ctrl-L",
         "EXIT" | "QUIT" => "leaving is for the prompt; it is no statement",
         "USE" => "a database is one file, named when it is opened",
         _ => return None,
@@ -319,6 +375,9 @@ fn word(token: Token, source: &str) -> Option<Wrong> {
 /// `DROP TABLE x`, `SHOW TABLES`.
 fn no_table(token: Token, source: &str) -> Option<Wrong> {
     match source.to_ascii_uppercase().as_str() {
+        "EVENTS" | "STREAMS" => {
+            wrong(token, "events are read by EVENTS, as in EVENTS 'Order.*'; their types by SHOW TYPES", None)
+        }
         "TABLE" | "DATABASE" | "SCHEMA" => wrong(
             token,
             "there are no tables: events stay; what has a definition is named by what it is, like INDEX customer",
