@@ -90,7 +90,7 @@ impl Db {
     /// # let path = folder.path().join("shop.bygone");
     /// use bygone::Db;
     /// let db = Db::create(&path)?;
-    /// assert!(Db::open(&path).unwrap_err().to_string().contains("held by another process"));
+    /// assert!(Db::open(&path).unwrap_err().to_string().contains("held by this program"));
     /// db.close()?;
     /// assert!(Db::open(&path).is_ok());
     /// # Ok::<(), bygone::Error>(())

@@ -238,10 +238,10 @@ fn holder(process: Option<u32>, by_name: bool) -> String {
     let which = if by_name { ", which has the file open that had this name before" } else { "" };
     match process {
         Some(pid) if pid == std::process::id() && by_name => {
-            "is the name of a file that this program has open; close that first".to_owned()
+            format!("is held by this program itself{which}; close that first")
         }
         Some(pid) if pid == std::process::id() => {
-            "is open in this program already; use that handle (a Db can be cloned), or close it first"
+            "is held by this program itself; use the handle that it has (a Db can be cloned), or close it first"
                 .to_owned()
         }
         Some(pid) => {
@@ -404,8 +404,14 @@ mod tests {
     fn who_has_the_file_open_is_told_from_other_programs() {
         let held = |process, by_name| Error::Held { path: "a.bygone".into(), process, by_name }.to_string();
         let own = Some(std::process::id());
-        assert!(held(own, false).starts_with("a.bygone is open in this program already; use that handle"));
-        assert!(held(own, true).starts_with("a.bygone is the name of a file that this program has open"));
+        assert!(
+            held(own, false)
+                .starts_with("a.bygone is held by this program itself; use the handle that it has")
+        );
+        assert!(
+            held(own, true)
+                .starts_with("a.bygone is held by this program itself, which has the file open that")
+        );
         let other = "a.bygone is held by another process (process 0); close it there, or work on a copy";
         assert_eq!(held(Some(0), false), other);
         assert!(held(None, true).contains("another process, which has the file open that had this name"));
