@@ -1,9 +1,9 @@
 //! The store: the log, made durable, and found again.
 //!
-//! The life of an append: a [`append_request`] is checked and looked up on the caller's thread, meets others in the [`queue`], is
-//! taken by a leader who [`admission`]s and [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`memtable`].
-//! In the background a [`checkpoint`] moves frozen tails into the [`tables`] tables and takes the states of entities along that
-//! [`materialize`] the log; new indexes of the [`catalog`] are [`backfill`]ed. A [`snapshot`] reads both. After a crash, opening
+//! The life of an append: an [`append_request`] is checked and looked up on the caller's thread, meets others in the [`queue`], is
+//! taken by a leader who admits ([`admission`]) and [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`memtable`].
+//! In the background a [`checkpoint`] moves frozen tails into the [`tables`] and takes the states of entities along
+//! ([`materialize`]); new indexes of the [`catalog`] are [`backfill`]ed. A [`snapshot`] reads both. After a crash, opening
 //! [`recover`]s what the journal holds; [`verify`] compares everything that follows from the log with the log.
 //!
 //! Beside `shop.bygone`, while it is written or after a crash, stand the two segments of its journal; after a clean close

@@ -1,4 +1,4 @@
-//! Legs: a stretch of the log on the way of a subscription, read in whichever way takes least.
+//! Catch-up: a stretch of the log on the way of a subscription, read in whichever way takes least.
 //!
 //! What has just been appended is in memory, and is looked at there. A long stretch is read by way of the indexes, if they lead to what
 //! is wanted; what is neither is read from end to end.

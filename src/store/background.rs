@@ -1,4 +1,4 @@
-//! Upkeep: the threads behind a database.
+//! Background: the threads behind a database.
 //!
 //! The *checkpointer* moves frozen tails into the tables. The *attendant* does what must not wait for that: it fills the
 //! journal's space ahead of need, syncs at intervals, and leads for tickets that nobody waits on.
