@@ -1,8 +1,12 @@
 //! Imports only go down: each file of the crate stands on a floor, and uses only what stands on its own floor or below. Within the store there
 //! are rooms, each on a floor of its own: what is in a room uses nothing of another room on the same floor, and nothing above.
 
+mod sources;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use sources::sources;
 
 /// The floors, from the ground up, by the first part of a module's path.
 const FLOORS: &[&[&str]] = &[
@@ -39,17 +43,6 @@ fn room(module: &str) -> Option<usize> {
 
 fn floor(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&module))
-}
-
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
 }
 
 /// The first part of each `crate::…` in the code of a file: comments, tests and doc links apart.

@@ -1,21 +1,14 @@
 //! What is to be read at a glance: no function is longer than a screen or two. In tests a table of cases may be.
 
+mod sources;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use sources::sources;
 
 /// How many lines a function has at most, from its `fn` to its closing brace.
 const LINES: usize = 80;
-
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
 
 /// The name that a line declares a function by, if it does.
 fn function(line: &str) -> Option<&str> {

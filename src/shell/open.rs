@@ -5,8 +5,9 @@ use std::path::Path;
 
 use bygone::read::Script;
 use bygone::{Db, Error, Options};
+use clap::CommandFactory;
 
-use super::cli::{OpenArgs, RunArgs};
+use super::cli::{Cli, OpenArgs, RunArgs};
 use super::failure::{CommandFailure, Reporter};
 
 /// What to do when there is no file.
@@ -40,21 +41,25 @@ pub fn open_live(
     open_with(options, path, opening, missing, speech)
 }
 
+/// Whether a name is surely free: everything else is for opening to judge.
+pub fn is_free(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false)) && !path.is_symlink()
+}
+
 /// Refuses what is no file: a statement, or the command of another program.
 pub fn check_is_file(run: &RunArgs) -> Result<(), CommandFailure> {
-    let free = matches!(run.file.try_exists(), Ok(false)) && !run.file.is_symlink();
-    match meant(&run.file).filter(|_| free && !run.create) {
-        Some(fault) => Err(CommandFailure::Usage(fault)),
-        None => {
-            let command = run
-                .texts
-                .first()
-                .filter(|text| ["run", "watch", "import", "export"].contains(&text.as_str()));
-            command.map_or(Ok(()), |command| {
-                let file = run.file.display();
-                Err(CommandFailure::Usage(format!("a command comes first: bygone {command} {file}")))
-            })
+    if is_free(&run.file)
+        && !run.create
+        && let Some(fault) = meant(&run.file)
+    {
+        return Err(CommandFailure::Usage(fault));
+    }
+    match run.texts.first().filter(|text| Cli::command().find_subcommand(text).is_some()) {
+        Some(command) => {
+            let file = run.file.display();
+            Err(CommandFailure::Usage(format!("a command comes first: bygone {command} {file}")))
         }
+        None => Ok(()),
     }
 }
 
@@ -67,34 +72,23 @@ fn meant(path: &Path) -> Option<String> {
         let shown = if name.contains('\'') { format!("\"{name}\"") } else { format!("'{name}'") };
         return Some(format!("{shown} is a statement, and the file comes first: bygone FILE {shown}"));
     }
-    let is_one_of = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(first));
-    if is_one_of(&["backup", "verify", "check", "compact", "vacuum", "checkpoint"]) {
-        let statement = match first.to_ascii_lowercase().as_str() {
-            "check" => "VERIFY".to_owned(),
-            "vacuum" => "COMPACT".to_owned(),
-            "backup" => "BACKUP TO \"copy.bygone\"".to_owned(),
-            word => word.to_ascii_uppercase(),
-        };
-        return Some(format!("there is no command {first}, but a statement: bygone FILE '{statement}'"));
-    }
-    if is_one_of(&[
-        "dump", "restore", "load", "query", "sql", "exec", "shell", "open", "create", "init", "new", "serve",
-    ]) {
-        return Some(match first.to_ascii_lowercase().as_str() {
-            "dump" => "there is no command dump: bygone export FILE writes all events".to_owned(),
-            "restore" | "load" => format!(
-                "there is no command {first}: bygone import FILE EVENTS, with --restore for a whole export"
-            ),
-            "query" | "sql" | "exec" => {
-                format!("there is no command {first}: bygone FILE 'STATEMENT' runs one")
-            }
-            "serve" => "there is no command serve: bygone run FILE runs what is defined to run".to_owned(),
-            _ => format!(
-                "there is no command {first}: bygone FILE opens the file, and creates it if it is not there"
-            ),
-        });
-    }
-    None
+    let statement =
+        |statement: &str| format!("there is no command {first}, but a statement: bygone FILE '{statement}'");
+    let instead = |instead: &str| format!("there is no command {first}: {instead}");
+    Some(match first.to_ascii_lowercase().as_str() {
+        "verify" | "check" => statement("VERIFY"),
+        "compact" | "vacuum" => statement("COMPACT"),
+        "checkpoint" => statement("CHECKPOINT"),
+        "backup" => statement("BACKUP TO \"copy.bygone\""),
+        "dump" => instead("bygone export FILE writes all events"),
+        "restore" | "load" => instead("bygone import FILE EVENTS, with --restore for a whole export"),
+        "query" | "sql" | "exec" => instead("bygone FILE 'STATEMENT' runs one"),
+        "serve" => instead("bygone run FILE runs what is defined to run"),
+        "shell" | "open" | "create" | "init" | "new" => {
+            instead("bygone FILE opens the file, and creates it if it is not there")
+        }
+        _ => return None,
+    })
 }
 
 /// Whether there is a file that the system lets nobody write who runs this program.
@@ -136,8 +130,8 @@ fn open_with(
     if let Some(bytes) = opening.largest_value {
         options = options.largest_value(bytes);
     }
-    // Only a name that is surely free is created; everything else is for opening to judge.
-    let free = matches!(path.try_exists(), Ok(false)) && !path.is_symlink();
+    // Only such a name is created.
+    let free = is_free(path);
     if free && missing == Missing::CreateNamed && path.extension().is_none() {
         let name = path.display();
         return Err(CommandFailure::Usage(format!(

@@ -138,7 +138,7 @@ impl Shared {
         if self.failures.is_final(definition) { Ok(false) } else { worked }
     }
 
-    /// Does a slice for each of some definitions, together where that works. `one` does it for one of them.
+    /// Does a slice for each of some definitions, together where that works: `work` does it for one or several.
     pub(in crate::store) fn each_or_together<T>(
         &self,
         chunk: &[T],
