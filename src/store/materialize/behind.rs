@@ -13,7 +13,6 @@ use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::catalog::{Catalog, CatalogModel, Finder};
 use crate::store::pace::Pace;
-use crate::store::progress::Progress;
 use crate::store::snapshot::ScanDirection;
 use crate::store::state::stored_state::StoredState;
 use crate::store::tables::WriteTables;
@@ -85,12 +84,7 @@ impl Shared {
         checkpoint: u64,
         round: &mut MaterializeRound,
     ) -> Result<bool> {
-        let done = |note: fn(&mut Progress) -> &mut Position| *note(locked(&self.progress).as_of(checkpoint));
-        let note = |note: fn(&mut Progress) -> &mut Position, done: Position| {
-            *note(locked(&self.progress).as_of(checkpoint)) = done;
-        };
-        let (models_done, finders_done) =
-            (done(|progress| &mut progress.models), done(|progress| &mut progress.finders));
+        let (models_done, finders_done) = self.states_done(checkpoint);
         let models: Vec<_> = catalog.models_behind(models_done).map(|model| &**model).collect();
         let following: Vec<_> = models.iter().filter_map(|model| Following::model(model)).collect();
         let mut busy = self.follow_behind(catalog, &following, round)?;
@@ -115,13 +109,22 @@ impl Shared {
         let of_models = unbuilt.iter().filter(|(_, finder)| building.contains(&finder.position));
         busy.extend(of_models.map(|(model, _)| model.position));
         let idle = |definition: &Position| !busy.contains(definition) && !building.contains(definition);
+        let mut progress = locked(&self.progress);
+        let progress = progress.as_of(checkpoint);
         if let Some(last) = models.iter().map(|model| model.position).take_while(idle).last() {
-            note(|progress| &mut progress.models, last);
+            progress.models = last;
         }
         if let Some(last) = finders.iter().map(|finder| finder.position).take_while(idle).last() {
-            note(|progress| &mut progress.finders, last);
+            progress.finders = last;
         }
         Ok(busy.is_empty() && building.is_empty())
+    }
+
+    /// Up to which definitions all is done for states, and for the indexes of them, as of C.
+    fn states_done(&self, checkpoint: u64) -> (Position, Position) {
+        let mut progress = locked(&self.progress);
+        let progress = progress.as_of(checkpoint);
+        (progress.models, progress.finders)
     }
 
     /// Works for a definition, unless it failed by itself before: then, or if it does now, there is nothing to do for it.
@@ -188,11 +191,7 @@ impl Shared {
             wanted.finder(&finder.name).is_some_and(|asked| asked.position == finder.position)
         };
         // What is known to be done is not looked at, so that one more of many is waited for as the first is.
-        let (models, finders) = {
-            let mut progress = locked(&self.progress);
-            let known = progress.as_of(checkpoint);
-            (known.models, known.finders)
-        };
+        let (models, finders) = self.states_done(checkpoint);
         let whole = |model: &CatalogModel, finder: &Finder| {
             let ignored = !finder.is_understood() || !asked(finder);
             Ok::<_, Error>(ignored || read.built(model.position, finder.position)? == Some(Built::Whole))
