@@ -16,7 +16,7 @@ use crate::cancel::Cancel;
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, NewEvent, codec};
-use crate::exec::{self, Compiler};
+use crate::exec::{self, Compiler, ViewCaches};
 use crate::live::runner::Runner;
 use crate::live::{EventContext, Handler, HandlerResult, Subscription};
 use crate::pattern::Pattern;
@@ -49,6 +49,7 @@ pub struct Db {
     /// What ends its statements from elsewhere.
     cancel: Option<Cancel>,
     shelf: Arc<SnapshotCache>,
+    views: Arc<ViewCaches>,
 }
 
 impl Options {
@@ -76,7 +77,8 @@ impl Db {
             return Err(Error::unopenable(&store.shared().path, "what runs live writes to it", advice));
         }
         let runner = options.live.then(|| Runner::start(store.shared())).transpose()?.map(Arc::new);
-        Ok(Db { runner, store: Arc::new(store), actor: None, cancel: None, shelf: Arc::default() })
+        let (store, shelf, views) = (Arc::new(store), Arc::default(), Arc::default());
+        Ok(Db { runner, store, actor: None, cancel: None, shelf, views })
     }
 
     /// Opens an existing database.
@@ -270,6 +272,10 @@ impl Db {
 
     pub(crate) fn shelf(&self) -> &SnapshotCache {
         &self.shelf
+    }
+
+    pub(crate) fn views(&self) -> &Arc<ViewCaches> {
+        &self.views
     }
 
     pub(crate) fn grouped(&self, events: impl IntoIterator<Item = NewEvent>) -> AppendRequest {

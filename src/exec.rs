@@ -53,15 +53,15 @@ pub use path::StatePath;
 pub use result::{EntityState, QueryResult, Row, Rows};
 pub(crate) use scan::EventScan;
 pub use trace::TraceEntry;
-pub(crate) use view::{Changing, changing};
+pub(crate) use view::{Changing, ViewCaches, changing};
 pub(crate) use write::write;
 
 use crate::error::Result;
 use crate::plan::{ReadKind, ReadPlan, Shape, Shaped};
 use crate::store::snapshot::Snapshot;
 
-/// Answers a read.
-pub(crate) fn read(snapshot: &Snapshot, plan: &ReadPlan) -> Result<QueryResult> {
+/// Answers a read. `views` is what reads of views remember for each other.
+pub(crate) fn read(snapshot: &Snapshot, views: &ViewCaches, plan: &ReadPlan) -> Result<QueryResult> {
     let mut answer = match &plan.kind {
         ReadKind::Events(events) => {
             QueryResult::rows(EventScan::new(snapshot, events)?.map(|event| Ok(event?.into())))
@@ -73,7 +73,7 @@ pub(crate) fn read(snapshot: &Snapshot, plan: &ReadPlan) -> Result<QueryResult> 
         ReadKind::Trace(plan) => trace::answer(snapshot, plan)?,
         ReadKind::Diff(from, to) => diff::answer(snapshot, from, to)?,
         ReadKind::Find(find) => find::answer(snapshot, find)?,
-        ReadKind::View(plan) => view::answer(snapshot, plan)?,
+        ReadKind::View(plan) => view::answer(snapshot, views, plan)?,
         ReadKind::Views => QueryResult::rows(view::show(snapshot)?),
         ReadKind::Kinds => describe::kinds(snapshot)?,
         ReadKind::Describe(name) => describe::describe(snapshot, name)?,

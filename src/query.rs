@@ -215,9 +215,9 @@ impl Db {
         let snapshot = store.snapshot().cancelled_by(cancel);
         let context = self.context(statement, parameters, &snapshot);
         match plan::bind(&statement.tree.statement, &context)? {
-            Plan::Read(read) => exec::read(&snapshot, &read),
+            Plan::Read(read) => exec::read(&snapshot, self.views(), &read),
             Plan::Write(write) => exec::write(store, &write, cancel),
-            Plan::Explain(explain) => exec::explain(&snapshot, &explain),
+            Plan::Explain(explain) => exec::explain(&snapshot, self.views(), &explain),
             Plan::SubscribeView(plan) => {
                 let (mut statement, parameters) = (statement.clone(), parameters.clone());
                 // Where it ends is said once: what is bound again as the log moves is what it is of.
@@ -242,8 +242,9 @@ impl Db {
                         _ => Err(Error::stopped("it is no view any more")),
                     }
                 };
-                let shared = store.shared().clone();
-                Ok(QueryResult::rows(ViewSubscription::new(shared, &plan, Box::new(bind), &cancelled)))
+                let (shared, views) = (store.shared().clone(), self.views().clone());
+                let rows = ViewSubscription::new(shared, views, &plan, Box::new(bind), &cancelled);
+                Ok(QueryResult::rows(rows))
             }
             Plan::Subscribe(subscription) => {
                 let name = subscription.name.clone();

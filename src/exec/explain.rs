@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::result::{QueryResult, Row};
 use super::show::fields;
-use super::{define, read, write};
+use super::{ViewCaches, define, read, write};
 use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::Expect;
@@ -22,7 +22,7 @@ use crate::value::Value;
 const RUNS: usize = 256;
 
 /// Tells a plan, a line a row. Of a write it tells what would come of it now, and writes nothing.
-pub(crate) fn explain(snapshot: &Snapshot, explain: &Explain) -> Result<QueryResult> {
+pub(crate) fn explain(snapshot: &Snapshot, views: &ViewCaches, explain: &Explain) -> Result<QueryResult> {
     let mut plan = (*explain.plan).clone();
     let mut notices = Vec::new();
     if let Plan::Read(read) = &mut plan {
@@ -55,7 +55,7 @@ pub(crate) fn explain(snapshot: &Snapshot, explain: &Explain) -> Result<QueryRes
     if let Plan::Read(read) = &plan
         && explain.analyze
     {
-        rows.push(analyze(snapshot, read)?);
+        rows.push(analyze(snapshot, views, read)?);
     }
     Ok(QueryResult { notices, ..QueryResult::rows(rows.into_iter().map(Ok)) })
 }
@@ -82,12 +82,12 @@ fn count_runs(snapshot: &Snapshot, access: &mut AccessPath, window: &LogWindow) 
 }
 
 /// Carries a read out to its end, and tells what was read.
-fn analyze(snapshot: &Snapshot, plan: &ReadPlan) -> Result<Row> {
+fn analyze(snapshot: &Snapshot, views: &ViewCaches, plan: &ReadPlan) -> Result<Row> {
     // A tally of its own: what was read to make the plan is not part of it.
     let snapshot = snapshot.tallied();
     let begun = Instant::now();
     let mut rows = 0u64;
-    for row in read(&snapshot, plan)?.rows {
+    for row in read(&snapshot, views, plan)?.rows {
         row?;
         rows += 1;
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Row, explain, read, write};
+use super::{Row, ViewCaches, explain, read, write};
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::lang;
@@ -62,11 +62,12 @@ struct Session<'a> {
     store: &'a Store,
     parameters: Parameters,
     actor: Option<Entity>,
+    views: Arc<ViewCaches>,
 }
 
 impl<'a> Session<'a> {
     fn new(store: &'a Store) -> Session<'a> {
-        Session { store, parameters: Parameters::new(), actor: None }
+        Session { store, parameters: Parameters::new(), actor: None, views: Arc::default() }
     }
 
     fn plan(&self, text: &str, snapshot: &Snapshot) -> Result<Plan> {
@@ -85,9 +86,9 @@ impl<'a> Session<'a> {
     fn run(&self, text: &str) -> Result<(Vec<Row>, Vec<String>)> {
         let snapshot = self.store.snapshot();
         let answer = match self.plan(text, &snapshot)? {
-            Plan::Read(plan) => read(&snapshot, &plan)?,
+            Plan::Read(plan) => read(&snapshot, &self.views, &plan)?,
             Plan::Write(plan) => write(self.store, &plan, &crate::cancel::Cancel::new())?,
-            Plan::Explain(plan) => explain(&snapshot, &plan)?,
+            Plan::Explain(plan) => explain(&snapshot, &self.views, &plan)?,
             Plan::Subscribe(_) | Plan::SubscribeView(_) => {
                 return Err(Error::stopped("a subscription is no answer"));
             }

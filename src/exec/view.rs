@@ -9,13 +9,10 @@ mod encoded;
 mod large;
 mod read;
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use cache::ViewCache;
+pub(crate) use cache::ViewCaches;
 use encoded::{decode, encode};
-use read::Memory;
 pub(crate) use read::{Changing, changing};
 pub(super) use read::{answer, columns, percent, progress, show};
 
@@ -38,24 +35,13 @@ use crate::store::view::{self, GroupDelta, Keeps, ViewGroups};
 /// What works out the definition of a view: its name, and what it makes of the log.
 pub(super) fn compile(text: &str) -> Result<(String, Arc<dyn view::ViewMaterializer>)> {
     let view = plan::view_definition(text)?;
-    Ok((
-        view.name.clone(),
-        Arc::new(ViewQuery { view, memory: ViewCache::default(), large: AtomicBool::new(false) }),
-    ))
+    Ok((view.name.clone(), Arc::new(ViewQuery { view })))
 }
 
-/// What a definition says, and what is remembered of its groups.
-pub(super) struct ViewQuery {
+/// What a definition says.
+#[derive(Debug)]
+struct ViewQuery {
     view: ViewPlan,
-    memory: ViewCache<Memory>,
-    /// More than is remembered: its groups are read as they are asked for. There are never fewer later.
-    large: AtomicBool,
-}
-
-impl fmt::Debug for ViewQuery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Defined({:?})", self.view)
-    }
 }
 
 impl view::ViewMaterializer for ViewQuery {

@@ -14,7 +14,7 @@ use std::time::Instant;
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::Result;
-use crate::exec::{Changing, Row, changing};
+use crate::exec::{Changing, Row, ViewCaches, changing};
 use crate::plan::view::ViewSubscriptionPlan as Plan;
 use crate::plan::{SubscriptionEnd, recorded_before};
 use crate::store::Shared;
@@ -31,6 +31,7 @@ type Bind = Box<dyn Fn(&Snapshot) -> Result<Plan> + Send>;
 /// `SUBSCRIBE VIEW`: a blocking iterator over rows.
 pub(crate) struct ViewSubscription {
     shared: Arc<Shared>,
+    views: Arc<ViewCaches>,
     bind: Bind,
     /// The log was looked at up to here; not yet, where none.
     after: Option<u64>,
@@ -56,12 +57,19 @@ impl fmt::Debug for ViewSubscription {
 }
 
 impl ViewSubscription {
-    pub fn new(shared: Arc<Shared>, plan: &Plan, bind: Bind, cancel: &Cancel) -> ViewSubscription {
+    pub fn new(
+        shared: Arc<Shared>,
+        views: Arc<ViewCaches>,
+        plan: &Plan,
+        bind: Bind,
+        cancel: &Cancel,
+    ) -> ViewSubscription {
         let waked = shared.clone();
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || waked.watch.wake());
         cancel.on_cancel(&wake);
         ViewSubscription {
             shared,
+            views,
             bind,
             after: None,
             name: plan.read.view.name.clone(),
@@ -169,7 +177,7 @@ impl ViewSubscription {
             }
             after => after,
         };
-        match changing(&snapshot, &plan.read, after)? {
+        match changing(&snapshot, &self.views, &plan.read, after)? {
             Changing::Same => {}
             Changing::Added(rows) => self.pending.extend(rows),
             Changing::All(rows) => {

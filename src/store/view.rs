@@ -9,7 +9,6 @@
 //! Whoever reads takes what is kept up to some position, and works out the rest of the log: that is always the same as the
 //! query over all of it, whatever is kept.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +30,7 @@ use crate::pattern::Pattern;
 pub(super) const LARGEST: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// What a view makes of the log.
-pub(crate) trait ViewMaterializer: Any + fmt::Debug + Send + Sync {
+pub(crate) trait ViewMaterializer: fmt::Debug + Send + Sync {
     /// What of it is kept.
     fn keeps(&self) -> Keeps<'_>;
 }

@@ -55,7 +55,7 @@ fn an_entity_without_a_state_is_an_error_behind_the_rows() {
     let answer = |text: &str| {
         let snapshot = store.snapshot();
         let Plan::Read(plan) = session.plan(text, &snapshot).unwrap() else { panic!("{text}") };
-        let rows = match read(&snapshot, &plan) {
+        let rows = match read(&snapshot, &session.views, &plan) {
             Ok(answer) => answer.rows.map(|row| row.map(drop).map_err(|e| e.to_string())).collect(),
             Err(error) => vec![Err(error.to_string())],
         };

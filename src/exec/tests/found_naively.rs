@@ -42,7 +42,7 @@ fn rows_of(answer: QueryResult) -> Result<Rows, String> {
 fn begin(session: &Session, text: &str) -> Result<QueryResult> {
     let snapshot = session.store.snapshot();
     match session.plan(text, &snapshot)? {
-        Plan::Read(plan) => read(&snapshot, &plan),
+        Plan::Read(plan) => read(&snapshot, &session.views, &plan),
         other => panic!("{text}: {other:?}"),
     }
 }

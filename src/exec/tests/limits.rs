@@ -406,7 +406,8 @@ fn an_evaluation_is_ended_while_it_is_under_way() {
     let Plan::Read(plan) = session.plan(&text, &snapshot).unwrap() else { panic!() };
     let began = Instant::now();
     let limited = snapshot.cancelled_by(&Cancel::after(Duration::from_millis(50)));
-    let answer = read(&limited, &plan).and_then(|answer| answer.rows.collect::<Result<Vec<_>>>());
+    let answer =
+        read(&limited, &session.views, &plan).and_then(|answer| answer.rows.collect::<Result<Vec<_>>>());
     let error = answer.unwrap_err().to_string();
     assert!(error.contains("time limit") || error.contains("steps"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());

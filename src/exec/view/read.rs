@@ -1,15 +1,15 @@
 //! Reading a view.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use super::{ViewQuery, decode, large};
+use super::cache::{ViewCache, ViewCaches};
+use super::{decode, large};
 use crate::allowance::Limits;
 use crate::entity::Position;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::record::Record;
 use crate::exec::budget::{Budget, ENTRY};
 use crate::exec::eval::Scope;
@@ -73,21 +73,25 @@ pub(in crate::exec) struct Memory {
 }
 
 /// `READ`.
-pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<QueryResult> {
+pub(in crate::exec) fn answer(
+    snapshot: &Snapshot,
+    views: &ViewCaches,
+    plan: &ReadView,
+) -> Result<QueryResult> {
     let groups = match &plan.rows {
         RowSelection::Each(kind) => {
-            return read(snapshot, &ReadPlan { kind: (**kind).clone(), notices: Vec::new() });
+            return read(snapshot, views, &ReadPlan { kind: (**kind).clone(), notices: Vec::new() });
         }
         RowSelection::Groups(groups) => groups,
     };
-    let defined = defined(plan)?;
-    let is_large = || defined.large.load(Ordering::Relaxed);
+    let cache = views.of(&plan.view);
+    let is_large = || cache.large.load(Ordering::Relaxed);
     if is_large()
         && let Some(answer) = large::answer(snapshot, plan, groups)?
     {
         return Ok(answer);
     }
-    let mut shown = match wanted(snapshot, plan, groups, groups.latest, |_, shown| shown.clone()) {
+    let mut shown = match wanted(snapshot, &cache, plan, groups, groups.latest, |_, shown| shown.clone()) {
         Err(error) if is_large() => match large::answer(snapshot, plan, groups)? {
             Some(answer) => return Ok(answer),
             None => return Err(error),
@@ -115,21 +119,16 @@ pub(in crate::exec) fn answer(snapshot: &Snapshot, plan: &ReadView) -> Result<Qu
     Ok(QueryResult::rows(shown.into_iter().map(move |shown| shown.row(&groups, &limits))))
 }
 
-fn defined(plan: &ReadView) -> Result<&ViewQuery> {
-    let view: &dyn Any = &**plan.view.view()?;
-    view.downcast_ref::<ViewQuery>().ok_or_else(|| Error::stopped("a view that another crate made"))
-}
-
 /// What is taken of each group that passes `WHERE`, in the order of their keys; of a newer log too, where the latest is asked for
 /// and somebody has just come further.
 fn wanted<T>(
     snapshot: &Snapshot,
+    cache: &ViewCache,
     plan: &ReadView,
     groups: &ReadGroups,
     latest: bool,
     taken: impl Fn(&[u8], &Arc<ViewRow>) -> T,
 ) -> Result<Vec<T>> {
-    let defined = defined(plan)?;
     let limits = snapshot.query_limits();
     let passes = |shown: &ViewRow| {
         let predicate = groups.predicate.as_ref();
@@ -146,14 +145,14 @@ fn wanted<T>(
     let told = |made: Result<Memory>| {
         made.inspect_err(|_| {
             if work.is_over() {
-                defined.large.store(true, Ordering::Relaxed);
+                cache.large.store(true, Ordering::Relaxed);
             }
         })
     };
     if !at_head {
         return take(&told(work.begun(&groups.of))?);
     }
-    let mut remembered = defined.memory.take(snapshot)?;
+    let mut remembered = cache.groups.take(snapshot)?;
     if let Some(newer) = remembered.it.as_ref().filter(|memory| memory.through > through) {
         if latest {
             return take(newer);
@@ -170,7 +169,7 @@ fn wanted<T>(
     let found = take(&whole)?;
     match whole.budget.held() <= REMEMBERED {
         true => remembered.it = Some(whole),
-        false => defined.large.store(true, Ordering::Relaxed),
+        false => cache.large.store(true, Ordering::Relaxed),
     }
     Ok(found)
 }
@@ -378,7 +377,12 @@ pub(crate) enum Changing {
 }
 
 /// The rows of a view; of one whose rows never change those behind a position. `after` is what was looked at before.
-pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>) -> Result<Changing> {
+pub(crate) fn changing(
+    snapshot: &Snapshot,
+    views: &ViewCaches,
+    plan: &ReadView,
+    after: Option<u64>,
+) -> Result<Changing> {
     let budget = Budget::new(snapshot, "a view that is subscribed to");
     let groups = match &plan.rows {
         RowSelection::Groups(groups) => groups,
@@ -406,7 +410,7 @@ pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>)
                     }
                     _ => {}
                 }
-                let rows = read(snapshot, &ReadPlan { kind, notices: Vec::new() })?.rows;
+                let rows = read(snapshot, views, &ReadPlan { kind, notices: Vec::new() })?.rows;
                 let mut added = VecDeque::new();
                 for row in rows {
                     let row = row?;
@@ -419,7 +423,7 @@ pub(crate) fn changing(snapshot: &Snapshot, plan: &ReadView, after: Option<u64>)
     };
     let (mut rows, limits) = (BTreeMap::new(), snapshot.query_limits());
     let taken = |key: &[u8], shown: &Arc<ViewRow>| (Box::<[u8]>::from(key), shown.clone());
-    for (key, shown) in wanted(snapshot, plan, groups, false, taken)? {
+    for (key, shown) in wanted(snapshot, &views.of(&plan.view), plan, groups, false, taken)? {
         let row = shown.row(groups, &limits)?;
         budget.take(4 * ENTRY + key.len() + row.weight())?;
         let keys = groups.group.keys.iter().zip(shown.slots.iter());

@@ -161,7 +161,7 @@ fn answer(session: &Session, snapshot: &Snapshot, text: &str) -> Vec<String> {
         Ok(Plan::Read(plan)) => plan,
         other => panic!("{text}: {other:?}"),
     };
-    let rows = match read(snapshot, &plan) {
+    let rows = match read(snapshot, &session.views, &plan) {
         Ok(answer) => answer.rows,
         Err(error) => return vec![error.to_string()],
     };
@@ -205,8 +205,10 @@ fn play(ops: &[Op], backs: &[u64], durability: Durability) -> Result<(), String>
     let mut store = Store::create(path(), options(&disk, durability)).unwrap();
     Session::new(&store).rows(&format!("DEFINE ENTITY Order {}", MODELS[0]));
     let mut held: Vec<Snapshot> = Vec::new();
+    // As long as the store is open, one read leaves the next what it remembers.
+    let mut views: Arc<ViewCaches> = Arc::default();
     for op in ops {
-        let session = Session::new(&store);
+        let session = Session { views: views.clone(), ..Session::new(&store) };
         match op {
             Op::Append(events) => events.iter().for_each(|said| drop(session.rows(&emit(said)))),
             Op::Define(name, query) => {
@@ -239,18 +241,20 @@ fn play(ops: &[Op], backs: &[u64], durability: Durability) -> Result<(), String>
             Op::Checkpoint => store.checkpoint().unwrap(),
             Op::Reopen => {
                 held.clear();
+                views = Arc::default();
                 store.close().unwrap();
                 store = Store::open(path(), options(&disk, durability)).map_err(|e| e.to_string())?;
             }
             Op::Crash(fate, seed) => {
                 held.clear();
+                views = Arc::default();
                 disk = disk.crash(Fate::ALL[*fate], *seed);
                 store = Store::open(path(), options(&disk, durability)).map_err(|e| e.to_string())?;
             }
             Op::Hold => held.push(store.snapshot()),
             Op::LetGo => held.clear(),
         }
-        let session = Session::new(&store);
+        let session = Session { views: views.clone(), ..Session::new(&store) };
         views_hold(&session, &store.snapshot(), backs, false).map_err(|e| format!("after {op:?}: {e}"))?;
         for snapshot in &held {
             views_hold(&session, snapshot, backs, true)
@@ -264,7 +268,8 @@ fn play(ops: &[Op], backs: &[u64], durability: Durability) -> Result<(), String>
     drop(held);
     store.checkpoint().unwrap();
     settle(&store);
-    let (session, snapshot) = (Session::new(&store), store.snapshot());
+    let session = Session { views, ..Session::new(&store) };
+    let snapshot = store.snapshot();
     views_hold(&session, &snapshot, backs, false)?;
     let catalog = snapshot.indexes();
     if catalog.kept_views().count() != catalog.views().count()
