@@ -57,7 +57,7 @@ pub(crate) use view::{Changing, ViewCaches, changing};
 pub(crate) use write::write;
 
 use crate::error::Result;
-use crate::plan::{ReadKind, ReadPlan, Shape, Shaped};
+use crate::plan::{DirectRead, ReadKind, ReadPlan, Shape, Shaped};
 use crate::store::snapshot::Snapshot;
 
 /// Answers a read. `views` is what reads of views remember for each other.
@@ -67,27 +67,34 @@ pub(crate) fn read(snapshot: &Snapshot, views: &ViewCaches, plan: &ReadPlan) -> 
             QueryResult::rows(EventScan::new(snapshot, events)?.map(|event| Ok(event?.into())))
         }
         ReadKind::Shaped(shaped) => self::shaped(snapshot, shaped)?,
-        ReadKind::State(replay) => fold::answer(snapshot, replay)?,
-        ReadKind::Steps(replay) => fold::steps(snapshot, replay)?,
-        ReadKind::Blame(plan) => blame::answer(snapshot, plan)?,
-        ReadKind::Trace(plan) => trace::answer(snapshot, plan)?,
-        ReadKind::Diff(from, to) => diff::answer(snapshot, from, to)?,
         ReadKind::Find(find) => find::answer(snapshot, find)?,
         ReadKind::View(plan) => view::answer(snapshot, views, plan)?,
-        ReadKind::Views => QueryResult::rows(view::show(snapshot)?),
-        ReadKind::Kinds => describe::kinds(snapshot)?,
-        ReadKind::Describe(name) => describe::describe(snapshot, name)?,
-        ReadKind::Verbs => QueryResult::rows(describe::verbs(snapshot)),
-        ReadKind::Types => QueryResult::rows(show::types(snapshot)?),
-        ReadKind::Indexes => QueryResult::rows(index::show(snapshot)?),
-        ReadKind::Subscriptions => QueryResult::rows(show::subscriptions(snapshot)),
-        ReadKind::Programs(kind) => QueryResult::rows(program::show(snapshot, *kind)?.into_iter().map(Ok)),
-        ReadKind::Stats => QueryResult::row(show::stats(snapshot)?),
-        ReadKind::Head => QueryResult::row(show::head(snapshot)?),
-        ReadKind::Verify => QueryResult::rows(show::verify(snapshot)?),
+        ReadKind::Direct(read) => direct(snapshot, read)?,
     };
     answer.notices.splice(0..0, plan.notices.iter().cloned());
     Ok(answer)
+}
+
+/// What is read in one way only.
+fn direct(snapshot: &Snapshot, read: &DirectRead) -> Result<QueryResult> {
+    Ok(match read {
+        DirectRead::State(replay) => fold::answer(snapshot, replay)?,
+        DirectRead::Steps(replay) => fold::steps(snapshot, replay)?,
+        DirectRead::Blame(plan) => blame::answer(snapshot, plan)?,
+        DirectRead::Trace(plan) => trace::answer(snapshot, plan)?,
+        DirectRead::Diff(from, to) => diff::answer(snapshot, from, to)?,
+        DirectRead::Views => QueryResult::rows(view::show(snapshot)?),
+        DirectRead::Kinds => describe::kinds(snapshot)?,
+        DirectRead::Describe(name) => describe::describe(snapshot, name)?,
+        DirectRead::Verbs => QueryResult::rows(describe::verbs(snapshot)),
+        DirectRead::Types => QueryResult::rows(show::types(snapshot)?),
+        DirectRead::Indexes => QueryResult::rows(index::show(snapshot)?),
+        DirectRead::Subscriptions => QueryResult::rows(show::subscriptions(snapshot)),
+        DirectRead::Programs(kind) => QueryResult::rows(program::show(snapshot, *kind)?.into_iter().map(Ok)),
+        DirectRead::Stats => QueryResult::row(show::stats(snapshot)?),
+        DirectRead::Head => QueryResult::row(show::head(snapshot)?),
+        DirectRead::Verify => QueryResult::rows(show::verify(snapshot)?),
+    })
 }
 
 /// Rows of columns, or events in an order of their own.

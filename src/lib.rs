@@ -65,7 +65,8 @@
 //!
 //! 1. A text is cut into tokens (`lang/token.rs`) and parsed to a tree (`lang/parse.rs`, `lang/ast.rs`); what would
 //!    have been accepted where it fails is on record (`lang/expectations.rs`), for the message and for completion.
-//! 2. Binding looks up its names, parameters and points in time (`plan/bind.rs`), and chooses what answers it (`plan/access_path.rs`).
+//! 2. Binding looks up its names, parameters and points in time: a logical plan (`plan/bind.rs`, `plan/logical.rs`). As of a snapshot, it is
+//!    chosen what answers that (`plan/access_path.rs`).
 //! 3. A read runs against a snapshot of the log and cannot write (`exec/scan.rs`, `store/snapshot.rs`). What an entity is comes
 //!    from what is kept of it and the events since (`exec/fold.rs`, `exec/find.rs`, `store/snapshot/entity.rs`), and how it came to be so
 //!    from the states before and after each event (`exec/diff.rs`, `exec/blame.rs`). Events are read where they are stored (`event/record.rs`), on several threads where there are many (`exec/parallel_scan.rs`), and

@@ -280,7 +280,7 @@ fn catch_up<P: Projection>(
         predicate: None,
         window: LogWindow { after: after.0, ..LogWindow::through(goal) },
         take: RowLimit::All,
-        indexed: Vec::new(),
+        indexed: false,
     };
     let mut committed = after.0;
     let (mut batch, mut bytes) = (Vec::new(), 0);

@@ -214,7 +214,7 @@ impl Db {
         }
         let snapshot = store.snapshot().cancelled_by(cancel);
         let context = self.context(statement, parameters, &snapshot);
-        match plan::bind(&statement.tree.statement, &context)? {
+        match plan::prepare(&statement.tree.statement, &context)? {
             Plan::Read(read) => exec::read(&snapshot, self.views(), &read),
             Plan::Write(write) => exec::write(store, &write, cancel),
             Plan::Explain(explain) => exec::explain(&snapshot, self.views(), &explain),
@@ -237,7 +237,7 @@ impl Db {
                         snapshot,
                         now: clock.now(),
                     };
-                    match plan::bind(&statement.tree.statement, &context)? {
+                    match plan::prepare(&statement.tree.statement, &context)? {
                         Plan::SubscribeView(plan) => Ok(plan),
                         _ => Err(Error::stopped("it is no view any more")),
                     }

@@ -1,5 +1,6 @@
-//! Imports only go down: each file of the crate stands on a floor, and uses only what stands on its own floor or below. Within the store there
-//! are rooms, each on a floor of its own: what is in a room uses nothing of another room on the same floor, and nothing above.
+//! Imports only go down: each file of the crate stands on a floor, and uses only what stands on its own floor or below. Within the store and
+//! within plans there are rooms, each on a floor of its own: what is in a room uses nothing of another room on the same floor, and
+//! nothing above.
 
 mod sources;
 
@@ -36,9 +37,63 @@ const FLOORS: &[&[&str]] = &[
 /// The rooms of the store, from the ground up: the folders and files below `src/store`. The rest of it stands above them all.
 const ROOMS: &[&[&str]] = &[&["disk", "index"], &["journal", "state"], &["tables"]];
 
-/// Of each way that leads from a room to another part of the store, where it leads.
-fn room(module: &str) -> Option<usize> {
-    ROOMS.iter().position(|floor| floor.contains(&module))
+/// The rooms of plans, from the ground up: of each, the folders and files below `src/plan`. Expressions; what plans say; binding; access
+/// paths. The rest stands above them all.
+const ROOMS_OF_PLANS: &[&[&str]] = &[
+    &["datum", "expr", "fault", "field", "function", "moment", "order", "parameters", "past_tense"],
+    &[
+        "absence",
+        "by",
+        "find",
+        "logical",
+        "model",
+        "reaction",
+        "shape",
+        "subscription",
+        "unsupported",
+        "verb",
+        "view",
+        "webhook",
+        "window",
+        "write",
+    ],
+    &["bind"],
+    &["access_path"],
+];
+
+/// What is to hold within one part of the crate.
+struct House {
+    part: &'static str,
+    floors: &'static [&'static [&'static str]],
+    /// Whether what stands on a floor is one room, and uses each other.
+    one_room_a_floor: bool,
+    /// No fewer files are in the rooms.
+    files: usize,
+}
+
+const HOUSES: [House; 2] = [
+    House { part: "store", floors: ROOMS, one_room_a_floor: false, files: 30 },
+    House { part: "plan", floors: ROOMS_OF_PLANS, one_room_a_floor: true, files: 50 },
+];
+
+impl House {
+    /// On which floor a room is; none of what stands above them all.
+    fn floor(&self, module: &str) -> Option<usize> {
+        self.floors.iter().position(|floor| floor.contains(&module))
+    }
+
+    /// What the file of a module, named from the part on, uses that it must not. None of a file that is in no room.
+    fn faults(&self, module: &[&str], text: &str) -> Option<Vec<String>> {
+        let own = self.floor(module[1])?;
+        let mut used = uses_within(module, text);
+        used.retain(|used| {
+            let may = |other| other < own || other == own && self.one_room_a_floor;
+            used != module[1] && !self.floor(used).is_some_and(may)
+        });
+        Some(
+            used.into_iter().map(|used| format!("{} uses {}::{used}", module.join("/"), self.part)).collect(),
+        )
+    }
 }
 
 fn floor(module: &str) -> Option<usize> {
@@ -102,8 +157,8 @@ fn the_shell_uses_the_public_api_alone() {
     }
 }
 
-/// What a file of the store uses of the store: the names below `store`, as far as paths and `use` lines say.
-fn uses_of_store(module: &[&str], text: &str) -> Vec<String> {
+/// What a file of a part uses of that part: the names below it, as far as paths and `use` lines say.
+fn uses_within(module: &[&str], text: &str) -> Vec<String> {
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let code: String =
         code.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n").collect();
@@ -131,7 +186,7 @@ fn uses_of_store(module: &[&str], text: &str) -> Vec<String> {
             found.push(name(item.trim()));
         }
     };
-    code.split("crate::store::").skip(1).for_each(&mut add);
+    code.split(&format!("crate::{}::", module[0])).skip(1).for_each(&mut add);
     // `super::super::x` of `store::a::b` is `store::x`.
     let up = "super::".repeat(module.len() - 1);
     for (at, _) in code.match_indices(&up) {
@@ -145,32 +200,71 @@ fn uses_of_store(module: &[&str], text: &str) -> Vec<String> {
     found
 }
 
-#[test]
-fn rooms_of_the_store_only_use_what_is_below() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+/// The files below a part of the crate, tests apart: of each, its module from the part on, and its text.
+fn files_of(part: &str) -> Vec<(Vec<String>, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    sources(&root, &mut files);
-    let (mut faults, mut seen) = (Vec::new(), 0);
-    for file in files {
+    sources(&root.join(part), &mut files);
+    let module = |file: &Path| -> Vec<String> {
         let relative = file.strip_prefix(&root).unwrap().with_extension("");
-        let path: Vec<&str> = relative.iter().map(|part| part.to_str().unwrap()).collect();
-        let (Some(own), false) = (room(path[0]), path.contains(&"tests")) else { continue };
-        seen += 1;
-        let module: Vec<&str> = std::iter::once("store").chain(path.iter().copied()).collect();
-        for used in uses_of_store(&module, &fs::read_to_string(&file).unwrap()) {
-            let is_below = used == path[0] || room(&used).is_some_and(|other| other < own);
-            if !is_below {
-                faults.push(format!("store/{} uses store::{used}", relative.display()));
+        relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect()
+    };
+    let named = files.iter().map(|file| (module(file), fs::read_to_string(file).unwrap()));
+    named.filter(|(module, _)| !module.iter().any(|part| part == "tests")).collect()
+}
+
+#[test]
+fn rooms_only_use_what_is_below() {
+    for house in &HOUSES {
+        let (mut faults, mut seen) = (Vec::new(), 0);
+        for (module, text) in files_of(house.part) {
+            let module: Vec<&str> = module.iter().map(String::as_str).collect();
+            if let Some(found) = house.faults(&module, &text) {
+                seen += 1;
+                faults.extend(found);
             }
         }
+        assert!(seen > house.files, "only {seen} files of {}", house.part);
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
     }
-    assert!(seen > 30, "only {seen} files");
+}
+
+/// Whether a file may look at a snapshot: what chooses access paths, what stands above that, and the one way in for binding.
+fn may_look_at_a_snapshot(module: &[&str]) -> bool {
+    HOUSES[1].floor(module[1]).is_none_or(|floor| floor >= ROOMS_OF_PLANS.len() - 1)
+        || module == ["plan", "bind", "names"]
+}
+
+#[test]
+fn what_a_plan_says_looks_at_no_snapshot() {
+    let mut faults = Vec::new();
+    for (module, text) in files_of("plan") {
+        let module: Vec<&str> = module.iter().map(String::as_str).collect();
+        let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+        if !may_look_at_a_snapshot(&module) && code.into_iter().any(|line| line.contains("store::snapshot")) {
+            faults.push(format!("{} looks at a snapshot", module.join("/")));
+        }
+    }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(may_look_at_a_snapshot(&["plan", "access_path", "find"]));
+    assert!(!may_look_at_a_snapshot(&["plan", "bind", "find"]) && !may_look_at_a_snapshot(&["plan", "find"]));
 }
 
 #[test]
 fn a_room_that_looks_up_is_found() {
     let module = ["store", "index", "term"];
     let text = "use super::super::tables::WriteTables;\nuse crate::store::{disk::Disk, snapshot::{A, B}, index::posting};\n";
-    assert_eq!(uses_of_store(&module, text), ["disk", "snapshot", "index", "tables"]);
+    assert_eq!(uses_within(&module, text), ["disk", "snapshot", "index", "tables"]);
+    let found = HOUSES[0].faults(&module, text).unwrap();
+    assert_eq!(
+        found,
+        ["disk", "snapshot", "tables"].map(|used| format!("store/index/term uses store::{used}"))
+    );
+
+    // A lower room, its own, and a name by way of the root; access paths are above.
+    let text = "use crate::plan::expr::BoundExpr;\nuse super::super::access_path::choose;\nuse crate::plan::{Plan, find::A};\n";
+    let found = HOUSES[1].faults(&["plan", "bind", "find"], text).unwrap();
+    assert_eq!(found, ["Plan", "access_path"].map(|used| format!("plan/bind/find uses plan::{used}")));
+    assert!(HOUSES[1].faults(&["plan", "find"], "use super::shape::Shape;\n").unwrap().is_empty());
+    assert!(HOUSES[1].faults(&["plan", "explain"], "use super::Plan;\n").is_none());
 }

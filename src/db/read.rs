@@ -274,7 +274,7 @@ impl ReadBuilder<'_> {
             (false, Some(limit)) => RowLimit::First(limit),
             (false, None) => RowLimit::All,
         };
-        let question = AccessQuery { pattern, by, predicate: None, window, take, indexed: Vec::new() };
+        let question = AccessQuery { pattern, by, predicate: None, window, take, indexed: false };
         EventScan::new(&snapshot, &choose(&snapshot, question)?).map(EventIter)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{index, model, reaction, verb, view};
 use crate::error::Result;
 use crate::event::ExpectNone;
-use crate::plan;
+use crate::plan::{self, bind::Names};
 use crate::store::catalog::{Compile, Derive, Flow, ProgramKind};
 use crate::store::condition::CommitCondition;
 use crate::store::snapshot::Snapshot;
@@ -43,6 +43,6 @@ impl Compile for Compiler {
         snapshot: &Snapshot,
         own: &[&str],
     ) -> Result<Arc<dyn CommitCondition>> {
-        Ok(Arc::new(plan::AbsenceCheck::of(said, snapshot, own)?))
+        Ok(Arc::new(plan::AbsenceCheck::of(said, Names::of(snapshot), own)?))
     }
 }

@@ -9,7 +9,7 @@ use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
 use crate::event::Expect;
 use crate::event::id::IdSource;
-use crate::plan::view::RowSelection;
+use crate::plan::access_path::view::RowSelection;
 use crate::plan::{
     AccessPath, Append, AppendAction, Define, Explain, LogWindow, Plan, ReadKind, ReadPlan, WritePlan,
 };

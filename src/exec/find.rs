@@ -17,7 +17,8 @@ use super::sort::{Sorting, TopK};
 use crate::allowance::Limits;
 use crate::entity::{Entity, EntityStr, Version};
 use crate::error::{Error, Result};
-use crate::plan::find::{Candidates, Find};
+use crate::plan::access_path::find::{Candidates, FindPlan};
+use crate::plan::find::FindQuery;
 use crate::plan::shape::{OutputColumn, Shape};
 use crate::store::snapshot::{Snapshot, StateAccess, States};
 use crate::store::state::stored_state::StoredState;
@@ -27,8 +28,8 @@ use crate::value::{Object, Value};
 const PAGE: usize = if cfg!(test) { 2 } else { 64 };
 
 /// `FIND`.
-pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<QueryResult> {
-    Ok(match &find.shape {
+pub(super) fn answer(snapshot: &Snapshot, find: &FindPlan) -> Result<QueryResult> {
+    Ok(match &find.query.shape {
         None => QueryResult::rows(EntityRows::new(snapshot, find, None)?),
         Some(Shape::Select(columns)) => {
             QueryResult::rows(EntityRows::new(snapshot, find, Some(columns.clone()))?)
@@ -59,7 +60,7 @@ pub(super) fn answer(snapshot: &Snapshot, find: &Find) -> Result<QueryResult> {
 }
 
 /// The groups of the entities that are wanted.
-pub(super) fn groups(snapshot: &Snapshot, find: &Find, grouping: &Grouping) -> Result<GroupTable> {
+pub(super) fn groups(snapshot: &Snapshot, find: &FindPlan, grouping: &Grouping) -> Result<GroupTable> {
     let (mut groups, limits) = (grouping.start(), snapshot.query_limits());
     each(snapshot, find, |_, found| grouping.add(&mut groups, &Scope::found(found, &limits)))?;
     Ok(groups)
@@ -68,14 +69,14 @@ pub(super) fn groups(snapshot: &Snapshot, find: &Find, grouping: &Grouping) -> R
 /// Hands over a row of each entity that is wanted, its id, and what it is known by: in the row, too.
 pub(super) fn each_row(
     snapshot: &Snapshot,
-    find: &Find,
+    find: &FindPlan,
     mut take: impl FnMut(&str, Row, Object) -> Result<()>,
 ) -> Result<()> {
     let limits = snapshot.query_limits();
     each(snapshot, find, |id, found| {
-        let target = Value::of(&Entity::new(&find.kind, id)?)?;
+        let target = Value::of(&Entity::new(&find.query.kind, id)?)?;
         let known = Object::from_iter([("target".to_owned(), target)]);
-        let made = match &find.shape {
+        let made = match &find.query.shape {
             Some(Shape::Select(columns)) => match row(&Scope::found(found, &limits), columns)? {
                 Row::Fields(fields) => {
                     let mut told = known.clone();
@@ -91,7 +92,7 @@ pub(super) fn each_row(
 }
 
 /// The states that are looked at; of these ids alone, where some are given.
-fn open(snapshot: &Snapshot, find: &Find, ids: Option<VecDeque<String>>) -> Result<States> {
+fn open(snapshot: &Snapshot, find: &FindPlan, ids: Option<VecDeque<String>>) -> Result<States> {
     let ids = match (ids, &find.source) {
         (Some(ids), _) => Some(ids),
         (None, Candidates::All) => None,
@@ -104,24 +105,24 @@ fn open(snapshot: &Snapshot, find: &Find, ids: Option<VecDeque<String>>) -> Resu
         }
     };
     match find.way {
-        StateAccess::Past => snapshot.past_states(&find.kind, find.window.until(), ids),
-        _ => snapshot.states(&find.kind, ids),
+        StateAccess::Past => snapshot.past_states(&find.query.kind, find.query.window.until(), ids),
+        _ => snapshot.states(&find.query.kind, ids),
     }
 }
 
 /// Hands over each entity that is wanted; an error if one of them has no state.
 fn each(
     snapshot: &Snapshot,
-    find: &Find,
+    find: &FindPlan,
     mut take: impl FnMut(&str, &CandidateEntity) -> Result<()>,
 ) -> Result<()> {
     let mut states = open(snapshot, find, None)?;
     let (mut faults, limits, of_states) =
         (StateErrors::default(), snapshot.query_limits(), snapshot.limits());
     states.lend(|id, kept| {
-        if !faults.has(&find.kind, id, kept, &of_states) {
-            let found = CandidateEntity { target: EntityStr { kind: &find.kind, id }, kept };
-            if find.wants(&found, &limits)? {
+        if !faults.has(&find.query.kind, id, kept, &of_states) {
+            let found = CandidateEntity { target: EntityStr { kind: &find.query.kind, id }, kept };
+            if find.query.wants(&found, &limits)? {
                 take(id, &found)?;
             }
         }
@@ -130,7 +131,7 @@ fn each(
     faults.tell()
 }
 
-impl Find {
+impl FindQuery {
     /// Whether it exists, and is what is asked for.
     fn wants(&self, found: &CandidateEntity, limits: &Limits) -> Result<bool> {
         if found.kept.state.is_null() {
@@ -177,7 +178,7 @@ fn named(kind: &str, id: &str) -> String {
 /// Rows, made as they are pulled.
 struct EntityRows {
     states: Option<States>,
-    find: Find,
+    find: FindPlan,
     columns: Option<Vec<OutputColumn>>,
     limits: Limits,
     /// What a state takes at most.
@@ -188,14 +189,14 @@ struct EntityRows {
 }
 
 impl EntityRows {
-    fn new(snapshot: &Snapshot, find: &Find, columns: Option<Vec<OutputColumn>>) -> Result<EntityRows> {
+    fn new(snapshot: &Snapshot, find: &FindPlan, columns: Option<Vec<OutputColumn>>) -> Result<EntityRows> {
         Ok(EntityRows {
             states: Some(open(snapshot, find, None)?),
             ..EntityRows::of(snapshot, find, columns)
         })
     }
 
-    fn of(snapshot: &Snapshot, find: &Find, columns: Option<Vec<OutputColumn>>) -> EntityRows {
+    fn of(snapshot: &Snapshot, find: &FindPlan, columns: Option<Vec<OutputColumn>>) -> EntityRows {
         EntityRows {
             states: None,
             find: find.clone(),
@@ -204,7 +205,7 @@ impl EntityRows {
             of_states: snapshot.limits(),
             page: VecDeque::new(),
             faults: StateErrors::default(),
-            left: find.limit.unwrap_or(u64::MAX),
+            left: find.query.limit.unwrap_or(u64::MAX),
         }
     }
 
@@ -214,11 +215,11 @@ impl EntityRows {
         let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(PAGE);
         let mut held = 0;
         let more = open.lend(|id, kept| {
-            if faults.has(&find.kind, id, kept, of_states) {
+            if faults.has(&find.query.kind, id, kept, of_states) {
                 return Ok(true);
             }
-            let found = CandidateEntity { target: EntityStr { kind: &find.kind, id }, kept };
-            if find.wants(&found, limits)? {
+            let found = CandidateEntity { target: EntityStr { kind: &find.query.kind, id }, kept };
+            if find.query.wants(&found, limits)? {
                 let row = match columns {
                     Some(columns) => row(&Scope::found(&found, limits), columns)?,
                     None => Row::State(state(find, id, kept)?),
@@ -235,13 +236,13 @@ impl EntityRows {
     }
 }
 
-fn state(find: &Find, id: &str, kept: &StoredState) -> Result<EntityState> {
+fn state(find: &FindPlan, id: &str, kept: &StoredState) -> Result<EntityState> {
     Ok(EntityState {
-        target: Entity::new(&find.kind, id)?,
+        target: Entity::new(&find.query.kind, id)?,
         version: Version(kept.version),
         events: kept.events,
-        at: find.at.map(Into::into),
-        as_of: find.as_of.map(Into::into),
+        at: find.query.at.map(Into::into),
+        as_of: find.query.as_of.map(Into::into),
         state: kept.state.to_value()?,
         first: None,
     })

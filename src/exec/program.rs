@@ -225,7 +225,7 @@ fn question(snapshot: &Snapshot, reaction: &ReactionExecutor, place: Position, m
         predicate: reaction.plan.filter.clone().filter(Predicate::is_of_event),
         window: LogWindow { after: place.0, ..LogWindow::through(snapshot.head().0) },
         take: RowLimit::First(most),
-        indexed: Vec::new(),
+        indexed: false,
     }
 }
 

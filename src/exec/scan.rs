@@ -17,7 +17,6 @@ use crate::event::record::{NameCache, Record};
 use crate::pattern::Pattern;
 use crate::plan::{
     AccessPath, AccessQuery, By, EventsPlan, LogWindow, Predicate, RowLimit, SubscriptionPlan, choose,
-    indexed,
 };
 use crate::store::snapshot::{LogScan, ScanDirection, Snapshot};
 
@@ -150,7 +149,7 @@ impl EventScan {
             predicate: subscription.predicate.clone(),
             window: LogWindow { after: after.0, ..LogWindow::through(snapshot.head().0) },
             take: RowLimit::All,
-            indexed: subscription.predicate.as_ref().map_or_else(Vec::new, |_| indexed(snapshot)),
+            indexed: true,
         };
         EventScan::new(snapshot, &choose(snapshot, question)?)
     }

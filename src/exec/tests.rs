@@ -7,7 +7,7 @@ use super::{Row, ViewCaches, explain, read, write};
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::lang;
-use crate::plan::{Context, Parameters, Plan, bind};
+use crate::plan::{Context, Parameters, Plan, prepare};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::snapshot::Snapshot;
 use crate::store::{Options, Store};
@@ -80,7 +80,7 @@ impl<'a> Session<'a> {
             snapshot,
             now: time(NOW),
         };
-        bind(&parsed.statement, &context)
+        prepare(&parsed.statement, &context)
     }
 
     fn run(&self, text: &str) -> Result<(Vec<Row>, Vec<String>)> {

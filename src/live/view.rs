@@ -15,7 +15,7 @@ use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::Result;
 use crate::exec::{Changing, Row, ViewCaches, changing};
-use crate::plan::view::ViewSubscriptionPlan as Plan;
+use crate::plan::access_path::view::ViewSubscriptionPlan as Plan;
 use crate::plan::{SubscriptionEnd, recorded_before};
 use crate::store::Shared;
 use crate::store::log_progress::WaitResult;

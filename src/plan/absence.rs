@@ -5,17 +5,16 @@
 
 use std::fmt;
 
-use super::by::{ConditionText, KeyLiteral};
-use super::{AccessQuery, By, Derived, LogWindow, RowLimit, Tagged, Test};
+use super::by::{By, ConditionText, Derived, KeyLiteral, Tagged, Test};
+use super::logical::AccessQuery;
+use super::window::{LogWindow, RowLimit};
 use crate::allowance::Limits;
-use crate::entity::{EventType, NameText};
-use crate::error::{Error, Result};
+use crate::entity::EventType;
+use crate::error::Result;
 use crate::event::record::Record;
-use crate::event::{self, expect::ExpectKey};
 use crate::pattern::Pattern;
 use crate::store::catalog::Catalog;
 use crate::store::index::term::{IndexKey, Term};
-use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -38,34 +37,6 @@ impl AbsenceCheck {
         Ok(AbsenceCheck { pattern, by, after, since, lists })
     }
 
-    /// What a program says, as of a snapshot. `own` are the names of the index values that are appended with it.
-    pub fn of(said: &event::ExpectNone, snapshot: &Snapshot, own: &[&str]) -> Result<AbsenceCheck> {
-        said.check()?;
-        if said.after > snapshot.head() {
-            let expected = format!("a position of this log, up to {}", snapshot.head());
-            return Err(Error::invalid("EXPECT NONE SINCE", expected, said.after.to_string()));
-        }
-        let pattern = said.pattern.clone().unwrap_or_else(Pattern::all);
-        let mut by = Vec::with_capacity(said.by.len());
-        for of in &said.by {
-            by.push(match of {
-                ExpectKey::Actor(actor) => actor.check().map(|()| By::Actor(actor.clone()))?,
-                ExpectKey::Target(target) => target.check().map(|()| By::Target(target.clone()))?,
-                ExpectKey::Correlation(correlation) => By::Correlation(correlation.clone()),
-                ExpectKey::Tag(name, value) => {
-                    let test = Test::Is(IndexKey::Value(value.clone()));
-                    let tagged = Tagged::new(snapshot.indexes(), name, test)?;
-                    if !is_known(&tagged, snapshot, own)? {
-                        let what = format!("EXPECT NONE BY {}", NameText(name));
-                        return Err(Error::invalid(what, "a name that is known", unknown(name, &pattern)));
-                    }
-                    By::Tag(tagged)
-                }
-            });
-        }
-        AbsenceCheck::new(pattern, by, said.after.0, said.since)
-    }
-
     /// The first of them behind a position, if there is one.
     pub fn question(&self, after: u64, through: u64) -> AccessQuery {
         let after = self.after.max(after);
@@ -75,7 +46,7 @@ impl AbsenceCheck {
             predicate: None,
             window: LogWindow { after, since: self.since, ..LogWindow::through(through) },
             take: RowLimit::First(1),
-            indexed: Vec::new(),
+            indexed: false,
         }
     }
 
@@ -118,33 +89,7 @@ impl AbsenceCheck {
     }
 }
 
-/// What to do about a name that nothing answers. A condition by it would hold for ever.
-pub(super) fn unknown(name: &str, on: &Pattern) -> String {
-    let name = NameText(name);
-    format!(
-        "no index answers it, and no event was emitted with INDEX BY {name}, nor is this one; say INDEX BY {name} here, or \
-         DEFINE INDEX {name} ON '{on}' AS data.{name} before"
-    )
-}
-
-/// Whether some event has a value of the name, or may have.
-pub(super) fn is_known(tagged: &Tagged, snapshot: &Snapshot, own: &[&str]) -> Result<bool> {
-    Ok(tagged.index.is_some() || own.contains(&tagged.name.as_str()) || snapshot.has_tag(&tagged.name)?)
-}
-
 impl Tagged {
-    /// A test of the values of a name, by the index of the name that holds all of them, or else by the one that is to.
-    pub fn new(catalog: &Catalog, name: &str, test: Test) -> Result<Tagged> {
-        let index = catalog.usable(name).or_else(|| catalog.get(name));
-        if let Some(index) = index
-            && let Some(why) = index.why_not_kept()
-        {
-            let what = format!("the index {}, defined at {}", NameText(name), index.position);
-            return Err(Error::invalid(what, "one that is kept", why));
-        }
-        Ok(Tagged::by(name, test, index.map(|index| Derived(index.clone()))))
-    }
-
     /// A quoted time is a text, and beside times, which an index alone may hold, a time.
     pub fn by(name: &str, test: Test, index: Option<Derived>) -> Tagged {
         let time = |key: &IndexKey| match key {

@@ -1,4 +1,4 @@
-//! Choosing: which lists answer.
+//! Access paths: how what a logical plan asks is come by, as of a snapshot: by which lists, which index, which runs of the log.
 //!
 //! What `BY`, the pattern and `WHERE` ask for gives *candidates*: sources that hold all that is wanted, and perhaps more. The one
 //! that costs least to read drives; another is intersected with it where that spares more events than it costs chunks; what is
@@ -7,32 +7,24 @@
 
 mod bitmap;
 mod conditions;
+pub(crate) mod find;
+mod physical;
 mod source;
 mod times;
+pub(crate) mod view;
 
-use super::{By, EventsPlan, LogWindow, Predicate, RowLimit, Tagged};
+use super::bind;
+use super::by::{By, Derived, Tagged};
+use super::logical::{AccessQuery, EventsRead, LogicalPlan, LogicalRead};
+use super::window::RowLimit;
 use crate::error::{Error, Result};
 use crate::pattern::Pattern;
 use crate::store::snapshot::{Estimate, Snapshot};
 pub(crate) use bitmap::{Bitmap, Gathered};
-use conditions::Conditions;
-pub(crate) use conditions::{Indexed, comparison, conjuncts};
+use conditions::{Conditions, Indexed};
+pub(crate) use physical::{EventsPlan, Explain, Plan, ReadKind, ReadPlan, Shaped};
 pub(crate) use source::PositionSource;
 pub(crate) use times::Times;
-
-/// What is asked of the log.
-#[derive(Debug, Clone)]
-pub(crate) struct AccessQuery {
-    /// None: of whatever type, the database's own too.
-    pub pattern: Option<Pattern>,
-    /// All of them must hold.
-    pub by: Vec<By>,
-    pub predicate: Option<Predicate>,
-    pub window: LogWindow,
-    pub take: RowLimit,
-    /// What `WHERE` may find in indexes.
-    pub indexed: Vec<Indexed>,
-}
 
 /// How events are come by.
 #[derive(Debug, Clone)]
@@ -97,11 +89,55 @@ enum ResidualCheck {
     Nothing,
 }
 
+/// Makes the plan of a statement of what it asks.
+pub(super) fn plan(snapshot: &Snapshot, asked: LogicalPlan) -> Result<Plan> {
+    Ok(match asked {
+        LogicalPlan::Read { read, notices } => {
+            Plan::Read(ReadPlan { kind: self::read(snapshot, read)?, notices })
+        }
+        LogicalPlan::Write(write) => Plan::Write(write),
+        LogicalPlan::Subscribe(subscription) => Plan::Subscribe(subscription),
+        LogicalPlan::SubscribeView(read) => Plan::SubscribeView(view::subscription(snapshot, read)?),
+        LogicalPlan::Explain { plan, analyze } => {
+            Plan::Explain(Explain { plan: Box::new(self::plan(snapshot, *plan)?), analyze })
+        }
+    })
+}
+
+fn read(snapshot: &Snapshot, asked: LogicalRead) -> Result<ReadKind> {
+    Ok(match asked {
+        LogicalRead::Events(events) => self::events(snapshot, events)?,
+        LogicalRead::Find(query) => ReadKind::Find(Box::new(find::plan(snapshot, *query)?)),
+        LogicalRead::View(read) => ReadKind::View(Box::new(view::plan(snapshot, *read)?)),
+        LogicalRead::Direct(read) => ReadKind::Direct(read),
+    })
+}
+
+fn events(snapshot: &Snapshot, asked: EventsRead) -> Result<ReadKind> {
+    let EventsRead { query, take, shape } = asked;
+    let events = EventsPlan { take, ..choose(snapshot, query)? };
+    Ok(match shape {
+        None => ReadKind::Events(events),
+        Some(shape) => ReadKind::Shaped(Box::new(Shaped { events, shape })),
+    })
+}
+
+/// The indexes that are complete, with what they are of. One that cannot be read is of no use here, and no harm.
+fn indexed(snapshot: &Snapshot) -> Vec<Indexed> {
+    let usable = snapshot.indexes().iter().filter(|index| index.is_complete());
+    let indexed = usable.filter_map(|index| {
+        let (node, _) = bind::index_expression(index.text()).ok()?;
+        Some(Indexed { node, index: Derived(index.clone()) })
+    });
+    indexed.collect()
+}
+
 /// Answers a question with the events of a plan.
 pub(crate) fn choose(snapshot: &Snapshot, question: AccessQuery) -> Result<EventsPlan> {
     let AccessQuery { pattern, by, predicate, mut window, take, indexed } = question;
     let mut conditions = Conditions::default();
     if let Some(predicate) = &predicate {
+        let indexed = if indexed { self::indexed(snapshot) } else { Vec::new() };
         conditions.read(&predicate.node, &mut window, &indexed);
     }
     conditions.times.narrow(&window);

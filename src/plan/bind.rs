@@ -1,8 +1,12 @@
-//! Binding: from a tree to a plan, by looking up every name, parameter and point.
+//! Binding: from a tree to a logical plan, by looking up every name, parameter and point.
+//!
+//! What a statement is to say is all that is settled here; [`access_path`](super::access_path) settles how it is answered. Of the log it sees
+//! [`Names`] alone.
 //!
 //! A parameter's value is put where the parameter stood, as a value: it is never parsed as language. What does not fit is a
 //! fault that points at the text.
 
+mod absence;
 mod by;
 mod call;
 mod circle;
@@ -13,9 +17,12 @@ mod expr;
 mod find;
 mod hint;
 mod model;
+mod names;
 mod point;
+mod program;
 mod reaction;
 mod read;
+mod read_view;
 mod shape;
 mod sorts;
 mod trace;
@@ -27,23 +34,26 @@ mod write;
 use std::cell::{OnceCell, RefCell};
 
 use super::expr::{BoundExpr, Constant};
+use super::fault;
+use super::logical::{DirectRead, LogicalPlan, LogicalRead};
+use super::parameters::Parameters;
 use super::unsupported::{self, Unsupported};
-use super::{Explain, Plan, ReadKind, ReadPlan, WritePlan, fault};
+use super::write::WritePlan;
 use crate::allowance::{Allowance, LARGEST};
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{
     self, Admin, CountLiteral, EntityRef, IdExpr, Param, Query, ShowTarget, Span, Stmt, TextExpr,
 };
-use crate::plan::Parameters;
 use crate::store::catalog::ProgramKind;
-use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
 pub(crate) use define::index_expression;
 use expr::NameScope;
 pub(crate) use model::entity_definition;
+pub(crate) use names::Names;
 pub(crate) use point::recorded;
+pub(crate) use program::tagged;
 pub(crate) use reaction::{reaction_definition, schedule_definition};
 pub(crate) use read::event_condition;
 pub(crate) use verb::verb_definition;
@@ -52,97 +62,93 @@ pub(crate) use webhook::webhook_definition;
 
 pub(crate) use hint::hints;
 
-/// What a statement is bound against.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Context<'a> {
-    /// The text that the statement's spans point into.
-    pub text: &'a str,
-    /// Which statement of the text, counted from 1.
-    pub statement: usize,
-    /// Callers check once for the whole text that all are used: [`Parameters::check_used`].
-    pub parameters: &'a Parameters,
-    /// On whose behalf, where a write does not say.
-    pub default_actor: Option<&'a Entity>,
-    pub snapshot: &'a Snapshot,
-    /// What the clock shows.
-    pub now: Timestamp,
-}
-
-/// Makes a plan of a statement.
-pub(crate) fn bind(statement: &Stmt, context: &Context) -> Result<Plan> {
+/// Says what a statement asks.
+pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<LogicalPlan> {
     if let Some(later) = unsupported::statement(statement) {
         return Err(later.error());
     }
-    let binder = Binder::of(context);
-    let read = |kind| Ok(Plan::Read(ReadPlan { kind, notices: binder.notices.take() }));
+    let binder = Binder::new(input, Some(names));
+    let read = |read| Ok(LogicalPlan::Read { read, notices: binder.notices.take() });
+    let direct = |direct| read(LogicalRead::Direct(direct));
     match statement {
         Stmt::Explain { analyze, statement } => {
-            let plan = bind(statement, context)?;
+            let plan = bind(statement, input, names)?;
             match &plan {
-                Plan::Write(_) if *analyze => {
+                LogicalPlan::Write(_) if *analyze => {
                     Err(explain_only("a write, which is not carried out to see what it costs"))
                 }
-                Plan::Subscribe(_) | Plan::SubscribeView(_) if *analyze => {
+                LogicalPlan::Subscribe(_) | LogicalPlan::SubscribeView(_) if *analyze => {
                     Err(explain_only("a subscription, which has no end"))
                 }
-                _ => Ok(Plan::Explain(Explain { plan: Box::new(plan), analyze: *analyze })),
+                _ => Ok(LogicalPlan::Explain { plan: Box::new(plan), analyze: *analyze }),
             }
         }
-        Stmt::Write(write) => Ok(Plan::Write(WritePlan::Append(binder.append(write)?))),
-        Stmt::Read(ast::ReadStmt::History { entity, clauses }) => read(binder.history(entity, clauses)?),
-        Stmt::Read(ast::ReadStmt::Query(Query::Events { selector, clauses })) => {
-            read(binder.events(selector, clauses)?)
+        Stmt::Write(write) => Ok(LogicalPlan::Write(WritePlan::Append(binder.append(write)?))),
+        Stmt::Read(ast::ReadStmt::History { entity, clauses }) => {
+            read(LogicalRead::Events(binder.history(entity, clauses)?))
         }
-        Stmt::Read(ast::ReadStmt::Query(Query::Find { kind, clauses })) => read(binder.find(kind, clauses)?),
+        Stmt::Read(ast::ReadStmt::Query(Query::Events { selector, clauses })) => {
+            read(LogicalRead::Events(binder.events(selector, clauses)?))
+        }
+        Stmt::Read(ast::ReadStmt::Query(Query::Find { kind, clauses })) => {
+            read(LogicalRead::Find(Box::new(binder.find(kind, clauses)?)))
+        }
         Stmt::Read(ast::ReadStmt::At { entity, point, as_of }) => {
-            read(ReadKind::State(binder.state(entity, point.as_ref(), as_of.as_ref())?))
+            direct(DirectRead::State(binder.state(entity, point.as_ref(), as_of.as_ref())?))
         }
         Stmt::Read(ast::ReadStmt::Replay { entity, steps, as_of }) => {
             let replay = binder.replay(entity, None, as_of.as_ref())?;
-            read(if *steps { ReadKind::Steps(replay) } else { ReadKind::State(replay) })
+            direct(if *steps { DirectRead::Steps(replay) } else { DirectRead::State(replay) })
         }
         Stmt::Read(ast::ReadStmt::Blame { entity, point, as_of }) => {
-            read(binder.blame(entity, point.as_ref(), as_of.as_ref())?)
+            direct(binder.blame(entity, point.as_ref(), as_of.as_ref())?)
         }
-        Stmt::Read(ast::ReadStmt::Trace { direction, event }) => read(binder.trace(*direction, event)?),
+        Stmt::Read(ast::ReadStmt::Trace { direction, event }) => direct(binder.trace(*direction, event)?),
         Stmt::Read(ast::ReadStmt::Diff { entity, from, to, as_of }) => {
-            read(binder.diff(entity, from, to.as_ref(), as_of.as_ref())?)
+            direct(binder.diff(entity, from, to.as_ref(), as_of.as_ref())?)
         }
         Stmt::Read(ast::ReadStmt::View { view, clauses }) => {
-            read(ReadKind::View(Box::new(binder.read_view(view, clauses)?)))
+            read(LogicalRead::View(Box::new(binder.read_view(view, clauses)?)))
         }
         Stmt::Read(ast::ReadStmt::Subscribe(subscribe)) => match &subscribe.source {
             ast::SourceClause::View(name) => {
-                binder.view_subscription(subscribe, name).map(Plan::SubscribeView)
+                binder.view_subscription(subscribe, name).map(LogicalPlan::SubscribeView)
             }
             ast::SourceClause::Events(selector) => {
-                binder.subscription(subscribe, selector).map(Plan::Subscribe)
+                binder.subscription(subscribe, selector).map(LogicalPlan::Subscribe)
             }
         },
-        Stmt::Define(definition) => binder.define(definition).map(Plan::Write),
-        Stmt::Drop { kind, name } => binder.drop_definition(*kind, name).map(Plan::Write),
-        Stmt::Show(ShowTarget::Indexes) => read(ReadKind::Indexes),
-        Stmt::Describe(name) => read(ReadKind::Describe(binder.described(name)?)),
-        Stmt::Show(ShowTarget::Kinds) => read(ReadKind::Kinds),
-        Stmt::Show(ShowTarget::Verbs) => read(ReadKind::Verbs),
-        Stmt::Show(ShowTarget::Views) => read(ReadKind::Views),
-        Stmt::Show(ShowTarget::Types) => read(ReadKind::Types),
-        Stmt::Show(ShowTarget::Subscriptions) => read(ReadKind::Subscriptions),
-        Stmt::Show(ShowTarget::Reactions) => read(ReadKind::Programs(ProgramKind::Reaction)),
-        Stmt::Show(ShowTarget::Webhooks) => read(ReadKind::Programs(ProgramKind::Webhook)),
-        Stmt::Show(ShowTarget::Schedules) => read(ReadKind::Programs(ProgramKind::Schedule)),
+        Stmt::Define(definition) => binder.define(definition).map(LogicalPlan::Write),
+        Stmt::Drop { kind, name } => binder.drop_definition(*kind, name).map(LogicalPlan::Write),
+        Stmt::Show(target) => direct(shown(*target)),
+        Stmt::Describe(name) => direct(DirectRead::Describe(binder.described(name)?)),
         Stmt::Admin(Admin::Retry { kind, name, position }) => {
-            binder.settle(*kind, name, *position, true).map(Plan::Write)
+            binder.settle(*kind, name, *position, true).map(LogicalPlan::Write)
         }
         Stmt::Admin(Admin::Skip { kind, name, position }) => {
-            binder.settle(*kind, name, *position, false).map(Plan::Write)
+            binder.settle(*kind, name, *position, false).map(LogicalPlan::Write)
         }
-        Stmt::Show(ShowTarget::Stats) => read(ReadKind::Stats),
-        Stmt::Show(ShowTarget::Head) => read(ReadKind::Head),
-        Stmt::Admin(Admin::Verify { .. }) => read(ReadKind::Verify),
-        Stmt::Admin(Admin::Checkpoint) => Ok(Plan::Write(WritePlan::Checkpoint)),
+        Stmt::Admin(Admin::Verify { .. }) => direct(DirectRead::Verify),
+        Stmt::Admin(Admin::Checkpoint) => Ok(LogicalPlan::Write(WritePlan::Checkpoint)),
         // Whatever else there is was answered above.
         _ => Err(Unsupported::Form.error()),
+    }
+}
+
+/// What `SHOW` reads.
+fn shown(target: ShowTarget) -> DirectRead {
+    match target {
+        ShowTarget::Indexes => DirectRead::Indexes,
+        ShowTarget::Kinds => DirectRead::Kinds,
+        ShowTarget::Verbs => DirectRead::Verbs,
+        ShowTarget::Views => DirectRead::Views,
+        ShowTarget::Types => DirectRead::Types,
+        ShowTarget::Subscriptions => DirectRead::Subscriptions,
+        ShowTarget::Reactions => DirectRead::Programs(ProgramKind::Reaction),
+        ShowTarget::Webhooks => DirectRead::Programs(ProgramKind::Webhook),
+        ShowTarget::Schedules => DirectRead::Programs(ProgramKind::Schedule),
+        ShowTarget::Stats => DirectRead::Stats,
+        ShowTarget::Head => DirectRead::Head,
     }
 }
 
@@ -153,18 +159,22 @@ fn explain_only(why: &str) -> Error {
 
 /// What can be known of a statement without a log.
 #[derive(Debug, Clone, Copy)]
-struct BindInput<'a> {
-    text: &'a str,
-    statement: usize,
-    parameters: &'a Parameters,
-    default_actor: Option<&'a Entity>,
-    now: Timestamp,
+pub(crate) struct BindInput<'a> {
+    /// The text that the statement's spans point into.
+    pub text: &'a str,
+    /// Which statement of the text, counted from 1.
+    pub statement: usize,
+    pub parameters: &'a Parameters,
+    /// On whose behalf, where a write does not say.
+    pub default_actor: Option<&'a Entity>,
+    /// What the clock shows.
+    pub now: Timestamp,
 }
 
 struct Binder<'a> {
     context: BindInput<'a>,
     /// None in a definition: it means the same whatever the log holds, and whenever it is read.
-    snapshot: Option<&'a Snapshot>,
+    names: Option<Names<'a>>,
     now: OnceCell<Timestamp>,
     notices: RefCell<Vec<String>>,
     /// What all that is worked out already may take.
@@ -180,28 +190,17 @@ impl<'a> Binder<'a> {
         Binder { is_new: true, ..Binder::new(self.context, None) }
     }
 
-    fn of(context: &'a Context<'a>) -> Binder<'a> {
-        let said = BindInput {
-            text: context.text,
-            statement: context.statement,
-            parameters: context.parameters,
-            default_actor: context.default_actor,
-            now: context.now,
-        };
-        Binder::new(said, Some(context.snapshot))
-    }
-
-    fn new(context: BindInput<'a>, snapshot: Option<&'a Snapshot>) -> Binder<'a> {
+    fn new(context: BindInput<'a>, names: Option<Names<'a>>) -> Binder<'a> {
         // A definition is worked out wherever it is read, and there are many.
-        let largest = snapshot.map_or(LARGEST / 16, |snapshot| snapshot.options().largest_value);
+        let largest = names.map_or(LARGEST / 16, Names::largest_value);
         let allowance = Allowance::alone(largest);
         Binder {
             context,
-            snapshot,
+            names,
             now: OnceCell::new(),
             notices: RefCell::default(),
             allowance,
-            is_new: snapshot.is_some(),
+            is_new: names.is_some(),
         }
     }
 
@@ -225,15 +224,15 @@ impl<'a> Binder<'a> {
         self.notices.borrow_mut().push(notice);
     }
 
-    fn snapshot(&self) -> Result<&'a Snapshot> {
+    fn names(&self) -> Result<Names<'a>> {
         let none =
             || Error::invalid("a definition", "what means the same whatever the log holds", "a look at it");
-        self.snapshot.ok_or_else(none)
+        self.names.ok_or_else(none)
     }
 
     /// `NOW`, or what is counted from it, at a place of the text.
     fn now_at(&self, span: Span) -> Result<Timestamp> {
-        if self.snapshot.is_none() {
+        if self.names.is_none() {
             let message =
                 "a definition means the same at any time: there is no NOW in it, nor what is counted from it";
             return Err(self.fault(span, message));
@@ -246,8 +245,8 @@ impl<'a> Binder<'a> {
         if let Some(now) = self.now.get() {
             return Ok(*now);
         }
-        let snapshot = self.snapshot()?;
-        let head = snapshot.event(snapshot.head())?;
+        let names = self.names()?;
+        let head = names.event(names.head())?;
         let now = head.map_or(self.context.now, |head| head.recorded.max(self.context.now));
         Ok(*self.now.get_or_init(|| now))
     }

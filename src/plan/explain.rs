@@ -6,9 +6,9 @@ use crate::entity::{Entity, NameText};
 use crate::store::snapshot::Estimate;
 
 use super::{
-    Append, AppendAction, Define, Drop, DropTarget, EmitPlan, EventOwner, EventsPlan, LogWindow, OccurredAt,
-    PerformPlan, Plan, PositionSource, ReadKind, ReadPlan, ReplayPlan, RowLimit, SubscriptionEnd,
-    SubscriptionPlan, TracePlan, WritePlan,
+    Append, AppendAction, Define, DirectRead, Drop, DropTarget, EmitPlan, EventOwner, EventsPlan, LogWindow,
+    OccurredAt, PerformPlan, Plan, PositionSource, ReadKind, ReadPlan, ReplayPlan, RowLimit, Shaped,
+    SubscriptionEnd, SubscriptionPlan, TracePlan, WritePlan,
 };
 
 /// Up to so many lists of a union are named.
@@ -99,30 +99,44 @@ impl Display for ReadPlan {
         match &self.kind {
             ReadKind::Events(events) => events.fmt(f),
             ReadKind::Shaped(shaped) => shaped.fmt(f),
-            ReadKind::State(replay) => write!(f, "fold {replay}"),
-            ReadKind::Steps(replay) => write!(f, "fold, step by step, {replay}"),
-            ReadKind::Blame(blame) => write!(f, "fold, noting what each event changes, {}", blame.replay),
-            ReadKind::Diff(from, to) => write!(f, "compare the fold of {from}\nwith the fold of {to}"),
-            ReadKind::Trace(trace) => trace.fmt(f),
             ReadKind::Find(find) => find.fmt(f),
             ReadKind::View(view) => view.fmt(f),
-            ReadKind::Describe(name) => {
+            ReadKind::Direct(read) => read.fmt(f),
+        }
+    }
+}
+
+impl Display for DirectRead {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            DirectRead::State(replay) => write!(f, "fold {replay}"),
+            DirectRead::Steps(replay) => write!(f, "fold, step by step, {replay}"),
+            DirectRead::Blame(blame) => write!(f, "fold, noting what each event changes, {}", blame.replay),
+            DirectRead::Diff(from, to) => write!(f, "compare the fold of {from}\nwith the fold of {to}"),
+            DirectRead::Trace(trace) => trace.fmt(f),
+            DirectRead::Describe(name) => {
                 let name = NameText(name);
                 write!(f, "read what is defined of {name}, its types and some of their newest events")
             }
-            ReadKind::Programs(kind) => write!(f, "list each {} with its place in the log", kind.word()),
-            ReadKind::Kinds => f.write_str("go from kind to kind, and list the catalog"),
-            ReadKind::Views => f.write_str("list the catalog"),
-            ReadKind::Verbs => f.write_str("list the catalog"),
-            ReadKind::Types => f.write_str("count the list of each type"),
-            ReadKind::Indexes => f.write_str("list the catalog"),
-            ReadKind::Subscriptions => f.write_str("list the subscriptions that have a name"),
-            ReadKind::Stats => f.write_str("count the log, its types and its bytes"),
-            ReadKind::Head => f.write_str("read the newest event and the chain of hashes up to it"),
-            ReadKind::Verify => {
+            DirectRead::Programs(kind) => write!(f, "list each {} with its place in the log", kind.word()),
+            DirectRead::Kinds => f.write_str("go from kind to kind, and list the catalog"),
+            DirectRead::Views => f.write_str("list the catalog"),
+            DirectRead::Verbs => f.write_str("list the catalog"),
+            DirectRead::Types => f.write_str("count the list of each type"),
+            DirectRead::Indexes => f.write_str("list the catalog"),
+            DirectRead::Subscriptions => f.write_str("list the subscriptions that have a name"),
+            DirectRead::Stats => f.write_str("count the log, its types and its bytes"),
+            DirectRead::Head => f.write_str("read the newest event and the chain of hashes up to it"),
+            DirectRead::Verify => {
                 f.write_str("read all of the log and compare with it all that follows from it")
             }
         }
+    }
+}
+
+impl Display for Shaped {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\nof {}", self.shape, self.events)
     }
 }
 

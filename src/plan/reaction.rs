@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::Predicate;
-use super::expr::BoundExpr;
+use super::expr::{BoundExpr, Predicate};
 use super::field::Field;
 use super::verb::Owned;
+use super::write::OccurredAt;
 use crate::entity::{EventType, Position};
 use crate::event::Expect;
 use crate::pattern::Pattern;
-use crate::plan::OccurredAt;
 use crate::store::catalog::Flow;
 use crate::time::Timestamp;
 

@@ -2,16 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::EventsPlan;
 use super::expr::{BoundExpr, Predicate};
 use super::function::AggregateKind;
-
-/// Events, made into rows.
-#[derive(Debug, Clone)]
-pub(crate) struct Shaped {
-    pub events: EventsPlan,
-    pub shape: Shape,
-}
 
 #[derive(Debug, Clone)]
 pub(crate) enum Shape {
@@ -95,12 +87,6 @@ pub(super) fn order(order: &[SortKey]) -> impl Display + '_ {
 
 pub(super) fn limit(f: &mut Formatter<'_>, limit: Option<u64>) -> fmt::Result {
     limit.iter().try_for_each(|limit| write!(f, "\n  the first {limit}"))
-}
-
-impl Display for Shaped {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\nof {}", self.shape, self.events)
-    }
 }
 
 impl Display for Shape {

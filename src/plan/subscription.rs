@@ -3,16 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use serde::Serialize;
-
-use super::by::{ConditionText, KeyLiteral};
-use super::{By, Derived, Indexed, Parameters, Predicate, Tagged, Test, bind};
-use crate::entity::{NameText, Position};
-use crate::error::{Error, Result, shorten};
-use crate::event::is_built_in;
+use super::by::{By, ConditionText, KeyLiteral};
+use super::expr::Predicate;
+use crate::entity::Position;
 use crate::pattern::Pattern;
 use crate::store::index::term::IndexKey;
-use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -99,54 +94,4 @@ fn in_order(said: &str) -> Option<(BTreeSet<&str>, &str)> {
     let end = pattern.replace("''", "\0\0").find('\'')?;
     let (patterns, rest) = pattern.split_at_checked(end)?;
     Some((patterns.split(',').map(str::trim).collect(), rest))
-}
-
-/// `BY name = value`, as a program says it.
-pub(crate) fn tagged<T: Serialize>(snapshot: &Snapshot, name: &str, value: &T) -> Result<By> {
-    let what = || format!("BY {}", NameText(name));
-    if is_built_in(name) {
-        let expected =
-            "the name of an index value; there are by_actor, on and by_correlation, and the pattern";
-        return Err(Error::invalid(what(), expected, format!("'{name}'")));
-    }
-    let value = match Value::of(value)? {
-        value @ (Value::Null | Value::Array(_) | Value::Object(_)) => {
-            let found = format!("{} ({})", value.kind(), shorten(&value.to_string()));
-            return Err(Error::invalid(what(), "text, a number or a boolean", found));
-        }
-        value => value,
-    };
-    let catalog = snapshot.indexes();
-    let index = catalog.usable(name);
-    if let Some(index) = catalog.get(name).filter(|_| index.is_none()) {
-        let found = format!("one of which {} % are built; wait_for_indexes waits for it", index.percent());
-        return Err(Error::invalid(what(), "an index that is complete, or none", found));
-    }
-    let index = index.map(|index| Derived(index.clone()));
-    Ok(By::Tag(Tagged::by(name, Test::Is(IndexKey::Value(value)), index)))
-}
-
-/// The indexes that are complete, with what they are of. One that cannot be read is of no use here, and no harm.
-pub(crate) fn indexed(snapshot: &Snapshot) -> Vec<Indexed> {
-    let usable = snapshot.indexes().iter().filter(|index| index.is_complete());
-    let indexed = usable.filter_map(|index| {
-        let (node, _) = bind::index_expression(index.text()).ok()?;
-        Some(Indexed { node, index: Derived(index.clone()) })
-    });
-    indexed.collect()
-}
-
-/// A condition on events, as a program says it.
-pub(crate) fn event_condition(
-    snapshot: &Snapshot,
-    text: &str,
-    parameters: &Parameters,
-    now: Timestamp,
-) -> Result<Predicate> {
-    bind::event_condition(snapshot, text, parameters, now)
-}
-
-/// The newest position that was recorded before an instant.
-pub(crate) fn recorded_before(snapshot: &Snapshot, time: Timestamp) -> Result<Position> {
-    bind::recorded(snapshot, time, true)
 }

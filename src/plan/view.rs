@@ -3,12 +3,15 @@
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
+use super::by::By;
 use super::expr::Predicate;
-use super::find::Find;
+use super::find::FindQuery;
+use super::logical::EventsRead;
 use super::shape::{GroupPlan, OutputColumn, SortKey, limit, order};
-use super::{By, LogWindow, ReadKind, SubscriptionEnd};
+use super::subscription::SubscriptionEnd;
+use super::window::LogWindow;
 use crate::allowance::{Limits, Unmade};
-use crate::entity::{NameText, Position};
+use crate::entity::Position;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
 use crate::store::catalog::DefinedView;
@@ -82,27 +85,31 @@ impl Selected {
 
 /// `READ`.
 #[derive(Debug, Clone)]
-pub(crate) struct ReadView {
+pub(crate) struct ViewRead {
     pub view: Arc<DefinedView>,
     /// A newer definition, which this one answers for until it is complete.
     pub newer: Option<Position>,
-    /// Up to where it is kept, and the head that is read, for people.
-    pub kept: (Option<u64>, u64),
-    pub rows: RowSelection,
+    /// The log is read up to here.
+    pub through: Position,
+    /// Whether it is of entities and leaves out any of its kind.
+    pub narrows: bool,
+    pub rows: RowQuery,
 }
 
 /// Which rows.
 #[derive(Debug, Clone)]
-pub(crate) enum RowSelection {
-    /// Each is an event or an entity: an index leads to them.
-    Each(Box<ReadKind>),
-    Groups(Box<ReadGroups>),
+pub(crate) enum RowQuery {
+    /// Each is an event of the view.
+    Events(EventsRead),
+    /// Each is an entity.
+    Entities(FindQuery),
+    Groups(Box<GroupQuery<FindQuery>>),
 }
 
-/// Groups that are wanted of a view.
+/// Groups that are wanted of a view. `F` is how entities are said: what is asked, or how it is come by.
 #[derive(Debug, Clone)]
-pub(crate) struct ReadGroups {
-    pub of: GroupsOf,
+pub(crate) struct GroupQuery<F> {
+    pub of: GroupsOf<F>,
     /// As it is defined: in the order of its keys, and all of them.
     pub group: GroupPlan,
     /// The log is read up to here.
@@ -118,62 +125,21 @@ pub(crate) struct ReadGroups {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum GroupsOf {
+pub(crate) enum GroupsOf<F> {
     Events(Box<Selected>),
-    Entities(Box<Find>),
+    Entities(Box<F>),
 }
 
 /// `SUBSCRIBE VIEW`.
 #[derive(Debug, Clone)]
-pub(crate) struct ViewSubscriptionPlan {
-    pub read: ReadView,
+pub(crate) struct ViewSubscriptionRead {
+    pub read: ViewRead,
     pub until: Option<SubscriptionEnd>,
     /// Of rows.
     pub limit: Option<u64>,
 }
 
-impl Display for ReadView {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let view = &self.view;
-        write!(f, "read the view {}, defined at {}", NameText(&view.name), view.position)?;
-        if let Some(newer) = self.newer {
-            write!(f, ", until that of {newer} is complete")?;
-        }
-        match &self.rows {
-            RowSelection::Each(_) if view.is_complete() => f.write_str("\n  which rows it has is kept")?,
-            RowSelection::Each(_) => {
-                f.write_str("\n  which rows it has is worked out, as long as it is being built")?;
-            }
-            RowSelection::Groups(groups) => match (&groups.of, self.kept) {
-                (GroupsOf::Entities(_), _) => {
-                    f.write_str(
-                        "\n  its groups are made of all kept states, and remembered until one changes",
-                    )?;
-                }
-                (_, (Some(kept), through)) if kept >= through => f.write_str("\n  kept up to the head")?,
-                (_, (Some(kept), through)) => {
-                    let more = through - kept;
-                    write!(f, "\n  kept up to #{kept}, and {more} events behind it are worked out, once")?;
-                }
-                (_, (None, through)) => {
-                    write!(f, "\n  not kept as of then: it is worked out of the log up to #{through}")?;
-                }
-            },
-        }
-        match &self.rows {
-            RowSelection::Each(read) => match &**read {
-                ReadKind::Events(events) => write!(f, "\n{events}"),
-                ReadKind::Shaped(shaped) => write!(f, "\n{shaped}"),
-                ReadKind::Find(find) => write!(f, "\n{find}"),
-                // There are no other rows.
-                _ => Ok(()),
-            },
-            RowSelection::Groups(groups) => groups.fmt(f),
-        }
-    }
-}
-
-impl Display for ReadGroups {
+impl<F: Display> Display for GroupQuery<F> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if let Some(predicate) = &self.predicate {
             write!(f, "\n  where {}", predicate.text)?;
@@ -191,11 +157,5 @@ impl Display for ReadGroups {
                 events.predicate.iter().try_for_each(|predicate| write!(f, "\n  where {}", predicate.text))
             }
         }
-    }
-}
-
-impl Display for ViewSubscriptionPlan {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "its rows, and from then on those that change\n{}", self.read)
     }
 }

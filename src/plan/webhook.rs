@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::SubscriptionPlan;
+use super::subscription::SubscriptionPlan;
 use crate::error::{Error, Result};
 use crate::event::EventFormat;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::AbsenceCheck;
+use super::absence::AbsenceCheck;
 use super::expr::BoundExpr;
 use crate::entity::{Entity, EventType, Position};
 use crate::event::{Cause, Expect};
@@ -12,6 +12,18 @@ use crate::pattern::Pattern;
 use crate::store::catalog::ProgramKind;
 use crate::store::verb::VerbHandler;
 use crate::time::Timestamp;
+
+/// What needs the store itself.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a statement has one
+pub(crate) enum WritePlan {
+    Append(Append),
+    Define(Define),
+    Drop(Drop),
+    /// `RETRY`, `SKIP`.
+    Settle(Settle),
+    Checkpoint,
+}
 
 /// `EMIT`, `PERFORM`, or `ATOMIC` with several.
 #[derive(Debug, Clone)]

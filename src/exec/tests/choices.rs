@@ -354,7 +354,7 @@ fn what_ends_a_question_ends_the_choice_too() {
         predicate: events.predicate,
         window: events.window,
         take: events.take,
-        indexed: Vec::new(),
+        indexed: false,
     };
     let cancel = crate::cancel::Cancel::new();
     let snapshot = snapshot.cancelled_by(&cancel);

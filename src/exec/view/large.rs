@@ -14,9 +14,11 @@ use crate::exec::group::{AggregateGroup, Grouping, Keys, Slots, slots_held};
 use crate::exec::result::{QueryResult, Row};
 use crate::exec::sort::{Sorting, TopK};
 use crate::lang::ast::Comparison;
+use crate::plan::access_path::find::FindPlan;
+use crate::plan::access_path::view::{ReadGroups, ReadView};
 use crate::plan::expr::BoundExpr;
 use crate::plan::order::write_key;
-use crate::plan::view::{GroupsOf, ReadGroups, ReadView, Selected};
+use crate::plan::view::{GroupsOf, Selected};
 use crate::store::snapshot::Snapshot;
 
 /// The groups that are read at a time take about so much.
@@ -135,7 +137,7 @@ fn key(snapshot: &Snapshot, groups: &ReadGroups) -> Result<Option<Box<[u8]>>> {
 
 impl ViewWork<'_> {
     /// One group, by its key, if there is one that passes `HAVING`.
-    fn one(&self, key: &[u8], of: &GroupsOf) -> Result<Option<Slots>> {
+    fn one(&self, key: &[u8], of: &GroupsOf<FindPlan>) -> Result<Option<Slots>> {
         let grouping = self.grouping(Keys::One(key.into()));
         let events = match of {
             GroupsOf::Events(events) => events,

@@ -19,10 +19,11 @@ use crate::exec::project::{fields as columns_of, row};
 use crate::exec::result::{QueryResult, Row};
 use crate::exec::sort::write_sort_key;
 use crate::exec::{find, read};
+use crate::plan::access_path::find::FindPlan;
+use crate::plan::access_path::view::{ReadGroups, ReadView, RowSelection};
 use crate::plan::datum::Datum;
-use crate::plan::find::Find;
 use crate::plan::shape::GroupPlan;
-use crate::plan::view::{GroupsOf, ReadGroups, ReadView, RowSelection, Selected};
+use crate::plan::view::{GroupsOf, Selected};
 use crate::plan::{AccessQuery, LogWindow, ReadKind, ReadPlan, RowLimit, choose};
 use crate::store::catalog::{DefinedView, model};
 use crate::store::snapshot::{ScanDirection, Snapshot};
@@ -204,7 +205,7 @@ impl<'a> ViewWork<'a> {
     }
 
     /// The groups, from what is kept in the tables.
-    fn begun(&self, of: &GroupsOf) -> Result<Memory> {
+    fn begun(&self, of: &GroupsOf<FindPlan>) -> Result<Memory> {
         let events = match of {
             GroupsOf::Events(events) => events,
             GroupsOf::Entities(find) => return self.found(find),
@@ -236,7 +237,7 @@ impl<'a> ViewWork<'a> {
     }
 
     /// The groups, from what is remembered.
-    fn brought_up(&self, mut memory: Memory, of: &GroupsOf) -> Result<Memory> {
+    fn brought_up(&self, mut memory: Memory, of: &GroupsOf<FindPlan>) -> Result<Memory> {
         if memory.through == self.through {
             return Ok(memory);
         }
@@ -301,13 +302,13 @@ impl<'a> ViewWork<'a> {
             predicate: events.predicate.clone(),
             window: LogWindow { after, through, ..events.window },
             take: RowLimit::All,
-            indexed: Vec::new(),
+            indexed: false,
         };
         gather_all(self.snapshot, &choose(self.snapshot, question)?, grouping)
     }
 
     /// The groups of entities, as their states are now.
-    fn found(&self, find: &Find) -> Result<Memory> {
+    fn found(&self, find: &FindPlan) -> Result<Memory> {
         let grouping = Grouping::with(self.group, self.budget(), &self.limits);
         let mut memory = Memory::new(&grouping);
         memory.whole = find::groups(self.snapshot, find, &grouping)?;
@@ -318,16 +319,16 @@ impl<'a> ViewWork<'a> {
 }
 
 /// Whether something happened in a stretch that may have changed the state of an entity.
-fn touches(snapshot: &Snapshot, find: &Find, after: u64, through: u64) -> Result<bool> {
+fn touches(snapshot: &Snapshot, find: &FindPlan, after: u64, through: u64) -> Result<bool> {
     if through.saturating_sub(after) > FEW {
         return Ok(true);
     }
-    let fold = snapshot.indexes().model(&find.kind).map(|model| model.fold()).transpose()?;
+    let fold = snapshot.indexes().model(&find.query.kind).map(|model| model.fold()).transpose()?;
     let touched = Cell::new(false);
     let mut look = |position, bytes: &[u8]| {
         let event = Record::open(Position(position), bytes)?;
         let own = event.target().is_some_and(|target| {
-            target.kind == find.kind || target.kind == model::KIND && target.id == find.kind
+            target.kind == find.query.kind || target.kind == model::KIND && target.id == find.query.kind
         });
         let mut includes = fold.iter().flat_map(|fold| fold.includes());
         touched.set(own || includes.any(|include| include.on.matches_text(event.kind())));

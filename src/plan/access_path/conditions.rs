@@ -10,10 +10,10 @@ use crate::entity::{EventType, Position};
 use crate::event::{Cause, EventId};
 use crate::lang::ast::Comparison;
 use crate::pattern::Pattern;
-use crate::plan::by::order;
+use crate::plan::by::{By, Derived, Tagged, Test, order};
 use crate::plan::expr::{BoundExpr, Constant, Like, Number};
 use crate::plan::field::{Caused, EntityPart, Field, FieldStep};
-use crate::plan::{By, Derived, LogWindow, Tagged, Test};
+use crate::plan::window::LogWindow;
 use crate::store::index::term::IndexKey;
 use crate::value::Value;
 
@@ -28,7 +28,7 @@ pub(super) struct Conditions {
 
 /// What an index is of, so that `WHERE` may find it there.
 #[derive(Debug, Clone)]
-pub(crate) struct Indexed {
+pub(super) struct Indexed {
     pub node: BoundExpr,
     pub index: Derived,
 }
@@ -50,14 +50,14 @@ impl Kinds {
 }
 
 /// A comparison with constants, whichever stood left.
-pub(crate) enum Against<'n> {
+pub(super) enum Against<'n> {
     One(Comparison, &'n Constant),
     Between(&'n Constant, &'n Constant),
     In(Vec<&'n Constant>),
 }
 
 /// What stands in `AND` at the top.
-pub(crate) fn conjuncts<'n>(node: &'n BoundExpr, terms: &mut Vec<&'n BoundExpr>) {
+pub(super) fn conjuncts<'n>(node: &'n BoundExpr, terms: &mut Vec<&'n BoundExpr>) {
     match node {
         BoundExpr::And(several) => several.iter().for_each(|term| conjuncts(term, terms)),
         one => terms.push(one),
@@ -65,7 +65,7 @@ pub(crate) fn conjuncts<'n>(node: &'n BoundExpr, terms: &mut Vec<&'n BoundExpr>)
 }
 
 /// What is compared with constants, and how, if that is what it says.
-pub(crate) fn comparison(node: &BoundExpr) -> Option<(&BoundExpr, Against<'_>)> {
+pub(super) fn comparison(node: &BoundExpr) -> Option<(&BoundExpr, Against<'_>)> {
     match node {
         BoundExpr::Compare { left, comparison, right } => match (&**left, &**right) {
             (subject, BoundExpr::Constant(constant)) => Some((subject, Against::One(*comparison, constant))),

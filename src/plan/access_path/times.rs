@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use crate::plan::LogWindow;
+use crate::plan::window::LogWindow;
 use crate::store::snapshot::ZoneRange;
 use crate::time::Timestamp;
 

@@ -7,10 +7,9 @@ use crate::entity::{Entity, EventType, NameText, Position};
 use crate::error::{Error, Result};
 use crate::event::{BUILT_IN, Cause, EventId, is_built_in};
 use crate::lang::ast::{Comparison, Expr, ExprKind, Literal, Selector, TagCondition, TagTest};
-use crate::plan::by::{KeyLiteral, order};
+use crate::plan::by::{By, Derived, KeyLiteral, Tagged, Test, order};
 use crate::plan::expr::{BoundExpr, Constant};
 use crate::plan::fault::nearest;
-use crate::plan::{By, Derived, Tagged, Test};
 use crate::store::index::term::IndexKey;
 use crate::value::Value;
 
@@ -93,7 +92,7 @@ impl Binder<'_> {
             Constant::Value(Value::Int(n)) if *n >= 0 => Ok(Cause::Event(Position(n.unsigned_abs()))),
             Constant::Value(Value::Text(id)) => {
                 let id = self.at(tag.span, EventId::new(id))?;
-                match self.snapshot()?.position_of(&id)? {
+                match self.names()?.position_of(&id)? {
                     Some(position) => Ok(Cause::Event(position)),
                     None => {
                         Err(self.fault(tag.span, format!("BY cause: no event of this log has the id '{id}'")))
@@ -111,19 +110,19 @@ impl Binder<'_> {
     fn tagged(&self, name: &str, tag: &TagCondition, unbuilt: bool) -> Result<Tagged> {
         let test = self.test(name, tag)?;
         // A definition is of what events carry themselves.
-        if self.snapshot.is_none() {
+        if self.names.is_none() {
             return Ok(Tagged::by(name, test, None));
         }
         if unbuilt {
-            return self.at(tag.span, Tagged::new(self.snapshot()?.indexes(), name, test));
+            return self.at(tag.span, Tagged::new(self.names()?.catalog(), name, test));
         }
-        let catalog = self.snapshot()?.indexes();
+        let catalog = self.names()?.catalog();
         let index = catalog.usable(name).map(|index| Derived(index.clone()));
         if index.is_none()
             && let Some(index) = catalog.get(name)
         {
             let field = NameText(name);
-            let failed = self.snapshot()?.failure(index.position).map(|error| error.to_string());
+            let failed = self.names()?.failure(index.position).map(|error| error.to_string());
             let message = match index.why_not_kept().or(failed) {
                 None => format!(
                     "BY {field}: its index is still being built, {} % so far; WHERE {} {test} asks the same without it",
@@ -195,7 +194,7 @@ impl Binder<'_> {
     pub(super) fn check_indexed(&self, selector: &Selector, tags: &[By]) -> Result<()> {
         for (tag, by) in selector.tags.iter().zip(tags) {
             if let By::Tag(Tagged { name, test, index: None, .. }) = by
-                && !self.snapshot()?.has_tag(name)?
+                && !self.names()?.has_tag(name)?
             {
                 return Err(self.unknown_name(selector, tag, name, test)?);
             }
@@ -224,8 +223,8 @@ impl Binder<'_> {
             "BY {name}: no index answers it, and no event was emitted with INDEX BY {name}; \
              write DEFINE INDEX {field} ON '{on}' AS data.{field}, or WHERE data.{field} {test}"
         );
-        let known = self.snapshot()?.tag_names(NAMES)?;
-        let indexes = self.snapshot()?.indexes().iter().map(|index| index.name());
+        let known = self.names()?.tag_names(NAMES)?;
+        let indexes = self.names()?.catalog().iter().map(|index| index.name());
         let known = known.iter().map(String::as_str).chain(indexes).chain(BUILT_IN);
         let meant = nearest(name, known).map(|name| NameText(name).to_string());
         Ok(self.fault_meaning(tag.span, message, meant))

@@ -18,7 +18,7 @@ const LOOKS: usize = 100_000;
 impl Binder<'_> {
     /// Tells of a circle that a reaction closes, with the ones that there are.
     pub(super) fn tell_circle(&self, reaction: &ReactionPlan) -> Result<()> {
-        let catalog = self.snapshot()?.indexes();
+        let catalog = self.names()?.catalog();
         if let Some(way) = circle(catalog, &reaction.name, &reaction.flow()) {
             let (first, others) = (NameText(&reaction.name), &way[..way.len() - 1]);
             let others: Vec<String> =

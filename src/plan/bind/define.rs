@@ -12,9 +12,9 @@ use crate::lang::ast::{
 use crate::plan::expr::{BoundExpr, Number};
 use crate::plan::fault::nearest;
 use crate::plan::field::{STATE, Sort};
+use crate::plan::parameters::Parameters;
 use crate::plan::unsupported::Unsupported;
-use crate::plan::write::On;
-use crate::plan::{Define, DefineIndex, Drop, DropTarget, Parameters, Settle, WritePlan};
+use crate::plan::write::{Define, DefineIndex, Drop, DropTarget, On, Settle, WritePlan};
 use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -77,8 +77,8 @@ impl Binder<'_> {
     }
 
     pub(super) fn drop_definition(&self, kind: DefinedKind, name: &Name) -> Result<WritePlan> {
-        let catalog = self.snapshot()?.indexes();
-        let cursors = self.snapshot()?.subscriptions();
+        let catalog = self.names()?.catalog();
+        let cursors = self.names()?.subscriptions();
         let (what, word, known) = match kind {
             DefinedKind::Index => {
                 let finders = catalog.finders().map(|finder| finder.name.as_str());
@@ -106,7 +106,7 @@ impl Binder<'_> {
             }
         };
         if !known.contains(&name.text.as_str()) {
-            if what == DropTarget::Verb && self.snapshot()?.added_verb(&name.text).is_some() {
+            if what == DropTarget::Verb && self.names()?.added_verb(&name.text).is_some() {
                 let shown = crate::entity::NameText(&name.text);
                 return Err(
                     self.fault(name.span, format!("{shown} is a verb of this program, and ends with it"))
@@ -139,7 +139,7 @@ impl Binder<'_> {
                 format!("no {kind} sets anything aside: expected a REACTION, a WEBHOOK or a SCHEDULE");
             return Err(self.fault(name.span, message));
         };
-        let catalog = self.snapshot()?.indexes();
+        let catalog = self.names()?.catalog();
         if catalog.program(kind, &name.text).is_none() {
             let programs = catalog.programs().filter(|program| program.kind == kind);
             let known = programs.map(|program| program.name.as_str());
@@ -153,21 +153,21 @@ impl Binder<'_> {
 
     /// A name that there is something to tell of.
     pub(super) fn described(&self, name: &Name) -> Result<String> {
-        let snapshot = self.snapshot()?;
-        let catalog = snapshot.indexes();
+        let names = self.names()?;
+        let catalog = names.catalog();
         let wanted = name.text.as_str();
         let finders = || catalog.finders().map(|finder| finder.name.as_str());
         let indexes = || catalog.iter().map(|index| index.name()).chain(finders());
-        let added = snapshot.added_verbs();
+        let added = names.added_verbs();
         let added = || added.iter().map(|(name, _)| name.as_str());
         let verbs = || catalog.verbs().map(|verb| verb.name.as_str()).chain(added());
         let programs = || catalog.programs().map(|program| program.name.as_str());
         let views = || catalog.views().map(|view| view.name.as_str());
         let is_defined = indexes().chain(verbs()).chain(views()).chain(programs()).any(|name| name == wanted);
-        if is_defined || catalog.model(wanted).is_some() || snapshot.has_kind(wanted)? {
+        if is_defined || catalog.model(wanted).is_some() || names.has_kind(wanted)? {
             return Ok(name.text.clone());
         }
-        let kinds = snapshot.kinds()?;
+        let kinds = names.kinds()?;
         let kinds = kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with('$'));
         let defined = catalog.models().map(|model| model.kind.as_str());
         let known = kinds.chain(defined).chain(verbs()).chain(indexes()).chain(views()).chain(programs());
@@ -195,8 +195,8 @@ impl Binder<'_> {
         let is_kind = !text.contains(['.', '*', ',']);
         match (is_kind, names_state(expr)) {
             (true, true) => {
-                if self.snapshot()?.indexes().model(&text).is_none() {
-                    let known = self.snapshot()?.indexes().models().map(|model| model.kind.as_str());
+                if self.names()?.catalog().model(&text).is_none() {
+                    let known = self.names()?.catalog().models().map(|model| model.kind.as_str());
                     let meant = nearest(&text, known).map(|kind| format!("'{kind}'"));
                     let kind = crate::entity::NameText(&text).to_string();
                     let message = format!(
@@ -207,8 +207,7 @@ impl Binder<'_> {
                 Ok(On::States(text))
             }
             (true, false)
-                if self.snapshot()?.indexes().model(&text).is_some()
-                    || self.snapshot()?.has_kind(&text)? =>
+                if self.names()?.catalog().model(&text).is_some() || self.names()?.has_kind(&text)? =>
             {
                 let message = format!(
                     "ON '{text}' is a kind, whose states are indexed (AS state.total); for its events it is '{text}.*'"

@@ -27,14 +27,14 @@ impl Binder<'_> {
 
     /// A name is one thing: `what` has it alone.
     pub(super) fn check_free_name(&self, name: &Name, what: &str) -> Result<()> {
-        let (text, snapshot) = (&name.text, self.snapshot()?);
-        let catalog = snapshot.indexes();
+        let (text, names) = (&name.text, self.names()?);
+        let catalog = names.catalog();
         let shown = crate::entity::NameText(text);
         let taken = |other: &str, position: Position| {
             format!("{shown} is a {other}, defined at {position}: a {what} needs a name of its own")
         };
         let program = catalog.programs().find(|program| program.name == *text && program.kind.word() != what);
-        let message = if snapshot.added_verb(text).is_some() {
+        let message = if names.added_verb(text).is_some() {
             format!("{shown} is a verb of this program: a {what} needs a name of its own")
         } else if let Some(verb) = catalog.verb(text).filter(|_| what != "verb") {
             taken("verb", verb.position)
@@ -42,7 +42,7 @@ impl Binder<'_> {
             taken("view", view.position)
         } else if let Some(program) = program {
             taken(program.kind.word(), program.position)
-        } else if catalog.model(text).is_some() || snapshot.has_kind(text)? {
+        } else if catalog.model(text).is_some() || names.has_kind(text)? {
             format!("{shown} is a kind of entities: a {what} needs a name of its own")
         } else {
             return Ok(());

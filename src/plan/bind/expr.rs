@@ -2,8 +2,8 @@
 
 use super::Binder;
 use super::call::folded;
+use super::read_view::Columns;
 use super::shape::ColumnScope;
-use super::view::Columns;
 use crate::entity::Entity;
 use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{self, Expr, ExprKind, Literal, ObjectExpr, Operator, Path, Span};
@@ -155,7 +155,7 @@ impl Binder<'_> {
             }
             Literal::Now => match names {
                 // A definition has no instant of its own.
-                NameScope::None if self.snapshot.is_some() => BoundExpr::Now,
+                NameScope::None if self.names.is_some() => BoundExpr::Now,
                 // What a verb decides, it decides at an instant; and what runs by itself, runs at one.
                 NameScope::Verb | NameScope::Reaction | NameScope::Schedule => BoundExpr::Now,
                 _ => BoundExpr::Constant(Constant::Time(self.now_at(span)?)),

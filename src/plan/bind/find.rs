@@ -6,13 +6,13 @@ use super::shape::Outline;
 use crate::entity::Entity;
 use crate::error::Result;
 use crate::lang::ast::{Clauses, Name};
-use crate::plan::find::{Candidates, Find, candidates};
+use crate::plan::find::FindQuery;
+use crate::plan::moment::ResolvedPoint;
 use crate::plan::shape::Shape;
-use crate::plan::{LogWindow, ReadKind, ResolvedPoint};
-use crate::store::snapshot::StateAccess;
+use crate::plan::window::LogWindow;
 
 impl Binder<'_> {
-    pub(super) fn find(&self, kind: &Name, clauses: &Clauses) -> Result<ReadKind> {
+    pub(super) fn find(&self, kind: &Name, clauses: &Clauses) -> Result<FindQuery> {
         self.at(kind.span, Entity::new(&kind.text, "x"))?;
         let wrong = [
             (clauses.since.as_ref().map(|point| point.span), "SINCE"),
@@ -38,13 +38,6 @@ impl Binder<'_> {
         }
         let predicate =
             clauses.filter.as_ref().map(|filter| self.predicate(filter, NameScope::Found)).transpose()?;
-        let snapshot = self.snapshot()?;
-        let past = at.is_some() || as_of.is_some();
-        let way = if past { StateAccess::Past } else { snapshot.way_to_states(&kind.text)? };
-        let mut source = candidates(snapshot, &kind.text, predicate.as_ref())?;
-        if past && matches!(source, Candidates::Index { .. }) {
-            source = Candidates::All;
-        }
         let Outline { group, columns, order, limit } = self.outline(clauses, NameScope::Found)?;
         let shape = match (group, columns) {
             (Some(group), _) => Some(Shape::Group(group)),
@@ -52,7 +45,6 @@ impl Binder<'_> {
             (None, columns) => columns.map(Shape::Select),
         };
         let kind = kind.text.clone();
-        let find = Find { kind, window, at, as_of, predicate, source, way, limit, shape };
-        Ok(ReadKind::Find(Box::new(find)))
+        Ok(FindQuery { kind, window, at, as_of, predicate, limit, shape })
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::sorts::{Compared, compared};
-use super::{Binder, Context};
+use super::{BindInput, Binder, Names};
 use crate::document::Raw;
 use crate::entity::NameText;
 use crate::error::Result;
@@ -22,7 +22,6 @@ use crate::pattern::Pattern;
 use crate::plan::fault::nearest;
 use crate::plan::field::STATE;
 use crate::store::index::term::Term;
-use crate::store::snapshot::{ScanDirection, StateAccess};
 use crate::store::state::fold::Fold;
 
 /// How many of the newest events are looked at for a member of data.
@@ -31,11 +30,11 @@ const LOOKED_AT: usize = 64;
 const TYPES: usize = 16;
 
 /// What a statement names that the log does not have. A statement that is wrong has none: its error says more.
-pub(crate) fn hints(statement: &Stmt, context: &Context) -> Result<Vec<String>> {
-    let binder = Binder::of(context);
+pub(crate) fn hints(statement: &Stmt, input: BindInput, names: Names) -> Result<Vec<String>> {
+    let binder = Binder::new(input, Some(names));
     let mut hints = Vec::new();
     match statement {
-        Stmt::Explain { statement, .. } => return self::hints(statement, context),
+        Stmt::Explain { statement, .. } => return self::hints(statement, input, names),
         Stmt::Read(ReadStmt::History { entity, clauses }) => {
             hints.extend(binder.kind(entity)?);
             if hints.is_empty() {
@@ -98,7 +97,7 @@ pub(crate) fn hints(statement: &Stmt, context: &Context) -> Result<Vec<String>> 
         }
         Stmt::Define(DefinitionStmt::Index { pattern, expr, .. }) => {
             let on = binder.text(pattern, "ON")?;
-            if binder.snapshot()?.indexes().model(&on).is_some() {
+            if binder.names()?.catalog().model(&on).is_some() {
                 binder.parts(&on, std::iter::once(expr), &mut hints)?;
             }
         }
@@ -110,7 +109,7 @@ pub(crate) fn hints(statement: &Stmt, context: &Context) -> Result<Vec<String>> 
 impl Binder<'_> {
     /// The types in use, but for the database's own.
     fn types(&self) -> Result<Vec<(String, Term)>> {
-        let mut types = self.snapshot()?.types("")?;
+        let mut types = self.names()?.types("")?;
         types.retain(|(name, _)| !name.starts_with('$'));
         Ok(types)
     }
@@ -125,10 +124,10 @@ impl Binder<'_> {
 
     /// A kind that no event is about; behind the one that was meant stands what stood behind it.
     fn unknown(&self, kind: &str, behind: &str) -> Result<Option<String>> {
-        let snapshot = self.snapshot()?;
+        let names = self.names()?;
         let joined = |fold: &Arc<dyn Fold>| !fold.includes().is_empty();
-        let catalog = snapshot.indexes();
-        if snapshot.has_kind(kind)? || catalog.model(kind).is_some_and(|m| m.fold().is_ok_and(joined)) {
+        let catalog = names.catalog();
+        if names.has_kind(kind)? || catalog.model(kind).is_some_and(|m| m.fold().is_ok_and(joined)) {
             return Ok(None);
         }
         let types = self.types()?;
@@ -160,16 +159,14 @@ impl Binder<'_> {
     fn idle(&self, selector: &Selector) -> Result<Option<String>> {
         for tag in &selector.tags {
             let TagTest::Is(id) = &tag.test else { continue };
-            let (name, snapshot) = (tag.name.text.as_str(), self.snapshot()?);
+            let (name, names) = (tag.name.text.as_str(), self.names()?);
             let actor = self.one(name, id, tag.span)?;
-            let any = |term: Term| -> Result<bool> {
-                Ok(snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending).next().transpose()?.is_some())
-            };
+            let any = |term: Term| names.has_term(term);
             if any(Term::actor(&actor)?)? {
                 continue;
             }
             let quoted = format!("'{}'", actor.id().replace('\'', "''"));
-            let meant = if snapshot.indexes().get(name).is_some() || snapshot.has_tag(name)? {
+            let meant = if names.catalog().get(name).is_some() || names.has_tag(name)? {
                 format!("; did you mean BY {} = {}?", NameText(name), quoted)
             } else if any(Term::entity(&actor)?)? {
                 format!("; did you mean BY target = {actor}?")
@@ -194,7 +191,7 @@ impl Binder<'_> {
     /// What the rules of a definition are about that never happened, and members of data that what happened has not.
     fn misnamed(&self, entity: &EntityDefinitionStmt, hints: &mut Vec<String>) -> Result<()> {
         let prefix = format!("{}.", entity.name.text);
-        let types = self.snapshot()?.types(&prefix)?;
+        let types = self.names()?.types(&prefix)?;
         for rule in &entity.rules {
             let text = rule.on.text.as_str();
             let Ok(on) = Pattern::of_happening(text) else { continue };
@@ -286,19 +283,8 @@ impl Binder<'_> {
         if paths.is_empty() {
             return Ok(());
         }
-        let snapshot = self.snapshot()?;
-        let ids = match snapshot.way_to_states(kind)? {
-            StateAccess::Kept => None,
-            // No more than are looked at are folded.
-            _ => Some(snapshot.ids(kind, None)?.take(LOOKED_AT).collect::<Result<_>>()?),
-        };
-        let mut sample: Vec<Vec<u8>> = Vec::new();
-        snapshot.states(kind, ids)?.lend(|_, kept| {
-            if kept.fault.is_none() && !kept.state.is_null() {
-                sample.push(kept.state.0.to_vec());
-            }
-            Ok(sample.len() < LOOKED_AT)
-        })?;
+        let names = self.names()?;
+        let sample = names.some_states(kind, LOOKED_AT)?;
         for path in paths {
             let looked_at = match sample.len() {
                 1 => format!("is not in the one {kind} looked at"),
@@ -321,11 +307,7 @@ impl Binder<'_> {
         let each = LOOKED_AT.div_ceil(lists.len().max(1));
         let mut sample = Vec::new();
         for term in lists {
-            for position in self.snapshot()?.list(term, 1, u64::MAX, ScanDirection::Descending).take(each) {
-                let position = position?;
-                let bytes = self.snapshot()?.read(|view| view.event(position))?;
-                sample.extend(bytes.map(|bytes| (crate::entity::Position(position), bytes)));
-            }
+            sample.extend(self.names()?.newest(term, each)?);
         }
         Ok(sample)
     }

@@ -14,7 +14,8 @@ use crate::lang::ast::{
 use crate::pattern::Pattern;
 use crate::plan::field::STATE;
 use crate::plan::model::{Assignment, BoundModel, FoldChange, FoldRule};
-use crate::plan::{DefineEntity, Parameters};
+use crate::plan::parameters::Parameters;
+use crate::plan::write::DefineEntity;
 use crate::store::state::fold::Include;
 use crate::time::Timestamp;
 
@@ -36,7 +37,7 @@ pub(crate) fn entity_definition(text: &str) -> Result<BoundModel> {
 impl Binder<'_> {
     pub(super) fn define_entity(&self, entity: &EntityDefinitionStmt) -> Result<DefineEntity> {
         let model = self.definition().model(entity)?;
-        if let Some(verb) = self.snapshot()?.indexes().verb(&model.kind) {
+        if let Some(verb) = self.names()?.catalog().verb(&model.kind) {
             let name = crate::entity::NameText(&model.kind);
             let message =
                 format!("{name} is a verb, defined at {}: a kind needs a name of its own", verb.position);

@@ -1,12 +1,12 @@
 //! Points: what a place in time or in the log turns out to be.
 
-use super::Binder;
+use super::{Binder, Names};
 use crate::entity::{Entity, Position, Version};
 use crate::error::{Error, Result, shorten};
 use crate::event::EventId;
 use crate::lang::ast::{Clauses, CountLiteral, EventRef, PointExpr, PointKind, Span, Start, TextExpr};
-use crate::plan::{LogWindow, ResolvedPoint};
-use crate::store::snapshot::Snapshot;
+use crate::plan::moment::ResolvedPoint;
+use crate::plan::window::LogWindow;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -91,11 +91,11 @@ impl Binder<'_> {
 
     fn position_of(&self, id: &str, span: Span) -> Result<Option<Position>> {
         let id = self.at(span, EventId::new(id))?;
-        self.snapshot()?.position_of(&id)
+        self.names()?.position_of(&id)
     }
 
     pub(super) fn position(&self, position: Position, span: Span) -> Result<Position> {
-        let head = self.snapshot()?.head();
+        let head = self.names()?.head();
         if position > head {
             return Err(self.fault(span, format!("{position} is beyond the head, which is {head}")));
         }
@@ -104,15 +104,15 @@ impl Binder<'_> {
 
     fn version(&self, count: &CountLiteral, entity: &Entity, span: Span) -> Result<Position> {
         let wanted = self.count(count, "VERSION")?;
-        let Version(newest) = self.snapshot()?.version(entity)?;
+        let Version(newest) = self.names()?.version_at(entity, self.names()?.head())?;
         if wanted > newest {
             return Err(self.fault(span, format!("{entity} has no version {wanted}; its newest is {newest}")));
         }
         if wanted == 0 {
             return Ok(Position::START);
         }
-        let count = |head: Position| Ok(self.snapshot()?.until(head).version(entity)?.0 >= wanted);
-        let position = first_that(self.snapshot()?.head(), count)?;
+        let count = |head: Position| Ok(self.names()?.version_at(entity, head)?.0 >= wanted);
+        let position = first_that(self.names()?.head(), count)?;
         self.notice(format!("VERSION {wanted} is {position}"));
         Ok(position)
     }
@@ -137,7 +137,7 @@ impl Binder<'_> {
 
     /// The newest position that was recorded by then, or strictly before then.
     pub(super) fn recorded(&self, time: Timestamp, strictly: bool) -> Result<Position> {
-        recorded(self.snapshot()?, time, strictly)
+        recorded(self.names()?, time, strictly)
     }
 
     /// How far `AS OF` sees; the head without it.
@@ -148,11 +148,11 @@ impl Binder<'_> {
     ) -> Result<(Position, Option<ResolvedPoint>)> {
         let moment = as_of.map(|point| self.point(point, entity)).transpose()?;
         let through = match moment {
-            None => self.snapshot()?.head(),
+            None => self.names()?.head(),
             Some(ResolvedPoint::Position(position)) => position,
             Some(ResolvedPoint::Time(time)) => self.recorded(time, false)?,
         };
-        let recorded = self.snapshot()?.event(through)?.map(|event| event.recorded);
+        let recorded = self.names()?.event(through)?.map(|event| event.recorded);
         self.notice(match recorded {
             Some(recorded) => format!("as of {through}, {recorded}"),
             None => "as of the start: no event yet".to_owned(),
@@ -184,7 +184,7 @@ impl Binder<'_> {
         match start {
             Start::Beginning(_) => Ok(Position::START),
             // What has been recorded by now is past, though it was recorded at this very instant.
-            Start::Point(PointExpr { kind: PointKind::Now, .. }) => Ok(self.snapshot()?.head()),
+            Start::Point(PointExpr { kind: PointKind::Now, .. }) => Ok(self.names()?.head()),
             Start::Point(point) => match self.point(point, None)? {
                 ResolvedPoint::Position(position) => Ok(position),
                 ResolvedPoint::Time(time) if time > self.now()? => Err(self.fault(
@@ -198,12 +198,12 @@ impl Binder<'_> {
 }
 
 /// The newest position that was recorded by an instant, or strictly before it.
-pub(crate) fn recorded(snapshot: &Snapshot, time: Timestamp, strictly: bool) -> Result<Position> {
+pub(crate) fn recorded(names: Names, time: Timestamp, strictly: bool) -> Result<Position> {
     let later = |position: Position| {
-        let event = snapshot.event(position)?;
+        let event = names.event(position)?;
         Ok(event.is_none_or(|event| event.recorded > time || (strictly && event.recorded == time)))
     };
-    let first = first_that(Position(snapshot.head().0 + 1), later)?;
+    let first = first_that(Position(names.head().0 + 1), later)?;
     Ok(Position(first.0 - 1))
 }
 

@@ -11,10 +11,12 @@ use crate::lang::ast::{
     self, After, DefinitionStmt, EmitId, EventClauses, IdExpr, Name, Period, PointExpr, PointKind,
     ReactionDefinitionStmt, Start, Stmt, TextExpr,
 };
-use crate::plan::expr::BoundExpr;
+use crate::plan::expr::{BoundExpr, Predicate};
+use crate::plan::moment::ResolvedPoint;
+use crate::plan::parameters::Parameters;
 use crate::plan::reaction::{Deed, Delay, ReactionPlan, SchedulePlan, StartPoint, What, Whose};
 use crate::plan::verb::Owned;
-use crate::plan::{DefineProgram, OccurredAt, Parameters, Predicate, ResolvedPoint};
+use crate::plan::write::{DefineProgram, OccurredAt};
 use crate::store::catalog::ProgramKind;
 use crate::time::{Timestamp, display_duration};
 
@@ -409,7 +411,7 @@ impl Binder<'_> {
                     (vec![kind.to_string()], emit.event_type.span)
                 }
                 (What::Perform { verb, .. }, ast::ActStmt::Perform(perform)) => {
-                    let known = self.snapshot()?.indexes().verb(verb);
+                    let known = self.names()?.catalog().verb(verb);
                     let known = known.map(|verb| super::verb_definition(&verb.text)).transpose()?;
                     let types = known.iter().flat_map(|verb| verb.types()).map(ToString::to_string);
                     (types.collect(), perform.verb.span)

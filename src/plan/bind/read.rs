@@ -1,6 +1,6 @@
 //! Binding of reads.
 
-use super::{Binder, Context, expr::NameScope};
+use super::{BindInput, Binder, Names, expr::NameScope};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result, shorten};
 use crate::lang;
@@ -8,21 +8,22 @@ use crate::lang::ast::{
     Clauses, EntityRef, Expr, PointExpr, PointKind, ReadStmt, Selector, Start, Stmt, Subscribe,
 };
 use crate::pattern::Pattern;
-use crate::plan::subscription::indexed;
-use crate::plan::{
-    AccessQuery, BlamePlan, By, LogWindow, Parameters, Predicate, ReadKind, ReplayPlan, ResolvedPoint,
-    RowLimit, SubscriptionEnd, SubscriptionPlan, choose,
-};
-use crate::store::snapshot::Snapshot;
+use crate::plan::by::By;
+use crate::plan::expr::Predicate;
+use crate::plan::logical::{AccessQuery, BlamePlan, DirectRead, EventsRead, ReplayPlan};
+use crate::plan::moment::ResolvedPoint;
+use crate::plan::parameters::Parameters;
+use crate::plan::subscription::{SubscriptionEnd, SubscriptionPlan};
+use crate::plan::window::{LogWindow, RowLimit};
 use crate::time::Timestamp;
 
 impl Binder<'_> {
-    pub(super) fn history(&self, entity: &EntityRef, clauses: &Clauses) -> Result<ReadKind> {
+    pub(super) fn history(&self, entity: &EntityRef, clauses: &Clauses) -> Result<EventsRead> {
         let entity = self.entity(entity)?;
         self.query(None, vec![By::Target(entity.clone())], clauses, Some(&entity))
     }
 
-    pub(super) fn events(&self, selector: &Selector, clauses: &Clauses) -> Result<ReadKind> {
+    pub(super) fn events(&self, selector: &Selector, clauses: &Clauses) -> Result<EventsRead> {
         let pattern = self.pattern(selector)?;
         let tags = self.tags(selector)?;
         self.check_indexed(selector, &tags)?;
@@ -35,7 +36,7 @@ impl Binder<'_> {
         tags: Vec<By>,
         clauses: &Clauses,
         entity: Option<&Entity>,
-    ) -> Result<ReadKind> {
+    ) -> Result<EventsRead> {
         if let Some(point) = &clauses.at {
             return Err(self.fault(
                 point.span,
@@ -45,12 +46,10 @@ impl Binder<'_> {
         let window = self.window(clauses, entity)?;
         let predicate =
             clauses.filter.as_ref().map(|filter| self.predicate(filter, NameScope::Event)).transpose()?;
-        let indexed = if predicate.is_some() { indexed(self.snapshot()?) } else { Vec::new() };
-        let take = self.enough(clauses)?;
-        let question = AccessQuery { pattern, by: tags, predicate, window, take, indexed };
-        let mut events = choose(self.snapshot()?, question)?;
-        events.take = RowLimit::All;
-        self.shape(clauses, events, entity.is_some())
+        let enough = self.enough(clauses)?;
+        let query = AccessQuery { pattern, by: tags, predicate, window, take: enough, indexed: true };
+        let (take, shape) = self.shape(clauses, entity.is_some())?;
+        Ok(EventsRead { query, take, shape })
     }
 
     /// How many events will do: where they are put in an order or in groups, all of them are needed.
@@ -108,13 +107,13 @@ impl Binder<'_> {
         entity: &EntityRef,
         at: Option<&PointExpr>,
         as_of: Option<&PointExpr>,
-    ) -> Result<ReadKind> {
+    ) -> Result<DirectRead> {
         let replay = self.state(entity, at, as_of)?;
         let seen = match (replay.at, replay.as_of) {
             (Some(ResolvedPoint::Time(time)), _) | (_, Some(ResolvedPoint::Time(time))) => time,
             _ => self.now()?,
         };
-        Ok(ReadKind::Blame(BlamePlan { replay, seen }))
+        Ok(DirectRead::Blame(BlamePlan { replay, seen }))
     }
 
     pub(super) fn diff(
@@ -123,7 +122,7 @@ impl Binder<'_> {
         from: &Start,
         to: Option<&PointExpr>,
         as_of: Option<&PointExpr>,
-    ) -> Result<ReadKind> {
+    ) -> Result<DirectRead> {
         let entity = self.entity(entity)?;
         let from = match from {
             Start::Beginning(_) => ResolvedPoint::Position(Position::START),
@@ -134,7 +133,7 @@ impl Binder<'_> {
         let replay =
             |at| ReplayPlan { entity: entity.clone(), window: states(through, at), at, as_of, now: None };
         let now = to.is_none().then(|| self.now()).transpose()?;
-        Ok(ReadKind::Diff(replay(Some(from)), ReplayPlan { now, ..replay(to) }))
+        Ok(DirectRead::Diff(replay(Some(from)), ReplayPlan { now, ..replay(to) }))
     }
 
     pub(super) fn subscription(
@@ -168,7 +167,7 @@ impl Binder<'_> {
 
 /// A condition on events that stands alone, as a program says it. Its text is the canonical one, with the values of parameters in it.
 pub(crate) fn event_condition(
-    snapshot: &Snapshot,
+    names: Names,
     text: &str,
     parameters: &Parameters,
     now: Timestamp,
@@ -188,8 +187,8 @@ pub(crate) fn event_condition(
         })) => filter,
         _ => return Err(Error::invalid("a condition", "one expression", shorten(text))),
     };
-    let context = Context { text: &whole, statement: 1, parameters, default_actor: None, snapshot, now };
-    let binder = Binder::of(&context);
+    let input = BindInput { text: &whole, statement: 1, parameters, default_actor: None, now };
+    let binder = Binder::new(input, Some(names));
     let predicate = binder.predicate(filter, NameScope::Event)?;
     Ok(Predicate { text: binder.written(filter)?, ..predicate })
 }
@@ -201,7 +200,7 @@ impl Binder<'_> {
             None => None,
             // What has been recorded by now is what there is: the head, though it was recorded at this very instant.
             Some(PointExpr { kind: PointKind::Now, .. }) => {
-                Some(SubscriptionEnd::Position(self.snapshot()?.head()))
+                Some(SubscriptionEnd::Position(self.names()?.head()))
             }
             Some(point) => Some(match self.point(point, None)? {
                 ResolvedPoint::Position(position) => SubscriptionEnd::Position(position),

@@ -12,8 +12,8 @@ use crate::lang::ast::{Clauses, Expr, Order, SelectItem, Span};
 use crate::plan::expr::BoundExpr;
 use crate::plan::field::{Field, Sort};
 use crate::plan::function::{FunctionBody, FunctionDef};
-use crate::plan::shape::{AggregateCall, GroupPlan, OutputColumn, Shape, Shaped, SortKey};
-use crate::plan::{EventsPlan, ReadKind, RowLimit};
+use crate::plan::shape::{AggregateCall, GroupPlan, OutputColumn, Shape, SortKey};
+use crate::plan::window::RowLimit;
 
 /// What the columns of an answer are bound against: the keys of a group, its aggregates, and columns by their names.
 pub(super) struct ColumnScope {
@@ -92,25 +92,22 @@ pub(super) struct Outline {
 }
 
 impl Binder<'_> {
-    /// Events as the clauses shape them. `take` of the events is for here to say.
-    pub(super) fn shape(&self, clauses: &Clauses, mut events: EventsPlan, history: bool) -> Result<ReadKind> {
+    /// Which events the clauses take, and how they shape them.
+    pub(super) fn shape(&self, clauses: &Clauses, history: bool) -> Result<(RowLimit, Option<Shape>)> {
         // The parser refuses LAST beside GROUP BY, ORDER BY and LIMIT.
-        if let Some(last) = &clauses.last {
-            events.take = RowLimit::Last(self.count(last, "LAST")?);
-        }
+        let all = match &clauses.last {
+            Some(last) => RowLimit::Last(self.count(last, "LAST")?),
+            None => RowLimit::All,
+        };
         let Outline { group, columns, order, limit } = self.outline(clauses, NameScope::Event)?;
         if let Some(group) = group {
-            return Ok(shaped(events, Shape::Group(group)));
+            return Ok((all, Some(Shape::Group(group))));
         }
-        let first = limit.map_or(events.take, RowLimit::First);
-        if let Some(take) = along_the_log(&order, limit, first, history) {
-            events.take = take;
-            return Ok(match columns {
-                None => ReadKind::Events(events),
-                Some(columns) => shaped(events, Shape::Select(columns)),
-            });
-        }
-        Ok(shaped(events, Shape::Sort { order, limit, columns }))
+        let first = limit.map_or(all, RowLimit::First);
+        Ok(match along_the_log(&order, limit, first, history) {
+            Some(take) => (take, columns.map(Shape::Select)),
+            None => (all, Some(Shape::Sort { order, limit, columns })),
+        })
     }
 
     /// What the clauses make of rows, whatever these are of.
@@ -220,10 +217,6 @@ impl Binder<'_> {
         }
         Ok(())
     }
-}
-
-pub(super) fn shaped(events: EventsPlan, shape: Shape) -> ReadKind {
-    ReadKind::Shaped(Box::new(Shaped { events, shape }))
 }
 
 /// What to take where the order that is asked for is that of the log, one way or the other.

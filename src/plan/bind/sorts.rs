@@ -8,7 +8,6 @@ use crate::error::{Result, shorten};
 use crate::lang::ast::{Comparison, Expr, ExprKind, Path, Selector, StepExpr, TagCondition, TagTest};
 use crate::plan::expr::{BoundExpr, Constant};
 use crate::store::index::term::{IndexKey, Term};
-use crate::store::snapshot::ScanDirection;
 use crate::value::Value;
 
 /// A path and what it is compared with.
@@ -94,13 +93,13 @@ impl Binder<'_> {
     }
 
     fn holds(&self, name: &str, value: &Value) -> Result<bool> {
-        let snapshot = self.snapshot()?;
-        let derived = snapshot.indexes().usable(name);
+        let names = self.names()?;
+        let derived = names.catalog().usable(name);
         let derived =
             derived.and_then(|index| Term::derived(index.position, &IndexKey::Value(value.clone())));
         let own = Term::tag(name, value)?;
         for term in derived.into_iter().chain([own]) {
-            if snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending).next().transpose()?.is_some() {
+            if names.has_term(term)? {
                 return Ok(true);
             }
         }

@@ -8,9 +8,10 @@ use crate::lang;
 use crate::lang::ast::{
     self, DefinitionStmt, EventClauses, Expr, Happening, Stmt, TextExpr, VerbDefinitionStmt, VerbEmit,
 };
+use crate::plan::parameters::Parameters;
 use crate::plan::past_tense::participle;
 use crate::plan::verb::{BoundCondition, Emission, Requirement, VerbCase, VerbPlan};
-use crate::plan::{DefineVerb, Parameters};
+use crate::plan::write::DefineVerb;
 use crate::time::Timestamp;
 
 /// What is defined of a verb, from the canonical text of the statement. It means the same whatever the log holds.
@@ -47,16 +48,16 @@ impl Binder<'_> {
 
     /// A name is one thing, and a verb stays with its entities.
     fn check_verb_name(&self, verb: &VerbDefinitionStmt) -> Result<()> {
-        let (name, snapshot) = (&verb.name.text, self.snapshot()?);
+        let (name, names) = (&verb.name.text, self.names()?);
         let shown = crate::entity::NameText(name);
-        if snapshot.added_verb(name).is_some() {
+        if names.added_verb(name).is_some() {
             let message =
                 format!("{shown} is a verb of this program: one that is defined needs another name");
             return Err(self.fault(verb.name.span, message));
         }
-        let known = snapshot.indexes().verb(name);
+        let known = names.catalog().verb(name);
         // Anybody may emit an event whose type begins with the name of a verb: the name is the verb's all the same.
-        if known.is_none() && (snapshot.indexes().model(name).is_some() || snapshot.has_kind(name)?) {
+        if known.is_none() && (names.catalog().model(name).is_some() || names.has_kind(name)?) {
             let message = format!("{shown} is a kind of entities: a verb needs a name of its own");
             return Err(self.fault(verb.name.span, message));
         }

@@ -8,8 +8,9 @@ use crate::error::{Error, Result, shorten};
 use crate::event::EventFormat;
 use crate::lang;
 use crate::lang::ast::{DefinitionStmt, PointExpr, PointKind, Start, Stmt, WebhookDefinitionStmt};
+use crate::plan::subscription::SubscriptionPlan;
 use crate::plan::webhook::{Secret, Url, Webhook, form};
-use crate::plan::{DefineProgram, SubscriptionPlan};
+use crate::plan::write::DefineProgram;
 use crate::store::catalog::ProgramKind;
 
 /// What is defined of a webhook, from the canonical text of the statement. It means the same whatever the log holds.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::absence::{is_known, unknown};
 use super::{Binder, expr::NameScope};
 use crate::entity::{Entity, NameText, Version};
 use crate::error::Result;
@@ -9,14 +10,13 @@ use crate::event::{self, Expect};
 use crate::lang::ast::{
     self, Body, CauseClause, EmitId, EventClauses, GuardClause, GuardKind, PointKind, TextExpr,
 };
-use crate::plan::absence::{is_known, unknown};
+use crate::plan::absence::AbsenceCheck;
+use crate::plan::by::By;
 use crate::plan::expr::BoundExpr;
 use crate::plan::fault::nearest;
-use crate::plan::{
-    AbsenceCheck, Append, AppendAction, By, EmitPlan, EventOwner, OccurredAt, PerformPlan, ResolvedPoint,
-};
+use crate::plan::moment::ResolvedPoint;
+use crate::plan::write::{Append, AppendAction, EmitPlan, EventOwner, OccurredAt, PerformPlan};
 use crate::store::index::term::Term;
-use crate::store::snapshot::ScanDirection;
 use crate::store::verb::VerbHandler;
 use crate::value::Value;
 
@@ -71,13 +71,7 @@ impl Binder<'_> {
         for key in keys {
             let Some(key) = key else { return Ok(false) };
             let term = self.at(key.span(), Term::key(&self.text(key, "KEY")?))?;
-            if self
-                .snapshot()?
-                .list(term, 1, u64::MAX, ScanDirection::Ascending)
-                .next()
-                .transpose()?
-                .is_none()
-            {
+            if !self.names()?.has_term(term)? {
                 return Ok(false);
             }
         }
@@ -129,7 +123,7 @@ impl Binder<'_> {
     ) -> Result<PerformPlan> {
         let facts = &perform.facts;
         let rule = match self.check_verb(perform) {
-            Err(_) if self.is_retry(beside.write)? => self.snapshot()?.added_verb(&perform.verb.text),
+            Err(_) if self.is_retry(beside.write)? => self.names()?.added_verb(&perform.verb.text),
             rule => rule?,
         };
         if let Some(index) = facts.index.first() {
@@ -154,14 +148,14 @@ impl Binder<'_> {
     /// An error for a verb that is not there, and for one of other entities: both are looked at again at the commit, and neither matters
     /// to what a known key made before. What it does, where the program said that.
     pub(super) fn check_verb(&self, perform: &ast::PerformStmt) -> Result<Option<Arc<dyn VerbHandler>>> {
-        let (name, snapshot) = (&perform.verb, self.snapshot()?);
-        let catalog = snapshot.indexes();
-        let added = snapshot.added_verb(&name.text);
+        let (name, names) = (&perform.verb, self.names()?);
+        let catalog = names.catalog();
+        let added = names.added_verb(&name.text);
         let rule = match (&added, catalog.verb(&name.text)) {
             (Some(added), _) => added,
             (None, Some(verb)) => verb.rule()?,
             (None, None) => {
-                let added = snapshot.added_verbs();
+                let added = names.added_verbs();
                 let known = catalog.verbs().map(|verb| verb.name.as_str());
                 let known = known.chain(added.iter().map(|(name, _)| name.as_str()));
                 let meant = nearest(&name.text, known).map(|name| NameText(name).to_string());
@@ -281,7 +275,7 @@ impl Binder<'_> {
         let pattern = self.pattern(selector)?;
         for (tag, by) in selector.tags.iter().zip(&by) {
             if let By::Tag(tagged) = by
-                && !is_known(tagged, self.snapshot()?, &beside.own)?
+                && !is_known(tagged, self.names()?, &beside.own)?
                 && !self.is_retry(beside.write)?
             {
                 let message = format!("BY {}: {}", NameText(&tagged.name), unknown(&tagged.name, &pattern));

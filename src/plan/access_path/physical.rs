@@ -1,0 +1,70 @@
+//! The plan of a statement: what is left to do once it is known how what it asks is come by.
+
+use super::AccessPath;
+use super::find::FindPlan;
+use super::view::{ReadView, ViewSubscriptionPlan};
+use crate::plan::expr::Predicate;
+use crate::plan::logical::DirectRead;
+use crate::plan::shape::Shape;
+use crate::plan::subscription::SubscriptionPlan;
+use crate::plan::window::{LogWindow, RowLimit};
+use crate::plan::write::WritePlan;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a statement has one plan, and it is matched on more often than moved
+pub(crate) enum Plan {
+    Read(ReadPlan),
+    Write(WritePlan),
+    Subscribe(SubscriptionPlan),
+    SubscribeView(ViewSubscriptionPlan),
+    /// `EXPLAIN`.
+    Explain(Explain),
+}
+
+/// A plan that is told instead of carried out.
+#[derive(Debug, Clone)]
+pub(crate) struct Explain {
+    pub plan: Box<Plan>,
+    /// It is a read, which is carried out all the same, to tell what that took.
+    pub analyze: bool,
+}
+
+/// What a snapshot answers.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadPlan {
+    pub kind: ReadKind,
+    /// What points turned out to mean, for people to read.
+    pub notices: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a statement has one
+pub(crate) enum ReadKind {
+    /// `EVENTS`, `HISTORY`.
+    Events(EventsPlan),
+    /// The same with `GROUP BY`, `SELECT` or `ORDER BY`.
+    Shaped(Box<Shaped>),
+    /// `FIND`.
+    Find(Box<FindPlan>),
+    /// `READ`.
+    View(Box<ReadView>),
+    /// There is one way only.
+    Direct(DirectRead),
+}
+
+/// Events in the order of the log.
+#[derive(Debug, Clone)]
+pub(crate) struct EventsPlan {
+    pub access: AccessPath,
+    pub window: LogWindow,
+    pub predicate: Option<Predicate>,
+    pub take: RowLimit,
+}
+
+/// Events, made into rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Shaped {
+    pub events: EventsPlan,
+    pub shape: Shape,
+}
