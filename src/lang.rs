@@ -22,6 +22,7 @@ pub(crate) use self::parse::CompletionSite;
 use crate::error::{Error, Result, SyntaxFault};
 
 pub(crate) mod ast;
+mod definition;
 mod expectations;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod generator;

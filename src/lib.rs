@@ -100,6 +100,7 @@ mod allowance;
 mod appending;
 mod cancel;
 mod db;
+mod definition;
 mod document;
 pub mod editor;
 mod entity;

@@ -25,6 +25,7 @@ mod moment;
 pub(crate) mod order;
 mod parameters;
 mod past_tense;
+pub(crate) mod program;
 pub(crate) mod reaction;
 pub(crate) mod shape;
 mod subscription;
@@ -51,8 +52,8 @@ pub(crate) use access_path::{
 #[cfg(test)]
 pub(crate) use access_path::{FORCED, Forced};
 pub(crate) use bind::{
-    entity_definition, index_expression, reaction_definition, row_key, schedule_definition, verb_definition,
-    view_definition, webhook_definition,
+    entity_definition, index_expression, program_definition, reaction_definition, row_key,
+    schedule_definition, verb_definition, view_definition, webhook_definition,
 };
 pub(crate) use by::By;
 pub(crate) use expr::Predicate;
@@ -64,8 +65,8 @@ pub(crate) use shape::Shape;
 pub(crate) use subscription::{SubscriptionEnd, SubscriptionPlan};
 pub(crate) use window::{LogWindow, RowLimit};
 pub(crate) use write::{
-    Append, AppendAction, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop,
-    DropTarget, EmitPlan, EventOwner, OccurredAt, PerformPlan, Settle, WritePlan,
+    Append, AppendAction, Define, Defined, Drop, DropTarget, EmitPlan, EventOwner, OccurredAt, PerformPlan,
+    Settle, WritePlan,
 };
 
 use bind::{BindInput, Names};

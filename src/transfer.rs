@@ -24,7 +24,6 @@ use crate::db::Db;
 use crate::entity::Position;
 use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::{Cause, NewEvent, read_line};
-use crate::store::catalog::ProgramKind;
 use crate::store::cursor::{Cursor, CursorOwner};
 use crate::store::{Store, Submitted};
 use crate::time::Timestamp;
@@ -173,11 +172,9 @@ impl Db {
             let follower = CursorOwner::of(program);
             if shared.cursors.get(&follower)?.is_none() {
                 let head = snapshot.head().0;
-                let position = match program.kind {
-                    ProgramKind::Schedule => {
-                        u64::try_from(shared.options.clock.now().as_millis()).unwrap_or(0)
-                    }
-                    ProgramKind::Reaction | ProgramKind::Webhook => head,
+                let position = match program.kind.goes_by_time() {
+                    true => u64::try_from(shared.options.clock.now().as_millis()).unwrap_or(0),
+                    false => head,
                 };
                 shared.create_cursor(&follower, Cursor::new(position, head, String::new()))?;
             }

@@ -12,7 +12,7 @@ use sources::sources;
 /// The floors, from the ground up, by the first part of a module's path.
 const FLOORS: &[&[&str]] = &[
     &["error", "value", "document", "time", "cancel", "allowance"],
-    &["event", "entity", "pattern"],
+    &["event", "entity", "pattern", "definition"],
     &["store"],
     &["lang"],
     &["plan"],
@@ -47,6 +47,7 @@ const ROOMS_OF_PLANS: &[&[&str]] = &[
         "find",
         "logical",
         "model",
+        "program",
         "reaction",
         "shape",
         "subscription",

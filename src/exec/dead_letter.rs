@@ -64,16 +64,14 @@ pub(crate) fn failed(program: &Program, trigger: Position, error: &Error, attemp
     .collect();
     let event = about(program, FAILED, [(trigger, Value::Object(told))])?;
     let event = event.by(actor(program.kind, &program.name)?);
-    Ok(if program.kind == ProgramKind::Schedule { event } else { event.caused_by(trigger) })
+    Ok(if program.kind.goes_by_time() { event } else { event.caused_by(trigger) })
 }
 
 /// What set a program off: an event; of a schedule, an instant.
 pub(crate) fn shown(kind: ProgramKind, trigger: Position) -> String {
-    match kind {
-        ProgramKind::Schedule => {
-            Timestamp::from_millis(i64::try_from(trigger.0).unwrap_or(i64::MAX)).to_string()
-        }
-        ProgramKind::Reaction | ProgramKind::Webhook => trigger.to_string(),
+    match kind.goes_by_time() {
+        true => Timestamp::from_millis(i64::try_from(trigger.0).unwrap_or(i64::MAX)).to_string(),
+        false => trigger.to_string(),
     }
 }
 
@@ -153,12 +151,5 @@ fn about(
 
 /// On whose behalf a program acts.
 pub(crate) fn actor(kind: ProgramKind, name: &str) -> Result<Entity> {
-    Entity::new(
-        match kind {
-            ProgramKind::Reaction => "Reaction",
-            ProgramKind::Webhook => "Webhook",
-            ProgramKind::Schedule => "Schedule",
-        },
-        name,
-    )
+    Entity::new(kind.actor(), name)
 }

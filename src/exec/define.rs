@@ -4,115 +4,65 @@ use super::dead_letter;
 use super::repeat::{self, Again};
 use super::result::{QueryResult, Row};
 use super::write::{self, Lone};
+use crate::definition::ProgramKind;
 use crate::entity::{Entity, EventType, NameText, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
 use crate::plan::reaction::{Deed, What, Whose};
 use crate::plan::view::ViewSource;
 use crate::plan::write::On;
-use crate::plan::{
-    self, Define, DefineEntity, DefineIndex, DefineProgram, DefineVerb, DefineView, Drop, DropTarget,
-};
+use crate::plan::{self, Define, Defined, Drop, DropTarget};
 use crate::store::Store;
 use crate::store::append_request::{AppendOutcome, AppendRequest};
-use crate::store::catalog::{self, ProgramKind, model, verb, view};
+use crate::store::catalog::{DefinedView, model};
 use crate::store::cursor::CursorOwner;
 use crate::store::snapshot::Snapshot;
 use crate::value::{Object, Value};
 
 impl Define {
-    fn name(&self) -> &str {
-        match self {
-            Define::Index(index) => &index.name,
-            Define::Entity(entity) => &entity.kind,
-            Define::Verb(verb) => &verb.name,
-            Define::Program(program) => &program.name,
-            Define::View(view) => &view.name,
-        }
-    }
-
-    fn actor(&self) -> Option<&Entity> {
-        match self {
-            Define::Index(DefineIndex { actor, .. })
-            | Define::Entity(DefineEntity { actor, .. })
-            | Define::Verb(DefineVerb { actor, .. })
-            | Define::View(DefineView { actor, .. })
-            | Define::Program(DefineProgram { actor, .. }) => actor.as_ref(),
-        }
-    }
-
-    /// What its event is, and what that is about.
-    fn event(&self) -> (&'static str, &'static str) {
-        match self {
-            Define::Index(_) => (catalog::DEFINED, catalog::KIND),
-            Define::Entity(_) => (model::DEFINED, model::KIND),
-            Define::Verb(_) => (verb::DEFINED, verb::KIND),
-            Define::Program(program) => (program.kind.defined(), program.kind.target()),
-            Define::View(_) => (view::DEFINED, view::KIND),
-        }
-    }
-
     fn data(&self) -> Object {
-        let members: Vec<(&str, Value)> = match self {
-            Define::Index(index) => vec![
-                ("name", index.name.as_str().into()),
-                (if matches!(index.on, On::States(_)) { "of" } else { "on" }, index.on.to_string().into()),
-                ("as", index.text.as_str().into()),
-            ],
-            Define::Entity(entity) => vec![(model::TEXT, entity.text.as_str().into())],
-            Define::Verb(verb) => vec![(model::TEXT, verb.text.as_str().into())],
-            Define::Program(program) => vec![(model::TEXT, program.text.as_str().into())],
-            Define::View(view) => vec![(model::TEXT, view.text.as_str().into())],
+        let text = self.text.as_str().into();
+        let members: Vec<(&str, Value)> = match &self.what {
+            Defined::Index(on) => {
+                let of = if matches!(on, On::States(_)) { "of" } else { "on" };
+                vec![("name", self.name.as_str().into()), (of, on.to_string().into()), ("as", text)]
+            }
+            _ => vec![(model::TEXT, text)],
         };
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
 /// Where the definition is that holds now and says the same.
-pub(super) fn same(snapshot: &Snapshot, define: &Define) -> Option<Position> {
-    match define {
-        Define::Index(wanted) => {
-            let catalog = snapshot.indexes();
-            match &wanted.on {
-                On::Events(on) => catalog
-                    .get(&wanted.name)
-                    .filter(|index| index.on() == on && index.text() == wanted.text)
-                    // One that misses events is defined anew by saying the same again.
-                    .filter(|index| index.is_kept())
-                    .map(|index| index.position),
-                On::States(kind) => catalog
-                    .finder(&wanted.name)
-                    .filter(|finder| finder.kind == *kind && finder.text == wanted.text)
-                    .map(|finder| finder.position),
-            }
+pub(super) fn same(snapshot: &Snapshot, wanted: &Define) -> Option<Position> {
+    let (catalog, name) = (snapshot.indexes(), wanted.name.as_str());
+    // One that misses events is defined anew by saying the same again.
+    let (text, position) = match &wanted.what {
+        Defined::Index(On::Events(on)) => {
+            let index = catalog.get(name).filter(|index| index.on() == on && index.is_kept())?;
+            (index.text(), index.position)
         }
-        Define::Entity(wanted) => {
-            let found = snapshot.indexes().model(&wanted.kind);
-            found.filter(|model| model.text == wanted.text).map(|model| model.position)
+        Defined::Index(On::States(kind)) => {
+            let finder = catalog.finder(name).filter(|finder| finder.kind == *kind)?;
+            (finder.text.as_str(), finder.position)
         }
-        Define::Verb(wanted) => {
-            let found = snapshot.indexes().verb(&wanted.name);
-            found.filter(|verb| verb.text == wanted.text).map(|verb| verb.position)
+        Defined::Entity => catalog.model(name).map(|model| (model.text.as_str(), model.position))?,
+        Defined::Verb(_) => catalog.verb(name).map(|verb| (verb.text.as_str(), verb.position))?,
+        Defined::Program(kind) => {
+            catalog.program(*kind, name).map(|program| (program.text.as_str(), program.position))?
         }
-        Define::Program(wanted) => {
-            let found = snapshot.indexes().program(wanted.kind, &wanted.name);
-            found.filter(|program| program.text == wanted.text).map(|program| program.position)
+        Defined::View => {
+            let is_kept = |view: &DefinedView| view.index.as_ref().is_none_or(|index| index.is_kept());
+            let view = catalog.view(name).filter(|view| is_kept(view))?;
+            (view.text.as_str(), view.position)
         }
-        Define::View(wanted) => {
-            let found = snapshot.indexes().view(&wanted.name);
-            let is_kept = |view: &view::DefinedView| view.index.as_ref().is_none_or(|index| index.is_kept());
-            found.filter(|view| view.text == wanted.text && is_kept(view)).map(|view| view.position)
-        }
-    }
+    };
+    (text == wanted.text).then_some(position)
 }
 
 /// That events which a program is to emit will belong to no entity, though there are some of their kind.
-fn without_id(snapshot: &Snapshot, program: &DefineProgram) -> Result<Vec<String>> {
-    let deeds = match program.kind {
-        ProgramKind::Reaction => plan::reaction_definition(&program.text)?.deeds,
-        ProgramKind::Schedule => plan::schedule_definition(&program.text)?.deeds,
-        ProgramKind::Webhook => return Ok(Vec::new()),
-    };
+fn without_id(snapshot: &Snapshot, kind: ProgramKind, text: &str) -> Result<Vec<String>> {
+    let deeds = plan::program_definition(kind, text)?.into_deeds();
     let is_actor =
         |deed: &Deed, kind: &EventType| deed.actor.as_ref().is_some_and(|actor| actor.kind == kind.prefix());
     let lone = |deed: &Deed| match &deed.what {
@@ -128,29 +78,25 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
     if let Some(answer) = defined_already(&snapshot, define)? {
         return Ok(answer);
     }
-    let mut again = None;
+    let (mut again, text) = (None, define.text.as_str());
     // What is wrong with it is told here in its own words.
-    match define {
-        Define::Entity(entity) => {
-            super::model::compile(&entity.text)?;
+    match &define.what {
+        Defined::Entity => drop(super::model::compile(text)?),
+        Defined::Verb(kind) => {
+            super::verb::compile(text)?;
+            stays_with(&snapshot, &define.name, kind)?;
         }
-        Define::Verb(verb) => {
-            super::verb::compile(&verb.text)?;
-            stays_with(&snapshot, verb)?;
+        Defined::Program(kind) => {
+            super::reaction::check(*kind, text)?;
+            again = repeat::defined_again(&snapshot, *kind, define)?;
         }
-        Define::Program(wanted) => {
-            super::reaction::check(wanted.kind, &wanted.text)?;
-            again = repeat::defined_again(&snapshot, wanted)?;
-        }
-        Define::View(view) => {
-            super::view::compile(&view.text)?;
-        }
-        Define::Index(_) => {}
+        Defined::View => drop(super::view::compile(text)?),
+        Defined::Index(_) => {}
     }
-    let (kind, about) = define.event();
-    let event = self::about(&snapshot, (kind, about), define.name(), define.actor())?;
+    let kind = define.what.kind();
+    let event = about(&snapshot, (kind.defined(), kind.target()), &define.name, define.actor.as_ref())?;
     let mut data = define.data();
-    if matches!(define, Define::Program(_)) && !again.as_ref().is_some_and(Again::goes_on) {
+    if kind.program().is_some() && !again.as_ref().is_some_and(Again::goes_on) {
         data.extend([dead_letter::none()]);
     }
     let outcome = match append(store, event.data(&Value::Object(data))) {
@@ -162,43 +108,41 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
     };
     let first = outcome.events.first().map_or(0, |(position, _)| *position);
     let mut answer = rows(outcome);
-    if let Define::Index(index) = define
-        && first > 1
-    {
-        let name = NameText(&index.name);
-        let what = match &index.on {
-            On::Events(_) => before(first),
-            On::States(kind) => format!("the states of {kind} that there are"),
-        };
-        answer.notices.push(format!(
-            "{name} is built from {what}, while this database is open; SHOW INDEXES tells how far it is"
-        ));
-    }
-    if let Define::Program(program) = define {
-        match again {
-            // What the one before struggled with is not known of this one.
-            Some(Again::GoesOn(follower)) => store.shared().cursors.set_trouble(&follower, None),
-            Some(Again::Anew(told)) => answer.notices.push(told),
-            None => {}
+    let name = NameText(&define.name);
+    let built = |from: String, shows: &str| {
+        format!("{name} is built from {from}, while this database is open; {shows} tells how far it is")
+    };
+    match &define.what {
+        Defined::Index(on) if first > 1 => {
+            let from = match on {
+                On::Events(_) => before(first),
+                On::States(kind) => format!("the states of {kind} that there are"),
+            };
+            answer.notices.push(built(from, "SHOW INDEXES"));
         }
-        answer.notices.extend(program.notices.iter().cloned());
-        answer.notices.extend(without_id(&snapshot, program)?);
-        if !store.shared().options.live {
-            let name = NameText(&program.name);
-            answer.notices.push(format!("{name} runs where this database is open live: bygone run"));
+        Defined::View if first > 1 => {
+            let from = match plan::view_definition(text)?.of {
+                ViewSource::Events(_) => before(first),
+                ViewSource::Entities { kind, .. } => {
+                    format!("the states of {} that there are", NameText(&kind))
+                }
+            };
+            answer.notices.push(built(from, "SHOW VIEWS"));
         }
-    }
-    if let Define::View(view) = define
-        && first > 1
-    {
-        let name = NameText(&view.name);
-        let what = match plan::view_definition(&view.text)?.of {
-            ViewSource::Events(_) => before(first),
-            ViewSource::Entities { kind, .. } => format!("the states of {} that there are", NameText(&kind)),
-        };
-        answer.notices.push(format!(
-            "{name} is built from {what}, while this database is open; SHOW VIEWS tells how far it is"
-        ));
+        Defined::Program(kind) => {
+            match again {
+                // What the one before struggled with is not known of this one.
+                Some(Again::GoesOn(follower)) => store.shared().cursors.set_trouble(&follower, None),
+                Some(Again::Anew(told)) => answer.notices.push(told),
+                None => {}
+            }
+            answer.notices.extend(define.notices.iter().cloned());
+            answer.notices.extend(without_id(&snapshot, *kind, text)?);
+            if !store.shared().options.live {
+                answer.notices.push(format!("{name} runs where this database is open live: bygone run"));
+            }
+        }
+        Defined::Index(_) | Defined::View | Defined::Entity | Defined::Verb(_) => {}
     }
     Ok(answer)
 }
@@ -212,18 +156,15 @@ fn before(position: u64) -> String {
 }
 
 /// A verb stays with its entities, until it is dropped. Nobody can say otherwise since: the version of what is defined is expected.
-fn stays_with(snapshot: &Snapshot, wanted: &DefineVerb) -> Result<()> {
-    let known = snapshot.indexes().verb(&wanted.name).and_then(|verb| verb.rule().ok());
-    match known.filter(|rule| rule.kind() != wanted.kind) {
+fn stays_with(snapshot: &Snapshot, verb: &str, kind: &str) -> Result<()> {
+    let known = snapshot.indexes().verb(verb).and_then(|verb| verb.rule().ok());
+    match known.filter(|rule| rule.kind() != kind) {
         None => Ok(()),
-        Some(rule) => {
-            let (what, kind) = (format!("the verb {}", NameText(&wanted.name)), NameText(rule.kind()));
-            Err(Error::conflict(
-                what,
-                format!("one of {kind}, until DROP VERB"),
-                format!("ON {}", NameText(&wanted.kind)),
-            ))
-        }
+        Some(rule) => Err(Error::conflict(
+            format!("the verb {}", NameText(verb)),
+            format!("one of {}, until DROP VERB", NameText(rule.kind())),
+            format!("ON {}", NameText(kind)),
+        )),
     }
 }
 
@@ -236,29 +177,14 @@ fn defined_already(snapshot: &Snapshot, define: &Define) -> Result<Option<QueryR
 }
 
 /// `DROP`.
-pub(super) fn drop(store: &Store, drop: &Drop) -> Result<QueryResult> {
+pub(super) fn drop_definition(store: &Store, drop: &Drop) -> Result<QueryResult> {
     let snapshot = store.snapshot();
-    let (what, event, is_defined) = match drop.what {
-        DropTarget::Index => ("index", (catalog::DROPPED, catalog::KIND), is_index(&snapshot, &drop.name)),
-        DropTarget::Entity => {
-            ("entity", (model::DROPPED, model::KIND), snapshot.indexes().model(&drop.name).is_some())
-        }
-        DropTarget::Program(kind) => {
-            let is_defined = snapshot.indexes().program(kind, &drop.name).is_some();
-            (kind.word(), (kind.dropped(), kind.target()), is_defined)
-        }
-        DropTarget::Subscription => return drop_subscription(store, &drop.name),
-        DropTarget::Verb => {
-            ("verb", (verb::DROPPED, verb::KIND), snapshot.indexes().verb(&drop.name).is_some())
-        }
-        DropTarget::View => {
-            ("view", (view::DROPPED, view::KIND), snapshot.indexes().view(&drop.name).is_some())
-        }
-    };
-    if !is_defined {
-        return Err(Error::conflict(format!("the {what} {}", drop.name), "one that is defined", "none"));
+    let DropTarget::Definition(kind) = drop.what else { return drop_subscription(store, &drop.name) };
+    if snapshot.indexes().defined(kind, &drop.name).is_none() {
+        let what = format!("the {} {}", kind.word(), drop.name);
+        return Err(Error::conflict(what, "one that is defined", "none"));
     }
-    let event = about(&snapshot, event, &drop.name, drop.actor.as_ref())?;
+    let event = about(&snapshot, (kind.dropped(), kind.target()), &drop.name, drop.actor.as_ref())?;
     Ok(rows(append(store, event)?))
 }
 
@@ -273,10 +199,6 @@ fn drop_subscription(store: &Store, name: &str) -> Result<QueryResult> {
         true => Ok(QueryResult::done()),
         false => Err(Error::conflict(follower.to_string(), "one that there is", "none")),
     }
-}
-
-fn is_index(snapshot: &Snapshot, name: &str) -> bool {
-    snapshot.indexes().get(name).is_some() || snapshot.indexes().finder(name).is_some()
 }
 
 /// An event about a definition, of which nobody has said anything since.

@@ -11,7 +11,8 @@ use crate::event::Expect;
 use crate::event::id::IdSource;
 use crate::plan::access_path::view::RowSelection;
 use crate::plan::{
-    AccessPath, Append, AppendAction, Define, Explain, LogWindow, Plan, ReadKind, ReadPlan, WritePlan,
+    AccessPath, Append, AppendAction, Define, Defined, Explain, LogWindow, Plan, ReadKind, ReadPlan,
+    WritePlan,
 };
 use crate::store::admission::AdmissionStep;
 use crate::store::index::term::Term;
@@ -108,31 +109,19 @@ fn defining(snapshot: &Snapshot, define: &Define) -> String {
     if let Some(position) = define::same(snapshot, define) {
         return format!("it is defined like this at {position}: nothing would be written");
     }
-    match define {
-        Define::Index(index) => match snapshot.indexes().get(&index.name) {
-            Some(index) => format!(
-                "would be built from {} events beside the one of {}, and replace it when it is complete",
-                snapshot.head().0,
-                index.position
-            ),
-            None => format!("would be built from {} events in the background", snapshot.head().0),
-        },
-        Define::Entity(entity) => {
-            replacing(snapshot.indexes().model(&entity.kind).map(|model| model.position))
+    let (catalog, head) = (snapshot.indexes(), snapshot.head().0);
+    let beside = match define.what {
+        Defined::Index(_) => catalog.get(&define.name).map(|index| index.position),
+        Defined::View => catalog.view(&define.name).map(|view| view.position),
+        Defined::Entity | Defined::Verb(_) | Defined::Program(_) => {
+            return replacing(catalog.defined(define.what.kind(), &define.name));
         }
-        Define::Verb(verb) => replacing(snapshot.indexes().verb(&verb.name).map(|verb| verb.position)),
-        Define::Program(program) => {
-            let known = snapshot.indexes().program(program.kind, &program.name);
-            replacing(known.map(|program| program.position))
-        }
-        Define::View(view) => match snapshot.indexes().view(&view.name) {
-            Some(view) => format!(
-                "would be built from {} events beside the one of {}, and replace it when it is complete",
-                snapshot.head().0,
-                view.position
-            ),
-            None => format!("would be built from {} events in the background", snapshot.head().0),
-        },
+    };
+    match beside {
+        Some(position) => format!(
+            "would be built from {head} events beside the one of {position}, and replace it when it is complete"
+        ),
+        None => format!("would be built from {head} events in the background"),
     }
 }
 

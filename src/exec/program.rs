@@ -57,6 +57,14 @@ pub(super) fn one(snapshot: &Snapshot, program: &Program) -> Result<Row> {
     Ok(row.into())
 }
 
+/// What one does again that begins anew.
+pub(super) fn done_again(kind: ProgramKind) -> &'static str {
+    match kind {
+        ProgramKind::Webhook => "tells again what it told of",
+        ProgramKind::Reaction | ProgramKind::Schedule => "does again what it did about",
+    }
+}
+
 /// Nothing, where this version does not understand it.
 fn of_reaction(
     snapshot: &Snapshot,

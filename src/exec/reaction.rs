@@ -28,15 +28,8 @@ const LONGEST: usize = 255;
 
 /// Checks the definition of what runs by itself; gives its name, and what leads to what.
 pub(crate) fn check(kind: ProgramKind, text: &str) -> Result<(String, Flow)> {
-    let (name, flow) = match kind {
-        ProgramKind::Reaction => {
-            let reaction = plan::reaction_definition(text)?;
-            let flow = reaction.flow();
-            (reaction.name, flow)
-        }
-        ProgramKind::Schedule => (plan::schedule_definition(text)?.name, Flow::default()),
-        ProgramKind::Webhook => (plan::webhook_definition(text)?.name, Flow::default()),
-    };
+    let program = plan::program_definition(kind, text)?;
+    let (name, flow) = (program.name().to_owned(), program.flow());
     if name.len() > LONGEST {
         let what = format!("the name of a {}", kind.word());
         return Err(Error::invalid(
@@ -50,11 +43,11 @@ pub(crate) fn check(kind: ProgramKind, text: &str) -> Result<(String, Flow)> {
 
 /// `FROM` in a definition.
 pub(crate) fn from(kind: ProgramKind, text: &str) -> Result<Option<StartPoint>> {
-    Ok(match kind {
-        ProgramKind::Reaction => plan::reaction_definition(text)?.from,
-        ProgramKind::Webhook => plan::webhook_definition(text)?.events.from.map(StartPoint::Position),
-        ProgramKind::Schedule => None,
-    })
+    // A schedule has none, whether or not it is understood.
+    if kind == ProgramKind::Schedule {
+        return Ok(None);
+    }
+    plan::program_definition(kind, text).map(|program| program.from())
 }
 
 /// Behind which position a program begins that has no place yet: the definition that it began with says so.

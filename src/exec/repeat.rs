@@ -1,10 +1,10 @@
 //! Programs that are defined again: the new definition goes on where the one before is, or, where it says `FROM`, begins anew.
 
 use super::{dead_letter, program, reaction};
+use crate::definition::ProgramKind;
 use crate::entity::{NameText, Position};
 use crate::error::Result;
-use crate::plan::DefineProgram;
-use crate::store::catalog::ProgramKind;
+use crate::plan::Define;
 use crate::store::cursor::CursorOwner;
 use crate::store::snapshot::Snapshot;
 
@@ -23,10 +23,14 @@ impl Again {
 }
 
 /// What a definition makes of the one of its name, if there is one.
-pub(super) fn defined_again(snapshot: &Snapshot, wanted: &DefineProgram) -> Result<Option<Again>> {
-    let Some(before) = snapshot.indexes().program(wanted.kind, &wanted.name) else { return Ok(None) };
+pub(super) fn defined_again(
+    snapshot: &Snapshot,
+    kind: ProgramKind,
+    wanted: &Define,
+) -> Result<Option<Again>> {
+    let Some(before) = snapshot.indexes().program(kind, &wanted.name) else { return Ok(None) };
     let follower = CursorOwner::of(before);
-    let Some(from) = reaction::from(wanted.kind, &wanted.text)? else {
+    let Some(from) = reaction::from(kind, &wanted.text)? else {
         return Ok(Some(Again::GoesOn(follower)));
     };
     let start = reaction::behind(Some(from), snapshot.head(), snapshot)?;
@@ -34,20 +38,17 @@ pub(super) fn defined_again(snapshot: &Snapshot, wanted: &DefineProgram) -> Resu
     let cursor = snapshot.cursor(&follower).ok().flatten();
     let place = program::place(snapshot, before, cursor.as_ref()).ok();
     let aside = dead_letter::set_aside(snapshot, before)?.len();
-    Ok(Some(Again::Anew(told(wanted, start, place, aside))))
+    Ok(Some(Again::Anew(told(kind, &wanted.name, start, place, aside))))
 }
 
 /// What beginning anew does again, and what it drops.
-fn told(wanted: &DefineProgram, start: Position, place: Option<Position>, aside: usize) -> String {
+fn told(kind: ProgramKind, name: &str, start: Position, place: Option<Position>, aside: usize) -> String {
     let mut told = Vec::new();
     if let Some(place) = place {
-        match wanted.kind {
+        match kind {
             _ if start > place => told.push(format!("leaves out what it has not come to behind {place}")),
             _ if start == place => {}
-            ProgramKind::Webhook => told.push("tells again what it told of what is behind that".to_owned()),
-            ProgramKind::Reaction | ProgramKind::Schedule => {
-                told.push("does again what it did about what is behind that".to_owned());
-            }
+            kind => told.push(format!("{} what is behind that", program::done_again(kind))),
         }
     }
     match aside {
@@ -58,5 +59,5 @@ fn told(wanted: &DefineProgram, start: Position, place: Option<Position>, aside:
     let what = if told.is_empty() { String::new() } else { format!(": it {}", told.join(", and ")) };
     let on =
         place.map(|place| format!("; without FROM it would have gone on behind {place}")).unwrap_or_default();
-    format!("{} begins anew behind {start}{what}{on}", NameText(&wanted.name))
+    format!("{} begins anew behind {start}{what}{on}", NameText(name))
 }

@@ -1,6 +1,8 @@
 //! What the database tells of itself.
 
-use super::result::Row;
+use super::result::{QueryResult, Row};
+use super::{describe, index, program, view};
+use crate::definition::DefinitionKind;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::cursor::CursorOwner;
@@ -11,6 +13,19 @@ use crate::value::{Object, Value};
 
 pub(super) fn fields<const N: usize>(members: [(&str, Value); N]) -> Row {
     Row::from(Object::from_iter(members.map(|(name, value)| (name.to_owned(), value))))
+}
+
+/// What is defined of a kind.
+pub(super) fn definitions(snapshot: &Snapshot, kind: DefinitionKind) -> Result<QueryResult> {
+    Ok(match kind {
+        DefinitionKind::Entity => describe::kinds(snapshot)?,
+        DefinitionKind::Verb => QueryResult::rows(describe::verbs(snapshot)),
+        DefinitionKind::Index => QueryResult::rows(index::show(snapshot)?),
+        DefinitionKind::View => QueryResult::rows(view::show(snapshot)?),
+        DefinitionKind::Program(kind) => {
+            QueryResult::rows(program::show(snapshot, kind)?.into_iter().map(Ok))
+        }
+    })
 }
 
 /// `SHOW TYPES`: each type with how many events it has, and when the first and the last in the log occurred.

@@ -27,7 +27,7 @@ pub(crate) fn write(store: &Store, plan: &WritePlan, cancel: &Cancel) -> Result<
     match plan {
         WritePlan::Append(append) => self::append(store, append, cancel),
         WritePlan::Define(definition) => define::define(store, definition),
-        WritePlan::Drop(drop) => define::drop(store, drop),
+        WritePlan::Drop(drop) => define::drop_definition(store, drop),
         WritePlan::Settle(settle) => program::settle(store, settle),
         WritePlan::Checkpoint => store.checkpoint().map(|()| QueryResult::done()),
     }

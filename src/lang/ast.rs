@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use indexmap::IndexSet;
 
+use crate::definition::DefinitionKind;
 use crate::entity::{EventType, Position};
 use crate::time::Timestamp;
 
@@ -105,7 +106,7 @@ pub(crate) enum Stmt {
     Read(ReadStmt),
     Define(DefinitionStmt),
     Drop {
-        kind: DefinedKind,
+        kind: DropTarget,
         name: Name,
     },
     Show(ShowTarget),
@@ -246,29 +247,19 @@ impl EventRef {
     }
 }
 
-/// What can be defined, and a subscription, which is made by its first use.
+/// What `DROP` ends: what was defined, or a subscription, which is no definition but a place, made by its first use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DefinedKind {
-    Entity,
-    Verb,
-    Index,
-    View,
-    Reaction,
-    Webhook,
-    Schedule,
+pub(crate) enum DropTarget {
+    Definition(DefinitionKind),
     Subscription,
 }
 
+/// What `SHOW` lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ShowTarget {
-    Kinds,
+    /// What is defined of a kind; of entities the kinds that only events are about, too.
+    Definitions(DefinitionKind),
     Types,
-    Verbs,
-    Indexes,
-    Views,
-    Reactions,
-    Webhooks,
-    Schedules,
     Subscriptions,
     Stats,
     Head,
@@ -280,6 +271,6 @@ pub(crate) enum Admin {
     Verify { against: Option<TextExpr> },
     Compact,
     Checkpoint,
-    Retry { kind: DefinedKind, name: Name, position: Option<Position> },
-    Skip { kind: DefinedKind, name: Name, position: Option<Position> },
+    Retry { kind: DropTarget, name: Name, position: Option<Position> },
+    Skip { kind: DropTarget, name: Name, position: Option<Position> },
 }

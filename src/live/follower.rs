@@ -20,7 +20,7 @@ use crate::event::{Event, NewEvent};
 use crate::exec::dead_letter::{self, DeadLetterRecord, Resolution};
 use crate::plan;
 use crate::store::append_request::{ANY_CONTENT, AppendOutcome, AppendRequest};
-use crate::store::catalog::{Program, ProgramKind};
+use crate::store::catalog::Program;
 use crate::store::cursor::{self, Cursor};
 use crate::store::index::term::Term;
 use crate::store::log_progress::WaitResult;
@@ -155,9 +155,9 @@ impl Follower {
         if let Some(cursor) = self.shared.cursors.get(&self.who)? {
             self.heard = cursor.heard;
             // What is said of an event stands behind it, and behind where the program began. (The place of a schedule is none in the log.)
-            let after = match self.program.kind {
-                ProgramKind::Schedule => self.program.origin.0,
-                ProgramKind::Reaction | ProgramKind::Webhook => cursor.position.max(self.program.origin.0),
+            let after = match self.program.kind.goes_by_time() {
+                true => self.program.origin.0,
+                false => cursor.position.max(self.program.origin.0),
             };
             self.skipped = self.said(&snapshot, after, snapshot.head().0)?.skipped;
             return Ok(cursor);
@@ -322,7 +322,7 @@ impl Follower {
         let word = self.program.kind.word().to_uppercase();
         let shown = dead_letter::shown(self.program.kind, trigger);
         self.report(
-            Some(trigger).filter(|_| self.program.kind != ProgramKind::Schedule),
+            Some(trigger).filter(|_| !self.program.kind.goes_by_time()),
             format!(
                 "set aside {shown}, {error} (tried {attempts}×; RETRY {word} {name} {trigger}, or SKIP it)"
             ),

@@ -45,10 +45,9 @@ use crate::error::{Error, Result, shorten};
 use crate::lang::ast::{
     self, Admin, CountLiteral, EntityRef, IdExpr, Param, Query, ShowTarget, Span, Stmt, TextExpr,
 };
-use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 use crate::value::Value;
-pub(crate) use define::index_expression;
+pub(crate) use define::{index_expression, program_definition};
 use expr::NameScope;
 pub(crate) use model::entity_definition;
 pub(crate) use names::Names;
@@ -138,15 +137,9 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
 /// What `SHOW` reads.
 fn shown(target: ShowTarget) -> DirectRead {
     match target {
-        ShowTarget::Indexes => DirectRead::Indexes,
-        ShowTarget::Kinds => DirectRead::Kinds,
-        ShowTarget::Verbs => DirectRead::Verbs,
-        ShowTarget::Views => DirectRead::Views,
+        ShowTarget::Definitions(kind) => DirectRead::Definitions(kind),
         ShowTarget::Types => DirectRead::Types,
         ShowTarget::Subscriptions => DirectRead::Subscriptions,
-        ShowTarget::Reactions => DirectRead::Programs(ProgramKind::Reaction),
-        ShowTarget::Webhooks => DirectRead::Programs(ProgramKind::Webhook),
-        ShowTarget::Schedules => DirectRead::Programs(ProgramKind::Schedule),
         ShowTarget::Stats => DirectRead::Stats,
         ShowTarget::Head => DirectRead::Head,
     }

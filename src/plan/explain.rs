@@ -2,13 +2,14 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::definition::DefinitionKind;
 use crate::entity::{Entity, NameText};
 use crate::store::snapshot::Estimate;
 
 use super::{
-    Append, AppendAction, Define, DirectRead, Drop, DropTarget, EmitPlan, EventOwner, EventsPlan, LogWindow,
-    OccurredAt, PerformPlan, Plan, PositionSource, ReadKind, ReadPlan, ReplayPlan, RowLimit, Shaped,
-    SubscriptionEnd, SubscriptionPlan, TracePlan, WritePlan,
+    Append, AppendAction, Define, Defined, DirectRead, Drop, DropTarget, EmitPlan, EventOwner, EventsPlan,
+    LogWindow, OccurredAt, PerformPlan, Plan, PositionSource, ReadKind, ReadPlan, ReplayPlan, RowLimit,
+    Shaped, SubscriptionEnd, SubscriptionPlan, TracePlan, WritePlan,
 };
 
 /// Up to so many lists of a union are named.
@@ -20,39 +21,11 @@ impl Display for Plan {
             Plan::Read(read) => read.fmt(f),
             Plan::Write(WritePlan::Append(append)) => append.fmt(f),
             Plan::Write(WritePlan::Define(define)) => define.fmt(f),
-            Plan::Write(WritePlan::Drop(Drop { what: DropTarget::Index, name, .. })) => {
-                let name = NameText(name);
-                write!(f, "append the end of the index {name}\n  and drop its lists in the background")
-            }
-            Plan::Write(WritePlan::Drop(Drop { what: DropTarget::Entity, name, .. })) => {
-                let name = NameText(name);
-                write!(
-                    f,
-                    "append the end of the definition of {name}\n  whose events are merged from then on"
-                )
-            }
-            Plan::Write(WritePlan::Drop(Drop { what: DropTarget::Verb, name, .. })) => {
-                let name = NameText(name);
-                write!(f, "append the end of the verb {name}\n  which nobody performs from then on")
-            }
-            Plan::Write(WritePlan::Drop(Drop { what: DropTarget::Program(kind), name, .. })) => {
-                let name = NameText(name);
-                write!(f, "append the end of the {} {name}\n  which runs no more from then on", kind.word())
-            }
-            Plan::Write(WritePlan::Drop(Drop { what: DropTarget::Subscription, name, .. })) => {
-                write!(f, "forget the place of the subscription {}", NameText(name))
-            }
+            Plan::Write(WritePlan::Drop(drop)) => drop.fmt(f),
             Plan::Write(WritePlan::Settle(settle)) => {
                 let (kind, name) = (settle.kind.word(), NameText(&settle.name));
                 let what = if settle.again { "tries again" } else { "never tries again" };
                 write!(f, "append that the {kind} {name} {what} what is set aside")
-            }
-            Plan::Write(WritePlan::Drop(Drop { what: DropTarget::View, name, .. })) => {
-                let name = NameText(name);
-                write!(
-                    f,
-                    "append the end of the view {name}\n  and drop what is kept of it in the background"
-                )
             }
             Plan::Write(WritePlan::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
@@ -62,33 +35,46 @@ impl Display for Plan {
     }
 }
 
+impl Display for Drop {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let name = NameText(&self.name);
+        let DropTarget::Definition(kind) = self.what else {
+            return write!(f, "forget the place of the subscription {name}");
+        };
+        let (what, then) = match kind {
+            DefinitionKind::Index => ("index", "and drop its lists in the background"),
+            DefinitionKind::Entity => ("definition of", "whose events are merged from then on"),
+            DefinitionKind::Verb => ("verb", "which nobody performs from then on"),
+            DefinitionKind::View => ("view", "and drop what is kept of it in the background"),
+            DefinitionKind::Program(program) => (program.word(), "which runs no more from then on"),
+        };
+        write!(f, "append the end of the {what} {name}\n  {then}")
+    }
+}
+
 impl Display for Define {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Define::Index(index) => {
-                let name = NameText(&index.name);
-                write!(f, "append the definition of the index {name} on '{}' as {}", index.on, index.text)?;
+        let (name, text) = (NameText(&self.name), &self.text);
+        match &self.what {
+            Defined::Index(on) => {
+                write!(f, "append the definition of the index {name} on '{on}' as {text}")?;
                 f.write_str("\n  and build it from the whole log in the background")
             }
-            Define::Entity(entity) => {
-                write!(f, "append the definition of {}, which holds at once", NameText(&entity.kind))?;
-                write!(f, "\n  {}", entity.text)
+            Defined::Entity => write!(f, "append the definition of {name}, which holds at once\n  {text}"),
+            Defined::Verb(_) => {
+                write!(f, "append the definition of the verb {name}, which holds at once\n  {text}")
             }
-            Define::Verb(verb) => {
-                write!(f, "append the definition of the verb {}, which holds at once", NameText(&verb.name))?;
-                write!(f, "\n  {}", verb.text)
-            }
-            Define::Program(program) => {
-                let (kind, name) = (program.kind.word(), NameText(&program.name));
+            Defined::Program(kind) => {
+                let kind = kind.word();
                 write!(
                     f,
                     "append the definition of the {kind} {name}, which runs where the database is opened live"
                 )?;
-                write!(f, "\n  {}", program.text)
+                write!(f, "\n  {text}")
             }
-            Define::View(view) => {
-                write!(f, "append the definition of the view {}", NameText(&view.name))?;
-                write!(f, "\n  {}\n  and build it from the whole log in the background", view.text)
+            Defined::View => {
+                write!(f, "append the definition of the view {name}\n  {text}")?;
+                f.write_str("\n  and build it from the whole log in the background")
             }
         }
     }
@@ -118,12 +104,14 @@ impl Display for DirectRead {
                 let name = NameText(name);
                 write!(f, "read what is defined of {name}, its types and some of their newest events")
             }
-            DirectRead::Programs(kind) => write!(f, "list each {} with its place in the log", kind.word()),
-            DirectRead::Kinds => f.write_str("go from kind to kind, and list the catalog"),
-            DirectRead::Views => f.write_str("list the catalog"),
-            DirectRead::Verbs => f.write_str("list the catalog"),
+            DirectRead::Definitions(DefinitionKind::Program(kind)) => {
+                write!(f, "list each {} with its place in the log", kind.word())
+            }
+            DirectRead::Definitions(DefinitionKind::Entity) => {
+                f.write_str("go from kind to kind, and list the catalog")
+            }
+            DirectRead::Definitions(_) => f.write_str("list the catalog"),
             DirectRead::Types => f.write_str("count the list of each type"),
-            DirectRead::Indexes => f.write_str("list the catalog"),
             DirectRead::Subscriptions => f.write_str("list the subscriptions that have a name"),
             DirectRead::Stats => f.write_str("count the log, its types and its bytes"),
             DirectRead::Head => f.write_str("read the newest event and the chain of hashes up to it"),

@@ -13,9 +13,9 @@ use super::subscription::SubscriptionPlan;
 use super::view::{ViewRead, ViewSubscriptionRead};
 use super::window::{LogWindow, RowLimit};
 use super::write::WritePlan;
+use crate::definition::DefinitionKind;
 use crate::entity::{Entity, Position};
 use crate::pattern::Pattern;
-use crate::store::catalog::ProgramKind;
 use crate::time::Timestamp;
 
 /// What a statement asks.
@@ -88,13 +88,9 @@ pub(crate) enum DirectRead {
     Trace(TracePlan),
     /// What is known of a kind of entities, of a verb or of an index.
     Describe(String),
-    Kinds,
+    /// What is defined of a kind; of entities the kinds that only events are about, too.
+    Definitions(DefinitionKind),
     Types,
-    Verbs,
-    Views,
-    Indexes,
-    /// `SHOW REACTIONS`, `SHOW SCHEDULES`.
-    Programs(ProgramKind),
     Subscriptions,
     Stats,
     Head,

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::absence::AbsenceCheck;
 use super::expr::BoundExpr;
+use crate::definition::{DefinitionKind, ProgramKind};
 use crate::entity::{Entity, EventType, Position};
 use crate::event::{Cause, Expect};
+pub(crate) use crate::lang::ast::DropTarget;
 use crate::pattern::Pattern;
-use crate::store::catalog::ProgramKind;
 use crate::store::verb::VerbHandler;
 use crate::time::Timestamp;
 
@@ -86,12 +87,38 @@ pub(crate) struct EmitPlan {
 
 /// `DEFINE`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Define {
-    Index(DefineIndex),
-    Entity(DefineEntity),
-    Verb(DefineVerb),
-    Program(DefineProgram),
-    View(DefineView),
+pub(crate) struct Define {
+    pub name: String,
+    pub what: Defined,
+    /// The canonical text of the statement, values in the place of parameters; of an index that of its expression.
+    pub text: String,
+    pub actor: Option<Entity>,
+    /// For whoever defines it to read.
+    pub notices: Vec<String>,
+}
+
+/// What is defined, and what has to be known of it beside its text.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Defined {
+    /// What it is of.
+    Index(On),
+    Entity,
+    /// Of which entities it is.
+    Verb(String),
+    View,
+    Program(ProgramKind),
+}
+
+impl Defined {
+    pub fn kind(&self) -> DefinitionKind {
+        match self {
+            Defined::Index(_) => DefinitionKind::Index,
+            Defined::Entity => DefinitionKind::Entity,
+            Defined::Verb(_) => DefinitionKind::Verb,
+            Defined::View => DefinitionKind::View,
+            Defined::Program(program) => DefinitionKind::Program(*program),
+        }
+    }
 }
 
 /// What an index is of.
@@ -109,57 +136,6 @@ impl fmt::Display for On {
             On::States(kind) => f.write_str(kind),
         }
     }
-}
-
-/// `DEFINE INDEX`.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct DefineIndex {
-    pub name: String,
-    pub on: On,
-    /// What of them: the canonical text of the expression, values in the place of parameters.
-    pub text: String,
-    pub actor: Option<Entity>,
-}
-
-/// `DEFINE ENTITY`.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct DefineEntity {
-    pub kind: String,
-    /// The canonical text of the statement, values in the place of parameters.
-    pub text: String,
-    pub actor: Option<Entity>,
-}
-
-/// `DEFINE VERB`.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct DefineVerb {
-    pub name: String,
-    /// Of which entities.
-    pub kind: String,
-    /// The canonical text of the statement, values in the place of parameters.
-    pub text: String,
-    pub actor: Option<Entity>,
-}
-
-/// `DEFINE VIEW`.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct DefineView {
-    pub name: String,
-    /// The canonical text of the statement, values in the place of parameters.
-    pub text: String,
-    pub actor: Option<Entity>,
-}
-
-/// `DEFINE REACTION`, `DEFINE WEBHOOK`, `DEFINE SCHEDULE`.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct DefineProgram {
-    pub kind: ProgramKind,
-    pub name: String,
-    /// The canonical text of the statement, values in the place of parameters.
-    pub text: String,
-    pub actor: Option<Entity>,
-    /// For whoever defines it to read.
-    pub notices: Vec<String>,
 }
 
 /// `DROP`, of what is defined.
@@ -180,18 +156,6 @@ pub(crate) struct Settle {
     /// Whether it is tried again, or never any more.
     pub again: bool,
     pub actor: Option<Entity>,
-}
-
-/// What a `DROP` ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DropTarget {
-    Index,
-    Entity,
-    Verb,
-    Program(ProgramKind),
-    /// One that has a name: it is no definition, but a place.
-    Subscription,
-    View,
 }
 
 /// Whose history it joins.

@@ -54,11 +54,13 @@ pub(crate) use verb::CatalogVerb;
 pub(crate) use view::DefinedView;
 
 /// The kind of what `$index.…` events are about.
-pub(crate) const KIND: &str = "$index";
+pub(crate) const KIND: &str = DefinitionKind::Index.target();
 /// The type of a definition.
-pub(crate) const DEFINED: &str = "$index.defined";
+#[cfg(test)]
+pub(crate) const DEFINED: &str = DefinitionKind::Index.defined();
 /// The type of the end of a definition.
-pub(crate) const DROPPED: &str = "$index.dropped";
+#[cfg(test)]
+pub(crate) const DROPPED: &str = DefinitionKind::Index.dropped();
 
 /// Makes of a text what works it out.
 pub(crate) trait Compile: Send + Sync {
@@ -307,6 +309,23 @@ impl Catalog {
             DefinitionKind::Verb => self.verb(name).map(|verb| verb.position),
             DefinitionKind::View => self.view(name).map(|view| view.position),
             DefinitionKind::Program(kind) => self.program(kind, name).map(|program| program.position),
+        }
+    }
+
+    /// The names of what is defined of a kind.
+    pub fn names_of(&self, kind: DefinitionKind) -> Vec<&str> {
+        match kind {
+            DefinitionKind::Index => {
+                let finders = self.finders().map(|finder| finder.name.as_str());
+                self.iter().map(|index| index.name()).chain(finders).collect()
+            }
+            DefinitionKind::Entity => self.models().map(|model| model.kind.as_str()).collect(),
+            DefinitionKind::Verb => self.verbs().map(|verb| verb.name.as_str()).collect(),
+            DefinitionKind::View => self.views().map(|view| view.name.as_str()).collect(),
+            DefinitionKind::Program(kind) => {
+                let programs = self.programs().filter(|program| program.kind == kind);
+                programs.map(|program| program.name.as_str()).collect()
+            }
         }
     }
 

@@ -56,14 +56,14 @@ struct CursorState {
 impl Cursors {
     /// The cursors that the tables hold, none of them beyond the head. The place of a schedule is none in the log.
     pub fn new(found: Vec<(CursorOwner, Result<Cursor>)>, head: u64, catalog: &Catalog) -> Cursors {
-        let is_schedule = |follower: &CursorOwner| {
-            let mut schedules = catalog.programs().filter(|program| program.kind == ProgramKind::Schedule);
-            schedules.any(|program| *follower == CursorOwner::of(program))
+        let goes_by_time = |follower: &CursorOwner| {
+            let mut programs = catalog.programs().filter(|program| program.kind.goes_by_time());
+            programs.any(|program| *follower == CursorOwner::of(program))
         };
         let mut cursors = BTreeMap::new();
         for (follower, cursor) in found {
             // Only the loss of a journal leaves one that is ahead.
-            let most = if is_schedule(&follower) { u64::MAX } else { head };
+            let most = if goes_by_time(&follower) { u64::MAX } else { head };
             let cursor = cursor.map(|cursor| Cursor {
                 position: cursor.position.min(most),
                 heard: cursor.heard.min(head),

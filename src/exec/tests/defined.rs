@@ -9,7 +9,7 @@ use crate::event::record::Record;
 use crate::exec::model::compile;
 use crate::lang::generator::{Choices, Deriver, Random};
 use crate::lang::grammar::Grammar;
-use crate::plan::{self, Define, WritePlan};
+use crate::plan::{self, Defined, WritePlan};
 use crate::store::append_request::AppendRequest;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::state::fold::{Effect, Fold};
@@ -135,17 +135,17 @@ fn a_definition_means_the_same_as_its_text() {
     let (mut understood, mut made, mut failed) = (0, 0, 0);
     for _ in 0..26_000 {
         let Some(text) = definition(&mut deriver) else { continue };
-        let Ok(Plan::Write(WritePlan::Define(Define::Entity(define)))) = session.plan(&text, &snapshot)
-        else {
+        let Ok(Plan::Write(WritePlan::Define(define))) = session.plan(&text, &snapshot) else {
             continue;
         };
+        assert_eq!(define.what, Defined::Entity);
         understood += 1;
         let again = lang::parse_one(&define.text).unwrap().statement.to_string();
         assert_eq!(again, define.text, "{text}");
         let model = plan::entity_definition(&define.text).unwrap();
         assert_eq!(format!("{model:?}"), format!("{:?}", plan::entity_definition(&again).unwrap()));
         let Ok((kind, fold)) = compile(&define.text) else { continue };
-        assert_eq!(kind, define.kind);
+        assert_eq!(kind, define.name);
         let states = folded(&*fold, &events);
         assert_eq!(states, folded(&*compile(&again).unwrap().1, &events), "{text}");
         made += states.iter().filter(|state| state.is_ok()).count();

@@ -731,9 +731,7 @@ mod naively {
             let depth = 3 + deriver.choices.below(8);
             let text = format!("DEFINE {}", deriver.sentence("verb", depth).join(" "));
             let snapshot = store.snapshot();
-            let Ok(Plan::Write(crate::plan::WritePlan::Define(crate::plan::Define::Verb(verb)))) =
-                session.plan(&text, &snapshot)
-            else {
+            let Ok(Plan::Write(crate::plan::WritePlan::Define(verb))) = session.plan(&text, &snapshot) else {
                 continue;
             };
             let again = lang::parse_one(&verb.text).unwrap_or_else(|error| panic!("{text}\n{error}"));

@@ -8,7 +8,7 @@ use super::name::{name, position, text};
 use super::read::read;
 use super::write::write;
 use crate::entity::Position;
-use crate::lang::ast::{Admin, DefinedKind, Name, ShowTarget, Stmt};
+use crate::lang::ast::{Admin, DropTarget, Name, ShowTarget, Stmt};
 use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::TokenKind;
@@ -82,40 +82,19 @@ fn some_position(c: TokenCursor<'_>) -> ParseResult<'_, Option<Position>> {
 }
 
 fn shown(c: TokenCursor<'_>) -> ParseResult<'_, ShowTarget> {
-    for (word, shown) in [
-        (K::Kinds, ShowTarget::Kinds),
-        (K::Types, ShowTarget::Types),
-        (K::Verbs, ShowTarget::Verbs),
-        (K::Indexes, ShowTarget::Indexes),
-        (K::Views, ShowTarget::Views),
-        (K::Reactions, ShowTarget::Reactions),
-        (K::Webhooks, ShowTarget::Webhooks),
-        (K::Schedules, ShowTarget::Schedules),
-        (K::Subscriptions, ShowTarget::Subscriptions),
-        (K::Stats, ShowTarget::Stats),
-        (K::Head, ShowTarget::Head),
-    ] {
-        if c.sees(word) {
-            return Ok((c.next(), shown));
+    for target in ShowTarget::all() {
+        if c.sees(target.keyword()) {
+            return Ok((c.next(), target));
         }
     }
     c.missing()
 }
 
 /// What is meant of what was defined, and its name.
-fn defined(c: TokenCursor<'_>) -> ParseResult<'_, (DefinedKind, Name)> {
-    for (word, kind, noun) in [
-        (K::Entity, DefinedKind::Entity, TokenClass::Kind),
-        (K::Verb, DefinedKind::Verb, TokenClass::Verb),
-        (K::Index, DefinedKind::Index, TokenClass::Index),
-        (K::View, DefinedKind::View, TokenClass::View),
-        (K::Reaction, DefinedKind::Reaction, TokenClass::Reaction),
-        (K::Webhook, DefinedKind::Webhook, TokenClass::Webhook),
-        (K::Schedule, DefinedKind::Schedule, TokenClass::Schedule),
-        (K::Subscription, DefinedKind::Subscription, TokenClass::Subscription),
-    ] {
-        if c.sees(word) {
-            return name(noun).map(|name| (kind, name)).parse(c.next());
+fn defined(c: TokenCursor<'_>) -> ParseResult<'_, (DropTarget, Name)> {
+    for target in DropTarget::all() {
+        if c.sees(target.keyword()) {
+            return name(target.noun()).map(|name| (target, name)).parse(c.next());
         }
     }
     c.missing()

@@ -354,42 +354,21 @@ impl Display for VerbEmit {
     }
 }
 
-impl Display for DefinedKind {
+impl Display for DropTarget {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            DefinedKind::Entity => "ENTITY",
-            DefinedKind::Verb => "VERB",
-            DefinedKind::Index => "INDEX",
-            DefinedKind::View => "VIEW",
-            DefinedKind::Reaction => "REACTION",
-            DefinedKind::Webhook => "WEBHOOK",
-            DefinedKind::Schedule => "SCHEDULE",
-            DefinedKind::Subscription => "SUBSCRIPTION",
-        })
+        f.write_str(self.keyword().text())
     }
 }
 
 impl Display for ShowTarget {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ShowTarget::Kinds => "KINDS",
-            ShowTarget::Types => "TYPES",
-            ShowTarget::Verbs => "VERBS",
-            ShowTarget::Indexes => "INDEXES",
-            ShowTarget::Views => "VIEWS",
-            ShowTarget::Reactions => "REACTIONS",
-            ShowTarget::Webhooks => "WEBHOOKS",
-            ShowTarget::Schedules => "SCHEDULES",
-            ShowTarget::Subscriptions => "SUBSCRIPTIONS",
-            ShowTarget::Stats => "STATS",
-            ShowTarget::Head => "HEAD",
-        })
+        f.write_str(self.keyword().text())
     }
 }
 
 impl Display for Admin {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut follower = |verb: &str, kind: &DefinedKind, name: &Name, position| {
+        let mut follower = |verb: &str, kind: &DropTarget, name: &Name, position| {
             write!(f, "{verb} {kind} {name}")?;
             match position {
                 Some(position) => write!(f, " {position}"),

@@ -1,21 +1,21 @@
 //! Binding of definitions.
 
 use super::expr::NameScope;
+use super::reaction::{reaction_definition, schedule_definition};
+use super::webhook::webhook_definition;
 use super::{BindInput, Binder};
+use crate::definition::{DefinitionKind, ProgramKind};
 use crate::entity::Position;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shorten};
 use crate::event::is_built_in;
 use crate::lang;
-use crate::lang::ast::{
-    DefinedKind, DefinitionStmt, Expr, ExprKind, Literal, Name, ObjectExpr, Span, Stmt, TextExpr,
-};
+use crate::lang::ast::{DefinitionStmt, Expr, ExprKind, Literal, Name, ObjectExpr, Span, Stmt, TextExpr};
 use crate::plan::expr::{BoundExpr, Number};
 use crate::plan::fault::nearest;
 use crate::plan::field::{STATE, Sort};
 use crate::plan::parameters::Parameters;
-use crate::plan::unsupported::Unsupported;
-use crate::plan::write::{Define, DefineIndex, Drop, DropTarget, On, Settle, WritePlan};
-use crate::store::catalog::ProgramKind;
+use crate::plan::program::ProgramPlan;
+use crate::plan::write::{Define, Defined, Drop, DropTarget, On, Settle, WritePlan};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -40,24 +40,54 @@ pub(crate) fn index_expression(text: &str) -> Result<(BoundExpr, bool)> {
     Ok((binder.index(expr, names)?, matches!(names, NameScope::State)))
 }
 
+/// What is defined of a program, from the canonical text of the statement. It means the same whatever the log holds.
+pub(crate) fn program_definition(kind: ProgramKind, text: &str) -> Result<ProgramPlan> {
+    Ok(match kind {
+        ProgramKind::Reaction => ProgramPlan::Reaction(reaction_definition(text)?),
+        ProgramKind::Webhook => ProgramPlan::Webhook(webhook_definition(text)?),
+        ProgramKind::Schedule => ProgramPlan::Schedule(schedule_definition(text)?),
+    })
+}
+
 impl Binder<'_> {
     pub(super) fn define(&self, definition: &DefinitionStmt) -> Result<WritePlan> {
         Ok(WritePlan::Define(match definition {
-            DefinitionStmt::Index { name, pattern, expr } => {
-                Define::Index(self.define_index(name, pattern, expr)?)
-            }
-            DefinitionStmt::Entity(entity) => Define::Entity(self.define_entity(entity)?),
-            DefinitionStmt::Verb(verb) => Define::Verb(self.define_verb(verb)?),
-            DefinitionStmt::Webhook(webhook) => Define::Program(self.define_webhook(webhook)?),
-            DefinitionStmt::Reaction(reaction) => Define::Program(self.define_reaction(reaction)?),
+            DefinitionStmt::Index { name, pattern, expr } => self.define_index(name, pattern, expr)?,
+            DefinitionStmt::Entity(entity) => self.define_entity(entity)?,
+            DefinitionStmt::Verb(verb) => self.define_verb(verb)?,
+            DefinitionStmt::Webhook(webhook) => self.define_webhook(webhook)?,
+            DefinitionStmt::Reaction(reaction) => self.define_reaction(reaction)?,
             DefinitionStmt::Schedule { name, every, at, acts } => {
-                Define::Program(self.define_schedule(name, every, at.as_ref(), acts)?)
+                self.define_schedule(name, every, at.as_ref(), acts)?
             }
-            DefinitionStmt::View { name, query } => Define::View(self.define_view(name, query)?),
+            DefinitionStmt::View { name, query } => self.define_view(name, query)?,
         }))
     }
 
-    fn define_index(&self, name: &Name, pattern: &TextExpr, expr: &Expr) -> Result<DefineIndex> {
+    /// What is defined is kept as its text: it has to mean the same again, for `check`, which is the one who reads it then.
+    pub(super) fn said_again<T>(
+        &self,
+        name: &Name,
+        said: DefinitionStmt,
+        check: impl FnOnce(&str) -> Result<T>,
+    ) -> Result<(String, T)> {
+        let text = Stmt::Define(said).to_string();
+        match check(&text) {
+            Ok(meant) => Ok((text, meant)),
+            Err(error) => {
+                let message = format!("{} is not understood ({error})", shorten(&text));
+                Err(self.fault(name.span, message))
+            }
+        }
+    }
+
+    /// A definition, on whose behalf it is made.
+    pub(super) fn defined(&self, name: &Name, what: Defined, text: String) -> Define {
+        let actor = self.context.default_actor.cloned();
+        Define { name: name.text.clone(), what, text, actor, notices: Vec::new() }
+    }
+
+    fn define_index(&self, name: &Name, pattern: &TextExpr, expr: &Expr) -> Result<Define> {
         self.index_name(name)?;
         let on = self.index_on(pattern, expr)?;
         let names = match on {
@@ -72,55 +102,30 @@ impl Binder<'_> {
         if let Err(error) = index_expression(&text) {
             return Err(self.fault(expr.span, format!("AS: {text} is not understood ({error})")));
         }
-        let actor = self.context.default_actor.cloned();
-        Ok(DefineIndex { name: name.text.clone(), on, text, actor })
+        Ok(self.defined(name, Defined::Index(on), text))
     }
 
-    pub(super) fn drop_definition(&self, kind: DefinedKind, name: &Name) -> Result<WritePlan> {
-        let catalog = self.names()?.catalog();
-        let cursors = self.names()?.subscriptions();
-        let (what, word, known) = match kind {
-            DefinedKind::Index => {
-                let finders = catalog.finders().map(|finder| finder.name.as_str());
-                let known = catalog.iter().map(|index| index.name()).chain(finders).collect::<Vec<_>>();
-                (DropTarget::Index, "index", known)
-            }
-            DefinedKind::Entity => {
-                let known = catalog.models().map(|model| model.kind.as_str()).collect();
-                (DropTarget::Entity, "entity", known)
-            }
-            DefinedKind::Verb => {
-                (DropTarget::Verb, "verb", catalog.verbs().map(|verb| verb.name.as_str()).collect())
-            }
-            DefinedKind::Reaction | DefinedKind::Webhook | DefinedKind::Schedule => {
-                let Some(kind) = program_of(kind) else { return Err(Unsupported::Form.error()) };
-                let programs = catalog.programs().filter(|program| program.kind == kind);
-                let known = programs.map(|program| program.name.as_str()).collect();
-                (DropTarget::Program(kind), kind.word(), known)
-            }
-            DefinedKind::Subscription => {
-                (DropTarget::Subscription, "subscription", cursors.iter().map(String::as_str).collect())
-            }
-            DefinedKind::View => {
-                (DropTarget::View, "view", catalog.views().map(|view| view.name.as_str()).collect())
-            }
+    pub(super) fn drop_definition(&self, what: DropTarget, name: &Name) -> Result<WritePlan> {
+        let names = self.names()?;
+        let cursors = names.subscriptions();
+        let known: Vec<&str> = match what {
+            DropTarget::Definition(kind) => names.catalog().names_of(kind),
+            DropTarget::Subscription => cursors.iter().map(String::as_str).collect(),
         };
         if !known.contains(&name.text.as_str()) {
-            if what == DropTarget::Verb && self.names()?.added_verb(&name.text).is_some() {
+            if what == DropTarget::Definition(DefinitionKind::Verb) && names.added_verb(&name.text).is_some()
+            {
                 let shown = crate::entity::NameText(&name.text);
                 return Err(
                     self.fault(name.span, format!("{shown} is a verb of this program, and ends with it"))
                 );
             }
             let meant = nearest(&name.text, known).map(|name| crate::entity::NameText(name).to_string());
-            return Err(self.fault_meaning(
-                name.span,
-                match what {
-                    DropTarget::Subscription => format!("no {word} is named '{}'", name.text),
-                    _ => format!("no {word} '{}' is defined", name.text),
-                },
-                meant,
-            ));
+            let message = match what {
+                DropTarget::Subscription => format!("no subscription is named '{}'", name.text),
+                DropTarget::Definition(kind) => format!("no {} '{}' is defined", kind.word(), name.text),
+            };
+            return Err(self.fault_meaning(name.span, message, meant));
         }
         let actor = self.context.default_actor.cloned();
         Ok(WritePlan::Drop(Drop { what, name: name.text.clone(), actor }))
@@ -129,20 +134,18 @@ impl Binder<'_> {
     /// `RETRY`, `SKIP`.
     pub(super) fn settle(
         &self,
-        kind: DefinedKind,
+        what: DropTarget,
         name: &Name,
         position: Option<Position>,
         again: bool,
     ) -> Result<WritePlan> {
-        let Some(kind) = program_of(kind) else {
+        let DropTarget::Definition(DefinitionKind::Program(kind)) = what else {
             let message =
-                format!("no {kind} sets anything aside: expected a REACTION, a WEBHOOK or a SCHEDULE");
+                format!("no {what} sets anything aside: expected a REACTION, a WEBHOOK or a SCHEDULE");
             return Err(self.fault(name.span, message));
         };
-        let catalog = self.names()?.catalog();
-        if catalog.program(kind, &name.text).is_none() {
-            let programs = catalog.programs().filter(|program| program.kind == kind);
-            let known = programs.map(|program| program.name.as_str());
+        let known = self.names()?.catalog().names_of(DefinitionKind::Program(kind));
+        if !known.contains(&name.text.as_str()) {
             let meant = nearest(&name.text, known).map(|name| crate::entity::NameText(name).to_string());
             let message = format!("no {} '{}' is defined", kind.word(), name.text);
             return Err(self.fault_meaning(name.span, message, meant));
@@ -154,24 +157,17 @@ impl Binder<'_> {
     /// A name that there is something to tell of.
     pub(super) fn described(&self, name: &Name) -> Result<String> {
         let names = self.names()?;
-        let catalog = names.catalog();
         let wanted = name.text.as_str();
-        let finders = || catalog.finders().map(|finder| finder.name.as_str());
-        let indexes = || catalog.iter().map(|index| index.name()).chain(finders());
+        let defined = DefinitionKind::ALL.map(|kind| names.catalog().names_of(kind)).concat();
         let added = names.added_verbs();
-        let added = || added.iter().map(|(name, _)| name.as_str());
-        let verbs = || catalog.verbs().map(|verb| verb.name.as_str()).chain(added());
-        let programs = || catalog.programs().map(|program| program.name.as_str());
-        let views = || catalog.views().map(|view| view.name.as_str());
-        let is_defined = indexes().chain(verbs()).chain(views()).chain(programs()).any(|name| name == wanted);
-        if is_defined || catalog.model(wanted).is_some() || names.has_kind(wanted)? {
+        let known = || defined.iter().copied().chain(added.iter().map(|(name, _)| name.as_str()));
+        if known().any(|name| name == wanted) || names.has_kind(wanted)? {
             return Ok(name.text.clone());
         }
         let kinds = names.kinds()?;
         let kinds = kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with('$'));
-        let defined = catalog.models().map(|model| model.kind.as_str());
-        let known = kinds.chain(defined).chain(verbs()).chain(indexes()).chain(views()).chain(programs());
-        let meant = nearest(wanted, known).map(|name| crate::entity::NameText(name).to_string());
+        let meant =
+            nearest(wanted, kinds.chain(known())).map(|name| crate::entity::NameText(name).to_string());
         let message =
             format!("nothing is called '{wanted}'; SHOW KINDS tells which kinds of entities there are");
         Err(self.fault_meaning(name.span, message, meant))
@@ -326,16 +322,6 @@ fn written(value: &Value, span: Span) -> ExprKind {
             ExprKind::Object(ObjectExpr { members: members.collect(), span })
         }
         scalar => ExprKind::Literal(Literal::Value(scalar.clone())),
-    }
-}
-
-/// What runs by itself, of the kinds of what is defined.
-pub(super) fn program_of(kind: DefinedKind) -> Option<ProgramKind> {
-    match kind {
-        DefinedKind::Reaction => Some(ProgramKind::Reaction),
-        DefinedKind::Webhook => Some(ProgramKind::Webhook),
-        DefinedKind::Schedule => Some(ProgramKind::Schedule),
-        _ => None,
     }
 }
 

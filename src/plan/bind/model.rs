@@ -15,7 +15,7 @@ use crate::pattern::Pattern;
 use crate::plan::field::STATE;
 use crate::plan::model::{Assignment, BoundModel, FoldChange, FoldRule};
 use crate::plan::parameters::Parameters;
-use crate::plan::write::DefineEntity;
+use crate::plan::write::{Define, Defined};
 use crate::store::state::fold::Include;
 use crate::time::Timestamp;
 
@@ -35,7 +35,7 @@ pub(crate) fn entity_definition(text: &str) -> Result<BoundModel> {
 }
 
 impl Binder<'_> {
-    pub(super) fn define_entity(&self, entity: &EntityDefinitionStmt) -> Result<DefineEntity> {
+    pub(super) fn define_entity(&self, entity: &EntityDefinitionStmt) -> Result<Define> {
         let model = self.definition().model(entity)?;
         if let Some(verb) = self.names()?.catalog().verb(&model.kind) {
             let name = crate::entity::NameText(&model.kind);
@@ -45,13 +45,8 @@ impl Binder<'_> {
         }
         let mut said = entity.clone();
         self.put_all_values(&mut said, &model)?;
-        let text = Stmt::Define(DefinitionStmt::Entity(said)).to_string();
-        // What is kept is the text: it has to mean this again.
-        if let Err(error) = entity_definition(&text) {
-            let message = format!("{} is not understood ({error})", shorten(&text));
-            return Err(self.fault(entity.name.span, message));
-        }
-        Ok(DefineEntity { kind: model.kind, text, actor: self.context.default_actor.cloned() })
+        let (text, _) = self.said_again(&entity.name, DefinitionStmt::Entity(said), entity_definition)?;
+        Ok(self.defined(&entity.name, Defined::Entity, text))
     }
 
     /// Puts the values of parameters where they stand.

@@ -16,7 +16,7 @@ use crate::plan::moment::ResolvedPoint;
 use crate::plan::parameters::Parameters;
 use crate::plan::reaction::{Deed, Delay, ReactionPlan, SchedulePlan, StartPoint, What, Whose};
 use crate::plan::verb::Owned;
-use crate::plan::write::{DefineProgram, OccurredAt};
+use crate::plan::write::{Define, Defined, OccurredAt};
 use crate::store::catalog::ProgramKind;
 use crate::time::{Timestamp, display_duration};
 
@@ -56,7 +56,7 @@ pub(super) fn alone<T>(text: &str, bind: impl FnOnce(&Binder) -> Result<T>) -> R
 }
 
 impl Binder<'_> {
-    pub(super) fn define_reaction(&self, reaction: &ReactionDefinitionStmt) -> Result<DefineProgram> {
+    pub(super) fn define_reaction(&self, reaction: &ReactionDefinitionStmt) -> Result<Define> {
         let mut said = reaction.clone();
         said.pattern = self.said_text(&reaction.pattern, "ON")?;
         self.put_start(&mut said.from)?;
@@ -76,8 +76,8 @@ impl Binder<'_> {
         self.check_self(reaction, &bound)?;
         self.tell_circle(&bound)?;
         self.put_act_values(&mut said.acts)?;
-        let (kind, name) = (ProgramKind::Reaction, &reaction.name);
-        self.program(kind, name, DefinitionStmt::Reaction(said), |text| reaction_definition(text).map(|_| ()))
+        let said = DefinitionStmt::Reaction(said);
+        self.program(ProgramKind::Reaction, &reaction.name, said, reaction_definition)
     }
 
     pub(super) fn define_schedule(
@@ -86,7 +86,7 @@ impl Binder<'_> {
         every: &Period,
         at: Option<&TextExpr>,
         acts: &[ast::ActStmt],
-    ) -> Result<DefineProgram> {
+    ) -> Result<Define> {
         self.definition().schedule(name, every, at, acts)?;
         self.check_free_name(name, ProgramKind::Schedule.word())?;
         let (mut every, mut acts) = (every.clone(), acts.to_vec());
@@ -95,25 +95,19 @@ impl Binder<'_> {
         self.check_performed(&acts)?;
         self.put_act_values(&mut acts)?;
         let said = DefinitionStmt::Schedule { name: name.clone(), every, at, acts };
-        self.program(ProgramKind::Schedule, name, said, |text| schedule_definition(text).map(|_| ()))
+        self.program(ProgramKind::Schedule, name, said, schedule_definition)
     }
 
-    /// What is kept is the text: it has to mean this again.
-    pub(super) fn program(
+    /// The definition of what runs by itself.
+    pub(super) fn program<T>(
         &self,
         kind: ProgramKind,
         name: &Name,
         said: DefinitionStmt,
-        check: impl FnOnce(&str) -> Result<()>,
-    ) -> Result<DefineProgram> {
-        let text = Stmt::Define(said).to_string();
-        if let Err(error) = check(&text) {
-            let message = format!("{} is not understood ({error})", shorten(&text));
-            return Err(self.fault(name.span, message));
-        }
-        let notices = self.notices.take();
-        let actor = self.context.default_actor.cloned();
-        Ok(DefineProgram { kind, name: name.text.clone(), text, actor, notices })
+        check: impl FnOnce(&str) -> Result<T>,
+    ) -> Result<Define> {
+        let (text, _) = self.said_again(name, said, check)?;
+        Ok(Define { notices: self.notices.take(), ..self.defined(name, Defined::Program(kind), text) })
     }
 
     fn reaction(&self, reaction: &ReactionDefinitionStmt) -> Result<ReactionPlan> {

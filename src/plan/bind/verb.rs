@@ -11,7 +11,7 @@ use crate::lang::ast::{
 use crate::plan::parameters::Parameters;
 use crate::plan::past_tense::participle;
 use crate::plan::verb::{BoundCondition, Emission, Requirement, VerbCase, VerbPlan};
-use crate::plan::write::DefineVerb;
+use crate::plan::write::{Define, Defined};
 use crate::time::Timestamp;
 
 /// What is defined of a verb, from the canonical text of the statement. It means the same whatever the log holds.
@@ -30,20 +30,14 @@ pub(crate) fn verb_definition(text: &str) -> Result<VerbPlan> {
 const ABSENT: &str = "EXPECT NONE belongs to PERFORM; here EXPECT is about the one whose history it joins";
 
 impl Binder<'_> {
-    pub(super) fn define_verb(&self, verb: &VerbDefinitionStmt) -> Result<DefineVerb> {
+    pub(super) fn define_verb(&self, verb: &VerbDefinitionStmt) -> Result<Define> {
         let bound = self.definition().verb(verb)?;
         self.check_verb_name(verb)?;
         let mut said = verb.clone();
         self.put_verb_values(&mut said)?;
         self.put_happenings(&mut said)?;
-        let text = Stmt::Define(DefinitionStmt::Verb(said)).to_string();
-        // What is kept is the text: it has to mean this again.
-        if let Err(error) = verb_definition(&text) {
-            let message = format!("{} is not understood ({error})", shorten(&text));
-            return Err(self.fault(verb.name.span, message));
-        }
-        let actor = self.context.default_actor.cloned();
-        Ok(DefineVerb { name: bound.name, kind: bound.kind, text, actor })
+        let (text, _) = self.said_again(&verb.name, DefinitionStmt::Verb(said), verb_definition)?;
+        Ok(self.defined(&verb.name, Defined::Verb(bound.kind), text))
     }
 
     /// A name is one thing, and a verb stays with its entities.

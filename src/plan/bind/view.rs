@@ -15,7 +15,7 @@ use crate::plan::moment::ResolvedPoint;
 use crate::plan::parameters::Parameters;
 use crate::plan::view::{Selected, ViewPlan, ViewRows, ViewSource};
 use crate::plan::window::LogWindow;
-use crate::plan::write::DefineView;
+use crate::plan::write::{Define, Defined};
 use crate::store::index::term::IndexKey;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -38,7 +38,7 @@ pub(crate) fn row_key() -> IndexKey {
 }
 
 impl Binder<'_> {
-    pub(super) fn define_view(&self, name: &Name, query: &Query) -> Result<DefineView> {
+    pub(super) fn define_view(&self, name: &Name, query: &Query) -> Result<Define> {
         self.definition().view(name, query)?;
         self.check_view_name(name)?;
         match query {
@@ -55,16 +55,10 @@ impl Binder<'_> {
         }
         let mut said = query.clone();
         self.put_query_values(&mut said)?;
-        let text = Stmt::Define(DefinitionStmt::View { name: name.clone(), query: said }).to_string();
-        // What is kept is the text: it has to mean this again.
-        match view_definition(&text) {
-            Ok(view) => self.check_columns(&view, query)?,
-            Err(error) => {
-                let message = format!("{} is not understood ({error})", shorten(&text));
-                return Err(self.fault(name.span, message));
-            }
-        }
-        Ok(DefineView { name: name.text.clone(), text, actor: self.context.default_actor.cloned() })
+        let said = DefinitionStmt::View { name: name.clone(), query: said };
+        let (text, view) = self.said_again(name, said, view_definition)?;
+        self.check_columns(&view, query)?;
+        Ok(self.defined(name, Defined::View, text))
     }
 
     /// Whoever follows a view tells its rows from what is said about them by names that no row has otherwise.

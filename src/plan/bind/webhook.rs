@@ -10,7 +10,7 @@ use crate::lang;
 use crate::lang::ast::{DefinitionStmt, PointExpr, PointKind, Start, Stmt, WebhookDefinitionStmt};
 use crate::plan::subscription::SubscriptionPlan;
 use crate::plan::webhook::{Secret, Url, Webhook, form};
-use crate::plan::write::DefineProgram;
+use crate::plan::write::Define;
 use crate::store::catalog::ProgramKind;
 
 /// What is defined of a webhook, from the canonical text of the statement. It means the same whatever the log holds.
@@ -23,7 +23,7 @@ pub(crate) fn webhook_definition(text: &str) -> Result<Webhook> {
 }
 
 impl Binder<'_> {
-    pub(super) fn define_webhook(&self, webhook: &WebhookDefinitionStmt) -> Result<DefineProgram> {
+    pub(super) fn define_webhook(&self, webhook: &WebhookDefinitionStmt) -> Result<Define> {
         let mut said = webhook.clone();
         said.pattern = self.said_text(&webhook.pattern, "ON")?;
         said.to = self.said_text(&webhook.to, "TO")?;
@@ -39,10 +39,7 @@ impl Binder<'_> {
         if let Some(filter) = &mut said.filter {
             self.put_values(filter)?;
         }
-        let name = &webhook.name;
-        self.program(ProgramKind::Webhook, name, DefinitionStmt::Webhook(said), |text| {
-            webhook_definition(text).map(|_| ())
-        })
+        self.program(ProgramKind::Webhook, &webhook.name, DefinitionStmt::Webhook(said), webhook_definition)
     }
 
     fn webhook(&self, webhook: &WebhookDefinitionStmt) -> Result<Webhook> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::definition_set::DefinitionEntry;
 use super::{Derive, Understood, not_understood};
 use crate::allowance::{Limits, Unmade};
+use crate::definition::DefinitionKind;
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::record::Record;
@@ -14,11 +15,13 @@ use crate::store::state::fold::Fold;
 use crate::store::state::stored_state::StoredState;
 
 /// The kind of what `$entity.…` events are about.
-pub(crate) const KIND: &str = "$entity";
+pub(crate) const KIND: &str = DefinitionKind::Entity.target();
 /// The type of a definition.
-pub(crate) const DEFINED: &str = "$entity.defined";
+#[cfg(test)]
+pub(crate) const DEFINED: &str = DefinitionKind::Entity.defined();
 /// The type of the end of a definition.
-pub(crate) const DROPPED: &str = "$entity.dropped";
+#[cfg(test)]
+pub(crate) const DROPPED: &str = DefinitionKind::Entity.dropped();
 /// The member of a definition's data that says it: the canonical text of the statement.
 pub(crate) const TEXT: &str = "definition";
 

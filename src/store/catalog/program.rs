@@ -6,60 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::definition_set::DefinitionEntry;
+pub(crate) use crate::definition::ProgramKind;
 use crate::entity::{Entity, EventType, Position};
 use crate::error::Result;
 use crate::pattern::Pattern;
-
-/// What a program is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum ProgramKind {
-    /// It answers events with others.
-    Reaction,
-    /// It tells them elsewhere.
-    Webhook,
-    /// It makes events as time goes by.
-    Schedule,
-}
-
-impl ProgramKind {
-    pub const ALL: [ProgramKind; 3] = [ProgramKind::Reaction, ProgramKind::Webhook, ProgramKind::Schedule];
-
-    /// As a person says it.
-    pub fn word(self) -> &'static str {
-        match self {
-            ProgramKind::Reaction => "reaction",
-            ProgramKind::Webhook => "webhook",
-            ProgramKind::Schedule => "schedule",
-        }
-    }
-
-    /// The kind of what events about such a program are about.
-    pub fn target(self) -> &'static str {
-        match self {
-            ProgramKind::Reaction => "$reaction",
-            ProgramKind::Webhook => "$webhook",
-            ProgramKind::Schedule => "$schedule",
-        }
-    }
-
-    /// The type of a definition.
-    pub fn defined(self) -> &'static str {
-        match self {
-            ProgramKind::Reaction => "$reaction.defined",
-            ProgramKind::Webhook => "$webhook.defined",
-            ProgramKind::Schedule => "$schedule.defined",
-        }
-    }
-
-    /// The type of the end of a definition.
-    pub fn dropped(self) -> &'static str {
-        match self {
-            ProgramKind::Reaction => "$reaction.dropped",
-            ProgramKind::Webhook => "$webhook.dropped",
-            ProgramKind::Schedule => "$schedule.dropped",
-        }
-    }
-}
 
 /// The member of a definition that says that nothing is set aside: with it a program begins anew. Without it one that there is goes on.
 pub(crate) const ASIDE: &str = "setAside";

@@ -5,16 +5,13 @@ use std::sync::Arc;
 
 use super::definition_set::DefinitionEntry;
 use super::{Understood, not_understood};
+use crate::definition::DefinitionKind;
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::store::verb::VerbHandler;
 
 /// The kind of what `$verb.…` events are about.
-pub(crate) const KIND: &str = "$verb";
-/// The type of a definition.
-pub(crate) const DEFINED: &str = "$verb.defined";
-/// The type of the end of a definition.
-pub(crate) const DROPPED: &str = "$verb.dropped";
+pub(crate) const KIND: &str = DefinitionKind::Verb.target();
 
 /// A verb, from its definition on.
 #[derive(Clone)]

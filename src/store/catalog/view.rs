@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::definition::IndexDefinition;
 use super::definition_set::DefinitionEntry;
 use super::{Catalog, Finder, Index, Understood, not_understood};
+use crate::definition::DefinitionKind;
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::store::tables::TablesRead;
@@ -14,11 +15,13 @@ use crate::store::tables::states::Built;
 use crate::store::view::{Keeps, ViewGroups, ViewMaterializer};
 
 /// The kind of what `$view.…` events are about.
-pub(crate) const KIND: &str = "$view";
+pub(crate) const KIND: &str = DefinitionKind::View.target();
 /// The type of a definition.
-pub(crate) const DEFINED: &str = "$view.defined";
+#[cfg(test)]
+pub(crate) const DEFINED: &str = DefinitionKind::View.defined();
 /// The type of the end of a definition.
-pub(crate) const DROPPED: &str = "$view.dropped";
+#[cfg(test)]
+pub(crate) const DROPPED: &str = DefinitionKind::View.dropped();
 
 /// A view, from its definition on.
 pub(crate) struct DefinedView {
