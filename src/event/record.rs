@@ -4,16 +4,19 @@
 //! stored bytes and reads of them what is asked for; an [`Event`] is what becomes of one that somebody wants whole.
 //! How the bytes are laid out is told in [`codec`].
 
-use std::sync::Arc;
+mod name_cache;
+mod values;
 
-use smol_str::SmolStr;
+use std::sync::Arc;
 
 use super::codec::{self, Parts};
 use super::{Cause, Event, EventId, KeyDigest, Producer, Tag, VectorClock};
-use crate::document::{Document, Raw, RawKind};
+use crate::document::{Document, Raw};
 use crate::entity::{self, Entity, EntityStr, EventType, Position, Version};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
+pub(crate) use name_cache::NameCache;
+use values::{Instant, RecordId, Values};
 
 /// A stored event whose checksum was found right. Small: a scan makes one of every row.
 #[derive(Debug, Clone, Copy)]
@@ -28,15 +31,6 @@ pub(crate) struct Record<'a> {
     data: u32,
     metadata: u32,
 }
-
-#[derive(Debug, Clone, Copy)]
-enum RecordId<'a> {
-    Uuid([u8; 16]),
-    Given(&'a str),
-}
-
-/// Seconds and nanoseconds, as they are stored.
-type Instant = (i64, i32);
 
 /// What brought an event about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -466,51 +460,6 @@ impl RecordHeader {
     }
 }
 
-/// Names of types and kinds that were met last, and of actors: of many events few have another. One that is met again is neither looked
-/// at nor made again, and a longer one is shared.
-#[derive(Debug, Default)]
-pub(crate) struct NameCache {
-    /// Each where its bytes lead to. Empty at first: for a few events it is not worth it.
-    met: Vec<SmolStr>,
-    unmet: u32,
-}
-
-impl NameCache {
-    const PLACES: usize = 64;
-    const FEW: u32 = 8;
-
-    /// None where the bytes are no text.
-    #[inline]
-    fn shared(&mut self, name: &[u8]) -> Option<SmolStr> {
-        match self.met.get(NameCache::place(name)) {
-            Some(met) if entity::same(met.as_bytes(), name) => Some(met.clone()),
-            _ => self.meet(name),
-        }
-    }
-
-    #[inline(never)]
-    fn meet(&mut self, name: &[u8]) -> Option<SmolStr> {
-        let new = SmolStr::new(std::str::from_utf8(name).ok()?);
-        self.unmet = self.unmet.saturating_add(1);
-        if self.met.is_empty() && self.unmet > NameCache::FEW {
-            self.met = vec![SmolStr::default(); NameCache::PLACES];
-        }
-        if let Some(place) = self.met.get_mut(NameCache::place(name)) {
-            place.clone_from(&new);
-        }
-        Some(new)
-    }
-
-    #[inline]
-    fn place(name: &[u8]) -> usize {
-        let byte = |byte: Option<&u8>| u32::from(byte.copied().unwrap_or_default());
-        let mixed = byte(name.first()) | byte(name.last()) << 8 | byte(name.get(name.len() / 2)) << 16;
-        let spread = (mixed | (name.len() as u32) << 24).wrapping_mul(0x9e37_79b1);
-        // The upper bits have something of all.
-        (spread >> 26) as usize % NameCache::PLACES
-    }
-}
-
 /// The instant; no other than what can be said is ever written, and `to_event` tells of it.
 fn clamped((seconds, nanos): Instant) -> Timestamp {
     let limit = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
@@ -538,89 +487,4 @@ impl Rare {
         | codec::TAGS
         | codec::KEY
         | codec::SEAL;
-}
-
-/// Header values, one after another.
-#[derive(Debug, Clone, Copy)]
-struct Values<'a>(&'a [u8]);
-
-impl<'a> Values<'a> {
-    #[inline]
-    fn skip(&mut self) -> Option<()> {
-        self.0 = Raw(self.0).skip()?;
-        Some(())
-    }
-
-    #[inline]
-    fn int(&mut self) -> Option<i64> {
-        let (n, rest) = Raw(self.0).int()?;
-        self.0 = rest;
-        Some(n)
-    }
-
-    #[inline]
-    fn number(&mut self) -> Option<u64> {
-        match Raw(self.0).int() {
-            Some((n, rest)) => {
-                self.0 = rest;
-                u64::try_from(n).ok()
-            }
-            None => match Raw(self.0).form()? {
-                (RawKind::UInt(n), rest) => {
-                    self.0 = rest;
-                    Some(n)
-                }
-                _ => None,
-            },
-        }
-    }
-
-    #[inline]
-    fn text(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.bytes()?).ok()
-    }
-
-    /// The bytes of a text.
-    #[inline]
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let (bytes, rest) = Raw(self.0).text()?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn entity(&mut self) -> Option<EntityStr<'a>> {
-        Some(EntityStr { kind: self.text()?, id: self.text()? })
-    }
-
-    /// Seconds and nanoseconds.
-    #[inline]
-    fn time(&mut self) -> Option<Instant> {
-        Some((self.int()?, i32::try_from(self.int()?).ok()?))
-    }
-
-    #[inline]
-    fn timestamp(&mut self) -> Option<Timestamp> {
-        let (seconds, nanos) = self.time()?;
-        Timestamp::from_parts(seconds, nanos).ok()
-    }
-
-    #[inline]
-    fn skip_id(&mut self) -> Option<()> {
-        if self.0.starts_with(&[0xc4, 16]) {
-            self.0 = self.0.get(2 + 16..)?;
-            return Some(());
-        }
-        self.skip()
-    }
-
-    /// Sixteen bytes, or text.
-    #[inline]
-    fn id(&mut self) -> Option<RecordId<'a>> {
-        if let Some((&[0xc4, 16], rest)) = self.0.split_first_chunk::<2>() {
-            let (bytes, rest) = rest.split_first_chunk::<16>()?;
-            self.0 = rest;
-            return Some(RecordId::Uuid(*bytes));
-        }
-        self.text().map(RecordId::Given)
-    }
 }
