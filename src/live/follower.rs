@@ -6,6 +6,7 @@
 //! events handed out once more.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -281,11 +282,16 @@ impl Follower {
             };
             let (StepFailure::Error(error) | StepFailure::Hopeless(error)) = &failure;
             let shown = dead_letter::shown(self.program.kind, trigger);
-            self.shared.cursors.set_trouble(&self.who, Some(format!("{shown}, tried {attempt}×: {error}")));
             let retries = self.shared.options.retries;
-            match failure {
-                StepFailure::Error(_) if attempt < retries.attempts => self.pause(retries.pause(attempt))?,
-                StepFailure::Error(error) | StepFailure::Hopeless(error) => {
+            let pause = match &failure {
+                StepFailure::Error(_) if attempt < retries.attempts => Some(retries.pause(attempt)),
+                _ => None,
+            };
+            let next = pause.map(|pause| self.shared.options.clock.now().saturating_add(pause));
+            self.shared.cursors.set_trouble(&self.who, Some(trouble(shown, attempt, next, &error)));
+            match (pause, failure) {
+                (Some(pause), _) => self.pause(pause)?,
+                (None, StepFailure::Error(error) | StepFailure::Hopeless(error)) => {
                     return self.set_aside(trigger, &error, attempt.into());
                 }
             }
@@ -457,6 +463,18 @@ impl Follower {
         self.halted = is_halted;
         is_halted
     }
+}
+
+/// What a follower struggles with: an event, how often it was tried, when it is tried next, and why not before.
+pub(super) fn trouble(
+    event: impl fmt::Display,
+    attempts: u32,
+    next: Option<Timestamp>,
+    why: &impl fmt::Display,
+) -> String {
+    let next = next
+        .map_or_else(String::new, |next| format!(", next at {}", Timestamp::from_millis(next.as_millis())));
+    format!("{event}, tried {attempts}×{next}: {why}")
 }
 
 /// Tells whoever runs the database.

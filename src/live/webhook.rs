@@ -15,11 +15,11 @@ mod window;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::follower::{Ended, Follower};
+use super::follower::{self, Ended, Follower};
 use super::subscribe::{Delivery, Subscription};
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -145,7 +145,9 @@ fn news(who: &cursor::CursorOwner, bell: &Arc<RetrySignal>) -> News {
             cursor.heard = cursor.heard.max(heard);
         });
         let trouble = lanes.trouble().map(|trouble| {
-            format!("{}, tried {}×: {}", Position(trouble.position), trouble.attempts, trouble.why)
+            let left = trouble.next.saturating_duration_since(Instant::now());
+            let next = bell.shared.options.clock.now().saturating_add(left);
+            follower::trouble(Position(trouble.position), trouble.attempts, Some(next), &trouble.why)
         });
         cursors.set_trouble(&who, trouble);
         if lanes.has_ended() || bell.wants_room.load(Ordering::SeqCst) && lanes.has_much_room() {

@@ -94,6 +94,8 @@ impl PartitionsState {
 pub(super) struct Trouble {
     pub position: u64,
     pub attempts: u32,
+    /// When it is tried again.
+    pub next: Instant,
     pub why: String,
 }
 
@@ -244,9 +246,12 @@ impl Partitions {
                 post.set_aside(position, attempt, &why)?;
                 return Ok(true);
             }
-            self.state().failing.insert(lane, Trouble { position, attempts: attempt, why });
+            let pause = self.rules.backoff.wait(attempt, asked);
+            let now = Instant::now();
+            let next = now.checked_add(pause).unwrap_or(now);
+            self.state().failing.insert(lane, Trouble { position, attempts: attempt, next, why });
             (self.news)(self);
-            if !self.wait(self.rules.backoff.wait(attempt, asked)) {
+            if !self.wait(pause) {
                 return Ok(false);
             }
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::client::{Client, Request, Timeouts};
 use super::partitions::Post;
-use super::{DeliveryFailure, GivenUp, signature};
+use super::signature::SigningKey;
+use super::{DeliveryFailure, GivenUp};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
@@ -54,9 +55,9 @@ impl<'w> WebhookSender<'w> {
         let event = event
             .ok_or_else(|| DeliveryFailure::of(format!("there is no event at {}", Position(position))))?;
         let now = self.shared.options.clock.now();
-        let secret = self.webhook.secret.as_ref().map(secret).transpose()?;
+        let key = self.webhook.secret.as_ref().map(key).transpose()?;
         let body = body(&event, self.webhook.form, &self.source).map_err(told)?;
-        let request = request(&event, self.webhook, body, attempt, secret.as_deref(), now);
+        let request = request(&event, self.webhook, body, attempt, key.as_ref(), now);
         self.client.send(self.webhook.to.as_str(), &request, now)
     }
 }
@@ -79,11 +80,11 @@ impl Post for WebhookSender<'_> {
     }
 }
 
-/// The secret itself, as it is now.
-fn secret(place: &Secret) -> Result<Vec<u8>, DeliveryFailure> {
+/// The key in a secret as it is now.
+fn key(place: &Secret) -> Result<SigningKey, DeliveryFailure> {
     let name = place.variable();
     match std::env::var_os(name) {
-        Some(secret) if !secret.is_empty() => Ok(secret.into_encoded_bytes()),
+        Some(secret) if !secret.is_empty() => SigningKey::new(&secret.to_string_lossy()),
         Some(_) => {
             Err(DeliveryFailure::of(format!("SECRET: the variable {name} of the environment is empty")))
         }
@@ -104,7 +105,7 @@ fn request(
     webhook: &Webhook,
     body: Vec<u8>,
     attempt: u32,
-    secret: Option<&[u8]>,
+    key: Option<&SigningKey>,
     now: Timestamp,
 ) -> Request {
     let content_type = match webhook.form {
@@ -113,16 +114,18 @@ fn request(
         }
         EventFormat::Event | EventFormat::Underscore => "application/json; charset=utf-8",
     };
+    let id = lawful(&event.id.to_string());
+    let seconds = now.as_millis().div_euclid(1000).to_string();
+    let signature = key.map(|key| key.sign(&id, &seconds, &body));
     let mut headers = vec![
+        ("webhook-id", id),
+        ("webhook-timestamp", seconds),
         ("bygone-webhook", lawful(&webhook.name)),
-        ("bygone-id", lawful(&event.id.to_string())),
         ("bygone-type", lawful(event.kind.as_str())),
         ("bygone-position", event.position.0.to_string()),
         ("bygone-attempt", attempt.to_string()),
     ];
-    if let Some(secret) = secret {
-        headers.push(("bygone-signature", signature::header(secret, now, &body)));
-    }
+    headers.extend(signature.map(|signature| ("webhook-signature", signature)));
     Request { content_type, headers, body }
 }
 
@@ -152,11 +155,11 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_read_from_the_environment_as_it_is() {
+    fn a_secret_is_read_from_the_environment() {
         let place = |name: &str| Secret::new(&format!("env:{name}")).unwrap();
-        // Cargo says this to whoever it runs.
-        assert_eq!(secret(&place("CARGO_PKG_NAME")).unwrap(), b"bygone");
-        let missing = secret(&place("BYGONE_HAS_NO_SUCH_VARIABLE")).unwrap_err();
+        // Cargo says this to whoever it runs; it happens to be base64.
+        assert_eq!(key(&place("CARGO_PKG_NAME")), SigningKey::new("bygone"));
+        let missing = key(&place("BYGONE_HAS_NO_SUCH_VARIABLE")).unwrap_err();
         assert!(missing.why.contains("no variable BYGONE_HAS_NO_SUCH_VARIABLE"), "{missing:?}");
     }
 }

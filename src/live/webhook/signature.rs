@@ -1,24 +1,59 @@
 //! The signature of what a webhook sends: who has the secret can tell that it comes from here, and when it was sent.
 //!
-//! `Bygone-Signature: t=1700000000,v1=5257a8…`, where `v1` is HMAC-SHA256 of the seconds, a dot and the body, in hexadecimal. The
-//! time is signed, too: a receiver that refuses old ones cannot be told the same thing again by somebody who listened.
+//! As the specification of Standard Webhooks has it (<https://www.standardwebhooks.com>), so that receivers check it by the libraries
+//! that they have: `webhook-signature: v1,K5oZ…`, which is HMAC-SHA256 of the headers `webhook-id` and `webhook-timestamp` and the body,
+//! with dots between them, in base64. The secret is base64, too, with `whsec_` before it or not. The time is signed: a receiver that
+//! refuses old ones cannot be told the same thing again by somebody who listened.
 
-use std::fmt::Write;
+use std::fmt;
 
+use base64::Engine;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::time::Timestamp;
+use super::DeliveryFailure;
 
-/// The value of the header.
-pub(super) fn header(secret: &[u8], at: Timestamp, body: &[u8]) -> String {
-    let seconds = at.as_millis().div_euclid(1000);
-    let mut value = format!("t={seconds},v1=");
-    for byte in mac(secret, &[seconds.to_string().as_bytes(), b".", body]) {
-        // Writing to a String does not fail.
-        let _ = write!(value, "{byte:02x}");
+/// What may stand before a secret.
+const PREFIX: &str = "whsec_";
+
+/// Padding or not: both are in use. And what other readers of base64 take, too.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// The key of signatures.
+#[derive(PartialEq, Eq)]
+pub(super) struct SigningKey(Vec<u8>);
+
+impl SigningKey {
+    /// The key in a secret.
+    pub fn new(secret: &str) -> Result<SigningKey, DeliveryFailure> {
+        let secret = secret.trim();
+        let key = LENIENT.decode(secret.strip_prefix(PREFIX).unwrap_or(secret)).unwrap_or_default();
+        if key.is_empty() {
+            let expected = "base64 as Standard Webhooks has it, with whsec_ before it or not: `openssl rand -base64 32` makes one";
+            return Err(DeliveryFailure::of(format!("SECRET: expected {expected}; found something else")));
+        }
+        Ok(SigningKey(key))
     }
-    value
+
+    /// The value of the header.
+    pub fn sign(&self, id: &str, seconds: &str, body: &[u8]) -> String {
+        let mac = mac(&self.0, &[id.as_bytes(), b".", seconds.as_bytes(), b".", body]);
+        format!("v1,{}", STANDARD.encode(mac))
+    }
+}
+
+/// Without the key.
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey")
+    }
 }
 
 /// HMAC-SHA256 of some parts, one after the other.
@@ -68,16 +103,40 @@ mod tests {
     }
 
     #[test]
-    fn the_header_signs_the_time_and_the_body() {
-        let at = Timestamp::from_millis(1_700_000_000_999);
-        let expected = format!("t=1700000000,v1={}", hex(&independent(b"s3cret", b"1700000000.{\"a\":1}")));
-        assert_eq!(header(b"s3cret", at, b"{\"a\":1}"), expected);
-        assert_ne!(header(b"s3cret", at, b"{\"a\":2}"), expected);
-        assert_ne!(header(b"other", at, b"{\"a\":1}"), expected);
-        let later = Timestamp::from_millis(1_700_000_001_000);
-        assert_ne!(
-            header(b"s3cret", later, b"{\"a\":1}").split_once(',').unwrap().1,
-            expected.split_once(',').unwrap().1
-        );
+    fn the_header_signs_the_id_the_time_and_the_body() {
+        let key = SigningKey::new("czNjcmV0").unwrap();
+        let signed = key.sign("evt-1", "1700000000", b"{\"a\":1}");
+        let expected = independent(b"s3cret", b"evt-1.1700000000.{\"a\":1}");
+        assert_eq!(STANDARD.decode(signed.strip_prefix("v1,").unwrap()).unwrap(), expected);
+        for other in [
+            key.sign("evt-2", "1700000000", b"{\"a\":1}"),
+            key.sign("evt-1", "1700000001", b"{\"a\":1}"),
+            key.sign("evt-1", "1700000000", b"{\"a\":2}"),
+            SigningKey::new("b3RoZXI=").unwrap().sign("evt-1", "1700000000", b"{\"a\":1}"),
+        ] {
+            assert_ne!(signed, other);
+        }
+    }
+
+    /// The example of the specification.
+    #[test]
+    fn the_vector_of_standard_webhooks_holds() {
+        let key = SigningKey::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let body = br#"{"test": 2432232314}"#;
+        let signed = key.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body);
+        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_secret_is_base64_with_its_prefix_or_not() {
+        let key = SigningKey::new("whsec_czNjcmV0MQ==").unwrap();
+        for same in ["czNjcmV0MQ==", "czNjcmV0MQ", "whsec_czNjcmV0MQ", " whsec_czNjcmV0MQ==\n"] {
+            assert_eq!(SigningKey::new(same).unwrap(), key, "{same}");
+        }
+        for wrong in ["", "whsec_", "not base64!", "whsec_%%%%", "czNjcmV0MQ==="] {
+            let told = SigningKey::new(wrong).unwrap_err().why;
+            assert!(told.starts_with("SECRET: expected base64"), "{told}");
+        }
+        assert_eq!(format!("{key:?}"), "SigningKey");
     }
 }
