@@ -195,7 +195,7 @@ impl Db {
     /// let db = Db::in_memory()?;
     /// let created = NewEvent::new("Order.created").on(("Order", 42)).expect(Expect::New);
     /// db.append(created.clone())?;
-    /// assert!(db.append(created).unwrap_err().is_refused());
+    /// assert!(db.append(created).unwrap_err().is_conflict());
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn append(&self, event: NewEvent) -> Result<Event> {

@@ -4,6 +4,7 @@
 //! that a program's exit code tells apart.
 
 mod conflict;
+mod missing;
 
 use std::fmt;
 use std::io;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use crate::value::Value;
 pub use conflict::{Conflict, Witness};
+pub use missing::{Missing, MissingItem};
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -34,6 +36,22 @@ pub enum Error {
         /// The value.
         found: String,
     },
+
+    /// A value is larger than its limit: an event, a group.
+    #[error("{what}: expected at most {limit} bytes, found {size}")]
+    TooLarge {
+        /// What it is.
+        what: String,
+        /// Its bytes.
+        size: u64,
+        /// How many it may have.
+        limit: u64,
+    },
+
+    /// What is asked for is not in the log, or not yet: a point beyond the head, a name that nothing has, an index that is still
+    /// being built.
+    #[error("{0}")]
+    Missing(Box<Missing>),
 
     /// What was expected of the log was not so at the moment of commit; nothing was written.
     #[error("conflict: {0}")]
@@ -260,8 +278,8 @@ impl Error {
     /// ```
     pub fn class(&self) -> ErrorClass {
         match self {
-            Error::Syntax(_) | Error::Invalid { .. } => ErrorClass::Usage,
-            Error::Conflict(_) | Error::Refused(_) => ErrorClass::Refused,
+            Error::Syntax(_) | Error::Invalid { .. } | Error::TooLarge { .. } => ErrorClass::Usage,
+            Error::Missing(_) | Error::Conflict(_) | Error::Refused(_) => ErrorClass::Refused,
             Error::Held { .. } | Error::Unopenable { .. } => ErrorClass::Unopenable,
             Error::Unfoldable { .. }
             | Error::Corrupt { .. }
@@ -277,6 +295,8 @@ impl Error {
         match self {
             Error::Syntax(_) => "syntax",
             Error::Invalid { .. } => "invalid",
+            Error::TooLarge { .. } => "tooLarge",
+            Error::Missing(missing) => missing.item.kind(),
             Error::Conflict(_) => "conflict",
             Error::Refused(_) => "refused",
             Error::Unfoldable { .. } => "unfoldable",
@@ -304,9 +324,48 @@ impl Error {
         matches!(self, Error::Conflict(_))
     }
 
-    /// Whether a guard or a verb refused it: nothing was written, and looking again may help.
+    /// Whether a verb was refused: [`Error::Refused`]. Nothing was written.
     pub fn is_refused(&self) -> bool {
-        self.class() == ErrorClass::Refused
+        matches!(self, Error::Refused(_))
+    }
+
+    /// Whether the same may succeed later, and nothing was written: what was expected of the log was not so ([`Error::Conflict`]), an
+    /// index is still being built, or a point was not reached yet ([`Error::Missing`]).
+    ///
+    /// ```
+    /// use bygone::Db;
+    /// let beyond = Db::in_memory()?.query("EVENTS UNTIL #5").unwrap_err();
+    /// assert_eq!(beyond.kind(), "beyondHead");
+    /// assert!(beyond.is_worth_a_retry() && !beyond.is_refused());
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn is_worth_a_retry(&self) -> bool {
+        match self {
+            Error::Conflict(_) => true,
+            Error::Missing(missing) => !matches!(missing.item, MissingItem::Name { .. }),
+            _ => false,
+        }
+    }
+
+    /// The place in the text that it is about, where it is about one.
+    pub fn fault(&self) -> Option<&SyntaxFault> {
+        match self {
+            Error::Syntax(fault) => Some(fault),
+            Error::Missing(missing) => missing.fault.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The same error with its [place in the text](Self::fault) changed: to that in a longer text, of which this one is a part.
+    pub fn map_fault(self, place: impl FnOnce(SyntaxFault) -> SyntaxFault) -> Error {
+        match self {
+            Error::Syntax(fault) => Error::Syntax(Box::new(place(*fault))),
+            Error::Missing(missing) => {
+                let fault = missing.fault.map(|fault| Box::new(place(*fault)));
+                Error::Missing(Box::new(Missing { fault, ..*missing }))
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn invalid(
@@ -315,6 +374,10 @@ impl Error {
         found: impl Into<String>,
     ) -> Error {
         Error::Invalid { what: readable(what), expected: readable(expected), found: readable(found) }
+    }
+
+    pub(crate) fn too_large(what: impl Into<String>, size: usize, limit: usize) -> Error {
+        Error::TooLarge { what: readable(what), size: size as u64, limit: limit as u64 }
     }
 
     pub(crate) fn conflict(
@@ -353,6 +416,12 @@ impl Error {
 impl From<Conflict> for Error {
     fn from(conflict: Conflict) -> Error {
         Error::Conflict(Box::new(conflict))
+    }
+}
+
+impl From<Missing> for Error {
+    fn from(missing: Missing) -> Error {
+        Error::Missing(Box::new(missing))
     }
 }
 

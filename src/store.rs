@@ -574,7 +574,7 @@ mod tests {
         let again = store.append(one(order(1).expect(Expect::New).key("k"))).unwrap();
         assert!(again.repeated && again.events[0].0 == first.events[0].0);
         let other = store.append(one(order(1).member("amount", 6).key("k"))).unwrap_err();
-        assert!(other.is_refused() && other.to_string().contains("#1"), "{other}");
+        assert!(other.is_conflict() && other.to_string().contains("#1"), "{other}");
         let refused = store.append(one(order(1).expect(Expect::New))).unwrap_err();
         assert_eq!(
             refused.to_string(),
@@ -628,7 +628,7 @@ mod tests {
         for (n, id) in ids.iter().enumerate() {
             assert_eq!(store.snapshot().position_of(id).unwrap(), Some(Position(n as u64 + 1)), "{id}");
             let again = store.append(one(order(1).id(&id.to_string())));
-            assert!(again.unwrap_err().is_refused(), "{id} again");
+            assert!(again.unwrap_err().is_conflict(), "{id} again");
         }
     }
 

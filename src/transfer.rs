@@ -21,7 +21,7 @@ use std::io::BufRead;
 use std::sync::Arc;
 
 use crate::db::Db;
-use crate::entity::Position;
+use crate::entity::{EventType, Position};
 use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::{Cause, NewEvent, read_line};
 use crate::store::cursor::{Cursor, CursorOwner};
@@ -51,6 +51,7 @@ const BATCH_BYTES: usize = 2 << 20;
 pub struct ImportOptions {
     restore: bool,
     on_conflict: Option<OnConflict>,
+    kind: Option<String>,
 }
 
 type OnConflict = Arc<dyn Fn(&Conflict) + Send + Sync>;
@@ -61,6 +62,7 @@ impl fmt::Debug for ImportOptions {
         f.debug_struct("ImportOptions")
             .field("restore", &self.restore)
             .field("on_conflict", &on_conflict)
+            .field("kind", &self.kind)
             .finish()
     }
 }
@@ -69,6 +71,13 @@ impl ImportOptions {
     /// The database assigns position, version and `recorded`.
     pub fn new() -> ImportOptions {
         ImportOptions::default()
+    }
+
+    /// The prefix of the types of CloudEvents that have none: with `Payment`, `captured` becomes `Payment.captured`, and is `captured`
+    /// again when it is exported. Without it, it is the kind of the subject where that is an entity, or else `CloudEvent`.
+    pub fn kind(mut self, kind: impl Into<String>) -> ImportOptions {
+        self.kind = Some(kind.into());
+        self
     }
 
     /// Keeps position, version and `recorded` of each line: into a new database only, from a whole export. Reactions, webhooks and
@@ -123,7 +132,7 @@ impl NewEvent {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn from_json(line: &str) -> Result<NewEvent> {
-        let event = read_line(line)?.event;
+        let event = read_line(line, None)?.event;
         event.checked()?;
         Ok(event)
     }
@@ -146,10 +155,14 @@ impl Db {
             let found = format!("one with events up to {}", self.head());
             return Err(Error::invalid("restoring", "a new database", found));
         }
+        if let Some(kind) = &options.kind {
+            EventType::new(&format!("{kind}.type"))?;
+        }
         let mut import = ImportRun {
             store: self.store(),
             restore: options.restore,
             on_conflict: options.on_conflict.clone().filter(|_| !options.restore),
+            kind: options.kind.clone(),
             done: ImportReport::default(),
             under_way: None,
             skipping: true,
@@ -189,6 +202,8 @@ struct ImportRun<'d> {
     restore: bool,
     /// Told of each conflict; without it, the first ends it.
     on_conflict: Option<OnConflict>,
+    /// The prefix of types that have none.
+    kind: Option<String>,
     done: ImportReport,
     /// The batch that is being committed while the next one is parsed. Never two: if one fails, none behind it is in.
     under_way: Option<UnderWay>,
@@ -308,6 +323,9 @@ impl ImportRun<'_> {
             Error::Invalid { what, expected, found } => {
                 Error::Invalid { what: format!("{place}: {what}"), expected, found }
             }
+            Error::TooLarge { what, size, limit } => {
+                Error::TooLarge { what: format!("{place}: {what}"), size, limit }
+            }
             Error::Conflict(conflict) => Conflict::Within { place, conflict }.into(),
             other => other,
         }
@@ -319,7 +337,7 @@ impl ImportRun<'_> {
         let length = text.length;
         let text = std::str::from_utf8(text.bytes)
             .map_err(|e| Error::invalid("the text", "UTF-8", e.to_string()))?;
-        let parsed = read_line(text)?;
+        let parsed = read_line(text, self.kind.as_deref())?;
         let mut event = parsed.event;
         if event.checked()?.is_internal() && !self.restore {
             let expected = "a type of your own: '$' begins the database's, like definitions; --restore takes a whole \

@@ -225,7 +225,7 @@ proptest! {
         for event in events {
             if let Err(error) = db.append(event) {
                 // An id or a key may be there already.
-                prop_assert!(error.is_refused(), "{error}");
+                prop_assert!(error.is_conflict(), "{error}");
             }
         }
         for form in FORMS {
@@ -366,20 +366,102 @@ fn what_is_no_cloudevent_is_refused() {
         (",\"id\":\"1\"", "", "`id`"),
         (",\"source\":\"/s\"", "", "`source`"),
         (",\"type\":\"a.b\"", "", "`type`"),
-        ("a.b", "paid", "'paid'"),
         ("17:31", "27:31", "27:31"),
         ("}", ",\"data\":1,\"data_base64\":\"\"}", "both"),
         ("}", ",\"data_base64\":\"?\"}", "base64"),
-        ("}", ",\"bygonefoo\":1}", "`bygonefoo`"),
-        ("}", ",\"bygoneposition\":\"x\"}", "a count"),
-        ("}", ",\"bygoneactor\":\"ann\"}", "User/ann"),
-        ("}", ",\"bygonevector\":\"a:1\"}", "`bygoneproducer`"),
-        ("}", ",\"bygone\":\"[]\"}", "an array"),
-        ("}", ",\"bygone\":\"{\\\"x\\\":1}\"}", "`x`"),
+        ("\"/s\"", "\"\"", "`source`"),
+        ("\"/s\"", "\"a b\"", "`source`"),
+        ("\"/s\"", "7", "`source`"),
+        ("\"1\"", "1", "`id`"),
+        ("\"1\"", "\"\"", "`id`"),
+        ("}", ",\"subject\":42}", "`subject`"),
+        ("a.b", "a..b", "'a..b'"),
+        ("}", ",\"bygoneposition\":7,\"bygonefoo\":1}", "`bygonefoo`"),
+        ("}", ",\"bygoneposition\":7,\"bygoneactor\":\"ann\"}", "User/ann"),
+        ("}", ",\"bygoneposition\":7,\"bygonevector\":\"a:1\"}", "`bygoneproducer`"),
+        ("}", ",\"bygoneposition\":7,\"bygone\":\"[]\"}", "an array"),
+        ("}", ",\"bygoneposition\":7,\"bygone\":\"{\\\"x\\\":1}\"}", "`x`"),
     ] {
         let error = import(&Db::in_memory().unwrap(), &whole.replacen(from, to, 1), false).unwrap_err();
         let error = error.to_string();
         assert!(error.starts_with("line 1 ") && error.contains(named), "{to}: {error}");
+    }
+}
+
+#[test]
+fn what_only_looks_like_ours_is_kept_as_it_is() {
+    let whole = r#"{"specversion":"1.0","id":"1","source":"/s","type":"a.b","time":"2018-04-05T17:31:00Z"}"#;
+    for more in [
+        r#""bygonefoo":1"#,
+        r#""bygoneposition":"x""#,
+        r#""bygoneactor":"ann""#,
+        r#""bygonecause":7"#,
+        r#""bygonevector":"a:1""#,
+        r#""bygonerevision":3"#,
+        r#""bygoneversion":-1"#,
+        r#""bygonerecorded":"yesterday""#,
+        r#""bygone":"[]""#,
+        r#""bygone":"{\"x\":1}""#,
+    ] {
+        let text = format!("{},{more}}}", whole.strip_suffix('}').unwrap());
+        let (name, value) = object(&format!("{{{more}}}")).into_iter().next().unwrap();
+        let db = Db::in_memory().unwrap();
+        import(&db, &text, false).unwrap();
+        let event = object(exported(&db, EventFormat::Event).trim());
+        assert_eq!(event["metadata"].get(&name), Some(&value), "{more}");
+        let again = Db::in_memory().unwrap();
+        import(&again, &exported(&db, EventFormat::CloudEvents), false).unwrap();
+        assert_eq!(told(&again, &["recorded"]), told(&db, &["recorded"]), "{more}");
+    }
+}
+
+#[test]
+fn a_type_without_a_prefix_gets_one_and_is_told_as_it_was() {
+    for (own, more, kind, read) in [
+        ("captured", "", None, "CloudEvent.captured"),
+        ("captured", "", Some("Payment"), "Payment.captured"),
+        ("captured", r#","subject":"Payment/7""#, None, "Payment.captured"),
+        ("captured", r#","subject":"Payment/7""#, Some("Till"), "Till.captured"),
+        ("urn:x:y", "", None, "CloudEvent.urn:x:y"),
+        ("a/b", "", Some("Path"), "Path.a/b"),
+        ("com.example.paid", "", Some("Path"), "com.example.paid"),
+    ] {
+        let text = format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/s","type":"{own}","time":"2018-04-05T17:31:00Z"{more}}}"#
+        );
+        let db = Db::in_memory().unwrap();
+        let options = kind.map_or(ImportOptions::new(), |kind| ImportOptions::new().kind(kind));
+        db.import(text.as_bytes(), &options, &mut |_| {}).unwrap();
+        assert_eq!(object(exported(&db, EventFormat::Event).trim())["type"].as_text(), Some(read));
+        let written = exported(&db, EventFormat::CloudEvents);
+        assert_eq!(object(written.trim())["type"].as_text(), Some(own), "{written}");
+        let again = Db::in_memory().unwrap();
+        import(&again, &written, false).unwrap();
+        assert_eq!(told(&again, &["recorded"]), told(&db, &["recorded"]), "{written}");
+    }
+    let wrong = ImportOptions::new().kind("a*");
+    assert!(Db::in_memory().unwrap().import(&b""[..], &wrong, &mut |_| {}).is_err());
+}
+
+#[test]
+fn content_that_is_no_json_keeps_its_type() {
+    for content in [
+        r#""datacontenttype":"application/xml","data":"<x/>""#,
+        r#""datacontenttype":"application/xml","data":{"a":1}"#,
+        r#""datacontenttype":"application/xml","data":[1]"#,
+        r#""datacontenttype":"application/xml""#,
+        r#""datacontenttype":"application/xml","data_base64":"AAE=""#,
+        r#""datacontenttype":"text/plain; charset=utf-8","data":7"#,
+    ] {
+        let text = format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/s","type":"a.b","time":"2018-04-05T17:31:00Z",{content}}}"#
+        );
+        let db = Db::in_memory().unwrap();
+        import(&db, &text, false).unwrap();
+        let back = object(exported(&db, EventFormat::CloudEvents).trim());
+        for (name, value) in object(&format!("{{{content}}}")) {
+            assert_eq!(back.get(&name), Some(&value), "{content}");
+        }
     }
 }
 

@@ -546,7 +546,7 @@ mod named {
         let wrong = |subscription: Subscription| subscription.durable("billing").unwrap_err().to_string();
         let second = wrong(db.subscribe(pattern("Order.*")).by("customer", 7));
         assert!(second.contains("expected one reader at a time, found one that reads it since"), "{second}");
-        assert!(db.query("DROP SUBSCRIPTION billing").unwrap_err().is_refused());
+        assert!(db.query("DROP SUBSCRIPTION billing").unwrap_err().is_conflict());
         drop(named);
         let theirs = || db.subscribe(pattern("Order.*")).by("customer", 7);
         let from = wrong(theirs().after(Position(2)));

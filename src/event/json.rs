@@ -59,18 +59,20 @@ pub(crate) struct JsonLine {
 }
 
 /// Reads an event from a JSON object, in any form.
-pub(crate) fn read(text: &str) -> Result<JsonLine> {
+///
+/// `kind` is the prefix of the types of CloudEvents that have none.
+pub(crate) fn read(text: &str, kind: Option<&str>) -> Result<JsonLine> {
     // The object of the event is one level around its data.
     let value = Value::read(text, 1)?;
-    let kind = value.kind();
+    let found = value.kind();
     let Value::Object(members) = value else {
-        return Err(Error::invalid("an event", "a JSON object", kind));
+        return Err(Error::invalid("an event", "a JSON object", found));
     };
     // No attribute of a CloudEvent begins with an underscore; but any member of data may be named like an attribute.
     if members.keys().any(|name| name.starts_with('_')) {
         plain::read(underscore::read(members)?)
     } else if members.contains_key("specversion") {
-        let (members, foreign) = cloud::read(members)?;
+        let (members, foreign) = cloud::read(members, kind)?;
         Ok(JsonLine { foreign, ..plain::read(members)? })
     } else {
         plain::read(members)
@@ -116,7 +118,7 @@ mod tests {
     #[test]
     fn the_version_of_a_producer_is_the_sum_of_its_vector() {
         let producer = |line: &str| {
-            let event = read(line)?.event;
+            let event = read(line, None)?.event;
             event.checked()?;
             Ok(event.producer.unwrap())
         };
@@ -163,7 +165,8 @@ mod tests {
             (r#"{"type":"A.b","timestamp":"2024-13-01"}"#, "2024-13-01"),
             ("{\"type\":", "EOF"),
         ] {
-            let error = read(line).and_then(|line| line.event.checked().map(|_| ())).unwrap_err().to_string();
+            let error =
+                read(line, None).and_then(|line| line.event.checked().map(|_| ())).unwrap_err().to_string();
             assert!(error.contains(named), "{line}: {error}");
         }
     }

@@ -101,7 +101,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
     }
     let outcome = match append(store, event.data(&Value::Object(data))) {
         // Somebody else may have said the same just now.
-        Err(error) if error.is_refused() => {
+        Err(error) if error.is_conflict() => {
             return defined_already(&store.snapshot(), define)?.ok_or(error);
         }
         outcome => outcome?,

@@ -184,7 +184,7 @@ fn id(bytes: &[u8]) -> bool {
 
 fn line(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let Ok(line) = read_line(text) else { return false };
+    let Ok(line) = read_line(text, None) else { return false };
     let Ok(kind) = line.event.checked().cloned() else { return false };
     let owner = line.event.owner().cloned();
     if term::terms_of_new(&line.event, &kind, owner.as_ref()).is_err() {
@@ -204,7 +204,7 @@ fn line(bytes: &[u8]) -> bool {
     codec::encode(&mut stored, &line.event, &kind, owner.as_ref(), &assigned);
     let event = codec::decode(Position(7), stored.into()).expect("what was written is read");
     let shown = serde_json::to_string(&event).expect("an event that was read has a JSON form");
-    let again = read_line(&shown).unwrap_or_else(|e| panic!("{text}\n{shown}\n{e}"));
+    let again = read_line(&shown, None).unwrap_or_else(|e| panic!("{text}\n{shown}\n{e}"));
     let kind_again = again.event.checked().cloned().unwrap_or_else(|e| panic!("{text}\n{shown}\n{e}"));
     assert_eq!((kind_again, again.event.owner()), (kind, owner.as_ref()), "{shown}");
     let assigned = Assigned { id: &event.id, ..assigned };
@@ -223,7 +223,7 @@ fn in_other_forms(event: &Event) {
     };
     for form in [EventFormat::Underscore, EventFormat::CloudEvents] {
         let text = write_form(event, form, "urn:x", None).expect("it has a form of each kind").to_string();
-        let read = read_line(&text).unwrap_or_else(|e| panic!("{text}\n{e}"));
+        let read = read_line(&text, None).unwrap_or_else(|e| panic!("{text}\n{e}"));
         let new = read.event;
         let kind = new.checked().cloned().unwrap_or_else(|e| panic!("{text}\n{e}"));
         let assigned = Assigned {

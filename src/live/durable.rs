@@ -11,7 +11,7 @@ use super::handler::HandlerBuilder;
 use super::stream::DeliveryStream;
 use super::subscribe::{Delivery, Subscription};
 use crate::entity::{NameText, Position};
-use crate::error::{Error, Result, shorten};
+use crate::error::{Error, Missing, MissingItem, Result, shorten};
 use crate::store::cursor::{Attached, Cursor, CursorOwner};
 use crate::store::place::SubscriptionCursor;
 
@@ -104,10 +104,11 @@ impl Subscription {
                 }
                 let head = Position(shared.applied.head());
                 if at > head {
-                    let expected = format!(
-                        "a place up to the head, which is {head} (DROP SUBSCRIPTION {shown}, to begin anew)"
+                    let item = MissingItem::Position { asked: at.0, head: head.0 };
+                    let message = format!(
+                        "{follower} is at {at}, and {item}; DROP SUBSCRIPTION {shown} begins it anew"
                     );
-                    return Err(Error::invalid(follower.to_string(), expected, at.to_string()));
+                    return Err(Missing { item, message, fault: None }.into());
                 }
                 subscription = subscription.after(at);
             }

@@ -18,7 +18,7 @@ use super::catch_up::CatchUp;
 use super::durable::ReaderLease;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position};
-use crate::error::{Error, Result};
+use crate::error::{Error, Missing, MissingItem, Result};
 use crate::event::Event;
 use crate::event::record::NameCache;
 use crate::pattern::Pattern;
@@ -126,14 +126,14 @@ impl Subscription {
     /// let db = Db::in_memory()?;
     /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
     /// let mut beyond = db.subscribe(Pattern::all()).after(Position(50));
-    /// assert!(matches!(beyond.next(), Some(Err(Error::Invalid { .. }))));
+    /// assert!(matches!(beyond.next(), Some(Err(Error::Missing(_)))));
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn after(mut self, position: Position) -> Subscription {
         let head = Position(self.shared.applied.head());
         if position > head {
-            let expected = format!("a position up to the head, which is {head}");
-            return self.wrong(Error::invalid("where a subscription begins", expected, position.to_string()));
+            let item = MissingItem::Position { asked: position.0, head: head.0 };
+            return self.wrong(Missing::from(item).into());
         }
         self.plan.from = Some(position);
         self.after = position.0;

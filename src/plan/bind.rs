@@ -41,7 +41,7 @@ use super::unsupported::{self, Unsupported};
 use super::write::WritePlan;
 use crate::allowance::{Allowance, LARGEST};
 use crate::entity::Entity;
-use crate::error::{Error, Result, shorten};
+use crate::error::{Error, Missing, MissingItem, Result, SyntaxFault, shorten};
 use crate::lang::ast::{
     self, Admin, CountLiteral, EntityRef, IdExpr, Param, Query, ShowTarget, Span, Stmt, TextExpr,
 };
@@ -202,7 +202,28 @@ impl<'a> Binder<'a> {
     }
 
     fn fault_meaning(&self, span: Span, message: impl Into<String>, meant: Option<String>) -> Error {
-        fault::fault(self.context.text, self.context.statement, span, message.into(), meant)
+        Error::Syntax(Box::new(self.fault_at(span, message.into(), meant)))
+    }
+
+    fn fault_at(&self, span: Span, message: String, meant: Option<String>) -> SyntaxFault {
+        fault::fault(self.context.text, self.context.statement, span, message, meant)
+    }
+
+    /// The text is right, and what it asks for is not in the log, or not yet.
+    fn missing(&self, span: Span, item: MissingItem) -> Error {
+        let message = item.to_string();
+        self.missing_meaning(span, item, message, None)
+    }
+
+    fn missing_meaning(
+        &self,
+        span: Span,
+        item: MissingItem,
+        message: String,
+        meant: Option<String>,
+    ) -> Error {
+        let fault = Some(Box::new(self.fault_at(span, message.clone(), meant)));
+        Missing { item, message, fault }.into()
     }
 
     /// Turns an error of a value into one that points at it.

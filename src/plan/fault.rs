@@ -1,6 +1,6 @@
 //! Faults of binding: like those of parsing, they point at the text.
 
-use crate::error::{Error, SyntaxFault, shorten};
+use crate::error::{SyntaxFault, shorten};
 use crate::lang::ast::Span;
 
 /// A fault at a place of a text.
@@ -10,11 +10,11 @@ pub(super) fn fault(
     span: Span,
     message: String,
     suggestion: Option<String>,
-) -> Error {
+) -> SyntaxFault {
     let before = text.get(..span.start()).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |at| at + 1);
     let source_line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-    Error::Syntax(Box::new(SyntaxFault {
+    SyntaxFault {
         message,
         offset: span.start(),
         length: span.end().saturating_sub(span.start()),
@@ -26,7 +26,7 @@ pub(super) fn fault(
         suggestion,
         incomplete: false,
         statement,
-    }))
+    }
 }
 
 /// The candidate that differs least from a word, if it is near enough to have been meant.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::db::Db;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lang::grammar::{Grammar, GrammarNode};
 use crate::lang::keyword::Keyword;
 use crate::lang::token::{Token, TokenKind, lex};
@@ -101,10 +101,7 @@ impl ExampleRunner {
         self.minutes.fetch_add(1, Ordering::SeqCst);
         let mut shown = Vec::new();
         if let Err(error) = self.run(text.trim_end_matches(';'), &mut shown) {
-            let report = match &error {
-                Error::Syntax(fault) => crate::lang::report(fault),
-                other => other.to_string(),
-            };
+            let report = error.fault().map_or_else(|| error.to_string(), crate::lang::report);
             shown.extend(report.lines().map(|line| format!("--! {line}").trim_end().to_owned()));
         }
         shown.iter().map(|line| without_ids(line)).collect()

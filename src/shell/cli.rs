@@ -259,6 +259,10 @@ pub struct ImportArgs {
     /// What becomes of an event with the id or key of another event: it ends the import, or it is told and passed over
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = ConflictPolicy::Stop, conflicts_with = "restore")]
     pub on_conflict: ConflictPolicy,
+
+    /// The prefix of types of CloudEvents that have none: that of their subject, or CloudEvent, if not said
+    #[arg(long, value_name = "NAME")]
+    pub kind: Option<String>,
 }
 
 /// What becomes of a conflict.

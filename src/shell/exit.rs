@@ -60,6 +60,6 @@ Exit codes:
   0    all went well
   1    it failed
   2    the command line or a statement is wrong
-  3    a guard did not hold; nothing was written
+  3    the log is not as it was wanted; nothing was written
   4    the file is held by another process or cannot be opened
   130  interrupted";

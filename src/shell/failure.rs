@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use bygone::error::SyntaxFault;
+use bygone::error::{MissingItem, SyntaxFault};
 use bygone::{Error, Object};
 use serde::Serialize;
 
@@ -80,8 +80,9 @@ impl CommandFailure {
 
     fn message(&self) -> String {
         match self {
-            CommandFailure::Error { error: Error::Syntax(fault), .. } => fault.sentence(),
-            CommandFailure::Error { error, .. } => error.to_string(),
+            CommandFailure::Error { error, .. } => {
+                error.fault().map_or_else(|| error.to_string(), SyntaxFault::sentence)
+            }
             CommandFailure::Usage(message) | CommandFailure::Command(message) => message.clone(),
             CommandFailure::Io { doing, source } => format!("{doing}: {source}"),
             CommandFailure::Closed => "the output was closed".to_owned(),
@@ -117,20 +118,77 @@ struct FailureLine<'a> {
     /// Of the event that stood in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u64>,
-    /// Of a verb that was refused.
+    #[serde(flatten)]
+    missing: Option<MissingFields<'a>>,
+    #[serde(flatten)]
+    large: Option<SizeFields>,
+    #[serde(flatten)]
+    refusal: Option<RefusalFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    verb: Option<&'a str>,
+    suggestion: Option<&'a str>,
+}
+
+/// Of what is not in the log, or not yet.
+#[derive(Serialize, Default)]
+struct MissingFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     entity: Option<&'a str>,
+    /// The position or version that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'a str>,
+    asked: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newest: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    /// What has such names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    percent: Option<u64>,
+}
+
+impl<'a> MissingFields<'a> {
+    fn new(item: &'a MissingItem) -> MissingFields<'a> {
+        let none = MissingFields::default();
+        match item {
+            MissingItem::Position { asked, head } => {
+                MissingFields { asked: Some(*asked), head: Some(*head), ..none }
+            }
+            MissingItem::Version { entity, asked, newest } => {
+                MissingFields { entity: Some(entity), asked: Some(*asked), newest: Some(*newest), ..none }
+            }
+            MissingItem::Event { id } => MissingFields { id: Some(id), ..none },
+            MissingItem::Name { sort, name } => MissingFields { of: Some(sort), name: Some(name), ..none },
+            MissingItem::Index { name, percent } => {
+                MissingFields { name: Some(name), percent: Some(*percent), ..none }
+            }
+            _ => none,
+        }
+    }
+}
+
+/// Of what is larger than its limit, in bytes.
+#[derive(Serialize)]
+struct SizeFields {
+    size: u64,
+    limit: u64,
+}
+
+/// Of a verb that was refused.
+#[derive(Serialize)]
+struct RefusalFields<'a> {
+    verb: &'a str,
+    entity: &'a str,
+    why: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     condition: Option<&'a str>,
     /// What the names in the condition stood for.
     #[serde(skip_serializing_if = "Option::is_none")]
     values: Option<Object>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    suggestion: Option<&'a str>,
 }
 
 impl<'a> FailureLine<'a> {
@@ -144,23 +202,27 @@ impl<'a> FailureLine<'a> {
             expected: Vec::new(),
             found: None,
             position: None,
-            verb: None,
-            entity: None,
-            why: None,
-            condition: None,
-            values: None,
+            missing: None,
+            large: None,
+            refusal: None,
             suggestion: None,
         };
         let CommandFailure::Error { error, statement } = failure else { return line };
         line.statement = *statement;
+        if let Some(fault) = error.fault() {
+            line.statement = Some(fault.statement);
+            line.line = Some(fault.line);
+            line.column = Some(fault.column);
+            line.expected = fault.expected.iter().map(|one| one.as_str().into()).collect();
+            line.found = Some(fault.found.as_str().into());
+            line.suggestion = fault.suggestion.as_deref();
+        }
         match error {
-            Error::Syntax(fault) => {
-                line.statement = Some(fault.statement);
-                line.line = Some(fault.line);
-                line.column = Some(fault.column);
-                line.expected = fault.expected.iter().map(|one| one.as_str().into()).collect();
-                line.found = Some(fault.found.as_str().into());
-                line.suggestion = fault.suggestion.as_deref();
+            Error::Missing(missing) => {
+                line.missing = Some(MissingFields::new(&missing.item));
+            }
+            Error::TooLarge { size, limit, .. } => {
+                line.large = Some(SizeFields { size: *size, limit: *limit });
             }
             Error::Invalid { expected, found, .. } => {
                 line.expected = vec![expected.as_str().into()];
@@ -172,12 +234,14 @@ impl<'a> FailureLine<'a> {
                 line.position = conflict.position();
             }
             Error::Refused(refusal) => {
-                line.verb = Some(&refusal.verb);
-                line.entity = Some(&refusal.entity);
-                line.why = Some(&refusal.why);
-                line.condition = refusal.condition.as_deref();
-                line.values = Some(refusal.values.iter().cloned().collect::<Object>())
-                    .filter(|values| !values.is_empty());
+                line.refusal = Some(RefusalFields {
+                    verb: &refusal.verb,
+                    entity: &refusal.entity,
+                    why: &refusal.why,
+                    condition: refusal.condition.as_deref(),
+                    values: Some(refusal.values.iter().cloned().collect::<Object>())
+                        .filter(|values| !values.is_empty()),
+                });
             }
             _ => {}
         }
@@ -221,10 +285,11 @@ impl Reporter {
             CommandFailure::Closed | CommandFailure::Told(_) => {}
             _ if self.json => say_json(&FailureJson::Error(Box::new(FailureLine::of(failure)))),
             CommandFailure::Interrupted => say("interrupted"),
-            CommandFailure::Error { error: Error::Syntax(fault), .. } => say(&self.report(fault)),
-            CommandFailure::Error { statement: Some(n), .. } => {
-                self.error(&format!("statement {n}: "), failure)
-            }
+            CommandFailure::Error { error, statement } => match (error.fault(), statement) {
+                (Some(fault), _) => say(&self.report(fault)),
+                (None, Some(n)) => self.error(&format!("statement {n}: "), failure),
+                (None, None) => self.error("", failure),
+            },
             _ => self.error("", failure),
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Stdout, Write};
 use std::time::{Duration, Instant};
 
-use bygone::error::SyntaxFault;
+use bygone::error::{ErrorClass, SyntaxFault};
 use bygone::read::Script;
 use bygone::{Db, Entity, Error, Object, Parameters, Row, Statement, Value};
 
@@ -277,7 +277,7 @@ impl Session {
             let outcome = self.run_statement(statement, number);
             self.ran = number;
             outcome.map_err(|failure| match failure {
-                CommandFailure::Error { error: error @ Error::Syntax(_), .. } => placed(error, place),
+                CommandFailure::Error { error, .. } if error.fault().is_some() => placed(error, place),
                 CommandFailure::Error { error, .. } => {
                     CommandFailure::Error { error, statement: several.then_some(number) }
                 }
@@ -292,7 +292,7 @@ impl Session {
         let cancel = self.signals.statement(self.limit);
         let answer = self.db().cancelled_by(&cancel).run_with(statement, &self.bound);
         // A statement that was cancelled may say so as an error; to whoever cancelled it, it is none.
-        let interrupted = |error: Error| match cancel.is_cancelled() && !error.is_refused() {
+        let interrupted = |error: Error| match cancel.is_cancelled() && error.class() != ErrorClass::Refused {
             true => CommandFailure::Interrupted,
             false => CommandFailure::from(error),
         };
@@ -450,15 +450,10 @@ impl Session {
 
 /// A syntax error as of the whole input.
 fn placed(error: Error, place: ScriptPlace) -> CommandFailure {
-    match error {
-        Error::Syntax(fault) => {
-            let fault = SyntaxFault {
-                statement: fault.statement + place.statements,
-                line: fault.line + place.lines,
-                ..*fault
-            };
-            Error::Syntax(Box::new(fault)).into()
-        }
-        error => error.into(),
-    }
+    let of_input = |fault: SyntaxFault| SyntaxFault {
+        statement: fault.statement + place.statements,
+        line: fault.line + place.lines,
+        ..fault
+    };
+    error.map_fault(of_input).into()
 }

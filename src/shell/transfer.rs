@@ -87,6 +87,9 @@ pub fn import(
 ) -> Result<(), CommandFailure> {
     let mut meter = Meter::new("imported", speech);
     let mut options = ImportOptions::new().restore(arguments.restore);
+    if let Some(kind) = &arguments.kind {
+        options = options.kind(kind);
+    }
     if arguments.on_conflict == ConflictPolicy::Skip {
         let told = AtomicU64::new(0);
         options = options.on_conflict(move |conflict| {

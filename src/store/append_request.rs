@@ -159,8 +159,7 @@ impl PreparedEvent {
         let terms = term::terms_of_new(&new, &kind, target.as_ref())?;
         let size = new.size();
         if size > options.max_event {
-            let expected = format!("at most {} bytes", options.max_event);
-            return Err(Error::invalid(format!("the event {kind}"), expected, size.to_string()));
+            return Err(Error::too_large(format!("the event {kind}"), size, options.max_event));
         }
         let change = CatalogChange::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
         let conditions = Vec::new();
@@ -433,8 +432,7 @@ pub(crate) fn check_size(options: &Options, bytes: usize, events: usize) -> Resu
     if bytes <= options.max_group {
         return Ok(());
     }
-    let expected = format!("at most {} bytes", options.max_group);
-    Err(Error::invalid("a group", expected, format!("{bytes} bytes in {events} events")))
+    Err(Error::too_large(format!("a group of {events} events"), bytes, options.max_group))
 }
 
 /// What is caused by an event of this log belongs to its chain: it has the correlation of its cause, or, where that begins the chain, its

@@ -47,7 +47,7 @@ impl ImportRun<'_> {
             let within = causes::foretell(&mut lines, head);
             let mut sent = if whole { lines.len() } else { within.unwrap_or(lines.len()) };
             let mut submitted = self.store.submit(self.group(&lines[..sent]));
-            if let Err(Error::Invalid { .. }) = submitted {
+            if let Err(Error::Invalid { .. } | Error::TooLarge { .. }) = submitted {
                 // A line breaks a rule that parsing does not know of, or needs one before it to be in the log already.
                 let number = lines[0].number;
                 sent = self.preparable(&lines[..sent]).map_err(|fault| (Some(number), fault))?;
@@ -60,7 +60,9 @@ impl ImportRun<'_> {
                         let rest = lines.split_off(sent);
                         self.arrived(std::mem::replace(&mut lines, rest), &outcome).map_err(unplaced)?;
                     }
-                    Err(Error::Invalid { .. }) if self.store.shared().applied.head() != head.0 => {
+                    Err(Error::Invalid { .. } | Error::TooLarge { .. })
+                        if self.store.shared().applied.head() != head.0 =>
+                    {
                         whole = false;
                         continue;
                     }
@@ -90,7 +92,7 @@ impl ImportRun<'_> {
             let middle = good + (bad - good) / 2;
             match prepared(middle) {
                 Ok(_) => good = middle,
-                Err(Error::Invalid { .. }) => bad = middle,
+                Err(Error::Invalid { .. } | Error::TooLarge { .. }) => bad = middle,
                 Err(error) => return Err(error),
             }
         }

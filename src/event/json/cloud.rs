@@ -12,12 +12,33 @@ mod payload;
 
 use super::members::{JsonMembers, pair, put};
 use crate::error::{Error, Result, shorten};
+use crate::event::VectorClock;
+use crate::time::Timestamp;
 use crate::value::{Object, Value};
 pub(crate) use lawful::is_uri_reference;
 use lawful::{escaped, is_extension_name, is_lawful, is_value, made_lawful, path, split_path};
 use payload::Payload;
 
 const WHAT: &str = "a CloudEvent";
+
+/// What `bygone` may tell of an event from elsewhere.
+const MEMBERS: [&str; 12] = [
+    "id",
+    "type",
+    "timestamp",
+    "target",
+    "actor",
+    "producer",
+    "cause",
+    "correlation",
+    "namespace",
+    "tags",
+    "key",
+    "metadata",
+];
+
+/// The prefix of types that have none, where nobody says another.
+const KIND: &str = "CloudEvent";
 
 /// Ours, and the names of them in the event form.
 const NAMES: [(&str, &str); 4] = [
@@ -28,7 +49,9 @@ const NAMES: [(&str, &str); 4] = [
 ];
 
 /// Gives the members of the event form, and the source of an event that no Bygone wrote.
-pub(super) fn read(members: Object) -> Result<(Object, Option<String>)> {
+///
+/// `kind` is the prefix of types that have none; without it, the kind of the subject is, or else [`KIND`].
+pub(super) fn read(members: Object, kind: Option<&str>) -> Result<(Object, Option<String>)> {
     let mut given = JsonMembers::new(WHAT, members);
     let mut event = Object::new();
     let mut metadata = Object::new();
@@ -37,10 +60,16 @@ pub(super) fn read(members: Object) -> Result<(Object, Option<String>)> {
         Some(other) => return Err(Error::invalid("`specversion`", "\"1.0\"", shorten(&other.to_string()))),
         None => return Err(Error::invalid("`specversion`", "\"1.0\"", "null")),
     }
-    let source = given.required("source")?;
-    put(&mut event, "id", Some(given.required("id")?));
-    put(&mut event, "type", Some(given.required("type")?));
+    let source = text(&mut given, "source", "a URI reference, like /orders")?;
+    let source = source.filter(|source| is_uri_reference(source));
+    let source = source.ok_or_else(|| missing("source", "a URI reference, like /orders"))?;
+    let id = text(&mut given, "id", "a text")?.ok_or_else(|| missing("id", "a text"))?;
+    put(&mut event, "id", Some(id));
+    let own_type = text(&mut given, "type", "a text")?.ok_or_else(|| missing("type", "a text"))?;
     put(&mut event, "timestamp", given.text("time")?);
+    if !given.left.get("bygoneposition").is_some_and(is_count) {
+        give_up_what_is_no_attribute_of_ours(&mut given, &mut metadata);
+    }
     let position = count(&mut given, "bygoneposition")?;
     let foreign = position.is_none().then_some(source);
     put(&mut event, "position", position);
@@ -49,11 +78,20 @@ pub(super) fn read(members: Object) -> Result<(Object, Option<String>)> {
     for (name, attribute) in NAMES {
         put(&mut event, name, given.text(attribute)?);
     }
-    if let Some(subject) = given.text("subject")? {
-        match split_path(&subject) {
-            Some((kind, id)) => put(&mut event, "target", Some(pair(kind, id))),
-            None => put(&mut metadata, "subject", Some(subject)),
-        }
+    let subject = text(&mut given, "subject", "a text")?;
+    let target = subject.as_deref().and_then(split_path);
+    if own_type.contains('.') {
+        put(&mut event, "type", Some(own_type));
+    } else {
+        // Ours have a prefix. It is kept as it is, and told so again.
+        let prefix = kind.or(target.map(|(kind, _)| kind)).unwrap_or(KIND);
+        put(&mut event, "type", Some(format!("{prefix}.{own_type}")));
+        put(&mut metadata, "type", Some(own_type));
+    }
+    match (target, &subject) {
+        (Some((kind, id)), _) => put(&mut event, "target", Some(pair(kind, id))),
+        (None, Some(subject)) => put(&mut metadata, "subject", Some(subject.as_str())),
+        (None, None) => {}
     }
     put(&mut event, "actor", named(&mut given, "bygoneactor")?);
     let mut producer = named(&mut given, "bygoneproducer")?;
@@ -102,12 +140,66 @@ pub(super) fn read(members: Object) -> Result<(Object, Option<String>)> {
     Ok((event, foreign))
 }
 
+/// A text that is one, and not empty: a number is no id here, since it would be another one when it is written again.
+fn text(given: &mut JsonMembers, name: &str, expected: &str) -> Result<Option<String>> {
+    match given.take(name) {
+        None => Ok(None),
+        Some(Value::Text(text)) if !text.is_empty() => Ok(Some(text)),
+        Some(other) => Err(Error::invalid(format!("`{name}`"), expected, shorten(&other.to_string()))),
+    }
+}
+
+fn missing(name: &str, expected: &str) -> Error {
+    Error::invalid(WHAT, format!("a member `{name}`, {expected}"), "none")
+}
+
+/// Whoever is not Bygone may name attributes like ours: what is none of ours by its form is kept in `metadata`, like any other.
+fn give_up_what_is_no_attribute_of_ours(given: &mut JsonMembers, metadata: &mut Object) {
+    let is_ours = |name: &str, value: &Value| {
+        let text = match value {
+            Value::Text(text) => Some(text.as_str()),
+            _ => None,
+        };
+        match name {
+            "bygonenamespace" | "bygonekey" => text.is_some(),
+            "bygonerecorded" => text.is_some_and(|text| text.parse::<Timestamp>().is_ok()),
+            "bygoneversion" | "bygonecauseposition" | "bygonerevision" => is_count(value),
+            "bygoneactor" | "bygoneproducer" | "bygonecause" => text
+                .and_then(|text| text.split_once('/'))
+                .is_some_and(|(kind, id)| !kind.is_empty() && !id.is_empty()),
+            "bygonevector" => text.is_some_and(|text| text.parse::<VectorClock>().is_ok()),
+            "bygone" => {
+                let rest = text.and_then(|text| rest(text).ok());
+                rest.is_some_and(|rest| rest.keys().all(|name| MEMBERS.contains(&name.as_str())))
+            }
+            name => !name.starts_with("bygone"),
+        }
+    };
+    let mut ours = Object::new();
+    for (name, value) in std::mem::take(&mut given.left) {
+        if value == Value::Null || is_ours(&name, &value) { &mut ours } else { &mut *metadata }
+            .insert(name, value);
+    }
+    // A revision or a vector is of a producer.
+    if !ours.contains_key("bygoneproducer") {
+        for name in ["bygonerevision", "bygonevector"] {
+            metadata.extend(ours.shift_remove(name).map(|value| (name.to_owned(), value)));
+        }
+    }
+    given.left = ours;
+}
+
 /// What no attribute could say.
 fn rest(text: &str) -> Result<Object> {
     match Value::read(text, 1)? {
         Value::Object(rest) => Ok(rest),
         other => Err(Error::invalid("`bygone`", "the text of a JSON object", other.kind())),
     }
+}
+
+fn is_count(value: &Value) -> bool {
+    let digits = value.as_text().map_or_else(|| value.to_string(), str::to_owned);
+    digits.parse::<u64>().is_ok()
 }
 
 /// A count; one that is too large for an integer of CloudEvents is a text.
@@ -139,10 +231,15 @@ pub(crate) fn qualified(source: &str, id: &str) -> String {
 pub(super) fn write(members: Object, source: &str) -> Result<Object> {
     let mut event = JsonMembers::new(WHAT, members);
     let mut form = Object::new();
-    let metadata = event.object("metadata")?.unwrap_or_default();
+    let mut metadata = event.object("metadata")?.unwrap_or_default();
     put(&mut form, "specversion", Some("1.0"));
     origin(&mut event, &metadata, source, &mut form)?;
-    name(&mut event, "type", &mut form)?;
+    if let Some(own) = type_without_prefix(&event.left, &metadata) {
+        metadata.shift_remove("type");
+        put(&mut form, "type", Some(own));
+    } else {
+        name(&mut event, "type", &mut form)?;
+    }
     let payload = Payload::of(event.object("data")?.unwrap_or_default());
     if let Some(target) = event.object("target")? {
         match path(&target).filter(|path| split_path(path).is_some()) {
@@ -155,7 +252,7 @@ pub(super) fn write(members: Object, source: &str) -> Result<Object> {
         let said = if time.starts_with('-') { (&mut event.left, "timestamp") } else { (&mut form, "time") };
         put(said.0, said.1, Some(time));
     }
-    let kept = extensions(metadata, &payload, &mut form);
+    let kept = extensions(metadata, &mut form);
     if payload.is_some() && !form.contains_key("datacontenttype") {
         put(&mut form, "datacontenttype", Some(payload::JSON));
     }
@@ -216,6 +313,13 @@ fn origin(event: &mut JsonMembers, metadata: &Object, source: &str, form: &mut O
     Ok(())
 }
 
+/// The type that an event came with from elsewhere, if it got its prefix here. What it is here is told beside it.
+fn type_without_prefix(event: &Object, metadata: &Object) -> Option<String> {
+    let (own, foreign) = (event.get("type")?.as_text()?, metadata.get("type")?.as_text()?);
+    let is_it = own.split_once('.').is_some_and(|(_, name)| name == foreign);
+    (is_it && !foreign.contains('.') && is_lawful(foreign)).then(|| foreign.to_owned())
+}
+
 /// Writes a text that has to be there. If no attribute can be that text, it is told beside one that looks like it.
 fn name(event: &mut JsonMembers, name: &str, form: &mut Object) -> Result<()> {
     let text = event.required(name)?;
@@ -227,7 +331,7 @@ fn name(event: &mut JsonMembers, name: &str, form: &mut Object) -> Result<()> {
 }
 
 /// Writes what of metadata is read back as the same from attributes, and gives the rest.
-fn extensions(metadata: Object, payload: &Option<Payload>, form: &mut Object) -> Object {
+fn extensions(metadata: Object, form: &mut Object) -> Object {
     let mut kept = Object::new();
     for (name, value) in metadata {
         let text = value.as_text();
@@ -238,9 +342,7 @@ fn extensions(metadata: Object, payload: &Option<Payload>, form: &mut Object) ->
                 "subject" => {
                     !form.contains_key("subject") && text.is_some_and(|text| split_path(text).is_none())
                 }
-                "datacontenttype" => text.is_some_and(|text| {
-                    text != payload::JSON && payload.as_ref().is_none_or(|it| it.fits(text))
-                }),
+                "datacontenttype" => text.is_some_and(|text| text != payload::JSON),
                 "dataschema" => text.is_some_and(is_uri_reference),
                 name => is_extension_name(name) && !name.starts_with("bygone"),
             };
@@ -266,7 +368,7 @@ mod tests {
     fn both(event: &str) -> (String, Object) {
         let Value::Object(members) = event.parse().unwrap() else { panic!("{event}") };
         let form = write(members.clone(), "urn:x").unwrap();
-        let (back, foreign) = read(form.clone()).unwrap();
+        let (back, foreign) = read(form.clone(), None).unwrap();
         assert_eq!(foreign, None);
         let left_out = |name: &str| name == "metadata" || name == "data";
         let same = back.iter().all(|(name, value)| {

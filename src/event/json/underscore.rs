@@ -193,7 +193,7 @@ mod tests {
             "_createdOn":"2024-01-01","_createdBy":"Cashier","_createdById":"c","_createdByVersion":3,
             "_createdByVector":"a:1;b:2","_initiatedBy":"Pay","_initiatedById":"p1","_actorNamespace":"shop",
             "_indexBy":["total"],"total":10}"#;
-        let event = read(line).unwrap().event;
+        let event = read(line, None).unwrap().event;
         assert_eq!(event.checked().unwrap().as_str(), "Order.paid");
         assert_eq!(event.owner(), Some(&("Order", 42).into()));
         assert_eq!(event.producer.as_ref().unwrap().model, ("Cashier", "c").into());
@@ -206,23 +206,23 @@ mod tests {
     #[test]
     fn the_actor_that_does_not_own_is_the_producer() {
         let line = r#"{"type":"Order.paid","_actorType":"Till","_actorId":"4","_modelType":"Order","_modelId":"42"}"#;
-        assert_eq!(read(line).unwrap().event.producer.unwrap().model, ("Till", 4).into());
+        assert_eq!(read(line, None).unwrap().event.producer.unwrap().model, ("Till", 4).into());
     }
 
     #[test]
     fn an_index_map_gives_tags() {
-        let event = read(r#"{"_type":"A.b","_indexBy":{"x":1,"y":"z"},"id":7}"#).unwrap().event;
+        let event = read(r#"{"_type":"A.b","_indexBy":{"x":1,"y":"z"},"id":7}"#, None).unwrap().event;
         assert_eq!(event.tags.len(), 2);
         assert_eq!((event.owner(), event.data.get("id")), (None, Some(Value::from(7))));
     }
 
     #[test]
     fn members_of_data_may_have_any_names() {
-        let event = read(r#"{"_type":"A.b","type":1,"specversion":"1.0"}"#).unwrap().event;
+        let event = read(r#"{"_type":"A.b","type":1,"specversion":"1.0"}"#, None).unwrap().event;
         assert_eq!(event.data.to_string(), r#"{"type":1,"specversion":"1.0"}"#);
-        let event = read(r#"{"type":"A.b","_data":{"_id":1,"type":2},"x":3}"#).unwrap().event;
+        let event = read(r#"{"type":"A.b","_data":{"_id":1,"type":2},"x":3}"#, None).unwrap().event;
         assert_eq!(event.data.to_string(), r#"{"_id":1,"type":2,"x":3}"#);
-        let error = read(r#"{"type":"A.b","_data":{"x":1},"x":3}"#).unwrap_err().to_string();
+        let error = read(r#"{"type":"A.b","_data":{"x":1},"x":3}"#, None).unwrap_err().to_string();
         assert!(error.contains("`x` in `_data` too"), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Names;
 use crate::entity::NameText;
-use crate::error::{Error, Result};
+use crate::error::{Error, Missing, MissingItem, Result};
 use crate::event::{ExpectNone, expect::ExpectKey};
 use crate::pattern::Pattern;
 use crate::plan::absence::AbsenceCheck;
@@ -29,8 +29,10 @@ impl AbsenceCheck {
                     let test = Test::Is(IndexKey::Value(value.clone()));
                     let tagged = Tagged::new(names.catalog(), name, test)?;
                     if !is_known(&tagged, names, own)? {
-                        let what = format!("EXPECT NONE BY {}", NameText(name));
-                        return Err(Error::invalid(what, "a name that is known", unknown(name, &pattern)));
+                        let message =
+                            format!("EXPECT NONE BY {}: {}", NameText(name), unknown(name, &pattern));
+                        let item = MissingItem::Name { sort: "index", name: name.clone() };
+                        return Err(Missing { item, message, fault: None }.into());
                     }
                     By::Tag(tagged)
                 }

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use super::{Binder, expr::NameScope};
 use crate::entity::{Entity, EventType, NameText, Position};
-use crate::error::{Error, Result};
+use crate::error::{Error, MissingItem, Result};
 use crate::event::{BUILT_IN, Cause, EventId, is_built_in};
 use crate::lang::ast::{Comparison, Expr, ExprKind, Literal, Selector, TagCondition, TagTest};
 use crate::plan::by::{By, Derived, KeyLiteral, Tagged, Test, order};
@@ -95,7 +95,9 @@ impl Binder<'_> {
                 match self.names()?.position_of(&id)? {
                     Some(position) => Ok(Cause::Event(position)),
                     None => {
-                        Err(self.fault(tag.span, format!("BY cause: no event of this log has the id '{id}'")))
+                        let message = format!("BY cause: no event of this log has the id '{id}'");
+                        let item = MissingItem::Event { id: id.to_string() };
+                        Err(self.missing_meaning(tag.span, item, message, None))
                     }
                 }
             }
@@ -124,11 +126,15 @@ impl Binder<'_> {
             let field = NameText(name);
             let failed = self.names()?.failure(index.position).map(|error| error.to_string());
             let message = match index.why_not_kept().or(failed) {
-                None => format!(
-                    "BY {field}: its index is still being built, {} % so far; WHERE {} {test} asks the same without it",
-                    index.percent(),
-                    index.text()
-                ),
+                None => {
+                    let percent = index.percent();
+                    let message = format!(
+                        "BY {field}: its index is still being built, {percent} % so far; WHERE {} {test} asks the same without it",
+                        index.text()
+                    );
+                    let item = MissingItem::Index { name: name.to_owned(), percent };
+                    return Err(self.missing_meaning(tag.span, item, message, None));
+                }
                 Some(why) if index.is_understood() => format!(
                     "BY {field}: its index, defined at {}, does not answer: {why}; WHERE {} {test} asks the same without it",
                     index.position,
@@ -227,6 +233,7 @@ impl Binder<'_> {
         let indexes = self.names()?.catalog().iter().map(|index| index.name());
         let known = known.iter().map(String::as_str).chain(indexes).chain(BUILT_IN);
         let meant = nearest(name, known).map(|name| NameText(name).to_string());
-        Ok(self.fault_meaning(tag.span, message, meant))
+        let item = MissingItem::Name { sort: "index", name: name.to_owned() };
+        Ok(self.missing_meaning(tag.span, item, message, meant))
     }
 }

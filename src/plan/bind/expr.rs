@@ -13,7 +13,7 @@ use crate::plan::fault::nearest;
 use crate::plan::field::{
     ACTOR_PARTS, EntityPart, FOUND_NAMES, Field, FieldStep, NAMES, STATE, Sort, VERB_NAMES,
 };
-use crate::time::Timestamp;
+use crate::time::{Timestamp, why_no_time};
 use crate::value::Value;
 
 /// Which names an expression may use.
@@ -394,8 +394,9 @@ impl Binder<'_> {
             Constant::Value(Value::Text(text)) => match text.parse() {
                 Ok(time) => time,
                 Err(_) => {
+                    let why = why_no_time(text).map_or_else(String::new, |why| format!(" ({why})"));
                     let message = format!(
-                        "a text beside a time: expected a time like 2024-01-01 or 2024-01-01T12:00:00Z, found '{}'",
+                        "a text beside a time: expected a time like 2024-01-01 or 2024-01-01T12:00:00Z, found '{}'{why}",
                         shorten(text)
                     );
                     return Err(self.fault(span, message));

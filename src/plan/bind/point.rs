@@ -2,12 +2,12 @@
 
 use super::{Binder, Names};
 use crate::entity::{Entity, Position, Version};
-use crate::error::{Error, Result, shorten};
+use crate::error::{Error, MissingItem, Result, shorten};
 use crate::event::EventId;
 use crate::lang::ast::{Clauses, CountLiteral, EventRef, PointExpr, PointKind, Span, Start, TextExpr};
 use crate::plan::moment::ResolvedPoint;
 use crate::plan::window::LogWindow;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, why_no_time};
 use crate::value::Value;
 
 impl Binder<'_> {
@@ -78,12 +78,11 @@ impl Binder<'_> {
         }
         let position = known.ok_or_else(|| {
             let found = shorten(text);
-            self.fault(
-                span,
-                format!(
-                    "expected a time like 2024-01-01 or the id of an event, found '{found}', which is neither"
-                ),
-            )
+            let why = why_no_time(text).map_or_else(String::new, |why| format!(" ({why})"));
+            let message = format!(
+                "expected a time like 2024-01-01 or the id of an event, found '{found}', which is neither{why}"
+            );
+            self.fault(span, message)
         })?;
         self.notice(format!("'{}' is {position}", shorten(text)));
         Ok(ResolvedPoint::Position(position))
@@ -97,7 +96,7 @@ impl Binder<'_> {
     pub(super) fn position(&self, position: Position, span: Span) -> Result<Position> {
         let head = self.names()?.head();
         if position > head {
-            return Err(self.fault(span, format!("{position} is beyond the head, which is {head}")));
+            return Err(self.missing(span, MissingItem::Position { asked: position.0, head: head.0 }));
         }
         Ok(position)
     }
@@ -106,7 +105,8 @@ impl Binder<'_> {
         let wanted = self.count(count, "VERSION")?;
         let Version(newest) = self.names()?.version_at(entity, self.names()?.head())?;
         if wanted > newest {
-            return Err(self.fault(span, format!("{entity} has no version {wanted}; its newest is {newest}")));
+            return Err(self
+                .missing(span, MissingItem::Version { entity: entity.to_string(), asked: wanted, newest }));
         }
         if wanted == 0 {
             return Ok(Position::START);
@@ -132,7 +132,7 @@ impl Binder<'_> {
 
     fn known(&self, id: &str, span: Span) -> Result<Position> {
         self.position_of(id, span)?
-            .ok_or_else(|| self.fault(span, format!("no event of this log has the id '{}'", shorten(id))))
+            .ok_or_else(|| self.missing(span, MissingItem::Event { id: id.to_owned() }))
     }
 
     /// The newest position that was recorded by then, or strictly before then.

@@ -9,7 +9,7 @@ use super::expr::NameScope;
 use super::shape::{Outline, along_the_log};
 use super::view::view_definition;
 use crate::entity::NameText;
-use crate::error::{Error, Result};
+use crate::error::{Error, MissingItem, Result};
 use crate::lang;
 use crate::lang::ast::{Clauses, Expr, Name, Path, PointExpr, Span, Subscribe};
 use crate::plan::expr::{BoundExpr, Predicate};
@@ -84,7 +84,9 @@ impl Binder<'_> {
         } else {
             format!("no view '{}' is defined; SHOW VIEWS tells what there is", name.text)
         };
-        Err(self.fault_meaning(name.span, message, meant.map(|name| NameText(name).to_string())))
+        let meant = meant.map(|name| NameText(name).to_string());
+        let item = MissingItem::Name { sort: "view", name: name.text.clone() };
+        Err(self.missing_meaning(name.span, item, message, meant))
     }
 
     fn check_read(&self, clauses: &Clauses) -> Result<()> {

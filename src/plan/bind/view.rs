@@ -4,7 +4,7 @@ use super::expr::NameScope;
 use super::shape::Outline;
 use super::{BindInput, Binder};
 use crate::entity::Entity;
-use crate::error::{Error, Result, shorten};
+use crate::error::{Error, MissingItem, Result, shorten};
 use crate::event::is_built_in;
 use crate::lang;
 use crate::lang::ast::{
@@ -123,7 +123,8 @@ impl Binder<'_> {
                 let message = format!(
                     "BY {name}: no event was emitted with INDEX BY {name}; WHERE data.{name} asks the event itself"
                 );
-                return Err(self.fault(tag.span, message));
+                let item = MissingItem::Name { sort: "index", name: name.text.clone() };
+                return Err(self.missing_meaning(tag.span, item, message, None));
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::absence::{is_known, unknown};
 use super::{Binder, expr::NameScope};
 use crate::entity::{Entity, NameText, Version};
-use crate::error::Result;
+use crate::error::{MissingItem, Result};
 use crate::event::{self, Expect};
 use crate::lang::ast::{
     self, Body, CauseClause, EmitId, EventClauses, GuardClause, GuardKind, PointKind, TextExpr,
@@ -160,7 +160,8 @@ impl Binder<'_> {
                 let known = known.chain(added.iter().map(|(name, _)| name.as_str()));
                 let meant = nearest(&name.text, known).map(|name| NameText(name).to_string());
                 let message = format!("no verb '{}' is defined; SHOW VERBS tells which are", name.text);
-                return Err(self.fault_meaning(name.span, message, meant));
+                let item = MissingItem::Name { sort: "verb", name: name.text.clone() };
+                return Err(self.missing_meaning(name.span, item, message, meant));
             }
         };
         let (kind, of) = (&perform.entity.kind, rule.kind());
@@ -279,7 +280,8 @@ impl Binder<'_> {
                 && !self.is_retry(beside.write)?
             {
                 let message = format!("BY {}: {}", NameText(&tagged.name), unknown(&tagged.name, &pattern));
-                return Err(self.fault(tag.span, message));
+                let item = MissingItem::Name { sort: "index", name: tagged.name.clone() };
+                return Err(self.missing_meaning(tag.span, item, message, None));
             }
         }
         let (mut after, mut from) = (0, None);

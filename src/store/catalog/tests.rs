@@ -535,7 +535,7 @@ fn a_refused_definition_leaves_no_index_behind() {
     let store = Store::create(path(), by_hand(&disk)).unwrap();
     let mut group = defined("x", "*", "a");
     group.events.push(paid("red").expect(crate::event::Expect::Version(crate::entity::Version(9))));
-    assert!(store.append(group).unwrap_err().is_refused());
+    assert!(store.append(group).unwrap_err().is_conflict());
     append(&store, paid("red"));
     assert_eq!(store.snapshot().indexes().iter().count(), 0);
     assert!(store.shared().stale().unwrap().is_empty());

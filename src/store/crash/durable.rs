@@ -66,7 +66,7 @@ fn nothing_is_seen_or_answered_before_its_sync() {
     let answers: Vec<_> = batch.iter().map(|pending| store.shared().wait(pending)).collect();
     let outcome = |at: usize| answers[at].as_ref().unwrap();
     assert_eq!((outcome(0).events[0].0, outcome(0).repeated), (2, false));
-    assert!(answers[1].as_ref().unwrap_err().is_refused());
+    assert!(answers[1].as_ref().unwrap_err().is_conflict());
     assert_eq!((outcome(2).events[0].0, outcome(2).repeated), (2, true));
     assert_eq!(store.snapshot().head().0, 2);
 }

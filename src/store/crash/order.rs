@@ -50,7 +50,7 @@ fn a_key_comes_before_guards_and_ids() {
         let refused = store.append(one(NewEvent::new("Order.created").on(("Order", 1)).id("mine")));
         assert!(refused.unwrap_err().to_string().contains("the id mine"));
         let refused = store.append(one(keyed("other", 1).expect(Expect::New)));
-        assert!(refused.unwrap_err().is_refused());
+        assert!(refused.unwrap_err().is_conflict());
     });
 }
 
@@ -62,7 +62,7 @@ fn a_key_with_other_content_is_an_error() {
         let head = store.snapshot().head();
         for other in [group([keyed("k", 2)]), group([keyed("k", 1).on(("Order", 2))])] {
             let error = store.append(other).unwrap_err();
-            assert!(error.is_refused() && error.to_string().contains("key 'k'"), "{error}");
+            assert!(error.is_conflict() && error.to_string().contains("key 'k'"), "{error}");
         }
         let longer = AppendRequest { key: Some("k".into()), ..group([keyed("k", 1), keyed("k", 1)]) };
         assert!(store.append(longer).is_err());
@@ -102,7 +102,7 @@ fn a_group_of_which_only_some_keys_are_known_is_an_error() {
         assert!(again.repeated && again.events.len() == 2);
         let head = store.snapshot().head();
         let error = store.append(group([keyed("a", 1), keyed("c", 3)])).unwrap_err();
-        assert!(error.is_refused() && error.to_string().contains("'c' is new"), "{error}");
+        assert!(error.is_conflict() && error.to_string().contains("'c' is new"), "{error}");
         assert_eq!(store.snapshot().head(), head);
     });
 }

@@ -74,7 +74,7 @@ fn sixteen_threads_agree_on_one_log() {
                                 keys_taken.fetch_add(u64::from(keyed), Ordering::Relaxed);
                                 answers.extend(outcome.events);
                             }
-                            Err(error) => assert!(error.is_refused(), "{error}"),
+                            Err(error) => assert!(error.is_conflict(), "{error}"),
                         }
                     }
                     answers

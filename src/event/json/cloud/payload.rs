@@ -50,14 +50,6 @@ impl Payload {
         }
     }
 
-    /// Whether a type of content can be said of it.
-    pub fn fits(&self, content_type: &str) -> bool {
-        match self {
-            Payload::Json(Value::Text(_)) | Payload::Base64(_) => true,
-            Payload::Json(_) => is_json(content_type),
-        }
-    }
-
     fn put(self, form: &mut Object) {
         match self {
             Payload::Json(value) => put(form, "data", Some(value)),
@@ -71,11 +63,6 @@ pub fn write(payload: Option<Payload>, form: &mut Object) {
     if let Some(payload) = payload {
         payload.put(form);
     }
-}
-
-fn is_json(content_type: &str) -> bool {
-    let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    media.split_once('/').is_some_and(|(_, subtype)| subtype == "json" || subtype.ends_with("+json"))
 }
 
 /// Whether an object stands for what it has within.

@@ -1,0 +1,104 @@
+//! What is asked for and is not in the log, or not yet.
+
+use std::fmt;
+
+use super::{SyntaxFault, shorten};
+
+/// What a statement or a call asks for that the log does not have, or not yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Missing {
+    /// What it is.
+    pub item: MissingItem,
+    /// What to do about it, in a sentence without a full stop.
+    pub message: String,
+    /// The place in the text that asks for it, where there is one, and what was probably meant.
+    pub fault: Option<Box<SyntaxFault>>,
+}
+
+/// What is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MissingItem {
+    /// A position that no event has yet.
+    Position {
+        /// The one that was asked for.
+        asked: u64,
+        /// That of the newest event.
+        head: u64,
+    },
+    /// A version that the entity does not have yet.
+    Version {
+        /// Whose.
+        entity: String,
+        /// The one that was asked for.
+        asked: u64,
+        /// That of its newest event; 0 if it has none.
+        newest: u64,
+    },
+    /// An event that no event of this log is, by its id.
+    Event {
+        /// The id.
+        id: String,
+    },
+    /// A name that nothing has: of an index or a tag, a view or a verb.
+    Name {
+        /// What has such names: `index`, `view`, `verb`.
+        sort: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// What an index would answer that is still being built. It is there soon: this is worth another try.
+    Index {
+        /// Its name.
+        name: String,
+        /// How much of the log it has, in percent.
+        percent: u64,
+    },
+}
+
+impl MissingItem {
+    /// A word for it, as JSON answers carry it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            MissingItem::Position { .. } => "beyondHead",
+            MissingItem::Version { .. } => "beyondVersion",
+            MissingItem::Event { .. } => "unknownEvent",
+            MissingItem::Name { .. } => "unknownName",
+            MissingItem::Index { .. } => "building",
+        }
+    }
+}
+
+impl fmt::Display for MissingItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MissingItem::Position { asked, head } => {
+                write!(f, "#{asked} is beyond the head, which is #{head}")
+            }
+            MissingItem::Version { entity, asked, newest } => {
+                write!(f, "{entity} has no version {asked}; its newest is {newest}")
+            }
+            MissingItem::Event { id } => write!(f, "no event of this log has the id '{}'", shorten(id)),
+            MissingItem::Name { sort, name } => write!(f, "there is no {sort} {}", shorten(name)),
+            MissingItem::Index { name, percent } => {
+                write!(f, "the index {} is still being built, {percent} % so far", shorten(name))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.fault {
+            Some(fault) => fault.fmt(f),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl From<MissingItem> for Missing {
+    fn from(item: MissingItem) -> Missing {
+        Missing { message: item.to_string(), item, fault: None }
+    }
+}
