@@ -52,7 +52,7 @@ pub(crate) use access_path::{
 #[cfg(test)]
 pub(crate) use access_path::{FORCED, Forced};
 pub(crate) use bind::{
-    entity_definition, index_expression, program_definition, reaction_definition, row_key,
+    compares_instants, entity_definition, index_expression, program_definition, reaction_definition, row_key,
     schedule_definition, verb_definition, view_definition, webhook_definition,
 };
 pub(crate) use by::By;

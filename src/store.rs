@@ -33,6 +33,7 @@ mod materialize;
 pub(crate) mod memtable;
 mod name;
 pub(crate) mod options;
+mod outdated;
 mod pace;
 pub(crate) mod place;
 mod progress;
@@ -300,7 +301,8 @@ impl Store {
     pub fn wait_for_indexes(&self, timeout: Duration) -> Result<bool> {
         let catalog = self.shared.applied.catalog();
         // One that is complete is, or has one that replaced it, which is another of them.
-        let missing = catalog.each().filter(|index| !index.is_complete());
+        // One that misses events is completed by nobody.
+        let missing = catalog.each().filter(|index| !index.is_complete() && !index.is_invalid());
         let wanted: Vec<_> = missing.filter_map(|index| catalog.newest(index)).collect();
         let replaced = |index: &Index| {
             let now = self.shared.applied.catalog();

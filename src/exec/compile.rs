@@ -37,6 +37,10 @@ impl Compile for Compiler {
         view::compile(text)
     }
 
+    fn compares_instants(&self, definition: &str) -> bool {
+        plan::compares_instants(definition)
+    }
+
     fn absence(
         &self,
         said: &ExpectNone,

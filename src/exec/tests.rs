@@ -26,6 +26,7 @@ mod foreseen;
 mod found_naively;
 mod functions;
 mod indexes;
+mod instants;
 mod limits;
 mod models;
 mod reactions;

@@ -471,6 +471,9 @@ fn equal(a: &Worth, b: &Worth) -> bool {
         (Number(a), Number(b)) | (Span(a), Span(b)) => a == b,
         (Worth::Text(a), Worth::Text(b)) => a == b,
         (Time(a), Time(b)) => a == b,
+        (Time(time), Worth::Text(text)) | (Worth::Text(text), Time(time)) => {
+            text.parse::<Timestamp>().is_ok_and(|said| said == *time)
+        }
         (Entity(a, x), Entity(b, y)) => (a, x) == (b, y),
         (Json(a), Json(b)) => alike(a, b),
         _ => false,
@@ -488,6 +491,8 @@ fn compare(a: &Worth, comparison: Comparison, b: &Worth) -> Option<bool> {
         (Number(a), Number(b)) | (Span(a), Span(b)) => a.partial_cmp(b)?,
         (Worth::Text(a), Worth::Text(b)) => a.cmp(b),
         (Time(a), Time(b)) => a.cmp(b),
+        (Time(time), Worth::Text(text)) => time.cmp(&text.parse().ok()?),
+        (Worth::Text(text), Time(time)) => text.parse::<Timestamp>().ok()?.cmp(time),
         _ => return None,
     };
     Some(match comparison {

@@ -16,7 +16,6 @@ use crate::pattern::Pattern;
 use crate::store::catalog::Catalog;
 use crate::store::index::term::{IndexKey, Term};
 use crate::time::Timestamp;
-use crate::value::Value;
 
 /// The events that must not be. All of it must hold for an event to be one of them.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,23 +89,18 @@ impl AbsenceCheck {
 }
 
 impl Tagged {
-    /// A quoted time is a text, and beside times, which an index alone may hold, a time.
+    /// Of the values of events themselves, and of an index.
     pub fn by(name: &str, test: Test, index: Option<Derived>) -> Tagged {
-        let time = |key: &IndexKey| match key {
-            IndexKey::Value(Value::Text(text)) => text.parse().ok().map(IndexKey::Time),
-            _ => None,
-        };
-        let times = index.as_ref().and_then(|_| test.map(time));
-        Tagged { name: name.to_owned(), test, times, index, own: true }
+        Tagged { name: name.to_owned(), test, index, own: true }
     }
 
     /// The lists of which one at least holds each event that passes; none where those are not few.
     fn lists(&self) -> Result<Option<Vec<Term>>> {
-        if !matches!(self.test, Test::Is(_) | Test::In(_)) {
+        if !matches!(self.test, Test::Is(_) | Test::In(_)) || self.test.is_of_instants() {
             return Ok(None);
         }
-        let mut terms = Vec::new();
-        for key in [Some(&self.test), self.times.as_ref()].into_iter().flatten().flat_map(Test::keys) {
+        let (mut terms, instants) = (Vec::new(), self.test.instants());
+        for key in self.test.keys().into_iter().chain(&instants) {
             if let (true, IndexKey::Value(value)) = (self.own, key) {
                 match Term::tag(&self.name, value) {
                     Ok(term) => terms.push(term),

@@ -16,6 +16,7 @@ mod event_template;
 mod expr;
 mod find;
 mod hint;
+mod instants;
 mod model;
 mod names;
 mod point;
@@ -31,7 +32,7 @@ mod view;
 mod webhook;
 mod write;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 use super::expr::{BoundExpr, Constant};
 use super::fault;
@@ -49,6 +50,7 @@ use crate::time::Timestamp;
 use crate::value::Value;
 pub(crate) use define::{index_expression, program_definition};
 use expr::NameScope;
+pub(crate) use instants::compares_instants;
 pub(crate) use model::entity_definition;
 pub(crate) use names::Names;
 pub(crate) use point::recorded;
@@ -175,6 +177,8 @@ struct Binder<'a> {
     /// Somebody says it now, and is told what is too large. What is stored is understood all the same, so that it can be dropped: it is
     /// then told by what is to be worked out.
     is_new: bool,
+    /// Whether an instant is compared with what may be a text.
+    instants: Cell<bool>,
 }
 
 impl<'a> Binder<'a> {
@@ -194,6 +198,7 @@ impl<'a> Binder<'a> {
             notices: RefCell::default(),
             allowance,
             is_new: names.is_some(),
+            instants: Cell::new(false),
         }
     }
 

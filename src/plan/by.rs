@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::datum::instant_of;
 use super::expr::{Number, same};
 use crate::allowance::{Limits, Unmade};
 use crate::document::Raw;
@@ -13,7 +14,8 @@ use crate::error::Result;
 use crate::event::record::Record;
 use crate::event::{Cause, EventId};
 use crate::store::catalog::Index;
-use crate::store::index::term::{IndexKey, Term};
+use crate::store::index::term::{IndexKey, Term, TermRange};
+use crate::time::Timestamp;
 use crate::value::Value;
 
 /// A condition that an index answers: `BY customer = 'c-7'`.
@@ -37,8 +39,6 @@ pub(crate) enum By {
 pub(crate) struct Tagged {
     pub name: String,
     pub test: Test,
-    /// The same of times, where what was said is one: an index may hold times, and an event carries text.
-    pub times: Option<Test>,
     pub index: Option<Derived>,
     /// Whether values that events carry themselves count, too.
     pub own: bool,
@@ -54,7 +54,8 @@ impl PartialEq for Derived {
     }
 }
 
-/// What is asked of an index value. It is never compared across text, numbers, times and booleans.
+/// What is asked of an index value. It is never compared across text, numbers, times and booleans; but a text that says an instant
+/// is that instant beside a time.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Test {
     Is(IndexKey),
@@ -121,12 +122,7 @@ impl Tagged {
         if let IndexKey::Value(Value::Null | Value::Array(_) | Value::Object(_)) = key {
             return false;
         }
-        match (&self.test, &self.times) {
-            (test, None) => test.holds(key),
-            // To be another one is to be neither.
-            (Test::Not(_), Some(times)) => self.test.holds(key) && times.holds(key),
-            (test, Some(times)) => test.holds(key) || times.holds(key),
-        }
+        self.test.holds(key)
     }
 }
 
@@ -168,46 +164,122 @@ impl Test {
         }
     }
 
-    /// The same test of what the keys become: of all of them, or of those of several that become something.
-    pub fn map(&self, turn: impl Fn(&IndexKey) -> Option<IndexKey>) -> Option<Test> {
-        let bound = |bound: &Bound<IndexKey>| {
-            Some(match bound {
-                Bound::Included(key) => Bound::Included(turn(key)?),
-                Bound::Excluded(key) => Bound::Excluded(turn(key)?),
-                Bound::Unbounded => Bound::Unbounded,
-            })
-        };
-        Some(match self {
-            Test::Is(key) => Test::Is(turn(key)?),
-            Test::Not(key) => Test::Not(turn(key)?),
-            Test::In(keys) => {
-                let keys: Vec<_> = keys.iter().filter_map(turn).collect();
-                if keys.is_empty() {
-                    return None;
-                }
-                Test::In(keys)
+    /// Ranges of an index, beside what its terms begin with, that hold all values which pass, and perhaps others.
+    pub fn ranges(&self, prefix: &[u8]) -> Vec<TermRange> {
+        let between = |low: Bound<&IndexKey>, high: Bound<&IndexKey>| TermRange::between(prefix, low, high);
+        let mut ranges = Vec::new();
+        match self {
+            // Texts that say the same instant are others, and stay: who asks looks at them.
+            Test::Not(key) => {
+                let all = TermRange::without(prefix, key, vec![between(Bound::Unbounded, Bound::Unbounded)]);
+                ranges =
+                    self.instants().iter().fold(all, |ranges, time| TermRange::without(prefix, time, ranges));
             }
-            Test::Between(low, high) => Test::Between(bound(low)?, bound(high)?),
-        })
+            Test::Is(_) | Test::In(_) => {
+                let one = |key: &IndexKey| between(Bound::Included(key), Bound::Included(key));
+                ranges.extend(self.keys().into_iter().map(one));
+                ranges.extend(self.instants().iter().map(one));
+            }
+            Test::Between(low, high) => {
+                ranges.push(between(low.as_ref(), high.as_ref()));
+                let time = |bound: &Bound<IndexKey>| bound_map(bound, said_instant);
+                if let (Some(low), Some(high)) = (time(low), time(high)) {
+                    ranges.push(between(low.as_ref(), high.as_ref()));
+                }
+            }
+        }
+        ranges.extend(self.texts_of_instants(prefix));
+        ranges.retain(|range| !range.is_empty());
+        ranges
     }
+
+    /// The instants that its texts say: an index may hold times, and they are equal.
+    pub fn instants(&self) -> Vec<IndexKey> {
+        self.keys().into_iter().filter_map(said_instant).collect()
+    }
+
+    /// Whether texts pass that are found under no one term: those that say an instant, in one way or another.
+    pub fn is_of_instants(&self) -> bool {
+        self.keys().into_iter().any(|key| matches!(key, IndexKey::Time(_)))
+    }
+
+    /// Where the texts are that may say an instant which passes. They sort by their years, but for those whose year has a sign.
+    fn texts_of_instants(&self, prefix: &[u8]) -> Vec<TermRange> {
+        if !self.is_of_instants() || matches!(self, Test::Not(_)) {
+            return Vec::new();
+        }
+        let times: Vec<Timestamp> = self
+            .keys()
+            .into_iter()
+            .filter_map(|key| match key {
+                IndexKey::Time(time) => Some(*time),
+                IndexKey::Value(_) => None,
+            })
+            .collect();
+        let (earliest, latest) = (times.iter().min(), times.iter().max());
+        let (first, last) = match self {
+            Test::Between(Bound::Unbounded, _) => (None, latest),
+            Test::Between(_, Bound::Unbounded) => (earliest, None),
+            _ => (earliest, latest),
+        };
+        // An offset moves a date by a day and a bit, and its year with it.
+        let day = |days: i128| days * 86_400_000_000_000;
+        let year = |time: Option<&Timestamp>, days: i128| {
+            time.and_then(|time| time.moved(day(days))).map(|time| time.civil().year())
+        };
+        let (first, last) = (year(first, -7).unwrap_or(0), year(last, 7).unwrap_or(9999));
+        let text = |text: String| IndexKey::Value(Value::Text(text));
+        let years =
+            (text(format!("{:04}", first.max(0))), text(format!("{:04}", i32::from(last.max(0)) + 1)));
+        // `:` sorts behind all digits.
+        let until = if last >= 9999 { text(":".to_owned()) } else { years.1 };
+        let signed = (text("+".to_owned()), text(".".to_owned()));
+        [(years.0, until), signed]
+            .iter()
+            .map(|(low, high)| TermRange::between(prefix, Bound::Included(low), Bound::Excluded(high)))
+            .collect()
+    }
+}
+
+/// The instant that a text says, as a key.
+fn said_instant(key: &IndexKey) -> Option<IndexKey> {
+    match key {
+        IndexKey::Value(Value::Text(text)) => instant_of(text).map(IndexKey::Time),
+        _ => None,
+    }
+}
+
+/// The bound of what its key becomes, if it becomes something.
+fn bound_map(
+    bound: &Bound<IndexKey>,
+    turn: impl Fn(&IndexKey) -> Option<IndexKey>,
+) -> Option<Bound<IndexKey>> {
+    Some(match bound {
+        Bound::Included(key) => Bound::Included(turn(key)?),
+        Bound::Excluded(key) => Bound::Excluded(turn(key)?),
+        Bound::Unbounded => Bound::Unbounded,
+    })
 }
 
 fn equal(a: &IndexKey, b: &IndexKey) -> bool {
     match (a, b) {
         (IndexKey::Value(a), IndexKey::Value(b)) => same(a, b),
         (IndexKey::Time(a), IndexKey::Time(b)) => a == b,
-        _ => false,
+        (IndexKey::Time(_), text) => said_instant(text).as_ref() == Some(a),
+        (text, IndexKey::Time(_)) => said_instant(text).as_ref() == Some(b),
     }
 }
 
-/// How two keys stand to each other: none across text, numbers, times and booleans, and for all that has no order.
+/// How two keys stand to each other: none across text, numbers, times and booleans, and for all that has no order. Beside a time, a
+/// text that says an instant is that instant.
 pub(crate) fn order(a: &IndexKey, b: &IndexKey) -> Option<Ordering> {
     match (a, b) {
         (IndexKey::Time(a), IndexKey::Time(b)) => Some(a.cmp(b)),
+        (IndexKey::Time(_), text) => order(a, &said_instant(text)?),
+        (text, IndexKey::Time(_)) => order(&said_instant(text)?, b),
         (IndexKey::Value(Value::Bool(a)), IndexKey::Value(Value::Bool(b))) => Some(a.cmp(b)),
         (IndexKey::Value(Value::Text(a)), IndexKey::Value(Value::Text(b))) => Some(a.cmp(b)),
         (IndexKey::Value(a), IndexKey::Value(b)) => Some(Number::of(a)?.compare(Number::of(b)?)),
-        _ => None,
     }
 }
 
@@ -219,7 +291,7 @@ impl Display for KeyLiteral<'_> {
         match self.0 {
             IndexKey::Value(Value::Text(text)) => write!(f, "'{}'", text.replace('\'', "''")),
             IndexKey::Value(other) => other.fmt(f),
-            IndexKey::Time(time) => write!(f, "'{time}'"),
+            IndexKey::Time(time) => time.fmt(f),
         }
     }
 }

@@ -259,9 +259,20 @@ pub(crate) fn span_text(nanos: i128) -> String {
     format!("{sign}{}", display_duration(length))
 }
 
-/// `=`: two-valued, across all types.
+/// The instant that a text says, as `time(…)` reads it: a date, or a time with an offset or in UTC.
+pub(crate) fn instant_of(text: &str) -> Option<Timestamp> {
+    // Most texts say none: that is seen by how they begin, before a parser makes an error of it.
+    text.starts_with(|c: char| c.is_ascii_digit() || c == '+' || c == '-')
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
+/// `=`: two-valued, across all types. Beside an instant, a text that says one is that instant.
 pub(crate) fn equal(a: &Datum, b: &Datum) -> bool {
     match (a, b) {
+        (Datum::Time(time), Datum::Text(text)) | (Datum::Text(text), Datum::Time(time)) => {
+            instant_of(text) == Some(*time)
+        }
         (Datum::Null, Datum::Null) => true,
         (Datum::Bool(a), Datum::Bool(b)) => a == b,
         (Datum::Number(a), Datum::Number(b)) => a.compare(*b).is_eq(),
@@ -276,9 +287,11 @@ pub(crate) fn equal(a: &Datum, b: &Datum) -> bool {
     }
 }
 
-/// `<`: none across types, and where there is no order.
+/// `<`: none across types, and where there is no order. Beside an instant, a text that says one is that instant.
 pub(crate) fn order(a: &Datum, b: &Datum) -> Option<Ordering> {
     match (a, b) {
+        (Datum::Time(time), Datum::Text(text)) => instant_of(text).map(|other| time.cmp(&other)),
+        (Datum::Text(text), Datum::Time(time)) => instant_of(text).map(|one| one.cmp(time)),
         (Datum::Bool(a), Datum::Bool(b)) => Some(a.cmp(b)),
         (Datum::Number(a), Datum::Number(b)) => Some(a.compare(*b)),
         (Datum::Text(a), Datum::Text(b)) => Some(a.cmp(b)),

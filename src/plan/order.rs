@@ -150,6 +150,7 @@ pub(crate) mod tests {
             few.prop_map(|json| Datum::of(json.parse().unwrap())),
             objects.prop_map(|json| Datum::of(json.parse().unwrap())),
             "[\0ab]{0,3}".prop_map(Datum::text),
+            "1970-01-01(T00:00:00(\\.001)?)?Z?".prop_map(Datum::text),
             (-3i64..3).prop_map(|n| Datum::Time(crate::time::Timestamp::from_millis(n))),
             (-3i128..3).prop_map(Datum::Span),
             ("[AB]", "[\0ab]{0,2}").prop_map(|(kind, id)| Datum::Entity { kind: kind.into(), id: id.into() }),
@@ -178,6 +179,9 @@ pub(crate) mod tests {
 
         #[test]
         fn it_agrees_with_equal_and_less(a in any_datum(), b in any_datum()) {
+            // A text that says an instant stays a text where values are ordered, and is that instant where it is compared with one.
+            let beside = |a: &Datum, b: &Datum| matches!((a, b), (Datum::Text(_), Datum::Time(_)));
+            prop_assume!(!beside(&a, &b) && !beside(&b, &a));
             prop_assert_eq!(total(&a, &b).is_eq(), equal(&a, &b));
             if let Some(order) = order(&a, &b) {
                 prop_assert_eq!(total(&a, &b), order);

@@ -89,6 +89,11 @@ pub(crate) trait Compile: Send + Sync {
         ))
     }
 
+    /// Whether a definition compares an instant with what may be a text: earlier versions took them for two sorts.
+    fn compares_instants(&self, _definition: &str) -> bool {
+        false
+    }
+
     /// Of events of which there must be none, as of a snapshot. `own` are the names of the index values that come with them.
     fn absence(
         &self,

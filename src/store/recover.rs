@@ -18,6 +18,7 @@ use super::disk::{Disk, File};
 use super::journal::{self, DatabaseId, FrameKind, JournalReplay, Remnant, Salt, SegmentFile, Side};
 use super::name;
 use super::options::Options;
+use super::outdated;
 use super::pace::Paces;
 use super::tables::{Meta, Tables, at_opening};
 use crate::allowance::Limits;
@@ -158,6 +159,7 @@ impl OpenAttempt<'_> {
         if !found.is_empty() {
             self.put_away(&meta, &found, lost, &mut recovery)?;
         }
+        outdated::give_up(tables, &applied.catalog(), options)?;
         let read = tables.read()?;
         Ok(Recovered {
             meta: read.meta(path)?,

@@ -69,6 +69,9 @@ const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 /// The version of everything this crate writes: a file of another one is refused, not guessed at.
 const FORMAT: u64 = 5;
 
+/// By which rules expressions are worked out: what is kept by older ones is made anew ([`outdated`](super::outdated)).
+pub(crate) const EVALUATION: u64 = 2;
+
 /// How many events a row of the log has at most.
 pub(super) const MOST_IN_A_ROW: u64 = block::MOST as u64;
 
@@ -124,6 +127,7 @@ impl Tables {
         self.write("creating the tables", |tables| {
             tables.set_meta("format", &FORMAT.to_be_bytes())?;
             tables.set_meta("database", &id.0)?;
+            tables.set_meta("evaluation", &EVALUATION.to_be_bytes())?;
             tables.set_meta("checkpoint", &0u64.to_be_bytes())
         })
     }

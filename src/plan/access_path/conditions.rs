@@ -122,7 +122,7 @@ impl Conditions {
             && let Some(test) = against.test()
         {
             let (name, index) = (index.0.name().to_owned(), Some(index.clone()));
-            self.by.push(By::Tag(Tagged { name, test, times: None, index, own: false }));
+            self.by.push(By::Tag(Tagged { name, test, index, own: false }));
         }
         let BoundExpr::Field(field) = subject else { return };
         match field {
@@ -158,7 +158,7 @@ impl Conditions {
                     && let Some(test) = against.test()
                 {
                     let name = name.clone();
-                    self.by.push(By::Tag(Tagged { name, test, times: None, index: None, own: true }));
+                    self.by.push(By::Tag(Tagged { name, test, index: None, own: true }));
                 }
             }
             _ => {}
@@ -258,6 +258,9 @@ impl Against<'_> {
             Against::Between(low, high) => {
                 let (low, high) = (scalar(low)?, scalar(high)?);
                 order(&low, &high)?;
+                if matches!(low, IndexKey::Time(_)) != matches!(high, IndexKey::Time(_)) {
+                    return None;
+                }
                 Test::Between(Bound::Included(low), Bound::Included(high))
             }
             Against::In(constants) => {

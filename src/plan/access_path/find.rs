@@ -1,7 +1,6 @@
 //! Entities that are asked for: which of them are looked at, and how their states are come by.
 
 use std::fmt::{self, Display, Formatter};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use super::conditions::{comparison, conjuncts};
@@ -116,16 +115,7 @@ fn ids_of(kind: &str, entities: Vec<Entity>) -> Vec<String> {
 
 /// Where in an index the values are that pass a test.
 pub(super) fn key_ranges(finder: &Finder, test: &Test) -> Vec<TermRange> {
-    let prefix = derived_prefix(finder.position);
-    let mut ranges = match test {
-        Test::Between(low, high) => vec![TermRange::between(&prefix, low.as_ref(), high.as_ref())],
-        test => {
-            let one = |key| TermRange::between(&prefix, Bound::Included(key), Bound::Included(key));
-            test.keys().into_iter().map(one).collect()
-        }
-    };
-    ranges.retain(|range| !range.is_empty());
-    ranges
+    test.ranges(&derived_prefix(finder.position))
 }
 
 /// Chooses how to come by what is asked.

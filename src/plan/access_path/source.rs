@@ -1,7 +1,6 @@
 //! Sources: where positions come from, and how many there are.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use super::conditions::Kinds;
 use super::{CHUNK, ENTRY, Gathered, IN_CHUNK};
@@ -166,13 +165,14 @@ impl ListReader<'_> {
     }
 
     fn tagged(&self, by: &By, tagged: &Tagged) -> Result<(PositionSource, bool)> {
-        let tests = [Some(&tagged.test), tagged.times.as_ref()].into_iter().flatten();
-        let keys: Vec<&IndexKey> = tests.clone().flat_map(Test::keys).collect();
+        let instants = tagged.test.instants();
+        let keys: Vec<&IndexKey> = tagged.test.keys().into_iter().chain(&instants).collect();
         let derived = tagged.index.as_ref().map(|index| &index.0);
         let is_cut =
             |key: &&IndexKey| derived.and_then(|index| index.term(key)).is_some_and(|term| term.is_cut());
-        let exact = !keys.iter().any(is_cut);
-        if let Test::Is(_) | Test::In(_) = tagged.test {
+        // Texts that say an instant are found by their years, and looked at.
+        let exact = !keys.iter().any(is_cut) && !tagged.test.is_of_instants();
+        if let (Test::Is(_) | Test::In(_), false) = (&tagged.test, tagged.test.is_of_instants()) {
             let mut terms = BTreeMap::new();
             for key in keys {
                 let name = || match tagged.test {
@@ -195,22 +195,8 @@ impl ListReader<'_> {
         }
         let own = tagged.own.then(|| term::tag_prefix(&tagged.name));
         let derived = derived.map(|index| term::derived_prefix(index.position));
-        let mut ranges = Vec::new();
-        for prefix in own.into_iter().chain(derived) {
-            match tagged.test {
-                Test::Not(_) => {
-                    let all = vec![TermRange::between(&prefix, Bound::Unbounded, Bound::Unbounded)];
-                    let without = |ranges, key: &&IndexKey| TermRange::without(&prefix, key, ranges);
-                    ranges.extend(keys.iter().fold(all, without));
-                }
-                _ => ranges.extend(tests.clone().filter_map(|test| match test {
-                    Test::Between(low, high) => {
-                        Some(TermRange::between(&prefix, low.as_ref(), high.as_ref()))
-                    }
-                    _ => None,
-                })),
-            }
-        }
+        let prefixes = own.into_iter().chain(derived);
+        let ranges = prefixes.flat_map(|prefix| tagged.test.ranges(&prefix)).collect();
         Ok((self.ranges(by, ranges)?, exact))
     }
 

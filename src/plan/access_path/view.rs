@@ -79,7 +79,6 @@ fn events(snapshot: &Snapshot, view: &DefinedView, mut events: EventsRead) -> Re
         events.query.by.push(By::Tag(Tagged {
             name: view.name.clone(),
             test: Test::Is(row_key()),
-            times: None,
             index: Some(Derived(index.clone())),
             own: false,
         }));

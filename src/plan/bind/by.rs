@@ -8,6 +8,7 @@ use crate::error::{Error, MissingItem, Result};
 use crate::event::{BUILT_IN, Cause, EventId, is_built_in};
 use crate::lang::ast::{Comparison, Expr, ExprKind, Literal, Selector, TagCondition, TagTest};
 use crate::plan::by::{By, Derived, KeyLiteral, Tagged, Test, order};
+use crate::plan::datum::instant_of;
 use crate::plan::expr::{BoundExpr, Constant};
 use crate::plan::fault::nearest;
 use crate::store::index::term::IndexKey;
@@ -60,6 +61,7 @@ impl Binder<'_> {
     fn constant(&self, name: &str, expr: &Expr, tag: &TagCondition) -> Result<Constant> {
         match self.expr(expr, NameScope::None)? {
             BoundExpr::Constant(constant) => Ok(constant),
+            BoundExpr::Now => self.now_at(expr.span).map(Constant::Time),
             _ => Err(self.fault(tag.span, format!("BY {name}: expected a value, found an expression"))),
         }
     }
@@ -154,7 +156,10 @@ impl Binder<'_> {
             Constant::Value(
                 value @ (Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_)),
             ) => Ok(IndexKey::Value(value)),
-            Constant::Time(time) => Ok(IndexKey::Value(Value::Text(time.to_string()))),
+            Constant::Time(time) => {
+                self.instants.set(true);
+                Ok(IndexKey::Time(time))
+            }
             other => {
                 let found = match other {
                     Constant::Entity(entity) => format!(", found the entity {entity}"),
@@ -180,7 +185,7 @@ impl Binder<'_> {
             }
             TagTest::In(exprs) => Test::In(exprs.iter().map(value).collect::<Result<_>>()?),
             TagTest::Between(low, high) => {
-                let (low, high) = (value(low)?, value(high)?);
+                let (low, high) = of_one_sort(value(low)?, value(high)?);
                 if order(&low, &high).is_none() {
                     let message = format!(
                         "BY {name}: {} and {} are of two sorts, and nothing lies between them",
@@ -236,4 +241,17 @@ impl Binder<'_> {
         let item = MissingItem::Name { sort: "index", name: name.to_owned() };
         Ok(self.missing_meaning(tag.span, item, message, meant))
     }
+}
+
+/// The ends of a range: beside a time, a text that says an instant is that instant.
+fn of_one_sort(low: IndexKey, high: IndexKey) -> (IndexKey, IndexKey) {
+    let beside = |key: IndexKey, other: &IndexKey| match (&key, other) {
+        (IndexKey::Value(Value::Text(text)), IndexKey::Time(_)) => {
+            instant_of(text).map_or(key, IndexKey::Time)
+        }
+        _ => key,
+    };
+    let low = beside(low, &high);
+    let high = beside(high, &low);
+    (low, high)
 }

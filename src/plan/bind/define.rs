@@ -36,8 +36,7 @@ pub(crate) fn index_expression(text: &str) -> Result<(BoundExpr, bool)> {
         now: Timestamp::MIN,
     };
     let binder = Binder::new(said, None);
-    let names = if names_state(expr) { NameScope::State } else { NameScope::Event };
-    Ok((binder.index(expr, names)?, matches!(names, NameScope::State)))
+    binder.index_of(expr)
 }
 
 /// What is defined of a program, from the canonical text of the statement. It means the same whatever the log holds.
@@ -50,6 +49,12 @@ pub(crate) fn program_definition(kind: ProgramKind, text: &str) -> Result<Progra
 }
 
 impl Binder<'_> {
+    /// The expression of an index, and whether it is of states.
+    pub(super) fn index_of(&self, expr: &Expr) -> Result<(BoundExpr, bool)> {
+        let names = if names_state(expr) { NameScope::State } else { NameScope::Event };
+        Ok((self.index(expr, names)?, matches!(names, NameScope::State)))
+    }
+
     pub(super) fn define(&self, definition: &DefinitionStmt) -> Result<WritePlan> {
         Ok(WritePlan::Define(match definition {
             DefinitionStmt::Index { name, pattern, expr } => self.define_index(name, pattern, expr)?,

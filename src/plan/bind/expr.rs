@@ -117,7 +117,9 @@ impl Binder<'_> {
                 turned(*negated, BoundExpr::Matches { subject, pattern })
             }
             ExprKind::Contains { subject, negated, item } => {
-                turned(*negated, BoundExpr::Contains { subject: boxed(subject)?, item: boxed(item)? })
+                let (subject, item) = (boxed(subject)?, boxed(item)?);
+                self.note_instants([&*subject, &*item]);
+                turned(*negated, BoundExpr::Contains { subject, item })
             }
             ExprKind::Between { subject, negated, low, high } => {
                 let [subject, low, high] = self.beside([subject, low, high], names)?.map(Box::new);
@@ -386,6 +388,7 @@ impl Binder<'_> {
                 *value = Value::Text(value.to_string());
             }
         }
+        self.note_instants(&nodes);
         Ok(nodes)
     }
 

@@ -69,7 +69,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn model(&self, entity: &EntityDefinitionStmt) -> Result<BoundModel> {
+    pub(super) fn model(&self, entity: &EntityDefinitionStmt) -> Result<BoundModel> {
         let name = &entity.name;
         self.at(name.span, Entity::new(&name.text, "x"))?;
         if name.text.starts_with('$') {

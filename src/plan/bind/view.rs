@@ -184,7 +184,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn view(&self, name: &Name, query: &Query) -> Result<ViewPlan> {
+    pub(super) fn view(&self, name: &Name, query: &Query) -> Result<ViewPlan> {
         if name.text.starts_with('$') {
             return Err(self.fault(name.span, "a name that begins with $ is the database's own"));
         }

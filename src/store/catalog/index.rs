@@ -23,11 +23,14 @@ pub(crate) struct Index {
     backfilled: AtomicU64,
     /// It was not kept up: it holds nothing that can be relied on.
     invalid: AtomicBool,
+    /// An earlier version made it by other rules: it is of no more use.
+    outdated: AtomicBool,
 }
 
 impl Index {
     pub(super) fn new(position: Position, definition: IndexDefinition) -> Index {
-        Index { position, definition, backfilled: AtomicU64::new(0), invalid: AtomicBool::new(false) }
+        let (invalid, outdated) = (AtomicBool::new(false), AtomicBool::new(false));
+        Index { position, definition, backfilled: AtomicU64::new(0), invalid, outdated }
     }
 
     pub fn name(&self) -> &str {
@@ -64,13 +67,21 @@ impl Index {
         if let Err(error) = &self.definition.derive {
             return Some(not_understood("index", self.name(), self.position, error).to_string());
         }
-        let why = "events are missing in it, because it could not be evaluated when they were written";
+        let why = match self.outdated.load(Ordering::Acquire) {
+            true => "an earlier version made it, which took a time and a text for two sorts",
+            false => "events are missing in it, because it could not be evaluated when they were written",
+        };
         (!self.is_kept()).then(|| format!("{why}; define it anew"))
     }
 
     /// Says that its expression could not be evaluated for an event that is in the log all the same.
     pub(in crate::store) fn set_invalid(&self) {
         self.invalid.store(true, Ordering::Release);
+    }
+
+    /// Whether it could be worked out, and yet holds nothing that can be relied on, and never will.
+    pub fn is_invalid(&self) -> bool {
+        self.is_understood() && !self.is_kept()
     }
 
     /// Whether this version can work out its expression.
@@ -87,6 +98,10 @@ impl Index {
         match backfilled {
             Backfilled::Through(through) => self.backfilled.store(through, Ordering::Release),
             Backfilled::Invalid => self.set_invalid(),
+            Backfilled::Outdated => {
+                self.outdated.store(true, Ordering::Release);
+                self.set_invalid();
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! that is the position of its definition; without a row nothing is backfilled yet. A row goes with the last of the lists.
 //!
 //! The lists of an index whose expression could not be evaluated when an event was written are not complete, and never will be: its
-//! row is the one byte [`INVALID`] and its checksum, until it is defined anew.
+//! row is the one byte [`INVALID`] and its checksum, until it is defined anew; or [`OUTDATED`], where an earlier version made them by other rules.
 
 use redb::ReadableTable;
 
@@ -19,6 +19,9 @@ const PROGRESS: &str = "the progress of indexes";
 /// The value of an index that was not kept up.
 const INVALID: u8 = 1;
 
+/// The value of an index whose lists were made by other rules.
+const OUTDATED: u8 = 2;
+
 /// What an index holds of what lies before its definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backfilled {
@@ -26,16 +29,29 @@ pub(crate) enum Backfilled {
     Through(u64),
     /// It was not kept up: events are missing, also behind its definition.
     Invalid,
+    /// An earlier version made it by other rules.
+    Outdated,
 }
 
 impl WriteTables<'_> {
     /// Says that an index was not kept up. What is so already is not written again.
     pub fn set_invalid(&mut self, definition: Position) -> Result<()> {
+        self.set_useless(definition, INVALID)
+    }
+
+    /// Says that an index was made by other rules.
+    pub fn set_outdated(&mut self, definition: Position) -> Result<()> {
+        self.set_useless(definition, OUTDATED)
+    }
+
+    fn set_useless(&mut self, definition: Position, why: u8) -> Result<()> {
         let key = definition.0.to_be_bytes();
-        let value = sealed(&key, vec![INVALID]);
+        let value = sealed(&key, vec![why]);
+        // What was so before stays as it was: that says more.
+        let outdated = sealed(&key, vec![OUTDATED]);
         let is_invalid = {
             let row = self.indexes.get(key.as_slice()).map_err(|e| failed("reading indexes", e))?;
-            row.is_some_and(|row| row.value() == value)
+            row.is_some_and(|row| row.value() == value || row.value() == outdated)
         };
         if !is_invalid {
             self.indexes
@@ -89,6 +105,9 @@ impl TablesRead<'_> {
         let value = unsealed(&key, row.value(), place)?;
         if value == [INVALID] {
             return Ok(Backfilled::Invalid);
+        }
+        if value == [OUTDATED] {
+            return Ok(Backfilled::Outdated);
         }
         value
             .try_into()

@@ -108,6 +108,11 @@ impl TablesRead<'_> {
             .map_err(|_| Error::corrupt(format!("meta.{name}"), format!("{} bytes", bytes.len())))
     }
 
+    /// By which rules what is kept was worked out; the first, where nothing says so.
+    pub fn evaluation(&self) -> Result<u64> {
+        Ok(self.meta_value("evaluation")?.map_or(1, u64::from_be_bytes))
+    }
+
     /// Whether the names in `meta` are what they were: one that is damaged would be taken for one that is not there.
     fn check_names(&self) -> Result<()> {
         guard::reading("meta", &self.committed.poisoned, || {
