@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod language;
+#[cfg(test)]
+mod never_true;
 
 use std::fmt;
 use std::sync::Arc;
@@ -365,8 +367,8 @@ mod tests {
             ("EVENTS 'Nothing.*'", "no events of 'Nothing.*'"),
             ("EVENTS '$*'", ""),
             ("EVENTS", ""),
-            ("SUBSCRIBE 'Ordr.*'", "no events of 'Ordr.*'; did you mean 'Order.*'?"),
-            ("SUBSCRIBE 'Nothing.*'", ""),
+            ("SUBSCRIBE 'Ordr.*'", "no events of 'Ordr.*' yet; did you mean 'Order.*'?"),
+            ("SUBSCRIBE 'Nothing.*'", "no events of 'Nothing.*' yet"),
             ("EVENTS WHERE data.total > 1", ""),
             (
                 "EVENTS WHERE data.totl > 1 OR NOT lower(data.totl) = 'x'",

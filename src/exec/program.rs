@@ -8,6 +8,7 @@ use super::{EventScan, dead_letter, state};
 use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 use crate::event::codec;
+use crate::pattern::Pattern;
 use crate::plan::webhook::form_name;
 use crate::plan::{self, AccessQuery, LogWindow, Predicate, ReplayPlan, RowLimit, Settle, choose};
 use crate::store::Store;
@@ -76,6 +77,7 @@ fn of_reaction(
     Ok(vec![
         ("on", reaction.plan.pattern.to_string().into()),
         ("position", place.0.into()),
+        ("matched", matched(snapshot, program, reaction_events(&reaction), place)?.into()),
         ("waiting", waiting(snapshot, &reaction, place)?.into()),
         ("lag", snapshot.head().0.saturating_sub(place.0).into()),
     ])
@@ -95,7 +97,10 @@ fn waiting(snapshot: &Snapshot, reaction: &ReactionExecutor, place: Position) ->
     if place.0 >= head {
         return Ok(0);
     }
-    let question = question(snapshot, reaction, place, COUNTED);
+    count(snapshot, question(reaction_events(reaction), (place.0, head), COUNTED))
+}
+
+fn count(snapshot: &Snapshot, question: AccessQuery) -> Result<u64> {
     let mut found = 0;
     for event in EventScan::new(snapshot, &choose(snapshot, question)?)? {
         event?;
@@ -104,19 +109,32 @@ fn waiting(snapshot: &Snapshot, reaction: &ReactionExecutor, place: Position) ->
     Ok(found)
 }
 
+/// How many events it came past that its pattern and its condition on events mean, up to [`COUNTED`].
+fn matched(snapshot: &Snapshot, program: &Program, of: Events, place: Position) -> Result<u64> {
+    let begun = reaction::start(program, snapshot)?;
+    if place <= begun {
+        return Ok(0);
+    }
+    count(snapshot, question(of, (begun.0, place.0), COUNTED))
+}
+
 fn of_webhook(
     snapshot: &Snapshot,
     program: &Program,
     cursor: Option<&Cursor>,
 ) -> Result<Vec<(&'static str, Value)>> {
     let Ok(webhook) = plan::webhook_definition(&program.text) else { return Ok(Vec::new()) };
-    let place = place(snapshot, program, cursor)?.0;
+    let place = place(snapshot, program, cursor)?;
+    let events = (webhook.events.pattern.clone(), webhook.events.predicate.clone());
+    let matched = matched(snapshot, program, events, place)?;
+    let place = place.0;
     Ok(vec![
         ("on", webhook.events.pattern.to_string().into()),
         ("to", webhook.to.to_string().into()),
         ("as", form_name(webhook.form).into()),
         ("signed", webhook.secret.is_some().into()),
         ("position", place.into()),
+        ("matched", matched.into()),
         ("lag", snapshot.head().0.saturating_sub(place).into()),
     ])
 }
@@ -222,16 +240,27 @@ fn waiting_first(
     reaction: &ReactionExecutor,
     place: Position,
 ) -> Result<Option<Timestamp>> {
-    let first = EventScan::new(snapshot, &choose(snapshot, question(snapshot, reaction, place, 1))?)?.next();
+    let question = question(reaction_events(reaction), (place.0, snapshot.head().0), 1);
+    let first = EventScan::new(snapshot, &choose(snapshot, question)?)?.next();
     Ok(first.transpose()?.map(|event| event.recorded))
 }
 
-fn question(snapshot: &Snapshot, reaction: &ReactionExecutor, place: Position, most: u64) -> AccessQuery {
+/// A pattern, and a condition on each event.
+type Events = (Pattern, Option<Predicate>);
+
+/// The events that a reaction may react to. What its condition says of states is not looked at.
+fn reaction_events(reaction: &ReactionExecutor) -> Events {
+    let filter = reaction.plan.filter.clone().filter(Predicate::is_of_event);
+    (reaction.plan.pattern.clone(), filter)
+}
+
+/// Those behind a position and through another.
+fn question((pattern, predicate): Events, (after, through): (u64, u64), most: u64) -> AccessQuery {
     AccessQuery {
-        pattern: Some(reaction.plan.pattern.clone()),
+        pattern: Some(pattern),
         by: Vec::new(),
-        predicate: reaction.plan.filter.clone().filter(Predicate::is_of_event),
-        window: LogWindow { after: place.0, ..LogWindow::through(snapshot.head().0) },
+        predicate,
+        window: LogWindow { after, ..LogWindow::through(through) },
         take: RowLimit::First(most),
         indexed: false,
     }

@@ -7,7 +7,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::never_true::{called, no_conditions};
 use super::sorts::{Compared, compared};
+use super::unmatched::{Told, of_pattern};
 use super::{BindInput, Binder, Names};
 use crate::document::Raw;
 use crate::entity::NameText;
@@ -15,8 +17,8 @@ use crate::error::Result;
 use crate::event::record::Record;
 use crate::lang::ast::{
     ActStmt, ChangeClause, Clauses, DefinitionStmt, EntityDefinitionStmt, EntityRef, Expr, ExprKind,
-    GuardClause, GuardKind, IdExpr, Path, Query, ReadStmt, Selector, SourceClause, StepExpr, Stmt, TagTest,
-    VerbDefinitionStmt, WriteStmt,
+    GuardClause, GuardKind, IdExpr, Order, Path, Query, ReadStmt, Selector, SourceClause, Start, StepExpr,
+    Stmt, TagTest, TextExpr, VerbDefinitionStmt, WriteStmt,
 };
 use crate::pattern::Pattern;
 use crate::plan::fault::nearest;
@@ -39,36 +41,28 @@ pub(crate) fn hints(statement: &Stmt, input: BindInput, names: Names) -> Result<
             hints.extend(binder.kind(entity)?);
             if hints.is_empty() {
                 let terms = vec![Term::entity(&binder.entity(entity)?)?];
-                binder.members(said(clauses), terms, &mut hints)?;
+                binder.members(said(clauses), &conditions_of(clauses), (terms, Told::Now), &mut hints)?;
+                binder.never_of(clauses, &mut hints)?;
             }
         }
         Stmt::Read(ReadStmt::Query(Query::Events { selector, clauses })) => {
-            let types = binder.types()?;
-            hints.extend(binder.unmatched(selector, &types)?);
-            hints.extend(binder.idle(selector)?);
-            hints.extend(binder.other_key(selector)?);
-            if hints.is_empty() {
-                let terms = binder.matched(selector, &types)?;
-                binder.members(said(clauses), terms, &mut hints)?;
-            }
+            binder.of_events(selector, clauses, Told::Now, &mut hints)?;
         }
         Stmt::Read(ReadStmt::Subscribe(subscribe)) => {
             if let SourceClause::Events(selector) = &subscribe.source {
-                // What is not there may be to come: only what looks like a slip is told.
-                let types = binder.types()?;
-                let unmatched = binder.unmatched(selector, &types)?;
-                hints.extend(unmatched.filter(|hint| hint.contains("did you mean")));
-                hints.extend(binder.other_key(selector)?);
-                if let (true, Some(filter)) = (hints.is_empty(), &subscribe.filter) {
-                    let terms = binder.matched(selector, &types)?;
-                    binder.other_sorts(&[filter], terms, &mut hints)?;
-                }
+                let clauses = Clauses { filter: subscribe.filter.clone(), ..Clauses::default() };
+                binder.of_events(selector, &clauses, Told::Yet, &mut hints)?;
+            }
+            if let Some(Start::Point(from)) = &subscribe.from {
+                hints.extend(binder.wrong_way_round(Some((from, "FROM")), subscribe.until.as_ref())?);
             }
         }
         Stmt::Write(write) => {
             for guard in guards(write) {
                 if let GuardKind::None { selector, .. } = &guard.kind {
+                    hints.extend(binder.unmatched(selector, Told::Yet, &binder.types()?)?);
                     hints.extend(binder.other_key(selector)?);
+                    binder.never_by(selector, &mut hints);
                 }
             }
         }
@@ -83,30 +77,110 @@ pub(crate) fn hints(statement: &Stmt, input: BindInput, names: Names) -> Result<
         Stmt::Read(ReadStmt::Query(Query::Find { kind, clauses })) => {
             hints.extend(binder.unknown(&kind.text, "")?);
             if hints.is_empty() {
-                binder.parts(&kind.text, said(clauses), &mut hints)?;
+                binder.parts(&kind.text, said(clauses), &conditions_of(clauses), &mut hints)?;
+                binder.never_of(clauses, &mut hints)?;
             }
         }
-        Stmt::Define(DefinitionStmt::Entity(entity)) => binder.misnamed(entity, &mut hints)?,
-        Stmt::Define(DefinitionStmt::Verb(verb)) => {
-            // What is not there may be to come: only what looks like a slip is told.
-            let unknown = binder.unknown(&verb.kind.text, "")?;
-            hints.extend(unknown.filter(|hint| hint.contains("did you mean")));
-            if hints.is_empty() {
-                binder.parts(&verb.kind.text, conditions(verb), &mut hints)?;
-            }
-        }
-        Stmt::Define(DefinitionStmt::Index { pattern, expr, .. }) => {
-            let on = binder.text(pattern, "ON")?;
-            if binder.names()?.catalog().model(&on).is_some() {
-                binder.parts(&on, std::iter::once(expr), &mut hints)?;
-            }
-        }
+        Stmt::Define(definition) => binder.of_definition(definition, &mut hints)?,
         _ => {}
     }
     Ok(hints)
 }
 
 impl Binder<'_> {
+    /// What is asked of events: of those that there are, or of those to come.
+    fn of_events(
+        &self,
+        selector: &Selector,
+        clauses: &Clauses,
+        told: Told,
+        hints: &mut Vec<String>,
+    ) -> Result<()> {
+        let types = self.types()?;
+        hints.extend(self.unmatched(selector, told, &types)?);
+        if told == Told::Now {
+            hints.extend(self.idle(selector)?);
+        }
+        hints.extend(self.other_key(selector)?);
+        if hints.is_empty() {
+            let terms = self.matched(selector, &types)?;
+            self.members(said(clauses), &conditions_of(clauses), (terms, told), hints)?;
+            self.unmatched_types(clauses.filter.as_ref(), told, &types, hints)?;
+        }
+        self.never_by(selector, hints);
+        self.never_of(clauses, hints)
+    }
+
+    /// What is defined: what it names may be to come, and what looks like a slip is told.
+    fn of_definition(&self, definition: &DefinitionStmt, hints: &mut Vec<String>) -> Result<()> {
+        match definition {
+            DefinitionStmt::Entity(entity) => {
+                self.misnamed(entity, hints)?;
+                for include in &entity.includes {
+                    hints.extend(self.unmatched_text(&include.pattern, Told::Yet, &self.types()?)?);
+                }
+            }
+            DefinitionStmt::Verb(verb) => {
+                // What is not there may be to come: only what looks like a slip is told.
+                let unknown = self.unknown(&verb.kind.text, "")?;
+                hints.extend(unknown.filter(|hint| hint.contains("did you mean")));
+                if hints.is_empty() {
+                    let conditions: Vec<&Expr> = conditions(verb).collect();
+                    self.parts(&verb.kind.text, conditions.iter().copied(), &conditions, hints)?;
+                    self.never_true(&conditions, hints);
+                }
+            }
+            DefinitionStmt::Index { pattern, expr, .. } => {
+                let on = self.text(pattern, "ON")?;
+                if self.names()?.catalog().model(&on).is_some() {
+                    self.parts(&on, std::iter::once(expr), &[], hints)?;
+                } else {
+                    let clauses = Clauses {
+                        order: vec![Order { expr: expr.clone(), descending: false }],
+                        ..Clauses::default()
+                    };
+                    self.of_events(&of_pattern(pattern), &clauses, Told::Yet, hints)?;
+                }
+            }
+            DefinitionStmt::View { query, .. } => match query {
+                Query::Events { selector, clauses } => {
+                    self.of_events(selector, clauses, Told::Yet, hints)?;
+                }
+                Query::Find { kind, clauses } => {
+                    hints.extend(self.unknown(&kind.text, "")?.map(|hint| Told::Yet.of(hint)));
+                    if hints.is_empty() {
+                        self.parts(&kind.text, said(clauses), &conditions_of(clauses), hints)?;
+                        self.never_of(clauses, hints)?;
+                    }
+                }
+            },
+            DefinitionStmt::Reaction(reaction) => {
+                self.of_flow(&reaction.pattern, reaction.filter.as_ref(), hints)?;
+                if let Some(unless) = reaction.after.as_ref().and_then(|after| after.unless.as_ref()) {
+                    hints.extend(self.unmatched_text(unless, Told::Yet, &self.types()?)?);
+                }
+            }
+            DefinitionStmt::Webhook(webhook) => {
+                self.of_flow(&webhook.pattern, webhook.filter.as_ref(), hints)?;
+            }
+            DefinitionStmt::Schedule { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// What leads to what runs by itself.
+    fn of_flow(&self, pattern: &TextExpr, filter: Option<&Expr>, hints: &mut Vec<String>) -> Result<()> {
+        let clauses = Clauses { filter: filter.cloned(), ..Clauses::default() };
+        self.of_events(&of_pattern(pattern), &clauses, Told::Yet, hints)
+    }
+
+    /// Clauses that let nothing through, whatever it is.
+    fn never_of(&self, clauses: &Clauses, hints: &mut Vec<String>) -> Result<()> {
+        self.never_true(&conditions_of(clauses), hints);
+        hints.extend(self.empty_window(clauses)?);
+        Ok(())
+    }
+
     /// The types in use, but for the database's own.
     fn types(&self) -> Result<Vec<(String, Term)>> {
         let mut types = self.names()?.types("")?;
@@ -137,22 +211,6 @@ impl Binder<'_> {
             Some(meant) => format!("no events of {kind}; did you mean {}{behind}?", NameText(meant)),
             None => format!("no events of {kind}"),
         }))
-    }
-
-    /// A pattern that matches no type in use.
-    fn unmatched(&self, selector: &Selector, types: &[(String, Term)]) -> Result<Option<String>> {
-        let Some(text) = &selector.pattern else { return Ok(None) };
-        let pattern = self.text(text, "a pattern")?;
-        for part in pattern.split(',').map(str::trim) {
-            let Ok(glob) = part.parse::<Pattern>() else { continue };
-            if part.starts_with('$') || types.iter().any(|(name, _)| glob.matches_text(name)) {
-                continue;
-            }
-            let meant =
-                meant_pattern(part, types).map_or(String::new(), |m| format!("; did you mean '{m}'?"));
-            return Ok(Some(format!("no events of '{part}'{meant}")));
-        }
-        Ok(None)
     }
 
     /// An actor on whose behalf nothing happened: `BY Order 42`, where the target was meant, or a tag without its `=`.
@@ -208,7 +266,8 @@ impl Binder<'_> {
                 hints.extend(meant);
             } else if let ChangeClause::Set(assigns) = &rule.change {
                 let values = assigns.iter().map(|assign| &assign.value);
-                self.members(values, terms.into_iter().take(TYPES).collect(), hints)?;
+                let terms = terms.into_iter().take(TYPES).collect();
+                self.members(values, &[], (terms, Told::Now), hints)?;
             }
         }
         Ok(())
@@ -218,12 +277,13 @@ impl Binder<'_> {
     fn members<'e>(
         &self,
         exprs: impl Iterator<Item = &'e Expr>,
-        lists: Vec<Term>,
+        conditions: &[&Expr],
+        (lists, told): (Vec<Term>, Told),
         hints: &mut Vec<String>,
     ) -> Result<()> {
         let exprs: Vec<&Expr> = exprs.collect();
         let comparisons = comparisons(&exprs, &["data", "metadata"]);
-        let paths = paths(exprs.into_iter(), &["data", "metadata"]);
+        let paths = paths(exprs.iter().copied(), &["data", "metadata"]);
         if paths.is_empty() || lists.is_empty() {
             return Ok(());
         }
@@ -239,30 +299,21 @@ impl Binder<'_> {
             };
             let is_data = path.first.text == "data";
             let parts = records.iter().map(|record| if is_data { record.data() } else { record.metadata() });
-            hints.extend(missing(path, parts.collect(), &looked_at));
+            let missing = missing(path, parts.collect(), &looked_at);
+            // What is not there may be to come: only what looks like a slip is told.
+            hints.extend(missing.filter(|hint| told == Told::Now || hint.contains("did you mean")));
         }
         self.other_sorts_in(comparisons, &records, hints);
-        Ok(())
-    }
-
-    /// What is compared with members of data of another sort.
-    fn other_sorts(&self, exprs: &[&Expr], lists: Vec<Term>, hints: &mut Vec<String>) -> Result<()> {
-        let comparisons = comparisons(exprs, &["data", "metadata"]);
-        if comparisons.is_empty() || lists.is_empty() {
-            return Ok(());
-        }
-        let sample = self.newest(lists)?;
-        let records: Result<Vec<_>> =
-            sample.iter().map(|(position, bytes)| Record::open(*position, bytes)).collect();
-        self.other_sorts_in(comparisons, &records?, hints);
+        let of = called(&records);
+        let parts: Vec<Raw> = records.iter().map(Record::data).collect();
+        hints.extend(no_conditions(conditions, "data", &parts, &of));
+        let parts: Vec<Raw> = records.iter().map(Record::metadata).collect();
+        hints.extend(no_conditions(conditions, "metadata", &parts, &of));
         Ok(())
     }
 
     fn other_sorts_in(&self, comparisons: Vec<Compared<'_>>, records: &[Record], hints: &mut Vec<String>) {
-        let of = match records.len() {
-            1 => "the one event looked at".to_owned(),
-            many => format!("the newest {many} events looked at"),
-        };
+        let of = called(records);
         for (path, other) in comparisons {
             let is_data = path.first.text == "data";
             let parts = records.iter().map(|record| if is_data { record.data() } else { record.metadata() });
@@ -275,6 +326,7 @@ impl Binder<'_> {
         &self,
         kind: &str,
         exprs: impl Iterator<Item = &'e Expr>,
+        conditions: &[&Expr],
         hints: &mut Vec<String>,
     ) -> Result<()> {
         let exprs: Vec<&Expr> = exprs.collect();
@@ -296,9 +348,11 @@ impl Binder<'_> {
             1 => format!("the one {kind} looked at"),
             many => format!("the {many} {kind} looked at"),
         };
+        let states: Vec<Raw> = sample.iter().map(|state| Raw(state)).collect();
         for compared in comparisons {
-            hints.extend(self.other_sort(compared, sample.iter().map(|state| Raw(state)).collect(), &of));
+            hints.extend(self.other_sort(compared, states.clone(), &of));
         }
+        hints.extend(no_conditions(conditions, STATE, &states, &of));
         Ok(())
     }
 
@@ -317,6 +371,11 @@ impl Binder<'_> {
 fn conditions(verb: &VerbDefinitionStmt) -> impl Iterator<Item = &Expr> {
     let requires = verb.requires.iter().chain(verb.cases.iter().flat_map(|case| &case.requires));
     requires.map(|require| &require.condition).chain(verb.cases.iter().map(|case| &case.condition))
+}
+
+/// The conditions of clauses.
+fn conditions_of(clauses: &Clauses) -> Vec<&Expr> {
+    clauses.filter.iter().chain(&clauses.having).collect()
 }
 
 /// The expressions of clauses.
@@ -341,18 +400,6 @@ fn guards(write: &WriteStmt) -> impl Iterator<Item = &GuardClause> {
 
 fn prefix(kind: &str) -> &str {
     crate::entity::prefix(kind)
-}
-
-/// The pattern that was probably meant: with another kind before the first dot, or another type.
-fn meant_pattern(part: &str, types: &[(String, Term)]) -> Option<String> {
-    let names = || types.iter().map(|(name, _)| name.as_str());
-    if !part.contains('*') {
-        return nearest(part, names()).map(str::to_owned);
-    }
-    let (kind, rest) = part.split_once('.')?;
-    let meant = format!("{}.{rest}", nearest(kind, names().map(prefix))?);
-    let glob: Pattern = meant.parse().ok()?;
-    names().any(|name| glob.matches_text(name)).then_some(meant)
 }
 
 /// The paths that begin with one of these, each once.

@@ -6,6 +6,7 @@ use crate::document::Raw;
 use crate::entity::NameText;
 use crate::error::{Result, shorten};
 use crate::lang::ast::{Comparison, Expr, ExprKind, Path, Selector, StepExpr, TagCondition, TagTest};
+use crate::plan::datum::instant_of;
 use crate::plan::expr::{BoundExpr, Constant};
 use crate::store::index::term::{IndexKey, Term};
 use crate::value::Value;
@@ -39,13 +40,16 @@ pub(super) fn compared<'e>(expr: &'e Expr, found: &mut Vec<Compared<'e>>) {
 impl Binder<'_> {
     /// That all values of a path, as far as these are looked at, are of another sort than what they are compared with.
     pub(super) fn other_sort(&self, (path, other): Compared<'_>, at: Vec<Raw>, of: &str) -> Option<String> {
-        let value = self.said(other)?;
-        let sort = sort(&value)?;
         let mut at = at;
         for step in &path.steps {
             let StepExpr::Member(name) = step else { return None };
             at = at.iter().filter_map(|raw| raw.member(&name.text)).collect();
         }
+        if let Some(hint) = self.no_instants(path, other, &at, of) {
+            return Some(hint);
+        }
+        let value = self.said(other)?;
+        let sort = sort(&value)?;
         let mut sorts = at.iter().filter_map(|raw| raw.to_value().ok()).filter(|value| *value != Value::Null);
         let found = self::sort(&sorts.next()?)?;
         if found == sort || !sorts.all(|value| self::sort(&value) == Some(found)) {
@@ -53,6 +57,45 @@ impl Binder<'_> {
         }
         let meant = meant(other, &value, found);
         Some(format!("{path} is {found} in {of}, and {} is {sort}{meant}", told(other, &value)))
+    }
+
+    /// That a path is compared with an instant, and what some of its values say is none.
+    fn no_instants(&self, path: &Path, other: &Expr, at: &[Raw], of: &str) -> Option<String> {
+        let is_instant = match &other.kind {
+            ExprKind::Field(field) => {
+                field.steps.is_empty() && matches!(field.first.text.as_str(), "timestamp" | "recorded")
+            }
+            _ => false,
+        };
+        let said = if is_instant { None } else { self.expr(other, NameScope::None).ok() };
+        let values: Vec<Value> = at.iter().filter_map(|raw| raw.to_value().ok()).collect();
+        let values: Vec<&Value> = values.iter().filter(|value| **value != Value::Null).collect();
+        let shown = shorten(&other.to_string());
+        match said {
+            Some(BoundExpr::Constant(Constant::Time(_)) | BoundExpr::Now) => {}
+            // `timestamp > -7d` is of an instant; of what else it is a length.
+            Some(BoundExpr::Constant(Constant::Span(_))) => {
+                let first = values.first()?;
+                let meant = other.to_string();
+                let meant =
+                    meant.strip_prefix('-').map(|back| format!("; did you mean NOW - {}?", back.trim()));
+                let sort = self::sort(first)?;
+                return Some(format!(
+                    "{path} is {sort} in {of}, and {shown} is a length of time{}",
+                    meant.unwrap_or_default()
+                ));
+            }
+            _ if is_instant => {}
+            _ => return None,
+        }
+        let says = |value: &Value| matches!(value, Value::Text(text) if instant_of(text).is_some());
+        let none: Vec<&&Value> = values.iter().filter(|value| !says(value)).collect();
+        let first = none.first()?;
+        let example = shorten(&first.to_string());
+        Some(match none.len() == values.len() {
+            true => format!("{path} says no time in {of} ({example}), and {shown} is one"),
+            false => format!("{path} says no time in {} of {of} ({example}), and {shown} is one", none.len()),
+        })
     }
 
     /// That an index holds no value like the one asked for, but the same of another sort.
