@@ -1,10 +1,11 @@
 //! What a program that lets people type statements needs to know of a text: whether it goes on, what may come next, what each
 //! piece of it is, and what is wrong with it, drawn.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use crate::error::SyntaxFault;
-use crate::lang::{self, Expectation, TokenClass};
+use crate::lang::{self, Expectation, ExpressionScope, TokenClass};
 use crate::plan::function::{FUNCTIONS, FunctionBody};
 
 pub use crate::entity::{escaped, is_unseen};
@@ -23,7 +24,7 @@ pub struct Completion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CompletionKind {
-    /// What `DESCRIBE` tells of: a kind of entities, a verb, or an index.
+    /// What `DESCRIBE` tells of: whatever is defined, and a kind of entities.
     Described,
     /// A keyword or a symbol, as it is written.
     Word(&'static str),
@@ -35,14 +36,32 @@ pub enum CompletionKind {
     Pattern,
     /// A field of an event, like `data.total`.
     Field,
+    /// What an entity of this kind is, like `state.total`; the kind is empty where it is not known.
+    StateField(String),
+    /// What a verb sees beside the state: an argument, like `data.amount`, or who performs it.
+    Argument,
+    /// A column of this view.
+    Column(String),
+    /// A function, where there are no fields.
+    Function,
     /// A member of data, like `total`.
     Member,
     /// The name of a verb.
     Verb,
-    /// The name of an index.
+    /// The name of an index, of events or of states.
     Index,
-    /// What `BY` takes: the name of an index, or a kind.
+    /// What `BY` takes: the name of an index of events, or a kind.
     Tag,
+    /// The name of a view.
+    View,
+    /// The name of a reaction.
+    Reaction,
+    /// The name of a webhook.
+    Webhook,
+    /// The name of a schedule.
+    Schedule,
+    /// The name of a subscription.
+    Subscription,
     /// Something else, in words.
     Other(&'static str),
 }
@@ -56,10 +75,33 @@ pub enum CompletionKind {
 /// assert!(complete("HISTORY ", 8).iter().any(|completion| completion.wanted == CompletionKind::Kind));
 /// ```
 pub fn complete(text: &str, at: usize) -> Vec<Completion> {
-    let completions = lang::complete(text, at).into_iter();
+    let scope = OnceCell::new();
+    let scope = || scope.get_or_init(|| lang::scope(text.get(..at).unwrap_or(text)));
+    let mut completions = Vec::new();
+    for site in lang::complete(text, at) {
+        let of = |wanted| Completion { wanted, typed: site.typed.clone() };
+        match site.expectation {
+            Expectation::Noun(TokenClass::Expression) => {
+                completions.extend(fields(scope()).into_iter().map(of))
+            }
+            other => completions.push(of(wanted(other))),
+        }
+    }
     completions
-        .map(|completion| Completion { wanted: wanted(completion.expectation), typed: completion.typed })
-        .collect()
+}
+
+/// What an expression may name.
+fn fields(scope: &ExpressionScope) -> Vec<CompletionKind> {
+    match scope {
+        ExpressionScope::Events => vec![CompletionKind::Field],
+        ExpressionScope::Found(kind) => vec![CompletionKind::StateField(kind.clone())],
+        ExpressionScope::Fold(kind) => vec![CompletionKind::Field, CompletionKind::StateField(kind.clone())],
+        ExpressionScope::Verb(kind) => {
+            vec![CompletionKind::StateField(kind.clone()), CompletionKind::Argument]
+        }
+        ExpressionScope::Columns(view) => vec![CompletionKind::Column(view.clone())],
+        ExpressionScope::Values => vec![CompletionKind::Function],
+    }
 }
 
 fn wanted(expectation: Expectation) -> CompletionKind {
@@ -67,11 +109,15 @@ fn wanted(expectation: Expectation) -> CompletionKind {
         Expectation::Noun(TokenClass::Kind) => CompletionKind::Kind,
         Expectation::Noun(TokenClass::Type | TokenClass::Happening) => CompletionKind::Type,
         Expectation::Noun(TokenClass::Pattern) => CompletionKind::Pattern,
-        Expectation::Noun(TokenClass::Expression) => CompletionKind::Field,
         Expectation::Noun(TokenClass::Member) => CompletionKind::Member,
         Expectation::Noun(TokenClass::Verb) => CompletionKind::Verb,
         Expectation::Noun(TokenClass::Index) => CompletionKind::Index,
         Expectation::Noun(TokenClass::Tag) => CompletionKind::Tag,
+        Expectation::Noun(TokenClass::View) => CompletionKind::View,
+        Expectation::Noun(TokenClass::Reaction) => CompletionKind::Reaction,
+        Expectation::Noun(TokenClass::Webhook) => CompletionKind::Webhook,
+        Expectation::Noun(TokenClass::Schedule) => CompletionKind::Schedule,
+        Expectation::Noun(TokenClass::Subscription) => CompletionKind::Subscription,
         Expectation::Noun(TokenClass::Described) => CompletionKind::Described,
         Expectation::Noun(noun) => CompletionKind::Other(noun.text()),
         word => CompletionKind::Word(word.text()),

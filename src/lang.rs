@@ -19,6 +19,7 @@ pub use self::highlight::HighlightClass;
 #[allow(unused_imports, reason = "for who fills completions from a catalog")]
 pub(crate) use self::expectations::{Expectation, TokenClass, distance};
 pub(crate) use self::parse::CompletionSite;
+pub(crate) use self::scope::ExpressionScope;
 use crate::error::{Error, Result, SyntaxFault};
 
 pub(crate) mod ast;
@@ -33,6 +34,7 @@ pub(crate) mod keyword;
 mod parse;
 mod print;
 mod report;
+mod scope;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod shapes;
 pub(crate) mod token;
@@ -70,6 +72,11 @@ pub(crate) fn parse_one_within(text: &str, most: usize) -> Result<Sourced> {
 /// Classes of words ([`TokenClass`]) are for the caller to fill. Nothing is filtered by what is typed already.
 pub(crate) fn complete(text: &str, at: usize) -> Vec<CompletionSite> {
     parse::complete(text, at)
+}
+
+/// Whose names an expression may use at the end of a text.
+pub(crate) fn scope(text: &str) -> ExpressionScope {
+    scope::scope(text)
 }
 
 /// Whether a text is right as far as it goes and only stops too early, so that a prompt should ask for more.

@@ -225,3 +225,42 @@ fn a_subscription_loses_nothing_when_its_index_is_dropped_or_replaced() {
         }
     }
 }
+
+#[test]
+fn no_advice_names_a_definition_that_would_be_replaced_or_refused() {
+    let store = store(4);
+    let session = Session::new(&store);
+    for text in [
+        "DEFINE ENTITY Item INITIAL {stock: 0} ON stored SET stock = state.stock + data.amount",
+        "EMIT Item.stored 1 {amount: 4}",
+        "DEFINE INDEX stock ON 'Item' AS state.stock",
+        "DEFINE VIEW sums AS EVENTS GROUP BY type SELECT count() AS n",
+        "DEFINE VERB Store ON Item EMIT stored",
+        "DEFINE REACTION follow ON 'Item.*' DO EMIT Mail.sent 1",
+    ] {
+        session.rows(text);
+    }
+    ready(&store);
+    for (name, what) in [
+        ("stock", "stock is an index of the states of Item, which FIND Item WHERE state.stock = … takes"),
+        ("sums", "sums is a view, which READ sums reads"),
+        ("Store", "Store is a verb"),
+        ("follow", "follow is a reaction"),
+        ("Item", "Item is a kind of entities"),
+    ] {
+        for text in [
+            format!("EVENTS BY {name} = 4"),
+            format!("EMIT Item.counted 1 EXPECT NONE ('Item.*' BY {name} = 4)"),
+        ] {
+            let error = session.error(&text);
+            assert!(error.contains(what), "{text}: {error}");
+            assert!(!error.contains(&format!("DEFINE INDEX {name}")), "{text}: {error}");
+        }
+    }
+    // What is free may be defined.
+    let error = session.error("EVENTS BY amount = 4");
+    assert!(
+        error.contains("write DEFINE INDEX amount ON '*' AS data.amount, or WHERE data.amount = 4"),
+        "{error}"
+    );
+}

@@ -30,7 +30,7 @@ impl AbsenceCheck {
                     let tagged = Tagged::new(names.catalog(), name, test)?;
                     if !is_known(&tagged, names, own)? {
                         let message =
-                            format!("EXPECT NONE BY {}: {}", NameText(name), unknown(name, &pattern));
+                            format!("EXPECT NONE BY {}: {}", NameText(name), unknown(names, name, &pattern)?);
                         let item = MissingItem::Name { sort: "index", name: name.clone() };
                         return Err(Missing { item, message, fault: None }.into());
                     }
@@ -43,12 +43,42 @@ impl AbsenceCheck {
 }
 
 /// What to do about a name that nothing answers. A condition by it would hold for ever.
-pub(super) fn unknown(name: &str, on: &Pattern) -> String {
-    let name = NameText(name);
-    format!(
-        "no index answers it, and no event was emitted with INDEX BY {name}, nor is this one; say INDEX BY {name} here, or \
-         DEFINE INDEX {name} ON '{on}' AS data.{name} before"
-    )
+pub(super) fn unknown(names: Names, name: &str, on: &Pattern) -> Result<String> {
+    let (taken, name) = (named_otherwise(names, name)?, NameText(name));
+    Ok(match taken {
+        None => format!(
+            "no index answers it, and no event was emitted with INDEX BY {name}, nor is this one; say INDEX BY {name} here, or \
+             DEFINE INDEX {name} ON '{on}' AS data.{name} before"
+        ),
+        Some(what) => format!(
+            "{what}, and no event was emitted with INDEX BY {name}, nor is this one; say INDEX BY {name} here, or DEFINE INDEX \
+             with a name that is free before"
+        ),
+    })
+}
+
+/// What is called by a name that is no index of events: to define one of that name would replace it, or be refused.
+pub(super) fn named_otherwise(names: Names, name: &str) -> Result<Option<String>> {
+    let (catalog, shown) = (names.catalog(), NameText(name));
+    if let Some(finder) = catalog.finder(name) {
+        let kind = NameText(&finder.kind);
+        return Ok(Some(format!(
+            "{shown} is an index of the states of {kind}, which FIND {kind} WHERE {} = … takes",
+            finder.text
+        )));
+    }
+    let program = catalog.programs().find(|program| program.name == name);
+    Ok(if catalog.view(name).is_some() {
+        Some(format!("{shown} is a view, which READ {shown} reads"))
+    } else if catalog.verb(name).is_some() || names.added_verb(name).is_some() {
+        Some(format!("{shown} is a verb"))
+    } else if let Some(program) = program {
+        Some(format!("{shown} is a {}", program.kind.word()))
+    } else if catalog.model(name).is_some() || names.has_kind(name)? {
+        Some(format!("{shown} is a kind of entities"))
+    } else {
+        None
+    })
 }
 
 /// Whether some event has a value of the name, or may have.

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use super::absence::named_otherwise;
 use super::{Binder, expr::NameScope};
 use crate::entity::{Entity, EventType, NameText, Position};
 use crate::error::{Error, MissingItem, Result};
@@ -230,10 +231,16 @@ impl Binder<'_> {
         if let Some(elsewhere) = elsewhere {
             return Ok(self.fault(tag.span, format!("BY {name} is not needed: {elsewhere}")));
         }
-        let message = format!(
-            "BY {name}: no index answers it, and no event was emitted with INDEX BY {name}; \
-             write DEFINE INDEX {field} ON '{on}' AS data.{field}, or WHERE data.{field} {test}"
-        );
+        let message = match named_otherwise(self.names()?, name)? {
+            None => format!(
+                "BY {name}: no index answers it, and no event was emitted with INDEX BY {name}; \
+                 write DEFINE INDEX {field} ON '{on}' AS data.{field}, or WHERE data.{field} {test}"
+            ),
+            Some(what) => format!(
+                "BY {name}: {what}, and no event was emitted with INDEX BY {name}; write WHERE data.{field} {test}, or \
+                 DEFINE INDEX with a name that is free"
+            ),
+        };
         let known = self.names()?.tag_names(NAMES)?;
         let indexes = self.names()?.catalog().iter().map(|index| index.name());
         let known = known.iter().map(String::as_str).chain(indexes).chain(BUILT_IN);

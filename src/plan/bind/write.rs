@@ -279,7 +279,11 @@ impl Binder<'_> {
                 && !is_known(tagged, self.names()?, &beside.own)?
                 && !self.is_retry(beside.write)?
             {
-                let message = format!("BY {}: {}", NameText(&tagged.name), unknown(&tagged.name, &pattern));
+                let message = format!(
+                    "BY {}: {}",
+                    NameText(&tagged.name),
+                    unknown(self.names()?, &tagged.name, &pattern)?
+                );
                 let item = MissingItem::Name { sort: "index", name: tagged.name.clone() };
                 return Err(self.missing_meaning(tag.span, item, message, None));
             }

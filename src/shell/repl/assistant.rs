@@ -35,6 +35,12 @@ const FIELDS: [&str; 13] = [
     "metadata.",
 ];
 
+/// What an entity that is found has beside its state.
+const FOUND: [&str; 4] = ["target", "target.id", "version", "events"];
+
+/// What a verb sees beside the state.
+const SEEN: [&str; 7] = ["data.", "actor", "actor.id", "actor.state.", "target.id", "version", "metadata."];
+
 /// What `BY` finds without an index.
 const OWN: [&str; 7] = ["actor", "target", "type", "id", "key", "cause", "correlation"];
 
@@ -71,12 +77,44 @@ impl Assistant {
         self.ask("SHOW TYPES").into_iter().filter_map(|row| row.get("type").ok()).collect()
     }
 
-    fn indexes(&self) -> BTreeSet<String> {
-        self.ask("SHOW INDEXES").into_iter().filter_map(|row| row.get("name").ok()).collect()
+    /// The names in the rows of a `SHOW`.
+    fn names(&self, shown: &str) -> BTreeSet<String> {
+        self.ask(&format!("SHOW {shown}")).into_iter().filter_map(|row| row.get("name").ok()).collect()
     }
 
-    fn verbs(&self) -> BTreeSet<String> {
-        self.ask("SHOW VERBS").into_iter().filter_map(|row| row.get("name").ok()).collect()
+    /// The indexes of events. Those of states are on a kind, and no `BY` takes them.
+    fn indexes_of_events(&self) -> BTreeSet<String> {
+        let rows = self.ask("SHOW INDEXES").into_iter();
+        let of_events =
+            rows.filter(|row| row.get::<String>("on").is_ok_and(|on| on.contains(['.', '*', ','])));
+        of_events.filter_map(|row| row.get("name").ok()).collect()
+    }
+
+    /// The names that some of the newest events carry by `INDEX BY`.
+    fn tags(&self) -> BTreeSet<String> {
+        let events = self.ask("EVENTS LAST 100").into_iter();
+        let tags = events.filter_map(|row| row.get::<bygone::Object>("tags").ok());
+        tags.flat_map(|tags| tags.into_iter().map(|(name, _)| name)).collect()
+    }
+
+    /// The members that some of the states of a kind have.
+    fn parts(&self, kind: &str) -> BTreeSet<String> {
+        if kind.is_empty() {
+            return BTreeSet::new();
+        }
+        let found = self.ask(&format!("FIND {} LIMIT 100", editor::name(kind))).into_iter();
+        let states = found.filter_map(|row| row.get::<bygone::Object>("state").ok());
+        states.flat_map(|members| members.into_iter().map(|(name, _)| name)).collect()
+    }
+
+    /// The columns of a view, as its rows have them.
+    fn columns(&self, view: &str) -> BTreeSet<String> {
+        let rows = self.ask(&format!("READ {} LIMIT 1", editor::name(view))).into_iter();
+        rows.filter_map(|row| bygone::Value::of(&row).ok())
+            .flat_map(|row| {
+                row.as_object().map(|row| row.keys().cloned().collect::<Vec<_>>()).unwrap_or_default()
+            })
+            .collect()
     }
 
     /// The members that the data of some of the newest events has.
@@ -99,30 +137,49 @@ impl Assistant {
             let there = self.ask("SHOW KINDS").into_iter().filter_map(|row| row.get("kind").ok());
             seen.chain(there).collect()
         };
+        let named = |shown: &str| self.names(shown).iter().map(|name| editor::name(name) + " ").collect();
+        let functions = || editor::functions().map(|function| format!("{}(", function.name));
         match wanted {
             CompletionKind::Word(word) if word.starts_with(char::is_alphabetic) => vec![format!("{word} ")],
             CompletionKind::Kind => kinds().into_iter().map(|kind| kind + " ").collect(),
             CompletionKind::Described => {
-                let defined = self.verbs().into_iter().chain(self.indexes());
+                let shown = ["VERBS", "INDEXES", "VIEWS", "REACTIONS", "WEBHOOKS", "SCHEDULES"];
+                let defined = shown.iter().flat_map(|shown| self.names(shown));
                 kinds().into_iter().chain(defined).map(|name| editor::name(&name)).collect()
             }
-            CompletionKind::Verb => self.verbs().into_iter().map(|verb| editor::name(&verb) + " ").collect(),
+            CompletionKind::Verb => named("VERBS"),
+            CompletionKind::View => named("VIEWS"),
+            CompletionKind::Reaction => named("REACTIONS"),
+            CompletionKind::Webhook => named("WEBHOOKS"),
+            CompletionKind::Schedule => named("SCHEDULES"),
+            CompletionKind::Subscription => named("SUBSCRIPTIONS"),
             CompletionKind::Type => self.types().into_iter().map(|name| name + " ").collect(),
             CompletionKind::Pattern => {
                 let all = kinds().into_iter().map(|kind| format!("'{kind}.*'"));
                 all.chain(self.types().iter().map(|name| format!("'{name}'"))).collect()
             }
             CompletionKind::Member => self.members().into_iter().map(|name| editor::name(&name)).collect(),
-            CompletionKind::Index => {
-                self.indexes().into_iter().map(|name| editor::name(&name) + " ").collect()
-            }
+            CompletionKind::Index => named("INDEXES"),
             CompletionKind::Tag => {
-                let names = self.indexes().into_iter().map(|name| editor::name(&name) + " ");
+                let names: BTreeSet<String> =
+                    self.indexes_of_events().into_iter().chain(self.tags()).collect();
+                let names = names.into_iter().map(|name| editor::name(&name) + " ");
                 let own = OWN.map(|name| format!("{name} = "));
                 names.chain(own).chain(kinds().into_iter().map(|kind| kind + " ")).collect()
             }
+            CompletionKind::StateField(kind) => {
+                let parts = self.parts(kind).into_iter().map(|name| format!("state.{}", editor::name(&name)));
+                let parts: Vec<String> = parts.collect();
+                let all = if parts.is_empty() { vec!["state.".to_owned()] } else { parts };
+                all.into_iter().chain(FOUND.map(str::to_owned)).chain(functions()).collect()
+            }
+            CompletionKind::Argument => SEEN.map(str::to_owned).into(),
+            CompletionKind::Column(view) => {
+                self.columns(view).into_iter().map(|name| editor::name(&name)).chain(functions()).collect()
+            }
+            CompletionKind::Function => functions().collect(),
             CompletionKind::Field => {
-                let functions = editor::functions().map(|function| format!("{}(", function.name));
+                let functions = functions();
                 let members = self.members().into_iter().map(|name| format!("data.{}", editor::name(&name)));
                 FIELDS.map(str::to_owned).into_iter().chain(members).chain(functions).collect()
             }
@@ -252,5 +309,63 @@ impl Validator for Assistant {
             return Ok(ValidationResult::Incomplete);
         }
         Ok(ValidationResult::Valid(None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offered(db: &Db, line: &str) -> Vec<String> {
+        Assistant::new(db.clone(), false).statement(line, line.len()).1
+    }
+
+    #[test]
+    fn what_is_offered_fits_the_statement() {
+        let db = Db::in_memory().unwrap();
+        for text in [
+            "DEFINE ENTITY Item INITIAL {stock: 0} ON stored SET stock = state.stock + data.amount",
+            "EMIT Item.stored 1 {amount: 4} INDEX BY shelf = 'a'",
+            "DEFINE INDEX stock ON 'Item' AS state.stock",
+            "DEFINE INDEX amount ON 'Item.*' AS data.amount",
+            "DEFINE VIEW sums AS EVENTS 'Item.*' GROUP BY type AS kind SELECT sum(data.amount) AS total",
+            "DEFINE REACTION follow ON 'Item.*' DO EMIT Mail.sent 1",
+            "DEFINE SCHEDULE daily EVERY 1d DO EMIT Mail.sent 1",
+            "DEFINE WEBHOOK tell ON 'Item.*' TO 'https://example.com/hook'",
+            "DEFINE VERB Store ON Item REQUIRE data.amount > 0 EMIT stored",
+        ] {
+            db.query(text).unwrap();
+        }
+        assert!(db.wait_for_indexes(std::time::Duration::from_secs(60)).unwrap());
+        for (line, has, has_not) in [
+            ("EVENTS BY ", &["amount ", "shelf ", "actor = "][..], &["stock ", "sums "][..]),
+            ("EVENTS 'Item.*' BY a", &["amount ", "actor = "], &["stock "]),
+            ("DROP INDEX ", &["amount ", "stock "], &["sums ", "shelf "]),
+            ("DROP VIEW ", &["sums "], &["amount "]),
+            ("DROP REACTION ", &["follow "], &["daily ", "tell "]),
+            ("DROP SCHEDULE ", &["daily "], &["follow "]),
+            ("RETRY WEBHOOK ", &["tell "], &["follow "]),
+            ("READ ", &["sums "], &["Item "]),
+            ("READ sums WHERE ", &["kind", "total"], &["data.amount", "state.stock", "type"]),
+            ("FIND Item WHERE ", &["state.stock", "target.id", "version"], &["data.amount", "correlation"]),
+            ("FIND Item ORDER BY s", &["state.stock"], &["data.amount"]),
+            ("EVENTS WHERE ", &["data.amount", "type"], &["state.stock"]),
+            ("DEFINE INDEX i ON 'Item' AS ", &["state.stock"], &["data.amount"]),
+            ("DEFINE INDEX i ON 'Item.*' AS ", &["data.amount"], &["state.stock"]),
+            ("DEFINE VERB Take ON Item REQUIRE ", &["state.stock", "data.", "actor"], &["correlation"]),
+            ("DEFINE ENTITY Item ON stored SET stock = ", &["state.stock", "data.amount"], &[]),
+            ("EMIT Item.stored 1 {amount: ", &["length("], &["data.amount", "type"]),
+            ("DESCRIBE ", &["Item", "stock", "sums", "follow", "daily", "tell", "Store"], &[]),
+            ("SUBSCRIBE ", &["'Item.*'", "'Item.stored'"], &[]),
+            ("DEFINE REACTION r ON ", &["'Item.*'"], &[]),
+        ] {
+            let words = offered(&db, line);
+            for word in has {
+                assert!(words.iter().any(|one| one == word), "{line}: {word} is not in {words:?}");
+            }
+            for word in has_not {
+                assert!(!words.iter().any(|one| one == word), "{line}: {word} is in {words:?}");
+            }
+        }
     }
 }
