@@ -21,6 +21,9 @@ use payload::Payload;
 
 const WHAT: &str = "a CloudEvent";
 
+/// What a source is.
+const REFERENCE: &str = "a URI reference, like /orders";
+
 /// What `bygone` may tell of an event from elsewhere.
 const MEMBERS: [&str; 12] = [
     "id",
@@ -60,12 +63,12 @@ pub(super) fn read(members: Object, kind: Option<&str>) -> Result<(Object, Optio
         Some(other) => return Err(Error::invalid("`specversion`", "\"1.0\"", shorten(&other.to_string()))),
         None => return Err(Error::invalid("`specversion`", "\"1.0\"", "null")),
     }
-    let source = text(&mut given, "source", "a URI reference, like /orders")?;
-    let source = source.filter(|source| is_uri_reference(source));
-    let source = source.ok_or_else(|| missing("source", "a URI reference, like /orders"))?;
+    let source = text(&mut given, "source", REFERENCE)?.ok_or_else(|| missing("source", REFERENCE))?;
+    if !is_uri_reference(&source) {
+        return Err(Error::invalid("`source`", REFERENCE, shorten(&source)));
+    }
     let id = text(&mut given, "id", "a text")?.ok_or_else(|| missing("id", "a text"))?;
     put(&mut event, "id", Some(id));
-    let own_type = text(&mut given, "type", "a text")?.ok_or_else(|| missing("type", "a text"))?;
     put(&mut event, "timestamp", given.text("time")?);
     if !given.left.get("bygoneposition").is_some_and(is_count) {
         give_up_what_is_no_attribute_of_ours(&mut given, &mut metadata);
@@ -78,37 +81,9 @@ pub(super) fn read(members: Object, kind: Option<&str>) -> Result<(Object, Optio
     for (name, attribute) in NAMES {
         put(&mut event, name, given.text(attribute)?);
     }
-    let subject = text(&mut given, "subject", "a text")?;
-    let target = subject.as_deref().and_then(split_path);
-    if own_type.contains('.') {
-        put(&mut event, "type", Some(own_type));
-    } else {
-        // Ours have a prefix. It is kept as it is, and told so again.
-        let prefix = kind.or(target.map(|(kind, _)| kind)).unwrap_or(KIND);
-        put(&mut event, "type", Some(format!("{prefix}.{own_type}")));
-        put(&mut metadata, "type", Some(own_type));
-    }
-    match (target, &subject) {
-        (Some((kind, id)), _) => put(&mut event, "target", Some(pair(kind, id))),
-        (None, Some(subject)) => put(&mut metadata, "subject", Some(subject.as_str())),
-        (None, None) => {}
-    }
+    type_and_target(&mut given, kind, &mut event, &mut metadata)?;
     put(&mut event, "actor", named(&mut given, "bygoneactor")?);
-    let mut producer = named(&mut given, "bygoneproducer")?;
-    let revision = count(&mut given, "bygonerevision")?;
-    let vector = given.text("bygonevector")?;
-    match &mut producer {
-        Some(producer) => {
-            put(producer, "version", revision);
-            put(producer, "vector", vector);
-        }
-        None if revision.is_some() || vector.is_some() => {
-            let what = "`bygonerevision` or `bygonevector`";
-            return Err(Error::invalid(what, "`bygoneproducer` beside it", "none"));
-        }
-        None => {}
-    }
-    put(&mut event, "producer", producer);
+    put(&mut event, "producer", producer(&mut given)?);
     let mut cause = named(&mut given, "bygonecause")?;
     if let Some(position) = count(&mut given, "bygonecauseposition")? {
         put(cause.get_or_insert_default(), "position", Some(position));
@@ -138,6 +113,49 @@ pub(super) fn read(members: Object, kind: Option<&str>) -> Result<(Object, Optio
     }
     put(&mut event, "metadata", Some(metadata));
     Ok((event, foreign))
+}
+
+/// The type and what the event is about: a type without a prefix gets one here, and is told as it was again.
+fn type_and_target(
+    given: &mut JsonMembers,
+    kind: Option<&str>,
+    event: &mut Object,
+    metadata: &mut Object,
+) -> Result<()> {
+    let foreign = text(given, "type", "a text")?.ok_or_else(|| missing("type", "a text"))?;
+    let subject = text(given, "subject", "a text")?;
+    let target = subject.as_deref().and_then(split_path);
+    if foreign.contains('.') {
+        put(event, "type", Some(foreign));
+    } else {
+        let prefix = kind.or(target.map(|(kind, _)| kind)).unwrap_or(KIND);
+        put(event, "type", Some(format!("{prefix}.{foreign}")));
+        put(metadata, "type", Some(foreign));
+    }
+    match (target, &subject) {
+        (Some((kind, id)), _) => put(event, "target", Some(pair(kind, id))),
+        (None, Some(subject)) => put(metadata, "subject", Some(subject.as_str())),
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+fn producer(given: &mut JsonMembers) -> Result<Option<Object>> {
+    let mut producer = named(given, "bygoneproducer")?;
+    let revision = count(given, "bygonerevision")?;
+    let vector = given.text("bygonevector")?;
+    match &mut producer {
+        Some(producer) => {
+            put(producer, "version", revision);
+            put(producer, "vector", vector);
+        }
+        None if revision.is_some() || vector.is_some() => {
+            let what = "`bygonerevision` or `bygonevector`";
+            return Err(Error::invalid(what, "`bygoneproducer` beside it", "none"));
+        }
+        None => {}
+    }
+    Ok(producer)
 }
 
 /// A text that is one, and not empty: a number is no id here, since it would be another one when it is written again.
