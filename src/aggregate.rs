@@ -19,7 +19,7 @@ pub use snapshots::SnapshotPolicy;
 
 use self::snapshots::{AggregateSnapshot, SnapshotCache};
 use crate::db::Db;
-use crate::entity::{Entity, Position, Version};
+use crate::entity::{Entity, Position, PositionRange, Version};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::plan::PointInTime;
@@ -180,7 +180,7 @@ impl Db {
     pub fn aggregate<A: Aggregate>(&self, id: impl ToString) -> Result<AggregateState<A>> {
         let entity = Entity::new(A::KIND, &id.to_string())?;
         let snapshot = self.store().snapshot();
-        let until = FoldBound { through: snapshot.head().0, by: None };
+        let until = FoldBound { through: snapshot.head(), by: None };
         Ok(Replayer::new(self.shelf(), &snapshot, entity, until)?.at(None))
     }
 
@@ -271,14 +271,15 @@ impl<'db, A: Aggregate> Replayer<'db, A> {
         let Some(kept) = kept else { return };
         let Some(state) = snapshots.read(&kept.bytes) else { return };
         self.state = state;
-        (self.version, self.position) = (Version(kept.version), Position(kept.position));
+        (self.version, self.position) = (Version(kept.version), kept.position);
         (self.latest, self.late) = (Some(kept.latest), kept.late);
     }
 
     /// Applies the events that come next, up to some point.
     fn follow(&mut self, snapshot: &Snapshot, until: FoldBound) -> Result<()> {
         // The stream is of the entity's own events: nothing is included, and nothing else of the fold is asked for.
-        let stream = snapshot.stream(&self.entity, &Plain, self.position.next().0, until.through)?;
+        let stream =
+            snapshot.stream(&self.entity, &Plain, PositionRange::between(self.position, until.through))?;
         for folding in stream {
             let folding = folding?;
             let record = folding.record()?;
@@ -304,7 +305,7 @@ impl<'db, A: Aggregate> Replayer<'db, A> {
             && snapshots.is_due(self.version)
             && let Some(bytes) = snapshots.write(&self.state)
         {
-            let (position, version) = (self.position.0, self.version.0);
+            let (position, version) = (self.position, self.version.0);
             let kept = AggregateSnapshot { position, version, latest, late: self.late, bytes: bytes.into() };
             snapshots::keep(self.shelf, snapshot, snapshots.name(), &self.entity, kept);
         }

@@ -450,7 +450,7 @@ impl Db {
 }
 
 pub(crate) fn decoded(outcome: AppendOutcome) -> Result<Vec<Event>> {
-    outcome.events.into_iter().map(|(position, bytes)| codec::decode(Position(position), bytes)).collect()
+    outcome.events.into_iter().map(|(position, bytes)| codec::decode(position, bytes)).collect()
 }
 
 /// A group that was queued: [`Ticket::wait`] for it, or await it as a future.

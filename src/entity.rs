@@ -1,5 +1,7 @@
 //! Names: entities, event types, positions, versions. Each is parsed once and never travels as bare text.
 
+mod position;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,26 +10,8 @@ use smol_str::SmolStr;
 
 use crate::error::{Error, Result, shorten};
 
-/// An event's place in the log: 1, 2, 3 … dense, gapless, never reused. `Position::START` (0) is before the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Position(pub u64);
-
-impl Position {
-    /// Before the first event.
-    pub const START: Position = Position(0);
-
-    /// The place after this one.
-    pub fn next(self) -> Position {
-        Position(self.0 + 1)
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
-    }
-}
+pub use position::Position;
+pub(crate) use position::{AtomicPosition, PositionRange};
 
 /// An event's place in the history of its entity: 1, 2, 3 … `Version::NONE` (0) is an entity without events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]

@@ -198,7 +198,7 @@ impl Db {
                     Ok(_) if is_last => return (projection, None),
                     Ok(through) => {
                         let is_stopped = || stopped.is_cancelled();
-                        if let WaitResult::Closed = shared.watch.wait_past(through.0, None, &is_stopped) {
+                        if let WaitResult::Closed = shared.watch.wait_past(through, None, &is_stopped) {
                             return (projection, None);
                         }
                     }
@@ -268,36 +268,36 @@ fn catch_up<P: Projection>(
 ) -> std::result::Result<Position, P::Error> {
     let after = projection.checkpoint()?;
     let goal = shared.watch.synced();
-    if after.0 > goal {
-        let found = format!("one at {after}, and the durable log ends at #{goal}");
+    if after > goal {
+        let found = format!("one at {after}, and the durable log ends at {goal}");
         let error = Error::invalid("the checkpoint of a projection", "a position of this log", found);
         return Err(P::Error::from(error));
     }
-    let snapshot = shared.snapshot().until(Position(goal)).cancelled_by(cancel);
+    let snapshot = shared.snapshot().until(goal).cancelled_by(cancel);
     let question = AccessQuery {
         pattern: Some(projection.pattern()),
         by: Vec::new(),
         predicate: None,
-        window: LogWindow { after: after.0, ..LogWindow::through(goal) },
+        window: LogWindow { after: after.0, ..LogWindow::through(goal.0) },
         take: RowLimit::All,
         indexed: false,
     };
-    let mut committed = after.0;
+    let mut committed = after;
     let (mut batch, mut bytes) = (Vec::new(), 0);
     for event in EventScan::new(&snapshot, &choose(&snapshot, question)?)? {
         let event = event?;
         if batch.len() == BATCH || bytes > BYTES {
-            projection.apply(&batch, Position(event.position.0 - 1))?;
-            committed = event.position.0 - 1;
+            committed = event.position.previous();
+            projection.apply(&batch, committed)?;
             (batch, bytes) = (Vec::new(), 0);
         }
         bytes += event.data.raw().0.len() + event.metadata.raw().0.len() + 256;
         batch.push(event);
     }
-    if !batch.is_empty() || goal - committed >= PASSED {
-        projection.apply(&batch, Position(goal))?;
+    if !batch.is_empty() || goal.since(committed) >= PASSED {
+        projection.apply(&batch, goal)?;
     }
-    Ok(Position(goal))
+    Ok(goal)
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub use verify::Verification;
 
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
-use crate::entity::{NameText, Position};
+use crate::entity::NameText;
 use crate::error::{Error, Result};
 use crate::store::state::state_cache::StateCache;
 use append_request::{AppendOutcome, AppendRequest, Prepared};
@@ -194,7 +194,7 @@ impl Store {
         let name = FileName::new(disk.clone(), path.clone(), tables.clone(), options.read_only);
         let name = Arc::new(name);
         let chain = tables.read()?.chain()?;
-        let place = LogPlace { position: Position(meta.checkpoint), chain };
+        let place = LogPlace { position: meta.checkpoint, chain };
         let log = match options.other_log(meta.id, place) {
             Some(log) => log,
             None => Arc::new(LocalLog::new(disk.clone(), name.clone(), tables.clone(), meta.id, &options)?),
@@ -497,6 +497,7 @@ mod tests {
     use super::journal::Side;
     use super::*;
     use crate::entity::Entity;
+    use crate::entity::{Position, PositionRange};
     use crate::event::{Expect, NewEvent};
     use crate::time::{Clock, Timestamp};
     use index::term::Term;
@@ -522,21 +523,21 @@ mod tests {
         for round in 0..3 {
             for n in 0..25u64 {
                 let outcome = store.append(one(order(n % 4))).unwrap();
-                assert_eq!(outcome.events[0].0, round * 25 + n + 1);
+                assert_eq!(outcome.events[0].0, Position(round * 25 + n + 1));
             }
             let snapshot = store.snapshot();
             assert_eq!(snapshot.head(), Position((round + 1) * 25));
             let entity = Entity::from(("Order", 1));
-            let positions = |direction| -> Vec<u64> {
+            let positions = |direction| -> Vec<Position> {
                 snapshot
-                    .list(Term::entity(&entity).unwrap(), 1, u64::MAX, direction)
+                    .list(Term::entity(&entity).unwrap(), PositionRange::ALL, direction)
                     .map(Result::unwrap)
                     .collect()
             };
             let mut list = positions(ScanDirection::Ascending);
-            let all = snapshot.log(1, u64::MAX, ScanDirection::Ascending).map(|row| row.unwrap().0);
-            let expected: Vec<u64> = all
-                .filter(|&p| snapshot.event(Position(p)).unwrap().unwrap().target.as_ref() == Some(&entity))
+            let all = snapshot.log(PositionRange::ALL, ScanDirection::Ascending).map(|row| row.unwrap().0);
+            let expected: Vec<Position> = all
+                .filter(|&p| snapshot.event(p).unwrap().unwrap().target.as_ref() == Some(&entity))
                 .collect();
             assert_eq!(list, expected);
             list.reverse();
@@ -563,8 +564,8 @@ mod tests {
             let outcome = store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
             for ((position, bytes), entity) in outcome.events.into_iter().zip(entities) {
                 versions[entity] += 1;
-                let event = crate::event::codec::decode(Position(position), bytes).unwrap();
-                assert_eq!(event.version.unwrap().0, versions[entity], "Order {entity} at #{position}");
+                let event = crate::event::codec::decode(position, bytes).unwrap();
+                assert_eq!(event.version.unwrap().0, versions[entity], "Order {entity} at {position}");
             }
         }
     }

@@ -184,9 +184,9 @@ impl Db {
         for program in snapshot.indexes().programs() {
             let follower = CursorOwner::of(program);
             if shared.cursors.get(&follower)?.is_none() {
-                let head = snapshot.head().0;
+                let head = snapshot.head();
                 let position = match program.kind.goes_by_time() {
-                    true => u64::try_from(shared.options.clock.now().as_millis()).unwrap_or(0),
+                    true => Position(u64::try_from(shared.options.clock.now().as_millis()).unwrap_or(0)),
                     false => head,
                 };
                 shared.create_cursor(&follower, Cursor::new(position, head, String::new()))?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Aggregate, AggregateState, Replayer};
 use crate::db::Db;
 use crate::document::Document;
-use crate::entity::{Entity, Position};
+use crate::entity::{Entity, Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event, Expect, NewEvent, codec};
 use crate::store::append_request::{AppendOutcome, AppendRequest};
@@ -286,7 +286,7 @@ impl<A: Decide> CommandBuilder<'_, A> {
             if let Some(first) = self.first_outcome(&snapshot, &entity)? {
                 return Ok(first);
             }
-            let until = FoldBound { through: snapshot.head().0, by: None };
+            let until = FoldBound { through: snapshot.head(), by: None };
             let mut loaded = match course.take() {
                 Some(mut before) => before.follow(&snapshot, until).map(|()| before),
                 None => Replayer::new(self.db.shelf(), &snapshot, entity.clone(), until),
@@ -301,7 +301,7 @@ impl<A: Decide> CommandBuilder<'_, A> {
                 // The same key has come through meanwhile: what it left behind is found above.
                 Ok(AppendOutcome { repeated: true, .. }) => {}
                 Ok(AppendOutcome { events, repeated: false }) => {
-                    let decode = |(position, bytes)| codec::decode(Position(position), bytes);
+                    let decode = |(position, bytes)| codec::decode(position, bytes);
                     let events = events.into_iter().map(decode).collect::<Result<Vec<Event>>>()?;
                     for event in &events {
                         loaded.add(&snapshot, event)?;
@@ -344,17 +344,17 @@ impl<A: Decide> CommandBuilder<'_, A> {
         let term = Term::key(key)?;
         let Some(first) = snapshot.read(|view| view.first(&term))? else { return Ok(None) };
         let at = |position| {
-            let missing = || Error::corrupt("the log", format!("no event at #{position}"));
-            snapshot.event(Position(position))?.ok_or_else(missing)
+            let missing = || Error::corrupt("the log", format!("no event at {position}"));
+            snapshot.event(position)?.ok_or_else(missing)
         };
         let opening = at(first)?;
         if opening.target.as_ref() != Some(entity) {
             let on = opening.target.as_ref().map_or_else(String::new, |target| format!(" of {target}"));
-            let found = format!("{}{on} at #{first}", opening.kind);
+            let found = format!("{}{on} at {first}", opening.kind);
             return Err(Error::conflict(format!("key '{key}'"), format!("a command to {entity}"), found));
         }
-        let last = first + u64::from(opening.seal.map_or(1, |seal| seal.count)).saturating_sub(1);
-        let events = (first..=last).map(at).collect::<Result<Vec<Event>>>()?;
+        let last = first.plus(u64::from(opening.seal.map_or(1, |seal| seal.count)).saturating_sub(1));
+        let events = PositionRange::new(first, last).iter().map(at).collect::<Result<Vec<Event>>>()?;
         let until = FoldBound { through: last, by: None };
         let state = Replayer::new(self.db.shelf(), snapshot, entity.clone(), until)?.at(None);
         Ok(Some(CommandOutcome { events, state, repeated: true }))

@@ -11,7 +11,7 @@ impl PointInTime {
         let head = snapshot.head();
         let position = match self {
             PointInTime::Time(time) => {
-                return Ok((FoldBound { through: head.0, by: Some(time) }, ResolvedPoint::Time(time)));
+                return Ok((FoldBound { through: head, by: Some(time) }, ResolvedPoint::Time(time)));
             }
             PointInTime::Position(position) if position > head => {
                 let expected = format!("a position up to the head, which is {head}");
@@ -20,7 +20,7 @@ impl PointInTime {
             PointInTime::Position(position) => position,
             PointInTime::Version(version) => position_of_version(snapshot, entity, version)?,
         };
-        Ok((FoldBound { through: position.0, by: None }, ResolvedPoint::Position(position)))
+        Ok((FoldBound { through: position, by: None }, ResolvedPoint::Position(position)))
     }
 }
 
@@ -36,14 +36,14 @@ pub(crate) fn position_of_version(
         return Err(Error::invalid("the point", expected, version.0.to_string()));
     }
     // The first position up to which there are so many events.
-    let (mut low, mut high) = (0, snapshot.head().0);
+    let (mut low, mut high) = (Position::START, snapshot.head());
     while low < high {
-        let middle = low + (high - low) / 2;
-        if snapshot.until(Position(middle)).version(entity)? >= version {
+        let middle = low.midway(high);
+        if snapshot.until(middle).version(entity)? >= version {
             high = middle;
         } else {
-            low = middle + 1;
+            low = middle.next();
         }
     }
-    Ok(Position(low))
+    Ok(low)
 }

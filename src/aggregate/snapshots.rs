@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::entity::{Entity, Version};
+use crate::entity::{Entity, Position, Version};
 use crate::store::snapshot::{FoldBound, Snapshot};
 use crate::time::Timestamp;
 
@@ -111,7 +111,7 @@ impl<A> fmt::Debug for SnapshotPolicy<A> {
 /// What is kept of an entity at one of its events. All events before it are in it: the latest time never decreases along them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AggregateSnapshot {
-    pub position: u64,
+    pub position: Position,
     pub version: u64,
     /// The latest time that any of the events occurred.
     pub latest: Timestamp,
@@ -161,16 +161,17 @@ pub(crate) fn load(
     let mut newest = stored(until.through);
     if newest.as_ref().is_some_and(|kept| !kept.serves(until)) {
         // The last of those that serve: it is found by halving.
-        let (mut low, mut high) = (0, newest.take().map_or(0, |kept| kept.position));
+        let (mut low, mut high) =
+            (Position::START, newest.take().map_or(Position::START, |kept| kept.position));
         while low < high {
-            let middle = low + (high - low) / 2;
+            let middle = low.midway(high);
             match stored(middle) {
                 Some(kept) if !kept.serves(until) => high = kept.position.min(middle),
                 Some(kept) => {
                     newest = Some(kept);
-                    low = middle + 1;
+                    low = middle.next();
                 }
-                None => low = middle + 1,
+                None => low = middle.next(),
             }
         }
     }
@@ -200,7 +201,7 @@ const MOST: usize = 32 << 20;
 pub(crate) struct SnapshotCache(Mutex<CachedSnapshots>);
 
 /// A name, an entity, a position.
-type SnapshotKey = (Arc<str>, Entity, u64);
+type SnapshotKey = (Arc<str>, Entity, Position);
 
 #[derive(Debug, Default)]
 struct CachedSnapshots {
@@ -221,12 +222,12 @@ impl SnapshotCache {
         &self,
         name: &str,
         entity: &Entity,
-        through: u64,
+        through: Position,
         by: Option<Timestamp>,
     ) -> Option<AggregateSnapshot> {
         let key = |position| (Arc::from(name), entity.clone(), position);
         let shelved = self.shelved();
-        let range = (Bound::Included(key(0)), Bound::Included(key(through)));
+        let range = (Bound::Included(key(Position::START)), Bound::Included(key(through)));
         let usable = |kept: &&AggregateSnapshot| by.is_none_or(|by| kept.latest <= by);
         shelved.kept.range(range).rev().map(|(_, kept)| kept).find(usable).cloned()
     }
@@ -262,7 +263,13 @@ mod tests {
 
     fn kept(position: u64, latest: i64, bytes: usize) -> AggregateSnapshot {
         let latest = Timestamp::from_millis(latest);
-        AggregateSnapshot { position, version: position, latest, late: 0, bytes: vec![0; bytes].into() }
+        AggregateSnapshot {
+            position: Position(position),
+            version: position,
+            latest,
+            late: 0,
+            bytes: vec![0; bytes].into(),
+        }
     }
 
     #[test]
@@ -274,14 +281,14 @@ mod tests {
             let found = shelf.load(name, entity, through, by.map(Timestamp::from_millis));
             found.map(|kept| kept.position)
         };
-        assert_eq!(load("a", &entity, 9, None), None);
-        assert_eq!(load("a", &entity, 10, None), Some(10));
-        assert_eq!(load("a", &entity, 99, None), Some(20));
-        assert_eq!(load("a", &entity, 99, Some(299)), Some(10));
-        assert_eq!(load("a", &entity, 99, Some(300)), Some(20));
-        assert_eq!(load("a", &entity, 99, Some(99)), None);
-        assert_eq!(load("b", &entity, 99, None), None);
-        assert_eq!(load("a", &Entity::from(("Account", 70)), 99, None), None);
+        assert_eq!(load("a", &entity, Position(9), None), None);
+        assert_eq!(load("a", &entity, Position(10), None), Some(Position(10)));
+        assert_eq!(load("a", &entity, Position(99), None), Some(Position(20)));
+        assert_eq!(load("a", &entity, Position(99), Some(299)), Some(Position(10)));
+        assert_eq!(load("a", &entity, Position(99), Some(300)), Some(Position(20)));
+        assert_eq!(load("a", &entity, Position(99), Some(99)), None);
+        assert_eq!(load("b", &entity, Position(99), None), None);
+        assert_eq!(load("a", &Entity::from(("Account", 70)), Position(99), None), None);
     }
 
     #[test]
@@ -297,6 +304,6 @@ mod tests {
             let real: usize = shelved.kept.iter().map(|(key, kept)| size(key, kept)).sum();
             assert_eq!(shelved.bytes, real);
         }
-        assert!(shelf.load("a", &entity, 100, None).is_some());
+        assert!(shelf.load("a", &entity, Position(100), None).is_some());
     }
 }

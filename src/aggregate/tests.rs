@@ -193,7 +193,7 @@ fn snapshots_outlive_the_handle() {
         snapshot.with_named_snapshot("trail-1", &("Trail", 1).into(), position, kept).unwrap()
     };
     // That of 30, the last.
-    let written = || newest(30) != newest(29);
+    let written = || newest(Position(30)) != newest(Position(29));
     // The background writes them when there is time.
     for _ in 0..10_000 {
         if written() {
@@ -216,7 +216,7 @@ fn a_snapshot_that_cannot_be_read_is_as_none() {
     let db = Db::in_memory().unwrap();
     db.append_all((0..15).map(|n| step(1, n, 0))).unwrap();
     let junk = AggregateSnapshot {
-        position: 12,
+        position: Position(12),
         version: 12,
         latest: Timestamp::from_millis(0),
         late: 0,

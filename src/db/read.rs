@@ -100,7 +100,7 @@ impl Db {
         let snapshot = self.store().snapshot();
         let entity = entity.into();
         let (until, at) = point.try_into().map_err(Into::into)?.within(&snapshot, &entity)?;
-        let window = LogWindow { by: until.by, ..LogWindow::through(until.through) };
+        let window = LogWindow { by: until.by, ..LogWindow::through(until.through.0) };
         exec::state(&snapshot, &ReplayPlan { entity, window, at: Some(at), as_of: None, now: None })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::EventScan;
 use crate::allowance::Limits;
+use crate::entity::Position;
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::plan::{AbsenceCheck, choose};
@@ -14,8 +15,8 @@ use crate::store::snapshot::Snapshot;
 const FEW: usize = 32;
 
 impl CommitCondition for AbsenceCheck {
-    fn find(&self, snapshot: &Snapshot, after: u64) -> Result<Option<u64>> {
-        let (after, head) = (self.after().max(after), snapshot.head().0);
+    fn find(&self, snapshot: &Snapshot, after: Position) -> Result<Option<Position>> {
+        let (after, head) = (Position(self.after()).max(after), snapshot.head());
         if after >= head {
             return Ok(None);
         }
@@ -26,8 +27,8 @@ impl CommitCondition for AbsenceCheck {
             return Ok(found);
         }
         let mut found = None;
-        EventScan::to_lend(snapshot, &choose(snapshot, self.question(after, head))?)?.each(|event| {
-            found = Some(event.position().0);
+        EventScan::to_lend(snapshot, &choose(snapshot, self.question(after.0, head.0))?)?.each(|event| {
+            found = Some(event.position());
             Ok(false)
         })?;
         Ok(found)

@@ -70,7 +70,7 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &plan::BlamePlan) -> Result<Quer
         after.add(&*fold, &record, event.own, &limits)?;
         // So the work is that of what happened, and not of all that there is each time.
         let touched = fold.touches(&record, event.own);
-        blamed.update_touched(&before.state, &after.state, &touched, event.position);
+        blamed.update_touched(&before.state, &after.state, &touched, event.position.0);
         before.add(&*fold, &record, event.own, &limits)?;
         held.grow(event.bytes.len(), &after.state)?;
         snapshot.go_on()?;

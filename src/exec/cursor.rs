@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
+use crate::entity::{Position, PositionRange};
 use crate::error::Result;
 use crate::plan::{Bitmap, Gathered, PositionSource};
 use crate::store::index::term::{Term, TermRange};
@@ -11,8 +12,8 @@ use crate::store::snapshot::{PostingList, ScanDirection, Snapshot};
 
 /// Positions, each once, in one direction.
 pub(super) enum PositionCursor {
-    List { list: PostingList, next: Option<u64>, started: bool },
-    Positions(VecDeque<u64>),
+    List { list: PostingList, next: Option<Position>, started: bool },
+    Positions(VecDeque<Position>),
     Union { members: Vec<PositionCursor>, heads: Heads, started: bool },
     Swept(RangeScan),
     Intersection(Vec<PositionCursor>),
@@ -22,16 +23,18 @@ pub(super) enum PositionCursor {
 pub(super) struct RangeScan {
     snapshot: Snapshot,
     ranges: Vec<TermRange>,
-    within: (u64, u64),
+    within: PositionRange,
     gathered: Gathered,
     set: Option<Arc<Bitmap>>,
-    /// What is left, both ends included; none at the end.
-    left: Option<(u64, u64)>,
+    /// What is left.
+    left: PositionRange,
 }
 
 impl RangeScan {
-    fn peek(&mut self, direction: ScanDirection) -> Result<Option<u64>> {
-        let Some((first, last)) = self.left else { return Ok(None) };
+    fn peek(&mut self, direction: ScanDirection) -> Result<Option<Position>> {
+        if self.left.is_empty() {
+            return Ok(None);
+        }
         let set = match &self.set {
             Some(set) => set,
             None => {
@@ -39,10 +42,10 @@ impl RangeScan {
                     let mut set = Bitmap::default();
                     let memory = self.snapshot.query_memory() as u64;
                     for range in &self.ranges {
-                        let take = |entries: &[u64]| {
+                        let take = |entries: &[Position]| {
                             entries.iter().try_for_each(|&position| set.insert(position, memory))
                         };
-                        self.snapshot.sweep(range, self.within.0, self.within.1, take)?;
+                        self.snapshot.sweep(range, self.within, take)?;
                     }
                     Ok(set)
                 })?;
@@ -50,30 +53,29 @@ impl RangeScan {
             }
         };
         let found = match direction {
-            ScanDirection::Ascending => set.at_or_after(first),
-            ScanDirection::Descending => set.at_or_before(last),
+            ScanDirection::Ascending => set.at_or_after(self.left.first),
+            ScanDirection::Descending => set.at_or_before(self.left.last),
         };
-        let found = found.filter(|found| (first..=last).contains(found));
-        self.left = found.map(|found| match direction {
-            ScanDirection::Ascending => (found, last),
-            ScanDirection::Descending => (first, found),
-        });
+        let found = found.filter(|found| self.left.contains(*found));
+        match found {
+            Some(found) => self.seek(found, direction),
+            None => self.left = PositionRange::NONE,
+        }
         Ok(found)
     }
 
-    fn seek(&mut self, to: u64, direction: ScanDirection) {
-        self.left = self.left.map(|(first, last)| match direction {
-            ScanDirection::Ascending => (first.max(to), last),
-            ScanDirection::Descending => (first, last.min(to)),
-        });
-        self.left = self.left.filter(|(first, last)| first <= last);
+    fn seek(&mut self, to: Position, direction: ScanDirection) {
+        match direction {
+            ScanDirection::Ascending => self.left.first = self.left.first.max(to),
+            ScanDirection::Descending => self.left.last = self.left.last.min(to),
+        }
     }
 }
 
 /// The next position of each member, the nearest on top.
 pub(super) enum Heads {
-    Ascending(BinaryHeap<Reverse<(u64, usize)>>),
-    Descending(BinaryHeap<(u64, usize)>),
+    Ascending(BinaryHeap<Reverse<(Position, usize)>>),
+    Descending(BinaryHeap<(Position, usize)>),
 }
 
 impl Heads {
@@ -84,14 +86,14 @@ impl Heads {
         }
     }
 
-    fn push(&mut self, position: u64, member: usize) {
+    fn push(&mut self, position: Position, member: usize) {
         match self {
             Heads::Ascending(heap) => heap.push(Reverse((position, member))),
             Heads::Descending(heap) => heap.push((position, member)),
         }
     }
 
-    fn peek(&self) -> Option<(u64, usize)> {
+    fn peek(&self) -> Option<(Position, usize)> {
         match self {
             Heads::Ascending(heap) => heap.peek().map(|head| head.0),
             Heads::Descending(heap) => heap.peek().copied(),
@@ -107,7 +109,7 @@ impl Heads {
 }
 
 /// Whether `a` comes before `b`.
-fn before(direction: ScanDirection, a: u64, b: u64) -> bool {
+fn before(direction: ScanDirection, a: Position, b: Position) -> bool {
     match direction {
         ScanDirection::Ascending => a < b,
         ScanDirection::Descending => a > b,
@@ -115,16 +117,15 @@ fn before(direction: ScanDirection, a: u64, b: u64) -> bool {
 }
 
 impl PositionCursor {
-    /// The positions of a source from `first` to `last`. [`PositionSource::Log`] has no list: it is scanned, not looked up.
+    /// The positions of a source within a range. [`PositionSource::Log`] has no list: it is scanned, not looked up.
     pub fn new(
         snapshot: &Snapshot,
         source: &PositionSource,
-        first: u64,
-        last: u64,
+        range: PositionRange,
         direction: ScanDirection,
     ) -> Option<PositionCursor> {
         let list = |term: &Term| PositionCursor::List {
-            list: snapshot.list(term.clone(), first.max(1), last, direction),
+            list: snapshot.list(term.clone(), range, direction),
             next: None,
             started: false,
         };
@@ -132,8 +133,7 @@ impl PositionCursor {
             PositionSource::Log => return None,
             PositionSource::List(lookup) => list(&lookup.term),
             PositionSource::Positions(positions) => {
-                let within = positions.iter().copied().filter(|p| (first..=last).contains(p));
-                let mut within: VecDeque<u64> = within.collect();
+                let mut within: VecDeque<Position> = range.of(positions).to_vec().into();
                 if direction == ScanDirection::Descending {
                     within.make_contiguous().reverse();
                 }
@@ -145,7 +145,7 @@ impl PositionCursor {
                 within: *within,
                 gathered: gathered.clone(),
                 set: None,
-                left: Some((first.max(1), last)),
+                left: range.and(PositionRange::ALL),
             }),
             PositionSource::Union { lists, .. } => PositionCursor::Union {
                 members: lists.iter().map(|lookup| list(&lookup.term)).collect(),
@@ -153,16 +153,15 @@ impl PositionCursor {
                 started: false,
             },
             PositionSource::Intersection(sources) => {
-                let members = sources
-                    .iter()
-                    .map(|source| PositionCursor::new(snapshot, source, first, last, direction));
+                let members =
+                    sources.iter().map(|source| PositionCursor::new(snapshot, source, range, direction));
                 PositionCursor::Intersection(members.collect::<Option<_>>()?)
             }
         })
     }
 
     /// The next position, left where it is.
-    pub fn peek(&mut self, direction: ScanDirection) -> Result<Option<u64>> {
+    pub fn peek(&mut self, direction: ScanDirection) -> Result<Option<Position>> {
         match self {
             PositionCursor::List { list, next, started } => {
                 if !*started {
@@ -209,18 +208,17 @@ impl PositionCursor {
     }
 
     /// The next position, taken.
-    pub fn next(&mut self, direction: ScanDirection) -> Result<Option<u64>> {
+    pub fn next(&mut self, direction: ScanDirection) -> Result<Option<Position>> {
         let Some(position) = self.peek(direction)? else { return Ok(None) };
         match direction {
-            ScanDirection::Ascending => self.seek(position + 1, direction)?,
-            // Positions begin with 1.
-            ScanDirection::Descending => self.seek(position - 1, direction)?,
+            ScanDirection::Ascending => self.seek(position.next(), direction)?,
+            ScanDirection::Descending => self.seek(position.previous(), direction)?,
         }
         Ok(Some(position))
     }
 
     /// Leaves out everything before a position.
-    pub fn seek(&mut self, to: u64, direction: ScanDirection) -> Result<()> {
+    pub fn seek(&mut self, to: Position, direction: ScanDirection) -> Result<()> {
         match self {
             PositionCursor::List { list, next, started } => {
                 if *started && next.is_none_or(|next| !before(direction, next, to)) {

@@ -106,7 +106,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
         }
         outcome => outcome?,
     };
-    let first = outcome.events.first().map_or(0, |(position, _)| *position);
+    let first = outcome.events.first().map_or(0, |(position, _)| position.0);
     let mut answer = rows(outcome);
     let name = NameText(&define.name);
     let built = |from: String, shows: &str| {
@@ -222,6 +222,6 @@ fn append(store: &Store, event: NewEvent) -> Result<AppendOutcome> {
 }
 
 fn rows(outcome: AppendOutcome) -> QueryResult {
-    let event = |(position, bytes)| Ok(Row::from(codec::decode(Position(position), bytes)?));
+    let event = |(position, bytes)| Ok(Row::from(codec::decode(position, bytes)?));
     QueryResult::rows(outcome.events.into_iter().map(event))
 }

@@ -7,7 +7,7 @@ use super::program;
 use super::result::{QueryResult, Row};
 use super::show::{self, fields};
 use super::verb::DefinedVerbHandler;
-use crate::entity::{Entity, NameText, Position, Version, prefix};
+use crate::entity::{Entity, NameText, Position, PositionRange, Version, prefix};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::event::record::Record;
@@ -351,10 +351,11 @@ struct KindCounts {
 
 fn sample(snapshot: &Snapshot, term: &Term) -> Result<Sample> {
     let mut sample = Sample::default();
-    for position in snapshot.list(term.clone(), 1, u64::MAX, ScanDirection::Descending).take(LOOKED_AT) {
+    for position in snapshot.list(term.clone(), PositionRange::ALL, ScanDirection::Descending).take(LOOKED_AT)
+    {
         let position = position?;
         let Some(bytes) = snapshot.read(|view| view.event(position))? else { continue };
-        let data = Record::open(Position(position), &bytes)?.data().to_value()?;
+        let data = Record::open(position, &bytes)?.data().to_value()?;
         sample.events += 1;
         if let Value::Object(members) = &data {
             sample.add(&mut Vec::new(), members);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::result::{QueryResult, Row};
 use super::show::fields;
 use super::{ViewCaches, define, read, write};
-use crate::entity::{Entity, Position, Version};
+use crate::entity::{Entity, Position, PositionRange, Version};
 use crate::error::{ErrorClass, Result};
 use crate::event::Expect;
 use crate::event::id::IdSource;
@@ -67,16 +67,16 @@ fn count_runs(snapshot: &Snapshot, access: &mut AccessPath, window: &LogWindow) 
         return Ok(());
     }
     let (mut kept, mut all) = (0, 0);
-    let mut from = window.after.saturating_add(1);
-    let last = window.through.min(snapshot.head().0);
+    let PositionRange { first: mut from, last } =
+        window.positions().and(PositionRange::through(snapshot.head()));
     while from <= last {
         let runs = snapshot.runs(from, ScanDirection::Ascending, RUNS)?;
-        let Some(end) = runs.last().map(|run| run.last).filter(|end| *end >= from) else { break };
-        for run in runs.iter().filter(|run| run.last >= from && run.first <= last) {
+        let Some(end) = runs.last().map(|run| run.positions.last).filter(|end| *end >= from) else { break };
+        for run in runs.iter().filter(|run| run.positions.last >= from && run.positions.first <= last) {
             all += 1;
             kept += u64::from(access.times.meets(run));
         }
-        from = end.saturating_add(1);
+        from = end.next();
     }
     access.runs = Some((kept, all));
     Ok(())
@@ -222,12 +222,14 @@ fn keys(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     };
     let mut lines = Vec::new();
     for key in each.into_iter().flatten() {
-        let met =
-            snapshot.list(Term::key(&key)?, 1, u64::MAX, ScanDirection::Ascending).next().transpose()?;
+        let met = snapshot
+            .list(Term::key(&key)?, PositionRange::ALL, ScanDirection::Ascending)
+            .next()
+            .transpose()?;
         lines.push(match met {
             Some(position) => format!(
                 "the key '{key}' was met at {}: its first outcome is given back, if this says the same as then; else it is a conflict",
-                Position(position)
+                position
             ),
             None => format!("the key '{key}' is new"),
         });

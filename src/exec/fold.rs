@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::diff::{StateChange, diff};
 use super::result::{EntityState, QueryResult, Row};
-use crate::entity::{Entity, Position, Version};
+use crate::entity::{Entity, Position, PositionRange, Version};
 use crate::error::Result;
 use crate::event::Event;
 use crate::plan::{LogWindow, ReplayPlan};
@@ -92,7 +92,7 @@ pub(super) fn of_now(snapshot: &Snapshot, replay: &ReplayPlan) -> Result<(Replay
 impl LogWindow {
     /// What of it there is for a fold, which begins at the start.
     pub(super) fn until(&self) -> FoldBound {
-        FoldBound { through: self.through, by: self.by }
+        FoldBound { through: Position(self.through), by: self.by }
     }
 }
 
@@ -127,7 +127,7 @@ pub(super) fn folded(snapshot: &Snapshot, replay: &ReplayPlan) -> Result<Folded>
 
 /// How far a fold went, for people to read.
 pub(super) fn place(folded: &Folded) -> String {
-    let through = Position(folded.position);
+    let through = folded.position;
     match (folded.events, folded.version) {
         (0, _) => "no event".to_owned(),
         (_, 0) => format!("included events through {through}"),
@@ -191,20 +191,20 @@ pub(super) fn why_none(
 /// Where the time is why, that is the one of the log asked about that occurred first; it takes as much to find as there was to
 /// read for the fold. Where the log asked about has none at all, it is the next one recorded.
 fn earliest(snapshot: &Snapshot, replay: &ReplayPlan, fold: &Arc<dyn Fold>) -> Result<Option<Stateless>> {
-    let through = replay.window.through;
-    let stream = |first, last| snapshot.stream(&replay.entity, &**fold, first, last);
+    let through = Position(replay.window.through);
+    let stream = |range| snapshot.stream(&replay.entity, &**fold, range);
     if replay.window.by.is_some() {
         let mut earliest = None;
-        for event in stream(1, through)? {
+        for event in stream(PositionRange::through(through))? {
             let event = event?;
-            let found = (event.record()?.timestamp(), Position(event.position));
+            let found = (event.record()?.timestamp(), event.position);
             earliest = Some(earliest.map_or(found, |earliest| found.min(earliest)));
         }
         if let Some((occurred, position)) = earliest {
             return Ok(Some(Stateless::Before { position, occurred, recorded: None }));
         }
     }
-    let next = stream(through.saturating_add(1), snapshot.head().0)?.next().transpose()?;
+    let next = stream(PositionRange::between(through, snapshot.head()))?.next().transpose()?;
     next.map(|event| {
         let record = event.record()?;
         let recorded = Some(record.recorded()).filter(|recorded| *recorded != record.timestamp());
@@ -221,10 +221,10 @@ fn deletion(
     folded: &Folded,
 ) -> Result<Option<Stateless>> {
     let (mut last, mut many) = (folded.position, LOOKED_AT);
-    while last > 0 {
-        let first = last.saturating_sub(many) + 1;
+    while last > Position::START {
+        let before = last.minus(many);
         let mut found = None;
-        for event in FoldEvents::new(snapshot, replay, fold, first, last)? {
+        for event in FoldEvents::new(snapshot, replay, fold, PositionRange::between(before, last))? {
             let event = event?;
             let record = event.record()?;
             if fold.effect(record.kind(), event.own) == Effect::Deletes {
@@ -235,7 +235,7 @@ fn deletion(
         if found.is_some() {
             return Ok(found);
         }
-        (last, many) = (first - 1, many.saturating_mul(4));
+        (last, many) = (before, many.saturating_mul(4));
     }
     Ok(None)
 }
@@ -251,16 +251,15 @@ impl FoldEvents {
         snapshot: &Snapshot,
         replay: &ReplayPlan,
         fold: &Arc<dyn Fold>,
-        first: u64,
-        last: u64,
+        range: PositionRange,
     ) -> Result<FoldEvents> {
-        let stream = snapshot.stream(&replay.entity, &**fold, first, last)?;
+        let stream = snapshot.stream(&replay.entity, &**fold, range)?;
         Ok(FoldEvents { stream, by: replay.window.by })
     }
 
     /// All of them.
     pub fn all(snapshot: &Snapshot, replay: &ReplayPlan, fold: &Arc<dyn Fold>) -> Result<FoldEvents> {
-        FoldEvents::new(snapshot, replay, fold, 1, replay.window.through)
+        FoldEvents::new(snapshot, replay, fold, PositionRange::through(Position(replay.window.through)))
     }
 
     fn occurred(&self, event: &Folding) -> Result<bool> {

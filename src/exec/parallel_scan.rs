@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::EventScan;
 use super::zone_map::ZoneMap;
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::plan::{EventsPlan, LogWindow, RowLimit};
@@ -121,11 +122,11 @@ fn narrowed(snapshot: &Snapshot, events: &EventsPlan) -> Result<LogWindow> {
     let mut window = events.window;
     let zones = |direction| ZoneMap::new(snapshot, events.access.times, direction);
     if let Some(mut zones) = zones(ScanDirection::Ascending) {
-        window.after = window.after.max(zones.nearest(window.after.saturating_add(1))?.saturating_sub(1));
+        window.after = window.after.max(zones.nearest(Position(window.after).next())?.previous().0);
     }
     if let Some(mut zones) = zones(ScanDirection::Descending) {
         let through = window.through.min(snapshot.head().0);
-        window.through = window.through.min(zones.nearest(through)?);
+        window.through = window.through.min(zones.nearest(Position(through))?.0);
     }
     Ok(window)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::reaction::{self, ReactionExecutor, ScheduleExecutor};
 use super::result::{QueryResult, Row};
 use super::{EventScan, dead_letter, state};
-use crate::entity::{NameText, Position};
+use crate::entity::{NameText, Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::codec;
 use crate::pattern::Pattern;
@@ -86,7 +86,7 @@ fn of_reaction(
 /// Behind which position a reaction or a webhook goes on.
 pub(super) fn place(snapshot: &Snapshot, program: &Program, cursor: Option<&Cursor>) -> Result<Position> {
     match cursor {
-        Some(cursor) => Ok(Position(cursor.position)),
+        Some(cursor) => Ok(cursor.position),
         None => reaction::start(program, snapshot),
     }
 }
@@ -149,7 +149,7 @@ fn of_schedule(
     let rhythm = schedule.rhythm(defined.recorded);
     let instant = |place: u64| Timestamp::from_millis(i64::try_from(place).unwrap_or(i64::MAX)).to_string();
     let begun = u64::try_from(defined.recorded.as_millis()).unwrap_or(0);
-    let last = cursor.map_or(begun, |cursor| cursor.position.max(begun));
+    let last = cursor.map_or(begun, |cursor| cursor.position.0.max(begun));
     let next = rhythm.next(Timestamp::from_millis(i64::try_from(last).unwrap_or(i64::MAX)));
     let told = state(snapshot, &ReplayPlan::of_all(program.target()?, snapshot.head()))?.state;
     Ok(vec![
@@ -204,8 +204,8 @@ fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<boo
         return Ok(true);
     }
     let said = Term::entity(&program.target()?)?;
-    for position in snapshot.list(said, cursor.heard + 1, u64::MAX, ScanDirection::Ascending) {
-        let event = snapshot.event(Position(position?))?;
+    for position in snapshot.list(said, PositionRange::after(cursor.heard), ScanDirection::Ascending) {
+        let event = snapshot.event(position?)?;
         if event.is_some_and(|event| {
             dead_letter::DeadLetterStatus::of(event.kind.as_str())
                 == Some(dead_letter::DeadLetterStatus::Retried)
@@ -219,17 +219,17 @@ fn is_done(snapshot: &Snapshot, program: &Program, now: Timestamp) -> Result<boo
     match program.kind {
         ProgramKind::Reaction => {
             let Ok(reaction) = ReactionExecutor::new(&program.text, program.origin) else { return Ok(true) };
-            let first = waiting_first(snapshot, &reaction, Position(cursor.position))?;
+            let first = waiting_first(snapshot, &reaction, cursor.position)?;
             // Behind the last event that concerns it there is nothing to wait for.
             let waits = reaction.plan.after.is_some();
             Ok(first.is_none_or(|recorded| waits && reaction.due(recorded) > now))
         }
-        ProgramKind::Webhook => Ok(cursor.position >= snapshot.head().0),
+        ProgramKind::Webhook => Ok(cursor.position >= snapshot.head()),
         ProgramKind::Schedule => {
             let Ok(schedule) = ScheduleExecutor::new(&program.text, program.origin) else { return Ok(true) };
             let Some(defined) = snapshot.event(program.position)? else { return Ok(true) };
             let due = schedule.rhythm(defined.recorded).last(now);
-            Ok(due.as_millis() <= i64::try_from(cursor.position).unwrap_or(i64::MAX))
+            Ok(due.as_millis() <= i64::try_from(cursor.position.0).unwrap_or(i64::MAX))
         }
     }
 }
@@ -306,9 +306,8 @@ pub(super) fn settle(store: &Store, settle: &Settle) -> Result<QueryResult> {
     let outcome =
         store.append(AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() })?;
     let rows = outcome.events.into_iter();
-    let mut answer = QueryResult::rows(
-        rows.map(|(position, bytes)| Ok(Row::from(codec::decode(Position(position), bytes)?))),
-    );
+    let mut answer =
+        QueryResult::rows(rows.map(|(position, bytes)| Ok(Row::from(codec::decode(position, bytes)?))));
     if settle.again && snapshot.reader(&CursorOwner::of(&program)).is_none() {
         answer.notices.push(format!("{shown} tries again when it runs: bygone run"));
     }

@@ -109,7 +109,7 @@ impl ReactionExecutor {
         let state = match trigger.target().filter(|_| self.sees_state) {
             Some(target) => {
                 let target = Entity::new(target.kind, target.id)?;
-                let until = FoldBound { through: trigger.position().0, by: None };
+                let until = FoldBound { through: trigger.position(), by: None };
                 let folded = snapshot.fold(&target, until)?;
                 folded.check(&target)?;
                 folded.state

@@ -10,7 +10,7 @@ use super::budget::Budget;
 use super::cursor::PositionCursor;
 use super::zone_map::ZoneMap;
 use crate::allowance::Limits;
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::event::record::{NameCache, Record};
@@ -53,16 +53,14 @@ enum ScanSource {
         run: LogScan,
         zones: ZoneMap,
         direction: ScanDirection,
-        /// What is left, both included.
-        first: u64,
-        last: u64,
+        left: PositionRange,
     },
     Cursor {
         cursor: PositionCursor,
         zones: Option<ZoneMap>,
         direction: ScanDirection,
         /// Next to be looked up.
-        ahead: VecDeque<u64>,
+        ahead: VecDeque<Position>,
         size: usize,
     },
 }
@@ -112,8 +110,8 @@ impl EventScan {
                 let mut found = Vec::new();
                 EventScan::one_way(snapshot, events, ScanDirection::Descending, n).each(|record| {
                     // Here, and once more where they are read from.
-                    budget.take(2 * size_of::<u64>())?;
-                    found.push(record.position().0);
+                    budget.take(2 * size_of::<Position>())?;
+                    found.push(record.position());
                     Ok(true)
                 })?;
                 found.reverse();
@@ -129,7 +127,7 @@ impl EventScan {
     }
 
     /// The events at these positions, in whatever order they are.
-    pub fn chosen(snapshot: &Snapshot, positions: VecDeque<u64>) -> EventScan {
+    pub fn chosen(snapshot: &Snapshot, positions: VecDeque<Position>) -> EventScan {
         let window = LogWindow::through(u64::MAX);
         let access = AccessPath::positions(Vec::new());
         let events = EventsPlan { access, predicate: None, take: RowLimit::All, window };
@@ -171,13 +169,13 @@ impl EventScan {
         left: u64,
     ) -> EventScan {
         let access = &events.access;
-        let (first, last) = (window.after.saturating_add(1), window.through);
+        let range = window.positions();
         let zones = ZoneMap::new(snapshot, access.times, direction);
-        let feed = match (PositionCursor::new(snapshot, &access.source, first, last, direction), zones) {
-            (None, None) => ScanSource::Log(snapshot.log(first, last, direction)),
+        let feed = match (PositionCursor::new(snapshot, &access.source, range, direction), zones) {
+            (None, None) => ScanSource::Log(snapshot.log(range, direction)),
             (None, Some(zones)) => {
-                let (first, last) = (first.max(1), last.min(snapshot.head().0));
-                ScanSource::Runs { run: snapshot.log(1, 0, direction), zones, direction, first, last }
+                let left = range.and(PositionRange::through(snapshot.head()));
+                ScanSource::Runs { run: snapshot.log(PositionRange::NONE, direction), zones, direction, left }
             }
             (Some(cursor), zones) => {
                 ScanSource::Cursor { cursor, zones, direction, ahead: VecDeque::new(), size: FIRST_PAGE }
@@ -209,7 +207,7 @@ impl EventScan {
         let EventScan { snapshot, feed, filter, left, done, .. } = self;
         while !*done {
             let more = feed.lend(snapshot, |position, bytes| {
-                let record = Record::open(Position(position), bytes)?;
+                let record = Record::open(position, bytes)?;
                 if filter.admits(&record)? {
                     snapshot.tally().add_admitted(1);
                     *left -= 1;
@@ -235,7 +233,7 @@ impl EventScan {
         while found.len() < wanted && held < PAGE_BYTES && !*done {
             let before = found.len();
             let more = feed.lend(snapshot, |position, bytes| {
-                let record = Record::open(Position(position), bytes)?;
+                let record = Record::open(position, bytes)?;
                 if filter.admits(&record)? {
                     let (made, bytes) = make(&record, bytes)?;
                     found.push_back(made);
@@ -374,27 +372,31 @@ impl SubscriptionPlan {
 
 impl ScanSource {
     /// Lends rows within one view, until it is told to stop or the view has been held long enough; whether there may be more.
-    fn lend(&mut self, snapshot: &Snapshot, mut row: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<bool> {
+    fn lend(
+        &mut self,
+        snapshot: &Snapshot,
+        mut row: impl FnMut(Position, &[u8]) -> Result<bool>,
+    ) -> Result<bool> {
         match self {
             ScanSource::Log(scan) => scan.lend(ROWS, row),
-            ScanSource::Runs { run, zones, direction, first, last } => {
+            ScanSource::Runs { run, zones, direction, left } => {
                 if run.lend(ROWS, row)? {
                     return Ok(true);
                 }
-                if first > last {
+                if left.is_empty() {
                     return Ok(false);
                 }
-                let (begin, end) = match direction {
-                    ScanDirection::Ascending => zones.stretch(*first)?,
-                    ScanDirection::Descending => zones.stretch(*last)?,
+                let stretch = match direction {
+                    ScanDirection::Ascending => zones.stretch(left.first)?,
+                    ScanDirection::Descending => zones.stretch(left.last)?,
                 };
-                let (begin, end) = (begin.max(*first), end.min(*last));
-                *run = snapshot.log(begin, end, *direction);
+                let stretch = stretch.and(*left);
+                *run = snapshot.log(stretch, *direction);
                 match direction {
-                    ScanDirection::Ascending => *first = end.saturating_add(1),
-                    ScanDirection::Descending => *last = begin.saturating_sub(1),
+                    ScanDirection::Ascending => left.first = stretch.last.next(),
+                    ScanDirection::Descending => left.last = stretch.first.previous(),
                 }
-                Ok(begin <= end)
+                Ok(!stretch.is_empty())
             }
             ScanSource::Cursor { cursor, zones, direction, ahead, size } => {
                 while ahead.len() < *size

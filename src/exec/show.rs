@@ -3,7 +3,7 @@
 use super::result::{QueryResult, Row};
 use super::{describe, index, program, view};
 use crate::definition::DefinitionKind;
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::store::cursor::CursorOwner;
 use crate::store::index::term::Term;
@@ -38,14 +38,14 @@ pub(super) fn types(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<R
 
 pub(super) fn one_type(snapshot: &Snapshot, kind: &str, term: Term) -> Result<Row> {
     let (mut count, mut first, mut last) = (0u64, None, None);
-    for position in snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending) {
+    for position in snapshot.list(term, PositionRange::ALL, ScanDirection::Ascending) {
         let position = position?;
         count += 1;
         first = first.or(Some(position));
         last = Some(position);
     }
-    let occurred = |position: Option<u64>| -> Result<Value> {
-        let event = position.map_or(Ok(None), |position| snapshot.event(Position(position)))?;
+    let occurred = |position: Option<Position>| -> Result<Value> {
+        let event = position.map_or(Ok(None), |position| snapshot.event(position))?;
         Ok(event.map_or(Value::Null, |event| event.timestamp.to_string().into()))
     };
     Ok(fields([
@@ -58,7 +58,7 @@ pub(super) fn one_type(snapshot: &Snapshot, kind: &str, term: Term) -> Result<Ro
 
 /// `SHOW SUBSCRIPTIONS`: those that have a name. The lag is how many events of the log lie behind the place of each.
 pub(super) fn subscriptions(snapshot: &Snapshot) -> impl Iterator<Item = Result<Row>> + Send + 'static {
-    let head = snapshot.now().head().0;
+    let head = snapshot.now().head();
     let mut rows = Vec::new();
     for (follower, cursor) in snapshot.cursors() {
         let CursorOwner::Subscription(name) = &follower else { continue };
@@ -66,8 +66,8 @@ pub(super) fn subscriptions(snapshot: &Snapshot) -> impl Iterator<Item = Result<
             fields([
                 ("name", name.as_str().into()),
                 ("of", cursor.text.into()),
-                ("position", cursor.position.into()),
-                ("lag", head.saturating_sub(cursor.position).into()),
+                ("position", cursor.position.0.into()),
+                ("lag", head.since(cursor.position).into()),
                 ("reader", snapshot.reader(&follower).map_or(Value::Null, Value::from)),
             ])
         }));
@@ -78,13 +78,13 @@ pub(super) fn subscriptions(snapshot: &Snapshot) -> impl Iterator<Item = Result<
 /// `SHOW STATS`.
 pub(super) fn stats(snapshot: &Snapshot) -> Result<Row> {
     let types = snapshot.types("")?.len() as u64;
-    let checkpoint = snapshot.read(|view| Ok(view.checkpoint()))?.min(snapshot.head().0);
+    let checkpoint = snapshot.read(|view| Ok(view.checkpoint()))?.min(snapshot.head());
     Ok(fields([
         ("events", snapshot.head().0.into()),
         ("types", types.into()),
         ("fileBytes", snapshot.file_bytes()?.into()),
-        ("checkpoint", checkpoint.into()),
-        ("tailEvents", (snapshot.head().0 - checkpoint).into()),
+        ("checkpoint", checkpoint.0.into()),
+        ("tailEvents", snapshot.head().since(checkpoint).into()),
     ]))
 }
 

@@ -14,6 +14,7 @@ use super::project::row;
 use super::result::Row;
 use super::scan::EventScan;
 use crate::allowance::Limits;
+use crate::entity::Position;
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::plan::EventsPlan;
@@ -54,17 +55,17 @@ pub(super) struct TopK<T> {
 }
 
 impl ParallelScan for Sorting<'_> {
-    type Part = TopK<u64>;
+    type Part = TopK<Position>;
 
-    fn begin(&self) -> TopK<u64> {
+    fn begin(&self) -> TopK<Position> {
         TopK::default()
     }
 
-    fn take(&self, best: &mut TopK<u64>, record: &Record) -> Result<()> {
-        self.offer(best, &Scope::of(record, &self.limits), 0, || record.position().0)
+    fn take(&self, best: &mut TopK<Position>, record: &Record) -> Result<()> {
+        self.offer(best, &Scope::of(record, &self.limits), 0, || record.position())
     }
 
-    fn join(&self, whole: &mut TopK<u64>, later: TopK<u64>) -> Result<()> {
+    fn join(&self, whole: &mut TopK<Position>, later: TopK<Position>) -> Result<()> {
         whole.all.extend(later.all);
         for (key, position) in later.heap.into_sorted_vec() {
             if self.makes_room(whole, &key) {

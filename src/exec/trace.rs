@@ -10,7 +10,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::result::{QueryResult, Row};
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::{Cause, Event};
 use crate::plan::TracePlan;
@@ -56,7 +56,7 @@ impl Serialize for TraceEntry {
 
 /// `TRACE`.
 pub(super) fn answer(snapshot: &Snapshot, plan: &TracePlan) -> Result<QueryResult> {
-    let event = event(snapshot, plan.event.0)?;
+    let event = event(snapshot, plan.event)?;
     // From the event up: they are told from the root down.
     let mut above = Vec::new();
     let mut of = (plan.event, event.cause.clone());
@@ -69,8 +69,8 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &TracePlan) -> Result<QueryResul
                 format!("{cause}, which is not before it"),
             ));
         }
-        above.push(cause.0);
-        of = (cause, self::event(snapshot, cause.0)?.cause);
+        above.push(cause);
+        of = (cause, self::event(snapshot, cause)?.cause);
     }
     let effects = plan.effects.then(|| EffectIter::of(snapshot, plan.event)).transpose()?;
     let snapshot = snapshot.clone();
@@ -82,34 +82,34 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &TracePlan) -> Result<QueryResul
     Ok(QueryResult::rows(rows.map(|traced| traced.map(Row::Traced))))
 }
 
-fn event(snapshot: &Snapshot, position: u64) -> Result<Event> {
+fn event(snapshot: &Snapshot, position: Position) -> Result<Event> {
     let gone = || {
         Error::corrupt(
-            format!("the event #{position}"),
+            format!("the event {position}"),
             "an event names it as its cause, and it cannot be found",
         )
     };
-    snapshot.event(Position(position))?.ok_or_else(gone)
+    snapshot.event(position)?.ok_or_else(gone)
 }
 
 /// The effects of an event, and theirs, each before its own.
 struct EffectIter {
     snapshot: Snapshot,
     /// The lists on the way down that have something left: at which depth, and of whose effects.
-    lists: Vec<(i64, u64, Peekable<PostingList>)>,
+    lists: Vec<(i64, Position, Peekable<PostingList>)>,
 }
 
 impl EffectIter {
     fn of(snapshot: &Snapshot, event: Position) -> Result<EffectIter> {
         let mut effects = EffectIter { snapshot: snapshot.clone(), lists: Vec::new() };
-        effects.descend(event.0, 1)?;
+        effects.descend(event, 1)?;
         Ok(effects)
     }
 
     /// Goes on to the effects of an event.
-    fn descend(&mut self, position: u64, depth: i64) -> Result<()> {
-        let term = Term::cause(&Cause::Event(Position(position)))?;
-        let mut list = self.snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending).peekable();
+    fn descend(&mut self, position: Position, depth: i64) -> Result<()> {
+        let term = Term::cause(&Cause::Event(position))?;
+        let mut list = self.snapshot.list(term, PositionRange::ALL, ScanDirection::Ascending).peekable();
         if list.peek().is_some() {
             self.lists.push((depth, position, list));
         }
@@ -121,8 +121,8 @@ impl EffectIter {
         let Some(position) = list.next().transpose()? else { return Ok(None) };
         if position <= cause {
             return Err(Error::corrupt(
-                format!("the list of what #{cause} caused"),
-                format!("#{position}, which is not after it"),
+                format!("the list of what {cause} caused"),
+                format!("{position}, which is not after it"),
             ));
         }
         let last = list.peek().is_none();

@@ -8,7 +8,7 @@ use super::{define, eval, program};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::document::Document;
-use crate::entity::{Entity, EventType, IdText, NameText, Position};
+use crate::entity::{Entity, EventType, IdText, NameText};
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
 use crate::event::{EventId, NewEvent, codec};
@@ -55,7 +55,7 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<QueryResult
         notices.extend(ahead);
     }
     let rows = outcome.events.into_iter().map(move |(position, bytes)| {
-        Ok(Row::Event { event: codec::decode(Position(position), bytes)?, repeated: outcome.repeated })
+        Ok(Row::Event { event: codec::decode(position, bytes)?, repeated: outcome.repeated })
     });
     let mut answer = QueryResult::rows(rows);
     answer.notices = notices;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::entity::{Position, PositionRange};
 use crate::error::Result;
 use crate::plan::Times;
 use crate::store::snapshot::{ScanDirection, Snapshot, ZoneRange};
@@ -19,8 +20,8 @@ pub(super) struct ZoneMap {
     /// The next runs in the direction.
     page: VecDeque<ZoneRange>,
     size: usize,
-    /// A stretch that may hold what is wanted, both ends included.
-    kept: (u64, u64),
+    /// A stretch that may hold what is wanted.
+    kept: PositionRange,
     /// There are no more runs in the tables: what is left may all be wanted.
     ended: bool,
 }
@@ -29,32 +30,35 @@ impl ZoneMap {
     /// None where nothing can be passed over.
     pub fn new(snapshot: &Snapshot, times: Times, direction: ScanDirection) -> Option<ZoneMap> {
         let (snapshot, page) = (snapshot.clone(), VecDeque::new());
-        let zones =
-            ZoneMap { snapshot, times, direction, page, size: FIRST_PAGE, kept: (1, 0), ended: false };
+        let kept = PositionRange::NONE;
+        let zones = ZoneMap { snapshot, times, direction, page, size: FIRST_PAGE, kept, ended: false };
         (!times.is_open()).then_some(zones)
     }
 
     /// The nearest position that may be wanted, from this one on in the direction; it may lie beyond the log. Those that are asked
     /// for never go back.
-    pub fn nearest(&mut self, from: u64) -> Result<u64> {
+    pub fn nearest(&mut self, from: Position) -> Result<Position> {
         Ok(match self.direction {
-            ScanDirection::Ascending => self.stretch(from)?.0,
-            ScanDirection::Descending => self.stretch(from)?.1,
+            ScanDirection::Ascending => self.stretch(from)?.first,
+            ScanDirection::Descending => self.stretch(from)?.last,
         })
     }
 
     /// The nearest stretch that may be wanted, from a position on in the direction.
-    pub fn stretch(&mut self, mut from: u64) -> Result<(u64, u64)> {
+    pub fn stretch(&mut self, mut from: Position) -> Result<PositionRange> {
         let ascending = self.direction == ScanDirection::Ascending;
         loop {
-            if (self.kept.0..=self.kept.1).contains(&from) {
-                return Ok(if ascending { (from, self.kept.1) } else { (self.kept.0, from) });
+            if self.kept.contains(from) {
+                let onwards = PositionRange::new(from, Position::MAX);
+                return Ok(self.kept.and(if ascending { onwards } else { up_to(from) }));
             }
-            if from == 0 {
+            if from == Position::START {
                 // Backwards, before the first event.
-                return Ok((0, 0));
+                return Ok(up_to(from));
             }
-            let passed = |run: &ZoneRange| if ascending { run.last < from } else { run.first > from };
+            let passed = |run: &ZoneRange| {
+                if ascending { run.positions.last < from } else { run.positions.first > from }
+            };
             while self.page.front().is_some_and(passed) {
                 self.page.pop_front();
             }
@@ -70,19 +74,24 @@ impl ZoneMap {
             }
             // What no run spans may be wanted: it is in a tail, or was when the page was read.
             let Some(run) = self.page.front() else {
-                self.kept = if ascending { (from, u64::MAX) } else { (0, from) };
+                self.kept = if ascending { PositionRange::new(from, Position::MAX) } else { up_to(from) };
                 continue;
             };
-            if ascending && from < run.first {
-                self.kept = (from, run.first - 1);
-            } else if !ascending && from > run.last {
-                self.kept = (run.last + 1, from);
+            if ascending && from < run.positions.first {
+                self.kept = PositionRange::new(from, run.positions.first.previous());
+            } else if !ascending && from > run.positions.last {
+                self.kept = PositionRange::new(run.positions.last.next(), from);
             } else if self.times.meets(run) {
-                self.kept = (run.first, run.last);
+                self.kept = run.positions;
             } else {
                 self.snapshot.tally().add_passed_over(1);
-                from = if ascending { run.last + 1 } else { run.first - 1 };
+                from = if ascending { run.positions.last.next() } else { run.positions.first.previous() };
             }
         }
     }
+}
+
+/// Everything up to a position, the start of the log too.
+fn up_to(position: Position) -> PositionRange {
+    PositionRange::new(Position::START, position)
 }

@@ -270,8 +270,12 @@ fn found_in(bytes: &[u8], chunk: usize) -> Vec<std::result::Result<String, Strin
 }
 
 fn document(bytes: &[u8]) -> bool {
-    let frame =
-        journal::Frame { kind: journal::FrameKind::Events, first: 7, count: 1, payload: bytes.to_vec() };
+    let frame = journal::Frame {
+        kind: journal::FrameKind::Events,
+        first: Position(7),
+        count: 1,
+        payload: bytes.to_vec(),
+    };
     if apply::derive(&frame, Arc::new(Catalog::default()), &Options::new()).is_ok() {
         return true;
     }
@@ -292,23 +296,25 @@ fn document(bytes: &[u8]) -> bool {
 /// A row of the log: the position of its first event, and its events behind each other.
 fn row(bytes: &[u8], times: usize) -> bool {
     let Some((first, value)) = bytes.split_first_chunk() else { return false };
-    let first = u64::from_be_bytes(*first);
+    let first = Position::from_be_bytes(*first);
     let found: Vec<_> = block::BlockEvents::of(first, value).collect();
     assert!(found.iter().rev().skip(1).all(Result::is_ok), "something stands behind a damaged length");
     let Ok(found) = found.into_iter().collect::<Result<Vec<_>>>() else { return false };
-    assert!(found.iter().map(|(position, _)| *position).eq((first..).take(found.len())));
+    assert!(found.iter().map(|(position, _)| *position).eq(first.onwards().take(found.len())));
     // Long ones, too, which an input has no room for.
     let events: Vec<Vec<u8>> = found.iter().map(|(_, event)| event.repeat(times)).collect();
     let mut rows = Vec::new();
-    let put = |first: u64, value: &[u8]| {
+    let put = |first: Position, value: &[u8]| {
         rows.push((first, value.to_vec()));
         Ok(())
     };
     block::pack(first, events.iter().map(Vec::as_slice), put).expect("nothing keeps a row from being put");
     let again = rows.iter().flat_map(|(first, value)| block::BlockEvents::of(*first, value));
-    let again: Vec<(u64, &[u8])> = again.collect::<Result<_>>().expect("what was packed is read");
+    let again: Vec<(Position, &[u8])> = again.collect::<Result<_>>().expect("what was packed is read");
     assert!(rows.iter().all(|(first, value)| block::BlockEvents::of(*first, value).count() <= block::MOST));
-    assert!(again.iter().copied().eq((first..).take(events.len()).zip(events.iter().map(Vec::as_slice))));
+    assert!(
+        again.iter().copied().eq(first.onwards().take(events.len()).zip(events.iter().map(Vec::as_slice)))
+    );
     true
 }
 
@@ -377,15 +383,19 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         seeds.push(framed(7, &[&(out.len() as u32).to_be_bytes(), out.as_slice()].concat()));
         events.push(out);
         for term in term::terms_of(&event).unwrap() {
-            let key = posting::key(term.as_bytes(), 7);
+            let key = posting::key(term.as_bytes(), Position(7));
             let before = if term.is_counted() { 3 } else { 0 };
             let mut value = Vec::new();
-            posting::encode(&key, &posting::PostingChunk { before, positions: vec![7, 9, 300] }, &mut value);
+            posting::encode(
+                &key,
+                &posting::PostingChunk { before, positions: [7, 9, 300].map(Position).to_vec() },
+                &mut value,
+            );
             seeds.push(keyed(1, &key, &value[..value.len() - 4]));
         }
     }
     let packed = [&events[0], &events[1], &events[0]].map(Vec::as_slice);
-    block::pack(7, packed, |first, value| {
+    block::pack(Position(7), packed, |first, value| {
         seeds.push(framed(8, &[&first.to_be_bytes(), value].concat()));
         Ok(())
     })
@@ -393,7 +403,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     seeds.push(framed(8, &[&7_u64.to_be_bytes()[..], &[0, 0, 0, 2, 1, 2].repeat(40)].concat()));
     seeds.push(framed(2, &journal::fuzz::seed()));
     let time = Timestamp::from_millis(1_700_000_000_123);
-    let zone = Zone { last: 9, occurred: (time, time), recorded: (time, time), chain: [5; 32] };
+    let zone = Zone { last: Position(9), occurred: (time, time), recorded: (time, time), chain: [5; 32] };
     let key = 1_u64.to_be_bytes();
     let value = zone.encode(&key);
     seeds.push(keyed(3, &key, &value[..value.len() - 4]));

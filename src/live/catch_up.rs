@@ -10,7 +10,7 @@ use super::read_ahead::ReadAhead;
 use super::record_ref::{RecordPlace, RecordRef};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::record::{Record, RecordHeader};
 use crate::exec::EventScan;
@@ -26,7 +26,7 @@ const HELD: usize = 4 << 20;
 
 /// A stretch of the log that is being read, up to a position.
 pub(super) struct CatchUp {
-    goal: u64,
+    goal: Position,
     feed: CatchUpSource,
     /// The event that is being lent, where it has bytes of its own.
     lent: Arc<[u8]>,
@@ -34,7 +34,7 @@ pub(super) struct CatchUp {
 }
 
 /// Positions, with the bytes of their events.
-type EventRows = VecDeque<(u64, Arc<[u8]>)>;
+type EventRows = VecDeque<(Position, Arc<[u8]>)>;
 
 enum CatchUpSource {
     /// Of what is wanted.
@@ -51,20 +51,22 @@ impl CatchUp {
         shared: &Arc<Shared>,
         plan: &plan::SubscriptionPlan,
         end: &Cancel,
-        after: u64,
-        goal: u64,
+        after: Position,
+        goal: Position,
     ) -> Result<CatchUp> {
-        let (mut goal, short) = (goal, goal - after <= LONG);
+        let (mut goal, short) = (goal, goal.since(after) <= LONG);
         let fresh = if short { fresh(shared, after, &mut goal)? } else { None };
         let feed = match fresh {
             Some(fresh) => CatchUpSource::Fresh(fresh),
             None => {
-                let snapshot = shared.snapshot().until(Position(goal)).cancelled_by(end);
+                let snapshot = shared.snapshot().until(goal).cancelled_by(end);
                 match short {
-                    true => CatchUpSource::Every(snapshot.log(after + 1, goal, ScanDirection::Ascending)),
+                    true => CatchUpSource::Every(
+                        snapshot.log(PositionRange::between(after, goal), ScanDirection::Ascending),
+                    ),
                     false => {
-                        let scan = EventScan::past(&snapshot, plan, Position(after))?;
-                        CatchUpSource::Found(Box::new(ReadAhead::new(scan, goal)))
+                        let scan = EventScan::past(&snapshot, plan, after)?;
+                        CatchUpSource::Found(Box::new(ReadAhead::new(scan, goal.0)))
                     }
                 }
             }
@@ -74,7 +76,7 @@ impl CatchUp {
     }
 
     /// Where it ends.
-    pub fn goal(&self) -> u64 {
+    pub fn goal(&self) -> Position {
         self.goal
     }
 
@@ -85,14 +87,14 @@ impl CatchUp {
         plan: &plan::SubscriptionPlan,
     ) -> Result<Option<RecordRef<'_>>> {
         let CatchUp { feed, lent, limits, .. } = self;
-        let rows: &mut dyn Iterator<Item = Result<(u64, Arc<[u8]>)>> = match feed {
+        let rows: &mut dyn Iterator<Item = Result<(Position, Arc<[u8]>)>> = match feed {
             CatchUpSource::Found(found) => return found.next(shared),
             CatchUpSource::Every(rows) => rows,
             CatchUpSource::Fresh(rows) => &mut std::iter::from_fn(|| rows.pop_front().map(Ok)),
         };
         for row in rows {
             let (position, bytes) = row?;
-            let record = Record::open(Position(position), &bytes)?;
+            let record = Record::open(position, &bytes)?;
             if plan.wants(&record, limits)? {
                 let place = RecordPlace::whole(&bytes, RecordHeader::of(&record));
                 *lent = bytes;
@@ -104,14 +106,14 @@ impl CatchUp {
 }
 
 /// What there is behind a position, if all of it is in memory. Where that is much, the goal comes nearer.
-fn fresh(shared: &Shared, after: u64, goal: &mut u64) -> Result<Option<EventRows>> {
+fn fresh(shared: &Shared, after: Position, goal: &mut Position) -> Result<Option<EventRows>> {
     let tails = shared.applied.tails();
     if after < tails.base() {
         return Ok(None);
     }
     let (mut rows, mut held) = (VecDeque::new(), 0);
-    for position in after + 1..=*goal {
-        let missing = || Error::corrupt("the tails", format!("no event at #{position}"));
+    for position in PositionRange::between(after, *goal).iter() {
+        let missing = || Error::corrupt("the tails", format!("no event at {position}"));
         let bytes = tails.get(position).ok_or_else(missing)?;
         held += bytes.len();
         rows.push_back((position, bytes));

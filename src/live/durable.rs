@@ -84,11 +84,11 @@ impl Subscription {
         let (said, text) = (subscription.plan.from, subscription.plan.said());
         match shared.cursors.get(&follower)? {
             None => {
-                let cursor = Cursor::new(subscription.place(), 0, text);
+                let cursor = Cursor::new(subscription.place(), Position::START, text);
                 shared.create_cursor(&follower, cursor)?;
             }
             Some(cursor) => {
-                let (shown, at) = (NameText(name), Position(cursor.position));
+                let (shown, at) = (NameText(name), cursor.position);
                 if !subscription.plan.says(&cursor.text) {
                     let expected = format!(
                         "{}, which it is of, at {at} (DROP SUBSCRIPTION {shown} ends it, another name begins another)",
@@ -102,7 +102,7 @@ impl Subscription {
                     );
                     return Err(Error::invalid(follower.to_string(), expected, from.to_string()));
                 }
-                let head = Position(shared.applied.head());
+                let head = shared.applied.head();
                 if at > head {
                     let item = MissingItem::Position { asked: at.0, head: head.0 };
                     let message = format!(

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::reaction::Makers;
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::error::Result;
 use crate::event::Cause;
 use crate::event::record::Record;
@@ -27,7 +27,7 @@ pub(crate) struct EffectCounts(Mutex<BTreeMap<u64, EffectCount>>);
 struct EffectCount {
     events: u64,
     /// What the log had up to here is counted.
-    through: u64,
+    through: Position,
 }
 
 impl EffectCounts {
@@ -37,7 +37,7 @@ impl EffectCounts {
             return Ok(count.events);
         }
         let snapshot = snapshot.now();
-        let count = EffectCount { events: count(root, most, &snapshot)?, through: snapshot.head().0 };
+        let count = EffectCount { events: count(root, most, &snapshot)?, through: snapshot.head() };
         let mut counts = self.counts();
         // Another may have counted it meanwhile, and others added to that.
         let count = *counts.entry(root.0).or_insert(count);
@@ -68,8 +68,8 @@ fn count(root: Position, most: u64, snapshot: &Snapshot) -> Result<u64> {
     let (mut open, mut events, mut makers) = (vec![root], 0, Makers::default());
     while let Some(cause) = open.pop() {
         let list = Term::cause(&Cause::Event(cause))?;
-        for position in snapshot.list(list, cause.0 + 1, u64::MAX, ScanDirection::Ascending) {
-            let position = Position(position?);
+        for position in snapshot.list(list, PositionRange::after(cause), ScanDirection::Ascending) {
+            let position = position?;
             let Some(bytes) = snapshot.encoded(position)? else { continue };
             if makers.of(&Record::open(position, &bytes)?, cause, snapshot)?.is_none() {
                 continue;

@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::effect_counts::EffectCounts;
 use super::subscribe::{Delivery, Subscription};
 use crate::cancel::Cancel;
-use crate::entity::{NameText, Position};
+use crate::entity::{AtomicPosition, NameText, Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::{Event, NewEvent};
 use crate::exec::dead_letter::{self, DeadLetterRecord, Resolution};
@@ -81,12 +81,12 @@ pub(crate) struct Follower {
     /// What reactions made of events so far, all of them together.
     pub brought: Arc<EffectCounts>,
     /// Where the newest event about the program is.
-    newest: Arc<AtomicU64>,
+    newest: Arc<AtomicPosition>,
     who: cursor::CursorOwner,
     /// What was said to it up to here is done.
-    heard: u64,
+    heard: Position,
     /// What was said to it up to here is being done.
-    hearing: Option<u64>,
+    hearing: Option<Position>,
     /// What is set aside.
     aside: BTreeMap<u64, DeadLetterRecord>,
     /// Events behind its place that were skipped: a crash may have taken the place back.
@@ -99,7 +99,7 @@ impl Follower {
         shared: Arc<Shared>,
         program: Arc<Program>,
         cancel: Cancel,
-        newest: Arc<AtomicU64>,
+        newest: Arc<AtomicPosition>,
     ) -> Follower {
         let who = cursor::CursorOwner::of(&program);
         Follower {
@@ -109,7 +109,7 @@ impl Follower {
             brought: Arc::default(),
             newest,
             who,
-            heard: 0,
+            heard: Position::START,
             hearing: None,
             aside: BTreeMap::new(),
             skipped: BTreeSet::new(),
@@ -130,15 +130,15 @@ impl Follower {
                 self.wait_past(after, None);
                 continue;
             }
-            let wanted = plan::SubscriptionPlan { from: Some(Position(after)), ..work.wanted().clone() };
+            let wanted = plan::SubscriptionPlan { from: Some(after), ..work.wanted().clone() };
             let events = Subscription::new(self.shared.clone(), wanted);
-            for delivery in events.until(Position(goal)).cancelled_by(&self.cancel) {
+            for delivery in events.until(goal).cancelled_by(&self.cancel) {
                 let Delivery::Event(event) = delivery? else { continue };
                 let ready = self.wait_until(work, &event).and_then(|()| self.rest(work));
                 if ready.is_err() || self.has_ended() || self.take(work, &event).is_err() {
                     return Ok(Ended);
                 }
-                after = event.position.0;
+                after = event.position;
                 self.move_to(after);
             }
             if self.has_ended() {
@@ -157,20 +157,20 @@ impl Follower {
             self.heard = cursor.heard;
             // What is said of an event stands behind it, and behind where the program began. (The place of a schedule is none in the log.)
             let after = match self.program.kind.goes_by_time() {
-                true => self.program.origin.0,
-                false => cursor.position.max(self.program.origin.0),
+                true => self.program.origin,
+                false => cursor.position.max(self.program.origin),
             };
-            self.skipped = self.said(&snapshot, after, snapshot.head().0)?.skipped;
+            self.skipped = self.said(&snapshot, after, snapshot.head())?.skipped;
             return Ok(cursor);
         }
-        self.heard = self.program.origin.0;
-        let cursor = Cursor::new(start.0, self.heard, String::new());
+        self.heard = self.program.origin;
+        let cursor = Cursor::new(start, self.heard, String::new());
         self.shared.create_cursor(&self.who, cursor.clone())?;
         Ok(cursor)
     }
 
     /// Everything up to here is done.
-    pub fn move_to(&self, position: u64) {
+    pub fn move_to(&self, position: Position) {
         self.shared.cursors.change(&self.who, |cursor| cursor.position = cursor.position.max(position));
     }
 
@@ -214,7 +214,7 @@ impl Follower {
     }
 
     /// Waits until the log moves past a position, something is said to it, or the instant.
-    pub fn wait_past(&self, position: u64, until: Option<Instant>) -> WaitResult {
+    pub fn wait_past(&self, position: Position, until: Option<Instant>) -> WaitResult {
         self.shared.watch.wait_past(position, until, &|| self.cancel.is_cancelled() || self.is_called())
     }
 
@@ -225,7 +225,7 @@ impl Follower {
             if Instant::now() >= until {
                 return Ok(());
             }
-            self.shared.watch.wait_past(u64::MAX, Some(until), &|| self.cancel.is_cancelled());
+            self.shared.watch.wait_past(Position::MAX, Some(until), &|| self.cancel.is_cancelled());
         }
         Err(Ended)
     }
@@ -307,7 +307,7 @@ impl Follower {
             "${} {} {} failed {} {heard}",
             self.program.kind.word(),
             self.program.name,
-            self.program.origin.0,
+            self.program.origin,
             trigger.0
         );
         // Until it is said, nothing goes on: what is not said would be lost.
@@ -352,7 +352,7 @@ impl Follower {
     }
 
     /// Which events are to be tried again, as was said since it heard last; and up to where that was said.
-    pub fn called(&mut self) -> Result<(Vec<u64>, u64)> {
+    pub fn called(&mut self) -> Result<(Vec<u64>, Position)> {
         let newest = self.newest.load(Ordering::Acquire);
         let DeadLetterMarks { aside, retried, skipped } = self.said(&self.snapshot(), self.heard, newest)?;
         for position in retried.iter().chain(&skipped) {
@@ -365,11 +365,12 @@ impl Follower {
     }
 
     /// What was said of each event in a stretch, by what was said of it last.
-    fn said(&self, snapshot: &Snapshot, after: u64, through: u64) -> Result<DeadLetterMarks> {
+    fn said(&self, snapshot: &Snapshot, after: Position, through: Position) -> Result<DeadLetterMarks> {
         let mut told = DeadLetterMarks::default();
         let term = Term::entity(&self.program.target()?)?;
-        for position in snapshot.list(term, after + 1, through, ScanDirection::Ascending) {
-            let Some(event) = snapshot.event(Position(position?))? else { continue };
+        for position in snapshot.list(term, PositionRange::between(after, through), ScanDirection::Ascending)
+        {
+            let Some(event) = snapshot.event(position?)? else { continue };
             for (position, fate) in dead_letter::said(&event) {
                 told.aside.remove(&position);
                 told.retried.remove(&position);
@@ -385,14 +386,14 @@ impl Follower {
     }
 
     /// What was said up to here is done.
-    pub fn has_heard(&mut self, through: u64) {
+    pub fn has_heard(&mut self, through: Position) {
         (self.heard, self.hearing) = (self.heard.max(through), None);
         self.shared.cursors.change(&self.who, |cursor| cursor.heard = cursor.heard.max(through));
     }
 
     /// What was said up to here is being done: the cursor says when it is.
     #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
-    pub fn has_listened(&mut self, through: u64) {
+    pub fn has_listened(&mut self, through: Position) {
         self.heard = self.heard.max(through);
     }
 
@@ -423,11 +424,17 @@ impl Follower {
                     continue;
                 }
             };
-            let place = self.shared.cursors.get(&self.who).ok().flatten().map_or(0, |cursor| cursor.position);
+            let place = self
+                .shared
+                .cursors
+                .get(&self.who)
+                .ok()
+                .flatten()
+                .map_or(Position::START, |cursor| cursor.position);
             self.hearing = Some(through);
             for position in wanted {
                 // One that is set aside again, or still to come, is not for now.
-                if position > place || self.is_aside(position) {
+                if Position(position) > place || self.is_aside(position) {
                     continue;
                 }
                 again(self, position)?;

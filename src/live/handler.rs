@@ -321,7 +321,7 @@ impl<R: HandlerResult, F: FnMut(&EventContext) -> R> HandlerThread<F> {
         let doubled = 2u32.checked_pow(attempts - 1).and_then(|times| self.pause.checked_mul(times));
         let until = Instant::now().checked_add(doubled.unwrap_or(self.longest).min(self.longest));
         let end = &self.work.end;
-        let moved = self.shared.watch.wait_past(u64::MAX, until, &|| end.is_cancelled());
+        let moved = self.shared.watch.wait_past(Position::MAX, until, &|| end.is_cancelled());
         moved != WaitResult::Closed
     }
 }

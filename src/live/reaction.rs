@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::follower::{Ended, Follower, FollowerTask, StepFailure, report};
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::error::{Error, ErrorClass, Result};
 use crate::event::record::{CauseStr, Record};
 use crate::event::{Event, NewEvent};
@@ -159,8 +159,8 @@ impl Reacting {
 
 /// Whether a list has an event of a pattern behind a position, recorded by then.
 fn has_event(snapshot: &Snapshot, list: &Term, of: &Pattern, after: Position, by: Timestamp) -> Result<bool> {
-    for position in snapshot.list(list.clone(), after.0 + 1, u64::MAX, ScanDirection::Ascending) {
-        let position = Position(position?);
+    for position in snapshot.list(list.clone(), PositionRange::after(after), ScanDirection::Ascending) {
+        let position = position?;
         let Some(bytes) = snapshot.encoded(position)? else { continue };
         let event = Record::open(position, &bytes)?;
         if event.recorded() > by {
@@ -190,7 +190,11 @@ impl Reacting {
             return Ok(());
         }
         if let Some(key) = &group.key
-            && snapshot.now().list(Term::key(key)?, 1, u64::MAX, ScanDirection::Ascending).next().is_some()
+            && snapshot
+                .now()
+                .list(Term::key(key)?, PositionRange::ALL, ScanDirection::Ascending)
+                .next()
+                .is_some()
         {
             return Ok(());
         }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::effect_counts::EffectCounts;
 use super::follower::{Ended, Follower, report};
 use super::{reaction, schedule};
 use crate::cancel::Cancel;
-use crate::entity::Position;
+use crate::entity::{AtomicPosition, Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::exec::dead_letter::DeadLetterStatus;
@@ -99,7 +99,7 @@ struct Running {
     program: Arc<Program>,
     cancel: Cancel,
     /// Where the newest event about it is.
-    newest: Arc<AtomicU64>,
+    newest: Arc<AtomicPosition>,
     thread: JoinHandle<()>,
 }
 
@@ -111,7 +111,7 @@ struct Supervisor {
     /// Those that are no more defined, and have not ended yet.
     ending: Vec<Running>,
     /// Up to where it looked for events about programs.
-    seen: u64,
+    seen: Position,
 }
 
 impl Supervisor {
@@ -130,7 +130,9 @@ impl Supervisor {
                 && !self.look(through)
             {
                 // What cannot be read now may be in a moment.
-                self.shared.watch.wait_past(u64::MAX, Some(Instant::now() + SOON), &|| cancel.is_cancelled());
+                self.shared
+                    .watch
+                    .wait_past(Position::MAX, Some(Instant::now() + SOON), &|| cancel.is_cancelled());
             }
             if moved == WaitResult::Closed {
                 break;
@@ -162,7 +164,7 @@ impl Supervisor {
             let of_its_name = |running: &Running| {
                 (running.program.kind, &running.program.name) == (program.kind, &program.name)
             };
-            if program.position.0 > self.seen || self.ending.iter().any(of_its_name) {
+            if program.position > self.seen || self.ending.iter().any(of_its_name) {
                 // What is not durable yet may still be lost; and the next of a name begins when the one before is done.
                 all = false;
             } else if !self.running.contains_key(&program.position) {
@@ -176,7 +178,7 @@ impl Supervisor {
     fn begin(&mut self, program: &Arc<Program>) -> bool {
         let cancel = Cancel::new();
         // Whatever was said to it while nobody ran it is heard first.
-        let newest = Arc::new(AtomicU64::new(self.seen));
+        let newest = Arc::new(AtomicPosition::new(self.seen));
         let mut follower =
             Follower::new(self.shared.clone(), program.clone(), cancel.clone(), newest.clone());
         follower.brought = self.brought.clone();
@@ -200,13 +202,13 @@ impl Supervisor {
     }
 
     /// Looks for what is said to programs, and lets those know. Says whether it could.
-    fn look(&mut self, through: u64) -> bool {
-        let snapshot = self.shared.snapshot().until(Position(through));
+    fn look(&mut self, through: Position) -> bool {
+        let snapshot = self.shared.snapshot().until(through);
         let mut told = false;
-        for row in snapshot.log(self.seen + 1, through, ScanDirection::Ascending) {
+        for row in snapshot.log(PositionRange::between(self.seen, through), ScanDirection::Ascending) {
             let Ok((position, bytes)) = row else { return false };
             self.seen = position;
-            let Ok(event) = Record::open(Position(position), &bytes) else { continue };
+            let Ok(event) = Record::open(position, &bytes) else { continue };
             // What it says itself it knows.
             if !matches!(
                 DeadLetterStatus::of(event.kind()),

@@ -29,8 +29,8 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
     let rhythm = schedule.rhythm(defined.recorded);
     let begun = place(defined.recorded);
     // A new definition has its own instants, the first of them behind it.
-    let mut last = of(follower.begin(Position(begun))?.position.max(begun));
-    follower.move_to(place(last));
+    let mut last = of(follower.begin(Position(begun))?.position.0.max(begun));
+    follower.move_to(Position(place(last)));
     loop {
         if follower.has_ended() || hear(follower, &schedule).is_err() {
             return Ok(Ended);
@@ -45,7 +45,7 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
             follower.report(None, text);
             last = due;
             let who = cursor::CursorOwner::of(&follower.program);
-            follower.shared.cursors.change(&who, |cursor| cursor.position = place(due));
+            follower.shared.cursors.change(&who, |cursor| cursor.position = Position(place(due)));
         }
         if follower.is_halted() || due <= last {
             follower.wait_for(rhythm.next(now));
@@ -61,7 +61,7 @@ pub(super) fn run(follower: &mut Follower) -> Result<Ended> {
             return Ok(Ended);
         }
         last = due;
-        follower.move_to(place(due));
+        follower.move_to(Position(place(due)));
     }
 }
 

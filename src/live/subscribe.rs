@@ -61,7 +61,7 @@ pub struct Subscription {
     pub(super) shared: Arc<Shared>,
     pub(super) plan: plan::SubscriptionPlan,
     /// Everything up to here has been looked at.
-    after: u64,
+    after: Position,
     leg: Option<CatchUp>,
     caught_up: bool,
     names: NameCache,
@@ -76,20 +76,20 @@ pub struct Subscription {
     /// Where its place is kept, if it has a name.
     pub(super) seat: Option<ReaderLease>,
     /// Where it ends, once the instant has passed until which it goes.
-    last: Option<u64>,
+    last: Option<Position>,
     ended: bool,
 }
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Subscription('{}' after #{})", self.plan.pattern, self.after)
+        write!(f, "Subscription('{}' after {})", self.plan.pattern, self.after)
     }
 }
 
 impl Subscription {
     /// From where the plan says, or from now on.
     pub(crate) fn new(shared: Arc<Shared>, plan: plan::SubscriptionPlan) -> Subscription {
-        let after = plan.from.map_or_else(|| shared.watch.synced(), |from| from.0);
+        let after = plan.from.unwrap_or_else(|| shared.watch.synced());
         Subscription {
             shared,
             plan,
@@ -130,13 +130,13 @@ impl Subscription {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn after(mut self, position: Position) -> Subscription {
-        let head = Position(self.shared.applied.head());
+        let head = self.shared.applied.head();
         if position > head {
             let item = MissingItem::Position { asked: position.0, head: head.0 };
             return self.wrong(Missing::from(item).into());
         }
         self.plan.from = Some(position);
-        self.after = position.0;
+        self.after = position;
         self.leg = None;
         self
     }
@@ -175,7 +175,7 @@ impl Subscription {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn until_now(self) -> Subscription {
-        let head = Position(self.shared.applied.head());
+        let head = self.shared.applied.head();
         self.until(head)
     }
 
@@ -278,7 +278,7 @@ impl Subscription {
     }
 
     /// Everything up to here has been looked at.
-    pub(super) fn place(&self) -> u64 {
+    pub(super) fn place(&self) -> Position {
         self.after
     }
 
@@ -350,7 +350,7 @@ impl Subscription {
             }
             let synced = self.shared.watch.synced();
             let goal = match self.plan.until {
-                Some(SubscriptionEnd::Position(until)) => until.0.min(synced),
+                Some(SubscriptionEnd::Position(until)) => until.min(synced),
                 _ => synced,
             };
             if self.after < goal {
@@ -368,7 +368,7 @@ impl Subscription {
             }
             if !self.caught_up {
                 self.caught_up = true;
-                return Some(Ok(Delivery::CaughtUp(Position(self.after))));
+                return Some(Ok(Delivery::CaughtUp(self.after)));
             }
             let wake = [deadline, self.end.deadline(), self.last_instant()].into_iter().flatten().min();
             match self.shared.watch.wait_past(self.after, wake, &|| self.end.is_cancelled()) {
@@ -388,7 +388,7 @@ impl Subscription {
     /// Whether nothing that comes from now on is wanted.
     fn is_over(&mut self) -> bool {
         match self.plan.until {
-            Some(SubscriptionEnd::Position(until)) => self.after >= until.0,
+            Some(SubscriptionEnd::Position(until)) => self.after >= until,
             Some(SubscriptionEnd::Recorded(until)) => {
                 if self.last.is_none() && self.shared.options.clock.now() >= until {
                     // What was recorded before is in the log once those who append now are through; the disk may have it later.
@@ -413,7 +413,7 @@ impl Subscription {
     fn next_of_leg(&mut self) -> Result<Option<Event>> {
         let Some(leg) = &mut self.leg else { return Ok(None) };
         if let Some(stored) = leg.next(&self.shared, &self.plan)? {
-            self.after = stored.position().0;
+            self.after = stored.position();
             if matches!(self.plan.until, Some(SubscriptionEnd::Recorded(until)) if stored.recorded() >= until)
             {
                 self.ended = true;

@@ -34,7 +34,7 @@ pub(crate) struct ViewSubscription {
     views: Arc<ViewCaches>,
     bind: Bind,
     /// The log was looked at up to here; not yet, where none.
-    after: Option<u64>,
+    after: Option<Position>,
     name: String,
     /// The definition that answered last.
     definition: Position,
@@ -100,7 +100,7 @@ impl ViewSubscription {
             let synced = self.shared.watch.synced();
             self.find_end()?;
             let goal = match self.until {
-                Some(SubscriptionEnd::Position(until)) => until.0.min(synced),
+                Some(SubscriptionEnd::Position(until)) => until.min(synced),
                 _ => synced,
             };
             if self.after.is_none_or(|after| after < goal) {
@@ -116,7 +116,7 @@ impl ViewSubscription {
             }
             if !self.caught_up {
                 self.caught_up = true;
-                return Ok(Some(Row::CaughtUp(Position(goal))));
+                return Ok(Some(Row::CaughtUp(goal)));
             }
             let wake = [self.last_instant(), self.cancel.deadline()].into_iter().flatten().min();
             let watch = &self.shared.watch;
@@ -133,7 +133,7 @@ impl ViewSubscription {
     /// Whether nothing that comes from now on is wanted.
     fn is_over(&self) -> bool {
         match self.until {
-            Some(SubscriptionEnd::Position(until)) => self.after >= Some(until.0),
+            Some(SubscriptionEnd::Position(until)) => self.after >= Some(until),
             Some(SubscriptionEnd::Recorded(_)) | None => false,
         }
     }
@@ -163,8 +163,8 @@ impl ViewSubscription {
     }
 
     /// Compares the view as of a position with what was told.
-    fn look(&mut self, goal: u64) -> Result<()> {
-        let snapshot = self.shared.snapshot().until(Position(goal)).cancelled_by(&self.cancel);
+    fn look(&mut self, goal: Position) -> Result<()> {
+        let snapshot = self.shared.snapshot().until(goal).cancelled_by(&self.cancel);
         let plan = (self.bind)(&snapshot)?;
         let definition = plan.read.view.position;
         let after = match self.after {
@@ -177,7 +177,7 @@ impl ViewSubscription {
             }
             after => after,
         };
-        match changing(&snapshot, &self.views, &plan.read, after)? {
+        match changing(&snapshot, &self.views, &plan.read, after.map(|after| after.0))? {
             Changing::Same => {}
             Changing::Added(rows) => self.pending.extend(rows),
             Changing::All(rows) => {

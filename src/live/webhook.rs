@@ -90,7 +90,7 @@ fn tell(follower: &mut Follower, who: &cursor::CursorOwner) -> Result<Ended> {
         rung: AtomicBool::new(false),
         wants_room: AtomicBool::new(false),
     });
-    let lanes = Partitions::new(rules, place.position, place.heard, news(who, &bell));
+    let lanes = Partitions::new(rules, place.position.0, place.heard.0, news(who, &bell));
     let (given_up, requests) = crossbeam_channel::unbounded();
     let ringing = bell.clone();
     let courier = WebhookSender::new(&shared, follower.program.clone(), &webhook, move |request| {
@@ -98,7 +98,7 @@ fn tell(follower: &mut Follower, who: &cursor::CursorOwner) -> Result<Ended> {
         let _ = given_up.send(request);
         ringing.ring();
     });
-    let after = place.position;
+    let after = place.position.0;
     let mut dispatcher = Dispatcher { follower, webhook: &webhook, lanes: &lanes, requests, bell, after };
     thread::scope(|scope| {
         let mut started = Ok(());
@@ -141,8 +141,8 @@ fn news(who: &cursor::CursorOwner, bell: &Arc<RetrySignal>) -> News {
         let (position, heard) = lanes.places();
         let cursors = &bell.shared.cursors;
         cursors.change(&who, |cursor| {
-            cursor.position = cursor.position.max(position);
-            cursor.heard = cursor.heard.max(heard);
+            cursor.position = cursor.position.max(Position(position));
+            cursor.heard = cursor.heard.max(Position(heard));
         });
         let trouble = lanes.trouble().map(|trouble| {
             let left = trouble.next.saturating_duration_since(Instant::now());
@@ -182,7 +182,7 @@ impl Dispatcher<'_> {
             }
             self.hear()?;
             let is_halted = self.follower.is_halted();
-            let goal = self.follower.shared.watch.synced();
+            let goal = self.follower.shared.watch.synced().0;
             let has_room = self.lanes.has_much_room();
             if has_room && !is_halted && goal > self.after {
                 self.read(goal)?;
@@ -196,7 +196,7 @@ impl Dispatcher<'_> {
                     || self.follower.is_called()
                     || !has_room && self.lanes.has_much_room()
             };
-            self.follower.shared.watch.wait_past(past, None, &is_called);
+            self.follower.shared.watch.wait_past(Position(past), None, &is_called);
             self.bell.wants_room.store(false, Ordering::SeqCst);
         }
     }
@@ -226,7 +226,7 @@ impl Dispatcher<'_> {
         if !self.follower.has_ended() {
             self.after = goal;
             self.lanes.pass(goal);
-            self.follower.move_to(self.lanes.places().0);
+            self.follower.move_to(Position(self.lanes.places().0));
         }
         Ok(())
     }
@@ -255,10 +255,10 @@ impl Dispatcher<'_> {
                     continue;
                 }
                 if let Some(event) = self.wanted(&snapshot, Position(position))? {
-                    self.lanes.again(position, target(&event), through);
+                    self.lanes.again(position, target(&event), through.0);
                 }
             }
-            self.lanes.hear(through);
+            self.lanes.hear(through.0);
             self.follower.has_listened(through);
         }
         Ok(())

@@ -17,6 +17,7 @@ use super::bind;
 use super::by::{By, Derived, Tagged};
 use super::logical::{AccessQuery, EventsRead, LogicalPlan, LogicalRead};
 use super::window::RowLimit;
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::pattern::Pattern;
 use crate::store::snapshot::{Estimate, Snapshot};
@@ -49,7 +50,7 @@ impl AccessPath {
     }
 
     /// By positions that were found already, ascending.
-    pub fn positions(positions: Vec<u64>) -> AccessPath {
+    pub fn positions(positions: Vec<Position>) -> AccessPath {
         let estimate = Estimate::exactly(positions.len() as u64);
         let (source, times) = (PositionSource::Positions(positions), Times::default());
         AccessPath { source, estimate, pattern: None, checks: Vec::new(), times, runs: None }

@@ -213,7 +213,7 @@ impl PositionSource {
             PositionSource::List(list) => write!(f, "the list of {}: {}", list.name, Counted(list.estimate)),
             PositionSource::Positions(positions) => match positions.as_slice() {
                 [] => f.write_str("nothing: no such id"),
-                [one] => write!(f, "the one event #{one}"),
+                [one] => write!(f, "the one event {one}"),
                 some => write!(f, "{} events", some.len()),
             },
             PositionSource::Ranges { name, estimate, .. } => {

@@ -1,5 +1,6 @@
 //! Parts of the log, and how many events of them.
 
+use crate::entity::{Position, PositionRange};
 use crate::time::Timestamp;
 
 /// A part of the log. Since `recorded` never decreases, `AS OF` a time is a prefix too.
@@ -21,6 +22,11 @@ impl LogWindow {
     /// All of the log up to a position.
     pub fn through(position: u64) -> LogWindow {
         LogWindow { after: 0, through: position, since: None, before: None, by: None }
+    }
+
+    /// The positions it spans.
+    pub fn positions(&self) -> PositionRange {
+        PositionRange::between(Position(self.after), Position(self.through))
     }
 
     /// Whether it matters when something occurred.

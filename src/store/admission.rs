@@ -20,11 +20,11 @@ use super::append_request::{ANY_CONTENT, AppendOutcome, KeyClaim, Prepared, Prep
 use super::catalog::Catalog;
 use super::commit::Committer;
 use super::index::term::Term;
-use super::memtable::{Memtables, Staged};
+use super::memtable::{ListEnd, Memtables, Staged};
 use super::snapshot::{ReadTxn, find_own_id};
 use super::state::state_cache::CachedState;
 use super::verb::PerformRequest;
-use crate::entity::{Entity, Position};
+use crate::entity::{Entity, Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::codec;
 use crate::event::{EventId, KeyDigest};
@@ -35,14 +35,14 @@ use crate::time::Timestamp;
 pub(super) struct AdmissionBatch {
     pub tails: Memtables,
     /// The position after the last staged.
-    pub next: u64,
+    pub next: Position,
     pub staged: Vec<Staged>,
     /// The indexes as of the last staged.
     pub catalog: Arc<Catalog>,
     /// How many events an entity has, and the last of them.
-    entities: HashMap<Term, (u64, u64)>,
-    ids: HashMap<Term, u64>,
-    keys: HashMap<Term, (u64, KeyDigest)>,
+    entities: HashMap<Term, ListEnd>,
+    ids: HashMap<Term, Position>,
+    keys: HashMap<Term, (Position, KeyDigest)>,
     /// What entities are, as far as verbs looked at them.
     pub known: HashMap<Entity, CachedState>,
     /// The instant of this commit.
@@ -56,7 +56,7 @@ pub(super) struct AdmissionBatch {
 impl AdmissionBatch {
     pub fn new(tails: Memtables, now: Timestamp, recorded: Option<Timestamp>) -> AdmissionBatch {
         AdmissionBatch {
-            next: tails.head + 1,
+            next: tails.head.next(),
             catalog: tails.catalog.clone(),
             tails,
             staged: Vec::new(),
@@ -68,6 +68,11 @@ impl AdmissionBatch {
             recorded,
             teller: TrialTrace::default(),
         }
+    }
+
+    /// The position of the first that is staged; the next one, where none is.
+    pub fn first_staged(&self) -> Position {
+        self.next.minus(self.staged.len() as u64)
     }
 
     /// When the next event is recorded: now, or, restored, when it was before.
@@ -84,17 +89,17 @@ impl AdmissionBatch {
 
 /// A request on its way into a batch: what was staged of it, and how to take that back.
 struct Staging {
-    events: Vec<(u64, Arc<[u8]>)>,
+    events: Vec<(Position, Arc<[u8]>)>,
     undo: Vec<Undo>,
     // How the batch was before.
-    next: u64,
+    next: Position,
     payload: usize,
     recorded: Option<Timestamp>,
     catalog: Arc<Catalog>,
 }
 
 enum Undo {
-    Entity(Term, Option<(u64, u64)>),
+    Entity(Term, Option<ListEnd>),
     Id(Term),
     Key(Term),
 }
@@ -113,7 +118,7 @@ impl Staging {
 
     /// Leaves no trace of it in the batch.
     fn take_back(self, committer: &mut Committer, batch: &mut AdmissionBatch) {
-        batch.staged.truncate(batch.staged.len() - (batch.next - self.next) as usize);
+        batch.staged.truncate(batch.staged.len() - batch.next.since(self.next) as usize);
         committer.frame.payload_mut().truncate(self.payload);
         (batch.next, batch.recorded, batch.catalog) = (self.next, self.recorded, self.catalog);
         batch.known.retain(|_, known| known.through < self.next);
@@ -134,7 +139,7 @@ struct How {
     import: bool,
     restore: bool,
     /// What the head was when they were looked up.
-    head: u64,
+    head: Position,
 }
 
 impl Shared {
@@ -181,12 +186,12 @@ impl Shared {
                 None => unknown = Some(key),
                 // How many events it stands for is known when verbs have made them.
                 Some((position, seal)) if self.is_same(batch, request, key, (position, seal))? => {
-                    for position in position..position + u64::from(seal.count) {
+                    for position in position.onwards().take(seal.count as usize) {
                         events.push((position, self.stored(batch, position)?));
                     }
                 }
                 Some((position, seal)) => {
-                    let first = codec::decode(Position(position), self.stored(batch, position)?)?;
+                    let first = codec::decode(position, self.stored(batch, position)?)?;
                     return Err(request.other_content(key, seal, &first));
                 }
             }
@@ -208,12 +213,12 @@ impl Shared {
         batch: &AdmissionBatch,
         request: &Prepared,
         key: &KeyClaim,
-        (position, seal): (u64, KeyDigest),
+        (position, seal): (Position, KeyDigest),
     ) -> Result<bool> {
         if seal.content != ANY_CONTENT || request.import {
             return Ok(seal.content == key.seal.content || seal.content == ANY_CONTENT);
         }
-        let first = codec::decode(Position(position), self.stored(batch, position)?)?;
+        let first = codec::decode(position, self.stored(batch, position)?)?;
         Ok(match (request.performs.first(), request.events.get(key.first)) {
             (Some((0, perform)), _) => {
                 let maker = first.producer.as_ref().map(|producer| &producer.model).or(first.target.as_ref());
@@ -225,33 +230,34 @@ impl Shared {
         })
     }
 
-    fn first_use(&self, batch: &AdmissionBatch, key: &KeyClaim) -> Result<Option<(u64, KeyDigest)>> {
+    fn first_use(&self, batch: &AdmissionBatch, key: &KeyClaim) -> Result<Option<(Position, KeyDigest)>> {
         if let Some(staged) = batch.keys.get(&key.term) {
             return Ok(Some(*staged));
         }
-        let known = key.known.or_else(|| batch.tails.list(&key.term, 1, u64::MAX).first().copied());
+        let known = key.known.or_else(|| batch.tails.list(&key.term, PositionRange::ALL).first().copied());
         let Some(position) = known else { return Ok(None) };
-        let event = codec::decode(Position(position), self.stored(batch, position)?)?;
+        let event = codec::decode(position, self.stored(batch, position)?)?;
         let seal = event
             .seal
-            .ok_or_else(|| Error::corrupt(format!("the event at #{position}"), "a key without its seal"))?;
+            .ok_or_else(|| Error::corrupt(format!("the event at {position}"), "a key without its seal"))?;
         Ok(Some((position, seal)))
     }
 
     /// The bytes of an event that is staged or committed.
-    fn stored(&self, batch: &AdmissionBatch, position: u64) -> Result<Arc<[u8]>> {
-        let first = batch.next - batch.staged.len() as u64;
-        if position >= first {
-            let staged = batch.staged.get((position - first) as usize);
-            return staged
+    fn stored(&self, batch: &AdmissionBatch, position: Position) -> Result<Arc<[u8]>> {
+        let first = batch.first_staged();
+        if let Some(at) = position.index_from(first) {
+            return batch
+                .staged
+                .get(at)
                 .map(|staged| staged.bytes.clone())
                 .ok_or_else(|| Error::corrupt("the batch", "a position beyond it"));
         }
         let bytes = match batch.tails.get(position) {
             Some(bytes) => Some(bytes),
-            None => ReadTxn::read(self, u64::MAX, None, |view| view.event(position))?,
+            None => ReadTxn::read(self, Position::MAX, None, |view| view.event(position))?,
         };
-        bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at #{position}")))
+        bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))
     }
 
     fn stage_events(
@@ -356,12 +362,12 @@ impl Shared {
         self: &Arc<Shared>,
         batch: &mut AdmissionBatch,
         perform: &PerformRequest,
-        first: u64,
+        first: Position,
     ) -> Result<Vec<PreparedEvent>> {
         if !perform.expect.is_empty() {
-            let (count, last) = self.count(batch, &Term::entity(&perform.entity)?, None)?;
+            let end = self.count(batch, &Term::entity(&perform.entity)?, None)?;
             for expect in &perform.expect {
-                self.check(batch, expect, Some(&perform.entity), count, last)?;
+                self.check(batch, expect, Some(&perform.entity), end)?;
             }
         }
         for checked in &perform.conditions {
@@ -373,17 +379,22 @@ impl Shared {
     }
 
     /// How many events an entity has, staged ones too, and the last of them.
-    fn count(&self, batch: &AdmissionBatch, term: &Term, tables: Option<(u64, u64)>) -> Result<(u64, u64)> {
+    fn count(&self, batch: &AdmissionBatch, term: &Term, tables: Option<ListEnd>) -> Result<ListEnd> {
         match batch.entities.get(term).copied().or_else(|| batch.tails.total(term)).or(tables) {
             Some(found) => Ok(found),
-            None => ReadTxn::read(self, u64::MAX, None, |view| view.cold_count(term)),
+            None => ReadTxn::read(self, Position::MAX, None, |view| view.cold_count(term)),
         }
     }
 
     /// Where an id went after the request was looked up, if it is one of the database's own: no list tells of those.
-    fn appended_since(&self, batch: &AdmissionBatch, id: &EventId, looked_up: u64) -> Result<Option<u64>> {
-        find_own_id(id, looked_up + 1, batch.tails.head, |position| {
-            codec::decode(Position(position), self.stored(batch, position)?)
+    fn appended_since(
+        &self,
+        batch: &AdmissionBatch,
+        id: &EventId,
+        looked_up: Position,
+    ) -> Result<Option<Position>> {
+        find_own_id(id, PositionRange::between(looked_up, batch.tails.head), |position| {
+            codec::decode(position, self.stored(batch, position)?)
         })
     }
 }

@@ -11,7 +11,7 @@ use super::Shared;
 use super::catalog::CatalogChange;
 use super::condition::{Checked, CommitCondition};
 use super::index::term::{self, IndexSpace, Term};
-use super::memtable::Memtables;
+use super::memtable::{ListEnd, Memtables};
 use super::options::Options;
 use super::snapshot::{ReadTxn, Snapshot};
 use super::verb::{PerformRequest, check_not_deciding};
@@ -65,9 +65,9 @@ pub(crate) struct Prepared {
     pub import: bool,
     pub restore: bool,
     /// Where the tails began when `events` and `keys` were looked up: what was in none of them was in the tables.
-    pub base: u64,
+    pub base: Position,
     /// What the head was then.
-    pub head: u64,
+    pub head: Position,
     /// What it takes in the queue.
     pub bytes: usize,
 }
@@ -79,9 +79,9 @@ pub(crate) struct PreparedEvent {
     pub target: Option<Entity>,
     pub terms: Vec<Term>,
     /// How many events the target has in the tables, and the last of them; not looked up if a tail knows it.
-    pub tables: Option<(u64, u64)>,
+    pub tables: Option<ListEnd>,
     /// Where an event with the given id is.
-    pub known: Option<u64>,
+    pub known: Option<Position>,
     /// What must not be before it.
     pub conditions: Vec<Checked>,
     /// What it makes of the indexes.
@@ -98,7 +98,7 @@ pub(crate) struct KeyClaim {
     pub first: usize,
     pub seal: KeyDigest,
     /// Where it was met before.
-    pub known: Option<u64>,
+    pub known: Option<Position>,
     /// It came with an imported event, and stands for that one alone.
     pub own: bool,
 }
@@ -118,7 +118,7 @@ impl KeyClaim {
 /// What became of a group.
 #[derive(Debug, Clone)]
 pub(crate) struct AppendOutcome {
-    pub events: Vec<(u64, Arc<[u8]>)>,
+    pub events: Vec<(Position, Arc<[u8]>)>,
     /// The key was known: these are the events of the first time.
     pub repeated: bool,
 }
@@ -126,7 +126,7 @@ pub(crate) struct AppendOutcome {
 impl AppendOutcome {
     /// Its events.
     pub fn decoded(self) -> Result<Vec<Event>> {
-        self.events.into_iter().map(|(position, bytes)| codec::decode(Position(position), bytes)).collect()
+        self.events.into_iter().map(|(position, bytes)| codec::decode(position, bytes)).collect()
     }
 }
 
@@ -273,8 +273,8 @@ impl Prepared {
             cancel: group.cancel,
             import: group.import,
             restore: group.restore,
-            base: 0,
-            head: 0,
+            base: Position::START,
+            head: Position::START,
             bytes,
         };
         prepared.look_up(shared)?;
@@ -344,13 +344,13 @@ impl Prepared {
         let tables = !self.keys.is_empty()
             || self.events.iter().any(|event| event.new.id.is_some() || !in_tails(event));
         if tables {
-            ReadTxn::read(shared, u64::MAX, None, |view| self.look_up_in(view, &tails))?;
+            ReadTxn::read(shared, Position::MAX, None, |view| self.look_up_in(view, &tails))?;
         }
         Ok(())
     }
 
     fn look_up_in(&mut self, view: &ReadTxn, tails: &Memtables) -> Result<()> {
-        let mut counts: HashMap<Term, (u64, u64)> = HashMap::new();
+        let mut counts: HashMap<Term, ListEnd> = HashMap::new();
         for event in &mut self.events {
             if let Some(term) = event.terms.iter().find(|term| term.is_counted()) {
                 event.tables = match counts.get(term) {
@@ -364,7 +364,7 @@ impl Prepared {
                 };
             }
             if let Some(id) = &event.new.id {
-                event.known = view.position_of(id)?.map(|position| position.0);
+                event.known = view.position_of(id)?;
             }
         }
         for key in &mut self.keys {
@@ -440,12 +440,12 @@ pub(crate) fn check_size(options: &Options, bytes: usize, events: usize) -> Resu
 fn inherit(shared: &Shared, cause: Option<Position>, correlation: &mut Option<String>) -> Result<bool> {
     let Some(position) = cause else { return Ok(true) };
     let (bytes, head) =
-        ReadTxn::read(shared, u64::MAX, None, |view| Ok((view.event(position.0)?, view.head())))?;
+        ReadTxn::read(shared, Position::MAX, None, |view| Ok((view.event(position)?, view.head())))?;
     match bytes {
         Some(bytes) => join_chain(&Record::open(position, &bytes)?, correlation)?,
         None if correlation.is_some() => return Ok(false),
         None => {
-            let expected = format!("an event of this log, up to #{head}");
+            let expected = format!("an event of this log, up to {head}");
             return Err(Error::invalid("the cause", expected, position.to_string()));
         }
     }

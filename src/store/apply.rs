@@ -22,8 +22,8 @@ pub(crate) struct Applied(RwLock<Memtables>);
 
 impl Applied {
     /// Nothing beyond what the tables hold.
-    pub fn new(checkpoint: u64, catalog: Catalog) -> Applied {
-        let active = Arc::new(Memtable::new(checkpoint + 1));
+    pub fn new(checkpoint: Position, catalog: Catalog) -> Applied {
+        let active = Arc::new(Memtable::new(checkpoint.next()));
         Applied(RwLock::new(Memtables { frozen: None, active, catalog: Arc::new(catalog), head: checkpoint }))
     }
 
@@ -32,7 +32,7 @@ impl Applied {
         self.read(Memtables::clone)
     }
 
-    pub fn head(&self) -> u64 {
+    pub fn head(&self) -> Position {
         self.read(|tails| tails.head)
     }
 
@@ -41,14 +41,14 @@ impl Applied {
         self.read(|tails| tails.catalog.clone())
     }
 
-    pub fn head_and_catalog(&self) -> (u64, Arc<Catalog>) {
+    pub fn head_and_catalog(&self) -> (Position, Arc<Catalog>) {
         self.read(|tails| (tails.head, tails.catalog.clone()))
     }
 
     /// Shows the events that follow the head, and the definitions as of the last of them. One thread does, in the order of the log.
     pub fn apply(&self, events: Vec<Staged>, catalog: Arc<Catalog>) {
         let (active, head) = self.read(|tails| (tails.active.clone(), tails.head));
-        let head = head + events.len() as u64;
+        let head = head.plus(events.len() as u64);
         // Nobody looks beyond the head, so nobody waits for this.
         active.extend(events);
         let mut tails = self.write();
@@ -63,7 +63,7 @@ impl Applied {
     /// The active tail is frozen, and the next event begins another one.
     pub fn freeze(&self) {
         let mut tails = self.write();
-        let active = Arc::new(Memtable::new(tails.head + 1));
+        let active = Arc::new(Memtable::new(tails.head.next()));
         tails.frozen = Some(std::mem::replace(&mut tails.active, active));
     }
 
@@ -90,12 +90,12 @@ pub(crate) fn derive(
 ) -> Result<(Vec<Staged>, Arc<Catalog>)> {
     let mut payload = &*frame.payload;
     let mut events = Vec::new();
-    for position in (frame.first..).take(frame.count as usize) {
+    for position in frame.first.onwards().take(frame.count as usize) {
         let bytes = next_event(&mut payload).ok_or_else(|| {
-            Error::corrupt("the journal", format!("a frame that ends before the event at #{position}"))
+            Error::corrupt("the journal", format!("a frame that ends before the event at {position}"))
         })?;
         let bytes: Arc<[u8]> = Arc::from(bytes);
-        let event = codec::decode(Position(position), bytes.clone())?;
+        let event = codec::decode(position, bytes.clone())?;
         let version = event.version.map_or(0, |version| version.0);
         let mut terms = terms_of(&event)?;
         // It was appended: an index that has nothing of it is of no use any more, and is no reason to be without it.
@@ -104,9 +104,9 @@ pub(crate) fn derive(
             Ok(())
         };
         let limits = Limits::new(options.largest_value, &Cancel::new());
-        catalog.terms(Position(position), &bytes, &limits, &mut terms, invalid)?;
+        catalog.terms(position, &bytes, &limits, &mut terms, invalid)?;
         if let Some(change) = CatalogChange::of(&event, options)? {
-            catalog = Arc::new(catalog.changed(Position(position), change));
+            catalog = Arc::new(catalog.changed(position, change));
         }
         events.push(Staged { bytes, terms, version });
     }
@@ -114,10 +114,10 @@ pub(crate) fn derive(
 }
 
 /// The positions and bytes of a frame's events, as far as they can be read.
-pub(crate) fn events_of(frame: &Frame) -> Vec<(u64, &[u8])> {
+pub(crate) fn events_of(frame: &Frame) -> Vec<(Position, &[u8])> {
     let mut payload = &*frame.payload;
     let events = std::iter::from_fn(|| next_event(&mut payload)).take(frame.count as usize);
-    (frame.first..).zip(events).collect()
+    frame.first.onwards().zip(events).collect()
 }
 
 /// Takes the bytes of the next event from a frame's payload; none if they are not all there.

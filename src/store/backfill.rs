@@ -18,7 +18,7 @@ use super::materialize::behind::{Busy, MaterializeRound};
 use super::snapshot::ScanDirection;
 use super::tables::indexes::Backfilled;
 use super::{Shared, locked};
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 
@@ -31,7 +31,7 @@ const READING: Duration = Duration::from_millis(50);
 pub(crate) struct Retired {
     index: Arc<Index>,
     /// What was appended up to here may have its terms.
-    through: u64,
+    through: Position,
 }
 
 /// What the indexer found to do.
@@ -47,7 +47,7 @@ pub(crate) enum BackfillStep {
 
 impl Shared {
     /// Remembers the indexes that a new catalog leaves out, before anybody sees it. Says whether it is another one.
-    pub(super) fn retire(&self, before: &Arc<Catalog>, after: &Arc<Catalog>, head: u64) -> bool {
+    pub(super) fn retire(&self, before: &Arc<Catalog>, after: &Arc<Catalog>, head: Position) -> bool {
         if Arc::ptr_eq(before, after) {
             return false;
         }
@@ -101,7 +101,7 @@ impl Shared {
         let done = locked(&self.progress).indexes;
         let building: Vec<_> = catalog.building_behind(done).cloned().collect();
         let done = match (building.first(), catalog.each().next_back()) {
-            (Some(next), _) => Position(next.position.0 - 1),
+            (Some(next), _) => next.position.previous(),
             (None, Some(last)) => last.position,
             (None, None) => return building,
         };
@@ -159,7 +159,7 @@ impl Shared {
 
     /// Does a slice for each index that is to be completed: those that are at the same place together.
     fn build_indexes(self: &Arc<Shared>, indexes: Vec<Arc<Index>>, round: &mut MaterializeRound) {
-        let (mut at, mut busy) = (BTreeMap::<u64, Vec<&Index>>::new(), Busy::new());
+        let (mut at, mut busy) = (BTreeMap::<Position, Vec<&Index>>::new(), Busy::new());
         for index in indexes.iter().filter(|index| !self.failures.is_final(index.position)) {
             at.entry(index.backfilled()).or_default().push(index);
         }
@@ -177,7 +177,7 @@ impl Shared {
     /// Does a slice of indexes, in one write. Says whether there was anything to do.
     fn backfill(self: &Arc<Shared>, indexes: &[&Index]) -> Result<bool> {
         // A definition that a crash takes away must leave no lists behind: another one may come to its place.
-        if indexes.iter().any(|index| self.watch.synced() < index.position.0) {
+        if indexes.iter().any(|index| self.watch.synced() < index.position) {
             self.sync_log()?;
         }
         // What is told as failed may have come through all the same: the table knows.
@@ -193,16 +193,16 @@ impl Shared {
         }
         drop(read);
         let Some(done) = behind.iter().map(|(_, done)| *done).min() else { return Ok(worked) };
-        let last = behind.iter().map(|(index, _)| index.position.0).max().unwrap_or(done);
+        let last = behind.iter().map(|(index, _)| index.position).max().unwrap_or(done);
         let limits = self.limits();
         let began = Instant::now();
-        let mut lists: BTreeMap<Term, Vec<u64>> = BTreeMap::new();
+        let mut lists: BTreeMap<Term, Vec<Position>> = BTreeMap::new();
         let (mut through, mut bytes, mut terms) = (done, 0, Vec::new());
-        let mut log = self.snapshot().log(done + 1, last, ScanDirection::Ascending);
+        let mut log = self.snapshot().log(PositionRange::between(done, last), ScanDirection::Ascending);
         log.lend(self.options.index_slice.0, |position, event| {
-            let record = Record::open(Position(position), event)?;
+            let record = Record::open(position, event)?;
             for (index, _) in
-                behind.iter().filter(|(index, done)| (done + 1..=index.position.0).contains(&position))
+                behind.iter().filter(|(index, done)| *done < position && position <= index.position)
             {
                 if let Some(why) = index.terms(&record, &limits, &mut terms)? {
                     return Err(why);
@@ -216,10 +216,10 @@ impl Shared {
             Ok(bytes < BYTES && began.elapsed() < READING && !self.background.stopping())
         })?;
         if through == done {
-            return Err(Error::corrupt("the log", format!("no event at #{}", done + 1)));
+            return Err(Error::corrupt("the log", format!("no event at {}", done.next())));
         }
         // Each up to its definition, and none back.
-        let reached = |index: &Index, done: u64| through.min(index.position.0).max(done);
+        let reached = |index: &Index, done: Position| through.min(index.position).max(done);
         self.tables.write("building an index", |tables| {
             for (term, positions) in &lists {
                 tables.append_postings(term.as_bytes(), positions)?;

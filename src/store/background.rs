@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use super::backfill::BackfillStep;
 use super::cursor::keeper;
 use super::{Durability, Shared, locked};
-use crate::entity::Position;
 use crate::error::{Error, Result};
 
 /// How long after a failed checkpoint the next try comes, at first and at most.
@@ -241,7 +240,7 @@ fn indexer(shared: &Arc<Shared>) {
 fn log_reader(shared: &Arc<Shared>) {
     while !shared.background.stopping() {
         let caught_up = catch_unwind(AssertUnwindSafe(|| {
-            let frames = shared.log.read(Position(shared.applied.head()), Instant::now() + READ_LOG)?;
+            let frames = shared.log.read(shared.applied.head(), Instant::now() + READ_LOG)?;
             if frames.is_empty() { Ok(()) } else { shared.catch_up() }
         }));
         match caught_up {

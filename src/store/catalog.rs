@@ -504,7 +504,7 @@ impl Catalog {
         let (log, postings) = (read.log()?, read.postings()?);
         let mut catalog = Catalog::default();
         for position in positions(postings)? {
-            catalog.change(Position(position), stored(log, position, options)?);
+            catalog.change(position, stored(log, position, options)?);
         }
         catalog.caught_up(read)
     }
@@ -539,23 +539,22 @@ impl Catalog {
     }
 }
 
-fn stored(log: &LogTable, position: u64, options: &Options) -> Result<CatalogChange> {
-    let missing =
-        || Error::corrupt("the log", format!("no event at #{position}, where something is defined"));
+fn stored(log: &LogTable, position: Position, options: &Options) -> Result<CatalogChange> {
+    let missing = || Error::corrupt("the log", format!("no event at {position}, where something is defined"));
     let bytes = log.get(position)?.ok_or_else(missing)?;
-    let event = codec::decode(Position(position), bytes)?;
+    let event = codec::decode(position, bytes)?;
     CatalogChange::of(&event, options)?
-        .ok_or_else(|| Error::corrupt(format!("the event at #{position}"), "nothing about a definition"))
+        .ok_or_else(|| Error::corrupt(format!("the event at {position}"), "nothing about a definition"))
 }
 
 /// Where the events about definitions are, in order.
-fn positions(postings: &Postings) -> Result<Vec<u64>> {
+fn positions(postings: &Postings) -> Result<Vec<Position>> {
     let mut found = Vec::new();
     for kind in DefinitionKind::ALL.into_iter().flat_map(|kind| [kind.defined(), kind.dropped()]) {
         let term = Term::kind(&EventType::new(kind)?)?;
-        let mut from = 0;
+        let mut from = Position::START;
         while let Some(chunk) = postings.chunk_after(term.as_bytes(), from)? {
-            from = chunk.positions.last().copied().unwrap_or(u64::MAX).saturating_add(1);
+            from = chunk.positions.last().copied().unwrap_or(Position::MAX).next();
             found.extend(chunk.positions);
         }
     }
@@ -567,12 +566,14 @@ fn positions(postings: &Postings) -> Result<Vec<u64>> {
 pub(super) fn built(read: &TablesRead) -> Result<Vec<Position>> {
     let postings = read.postings()?;
     let mut found = read.backfills()?;
-    let mut from = term::derived_prefix(Position(0));
+    let mut from = term::derived_prefix(Position::START);
     while let Some(term) = postings.term_at(&from)? {
         let Some(definition) = term::definition_of(&term) else { break };
         found.push(definition);
-        let Some(next) = definition.0.checked_add(1) else { break };
-        from = term::derived_prefix(Position(next));
+        if definition == Position::MAX {
+            break;
+        }
+        from = term::derived_prefix(definition.next());
     }
     found.sort_unstable();
     found.dedup();

@@ -9,7 +9,6 @@ use super::apply;
 use super::commit::Committer;
 use super::log::LogFrame;
 use super::{FaultInjection, Shared, locked};
-use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::codec;
 
@@ -62,7 +61,7 @@ impl Shared {
     fn read_log(&self, until: Instant) -> Result<Vec<LogFrame>> {
         let give_up = Instant::now() + self.log.longest_doubt();
         loop {
-            match self.log.read(Position(self.applied.head()), until) {
+            match self.log.read(self.applied.head(), until) {
                 // What is applied here is not in the log any more.
                 Err(lost @ Error::Corrupt { .. }) => return Err(self.stop(lost)),
                 Err(_) if Instant::now() < give_up => std::thread::sleep(PAUSE),
@@ -74,18 +73,18 @@ impl Shared {
     fn apply_frame(&self, committer: &mut Committer, frame: &LogFrame) -> Result<()> {
         let LogFrame { before, frame, .. } = frame;
         let (head, catalog) = self.applied.head_and_catalog();
-        if frame.first != head + 1 {
-            let found = format!("a frame that begins with #{} after #{head}", frame.first);
+        if frame.first != head.next() {
+            let found = format!("a frame that begins with {} after {head}", frame.first);
             return Err(Error::corrupt("the log", found));
         }
         if *before != committer.chain && !self.sabotaged(FaultInjection::IgnoreChain) {
-            let found = format!("a frame at #{} that goes on from other events than those here", frame.first);
+            let found = format!("a frame at {} that goes on from other events than those here", frame.first);
             return Err(Error::corrupt("the log", found));
         }
         let (events, catalog) = apply::derive(frame, catalog, &self.options)?;
         let mut recorded = committer.recorded;
-        for (position, event) in (frame.first..).zip(&events) {
-            let event = codec::decode(Position(position), event.bytes.clone())?;
+        for (position, event) in frame.first.onwards().zip(&events) {
+            let event = codec::decode(position, event.bytes.clone())?;
             if event.own_id && !self.sabotaged(FaultInjection::ForgetIds) {
                 committer.ids.follow(&event.id);
             }

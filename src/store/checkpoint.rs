@@ -55,7 +55,7 @@ impl Shared {
 
     fn release(&self, frozen: &Arc<Memtable>) {
         // The log first: whoever finds no frozen tail may have it go on there at once.
-        self.log.release(Position(frozen.last()));
+        self.log.release(frozen.last());
         self.applied.drop_frozen();
         if !super::locked(&self.retired).is_empty() || self.applied.catalog().keeps_anything() {
             self.background.ask(|asked| asked.index = true);
@@ -124,8 +124,8 @@ fn write_invalid(tables: &mut WriteTables, tails: &[&Arc<Memtable>], catalog: &C
     }
     let mut invalid = BTreeSet::new();
     for tail in tails {
-        for (position, bytes) in (tail.first..).zip(tail.read().events()) {
-            invalid.extend(catalog.missing(Record::open(Position(position), bytes)?.kind()));
+        for (position, bytes) in tail.first.onwards().zip(tail.read().events()) {
+            invalid.extend(catalog.missing(Record::open(position, bytes)?.kind()));
         }
     }
     invalid.into_iter().try_for_each(|definition| tables.set_invalid(definition))
@@ -145,11 +145,11 @@ fn write_tail(tables: &mut WriteTables, tail: &Memtable, mut chain: [u8; 32]) ->
     for run in inner.events().chunks(ZONE) {
         let zone = zone(first, run, chain)?;
         tables.put_zone(first, &zone)?;
-        first = zone.last + 1;
+        first = zone.last.next();
         chain = zone.chain;
         recorded = Some(zone.recorded.1);
     }
-    tables.set_meta("checkpoint", &(first - 1).to_be_bytes())?;
+    tables.set_meta("checkpoint", &first.previous().to_be_bytes())?;
     tables.set_meta("chain", &chain)?;
     if let Some(recorded) = recorded {
         let (seconds, nanos) = recorded.parts();
@@ -161,10 +161,10 @@ fn write_tail(tables: &mut WriteTables, tail: &Memtable, mut chain: [u8; 32]) ->
 }
 
 /// What a run of events spans, and the chain at its end.
-pub(crate) fn zone(first: u64, run: &[Arc<[u8]>], mut chain: [u8; 32]) -> Result<Zone> {
+pub(crate) fn zone(first: Position, run: &[Arc<[u8]>], mut chain: [u8; 32]) -> Result<Zone> {
     let mut span = None;
-    for (position, bytes) in (first..).zip(run) {
-        let event = Record::open(Position(position), bytes)?;
+    for (position, bytes) in first.onwards().zip(run) {
+        let event = Record::open(position, bytes)?;
         let (occurred, recorded) = (event.timestamp(), event.recorded());
         chain = link_record(chain, &event);
         let ((low, high), (begin, _)) = span.unwrap_or(((occurred, occurred), (recorded, recorded)));
@@ -173,12 +173,12 @@ pub(crate) fn zone(first: u64, run: &[Arc<[u8]>], mut chain: [u8; 32]) -> Result
     // A run comes from `chunks`, which gives none that is empty.
     let (occurred, recorded) =
         span.unwrap_or(((Timestamp::MIN, Timestamp::MAX), (Timestamp::MIN, Timestamp::MAX)));
-    Ok(Zone { last: first + run.len() as u64 - 1, occurred, recorded, chain })
+    Ok(Zone { last: first.plus(run.len() as u64).previous(), occurred, recorded, chain })
 }
 
 /// hₙ = BLAKE3(hₙ₋₁ ‖ header ‖ BLAKE3(payload)), over stored bytes.
-pub(crate) fn link(chain: [u8; 32], position: u64, bytes: &[u8]) -> Result<[u8; 32]> {
-    Ok(link_record(chain, &Record::open(Position(position), bytes)?))
+pub(crate) fn link(chain: [u8; 32], position: Position, bytes: &[u8]) -> Result<[u8; 32]> {
+    Ok(link_record(chain, &Record::open(position, bytes)?))
 }
 
 fn link_record(chain: [u8; 32], event: &Record) -> [u8; 32] {

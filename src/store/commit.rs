@@ -209,7 +209,7 @@ impl Shared {
     fn make_durable(
         self: &Arc<Shared>,
         committer: &mut Committer,
-        first: u64,
+        first: Position,
         count: usize,
     ) -> Result<Appended> {
         if self.options.read_only {
@@ -217,7 +217,7 @@ impl Shared {
         }
         committer.number += 1;
         let durable_through = self.watch.synced();
-        let after = LogPlace { position: Position(first - 1), chain: committer.chain };
+        let after = LogPlace { position: first.previous(), chain: committer.chain };
         let number = committer.number;
         self.tell_moves(committer, after, durable_through)?;
         let mut doubt = None;
@@ -276,7 +276,12 @@ impl Shared {
     }
 
     /// Tells the log of the places that were acknowledged since the last frame: they are durable with this one.
-    fn tell_moves(&self, committer: &mut Committer, after: LogPlace, durable_through: u64) -> Result<()> {
+    fn tell_moves(
+        &self,
+        committer: &mut Committer,
+        after: LogPlace,
+        durable_through: Position,
+    ) -> Result<()> {
         let moves = self.cursors.afoot();
         if moves.is_empty() {
             return Ok(());
@@ -309,7 +314,7 @@ impl Shared {
             return Ok(());
         }
         if self.sabotaged(FaultInjection::EarlyReuse) && self.applied.tails().frozen.is_some() {
-            return self.log.turn(Position(self.applied.head())).map(drop);
+            return self.log.turn(self.applied.head()).map(drop);
         }
         self.background.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
         self.freeze()
@@ -323,7 +328,7 @@ impl Shared {
             self.sync_log()?;
         }
         // The tail before is in the tables, and the log was told so: there is nothing to wait for.
-        if !self.log.turn(Position(self.applied.head()))? {
+        if !self.log.turn(self.applied.head())? {
             return Err(Error::stopped("the journal's other segment is still needed"));
         }
         self.applied.freeze();
@@ -349,10 +354,10 @@ impl Shared {
         catalog: Arc<Catalog>,
     ) -> Result<()> {
         let (before, known) = self.applied.head_and_catalog();
-        let head = before + events.len() as u64;
+        let head = before.plus(events.len() as u64);
         // Whoever shares the log compares it. The local one has a checkpoint work it out, in the background.
         if self.log.is_shared() {
-            for (position, event) in (before + 1..).zip(&events) {
+            for (position, event) in before.next().onwards().zip(&events) {
                 committer.chain = checkpoint::link(committer.chain, position, &event.bytes)?;
             }
         }

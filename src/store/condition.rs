@@ -10,13 +10,14 @@ use super::catalog::Catalog;
 use super::index::term::Term;
 use super::snapshot::Snapshot;
 use crate::allowance::Limits;
+use crate::entity::Position;
 use crate::error::Result;
 use crate::event::record::Record;
 
 /// Events of which there must be none. Its text says which.
 pub(crate) trait CommitCondition: fmt::Debug + fmt::Display + Send + Sync {
     /// One of them behind a position, if there is any.
-    fn find(&self, snapshot: &Snapshot, after: u64) -> Result<Option<u64>>;
+    fn find(&self, snapshot: &Snapshot, after: Position) -> Result<Option<Position>>;
 
     /// Whether an event is one of them.
     fn is_met_by(&self, event: &Record, limits: &Limits) -> Result<bool>;
@@ -33,22 +34,22 @@ pub(crate) trait CommitCondition: fmt::Debug + fmt::Display + Send + Sync {
 pub(crate) struct Checked {
     pub condition: Arc<dyn CommitCondition>,
     /// What it does not allow. What is in the log stays there.
-    pub found: Option<u64>,
+    pub found: Option<Position>,
     /// Nothing else up to there.
-    pub through: u64,
+    pub through: Position,
 }
 
 impl Checked {
     /// Not looked up yet.
     pub fn new(condition: Arc<dyn CommitCondition>) -> Checked {
-        Checked { condition, found: None, through: 0 }
+        Checked { condition, found: None, through: Position::START }
     }
 
     /// Looks it up, as far as the snapshot shows.
     pub fn look_up(&mut self, snapshot: &Snapshot) -> Result<()> {
         if self.found.is_none() {
             self.found = self.condition.find(snapshot, self.through)?;
-            self.through = self.through.max(snapshot.head().0);
+            self.through = self.through.max(snapshot.head());
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use super::cursor_moves::{self, Move};
 use super::tables::WriteTables;
 pub(crate) use super::tables::cursors::{Cursor, CursorOwner};
 use super::{Shared, locked};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 
 /// How long moves wait to be written together.
@@ -55,7 +56,7 @@ struct CursorState {
 
 impl Cursors {
     /// The cursors that the tables hold, none of them beyond the head. The place of a schedule is none in the log.
-    pub fn new(found: Vec<(CursorOwner, Result<Cursor>)>, head: u64, catalog: &Catalog) -> Cursors {
+    pub fn new(found: Vec<(CursorOwner, Result<Cursor>)>, head: Position, catalog: &Catalog) -> Cursors {
         let goes_by_time = |follower: &CursorOwner| {
             let mut programs = catalog.programs().filter(|program| program.kind.goes_by_time());
             programs.any(|program| *follower == CursorOwner::of(program))
@@ -63,7 +64,7 @@ impl Cursors {
         let mut cursors = BTreeMap::new();
         for (follower, cursor) in found {
             // Only the loss of a journal leaves one that is ahead.
-            let most = if goes_by_time(&follower) { u64::MAX } else { head };
+            let most = if goes_by_time(&follower) { Position::MAX } else { head };
             let cursor = cursor.map(|cursor| Cursor {
                 position: cursor.position.min(most),
                 heard: cursor.heard.min(head),
@@ -353,8 +354,8 @@ mod tests {
         CursorOwner::Subscription("billing".to_owned())
     }
 
-    fn at(position: u64) -> Cursor {
-        Cursor::new(position, 0, "'*'".to_owned())
+    fn at(position: Position) -> Cursor {
+        Cursor::new(position, Position(0), "'*'".to_owned())
     }
 
     /// Where it is, whichever it is.
@@ -377,12 +378,12 @@ mod tests {
         append(&store, 5);
         let shared = store.shared();
         assert_eq!(kept(&store), None);
-        shared.create_cursor(&billing(), at(0)).unwrap();
-        shared.cursors.change(&billing(), |cursor| cursor.position = 3);
-        assert_eq!(kept(&store), Some(at(3)));
+        shared.create_cursor(&billing(), at(Position(0))).unwrap();
+        shared.cursors.change(&billing(), |cursor| cursor.position = Position(3));
+        assert_eq!(kept(&store), Some(at(Position(3))));
         store.close().unwrap();
         let store = Store::open(path(), options(&disk)).unwrap();
-        assert_eq!(kept(&store), Some(at(3)));
+        assert_eq!(kept(&store), Some(at(Position(3))));
         assert!(store.shared().remove_cursor(&billing()).unwrap());
         assert!(!store.shared().remove_cursor(&billing()).unwrap());
         // Nothing was appended in this session: there is no journal to settle.
@@ -396,13 +397,13 @@ mod tests {
         let disk = SimulatedDisk::new();
         let store = Store::create(path(), options(&disk)).unwrap();
         append(&store, 5);
-        store.shared().create_cursor(&billing(), at(0)).unwrap();
+        store.shared().create_cursor(&billing(), at(Position(0))).unwrap();
         store.close().unwrap();
         let store = Store::open(path(), options(&disk)).unwrap();
-        store.shared().cursors.change(&billing(), |cursor| cursor.position = 5);
+        store.shared().cursors.change(&billing(), |cursor| cursor.position = Position(5));
         store.close().unwrap();
         let store = Store::open(path(), options(&disk)).unwrap();
-        assert_eq!(kept(&store), Some(at(5)));
+        assert_eq!(kept(&store), Some(at(Position(5))));
     }
 
     #[test]
@@ -411,12 +412,12 @@ mod tests {
             let disk = SimulatedDisk::new();
             let store = Store::create(path(), options(&disk)).unwrap();
             append(&store, 5);
-            store.shared().create_cursor(&billing(), at(1)).unwrap();
+            store.shared().create_cursor(&billing(), at(Position(1))).unwrap();
             let disk = disk.crash(fate, 7);
             drop(store);
             let store = Store::open(path(), options(&disk)).unwrap();
-            assert_eq!(kept(&store), Some(at(1)), "{fate:?}");
-            store.shared().cursors.change(&billing(), |cursor| cursor.position = 4);
+            assert_eq!(kept(&store), Some(at(Position(1))), "{fate:?}");
+            store.shared().cursors.change(&billing(), |cursor| cursor.position = Position(4));
             let until = std::time::Instant::now() + Duration::from_secs(30);
             while !locked(&store.shared().cursors.state).moved.is_empty() {
                 assert!(std::time::Instant::now() < until);
@@ -427,7 +428,7 @@ mod tests {
             let disk = disk.crash(fate, 8);
             drop(store);
             let store = Store::open(path(), options(&disk)).unwrap();
-            assert_eq!(kept(&store), Some(at(4)), "{fate:?}");
+            assert_eq!(kept(&store), Some(at(Position(4))), "{fate:?}");
         }
     }
 
@@ -438,14 +439,14 @@ mod tests {
             let disk = SimulatedDisk::new();
             let store = Store::create(path(), options(&disk)).unwrap();
             append(&store, 5);
-            store.shared().create_cursor(&billing(), at(1)).unwrap();
+            store.shared().create_cursor(&billing(), at(Position(1))).unwrap();
             let place = SubscriptionCursor::new(store.shared().clone(), "billing");
             for position in 2..=4 {
-                place.deliver(position);
+                place.deliver(Position(position));
                 place.acknowledge_durably(Position(position)).unwrap();
                 let disk = disk.crash(fate, position);
                 let store = Store::open(path(), options(&disk)).unwrap();
-                assert_eq!(kept(&store), Some(at(position)), "{fate:?}");
+                assert_eq!(kept(&store), Some(at(Position(position))), "{fate:?}");
             }
         }
     }
@@ -457,31 +458,31 @@ mod tests {
             let disk = SimulatedDisk::new();
             let store = Store::create(path(), options(&disk)).unwrap();
             append(&store, 5);
-            store.shared().create_cursor(&billing(), at(1)).unwrap();
+            store.shared().create_cursor(&billing(), at(Position(1))).unwrap();
             let acknowledge = |store: &Store, position| {
                 let place = SubscriptionCursor::new(store.shared().clone(), "billing");
                 place.deliver(position);
-                place.acknowledge(Position(position)).unwrap();
+                place.acknowledge(position).unwrap();
                 append(store, 1);
             };
             let after_crash = |seed| {
                 let disk = disk.crash(fate, seed);
                 kept(&Store::open(path(), options(&disk)).unwrap())
             };
-            acknowledge(&store, 3);
-            assert_eq!(after_crash(1), Some(at(3)), "{fate:?}");
-            acknowledge(&store, 4);
-            assert_eq!(after_crash(2), Some(at(4)), "{fate:?}");
+            acknowledge(&store, Position(3));
+            assert_eq!(after_crash(1), Some(at(Position(3))), "{fate:?}");
+            acknowledge(&store, Position(4));
+            assert_eq!(after_crash(2), Some(at(Position(4))), "{fate:?}");
             // The journal's other half is written over what told of it.
             store.checkpoint().unwrap();
-            assert_eq!(after_crash(3), Some(at(4)), "{fate:?}");
+            assert_eq!(after_crash(3), Some(at(Position(4))), "{fate:?}");
             // Another one of this name is where it was made, whatever the journal tells of the one before.
-            acknowledge(&store, 5);
+            acknowledge(&store, Position(5));
             assert!(store.shared().remove_cursor(&billing()).unwrap());
             assert_eq!(after_crash(4), None, "{fate:?}");
-            store.shared().create_cursor(&billing(), at(2)).unwrap();
+            store.shared().create_cursor(&billing(), at(Position(2))).unwrap();
             append(&store, 1);
-            assert_eq!(after_crash(5), Some(at(2)), "{fate:?}");
+            assert_eq!(after_crash(5), Some(at(Position(2))), "{fate:?}");
         }
     }
 
@@ -489,7 +490,7 @@ mod tests {
     fn a_cursor_of_an_earlier_version_is_read() {
         let bytes = rmp_serde::to_vec(&(7_u64, 2_u64, "'*'")).unwrap();
         let cursor: Cursor = rmp_serde::from_slice(&bytes).unwrap();
-        assert_eq!(cursor, Cursor { heard: 2, ..at(7) });
+        assert_eq!(cursor, Cursor { heard: Position(2), ..at(Position(7)) });
     }
 
     #[test]
@@ -499,17 +500,17 @@ mod tests {
         append(&store, 3);
         store.checkpoint().unwrap();
         append(&store, 3);
-        store.shared().create_cursor(&billing(), at(6)).unwrap();
+        store.shared().create_cursor(&billing(), at(Position(6))).unwrap();
         let disk = disk.crash(Fate::ALL[0], 1);
         drop(store);
         for side in crate::store::journal::Side::BOTH {
             disk.remove(&side.path(path())).unwrap();
         }
         let store = Store::open(path(), options(&disk).accept_lost_journal(true)).unwrap();
-        assert_eq!((store.shared().applied.head(), kept(&store)), (3, Some(at(3))));
+        assert_eq!((store.shared().applied.head(), kept(&store)), (Position(3), Some(at(Position(3)))));
         // What comes in the place of what was lost is delivered.
         append(&store, 1);
-        assert_eq!(kept(&store), Some(at(3)));
+        assert_eq!(kept(&store), Some(at(Position(3))));
     }
 
     #[test]
@@ -527,7 +528,7 @@ mod tests {
     fn a_damaged_cursor_is_told_and_can_be_dropped() {
         let disk = SimulatedDisk::new();
         let store = Store::create(path(), options(&disk)).unwrap();
-        store.shared().create_cursor(&billing(), at(0)).unwrap();
+        store.shared().create_cursor(&billing(), at(Position(0))).unwrap();
         store
             .shared()
             .tables

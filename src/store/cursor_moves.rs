@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cursor::{Cursor, CursorOwner};
 use super::tables::Tables;
+use crate::entity::Position;
 use crate::error::{Error, Result};
 
 /// As many go into one frame at most; the others go with the next one.
@@ -21,8 +22,8 @@ pub(super) const MOST: usize = 1000;
 pub(super) struct Move {
     follower: CursorOwner,
     birth: u64,
-    position: u64,
-    heard: u64,
+    position: Position,
+    heard: Position,
 }
 
 impl Move {
@@ -38,9 +39,16 @@ pub(super) fn write(moves: &[Move], mut payload: &mut Vec<u8>) -> Result<()> {
         .map_err(|e| Error::invalid("moves of cursors", "some that can be written", e.to_string()))
 }
 
-/// The last moves of each cursor that a journal holds.
+/// Up to where a cursor is done, and has heard what was said to it.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    position: Position,
+    heard: Position,
+}
+
+/// The last moves of each cursor that a journal holds: by whose it is, and which of those of that name.
 #[derive(Debug, Default)]
-pub(super) struct Moves(BTreeMap<(CursorOwner, u64), (u64, u64)>);
+pub(super) struct Moves(BTreeMap<(CursorOwner, u64), Moved>);
 
 impl Moves {
     /// Takes in what a frame holds, in the order of the frames.
@@ -48,7 +56,7 @@ impl Moves {
         let moves: Vec<Move> = rmp_serde::from_slice(payload)
             .map_err(|e| Error::corrupt("the moves of cursors in the journal", e.to_string()))?;
         for Move { follower, birth, position, heard } in moves {
-            self.0.insert((follower, birth), (position, heard));
+            self.0.insert((follower, birth), Moved { position, heard });
         }
         Ok(())
     }
@@ -62,7 +70,9 @@ impl Moves {
         for (follower, cursor) in tables.read()?.cursors()? {
             // One that is damaged stays so.
             let Ok(cursor) = cursor else { continue };
-            let Some(&(position, heard)) = self.0.get(&(follower.clone(), cursor.birth)) else { continue };
+            let Some(&Moved { position, heard }) = self.0.get(&(follower.clone(), cursor.birth)) else {
+                continue;
+            };
             let now = Cursor {
                 position: cursor.position.max(position),
                 heard: cursor.heard.max(heard),

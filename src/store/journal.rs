@@ -44,6 +44,7 @@ pub use segment::{
 };
 pub use space::Sizes;
 
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::disk::Disk;
 use frame::Stamp;
@@ -98,7 +99,7 @@ pub struct Frame {
     /// What it carries.
     pub kind: FrameKind,
     /// The position of its first event; of cursor moves the position that came next.
-    pub first: u64,
+    pub first: Position,
     /// How many events; 0 for cursor moves.
     pub count: u32,
     /// What was appended.
@@ -147,7 +148,7 @@ struct JournalState {
     /// The number of the last frame known to be durable; those before it are too.
     synced: u64,
     /// The position that follows the last frame, once there is one.
-    next_position: Option<u64>,
+    next_position: Option<Position>,
     /// The first error that left something in doubt. It is never cleared.
     failed: Option<Error>,
 }
@@ -254,9 +255,9 @@ impl Journal {
     pub fn append(
         &self,
         frame: &mut FrameBuffer,
-        first: u64,
+        first: Position,
         count: u32,
-        durable_through: u64,
+        durable_through: Position,
     ) -> Result<(), JournalError> {
         let _turn = lock(&self.turn);
         let (side, offset, stamp) = {

@@ -111,7 +111,7 @@ pub(crate) struct FrameAppend<'f> {
     /// How many events; 0 of the moves of cursors.
     pub count: u32,
     /// The highest position known to be durable; 0 if there is none.
-    pub durable_through: u64,
+    pub durable_through: Position,
 }
 
 /// Why a frame was not appended.

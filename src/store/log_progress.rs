@@ -5,10 +5,11 @@ use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
 use super::locked;
+use crate::entity::{AtomicPosition, Position};
 
 #[derive(Debug, Default)]
 pub(crate) struct LogProgress {
-    synced: AtomicU64,
+    synced: AtomicPosition,
     waiting: AtomicUsize,
     /// How often a definition has taken the place of another of its name without an event.
     swaps: AtomicU64,
@@ -22,7 +23,7 @@ pub(crate) struct LogProgress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitResult {
     /// There is more, up to here.
-    To(u64),
+    To(Position),
     TimedOut,
     /// There will be no more.
     Closed,
@@ -30,13 +31,13 @@ pub(crate) enum WaitResult {
 
 impl LogProgress {
     /// The newest position known to be durable.
-    pub fn synced(&self) -> u64 {
+    pub fn synced(&self) -> Position {
         // In one order with `waiting`: whoever is about to wait sees this, or is seen waiting.
         self.synced.load(Ordering::SeqCst)
     }
 
-    pub fn set_synced(&self, position: u64) {
-        self.synced.fetch_max(position, Ordering::SeqCst);
+    pub fn set_synced(&self, position: Position) {
+        self.synced.advance(position, Ordering::SeqCst);
         self.wake();
     }
 
@@ -72,7 +73,7 @@ impl LogProgress {
     /// Waits until there is something durable after a position, or the deadline, or `cancelled` says so (it is asked at each wake).
     pub fn wait_past(
         &self,
-        position: u64,
+        position: Position,
         deadline: Option<Instant>,
         cancelled: &dyn Fn() -> bool,
     ) -> WaitResult {

@@ -72,7 +72,7 @@ struct MaterializedModel<'c> {
 pub(super) fn follow(
     tables: &mut WriteTables,
     catalog: &Catalog,
-    first: u64,
+    first: Position,
     events: &[impl AsRef<[u8]>],
     paces: &Paces,
     pace: &Pace,
@@ -81,13 +81,13 @@ pub(super) fn follow(
     let views = catalog.kept_views().filter_map(|view| Following::view(view));
     let mut following = Vec::new();
     for one in models.chain(views).filter(|one| !paces.is_slow(one.definition())) {
-        if tables.followed(one.definition())? == Some(first - 1) {
+        if tables.followed(one.definition())? == Some(first.previous()) {
             following.push(one);
         }
     }
     let mut due = Vec::new();
-    for (position, bytes) in (first..).zip(events) {
-        let event = Record::open(Position(position), bytes.as_ref())?;
+    for (position, bytes) in first.onwards().zip(events) {
+        let event = Record::open(position, bytes.as_ref())?;
         if let Some(target) = event.target() {
             due.extend(snapshot_due(catalog, &event, target)?);
         }
@@ -105,7 +105,7 @@ fn bring_up(
     tables: &mut WriteTables,
     catalog: &Catalog,
     following: &[Following],
-    first: u64,
+    first: Position,
     events: &[impl AsRef<[u8]>],
     pace: &Pace,
     or: impl Fn(&mut WriteTables, Position, Error) -> Result<()>,
@@ -134,15 +134,15 @@ fn bring_up(
 }
 
 /// For each entity that events concern, which, and whether they are its own.
-pub(super) type TouchedEntities = BTreeMap<String, Vec<(u64, bool)>>;
+pub(super) type TouchedEntities = BTreeMap<String, Vec<(Position, bool)>>;
 
 /// An entity that nobody defined, and where it is due a snapshot.
-pub(crate) type SnapshotDue = (Entity, u64);
+pub(crate) type SnapshotDue = (Entity, Position);
 
 /// What a stretch touches: for each of some models, each of a kind of its own, its entities.
 fn touched(
     models: &[(&CatalogModel, &Arc<dyn Fold>)],
-    first: u64,
+    first: Position,
     events: &[impl AsRef<[u8]>],
 ) -> Result<Vec<TouchedEntities>> {
     let mut touched: Vec<TouchedEntities> = models.iter().map(|_| TouchedEntities::new()).collect();
@@ -153,8 +153,8 @@ fn touched(
     if models.is_empty() {
         return Ok(touched);
     }
-    for (position, bytes) in (first..).zip(events) {
-        let event = Record::open(Position(position), bytes.as_ref())?;
+    for (position, bytes) in first.onwards().zip(events) {
+        let event = Record::open(position, bytes.as_ref())?;
         if let Some(target) = event.target()
             && let Some(at) = of_kind.get(target.kind)
         {
@@ -173,13 +173,13 @@ fn touched(
 pub(super) fn touched_by(
     model: &CatalogModel,
     fold: &Arc<dyn Fold>,
-    first: u64,
+    first: Position,
     events: &[impl AsRef<[u8]>],
 ) -> Result<TouchedEntities> {
     Ok(touched(&[(model, fold)], first, events)?.pop().unwrap_or_default())
 }
 
-fn add(touched: &mut TouchedEntities, id: &str, position: u64, own: bool) {
+fn add(touched: &mut TouchedEntities, id: &str, position: Position, own: bool) {
     match touched.get_mut(id) {
         Some(positions) => positions.push((position, own)),
         None => drop(touched.insert(id.to_owned(), vec![(position, own)])),
@@ -196,7 +196,7 @@ fn snapshot_due(catalog: &Catalog, event: &Record, target: EntityStr) -> Result<
     {
         return Ok(None);
     }
-    Ok(Some((Entity::new(target.kind, target.id)?, event.position().0)))
+    Ok(Some((Entity::new(target.kind, target.id)?, event.position())))
 }
 
 /// The ids of the entities of a kind whose folds an event joins that is not theirs.
@@ -224,7 +224,7 @@ fn bring_up_states(
     tables: &mut WriteTables,
     catalog: &Catalog,
     (model, fold): (&CatalogModel, &Arc<dyn Fold>),
-    first: u64,
+    first: Position,
     events: &[impl AsRef<[u8]>],
     entities: TouchedEntities,
     pace: &Pace,
@@ -236,7 +236,7 @@ fn bring_up_states(
         let built = match known.get(&finder.position) {
             Some(built) => built.clone(),
             // Before the first state, an index of none is whole.
-            None if first == 1 => {
+            None if first == Position::FIRST => {
                 tables.set_built(model.position, finder.position, &Built::Whole)?;
                 Built::Whole
             }
@@ -255,7 +255,7 @@ fn bring_up_states(
     for (id, positions) in entities {
         followed.entity(tables, &id, first, events, &positions, pace)?;
     }
-    tables.set_followed(model.position, first + events.len() as u64 - 1)
+    tables.set_followed(model.position, first.plus(events.len() as u64).previous())
 }
 
 impl MaterializedModel<'_> {
@@ -263,9 +263,9 @@ impl MaterializedModel<'_> {
         &self,
         tables: &mut WriteTables,
         id: &str,
-        first: u64,
+        first: Position,
         events: &[impl AsRef<[u8]>],
-        positions: &[(u64, bool)],
+        positions: &[(Position, bool)],
         pace: &Pace,
     ) -> Result<()> {
         let definition = self.model.position;
@@ -284,8 +284,12 @@ impl MaterializedModel<'_> {
         let mut term = None;
         for (position, own) in positions {
             pace.check()?;
-            let bytes = events.get((position - first) as usize).map(AsRef::as_ref).unwrap_or_default();
-            folded.add(&**self.fold, &Record::open(Position(*position), bytes)?, *own, limits)?;
+            let bytes = position
+                .index_from(first)
+                .and_then(|at| events.get(at))
+                .map(AsRef::as_ref)
+                .unwrap_or_default();
+            folded.add(&**self.fold, &Record::open(*position, bytes)?, *own, limits)?;
             if folded.events.is_multiple_of(self.fold.every()) {
                 let entity = match &term {
                     Some(term) => term,
@@ -321,7 +325,7 @@ pub(crate) struct Due {
     plain: Vec<SnapshotDue>,
     /// Made already, of a program's own types (its name for the fold) and of entities that nobody defined: the entity, where, and
     /// the bytes.
-    made: Vec<(Option<String>, Term, u64, Vec<u8>)>,
+    made: Vec<(Option<String>, Term, Position, Vec<u8>)>,
     bytes: usize,
 }
 
@@ -339,7 +343,7 @@ impl Shared {
     }
 
     /// Takes a snapshot, of a program's own type by its name, to be written when there is time.
-    pub(crate) fn keep_snapshot(&self, name: Option<&str>, entity: Term, position: u64, bytes: Vec<u8>) {
+    pub(crate) fn keep_snapshot(&self, name: Option<&str>, entity: Term, position: Position, bytes: Vec<u8>) {
         if self.options.read_only {
             return;
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::catalog::Catalog;
 use super::index::term::{Term, TermRange};
+use crate::entity::{Position, PositionRange};
 
 /// What an entry costs beside its bytes: the allocation, the node of the map, the position.
 const EVENT_COST: usize = 48;
@@ -18,7 +19,7 @@ const TERM_COST: usize = 24;
 #[derive(Debug)]
 pub(crate) struct Memtable {
     /// The position of its first event.
-    pub first: u64,
+    pub first: Position,
     inner: RwLock<MemtableInner>,
 }
 
@@ -34,21 +35,26 @@ pub(crate) struct MemtableInner {
 pub(crate) struct MemtablePostings {
     /// How many entries the whole list has before these; 0 in lists that are not counted.
     before: u64,
-    positions: Vec<u64>,
+    positions: Vec<Position>,
 }
 
 impl MemtablePostings {
     /// Its positions, ascending.
-    pub fn positions(&self) -> &[u64] {
+    pub fn positions(&self) -> &[Position] {
         &self.positions
     }
 
-    /// Those within the bounds, both included.
-    fn within(&self, first: u64, last: u64) -> &[u64] {
-        let start = self.positions.partition_point(|&p| p < first);
-        let end = self.positions.partition_point(|&p| p <= last);
-        self.positions.get(start..end).unwrap_or_default()
+    /// Those within a range.
+    fn within(&self, range: PositionRange) -> &[Position] {
+        range.of(&self.positions)
     }
+}
+
+/// How far a counted list goes: how many entries it has, and the last of them; the start where it has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ListEnd {
+    pub count: u64,
+    pub last: Position,
 }
 
 /// An event on its way into a tail.
@@ -61,7 +67,7 @@ pub(crate) struct Staged {
 }
 
 impl Memtable {
-    pub fn new(first: u64) -> Memtable {
+    pub fn new(first: Position) -> Memtable {
         Memtable { first, inner: RwLock::default() }
     }
 
@@ -69,7 +75,7 @@ impl Memtable {
     pub fn extend(&self, events: impl IntoIterator<Item = Staged>) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         for event in events {
-            let position = self.first + inner.events.len() as u64;
+            let position = self.first.plus(inner.events.len() as u64);
             inner.bytes += event.bytes.len() + EVENT_COST;
             inner.events.push(event.bytes);
             for term in event.terms {
@@ -95,46 +101,47 @@ impl Memtable {
     }
 
     /// The position of its last event; one before its first if it has none.
-    pub fn last(&self) -> u64 {
-        self.first + self.read().events.len() as u64 - 1
+    pub fn last(&self) -> Position {
+        self.first.plus(self.read().events.len() as u64).previous()
     }
 
-    pub fn get(&self, position: u64) -> Option<Arc<[u8]>> {
-        let at = usize::try_from(position.checked_sub(self.first)?).ok()?;
+    pub fn get(&self, position: Position) -> Option<Arc<[u8]>> {
+        let at = position.index_from(self.first)?;
         self.read().events.get(at).cloned()
     }
 
-    /// The entries of a list within the bounds, both included.
-    pub fn list(&self, term: &Term, first: u64, last: u64) -> Vec<u64> {
-        self.read().terms.get(term).map_or_else(Vec::new, |list| list.within(first, last).to_vec())
+    /// The entries of a list within a range.
+    pub fn list(&self, term: &Term, range: PositionRange) -> Vec<Position> {
+        self.read().terms.get(term).map_or_else(Vec::new, |list| list.within(range).to_vec())
     }
 
-    /// How many entries a list has within the bounds, and the last of them.
-    pub fn count(&self, term: &Term, first: u64, last: u64) -> (u64, Option<u64>) {
+    /// How many entries a list has within a range, and the last of them.
+    pub fn count(&self, term: &Term, range: PositionRange) -> (u64, Option<Position>) {
         let inner = self.read();
-        let within = inner.terms.get(term).map_or([].as_slice(), |list| list.within(first, last));
+        let within = inner.terms.get(term).map_or([].as_slice(), |list| list.within(range));
         (within.len() as u64, within.last().copied())
     }
 
-    /// Adds the entries within the bounds of all terms in a range.
-    pub fn sweep(&self, range: &TermRange, first: u64, last: u64, entries: &mut Vec<u64>) {
+    /// Adds the entries within some positions of all terms in a range.
+    pub fn sweep(&self, range: &TermRange, within: PositionRange, entries: &mut Vec<Position>) {
         if range.is_empty() {
             return;
         }
         let inner = self.read();
         let terms = inner.terms.range(Term::from_bytes(&range.from)..Term::from_bytes(&range.until));
-        terms.for_each(|(_, list)| entries.extend_from_slice(list.within(first, last)));
+        terms.for_each(|(_, list)| entries.extend_from_slice(list.within(within)));
     }
 
     /// How many entries a counted list has in all, and the last of them, if one of them is here.
-    fn total(&self, term: &Term) -> Option<(u64, u64)> {
+    fn total(&self, term: &Term) -> Option<ListEnd> {
         let inner = self.read();
         let list = inner.terms.get(term)?;
-        Some((list.before + list.positions.len() as u64, list.positions.last().copied()?))
+        let last = list.positions.last().copied()?;
+        Some(ListEnd { count: list.before + list.positions.len() as u64, last })
     }
 
-    /// The first term at or after some bytes that has an entry within the bounds.
-    pub fn term_at(&self, from: &[u8], last: u64) -> Option<Term> {
+    /// The first term at or after some bytes that has an entry up to a position.
+    pub fn term_at(&self, from: &[u8], last: Position) -> Option<Term> {
         let inner = self.read();
         let mut after = inner.terms.range(Term::from_bytes(from)..);
         after
@@ -161,13 +168,13 @@ pub(crate) struct Memtables {
     /// The indexes defined up to the head.
     pub catalog: Arc<Catalog>,
     /// The newest position a reader sees.
-    pub head: u64,
+    pub head: Position,
 }
 
 impl Memtables {
     /// The newest position that is in no tail: all up to it are in the tables.
-    pub fn base(&self) -> u64 {
-        self.frozen.as_ref().unwrap_or(&self.active).first - 1
+    pub fn base(&self) -> Position {
+        self.frozen.as_ref().unwrap_or(&self.active).first.previous()
     }
 
     /// Oldest first.
@@ -175,29 +182,30 @@ impl Memtables {
         self.frozen.iter().chain(std::iter::once(&self.active))
     }
 
-    pub fn get(&self, position: u64) -> Option<Arc<[u8]>> {
+    pub fn get(&self, position: Position) -> Option<Arc<[u8]>> {
         if position > self.head {
             return None;
         }
         self.each().find_map(|tail| tail.get(position))
     }
 
-    /// The entries of a list within the bounds, both included, and never past the head.
-    pub fn list(&self, term: &Term, first: u64, last: u64) -> Vec<u64> {
-        let last = last.min(self.head);
-        self.each().flat_map(|tail| tail.list(term, first, last)).collect()
+    /// The entries of a list within a range, and never past the head.
+    pub fn list(&self, term: &Term, range: PositionRange) -> Vec<Position> {
+        let range = range.and(PositionRange::through(self.head));
+        self.each().flat_map(|tail| tail.list(term, range)).collect()
     }
 
     /// How many entries a counted list has in all, those in the tables included, and the last of them; none if no tail has
     /// any. For whoever commits: it does not stop at the head.
-    pub fn total(&self, term: &Term) -> Option<(u64, u64)> {
+    pub fn total(&self, term: &Term) -> Option<ListEnd> {
         self.each().rev().find_map(|tail| tail.total(term))
     }
 
-    /// How many entries a list has from `first` on, and the last of them.
-    pub fn count(&self, term: &Term, first: u64) -> (u64, Option<u64>) {
+    /// How many entries a list has after a position, up to the head, and the last of them.
+    pub fn count(&self, term: &Term, after: Position) -> (u64, Option<Position>) {
+        let range = PositionRange::between(after, self.head);
         self.each().fold((0, None), |(count, last), tail| {
-            let (more, newer) = tail.count(term, first, self.head);
+            let (more, newer) = tail.count(term, range);
             (count + more, newer.or(last))
         })
     }

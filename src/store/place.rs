@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::Shared;
 use super::cursor::{Cursor, CursorOwner};
-use crate::entity::Position;
+use crate::entity::{AtomicPosition, Position};
 use crate::error::{Error, Result};
 
 /// How far a [durable subscription](crate::react::DurableSubscription) is: events are acknowledged here, wherever they are dealt with.
@@ -24,15 +24,15 @@ struct PlaceInner {
     /// Which of those of its name: one that was dropped is not the next of the name.
     birth: u64,
     /// The last event that was handed over.
-    delivered: AtomicU64,
+    delivered: AtomicPosition,
     /// What is wanted up to here has been handed over.
-    looked: AtomicU64,
+    looked: AtomicPosition,
 }
 
 impl SubscriptionCursor {
     pub(crate) fn new(shared: Arc<Shared>, name: &str) -> SubscriptionCursor {
         let follower = CursorOwner::Subscription(name.to_owned());
-        let (delivered, looked) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (delivered, looked) = (AtomicPosition::default(), AtomicPosition::default());
         // Where it was dropped just now, it is none that there will be.
         let birth = shared.cursors.birth(&follower).unwrap_or(u64::MAX);
         SubscriptionCursor(Arc::new(PlaceInner {
@@ -58,7 +58,7 @@ impl SubscriptionCursor {
         let cursors = &self.0.shared.cursors;
         let is_it = cursors.birth(&self.0.follower) == Some(self.0.birth);
         match cursors.get(&self.0.follower)?.filter(|_| is_it) {
-            Some(cursor) => Ok(Position(cursor.position)),
+            Some(cursor) => Ok(cursor.position),
             None => Err(self.dropped()),
         }
     }
@@ -88,9 +88,9 @@ impl SubscriptionCursor {
         // In this order: what was looked through before has been delivered by now.
         let looked = looked.load(Ordering::SeqCst);
         let delivered = delivered.load(Ordering::SeqCst);
-        let reached = delivered.max(looked).max(self.position()?.0);
-        if position.0 > reached {
-            let expected = format!("a position that was reached, up to {}", Position(reached));
+        let reached = delivered.max(looked).max(self.position()?);
+        if position > reached {
+            let expected = format!("a position that was reached, up to {}", reached);
             return Err(Error::invalid(
                 format!("what is acknowledged of {follower}"),
                 expected,
@@ -101,7 +101,7 @@ impl SubscriptionCursor {
             return Err(Error::stopped("the database is closed"));
         }
         // Behind the last event that is wanted there may be many that are not.
-        let through = if position.0 >= delivered { position.0.max(looked) } else { position.0 };
+        let through = if position >= delivered { position.max(looked) } else { position };
         let forward = |cursor: &mut Cursor| cursor.position = cursor.position.max(through);
         if shared.cursors.change_born(follower, *birth, forward) { Ok(()) } else { Err(self.dropped()) }
     }
@@ -118,14 +118,14 @@ impl SubscriptionCursor {
     }
 
     /// An event is handed over.
-    pub(crate) fn deliver(&self, position: u64) {
+    pub(crate) fn deliver(&self, position: Position) {
         self.0.delivered.store(position, Ordering::SeqCst);
     }
 
     /// All that is wanted up to here has been handed over.
-    pub(crate) fn look(&self, position: u64) {
+    pub(crate) fn look(&self, position: Position) {
         let PlaceInner { shared, follower, birth, delivered, looked, .. } = &*self.0;
-        looked.fetch_max(position, Ordering::SeqCst);
+        looked.advance(position, Ordering::SeqCst);
         let delivered = delivered.load(Ordering::SeqCst);
         // Of one that was dropped there is nothing to move.
         shared.cursors.change_born(follower, *birth, |cursor| {

@@ -10,7 +10,7 @@ use crate::entity::Position;
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     /// C, as of which this is about states and views.
-    checkpoint: u64,
+    checkpoint: Position,
     /// Entities, and the indexes of their states that there were.
     pub models: Position,
     /// Indexes of states.
@@ -25,7 +25,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// What is known of states and views as of C.
-    pub fn as_of(&mut self, checkpoint: u64) -> &mut Progress {
+    pub fn as_of(&mut self, checkpoint: Position) -> &mut Progress {
         if self.checkpoint != checkpoint {
             // What was in a tail may have brought something to what ended meanwhile.
             *self = Progress { checkpoint, indexes: self.indexes, ..Progress::default() };

@@ -193,8 +193,8 @@ impl OpenAttempt<'_> {
             match frame.kind {
                 FrameKind::Events => {
                     let (head, catalog) = applied.head_and_catalog();
-                    if frame.first != head + 1 {
-                        let found = format!("a frame that begins with #{} after #{head}", frame.first);
+                    if frame.first != head.next() {
+                        let found = format!("a frame that begins with {} after {head}", frame.first);
                         return Err(Error::corrupt("the journal", found));
                     }
                     let (events, catalog) = apply::derive(&frame, catalog, options)?;
@@ -205,14 +205,14 @@ impl OpenAttempt<'_> {
         }
         moves.apply(tables)?;
         let tails = applied.tails();
-        let mut recovery = Recovery { replayed: tails.head - meta.checkpoint, ..Recovery::default() };
+        let mut recovery = Recovery { replayed: tails.head.since(meta.checkpoint), ..Recovery::default() };
         if damage.is_some() {
-            let last = Position(tails.head);
+            let last = tails.head;
             recovery
                 .notices
                 .push(format!("the log ends at {last}: what the journal held after it is given up"));
         } else if let Some(cut) = replay.cut() {
-            let at = Position(cut.at);
+            let at = cut.at;
             recovery.cut = Some(at);
             recovery.notices.push(format!(
                 "the log was cut at {at}: an append was under way there, or one that was acknowledged was damaged \
@@ -239,21 +239,19 @@ impl OpenAttempt<'_> {
     }
 
     /// Why a file does not open whose journal is not whole.
-    fn without_journal(&self, damage: &str, found: &[SegmentFile], meta: &Meta, last: u64) -> Error {
+    fn without_journal(&self, damage: &str, found: &[SegmentFile], meta: &Meta, last: Position) -> Error {
         if !found.is_empty() {
             let reason = format!(
                 "its journal is damaged ({damage}); with what is left of it the file holds every event up to {}, \
                  and later ones may be missing",
-                Position(last)
+                last
             );
             let advice = "put undamaged copies of both its files back beside it, or accept the loss of what came \
                           after (--accept-lost-journal), which keeps the damaged ones under other names";
             return Error::unopenable(self.path, reason, advice);
         }
-        let reason = format!(
-            "its journal is gone; the file itself holds every event up to {}",
-            Position(meta.checkpoint)
-        );
+        let reason =
+            format!("its journal is gone; the file itself holds every event up to {}", meta.checkpoint);
         let mut advice =
             "put the journal back beside it, or accept the loss of what came after (--accept-lost-journal)"
                 .to_owned();
@@ -323,9 +321,9 @@ impl OpenAttempt<'_> {
             }
             for (position, bytes) in apply::events_of(&frame) {
                 lacking = match log.get(position)? {
-                    None => Some(format!("it holds {}, which the file does not", Position(position))),
+                    None => Some(format!("it holds {}, which the file does not", position)),
                     Some(stored) if *stored != *bytes => {
-                        Some(format!("its event {} is not the one that the file holds", Position(position)))
+                        Some(format!("its event {} is not the one that the file holds", position))
                     }
                     Some(_) => continue,
                 };
@@ -377,7 +375,7 @@ impl OpenAttempt<'_> {
         // A session that ended before its first write, or one that this copy of the file does not know of.
         match journal::highest_position(&**disk, path)? {
             Some(highest) if highest > meta.checkpoint => refuse_own(format!(
-                "it holds events up to #{highest}, and this file ends at #{}",
+                "it holds events up to {highest}, and this file ends at {}",
                 meta.checkpoint
             )),
             // It ended, or another line of history did: then what was acknowledged there is nowhere else.
@@ -419,10 +417,10 @@ pub(crate) fn is_named(disk: &dyn Disk, path: &Path, tables: &Tables) -> Result<
 
 /// Drops the lists of indexes, and what is kept of states, whose definitions were lost with the journal: of another one at the same
 /// place they would tell that it is complete.
-fn drop_lists_after(tables: &Tables, checkpoint: u64) -> Result<()> {
+fn drop_lists_after(tables: &Tables, checkpoint: Position) -> Result<()> {
     for (definition, indexes) in tables.read()?.kept_definitions()? {
-        let lost = indexes.into_iter().filter(|index| definition.0 <= checkpoint && index.0 > checkpoint);
-        let lost = lost.map(Some).chain((definition.0 > checkpoint).then_some(None));
+        let lost = indexes.into_iter().filter(|index| definition <= checkpoint && *index > checkpoint);
+        let lost = lost.map(Some).chain((definition > checkpoint).then_some(None));
         for index in lost {
             let mut dropped = false;
             while !dropped {
@@ -437,7 +435,7 @@ fn drop_lists_after(tables: &Tables, checkpoint: u64) -> Result<()> {
         }
     }
     let built = catalog::built(&tables.read()?)?;
-    for definition in built.into_iter().filter(|definition| definition.0 > checkpoint) {
+    for definition in built.into_iter().filter(|definition| *definition > checkpoint) {
         let mut dropped = false;
         while !dropped {
             tables.write("dropping an index", |tables| {

@@ -25,13 +25,13 @@ use super::append_request::AppendRequest;
 use super::catalog::Catalog;
 use super::cursor::{Cursor, CursorOwner};
 use super::index::term::{self, Term};
-use super::memtable::{Memtable, Memtables};
+use super::memtable::{ListEnd, Memtable, Memtables};
 use super::options::Options;
 use super::tables::{self, LogBlock, LogTable, Postings, TablesRead, was_interrupted};
 use super::verb::VerbHandler;
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
-use crate::entity::{Entity, Position, Version};
+use crate::entity::{Entity, Position, PositionRange, Version};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::event::{Event, EventId, codec};
@@ -56,14 +56,14 @@ pub(crate) enum ScanDirection {
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     shared: Arc<Shared>,
-    head: u64,
+    head: Position,
     catalog: Arc<Catalog>,
     cancel: Cancel,
     tally: Arc<ReadStats>,
 }
 
 impl Snapshot {
-    pub(super) fn new(shared: Arc<Shared>, head: u64, catalog: Arc<Catalog>) -> Snapshot {
+    pub(super) fn new(shared: Arc<Shared>, head: Position, catalog: Arc<Catalog>) -> Snapshot {
         Snapshot { shared, head, catalog, cancel: Cancel::new(), tally: Arc::default() }
     }
 
@@ -89,7 +89,7 @@ impl Snapshot {
 
     /// The newest position it shows.
     pub fn head(&self) -> Position {
-        Position(self.head)
+        self.head
     }
 
     /// The indexes. As long as this snapshot or a clone of it lives, their lists are not dropped.
@@ -144,7 +144,7 @@ impl Snapshot {
 
     /// The same log, up to an earlier head.
     pub fn until(&self, head: Position) -> Snapshot {
-        Snapshot { head: head.0.min(self.head), ..self.clone() }
+        Snapshot { head: head.min(self.head), ..self.clone() }
     }
 
     /// Opens a view for a moment of reading.
@@ -166,19 +166,19 @@ impl Snapshot {
 
     /// The stored bytes of the event at a position; none beyond the head.
     pub fn encoded(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
-        self.read(|view| view.event(position.0))
+        self.read(|view| view.event(position))
     }
 
     /// The event at a position; none beyond the head.
     pub fn event(&self, position: Position) -> Result<Option<Event>> {
-        let bytes = self.read(|view| view.event(position.0))?;
+        let bytes = self.read(|view| view.event(position))?;
         bytes.map(|bytes| codec::decode(position, bytes)).transpose()
     }
 
     /// How many events an entity has.
     pub fn version(&self, entity: &Entity) -> Result<Version> {
         let term = Term::entity(entity)?;
-        Ok(Version(self.read(|view| view.count(&term))?.0))
+        Ok(Version(self.read(|view| view.count(&term))?.count))
     }
 
     /// What this database is called in vector clocks.
@@ -191,9 +191,9 @@ impl Snapshot {
         self.read(|view| view.position_of(id))
     }
 
-    /// The positions of a term, from `first` to `last`, one way or the other.
-    pub fn list(&self, term: Term, first: u64, last: u64, direction: ScanDirection) -> PostingList {
-        PostingList::new(self, term, first, last, direction)
+    /// The positions of a term within a range, one way or the other.
+    pub fn list(&self, term: Term, range: PositionRange, direction: ScanDirection) -> PostingList {
+        PostingList::new(self, term, range, direction)
     }
 
     /// The first event behind a position that is in one of some lists, which must be whole, and passes; `Some(None)` if there is
@@ -201,27 +201,29 @@ impl Snapshot {
     pub fn first_of(
         &self,
         lists: &[Term],
-        after: u64,
+        after: Position,
         most: usize,
         passes: impl Fn(&Record) -> Result<bool>,
-    ) -> Result<Option<Option<u64>>> {
+    ) -> Result<Option<Option<Position>>> {
         self.go_on()?;
         let tails = self.shared.applied.tails();
         // What an index derives of the events before its definition comes to the tables, wherever those events are.
-        let is_warm = |term: &Term| term.definition().is_none_or(|definition| after >= definition.0);
+        let is_warm = |term: &Term| term.definition().is_none_or(|definition| after >= definition);
         if after >= tails.base() && lists.iter().all(is_warm) {
-            let list = |term: &Term, first| Ok(tails.list(term, first, self.head));
+            let list = |term: &Term, after| Ok(tails.list(term, PositionRange::between(after, self.head)));
             return first_of(lists, after, most, list, |position| Ok(tails.get(position)), passes);
         }
         self.read(|view| {
-            let list = |term: &Term, first| view.page(term, first, self.head, ScanDirection::Ascending);
+            let list = |term: &Term, after| {
+                view.page(term, PositionRange::between(after, self.head), ScanDirection::Ascending)
+            };
             first_of(lists, after, most, list, |position| view.event(position), &passes)
         })
     }
 
-    /// Every event from `first` to `last`, one way or the other.
-    pub fn log(&self, first: u64, last: u64, direction: ScanDirection) -> LogScan {
-        LogScan::new(self, first, last, direction)
+    /// Every event of a range, one way or the other.
+    pub fn log(&self, range: PositionRange, direction: ScanDirection) -> LogScan {
+        LogScan::new(self, range, direction)
     }
 
     /// Where the followers of the log are now.
@@ -325,13 +327,17 @@ impl Snapshot {
 pub(crate) struct ReadTxn<'s> {
     tails: Memtables,
     /// C: up to here in the tables, from here in the tails.
-    checkpoint: u64,
+    checkpoint: Position,
     read: TablesRead<'s>,
     cancel: Option<&'s Cancel>,
 }
 
 impl<'s> ReadTxn<'s> {
-    pub(super) fn open(shared: &'s Shared, head: u64, cancel: Option<&'s Cancel>) -> Result<ReadTxn<'s>> {
+    pub(super) fn open(
+        shared: &'s Shared,
+        head: Position,
+        cancel: Option<&'s Cancel>,
+    ) -> Result<ReadTxn<'s>> {
         // Tails before tables: what a checkpoint moves in between is then in both, never in neither.
         let (mut tails, read) = if shared.sabotaged(super::FaultInjection::ColdFirst) {
             let read = shared.tables.read()?;
@@ -345,7 +351,7 @@ impl<'s> ReadTxn<'s> {
         if checkpoint < tails.base() {
             return Err(Error::corrupt(
                 "the tables",
-                format!("C is #{checkpoint}, and the tails begin after #{}", tails.base()),
+                format!("C is {checkpoint}, and the tails begin after {}", tails.base()),
             ));
         }
         Ok(ReadTxn { tails, checkpoint, read, cancel })
@@ -354,7 +360,7 @@ impl<'s> ReadTxn<'s> {
     /// Reads within a view. Where another's failure comes between, which redb then tells to all, it reads once more.
     pub(super) fn read<T>(
         shared: &Shared,
-        head: u64,
+        head: Position,
         cancel: Option<&Cancel>,
         mut read: impl FnMut(&ReadTxn) -> Result<T>,
     ) -> Result<T> {
@@ -398,12 +404,12 @@ impl<'s> ReadTxn<'s> {
     }
 
     /// C, as this view sees it.
-    pub fn checkpoint(&self) -> u64 {
+    pub fn checkpoint(&self) -> Position {
         self.checkpoint
     }
 
     /// The newest position it shows.
-    pub fn head(&self) -> u64 {
+    pub fn head(&self) -> Position {
         self.tails.head
     }
 
@@ -414,32 +420,32 @@ impl<'s> ReadTxn<'s> {
 
     /// The index entries that are in no table yet, up to the head, of the terms that count.
     pub(super) fn warm_entries(&self, counts: impl Fn(&Term) -> bool) -> u64 {
-        let within = |list: &[u64]| {
-            let start = list.partition_point(|&p| p <= self.checkpoint);
-            list.partition_point(|&p| p <= self.head()).saturating_sub(start) as u64
-        };
+        let range = PositionRange::between(self.checkpoint, self.head());
         let entries = |tail: &Memtable| {
             let tail = tail.read();
             let lists = tail.terms().iter().filter(|(term, _)| counts(term));
-            lists.map(|(_, list)| within(list.positions())).sum::<u64>()
+            lists.map(|(_, list)| range.of(list.positions()).len() as u64).sum::<u64>()
         };
         self.tails.each().map(|tail| entries(tail)).sum()
     }
 
     /// Up to where the entries of a term are in the tables, and from where in the tails. What lies before the definition of an
     /// index comes to the tables by itself, wherever its events are.
-    fn cold_through(&self, term: &Term) -> u64 {
-        term.definition().map_or(self.checkpoint, |definition| definition.0.max(self.checkpoint))
+    fn cold_through(&self, term: &Term) -> Position {
+        term.definition().map_or(self.checkpoint, |definition| definition.max(self.checkpoint))
     }
 
-    /// How many entries a counted list has in the tables alone, and the last of them (0 if none).
-    pub fn cold_count(&self, term: &Term) -> Result<(u64, u64)> {
-        let last = self.postings()?.chunk_before(term.as_bytes(), u64::MAX)?;
-        Ok(last.map_or((0, 0), |chunk| (chunk.through(), chunk.positions.last().copied().unwrap_or(0))))
+    /// How far a counted list goes in the tables alone.
+    pub fn cold_count(&self, term: &Term) -> Result<ListEnd> {
+        let last = self.postings()?.chunk_before(term.as_bytes(), Position::MAX)?;
+        Ok(last.map_or(ListEnd::default(), |chunk| ListEnd {
+            count: chunk.through(),
+            last: chunk.positions.last().copied().unwrap_or_default(),
+        }))
     }
 
-    pub fn event(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
-        if position == 0 || position > self.head() {
+    pub fn event(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
+        if position == Position::START || position > self.head() {
             return Ok(None);
         }
         let found =
@@ -454,15 +460,15 @@ impl<'s> ReadTxn<'s> {
     /// told to stop.
     pub fn lend(
         &self,
-        positions: &mut VecDeque<u64>,
-        mut take: impl FnMut(u64, &[u8]) -> Result<bool>,
+        positions: &mut VecDeque<Position>,
+        mut take: impl FnMut(Position, &[u8]) -> Result<bool>,
     ) -> Result<()> {
         if self.are_dense(positions) {
             return self.lend_dense(positions, take);
         }
         let mut row: Option<LogBlock> = None;
         while let Some(&position) = positions.front() {
-            let go_on = if position == 0 || position > self.head() {
+            let go_on = if position == Position::START || position > self.head() {
                 // A list may not lead beyond the head: `event` would say so.
                 true
             } else if position <= self.checkpoint {
@@ -486,7 +492,7 @@ impl<'s> ReadTxn<'s> {
 
     /// Whether passing over what lies between these positions is cheaper than finding each: all of them are in the tables, and few
     /// rows of the log have none of them.
-    fn are_dense(&self, positions: &VecDeque<u64>) -> bool {
+    fn are_dense(&self, positions: &VecDeque<Position>) -> bool {
         const ROWS_PASSED: u64 = 2;
         let (Some(&a), Some(&b)) = (positions.front(), positions.back()) else { return false };
         let (first, last) = (a.min(b), a.max(b));
@@ -494,20 +500,20 @@ impl<'s> ReadTxn<'s> {
             let pairs = positions.iter().zip(positions.iter().skip(1));
             pairs.into_iter().all(|(one, next)| if a < b { one < next } else { one > next })
         };
-        first > 0
+        first > Position::START
             && last <= self.checkpoint.min(self.head())
-            && (last - first) / (positions.len() as u64) < ROWS_PASSED * tables::MOST_IN_A_ROW
+            && last.since(first) / (positions.len() as u64) < ROWS_PASSED * tables::MOST_IN_A_ROW
             && in_order()
     }
 
     fn lend_dense(
         &self,
-        positions: &mut VecDeque<u64>,
-        mut take: impl FnMut(u64, &[u8]) -> Result<bool>,
+        positions: &mut VecDeque<Position>,
+        mut take: impl FnMut(Position, &[u8]) -> Result<bool>,
     ) -> Result<()> {
         let (Some(&a), Some(&b)) = (positions.front(), positions.back()) else { return Ok(()) };
         let mut go_on = true;
-        self.log()?.scan(a.min(b), a.max(b), a > b, |position, bytes| {
+        self.log()?.scan(PositionRange::new(a.min(b), a.max(b)), a > b, |position, bytes| {
             if positions.front() == Some(&position) {
                 go_on = take(position, bytes)?;
                 positions.pop_front();
@@ -520,77 +526,75 @@ impl<'s> ReadTxn<'s> {
         }
     }
 
-    fn missing(&self, position: u64) -> Error {
-        Error::corrupt("the log", format!("no event at #{position}, and the head is #{}", self.head()))
+    fn missing(&self, position: Position) -> Error {
+        Error::corrupt("the log", format!("no event at {position}, and the head is {}", self.head()))
     }
 
-    /// How many entries a counted list has, and the last of them (0 if none).
-    pub fn count(&self, term: &Term) -> Result<(u64, u64)> {
+    /// How far a counted list goes.
+    pub fn count(&self, term: &Term) -> Result<ListEnd> {
         let head = self.head();
-        let (mut count, mut last) = (0, 0);
+        let mut end = ListEnd::default();
         // The last chunk that begins below the head may reach beyond it: a snapshot may be older than C.
         if let Some(chunk) = self.postings()?.chunk_before(term.as_bytes(), head)? {
             let below = chunk.positions.partition_point(|&p| p <= head);
-            count = chunk.before + below as u64;
-            last = below.checked_sub(1).map_or(0, |at| chunk.positions[at]);
+            end.count = chunk.before + below as u64;
+            end.last = below.checked_sub(1).map_or(Position::START, |at| chunk.positions[at]);
         }
-        let (more, newer) = self.tails.count(term, self.checkpoint + 1);
-        Ok((count + more, newer.unwrap_or(last)))
+        let (more, newer) = self.tails.count(term, self.checkpoint);
+        Ok(ListEnd { count: end.count + more, last: newer.unwrap_or(end.last) })
     }
 
     /// The first position of a term, if it has one.
-    pub fn first(&self, term: &Term) -> Result<Option<u64>> {
-        if let Some(chunk) = self.postings()?.chunk_after(term.as_bytes(), 0)? {
+    pub fn first(&self, term: &Term) -> Result<Option<Position>> {
+        if let Some(chunk) = self.postings()?.chunk_after(term.as_bytes(), Position::START)? {
             return Ok(chunk.positions.first().copied().filter(|&p| p <= self.head()));
         }
-        Ok(self.tails.list(term, self.checkpoint + 1, u64::MAX).first().copied())
+        Ok(self.tails.list(term, PositionRange::after(self.checkpoint)).first().copied())
     }
 
-    /// A page of a term's positions from `first` to `last`; empty when there are no more.
+    /// A page of a term's positions within a range; empty when there are no more.
     pub(super) fn page(
         &self,
         term: &Term,
-        first: u64,
-        last: u64,
+        range: PositionRange,
         direction: ScanDirection,
-    ) -> Result<Vec<u64>> {
-        let last = last.min(self.head());
-        if first > last {
+    ) -> Result<Vec<Position>> {
+        let range = range.and(PositionRange::through(self.head()));
+        if range.is_empty() {
             return Ok(Vec::new());
         }
+        let PositionRange { first, last } = range;
         let checkpoint = self.cold_through(term);
-        let within = |positions: Vec<u64>| {
-            positions.into_iter().filter(|p| (first..=last).contains(p)).collect::<Vec<_>>()
-        };
+        let in_tails = range.and(PositionRange::after(checkpoint));
         match direction {
             ScanDirection::Ascending => {
                 let tables = last.min(checkpoint);
                 let mut page = Vec::new();
                 if first <= tables {
                     // Nothing begins before the first position.
-                    if first > 1
+                    if first > Position::FIRST
                         && let Some(chunk) = self.postings()?.chunk_before(term.as_bytes(), first)?
                     {
-                        page = within(chunk.positions);
+                        page = range.of(&chunk.positions).to_vec();
                     }
                     if page.is_empty()
                         && let Some(chunk) = self.postings()?.chunk_after(term.as_bytes(), first)?
                     {
-                        page = within(chunk.positions);
+                        page = range.of(&chunk.positions).to_vec();
                     }
                 }
                 if page.is_empty() {
-                    page = self.tails.list(term, first.max(checkpoint + 1), last);
+                    page = self.tails.list(term, in_tails);
                 }
                 Ok(page)
             }
             ScanDirection::Descending => {
-                let mut page = self.tails.list(term, first.max(checkpoint + 1), last);
+                let mut page = self.tails.list(term, in_tails);
                 if page.is_empty()
                     && let Some(chunk) =
                         self.postings()?.chunk_before(term.as_bytes(), last.min(checkpoint))?
                 {
-                    page = within(chunk.positions);
+                    page = range.of(&chunk.positions).to_vec();
                 }
                 page.reverse();
                 Ok(page)
@@ -604,8 +608,10 @@ impl<'s> ReadTxn<'s> {
         let tables = loop {
             self.go_on()?;
             let Some(term) = self.postings()?.term_at(&from)? else { break None };
-            let first =
-                self.postings()?.chunk_after(&term, 0)?.and_then(|chunk| chunk.positions.first().copied());
+            let first = self
+                .postings()?
+                .chunk_after(&term, Position::START)?
+                .and_then(|chunk| chunk.positions.first().copied());
             if first.is_some_and(|first| first <= self.head()) {
                 break Some(Term::from_bytes(&term));
             }
@@ -618,35 +624,35 @@ impl<'s> ReadTxn<'s> {
 
     /// Where the event with this id is: by its own time if the database made it, else by the index.
     pub fn position_of(&self, id: &EventId) -> Result<Option<Position>> {
-        let indexed = self.page(&Term::id(id)?, 1, u64::MAX, ScanDirection::Ascending)?;
+        let indexed = self.page(&Term::id(id)?, PositionRange::ALL, ScanDirection::Ascending)?;
         if let Some(position) = indexed.first() {
-            return Ok(Some(Position(*position)));
+            return Ok(Some(*position));
         }
-        let found = find_own_id(id, 1, self.head(), |position| {
+        let found = find_own_id(id, PositionRange::through(self.head()), |position| {
             let bytes = self.event(position)?;
-            let bytes = bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at #{position}")))?;
-            codec::decode(Position(position), bytes)
+            let bytes = bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
+            codec::decode(position, bytes)
         })?;
-        Ok(found.map(Position))
+        Ok(found)
     }
 }
 
 /// The first of some lists that passes: see [`Snapshot::first_of`].
 fn first_of(
     lists: &[Term],
-    after: u64,
+    after: Position,
     most: usize,
-    page: impl Fn(&Term, u64) -> Result<Vec<u64>>,
-    event: impl Fn(u64) -> Result<Option<Arc<[u8]>>>,
+    page: impl Fn(&Term, Position) -> Result<Vec<Position>>,
+    event: impl Fn(Position) -> Result<Option<Arc<[u8]>>>,
     passes: impl Fn(&Record) -> Result<bool>,
-) -> Result<Option<Option<u64>>> {
+) -> Result<Option<Option<Position>>> {
     let mut positions = Vec::new();
     for term in lists {
-        let mut first = after + 1;
+        let mut after = after;
         loop {
-            let more = page(term, first)?;
+            let more = page(term, after)?;
             let Some(last) = more.last() else { break };
-            first = last + 1;
+            after = *last;
             positions.extend(more);
             if positions.len() > most {
                 return Ok(None);
@@ -656,35 +662,35 @@ fn first_of(
     positions.sort_unstable();
     positions.dedup();
     for position in positions {
-        let missing = || Error::corrupt("the log", format!("no event at #{position}"));
+        let missing = || Error::corrupt("the log", format!("no event at {position}"));
         let bytes = event(position)?.ok_or_else(missing)?;
-        if passes(&Record::open(Position(position), &bytes)?)? {
+        if passes(&Record::open(position, &bytes)?)? {
             return Ok(Some(Some(position)));
         }
     }
     Ok(Some(None))
 }
 
-/// Where one of the database's own ids is, from `first` to `last`. Its time is when its event was recorded, which never
+/// Where one of the database's own ids is within a range. Its time is when its event was recorded, which never
 /// decreases, and such ids grow along the log: they are found by halving, between those that callers gave.
 pub(super) fn find_own_id(
     id: &EventId,
-    first: u64,
-    last: u64,
-    event: impl Fn(u64) -> Result<Event>,
-) -> Result<Option<u64>> {
+    range: PositionRange,
+    event: impl Fn(Position) -> Result<Event>,
+) -> Result<Option<Position>> {
     let Some(millis) = id.millis() else { return Ok(None) };
-    if first > last {
+    if range.is_empty() {
         return Ok(None);
     }
+    let PositionRange { first, last } = range;
     let order = |event: &Event| event.recorded.as_millis().cmp(&millis);
     // Most ids that are asked for come from elsewhere, and lie outside of all that was recorded here.
     if order(&event(first)?).is_gt() || order(&event(last)?).is_lt() {
         return Ok(None);
     }
-    let (mut low, mut high) = (first, last + 1);
+    let (mut low, mut high) = (first, last.next());
     while low < high {
-        let middle = low + (high - low) / 2;
+        let middle = low.midway(high);
         let mut at = middle;
         let order = loop {
             if at == high {
@@ -694,12 +700,12 @@ pub(super) fn find_own_id(
             let event = event(at)?;
             match order(&event) {
                 Ordering::Equal if event.own_id => break event.id.cmp(id),
-                Ordering::Equal => at += 1,
+                Ordering::Equal => at = at.next(),
                 other => break other,
             }
         };
         match order {
-            Ordering::Less => low = at + 1,
+            Ordering::Less => low = at.next(),
             Ordering::Equal => return Ok(Some(at)),
             Ordering::Greater => high = middle,
         }
@@ -744,14 +750,15 @@ mod tests {
         let prefix = term::tag_prefix("at");
         let range = term::TermRange::between(&prefix, std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
         let snapshot = store.snapshot().until(Position(3));
-        assert_eq!(snapshot.sweep_page(&range, 1, 3).unwrap(), (3, false));
+        let within = PositionRange::through(Position(3));
+        assert_eq!(snapshot.sweep_page(&range, within).unwrap(), (3, false));
         let mut found = Vec::new();
         snapshot
-            .sweep(&range, 1, 3, |entries| {
+            .sweep(&range, within, |entries| {
                 found.extend_from_slice(entries);
                 Ok(())
             })
             .unwrap();
-        assert_eq!(found, [1, 2, 3]);
+        assert_eq!(found, [1, 2, 3].map(Position));
     }
 }

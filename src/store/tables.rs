@@ -45,6 +45,7 @@ use super::index::posting::{self, PostingChunk};
 use super::index::term::definition_of;
 use super::journal::{DatabaseId, Salt};
 use crate::cancel::Cancel;
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use block::BlockEvents;
@@ -128,7 +129,7 @@ impl Tables {
             tables.set_meta("format", &FORMAT.to_be_bytes())?;
             tables.set_meta("database", &id.0)?;
             tables.set_meta("evaluation", &EVALUATION.to_be_bytes())?;
-            tables.set_meta("checkpoint", &0u64.to_be_bytes())
+            tables.set_meta("checkpoint", &Position::START.to_be_bytes())
         })
     }
 
@@ -293,7 +294,7 @@ fn failed(doing: &str, error: impl Into<redb::Error>) -> Error {
 pub(crate) struct Meta {
     pub id: DatabaseId,
     /// C: every position up to here is in these tables.
-    pub checkpoint: u64,
+    pub checkpoint: Position,
     /// The journal that holds what comes after C.
     pub journal: Option<Salt>,
     /// The last journal that was taken in whole: what is left of it may be removed.
@@ -307,7 +308,7 @@ pub(crate) struct Meta {
 /// What a run of positions spans.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Zone {
-    pub last: u64,
+    pub last: Position,
     pub occurred: (Timestamp, Timestamp),
     pub recorded: (Timestamp, Timestamp),
     /// hₙ at the last event: hₙ = BLAKE3(hₙ₋₁ ‖ header ‖ BLAKE3(payload)).
@@ -315,7 +316,7 @@ pub(crate) struct Zone {
 }
 
 /// A zone's key, and the zone with its first position.
-pub(crate) type ZoneRow = (Vec<u8>, Result<(u64, Zone)>);
+pub(crate) type ZoneRow = (Vec<u8>, Result<(Position, Zone)>);
 
 impl Zone {
     /// `last`, the four times as seconds (8 bytes) and nanoseconds (4), all big-endian, and the hash.
@@ -330,12 +331,12 @@ impl Zone {
         sealed(key, row)
     }
 
-    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(u64, Zone)> {
+    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(Position, Zone)> {
         let first = row_position("the zones", key)?;
-        let place = || format!("the zone at #{first}");
+        let place = || format!("the zone at {first}");
         let mut bytes = unsealed(key, value, place)?;
         let cut = || Error::corrupt(place(), "less than a zone has");
-        let last = u64::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?);
+        let last = Position::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?);
         let mut time = || -> Result<Timestamp> {
             let seconds = i64::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?);
             Timestamp::from_parts(seconds, i32::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?))
@@ -357,11 +358,11 @@ fn taken<'b, const N: usize>(bytes: &mut &'b [u8]) -> Option<&'b [u8; N]> {
 }
 
 /// The position of the last event of a row of the log.
-fn last_event(key: &[u8], value: &[u8]) -> Result<u64> {
+fn last_event(key: &[u8], value: &[u8]) -> Result<Position> {
     let first = row_position("the log", key)?;
     let last = BlockEvents::of(first, value).last().transpose()?;
     last.map(|(position, _)| position)
-        .ok_or_else(|| Error::corrupt("the log", format!("no event in the row of #{first}")))
+        .ok_or_else(|| Error::corrupt("the log", format!("no event in the row of {first}")))
 }
 
 /// A value, and its checksum.
@@ -425,12 +426,16 @@ impl<'t> WriteTables<'t> {
     }
 
     /// Appends events, of which the first gets this position: it must be the next one.
-    pub fn put_events<'e>(&mut self, first: u64, events: impl IntoIterator<Item = &'e [u8]>) -> Result<()> {
+    pub fn put_events<'e>(
+        &mut self,
+        first: Position,
+        events: impl IntoIterator<Item = &'e [u8]>,
+    ) -> Result<()> {
         let reading = |e| failed("reading the log", e);
         if let Some((key, value)) = self.log.last().map_err(reading)? {
             let last = last_event(key.value(), value.value())?;
-            if Some(first) != last.checked_add(1) {
-                let found = format!("an event to go to #{first}, and its last one is #{last}");
+            if last == Position::MAX || first != last.next() {
+                let found = format!("an event to go to {first}, and its last one is {last}");
                 return Err(Error::corrupt("the log", found));
             }
         }
@@ -441,7 +446,7 @@ impl<'t> WriteTables<'t> {
         })
     }
 
-    pub fn put_zone(&mut self, first: u64, zone: &Zone) -> Result<()> {
+    pub fn put_zone(&mut self, first: Position, zone: &Zone) -> Result<()> {
         let key = first.to_be_bytes();
         let row = zone.encode(&key);
         self.zones.insert(key.as_slice(), row.as_slice()).map_err(|e| failed("writing zones", e))?;
@@ -450,12 +455,12 @@ impl<'t> WriteTables<'t> {
 
     /// Appends positions, ascending and after all that the list has, to the list of a term. The list of an index has two sides,
     /// which grow each for itself: what lies before its definition, up to it, and what comes after.
-    pub fn append_postings(&mut self, term: &[u8], mut positions: &[u64]) -> Result<()> {
+    pub fn append_postings(&mut self, term: &[u8], mut positions: &[Position]) -> Result<()> {
         let last = {
             let (first, last) = match (definition_of(term), positions.first()) {
-                (Some(definition), Some(first)) if *first <= definition.0 => (0, definition.0),
-                (Some(definition), _) => (definition.0.saturating_add(1), u64::MAX),
-                (None, _) => (0, u64::MAX),
+                (Some(definition), Some(first)) if *first <= definition => (Position::START, definition),
+                (Some(definition), _) => (definition.next(), Position::MAX),
+                (None, _) => (Position::START, Position::MAX),
             };
             let range =
                 (Bound::Included(posting::key(term, first)), Bound::Included(posting::key(term, last)));
@@ -473,9 +478,9 @@ impl<'t> WriteTables<'t> {
         };
         let mut before = 0;
         if let Some((key, mut chunk)) = last {
-            let ends = chunk.positions.last().copied().unwrap_or(0);
+            let ends = chunk.positions.last().copied().unwrap_or_default();
             if let Some(first) = positions.first().filter(|first| **first <= ends) {
-                let found = format!("an entry to go to #{first}, and its last one is #{ends}");
+                let found = format!("an entry to go to {first}, and its last one is {ends}");
                 return Err(Error::corrupt("a posting list", found));
             }
             let room = posting::FULL.saturating_sub(chunk.positions.len()).min(positions.len());
@@ -515,9 +520,9 @@ impl<'t> WriteTables<'t> {
     }
 }
 
-fn row_position(table: &str, key: &[u8]) -> Result<u64> {
+fn row_position(table: &str, key: &[u8]) -> Result<Position> {
     let bytes = key.try_into().map_err(|_| Error::corrupt(table, format!("a key of {} bytes", key.len())))?;
-    Ok(u64::from_be_bytes(bytes))
+    Ok(Position::from_be_bytes(bytes))
 }
 
 fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {

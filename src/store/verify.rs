@@ -25,7 +25,7 @@ use super::index::term::{Term, definition_of, is_counted, terms_of};
 use super::snapshot::{ReadTxn, ScanDirection, Snapshot};
 use super::tables::{LISTS, Zone, ZoneRow};
 use crate::allowance::Limits;
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::event::record::Record;
@@ -116,7 +116,7 @@ pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
 }
 
 fn compare(snapshot: &Snapshot) -> Result<Verification> {
-    let head = snapshot.head().0;
+    let head = snapshot.head();
     // Zones of later checkpoints may be found too: they span the same log.
     let checkpoint = snapshot.read(|view| Ok(view.checkpoint()))?;
     let mut check = Verifier::new(snapshot);
@@ -146,10 +146,10 @@ fn compare(snapshot: &Snapshot) -> Result<Verification> {
 
 /// The chain hash at the head of a snapshot: it tells whether two logs are the same up to there.
 pub(crate) fn chain(snapshot: &Snapshot) -> Result<[u8; 32]> {
-    let head = snapshot.head().0;
+    let head = snapshot.head();
     let zone = snapshot.read(|view| view.tables().zone_until(head))?;
-    let (last, mut hash) = zone.map_or((0, [0; 32]), |zone| (zone.last, zone.chain));
-    for row in snapshot.log(last + 1, head, ScanDirection::Ascending) {
+    let (last, mut hash) = zone.map_or((Position::START, [0; 32]), |zone| (zone.last, zone.chain));
+    for row in snapshot.log(PositionRange::between(last, head), ScanDirection::Ascending) {
         let (position, bytes) = row?;
         hash = link(hash, position, &bytes)?;
     }
@@ -176,7 +176,7 @@ struct Verifier<'s> {
 ///
 /// What lies between that and the definition may be added meanwhile, and the lists of other definitions are to be dropped, or are
 /// of a later one: those say nothing.
-struct Indexes(Vec<(Arc<Index>, u64)>);
+struct Indexes(Vec<(Arc<Index>, Position)>);
 
 impl Indexes {
     fn of(snapshot: &Snapshot) -> Indexes {
@@ -187,8 +187,8 @@ impl Indexes {
     /// Adds the terms that an event must be found by.
     fn terms(&self, event: &Record, limits: &Limits, terms: &mut Vec<Term>) -> Result<()> {
         for (index, backfilled) in &self.0 {
-            let position = event.position().0;
-            if position <= *backfilled || position > index.position.0 {
+            let position = event.position();
+            if position <= *backfilled || position > index.position {
                 // Of one that it cannot be evaluated for there is nothing in it.
                 index.terms(event, limits, terms)?;
             }
@@ -197,20 +197,20 @@ impl Indexes {
     }
 
     /// How many of some positions count, ascending, in the list of a term.
-    fn counted(&self, term: &[u8], positions: &[u64]) -> u64 {
+    fn counted(&self, term: &[u8], positions: &[Position]) -> u64 {
         let Some(definition) = definition_of(term) else { return positions.len() as u64 };
         let Some((_, backfilled)) = self.0.iter().find(|(index, _)| index.position == definition) else {
             return 0;
         };
         let before = positions.partition_point(|p| p <= backfilled);
-        let after = positions.len() - positions.partition_point(|&p| p <= definition.0.max(*backfilled));
+        let after = positions.len() - positions.partition_point(|&p| p <= definition.max(*backfilled));
         (before + after) as u64
     }
 
     /// Whether the list of a term may have more than what counts.
     fn partly(&self, term: &Term) -> bool {
         let index = |definition| self.0.iter().find(|(index, _)| index.position == definition);
-        term.definition().and_then(index).is_some_and(|(index, backfilled)| *backfilled < index.position.0)
+        term.definition().and_then(index).is_some_and(|(index, backfilled)| *backfilled < index.position)
     }
 }
 
@@ -220,13 +220,13 @@ struct ChainCheck {
     /// None once an event could not be hashed: the next zone begins anew.
     hash: Option<[u8; 32]>,
     /// The zone that the log is in, or comes to next; none after the last.
-    zone: Option<(u64, Zone)>,
+    zone: Option<(Position, Zone)>,
     span: Option<TimeSpan>,
     /// Zones that were read ahead, and the key to go on with.
     page: VecDeque<ZoneRow>,
     key: Vec<u8>,
     /// Where the zones so far end.
-    covered: u64,
+    covered: Position,
     /// After a zone that cannot be read, none knows where the next begins.
     gap: bool,
     gaps: usize,
@@ -245,11 +245,11 @@ impl ChainCheck {
 /// What the events of a run can be found by.
 #[derive(Default)]
 struct ZoneCheck {
-    after: u64,
-    terms: BTreeMap<Term, Vec<u64>>,
+    after: Position,
+    terms: BTreeMap<Term, Vec<Position>>,
     entries: usize,
     /// Of which events it cannot be told.
-    unread: Vec<(u64, u64)>,
+    unread: Vec<PositionRange>,
 }
 
 impl<'s> Verifier<'s> {
@@ -267,9 +267,9 @@ impl<'s> Verifier<'s> {
     }
 
     /// Reads the log, and goes on behind what cannot be read of it.
-    fn log(&mut self, checkpoint: u64) -> Result<()> {
-        let head = self.snapshot.head().0;
-        let mut next = 1;
+    fn log(&mut self, checkpoint: Position) -> Result<()> {
+        let head = self.snapshot.head();
+        let mut next = Position::FIRST;
         while next <= head {
             let error = match self.log_from(&mut next)? {
                 None => break,
@@ -277,19 +277,17 @@ impl<'s> Verifier<'s> {
             };
             // Behind the tables, what is in memory can be read.
             let readable = self.snapshot.read(|view| {
-                let behind = checkpoint.saturating_add(1).max(next.saturating_add(1));
+                let behind = checkpoint.max(next).next();
                 Ok(view.log()?.readable_after(next, checkpoint.min(head)).unwrap_or(behind))
             });
-            let readable = self.found.or_fault(readable)?.unwrap_or(head.saturating_add(1));
-            let to = readable.saturating_sub(1).min(head);
-            let place = if to > next {
-                format!("the log from #{next} to #{to}")
-            } else {
-                format!("the event at #{next}")
-            };
+            let readable = self.found.or_fault(readable)?.unwrap_or(head.next());
+            let to = readable.previous().min(head);
+            let unread = PositionRange::new(next, to);
+            let place =
+                if to > next { format!("the log from {unread}") } else { format!("the event at {next}") };
             self.found.fault(format!("{place} cannot be read: {}", words(&error)));
             self.chain.lose();
-            self.run.unread.push((next, to));
+            self.run.unread.push(unread);
             next = readable;
             if self.found.full() {
                 break;
@@ -299,17 +297,17 @@ impl<'s> Verifier<'s> {
     }
 
     /// Reads the log from a position on, up to where it cannot be read: that is told.
-    fn log_from(&mut self, next: &mut u64) -> Result<Option<Error>> {
-        let head = self.snapshot.head().0;
-        for row in self.snapshot.log(*next, head, ScanDirection::Ascending) {
+    fn log_from(&mut self, next: &mut Position) -> Result<Option<Error>> {
+        let head = self.snapshot.head();
+        for row in self.snapshot.log(PositionRange::new(*next, head), ScanDirection::Ascending) {
             let (position, bytes) = match row {
                 Ok(row) => row,
                 Err(error @ Error::Corrupt { .. }) => return Ok(Some(error)),
                 Err(error) => return Err(error),
             };
-            *next = position + 1;
+            *next = position.next();
             self.event(position, &bytes)?;
-            if position % RUN == 0 || self.run.entries >= RUN_ENTRIES {
+            if position.0.is_multiple_of(RUN) || self.run.entries >= RUN_ENTRIES {
                 self.end_of_run(position)?;
             }
             if self.found.full() {
@@ -348,9 +346,9 @@ impl<'s> Verifier<'s> {
                 chain.gap = true;
                 continue;
             };
-            let expected = chain.covered + 1;
+            let expected = chain.covered.next();
             if (first != expected && !chain.gap) || zone.last < first {
-                self.found.fault(format!("the zone at #{first}: expected one that begins at #{expected}"));
+                self.found.fault(format!("the zone at {first}: expected one that begins at {expected}"));
             }
             chain.covered = zone.last;
             chain.gap = false;
@@ -359,32 +357,31 @@ impl<'s> Verifier<'s> {
         }
     }
 
-    fn zones_reach(&mut self, through: u64) -> Result<()> {
+    fn zones_reach(&mut self, through: Position) -> Result<()> {
         while self.chain.zone.is_some() && !self.found.full() {
             self.next_zone()?;
         }
         let covered = self.chain.covered;
         if covered < through && !self.chain.gap {
-            self.found.fault(format!("the zones end at #{covered}, the tables at #{through} or later"));
+            self.found.fault(format!("the zones end at {covered}, the tables at {through} or later"));
         }
         Ok(())
     }
 
-    fn event(&mut self, position: u64, bytes: &Arc<[u8]>) -> Result<()> {
+    fn event(&mut self, position: Position, bytes: &Arc<[u8]>) -> Result<()> {
         self.found.events += 1;
-        let read =
-            Record::open(Position(position), bytes).and_then(|record| Ok((record, record.to_event(bytes)?)));
+        let read = Record::open(position, bytes).and_then(|record| Ok((record, record.to_event(bytes)?)));
         let (record, event) = match read {
             Ok(read) => read,
             Err(error) => {
                 self.found.fault(words(&error));
                 self.chain.lose();
-                self.run.unread.push((position, position));
+                self.run.unread.push(PositionRange::new(position, position));
                 return Ok(());
             }
         };
         if self.recorded.is_some_and(|before| event.recorded < before) {
-            self.found.fault(format!("#{position} was recorded before the event before it"));
+            self.found.fault(format!("{position} was recorded before the event before it"));
         }
         self.recorded = Some(event.recorded);
         self.facts.event(&event, &record, &mut self.found)?;
@@ -401,7 +398,7 @@ impl<'s> Verifier<'s> {
     }
 
     fn link(&mut self, event: &Event, bytes: &[u8]) -> Result<()> {
-        let position = event.position.0;
+        let position = event.position;
         while self.chain.zone.as_ref().is_some_and(|(_, zone)| zone.last < position) {
             self.next_zone()?;
         }
@@ -422,12 +419,11 @@ impl<'s> Verifier<'s> {
         }
         if position == zone.last {
             if chain.hash.is_some_and(|hash| hash != zone.chain) {
-                self.found.fault(format!("the chain of hashes does not hold from #{first} to #{position}"));
+                self.found.fault(format!("the chain of hashes does not hold from {first} to {position}"));
             }
             if chain.span.is_some_and(|span| span != (zone.occurred, zone.recorded)) {
-                self.found.fault(format!(
-                    "the zone from #{first} to #{position} spans other times than its events"
-                ));
+                self.found
+                    .fault(format!("the zone from {first} to {position} spans other times than its events"));
             }
             chain.hash = Some(zone.chain);
             self.next_zone()?;
@@ -436,7 +432,7 @@ impl<'s> Verifier<'s> {
     }
 
     /// The lists of the terms of a run have, within it, what its events say and nothing else.
-    fn end_of_run(&mut self, last: u64) -> Result<()> {
+    fn end_of_run(&mut self, last: Position) -> Result<()> {
         let run = std::mem::take(&mut self.run);
         self.run.after = last;
         let view = self.snapshot.view()?;
@@ -444,12 +440,12 @@ impl<'s> Verifier<'s> {
             view.go_on()?;
             self.found.entries += said.len() as u64;
             let mut listed = Vec::with_capacity(said.len());
-            let mut from = run.after + 1;
+            let mut after = run.after;
             let read = loop {
-                match view.page(&term, from, last, ScanDirection::Ascending) {
+                match view.page(&term, PositionRange::between(after, last), ScanDirection::Ascending) {
                     Ok(page) => match page.last() {
                         Some(end) => {
-                            from = end + 1;
+                            after = *end;
                             listed.extend(page);
                         }
                         None => break Ok(()),
@@ -458,7 +454,7 @@ impl<'s> Verifier<'s> {
                 }
             };
             // What could not be read cannot be told to belong to a list.
-            listed.retain(|p| !run.unread.iter().any(|(first, last)| (first..=last).contains(&p)));
+            listed.retain(|p| !run.unread.iter().any(|unread| unread.contains(*p)));
             match read {
                 Err(error @ Error::Stopped { .. }) => return Err(error),
                 // A page has many lists: where it is damaged, that is told once.
@@ -469,13 +465,13 @@ impl<'s> Verifier<'s> {
                 Ok(()) if listed == said => {}
                 Ok(()) if self.indexes.partly(&term) => {
                     if let Some(p) = said.iter().find(|p| !listed.contains(p)) {
-                        self.found.fault(format!("the list of {}: #{p} is missing", term.name()));
+                        self.found.fault(format!("the list of {}: {p} is missing", term.name()));
                     }
                 }
                 Ok(()) => {
-                    let odd = said.iter().find(|p| !listed.contains(p)).map(|p| format!("#{p} is missing"));
+                    let odd = said.iter().find(|p| !listed.contains(p)).map(|p| format!("{p} is missing"));
                     let odd = odd.or_else(|| {
-                        listed.iter().find(|p| !said.contains(p)).map(|p| format!("#{p} does not belong"))
+                        listed.iter().find(|p| !said.contains(p)).map(|p| format!("{p} does not belong"))
                     });
                     let odd = odd.unwrap_or_else(|| "its order is wrong".to_owned());
                     self.found.fault(format!("the list of {}: {odd}", term.name()));
@@ -492,16 +488,16 @@ impl<'s> Verifier<'s> {
     fn lists_hold_nothing_else(&mut self, view: &ReadTxn) -> Result<()> {
         let head = view.head();
         let indexes = &self.indexes;
-        let mut entries = view.warm_entries(|term| indexes.counted(term.as_bytes(), &[u64::MAX]) > 0);
+        let mut entries = view.warm_entries(|term| indexes.counted(term.as_bytes(), &[Position::MAX]) > 0);
         // A term, how many entries its list has so far (none knows after a chunk that cannot be read), and the last.
-        let mut current: (Vec<u8>, Option<u64>, u64) = (Vec::new(), Some(0), 0);
+        let mut current: (Vec<u8>, Option<u64>, Position) = (Vec::new(), Some(0), Position::START);
         let found = &mut self.found;
         let mut each = |term: &[u8], chunk: Result<PostingChunk>| {
             view.go_on()?;
             let (last_term, count, last) = &mut current;
             if last_term != term {
                 *last_term = term.to_vec();
-                (*count, *last) = (Some(0), 0);
+                (*count, *last) = (Some(0), Position::START);
             }
             let chunk = match chunk {
                 Ok(chunk) => chunk,
@@ -519,7 +515,7 @@ impl<'s> Verifier<'s> {
                     chunk.before
                 ));
             }
-            if chunk.positions.first().is_some_and(|first| first <= last)
+            if chunk.positions.first().is_some_and(|first| *first <= *last)
                 || !chunk.positions.is_sorted_by(|a, b| a < b)
             {
                 found.fault(format!("the list of {} is not in order", Term::from_bytes(term).name()));

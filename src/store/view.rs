@@ -66,14 +66,14 @@ pub(super) fn bring_up(
     tables: &mut WriteTables,
     definition: Position,
     groups: &dyn ViewGroups,
-    first: u64,
+    first: Position,
     events: &[impl AsRef<[u8]>],
     pace: &Pace,
 ) -> Result<()> {
     pace.begin(definition);
-    let mut records = (first..).zip(events).map(|(position, bytes)| {
+    let mut records = first.onwards().zip(events).map(|(position, bytes)| {
         pace.check()?;
-        Record::open(Position(position), bytes.as_ref())
+        Record::open(position, bytes.as_ref())
     });
     let part = groups.part(&mut records, pace.limits()).inspect_err(|error| {
         // It may be one of them that is at fault, or all of them that are too much: fewer at a time tell.
@@ -93,7 +93,7 @@ pub(super) fn bring_up(
             tables.put_group(definition, &key, if bytes.len() > LARGEST { Vec::new() } else { bytes })?;
         }
     }
-    tables.set_followed(definition, first + events.len() as u64 - 1)
+    tables.set_followed(definition, first.plus(events.len() as u64).previous())
 }
 
 impl Shared {
@@ -160,9 +160,9 @@ pub(crate) type KeptGroups = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Snapshot {
     /// Up to where the groups of a view are kept, if that is within this snapshot.
-    pub fn kept_through(&self, definition: Position) -> Result<Option<u64>> {
+    pub fn kept_through(&self, definition: Position) -> Result<Option<Position>> {
         let followed = self.read(|view| view.tables().followed(definition))?;
-        Ok(followed.filter(|through| *through <= self.head().0))
+        Ok(followed.filter(|through| *through <= self.head()))
     }
 
     /// The groups of a view as they are kept, up to some position; none if they are kept up to one behind this snapshot, are damaged,
@@ -171,10 +171,12 @@ impl Snapshot {
         &self,
         definition: Position,
         held: impl Fn(usize) -> Result<()>,
-    ) -> Result<Option<(u64, KeptGroups)>> {
+    ) -> Result<Option<(Position, KeptGroups)>> {
         self.read(|view| {
             let followed = view.tables().followed(definition)?;
-            let Some(through) = followed.filter(|through| *through > 0 && *through <= self.head().0) else {
+            let Some(through) =
+                followed.filter(|through| *through > Position::START && *through <= self.head())
+            else {
                 return Ok(None);
             };
             let (mut groups, mut whole) = (Vec::new(), true);
@@ -196,7 +198,7 @@ impl Snapshot {
     pub fn has_kept_groups(&self, definition: Position) -> Result<bool> {
         self.read(|view| {
             let followed = view.tables().followed(definition)?;
-            if followed.is_none_or(|through| through == 0 || through > self.head().0) {
+            if followed.is_none_or(|through| through == Position::START || through > self.head()) {
                 return Ok(false);
             }
             let mut whole = true;
@@ -214,10 +216,16 @@ impl Snapshot {
 
     /// Up to where a view is kept, and what is kept of one of its groups; none where that is behind this snapshot, is damaged, or the
     /// group is too large.
-    pub fn kept_group(&self, definition: Position, key: &[u8]) -> Result<Option<(u64, Option<Vec<u8>>)>> {
+    pub fn kept_group(
+        &self,
+        definition: Position,
+        key: &[u8],
+    ) -> Result<Option<(Position, Option<Vec<u8>>)>> {
         self.read(|view| {
             let followed = view.tables().followed(definition)?;
-            let Some(through) = followed.filter(|through| *through > 0 && *through <= self.head().0) else {
+            let Some(through) =
+                followed.filter(|through| *through > Position::START && *through <= self.head())
+            else {
                 return Ok(None);
             };
             let (mut kept, mut whole) = (None, true);
@@ -241,7 +249,7 @@ impl Snapshot {
     pub fn kept_groups_from(
         &self,
         definition: Position,
-        through: u64,
+        through: Position,
         from: &[u8],
         mut group: impl FnMut(&[u8], Result<&[u8]>) -> Result<bool>,
     ) -> Result<bool> {

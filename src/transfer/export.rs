@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::db::Db;
-use crate::entity::Position;
+use crate::entity::PositionRange;
 use crate::error::{Error, Result, shorten};
 use crate::event::{Cause, Event, EventFormat, codec, is_uri_reference, write_form};
 use crate::pattern::Pattern;
@@ -102,9 +102,9 @@ impl Db {
             None => self.store().shared().id.urn(),
         };
         let mut writer = ExportWriter { snapshot: &snapshot, form: options.form, source, written: 0, output };
-        for row in snapshot.log(1, u64::MAX, ScanDirection::Ascending) {
+        for row in snapshot.log(PositionRange::ALL, ScanDirection::Ascending) {
             let (position, bytes) = row?;
-            let event = codec::decode(Position(position), bytes)?;
+            let event = codec::decode(position, bytes)?;
             if options.pattern.as_ref().is_some_and(|pattern| !pattern.matches(&event.kind)) {
                 continue;
             }

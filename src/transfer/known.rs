@@ -7,7 +7,6 @@ use std::collections::HashMap;
 
 use super::ParsedLine;
 use crate::document::Document;
-use crate::entity::Position;
 use crate::entity::{Entity, EventType};
 use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::{Cause, Event, EventId, NewEvent, Producer, Tag, codec};
@@ -98,15 +97,15 @@ pub(super) fn is_line(line: &ParsedLine, event: &Event) -> bool {
 pub(super) fn place_of(view: &ReadTxn, line: &ParsedLine) -> Result<Option<Event>> {
     let mut place = None;
     if let Some(id) = &line.event.id {
-        place = view.position_of(id)?.map(|position| position.0);
+        place = view.position_of(id)?;
     }
     if let (None, Some(key)) = (place, &line.event.key) {
         place = view.first(&Term::key(key)?)?;
     }
     let Some(position) = place else { return Ok(None) };
     let bytes = view.event(position)?;
-    let bytes = bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at #{position}")))?;
-    codec::decode(Position(position), bytes).map(Some)
+    let bytes = bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
+    codec::decode(position, bytes).map(Some)
 }
 
 fn conflict_with_event(line: &ParsedLine, event: &Event, once: bool) -> Option<Conflict> {

@@ -18,7 +18,7 @@ pub(super) fn known(store: &Store, lines: &[ParsedLine]) -> Result<usize> {
     store.snapshot().read(|view| {
         let mut known = 0;
         // Where the next line is, and where those end that came with it.
-        let (mut next, mut end) = (0, 0);
+        let (mut next, mut end) = (Position::START, Position::START);
         loop {
             while let Some(line) = lines.get(known) {
                 let event = match line.hashed {
@@ -27,7 +27,8 @@ pub(super) fn known(store: &Store, lines: &[ParsedLine]) -> Result<usize> {
                     true => None,
                 };
                 match event {
-                    Some(event) => next += u64::from(event.position.0 == next),
+                    Some(event) if event.position == next => next = next.next(),
+                    Some(_) => {}
                     None if line.hashed => {
                         let Some(first) = first_of(view, line)? else { break };
                         (next, end) = with(&first);
@@ -52,9 +53,9 @@ pub(super) fn known(store: &Store, lines: &[ParsedLine]) -> Result<usize> {
 }
 
 /// The position behind the first event of a group, and that behind the last.
-fn with(first: &Event) -> (u64, u64) {
+fn with(first: &Event) -> (Position, Position) {
     let count = first.seal.map_or(1, |seal| u64::from(seal.count));
-    (first.position.0 + 1, first.position.0 + count)
+    (first.position.next(), first.position.plus(count))
 }
 
 /// The event with the key of a line.
@@ -65,8 +66,8 @@ fn first_of(view: &ReadTxn, line: &ParsedLine) -> Result<Option<Event>> {
     }
 }
 
-fn event_at(view: &ReadTxn, position: u64) -> Result<Option<Event>> {
-    view.event(position)?.map(|bytes| codec::decode(Position(position), bytes)).transpose()
+fn event_at(view: &ReadTxn, position: Position) -> Result<Option<Event>> {
+    view.event(position)?.map(|bytes| codec::decode(position, bytes)).transpose()
 }
 
 /// The key of the first line of a group.

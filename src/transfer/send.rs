@@ -1,7 +1,6 @@
 //! Sending lines of an import on their way: those that are new, in groups that are all or nothing.
 
 use super::{ImportBatch, ImportRun, ParsedLine, UnderWay, causes, known, prefix, source};
-use crate::entity::Position;
 use crate::error::{Conflict, Error, Result};
 use crate::store::append_request::{AppendOutcome, AppendRequest, Prepared, content_of};
 
@@ -43,7 +42,7 @@ impl ImportRun<'_> {
             self.settle().map_err(unplaced)?;
             // Causes among these lines are told by where they will be, which holds unless somebody else appends meanwhile. Then what they
             // bring about waits for them to be in.
-            let head = Position(self.store.shared().applied.head());
+            let head = self.store.shared().applied.head();
             let within = causes::foretell(&mut lines, head);
             let mut sent = if whole { lines.len() } else { within.unwrap_or(lines.len()) };
             let mut submitted = self.store.submit(self.group(&lines[..sent]));
@@ -61,7 +60,7 @@ impl ImportRun<'_> {
                         self.arrived(std::mem::replace(&mut lines, rest), &outcome).map_err(unplaced)?;
                     }
                     Err(Error::Invalid { .. } | Error::TooLarge { .. })
-                        if self.store.shared().applied.head() != head.0 =>
+                        if self.store.shared().applied.head() != head =>
                     {
                         whole = false;
                         continue;

@@ -145,7 +145,7 @@ impl PerformBuilder<'_> {
         };
         let group = AppendRequest { performs: vec![(0, perform)], key, ..AppendRequest::default() };
         let AppendOutcome { events, repeated } = store.append(group)?;
-        let decode = |(position, bytes)| codec::decode(Position(position), bytes);
+        let decode = |(position, bytes)| codec::decode(position, bytes);
         Ok(PerformOutcome { events: events.into_iter().map(decode).collect::<Result<_>>()?, repeated })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::event::{Cause, Event, NewEvent};
 use crate::plan::{FORCED, Forced};
 use crate::store::append_request::AppendRequest;
@@ -409,10 +409,10 @@ impl Question {
 }
 
 pub(super) fn all(snapshot: &Snapshot) -> Vec<Event> {
-    let log = snapshot.log(1, u64::MAX, ScanDirection::Ascending);
+    let log = snapshot.log(PositionRange::ALL, ScanDirection::Ascending);
     log.map(|row| {
         let (position, bytes) = row.unwrap();
-        crate::event::codec::decode(Position(position), bytes).unwrap()
+        crate::event::codec::decode(position, bytes).unwrap()
     })
     .collect()
 }

@@ -70,12 +70,12 @@ fn an_event_has_the_correlation_of_its_cause_and_no_other() {
             "{error}"
         );
         // What came from elsewhere begins a chain of its own.
-        assert_eq!(caused(6, "e5").unwrap(), 7);
+        assert_eq!(caused(6, "e5").unwrap(), Position(7));
         assert!(caused(6, "s-1").is_err());
         let elsewhere = NewEvent::new("Mail.sent").caused_by_named("Pay", "p-1").correlation("of-there");
         store.append(group(elsewhere)).unwrap();
         assert!(caused(8, "e8").is_err());
-        assert_eq!(caused(8, "of-there").unwrap(), 9);
+        assert_eq!(caused(8, "of-there").unwrap(), Position(9));
         assert_eq!(store.snapshot().head().0, 9);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::event::record::Record;
 use crate::event::{Event, NewEvent};
 use crate::plan::{FORCED, Forced};
@@ -65,13 +65,14 @@ fn lists_of_entities_are_counted_and_others_are_estimated() {
         for (first, last) in
             [(1, head), (1, 10_000), (15_000, 25_000), (30_000, head), (39_990, head), (5, 4)]
         {
-            let list = snapshot.list(term.clone(), first, last, ScanDirection::Ascending);
+            let range = PositionRange::new(Position(first), Position(last));
+            let list = snapshot.list(term.clone(), range, ScanDirection::Ascending);
             let real = list.map(Result::unwrap).count() as u64;
-            let estimate = snapshot.estimate(&term, first, last).unwrap();
+            let estimate = snapshot.estimate(&term, range).unwrap();
             if is_exact || estimate.exact {
-                assert_eq!(estimate.entries, real, "{} from #{first} to #{last}", term.name());
+                assert_eq!(estimate.entries, real, "{} from {range}", term.name());
             }
-            assert!(estimate.exact >= is_exact, "{} from #{first} to #{last}", term.name());
+            assert!(estimate.exact >= is_exact, "{} from {range}", term.name());
             let near = real / 2..=real * 2;
             assert!(near.contains(&estimate.entries), "{}: {estimate} of {real}", term.name());
         }
@@ -312,13 +313,13 @@ proptest! {
                 let Plan::Subscribe(subscription) =
                     session.plan(&format!("SUBSCRIBE {by}"), &snapshot).unwrap() else { panic!() };
                 let wanted: Vec<u64> = snapshot
-                    .log(1, u64::MAX, ScanDirection::Ascending)
+                    .log(PositionRange::ALL, ScanDirection::Ascending)
                     .map(Result::unwrap)
                     .filter(|(position, bytes)| {
-                        let event = Record::open(Position(*position), bytes).unwrap();
+                        let event = Record::open(*position, bytes).unwrap();
                         subscription.wants(&event, &snapshot.limits()).unwrap()
                     })
-                    .map(|(position, _)| position)
+                    .map(|(position, _)| position.0)
                     .collect();
                 prop_assert_eq!(&wanted, &plain, "{}", &by);
             }

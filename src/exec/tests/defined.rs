@@ -53,7 +53,7 @@ fn events(store: &Store, kinds: &[&str]) -> Vec<(Position, Arc<[u8]>, bool)> {
     store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
     let snapshot = store.snapshot();
     let stored = (1..=count).map(|position| {
-        let bytes = snapshot.read(|view| view.event(position)).unwrap().unwrap();
+        let bytes = snapshot.read(|view| view.event(Position(position))).unwrap().unwrap();
         (Position(position), bytes, position % 5 > 0)
     });
     stored.collect()

@@ -14,7 +14,7 @@ use asked::{Ask, Definition, IDS, INDEXES, KINDS, Op, Point, ask, op};
 use plain::{Known, Rows, alike, object};
 
 use super::*;
-use crate::entity::Position;
+use crate::entity::PositionRange;
 use crate::event::{Event, codec};
 use crate::exec::QueryResult;
 use crate::store::snapshot::ScanDirection;
@@ -97,8 +97,8 @@ fn check(session: &Session, known: &Known, asks: &[Ask]) -> Result<(), String> {
 }
 
 fn events(store: &Store) -> Vec<Event> {
-    let rows = store.snapshot().log(1, u64::MAX, ScanDirection::Ascending).map(Result::unwrap);
-    rows.map(|(position, bytes)| codec::decode(Position(position), bytes).unwrap()).collect()
+    let rows = store.snapshot().log(PositionRange::ALL, ScanDirection::Ascending).map(Result::unwrap);
+    rows.map(|(position, bytes)| codec::decode(position, bytes).unwrap()).collect()
 }
 
 thread_local! {

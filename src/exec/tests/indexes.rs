@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::plan::{FORCED, Forced};
 use crate::store::catalog::Index;
 use crate::store::index::term::IndexKey;
@@ -18,7 +18,10 @@ fn found(store: &Store, name: &str, key: impl Into<IndexKey>) -> Vec<u64> {
     let snapshot = store.snapshot();
     let index: &Index = snapshot.indexes().usable(name).unwrap_or_else(|| panic!("{name} is not ready"));
     let Some(term) = index.term(&key.into()) else { return Vec::new() };
-    snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending).map(Result::unwrap).collect()
+    snapshot
+        .list(term, PositionRange::ALL, ScanDirection::Ascending)
+        .map(|position| position.unwrap().0)
+        .collect()
 }
 
 impl<V: Into<Value>> From<V> for IndexKey {

@@ -264,7 +264,7 @@ fn what_an_earlier_version_made_by_other_rules_is_made_anew() {
         let read = store.shared().tables.read().unwrap();
         // Of an index of such a comparison nobody can tell any more what is in it; the other one is as it was.
         assert_eq!(read.backfilled(Position(3)).unwrap(), Backfilled::Outdated);
-        assert_eq!(read.backfilled(Position(4)).unwrap(), Backfilled::Through(4));
+        assert_eq!(read.backfilled(Position(4)).unwrap(), Backfilled::Through(Position(4)));
         drop(read);
         assert!(session.error("EVENTS BY late = TRUE").contains("an earlier version made it"));
         session.rows("DEFINE INDEX late ON 'Task.*' AS data.due < 2024-06-01");

@@ -1,6 +1,7 @@
 //! DEFINE ENTITY, DROP ENTITY, and what a definition makes of events.
 
 use super::*;
+use crate::entity::Position;
 
 const ACCOUNT: &str = "DEFINE ENTITY Account INITIAL {balance: 0} \
     ON opened MERGE \
@@ -282,7 +283,7 @@ fn what_is_set_is_set_as_a_whole_or_not_at_all() {
     let store = store(4);
     let session = Session::new(&store);
     session.rows("EMIT T.a 1");
-    let bytes = store.snapshot().read(|view| view.event(1)).unwrap().unwrap();
+    let bytes = store.snapshot().read(|view| view.event(Position(1))).unwrap().unwrap();
     let record = crate::event::record::Record::open(crate::entity::Position(1), &bytes).unwrap();
     for before in [
         "null",

@@ -39,7 +39,7 @@ fn react(store: &Store, name: &str, trigger: u64) -> Vec<String> {
     let group = effects(store, name, trigger).unwrap().unwrap();
     let outcome = store.append(group).unwrap();
     let event = |(position, bytes)| {
-        let event = crate::event::codec::decode(Position(position), bytes).unwrap();
+        let event = crate::event::codec::decode(position, bytes).unwrap();
         let target = event.target.as_ref().map(ToString::to_string).unwrap_or_default();
         let actor = event.actor.as_ref().map(ToString::to_string).unwrap_or_default();
         let cause = serde_json::to_string(&event.cause).unwrap();

@@ -1,6 +1,7 @@
 //! Reads, one form at a time.
 
 use super::*;
+use crate::entity::PositionRange;
 use crate::event::record::Record;
 use crate::plan::{FORCED, Forced};
 use crate::store::snapshot::ScanDirection;
@@ -265,12 +266,12 @@ fn a_subscription_wants_what_the_same_events_would_show() {
         let found = crate::exec::EventScan::past(&snapshot, &subscription, after).unwrap();
         let found: Vec<u64> = found.map(|event| event.unwrap().position.0).collect();
         assert_eq!(found, past, "{text}");
-        let log = snapshot.log(after.0 + 1, u64::MAX, ScanDirection::Ascending).map(Result::unwrap);
+        let log = snapshot.log(PositionRange::after(after), ScanDirection::Ascending).map(Result::unwrap);
         let wanted = log.filter(|(position, bytes)| {
-            let event = Record::open(crate::entity::Position(*position), bytes).unwrap();
+            let event = Record::open(*position, bytes).unwrap();
             subscription.wants(&event, &snapshot.limits()).unwrap()
         });
-        let wanted: Vec<u64> = wanted.map(|(position, _)| position).collect();
+        let wanted: Vec<u64> = wanted.map(|(position, _)| position.0).collect();
         assert_eq!(wanted, past, "{text}");
     }
     let until = |text: &str| match session.plan(text, &snapshot).unwrap() {

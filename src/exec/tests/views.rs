@@ -325,13 +325,13 @@ fn damage_to_what_is_kept_never_stands_in_the_way() {
     store.checkpoint().unwrap();
     assert_eq!(session.lines("READ revenue"), session.lines(REVENUE));
     // Other views are kept as if nothing were wrong.
-    let (snapshot, head) = (store.snapshot(), store.snapshot().head().0);
+    let (snapshot, head) = (store.snapshot(), store.snapshot().head());
     let whole = snapshot.indexes().view("whole").unwrap().position;
     assert_eq!(snapshot.kept_through(position).unwrap(), None);
     assert_eq!(snapshot.kept_through(whole).unwrap(), Some(head));
     settle(&store);
     assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
-    assert_eq!(store.snapshot().kept_through(position).unwrap(), Some(store.snapshot().head().0));
+    assert_eq!(store.snapshot().kept_through(position).unwrap(), Some(store.snapshot().head()));
 }
 
 #[test]
@@ -351,7 +351,7 @@ fn groups_that_are_too_much_for_a_stretch_are_kept_in_shorter_ones() {
     store.checkpoint().unwrap();
     settle(&store);
     let position = store.snapshot().indexes().view("v").unwrap().position;
-    assert_eq!(store.snapshot().kept_through(position).unwrap(), Some(store.snapshot().head().0));
+    assert_eq!(store.snapshot().kept_through(position).unwrap(), Some(store.snapshot().head()));
     assert_eq!(session.lines("READ v").len(), 100);
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::read::{ViewRow, ViewWork};
 use super::{decode, encode};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::exec::budget::{Budget, ENTRY};
 use crate::exec::eval::Scope;
@@ -151,13 +152,13 @@ impl ViewWork<'_> {
         let (after, bytes) = kept.unwrap_or_default();
         let group = bytes.as_ref().map(|bytes| decode(bytes, self.group));
         // A damaged one is worked out.
-        let after = if matches!(group, Some(None)) { 0 } else { after };
+        let after = if matches!(group, Some(None)) { Position::START } else { after };
         let mut groups = grouping.start();
         if let Some(group) = group.flatten() {
             grouping.put(&mut groups, key, group)?;
         }
         use crate::exec::parallel_scan::ParallelScan;
-        let later = self.events(&grouping, events, after)?;
+        let later = self.events(&grouping, events, after.0)?;
         grouping.join(&mut groups, later)?;
         grouping.shown_at(&groups, key)
     }
@@ -178,7 +179,7 @@ struct Each {
     page: VecDeque<Result<Slots>>,
     next: NextPage,
     /// What the events behind a position make, by the keys of the groups.
-    later: Option<(u64, PendingGroups)>,
+    later: Option<(Position, PendingGroups)>,
 }
 
 /// Where it goes on.
@@ -249,12 +250,14 @@ impl Each {
         };
         for _ in 0..TRIES {
             let until = snapshot.until(crate::entity::Position(work.through));
-            let Some(through) = until.kept_through(work.position)?.filter(|through| *through > 0) else {
+            let Some(through) =
+                until.kept_through(work.position)?.filter(|through| *through > Position::START)
+            else {
                 break;
             };
             if self.later.as_ref().is_none_or(|(after, _)| *after != through) {
                 self.later = None;
-                let made = work.events(&work.grouping(Keys::All), events, through)?;
+                let made = work.events(&work.grouping(Keys::All), events, through.0)?;
                 let encoded = made.each().map(|(key, group)| Ok((key.into(), encode(group)?)));
                 self.later = Some((through, encoded.collect::<Result<_>>()?));
             }

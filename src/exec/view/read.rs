@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use super::cache::{ViewCache, ViewCaches};
 use super::{decode, large};
 use crate::allowance::Limits;
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::exec::budget::{Budget, ENTRY};
@@ -226,7 +226,7 @@ impl<'a> ViewWork<'a> {
             }
             match damaged {
                 true => memory = Memory::new(&Grouping::with(self.group, self.budget(), &self.limits)),
-                false => memory.through = through,
+                false => memory.through = through.0,
             }
         }
         let grouping = Grouping::with(self.group, memory.budget.clone(), &self.limits);
@@ -252,7 +252,7 @@ impl<'a> ViewWork<'a> {
             }
         };
         if self.through - memory.through > FAR
-            && self.snapshot.kept_through(self.position)? > Some(memory.through + FAR)
+            && self.snapshot.kept_through(self.position)? > Some(Position(memory.through + FAR))
         {
             return self.begun(of);
         }
@@ -285,9 +285,11 @@ impl<'a> ViewWork<'a> {
         }
         if through - after <= FEW {
             let mut part = grouping.start();
-            let mut log = self.snapshot.log(after + 1, through, ScanDirection::Ascending);
+            let mut log = self
+                .snapshot
+                .log(PositionRange::between(Position(after), Position(through)), ScanDirection::Ascending);
             let mut add = |position, bytes: &[u8]| {
-                let event = Record::open(Position(position), bytes)?;
+                let event = Record::open(position, bytes)?;
                 if events.admits(&event, &self.limits)? {
                     grouping.add(&mut part, &Scope::of(&event, &self.limits))?;
                 }
@@ -326,7 +328,7 @@ fn touches(snapshot: &Snapshot, find: &FindPlan, after: u64, through: u64) -> Re
     let fold = snapshot.indexes().model(&find.query.kind).map(|model| model.fold()).transpose()?;
     let touched = Cell::new(false);
     let mut look = |position, bytes: &[u8]| {
-        let event = Record::open(Position(position), bytes)?;
+        let event = Record::open(position, bytes)?;
         let own = event.target().is_some_and(|target| {
             target.kind == find.query.kind || target.kind == model::KIND && target.id == find.query.kind
         });
@@ -334,7 +336,8 @@ fn touches(snapshot: &Snapshot, find: &FindPlan, after: u64, through: u64) -> Re
         touched.set(own || includes.any(|include| include.on.matches_text(event.kind())));
         Ok(!touched.get())
     };
-    let mut log = snapshot.log(after + 1, through, ScanDirection::Ascending);
+    let mut log =
+        snapshot.log(PositionRange::between(Position(after), Position(through)), ScanDirection::Ascending);
     while !touched.get() && log.lend(FEW as usize, &mut look)? {}
     Ok(touched.get())
 }
@@ -490,8 +493,8 @@ pub(in crate::exec) fn percent(snapshot: &Snapshot, view: &DefinedView) -> Resul
     if view.finder.is_some() {
         return Ok(Value::Null);
     }
-    let kept = snapshot.kept_through(view.position)?.unwrap_or(0);
-    Ok((kept * 100 / snapshot.head().0.max(1)).into())
+    let kept = snapshot.kept_through(view.position)?.unwrap_or_default();
+    Ok((kept.0 * 100 / snapshot.head().0.max(1)).into())
 }
 
 /// The names of its columns; none where its rows are events or entities.
@@ -521,15 +524,15 @@ pub(in crate::exec) fn progress(snapshot: &Snapshot, view: &DefinedView) -> Resu
     if view.groups().is_none() {
         return Ok(None);
     }
-    let head = snapshot.head().0;
+    let head = snapshot.head();
     let kept = snapshot.kept_through(view.position)?;
-    if kept > Some(0) && !snapshot.has_kept_groups(view.position)? {
+    if kept > Some(Position::START) && !snapshot.has_kept_groups(view.position)? {
         return Ok(Some(format!(
             "a group of {name} is too large to be kept, or damaged: the view is worked out of the log when it is first read"
         )));
     }
-    Ok(kept.map(|kept| match head - kept.min(head) {
-        0 => format!("{name} is kept up to the head, #{head}"),
-        more => format!("{name} is kept up to #{kept}; the {more} events behind it are joined as it is read"),
+    Ok(kept.map(|kept| match head.since(kept) {
+        0 => format!("{name} is kept up to the head, {head}"),
+        more => format!("{name} is kept up to {kept}; the {more} events behind it are joined as it is read"),
     }))
 }

@@ -78,7 +78,7 @@ fn options(disk: &SimulatedDisk) -> Options {
 
 fn append(store: &Store, kind: &str) -> u64 {
     let events = vec![NewEvent::new(kind).on(("Order", 1))];
-    store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap().events[0].0
+    store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap().events[0].0.0
 }
 
 fn say(store: &Store, event: NewEvent) -> u64 {
@@ -86,6 +86,7 @@ fn say(store: &Store, event: NewEvent) -> u64 {
         .append(AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() })
         .unwrap()
         .events[0]
+        .0
         .0
 }
 
@@ -103,7 +104,7 @@ fn program(store: &Store) -> Arc<Program> {
 /// A follower on a thread of its own.
 struct Run {
     told: Receiver<u64>,
-    newest: Arc<AtomicU64>,
+    newest: Arc<AtomicPosition>,
     shared: Arc<Shared>,
     cancel: Cancel,
     thread: Option<JoinHandle<Result<Ended>>>,
@@ -112,7 +113,7 @@ struct Run {
 impl Run {
     fn start(store: &Store, fails: impl IntoIterator<Item = (u64, u32)>) -> Run {
         let (program, shared, cancel) = (program(store), store.shared().clone(), Cancel::new());
-        let newest = Arc::new(AtomicU64::new(shared.watch.synced()));
+        let newest = Arc::new(AtomicPosition::new(shared.watch.synced()));
         let (sender, told) = channel();
         let mut work = Telling { wanted: wanted(), told: sender, fails: fails.into_iter().collect() };
         let mut follower = Follower::new(shared.clone(), program.clone(), cancel.clone(), newest.clone());
@@ -134,7 +135,7 @@ impl Run {
     }
 
     fn call(&self, position: u64) {
-        self.newest.store(position, Ordering::Release);
+        self.newest.store(Position(position), Ordering::Release);
         self.shared.watch.wake();
     }
 
@@ -142,7 +143,7 @@ impl Run {
     #[track_caller]
     fn comes_to(&self, store: &Store, position: u64) {
         let until = Instant::now() + PATIENCE;
-        while place(store).position < position {
+        while place(store).position < Position(position) {
             assert!(Instant::now() < until, "it is at {:?}", place(store));
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -286,7 +287,7 @@ fn a_crash_has_the_last_events_handed_out_again_but_nothing_set_aside_twice() {
         let run = Run::start(&store, []);
         let third = append(&store, "Order.paid");
         // The first is set aside, and that is durable; the second may come again.
-        let expected: Vec<u64> = [second, third].into_iter().filter(|&p| p > before).collect();
+        let expected: Vec<u64> = [second, third].into_iter().filter(|&p| p > before.0).collect();
         run.expect(&expected);
         run.end();
         assert_eq!(aside_now(&store), [first], "{fate:?}");

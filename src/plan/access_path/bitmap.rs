@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::entity::Position;
 use crate::error::{Error, Result};
 
 const WORDS: usize = 1024;
@@ -18,7 +19,7 @@ pub(crate) struct Bitmap {
 
 impl Bitmap {
     /// Adds a position, within so many bytes of memory.
-    pub fn insert(&mut self, position: u64, memory: u64) -> Result<()> {
+    pub fn insert(&mut self, Position(position): Position, memory: u64) -> Result<()> {
         let most = memory / (WORDS as u64 * 8);
         let full = self.blocks.len() as u64 >= most;
         let block = match self.blocks.entry(position / BLOCK) {
@@ -37,7 +38,7 @@ impl Bitmap {
     }
 
     /// The least position from this one on.
-    pub fn at_or_after(&self, position: u64) -> Option<u64> {
+    pub fn at_or_after(&self, Position(position): Position) -> Option<Position> {
         let mut bit = position % BLOCK;
         for (&number, block) in self.blocks.range(position / BLOCK..) {
             if number != position / BLOCK {
@@ -47,7 +48,9 @@ impl Bitmap {
             for (at, word) in block.iter().enumerate().skip((bit / 64) as usize) {
                 let found = word & mask;
                 if found != 0 {
-                    return Some(number * BLOCK + at as u64 * 64 + u64::from(found.trailing_zeros()));
+                    return Some(Position(
+                        number * BLOCK + at as u64 * 64 + u64::from(found.trailing_zeros()),
+                    ));
                 }
                 mask = u64::MAX;
             }
@@ -56,7 +59,7 @@ impl Bitmap {
     }
 
     /// The greatest position up to this one.
-    pub fn at_or_before(&self, position: u64) -> Option<u64> {
+    pub fn at_or_before(&self, Position(position): Position) -> Option<Position> {
         let mut bit = position % BLOCK;
         for (&number, block) in self.blocks.range(..=position / BLOCK).rev() {
             if number != position / BLOCK {
@@ -66,7 +69,9 @@ impl Bitmap {
             for (at, word) in block.iter().enumerate().take((bit / 64) as usize + 1).rev() {
                 let found = word & mask;
                 if found != 0 {
-                    return Some(number * BLOCK + at as u64 * 64 + 63 - u64::from(found.leading_zeros()));
+                    return Some(Position(
+                        number * BLOCK + at as u64 * 64 + 63 - u64::from(found.leading_zeros()),
+                    ));
                 }
                 mask = u64::MAX;
             }
@@ -105,14 +110,15 @@ mod tests {
 
     use super::*;
 
-    fn position() -> impl Strategy<Value = u64> {
+    fn position() -> impl Strategy<Value = Position> {
         // Near the ends of words and blocks, where it could go wrong.
         let near = (0..4u64, prop_oneof![Just(64u64), Just(BLOCK)], -2i64..3);
-        prop_oneof![
+        let position = prop_oneof![
             near.prop_map(|(times, of, by)| (times * of).saturating_add_signed(by)),
             0..4 * BLOCK,
             0..200u64
-        ]
+        ];
+        position.prop_map(Position)
     }
 
     proptest! {
@@ -125,7 +131,7 @@ mod tests {
             for &position in &positions {
                 bitmap.insert(position, 1 << 20).unwrap();
             }
-            let set: BTreeSet<u64> = positions.into_iter().collect();
+            let set: BTreeSet<Position> = positions.into_iter().collect();
             for from in from {
                 prop_assert_eq!(bitmap.at_or_after(from), set.range(from..).next().copied());
                 prop_assert_eq!(bitmap.at_or_before(from), set.range(..=from).next_back().copied());
@@ -136,8 +142,8 @@ mod tests {
     #[test]
     fn a_bitmap_keeps_within_its_memory() {
         let mut bitmap = Bitmap::default();
-        bitmap.insert(1, 8192).unwrap();
-        bitmap.insert(2, 8192).unwrap();
-        assert!(bitmap.insert(BLOCK, 8192).unwrap_err().to_string().contains("memory"));
+        bitmap.insert(Position(1), 8192).unwrap();
+        bitmap.insert(Position(2), 8192).unwrap();
+        assert!(bitmap.insert(Position(BLOCK), 8192).unwrap_err().to_string().contains("memory"));
     }
 }

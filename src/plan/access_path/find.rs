@@ -159,7 +159,7 @@ impl Display for FindPlan {
                 "\n  each is folded: nobody defined {kind} (DEFINE ENTITY {kind} keeps their states)"
             ),
             StateAccess::Behind(through) => {
-                write!(f, "\n  each is folded, as long as their states are being kept up to #{through} alone")
+                write!(f, "\n  each is folded, as long as their states are being kept up to {through} alone")
             }
             StateAccess::Past => {
                 f.write_str("\n  each is folded up to that point: only the states of now are kept")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::conditions::Kinds;
 use super::{CHUNK, ENTRY, Gathered, IN_CHUNK};
-use crate::entity::{EventType, NameText, Position};
+use crate::entity::{EventType, NameText, Position, PositionRange};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
@@ -35,7 +35,7 @@ pub(crate) enum PositionSource {
     Log,
     List(Lookup),
     /// These, ascending.
-    Positions(Vec<u64>),
+    Positions(Vec<Position>),
     /// Merged as they are read.
     Union {
         lists: Vec<Lookup>,
@@ -45,8 +45,8 @@ pub(crate) enum PositionSource {
     /// All terms of some ranges, swept into a set before the first is read.
     Ranges {
         ranges: Vec<TermRange>,
-        /// The window, both ends included.
-        within: (u64, u64),
+        /// The window.
+        within: PositionRange,
         gathered: Gathered,
         name: String,
         estimate: Estimate,
@@ -115,7 +115,7 @@ impl ListReader<'_> {
             // An id that the database made is found by its time, not by a list.
             By::Id(id) => {
                 let found = self.snapshot.position_of(id)?;
-                Ok((PositionSource::Positions(found.iter().map(|position| position.0).collect()), true))
+                Ok((PositionSource::Positions(found.into_iter().collect()), true))
             }
             By::Tag(tagged) => self.tagged(by, tagged),
             By::Any(some) => Ok((self.any(by, some)?, true)),
@@ -137,7 +137,7 @@ impl ListReader<'_> {
     }
 
     fn lookup(&self, term: Term, name: String) -> Result<Lookup> {
-        let estimate = self.snapshot.estimate(&term, self.first, self.last)?;
+        let estimate = self.snapshot.estimate(&term, self.window())?;
         Ok(Lookup { term, name, estimate })
     }
 
@@ -148,7 +148,7 @@ impl ListReader<'_> {
         let mut estimate = Estimate::NONE;
         for (at, (term, name)) in terms.into_iter().enumerate() {
             if at % step == 0 {
-                estimate = self.snapshot.estimate(&term, self.first, self.last)?;
+                estimate = self.snapshot.estimate(&term, self.window())?;
             }
             let estimate = Estimate { exact: estimate.exact && step == 1, ..estimate };
             lists.push(Lookup { term, name, estimate });
@@ -158,6 +158,10 @@ impl ListReader<'_> {
         }
         let estimate = lists.iter().map(|list| list.estimate).sum::<Estimate>();
         Ok(PositionSource::Union { lists, name, estimate: estimate.at_most(self.span()) })
+    }
+
+    fn window(&self) -> PositionRange {
+        PositionRange::new(Position(self.first), Position(self.last))
     }
 
     fn span(&self) -> u64 {
@@ -232,7 +236,7 @@ impl ListReader<'_> {
                     let estimate = self.swept(by, &ranges)?;
                     return Ok(PositionSource::Ranges {
                         ranges,
-                        within: (self.first, self.last),
+                        within: self.window(),
                         gathered: Gathered::default(),
                         name: by.to_string(),
                         estimate,
@@ -247,7 +251,7 @@ impl ListReader<'_> {
     fn swept(&self, by: &By, ranges: &[TermRange]) -> Result<Estimate> {
         let (mut entries, mut whole) = (0, true);
         for range in ranges {
-            let page = self.snapshot.sweep_page(range, self.first, self.last)?;
+            let page = self.snapshot.sweep_page(range, self.window())?;
             entries += page.0;
             whole &= page.1;
         }
@@ -257,10 +261,10 @@ impl ListReader<'_> {
         }
         let (span, mut hits) = (self.span(), 0);
         for sample in 0..EVENTS {
-            let position = self.first + span / (2 * EVENTS) * (2 * sample + 1);
+            let position = Position(self.first + span / (2 * EVENTS) * (2 * sample + 1));
             let found = self.snapshot.read(|view| view.event(position))?;
             if let Some(bytes) = found
-                && by.holds(&Record::open(Position(position), &bytes)?, &self.snapshot.query_limits())?
+                && by.holds(&Record::open(position, &bytes)?, &self.snapshot.query_limits())?
             {
                 hits += 1;
             }

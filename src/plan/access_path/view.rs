@@ -65,7 +65,7 @@ pub(super) fn plan(snapshot: &Snapshot, read: ViewRead) -> Result<ReadView> {
         }
     };
     let kept = snapshot.until(through).kept_through(view.position)?;
-    Ok(ReadView { view, newer, kept: (kept, through.0), rows })
+    Ok(ReadView { view, newer, kept: (kept.map(|kept| kept.0), through.0), rows })
 }
 
 pub(super) fn subscription(snapshot: &Snapshot, asked: ViewSubscriptionRead) -> Result<ViewSubscriptionPlan> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::entity::{Entity, Position, Version};
+use crate::entity::{Entity, Position, PositionRange, Version};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId};
 use crate::store::catalog::Catalog;
@@ -74,7 +74,7 @@ impl<'a> Names<'a> {
 
     /// Whether an event has a term.
     pub fn has_term(self, term: Term) -> Result<bool> {
-        let first = self.snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending).next();
+        let first = self.snapshot.list(term, PositionRange::ALL, ScanDirection::Ascending).next();
         Ok(first.transpose()?.is_some())
     }
 
@@ -106,10 +106,10 @@ impl<'a> Names<'a> {
     /// The newest events that have a term, so many at most, for hints.
     pub fn newest(self, term: Term, most: usize) -> Result<Vec<(Position, Arc<[u8]>)>> {
         let mut newest = Vec::new();
-        for position in self.snapshot.list(term, 1, u64::MAX, ScanDirection::Descending).take(most) {
+        for position in self.snapshot.list(term, PositionRange::ALL, ScanDirection::Descending).take(most) {
             let position = position?;
             let bytes = self.snapshot.read(|view| view.event(position))?;
-            newest.extend(bytes.map(|bytes| (Position(position), bytes)));
+            newest.extend(bytes.map(|bytes| (position, bytes)));
         }
         Ok(newest)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{AdmissionBatch, AdmissionStep};
 use crate::allowance::Limits;
-use crate::entity::{Entity, Position};
+use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::store::index::term::Term;
@@ -70,13 +70,13 @@ impl AtCommit<'_> {
     /// Takes it along to what is staged.
     fn follow_staged(&self, entity: &Entity, known: &mut CachedState) -> Result<()> {
         let batch = &*self.batch;
-        let last = batch.next - 1;
+        let last = batch.next.previous();
         if known.through >= last {
             return Ok(());
         }
         let own = Term::entity(entity)?;
         let fold = self.shared.snapshot_of(batch).fold_of(entity.kind())?;
-        let version = batch.entities.get(&own).map_or(known.folded.version, |(count, _)| *count);
+        let version = batch.entities.get(&own).map_or(known.folded.version, |end| end.count);
         if fold.includes().is_empty() && version == known.folded.version {
             known.through = last;
             return Ok(());
@@ -86,14 +86,14 @@ impl AtCommit<'_> {
             let terms = Term::tags_of_id(&include.tag, entity.id());
             included.extend(terms.into_iter().map(|term| (term, &include.on)));
         }
-        let first = batch.next - batch.staged.len() as u64;
-        let behind = (known.through + 1).saturating_sub(first) as usize;
-        for (staged, position) in batch.staged.iter().zip(first..).skip(behind) {
+        let first = batch.first_staged();
+        let behind = known.through.next().index_from(first).unwrap_or(0);
+        for (staged, position) in batch.staged.iter().zip(first.onwards()).skip(behind) {
             let is_own = staged.terms.contains(&own);
             if !is_own && !included.iter().any(|(term, _)| staged.terms.contains(term)) {
                 continue;
             }
-            let event = Record::open(Position(position), &staged.bytes)?;
+            let event = Record::open(position, &staged.bytes)?;
             if is_own || included.iter().any(|(_, on)| on.matches_text(event.kind())) {
                 Arc::make_mut(&mut known.folded).add(&*fold, &event, is_own, &self.shared.own_limits)?;
             }
@@ -107,14 +107,14 @@ impl CachedState {
     /// What an entity is as of a snapshot.
     pub fn of(snapshot: &Snapshot, entity: &Entity) -> Result<CachedState> {
         let definition = snapshot.indexes().model(entity.kind()).map(|model| model.position);
-        let through = snapshot.head().0;
+        let through = snapshot.head();
         let folded = snapshot.fold(entity, FoldBound { through, by: None })?;
         Ok(CachedState { definition, folded: Arc::new(folded), through })
     }
 
     /// Takes it along to the head of the snapshot, of which these are the tails or older ones.
     fn follow(&mut self, snapshot: &Snapshot, tails: &Memtables, entity: &Entity) -> Result<()> {
-        let head = snapshot.head().0;
+        let head = snapshot.head();
         if self.through >= head {
             return Ok(());
         }
@@ -123,7 +123,7 @@ impl CachedState {
         let is_current = tails.head >= head
             && fold.includes().is_empty()
             && match tails.total(&Term::entity(entity)?) {
-                Some((count, _)) => count == self.folded.version,
+                Some(end) => end.count == self.folded.version,
                 None => self.through >= tails.base(),
             };
         if !is_current {
@@ -146,7 +146,7 @@ impl Shared {
         let definition = snapshot.indexes().model(entity.kind()).map(|model| model.position);
         let before = locked(&self.recent).get(entity, definition);
         let known = match before {
-            Some(mut known) if known.through < snapshot.head().0 => {
+            Some(mut known) if known.through < snapshot.head() => {
                 known.follow(snapshot, &self.applied.tails(), entity).map(|()| known)
             }
             Some(_) => return Ok(()),

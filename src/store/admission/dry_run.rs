@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::AdmissionBatch;
-use crate::entity::{Entity, Position};
+use crate::entity::Entity;
 use crate::error::{Result, Witness};
 use crate::event::{Event, Expect, codec};
 use crate::store::append_request::{AppendOutcome, AppendRequest, Prepared};
@@ -93,11 +93,8 @@ impl Shared {
     /// Tells of what was staged last.
     pub(super) fn tell_event(&self, batch: &AdmissionBatch) -> Result<()> {
         batch.teller.tell(|| {
-            let position = batch.next - 1;
-            Ok(AdmissionStep::Event(Box::new(codec::decode(
-                Position(position),
-                self.stored(batch, position)?,
-            )?)))
+            let position = batch.next.previous();
+            Ok(AdmissionStep::Event(Box::new(codec::decode(position, self.stored(batch, position)?)?)))
         })
     }
 }

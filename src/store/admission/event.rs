@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{AdmissionBatch, How, Staging, Undo};
-use crate::entity::{NameText, Position, Version};
+use crate::entity::{NameText, Position, PositionRange, Version};
 use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
@@ -14,7 +14,7 @@ use crate::store::catalog::{CatalogChange, Index};
 use crate::store::commit::Committer;
 use crate::store::index::term::Term;
 use crate::store::journal::FrameBuffer;
-use crate::store::memtable::Staged;
+use crate::store::memtable::{ListEnd, Staged};
 use crate::time::Timestamp;
 
 impl Shared {
@@ -36,7 +36,7 @@ impl Shared {
         let position = batch.next;
         check_place(&event.new, position)?;
         if let Some(cause) = event.new.cause_position().filter(|_| !event.chained) {
-            join_chain(&Record::open(cause, &self.stored(batch, cause.0)?)?, &mut event.new.correlation)?;
+            join_chain(&Record::open(cause, &self.stored(batch, cause)?)?, &mut event.new.correlation)?;
         }
         self.check_vector(batch, &event)?;
         let version = self.next_version(batch, &event, staging)?;
@@ -58,16 +58,16 @@ impl Shared {
             batch.keys.insert(key.term.clone(), (position, key.seal));
             staging.undo.push(Undo::Key(key.term));
         }
-        let (position, version) = (Position(position), Version(version));
+        let (position, version) = (position, Version(version));
         let assigned = Assigned { position, version, id: &id, own_id, recorded, seal };
         let bytes = write(&mut committer.frame, &event, &assigned);
         self.derive(batch, &bytes, &mut event)?;
         if let Some(change) = event.change.take() {
             self.stage_change(batch, &event, change)?;
         }
-        staging.events.push((position.0, bytes.clone()));
+        staging.events.push((position, bytes.clone()));
         batch.staged.push(Staged { bytes, terms: event.terms, version: version.0 });
-        batch.next += 1;
+        batch.next = batch.next.next();
         batch.recorded = Some(recorded);
         self.tell_event(batch)
     }
@@ -90,7 +90,7 @@ impl Shared {
         }
         let Some(term) = event.id_term() else { return Ok(false) };
         let known = batch.ids.get(term).copied().or(event.known);
-        let known = known.or_else(|| batch.tails.list(term, 1, u64::MAX).first().copied());
+        let known = known.or_else(|| batch.tails.list(term, PositionRange::ALL).first().copied());
         let known = match (known, &event.new.id) {
             (None, Some(id)) => self.appended_since(batch, id, how.head)?,
             _ => known,
@@ -100,7 +100,7 @@ impl Shared {
             return Ok(true);
         }
         let id = event.new.id.as_ref().map(ToString::to_string).unwrap_or_default();
-        Err(Conflict::Id { id, position }.into())
+        Err(Conflict::Id { id, position: position.0 }.into())
     }
 
     /// How many events its entity has with this one; none has no entity.
@@ -112,16 +112,16 @@ impl Shared {
     ) -> Result<u64> {
         let Some(term) = event.entity_term() else { return Ok(0) };
         let before = batch.entities.get(term).copied();
-        let (count, last) = self.count(batch, term, event.tables)?;
+        let end = self.count(batch, term, event.tables)?;
         for expect in &event.new.expect {
-            self.check(batch, expect, event.target.as_ref(), count, last)?;
+            self.check(batch, expect, event.target.as_ref(), end)?;
         }
-        let version = count + 1;
+        let version = end.count + 1;
         if let Some(expected) = event.new.versioned.filter(|expected| *expected != version) {
-            let what = format!("the version of #{}", batch.next);
+            let what = format!("the version of {}", batch.next);
             return Err(Error::invalid(what, version.to_string(), expected.to_string()));
         }
-        batch.entities.insert(term.clone(), (version, batch.next));
+        batch.entities.insert(term.clone(), ListEnd { count: version, last: batch.next });
         staging.undo.push(Undo::Entity(term.clone(), before));
         Ok(version)
     }
@@ -160,7 +160,7 @@ impl Shared {
             }
             false => Err(why),
         };
-        batch.catalog.terms(Position(batch.next), bytes, &self.own_limits, &mut event.terms, refuse)
+        batch.catalog.terms(batch.next, bytes, &self.own_limits, &mut event.terms, refuse)
     }
 
     /// The catalog from this event on.
@@ -180,7 +180,7 @@ impl Shared {
             let what = format!("the name {}", NameText(name));
             return Err(Error::conflict(what, "one that nothing else has", found));
         }
-        batch.catalog = Arc::new(batch.catalog.changed(Position(batch.next), change));
+        batch.catalog = Arc::new(batch.catalog.changed(batch.next, change));
         Ok(())
     }
 }
@@ -194,7 +194,7 @@ fn adopt_namespace(batch: &AdmissionBatch, event: &mut PreparedEvent, how: How) 
     {
         if how.restore {
             // What is restored is what it was: this event was another, or its definition was.
-            let what = format!("the namespace of #{}", batch.next);
+            let what = format!("the namespace of {}", batch.next);
             let expected = format!("{namespace}, as {} is defined at {}", target.kind(), model.position);
             return Err(Error::invalid(what, expected, "none"));
         }
@@ -215,8 +215,8 @@ fn write(frame: &mut FrameBuffer, event: &PreparedEvent, assigned: &Assigned) ->
 }
 
 /// What is restored has each id and each key once.
-fn twice(what: &str, name: &str, position: u64) -> Error {
-    let found = format!("it is that of #{position}");
+fn twice(what: &str, name: &str, position: Position) -> Error {
+    let found = format!("it is that of {position}");
     Error::conflict(
         format!("the {what} '{}'", shorten(name)),
         format!("a {what} that is not in the log"),
@@ -225,16 +225,17 @@ fn twice(what: &str, name: &str, position: u64) -> Error {
 }
 
 /// Whether an event may land at this position, after what is said of it.
-fn check_place(new: &NewEvent, position: u64) -> Result<()> {
-    if let Some(cause) = new.cause_position().filter(|cause| cause.0 == 0 || cause.0 >= position) {
-        return Err(Error::invalid("the cause", format!("an event before #{position}"), cause.to_string()));
+fn check_place(new: &NewEvent, position: Position) -> Result<()> {
+    if let Some(cause) = new.cause_position().filter(|cause| *cause == Position::START || *cause >= position)
+    {
+        return Err(Error::invalid("the cause", format!("an event before {position}"), cause.to_string()));
     }
     match new.placed {
-        Some(placed) if placed.0 != position => {
+        Some(placed) if placed != position => {
             let what = format!("the event that was {placed}");
             let expected = "that position again, since it is restored or names its cause by position (use --restore \
                             with a whole export and a new database)";
-            Err(Error::invalid(what, expected, format!("#{position}")))
+            Err(Error::invalid(what, expected, position.to_string()))
         }
         _ => Ok(()),
     }

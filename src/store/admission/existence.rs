@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::AdmissionBatch;
-use crate::entity::{Entity, Position};
+use crate::entity::{Entity, Position, PositionRange};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
@@ -15,7 +15,7 @@ use crate::store::state::fold::{Effect, Fold, Plain};
 /// The newest event that says whether there is a state.
 #[derive(Debug)]
 pub(super) struct Existence {
-    pub position: u64,
+    pub position: Position,
     pub makes: bool,
 }
 
@@ -26,15 +26,15 @@ impl Shared {
         self: &Arc<Shared>,
         batch: &AdmissionBatch,
         target: &Entity,
-        last: u64,
+        last: Position,
     ) -> Result<Option<Existence>> {
         let fold: Arc<dyn Fold> = match batch.catalog.model(target.kind()) {
             Some(model) => model.fold()?.clone(),
             None => Arc::new(Plain),
         };
-        let decides = |position: u64, includes: &[(Term, &Pattern)]| -> Result<Option<Existence>> {
+        let decides = |position: Position, includes: &[(Term, &Pattern)]| -> Result<Option<Existence>> {
             let bytes = self.stored(batch, position)?;
-            let event = Record::open(Position(position), &bytes)?;
+            let event = Record::open(position, &bytes)?;
             let own = event.target().is_some_and(|of| (of.kind, of.id) == (target.kind(), target.id()));
             if !own && !includes.iter().any(|(_, on)| on.matches_text(event.kind())) {
                 return Ok(None);
@@ -47,7 +47,7 @@ impl Shared {
         };
         // Nearly always the newest of its own tells, and nothing needs to be looked for.
         if fold.includes().is_empty() {
-            if last == 0 {
+            if last == Position::START {
                 return Ok(None);
             }
             if let Some(deciding) = decides(last, &[])? {
@@ -61,8 +61,9 @@ impl Shared {
             includes.extend(terms.into_iter().map(|term| (term, &include.on)));
         }
         let is_of = |term: &Term| *term == own || includes.iter().any(|(tag, _)| tag == term);
-        let first = batch.next - batch.staged.len() as u64;
-        for (staged, position) in batch.staged.iter().rev().zip((first..batch.next).rev()) {
+        let first = batch.first_staged();
+        let staged = PositionRange::new(first, batch.next.previous());
+        for (staged, position) in batch.staged.iter().rev().zip(staged.iter().rev()) {
             if staged.terms.iter().any(is_of)
                 && let Some(deciding) = decides(position, &includes)?
             {
@@ -70,8 +71,8 @@ impl Shared {
             }
         }
         let committed = self.snapshot();
-        let list =
-            |term: &Term| committed.list(term.clone(), 1, first - 1, ScanDirection::Descending).peekable();
+        let before = PositionRange::through(first.previous());
+        let list = |term: &Term| committed.list(term.clone(), before, ScanDirection::Descending).peekable();
         let mut lists: Vec<std::iter::Peekable<PostingList>> =
             std::iter::once(&own).chain(includes.iter().map(|(term, _)| term)).map(list).collect();
         loop {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{AdmissionBatch, AdmissionStep};
 use crate::allowance::Limits;
-use crate::entity::{Entity, Position};
+use crate::entity::{Entity, Position, PositionRange};
 use crate::error::{Conflict, Error, Result, Witness};
 use crate::event::record::Record;
 use crate::event::{Expect, codec};
@@ -13,6 +13,7 @@ use crate::store::Shared;
 use crate::store::append_request::{Prepared, PreparedEvent};
 use crate::store::condition::Checked;
 use crate::store::index::term::Term;
+use crate::store::memtable::ListEnd;
 
 /// So many events are looked at one by one for a condition; for more, the lists are asked.
 const FEW: u64 = 64;
@@ -34,9 +35,9 @@ impl Shared {
         let mut acts: Vec<_> = performs.chain(events).collect();
         acts.sort_by_key(|(at, ..)| *at);
         for (_, entity, tables) in acts.into_iter().filter(|(_, entity, _)| seen.insert(*entity)) {
-            let (count, last) = self.count(batch, &Term::entity(entity)?, tables)?;
+            let end = self.count(batch, &Term::entity(entity)?, tables)?;
             for expect in &request.expect {
-                self.check(batch, expect, Some(entity), count, last)?;
+                self.check(batch, expect, Some(entity), end)?;
             }
         }
         Ok(())
@@ -49,15 +50,15 @@ impl Shared {
         batch: &AdmissionBatch,
         made: &[PreparedEvent],
         expect: &[Expect],
-        first: u64,
+        first: Position,
     ) -> Result<()> {
         for event in made.iter().filter(|_| expect.iter().any(Expect::is_of_target)) {
             let Some(term) = event.entity_term() else { continue };
-            let (count, last) = self.count(batch, term, None)?;
+            let end = self.count(batch, term, None)?;
             // One that the group has joined before was checked then.
-            if last < first {
+            if end.last < first {
                 for expect in expect {
-                    self.check(batch, expect, event.target.as_ref(), count, last)?;
+                    self.check(batch, expect, event.target.as_ref(), end)?;
                 }
             }
         }
@@ -70,7 +71,7 @@ impl Shared {
         self: &Arc<Shared>,
         batch: &AdmissionBatch,
         checked: &Checked,
-        first: u64,
+        first: Position,
     ) -> Result<()> {
         let found = match checked.found {
             Some(found) => Some(found),
@@ -83,7 +84,7 @@ impl Shared {
         let Some(position) = found else {
             return batch.teller.tell(|| Ok(AdmissionStep::Absence { condition: condition(), found: None }));
         };
-        let event = codec::decode(Position(position), self.stored(batch, position)?)?;
+        let event = codec::decode(position, self.stored(batch, position)?)?;
         let found = || Some(Witness::from(&event));
         batch.teller.tell(|| Ok(AdmissionStep::Absence { condition: condition(), found: found() }))?;
         if position >= first {
@@ -95,26 +96,31 @@ impl Shared {
     }
 
     /// An event that a condition does not allow, committed since it was looked up.
-    fn committed_since(self: &Arc<Shared>, batch: &AdmissionBatch, checked: &Checked) -> Result<Option<u64>> {
+    fn committed_since(
+        self: &Arc<Shared>,
+        batch: &AdmissionBatch,
+        checked: &Checked,
+    ) -> Result<Option<Position>> {
         let (condition, through, head) = (&checked.condition, checked.through, batch.tails.head);
         if through >= head {
             return Ok(None);
         }
-        let meets = |position: u64| -> Result<bool> {
+        let range = PositionRange::between(through, head);
+        let meets = |position: Position| -> Result<bool> {
             let bytes = self.stored(batch, position)?;
-            condition.is_met_by(&Record::open(Position(position), &bytes)?, &self.own_limits)
+            condition.is_met_by(&Record::open(position, &bytes)?, &self.own_limits)
         };
         // What is in the tables by now is looked up there.
         let in_tails = through >= batch.tails.base();
         let some = match condition.lists(&batch.catalog) {
             Some(lists) if in_tails => {
-                let mut some: Vec<u64> =
-                    lists.iter().flat_map(|term| batch.tails.list(term, through + 1, head)).collect();
+                let mut some: Vec<Position> =
+                    lists.iter().flat_map(|term| batch.tails.list(term, range)).collect();
                 some.sort_unstable();
                 some.dedup();
                 some
             }
-            _ if head - through <= FEW => (through + 1..=head).collect(),
+            _ if range.len() <= FEW => range.iter().collect(),
             _ => return condition.find(&self.snapshot_of(batch), through),
         };
         for position in some {
@@ -130,8 +136,7 @@ impl Shared {
         batch: &AdmissionBatch,
         expect: &Expect,
         target: Option<&Entity>,
-        count: u64,
-        last: u64,
+        ListEnd { count, last }: ListEnd,
     ) -> Result<()> {
         let mut ended = None;
         let holds = match (expect, target) {
@@ -140,14 +145,16 @@ impl Shared {
             (Expect::Exists, None) => false,
             (Expect::Exists, Some(target)) => {
                 let last = self.last_of_state(batch, target, last)?;
-                ended =
-                    last.as_ref().filter(|last| last.position > 0 && !last.makes).map(|last| last.position);
+                ended = last
+                    .as_ref()
+                    .filter(|last| last.position > Position::START && !last.makes)
+                    .map(|last| last.position);
                 last.is_some_and(|last| last.makes)
             }
             // That is a condition of its own.
             (Expect::None(_), _) => true,
         };
-        let event = |position: u64| codec::decode(Position(position), self.stored(batch, position)?);
+        let event = |position: Position| codec::decode(position, self.stored(batch, position)?);
         batch.teller.tell(|| {
             let last = if count == 0 { None } else { Some(event(last)?.kind.to_string()) };
             Ok(AdmissionStep::Expect { expect: expect.clone(), target: target.cloned(), holds, count, last })
@@ -155,7 +162,7 @@ impl Shared {
         if holds {
             return Ok(());
         }
-        let witness = |position: u64| -> Result<Witness> { Ok(Witness::from(&event(position)?)) };
+        let witness = |position: Position| -> Result<Witness> { Ok(Witness::from(&event(position)?)) };
         let entity = target.map_or_else(String::new, ToString::to_string);
         let ended = ended.filter(|ended| *ended != last).map(witness).transpose()?;
         let last = if count == 0 { None } else { Some(witness(last)?) };
@@ -169,14 +176,14 @@ impl Shared {
 }
 
 /// An event that a condition does not allow, staged since it was looked up.
-fn staged_since(batch: &AdmissionBatch, checked: &Checked, limits: &Limits) -> Result<Option<u64>> {
+fn staged_since(batch: &AdmissionBatch, checked: &Checked, limits: &Limits) -> Result<Option<Position>> {
     let lists = checked.condition.lists(&batch.catalog);
-    let first = batch.next - batch.staged.len() as u64;
-    for (staged, position) in batch.staged.iter().zip(first..) {
+    let first = batch.first_staged();
+    for (staged, position) in batch.staged.iter().zip(first.onwards()) {
         if lists.is_some_and(|lists| !lists.iter().any(|term| staged.terms.contains(term))) {
             continue;
         }
-        if checked.condition.is_met_by(&Record::open(Position(position), &staged.bytes)?, limits)? {
+        if checked.condition.is_met_by(&Record::open(position, &staged.bytes)?, limits)? {
             return Ok(Some(position));
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::document::Document;
-use crate::entity::{Entity, Position, Version};
+use crate::entity::{Entity, Position, PositionRange, Version};
 use crate::error::Result;
 use crate::event::{Cause, Event, Expect, NewEvent, codec};
 use crate::store::append_request::{AppendOutcome, AppendRequest, Prepared};
@@ -77,10 +77,10 @@ impl NoneBelow {
 }
 
 impl CommitCondition for NoneBelow {
-    fn find(&self, snapshot: &Snapshot, after: u64) -> Result<Option<u64>> {
-        for row in snapshot.log(after.max(self.1) + 1, u64::MAX, ScanDirection::Ascending) {
+    fn find(&self, snapshot: &Snapshot, after: Position) -> Result<Option<Position>> {
+        for row in snapshot.log(PositionRange::after(after.max(Position(self.1))), ScanDirection::Ascending) {
             let (position, bytes) = row?;
-            if self.is_broken_by(&codec::decode(Position(position), bytes)?) {
+            if self.is_broken_by(&codec::decode(position, bytes)?) {
                 return Ok(Some(position));
             }
         }
@@ -92,7 +92,7 @@ impl CommitCondition for NoneBelow {
         event: &crate::event::record::Record,
         _: &crate::allowance::Limits,
     ) -> crate::error::Result<bool> {
-        Ok(event.position().0 > self.1
+        Ok(event.position() > Position(self.1)
             && event.data().to_value().is_ok_and(|data| {
                 data.get("balance").and_then(|balance| balance.as_i64()).is_some_and(|b| b < self.0)
             }))
@@ -242,7 +242,7 @@ fn check(model: &mut Model, asked: &Asked, outcome: Result<AppendOutcome>) {
     match (expected, outcome) {
         (None, Err(error)) => assert!(error.is_conflict(), "{error}"),
         (Some((positions, repeated)), Ok(outcome)) => {
-            let found: Vec<u64> = outcome.events.iter().map(|(position, _)| *position).collect();
+            let found: Vec<u64> = outcome.events.iter().map(|(position, _)| position.0).collect();
             assert_eq!((found, outcome.repeated), (positions, repeated), "{asked:?}");
         }
         (expected, found) => panic!("{asked:?}: expected {expected:?}, found {found:?}"),
@@ -290,9 +290,9 @@ fn run(steps: &[Step]) {
             }
         }
     }
-    let log = store.snapshot().log(1, u64::MAX, ScanDirection::Ascending).map(|row| {
+    let log = store.snapshot().log(PositionRange::ALL, ScanDirection::Ascending).map(|row| {
         let (position, bytes) = row.unwrap();
-        let event = codec::decode(Position(position), bytes).unwrap();
+        let event = codec::decode(position, bytes).unwrap();
         let account: u8 = event.target.as_ref().unwrap().id().parse().unwrap();
         (account, event.data.get("balance").unwrap().as_i64().unwrap())
     });
@@ -325,11 +325,8 @@ fn what_a_verb_makes_says_where_it_came_from() {
     };
     let outcome =
         store.append(AppendRequest { performs: vec![(0, perform)], ..AppendRequest::default() }).unwrap();
-    let events: Vec<Event> = outcome
-        .events
-        .into_iter()
-        .map(|(position, bytes)| codec::decode(Position(position), bytes).unwrap())
-        .collect();
+    let events: Vec<Event> =
+        outcome.events.into_iter().map(|(position, bytes)| codec::decode(position, bytes).unwrap()).collect();
     let root = store.snapshot().event(Position(1)).unwrap().unwrap();
     for (event, target) in events.iter().zip([account(0), account(1)]) {
         assert_eq!(event.target, Some(target));

@@ -106,14 +106,13 @@ impl<T: DefinitionEntry> DefinitionSet<T> {
 
     /// The newest of a name.
     pub fn get(&self, sort: u8, name: &str) -> Option<&Arc<T>> {
-        self.through(sort, name, Position(u64::MAX))
+        self.through(sort, name, Position::MAX)
     }
 
     /// Those of a name, the newest first.
     pub fn named(&self, sort: u8, name: &str) -> impl Iterator<Item = &Arc<T>> {
         std::iter::successors(self.get(sort, name), move |item| {
-            let end = item.position().0.checked_sub(1)?;
-            self.through(sort, item.name(), Position(end))
+            self.through(sort, item.name(), item.position().previous())
         })
     }
 

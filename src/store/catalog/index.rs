@@ -1,13 +1,13 @@
 //! Indexes: what leads from a value to the events that have it, from a definition on.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::definition::IndexDefinition;
 use super::definition_set::DefinitionEntry;
 use super::not_understood;
 use crate::allowance::{Limits, Unmade};
-use crate::entity::{NameText, Position};
+use crate::entity::{AtomicPosition, NameText, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::pattern::Pattern;
@@ -20,7 +20,7 @@ pub(crate) struct Index {
     pub position: Position,
     definition: IndexDefinition,
     /// Up to where it holds what lies before the definition.
-    backfilled: AtomicU64,
+    backfilled: AtomicPosition,
     /// It was not kept up: it holds nothing that can be relied on.
     invalid: AtomicBool,
     /// An earlier version made it by other rules: it is of no more use.
@@ -30,7 +30,7 @@ pub(crate) struct Index {
 impl Index {
     pub(super) fn new(position: Position, definition: IndexDefinition) -> Index {
         let (invalid, outdated) = (AtomicBool::new(false), AtomicBool::new(false));
-        Index { position, definition, backfilled: AtomicU64::new(0), invalid, outdated }
+        Index { position, definition, backfilled: AtomicPosition::default(), invalid, outdated }
     }
 
     pub fn name(&self) -> &str {
@@ -54,7 +54,7 @@ impl Index {
 
     /// Whether it holds every event that it is to hold. Only then it answers anything.
     pub fn is_complete(&self) -> bool {
-        self.is_kept() && self.backfilled() >= self.position.0
+        self.is_kept() && self.backfilled() >= self.position
     }
 
     /// Whether it holds, or will hold, every event that it is to hold; otherwise only a new definition helps.
@@ -90,7 +90,7 @@ impl Index {
     }
 
     /// Up to where it holds what lies before its definition.
-    pub fn backfilled(&self) -> u64 {
+    pub fn backfilled(&self) -> Position {
         self.backfilled.load(Ordering::Acquire)
     }
 
@@ -107,7 +107,7 @@ impl Index {
 
     /// How much of what lies before its definition it holds, of a hundred.
     pub fn percent(&self) -> u64 {
-        let percent = u128::from(self.backfilled()) * 100 / u128::from(self.position.0.max(1));
+        let percent = u128::from(self.backfilled().0) * 100 / u128::from(self.position.0.max(1));
         u64::try_from(percent.min(100)).unwrap_or(100)
     }
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::allowance::{Limits, Unmade};
+use crate::entity::{Position, PositionRange};
 use crate::event::NewEvent;
 use crate::store::Store;
 use crate::store::append_request::AppendRequest;
@@ -65,17 +66,15 @@ pub(in crate::store) fn dropped(name: &str) -> AppendRequest {
     AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() }
 }
 
-type Lists = BTreeMap<Term, Vec<u64>>;
+type Lists = BTreeMap<Term, Vec<Position>>;
 
 /// What an index is to hold, by a look at every event.
 fn scanned(snapshot: &Snapshot, index: &Index) -> Lists {
     let mut lists = Lists::new();
-    for row in snapshot.log(1, u64::MAX, ScanDirection::Ascending) {
+    for row in snapshot.log(PositionRange::ALL, ScanDirection::Ascending) {
         let (position, bytes) = row.unwrap();
         let mut terms = Vec::new();
-        index
-            .terms(&Record::open(Position(position), &bytes).unwrap(), &Limits::default(), &mut terms)
-            .unwrap();
+        index.terms(&Record::open(position, &bytes).unwrap(), &Limits::default(), &mut terms).unwrap();
         for term in terms {
             lists.entry(term).or_default().push(position);
         }
@@ -88,13 +87,13 @@ pub(in crate::store) fn indexes_hold(snapshot: &Snapshot) -> Result<(), String> 
     let fault = |e: Error| e.to_string();
     for index in snapshot.indexes().iter() {
         // What is filled in meanwhile may be there already.
-        let (done, definition) = (index.backfilled(), index.position.0);
-        let sure = |p: &u64| *p <= done || *p > definition;
+        let (done, definition) = (index.backfilled(), index.position);
+        let sure = |p: &Position| *p <= done || *p > definition;
         for (term, positions) in scanned(snapshot, index) {
-            let expected: Vec<u64> = positions.into_iter().filter(sure).collect();
+            let expected: Vec<Position> = positions.into_iter().filter(sure).collect();
             for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
-                let list = snapshot.list(term.clone(), 1, u64::MAX, direction);
-                let mut listed: Vec<u64> = list.collect::<Result<_>>().map_err(fault)?;
+                let list = snapshot.list(term.clone(), PositionRange::ALL, direction);
+                let mut listed: Vec<Position> = list.collect::<Result<_>>().map_err(fault)?;
                 if direction == ScanDirection::Descending {
                     listed.reverse();
                 }
@@ -122,11 +121,11 @@ pub(in crate::store) fn settle(store: &Store) -> Result<BackfillStep, String> {
 }
 
 /// What the events of a log say of indexes: the position of the last definition of each name, where that is not dropped.
-pub(in crate::store) fn definitions(snapshot: &Snapshot) -> BTreeMap<String, u64> {
+pub(in crate::store) fn definitions(snapshot: &Snapshot) -> BTreeMap<String, Position> {
     let mut found = BTreeMap::new();
-    for row in snapshot.log(1, u64::MAX, ScanDirection::Ascending) {
+    for row in snapshot.log(PositionRange::ALL, ScanDirection::Ascending) {
         let (position, bytes) = row.unwrap();
-        let event = codec::decode(Position(position), bytes).unwrap();
+        let event = codec::decode(position, bytes).unwrap();
         let name = event.target.as_ref().map_or("", |target| target.id());
         match event.kind.as_str() {
             // An index of states takes the name, and is none of events.
@@ -144,8 +143,8 @@ pub(in crate::store) fn indexes_are_whole(store: &Store) -> Result<(), String> {
     settle(store)?;
     let snapshot = store.snapshot();
     indexes_hold(&snapshot)?;
-    let now: BTreeMap<String, u64> =
-        snapshot.indexes().iter().map(|index| (index.name().to_owned(), index.position.0)).collect();
+    let now: BTreeMap<String, Position> =
+        snapshot.indexes().iter().map(|index| (index.name().to_owned(), index.position)).collect();
     if now != definitions(&snapshot) || now.len() != snapshot.indexes().iter().count() {
         return Err(format!("{now:?}, not {:?}", definitions(&snapshot)));
     }
@@ -180,13 +179,13 @@ fn paid(colour: impl Into<Value>) -> NewEvent {
     NewEvent::new("Order.paid").on(("Order", 1)).member("colour", colour.into())
 }
 
-fn append(store: &Store, event: NewEvent) -> u64 {
+fn append(store: &Store, event: NewEvent) -> Position {
     store.append(AppendRequest { events: vec![event], ..AppendRequest::default() }).unwrap().events[0].0
 }
 
-fn list(snapshot: &Snapshot, name: &str, value: impl Into<Value>) -> Vec<u64> {
+fn list(snapshot: &Snapshot, name: &str, value: impl Into<Value>) -> Vec<Position> {
     let term = snapshot.indexes().usable(name).unwrap().term(&IndexKey::Value(value.into())).unwrap();
-    snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending).map(Result::unwrap).collect()
+    snapshot.list(term, PositionRange::ALL, ScanDirection::Ascending).map(Result::unwrap).collect()
 }
 
 fn in_time(what: &str, done: impl Fn() -> bool) {
@@ -345,19 +344,19 @@ fn an_index_is_used_once_it_is_complete_and_the_one_before_until_then() {
     store.shared().keep_indexes().unwrap();
     assert_eq!(store.snapshot().indexes().get("by").unwrap().percent(), 60);
     settle(&store).unwrap();
-    assert_eq!(list(&store.snapshot(), "by", "red"), [1, 3, 4, 6]);
+    assert_eq!(list(&store.snapshot(), "by", "red"), [1, 3, 4, 6].map(Position));
 
     store.append(defined("by", "*", "size")).unwrap();
     append(&store, paid("red").member("size", 3));
-    assert_eq!(list(&store.snapshot(), "by", "red"), [1, 3, 4, 6, 8]);
+    assert_eq!(list(&store.snapshot(), "by", "red"), [1, 3, 4, 6, 8].map(Position));
     let before = store.snapshot();
     let old = before.indexes().usable("by").unwrap().term(&IndexKey::Value("red".into())).unwrap();
     settle(&store).unwrap();
-    assert_eq!(list(&store.snapshot(), "by", 3), [1, 2, 3, 4, 8]);
+    assert_eq!(list(&store.snapshot(), "by", 3), [1, 2, 3, 4, 8].map(Position));
     append(&store, paid("red"));
     // Whoever began with the one before reads on.
-    let read = before.list(old, 1, u64::MAX, ScanDirection::Ascending).map(Result::unwrap);
-    assert_eq!(read.collect::<Vec<_>>(), [1, 3, 4, 6, 8]);
+    let read = before.list(old, PositionRange::ALL, ScanDirection::Ascending).map(Result::unwrap);
+    assert_eq!(read.collect::<Vec<_>>(), [1, 3, 4, 6, 8].map(Position));
 
     store.append(dropped("by")).unwrap();
     assert!(store.snapshot().indexes().get("by").is_none());
@@ -374,17 +373,17 @@ fn lists_stay_while_they_are_read_and_go_then() {
     assert!(store.wait_for_indexes(Duration::from_secs(30)).unwrap());
     let snapshot = store.snapshot();
     let term = snapshot.indexes().usable("colour").unwrap().term(&IndexKey::Value("red".into())).unwrap();
-    let mut rows = snapshot.list(term, 1, u64::MAX, ScanDirection::Ascending);
+    let mut rows = snapshot.list(term, PositionRange::ALL, ScanDirection::Ascending);
     drop(snapshot);
-    assert_eq!(rows.next().unwrap().unwrap(), 1);
+    assert_eq!(rows.next().unwrap().unwrap(), Position(1));
     let definition = store.snapshot().indexes().get("colour").unwrap().position;
     store.append(dropped("colour")).unwrap();
     for _ in 0..30 {
         append(&store, paid("red"));
     }
     store.checkpoint().unwrap();
-    let read: Vec<u64> = rows.by_ref().map(Result::unwrap).collect();
-    assert_eq!(read, (3..600).step_by(2).collect::<Vec<_>>());
+    let read: Vec<Position> = rows.by_ref().map(Result::unwrap).collect();
+    assert_eq!(read, (3..600).step_by(2).map(Position).collect::<Vec<_>>());
     assert_eq!(store.shared().stale().unwrap(), [definition]);
     drop(rows);
     in_time("the lists are dropped", || store.shared().stale().unwrap().is_empty());
@@ -478,7 +477,7 @@ fn an_index_that_is_not_understood_keeps_nobody_out_and_answers_nothing_where_it
         let store = Store::open(path(), by_hand(disk)).unwrap();
         store.append(defined("colour", "*", "colour")).unwrap();
         indexes_are_whole(&store).unwrap();
-        assert_eq!(list(&store.snapshot(), "colour", "red"), [1, 3, 4, 5]);
+        assert_eq!(list(&store.snapshot(), "colour", "red"), [1, 3, 4, 5].map(Position));
     }
 }
 
@@ -501,7 +500,7 @@ fn an_index_that_misses_no_event_is_whole_again_where_it_is_understood() {
     rescue.close().unwrap();
     let store = Store::open(path(), by_hand(&disk)).unwrap();
     indexes_are_whole(&store).unwrap();
-    assert_eq!(list(&store.snapshot(), "colour", "red"), [1, 3]);
+    assert_eq!(list(&store.snapshot(), "colour", "red"), [1, 3].map(Position));
     assert!(store.snapshot().indexes().get("other").is_none());
 }
 
@@ -562,16 +561,18 @@ fn planted(plant: impl FnOnce(&mut WriteTables, &dyn Fn(&str) -> Term) -> Result
 
 #[test]
 fn a_missing_entry_and_one_too_many_are_found() {
-    let chunk = |positions: &[u64]| posting::PostingChunk { before: 0, positions: positions.to_vec() };
-    let missing =
-        planted(|tables, term| tables.put_chunk(&posting::key(term("red").as_bytes(), 1), &chunk(&[1])));
+    let chunk = |positions: &[Position]| posting::PostingChunk { before: 0, positions: positions.to_vec() };
+    let missing = planted(|tables, term| {
+        tables.put_chunk(&posting::key(term("red").as_bytes(), Position(1)), &chunk(&[Position(1)]))
+    });
     assert!(missing.contains("#3 is missing"), "{missing}");
     let added = planted(|tables, term| {
-        tables.put_chunk(&posting::key(term("red").as_bytes(), 1), &chunk(&[1, 2, 3]))
+        tables.put_chunk(&posting::key(term("red").as_bytes(), Position(1)), &chunk(&[1, 2, 3].map(Position)))
     });
     assert!(added.contains("#2 does not belong"), "{added}");
     for position in [2, 5] {
-        let alone = planted(|tables, term| tables.append_postings(term("green").as_bytes(), &[position]));
+        let alone =
+            planted(|tables, term| tables.append_postings(term("green").as_bytes(), &[Position(position)]));
         assert!(alone.contains("the lists have"), "{alone}");
     }
 }
@@ -585,7 +586,7 @@ fn a_definition_that_is_lost_with_the_journal_leaves_no_lists_to_another() {
     }
     store.append(defined("colour", "*", "colour")).unwrap();
     settle(&store).unwrap();
-    assert_eq!(list(&store.snapshot(), "colour", 2), [3]);
+    assert_eq!(list(&store.snapshot(), "colour", 2), [3].map(Position));
     let crashed = disk.crash(Fate::KeepAll, 0);
     for side in Side::BOTH {
         crashed.remove(&side.path(path())).unwrap();
@@ -598,7 +599,7 @@ fn a_definition_that_is_lost_with_the_journal_leaves_no_lists_to_another() {
     store.append(defined("colour", "*", "colour")).unwrap();
     settle(&store).unwrap();
     assert!(list(&store.snapshot(), "colour", 2).is_empty());
-    assert_eq!(list(&store.snapshot(), "colour", "red"), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(list(&store.snapshot(), "colour", "red"), [1, 2, 3, 4, 5, 6].map(Position));
     indexes_are_whole(&store).unwrap();
 }
 

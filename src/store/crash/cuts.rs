@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::ghosts::bytes_of;
 use super::held::rows;
 use super::{one, path, tiny};
+use crate::entity::Position;
 use crate::error::Error;
 use crate::event::NewEvent;
 use crate::store::disk::Disk;
@@ -200,7 +201,7 @@ fn a_journal_that_was_begun_and_holds_nothing_is_noticed() {
         let store = Store::open(path(), roomy(&image)).unwrap();
         let recovery = store.recovery();
         assert!(recovery.notices.is_empty() && recovery.set_aside.is_empty(), "{recovery:?}");
-        empty += usize::from(store.snapshot().head().0 == 0);
+        empty += usize::from(store.snapshot().head() == Position(0));
         // Nor is anything said of a creation that was torn; of a first frame that was, it is.
         for seed in 0..4 {
             let image = crashes.image(Fate::Tear, seed);
@@ -237,10 +238,10 @@ fn an_incomplete_last_frame_is_cut_and_nobody_claims_to_know_why() {
     // The position is given to another event, and what was set aside stays.
     let kept = recovery.set_aside.clone();
     assert_eq!(kept[0], Path::new("/shop.bygone-journal-a.aside-1"));
-    assert_eq!(store.append(one(paid(5))).unwrap().events[0].0, 100);
+    assert_eq!(store.append(one(paid(5))).unwrap().events[0].0, Position(100));
     store.close().unwrap();
     let store = Store::open(path(), roomy(&disk)).unwrap();
-    assert_eq!((store.snapshot().head().0, store.recovery().notices.len()), (100, 0));
+    assert_eq!((store.snapshot().head(), store.recovery().notices.len()), (Position(100), 0));
     assert!(kept.iter().all(|path| disk.exists(path).unwrap()));
 }
 
@@ -307,7 +308,7 @@ fn an_index_that_was_lost_with_the_end_of_the_journal_is_not_complete_for_anothe
     let disk = copy(&disk);
     scribble(&disk);
     let store = Store::open(path(), roomy(&disk)).unwrap();
-    assert_eq!(store.snapshot().head().0, 5);
+    assert_eq!(store.snapshot().head(), Position(5));
     store.append(defined("a", "*", "n")).unwrap();
     while store.work_by_hand().unwrap() {}
     indexes_are_whole(&store).unwrap();

@@ -325,7 +325,7 @@ fn a_place_is_not_acknowledged_in_a_file_without_a_name() {
     let follower = |name: &str| CursorOwner::Subscription(name.to_owned());
     store.shared().create_cursor(&follower("billing"), Cursor::default()).unwrap();
     let place = SubscriptionCursor::new(store.shared().clone(), "billing");
-    place.deliver(3);
+    place.deliver(Position(3));
     place.acknowledge_durably(Position(1)).unwrap();
     disk.rename(path(), away()).unwrap();
     is_lost(&place.acknowledge_durably(Position(2)).unwrap_err(), "a place");

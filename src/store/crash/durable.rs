@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::held::{open, rows};
 use super::{let_go, one, path, tiny};
+use crate::entity::Position;
 use crate::event::{Expect, NewEvent};
 use crate::store::append_request::{AppendRequest, Prepared};
 use crate::store::disk::simulated::{Dropped, Fate, Kind, SimulatedDisk};
@@ -54,7 +55,7 @@ fn nothing_is_seen_or_answered_before_its_sync() {
         {
             assert_eq!(
                 (shared.applied.head(), shared.watch.synced()),
-                (1, 1),
+                (Position(1), Position(1)),
                 "a reader sees what is not durable"
             );
             let waker = Waker::from(Arc::new(Ignored));
@@ -65,10 +66,10 @@ fn nothing_is_seen_or_answered_before_its_sync() {
     assert_eq!(syncs.load(Ordering::SeqCst), 1, "one sync for the batch");
     let answers: Vec<_> = batch.iter().map(|pending| store.shared().wait(pending)).collect();
     let outcome = |at: usize| answers[at].as_ref().unwrap();
-    assert_eq!((outcome(0).events[0].0, outcome(0).repeated), (2, false));
+    assert_eq!((outcome(0).events[0].0, outcome(0).repeated), (Position(2), false));
     assert!(answers[1].as_ref().unwrap_err().is_conflict());
-    assert_eq!((outcome(2).events[0].0, outcome(2).repeated), (2, true));
-    assert_eq!(store.snapshot().head().0, 2);
+    assert_eq!((outcome(2).events[0].0, outcome(2).repeated), (Position(2), true));
+    assert_eq!(store.snapshot().head(), Position(2));
 }
 
 #[test]
@@ -84,13 +85,13 @@ fn a_failed_sync_fails_all_answers_of_its_batch() {
             let error = store.shared().wait(pending).unwrap_err();
             assert_eq!(error.kind(), "io", "{error}");
         }
-        assert_eq!(store.snapshot().head().0, 1);
+        assert_eq!(store.snapshot().head(), Position(1));
         assert_eq!(rows(&store.snapshot(), ScanDirection::Ascending).unwrap().len(), 1, "reads go on");
         let error = store.append(one(NewEvent::new("Order.paid"))).unwrap_err();
         assert_eq!(error.kind(), "stopped", "{error}");
         store.close().unwrap();
         let store = Store::open(path(), roomy(&disk)).unwrap();
-        assert_eq!(store.snapshot().head().0, 1, "what was not acknowledged is gone");
+        assert_eq!(store.snapshot().head(), Position(1), "what was not acknowledged is gone");
         store.append(one(NewEvent::new("Order.paid"))).unwrap();
     }
 }
@@ -124,16 +125,19 @@ fn at_intervals_readers_see_the_head_and_followers_what_is_synced() {
         store.append(one(NewEvent::new("Order.paid"))).unwrap();
     }
     let found = disk.crash(Fate::LoseAll, 0);
-    assert_eq!(open(&tiny(&found)).unwrap().snapshot().head().0, 0, "nothing was synced");
-    assert_eq!((store.snapshot().head().0, store.shared().watch.synced()), (6, 0));
-    assert_eq!(store.shared().watch.wait_past(0, Some(Instant::now()), &|| false), WaitResult::TimedOut);
+    assert_eq!(open(&tiny(&found)).unwrap().snapshot().head(), Position(0), "nothing was synced");
+    assert_eq!((store.snapshot().head(), store.shared().watch.synced()), (Position(6), Position(0)));
+    assert_eq!(
+        store.shared().watch.wait_past(Position(0), Some(Instant::now()), &|| false),
+        WaitResult::TimedOut
+    );
     // What fills a tail is durable when the next one begins.
     for _ in 0..5 {
         store.append(one(NewEvent::new("Order.paid"))).unwrap();
     }
-    assert_eq!(store.shared().watch.synced(), 10);
+    assert_eq!(store.shared().watch.synced(), Position(10));
     store.close().unwrap();
-    assert_eq!(Store::open(path(), roomy(&disk)).unwrap().snapshot().head().0, 11);
+    assert_eq!(Store::open(path(), roomy(&disk)).unwrap().snapshot().head(), Position(11));
 }
 
 #[test]
@@ -144,10 +148,10 @@ fn the_disk_follows_within_the_interval() {
     for position in 1..=3 {
         store.append(one(NewEvent::new("Order.paid"))).unwrap();
         let until = Instant::now() + Duration::from_secs(20);
-        let moved = store.shared().watch.wait_past(position - 1, Some(until), &|| false);
-        assert_eq!(moved, WaitResult::To(position));
+        let moved = store.shared().watch.wait_past(Position(position - 1), Some(until), &|| false);
+        assert_eq!(moved, WaitResult::To(Position(position)));
         let found = disk.crash(Fate::LoseAll, 0);
-        assert_eq!(open(&tiny(&found)).unwrap().snapshot().head().0, position);
+        assert_eq!(open(&tiny(&found)).unwrap().snapshot().head(), Position(position));
     }
 }
 
@@ -164,7 +168,7 @@ fn a_sync_that_fails_at_its_interval_stops_the_writers() {
     while store.append(one(NewEvent::new("Order.paid"))).is_ok() {
         assert!(Instant::now() < until, "writers go on after a failed sync");
     }
-    assert_eq!(store.shared().watch.synced(), 1, "followers saw nothing of it");
+    assert_eq!(store.shared().watch.synced(), Position(1), "followers saw nothing of it");
     let seen = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
     // Closing brings what readers saw into the tables: nothing of it depends on the journal any more.
     store.close().unwrap();
@@ -207,6 +211,6 @@ fn batches_grow_while_a_sync_takes_its_time() {
     });
     // Each batch syncs once.
     let batches = disk.counts().since(before).syncs;
-    assert_eq!(store.snapshot().head().0, 321);
+    assert_eq!(store.snapshot().head(), Position(321));
     assert!(batches < 160, "{batches} batches for 320 appends of 16 threads");
 }

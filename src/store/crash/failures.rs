@@ -37,7 +37,7 @@ fn append_until_refused(store: &Store) -> Error {
     (0..100).find_map(|_| store.append(one(paid())).err()).expect("an append is refused")
 }
 
-fn append_until_taken(store: &Store) -> u64 {
+fn append_until_taken(store: &Store) -> Position {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
         match store.append(one(paid())) {
@@ -67,11 +67,11 @@ fn after_a_failed_write_of_the_journal_reads_go_on_and_writes_do_not() {
         assert!(error.kind() == "stopped" && error.to_string().contains("open it again"), "{error}");
         assert_eq!(store.submit(one(paid())).unwrap_err().kind(), "stopped");
     }
-    assert_eq!((length(&store), store.snapshot().head().0), (6, 6));
+    assert_eq!((length(&store), store.snapshot().head()), (6, Position(6)));
     assert_eq!(store.snapshot().version(&("Order", 1).into()).unwrap().0, 6);
     store.close().unwrap();
     let store = Store::open(path(), tiny(&disk)).unwrap();
-    assert_eq!(store.append(one(paid())).unwrap().events[0].0, 7);
+    assert_eq!(store.append(one(paid())).unwrap().events[0].0, Position(7));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_full_disk_fails_only_what_needs_room() {
     }
     assert_eq!(length(&store), 8);
     disk.faults().not_full();
-    assert_eq!(store.append(one(large())).unwrap().events[0].0, 9);
+    assert_eq!(store.append(one(large())).unwrap().events[0].0, Position(9));
     let found = disk.crash(Fate::LoseAll, 0);
     assert_eq!(open(&tiny(&found)).unwrap().snapshot().head(), Position(9));
     store.close().unwrap();
@@ -131,21 +131,21 @@ fn a_checkpoint_that_fails_keeps_its_tail_and_tells_who_waits() {
         }
         let error = append_until_refused(&store);
         assert_eq!(error.kind(), "io", "{error}");
-        let head = store.snapshot().head().0;
-        assert!(head >= 20, "a tail is frozen and another one filled before anybody waits: {head}");
-        assert_eq!(length(&store), head);
+        let head = store.snapshot().head();
+        assert!(head >= Position(20), "a tail is frozen and another one filled before anybody waits: {head}");
+        assert_eq!(length(&store), head.0);
         assert!(store.checkpoint().is_err());
         assert!(store.shared().background.failure().is_some());
         // All of it is durable: a crash now loses nothing.
         let found = disk.crash(Fate::LoseAll, 0);
-        assert_eq!(open(&tiny(&found)).unwrap().snapshot().head(), Position(head));
+        assert_eq!(open(&tiny(&found)).unwrap().snapshot().head(), head);
 
         disk.faults().clear();
-        assert_eq!(append_until_taken(&store), head + 1);
+        assert_eq!(append_until_taken(&store), head.next());
         store.checkpoint().unwrap();
         assert!(store.shared().background.failure().is_none());
         store.close().unwrap();
-        assert_eq!(Store::open(path(), tiny(&disk)).unwrap().snapshot().head().0, head + 1);
+        assert_eq!(Store::open(path(), tiny(&disk)).unwrap().snapshot().head(), head.next());
     }
 }
 
@@ -177,7 +177,7 @@ fn reads_go_on_while_checkpoints_fail() {
     });
     disk.faults().clear();
     let head = append_until_taken(&store);
-    assert_eq!(length(&store), head);
+    assert_eq!(length(&store), head.0);
 }
 
 #[test]

@@ -35,7 +35,7 @@ struct Trial {
     disk: SimulatedDisk,
     options: Options,
     /// What was acknowledged, in order; each note of the trace is the number of these by then.
-    acknowledged: Vec<(u64, Arc<[u8]>)>,
+    acknowledged: Vec<(Position, Arc<[u8]>)>,
     errors: Vec<String>,
     /// Whether the fault has come up.
     struck: bool,
@@ -126,11 +126,11 @@ fn reads_go_on(store: Option<&Store>, trial: &Trial) -> Result<(), String> {
     are_there(&log, &trial.acknowledged)
 }
 
-fn are_there(log: &[Arc<[u8]>], acknowledged: &[(u64, Arc<[u8]>)]) -> Result<(), String> {
+fn are_there(log: &[Arc<[u8]>], acknowledged: &[(Position, Arc<[u8]>)]) -> Result<(), String> {
     for (position, bytes) in acknowledged {
-        if log.get(*position as usize - 1) != Some(bytes) {
+        if log.get(position.0 as usize - 1) != Some(bytes) {
             return Err(format!(
-                "#{position} was acknowledged, and is not there (the log ends at #{})",
+                "{position} was acknowledged, and is not there (the log ends at #{})",
                 log.len()
             ));
         }
@@ -139,13 +139,17 @@ fn are_there(log: &[Arc<[u8]>], acknowledged: &[(u64, Arc<[u8]>)]) -> Result<(),
 }
 
 /// Opens the disk and holds it to what was acknowledged.
-fn holds(disk: &SimulatedDisk, options: &Options, acknowledged: &[(u64, Arc<[u8]>)]) -> Result<(), String> {
+fn holds(
+    disk: &SimulatedDisk,
+    options: &Options,
+    acknowledged: &[(Position, Arc<[u8]>)],
+) -> Result<(), String> {
     let store = open(&options.clone().disk(Arc::new(disk.clone())))?;
     let log = rows(&store.snapshot(), ScanDirection::Ascending)?;
     are_there(&log, acknowledged)?;
     // Versions are dense, and the tables fit the log.
     let expected = Expected::new(&log);
-    super::held::tables_are_right(&store, &expected, log.len() as u64)?;
+    super::held::tables_are_right(&store, &expected, Position(log.len() as u64))?;
     let mut sizes: BTreeMap<u64, u64> = BTreeMap::new();
     for (position, bytes) in (1..).zip(&log) {
         let event = codec::decode(Position(position), bytes.clone()).map_err(|e| e.to_string())?;

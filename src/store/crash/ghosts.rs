@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::held::{open, rows};
 use super::{one, path, tiny};
+use crate::entity::Position;
 use crate::event::NewEvent;
 use crate::store::append_request::AppendRequest;
 use crate::store::disk::Disk;
@@ -121,12 +122,12 @@ fn a_journal_that_is_missing_is_an_error_that_names_the_last_safe_position() {
         refused(&disk, &format!("up to #{head}"));
         let left = Side::BOTH.map(|side| disk.exists(&side.path(path())).unwrap());
         let store = Store::open(path(), tiny(&disk).accept_lost_journal(true)).unwrap();
-        assert_eq!(store.snapshot().head().0, head);
+        assert_eq!(store.snapshot().head(), Position(head));
         assert_eq!(store.recovery().set_aside.len(), left.iter().filter(|left| **left).count());
         assert!(store.recovery().set_aside.iter().all(|path| disk.exists(path).unwrap()));
-        assert_eq!(store.append(two(3)).unwrap().events[0].0, head + 1);
+        assert_eq!(store.append(two(3)).unwrap().events[0].0, Position(head + 1));
         store.close().unwrap();
-        assert_eq!(Store::open(path(), tiny(&disk)).unwrap().snapshot().head().0, head + 2);
+        assert_eq!(Store::open(path(), tiny(&disk)).unwrap().snapshot().head(), Position(head + 2));
     }
 }
 
@@ -177,7 +178,7 @@ fn a_journal_of_another_session_is_refused_and_left_untouched() {
         write(&closed, &side.path(path()), 0, &bytes);
     }
     // It holds nothing that the tables lack by position: it is a leftover.
-    assert_eq!(Store::open(path(), tiny(&closed)).unwrap().snapshot().head().0, 5);
+    assert_eq!(Store::open(path(), tiny(&closed)).unwrap().snapshot().head(), Position(5));
 }
 
 #[test]
@@ -214,7 +215,7 @@ fn a_lost_journal_can_be_given_up_though_an_older_one_stands_in_its_place() {
     }
     refused(&disk, "shop.bygone-journal-a is of an earlier session");
     let store = Store::open(path(), tiny(&disk).accept_lost_journal(true)).unwrap();
-    assert_eq!(store.snapshot().head().0, 2);
+    assert_eq!(store.snapshot().head(), Position(2));
     assert_eq!(store.recovery().set_aside.len(), 2);
 }
 
@@ -239,7 +240,7 @@ fn a_read_only_disk_is_recovered_into_memory_and_nothing_is_written() {
     assert_eq!(store.recovery().replayed, 2);
     assert_eq!(rows(&store.snapshot(), ScanDirection::Ascending).unwrap().len(), 3);
     let beside = Store::open(path(), options).unwrap();
-    assert_eq!(beside.snapshot().head().0, 3);
+    assert_eq!(beside.snapshot().head(), Position(3));
     let error = store.append(one(NewEvent::new("Order.paid"))).unwrap_err();
     assert!(error.to_string().contains("reading only"), "{error}");
     assert!(Store::open(path(), tiny(&disk)).unwrap_err().to_string().contains("held"));
@@ -267,13 +268,13 @@ fn damage_to_what_was_durable_is_corruption_and_damage_to_the_last_frame_a_cut()
         match Store::open(path(), tiny(&found)) {
             Err(error) => {
                 assert_eq!(error.kind(), "unopenable", "{error}");
-                assert!(frame < 4 && error.to_string().contains(&format!("position {frame}")), "{error}");
+                assert!(frame < 4 && error.to_string().contains(&format!("position #{frame}")), "{error}");
                 assert_eq!(bytes_of(&found, &segment), before[1]);
             }
             Ok(store) => {
                 assert_eq!(frame, 4, "only the last frame may be cut");
                 assert_eq!(store.recovery().cut.map(|at| at.0), Some(4));
-                assert_eq!(store.snapshot().head().0, 3);
+                assert_eq!(store.snapshot().head(), Position(3));
             }
         }
     }

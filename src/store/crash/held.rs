@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::script::{IDS, KINDS, Run};
 use super::{one, path};
 
-use crate::entity::{Entity, Position, Version};
+use crate::entity::{Entity, Position, PositionRange, Version};
 use crate::event::{Expect, NewEvent, codec};
 use crate::store::catalog::tests::{indexes_are_whole, indexes_hold};
 use crate::store::checkpoint::link;
@@ -20,7 +20,7 @@ use crate::store::snapshot::{ScanDirection, Snapshot, StateAccess};
 use crate::store::verify::verify;
 use crate::store::{Options, Store};
 
-type Lists = BTreeMap<Vec<u8>, Vec<u64>>;
+type Lists = BTreeMap<Vec<u8>, Vec<Position>>;
 
 /// What follows from the log of a run, for as much of it as a crash may leave.
 pub(super) struct Expected {
@@ -34,27 +34,27 @@ impl Expected {
     pub fn new(log: &[Arc<[u8]>]) -> Expected {
         let mut expected = Expected { log: log.to_vec(), terms: Vec::new(), chain: vec![[0; 32]] };
         let mut versions: BTreeMap<Entity, u64> = BTreeMap::new();
-        for (position, bytes) in (1..).zip(log) {
-            let event = codec::decode(Position(position), bytes.clone()).unwrap();
+        for (position, bytes) in Position::FIRST.onwards().zip(log) {
+            let event = codec::decode(position, bytes.clone()).unwrap();
             if let Some(target) = &event.target {
                 let version = versions.entry(target.clone()).or_default();
                 *version += 1;
-                assert_eq!(event.version.unwrap().0, *version, "the version at #{position}");
+                assert_eq!(event.version.unwrap().0, *version, "the version at {position}");
             }
             expected.terms.push(terms_of(&event).unwrap());
-            let before = expected.chain[position as usize - 1];
+            let before = expected.chain_at(position.previous());
             expected.chain.push(link(before, position, bytes).unwrap());
         }
         expected
     }
 
-    pub fn chain_at(&self, position: u64) -> [u8; 32] {
-        self.chain[position as usize]
+    pub fn chain_at(&self, position: Position) -> [u8; 32] {
+        self.chain[position.0 as usize]
     }
 
-    pub fn lists(&self, head: u64) -> Lists {
+    pub fn lists(&self, head: Position) -> Lists {
         let mut lists = Lists::new();
-        for (position, terms) in (1..=head).zip(&self.terms) {
+        for (position, terms) in PositionRange::through(head).iter().zip(&self.terms) {
             for term in terms {
                 lists.entry(term.as_bytes().to_vec()).or_default().push(position);
             }
@@ -68,7 +68,7 @@ pub(super) fn whole(
     run: &Run,
     expected: &Expected,
     image: &SimulatedDisk,
-    promised: Option<u64>,
+    promised: Option<Position>,
     variant: u64,
 ) -> Result<(), String> {
     let options = run.options.clone().disk(Arc::new(image.clone())).durability(Default::default());
@@ -77,7 +77,7 @@ pub(super) fn whole(
         if !image.exists(path()).unwrap() {
             return Ok(());
         }
-        return whole(run, expected, image, Some(0), variant);
+        return whole(run, expected, image, Some(Position(0)), variant);
     };
     let store = open(&options)?;
     let head = log_is_right(&store.snapshot(), run, expected, promised)?;
@@ -91,10 +91,11 @@ pub(super) fn whole(
     nothing_beside(image)?;
     let store = open(&options)?;
     let log = rows(&store.snapshot(), ScanDirection::Ascending)?;
-    if log.len() as u64 != head + 1 || log[..head as usize] != expected.log[..head as usize] {
-        return Err(format!("{} events after closing, of {}", log.len(), head + 1));
+    let before = head.0 as usize;
+    if log.len() != before + 1 || log[..before] != expected.log[..before] {
+        return Err(format!("{} events after closing, of {}", log.len(), before + 1));
     }
-    if log[head as usize] != next {
+    if log[before] != next {
         return Err("the event appended after the crash is not the one acknowledged".to_owned());
     }
     Ok(())
@@ -108,26 +109,31 @@ pub(super) fn open(options: &Options) -> Result<Store, String> {
 
 pub(super) fn rows(snapshot: &Snapshot, direction: ScanDirection) -> Result<Vec<Arc<[u8]>>, String> {
     let mut rows: Vec<_> = snapshot
-        .log(1, u64::MAX, direction)
+        .log(PositionRange::ALL, direction)
         .map(|row| row.map_err(|e| format!("reading the log: {e}")))
         .collect::<Result<_, _>>()?;
     if direction == ScanDirection::Descending {
         rows.reverse();
     }
-    let dense = (1..).zip(&rows).all(|(expected, (position, _))| expected == *position);
-    if !dense || rows.len() as u64 != snapshot.head().0 {
+    let dense = Position::FIRST.onwards().zip(&rows).all(|(expected, (position, _))| expected == *position);
+    if !dense || Position(rows.len() as u64) != snapshot.head() {
         return Err(format!("{} rows up to {}, dense: {dense}", rows.len(), snapshot.head()));
     }
     Ok(rows.into_iter().map(|(_, bytes)| bytes).collect())
 }
 
-fn log_is_right(snapshot: &Snapshot, run: &Run, expected: &Expected, promised: u64) -> Result<u64, String> {
-    let head = snapshot.head().0;
+fn log_is_right(
+    snapshot: &Snapshot,
+    run: &Run,
+    expected: &Expected,
+    promised: Position,
+) -> Result<Position, String> {
+    let head = snapshot.head();
     if head < promised {
-        return Err(format!("the log ends at #{head}, and #{promised} was acknowledged"));
+        return Err(format!("the log ends at {head}, and {promised} was acknowledged"));
     }
     if !run.ends.contains(&head) {
-        return Err(format!("the log ends at #{head}, within a group, or beyond all that was appended"));
+        return Err(format!("the log ends at {head}, within a group, or beyond all that was appended"));
     }
     let log = rows(snapshot, ScanDirection::Ascending)?;
     match log.iter().zip(&expected.log).position(|(a, b)| a != b) {
@@ -137,28 +143,25 @@ fn log_is_right(snapshot: &Snapshot, run: &Run, expected: &Expected, promised: u
 }
 
 /// After recovery all is in the tables: they are compared whole.
-pub(super) fn tables_are_right(store: &Store, expected: &Expected, head: u64) -> Result<(), String> {
+pub(super) fn tables_are_right(store: &Store, expected: &Expected, head: Position) -> Result<(), String> {
     let fault = |e: crate::error::Error| e.to_string();
     let tables = store.shared().tables.read().map_err(fault)?;
     let meta = tables.meta(path()).map_err(fault)?;
     if meta.checkpoint != head || meta.journal.is_some() {
-        return Err(format!(
-            "after recovery C is #{} of #{head}, journal {:?}",
-            meta.checkpoint, meta.journal
-        ));
+        return Err(format!("after recovery C is {} of {head}, journal {:?}", meta.checkpoint, meta.journal));
     }
-    if meta.chain != expected.chain[head as usize] {
-        return Err(format!("another chain hash at #{head}"));
+    if meta.chain != expected.chain_at(head) {
+        return Err(format!("another chain hash at {head}"));
     }
-    let mut next = 1;
+    let mut next = Position::FIRST;
     for (first, zone) in tables.zones().map_err(fault)? {
-        if first != next || zone.chain != expected.chain[zone.last as usize] {
-            return Err(format!("the zone from #{first} to #{}, expected from #{next}", zone.last));
+        if first != next || zone.chain != expected.chain_at(zone.last) {
+            return Err(format!("the zone from {first} to {}, expected from {next}", zone.last));
         }
-        next = zone.last + 1;
+        next = zone.last.next();
     }
-    if next != head + 1 {
-        return Err(format!("the zones end at #{}", next - 1));
+    if next != head.next() {
+        return Err(format!("the zones end at {}", next.previous()));
     }
     let mut lists = Lists::new();
     let mut miscounted = None;
@@ -235,11 +238,16 @@ pub(super) fn states_are_right(store: &Store, variant: u64) -> Result<(), String
 }
 
 /// Lists as a reader asks for them, one way and the other, and the versions of entities.
-fn lists_are_right(snapshot: &Snapshot, expected: &Expected, head: u64, variant: u64) -> Result<(), String> {
+fn lists_are_right(
+    snapshot: &Snapshot,
+    expected: &Expected,
+    head: Position,
+    variant: u64,
+) -> Result<(), String> {
     let right = expected.lists(head);
     for (at, (term, positions)) in right.iter().enumerate() {
         if is_counted(term) {
-            let event = snapshot.event(Position(positions[0])).map_err(|e| e.to_string())?;
+            let event = snapshot.event(positions[0]).map_err(|e| e.to_string())?;
             let entity = event.and_then(|event| event.target).ok_or("an event lost its target")?;
             let version = snapshot.version(&entity).map_err(|e| e.to_string())?;
             if version.0 != positions.len() as u64 {
@@ -248,7 +256,7 @@ fn lists_are_right(snapshot: &Snapshot, expected: &Expected, head: u64, variant:
         }
         if (at as u64 + variant).is_multiple_of(4) {
             for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
-                let list = snapshot.list(Term::from_bytes(term), 1, u64::MAX, direction);
+                let list = snapshot.list(Term::from_bytes(term), PositionRange::ALL, direction);
                 let mut list: Vec<_> =
                     list.collect::<crate::error::Result<_>>().map_err(|e| e.to_string())?;
                 if direction == ScanDirection::Descending {
@@ -264,7 +272,7 @@ fn lists_are_right(snapshot: &Snapshot, expected: &Expected, head: u64, variant:
 }
 
 /// A key that was acknowledged gives its first outcome.
-fn keys_are_known(store: &Store, run: &Run, head: u64, variant: u64) -> Result<(), String> {
+fn keys_are_known(store: &Store, run: &Run, head: Position, variant: u64) -> Result<(), String> {
     let known: Vec<_> = run.keyed.iter().filter(|(_, at)| at.last().is_some_and(|at| *at <= head)).collect();
     if known.is_empty() {
         return Ok(());
@@ -272,7 +280,7 @@ fn keys_are_known(store: &Store, run: &Run, head: u64, variant: u64) -> Result<(
     let (group, positions) = known[variant as usize % known.len()];
     let outcome = store.append(group.clone()).map_err(|e| format!("repeating a key: {e}"))?;
     let right = outcome.events.iter().zip(positions).all(|((position, bytes), expected)| {
-        position == expected && *bytes == run.log[*expected as usize - 1]
+        position == expected && *bytes == run.log[expected.0 as usize - 1]
     });
     if !outcome.repeated || !right || outcome.events.len() != positions.len() {
         return Err(format!("a repeated key was given {outcome:?}, not {positions:?}"));
@@ -281,15 +289,15 @@ fn keys_are_known(store: &Store, run: &Run, head: u64, variant: u64) -> Result<(
 }
 
 /// One more event finds its place.
-fn goes_on(store: &Store, expected: &Expected, head: u64) -> Result<Arc<[u8]>, String> {
+fn goes_on(store: &Store, expected: &Expected, head: Position) -> Result<Arc<[u8]>, String> {
     let entity = Entity::from(("Order", 1));
     let term = Term::entity(&entity).map_err(|e| e.to_string())?;
     let version = expected.lists(head).get(term.as_bytes()).map_or(0, |list| list.len() as u64);
     let event = NewEvent::new("Order.reopened").on(&entity).expect(Expect::Version(Version(version)));
     let outcome = store.append(one(event)).map_err(|e| format!("appending after the crash: {e}"))?;
     let (position, bytes) = outcome.events[0].clone();
-    if position != head + 1 {
-        return Err(format!("the next event went to #{position}, behind #{head}"));
+    if position != head.next() {
+        return Err(format!("the next event went to {position}, behind {head}"));
     }
     Ok(bytes)
 }

@@ -36,9 +36,9 @@ fn emit_until_killed() {
                         NewEvent::new("Order.paid").on(("Order", thread)).member("text", "x".repeat(200));
                     let outcome = store.append(one(event)).unwrap();
                     let (position, bytes) = &outcome.events[0];
-                    let event = codec::decode(Position(*position), bytes.clone()).unwrap();
+                    let event = codec::decode(*position, bytes.clone()).unwrap();
                     // One write a line, so that the lines of threads do not mix.
-                    let line = format!("acknowledged {position} {}\n", event.id);
+                    let line = format!("acknowledged {} {}\n", position.0, event.id);
                     if std::io::stdout().write_all(line.as_bytes()).is_err() {
                         return;
                     }
@@ -100,7 +100,7 @@ fn what_a_killed_process_had_acknowledged_is_in_the_file() {
             let event = codec::decode(Position(*position), bytes.clone()).unwrap();
             assert_eq!(event.id.to_string(), *id, "round {round}, #{position}");
         }
-        tables_are_right(&store, &Expected::new(&log), log.len() as u64).unwrap();
+        tables_are_right(&store, &Expected::new(&log), Position(log.len() as u64)).unwrap();
         store.close().unwrap();
     }
     super::report(format_args!("{} acknowledged events survived {ROUNDS} kills", acknowledged.len()));

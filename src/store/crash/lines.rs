@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::ghosts::bytes_of;
 use super::held::rows;
 use super::{one, path, tiny};
+use crate::entity::Position;
 use crate::event::NewEvent;
 use crate::store::apply::events_of;
 use crate::store::disk::Disk;
@@ -141,7 +142,7 @@ fn together(file: &Moment, journal: &[Vec<u8>; 2]) -> SimulatedDisk {
 }
 
 /// The events in the frames of a journal, whole ones of every use.
-fn held_by(journal: &[Vec<u8>; 2], file: &Moment) -> Vec<(u64, Vec<u8>)> {
+fn held_by(journal: &[Vec<u8>; 2], file: &Moment) -> Vec<(Position, Vec<u8>)> {
     let disk = together(file, journal);
     let mut events = Vec::new();
     for side in Side::BOTH {
@@ -197,8 +198,8 @@ fn a_file_of_one_moment_and_a_journal_of_another_lose_nothing() {
                 aside += usize::from(!store.recovery().set_aside.is_empty());
                 let check = |store: &Store, when: &str| {
                     let log = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
-                    let there = |(position, bytes): &(u64, Vec<u8>)| {
-                        log.get(*position as usize - 1).is_some_and(|event| **event == **bytes)
+                    let there = |(position, bytes): &(Position, Vec<u8>)| {
+                        log.get(position.0 as usize - 1).is_some_and(|event| **event == **bytes)
                     };
                     let missing = held.iter().filter(|event| !there(event)).count();
                     assert!(
@@ -242,7 +243,7 @@ fn a_loss_accepted_under_one_name_leaves_the_journal_of_the_other() {
         let error = Store::open(other, options(&disk)).unwrap_err();
         assert!(error.to_string().contains("the file has 2 names"), "{error}");
         let store = Store::open(other, options(&disk).accept_lost_journal(true)).unwrap();
-        assert_eq!(store.snapshot().head().0, 1);
+        assert_eq!(store.snapshot().head(), Position(1));
         for n in 0..more {
             store.append(one(paid(2, n))).unwrap();
         }

@@ -31,9 +31,9 @@ fn journals(path: &Path) -> [PathBuf; 2] {
 
 fn head_of(path: &Path) -> u64 {
     let store = Store::open(path, options()).unwrap();
-    let head = store.snapshot().head().0;
+    let head = store.snapshot().head();
     store.close().unwrap();
-    head
+    head.0
 }
 
 /// What somebody does to the file `z` while it is open. `y` is another name, `other` another database.

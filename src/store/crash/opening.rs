@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::ghosts::{bytes_of, write};
 use super::held::rows;
 use super::{one, path, tiny};
+use crate::entity::Position;
 use crate::event::NewEvent;
 use crate::store::append_request::AppendRequest;
 use crate::store::disk::Disk;
@@ -87,7 +88,7 @@ fn an_opened_database_that_is_only_read_has_no_journal() {
     let disk = SimulatedDisk::new();
     Store::create(path(), tiny(&disk)).unwrap().close().unwrap();
     let store = Store::open(path(), tiny(&disk)).unwrap();
-    assert_eq!(store.snapshot().head().0, 0);
+    assert_eq!(store.snapshot().head(), Position(0));
     assert!(Side::BOTH.iter().all(|side| !disk.exists(&side.path(path())).unwrap()));
     store.close().unwrap();
     store.close().unwrap();
@@ -112,7 +113,7 @@ fn one_writer_at_a_time_and_none_after_it_closed() {
     drop(store);
     second.append(paid()).unwrap();
     drop(second);
-    assert_eq!(Store::open(path(), tiny(&disk)).unwrap().snapshot().head().0, 2);
+    assert_eq!(Store::open(path(), tiny(&disk)).unwrap().snapshot().head(), Position(2));
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn closing_beside_appends_loses_none_that_was_acknowledged() {
             store.close().unwrap();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
-        assert_eq!(Store::open(path(), tiny(&disk)).unwrap().snapshot().head().0, acknowledged);
+        assert_eq!(Store::open(path(), tiny(&disk)).unwrap().snapshot().head(), Position(acknowledged));
     }
 }
 

@@ -150,7 +150,7 @@ fn each_request_of_a_batch_sees_those_before_it_and_a_rejected_one_leaves_no_tra
     shared.lead();
     let answers = batch.map(|pending| match shared.wait(&pending) {
         Ok(outcome) if outcome.repeated => "repeated".to_owned(),
-        Ok(outcome) => format!("#{}", outcome.events[0].0),
+        Ok(outcome) => outcome.events[0].0.to_string(),
         Err(error) => error.kind().to_owned(),
     });
     assert_eq!(answers, ["#1", "conflict", "#2", "conflict", "repeated", "#3", "#4", "conflict", "conflict"]);
@@ -174,7 +174,7 @@ fn a_request_that_was_looked_up_before_a_checkpoint_is_looked_up_again() {
     shared.queue.push(&later).unwrap();
     shared.lead();
     assert!(shared.wait(&early).unwrap().repeated);
-    assert_eq!(shared.wait(&later).unwrap().events[0].0, 2);
+    assert_eq!(shared.wait(&later).unwrap().events[0].0, Position(2));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn the_chain_is_the_same_whatever_the_bounds_of_checkpoints() {
         let expected = Expected::new(&log);
         let tables = store.shared().tables.read().unwrap();
         let chain = tables.chain().unwrap();
-        assert_eq!(chain, expected.chain_at(50));
+        assert_eq!(chain, expected.chain_at(Position(50)));
         for (_, zone) in tables.zones().unwrap() {
             assert_eq!(zone.chain, expected.chain_at(zone.last));
         }
@@ -225,12 +225,12 @@ fn a_segment_is_not_written_again_before_its_tail_is_in_the_tables() {
         });
         // Two tails fill, one frozen and one active; then whoever appends waits.
         let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while store.shared().applied.head() < 20 {
+        while store.shared().applied.head() < Position(20) {
             assert!(std::time::Instant::now() < until);
             std::thread::yield_now();
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
-        assert_eq!(store.shared().applied.head(), 20);
+        assert_eq!(store.shared().applied.head(), Position(20));
         for fate in Fate::ALL {
             let found = disk.crash(fate, 1);
             let store = Store::open(path(), tiny(&found)).unwrap();
@@ -251,7 +251,7 @@ fn a_large_frame_grows_its_segment() {
         store.append(one(NewEvent::new("Order.paid").member("text", "x".repeat(size)))).unwrap();
         for fate in [Fate::LoseAll, Fate::Tear] {
             let found = disk.crash(fate, n);
-            assert_eq!(Store::open(path(), tiny(&found)).unwrap().snapshot().head().0, n + 1);
+            assert_eq!(Store::open(path(), tiny(&found)).unwrap().snapshot().head(), Position(n + 1));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::held::rows;
 use super::{Random, one, path, tiny};
-use crate::entity::{Entity, Position};
+use crate::entity::{Entity, Position, PositionRange};
 use crate::event::{NewEvent, codec};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::index::term::Term;
@@ -68,54 +68,53 @@ pub(super) fn read_while_written(sabotage: Option<FaultInjection>) -> Result<(),
 /// Every way of reading tells of the same log, dense up to its head.
 fn is_one_log(snapshot: &Snapshot, random: &mut Random) -> Result<(), String> {
     let fault = |e: crate::error::Error| e.to_string();
-    let head = snapshot.head().0;
+    let head = snapshot.head();
     let log = rows(snapshot, ScanDirection::Ascending)?;
     let entity = Entity::from(("Order", random.below(7)));
-    let mut lists: BTreeMap<Term, Vec<u64>> = BTreeMap::new();
+    let mut lists: BTreeMap<Term, Vec<Position>> = BTreeMap::new();
     let (of_entity, of_tag) =
         (Term::entity(&entity).map_err(fault)?, Term::tag("third", &1u64.into()).map_err(fault)?);
-    for (position, bytes) in (1..).zip(&log) {
-        let event = codec::decode(Position(position), bytes.clone()).map_err(fault)?;
+    for (position, bytes) in Position::FIRST.onwards().zip(&log) {
+        let event = codec::decode(position, bytes.clone()).map_err(fault)?;
         if event.target.as_ref() == Some(&entity) {
             let list = lists.entry(of_entity.clone()).or_default();
             list.push(position);
             if event.version.map(|version| version.0) != Some(list.len() as u64) {
-                return Err(format!("#{position} is version {:?}, not {}", event.version, list.len()));
+                return Err(format!("{position} is version {:?}, not {}", event.version, list.len()));
             }
         }
         if event.tags[0].value == 1u64.into() {
             lists.entry(of_tag.clone()).or_default().push(position);
         }
     }
-    let (first, last) = (1 + random.below(head + 1), 1 + random.below(head + 1));
+    let mut one = || Position(1 + random.below(head.0 + 1));
+    let some = PositionRange::new(one(), one());
     for term in [of_entity, of_tag] {
         let all = lists.remove(&term).unwrap_or_default();
-        for (first, last) in [(1, u64::MAX), (first, last)] {
-            let within: Vec<_> = all.iter().copied().filter(|p| (first..=last).contains(p)).collect();
+        for range in [PositionRange::ALL, some] {
+            let within: Vec<_> = all.iter().copied().filter(|p| range.contains(*p)).collect();
             for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
-                let list = snapshot.list(term.clone(), first, last, direction);
+                let list = snapshot.list(term.clone(), range, direction);
                 let mut list: Vec<_> = list.collect::<crate::error::Result<_>>().map_err(fault)?;
                 if direction == ScanDirection::Descending {
                     list.reverse();
                 }
                 if list != within {
-                    return Err(format!(
-                        "{direction:?} of {first}..={last} at {head}: {list:?}, not {within:?}"
-                    ));
+                    return Err(format!("{direction:?} of {range} at {head}: {list:?}, not {within:?}"));
                 }
             }
         }
         if term.is_counted() && snapshot.version(&entity).map_err(fault)?.0 != all.len() as u64 {
-            return Err(format!("another version than {} events at #{head}", all.len()));
+            return Err(format!("another version than {} events at {head}", all.len()));
         }
     }
     let back = rows(snapshot, ScanDirection::Descending)?;
     if back != log {
-        return Err(format!("the log is another one backwards, up to #{head}"));
+        return Err(format!("the log is another one backwards, up to {head}"));
     }
-    match snapshot.event(Position(head + 1)).map_err(fault)? {
+    match snapshot.event(head.next()).map_err(fault)? {
         None => Ok(()),
-        Some(_) => Err(format!("an event beyond the head #{head}")),
+        Some(_) => Err(format!("an event beyond the head {head}")),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use super::held::{Expected, open, whole};
 use super::script::{Run, Script};
 use super::{Random, path};
+use crate::entity::Position;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 
@@ -17,14 +18,14 @@ fn recovered_twice(
     run: &Run,
     expected: &Expected,
     image: &SimulatedDisk,
-    promised: u64,
+    promised: Position,
     random: &mut Random,
 ) -> Result<u64, String> {
     let options = run.options.clone().disk(std::sync::Arc::new(image.clone()));
     let store = open(&options)?;
     // What was served once must stay.
-    let served = store.snapshot().head().0;
-    image.note(served);
+    let served = store.snapshot().head();
+    image.note(served.0);
     store.close().map_err(|e| format!("closing: {e}"))?;
     drop(store);
     let trace = image.trace();
@@ -33,7 +34,7 @@ fn recovered_twice(
     let mut crashes = trace.crashes();
     for &point in &points {
         crashes.advance_to(point);
-        let promised = crashes.notes().last().copied().unwrap_or(promised);
+        let promised = crashes.notes().last().map_or(promised, |note| Position(*note));
         let (fate, seed) = (Fate::ALL[random.below(4) as usize], random.next());
         whole(run, expected, &crashes.image(fate, seed), Some(promised), seed)
             .map_err(|fault| format!("then point {point}, {fate:?}, seed {seed}: {fault}"))?;

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Random, one, path, tiny};
-use crate::entity::{Position, Version};
+use crate::entity::{Position, PositionRange, Version};
 use crate::error::Result;
 use crate::event::{Expect, NewEvent};
 use crate::store::append_request::{AppendOutcome, AppendRequest, Prepared};
@@ -30,11 +30,11 @@ pub(super) struct Run {
     /// The bytes of every event.
     pub log: Vec<Arc<[u8]>>,
     /// Where frames end: a crash may leave the log so long, and no other way.
-    pub ends: BTreeSet<u64>,
+    pub ends: BTreeSet<Position>,
     /// What was promised with each note of the trace.
-    pub promises: Vec<u64>,
+    pub promises: Vec<Position>,
     /// Groups with keys, and the positions they were given.
-    pub keyed: Vec<(AppendRequest, Vec<u64>)>,
+    pub keyed: Vec<(AppendRequest, Vec<Position>)>,
 }
 
 /// What is run.
@@ -78,7 +78,7 @@ impl Script {
             models: self.models,
             disk: disk.clone(),
             gate,
-            ends: BTreeSet::from([0]),
+            ends: BTreeSet::from([Position::START]),
             promises: Vec::new(),
             acknowledged: Vec::new(),
             keyed: Vec::new(),
@@ -101,10 +101,10 @@ impl Script {
         }
         let trace = disk.trace();
         let store = Store::open(path(), options.clone()).unwrap();
-        let log = store.snapshot().log(1, u64::MAX, ScanDirection::Ascending);
+        let log = store.snapshot().log(PositionRange::ALL, ScanDirection::Ascending);
         let log: Vec<_> = log.map(|row| row.unwrap().1).collect();
         for (position, bytes) in &player.acknowledged {
-            assert_eq!(log[*position as usize - 1], *bytes, "seed {}", self.seed);
+            assert_eq!(log[position.0 as usize - 1], *bytes, "seed {}", self.seed);
         }
         let Player { ends, promises, keyed, .. } = player;
         Run { trace, options, log, ends, promises, keyed }
@@ -116,10 +116,10 @@ struct Player {
     models: bool,
     disk: SimulatedDisk,
     gate: Arc<Gate>,
-    ends: BTreeSet<u64>,
-    promises: Vec<u64>,
-    acknowledged: Vec<(u64, Arc<[u8]>)>,
-    keyed: Vec<(AppendRequest, Vec<u64>)>,
+    ends: BTreeSet<Position>,
+    promises: Vec<Position>,
+    acknowledged: Vec<(Position, Arc<[u8]>)>,
+    keyed: Vec<(AppendRequest, Vec<Position>)>,
 }
 
 impl Player {
@@ -224,7 +224,7 @@ impl Player {
         shared.lead();
         for (group, pending) in groups.into_iter().zip(pending) {
             let outcome = shared.wait(&pending)?;
-            self.ends.insert(store.snapshot().head().0);
+            self.ends.insert(store.snapshot().head());
             self.acknowledged.extend(outcome.events.clone());
             drop(group);
         }
@@ -244,7 +244,7 @@ impl Player {
     /// Notes what must survive from here on.
     fn promise(&mut self, store: &Store) {
         let durable = match store.shared().options.durability {
-            Durability::Sync => self.acknowledged.last().map_or(0, |last| last.0),
+            Durability::Sync => self.acknowledged.last().map_or(Position::START, |last| last.0),
             Durability::Interval(_) => {
                 if store.shared().log.as_local().unwrap().is_begun() && self.random.below(4) == 0 {
                     store.shared().sync_log().unwrap();
@@ -304,7 +304,7 @@ impl Player {
     }
 }
 
-fn positions_of(outcome: &AppendOutcome) -> Vec<u64> {
+fn positions_of(outcome: &AppendOutcome) -> Vec<Position> {
     outcome.events.iter().map(|(position, _)| *position).collect()
 }
 

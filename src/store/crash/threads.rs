@@ -87,11 +87,11 @@ fn sixteen_threads_agree_on_one_log() {
     });
     let log = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
     answers.sort_unstable();
-    let answered: Vec<_> = (1..).zip(log.iter().cloned()).take(answers.len()).collect();
+    let answered: Vec<_> = Position::FIRST.onwards().zip(log.iter().cloned()).take(answers.len()).collect();
     assert!(answers == answered && log.len() == answers.len(), "the answers are the log, each position once");
     let mut keys = BTreeMap::new();
     for (position, bytes) in answered {
-        let event = codec::decode(Position(position), bytes).unwrap();
+        let event = codec::decode(position, bytes).unwrap();
         if let Some(key) = event.key {
             assert_eq!(keys.insert(key, position), None);
         }
@@ -99,7 +99,7 @@ fn sixteen_threads_agree_on_one_log() {
     assert_eq!(keys.len() as u64, keys_taken.into_inner());
     store.close().unwrap();
     let store = Store::open(path(), tiny(&disk)).unwrap();
-    tables_are_right(&store, &Expected::new(&log), log.len() as u64).unwrap();
+    tables_are_right(&store, &Expected::new(&log), Position(log.len() as u64)).unwrap();
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_leader_that_panics_fails_its_group_and_nobody_hangs() {
     assert_eq!(store.snapshot().head(), Position(1), "reads go on");
     in_time("closing", move || store.close()).unwrap();
     let store = Store::open(path(), tiny(&disk)).unwrap();
-    assert_eq!(store.append(one(NewEvent::new("Order.paid"))).unwrap().events[0].0, 2);
+    assert_eq!(store.append(one(NewEvent::new("Order.paid"))).unwrap().events[0].0, Position(2));
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_ticket_that_nobody_waits_on_is_committed_and_wakes_its_waker() {
             }
         }
     };
-    assert_eq!(answer.unwrap().events[0].0, 41);
+    assert_eq!(answer.unwrap().events[0].0, Position(41));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn closing_commits_the_tickets_that_are_queued() {
     assert_eq!(store.submit(one(NewEvent::new("Order.paid"))).unwrap_err().kind(), "stopped");
     let mut positions: Vec<_> = tickets.iter().map(|ticket| ticket.wait().unwrap().events[0].0).collect();
     positions.sort_unstable();
-    assert_eq!(positions, (1..=30).collect::<Vec<_>>());
+    assert_eq!(positions, (1..=30).map(Position).collect::<Vec<_>>());
     assert_eq!(Store::open(path(), tiny(&disk)).unwrap().snapshot().head(), Position(30));
 }
 
@@ -328,5 +328,5 @@ fn the_committer_is_not_kept_from_others_by_a_checkpoint_that_was_asked_for() {
     });
     drop(locked(&store.shared().committer));
     store.checkpoint().unwrap();
-    assert_eq!(store.shared().applied.tails().base(), 200);
+    assert_eq!(store.shared().applied.tails().base(), Position(200));
 }

@@ -12,6 +12,7 @@
 //! The last chunk of a list is rewritten until it is full.
 
 use super::term::is_counted;
+use crate::entity::Position;
 use crate::error::{Error, Result};
 
 /// How many entries fill a chunk: a few hundred, so that rewriting the last one stays cheap.
@@ -23,7 +24,7 @@ pub(crate) struct PostingChunk {
     /// How many entries the list has before this chunk; always 0 in lists that are not counted.
     pub before: u64,
     /// Positions, ascending, at least one.
-    pub positions: Vec<u64>,
+    pub positions: Vec<Position>,
 }
 
 impl PostingChunk {
@@ -34,7 +35,7 @@ impl PostingChunk {
 }
 
 /// The key of the chunk that begins with this position.
-pub(crate) fn key(term: &[u8], first: u64) -> Vec<u8> {
+pub(crate) fn key(term: &[u8], first: Position) -> Vec<u8> {
     let mut key = Vec::with_capacity(term.len() + 8);
     key.extend_from_slice(term);
     key.extend_from_slice(&first.to_be_bytes());
@@ -42,9 +43,9 @@ pub(crate) fn key(term: &[u8], first: u64) -> Vec<u8> {
 }
 
 /// Takes a key apart: the term and the first position.
-pub(crate) fn split_key(key: &[u8]) -> Result<(&[u8], u64)> {
+pub(crate) fn split_key(key: &[u8]) -> Result<(&[u8], Position)> {
     match key.split_last_chunk::<8>() {
-        Some((term, first)) if !term.is_empty() => Ok((term, u64::from_be_bytes(*first))),
+        Some((term, first)) if !term.is_empty() => Ok((term, Position::from_be_bytes(*first))),
         _ => Err(Error::corrupt("a posting list", "a key too short")),
     }
 }
@@ -56,14 +57,14 @@ pub(crate) fn encode(key: &[u8], chunk: &PostingChunk, out: &mut Vec<u8>) {
     }
     put(out, chunk.positions.len() as u64);
     for pair in chunk.positions.windows(2) {
-        put(out, pair[1] - pair[0]);
+        put(out, pair[1].since(pair[0]));
     }
     out.extend_from_slice(&checksum(key, out).to_be_bytes());
 }
 
 pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<PostingChunk> {
     let (_, first) = split_key(key)?;
-    let damaged = |found: &str| Error::corrupt(format!("the posting list that begins at #{first}"), found);
+    let damaged = |found: &str| Error::corrupt(format!("the posting list that begins at {first}"), found);
     let (mut body, stored) = value.split_last_chunk::<4>().ok_or_else(|| damaged("no checksum"))?;
     if checksum(key, body) != u32::from_be_bytes(*stored) {
         return Err(damaged("its checksum does not fit its bytes"));
@@ -80,7 +81,7 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<PostingChunk> {
     let mut last = first;
     for _ in 1..count {
         let delta = next().filter(|delta| *delta > 0);
-        last = delta.and_then(|delta| last.checked_add(delta)).ok_or_else(cut)?;
+        last = delta.and_then(|delta| last.0.checked_add(delta)).map(Position).ok_or_else(cut)?;
         positions.push(last);
     }
     if !body.is_empty() {
@@ -129,8 +130,9 @@ mod tests {
     proptest! {
         #[test]
         fn a_chunk_comes_back(counted: bool, before: u64, first in 1u64..1 << 60, deltas in prop::collection::vec(1u64..1 << 40, 0..50)) {
+            let first = Position(first);
             let mut positions = vec![first];
-            positions.extend(deltas.iter().scan(first, |at, delta| { *at += delta; Some(*at) }));
+            positions.extend(deltas.iter().scan(first, |at, delta| { *at = at.plus(*delta); Some(*at) }));
             let chunk = PostingChunk { before: if counted { before } else { 0 }, positions };
             let key = key(if counted { &[1, 9] } else { &[2, 9] }, first);
             let mut out = Vec::new();
@@ -141,8 +143,8 @@ mod tests {
 
         #[test]
         fn a_chunk_has_entries_that_grow_and_nothing_behind_them(count in 1usize..6, more in prop::collection::vec(any::<u8>(), 1..5)) {
-            let chunk = PostingChunk { before: 0, positions: (1..).take(count).collect() };
-            let key = key(&[2, 9], 1);
+            let chunk = PostingChunk { before: 0, positions: Position::FIRST.onwards().take(count).collect() };
+            let key = key(&[2, 9], Position::FIRST);
             let resealed = |body: Vec<u8>| {
                 let checksum = checksum(&key, &body);
                 [body, checksum.to_be_bytes().to_vec()].concat()

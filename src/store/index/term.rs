@@ -260,13 +260,13 @@ pub(crate) fn is_counted(term: &[u8]) -> bool {
 pub(crate) fn definition_of(term: &[u8]) -> Option<Position> {
     let (&space, rest) = term.split_first()?;
     let definition = rest.first_chunk::<8>().filter(|_| space == IndexSpace::Derived as u8)?;
-    Some(Position(u64::from_be_bytes(*definition)))
+    Some(Position::from_be_bytes(*definition))
 }
 
 /// The bytes that every term of an index begins with.
 pub(crate) fn derived_prefix(definition: Position) -> Vec<u8> {
     let mut bytes = TermBuilder::new(IndexSpace::Derived).0;
-    bytes.extend_from_slice(&definition.0.to_be_bytes());
+    bytes.extend_from_slice(&definition.to_be_bytes());
     bytes
 }
 

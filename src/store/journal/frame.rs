@@ -25,6 +25,7 @@ use crc32fast::Hasher;
 
 use super::Salt;
 use super::mark;
+use crate::entity::Position;
 use crate::error::{Error, Result};
 
 /// The largest payload of a frame in bytes.
@@ -70,8 +71,8 @@ pub(super) struct FrameHeader {
     pub settled: bool,
     pub salt: Salt,
     pub number: u64,
-    pub first: u64,
-    pub durable_through: u64,
+    pub first: Position,
+    pub durable_through: Position,
     pub count: u32,
     pub length: u32,
 }
@@ -88,7 +89,7 @@ impl FrameHeader {
         if self.number == 0 || self.number == u64::MAX {
             return Err("the frame's number is out of range");
         }
-        if self.first == 0 || self.first.checked_add(u64::from(self.count)).is_none() {
+        if self.first == Position::START || self.first.0.checked_add(u64::from(self.count)).is_none() {
             return Err("the frame's positions are out of range");
         }
         if self.durable_through >= self.first {
@@ -98,8 +99,8 @@ impl FrameHeader {
     }
 
     /// The position that follows the frame.
-    pub fn next(&self) -> u64 {
-        self.first.saturating_add(u64::from(self.count))
+    pub fn next(&self) -> Position {
+        self.first.plus(u64::from(self.count))
     }
 
     /// The bytes from the header to the checksum of the payload and its padding.
@@ -154,8 +155,8 @@ impl FrameHeader {
             settled: bytes[5] == 1,
             salt: Salt(array(bytes, 8)),
             number: u64::from_be_bytes(array(bytes, 24)),
-            first: u64::from_be_bytes(array(bytes, 32)),
-            durable_through: u64::from_be_bytes(array(bytes, 40)),
+            first: Position::from_be_bytes(array(bytes, 32)),
+            durable_through: Position::from_be_bytes(array(bytes, 40)),
             count: u32::from_be_bytes(array(bytes, 48)),
             length: u32::from_be_bytes(array(bytes, 52)),
         };
@@ -236,9 +237,9 @@ impl FrameBuffer {
     pub(super) fn header(
         &self,
         stamp: Stamp,
-        first: u64,
+        first: Position,
         count: u32,
-        durable_through: u64,
+        durable_through: Position,
     ) -> Result<FrameHeader> {
         let Stamp { number, settled, salt } = stamp;
         let misuse =
@@ -290,8 +291,8 @@ mod tests {
             settled: true,
             salt: Salt([7; 16]),
             number: 3,
-            first: 11,
-            durable_through: 10,
+            first: Position(11),
+            durable_through: Position(10),
             count: 2,
             length,
         }
@@ -302,7 +303,9 @@ mod tests {
         let mut frame = FrameBuffer::new();
         frame.begin(FrameKind::Events);
         frame.payload_mut().extend_from_slice(b"hello");
-        let made = frame.header(Stamp { salt: Salt([7; 16]), number: 3, settled: true }, 11, 2, 10).unwrap();
+        let made = frame
+            .header(Stamp { salt: Salt([7; 16]), number: 3, settled: true }, Position(11), 2, Position(10))
+            .unwrap();
         assert_eq!(made, header(5));
         let bytes = frame.finish(&made);
         assert_eq!(bytes.len() as u64, made.size() + mark::MARK as u64);
@@ -327,7 +330,7 @@ mod tests {
     fn what_cannot_be_replayed_is_not_made() {
         let stamp = Stamp { salt: Salt([0; 16]), number: 1, settled: true };
         let mut frame = FrameBuffer::new();
-        assert!(frame.header(stamp, 1, 1, 0).is_err(), "nothing was begun");
+        assert!(frame.header(stamp, Position(1), 1, Position(0)).is_err(), "nothing was begun");
         for (kind, first, count, durable) in [
             (FrameKind::Events, 1, 0, 0),
             (FrameKind::Cursors, 1, 1, 0),
@@ -337,14 +340,14 @@ mod tests {
         ] {
             frame.begin(kind);
             assert!(
-                frame.header(stamp, first, count, durable).is_err(),
+                frame.header(stamp, Position(first), count, Position(durable)).is_err(),
                 "{kind:?} {first} {count} {durable}"
             );
         }
         frame.payload_mut().resize(HEADER + MAX_PAYLOAD + 1, 0);
-        assert!(frame.header(stamp, 1, 1, 0).is_err());
+        assert!(frame.header(stamp, Position(1), 1, Position(0)).is_err());
         frame.payload_mut().clear();
-        assert!(frame.header(stamp, 1, 1, 0).is_err(), "the header's space is gone");
+        assert!(frame.header(stamp, Position(1), 1, Position(0)).is_err(), "the header's space is gone");
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use super::frame::{ALIGN, FrameHeader, HEADER, MAGIC};
 use super::mark;
 use super::segment::{START, SegmentHeader};
 use super::{DatabaseId, JournalReplay, Salt, Side};
+use crate::entity::Position;
 use crate::store::disk::Disk;
 use crate::store::disk::memory::MemoryDisk;
 
@@ -35,15 +36,17 @@ pub(crate) fn segments(bytes: &[u8], right: bool) -> bool {
         let file = disk.create(&side.path(database)).expect("a disk in memory takes a file");
         file.write_at(0, &all).expect("a disk in memory takes bytes");
     }
-    let Ok(replay) = JournalReplay::open(&disk, database, SALT, u64::from(*after)) else { return false };
+    let Ok(replay) = JournalReplay::open(&disk, database, SALT, Position(u64::from(*after))) else {
+        return false;
+    };
     let mut next = u64::from(*after) + 1;
     for frame in replay.frames() {
         let frame = frame.expect("what was walked is read");
-        assert!(frame.first <= next || frame.count == 0, "a gap before {}", frame.first);
-        next = next.max(frame.first + u64::from(frame.count));
+        assert!(frame.first <= Position(next) || frame.count == 0, "a gap before {}", frame.first);
+        next = next.max(frame.first.plus(u64::from(frame.count)).0);
     }
     if let Some(cut) = replay.cut() {
-        assert_eq!(cut.at, next, "the log is cut where it ends");
+        assert_eq!(cut.at, Position(next), "the log is cut where it ends");
     }
     next > u64::from(*after) + 1
 }
@@ -104,7 +107,7 @@ pub(crate) fn seed() -> Vec<u8> {
     for (first, count) in [(1, 2), (3, 0), (3, 1), (4, 1)] {
         buffer.begin(if count == 0 { FrameKind::Cursors } else { FrameKind::Events });
         buffer.payload_mut().extend_from_slice(b"payload");
-        journal.append(&mut buffer, first, count, first - 1).unwrap();
+        journal.append(&mut buffer, Position(first), count, Position(first - 1)).unwrap();
         journal.sync().unwrap();
         if first == 3 && count == 1 {
             journal.switch().unwrap();

@@ -37,6 +37,7 @@ use super::frame::ALIGN;
 use super::scan::{FrameSlot, SegmentScan};
 use super::segment::START;
 use super::{Frame, Salt, Side};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::disk::Disk;
 
@@ -45,7 +46,7 @@ use crate::store::disk::Disk;
 pub struct JournalReplay {
     scans: [SegmentScan; 2],
     runs: Vec<FrameRun>,
-    after: u64,
+    after: Position,
     ending: Ending,
     /// The segments whose fill mark is missing.
     shortened: Vec<Side>,
@@ -66,7 +67,7 @@ enum Ending {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
     /// The position that would have come next.
-    pub at: u64,
+    pub at: Position,
     /// What was found instead of it.
     pub reason: String,
 }
@@ -77,8 +78,8 @@ struct FrameRun {
     side: Side,
     first_number: u64,
     next_number: u64,
-    first_position: u64,
-    next_position: u64,
+    first_position: Position,
+    next_position: Position,
     end: u64,
 }
 
@@ -104,7 +105,7 @@ enum StopReason {
 /// Where the log ends, as far as the walks tell.
 struct End {
     number: u64,
-    position: u64,
+    position: Position,
     side: Side,
     at: u64,
     stop: StopReason,
@@ -126,7 +127,7 @@ impl JournalReplay {
     /// # Errors
     /// The error is one of corruption if something is missing or damaged that was durable, and says where.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub fn open(disk: &dyn Disk, database: &Path, salt: Salt, after: u64) -> Result<JournalReplay> {
+    pub fn open(disk: &dyn Disk, database: &Path, salt: Salt, after: Position) -> Result<JournalReplay> {
         let replay = JournalReplay::salvage(disk, database, salt, after)?;
         match replay.lost() {
             Some(lost) => Err(Error::corrupt("the journal", &lost.reason)),
@@ -135,7 +136,7 @@ impl JournalReplay {
     }
 
     /// The same of a journal that may be damaged, or of what is left of one: [`JournalReplay::lost`] tells.
-    pub fn salvage(disk: &dyn Disk, database: &Path, salt: Salt, after: u64) -> Result<JournalReplay> {
+    pub fn salvage(disk: &dyn Disk, database: &Path, salt: Salt, after: Position) -> Result<JournalReplay> {
         let scan = |side| SegmentScan::open(disk, database, side, Some(salt));
         let scans = [scan(Side::A)?, scan(Side::B)?];
         let walks = [walk(&scans, Side::A, salt, after)?, walk(&scans, Side::B, salt, after)?];
@@ -182,8 +183,8 @@ impl JournalReplay {
     }
 
     /// The last position of the log: of the last frame, or `after`.
-    pub fn last_position(&self) -> u64 {
-        self.runs.last().map_or(self.after, |run| self.after.max(run.next_position - 1)) // positions begin at 1
+    pub fn last_position(&self) -> Position {
+        self.runs.last().map_or(self.after, |run| self.after.max(run.next_position.previous()))
     }
 
     /// Where the log was cut, if something followed that may have been acknowledged.
@@ -213,7 +214,7 @@ impl JournalReplay {
 pub fn is_whole(disk: &dyn Disk, database: &Path, side: Side) -> Result<bool> {
     let scan = SegmentScan::open(disk, database, side, None)?;
     let (salt, unmarked) = (scan.salt(), !scan.is_marked());
-    let at = walk_of(&scan, side, salt, 0)?;
+    let at = walk_of(&scan, side, salt, Position::START)?;
     Ok(at.stop == StopReason::Marked || (unmarked && matches!(scan.look(at.end)?, FrameSlot::Blank)))
 }
 
@@ -227,11 +228,11 @@ fn is_one_with_the_frame_before(at: u64) -> bool {
 }
 
 /// Follows the frames of a segment from its start.
-fn walk(scans: &[SegmentScan; 2], side: Side, salt: Salt, after: u64) -> Result<JournalWalk> {
+fn walk(scans: &[SegmentScan; 2], side: Side, salt: Salt, after: Position) -> Result<JournalWalk> {
     walk_of(&scans[side.index()], side, salt, after)
 }
 
-fn walk_of(scan: &SegmentScan, side: Side, salt: Salt, after: u64) -> Result<JournalWalk> {
+fn walk_of(scan: &SegmentScan, side: Side, salt: Salt, after: Position) -> Result<JournalWalk> {
     let mut run: Option<FrameRun> = None;
     let mut at = START;
     let stop = loop {
@@ -268,7 +269,7 @@ fn walk_of(scan: &SegmentScan, side: Side, salt: Salt, after: u64) -> Result<Jou
         if let Err(reason) = scan.check(&found)? {
             break StopReason::Cut(reason);
         }
-        if header.first <= after && header.next() - 1 > after {
+        if header.first <= after && header.next().previous() > after {
             break StopReason::Damage("a frame of which the file holds only the first events");
         }
         at = found.end();
@@ -277,7 +278,7 @@ fn walk_of(scan: &SegmentScan, side: Side, salt: Salt, after: u64) -> Result<Jou
             first_number: header.number,
             next_number: 0,
             first_position: header.first,
-            next_position: 0,
+            next_position: Position::START,
             end: 0,
         });
         run.next_number = header.number + 1; // a decoded header's number is less than the highest
@@ -288,8 +289,8 @@ fn walk_of(scan: &SegmentScan, side: Side, salt: Salt, after: u64) -> Result<Jou
 }
 
 /// Puts the runs in order, and says where they end.
-fn join(walks: &[JournalWalk; 2], after: u64) -> (Vec<FrameRun>, End) {
-    let next = after.saturating_add(1);
+fn join(walks: &[JournalWalk; 2], after: Position) -> (Vec<FrameRun>, End) {
+    let next = after.next();
     let mut runs: Vec<FrameRun> = walks.iter().filter_map(|walk| walk.run).collect();
     runs.sort_by_key(|run| run.first_number);
     let walk = |side: Side| &walks[side.index()];

@@ -8,6 +8,7 @@ use super::frame::{ALIGN, FrameHeader, HEADER, MAGIC, PayloadCheck};
 use super::mark::{self, MARK};
 use super::segment::{self, START, SegmentHeader};
 use super::{Frame, Salt, Side};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::disk::{Disk, File};
 
@@ -226,12 +227,12 @@ fn window(buffer: &[u8], at: u64) -> Option<&[u8; HEADER]> {
 /// database's segments; none if there is no such frame. Nothing is written.
 ///
 /// A journal that holds more than its database is not to be overwritten; this tells.
-pub fn highest_position(disk: &dyn Disk, database: &Path) -> Result<Option<u64>> {
+pub fn highest_position(disk: &dyn Disk, database: &Path) -> Result<Option<Position>> {
     let mut highest = None;
     for side in Side::BOTH {
         each_frame(disk, database, side, &mut |frame| {
             // A decoded header's first position is not 0.
-            highest = highest.max(Some(frame.first.saturating_add(u64::from(frame.count)) - 1));
+            highest = highest.max(Some(frame.first.plus(u64::from(frame.count)).previous()));
             Ok(())
         })?;
     }

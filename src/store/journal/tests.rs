@@ -7,6 +7,8 @@ mod scenarios;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::entity::Position;
+
 use super::frame::MAX_PAYLOAD;
 use super::replay::Cut;
 use super::*;
@@ -31,13 +33,13 @@ fn create(disk: &Arc<dyn Disk>) -> Journal {
 struct Written {
     journal: Journal,
     frames: Vec<Frame>,
-    next: u64,
-    durable: u64,
+    next: Position,
+    durable: Position,
 }
 
 impl Written {
     fn new(disk: &Arc<dyn Disk>) -> Written {
-        Written { journal: create(disk), frames: Vec::new(), next: 1, durable: 0 }
+        Written { journal: create(disk), frames: Vec::new(), next: Position::FIRST, durable: Position::START }
     }
 
     /// Appends a frame of `count` events (cursor moves if 0) with a payload that no other frame has.
@@ -48,7 +50,7 @@ impl Written {
         buffer.payload_mut().extend_from_slice(&frame.payload);
         self.journal.append(&mut buffer, self.next, count, self.durable)?;
         self.frames.push(frame);
-        self.next += u64::from(count);
+        self.next = self.next.plus(u64::from(count));
         Ok(())
     }
 
@@ -65,7 +67,7 @@ impl Written {
 
     fn sync(&mut self) {
         self.journal.sync().unwrap();
-        self.durable = self.next - 1;
+        self.durable = self.next.previous();
     }
 
     fn append_durable(&mut self, count: u32, size: usize) {
@@ -76,15 +78,15 @@ impl Written {
     /// Switches, as a freeze does.
     fn switch(&mut self) {
         assert!(self.journal.switch().unwrap());
-        self.durable = self.next - 1;
+        self.durable = self.next.previous();
     }
 }
 
 /// What is read back, and the reason of a cut.
-fn replay(disk: &dyn Disk, after: u64) -> Result<(Vec<Frame>, Option<Cut>)> {
+fn replay(disk: &dyn Disk, after: Position) -> Result<(Vec<Frame>, Option<Cut>)> {
     let replay = JournalReplay::open(disk, database(), SALT, after)?;
     let frames = replay.frames().collect::<Result<Vec<_>>>()?;
-    let last = frames.last().map_or(after, |frame| frame.first + u64::from(frame.count) - 1);
+    let last = frames.last().map_or(after, |frame| frame.first.plus(u64::from(frame.count)).previous());
     assert_eq!(replay.last_position(), after.max(last));
     Ok((frames, replay.cut().cloned()))
 }

@@ -169,7 +169,7 @@ impl Log for LocalLog {
         let journal = self.begun()?;
         // Before it is written: what is refused is not to be read back.
         self.check_names(journal).map_err(AppendError::Refused)?;
-        Ok(journal.append(buffer, after.position.0 + 1, count, durable_through)?)
+        Ok(journal.append(buffer, after.position.next(), count, durable_through)?)
     }
 
     fn sync(&self) -> Result<()> {

@@ -72,7 +72,7 @@ struct Held {
 
 impl Held {
     fn last(&self) -> Position {
-        Position(self.frame.first + u64::from(self.frame.count) - 1)
+        self.frame.first.plus(u64::from(self.frame.count)).previous()
     }
 }
 
@@ -166,7 +166,7 @@ impl SharedLog {
 
     /// Leaves out the frame that begins with a position.
     pub fn leave_out(&self, first: Position) {
-        self.state().frames.retain(|held| held.frame.first != first.0);
+        self.state().frames.retain(|held| held.frame.first != first);
     }
 
     /// Cuts off all frames behind a position.
@@ -209,7 +209,7 @@ impl Log for SharedHandle {
             return Err(AppendError::Refused(Error::stopped("a shared log takes no moves of cursors")));
         }
         let payload = buffer.payload().to_vec();
-        let frame = Frame { kind: FrameKind::Events, first: after.position.0 + 1, count, payload };
+        let frame = Frame { kind: FrameKind::Events, first: after.position.next(), count, payload };
         let held = Held { handle: self.number, number, before: after.chain, frame };
         let state = &mut *self.log.state();
         state.arrive();
@@ -265,7 +265,7 @@ impl Log for SharedHandle {
                 .wait_timeout(state, left)
                 .map_or_else(|e| e.into_inner().0, |(state, _)| state);
         }
-        let frames = state.frames.iter().filter(|held| held.frame.first > after.0).take(MOST);
+        let frames = state.frames.iter().filter(|held| held.frame.first > after).take(MOST);
         Ok(frames
             .map(|held| LogFrame {
                 own: (held.handle == self.number).then_some(held.number),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use super::shared::{LogFaults, SharedLog};
-use crate::entity::{Position, Version};
+use crate::entity::{Position, PositionRange, Version};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::event::{Event, Expect, NewEvent, codec};
@@ -50,9 +50,8 @@ fn append(store: &Store, event: NewEvent) -> Result<AppendOutcome> {
 
 fn events(store: &Store) -> Vec<Event> {
     let log = store.snapshot();
-    let rows = log.log(1, u64::MAX, ScanDirection::Ascending);
-    rows.map(|row| row.and_then(|(position, bytes)| codec::decode(Position(position), bytes)).unwrap())
-        .collect()
+    let rows = log.log(PositionRange::ALL, ScanDirection::Ascending);
+    rows.map(|row| row.and_then(|(position, bytes)| codec::decode(position, bytes)).unwrap()).collect()
 }
 
 fn head(store: &Store) -> u64 {
@@ -188,8 +187,8 @@ fn whoever_waits_is_told_of_what_others_append() {
     let reader = Store::create(path(), options).unwrap();
     append(&writer, paid(1)).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
-    let moved = reader.shared().watch.wait_past(0, Some(deadline), &|| false);
-    assert_eq!(moved, WaitResult::To(1));
+    let moved = reader.shared().watch.wait_past(Position(0), Some(deadline), &|| false);
+    assert_eq!(moved, WaitResult::To(Position(1)));
     assert_eq!(events(&reader), events(&writer));
 }
 
@@ -205,7 +204,7 @@ fn a_frame_without_an_answer_is_recorded_once() {
         log.set_faults(faults);
         let store = database(&log);
         for n in 0..20 {
-            assert_eq!(append(&store, paid(n)).unwrap().events[0].0, n + 1);
+            assert_eq!(append(&store, paid(n)).unwrap().events[0].0, Position(n + 1));
         }
         log.settle();
         assert_eq!((head(&store), log.frames()), (20, 20), "{faults:?}");
@@ -229,7 +228,7 @@ fn what_is_not_known_in_time_can_be_repeated_with_its_key() {
             log.settle();
         }
         let again = append(&store, paid(1).key("k")).unwrap();
-        assert_eq!((again.events[0].0, head(&store)), (1, 1));
+        assert_eq!((again.events[0].0, head(&store)), (Position(1), 1));
         append(&other, paid(2)).unwrap();
         log.settle();
         append(&store, paid(2)).unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Following, bring_up, found_by};
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::store::catalog::{Catalog, CatalogModel, Finder};
 use crate::store::pace::Pace;
@@ -81,7 +81,7 @@ impl Shared {
     fn keep_models(
         self: &Arc<Shared>,
         catalog: &Catalog,
-        checkpoint: u64,
+        checkpoint: Position,
         round: &mut MaterializeRound,
     ) -> Result<bool> {
         let (models_done, finders_done) = self.states_done(checkpoint);
@@ -121,7 +121,7 @@ impl Shared {
     }
 
     /// Up to which definitions all is done for states, and for the indexes of them, as of C.
-    fn states_done(&self, checkpoint: u64) -> (Position, Position) {
+    fn states_done(&self, checkpoint: Position) -> (Position, Position) {
         let mut progress = locked(&self.progress);
         let progress = progress.as_of(checkpoint);
         (progress.models, progress.finders)
@@ -225,7 +225,7 @@ impl Shared {
         round: &mut MaterializeRound,
     ) -> Result<Busy> {
         let mut busy = Busy::new();
-        let mut at: BTreeMap<Option<u64>, Vec<Following>> = BTreeMap::new();
+        let mut at: BTreeMap<Option<Position>, Vec<Following>> = BTreeMap::new();
         let checkpoint = {
             let read = self.tables.read()?;
             for one in following.iter().filter(|one| !self.failures.is_final(one.definition())) {
@@ -262,7 +262,7 @@ impl Shared {
     /// Begins to keep something of definitions of which nothing is kept.
     fn begin_to_keep(&self, chunk: &[Following]) -> Result<bool> {
         // A definition that a crash takes away must leave nothing behind: another one may come to its place.
-        if chunk.iter().any(|one| self.watch.synced() < one.definition().0) {
+        if chunk.iter().any(|one| self.watch.synced() < one.definition()) {
             self.sync_log()?;
         }
         let most = self.options.index_slice.1.div_ceil(chunk.len());
@@ -270,7 +270,7 @@ impl Shared {
             for definition in chunk.iter().map(Following::definition) {
                 // What was half removed when a crash took back why, or is damaged, goes first.
                 if tables.remove_states(definition, most)? {
-                    tables.set_followed(definition, 0)?;
+                    tables.set_followed(definition, Position::START)?;
                 }
             }
             Ok(())
@@ -279,16 +279,17 @@ impl Shared {
     }
 
     /// The events of the log behind a position, as many as are held at a time.
-    fn stretch(self: &Arc<Shared>, through: u64, checkpoint: u64) -> Result<Vec<Box<[u8]>>> {
+    fn stretch(self: &Arc<Shared>, through: Position, checkpoint: Position) -> Result<Vec<Box<[u8]>>> {
         let (began, mut bytes, mut events) = (Instant::now(), 0, Vec::<Box<[u8]>>::new());
-        let mut log = self.snapshot().log(through + 1, checkpoint, ScanDirection::Ascending);
+        let mut log =
+            self.snapshot().log(PositionRange::between(through, checkpoint), ScanDirection::Ascending);
         log.lend(self.options.index_slice.0, |_, event| {
             bytes += event.len() + 64;
             events.push(event.into());
             Ok(bytes < BYTES && began.elapsed() < READING && !self.background.stopping())
         })?;
         if events.is_empty() {
-            return Err(Error::corrupt("the log", format!("no event at #{}", through + 1)));
+            return Err(Error::corrupt("the log", format!("no event at {}", through.next())));
         }
         Ok(events)
     }
@@ -298,7 +299,7 @@ impl Shared {
         &self,
         catalog: &Catalog,
         chunk: &[Following],
-        through: u64,
+        through: Position,
         events: &[Box<[u8]>],
     ) -> Result<bool> {
         let most = self.options.index_slice.0;
@@ -315,7 +316,7 @@ impl Shared {
                     following.push(*one);
                 }
             }
-            bring_up(tables, catalog, &following, through + 1, events, &pace, |_, _, error| Err(error))
+            bring_up(tables, catalog, &following, through.next(), events, &pace, |_, _, error| Err(error))
         });
         match chunk {
             [one] if pace.overran().is_some() => {
@@ -364,7 +365,7 @@ impl Shared {
 
     /// Puts more of the states that there are into indexes of them, in one write.
     fn build_finders(&self, chunk: &[(&CatalogModel, &Finder)]) -> Result<bool> {
-        if chunk.iter().any(|(_, finder)| self.watch.synced() < finder.position.0) {
+        if chunk.iter().any(|(_, finder)| self.watch.synced() < finder.position) {
             self.sync_log()?;
         }
         let all = self.options.index_slice.1;

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::allowance::{Limits, Unmade};
+use crate::entity::{Position, PositionRange};
 use crate::event::{Event, NewEvent, codec};
 use crate::store::append_request::AppendRequest;
 use crate::store::backfill::BackfillStep;
@@ -242,8 +243,8 @@ fn options(disk: &SimulatedDisk) -> Options {
 
 /// Every event of the log, decoded.
 fn log(snapshot: &Snapshot) -> Vec<(Event, Arc<[u8]>)> {
-    let rows = snapshot.log(1, u64::MAX, ScanDirection::Ascending).map(Result::unwrap);
-    rows.map(|(position, bytes)| (codec::decode(Position(position), bytes.clone()).unwrap(), bytes)).collect()
+    let rows = snapshot.log(PositionRange::ALL, ScanDirection::Ascending).map(Result::unwrap);
+    rows.map(|(position, bytes)| (codec::decode(position, bytes.clone()).unwrap(), bytes)).collect()
 }
 
 /// The fold, as plainly as it can be said.
@@ -256,7 +257,7 @@ fn plainly(events: &[(Event, Arc<[u8]>)], fold: &dyn Fold, entity: &Entity, unti
         });
         let joins = !own && tagged && fold.includes().iter().any(|include| include.on.matches(&event.kind));
         let occurred = until.by.is_none_or(|by| event.timestamp <= by);
-        if event.position.0 <= until.through && (own || joins) && occurred {
+        if event.position <= until.through && (own || joins) && occurred {
             folded.add(fold, &Record::open(event.position, bytes).unwrap(), own, &Limits::default()).unwrap();
         }
     }
@@ -272,7 +273,7 @@ pub(in crate::store) fn states_hold(
 ) -> Result<(), String> {
     let fault = |e: Error| e.to_string();
     let events = log(snapshot);
-    let head = snapshot.head().0;
+    let head = snapshot.head();
     for &kind in kinds {
         let fold = snapshot.fold_of(kind).map_err(fault)?;
         let mut all = BTreeMap::new();
@@ -284,7 +285,7 @@ pub(in crate::store) fn states_hold(
                 all.insert(id.to_owned(), expected);
             }
             for (through, by) in points.iter().copied().chain([(0, None), (0, Some(at(30)))]) {
-                let until = FoldBound { through: head - through.min(head), by };
+                let until = FoldBound { through: head.minus(through), by };
                 let (found, expected) =
                     (snapshot.fold(&entity, until), plainly(&events, &*fold, &entity, until));
                 let found = found.map_err(fault)?;
@@ -446,7 +447,7 @@ fn reads(store: &Store, entity: &Entity, until: FoldBound) -> u64 {
 fn snapshots_that_were_not_made_in_time_are_made_when_they_are_missed() {
     for by in [None, Some(at(1000))] {
         let (store, entity) = orders(0..200);
-        let until = FoldBound { through: 190, by };
+        let until = FoldBound { through: Position(190), by };
         assert_eq!(reads(&store, &entity, until), 190);
         settle(&store).unwrap();
         assert_eq!(reads(&store, &entity, until), 190 % EVERY);
@@ -458,10 +459,10 @@ fn snapshots_that_were_not_made_in_time_are_made_when_they_are_missed() {
 fn what_is_late_all_over_is_looked_for_where_it_can_be() {
     // Every other event tells of three minutes before; nothing later tells of the middle.
     let (store, entity) = orders((0..400).map(|n| n - n % 2 * 3));
-    reads(&store, &entity, FoldBound { through: 400, by: None });
+    reads(&store, &entity, FoldBound { through: Position(400), by: None });
     settle(&store).unwrap();
     for minute in [7, 200, 391] {
-        let read = reads(&store, &entity, FoldBound { through: 399, by: Some(at(minute)) });
+        let read = reads(&store, &entity, FoldBound { through: Position(399), by: Some(at(minute)) });
         assert!(read <= 6 * EVERY, "{read} events were read");
     }
 }

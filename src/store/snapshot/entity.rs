@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ReadTxn, Snapshot, Stream};
-use crate::entity::{Entity, Position};
+use crate::entity::{Entity, Position, PositionRange};
 use crate::error::Result;
 use crate::store::index::term::Term;
 use crate::store::state::fold::{EVERY, Fold, Folded, Plain};
@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FoldBound {
     /// Events up to and with this position.
-    pub through: u64,
+    pub through: Position,
     /// Of those, the ones that had occurred by this instant.
     pub by: Option<Timestamp>,
 }
@@ -33,7 +33,7 @@ impl FoldBound {
 /// Where a snapshot is, without what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Mark {
-    position: u64,
+    position: Position,
     events: u64,
     lowest: i64,
     late: u64,
@@ -60,9 +60,9 @@ impl Snapshot {
         }
     }
 
-    /// The events that the fold of an entity reads, from one position to another, both included.
-    pub fn stream(&self, entity: &Entity, fold: &dyn Fold, first: u64, last: u64) -> Result<Stream> {
-        Stream::new(self, entity, fold, first, last)
+    /// The events that the fold of an entity reads, within a range.
+    pub fn stream(&self, entity: &Entity, fold: &dyn Fold, range: PositionRange) -> Result<Stream> {
+        Stream::new(self, entity, fold, range)
     }
 
     /// What an entity's events have made, up to some point.
@@ -78,7 +78,7 @@ impl Snapshot {
         // Behind the first snapshot that holds something later, what had occurred by then is late: stretches in which nothing
         // is late are passed over, and all of those behind which it would be later than anything ever was.
         self.fold_on(&mut folded, entity, &*fold, FoldBound { through: mark.position, by: Some(by) }, true)?;
-        let (horizon, newest) = snapshots.horizon(by, until.through)?.unwrap_or((u64::MAX, mark));
+        let (horizon, newest) = snapshots.horizon(by, until.through)?.unwrap_or((Position::MAX, mark));
         loop {
             mark = snapshots.last_without_more_late(mark, until.through)?;
             // Only onwards: snapshots that were kept since may lie behind that one.
@@ -109,7 +109,7 @@ impl Snapshot {
     }
 
     /// What all events of an entity up to a position have made, without anything that is kept.
-    pub fn fold_all(&self, entity: &Entity, fold: &dyn Fold, through: u64) -> Result<Folded> {
+    pub fn fold_all(&self, entity: &Entity, fold: &dyn Fold, through: Position) -> Result<Folded> {
         self.fold_all_from(Folded::default(), entity, fold, through)
     }
 
@@ -119,14 +119,14 @@ impl Snapshot {
         mut folded: Folded,
         entity: &Entity,
         fold: &dyn Fold,
-        through: u64,
+        through: Position,
     ) -> Result<Folded> {
         self.fold_on(&mut folded, entity, fold, FoldBound { through, by: None }, false)?;
         Ok(folded)
     }
 
     /// What the newest snapshot up to a position has made.
-    pub fn fold_kept(&self, entity: &Entity, through: u64) -> Result<Folded> {
+    pub fn fold_kept(&self, entity: &Entity, through: Position) -> Result<Folded> {
         let snapshots = EntitySnapshots::of(self, entity)?;
         let found = self.read(|view| snapshots.before(view, FoldBound { through, by: None }))?;
         Ok(found.unwrap_or_default())
@@ -147,7 +147,7 @@ impl Snapshot {
         }
         keep &= self.catalog.model(entity.kind()).is_none();
         let limits = self.limits();
-        for event in self.stream(entity, fold, folded.position + 1, until.through)? {
+        for event in self.stream(entity, fold, PositionRange::between(folded.position, until.through))? {
             let event = event?;
             let record = event.record()?;
             if until.by.is_none_or(|by| record.timestamp() <= by) {
@@ -175,7 +175,7 @@ impl Snapshot {
         &self,
         name: &str,
         entity: &Entity,
-        position: u64,
+        position: Position,
         mut with: impl FnMut(Option<&[u8]>) -> Result<T>,
     ) -> Result<T> {
         let term = Term::entity(entity)?;
@@ -191,7 +191,13 @@ impl Snapshot {
     }
 
     /// Takes a snapshot of a program's own type, to be written when there is time.
-    pub fn keep_snapshot(&self, name: &str, entity: &Entity, position: u64, bytes: Vec<u8>) -> Result<()> {
+    pub fn keep_snapshot(
+        &self,
+        name: &str,
+        entity: &Entity,
+        position: Position,
+        bytes: Vec<u8>,
+    ) -> Result<()> {
         self.shared.keep_snapshot(Some(name), Term::entity(entity)?, position, bytes);
         Ok(())
     }
@@ -246,7 +252,7 @@ impl<'s> EntitySnapshots<'s> {
     fn marked<T>(
         &self,
         view: &ReadTxn,
-        position: u64,
+        position: Position,
         after: bool,
         with: impl FnOnce(&StoredState) -> Result<T>,
     ) -> Result<Option<T>> {
@@ -263,7 +269,7 @@ impl<'s> EntitySnapshots<'s> {
         };
         if !until.has(newest.latest) {
             // One before the first that does not serve does, if any does.
-            upto = self.first_later(view, newest, until)?.saturating_sub(1);
+            upto = self.first_later(view, newest, until)?.previous();
         }
         let limits = self.snapshot.limits();
         let found = self.marked(view, upto, false, |kept| {
@@ -273,14 +279,14 @@ impl<'s> EntitySnapshots<'s> {
     }
 
     /// Where the first snapshot is that holds something later; the newest does.
-    fn first_later(&self, view: &ReadTxn, newest: Mark, until: FoldBound) -> Result<u64> {
-        let (mut low, mut high) = (0, newest.position);
+    fn first_later(&self, view: &ReadTxn, newest: Mark, until: FoldBound) -> Result<Position> {
+        let (mut low, mut high) = (Position::START, newest.position);
         while low < high {
-            let middle = low + (high - low) / 2;
+            let middle = low.midway(high);
             match self.marked(view, middle, false, |kept| Ok(Mark::of(kept)))? {
                 Some(found) if !until.has(found.latest) => high = found.position.min(middle),
                 // From the one found up to the middle there is none.
-                Some(_) | None => low = middle + 1,
+                Some(_) | None => low = middle.next(),
             }
         }
         Ok(low)
@@ -288,7 +294,7 @@ impl<'s> EntitySnapshots<'s> {
 
     /// From where on nothing up to the newest snapshot had occurred by some instant, and that snapshot: what has been said before
     /// is later by more than any event ever was late.
-    fn horizon(&self, by: Timestamp, through: u64) -> Result<Option<(u64, Mark)>> {
+    fn horizon(&self, by: Timestamp, through: Position) -> Result<Option<(Position, Mark)>> {
         self.snapshot.read(|view| {
             let newest = self.marked(view, through, false, |kept| Ok(Mark::of(kept)))?;
             let Some(newest) = newest else { return Ok(None) };
@@ -302,29 +308,29 @@ impl<'s> EntitySnapshots<'s> {
     }
 
     /// The first snapshot behind a position.
-    fn after(&self, position: u64) -> Result<Option<Mark>> {
+    fn after(&self, position: Position) -> Result<Option<Mark>> {
         self.snapshot.read(|view| self.first_after(view, position))
     }
 
-    fn first_after(&self, view: &ReadTxn, position: u64) -> Result<Option<Mark>> {
+    fn first_after(&self, view: &ReadTxn, position: Position) -> Result<Option<Mark>> {
         self.marked(view, position, true, |kept| Ok(Mark::of(kept)))
     }
 
     /// The last snapshot up to a position before which no more events were late than before this one. How many were never
     /// decreases along them.
-    fn last_without_more_late(&self, mark: Mark, through: u64) -> Result<Mark> {
+    fn last_without_more_late(&self, mark: Mark, through: Position) -> Result<Mark> {
         self.snapshot.read(|view| {
             let mut last = mark;
-            let (mut low, mut high) = (mark.position + 1, through + 1);
+            let (mut low, mut high) = (mark.position.next(), through.next());
             while low < high {
-                let middle = low + (high - low) / 2;
+                let middle = low.midway(high);
                 match self.marked(view, middle, false, |kept| Ok(Mark::of(kept)))? {
                     Some(found) if found.late > mark.late => high = found.position.min(middle),
                     Some(found) => {
                         last = found;
-                        low = middle + 1;
+                        low = middle.next();
                     }
-                    None => low = middle + 1,
+                    None => low = middle.next(),
                 }
             }
             Ok(last)
@@ -363,7 +369,7 @@ mod tests {
             for (further, later, late) in steps {
                 let latest = last.latest.map_or(at(later), |latest| at(latest.as_millis() as u64 / 60_000 + later));
                 last = Folded {
-                    position: last.position + further * apart,
+                    position: last.position.plus(further * apart),
                     latest: Some(latest),
                     late: last.late + late,
                     ..last
@@ -379,7 +385,7 @@ mod tests {
             let snapshot = store.snapshot();
             let snapshots = EntitySnapshots::of(&snapshot, &entity).unwrap();
             for (through, by) in asked {
-                let until = FoldBound { through: through * apart, by: Some(at(by)) };
+                let until = FoldBound { through: Position(through * apart), by: Some(at(by)) };
                 let serves = |mark: &&Folded| mark.position <= until.through && until.has(mark.latest);
                 let found = snapshot.read(|view| snapshots.before(view, until)).unwrap();
                 prop_assert_eq!(found.as_ref(), marks.iter().rev().find(serves));

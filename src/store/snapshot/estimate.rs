@@ -4,6 +4,7 @@ use std::fmt;
 use std::iter::Sum;
 
 use super::{ReadTxn, Snapshot};
+use crate::entity::{Position, PositionRange};
 use crate::error::Result;
 use crate::store::index::posting::PostingChunk;
 use crate::store::index::term::{AFTER_TERM, Term, TermRange};
@@ -57,9 +58,9 @@ impl fmt::Display for Estimate {
 }
 
 impl Snapshot {
-    /// How many entries the list of a term has from `first` to `last`.
-    pub fn estimate(&self, term: &Term, first: u64, last: u64) -> Result<Estimate> {
-        self.read(|view| view.estimate(term, first, last))
+    /// How many entries the list of a term has within a range.
+    pub fn estimate(&self, term: &Term, range: PositionRange) -> Result<Estimate> {
+        self.read(|view| view.estimate(term, range))
     }
 
     /// The terms of a range, in order, unless there are more than so many.
@@ -69,67 +70,69 @@ impl Snapshot {
 }
 
 impl ReadTxn<'_> {
-    fn estimate(&self, term: &Term, first: u64, last: u64) -> Result<Estimate> {
-        let last = last.min(self.head());
+    fn estimate(&self, term: &Term, range: PositionRange) -> Result<Estimate> {
+        let range = range.and(PositionRange::through(self.head()));
         let checkpoint = self.cold_through(term);
-        let from = first.max(checkpoint + 1);
-        let warm = self.tails.each().map(|tail| tail.count(term, from, last).0).sum();
-        let last = last.min(checkpoint);
-        let tables = match (first <= last, term.is_counted()) {
-            (false, _) => Estimate::NONE,
-            (true, true) => {
-                let below = self.rank(term, first.saturating_sub(1))?;
-                Estimate::exactly(self.rank(term, last)?.saturating_sub(below))
+        let in_tails = range.and(PositionRange::after(checkpoint));
+        let warm = self.tails.each().map(|tail| tail.count(term, in_tails).0).sum();
+        let in_tables = range.and(PositionRange::through(checkpoint));
+        let tables = match (in_tables.is_empty(), term.is_counted()) {
+            (true, _) => Estimate::NONE,
+            (false, true) => {
+                let below = self.rank(term, in_tables.first.previous())?;
+                Estimate::exactly(self.rank(term, in_tables.last)?.saturating_sub(below))
             }
-            (true, false) => self.sampled(term, first, last)?,
+            (false, false) => self.sampled(term, in_tables)?,
         };
         Ok([tables, Estimate::exactly(warm)].into_iter().sum())
     }
 
     /// How many entries a counted list has in the tables up to a position.
-    fn rank(&self, term: &Term, position: u64) -> Result<u64> {
+    fn rank(&self, term: &Term, position: Position) -> Result<u64> {
         let chunk = self.postings()?.chunk_before(term.as_bytes(), position)?;
-        Ok(chunk.map_or(0, |chunk| chunk.before + within(&chunk, 0, position)))
+        Ok(chunk.map_or(0, |chunk| chunk.before + within(&chunk, PositionRange::through(position))))
     }
 
     /// How many entries a list has in the tables. Where it is long, a few places say how dense it is between its ends: the chunk
     /// that spans a place drawn evenly gives a density that is right on average, however unevenly the list lies.
-    fn sampled(&self, term: &Term, first: u64, last: u64) -> Result<Estimate> {
+    fn sampled(&self, term: &Term, range: PositionRange) -> Result<Estimate> {
         let term = term.as_bytes();
-        let Some(end) = self.postings()?.chunk_before(term, last)? else { return Ok(Estimate::NONE) };
-        let Some(mut low) = (match self.postings()?.chunk_before(term, first)? {
+        let Some(end) = self.postings()?.chunk_before(term, range.last)? else { return Ok(Estimate::NONE) };
+        let Some(mut low) = (match self.postings()?.chunk_before(term, range.first)? {
             Some(chunk) => Some(chunk),
-            None => self.postings()?.chunk_after(term, first)?,
+            None => self.postings()?.chunk_after(term, range.first)?,
         }) else {
             return Ok(Estimate::NONE);
         };
-        let mut entries = within(&low, first, last);
+        let mut entries = within(&low, range);
         for _ in 0..WALK {
             if start(&low) >= start(&end) {
                 return Ok(Estimate::exactly(entries));
             }
-            match self.postings()?.chunk_after(term, through(&low) + 1)? {
+            match self.postings()?.chunk_after(term, through(&low).next())? {
                 Some(next) => low = next,
                 None => return Ok(Estimate::exactly(entries)),
             }
-            entries += within(&low, first, last);
+            entries += within(&low, range);
         }
         if start(&low) >= start(&end) {
             return Ok(Estimate::exactly(entries));
         }
-        entries += within(&end, first, last);
-        let gap = (through(&low) + 1, start(&end));
-        let length = gap.1.saturating_sub(gap.0);
+        entries += within(&end, range);
+        let gap = through(&low).next();
+        let length = start(&end).since(gap);
         let mut density = 0.0;
         for sample in 0..SAMPLES {
-            let place = gap.0 + length / (2 * SAMPLES) * (2 * sample + 1);
-            let around =
-                (self.postings()?.chunk_before(term, place)?, self.postings()?.chunk_after(term, place + 1)?);
+            let place = gap.plus(length / (2 * SAMPLES) * (2 * sample + 1));
+            let around = (
+                self.postings()?.chunk_before(term, place)?,
+                self.postings()?.chunk_after(term, place.next())?,
+            );
             // Before the first chunk of the gap there is nothing.
             if let (Some(chunk), Some(next)) = around
-                && start(&chunk) >= gap.0
+                && start(&chunk) >= gap
             {
-                density += chunk.positions.len() as f64 / (start(&next) - start(&chunk)).max(1) as f64;
+                density += chunk.positions.len() as f64 / start(&next).since(start(&chunk)).max(1) as f64;
             }
         }
         let between = (density / SAMPLES as f64 * length as f64) as u64;
@@ -152,16 +155,15 @@ impl ReadTxn<'_> {
     }
 }
 
-fn within(chunk: &PostingChunk, first: u64, last: u64) -> u64 {
-    let start = chunk.positions.partition_point(|&p| p < first);
-    chunk.positions.partition_point(|&p| p <= last).saturating_sub(start) as u64
+fn within(chunk: &PostingChunk, range: PositionRange) -> u64 {
+    range.of(&chunk.positions).len() as u64
 }
 
 /// A chunk has at least one position.
-fn start(chunk: &PostingChunk) -> u64 {
+fn start(chunk: &PostingChunk) -> Position {
     chunk.positions.first().copied().unwrap_or_default()
 }
 
-fn through(chunk: &PostingChunk) -> u64 {
+fn through(chunk: &PostingChunk) -> Position {
     chunk.positions.last().copied().unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{ScanDirection, Snapshot};
+use crate::entity::{Position, PositionRange};
 use crate::error::Result;
 use crate::store::index::term::Term;
 
@@ -11,10 +12,10 @@ use crate::store::index::term::Term;
 pub(crate) struct PostingList {
     snapshot: Snapshot,
     term: Term,
-    first: u64,
-    last: u64,
+    /// What is still to be read.
+    rest: PositionRange,
     direction: ScanDirection,
-    page: VecDeque<u64>,
+    page: VecDeque<Position>,
     done: bool,
 }
 
@@ -22,17 +23,16 @@ impl PostingList {
     pub(super) fn new(
         snapshot: &Snapshot,
         term: Term,
-        first: u64,
-        last: u64,
+        range: PositionRange,
         direction: ScanDirection,
     ) -> PostingList {
-        let (snapshot, last) = (snapshot.clone(), last.min(snapshot.head));
-        PostingList { snapshot, term, first, last, direction, page: VecDeque::new(), done: false }
+        let rest = range.and(PositionRange::through(snapshot.head));
+        PostingList { snapshot: snapshot.clone(), term, rest, direction, page: VecDeque::new(), done: false }
     }
 
     /// Leaves out everything before a position, in the direction of the list.
-    pub fn seek(&mut self, to: u64) {
-        let passed = |p: u64| match self.direction {
+    pub fn seek(&mut self, to: Position) {
+        let passed = |p: Position| match self.direction {
             ScanDirection::Ascending => p < to,
             ScanDirection::Descending => p > to,
         };
@@ -40,30 +40,29 @@ impl PostingList {
             self.page.pop_front();
         }
         match self.direction {
-            ScanDirection::Ascending => self.first = self.first.max(to),
-            ScanDirection::Descending => self.last = self.last.min(to),
+            ScanDirection::Ascending => self.rest.first = self.rest.first.max(to),
+            ScanDirection::Descending => self.rest.last = self.rest.last.min(to),
         }
     }
 
     fn fill(&mut self) -> Result<()> {
-        let page = self.snapshot.read(|view| view.page(&self.term, self.first, self.last, self.direction))?;
+        let page = self.snapshot.read(|view| view.page(&self.term, self.rest, self.direction))?;
         self.snapshot.tally.add_chunks(1);
         match (page.last(), self.direction) {
             (None, _) => self.done = true,
-            (Some(&end), ScanDirection::Ascending) => self.first = end + 1,
-            // Positions begin with 1: below it there is nothing.
-            (Some(&end), ScanDirection::Descending) => self.last = end - 1,
+            (Some(&end), ScanDirection::Ascending) => self.rest.first = end.next(),
+            (Some(&end), ScanDirection::Descending) => self.rest.last = end.previous(),
         }
-        self.done |= self.first > self.last;
+        self.done |= self.rest.is_empty();
         self.page = page.into();
         Ok(())
     }
 }
 
 impl Iterator for PostingList {
-    type Item = Result<u64>;
+    type Item = Result<Position>;
 
-    fn next(&mut self) -> Option<Result<u64>> {
+    fn next(&mut self) -> Option<Result<Position>> {
         if self.page.is_empty()
             && !self.done
             && let Err(error) = self.fill()

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{ReadTxn, ScanDirection, Snapshot};
+use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 
 /// How many events are read at a time, and how many bytes of them about.
@@ -11,14 +12,14 @@ const PAGE: usize = 256;
 const PAGE_BYTES: usize = 4 << 20;
 
 /// Events, each with its position.
-type EventPage = VecDeque<(u64, Arc<[u8]>)>;
+type EventPage = VecDeque<(Position, Arc<[u8]>)>;
 
 /// Every event of a run of the log, read a page at a time.
 #[derive(Debug)]
 pub(crate) struct LogScan {
     snapshot: Snapshot,
-    first: u64,
-    last: u64,
+    /// What is still to be read.
+    rest: PositionRange,
     direction: ScanDirection,
     page: EventPage,
     /// What comes after this page.
@@ -26,18 +27,23 @@ pub(crate) struct LogScan {
 }
 
 impl LogScan {
-    pub(super) fn new(snapshot: &Snapshot, first: u64, last: u64, direction: ScanDirection) -> LogScan {
-        let (snapshot, last) = (snapshot.clone(), last.min(snapshot.head));
-        LogScan { snapshot, first: first.max(1), last, direction, page: VecDeque::new(), failed: None }
+    pub(super) fn new(snapshot: &Snapshot, range: PositionRange, direction: ScanDirection) -> LogScan {
+        // Positions begin with 1, whatever the range says.
+        let rest = range.and(PositionRange::through(snapshot.head));
+        LogScan { snapshot: snapshot.clone(), rest, direction, page: VecDeque::new(), failed: None }
     }
 
     /// Lends the next events, at most so many and within one view, until it is told to stop; whether there may be more.
-    pub fn lend(&mut self, most: usize, mut row: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<bool> {
+    pub fn lend(
+        &mut self,
+        most: usize,
+        mut row: impl FnMut(Position, &[u8]) -> Result<bool>,
+    ) -> Result<bool> {
         let snapshot = self.snapshot.clone();
         let (mut left, mut go_on) = (most, true);
         // What was lent is passed at once: a read that is interrupted goes on where it was.
         snapshot.read(|view| {
-            while go_on && left > 0 && self.first <= self.last {
+            while go_on && left > 0 && !self.rest.is_empty() {
                 let next = self.next_position();
                 if next > view.checkpoint {
                     let bytes = view.tails.get(next).ok_or_else(|| view.missing(next))?;
@@ -46,9 +52,9 @@ impl LogScan {
                     self.pass(next);
                     continue;
                 }
-                let (first, tables) = (self.first, self.last.min(view.checkpoint));
+                let tables = self.rest.and(PositionRange::through(view.checkpoint));
                 let descending = self.direction == ScanDirection::Descending;
-                view.log()?.scan(first, tables, descending, |position, bytes| {
+                view.log()?.scan(tables, descending, |position, bytes| {
                     go_on = row(position, bytes)?;
                     left -= 1;
                     self.pass(position);
@@ -58,21 +64,20 @@ impl LogScan {
             Ok(())
         })?;
         snapshot.tally.add_events((most - left) as u64);
-        Ok(self.first <= self.last)
+        Ok(!self.rest.is_empty())
     }
 
-    fn next_position(&self) -> u64 {
+    fn next_position(&self) -> Position {
         match self.direction {
-            ScanDirection::Ascending => self.first,
-            ScanDirection::Descending => self.last,
+            ScanDirection::Ascending => self.rest.first,
+            ScanDirection::Descending => self.rest.last,
         }
     }
 
-    fn pass(&mut self, position: u64) {
+    fn pass(&mut self, position: Position) {
         match self.direction {
-            ScanDirection::Ascending => self.first = position + 1,
-            // Positions begin with 1.
-            ScanDirection::Descending => self.last = position - 1,
+            ScanDirection::Ascending => self.rest.first = position.next(),
+            ScanDirection::Descending => self.rest.last = position.previous(),
         }
     }
 
@@ -80,34 +85,29 @@ impl LogScan {
         let (page, failed) = self.snapshot.read(|view| self.page_of(view))?;
         self.failed = failed;
         let Some(&(end, _)) = page.back() else {
-            return Err(Error::corrupt(
-                "the log",
-                format!("no event from #{} to #{}", self.first, self.last),
-            ));
+            let PositionRange { first, last } = self.rest;
+            return Err(Error::corrupt("the log", format!("no event from {first} to {last}")));
         };
-        if self.direction == ScanDirection::Descending {
-            self.last = end - 1
-        } else {
-            self.first = end + 1
-        };
+        self.pass(end);
         self.page = page;
         Ok(())
     }
 
     /// The next events in the direction of the scan, and what is damaged behind them.
     fn page_of(&self, view: &ReadTxn) -> Result<(EventPage, Option<Error>)> {
-        let tables = self.last.min(view.checkpoint());
+        let PositionRange { first, last } = self.rest;
+        let tables = last.min(view.checkpoint());
         let descending = self.direction == ScanDirection::Descending;
         let mut page = VecDeque::new();
-        let from_tails = if descending { self.last > tables } else { self.first > tables };
+        let from_tails = if descending { last > tables } else { first > tables };
         if from_tails {
             // A tail's events are in memory: a page is a handful of pointers.
             let span = if descending {
-                (self.first.max(tables + 1).max(self.last.saturating_sub(PAGE as u64 - 1)), self.last)
+                PositionRange::new(first.max(tables.next()).max(last.minus(PAGE as u64 - 1)), last)
             } else {
-                (self.first, self.last.min(self.first + PAGE as u64 - 1))
+                PositionRange::new(first, last.min(first.plus(PAGE as u64 - 1)))
             };
-            for position in span.0..=span.1 {
+            for position in span.iter() {
                 let Some(bytes) = view.event(position)? else { break };
                 if descending {
                     page.push_front((position, bytes))
@@ -117,11 +117,12 @@ impl LogScan {
             }
         } else {
             let mut held = 0;
-            let scanned = view.log()?.scan(self.first, tables, descending, |position, bytes| {
-                page.push_back((position, Arc::from(bytes)));
-                held += bytes.len();
-                Ok(page.len() < PAGE && held < PAGE_BYTES)
-            });
+            let scanned =
+                view.log()?.scan(PositionRange::new(first, tables), descending, |position, bytes| {
+                    page.push_back((position, Arc::from(bytes)));
+                    held += bytes.len();
+                    Ok(page.len() < PAGE && held < PAGE_BYTES)
+                });
             // What was read before it is handed over first.
             match scanned {
                 Err(error @ Error::Corrupt { .. }) if !page.is_empty() => return Ok((page, Some(error))),
@@ -133,15 +134,15 @@ impl LogScan {
 }
 
 impl Iterator for LogScan {
-    type Item = Result<(u64, Arc<[u8]>)>;
+    type Item = Result<(Position, Arc<[u8]>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.page.is_empty()
-            && self.first <= self.last
+            && !self.rest.is_empty()
             && let Err(error) = self.failed.take().map_or_else(|| self.fill(), Err)
         {
             // An error ends it: what follows could not be told to be whole.
-            (self.first, self.last) = (1, 0);
+            self.rest = PositionRange::NONE;
             self.page.clear();
             return Some(Err(error));
         }
@@ -170,7 +171,7 @@ mod tests {
         }
         store.checkpoint().unwrap();
         for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
-            let mut scan = store.snapshot().log(1, u64::MAX, direction);
+            let mut scan = store.snapshot().log(PositionRange::ALL, direction);
             let (mut read, mut most) = (0, 0);
             while let Some(row) = scan.next() {
                 read += row.map(|_| 1).unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{FoldBound, ReadTxn, Snapshot};
 use crate::allowance::Limits;
-use crate::entity::{Entity, Position};
+use crate::entity::{Entity, Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::store::catalog::{CatalogModel, Finder};
@@ -34,9 +34,9 @@ type Entries = BTreeSet<(Term, String)>;
 pub(crate) struct MemtableOverlay {
     definition: Position,
     /// C: what is kept is as of there.
-    checkpoint: u64,
+    checkpoint: Position,
     /// Up to where events were folded onto it.
-    through: u64,
+    through: Position,
     /// None of what is kept in a way that cannot be read: it is folded.
     states: BTreeMap<String, Option<Vec<u8>>>,
     /// The ids of those.
@@ -54,7 +54,7 @@ pub(crate) enum StateAccess {
     /// Each entity is folded, as nobody defined its kind.
     Plain,
     /// Each entity is folded, as long as the states are being brought up: they are as of a position.
-    Behind(u64),
+    Behind(Position),
     /// Each entity is folded, up to some point of the past.
     Past,
 }
@@ -104,7 +104,7 @@ impl Snapshot {
             Ok(if followed == Some(view.checkpoint) {
                 StateAccess::Kept
             } else {
-                StateAccess::Behind(followed.unwrap_or(0))
+                StateAccess::Behind(followed.unwrap_or_default())
             })
         })
     }
@@ -401,9 +401,9 @@ impl MemtableOverlay {
         limits: &Limits,
     ) -> Result<()> {
         let (fold, head) = (model.fold()?, view.head());
-        let first = self.through + 1;
+        let first = self.through.next();
         let mut events = Vec::new();
-        for position in first..=head {
+        for position in PositionRange::new(first, head).iter() {
             events.push(view.tails.get(position).ok_or_else(|| view.missing(position))?);
         }
         for (id, positions) in touched_by(model, fold, first, &events)? {
@@ -426,8 +426,12 @@ impl MemtableOverlay {
                 }
             };
             for (position, own) in positions {
-                let bytes = events.get((position - first) as usize).map(AsRef::as_ref).unwrap_or_default();
-                folded.add(&**fold, &Record::open(Position(position), bytes)?, own, limits)?;
+                let bytes = position
+                    .index_from(first)
+                    .and_then(|at| events.get(at))
+                    .map(AsRef::as_ref)
+                    .unwrap_or_default();
+                folded.add(&**fold, &Record::open(position, bytes)?, own, limits)?;
             }
             self.put(id, folded.encode()?, limits)?;
             if self.bytes > memory {

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 use std::sync::Arc;
 
 use super::{PostingList, ScanDirection, Snapshot};
-use crate::entity::{Entity, Position};
+use crate::entity::{Entity, Position, PositionRange};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
@@ -31,7 +31,7 @@ pub(crate) struct Stream {
 /// An event on its way into a fold.
 #[derive(Debug, Clone)]
 pub(crate) struct Folding {
-    pub position: u64,
+    pub position: Position,
     pub bytes: Arc<[u8]>,
     /// Of the entity itself, not included.
     pub own: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Folding {
 impl Folding {
     /// The event, to be read in place.
     pub fn record(&self) -> Result<Record<'_>> {
-        Record::open(Position(self.position), &self.bytes)
+        Record::open(self.position, &self.bytes)
     }
 }
 
@@ -49,10 +49,9 @@ impl Stream {
         snapshot: &Snapshot,
         entity: &Entity,
         fold: &dyn Fold,
-        first: u64,
-        last: u64,
+        range: PositionRange,
     ) -> Result<Stream> {
-        let list = |term| snapshot.list(term, first, last, ScanDirection::Ascending).peekable();
+        let list = |term| snapshot.list(term, range, ScanDirection::Ascending).peekable();
         let mut included = Vec::new();
         for include in fold.includes() {
             for term in Term::tags_of_id(&include.tag, entity.id()) {
@@ -70,8 +69,8 @@ impl Stream {
     }
 
     /// The next position, and whether the entity's own list has it.
-    fn next_position(&mut self) -> Result<Option<(u64, bool)>> {
-        let mut next: Option<u64> = None;
+    fn next_position(&mut self) -> Result<Option<(Position, bool)>> {
+        let mut next: Option<Position> = None;
         let lists = std::iter::once(&mut self.own).chain(self.included.iter_mut().map(|(list, _)| list));
         for list in lists {
             if let Some(found) = list.peek() {
@@ -126,10 +125,10 @@ impl Stream {
 fn is_included(
     entity: &Entity,
     included: &[(Peekable<PostingList>, Pattern)],
-    position: u64,
+    position: Position,
     bytes: &[u8],
 ) -> Result<bool> {
-    let event = Record::open(Position(position), bytes)?;
+    let event = Record::open(position, bytes)?;
     let another =
         event.target().is_none_or(|target| (target.kind, target.id) != (entity.kind(), entity.id()));
     Ok(another && included.iter().any(|(_, on)| on.matches_text(event.kind())))
@@ -143,7 +142,10 @@ impl Iterator for Stream {
             && let Err(error) = self.fill()
         {
             self.included.clear();
-            self.own = self.snapshot.list(Term::from_bytes(&[]), 1, 0, ScanDirection::Ascending).peekable();
+            self.own = self
+                .snapshot
+                .list(Term::from_bytes(&[]), PositionRange::NONE, ScanDirection::Ascending)
+                .peekable();
             return Some(Err(error));
         }
         self.page.pop_front().map(Ok)

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::vector_clock::NodeClocks;
 use crate::allowance::{Limits, Unmade};
+use crate::entity::Position;
 use crate::error::{Error, Result, size};
 use crate::event::record::Record;
 use crate::pattern::Pattern;
@@ -223,7 +224,7 @@ pub(crate) struct Folded {
     /// How many there were, the included ones too.
     pub events: u64,
     /// Where the last of them is.
-    pub position: u64,
+    pub position: Position,
     /// The latest time that any of them occurred.
     pub latest: Option<Timestamp>,
     /// How many occurred before one that stands before them.
@@ -242,7 +243,7 @@ pub(crate) struct Folded {
 /// An event that could not be folded in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FoldFault {
-    pub position: u64,
+    pub position: Position,
     pub kind: String,
     /// What was expected and found, in words.
     pub why: String,
@@ -260,7 +261,7 @@ impl Folded {
         if self.fault.is_none()
             && let Err(why) = self.apply(fold, event, own, limits)?
         {
-            let (position, kind) = (event.position().0, event.kind().to_owned());
+            let (position, kind) = (event.position(), event.kind().to_owned());
             self.fault = Some(FoldFault { position, kind, why });
         }
         if own {
@@ -272,7 +273,7 @@ impl Folded {
         }
         self.lowest = self.lowest.min(event.timestamp().as_millis().saturating_sub(1));
         self.events += 1;
-        self.position = event.position().0;
+        self.position = event.position();
         let occurred = event.timestamp();
         let late = self.latest.is_some_and(|latest| occurred < latest);
         if let Some(latest) = self.latest.filter(|_| late) {
@@ -321,7 +322,7 @@ impl FoldFault {
     pub fn error(&self, entity: String) -> Error {
         Error::Unfoldable {
             entity,
-            position: self.position,
+            position: self.position.0,
             kind: self.kind.clone(),
             why: self.why.clone(),
             advice: "DEFINE ENTITY anew so that it can be".to_owned(),

@@ -18,7 +18,7 @@ pub(crate) struct CachedState {
     pub definition: Option<Position>,
     pub folded: Arc<Folded>,
     /// All events up to there are folded.
-    pub through: u64,
+    pub through: Position,
 }
 
 /// The states of some entities, those that were asked for last.

@@ -15,6 +15,7 @@ use super::fold::{FoldFault, Folded, Weight, too_large};
 use super::vector_clock::NodeClocks;
 use crate::allowance::Limits;
 use crate::document::Raw;
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::index::posting::{put, take};
 use crate::time::Timestamp;
@@ -25,7 +26,7 @@ use crate::value::Value;
 pub(crate) struct StoredState<'a> {
     pub version: u64,
     pub events: u64,
-    pub position: u64,
+    pub position: Position,
     pub late: u64,
     pub lateness: u64,
     pub lowest: i64,
@@ -39,7 +40,7 @@ impl Folded {
     /// The bytes of a row.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let mut out = Vec::with_capacity(64);
-        for number in [self.version, self.events, self.position, self.late, self.lateness] {
+        for number in [self.version, self.events, self.position.0, self.late, self.lateness] {
             put(&mut out, number);
         }
         put(&mut out, ((self.lowest << 1) ^ (self.lowest >> 63)) as u64);
@@ -77,7 +78,7 @@ impl<'a> StoredState<'a> {
 
     fn read(mut bytes: &'a [u8]) -> Option<StoredState<'a>> {
         let bytes = &mut bytes;
-        let (version, events, position) = (take(bytes)?, take(bytes)?, take(bytes)?);
+        let (version, events, position) = (take(bytes)?, take(bytes)?, Position(take(bytes)?));
         let (late, lateness) = (take(bytes)?, take(bytes)?);
         let lowest = take(bytes)?;
         let lowest = (lowest >> 1) as i64 ^ -((lowest & 1) as i64);
@@ -171,13 +172,13 @@ mod tests {
                 state,
                 version: numbers.0,
                 events: numbers.1,
-                position: numbers.2,
+                position: Position(numbers.2),
                 late: numbers.3,
                 lateness: numbers.3 / 3,
                 lowest: numbers.2 as i64,
                 latest: latest.map(|at| Timestamp::from_millis(i64::from(at) - 1_000_000_000)),
                 clock,
-                fault: fault.map(|why| FoldFault { position: numbers.0, kind: "Order.paid".to_owned(), why }),
+                fault: fault.map(|why| FoldFault { position: Position(numbers.0), kind: "Order.paid".to_owned(), why }),
                 weight: Weight::default(),
             };
             prop_assert_eq!(StoredState::open(&folded.encode().unwrap()).unwrap().to_folded(&Limits::default()).unwrap(), folded);

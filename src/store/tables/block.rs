@@ -5,6 +5,7 @@
 //! bytes, one after another. A pack is written once, by a checkpoint, and has no checksum: each event carries its own, which
 //! covers its position.
 
+use crate::entity::Position;
 use crate::error::{Error, Result};
 
 /// How many events a pack has at most.
@@ -18,15 +19,15 @@ const LENGTH: usize = size_of::<u32>();
 
 /// Writes events as packs: hands over each one's first position and bytes.
 pub(crate) fn pack<'e>(
-    mut first: u64,
+    mut first: Position,
     events: impl IntoIterator<Item = &'e [u8]>,
-    mut put: impl FnMut(u64, &[u8]) -> Result<()>,
+    mut put: impl FnMut(Position, &[u8]) -> Result<()>,
 ) -> Result<()> {
     let (mut value, mut count) = (Vec::with_capacity(BYTES), 0);
     for event in events {
         if count == MOST || (count > 0 && value.len() + LENGTH + event.len() > BYTES) {
             put(first, &value)?;
-            first += count as u64;
+            first = first.plus(count as u64);
             (count, _) = (0, value.clear());
         }
         // An event is some 16 MiB at most.
@@ -40,21 +41,21 @@ pub(crate) fn pack<'e>(
 /// The events of a pack, with their positions. A damaged length is an error, and the last that is told.
 #[derive(Debug, Clone)]
 pub(crate) struct BlockEvents<'a> {
-    position: u64,
+    position: Position,
     rest: &'a [u8],
 }
 
 impl<'a> BlockEvents<'a> {
-    pub fn of(first: u64, value: &'a [u8]) -> BlockEvents<'a> {
+    pub fn of(first: Position, value: &'a [u8]) -> BlockEvents<'a> {
         BlockEvents { position: first, rest: value }
     }
 }
 
 impl<'a> Iterator for BlockEvents<'a> {
-    type Item = Result<(u64, &'a [u8])>;
+    type Item = Result<(Position, &'a [u8])>;
 
     #[inline]
-    fn next(&mut self) -> Option<Result<(u64, &'a [u8])>> {
+    fn next(&mut self) -> Option<Result<(Position, &'a [u8])>> {
         if self.rest.is_empty() {
             return None;
         }
@@ -63,10 +64,11 @@ impl<'a> Iterator for BlockEvents<'a> {
         let split =
             split.and_then(|(length, rest)| rest.split_at_checked(u32::from_be_bytes(*length) as usize));
         // The key of a row has no checksum either: one that is all ones has no position behind it.
-        let Some(((event, rest), after)) = split.zip(position.checked_add(1)) else {
+        let Some(((event, rest), after)) = split.zip((position < Position::MAX).then_some(position.next()))
+        else {
             self.rest = &[];
             return Some(Err(Error::corrupt(
-                format!("the row of the event at #{position}"),
+                format!("the row of the event at {position}"),
                 "a key or a length that does not fit its bytes",
             )));
         };
@@ -88,7 +90,7 @@ mod tests {
             let events: Vec<Vec<u8>> =
                 lengths.iter().enumerate().map(|(at, length)| vec![at as u8; *length]).collect();
             let mut packs = Vec::new();
-            pack(7, events.iter().map(Vec::as_slice), |first, value| {
+            pack(Position(7), events.iter().map(Vec::as_slice), |first, value| {
                 packs.push((first, value.to_vec()));
                 Ok(())
             })
@@ -100,21 +102,21 @@ mod tests {
                 prop_assert_eq!(several[0].0, *first);
                 found.extend(several);
             }
-            prop_assert!(found.iter().map(|(position, _)| *position).eq(7..7 + events.len() as u64));
+            prop_assert!(found.iter().map(|(position, _)| *position).eq(Position(7).onwards().take(events.len())));
             prop_assert!(found.iter().map(|(_, bytes)| *bytes).eq(events.iter().map(Vec::as_slice)));
         }
 
         #[test]
         fn a_row_that_says_it_lies_at_the_end_of_all_positions_is_damaged(near in 0u64..4, count in 0usize..6) {
             let value = [0, 0, 0, 1, b'x'].repeat(count);
-            let found: Vec<_> = BlockEvents::of(u64::MAX - near, &value).collect();
+            let found: Vec<_> = BlockEvents::of(Position::MAX.minus(near), &value).collect();
             prop_assert_eq!(found.len(), count.min(near as usize + 1));
             prop_assert!(found.iter().enumerate().all(|(at, event)| event.is_ok() == (at < near as usize)));
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let found: Vec<_> = BlockEvents::of(1, &bytes).collect();
+            let found: Vec<_> = BlockEvents::of(Position::FIRST, &bytes).collect();
             prop_assert!(found.iter().rev().skip(1).all(Result::is_ok));
         }
     }

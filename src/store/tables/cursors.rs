@@ -32,10 +32,10 @@ impl fmt::Display for CursorOwner {
 /// A place in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Cursor {
-    /// Everything up to here is done. Of a schedule: the instant it ran for last, in milliseconds since 1970.
-    pub position: u64,
+    /// Everything up to here is done. Of a schedule: the instant it ran for last, in milliseconds since 1970, which is no position but sorts as one.
+    pub position: Position,
     /// What was said to the follower itself (`RETRY`, `SKIP`) up to here is done.
-    pub heard: u64,
+    pub heard: Position,
     /// What it follows, as it was said. Of what runs by itself: what it struggles with, or did last.
     pub text: String,
     /// Which of those of this name it is: one that was dropped and made anew has another number. 0 of those that earlier versions made.
@@ -44,7 +44,7 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    pub fn new(position: u64, heard: u64, text: String) -> Cursor {
+    pub fn new(position: Position, heard: Position, text: String) -> Cursor {
         Cursor { position, heard, text, birth: 0 }
     }
 }
@@ -55,7 +55,7 @@ const PROGRAM: u8 = b'p';
 pub(super) fn key(follower: &CursorOwner) -> Vec<u8> {
     match follower {
         CursorOwner::Subscription(name) => [&[SUBSCRIPTION], name.as_bytes()].concat(),
-        CursorOwner::Program(definition) => [&[PROGRAM], definition.0.to_be_bytes().as_slice()].concat(),
+        CursorOwner::Program(definition) => [&[PROGRAM], definition.to_be_bytes().as_slice()].concat(),
     }
 }
 
@@ -63,9 +63,7 @@ fn follower(key: &[u8]) -> Option<CursorOwner> {
     let (space, rest) = key.split_first()?;
     match *space {
         SUBSCRIPTION => String::from_utf8(rest.to_vec()).ok().map(CursorOwner::Subscription),
-        PROGRAM => {
-            rest.try_into().ok().map(|bytes| CursorOwner::Program(Position(u64::from_be_bytes(bytes))))
-        }
+        PROGRAM => rest.try_into().ok().map(|bytes| CursorOwner::Program(Position::from_be_bytes(bytes))),
         _ => None,
     }
 }

@@ -26,7 +26,7 @@ const OUTDATED: u8 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backfilled {
     /// All of it up to a position.
-    Through(u64),
+    Through(Position),
     /// It was not kept up: events are missing, also behind its definition.
     Invalid,
     /// An earlier version made it by other rules.
@@ -45,7 +45,7 @@ impl WriteTables<'_> {
     }
 
     fn set_useless(&mut self, definition: Position, why: u8) -> Result<()> {
-        let key = definition.0.to_be_bytes();
+        let key = definition.to_be_bytes();
         let value = sealed(&key, vec![why]);
         // What was so before stays as it was: that says more.
         let outdated = sealed(&key, vec![OUTDATED]);
@@ -62,8 +62,8 @@ impl WriteTables<'_> {
     }
 
     /// Says up to where an index is backfilled.
-    pub fn set_backfilled(&mut self, definition: Position, through: u64) -> Result<()> {
-        let key = definition.0.to_be_bytes();
+    pub fn set_backfilled(&mut self, definition: Position, through: Position) -> Result<()> {
+        let key = definition.to_be_bytes();
         let value = sealed(&key, through.to_be_bytes().to_vec());
         self.indexes.insert(key.as_slice(), value.as_slice()).map_err(|e| failed("writing indexes", e))?;
         Ok(())
@@ -90,7 +90,7 @@ impl WriteTables<'_> {
         if keys.len() == most {
             return Ok(false);
         }
-        self.indexes.remove(definition.0.to_be_bytes().as_slice()).map_err(fault)?;
+        self.indexes.remove(definition.to_be_bytes().as_slice()).map_err(fault)?;
         Ok(true)
     }
 }
@@ -98,9 +98,11 @@ impl WriteTables<'_> {
 impl TablesRead<'_> {
     /// Up to where the index of a definition is backfilled.
     pub fn backfilled(&self, definition: Position) -> Result<Backfilled> {
-        let Some(table) = self.table_if_any(INDEXES, PROGRESS)? else { return Ok(Backfilled::Through(0)) };
-        let key = definition.0.to_be_bytes();
-        let Some(row) = table.get(&key)? else { return Ok(Backfilled::Through(0)) };
+        let Some(table) = self.table_if_any(INDEXES, PROGRESS)? else {
+            return Ok(Backfilled::Through(Position::START));
+        };
+        let key = definition.to_be_bytes();
+        let Some(row) = table.get(&key)? else { return Ok(Backfilled::Through(Position::START)) };
         let place = || format!("the progress of the index defined at {definition}");
         let value = unsealed(&key, row.value(), place)?;
         if value == [INVALID] {
@@ -111,7 +113,7 @@ impl TablesRead<'_> {
         }
         value
             .try_into()
-            .map(|through| Backfilled::Through(u64::from_be_bytes(through)))
+            .map(|through| Backfilled::Through(Position::from_be_bytes(through)))
             .map_err(|_| Error::corrupt(place(), format!("{} bytes", value.len())))
     }
 
@@ -121,7 +123,7 @@ impl TablesRead<'_> {
         let mut rows = table.iter()?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            found.push(row_position("indexes", row.key()).map(Position)?);
+            found.push(row_position("indexes", row.key())?);
         }
         Ok(found)
     }

@@ -16,6 +16,7 @@ use super::{
     Bytes, FORMAT, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneRow, closed, failed, guard, last_event,
     row_position, unsealed,
 };
+use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
@@ -28,7 +29,7 @@ pub(super) struct Committed {
     /// None once it is being dropped.
     transaction: Option<ReadTransaction>,
     poisoned: Arc<AtomicBool>,
-    checkpoint: OnceLock<u64>,
+    checkpoint: OnceLock<Position>,
     log: OnceLock<LogTable>,
     postings: OnceLock<Postings>,
 }
@@ -129,10 +130,10 @@ impl TablesRead<'_> {
     }
 
     /// C, alone.
-    pub fn checkpoint(&self) -> Result<u64> {
+    pub fn checkpoint(&self) -> Result<Position> {
         let read = || {
             let value = self.meta_value("checkpoint")?;
-            value.map(u64::from_be_bytes).ok_or_else(|| Error::corrupt("meta.checkpoint", "nothing"))
+            value.map(Position::from_be_bytes).ok_or_else(|| Error::corrupt("meta.checkpoint", "nothing"))
         };
         once(&self.committed.checkpoint, read).copied()
     }
@@ -190,22 +191,21 @@ impl TablesRead<'_> {
 
     /// Refuses tables whose `meta` tells of another log than they have.
     pub fn check_ends(&self, meta: &Meta) -> Result<()> {
-        let differs =
-            |what: &str| Err(Error::corrupt(format!("the tables up to #{}", meta.checkpoint), what));
+        let differs = |what: &str| Err(Error::corrupt(format!("the tables up to {}", meta.checkpoint), what));
         let last = match self.table(LOG, "the log")?.last()? {
             Some(row) => last_event(row.key(), row.value())?,
-            None => 0,
+            None => Position::START,
         };
         if last != meta.checkpoint {
-            return differs(&format!("the log in them ends at #{last}"));
+            return differs(&format!("the log in them ends at {last}"));
         }
         let zone = match self.table(ZONES, "the zones")?.last()? {
             Some(row) => Some(Zone::decode(row.key(), row.value())?.1),
             None => None,
         };
-        let end = zone.as_ref().map_or(0, |zone| zone.last);
+        let end = zone.as_ref().map_or(Position::START, |zone| zone.last);
         if end != meta.checkpoint {
-            return differs(&format!("the zones in them end at #{end}"));
+            return differs(&format!("the zones in them end at {end}"));
         }
         let (chain, recorded) = zone.map_or(([0; 32], None), |zone| (zone.chain, Some(zone.recorded.1)));
         if (chain, recorded) != (meta.chain, meta.recorded) {
@@ -233,7 +233,7 @@ impl TablesRead<'_> {
     }
 
     /// The newest zone that ends at or before a position, and can be read.
-    pub fn zone_until(&self, position: u64) -> Result<Option<Zone>> {
+    pub fn zone_until(&self, position: Position) -> Result<Option<Zone>> {
         let table = self.table(ZONES, "the zones")?;
         let end = position.to_be_bytes();
         let mut rows = table.range(Bound::Unbounded, Bound::Included(&end))?;
@@ -248,7 +248,7 @@ impl TablesRead<'_> {
     }
 
     /// The zone that holds a position and those that follow it one way or the other, up to so many; beyond the zones none.
-    pub fn zones_from(&self, from: u64, descending: bool, most: usize) -> Result<Vec<(u64, Zone)>> {
+    pub fn zones_from(&self, from: Position, descending: bool, most: usize) -> Result<Vec<(Position, Zone)>> {
         let table = self.table(ZONES, "the zones")?;
         let from = from.to_be_bytes();
         let mut zones = Vec::new();
@@ -273,7 +273,7 @@ impl TablesRead<'_> {
     }
 
     #[cfg(test)]
-    pub fn zones(&self) -> Result<Vec<(u64, Zone)>> {
+    pub fn zones(&self) -> Result<Vec<(Position, Zone)>> {
         self.zones_from_key(&[], usize::MAX)?.into_iter().map(|(_, zone)| zone).collect()
     }
 }
@@ -282,32 +282,32 @@ impl TablesRead<'_> {
 pub(crate) struct LogTable(ReadTable);
 
 /// That an event is missing, or another is where it should be.
-fn missing(position: u64, instead: Option<u64>) -> Error {
-    let instead = instead.map_or_else(String::new, |instead| format!(", where #{instead} is"));
-    Error::corrupt("the log", format!("no event at #{position}{instead}"))
+fn missing(position: Position, instead: Option<Position>) -> Error {
+    let instead = instead.map_or_else(String::new, |instead| format!(", where {instead} is"));
+    Error::corrupt("the log", format!("no event at {position}{instead}"))
 }
 
 impl LogTable {
-    pub fn get(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
+    pub fn get(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
         let Some(row) = self.row(position)? else { return Ok(None) };
         Ok(row.event(position)?.map(Arc::from))
     }
 
     /// The row that has the event at a position, if any has.
-    pub fn row(&self, position: u64) -> Result<Option<LogBlock<'_>>> {
+    pub fn row(&self, position: Position) -> Result<Option<LogBlock<'_>>> {
         let Some(row) = self.0.at_or_before(&position.to_be_bytes())? else { return Ok(None) };
         Ok(Some(LogBlock { first: row_position("the log", row.key())?, value: row.into_value() }))
     }
 
     /// Where events can be read again, behind one that cannot be read and up to another.
-    pub fn readable_after(&self, position: u64, last: u64) -> Option<u64> {
-        let until = last.saturating_add(1).to_be_bytes();
+    pub fn readable_after(&self, position: Position, last: Position) -> Option<Position> {
+        let until = last.next().to_be_bytes();
         // A row begins with its first event.
         let key = self.0.readable_after(&position.to_be_bytes(), Some(&until))?;
         row_position("the log", &key).ok()
     }
 
-    /// Hands over every event from `first` to `last` until it is told to stop; their bytes are lent, not copied.
+    /// Hands over every event of a range until it is told to stop; their bytes are lent, not copied.
     ///
     /// Whoever reads the log reads it here, or asks for one event at a time.
     ///
@@ -315,20 +315,20 @@ impl LogTable {
     /// If one of them is missing, or not in its place.
     pub fn scan(
         &self,
-        first: u64,
-        last: u64,
+        range: PositionRange,
         descending: bool,
-        mut event: impl FnMut(u64, &[u8]) -> Result<bool>,
+        mut event: impl FnMut(Position, &[u8]) -> Result<bool>,
     ) -> Result<()> {
-        if first > last {
+        if range.is_empty() {
             return Ok(());
         }
+        let PositionRange { first, last } = range;
         let mut rows = if descending {
             self.0.range(Bound::Unbounded, Bound::Included(&last.to_be_bytes()))?
         } else {
             // The other end is left open: the table would compare each key with it.
             // The row that has the first one begins no further back than it has events.
-            let start = first.saturating_sub(block::MOST as u64 - 1).to_be_bytes();
+            let start = first.minus(block::MOST as u64 - 1).to_be_bytes();
             self.0.range(Bound::Included(&start), Bound::Unbounded)?
         };
         if descending {
@@ -345,7 +345,7 @@ impl LogTable {
                     if !event(position, bytes)? || position == first {
                         return Ok(());
                     }
-                    expected -= 1;
+                    expected = expected.previous();
                 }
             }
             return Err(missing(expected, None));
@@ -372,7 +372,7 @@ impl LogTable {
                 if !event(position, bytes)? || position == last {
                     return Ok(());
                 }
-                expected += 1;
+                expected = expected.next();
             }
             next = rows.next()?;
         }
@@ -381,11 +381,11 @@ impl LogTable {
 }
 
 /// Events with their positions, as many as a row may have.
-type Several<'e> = [(u64, &'e [u8]); block::MOST];
+type Several<'e> = [(Position, &'e [u8]); block::MOST];
 
 /// The events of a row, and how many they are.
-fn all_of(first: u64, value: &[u8]) -> Result<(Several<'_>, usize)> {
-    let mut several = [(0, [].as_slice()); block::MOST];
+fn all_of(first: Position, value: &[u8]) -> Result<(Several<'_>, usize)> {
+    let mut several = [(Position::START, [].as_slice()); block::MOST];
     let mut count = 0;
     for next in BlockEvents::of(first, value) {
         let slot = several
@@ -398,21 +398,21 @@ fn all_of(first: u64, value: &[u8]) -> Result<(Several<'_>, usize)> {
 
 /// A row of the log: events at consecutive positions.
 pub(crate) struct LogBlock<'t> {
-    first: u64,
+    first: Position,
     value: AccessGuard<'t, Bytes>,
 }
 
 impl LogBlock<'_> {
-    pub fn has(&self, position: u64) -> bool {
+    pub fn has(&self, position: Position) -> bool {
         self.event(position).is_ok_and(|event| event.is_some())
     }
 
     /// The event at a position, if it is in this row.
-    pub fn event(&self, position: u64) -> Result<Option<&[u8]>> {
-        let Some(at) = position.checked_sub(self.first).filter(|at| *at < block::MOST as u64) else {
+    pub fn event(&self, position: Position) -> Result<Option<&[u8]>> {
+        let Some(at) = position.index_from(self.first).filter(|at| *at < block::MOST) else {
             return Ok(None);
         };
-        let found = BlockEvents::of(self.first, self.value.value()).nth(at as usize).transpose()?;
+        let found = BlockEvents::of(self.first, self.value.value()).nth(at).transpose()?;
         Ok(found.map(|(_, bytes)| bytes))
     }
 }
@@ -422,14 +422,14 @@ pub(crate) struct Postings(ReadTable);
 
 impl Postings {
     /// The last chunk of a term that begins at or before a position.
-    pub fn chunk_before(&self, term: &[u8], position: u64) -> Result<Option<PostingChunk>> {
+    pub fn chunk_before(&self, term: &[u8], position: Position) -> Result<Option<PostingChunk>> {
         let key = posting::key(term, position);
         let (before, after) = self.0.around(&key, true)?;
         self.chunk_of(term, before, after)
     }
 
     /// The first chunk of a term that begins at or after a position.
-    pub fn chunk_after(&self, term: &[u8], position: u64) -> Result<Option<PostingChunk>> {
+    pub fn chunk_after(&self, term: &[u8], position: Position) -> Result<Option<PostingChunk>> {
         let key = posting::key(term, position);
         let (before, after) = self.0.around(&key, false)?;
         self.chunk_of(term, after, before)
@@ -468,7 +468,7 @@ impl Postings {
         &self,
         from: &[u8],
         until: &[u8],
-        last: u64,
+        last: Position,
         most: usize,
         mut row: impl FnMut(PostingChunk),
     ) -> Result<Option<Vec<u8>>> {

@@ -66,7 +66,7 @@ impl SnapshotOwner<'_> {
     fn prefix(self) -> Vec<u8> {
         match self {
             SnapshotOwner::Plain => [[0].as_slice(), &[0; 8]].concat(),
-            SnapshotOwner::Model(position) => [[0].as_slice(), &position.0.to_be_bytes()].concat(),
+            SnapshotOwner::Model(position) => [[0].as_slice(), &position.to_be_bytes()].concat(),
             SnapshotOwner::Named(name) => {
                 let mut prefix = vec![1];
                 write_text(&mut prefix, name);
@@ -76,19 +76,19 @@ impl SnapshotOwner<'_> {
     }
 
     /// The key of the snapshot of an entity at a position.
-    pub fn key(self, entity: &Term, position: u64) -> Vec<u8> {
+    pub fn key(self, entity: &Term, position: Position) -> Vec<u8> {
         [self.prefix().as_slice(), entity.as_bytes(), &position.to_be_bytes()].concat()
     }
 }
 
 fn state_key(definition: Position, id: &str) -> Vec<u8> {
-    [definition.0.to_be_bytes().as_slice(), id.as_bytes()].concat()
+    [definition.to_be_bytes().as_slice(), id.as_bytes()].concat()
 }
 
 fn found_key(definition: Position, term: &Term, id: &str) -> Vec<u8> {
     // An id is a part of a term: its length fits.
     let length = u16::try_from(id.len()).unwrap_or(u16::MAX).to_be_bytes();
-    [definition.0.to_be_bytes().as_slice(), term.as_bytes(), id.as_bytes(), &length].concat()
+    [definition.to_be_bytes().as_slice(), term.as_bytes(), id.as_bytes(), &length].concat()
 }
 
 fn id_of_found(key: &[u8]) -> Result<&str> {
@@ -104,7 +104,7 @@ fn id_of_found(key: &[u8]) -> Result<&str> {
 pub(crate) struct Snapped {
     pub definition: Position,
     pub entity: Entity,
-    pub position: u64,
+    pub position: Position,
 }
 
 /// A snapshot's key, and its bytes as far as they can be read.
@@ -118,14 +118,14 @@ pub(crate) fn snapped(key: &[u8]) -> Result<Option<Snapped>> {
         let (term, position) = rest.split_last_chunk::<8>()?;
         let (kind, id) = Term::from_bytes(term).as_entity()?;
         let (definition, position) =
-            (Position(u64::from_be_bytes(*definition)), u64::from_be_bytes(*position));
+            (Position::from_be_bytes(*definition), Position::from_be_bytes(*position));
         Some(Snapped { definition, entity: Entity::new(&kind, &id).ok()?, position })
     };
     read().map(Some).ok_or_else(|| Error::corrupt("snapshots", "a key that is none"))
 }
 
 fn built_key(definition: Position, index: Position) -> Vec<u8> {
-    [definition.0.to_be_bytes(), index.0.to_be_bytes()].concat()
+    [definition.to_be_bytes(), index.to_be_bytes()].concat()
 }
 
 fn place() -> String {
@@ -180,7 +180,7 @@ impl WriteTables<'_> {
         &mut self,
         owner: SnapshotOwner,
         entity: &Term,
-        position: u64,
+        position: Position,
         bytes: Vec<u8>,
     ) -> Result<()> {
         let key = owner.key(entity, position);
@@ -190,15 +190,15 @@ impl WriteTables<'_> {
     }
 
     /// Up to where the log is in the states of a definition; none if they were not begun, or nobody can tell.
-    pub fn followed(&self, definition: Position) -> Result<Option<u64>> {
-        let key = definition.0.to_be_bytes();
+    pub fn followed(&self, definition: Position) -> Result<Option<Position>> {
+        let key = definition.to_be_bytes();
         let row = self.followers.get(key.as_slice()).map_err(|e| failed(READING, e))?;
         // Where nobody can tell, they are begun anew.
         Ok(row.and_then(|row| followed(&key, row.value()).ok()))
     }
 
-    pub fn set_followed(&mut self, definition: Position, through: u64) -> Result<()> {
-        let key = definition.0.to_be_bytes();
+    pub fn set_followed(&mut self, definition: Position, through: Position) -> Result<()> {
+        let key = definition.to_be_bytes();
         let value = sealed(&key, through.to_be_bytes().to_vec());
         self.followers.insert(key.as_slice(), value.as_slice()).map_err(|e| failed(WRITING, e))?;
         Ok(())
@@ -206,7 +206,7 @@ impl WriteTables<'_> {
 
     /// Begins the states of a definition anew: what there is of them is removed in time.
     pub fn forget_followed(&mut self, definition: Position) -> Result<()> {
-        self.followers.remove(definition.0.to_be_bytes().as_slice()).map_err(|e| failed(WRITING, e))?;
+        self.followers.remove(definition.to_be_bytes().as_slice()).map_err(|e| failed(WRITING, e))?;
         Ok(())
     }
 
@@ -219,14 +219,14 @@ impl WriteTables<'_> {
 
     /// The indexes that there are of the states of a definition.
     pub fn indexes_of(&self, definition: Position) -> Result<Vec<(Position, Built)>> {
-        let prefix = definition.0.to_be_bytes();
+        let prefix = definition.to_be_bytes();
         let mut found = Vec::new();
         for row in self.followers.range::<&[u8]>(prefix.as_slice()..).map_err(|e| failed(READING, e))? {
             let (key, value) = row.map_err(|e| failed(READING, e))?;
             let Some(index) = key.value().strip_prefix(&prefix) else { break };
             if !index.is_empty() {
                 let built = built(key.value(), value.value()).unwrap_or(Built::DROPPING);
-                found.push((Position(row_position("followers", index)?), built));
+                found.push((row_position("followers", index)?, built));
             }
         }
         Ok(found)
@@ -251,9 +251,9 @@ impl WriteTables<'_> {
         most: usize,
         mut state: impl FnMut(&str, &[u8]) -> Result<()>,
     ) -> Result<()> {
-        let from = [definition.0.to_be_bytes().as_slice(), id, &[0]].concat();
-        let from = if id.is_empty() { definition.0.to_be_bytes().to_vec() } else { from };
-        let prefix = definition.0.to_be_bytes();
+        let from = [definition.to_be_bytes().as_slice(), id, &[0]].concat();
+        let from = if id.is_empty() { definition.to_be_bytes().to_vec() } else { from };
+        let prefix = definition.to_be_bytes();
         for row in self.states.range::<&[u8]>(from.as_slice()..).map_err(|e| failed(READING, e))?.take(most) {
             let (key, value) = row.map_err(|e| failed(READING, e))?;
             let Some(id) = key.value().strip_prefix(&prefix) else { break };
@@ -266,7 +266,7 @@ impl WriteTables<'_> {
     /// Removes what is kept of a definition, at most about so many rows: first the row that says that it is kept at all. Says whether
     /// that was all.
     pub fn remove_states(&mut self, definition: Position, most: usize) -> Result<bool> {
-        let prefix = definition.0.to_be_bytes();
+        let prefix = definition.to_be_bytes();
         let owner = SnapshotOwner::Model(definition).prefix();
         let mut room = Room { rows: most, bytes: REMOVED };
         for (table, prefix) in [
@@ -285,7 +285,7 @@ impl WriteTables<'_> {
 
     /// Removes an index of the states of a definition, at most so many rows. Says whether that was all.
     pub fn remove_found_of(&mut self, definition: Position, index: Position, most: usize) -> Result<bool> {
-        let prefix = [definition.0.to_be_bytes().as_slice(), &derived_prefix(index)].concat();
+        let prefix = [definition.to_be_bytes().as_slice(), &derived_prefix(index)].concat();
         if !remove_prefix(&mut self.found, &prefix, &mut Room { rows: most, bytes: REMOVED })? {
             // As long as there is some of it left, a row tells of it.
             self.set_built(definition, index, &Built::DROPPING)?;
@@ -330,11 +330,11 @@ fn remove_prefix(table: &mut redb::Table<Bytes, Bytes>, prefix: &[u8], room: &mu
     Ok(all)
 }
 
-fn followed(key: &[u8], value: &[u8]) -> Result<u64> {
+fn followed(key: &[u8], value: &[u8]) -> Result<Position> {
     let place = || "how far states are followed".to_owned();
     let value = unsealed(key, value, place)?;
     let found = || Error::corrupt(place(), format!("{} bytes", value.len()));
-    value.try_into().map(u64::from_be_bytes).map_err(|_| found())
+    value.try_into().map(Position::from_be_bytes).map_err(|_| found())
 }
 
 /// How far an index is built that has a checksum with each entry: up to and with an id, or whole.
@@ -427,7 +427,7 @@ impl TablesRead<'_> {
         mut state: impl FnMut(&str, Result<&[u8]>) -> Result<bool>,
     ) -> Result<Option<String>> {
         let Some(table) = self.table_if_any(STATES, KEPT)? else { return Ok(None) };
-        let prefix = definition.0.to_be_bytes();
+        let prefix = definition.to_be_bytes();
         let from = [prefix.as_slice(), from].concat();
         let (mut last, mut count) = (None, 0);
         table.within(&from, after_prefix(&prefix).as_deref(), |key, value| {
@@ -447,7 +447,7 @@ impl TablesRead<'_> {
     /// From where on states can be read again, behind where they cannot.
     pub fn states_readable_after(&self, definition: Position, from: &[u8]) -> Result<Option<Vec<u8>>> {
         let Some(table) = self.table_if_any(STATES, KEPT)? else { return Ok(None) };
-        let prefix = definition.0.to_be_bytes();
+        let prefix = definition.to_be_bytes();
         let key = [prefix.as_slice(), from].concat();
         let readable = table.readable_after(&key, after_prefix(&prefix).as_deref());
         Ok(readable.and_then(|key| key.get(prefix.len()..).map(<[u8]>::to_vec)))
@@ -466,7 +466,7 @@ impl TablesRead<'_> {
         // Whoever asks has seen that the index is built.
         let table =
             self.table_if_any(FOUND, INDEX)?.ok_or_else(|| Error::corrupt(INDEX, "no table of it"))?;
-        let key = |term: &[u8]| [definition.0.to_be_bytes().as_slice(), term].concat();
+        let key = |term: &[u8]| [definition.to_be_bytes().as_slice(), term].concat();
         table.within(&key(&range.from), Some(&key(&range.until)), |key, value| {
             value?;
             id(id_of_found(key)?)
@@ -491,7 +491,7 @@ impl TablesRead<'_> {
         mut entry: impl FnMut(Result<()>) -> Result<()>,
     ) -> Result<()> {
         let Some(table) = self.table_if_any(FOUND, INDEX)? else { return Ok(()) };
-        let prefix = [definition.0.to_be_bytes().as_slice(), &derived_prefix(index)].concat();
+        let prefix = [definition.to_be_bytes().as_slice(), &derived_prefix(index)].concat();
         table.within(&prefix, after_prefix(&prefix).as_deref(), |key, value| {
             entry(value.and_then(|_| id_of_found(key).map(drop)))?;
             Ok(true)
@@ -504,11 +504,12 @@ impl TablesRead<'_> {
         &self,
         owner: SnapshotOwner,
         entity: &Term,
-        position: u64,
+        position: Position,
         after: bool,
         with: impl FnOnce(Option<&[u8]>) -> Result<T>,
     ) -> Result<T> {
-        let (first, last) = if after { (position.saturating_add(1), u64::MAX) } else { (0, position) };
+        let (first, last) =
+            if after { (position.next(), Position::MAX) } else { (Position::START, position) };
         let (from, to) = (owner.key(entity, first), owner.key(entity, last));
         let found = self.spared(SNAPSHOTS, "the snapshots", |table| {
             let mut rows = table.range(Bound::Included(&from), Bound::Included(&to))?;
@@ -546,8 +547,8 @@ impl TablesRead<'_> {
     }
 
     /// Up to where the log is in the states of a definition; none if they were not begun, or nobody can tell.
-    pub fn followed(&self, definition: Position) -> Result<Option<u64>> {
-        let key = definition.0.to_be_bytes();
+    pub fn followed(&self, definition: Position) -> Result<Option<Position>> {
+        let key = definition.to_be_bytes();
         let row = self.spared(FOLLOWERS, HOW_FAR, |table| table.get(&key))?;
         Ok(row.and_then(|row| followed(&key, row.value()).ok()))
     }
@@ -585,9 +586,9 @@ impl TablesRead<'_> {
             let mut rows = table.iter()?;
             while let Some(row) = rows.next()? {
                 let (definition, index) = row.key().split_at_checked(8).unwrap_or((row.key(), &[]));
-                add(&mut found, Position(row_position("followers", definition)?));
+                add(&mut found, row_position("followers", definition)?);
                 if let (Some((_, indexes)), false) = (found.last_mut(), index.is_empty()) {
-                    indexes.push(Position(row_position("followers", index)?));
+                    indexes.push(row_position("followers", index)?);
                 }
             }
         }
@@ -598,12 +599,14 @@ impl TablesRead<'_> {
             while let Some(row) = table.range(Bound::Included(&from), Bound::Unbounded)?.next()? {
                 let Some(rest) = row.key().strip_prefix(prefix) else { break };
                 let Some(definition) = rest.first_chunk::<8>() else { break };
-                let definition = u64::from_be_bytes(*definition);
-                if definition != 0 && found.iter().all(|(known, _)| known.0 != definition) {
-                    found.push((Position(definition), Vec::new()));
+                let definition = Position::from_be_bytes(*definition);
+                if definition != Position::START && found.iter().all(|(known, _)| *known != definition) {
+                    found.push((definition, Vec::new()));
                 }
-                let Some(next) = definition.checked_add(1) else { break };
-                from = [prefix, &next.to_be_bytes()].concat();
+                if definition == Position::MAX {
+                    break;
+                }
+                from = [prefix, &definition.next().to_be_bytes()].concat();
             }
         }
         Ok(found)

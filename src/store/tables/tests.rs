@@ -16,35 +16,35 @@ use crate::store::{Options, Store};
 impl WriteTables<'_> {
     /// Takes the last event away.
     pub fn remove_last_event(&mut self) {
-        let (first, mut events) = self.row_of(u64::MAX);
+        let (first, mut events) = self.row_of(Position::MAX);
         events.pop();
         self.put_row(first, &events);
     }
 
     /// Puts other bytes where an event is.
-    pub fn replace_event(&mut self, position: u64, bytes: &[u8]) {
+    pub fn replace_event(&mut self, position: Position, bytes: &[u8]) {
         let (first, mut events) = self.row_of(position);
-        events[(position - first) as usize] = bytes.to_vec();
+        events[position.index_from(first).unwrap()] = bytes.to_vec();
         self.put_row(first, &events);
     }
 
-    fn row_of(&self, position: u64) -> (u64, Vec<Vec<u8>>) {
+    fn row_of(&self, position: Position) -> (Position, Vec<Vec<u8>>) {
         let row = self.log.range::<&[u8]>(..=position.to_be_bytes().as_slice()).unwrap().next_back();
         let (key, value) = row.unwrap().unwrap();
         let first = row_position("the log", key.value()).unwrap();
         (first, BlockEvents::of(first, value.value()).map(|event| event.unwrap().1.to_vec()).collect())
     }
 
-    fn put_row(&mut self, first: u64, events: &[Vec<u8>]) {
+    fn put_row(&mut self, first: Position, events: &[Vec<u8>]) {
         self.log.remove(first.to_be_bytes().as_slice()).unwrap();
-        let put = |first: u64, value: &[u8]| {
+        let put = |first: Position, value: &[u8]| {
             self.log.insert(first.to_be_bytes().as_slice(), value).unwrap();
             Ok(())
         };
         block::pack(first, events.iter().map(Vec::as_slice), put).unwrap();
     }
 
-    pub fn damage_zone(&mut self, first: u64) {
+    pub fn damage_zone(&mut self, first: Position) {
         flip(&mut self.zones, first.to_be_bytes().as_slice(), 3);
     }
 
@@ -53,7 +53,7 @@ impl WriteTables<'_> {
     }
 
     pub fn damage_state(&mut self, definition: Position, id: &str) {
-        let key = [&definition.0.to_be_bytes(), id.as_bytes()].concat();
+        let key = [&definition.to_be_bytes(), id.as_bytes()].concat();
         flip(&mut self.states, key.as_slice(), 0);
     }
 
@@ -67,12 +67,12 @@ impl WriteTables<'_> {
 
     /// Makes an index of states of a definition what one was once: without checksums.
     pub fn take_checksums_away(&mut self, definition: Position, index: Position) {
-        let rows = self.found.range::<&[u8]>(definition.0.to_be_bytes().as_slice()..).unwrap();
+        let rows = self.found.range::<&[u8]>(definition.to_be_bytes().as_slice()..).unwrap();
         let keys: Vec<Vec<u8>> = rows.map(|row| row.unwrap().0.value().to_vec()).collect();
         for key in keys {
             self.found.insert(key.as_slice(), [].as_slice()).unwrap();
         }
-        let key = [definition.0.to_be_bytes(), index.0.to_be_bytes()].concat();
+        let key = [definition.to_be_bytes(), index.to_be_bytes()].concat();
         let value = sealed(&key, vec![1]);
         self.followers.insert(key.as_slice(), value.as_slice()).unwrap();
     }
@@ -85,7 +85,7 @@ impl WriteTables<'_> {
 
     /// The first row of what follows a definition whose key has so many bytes.
     pub fn damage_followers(&mut self, definition: Position, length: usize) {
-        let from = definition.0.to_be_bytes();
+        let from = definition.to_be_bytes();
         let rows = self.followers.range::<&[u8]>(from.as_slice()..).unwrap();
         let mut keys = rows.map(|row| row.unwrap().0.value().to_vec());
         let key = keys.find(|key| key.starts_with(&from) && key.len() == length).unwrap();
@@ -156,7 +156,7 @@ fn is_refused(disk: &MemoryDisk, what: &str, expected: &str) {
 fn a_byte_that_changed_beside_the_log_keeps_it_from_being_opened() {
     let (disk, _store) = left_open();
     let whole = copy(&disk);
-    assert_eq!(Store::open(path(), options(&copy(&whole))).unwrap().snapshot().head().0, 5);
+    assert_eq!(Store::open(path(), options(&copy(&whole))).unwrap().snapshot().head(), Position(5));
     for name in ["format", "database", "checkpoint", "chain", "recorded", "journal", "retired"] {
         let mut length = 0;
         change(&copy(&whole), |tables| length = tables.meta.get(name).unwrap().unwrap().value().len());
@@ -206,7 +206,7 @@ fn an_event_is_not_written_over() {
     let error = store
         .shared()
         .tables
-        .write("planting", |tables| tables.put_events(2, [b"other".as_slice()]))
+        .write("planting", |tables| tables.put_events(Position(2), [b"other".as_slice()]))
         .unwrap_err();
     assert_eq!(error.kind(), "corrupt");
     assert!(error.to_string().contains("#2"), "{error}");

@@ -19,7 +19,7 @@ const READING: &str = "reading views";
 const WRITING: &str = "writing views";
 
 fn key_of(definition: Position, key: &[u8]) -> Vec<u8> {
-    [definition.0.to_be_bytes().as_slice(), key].concat()
+    [definition.to_be_bytes().as_slice(), key].concat()
 }
 
 fn place() -> String {
@@ -67,7 +67,7 @@ impl TablesRead<'_> {
         mut group: impl FnMut(&[u8], Result<&[u8]>) -> Result<bool>,
     ) -> Result<()> {
         let Some(table) = self.table_if_any(VIEWS, GROUPS)? else { return Ok(()) };
-        let prefix = definition.0.to_be_bytes();
+        let prefix = definition.to_be_bytes();
         table.within(&[prefix.as_slice(), from].concat(), after_prefix(&prefix).as_deref(), |key, value| {
             let value = value.map_err(|_| Error::corrupt(place(), "its checksum does not fit its bytes"));
             group(key.get(prefix.len()..).unwrap_or_default(), value)
@@ -77,7 +77,7 @@ impl TablesRead<'_> {
     /// From where on groups can be read again, behind where they cannot.
     pub fn groups_readable_after(&self, definition: Position, from: &[u8]) -> Result<Option<Vec<u8>>> {
         let Some(table) = self.table_if_any(VIEWS, GROUPS)? else { return Ok(None) };
-        let prefix = definition.0.to_be_bytes();
+        let prefix = definition.to_be_bytes();
         let key = [prefix.as_slice(), from].concat();
         let readable = table.readable_after(&key, after_prefix(&prefix).as_deref());
         Ok(readable.and_then(|key| key.get(prefix.len()..).map(<[u8]>::to_vec)))

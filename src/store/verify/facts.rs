@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::{REMEMBERED, Verification};
-use crate::entity::{Entity, Position};
+use crate::entity::{Entity, Position, PositionRange};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
 use crate::event::{Cause, Event, EventId, VectorClock};
@@ -79,7 +79,7 @@ impl<'s> LogFacts<'s> {
             }
             return Ok(());
         };
-        let before = Position(event.position.0 - 1);
+        let before = event.position.previous();
         let mut known = match self.entities.remove(target) {
             Some(known) => known,
             None => {
@@ -120,7 +120,7 @@ impl<'s> LogFacts<'s> {
     fn clock(&self, entity: &Entity, through: Position) -> Result<Option<NodeClocks>> {
         let mut clock = NodeClocks::default();
         let mut add = || {
-            for event in self.snapshot.stream(entity, &Plain, 1, through.0)? {
+            for event in self.snapshot.stream(entity, &Plain, PositionRange::through(through))? {
                 clock.add(&event?.record()?);
             }
             Ok(())
@@ -139,7 +139,7 @@ impl<'s> LogFacts<'s> {
             found.fault(format!("{position} is caused by {cause}, which is no event before it"));
             return Ok(());
         }
-        let read = self.snapshot.read(|view| view.event(cause.0)).and_then(|bytes| {
+        let read = self.snapshot.read(|view| view.event(*cause)).and_then(|bytes| {
             let chain = |bytes: &[u8]| chain_of(&Record::open(*cause, bytes)?);
             bytes.map(|bytes| chain(&bytes)).transpose()
         });
@@ -182,8 +182,8 @@ impl<'s> LogFacts<'s> {
             (Some(_), None) => found.fault(format!("{position} has a key without what it stands for")),
             (None, Some(_)) => found.fault(format!("{position} says what a key stands for, and has none")),
             (Some(key), Some(seal)) => {
-                let last = position.0.saturating_add(u64::from(seal.count)).saturating_sub(1);
-                if seal.count == 0 || last > head.0 {
+                let last = position.plus(u64::from(seal.count)).previous();
+                if seal.count == 0 || last > head {
                     let (key, count) = (shorten(key), seal.count);
                     found.fault(format!(
                         "{position}: its key '{key}' stands for {count} events, and the log ends at {head}"

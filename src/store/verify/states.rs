@@ -34,7 +34,7 @@ pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<(
 /// Some states of a model, as one read saw them.
 struct StatePage {
     /// Up to where the log is in them.
-    followed: u64,
+    followed: Position,
     rows: Vec<(String, Result<Vec<u8>>)>,
     /// The last id, if there may be more.
     last: Option<String>,
@@ -108,7 +108,7 @@ fn differs(found: &mut Verification, what: impl Fn() -> String, kept: &Folded, e
 
 fn said(folded: &Folded) -> String {
     let state = crate::error::shorten(&folded.state.to_string());
-    format!("{state} of {} events up to #{}", folded.events, folded.position)
+    format!("{state} of {} events up to {}", folded.events, folded.position)
 }
 
 /// Each entity has its state.
@@ -229,7 +229,7 @@ fn snapshots(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
             };
             let expected = unless_damaged(now.fold_all_from(before, &entity, &*fold, position))?;
             let Some(expected) = expected else { continue };
-            let what = || format!("the snapshot of {entity} at #{position}");
+            let what = || format!("the snapshot of {entity} at {position}");
             if let Some(kept) =
                 found.or_fault(StoredState::open(&bytes).and_then(|kept| kept.to_folded(&limits)))?
             {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::entity::Entity;
+use crate::entity::{Entity, Position};
 use crate::event::{NewEvent, codec};
 use crate::store::append_request::AppendRequest;
 use crate::store::disk::memory::MemoryDisk;
@@ -45,7 +45,7 @@ fn plant(what: &str, expected: &[&str], plant: impl FnOnce(&Store, &mut WriteTab
     }
 }
 
-fn bytes(store: &Store, position: u64) -> Vec<u8> {
+fn bytes(store: &Store, position: Position) -> Vec<u8> {
     store.snapshot().view().unwrap().event(position).unwrap().unwrap().to_vec()
 }
 
@@ -60,21 +60,21 @@ fn order(n: u64) -> Term {
 #[test]
 fn what_is_planted_is_found() {
     plant("a changed byte", &["the event at #3", "checksum"], |store, tables| {
-        let mut bytes = bytes(store, 3);
+        let mut bytes = bytes(store, Position(3));
         *bytes.last_mut().unwrap() ^= 1;
-        tables.replace_event(3, &bytes);
+        tables.replace_event(Position(3), &bytes);
         Ok(())
     });
     plant("an event in another's place", &["the event at #3"], |store, tables| {
-        let other = bytes(store, 4);
-        tables.replace_event(3, &other);
+        let other = bytes(store, Position(4));
+        tables.replace_event(Position(3), &other);
         Ok(())
     });
     plant(
         "an event of its own making",
         &["the chain of hashes does not hold from #1 to #7"],
         |store, tables| {
-            let event = codec::decode(Position(3), bytes(store, 3).into())?;
+            let event = codec::decode(Position(3), bytes(store, Position(3)).into())?;
             let new = NewEvent::new("Order.paid").on(("Order", 1)).index("n", 0).member("total", 1);
             let mut forged = Vec::new();
             let assigned = codec::Assigned {
@@ -86,25 +86,25 @@ fn what_is_planted_is_found() {
                 seal: None,
             };
             codec::encode(&mut forged, &new, &event.kind, event.target.as_ref(), &assigned);
-            tables.replace_event(3, &forged);
+            tables.replace_event(Position(3), &forged);
             Ok(())
         },
     );
     plant(
         "an entry too many, where the term is known",
         &["index value", "#7 does not belong"],
-        |_, tables| tables.append_postings(tag(0).as_bytes(), &[7]),
+        |_, tables| tables.append_postings(tag(0).as_bytes(), &[Position(7)]),
     );
     plant("an entry too many, of a term that no event has", &["the lists have 28 entries"], |_, tables| {
-        tables.append_postings(tag(77).as_bytes(), &[5])
+        tables.append_postings(tag(77).as_bytes(), &[Position(5)])
     });
     plant("an entry too few", &["#4 is missing"], |_, tables| {
-        let chunk = PostingChunk { before: 0, positions: vec![1, 7] };
-        tables.put_chunk(&posting::key(tag(1).as_bytes(), 1), &chunk)
+        let chunk = PostingChunk { before: 0, positions: [1, 7].map(Position).to_vec() };
+        tables.put_chunk(&posting::key(tag(1).as_bytes(), Position(1)), &chunk)
     });
     plant("a count that is wrong", &["a chunk counts 1 before it, not 0"], |_, tables| {
-        let chunk = PostingChunk { before: 1, positions: vec![2, 4, 6] };
-        tables.put_chunk(&posting::key(order(0).as_bytes(), 2), &chunk)
+        let chunk = PostingChunk { before: 1, positions: [2, 4, 6].map(Position).to_vec() };
+        tables.put_chunk(&posting::key(order(0).as_bytes(), Position(2)), &chunk)
     });
     plant("a zone of other times", &["spans other times"], |store, tables| {
         let (first, mut zone) = store.shared().tables.read()?.zones()?.remove(0);
@@ -118,7 +118,7 @@ fn what_is_planted_is_found() {
     });
     plant("a zone that ends early", &["the zones end at #5"], |store, tables| {
         let (first, mut zone) = store.shared().tables.read()?.zones()?.remove(0);
-        zone.last = 5;
+        zone.last = Position(5);
         tables.put_zone(first, &zone)
     });
 }
@@ -133,12 +133,12 @@ fn what_cannot_be_read_is_told_and_the_check_goes_on() {
         .shared()
         .tables
         .write("planting", |tables| {
-            tables.damage_zone(1);
-            tables.damage_chunk(&posting::key(odd.as_bytes(), 1));
-            tables.append_postings(tag(77).as_bytes(), &[5])?;
+            tables.damage_zone(Position(1));
+            tables.damage_chunk(&posting::key(odd.as_bytes(), Position(1)));
+            tables.append_postings(tag(77).as_bytes(), &[Position(5)])?;
             tables.put_chunk(
-                &posting::key(even.as_bytes(), 2),
-                &PostingChunk { before: 1, positions: vec![2, 4, 6, 8] },
+                &posting::key(even.as_bytes(), Position(2)),
+                &PostingChunk { before: 1, positions: [2, 4, 6, 8].map(Position).to_vec() },
             )
         })
         .unwrap();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Verification;
-use crate::entity::Position;
+use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
 use crate::store::snapshot::{ScanDirection, Snapshot};
@@ -95,7 +95,7 @@ fn kept(
     definition: Position,
     range: &mut Range,
     most: usize,
-) -> Result<(u64, StoredGroups, Vec<Error>)> {
+) -> Result<(Position, StoredGroups, Vec<Error>)> {
     snapshot.read(|view| {
         let (mut kept, mut held, mut until) = (StoredGroups::new(), 0, None);
         let (mut damage, mut from) = (Vec::new(), range.from.clone());
@@ -127,7 +127,7 @@ fn kept(
             }
         }
         range.until = until;
-        Ok((through.unwrap_or(0), kept, damage))
+        Ok((through.unwrap_or_default(), kept, damage))
     })
 }
 
@@ -135,12 +135,12 @@ fn kept(
 fn made(
     snapshot: &Snapshot,
     groups: &dyn ViewGroups,
-    through: u64,
+    through: Position,
     range: &mut Range,
     most: usize,
 ) -> Result<GroupDelta> {
     let (mut whole, mut held, limits) = (GroupDelta::new(), 0_usize, snapshot.limits());
-    let mut rows = snapshot.log(1, through, ScanDirection::Ascending);
+    let mut rows = snapshot.log(PositionRange::through(through), ScanDirection::Ascending);
     loop {
         let (mut run, mut bytes) = (Vec::new(), 0);
         while run.len() < RUN.0
@@ -153,7 +153,7 @@ fn made(
         if run.is_empty() {
             return Ok(whole);
         }
-        let mut records = run.iter().map(|(position, bytes)| Record::open(Position(*position), bytes));
+        let mut records = run.iter().map(|(position, bytes)| Record::open(*position, bytes));
         for (key, later) in groups.part(&mut records, &limits)? {
             if !range.has(&key) {
                 continue;

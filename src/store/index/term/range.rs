@@ -158,7 +158,7 @@ mod tests {
                 let lies_within = |term: &[u8]| range.from.as_slice() <= term && term < range.until.as_slice();
                 let within = lies_within(&term);
                 // A term and the keys of its chunks lie on one side.
-                prop_assert_eq!(lies_within(&posting::key(&term, position)), within);
+                prop_assert_eq!(lies_within(&posting::key(&term, Position(position))), within);
                 // Where terms are cut, a range may hold more, and never less.
                 prop_assert!(within == (above && below) || within && cut, "{:?} in {:?} {:?}", one, low, high);
                 if let Bound::Included(key) = &low {

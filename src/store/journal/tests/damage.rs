@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::entity::Position;
 use crate::store::disk::memory::MemoryDisk;
 
 /// Where a frame lies: its segment, from here, to there.
@@ -11,13 +12,13 @@ type Lies = (Side, usize, usize);
 
 /// A journal whose frames were each synced: what was written, where the frames lie that are not in the database, and
 /// the last position that is. A frame is given by its count, its size, and whether it comes after a switch.
-fn history(frames: &[(u32, usize, bool)]) -> (Arc<dyn Disk>, Written, Vec<Lies>, u64) {
+fn history(frames: &[(u32, usize, bool)]) -> (Arc<dyn Disk>, Written, Vec<Lies>, Position) {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let mut written = Written::new(&disk);
     let mut places = Vec::new();
     let mut starts = vec![0];
     let mut at = START as usize;
-    let mut after = 0;
+    let mut after = Position::START;
     for &(count, size, switch) in frames {
         // See "Limits" in `replay`.
         let has_events = written.frames[*starts.last().unwrap()..].iter().any(|frame| frame.count > 0);
@@ -25,7 +26,7 @@ fn history(frames: &[(u32, usize, bool)]) -> (Arc<dyn Disk>, Written, Vec<Lies>,
             // What the segment held that is used now was committed.
             if starts.len() > 1 {
                 written.journal.release(written.journal.active().other());
-                after = written.frames[*starts.last().unwrap()].first - 1;
+                after = written.frames[*starts.last().unwrap()].first.previous();
             }
             written.switch();
             starts.push(written.frames.len());
@@ -157,7 +158,7 @@ proptest! {
         }
         find(&*disk, database()).unwrap();
         highest_position(&*disk, database()).unwrap();
-        if let Ok(replay) = JournalReplay::open(&*disk, database(), SALT, after) {
+        if let Ok(replay) = JournalReplay::open(&*disk, database(), SALT, Position(after)) {
             for frame in replay.frames() {
                 frame.unwrap();
             }
@@ -169,10 +170,10 @@ proptest! {
 fn half_a_journal_is_not_replayed() {
     let (disk, ..) = history(&[(1, 10, false)]);
     disk.remove(&Side::B.path(database())).unwrap();
-    let error = replay(&*disk, 0).unwrap_err();
+    let error = replay(&*disk, Position(0)).unwrap_err();
     assert!(error.to_string().contains("journal-b"), "{error}");
     disk.create(&Side::B.path(database())).unwrap();
-    assert!(replay(&*disk, 0).is_err());
+    assert!(replay(&*disk, Position(0)).is_err());
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn a_lost_frame_between_the_segments_is_corruption() {
     // Not a trace of it: as clean an end as any, were it not for what follows.
     write(&*disk, side, start, &vec![0; end - start]);
     let error = replay(&*disk, after).unwrap_err();
-    assert!(error.to_string().contains("position 2 was durable"), "{error}");
+    assert!(error.to_string().contains("position #2 was durable"), "{error}");
 }
 
 #[test]
@@ -195,10 +196,10 @@ fn a_frame_lost_before_one_that_was_not_synced_is_a_cut() {
     written.append(1, 10);
     written.append(1, 10);
     write(&*disk, Side::A, second, &before);
-    let (frames, cut) = replay(&*disk, 0).unwrap();
+    let (frames, cut) = replay(&*disk, Position(0)).unwrap();
     assert_eq!(frames, written.frames[..1]);
     let cut = cut.unwrap();
-    assert_eq!(cut.at, 2);
+    assert_eq!(cut.at, Position(2));
     assert!(cut.reason.contains("later ones"), "{}", cut.reason);
 }
 
@@ -210,7 +211,7 @@ fn a_frame_that_was_not_synced_can_prove_that_an_earlier_one_was() {
     written.append(1, 10);
     written.append(1, 10);
     write(&*disk, Side::A, START as usize, &[0; 160]);
-    assert_eq!(replay(&*disk, 0).unwrap_err().kind(), "corrupt");
+    assert_eq!(replay(&*disk, Position(0)).unwrap_err().kind(), "corrupt");
 }
 
 #[test]
@@ -218,9 +219,9 @@ fn a_lost_cursor_move_between_the_segments_is_corruption() {
     let (disk, _, places, _) = history(&[(1, 10, false), (0, 10, false), (0, 10, false), (1, 10, true)]);
     let (side, start, end) = places[2];
     write(&*disk, side, start, &vec![0; end - start]);
-    assert_eq!(replay(&*disk, 0).unwrap_err().kind(), "corrupt");
+    assert_eq!(replay(&*disk, Position(0)).unwrap_err().kind(), "corrupt");
     // These moves may be all there is of a tail.
-    assert_eq!(replay(&*disk, 1).unwrap_err().kind(), "corrupt");
+    assert_eq!(replay(&*disk, Position(1)).unwrap_err().kind(), "corrupt");
 }
 
 #[test]
@@ -229,8 +230,8 @@ fn what_is_in_the_database_already_may_be_damaged() {
     let (disk, written, places, _) = history(&frames);
     let (side, start, _) = places[2];
     write(&*disk, side, start + 70, b"?");
-    assert!(replay(&*disk, 0).is_err());
-    assert_eq!(replay(&*disk, 4).unwrap(), (written.frames[4..].to_vec(), None));
+    assert!(replay(&*disk, Position(0)).is_err());
+    assert_eq!(replay(&*disk, Position(4)).unwrap(), (written.frames[4..].to_vec(), None));
 }
 
 #[test]

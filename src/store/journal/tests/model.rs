@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::entity::Position;
 use crate::store::disk::simulated::{Dropped, Failure, Fate, SimulatedDisk};
 
 #[derive(Debug, Clone)]
@@ -53,7 +54,7 @@ struct Promise {
     durable: usize,
     /// So many are in the database, and this is its last position.
     committed: usize,
-    after: u64,
+    after: Position,
 }
 
 struct Model {
@@ -84,7 +85,7 @@ impl Model {
     }
 
     fn all_durable(&mut self) {
-        self.written.durable = self.written.next - 1;
+        self.written.durable = self.written.next.previous();
         self.promise(Promise { durable: self.written.frames.len(), ..self.now() });
     }
 
@@ -118,7 +119,7 @@ impl Model {
                 if let Some((_, end, committed)) = &mut self.frozen {
                     *committed = true;
                     let (last, committed) = (&self.written.frames[*end - 1], *end);
-                    let after = last.first + u64::from(last.count) - 1;
+                    let after = last.first.plus(u64::from(last.count)).previous();
                     self.promise(Promise { committed, after, ..self.now() });
                 }
             }

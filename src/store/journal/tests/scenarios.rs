@@ -1,6 +1,7 @@
 //! One thing after the other.
 
 use super::*;
+use crate::entity::Position;
 use crate::error::ErrorClass;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::disk::real::RealDisk;
@@ -22,7 +23,7 @@ fn an_empty_journal_is_found_and_replays_nothing() {
     let sides: Vec<_> = found.iter().map(|found| (found.side, found.remnant.clone())).collect();
     let segment = |side| Remnant::Segment(SegmentHeader { id: ID, salt: SALT, side });
     assert_eq!(sides, [(Side::A, segment(Side::A)), (Side::B, segment(Side::B))]);
-    assert_eq!(replay(&*disk, 7).unwrap(), (vec![], None));
+    assert_eq!(replay(&*disk, Position(7)).unwrap(), (vec![], None));
     assert_eq!(highest_position(&*disk, database()).unwrap(), None);
     assert!(!journal.wants_fill(), "nothing grows before the first frame");
     journal.remove().unwrap();
@@ -55,21 +56,21 @@ fn frames_come_back_over_switches() {
     assert_eq!(written.journal.active(), Side::B);
     written.append_durable(2, 5000);
     written.append(0, 10);
-    assert_eq!(replay(&*disk, 0).unwrap(), (written.frames.clone(), None));
-    assert_eq!(replay(&*disk, 3).unwrap(), (written.frames[1..].to_vec(), None));
-    assert_eq!(replay(&*disk, 4).unwrap(), (written.frames[3..].to_vec(), None));
+    assert_eq!(replay(&*disk, Position(0)).unwrap(), (written.frames.clone(), None));
+    assert_eq!(replay(&*disk, Position(3)).unwrap(), (written.frames[1..].to_vec(), None));
+    assert_eq!(replay(&*disk, Position(4)).unwrap(), (written.frames[3..].to_vec(), None));
     // All of it is in the tables only when the other segment was begun anew.
     for after in [6, 100] {
-        let error = replay(&*disk, after).unwrap_err().to_string();
+        let error = replay(&*disk, Position(after)).unwrap_err().to_string();
         assert!(error.contains("this is an older copy"), "{error}");
     }
-    assert!(replay(&*disk, 2).unwrap_err().to_string().contains("holds only the first events"));
-    assert_eq!(highest_position(&*disk, database()).unwrap(), Some(6));
-    assert!(JournalReplay::open(&*disk, database(), Salt([9; 16]), 0).is_err(), "another session");
+    assert!(replay(&*disk, Position(2)).unwrap_err().to_string().contains("holds only the first events"));
+    assert_eq!(highest_position(&*disk, database()).unwrap(), Some(Position(6)));
+    assert!(JournalReplay::open(&*disk, database(), Salt([9; 16]), Position(0)).is_err(), "another session");
     written.journal.release(Side::A);
     written.switch();
     // The cursor moves behind the last position come again.
-    assert_eq!(replay(&*disk, 6).unwrap(), (written.frames[4..].to_vec(), None));
+    assert_eq!(replay(&*disk, Position(6)).unwrap(), (written.frames[4..].to_vec(), None));
 }
 
 #[test]
@@ -83,18 +84,18 @@ fn real_files_hold_a_journal() {
     for first in 1..=50 {
         frame.begin(FrameKind::Events);
         frame.payload_mut().resize(frame::HEADER + 500, first as u8);
-        journal.append(&mut frame, first, 1, first - 1).unwrap();
+        journal.append(&mut frame, Position(first), 1, Position(first - 1)).unwrap();
         journal.sync().unwrap();
         journal.fill_ahead().unwrap();
         if first == 30 {
             assert!(journal.switch().unwrap());
         }
     }
-    let replay = JournalReplay::open(&*disk, &database, SALT, 10).unwrap();
+    let replay = JournalReplay::open(&*disk, &database, SALT, Position(10)).unwrap();
     let frames: Vec<_> = replay.frames().map(|frame| frame.unwrap()).collect();
     assert!(frames.iter().zip(11..).all(|(frame, first)| frame.payload == [first; 500]));
-    assert_eq!((frames.len(), replay.cut(), replay.last_position()), (40, None, 50));
-    assert_eq!(highest_position(&*disk, &database).unwrap(), Some(50));
+    assert_eq!((frames.len(), replay.cut(), replay.last_position()), (40, None, Position(50)));
+    assert_eq!(highest_position(&*disk, &database).unwrap(), Some(Position(50)));
     assert!(journal.remove().unwrap());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
@@ -117,7 +118,7 @@ fn a_segment_is_used_again_only_when_it_was_released() {
     assert_eq!(written.journal.active(), Side::A);
     written.append_durable(1, 10);
     assert!(!written.journal.switch().unwrap(), "it was not released again");
-    assert_eq!(replay(&*disk, 1).unwrap(), (written.frames[1..].to_vec(), None));
+    assert_eq!(replay(&*disk, Position(1)).unwrap(), (written.frames[1..].to_vec(), None));
 }
 
 #[test]
@@ -131,19 +132,19 @@ fn ghosts_of_an_earlier_use_are_not_served() {
     written.append_durable(0, 100);
     let before = read(&*disk, Side::A);
     written.switch();
-    assert_eq!(replay(&*disk, 10).unwrap().0, written.frames[10..]);
+    assert_eq!(replay(&*disk, Position(10)).unwrap().0, written.frames[10..]);
     written.append_durable(1, 100);
     written.journal.release(Side::A);
     written.switch();
-    assert_eq!(replay(&*disk, 10).unwrap(), (written.frames[11..].to_vec(), None));
+    assert_eq!(replay(&*disk, Position(10)).unwrap(), (written.frames[11..].to_vec(), None));
     written.append_durable(1, 100);
     written.append_durable(0, 100);
-    assert_eq!(replay(&*disk, 10).unwrap(), (written.frames[11..].to_vec(), None));
+    assert_eq!(replay(&*disk, Position(10)).unwrap(), (written.frames[11..].to_vec(), None));
     // Should the end mark be lost with a torn write, it is the number that tells.
     let end = START as usize + 2 * 176;
     assert_eq!(read(&*disk, Side::A)[end..end + 16], mark::end(SALT, 14));
     write(&*disk, Side::A, end, &before[end..end + 16]);
-    let (frames, cut) = replay(&*disk, 10).unwrap();
+    let (frames, cut) = replay(&*disk, Position(10)).unwrap();
     assert_eq!(frames, written.frames[11..]);
     assert!(cut.unwrap().reason.contains("an earlier use"));
 }
@@ -155,11 +156,11 @@ fn cursor_moves_alone_keep_their_order() {
     written.append_durable(0, 10);
     written.switch();
     written.append_durable(0, 10);
-    assert_eq!(replay(&*disk, 0).unwrap(), (written.frames.clone(), None));
+    assert_eq!(replay(&*disk, Position(0)).unwrap(), (written.frames.clone(), None));
     written.journal.release(Side::A);
     written.switch();
     written.append_durable(0, 10);
-    assert_eq!(replay(&*disk, 0).unwrap(), (written.frames[1..].to_vec(), None));
+    assert_eq!(replay(&*disk, Position(0)).unwrap(), (written.frames[1..].to_vec(), None));
 }
 
 #[test]
@@ -172,7 +173,7 @@ fn the_space_grows_in_steps_ahead_of_need() {
     assert!(!written.journal.fill_ahead().unwrap());
     written.append_durable(1, 10);
     let mut steps = vec![];
-    while written.next < 1000 {
+    while written.next < Position(1000) {
         while written.journal.wants_fill() {
             assert!(written.journal.fill_ahead().unwrap());
             steps.push((len(Side::A), len(Side::B)));
@@ -188,7 +189,7 @@ fn the_space_grows_in_steps_ahead_of_need() {
     let both = [(44, 12), (44, 28), (44, 44), (60, 44), (60, 60), (64, 60), (64, 64)];
     assert_eq!(steps, k(&[&alone[..], &both].concat()));
     assert!(!written.journal.fill_ahead().unwrap());
-    assert_eq!(replay(&*disk, 0).unwrap(), (written.frames, None));
+    assert_eq!(replay(&*disk, Position(0)).unwrap(), (written.frames, None));
 }
 
 #[test]
@@ -197,10 +198,10 @@ fn a_large_frame_grows_its_segment() {
     let mut written = Written::new(&disk);
     written.append_durable(1, 300_000);
     written.append_durable(1, 10);
-    assert_eq!(replay(&*disk, 0).unwrap(), (written.frames.clone(), None));
+    assert_eq!(replay(&*disk, Position(0)).unwrap(), (written.frames.clone(), None));
     assert!(!matches!(written.try_append(1, MAX_PAYLOAD + 1), Err(JournalError::Failed(_)) | Ok(())));
     written.append_durable(1, 10);
-    assert_eq!(replay(&*disk, 0).unwrap(), (written.frames, None));
+    assert_eq!(replay(&*disk, Position(0)).unwrap(), (written.frames, None));
 }
 
 #[test]
@@ -211,11 +212,11 @@ fn what_would_make_a_gap_is_refused() {
     let mut frame = FrameBuffer::new();
     for (first, count) in [(5, 1), (3, 1), (4, 0)] {
         frame.begin(FrameKind::Events);
-        let result = written.journal.append(&mut frame, first, count, 0);
+        let result = written.journal.append(&mut frame, Position(first), count, Position(0));
         assert!(matches!(result, Err(JournalError::Refused(_))), "{first} {count}");
     }
     written.append_durable(1, 10);
-    assert_eq!(replay(&*disk, 0).unwrap(), (written.frames, None));
+    assert_eq!(replay(&*disk, Position(0)).unwrap(), (written.frames, None));
 }
 
 #[test]
@@ -236,7 +237,7 @@ fn a_full_disk_fails_the_request_and_nothing_else() {
     assert!(matches!(written.try_append(1, 50_000), Err(JournalError::Refused(_))));
     written.append_durable(1, 50_000);
     for fate in Fate::ALL {
-        assert_eq!(replay(&simulated.crash(fate, 1), 0).unwrap(), (written.frames.clone(), None));
+        assert_eq!(replay(&simulated.crash(fate, 1), Position(0)).unwrap(), (written.frames.clone(), None));
     }
 }
 
@@ -259,7 +260,7 @@ fn a_failed_growth_fails_the_frames_that_were_not_synced() {
         assert!(written.journal.sync().is_err());
         assert!(written.journal.switch().is_err());
         assert!(matches!(written.try_append(1, 1), Err(JournalError::Failed(_))));
-        let (frames, _) = replay(&simulated.crash(Fate::KeepAll, 1), 0).unwrap();
+        let (frames, _) = replay(&simulated.crash(Fate::KeepAll, 1), Position(0)).unwrap();
         assert_eq!(frames, written.frames[..1]);
     }
 }
@@ -281,7 +282,7 @@ fn after_a_failure_nothing_more_is_taken() {
     }
     assert_eq!(written.journal.sync().unwrap_err().to_string(), first);
     assert!(!written.journal.wants_fill());
-    assert_eq!(replay(&*disk, 0).unwrap(), (written.frames, None));
+    assert_eq!(replay(&*disk, Position(0)).unwrap(), (written.frames, None));
 }
 
 #[test]
@@ -291,10 +292,10 @@ fn a_torn_frame_is_cut_and_the_cut_names_its_place() {
     written.append_durable(1, 100);
     written.append(3, 1000);
     write(&*disk, Side::A, START as usize + 176 + 512, &[0; 512]);
-    let (frames, cut) = replay(&*disk, 0).unwrap();
+    let (frames, cut) = replay(&*disk, Position(0)).unwrap();
     assert_eq!(frames, written.frames[..1]);
     let cut = cut.unwrap();
-    assert_eq!(cut.at, 2);
+    assert_eq!(cut.at, Position(2));
     assert!(cut.reason.contains("journal-a at byte 4272: the checksum"), "{}", cut.reason);
 }
 
@@ -306,7 +307,10 @@ fn a_switch_syncs_what_it_leaves() {
     written.append(1, 100);
     written.switch();
     written.append_durable(1, 100);
-    assert_eq!(replay(&simulated.crash(Fate::LoseAll, 1), 0).unwrap(), (written.frames.clone(), None));
+    assert_eq!(
+        replay(&simulated.crash(Fate::LoseAll, 1), Position(0)).unwrap(),
+        (written.frames.clone(), None)
+    );
 }
 
 #[test]
@@ -317,13 +321,13 @@ fn a_sync_does_not_speak_for_what_is_appended_meanwhile() {
     let append = |journal: &Journal, first| {
         let mut frame = FrameBuffer::new();
         frame.begin(FrameKind::Events);
-        journal.append(&mut frame, first, 1, 0).unwrap();
+        journal.append(&mut frame, first, 1, Position(0)).unwrap();
     };
-    append(&journal, 1);
+    append(&journal, Position(1));
     let (shared, once) = (Arc::clone(&journal), std::sync::Once::new());
     simulated.on_operation(move |does, _| {
         if does == Does::Sync {
-            once.call_once(|| append(&shared, 2));
+            once.call_once(|| append(&shared, Position(2)));
         }
     });
     journal.sync().unwrap();
@@ -347,7 +351,10 @@ fn a_switch_that_failed_can_be_tried_again() {
     assert_eq!(written.journal.active(), Side::B);
     written.switch();
     written.append_durable(1, 100);
-    assert_eq!(replay(&simulated.crash(Fate::LoseAll, 1), 1).unwrap(), (written.frames[1..].to_vec(), None));
+    assert_eq!(
+        replay(&simulated.crash(Fate::LoseAll, 1), Position(1)).unwrap(),
+        (written.frames[1..].to_vec(), None)
+    );
 }
 
 #[test]
@@ -369,7 +376,7 @@ fn creation_can_be_interrupted_anywhere() {
         }
     }
     for fate in Fate::ALL {
-        assert_eq!(replay(&simulated.crash(fate, 1), 0).unwrap(), (vec![], None));
+        assert_eq!(replay(&simulated.crash(fate, 1), Position(0)).unwrap(), (vec![], None));
     }
 }
 
@@ -406,9 +413,9 @@ fn one_fills_while_another_appends() {
             let payload = vec![i as u8; (i as usize * 37) % 500];
             buffer.begin(FrameKind::Events);
             buffer.payload_mut().extend_from_slice(&payload);
-            journal.append(&mut buffer, i, 1, i - 1).unwrap();
+            journal.append(&mut buffer, Position(i), 1, Position(i - 1)).unwrap();
             journal.sync().unwrap();
-            frames.push(Frame { kind: FrameKind::Events, first: i, count: 1, payload });
+            frames.push(Frame { kind: FrameKind::Events, first: Position(i), count: 1, payload });
             if i % 100 == 0 {
                 let left = journal.active();
                 assert!(journal.switch().unwrap());
@@ -419,5 +426,5 @@ fn one_fills_while_another_appends() {
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
-    assert_eq!(replay(&*disk, 1900).unwrap(), (written.frames[1900..].to_vec(), None));
+    assert_eq!(replay(&*disk, Position(1900)).unwrap(), (written.frames[1900..].to_vec(), None));
 }

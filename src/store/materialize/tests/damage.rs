@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::entity::Position;
 use crate::store::checkpoint::{self, JournalAfter};
 use crate::store::index::term::terms_of;
 use crate::store::memtable::{Memtable, Staged};
 
-fn append(store: &Store, event: NewEvent) -> u64 {
+fn append(store: &Store, event: NewEvent) -> Position {
     store.append(AppendRequest { events: vec![event], ..AppendRequest::default() }).unwrap().events[0].0
 }
 
@@ -16,7 +17,7 @@ fn made(id: &str, n: i64) -> NewEvent {
 }
 
 fn now(snapshot: &Snapshot) -> FoldBound {
-    FoldBound { through: snapshot.head().0, by: None }
+    FoldBound { through: snapshot.head(), by: None }
 }
 
 fn holds(store: &Store) -> Result<(), String> {
@@ -40,7 +41,7 @@ fn kept(disk: &SimulatedDisk, durability: Durability) -> (Store, Position) {
     store.checkpoint().unwrap();
     settle(&store).unwrap();
     assert_eq!(store.snapshot().way_to_states("Order").unwrap(), StateAccess::Kept);
-    (store, Position(definition))
+    (store, definition)
 }
 
 fn ids_with_sum(snapshot: &Snapshot, sum: i64) -> Option<Vec<String>> {
@@ -78,7 +79,7 @@ fn an_index_that_a_checkpoint_does_not_know_does_not_serve_whoever_still_does() 
     // A checkpoint of a tail that was frozen before that, begun behind it.
     let tail = Arc::new(Memtable::new(first));
     let bytes = held.view().unwrap().event(first).unwrap().unwrap();
-    let terms = terms_of(&codec::decode(Position(first), bytes.clone()).unwrap()).unwrap();
+    let terms = terms_of(&codec::decode(first, bytes.clone()).unwrap()).unwrap();
     tail.extend([Staged { bytes, terms, version: 10 }]);
     let (paces, limits) = (&shared.paces, shared.limits());
     checkpoint::write(
@@ -263,7 +264,7 @@ fn a_snapshot_that_is_damaged_is_passed_over() {
     }
     let read = store.shared().tables.read().unwrap();
     assert!(
-        read.with_snapshot(SnapshotOwner::Model(definition), &entity, u64::MAX, false, |found| Ok(
+        read.with_snapshot(SnapshotOwner::Model(definition), &entity, Position(u64::MAX), false, |found| Ok(
             found.is_none()
         ))
         .unwrap()
@@ -299,10 +300,12 @@ fn the_name_of_a_programs_type_is_the_beginning_of_no_others_key() {
     let entity = Term::entity(&Entity::from(("Order", 1))).unwrap();
     for one in names {
         for other in names.iter().filter(|other| **other != one) {
-            let (from, to) =
-                (SnapshotOwner::Named(one).key(&entity, 0), SnapshotOwner::Named(one).key(&entity, u64::MAX));
+            let (from, to) = (
+                SnapshotOwner::Named(one).key(&entity, Position(0)),
+                SnapshotOwner::Named(one).key(&entity, Position(u64::MAX)),
+            );
             let prefix = &from[..from.len() - entity.as_bytes().len() - 8];
-            let key = SnapshotOwner::Named(other).key(&entity, 5);
+            let key = SnapshotOwner::Named(other).key(&entity, Position(5));
             assert!(!key.starts_with(prefix) && !(from..=to.clone()).contains(&key), "{one:?} and {other:?}");
         }
     }

@@ -5,6 +5,7 @@ use std::thread;
 
 use super::*;
 use crate::allowance::{Limits, Unmade};
+use crate::entity::Position;
 use crate::store::state::fold::Plain;
 use crate::store::view::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
 
@@ -95,7 +96,7 @@ fn options(disk: &SimulatedDisk) -> Options {
 fn define(store: &Store, kind: &str, about: &str, name: &str) -> Position {
     let event = NewEvent::new(kind).on((about, name)).member(model::TEXT, name);
     let group = AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() };
-    Position(store.append(group).unwrap().events[0].0)
+    store.append(group).unwrap().events[0].0
 }
 
 fn append(store: &Store, kind: &str, count: u64) {

@@ -1,6 +1,7 @@
 //! Rows and pages that are not what they were: told by whoever reads them, and by the check, which goes on behind them.
 
 use super::*;
+use crate::entity::{Position, PositionRange};
 use crate::store::snapshot::ScanDirection;
 use crate::store::verify::verify;
 
@@ -25,24 +26,24 @@ fn closed() -> MemoryDisk {
 }
 
 /// The key of the row that has an event, and its value.
-fn row(tables: &WriteTables, position: u64) -> (Vec<u8>, Vec<u8>) {
+fn row(tables: &WriteTables, position: Position) -> (Vec<u8>, Vec<u8>) {
     let row = tables.log.range::<&[u8]>(..=position.to_be_bytes().as_slice()).unwrap().next_back();
     let (key, value) = row.unwrap().unwrap();
     (key.value().to_vec(), value.value().to_vec())
 }
 
 /// Reads the log in each way that there is; what came, and how it ended.
-fn read_all(store: &Store) -> Vec<(Vec<u64>, Result<()>)> {
+fn read_all(store: &Store) -> Vec<(Vec<Position>, Result<()>)> {
     let mut read = Vec::new();
     for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
         let mut pulled = (Vec::new(), Ok(()));
-        for row in store.snapshot().log(1, u64::MAX, direction) {
+        for row in store.snapshot().log(PositionRange::ALL, direction) {
             match row {
                 Ok((position, _)) => pulled.0.push(position),
                 Err(error) => pulled.1 = Err(error),
             }
         }
-        let (mut lent, mut scan) = (Vec::new(), store.snapshot().log(1, u64::MAX, direction));
+        let (mut lent, mut scan) = (Vec::new(), store.snapshot().log(PositionRange::ALL, direction));
         let mut ended = Ok(true);
         while matches!(ended, Ok(true)) {
             ended = scan.lend(64, |position, _| {
@@ -52,7 +53,7 @@ fn read_all(store: &Store) -> Vec<(Vec<u64>, Result<()>)> {
         }
         read.extend([pulled, (lent, ended.map(drop))]);
     }
-    let mut wanted: std::collections::VecDeque<u64> = (1..=EVENTS).collect();
+    let mut wanted: std::collections::VecDeque<Position> = (1..=EVENTS).map(Position).collect();
     let (mut lent, snapshot) = (Vec::new(), store.snapshot());
     let ended = snapshot.view().unwrap().lend(&mut wanted, |position, _| {
         lent.push(position);
@@ -85,28 +86,28 @@ fn an_event_that_is_missing_or_not_in_its_place_ends_whatever_reads_the_log() {
         );
     };
     is_told("a row that is missing", &|tables| {
-        let (key, _) = row(tables, 200);
+        let (key, _) = row(tables, Position(200));
         tables.log.remove(key.as_slice()).unwrap();
     });
     is_told("a row that comes twice", &|tables| {
-        let (key, value) = row(tables, 200);
+        let (key, value) = row(tables, Position(200));
         let later = u64::from_be_bytes(key.try_into().unwrap()) + 1;
         tables.log.insert(later.to_be_bytes().as_slice(), value.as_slice()).unwrap();
     });
     is_told("a row that lost events", &|tables| {
-        let (key, value) = row(tables, 200);
+        let (key, value) = row(tables, Position(200));
         let first = u64::from_be_bytes(key.as_slice().try_into().unwrap());
-        let (_, event) = BlockEvents::of(first, &value).next().unwrap().unwrap();
+        let (_, event) = BlockEvents::of(Position(first), &value).next().unwrap().unwrap();
         let shorter = value[..4 + event.len()].to_vec();
         tables.log.insert(key.as_slice(), shorter.as_slice()).unwrap();
     });
     is_told("a row in the place of another", &|tables| {
-        let (key, value) = row(tables, 200);
-        let (other, other_value) = row(tables, 300);
+        let (key, value) = row(tables, Position(200));
+        let (other, other_value) = row(tables, Position(300));
         tables.log.insert(key.as_slice(), other_value.as_slice()).unwrap();
         tables.log.insert(other.as_slice(), value.as_slice()).unwrap();
         // Where they have as many events, only their checksums tell; here one is missing.
-        let (missing, _) = row(tables, 250);
+        let (missing, _) = row(tables, Position(250));
         tables.log.remove(missing.as_slice()).unwrap();
     });
 }
@@ -162,7 +163,7 @@ fn a_damaged_page_does_not_make_the_tables_refuse_what_others_read() {
         let disk = zeroed(&whole, page);
         let Ok(store) = Store::open(path(), options(&disk)) else { continue };
         let snapshot = store.snapshot();
-        if snapshot.log(1, u64::MAX, ScanDirection::Ascending).any(|row| row.is_err()) {
+        if snapshot.log(PositionRange::ALL, ScanDirection::Ascending).any(|row| row.is_err()) {
             met += 1;
             assert!(!store.shared().tables.state().needs_reopening(), "page {page}");
             assert!(snapshot.view().is_ok());
@@ -207,7 +208,8 @@ fn an_entry_that_does_not_come_after_all_that_a_list_has_is_refused() {
     let store = Store::open(path(), options(&closed())).unwrap();
     let term = crate::store::index::term::Term::tag("n", &77.into()).unwrap();
     for positions in [[78], [77], [1]] {
-        let append = |tables: &mut WriteTables| tables.append_postings(term.as_bytes(), &positions);
+        let append =
+            |tables: &mut WriteTables| tables.append_postings(term.as_bytes(), &positions.map(Position));
         let error = store.shared().tables.write("planting", append).unwrap_err();
         assert_eq!(error.kind(), "corrupt");
         assert!(error.to_string().contains("its last one is #78"), "{error}");

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::allowance::{Limits, Unmade};
-use crate::entity::Version;
+use crate::entity::{Position, Version};
 use crate::error::Error;
 use crate::event::codec::{self, Assigned};
 use crate::event::{KeyDigest, NewEvent, Producer, VectorClock};
@@ -68,7 +68,7 @@ fn empty(tail: usize) -> Store {
     Store::create(Path::new("/shop.bygone"), options.with_compiler(Arc::new(Shop))).unwrap()
 }
 
-fn append(store: &Store, event: NewEvent) -> Result<u64> {
+fn append(store: &Store, event: NewEvent) -> Result<Position> {
     Ok(store
         .append(AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() })?
         .events[0]
@@ -117,8 +117,8 @@ fn store() -> Store {
 }
 
 /// The event at a position as it is stored, with something else said of it.
-fn forged(store: &Store, position: u64, change: &dyn Fn(&mut Event)) -> Vec<u8> {
-    let mut event = store.snapshot().event(Position(position)).unwrap().unwrap();
+fn forged(store: &Store, position: Position, change: &dyn Fn(&mut Event)) -> Vec<u8> {
+    let mut event = store.snapshot().event(position).unwrap().unwrap();
     change(&mut event);
     let mut new = NewEvent::new(event.kind.as_str());
     (new.timestamp, new.actor, new.producer) = (Some(event.timestamp), event.actor, event.producer);
@@ -138,7 +138,7 @@ fn forged(store: &Store, position: u64, change: &dyn Fn(&mut Event)) -> Vec<u8> 
 }
 
 /// Plants an event that says something else, and finds that.
-fn plant(position: u64, expected: &str, change: impl Fn(&mut Event)) {
+fn plant(position: Position, expected: &str, change: impl Fn(&mut Event)) {
     let store = store();
     assert_eq!(faults(&store), Vec::<String>::new());
     let expected = expected.replace("NODE", &store.shared().node());
@@ -161,36 +161,36 @@ fn producer(event: &mut Event) -> &mut Producer {
 
 #[test]
 fn a_version_that_is_not_the_next_is_found() {
-    plant(3, "#3 is version 5 of Order 1: expected 2", |event| event.version = Some(Version(5)));
-    plant(2, "#2 is version 0 of Order 1: expected 1", |event| event.version = Some(Version(0)));
+    plant(Position(3), "#3 is version 5 of Order 1: expected 2", |event| event.version = Some(Version(5)));
+    plant(Position(2), "#2 is version 0 of Order 1: expected 1", |event| event.version = Some(Version(0)));
 }
 
 #[test]
 fn an_event_that_leaves_its_chain_is_found() {
-    plant(3, "#3 is caused by #2: expected the correlation '", |event| event.correlation = None);
-    plant(4, "found 'another'", |event| event.correlation = Some("another".to_owned()));
-    plant(4, "#4 is caused by #1: expected the correlation '", |event| {
+    plant(Position(3), "#3 is caused by #2: expected the correlation '", |event| event.correlation = None);
+    plant(Position(4), "found 'another'", |event| event.correlation = Some("another".to_owned()));
+    plant(Position(4), "#4 is caused by #1: expected the correlation '", |event| {
         event.cause = Some(Cause::Event(Position(1)))
     });
     for cause in [0, 4, 5, u64::MAX >> 1] {
         let expected = format!("#4 is caused by #{cause}, which is no event before it");
-        plant(4, &expected, |event| event.cause = Some(Cause::Event(Position(cause))));
+        plant(Position(4), &expected, |event| event.cause = Some(Cause::Event(Position(cause))));
     }
 }
 
 #[test]
 fn a_namespace_that_is_missing_is_found() {
     let expected = "has no namespace: expected shop, as Order is defined at #1";
-    plant(2, &format!("#2 {expected}"), |event| event.namespace = None);
-    plant(9, &format!("#9 {expected}"), |event| event.namespace = None);
+    plant(Position(2), &format!("#2 {expected}"), |event| event.namespace = None);
+    plant(Position(9), &format!("#9 {expected}"), |event| event.namespace = None);
 }
 
 #[test]
 fn a_producer_that_does_not_fit_its_vector_clock_is_found() {
     let expected = "#5: the version of its producer is 7, and its vector clock NODE:3 makes 3";
-    plant(5, expected, |event| producer(event).version = Some(7));
-    plant(5, "the version of its producer is none", |event| producer(event).version = None);
-    plant(6, "#6: a vector clock: expected counts", |event| {
+    plant(Position(5), expected, |event| producer(event).version = Some(7));
+    plant(Position(5), "the version of its producer is none", |event| producer(event).version = None);
+    plant(Position(6), "#6: a vector clock: expected counts", |event| {
         let counts: Vec<String> = (0..2050).map(|node| format!("n{node}:{}", VectorClock::MOST)).collect();
         producer(event).vector = Some(counts.join(";").parse().unwrap());
     });
@@ -207,46 +207,52 @@ fn a_vector_clock_that_does_not_follow_is_found() {
         }
     };
     plant(
-        5,
+        Position(5),
         "#5: the vector clock of Order 1: expected NODE:3, the next that is made here, found",
         said("NODE:3;tokyo:1"),
     );
     plant(
-        5,
+        Position(5),
         "#5: the vector clock of Order 1: expected at most 3 for NODE, which is this database",
         said("NODE:9"),
     );
-    plant(7, "#7: the vector clock of Order 1: expected NODE:4;tokyo:4, the next", said("NODE:4;tokyo:3"));
+    plant(
+        Position(7),
+        "#7: the vector clock of Order 1: expected NODE:4;tokyo:4, the next",
+        said("NODE:4;tokyo:3"),
+    );
 }
 
 #[test]
 fn a_key_that_stands_for_what_is_not_there_is_found() {
     let seal = |count| Some(KeyDigest { content: [1; 16], count });
-    plant(8, "#8: its key 'k' stands for 3 events, and the log ends at #9", |event| event.seal = seal(3));
-    plant(8, "#8: its key 'k' stands for 0 events", |event| event.seal = seal(0));
-    plant(8, "#8 has a key without what it stands for", |event| event.seal = None);
-    plant(9, "#9 says what a key stands for, and has none", |event| event.seal = seal(1));
+    plant(Position(8), "#8: its key 'k' stands for 3 events, and the log ends at #9", |event| {
+        event.seal = seal(3)
+    });
+    plant(Position(8), "#8: its key 'k' stands for 0 events", |event| event.seal = seal(0));
+    plant(Position(8), "#8 has a key without what it stands for", |event| event.seal = None);
+    plant(Position(9), "#9 says what a key stands for, and has none", |event| event.seal = seal(1));
 }
 
 #[test]
 fn an_id_of_another_place_is_found() {
     plant(
-        4,
+        Position(4),
         "#4 has the id 018f2f6e-7a30-7000-8000-000000000001, which does not tell when it was recorded",
         |event| {
             event.id = EventId::new("018f2f6e-7a30-7000-8000-000000000001").unwrap();
         },
     );
-    plant(4, "is not after", |event| {
+    plant(Position(4), "is not after", |event| {
         event.id = EventId::new(&format!("{}7000-8000-000000000000", &event.id.to_string()[..14])).unwrap();
         event.recorded = Timestamp::from_millis(event.id.millis().unwrap());
     });
-    plant(4, "#4 was recorded before the event before it", |event| event.recorded = Timestamp::MIN);
+    plant(Position(4), "#4 was recorded before the event before it", |event| event.recorded = Timestamp::MIN);
 }
 
 #[test]
 fn a_definition_that_is_none_is_found() {
-    plant(1, "#1, about a definition: ", |event| event.data = crate::document::Document::empty());
+    plant(Position(1), "#1, about a definition: ", |event| event.data = crate::document::Document::empty());
 }
 
 #[test]
@@ -273,7 +279,7 @@ fn what_an_entity_cannot_have_made_here_is_refused() {
     );
     append(&store, next(8)).unwrap();
     assert_eq!(faults(&store), Vec::<String>::new());
-    let folded = store.snapshot().fold_all(&("Order", 1).into(), &Plain, u64::MAX).unwrap();
+    let folded = store.snapshot().fold_all(&("Order", 1).into(), &Plain, Position(u64::MAX)).unwrap();
     assert_eq!(folded.clock.vector(&node), format!("{node}:8;tokyo:4").parse().unwrap());
 }
 
@@ -289,7 +295,7 @@ proptest! {
         let node = store.shared().node();
         append(&store, defined()).unwrap();
         for (entity, what, count, cause) in steps {
-            let folded = store.snapshot().fold_all(&("Order", entity).into(), &Plain, u64::MAX).unwrap();
+            let folded = store.snapshot().fold_all(&("Order", entity).into(), &Plain, Position(u64::MAX)).unwrap();
             let event = match what {
                 0 => order(entity),
                 1 => made_by_itself(entity, &folded.clock.next(&node).to_string()),
@@ -297,9 +303,9 @@ proptest! {
                 3 => made_by_itself(entity, &format!("{node}:{};near:2", count + 1)),
                 _ => order(entity).key(&format!("k{count}")),
             };
-            let head = store.snapshot().head().0;
-            let event = if head > 0 && count % 2 == 0 {
-                event.caused_by(Position(cause.index(head as usize) as u64 + 1))
+            let head = store.snapshot().head();
+            let event = if head > Position(0) && count % 2 == 0 {
+                event.caused_by(Position(cause.index(head.0 as usize) as u64 + 1))
             } else {
                 event
             };
@@ -318,11 +324,11 @@ proptest! {
         while store.work_by_hand().unwrap() {}
         let found = verify(&store.snapshot()).unwrap();
         prop_assert_eq!(found.faults, Vec::<String>::new());
-        prop_assert!(found.states > 0 || store.snapshot().head().0 == 1);
+        prop_assert!(found.states > 0 || store.snapshot().head() == Position(1));
         let snapshot = store.snapshot();
         for entity in (0..7u64).map(|id| Entity::from(("Order", id))) {
-            let kept = snapshot.fold(&entity, FoldBound { through: u64::MAX, by: None }).unwrap();
-            prop_assert_eq!(kept.clock, snapshot.fold_all(&entity, &Plain, u64::MAX).unwrap().clock);
+            let kept = snapshot.fold(&entity, FoldBound { through: Position::MAX, by: None }).unwrap();
+            prop_assert_eq!(kept.clock, snapshot.fold_all(&entity, &Plain, Position(u64::MAX)).unwrap().clock);
         }
     }
 }
