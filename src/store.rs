@@ -31,6 +31,7 @@ pub(crate) mod log;
 pub(crate) mod log_progress;
 mod materialize;
 pub(crate) mod memtable;
+mod mutex;
 mod name;
 pub(crate) mod options;
 mod outdated;
@@ -49,7 +50,7 @@ pub(crate) mod view;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -80,6 +81,7 @@ use log::local::LocalLog;
 use log::{Log, LogPlace};
 use log_progress::LogProgress;
 use materialize::Due;
+pub(crate) use mutex::locked;
 use name::FileName;
 use pace::Paces;
 use progress::Progress;
@@ -168,11 +170,6 @@ pub(crate) enum FaultInjection {
 
 /// How long closing waits for states to be brought up.
 const LONGEST_END: Duration = Duration::from_secs(1);
-
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What the locks guard is changed in single steps: a thread that panicked left nothing half-done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Store {
     /// Opens an existing database, recovering what a crash left in its journal.

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::cursor::{Cursor, CursorOwner};
 use super::tables::Tables;
+use super::tables::cursors::{Cursor, CursorOwner};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 

@@ -3,11 +3,13 @@
 //! A definition that fails stands in nobody's way: the others are kept, the log is written, and whoever asks what is defined is told.
 //! What a disk, or damage, did to it is tried again; what its own expressions did is not, until it is defined anew or the database is
 //! opened again.
+//!
+//! One lock, of the map, held for a look or a change; nothing else is taken while it is held.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use super::locked;
+use super::mutex::locked;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 

@@ -1,10 +1,13 @@
 //! The watch: how far the log may be told to those who follow it, and their waiting for more.
+//!
+//! One lock, whether it is closed, which is what waiters sleep on. Whoever waits looks at atomics under it, and asks its own closure,
+//! which must not take this lock.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
-use super::locked;
+use super::mutex::locked;
 use crate::entity::{AtomicPosition, Position};
 
 #[derive(Debug, Default)]

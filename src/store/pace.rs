@@ -4,13 +4,15 @@
 //! the definition to say, and a write that goes on for long keeps checkpoints, and with them appends, DROP and closing. So a stretch
 //! that takes too long is given up and tried again with fewer events, down to a single one, which the limits of evaluation bound.
 //! A checkpoint does without what is so slow: the background brings it up.
+//!
+//! One lock, of what was slow, held for a look or a change; nothing else is taken while it is held.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::locked;
+use super::mutex::locked;
 use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
