@@ -24,6 +24,7 @@ mod crash;
 pub(crate) mod cursor;
 mod cursor_moves;
 pub mod disk;
+mod durability;
 mod failures;
 pub(crate) mod index;
 pub(crate) mod journal;
@@ -55,7 +56,8 @@ use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use options::{Durability, Options};
+pub use durability::Durability;
+pub use options::Options;
 pub use place::SubscriptionCursor;
 pub use recover::Recovery;
 pub use report::Report;
@@ -71,14 +73,13 @@ use apply::Applied;
 use backfill::Retired;
 use background::Background;
 use catalog::Index;
-use checkpoint::JournalAfter;
 use commit::Committer;
 use cursor::Cursors;
 use disk::{Disk, Lock};
 use failures::Failures;
 use journal::DatabaseId;
 use log::local::LocalLog;
-use log::{Log, LogPlace};
+use log::{JournalAfter, Log, LogPlace};
 use log_progress::LogProgress;
 use materialize::Due;
 pub(crate) use mutex::locked;
@@ -194,7 +195,13 @@ impl Store {
         let place = LogPlace { position: meta.checkpoint, chain };
         let log = match options.other_log(meta.id, place) {
             Some(log) => log,
-            None => Arc::new(LocalLog::new(disk.clone(), name.clone(), tables.clone(), meta.id, &options)?),
+            None => Arc::new(LocalLog::new(
+                disk.clone(),
+                name.clone(),
+                tables.clone(),
+                meta.id,
+                options.local_log(),
+            )?),
         };
         let shared = Arc::new(Shared {
             queue: Queue::new(options.queue_bytes),

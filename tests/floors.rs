@@ -36,10 +36,11 @@ const FLOORS: &[&[&str]] = &[
 
 /// The rooms of the store, from the ground up: the folders and files below `src/store`. The rest of it stands above them all.
 const ROOMS: &[&[&str]] = &[
-    &["disk", "index", "mutex", "progress", "report"],
+    &["disk", "durability", "index", "mutex", "progress", "report"],
     &["failures", "journal", "log_progress", "pace", "state"],
     &["tables"],
-    &["cursor_moves"],
+    &["cursor_moves", "name"],
+    &["log"],
 ];
 
 /// The rooms of plans, from the ground up: of each, the folders and files below `src/plan`. Expressions; what plans say; binding; access

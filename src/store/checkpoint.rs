@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::catalog::Catalog;
-use super::journal::Salt;
+use super::log::JournalAfter;
 use super::materialize::{SnapshotDue, follow};
 use super::memtable::Memtable;
 use super::pace::{Pace, Paces};
@@ -18,15 +18,6 @@ use crate::time::Timestamp;
 
 /// How many events a zone spans at most.
 const ZONE: usize = 1024;
-
-/// What a checkpoint does beside moving events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum JournalAfter {
-    /// The session goes on.
-    Kept,
-    /// The journal with this salt has been taken in whole, and may be removed.
-    Retired(Option<Salt>),
-}
 
 impl Shared {
     /// Moves the frozen tail, if there is one, and lets its journal segment be used again.

@@ -13,10 +13,18 @@ pub(crate) mod shared;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use super::checkpoint::JournalAfter;
-use super::journal::{DatabaseId, Frame, FrameBuffer};
+use super::journal::{DatabaseId, Frame, FrameBuffer, Salt};
 use crate::entity::Position;
 use crate::error::{Error, Result};
+
+/// What becomes of the journal when a checkpoint has moved its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JournalAfter {
+    /// The session goes on.
+    Kept,
+    /// The journal with this salt has been taken in whole, and may be removed.
+    Retired(Option<Salt>),
+}
 
 /// A log, as an open database uses it. One thread appends at a time.
 pub(crate) trait Log: Debug + Send + Sync {

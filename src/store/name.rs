@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{Disk, Lock, LockError, LockMode};
-use super::recover;
 use super::tables::Tables;
 use crate::error::{Error, Result};
 
@@ -52,7 +51,7 @@ impl FileName {
 
     /// Whether the path leads to the file that is open.
     pub fn is_held(&self) -> Result<bool> {
-        Ok(self.read_only || recover::is_named(&*self.disk, &self.path, &self.tables)?)
+        Ok(self.read_only || is_named(&*self.disk, &self.path, &self.tables)?)
     }
 
     /// Why closing does not go well, and where the journal is.
@@ -75,6 +74,15 @@ impl FileName {
             "{} is not the file that was opened by that name: it was removed, renamed or replaced meanwhile",
             self.path.display()
         )
+    }
+}
+
+/// Whether the name still leads to the file that is open.
+pub(crate) fn is_named(disk: &dyn Disk, path: &Path, tables: &Tables) -> Result<bool> {
+    match disk.identity(path) {
+        Ok(found) => Ok(found == tables.identity()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(format!("looking for {}", path.display()), error)),
     }
 }
 

@@ -8,7 +8,9 @@ use super::catalog::Compile;
 use super::disk::Disk;
 use super::disk::overlay::Overlay;
 use super::disk::real::RealDisk;
-use super::journal::DatabaseId;
+use super::durability::Durability;
+use super::journal::{DatabaseId, Sizes};
+use super::log::local::LocalLogOptions;
 #[cfg(test)]
 use super::log::shared::SharedLog;
 use super::log::{Log, LogPlace};
@@ -18,16 +20,11 @@ use crate::error::{Error, Result};
 use crate::event::EventId;
 use crate::time::Clock;
 
-/// When an append is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// When the disk has it (the default). Nothing is seen by a reader before that.
-    #[default]
-    Sync,
-    /// When the system has it; the disk follows within this time. A crash of the machine may lose that much, a crash of the
-    /// program nothing. Subscriptions see only what the disk has. That the file was removed, renamed or replaced is noticed within
-    /// this time, or a second, too.
-    Interval(Duration),
+/// In which steps the journal is filled ahead: bytes.
+#[derive(Debug, Clone, Copy)]
+struct FillSteps {
+    first: u64,
+    largest: u64,
 }
 
 /// How a database is opened. The defaults are right for most.
@@ -59,7 +56,7 @@ pub struct Options {
     pub(crate) frame_bytes: usize,
     pub(crate) max_event: usize,
     pub(crate) max_group: usize,
-    pub(crate) fill_steps: (u64, u64),
+    fill_steps: FillSteps,
     pub(crate) durability: Durability,
     pub(crate) clock: Clock,
     pub(crate) ids: Option<IdFn>,
@@ -159,7 +156,7 @@ impl Default for Options {
             frame_bytes: 4 << 20,
             max_event: 16 << 20,
             max_group: 32 << 20,
-            fill_steps: (256 << 10, 8 << 20),
+            fill_steps: FillSteps { first: 256 << 10, largest: 8 << 20 },
             durability: Durability::Sync,
             clock: Clock::system(),
             ids: None,
@@ -321,7 +318,7 @@ impl Options {
 
     /// By how many bytes the journal's space grows ahead of need: the first step, and the largest one.
     pub fn journal_steps(mut self, first: u64, largest: u64) -> Options {
-        self.fill_steps = (first, largest.max(first));
+        self.fill_steps = FillSteps { first, largest: largest.max(first) };
         self
     }
 
@@ -473,6 +470,18 @@ impl Options {
     #[cfg(not(test))]
     pub(crate) fn sabotaged(&self, _: super::FaultInjection) -> bool {
         false
+    }
+
+    /// How the local log of such a database is kept.
+    pub(crate) fn local_log(&self) -> LocalLogOptions {
+        let FillSteps { first, largest } = self.fill_steps;
+        // Terms count in a tail but not in its frames: a segment of the tail's bound is enough, and a large frame grows it.
+        let sizes = Sizes { first_step: first, max_step: largest, segment: self.tail_bytes as u64 };
+        LocalLogOptions {
+            sizes,
+            durability: self.durability,
+            early_reuse: self.sabotaged(super::FaultInjection::EarlyReuse),
+        }
     }
 
     pub(crate) fn check(&self) -> Result<()> {

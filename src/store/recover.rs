@@ -12,10 +12,11 @@ use std::time::Duration;
 use super::FaultInjection;
 use super::apply::{self, Applied};
 use super::catalog::{self, Catalog};
-use super::checkpoint::{self, JournalAfter};
+use super::checkpoint;
 use super::cursor_moves::Moves;
 use super::disk::{Disk, File};
 use super::journal::{self, DatabaseId, FrameKind, JournalReplay, Remnant, Salt, SegmentFile, Side};
+use super::log::JournalAfter;
 use super::name;
 use super::options::Options;
 use super::outdated;
@@ -286,7 +287,7 @@ impl OpenAttempt<'_> {
                 kept = true;
             }
         }
-        if !is_named(&**disk, path, tables)? {
+        if !name::is_named(&**disk, path, tables)? {
             let reason = "another file took its name while it was being opened";
             return Err(Error::unopenable(path, reason, "open it again"));
         }
@@ -404,15 +405,6 @@ fn strays(path: &Path, meta: &Meta, found: &[SegmentFile]) -> Option<String> {
         strays.push(format!("{} {what}", side.path(path).display()));
     }
     (!strays.is_empty()).then(|| strays.join("; "))
-}
-
-/// Whether the name still leads to the file that is open.
-pub(crate) fn is_named(disk: &dyn Disk, path: &Path, tables: &Tables) -> Result<bool> {
-    match disk.identity(path) {
-        Ok(found) => Ok(found == tables.identity()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io(format!("looking for {}", path.display()), error)),
-    }
 }
 
 /// Drops the lists of indexes, and what is kept of states, whose definitions were lost with the journal: of another one at the same

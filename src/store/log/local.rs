@@ -1,20 +1,23 @@
 //! The local log: the journal beside the database's file. It knows the segments of a session, their salts and their syncs.
 //!
 //! This process alone appends to it, so it is never behind, and what was written is known.
+//!
+//! Three locks: of what a try to create the journal made, of when the names were looked at, and of what was left in each segment. None of
+//! them is taken while another is held; those of the journal and of the tables come behind them.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::{AppendError, FrameAppend, Log};
+use super::{AppendError, FrameAppend, JournalAfter, Log};
 use crate::entity::Position;
 use crate::error::{Error, Result};
-use crate::store::checkpoint::JournalAfter;
 use crate::store::disk::Disk;
+use crate::store::durability::Durability;
 use crate::store::journal::{self, CreatedFile, DatabaseId, Journal, Salt, Side, Sizes};
+use crate::store::mutex::locked;
 use crate::store::name::FileName;
 use crate::store::tables::Tables;
-use crate::store::{Durability, FaultInjection, Options, locked};
 
 /// How seldom all names are looked at, at least.
 const SELDOM: Duration = Duration::from_secs(1);
@@ -38,8 +41,16 @@ pub(crate) struct LocalLog {
     looked: Mutex<Option<Instant>>,
     /// The last position in each segment that was left for the other, until the tables hold it.
     left: Mutex<[Option<Position>; 2]>,
-    /// A segment is written again before the tail it held is in the tables: a fault that a test puts in.
     early_reuse: bool,
+}
+
+/// How a local log is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LocalLogOptions {
+    pub sizes: Sizes,
+    pub durability: Durability,
+    /// A segment is written again before the tail it held is in the tables: a fault that a test puts in.
+    pub early_reuse: bool,
 }
 
 impl LocalLog {
@@ -48,16 +59,13 @@ impl LocalLog {
         name: Arc<FileName>,
         tables: Arc<Tables>,
         id: DatabaseId,
-        options: &Options,
+        LocalLogOptions { sizes, durability, early_reuse }: LocalLogOptions,
     ) -> Result<LocalLog> {
-        let (first_step, max_step) = options.fill_steps;
-        // Terms count in a tail but not in its frames: a segment of the tail's bound is enough, and a large frame grows it.
-        let sizes = Sizes { first_step, max_step, segment: options.tail_bytes as u64 };
         Ok(LocalLog {
             disk,
             tables,
             name,
-            durability: options.durability,
+            durability,
             id,
             sizes,
             salt: Salt::random()?,
@@ -65,7 +73,7 @@ impl LocalLog {
             made: Mutex::default(),
             looked: Mutex::default(),
             left: Mutex::default(),
-            early_reuse: options.sabotaged(FaultInjection::EarlyReuse),
+            early_reuse,
         })
     }
 

@@ -7,13 +7,12 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::{AppendError, FrameAppend, Log, LogFrame};
+use super::{AppendError, FrameAppend, JournalAfter, Log, LogFrame};
 use crate::entity::Position;
 use crate::error::{Error, Result};
-use crate::store::checkpoint::JournalAfter;
 use crate::store::disk::simulated::random::Random;
 use crate::store::journal::{DatabaseId, Frame, FrameKind};
-use crate::store::locked;
+use crate::store::mutex::locked;
 
 /// How many frames a read gives at most.
 const MOST: usize = 16;

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::entity::Position;
-use crate::store::checkpoint::{self, JournalAfter};
+use crate::store::checkpoint;
 use crate::store::index::term::terms_of;
+use crate::store::log::JournalAfter;
 use crate::store::memtable::{Memtable, Staged};
 
 fn append(store: &Store, event: NewEvent) -> Position {
