@@ -38,9 +38,9 @@ const FLOORS: &[&[&str]] = &[
 const ROOMS: &[&[&str]] = &[
     &["disk", "durability", "index", "mutex", "progress", "report"],
     &["failures", "journal", "log_progress", "pace", "state"],
-    &["tables"],
-    &["cursor_moves", "name"],
-    &["log"],
+    &["tables", "verb"],
+    &["catalog", "cursor_moves", "name"],
+    &["log", "memtable"],
 ];
 
 /// The rooms of plans, from the ground up: of each, the folders and files below `src/plan`. Expressions; what plans say; binding; access

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::event::ExpectNone;
 use crate::plan::{self, bind::Names};
 use crate::store::catalog::{Compile, Derive, Flow, ProgramKind};
-use crate::store::condition::CommitCondition;
+use crate::store::condition::{CommitCondition, CompileConditions};
 use crate::store::snapshot::Snapshot;
 use crate::store::state::fold::Fold;
 use crate::store::verb::VerbHandler;
@@ -40,7 +40,9 @@ impl Compile for Compiler {
     fn compares_instants(&self, definition: &str) -> bool {
         plan::compares_instants(definition)
     }
+}
 
+impl CompileConditions for Compiler {
     fn absence(
         &self,
         said: &ExpectNone,

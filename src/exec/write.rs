@@ -15,7 +15,7 @@ use crate::event::{EventId, NewEvent, codec};
 use crate::plan::expr::BoundExpr;
 use crate::plan::{self, AbsenceCheck, Append, AppendAction, EmitPlan, EventOwner, OccurredAt, WritePlan};
 use crate::store::append_request::{AppendRequest, check_size, content_of};
-use crate::store::condition::{Checked, CommitCondition};
+use crate::store::condition::CommitCondition;
 use crate::store::snapshot::Snapshot;
 use crate::store::verb::PerformRequest;
 use crate::store::{Options, Store};
@@ -76,11 +76,13 @@ pub(super) fn group(
     mut next_id: impl FnMut() -> Result<EventId>,
 ) -> Result<Grouped> {
     let (mut made, mut held) = (Vec::new(), 0);
-    let (mut events, mut performs) = (Vec::with_capacity(append.acts.len()), Vec::new());
+    let (mut events, mut performs, mut verb_guards) =
+        (Vec::with_capacity(append.acts.len()), Vec::new(), Vec::new());
     for act in &append.acts {
         let emit = match act {
             AppendAction::Emit(emit) => emit,
             AppendAction::Perform(perform) => {
+                verb_guards.extend(perform.none.iter().map(|none| (performs.len(), condition(none))));
                 performs.push((events.len(), asked(perform, append.now, limits)?));
                 continue;
             }
@@ -100,7 +102,7 @@ pub(super) fn group(
         check_size(options, held, events.len() + 1)?;
         events.push(event);
     }
-    Ok(Grouped { group: AppendRequest { performs, ..keyed(append, events, limits)? }, made })
+    Ok(Grouped { group: AppendRequest { performs, verb_guards, ..keyed(append, events, limits)? }, made })
 }
 
 /// That events are dated ahead: they count at once for some statements, and for others not until then.
@@ -236,7 +238,6 @@ pub(super) fn asked(perform: &plan::PerformPlan, now: Timestamp, limits: &Limits
         timestamp: occurred(perform.at, now),
         cause: perform.cause.clone(),
         expect: perform.expect.iter().cloned().collect(),
-        conditions: perform.none.iter().map(|none| Checked::new(condition(none))).collect(),
         rule: perform.rule.clone(),
         ..PerformRequest::new(&perform.verb, perform.entity.clone())
     })

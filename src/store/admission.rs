@@ -16,14 +16,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Shared;
-use super::append_request::{ANY_CONTENT, AppendOutcome, KeyClaim, Prepared, PreparedEvent, check_size};
+use super::append_request::{
+    ANY_CONTENT, AppendOutcome, KeyClaim, Prepared, PreparedEvent, PreparedPerform, check_size,
+};
 use super::catalog::Catalog;
 use super::commit::Committer;
 use super::index::term::Term;
 use super::memtable::{ListEnd, Memtables, Staged};
 use super::snapshot::{ReadTxn, find_own_id};
 use super::state::state_cache::CachedState;
-use super::verb::PerformRequest;
 use crate::entity::{Entity, Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::codec;
@@ -220,7 +221,7 @@ impl Shared {
         }
         let first = codec::decode(position, self.stored(batch, position)?)?;
         Ok(match (request.performs.first(), request.events.get(key.first)) {
-            (Some((0, perform)), _) => {
+            (Some(PreparedPerform { before: 0, perform, .. }), _) => {
                 let maker = first.producer.as_ref().map(|producer| &producer.model).or(first.target.as_ref());
                 maker == Some(&perform.entity)
             }
@@ -291,7 +292,7 @@ impl Shared {
         let mut made = Vec::new();
         let with_one = request.performs.len() == 1 && request.events.is_empty();
         match (request.performs.as_slice(), request.events.is_empty()) {
-            ([(_, perform)], true) => {
+            ([perform], true) => {
                 made = self.decide(batch, perform, batch.next)?;
                 self.check_owners(batch, &made, &request.expect, batch.next)?;
                 check_size(&self.options, made.iter().map(PreparedEvent::bytes).sum(), made.len())?;
@@ -334,8 +335,8 @@ impl Shared {
         let mut given = request.events.into_iter().enumerate().peekable();
         loop {
             let at = given.peek().map_or(usize::MAX, |(at, _)| *at);
-            let next = match performs.next_if(|(before, _)| *before <= at) {
-                Some((_, perform)) => {
+            let next = match performs.next_if(|perform| perform.before <= at) {
+                Some(perform) => {
                     let made = self.decide(batch, &perform, staging.next)?;
                     self.check_owners(batch, &made, &request.expect, staging.next)?;
                     bytes += made.iter().map(PreparedEvent::bytes).sum::<usize>();
@@ -361,7 +362,7 @@ impl Shared {
     fn decide(
         self: &Arc<Shared>,
         batch: &mut AdmissionBatch,
-        perform: &PerformRequest,
+        PreparedPerform { perform, conditions, .. }: &PreparedPerform,
         first: Position,
     ) -> Result<Vec<PreparedEvent>> {
         if !perform.expect.is_empty() {
@@ -370,11 +371,12 @@ impl Shared {
                 self.check(batch, expect, Some(&perform.entity), end)?;
             }
         }
-        for checked in &perform.conditions {
+        for checked in conditions {
             self.check_condition(batch, checked, first)?;
         }
         let catalog = batch.catalog.clone();
-        let made = perform.decide(&catalog, &mut commit_context::AtCommit { shared: self, batch })?;
+        let rule = perform.rule(&catalog)?;
+        let made = perform.decide(&*rule, &mut commit_context::AtCommit { shared: self, batch })?;
         made.into_iter().map(|new| PreparedEvent::new(&self.options, new, false)).collect()
     }
 

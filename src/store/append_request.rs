@@ -36,6 +36,8 @@ pub(crate) struct AppendRequest {
     pub conditions: Vec<Arc<dyn CommitCondition>>,
     /// What must be neither in the log nor in the group before the event at an index.
     pub guards: Vec<(usize, Arc<dyn CommitCondition>)>,
+    /// The same of the verb at an index of `performs`.
+    pub verb_guards: Vec<(usize, Arc<dyn CommitCondition>)>,
     /// A key for the whole of it.
     pub key: Option<String>,
     /// Ends what is done before it queues.
@@ -51,11 +53,21 @@ pub(crate) struct AppendRequest {
     pub internal: bool,
 }
 
+/// A verb of a group that is ready to be committed.
+#[derive(Debug, Clone)]
+pub(crate) struct PreparedPerform {
+    /// The index of the event that it comes before.
+    pub before: usize,
+    pub perform: PerformRequest,
+    /// What must not be in the log, nor staged before it.
+    pub conditions: Vec<Checked>,
+}
+
 /// A group that is ready to be committed.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     pub events: Vec<PreparedEvent>,
-    pub performs: Vec<(usize, PerformRequest)>,
+    pub performs: Vec<PreparedPerform>,
     /// How each entity is to be before it.
     pub expect: Vec<Expect>,
     pub conditions: Vec<Checked>,
@@ -161,7 +173,8 @@ impl PreparedEvent {
         if size > options.max_event {
             return Err(Error::too_large(format!("the event {kind}"), size, options.max_event));
         }
-        let change = CatalogChange::of_new(&kind, target.as_ref(), |name| new.data.get(name), options)?;
+        let change =
+            CatalogChange::of_new(&kind, target.as_ref(), |name| new.data.get(name), || options.compiler())?;
         let conditions = Vec::new();
         Ok(PreparedEvent {
             new,
@@ -202,6 +215,21 @@ fn only_drops(events: &[PreparedEvent], performs: bool) -> Result<()> {
         "the database was opened without followers, so nothing is appended but the end of definitions (DROP), and this \
          is {found}"
     )))
+}
+
+/// The verbs of a group, each with what must not be before it.
+fn prepared_performs(
+    performs: Vec<(usize, PerformRequest)>,
+    guards: Vec<(usize, Arc<dyn CommitCondition>)>,
+) -> Vec<PreparedPerform> {
+    let prepared = |(before, perform)| PreparedPerform { before, perform, conditions: Vec::new() };
+    let mut performs: Vec<_> = performs.into_iter().map(prepared).collect();
+    for (at, condition) in guards {
+        if let Some(perform) = performs.get_mut(at) {
+            perform.conditions.push(Checked::new(condition));
+        }
+    }
+    performs
 }
 
 impl Prepared {
@@ -266,7 +294,7 @@ impl Prepared {
         }
         let mut prepared = Prepared {
             events,
-            performs,
+            performs: prepared_performs(performs, group.verb_guards),
             expect: group.expect,
             conditions: group.conditions.into_iter().map(Checked::new).collect(),
             keys,
@@ -309,8 +337,8 @@ impl Prepared {
             compiled.push(shared.compiled(&event.new.expect, &snapshot, &own)?);
         }
         self.conditions.extend(shared.compiled(&self.expect, &snapshot, &own)?);
-        for (_, perform) in &mut self.performs {
-            perform.conditions.extend(shared.compiled(&perform.expect, &snapshot, &own)?);
+        for PreparedPerform { perform, conditions, .. } in &mut self.performs {
+            conditions.extend(shared.compiled(&perform.expect, &snapshot, &own)?);
         }
         for (event, compiled) in self.events.iter_mut().zip(compiled) {
             event.conditions.extend(compiled);
@@ -318,11 +346,11 @@ impl Prepared {
         let conditions = self.conditions.iter_mut();
         let conditions = conditions.chain(self.events.iter_mut().flat_map(|event| &mut event.conditions));
         let conditions =
-            conditions.chain(self.performs.iter_mut().flat_map(|(_, perform)| &mut perform.conditions));
+            conditions.chain(self.performs.iter_mut().flat_map(|perform| &mut perform.conditions));
         for checked in conditions {
             checked.look_up(&snapshot)?;
         }
-        for (_, perform) in &self.performs {
+        for PreparedPerform { perform, .. } in &self.performs {
             // One that is not defined, or not of such entities, may be by the time of the commit.
             let Ok(rule) = perform.rule(snapshot.indexes()) else { continue };
             let actor = perform.actor.as_ref().filter(|_| rule.sees_actor());
@@ -546,7 +574,9 @@ impl Shared {
             _ => None,
         });
         absences
-            .map(|absence| Ok(Checked::new(self.options.compiler()?.absence(absence, snapshot, own)?)))
+            .map(|absence| {
+                Ok(Checked::new(self.options.condition_compiler()?.absence(absence, snapshot, own)?))
+            })
             .collect()
     }
 }
@@ -563,7 +593,7 @@ impl Prepared {
             format!("{kind}{on}")
         };
         let (now, differs) = match (self.performs.first(), self.events.get(key.first)) {
-            (Some((_, perform)), _) => {
+            (Some(PreparedPerform { perform, .. }), _) => {
                 let what = format!("PERFORM {} {}", perform.verb, perform.entity);
                 (said(what, &perform.data, perform.actor.as_ref()), perform.differs(first))
             }

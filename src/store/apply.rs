@@ -105,7 +105,7 @@ pub(crate) fn derive(
         };
         let limits = Limits::new(options.largest_value, &Cancel::new());
         catalog.terms(position, &bytes, &limits, &mut terms, invalid)?;
-        if let Some(change) = CatalogChange::of(&event, options)? {
+        if let Some(change) = CatalogChange::of(&event, || options.compiler())? {
             catalog = Arc::new(catalog.changed(position, change));
         }
         events.push(Staged { bytes, terms, version });

@@ -20,6 +20,7 @@ pub(crate) mod change;
 pub(crate) mod definition;
 mod definition_set;
 pub(crate) mod index;
+mod materializer;
 pub(crate) mod model;
 pub(crate) mod program;
 mod tree;
@@ -28,26 +29,23 @@ pub(crate) mod view;
 
 use std::sync::Arc;
 
-use super::condition::CommitCondition;
 use super::index::term::{self, IndexKey, Term};
-use super::options::Options;
-use super::snapshot::Snapshot;
 use super::state::fold::Fold;
 use super::state::stored_state::StoredState;
 use super::tables::{LogTable, Postings, TablesRead};
 use super::verb::VerbHandler;
-use super::view::ViewMaterializer;
 use crate::allowance::{Limits, Unmade};
 use crate::entity::{EventType, NameText, Position};
 use crate::error::{Error, Result, shorten};
+use crate::event::codec;
 use crate::event::record::Record;
-use crate::event::{ExpectNone, codec};
 pub(crate) use change::CatalogChange;
 use definition::{
     Definition, DefinitionKind, EntityDefinition, FinderDefinition, VerbDefinition, ViewDefinition,
 };
 use definition_set::{DefinitionEntry, DefinitionSet, OfKinds};
 pub(crate) use index::Index;
+pub(crate) use materializer::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
 pub(crate) use model::{CatalogModel, Finder};
 pub(crate) use program::{ASIDE, Flow, Program, ProgramKind};
 pub(crate) use verb::CatalogVerb;
@@ -92,16 +90,6 @@ pub(crate) trait Compile: Send + Sync {
     /// Whether a definition compares an instant with what may be a text: earlier versions took them for two sorts.
     fn compares_instants(&self, _definition: &str) -> bool {
         false
-    }
-
-    /// Of events of which there must be none, as of a snapshot. `own` are the names of the index values that come with them.
-    fn absence(
-        &self,
-        _said: &ExpectNone,
-        _snapshot: &Snapshot,
-        _own: &[&str],
-    ) -> Result<Arc<dyn CommitCondition>> {
-        Err(Error::stopped("nothing here understands EXPECT NONE"))
     }
 }
 
@@ -500,11 +488,14 @@ impl Catalog {
     }
 
     /// The catalog at C.
-    pub(super) fn load(read: &TablesRead, options: &Options) -> Result<Catalog> {
+    pub(super) fn load<'c>(
+        read: &TablesRead,
+        compiler: impl Fn() -> Result<&'c dyn Compile>,
+    ) -> Result<Catalog> {
         let (log, postings) = (read.log()?, read.postings()?);
         let mut catalog = Catalog::default();
         for position in positions(postings)? {
-            catalog.change(position, stored(log, position, options)?);
+            catalog.change(position, stored(log, position, &compiler)?);
         }
         catalog.caught_up(read)
     }
@@ -539,11 +530,15 @@ impl Catalog {
     }
 }
 
-fn stored(log: &LogTable, position: Position, options: &Options) -> Result<CatalogChange> {
+fn stored<'c>(
+    log: &LogTable,
+    position: Position,
+    compiler: impl Fn() -> Result<&'c dyn Compile>,
+) -> Result<CatalogChange> {
     let missing = || Error::corrupt("the log", format!("no event at {position}, where something is defined"));
     let bytes = log.get(position)?.ok_or_else(missing)?;
     let event = codec::decode(position, bytes)?;
-    CatalogChange::of(&event, options)?
+    CatalogChange::of(&event, compiler)?
         .ok_or_else(|| Error::corrupt(format!("the event at {position}"), "nothing about a definition"))
 }
 

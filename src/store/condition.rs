@@ -6,12 +6,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Compile};
 use super::index::term::Term;
 use super::snapshot::Snapshot;
 use crate::allowance::Limits;
 use crate::entity::Position;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::event::ExpectNone;
 use crate::event::record::Record;
 
 /// Events of which there must be none. Its text says which.
@@ -26,6 +27,19 @@ pub(crate) trait CommitCondition: fmt::Debug + fmt::Display + Send + Sync {
     /// this catalog.
     fn lists(&self, _catalog: &Catalog) -> Option<&[Term]> {
         None
+    }
+}
+
+/// Makes of texts what works them out: of definitions, and of what must not be in the log.
+pub(crate) trait CompileConditions: Compile {
+    /// Of events of which there must be none, as of a snapshot. `own` are the names of the index values that come with them.
+    fn absence(
+        &self,
+        _said: &ExpectNone,
+        _snapshot: &Snapshot,
+        _own: &[&str],
+    ) -> Result<Arc<dyn CommitCondition>> {
+        Err(Error::stopped("nothing here understands EXPECT NONE"))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalog::Compile;
+use super::condition::CompileConditions;
 use super::disk::Disk;
 use super::disk::overlay::Overlay;
 use super::disk::real::RealDisk;
@@ -65,7 +66,7 @@ pub struct Options {
     #[cfg(feature = "webhooks")]
     pub(crate) delivery: Delivering,
     pub(crate) listener: Option<Listener>,
-    compiler: Option<Arc<dyn Compile>>,
+    compiler: Option<Arc<dyn CompileConditions>>,
     /// The log, where it is not the journal beside the file.
     #[cfg(test)]
     pub(crate) log: Option<Arc<dyn Log>>,
@@ -404,12 +405,18 @@ impl Options {
     }
 
     /// What understands definitions.
-    pub(crate) fn with_compiler(mut self, compiler: Arc<dyn Compile>) -> Options {
+    pub(crate) fn with_compiler(mut self, compiler: Arc<dyn CompileConditions>) -> Options {
         self.compiler = Some(compiler);
         self
     }
 
+    /// Who understands definitions.
     pub(crate) fn compiler(&self) -> Result<&dyn Compile> {
+        self.condition_compiler().map(|compiler| compiler as &dyn Compile)
+    }
+
+    /// Who understands what must not be in the log, too.
+    pub(crate) fn condition_compiler(&self) -> Result<&dyn CompileConditions> {
         if self.without_followers {
             return Err(Error::stopped(
                 "the database was opened without followers, so nothing that is defined is evaluated",

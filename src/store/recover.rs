@@ -146,7 +146,7 @@ impl OpenAttempt<'_> {
             let read = tables.read()?;
             let meta = read.meta(path)?;
             read.check_ends(&meta)?;
-            let applied = Applied::new(meta.checkpoint, Catalog::load(&read, options)?);
+            let applied = Applied::new(meta.checkpoint, Catalog::load(&read, || options.compiler())?);
             (meta, applied)
         };
         let found = journal::find(&**disk, path)?;

@@ -7,8 +7,6 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
-use super::catalog::Catalog;
-use super::condition::Checked;
 use super::state::fold::Folded;
 use crate::allowance::Limits;
 use crate::document::Document;
@@ -111,8 +109,6 @@ pub(crate) struct PerformRequest {
     pub correlation: Option<String>,
     /// Of the entity, before it.
     pub expect: Vec<Expect>,
-    /// What must not be in the log, nor staged before it.
-    pub conditions: Vec<Checked>,
     /// What it does, where that is said by the program, and not by the log.
     pub rule: Option<Arc<dyn VerbHandler>>,
 }
@@ -130,27 +126,8 @@ impl PerformRequest {
             cause: None,
             correlation: None,
             expect: Vec::new(),
-            conditions: Vec::new(),
             rule: None,
         }
-    }
-
-    /// What it does, as of a catalog.
-    pub fn rule(&self, catalog: &Catalog) -> Result<Arc<dyn VerbHandler>> {
-        let rule = match (&self.rule, catalog.verb(&self.verb)) {
-            (Some(rule), _) => rule.clone(),
-            (None, Some(verb)) => verb.rule()?.clone(),
-            (None, None) => {
-                let what = format!("the verb {}", NameText(&self.verb));
-                return Err(Error::invalid(what, "one that is defined (SHOW VERBS tells which)", "none"));
-            }
-        };
-        if rule.kind() != self.entity.kind() {
-            let what = format!("the verb {}", NameText(&self.verb));
-            let expected = format!("a {}, which it is of", NameText(rule.kind()));
-            return Err(Error::invalid(what, expected, self.entity.to_string()));
-        }
-        Ok(rule)
     }
 
     /// Why whoever asks may not, where only actors of some kinds may.
@@ -173,9 +150,8 @@ impl PerformRequest {
         Error::Refused(Box::new(Refusal { verb, entity, why, condition, values }))
     }
 
-    /// The events that it makes as of a moment, with all that is known of them.
-    pub fn decide(&self, catalog: &Catalog, moment: &mut dyn CommitContext) -> Result<Vec<NewEvent>> {
-        let rule = self.rule(catalog)?;
+    /// The events that a rule makes of it as of a moment, with all that is known of them.
+    pub fn decide(&self, rule: &dyn VerbHandler, moment: &mut dyn CommitContext) -> Result<Vec<NewEvent>> {
         let node = moment.node();
         let deciding = DecidingGuard::begin(&node);
         let mut events = rule.decide(self, moment)?;

@@ -9,57 +9,23 @@
 //! Whoever reads takes what is kept up to some position, and works out the rest of the log: that is always the same as the
 //! query over all of it, whatever is kept.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
-use super::catalog::{Catalog, Derive};
+use super::catalog::Catalog;
 use super::materialize::Following;
 use super::materialize::behind::MaterializeRound;
 use super::pace::Pace;
 use super::snapshot::Snapshot;
 use super::tables::WriteTables;
 use super::{Shared, locked};
-use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
-use crate::pattern::Pattern;
+
+pub(crate) use super::catalog::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
 
 /// A group takes no more bytes than this; one that would is not kept, and nor is what is read of its view.
 pub(super) const LARGEST: usize = if cfg!(test) { 256 } else { 64 << 10 };
-
-/// What a view makes of the log.
-pub(crate) trait ViewMaterializer: fmt::Debug + Send + Sync {
-    /// What of it is kept.
-    fn keeps(&self) -> Keeps<'_>;
-}
-
-/// What is kept of a view.
-pub(crate) enum Keeps<'v> {
-    /// Groups of events.
-    Groups(&'v dyn ViewGroups),
-    /// Which events of a pattern are its rows: those that have a key.
-    Events(&'v Pattern, Arc<dyn Derive>),
-    /// Which entities of a kind are its rows: those whose states have a key.
-    States(&'v str, Arc<dyn Derive>),
-}
-
-/// What a stretch of the log makes: groups by their keys, each as its bytes.
-pub(crate) type GroupDelta = BTreeMap<Vec<u8>, Vec<u8>>;
-
-/// How groups are made of events. The same events make the same groups, wherever they are cut into stretches.
-pub(crate) trait ViewGroups: Send + Sync {
-    /// What a stretch makes.
-    fn part<'e>(
-        &self,
-        events: &mut dyn Iterator<Item = Result<Record<'e>>>,
-        limits: &Limits,
-    ) -> Result<GroupDelta>;
-
-    /// A group of one stretch and of a later one.
-    fn join(&self, kept: &[u8], later: &[u8]) -> Result<Vec<u8>>;
-}
 
 /// Brings the groups of a view up to a stretch of the log; they were kept up to its beginning.
 pub(super) fn bring_up(

@@ -9,6 +9,7 @@ use super::*;
 use crate::exec::state;
 use crate::plan::ReplayPlan;
 use crate::store::catalog::{Compile, Derive, Flow, ProgramKind};
+use crate::store::condition::CompileConditions;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::state::fold::Fold;
 use crate::store::{Options, Store};
@@ -18,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Understands a program that is its own name.
 struct Names;
+
+impl CompileConditions for Names {}
 
 impl Compile for Names {
     fn index(&self, text: &str) -> Result<Arc<dyn Derive>> {

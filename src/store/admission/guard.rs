@@ -30,7 +30,7 @@ impl Shared {
         let mut seen = HashSet::new();
         let events = request.events.iter().enumerate();
         let events = events.filter_map(|(at, event)| Some((at, event.target.as_ref()?, event.tables)));
-        let performs = request.performs.iter().map(|(before, perform)| (*before, &perform.entity, None));
+        let performs = request.performs.iter().map(|act| (act.before, &act.perform.entity, None));
         // In the order in which they are said.
         let mut acts: Vec<_> = performs.chain(events).collect();
         acts.sort_by_key(|(at, ..)| *at);

@@ -9,7 +9,6 @@ use super::{Compile, model};
 use crate::entity::{Entity, EventType};
 use crate::error::{Error, Result, shorten};
 use crate::event::Event;
-use crate::store::options::Options;
 use crate::value::Value;
 
 /// A step of the catalog.
@@ -34,26 +33,29 @@ impl CatalogChange {
         matches!(self, CatalogChange::Drop(..))
     }
 
-    /// What an event changes; nothing, if it is not about a definition.
-    pub fn of(event: &Event, options: &Options) -> Result<Option<CatalogChange>> {
-        CatalogChange::told(&event.kind, event.target.as_ref(), &|name| event.data.get(name), options, true)
+    /// What an event changes; nothing, if it is not about a definition. Only where it is, it is asked who understands that.
+    pub fn of<'c>(
+        event: &Event,
+        compiler: impl Fn() -> Result<&'c dyn Compile>,
+    ) -> Result<Option<CatalogChange>> {
+        CatalogChange::told(&event.kind, event.target.as_ref(), &|name| event.data.get(name), &compiler, true)
     }
 
     /// What an event that is about to be appended changes. Its expression must be understood.
-    pub fn of_new(
+    pub fn of_new<'c>(
         kind: &EventType,
         target: Option<&Entity>,
         member: impl Fn(&str) -> Option<Value>,
-        options: &Options,
+        compiler: impl Fn() -> Result<&'c dyn Compile>,
     ) -> Result<Option<CatalogChange>> {
-        CatalogChange::told(kind, target, &member, options, false)
+        CatalogChange::told(kind, target, &member, &compiler, false)
     }
 
-    fn told(
+    fn told<'c>(
         kind: &EventType,
         target: Option<&Entity>,
         member: &dyn Fn(&str) -> Option<Value>,
-        options: &Options,
+        compiler: &dyn Fn() -> Result<&'c dyn Compile>,
         lenient: bool,
     ) -> Result<Option<CatalogChange>> {
         if !kind.is_internal() {
@@ -80,7 +82,7 @@ impl CatalogChange {
         if is_dropped {
             return Ok(Some(CatalogChange::Drop(of, name)));
         }
-        let reader = Reader { kind: of, name, member, compiler: options.compiler(), lenient };
+        let reader = Reader { kind: of, name, member, compiler: compiler(), lenient };
         reader.definition().map(|definition| Some(CatalogChange::Define(definition)))
     }
 }

@@ -3,12 +3,11 @@
 use std::fmt;
 
 use super::program::ProgramDefinition;
-use super::{Derive, Understood};
+use super::{Derive, Understood, ViewMaterializer};
 pub(crate) use crate::definition::DefinitionKind;
 use crate::pattern::Pattern;
 use crate::store::state::fold::Fold;
 use crate::store::verb::VerbHandler;
-use crate::store::view::ViewMaterializer;
 
 /// What is said of something, understood.
 #[derive(Debug, Clone)]

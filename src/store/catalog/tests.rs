@@ -14,10 +14,12 @@ use crate::event::NewEvent;
 use crate::store::Store;
 use crate::store::append_request::AppendRequest;
 use crate::store::backfill::BackfillStep;
+use crate::store::condition::CompileConditions;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::index::posting;
 use crate::store::journal::Side;
+use crate::store::options::Options;
 use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::tables::WriteTables;
 use crate::store::verify::verify;
@@ -27,6 +29,8 @@ use crate::value::Value;
 struct Members;
 
 struct Member(String);
+
+impl CompileConditions for Members {}
 
 impl Compile for Members {
     fn index(&self, text: &str) -> Result<Arc<dyn Derive>> {
@@ -51,7 +55,7 @@ impl Derive for Member {
     }
 }
 
-pub(in crate::store) fn members() -> Arc<dyn Compile> {
+pub(in crate::store) fn members() -> Arc<dyn CompileConditions> {
     Arc::new(Members)
 }
 
@@ -425,6 +429,8 @@ fn appends_go_on_while_an_index_is_built() {
 
 /// Another version, that understands nothing that is defined.
 struct Nothing;
+
+impl CompileConditions for Nothing {}
 
 impl Compile for Nothing {
     fn index(&self, _: &str) -> Result<Arc<dyn Derive>> {

@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::definition_set::DefinitionEntry;
-use super::{Understood, not_understood};
+use super::{Catalog, Understood, not_understood};
 use crate::definition::DefinitionKind;
-use crate::entity::{Entity, Position};
-use crate::error::Result;
-use crate::store::verb::VerbHandler;
+use crate::entity::{Entity, NameText, Position};
+use crate::error::{Error, Result};
+use crate::store::verb::{PerformRequest, VerbHandler};
 
 /// The kind of what `$verb.…` events are about.
 pub(crate) const KIND: &str = DefinitionKind::Verb.target();
@@ -52,5 +52,25 @@ impl DefinitionEntry for CatalogVerb {
 
     fn position(&self) -> Position {
         self.position
+    }
+}
+
+impl PerformRequest {
+    /// What it does, as of a catalog.
+    pub fn rule(&self, catalog: &Catalog) -> Result<Arc<dyn VerbHandler>> {
+        let rule = match (&self.rule, catalog.verb(&self.verb)) {
+            (Some(rule), _) => rule.clone(),
+            (None, Some(verb)) => verb.rule()?.clone(),
+            (None, None) => {
+                let what = format!("the verb {}", NameText(&self.verb));
+                return Err(Error::invalid(what, "one that is defined (SHOW VERBS tells which)", "none"));
+            }
+        };
+        if rule.kind() != self.entity.kind() {
+            let what = format!("the verb {}", NameText(&self.verb));
+            let expected = format!("a {}, which it is of", NameText(rule.kind()));
+            return Err(Error::invalid(what, expected, self.entity.to_string()));
+        }
+        Ok(rule)
     }
 }

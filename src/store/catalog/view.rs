@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::definition::IndexDefinition;
 use super::definition_set::DefinitionEntry;
-use super::{Catalog, Finder, Index, Understood, not_understood};
+use super::{Catalog, Finder, Index, Keeps, Understood, ViewGroups, ViewMaterializer, not_understood};
 use crate::definition::DefinitionKind;
 use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::store::tables::TablesRead;
 use crate::store::tables::states::Built;
-use crate::store::view::{Keeps, ViewGroups, ViewMaterializer};
 
 /// The kind of what `$view.…` events are about.
 pub(crate) const KIND: &str = DefinitionKind::View.target();

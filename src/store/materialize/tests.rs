@@ -18,6 +18,7 @@ use crate::event::{Event, NewEvent, codec};
 use crate::store::append_request::AppendRequest;
 use crate::store::backfill::BackfillStep;
 use crate::store::catalog::{self, Compile, Derive, model};
+use crate::store::condition::CompileConditions;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::index::term::{IndexKey, TermRange, derived_prefix};
 use crate::store::snapshot::{FoldBound, ScanDirection, Snapshot, StateAccess};
@@ -36,6 +37,8 @@ struct Sum {
     factor: i64,
     includes: Vec<Include>,
 }
+
+impl CompileConditions for Sums {}
 
 impl Compile for Sums {
     fn index(&self, text: &str) -> Result<Arc<dyn Derive>> {

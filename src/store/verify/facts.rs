@@ -49,7 +49,7 @@ impl<'s> LogFacts<'s> {
             version_of_producer(event, vector, found);
         }
         self.seal(event, found);
-        match CatalogChange::of(event, self.snapshot.options()) {
+        match CatalogChange::of(event, || self.snapshot.options().compiler()) {
             Ok(Some(change)) => self.catalog = self.catalog.changed(event.position, change),
             Ok(None) => {}
             Err(error) => found.fault(format!("{}, about a definition: {error}", event.position)),

@@ -6,6 +6,7 @@ use std::thread;
 use super::*;
 use crate::allowance::{Limits, Unmade};
 use crate::entity::Position;
+use crate::store::condition::CompileConditions;
 use crate::store::state::fold::Plain;
 use crate::store::view::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
 
@@ -22,6 +23,8 @@ struct Slowly;
 
 #[derive(Debug)]
 struct Failing;
+
+impl CompileConditions for Slow {}
 
 impl Compile for Slow {
     fn index(&self, text: &str) -> Result<Arc<dyn Derive>> {

@@ -13,6 +13,7 @@ use crate::event::codec::{self, Assigned};
 use crate::event::{KeyDigest, NewEvent, Producer, VectorClock};
 use crate::store::append_request::AppendRequest;
 use crate::store::catalog::{Compile, Derive, model};
+use crate::store::condition::CompileConditions;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::snapshot::FoldBound;
 use crate::store::state::fold::{Effect, Fold, Include};
@@ -23,6 +24,8 @@ use crate::value::Value;
 
 /// Understands a kind: its events are of the namespace `shop`.
 struct Shop;
+
+impl CompileConditions for Shop {}
 
 impl Compile for Shop {
     fn index(&self, text: &str) -> Result<Arc<dyn Derive>> {
