@@ -16,6 +16,7 @@ mod backfill;
 pub(crate) mod background;
 pub(crate) mod catalog;
 mod catch_up;
+mod chain;
 pub(crate) mod checkpoint;
 pub(crate) mod commit;
 pub(crate) mod condition;
@@ -40,6 +41,7 @@ mod pace;
 pub(crate) mod place;
 mod progress;
 pub(crate) mod queue;
+mod read_txn;
 pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod snapshot;
@@ -87,6 +89,7 @@ use name::FileName;
 use pace::Paces;
 use progress::Progress;
 use queue::{Pending, Queue};
+use read_txn::ReadSource;
 use recover::Recovered;
 use snapshot::{MemtableOverlay, Snapshot};
 use tables::Tables;
@@ -468,6 +471,12 @@ impl Shared {
             self.tables.reopen().and_then(|()| written()).map_err(|_| first)?;
         }
         Ok(())
+    }
+
+    /// Where readers read.
+    pub(super) fn read_source(&self) -> ReadSource<'_> {
+        let tables_first = self.sabotaged(FaultInjection::ColdFirst);
+        ReadSource { tables: &self.tables, applied: &self.applied, tables_first }
     }
 
     /// Whether a protocol is to be broken, to see whether a test notices.

@@ -39,8 +39,10 @@ const ROOMS: &[&[&str]] = &[
     &["disk", "durability", "index", "mutex", "progress", "report"],
     &["failures", "journal", "log_progress", "pace", "state"],
     &["tables", "verb"],
-    &["catalog", "cursor_moves", "name"],
+    &["catalog", "chain", "cursor_moves", "name"],
     &["log", "memtable"],
+    &["apply"],
+    &["read_txn"],
 ];
 
 /// The rooms of plans, from the ground up: of each, the folders and files below `src/plan`. Expressions; what plans say; binding; access

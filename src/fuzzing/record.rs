@@ -3,6 +3,7 @@
 use std::io::BufReader;
 use std::sync::Arc;
 
+use crate::allowance::Limits;
 use crate::document::Raw;
 use crate::entity::{Entity, Position, Version};
 use crate::error::Result;
@@ -276,7 +277,10 @@ fn document(bytes: &[u8]) -> bool {
         count: 1,
         payload: bytes.to_vec(),
     };
-    if apply::derive(&frame, Arc::new(Catalog::default()), &Options::new()).is_ok() {
+    let options = Options::new();
+    let derived =
+        apply::derive(&frame, Arc::new(Catalog::default()), &Limits::default(), || options.compiler());
+    if derived.is_ok() {
         return true;
     }
     let raw = Raw(bytes);

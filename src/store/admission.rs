@@ -23,7 +23,7 @@ use super::catalog::Catalog;
 use super::commit::Committer;
 use super::index::term::Term;
 use super::memtable::{ListEnd, Memtables, Staged};
-use super::snapshot::{ReadTxn, find_own_id};
+use super::read_txn::{ReadTxn, find_own_id};
 use super::state::state_cache::CachedState;
 use crate::entity::{Entity, Position, PositionRange};
 use crate::error::{Error, Result};
@@ -256,7 +256,7 @@ impl Shared {
         }
         let bytes = match batch.tails.get(position) {
             Some(bytes) => Some(bytes),
-            None => ReadTxn::read(self, Position::MAX, None, |view| view.event(position))?,
+            None => ReadTxn::read(self.read_source(), Position::MAX, None, |view| view.event(position))?,
         };
         bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))
     }
@@ -384,7 +384,7 @@ impl Shared {
     fn count(&self, batch: &AdmissionBatch, term: &Term, tables: Option<ListEnd>) -> Result<ListEnd> {
         match batch.entities.get(term).copied().or_else(|| batch.tails.total(term)).or(tables) {
             Some(found) => Ok(found),
-            None => ReadTxn::read(self, Position::MAX, None, |view| view.cold_count(term)),
+            None => ReadTxn::read(self.read_source(), Position::MAX, None, |view| view.cold_count(term)),
         }
     }
 

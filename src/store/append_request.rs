@@ -372,7 +372,7 @@ impl Prepared {
         let tables = !self.keys.is_empty()
             || self.events.iter().any(|event| event.new.id.is_some() || !in_tails(event));
         if tables {
-            ReadTxn::read(shared, Position::MAX, None, |view| self.look_up_in(view, &tails))?;
+            ReadTxn::read(shared.read_source(), Position::MAX, None, |view| self.look_up_in(view, &tails))?;
         }
         Ok(())
     }
@@ -467,8 +467,9 @@ pub(crate) fn check_size(options: &Options, bytes: usize, events: usize) -> Resu
 /// id. Says whether it has; not yet, where a correlation was said and the cause is only coming.
 fn inherit(shared: &Shared, cause: Option<Position>, correlation: &mut Option<String>) -> Result<bool> {
     let Some(position) = cause else { return Ok(true) };
-    let (bytes, head) =
-        ReadTxn::read(shared, Position::MAX, None, |view| Ok((view.event(position)?, view.head())))?;
+    let (bytes, head) = ReadTxn::read(shared.read_source(), Position::MAX, None, |view| {
+        Ok((view.event(position)?, view.head()))
+    })?;
     match bytes {
         Some(bytes) => join_chain(&Record::open(position, &bytes)?, correlation)?,
         None if correlation.is_some() => return Ok(false),

@@ -1,17 +1,15 @@
 //! Apply: the one way in which events that are durable become visible, those of our own commits and those that are recovered.
 //!
 //! What readers see is one [`Memtables`], replaced under a lock that is held for a moment. It grows at its end ([`Applied::apply`]), its
-//! full part is frozen, and goes once the tables hold it.
+//! full part is frozen, and goes once the tables hold it. Nothing else is taken while it is held.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
-use super::Options;
-use super::catalog::{Catalog, CatalogChange, Index};
+use super::catalog::{Catalog, CatalogChange, Compile, Index};
 use super::index::term::terms_of;
 use super::journal::Frame;
 use super::memtable::{Memtable, Memtables, Staged};
 use crate::allowance::Limits;
-use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::codec;
@@ -83,10 +81,11 @@ impl Applied {
 
 /// What is derived of the events of a frame (its payload: each its length, then its bytes): their terms, and the definitions as of the
 /// last of them. Admission has derived those of our own.
-pub(crate) fn derive(
+pub(crate) fn derive<'c>(
     frame: &Frame,
     mut catalog: Arc<Catalog>,
-    options: &Options,
+    limits: &Limits,
+    compiler: impl Fn() -> Result<&'c dyn Compile>,
 ) -> Result<(Vec<Staged>, Arc<Catalog>)> {
     let mut payload = &*frame.payload;
     let mut events = Vec::new();
@@ -103,9 +102,8 @@ pub(crate) fn derive(
             index.set_invalid();
             Ok(())
         };
-        let limits = Limits::new(options.largest_value, &Cancel::new());
-        catalog.terms(position, &bytes, &limits, &mut terms, invalid)?;
-        if let Some(change) = CatalogChange::of(&event, || options.compiler())? {
+        catalog.terms(position, &bytes, limits, &mut terms, invalid)?;
+        if let Some(change) = CatalogChange::of(&event, &compiler)? {
             catalog = Arc::new(catalog.changed(position, change));
         }
         events.push(Staged { bytes, terms, version });

@@ -81,7 +81,7 @@ impl Shared {
             let found = format!("a frame at {} that goes on from other events than those here", frame.first);
             return Err(Error::corrupt("the log", found));
         }
-        let (events, catalog) = apply::derive(frame, catalog, &self.options)?;
+        let (events, catalog) = apply::derive(frame, catalog, &self.own_limits, || self.options.compiler())?;
         let mut recorded = committer.recorded;
         for (position, event) in frame.first.onwards().zip(&events) {
             let event = codec::decode(position, event.bytes.clone())?;

@@ -15,7 +15,7 @@ use super::journal::{FrameBuffer, FrameKind};
 use super::log::{AppendError, FrameAppend, LogPlace};
 use super::memtable::{Memtables, Staged};
 use super::queue::{NextLeader, Pending, Queue, Turn};
-use super::{Durability, FaultInjection, Shared, checkpoint};
+use super::{Durability, FaultInjection, Shared, chain};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
@@ -358,7 +358,7 @@ impl Shared {
         // Whoever shares the log compares it. The local one has a checkpoint work it out, in the background.
         if self.log.is_shared() {
             for (position, event) in before.next().onwards().zip(&events) {
-                committer.chain = checkpoint::link(committer.chain, position, &event.bytes)?;
+                committer.chain = chain::link(committer.chain, position, &event.bytes)?;
             }
         }
         let changed = self.retire(&known, &catalog, head);

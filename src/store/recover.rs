@@ -188,7 +188,7 @@ impl OpenAttempt<'_> {
         {
             return Err(self.without_journal(damage, found, meta, replay.last_position()));
         }
-        let mut moves = Moves::default();
+        let (mut moves, own_limits) = (Moves::default(), Limits::new(options.largest_value, &Cancel::new()));
         for frame in replay.frames() {
             let frame = frame?;
             match frame.kind {
@@ -198,7 +198,8 @@ impl OpenAttempt<'_> {
                         let found = format!("a frame that begins with {} after {head}", frame.first);
                         return Err(Error::corrupt("the journal", found));
                     }
-                    let (events, catalog) = apply::derive(&frame, catalog, options)?;
+                    let (events, catalog) =
+                        apply::derive(&frame, catalog, &own_limits, || options.compiler())?;
                     applied.apply(events, catalog);
                 }
                 FrameKind::Cursors => moves.take_in(&frame.payload)?,

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::catalog::Index;
-use super::checkpoint::link;
+use super::chain::link;
 use super::index::posting::PostingChunk;
 use super::index::term::{Term, definition_of, is_counted, terms_of};
 use super::snapshot::{ReadTxn, ScanDirection, Snapshot};

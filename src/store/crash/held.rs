@@ -9,7 +9,7 @@ use super::{one, path};
 use crate::entity::{Entity, Position, PositionRange, Version};
 use crate::event::{Expect, NewEvent, codec};
 use crate::store::catalog::tests::{indexes_are_whole, indexes_hold};
-use crate::store::checkpoint::link;
+use crate::store::chain::link;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::SimulatedDisk;
 use crate::store::index::posting;

@@ -1,0 +1,42 @@
+//! The chain of hashes, which tells whether two logs are the same up to a position: hₙ = BLAKE3(hₙ₋₁ ‖ header ‖ BLAKE3(payload)), over
+//! stored bytes. Each zone of the tables keeps the hash at its end.
+
+use std::sync::Arc;
+
+use super::tables::Zone;
+use crate::entity::Position;
+use crate::error::Result;
+use crate::event::record::Record;
+use crate::time::Timestamp;
+
+/// What a run of events spans, and the chain at its end.
+pub(crate) fn zone(first: Position, run: &[Arc<[u8]>], mut chain: [u8; 32]) -> Result<Zone> {
+    let mut span = None;
+    for (position, bytes) in first.onwards().zip(run) {
+        let event = Record::open(position, bytes)?;
+        let (occurred, recorded) = (event.timestamp(), event.recorded());
+        chain = link_record(chain, &event);
+        let ((low, high), (begin, _)) = span.unwrap_or(((occurred, occurred), (recorded, recorded)));
+        span = Some(((low.min(occurred), high.max(occurred)), (begin, recorded)));
+    }
+    // A run comes from `chunks`, which gives none that is empty.
+    let (occurred, recorded) =
+        span.unwrap_or(((Timestamp::MIN, Timestamp::MAX), (Timestamp::MIN, Timestamp::MAX)));
+    Ok(Zone { last: first.plus(run.len() as u64).previous(), occurred, recorded, chain })
+}
+
+/// hₙ = BLAKE3(hₙ₋₁ ‖ header ‖ BLAKE3(payload)), over stored bytes.
+pub(crate) fn link(chain: [u8; 32], position: Position, bytes: &[u8]) -> Result<[u8; 32]> {
+    Ok(link_record(chain, &Record::open(position, bytes)?))
+}
+
+fn link_record(chain: [u8; 32], event: &Record) -> [u8; 32] {
+    let mut payload = blake3::Hasher::new();
+    payload.update(event.data().0);
+    payload.update(event.metadata().0);
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&chain);
+    hasher.update(event.header());
+    hasher.update(payload.finalize().as_bytes());
+    *hasher.finalize().as_bytes()
+}

@@ -1,0 +1,392 @@
+//! One moment of reading: what the tables and the tails hold together, up to a head.
+//!
+//! It takes the tails *first* and then begins a read of the tables, so that what a checkpoint moves in between is seen in one of them at
+//! least; C, read inside, tells which. It is short-lived, since the tables keep what a read may still see.
+//!
+//! It takes the lock of what is applied for a moment, and then that of the tables' shared read; never both.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::apply::Applied;
+use super::index::term::Term;
+use super::memtable::{ListEnd, Memtable, Memtables};
+use super::tables::{self, LogBlock, LogTable, Postings, Tables, TablesRead, was_interrupted};
+use crate::cancel::Cancel;
+use crate::entity::{Position, PositionRange};
+use crate::error::{Error, Result};
+use crate::event::{Event, EventId, codec};
+
+/// Which way along the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ScanDirection {
+    Ascending,
+    Descending,
+}
+
+/// Where the log is read from.
+#[derive(Clone, Copy)]
+pub(crate) struct ReadSource<'s> {
+    pub tables: &'s Tables,
+    pub applied: &'s Applied,
+    /// The tables are read before the tails: a fault that a test puts in.
+    pub tables_first: bool,
+}
+
+/// One moment of reading.
+pub(crate) struct ReadTxn<'s> {
+    pub(super) tails: Memtables,
+    /// C: up to here in the tables, from here in the tails.
+    pub(super) checkpoint: Position,
+    pub(super) read: TablesRead<'s>,
+    cancel: Option<&'s Cancel>,
+}
+
+impl<'s> ReadTxn<'s> {
+    pub(super) fn open(
+        source: ReadSource<'s>,
+        head: Position,
+        cancel: Option<&'s Cancel>,
+    ) -> Result<ReadTxn<'s>> {
+        let ReadSource { tables, applied, tables_first } = source;
+        // Tails before tables: what a checkpoint moves in between is then in both, never in neither.
+        let (mut tails, read) = if tables_first {
+            let read = tables.read()?;
+            std::thread::yield_now();
+            (applied.tails(), read)
+        } else {
+            (applied.tails(), tables.read()?)
+        };
+        tails.head = tails.head.min(head);
+        let checkpoint = read.checkpoint()?;
+        if checkpoint < tails.base() {
+            return Err(Error::corrupt(
+                "the tables",
+                format!("C is {checkpoint}, and the tails begin after {}", tails.base()),
+            ));
+        }
+        Ok(ReadTxn { tails, checkpoint, read, cancel })
+    }
+
+    /// Reads within a view. Where another's failure comes between, which redb then tells to all, it reads once more.
+    pub(super) fn read<T>(
+        source: ReadSource,
+        head: Position,
+        cancel: Option<&Cancel>,
+        mut read: impl FnMut(&ReadTxn) -> Result<T>,
+    ) -> Result<T> {
+        let mut again = 0..3;
+        loop {
+            match ReadTxn::open(source, head, cancel).and_then(|view| read(&view)) {
+                Err(error) if was_interrupted(&error) && again.next().is_some() => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// An error once whoever reads was cancelled: to be asked wherever much may be passed over within one view.
+    pub(super) fn go_on(&self) -> Result<()> {
+        self.cancel.map_or(Ok(()), Cancel::check)
+    }
+
+    /// The types whose terms begin with these bytes, in order.
+    pub(super) fn types(&self, prefix: &[u8]) -> Result<Vec<(String, Term)>> {
+        let mut types = Vec::new();
+        let mut from = prefix.to_vec();
+        while let Some(term) = self.term_at(&from)?.filter(|term| term.as_bytes().starts_with(prefix)) {
+            let kind =
+                term.as_type().ok_or_else(|| Error::corrupt("the index of types", "a term that is none"))?;
+            from = term.as_bytes().to_vec();
+            // Terms are never the beginning of others, so this lies after all of this term's keys, and before the next's.
+            from.extend_from_slice(&[0xff; 9]);
+            types.push((kind, term));
+        }
+        Ok(types)
+    }
+
+    /// The table of events.
+    pub(super) fn log(&self) -> Result<&LogTable> {
+        self.read.log()
+    }
+
+    /// The table of posting lists.
+    pub(super) fn postings(&self) -> Result<&Postings> {
+        self.read.postings()
+    }
+
+    /// C, as this view sees it.
+    pub fn checkpoint(&self) -> Position {
+        self.checkpoint
+    }
+
+    /// The newest position it shows.
+    pub fn head(&self) -> Position {
+        self.tails.head
+    }
+
+    /// The tables below this view.
+    pub(super) fn tables(&self) -> &TablesRead<'s> {
+        &self.read
+    }
+
+    /// The index entries that are in no table yet, up to the head, of the terms that count.
+    pub(super) fn warm_entries(&self, counts: impl Fn(&Term) -> bool) -> u64 {
+        let range = PositionRange::between(self.checkpoint, self.head());
+        let entries = |tail: &Memtable| {
+            let tail = tail.read();
+            let lists = tail.terms().iter().filter(|(term, _)| counts(term));
+            lists.map(|(_, list)| range.of(list.positions()).len() as u64).sum::<u64>()
+        };
+        self.tails.each().map(|tail| entries(tail)).sum()
+    }
+
+    /// Up to where the entries of a term are in the tables, and from where in the tails. What lies before the definition of an
+    /// index comes to the tables by itself, wherever its events are.
+    pub(super) fn cold_through(&self, term: &Term) -> Position {
+        term.definition().map_or(self.checkpoint, |definition| definition.max(self.checkpoint))
+    }
+
+    /// How far a counted list goes in the tables alone.
+    pub fn cold_count(&self, term: &Term) -> Result<ListEnd> {
+        let last = self.postings()?.chunk_before(term.as_bytes(), Position::MAX)?;
+        Ok(last.map_or(ListEnd::default(), |chunk| ListEnd {
+            count: chunk.through(),
+            last: chunk.positions.last().copied().unwrap_or_default(),
+        }))
+    }
+
+    pub fn event(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
+        if position == Position::START || position > self.head() {
+            return Ok(None);
+        }
+        let found =
+            if position <= self.checkpoint { self.log()?.get(position)? } else { self.tails.get(position) };
+        match found {
+            Some(bytes) => Ok(Some(bytes)),
+            None => Err(self.missing(position)),
+        }
+    }
+
+    /// Lends the events at these positions, in whatever order they are, and takes each from the front once it was lent; until it is
+    /// told to stop.
+    pub fn lend(
+        &self,
+        positions: &mut VecDeque<Position>,
+        mut take: impl FnMut(Position, &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        if self.are_dense(positions) {
+            return self.lend_dense(positions, take);
+        }
+        let mut row: Option<LogBlock> = None;
+        while let Some(&position) = positions.front() {
+            let go_on = if position == Position::START || position > self.head() {
+                // A list may not lead beyond the head: `event` would say so.
+                true
+            } else if position <= self.checkpoint {
+                // Positions that follow closely are often in one row.
+                if !row.as_ref().is_some_and(|row| row.has(position)) {
+                    row = self.log()?.row(position)?;
+                }
+                let found = row.as_ref().map_or(Ok(None), |row| row.event(position))?;
+                take(position, found.ok_or_else(|| self.missing(position))?)?
+            } else {
+                let bytes = self.tails.get(position).ok_or_else(|| self.missing(position))?;
+                take(position, &bytes)?
+            };
+            positions.pop_front();
+            if !go_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether passing over what lies between these positions is cheaper than finding each: all of them are in the tables, and few
+    /// rows of the log have none of them.
+    fn are_dense(&self, positions: &VecDeque<Position>) -> bool {
+        const ROWS_PASSED: u64 = 2;
+        let (Some(&a), Some(&b)) = (positions.front(), positions.back()) else { return false };
+        let (first, last) = (a.min(b), a.max(b));
+        let in_order = || {
+            let pairs = positions.iter().zip(positions.iter().skip(1));
+            pairs.into_iter().all(|(one, next)| if a < b { one < next } else { one > next })
+        };
+        first > Position::START
+            && last <= self.checkpoint.min(self.head())
+            && last.since(first) / (positions.len() as u64) < ROWS_PASSED * tables::MOST_IN_A_ROW
+            && in_order()
+    }
+
+    fn lend_dense(
+        &self,
+        positions: &mut VecDeque<Position>,
+        mut take: impl FnMut(Position, &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        let (Some(&a), Some(&b)) = (positions.front(), positions.back()) else { return Ok(()) };
+        let mut go_on = true;
+        self.log()?.scan(PositionRange::new(a.min(b), a.max(b)), a > b, |position, bytes| {
+            if positions.front() == Some(&position) {
+                go_on = take(position, bytes)?;
+                positions.pop_front();
+            }
+            Ok(go_on && !positions.is_empty())
+        })?;
+        match positions.front() {
+            Some(position) if go_on => Err(self.missing(*position)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn missing(&self, position: Position) -> Error {
+        Error::corrupt("the log", format!("no event at {position}, and the head is {}", self.head()))
+    }
+
+    /// How far a counted list goes.
+    pub fn count(&self, term: &Term) -> Result<ListEnd> {
+        let head = self.head();
+        let mut end = ListEnd::default();
+        // The last chunk that begins below the head may reach beyond it: a snapshot may be older than C.
+        if let Some(chunk) = self.postings()?.chunk_before(term.as_bytes(), head)? {
+            let below = chunk.positions.partition_point(|&p| p <= head);
+            end.count = chunk.before + below as u64;
+            end.last = below.checked_sub(1).map_or(Position::START, |at| chunk.positions[at]);
+        }
+        let (more, newer) = self.tails.count(term, self.checkpoint);
+        Ok(ListEnd { count: end.count + more, last: newer.unwrap_or(end.last) })
+    }
+
+    /// The first position of a term, if it has one.
+    pub fn first(&self, term: &Term) -> Result<Option<Position>> {
+        if let Some(chunk) = self.postings()?.chunk_after(term.as_bytes(), Position::START)? {
+            return Ok(chunk.positions.first().copied().filter(|&p| p <= self.head()));
+        }
+        Ok(self.tails.list(term, PositionRange::after(self.checkpoint)).first().copied())
+    }
+
+    /// A page of a term's positions within a range; empty when there are no more.
+    pub(super) fn page(
+        &self,
+        term: &Term,
+        range: PositionRange,
+        direction: ScanDirection,
+    ) -> Result<Vec<Position>> {
+        let range = range.and(PositionRange::through(self.head()));
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let PositionRange { first, last } = range;
+        let checkpoint = self.cold_through(term);
+        let in_tails = range.and(PositionRange::after(checkpoint));
+        match direction {
+            ScanDirection::Ascending => {
+                let tables = last.min(checkpoint);
+                let mut page = Vec::new();
+                if first <= tables {
+                    // Nothing begins before the first position.
+                    if first > Position::FIRST
+                        && let Some(chunk) = self.postings()?.chunk_before(term.as_bytes(), first)?
+                    {
+                        page = range.of(&chunk.positions).to_vec();
+                    }
+                    if page.is_empty()
+                        && let Some(chunk) = self.postings()?.chunk_after(term.as_bytes(), first)?
+                    {
+                        page = range.of(&chunk.positions).to_vec();
+                    }
+                }
+                if page.is_empty() {
+                    page = self.tails.list(term, in_tails);
+                }
+                Ok(page)
+            }
+            ScanDirection::Descending => {
+                let mut page = self.tails.list(term, in_tails);
+                if page.is_empty()
+                    && let Some(chunk) =
+                        self.postings()?.chunk_before(term.as_bytes(), last.min(checkpoint))?
+                {
+                    page = range.of(&chunk.positions).to_vec();
+                }
+                page.reverse();
+                Ok(page)
+            }
+        }
+    }
+
+    /// The first term at or after some bytes that has an entry below the head.
+    pub(super) fn term_at(&self, start: &[u8]) -> Result<Option<Term>> {
+        let mut from = start.to_vec();
+        let tables = loop {
+            self.go_on()?;
+            let Some(term) = self.postings()?.term_at(&from)? else { break None };
+            let first = self
+                .postings()?
+                .chunk_after(&term, Position::START)?
+                .and_then(|chunk| chunk.positions.first().copied());
+            if first.is_some_and(|first| first <= self.head()) {
+                break Some(Term::from_bytes(&term));
+            }
+            from = term;
+            from.extend_from_slice(&[0xff; 9]);
+        };
+        let warm = self.tails.each().filter_map(|tail| tail.term_at(start, self.head())).min();
+        Ok(tables.into_iter().chain(warm).min())
+    }
+
+    /// Where the event with this id is: by its own time if the database made it, else by the index.
+    pub fn position_of(&self, id: &EventId) -> Result<Option<Position>> {
+        let indexed = self.page(&Term::id(id)?, PositionRange::ALL, ScanDirection::Ascending)?;
+        if let Some(position) = indexed.first() {
+            return Ok(Some(*position));
+        }
+        let found = find_own_id(id, PositionRange::through(self.head()), |position| {
+            let bytes = self.event(position)?;
+            let bytes = bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
+            codec::decode(position, bytes)
+        })?;
+        Ok(found)
+    }
+}
+
+/// Where one of the database's own ids is within a range. Its time is when its event was recorded, which never
+/// decreases, and such ids grow along the log: they are found by halving, between those that callers gave.
+pub(super) fn find_own_id(
+    id: &EventId,
+    range: PositionRange,
+    event: impl Fn(Position) -> Result<Event>,
+) -> Result<Option<Position>> {
+    let Some(millis) = id.millis() else { return Ok(None) };
+    if range.is_empty() {
+        return Ok(None);
+    }
+    let PositionRange { first, last } = range;
+    let order = |event: &Event| event.recorded.as_millis().cmp(&millis);
+    // Most ids that are asked for come from elsewhere, and lie outside of all that was recorded here.
+    if order(&event(first)?).is_gt() || order(&event(last)?).is_lt() {
+        return Ok(None);
+    }
+    let (mut low, mut high) = (first, last.next());
+    while low < high {
+        let middle = low.midway(high);
+        let mut at = middle;
+        let order = loop {
+            if at == high {
+                // All from the middle on were given by callers, in that millisecond: they say nothing.
+                break Ordering::Greater;
+            }
+            let event = event(at)?;
+            match order(&event) {
+                Ordering::Equal if event.own_id => break event.id.cmp(id),
+                Ordering::Equal => at = at.next(),
+                other => break other,
+            }
+        };
+        match order {
+            Ordering::Less => low = at.next(),
+            Ordering::Equal => return Ok(Some(at)),
+            Ordering::Greater => high = middle,
+        }
+    }
+    Ok(None)
+}
