@@ -6,7 +6,7 @@ use super::result::{QueryResult, Row};
 use super::show::fields;
 use super::{ViewCaches, define, read, write};
 use crate::entity::{Entity, Position, PositionRange, Version};
-use crate::error::{ErrorClass, Result};
+use crate::error::Result;
 use crate::event::Expect;
 use crate::event::id::IdSource;
 use crate::plan::access_path::view::RowSelection;
@@ -142,7 +142,7 @@ fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     let refused = match trial.outcome {
         Ok(outcome) if outcome.repeated => return Ok(keys),
         Ok(_) => None,
-        Err(error) if error.class() == ErrorClass::Refused => Some(error.to_string()),
+        Err(error) if error.is_conflict() || error.is_refused() => Some(error.to_string()),
         Err(error) => return Err(error),
     };
     let mut lines = telling(&trial.told, &asked.made)?;

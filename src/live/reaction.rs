@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::follower::{Ended, Follower, FollowerTask, StepFailure, report};
 use crate::entity::{Position, PositionRange};
-use crate::error::{Error, ErrorClass, Result};
+use crate::error::{Error, Result};
 use crate::event::record::{CauseStr, Record};
 use crate::event::{Event, NewEvent};
 use crate::exec::dead_letter;
@@ -117,7 +117,7 @@ pub(super) fn refused_or_done(
     let key = group.key.clone();
     let error = match follower.commit(group) {
         Ok(outcome) => return Ok(Some(outcome)),
-        Err(error) if error.class() == ErrorClass::Refused => error,
+        Err(error) if error.is_conflict() || error.is_refused() => error,
         Err(error) => return Err(error.into()),
     };
     let program = &follower.program;

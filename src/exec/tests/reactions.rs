@@ -99,7 +99,7 @@ fn several_acts_are_one_group() {
     // It was shipped: the verb refuses the second, which has a trigger of its own.
     session.rows("EMIT Order.paid 42 {amount: 1} BY User 7");
     let group = effects(&store, "ship", 9).unwrap().unwrap();
-    assert!(store.append(group).unwrap_err().is_conflict());
+    assert!(store.append(group).unwrap_err().is_refused());
 }
 
 #[test]

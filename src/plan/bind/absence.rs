@@ -51,7 +51,7 @@ pub(super) fn unknown(names: Names, name: &str, on: &Pattern) -> Result<String> 
              DEFINE INDEX {name} ON '{on}' AS data.{name} before"
         ),
         Some(what) => format!(
-            "{what}, and no event was emitted with INDEX BY {name}, nor is this one; say INDEX BY {name} here, or DEFINE INDEX \
+            "no index answers it ({what}), and no event was emitted with INDEX BY {name}, nor is this one; say INDEX BY {name} here, or DEFINE INDEX \
              with a name that is free before"
         ),
     })

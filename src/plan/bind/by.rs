@@ -237,7 +237,7 @@ impl Binder<'_> {
                  write DEFINE INDEX {field} ON '{on}' AS data.{field}, or WHERE data.{field} {test}"
             ),
             Some(what) => format!(
-                "BY {name}: {what}, and no event was emitted with INDEX BY {name}; write WHERE data.{field} {test}, or \
+                "BY {name}: no index answers it ({what}), and no event was emitted with INDEX BY {name}; write WHERE data.{field} {test}, or \
                  DEFINE INDEX with a name that is free"
             ),
         };
