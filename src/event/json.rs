@@ -131,7 +131,7 @@ mod tests {
             |said| {
                 let said = said.replace("version", "bygonerevision").replace("vector", "bygonevector");
                 format!(
-                    r#"{{"specversion":"1.0","id":"1","source":"/s","type":"A.b","bygoneproducer":"Till/4",{said}}}"#
+                    r#"{{"specversion":"1.0","id":"1","source":"/s","type":"A.b","bygoneposition":1,"bygoneproducer":"Till/4",{said}}}"#
                 )
             },
         ];

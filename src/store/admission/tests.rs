@@ -240,7 +240,7 @@ fn group(asked: &Asked) -> AppendRequest {
 fn check(model: &mut Model, asked: &Asked, outcome: Result<AppendOutcome>) {
     let expected = model.run(asked);
     match (expected, outcome) {
-        (None, Err(error)) => assert!(error.is_conflict(), "{error}"),
+        (None, Err(error)) => assert!(error.is_conflict() || error.is_refused(), "{error}"),
         (Some((positions, repeated)), Ok(outcome)) => {
             let found: Vec<u64> = outcome.events.iter().map(|(position, _)| position.0).collect();
             assert_eq!((found, outcome.repeated), (positions, repeated), "{asked:?}");
