@@ -72,6 +72,7 @@ pub(crate) fn read(snapshot: &Snapshot, views: &ViewCaches, plan: &ReadPlan) -> 
         ReadKind::Direct(read) => direct(snapshot, read)?,
     };
     answer.notices.splice(0..0, plan.notices.iter().cloned());
+    answer.as_of = plan.as_of;
     Ok(answer)
 }
 

@@ -134,6 +134,26 @@ impl Statement {
         matches!(self.tree.statement, Stmt::Write(_) | Stmt::Define(_) | Stmt::Drop { .. })
     }
 
+    /// Whether it only reads: it leaves the log as it is, and ends by itself.
+    ///
+    /// ```
+    /// use bygone::read::Script;
+    /// let script = Script::parse("HISTORY Order 42; SUBSCRIBE 'Order.*'; CHECKPOINT; SHOW HEAD")?;
+    /// let reads: Vec<bool> = script.statements().iter().map(|statement| statement.is_read()).collect();
+    /// assert_eq!(reads, [true, false, false, true]);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn is_read(&self) -> bool {
+        use lang::ast::{Admin, ReadStmt, Stmt};
+        match &self.tree.statement {
+            Stmt::Read(read) => !matches!(read, ReadStmt::Subscribe(_)),
+            Stmt::Explain { .. } | Stmt::Show(_) | Stmt::Describe(_) | Stmt::Admin(Admin::Verify { .. }) => {
+                true
+            }
+            Stmt::Write(_) | Stmt::Define(_) | Stmt::Drop { .. } | Stmt::Admin(_) => false,
+        }
+    }
+
     /// Whether it defines an index or a view, which is then built in the background:
     /// [`Db::wait_for_indexes`](crate::Db::wait_for_indexes) waits for that.
     pub fn defines_index(&self) -> bool {

@@ -22,6 +22,7 @@ mod transfer;
 mod watch;
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use clap::Parser;
 
@@ -108,10 +109,13 @@ fn run(cli: Cli, terminal: Terminal, speech: Reporter, signals: &Signals) -> Res
                 (true, false) => Missing::CreateNamed,
                 (false, _) => Missing::Fail,
             };
-            let db = open::open(&run.file, &cli.opening, missing, speech)?;
+            let db = match run.has_statements() && scripts.only_reads() {
+                true => open::open_to_read(&run.file, &cli.opening, speech)?,
+                false => open::open(&run.file, &cli.opening, missing, speech)?,
+            };
             signals.opened(&db);
             // What cannot be read is told to whoever asks for it.
-            for line in db.behind().unwrap_or_default() {
+            if let Some(line) = waiting(&db.behind().unwrap_or_default(), &run.file) {
                 speech.notice(&line);
             }
             let mut session =
@@ -119,6 +123,21 @@ fn run(cli: Cli, terminal: Terminal, speech: Reporter, signals: &Signals) -> Res
             converse(&run, &scripts, &mut session, cli.opening.read_only)
         }
     }
+}
+
+/// What waits for somebody to run it, in one line, and how that is done.
+fn waiting(behind: &[String], file: &Path) -> Option<String> {
+    /// So many are told by name.
+    const TOLD: usize = 3;
+    if behind.is_empty() {
+        return None;
+    }
+    let told = behind.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = match behind.len() - behind.len().min(TOLD) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    Some(format!("{told}{more}: bygone run {} runs what waits", file.display()))
 }
 
 fn converse(

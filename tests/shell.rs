@@ -226,6 +226,13 @@ fn at_work(folder: &TempDir) -> Child {
     child
 }
 
+fn at_work_again(folder: &TempDir) -> Child {
+    let mut child = bygone(folder, &["a.bygone"]).spawn().unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"EMIT Order.paid 1;\n").unwrap();
+    assert!(first_line(&mut child).starts_with(r#"{"position":2,"#));
+    child
+}
+
 #[test]
 fn answers_come_while_the_pipe_is_open_and_the_file_is_held_meanwhile() {
     let folder = TempDir::new().unwrap();
@@ -236,6 +243,39 @@ fn answers_come_while_the_pipe_is_open_and_the_file_is_held_meanwhile() {
     drop(child.stdin.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(run(&folder, &["a.bygone", "-c", "HISTORY Order 1"], b"").0, 0);
+}
+
+#[test]
+fn what_only_reads_shares_the_file_and_what_writes_does_not() {
+    let folder = TempDir::new().unwrap();
+    assert_eq!(run(&folder, &["a.bygone", "-c", "EMIT Order.created 1"], b"").0, 0);
+    let mut reader = bygone(&folder, &["a.bygone", "--read-only"]).spawn().unwrap();
+    reader.stdin.as_mut().unwrap().write_all(b"SHOW HEAD;\n").unwrap();
+    assert!(first_line(&mut reader).contains("\"position\":1"));
+    for reads in [
+        &["a.bygone", "-c", "HISTORY Order 1", "-c", ".types"][..],
+        &["a.bygone", "EXPLAIN EMIT Order.paid 1"],
+        &["a.bygone", "VERIFY"],
+        &["export", "a.bygone"],
+    ] {
+        let (code, output, errors) = run(&folder, reads, b"");
+        assert_eq!(code, 0, "{reads:?}: {errors}");
+        assert!(!output.is_empty(), "{reads:?}");
+    }
+    for writes in
+        [&["a.bygone", "-c", "SHOW HEAD", "-c", "EMIT Order.paid 1"][..], &["a.bygone", "CHECKPOINT"]]
+    {
+        assert_eq!(run(&folder, writes, b"").0, 4, "{writes:?}");
+    }
+    drop(reader.stdin.take());
+    assert_eq!(reader.wait().unwrap().code(), Some(0));
+    // What a killed program left is recovered for good by the first who reads.
+    let mut child = at_work_again(&folder);
+    signal(&child, "-KILL");
+    child.wait().unwrap();
+    let (code, _, errors) = run(&folder, &["a.bygone", "-c", "SHOW HEAD"], b"");
+    assert!(code == 0 && errors.contains("recovered 1 event"), "{errors}");
+    assert_eq!(run(&folder, &["a.bygone", "-c", "SHOW HEAD"], b"").2, "");
 }
 
 #[test]

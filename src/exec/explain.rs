@@ -58,7 +58,8 @@ pub(crate) fn explain(snapshot: &Snapshot, views: &ViewCaches, explain: &Explain
     {
         rows.push(analyze(snapshot, views, read)?);
     }
-    Ok(QueryResult { notices, ..QueryResult::rows(rows.into_iter().map(Ok)) })
+    let as_of = if let Plan::Read(read) = &plan { read.as_of } else { None };
+    Ok(QueryResult { notices, as_of, ..QueryResult::rows(rows.into_iter().map(Ok)) })
 }
 
 /// How many runs of the log the times leave.

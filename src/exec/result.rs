@@ -23,8 +23,10 @@ use crate::value::{MEMBER, Object, Value};
 /// What a statement is answered with.
 #[derive(Debug)]
 pub struct QueryResult {
-    /// What was used that the statement left open ("as of #1207, 2024-01-01T10:00:00Z"), for people to read.
+    /// What the statement left open and what it turned out to mean, for people to read.
     pub notices: Vec<String>,
+    /// Of a read: the newest event that it sees. What is recorded later is not in its rows.
+    pub as_of: Option<Position>,
     /// The rows. Dropping them early costs nothing.
     pub rows: Rows,
     /// Of a durable subscription: where to acknowledge what is done. What is not acknowledged comes again the next time.
@@ -34,7 +36,7 @@ pub struct QueryResult {
 impl QueryResult {
     /// Rows and nothing to say of them.
     pub(crate) fn rows(rows: impl Iterator<Item = Result<Row>> + Send + 'static) -> QueryResult {
-        QueryResult { notices: Vec::new(), rows: Rows::new(rows), cursor: None }
+        QueryResult { notices: Vec::new(), as_of: None, rows: Rows::new(rows), cursor: None }
     }
 
     /// One row.

@@ -43,7 +43,7 @@ use super::parameters::Parameters;
 use super::unsupported::{self, Unsupported};
 use super::write::WritePlan;
 use crate::allowance::{Allowance, LARGEST};
-use crate::entity::Entity;
+use crate::entity::{Entity, Position};
 use crate::error::{Error, Missing, MissingItem, Result, SyntaxFault, shorten};
 use crate::lang::ast::{
     self, Admin, CountLiteral, EntityRef, IdExpr, Param, Query, ShowTarget, Span, Stmt, TextExpr,
@@ -71,7 +71,8 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
         return Err(later.error());
     }
     let binder = Binder::new(input, Some(names));
-    let read = |read| Ok(LogicalPlan::Read { read, notices: binder.notices.take() });
+    let read =
+        |read| Ok(LogicalPlan::Read { read, notices: binder.notices.take(), as_of: binder.as_of.get() });
     let direct = |direct| read(LogicalRead::Direct(direct));
     match statement {
         Stmt::Explain { analyze, statement } => {
@@ -174,6 +175,8 @@ struct Binder<'a> {
     names: Option<Names<'a>>,
     now: OnceCell<Timestamp>,
     notices: RefCell<Vec<String>>,
+    /// How much of the log is seen.
+    as_of: Cell<Option<Position>>,
     /// What all that is worked out already may take.
     allowance: Allowance<'a>,
     /// Somebody says it now, and is told what is too large. What is stored is understood all the same, so that it can be dropped: it is
@@ -198,6 +201,7 @@ impl<'a> Binder<'a> {
             names,
             now: OnceCell::new(),
             notices: RefCell::default(),
+            as_of: Cell::default(),
             allowance,
             is_new: names.is_some(),
             instants: Cell::new(false),

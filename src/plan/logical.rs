@@ -26,6 +26,8 @@ pub(crate) enum LogicalPlan {
         read: LogicalRead,
         /// What points turned out to mean, for people to read.
         notices: Vec<String>,
+        /// How much of the log it sees, where it looks at that.
+        as_of: Option<Position>,
     },
     Write(WritePlan),
     Subscribe(SubscriptionPlan),

@@ -111,11 +111,8 @@ impl ExampleRunner {
         let script = Script::parse(text)?;
         for statement in script.statements() {
             let answer = self.db.run_with(statement, &parameters())?;
-            // Every answer says as of when it is; the document shows it where that was asked for.
-            let notices =
-                answer.notices.iter().filter(|n| text.contains("AS OF") || !n.starts_with("as of #"));
             let hints = self.db.hints(statement, &parameters());
-            shown.extend(notices.chain(&hints).map(|notice| format!("--i {notice}")));
+            shown.extend(answer.notices.iter().chain(&hints).map(|notice| format!("--i {notice}")));
             for row in answer.rows {
                 let row = row?;
                 shown.push(format!("--> {}", terse(serde_json::to_string(&row).unwrap().parse().unwrap())));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bygone::maintain::{EventFormat, ExportOptions};
-use bygone::{Entity, Pattern, Position, Timestamp, Value};
+use bygone::{Entity, Options, Pattern, Position, Timestamp, Value};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit;
@@ -69,6 +69,10 @@ pub struct RunArgs {
     /// End a statement with an error once it has taken so long
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub time_limit: Option<Duration>,
+
+    /// Say of each answer how much of the log it sees
+    #[arg(long)]
+    pub verbose: bool,
 
     /// Wrap each line of JSON with the number of its statement, and close each statement
     #[arg(long)]
@@ -141,6 +145,28 @@ pub struct OpenArgs {
 }
 
 impl OpenArgs {
+    /// Options that open as is said here.
+    pub fn options(&self, options: Options) -> Options {
+        let mut options =
+            options.accept_lost_journal(self.accept_lost_journal).without_followers(self.without_followers);
+        if let Some(bytes) = self.memory {
+            options = options.query_memory(bytes);
+        }
+        if let Some(bytes) = self.cache {
+            options = options.cache(bytes);
+        }
+        if let Some(bytes) = self.max_statement {
+            options = options.max_statement(bytes);
+        }
+        if let Some(events) = self.max_brought_about {
+            options = options.max_brought_about(events);
+        }
+        if let Some(bytes) = self.largest_value {
+            options = options.largest_value(bytes);
+        }
+        options
+    }
+
     /// How long a statement may be, in bytes.
     pub fn longest_statement(&self) -> usize {
         self.max_statement.unwrap_or(16 << 20)

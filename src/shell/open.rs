@@ -30,6 +30,20 @@ pub fn open(
     open_with(Options::new(), path, opening, missing, speech)
 }
 
+/// Opens the database for statements that only read, so that others may read it meanwhile. What was not closed is recovered first: who
+/// finds a file so leaves it whole.
+pub fn open_to_read(path: &Path, opening: &OpenArgs, speech: Reporter) -> Result<Db, CommandFailure> {
+    if !opening.read_only && !is_free(path) && !is_only_read(path) {
+        // Who holds it, or what is wrong with it, is told by the same words for all.
+        let read = opening.options(Options::new()).read_only(true).open(path).ok();
+        let is_whole = |db: &Db| db.recovery().replayed == 0 && db.recovery().notices.is_empty();
+        if let Some(db) = read.filter(is_whole) {
+            return Ok(db);
+        }
+    }
+    open(path, opening, Missing::Fail, speech)
+}
+
 /// The same, with all running that is defined to run; what becomes of that is said.
 pub fn open_live(
     path: &Path,
@@ -111,25 +125,7 @@ fn open_with(
         let path = path.display();
         speech.notice(&format!("{path} may not be written: it is opened for reading, as with --read-only"));
     }
-    let mut options = options
-        .read_only(opening.read_only || only_read)
-        .accept_lost_journal(opening.accept_lost_journal)
-        .without_followers(opening.without_followers);
-    if let Some(bytes) = opening.memory {
-        options = options.query_memory(bytes);
-    }
-    if let Some(bytes) = opening.cache {
-        options = options.cache(bytes);
-    }
-    if let Some(bytes) = opening.max_statement {
-        options = options.max_statement(bytes);
-    }
-    if let Some(events) = opening.max_brought_about {
-        options = options.max_brought_about(events);
-    }
-    if let Some(bytes) = opening.largest_value {
-        options = options.largest_value(bytes);
-    }
+    let options = opening.options(options).read_only(opening.read_only || only_read);
     // Only such a name is created.
     let free = is_free(path);
     if free && missing == Missing::CreateNamed && path.extension().is_none() {

@@ -76,6 +76,11 @@ impl Scripts {
         self.statements().any(Statement::is_write) || self.0.iter().any(appends)
     }
 
+    /// Whether nothing of it writes.
+    pub fn only_reads(&self) -> bool {
+        !self.has_write() && self.statements().all(Statement::is_read)
+    }
+
     /// A value that no statement asks for is a name misspelt; in a stream, or at the prompt, one may yet ask.
     pub fn check_parameters(&self, run: &RunArgs) -> Result<(), CommandFailure> {
         let used = |name: &str| self.statements().any(|s| s.parameters().any(|used| used == name));
@@ -99,6 +104,8 @@ pub struct Session {
     format: Format,
     envelope: bool,
     csv_safe: bool,
+    /// Each answer says how much of the log it sees.
+    verbose: bool,
     /// How long a statement may take.
     limit: Option<Duration>,
     /// How long its text may be, in bytes.
@@ -141,6 +148,7 @@ impl Session {
             format,
             envelope: run.envelope,
             csv_safe: run.csv_safe,
+            verbose: run.verbose,
             limit: run.time_limit,
             longest: opening.longest_statement(),
             footer: false,
@@ -299,7 +307,8 @@ impl Session {
         let answer = answer.map_err(interrupted)?;
         self.renderer.begin(number, &mut self.out).map_err(CommandFailure::output)?;
         let hints = self.db().hints(statement, &self.bound);
-        for notice in answer.notices.iter().chain(&hints) {
+        let seen = answer.as_of.filter(|_| self.verbose).map(|position| format!("as of {position}"));
+        for notice in seen.iter().chain(&answer.notices).chain(&hints) {
             self.notice(notice);
         }
         let (mut rows, mut live, mut repeated) = (0, false, false);

@@ -56,7 +56,7 @@ pub fn export_file(
     speech: Reporter,
     signals: &Signals,
 ) -> Result<(), CommandFailure> {
-    let db = open::open(&arguments.file, opening, Missing::Fail, speech)?;
+    let db = open::open_to_read(&arguments.file, opening, speech)?;
     signals.opened(&db);
     let place = "standard output";
     let mut output = io::stdout().lock();

@@ -81,7 +81,11 @@ pub(in crate::exec) fn answer(
 ) -> Result<QueryResult> {
     let groups = match &plan.rows {
         RowSelection::Each(kind) => {
-            return read(snapshot, views, &ReadPlan { kind: (**kind).clone(), notices: Vec::new() });
+            return read(
+                snapshot,
+                views,
+                &ReadPlan { kind: (**kind).clone(), notices: Vec::new(), as_of: None },
+            );
         }
         RowSelection::Groups(groups) => groups,
     };
@@ -414,7 +418,7 @@ pub(crate) fn changing(
                     }
                     _ => {}
                 }
-                let rows = read(snapshot, views, &ReadPlan { kind, notices: Vec::new() })?.rows;
+                let rows = read(snapshot, views, &ReadPlan { kind, notices: Vec::new(), as_of: None })?.rows;
                 let mut added = VecDeque::new();
                 for row in rows {
                     let row = row?;

@@ -3,6 +3,7 @@
 use super::AccessPath;
 use super::find::FindPlan;
 use super::view::{ReadView, ViewSubscriptionPlan};
+use crate::entity::Position;
 use crate::plan::expr::Predicate;
 use crate::plan::logical::DirectRead;
 use crate::plan::shape::Shape;
@@ -36,6 +37,8 @@ pub(crate) struct ReadPlan {
     pub kind: ReadKind,
     /// What points turned out to mean, for people to read.
     pub notices: Vec<String>,
+    /// How much of the log it sees, where it looks at that.
+    pub as_of: Option<Position>,
 }
 
 #[derive(Debug, Clone)]

@@ -152,11 +152,14 @@ impl Binder<'_> {
             Some(ResolvedPoint::Position(position)) => position,
             Some(ResolvedPoint::Time(time)) => self.recorded(time, false)?,
         };
-        let recorded = self.names()?.event(through)?.map(|event| event.recorded);
-        self.notice(match recorded {
-            Some(recorded) => format!("as of {through}, {recorded}"),
-            None => "as of the start: no event yet".to_owned(),
-        });
+        self.as_of.set(Some(through));
+        if moment.is_some() {
+            let recorded = self.names()?.event(through)?.map(|event| event.recorded);
+            self.notice(match recorded {
+                Some(recorded) => format!("as of {through}, {recorded}"),
+                None => "as of the start: no event yet".to_owned(),
+            });
+        }
         Ok((through, moment))
     }
 
