@@ -454,6 +454,12 @@ fn readable(text: impl Into<String>) -> String {
     format!("{} … ({} left out) … {}", &text[..begin], size((end - begin) as u64), &text[end..])
 }
 
+/// What was probably meant, if it is short enough to be read: half of it helps nobody.
+pub(crate) fn suggested(text: String) -> Option<String> {
+    const MOST: usize = 200;
+    (text.chars().count() <= MOST).then_some(text)
+}
+
 /// Cuts a text that a message quotes: a message is for reading.
 pub(crate) fn shorten(text: &str) -> String {
     const MOST: usize = 60;

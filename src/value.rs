@@ -209,7 +209,8 @@ fn unfit(what: &str, why: &serde_json::Error) -> Error {
     // serde_json ends its messages with a place in a text that the caller never saw.
     let why = why.to_string();
     let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why);
-    Error::invalid(what, "a value with a form in JSON that fits", shorten(why))
+    // Whole: it may say which of many values would do.
+    Error::invalid(what, "a value with a form in JSON that fits", why)
 }
 
 /// Takes the beginning of a text, and no more.
@@ -497,6 +498,28 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_would_fit_is_told_whole() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        #[allow(dead_code)]
+        enum AccountStatus {
+            Opened,
+            Deposited,
+            Withdrawn,
+            Frozen,
+            Reopened,
+            Transferred,
+        }
+        let error = Value::from("lost").parse::<AccountStatus>().unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "expected one of `opened`, `deposited`, `withdrawn`, `frozen`, `reopened`, `transferred`"
+            ),
+            "{error}"
+        );
+    }
 
     /// Any value, of moderate size.
     pub(crate) fn any_value() -> impl Strategy<Value = Value> {

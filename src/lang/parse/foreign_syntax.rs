@@ -2,7 +2,7 @@
 
 use super::cursor::TokenCursor;
 use super::name::joins;
-use crate::error::shorten;
+use crate::error::suggested;
 use crate::lang::ast::Span;
 use crate::lang::expectations::{Expectation, Expectations, TokenClass, Wrong};
 use crate::lang::keyword::Keyword as K;
@@ -23,6 +23,12 @@ pub(super) fn habit(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectati
     }
     if expects(TokenClass::Pattern) && unquoted_begins(here) {
         let alone = !c.next().is_adjacent();
+        // `SUBSCRIBE TO 'Order.*'`
+        if c.next().kind() == TokenKind::Text
+            && ["to", "for", "on"].iter().any(|filler| source(here).eq_ignore_ascii_case(filler))
+        {
+            return wrong_at(here.span, "the pattern follows at once", None);
+        }
         // `EVENTS OFFSET 5`: no type is called so, if a value stands behind it.
         let counted = alone && matches!(c.next().kind(), TokenKind::Int | TokenKind::Text);
         if let Some(wrong) = word(here, source(here)).filter(|_| counted) {
@@ -180,14 +186,6 @@ fn slip_from_elsewhere(c: TokenCursor<'_>, before: Option<Token>, trail: &Expect
             if keyword(K::Events) && word.eq_ignore_ascii_case("select") =>
         {
             wrong_at(here.span, "a query begins with EVENTS or FIND, and SELECT comes after it", None)
-        }
-        // `SUBSCRIBE TO 'Order.*'`
-        TokenKind::Word
-            if expects(TokenClass::Pattern)
-                && c.next().kind() == TokenKind::Text
-                && ["to", "for", "on"].iter().any(|filler| word.eq_ignore_ascii_case(filler)) =>
-        {
-            wrong_at(here.span, "the pattern follows at once", None)
         }
         TokenKind::Symbol(Symbol::LeftParen) if is(before, TokenKind::Keyword(K::Now)) => {
             wrong_at(here.span, "NOW has no brackets", Some("NOW".to_owned()))
@@ -417,5 +415,5 @@ pub(super) fn unquoted_pattern(c: TokenCursor<'_>) -> Wrong {
     let pattern = c.slice(span);
     let alone = end.place() == c.next().place() && pattern != "*";
     let meant = if alone { format!("'{pattern}.*'") } else { format!("'{pattern}'") };
-    Wrong { span, message: "a pattern is quoted".to_owned(), suggestion: Some(shorten(&meant)) }
+    Wrong { span, message: "a pattern is quoted".to_owned(), suggestion: suggested(meant) }
 }

@@ -153,7 +153,7 @@ impl Binder<'_> {
             return Err(self.fault(pattern.span, message));
         };
         let regex = Regex::new(&text)
-            .map_err(|why| self.fault(pattern.span, format!("no regular expression: {}", shorten(&why))))?;
+            .map_err(|why| self.fault(pattern.span, format!("no regular expression: {why}")))?;
         if let Some(why) = regex.too_large().filter(|_| self.is_new) {
             return Err(self.fault(pattern.span, format!("no regular expression: {why}")));
         }

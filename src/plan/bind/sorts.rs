@@ -4,7 +4,7 @@ use super::Binder;
 use super::expr::NameScope;
 use crate::document::Raw;
 use crate::entity::NameText;
-use crate::error::{Result, shorten};
+use crate::error::{Result, shorten, suggested};
 use crate::lang::ast::{Comparison, Expr, ExprKind, Path, Selector, StepExpr, TagCondition, TagTest};
 use crate::plan::datum::instant_of;
 use crate::plan::expr::{BoundExpr, Constant};
@@ -179,19 +179,16 @@ fn told(expr: &Expr, value: &Value) -> String {
 fn meant(expr: &Expr, value: &Value, sort: &str) -> String {
     match (&expr.kind, value, sort) {
         (ExprKind::Param(param), Value::Int(_) | Value::UInt(_) | Value::Float(_), "text") => {
-            format!(
-                "; a parameter that is text is given as {}='\"{}\"'",
-                param.name,
-                shorten(&value.to_string())
-            )
+            let given = suggested(format!("{}='\"{value}\"'", param.name));
+            given.map_or_else(String::new, |given| format!("; a parameter that is text is given as {given}"))
         }
         (ExprKind::Param(_), ..) => String::new(),
-        (_, Value::Int(_) | Value::UInt(_) | Value::Float(_), "text") => {
-            format!("; did you mean '{}'?", shorten(&expr.to_string()))
-        }
-        (_, Value::Text(text), "a number") if text.parse::<f64>().is_ok() => {
-            format!("; did you mean {}?", shorten(text))
-        }
+        (_, Value::Int(_) | Value::UInt(_) | Value::Float(_), "text") => did_you_mean(format!("'{expr}'")),
+        (_, Value::Text(text), "a number") if text.parse::<f64>().is_ok() => did_you_mean(text.clone()),
         _ => String::new(),
     }
+}
+
+fn did_you_mean(meant: String) -> String {
+    suggested(meant).map_or_else(String::new, |meant| format!("; did you mean {meant}?"))
 }
