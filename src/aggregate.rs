@@ -188,8 +188,8 @@ impl Db {
     /// [`Position`] or a [`Version`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a text that is no time, and for a position or version that is not there yet; [`Error::Unfoldable`] if
-    /// [`apply`](Aggregate::apply) fails.
+    /// [`Error::Invalid`] for a text that is no time; [`Error::Missing`] for a position or version that is not there yet;
+    /// [`Error::Unfoldable`] if [`apply`](Aggregate::apply) fails.
     ///
     /// ```
     /// # use bygone::{Aggregate, Event, Result};

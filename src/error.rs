@@ -184,7 +184,7 @@ impl fmt::Display for Refusal {
 pub enum ErrorClass {
     /// Write it differently (exit code 2).
     Usage,
-    /// Look again at the state, then decide (exit code 3).
+    /// The log is not as it was wanted: look again, then decide (exit code 3).
     Refused,
     /// The file: held, not a database, damaged, not permitted (exit code 4).
     Unopenable,
@@ -342,7 +342,10 @@ impl Error {
     pub fn is_worth_a_retry(&self) -> bool {
         match self {
             Error::Conflict(_) => true,
-            Error::Missing(missing) => !matches!(missing.item, MissingItem::Name { .. }),
+            Error::Missing(missing) => matches!(
+                missing.item,
+                MissingItem::Position { .. } | MissingItem::Version { .. } | MissingItem::Index { .. }
+            ),
             _ => false,
         }
     }

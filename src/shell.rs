@@ -30,7 +30,7 @@ use cli::{Cli, CliCommand, RunArgs};
 use exit::Exit;
 use failure::{CommandFailure, Reporter};
 use input::EofPolicy;
-use open::Missing;
+use open::IfMissing;
 use session::{Scripts, Session};
 use signal::Signals;
 use terminal::{Terminal, harmless_lines};
@@ -105,9 +105,9 @@ fn run(cli: Cli, terminal: Terminal, speech: Reporter, signals: &Signals) -> Res
             scripts.check_parameters(&run)?;
             let creates = !run.has_statements() || scripts.has_write();
             let missing = match (creates, run.create) {
-                (true, true) => Missing::Create,
-                (true, false) => Missing::CreateNamed,
-                (false, _) => Missing::Fail,
+                (true, true) => IfMissing::Create,
+                (true, false) => IfMissing::CreateNamed,
+                (false, _) => IfMissing::Fail,
             };
             let db = match run.has_statements() && scripts.only_reads() {
                 true => open::open_to_read(&run.file, &cli.opening, speech)?,

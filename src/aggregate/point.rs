@@ -1,7 +1,7 @@
 //! Points in time, looked up in an entity's history.
 
 use crate::entity::{Entity, Position, Version};
-use crate::error::{Error, Result};
+use crate::error::{Missing, MissingItem, Result};
 use crate::plan::{PointInTime, ResolvedPoint};
 use crate::store::snapshot::{FoldBound, Snapshot};
 
@@ -14,8 +14,8 @@ impl PointInTime {
                 return Ok((FoldBound { through: head, by: Some(time) }, ResolvedPoint::Time(time)));
             }
             PointInTime::Position(position) if position > head => {
-                let expected = format!("a position up to the head, which is {head}");
-                return Err(Error::invalid("the point", expected, position.to_string()));
+                let item = MissingItem::Position { asked: position.0, head: head.0 };
+                return Err(Missing::from(item).into());
             }
             PointInTime::Position(position) => position,
             PointInTime::Version(version) => position_of_version(snapshot, entity, version)?,
@@ -32,8 +32,8 @@ pub(crate) fn position_of_version(
 ) -> Result<Position> {
     let newest = snapshot.version(entity)?;
     if version > newest {
-        let expected = format!("a version of {entity} up to its newest, which is {}", newest.0);
-        return Err(Error::invalid("the point", expected, version.0.to_string()));
+        let item = MissingItem::Version { entity: entity.to_string(), asked: version.0, newest: newest.0 };
+        return Err(Missing::from(item).into());
     }
     // The first position up to which there are so many events.
     let (mut low, mut high) = (Position::START, snapshot.head());

@@ -249,14 +249,8 @@ fn points_that_are_not_there_are_told() {
     let db = Db::in_memory().unwrap();
     db.append(step(1, 5, 0)).unwrap();
     let error = |error: Result<AggregateState<Trail>>| error.unwrap_err().to_string();
-    assert_eq!(
-        error(db.aggregate_at(1, Version(2))),
-        "the point: expected a version of Trail 1 up to its newest, which is 1, found 2"
-    );
-    assert_eq!(
-        error(db.aggregate_at(1, Position(2))),
-        "the point: expected a position up to the head, which is #1, found #2"
-    );
+    assert_eq!(error(db.aggregate_at(1, Version(2))), "Trail 1 has no version 2; its newest is 1");
+    assert_eq!(error(db.aggregate_at(1, Position(2))), "#2 is beyond the head, which is #1");
     assert!(error(db.aggregate_at(1, "yesterdya")).contains("yesterdya"));
     assert!(error(db.aggregate("")).contains("the id of Trail"));
 }

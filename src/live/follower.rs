@@ -304,11 +304,12 @@ impl Follower {
         let heard = self.hearing.unwrap_or(self.heard);
         let said = dead_letter::failed(&self.program, trigger, error, attempts);
         let key = format!(
-            "${} {} {} failed {} {heard}",
+            "${} {} {} failed {} {}",
             self.program.kind.word(),
             self.program.name,
-            self.program.origin,
-            trigger.0
+            self.program.origin.0,
+            trigger.0,
+            heard.0
         );
         // Until it is said, nothing goes on: what is not said would be lost.
         let mut attempt = 1;

@@ -13,7 +13,7 @@ pub enum Exit {
     Failed,
     /// The command line or a statement has to be written differently.
     Usage,
-    /// A guard did not hold and nothing was written: look again, then decide.
+    /// The log is not as it was wanted, and nothing was written: look again, then decide.
     Refused,
     /// The file is held, is no database, or cannot be opened.
     Unopenable,

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
+use std::time::Duration;
 
 use bygone::read::Script;
 use bygone::{Db, Error, Options};
@@ -12,7 +13,7 @@ use super::failure::{CommandFailure, Reporter};
 
 /// What to do when there is no file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
+pub enum IfMissing {
     /// One is created.
     Create,
     /// One is created where its name has an extension: what has none is likely to be something else.
@@ -24,31 +25,44 @@ pub enum Missing {
 pub fn open(
     path: &Path,
     opening: &OpenArgs,
-    missing: Missing,
+    missing: IfMissing,
     speech: Reporter,
 ) -> Result<Db, CommandFailure> {
     open_with(Options::new(), path, opening, missing, speech)
 }
 
-/// Opens the database for statements that only read, so that others may read it meanwhile. What was not closed is recovered first: who
-/// finds a file so leaves it whole.
+/// Opens the database for statements that only read, so that others may read it meanwhile. What was not closed is recovered first, and
+/// what is being built goes on: who finds a file so works on it as ever.
 pub fn open_to_read(path: &Path, opening: &OpenArgs, speech: Reporter) -> Result<Db, CommandFailure> {
     if !opening.read_only && !is_free(path) && !is_only_read(path) {
         // Who holds it, or what is wrong with it, is told by the same words for all.
         let read = opening.options(Options::new()).read_only(true).open(path).ok();
-        let is_whole = |db: &Db| db.recovery().replayed == 0 && db.recovery().notices.is_empty();
         if let Some(db) = read.filter(is_whole) {
             return Ok(db);
         }
+        return match open(path, opening, IfMissing::Fail, speech) {
+            // Another one makes it whole just now, or reads it as this one did.
+            Err(CommandFailure::Error { error: Error::Held { .. }, .. }) => {
+                let read_only = OpenArgs { read_only: true, ..opening.clone() };
+                open(path, &read_only, IfMissing::Fail, speech)
+            }
+            opened => opened,
+        };
     }
-    open(path, opening, Missing::Fail, speech)
+    open(path, opening, IfMissing::Fail, speech)
+}
+
+/// Whether there is nothing left to be done in a file: nothing to be recovered, and nothing to be built.
+fn is_whole(db: &Db) -> bool {
+    let found = db.recovery();
+    found.replayed == 0 && found.notices.is_empty() && matches!(db.wait_for_indexes(Duration::ZERO), Ok(true))
 }
 
 /// The same, with all running that is defined to run; what becomes of that is said.
 pub fn open_live(
     path: &Path,
     opening: &OpenArgs,
-    missing: Missing,
+    missing: IfMissing,
     speech: Reporter,
 ) -> Result<Db, CommandFailure> {
     let options = Options::new().live(true).reports(move |report| speech.notice(&report.to_string()));
@@ -117,7 +131,7 @@ fn open_with(
     options: Options,
     path: &Path,
     opening: &OpenArgs,
-    missing: Missing,
+    missing: IfMissing,
     speech: Reporter,
 ) -> Result<Db, CommandFailure> {
     let only_read = !opening.read_only && is_only_read(path);
@@ -128,14 +142,14 @@ fn open_with(
     let options = opening.options(options).read_only(opening.read_only || only_read);
     // Only such a name is created.
     let free = is_free(path);
-    if free && missing == Missing::CreateNamed && path.extension().is_none() {
+    if free && missing == IfMissing::CreateNamed && path.extension().is_none() {
         let name = path.display();
         return Err(CommandFailure::Usage(format!(
             "there is no file {name}; a new database is created where its name has an extension, like {name}.bygone, or \
              with --create"
         )));
     }
-    if free && (missing == Missing::Fail || opening.read_only) {
+    if free && (missing == IfMissing::Fail || opening.read_only) {
         return Err(CommandFailure::from(Error::Unopenable {
             path: path.to_owned(),
             reason: "no such file".to_owned(),

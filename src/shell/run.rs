@@ -10,7 +10,7 @@ use bygone::{Db, Error};
 use super::cli::{Format, Live, OpenArgs};
 use super::failure::{CommandFailure, Reporter};
 use super::input::{self, EofPolicy};
-use super::open::{self, Missing};
+use super::open::{self, IfMissing};
 use super::session::{Scripts, Session};
 use super::signal::Signals;
 use super::terminal::{Terminal, count};
@@ -32,7 +32,7 @@ pub fn run(
     scripts.check_parameters(&live.run)?;
     // Whoever ends it with a signal has it end well.
     signals.end_well();
-    let db = open::open_live(&live.run.file, opening, Missing::Fail, speech)?;
+    let db = open::open_live(&live.run.file, opening, IfMissing::Fail, speech)?;
     signals.opened(&db);
     speech.notice(&begun(&db)?);
     let mut session =

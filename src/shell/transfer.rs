@@ -13,7 +13,7 @@ use bygone::{Db, Position};
 use super::cli::{ConflictPolicy, ExportArgs, ImportArgs, OpenArgs};
 use super::escape::EscapingWriter;
 use super::failure::{CommandFailure, Reporter};
-use super::open::{self, Missing};
+use super::open::{self, IfMissing};
 use super::signal::Signals;
 use super::terminal::{count, grouped};
 
@@ -32,7 +32,7 @@ pub fn import_file(
 ) -> Result<(), CommandFailure> {
     let source = open_events(&arguments.events, signals)?;
     let free = matches!(arguments.file.try_exists(), Ok(false));
-    let missing = if arguments.create { Missing::Create } else { Missing::CreateNamed };
+    let missing = if arguments.create { IfMissing::Create } else { IfMissing::CreateNamed };
     let db = open::open(&arguments.file, opening, missing, speech)?;
     signals.opened(&db);
     let imported = import(&db, source, arguments, speech, signals);

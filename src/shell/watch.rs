@@ -13,7 +13,7 @@ use bygone::{Db, Delivery, Event, Parameters, Pattern, Row};
 
 use super::cli::{self, OpenArgs, WatchArgs};
 use super::failure::{CommandFailure, Reporter};
-use super::open::{self, Missing};
+use super::open::{self, IfMissing};
 use super::signal::Signals;
 use super::terminal::harmless_lines;
 
@@ -37,8 +37,8 @@ pub fn watch(
         return Err(CommandFailure::Usage(message.to_owned()));
     }
     let db = match watch.live {
-        true => open::open_live(&watch.file, opening, Missing::Fail, speech)?,
-        false => open::open(&watch.file, opening, Missing::Fail, speech)?,
+        true => open::open_live(&watch.file, opening, IfMissing::Fail, speech)?,
+        false => open::open(&watch.file, opening, IfMissing::Fail, speech)?,
     };
     signals.opened(&db);
     let (deliveries, place) = subscribe(&db, watch, signals)?;

@@ -1,7 +1,7 @@
 //! Reads a time from a text, as RFC 3339 writes it, and shorter: a date alone is its midnight, a time without an offset is UTC.
 //!
 //! What RFC 3339 allows and the calendar's library does not is taken here: any number of digits of a fraction (those behind
-//! nanoseconds are dropped). What it forbids is refused: an offset of 24 hours, and a second 60 where no leap second can be.
+//! nanoseconds are dropped). Of what it forbids, an offset of 24 hours and a second 60 where no leap second can be are refused.
 
 use std::borrow::Cow;
 

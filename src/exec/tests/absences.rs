@@ -66,7 +66,7 @@ fn a_name_that_nothing_knows_is_an_error() {
         (Expect::none("Order"), "Order"),
         (Expect::none("Order.*").by("coupon", [1]), "text, a number or a boolean"),
         (Expect::none("Order.*").by("actor", "User 7"), "by_actor"),
-        (Expect::none("Order.*").since(Position(2)), "up to #1"),
+        (Expect::none("Order.*").since(Position(2)), "the head, which is #1"),
         (Expect::none("Order.*").by_actor(("", 1)), "kind"),
     ] {
         let error = store.append(event(expect.into())).unwrap_err();

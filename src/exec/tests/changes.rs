@@ -375,8 +375,8 @@ fn an_old_deletion_is_found() {
         session.rows("EMIT Order.created 2");
     }
     session.rows("EMIT Order.deleted 1 AT '2030-01-01'");
-    assert_eq!(told(&session, "AT Order 1 NOW").1[2], "Order 1 was deleted by #2 Order.deleted");
-    assert_eq!(told(&session, "BLAME Order 1").1[1], "Order 1 was deleted by #2 Order.deleted");
+    assert_eq!(told(&session, "AT Order 1 NOW").1[1], "Order 1 was deleted by #2 Order.deleted");
+    assert_eq!(told(&session, "BLAME Order 1").1[0], "Order 1 was deleted by #2 Order.deleted");
     let at_the_end = told(&session, "BLAME Order 1 #103").1;
     assert_eq!(at_the_end.last().map(String::as_str), Some("Order 1 was deleted by #103 Order.deleted"));
 }

@@ -388,6 +388,18 @@ fn larger_than_memory() -> (Store, Vec<String>) {
     (store, lines)
 }
 
+/// An instant is equal to each text that says it: those are several groups, which no key leads to.
+#[test]
+fn an_instant_is_no_key_of_groups_that_texts_are_the_keys_of() {
+    let (store, _) = larger_than_memory();
+    let session = Session::new(&store);
+    ["2024-01-01", "2024-01-01T00:00", "2023-12-31T23:00-01:00"].iter().for_each(|at| {
+        paid(&session, at, "1");
+    });
+    assert_eq!(session.lines("READ v WHERE customer = '2024-01-01' AND what = 'Order.paid'").len(), 1);
+    assert_eq!(session.lines("READ v WHERE customer = 2024-01-01 AND what = 'Order.paid'").len(), 3);
+}
+
 #[test]
 fn a_view_of_more_groups_than_fit_into_memory_is_read_group_by_group() {
     let (store, lines) = larger_than_memory();

@@ -17,10 +17,13 @@ use crate::exec::sort::{Sorting, TopK};
 use crate::lang::ast::Comparison;
 use crate::plan::access_path::find::FindPlan;
 use crate::plan::access_path::view::{ReadGroups, ReadView};
-use crate::plan::expr::BoundExpr;
+use crate::plan::datum::instant_of;
+use crate::plan::expr::{BoundExpr, Constant};
+use crate::plan::field::Sort;
 use crate::plan::order::write_key;
 use crate::plan::view::{GroupsOf, Selected};
 use crate::store::snapshot::Snapshot;
+use crate::value::Value;
 
 /// The groups that are read at a time take about so much.
 const PAGE: usize = if cfg!(test) { 1024 } else { 1 << 20 };
@@ -129,8 +132,21 @@ fn key(snapshot: &Snapshot, groups: &ReadGroups) -> Result<Option<Box<[u8]>>> {
     let Some(said) = said.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
     let (limits, mut key) = (snapshot.query_limits(), Vec::new());
     let scope = Scope::group(&[], &limits);
-    for constant in said {
-        // What is equal by `=` has one key.
+    for (constant, column) in said.into_iter().zip(keys) {
+        // What is equal by `=` has one key, but for an instant and the texts that say it.
+        let of = &column.node;
+        let is_time = of.sort() == Sort::Time;
+        let is_one = match constant {
+            BoundExpr::Constant(Constant::Time(_)) => is_time,
+            // What data holds is never an instant.
+            BoundExpr::Constant(Constant::Value(Value::Text(text))) => {
+                instant_of(text).is_none() || !is_time && matches!(of, BoundExpr::Field(_))
+            }
+            _ => true,
+        };
+        if !is_one {
+            return Ok(None);
+        }
         write_key(&scope.kept(constant)?, &mut key);
     }
     Ok(Some(key.into()))

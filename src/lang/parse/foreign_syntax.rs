@@ -23,12 +23,6 @@ pub(super) fn habit(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectati
     }
     if expects(TokenClass::Pattern) && unquoted_begins(here) {
         let alone = !c.next().is_adjacent();
-        // `SUBSCRIBE TO 'Order.*'`
-        if c.next().kind() == TokenKind::Text
-            && ["to", "for", "on"].iter().any(|filler| source(here).eq_ignore_ascii_case(filler))
-        {
-            return wrong_at(here.span, "the pattern follows at once", None);
-        }
         // `EVENTS OFFSET 5`: no type is called so, if a value stands behind it.
         let counted = alone && matches!(c.next().kind(), TokenKind::Int | TokenKind::Text);
         if let Some(wrong) = word(here, source(here)).filter(|_| counted) {
@@ -186,6 +180,14 @@ fn slip_from_elsewhere(c: TokenCursor<'_>, before: Option<Token>, trail: &Expect
             if keyword(K::Events) && word.eq_ignore_ascii_case("select") =>
         {
             wrong_at(here.span, "a query begins with EVENTS or FIND, and SELECT comes after it", None)
+        }
+        // `SUBSCRIBE TO 'Order.*'`
+        TokenKind::Word | TokenKind::Keyword(K::To | K::On)
+            if expects(TokenClass::Pattern)
+                && c.next().kind() == TokenKind::Text
+                && ["to", "for", "on"].iter().any(|filler| word.eq_ignore_ascii_case(filler)) =>
+        {
+            wrong_at(here.span, "the pattern follows at once", None)
         }
         TokenKind::Symbol(Symbol::LeftParen) if is(before, TokenKind::Keyword(K::Now)) => {
             wrong_at(here.span, "NOW has no brackets", Some("NOW".to_owned()))

@@ -15,8 +15,8 @@ impl AbsenceCheck {
     pub fn of(said: &ExpectNone, names: Names, own: &[&str]) -> Result<AbsenceCheck> {
         said.check()?;
         if said.after > names.head() {
-            let expected = format!("a position of this log, up to {}", names.head());
-            return Err(Error::invalid("EXPECT NONE SINCE", expected, said.after.to_string()));
+            let item = MissingItem::Position { asked: said.after.0, head: names.head().0 };
+            return Err(Missing::from(item).into());
         }
         let pattern = said.pattern.clone().unwrap_or_else(Pattern::all);
         let mut by = Vec::with_capacity(said.by.len());
