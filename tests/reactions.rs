@@ -164,9 +164,13 @@ fn what_fails_is_set_aside_until_it_is_tried_again_or_skipped() {
     );
     assert!(lines(&db, "DESCRIBE mail")[1].contains(r#""setAside":2"#));
     // What is recorded once is known by its key, in files of earlier versions, too.
-    let keys = lines(&db, "EVENTS '$reaction.failed' SELECT key");
-    let expected = bad.map(|bad| format!(r#"{{"key":"$reaction mail 1 failed {} 1"}}"#, bad.0));
-    assert_eq!(keys, expected);
+    for (line, bad) in lines(&db, "EVENTS '$reaction.failed' SELECT key").iter().zip(bad) {
+        // How far it had heard by then differs.
+        let heard = line
+            .strip_prefix(&format!(r#"{{"key":"$reaction mail 1 failed {} "#, bad.0))
+            .and_then(|rest| rest.strip_suffix(r#""}"#));
+        assert!(heard.is_some_and(|heard| heard.parse::<u64>().is_ok()), "{line}");
+    }
     // It still has no value.
     run(&db, &format!("RETRY REACTION mail {}", bad[0]));
     let again = wait_for(&db, "$reaction.failed", 3);
