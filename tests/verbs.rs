@@ -222,7 +222,9 @@ fn what_verbs_make_is_limited_and_nobody_else_pays_for_it() {
             Some(key) => verb.key(key).run(),
             None => verb.run(),
         };
-        assert!(error.unwrap_err().to_string().contains("a group: expected at most"));
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), "tooLarge");
+        assert!(error.to_string().starts_with("a group of 40 events: expected at most"), "{error}");
     }
     let db = with(large(28));
     std::thread::scope(|scope| {
