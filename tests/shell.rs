@@ -220,16 +220,14 @@ fn files(folder: &TempDir) -> usize {
 
 /// The program, at work on `a.bygone`, after it answered one statement from a pipe that stays open.
 fn at_work(folder: &TempDir) -> Child {
-    let mut child = bygone(folder, &["a.bygone"]).spawn().unwrap();
-    child.stdin.as_mut().unwrap().write_all(b"EMIT Order.created 1;\n").unwrap();
-    assert!(first_line(&mut child).starts_with(r#"{"position":1,"#));
-    child
+    at_work_from(folder, 1)
 }
 
-fn at_work_again(folder: &TempDir) -> Child {
+/// The same, on a file whose next event gets this position.
+fn at_work_from(folder: &TempDir, position: u64) -> Child {
     let mut child = bygone(folder, &["a.bygone"]).spawn().unwrap();
-    child.stdin.as_mut().unwrap().write_all(b"EMIT Order.paid 1;\n").unwrap();
-    assert!(first_line(&mut child).starts_with(r#"{"position":2,"#));
+    child.stdin.as_mut().unwrap().write_all(b"EMIT Order.created 1;\n").unwrap();
+    assert!(first_line(&mut child).starts_with(&format!(r#"{{"position":{position},"#)));
     child
 }
 
@@ -270,7 +268,7 @@ fn what_only_reads_shares_the_file_and_what_writes_does_not() {
     drop(reader.stdin.take());
     assert_eq!(reader.wait().unwrap().code(), Some(0));
     // What a killed program left is recovered for good by the first who reads.
-    let mut child = at_work_again(&folder);
+    let mut child = at_work_from(&folder, 2);
     signal(&child, "-KILL");
     child.wait().unwrap();
     let (code, _, errors) = run(&folder, &["a.bygone", "-c", "SHOW HEAD"], b"");
