@@ -132,3 +132,16 @@ fn state(rows: &[Row]) -> String {
         other => panic!("{other:?}"),
     }
 }
+
+/// Whether a comparison is true of two values that are so ordered; only `!=` is of two that are not.
+fn compares(comparison: &str, order: Option<std::cmp::Ordering>) -> bool {
+    match (comparison, order) {
+        ("!=", order) => order.is_none_or(|order| order.is_ne()),
+        (_, None) => false,
+        ("=", Some(order)) => order.is_eq(),
+        ("<", Some(order)) => order.is_lt(),
+        ("<=", Some(order)) => order.is_le(),
+        (">", Some(order)) => order.is_gt(),
+        (_, Some(order)) => order.is_ge(),
+    }
+}

@@ -114,15 +114,7 @@ impl Ask {
     fn holds(&self, value: &Value) -> bool {
         let order = |n: &u8| plain_order(value, &customer(*n));
         match self {
-            Ask::Compare(comparison, wanted) => match (COMPARISONS[*comparison], order(wanted)) {
-                ("!=", order) => order.is_none_or(|order| order.is_ne()),
-                (_, None) => false,
-                ("=", Some(order)) => order.is_eq(),
-                ("<", Some(order)) => order.is_lt(),
-                ("<=", Some(order)) => order.is_le(),
-                (">", Some(order)) => order.is_gt(),
-                (_, Some(order)) => order.is_ge(),
-            },
+            Ask::Compare(comparison, wanted) => compares(COMPARISONS[*comparison], order(wanted)),
             Ask::In(values) => values.iter().any(|wanted| order(wanted).is_some_and(|order| order.is_eq())),
             Ask::Between(low, high) => {
                 order(low).is_some_and(|order| order.is_ge())

@@ -42,16 +42,7 @@ const COMPARISONS: [&str; 6] = ["=", "!=", "<", "<=", ">", ">="];
 
 /// Whether a comparison is true; `!=` is where there is no instant, too.
 fn holds(said: Option<&str>, comparison: &str, instant: &str) -> bool {
-    let order = said.map(|said| time(said).cmp(&time(instant)));
-    match (comparison, order) {
-        ("!=", order) => order.is_none_or(|order| order.is_ne()),
-        (_, None) => false,
-        ("=", Some(order)) => order.is_eq(),
-        ("<", Some(order)) => order.is_lt(),
-        ("<=", Some(order)) => order.is_le(),
-        (">", Some(order)) => order.is_gt(),
-        (_, Some(order)) => order.is_ge(),
-    }
+    compares(comparison, said.map(|said| time(said).cmp(&time(instant))))
 }
 
 fn tasks() -> Store {
