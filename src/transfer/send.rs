@@ -46,7 +46,7 @@ impl ImportRun<'_> {
             let within = causes::foretell(&mut lines, head);
             let mut sent = if whole { lines.len() } else { within.unwrap_or(lines.len()) };
             let mut submitted = self.store.submit(self.group(&lines[..sent]));
-            if let Err(Error::Invalid { .. } | Error::TooLarge { .. }) = submitted {
+            if submitted.as_ref().is_err_and(is_of_an_event) {
                 // A line breaks a rule that parsing does not know of, or needs one before it to be in the log already.
                 let number = lines[0].number;
                 sent = self.preparable(&lines[..sent]).map_err(|fault| (Some(number), fault))?;
@@ -59,9 +59,7 @@ impl ImportRun<'_> {
                         let rest = lines.split_off(sent);
                         self.arrived(std::mem::replace(&mut lines, rest), &outcome).map_err(unplaced)?;
                     }
-                    Err(Error::Invalid { .. } | Error::TooLarge { .. })
-                        if self.store.shared().applied.head() != head =>
-                    {
+                    Err(fault) if is_of_an_event(&fault) && self.store.shared().applied.head() != head => {
                         whole = false;
                         continue;
                     }
@@ -91,7 +89,7 @@ impl ImportRun<'_> {
             let middle = good + (bad - good) / 2;
             match prepared(middle) {
                 Ok(_) => good = middle,
-                Err(Error::Invalid { .. } | Error::TooLarge { .. }) => bad = middle,
+                Err(error) if is_of_an_event(&error) => bad = middle,
                 Err(error) => return Err(error),
             }
         }
@@ -149,4 +147,9 @@ impl ImportRun<'_> {
         self.done.known += known;
         known
     }
+}
+
+/// Whether an event is to blame, by a rule that parsing does not know of, or by what is not in the log yet.
+fn is_of_an_event(error: &Error) -> bool {
+    matches!(error, Error::Invalid { .. } | Error::TooLarge { .. })
 }
