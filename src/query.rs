@@ -209,7 +209,7 @@ impl Db {
     /// As for [`query`](Db::query), and [`Error::Invalid`] for a value that the text does not ask for.
     pub fn query_with(&self, text: &str, parameters: &Parameters) -> Result<QueryResult> {
         let statement = Statement::within(text, self.store().shared().options.max_statement)?;
-        parameters.check_used(&statement.parameters().collect::<Vec<_>>())?;
+        parameters.check_used(statement.parameters())?;
         self.run_with(&statement, parameters)
     }
 

@@ -331,6 +331,7 @@ const FORMS: &[(&str, Text)] = &[
     }),
     ("EMIT text", |n| format!("EMIT A.b 1 {{t: '{}'}}", "it''s ".repeat(n))),
     ("ATOMIC", |n| format!("ATOMIC ({})", many(n / 4, "; ", |i| format!("EMIT A.b {i} {{x: {i}}}")))),
+    ("EXPLAIN ATOMIC", |n| format!("EXPLAIN ATOMIC ({})", many(n / 4, "; ", |_| "EMIT A.b NEW".to_owned()))),
     ("HISTORY WHERE", |n| format!("HISTORY A 1 WHERE {}", many(n, " OR ", |i| format!("data.x = {i}")))),
     ("EVENTS WHERE AND", |n| format!("EVENTS WHERE {}", many(n, " AND ", |i| format!("data.x != {i}")))),
     ("EVENTS WHERE IN", |n| format!("EVENTS WHERE data.x IN ({})", many(n, ", ", |i| i.to_string()))),
@@ -378,6 +379,10 @@ const FORMS: &[(&str, Text)] = &[
     ("DEFINE VERB WHEN", |n| {
         format!("DEFINE VERB v ON A {}", many(n / 4, " ", |i| format!("WHEN data.x = {i} EMIT b")))
     }),
+    ("DEFINE VERB EMIT", |n| {
+        format!("DEFINE VERB v ON A {}", many(n, " ", |i| format!("EMIT b{i}")))
+    }),
+    ("DEFINE VERB BY", |n| format!("DEFINE VERB v ON A BY {} EMIT b", many(n, ", ", |i| format!("B{i}")))),
     ("DEFINE INDEX", |n| {
         format!("DEFINE INDEX i ON 'Z.*' AS coalesce({})", many(n, ", ", |i| format!("data.k{i}")))
     }),

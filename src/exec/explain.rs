@@ -1,5 +1,6 @@
 //! `EXPLAIN`: a plan, told; with `ANALYZE` also what carrying it out took.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use super::result::{QueryResult, Row};
@@ -156,6 +157,7 @@ fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
 
 /// The steps of an admission. What is expected of an event stands behind it, and what decides it before it.
 fn telling(told: &[AdmissionStep], made: &[Entity]) -> Result<Vec<String>> {
+    let made: HashSet<&Entity> = made.iter().collect();
     let (mut lines, mut of_event) = (Vec::new(), Vec::new());
     let of_group = told.iter().position(|step| matches!(step, AdmissionStep::Group)).unwrap_or(told.len());
     for (at, step) in told.iter().enumerate() {

@@ -1,5 +1,7 @@
 //! Parameters: values given beside the text, which therefore never become syntax.
 
+use indexmap::IndexSet;
+
 use crate::error::{Error, Result};
 use crate::value::{Object, Value};
 
@@ -36,8 +38,9 @@ impl Parameters {
     }
 
     /// Refuses values that no statement of a text asks for: a misspelt name would pass unnoticed.
-    pub(crate) fn check_used(&self, names: &[&str]) -> Result<()> {
-        match self.0.keys().find(|given| !names.contains(&given.as_str())) {
+    pub(crate) fn check_used<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<()> {
+        let names: IndexSet<&str> = names.into_iter().collect();
+        match self.0.keys().find(|given| !names.contains(given.as_str())) {
             None => Ok(()),
             Some(unused) => {
                 let used = names.iter().map(|name| format!("${name}")).collect::<Vec<_>>().join(", ");

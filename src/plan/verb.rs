@@ -1,5 +1,7 @@
 //! What is defined of a verb, with its names looked up.
 
+use indexmap::IndexSet;
+
 use super::expr::BoundExpr;
 use super::field::Field;
 use crate::entity::EventType;
@@ -85,13 +87,8 @@ impl VerbPlan {
 
     /// The types of the events that it makes, each once.
     pub fn types(&self) -> Vec<&EventType> {
-        let mut types: Vec<&EventType> = Vec::new();
-        for emission in self.cases.iter().flat_map(|case| &case.emits) {
-            if !types.contains(&&emission.kind) {
-                types.push(&emission.kind);
-            }
-        }
-        types
+        let emissions = self.cases.iter().flat_map(|case| &case.emits);
+        emissions.map(|emission| &emission.kind).collect::<IndexSet<_>>().into_iter().collect()
     }
 }
 

@@ -185,5 +185,5 @@ fn what_cannot_be_written_is_told() {
         assert!(error.contains(expected), "{text}\n{error}");
     }
     assert_eq!(store.snapshot().head().0, 0);
-    assert!(session.parameters.check_used(&["text"]).unwrap_err().to_string().contains("$idd"));
+    assert!(session.parameters.check_used(["text"]).unwrap_err().to_string().contains("$idd"));
 }

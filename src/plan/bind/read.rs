@@ -175,7 +175,7 @@ pub(crate) fn event_condition(
     // A line of its own: a remark at the end of it does not reach the bracket.
     let whole = format!("SUBSCRIBE WHERE ({text}\n)");
     let parsed = lang::parse_one(&whole)?;
-    parameters.check_used(&parsed.params.iter().map(String::as_str).collect::<Vec<_>>())?;
+    parameters.check_used(parsed.params.iter().map(String::as_str))?;
     let filter = match &parsed.statement {
         Stmt::Read(ReadStmt::Subscribe(Subscribe {
             filter: Some(filter),

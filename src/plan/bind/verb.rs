@@ -1,5 +1,7 @@
 //! Binding of `DEFINE VERB`.
 
+use std::collections::HashSet;
+
 use super::expr::NameScope;
 use super::{BindInput, Binder};
 use crate::entity::EventType;
@@ -117,9 +119,11 @@ impl Binder<'_> {
 
     fn verb(&self, verb: &VerbDefinitionStmt) -> Result<VerbPlan> {
         self.defined_name(&verb.name, "a verb")?;
-        for (at, kind) in std::iter::once(&verb.kind).chain(&verb.actors).enumerate() {
+        self.kind_name(&verb.kind)?;
+        let mut actors = HashSet::new();
+        for kind in &verb.actors {
             self.kind_name(kind)?;
-            if at > 0 && verb.actors.iter().take(at - 1).any(|other| other == kind) {
+            if !actors.insert(kind.text.as_str()) {
                 return Err(self.fault(kind.span, format!("BY {kind} stands twice")));
             }
         }
