@@ -51,7 +51,7 @@
 //! 7. It is folded into the state of its entity (`store/state/fold.rs`), as a definition says (`exec/model.rs`). What is kept of states
 //!    is brought along by the checkpoint (`store/materialize.rs`, `store/state/stored_state.rs`), and snapshots with it.
 //! 8. Definitions of indexes and of entities are events, too (`store/catalog.rs`): what came before them is added in the
-//!    background (`store/backfill.rs`, `store/materialize.rs`).
+//!    background (`store/materialize/backfill.rs`, `store/materialize.rs`).
 //! 9. Subscriptions see it, from wherever they are in the log (`live/subscribe.rs`), and handlers are told of it
 //!    (`live/handler.rs`).
 //! 10. Views take it in (`store/view.rs`, `exec/view.rs`), and so does a program's own ([`Projection`](project::Projection)).

@@ -239,7 +239,7 @@ impl Db {
         match plan::prepare(&statement.tree.statement, &context)? {
             Plan::Read(read) => exec::read(&snapshot, self.views(), &read),
             Plan::Write(write) => exec::write(store, &write, cancel),
-            Plan::Explain(explain) => exec::explain(&snapshot, self.views(), &explain),
+            Plan::Explain(explain) => exec::explain(store, &snapshot, self.views(), &explain),
             Plan::SubscribeView(plan) => {
                 let (mut statement, parameters) = (statement.clone(), parameters.clone());
                 // Where it ends is said once: what is bound again as the log moves is what it is of.

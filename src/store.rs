@@ -3,7 +3,7 @@
 //! The life of an append: an [`append_request`] is checked and looked up on the caller's thread, meets others in the [`queue`], is
 //! taken by a leader who admits ([`admission`]) and [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`memtable`].
 //! In the background a [`checkpoint`] moves frozen tails into the [`tables`] and takes the states of entities along
-//! ([`materialize`]); new indexes of the [`catalog`] are [`backfill`]ed. A [`snapshot`] reads both. After a crash, opening
+//! ([`materialize`]); new indexes of the [`catalog`] are [backfilled](materialize). A [`snapshot`] reads both. After a crash, opening
 //! [`recover`]s what the journal holds; [`verify`] compares everything that follows from the log with the log.
 //!
 //! Beside `shop.bygone`, while it is written or after a crash, stand the two segments of its journal; after a clean close
@@ -12,23 +12,25 @@
 pub(crate) mod admission;
 pub(crate) mod append_request;
 pub(crate) mod apply;
-mod backfill;
 pub(crate) mod background;
 pub(crate) mod catalog;
-mod catch_up;
 mod chain;
 pub(crate) mod checkpoint;
 pub(crate) mod commit;
+mod committer;
 pub(crate) mod condition;
 #[cfg(test)]
 mod crash;
 pub(crate) mod cursor;
+pub(crate) mod cursor_keeper;
 mod cursor_moves;
 pub mod disk;
 mod durability;
 mod failures;
+pub(crate) mod fault_injection;
 pub(crate) mod index;
 pub(crate) mod journal;
+pub(crate) mod kernel;
 pub(crate) mod log;
 pub(crate) mod log_progress;
 mod materialize;
@@ -43,22 +45,27 @@ mod progress;
 pub(crate) mod queue;
 mod read_txn;
 pub(crate) mod recover;
+mod remembered;
 pub(crate) mod report;
 pub(crate) mod snapshot;
 pub(crate) mod state;
 pub(crate) mod tables;
+mod threads;
+mod touched;
 pub(crate) mod verb;
 pub(crate) mod verify;
 pub(crate) mod view;
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use durability::Durability;
+#[cfg(test)]
+pub(crate) use fault_injection::FaultInjection;
 pub use options::Options;
 pub use place::SubscriptionCursor;
 pub use recover::Recovery;
@@ -69,31 +76,31 @@ use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::NameText;
 use crate::error::{Error, Result};
-use crate::store::state::state_cache::StateCache;
+use admission::Trial;
 use append_request::{AppendOutcome, AppendRequest, Prepared};
 use apply::Applied;
-use backfill::Retired;
 use background::Background;
 use catalog::Index;
-use commit::Committer;
+use checkpoint::Checkpointer;
+use commit::Commits;
+use committer::Committer;
 use cursor::Cursors;
+use cursor_keeper::CursorKeeper;
 use disk::{Disk, Lock};
 use failures::Failures;
-use journal::DatabaseId;
+use kernel::Kernel;
+use log::LogPlace;
 use log::local::LocalLog;
-use log::{JournalAfter, Log, LogPlace};
 use log_progress::LogProgress;
-use materialize::Due;
+use materialize::{BackfillStep, Materializer};
 pub(crate) use mutex::locked;
 use name::FileName;
-use pace::Paces;
-use progress::Progress;
 use queue::{Pending, Queue};
-use read_txn::ReadSource;
 use recover::Recovered;
-use snapshot::{MemtableOverlay, Snapshot};
+use remembered::Remembered;
+use snapshot::Snapshot;
 use tables::Tables;
-use verb::VerbHandler;
+use verb::{AddedVerbs, VerbHandler};
 
 /// An open database. Dropping it closes it; [`Store::close`] does so and tells what went wrong.
 #[derive(Debug)]
@@ -110,70 +117,25 @@ struct Open {
     _lock: Box<dyn Lock>,
 }
 
-/// What the threads of an open database share.
+/// What the threads of an open database share: the kernel, for whoever reads, and the rooms that write. Of the locks of two rooms that of
+/// the committer is taken first, then those of the materializer, then those of the tables and of the log.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub options: Options,
-    pub disk: Arc<dyn Disk>,
-    pub path: PathBuf,
-    pub id: DatabaseId,
-    pub tables: Arc<Tables>,
-    pub applied: Applied,
-    pub queue: Queue,
-    pub committer: Mutex<Committer>,
-    /// The name of the file.
-    pub name: Arc<FileName>,
-    pub log: Arc<dyn Log>,
-    pub background: Background,
-    /// How fast what is defined can be kept.
-    pub paces: Paces,
-    /// Why some of what is defined is not kept.
-    pub failures: Failures,
-    /// Indexes whose lists are still being read, or written.
-    pub retired: Mutex<Vec<Retired>>,
-    /// What is known to be done for definitions.
-    progress: Mutex<Progress>,
-    /// Snapshots that are to be made when there is time.
-    due: Mutex<Due>,
-    /// Verbs that are not in the log, by their names.
-    verbs: RwLock<HashMap<String, Arc<dyn VerbHandler>>>,
-    /// What entities were, where verbs looked at them last.
-    recent: Mutex<StateCache>,
-    /// Of each model what the tails make of its states.
-    warm: Mutex<Vec<Arc<MemtableOverlay>>>,
-    pub watch: LogProgress,
-    /// Where those are who follow it.
-    pub cursors: Cursors,
-    /// Ends what is being evaluated for nobody who asked: states, views and indexes that are kept.
-    pub ending: Cancel,
-    /// What each evaluation may take that belongs to an append: nobody ends those.
-    pub own_limits: Limits,
+    kernel: Arc<Kernel>,
+    pub commits: Arc<Commits>,
+    pub keeper: Arc<CursorKeeper>,
+    pub materializer: Arc<Materializer>,
+    checkpointer: Checkpointer,
 }
 
-/// Ways to break a protocol on purpose: a test that does not notice one of them holds nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), allow(dead_code))]
-pub(crate) enum FaultInjection {
-    /// Acknowledge without syncing the journal.
-    NoSync,
-    /// Replay frames of any salt.
-    IgnoreSalt,
-    /// Write into a segment again before the tail it held is in the tables.
-    EarlyReuse,
-    /// Read the tables before the tails.
-    ColdFirst,
-    /// Refuse by what is applied here, without asking the log whether that is all.
-    NoBarrier,
-    /// Make ids without regard to those that others made.
-    ForgetIds,
-    /// Admit requests again while the frame they were in may still be in the log.
-    StageInDoubt,
-    /// Apply frames whatever they go on from.
-    IgnoreChain,
-}
+/// Who has all of it has what readers have, too.
+impl Deref for Shared {
+    type Target = Arc<Kernel>;
 
-/// How long closing waits for states to be brought up.
-const LONGEST_END: Duration = Duration::from_secs(1);
+    fn deref(&self) -> &Arc<Kernel> {
+        &self.kernel
+    }
+}
 
 impl Store {
     /// Opens an existing database, recovering what a crash left in its journal.
@@ -206,21 +168,15 @@ impl Store {
                 options.local_log(),
             )?),
         };
-        let shared = Arc::new(Shared {
+        let kernel = Arc::new(Kernel {
             queue: Queue::new(options.queue_bytes),
-            committer: Mutex::new(Committer::new(meta.recorded, chain)),
             name,
             id: log.id(),
             log,
             background: Background::default(),
-            paces: Paces::default(),
             failures: Failures::default(),
-            retired: Mutex::default(),
-            progress: Mutex::default(),
-            due: Mutex::default(),
-            verbs: RwLock::default(),
-            recent: Mutex::default(),
-            warm: Mutex::default(),
+            verbs: AddedVerbs::default(),
+            remembered: Remembered::default(),
             watch: LogProgress::default(),
             cursors,
             ending: Cancel::new(),
@@ -231,14 +187,15 @@ impl Store {
             path,
             tables,
         });
+        let shared = Arc::new(Shared::new(kernel, Committer::new(meta.recorded, chain)));
         shared.watch.set_synced(meta.checkpoint);
         if lost {
-            shared.set_cursors_back()?;
+            shared.keeper.set_back()?;
         }
-        let threads = Background::start(&shared)?;
+        let threads = threads::start(&shared)?;
         let store = Store { shared, open: Mutex::new(Some(Open { threads, _lock: lock })), recovery };
         // Where it cannot, it is closed again.
-        store.shared.catch_up()?;
+        store.shared.commits.catch_up()?;
         Ok(store)
     }
 
@@ -267,7 +224,7 @@ impl Store {
 
     /// Appends a group and waits until it is durable.
     pub fn append(&self, group: AppendRequest) -> Result<AppendOutcome> {
-        self.shared.append(group)
+        self.shared.commits.append(group)
     }
 
     /// Queues a group. Somebody commits it, whether the ticket is waited on or not.
@@ -283,24 +240,24 @@ impl Store {
     pub fn add_verb(&self, name: &str, rule: Arc<dyn VerbHandler>) -> Result<()> {
         verb::check_not_deciding(|| self.shared.node())?;
         // Nobody defines one of that name meanwhile.
-        let _committer = locked(&self.shared.committer);
+        let _committer = locked(&self.shared.commits.committer);
         let defined = self.shared.applied.catalog().verb(name).map(|verb| verb.position);
-        let mut added = self.shared.verbs.write().unwrap_or_else(PoisonError::into_inner);
         let found = match defined {
-            Some(position) => Some(format!("one that is defined at {position}")),
-            None => added.contains_key(name).then(|| "one that was added before".to_owned()),
+            Some(position) => format!("one that is defined at {position}"),
+            None if self.shared.verbs.add(name, rule) => return Ok(()),
+            None => "one that was added before".to_owned(),
         };
-        if let Some(found) = found {
-            let what = format!("the verb {}", NameText(name));
-            return Err(Error::conflict(what, "a name that no verb has", found));
-        }
-        added.insert(name.to_owned(), rule);
-        Ok(())
+        Err(Error::conflict(format!("the verb {}", NameText(name)), "a name that no verb has", found))
     }
 
     /// The log as it is now.
     pub fn snapshot(&self) -> Snapshot {
         self.shared.snapshot()
+    }
+
+    /// What would become of a group, were it committed now: by the log as it is now.
+    pub fn try_out(&self, group: AppendRequest) -> Trial {
+        self.shared.commits.try_out(group)
     }
 
     /// Waits until every index that is defined now is complete, and the states of every entity that is defined now are kept; for so
@@ -319,8 +276,8 @@ impl Store {
         let done = || {
             self.shared.failures.check(|definition| catalog.has(definition))?;
             Ok(wanted.iter().all(|index| index.is_complete() || replaced(index))
-                && self.shared.keeps_states_of(&catalog)?
-                && self.shared.keeps_views_of(&catalog)?)
+                && self.shared.materializer.keeps_states_of(&catalog)?
+                && self.shared.materializer.keeps_views_of(&catalog)?)
         };
         if self.shared.options.read_only && !done()? {
             return Err(Error::stopped(
@@ -333,7 +290,7 @@ impl Store {
     /// Does a slice of what the background would do; whether there was something to do.
     #[cfg(test)]
     pub fn work_by_hand(&self) -> Result<bool> {
-        Ok(self.shared.keep_indexes()? == backfill::BackfillStep::Worked)
+        Ok(self.shared.keep_defined()? == BackfillStep::Worked)
     }
 
     /// Moves everything into the tables now.
@@ -342,7 +299,7 @@ impl Store {
         if locked(&self.open).is_none() {
             return Err(Error::stopped("the database is closed"));
         }
-        self.shared.checkpoint_now()
+        self.shared.checkpointer.move_all()
     }
 
     /// Refuses to close from within what decides.
@@ -359,7 +316,7 @@ impl Store {
         let shared = &self.shared;
         shared.queue.shut(Error::stopped("the database is closed"));
         while !shared.queue.is_idle() {
-            shared.queue.drain(shared);
+            shared.commits.drain();
             std::thread::sleep(Duration::from_micros(200));
         }
         shared.background.stop();
@@ -370,10 +327,10 @@ impl Store {
             let _ = thread.join();
         }
         // What was done is in the tables before the places that say so.
-        let closed = shared.log.close(&|after| shared.settle(after)).and_then(|()| {
-            let written = shared.write_cursors();
+        let closed = shared.log.close(&|after| shared.checkpointer.settle(after)).and_then(|()| {
+            let written = shared.keeper.write();
             written.or_else(|first| {
-                shared.tables.reopen().and_then(|()| shared.write_cursors()).map_err(|_| first)
+                shared.tables.reopen().and_then(|()| shared.keeper.write()).map_err(|_| first)
             })
         });
         shared.watch.close();
@@ -400,7 +357,7 @@ pub(crate) struct Submitted {
 impl Submitted {
     /// Waits for the outcome.
     pub fn wait(&self) -> Result<AppendOutcome> {
-        self.shared.wait(&self.pending)
+        self.shared.commits.wait(&self.pending)
     }
 
     /// The outcome, if it has come; else this waker is called when it does.
@@ -410,78 +367,18 @@ impl Submitted {
 }
 
 impl Shared {
-    /// What each evaluation in the background may take, until [`ending`](Shared::ending) ends it.
-    pub fn limits(&self) -> Limits {
-        Limits::new(self.options.largest_value, &self.ending)
+    fn new(kernel: Arc<Kernel>, committer: Committer) -> Shared {
+        let materializer = Arc::new(Materializer::new(kernel.clone()));
+        let keeper = Arc::new(CursorKeeper::new(kernel.clone()));
+        let commits = Arc::new(Commits::new(kernel.clone(), materializer.clone(), committer));
+        let checkpointer = Checkpointer::new(keeper.clone(), materializer.clone(), commits.clone());
+        Shared { kernel, commits, keeper, materializer, checkpointer }
     }
 
-    /// The verb of this name that is not in the log.
-    pub fn added_verb(&self, name: &str) -> Option<Arc<dyn VerbHandler>> {
-        self.verbs.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
-    }
-
-    /// All verbs that are not in the log, in the order of their names.
-    pub fn added_verbs(&self) -> Vec<(String, Arc<dyn VerbHandler>)> {
-        let verbs = self.verbs.read().unwrap_or_else(PoisonError::into_inner);
-        let mut added: Vec<_> = verbs.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
-        added.sort_by(|(a, _), (b, _)| a.cmp(b));
-        added
-    }
-
-    /// What this database is called in vector clocks: the first eight digits of its id.
-    pub fn node(&self) -> String {
-        verify::hex(&self.id.0[..4])
-    }
-
-    pub fn snapshot(self: &Arc<Shared>) -> Snapshot {
-        let (head, catalog) = self.applied.head_and_catalog();
-        Snapshot::new(self.clone(), head, catalog)
-    }
-
-    /// Freezes what is there and waits until it is in the tables.
-    fn checkpoint_now(&self) -> Result<()> {
-        let committer = locked(&self.committer);
-        self.name.check()?;
-        self.background.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
-        if self.applied.tails().active.size().0 > 0 {
-            self.freeze()?;
-        }
-        drop(committer);
-        let target = self.applied.head();
-        self.background.wait_for_checkpoint(|| {
-            self.applied.tails().base() >= target || self.applied.tails().frozen.is_none()
-        })
-    }
-
-    /// Moves the tails into the tables: the end of a session.
-    fn settle(&self, after: JournalAfter) -> Result<()> {
-        let tails = self.applied.tails();
-        // What is kept of states is brought along where that is quick; else whoever opens it next does.
-        let limits = Limits::new(self.options.largest_value, &Cancel::after(LONGEST_END));
-        let written = || {
-            // A checkpoint that came through without telling has moved the frozen tail already.
-            let checkpoint = self.tables.read()?.checkpoint()?;
-            let left: Vec<_> = tails.each().filter(|tail| tail.last() > checkpoint).collect();
-            if left.is_empty() && after == JournalAfter::Kept {
-                return Ok(Vec::new());
-            }
-            checkpoint::write(&self.tables, &left, after, &tails.catalog, &self.paces, &limits)
-        };
-        if let Err(first) = written() {
-            self.tables.reopen().and_then(|()| written()).map_err(|_| first)?;
-        }
-        Ok(())
-    }
-
-    /// Where readers read.
-    pub(super) fn read_source(&self) -> ReadSource<'_> {
-        let tables_first = self.sabotaged(FaultInjection::ColdFirst);
-        ReadSource { tables: &self.tables, applied: &self.applied, tables_first }
-    }
-
-    /// Whether a protocol is to be broken, to see whether a test notices.
-    pub fn sabotaged(&self, sabotage: FaultInjection) -> bool {
-        self.options.sabotaged(sabotage)
+    /// Does a slice of what is to be done for what is defined.
+    pub(super) fn keep_defined(&self) -> Result<BackfillStep> {
+        self.commits.prune();
+        self.materializer.keep_defined()
     }
 }
 

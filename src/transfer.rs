@@ -189,7 +189,7 @@ impl Db {
                     true => Position(u64::try_from(shared.options.clock.now().as_millis()).unwrap_or(0)),
                     false => head,
                 };
-                shared.create_cursor(&follower, Cursor::new(position, head, String::new()))?;
+                shared.keeper.create(&follower, Cursor::new(position, head, String::new()))?;
             }
         }
         Ok(())

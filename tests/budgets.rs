@@ -379,9 +379,7 @@ const FORMS: &[(&str, Text)] = &[
     ("DEFINE VERB WHEN", |n| {
         format!("DEFINE VERB v ON A {}", many(n / 4, " ", |i| format!("WHEN data.x = {i} EMIT b")))
     }),
-    ("DEFINE VERB EMIT", |n| {
-        format!("DEFINE VERB v ON A {}", many(n, " ", |i| format!("EMIT b{i}")))
-    }),
+    ("DEFINE VERB EMIT", |n| format!("DEFINE VERB v ON A {}", many(n, " ", |i| format!("EMIT b{i}")))),
     ("DEFINE VERB BY", |n| format!("DEFINE VERB v ON A BY {} EMIT b", many(n, ", ", |i| format!("B{i}")))),
     ("DEFINE INDEX", |n| {
         format!("DEFINE INDEX i ON 'Z.*' AS coalesce({})", many(n, ", ", |i| format!("data.k{i}")))

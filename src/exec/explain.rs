@@ -15,7 +15,9 @@ use crate::plan::{
     AccessPath, Append, AppendAction, Define, Defined, Explain, LogWindow, Plan, ReadKind, ReadPlan,
     WritePlan,
 };
+use crate::store::Store;
 use crate::store::admission::AdmissionStep;
+use crate::store::append_request::AppendRequest;
 use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::value::Value;
@@ -24,7 +26,12 @@ use crate::value::Value;
 const RUNS: usize = 256;
 
 /// Tells a plan, a line a row. Of a write it tells what would come of it now, and writes nothing.
-pub(crate) fn explain(snapshot: &Snapshot, views: &ViewCaches, explain: &Explain) -> Result<QueryResult> {
+pub(crate) fn explain(
+    store: &Store,
+    snapshot: &Snapshot,
+    views: &ViewCaches,
+    explain: &Explain,
+) -> Result<QueryResult> {
     let mut plan = (*explain.plan).clone();
     let mut notices = Vec::new();
     if let Plan::Read(read) = &mut plan {
@@ -48,7 +55,7 @@ pub(crate) fn explain(snapshot: &Snapshot, views: &ViewCaches, explain: &Explain
     }
     let mut lines: Vec<String> = plan.to_string().lines().map(str::to_owned).collect();
     let outcome = match &plan {
-        Plan::Write(WritePlan::Append(append)) => dry_run(snapshot, append)?,
+        Plan::Write(WritePlan::Append(append)) => dry_run(store, snapshot, append)?,
         Plan::Write(WritePlan::Define(define)) => vec![defining(snapshot, define)],
         _ => Vec::new(),
     };
@@ -135,12 +142,12 @@ fn replacing(known: Option<Position>) -> String {
 }
 
 /// What would come of a write, were it carried out now: the same admission, which appends nothing.
-fn dry_run(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
+fn dry_run(store: &Store, snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     // A key says so before anything else is looked at.
     let keys = keys(snapshot, append)?;
     let mut ids = IdSource::default();
     let asked = write::group(append, snapshot.options(), &snapshot.limits(), || ids.next(append.now))?;
-    let trial = snapshot.try_out(asked.group);
+    let trial = store.try_out(AppendRequest { cancel: snapshot.cancel().clone(), ..asked.group });
     let refused = match trial.outcome {
         Ok(outcome) if outcome.repeated => return Ok(keys),
         Ok(_) => None,

@@ -89,7 +89,7 @@ impl<'a> Session<'a> {
         let answer = match self.plan(text, &snapshot)? {
             Plan::Read(plan) => read(&snapshot, &self.views, &plan)?,
             Plan::Write(plan) => write(self.store, &plan, &crate::cancel::Cancel::new())?,
-            Plan::Explain(plan) => explain(&snapshot, &self.views, &plan)?,
+            Plan::Explain(plan) => explain(self.store, &snapshot, &self.views, &plan)?,
             Plan::Subscribe(_) | Plan::SubscribeView(_) => {
                 return Err(Error::stopped("a subscription is no answer"));
             }

@@ -110,7 +110,7 @@ impl EventContext {
             key,
             ..AppendRequest::default()
         };
-        self.shared.append(group)?.decoded()
+        self.shared.commits.append(group)?.decoded()
     }
 
     /// Ends the handler: this is the last event that it is told of. What it does about this one counts.

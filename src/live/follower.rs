@@ -165,7 +165,7 @@ impl Follower {
         }
         self.heard = self.program.origin;
         let cursor = Cursor::new(start, self.heard, String::new());
-        self.shared.create_cursor(&self.who, cursor.clone())?;
+        self.shared.keeper.create(&self.who, cursor.clone())?;
         Ok(cursor)
     }
 
@@ -200,7 +200,7 @@ impl Follower {
 
     /// Commits a group.
     pub fn commit(&self, group: AppendRequest) -> Result<AppendOutcome> {
-        self.shared.append(group)
+        self.shared.commits.append(group)
     }
 
     /// The log as it is now.

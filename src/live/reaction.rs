@@ -82,7 +82,7 @@ impl FollowerTask for Reacting {
     fn handle(&mut self, follower: &Follower, event: &Event) -> Result<(), StepFailure> {
         if self.reaction.plan.after.is_some() {
             // What was recorded before the deadline is in the log once those who append now are through.
-            follower.shared.commit_barrier();
+            follower.shared.commits.commit_barrier();
         }
         let snapshot = follower.snapshot();
         let bytes = snapshot.encoded(event.position)?;

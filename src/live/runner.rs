@@ -263,7 +263,7 @@ fn keep_running(follower: &mut Follower) {
 /// Runs a program until it is to end.
 fn run(follower: &mut Follower) -> Result<Ended> {
     let place = cursor::CursorOwner::of(&follower.program);
-    let _running = follower.shared.attach(&place, "this database, which is open live".to_owned())?;
+    let _running = follower.shared.keeper.attach(&place, "this database, which is open live".to_owned())?;
     match follower.program.kind {
         ProgramKind::Reaction => reaction::run(follower),
         #[cfg(feature = "webhooks")]

@@ -392,7 +392,7 @@ impl Subscription {
             Some(SubscriptionEnd::Recorded(until)) => {
                 if self.last.is_none() && self.shared.options.clock.now() >= until {
                     // What was recorded before is in the log once those who append now are through; the disk may have it later.
-                    self.shared.commit_barrier();
+                    self.shared.commits.commit_barrier();
                     self.last = Some(self.shared.applied.head());
                 }
                 self.last.is_some_and(|last| self.after >= last)

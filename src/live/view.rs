@@ -144,7 +144,7 @@ impl ViewSubscription {
             && self.shared.options.clock.now() >= until
         {
             // What is being committed may have been recorded before.
-            self.shared.commit_barrier();
+            self.shared.commits.commit_barrier();
             self.until = Some(SubscriptionEnd::Position(recorded_before(&self.shared.snapshot(), until)?));
         }
         Ok(())

@@ -9,19 +9,19 @@ mod existence;
 mod guard;
 mod vector;
 
-use dry_run::TrialTrace;
+pub(super) use dry_run::TrialTrace;
 pub(crate) use dry_run::{AdmissionStep, Trial};
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Shared;
 use super::append_request::{
     ANY_CONTENT, AppendOutcome, KeyClaim, Prepared, PreparedEvent, PreparedPerform, check_size,
 };
 use super::catalog::Catalog;
-use super::commit::Committer;
+use super::committer::Committer;
 use super::index::term::Term;
+use super::kernel::Kernel;
 use super::memtable::{ListEnd, Memtables, Staged};
 use super::read_txn::{ReadTxn, find_own_id};
 use super::state::state_cache::CachedState;
@@ -51,7 +51,7 @@ pub(super) struct AdmissionBatch {
     /// When the newest event, staged or not, was recorded.
     pub recorded: Option<Timestamp>,
     /// Who is told how it was admitted.
-    teller: TrialTrace,
+    pub(super) teller: TrialTrace,
 }
 
 impl AdmissionBatch {
@@ -143,16 +143,22 @@ struct How {
     head: Position,
 }
 
-impl Shared {
+/// What admits: the third of an append, before the log has it. It touches no disk but to read.
+#[derive(Clone, Copy)]
+pub(super) struct Admission<'k> {
+    pub kernel: &'k Arc<Kernel>,
+}
+
+impl Admission<'_> {
     /// Stages one request behind those before it, or takes back what it had staged.
     pub(super) fn stage(
-        self: &Arc<Shared>,
+        self,
         committer: &mut Committer,
         batch: &mut AdmissionBatch,
         mut request: Prepared,
     ) -> Result<AppendOutcome> {
         if request.base < batch.tails.base() {
-            request.look_up(self)?;
+            request.look_up(self.kernel)?;
         }
         if let Some(outcome) = self.repeated(batch, &request)? {
             return Ok(outcome);
@@ -174,11 +180,7 @@ impl Shared {
     }
 
     /// The first outcome of a group whose keys are known.
-    fn repeated(
-        self: &Arc<Shared>,
-        batch: &AdmissionBatch,
-        request: &Prepared,
-    ) -> Result<Option<AppendOutcome>> {
+    fn repeated(self, batch: &AdmissionBatch, request: &Prepared) -> Result<Option<AppendOutcome>> {
         let mut events = Vec::new();
         let mut unknown = None;
         let keys: Vec<_> = request.keys.iter().filter(|key| !key.own).collect();
@@ -210,7 +212,7 @@ impl Shared {
 
     /// Whether a key was first used with this. Of what was imported no more is known than the first of its events.
     fn is_same(
-        &self,
+        self,
         batch: &AdmissionBatch,
         request: &Prepared,
         key: &KeyClaim,
@@ -231,7 +233,7 @@ impl Shared {
         })
     }
 
-    fn first_use(&self, batch: &AdmissionBatch, key: &KeyClaim) -> Result<Option<(Position, KeyDigest)>> {
+    fn first_use(self, batch: &AdmissionBatch, key: &KeyClaim) -> Result<Option<(Position, KeyDigest)>> {
         if let Some(staged) = batch.keys.get(&key.term) {
             return Ok(Some(*staged));
         }
@@ -245,7 +247,7 @@ impl Shared {
     }
 
     /// The bytes of an event that is staged or committed.
-    fn stored(&self, batch: &AdmissionBatch, position: Position) -> Result<Arc<[u8]>> {
+    fn stored(self, batch: &AdmissionBatch, position: Position) -> Result<Arc<[u8]>> {
         let first = batch.first_staged();
         if let Some(at) = position.index_from(first) {
             return batch
@@ -256,13 +258,15 @@ impl Shared {
         }
         let bytes = match batch.tails.get(position) {
             Some(bytes) => Some(bytes),
-            None => ReadTxn::read(self.read_source(), Position::MAX, None, |view| view.event(position))?,
+            None => {
+                ReadTxn::read(self.kernel.read_source(), Position::MAX, None, |view| view.event(position))?
+            }
         };
         bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))
     }
 
     fn stage_events(
-        self: &Arc<Shared>,
+        self,
         committer: &mut Committer,
         batch: &mut AdmissionBatch,
         request: Prepared,
@@ -280,7 +284,7 @@ impl Shared {
     /// Stages a group with verbs. A key says on its first event how many there are: where that is not known before they are all
     /// made, they are made once to know them, and then staged.
     fn stage_verbs(
-        self: &Arc<Shared>,
+        self,
         committer: &mut Committer,
         batch: &mut AdmissionBatch,
         mut request: Prepared,
@@ -295,7 +299,7 @@ impl Shared {
             ([perform], true) => {
                 made = self.decide(batch, perform, batch.next)?;
                 self.check_owners(batch, &made, &request.expect, batch.next)?;
-                check_size(&self.options, made.iter().map(PreparedEvent::bytes).sum(), made.len())?;
+                check_size(&self.kernel.options, made.iter().map(PreparedEvent::bytes).sum(), made.len())?;
             }
             _ => {
                 let mut tried = Staging::begin(committer, batch);
@@ -322,7 +326,7 @@ impl Shared {
 
     /// Stages events and what verbs make, in their order; tells which events those are, if that is asked.
     fn stage_acts(
-        self: &Arc<Shared>,
+        self,
         committer: &mut Committer,
         batch: &mut AdmissionBatch,
         request: Prepared,
@@ -340,7 +344,7 @@ impl Shared {
                     let made = self.decide(batch, &perform, staging.next)?;
                     self.check_owners(batch, &made, &request.expect, staging.next)?;
                     bytes += made.iter().map(PreparedEvent::bytes).sum::<usize>();
-                    check_size(&self.options, bytes, staging.events.len() + made.len())?;
+                    check_size(&self.kernel.options, bytes, staging.events.len() + made.len())?;
                     made
                 }
                 None => match given.next() {
@@ -360,7 +364,7 @@ impl Shared {
 
     /// The events that a verb makes, if it is not refused.
     fn decide(
-        self: &Arc<Shared>,
+        self,
         batch: &mut AdmissionBatch,
         PreparedPerform { perform, conditions, .. }: &PreparedPerform,
         first: Position,
@@ -376,21 +380,23 @@ impl Shared {
         }
         let catalog = batch.catalog.clone();
         let rule = perform.rule(&catalog)?;
-        let made = perform.decide(&*rule, &mut commit_context::AtCommit { shared: self, batch })?;
-        made.into_iter().map(|new| PreparedEvent::new(&self.options, new, false)).collect()
+        let made = perform.decide(&*rule, &mut commit_context::AtCommit { admission: self, batch })?;
+        made.into_iter().map(|new| PreparedEvent::new(&self.kernel.options, new, false)).collect()
     }
 
     /// How many events an entity has, staged ones too, and the last of them.
-    fn count(&self, batch: &AdmissionBatch, term: &Term, tables: Option<ListEnd>) -> Result<ListEnd> {
+    fn count(self, batch: &AdmissionBatch, term: &Term, tables: Option<ListEnd>) -> Result<ListEnd> {
         match batch.entities.get(term).copied().or_else(|| batch.tails.total(term)).or(tables) {
             Some(found) => Ok(found),
-            None => ReadTxn::read(self.read_source(), Position::MAX, None, |view| view.cold_count(term)),
+            None => {
+                ReadTxn::read(self.kernel.read_source(), Position::MAX, None, |view| view.cold_count(term))
+            }
         }
     }
 
     /// Where an id went after the request was looked up, if it is one of the database's own: no list tells of those.
     fn appended_since(
-        &self,
+        self,
         batch: &AdmissionBatch,
         id: &EventId,
         looked_up: Position,

@@ -9,10 +9,10 @@ mod key_claim;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Shared;
 use super::catalog::CatalogChange;
 use super::condition::{Checked, CommitCondition};
 use super::index::term::{self, IndexSpace, Term};
+use super::kernel::Kernel;
 use super::memtable::{ListEnd, Memtables};
 use super::options::Options;
 use super::snapshot::{ReadTxn, Snapshot};
@@ -211,9 +211,9 @@ fn prepared_performs(
 
 impl Prepared {
     /// Checks everything that can be checked before the commit, and looks up what the tables know.
-    pub fn new(shared: &Arc<Shared>, group: AppendRequest) -> Result<Prepared> {
-        check_not_deciding(|| shared.node())?;
-        let options = &shared.options;
+    pub fn new(kernel: &Arc<Kernel>, group: AppendRequest) -> Result<Prepared> {
+        check_not_deciding(|| kernel.node())?;
+        let options = &kernel.options;
         let keyed = group.events.iter().filter(|event| event.key.is_some()).count();
         if !group.import && keyed != 0 && (group.key.is_some() || keyed != group.events.len()) {
             let expected = "a key on each of its events, or one on the group";
@@ -234,7 +234,7 @@ impl Prepared {
         for mut new in group.events {
             // The cause of an imported event may turn out to be another: it is not looked at before the event has its place.
             let later = group.import && new.correlation.is_some();
-            let chained = !later && inherit(shared, new.cause_position(), &mut new.correlation)?;
+            let chained = !later && inherit(kernel, new.cause_position(), &mut new.correlation)?;
             let event = PreparedEvent::new(options, new, group.internal)?;
             events.push(PreparedEvent { chained, ..event });
         }
@@ -248,7 +248,7 @@ impl Prepared {
                 Some(Cause::Event(position)) => Some(*position),
                 _ => None,
             };
-            if !inherit(shared, cause, &mut perform.correlation)? {
+            if !inherit(kernel, cause, &mut perform.correlation)? {
                 // Its events are looked at no more.
                 let found = cause.unwrap_or_default().to_string();
                 return Err(Error::invalid("the cause", "an event of this log", found));
@@ -282,8 +282,8 @@ impl Prepared {
             head: Position::START,
             bytes,
         };
-        prepared.look_up(shared)?;
-        prepared.look_ahead(shared)?;
+        prepared.look_up(kernel)?;
+        prepared.look_ahead(kernel)?;
         Ok(prepared)
     }
 
@@ -292,7 +292,7 @@ impl Prepared {
     }
 
     /// Does what takes time before the commit: conditions are checked up to the head, and what verbs look at is folded.
-    fn look_ahead(&mut self, shared: &Arc<Shared>) -> Result<()> {
+    fn look_ahead(&mut self, kernel: &Arc<Kernel>) -> Result<()> {
         let none = |expect: &[Expect], conditions: &[Checked]| {
             conditions.is_empty() && expect.iter().all(Expect::is_of_target)
         };
@@ -306,19 +306,19 @@ impl Prepared {
         if !self.keys.is_empty() && self.keys.iter().all(|key| key.known.is_some()) {
             return Ok(());
         }
-        let snapshot = shared.snapshot().cancelled_by(&self.cancel);
+        let snapshot = kernel.snapshot().cancelled_by(&self.cancel);
         let own: Vec<&str> =
             self.events.iter().flat_map(|event| event.new.tags.iter().map(|tag| tag.name.as_str())).collect();
-        let mut compiled = Vec::new();
+        let mut of_events = Vec::new();
         for event in &self.events {
-            compiled.push(shared.compiled(&event.new.expect, &snapshot, &own)?);
+            of_events.push(compiled(&event.new.expect, &snapshot, &own)?);
         }
-        self.conditions.extend(shared.compiled(&self.expect, &snapshot, &own)?);
+        self.conditions.extend(compiled(&self.expect, &snapshot, &own)?);
         for PreparedPerform { perform, conditions, .. } in &mut self.performs {
-            conditions.extend(shared.compiled(&perform.expect, &snapshot, &own)?);
+            conditions.extend(compiled(&perform.expect, &snapshot, &own)?);
         }
-        for (event, compiled) in self.events.iter_mut().zip(compiled) {
-            event.conditions.extend(compiled);
+        for (event, conditions) in self.events.iter_mut().zip(of_events) {
+            event.conditions.extend(conditions);
         }
         let conditions = self.conditions.iter_mut();
         let conditions = conditions.chain(self.events.iter_mut().flat_map(|event| &mut event.conditions));
@@ -332,16 +332,16 @@ impl Prepared {
             let Ok(rule) = perform.rule(snapshot.indexes()) else { continue };
             let actor = perform.actor.as_ref().filter(|_| rule.sees_actor());
             for entity in std::iter::once(&perform.entity).chain(actor) {
-                shared.remember(&snapshot, entity)?;
+                snapshot.remember(entity)?;
             }
         }
         Ok(())
     }
 
     /// Looks up versions, keys and ids as the tables have them now.
-    pub fn look_up(&mut self, shared: &Shared) -> Result<()> {
+    pub fn look_up(&mut self, kernel: &Kernel) -> Result<()> {
         // Tails before tables, as everywhere: what moves in between is then found in the tables.
-        let tails = shared.applied.tails();
+        let tails = kernel.applied.tails();
         (self.base, self.head) = (tails.base(), tails.head);
         let in_tails =
             |event: &PreparedEvent| event.entity_term().is_none_or(|term| tails.total(term).is_some());
@@ -349,7 +349,7 @@ impl Prepared {
         let tables = !self.keys.is_empty()
             || self.events.iter().any(|event| event.new.id.is_some() || !in_tails(event));
         if tables {
-            ReadTxn::read(shared.read_source(), Position::MAX, None, |view| self.look_up_in(view, &tails))?;
+            ReadTxn::read(kernel.read_source(), Position::MAX, None, |view| self.look_up_in(view, &tails))?;
         }
         Ok(())
     }
@@ -389,9 +389,9 @@ pub(crate) fn check_size(options: &Options, bytes: usize, events: usize) -> Resu
 
 /// What is caused by an event of this log belongs to its chain: it has the correlation of its cause, or, where that begins the chain, its
 /// id. Says whether it has; not yet, where a correlation was said and the cause is only coming.
-fn inherit(shared: &Shared, cause: Option<Position>, correlation: &mut Option<String>) -> Result<bool> {
+fn inherit(kernel: &Kernel, cause: Option<Position>, correlation: &mut Option<String>) -> Result<bool> {
     let Some(position) = cause else { return Ok(true) };
-    let (bytes, head) = ReadTxn::read(shared.read_source(), Position::MAX, None, |view| {
+    let (bytes, head) = ReadTxn::read(kernel.read_source(), Position::MAX, None, |view| {
         Ok((view.event(position)?, view.head()))
     })?;
     match bytes {
@@ -422,22 +422,12 @@ pub(super) fn chain_of(cause: &Record) -> Result<String> {
     cause.correlation().map_or_else(|| Ok(cause.id()?.to_string()), |own| Ok(own.to_owned()))
 }
 
-impl Shared {
-    /// What is said of events of which there must be none, understood. `own` are the index values that come with the group.
-    pub(super) fn compiled(
-        &self,
-        expect: &[Expect],
-        snapshot: &Snapshot,
-        own: &[&str],
-    ) -> Result<Vec<Checked>> {
-        let absences = expect.iter().filter_map(|expect| match expect {
-            Expect::None(absence) => Some(absence),
-            _ => None,
-        });
-        absences
-            .map(|absence| {
-                Ok(Checked::new(self.options.condition_compiler()?.absence(absence, snapshot, own)?))
-            })
-            .collect()
-    }
+/// What is said of events of which there must be none, understood. `own` are the index values that come with the group.
+fn compiled(expect: &[Expect], snapshot: &Snapshot, own: &[&str]) -> Result<Vec<Checked>> {
+    let absences = expect.iter().filter_map(|expect| match expect {
+        Expect::None(absence) => Some(absence),
+        _ => None,
+    });
+    let compiler = || snapshot.options().condition_compiler();
+    absences.map(|absence| Ok(Checked::new(compiler()?.absence(absence, snapshot, own)?))).collect()
 }

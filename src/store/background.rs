@@ -1,26 +1,13 @@
-//! Background: the threads behind a database.
+//! What the threads behind a database have been asked for, and those who wait for it. The threads themselves are in
+//! [`threads`](super::threads).
 //!
-//! The *checkpointer* moves frozen tails into the tables. The *attendant* does what must not wait for that: it fills the
-//! journal's space ahead of need, syncs at intervals, and leads for tickets that nobody waits on.
-//! The *indexer* builds and drops indexes ([`backfill`](super::backfill)), the *keeper* writes where followers are
-//! ([`cursor`](super::cursor)); where nothing is to be written there is neither. Where others append to the same log, the *log reader*
-//! brings in what they did ([`catch_up`](super::catch_up)).
+//! One lock, held for a look or a change; nothing else is taken while it is held.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::backfill::BackfillStep;
-use super::cursor::keeper;
-use super::{Durability, Shared, locked};
+use super::mutex::locked;
 use crate::error::{Error, Result};
-
-/// How long after a failed checkpoint the next try comes, at first and at most.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-
-/// How long until it is looked again whether the lists of an index are still read.
-const HELD: Duration = Duration::from_millis(250);
 
 /// How long until it is looked again whether something is done, where that may have been missed.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -28,9 +15,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// For how many times as long as it took to look it is not looked again, and for how long at most.
 const REST: u32 = 8;
 const LONGEST_REST: Duration = Duration::from_millis(100);
-
-/// How long the log reader waits for what others append, before it looks whether it is to stop.
-const READ_LOG: Duration = Duration::from_millis(20);
 
 /// Longer than anybody waits.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
@@ -43,17 +27,17 @@ pub(crate) struct WorkRequests {
     pub lead: bool,
     pub sync: bool,
     pub index: bool,
-    stop: bool,
+    pub stop: bool,
     /// Why the last checkpoint failed, while it has not succeeded since.
-    failure: Option<Error>,
+    pub failure: Option<Error>,
     /// Why an index is not built, while that has not gone on since.
-    index_failure: Option<Error>,
+    pub index_failure: Option<Error>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Background {
-    asked: Mutex<WorkRequests>,
-    changed: Condvar,
+    pub(super) asked: Mutex<WorkRequests>,
+    pub(super) changed: Condvar,
 }
 
 impl Background {
@@ -87,40 +71,6 @@ impl Background {
         self.ask(|asked| asked.stop = true);
     }
 
-    /// Starts the threads.
-    pub fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
-        let spawn = |name: &str, run: fn(&Arc<Shared>)| {
-            let shared = shared.clone();
-            let thread = thread::Builder::new().name(format!("bygone-{name}")).spawn(move || run(&shared));
-            thread.map_err(|e| Error::io(format!("starting the {name}"), e))
-        };
-        let mut threads: Vec<JoinHandle<()>> = Vec::new();
-        for name in ["checkpointer", "attendant", "indexer", "keeper", "log-reader"] {
-            let thread = match name {
-                "checkpointer" => spawn(name, checkpointer),
-                "attendant" => spawn(name, attendant),
-                "indexer" if shared.options.keeps_indexes() => spawn(name, indexer),
-                "keeper" if !shared.options.read_only => spawn(name, keeper),
-                "log-reader" if shared.options.reads_log() && shared.log.is_shared() => {
-                    spawn(name, log_reader)
-                }
-                _ => continue,
-            };
-            match thread {
-                Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    shared.background.stop();
-                    shared.cursors.stop();
-                    for thread in threads {
-                        let _ = thread.join();
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        Ok(threads)
-    }
-
     /// Waits until something is done, for so long at most; an error if indexes cannot be built. Says whether it is done.
     pub fn wait_for_indexes(&self, timeout: Duration, done: impl Fn() -> Result<bool>) -> Result<bool> {
         let until = Instant::now().checked_add(timeout);
@@ -150,7 +100,7 @@ impl Background {
         }
     }
 
-    fn wait<'a>(
+    pub(super) fn wait<'a>(
         &self,
         asked: MutexGuard<'a, WorkRequests>,
         at_most: Duration,
@@ -159,7 +109,7 @@ impl Background {
     }
 
     /// Waits so long, or until the threads are to stop.
-    fn pause(&self, pause: Duration) {
+    pub(super) fn pause(&self, pause: Duration) {
         let until = Instant::now() + pause;
         let mut asked = locked(&self.asked);
         while !asked.stop && Instant::now() < until {
@@ -170,125 +120,5 @@ impl Background {
     /// Whether the threads are to stop.
     pub fn stopping(&self) -> bool {
         locked(&self.asked).stop
-    }
-}
-
-fn checkpointer(shared: &Arc<Shared>) {
-    let background = &shared.background;
-    let mut pause = RETRY.0;
-    loop {
-        let mut asked = locked(&background.asked);
-        while !asked.checkpoint && !asked.stop {
-            asked = background.changed.wait(asked).unwrap_or_else(PoisonError::into_inner);
-        }
-        if asked.stop {
-            return;
-        }
-        asked.checkpoint = false;
-        drop(asked);
-        let moved = catch_unwind(AssertUnwindSafe(|| shared.checkpoint_frozen()));
-        // Whoever waits for it is not to wait for ever.
-        match moved.unwrap_or_else(|_| Err(Error::stopped("a checkpoint was interrupted by a panic"))) {
-            Ok(()) => {
-                pause = RETRY.0;
-                background.ask(|asked| asked.failure = None);
-            }
-            Err(error) => {
-                background.ask(|asked| {
-                    asked.failure = Some(error);
-                    asked.checkpoint = true;
-                });
-                background.pause(pause);
-                pause = (pause * 2).min(RETRY.1);
-            }
-        }
-    }
-}
-
-fn indexer(shared: &Arc<Shared>) {
-    let background = &shared.background;
-    let mut pause = RETRY.0;
-    while !background.stopping() {
-        let step = catch_unwind(AssertUnwindSafe(|| shared.keep_indexes()));
-        match step.unwrap_or_else(|_| Err(Error::stopped("building an index was interrupted by a panic"))) {
-            Ok(step) => {
-                pause = RETRY.0;
-                let mut asked = locked(&background.asked);
-                asked.index_failure = None;
-                background.changed.notify_all();
-                while step != BackfillStep::Worked && !asked.index && !asked.stop {
-                    asked = match step {
-                        // Nobody tells when a reader is done.
-                        BackfillStep::Held => background.wait(asked, HELD),
-                        _ => background.changed.wait(asked).unwrap_or_else(PoisonError::into_inner),
-                    };
-                    if step == BackfillStep::Held {
-                        break;
-                    }
-                }
-                asked.index = false;
-            }
-            Err(error) => {
-                background.ask(|asked| asked.index_failure = Some(error));
-                background.pause(pause);
-                pause = (pause * 2).min(RETRY.1);
-            }
-        }
-    }
-}
-
-fn log_reader(shared: &Arc<Shared>) {
-    while !shared.background.stopping() {
-        let caught_up = catch_unwind(AssertUnwindSafe(|| {
-            let frames = shared.log.read(shared.applied.head(), Instant::now() + READ_LOG)?;
-            if frames.is_empty() { Ok(()) } else { shared.catch_up() }
-        }));
-        match caught_up {
-            Ok(Ok(())) => {}
-            // It is not the log that this database has followed: nothing of it is applied any more.
-            Ok(Err(Error::Corrupt { .. })) => return,
-            Ok(Err(_)) | Err(_) => shared.background.pause(RETRY.0),
-        }
-    }
-}
-
-fn attendant(shared: &Arc<Shared>) {
-    let background = &shared.background;
-    let interval = match shared.options.durability {
-        Durability::Sync => None,
-        Durability::Interval(every) => Some(every),
-    };
-    let mut sync_at: Option<Instant> = None;
-    loop {
-        let mut asked = locked(&background.asked);
-        let (lead, fill) = loop {
-            if std::mem::take(&mut asked.sync) && sync_at.is_none() {
-                sync_at = interval.map(|every| Instant::now() + every);
-            }
-            let due = sync_at.is_some_and(|at| at <= Instant::now());
-            if asked.lead || asked.fill || asked.stop || due {
-                break (std::mem::take(&mut asked.lead), std::mem::take(&mut asked.fill));
-            }
-            asked = match sync_at {
-                None => background.changed.wait(asked).unwrap_or_else(PoisonError::into_inner),
-                Some(at) => background.wait(asked, at.saturating_duration_since(Instant::now())),
-            };
-        };
-        let stop = asked.stop;
-        drop(asked);
-        if lead {
-            // A panic was answered for on its way; there is more to do here than to lead.
-            let _ = catch_unwind(AssertUnwindSafe(|| shared.lead()));
-        }
-        if stop {
-            return;
-        }
-        if fill {
-            shared.log.maintain();
-        }
-        if sync_at.take_if(|at| *at <= Instant::now()).is_some() {
-            // A failed sync stops the writers; there is nobody else here to tell.
-            let _ = shared.sync_log();
-        }
     }
 }

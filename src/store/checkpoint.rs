@@ -1,40 +1,70 @@
 //! The checkpoint: a frozen tail moves into the tables, in one transaction and in key order.
+//!
+//! The thread that does it takes the lock of writing cursors, then those of the tables, and never that of the committer: a leader may be waiting
+//! for it. Whoever asks for all to be moved ([`Checkpointer::move_all`]) holds the committer while a tail is frozen.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Shared;
 use super::catalog::Catalog;
 use super::chain::zone;
+use super::commit::Commits;
+use super::cursor_keeper::CursorKeeper;
+use super::kernel::Kernel;
 use super::log::JournalAfter;
-use super::materialize::{SnapshotDue, follow};
+use super::materialize::{Materializer, follow};
 use super::memtable::Memtable;
+use super::mutex::locked;
 use super::pace::{Pace, Paces};
+use super::remembered::SnapshotDue;
 use super::tables::{Tables, WriteTables};
 use crate::allowance::Limits;
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 
 /// How many events a zone spans at most.
 const ZONE: usize = 1024;
 
-impl Shared {
+/// How long closing waits for states to be brought up.
+const LONGEST_END: Duration = Duration::from_secs(1);
+
+/// What moves tails into the tables.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    kernel: Arc<Kernel>,
+    keeper: Arc<CursorKeeper>,
+    materializer: Arc<Materializer>,
+    commits: Arc<Commits>,
+}
+
+impl Checkpointer {
+    pub fn new(
+        keeper: Arc<CursorKeeper>,
+        materializer: Arc<Materializer>,
+        commits: Arc<Commits>,
+    ) -> Checkpointer {
+        Checkpointer { kernel: commits.kernel.clone(), keeper, materializer, commits }
+    }
+
     /// Moves the frozen tail, if there is one, and lets its journal segment be used again.
-    pub fn checkpoint_frozen(&self) -> Result<()> {
-        let Some(frozen) = self.applied.tails().frozen else { return Ok(()) };
+    pub fn move_frozen(&self) -> Result<()> {
+        let Some(frozen) = self.kernel.applied.tails().frozen else { return Ok(()) };
         // Its part of the journal, which is written over then, may tell of moves that the tables do not know.
-        self.write_cursors()?;
+        self.keeper.write()?;
         // Not longer than that: lists stay as long as somebody has the catalog that they are of.
-        let limits = self.limits();
+        let limits = self.kernel.limits();
+        let (kernel, paces) = (&self.kernel, &self.materializer.paces);
         let written = {
-            write(&self.tables, &[&frozen], JournalAfter::Kept, &self.applied.catalog(), &self.paces, &limits)
+            write(&kernel.tables, &[&frozen], JournalAfter::Kept, &kernel.applied.catalog(), paces, &limits)
         };
         match written {
-            Ok(due) => self.snapshots_due(due),
+            Ok(due) => self.kernel.snapshots_due(due),
             Err(error) => {
                 // redb takes nothing more after an error of its disk. The commit may have come through all the same.
-                self.tables.reopen()?;
-                if self.tables.read()?.checkpoint()? < frozen.last() {
+                self.kernel.tables.reopen()?;
+                if self.kernel.tables.read()?.checkpoint()? < frozen.last() {
                     return Err(error);
                 }
             }
@@ -45,11 +75,46 @@ impl Shared {
 
     fn release(&self, frozen: &Arc<Memtable>) {
         // The log first: whoever finds no frozen tail may have it go on there at once.
-        self.log.release(frozen.last());
-        self.applied.drop_frozen();
-        if !super::locked(&self.retired).is_empty() || self.applied.catalog().keeps_anything() {
-            self.background.ask(|asked| asked.index = true);
+        self.kernel.log.release(frozen.last());
+        self.kernel.applied.drop_frozen();
+        if !locked(&self.materializer.retired).is_empty() || self.kernel.applied.catalog().keeps_anything() {
+            self.kernel.background.ask(|asked| asked.index = true);
         }
+    }
+
+    /// Freezes what is there and waits until it is in the tables.
+    pub(super) fn move_all(&self) -> Result<()> {
+        let committer = locked(&self.commits.committer);
+        self.kernel.name.check()?;
+        self.kernel.background.wait_for_checkpoint(|| self.kernel.applied.tails().frozen.is_none())?;
+        if self.kernel.applied.tails().active.size().0 > 0 {
+            self.commits.freeze()?;
+        }
+        drop(committer);
+        let target = self.kernel.applied.head();
+        self.kernel.background.wait_for_checkpoint(|| {
+            self.kernel.applied.tails().base() >= target || self.kernel.applied.tails().frozen.is_none()
+        })
+    }
+
+    /// Moves the tails into the tables: the end of a session.
+    pub(super) fn settle(&self, after: JournalAfter) -> Result<()> {
+        let tails = self.kernel.applied.tails();
+        // What is kept of states is brought along where that is quick; else whoever opens it next does.
+        let limits = Limits::new(self.kernel.options.largest_value, &Cancel::after(LONGEST_END));
+        let written = || {
+            // A checkpoint that came through without telling has moved the frozen tail already.
+            let checkpoint = self.kernel.tables.read()?.checkpoint()?;
+            let left: Vec<_> = tails.each().filter(|tail| tail.last() > checkpoint).collect();
+            if left.is_empty() && after == JournalAfter::Kept {
+                return Ok(Vec::new());
+            }
+            write(&self.kernel.tables, &left, after, &tails.catalog, &self.materializer.paces, &limits)
+        };
+        if let Err(first) = written() {
+            self.kernel.tables.reopen().and_then(|()| written()).map_err(|_| first)?;
+        }
+        Ok(())
     }
 }
 

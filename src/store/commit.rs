@@ -2,76 +2,100 @@
 //!
 //! All answers of a batch, rejections and repeated keys included, wait for its sync.
 
+mod catch_up;
+
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::admission::AdmissionBatch;
+use super::admission::{Admission, AdmissionBatch, Trial, TrialTrace};
 use super::append_request::{AppendOutcome, AppendRequest, Prepared};
 use super::catalog::Catalog;
-use super::catch_up::Behind;
+use super::committer::Committer;
 use super::cursor_moves;
-use super::journal::{FrameBuffer, FrameKind};
+use super::journal::FrameKind;
+use super::kernel::Kernel;
 use super::log::{AppendError, FrameAppend, LogPlace};
-use super::memtable::{Memtables, Staged};
-use super::queue::{NextLeader, Pending, Queue, Turn};
-use super::{Durability, FaultInjection, Shared, chain};
+use super::materialize::Materializer;
+use super::memtable::Staged;
+use super::queue::{NextLeader, Pending, Turn};
+use catch_up::Behind;
+
+use super::chain;
+use super::durability::Durability;
+use super::fault_injection::FaultInjection;
+use super::mutex::locked;
 use crate::entity::Position;
 use crate::error::{Error, Result};
-use crate::event::id::IdSource;
-use crate::time::Timestamp;
 
-/// What only the leader touches.
+/// Who admits, and commits.
 #[derive(Debug)]
-pub(crate) struct Committer {
-    pub(super) frame: FrameBuffer,
-    /// That of the moves of cursors.
-    moves: FrameBuffer,
-    pub(super) ids: IdSource,
-    /// When the newest event was recorded.
-    pub(super) recorded: Option<Timestamp>,
-    /// The chain hash at the head, where the log is shared.
-    pub(super) chain: [u8; 32],
-    /// The number of the last frame.
-    number: u64,
-    /// The first write after opening must not share its millisecond with the last one before.
-    reopened: bool,
+pub(crate) struct Commits {
+    pub(super) kernel: Arc<Kernel>,
+    materializer: Arc<Materializer>,
+    /// Held by the leader, from the first request of a batch until all of it is applied.
+    pub(super) committer: Mutex<Committer>,
 }
 
-impl Committer {
-    pub fn new(recorded: Option<Timestamp>, chain: [u8; 32]) -> Committer {
-        Committer {
-            frame: FrameBuffer::new(),
-            moves: FrameBuffer::new(),
-            ids: IdSource::default(),
-            recorded,
-            chain,
-            number: 0,
-            reopened: true,
-        }
+impl Commits {
+    pub fn new(kernel: Arc<Kernel>, materializer: Arc<Materializer>, committer: Committer) -> Commits {
+        Commits { kernel, materializer, committer: Mutex::new(committer) }
+    }
+
+    pub(super) fn admission(&self) -> Admission<'_> {
+        Admission { kernel: &self.kernel }
     }
 
     /// A batch that nothing is staged in yet.
-    pub(super) fn batch(&self, clock: Timestamp, tails: Memtables) -> AdmissionBatch {
-        AdmissionBatch::new(tails, self.now(clock), self.recorded)
+    fn batch(&self, committer: &Committer) -> AdmissionBatch {
+        let now = committer.now(self.kernel.options.clock.now());
+        AdmissionBatch::new(self.kernel.applied.tails(), now, committer.recorded)
     }
 
-    /// The instant of a commit: the clock's, to the microsecond, but never before the last.
-    fn now(&self, clock: Timestamp) -> Timestamp {
-        let clock = clock.to_micros();
-        let Some(last) = self.recorded else { return clock };
-        if self.reopened && clock.as_millis() <= last.as_millis() {
-            // Ids of this session begin at a random place: they grow past the last session's only in a later millisecond.
-            return Timestamp::from_millis(last.as_millis() + 1);
+    /// What would become of a group, were it committed now. It waits for whoever is committing.
+    pub fn try_out(&self, group: AppendRequest) -> Trial {
+        let prepared = match Prepared::new(&self.kernel, group) {
+            Ok(prepared) if prepared.is_empty() => {
+                let outcome = Ok(AppendOutcome { events: Vec::new(), repeated: false });
+                return Trial { told: Vec::new(), outcome };
+            }
+            Ok(prepared) => prepared,
+            Err(error) => return Trial { told: Vec::new(), outcome: Err(error) },
+        };
+        let committer = locked(&self.committer);
+        let mut batch = self.batch(&committer);
+        let mut scratch = Committer::new(batch.recorded, [0; 32]);
+        drop(committer);
+        scratch.frame.begin(FrameKind::Events);
+        batch.teller = TrialTrace::begun();
+        let outcome = self.admission().stage(&mut scratch, &mut batch, prepared);
+        Trial { told: batch.teller.told(), outcome }
+    }
+
+    /// Leads until nobody waits. For a thread that closes the database, or that leads for tickets.
+    pub fn drain(&self) {
+        while self.kernel.queue.lead_if_idle() {
+            self.lead();
         }
-        clock.max(last)
     }
-}
 
-impl Shared {
+    /// Leaves out of the catalog what a newer definition replaces. Only whoever completes indexes does.
+    pub(super) fn prune(&self) {
+        if self.kernel.applied.catalog().pruned().is_none() {
+            return;
+        }
+        // A leader brings the catalog that it began with.
+        let _committer = locked(&self.committer);
+        let before = self.kernel.applied.tails();
+        let Some(pruned) = before.catalog.pruned().map(Arc::new) else { return };
+        self.materializer.retire(&before.catalog, &pruned, before.head);
+        self.kernel.applied.replace_catalog(pruned);
+        self.kernel.watch.set_swapped();
+    }
+
     /// Appends a group and waits until it is durable.
-    pub fn append(self: &Arc<Shared>, group: AppendRequest) -> Result<AppendOutcome> {
-        let prepared = Prepared::new(self, group)?;
+    pub fn append(&self, group: AppendRequest) -> Result<AppendOutcome> {
+        let prepared = Prepared::new(&self.kernel, group)?;
         if prepared.is_empty() {
             return Ok(AppendOutcome { events: Vec::new(), repeated: false });
         }
@@ -79,18 +103,18 @@ impl Shared {
     }
 
     /// Commits a group and waits for it; leads if nobody does.
-    pub fn commit(self: &Arc<Shared>, request: Prepared) -> Result<AppendOutcome> {
+    pub fn commit(&self, request: Prepared) -> Result<AppendOutcome> {
         let pending = Pending::new(request);
-        if self.queue.push(&pending)? {
+        if self.kernel.queue.push(&pending)? {
             self.lead();
         }
         self.wait(&pending)
     }
 
     /// Waits for the answer to a request, leading when asked to.
-    pub fn wait(self: &Arc<Shared>, pending: &Pending) -> Result<AppendOutcome> {
+    pub fn wait(&self, pending: &Pending) -> Result<AppendOutcome> {
         loop {
-            match self.queue.wait(pending) {
+            match self.kernel.queue.wait(pending) {
                 Turn::Answered(answer) => return answer,
                 Turn::Lead => self.lead(),
             }
@@ -99,24 +123,28 @@ impl Shared {
 
     /// Waits until those are through who are committing now. What is recorded from then on is recorded later.
     pub fn commit_barrier(&self) {
-        drop(super::locked(&self.committer));
+        drop(locked(&self.committer));
     }
 
     /// Commits one batch, hands leadership on, then answers.
-    pub fn lead(self: &Arc<Shared>) {
-        let mut duty = Duty { shared: self, batch: self.queue.take(self.options.frame_bytes), done: false };
+    pub fn lead(&self) {
+        let mut duty = Duty {
+            kernel: &self.kernel,
+            batch: self.kernel.queue.take(self.kernel.options.frame_bytes),
+            done: false,
+        };
         let answers = self.commit_batch(&duty.batch);
         duty.done = true;
-        if self.queue.hand_over() == NextLeader::Background {
-            self.background.ask(|asked| asked.lead = true);
+        if self.kernel.queue.hand_over() == NextLeader::Background {
+            self.kernel.background.ask(|asked| asked.lead = true);
         }
         for (pending, answer) in duty.batch.iter().zip(answers) {
             pending.answer(answer);
         }
     }
 
-    fn commit_batch(self: &Arc<Shared>, pending: &[Arc<Pending>]) -> Vec<Result<AppendOutcome>> {
-        let mut committer = super::locked(&self.committer);
+    fn commit_batch(&self, pending: &[Arc<Pending>]) -> Vec<Result<AppendOutcome>> {
+        let mut committer = locked(&self.committer);
         let mut requests: VecDeque<_> = pending.iter().map(|pending| pending.take()).collect();
         let mut answers = Vec::with_capacity(requests.len());
         // One frame, nearly always: what verbs make is not known before, and may be more than a frame is to hold.
@@ -129,7 +157,7 @@ impl Shared {
     /// Commits as many requests as a frame holds, and takes them away. Where others were first, they are admitted again after what
     /// those appended.
     fn commit_frame(
-        self: &Arc<Shared>,
+        &self,
         committer: &mut Committer,
         requests: &mut VecDeque<Option<Prepared>>,
     ) -> Vec<Result<AppendOutcome>> {
@@ -152,24 +180,24 @@ impl Shared {
 
     /// Admits requests into a frame, appends it, and applies it. If others were first, what they appended is applied instead.
     fn try_frame(
-        self: &Arc<Shared>,
+        &self,
         committer: &mut Committer,
         requests: &mut VecDeque<Option<Prepared>>,
         Framed { answers, again }: &mut Framed,
     ) -> Result<Appended> {
         self.make_room()?;
         let ids = committer.ids.clone();
-        let mut batch = committer.batch(self.options.clock.now(), self.applied.tails());
+        let mut batch = self.batch(committer);
         let first = batch.next;
         committer.frame.begin(FrameKind::Events);
-        while answers.is_empty() || committer.frame.payload().len() < self.options.frame_bytes {
+        while answers.is_empty() || committer.frame.payload().len() < self.kernel.options.frame_bytes {
             let Some(request) = requests.pop_front() else { break };
             // Only others can make it necessary to admit it again.
-            if self.log.is_shared() {
+            if self.kernel.log.is_shared() {
                 again.push(request.clone());
             }
             answers.push(match request {
-                Some(request) => self.stage(committer, &mut batch, request),
+                Some(request) => self.admission().stage(committer, &mut batch, request),
                 None => Err(Error::stopped("the request was taken before")),
             });
         }
@@ -187,7 +215,7 @@ impl Shared {
         }
         committer.recorded = batch.recorded;
         committer.reopened = false;
-        let mut recent = super::locked(&self.recent);
+        let mut recent = locked(&self.kernel.remembered.recent);
         batch.known.into_iter().for_each(|(entity, known)| recent.put(entity, known));
         drop(recent);
         self.apply(committer, batch.staged, batch.catalog)?;
@@ -196,7 +224,10 @@ impl Shared {
 
     /// Whether the log holds no more than what requests were refused by, or what was given back to them.
     fn check_refusals(&self) -> Result<Appended> {
-        if !self.log.is_shared() || self.options.read_only || self.sabotaged(FaultInjection::NoBarrier) {
+        if !self.kernel.log.is_shared()
+            || self.kernel.options.read_only
+            || self.kernel.sabotaged(FaultInjection::NoBarrier)
+        {
             return Ok(Appended::Yes);
         }
         Ok(match self.behind_head(None, Instant::now())? {
@@ -206,49 +237,48 @@ impl Shared {
     }
 
     /// Appends the staged frame to the log and, unless told to wait, syncs it.
-    fn make_durable(
-        self: &Arc<Shared>,
-        committer: &mut Committer,
-        first: Position,
-        count: usize,
-    ) -> Result<Appended> {
-        if self.options.read_only {
+    fn make_durable(&self, committer: &mut Committer, first: Position, count: usize) -> Result<Appended> {
+        if self.kernel.options.read_only {
             return Err(Error::stopped("the database was opened for reading only"));
         }
         committer.number += 1;
-        let durable_through = self.watch.synced();
+        let durable_through = self.kernel.watch.synced();
         let after = LogPlace { position: first.previous(), chain: committer.chain };
         let number = committer.number;
         self.tell_moves(committer, after, durable_through)?;
         let mut doubt = None;
         loop {
             let (buffer, count) = (&mut committer.frame, count as u32);
-            match self.log.append(FrameAppend { buffer, after, number, count, durable_through }) {
+            match self.kernel.log.append(FrameAppend { buffer, after, number, count, durable_through }) {
                 Ok(()) => break,
                 // The log is as it was: only this batch fails.
                 Err(AppendError::Refused(error)) => return Err(error),
-                Err(AppendError::Failed(error)) => return Err(self.stop(error)),
+                Err(AppendError::Failed(error)) => return Err(self.kernel.stop(error)),
                 Err(AppendError::Lost { from, to }) => {
                     let found = format!("nothing from {from} to {to}, which this database has");
-                    return Err(self.stop(Error::corrupt("the log", found)));
+                    return Err(self.kernel.stop(Error::corrupt("the log", found)));
                 }
-                Err(AppendError::Unknown) if self.sabotaged(FaultInjection::StageInDoubt) => {
+                Err(AppendError::Unknown) if self.kernel.sabotaged(FaultInjection::StageInDoubt) => {
                     return Ok(Appended::Behind);
                 }
                 // Behind may be this very frame, of a try before.
                 Err(AppendError::Behind | AppendError::Unknown) => {}
             }
-            match self.find_out(number, doubt.get_or_insert_with(|| Doubt::new(self.log.longest_doubt())))? {
+            match self
+                .find_out(number, doubt.get_or_insert_with(|| Doubt::new(self.kernel.log.longest_doubt())))?
+            {
                 Behind::Own => break,
                 Behind::Others => return Ok(Appended::Behind),
                 Behind::Nothing => {}
             }
         }
-        if self.options.durability == Durability::Sync && !self.sabotaged(FaultInjection::NoSync) {
-            self.log.sync().map_err(|error| self.stop(error))?;
+        if self.kernel.options.durability == Durability::Sync
+            && !self.kernel.sabotaged(FaultInjection::NoSync)
+        {
+            self.kernel.log.sync().map_err(|error| self.kernel.stop(error))?;
         }
-        if self.log.wants_maintenance() {
-            self.background.ask(|asked| asked.fill = true);
+        if self.kernel.log.wants_maintenance() {
+            self.kernel.background.ask(|asked| asked.fill = true);
         }
         Ok(Appended::Yes)
     }
@@ -282,67 +312,46 @@ impl Shared {
         after: LogPlace,
         durable_through: Position,
     ) -> Result<()> {
-        let moves = self.cursors.afoot();
+        let moves = self.kernel.cursors.afoot();
         if moves.is_empty() {
             return Ok(());
         }
         committer.moves.begin(FrameKind::Cursors);
         cursor_moves::write(&moves, committer.moves.payload_mut())?;
         let (buffer, number) = (&mut committer.moves, committer.number);
-        match self.log.append(FrameAppend { buffer, after, number, count: 0, durable_through }) {
-            Err(AppendError::Failed(error)) => Err(self.stop(error)),
+        match self.kernel.log.append(FrameAppend { buffer, after, number, count: 0, durable_through }) {
+            Err(AppendError::Failed(error)) => Err(self.kernel.stop(error)),
             // Where they are not taken, the tables are told soon.
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    /// Takes no more writes: what the log holds is not known any more. Reads go on.
-    pub fn stop(&self, error: Error) -> Error {
-        let reason = format!(
-            "a write failed ({error}); what was acknowledged is safe; close and open it again to go on"
-        );
-        for pending in self.queue.close(Error::stopped(reason)) {
-            pending.answer(Err(error.clone()));
-        }
-        error
-    }
-
     /// Freezes the active tail when it is full, waiting until the one before it is in the tables.
     pub(super) fn make_room(&self) -> Result<()> {
-        let (events, bytes) = self.applied.tails().active.size();
-        if events < self.options.tail_events && bytes < self.options.tail_bytes {
+        let (events, bytes) = self.kernel.applied.tails().active.size();
+        if events < self.kernel.options.tail_events && bytes < self.kernel.options.tail_bytes {
             return Ok(());
         }
-        if self.sabotaged(FaultInjection::EarlyReuse) && self.applied.tails().frozen.is_some() {
-            return self.log.turn(self.applied.head()).map(drop);
+        if self.kernel.sabotaged(FaultInjection::EarlyReuse) && self.kernel.applied.tails().frozen.is_some() {
+            return self.kernel.log.turn(self.kernel.applied.head()).map(drop);
         }
-        self.background.wait_for_checkpoint(|| self.applied.tails().frozen.is_none())?;
+        self.kernel.background.wait_for_checkpoint(|| self.kernel.applied.tails().frozen.is_none())?;
         self.freeze()
     }
 
     /// Makes the active tail the frozen one: the log goes on where nothing is that is still needed.
     pub fn freeze(&self) -> Result<()> {
         // What the log writes over may be all that is left of it.
-        self.name.check()?;
-        if self.options.durability != Durability::Sync {
-            self.sync_log()?;
+        self.kernel.name.check()?;
+        if self.kernel.options.durability != Durability::Sync {
+            self.kernel.sync_log()?;
         }
         // The tail before is in the tables, and the log was told so: there is nothing to wait for.
-        if !self.log.turn(self.applied.head())? {
+        if !self.kernel.log.turn(self.kernel.applied.head())? {
             return Err(Error::stopped("the journal's other segment is still needed"));
         }
-        self.applied.freeze();
-        self.background.ask(|asked| asked.checkpoint = true);
-        Ok(())
-    }
-
-    /// Makes durable what was appended so far, and lets subscriptions see it.
-    pub fn sync_log(&self) -> Result<()> {
-        let head = self.applied.head();
-        if self.watch.synced() < head {
-            self.log.sync().map_err(|error| self.stop(error))?;
-            self.watch.set_synced(head);
-        }
+        self.kernel.applied.freeze();
+        self.kernel.background.ask(|asked| asked.checkpoint = true);
         Ok(())
     }
 
@@ -353,23 +362,23 @@ impl Shared {
         events: Vec<Staged>,
         catalog: Arc<Catalog>,
     ) -> Result<()> {
-        let (before, known) = self.applied.head_and_catalog();
+        let (before, known) = self.kernel.applied.head_and_catalog();
         let head = before.plus(events.len() as u64);
         // Whoever shares the log compares it. The local one has a checkpoint work it out, in the background.
-        if self.log.is_shared() {
+        if self.kernel.log.is_shared() {
             for (position, event) in before.next().onwards().zip(&events) {
                 committer.chain = chain::link(committer.chain, position, &event.bytes)?;
             }
         }
-        let changed = self.retire(&known, &catalog, head);
-        self.applied.apply(events, catalog);
+        let changed = self.materializer.retire(&known, &catalog, head);
+        self.kernel.applied.apply(events, catalog);
         if changed {
-            self.background.ask(|asked| asked.index = true);
+            self.kernel.background.ask(|asked| asked.index = true);
         }
-        if self.options.durability == Durability::Sync {
-            self.watch.set_synced(head);
+        if self.kernel.options.durability == Durability::Sync {
+            self.kernel.watch.set_synced(head);
         } else {
-            self.background.ask(|asked| asked.sync = true);
+            self.kernel.background.ask(|asked| asked.sync = true);
         }
         Ok(())
     }
@@ -408,7 +417,7 @@ impl Doubt {
 
 /// A leader at work. One that unwinds fails its batch and closes the queue, so that nobody waits for ever.
 struct Duty<'s> {
-    shared: &'s Shared,
+    kernel: &'s Kernel,
     batch: Vec<Arc<Pending>>,
     done: bool,
 }
@@ -420,20 +429,11 @@ impl Drop for Duty<'_> {
         }
         let error =
             Error::stopped("a commit was interrupted by a panic; close and open the database again to go on");
-        let rest = self.shared.queue.close(error.clone());
+        let rest = self.kernel.queue.close(error.clone());
         for pending in self.batch.iter().chain(&rest) {
             pending.answer(Err(error.clone()));
         }
         // Whoever closes the database waits until nobody leads.
-        self.shared.queue.hand_over();
-    }
-}
-
-impl Queue {
-    /// Leads until nobody waits. For a thread that closes the database, or that leads for tickets.
-    pub fn drain(&self, shared: &Arc<Shared>) {
-        while self.lead_if_idle() {
-            shared.lead();
-        }
+        self.kernel.queue.hand_over();
     }
 }

@@ -84,6 +84,11 @@ impl DatabaseId {
     pub fn urn(self) -> String {
         uuid::Builder::from_random_bytes(self.0).into_uuid().urn().to_string()
     }
+
+    /// What the database is called in vector clocks: the first eight digits of its id.
+    pub fn node(self) -> String {
+        self.0.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 fn random() -> Result<[u8; 16]> {

@@ -8,28 +8,31 @@
 //! On the way, snapshots are kept: after so many events of an entity what they have made. For entities that nobody
 //! defined there is nothing but snapshots; the background makes those, as a checkpoint finds that they are due.
 //!
-//! What the background does is in [`behind`].
+//! What the background does is in [`behind`], [`backfill`] and [`views`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+pub(super) use backfill::BackfillStep;
+use backfill::Retired;
 
 use super::catalog::{Catalog, CatalogModel, DefinedView, Finder};
 use super::index::term::Term;
+use super::kernel::Kernel;
 use super::pace::{Pace, Paces};
+use super::progress::Progress;
+use super::remembered::{DueSnapshots, MadeSnapshot, SnapshotDue, WAITING_BYTES};
 use super::state::fold::{EVERY, Fold, Folded, Plain};
 use super::state::stored_state::StoredState;
 use super::tables::WriteTables;
 use super::tables::states::{Built, SnapshotOwner};
+use super::touched::{TouchedEntities, found_by, touched};
+use super::view;
 use super::view::ViewGroups;
-use super::{Shared, locked, view};
 use crate::allowance::Limits;
 use crate::entity::{Entity, EntityStr, Position};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
-
-/// How many snapshots of plain entities, and how many of programs' own types, wait to be made or written at most: they are never needed.
-const WAITING: usize = 10_000;
-const WAITING_BYTES: usize = 8 << 20;
 
 /// What is kept of a definition, as it follows the log.
 #[derive(Clone, Copy)]
@@ -133,59 +136,6 @@ fn bring_up(
     Ok(())
 }
 
-/// For each entity that events concern, which, and whether they are its own.
-pub(super) type TouchedEntities = BTreeMap<String, Vec<(Position, bool)>>;
-
-/// An entity that nobody defined, and where it is due a snapshot.
-pub(crate) type SnapshotDue = (Entity, Position);
-
-/// What a stretch touches: for each of some models, each of a kind of its own, its entities.
-fn touched(
-    models: &[(&CatalogModel, &Arc<dyn Fold>)],
-    first: Position,
-    events: &[impl AsRef<[u8]>],
-) -> Result<Vec<TouchedEntities>> {
-    let mut touched: Vec<TouchedEntities> = models.iter().map(|_| TouchedEntities::new()).collect();
-    let of_kind: HashMap<&str, usize> =
-        models.iter().enumerate().map(|(at, (model, _))| (&*model.kind, at)).collect();
-    let including: Vec<_> =
-        models.iter().enumerate().filter(|(_, (_, fold))| !fold.includes().is_empty()).collect();
-    if models.is_empty() {
-        return Ok(touched);
-    }
-    for (position, bytes) in first.onwards().zip(events) {
-        let event = Record::open(position, bytes.as_ref())?;
-        if let Some(target) = event.target()
-            && let Some(at) = of_kind.get(target.kind)
-        {
-            add(&mut touched[*at], target.id, position, true);
-        }
-        for (at, (model, fold)) in &including {
-            for id in included(&event, &model.kind, &***fold) {
-                add(&mut touched[*at], &id, position, false);
-            }
-        }
-    }
-    Ok(touched)
-}
-
-/// What a stretch touches of the entities of a model.
-pub(super) fn touched_by(
-    model: &CatalogModel,
-    fold: &Arc<dyn Fold>,
-    first: Position,
-    events: &[impl AsRef<[u8]>],
-) -> Result<TouchedEntities> {
-    Ok(touched(&[(model, fold)], first, events)?.pop().unwrap_or_default())
-}
-
-fn add(touched: &mut TouchedEntities, id: &str, position: Position, own: bool) {
-    match touched.get_mut(id) {
-        Some(positions) => positions.push((position, own)),
-        None => drop(touched.insert(id.to_owned(), vec![(position, own)])),
-    }
-}
-
 /// The entity, if it is one that nobody defined, and has another so many events now.
 fn snapshot_due(catalog: &Catalog, event: &Record, target: EntityStr) -> Result<Option<SnapshotDue>> {
     let version = event.version().map_or(0, |version| version.0);
@@ -197,26 +147,6 @@ fn snapshot_due(catalog: &Catalog, event: &Record, target: EntityStr) -> Result<
         return Ok(None);
     }
     Ok(Some((Entity::new(target.kind, target.id)?, event.position())))
-}
-
-/// The ids of the entities of a kind whose folds an event joins that is not theirs.
-fn included(event: &Record, kind: &str, fold: &dyn Fold) -> Vec<String> {
-    let mut ids = Vec::new();
-    for include in fold.includes() {
-        if !include.on.matches_text(event.kind()) {
-            continue;
-        }
-        for (_, value) in event.tags().filter(|(name, _)| *name == include.tag) {
-            let Some(id) = value.to_value().ok().and_then(|value| Term::id_of_tag(&value)) else { continue };
-            let own = event.target().is_some_and(|target| target.kind == kind && target.id == id);
-            if !own && Term::is_id(kind, &id) {
-                ids.push(id);
-            }
-        }
-    }
-    ids.sort_unstable();
-    ids.dedup();
-    ids
 }
 
 /// Writes the states of the entities that a stretch touches.
@@ -313,63 +243,42 @@ impl MaterializedModel<'_> {
     }
 }
 
-/// The terms that a state is found by, each once, in order. Those of which there is none have a place of their own: they are to be told of.
-pub(super) fn found_by(id: &str, kept: &StoredState, finder: &Finder, limits: &Limits) -> Result<Vec<Term>> {
-    if kept.fault.is_some() { Ok(vec![finder.faulty_term()]) } else { finder.terms(id, kept, limits) }
+/// What keeps up with the log what is defined: states, views and indexes. The background has it work, a slice at a time.
+#[derive(Debug)]
+pub(crate) struct Materializer {
+    kernel: Arc<Kernel>,
+    /// How fast what is defined can be kept.
+    pub(super) paces: Paces,
+    /// Indexes whose lists are still being read, or written.
+    pub(super) retired: Mutex<Vec<Retired>>,
+    /// What is known to be done for definitions.
+    pub(super) progress: Mutex<Progress>,
 }
 
-/// Snapshots that are to be made, and to be written, when there is time.
-#[derive(Debug, Default)]
-pub(crate) struct Due {
-    /// Of entities that nobody defined, at these positions.
-    plain: Vec<SnapshotDue>,
-    /// Made already, of a program's own types (its name for the fold) and of entities that nobody defined: the entity, where, and
-    /// the bytes.
-    made: Vec<(Option<String>, Term, Position, Vec<u8>)>,
-    bytes: usize,
-}
-
-impl Shared {
-    /// Remembers which plain entities are due a snapshot. What is too much is forgotten: the next one will do.
-    pub(super) fn snapshots_due(&self, due: Vec<SnapshotDue>) {
-        if due.is_empty() || self.options.read_only {
-            return;
+impl Materializer {
+    pub fn new(kernel: Arc<Kernel>) -> Materializer {
+        Materializer {
+            kernel,
+            paces: Paces::default(),
+            retired: Mutex::default(),
+            progress: Mutex::default(),
         }
-        let mut waiting = locked(&self.due);
-        let room = WAITING.saturating_sub(waiting.plain.len());
-        waiting.plain.extend(due.into_iter().take(room));
-        drop(waiting);
-        self.background.ask(|asked| asked.index = true);
-    }
-
-    /// Takes a snapshot, of a program's own type by its name, to be written when there is time.
-    pub(crate) fn keep_snapshot(&self, name: Option<&str>, entity: Term, position: Position, bytes: Vec<u8>) {
-        if self.options.read_only {
-            return;
-        }
-        let mut waiting = locked(&self.due);
-        if waiting.bytes + bytes.len() > WAITING_BYTES || waiting.made.len() >= WAITING {
-            return;
-        }
-        waiting.bytes += bytes.len();
-        waiting.made.push((name.map(str::to_owned), entity, position, bytes));
-        drop(waiting);
-        self.background.ask(|asked| asked.index = true);
     }
 
     /// Makes and writes the snapshots that are due.
-    fn write_snapshots(self: &Arc<Shared>) -> Result<bool> {
-        let Due { mut plain, made: named, .. } = std::mem::take(&mut *locked(&self.due));
-        if plain.is_empty() && named.is_empty() {
+    fn write_snapshots(&self) -> Result<bool> {
+        let due = self.kernel.remembered.take_due();
+        if due.is_empty() {
             return Ok(false);
         }
-        let (snapshot, checkpoint) = (self.snapshot(), self.tables.read()?.checkpoint()?);
+        let (snapshot, checkpoint) = (self.kernel.snapshot(), self.kernel.tables.read()?.checkpoint()?);
+        let DueSnapshots { mut plain, made: given, .. } = due;
         // Those of an entity one after the other: each begins where the one before ended.
         plain.sort_by(|(a, p), (b, q)| (a.kind(), a.id(), p).cmp(&(b.kind(), b.id(), q)));
         let (mut made, mut held) = (Vec::new(), 0);
         let mut last: Option<(Entity, Folded)> = None;
         for (entity, position) in plain {
-            if self.background.stopping() || held > WAITING_BYTES {
+            if self.kernel.background.stopping() || held > WAITING_BYTES {
                 break;
             }
             // Its kind may have been defined meanwhile.
@@ -386,16 +295,16 @@ impl Shared {
             made.push((Term::entity(&entity)?, position, bytes));
             last = Some((entity, folded));
         }
-        self.tables.write("keeping snapshots", |tables| {
+        self.kernel.tables.write("keeping snapshots", |tables| {
             for (term, position, bytes) in made {
                 tables.put_snapshot(SnapshotOwner::Plain, &term, position, bytes)?;
             }
             // What is not in the tables yet may be lost with the journal; then there must be no snapshot of it.
-            for (name, term, position, bytes) in
-                named.into_iter().filter(|(_, _, position, _)| *position <= checkpoint)
+            for MadeSnapshot { name, entity, position, bytes } in
+                given.into_iter().filter(|made| made.position <= checkpoint)
             {
                 let owner = name.as_deref().map_or(SnapshotOwner::Plain, SnapshotOwner::Named);
-                tables.put_snapshot(owner, &term, position, bytes)?;
+                tables.put_snapshot(owner, &entity, position, bytes)?;
             }
             Ok(())
         })?;
@@ -403,6 +312,8 @@ impl Shared {
     }
 }
 
+mod backfill;
 pub(super) mod behind;
 #[cfg(test)]
 pub(super) mod tests;
+mod views;

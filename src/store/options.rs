@@ -76,7 +76,7 @@ pub struct Options {
     #[cfg(test)]
     pub(crate) by_hand: bool,
     #[cfg(test)]
-    pub(crate) sabotage: Option<super::FaultInjection>,
+    pub(crate) sabotage: Option<super::fault_injection::FaultInjection>,
 }
 
 /// How often something that fails is tried, and how soon again.
@@ -469,13 +469,13 @@ impl Options {
 
     /// Whether a protocol is to be broken, to see whether a test notices.
     #[cfg(test)]
-    pub(crate) fn sabotaged(&self, sabotage: super::FaultInjection) -> bool {
+    pub(crate) fn sabotaged(&self, sabotage: super::fault_injection::FaultInjection) -> bool {
         self.sabotage == Some(sabotage)
     }
 
     /// Nothing is broken on purpose outside tests.
     #[cfg(not(test))]
-    pub(crate) fn sabotaged(&self, _: super::FaultInjection) -> bool {
+    pub(crate) fn sabotaged(&self, _: super::fault_injection::FaultInjection) -> bool {
         false
     }
 
@@ -487,7 +487,7 @@ impl Options {
         LocalLogOptions {
             sizes,
             durability: self.durability,
-            early_reuse: self.sabotaged(super::FaultInjection::EarlyReuse),
+            early_reuse: self.sabotaged(super::fault_injection::FaultInjection::EarlyReuse),
         }
     }
 

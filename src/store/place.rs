@@ -114,7 +114,7 @@ impl SubscriptionCursor {
     pub fn acknowledge_durably(&self, position: Position) -> Result<()> {
         self.acknowledge(position)?;
         self.0.shared.name.check()?;
-        self.0.shared.write_cursors()
+        self.0.shared.keeper.write()
     }
 
     /// An event is handed over.

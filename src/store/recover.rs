@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::FaultInjection;
 use super::apply::{self, Applied};
 use super::catalog::{self, Catalog};
 use super::checkpoint;
 use super::cursor_moves::Moves;
 use super::disk::{Disk, File};
+use super::fault_injection::FaultInjection;
 use super::journal::{self, DatabaseId, FrameKind, JournalReplay, Remnant, Salt, SegmentFile, Side};
 use super::log::JournalAfter;
 use super::name;

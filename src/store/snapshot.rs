@@ -3,6 +3,7 @@
 //! A [`Snapshot`] is a head and nothing else, so that it may be kept at a user's pace: the log below it never changes. To
 //! read, it opens a [`ReadTxn`], which is short-lived: iterators open one a page.
 
+mod cached_state;
 mod entity;
 mod estimate;
 mod list;
@@ -16,12 +17,10 @@ mod zone_map;
 
 use std::sync::Arc;
 
-use super::Shared;
-use super::admission::Trial;
-use super::append_request::AppendRequest;
 use super::catalog::Catalog;
 use super::cursor::{Cursor, CursorOwner};
 use super::index::term::{self, Term};
+use super::kernel::Kernel;
 use super::options::Options;
 use super::verb::VerbHandler;
 use crate::allowance::Limits;
@@ -45,16 +44,24 @@ pub(crate) use zone_map::ZoneRange;
 /// The log up to a head.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
-    shared: Arc<Shared>,
+    kernel: Arc<Kernel>,
     head: Position,
     catalog: Arc<Catalog>,
     cancel: Cancel,
     tally: Arc<ReadStats>,
 }
 
+impl Kernel {
+    /// The log as it is now.
+    pub fn snapshot(self: &Arc<Kernel>) -> Snapshot {
+        let (head, catalog) = self.applied.head_and_catalog();
+        Snapshot::new(self.clone(), head, catalog)
+    }
+}
+
 impl Snapshot {
-    pub(super) fn new(shared: Arc<Shared>, head: Position, catalog: Arc<Catalog>) -> Snapshot {
-        Snapshot { shared, head, catalog, cancel: Cancel::new(), tally: Arc::default() }
+    pub(super) fn new(kernel: Arc<Kernel>, head: Position, catalog: Arc<Catalog>) -> Snapshot {
+        Snapshot { kernel, head, catalog, cancel: Cancel::new(), tally: Arc::default() }
     }
 
     /// The same log, whose reading ends with an error at the next page once this handle is cancelled.
@@ -62,9 +69,9 @@ impl Snapshot {
         Snapshot { cancel: cancel.clone(), ..self }
     }
 
-    /// What would become of a group, were it committed now: by the log as it is now, whatever this shows of it.
-    pub fn try_out(&self, group: AppendRequest) -> Trial {
-        self.shared.try_out(AppendRequest { cancel: self.cancel.clone(), ..group })
+    /// What ends its reading.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
     }
 
     /// What was read by it so far.
@@ -89,47 +96,47 @@ impl Snapshot {
 
     /// Why a definition is not kept in the background, if it is not.
     pub fn failure(&self, definition: Position) -> Option<Error> {
-        self.shared.failures.of(definition)
+        self.kernel.failures.of(definition)
     }
 
     /// The definitions whose lists are being dropped.
     pub fn dropping(&self) -> Result<Vec<Position>> {
-        self.shared.stale()
+        self.kernel.stale()
     }
 
     /// The verb of this name that the program added.
     pub fn added_verb(&self, name: &str) -> Option<Arc<dyn VerbHandler>> {
-        self.shared.added_verb(name)
+        self.kernel.verbs.get(name)
     }
 
     /// All verbs that the program added, in the order of their names.
     pub fn added_verbs(&self) -> Vec<(String, Arc<dyn VerbHandler>)> {
-        self.shared.added_verbs()
+        self.kernel.verbs.all()
     }
 
     pub fn options(&self) -> &Options {
-        &self.shared.options
+        &self.kernel.options
     }
 
     /// What each evaluation of a fold may take: the same for all who ask, so that they find the same.
     pub fn limits(&self) -> Limits {
-        Limits::new(self.shared.options.largest_value, &self.cancel)
+        Limits::new(self.kernel.options.largest_value, &self.cancel)
     }
 
     /// What each evaluation of a query may take.
     pub fn query_limits(&self) -> Limits {
-        let options = &self.shared.options;
+        let options = &self.kernel.options;
         Limits::of_query(options.largest_value, options.query_memory, &self.cancel)
     }
 
     /// How many threads may work on one query.
     pub fn threads(&self) -> usize {
-        self.shared.options.threads
+        self.kernel.options.threads
     }
 
     /// The log as it is by now.
     pub fn now(&self) -> Snapshot {
-        self.shared.snapshot().cancelled_by(&self.cancel)
+        self.kernel.snapshot().cancelled_by(&self.cancel)
     }
 
     /// The same log, up to an earlier head.
@@ -140,7 +147,7 @@ impl Snapshot {
     /// Opens a view for a moment of reading.
     pub fn view(&self) -> Result<ReadTxn<'_>> {
         self.go_on()?;
-        ReadTxn::open(self.shared.read_source(), self.head, Some(&self.cancel))
+        ReadTxn::open(self.kernel.read_source(), self.head, Some(&self.cancel))
     }
 
     /// Whether it is still to be read.
@@ -151,7 +158,7 @@ impl Snapshot {
     /// Reads within a view, and once more where another's failure comes between.
     pub fn read<T>(&self, read: impl FnMut(&ReadTxn) -> Result<T>) -> Result<T> {
         self.go_on()?;
-        ReadTxn::read(self.shared.read_source(), self.head, Some(&self.cancel), read)
+        ReadTxn::read(self.kernel.read_source(), self.head, Some(&self.cancel), read)
     }
 
     /// The stored bytes of the event at a position; none beyond the head.
@@ -173,7 +180,7 @@ impl Snapshot {
 
     /// What this database is called in vector clocks.
     pub fn node(&self) -> String {
-        self.shared.node()
+        self.kernel.node()
     }
 
     /// Where the event with this id is.
@@ -196,7 +203,7 @@ impl Snapshot {
         passes: impl Fn(&Record) -> Result<bool>,
     ) -> Result<Option<Option<Position>>> {
         self.go_on()?;
-        let tails = self.shared.applied.tails();
+        let tails = self.kernel.applied.tails();
         // What an index derives of the events before its definition comes to the tables, wherever those events are.
         let is_warm = |term: &Term| term.definition().is_none_or(|definition| after >= definition);
         if after >= tails.base() && lists.iter().all(is_warm) {
@@ -218,22 +225,22 @@ impl Snapshot {
 
     /// Where the followers of the log are now.
     pub fn cursors(&self) -> Vec<(CursorOwner, Result<Cursor>)> {
-        self.shared.cursors.all()
+        self.kernel.cursors.all()
     }
 
     /// Where a follower is now, if it has a place.
     pub fn cursor(&self, follower: &CursorOwner) -> Result<Option<Cursor>> {
-        self.shared.cursors.get(follower)
+        self.kernel.cursors.get(follower)
     }
 
     /// Who reads a cursor now.
     pub fn reader(&self, follower: &CursorOwner) -> Option<String> {
-        self.shared.cursors.reader(follower)
+        self.kernel.cursors.reader(follower)
     }
 
     /// What a follower struggles with now.
     pub fn trouble(&self, follower: &CursorOwner) -> Option<String> {
-        self.shared.cursors.trouble(follower)
+        self.kernel.cursors.trouble(follower)
     }
 
     /// The names of the named subscriptions.
@@ -247,7 +254,7 @@ impl Snapshot {
 
     /// How many bytes a query may hold.
     pub fn query_memory(&self) -> usize {
-        self.shared.options.query_memory
+        self.kernel.options.query_memory
     }
 
     /// Whether an event was ever found by an index value of this name.
@@ -297,12 +304,12 @@ impl Snapshot {
     /// # Errors
     /// If one does not fit.
     pub fn check_pages(&self) -> Result<()> {
-        self.shared.tables.check_pages(&self.cancel)
+        self.kernel.tables.check_pages(&self.cancel)
     }
 
     /// How many bytes the file has.
     pub fn file_bytes(&self) -> Result<u64> {
-        let file = self.shared.disk.open(&self.shared.path);
+        let file = self.kernel.disk.open(&self.kernel.path);
         file.and_then(|file| file.len()).map_err(|e| Error::io("asking for the size of the file", e))
     }
 

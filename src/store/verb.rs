@@ -4,8 +4,9 @@
 //! it is then, what is staged before it included: what it decides by is so when its events join the log.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::state::fold::Folded;
 use crate::allowance::Limits;
@@ -45,6 +46,35 @@ impl DecidingGuard {
 impl Drop for DecidingGuard {
     fn drop(&mut self) {
         DECIDING.with_borrow_mut(|deciding| drop(deciding.pop()));
+    }
+}
+
+/// Verbs that a program added: they are not in the log.
+#[derive(Debug, Default)]
+pub(crate) struct AddedVerbs(RwLock<HashMap<String, Arc<dyn VerbHandler>>>);
+
+impl AddedVerbs {
+    /// The verb of a name.
+    pub fn get(&self, name: &str) -> Option<Arc<dyn VerbHandler>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All of them, in the order of their names.
+    pub fn all(&self) -> Vec<(String, Arc<dyn VerbHandler>)> {
+        let verbs = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut added: Vec<_> = verbs.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
+        added.sort_by(|(a, _), (b, _)| a.cmp(b));
+        added
+    }
+
+    /// Adds one under a name that is free. Says whether it was.
+    pub fn add(&self, name: &str, rule: Arc<dyn VerbHandler>) -> bool {
+        let mut added = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let free = !added.contains_key(name);
+        if free {
+            added.insert(name.to_owned(), rule);
+        }
+        free
     }
 }
 

@@ -9,15 +9,9 @@
 //! Whoever reads takes what is kept up to some position, and works out the rest of the log: that is always the same as the
 //! query over all of it, whatever is kept.
 
-use std::sync::Arc;
-
-use super::catalog::Catalog;
-use super::materialize::Following;
-use super::materialize::behind::MaterializeRound;
 use super::pace::Pace;
 use super::snapshot::Snapshot;
 use super::tables::WriteTables;
-use super::{Shared, locked};
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::event::record::Record;
@@ -60,65 +54,6 @@ pub(super) fn bring_up(
         }
     }
     tables.set_followed(definition, first.plus(events.len() as u64).previous())
-}
-
-impl Shared {
-    /// Does a slice of what is to be done for each view. Says whether there was anything to do. The indexes of states come after the
-    /// states.
-    pub(super) fn keep_views(self: &Arc<Shared>, catalog: &Catalog, states: bool) -> Result<bool> {
-        let checkpoint = self.tables.read()?.checkpoint()?;
-        let done = locked(&self.progress).as_of(checkpoint).views;
-        let mut round = MaterializeRound::default();
-        let views: Vec<_> = catalog.kept_views_behind(done).collect();
-        let following: Vec<_> = views.iter().filter_map(|view| Following::view(view)).collect();
-        let mut busy = self.follow_behind(catalog, &following, &mut round)?;
-        let finders = views.iter().filter_map(|view| view.finder.as_ref()).filter(|_| states);
-        let unbuilt: Vec<_> = finders
-            .filter_map(|finder| {
-                let model = catalog.model(&finder.kind).filter(|model| model.is_understood())?;
-                Some((&**model, &**finder))
-            })
-            .collect();
-        busy.extend(self.build_behind(&unbuilt, &mut round)?);
-        let (read, mut all) = (self.tables.read()?, true);
-        for view in views {
-            let failed = self.failures.is_final(view.position);
-            if failed {
-                view.set_incomplete();
-            }
-            if !view.is_complete() && !failed {
-                view.look(&read, catalog)?;
-            }
-            all &= !busy.contains(&view.position) && (view.is_complete() || view.view().is_err() || failed);
-            if all {
-                locked(&self.progress).as_of(checkpoint).views = view.position;
-            }
-        }
-        drop(read);
-        // What another has replaced by now is let go of.
-        if catalog.pruned().is_some() {
-            self.prune();
-            round.add(Ok(true));
-        }
-        round.end()
-    }
-
-    /// Whether every view of a catalog is kept, but for what was just appended. What was dropped or replaced since is not asked for.
-    pub(super) fn keeps_views_of(&self, wanted: &Catalog) -> Result<bool> {
-        let now = self.applied.catalog();
-        let read = self.tables.read()?;
-        let checkpoint = read.checkpoint()?;
-        let known = locked(&self.progress).as_of(checkpoint).views;
-        for view in wanted.kept_views_behind(known).filter(|view| view.view().is_ok()) {
-            let still = now.view(&view.name).is_some_and(|newest| newest.position == view.position);
-            // One that came up to C once may be far from it again.
-            let is_kept = view.groups().is_none() || read.followed(view.position)? >= Some(checkpoint);
-            if still && !(view.is_complete() && is_kept) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
 }
 
 /// Groups as they are kept: each with its key and its bytes.

@@ -21,7 +21,7 @@ fn database(log: &Arc<SharedLog>, live: bool) -> Db {
 }
 
 fn catch_up(db: &Db) {
-    db.store().shared().catch_up().unwrap();
+    db.store().shared().commits.catch_up().unwrap();
 }
 
 fn state(db: &Db, text: &str) -> String {

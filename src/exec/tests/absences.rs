@@ -493,7 +493,7 @@ impl Run {
                 let prepared = Prepared::new(self.store.shared(), guarded(&PROBE, asked, after)).unwrap();
                 steps.iter().for_each(|step| self.plain(step));
                 let expected = self.model.first(asked, after, index);
-                let outcome = self.store.shared().commit(prepared).map(Some);
+                let outcome = self.store.shared().commits.commit(prepared).map(Some);
                 self.check(PROBE, asked, expected, outcome);
             }
             Step::Together(several) => {

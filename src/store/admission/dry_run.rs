@@ -3,16 +3,12 @@
 //! Nothing outside of the batch is changed: ids are of a source of its own, no index is marked, and what verbs looked at is forgotten.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
-use super::AdmissionBatch;
+use super::{Admission, AdmissionBatch};
 use crate::entity::Entity;
 use crate::error::{Result, Witness};
 use crate::event::{Event, Expect, codec};
-use crate::store::append_request::{AppendOutcome, AppendRequest, Prepared};
-use crate::store::commit::Committer;
-use crate::store::journal::FrameKind;
-use crate::store::{Shared, locked};
+use crate::store::append_request::AppendOutcome;
 
 /// What would become of a group, were it committed now.
 #[derive(Debug)]
@@ -42,6 +38,16 @@ pub(crate) enum AdmissionStep {
 pub(in crate::store) struct TrialTrace(Option<RefCell<Vec<AdmissionStep>>>);
 
 impl TrialTrace {
+    /// One that tells.
+    pub fn begun() -> TrialTrace {
+        TrialTrace(Some(RefCell::default()))
+    }
+
+    /// What was told.
+    pub fn told(self) -> Vec<AdmissionStep> {
+        self.0.map(RefCell::into_inner).unwrap_or_default()
+    }
+
     /// Whether the batch is one that nobody appends.
     pub fn is_trial(&self) -> bool {
         self.0.is_some()
@@ -69,29 +75,9 @@ impl TrialTrace {
     }
 }
 
-impl Shared {
-    /// What would become of a group, were it committed now. It waits for whoever is committing.
-    pub(in crate::store) fn try_out(self: &Arc<Shared>, group: AppendRequest) -> Trial {
-        let prepared = match Prepared::new(self, group) {
-            Ok(prepared) if prepared.is_empty() => {
-                let outcome = Ok(AppendOutcome { events: Vec::new(), repeated: false });
-                return Trial { told: Vec::new(), outcome };
-            }
-            Ok(prepared) => prepared,
-            Err(error) => return Trial { told: Vec::new(), outcome: Err(error) },
-        };
-        let committer = locked(&self.committer);
-        let mut batch = committer.batch(self.options.clock.now(), self.applied.tails());
-        let mut scratch = Committer::new(batch.recorded, [0; 32]);
-        drop(committer);
-        scratch.frame.begin(FrameKind::Events);
-        batch.teller = TrialTrace(Some(RefCell::default()));
-        let outcome = self.stage(&mut scratch, &mut batch, prepared);
-        Trial { told: batch.teller.0.map(RefCell::into_inner).unwrap_or_default(), outcome }
-    }
-
+impl Admission<'_> {
     /// Tells of what was staged last.
-    pub(super) fn tell_event(&self, batch: &AdmissionBatch) -> Result<()> {
+    pub(super) fn tell_event(self, batch: &AdmissionBatch) -> Result<()> {
         batch.teller.tell(|| {
             let position = batch.next.previous();
             Ok(AdmissionStep::Event(Box::new(codec::decode(position, self.stored(batch, position)?)?)))

@@ -2,24 +2,23 @@
 
 use std::sync::Arc;
 
-use super::{AdmissionBatch, How, Staging, Undo};
+use super::{Admission, AdmissionBatch, How, Staging, Undo};
 use crate::entity::{NameText, Position, PositionRange, Version};
 use crate::error::{Conflict, Error, Result, shorten};
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
 use crate::event::{EventId, NewEvent};
-use crate::store::Shared;
 use crate::store::append_request::{KeyClaim, PreparedEvent, join_chain};
 use crate::store::catalog::{CatalogChange, Index};
-use crate::store::commit::Committer;
+use crate::store::committer::Committer;
 use crate::store::index::term::Term;
 use crate::store::journal::FrameBuffer;
 use crate::store::memtable::{ListEnd, Staged};
 use crate::time::Timestamp;
 
-impl Shared {
+impl Admission<'_> {
     pub(super) fn stage_event(
-        self: &Arc<Shared>,
+        self,
         committer: &mut Committer,
         batch: &mut AdmissionBatch,
         mut event: PreparedEvent,
@@ -77,7 +76,7 @@ impl Shared {
     /// # Errors
     /// If one that is not has an id, or, restored, a key of one that is.
     fn is_there(
-        &self,
+        self,
         batch: &AdmissionBatch,
         event: &PreparedEvent,
         key: Option<&KeyClaim>,
@@ -105,7 +104,7 @@ impl Shared {
 
     /// How many events its entity has with this one; none has no entity.
     fn next_version(
-        self: &Arc<Shared>,
+        self,
         batch: &mut AdmissionBatch,
         event: &PreparedEvent,
         staging: &mut Staging,
@@ -128,14 +127,14 @@ impl Shared {
 
     /// Its id, and whether that is one of the database's own.
     fn next_id(
-        &self,
+        self,
         committer: &mut Committer,
         batch: &AdmissionBatch,
         event: &PreparedEvent,
         recorded: Timestamp,
         how: How,
     ) -> Result<(EventId, bool)> {
-        match (&event.new.id, &self.options.ids) {
+        match (&event.new.id, &self.kernel.options.ids) {
             (Some(id), _) => Ok((id.clone(), how.restore && committer.ids.adopt(id, recorded))),
             (None, Some(ids)) if !batch.teller.is_trial() => Ok((ids()?, false)),
             (None, _) => {
@@ -147,7 +146,7 @@ impl Shared {
     }
 
     /// Adds what the indexes hold it under.
-    fn derive(&self, batch: &AdmissionBatch, bytes: &Arc<[u8]>, event: &mut PreparedEvent) -> Result<()> {
+    fn derive(self, batch: &AdmissionBatch, bytes: &Arc<[u8]>, event: &mut PreparedEvent) -> Result<()> {
         // What is defined anew, or dropped, must always be: an index of such events is of no use any more instead.
         let is_internal = event.kind.is_internal();
         let is_trial = batch.teller.is_trial();
@@ -160,17 +159,17 @@ impl Shared {
             }
             false => Err(why),
         };
-        batch.catalog.terms(batch.next, bytes, &self.own_limits, &mut event.terms, refuse)
+        batch.catalog.terms(batch.next, bytes, &self.kernel.own_limits, &mut event.terms, refuse)
     }
 
     /// The catalog from this event on.
     fn stage_change(
-        &self,
+        self,
         batch: &mut AdmissionBatch,
         event: &PreparedEvent,
         change: CatalogChange,
     ) -> Result<()> {
-        if let Some(name) = change.verb().filter(|name| self.added_verb(name).is_some()) {
+        if let Some(name) = change.verb().filter(|name| self.kernel.verbs.get(name).is_some()) {
             let what = format!("the verb {}", NameText(name));
             return Err(Error::conflict(what, "a name that no verb has", "one that the program added"));
         }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::AdmissionBatch;
+use super::{Admission, AdmissionBatch};
 use crate::entity::{Entity, Position, PositionRange};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
-use crate::store::Shared;
 use crate::store::index::term::Term;
 use crate::store::snapshot::{PostingList, ScanDirection};
 use crate::store::state::fold::{Effect, Fold, Plain};
@@ -19,11 +18,11 @@ pub(super) struct Existence {
     pub makes: bool,
 }
 
-impl Shared {
+impl Admission<'_> {
     /// The newest of an entity's events, its own and those that are included, that makes a state or ends it: those that do neither are
     /// passed over. None if there is no such event. `last` is the newest of its own, staged or not; 0 if there is none.
     pub(super) fn last_of_state(
-        self: &Arc<Shared>,
+        self,
         batch: &AdmissionBatch,
         target: &Entity,
         last: Position,
@@ -70,7 +69,7 @@ impl Shared {
                 return Ok(Some(deciding));
             }
         }
-        let committed = self.snapshot();
+        let committed = self.kernel.snapshot();
         let before = PositionRange::through(first.previous());
         let list = |term: &Term| committed.list(term.clone(), before, ScanDirection::Descending).peekable();
         let mut lists: Vec<std::iter::Peekable<PostingList>> =

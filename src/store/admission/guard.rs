@@ -1,15 +1,13 @@
 //! Guards: what is expected of the log, checked as of what is staged.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use super::{AdmissionBatch, AdmissionStep};
+use super::{Admission, AdmissionBatch, AdmissionStep};
 use crate::allowance::Limits;
 use crate::entity::{Entity, Position, PositionRange};
 use crate::error::{Conflict, Error, Result, Witness};
 use crate::event::record::Record;
 use crate::event::{Expect, codec};
-use crate::store::Shared;
 use crate::store::append_request::{Prepared, PreparedEvent};
 use crate::store::condition::Checked;
 use crate::store::index::term::Term;
@@ -18,9 +16,9 @@ use crate::store::memtable::ListEnd;
 /// So many events are looked at one by one for a condition; for more, the lists are asked.
 const FEW: u64 = 64;
 
-impl Shared {
+impl Admission<'_> {
     /// Refuses a group where what it expects is not so before it.
-    pub(super) fn check_group(self: &Arc<Shared>, batch: &AdmissionBatch, request: &Prepared) -> Result<()> {
+    pub(super) fn check_group(self, batch: &AdmissionBatch, request: &Prepared) -> Result<()> {
         for checked in &request.conditions {
             self.check_condition(batch, checked, batch.next)?;
         }
@@ -46,7 +44,7 @@ impl Shared {
     /// Refuses what a group expects of each entity that it joins, where a verb makes it join one that it did not name. As it was before
     /// the group: `first` is where that begins.
     pub(super) fn check_owners(
-        self: &Arc<Shared>,
+        self,
         batch: &AdmissionBatch,
         made: &[PreparedEvent],
         expect: &[Expect],
@@ -68,7 +66,7 @@ impl Shared {
     /// Refuses what a condition does not allow: by what was found before, by what came since, or by what is staged.
     /// `first` is where the group begins: what is staged from there on is in no log yet, and may never be.
     pub(super) fn check_condition(
-        self: &Arc<Shared>,
+        self,
         batch: &AdmissionBatch,
         checked: &Checked,
         first: Position,
@@ -77,7 +75,7 @@ impl Shared {
             Some(found) => Some(found),
             None => match self.committed_since(batch, checked)? {
                 Some(found) => Some(found),
-                None => staged_since(batch, checked, &self.own_limits)?,
+                None => staged_since(batch, checked, &self.kernel.own_limits)?,
             },
         };
         let condition = || checked.condition.to_string();
@@ -96,11 +94,7 @@ impl Shared {
     }
 
     /// An event that a condition does not allow, committed since it was looked up.
-    fn committed_since(
-        self: &Arc<Shared>,
-        batch: &AdmissionBatch,
-        checked: &Checked,
-    ) -> Result<Option<Position>> {
+    fn committed_since(self, batch: &AdmissionBatch, checked: &Checked) -> Result<Option<Position>> {
         let (condition, through, head) = (&checked.condition, checked.through, batch.tails.head);
         if through >= head {
             return Ok(None);
@@ -108,7 +102,7 @@ impl Shared {
         let range = PositionRange::between(through, head);
         let meets = |position: Position| -> Result<bool> {
             let bytes = self.stored(batch, position)?;
-            condition.is_met_by(&Record::open(position, &bytes)?, &self.own_limits)
+            condition.is_met_by(&Record::open(position, &bytes)?, &self.kernel.own_limits)
         };
         // What is in the tables by now is looked up there.
         let in_tails = through >= batch.tails.base();
@@ -132,7 +126,7 @@ impl Shared {
     }
 
     pub(super) fn check(
-        self: &Arc<Shared>,
+        self,
         batch: &AdmissionBatch,
         expect: &Expect,
         target: Option<&Entity>,

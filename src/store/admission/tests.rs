@@ -268,9 +268,9 @@ fn run(steps: &[Step]) {
                 let pending: Vec<_> = requests.iter().map(|asked| pend(&store, asked)).collect();
                 let led = pending.iter().map(|pending| push(&store, pending)).collect::<Vec<_>>();
                 assert!(led[0], "nobody leads before");
-                store.shared().lead();
+                store.shared().commits.lead();
                 for (asked, pending) in requests.iter().zip(&pending) {
-                    check(&mut model, asked, store.shared().wait(pending));
+                    check(&mut model, asked, store.shared().commits.wait(pending));
                 }
             }
             Step::Late(late, first) => {
@@ -279,9 +279,9 @@ fn run(steps: &[Step]) {
                     check(&mut model, asked, store.append(group(asked)));
                 }
                 if push(&store, &pending) {
-                    store.shared().lead();
+                    store.shared().commits.lead();
                 }
-                check(&mut model, late, store.shared().wait(&pending));
+                check(&mut model, late, store.shared().commits.wait(&pending));
             }
             Step::Checkpoint => store.checkpoint().unwrap(),
             Step::Reopen => {

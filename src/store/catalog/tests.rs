@@ -13,12 +13,12 @@ use crate::entity::{Position, PositionRange};
 use crate::event::NewEvent;
 use crate::store::Store;
 use crate::store::append_request::AppendRequest;
-use crate::store::backfill::BackfillStep;
 use crate::store::condition::CompileConditions;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::index::posting;
 use crate::store::journal::Side;
+use crate::store::materialize::BackfillStep;
 use crate::store::options::Options;
 use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::tables::WriteTables;
@@ -117,7 +117,7 @@ pub(in crate::store) fn indexes_hold(snapshot: &Snapshot) -> Result<(), String> 
 /// Builds and drops all that is to be built and dropped.
 pub(in crate::store) fn settle(store: &Store) -> Result<BackfillStep, String> {
     loop {
-        match store.shared().keep_indexes().map_err(|e| e.to_string())? {
+        match store.shared().keep_defined().map_err(|e| e.to_string())? {
             BackfillStep::Worked => {}
             step => return Ok(step),
         }
@@ -278,7 +278,7 @@ fn play(ops: &[Op]) -> Result<(), String> {
                 drop(store.append(defined(NAMES[*name], PATTERNS[*on], MEMBERS[*member])).unwrap());
             }
             Op::Drop(name) => drop(store.append(dropped(NAMES[*name])).unwrap()),
-            Op::Slice => drop(store.shared().keep_indexes().map_err(|e| e.to_string())?),
+            Op::Slice => drop(store.shared().keep_defined().map_err(|e| e.to_string())?),
             Op::Settle => {
                 settle(&store)?;
                 let incomplete =
@@ -345,7 +345,7 @@ fn an_index_is_used_once_it_is_complete_and_the_one_before_until_then() {
     store.append(defined("by", "*", "colour")).unwrap();
     append(&store, paid("red"));
     assert!(store.snapshot().indexes().usable("by").is_none());
-    store.shared().keep_indexes().unwrap();
+    store.shared().keep_defined().unwrap();
     assert_eq!(store.snapshot().indexes().get("by").unwrap().percent(), 60);
     settle(&store).unwrap();
     assert_eq!(list(&store.snapshot(), "by", "red"), [1, 3, 4, 6].map(Position));
@@ -623,7 +623,7 @@ fn a_failing_disk_holds_a_build_back_and_no_more() {
     for after in 1..40 {
         disk.faults().fail_after(after, Failure::of(Kind::Sync).named("shop.bygone"));
         for _ in 0..3 {
-            failed += u64::from(store.shared().keep_indexes().is_err());
+            failed += u64::from(store.shared().keep_defined().is_err());
         }
         disk.faults().clear();
         indexes_hold(&store.snapshot()).unwrap();

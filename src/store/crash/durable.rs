@@ -62,9 +62,9 @@ fn nothing_is_seen_or_answered_before_its_sync() {
             assert!(waiting.iter().all(|pending| pending.poll(&waker).is_none()), "answered before the sync");
         }
     });
-    store.shared().lead();
+    store.shared().commits.lead();
     assert_eq!(syncs.load(Ordering::SeqCst), 1, "one sync for the batch");
-    let answers: Vec<_> = batch.iter().map(|pending| store.shared().wait(pending)).collect();
+    let answers: Vec<_> = batch.iter().map(|pending| store.shared().commits.wait(pending)).collect();
     let outcome = |at: usize| answers[at].as_ref().unwrap();
     assert_eq!((outcome(0).events[0].0, outcome(0).repeated), (Position(2), false));
     assert!(answers[1].as_ref().unwrap_err().is_conflict());
@@ -80,9 +80,9 @@ fn a_failed_sync_fails_all_answers_of_its_batch() {
         store.append(one(NewEvent::new("Order.first"))).unwrap();
         let batch = mixed_batch(store.shared());
         disk.faults().fail_sync_dropping_pages("-a", shows);
-        store.shared().lead();
+        store.shared().commits.lead();
         for pending in &batch {
-            let error = store.shared().wait(pending).unwrap_err();
+            let error = store.shared().commits.wait(pending).unwrap_err();
             assert_eq!(error.kind(), "io", "{error}");
         }
         assert_eq!(store.snapshot().head(), Position(1));

@@ -147,8 +147,8 @@ fn each_request_of_a_batch_sees_those_before_it_and_a_rejected_one_leaves_no_tra
         shared.queue.push(&pending).unwrap();
         pending
     });
-    shared.lead();
-    let answers = batch.map(|pending| match shared.wait(&pending) {
+    shared.commits.lead();
+    let answers = batch.map(|pending| match shared.commits.wait(&pending) {
         Ok(outcome) if outcome.repeated => "repeated".to_owned(),
         Ok(outcome) => outcome.events[0].0.to_string(),
         Err(error) => error.kind().to_owned(),
@@ -172,9 +172,9 @@ fn a_request_that_was_looked_up_before_a_checkpoint_is_looked_up_again() {
     store.checkpoint().unwrap();
     shared.queue.push(&early).unwrap();
     shared.queue.push(&later).unwrap();
-    shared.lead();
-    assert!(shared.wait(&early).unwrap().repeated);
-    assert_eq!(shared.wait(&later).unwrap().events[0].0, Position(2));
+    shared.commits.lead();
+    assert!(shared.commits.wait(&early).unwrap().repeated);
+    assert_eq!(shared.commits.wait(&later).unwrap().events[0].0, Position(2));
 }
 
 #[test]

@@ -171,7 +171,7 @@ impl Player {
             4..12 => {
                 // A checkpoint under way has the tables for itself.
                 self.gate.open();
-                store.shared().keep_indexes()?;
+                store.shared().keep_defined()?;
                 self.gate.close();
             }
             _ => return Ok(()),
@@ -195,7 +195,7 @@ impl Player {
             5 => self.append(store, dropped(name))?,
             6..13 => {
                 self.gate.open();
-                store.shared().keep_indexes()?;
+                store.shared().keep_defined()?;
                 self.gate.close();
             }
             _ => return Ok(()),
@@ -221,9 +221,9 @@ impl Player {
         }
         let leads: Vec<_> = pending.iter().map(|pending| shared.queue.push(pending).unwrap()).collect();
         assert_eq!(leads, [true, false, false]);
-        shared.lead();
+        shared.commits.lead();
         for (group, pending) in groups.into_iter().zip(pending) {
-            let outcome = shared.wait(&pending)?;
+            let outcome = shared.commits.wait(&pending)?;
             self.ends.insert(store.snapshot().head());
             self.acknowledged.extend(outcome.events.clone());
             drop(group);

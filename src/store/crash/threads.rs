@@ -326,7 +326,7 @@ fn the_committer_is_not_kept_from_others_by_a_checkpoint_that_was_asked_for() {
             store.checkpoint().unwrap();
         }
     });
-    drop(locked(&store.shared().committer));
+    drop(locked(&store.shared().commits.committer));
     store.checkpoint().unwrap();
     assert_eq!(store.shared().applied.tails().base(), Position(200));
 }

@@ -100,7 +100,7 @@ fn write_at_once(
     });
     log.settle();
     for store in &stores {
-        store.shared().catch_up().map_err(|error| error.to_string())?;
+        store.shared().commits.catch_up().map_err(|error| error.to_string())?;
     }
     let agreed = agreed(&stores, databases * 2);
     for store in stores {
@@ -259,12 +259,12 @@ fn notices_a_fork(sabotage: Option<FaultInjection>) -> bool {
     let log = SharedLog::new(1);
     let (first, second) = (database(&log), broken(&log, sabotage));
     append(&first, paid(1)).unwrap();
-    second.shared().catch_up().unwrap();
+    second.shared().commits.catch_up().unwrap();
     let other = SharedLog::new(2);
     let elsewhere = database(&other);
     (2..4).for_each(|n| drop(append(&elsewhere, paid(n)).unwrap()));
     log.replace_with(&other);
-    let noticed = second.shared().catch_up();
+    let noticed = second.shared().commits.catch_up();
     if let Err(error) = &noticed {
         assert!(error.to_string().contains("goes on from other events"), "{error}");
         assert!(append(&second, paid(9)).is_err(), "it takes no more");
@@ -288,7 +288,7 @@ fn ids_grow(sabotage: Option<FaultInjection>) -> bool {
         Store::create(path(), options).unwrap()
     });
     (0..20).for_each(|n| drop(append(&stores[n % 2], paid(1)).unwrap()));
-    stores[0].shared().catch_up().unwrap();
+    stores[0].shared().commits.catch_up().unwrap();
     events(&stores[0]).windows(2).all(|two| two[0].id < two[1].id)
 }
 
@@ -318,11 +318,11 @@ fn a_log_that_lost_what_is_applied_is_noticed() {
     let log = SharedLog::new(1);
     let (writer, reader) = (database(&log), database(&log));
     (0..3).for_each(|n| drop(append(&writer, paid(n)).unwrap()));
-    reader.shared().catch_up().unwrap();
+    reader.shared().commits.catch_up().unwrap();
     log.cut_after(Position(1));
     let lost = append(&writer, paid(1)).unwrap_err();
     assert!(lost.to_string().contains("nothing from #2 to #3"), "{lost}");
-    let lost = reader.shared().catch_up().unwrap_err();
+    let lost = reader.shared().commits.catch_up().unwrap_err();
     assert!(lost.to_string().contains("its end at #1"), "{lost}");
     assert_eq!(events(&reader).len(), 3);
 }

@@ -5,19 +5,20 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Following, bring_up, found_by};
+use super::{Following, Materializer, bring_up};
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::store::catalog::{Catalog, CatalogModel, Finder};
+use crate::store::kernel::Kernel;
+use crate::store::mutex::locked;
 use crate::store::pace::Pace;
 use crate::store::snapshot::ScanDirection;
 use crate::store::state::stored_state::StoredState;
 use crate::store::tables::WriteTables;
 use crate::store::tables::states::Built;
-use crate::store::{Shared, locked};
+use crate::store::touched::found_by;
 
 /// What a stretch has at most, beside a number of events: so many bytes of them, read for so long.
 const BYTES: usize = 16 << 20;
@@ -60,13 +61,13 @@ impl MaterializeRound {
 /// The definitions of a round that there was something to do for.
 pub(in crate::store) type Busy = BTreeSet<Position>;
 
-impl Shared {
+impl Materializer {
     /// Does a slice of what is to be done for kept states. Says whether there was anything to do.
-    pub(in crate::store) fn keep_states(self: &Arc<Shared>) -> Result<bool> {
-        let checkpoint = self.tables.read()?.checkpoint()?;
+    pub(in crate::store) fn keep_states(&self) -> Result<bool> {
+        let checkpoint = self.kernel.tables.read()?.checkpoint()?;
         // Before the catalog: what ends behind it is looked for in the next round.
         let leftovers = !std::mem::replace(&mut locked(&self.progress).as_of(checkpoint).no_states, true);
-        let catalog = self.applied.catalog();
+        let catalog = self.kernel.applied.catalog();
         let mut round = MaterializeRound::default();
         let states = self.keep_models(&catalog, checkpoint, &mut round)?;
         round.add(self.keep_views(&catalog, states));
@@ -79,7 +80,7 @@ impl Shared {
 
     /// Does a slice for the states of each model, and for the indexes of those that are kept. Says whether there was nothing to do.
     fn keep_models(
-        self: &Arc<Shared>,
+        &self,
         catalog: &Catalog,
         checkpoint: Position,
         round: &mut MaterializeRound,
@@ -91,7 +92,9 @@ impl Shared {
         // The indexes of states come after the states.
         let is_kept = |model: &CatalogModel| !busy.contains(&model.position) && model.is_understood();
         let mut unbuilt = BTreeMap::new();
-        for model in models.iter().filter(|model| is_kept(model) && !self.failures.is_final(model.position)) {
+        for model in
+            models.iter().filter(|model| is_kept(model) && !self.kernel.failures.is_final(model.position))
+        {
             let finders = catalog.finders_of(&model.kind);
             unbuilt.extend(finders.map(|finder| (finder.position, (*model, &**finder))));
         }
@@ -134,11 +137,11 @@ impl Shared {
         work: impl FnOnce() -> Result<bool>,
     ) -> Result<bool> {
         // Whoever closes does not wait for what the next opening does, of however many definitions.
-        if self.failures.is_final(definition) || self.background.stopping() {
+        if self.kernel.failures.is_final(definition) || self.kernel.background.stopping() {
             return Ok(false);
         }
-        let worked = self.failures.note(definition, work());
-        if self.failures.is_final(definition) { Ok(false) } else { worked }
+        let worked = self.kernel.failures.note(definition, work());
+        if self.kernel.failures.is_final(definition) { Ok(false) } else { worked }
     }
 
     /// Does a slice for each of some definitions, together where that works: `work` does it for one or several.
@@ -152,12 +155,12 @@ impl Shared {
     ) {
         // What takes long or fails alone is told as its own.
         if chunk.len() > 1
-            && !self.background.stopping()
+            && !self.kernel.background.stopping()
             && let Ok(worked) = work(chunk)
         {
             round.add(Ok(worked));
             for definition in chunk.iter().map(definition) {
-                let _ = self.failures.note(definition, Ok(()));
+                let _ = self.kernel.failures.note(definition, Ok(()));
                 if worked {
                     busy.insert(definition);
                 }
@@ -181,8 +184,8 @@ impl Shared {
     /// Whether all states that a catalog has defined are kept up to C, and are in the indexes of them. What was dropped or replaced
     /// since, or is not understood, is not asked for.
     pub(in crate::store) fn keeps_states_of(&self, wanted: &Catalog) -> Result<bool> {
-        let catalog = self.applied.catalog();
-        let read = self.tables.read()?;
+        let catalog = self.kernel.applied.catalog();
+        let read = self.kernel.tables.read()?;
         let checkpoint = read.checkpoint()?;
         let still = |model: &CatalogModel| {
             wanted.model(&model.kind).is_some_and(|wanted| wanted.position == model.position)
@@ -219,7 +222,7 @@ impl Shared {
 
     /// Brings what is kept of definitions a stretch nearer to C. Says which were not there.
     pub(in crate::store) fn follow_behind(
-        self: &Arc<Shared>,
+        &self,
         catalog: &Catalog,
         following: &[Following],
         round: &mut MaterializeRound,
@@ -227,8 +230,8 @@ impl Shared {
         let mut busy = Busy::new();
         let mut at: BTreeMap<Option<Position>, Vec<Following>> = BTreeMap::new();
         let checkpoint = {
-            let read = self.tables.read()?;
-            for one in following.iter().filter(|one| !self.failures.is_final(one.definition())) {
+            let read = self.kernel.tables.read()?;
+            for one in following.iter().filter(|one| !self.kernel.failures.is_final(one.definition())) {
                 at.entry(read.followed(one.definition())?).or_default().push(*one);
             }
             read.checkpoint()?
@@ -262,11 +265,11 @@ impl Shared {
     /// Begins to keep something of definitions of which nothing is kept.
     fn begin_to_keep(&self, chunk: &[Following]) -> Result<bool> {
         // A definition that a crash takes away must leave nothing behind: another one may come to its place.
-        if chunk.iter().any(|one| self.watch.synced() < one.definition()) {
-            self.sync_log()?;
+        if chunk.iter().any(|one| self.kernel.watch.synced() < one.definition()) {
+            self.kernel.sync_log()?;
         }
-        let most = self.options.index_slice.1.div_ceil(chunk.len());
-        self.tables.write("beginning to keep what is defined", |tables| {
+        let most = self.kernel.options.index_slice.1.div_ceil(chunk.len());
+        self.kernel.tables.write("beginning to keep what is defined", |tables| {
             for definition in chunk.iter().map(Following::definition) {
                 // What was half removed when a crash took back why, or is damaged, goes first.
                 if tables.remove_states(definition, most)? {
@@ -279,14 +282,14 @@ impl Shared {
     }
 
     /// The events of the log behind a position, as many as are held at a time.
-    fn stretch(self: &Arc<Shared>, through: Position, checkpoint: Position) -> Result<Vec<Box<[u8]>>> {
+    fn stretch(&self, through: Position, checkpoint: Position) -> Result<Vec<Box<[u8]>>> {
         let (began, mut bytes, mut events) = (Instant::now(), 0, Vec::<Box<[u8]>>::new());
         let mut log =
-            self.snapshot().log(PositionRange::between(through, checkpoint), ScanDirection::Ascending);
-        log.lend(self.options.index_slice.0, |_, event| {
+            self.kernel.snapshot().log(PositionRange::between(through, checkpoint), ScanDirection::Ascending);
+        log.lend(self.kernel.options.index_slice.0, |_, event| {
             bytes += event.len() + 64;
             events.push(event.into());
-            Ok(bytes < BYTES && began.elapsed() < READING && !self.background.stopping())
+            Ok(bytes < BYTES && began.elapsed() < READING && !self.kernel.background.stopping())
         })?;
         if events.is_empty() {
             return Err(Error::corrupt("the log", format!("no event at {}", through.next())));
@@ -302,13 +305,13 @@ impl Shared {
         through: Position,
         events: &[Box<[u8]>],
     ) -> Result<bool> {
-        let most = self.options.index_slice.0;
+        let most = self.kernel.options.index_slice.0;
         let given = chunk.iter().map(|one| self.paces.events(one.definition(), most)).min();
         let events = &events[..given.unwrap_or(most).min(events.len())];
-        let is_stopping = || self.background.stopping();
-        let limits = self.limits();
+        let is_stopping = || self.kernel.background.stopping();
+        let limits = self.kernel.limits();
         let pace = Pace::of(events.len(), &is_stopping, &limits);
-        let kept = self.tables.write("keeping what is defined", |tables| {
+        let kept = self.kernel.tables.write("keeping what is defined", |tables| {
             let mut following = Vec::with_capacity(chunk.len());
             for one in chunk {
                 // A checkpoint may have come between.
@@ -335,7 +338,8 @@ impl Shared {
     /// Where what is kept is damaged, that is told, and the states are begun anew.
     fn or_begin_anew(&self, definition: Position, kept: Result<()>) -> Result<()> {
         if let Err(Error::Corrupt { .. }) = &kept {
-            self.tables
+            self.kernel
+                .tables
                 .write("beginning to keep states anew", |tables| tables.forget_followed(definition))?;
         }
         kept
@@ -350,8 +354,8 @@ impl Shared {
         let mut busy = Busy::new();
         let at = |(_, finder): &(&CatalogModel, &Finder)| finder.position;
         let mut unbuilt = Vec::new();
-        let read = self.tables.read()?;
-        for (model, finder) in finders.iter().filter(|one| !self.failures.is_final(at(one))) {
+        let read = self.kernel.tables.read()?;
+        for (model, finder) in finders.iter().filter(|one| !self.kernel.failures.is_final(at(one))) {
             if read.built(model.position, finder.position)? != Some(Built::Whole) {
                 unbuilt.push((*model, *finder));
             }
@@ -365,16 +369,16 @@ impl Shared {
 
     /// Puts more of the states that there are into indexes of them, in one write.
     fn build_finders(&self, chunk: &[(&CatalogModel, &Finder)]) -> Result<bool> {
-        if chunk.iter().any(|(_, finder)| self.watch.synced() < finder.position) {
-            self.sync_log()?;
+        if chunk.iter().any(|(_, finder)| self.kernel.watch.synced() < finder.position) {
+            self.kernel.sync_log()?;
         }
-        let all = self.options.index_slice.1;
+        let all = self.kernel.options.index_slice.1;
         let given = chunk.iter().map(|(_, finder)| self.paces.events(finder.position, all)).min();
         let most = given.unwrap_or(all).div_ceil(chunk.len());
-        let is_stopping = || self.background.stopping();
-        let limits = self.limits();
+        let is_stopping = || self.kernel.background.stopping();
+        let limits = self.kernel.limits();
         let pace = Pace::of(most * chunk.len(), &is_stopping, &limits);
-        let built = self.tables.write("building an index of states", |tables| {
+        let built = self.kernel.tables.write("building an index of states", |tables| {
             chunk.iter().try_for_each(|(model, finder)| {
                 pace.begin(finder.position);
                 build_finder(tables, model, finder, most, &pace)
@@ -396,26 +400,27 @@ impl Shared {
 
     /// Drops some of what is kept of definitions that hold no more.
     fn drop_states(&self, catalog: &Catalog) -> Result<bool> {
-        let kept = self.tables.read()?.kept_definitions()?;
-        let most = self.options.index_slice.1;
+        let kept = self.kernel.tables.read()?.kept_definitions()?;
+        let most = self.kernel.options.index_slice.1;
         for (definition, indexes) in kept {
             if catalog.keeps_view(definition) {
                 continue;
             }
             let Some(model) = catalog.model_at(definition) else {
                 // One that was defined after this catalog was taken is not to be dropped.
-                if catalog_is_behind(self, definition) {
+                if catalog_is_behind(&self.kernel, definition) {
                     continue;
                 }
-                self.tables
+                self.kernel
+                    .tables
                     .write("dropping states", |tables| tables.remove_states(definition, most).map(drop))?;
                 return Ok(true);
             };
             let defined: BTreeSet<Position> =
                 catalog.finders_of(&model.kind).map(|finder| finder.position).collect();
             for index in indexes {
-                if !defined.contains(&index) && !catalog_is_behind(self, index) {
-                    self.tables.write("dropping an index of states", |tables| {
+                if !defined.contains(&index) && !catalog_is_behind(&self.kernel, index) {
+                    self.kernel.tables.write("dropping an index of states", |tables| {
                         tables.remove_found_of(definition, index, most).map(drop)
                     })?;
                     return Ok(true);
@@ -462,6 +467,6 @@ fn build_finder(
 }
 
 /// Whether something is defined there by now.
-fn catalog_is_behind(shared: &Shared, definition: Position) -> bool {
-    shared.applied.catalog().has(definition)
+fn catalog_is_behind(kernel: &Kernel, definition: Position) -> bool {
+    kernel.applied.catalog().has(definition)
 }

@@ -16,11 +16,11 @@ use crate::allowance::{Limits, Unmade};
 use crate::entity::{Position, PositionRange};
 use crate::event::{Event, NewEvent, codec};
 use crate::store::append_request::AppendRequest;
-use crate::store::backfill::BackfillStep;
 use crate::store::catalog::{self, Compile, Derive, model};
 use crate::store::condition::CompileConditions;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::index::term::{IndexKey, TermRange, derived_prefix};
+use crate::store::materialize::BackfillStep;
 use crate::store::snapshot::{FoldBound, ScanDirection, Snapshot, StateAccess};
 use crate::store::state::fold::{Effect, Include};
 use crate::store::verify::verify;
@@ -334,7 +334,7 @@ pub(in crate::store) fn states_hold(
 }
 
 pub(in crate::store) fn settle(store: &Store) -> Result<(), String> {
-    while store.shared().keep_indexes().map_err(|e| e.to_string())? == BackfillStep::Worked {}
+    while store.shared().keep_defined().map_err(|e| e.to_string())? == BackfillStep::Worked {}
     Ok(())
 }
 
@@ -371,7 +371,7 @@ fn play(ops: &[Op], points: &[(u64, Option<i64>)], durability: Durability) -> Re
             }
             Op::Slice(times) => {
                 for _ in 0..*times {
-                    store.shared().keep_indexes().map_err(|e| e.to_string())?;
+                    store.shared().keep_defined().map_err(|e| e.to_string())?;
                 }
             }
             Op::Settle => settle(&store)?,

@@ -9,6 +9,7 @@ use super::{ReadTxn, Snapshot, Stream};
 use crate::entity::{Entity, Position, PositionRange};
 use crate::error::Result;
 use crate::store::index::term::Term;
+use crate::store::remembered::MadeSnapshot;
 use crate::store::state::fold::{EVERY, Fold, Folded, Plain};
 use crate::store::state::stored_state::StoredState;
 use crate::store::tables::states::SnapshotOwner;
@@ -165,7 +166,9 @@ impl Snapshot {
     /// Takes a snapshot of a plain entity that should have been made before: its turn did not come before the file was closed.
     fn keep_missing(&self, entity: &Entity, folded: &Folded) -> Result<()> {
         if folded.position <= self.read(|view| Ok(view.checkpoint))? {
-            self.shared.keep_snapshot(None, Term::entity(entity)?, folded.position, folded.encode()?);
+            let (term, bytes) = (Term::entity(entity)?, folded.encode()?);
+            let made = MadeSnapshot { name: None, entity: term, position: folded.position, bytes };
+            self.kernel.keep_snapshot(made);
         }
         Ok(())
     }
@@ -198,7 +201,8 @@ impl Snapshot {
         position: Position,
         bytes: Vec<u8>,
     ) -> Result<()> {
-        self.shared.keep_snapshot(Some(name), Term::entity(entity)?, position, bytes);
+        let (name, entity) = (Some(name.to_owned()), Term::entity(entity)?);
+        self.kernel.keep_snapshot(MadeSnapshot { name, entity, position, bytes });
         Ok(())
     }
 }

@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::store::catalog::{CatalogModel, Finder};
 use crate::store::index::term::{Term, TermRange};
-use crate::store::materialize::{found_by, touched_by};
 use crate::store::state::fold::Folded;
 use crate::store::state::stored_state::StoredState;
+use crate::store::touched::{found_by, touched_by};
 
 /// What states are found by: a term, and the id of each.
 type Entries = BTreeSet<(Term, String)>;

@@ -11,7 +11,7 @@ use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::store::catalog::{CatalogModel, Finder};
 use crate::store::index::term::{self, Term, TermRange};
-use crate::store::locked;
+use crate::store::mutex::locked;
 use crate::store::state::stored_state::StoredState;
 use crate::store::tables::states::Built;
 
@@ -288,7 +288,7 @@ impl Snapshot {
         if head <= checkpoint {
             return Ok(Arc::new(nothing));
         }
-        let mut known = locked(&self.shared.warm);
+        let mut known = locked(&self.kernel.remembered.overlays);
         let fits = |warm: &&Arc<MemtableOverlay>| {
             warm.definition == definition && warm.checkpoint == checkpoint && warm.through <= head
         };

@@ -153,7 +153,7 @@ fn entries(snapshot: &Snapshot, model: &CatalogModel, found: &mut Verification) 
                 let Ok(bytes) = bytes else { return Ok(true) };
                 if built.has(id) {
                     for term in
-                        crate::store::materialize::found_by(id, &StoredState::open(bytes)?, finder, &limits)?
+                        crate::store::touched::found_by(id, &StoredState::open(bytes)?, finder, &limits)?
                     {
                         expected += 1;
                         if missing.is_none() && !tables.has_found(model.position, &term, id)? {

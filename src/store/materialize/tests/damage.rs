@@ -60,7 +60,7 @@ fn what_a_crash_takes_back_of_a_definition_that_was_half_dropped_is_made_anew() 
     let (store, _) = kept(&disk, Durability::Interval(Duration::from_secs(3600)));
     store.append(undefined("Order")).unwrap();
     // A slice of it: the row that tells of the states, and some states.
-    store.shared().keep_indexes().unwrap();
+    store.shared().keep_defined().unwrap();
     let disk = disk.crash(Fate::LoseAll, 0);
     let store = Store::open(path(), options(&disk)).unwrap();
     assert!(store.snapshot().indexes().model("Order").is_some(), "that it was dropped is lost");
@@ -82,7 +82,7 @@ fn an_index_that_a_checkpoint_does_not_know_does_not_serve_whoever_still_does() 
     let bytes = held.view().unwrap().event(first).unwrap().unwrap();
     let terms = terms_of(&codec::decode(first, bytes.clone()).unwrap()).unwrap();
     tail.extend([Staged { bytes, terms, version: 10 }]);
-    let (paces, limits) = (&shared.paces, shared.limits());
+    let (paces, limits) = (&shared.materializer.paces, shared.limits());
     checkpoint::write(
         &shared.tables,
         &[&tail],
@@ -197,7 +197,7 @@ fn a_state_that_is_damaged_stands_in_the_way_of_nothing() {
     holds(&store).unwrap();
     assert!(ids_with_sum(&store.snapshot(), 136).is_none_or(|ids| ids == ["1"]));
     // It is told of once, and what is kept is made anew.
-    assert_eq!(store.shared().keep_indexes().unwrap_err().kind(), "corrupt");
+    assert_eq!(store.shared().keep_defined().unwrap_err().kind(), "corrupt");
     settle(&store).unwrap();
     holds(&store).unwrap();
     assert_eq!(faults(&store), Vec::<String>::new());
@@ -206,7 +206,7 @@ fn a_state_that_is_damaged_stands_in_the_way_of_nothing() {
     // Another index cannot be made of it.
     damage();
     store.append(index_of_states("last", "Order")).unwrap();
-    assert_eq!(store.shared().keep_indexes().unwrap_err().kind(), "corrupt");
+    assert_eq!(store.shared().keep_defined().unwrap_err().kind(), "corrupt");
     settle(&store).unwrap();
     holds(&store).unwrap();
     assert_eq!(faults(&store), Vec::<String>::new());

@@ -147,14 +147,14 @@ fn nothing_is_begun_for_a_definition_once_it_is_to_be_closed() {
     append(&store, "A.made", 3);
     store.checkpoint().unwrap();
     let shared = store.shared();
-    assert_eq!(shared.keep_indexes().unwrap(), BackfillStep::Worked);
+    assert_eq!(shared.keep_defined().unwrap(), BackfillStep::Worked);
     // Who waits for that may ask whether to stop: no lock is held for it.
     let stopping = || Ok(shared.background.stopping());
     assert!(!shared.background.wait_for_indexes(Duration::ZERO, stopping).unwrap());
     // There is more to do, and whoever closes does not wait for it.
     shared.background.stop();
     let before = disk.counts();
-    assert_eq!(shared.keep_indexes().unwrap(), BackfillStep::Nothing);
+    assert_eq!(shared.keep_defined().unwrap(), BackfillStep::Nothing);
     assert_eq!(disk.counts(), before);
 }
 

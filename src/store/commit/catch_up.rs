@@ -5,12 +5,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::apply;
-use super::commit::Committer;
-use super::log::LogFrame;
-use super::{FaultInjection, Shared, locked};
+use super::Commits;
 use crate::error::{Error, Result};
 use crate::event::codec;
+use crate::store::apply;
+use crate::store::committer::Committer;
+use crate::store::fault_injection::FaultInjection;
+use crate::store::log::LogFrame;
+use crate::store::mutex::locked;
 
 /// How long until a log that did not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -25,10 +27,10 @@ pub(super) enum Behind {
     Others,
 }
 
-impl Shared {
+impl Commits {
     /// Applies everything that others appended to the log so far. What is read after it shows that.
     pub fn catch_up(&self) -> Result<()> {
-        if !self.log.is_shared() {
+        if !self.kernel.log.is_shared() {
             return Ok(());
         }
         self.take_in(&mut locked(&self.committer))
@@ -43,7 +45,7 @@ impl Shared {
             }
             for frame in &frames {
                 self.make_room()?;
-                self.apply_frame(committer, frame).map_err(|error| self.stop(error))?;
+                self.apply_frame(committer, frame).map_err(|error| self.kernel.stop(error))?;
             }
         }
     }
@@ -59,11 +61,11 @@ impl Shared {
 
     /// Frames behind the head. Where there is no answer it is asked again, for so long at most as a frame may be in doubt.
     fn read_log(&self, until: Instant) -> Result<Vec<LogFrame>> {
-        let give_up = Instant::now() + self.log.longest_doubt();
+        let give_up = Instant::now() + self.kernel.log.longest_doubt();
         loop {
-            match self.log.read(self.applied.head(), until) {
+            match self.kernel.log.read(self.kernel.applied.head(), until) {
                 // What is applied here is not in the log any more.
-                Err(lost @ Error::Corrupt { .. }) => return Err(self.stop(lost)),
+                Err(lost @ Error::Corrupt { .. }) => return Err(self.kernel.stop(lost)),
                 Err(_) if Instant::now() < give_up => std::thread::sleep(PAUSE),
                 read => return read,
             }
@@ -72,20 +74,21 @@ impl Shared {
 
     fn apply_frame(&self, committer: &mut Committer, frame: &LogFrame) -> Result<()> {
         let LogFrame { before, frame, .. } = frame;
-        let (head, catalog) = self.applied.head_and_catalog();
+        let (head, catalog) = self.kernel.applied.head_and_catalog();
         if frame.first != head.next() {
             let found = format!("a frame that begins with {} after {head}", frame.first);
             return Err(Error::corrupt("the log", found));
         }
-        if *before != committer.chain && !self.sabotaged(FaultInjection::IgnoreChain) {
+        if *before != committer.chain && !self.kernel.sabotaged(FaultInjection::IgnoreChain) {
             let found = format!("a frame at {} that goes on from other events than those here", frame.first);
             return Err(Error::corrupt("the log", found));
         }
-        let (events, catalog) = apply::derive(frame, catalog, &self.own_limits, || self.options.compiler())?;
+        let (events, catalog) =
+            apply::derive(frame, catalog, &self.kernel.own_limits, || self.kernel.options.compiler())?;
         let mut recorded = committer.recorded;
         for (position, event) in frame.first.onwards().zip(&events) {
             let event = codec::decode(position, event.bytes.clone())?;
-            if event.own_id && !self.sabotaged(FaultInjection::ForgetIds) {
+            if event.own_id && !self.kernel.sabotaged(FaultInjection::ForgetIds) {
                 committer.ids.follow(&event.id);
             }
             recorded = recorded.max(Some(event.recorded));

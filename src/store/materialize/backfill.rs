@@ -3,7 +3,7 @@
 //! Both go in slices, each one short write of the tables, so that checkpoints and appends never wait long, and both go on where
 //! they were after a crash: a slice says in the same write how far it has come. What is appended after a definition has
 //! its terms from the tails; a slice adds only positions up to the definition, wherever their events are, so the two never
-//! meet ([`WriteTables::append_postings`](super::tables::WriteTables::append_postings) keeps them apart).
+//! meet ([`WriteTables::append_postings`](crate::store::tables::WriteTables::append_postings) keeps them apart).
 //!
 //! What is to be dropped follows from what there is: lists of a definition that the catalog does not have. They stay while
 //! somebody may read them, and while a tail may bring them more.
@@ -12,15 +12,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::catalog::{self, Catalog, Index};
-use super::index::term::Term;
-use super::materialize::behind::{Busy, MaterializeRound};
-use super::snapshot::ScanDirection;
-use super::tables::indexes::Backfilled;
-use super::{Shared, locked};
+use super::Materializer;
+use super::behind::{Busy, MaterializeRound};
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
+use crate::store::catalog::{Catalog, Index};
+use crate::store::index::term::Term;
+use crate::store::mutex::locked;
+use crate::store::snapshot::ScanDirection;
+use crate::store::tables::indexes::Backfilled;
 
 /// What a slice reads at most beside a number of events: so many bytes of terms, for so long.
 const BYTES: usize = 4 << 20;
@@ -45,9 +46,14 @@ pub(crate) enum BackfillStep {
     Nothing,
 }
 
-impl Shared {
+impl Materializer {
     /// Remembers the indexes that a new catalog leaves out, before anybody sees it. Says whether it is another one.
-    pub(super) fn retire(&self, before: &Arc<Catalog>, after: &Arc<Catalog>, head: Position) -> bool {
+    pub(in crate::store) fn retire(
+        &self,
+        before: &Arc<Catalog>,
+        after: &Arc<Catalog>,
+        head: Position,
+    ) -> bool {
         if Arc::ptr_eq(before, after) {
             return false;
         }
@@ -59,12 +65,11 @@ impl Shared {
         true
     }
 
-    /// Does a slice of what is to be done for indexes.
-    pub(super) fn keep_indexes(self: &Arc<Shared>) -> Result<BackfillStep> {
-        self.prune();
-        let catalog = self.applied.catalog();
+    /// Does a slice of what is to be done for what is defined: indexes, states and views.
+    pub(in crate::store) fn keep_defined(&self) -> Result<BackfillStep> {
+        let catalog = self.kernel.applied.catalog();
         self.paces.retain(|definition| catalog.has(definition));
-        self.failures.retain(|definition| catalog.has(definition));
+        self.kernel.failures.retain(|definition| catalog.has(definition));
         let mut round = MaterializeRound::default();
         self.build_indexes(self.to_build(&catalog), &mut round);
         round.add(self.through_errors(|| self.keep_states()));
@@ -78,7 +83,7 @@ impl Shared {
             return Ok(if read { BackfillStep::Held } else { BackfillStep::Nothing });
         }
         // Until there is nothing, it is looked for again.
-        let stale = self.stale().inspect_err(|_| locked(&self.progress).no_lists = false)?;
+        let stale = self.kernel.stale().inspect_err(|_| locked(&self.progress).no_lists = false)?;
         if !stale.is_empty() {
             locked(&self.progress).no_lists = false;
         }
@@ -87,8 +92,8 @@ impl Shared {
         };
         if let Some(definition) = stale.iter().find(|definition| !held(definition)) {
             self.through_errors(|| {
-                self.tables.write("dropping an index", |tables| {
-                    tables.remove_index(*definition, self.options.index_slice.1).map(drop)
+                self.kernel.tables.write("dropping an index", |tables| {
+                    tables.remove_index(*definition, self.kernel.options.index_slice.1).map(drop)
                 })
             })?;
             return Ok(BackfillStep::Worked);
@@ -114,30 +119,16 @@ impl Shared {
         work().or_else(|error| {
             locked(&self.progress).forget();
             if matches!(error, Error::Io { .. }) {
-                self.tables.reopen()?;
+                self.kernel.tables.reopen()?;
             }
             Err(error)
         })
     }
 
-    /// Leaves out of the catalog what a newer definition replaces. Only whoever completes indexes does.
-    pub(super) fn prune(&self) {
-        if self.applied.catalog().pruned().is_none() {
-            return;
-        }
-        // A leader brings the catalog that it began with.
-        let _committer = locked(&self.committer);
-        let before = self.applied.tails();
-        let Some(pruned) = before.catalog.pruned().map(Arc::new) else { return };
-        self.retire(&before.catalog, &pruned, before.head);
-        self.applied.replace_catalog(pruned);
-        self.watch.set_swapped();
-    }
-
     /// Forgets the retired indexes that nobody reads and no tail has terms of: nobody can come to them any more. Says whether one stays
     /// because it is read: whoever asks later may find that it is not, and would wait for what nobody tells.
     fn forget_free(&self) -> bool {
-        let (base, mut read) = (self.applied.tails().base(), false);
+        let (base, mut read) = (self.kernel.applied.tails().base(), false);
         locked(&self.retired).retain(|retired| {
             let is_read = Arc::strong_count(&retired.index) > 1;
             read |= is_read;
@@ -146,21 +137,10 @@ impl Shared {
         read
     }
 
-    /// The definitions that have lists in the tables, and are not in the catalog.
-    pub(super) fn stale(&self) -> Result<Vec<Position>> {
-        // The tables before the catalog: what is defined in between has no lists yet.
-        let mut found = catalog::built(&self.tables.read()?)?;
-        let catalog = self.applied.catalog();
-        let is_of_view =
-            |at: Position| catalog.kept_views().any(|view| view.position == at && view.view().is_err());
-        found.retain(|definition| catalog.at(*definition).is_none() && !is_of_view(*definition));
-        Ok(found)
-    }
-
     /// Does a slice for each index that is to be completed: those that are at the same place together.
-    fn build_indexes(self: &Arc<Shared>, indexes: Vec<Arc<Index>>, round: &mut MaterializeRound) {
+    fn build_indexes(&self, indexes: Vec<Arc<Index>>, round: &mut MaterializeRound) {
         let (mut at, mut busy) = (BTreeMap::<Position, Vec<&Index>>::new(), Busy::new());
-        for index in indexes.iter().filter(|index| !self.failures.is_final(index.position)) {
+        for index in indexes.iter().filter(|index| !self.kernel.failures.is_final(index.position)) {
             at.entry(index.backfilled()).or_default().push(index);
         }
         for chunk in at.into_values().flat_map(|indexes| self.chunks(indexes, |index| index.position)) {
@@ -175,13 +155,13 @@ impl Shared {
     }
 
     /// Does a slice of indexes, in one write. Says whether there was anything to do.
-    fn backfill(self: &Arc<Shared>, indexes: &[&Index]) -> Result<bool> {
+    fn backfill(&self, indexes: &[&Index]) -> Result<bool> {
         // A definition that a crash takes away must leave no lists behind: another one may come to its place.
-        if indexes.iter().any(|index| self.watch.synced() < index.position) {
-            self.sync_log()?;
+        if indexes.iter().any(|index| self.kernel.watch.synced() < index.position) {
+            self.kernel.sync_log()?;
         }
         // What is told as failed may have come through all the same: the table knows.
-        let (read, mut worked, mut behind) = (self.tables.read()?, false, Vec::new());
+        let (read, mut worked, mut behind) = (self.kernel.tables.read()?, false, Vec::new());
         for index in indexes {
             let done = read.backfilled(index.position)?;
             index.set_backfilled(done);
@@ -194,12 +174,13 @@ impl Shared {
         drop(read);
         let Some(done) = behind.iter().map(|(_, done)| *done).min() else { return Ok(worked) };
         let last = behind.iter().map(|(index, _)| index.position).max().unwrap_or(done);
-        let limits = self.limits();
+        let limits = self.kernel.limits();
         let began = Instant::now();
         let mut lists: BTreeMap<Term, Vec<Position>> = BTreeMap::new();
         let (mut through, mut bytes, mut terms) = (done, 0, Vec::new());
-        let mut log = self.snapshot().log(PositionRange::between(done, last), ScanDirection::Ascending);
-        log.lend(self.options.index_slice.0, |position, event| {
+        let mut log =
+            self.kernel.snapshot().log(PositionRange::between(done, last), ScanDirection::Ascending);
+        log.lend(self.kernel.options.index_slice.0, |position, event| {
             let record = Record::open(position, event)?;
             for (index, _) in
                 behind.iter().filter(|(index, done)| *done < position && position <= index.position)
@@ -213,14 +194,14 @@ impl Shared {
                 lists.entry(term).or_default().push(position);
             }
             through = position;
-            Ok(bytes < BYTES && began.elapsed() < READING && !self.background.stopping())
+            Ok(bytes < BYTES && began.elapsed() < READING && !self.kernel.background.stopping())
         })?;
         if through == done {
             return Err(Error::corrupt("the log", format!("no event at {}", done.next())));
         }
         // Each up to its definition, and none back.
         let reached = |index: &Index, done: Position| through.min(index.position).max(done);
-        self.tables.write("building an index", |tables| {
+        self.kernel.tables.write("building an index", |tables| {
             for (term, positions) in &lists {
                 tables.append_postings(term.as_bytes(), positions)?;
             }
