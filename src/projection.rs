@@ -186,19 +186,20 @@ impl Db {
     {
         let (shared, cancel) = (self.store().shared().clone(), Cancel::new());
         let waked = shared.clone();
-        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || waked.watch.wake());
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || waked.log_progress.wake());
         cancel.on_cancel(&wake);
         let stopped = cancel.clone();
         let follow = move || {
             loop {
                 let is_last = stopped.is_cancelled();
                 match catch_up(&shared, &mut projection, &Cancel::new()) {
-                    Err(_) if shared.watch.is_closed() => return (projection, None),
+                    Err(_) if shared.log_progress.is_closed() => return (projection, None),
                     Err(error) => return (projection, Some(error)),
                     Ok(_) if is_last => return (projection, None),
                     Ok(through) => {
                         let is_stopped = || stopped.is_cancelled();
-                        if let WaitResult::Closed = shared.watch.wait_past(through, None, &is_stopped) {
+                        if let WaitResult::Closed = shared.log_progress.wait_past(through, None, &is_stopped)
+                        {
                             return (projection, None);
                         }
                     }
@@ -267,7 +268,7 @@ fn catch_up<P: Projection>(
     cancel: &Cancel,
 ) -> std::result::Result<Position, P::Error> {
     let after = projection.checkpoint()?;
-    let goal = shared.watch.synced();
+    let goal = shared.log_progress.synced();
     if after > goal {
         let found = format!("one at {after}, and the durable log ends at {goal}");
         let error = Error::invalid("the checkpoint of a projection", "a position of this log", found);

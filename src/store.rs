@@ -22,8 +22,8 @@ pub(crate) mod condition;
 #[cfg(test)]
 mod crash;
 pub(crate) mod cursor;
-pub(crate) mod cursor_keeper;
 mod cursor_moves;
+pub(crate) mod cursor_writer;
 pub mod disk;
 mod durability;
 mod failures;
@@ -45,10 +45,10 @@ mod progress;
 pub(crate) mod queue;
 mod read_txn;
 pub(crate) mod recover;
-mod remembered;
 pub(crate) mod report;
 pub(crate) mod snapshot;
 pub(crate) mod state;
+mod state_caches;
 pub(crate) mod tables;
 mod threads;
 mod touched;
@@ -85,7 +85,7 @@ use checkpoint::Checkpointer;
 use commit::Commits;
 use committer::Committer;
 use cursor::Cursors;
-use cursor_keeper::CursorKeeper;
+use cursor_writer::CursorWriter;
 use disk::{Disk, Lock};
 use failures::Failures;
 use kernel::Kernel;
@@ -97,8 +97,8 @@ pub(crate) use mutex::locked;
 use name::FileName;
 use queue::{Pending, Queue};
 use recover::Recovered;
-use remembered::Remembered;
 use snapshot::Snapshot;
+use state_caches::StateCaches;
 use tables::Tables;
 use verb::{AddedVerbs, VerbHandler};
 
@@ -123,7 +123,7 @@ struct Open {
 pub(crate) struct Shared {
     kernel: Arc<Kernel>,
     pub commits: Arc<Commits>,
-    pub keeper: Arc<CursorKeeper>,
+    pub cursor_writer: Arc<CursorWriter>,
     pub materializer: Arc<Materializer>,
     checkpointer: Checkpointer,
 }
@@ -176,8 +176,8 @@ impl Store {
             background: Background::default(),
             failures: Failures::default(),
             verbs: AddedVerbs::default(),
-            remembered: Remembered::default(),
-            watch: LogProgress::default(),
+            state_caches: StateCaches::default(),
+            log_progress: LogProgress::default(),
             cursors,
             ending: Cancel::new(),
             own_limits: Limits::new(options.largest_value, &Cancel::new()),
@@ -188,9 +188,9 @@ impl Store {
             tables,
         });
         let shared = Arc::new(Shared::new(kernel, Committer::new(meta.recorded, chain)));
-        shared.watch.set_synced(meta.checkpoint);
+        shared.log_progress.set_synced(meta.checkpoint);
         if lost {
-            shared.keeper.set_back()?;
+            shared.cursor_writer.set_back()?;
         }
         let threads = threads::start(&shared)?;
         let store = Store { shared, open: Mutex::new(Some(Open { threads, _lock: lock })), recovery };
@@ -328,12 +328,12 @@ impl Store {
         }
         // What was done is in the tables before the places that say so.
         let closed = shared.log.close(&|after| shared.checkpointer.settle(after)).and_then(|()| {
-            let written = shared.keeper.write();
+            let written = shared.cursor_writer.write();
             written.or_else(|first| {
-                shared.tables.reopen().and_then(|()| shared.keeper.write()).map_err(|_| first)
+                shared.tables.reopen().and_then(|()| shared.cursor_writer.write()).map_err(|_| first)
             })
         });
-        shared.watch.close();
+        shared.log_progress.close();
         let tables = shared.tables.close();
         // The lock is given back last: `open` lives until here.
         closed.and(tables)
@@ -369,10 +369,10 @@ impl Submitted {
 impl Shared {
     fn new(kernel: Arc<Kernel>, committer: Committer) -> Shared {
         let materializer = Arc::new(Materializer::new(kernel.clone()));
-        let keeper = Arc::new(CursorKeeper::new(kernel.clone()));
+        let cursor_writer = Arc::new(CursorWriter::new(kernel.clone()));
         let commits = Arc::new(Commits::new(kernel.clone(), materializer.clone(), committer));
-        let checkpointer = Checkpointer::new(keeper.clone(), materializer.clone(), commits.clone());
-        Shared { kernel, commits, keeper, materializer, checkpointer }
+        let checkpointer = Checkpointer::new(cursor_writer.clone(), materializer.clone(), commits.clone());
+        Shared { kernel, commits, cursor_writer, materializer, checkpointer }
     }
 
     /// Does a slice of what is to be done for what is defined.

@@ -189,7 +189,7 @@ impl Db {
                     true => Position(u64::try_from(shared.options.clock.now().as_millis()).unwrap_or(0)),
                     false => head,
                 };
-                shared.keeper.create(&follower, Cursor::new(position, head, String::new()))?;
+                shared.cursor_writer.create(&follower, Cursor::new(position, head, String::new()))?;
             }
         }
         Ok(())

@@ -45,8 +45,8 @@ const ROOMS: &[&[&str]] = &[
     &["apply"],
     &["read_txn"],
     // What a snapshot reads, and what waits to be committed: a condition of it reads a snapshot.
-    &["append_request condition kernel options queue remembered snapshot"],
-    &["admission", "cursor_keeper", "outdated", "view"],
+    &["append_request condition kernel options queue snapshot state_caches"],
+    &["admission", "cursor_writer", "outdated", "view"],
     &["materialize", "verify"],
     &["commit"],
     &["checkpoint"],

@@ -194,8 +194,8 @@ fn drop_subscription(store: &Store, name: &str) -> Result<QueryResult> {
         return Err(Error::stopped("the database was opened for reading only"));
     }
     let follower = CursorOwner::Subscription(name.to_owned());
-    let _seat = store.shared().keeper.attach(&follower, "DROP SUBSCRIPTION".to_owned())?;
-    match store.shared().keeper.remove(&follower)? {
+    let _seat = store.shared().cursor_writer.attach(&follower, "DROP SUBSCRIPTION".to_owned())?;
+    match store.shared().cursor_writer.remove(&follower)? {
         true => Ok(QueryResult::done()),
         false => Err(Error::conflict(follower.to_string(), "one that there is", "none")),
     }

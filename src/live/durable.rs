@@ -13,7 +13,7 @@ use super::subscribe::{Delivery, Subscription};
 use crate::entity::{NameText, Position};
 use crate::error::{Error, Missing, MissingItem, Result, shorten};
 use crate::store::cursor::{Cursor, CursorOwner};
-use crate::store::cursor_keeper::Attached;
+use crate::store::cursor_writer::Attached;
 use crate::store::place::SubscriptionCursor;
 
 /// No name is longer, in bytes.
@@ -81,12 +81,12 @@ impl Subscription {
         let thread = thread::current();
         let thread = thread.name().map_or_else(String::new, |name| format!(" in the thread '{name}'"));
         let who = format!("one that reads it since {}{thread}", shared.options.clock.now());
-        let attached = shared.keeper.attach(&follower, who)?;
+        let attached = shared.cursor_writer.attach(&follower, who)?;
         let (said, text) = (subscription.plan.from, subscription.plan.said());
         match shared.cursors.get(&follower)? {
             None => {
                 let cursor = Cursor::new(subscription.place(), Position::START, text);
-                shared.keeper.create(&follower, cursor)?;
+                shared.cursor_writer.create(&follower, cursor)?;
             }
             Some(cursor) => {
                 let (shown, at) = (NameText(name), cursor.position);

@@ -125,7 +125,7 @@ impl Follower {
             if self.has_ended() || self.hear(work).is_err() {
                 return Ok(Ended);
             }
-            let goal = self.shared.watch.synced();
+            let goal = self.shared.log_progress.synced();
             if goal <= after {
                 self.wait_past(after, None);
                 continue;
@@ -165,7 +165,7 @@ impl Follower {
         }
         self.heard = self.program.origin;
         let cursor = Cursor::new(start, self.heard, String::new());
-        self.shared.keeper.create(&self.who, cursor.clone())?;
+        self.shared.cursor_writer.create(&self.who, cursor.clone())?;
         Ok(cursor)
     }
 
@@ -176,7 +176,7 @@ impl Follower {
 
     /// Whether it is to end.
     pub fn has_ended(&self) -> bool {
-        self.cancel.is_cancelled() || self.shared.watch.is_closed() || self.is_replaced()
+        self.cancel.is_cancelled() || self.shared.log_progress.is_closed() || self.is_replaced()
     }
 
     /// Whether it is not defined any more, or otherwise: that holds at once, and whoever ends it may be slow.
@@ -215,7 +215,9 @@ impl Follower {
 
     /// Waits until the log moves past a position, something is said to it, or the instant.
     pub fn wait_past(&self, position: Position, until: Option<Instant>) -> WaitResult {
-        self.shared.watch.wait_past(position, until, &|| self.cancel.is_cancelled() || self.is_called())
+        self.shared
+            .log_progress
+            .wait_past(position, until, &|| self.cancel.is_cancelled() || self.is_called())
     }
 
     /// Waits so long. What is said to it meanwhile is heard later.
@@ -225,7 +227,7 @@ impl Follower {
             if Instant::now() >= until {
                 return Ok(());
             }
-            self.shared.watch.wait_past(Position::MAX, Some(until), &|| self.cancel.is_cancelled());
+            self.shared.log_progress.wait_past(Position::MAX, Some(until), &|| self.cancel.is_cancelled());
         }
         Err(Ended)
     }
@@ -233,7 +235,7 @@ impl Follower {
     /// Waits until the clock comes to a time, or something happens.
     pub fn wait_for(&self, time: Timestamp) {
         let left = self.shared.options.clock.until(time).min(LOOK);
-        self.wait_past(self.shared.watch.synced(), Some(Instant::now() + left));
+        self.wait_past(self.shared.log_progress.synced(), Some(Instant::now() + left));
     }
 
     /// Waits until an event is due. What is said to it meanwhile is heard.
@@ -448,7 +450,7 @@ impl Follower {
     /// Waits while too much is set aside.
     fn rest(&mut self, work: &mut dyn FollowerTask) -> Result<(), Ended> {
         while self.is_halted() {
-            self.wait_past(self.shared.watch.synced(), None);
+            self.wait_past(self.shared.log_progress.synced(), None);
             if self.has_ended() {
                 return Err(Ended);
             }

@@ -259,7 +259,8 @@ impl<R: HandlerResult, F: FnMut(&EventContext) -> R> HandlerThread<F> {
                         HandlerOutcome::Left => return Ok(()),
                     }
                     // The handler may have closed the database.
-                    if let Some(place) = self.place.as_ref().filter(|_| !self.shared.watch.is_closed()) {
+                    if let Some(place) = self.place.as_ref().filter(|_| !self.shared.log_progress.is_closed())
+                    {
                         place.acknowledge(position)?;
                     }
                     position
@@ -321,7 +322,7 @@ impl<R: HandlerResult, F: FnMut(&EventContext) -> R> HandlerThread<F> {
         let doubled = 2u32.checked_pow(attempts - 1).and_then(|times| self.pause.checked_mul(times));
         let until = Instant::now().checked_add(doubled.unwrap_or(self.longest).min(self.longest));
         let end = &self.work.end;
-        let moved = self.shared.watch.wait_past(Position::MAX, until, &|| end.is_cancelled());
+        let moved = self.shared.log_progress.wait_past(Position::MAX, until, &|| end.is_cancelled());
         moved != WaitResult::Closed
     }
 }

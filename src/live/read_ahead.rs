@@ -60,14 +60,14 @@ impl Leave {
     fn ask(shared: &Arc<Shared>) -> Option<Leave> {
         let most = shared.options.threads;
         let ask = |count: usize| (most > 1 && count < most).then_some(count + 1);
-        let count: &AtomicUsize = &shared.watch.ahead;
+        let count: &AtomicUsize = &shared.log_progress.ahead;
         count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, ask).ok().map(|_| Leave(shared.clone()))
     }
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        self.0.watch.ahead.fetch_sub(1, Ordering::SeqCst);
+        self.0.log_progress.ahead.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -49,7 +49,7 @@ impl Runner {
             running: BTreeMap::new(),
             brought: Arc::default(),
             ending: Vec::new(),
-            seen: shared.watch.synced(),
+            seen: shared.log_progress.synced(),
         };
         let thread = thread::Builder::new().name("bygone-runner".to_owned());
         let thread = thread.spawn(move || {
@@ -71,7 +71,7 @@ impl Runner {
     /// Ends all of it. When this returns nothing runs any more, but for the one that asks.
     pub fn stop(&self) {
         self.cancel.cancel();
-        self.shared.watch.wake();
+        self.shared.log_progress.wake();
         if OWN.get() {
             return;
         }
@@ -125,13 +125,13 @@ impl Supervisor {
             }
             let cancel = self.cancel.clone();
             let soon = catalog.is_none().then(|| Instant::now() + SOON);
-            let moved = self.shared.watch.wait_past(self.seen, soon, &|| cancel.is_cancelled());
+            let moved = self.shared.log_progress.wait_past(self.seen, soon, &|| cancel.is_cancelled());
             if let WaitResult::To(through) = moved
                 && !self.look(through)
             {
                 // What cannot be read now may be in a moment.
                 self.shared
-                    .watch
+                    .log_progress
                     .wait_past(Position::MAX, Some(Instant::now() + SOON), &|| cancel.is_cancelled());
             }
             if moved == WaitResult::Closed {
@@ -141,7 +141,7 @@ impl Supervisor {
         for running in self.running.values() {
             running.cancel.cancel();
         }
-        self.shared.watch.wake();
+        self.shared.log_progress.wake();
         for running in std::mem::take(&mut self.running).into_values().chain(self.ending.drain(..)) {
             let _ = running.thread.join();
         }
@@ -157,7 +157,7 @@ impl Supervisor {
                 self.ending.push(running);
             }
         }
-        self.shared.watch.wake();
+        self.shared.log_progress.wake();
         self.ending.retain(|running| !running.thread.is_finished());
         let mut all = self.ending.is_empty();
         for program in catalog.programs() {
@@ -227,7 +227,7 @@ impl Supervisor {
         self.seen = through;
         if told {
             // Some looked before they were told.
-            self.shared.watch.wake();
+            self.shared.log_progress.wake();
         }
         true
     }
@@ -263,7 +263,8 @@ fn keep_running(follower: &mut Follower) {
 /// Runs a program until it is to end.
 fn run(follower: &mut Follower) -> Result<Ended> {
     let place = cursor::CursorOwner::of(&follower.program);
-    let _running = follower.shared.keeper.attach(&place, "this database, which is open live".to_owned())?;
+    let _running =
+        follower.shared.cursor_writer.attach(&place, "this database, which is open live".to_owned())?;
     match follower.program.kind {
         ProgramKind::Reaction => reaction::run(follower),
         #[cfg(feature = "webhooks")]

@@ -89,7 +89,7 @@ impl fmt::Debug for Subscription {
 impl Subscription {
     /// From where the plan says, or from now on.
     pub(crate) fn new(shared: Arc<Shared>, plan: plan::SubscriptionPlan) -> Subscription {
-        let after = plan.from.unwrap_or_else(|| shared.watch.synced());
+        let after = plan.from.unwrap_or_else(|| shared.log_progress.synced());
         Subscription {
             shared,
             plan,
@@ -270,7 +270,7 @@ impl Subscription {
     /// Ends when this handle is cancelled.
     pub fn cancelled_by(mut self, cancel: &Cancel) -> Subscription {
         let shared = self.shared.clone();
-        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || shared.watch.wake());
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || shared.log_progress.wake());
         self.end = Cancel::among(vec![std::mem::take(&mut self.end), cancel.clone()]);
         self.end.on_cancel(&wake);
         self.wake = Some(wake);
@@ -342,13 +342,13 @@ impl Subscription {
                 Ok(None) => {}
                 // An event is large: it is handed on as seldom as may be.
                 Ok(Some(event)) => return Some(Ok(Delivery::Event(event))),
-                Err(_) if self.shared.watch.is_closed() || self.end.is_cancelled() => break,
+                Err(_) if self.shared.log_progress.is_closed() || self.end.is_cancelled() => break,
                 Err(error) => {
                     self.ended = true;
                     return Some(Err(error));
                 }
             }
-            let synced = self.shared.watch.synced();
+            let synced = self.shared.log_progress.synced();
             let goal = match self.plan.until {
                 Some(SubscriptionEnd::Position(until)) => until.min(synced),
                 _ => synced,
@@ -371,7 +371,7 @@ impl Subscription {
                 return Some(Ok(Delivery::CaughtUp(self.after)));
             }
             let wake = [deadline, self.end.deadline(), self.last_instant()].into_iter().flatten().min();
-            match self.shared.watch.wait_past(self.after, wake, &|| self.end.is_cancelled()) {
+            match self.shared.log_progress.wait_past(self.after, wake, &|| self.end.is_cancelled()) {
                 WaitResult::To(_) => {}
                 WaitResult::TimedOut if self.is_over() => break,
                 WaitResult::TimedOut if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {

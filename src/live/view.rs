@@ -65,7 +65,7 @@ impl ViewSubscription {
         cancel: &Cancel,
     ) -> ViewSubscription {
         let waked = shared.clone();
-        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || waked.watch.wake());
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || waked.log_progress.wake());
         cancel.on_cancel(&wake);
         ViewSubscription {
             shared,
@@ -96,8 +96,8 @@ impl ViewSubscription {
             }
             // All before the catalog is looked at, so that no swap is missed; the log before the clock, so that all that is looked at
             // was recorded before an instant that still lies ahead.
-            let swaps = self.shared.watch.swaps();
-            let synced = self.shared.watch.synced();
+            let swaps = self.shared.log_progress.swaps();
+            let synced = self.shared.log_progress.synced();
             self.find_end()?;
             let goal = match self.until {
                 Some(SubscriptionEnd::Position(until)) => until.min(synced),
@@ -119,7 +119,7 @@ impl ViewSubscription {
                 return Ok(Some(Row::CaughtUp(goal)));
             }
             let wake = [self.last_instant(), self.cancel.deadline()].into_iter().flatten().min();
-            let watch = &self.shared.watch;
+            let watch = &self.shared.log_progress;
             let stop = || self.cancel.is_cancelled() || watch.swaps() != swaps;
             if let WaitResult::Closed = watch.wait_past(goal, wake, &stop)
                 && (watch.is_closed() || self.cancel.is_cancelled())
@@ -216,7 +216,7 @@ impl Iterator for ViewSubscription {
         let next = self.advance().transpose();
         self.ended = !matches!(next, Some(Ok(_)));
         // Whoever waits as the database is closed is at the end, and nothing is wrong.
-        next.filter(|next| next.is_ok() || !self.shared.watch.is_closed())
+        next.filter(|next| next.is_ok() || !self.shared.log_progress.is_closed())
     }
 }
 

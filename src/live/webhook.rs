@@ -129,7 +129,7 @@ struct RetrySignal {
 impl RetrySignal {
     fn ring(&self) {
         if !self.rung.swap(true, Ordering::SeqCst) {
-            self.shared.watch.wake();
+            self.shared.log_progress.wake();
         }
     }
 }
@@ -182,7 +182,7 @@ impl Dispatcher<'_> {
             }
             self.hear()?;
             let is_halted = self.follower.is_halted();
-            let goal = self.follower.shared.watch.synced().0;
+            let goal = self.follower.shared.log_progress.synced().0;
             let has_room = self.lanes.has_much_room();
             if has_room && !is_halted && goal > self.after {
                 self.read(goal)?;
@@ -196,7 +196,7 @@ impl Dispatcher<'_> {
                     || self.follower.is_called()
                     || !has_room && self.lanes.has_much_room()
             };
-            self.follower.shared.watch.wait_past(Position(past), None, &is_called);
+            self.follower.shared.log_progress.wait_past(Position(past), None, &is_called);
             self.bell.wants_room.store(false, Ordering::SeqCst);
         }
     }

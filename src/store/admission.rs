@@ -1,5 +1,8 @@
 //! Staging: each request of a batch, checked in the order of the queue against the committed and the staged state.
 //!
+//! It has no lock of its own: the leader that calls it holds that of the committer, and within it states that verbs looked at are taken and put
+//! back, and the tables are read.
+//!
 //! One that fails is rejected alone, and leaves no trace in the frame. The order of checks is: key, ids, guards.
 
 mod commit_context;

@@ -10,14 +10,14 @@ use std::time::Duration;
 use super::catalog::Catalog;
 use super::chain::zone;
 use super::commit::Commits;
-use super::cursor_keeper::CursorKeeper;
+use super::cursor_writer::CursorWriter;
 use super::kernel::Kernel;
 use super::log::JournalAfter;
 use super::materialize::{Materializer, follow};
 use super::memtable::Memtable;
 use super::mutex::locked;
 use super::pace::{Pace, Paces};
-use super::remembered::SnapshotDue;
+use super::state_caches::SnapshotDue;
 use super::tables::{Tables, WriteTables};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
@@ -34,25 +34,25 @@ const LONGEST_END: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     kernel: Arc<Kernel>,
-    keeper: Arc<CursorKeeper>,
+    cursor_writer: Arc<CursorWriter>,
     materializer: Arc<Materializer>,
     commits: Arc<Commits>,
 }
 
 impl Checkpointer {
     pub fn new(
-        keeper: Arc<CursorKeeper>,
+        cursor_writer: Arc<CursorWriter>,
         materializer: Arc<Materializer>,
         commits: Arc<Commits>,
     ) -> Checkpointer {
-        Checkpointer { kernel: commits.kernel.clone(), keeper, materializer, commits }
+        Checkpointer { kernel: commits.kernel.clone(), cursor_writer, materializer, commits }
     }
 
     /// Moves the frozen tail, if there is one, and lets its journal segment be used again.
     pub fn move_frozen(&self) -> Result<()> {
         let Some(frozen) = self.kernel.applied.tails().frozen else { return Ok(()) };
         // Its part of the journal, which is written over then, may tell of moves that the tables do not know.
-        self.keeper.write()?;
+        self.cursor_writer.write()?;
         // Not longer than that: lists stay as long as somebody has the catalog that they are of.
         let limits = self.kernel.limits();
         let (kernel, paces) = (&self.kernel, &self.materializer.paces);

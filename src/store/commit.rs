@@ -1,6 +1,9 @@
 //! The commit: a leader takes what is queued, stages it in order, makes it durable in one frame, and shows it.
 //!
 //! All answers of a batch, rejections and repeated keys included, wait for its sync.
+//!
+//! The lock of the committer is taken before all others of the store. Within it the leader takes those of the log, of the tables for reads, and for
+//! moments those of what is applied, of cursors, of retired indexes and of the queue.
 
 mod catch_up;
 
@@ -90,7 +93,7 @@ impl Commits {
         let Some(pruned) = before.catalog.pruned().map(Arc::new) else { return };
         self.materializer.retire(&before.catalog, &pruned, before.head);
         self.kernel.applied.replace_catalog(pruned);
-        self.kernel.watch.set_swapped();
+        self.kernel.log_progress.set_swapped();
     }
 
     /// Appends a group and waits until it is durable.
@@ -215,7 +218,7 @@ impl Commits {
         }
         committer.recorded = batch.recorded;
         committer.reopened = false;
-        let mut recent = locked(&self.kernel.remembered.recent);
+        let mut recent = locked(&self.kernel.state_caches.recent);
         batch.known.into_iter().for_each(|(entity, known)| recent.put(entity, known));
         drop(recent);
         self.apply(committer, batch.staged, batch.catalog)?;
@@ -242,7 +245,7 @@ impl Commits {
             return Err(Error::stopped("the database was opened for reading only"));
         }
         committer.number += 1;
-        let durable_through = self.kernel.watch.synced();
+        let durable_through = self.kernel.log_progress.synced();
         let after = LogPlace { position: first.previous(), chain: committer.chain };
         let number = committer.number;
         self.tell_moves(committer, after, durable_through)?;
@@ -376,7 +379,7 @@ impl Commits {
             self.kernel.background.ask(|asked| asked.index = true);
         }
         if self.kernel.options.durability == Durability::Sync {
-            self.kernel.watch.set_synced(head);
+            self.kernel.log_progress.set_synced(head);
         } else {
             self.kernel.background.ask(|asked| asked.sync = true);
         }

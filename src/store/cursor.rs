@@ -5,7 +5,7 @@
 //! moves at most, and what they stood for is delivered again. To make one and to drop one is durable at once, and so is a move where
 //! somebody waits for it. A cursor is never ahead of what is durable of the log.
 //!
-//! Whoever writes them is in [`cursor_keeper`](super::cursor_keeper). Two locks: that of writing first, then that of their state, which is held for
+//! Whoever writes them is in [`cursor_writer`](super::cursor_writer). Two locks: that of writing first, then that of their state, which is held for
 //! a moment.
 
 use std::collections::{BTreeMap, BTreeSet};

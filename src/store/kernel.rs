@@ -1,7 +1,7 @@
 //! The kernel: what is read and asked of an open database, whoever does it: its readers, and the rooms that write.
 //!
 //! The rooms stand on it: what follows the log ([`Materializer`](super::materialize::Materializer)), who keeps the places of readers
-//! ([`CursorKeeper`](super::cursor_keeper::CursorKeeper)), who admits and commits ([`Commits`](super::commit::Commits)). A
+//! ([`CursorWriter`](super::cursor_writer::CursorWriter)), who admits and commits ([`Commits`](super::commit::Commits)). A
 //! [`Snapshot`](super::snapshot::Snapshot) needs nothing else. Each of its locks is held for a moment, and none within another.
 
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use super::name::FileName;
 use super::options::Options;
 use super::queue::Queue;
 use super::read_txn::ReadSource;
-use super::remembered::{MadeSnapshot, Remembered, SnapshotDue};
+use super::state_caches::{MadeSnapshot, SnapshotDue, StateCaches};
 use super::tables::Tables;
 use super::verb::AddedVerbs;
 use crate::allowance::Limits;
@@ -44,7 +44,7 @@ pub(crate) struct Kernel {
     /// Requests that wait to be committed.
     pub queue: Queue,
     /// How far the log is durable, for those who follow it.
-    pub watch: LogProgress,
+    pub log_progress: LogProgress,
     /// Where those are who follow it.
     pub cursors: Cursors,
     /// What the threads behind it have been asked for.
@@ -54,7 +54,7 @@ pub(crate) struct Kernel {
     /// Verbs that are not in the log.
     pub verbs: AddedVerbs,
     /// What is remembered of states, to spare work.
-    pub remembered: Remembered,
+    pub state_caches: StateCaches,
     /// Ends what is being evaluated for nobody who asked: states, views and indexes that are kept.
     pub ending: Cancel,
     /// What each evaluation may take that belongs to an append: nobody ends those.
@@ -108,9 +108,9 @@ impl Kernel {
     /// Makes durable what was appended so far, and lets subscriptions see it.
     pub fn sync_log(&self) -> Result<()> {
         let head = self.applied.head();
-        if self.watch.synced() < head {
+        if self.log_progress.synced() < head {
             self.log.sync().map_err(|error| self.stop(error))?;
-            self.watch.set_synced(head);
+            self.log_progress.set_synced(head);
         }
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Kernel {
     /// Remembers which plain entities are due a snapshot.
     pub(super) fn snapshots_due(&self, due: Vec<SnapshotDue>) {
         if !due.is_empty() && !self.options.read_only {
-            self.remembered.add_due(due);
+            self.state_caches.add_due(due);
             self.background.ask(|asked| asked.index = true);
         }
     }
@@ -126,7 +126,7 @@ impl Kernel {
     /// Takes a snapshot, to be written when there is time.
     pub(super) fn keep_snapshot(&self, made: MadeSnapshot) {
         if !self.options.read_only {
-            self.remembered.add_made(made);
+            self.state_caches.add_made(made);
             self.background.ask(|asked| asked.index = true);
         }
     }

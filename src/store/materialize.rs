@@ -8,7 +8,8 @@
 //! On the way, snapshots are kept: after so many events of an entity what they have made. For entities that nobody
 //! defined there is nothing but snapshots; the background makes those, as a checkpoint finds that they are due.
 //!
-//! What the background does is in [`behind`], [`backfill`] and [`views`].
+//! What the background does is in [`behind`], [`backfill`] and [`views`]. Two locks, of what is retired and of what is known to be done, each
+//! held for a moment; a leader takes them within that of the committer, so that nothing is waited for while one is held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -21,9 +22,9 @@ use super::index::term::Term;
 use super::kernel::Kernel;
 use super::pace::{Pace, Paces};
 use super::progress::Progress;
-use super::remembered::{DueSnapshots, MadeSnapshot, SnapshotDue, WAITING_BYTES};
 use super::state::fold::{EVERY, Fold, Folded, Plain};
 use super::state::stored_state::StoredState;
+use super::state_caches::{DueSnapshots, MadeSnapshot, SnapshotDue, WAITING_BYTES};
 use super::tables::WriteTables;
 use super::tables::states::{Built, SnapshotOwner};
 use super::touched::{TouchedEntities, found_by, touched};
@@ -267,7 +268,7 @@ impl Materializer {
 
     /// Makes and writes the snapshots that are due.
     fn write_snapshots(&self) -> Result<bool> {
-        let due = self.kernel.remembered.take_due();
+        let due = self.kernel.state_caches.take_due();
         if due.is_empty() {
             return Ok(false);
         }

@@ -97,7 +97,7 @@ impl SubscriptionCursor {
                 position.to_string(),
             ));
         }
-        if shared.watch.is_closed() {
+        if shared.log_progress.is_closed() {
             return Err(Error::stopped("the database is closed"));
         }
         // Behind the last event that is wanted there may be many that are not.
@@ -114,7 +114,7 @@ impl SubscriptionCursor {
     pub fn acknowledge_durably(&self, position: Position) -> Result<()> {
         self.acknowledge(position)?;
         self.0.shared.name.check()?;
-        self.0.shared.keeper.write()
+        self.0.shared.cursor_writer.write()
     }
 
     /// An event is handed over.

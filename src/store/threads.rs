@@ -2,8 +2,8 @@
 //!
 //! The *checkpointer* moves frozen tails into the tables. The *attendant* does what must not wait for that: it fills the
 //! journal's space ahead of need, syncs at intervals, and leads for tickets that nobody waits on.
-//! The *indexer* keeps up what is defined ([`materialize`](super::materialize)), the *keeper* writes where followers are
-//! ([`cursor_keeper`](super::cursor_keeper)); where nothing is to be written there is neither. Where others append to the same log, the *log
+//! The *indexer* keeps up what is defined ([`materialize`](super::materialize)), the *cursor writer* writes where followers are
+//! ([`cursor_writer`](super::cursor_writer)); where nothing is to be written there is neither. Where others append to the same log, the *log
 //! reader* brings in what they did ([`Commits::catch_up`](super::commit::Commits::catch_up)).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,12 +34,12 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
         thread.map_err(|e| Error::io(format!("starting the {name}"), e))
     };
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
-    for name in ["checkpointer", "attendant", "indexer", "keeper", "log-reader"] {
+    for name in ["checkpointer", "attendant", "indexer", "cursor-writer", "log-reader"] {
         let thread = match name {
             "checkpointer" => spawn(name, checkpointer),
             "attendant" => spawn(name, attendant),
             "indexer" if shared.options.keeps_indexes() => spawn(name, indexer),
-            "keeper" if !shared.options.read_only => spawn(name, |shared| shared.keeper.run()),
+            "cursor-writer" if !shared.options.read_only => spawn(name, |shared| shared.cursor_writer.run()),
             "log-reader" if shared.options.reads_log() && shared.log.is_shared() => spawn(name, log_reader),
             _ => continue,
         };

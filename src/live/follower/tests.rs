@@ -116,7 +116,7 @@ struct Run {
 impl Run {
     fn start(store: &Store, fails: impl IntoIterator<Item = (u64, u32)>) -> Run {
         let (program, shared, cancel) = (program(store), store.shared().clone(), Cancel::new());
-        let newest = Arc::new(AtomicPosition::new(shared.watch.synced()));
+        let newest = Arc::new(AtomicPosition::new(shared.log_progress.synced()));
         let (sender, told) = channel();
         let mut work = Telling { wanted: wanted(), told: sender, fails: fails.into_iter().collect() };
         let mut follower = Follower::new(shared.clone(), program.clone(), cancel.clone(), newest.clone());
@@ -139,7 +139,7 @@ impl Run {
 
     fn call(&self, position: u64) {
         self.newest.store(Position(position), Ordering::Release);
-        self.shared.watch.wake();
+        self.shared.log_progress.wake();
     }
 
     /// Waits until all up to here is done.
@@ -154,7 +154,7 @@ impl Run {
 
     fn end(mut self) {
         self.cancel.cancel();
-        self.shared.watch.wake();
+        self.shared.log_progress.wake();
         assert_eq!(self.thread.take().unwrap().join().unwrap().unwrap(), Ended);
     }
 }

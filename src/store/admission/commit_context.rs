@@ -51,7 +51,7 @@ impl CommitContext for AtCommit<'_> {
         let definition = snapshot.indexes().model(entity.kind()).map(|model| model.position);
         let known = self.batch.known.remove(entity).filter(|known| known.definition == definition);
         let mut known =
-            match known.or_else(|| locked(&self.kernel().remembered.recent).get(entity, definition)) {
+            match known.or_else(|| locked(&self.kernel().state_caches.recent).get(entity, definition)) {
                 Some(known) => known,
                 None => CachedState::of(&snapshot, entity)?,
             };

@@ -323,14 +323,17 @@ fn a_place_is_not_acknowledged_in_a_file_without_a_name() {
     let store = Store::create(path(), options(&disk)).unwrap();
     append(&store, 3, &mut Log::new()).unwrap();
     let follower = |name: &str| CursorOwner::Subscription(name.to_owned());
-    store.shared().keeper.create(&follower("billing"), Cursor::default()).unwrap();
+    store.shared().cursor_writer.create(&follower("billing"), Cursor::default()).unwrap();
     let place = SubscriptionCursor::new(store.shared().clone(), "billing");
     place.deliver(Position(3));
     place.acknowledge_durably(Position(1)).unwrap();
     disk.rename(path(), away()).unwrap();
     is_lost(&place.acknowledge_durably(Position(2)).unwrap_err(), "a place");
-    is_lost(&store.shared().keeper.create(&follower("mail"), Cursor::default()).unwrap_err(), "a new one");
-    is_lost(&store.shared().keeper.remove(&follower("billing")).unwrap_err(), "the end of one");
+    is_lost(
+        &store.shared().cursor_writer.create(&follower("mail"), Cursor::default()).unwrap_err(),
+        "a new one",
+    );
+    is_lost(&store.shared().cursor_writer.remove(&follower("billing")).unwrap_err(), "the end of one");
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn nothing_is_seen_or_answered_before_its_sync() {
             && seen.fetch_add(1, Ordering::SeqCst) == 0
         {
             assert_eq!(
-                (shared.applied.head(), shared.watch.synced()),
+                (shared.applied.head(), shared.log_progress.synced()),
                 (Position(1), Position(1)),
                 "a reader sees what is not durable"
             );
@@ -126,16 +126,16 @@ fn at_intervals_readers_see_the_head_and_followers_what_is_synced() {
     }
     let found = disk.crash(Fate::LoseAll, 0);
     assert_eq!(open(&tiny(&found)).unwrap().snapshot().head(), Position(0), "nothing was synced");
-    assert_eq!((store.snapshot().head(), store.shared().watch.synced()), (Position(6), Position(0)));
+    assert_eq!((store.snapshot().head(), store.shared().log_progress.synced()), (Position(6), Position(0)));
     assert_eq!(
-        store.shared().watch.wait_past(Position(0), Some(Instant::now()), &|| false),
+        store.shared().log_progress.wait_past(Position(0), Some(Instant::now()), &|| false),
         WaitResult::TimedOut
     );
     // What fills a tail is durable when the next one begins.
     for _ in 0..5 {
         store.append(one(NewEvent::new("Order.paid"))).unwrap();
     }
-    assert_eq!(store.shared().watch.synced(), Position(10));
+    assert_eq!(store.shared().log_progress.synced(), Position(10));
     store.close().unwrap();
     assert_eq!(Store::open(path(), roomy(&disk)).unwrap().snapshot().head(), Position(11));
 }
@@ -148,7 +148,7 @@ fn the_disk_follows_within_the_interval() {
     for position in 1..=3 {
         store.append(one(NewEvent::new("Order.paid"))).unwrap();
         let until = Instant::now() + Duration::from_secs(20);
-        let moved = store.shared().watch.wait_past(Position(position - 1), Some(until), &|| false);
+        let moved = store.shared().log_progress.wait_past(Position(position - 1), Some(until), &|| false);
         assert_eq!(moved, WaitResult::To(Position(position)));
         let found = disk.crash(Fate::LoseAll, 0);
         assert_eq!(open(&tiny(&found)).unwrap().snapshot().head(), Position(position));
@@ -168,7 +168,7 @@ fn a_sync_that_fails_at_its_interval_stops_the_writers() {
     while store.append(one(NewEvent::new("Order.paid"))).is_ok() {
         assert!(Instant::now() < until, "writers go on after a failed sync");
     }
-    assert_eq!(store.shared().watch.synced(), Position(1), "followers saw nothing of it");
+    assert_eq!(store.shared().log_progress.synced(), Position(1), "followers saw nothing of it");
     let seen = rows(&store.snapshot(), ScanDirection::Ascending).unwrap();
     // Closing brings what readers saw into the tables: nothing of it depends on the journal any more.
     store.close().unwrap();

@@ -249,7 +249,7 @@ impl Player {
                 if store.shared().log.as_local().unwrap().is_begun() && self.random.below(4) == 0 {
                     store.shared().sync_log().unwrap();
                 }
-                store.shared().watch.synced()
+                store.shared().log_progress.synced()
             }
         };
         self.disk.note(self.promises.len() as u64);

@@ -187,7 +187,7 @@ fn whoever_waits_is_told_of_what_others_append() {
     let reader = Store::create(path(), options).unwrap();
     append(&writer, paid(1)).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
-    let moved = reader.shared().watch.wait_past(Position(0), Some(deadline), &|| false);
+    let moved = reader.shared().log_progress.wait_past(Position(0), Some(deadline), &|| false);
     assert_eq!(moved, WaitResult::To(Position(1)));
     assert_eq!(events(&reader), events(&writer));
 }

@@ -157,7 +157,7 @@ impl Materializer {
     /// Does a slice of indexes, in one write. Says whether there was anything to do.
     fn backfill(&self, indexes: &[&Index]) -> Result<bool> {
         // A definition that a crash takes away must leave no lists behind: another one may come to its place.
-        if indexes.iter().any(|index| self.kernel.watch.synced() < index.position) {
+        if indexes.iter().any(|index| self.kernel.log_progress.synced() < index.position) {
             self.kernel.sync_log()?;
         }
         // What is told as failed may have come through all the same: the table knows.

@@ -265,7 +265,7 @@ impl Materializer {
     /// Begins to keep something of definitions of which nothing is kept.
     fn begin_to_keep(&self, chunk: &[Following]) -> Result<bool> {
         // A definition that a crash takes away must leave nothing behind: another one may come to its place.
-        if chunk.iter().any(|one| self.kernel.watch.synced() < one.definition()) {
+        if chunk.iter().any(|one| self.kernel.log_progress.synced() < one.definition()) {
             self.kernel.sync_log()?;
         }
         let most = self.kernel.options.index_slice.1.div_ceil(chunk.len());
@@ -369,7 +369,7 @@ impl Materializer {
 
     /// Puts more of the states that there are into indexes of them, in one write.
     fn build_finders(&self, chunk: &[(&CatalogModel, &Finder)]) -> Result<bool> {
-        if chunk.iter().any(|(_, finder)| self.kernel.watch.synced() < finder.position) {
+        if chunk.iter().any(|(_, finder)| self.kernel.log_progress.synced() < finder.position) {
             self.kernel.sync_log()?;
         }
         let all = self.kernel.options.index_slice.1;

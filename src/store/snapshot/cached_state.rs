@@ -14,7 +14,7 @@ impl Snapshot {
     /// Folds an entity where that takes nobody's time but the caller's.
     pub fn remember(&self, entity: &Entity) -> Result<()> {
         let definition = self.indexes().model(entity.kind()).map(|model| model.position);
-        let before = locked(&self.kernel.remembered.recent).get(entity, definition);
+        let before = locked(&self.kernel.state_caches.recent).get(entity, definition);
         let known = match before {
             Some(mut known) if known.through < self.head() => {
                 known.follow(self, &self.kernel.applied.tails(), entity).map(|()| known)
@@ -23,7 +23,7 @@ impl Snapshot {
             None => CachedState::of(self, entity),
         };
         match known {
-            Ok(known) => locked(&self.kernel.remembered.recent).put(entity.clone(), known),
+            Ok(known) => locked(&self.kernel.state_caches.recent).put(entity.clone(), known),
             Err(stopped @ Error::Stopped { .. }) => return Err(stopped),
             // Who decides by it tells what is wrong with it.
             Err(_) => {}

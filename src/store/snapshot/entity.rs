@@ -9,9 +9,9 @@ use super::{ReadTxn, Snapshot, Stream};
 use crate::entity::{Entity, Position, PositionRange};
 use crate::error::Result;
 use crate::store::index::term::Term;
-use crate::store::remembered::MadeSnapshot;
 use crate::store::state::fold::{EVERY, Fold, Folded, Plain};
 use crate::store::state::stored_state::StoredState;
+use crate::store::state_caches::MadeSnapshot;
 use crate::store::tables::states::SnapshotOwner;
 use crate::time::Timestamp;
 

@@ -288,7 +288,7 @@ impl Snapshot {
         if head <= checkpoint {
             return Ok(Arc::new(nothing));
         }
-        let mut known = locked(&self.kernel.remembered.overlays);
+        let mut known = locked(&self.kernel.state_caches.overlays);
         let fits = |warm: &&Arc<MemtableOverlay>| {
             warm.definition == definition && warm.checkpoint == checkpoint && warm.through <= head
         };

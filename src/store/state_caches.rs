@@ -17,7 +17,7 @@ const WAITING: usize = 10_000;
 pub(super) const WAITING_BYTES: usize = 8 << 20;
 
 #[derive(Debug, Default)]
-pub(crate) struct Remembered {
+pub(crate) struct StateCaches {
     /// What entities were, where verbs looked at them last.
     pub recent: Mutex<StateCache>,
     /// Of each model what the tails make of its states.
@@ -46,7 +46,7 @@ pub(crate) struct DueSnapshots {
     bytes: usize,
 }
 
-impl Remembered {
+impl StateCaches {
     /// Remembers snapshots that are due. What is too much is forgotten: the next one will do.
     pub fn add_due(&self, due: Vec<SnapshotDue>) {
         let mut waiting = locked(&self.due);

@@ -1,4 +1,4 @@
-//! The keeper of cursors: makes, writes and drops them.
+//! The writer of cursors: makes, writes and drops them.
 //!
 //! It takes the lock of writing first, and within it, for moments, those of the state of cursors, of what is applied, of the log and of the
 //! tables.
@@ -33,13 +33,13 @@ impl Drop for Attached {
 
 /// Who makes, writes and drops cursors.
 #[derive(Debug)]
-pub(crate) struct CursorKeeper {
+pub(crate) struct CursorWriter {
     kernel: Arc<Kernel>,
 }
 
-impl CursorKeeper {
-    pub fn new(kernel: Arc<Kernel>) -> CursorKeeper {
-        CursorKeeper { kernel }
+impl CursorWriter {
+    pub fn new(kernel: Arc<Kernel>) -> CursorWriter {
+        CursorWriter { kernel }
     }
 
     /// Becomes the one reader of a cursor. `who` is what others are told.
@@ -213,14 +213,14 @@ mod tests {
         append(&store, 5);
         let shared = store.shared();
         assert_eq!(kept(&store), None);
-        shared.keeper.create(&billing(), at(Position(0))).unwrap();
+        shared.cursor_writer.create(&billing(), at(Position(0))).unwrap();
         shared.cursors.change(&billing(), |cursor| cursor.position = Position(3));
         assert_eq!(kept(&store), Some(at(Position(3))));
         store.close().unwrap();
         let store = Store::open(path(), options(&disk)).unwrap();
         assert_eq!(kept(&store), Some(at(Position(3))));
-        assert!(store.shared().keeper.remove(&billing()).unwrap());
-        assert!(!store.shared().keeper.remove(&billing()).unwrap());
+        assert!(store.shared().cursor_writer.remove(&billing()).unwrap());
+        assert!(!store.shared().cursor_writer.remove(&billing()).unwrap());
         // Nothing was appended in this session: there is no journal to settle.
         store.close().unwrap();
         let store = Store::open(path(), options(&disk)).unwrap();
@@ -232,7 +232,7 @@ mod tests {
         let disk = SimulatedDisk::new();
         let store = Store::create(path(), options(&disk)).unwrap();
         append(&store, 5);
-        store.shared().keeper.create(&billing(), at(Position(0))).unwrap();
+        store.shared().cursor_writer.create(&billing(), at(Position(0))).unwrap();
         store.close().unwrap();
         let store = Store::open(path(), options(&disk)).unwrap();
         store.shared().cursors.change(&billing(), |cursor| cursor.position = Position(5));
@@ -247,7 +247,7 @@ mod tests {
             let disk = SimulatedDisk::new();
             let store = Store::create(path(), options(&disk)).unwrap();
             append(&store, 5);
-            store.shared().keeper.create(&billing(), at(Position(1))).unwrap();
+            store.shared().cursor_writer.create(&billing(), at(Position(1))).unwrap();
             let disk = disk.crash(fate, 7);
             drop(store);
             let store = Store::open(path(), options(&disk)).unwrap();
@@ -274,7 +274,7 @@ mod tests {
             let disk = SimulatedDisk::new();
             let store = Store::create(path(), options(&disk)).unwrap();
             append(&store, 5);
-            store.shared().keeper.create(&billing(), at(Position(1))).unwrap();
+            store.shared().cursor_writer.create(&billing(), at(Position(1))).unwrap();
             let place = SubscriptionCursor::new(store.shared().clone(), "billing");
             for position in 2..=4 {
                 place.deliver(Position(position));
@@ -293,7 +293,7 @@ mod tests {
             let disk = SimulatedDisk::new();
             let store = Store::create(path(), options(&disk)).unwrap();
             append(&store, 5);
-            store.shared().keeper.create(&billing(), at(Position(1))).unwrap();
+            store.shared().cursor_writer.create(&billing(), at(Position(1))).unwrap();
             let acknowledge = |store: &Store, position| {
                 let place = SubscriptionCursor::new(store.shared().clone(), "billing");
                 place.deliver(position);
@@ -313,9 +313,9 @@ mod tests {
             assert_eq!(after_crash(3), Some(at(Position(4))), "{fate:?}");
             // Another one of this name is where it was made, whatever the journal tells of the one before.
             acknowledge(&store, Position(5));
-            assert!(store.shared().keeper.remove(&billing()).unwrap());
+            assert!(store.shared().cursor_writer.remove(&billing()).unwrap());
             assert_eq!(after_crash(4), None, "{fate:?}");
-            store.shared().keeper.create(&billing(), at(Position(2))).unwrap();
+            store.shared().cursor_writer.create(&billing(), at(Position(2))).unwrap();
             append(&store, 1);
             assert_eq!(after_crash(5), Some(at(Position(2))), "{fate:?}");
         }
@@ -335,7 +335,7 @@ mod tests {
         append(&store, 3);
         store.checkpoint().unwrap();
         append(&store, 3);
-        store.shared().keeper.create(&billing(), at(Position(6))).unwrap();
+        store.shared().cursor_writer.create(&billing(), at(Position(6))).unwrap();
         let disk = disk.crash(Fate::ALL[0], 1);
         drop(store);
         for side in crate::store::journal::Side::BOTH {
@@ -352,18 +352,18 @@ mod tests {
     fn there_is_one_reader_at_a_time() {
         let disk = SimulatedDisk::new();
         let store = Store::create(path(), options(&disk)).unwrap();
-        let first = store.shared().keeper.attach(&billing(), "the first".to_owned()).unwrap();
-        let error = store.shared().keeper.attach(&billing(), "the second".to_owned()).unwrap_err();
+        let first = store.shared().cursor_writer.attach(&billing(), "the first".to_owned()).unwrap();
+        let error = store.shared().cursor_writer.attach(&billing(), "the second".to_owned()).unwrap_err();
         assert!(error.to_string().contains("the first"), "{error}");
         drop(first);
-        assert!(store.shared().keeper.attach(&billing(), "the second".to_owned()).is_ok());
+        assert!(store.shared().cursor_writer.attach(&billing(), "the second".to_owned()).is_ok());
     }
 
     #[test]
     fn a_damaged_cursor_is_told_and_can_be_dropped() {
         let disk = SimulatedDisk::new();
         let store = Store::create(path(), options(&disk)).unwrap();
-        store.shared().keeper.create(&billing(), at(Position(0))).unwrap();
+        store.shared().cursor_writer.create(&billing(), at(Position(0))).unwrap();
         store
             .shared()
             .tables
@@ -378,7 +378,7 @@ mod tests {
         assert!(faults[0].contains("the cursor of the subscription billing"), "{faults:?}");
         let error = store.shared().cursors.get(&billing()).unwrap_err();
         assert!(error.to_string().contains("the cursor of the subscription billing"), "{error}");
-        assert!(store.shared().keeper.remove(&billing()).unwrap());
+        assert!(store.shared().cursor_writer.remove(&billing()).unwrap());
         assert_eq!(kept(&store), None);
     }
 }
