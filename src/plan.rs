@@ -38,7 +38,7 @@ pub(crate) mod write;
 
 use serde::Serialize;
 
-use crate::entity::{Entity, Position};
+use crate::entity::Position;
 use crate::error::Result;
 use crate::lang::ast::Stmt;
 use crate::store::snapshot::Snapshot;
@@ -52,8 +52,8 @@ pub(crate) use access_path::{
 #[cfg(test)]
 pub(crate) use access_path::{FORCED, Forced};
 pub(crate) use bind::{
-    compares_instants, entity_definition, index_expression, program_definition, reaction_definition, row_key,
-    schedule_definition, verb_definition, view_definition, webhook_definition,
+    BindInput, compares_instants, entity_definition, index_expression, program_definition,
+    reaction_definition, row_key, schedule_definition, verb_definition, view_definition, webhook_definition,
 };
 pub(crate) use by::By;
 pub(crate) use expr::Predicate;
@@ -69,40 +69,17 @@ pub(crate) use write::{
     Settle, WritePlan,
 };
 
-use bind::{BindInput, Names};
-
-/// What a statement is planned against.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Context<'a> {
-    /// The text that the statement's spans point into.
-    pub text: &'a str,
-    /// Which statement of the text, counted from 1.
-    pub statement: usize,
-    /// Callers check once for the whole text that all are used: [`Parameters::check_used`].
-    pub parameters: &'a Parameters,
-    /// On whose behalf, where a write does not say.
-    pub default_actor: Option<&'a Entity>,
-    pub snapshot: &'a Snapshot,
-    /// What the clock shows.
-    pub now: Timestamp,
-}
-
-impl<'a> Context<'a> {
-    fn input(&self) -> BindInput<'a> {
-        let Context { text, statement, parameters, default_actor, now, .. } = *self;
-        BindInput { text, statement, parameters, default_actor, now }
-    }
-}
+use bind::Names;
 
 /// Makes a plan of a statement: binds it, and chooses how what it asks is come by.
-pub(crate) fn prepare(statement: &Stmt, context: &Context) -> Result<Plan> {
-    let asked = bind::bind(statement, context.input(), Names::of(context.snapshot))?;
-    access_path::plan(context.snapshot, asked)
+pub(crate) fn prepare(statement: &Stmt, input: BindInput, snapshot: &Snapshot) -> Result<Plan> {
+    let asked = bind::bind(statement, input, Names::of(snapshot))?;
+    access_path::plan(snapshot, asked)
 }
 
 /// What a statement names that the log does not have. A statement that is wrong has none: its error says more.
-pub(crate) fn hints(statement: &Stmt, context: &Context) -> Result<Vec<String>> {
-    bind::hints(statement, context.input(), Names::of(context.snapshot))
+pub(crate) fn hints(statement: &Stmt, input: BindInput, snapshot: &Snapshot) -> Result<Vec<String>> {
+    bind::hints(statement, input, Names::of(snapshot))
 }
 
 /// The newest position that was recorded before an instant.

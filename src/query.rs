@@ -13,7 +13,7 @@ use crate::error::{Error, Result, size};
 use crate::exec::{self, QueryResult, Row};
 use crate::lang;
 use crate::live::{Delivery, Subscription, ViewSubscription};
-use crate::plan::{self, Context, Parameters, Plan};
+use crate::plan::{self, BindInput, Parameters, Plan};
 use crate::store::options::MAX_STATEMENT;
 use crate::store::snapshot::Snapshot;
 
@@ -235,8 +235,7 @@ impl Db {
             return Err(Error::invalid("a statement", expected, size(length as u64)));
         }
         let snapshot = store.snapshot().cancelled_by(cancel);
-        let context = self.context(statement, parameters, &snapshot);
-        match plan::prepare(&statement.tree.statement, &context)? {
+        match plan::prepare(&statement.tree.statement, self.input(statement, parameters), &snapshot)? {
             Plan::Read(read) => exec::read(&snapshot, self.views(), &read),
             Plan::Write(write) => exec::write(store, &write, cancel),
             Plan::Explain(explain) => exec::explain(store, &snapshot, self.views(), &explain),
@@ -251,15 +250,14 @@ impl Db {
                 let (db, cancelled) = (self.actor().cloned(), cancel.clone());
                 let clock = store.shared().options.clock.clone();
                 let bind = move |snapshot: &Snapshot| {
-                    let context = Context {
+                    let input = BindInput {
                         text: &statement.text,
                         statement: statement.number,
                         parameters: &parameters,
                         default_actor: db.as_ref(),
-                        snapshot,
                         now: clock.now(),
                     };
-                    match plan::prepare(&statement.tree.statement, &context)? {
+                    match plan::prepare(&statement.tree.statement, input, snapshot)? {
                         Plan::SubscribeView(plan) => Ok(plan),
                         _ => Err(Error::stopped("it is no view any more")),
                     }
@@ -301,22 +299,16 @@ impl Db {
     /// ```
     pub fn hints(&self, statement: &Statement, parameters: &Parameters) -> Vec<String> {
         let snapshot = self.store().snapshot();
-        let context = self.context(statement, parameters, &snapshot);
-        plan::hints(&statement.tree.statement, &context).unwrap_or_default()
+        plan::hints(&statement.tree.statement, self.input(statement, parameters), &snapshot)
+            .unwrap_or_default()
     }
 
-    fn context<'a>(
-        &'a self,
-        statement: &'a Statement,
-        parameters: &'a Parameters,
-        snapshot: &'a Snapshot,
-    ) -> Context<'a> {
-        Context {
+    fn input<'a>(&'a self, statement: &'a Statement, parameters: &'a Parameters) -> BindInput<'a> {
+        BindInput {
             text: &statement.text,
             statement: statement.number,
             parameters,
             default_actor: self.actor(),
-            snapshot,
             now: self.store().shared().options.clock.now(),
         }
     }

@@ -7,7 +7,7 @@ use super::{Row, ViewCaches, explain, read, write};
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::lang;
-use crate::plan::{Context, Parameters, Plan, prepare};
+use crate::plan::{BindInput, Parameters, Plan, prepare};
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::snapshot::Snapshot;
 use crate::store::{Options, Store};
@@ -73,15 +73,14 @@ impl<'a> Session<'a> {
 
     fn plan(&self, text: &str, snapshot: &Snapshot) -> Result<Plan> {
         let parsed = lang::parse_one(text)?;
-        let context = Context {
+        let input = BindInput {
             text,
             statement: 1,
             parameters: &self.parameters,
             default_actor: self.actor.as_ref(),
-            snapshot,
             now: time(NOW),
         };
-        prepare(&parsed.statement, &context)
+        prepare(&parsed.statement, input, snapshot)
     }
 
     fn run(&self, text: &str) -> Result<(Vec<Row>, Vec<String>)> {

@@ -162,6 +162,7 @@ pub(crate) struct BindInput<'a> {
     pub text: &'a str,
     /// Which statement of the text, counted from 1.
     pub statement: usize,
+    /// Callers check once for the whole text that all are used: [`Parameters::check_used`].
     pub parameters: &'a Parameters,
     /// On whose behalf, where a write does not say.
     pub default_actor: Option<&'a Entity>,

@@ -5,7 +5,7 @@
 //! catalog follows from the log, has a history, and travels with it.
 //!
 //! An index holds an event under each value that its expression has for it. What is appended after the definition is held
-//! from the start; what lies before, up to the definition itself, is [`backfill`](super::backfill)ed, and an index is used
+//! from the start; what lies before, up to the definition itself, is [backfilled](super::materialize), and an index is used
 //! once it is complete. A redefinition is built beside the one before, which is used until then.
 //!
 //! An entity is defined by an event `$entity.defined` of the target `$entity`, with its kind as the id, and the text of the

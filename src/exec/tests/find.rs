@@ -148,15 +148,14 @@ fn names_that_nothing_bears_are_told() {
     let hints = |text: &str| {
         let parsed = lang::parse_one(text).unwrap();
         let snapshot = store.snapshot();
-        let context = Context {
+        let input = BindInput {
             text,
             statement: 1,
             parameters: &session.parameters,
             default_actor: None,
-            snapshot: &snapshot,
             now: time(NOW),
         };
-        crate::plan::hints(&parsed.statement, &context).unwrap()
+        crate::plan::hints(&parsed.statement, input, &snapshot).unwrap()
     };
     for (text, expected) in [
         ("FIND Acount", "no events of Acount; did you mean Account?"),
