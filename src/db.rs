@@ -22,9 +22,9 @@ use crate::live::{EventContext, Handler, HandlerResult, Subscription};
 use crate::pattern::Pattern;
 use crate::plan;
 use crate::store::append_request::{AppendOutcome, AppendRequest};
-use crate::store::disk::memory::MemoryDisk;
+use crate::store::backup::BackupRequest;
 use crate::store::verify::{self, Verification};
-use crate::store::{Options, Recovery, Store, Submitted};
+use crate::store::{Backup, BackupMode, ChainHash, Options, Recovery, Store, Submitted};
 
 pub use read::{EventIter, ReadBuilder};
 
@@ -65,7 +65,7 @@ impl Options {
 
     /// A database in memory with these options; its disk is a new one.
     pub fn in_memory(self) -> Result<Db> {
-        self.disk(Arc::new(MemoryDisk::new())).create("/memory.bygone")
+        self.in_memory_disk().create("/memory.bygone")
     }
 }
 
@@ -401,6 +401,81 @@ impl Db {
     /// ```
     pub fn verify(&self) -> Result<Verification> {
         verify::verify(&self.store.snapshot())
+    }
+
+    /// Proves that the log was the one of a chain hash, noted from `SHOW HEAD` or a [`Backup`]: at a position, or at whichever it had it.
+    /// Every event up to there is hashed anew. Gives the position.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent, Position};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// let noted = db.chain()?;
+    /// db.append(NewEvent::new("Order.shipped").on(("Order", 42)))?;
+    /// assert_eq!(db.verify_against(noted, None)?, Position(1));
+    /// assert!(db.verify_against(noted, Some(Position(2))).unwrap_err().is_conflict());
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where it is another log; [`Error::Missing`] for a position that is not in the log yet.
+    pub fn verify_against(&self, chain: ChainHash, at: Option<Position>) -> Result<Position> {
+        verify::verify_against(&self.store.snapshot().cancelled_by(&self.cancel()), chain, at)
+    }
+
+    /// The chain hash at the head, to be noted elsewhere.
+    pub fn chain(&self) -> Result<ChainHash> {
+        verify::chain(&self.store.snapshot()).map(ChainHash)
+    }
+
+    /// Makes a backup: a database of its own that holds everything up to now. Others read and write meanwhile.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("backup.bygone");
+    /// use bygone::{Db, NewEvent, Position};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// let backup = db.backup(&path)?;
+    /// assert_eq!(backup.position, Position(1));
+    /// assert_eq!(Db::open(&path)?.chain()?, backup.chain);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unopenable`] where the name is taken, or the file cannot be made; [`Error::Corrupt`] where this database is damaged. Then
+    /// there is no new file.
+    pub fn backup(&self, to: impl AsRef<Path>) -> Result<Backup> {
+        self.backup_with(to, BackupMode::New, &mut |_| {})
+    }
+
+    /// Makes a backup, as [`backup`](Self::backup) does, in the place of a file, or grows an earlier one by what came since. `progress` is told of
+    /// each write. It must not use the database.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("backup.bygone");
+    /// use bygone::maintain::BackupMode;
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// for amount in [10, 20] {
+    ///     db.append(NewEvent::new("Order.paid").on(("Order", 42)).member("amount", amount))?;
+    ///     let backup = db.backup_with(&path, BackupMode::Increment, &mut |_| {})?;
+    ///     assert_eq!(backup.events, 1);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`backup`](Self::backup), and [`Error::Conflict`] where an earlier backup is not one of this database, or has events of its own.
+    pub fn backup_with(
+        &self,
+        to: impl AsRef<Path>,
+        mode: BackupMode,
+        progress: &mut dyn FnMut(&Backup),
+    ) -> Result<Backup> {
+        let cancel = self.cancel();
+        self.store.back_up(BackupRequest { to: to.as_ref(), mode, cancel: &cancel, progress })
     }
 
     /// Waits until every index that is defined now is complete, and the states of every entity that is defined now are kept, for so

@@ -91,6 +91,7 @@ fn direct(snapshot: &Snapshot, read: &DirectRead) -> Result<QueryResult> {
         DirectRead::Stats => QueryResult::row(show::stats(snapshot)?),
         DirectRead::Head => QueryResult::row(show::head(snapshot)?),
         DirectRead::Verify => QueryResult::rows(show::verify(snapshot)?),
+        DirectRead::VerifyAgainst(against) => QueryResult::row(show::verify_against(snapshot, against)?),
     })
 }
 

@@ -59,7 +59,7 @@
 //!     (`live/runner.rs`, `live/follower.rs`, `live/reaction.rs`, `live/webhook.rs`, `live/schedule.rs`). Each keeps its place, as durable
 //!     subscriptions do (`store/cursor.rs`); what it cannot do is set aside by an event (`exec/dead_letter.rs`).
 //! 12. After a crash, the log gives back what the tables do not have yet (`store/recover.rs`), and that is applied in the same way.
-//!     So is what others append to a log that is shared (`store/catch_up.rs`).
+//!     So is what others append to a log that is shared (`store/commit/catch_up.rs`).
 //!
 //! # The life of a statement
 //!
@@ -177,7 +177,7 @@ pub mod project {
 /// Running a database: how it is opened, recovered and verified; import and export.
 pub mod maintain {
     pub use crate::event::EventFormat;
-    pub use crate::store::{Durability, Recovery, Report, Verification};
+    pub use crate::store::{Backup, BackupMode, ChainHash, Durability, Recovery, Report, Verification};
     pub use crate::time::Clock;
     pub use crate::transfer::{ExportOptions, ImportOptions, ImportReport};
 }

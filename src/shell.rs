@@ -11,6 +11,7 @@ mod escape;
 mod exit;
 mod failure;
 mod input;
+mod maintain;
 mod open;
 mod render;
 mod repl;
@@ -26,7 +27,7 @@ use std::path::Path;
 
 use clap::Parser;
 
-use cli::{Cli, CliCommand, RunArgs};
+use cli::{Cli, CliCommand, Format, OpenArgs, RunArgs};
 use exit::Exit;
 use failure::{CommandFailure, Reporter};
 use input::EofPolicy;
@@ -93,36 +94,51 @@ fn run(cli: Cli, terminal: Terminal, speech: Reporter, signals: &Signals) -> Res
         Some(CliCommand::Watch(watch)) => watch::watch(&watch, &cli.opening, speech, signals),
         Some(CliCommand::Import(import)) => transfer::import_file(&import, &cli.opening, speech, signals),
         Some(CliCommand::Export(export)) => transfer::export_file(&export, &cli.opening, speech, signals),
+        Some(CliCommand::Backup(backup)) => maintain::backup_file(&backup, &cli.opening, speech, signals),
+        Some(CliCommand::Verify(verify)) => {
+            statements(verify.run(), &cli.opening, format, terminal, speech, signals)
+        }
         None => {
             let Some(run) = cli.run else {
                 // clap requires it where there is no command.
                 return Err(CommandFailure::Usage("a FILE is missing".to_owned()));
             };
-            run.check(format)?;
-            open::check_is_file(&run)?;
-            // Before the file is touched: what is wrong is wrong before anything is made or written.
-            let scripts = Scripts::parse(&run.statements(), cli.opening.longest_statement())?;
-            scripts.check_parameters(&run)?;
-            let creates = !run.has_statements() || scripts.has_write();
-            let missing = match (creates, run.create) {
-                (true, true) => IfMissing::Create,
-                (true, false) => IfMissing::CreateNamed,
-                (false, _) => IfMissing::Fail,
-            };
-            let db = match run.has_statements() && scripts.only_reads() {
-                true => open::open_to_read(&run.file, &cli.opening, speech)?,
-                false => open::open(&run.file, &cli.opening, missing, speech)?,
-            };
-            signals.opened(&db);
-            // What cannot be read is told to whoever asks for it.
-            if let Some(line) = waiting(&db.behind().unwrap_or_default(), &run.file) {
-                speech.notice(&line);
-            }
-            let mut session =
-                Session::new(db, terminal, speech, signals.clone(), format, (&run, &cli.opening));
-            converse(&run, &scripts, &mut session, cli.opening.read_only)
+            statements(run, &cli.opening, format, terminal, speech, signals)
         }
     }
+}
+
+/// `bygone FILE`: statements, or the prompt.
+fn statements(
+    run: RunArgs,
+    opening: &OpenArgs,
+    format: Format,
+    terminal: Terminal,
+    speech: Reporter,
+    signals: &Signals,
+) -> Result<(), CommandFailure> {
+    run.check(format)?;
+    open::check_is_file(&run)?;
+    // Before the file is touched: what is wrong is wrong before anything is made or written.
+    let scripts = Scripts::parse(&run.statements(), opening.longest_statement())?;
+    scripts.check_parameters(&run)?;
+    let creates = !run.has_statements() || scripts.has_write();
+    let missing = match (creates, run.create) {
+        (true, true) => IfMissing::Create,
+        (true, false) => IfMissing::CreateNamed,
+        (false, _) => IfMissing::Fail,
+    };
+    let db = match run.has_statements() && scripts.only_reads() {
+        true => open::open_to_read(&run.file, opening, speech)?,
+        false => open::open(&run.file, opening, missing, speech)?,
+    };
+    signals.opened(&db);
+    // What cannot be read is told to whoever asks for it.
+    if let Some(line) = waiting(&db.behind().unwrap_or_default(), &run.file) {
+        speech.notice(&line);
+    }
+    let mut session = Session::new(db, terminal, speech, signals.clone(), format, (&run, opening));
+    converse(&run, &scripts, &mut session, opening.read_only)
 }
 
 /// What waits for somebody to run it, in one line, and how that is done.

@@ -13,6 +13,7 @@ pub(crate) mod admission;
 pub(crate) mod append_request;
 pub(crate) mod apply;
 pub(crate) mod background;
+pub(crate) mod backup;
 pub(crate) mod catalog;
 mod chain;
 pub(crate) mod checkpoint;
@@ -50,6 +51,7 @@ pub(crate) mod snapshot;
 pub(crate) mod state;
 mod state_caches;
 pub(crate) mod tables;
+mod temporary;
 mod threads;
 mod touched;
 pub(crate) mod verb;
@@ -63,6 +65,7 @@ use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use chain::ChainHash;
 pub use durability::Durability;
 #[cfg(test)]
 pub(crate) use fault_injection::FaultInjection;
@@ -80,6 +83,8 @@ use admission::Trial;
 use append_request::{AppendOutcome, AppendRequest, Prepared};
 use apply::Applied;
 use background::Background;
+use backup::BackupRequest;
+pub use backup::{Backup, BackupMode};
 use catalog::Index;
 use checkpoint::Checkpointer;
 use commit::Commits;
@@ -300,6 +305,12 @@ impl Store {
             return Err(Error::stopped("the database is closed"));
         }
         self.shared.checkpointer.move_all()
+    }
+
+    /// Makes a backup.
+    pub fn back_up(&self, request: BackupRequest) -> Result<Backup> {
+        verb::check_not_deciding(|| self.shared.node())?;
+        backup::back_up(&self.shared, &self.shared.checkpointer, request)
     }
 
     /// Refuses to close from within what decides.

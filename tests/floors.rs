@@ -39,7 +39,7 @@ const FLOORS: &[&[&str]] = &[
 const ROOMS: &[&[&str]] = &[
     &["disk", "durability", "fault_injection", "index", "mutex", "progress", "report"],
     &["background", "failures", "journal", "log_progress", "pace", "state"],
-    &["committer", "tables", "verb"],
+    &["committer", "tables", "temporary", "verb"],
     &["catalog", "chain", "cursor_moves", "name"],
     &["cursor", "log", "memtable", "touched"],
     &["apply"],
@@ -51,6 +51,7 @@ const ROOMS: &[&[&str]] = &[
     &["commit"],
     &["checkpoint"],
     &["recover"],
+    &["backup"],
 ];
 
 /// The rooms of plans, from the ground up: of each, the folders and files below `src/plan`. Expressions; what plans say; binding; access

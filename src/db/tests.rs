@@ -1,5 +1,6 @@
 //! Databases that are open live, on disks that crash and by clocks that jump.
 
+mod backup;
 mod clocks;
 mod crash;
 mod outcomes;

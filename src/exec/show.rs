@@ -5,6 +5,8 @@ use super::{describe, index, program, view};
 use crate::definition::DefinitionKind;
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
+use crate::plan::VerifyAgainst;
+use crate::store::ChainHash;
 use crate::store::cursor::CursorOwner;
 use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
@@ -94,7 +96,18 @@ pub(super) fn head(snapshot: &Snapshot) -> Result<Row> {
     Ok(fields([
         ("position", snapshot.head().0.into()),
         ("recorded", head.map_or(Value::Null, |head| head.recorded.to_string().into())),
-        ("chain", verify::hex(&verify::chain(snapshot)?).into()),
+        ("chain", ChainHash(verify::chain(snapshot)?).to_string().into()),
+    ]))
+}
+
+/// `VERIFY AGAINST`: where the log had the hash.
+pub(super) fn verify_against(snapshot: &Snapshot, against: &VerifyAgainst) -> Result<Row> {
+    let position = verify::verify_against(snapshot, against.chain, against.at)?;
+    Ok(fields([
+        ("ok", true.into()),
+        ("position", position.0.into()),
+        ("chain", against.chain.to_string().into()),
+        ("since", snapshot.head().since(position).into()),
     ]))
 }
 

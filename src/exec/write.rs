@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::result::{QueryResult, Row};
+use super::show::fields;
 use super::{define, eval, program};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
@@ -13,12 +14,14 @@ use crate::error::{Error, Result};
 use crate::event::id::IdSource;
 use crate::event::{EventId, NewEvent, codec};
 use crate::plan::expr::BoundExpr;
+use crate::plan::write::BackupPlan;
 use crate::plan::{self, AbsenceCheck, Append, AppendAction, EmitPlan, EventOwner, OccurredAt, WritePlan};
 use crate::store::append_request::{AppendRequest, check_size, content_of};
+use crate::store::backup::BackupRequest;
 use crate::store::condition::CommitCondition;
 use crate::store::snapshot::Snapshot;
 use crate::store::verb::PerformRequest;
-use crate::store::{Options, Store};
+use crate::store::{Backup, Options, Store};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -29,8 +32,21 @@ pub(crate) fn write(store: &Store, plan: &WritePlan, cancel: &Cancel) -> Result<
         WritePlan::Define(definition) => define::define(store, definition),
         WritePlan::Drop(drop) => define::drop_definition(store, drop),
         WritePlan::Settle(settle) => program::settle(store, settle),
+        WritePlan::Backup(backup) => back_up(store, backup, cancel),
         WritePlan::Checkpoint => store.checkpoint().map(|()| QueryResult::done()),
     }
+}
+
+/// `BACKUP TO`: what was written.
+fn back_up(store: &Store, BackupPlan { to, mode }: &BackupPlan, cancel: &Cancel) -> Result<QueryResult> {
+    let request = BackupRequest { to, mode: *mode, cancel, progress: &mut |_| {} };
+    let Backup { position, events, chain } = store.back_up(request)?;
+    Ok(QueryResult::row(fields([
+        ("backup", to.display().to_string().into()),
+        ("position", position.0.into()),
+        ("events", events.into()),
+        ("chain", chain.to_string().into()),
+    ])))
 }
 
 fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<QueryResult> {

@@ -1,6 +1,6 @@
 //! Arbitrary questions to a small database, answered twice: by it, and by a plain evaluation over the list of its events.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use super::naive;
 use crate::db::Db;
@@ -11,6 +11,7 @@ use crate::lang;
 use crate::lang::generator::{Bytes, Choices};
 use crate::query::Script;
 use crate::store::Options;
+use crate::store::disk::memory::MemoryDisk;
 use crate::time::{Clock, Timestamp};
 use crate::value::Value;
 
@@ -26,7 +27,9 @@ const NAMES: [&str; 6] = ["'tea'", "'Tea pot'", "''", "NULL", "'größe'", "7"];
 
 static SMALL: LazyLock<Small> = LazyLock::new(|| {
     let start: Timestamp = "2024-06-01T12:00:00Z".parse().expect("it is a time");
-    let db = Options::new().clock(Clock::new(move || start)).in_memory().expect("a database in memory");
+    // A disk that is given: a backup is written to it, too.
+    let options = Options::new().clock(Clock::new(move || start)).disk(Arc::new(MemoryDisk::new()));
+    let db = options.create("/fuzz.bygone").expect("a database in memory");
     let ask = |text: &str| {
         let answer = db.query(text).unwrap_or_else(|e| panic!("{text}\n{e}"));
         answer.rows.collect::<Result<Vec<_>, _>>().unwrap_or_else(|e| panic!("{text}\n{e}"))

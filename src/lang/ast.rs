@@ -265,12 +265,34 @@ pub(crate) enum ShowTarget {
     Head,
 }
 
+/// What becomes of a file that has the name of a backup already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BackupClause {
+    New,
+    Increment,
+    Replace,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Admin {
-    Backup { to: TextExpr },
-    Verify { against: Option<TextExpr> },
+    Backup {
+        to: TextExpr,
+        mode: BackupClause,
+    },
+    /// The hash, and the position that it is of.
+    Verify {
+        against: Option<(TextExpr, Option<Position>)>,
+    },
     Compact,
     Checkpoint,
-    Retry { kind: DropTarget, name: Name, position: Option<Position> },
-    Skip { kind: DropTarget, name: Name, position: Option<Position> },
+    Retry {
+        kind: DropTarget,
+        name: Name,
+        position: Option<Position>,
+    },
+    Skip {
+        kind: DropTarget,
+        name: Name,
+        position: Option<Position>,
+    },
 }

@@ -132,7 +132,9 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
         Stmt::Admin(Admin::Skip { kind, name, position }) => {
             binder.settle(*kind, name, *position, false).map(LogicalPlan::Write)
         }
-        Stmt::Admin(Admin::Verify { .. }) => direct(DirectRead::Verify),
+        Stmt::Admin(Admin::Verify { against: None }) => direct(DirectRead::Verify),
+        Stmt::Admin(Admin::Verify { against: Some((hash, at)) }) => direct(binder.verify_against(hash, *at)?),
+        Stmt::Admin(Admin::Backup { to, mode }) => binder.backup(to, *mode).map(LogicalPlan::Write),
         Stmt::Admin(Admin::Checkpoint) => Ok(LogicalPlan::Write(WritePlan::Checkpoint)),
         // Whatever else there is was answered above.
         _ => Err(Unsupported::Form.error()),

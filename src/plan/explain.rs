@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::definition::DefinitionKind;
 use crate::entity::{Entity, NameText};
+use crate::store::BackupMode;
 use crate::store::snapshot::Estimate;
 
 use super::{
@@ -27,6 +28,10 @@ impl Display for Plan {
                 let what = if settle.again { "tries again" } else { "never tries again" };
                 write!(f, "append that the {kind} {name} {what} what is set aside")
             }
+            Plan::Write(WritePlan::Backup(backup)) => match backup.mode {
+                BackupMode::Increment => write!(f, "append to {} what came since", backup.to.display()),
+                _ => write!(f, "copy everything into {}", backup.to.display()),
+            },
             Plan::Write(WritePlan::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
             Plan::SubscribeView(subscription) => subscription.fmt(f),
@@ -115,6 +120,10 @@ impl Display for DirectRead {
             DirectRead::Subscriptions => f.write_str("list the subscriptions that have a name"),
             DirectRead::Stats => f.write_str("count the log, its types and its bytes"),
             DirectRead::Head => f.write_str("read the newest event and the chain of hashes up to it"),
+            DirectRead::VerifyAgainst(against) => match against.at {
+                Some(at) => write!(f, "hash every event up to {at}, and compare"),
+                None => f.write_str("hash every event, until the hash is found"),
+            },
             DirectRead::Verify => {
                 f.write_str("read all of the log and compare with it all that follows from it")
             }

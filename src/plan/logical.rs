@@ -16,6 +16,7 @@ use super::write::WritePlan;
 use crate::definition::DefinitionKind;
 use crate::entity::{Entity, Position};
 use crate::pattern::Pattern;
+use crate::store::ChainHash;
 use crate::time::Timestamp;
 
 /// What a statement asks.
@@ -97,6 +98,15 @@ pub(crate) enum DirectRead {
     Stats,
     Head,
     Verify,
+    VerifyAgainst(VerifyAgainst),
+}
+
+/// What the log is compared with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct VerifyAgainst {
+    pub chain: ChainHash,
+    /// Where it was noted; anywhere, where that is not said.
+    pub at: Option<Position>,
 }
 
 /// The fold of an entity's events.

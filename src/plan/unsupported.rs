@@ -6,8 +6,6 @@ use crate::lang::ast::{Admin, Stmt};
 /// A form of the language whose meaning comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unsupported {
-    Backup,
-    VerifyAgainst,
     Compact,
     Form,
 }
@@ -15,8 +13,6 @@ pub(super) enum Unsupported {
 impl Unsupported {
     fn what(self) -> &'static str {
         match self {
-            Unsupported::Backup => "BACKUP",
-            Unsupported::VerifyAgainst => "VERIFY AGAINST",
             Unsupported::Compact => "COMPACT",
             Unsupported::Form => "this statement",
         }
@@ -37,9 +33,7 @@ pub(super) fn statement(statement: &Stmt) -> Option<Unsupported> {
         Stmt::Drop { .. } => None,
         Stmt::Show(_) => None,
         Stmt::Describe(_) => None,
-        Stmt::Admin(Admin::Verify { against: None } | Admin::Checkpoint) => None,
-        Stmt::Admin(Admin::Verify { .. }) => Some(Unsupported::VerifyAgainst),
-        Stmt::Admin(Admin::Backup { .. }) => Some(Unsupported::Backup),
+        Stmt::Admin(Admin::Verify { .. } | Admin::Checkpoint | Admin::Backup { .. }) => None,
         Stmt::Admin(Admin::Compact) => Some(Unsupported::Compact),
         Stmt::Admin(Admin::Retry { .. } | Admin::Skip { .. }) => None,
     }

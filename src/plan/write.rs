@@ -1,6 +1,7 @@
 //! What a statement appends, before the values in it are worked out.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::entity::{Entity, EventType, Position};
 use crate::event::{Cause, Expect};
 pub(crate) use crate::lang::ast::DropTarget;
 use crate::pattern::Pattern;
+use crate::store::BackupMode;
 use crate::store::verb::VerbHandler;
 use crate::time::Timestamp;
 
@@ -24,6 +26,14 @@ pub(crate) enum WritePlan {
     /// `RETRY`, `SKIP`.
     Settle(Settle),
     Checkpoint,
+    Backup(BackupPlan),
+}
+
+/// `BACKUP TO`.
+#[derive(Debug, Clone)]
+pub(crate) struct BackupPlan {
+    pub to: PathBuf,
+    pub mode: BackupMode,
 }
 
 /// `EMIT`, `PERFORM`, or `ATOMIC` with several.

@@ -24,6 +24,7 @@ use crate::plan::Parameters;
 use crate::plan::function::{FUNCTIONS, FunctionBody};
 use crate::query::{Script, Statement};
 use crate::store::Options;
+use crate::store::disk::memory::MemoryDisk;
 use crate::time::{Clock, Timestamp};
 use crate::value::{Object, Value};
 
@@ -87,13 +88,19 @@ struct ExampleRunner {
     minutes: Arc<AtomicI64>,
 }
 
+/// What it writes stays in memory, backups too.
+fn on_a_disk_of_its_own(clock: Clock) -> Db {
+    let disk = Arc::new(MemoryDisk::new());
+    Options::new().clock(clock).disk(disk).create("/shop.bygone").unwrap()
+}
+
 impl ExampleRunner {
     fn new() -> ExampleRunner {
         let minutes = Arc::new(AtomicI64::new(0));
         let read = minutes.clone();
         let start: Timestamp = "2024-06-01T12:00:00Z".parse().unwrap();
         let now = move || Timestamp::from_millis(start.as_millis() + 60_000 * read.load(Ordering::SeqCst));
-        ExampleRunner { db: Options::new().clock(Clock::new(now)).in_memory().unwrap(), minutes }
+        ExampleRunner { db: on_a_disk_of_its_own(Clock::new(now)), minutes }
     }
 
     /// What a statement answers, as the document shows it.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bygone::maintain::{EventFormat, ExportOptions};
+use bygone::maintain::{ChainHash, EventFormat, ExportOptions};
 use bygone::{Entity, Options, Pattern, Position, Timestamp, Value};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -20,7 +20,7 @@ use super::terminal::Terminal;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = exit::HELP,
-    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]",
+    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]\n       bygone backup FILE TO\n       bygone verify FILE",
     disable_help_subcommand = true,
     max_term_width = 100
 )]
@@ -183,6 +183,43 @@ pub enum CliCommand {
     Import(ImportArgs),
     /// Write events as JSON: lines, or CloudEvents
     Export(ExportArgs),
+    /// Copy the database as it is now into another file, while others may read it
+    Backup(BackupArgs),
+    /// Compare everything that follows from the log with the log, or the log with a hash that was noted
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub struct BackupArgs {
+    /// The database
+    pub file: PathBuf,
+
+    /// The file that the backup is: a database as of one position
+    pub to: PathBuf,
+
+    /// Append what came since to an earlier backup of this database; where there is none, one is made
+    #[arg(long, conflicts_with = "replace")]
+    pub increment: bool,
+
+    /// Put it in the place of a file that is there, once it is whole
+    #[arg(long)]
+    pub replace: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub struct VerifyArgs {
+    /// The database
+    pub file: PathBuf,
+
+    /// Prove that the log is the one that had this chain hash, as SHOW HEAD gave it
+    #[arg(long, value_name = "HASH")]
+    pub against: Option<ChainHash>,
+
+    /// The position that the hash was noted at, like #42; anywhere, if not said
+    #[arg(long, value_name = "POSITION", requires = "against", value_parser = position)]
+    pub at: Option<Position>,
 }
 
 #[derive(Debug, Args)]
@@ -407,6 +444,11 @@ impl Cli {
 }
 
 /// Reads a number of seconds.
+fn position(text: &str) -> Result<Position, String> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    digits.parse().map(Position).map_err(|_| format!("expected a position, like #42, found '{text}'"))
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| format!("'{text}' is no number of seconds, like 5 or 0.5"))?;
     Duration::try_from_secs_f64(seconds).map_err(|_| format!("{text} seconds are no length of time"))

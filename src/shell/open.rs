@@ -104,10 +104,9 @@ fn meant(path: &Path) -> Option<String> {
         |statement: &str| format!("there is no command {first}, but a statement: bygone FILE '{statement}'");
     let instead = |instead: &str| format!("there is no command {first}: {instead}");
     Some(match first.to_ascii_lowercase().as_str() {
-        "verify" | "check" => statement("VERIFY"),
+        "check" => statement("VERIFY"),
         "compact" | "vacuum" => statement("COMPACT"),
         "checkpoint" => statement("CHECKPOINT"),
-        "backup" => statement("BACKUP TO \"copy.bygone\""),
         "dump" => instead("bygone export FILE writes all events"),
         "restore" | "load" => instead("bygone import FILE EVENTS, with --restore for a whole export"),
         "query" | "sql" | "exec" => instead("bygone FILE 'STATEMENT' runs one"),

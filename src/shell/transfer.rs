@@ -292,7 +292,7 @@ impl Write for Keeping<'_> {
 }
 
 /// One line on standard error, rewritten a few times a second, where somebody looks.
-struct Meter {
+pub struct Meter {
     done: &'static str,
     speech: Reporter,
     started: Instant,
@@ -301,11 +301,11 @@ struct Meter {
 }
 
 impl Meter {
-    fn new(done: &'static str, speech: Reporter) -> Meter {
+    pub fn new(done: &'static str, speech: Reporter) -> Meter {
         Meter { done, speech, started: Instant::now(), shown: None, events: 0 }
     }
 
-    fn show(&mut self, events: u64) {
+    pub fn show(&mut self, events: u64) {
         const EVERY: Duration = Duration::from_millis(100);
         self.events = events;
         if !self.speech.live || self.shown.unwrap_or(self.started).elapsed() < EVERY {
@@ -315,7 +315,7 @@ impl Meter {
         let _ = write!(io::stderr(), "\r\x1b[K{} {}", self.done, self.told(events));
     }
 
-    fn clear(&mut self) {
+    pub fn clear(&mut self) {
         if self.shown.take().is_some() {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
@@ -332,11 +332,11 @@ impl Meter {
         }
     }
 
-    fn summary(&self, events: u64) -> String {
+    pub fn summary(&self, events: u64) -> String {
         format!("{} {}", self.done, self.told(events))
     }
 
-    fn interrupted(&self) -> CommandFailure {
+    pub fn interrupted(&self) -> CommandFailure {
         self.speech.notice(&format!("{} {} before that", self.done, count(self.events, "event")));
         CommandFailure::Interrupted
     }

@@ -93,22 +93,32 @@ pub(crate) fn derive<'c>(
         let bytes = next_event(&mut payload).ok_or_else(|| {
             Error::corrupt("the journal", format!("a frame that ends before the event at {position}"))
         })?;
-        let bytes: Arc<[u8]> = Arc::from(bytes);
-        let event = codec::decode(position, bytes.clone())?;
-        let version = event.version.map_or(0, |version| version.0);
-        let mut terms = terms_of(&event)?;
-        // It was appended: an index that has nothing of it is of no use any more, and is no reason to be without it.
-        let invalid = |index: &Index, _: Error| {
-            index.set_invalid();
-            Ok(())
-        };
-        catalog.terms(position, &bytes, limits, &mut terms, invalid)?;
-        if let Some(change) = CatalogChange::of(&event, &compiler)? {
-            catalog = Arc::new(catalog.changed(position, change));
-        }
-        events.push(Staged { bytes, terms, version });
+        events.push(derive_event(position, Arc::from(bytes), &mut catalog, limits, &compiler)?);
     }
     Ok((events, catalog))
+}
+
+/// The same of one event that was appended somewhere: the catalog is then the one after it.
+pub(crate) fn derive_event<'c>(
+    position: Position,
+    bytes: Arc<[u8]>,
+    catalog: &mut Arc<Catalog>,
+    limits: &Limits,
+    compiler: impl Fn() -> Result<&'c dyn Compile>,
+) -> Result<Staged> {
+    let event = codec::decode(position, bytes.clone())?;
+    let version = event.version.map_or(0, |version| version.0);
+    let mut terms = terms_of(&event)?;
+    // It was appended: an index that has nothing of it is of no use any more, and is no reason to be without it.
+    let invalid = |index: &Index, _: Error| {
+        index.set_invalid();
+        Ok(())
+    };
+    catalog.terms(position, &bytes, limits, &mut terms, invalid)?;
+    if let Some(change) = CatalogChange::of(&event, &compiler)? {
+        *catalog = Arc::new(catalog.changed(position, change));
+    }
+    Ok(Staged { bytes, terms, version })
 }
 
 /// The positions and bytes of a frame's events, as far as they can be read.

@@ -1,13 +1,50 @@
 //! The chain of hashes, which tells whether two logs are the same up to a position: hₙ = BLAKE3(hₙ₋₁ ‖ header ‖ BLAKE3(payload)), over
 //! stored bytes. Each zone of the tables keeps the hash at its end.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use super::tables::Zone;
 use crate::entity::Position;
-use crate::error::Result;
+use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
 use crate::time::Timestamp;
+
+/// The hash of a log up to a position: whoever has noted it can tell later whether the log is still the same up to there.
+///
+/// ```
+/// use bygone::maintain::ChainHash;
+/// let hash: ChainHash = "0000000000000000000000000000000000000000000000000000000000000000".parse()?;
+/// assert_eq!(hash, ChainHash::default()); // of a log without events
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ChainHash(pub [u8; 32]);
+
+impl fmt::Display for ChainHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for ChainHash {
+    type Err = Error;
+
+    /// Reads 64 hexadecimal digits: a part of them would be easy to match.
+    fn from_str(text: &str) -> Result<ChainHash> {
+        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+        let bytes = text.as_bytes().chunks(2).map(|pair| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        });
+        let hash = bytes.collect::<Option<Vec<u8>>>().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        hash.map(ChainHash).ok_or_else(|| {
+            let expected = "the 64 hexadecimal digits that SHOW HEAD gave as `chain`";
+            Error::invalid("a chain hash", expected, format!("'{}'", shorten(text)))
+        })
+    }
+}
 
 /// What a run of events spans, and the chain at its end.
 pub(crate) fn zone(first: Position, run: &[Arc<[u8]>], mut chain: [u8; 32]) -> Result<Zone> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::catalog::Compile;
 use super::condition::CompileConditions;
 use super::disk::Disk;
+use super::disk::memory::MemoryDisk;
 use super::disk::overlay::Overlay;
 use super::disk::real::RealDisk;
 use super::durability::Durability;
@@ -42,6 +43,8 @@ struct FillSteps {
 #[derive(Clone)]
 pub struct Options {
     disk: Option<Arc<dyn Disk>>,
+    /// The disk is gone with the database: backups go to that of the system.
+    in_memory: bool,
     pub(crate) read_only: bool,
     pub(crate) accept_lost_journal: bool,
     pub(crate) without_followers: bool,
@@ -142,6 +145,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             disk: None,
+            in_memory: false,
             read_only: false,
             accept_lost_journal: false,
             without_followers: false,
@@ -464,6 +468,19 @@ impl Options {
             (None, false) => Arc::new(RealDisk::new()),
             (Some(disk), true) => Arc::new(Overlay::new(disk.clone())),
             (None, true) => Arc::new(Overlay::new(Arc::new(RealDisk::read_only()))),
+        }
+    }
+
+    /// On a disk that is gone with the database.
+    pub(crate) fn in_memory_disk(self) -> Options {
+        Options { in_memory: true, ..self.disk(Arc::new(MemoryDisk::new())) }
+    }
+
+    /// The disk that backups are written to.
+    pub(crate) fn disk_of_backups(&self) -> Arc<dyn Disk> {
+        match &self.disk {
+            Some(disk) if !self.in_memory => disk.clone(),
+            _ => Arc::new(RealDisk::new()),
         }
     }
 

@@ -13,7 +13,7 @@ use super::apply::{self, Applied};
 use super::catalog::{self, Catalog};
 use super::checkpoint;
 use super::cursor_moves::Moves;
-use super::disk::{Disk, File};
+use super::disk::Disk;
 use super::fault_injection::FaultInjection;
 use super::journal::{self, DatabaseId, FrameKind, JournalReplay, Remnant, Salt, SegmentFile, Side};
 use super::log::JournalAfter;
@@ -22,6 +22,7 @@ use super::options::Options;
 use super::outdated;
 use super::pace::Paces;
 use super::tables::{Meta, Tables, at_opening};
+use super::temporary::{self, TemporaryFile};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::Position;
@@ -61,10 +62,10 @@ pub(crate) fn create(disk: &dyn Disk, path: &Path, options: &Options) -> Result<
         }
     }
     let id = DatabaseId::random()?;
-    let temporary = temporary_name(&path, id);
+    let temporary = TemporaryFile::name(&path, id.0);
     let file = disk.create(&temporary).map_err(failed)?;
     // Its work is done, or it failed, with a panic even: either way the temporary name goes.
-    let made = Temporary { disk, path: &temporary, file: &*file };
+    let made = TemporaryFile::new(disk, &temporary, &*file);
     let tables = Tables::open_or_make(options.disk_to_use(), &temporary, options.cache)?;
     tables.initialize(id)?;
     tables.close()?;
@@ -74,42 +75,7 @@ pub(crate) fn create(disk: &dyn Disk, path: &Path, options: &Options) -> Result<
         _ => failed(e),
     })?;
     drop(made);
-    disk.sync_folder(folder(&path)).map_err(failed)
-}
-
-/// A temporary name of a file that is being made.
-struct Temporary<'d> {
-    disk: &'d dyn Disk,
-    path: &'d Path,
-    file: &'d dyn File,
-}
-
-impl Temporary<'_> {
-    fn remove(&self) -> std::io::Result<()> {
-        // Unless it is another file's by now.
-        if self.disk.identity(self.path)? == self.file.identity()? {
-            self.disk.remove(self.path)
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl Drop for Temporary<'_> {
-    fn drop(&mut self) {
-        // Nobody misses it, and nobody can be told; what failed once may have been interrupted.
-        let _ = self.remove().or_else(|_| self.remove());
-    }
-}
-
-fn temporary_name(path: &Path, id: DatabaseId) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!("-new-{:08x}", u32::from_be_bytes([id.0[0], id.0[1], id.0[2], id.0[3]])));
-    name.into()
-}
-
-pub(crate) fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    disk.sync_folder(temporary::folder(&path)).map_err(failed)
 }
 
 /// Brings the tables up to all that was acknowledged, and leaves no journal behind.

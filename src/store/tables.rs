@@ -21,6 +21,7 @@
 
 pub(crate) mod block;
 mod checksums;
+pub(crate) mod copy;
 pub(crate) mod cursors;
 mod guard;
 mod handle;

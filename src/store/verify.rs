@@ -19,14 +19,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::catalog::Index;
-use super::chain::link;
+use super::chain::{ChainHash, link};
 use super::index::posting::PostingChunk;
 use super::index::term::{Term, definition_of, is_counted, terms_of};
 use super::snapshot::{ReadTxn, ScanDirection, Snapshot};
 use super::tables::{LISTS, Zone, ZoneRow};
 use crate::allowance::Limits;
 use crate::entity::{Position, PositionRange};
-use crate::error::{Error, Result};
+use crate::error::{Error, Missing, MissingItem, Result};
 use crate::event::Event;
 use crate::event::record::Record;
 use crate::time::Timestamp;
@@ -156,9 +156,41 @@ pub(crate) fn chain(snapshot: &Snapshot) -> Result<[u8; 32]> {
     Ok(hash)
 }
 
-/// Bytes as a text of two digits each.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Proves that the log was the one of a hash at some position: the one that is said, or whichever it is. Every event up to there is hashed
+/// anew. Gives the position.
+///
+/// # Errors
+/// [`Error::Conflict`] where it is another log; [`Error::Missing`] for a position that is not in the log yet.
+pub(crate) fn verify_against(snapshot: &Snapshot, seen: ChainHash, at: Option<Position>) -> Result<Position> {
+    let head = snapshot.head();
+    if let Some(beyond) = at.filter(|at| *at > head) {
+        let item = MissingItem::Position { asked: beyond.0, head: head.0 };
+        let message = format!("{beyond} is not in the log yet, which ends with {head}");
+        return Err(Error::Missing(Box::new(Missing { item, message, fault: None })));
+    }
+    let mut hash = [0; 32];
+    if at == Some(Position::START) || at.is_none() && seen.0 == hash {
+        return if seen.0 == hash { Ok(Position::START) } else { Err(another_log(seen, Position::START)) };
+    }
+    let mut through = Position::START;
+    for row in snapshot.log(PositionRange::through(at.unwrap_or(head)), ScanDirection::Ascending) {
+        let (position, bytes) = row?;
+        if position != through.next() {
+            return Err(Error::corrupt("the log", format!("no event at {}", through.next())));
+        }
+        hash = link(hash, position, &bytes)?;
+        through = position;
+        if at.is_none() && hash == seen.0 {
+            return Ok(position);
+        }
+    }
+    if hash == seen.0 { Ok(through) } else { Err(another_log(seen, through)) }
+}
+
+fn another_log(seen: ChainHash, at: Position) -> Error {
+    let chain: String = seen.to_string().chars().take(12).collect();
+    let found = format!("another at {at}: it is not the log that was seen then");
+    Error::conflict("the log", format!("the chain {chain}…"), found)
 }
 
 struct Verifier<'s> {

@@ -8,7 +8,7 @@ use super::name::{name, position, text};
 use super::read::read;
 use super::write::write;
 use crate::entity::Position;
-use crate::lang::ast::{Admin, DropTarget, Name, ShowTarget, Stmt};
+use crate::lang::ast::{Admin, BackupClause, DropTarget, Name, ShowTarget, Stmt};
 use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::TokenKind;
@@ -55,9 +55,17 @@ fn admin(c: TokenCursor<'_>) -> ParseResult<'_, Admin> {
     let next = c.next();
     if c.sees(K::Backup) {
         let (rest, (_, to)) = (keyword(K::To), text(TokenClass::Text)).parse(next)?;
-        Ok((rest, Admin::Backup { to }))
+        let (rest, mode) = if rest.sees(K::Increment) {
+            (rest.next(), BackupClause::Increment)
+        } else if rest.sees(K::Replace) {
+            (rest.next(), BackupClause::Replace)
+        } else {
+            (rest, BackupClause::New)
+        };
+        Ok((rest, Admin::Backup { to, mode }))
     } else if c.sees(K::Verify) {
-        optional(K::Against, text(TokenClass::Text)).map(|against| Admin::Verify { against }).parse(next)
+        let against = (text(TokenClass::Text), optional(K::At, a_position));
+        optional(K::Against, against).map(|against| Admin::Verify { against }).parse(next)
     } else if c.sees(K::Compact) {
         Ok((next, Admin::Compact))
     } else if c.sees(K::Checkpoint) {
@@ -70,6 +78,13 @@ fn admin(c: TokenCursor<'_>) -> ParseResult<'_, Admin> {
         Ok((rest, Admin::Skip { kind, name, position }))
     } else {
         c.missing()
+    }
+}
+
+fn a_position(c: TokenCursor<'_>) -> ParseResult<'_, Position> {
+    match some_position(c)? {
+        (rest, Some(position)) => Ok((rest, position)),
+        (rest, None) => rest.missing(),
     }
 }
 

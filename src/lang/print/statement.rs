@@ -378,10 +378,19 @@ impl Display for Admin {
         match self {
             Admin::Retry { kind, name, position } => follower("RETRY", kind, name, *position),
             Admin::Skip { kind, name, position } => follower("SKIP", kind, name, *position),
-            Admin::Backup { to } => write!(f, "BACKUP TO {to}"),
+            Admin::Backup { to, mode } => {
+                write!(f, "BACKUP TO {to}")?;
+                f.write_str(match mode {
+                    BackupClause::New => "",
+                    BackupClause::Increment => " INCREMENT",
+                    BackupClause::Replace => " REPLACE",
+                })
+            }
             Admin::Verify { against } => {
                 f.write_str("VERIFY")?;
-                optional(f, "AGAINST", against.as_ref())
+                let Some((hash, position)) = against else { return Ok(()) };
+                write!(f, " AGAINST {hash}")?;
+                optional(f, "AT", position.as_ref())
             }
             Admin::Compact => f.write_str("COMPACT"),
             Admin::Checkpoint => f.write_str("CHECKPOINT"),

@@ -162,8 +162,11 @@ fn the_rest() {
         "RETRY REACTION ship #1207",
         "SKIP WEBHOOK notify",
         "BACKUP TO 'b.bygone'",
+        "BACKUP TO 'b.bygone' INCREMENT",
+        "BACKUP TO 'b.bygone' REPLACE",
         "VERIFY",
         "VERIFY AGAINST '7f3a'",
+        "VERIFY AGAINST '7f3a' AT #42",
         "COMPACT",
         "CHECKPOINT",
     ] {

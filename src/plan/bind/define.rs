@@ -9,13 +9,17 @@ use crate::entity::Position;
 use crate::error::{Error, Result, shorten};
 use crate::event::is_built_in;
 use crate::lang;
-use crate::lang::ast::{DefinitionStmt, Expr, ExprKind, Literal, Name, ObjectExpr, Span, Stmt, TextExpr};
+use crate::lang::ast::{
+    BackupClause, DefinitionStmt, Expr, ExprKind, Literal, Name, ObjectExpr, Span, Stmt, TextExpr,
+};
 use crate::plan::expr::{BoundExpr, Number};
 use crate::plan::fault::nearest;
 use crate::plan::field::{STATE, Sort};
+use crate::plan::logical::{DirectRead, VerifyAgainst};
 use crate::plan::parameters::Parameters;
 use crate::plan::program::ProgramPlan;
-use crate::plan::write::{Define, Defined, Drop, DropTarget, On, Settle, WritePlan};
+use crate::plan::write::{BackupPlan, Define, Defined, Drop, DropTarget, On, Settle, WritePlan};
+use crate::store::BackupMode;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -157,6 +161,29 @@ impl Binder<'_> {
         }
         let actor = self.context.default_actor.cloned();
         Ok(WritePlan::Settle(Settle { kind, name: name.text.clone(), position, again, actor }))
+    }
+
+    /// Where a backup goes, and what becomes of a file that is there.
+    pub(super) fn backup(&self, to: &TextExpr, clause: BackupClause) -> Result<WritePlan> {
+        let mode = match clause {
+            BackupClause::New => BackupMode::New,
+            BackupClause::Increment => BackupMode::Increment,
+            BackupClause::Replace => BackupMode::Replace,
+        };
+        let path = self.text(to, "the path of a file")?;
+        if path.is_empty() {
+            return Err(
+                self.fault(to.span(), "BACKUP TO: expected the path of a file, found none".to_owned())
+            );
+        }
+        Ok(WritePlan::Backup(BackupPlan { to: path.into(), mode }))
+    }
+
+    /// The hash that the log is compared with.
+    pub(super) fn verify_against(&self, hash: &TextExpr, at: Option<Position>) -> Result<DirectRead> {
+        let text = self.text(hash, "a chain hash")?;
+        let chain = text.parse().map_err(|error: Error| self.fault(hash.span(), error.to_string()))?;
+        Ok(DirectRead::VerifyAgainst(VerifyAgainst { chain, at }))
     }
 
     /// A name that there is something to tell of.

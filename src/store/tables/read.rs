@@ -71,6 +71,11 @@ pub(crate) struct TablesRead<'c> {
 }
 
 impl TablesRead<'_> {
+    /// Whether an operation of the file failed: redb takes nothing more until it is opened again, which waits for this read.
+    pub(super) fn needs_reopening(&self) -> bool {
+        self._guard.needs_reopening()
+    }
+
     fn transaction(&self) -> Result<&ReadTransaction> {
         self.committed.transaction.as_ref().ok_or_else(closed)
     }
@@ -116,16 +121,23 @@ impl TablesRead<'_> {
 
     /// Whether the names in `meta` are what they were: one that is damaged would be taken for one that is not there.
     fn check_names(&self) -> Result<()> {
+        self.meta_rows().map(drop)
+    }
+
+    /// The rows of `meta`, each with its name and checksum.
+    pub(super) fn meta_rows(&self) -> Result<Vec<(String, Vec<u8>)>> {
         guard::reading("meta", &self.committed.poisoned, || {
             let fault = |e| failed("meta", redb::Error::from(e));
             let table =
                 self.transaction()?.open_table(META).map_err(|e| failed("meta", redb::Error::from(e)))?;
+            let mut rows = Vec::new();
             for row in table.iter().map_err(fault)? {
                 let (name, value) = row.map_err(fault)?;
-                let name = name.value();
-                unsealed(name.as_bytes(), value.value(), || format!("meta.{}", name.escape_debug()))?;
+                let (name, value) = (name.value(), value.value());
+                unsealed(name.as_bytes(), value, || format!("meta.{}", name.escape_debug()))?;
+                rows.push((name.to_owned(), value.to_vec()));
             }
-            Ok(())
+            Ok(rows)
         })
     }
 

@@ -1,0 +1,335 @@
+//! Backup: a copy of an open database, as of one position, while others read and write.
+//!
+//! A checkpoint moves the tails into the tables, and one read of those is then copied, table by table and in the order of keys, into a
+//! file under a temporary name. What is copied is held to the checksum of each row and to the chain of hashes; the finished file is read once
+//! more, page by page. Only then does it get its name. Writers wait for the checkpoint alone; what they write over meanwhile stays in the file
+//! until the copy is done.
+//!
+//! A backup grows ([`BackupMode::Increment`]) by the events that came since, which are applied to it as they are after a crash: each write
+//! leaves it a whole database of an earlier position. Only a copy that begins with the same events is grown: the chain tells.
+//!
+//! It takes no lock of its own. The read of the tables is held while they are copied, and is given up where redb has to be opened again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::apply;
+use super::catalog::Catalog;
+use super::chain::{ChainHash, link};
+use super::checkpoint::{self, Checkpointer};
+use super::cursor::CursorOwner;
+use super::disk::Disk;
+use super::kernel::Kernel;
+use super::log::JournalAfter;
+use super::memtable::Memtable;
+use super::name;
+use super::options::Options;
+use super::pace::Paces;
+use super::recover;
+use super::snapshot::{ScanDirection, Snapshot};
+use super::tables::Tables;
+use super::tables::copy::CopyWatch;
+use super::temporary::{TemporaryFile, folder};
+use super::verify;
+use crate::allowance::Limits;
+use crate::cancel::Cancel;
+use crate::entity::{Position, PositionRange};
+use crate::error::{Error, Result};
+
+/// What of the file that is written is held in memory.
+const CACHE: usize = 16 << 20;
+
+/// What becomes of a file that has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum BackupMode {
+    /// It is left as it is, and that is an error.
+    #[default]
+    New,
+    /// It is replaced once the new one is whole.
+    Replace,
+    /// It is an earlier backup of the same database, and gets the events that came since. Where there is none, one is made.
+    Increment,
+}
+
+/// How far a backup has come, or what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backup {
+    /// It holds every event up to here.
+    pub position: Position,
+    /// How many events were written: all, or those since the earlier backup.
+    pub events: u64,
+    /// The chain hash at `position`, as `SHOW HEAD` tells it.
+    pub chain: ChainHash,
+}
+
+/// How a backup is made.
+pub(crate) struct BackupRequest<'r> {
+    pub to: &'r Path,
+    pub mode: BackupMode,
+    pub cancel: &'r Cancel,
+    /// Is told of each write.
+    pub progress: &'r mut dyn FnMut(&Backup),
+}
+
+/// Makes a backup.
+///
+/// # Errors
+/// [`Error::Unopenable`] where the name is taken, or the file cannot be made; [`Error::Conflict`] where an earlier backup does not begin with
+/// this log; [`Error::Corrupt`] where this database is damaged: then there is no new backup.
+pub(crate) fn back_up(
+    kernel: &Arc<Kernel>,
+    checkpointer: &Checkpointer,
+    request: BackupRequest,
+) -> Result<Backup> {
+    let BackupRequest { to, mode, .. } = request;
+    let disk = kernel.options.disk_of_backups();
+    let failed = |e: std::io::Error| Error::unopenable(to, e, "check the path and its permissions");
+    let path = disk.canonical(to).map_err(failed)?;
+    let found = disk.exists(&path).map_err(failed)?;
+    if found && disk.identity(&path).map_err(failed)? == kernel.tables.identity() {
+        return Err(Error::unopenable(to, "it is the database itself", "choose another path"));
+    }
+    let source = Source { kernel, checkpointer };
+    let target = Target { disk, path };
+    match mode {
+        BackupMode::New if found => Err(Error::unopenable(
+            to,
+            "it exists already",
+            "choose another path, grow it (INCREMENT), or replace it (REPLACE)",
+        )),
+        BackupMode::Increment if found => target.grow(&source, request),
+        _ => target.write(&source, request),
+    }
+}
+
+/// What is backed up.
+struct Source<'s> {
+    kernel: &'s Arc<Kernel>,
+    checkpointer: &'s Checkpointer,
+}
+
+/// Where to.
+struct Target {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+}
+
+impl Target {
+    fn failed(&self) -> impl Fn(std::io::Error) -> Error {
+        |e| Error::unopenable(&self.path, e, "check the path and its permissions")
+    }
+
+    /// Copies all tables into a new file.
+    fn write(&self, source: &Source, request: BackupRequest) -> Result<Backup> {
+        let kernel = source.kernel;
+        // What is read alone has nothing to be moved: opening has.
+        if !kernel.options.read_only {
+            source.checkpointer.move_all()?;
+        }
+        let (disk, failed) = (&*self.disk, self.failed());
+        let temporary = TemporaryFile::name(&self.path, kernel.id.0);
+        self.remove_interrupted(&temporary)?;
+        let file = match disk.exists(&kernel.path).map_err(&failed)? {
+            true => disk.create_like(&temporary, &kernel.path),
+            false => disk.create(&temporary),
+        };
+        let file = file.map_err(&failed)?;
+        let made = TemporaryFile::new(disk, &temporary, &*file);
+        let _lock = name::take_lock(disk, &temporary, false)?;
+        let tables = Tables::open_or_make(self.disk.clone(), &temporary, CACHE)?;
+        let read = kernel.tables.read()?;
+        let mut copy = Copy::new(kernel, request);
+        let copied = read.copy_rows(&tables, &mut copy).and_then(|()| {
+            let whole = (copy.backup.position, copy.backup.chain.0) == (read.checkpoint()?, read.chain()?);
+            if !whole {
+                let found = format!("events up to {} that are not those of its chain", copy.backup.position);
+                return Err(Error::corrupt("the log", found));
+            }
+            read.copy_meta(&tables)
+        });
+        drop(read);
+        let cancel = copy.request.cancel;
+        let checked = copied.and_then(|()| tables.check_pages(cancel));
+        let closed = tables.close();
+        checked.and(closed)?;
+        file.sync().map_err(&failed)?;
+        match copy.request.mode {
+            BackupMode::Replace => disk.rename(&temporary, &self.path).map_err(&failed)?,
+            BackupMode::New | BackupMode::Increment => disk.link(&temporary, &self.path).map_err(&failed)?,
+        }
+        drop(made);
+        disk.sync_folder(folder(&self.path)).map_err(&failed)?;
+        Ok(copy.backup)
+    }
+
+    /// Removes what a backup left behind that was interrupted. One that is under way has its lock.
+    fn remove_interrupted(&self, temporary: &Path) -> Result<()> {
+        if !self.disk.exists(temporary).map_err(self.failed())? {
+            return Ok(());
+        }
+        let _lock = name::take_lock(&*self.disk, temporary, false)?;
+        self.disk.remove(temporary).map_err(self.failed())
+    }
+
+    /// Appends what came since to an earlier backup.
+    fn grow(&self, source: &Source, request: BackupRequest) -> Result<Backup> {
+        let kernel = source.kernel;
+        let _lock = name::take_lock(&*self.disk, &self.path, false)?;
+        let tables = Tables::open(self.disk.clone(), &self.path, CACHE)?;
+        let grown = self.grow_tables(kernel, &tables, request);
+        let closed = tables.close();
+        grown.and_then(|backup| closed.map(|()| backup))
+    }
+
+    fn grow_tables(&self, kernel: &Arc<Kernel>, tables: &Tables, request: BackupRequest) -> Result<Backup> {
+        let options = kernel.options.clone().read_only(false).accept_lost_journal(false);
+        let other = |expected: String, found: String| {
+            Error::conflict(format!("the backup {}", self.path.display()), expected, found)
+        };
+        let id = tables.read()?.meta(&self.path)?.id;
+        if id != kernel.id {
+            return Err(other(
+                format!("one of this database, {}", kernel.id.urn()),
+                format!("one of {}", id.urn()),
+            ));
+        }
+        // It is a database, and somebody may have worked with it.
+        let recover::Recovered { meta, catalog, .. } =
+            recover::recover(&self.disk, &self.path, tables, &options)?;
+        kernel.sync_log()?;
+        let snapshot = kernel.snapshot().until(kernel.log_progress.synced());
+        let snapshot = snapshot.cancelled_by(request.cancel);
+        let begins_alike = meta.checkpoint <= snapshot.head()
+            && verify::chain(&snapshot.until(meta.checkpoint))? == meta.chain;
+        if !begins_alike {
+            let found = format!("events of its own up to {}; make a new one", meta.checkpoint);
+            return Err(other("the first events of this log".to_owned(), found));
+        }
+        let mut growth = Growth {
+            options: &options,
+            tables,
+            catalog: Arc::new(catalog),
+            memtable: Arc::new(Memtable::new(meta.checkpoint.next())),
+            paces: Paces::default(),
+            limits: Limits::new(options.largest_value, request.cancel),
+            backup: Backup { position: meta.checkpoint, events: 0, chain: ChainHash(meta.chain) },
+            progress: request.progress,
+        };
+        growth.events(&snapshot)?;
+        growth.cursors(&snapshot)?;
+        let backup = growth.backup;
+        let chain = tables.read()?.chain()?;
+        if chain != verify::chain(&snapshot)? {
+            return Err(Error::corrupt("the log", "events that are not those of its chain"));
+        }
+        Ok(Backup { chain: ChainHash(chain), ..backup })
+    }
+}
+
+/// A copy under way.
+struct Copy<'c, 'r> {
+    kernel: &'c Kernel,
+    request: BackupRequest<'r>,
+    backup: Backup,
+}
+
+impl<'c, 'r> Copy<'c, 'r> {
+    fn new(kernel: &'c Kernel, request: BackupRequest<'r>) -> Copy<'c, 'r> {
+        Copy {
+            kernel,
+            request,
+            backup: Backup { position: Position::START, events: 0, chain: ChainHash::default() },
+        }
+    }
+}
+
+impl CopyWatch for Copy<'_, '_> {
+    fn event(&mut self, position: Position, bytes: &[u8]) -> Result<()> {
+        if position != self.backup.position.next() {
+            return Err(Error::corrupt("the log", format!("{position} after {}", self.backup.position)));
+        }
+        let chain = ChainHash(link(self.backup.chain.0, position, bytes)?);
+        self.backup = Backup { position, events: self.backup.events + 1, chain };
+        Ok(())
+    }
+
+    fn written(&mut self, _: usize) -> Result<()> {
+        self.request.cancel.check()?;
+        if self.kernel.background.stopping() {
+            return Err(Error::stopped("the database is being closed"));
+        }
+        (self.request.progress)(&self.backup);
+        Ok(())
+    }
+}
+
+/// An earlier backup that grows.
+struct Growth<'g> {
+    options: &'g Options,
+    tables: &'g Tables,
+    catalog: Arc<Catalog>,
+    memtable: Arc<Memtable>,
+    paces: Paces,
+    limits: Limits,
+    backup: Backup,
+    progress: &'g mut dyn FnMut(&Backup),
+}
+
+impl Growth<'_> {
+    /// Applies the events that it does not have, and writes them as checkpoints do.
+    fn events(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let new = PositionRange::between(self.backup.position, snapshot.head());
+        for row in snapshot.log(new, ScanDirection::Ascending) {
+            let (position, bytes) = row?;
+            let (limits, options) = (&self.limits, self.options);
+            let event =
+                apply::derive_event(position, bytes, &mut self.catalog, limits, || options.compiler())?;
+            self.memtable.extend([event]);
+            let (events, held) = self.memtable.size();
+            if events >= self.options.tail_events || held >= self.options.tail_bytes {
+                self.write()?;
+            }
+        }
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let (events, _) = self.memtable.size();
+        if events == 0 {
+            return Ok(());
+        }
+        let (memtable, last) = (&self.memtable, self.memtable.last());
+        checkpoint::write(
+            self.tables,
+            &[memtable],
+            JournalAfter::Kept,
+            &self.catalog,
+            &self.paces,
+            &self.limits,
+        )?;
+        self.backup.events += events as u64;
+        self.backup.position = last;
+        self.memtable = Arc::new(Memtable::new(last.next()));
+        (self.progress)(&self.backup);
+        Ok(())
+    }
+
+    /// Puts the places of followers where they are by now.
+    fn cursors(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let now = snapshot.cursors();
+        let before = self.tables.read()?.cursors()?;
+        let gone = |owner: &CursorOwner| !now.iter().any(|(follower, _)| follower == owner);
+        self.tables.write("writing cursors", |tables| {
+            for (owner, _) in before.iter().filter(|(owner, _)| gone(owner)) {
+                tables.remove_cursor(owner)?;
+            }
+            for (owner, cursor) in &now {
+                let mut cursor = cursor.clone()?;
+                cursor.heard = cursor.heard.min(snapshot.head());
+                tables.put_cursor(owner, &cursor)?;
+            }
+            Ok(())
+        })
+    }
+}
