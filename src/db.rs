@@ -24,7 +24,7 @@ use crate::plan;
 use crate::store::append_request::{AppendOutcome, AppendRequest};
 use crate::store::backup::BackupRequest;
 use crate::store::verify::{self, Verification};
-use crate::store::{Backup, BackupMode, ChainHash, Options, Recovery, Store, Submitted};
+use crate::store::{Backup, BackupMode, ChainHash, Compaction, Options, Recovery, Store, Submitted};
 
 pub use read::{EventIter, ReadBuilder};
 
@@ -476,6 +476,24 @@ impl Db {
     ) -> Result<Backup> {
         let cancel = self.cancel();
         self.store.back_up(BackupRequest { to: to.as_ref(), mode, cancel: &cancel, progress })
+    }
+
+    /// Writes the file anew, in the order of keys, and puts it in the place of the first: what was freed is given back to the disk. Reads go on;
+    /// what appends waits.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// let sizes = db.compact()?;
+    /// println!("{} bytes before, {} after", sizes.before, sizes.after);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unopenable`] where the file has several names, [`Error::Corrupt`] where it is damaged. It is then as it was.
+    pub fn compact(&self) -> Result<Compaction> {
+        self.store.compact(&self.cancel(), &mut |_| {})
     }
 
     /// Waits until every index that is defined now is complete, and the states of every entity that is defined now are kept, for so

@@ -137,13 +137,6 @@ pub enum Error {
         /// What was asked of the log, and what it said.
         what: String,
     },
-
-    /// A form of the language whose meaning comes with later work.
-    #[error("{what}: not available yet")]
-    Unavailable {
-        /// The form.
-        what: String,
-    },
 }
 
 /// Why a verb was refused.
@@ -285,8 +278,7 @@ impl Error {
             | Error::Corrupt { .. }
             | Error::Io { .. }
             | Error::Stopped { .. }
-            | Error::Unknown { .. }
-            | Error::Unavailable { .. } => ErrorClass::Failed,
+            | Error::Unknown { .. } => ErrorClass::Failed,
         }
     }
 
@@ -306,7 +298,6 @@ impl Error {
             Error::Io { .. } => "io",
             Error::Stopped { .. } => "stopped",
             Error::Unknown { .. } => "unknown",
-            Error::Unavailable { .. } => "unavailable",
         }
     }
 

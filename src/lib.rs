@@ -177,7 +177,9 @@ pub mod project {
 /// Running a database: how it is opened, recovered and verified; import and export.
 pub mod maintain {
     pub use crate::event::EventFormat;
-    pub use crate::store::{Backup, BackupMode, ChainHash, Durability, Recovery, Report, Verification};
+    pub use crate::store::{
+        Backup, BackupMode, ChainHash, Compaction, Durability, Recovery, Report, Verification,
+    };
     pub use crate::time::Clock;
     pub use crate::transfer::{ExportOptions, ImportOptions, ImportReport};
 }

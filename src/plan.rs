@@ -2,8 +2,7 @@
 //!
 //! [`bind`] resolves names, parameters and points, and checks what the grammar cannot: what comes of it is a [`LogicalPlan`](logical::LogicalPlan),
 //! which says what is asked. [`access_path`] looks at a snapshot and says how that is come by: which lists, which index, which runs of
-//! the log. The [`Plan`] is what is left to do, and its `Display` is what `EXPLAIN` prints. What the grammar has and the plans
-//! have not yet is listed in one place, [`unsupported`].
+//! the log. The [`Plan`] is what is left to do, and its `Display` is what `EXPLAIN` prints.
 //!
 //! These are rooms, one above the other: expressions, what plans say, binding, access paths. `tests/floors.rs` holds that each uses only
 //! what is below it, and that nothing below access paths looks at a snapshot but by [`Names`].
@@ -29,7 +28,6 @@ pub(crate) mod program;
 pub(crate) mod reaction;
 pub(crate) mod shape;
 mod subscription;
-mod unsupported;
 pub(crate) mod verb;
 pub(crate) mod view;
 pub(crate) mod webhook;

@@ -19,7 +19,9 @@ mod chain;
 pub(crate) mod checkpoint;
 pub(crate) mod commit;
 mod committer;
+mod compact;
 pub(crate) mod condition;
+mod copy;
 #[cfg(test)]
 mod crash;
 pub(crate) mod cursor;
@@ -77,7 +79,7 @@ pub use verify::Verification;
 
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
-use crate::entity::NameText;
+use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 use admission::Trial;
 use append_request::{AppendOutcome, AppendRequest, Prepared};
@@ -89,6 +91,7 @@ use catalog::Index;
 use checkpoint::Checkpointer;
 use commit::Commits;
 use committer::Committer;
+pub use compact::Compaction;
 use cursor::Cursors;
 use cursor_writer::CursorWriter;
 use disk::{Disk, Lock};
@@ -311,6 +314,15 @@ impl Store {
     pub fn back_up(&self, request: BackupRequest) -> Result<Backup> {
         verb::check_not_deciding(|| self.shared.node())?;
         backup::back_up(&self.shared, &self.shared.checkpointer, request)
+    }
+
+    /// Writes the file anew, in the order of keys.
+    pub fn compact(&self, cancel: &Cancel, progress: &mut dyn FnMut(Position)) -> Result<Compaction> {
+        verb::check_not_deciding(|| self.shared.node())?;
+        if locked(&self.open).is_none() {
+            return Err(Error::stopped("the database is closed"));
+        }
+        compact::compact(&self.shared, &self.shared.commits, &self.shared.checkpointer, cancel, progress)
     }
 
     /// Refuses to close from within what decides.

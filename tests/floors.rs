@@ -46,11 +46,11 @@ const ROOMS: &[&[&str]] = &[
     &["read_txn"],
     // What a snapshot reads, and what waits to be committed: a condition of it reads a snapshot.
     &["append_request condition kernel options queue snapshot state_caches"],
-    &["admission", "cursor_writer", "outdated", "view"],
+    &["admission", "copy", "cursor_writer", "outdated", "view"],
     &["materialize", "verify"],
     &["commit"],
     &["checkpoint"],
-    &["recover"],
+    &["compact", "recover"],
     &["backup"],
 ];
 
@@ -58,9 +58,7 @@ const ROOMS: &[&[&str]] = &[
 /// paths. The rest stands above them all.
 const ROOMS_OF_PLANS: &[&[&str]] = &[
     &["datum expr fault field function moment order parameters past_tense"],
-    &[
-        "absence by find logical model program reaction shape subscription unsupported verb view webhook window write",
-    ],
+    &["absence by find logical model program reaction shape subscription verb view webhook window write"],
     &["bind"],
     &["access_path"],
 ];

@@ -2,12 +2,14 @@
 
 mod backup;
 mod clocks;
+mod compact;
 mod crash;
 mod outcomes;
 mod running;
 mod shared;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::store::disk::simulated::SimulatedDisk;
@@ -43,4 +45,55 @@ fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "waited for {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Small tails, so that checkpoints come between.
+fn small(disk: &SimulatedDisk) -> Options {
+    on(disk).tail(40, 1 << 20)
+}
+
+fn define(db: &Db, round: u64) {
+    match round % 4 {
+        0 => run(db, "DEFINE ENTITY Order ON paid MERGE"),
+        1 => run(db, "DEFINE INDEX amounts ON 'Order.*' AS data.amount"),
+        2 => run(
+            db,
+            "DEFINE VIEW totals AS EVENTS 'Order.*' GROUP BY target.id SELECT sum(data.amount) AS sum",
+        ),
+        _ => run(db, "DROP INDEX amounts"),
+    };
+}
+
+/// Appends from four threads while definitions change, and does something meanwhile.
+fn while_written<T>(db: &Db, work: impl FnOnce(&AtomicU64) -> T) -> T {
+    let (stop, appended) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (stop, appended) = (&stop, &appended);
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            scope.spawn(move || {
+                for n in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let event = paid(writer * 3 + n % 3).member("amount", n).index("writer", writer);
+                    // A disk that fails is met by trying again.
+                    if db.append(event).is_ok() {
+                        appended.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        scope.spawn(move || {
+            for round in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                define(db, round % 3);
+                std::thread::sleep(std::time::Duration::from_millis(3));
+            }
+        });
+        let done = work(appended);
+        stop.store(true, Ordering::Relaxed);
+        done
+    })
 }

@@ -21,7 +21,7 @@ use crate::store::backup::BackupRequest;
 use crate::store::condition::CommitCondition;
 use crate::store::snapshot::Snapshot;
 use crate::store::verb::PerformRequest;
-use crate::store::{Backup, Options, Store};
+use crate::store::{Backup, Compaction, Options, Store};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -33,8 +33,15 @@ pub(crate) fn write(store: &Store, plan: &WritePlan, cancel: &Cancel) -> Result<
         WritePlan::Drop(drop) => define::drop_definition(store, drop),
         WritePlan::Settle(settle) => program::settle(store, settle),
         WritePlan::Backup(backup) => back_up(store, backup, cancel),
+        WritePlan::Compact => compact(store, cancel),
         WritePlan::Checkpoint => store.checkpoint().map(|()| QueryResult::done()),
     }
+}
+
+/// `COMPACT`: how large the file was and is.
+fn compact(store: &Store, cancel: &Cancel) -> Result<QueryResult> {
+    let Compaction { before, after, .. } = store.compact(cancel, &mut |_| {})?;
+    Ok(QueryResult::row(fields([("bytesBefore", before.into()), ("bytesAfter", after.into())])))
 }
 
 /// `BACKUP TO`: what was written.

@@ -40,7 +40,6 @@ use super::expr::{BoundExpr, Constant};
 use super::fault;
 use super::logical::{DirectRead, LogicalPlan, LogicalRead};
 use super::parameters::Parameters;
-use super::unsupported::{self, Unsupported};
 use super::write::WritePlan;
 use crate::allowance::{Allowance, LARGEST};
 use crate::entity::{Entity, Position};
@@ -67,9 +66,6 @@ pub(crate) use hint::hints;
 
 /// Says what a statement asks.
 pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<LogicalPlan> {
-    if let Some(later) = unsupported::statement(statement) {
-        return Err(later.error());
-    }
     let binder = Binder::new(input, Some(names));
     let read =
         |read| Ok(LogicalPlan::Read { read, notices: binder.notices.take(), as_of: binder.as_of.get() });
@@ -136,8 +132,7 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
         Stmt::Admin(Admin::Verify { against: Some((hash, at)) }) => direct(binder.verify_against(hash, *at)?),
         Stmt::Admin(Admin::Backup { to, mode }) => binder.backup(to, *mode).map(LogicalPlan::Write),
         Stmt::Admin(Admin::Checkpoint) => Ok(LogicalPlan::Write(WritePlan::Checkpoint)),
-        // Whatever else there is was answered above.
-        _ => Err(Unsupported::Form.error()),
+        Stmt::Admin(Admin::Compact) => Ok(LogicalPlan::Write(WritePlan::Compact)),
     }
 }
 

@@ -32,6 +32,7 @@ impl Display for Plan {
                 BackupMode::Increment => write!(f, "append to {} what came since", backup.to.display()),
                 _ => write!(f, "copy everything into {}", backup.to.display()),
             },
+            Plan::Write(WritePlan::Compact) => f.write_str("write the file anew, in the order of keys"),
             Plan::Write(WritePlan::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
             Plan::SubscribeView(subscription) => subscription.fmt(f),

@@ -26,6 +26,7 @@ pub(crate) enum WritePlan {
     /// `RETRY`, `SKIP`.
     Settle(Settle),
     Checkpoint,
+    Compact,
     Backup(BackupPlan),
 }
 

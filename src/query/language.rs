@@ -171,8 +171,9 @@ fn terse(row: Value) -> Value {
         members.shift_remove("id");
     }
     // It is a hash of the ids, too.
-    if let Some(chain) = members.get_mut("chain") {
-        *chain = "…".into();
+    for name in ["chain", "bytesBefore", "bytesAfter"] {
+        let Some(value) = members.get_mut(name) else { continue };
+        *value = "…".into();
     }
     // What a database is called in a vector clock, it made.
     if let Some(Value::Text(vector)) = members.get_mut("vector") {

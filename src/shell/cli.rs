@@ -20,7 +20,7 @@ use super::terminal::Terminal;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = exit::HELP,
-    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]\n       bygone backup FILE TO\n       bygone verify FILE",
+    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]\n       bygone backup FILE TO\n       bygone compact FILE\n       bygone verify FILE",
     disable_help_subcommand = true,
     max_term_width = 100
 )]
@@ -185,6 +185,8 @@ pub enum CliCommand {
     Export(ExportArgs),
     /// Copy the database as it is now into another file, while others may read it
     Backup(BackupArgs),
+    /// Write the file anew, in the order of keys, and give back what was freed
+    Compact(CompactArgs),
     /// Compare everything that follows from the log with the log, or the log with a hash that was noted
     Verify(VerifyArgs),
 }
@@ -205,6 +207,13 @@ pub struct BackupArgs {
     /// Put it in the place of a file that is there, once it is whole
     #[arg(long)]
     pub replace: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub struct CompactArgs {
+    /// The database
+    pub file: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,10 +1,10 @@
-//! Looking after the file: `bygone backup` and `bygone verify`.
+//! Looking after the file: `bygone backup`, `bygone compact` and `bygone verify`.
 
 use std::path::PathBuf;
 
 use bygone::maintain::BackupMode;
 
-use super::cli::{BackupArgs, OpenArgs, RunArgs, VerifyArgs};
+use super::cli::{BackupArgs, CompactArgs, OpenArgs, RunArgs, VerifyArgs};
 use super::failure::{CommandFailure, Reporter};
 use super::open;
 use super::signal::Signals;
@@ -52,6 +52,13 @@ impl VerifyArgs {
             (Some(chain), Some(at)) => format!("VERIFY AGAINST '{chain}' AT {at}"),
         };
         RunArgs { texts: vec![statement], ..RunArgs::of(self.file.clone()) }
+    }
+}
+
+impl CompactArgs {
+    /// The statement that `bygone compact` is short for.
+    pub fn run(&self) -> RunArgs {
+        RunArgs { texts: vec!["COMPACT".to_owned()], ..RunArgs::of(self.file.clone()) }
     }
 }
 

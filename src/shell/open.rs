@@ -105,7 +105,7 @@ fn meant(path: &Path) -> Option<String> {
     let instead = |instead: &str| format!("there is no command {first}: {instead}");
     Some(match first.to_ascii_lowercase().as_str() {
         "check" => statement("VERIFY"),
-        "compact" | "vacuum" => statement("COMPACT"),
+        "vacuum" => instead("bygone compact FILE writes the file anew, and smaller"),
         "checkpoint" => statement("CHECKPOINT"),
         "dump" => instead("bygone export FILE writes all events"),
         "restore" | "load" => instead("bygone import FILE EVENTS, with --restore for a whole export"),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bygone::{Db, Error};
+use bygone::Db;
 
 use super::cli::{Format, Live, OpenArgs};
 use super::failure::{CommandFailure, Reporter};
@@ -68,8 +68,6 @@ fn begun(db: &Db) -> Result<String, CommandFailure> {
     for (shown, what) in [("REACTIONS", "reaction"), ("WEBHOOKS", "webhook"), ("SCHEDULES", "schedule")] {
         let rows = match db.query(&format!("SHOW {shown}")) {
             Ok(answer) => answer.rows.count(),
-            // Some can be left out of the program as it is built.
-            Err(Error::Unavailable { .. }) => 0,
             Err(error) => return Err(error.into()),
         };
         if rows > 0 {

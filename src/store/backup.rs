@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use super::apply;
 use super::catalog::Catalog;
-use super::chain::{ChainHash, link};
+use super::chain::ChainHash;
 use super::checkpoint::{self, Checkpointer};
+use super::copy::{Copied, Copy};
 use super::cursor::CursorOwner;
 use super::disk::Disk;
 use super::kernel::Kernel;
@@ -28,7 +29,7 @@ use super::pace::Paces;
 use super::recover;
 use super::snapshot::{ScanDirection, Snapshot};
 use super::tables::Tables;
-use super::tables::copy::CopyWatch;
+use super::tables::copy::MetaRows;
 use super::temporary::{TemporaryFile, folder};
 use super::verify;
 use crate::allowance::Limits;
@@ -139,28 +140,25 @@ impl Target {
         let _lock = name::take_lock(disk, &temporary, false)?;
         let tables = Tables::open_or_make(self.disk.clone(), &temporary, CACHE)?;
         let read = kernel.tables.read()?;
-        let mut copy = Copy::new(kernel, request);
-        let copied = read.copy_rows(&tables, &mut copy).and_then(|()| {
-            let whole = (copy.backup.position, copy.backup.chain.0) == (read.checkpoint()?, read.chain()?);
-            if !whole {
-                let found = format!("events up to {} that are not those of its chain", copy.backup.position);
-                return Err(Error::corrupt("the log", found));
-            }
-            read.copy_meta(&tables)
-        });
+        let BackupRequest { mode, cancel, progress, .. } = request;
+        let backup = |copied: &Copied| {
+            let Copied { position, events, chain } = *copied;
+            Backup { position, events, chain }
+        };
+        let mut told = |copied: &Copied| progress(&backup(copied));
+        let copied = Copy::new(kernel, cancel, &mut told).all(&read, &tables, MetaRows::WithoutSession);
         drop(read);
-        let cancel = copy.request.cancel;
-        let checked = copied.and_then(|()| tables.check_pages(cancel));
+        let checked = copied.and_then(|copied| tables.check_pages(cancel).map(|()| copied));
         let closed = tables.close();
-        checked.and(closed)?;
+        let copied = checked.and_then(|copied| closed.map(|()| copied))?;
         file.sync().map_err(&failed)?;
-        match copy.request.mode {
+        match mode {
             BackupMode::Replace => disk.rename(&temporary, &self.path).map_err(&failed)?,
             BackupMode::New | BackupMode::Increment => disk.link(&temporary, &self.path).map_err(&failed)?,
         }
         drop(made);
         disk.sync_folder(folder(&self.path)).map_err(&failed)?;
-        Ok(copy.backup)
+        Ok(backup(&copied))
     }
 
     /// Removes what a backup left behind that was interrupted. One that is under way has its lock.
@@ -224,43 +222,6 @@ impl Target {
             return Err(Error::corrupt("the log", "events that are not those of its chain"));
         }
         Ok(Backup { chain: ChainHash(chain), ..backup })
-    }
-}
-
-/// A copy under way.
-struct Copy<'c, 'r> {
-    kernel: &'c Kernel,
-    request: BackupRequest<'r>,
-    backup: Backup,
-}
-
-impl<'c, 'r> Copy<'c, 'r> {
-    fn new(kernel: &'c Kernel, request: BackupRequest<'r>) -> Copy<'c, 'r> {
-        Copy {
-            kernel,
-            request,
-            backup: Backup { position: Position::START, events: 0, chain: ChainHash::default() },
-        }
-    }
-}
-
-impl CopyWatch for Copy<'_, '_> {
-    fn event(&mut self, position: Position, bytes: &[u8]) -> Result<()> {
-        if position != self.backup.position.next() {
-            return Err(Error::corrupt("the log", format!("{position} after {}", self.backup.position)));
-        }
-        let chain = ChainHash(link(self.backup.chain.0, position, bytes)?);
-        self.backup = Backup { position, events: self.backup.events + 1, chain };
-        Ok(())
-    }
-
-    fn written(&mut self, _: usize) -> Result<()> {
-        self.request.cancel.check()?;
-        if self.kernel.background.stopping() {
-            return Err(Error::stopped("the database is being closed"));
-        }
-        (self.request.progress)(&self.backup);
-        Ok(())
     }
 }
 

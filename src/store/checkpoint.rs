@@ -85,12 +85,27 @@ impl Checkpointer {
     /// Freezes what is there and waits until it is in the tables.
     pub(super) fn move_all(&self) -> Result<()> {
         let committer = locked(&self.commits.committer);
+        self.freeze_all()?;
+        drop(committer);
+        self.wait_for_all()
+    }
+
+    /// The same, for whoever holds the committer: then nothing comes after it.
+    pub(super) fn move_all_held(&self) -> Result<()> {
+        self.freeze_all()?;
+        self.wait_for_all()
+    }
+
+    fn freeze_all(&self) -> Result<()> {
         self.kernel.name.check()?;
         self.kernel.background.wait_for_checkpoint(|| self.kernel.applied.tails().frozen.is_none())?;
         if self.kernel.applied.tails().active.size().0 > 0 {
             self.commits.freeze()?;
         }
-        drop(committer);
+        Ok(())
+    }
+
+    fn wait_for_all(&self) -> Result<()> {
         let target = self.kernel.applied.head();
         self.kernel.background.wait_for_checkpoint(|| {
             self.kernel.applied.tails().base() >= target || self.kernel.applied.tails().frozen.is_none()

@@ -36,7 +36,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
@@ -45,6 +45,7 @@ use super::disk::{Disk, Identity};
 use super::index::posting::{self, PostingChunk};
 use super::index::term::definition_of;
 use super::journal::{DatabaseId, Salt};
+use super::mutex::locked;
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -83,7 +84,9 @@ pub(crate) struct Tables {
     path: PathBuf,
     cache: usize,
     /// Which file it is: under its name there may be another one later.
-    identity: Identity,
+    identity: Mutex<Identity>,
+    /// Whoever writes passes it; whoever is to be the only one closes it.
+    gate: RwLock<()>,
     state: RwLock<TablesState>,
 }
 
@@ -107,7 +110,8 @@ impl Tables {
             disk,
             path: path.to_owned(),
             cache,
-            identity,
+            identity: Mutex::new(identity),
+            gate: RwLock::default(),
             state: RwLock::new(TablesState::Open(handle)),
         })
     }
@@ -121,7 +125,7 @@ impl Tables {
 
     /// Which file this is.
     pub fn identity(&self) -> Identity {
-        self.identity
+        *locked(&self.identity)
     }
 
     /// Makes all tables in a new file.
@@ -159,6 +163,7 @@ impl Tables {
 
     /// One write transaction: all of it, or nothing.
     pub fn write(&self, doing: &str, write: impl FnOnce(&mut WriteTables) -> Result<()>) -> Result<()> {
+        let _passed = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let guard = self.usable_state();
         let handle = guard.handle()?;
         if let Some(error) = &handle.read_only {
@@ -190,13 +195,13 @@ impl Tables {
     pub fn check_pages(&self, cancel: &Cancel) -> Result<()> {
         // While this read is under way, what it sees is not written over, nor what is written meanwhile.
         let read = self.read()?;
-        let checked = pages::check(&self.disk, &self.path, self.identity, cancel);
+        let checked = pages::check(&self.disk, &self.path, self.identity(), cancel);
         drop(read);
         match checked {
             // Was it read just while it was written? Then not again while nobody else is at it.
             Err(Error::Corrupt { .. }) => {
                 let _alone = self.state.write().unwrap_or_else(PoisonError::into_inner);
-                pages::check(&self.disk, &self.path, self.identity, cancel)
+                pages::check(&self.disk, &self.path, self.identity(), cancel)
             }
             checked => checked,
         }
@@ -220,7 +225,7 @@ impl Tables {
         }
         // First the old one goes: two of them must not write into one file.
         *state = TablesState::Lost(Error::stopped("the tables are being opened"));
-        let error = match open(&*self.disk, &self.path, self.cache, Some(self.identity)) {
+        let error = match open(&*self.disk, &self.path, self.cache, Some(self.identity())) {
             Ok(handle) => {
                 *state = TablesState::Open(handle);
                 return Ok(());
@@ -229,7 +234,7 @@ impl Tables {
         };
         // redb repairs a file as it opens it. To read, it may do so in memory.
         let overlay = Overlay::new(self.disk.clone());
-        *state = match open(&overlay, &self.path, self.cache, Some(self.identity)) {
+        *state = match open(&overlay, &self.path, self.cache, Some(self.identity())) {
             Ok(mut handle) => {
                 handle.read_only = Some(error.clone());
                 TablesState::Open(handle)
@@ -239,6 +244,21 @@ impl Tables {
         Err(error)
     }
 
+    /// Gives the disk back what the file has more than it needs. Reads that are under way end first.
+    pub fn shrink(&self) -> Result<()> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match &mut *state {
+            TablesState::Open(handle) => handle.shrink(),
+            TablesState::Lost(error) => Err(error.clone()),
+            TablesState::Closed => Err(closed()),
+        }
+    }
+
+    /// Waits until nobody writes, and lets nobody begin to while this is held.
+    pub fn alone(&self) -> TablesAlone<'_> {
+        TablesAlone { tables: self, _gate: self.gate.write().unwrap_or_else(PoisonError::into_inner) }
+    }
+
     /// Closes the tables. Reads that are under way end first.
     pub fn close(&self) -> Result<()> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -246,6 +266,49 @@ impl Tables {
             TablesState::Open(handle) => handle.close(),
             TablesState::Lost(error) => Err(error),
             TablesState::Closed => Ok(()),
+        }
+    }
+}
+
+/// Tables that nobody else writes.
+pub(crate) struct TablesAlone<'t> {
+    tables: &'t Tables,
+    _gate: RwLockWriteGuard<'t, ()>,
+}
+
+impl TablesAlone<'_> {
+    /// Puts another file that holds the same in the place of this one, and opens it: `replace` does that to the name. Reads that are under way
+    /// end first, and those that begin wait.
+    ///
+    /// # Errors
+    /// That of `replace`, or where the file that then has the name cannot be opened.
+    pub fn replace(&self, replace: impl FnOnce() -> Result<()>) -> Result<()> {
+        let tables = self.tables;
+        let mut state = tables.state.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, TablesState::Closed) {
+            return Err(closed());
+        }
+        let waiting = TablesState::Lost(Error::stopped("the tables are being opened"));
+        let closed = match std::mem::replace(&mut *state, waiting) {
+            TablesState::Open(handle) => handle.close(),
+            TablesState::Lost(error) => Err(error),
+            TablesState::Closed => Err(closed()),
+        };
+        let replaced = closed.and_then(|()| replace());
+        match open(&*tables.disk, &tables.path, tables.cache, None) {
+            Ok(handle) => {
+                *locked(&tables.identity) = handle.identity;
+                *state = TablesState::Open(handle);
+                replaced
+            }
+            Err(error) => {
+                // Whichever it is by now: it is the one to be opened later.
+                if let Ok(identity) = tables.disk.identity(&tables.path) {
+                    *locked(&tables.identity) = identity;
+                }
+                *state = TablesState::Lost(error.clone());
+                replaced.and(Err(error))
+            }
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{PATH, events, on, paid, run};
+use super::{PATH, define, events, paid, run, small, while_written};
 use crate::entity::Position;
 use crate::store::disk::Disk;
 use crate::store::disk::memory::MemoryDisk;
@@ -13,11 +13,6 @@ use crate::store::{Backup, BackupMode};
 use crate::{Db, NewEvent, Options};
 
 const COPY: &str = "/copy.bygone";
-
-/// Small tails, so that checkpoints come between.
-fn small(disk: &SimulatedDisk) -> Options {
-    on(disk).tail(40, 1 << 20)
-}
 
 fn backup(db: &Db, mode: BackupMode) -> crate::Result<Backup> {
     db.backup_with(COPY, mode, &mut |_| {})
@@ -37,52 +32,6 @@ fn assert_holds(disk: &SimulatedDisk, source: &Db) -> Position {
     assert_eq!(found(&copy), found(source));
     copy.close().unwrap();
     head
-}
-
-fn define(db: &Db, round: u64) {
-    match round % 4 {
-        0 => run(db, "DEFINE ENTITY Order ON paid MERGE"),
-        1 => run(db, "DEFINE INDEX amounts ON 'Order.*' AS data.amount"),
-        2 => run(
-            db,
-            "DEFINE VIEW totals AS EVENTS 'Order.*' GROUP BY target.id SELECT sum(data.amount) AS sum",
-        ),
-        _ => run(db, "DROP INDEX amounts"),
-    };
-}
-
-/// Appends from four threads while definitions change, and does something meanwhile.
-fn while_written<T>(db: &Db, work: impl FnOnce(&AtomicU64) -> T) -> T {
-    let (stop, appended) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (stop, appended) = (&stop, &appended);
-    std::thread::scope(|scope| {
-        for writer in 0..4 {
-            scope.spawn(move || {
-                for n in 0.. {
-                    if stop.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let event = paid(writer * 3 + n % 3).member("amount", n).index("writer", writer);
-                    // A disk that fails is met by trying again.
-                    if db.append(event).is_ok() {
-                        appended.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            });
-        }
-        scope.spawn(move || {
-            for round in 0.. {
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                define(db, round % 3);
-                std::thread::sleep(std::time::Duration::from_millis(3));
-            }
-        });
-        let done = work(appended);
-        stop.store(true, Ordering::Relaxed);
-        done
-    })
 }
 
 #[test]

@@ -17,6 +17,14 @@ use crate::store::index::posting;
 /// How many bytes of rows one write has, about.
 const WRITE: usize = 16 << 20;
 
+/// Which rows of `meta` are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MetaRows {
+    All,
+    /// What is of a session, its journal, is not the copy's.
+    WithoutSession,
+}
+
 /// The rows of `meta` that are of a session, not of what the file holds.
 const OF_SESSION: [&str; 2] = ["journal", "retired"];
 
@@ -88,10 +96,11 @@ impl TablesRead<'_> {
     }
 
     /// Makes a database of what was copied.
-    pub fn copy_meta(&self, to: &Tables) -> Result<()> {
+    pub fn copy_meta(&self, to: &Tables, which: MetaRows) -> Result<()> {
         let rows = self.meta_rows()?;
         to.write("copying the tables", |to| {
-            for (name, value) in rows.iter().filter(|(name, _)| !OF_SESSION.contains(&name.as_str())) {
+            let is_copied = |name: &str| which == MetaRows::All || !OF_SESSION.contains(&name);
+            for (name, value) in rows.iter().filter(|(name, _)| is_copied(name)) {
                 to.meta
                     .insert(name.as_str(), value.as_slice())
                     .map_err(|e| failed("copying the tables", e))?;

@@ -54,6 +54,18 @@ impl Handle {
         Ok(new)
     }
 
+    /// Moves pages to the beginning of the file, and cuts it.
+    pub fn shrink(&mut self) -> Result<()> {
+        self.forget_committed();
+        let Some(database) = self.database.as_mut() else { return Err(closed()) };
+        guard::reading("compacting the tables", &self.latched, || match database.compact() {
+            Ok(_) => Ok(()),
+            Err(redb::CompactionError::Storage(error)) => Err(failed("compacting the tables", error)),
+            // Nobody else has it open.
+            Err(other) => Err(Error::io("compacting the tables", io::Error::other(other.to_string()))),
+        })
+    }
+
     /// To be called where something is committed: what was before is no more of interest, and its pages are free once nobody reads it.
     pub fn forget_committed(&self) {
         let before = self.known().take();
