@@ -85,6 +85,43 @@ fn examples_in_rust_are_doc_tests() {
     }
 }
 
+/// The text of all sources and tests.
+fn sources_of_tests() -> String {
+    fn gather(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => gather(&path, text),
+                false if path.extension().is_some_and(|extension| extension == "rs") => {
+                    text.push_str(&fs::read_to_string(&path).unwrap());
+                }
+                false => {}
+            }
+        }
+    }
+    let mut text = String::new();
+    ["src", "tests"].into_iter().for_each(|folder| gather(&root().join(folder), &mut text));
+    text
+}
+
+#[test]
+fn tests_that_the_documents_name_exist() {
+    let sources = sources_of_tests();
+    let mut faults = Vec::new();
+    for page in ["docs/ARCHITECTURE.md", "docs/PROMISES.md"] {
+        let text = prose(&fs::read_to_string(root().join(page)).unwrap());
+        // A test's name is a sentence.
+        let is_name = |name: &&str| {
+            name.matches('_').count() > 2 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        };
+        let names: Vec<&str> = text.split('`').skip(1).step_by(2).filter(is_name).collect();
+        assert!(names.len() > 8, "{page} names {} tests", names.len());
+        let is_there = |name: &&str| sources.contains(&format!("fn {name}("));
+        faults.extend(names.into_iter().filter(|name| !is_there(name)).map(|name| format!("{page}: {name}")));
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 /// Where a document's path may begin: at the package, at its sources, or at the tests that break the store.
 const ROOTS: &[&str] = &["", "src", "src/store/crash"];
 
