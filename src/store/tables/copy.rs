@@ -85,7 +85,7 @@ impl TablesRead<'_> {
     /// Copies all rows as of this read into tables that have none yet. The file is no database before [`copy_meta`](Self::copy_meta).
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::error::Error::Corrupt) where a row does not fit its checksum: the new tables are of no use then.
+    /// [`Error::Corrupt`] where a row does not fit its checksum: the new tables are of no use then.
     pub fn copy_rows(&self, to: &Tables, watch: &mut dyn CopyWatch) -> Result<()> {
         for copied in TABLES {
             if let Some(from) = self.table_if_any(copied.definition, copied.what)? {
