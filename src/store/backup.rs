@@ -20,6 +20,7 @@ use super::checkpoint::{self, Checkpointer};
 use super::copy::{Copied, Copy};
 use super::cursor::CursorOwner;
 use super::disk::Disk;
+use super::journal::Side;
 use super::kernel::Kernel;
 use super::log::JournalAfter;
 use super::memtable::Memtable;
@@ -100,6 +101,11 @@ pub(crate) fn back_up(
             "choose another path, grow it (INCREMENT), or replace it (REPLACE)",
         )),
         BackupMode::Increment if found => target.grow(&source, request),
+        BackupMode::Replace if found => {
+            // Nobody works with what is replaced.
+            let _lock = name::take_lock(&*target.disk, &target.path, false)?;
+            target.write(&source, request)
+        }
         _ => target.write(&source, request),
     }
 }
@@ -130,6 +136,7 @@ impl Target {
         }
         let (disk, failed) = (&*self.disk, self.failed());
         let temporary = TemporaryFile::name(&self.path, kernel.id.0);
+        self.check_no_journal()?;
         self.remove_interrupted(&temporary)?;
         let file = match disk.exists(&kernel.path).map_err(&failed)? {
             true => disk.create_like(&temporary, &kernel.path),
@@ -159,6 +166,19 @@ impl Target {
         drop(made);
         disk.sync_folder(folder(&self.path)).map_err(&failed)?;
         Ok(backup(&copied))
+    }
+
+    /// Refuses a path beside which a journal stands: whoever opens the backup would take it for its own.
+    fn check_no_journal(&self) -> Result<()> {
+        for side in Side::BOTH {
+            let segment = side.path(&self.path);
+            if self.disk.exists(&segment).map_err(self.failed())? {
+                let reason = format!("a journal stands beside it ({})", segment.display());
+                let advice = "close the database that it belongs to, or move it away";
+                return Err(Error::unopenable(&self.path, reason, advice));
+            }
+        }
+        Ok(())
     }
 
     /// Removes what a backup left behind that was interrupted. One that is under way has its lock.

@@ -176,6 +176,7 @@ fn nothing_is_written_over_without_being_told() {
     told(backup(&other, BackupMode::Increment).unwrap_err(), "expected one of this database");
     let copy = small(&disk).open(COPY).unwrap();
     told(backup(&db, BackupMode::Increment).unwrap_err(), "held");
+    told(backup(&db, BackupMode::Replace).unwrap_err(), "held");
     copy.append(paid(3)).unwrap();
     copy.close().unwrap();
     db.append(paid(4)).unwrap();
@@ -183,6 +184,22 @@ fn nothing_is_written_over_without_being_told() {
     assert!(error.is_conflict());
     told(error, "events of its own");
     assert!(small(&disk).open(COPY).unwrap().verify().unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_journal_that_stands_beside_is_in_the_way() {
+    let disk = SimulatedDisk::new();
+    let db = small(&disk).create(PATH).unwrap();
+    db.append(paid(1)).unwrap();
+    backup(&db, BackupMode::New).unwrap();
+    // Somebody worked with it, and crashed.
+    let copy = small(&disk).open(COPY).unwrap();
+    copy.append(paid(2)).unwrap();
+    let image = disk.crash(Fate::KeepAll, 1);
+    let db = small(&image).open(PATH).unwrap();
+    let error = backup(&db, BackupMode::Replace).unwrap_err().to_string();
+    assert!(error.contains("a journal stands beside it (/copy.bygone-journal-"), "{error}");
+    assert_eq!(small(&image).open(COPY).unwrap().head(), Position(2));
 }
 
 #[test]
