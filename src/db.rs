@@ -443,8 +443,8 @@ impl Db {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unopenable`] where the name is taken, or the file cannot be made; [`Error::Corrupt`] where this database is damaged. Then
-    /// there is no new file.
+    /// [`Error::Unopenable`] where the name is taken, or the file cannot be made; [`Error::Corrupt`] where this database is damaged. There is no
+    /// new file then, unless it was the folder that could not be synced at last.
     pub fn backup(&self, to: impl AsRef<Path>) -> Result<Backup> {
         self.backup_with(to, BackupMode::New, &mut |_| {})
     }
@@ -493,7 +493,7 @@ impl Db {
     /// # Errors
     /// [`Error::Unopenable`] where the file has several names, [`Error::Corrupt`] where it is damaged. It is then as it was.
     pub fn compact(&self) -> Result<Compaction> {
-        self.store.compact(&self.cancel(), &mut |_| {})
+        self.store.compact(&self.cancel())
     }
 
     /// Waits until every index that is defined now is complete, and the states of every entity that is defined now are kept, for so

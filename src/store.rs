@@ -79,7 +79,7 @@ pub use verify::Verification;
 
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
-use crate::entity::{NameText, Position};
+use crate::entity::NameText;
 use crate::error::{Error, Result};
 use admission::Trial;
 use append_request::{AppendOutcome, AppendRequest, Prepared};
@@ -94,7 +94,7 @@ use committer::Committer;
 pub use compact::Compaction;
 use cursor::Cursors;
 use cursor_writer::CursorWriter;
-use disk::{Disk, Lock};
+use disk::Lock;
 use failures::Failures;
 use kernel::Kernel;
 use log::LogPlace;
@@ -108,6 +108,7 @@ use recover::Recovered;
 use snapshot::Snapshot;
 use state_caches::StateCaches;
 use tables::Tables;
+use temporary::TemporaryFile;
 use verb::{AddedVerbs, VerbHandler};
 
 /// An open database. Dropping it closes it; [`Store::close`] does so and tells what went wrong.
@@ -122,7 +123,8 @@ pub(crate) struct Store {
 #[derive(Debug)]
 struct Open {
     threads: Vec<JoinHandle<()>>,
-    _lock: Box<dyn Lock>,
+    /// That of the file, and those of files that took its place.
+    locks: Vec<Box<dyn Lock>>,
 }
 
 /// What the threads of an open database share: the kernel, for whoever reads, and the rooms that write. Of the locks of two rooms that of
@@ -152,13 +154,20 @@ impl Store {
         let disk = options.disk_to_use();
         let path = disk.canonical(path).map_err(|e| Error::unopenable(path, e, "check the path"))?;
         let lock = name::take_lock(&*disk, &path, options.read_only)?;
-        check_file(&*disk, &path)?;
+        name::check_file(&*disk, &path)?;
         let tables = Tables::open(disk.clone(), &path, options.cache)?;
         if lock.identity().is_some_and(|locked| locked != tables.identity()) {
             let reason = "another file took its name while it was being opened";
             return Err(Error::unopenable(&path, reason, "open it again"));
         }
         let Recovered { meta, catalog, recovery, lost } = recover::recover(&disk, &path, &tables, &options)?;
+        if !options.read_only {
+            // What a copy left behind that was interrupted: nobody else has the lock to make one.
+            let left = TemporaryFile::name(&path, meta.id.0);
+            if matches!(disk.exists(&left), Ok(true)) {
+                disk.remove(&left).map_err(|e| Error::unopenable(&left, e, "remove it"))?;
+            }
+        }
         let cursors = Cursors::new(tables.read()?.cursors()?, meta.checkpoint, &catalog);
         let applied = Applied::new(meta.checkpoint, catalog);
         let tables = Arc::new(tables);
@@ -201,7 +210,7 @@ impl Store {
             shared.cursor_writer.set_back()?;
         }
         let threads = threads::start(&shared)?;
-        let store = Store { shared, open: Mutex::new(Some(Open { threads, _lock: lock })), recovery };
+        let store = Store { shared, open: Mutex::new(Some(Open { threads, locks: vec![lock] })), recovery };
         // Where it cannot, it is closed again.
         store.shared.commits.catch_up()?;
         Ok(store)
@@ -303,26 +312,34 @@ impl Store {
 
     /// Moves everything into the tables now.
     pub fn checkpoint(&self) -> Result<()> {
-        verb::check_not_deciding(|| self.shared.node())?;
-        if locked(&self.open).is_none() {
-            return Err(Error::stopped("the database is closed"));
-        }
+        self.check_open()?;
         self.shared.checkpointer.move_all()
     }
 
     /// Makes a backup.
     pub fn back_up(&self, request: BackupRequest) -> Result<Backup> {
-        verb::check_not_deciding(|| self.shared.node())?;
+        self.check_open()?;
         backup::back_up(&self.shared, &self.shared.checkpointer, request)
     }
 
     /// Writes the file anew, in the order of keys.
-    pub fn compact(&self, cancel: &Cancel, progress: &mut dyn FnMut(Position)) -> Result<Compaction> {
+    pub fn compact(&self, cancel: &Cancel) -> Result<Compaction> {
+        self.check_open()?;
+        let Shared { kernel, commits, checkpointer, .. } = &*self.shared;
+        let (compaction, lock) = compact::compact(kernel, commits, checkpointer, cancel)?;
+        if let Some(open) = locked(&self.open).as_mut() {
+            open.locks.push(lock);
+        }
+        Ok(compaction)
+    }
+
+    /// Refuses where the database is closed, or a verb decides that would wait for itself.
+    fn check_open(&self) -> Result<()> {
         verb::check_not_deciding(|| self.shared.node())?;
         if locked(&self.open).is_none() {
             return Err(Error::stopped("the database is closed"));
         }
-        compact::compact(&self.shared, &self.shared.commits, &self.shared.checkpointer, cancel, progress)
+        Ok(())
     }
 
     /// Refuses to close from within what decides.
@@ -338,12 +355,13 @@ impl Store {
         let Some(open) = guard.take() else { return Ok(()) };
         let shared = &self.shared;
         shared.queue.shut(Error::stopped("the database is closed"));
+        // What takes long ends.
+        shared.ending.cancel();
         while !shared.queue.is_idle() {
             shared.commits.drain();
             std::thread::sleep(Duration::from_micros(200));
         }
         shared.background.stop();
-        shared.ending.cancel();
         shared.cursors.stop();
         for thread in open.threads {
             // A thread of the background that panicked has nothing left to say; what it left undone is done below.
@@ -405,27 +423,9 @@ impl Shared {
     }
 }
 
-/// Tells what is plainly no database before the tables look at it.
-fn check_file(disk: &dyn Disk, path: &Path) -> Result<()> {
-    const MAGIC: &[u8] = b"redb";
-    let unopenable = |reason: String| {
-        Error::unopenable(path, reason, "choose another path; create a database under a new name")
-    };
-    let file =
-        disk.open(path).map_err(|e| Error::unopenable(path, e, "check the path and its permissions"))?;
-    let length = file.len().map_err(|e| Error::unopenable(path, e, "check the path"))?;
-    if length == 0 {
-        return Err(unopenable("it is empty".to_owned()));
-    }
-    let mut start = [0; 4];
-    if length < 4096 || file.read_at(0, &mut start).is_err() || start != MAGIC {
-        return Err(unopenable("it is not a Bygone database".to_owned()));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::disk::Disk;
     use super::disk::memory::MemoryDisk;
     use super::journal::Side;
     use super::*;

@@ -40,7 +40,7 @@ pub(crate) fn write(store: &Store, plan: &WritePlan, cancel: &Cancel) -> Result<
 
 /// `COMPACT`: how large the file was and is.
 fn compact(store: &Store, cancel: &Cancel) -> Result<QueryResult> {
-    let Compaction { before, after, .. } = store.compact(cancel, &mut |_| {})?;
+    let Compaction { before, after, .. } = store.compact(cancel)?;
     Ok(QueryResult::row(fields([("bytesBefore", before.into()), ("bytesAfter", after.into())])))
 }
 

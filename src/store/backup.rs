@@ -2,7 +2,7 @@
 //!
 //! A checkpoint moves the tails into the tables, and one read of those is then copied, table by table and in the order of keys, into a
 //! file under a temporary name. What is copied is held to the checksum of each row and to the chain of hashes; the finished file is read once
-//! more, page by page. Only then does it get its name. Writers wait for the checkpoint alone; what they write over meanwhile stays in the file
+//! more, page by page. Only then does it get its name. The places of followers are those of before: what they had done by then is in it. Writers wait for the checkpoint alone; what they write over meanwhile stays in the file
 //! until the copy is done.
 //!
 //! A backup grows ([`BackupMode::Increment`]) by the events that came since, which are applied to it as they are after a crash: each write
@@ -17,9 +17,9 @@ use super::apply;
 use super::catalog::Catalog;
 use super::chain::ChainHash;
 use super::checkpoint::{self, Checkpointer};
-use super::copy::{Copied, Copy};
-use super::cursor::CursorOwner;
-use super::disk::Disk;
+use super::copy::{CACHE, CopyProgress, TableCopier};
+use super::cursor::{Cursor, CursorOwner};
+use super::disk::{self, Disk, Identity};
 use super::journal::Side;
 use super::kernel::Kernel;
 use super::log::JournalAfter;
@@ -31,15 +31,12 @@ use super::recover;
 use super::snapshot::{ScanDirection, Snapshot};
 use super::tables::Tables;
 use super::tables::copy::MetaRows;
-use super::temporary::{TemporaryFile, folder};
+use super::temporary::{Place, TemporaryFile};
 use super::verify;
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
-
-/// What of the file that is written is held in memory.
-const CACHE: usize = 16 << 20;
 
 /// What becomes of a file that has the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -89,7 +86,10 @@ pub(crate) fn back_up(
     let failed = |e: std::io::Error| Error::unopenable(to, e, "check the path and its permissions");
     let path = disk.canonical(to).map_err(failed)?;
     let found = disk.exists(&path).map_err(failed)?;
-    if found && disk.identity(&path).map_err(failed)? == kernel.tables.identity() {
+    let there = if found { Some(disk.identity(&path).map_err(failed)?) } else { None };
+    // Where the system does not tell files apart, names do.
+    let told_apart = there.is_some_and(|there| there != Identity { device: 0, inode: 0 });
+    if path == kernel.path || told_apart && there == Some(kernel.tables.identity()) {
         return Err(Error::unopenable(to, "it is the database itself", "choose another path"));
     }
     let source = Source { kernel, checkpointer };
@@ -101,12 +101,14 @@ pub(crate) fn back_up(
             "choose another path, grow it (INCREMENT), or replace it (REPLACE)",
         )),
         BackupMode::Increment if found => target.grow(&source, request),
-        BackupMode::Replace if found => {
-            // Nobody works with what is replaced.
-            let _lock = name::take_lock(&*target.disk, &target.path, false)?;
-            target.write(&source, request)
-        }
-        _ => target.write(&source, request),
+        _ => match there {
+            None => target.write(&source, request, Place::Free),
+            Some(there) => {
+                // Nobody works with what is replaced.
+                let _lock = name::take_lock(&*target.disk, &target.path, false)?;
+                target.write(&source, request, Place::Of(there))
+            }
+        },
     }
 }
 
@@ -128,8 +130,10 @@ impl Target {
     }
 
     /// Copies all tables into a new file.
-    fn write(&self, source: &Source, request: BackupRequest) -> Result<Backup> {
+    fn write(&self, source: &Source, request: BackupRequest, place: Place) -> Result<Backup> {
         let kernel = source.kernel;
+        // Before the log is: what is done up to there is in it.
+        let cursors = kernel.cursors.all();
         // What is read alone has nothing to be moved: opening has.
         if !kernel.options.read_only {
             source.checkpointer.move_all()?;
@@ -146,25 +150,27 @@ impl Target {
         let made = TemporaryFile::new(disk, &temporary, &*file);
         let _lock = name::take_lock(disk, &temporary, false)?;
         let tables = Tables::open_or_make(self.disk.clone(), &temporary, CACHE)?;
-        let read = kernel.tables.read()?;
-        let BackupRequest { mode, cancel, progress, .. } = request;
-        let backup = |copied: &Copied| {
-            let Copied { position, events, chain } = *copied;
+        let BackupRequest { cancel, progress, .. } = request;
+        let backup = |copied: &CopyProgress| {
+            let CopyProgress { position, events, chain } = *copied;
             Backup { position, events, chain }
         };
-        let mut told = |copied: &Copied| progress(&backup(copied));
-        let copied = Copy::new(kernel, cancel, &mut told).all(&read, &tables, MetaRows::WithoutSession);
+        let mut told = |copied: &CopyProgress| progress(&backup(copied));
+        let read = kernel.tables.read()?;
+        let copier = TableCopier::new(kernel, cancel, &mut told);
+        let copied = copier.copy(&read, &tables, MetaRows::WithoutSession, cursors);
         drop(read);
-        let checked = copied.and_then(|copied| tables.check_pages(cancel).map(|()| copied));
+        let whole = copied.and_then(|copied| {
+            tables.shrink()?;
+            tables.check_pages(cancel)?;
+            Ok(copied)
+        });
         let closed = tables.close();
-        let copied = checked.and_then(|copied| closed.map(|()| copied))?;
+        let copied = whole.and_then(|copied| closed.map(|()| copied))?;
         file.sync().map_err(&failed)?;
-        match mode {
-            BackupMode::Replace => disk.rename(&temporary, &self.path).map_err(&failed)?,
-            BackupMode::New | BackupMode::Increment => disk.link(&temporary, &self.path).map_err(&failed)?,
-        }
+        made.publish(&self.path, place).map_err(&failed)?;
         drop(made);
-        disk.sync_folder(folder(&self.path)).map_err(&failed)?;
+        disk.sync_folder(disk::folder(&self.path)).map_err(&failed)?;
         Ok(backup(&copied))
     }
 
@@ -193,8 +199,13 @@ impl Target {
     /// Appends what came since to an earlier backup.
     fn grow(&self, source: &Source, request: BackupRequest) -> Result<Backup> {
         let kernel = source.kernel;
-        let _lock = name::take_lock(&*self.disk, &self.path, false)?;
+        let lock = name::take_lock(&*self.disk, &self.path, false)?;
+        name::check_file(&*self.disk, &self.path)?;
         let tables = Tables::open(self.disk.clone(), &self.path, CACHE)?;
+        if lock.identity().is_some_and(|locked| locked != tables.identity()) {
+            let reason = "another file took its name while it was being opened";
+            return Err(Error::unopenable(&self.path, reason, "try it again"));
+        }
         let grown = self.grow_tables(kernel, &tables, request);
         let closed = tables.close();
         grown.and_then(|backup| closed.map(|()| backup))
@@ -215,6 +226,8 @@ impl Target {
         // It is a database, and somebody may have worked with it.
         let recover::Recovered { meta, catalog, .. } =
             recover::recover(&self.disk, &self.path, tables, &options)?;
+        // Before the log is: what is done up to there is in it.
+        let cursors = kernel.cursors.all();
         kernel.sync_log()?;
         let snapshot = kernel.snapshot().until(kernel.log_progress.synced());
         let snapshot = snapshot.cancelled_by(request.cancel);
@@ -235,7 +248,7 @@ impl Target {
             progress: request.progress,
         };
         growth.events(&snapshot)?;
-        growth.cursors(&snapshot)?;
+        growth.cursors(cursors)?;
         let backup = growth.backup;
         let chain = tables.read()?.chain()?;
         if chain != verify::chain(&snapshot)? {
@@ -296,21 +309,14 @@ impl Growth<'_> {
         Ok(())
     }
 
-    /// Puts the places of followers where they are by now.
-    fn cursors(&mut self, snapshot: &Snapshot) -> Result<()> {
-        let now = snapshot.cursors();
+    /// Puts the places of followers where they were as the log was read.
+    fn cursors(&mut self, now: Vec<(CursorOwner, Result<Cursor>)>) -> Result<()> {
         let before = self.tables.read()?.cursors()?;
         let gone = |owner: &CursorOwner| !now.iter().any(|(follower, _)| follower == owner);
+        let gone: Vec<_> = before.into_iter().map(|(owner, _)| owner).filter(gone).collect();
         self.tables.write("writing cursors", |tables| {
-            for (owner, _) in before.iter().filter(|(owner, _)| gone(owner)) {
-                tables.remove_cursor(owner)?;
-            }
-            for (owner, cursor) in &now {
-                let mut cursor = cursor.clone()?;
-                cursor.heard = cursor.heard.min(snapshot.head());
-                tables.put_cursor(owner, &cursor)?;
-            }
-            Ok(())
+            gone.iter().try_for_each(|owner| tables.remove_cursor(owner))?;
+            now.into_iter().try_for_each(|(owner, cursor)| tables.put_cursor(&owner, &cursor?))
         })
     }
 }

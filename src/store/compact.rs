@@ -2,26 +2,24 @@
 //!
 //! It holds the committer and the tables' writers until it is done, so that both files hold the same; reads go on but for the moment
 //! in which the new file is opened. The name leads to one whole file at any moment, and the journal belongs to both: a crash leaves one or the
-//! other.
+//! other. Nothing is written into the new one before its name is durable.
 //!
-//! It takes the lock of the committer, then the gate of the tables, then those of reads; and at last the tables alone.
+//! It takes the lock of the committer, then closes the tables to writers, then reads; and at last it is alone.
 
 use std::sync::Arc;
 
 use super::checkpoint::Checkpointer;
 use super::commit::Commits;
-use super::copy::Copy;
+use super::copy::{CACHE, TableCopier};
+use super::disk::Lock;
 use super::kernel::Kernel;
 use super::mutex::locked;
+use super::name;
 use super::tables::Tables;
 use super::tables::copy::MetaRows;
-use super::temporary::{TemporaryFile, folder};
+use super::temporary::{Place, TemporaryFile};
 use crate::cancel::Cancel;
-use crate::entity::Position;
 use crate::error::{Error, Result};
-
-/// What of the file that is written is held in memory.
-const CACHE: usize = 16 << 20;
 
 /// What came of a compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,30 +31,23 @@ pub struct Compaction {
     pub after: u64,
 }
 
-/// Writes the tables anew.
+/// Writes the tables anew. Gives the lock of the new file, too: it is to be held as long as that of the one before.
 ///
 /// # Errors
 /// [`Error::Stopped`] where the database is read alone, or is being closed; [`Error::Unopenable`] where the file has several names;
-/// [`Error::Corrupt`] where it is damaged. The file is then as it was.
+/// [`Error::Corrupt`] where it is damaged; [`Error::Io`] where the disk fails. Whichever file has the name then holds all there is.
 pub(crate) fn compact(
     kernel: &Arc<Kernel>,
     commits: &Commits,
     checkpointer: &Checkpointer,
     cancel: &Cancel,
-    progress: &mut dyn FnMut(Position),
-) -> Result<Compaction> {
+) -> Result<(Compaction, Box<dyn Lock>)> {
     if kernel.options.read_only {
         return Err(Error::stopped("the database was opened for reading only"));
     }
-    if let Some(names @ 2..) = kernel.tables.names()? {
-        let reason = format!("it has {names} names, and the others would stay with the file as it is");
-        return Err(Error::unopenable(
-            &kernel.path,
-            reason,
-            "remove them, or make a backup under another name",
-        ));
-    }
-    let committer = locked(&commits.committer);
+    let _committer = locked(&commits.committer);
+    TableCopier::go_on(kernel, cancel)?;
+    check_names(kernel)?;
     checkpointer.move_all_held()?;
     kernel.name.check()?;
     let alone = kernel.tables.alone();
@@ -64,28 +55,41 @@ pub(crate) fn compact(
     let failed = |e: std::io::Error| Error::io(format!("compacting {}", kernel.path.display()), e);
     let before = disk.open(&kernel.path).and_then(|file| file.len()).map_err(failed)?;
     let temporary = TemporaryFile::name(&kernel.path, kernel.id.0);
-    // Whoever holds the name of the database holds this one, too: what is there was left behind.
+    // Whoever holds the lock of the database made what is there, or somebody did who crashed.
     if disk.exists(&temporary).map_err(failed)? {
         disk.remove(&temporary).map_err(failed)?;
     }
     let file = disk.create_like(&temporary, &kernel.path).map_err(failed)?;
     let made = TemporaryFile::new(disk, &temporary, &*file);
+    let mut lock = name::take_lock(disk, &temporary, false)?;
     let tables = Tables::open_or_make(kernel.disk.clone(), &temporary, CACHE)?;
     let read = kernel.tables.read()?;
-    let copied =
-        Copy::new(kernel, cancel, &mut |copied| progress(copied.position)).all(&read, &tables, MetaRows::All);
+    let copied = read.cursors().and_then(|cursors| {
+        TableCopier::new(kernel, cancel, &mut |_| {}).copy(&read, &tables, MetaRows::All, cursors)
+    });
     drop(read);
-    let checked = copied.and_then(|_| tables.check_pages(cancel));
+    let whole = copied.and_then(|_| tables.shrink()).and_then(|()| tables.check_pages(cancel));
     let closed = tables.close();
-    checked.and(closed)?;
+    whole.and(closed)?;
     file.sync().map_err(failed)?;
     let after = file.len().map_err(failed)?;
-    cancel.check()?;
-    alone.replace(|| {
-        disk.rename(&temporary, &kernel.path).map_err(failed)?;
-        disk.sync_folder(folder(&kernel.path)).map_err(failed)
-    })?;
-    drop(made);
-    drop(committer);
-    Ok(Compaction { before, after })
+    let (old, new) = (kernel.tables.identity(), file.identity().map_err(failed)?);
+    check_names(kernel)?;
+    lock.release_name();
+    let go_on = || TableCopier::go_on(kernel, cancel);
+    alone.replace(new, go_on, || made.publish(&kernel.path, Place::Of(old)).map_err(failed))?;
+    kernel.tables.sync_name()?;
+    Ok((Compaction { before, after }, lock))
+}
+
+/// Refuses where the file has names that would stay with the one before.
+fn check_names(kernel: &Kernel) -> Result<()> {
+    match kernel.tables.names()? {
+        Some(names @ 2..) => {
+            let reason = format!("it has {names} names, and the others would stay with the file as it is");
+            let advice = "remove them, or make a backup under another name";
+            Err(Error::unopenable(&kernel.path, reason, advice))
+        }
+        _ => Ok(()),
+    }
 }

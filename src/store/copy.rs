@@ -1,6 +1,7 @@
 //! A copy of the tables under way: what is copied is held to the chain of hashes, and it ends where somebody cancels, or closes.
 
 use super::chain::{ChainHash, link};
+use super::cursor::{Cursor, CursorOwner};
 use super::kernel::Kernel;
 use super::tables::copy::{CopyWatch, MetaRows};
 use super::tables::{Tables, TablesRead};
@@ -8,58 +9,80 @@ use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
+/// What of a file that is written is held in memory.
+pub(super) const CACHE: usize = 16 << 20;
+
 /// What is copied of the log.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Copied {
+pub(super) struct CopyProgress {
     pub position: Position,
     pub events: u64,
     pub chain: ChainHash,
 }
 
-pub(super) struct Copy<'c> {
+/// Copies all tables.
+pub(super) struct TableCopier<'c> {
     kernel: &'c Kernel,
     cancel: &'c Cancel,
-    progress: &'c mut dyn FnMut(&Copied),
-    copied: Copied,
+    progress: &'c mut dyn FnMut(&CopyProgress),
+    done: CopyProgress,
 }
 
-impl<'c> Copy<'c> {
-    pub fn new(kernel: &'c Kernel, cancel: &'c Cancel, progress: &'c mut dyn FnMut(&Copied)) -> Copy<'c> {
-        Copy { kernel, cancel, progress, copied: Copied::default() }
+impl<'c> TableCopier<'c> {
+    pub fn new(
+        kernel: &'c Kernel,
+        cancel: &'c Cancel,
+        progress: &'c mut dyn FnMut(&CopyProgress),
+    ) -> TableCopier<'c> {
+        TableCopier { kernel, cancel, progress, done: CopyProgress::default() }
     }
 
-    /// Copies everything as of a read into new tables.
+    /// Copies everything as of a read into new tables, with these places of followers.
     ///
     /// # Errors
     /// [`Error::Corrupt`] where what is read is damaged, or the events are not those of their chain: the new tables are no database then.
-    pub fn all(mut self, read: &TablesRead, to: &Tables, meta: MetaRows) -> Result<Copied> {
+    pub fn copy(
+        mut self,
+        read: &TablesRead,
+        to: &Tables,
+        meta: MetaRows,
+        cursors: Vec<(CursorOwner, Result<Cursor>)>,
+    ) -> Result<CopyProgress> {
         read.copy_rows(to, &mut self)?;
-        if (self.copied.position, self.copied.chain.0) != (read.checkpoint()?, read.chain()?) {
-            let found = format!("events up to {} that are not those of its chain", self.copied.position);
+        if (self.done.position, self.done.chain.0) != (read.checkpoint()?, read.chain()?) {
+            let found = format!("events up to {} that are not those of its chain", self.done.position);
             return Err(Error::corrupt("the log", found));
         }
+        to.write("writing cursors", |to| {
+            cursors.into_iter().try_for_each(|(owner, cursor)| to.put_cursor(&owner, &cursor?))
+        })?;
         read.copy_meta(to, meta)?;
-        to.shrink()?;
-        Ok(self.copied)
+        Ok(self.done)
+    }
+
+    /// An error once it is of no use to go on.
+    pub fn go_on(kernel: &Kernel, cancel: &Cancel) -> Result<()> {
+        cancel.check()?;
+        if kernel.ending.is_cancelled() {
+            return Err(Error::stopped("the database is being closed"));
+        }
+        Ok(())
     }
 }
 
-impl CopyWatch for Copy<'_> {
+impl CopyWatch for TableCopier<'_> {
     fn event(&mut self, position: Position, bytes: &[u8]) -> Result<()> {
-        if position != self.copied.position.next() {
-            return Err(Error::corrupt("the log", format!("{position} after {}", self.copied.position)));
+        if position != self.done.position.next() {
+            return Err(Error::corrupt("the log", format!("{position} after {}", self.done.position)));
         }
-        let chain = ChainHash(link(self.copied.chain.0, position, bytes)?);
-        self.copied = Copied { position, events: self.copied.events + 1, chain };
+        let chain = ChainHash(link(self.done.chain.0, position, bytes)?);
+        self.done = CopyProgress { position, events: self.done.events + 1, chain };
         Ok(())
     }
 
-    fn written(&mut self, _: usize) -> Result<()> {
-        self.cancel.check()?;
-        if self.kernel.background.stopping() {
-            return Err(Error::stopped("the database is being closed"));
-        }
-        (self.progress)(&self.copied);
+    fn written(&mut self) -> Result<()> {
+        TableCopier::go_on(self.kernel, self.cancel)?;
+        (self.progress)(&self.done);
         Ok(())
     }
 }

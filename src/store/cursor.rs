@@ -57,18 +57,21 @@ impl Cursors {
             let mut programs = catalog.programs().filter(|program| program.kind.goes_by_time());
             programs.any(|program| *follower == CursorOwner::of(program))
         };
-        let mut cursors = BTreeMap::new();
+        let (mut cursors, mut moved) = (BTreeMap::new(), BTreeSet::new());
         for (follower, cursor) in found {
-            // Only the loss of a journal leaves one that is ahead.
+            // Only the loss of a journal leaves one that is ahead. It is written back: what comes after the head is another log.
             let most = if goes_by_time(&follower) { Position::MAX } else { head };
-            let cursor = cursor.map(|cursor| Cursor {
-                position: cursor.position.min(most),
-                heard: cursor.heard.min(head),
-                ..cursor
+            let cursor = cursor.map(|cursor| {
+                let (position, heard) = (cursor.position.min(most), cursor.heard.min(head));
+                if (position, heard) != (cursor.position, cursor.heard) {
+                    moved.insert(follower.clone());
+                }
+                Cursor { position, heard, ..cursor }
             });
             cursors.insert(follower, cursor);
         }
-        Cursors { state: Mutex::new(CursorState { cursors, ..CursorState::default() }), ..Cursors::default() }
+        let state = CursorState { cursors, moved, ..CursorState::default() };
+        Cursors { state: Mutex::new(state), ..Cursors::default() }
     }
 
     /// Where a follower is, if it has a place.

@@ -98,10 +98,18 @@ pub struct Identity {
     pub inode: u64,
 }
 
+/// The folder of a path; that of a bare name is the current one.
+pub(crate) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// A lock that is held while this lives.
 pub trait Lock: Debug + Send + Sync {
     /// The file that is locked; none where another one stands for it.
     fn identity(&self) -> Option<Identity>;
+
+    /// Gives the name back, and keeps the file: its name is to be another one.
+    fn release_name(&mut self) {}
 }
 
 /// How many may hold a lock.

@@ -2,7 +2,7 @@
 //!
 //! The rooms stand on it: what follows the log ([`Materializer`](super::materialize::Materializer)), who keeps the places of readers
 //! ([`CursorWriter`](super::cursor_writer::CursorWriter)), who admits and commits ([`Commits`](super::commit::Commits)). A
-//! [`Snapshot`](super::snapshot::Snapshot) needs nothing else. Each of its locks is held for a moment, and none within another.
+//! [`Snapshot`](super::snapshot::Snapshot) needs nothing else. Its locks are those of what it holds; docs/ARCHITECTURE.md has their order.
 
 use std::path::PathBuf;
 use std::sync::Arc;

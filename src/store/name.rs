@@ -80,7 +80,8 @@ impl FileName {
 /// Whether the name still leads to the file that is open.
 pub(crate) fn is_named(disk: &dyn Disk, path: &Path, tables: &Tables) -> Result<bool> {
     match disk.identity(path) {
-        Ok(found) => Ok(found == tables.identity()),
+        // While one takes the place of another, the name is ahead of what is open.
+        Ok(found) => Ok(found == tables.identity() || found == tables.settled_identity()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::io(format!("looking for {}", path.display()), error)),
     }
@@ -99,4 +100,23 @@ pub(super) fn not_locked(path: &Path, error: LockError) -> Error {
         LockError::NameHeld { process } => held(process, true),
         LockError::Io(error) => Error::unopenable(path, error, "check the path and its permissions"),
     }
+}
+
+/// Tells what is plainly no database before the tables look at it.
+pub(super) fn check_file(disk: &dyn Disk, path: &Path) -> Result<()> {
+    const MAGIC: &[u8] = b"redb";
+    let unopenable = |reason: String| {
+        Error::unopenable(path, reason, "choose another path; create a database under a new name")
+    };
+    let file =
+        disk.open(path).map_err(|e| Error::unopenable(path, e, "check the path and its permissions"))?;
+    let length = file.len().map_err(|e| Error::unopenable(path, e, "check the path"))?;
+    if length == 0 {
+        return Err(unopenable("it is empty".to_owned()));
+    }
+    let mut start = [0; 4];
+    if length < 4096 || file.read_at(0, &mut start).is_err() || start != MAGIC {
+        return Err(unopenable("it is not a Bygone database".to_owned()));
+    }
+    Ok(())
 }

@@ -13,7 +13,7 @@ use super::apply::{self, Applied};
 use super::catalog::{self, Catalog};
 use super::checkpoint;
 use super::cursor_moves::Moves;
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::fault_injection::FaultInjection;
 use super::journal::{self, DatabaseId, FrameKind, JournalReplay, Remnant, Salt, SegmentFile, Side};
 use super::log::JournalAfter;
@@ -22,7 +22,7 @@ use super::options::Options;
 use super::outdated;
 use super::pace::Paces;
 use super::tables::{Meta, Tables, at_opening};
-use super::temporary::{self, TemporaryFile};
+use super::temporary::{Place, TemporaryFile};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::Position;
@@ -70,12 +70,12 @@ pub(crate) fn create(disk: &dyn Disk, path: &Path, options: &Options) -> Result<
     tables.initialize(id)?;
     tables.close()?;
     file.sync().map_err(failed)?;
-    disk.link(&temporary, &path).map_err(|e| match e.kind() {
+    made.publish(&path, Place::Free).map_err(|e| match e.kind() {
         std::io::ErrorKind::AlreadyExists => exists(),
         _ => failed(e),
     })?;
     drop(made);
-    disk.sync_folder(temporary::folder(&path)).map_err(failed)
+    disk.sync_folder(disk::folder(&path)).map_err(failed)
 }
 
 /// Brings the tables up to all that was acknowledged, and leaves no journal behind.

@@ -36,12 +36,14 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::disk::overlay::Overlay;
-use super::disk::{Disk, Identity};
+use super::disk::{self, Disk, Identity};
 use super::index::posting::{self, PostingChunk};
 use super::index::term::definition_of;
 use super::journal::{DatabaseId, Salt};
@@ -75,6 +77,10 @@ const FORMAT: u64 = 5;
 /// By which rules expressions are worked out: what is kept by older ones is made anew ([`outdated`](super::outdated)).
 pub(crate) const EVALUATION: u64 = 2;
 
+/// How long whoever is to be alone tries to come between reads, and how often.
+const TRIED: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_micros(200);
+
 /// How many events a row of the log has at most.
 pub(super) const MOST_IN_A_ROW: u64 = block::MOST as u64;
 
@@ -86,13 +92,15 @@ pub(crate) struct Tables {
     /// Which file it is: under its name there may be another one later.
     identity: Mutex<Identity>,
     /// Whoever writes passes it; whoever is to be the only one closes it.
-    gate: RwLock<()>,
+    writers: RwLock<()>,
+    /// The file has its name since a moment ago, and a crash may give that back to the one before: nothing is written until it cannot.
+    named_lately: AtomicBool,
     state: RwLock<TablesState>,
 }
 
 impl fmt::Debug for Tables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cold({})", self.path.display())
+        write!(f, "Tables({})", self.path.display())
     }
 }
 
@@ -111,7 +119,8 @@ impl Tables {
             path: path.to_owned(),
             cache,
             identity: Mutex::new(identity),
-            gate: RwLock::default(),
+            writers: RwLock::default(),
+            named_lately: AtomicBool::new(false),
             state: RwLock::new(TablesState::Open(handle)),
         })
     }
@@ -163,7 +172,8 @@ impl Tables {
 
     /// One write transaction: all of it, or nothing.
     pub fn write(&self, doing: &str, write: impl FnOnce(&mut WriteTables) -> Result<()>) -> Result<()> {
-        let _passed = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let _passed = self.writers.read().unwrap_or_else(PoisonError::into_inner);
+        self.sync_name()?;
         let guard = self.usable_state();
         let handle = guard.handle()?;
         if let Some(error) = &handle.read_only {
@@ -200,7 +210,8 @@ impl Tables {
         match checked {
             // Was it read just while it was written? Then not again while nobody else is at it.
             Err(Error::Corrupt { .. }) => {
-                let _alone = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                let _alone = self.alone();
+                let _read = self.read()?;
                 pages::check(&self.disk, &self.path, self.identity(), cancel)
             }
             checked => checked,
@@ -254,9 +265,25 @@ impl Tables {
         }
     }
 
+    /// Makes the name durable that the file got when it took the place of another.
+    pub fn sync_name(&self) -> Result<()> {
+        if self.named_lately.load(Ordering::Acquire) {
+            let synced = self.disk.sync_folder(disk::folder(&self.path));
+            synced.map_err(|e| Error::io(format!("syncing the folder of {}", self.path.display()), e))?;
+            self.named_lately.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Which file this is, once one that is being put in the place of another is open.
+    pub fn settled_identity(&self) -> Identity {
+        let _state = self.state();
+        self.identity()
+    }
+
     /// Waits until nobody writes, and lets nobody begin to while this is held.
     pub fn alone(&self) -> TablesAlone<'_> {
-        TablesAlone { tables: self, _gate: self.gate.write().unwrap_or_else(PoisonError::into_inner) }
+        TablesAlone { tables: self, _closed: self.writers.write().unwrap_or_else(PoisonError::into_inner) }
     }
 
     /// Closes the tables. Reads that are under way end first.
@@ -273,18 +300,23 @@ impl Tables {
 /// Tables that nobody else writes.
 pub(crate) struct TablesAlone<'t> {
     tables: &'t Tables,
-    _gate: RwLockWriteGuard<'t, ()>,
+    _closed: RwLockWriteGuard<'t, ()>,
 }
 
 impl TablesAlone<'_> {
-    /// Puts another file that holds the same in the place of this one, and opens it: `replace` does that to the name. Reads that are under way
-    /// end first, and those that begin wait.
+    /// Puts another file that holds the same in the place of this one, and opens it: `replace` gives that the name. Reads that are under way
+    /// end first, and those that begin wait. `go_on` is asked while they do.
     ///
     /// # Errors
-    /// That of `replace`, or where the file that then has the name cannot be opened.
-    pub fn replace(&self, replace: impl FnOnce() -> Result<()>) -> Result<()> {
+    /// That of `replace`; then all is as it was. Or where the file cannot be opened that then has the name.
+    pub fn replace(
+        &self,
+        new: Identity,
+        go_on: impl Fn() -> Result<()>,
+        replace: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         let tables = self.tables;
-        let mut state = tables.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state_alone(go_on)?;
         if matches!(*state, TablesState::Closed) {
             return Err(closed());
         }
@@ -295,21 +327,34 @@ impl TablesAlone<'_> {
             TablesState::Closed => Err(closed()),
         };
         let replaced = closed.and_then(|()| replace());
-        match open(&*tables.disk, &tables.path, tables.cache, None) {
-            Ok(handle) => {
-                *locked(&tables.identity) = handle.identity;
-                *state = TablesState::Open(handle);
-                replaced
-            }
+        if replaced.is_ok() {
+            *locked(&tables.identity) = new;
+            tables.named_lately.store(true, Ordering::Release);
+        }
+        *state = match open(&*tables.disk, &tables.path, tables.cache, Some(tables.identity())) {
+            Ok(handle) => TablesState::Open(handle),
             Err(error) => {
-                // Whichever it is by now: it is the one to be opened later.
-                if let Ok(identity) = tables.disk.identity(&tables.path) {
-                    *locked(&tables.identity) = identity;
-                }
-                *state = TablesState::Lost(error.clone());
-                replaced.and(Err(error))
+                let lost = TablesState::Lost(error.clone());
+                *state = lost;
+                return replaced.and(Err(error));
+            }
+        };
+        replaced
+    }
+
+    /// The state, once nobody reads. Whoever waits for a lock turns away those that come after: so it is tried for a while, since one read may
+    /// take long, and then waited for.
+    fn state_alone(&self, go_on: impl Fn() -> Result<()>) -> Result<RwLockWriteGuard<'_, TablesState>> {
+        let until = Instant::now() + TRIED;
+        while Instant::now() < until {
+            go_on()?;
+            match self.tables.state.try_write() {
+                Ok(state) => return Ok(state),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
             }
         }
+        Ok(self.tables.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

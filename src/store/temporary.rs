@@ -1,8 +1,18 @@
 //! Temporary names: what is made under one is published whole, or not at all.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::{Disk, File};
+use super::disk::{Disk, File, Identity};
+
+/// What has the name that a file is made for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// Nothing may.
+    Free,
+    /// This file, which is replaced.
+    Of(Identity),
+}
 
 /// A file that is being made. Dropped, it has its temporary name no more.
 pub(super) struct TemporaryFile<'d> {
@@ -23,13 +33,36 @@ impl<'d> TemporaryFile<'d> {
         name.into()
     }
 
-    fn remove(&self) -> std::io::Result<()> {
-        // Unless it is another file's by now.
-        if self.disk.identity(self.path)? == self.file.identity()? {
-            self.disk.remove(self.path)
-        } else {
-            Ok(())
+    /// Gives it the name that it is made for; the temporary one goes as this is dropped. That is durable once the folder is synced.
+    ///
+    /// # Errors
+    /// Where another file has that name by now, or the temporary one: then nothing changes.
+    pub fn publish(&self, to: &Path, place: Place) -> io::Result<()> {
+        if !self.is_there()? {
+            return Err(io::Error::other("another file took its temporary name"));
         }
+        match place {
+            Place::Of(before) if self.disk.identity(to)? != before => {
+                Err(io::Error::other("another file took the name meanwhile"))
+            }
+            Place::Of(_) => self.disk.rename(self.path, to),
+            Place::Free => match self.disk.link(self.path, to) {
+                // Some file systems have no links: there nothing but this look keeps two apart.
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !self.disk.exists(to)? => {
+                    self.disk.rename(self.path, to)
+                }
+                linked => linked,
+            },
+        }
+    }
+
+    fn is_there(&self) -> io::Result<bool> {
+        Ok(self.disk.identity(self.path)? == self.file.identity()?)
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        // Unless it is another file's by now.
+        if self.is_there()? { self.disk.remove(self.path) } else { Ok(()) }
     }
 }
 
@@ -38,8 +71,4 @@ impl Drop for TemporaryFile<'_> {
         // Nobody misses it, and nobody can be told; what failed once may have been interrupted.
         let _ = self.remove().or_else(|_| self.remove());
     }
-}
-
-pub(crate) fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{PATH, define, events, paid, run, small, while_written};
 use crate::entity::Position;
@@ -184,6 +184,64 @@ fn nothing_is_written_over_without_being_told() {
     assert!(error.is_conflict());
     told(error, "events of its own");
     assert!(small(&disk).open(COPY).unwrap().verify().unwrap().faults.is_empty());
+}
+
+/// Where a backup says that a follower is, what it did up to there is in the backup: else it would never be done.
+#[test]
+fn followers_go_on_from_a_backup_and_nothing_is_left_out() {
+    for round in 0..8_u64 {
+        let disk = SimulatedDisk::new();
+        let db = small(&disk).live(true).create(PATH).unwrap();
+        run(&db, "DEFINE REACTION thank ON 'Order.paid' DO EMIT Order.thanked (target.id)");
+        let mut billing = db.subscribe("*").durable("billing").unwrap();
+        let mode = if round % 2 == 0 { BackupMode::New } else { BackupMode::Increment };
+        let (db, stop) = (&db, &AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for n in 0..400 {
+                    db.append(paid(n)).unwrap();
+                }
+                stop.store(true, Ordering::Relaxed);
+            });
+            let cursor = billing.cursor();
+            scope.spawn(move || {
+                for delivery in &mut billing {
+                    if let Ok(crate::Delivery::Event(event)) = delivery {
+                        let _ = cursor.acknowledge_durably(event.position);
+                    }
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            });
+            while db.head() < Position(60 + 10 * round) {
+                std::thread::yield_now();
+            }
+            backup(db, mode).unwrap();
+            if mode == BackupMode::Increment {
+                while db.head() < Position(300) {
+                    std::thread::yield_now();
+                }
+                backup(db, mode).unwrap();
+            }
+        });
+        let copy = small(&disk).live(true).open(COPY).unwrap();
+        let head = copy.head();
+        let place = run(&copy, "SHOW SUBSCRIPTIONS").remove(0).get::<u64>("position").unwrap();
+        assert!(place <= head.0, "{place} is behind {head}");
+        super::wait_until("the reaction", || copy.is_idle().unwrap());
+        let thanked = events(&copy, "Order.thanked").len();
+        assert_eq!(thanked, events(&copy, "Order.paid").len(), "round {round}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_no_earlier_backup() {
+    let disk = SimulatedDisk::new();
+    let db = small(&disk).create(PATH).unwrap();
+    drop(disk.create(Path::new(COPY)).unwrap());
+    assert!(backup(&db, BackupMode::Increment).unwrap_err().to_string().contains("it is empty"));
+    assert_eq!(disk.open(Path::new(COPY)).unwrap().len().unwrap(), 0);
 }
 
 #[test]

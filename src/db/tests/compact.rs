@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{PATH, PATIENCE, define, paid, run, small, while_written};
 use crate::store::disk::Disk;
-use crate::store::disk::simulated::{Failure, Fate, SimulatedDisk};
+use crate::store::disk::simulated::{Failure, Fate, Kind, SimulatedDisk};
 use crate::{Db, Position};
 
 #[track_caller]
@@ -162,4 +162,78 @@ fn what_cannot_be_compacted_says_so() {
     let closed = small(&SimulatedDisk::new()).create(PATH).unwrap();
     closed.close().unwrap();
     assert!(closed.compact().unwrap_err().to_string().contains("closed"));
+}
+
+#[test]
+fn a_name_that_is_not_durable_yet_takes_no_more() {
+    let disk = SimulatedDisk::new();
+    let db = filled(&disk);
+    // The folder cannot be synced once the new file has the name, and for long after.
+    disk.faults().fail_after(1, Failure::of(Kind::SyncFolder).forever());
+    let error = db.compact().unwrap_err();
+    assert!(error.to_string().contains("syncing the folder"), "{error}");
+    let mut acknowledged = db.head();
+    for n in 0..300 {
+        match db.append(paid(n % 7).member("amount", n)) {
+            Ok(event) => acknowledged = event.position,
+            Err(_) => break,
+        }
+    }
+    for fate in Fate::ALL {
+        let image = disk.crash(fate, 3);
+        let db = small(&image).open(PATH).unwrap();
+        assert!(db.head() >= acknowledged, "{fate:?}: {} of {acknowledged}", db.head());
+        assert_whole(&db);
+    }
+    // Once it can be, all goes on.
+    disk.faults().clear();
+    super::wait_until("the next try", || db.append(paid(1).member("amount", 1)).is_ok());
+    assert_whole(&db);
+    db.close().unwrap();
+    assert_whole(&small(&disk).open(PATH).unwrap());
+}
+
+#[test]
+fn the_new_file_is_locked_by_whatever_name() {
+    let disk = SimulatedDisk::new();
+    let db = filled(&disk);
+    db.compact().unwrap();
+    db.compact().unwrap();
+    disk.link(Path::new(PATH), Path::new("/moved.bygone")).unwrap();
+    for path in [PATH, "/moved.bygone"] {
+        let error = small(&disk).open(path).unwrap_err();
+        assert!(error.to_string().contains("held"), "{path}: {error}");
+    }
+    db.close().unwrap();
+    small(&disk).open("/moved.bygone").unwrap();
+}
+
+#[test]
+fn a_file_that_took_the_name_meanwhile_is_left_as_it_is() {
+    let disk = SimulatedDisk::new();
+    let other = small(&disk).create("/other.bygone").unwrap();
+    other.append(paid(77)).unwrap();
+    other.close().unwrap();
+    let db = filled(&disk);
+    let head = db.head();
+    // Somebody puts another file in the place of it, just before the new one is ready.
+    let (of, once) = (disk.clone(), AtomicU64::new(0));
+    disk.on_operation(move |kind, path| {
+        let is_new = path.to_string_lossy().contains("-new-");
+        if kind == Kind::Sync && is_new && once.fetch_add(1, Ordering::Relaxed) == 1 {
+            of.rename(Path::new(PATH), Path::new("/first.bygone")).unwrap();
+            of.rename(Path::new("/other.bygone"), Path::new(PATH)).unwrap();
+        }
+    });
+    let error = db.compact().unwrap_err();
+    assert!(error.to_string().contains("another file took the name"), "{error}");
+    disk.on_operation(|_, _| {});
+    assert_eq!(db.head(), head);
+    assert!(db.append(paid(1)).is_err(), "what is appended would be found by nobody");
+    disk.rename(Path::new(PATH), Path::new("/other.bygone")).unwrap();
+    disk.rename(Path::new("/first.bygone"), Path::new(PATH)).unwrap();
+    assert_whole(&db);
+    let _ = db.close();
+    assert_eq!(small(&disk).open(PATH).unwrap().head(), head);
+    assert_eq!(small(&disk).open("/other.bygone").unwrap().head(), Position(1));
 }

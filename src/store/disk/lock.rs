@@ -76,6 +76,11 @@ impl Lock for MemoryLockGuard {
     fn identity(&self) -> Option<Identity> {
         Some(self.file)
     }
+
+    fn release_name(&mut self) {
+        let mut holders = self.locks.0.lock().unwrap_or_else(PoisonError::into_inner);
+        holders.names.retain(|_, file| *file != self.file);
+    }
 }
 
 impl Drop for MemoryLockGuard {

@@ -65,7 +65,8 @@ impl Materializer {
         true
     }
 
-    /// Does a slice of what is to be done for what is defined: indexes, states and views.
+    /// Does a slice of what is to be done for what is defined: indexes, states and views. While something is replaced that the catalog still
+    /// has, there is more to do: [`Shared::keep_defined`](crate::store::Shared::keep_defined) lets go of that first.
     pub(in crate::store) fn keep_defined(&self) -> Result<BackfillStep> {
         let catalog = self.kernel.applied.catalog();
         self.paces.retain(|definition| catalog.has(definition));

@@ -1,4 +1,4 @@
-//! Copying all tables, row by row and in the order of their keys, into those of a new file.
+//! Copying all tables but the places of followers, row by row and in the order of their keys, into those of a new file.
 //!
 //! Each row is held to its checksum on the way, so that damage is not copied but told.
 
@@ -7,8 +7,8 @@ use redb::TableDefinition;
 use super::block::BlockEvents;
 use super::table::{Entry, ReadTable};
 use super::{
-    Bytes, CURSORS, FOLLOWERS, FOUND, INDEXES, LOG, POSTINGS, SNAPSHOTS, STATES, TableWrite, Tables,
-    TablesRead, VIEWS, WriteTables, ZONES, failed, row_position, unsealed,
+    Bytes, FOLLOWERS, FOUND, INDEXES, LOG, POSTINGS, SNAPSHOTS, STATES, TableWrite, Tables, TablesRead,
+    VIEWS, WriteTables, ZONES, failed, row_position, unsealed,
 };
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ const OF_SESSION: [&str; 2] = ["journal", "retired"];
 
 /// A table whose rows are copied as they are.
 #[derive(Clone, Copy)]
-struct Copied {
+struct TableCopy {
     definition: TableDefinition<'static, Bytes, Bytes>,
     /// What it is called where a page of it is damaged.
     what: &'static str,
@@ -43,22 +43,36 @@ pub(crate) trait CopyWatch {
     /// An event is to be copied. They come in order; an error ends the copy.
     fn event(&mut self, position: Position, bytes: &[u8]) -> Result<()>;
 
-    /// So many bytes of rows more are written. An error ends the copy.
-    fn written(&mut self, bytes: usize) -> Result<()>;
+    /// Some rows more are written. An error ends the copy.
+    fn written(&mut self) -> Result<()>;
 }
 
 /// The log first: it is what all the others follow from.
-const TABLES: [Copied; 10] = [
-    Copied { definition: LOG, what: "the log", table: |to| &mut to.log, check: check_events },
-    Copied { definition: ZONES, what: "the zones", table: |to| &mut to.zones, check: check_sealed },
-    Copied { definition: POSTINGS, what: super::LISTS, table: |to| &mut to.postings, check: check_list },
-    Copied { definition: INDEXES, what: "the indexes", table: |to| &mut to.indexes, check: check_sealed },
-    Copied { definition: STATES, what: "stored states", table: |to| &mut to.states, check: check_sealed },
-    Copied { definition: FOUND, what: "indexes of states", table: |to| &mut to.found, check: check_sealed },
-    Copied { definition: SNAPSHOTS, what: "snapshots", table: |to| &mut to.snapshots, check: check_sealed },
-    Copied { definition: FOLLOWERS, what: "followers", table: |to| &mut to.followers, check: check_sealed },
-    Copied { definition: VIEWS, what: "stored views", table: |to| &mut to.views, check: check_sealed },
-    Copied { definition: CURSORS, what: "the cursors", table: |to| &mut to.cursors, check: check_sealed },
+const TABLES: [TableCopy; 9] = [
+    TableCopy { definition: LOG, what: "the log", table: |to| &mut to.log, check: check_events },
+    TableCopy { definition: ZONES, what: "the zones", table: |to| &mut to.zones, check: check_sealed },
+    TableCopy { definition: POSTINGS, what: super::LISTS, table: |to| &mut to.postings, check: check_list },
+    TableCopy { definition: INDEXES, what: "the indexes", table: |to| &mut to.indexes, check: check_sealed },
+    TableCopy { definition: STATES, what: "stored states", table: |to| &mut to.states, check: check_sealed },
+    TableCopy {
+        definition: FOUND,
+        what: "indexes of states",
+        table: |to| &mut to.found,
+        check: check_sealed,
+    },
+    TableCopy {
+        definition: SNAPSHOTS,
+        what: "snapshots",
+        table: |to| &mut to.snapshots,
+        check: check_sealed,
+    },
+    TableCopy {
+        definition: FOLLOWERS,
+        what: "followers",
+        table: |to| &mut to.followers,
+        check: check_sealed,
+    },
+    TableCopy { definition: VIEWS, what: "stored views", table: |to| &mut to.views, check: check_sealed },
 ];
 
 fn check_events(row: &Entry, watch: &mut dyn CopyWatch) -> Result<()> {
@@ -112,7 +126,7 @@ impl TablesRead<'_> {
 
 fn copy_table(
     read: &TablesRead,
-    copied: Copied,
+    copied: TableCopy,
     from: &ReadTable,
     to: &Tables,
     watch: &mut dyn CopyWatch,
@@ -137,7 +151,7 @@ fn copy_table(
         if read.needs_reopening() {
             return Err(Error::stopped("the disk of the database failed while it was copied; try it again"));
         }
-        watch.written(bytes)?;
+        watch.written()?;
     }
     Ok(())
 }

@@ -141,6 +141,10 @@ impl Lock for FileLockGuard {
     fn identity(&self) -> Option<Identity> {
         self.file.metadata().ok().map(|metadata| identity(&metadata))
     }
+
+    fn release_name(&mut self) {
+        self.name = None;
+    }
 }
 
 #[cfg(not(windows))]
