@@ -41,9 +41,9 @@ pub enum MissingItem {
         /// The id.
         id: String,
     },
-    /// A name that nothing has: of an index or a tag, a view or a verb.
+    /// A name that nothing has: of an index or a tag, of a view, a verb or anything else that is defined, of a subscription.
     Name {
-        /// What has such names: `index`, `view`, `verb`.
+        /// What has such names: `index`, `view`, `verb`, or another kind of definition; `subscription`; `kind`, of what `DESCRIBE` takes.
         sort: &'static str,
         /// The name.
         name: String,

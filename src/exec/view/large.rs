@@ -135,12 +135,10 @@ fn key(snapshot: &Snapshot, groups: &ReadGroups) -> Result<Option<Box<[u8]>>> {
     for (constant, column) in said.into_iter().zip(keys) {
         // What is equal by `=` has one key, but for an instant and the texts that say it.
         let of = &column.node;
-        let is_time = of.sort() == Sort::Time;
         let is_one = match constant {
-            BoundExpr::Constant(Constant::Time(_)) => is_time,
-            // What data holds is never an instant.
+            BoundExpr::Constant(Constant::Time(_)) => of.sort() == Sort::Time,
             BoundExpr::Constant(Constant::Value(Value::Text(text))) => {
-                instant_of(text).is_none() || !is_time && matches!(of, BoundExpr::Field(_))
+                instant_of(text).is_none() || !of.may_be_time()
             }
             _ => true,
         };

@@ -79,6 +79,7 @@ impl Binder<'_> {
             ExprKind::Field(path) => self.named(path, names)?,
             ExprKind::Entity(entity) => {
                 self.check_entity(&entity.kind, expr.span, matches!(names, NameScope::None))?;
+                self.check_literal(entity, expr.span)?;
                 BoundExpr::Constant(Constant::Entity(self.entity(entity)?))
             }
             ExprKind::Call { name, args } => self.call(name, args, expr.span, names)?,
@@ -96,7 +97,17 @@ impl Binder<'_> {
                 for (operator, operand) in rest {
                     nodes.push((*operator, self.expr(operand, names)?));
                 }
-                folded(BoundExpr::Arithmetic { first: boxed(first)?, rest: nodes })
+                let bound = boxed(first)?;
+                let said = rest.iter().map(|(_, operand)| operand);
+                let operands: Vec<_> = std::iter::once((&*bound, &**first))
+                    .chain(nodes.iter().map(|(_, node)| node).zip(said))
+                    .collect();
+                let operators: Vec<Operator> = rest.iter().map(|(operator, _)| *operator).collect();
+                // What is made is worked out strictly: its error says what was computed.
+                if !matches!(names, NameScope::None | NameScope::Fold) {
+                    self.check_arithmetic(&operands, &operators)?;
+                }
+                folded(BoundExpr::Arithmetic { first: bound, rest: nodes })
             }
             ExprKind::Compare { left, comparison, right } => {
                 let [left, right] = self.beside([left, right], names)?;
@@ -111,7 +122,7 @@ impl Binder<'_> {
                     );
                 };
                 let pattern = match subject.sort() {
-                    Sort::Type => Like::Type(self.at(pattern.span, text.parse())?),
+                    Sort::Type => Like::Type(self.pattern_of(&text, pattern.span)?),
                     _ => Like::Text(TextPattern::new(&text)),
                 };
                 turned(*negated, BoundExpr::Matches { subject, pattern })
@@ -210,6 +221,11 @@ impl Binder<'_> {
             return Err(self.fault_meaning(path.first.span, message, Some(meant)));
         }
         let field = Field::named(first).ok_or_else(|| {
+            let before = self.source(Span::new(0, path.first.span.start())).trim_end();
+            if first.eq_ignore_ascii_case("all") && before.to_ascii_uppercase().ends_with("GROUP BY") {
+                let message = "GROUP BY names what it groups by, as in GROUP BY type";
+                return self.fault(path.first.span, message);
+            }
             let columns: Vec<&str> = match names {
                 NameScope::Frame(frame) => frame.names().collect(),
                 _ => Vec::new(),
@@ -362,6 +378,13 @@ impl Binder<'_> {
         if is(Sort::Date, &nodes) {
             nodes.iter_mut().for_each(beside_date);
         }
+        // The fields among them, and how they are said.
+        let fields: Vec<(Sort, &str)> = nodes
+            .iter()
+            .zip(exprs)
+            .filter(|(node, _)| matches!(node, BoundExpr::Field(_)))
+            .map(|(node, expr)| (node.sort(), self.source(expr.span)))
+            .collect();
         let (time, entity, id) = (is(Sort::Time, &nodes), is(Sort::Entity, &nodes), is(Sort::Id, &nodes));
         for (node, expr) in nodes.iter_mut().zip(exprs) {
             let BoundExpr::Constant(constant) = node else { continue };
@@ -380,7 +403,9 @@ impl Binder<'_> {
                 self.beside_time(constant, expr.span)?;
             }
             if entity && let Constant::Value(Value::Text(text)) = constant {
-                let message = "a text beside an entity: expected an entity, like User 7";
+                let path = fields.iter().find_map(|(sort, said)| (*sort == Sort::Entity).then_some(said));
+                let alone = path.map_or_else(String::new, |path| format!("; its id alone is {path}.id"));
+                let message = format!("a text beside an entity: expected an entity, like User 7{alone}");
                 let meant = text.parse::<Entity>().ok().map(|entity| entity.to_string());
                 return Err(self.fault_meaning(expr.span, message, meant));
             }
@@ -388,6 +413,7 @@ impl Binder<'_> {
                 *value = Value::Text(value.to_string());
             }
         }
+        self.check_beside(&nodes, exprs)?;
         self.note_instants(&nodes);
         Ok(nodes)
     }

@@ -51,6 +51,7 @@ pub(crate) fn hints(statement: &Stmt, input: BindInput, names: Names) -> Result<
         Stmt::Read(ReadStmt::Subscribe(subscribe)) => {
             if let SourceClause::Events(selector) = &subscribe.source {
                 let clauses = Clauses { filter: subscribe.filter.clone(), ..Clauses::default() };
+                hints.extend(binder.unanswered(selector)?);
                 binder.of_events(selector, &clauses, Told::Yet, &mut hints)?;
             }
             if let Some(Start::Point(from)) = &subscribe.from {
@@ -239,7 +240,7 @@ impl Binder<'_> {
     /// The lists of the types that a selector means.
     fn matched(&self, selector: &Selector, types: &[(String, Term)]) -> Result<Vec<Term>> {
         let pattern = match &selector.pattern {
-            Some(text) => self.at(text.span(), self.text(text, "a pattern")?.parse())?,
+            Some(text) => self.pattern_of(&self.text(text, "a pattern")?, text.span())?,
             None => Pattern::all(),
         };
         let meant = types.iter().filter(|(name, _)| pattern.matches_text(name));

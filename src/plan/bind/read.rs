@@ -74,7 +74,7 @@ impl Binder<'_> {
     pub(super) fn pattern(&self, selector: &Selector) -> Result<Pattern> {
         match &selector.pattern {
             None => Ok(Pattern::all()),
-            Some(text) => self.at(text.span(), self.text(text, "a pattern")?.parse()),
+            Some(text) => self.pattern_of(&self.text(text, "a pattern")?, text.span()),
         }
     }
 

@@ -1,0 +1,176 @@
+//! What is written side by side and never fits: literals as SQL has them, a number beside a time or an entity, arithmetic with texts.
+//!
+//! Each would be bound to something that is never true, or null. Who writes it now is told; what was defined before it was told stays what
+//! it is.
+
+use super::Binder;
+use crate::error::{Result, shorten, suggested};
+use crate::lang::ast::{EntityRef, Expr, IdExpr, Operator, Span};
+use crate::plan::expr::{BoundExpr, Constant};
+use crate::plan::field::{Field, Sort};
+use crate::time::{Timestamp, duration_elsewhere, parse_duration};
+use crate::value::Value;
+
+/// What SQL writes before the text of a time.
+const TIMES: [&str; 5] = ["DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "DATETIME"];
+
+impl Binder<'_> {
+    /// An error for `DATE '2024-05-01'` and `INTERVAL '1 day'`, which read as entities. A kind of such a name is written in backticks.
+    pub(super) fn check_literal(&self, entity: &EntityRef, span: Span) -> Result<()> {
+        let IdExpr::Text { text, span: id } = &entity.id else { return Ok(()) };
+        let kind = self.source(entity.kind.span);
+        let word = kind.to_ascii_uppercase();
+        let is_loud = kind == word || kind == kind.to_ascii_lowercase();
+        let is_quoted = self.source(*id).starts_with(['\'', '"']);
+        // `Date 2024-05-01` may be an entity: SQL quotes what stands behind.
+        if !self.is_new || kind.starts_with('`') || !(is_loud || is_quoted) {
+            return Ok(());
+        }
+        let otherwise = if is_loud { "" } else { "; an entity of this kind is written without quotes" };
+        if TIMES.contains(&word.as_str()) && text.starts_with(|c: char| c.is_ascii_digit()) {
+            let message = format!("a time is written without {word}{otherwise}");
+            let meant = text.parse::<Timestamp>().is_ok().then(|| format!("'{text}'"));
+            return Err(self.fault_meaning(span, message, meant));
+        }
+        if word == "INTERVAL" && text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+')) {
+            let message =
+                format!("a duration is a number and a unit, as in NOW - 1d, without INTERVAL{otherwise}");
+            return Err(self.fault_meaning(span, message, duration_elsewhere(text)));
+        }
+        Ok(())
+    }
+
+    /// An error for a constant that is never equal to what it is compared with, nor smaller or larger.
+    pub(super) fn check_beside(&self, nodes: &[BoundExpr], exprs: &[&Expr]) -> Result<()> {
+        if !self.is_new {
+            return Ok(());
+        }
+        let varies = || nodes.iter().zip(exprs).filter(|(node, _)| !matches!(node, BoundExpr::Constant(_)));
+        for (node, expr) in nodes.iter().zip(exprs) {
+            let BoundExpr::Constant(constant) = node else { continue };
+            for (other, beside) in varies() {
+                self.check_pair((constant, expr), (other, beside))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_pair(
+        &self,
+        (constant, expr): (&Constant, &Expr),
+        (other, beside): (&BoundExpr, &Expr),
+    ) -> Result<()> {
+        let said = shorten(self.source(expr.span));
+        let path = shorten(self.source(beside.span));
+        let is_null = matches!(constant, Constant::Value(Value::Null));
+        match (other.sort(), constant) {
+            _ if is_null => Ok(()),
+            (Sort::Time, Constant::Value(value)) if !matches!(value, Value::Text(_)) => {
+                let year = matches!(value, Value::Int(year) if (1000..10_000).contains(year));
+                let meant = year.then(|| format!("'{value}-01-01'"));
+                let message =
+                    format!("{path} is a time, and {said} is not: a time is like '2024-01-01', or NOW - 1d");
+                Err(self.fault_meaning(expr.span, message, meant))
+            }
+            (Sort::Time, Constant::Entity(_)) => {
+                Err(self.fault(expr.span, format!("{path} is a time, and {said} an entity")))
+            }
+            (Sort::Entity, Constant::Value(Value::Int(_) | Value::UInt(_))) => {
+                let message = format!(
+                    "{path} is an entity, a kind and an id, as in Order {said}; its id alone is {path}.id"
+                );
+                Err(self.fault_meaning(expr.span, message, None))
+            }
+            (Sort::Entity, Constant::Value(_) | Constant::Time(_) | Constant::Span(_)) => {
+                let message = format!("{path} is an entity, and {said} is not: an entity is like User 7");
+                Err(self.fault(expr.span, message))
+            }
+            (Sort::Id, Constant::Entity(_)) => {
+                let whole = path.strip_suffix(".id");
+                let meant = whole.and_then(|whole| suggested(format!("{whole} = {said}")));
+                Err(self.fault_meaning(
+                    expr.span,
+                    format!("{path} is an id, and {said} a whole entity"),
+                    meant,
+                ))
+            }
+            (Sort::Type, Constant::Entity(_)) => {
+                let message = format!("{path} is a type, like 'Order.paid', and {said} an entity");
+                Err(self.fault(expr.span, message))
+            }
+            _ if is_number(other) => match constant {
+                Constant::Value(Value::Text(text)) => {
+                    let meant = text.parse::<u64>().is_ok().then(|| text.clone());
+                    Err(self.fault_meaning(
+                        expr.span,
+                        format!("{path} is a number, and {said} a text"),
+                        meant,
+                    ))
+                }
+                Constant::Value(_) => Ok(()),
+                _ => Err(self.fault(expr.span, format!("{path} is a number, and {said} is not"))),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// An error for a constant that arithmetic has no use for: a text is no length of time, and neither is a number.
+    pub(super) fn check_arithmetic(
+        &self,
+        operands: &[(&BoundExpr, &Expr)],
+        operators: &[Operator],
+    ) -> Result<()> {
+        if !self.is_new {
+            return Ok(());
+        }
+        let has_time = operands.iter().any(|(node, _)| node.sort() == Sort::Time);
+        let has_span =
+            operands.iter().any(|(node, _)| matches!(node, BoundExpr::Constant(Constant::Span(_))));
+        let adds = operators.iter().all(|operator| *operator == Operator::Add);
+        if let Some((_, expr)) = operands.iter().find(|(node, _)| is_span(node))
+            && operators.iter().any(|operator| !matches!(operator, Operator::Add | Operator::Subtract))
+        {
+            let message = "a duration only adds and subtracts: number(x) gives its seconds, and two days are written 2d";
+            return Err(self.fault(expr.span, message));
+        }
+        for (node, expr) in operands {
+            let BoundExpr::Constant(constant) = node else { continue };
+            let said = shorten(self.source(expr.span));
+            let wrong =
+                |message: String, meant: Option<String>| Err(self.fault_meaning(expr.span, message, meant));
+            match constant {
+                Constant::Value(Value::Text(text)) if has_time => {
+                    let known = parse_duration(text).is_ok().then(|| text.clone());
+                    let message = "a duration is a number and a unit without quotes, as in NOW - 1d";
+                    return wrong(message.to_owned(), known.or_else(|| duration_elsewhere(text)));
+                }
+                Constant::Value(Value::Int(_) | Value::UInt(_) | Value::Float(_)) if has_time || has_span => {
+                    let meant =
+                        matches!(constant, Constant::Value(Value::Int(_))).then(|| format!("{said}d"));
+                    let message = "a duration is a number and a unit, as in NOW - 1d";
+                    return wrong(message.to_owned(), meant.filter(|_| has_time));
+                }
+                Constant::Value(Value::Text(_)) if adds => {
+                    return wrong("+ adds numbers; concat joins texts, as in concat(a, b)".to_owned(), None);
+                }
+                Constant::Value(Value::Text(text)) => {
+                    let meant = text.parse::<f64>().is_ok().then(|| text.clone());
+                    return wrong(format!("{said} is a text: nothing is computed of it"), meant);
+                }
+                Constant::Value(Value::Bool(_)) | Constant::Entity(_) => {
+                    return wrong(format!("{said} is no number: nothing is computed of it"), None);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_span(node: &BoundExpr) -> bool {
+    matches!(node, BoundExpr::Constant(Constant::Span(_)))
+}
+
+fn is_number(node: &BoundExpr) -> bool {
+    matches!(node, BoundExpr::Field(Field::Position | Field::Version | Field::Events))
+}
