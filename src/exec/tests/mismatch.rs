@@ -164,6 +164,25 @@ fn arithmetic_that_is_never_more_than_null_is_refused() {
     }
 }
 
+#[test]
+fn by_takes_values_and_no_call() {
+    let store = store(1000);
+    let session = Session::new(&store);
+    session.rows("EMIT Order.paid 1 {} INDEX BY due = '2024-04-01'");
+    let error = "BY takes values, and no call: a time is written 2024-04-01, or 2024-04-01T10:00:00Z; WHERE takes calls";
+    for text in [
+        "EVENTS BY due = time('2024-04-01')",
+        "EVENTS BY due BETWEEN time('2024-04-01') AND NOW",
+        "EVENTS BY due IN (2024-04-01, time('2024-04-01'))",
+        "EVENTS BY key = concat('a')",
+    ] {
+        assert!(session.error(text).ends_with(error), "{text}: {}", session.error(text));
+    }
+    assert_eq!(session.positions("EVENTS BY due = 2024-04-01"), [1]);
+    // An entity whose id is worked out is one.
+    session.rows("EVENTS BY target = Order (1)");
+}
+
 /// A log may have definitions that were made before such was refused.
 #[test]
 fn what_was_defined_before_stays_what_it_is() {
