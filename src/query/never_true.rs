@@ -164,7 +164,19 @@ fn patterns_as_other_languages_have_them_are_told() {
     ] {
         assert_eq!(hinted(&db, text), [hint], "{text}");
     }
-    for text in ["EVENTS WHERE data.name MATCHES '*100%*'", "EVENTS '$*'"] {
+    // The database's own types are types, too.
+    for (text, hint) in [
+        ("EVENTS '$entity.defnied'", "no events of '$entity.defnied'; did you mean '$entity.defined'?"),
+        ("EVENTS 'entity.defined'", "no events of 'entity.defined'; did you mean '$entity.defined'?"),
+    ] {
+        assert_eq!(hinted(&db, text), [hint], "{text}");
+    }
+    for text in [
+        "EVENTS WHERE data.name MATCHES '*100%*'",
+        "EVENTS '$*'",
+        "EVENTS '$webhook.*'",
+        "SUBSCRIBE '$webhook.failed'",
+    ] {
         assert_eq!(hinted(&db, text), [""; 0], "{text}");
     }
 }

@@ -157,7 +157,7 @@ pub fn run(
         }
         ("read", [file]) => read(file, session)?,
         ("import", [file, _]) if !file.starts_with('-') && !arguments[1].starts_with('-') => {
-            let message = ".import takes no table: each event of the file says its own type";
+            let message = ".import takes no table: FILE has events as JSON, each with its type";
             return Err(CommandFailure::Usage(message.to_owned()));
         }
         ("import", [_, ..]) => import(&arguments, session)?,

@@ -94,6 +94,15 @@ fn what_is_never_equal_for_its_sort_is_refused() {
             "EVENTS WHERE target.id = Order 42",
             "target.id is an id, and Order 42 a whole entity (did you mean target = Order 42?)",
         ),
+        ("EVENTS WHERE id = 2024-01-01", "id is a text, and 2024-01-01 is not (did you mean '2024-01-01'?)"),
+        (
+            "EVENTS WHERE timestamp - recorded > 5",
+            "timestamp - recorded is a duration, like 1d, and 5 is not; number(…) gives its seconds",
+        ),
+        (
+            "EVENTS WHERE NOW - timestamp > '1d'",
+            "NOW - timestamp is a duration, like 1d, and '1d' is not; number(…) gives its seconds (did you mean 1d?)",
+        ),
         ("EVENTS WHERE type = Order 42", "type is a type, like 'Order.paid', and Order 42 an entity"),
         ("EVENTS WHERE position > '3'", "position is a number, and '3' a text (did you mean 3?)"),
         ("FIND Order WHERE version = NOW", "version is a number, and NOW is not"),
@@ -116,6 +125,7 @@ fn what_is_never_equal_for_its_sort_is_refused() {
         "EVENTS WHERE timestamp = NULL",
         "EVENTS WHERE target = NULL",
         "EVENTS WHERE target.id = 42",
+        "EVENTS WHERE NOW - timestamp > 1d",
         "EVENTS WHERE data.at = 5 OR data.at = 2024-01-01",
         "EVENTS WHERE data.who = User 7 OR data.who = 'ann'",
         "EVENTS WHERE position = 3 AND version != 1.0",

@@ -182,11 +182,9 @@ impl Binder<'_> {
         Ok(())
     }
 
-    /// The types in use, but for the database's own.
+    /// The types in use.
     fn types(&self) -> Result<Vec<(String, Term)>> {
-        let mut types = self.names()?.types("")?;
-        types.retain(|(name, _)| !name.starts_with('$'));
-        Ok(types)
+        self.names()?.types("")
     }
 
     fn kind(&self, entity: &EntityRef) -> Result<Option<String>> {
@@ -207,7 +205,9 @@ impl Binder<'_> {
         }
         let types = self.types()?;
         let defined = catalog.models().map(|model| model.kind.as_str()).filter(|defined| *defined != kind);
-        let meant = nearest(kind, types.iter().map(|(name, _)| prefix(name)).chain(defined));
+        let kinds = types.iter().map(|(name, _)| prefix(name));
+        let kinds = kinds.filter(|known| !known.starts_with('$') || kind.starts_with('$'));
+        let meant = nearest(kind, kinds.chain(defined));
         Ok(Some(match meant {
             Some(meant) => format!("no events of {kind}; did you mean {}{behind}?", NameText(meant)),
             None => format!("no events of {kind}"),

@@ -5,7 +5,7 @@
 
 use super::Binder;
 use crate::error::{Result, shorten, suggested};
-use crate::lang::ast::{EntityRef, Expr, IdExpr, Operator, Span};
+use crate::lang::ast::{EntityRef, Expr, ExprKind, IdExpr, Operator, Span};
 use crate::plan::expr::{BoundExpr, Constant};
 use crate::plan::field::{Field, Sort};
 use crate::time::{Timestamp, duration_elsewhere, parse_duration};
@@ -63,53 +63,60 @@ impl Binder<'_> {
         let said = shorten(self.source(expr.span));
         let path = shorten(self.source(beside.span));
         let is_null = matches!(constant, Constant::Value(Value::Null));
+        let is_text = matches!(constant, Constant::Value(Value::Text(_)));
+        let fault =
+            |message: String, meant: Option<String>| Err(self.fault_meaning(expr.span, message, meant));
         match (other.sort(), constant) {
             _ if is_null => Ok(()),
-            (Sort::Time, Constant::Value(value)) if !matches!(value, Value::Text(_)) => {
+            (Sort::Time, Constant::Value(value)) if !is_text => {
                 let year = matches!(value, Value::Int(year) if (1000..10_000).contains(year));
                 let meant = year.then(|| format!("'{value}-01-01'"));
-                let message =
-                    format!("{path} is a time, and {said} is not: a time is like '2024-01-01', or NOW - 1d");
-                Err(self.fault_meaning(expr.span, message, meant))
+                fault(
+                    format!("{path} is a time, and {said} is not: a time is like '2024-01-01', or NOW - 1d"),
+                    meant,
+                )
             }
             (Sort::Time, Constant::Entity(_)) => {
-                Err(self.fault(expr.span, format!("{path} is a time, and {said} an entity")))
+                fault(format!("{path} is a time, and {said} an entity"), None)
             }
             (Sort::Entity, Constant::Value(Value::Int(_) | Value::UInt(_))) => {
-                let message = format!(
-                    "{path} is an entity, a kind and an id, as in Order {said}; its id alone is {path}.id"
-                );
-                Err(self.fault_meaning(expr.span, message, None))
+                let alone = if matches!(other, BoundExpr::Field(_)) {
+                    format!("; its id alone is {path}.id")
+                } else {
+                    String::new()
+                };
+                fault(format!("{path} is an entity, a kind and an id, as in Order {said}{alone}"), None)
             }
             (Sort::Entity, Constant::Value(_) | Constant::Time(_) | Constant::Span(_)) => {
-                let message = format!("{path} is an entity, and {said} is not: an entity is like User 7");
-                Err(self.fault(expr.span, message))
+                fault(format!("{path} is an entity, and {said} is not: an entity is like User 7"), None)
             }
             (Sort::Id, Constant::Entity(_)) => {
                 let whole = path.strip_suffix(".id");
                 let meant = whole.and_then(|whole| suggested(format!("{whole} = {said}")));
-                Err(self.fault_meaning(
-                    expr.span,
-                    format!("{path} is an id, and {said} a whole entity"),
-                    meant,
-                ))
+                fault(format!("{path} is an id, and {said} a whole entity"), meant)
             }
             (Sort::Type, Constant::Entity(_)) => {
-                let message = format!("{path} is a type, like 'Order.paid', and {said} an entity");
-                Err(self.fault(expr.span, message))
+                fault(format!("{path} is a type, like 'Order.paid', and {said} an entity"), None)
+            }
+            (Sort::Id | Sort::Type, Constant::Time(_) | Constant::Span(_)) => {
+                let meant = matches!(expr.kind, ExprKind::Literal(_)).then(|| format!("'{said}'"));
+                fault(format!("{path} is a text, and {said} is not"), meant)
             }
             _ if is_number(other) => match constant {
                 Constant::Value(Value::Text(text)) => {
                     let meant = text.parse::<u64>().is_ok().then(|| text.clone());
-                    Err(self.fault_meaning(
-                        expr.span,
-                        format!("{path} is a number, and {said} a text"),
-                        meant,
-                    ))
+                    fault(format!("{path} is a number, and {said} a text"), meant)
                 }
                 Constant::Value(_) => Ok(()),
-                _ => Err(self.fault(expr.span, format!("{path} is a number, and {said} is not"))),
+                _ => fault(format!("{path} is a number, and {said} is not"), None),
             },
+            (_, Constant::Value(value)) if is_length(other) => {
+                let known = matches!(value, Value::Text(text) if parse_duration(text).is_ok());
+                let meant = if known { Some(said.trim_matches(['\'', '"']).to_owned()) } else { None };
+                let message =
+                    format!("{path} is a duration, like 1d, and {said} is not; number(…) gives its seconds");
+                fault(message, meant)
+            }
             _ => Ok(()),
         }
     }
@@ -136,11 +143,13 @@ impl Binder<'_> {
         for (node, expr) in operands {
             let BoundExpr::Constant(constant) = node else { continue };
             let said = shorten(self.source(expr.span));
+            // What a parameter is to be instead is another's to say.
+            let is_said = matches!(expr.kind, ExprKind::Literal(_));
             let wrong =
                 |message: String, meant: Option<String>| Err(self.fault_meaning(expr.span, message, meant));
             match constant {
                 Constant::Value(Value::Text(text)) if has_time => {
-                    let known = parse_duration(text).is_ok().then(|| text.clone());
+                    let known = parse_duration(text).is_ok().then(|| text.clone()).filter(|_| is_said);
                     let message = "a duration is a number and a unit without quotes, as in NOW - 1d";
                     return wrong(message.to_owned(), known.or_else(|| duration_elsewhere(text)));
                 }
@@ -148,7 +157,7 @@ impl Binder<'_> {
                     let meant =
                         matches!(constant, Constant::Value(Value::Int(_))).then(|| format!("{said}d"));
                     let message = "a duration is a number and a unit, as in NOW - 1d";
-                    return wrong(message.to_owned(), meant.filter(|_| has_time));
+                    return wrong(message.to_owned(), meant.filter(|_| has_time && is_said));
                 }
                 Constant::Value(Value::Text(_)) if adds => {
                     return wrong("+ adds numbers; concat joins texts, as in concat(a, b)".to_owned(), None);
@@ -169,6 +178,17 @@ impl Binder<'_> {
 
 fn is_span(node: &BoundExpr) -> bool {
     matches!(node, BoundExpr::Constant(Constant::Span(_)))
+}
+
+/// Whether it is a time less a time.
+fn is_length(node: &BoundExpr) -> bool {
+    match node {
+        BoundExpr::Arithmetic { first, rest } => {
+            let times = |node: &BoundExpr| node.sort() == Sort::Time;
+            matches!(rest.as_slice(), [(Operator::Subtract, other)] if times(first) && times(other))
+        }
+        _ => false,
+    }
 }
 
 fn is_number(node: &BoundExpr) -> bool {

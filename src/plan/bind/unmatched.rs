@@ -103,15 +103,15 @@ impl Binder<'_> {
 
 /// The first part of a pattern that no type in use matches. Where nothing has happened at all, all is to come.
 fn unmatched_part(pattern: &str, told: Told, types: &[(String, Term)]) -> Option<String> {
-    if told == Told::Yet && types.is_empty() {
+    let own = |name: &str| name.starts_with('$');
+    if told == Told::Yet && types.iter().all(|(name, _)| own(name)) {
         return None;
     }
     for part in pattern.split(',').map(str::trim) {
         let Ok(glob) = part.parse::<Pattern>() else { continue };
         let category = category(part);
-        if category.is_none() && part.starts_with('$')
-            || types.iter().any(|(name, _)| glob.matches_text(name))
-        {
+        let to_come = category.is_none() && own(part) && (told == Told::Yet || part.contains('*'));
+        if to_come || types.iter().any(|(name, _)| glob.matches_text(name)) {
             continue;
         }
         let meant = category.map(str::to_owned).or_else(|| meant_pattern(part, types));
