@@ -135,6 +135,31 @@ fn what_is_never_equal_for_its_sort_is_refused() {
 }
 
 #[test]
+fn what_is_no_text_is_matched_by_no_pattern() {
+    let store = store(1000);
+    let session = Session::new(&store);
+    for (text, error) in [
+        (
+            "EVENTS WHERE timestamp MATCHES '2024*'",
+            "MATCHES tests texts, and timestamp is a time: compare it, as in timestamp >= '2024-01-01'",
+        ),
+        (
+            "FIND Order WHERE target MATCHES '4*'",
+            "MATCHES tests texts, and target is an entity: its id is target.id",
+        ),
+        (
+            "EVENTS WHERE position NOT MATCHES '4*'",
+            "MATCHES tests texts, and position is a number: compare it, as in position > 5",
+        ),
+    ] {
+        assert!(session.error(text).ends_with(error), "{text}: {}", session.error(text));
+    }
+    session.rows(
+        "EVENTS WHERE text(timestamp) MATCHES '2024*' AND target.id MATCHES '4*' AND data.at MATCHES '2*'",
+    );
+}
+
+#[test]
 fn arithmetic_that_is_never_more_than_null_is_refused() {
     let store = store(1000);
     let session = Session::new(&store);
@@ -146,6 +171,10 @@ fn arithmetic_that_is_never_more_than_null_is_refused() {
         (
             "EVENTS WHERE timestamp > NOW - '1d'",
             "a duration is a number and a unit without quotes, as in NOW - 1d (did you mean 1d?)",
+        ),
+        (
+            "EMIT Order.paid 1 {at: NOW - 1}",
+            "a duration is a number and a unit, as in NOW - 1d (did you mean 1d?)",
         ),
         (
             "EVENTS SELECT timestamp + '2 hours' AS later",

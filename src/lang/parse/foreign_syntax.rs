@@ -382,6 +382,9 @@ fn clause(c: TokenCursor<'_>) -> Option<Wrong> {
     }
 }
 
+/// What SQL writes before the text of a time.
+const TIMES: [&str; 5] = ["DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "DATETIME"];
+
 /// How to go on from a page of events.
 const NO_OFFSET: &str = "there is no OFFSET: go on from the last position seen, as in SINCE #1207";
 

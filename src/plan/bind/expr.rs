@@ -103,8 +103,9 @@ impl Binder<'_> {
                     .chain(nodes.iter().map(|(_, node)| node).zip(said))
                     .collect();
                 let operators: Vec<Operator> = rest.iter().map(|(operator, _)| *operator).collect();
-                // What is made is worked out strictly: its error says what was computed.
-                if !matches!(names, NameScope::None | NameScope::Fold) {
+                // What is made is worked out strictly: but for times, its error says what was computed.
+                let is_strict = matches!(names, NameScope::None | NameScope::Fold);
+                if !is_strict || operands.iter().any(|(node, _)| node.sort() == Sort::Time) {
                     self.check_arithmetic(&operands, &operators)?;
                 }
                 folded(BoundExpr::Arithmetic { first: bound, rest: nodes })
@@ -114,7 +115,8 @@ impl Binder<'_> {
                 BoundExpr::Compare { left: Box::new(left), comparison: *comparison, right: Box::new(right) }
             }
             ExprKind::Matches { subject, negated, pattern } => {
-                let subject = boxed(subject)?;
+                let (subject, tested) = (boxed(subject)?, subject);
+                self.check_text(&subject, tested)?;
                 let BoundExpr::Constant(Constant::Value(Value::Text(text))) = self.expr(pattern, names)?
                 else {
                     return Err(
@@ -234,7 +236,9 @@ impl Binder<'_> {
             let call = columns.iter().find(|column| column.split('(').next() == Some(first.as_str()));
             let state = has_state.then_some(STATE);
             let known = columns.iter().copied().chain(NAMES).chain(state);
+            let elsewhere = elsewhere(first).filter(|_| path.steps.is_empty() && columns.is_empty());
             let meant = match call.copied().or_else(|| nearest(first, known)) {
+                _ if elsewhere.is_some() => format!("{} or data.{first}", elsewhere.unwrap_or_default()),
                 Some(name) => name.to_owned(),
                 // Kinds and types are written with a capital, members of data without.
                 None if first.starts_with(char::is_uppercase) => format!("'{path}'"),
@@ -454,6 +458,20 @@ pub(super) fn taken(step: &ast::StepExpr) -> (FieldStep, Span) {
             (FieldStep::Element(usize::try_from(*index).unwrap_or(usize::MAX)), *span)
         }
     }
+}
+
+/// The field that other databases call so.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "date" | "time" | "datetime" | "ts" | "created" | "created_at" | "occurred_at" => "timestamp",
+        "user" | "author" | "who" => "actor",
+        "entity" | "stream" | "aggregate" | "subject" => "target",
+        "kind" => "target.type",
+        "event_type" | "event" => "type",
+        "payload" | "body" => "data",
+        "seq" | "sequence" | "rowid" | "revision" => "position",
+        _ => return None,
+    })
 }
 
 /// A day is text.

@@ -121,6 +121,19 @@ impl Binder<'_> {
         }
     }
 
+    /// An error for what `MATCHES` tests and is no text, whatever the event.
+    pub(super) fn check_text(&self, node: &BoundExpr, expr: &Expr) -> Result<()> {
+        let said = shorten(self.source(expr.span));
+        let (is, instead) = match node.sort() {
+            _ if !self.is_new => return Ok(()),
+            Sort::Time => ("a time", format!("compare it, as in {said} >= '2024-01-01'")),
+            Sort::Entity => ("an entity", format!("its id is {said}.id")),
+            _ if is_number(node) => ("a number", format!("compare it, as in {said} > 5")),
+            _ => return Ok(()),
+        };
+        Err(self.fault(expr.span, format!("MATCHES tests texts, and {said} is {is}: {instead}")))
+    }
+
     /// An error for a constant that arithmetic has no use for: a text is no length of time, and neither is a number.
     pub(super) fn check_arithmetic(
         &self,

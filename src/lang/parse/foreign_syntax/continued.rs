@@ -7,6 +7,7 @@ use crate::error::{shorten, suggested};
 use crate::lang::expectations::{Expectation, Expectations, TokenClass, Wrong};
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::{Symbol, TokenKind};
+use crate::time::duration_elsewhere;
 
 /// Words and what to write instead of them, as a message and as what replaces the word.
 type Words = &'static [(&'static [&'static str], &'static str, Option<&'static str>)];
@@ -87,7 +88,8 @@ pub(super) fn continued(c: TokenCursor<'_>, start: TokenCursor<'_>, trail: &Expe
         K::History | K::At | K::Replay | K::Blame | K::Diff => of_entity(c, start, (first, behind), trail),
         _ => None,
     };
-    known.or_else(|| if expects(TokenClass::Point) { of_point(c, first) } else { None })
+    let ago = || if expects(TokenClass::Period) { of_period(c) } else { from_now(c, trail) };
+    known.or_else(|| if expects(TokenClass::Point) { of_point(c, first) } else { ago() })
 }
 
 fn listed(c: TokenCursor<'_>, words: Words) -> Option<Wrong> {
@@ -330,6 +332,32 @@ fn of_diff(c: TokenCursor<'_>) -> Option<Wrong> {
     wrong_at(c.token().span, message, meant)
 }
 
+/// `SINCE -1 day`.
+fn of_period(c: TokenCursor<'_>) -> Option<Wrong> {
+    if c.kind() != TokenKind::Int {
+        return None;
+    }
+    let meant = duration_elsewhere(&format!("{} {}", c.source(), c.next().source()));
+    let end = if meant.is_some() { c.next().next() } else { c.next() };
+    wrong_at(end.span_from(c), "a duration is a number and its unit, like 30s or 1d", meant)
+}
+
+/// `SINCE NOW - 1d`.
+fn from_now(c: TokenCursor<'_>, trail: &Expectations) -> Option<Wrong> {
+    let now = c.back(1).filter(|before| before.kind() == TokenKind::Keyword(K::Now))?;
+    // In an expression it is right.
+    if c.kind() != TokenKind::Symbol(Symbol::Minus)
+        || trail.expects(Expectation::Noun(TokenClass::Arithmetic))
+    {
+        return None;
+    }
+    let (end, meant) = match c.next().kind() {
+        TokenKind::Duration => (c.next().next(), suggested(format!("-{}", c.next().source()))),
+        _ => (c.next(), None),
+    };
+    wrong_at(end.span_from(now), "a point so long ago is written -1d, without NOW", meant)
+}
+
 /// `SINCE 2`, `AT Order 42 1`, `FROM 0`.
 fn of_point(c: TokenCursor<'_>, first: K) -> Option<Wrong> {
     match c.kind() {
@@ -351,6 +379,13 @@ fn of_point(c: TokenCursor<'_>, first: K) -> Option<Wrong> {
                 "a position begins with #, and a time has its date, like 2024-01-01",
                 suggested(meant),
             )
+        }
+        TokenKind::Word
+            if super::TIMES.iter().any(|time| c.source().eq_ignore_ascii_case(time))
+                && c.next().kind() == TokenKind::Text =>
+        {
+            let message = format!("a time is written without {}", c.source().to_ascii_uppercase());
+            wrong_at(c.next().next().span_from(c), &message, suggested(c.next().source().to_owned()))
         }
         TokenKind::Word => {
             listed(c, DAYS).or_else(|| if first == K::At { wrong(c.token(), POINT, None) } else { None })
