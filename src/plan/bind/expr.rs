@@ -92,24 +92,7 @@ impl Binder<'_> {
                 BoundExpr::Constant(Constant::Span(nanos)) => BoundExpr::Constant(Constant::Span(-nanos)),
                 node => folded(BoundExpr::Negate(Box::new(node))),
             },
-            ExprKind::Arithmetic { first, rest } => {
-                let mut nodes = Vec::with_capacity(rest.len());
-                for (operator, operand) in rest {
-                    nodes.push((*operator, self.expr(operand, names)?));
-                }
-                let bound = boxed(first)?;
-                let said = rest.iter().map(|(_, operand)| operand);
-                let operands: Vec<_> = std::iter::once((&*bound, &**first))
-                    .chain(nodes.iter().map(|(_, node)| node).zip(said))
-                    .collect();
-                let operators: Vec<Operator> = rest.iter().map(|(operator, _)| *operator).collect();
-                // What is made is worked out strictly: but for times, its error says what was computed.
-                let is_strict = matches!(names, NameScope::None | NameScope::Fold);
-                if !is_strict || operands.iter().any(|(node, _)| node.sort() == Sort::Time) {
-                    self.check_arithmetic(&operands, &operators)?;
-                }
-                folded(BoundExpr::Arithmetic { first: bound, rest: nodes })
-            }
+            ExprKind::Arithmetic { first, rest } => self.arithmetic(first, rest, names)?,
             ExprKind::Compare { left, comparison, right } => {
                 let [left, right] = self.beside([left, right], names)?;
                 BoundExpr::Compare { left: Box::new(left), comparison: *comparison, right: Box::new(right) }
@@ -147,6 +130,27 @@ impl Binder<'_> {
             }
             ExprKind::IsNull { subject, negated } => turned(*negated, BoundExpr::IsNull(boxed(subject)?)),
         })
+    }
+
+    fn arithmetic(&self, first: &Expr, rest: &[(Operator, Expr)], names: NameScope) -> Result<BoundExpr> {
+        let bound = self.expr(first, names)?;
+        let mut nodes = Vec::with_capacity(rest.len());
+        for (operator, operand) in rest {
+            nodes.push((*operator, self.expr(operand, names)?));
+        }
+        let said = rest.iter().map(|(_, operand)| operand);
+        let operands: Vec<_> =
+            std::iter::once((&bound, first)).chain(nodes.iter().map(|(_, node)| node).zip(said)).collect();
+        // What is made is worked out strictly: but for times, its error says what was computed.
+        let is_strict = matches!(
+            names,
+            NameScope::None | NameScope::Fold | NameScope::Reaction | NameScope::Schedule | NameScope::Verb
+        );
+        if !is_strict || operands.iter().any(|(node, _)| node.sort() == Sort::Time) {
+            let operators: Vec<Operator> = rest.iter().map(|(operator, _)| *operator).collect();
+            self.check_arithmetic(&operands, &operators)?;
+        }
+        Ok(folded(BoundExpr::Arithmetic { first: Box::new(bound), rest: nodes }))
     }
 
     pub(super) fn object(&self, object: &ObjectExpr, names: NameScope) -> Result<BoundExpr> {

@@ -4,7 +4,7 @@
 //! it is.
 
 use super::Binder;
-use crate::error::{Result, shorten, suggested};
+use crate::error::{Error, Result, shorten, suggested};
 use crate::lang::ast::{EntityRef, Expr, ExprKind, IdExpr, Operator, Span};
 use crate::plan::expr::{BoundExpr, Constant};
 use crate::plan::field::{Field, Sort};
@@ -40,97 +40,96 @@ impl Binder<'_> {
         Ok(())
     }
 
-    /// An error for a constant that is never equal to what it is compared with, nor smaller or larger.
+    /// An error for a constant that is never equal to what it is compared with, nor smaller or larger. The first is compared with each of
+    /// the others.
     pub(super) fn check_beside(&self, nodes: &[BoundExpr], exprs: &[&Expr]) -> Result<()> {
+        let (Some((first, others)), Some((said, rest))) = (nodes.split_first(), exprs.split_first()) else {
+            return Ok(());
+        };
         if !self.is_new {
             return Ok(());
         }
-        let varies = || nodes.iter().zip(exprs).filter(|(node, _)| !matches!(node, BoundExpr::Constant(_)));
-        for (node, expr) in nodes.iter().zip(exprs) {
-            let BoundExpr::Constant(constant) = node else { continue };
-            for (other, beside) in varies() {
-                self.check_pair((constant, expr), (other, beside))?;
+        let known = Known::of(first);
+        for (other, expr) in others.iter().zip(rest) {
+            match (first, other) {
+                (BoundExpr::Constant(_), BoundExpr::Constant(_)) => {}
+                (BoundExpr::Constant(constant), node) => {
+                    let known = Known::of(node);
+                    if !known.may_equal(constant) {
+                        return Err(self.misfit(known, expr, constant, said));
+                    }
+                }
+                (_, BoundExpr::Constant(constant)) if !known.may_equal(constant) => {
+                    return Err(self.misfit(known, said, constant, expr));
+                }
+                _ => {}
             }
         }
         Ok(())
     }
 
-    fn check_pair(
-        &self,
-        (constant, expr): (&Constant, &Expr),
-        (other, beside): (&BoundExpr, &Expr),
-    ) -> Result<()> {
+    /// What is wrong with a constant, beside what it never equals.
+    fn misfit(&self, known: Known, beside: &Expr, constant: &Constant, expr: &Expr) -> Error {
         let said = shorten(self.source(expr.span));
         let path = shorten(self.source(beside.span));
-        let is_null = matches!(constant, Constant::Value(Value::Null));
-        let is_text = matches!(constant, Constant::Value(Value::Text(_)));
-        let fault =
-            |message: String, meant: Option<String>| Err(self.fault_meaning(expr.span, message, meant));
-        match (other.sort(), constant) {
-            _ if is_null => Ok(()),
-            (Sort::Time, Constant::Value(value)) if !is_text => {
-                let year = matches!(value, Value::Int(year) if (1000..10_000).contains(year));
-                let meant = year.then(|| format!("'{value}-01-01'"));
-                fault(
+        let is_written = matches!(expr.kind, ExprKind::Literal(_));
+        let text = match constant {
+            Constant::Value(Value::Text(text)) => Some(text),
+            _ => None,
+        };
+        let (message, meant) = match (known, constant) {
+            (Known::Time, Constant::Entity(_)) => (format!("{path} is a time, and {said} an entity"), None),
+            (Known::Time, _) => {
+                let year =
+                    matches!(constant, Constant::Value(Value::Int(year)) if (1000..10_000).contains(year));
+                (
                     format!("{path} is a time, and {said} is not: a time is like '2024-01-01', or NOW - 1d"),
-                    meant,
+                    (year && is_written).then(|| format!("'{said}-01-01'")),
                 )
             }
-            (Sort::Time, Constant::Entity(_)) => {
-                fault(format!("{path} is a time, and {said} an entity"), None)
+            (Known::Entity, Constant::Value(Value::Int(_) | Value::UInt(_))) => {
+                let is_field = matches!(beside.kind, ExprKind::Field(_));
+                let alone = if is_field { format!("; its id alone is {path}.id") } else { String::new() };
+                (format!("{path} is an entity, a kind and an id, as in Order {said}{alone}"), None)
             }
-            (Sort::Entity, Constant::Value(Value::Int(_) | Value::UInt(_))) => {
-                let alone = if matches!(other, BoundExpr::Field(_)) {
-                    format!("; its id alone is {path}.id")
-                } else {
-                    String::new()
-                };
-                fault(format!("{path} is an entity, a kind and an id, as in Order {said}{alone}"), None)
+            (Known::Entity, _) => {
+                (format!("{path} is an entity, and {said} is not: an entity is like User 7"), None)
             }
-            (Sort::Entity, Constant::Value(_) | Constant::Time(_) | Constant::Span(_)) => {
-                fault(format!("{path} is an entity, and {said} is not: an entity is like User 7"), None)
-            }
-            (Sort::Id, Constant::Entity(_)) => {
+            (Known::Id, Constant::Entity(_)) => {
                 let whole = path.strip_suffix(".id");
                 let meant = whole.and_then(|whole| suggested(format!("{whole} = {said}")));
-                fault(format!("{path} is an id, and {said} a whole entity"), meant)
+                (format!("{path} is an id, and {said} a whole entity"), meant)
             }
-            (Sort::Type, Constant::Entity(_)) => {
-                fault(format!("{path} is a type, like 'Order.paid', and {said} an entity"), None)
+            (Known::Type, Constant::Entity(_)) => {
+                (format!("{path} is a type, like 'Order.paid', and {said} an entity"), None)
             }
-            (Sort::Id | Sort::Type, Constant::Time(_) | Constant::Span(_)) => {
-                let meant = matches!(expr.kind, ExprKind::Literal(_)).then(|| format!("'{said}'"));
-                fault(format!("{path} is a text, and {said} is not"), meant)
+            (Known::Id | Known::Type, _) => {
+                (format!("{path} is a text, and {said} is not"), is_written.then(|| format!("'{said}'")))
             }
-            _ if is_number(other) => match constant {
-                Constant::Value(Value::Text(text)) => {
-                    let meant = text.parse::<u64>().is_ok().then(|| text.clone());
-                    fault(format!("{path} is a number, and {said} a text"), meant)
-                }
-                Constant::Value(_) => Ok(()),
-                _ => fault(format!("{path} is a number, and {said} is not"), None),
-            },
-            (_, Constant::Value(value)) if is_length(other) => {
-                let known = matches!(value, Value::Text(text) if parse_duration(text).is_ok());
-                let meant = if known { Some(said.trim_matches(['\'', '"']).to_owned()) } else { None };
-                let message =
-                    format!("{path} is a duration, like 1d, and {said} is not; number(…) gives its seconds");
-                fault(message, meant)
+            (Known::Number, _) => {
+                let meant = text.filter(|text| text.parse::<u64>().is_ok()).cloned();
+                let is = if text.is_some() { "a text" } else { "is not" };
+                (format!("{path} is a number, and {said} {is}"), meant)
             }
-            _ => Ok(()),
-        }
+            (Known::Length | Known::Other, _) => (
+                format!("{path} is a duration, like 1d, and {said} is not; number(…) gives its seconds"),
+                text.filter(|text| parse_duration(text).is_ok()).cloned(),
+            ),
+        };
+        self.fault_meaning(expr.span, message, meant)
     }
 
     /// An error for what `MATCHES` tests and is no text, whatever the event.
     pub(super) fn check_text(&self, node: &BoundExpr, expr: &Expr) -> Result<()> {
-        let said = shorten(self.source(expr.span));
+        let said = || shorten(self.source(expr.span));
         let (is, instead) = match node.sort() {
             _ if !self.is_new => return Ok(()),
-            Sort::Time => ("a time", format!("compare it, as in {said} >= '2024-01-01'")),
-            Sort::Entity => ("an entity", format!("its id is {said}.id")),
-            _ if is_number(node) => ("a number", format!("compare it, as in {said} > 5")),
+            Sort::Time => ("a time", format!("compare it, as in {} >= '2024-01-01'", said())),
+            Sort::Entity => ("an entity", format!("its id is {}.id", said())),
+            _ if is_number(node) => ("a number", format!("compare it, as in {} > 5", said())),
             _ => return Ok(()),
         };
+        let said = said();
         Err(self.fault(expr.span, format!("MATCHES tests texts, and {said} is {is}: {instead}")))
     }
 
@@ -191,6 +190,47 @@ impl Binder<'_> {
 
 fn is_span(node: &BoundExpr) -> bool {
     matches!(node, BoundExpr::Constant(Constant::Span(_)))
+}
+
+/// What is known of a value, whatever the event.
+#[derive(Clone, Copy)]
+enum Known {
+    Time,
+    Entity,
+    Id,
+    Type,
+    Number,
+    /// A length of time.
+    Length,
+    Other,
+}
+
+impl Known {
+    fn of(node: &BoundExpr) -> Known {
+        match node.sort() {
+            Sort::Time => Known::Time,
+            Sort::Entity => Known::Entity,
+            Sort::Id => Known::Id,
+            Sort::Type => Known::Type,
+            _ if is_number(node) => Known::Number,
+            _ if is_length(node) => Known::Length,
+            _ => Known::Other,
+        }
+    }
+
+    /// Whether it may be equal to a constant, or smaller or larger. A text beside a time or an entity is looked at where it is bound.
+    fn may_equal(self, constant: &Constant) -> bool {
+        match (self, constant) {
+            (Known::Other, _) | (_, Constant::Value(Value::Null)) => true,
+            (Known::Time, Constant::Value(value)) => matches!(value, Value::Text(_)),
+            (Known::Time, other) => !matches!(other, Constant::Entity(_)),
+            (Known::Entity, other) => matches!(other, Constant::Entity(_)),
+            (Known::Id | Known::Type, other) => matches!(other, Constant::Value(_)),
+            (Known::Number, Constant::Value(value)) => !matches!(value, Value::Text(_)),
+            (Known::Number, _) => false,
+            (Known::Length, other) => matches!(other, Constant::Span(_)),
+        }
+    }
 }
 
 /// Whether it is a time less a time.
