@@ -226,7 +226,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["copy"], ".import FILE reads events from JSON, .export FILE writes them"),
     (&["i", "ir", "source"], ".read FILE runs the statements of a file"),
     (&["dump", "save", "clone", "o", "once"], ".export FILE writes events as JSON"),
-    (&["backup"], "BACKUP TO is not available yet; .export FILE writes all events as JSON"),
+    (&["backup"], "BACKUP TO 'copy.bygone' copies the database, while it is used"),
     (&["restore"], ".import FILE --restore rebuilds a log from its export"),
     (
         &["open", "databases", "l", "c", "connect", "attach"],

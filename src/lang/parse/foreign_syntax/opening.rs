@@ -107,7 +107,7 @@ const OPENINGS: &[(&[&str], &str)] = &[
         &["COPY", "LOAD", "IMPORT", "EXPORT", "DUMP", "UNLOAD"],
         "bygone import FILE EVENTS reads events from JSON, bygone export FILE writes them",
     ),
-    (&["VACUUM", "SCAVENGE", "OPTIMIZE"], "COMPACT will make the file smaller; it is not available yet"),
+    (&["VACUUM", "SCAVENGE", "OPTIMIZE"], "COMPACT writes the file anew, and smaller"),
     (&["ANALYZE"], "there are no statistics to gather; EXPLAIN ANALYZE EVENTS … shows what a read costs"),
     (&["REINDEX"], "indexes follow the log by themselves; VERIFY checks them"),
     (&["PRAGMA INTEGRITY_CHECK", "PRAGMA QUICK_CHECK", "CHECK", "FSCK"], "VERIFY checks the file"),
